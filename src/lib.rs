@@ -1,0 +1,1 @@
+//! Gatehouse: the program in the box at a construction site's gate.
