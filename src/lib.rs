@@ -1,1 +1,4 @@
 //! Gatehouse: the program in the box at a construction site's gate.
+
+pub mod clock;
+pub mod config;

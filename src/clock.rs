@@ -1,0 +1,213 @@
+//! Wall and monotonic time, and whether the wall clock can be trusted.
+//!
+//! In: the kernel's clocks. Out: [`Stamp`]s for ledger entries and [`Monotonic`] instants for
+//! everything that waits. Nothing else in the crate reads a clock, so that a test can hold time
+//! still. The wall clock is never trusted for a decision (I9): a box at a gate loses power, has
+//! no battery behind its clock, and may be set by hand.
+
+use std::{
+    ops::{Add, Sub},
+    sync::Mutex,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+
+/// Time since this machine booted, suspended time included (`CLOCK_BOOTTIME`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Monotonic(Duration);
+
+impl Monotonic {
+    pub const fn from_millis(ms: u64) -> Self {
+        Self(Duration::from_millis(ms))
+    }
+
+    pub fn as_millis(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// How long ago `earlier` was; zero when it lies ahead.
+    pub fn since(self, earlier: Monotonic) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Add<Duration> for Monotonic {
+    type Output = Monotonic;
+    fn add(self, rhs: Duration) -> Monotonic {
+        Monotonic(self.0.saturating_add(rhs))
+    }
+}
+
+impl Sub<Monotonic> for Monotonic {
+    type Output = Duration;
+    fn sub(self, rhs: Monotonic) -> Duration {
+        self.since(rhs)
+    }
+}
+
+/// One boot of the machine: the kernel's random boot id.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct BootId(pub [u8; 16]);
+
+impl std::fmt::Display for BootId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl std::fmt::Debug for BootId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "BootId({self})")
+    }
+}
+
+/// What each ledger entry says of its time (I9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    /// Wall clock, milliseconds since the Unix epoch.
+    pub wall_ms: i64,
+    /// Whether the kernel held the wall clock for synchronised at that moment.
+    pub synced: bool,
+    pub boot: BootId,
+    /// Milliseconds since that boot.
+    pub uptime_ms: u64,
+}
+
+impl Stamp {
+    /// The wall time, kept within what a calendar can show.
+    pub fn timestamp(&self) -> Timestamp {
+        Timestamp::from_millisecond(self.wall_ms).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}
+
+/// The port to time. Real and simulated clocks behave alike; nothing but this room reads time.
+pub trait Clock: Send + Sync {
+    fn monotonic(&self) -> Monotonic;
+    fn stamp(&self) -> Stamp;
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the boot id from {path}: {source}; /proc must be mounted")]
+pub struct ClockError {
+    path: &'static str,
+    source: std::io::Error,
+}
+
+/// The kernel's clocks.
+#[derive(Debug)]
+pub struct SystemClock {
+    boot: BootId,
+}
+
+impl SystemClock {
+    /// Reads the boot id.
+    pub fn new() -> Result<Self, ClockError> {
+        const PATH: &str = "/proc/sys/kernel/random/boot_id";
+        let text =
+            std::fs::read_to_string(PATH).map_err(|source| ClockError { path: PATH, source })?;
+        let boot = parse_uuid(text.trim()).ok_or_else(|| ClockError {
+            path: PATH,
+            source: std::io::Error::new(std::io::ErrorKind::InvalidData, "not a UUID"),
+        })?;
+        Ok(Self { boot: BootId(boot) })
+    }
+}
+
+fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+    let hex: Vec<u8> = text.bytes().filter(|b| *b != b'-').collect();
+    let mut out = [0; 16];
+    if hex.len() != 32 {
+        return None;
+    }
+    for (byte, pair) in out.iter_mut().zip(hex.chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(out)
+}
+
+impl Clock for SystemClock {
+    fn monotonic(&self) -> Monotonic {
+        // CLOCK_BOOTTIME cannot fail on a Linux this crate runs on (2.6.39 and later).
+        nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
+            .map(|t| Monotonic(Duration::from(t)))
+            .unwrap_or_default()
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp {
+            wall_ms: Timestamp::now().as_millisecond(),
+            synced: kernel_says_synchronised(),
+            boot: self.boot,
+            uptime_ms: self.monotonic().as_millis(),
+        }
+    }
+}
+
+/// `adjtimex(2)`: the state is `TIME_ERROR`, or `STA_UNSYNC` is set, until a time daemon has
+/// disciplined the clock.
+fn kernel_says_synchronised() -> bool {
+    // SAFETY: all-zero is a valid `timex`, and modes = 0 asks for a read only.
+    let (state, status) = unsafe {
+        let mut t: libc::timex = std::mem::zeroed();
+        (libc::adjtimex(&mut t), t.status)
+    };
+    state >= 0 && state != libc::TIME_ERROR && status & libc::STA_UNSYNC == 0
+}
+
+/// A clock that a test or the bench moves by hand.
+#[derive(Debug)]
+pub struct ManualClock {
+    now: Mutex<Stamp>,
+}
+
+impl ManualClock {
+    pub fn new(wall_ms: i64, synced: bool) -> Self {
+        let boot = BootId([7; 16]);
+        Self { now: Mutex::new(Stamp { wall_ms, synced, boot, uptime_ms: 1_000 }) }
+    }
+
+    /// Moves both clocks forward.
+    pub fn advance(&self, by: Duration) {
+        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        let mut now = self.lock();
+        now.uptime_ms = now.uptime_ms.saturating_add(ms);
+        now.wall_ms = now.wall_ms.saturating_add_unsigned(ms);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Stamp> {
+        self.now.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Clock for ManualClock {
+    fn monotonic(&self) -> Monotonic {
+        Monotonic::from_millis(self.lock().uptime_ms)
+    }
+
+    fn stamp(&self) -> Stamp {
+        *self.lock()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_system_clock_moves_forward_and_knows_its_boot() {
+        let clock = SystemClock::new().unwrap();
+        let (a, b) = (clock.monotonic(), clock.monotonic());
+        assert!(b >= a && a.as_millis() > 0);
+        let stamp = clock.stamp();
+        assert_ne!(stamp.boot.0, [0; 16]);
+        assert!(stamp.timestamp().to_string().starts_with("20"), "{stamp:?}");
+    }
+
+    #[test]
+    fn an_earlier_instant_is_never_in_the_future() {
+        let (a, b) = (Monotonic::from_millis(5), Monotonic::from_millis(9));
+        assert_eq!(b - a, Duration::from_millis(4));
+        assert_eq!(a - b, Duration::ZERO);
+    }
+}
