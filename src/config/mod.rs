@@ -1,0 +1,277 @@
+//! Strict TOML in, domain types out.
+//!
+//! In: the text of one configuration file. Out: [`Config`], or a [`ConfigError`] that names the
+//! file, the line and the key. Unknown keys are refused, so that a misspelt one is never silently
+//! a default; a value that this version does not carry out is refused too, and says so. Relative
+//! paths are taken from the folder of the file. Touches: the file, and secrets named in it.
+
+mod raw;
+mod secret;
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use jiff::{
+    civil::{Date, Time},
+    tz::TimeZone,
+};
+use serde::{Deserialize, Serialize};
+
+pub use secret::{Secret, SecretError};
+
+/// Everything the daemon needs to know before it starts.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it was read from.
+    pub path: PathBuf,
+    /// SHA-256 of the file's bytes; a change of it is a ledger entry.
+    pub sha256: [u8; 32],
+    pub site: Site,
+    pub mode: Mode,
+    pub storage: Storage,
+    pub models: ModelFiles,
+    pub roster: RosterRules,
+    pub recognition: Recognition,
+    pub lanes: Vec<Lane>,
+    pub upstreams: Vec<Upstream>,
+    pub control: Control,
+}
+
+#[derive(Clone, Debug)]
+pub struct Site {
+    pub project_code: String,
+    /// `None`: made once with the database and kept in it.
+    pub gateway_id: Option<String>,
+    pub name: String,
+    /// The day on which all wages of the project were settled. Retention counts from it (I2).
+    pub settled_on: Option<Date>,
+    pub timezone: TimeZone,
+    /// A working day lasts from here to the same time on the next calendar day.
+    pub day_starts_at: Time,
+}
+
+/// `Bench` admits simulated devices; `Field` refuses them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    #[default]
+    Field,
+    Bench,
+}
+
+#[derive(Clone, Debug)]
+pub struct Storage {
+    pub dir: PathBuf,
+    /// Where the install's sealing key is.
+    pub key: Secret,
+    /// Years after `site.settled_on`; at least 3.
+    pub attendance_keep_years: u8,
+}
+
+impl Storage {
+    pub fn database(&self) -> PathBuf {
+        self.dir.join("gatehouse.db")
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct ModelFiles {
+    pub detector: PathBuf,
+    pub embedder: PathBuf,
+}
+
+#[derive(Clone, Debug)]
+pub struct RosterRules {
+    /// No template without a consent form's number.
+    pub require_consent: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Recognition {
+    /// Least cosine for a match, 0 to 1.
+    pub threshold: MatchThreshold,
+    /// Least distance of the best worker's score to the second's.
+    pub margin: f32,
+    /// Least width of a face's box in pixels of the camera's frame.
+    pub min_face_px: f32,
+    /// So many frames of one visit must name the same worker.
+    pub frames_to_agree: u32,
+}
+
+/// A cosine similarity from 0 to 1 at and above which two templates are one person.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize)]
+pub struct MatchThreshold(f32);
+
+impl MatchThreshold {
+    /// `None` outside 0.3 to 1: below, strangers pass by the dozen.
+    pub fn new(cosine: f32) -> Option<Self> {
+        (0.3..=1.0).contains(&cosine).then_some(Self(cosine))
+    }
+
+    pub fn cosine(self) -> f32 {
+        self.0
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Lane {
+    pub name: String,
+    /// After a passage the same worker is not admitted again on this side for so long.
+    pub cool_down: Duration,
+    /// How long after a release somebody may walk through.
+    pub pass_within: Duration,
+    pub turnstile: TurnstileDriver,
+    pub cameras: Vec<Camera>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Camera {
+    pub direction: Direction,
+    pub source: CameraSource,
+    /// Frames a second.
+    pub fps: f32,
+    /// A replay begins again at its end.
+    pub looped: bool,
+}
+
+/// Where frames come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CameraSource {
+    /// A folder of images, or a file (or FIFO) of concatenated JPEG frames.
+    Replay(PathBuf),
+}
+
+impl std::fmt::Display for CameraSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CameraSource::Replay(path) => write!(f, "replay:{}", path.display()),
+        }
+    }
+}
+
+/// One connection to a platform.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    pub name: String,
+    /// The broker, or the nodes of a cluster; tried in turn.
+    pub brokers: Vec<Broker>,
+    /// `None`: the gateway's id.
+    pub client_id: Option<String>,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    pub host: String,
+    pub port: u16,
+}
+
+impl std::fmt::Display for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "mqtt://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "mqtt://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Control {
+    pub socket: PathBuf,
+    /// Group that may talk to the socket; `None` leaves it with the daemon's own group.
+    pub group: Option<String>,
+}
+
+/// What is wrong with a configuration, and where.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{}: {source}; name another file with --config or GATEHOUSE_CONFIG", path.display())]
+    Unreadable { path: PathBuf, source: std::io::Error },
+    #[error("{}:{line}: {key}: {message}", path.display())]
+    Wrong { path: PathBuf, line: usize, key: String, message: String },
+}
+
+impl Config {
+    /// Reads and checks one file.
+    pub fn load(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        Config::parse(path, &text)
+    }
+
+    /// Checks `text` as the contents of `path`.
+    pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+        raw::parse(path, text)
+    }
+}
+
+/// Which way a person goes through a lane.
+///
+/// Platforms code it in many ways (0/1, 1/2, "01"/"02"): inside it is this enum, outside a
+/// profile's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    Entry,
+    Exit,
+}
+
+impl Direction {
+    pub const BOTH: [Direction; 2] = [Direction::Entry, Direction::Exit];
+}
+
+impl std::fmt::Display for Direction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Direction::Entry => "entry",
+            Direction::Exit => "exit",
+        })
+    }
+}
+
+/// One number for each direction: a coil, an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PerDirection {
+    pub entry: u16,
+    pub exit: u16,
+}
+
+impl PerDirection {
+    pub fn get(&self, direction: Direction) -> u16 {
+        match direction {
+            Direction::Entry => self.entry,
+            Direction::Exit => self.exit,
+        }
+    }
+}
+
+/// A Modbus RTU relay board: how to reach it and which coils and inputs mean what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModbusRtu {
+    pub port: PathBuf,
+    pub baud: u32,
+    /// Slave address, 1 to 247.
+    pub address: u8,
+    pub release_coil: PerDirection,
+    pub passage_input: PerDirection,
+    pub pulse: Duration,
+}
+
+/// How the simulated controller behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimulatedTurnstile {
+    /// After a release somebody walks through this much later; `None`: nobody ever does.
+    pub pass_after: Option<Duration>,
+}
+
+/// The controller of a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TurnstileDriver {
+    ModbusRtu(ModbusRtu),
+    Simulated(SimulatedTurnstile),
+}
