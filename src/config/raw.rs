@@ -282,7 +282,10 @@ fn site(raw: RawSite) -> Checked<Site> {
         Some(text) => match text.parse::<Date>() {
             Ok(date) => Some(date),
             Err(_) => {
-                return wrong("site.settled_on", format!("{text:?} is no date, such as 2026-10-31"));
+                return wrong(
+                    "site.settled_on",
+                    format!("{text:?} is no date, such as 2026-10-31"),
+                );
             }
         },
     };

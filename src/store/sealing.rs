@@ -1,0 +1,210 @@
+//! Encryption at rest (I5): what is sealed here never touches the disk in plain.
+//!
+//! A sealed value is `1 || nonce (24) || XChaCha20-Poly1305 ciphertext and tag`; its place in the
+//! database is the associated data, so that a value moved to another row does not open. One
+//! master key an install, 32 random bytes as 64 hex digits in a file of mode 0600 or a systemd
+//! credential; the keys in use are derived from it by HMAC-SHA-256 and zeroised when dropped.
+
+use std::{
+    io::Write,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305,
+    aead::{Aead, Payload},
+};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::config::{Secret, SecretError};
+
+const VERSION: u8 = 1;
+const NONCE_LEN: usize = 24;
+
+#[derive(Debug, thiserror::Error)]
+pub enum KeyError {
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(
+        "the sealing key {} is missing, and the database beside it cannot be read without it: \
+         put the key back from its backup",
+        path.display()
+    )]
+    Missing { path: PathBuf },
+    #[error("{} is no sealing key: 64 hexadecimal digits on one line", path.display())]
+    Malformed { path: PathBuf },
+    #[error("{} may be read by others (mode {mode:o}): chmod 600 it", path.display())]
+    Exposed { path: PathBuf, mode: u32 },
+    #[error("cannot make the sealing key {}: {source}", path.display())]
+    NotMade { path: PathBuf, source: std::io::Error },
+    #[error("the kernel gives no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    #[error("the kernel gives no random bytes: {0}")]
+    Random(#[from] getrandom::Error),
+    #[error("{context}: does not open: altered, or sealed with another key")]
+    DoesNotOpen { context: String },
+}
+
+/// Seals and opens; makes lookups. One an install, shared by reference.
+pub struct Sealer {
+    cipher: XChaCha20Poly1305,
+    lookup: Zeroizing<[u8; 32]>,
+}
+
+impl std::fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sealer(***)")
+    }
+}
+
+fn hmac_sha256(key: &[u8; 32], message: &[u8]) -> Zeroizing<[u8; 32]> {
+    // HMAC pads a short key with zeros to a block; a whole block cannot be refused.
+    let mut block = Zeroizing::new([0; 64]);
+    block[..32].copy_from_slice(key);
+    let mut mac = <Hmac<Sha256> as KeyInit>::new((&*block).into());
+    mac.update(message);
+    Zeroizing::new(mac.finalize().into_bytes().into())
+}
+
+impl Sealer {
+    fn from_master(master: &[u8; 32]) -> Self {
+        let sealing = hmac_sha256(master, b"gatehouse sealing 1");
+        Self {
+            cipher: XChaCha20Poly1305::new((&*sealing).into()),
+            lookup: hmac_sha256(master, b"gatehouse lookup 1"),
+        }
+    }
+
+    /// Reads the key; makes it where `may_make` says that nothing is sealed with it yet.
+    pub fn load(key: &Secret, may_make: bool) -> Result<Self, KeyError> {
+        let Some(path) = key.path()? else {
+            return Err(KeyError::Malformed { path: "storage.key".into() });
+        };
+        if let Secret::File(_) = key {
+            match std::fs::metadata(&path) {
+                Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
+                    return Err(KeyError::Exposed {
+                        mode: meta.permissions().mode() & 0o777,
+                        path,
+                    });
+                }
+                Ok(_) => {}
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                    if !may_make {
+                        return Err(KeyError::Missing { path });
+                    }
+                    make_key(&path)?;
+                }
+                Err(source) => return Err(SecretError::Unreadable { path, source }.into()),
+            }
+        }
+        let text = key.read()?;
+        let master = parse_hex32(text.trim()).ok_or(KeyError::Malformed { path })?;
+        Ok(Self::from_master(&master))
+    }
+
+    /// `context` says where the value will stand, such as `template/W001/0`.
+    pub fn seal(&self, context: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
+        let mut nonce = [0; NONCE_LEN];
+        getrandom::fill(&mut nonce)?;
+        let sealed = self
+            .cipher
+            .encrypt(&nonce.into(), Payload { msg: plain, aad: context.as_bytes() })
+            .map_err(|_| SealError::DoesNotOpen { context: context.to_owned() })?;
+        Ok([&[VERSION], nonce.as_slice(), &sealed].concat())
+    }
+
+    pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let parts = sealed
+            .split_first()
+            .filter(|(version, _)| **version == VERSION)
+            .and_then(|(_, rest)| rest.split_first_chunk::<NONCE_LEN>());
+        parts
+            .and_then(|(nonce, ciphertext)| {
+                let payload = Payload { msg: ciphertext, aad: context.as_bytes() };
+                self.cipher.decrypt(nonce.into(), payload).ok()
+            })
+            .map(Zeroizing::new)
+            .ok_or_else(|| SealError::DoesNotOpen { context: context.to_owned() })
+    }
+
+    /// A keyed hash by which an ID number is found without being readable.
+    pub fn lookup(&self, id_number: &str) -> [u8; 32] {
+        *hmac_sha256(&self.lookup, id_number.as_bytes())
+    }
+}
+
+fn make_key(path: &Path) -> Result<(), KeyError> {
+    let mut master = Zeroizing::new([0; 32]);
+    getrandom::fill(master.as_mut())?;
+    let mut text = Zeroizing::new(String::with_capacity(65));
+    for byte in master.iter() {
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text.push('\n');
+    let written = || {
+        let mut file =
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        // The name too must survive a power cut, or all that is sealed is lost with it.
+        path.parent().map_or(Ok(()), |dir| std::fs::File::open(dir)?.sync_all())
+    };
+    written().map_err(|source| KeyError::NotMade { path: path.to_owned(), source })
+}
+
+fn parse_hex32(text: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let mut out = Zeroizing::new([0; 32]);
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_value_opens_only_in_its_own_place_with_its_own_key() {
+        let sealer = Sealer::from_master(&[1; 32]);
+        let sealed = sealer.seal("identity/W001", b"520102199001011234").unwrap();
+        assert!(!sealed.windows(18).any(|w| w == b"520102199001011234"));
+        assert_eq!(**sealer.open("identity/W001", &sealed).unwrap(), *b"520102199001011234");
+        assert!(sealer.open("identity/W002", &sealed).is_err());
+        assert!(Sealer::from_master(&[2; 32]).open("identity/W001", &sealed).is_err());
+        for i in 0..sealed.len() {
+            let mut altered = sealed.clone();
+            altered[i] ^= 1;
+            assert!(sealer.open("identity/W001", &altered).is_err(), "byte {i}");
+            assert!(sealer.open("identity/W001", &sealed[..i]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_key_that_others_may_read_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = Secret::File(dir.path().join("key"));
+        assert!(matches!(Sealer::load(&secret, false), Err(KeyError::Missing { .. })));
+        let first = Sealer::load(&secret, true).unwrap();
+        let again = Sealer::load(&secret, false).unwrap();
+        assert_eq!(first.lookup("1"), again.lookup("1"));
+        let mode = |m| std::fs::Permissions::from_mode(m);
+        assert_eq!(
+            std::fs::metadata(dir.path().join("key")).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        std::fs::set_permissions(dir.path().join("key"), mode(0o640)).unwrap();
+        assert!(matches!(Sealer::load(&secret, false), Err(KeyError::Exposed { .. })));
+    }
+}
