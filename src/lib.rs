@@ -1,5 +1,12 @@
 //! Gatehouse: the program in the box at a construction site's gate.
 
+pub mod attendance;
 pub mod clock;
 pub mod config;
+pub mod gate;
+pub mod ledger;
+pub mod roster;
 pub mod store;
+pub mod turnstile;
+pub mod uplink;
+pub mod vision;

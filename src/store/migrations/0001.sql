@@ -34,7 +34,8 @@ CREATE TABLE photo (
 ) STRICT;
 
 -- The ledger. idx counts all entries from 0; seq counts from 1 those that go upstream.
--- worker, lane and at_ms repeat what bytes says, for finding.
+-- worker, lane, cause and at_ms repeat what bytes says, for finding; an outcome's worker is its
+-- cause's.
 CREATE TABLE entry (
     idx INTEGER PRIMARY KEY,
     seq INTEGER UNIQUE,
@@ -42,6 +43,7 @@ CREATE TABLE entry (
     at_ms INTEGER NOT NULL,
     worker TEXT,
     lane TEXT,
+    cause INTEGER REFERENCES entry (idx),
     bytes BLOB NOT NULL,
     leaf BLOB NOT NULL CHECK (length(leaf) = 32)
 ) STRICT;

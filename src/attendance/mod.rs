@@ -1,0 +1,298 @@
+//! Views over the ledger's entries: what a record says to people and platforms.
+//!
+//! In: entries. Out: [`Record`]s of attendance and [`EventRecord`]s, whose JSON the `native`
+//! profile sends and `--json` prints. Pure: nothing is read or written here.
+
+use jiff::{Timestamp, tz::TimeZone};
+use serde::Serialize;
+
+use crate::{
+    clock::Stamp,
+    config::Direction,
+    ledger::{Body, Judgement, Outcome, Stored, hex},
+    roster::Person,
+};
+
+/// Which gateway speaks, and in which zone its times are written.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub gateway: String,
+    pub project: String,
+    pub timezone: TimeZone,
+}
+
+impl Origin {
+    /// RFC 3339 with the site's offset and milliseconds.
+    pub fn time(&self, at: Timestamp) -> String {
+        let offset = self.timezone.to_offset(at);
+        format!("{:.3}", at.display_with_offset(offset))
+    }
+}
+
+/// How somebody was let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Means {
+    Face,
+    Manual,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClockState {
+    pub synced: bool,
+    pub boot: String,
+    pub uptime_ms: u64,
+}
+
+impl From<Stamp> for ClockState {
+    fn from(stamp: Stamp) -> Self {
+        let Stamp { synced, uptime_ms, .. } = stamp;
+        ClockState { synced, boot: stamp.boot.to_string(), uptime_ms }
+    }
+}
+
+/// The record's own entry in the Merkle tree.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Leaf {
+    pub index: u64,
+    pub hash: String,
+}
+
+impl From<&Stored> for Leaf {
+    fn from(stored: &Stored) -> Self {
+        Leaf { index: stored.entry.index, hash: hex(&stored.leaf) }
+    }
+}
+
+/// One attendance: a grant (or a guard's release) of a worker, with its outcome. Its `seq` and
+/// `leaf` are the outcome's, which names the grant's index and leaf hash in turn.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Record {
+    pub v: u8,
+    pub gateway: String,
+    pub project: String,
+    pub ledger: String,
+    pub seq: u64,
+    pub passage: String,
+    pub worker: String,
+    pub name: String,
+    pub team: String,
+    pub contractor: String,
+    pub trade: String,
+    pub direction: Direction,
+    pub lane: String,
+    /// When the worker was let through.
+    pub at: String,
+    pub means: Means,
+    pub score: Option<f64>,
+    pub threshold: Option<f64>,
+    pub model: Option<String>,
+    /// Liveness is not examined: always `null`.
+    pub liveness: Option<f64>,
+    pub outcome: Outcome,
+    /// When the outcome was recorded.
+    pub recorded_at: String,
+    /// The clock at `at`.
+    pub clock: ClockState,
+    /// No photo is kept of a passage: always `null`.
+    pub photo: Option<()>,
+    pub leaf: Leaf,
+    /// This record may have reached you before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resent: bool,
+}
+
+impl Record {
+    /// `None` where the pair is not an outcome with the named cause that it closes.
+    pub fn of(origin: &Origin, outcome: &Stored, cause: &Stored) -> Option<Record> {
+        let Body::Outcome { passage, outcome: result, .. } = &outcome.entry.body else {
+            return None;
+        };
+        let (person, direction, lane, judgement, means): (&Person, _, _, Option<&Judgement>, _) =
+            match &cause.entry.body {
+                Body::Grant { person, direction, lane, judgement, .. } => {
+                    (person, direction, lane, Some(judgement), Means::Face)
+                }
+                Body::Release { person: Some(person), direction, lane, .. } => {
+                    (person, direction, lane, None, Means::Manual)
+                }
+                _ => return None,
+            };
+        let person = person.clone();
+        Some(Record {
+            v: 1,
+            gateway: origin.gateway.clone(),
+            project: origin.project.clone(),
+            ledger: outcome.entry.ledger.to_string(),
+            seq: outcome.entry.seq?,
+            passage: passage.to_string(),
+            worker: person.id.into(),
+            name: person.name,
+            team: person.team,
+            contractor: person.contractor,
+            trade: person.trade,
+            direction: *direction,
+            lane: lane.clone(),
+            at: origin.time(cause.entry.stamp.timestamp()),
+            means,
+            score: judgement.map(|j| j.score.value()),
+            threshold: judgement.map(|j| j.threshold.value()),
+            model: judgement.map(|j| j.model.clone()),
+            liveness: None,
+            outcome: *result,
+            recorded_at: origin.time(outcome.entry.stamp.timestamp()),
+            clock: cause.entry.stamp.into(),
+            photo: None,
+            leaf: outcome.into(),
+            resent: false,
+        })
+    }
+}
+
+/// All else that goes upstream.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EventRecord {
+    pub v: u8,
+    pub gateway: String,
+    pub project: String,
+    pub ledger: String,
+    pub seq: u64,
+    pub kind: &'static str,
+    pub at: String,
+    pub clock: ClockState,
+    #[serde(flatten)]
+    pub what: What,
+    pub leaf: Leaf,
+    /// This event may have reached you before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resent: bool,
+}
+
+/// What an event's kind adds. Absent values are left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct What {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub team: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contractor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trade: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lane: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub direction: Option<Direction>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub templates: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub consent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id_commitment: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub passage: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub config_sha256: Option<String>,
+    /// The operating system's name of who asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+impl What {
+    fn person(self, person: &Person) -> What {
+        What {
+            worker: Some(person.id.to_string()),
+            name: Some(person.name.clone()),
+            team: Some(person.team.clone()),
+            contractor: Some(person.contractor.clone()),
+            trade: Some(person.trade.clone()),
+            ..self
+        }
+    }
+
+    fn of(body: &Body) -> What {
+        let what = What::default();
+        match body {
+            Body::Boot { version } => What { version: Some(version.clone()), ..what },
+            Body::Config { sha256 } => What { config_sha256: Some(hex(sha256)), ..what },
+            Body::Enrolment { person, commitment, consent, model, templates, by, .. } => What {
+                consent: consent.clone(),
+                id_commitment: Some(hex(commitment)),
+                model: Some(model.clone()),
+                templates: Some(*templates),
+                by: Some(by.user.clone()),
+                ..what
+            }
+            .person(person),
+            Body::Removal { worker, by } => {
+                What { worker: Some(worker.to_string()), by: Some(by.user.clone()), ..what }
+            }
+            Body::Denial { lane, direction, reason, person, judgement } => {
+                let what = What {
+                    lane: Some(lane.clone()),
+                    direction: Some(*direction),
+                    reason: Some(reason.clone()),
+                    score: Some(judgement.score.value()),
+                    threshold: Some(judgement.threshold.value()),
+                    model: Some(judgement.model.clone()),
+                    ..what
+                };
+                person.iter().fold(what, What::person)
+            }
+            Body::Release { passage, lane, direction, person, reason, by } => {
+                let what = What {
+                    passage: Some(passage.to_string()),
+                    lane: Some(lane.clone()),
+                    direction: Some(*direction),
+                    reason: Some(reason.clone()),
+                    by: Some(by.user.clone()),
+                    ..what
+                };
+                person.iter().fold(what, What::person)
+            }
+            Body::Outcome { passage, outcome, detail, .. } => What {
+                passage: Some(passage.to_string()),
+                outcome: Some(*outcome),
+                detail: Some(detail.clone()),
+                ..what
+            },
+            Body::Grant { .. } => what,
+        }
+    }
+}
+
+impl EventRecord {
+    /// `None` for an entry that does not go upstream by itself.
+    pub fn of(origin: &Origin, stored: &Stored) -> Option<EventRecord> {
+        let entry = &stored.entry;
+        Some(EventRecord {
+            v: 1,
+            gateway: origin.gateway.clone(),
+            project: origin.project.clone(),
+            ledger: entry.ledger.to_string(),
+            seq: entry.seq?,
+            kind: entry.body.kind(),
+            at: origin.time(entry.stamp.timestamp()),
+            clock: entry.stamp.into(),
+            what: What::of(&entry.body),
+            leaf: stored.into(),
+            resent: false,
+        })
+    }
+}

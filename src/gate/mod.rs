@@ -1,0 +1,4 @@
+//! Who passes, and when the turnstile may open.
+
+pub mod passage;
+pub mod policy;

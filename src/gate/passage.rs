@@ -1,0 +1,521 @@
+//! One lane's passages, as a machine that touches nothing.
+//!
+//! Sightings, answers of the store and of the turnstile, and time go in; what to commit and what
+//! to release comes out. A lane has one arm, so it has one passage at a time:
+//!
+//! ```text
+//! Idle --grant or manual release--> Committing --committed--> Releasing --released--> Open
+//!   ^                                    |                        |                     |
+//!   +------------------------------------+---- Closing <----------+------ outcome ------+
+//! ```
+//!
+//! I1: a release is asked for only in answer to the commit of its own cause. I4: only before its
+//! deadline, and only once: an answer that belongs to another passage changes nothing.
+
+use std::{collections::VecDeque, time::Duration};
+
+use jiff::civil::Date;
+
+use super::policy::{self, Decision, Reason, Sighted};
+use crate::{
+    clock::Monotonic,
+    config::{Direction, MatchThreshold},
+    ledger::{Actor, Body, Judgement, Outcome, Score},
+    roster::{Match, Person, WorkerId},
+    turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
+};
+
+/// From the frame that decides to the release: what takes longer is void, for the worker has
+/// moved on and somebody else may stand there.
+pub const DECISION_LIFE: Duration = Duration::from_secs(3);
+/// Without a face for so long, a visit to a camera is over.
+const VISIT_GAP: Duration = Duration::from_millis(1500);
+/// A release whose answer the turnstile task owes for longer than its deadline and this is over.
+const ANSWER_GRACE: Duration = Duration::from_millis(1500);
+/// An outcome that could not be committed is tried again this often.
+const RETRY: Duration = Duration::from_secs(1);
+/// Workers whose last passage is remembered for the cool-down; the oldest goes.
+const COOLING: usize = 64;
+
+/// What a lane's machine goes by.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    pub lane: String,
+    pub threshold: MatchThreshold,
+    pub frames_to_agree: u32,
+    pub cool_down: Duration,
+    pub pass_within: Duration,
+    /// The embedder's name, for the entries.
+    pub model: String,
+}
+
+/// A face before one of the lane's cameras.
+#[derive(Clone, Debug)]
+pub struct Sighting {
+    pub direction: Direction,
+    pub captured: Monotonic,
+    pub sighted: Sighted,
+    pub roster_version: u64,
+    /// Today at the site, where the clock is trusted.
+    pub today: Option<Date>,
+}
+
+/// Somebody asks for the gate to be opened by hand.
+#[derive(Clone, Debug)]
+pub struct ManualRelease {
+    pub direction: Direction,
+    pub person: Option<Person>,
+    pub reason: String,
+    pub by: Actor,
+}
+
+#[derive(Debug)]
+pub enum Event {
+    /// `fresh` names the passage that may begin with it.
+    Seen {
+        sighting: Sighting,
+        fresh: PassageId,
+    },
+    Asked {
+        request: ManualRelease,
+        fresh: PassageId,
+    },
+    /// The cause of this passage is on the disk, or could not be put there.
+    Committed {
+        passage: PassageId,
+        result: Result<(), String>,
+    },
+    /// The outcome of this passage is on the disk, or could not be put there.
+    Closed {
+        passage: PassageId,
+        result: Result<(), String>,
+    },
+    Turnstile(TurnstileEvent),
+    /// Time has passed; see [`Machine::timeout`].
+    Tick,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Put the cause of a passage into the ledger and report [`Event::Committed`].
+    Commit {
+        passage: PassageId,
+        body: Body,
+    },
+    /// Put a denial into the ledger.
+    Deny {
+        body: Body,
+    },
+    Release(Release),
+    /// Put the outcome into the ledger and report [`Event::Closed`].
+    Close {
+        passage: PassageId,
+        outcome: Outcome,
+        detail: String,
+    },
+    /// Tell who asked for this manual release what became of it.
+    Answer {
+        passage: PassageId,
+        answer: Result<Outcome, String>,
+    },
+    /// Somebody went through whom nobody let through.
+    Unexpected {
+        direction: Direction,
+    },
+}
+
+/// What the machine counted of what it did not act on (I6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counters {
+    /// Sightings older than [`DECISION_LIFE`] when they came in.
+    pub stale: u64,
+    /// Passages seen without a release.
+    pub unexpected: u64,
+    /// Decisions that became void before they could be carried out.
+    pub void: u64,
+}
+
+#[derive(Debug)]
+struct Passage {
+    id: PassageId,
+    direction: Direction,
+    worker: Option<WorkerId>,
+    manual: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    Idle,
+    Committing {
+        passage: Passage,
+        deadline: Monotonic,
+    },
+    Releasing {
+        passage: Passage,
+        deadline: Monotonic,
+    },
+    /// The arm is free. `lost_sight`: the controller was away for a part of it.
+    Open {
+        passage: Passage,
+        until: Monotonic,
+        lost_sight: bool,
+    },
+    Closing {
+        passage: Passage,
+        outcome: Outcome,
+        detail: String,
+        retry_at: Option<Monotonic>,
+    },
+}
+
+/// One visit to a camera.
+#[derive(Debug, Default)]
+struct Visit {
+    last_face: Monotonic,
+    /// The worker whom the latest frames name, and how many of them do.
+    named: Option<(WorkerId, u32)>,
+    last_named: Option<Monotonic>,
+    strangers: u32,
+    denied: Option<(Option<WorkerId>, Reason)>,
+}
+
+#[derive(Debug)]
+pub struct Machine {
+    rules: Rules,
+    /// Whether the turnstile reports passages at all.
+    confirms: bool,
+    state: State,
+    visits: [Visit; 2],
+    cooling: VecDeque<(WorkerId, Direction, Monotonic)>,
+    pub counters: Counters,
+}
+
+impl Machine {
+    /// `confirms`: the turnstile reports passages.
+    pub fn new(rules: Rules, confirms: bool) -> Machine {
+        Machine {
+            rules,
+            confirms,
+            state: State::Idle,
+            visits: Default::default(),
+            cooling: VecDeque::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// When [`Event::Tick`] is due, and why.
+    pub fn timeout(&self) -> Option<(Monotonic, &'static str)> {
+        match &self.state {
+            State::Idle | State::Committing { .. } => None,
+            State::Releasing { deadline, .. } => {
+                Some((*deadline + ANSWER_GRACE, "the turnstile owes an answer"))
+            }
+            State::Open { until, .. } => Some((*until, "somebody may walk through")),
+            State::Closing { retry_at, .. } => {
+                retry_at.map(|at| (at, "the outcome is to be recorded again"))
+            }
+        }
+    }
+
+    /// Whether a passage is under way.
+    pub fn busy(&self) -> bool {
+        !matches!(self.state, State::Idle)
+    }
+
+    pub fn handle(&mut self, now: Monotonic, event: Event) -> Vec<Action> {
+        match event {
+            Event::Seen { sighting, fresh } => self.seen(now, sighting, fresh),
+            Event::Asked { request, fresh } => self.asked(now, request, fresh),
+            Event::Committed { passage, result } => self.committed(now, passage, result),
+            Event::Closed { passage, result } => self.closed(now, passage, result),
+            Event::Turnstile(event) => self.turnstile(now, event),
+            Event::Tick => self.tick(now),
+        }
+    }
+
+    fn seen(&mut self, now: Monotonic, sighting: Sighting, fresh: PassageId) -> Vec<Action> {
+        if now.since(sighting.captured) > DECISION_LIFE {
+            self.counters.stale += 1;
+            return Vec::new();
+        }
+        let frames_to_agree = self.rules.frames_to_agree;
+        let visit = &mut self.visits[sighting.direction as usize];
+        if sighting.captured.since(visit.last_face) > VISIT_GAP {
+            *visit = Visit::default();
+        }
+        visit.last_face = visit.last_face.max(sighting.captured);
+        match &sighting.sighted {
+            Sighted::Worker(found) => {
+                let id = &found.worker.person.id;
+                visit.strangers = 0;
+                visit.last_named = Some(sighting.captured);
+                let count = match &mut visit.named {
+                    Some((named, count)) if named == id => {
+                        *count = count.saturating_add(1);
+                        *count
+                    }
+                    named => {
+                        *named = Some((id.clone(), 1));
+                        1
+                    }
+                };
+                if count < frames_to_agree || self.busy() || self.cooling(now, id, &sighting) {
+                    return Vec::new();
+                }
+                let found = found.clone();
+                self.recognised(sighting, found, fresh)
+            }
+            Sighted::Stranger { score } => {
+                visit.named = None;
+                let turning_away =
+                    visit.last_named.is_some_and(|at| sighting.captured.since(at) < VISIT_GAP);
+                if self.busy() || turning_away {
+                    return Vec::new();
+                }
+                let visit = &mut self.visits[sighting.direction as usize];
+                visit.strangers = visit.strangers.saturating_add(1);
+                if visit.strangers < (2 * frames_to_agree).max(3) {
+                    return Vec::new();
+                }
+                let score = *score;
+                self.deny(&sighting, None, Reason::UnknownFace, score)
+            }
+        }
+    }
+
+    fn cooling(&mut self, now: Monotonic, id: &WorkerId, sighting: &Sighting) -> bool {
+        self.cooling.retain(|(_, _, until)| *until > now);
+        self.cooling.iter().any(|(w, d, _)| w == id && *d == sighting.direction)
+    }
+
+    fn recognised(&mut self, sighting: Sighting, found: Match, fresh: PassageId) -> Vec<Action> {
+        let person = found.worker.person.clone();
+        match policy::decide(&found.worker, sighting.direction, sighting.today) {
+            Decision::Deny(reason) => self.deny(&sighting, Some(person), reason, found.score),
+            Decision::Grant => {
+                let body = Body::Grant {
+                    passage: fresh,
+                    lane: self.rules.lane.clone(),
+                    direction: sighting.direction,
+                    judgement: self.judgement(found.score),
+                    margin: found.margin.map(Score::of),
+                    roster_version: sighting.roster_version,
+                    person: person.clone(),
+                };
+                self.visits[sighting.direction as usize].denied = None;
+                let passage = Passage {
+                    id: fresh,
+                    direction: sighting.direction,
+                    worker: Some(person.id),
+                    manual: false,
+                };
+                let deadline = sighting.captured + DECISION_LIFE;
+                self.state = State::Committing { passage, deadline };
+                vec![Action::Commit { passage: fresh, body }]
+            }
+        }
+    }
+
+    /// Once a visit for the same person and reason.
+    fn deny(
+        &mut self,
+        sighting: &Sighting,
+        person: Option<Person>,
+        reason: Reason,
+        score: f32,
+    ) -> Vec<Action> {
+        let visit = &mut self.visits[sighting.direction as usize];
+        let denial = (person.as_ref().map(|p| p.id.clone()), reason);
+        if visit.denied.as_ref() == Some(&denial) {
+            return Vec::new();
+        }
+        visit.denied = Some(denial);
+        let body = Body::Denial {
+            lane: self.rules.lane.clone(),
+            direction: sighting.direction,
+            reason: reason.word().to_owned(),
+            person,
+            judgement: self.judgement(score),
+        };
+        vec![Action::Deny { body }]
+    }
+
+    fn judgement(&self, score: f32) -> Judgement {
+        Judgement {
+            score: Score::of(score),
+            threshold: Score::of(self.rules.threshold.cosine()),
+            model: self.rules.model.clone(),
+        }
+    }
+
+    fn asked(&mut self, now: Monotonic, request: ManualRelease, fresh: PassageId) -> Vec<Action> {
+        if self.busy() {
+            let answer = Err("somebody is passing through this lane; ask again".to_owned());
+            return vec![Action::Answer { passage: fresh, answer }];
+        }
+        let passage = Passage {
+            id: fresh,
+            direction: request.direction,
+            worker: request.person.as_ref().map(|p| p.id.clone()),
+            manual: true,
+        };
+        self.state = State::Committing { passage, deadline: now + DECISION_LIFE };
+        let body = Body::Release {
+            passage: fresh,
+            lane: self.rules.lane.clone(),
+            direction: request.direction,
+            person: request.person,
+            reason: request.reason,
+            by: request.by,
+        };
+        vec![Action::Commit { passage: fresh, body }]
+    }
+
+    fn committed(
+        &mut self,
+        now: Monotonic,
+        id: PassageId,
+        result: Result<(), String>,
+    ) -> Vec<Action> {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Committing { passage, deadline } if passage.id == id => match result {
+                Err(_) if !passage.manual => Vec::new(),
+                Err(error) => {
+                    let answer = Err(format!("not released, for it cannot be recorded: {error}"));
+                    vec![Action::Answer { passage: id, answer }]
+                }
+                Ok(()) if now > deadline => {
+                    self.counters.void += 1;
+                    let detail = "void: recorded only after its time was over";
+                    self.close(now, passage, Outcome::NotPassed, detail)
+                }
+                Ok(()) => {
+                    let release = Release { passage: id, direction: passage.direction, deadline };
+                    self.state = State::Releasing { passage, deadline };
+                    vec![Action::Release(release)]
+                }
+            },
+            other => {
+                self.state = other;
+                Vec::new()
+            }
+        }
+    }
+
+    fn closed(&mut self, now: Monotonic, id: PassageId, result: Result<(), String>) -> Vec<Action> {
+        match &mut self.state {
+            State::Closing { passage, outcome, retry_at, .. } if passage.id == id => {
+                if result.is_err() {
+                    *retry_at = Some(now + RETRY);
+                    return Vec::new();
+                }
+                let answer = Action::Answer { passage: id, answer: Ok(*outcome) };
+                let manual = passage.manual;
+                self.state = State::Idle;
+                if manual { vec![answer] } else { Vec::new() }
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn turnstile(&mut self, now: Monotonic, event: TurnstileEvent) -> Vec<Action> {
+        let state = std::mem::replace(&mut self.state, State::Idle);
+        match (state, event) {
+            (State::Releasing { passage, .. }, TurnstileEvent::Released { passage: id, .. })
+                if passage.id == id =>
+            {
+                if !self.confirms {
+                    let detail = "this controller does not report passages";
+                    return self.close(now, passage, Outcome::Unconfirmed, detail);
+                }
+                let until = now + self.rules.pass_within;
+                self.state = State::Open { passage, until, lost_sight: false };
+                Vec::new()
+            }
+            (
+                State::Releasing { passage, .. },
+                TurnstileEvent::NotReleased { passage: id, why, may_have_released },
+            ) if passage.id == id => {
+                let detail = match why {
+                    NotReleased::Late => {
+                        self.counters.void += 1;
+                        "void: its time was over before the turnstile was told".to_owned()
+                    }
+                    NotReleased::Failed(problem) => format!("not released: {problem}"),
+                };
+                let outcome =
+                    if may_have_released { Outcome::Unconfirmed } else { Outcome::NotPassed };
+                self.close(now, passage, outcome, &detail)
+            }
+            (State::Open { passage, .. }, TurnstileEvent::Passed { direction, .. })
+                if passage.direction == direction =>
+            {
+                self.close(now, passage, Outcome::Passed, "")
+            }
+            (State::Open { passage, until, .. }, TurnstileEvent::Down { .. }) => {
+                self.state = State::Open { passage, until, lost_sight: true };
+                Vec::new()
+            }
+            (state, TurnstileEvent::Passed { direction, .. }) => {
+                self.state = state;
+                self.counters.unexpected += 1;
+                vec![Action::Unexpected { direction }]
+            }
+            (state, _) => {
+                self.state = state;
+                Vec::new()
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Monotonic) -> Vec<Action> {
+        if self.timeout().is_none_or(|(at, _)| now < at) {
+            return Vec::new();
+        }
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Releasing { passage, .. } => {
+                let detail = "the turnstile gave no answer";
+                self.close(now, passage, Outcome::Unconfirmed, detail)
+            }
+            State::Open { passage, lost_sight: false, .. } => {
+                self.close(now, passage, Outcome::NotPassed, "nobody walked through in time")
+            }
+            State::Open { passage, .. } => {
+                let detail = "the turnstile was away while somebody may have walked through";
+                self.close(now, passage, Outcome::Unconfirmed, detail)
+            }
+            State::Closing { passage, outcome, detail, .. } => {
+                let close = Action::Close { passage: passage.id, outcome, detail: detail.clone() };
+                self.state = State::Closing { passage, outcome, detail, retry_at: None };
+                vec![close]
+            }
+            state @ (State::Idle | State::Committing { .. }) => {
+                self.state = state;
+                Vec::new()
+            }
+        }
+    }
+
+    fn close(
+        &mut self,
+        now: Monotonic,
+        passage: Passage,
+        outcome: Outcome,
+        detail: &str,
+    ) -> Vec<Action> {
+        if let Some(worker) = &passage.worker {
+            if self.cooling.len() >= COOLING {
+                self.cooling.pop_front();
+            }
+            let until = now + self.rules.cool_down;
+            self.cooling.push_back((worker.clone(), passage.direction, until));
+        }
+        let detail = detail.to_owned();
+        let close = Action::Close { passage: passage.id, outcome, detail: detail.clone() };
+        self.state = State::Closing { passage, outcome, detail, retry_at: None };
+        vec![close]
+    }
+}
+
+#[cfg(test)]
+mod tests;

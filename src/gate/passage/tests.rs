@@ -1,0 +1,399 @@
+//! The machine against generated orders of events.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::roster::{State as RosterState, Worker};
+
+const FRAMES_TO_AGREE: u32 = 2;
+const COOL_DOWN: Duration = Duration::from_secs(5);
+
+fn rules() -> Rules {
+    Rules {
+        lane: "north".into(),
+        threshold: MatchThreshold::new(0.5).unwrap(),
+        frames_to_agree: FRAMES_TO_AGREE,
+        cool_down: COOL_DOWN,
+        pass_within: Duration::from_secs(8),
+        model: "sface".into(),
+    }
+}
+
+fn person(id: &str) -> Person {
+    let text = || "x".to_owned();
+    Person {
+        id: id.parse().unwrap(),
+        name: text(),
+        team: text(),
+        contractor: text(),
+        trade: text(),
+    }
+}
+
+fn worker(id: &str, valid_until: Option<Date>) -> Arc<Worker> {
+    let (person, state) = (person(id), RosterState::Active);
+    let (valid_from, consent) = (None, None);
+    Arc::new(Worker { person, valid_from, valid_until, consent, state, templates: 1 })
+}
+
+fn named(id: &str) -> Sighted {
+    Sighted::Worker(Match { worker: worker(id, None), score: 0.7, margin: None })
+}
+
+fn sighting(captured: Monotonic, sighted: Sighted) -> Sighting {
+    let direction = Direction::Entry;
+    Sighting { direction, captured, sighted, roster_version: 1, today: None }
+}
+
+fn passage_id(n: u64) -> PassageId {
+    PassageId(u128::from(n).to_be_bytes())
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    See { who: u8, exit: bool, age_ms: u64 },
+    Ask { exit: bool },
+    Committed { which: Which, ok: bool },
+    Closed { which: Which, ok: bool },
+    Released { which: Which },
+    NotReleased { which: Which, maybe: bool },
+    Passed { exit: bool },
+    Down,
+    Wait { ms: u64 },
+}
+
+/// An answer may be for the passage under way, or a late or forged one for another.
+#[derive(Clone, Copy, Debug)]
+enum Which {
+    Current,
+    Earlier,
+    NeverHeardOf,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let which = prop_oneof![
+        8 => Just(Which::Current), 1 => Just(Which::Earlier), 1 => Just(Which::NeverHeardOf)
+    ];
+    let step = prop_oneof![
+        10 => (0..4_u8, prop::bool::weighted(0.2), 0..4000_u64)
+            .prop_map(|(who, exit, age_ms)| Step::See { who, exit, age_ms: age_ms / 8 * (age_ms % 8) / 7 }),
+        1 => any::<bool>().prop_map(|exit| Step::Ask { exit }),
+        6 => (which.clone(), prop::bool::weighted(0.8)).prop_map(|(which, ok)| Step::Committed { which, ok }),
+        4 => (which.clone(), prop::bool::weighted(0.8)).prop_map(|(which, ok)| Step::Closed { which, ok }),
+        4 => which.clone().prop_map(|which| Step::Released { which }),
+        1 => (which, any::<bool>()).prop_map(|(which, maybe)| Step::NotReleased { which, maybe }),
+        3 => prop::bool::weighted(0.2).prop_map(|exit| Step::Passed { exit }),
+        1 => Just(Step::Down),
+        4 => (1..6000_u64).prop_map(|ms| Step::Wait { ms: ms / 4 }),
+    ];
+    proptest::collection::vec(step, 0..120)
+}
+
+/// What the world outside the machine knows.
+#[derive(Default)]
+struct World {
+    /// Passages in the order of their commits, and where each stands.
+    order: Vec<PassageId>,
+    asked: BTreeMap<PassageId, Known>,
+    seen: Vec<(Direction, Option<String>)>,
+    closed_at: BTreeMap<(String, Direction), Monotonic>,
+}
+
+#[derive(Default)]
+struct Known {
+    worker: Option<String>,
+    direction: Option<Direction>,
+    committed: bool,
+    refused: bool,
+    released: bool,
+    closes: u32,
+    finished: bool,
+}
+
+impl World {
+    fn id(&self, which: Which) -> PassageId {
+        match which {
+            Which::Current => self.order.last().copied().unwrap_or(passage_id(1 << 40)),
+            Which::Earlier => {
+                self.order.iter().rev().nth(1).copied().unwrap_or(passage_id(1 << 41))
+            }
+            Which::NeverHeardOf => passage_id(1 << 42),
+        }
+    }
+
+    fn check(
+        &mut self,
+        now: Monotonic,
+        cause: &str,
+        actions: Vec<Action>,
+    ) -> Result<(), TestCaseError> {
+        for action in actions {
+            match action {
+                Action::Commit { passage, body } => {
+                    let under_way = self.order.last().and_then(|p| self.asked.get(p));
+                    prop_assert!(
+                        under_way.is_none_or(|k| k.finished || k.refused),
+                        "two passages at once"
+                    );
+                    let known = match &body {
+                        Body::Grant { person, direction, .. } => {
+                            let id = person.id.to_string();
+                            let agreeing = self
+                                .seen
+                                .iter()
+                                .rev()
+                                .filter(|(d, _)| d == direction)
+                                .take(FRAMES_TO_AGREE as usize)
+                                .filter(|(_, who)| who.as_ref() == Some(&id))
+                                .count();
+                            prop_assert_eq!(
+                                agreeing,
+                                FRAMES_TO_AGREE as usize,
+                                "frames did not agree"
+                            );
+                            if let Some(at) = self.closed_at.get(&(id.clone(), *direction)) {
+                                prop_assert!(
+                                    now.since(*at) >= COOL_DOWN,
+                                    "one visit became two passages"
+                                );
+                            }
+                            Known {
+                                worker: Some(id),
+                                direction: Some(*direction),
+                                ..Known::default()
+                            }
+                        }
+                        Body::Release { direction, .. } => {
+                            Known { direction: Some(*direction), ..Known::default() }
+                        }
+                        other => return Err(TestCaseError::fail(format!("{other:?} is no cause"))),
+                    };
+                    self.order.push(passage);
+                    prop_assert!(self.asked.insert(passage, known).is_none());
+                }
+                Action::Release(release) => {
+                    let known = self.asked.get_mut(&release.passage);
+                    let known =
+                        known.ok_or_else(|| TestCaseError::fail("I1: released without a cause"))?;
+                    prop_assert!(known.committed, "I1: released before the commit");
+                    prop_assert_eq!(cause, "committed", "I1: released for another reason");
+                    prop_assert!(!known.released, "I4: released twice");
+                    prop_assert!(now <= release.deadline, "I4: released late");
+                    prop_assert!(release.deadline.since(now) <= DECISION_LIFE);
+                    prop_assert_eq!(Some(release.direction), known.direction);
+                    known.released = true;
+                }
+                Action::Close { passage, outcome, .. } => {
+                    let known = self.asked.get_mut(&passage);
+                    let known =
+                        known.ok_or_else(|| TestCaseError::fail("closed without a cause"))?;
+                    prop_assert!(known.committed && !known.finished);
+                    prop_assert!(known.released || outcome != Outcome::Passed);
+                    known.closes += 1;
+                    if known.closes == 1
+                        && let (Some(worker), Some(direction)) =
+                            (known.worker.clone(), known.direction)
+                    {
+                        self.closed_at.insert((worker, direction), now);
+                    }
+                }
+                Action::Answer { .. } | Action::Deny { .. } | Action::Unexpected { .. } => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
+    let mut machine = Machine::new(rules(), true);
+    let mut world = World::default();
+    let mut now = Monotonic::from_millis(10_000);
+    let mut fresh = 0;
+    let settle = (0..6).flat_map(|_| {
+        [
+            Step::Committed { which: Which::Current, ok: true },
+            Step::Wait { ms: 20_000 },
+            Step::Closed { which: Which::Current, ok: true },
+        ]
+    });
+    for step in steps.into_iter().chain(settle) {
+        fresh += 1;
+        let fresh = passage_id(fresh);
+        let direction = |exit| if exit { Direction::Exit } else { Direction::Entry };
+        let (cause, event) = match step {
+            Step::See { who, exit, age_ms } => {
+                let ids = ["A", "B"];
+                let sighted = match ids.get(usize::from(who)) {
+                    Some(id) => named(id),
+                    None => Sighted::Stranger { score: 0.2 },
+                };
+                let captured = Monotonic::from_millis(now.as_millis() - age_ms);
+                let sighting =
+                    Sighting { direction: direction(exit), ..sighting(captured, sighted) };
+                if now.since(captured) <= DECISION_LIFE {
+                    let who = ids.get(usize::from(who)).map(ToString::to_string);
+                    world.seen.push((direction(exit), who));
+                }
+                ("seen", Event::Seen { sighting, fresh })
+            }
+            Step::Ask { exit } => {
+                let by = Actor { uid: 0, user: "root".into() };
+                let (person, reason) = (None, "fire drill".to_owned());
+                let request = ManualRelease { direction: direction(exit), person, reason, by };
+                ("asked", Event::Asked { request, fresh })
+            }
+            Step::Committed { which, ok } => {
+                let passage = world.id(which);
+                if let Some(known) =
+                    world.asked.get_mut(&passage).filter(|k| !k.committed && !k.refused)
+                {
+                    known.committed = ok;
+                    known.refused = !ok;
+                }
+                let result = if ok { Ok(()) } else { Err("disk full".to_owned()) };
+                ("committed", Event::Committed { passage, result })
+            }
+            Step::Closed { which, ok } => {
+                let passage = world.id(which);
+                if let Some(known) = world.asked.get_mut(&passage).filter(|k| k.closes > 0) {
+                    known.finished |= ok;
+                }
+                let result = if ok { Ok(()) } else { Err("disk full".to_owned()) };
+                ("closed", Event::Closed { passage, result })
+            }
+            Step::Released { which } => {
+                let passage = world.id(which);
+                ("turnstile", Event::Turnstile(TurnstileEvent::Released { passage, at: now }))
+            }
+            Step::NotReleased { which, maybe } => {
+                let (passage, why) = (world.id(which), NotReleased::Failed("no answer".into()));
+                let event = TurnstileEvent::NotReleased { passage, why, may_have_released: maybe };
+                ("turnstile", Event::Turnstile(event))
+            }
+            Step::Passed { exit } => {
+                let event = TurnstileEvent::Passed { direction: direction(exit), at: now };
+                ("turnstile", Event::Turnstile(event))
+            }
+            Step::Down => {
+                ("turnstile", Event::Turnstile(TurnstileEvent::Down { error: "gone".into() }))
+            }
+            Step::Wait { ms } => {
+                now = now + Duration::from_millis(ms);
+                ("tick", Event::Tick)
+            }
+        };
+        let actions = machine.handle(now, event);
+        world.check(now, cause, actions)?;
+    }
+    prop_assert!(!machine.busy(), "the lane is stuck");
+    for known in world.asked.values() {
+        prop_assert!(known.refused || known.finished, "a committed cause has no outcome");
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    /// I1, I4, one passage a visit, agreement of frames, and an outcome for every cause.
+    #[test]
+    fn no_order_of_events_releases_without_a_committed_cause(steps in steps()) {
+        run(steps)?;
+    }
+}
+
+fn see(machine: &mut Machine, at: u64, sighted: Sighted, fresh: u64) -> Vec<Action> {
+    let now = Monotonic::from_millis(at);
+    let sighting = sighting(now, sighted);
+    machine.handle(now, Event::Seen { sighting, fresh: passage_id(fresh) })
+}
+
+#[test]
+fn a_worker_passes_and_the_actions_come_in_order() {
+    let mut machine = Machine::new(rules(), true);
+    assert_eq!(see(&mut machine, 1000, named("A"), 1), []);
+    let actions = see(&mut machine, 1100, named("A"), 2);
+    let [Action::Commit { passage, body: Body::Grant { person, .. } }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(person.id.as_str(), "A");
+    let (passage, at) = (*passage, Monotonic::from_millis(1110));
+    let released = machine.handle(at, Event::Committed { passage, result: Ok(()) });
+    let deadline = Monotonic::from_millis(4100);
+    assert_eq!(
+        released,
+        [Action::Release(Release { passage, direction: Direction::Entry, deadline })]
+    );
+    let ok = TurnstileEvent::Released { passage, at };
+    assert_eq!(machine.handle(at, Event::Turnstile(ok)), []);
+    let other_way = TurnstileEvent::Passed { direction: Direction::Exit, at };
+    let expected = [Action::Unexpected { direction: Direction::Exit }];
+    assert_eq!(machine.handle(at, Event::Turnstile(other_way)), expected);
+    let through = TurnstileEvent::Passed { direction: Direction::Entry, at };
+    let closed = machine.handle(at, Event::Turnstile(through));
+    let expected = Action::Close { passage, outcome: Outcome::Passed, detail: String::new() };
+    assert_eq!(closed, [expected]);
+    machine.handle(at, Event::Closed { passage, result: Ok(()) });
+    assert!(!machine.busy());
+}
+
+#[test]
+fn a_cause_that_reaches_the_disk_too_late_opens_nothing() {
+    let mut machine = Machine::new(rules(), true);
+    see(&mut machine, 1000, named("A"), 1);
+    see(&mut machine, 1100, named("A"), 2);
+    let event = Event::Committed { passage: passage_id(2), result: Ok(()) };
+    let actions = machine.handle(Monotonic::from_millis(4101), event);
+    assert!(
+        matches!(&actions[..], [Action::Close { outcome: Outcome::NotPassed, .. }]),
+        "{actions:?}"
+    );
+    assert_eq!(machine.counters.void, 1);
+}
+
+#[test]
+fn a_stranger_is_denied_once_a_visit_and_a_worker_among_strangers_still_passes() {
+    let mut machine = Machine::new(rules(), true);
+    let mut denials = 0;
+    for i in 0..20 {
+        let actions = see(&mut machine, 1000 + i * 100, Sighted::Stranger { score: 0.3 }, i);
+        denials += actions.iter().filter(|a| matches!(a, Action::Deny { .. })).count();
+    }
+    assert_eq!(denials, 1);
+    see(&mut machine, 3100, named("A"), 50);
+    let actions = see(&mut machine, 3200, named("A"), 51);
+    assert!(matches!(&actions[..], [Action::Commit { .. }]), "{actions:?}");
+}
+
+#[test]
+fn an_expired_worker_is_denied_entry_but_never_exit_nor_by_an_untrusted_clock() {
+    let today = Some(jiff::civil::date(2026, 11, 22));
+    let expired = Sighted::Worker(Match {
+        worker: worker("A", Some(jiff::civil::date(2026, 11, 21))),
+        score: 0.8,
+        margin: None,
+    });
+    for (direction, today, granted) in [
+        (Direction::Entry, today, false),
+        (Direction::Exit, today, true),
+        (Direction::Entry, None, true),
+    ] {
+        let mut machine = Machine::new(rules(), true);
+        let mut actions = Vec::new();
+        for i in 0..2 {
+            let now = Monotonic::from_millis(1000 + 100 * i);
+            let sighting = Sighting { direction, today, ..sighting(now, expired.clone()) };
+            actions = machine.handle(now, Event::Seen { sighting, fresh: passage_id(i) });
+        }
+        match &actions[..] {
+            [Action::Commit { .. }] => assert!(granted),
+            [Action::Deny { body: Body::Denial { reason, .. } }] => {
+                assert!(!granted);
+                assert_eq!(reason, "expired");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

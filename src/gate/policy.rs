@@ -1,0 +1,69 @@
+//! Grant or deny: a pure function of the match, the worker's standing, the direction and the
+//! clock.
+
+use jiff::civil::Date;
+
+use crate::{
+    config::{Direction, Recognition},
+    roster::{Match, Standing, Worker},
+};
+
+/// Whom one frame shows.
+#[derive(Clone, Debug)]
+pub enum Sighted {
+    /// This worker: the score reaches the threshold, and nobody else is near.
+    Worker(Match),
+    /// Nobody on the roster. The best score is kept, the best worker is not.
+    Stranger { score: f32 },
+}
+
+/// What a match amounts to.
+pub fn judge(best: Option<Match>, rules: &Recognition) -> Sighted {
+    match best {
+        Some(m)
+            if m.score >= rules.threshold.cosine()
+                && m.margin.is_none_or(|margin| margin >= rules.margin) =>
+        {
+            Sighted::Worker(m)
+        }
+        Some(m) => Sighted::Stranger { score: m.score },
+        None => Sighted::Stranger { score: 0.0 },
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    Grant,
+    Deny(Reason),
+}
+
+/// Why somebody is not let through, as the entry and the event say it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Nobody on the roster looks like this.
+    UnknownFace,
+    NotYetValid,
+    Expired,
+}
+
+impl Reason {
+    pub fn word(self) -> &'static str {
+        match self {
+            Reason::UnknownFace => "unknown_face",
+            Reason::NotYetValid => "not_yet_valid",
+            Reason::Expired => "expired",
+        }
+    }
+}
+
+/// Decides on a recognised worker. Standing never denies an exit: nobody is locked in. `today` is
+/// `None` while the clock is not trusted, and then validity dates do not deny; the entry's own
+/// time says that the clock was not synchronised.
+pub fn decide(worker: &Worker, direction: Direction, today: Option<Date>) -> Decision {
+    let (Direction::Entry, Some(today)) = (direction, today) else { return Decision::Grant };
+    match worker.standing(today) {
+        Standing::InForce => Decision::Grant,
+        Standing::NotYet => Decision::Deny(Reason::NotYetValid),
+        Standing::Expired => Decision::Deny(Reason::Expired),
+    }
+}

@@ -1,0 +1,448 @@
+//! What an entry says, and its bytes.
+//!
+//! The bytes of a version are frozen: courts read them years later. A change is a new version
+//! beside the old one. An entry is one deterministic CBOR map with text keys:
+//!
+//! | key | value |
+//! |---|---|
+//! | `v` | 1 |
+//! | `alg` | 1: leaf = SHA-256(0x00 \|\| these bytes), RFC 9162 |
+//! | `salt` | 16 random bytes, so that a neighbour's leaf cannot be guessed |
+//! | `ledger` | 16 bytes, made with the database |
+//! | `index` | the entry's place among all entries, from 0 |
+//! | `seq` | its place among those that go upstream, from 1; absent on a grant, which goes upstream with its outcome |
+//! | `time` | `wall_ms` since 1970, `synced`, `boot` (16 bytes), `uptime_ms` |
+//! | `kind` | `boot`, `config`, `enrolment`, `removal`, `grant`, `denial`, `release`, `outcome` |
+//! | `data` | a map, by kind; scores are ten-thousandths (0.7123 is 7123) |
+
+use ciborium::Value;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::cbor::{self, CborError, Fields, Map};
+use crate::{
+    clock::{BootId, Stamp},
+    config::Direction,
+    roster::{Person, WorkerId},
+    turnstile::PassageId,
+};
+
+const VERSION: u8 = 1;
+const SHA256_LEAVES: u8 = 1;
+
+/// A ledger: 128 random bits made with the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerId(pub [u8; 16]);
+
+impl std::fmt::Display for LedgerId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// A cosine in ten-thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Score(pub i32);
+
+impl Score {
+    pub fn of(cosine: f32) -> Score {
+        // A cosine is within ±1, and `as` saturates where it is not.
+        Score((f64::from(cosine) * 10_000.0).round() as i32)
+    }
+
+    pub fn value(self) -> f64 {
+        f64::from(self.0) / 10_000.0
+    }
+}
+
+/// How the face was judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judgement {
+    /// The best worker's score.
+    pub score: Score,
+    pub threshold: Score,
+    /// The embedder's name.
+    pub model: String,
+}
+
+/// Who told the daemon to do something: the user behind the socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    pub uid: u32,
+    pub user: String,
+}
+
+/// Whether somebody went through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Passed,
+    NotPassed,
+    /// The controller could not tell, or a restart lost its answer.
+    Unconfirmed,
+}
+
+impl Outcome {
+    fn word(self) -> &'static str {
+        match self {
+            Outcome::Passed => "passed",
+            Outcome::NotPassed => "not_passed",
+            Outcome::Unconfirmed => "unconfirmed",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        [Outcome::Passed, Outcome::NotPassed, Outcome::Unconfirmed]
+            .into_iter()
+            .find(|o| o.word() == word)
+    }
+}
+
+/// The kind of an entry and what that kind holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// The daemon started.
+    Boot { version: String },
+    /// The configuration differs from the one of the entry before: SHA-256 of the file.
+    Config { sha256: [u8; 32] },
+    /// A worker came onto the roster. `commitment`: see [`commitment`].
+    Enrolment {
+        person: Person,
+        id_type: String,
+        commitment: [u8; 32],
+        consent: Option<String>,
+        model: String,
+        templates: u32,
+        by: Actor,
+    },
+    /// A worker left it; templates and photos are erased, attendance stays (I7).
+    Removal { worker: WorkerId, by: Actor },
+    /// A face was recognised and may pass. Its outcome follows.
+    Grant {
+        passage: PassageId,
+        lane: String,
+        direction: Direction,
+        person: Person,
+        judgement: Judgement,
+        /// Best worker's score less the second's; absent with one worker on the roster.
+        margin: Option<Score>,
+        roster_version: u64,
+    },
+    /// A face was not let through. `person` only where it was recognised.
+    Denial {
+        lane: String,
+        direction: Direction,
+        reason: String,
+        person: Option<Person>,
+        judgement: Judgement,
+    },
+    /// A gate is opened by hand, for a worker where a guard vouches for one. Its outcome follows.
+    Release {
+        passage: PassageId,
+        lane: String,
+        direction: Direction,
+        person: Option<Person>,
+        reason: String,
+        by: Actor,
+    },
+    /// What became of a grant or a release: `cause` is that entry's index, `leaf` its leaf hash.
+    Outcome {
+        passage: PassageId,
+        cause: u64,
+        leaf: [u8; 32],
+        outcome: Outcome,
+        /// Why it is not `passed`; empty when it is.
+        detail: String,
+    },
+}
+
+impl Body {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Body::Boot { .. } => "boot",
+            Body::Config { .. } => "config",
+            Body::Enrolment { .. } => "enrolment",
+            Body::Removal { .. } => "removal",
+            Body::Grant { .. } => "grant",
+            Body::Denial { .. } => "denial",
+            Body::Release { .. } => "release",
+            Body::Outcome { .. } => "outcome",
+        }
+    }
+
+    /// A grant waits for its outcome; all else goes upstream by itself.
+    pub fn goes_upstream(&self) -> bool {
+        !matches!(self, Body::Grant { .. })
+    }
+
+    /// The worker it names, if any.
+    pub fn worker(&self) -> Option<&WorkerId> {
+        match self {
+            Body::Enrolment { person, .. } | Body::Grant { person, .. } => Some(&person.id),
+            Body::Denial { person, .. } | Body::Release { person, .. } => {
+                person.as_ref().map(|p| &p.id)
+            }
+            Body::Removal { worker, .. } => Some(worker),
+            Body::Boot { .. } | Body::Config { .. } | Body::Outcome { .. } => None,
+        }
+    }
+
+    pub fn lane(&self) -> Option<&str> {
+        match self {
+            Body::Grant { lane, .. } | Body::Denial { lane, .. } | Body::Release { lane, .. } => {
+                Some(lane)
+            }
+            _ => None,
+        }
+    }
+
+    /// The entry that an outcome closes.
+    pub fn cause(&self) -> Option<u64> {
+        match self {
+            Body::Outcome { cause, .. } => Some(*cause),
+            _ => None,
+        }
+    }
+
+    fn data(&self) -> Value {
+        let map = Map::default();
+        match self {
+            Body::Boot { version } => map.with("version", version.as_str()),
+            Body::Config { sha256 } => map.with("sha256", sha256.to_vec()),
+            Body::Enrolment { person, id_type, commitment, consent, model, templates, by } => map
+                .with("person", person_map(person))
+                .with("id_type", id_type.as_str())
+                .with("id_commitment", commitment.to_vec())
+                .with_some("consent", consent.as_deref())
+                .with("model", model.as_str())
+                .with("templates", *templates)
+                .with("by", actor_map(by)),
+            Body::Removal { worker, by } => {
+                map.with("worker", worker.as_str()).with("by", actor_map(by))
+            }
+            Body::Grant { passage, lane, direction, person, judgement, margin, roster_version } => {
+                judged(map, judgement)
+                    .with("passage", passage.0.to_vec())
+                    .with("lane", lane.as_str())
+                    .with("direction", direction_word(*direction))
+                    .with("person", person_map(person))
+                    .with_some("margin", margin.map(|m| m.0))
+                    .with("roster", *roster_version)
+            }
+            Body::Denial { lane, direction, reason, person, judgement } => judged(map, judgement)
+                .with("lane", lane.as_str())
+                .with("direction", direction_word(*direction))
+                .with("reason", reason.as_str())
+                .with_some("person", person.as_ref().map(person_map)),
+            Body::Release { passage, lane, direction, person, reason, by } => map
+                .with("passage", passage.0.to_vec())
+                .with("lane", lane.as_str())
+                .with("direction", direction_word(*direction))
+                .with_some("person", person.as_ref().map(person_map))
+                .with("reason", reason.as_str())
+                .with("by", actor_map(by)),
+            Body::Outcome { passage, cause, leaf, outcome, detail } => map
+                .with("passage", passage.0.to_vec())
+                .with("cause", *cause)
+                .with("cause_leaf", leaf.to_vec())
+                .with("outcome", outcome.word())
+                .with("detail", detail.as_str()),
+        }
+        .into()
+    }
+
+    fn read(kind: &str, data: Fields<'_>) -> Result<Body, CborError> {
+        let optional_person = || data.optional_map("person")?.map(read_person).transpose();
+        Ok(match kind {
+            "boot" => Body::Boot { version: data.text("version")? },
+            "config" => Body::Config { sha256: data.bytes("sha256")? },
+            "enrolment" => Body::Enrolment {
+                person: read_person(data.map("person")?)?,
+                id_type: data.text("id_type")?,
+                commitment: data.bytes("id_commitment")?,
+                consent: data.optional_text("consent")?,
+                model: data.text("model")?,
+                templates: data.int("templates")?,
+                by: read_actor(data.map("by")?)?,
+            },
+            "removal" => Body::Removal {
+                worker: read_worker(data, "worker")?,
+                by: read_actor(data.map("by")?)?,
+            },
+            "grant" => Body::Grant {
+                passage: PassageId(data.bytes("passage")?),
+                lane: data.text("lane")?,
+                direction: read_direction(data)?,
+                person: read_person(data.map("person")?)?,
+                judgement: read_judgement(data)?,
+                margin: data.optional_int("margin")?.map(Score),
+                roster_version: data.int("roster")?,
+            },
+            "denial" => Body::Denial {
+                lane: data.text("lane")?,
+                direction: read_direction(data)?,
+                reason: data.text("reason")?,
+                person: optional_person()?,
+                judgement: read_judgement(data)?,
+            },
+            "release" => Body::Release {
+                passage: PassageId(data.bytes("passage")?),
+                lane: data.text("lane")?,
+                direction: read_direction(data)?,
+                person: optional_person()?,
+                reason: data.text("reason")?,
+                by: read_actor(data.map("by")?)?,
+            },
+            "outcome" => Body::Outcome {
+                passage: PassageId(data.bytes("passage")?),
+                cause: data.int("cause")?,
+                leaf: data.bytes("cause_leaf")?,
+                outcome: Outcome::from_word(&data.text("outcome")?)
+                    .ok_or(CborError::Field("outcome"))?,
+                detail: data.text("detail")?,
+            },
+            _ => return Err(CborError::Field("kind")),
+        })
+    }
+}
+
+fn direction_word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Entry => "entry",
+        Direction::Exit => "exit",
+    }
+}
+
+fn read_direction(data: Fields<'_>) -> Result<Direction, CborError> {
+    let word = data.text("direction")?;
+    Direction::BOTH
+        .into_iter()
+        .find(|d| direction_word(*d) == word)
+        .ok_or(CborError::Field("direction"))
+}
+
+fn judged(map: Map, judgement: &Judgement) -> Map {
+    map.with("score", judgement.score.0)
+        .with("threshold", judgement.threshold.0)
+        .with("model", judgement.model.as_str())
+}
+
+fn read_judgement(data: Fields<'_>) -> Result<Judgement, CborError> {
+    Ok(Judgement {
+        score: Score(data.int("score")?),
+        threshold: Score(data.int("threshold")?),
+        model: data.text("model")?,
+    })
+}
+
+fn person_map(person: &Person) -> Map {
+    Map::default()
+        .with("id", person.id.as_str())
+        .with("name", person.name.as_str())
+        .with("team", person.team.as_str())
+        .with("contractor", person.contractor.as_str())
+        .with("trade", person.trade.as_str())
+}
+
+fn read_person(map: Fields<'_>) -> Result<Person, CborError> {
+    Ok(Person {
+        id: read_worker(map, "id")?,
+        name: map.text("name")?,
+        team: map.text("team")?,
+        contractor: map.text("contractor")?,
+        trade: map.text("trade")?,
+    })
+}
+
+fn read_worker(map: Fields<'_>, key: &'static str) -> Result<WorkerId, CborError> {
+    map.text(key)?.parse().map_err(|_| CborError::Field(key))
+}
+
+fn actor_map(actor: &Actor) -> Map {
+    Map::default().with("uid", actor.uid).with("user", actor.user.as_str())
+}
+
+fn read_actor(map: Fields<'_>) -> Result<Actor, CborError> {
+    Ok(Actor { uid: map.int("uid")?, user: map.text("user")? })
+}
+
+/// An entry in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub salt: [u8; 16],
+    pub ledger: LedgerId,
+    pub index: u64,
+    pub seq: Option<u64>,
+    pub stamp: Stamp,
+    pub body: Body,
+}
+
+impl Entry {
+    pub fn encode(&self) -> Vec<u8> {
+        let time = Map::default()
+            .with("wall_ms", self.stamp.wall_ms)
+            .with("synced", self.stamp.synced)
+            .with("boot", self.stamp.boot.0.to_vec())
+            .with("uptime_ms", self.stamp.uptime_ms);
+        let entry = Map::default()
+            .with("v", VERSION)
+            .with("alg", SHA256_LEAVES)
+            .with("salt", self.salt.to_vec())
+            .with("ledger", self.ledger.0.to_vec())
+            .with("index", self.index)
+            .with_some("seq", self.seq)
+            .with("time", time)
+            .with("kind", self.body.kind())
+            .with("data", self.body.data());
+        cbor::encode(entry.into())
+    }
+
+    /// Reads an entry of version 1, refusing any byte that [`Entry::encode`] would not write.
+    pub fn decode(bytes: &[u8]) -> Result<Entry, CborError> {
+        let value = cbor::decode(bytes)?;
+        let entry = Fields(&value);
+        if entry.int::<u8>("v")? != VERSION || entry.int::<u8>("alg")? != SHA256_LEAVES {
+            return Err(CborError::Field("v"));
+        }
+        let time = entry.map("time")?;
+        let entry = Entry {
+            salt: entry.bytes("salt")?,
+            ledger: LedgerId(entry.bytes("ledger")?),
+            index: entry.int("index")?,
+            seq: entry.optional_int("seq")?,
+            stamp: Stamp {
+                wall_ms: time.int("wall_ms")?,
+                synced: time.bool("synced")?,
+                boot: BootId(time.bytes("boot")?),
+                uptime_ms: time.int("uptime_ms")?,
+            },
+            body: Body::read(&entry.text("kind")?, entry.map("data")?)?,
+        };
+        // Unknown keys would be lost in between.
+        if entry.encode() == bytes { Ok(entry) } else { Err(CborError::NotDeterministic) }
+    }
+}
+
+/// The hash of a leaf of the Merkle tree: SHA-256(0x00 || entry), RFC 9162, 2.1.1.
+pub fn leaf_hash(bytes: &[u8]) -> [u8; 32] {
+    Sha256::new().chain_update([0]).chain_update(bytes).finalize().into()
+}
+
+/// What an enrolment's entry says of the ID number without telling it:
+/// SHA-256("gatehouse id 1" || salt || type || 0x00 || number). `salt`: 32 random bytes, kept
+/// sealed with the number; an evidence package opens the commitment by showing all three.
+pub fn commitment(salt: &[u8; 32], id_type: &str, number: &str) -> [u8; 32] {
+    Sha256::new()
+        .chain_update(b"gatehouse id 1")
+        .chain_update(salt)
+        .chain_update(id_type)
+        .chain_update([0])
+        .chain_update(number)
+        .finalize()
+        .into()
+}

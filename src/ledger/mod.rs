@@ -1,0 +1,287 @@
+//! All that happened at this gateway, in order, and never changed (I2).
+//!
+//! In: what happened ([`Body`]) with its time. Out: an entry's bytes, its leaf hash and its
+//! outbox rows, all in the transaction of whoever calls, together with whatever else that
+//! transaction changes. Touches: the tables `entry`, `open_passage`, `upstream`, `outbox`.
+
+pub mod cbor;
+mod entry;
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use crate::{
+    clock::Stamp,
+    roster::WorkerId,
+    store::{self, StoreError},
+    turnstile::PassageId,
+};
+pub use cbor::CborError;
+pub use entry::{
+    Actor, Body, Entry, Judgement, LedgerId, Outcome, Score, commitment, hex, leaf_hash,
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("ledger entry {index}: {source}; the database is damaged or was altered")]
+    Damaged { index: u64, source: CborError },
+    #[error("passage {0} has no open cause")]
+    NoCause(PassageId),
+    #[error("the database has no ledger id; it is damaged")]
+    NoLedgerId,
+}
+
+impl From<rusqlite::Error> for LedgerError {
+    fn from(e: rusqlite::Error) -> Self {
+        LedgerError::Store(e.into())
+    }
+}
+
+/// An entry as it stands in the database.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub entry: Entry,
+    pub leaf: [u8; 32],
+}
+
+/// Appends entries; knows the ledger's id and for which upstreams rows are written.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    pub id: LedgerId,
+    upstreams: Vec<String>,
+}
+
+impl Ledger {
+    /// Reads the ledger's id, and gives an upstream that was never there before everything that
+    /// has gone upstream so far.
+    pub fn open(tx: &Transaction<'_>, upstreams: Vec<String>) -> Result<Ledger, LedgerError> {
+        let id = store::meta(tx, "ledger")?.and_then(|id| id.try_into().ok());
+        for name in &upstreams {
+            let new = tx.execute("INSERT OR IGNORE INTO upstream VALUES (?1)", [name])? == 1;
+            if new {
+                tx.execute(
+                    "INSERT INTO outbox SELECT ?1, seq FROM entry WHERE seq IS NOT NULL",
+                    [name],
+                )?;
+            }
+        }
+        Ok(Ledger { id: LedgerId(id.ok_or(LedgerError::NoLedgerId)?), upstreams })
+    }
+
+    /// Adds one entry. What it says is on the disk when `tx` is committed, not before.
+    pub fn append(
+        &self,
+        tx: &Transaction<'_>,
+        stamp: Stamp,
+        body: Body,
+    ) -> Result<Stored, LedgerError> {
+        let mut salt = [0; 16];
+        getrandom::fill(&mut salt).map_err(StoreError::from)?;
+        let (index, last_seq) = next(tx)?;
+        let seq = body.goes_upstream().then_some(last_seq + 1);
+        let entry = Entry { salt, ledger: self.id, index, seq, stamp, body };
+        let bytes = entry.encode();
+        let leaf = leaf_hash(&bytes);
+        tx.prepare_cached("INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
+            .execute(params![
+                index,
+                seq,
+                entry.body.kind(),
+                stamp.wall_ms,
+                self.attended(tx, &entry.body)?,
+                entry.body.lane(),
+                entry.body.cause(),
+                bytes,
+                leaf
+            ])?;
+        match &entry.body {
+            Body::Grant { passage, .. } | Body::Release { passage, .. } => {
+                tx.prepare_cached("INSERT INTO open_passage VALUES (?1, ?2)")?
+                    .execute(params![passage.0, index])?;
+            }
+            Body::Outcome { passage, .. } => {
+                tx.prepare_cached("DELETE FROM open_passage WHERE passage = ?1")?
+                    .execute([passage.0])?;
+            }
+            _ => {}
+        }
+        for upstream in self.upstreams.iter().filter(|_| seq.is_some()) {
+            tx.prepare_cached("INSERT INTO outbox VALUES (?1, ?2)")?
+                .execute(params![upstream, seq])?;
+        }
+        Ok(Stored { entry, leaf })
+    }
+
+    /// Closes a grant or release with what became of it, once. `at` bears the time.
+    pub fn close(
+        &self,
+        tx: &Transaction<'_>,
+        stamp: Stamp,
+        passage: PassageId,
+        outcome: Outcome,
+        detail: &str,
+    ) -> Result<Stored, LedgerError> {
+        let (cause, leaf) = tx
+            .prepare_cached(
+                "SELECT idx, leaf FROM open_passage o JOIN entry ON idx = o.cause WHERE passage = ?1",
+            )?
+            .query_row([passage.0], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?
+            .ok_or(LedgerError::NoCause(passage))?;
+        let detail = detail.to_owned();
+        self.append(tx, stamp, Body::Outcome { passage, cause, leaf, outcome, detail })
+    }
+
+    /// At start, before the cameras open: what a crash left without an outcome is unconfirmed.
+    pub fn close_interrupted(
+        &self,
+        tx: &Transaction<'_>,
+        stamp: Stamp,
+    ) -> Result<usize, LedgerError> {
+        let open: Vec<[u8; 16]> = tx
+            .prepare("SELECT passage FROM open_passage ORDER BY cause")?
+            .query_map([], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for passage in &open {
+            let detail = "the gateway restarted before the outcome was known";
+            self.close(tx, stamp, PassageId(*passage), Outcome::Unconfirmed, detail)?;
+        }
+        Ok(open.len())
+    }
+
+    /// Whose attendance an outcome completes: the worker of its cause.
+    fn attended(&self, tx: &Transaction<'_>, body: &Body) -> Result<Option<String>, LedgerError> {
+        match body {
+            Body::Outcome { cause, .. } => Ok(tx
+                .prepare_cached("SELECT worker FROM entry WHERE idx = ?1")?
+                .query_row([cause], |row| row.get(0))?),
+            other => Ok(other.worker().map(|id| id.as_str().to_owned())),
+        }
+    }
+}
+
+/// The next index, and the last seq given.
+fn next(tx: &Transaction<'_>) -> Result<(u64, u64), LedgerError> {
+    Ok(tx
+        .prepare_cached("SELECT coalesce(max(idx) + 1, 0), coalesce(max(seq), 0) FROM entry")?
+        .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}
+
+/// How many entries there are.
+pub fn size(tx: &Transaction<'_>) -> Result<u64, LedgerError> {
+    Ok(next(tx)?.0)
+}
+
+/// The entry at an index.
+pub fn read(tx: &Transaction<'_>, index: u64) -> Result<Stored, LedgerError> {
+    let (bytes, leaf): (Vec<u8>, [u8; 32]) = tx
+        .prepare_cached("SELECT bytes, leaf FROM entry WHERE idx = ?1")?
+        .query_row([index], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    decode(index, &bytes, leaf)
+}
+
+fn decode(index: u64, bytes: &[u8], leaf: [u8; 32]) -> Result<Stored, LedgerError> {
+    let damaged = |source| LedgerError::Damaged { index, source };
+    let entry = Entry::decode(bytes).map_err(damaged)?;
+    if entry.index != index || leaf_hash(bytes) != leaf {
+        return Err(damaged(CborError::Field("leaf")));
+    }
+    Ok(Stored { entry, leaf })
+}
+
+/// What one upstream has not acknowledged: oldest first, above `after`, at most `limit`.
+pub fn unacknowledged(
+    tx: &Transaction<'_>,
+    upstream: &str,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<Stored>, LedgerError> {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let indexes: Vec<u64> = tx
+        .prepare_cached(
+            "SELECT idx FROM outbox JOIN entry USING (seq)
+             WHERE upstream = ?1 AND outbox.seq > ?2 ORDER BY outbox.seq LIMIT ?3",
+        )?
+        .query_map(params![upstream, after, limit], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    indexes.into_iter().map(|index| read(tx, index)).collect()
+}
+
+/// Strikes rows off: the upstream has acknowledged them (I3).
+pub fn strike_off(tx: &Transaction<'_>, upstream: &str, seqs: &[u64]) -> Result<(), LedgerError> {
+    let mut delete = tx.prepare_cached("DELETE FROM outbox WHERE upstream = ?1 AND seq = ?2")?;
+    for seq in seqs {
+        delete.execute(params![upstream, seq])?;
+    }
+    Ok(())
+}
+
+/// How many rows wait for an upstream, and the wall time of the oldest in ms since 1970.
+pub fn backlog(tx: &Transaction<'_>, upstream: &str) -> Result<(u64, Option<i64>), LedgerError> {
+    let rows = tx
+        .prepare_cached("SELECT count(*) FROM outbox WHERE upstream = ?1")?
+        .query_row([upstream], |row| row.get(0))?;
+    let oldest = tx
+        .prepare_cached(
+            "SELECT at_ms FROM outbox JOIN entry USING (seq)
+             WHERE upstream = ?1 ORDER BY outbox.seq LIMIT 1",
+        )?
+        .query_row([upstream], |row| row.get(0))
+        .optional()?;
+    Ok((rows, oldest))
+}
+
+/// Which completed attendance to list.
+#[derive(Clone, Debug, Default)]
+pub struct AttendanceFilter {
+    pub worker: Option<WorkerId>,
+    pub lane: Option<String>,
+    /// Wall time in ms since 1970 of the outcome, inclusive.
+    pub from_ms: Option<i64>,
+    /// The same, exclusive.
+    pub to_ms: Option<i64>,
+    /// Only above this index: where the last page ended.
+    pub after: Option<u64>,
+    pub limit: usize,
+}
+
+/// Outcomes of passages that a worker is named for, each with its cause, in order.
+pub fn attendance(
+    tx: &Transaction<'_>,
+    filter: &AttendanceFilter,
+) -> Result<Vec<(Stored, Stored)>, LedgerError> {
+    let pairs: Vec<(u64, u64)> = tx
+        .prepare_cached(
+            "SELECT o.idx, c.idx FROM entry o JOIN entry c
+               ON c.idx = o.cause
+             WHERE o.kind = 'outcome' AND o.worker IS NOT NULL
+               AND (?1 IS NULL OR o.worker = ?1) AND (?2 IS NULL OR c.lane = ?2)
+               AND (?3 IS NULL OR c.at_ms >= ?3) AND (?4 IS NULL OR c.at_ms < ?4)
+               AND (?5 IS NULL OR o.idx > ?5)
+             ORDER BY o.idx LIMIT ?6",
+        )?
+        .query_map(
+            params![
+                filter.worker.as_ref().map(|w| w.as_str()),
+                filter.lane,
+                filter.from_ms,
+                filter.to_ms,
+                filter.after,
+                i64::try_from(filter.limit).unwrap_or(i64::MAX)
+            ],
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?
+        .collect::<Result<_, _>>()?;
+    pairs.into_iter().map(|(o, c)| Ok((read(tx, o)?, read(tx, c)?))).collect()
+}
+
+/// The highest seq that waits for an upstream; 0 when nothing does.
+pub fn highest_waiting(tx: &Transaction<'_>, upstream: &str) -> Result<u64, LedgerError> {
+    Ok(tx
+        .prepare_cached("SELECT coalesce(max(seq), 0) FROM outbox WHERE upstream = ?1")?
+        .query_row([upstream], |row| row.get(0))?)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! Frozen bytes, and the ledger in a real database.
+
+use rusqlite::Connection;
+
+use super::*;
+use crate::{
+    clock::BootId,
+    config::{Direction, Secret, Storage},
+    roster::Person,
+    store::{Priority, Store, open},
+};
+
+fn person() -> Person {
+    Person {
+        id: "W001".parse().unwrap(),
+        name: "刘峰".into(),
+        team: "rebar".into(),
+        contractor: "Guizhou Third".into(),
+        trade: "steel fixer".into(),
+    }
+}
+
+fn stamp() -> Stamp {
+    Stamp { wall_ms: 1_793_228_400_123, synced: true, boot: BootId([0xb0; 16]), uptime_ms: 4_321 }
+}
+
+fn entry(index: u64, seq: Option<u64>, body: Body) -> Entry {
+    let (salt, ledger) = ([0x5a; 16], LedgerId([0x1e; 16]));
+    Entry { salt, ledger, index, seq, stamp: stamp(), body }
+}
+
+fn judgement() -> Judgement {
+    Judgement { score: Score(7123), threshold: Score(5000), model: "sface_2021dec".into() }
+}
+
+fn one_of_each_kind() -> Vec<Entry> {
+    let by = || Actor { uid: 1000, user: "admin".into() };
+    let passage = PassageId([0x9a; 16]);
+    let (lane, direction) = ("north".to_owned(), Direction::Entry);
+    vec![
+        entry(0, Some(1), Body::Boot { version: "0.1.0".into() }),
+        entry(1, Some(2), Body::Config { sha256: [0xcf; 32] }),
+        entry(
+            2,
+            Some(3),
+            Body::Enrolment {
+                person: person(),
+                id_type: "resident".into(),
+                commitment: commitment(&[0x17; 32], "resident", "520102199001011234"),
+                consent: Some("C-0017".into()),
+                model: "sface_2021dec".into(),
+                templates: 2,
+                by: by(),
+            },
+        ),
+        entry(
+            3,
+            None,
+            Body::Grant {
+                passage,
+                lane: lane.clone(),
+                direction,
+                person: person(),
+                judgement: judgement(),
+                margin: Some(Score(2001)),
+                roster_version: 7,
+            },
+        ),
+        entry(
+            4,
+            Some(4),
+            Body::Outcome {
+                passage,
+                cause: 3,
+                leaf: [0x1f; 32],
+                outcome: Outcome::Passed,
+                detail: String::new(),
+            },
+        ),
+        entry(
+            5,
+            Some(5),
+            Body::Denial {
+                lane: lane.clone(),
+                direction: Direction::Exit,
+                reason: "unknown_face".into(),
+                person: None,
+                judgement: Judgement { score: Score(-312), ..judgement() },
+            },
+        ),
+        entry(
+            6,
+            Some(6),
+            Body::Release {
+                passage,
+                lane,
+                direction,
+                person: Some(person()),
+                reason: "no face yet".into(),
+                by: by(),
+            },
+        ),
+        entry(7, Some(7), Body::Removal { worker: "W001".parse().unwrap(), by: by() }),
+    ]
+}
+
+/// The bytes of version 1, frozen: never edit this test. Where it fails, the code is wrong.
+#[test]
+fn the_bytes_of_version_1_never_change() {
+    let frozen = include_str!("frozen_v1.txt");
+    let mut lines = frozen.lines().filter(|l| !l.starts_with('#'));
+    let entries = one_of_each_kind();
+    assert_eq!(entries.len(), 8);
+    for entry in entries {
+        let bytes = entry.encode();
+        let expected = lines.next().unwrap_or_default();
+        let line = format!("{} {} {}", entry.body.kind(), hex(&bytes), hex(&leaf_hash(&bytes)));
+        assert_eq!(line, expected);
+        assert_eq!(Entry::decode(&bytes).unwrap(), entry);
+    }
+    assert_eq!(lines.next(), None);
+}
+
+#[test]
+fn no_altered_byte_of_an_entry_goes_unnoticed() {
+    for entry in one_of_each_kind() {
+        let bytes = entry.encode();
+        for i in 0..bytes.len() {
+            let mut altered = bytes.clone();
+            altered[i] ^= 1;
+            assert!(
+                Entry::decode(&altered).map_or(true, |other| other != entry),
+                "byte {i} of {:?}",
+                entry.body.kind()
+            );
+            assert!(Entry::decode(&bytes[..i]).is_err());
+        }
+    }
+}
+
+async fn with_ledger(upstreams: &[&str]) -> (tempfile::TempDir, Store, Ledger) {
+    let dir = tempfile::tempdir().unwrap();
+    let key = Secret::File(dir.path().join("key"));
+    let storage = Storage { dir: dir.path().into(), key, attendance_keep_years: 3 };
+    let (store, _thread) = open(&storage).unwrap();
+    let names: Vec<String> = upstreams.iter().map(ToString::to_string).collect();
+    let ledger = store.write(Priority::Bulk, move |tx| Ledger::open(tx, names)).await.unwrap();
+    (dir, store, ledger)
+}
+
+async fn append(store: &Store, ledger: &Ledger, body: Body) -> Stored {
+    let ledger = ledger.clone();
+    store.write(Priority::Passage, move |tx| ledger.append(tx, stamp(), body)).await.unwrap()
+}
+
+fn grant(n: u8) -> Body {
+    Body::Grant {
+        passage: PassageId([n; 16]),
+        lane: "north".into(),
+        direction: Direction::Entry,
+        person: person(),
+        judgement: judgement(),
+        margin: None,
+        roster_version: 1,
+    }
+}
+
+#[tokio::test]
+async fn a_grant_goes_upstream_with_its_outcome_and_seq_has_no_gaps() {
+    let (_dir, store, ledger) = with_ledger(&["a", "b"]).await;
+    append(&store, &ledger, Body::Boot { version: "1".into() }).await;
+    assert_eq!(append(&store, &ledger, grant(1)).await.entry.seq, None);
+    assert_eq!(append(&store, &ledger, grant(2)).await.entry.seq, None);
+    let l = ledger.clone();
+    let closed = store
+        .write(Priority::Passage, move |tx| {
+            l.close(tx, stamp(), PassageId([2; 16]), Outcome::Passed, "")
+        })
+        .await
+        .unwrap();
+    assert_eq!((closed.entry.index, closed.entry.seq), (3, Some(2)));
+    // A crash leaves grant 1 open; it is closed once, and a passage is never closed twice.
+    let l = ledger.clone();
+    let interrupted = move |tx: &Transaction<'_>| l.close_interrupted(tx, stamp());
+    assert_eq!(store.write(Priority::Bulk, interrupted).await.unwrap(), 1);
+    let l = ledger.clone();
+    let again = store
+        .write(Priority::Passage, move |tx| {
+            l.close(tx, stamp(), PassageId([1; 16]), Outcome::Passed, "")
+        })
+        .await;
+    assert!(matches!(again, Err(LedgerError::NoCause(_))));
+    let (waiting, attendance) = store
+        .read(|tx| {
+            let filter = AttendanceFilter { limit: 10, ..Default::default() };
+            Ok::<_, LedgerError>((unacknowledged(tx, "a", 0, 10)?, super::attendance(tx, &filter)?))
+        })
+        .await
+        .unwrap();
+    let seqs: Vec<_> = waiting.iter().map(|s| s.entry.seq).collect();
+    assert_eq!(seqs, [Some(1), Some(2), Some(3)]);
+    let outcomes: Vec<_> = attendance
+        .iter()
+        .map(|(o, c)| match &o.entry.body {
+            Body::Outcome { outcome, .. } => (*outcome, c.entry.index),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(outcomes, [(Outcome::Passed, 2), (Outcome::Unconfirmed, 1)]);
+}
+
+#[tokio::test]
+async fn a_row_is_struck_off_for_its_own_upstream_and_a_new_upstream_gets_everything() {
+    let (_dir, store, ledger) = with_ledger(&["a"]).await;
+    for _ in 0..3 {
+        append(&store, &ledger, Body::Boot { version: "1".into() }).await;
+    }
+    let backlogs = store
+        .write(Priority::Bulk, |tx| {
+            Ledger::open(tx, vec!["a".into(), "b".into()])?;
+            strike_off(tx, "a", &[1, 3])?;
+            Ok::<_, LedgerError>((backlog(tx, "a")?, backlog(tx, "b")?, highest_waiting(tx, "b")?))
+        })
+        .await
+        .unwrap();
+    let oldest = Some(stamp().wall_ms);
+    assert_eq!(backlogs, ((1, oldest), (3, oldest), 3));
+}
+
+#[tokio::test]
+async fn an_entry_altered_in_the_database_is_noticed_when_read() {
+    let (dir, store, ledger) = with_ledger(&[]).await;
+    append(&store, &ledger, grant(1)).await;
+    let raw = Connection::open(dir.path().join("gatehouse.db")).unwrap();
+    let mut bytes: Vec<u8> =
+        raw.query_row("SELECT bytes FROM entry", [], |row| row.get(0)).unwrap();
+    let score = bytes.windows(5).position(|w| w == b"score").unwrap() + 6;
+    bytes[score + 1] ^= 1;
+    raw.execute("UPDATE entry SET bytes = ?1", [bytes]).unwrap();
+    let found = store.read(|tx| read(tx, 0)).await;
+    assert!(matches!(found, Err(LedgerError::Damaged { index: 0, .. })), "{found:?}");
+}

@@ -1,0 +1,188 @@
+//! The roster's tables. Every function works inside its caller's transaction.
+
+use jiff::civil::Date;
+use rusqlite::{OptionalExtension, Row, Transaction, params, types::Type};
+use zeroize::Zeroizing;
+
+use super::{Enrolment, Identity, Person, Roster, RosterError, State, Worker, WorkerId};
+use crate::{store::Sealer, vision::Template};
+
+fn place(table: &str, id: &WorkerId, ordinal: usize) -> String {
+    format!("{table}/{id}/{ordinal}")
+}
+
+/// Adds a worker with templates and photos. The caller appends the ledger's entry.
+pub fn enrol(
+    tx: &Transaction<'_>,
+    sealer: &Sealer,
+    enrolment: &Enrolment,
+) -> Result<(), RosterError> {
+    let Worker { person, valid_from, valid_until, consent, .. } = &enrolment.worker;
+    let id = &person.id;
+    match tx
+        .query_row("SELECT state FROM worker WHERE id = ?1", [id.as_str()], |r| {
+            r.get::<_, String>(0)
+        })
+        .optional()?
+        .as_deref()
+    {
+        None => {}
+        Some("removed") => return Err(RosterError::IdRetired(id.clone())),
+        Some(_) => return Err(RosterError::IdTaken(id.clone())),
+    }
+    let identity = &enrolment.identity;
+    let lookup = sealer.lookup(&format!("{}:{}", identity.id_type, *identity.number));
+    let same: Option<String> = tx
+        .query_row(
+            "SELECT id FROM worker WHERE identity_lookup = ?1 AND state <> 'removed'",
+            [lookup],
+            |r| r.get(0),
+        )
+        .optional()?;
+    if let Some(other) = same {
+        return Err(RosterError::IdentityTaken(other.parse()?));
+    }
+    let mut plain = Zeroizing::new(Vec::new());
+    ciborium::into_writer(identity, &mut *plain)
+        .map_err(|e| RosterError::Invalid { field: "id-number", problem: e.to_string() })?;
+    tx.execute(
+        "INSERT INTO worker VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'active')",
+        params![
+            id.as_str(),
+            person.name,
+            person.team,
+            person.contractor,
+            person.trade,
+            sealer.seal(&place("identity", id, 0), &plain)?,
+            lookup,
+            valid_from.map(|d| d.to_string()),
+            valid_until.map(|d| d.to_string()),
+            consent
+        ],
+    )?;
+    for (ordinal, face) in enrolment.faces.iter().enumerate() {
+        let template = face.template.to_bytes();
+        let template = sealer.seal(&place("template", id, ordinal), template.as_slice())?;
+        tx.execute(
+            "INSERT INTO template VALUES (?1, ?2, ?3, ?4)",
+            params![id.as_str(), ordinal as i64, enrolment.model, template],
+        )?;
+        let photo = sealer.seal(&place("photo", id, ordinal), &face.jpeg)?;
+        tx.execute(
+            "INSERT INTO photo VALUES (?1, ?2, ?3)",
+            params![id.as_str(), ordinal as i64, photo],
+        )?;
+    }
+    raise_version(tx)
+}
+
+/// Erases a worker's templates and photos and marks the row; attendance stays (I7). The caller
+/// appends the ledger's entry, and empties the write-ahead log after the commit.
+pub fn remove(tx: &Transaction<'_>, id: &WorkerId) -> Result<(), RosterError> {
+    let changed = tx.execute(
+        "UPDATE worker SET state = 'removed' WHERE id = ?1 AND state <> 'removed'",
+        [id.as_str()],
+    )?;
+    if changed == 0 {
+        return Err(RosterError::NoSuchWorker(id.clone()));
+    }
+    tx.execute("DELETE FROM template WHERE worker = ?1", [id.as_str()])?;
+    tx.execute("DELETE FROM photo WHERE worker = ?1", [id.as_str()])?;
+    raise_version(tx)
+}
+
+fn raise_version(tx: &Transaction<'_>) -> Result<(), RosterError> {
+    let raised = version(tx)?.saturating_add(1);
+    tx.execute(
+        "INSERT OR REPLACE INTO meta VALUES ('roster_version', ?1)",
+        [raised.to_be_bytes()],
+    )?;
+    Ok(())
+}
+
+fn version(tx: &Transaction<'_>) -> Result<u64, RosterError> {
+    let bytes = crate::store::meta(tx, "roster_version")?;
+    Ok(bytes.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes))
+}
+
+const COLUMNS: &str = "id, name, team, contractor, trade, valid_from, valid_until, consent, state,
+    (SELECT count(*) FROM template WHERE worker = worker.id)";
+
+fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
+    let bad = |column: usize, e: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, e)
+    };
+    let date = |column: usize| -> rusqlite::Result<Option<Date>> {
+        let text: Option<String> = row.get(column)?;
+        text.map(|t| t.parse().map_err(|e: jiff::Error| bad(column, e.into()))).transpose()
+    };
+    Ok(Worker {
+        person: Person {
+            id: row.get::<_, String>(0)?.parse().map_err(|e: RosterError| bad(0, e.into()))?,
+            name: row.get(1)?,
+            team: row.get(2)?,
+            contractor: row.get(3)?,
+            trade: row.get(4)?,
+        },
+        valid_from: date(5)?,
+        valid_until: date(6)?,
+        consent: row.get(7)?,
+        state: match row.get::<_, String>(8)?.as_str() {
+            "removed" => State::Removed,
+            _ => State::Active,
+        },
+        templates: row.get(9)?,
+    })
+}
+
+/// The workers of a state (all of them where it is `None`), by id.
+pub fn list(tx: &Transaction<'_>, state: Option<State>) -> Result<Vec<Worker>, RosterError> {
+    let all: Vec<Worker> = tx
+        .prepare(&format!("SELECT {COLUMNS} FROM worker ORDER BY id"))?
+        .query_map([], worker)?
+        .collect::<Result<_, _>>()?;
+    Ok(all.into_iter().filter(|w| state.is_none_or(|s| s == w.state)).collect())
+}
+
+/// One worker, whatever the state, with the identity opened.
+pub fn identity(
+    tx: &Transaction<'_>,
+    sealer: &Sealer,
+    id: &WorkerId,
+) -> Result<(Worker, Identity), RosterError> {
+    let sql = format!("SELECT {COLUMNS}, identity FROM worker WHERE id = ?1");
+    let (worker, sealed): (Worker, Vec<u8>) = tx
+        .query_row(&sql, [id.as_str()], |row| Ok((worker(row)?, row.get(10)?)))
+        .optional()?
+        .ok_or_else(|| RosterError::NoSuchWorker(id.clone()))?;
+    let plain = sealer.open(&place("identity", id, 0), &sealed)?;
+    let identity = ciborium::from_reader(plain.as_slice())
+        .map_err(|e| RosterError::Invalid { field: "id-number", problem: e.to_string() })?;
+    Ok((worker, identity))
+}
+
+/// The snapshot that the gate matches against: active workers, and those of their templates that
+/// this embedder made.
+pub fn load(tx: &Transaction<'_>, sealer: &Sealer, model: &str) -> Result<Roster, RosterError> {
+    let workers = list(tx, Some(State::Active))?;
+    let mut templates = tx.prepare(
+        "SELECT ordinal, sealed FROM template WHERE worker = ?1 AND model = ?2 ORDER BY ordinal",
+    )?;
+    let mut filled = Vec::with_capacity(workers.len());
+    for worker in workers {
+        let id = worker.person.id.clone();
+        let rows = templates.query_map([id.as_str(), model], |row| {
+            Ok((row.get::<_, u32>(0)?, row.get::<_, Vec<u8>>(1)?))
+        })?;
+        let mut faces = Vec::new();
+        for row in rows {
+            let (ordinal, sealed) = row?;
+            let plain = sealer.open(&place("template", &id, ordinal as usize), &sealed)?;
+            let face = Template::from_bytes(&plain)
+                .map_err(|source| RosterError::Damaged { id: id.to_string(), source })?;
+            faces.push(face);
+        }
+        filled.push((worker, faces));
+    }
+    Ok(Roster::new(version(tx)?, filled))
+}

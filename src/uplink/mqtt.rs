@@ -1,0 +1,311 @@
+//! The shell around [`Delivery`]: rumqttc, one fresh client a connection.
+//!
+//! rumqttc keeps publishes of its own across a reconnect, and they can collide with new ones or
+//! be lost (its issues 1014 and 1056). So a client here lives for one connection, and what it
+//! held is read again from the outbox.
+
+use std::time::Duration;
+
+use rumqttc::{AsyncClient, Event, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use super::{
+    Context, LinkError, UpstreamState,
+    delivery::{Delivery, WINDOW},
+    native,
+};
+use crate::{
+    config::{Broker, Upstream},
+    ledger::{self, LedgerError, Stored},
+    store::Priority,
+};
+
+const FIRST_BACKOFF: Duration = Duration::from_millis(250);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// TCP and CONNACK together; a NATS cluster that has just lost a node answers within 4 s.
+const CONNECT_TIMEOUT_S: u64 = 5;
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+/// How often the retained status is renewed.
+const STATUS_EVERY: Duration = Duration::from_secs(60);
+/// Packet ids are reused only after so many, long after an acknowledgement out of order.
+const PACKET_IDS: u16 = 4096;
+/// Messages handed to the client and not yet on the wire: the window, a status and an offline.
+const REQUESTS: usize = WINDOW + 8;
+/// Events of the client not yet looked at; the client waits when it is full.
+const EVENTS: usize = 64;
+/// At shutdown, how long the last messages may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Nothing is subscribed to: what a broker sends is an acknowledgement.
+const MAX_INCOMING_BYTES: usize = 16 * 1024;
+const MAX_OUTGOING_BYTES: usize = 1024 * 1024;
+
+pub(super) async fn run(upstream: Upstream, context: Context, state: watch::Sender<UpstreamState>) {
+    let name = upstream.name.clone();
+    let mut delivery = Delivery::new(highest_waiting(&context, &name).await);
+    let mut backoff = FIRST_BACKOFF;
+    for broker in upstream.brokers.iter().cycle() {
+        state.send_modify(|s| s.broker = broker.to_string());
+        let connects = state.borrow().connects;
+        let ended = session(&upstream, broker, &context, &state, &mut delivery).await;
+        if context.cancel.is_cancelled() {
+            break;
+        }
+        let error = ended.err().map(|e| e.to_string());
+        tracing::warn!(upstream = %name, %broker, error = error.as_deref(), "link is down");
+        let now = context.clock.monotonic();
+        state.send_modify(|s| {
+            if s.connected {
+                s.since = now;
+            }
+            s.connected = false;
+            s.last_error = error;
+        });
+        if state.borrow().connects != connects {
+            backoff = FIRST_BACKOFF;
+        }
+        tokio::select! {
+            _ = context.cancel.cancelled() => break,
+            _ = tokio::time::sleep(jittered(backoff)) => {}
+        }
+        backoff = (backoff * 2).min(LONGEST_BACKOFF);
+    }
+}
+
+/// From half to all of it, so that a hundred gateways do not come back in the same moment.
+fn jittered(backoff: Duration) -> Duration {
+    let mut random = [0_u8; 2];
+    // Without randomness the whole backoff is waited.
+    let fraction = match getrandom::fill(&mut random) {
+        Ok(()) => f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX),
+        Err(_) => 1.0,
+    };
+    backoff.mul_f64(0.5 + fraction / 2.0)
+}
+
+async fn highest_waiting(context: &Context, upstream: &str) -> u64 {
+    let name = upstream.to_owned();
+    let highest = context.store.read(move |tx| ledger::highest_waiting(tx, &name)).await;
+    highest.unwrap_or_else(|error| {
+        tracing::error!(%error, "the outbox cannot be read; everything counts as sent before");
+        u64::MAX
+    })
+}
+
+fn options(
+    upstream: &Upstream,
+    broker: &Broker,
+    context: &Context,
+) -> Result<MqttOptions, LinkError> {
+    let default_id = || format!("{}-{}", context.origin.gateway, upstream.name);
+    let client_id = upstream.client_id.clone().unwrap_or_else(default_id);
+    let mut options = MqttOptions::new(client_id, &broker.host, broker.port);
+    options.set_keep_alive(KEEP_ALIVE);
+    options.set_clean_session(true);
+    options.set_inflight(PACKET_IDS);
+    options.set_max_packet_size(MAX_INCOMING_BYTES, MAX_OUTGOING_BYTES);
+    let topic = native::topic(&context.origin, "status");
+    options.set_last_will(LastWill::new(topic, native::OFFLINE, QoS::AtLeastOnce, true));
+    if let Some(username) = &upstream.username {
+        let password = upstream.password.as_ref().map(|p| p.read()).transpose()?;
+        options.set_credentials(username, password.as_deref().map_or("", |p| p.as_str()));
+    }
+    Ok(options)
+}
+
+/// Polls the client and ends with it, whoever drops it.
+struct Poller {
+    events: mpsc::Receiver<Result<Event, rumqttc::ConnectionError>>,
+    task: JoinHandle<()>,
+}
+
+impl Poller {
+    fn start(mut client: EventLoop) -> Poller {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let task = tokio::spawn(async move {
+            loop {
+                let event = client.poll().await;
+                let last = event.is_err();
+                if sender.send(event).await.is_err() || last {
+                    break;
+                }
+            }
+        });
+        Poller { events, task }
+    }
+}
+
+impl Drop for Poller {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// One connection, from CONNECT until it ends or the daemon stops.
+async fn session(
+    upstream: &Upstream,
+    broker: &Broker,
+    context: &Context,
+    state: &watch::Sender<UpstreamState>,
+    delivery: &mut Delivery,
+) -> Result<(), LinkError> {
+    let (client, mut eventloop) = AsyncClient::new(options(upstream, broker, context)?, REQUESTS);
+    eventloop.network_options.set_connection_timeout(CONNECT_TIMEOUT_S);
+    let mut poller = Poller::start(eventloop);
+    let mut commits = context.store.commits();
+    let mut online = context.online.clone();
+    let mut renew = tokio::time::interval(STATUS_EVERY);
+    let mut acknowledged = Vec::new();
+    let mut connected = false;
+    let mut status_due = false;
+    loop {
+        if connected {
+            strike_off(context, &upstream.name, &mut acknowledged, state).await?;
+            publish_rows(context, upstream, broker, &client, delivery, state).await?;
+            if std::mem::take(&mut status_due) {
+                let payload = status_payload(context, &upstream.name, &online).await?;
+                delivery.publish_other();
+                let topic = native::topic(&context.origin, "status");
+                client
+                    .try_publish(topic, QoS::AtLeastOnce, true, payload)
+                    .map_err(|e| failed(broker, e))?;
+            }
+        }
+        tokio::select! {
+            _ = context.cancel.cancelled() => {
+                if connected {
+                    farewell(context, &upstream.name, &client, &mut poller, delivery, state).await?;
+                }
+                return Ok(());
+            }
+            event = poller.events.recv() => match event {
+                Some(Ok(Event::Incoming(Packet::ConnAck(_)))) => {
+                    delivery.connected();
+                    connected = true;
+                    status_due = true;
+                    let now = context.clock.monotonic();
+                    tracing::info!(upstream = %upstream.name, %broker, "link is up");
+                    state.send_modify(|s| {
+                        s.connected = true;
+                        s.since = now;
+                        s.last_error = None;
+                        s.connects += 1;
+                    });
+                }
+                Some(Ok(event)) => note(event, delivery, &mut acknowledged),
+                Some(Err(error)) => return Err(failed(broker, error)),
+                None => return Err(failed(broker, "the client ended")),
+            },
+            changed = commits.changed(), if connected => {
+                if changed.is_err() {
+                    return Ok(());
+                }
+            }
+            _ = renew.tick(), if connected => status_due = true,
+            Ok(()) = online.changed(), if connected => status_due = true,
+        }
+        // What else has come in by now is struck off in the same transaction.
+        while let Ok(event) = poller.events.try_recv() {
+            note(event.map_err(|e| failed(broker, e))?, delivery, &mut acknowledged);
+        }
+    }
+}
+
+fn note(event: Event, delivery: &mut Delivery, acknowledged: &mut Vec<u64>) {
+    match event {
+        Event::Outgoing(Outgoing::Publish(packet)) => delivery.sent(packet),
+        Event::Incoming(Packet::PubAck(ack)) => {
+            acknowledged.extend(delivery.acknowledged(ack.pkid))
+        }
+        _ => {}
+    }
+}
+
+async fn strike_off(
+    context: &Context,
+    upstream: &str,
+    acknowledged: &mut Vec<u64>,
+    state: &watch::Sender<UpstreamState>,
+) -> Result<(), LedgerError> {
+    if acknowledged.is_empty() {
+        return Ok(());
+    }
+    let (name, seqs) = (upstream.to_owned(), std::mem::take(acknowledged));
+    let count = seqs.len() as u64;
+    context.store.write(Priority::Bulk, move |tx| ledger::strike_off(tx, &name, &seqs)).await?;
+    state.send_modify(|s| s.acknowledged += count);
+    Ok(())
+}
+
+async fn publish_rows(
+    context: &Context,
+    upstream: &Upstream,
+    broker: &Broker,
+    client: &AsyncClient,
+    delivery: &mut Delivery,
+    state: &watch::Sender<UpstreamState>,
+) -> Result<(), LinkError> {
+    let Some((after, limit)) = delivery.wants() else { return Ok(()) };
+    let name = upstream.name.clone();
+    let rows = context.store.read(move |tx| {
+        let with_cause = |stored: Stored| {
+            let cause =
+                stored.entry.body.cause().map(|index| ledger::read(tx, index)).transpose()?;
+            Ok((stored, cause))
+        };
+        let rows = ledger::unacknowledged(tx, &name, after, limit)?;
+        rows.into_iter().map(with_cause).collect::<Result<Vec<_>, LedgerError>>()
+    });
+    for (stored, cause) in rows.await? {
+        let Some(seq) = stored.entry.seq else { continue };
+        let resent = delivery.publish(seq);
+        let message = native::message(&context.origin, &stored, cause.as_ref(), resent)?;
+        client
+            .try_publish(message.topic, QoS::AtLeastOnce, false, message.payload)
+            .map_err(|e| failed(broker, e))?;
+        state.send_modify(|s| s.published += 1);
+    }
+    Ok(())
+}
+
+fn failed(broker: &Broker, problem: impl std::fmt::Display) -> LinkError {
+    LinkError::Connection { broker: broker.to_string(), problem: problem.to_string() }
+}
+
+async fn status_payload(
+    context: &Context,
+    upstream: &str,
+    online: &watch::Receiver<native::Online>,
+) -> Result<Vec<u8>, LinkError> {
+    let name = upstream.to_owned();
+    let (outbox, _) = context.store.read(move |tx| ledger::backlog(tx, &name)).await?;
+    let online = native::Online { outbox, ..online.borrow().clone() };
+    Ok(serde_json::to_vec(&online)?)
+}
+
+/// Says offline, and takes in the acknowledgements still on their way, within a bound.
+async fn farewell(
+    context: &Context,
+    upstream: &str,
+    client: &AsyncClient,
+    poller: &mut Poller,
+    delivery: &mut Delivery,
+    state: &watch::Sender<UpstreamState>,
+) -> Result<(), LinkError> {
+    let topic = native::topic(&context.origin, "status");
+    delivery.publish_other();
+    let said = client.try_publish(topic, QoS::AtLeastOnce, true, native::OFFLINE);
+    let left = client.try_disconnect();
+    let mut acknowledged = Vec::new();
+    if said.is_ok() && left.is_ok() {
+        let drained = async {
+            while let Some(Ok(event)) = poller.events.recv().await {
+                note(event, delivery, &mut acknowledged);
+            }
+        };
+        let _ = tokio::time::timeout(FAREWELL, drained).await;
+    }
+    Ok(strike_off(context, upstream, &mut acknowledged, state).await?)
+}
