@@ -1,1 +1,2 @@
 //! Gatehouse: the program in the box at a construction site's gate.
+pub mod vision;
