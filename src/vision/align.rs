@@ -1,0 +1,224 @@
+//! A face turned upright and cut out, the way the embedder was trained to see
+//! it: eyes, nose and mouth always at the same spots of a 112 x 112 picture.
+
+use super::detect::Landmarks;
+use super::image::Image;
+
+/// Side of an aligned face, in pixels.
+pub(super) const ALIGNED_SIDE: usize = 112;
+
+/// Where the five landmarks come to lie in the aligned face, in the order of
+/// [`Landmarks`]. From OpenCV's `FaceRecognizerSF::alignCrop` (ArcFace's).
+const TEMPLATE_LANDMARKS: Landmarks = [
+    [38.2946, 51.6963],
+    [73.5318, 51.5014],
+    [56.0252, 71.7366],
+    [41.5493, 92.3655],
+    [70.7299, 92.2041],
+];
+
+/// A map of the plane that turns, scales evenly and shifts, and never mirrors:
+/// (x, y) -> (a x - b y + tx, b x + a y + ty).
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Similarity {
+    a: f64,
+    b: f64,
+    tx: f64,
+    ty: f64,
+}
+
+impl Similarity {
+    /// The similarity that carries `from` to `to` with the least sum of
+    /// squared distances (Umeyama 1991). In the plane its SVD has a closed
+    /// form: with both sets centred, (a, b) are the sums of dot and of cross
+    /// products over the sum of squared lengths. None if `from` is one point
+    /// or anything is not finite.
+    fn fit(from: &Landmarks, to: &Landmarks) -> Option<Similarity> {
+        let (from_mean, to_mean) = (mean(from), mean(to));
+        let (mut dot, mut cross, mut square) = (0.0, 0.0, 0.0);
+        for (p, q) in from.iter().zip(to) {
+            let (x, y) = (
+                f64::from(p[0]) - from_mean[0],
+                f64::from(p[1]) - from_mean[1],
+            );
+            let (u, v) = (f64::from(q[0]) - to_mean[0], f64::from(q[1]) - to_mean[1]);
+            dot += x * u + y * v;
+            cross += x * v - y * u;
+            square += x * x + y * y;
+        }
+        let (a, b) = (dot / square, cross / square);
+        let fitted = Similarity {
+            a,
+            b,
+            tx: to_mean[0] - a * from_mean[0] + b * from_mean[1],
+            ty: to_mean[1] - b * from_mean[0] - a * from_mean[1],
+        };
+        fitted.is_usable().then_some(fitted)
+    }
+
+    fn inverse(self) -> Option<Similarity> {
+        let square = self.a * self.a + self.b * self.b;
+        let (a, b) = (self.a / square, -self.b / square);
+        let inverse = Similarity {
+            a,
+            b,
+            tx: -(a * self.tx - b * self.ty),
+            ty: -(b * self.tx + a * self.ty),
+        };
+        inverse.is_usable().then_some(inverse)
+    }
+
+    fn is_usable(self) -> bool {
+        [self.a, self.b, self.tx, self.ty]
+            .iter()
+            .all(|v| v.is_finite())
+            && (self.a != 0.0 || self.b != 0.0)
+    }
+
+    fn apply(self, x: f64, y: f64) -> (f64, f64) {
+        (
+            self.a * x - self.b * y + self.tx,
+            self.b * x + self.a * y + self.ty,
+        )
+    }
+}
+
+fn mean(points: &Landmarks) -> [f64; 2] {
+    let sum = points.iter().fold([0.0, 0.0], |sum, p| {
+        [sum[0] + f64::from(p[0]), sum[1] + f64::from(p[1])]
+    });
+    [sum[0] / points.len() as f64, sum[1] / points.len() as f64]
+}
+
+/// Cuts the face with these landmarks (pixels of `image`) out of it: three
+/// planes R, G, B of 112 x 112 values in 0..=255. Bilinear, black beyond the
+/// image's edge. None if the landmarks are no face.
+pub(super) fn align(image: &Image, landmarks: &Landmarks) -> Option<Vec<f32>> {
+    let back = Similarity::fit(landmarks, &TEMPLATE_LANDMARKS)?.inverse()?;
+    let plane = ALIGNED_SIDE * ALIGNED_SIDE;
+    let mut planes = vec![0.0; 3 * plane];
+    let (red, rest) = planes.split_at_mut(plane);
+    let (green, blue) = rest.split_at_mut(plane);
+    let targets = red.iter_mut().zip(green).zip(blue);
+    for (i, ((r, g), b)) in targets.enumerate() {
+        let (x, y) = back.apply((i % ALIGNED_SIDE) as f64, (i / ALIGNED_SIDE) as f64);
+        [*r, *g, *b] = sample(image, x, y);
+    }
+    Some(planes)
+}
+
+/// The colour between four pixels; pixel centres lie on whole numbers.
+fn sample(image: &Image, x: f64, y: f64) -> [f32; 3] {
+    let (left, top) = (x.floor(), y.floor());
+    let (dx, dy) = ((x - left) as f32, (y - top) as f32);
+    // `as` saturates, so a point far outside stays outside.
+    let (left, top) = (left as i64, top as i64);
+    let corners = [
+        (left, top, (1.0 - dx) * (1.0 - dy)),
+        (left.saturating_add(1), top, dx * (1.0 - dy)),
+        (left, top.saturating_add(1), (1.0 - dx) * dy),
+        (left.saturating_add(1), top.saturating_add(1), dx * dy),
+    ];
+    let mut colour = [0.0; 3];
+    for (x, y, weight) in corners {
+        if let Some(pixel) = pixel(image, x, y) {
+            for (sum, value) in colour.iter_mut().zip(pixel) {
+                *sum += weight * f32::from(*value);
+            }
+        }
+    }
+    colour
+}
+
+fn pixel(image: &Image, x: i64, y: i64) -> Option<&[u8]> {
+    if x < 0 || y < 0 || x >= i64::from(image.width()) || y >= i64::from(image.height()) {
+        return None;
+    }
+    let at = (y as usize * image.width() as usize + x as usize) * 3;
+    image.rgb().get(at..at + 3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moved(by: Similarity) -> Landmarks {
+        TEMPLATE_LANDMARKS.map(|[x, y]| {
+            let (x, y) = by.apply(f64::from(x), f64::from(y));
+            [x as f32, y as f32]
+        })
+    }
+
+    #[test]
+    fn a_known_similarity_is_found_again() {
+        let (angle, scale): (f64, f64) = (0.4, 2.5);
+        let known = Similarity {
+            a: scale * angle.cos(),
+            b: scale * angle.sin(),
+            tx: 30.0,
+            ty: -12.0,
+        };
+        let fitted = Similarity::fit(&TEMPLATE_LANDMARKS, &moved(known)).unwrap();
+        for (got, want) in [
+            (fitted.a, known.a),
+            (fitted.b, known.b),
+            (fitted.tx, known.tx),
+            (fitted.ty, known.ty),
+        ] {
+            assert!((got - want).abs() < 1e-4, "{fitted:?}, not {known:?}");
+        }
+        let (x, y) = fitted.inverse().unwrap().apply(30.0, -12.0);
+        assert!(x.abs() < 1e-4 && y.abs() < 1e-4);
+    }
+
+    #[test]
+    fn a_mirrored_face_is_not_mirrored_back() {
+        let mirrored = TEMPLATE_LANDMARKS.map(|[x, y]| [112.0 - x, y]);
+        let fitted = Similarity::fit(&mirrored, &TEMPLATE_LANDMARKS).unwrap();
+        // The determinant of a similarity is a^2 + b^2: never negative. What
+        // is left is an upright face, not one turned over.
+        assert!(
+            fitted.a > 0.0 && fitted.b.abs() < 0.1 * fitted.a,
+            "{fitted:?}"
+        );
+    }
+
+    #[test]
+    fn landmarks_that_are_no_face_are_refused() {
+        let image = Image::from_rgb(2, 2, vec![9; 12]).unwrap();
+        for bad in [
+            [[3.0, 4.0]; 5],
+            [[f32::NAN, 1.0]; 5],
+            [[f32::INFINITY, 1.0]; 5],
+        ] {
+            assert!(align(&image, &bad).is_none());
+        }
+        let far = TEMPLATE_LANDMARKS.map(|[x, y]| [x + 1e30, y]);
+        assert!(align(&image, &far).is_none_or(|face| face.iter().all(|v| v.is_finite())));
+    }
+
+    #[test]
+    fn an_aligned_picture_stays_as_it_is() {
+        let side = ALIGNED_SIDE as u32;
+        let rgb: Vec<u8> = (0..side * side)
+            .flat_map(|i| [(i % side) as u8, (i / side) as u8, 7])
+            .collect();
+        let image = Image::from_rgb(side, side, rgb.clone()).unwrap();
+        let planes = align(&image, &TEMPLATE_LANDMARKS).unwrap();
+        let plane = ALIGNED_SIDE * ALIGNED_SIDE;
+        // Inside; on the rim rounding may reach over the edge.
+        let at = 50 * ALIGNED_SIDE + 60;
+        assert!((planes[at] - 60.0).abs() < 1e-3);
+        assert!((planes[plane + at] - 50.0).abs() < 1e-3);
+        assert!((planes[2 * plane + at] - 7.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn beyond_the_edge_is_black() {
+        let image = Image::from_rgb(1, 1, vec![200; 3]).unwrap();
+        assert_eq!(sample(&image, 0.0, 0.0), [200.0; 3]);
+        assert_eq!(sample(&image, 0.5, 0.0), [100.0; 3]);
+        assert_eq!(sample(&image, -5.0, 1e300), [0.0; 3]);
+        assert_eq!(sample(&image, f64::MIN, f64::MAX), [0.0; 3]);
+    }
+}

@@ -1,0 +1,53 @@
+//! An aligned face into a template: SFace.
+
+use std::sync::Arc;
+
+use tract_onnx::prelude::*;
+
+use super::align::{self, ALIGNED_SIDE};
+use super::detect::Landmarks;
+use super::error::VisionError;
+use super::image::Image;
+use super::onnx::{self, OnnxError};
+use super::template::Template;
+
+pub(super) struct Embedder {
+    plan: Arc<TypedRunnableModel>,
+}
+
+impl Embedder {
+    pub(super) fn new(model: Vec<u8>) -> Result<Embedder, OnnxError> {
+        let shape = [1, 3, ALIGNED_SIDE, ALIGNED_SIDE];
+        let plan = onnx::load(model)?
+            .with_input_fact(0, f32::fact(shape).into())
+            .and_then(|model| model.into_optimized())
+            .and_then(|model| model.into_runnable())
+            .map_err(OnnxError::Tract)?;
+        Ok(Embedder { plan })
+    }
+
+    pub(super) fn embed(
+        &self,
+        image: &Image,
+        landmarks: &Landmarks,
+    ) -> Result<Template, VisionError> {
+        let planes = align::align(image, landmarks).ok_or(VisionError::Landmarks)?;
+        let shape = [1, 3, ALIGNED_SIDE, ALIGNED_SIDE];
+        let input = tract_ndarray::Array::from_shape_vec(shape, planes)
+            .map_err(|error| VisionError::Embedder(error.to_string()))?;
+        let outputs = self
+            .plan
+            .run(tvec!(Tensor::from(input).into_tvalue()))
+            .map_err(failed)?;
+        let output = outputs
+            .first()
+            .ok_or_else(|| VisionError::Embedder("it gave no output".to_owned()))?;
+        let view = output.to_plain_array_view::<f32>().map_err(failed)?;
+        Template::normalised(view.as_slice().unwrap_or_default())
+            .map_err(|error| VisionError::Embedder(error.to_string()))
+    }
+}
+
+fn failed(error: TractError) -> VisionError {
+    VisionError::Embedder(format!("{error:#}"))
+}

@@ -1,0 +1,326 @@
+//! Photos and frames into pixels.
+//!
+//! The bytes come from outside (a camera on the network, a file somebody
+//! uploaded), so they are taken for hostile: the format is told by its magic
+//! number, the size is checked in the header before a pixel is decoded, and
+//! whatever the decoder does ends as a [`DecodeError`].
+
+use std::fmt;
+use std::io::Cursor;
+use std::panic::catch_unwind;
+
+use image::codecs::png::PngDecoder;
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageError, Limits, RgbImage};
+
+use super::jpeg::{self, Jpeg};
+
+/// Longest side accepted, in pixels.
+pub const MAX_SIDE: u32 = 16_384;
+/// Most pixels accepted: 50 Mpx, what the largest phone cameras take. Decoded
+/// that is 150 MB, and twice that while an EXIF rotation is carried out.
+pub const MAX_PIXELS: u64 = 50_000_000;
+/// Most bytes the decoder may be asked to fill. Only a PNG with 16 bits a
+/// channel reaches it before [`MAX_PIXELS`].
+const MAX_DECODED_BYTES: u64 = 200_000_000;
+
+const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
+const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// A picture: RGB, 8 bits a channel, row-major, no padding between rows.
+/// Neither side is 0.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Image {
+    width: u32,
+    height: u32,
+    rgb: Vec<u8>,
+}
+
+/// Why bytes are not a picture this program looks at.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum DecodeError {
+    #[error("it is neither a JPEG nor a PNG")]
+    UnknownFormat,
+    #[error("the {format} is damaged: {why}")]
+    Damaged { format: &'static str, why: String },
+    #[error(
+        "it is {width} x {height} pixels, more than this program takes \
+         ({MAX_SIDE} a side, {} million in all)",
+        MAX_PIXELS / 1_000_000
+    )]
+    TooLarge { width: u32, height: u32 },
+    #[error("{width} x {height} RGB pixels do not make {bytes} bytes")]
+    WrongLength {
+        width: u32,
+        height: u32,
+        bytes: usize,
+    },
+}
+
+impl Image {
+    /// Takes pixels that are decoded already: `rgb` holds 3 * width * height
+    /// bytes. The limits of [`decode`] hold here too.
+    pub fn from_rgb(width: u32, height: u32, rgb: Vec<u8>) -> Result<Image, DecodeError> {
+        check_size(width, height)?;
+        if rgb.len() as u64 != u64::from(width) * u64::from(height) * 3 || rgb.is_empty() {
+            return Err(DecodeError::WrongLength {
+                width,
+                height,
+                bytes: rgb.len(),
+            });
+        }
+        Ok(Image { width, height, rgb })
+    }
+
+    /// In pixels, at least 1.
+    pub fn width(&self) -> u32 {
+        self.width
+    }
+
+    /// In pixels, at least 1.
+    pub fn height(&self) -> u32 {
+        self.height
+    }
+
+    /// 3 * width * height bytes: R, G, B of the first pixel of the top row,
+    /// and so on.
+    pub fn rgb(&self) -> &[u8] {
+        &self.rgb
+    }
+}
+
+/// Size only: a picture of a person does not belong in a log.
+impl fmt::Debug for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Image({} x {})", self.width, self.height)
+    }
+}
+
+/// Decodes a JPEG or PNG, upright: an EXIF orientation is carried out.
+/// Transparency is dropped, 16-bit channels are reduced to 8.
+///
+/// A JPEG cut off in its pixel data decodes, with the missing part grey; torn
+/// camera frames are common, and the face may be in the part that came.
+pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
+    let format = if bytes.starts_with(JPEG_MAGIC) {
+        "JPEG"
+    } else if bytes.starts_with(PNG_MAGIC) {
+        "PNG"
+    } else {
+        return Err(DecodeError::UnknownFormat);
+    };
+    // The decoders are other people's code reading other people's bytes. One
+    // that unwinds (libjpeg does so by design, a panic would be a fault) costs
+    // this picture and not the lane.
+    catch_unwind(|| match format {
+        "JPEG" => jpeg_pixels(bytes),
+        _ => png_pixels(bytes),
+    })
+    .unwrap_or_else(|reason| {
+        let why = match reason.downcast::<String>() {
+            Ok(message) => *message,
+            Err(_) => "the decoder gave up on it".to_owned(),
+        };
+        Err(DecodeError::Damaged { format, why })
+    })
+}
+
+fn jpeg_pixels(bytes: &[u8]) -> Result<Image, DecodeError> {
+    let Jpeg {
+        width,
+        height,
+        rgb,
+        orientation,
+    } = jpeg::decode(bytes)?;
+    if orientation == Orientation::NoTransforms {
+        return Image::from_rgb(width, height, rgb);
+    }
+    let found = rgb.len();
+    let pixels = RgbImage::from_raw(width, height, rgb).ok_or(DecodeError::WrongLength {
+        width,
+        height,
+        bytes: found,
+    })?;
+    upright(DynamicImage::ImageRgb8(pixels), orientation)
+}
+
+fn png_pixels(bytes: &[u8]) -> Result<Image, DecodeError> {
+    let damaged = |error: ImageError| DecodeError::Damaged {
+        format: "PNG",
+        why: error.to_string(),
+    };
+    let mut decoder = PngDecoder::with_limits(Cursor::new(bytes), limits()).map_err(damaged)?;
+    let (width, height) = decoder.dimensions();
+    check_size(width, height)?;
+    if decoder.total_bytes() > MAX_DECODED_BYTES {
+        return Err(DecodeError::TooLarge { width, height });
+    }
+    // Unreadable EXIF is no reason to refuse the picture.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    upright(
+        DynamicImage::from_decoder(decoder).map_err(damaged)?,
+        orientation,
+    )
+}
+
+fn upright(mut image: DynamicImage, orientation: Orientation) -> Result<Image, DecodeError> {
+    image.apply_orientation(orientation);
+    let image = image.into_rgb8();
+    let (width, height) = image.dimensions();
+    Image::from_rgb(width, height, image.into_raw())
+}
+
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.max_image_width = Some(MAX_SIDE);
+    limits.max_image_height = Some(MAX_SIDE);
+    limits.max_alloc = Some(MAX_DECODED_BYTES);
+    limits
+}
+
+pub(super) fn check_size(width: u32, height: u32) -> Result<(), DecodeError> {
+    if width > MAX_SIDE || height > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(DecodeError::TooLarge { width, height });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A 6 x 4 gradient, so that rotations show.
+    fn gradient() -> Image {
+        let rgb = (0..6 * 4u32)
+            .flat_map(|i| [(i % 6 * 40) as u8, (i / 6 * 60) as u8, 128])
+            .collect();
+        Image::from_rgb(6, 4, rgb).unwrap()
+    }
+
+    fn encoded(image: &Image, format: image::ImageFormat) -> Vec<u8> {
+        let mut out = Cursor::new(Vec::new());
+        image::RgbImage::from_raw(image.width(), image.height(), image.rgb().to_vec())
+            .unwrap()
+            .write_to(&mut out, format)
+            .unwrap();
+        out.into_inner()
+    }
+
+    fn png() -> Vec<u8> {
+        encoded(&gradient(), image::ImageFormat::Png)
+    }
+
+    fn jpeg() -> Vec<u8> {
+        encoded(&gradient(), image::ImageFormat::Jpeg)
+    }
+
+    /// `jpeg` with an EXIF segment that holds nothing but the orientation.
+    fn oriented(jpeg: &[u8], orientation: u8) -> Vec<u8> {
+        let mut exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
+        exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
+        let mut out = vec![0xff, 0xd8, 0xff, 0xe1];
+        out.extend(((exif.len() + 2) as u16).to_be_bytes());
+        out.extend(exif);
+        out.extend(&jpeg[2..]);
+        out
+    }
+
+    #[test]
+    fn png_comes_back_exactly() {
+        assert_eq!(decode(&png()).unwrap(), gradient());
+    }
+
+    #[test]
+    fn exif_orientation_turns_the_picture_upright() {
+        let plain = decode(&jpeg()).unwrap();
+        assert_eq!((plain.width(), plain.height()), (6, 4));
+        let turned = decode(&oriented(&jpeg(), 6)).unwrap();
+        assert_eq!((turned.width(), turned.height()), (4, 6));
+        // 6: turn 90 degrees clockwise, so the left bottom corner comes to
+        // the left top.
+        assert_eq!(turned.rgb()[..3], plain.rgb()[3 * 6 * 3..3 * 6 * 3 + 3]);
+    }
+
+    #[test]
+    fn garbage_is_refused_by_its_magic() {
+        for bytes in [&b""[..], b"GIF89a", b"\xff\xd8", b"BM", &[0; 64]] {
+            assert_eq!(decode(bytes), Err(DecodeError::UnknownFormat));
+        }
+    }
+
+    #[test]
+    fn a_cut_off_png_is_damaged() {
+        let png = png();
+        let error = decode(&png[..png.len() / 2]).unwrap_err();
+        assert!(matches!(error, DecodeError::Damaged { format: "PNG", .. }));
+    }
+
+    #[test]
+    fn a_jpeg_without_a_picture_is_damaged_and_says_why() {
+        let error = decode(&jpeg()[..20]).unwrap_err();
+        let DecodeError::Damaged {
+            format: "JPEG",
+            why,
+        } = error
+        else {
+            panic!("{error}");
+        };
+        assert!(!why.is_empty());
+    }
+
+    #[test]
+    fn a_huge_header_is_refused_before_a_pixel_is_made() {
+        for (width, height) in [(16_385u32, 1u32), (10_000, 10_000), (u32::MAX >> 1, 2)] {
+            let mut png = PNG_MAGIC.to_vec();
+            let mut ihdr = b"IHDR".to_vec();
+            ihdr.extend(width.to_be_bytes());
+            ihdr.extend(height.to_be_bytes());
+            ihdr.extend([8, 2, 0, 0, 0]);
+            png.extend(13u32.to_be_bytes());
+            png.extend(&ihdr);
+            png.extend(crc32(&ihdr).to_be_bytes());
+            png.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
+            let error = decode(&png).unwrap_err();
+            // The decoder's own limit may speak first; either names a limit.
+            assert!(
+                matches!(error, DecodeError::TooLarge { .. })
+                    || error.to_string().contains("limit"),
+                "{error}"
+            );
+        }
+    }
+
+    fn crc32(bytes: &[u8]) -> u32 {
+        !bytes.iter().fold(!0u32, |crc, byte| {
+            (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+                (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg())
+            })
+        })
+    }
+
+    #[test]
+    fn pixels_that_do_not_fill_the_picture_are_refused() {
+        assert!(Image::from_rgb(2, 2, vec![0; 11]).is_err());
+        assert!(Image::from_rgb(0, 2, vec![]).is_err());
+        assert!(Image::from_rgb(16_385, 1, vec![0; 3 * 16_385]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn mutated_pictures_never_panic(
+            jpg in any::<bool>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..12),
+            keep in any::<prop::sample::Index>(),
+        ) {
+            let mut bytes = if jpg { oriented(&jpeg(), 3) } else { png() };
+            for (at, value) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            let keep = keep.index(bytes.len() + 1);
+            let _ = decode(&bytes);
+            let _ = decode(&bytes[..keep]);
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! What the program remembers of a face.
+
+use std::fmt;
+
+use zeroize::{Zeroize, Zeroizing};
+
+/// Numbers in a template.
+pub const TEMPLATE_LEN: usize = 128;
+/// Bytes of a template at rest.
+pub const TEMPLATE_BYTES: usize = TEMPLATE_LEN * 4;
+
+/// How far from 1 a template's length may be, for rounding on its way through
+/// other people's formats.
+const NORM_TOLERANCE: f32 = 1e-3;
+
+/// A face as a point on the unit sphere of 128 dimensions: faces of one person
+/// lie close together. A biometric: it never leaves the gateway, is stored
+/// only sealed, is wiped from memory when dropped, and does not print itself.
+/// Boxed, so that moving it leaves no copy behind.
+#[derive(Clone, PartialEq)]
+pub struct Template(Box<[f32; TEMPLATE_LEN]>);
+
+/// Why numbers are not a template.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum TemplateError {
+    #[error("a template has {TEMPLATE_LEN} numbers, this has {found}")]
+    Length { found: usize },
+    #[error("a template's numbers are finite, these are not")]
+    NotFinite,
+    #[error("a template's length is 1, this one's is {norm}")]
+    NotUnit { norm: f32 },
+}
+
+impl Template {
+    /// Takes a vector that is a template already.
+    pub fn from_slice(values: &[f32]) -> Result<Template, TemplateError> {
+        let template = Template::copied(values)?;
+        let norm = norm(template.as_slice());
+        if (norm - 1.0).abs() > NORM_TOLERANCE {
+            return Err(TemplateError::NotUnit { norm });
+        }
+        Ok(template)
+    }
+
+    /// Scales a vector to length 1, as the embedder's raw output needs it.
+    pub(super) fn normalised(values: &[f32]) -> Result<Template, TemplateError> {
+        let mut template = Template::copied(values)?;
+        let norm = norm(template.as_slice());
+        if norm < f32::MIN_POSITIVE || !norm.is_finite() {
+            return Err(TemplateError::NotUnit { norm });
+        }
+        for value in template.0.iter_mut() {
+            *value /= norm;
+        }
+        Ok(template)
+    }
+
+    fn copied(values: &[f32]) -> Result<Template, TemplateError> {
+        if values.len() != TEMPLATE_LEN {
+            return Err(TemplateError::Length {
+                found: values.len(),
+            });
+        }
+        let mut template = Template(Box::new([0.0; TEMPLATE_LEN]));
+        template.0.copy_from_slice(values);
+        if template.0.iter().any(|value| !value.is_finite()) {
+            return Err(TemplateError::NotFinite);
+        }
+        Ok(template)
+    }
+
+    /// Likeness of two faces, -1 to 1; the same person is some 0.45 and above.
+    pub fn cosine(&self, other: &Template) -> f32 {
+        self.0.iter().zip(other.0.iter()).map(|(a, b)| a * b).sum()
+    }
+
+    pub fn as_slice(&self) -> &[f32] {
+        &*self.0
+    }
+
+    /// For the sealed store: f32, little-endian.
+    pub fn to_bytes(&self) -> Zeroizing<[u8; TEMPLATE_BYTES]> {
+        let mut bytes = Zeroizing::new([0; TEMPLATE_BYTES]);
+        for (place, value) in bytes.as_chunks_mut().0.iter_mut().zip(self.0.iter()) {
+            *place = value.to_le_bytes();
+        }
+        bytes
+    }
+
+    /// Back from [`Template::to_bytes`], checked as in
+    /// [`Template::from_slice`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<Template, TemplateError> {
+        let (chunks, rest) = bytes.as_chunks();
+        if chunks.len() != TEMPLATE_LEN || !rest.is_empty() {
+            return Err(TemplateError::Length {
+                found: bytes.len() / 4,
+            });
+        }
+        let values: Zeroizing<Vec<f32>> =
+            Zeroizing::new(chunks.iter().map(|v| f32::from_le_bytes(*v)).collect());
+        Template::from_slice(&values)
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Template(..)")
+    }
+}
+
+impl Drop for Template {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+fn norm(values: &[f32]) -> f32 {
+    values.iter().map(|value| value * value).sum::<f32>().sqrt()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ramp() -> Vec<f32> {
+        (0..TEMPLATE_LEN).map(|i| i as f32 - 40.0).collect()
+    }
+
+    #[test]
+    fn a_template_survives_its_bytes() {
+        let template = Template::normalised(&ramp()).unwrap();
+        let bytes = template.to_bytes();
+        assert_eq!(bytes.len(), 512);
+        assert_eq!(bytes[..4], template.as_slice()[0].to_le_bytes());
+        assert_eq!(Template::from_bytes(&*bytes).unwrap(), template);
+        assert!((template.cosine(&template) - 1.0).abs() < 1e-6);
+        let opposite: Vec<f32> = template.as_slice().iter().map(|v| -v).collect();
+        let opposite = Template::from_slice(&opposite).unwrap();
+        assert!((template.cosine(&opposite) + 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn other_numbers_are_refused() {
+        let unit = Template::normalised(&ramp()).unwrap();
+        let mut nan = unit.as_slice().to_vec();
+        nan[7] = f32::NAN;
+        assert_eq!(Template::from_slice(&nan), Err(TemplateError::NotFinite));
+        let short = &unit.as_slice()[1..];
+        assert_eq!(
+            Template::from_slice(short),
+            Err(TemplateError::Length { found: 127 })
+        );
+        assert!(matches!(
+            Template::from_slice(&ramp()),
+            Err(TemplateError::NotUnit { .. })
+        ));
+        for bad in [[0.0; TEMPLATE_LEN], [f32::MAX; TEMPLATE_LEN]] {
+            assert!(matches!(
+                Template::normalised(&bad),
+                Err(TemplateError::NotUnit { .. })
+            ));
+        }
+        assert!(Template::from_bytes(&unit.to_bytes()[1..]).is_err());
+        assert!(Template::from_bytes(&[]).is_err());
+    }
+
+    #[test]
+    fn a_template_does_not_print_itself() {
+        let shown = format!("{:?}", Template::normalised(&ramp()).unwrap());
+        assert_eq!(shown, "Template(..)");
+    }
+}

@@ -1,0 +1,299 @@
+//! Vision against OpenCV: the same photos, the same models, the same figures.
+//!
+//! Needs the models and photos that `models/fetch` gets. Without them these
+//! tests fail and say so: a test that skips itself proves nothing.
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use gatehouse::vision::{
+    self, DetectOptions, Face, Image, ModelError, Models, PhotoError, TEMPLATE_LEN, Template,
+    Vision, VisionError,
+};
+use serde::Deserialize;
+
+/// The size OpenCV searched the photos at.
+const LONGEST_SIDE: u32 = 640;
+
+#[derive(Deserialize)]
+struct Reference {
+    photos: Vec<Photo>,
+    cosine: Vec<Vec<f32>>,
+}
+
+#[derive(Deserialize)]
+struct Photo {
+    file: String,
+    width: u32,
+    height: u32,
+    score: f32,
+    box_xywh: [f32; 4],
+    landmarks: [[f32; 2]; 5],
+    template: Vec<f32>,
+}
+
+fn reference() -> Reference {
+    let reference: Reference =
+        serde_json::from_str(include_str!("data/faces.json")).expect("tests/data/faces.json");
+    assert_eq!(reference.photos.len(), 6);
+    reference
+}
+
+fn models_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+}
+
+/// Loaded once for all tests of this file.
+fn vision() -> &'static Vision {
+    static VISION: OnceLock<Vision> = OnceLock::new();
+    VISION.get_or_init(|| {
+        Vision::load(&Models::in_dir(&models_dir()), DetectOptions::default())
+            .unwrap_or_else(|error| panic!("run models/fetch first: {error}"))
+    })
+}
+
+fn photo(file: &str) -> Vec<u8> {
+    let path = models_dir().join("photos").join(file);
+    std::fs::read(&path)
+        .unwrap_or_else(|error| panic!("run models/fetch first: {}: {error}", path.display()))
+}
+
+/// The one face in a photo, and its template.
+fn only_face(file: &str) -> (Image, Face, Template) {
+    let image = vision::decode(&photo(file)).unwrap();
+    let mut faces = vision().detect(&image, LONGEST_SIDE).unwrap();
+    assert_eq!(faces.len(), 1, "{file}: {faces:?}");
+    let face = faces.remove(0);
+    let template = vision().embed(&image, &face).unwrap();
+    (image, face, template)
+}
+
+fn png(image: &Image) -> Vec<u8> {
+    let mut out = Cursor::new(Vec::new());
+    image::RgbImage::from_raw(image.width(), image.height(), image.rgb().to_vec())
+        .unwrap()
+        .write_to(&mut out, image::ImageFormat::Png)
+        .unwrap();
+    out.into_inner()
+}
+
+#[test]
+fn boxes_and_landmarks_are_opencvs() {
+    for expected in reference().photos {
+        let (image, face, _) = only_face(&expected.file);
+        assert_eq!(
+            (image.width(), image.height()),
+            (expected.width, expected.height)
+        );
+        assert!(
+            (face.score - expected.score).abs() < 0.02,
+            "{}: {face:?}",
+            expected.file
+        );
+        let tolerance = 0.02 * expected.box_xywh[2];
+        let b = face.bbox;
+        let found = [b.x, b.y, b.w, b.h]
+            .into_iter()
+            .chain(face.landmarks.into_iter().flatten());
+        let wanted = expected
+            .box_xywh
+            .into_iter()
+            .chain(expected.landmarks.into_iter().flatten());
+        for (found, wanted) in found.zip(wanted) {
+            assert!(
+                (found - wanted).abs() <= tolerance,
+                "{}: {found} where OpenCV has {wanted}, {face:?}",
+                expected.file
+            );
+        }
+    }
+}
+
+#[test]
+fn templates_are_opencvs() {
+    for expected in reference().photos {
+        assert_eq!(expected.template.len(), TEMPLATE_LEN);
+        let opencv = Template::from_slice(&expected.template).unwrap();
+        let cosine = only_face(&expected.file).2.cosine(&opencv);
+        assert!(cosine >= 0.99, "{}: {cosine}", expected.file);
+    }
+}
+
+#[test]
+fn likeness_is_opencvs() {
+    let reference = reference();
+    let templates: Vec<Template> = reference
+        .photos
+        .iter()
+        .map(|photo| only_face(&photo.file).2)
+        .collect();
+    assert_eq!(reference.cosine.len(), templates.len());
+    for (i, row) in reference.cosine.iter().enumerate() {
+        assert_eq!(row.len(), templates.len());
+        for (j, wanted) in row.iter().enumerate() {
+            let found = templates[i].cosine(&templates[j]);
+            assert!(
+                (found - wanted).abs() <= 0.02,
+                "{} and {}: {found} where OpenCV has {wanted}",
+                reference.photos[i].file,
+                reference.photos[j].file
+            );
+        }
+    }
+}
+
+#[test]
+fn a_face_is_found_at_gate_speed_too() {
+    for expected in reference().photos {
+        let (image, _, template) = only_face(&expected.file);
+        let faces = vision().detect(&image, 320).unwrap();
+        assert_eq!(faces.len(), 1, "{}", expected.file);
+        let cosine = vision().embed(&image, &faces[0]).unwrap().cosine(&template);
+        assert!(cosine > 0.9, "{}: {cosine}", expected.file);
+    }
+}
+
+#[test]
+fn a_good_photo_enrols() {
+    let (image, face, template) = vision()
+        .face_for_enrolment(&photo("person_b_1.jpg"), 100.0)
+        .unwrap();
+    assert_eq!((image.width(), image.height()), (716, 900));
+    assert!(face.bbox.w > 250.0);
+    assert!(template.cosine(&only_face("person_b_2.jpg").2) > 0.7);
+    assert_eq!(vision().embedder_name(), "sface_2021dec");
+}
+
+#[test]
+fn a_face_that_fills_the_photo_enrols() {
+    let (image, face, template) = only_face("person_b_1.jpg");
+    let (x, y) = (face.bbox.x.max(0.0) as u32, face.bbox.y.max(0.0) as u32);
+    let (w, h) = (face.bbox.w as u32, face.bbox.h as u32);
+    let whole =
+        image::RgbImage::from_raw(image.width(), image.height(), image.rgb().to_vec()).unwrap();
+    let crop = image::imageops::crop_imm(&whole, x, y, w, h).to_image();
+    let large = image::imageops::resize(&crop, w * 6, h * 6, image::imageops::FilterType::Triangle);
+    let photo = png(&Image::from_rgb(w * 6, h * 6, large.into_raw()).unwrap());
+    let (_, _, close) = vision().face_for_enrolment(&photo, 100.0).unwrap();
+    assert!(close.cosine(&template) > 0.7, "{}", close.cosine(&template));
+}
+
+#[test]
+fn a_photo_without_a_face_is_refused() {
+    let grey = png(&Image::from_rgb(320, 240, vec![128; 320 * 240 * 3]).unwrap());
+    let error = vision().face_for_enrolment(&grey, 48.0).unwrap_err();
+    assert!(matches!(error, PhotoError::NoFace), "{error}");
+}
+
+#[test]
+fn a_photo_of_two_people_is_refused() {
+    let left = vision::decode(&photo("person_b_1.jpg")).unwrap();
+    let right = vision::decode(&photo("impostor_1.jpg")).unwrap();
+    let height = left.height().max(right.height());
+    let mut both = image::RgbImage::new(left.width() + right.width(), height);
+    for (image, x) in [(&left, 0), (&right, left.width())] {
+        let pixels = image::RgbImage::from_raw(image.width(), image.height(), image.rgb().to_vec());
+        image::imageops::replace(&mut both, &pixels.unwrap(), i64::from(x), 0);
+    }
+    let both = Image::from_rgb(both.width(), height, both.into_raw()).unwrap();
+    let error = vision().face_for_enrolment(&png(&both), 48.0).unwrap_err();
+    assert!(
+        matches!(error, PhotoError::SeveralFaces { count: 2 }),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_photo_with_a_small_face_is_refused() {
+    let error = vision()
+        .face_for_enrolment(&photo("person_a_1.jpg"), 100.0)
+        .unwrap_err();
+    let PhotoError::FaceTooSmall { width_px, min_px } = error else {
+        panic!("{error}");
+    };
+    assert!((70.0..78.0).contains(&width_px), "{width_px}");
+    assert_eq!(min_px, 100.0);
+}
+
+#[test]
+fn a_file_that_is_no_photo_is_refused_with_a_remedy() {
+    let error = vision().face_for_enrolment(b"%PDF-1.7", 48.0).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "The photo cannot be read: it is neither a JPEG nor a PNG. Use a JPEG or PNG photo."
+    );
+}
+
+#[test]
+fn a_search_size_beyond_reason_is_an_error() {
+    let image = Image::from_rgb(8, 8, vec![0; 192]).unwrap();
+    for asked in [0, 31, 1_000_000] {
+        let error = vision().detect(&image, asked).unwrap_err();
+        assert!(matches!(error, VisionError::LongestSide { .. }), "{error}");
+    }
+    assert_eq!(vision().detect(&image, 320).unwrap(), vec![]);
+}
+
+#[test]
+fn landmarks_that_are_no_face_are_an_error() {
+    let (image, mut face, _) = only_face("person_a_1.jpg");
+    face.landmarks = [[5.0, 5.0]; 5];
+    assert!(matches!(
+        vision().embed(&image, &face),
+        Err(VisionError::Landmarks)
+    ));
+}
+
+#[test]
+fn more_sizes_than_are_kept_still_work_from_several_threads() {
+    std::thread::scope(|scope| {
+        for thread in 0..2u32 {
+            scope.spawn(move || {
+                for step in 0..10 {
+                    let side = 32 * (1 + (step + thread) % 10);
+                    let image =
+                        Image::from_rgb(side, 32, vec![90; (side * 32 * 3) as usize]).unwrap();
+                    assert_eq!(vision().detect(&image, 640).unwrap(), vec![]);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn an_altered_or_missing_model_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let copies = Models::in_dir(dir.path());
+    let load = || {
+        Vision::load(&copies, DetectOptions::default())
+            .err()
+            .expect("must not load")
+    };
+
+    let error = load();
+    assert!(
+        matches!(&error, ModelError::Missing { path } if *path == copies.detector),
+        "{error}"
+    );
+    assert!(error.to_string().contains("models/fetch"), "{error}");
+
+    let originals = Models::in_dir(&models_dir());
+    std::fs::copy(&originals.detector, &copies.detector).expect("run models/fetch first");
+    let mut embedder = std::fs::read(&originals.embedder).expect("run models/fetch first");
+    let middle = embedder.len() / 2;
+    embedder[middle] ^= 1;
+    std::fs::write(&copies.embedder, embedder).unwrap();
+    let error = load();
+    let ModelError::Altered {
+        path,
+        expected,
+        found,
+    } = &error
+    else {
+        panic!("{error}");
+    };
+    assert_eq!(*path, copies.embedder);
+    assert_ne!(expected, found);
+    assert!(error.to_string().contains(found.as_str()), "{error}");
+}
