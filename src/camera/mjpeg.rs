@@ -1,0 +1,323 @@
+//! Concatenated JPEGs, cut into frames. No input or output of its own.
+//!
+//! In: a stream's bytes in pieces of any size. Out: whole JPEGs, SOI to EOI. It walks the marker
+//! segments by their lengths (ITU-T T.81, annex B), because the bytes FF D8 and FF D9 also occur
+//! within a segment: an EXIF thumbnail is a JPEG in a JPEG. In entropy-coded data FF is followed
+//! by a stuffed 00 or by RSTn; anything else is the next marker.
+//!
+//! What is no JPEG between frames (multipart headers, a torn frame) is passed over and counted.
+//! Memory is bounded: a frame that grows beyond the limit is given up.
+
+const SOI: u8 = 0xD8;
+const EOI: u8 = 0xD9;
+const SOS: u8 = 0xDA;
+const TEM: u8 = 0x01;
+const RST: std::ops::RangeInclusive<u8> = 0xD0..=0xD7;
+
+/// Where the walk is. The frame under way, if any, begins at the buffer's first byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// Between frames: looking for SOI.
+    Outside,
+    /// Before a marker.
+    Marker,
+    /// Within entropy-coded data.
+    Scan,
+}
+
+/// Cuts one stream. Feed it with [`push`](Self::push), then take frames until there is none.
+#[derive(Debug)]
+pub struct Splitter {
+    buffer: Vec<u8>,
+    at: At,
+    /// The next byte to look at; may lie beyond what has come.
+    next: usize,
+    /// Whether the frame under way has had a scan: without one it is no picture.
+    scanned: bool,
+    /// Bytes still to come that are given up already.
+    skip: usize,
+    max_frame: usize,
+    garbage: u64,
+    torn: u64,
+}
+
+impl Splitter {
+    /// `max_frame`: the longest frame, in bytes.
+    pub fn new(max_frame: usize) -> Self {
+        Self {
+            buffer: Vec::new(),
+            at: At::Outside,
+            next: 0,
+            scanned: false,
+            skip: 0,
+            max_frame,
+            garbage: 0,
+            torn: 0,
+        }
+    }
+
+    /// Bytes that belonged to no whole frame.
+    pub fn garbage(&self) -> u64 {
+        self.garbage
+    }
+
+    /// Frames that were begun and given up: malformed, cut short, too long.
+    pub fn torn(&self) -> u64 {
+        self.torn
+    }
+
+    /// Takes more of the stream. Holds at most the longest frame and what is pushed here.
+    pub fn push(&mut self, bytes: &[u8]) {
+        let given_up = self.skip.min(bytes.len());
+        self.skip -= given_up;
+        self.garbage += given_up as u64;
+        self.buffer.extend(bytes.iter().skip(given_up));
+    }
+
+    /// The stream has ended, or another begins: what is unfinished is given up.
+    pub fn end(&mut self) {
+        if self.at == At::Outside {
+            self.forget(self.buffer.len());
+        } else {
+            self.give_up(self.buffer.len());
+        }
+        self.skip = 0;
+    }
+
+    /// The next whole frame among what was pushed.
+    pub fn next_frame(&mut self) -> Option<Vec<u8>> {
+        loop {
+            if self.at != At::Outside && self.next > self.max_frame {
+                self.give_up(self.next);
+            }
+            match self.at {
+                At::Outside => self.find_start()?,
+                At::Scan => self.pass_scan()?,
+                At::Marker => {
+                    if let Some(frame) = self.pass_marker()? {
+                        return Some(frame);
+                    }
+                }
+            }
+        }
+    }
+
+    /// To the next FF D8 FF. `None` where more is wanted, here and below.
+    fn find_start(&mut self) -> Option<()> {
+        let start = self.buffer.windows(3).position(|w| w == [0xFF, SOI, 0xFF]);
+        // The last two bytes may be the start's first.
+        self.forget(start.unwrap_or(self.buffer.len().saturating_sub(2)));
+        start?;
+        (self.at, self.next, self.scanned) = (At::Marker, 2, false);
+        Some(())
+    }
+
+    fn pass_scan(&mut self) -> Option<()> {
+        let rest = self.buffer.get(self.next..)?;
+        let marker = rest.windows(2).position(|w| {
+            // Fill bytes (FF FF) are passed: RSTn may follow them, and then the scan goes on.
+            w[0] == 0xFF && w[1] != 0 && w[1] != 0xFF && !RST.contains(&w[1])
+        });
+        match marker {
+            Some(ahead) => {
+                self.next += ahead;
+                self.at = At::Marker;
+                Some(())
+            }
+            None => {
+                // The last byte may be a marker's FF.
+                self.next += rest.len().saturating_sub(1);
+                if self.next > self.max_frame {
+                    self.give_up(self.next);
+                    return Some(());
+                }
+                None
+            }
+        }
+    }
+
+    /// Passes one marker with its segment. `Some(Some(_))` where it ended the frame.
+    fn pass_marker(&mut self) -> Option<Option<Vec<u8>>> {
+        let (ff, code) = (*self.buffer.get(self.next)?, *self.buffer.get(self.next + 1)?);
+        if ff != 0xFF {
+            self.give_up(self.next);
+            return Some(None);
+        }
+        match code {
+            // Any number of FF may come before a marker's code.
+            0xFF => self.next += 1,
+            EOI if self.scanned => {
+                let frame = self.buffer.drain(..self.next + 2).collect();
+                (self.at, self.next) = (At::Outside, 0);
+                return Some(Some(frame));
+            }
+            // 00 is no marker; SOI here is the next frame's, this one was cut short.
+            0x00 | SOI | EOI => self.give_up(self.next),
+            TEM => self.next += 2,
+            code if RST.contains(&code) => self.next += 2,
+            code => {
+                let (high, low) =
+                    (*self.buffer.get(self.next + 2)?, *self.buffer.get(self.next + 3)?);
+                let length = usize::from(u16::from_be_bytes([high, low]));
+                if length < 2 {
+                    self.give_up(self.next);
+                    return Some(None);
+                }
+                self.next += 2 + length;
+                if code == SOS {
+                    (self.at, self.scanned) = (At::Scan, true);
+                }
+            }
+        }
+        Some(None)
+    }
+
+    /// Gives up the frame under way; the search goes on at `from`.
+    fn give_up(&mut self, from: usize) {
+        self.torn += 1;
+        self.forget(from);
+    }
+
+    fn forget(&mut self, count: usize) {
+        let here = count.min(self.buffer.len());
+        self.skip += count - here;
+        self.garbage += here as u64;
+        self.buffer.drain(..here);
+        (self.at, self.next) = (At::Outside, 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn jpeg(side: u32, shade: u8) -> Vec<u8> {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        let image = image::RgbImage::from_fn(side, side, |x, y| {
+            image::Rgb([shade, (x * 7) as u8, (y * 13) as u8])
+        });
+        image.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+        bytes.into_inner()
+    }
+
+    /// `outer` with `inner` as the thumbnail of an EXIF segment.
+    fn with_thumbnail(outer: &[u8], inner: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(inner.len() + 8).unwrap().to_be_bytes();
+        [&[0xFF, SOI, 0xFF, 0xE1], &length[..], b"Exif\0\0", inner, &outer[2..]].concat()
+    }
+
+    fn split(splitter: &mut Splitter, stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
+        let mut frames = Vec::new();
+        for bytes in stream.chunks(piece) {
+            splitter.push(bytes);
+            frames.extend(std::iter::from_fn(|| splitter.next_frame()));
+        }
+        frames
+    }
+
+    #[test]
+    fn frames_come_whole_whatever_the_pieces() {
+        let frames = [jpeg(16, 1), jpeg(90, 200), jpeg(8, 77)];
+        let stream = frames.concat();
+        for piece in [1, 2, 3, 7, 1000, stream.len()] {
+            let mut splitter = Splitter::new(1 << 20);
+            assert_eq!(split(&mut splitter, &stream, piece), frames, "pieces of {piece}");
+            assert_eq!((splitter.garbage(), splitter.torn()), (0, 0));
+        }
+    }
+
+    #[test]
+    fn a_thumbnail_does_not_split_its_frame() {
+        let frame = with_thumbnail(&jpeg(64, 9), &jpeg(16, 5));
+        assert!(image::load_from_memory(&frame).is_ok());
+        let stream = [frame.clone(), frame.clone()].concat();
+        assert_eq!(split(&mut Splitter::new(1 << 20), &stream, 5), [frame.clone(), frame]);
+    }
+
+    #[test]
+    fn stuffed_bytes_and_restarts_are_data() {
+        let frame = [
+            &[0xFF, SOI, 0xFF, SOS, 0, 2][..],
+            &[1, 0xFF, 0x00, 2, 0xFF, 0xD0, 3, 0xFF, 0xFF, 0xD7, 0xFF, 0x00, 0xFF, 0xFF, EOI],
+        ]
+        .concat();
+        for piece in 1..frame.len() {
+            let mut splitter = Splitter::new(100);
+            assert_eq!(split(&mut splitter, &frame, piece), [&frame[..]], "pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn what_is_between_frames_is_passed_over() {
+        let (a, b) = (jpeg(16, 1), jpeg(16, 2));
+        let header = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n";
+        let stream = [header, &a[..], b"\r\n\xFF", header, &b[..]].concat();
+        let mut splitter = Splitter::new(1 << 20);
+        assert_eq!(split(&mut splitter, &stream, 11), [a, b]);
+        assert_eq!(splitter.garbage(), 2 * header.len() as u64 + 3);
+        assert_eq!(splitter.torn(), 0);
+    }
+
+    #[test]
+    fn a_frame_cut_short_costs_itself_only() {
+        let (a, b) = (jpeg(64, 1), jpeg(64, 2));
+        let stream = [&a[..a.len() / 2 + a.len() / 4], &b].concat();
+        let mut splitter = Splitter::new(1 << 20);
+        assert_eq!(split(&mut splitter, &stream, 100), [b]);
+        assert_eq!(splitter.torn(), 1);
+        splitter.push(&a[..a.len() / 2]);
+        assert_eq!(splitter.next_frame(), None);
+        splitter.end();
+        assert_eq!(splitter.torn(), 2);
+        assert_eq!(split(&mut splitter, &a, 100), [a]);
+    }
+
+    #[test]
+    fn a_frame_beyond_the_limit_is_given_up_and_memory_stays_bounded() {
+        let small = jpeg(16, 3);
+        let limit = small.len() + 10;
+        let endless = [&[0xFF, SOI, 0xFF, SOS, 0, 2][..], &vec![0x55; 100_000]].concat();
+        let mut splitter = Splitter::new(limit);
+        for bytes in endless.chunks(50) {
+            splitter.push(bytes);
+            assert_eq!(splitter.next_frame(), None);
+            assert!(splitter.buffer.len() <= limit + 60, "{}", splitter.buffer.len());
+        }
+        assert_eq!(splitter.torn(), 1);
+        assert_eq!(split(&mut splitter, &small, 50), [small]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_stream_is_cut_without_panic_and_alike_in_any_pieces(
+            bytes in prop::collection::vec(prop_oneof![
+                3 => Just(0xFF), 1 => Just(SOI), 1 => Just(EOI), 1 => Just(SOS), 1 => Just(0),
+                2 => any::<u8>(),
+            ], 0..400),
+            piece in 1..40_usize,
+        ) {
+            let mut whole = Splitter::new(150);
+            let frames = split(&mut whole, &bytes, bytes.len().max(1));
+            let mut pieces = Splitter::new(150);
+            prop_assert_eq!(&split(&mut pieces, &bytes, piece), &frames);
+            for frame in &frames {
+                prop_assert!(frame.starts_with(&[0xFF, SOI, 0xFF]) && frame.ends_with(&[0xFF, EOI]));
+            }
+            whole.end();
+            let framed: usize = frames.iter().map(Vec::len).sum();
+            prop_assert_eq!(whole.garbage() + framed as u64, bytes.len() as u64);
+        }
+
+        #[test]
+        fn after_garbage_the_next_frame_is_found(
+            garbage in prop::collection::vec(0_u8..0xFF, 0..200),
+            piece in 1..100_usize,
+        ) {
+            let frame = jpeg(8, 50);
+            let stream = [&garbage[..], &frame].concat();
+            prop_assert_eq!(split(&mut Splitter::new(1 << 16), &stream, piece), [frame]);
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! Frames in: one capture thread per camera, and the newest frame of each.
+//!
+//! In: encoded images (JPEG or PNG) from a [`FrameSource`]. Out: a [`Frame`] in the camera's
+//! [`Slot`], where a newer one replaces it, and a [`CameraState`] for `gatehouse status`. It may
+//! touch its one device, file or pipe; it decodes nothing and keeps nothing (I5).
+//!
+//! A source that fails is opened anew, with backoff, for ever (I10).
+
+pub mod mjpeg;
+mod replay;
+mod slot;
+
+use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
+
+use serde::{Serialize, Serializer};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub use self::{
+    replay::Replay,
+    slot::{Bell, Slot},
+};
+use crate::clock::{Clock, Monotonic};
+
+/// The largest encoded image that is taken from any camera, in bytes.
+pub const MAX_IMAGE: usize = 8 * 1024 * 1024;
+
+/// One camera, as the config gives it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CameraConfig {
+    pub name: String,
+    pub source: CameraSource,
+    /// Frames a second of a source that has no pace of its own; more than 0, at most 100.
+    pub fps: f32,
+    /// Whether a replay begins again at its end.
+    pub looped: bool,
+}
+
+/// Where a camera's frames come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CameraSource {
+    /// A directory of images, a file of concatenated JPEGs, or a named pipe of them.
+    Replay(PathBuf),
+}
+
+impl CameraConfig {
+    /// The time from one frame to the next, for a source without a pace of its own.
+    fn period(&self) -> Duration {
+        // The config admits 0 < fps <= 100; what comes from elsewhere is brought within it.
+        let fps = if self.fps.is_finite() { self.fps.clamp(0.01, 100.0) } else { 10.0 };
+        Duration::from_secs_f32(1.0 / fps)
+    }
+}
+
+/// One encoded image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Rises by one with each frame of a camera since the daemon's start, whatever is dropped.
+    pub seq: u64,
+    /// When its last byte had come.
+    pub captured: Monotonic,
+    /// JPEG or PNG, as it came; at most [`MAX_IMAGE`] bytes.
+    pub data: Arc<[u8]>,
+}
+
+/// What a source had.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next {
+    Image(Vec<u8>),
+    /// Nothing yet: ask again.
+    Waiting,
+    /// A replay that is played once is over.
+    End,
+}
+
+/// Why a source gives no frames. The capture thread answers each by opening it anew.
+#[derive(Debug, thiserror::Error)]
+pub enum CameraError {
+    #[error("cannot read {path}: {source}; check that it exists and that this user may read it")]
+    Read { path: String, source: std::io::Error },
+    #[error("{path} holds no readable .jpg, .jpeg or .png; put images of at most 8 MiB there")]
+    NoImages { path: String },
+    #[error("{path} holds more than {most} images; split it")]
+    TooManyImages { path: String, most: usize },
+    #[error("{path} holds no whole JPEG; give a directory of images or a file of JPEGs")]
+    NoFrames { path: String },
+    #[error("cannot start the capture thread: {0}; the system is out of threads or memory")]
+    Thread(std::io::Error),
+}
+
+/// The port to a camera. Real and simulated devices behave alike.
+///
+/// A source is opened by its constructor and closed by dropping it.
+pub trait FrameSource: Send {
+    /// Blocks until the next image, but not much longer than [`PATIENCE`]: then it says
+    /// [`Next::Waiting`], so that its thread sees a stop in time.
+    fn next(&mut self) -> Result<Next, CameraError>;
+
+    /// Images and pieces that were of no use since it was opened: unreadable, too large, torn.
+    fn skipped(&self) -> u64;
+}
+
+/// How long [`FrameSource::next`] may block without a frame.
+pub const PATIENCE: Duration = Duration::from_millis(100);
+
+/// What `gatehouse status` shows of a camera. Counters run from the daemon's start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CameraState {
+    pub name: String,
+    pub connected: bool,
+    /// When `connected` last changed; milliseconds since boot.
+    #[serde(rename = "since_uptime_ms", serialize_with = "as_ms")]
+    pub since: Monotonic,
+    /// When the newest frame came; milliseconds since boot.
+    #[serde(rename = "last_frame_uptime_ms", serialize_with = "as_ms_if_any")]
+    pub last_frame: Option<Monotonic>,
+    /// The last error, kept after the camera is back.
+    pub last_error: Option<String>,
+    pub frames: u64,
+    /// Frames that a newer one replaced before vision took them.
+    pub dropped: u64,
+    /// Images that were of no use: unreadable, too large, torn.
+    pub skipped: u64,
+    /// A replay that is played once is over.
+    pub finished: bool,
+}
+
+fn as_ms<S: Serializer>(at: &Monotonic, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(at.as_millis())
+}
+
+fn as_ms_if_any<S: Serializer>(at: &Option<Monotonic>, serializer: S) -> Result<S::Ok, S::Error> {
+    at.map(Monotonic::as_millis).serialize(serializer)
+}
+
+/// A running camera. Its thread ends within 300 ms of the token's cancellation.
+#[derive(Debug)]
+pub struct CameraHandle {
+    pub state: watch::Receiver<CameraState>,
+    pub thread: JoinHandle<()>,
+}
+
+/// Starts the capture thread of a camera. It ends when `cancel` is cancelled, or at the end of a
+/// replay that is played once; either way the slot's bell rings.
+pub fn spawn(
+    config: &CameraConfig,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+    slot: Arc<Slot>,
+) -> Result<CameraHandle, CameraError> {
+    let (state, receiver) = watch::channel(CameraState {
+        name: config.name.clone(),
+        connected: false,
+        since: clock.monotonic(),
+        last_frame: None,
+        last_error: None,
+        frames: 0,
+        dropped: 0,
+        skipped: 0,
+        finished: false,
+    });
+    let mut capture = Capture { config: config.clone(), clock, cancel, slot, state };
+    let thread = std::thread::Builder::new()
+        .name(format!("camera {}", config.name))
+        .spawn(move || capture.run())
+        .map_err(CameraError::Thread)?;
+    Ok(CameraHandle { state: receiver, thread })
+}
+
+/// Between attempts to open a source: doubling, never giving up.
+const BACKOFF: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(200)..=Duration::from_secs(5);
+
+struct Capture {
+    config: CameraConfig,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+    slot: Arc<Slot>,
+    state: watch::Sender<CameraState>,
+}
+
+impl Capture {
+    fn run(&mut self) {
+        let mut pause = *BACKOFF.start();
+        while !self.cancel.is_cancelled() {
+            let before = self.state.borrow().frames;
+            match self.play() {
+                Ok(()) => break,
+                Err(error) => self.down(&error),
+            }
+            if self.state.borrow().frames > before {
+                pause = *BACKOFF.start();
+            }
+            self.rest(pause);
+            pause = (pause * 2).min(*BACKOFF.end());
+        }
+        let now = self.clock.monotonic();
+        self.state.send_modify(|s| {
+            if std::mem::replace(&mut s.connected, false) {
+                s.since = now;
+            }
+        });
+        self.slot.ring();
+    }
+
+    /// Opens the source and takes its frames, until it ends, fails, or it is time to stop.
+    fn play(&mut self) -> Result<(), CameraError> {
+        let mut source = self.open()?;
+        self.up();
+        let skipped_before = self.state.borrow().skipped;
+        while !self.cancel.is_cancelled() {
+            let next = source.next();
+            let skipped = skipped_before + source.skipped();
+            if self.state.borrow().skipped != skipped {
+                self.state.send_modify(|s| s.skipped = skipped);
+            }
+            match next? {
+                Next::Image(image) => self.put(image),
+                Next::Waiting => {}
+                Next::End => {
+                    self.state.send_modify(|s| s.finished = true);
+                    info!(camera = self.config.name, "replay over");
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&self) -> Result<Box<dyn FrameSource>, CameraError> {
+        let CameraConfig { source, looped, .. } = &self.config;
+        match source {
+            CameraSource::Replay(path) => {
+                let period = self.config.period();
+                let replay = Replay::open(path, period, *looped, self.clock.clone())?;
+                Ok(Box::new(replay))
+            }
+        }
+    }
+
+    fn put(&mut self, image: Vec<u8>) {
+        let captured = self.clock.monotonic();
+        let seq = self.state.borrow().frames;
+        self.slot.put(Frame { seq, captured, data: image.into() });
+        self.state.send_modify(|s| {
+            s.frames += 1;
+            s.last_frame = Some(captured);
+            s.dropped = self.slot.dropped();
+        });
+    }
+
+    fn up(&mut self) {
+        let now = self.clock.monotonic();
+        self.state.send_modify(|s| {
+            s.connected = true;
+            s.since = now;
+        });
+        info!(camera = self.config.name, "camera open");
+    }
+
+    fn down(&mut self, error: &CameraError) {
+        let (now, error) = (self.clock.monotonic(), error.to_string());
+        // The same trouble at each attempt is said once.
+        if self.state.borrow().last_error.as_ref() != Some(&error) || self.state.borrow().connected
+        {
+            warn!(camera = self.config.name, error, "camera down");
+        }
+        self.state.send_modify(|s| {
+            if std::mem::replace(&mut s.connected, false) {
+                s.since = now;
+            }
+            s.last_error = Some(error);
+        });
+    }
+
+    /// Waits, in pieces that let a stop through.
+    fn rest(&self, mut left: Duration) {
+        while !left.is_zero() && !self.cancel.is_cancelled() {
+            let piece = left.min(PATIENCE);
+            std::thread::sleep(piece);
+            left -= piece;
+        }
+    }
+}

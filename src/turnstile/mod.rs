@@ -1,0 +1,333 @@
+//! The turnstile's controller: releases in, passages out.
+//!
+//! In: [`Release`]s from the lane, each with a deadline after which it is void (I4), and the
+//! controller's answers on its serial line. Out: [`TurnstileEvent`]s for the lane and a
+//! [`TurnstileState`] for `gatehouse status`. It may touch one serial port, which it holds
+//! exclusively, and nothing else; it decides nothing: a release that reaches it has its cause
+//! committed already (I1).
+//!
+//! One task ([`spawn`]) drives any [`Turnstile`]. "Released" and "passed" are separate facts: the
+//! first is the controller's acknowledgement, the second its passage sensor.
+
+mod device;
+mod modbus;
+mod simulated;
+pub mod slave;
+mod task;
+
+use std::{fmt, future::Future, path::Path, str::FromStr, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize, Serializer};
+use tokio::{
+    sync::{broadcast, mpsc, watch},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+pub use self::{
+    device::{DeviceFrame, Fault, SimulatedDevice},
+    modbus::ModbusTurnstile,
+    simulated::Simulated,
+};
+use crate::{
+    clock::{Clock, Monotonic},
+    config::{Direction, TurnstileDriver},
+};
+
+/// One attempt of one person to pass: 128 random bits, written as 32 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PassageId(pub [u8; 16]);
+
+/// The kernel gave no random bytes.
+#[derive(Debug, thiserror::Error)]
+#[error("no random bytes from the kernel for a passage id: {0}")]
+pub struct NoRandomness(getrandom::Error);
+
+/// Not 32 hexadecimal digits.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a passage id is 32 hexadecimal digits")]
+pub struct BadPassageId;
+
+impl PassageId {
+    pub fn random() -> Result<Self, NoRandomness> {
+        let mut bytes = [0; 16];
+        getrandom::fill(&mut bytes).map_err(NoRandomness)?;
+        Ok(Self(bytes))
+    }
+}
+
+impl fmt::Display for PassageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+    }
+}
+
+impl fmt::Debug for PassageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PassageId({self})")
+    }
+}
+
+impl FromStr for PassageId {
+    type Err = BadPassageId;
+
+    fn from_str(text: &str) -> Result<Self, BadPassageId> {
+        // `from_str_radix` alone would accept a sign in place of a digit.
+        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
+            return Err(BadPassageId);
+        }
+        u128::from_str_radix(text, 16).map(|n| Self(n.to_be_bytes())).map_err(|_| BadPassageId)
+    }
+}
+
+impl Serialize for PassageId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for PassageId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What went wrong between the gateway and a controller. The task answers each in the same way,
+/// by connecting anew; the person who reads it finds the port, the address and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnstileError {
+    #[error(
+        "cannot open {port}: {source}; check that the adapter is plugged in, that the config names \
+         its port, and that this user may use it (group dialout)"
+    )]
+    Open { port: String, source: tokio_serial::Error },
+    #[error("{port} is in use by another program; stop that program or configure another port")]
+    Busy { port: String },
+    #[error(
+        "the line on {port} is never silent; check wiring A/B and baud, and that no other master \
+         is on this bus"
+    )]
+    NeverSilent { port: String },
+    #[error(
+        "no answer from address {address} on {port} within {} ms: check wiring A/B, baud and \
+         address",
+        .within.as_millis()
+    )]
+    NoAnswer { port: String, address: u8, within: Duration },
+    #[error(
+        "a wrong answer on {port} instead of address {address}'s ({what}): check wiring A/B, \
+         termination and baud, and that no two devices have one address"
+    )]
+    Garbled { port: String, address: u8, what: String },
+    #[error(
+        "address {address} on {port} refuses to {request} (exception {code:02X}): check the coil \
+         and input numbers against the board's manual"
+    )]
+    Refused { port: String, address: u8, request: &'static str, code: u8 },
+    #[error("{port} failed: {source}; check that the adapter is still plugged in")]
+    Line { port: String, source: std::io::Error },
+    #[error("{port} is not connected")]
+    NotConnected { port: String },
+    #[error("cannot make the simulated turnstile's line: {source}; /dev/pts must be mounted")]
+    NoSimulation { source: tokio_serial::Error },
+}
+
+impl TurnstileError {
+    /// Whether a release that ended in this error may have opened the gate all the same: only an
+    /// exception that says "not done", or a line that never was open, rules it out.
+    pub fn may_have_acted(&self) -> bool {
+        // 01 to 03: the request itself is wrong; 06: busy, not done. Others (04 failed while
+        // doing it, 05 accepted) leave it open. Modbus Application Protocol V1.1b3, section 7.
+        let not_done = |code: &u8| matches!(code, 1 | 2 | 3 | 6);
+        !matches!(self, Self::Refused { code, .. } if not_done(code))
+            && !matches!(self, Self::NotConnected { .. } | Self::Open { .. } | Self::Busy { .. })
+    }
+}
+
+/// The port to a turnstile's controller. Real and simulated devices behave alike.
+///
+/// After any error the line counts as down until the next [`connect`](Turnstile::connect). A
+/// dropped future must leave the driver so that the next call cannot take an old answer for its
+/// own.
+pub trait Turnstile: Send + 'static {
+    /// The line's name in messages and in the status.
+    fn port(&self) -> String;
+
+    /// Whether the controller reports that somebody went through.
+    fn confirms_passage(&self) -> bool;
+
+    /// Opens the line and, before anything else, withdraws whatever release it finds: a coil left
+    /// on by a crash would keep the gate open. Returns the directions found released.
+    fn connect(&mut self) -> impl Future<Output = Result<Vec<Direction>, TurnstileError>> + Send;
+
+    /// Starts a release at `now`; returns when the controller has acknowledged it.
+    fn release(
+        &mut self,
+        direction: Direction,
+        now: Monotonic,
+    ) -> impl Future<Output = Result<(), TurnstileError>> + Send;
+
+    /// One step of listening: withdraws a release whose time is over, then returns the passages
+    /// since the last step.
+    fn poll(
+        &mut self,
+        now: Monotonic,
+    ) -> impl Future<Output = Result<Vec<Direction>, TurnstileError>> + Send;
+
+    /// Withdraws every release that is, or may be, under way; connects for it if it must.
+    fn withdraw(&mut self) -> impl Future<Output = Result<(), TurnstileError>> + Send;
+}
+
+/// The command to let one person through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Release {
+    pub passage: PassageId,
+    pub direction: Direction,
+    /// After this moment the command is void (I4).
+    pub deadline: Monotonic,
+}
+
+/// Why a release was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotReleased {
+    /// Its deadline had passed; the device was not touched for it.
+    Late,
+    /// The line was down, or failed under it.
+    Failed(String),
+}
+
+/// What the lane hears. Every [`Release`] is answered by one `Released` or `NotReleased`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TurnstileEvent {
+    /// The controller answers; `withdrawn` are the releases it was found with.
+    Up { withdrawn: Vec<Direction> },
+    /// The controller does not answer; said once, not at each attempt.
+    Down { error: String },
+    /// The controller acknowledged the release.
+    Released { passage: PassageId, at: Monotonic },
+    /// `may_have_released`: the command went out and no proper answer came back, so nobody knows.
+    NotReleased { passage: PassageId, why: NotReleased, may_have_released: bool },
+    /// The passage sensor saw somebody.
+    Passed { direction: Direction, at: Monotonic },
+}
+
+/// What `gatehouse status` shows of a turnstile. Counters run from the task's start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TurnstileState {
+    pub connected: bool,
+    /// When `connected` last changed; milliseconds since boot.
+    #[serde(rename = "since_uptime_ms", serialize_with = "as_ms")]
+    pub since: Monotonic,
+    /// The last error, kept after the line is up again.
+    pub last_error: Option<String>,
+    pub confirms_passage: bool,
+    pub port: String,
+    pub releases: u64,
+    pub passages: u64,
+    pub errors: u64,
+    /// Connections after the first.
+    pub reconnects: u64,
+    /// Releases that were void when they arrived.
+    pub late: u64,
+    /// Events dropped because the lane did not take them (see `task`); zero in a healthy gate.
+    pub lost_events: u64,
+}
+
+fn as_ms<S: Serializer>(at: &Monotonic, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_u64(at.as_millis())
+}
+
+/// The lane's end of a turnstile task. Dropping `releases` or `events` ends the task.
+#[derive(Debug)]
+pub struct TurnstileHandle {
+    pub releases: mpsc::Sender<Release>,
+    pub events: mpsc::Receiver<TurnstileEvent>,
+    pub state: watch::Receiver<TurnstileState>,
+    /// With the simulated driver: subscribe to see each frame on its line. Lossy.
+    pub tap: Option<broadcast::Sender<DeviceFrame>>,
+}
+
+/// Releases under way to the task. A lane has few people before it; when it is full, `send`
+/// waits and the release's deadline runs.
+const RELEASES: usize = 8;
+/// Events under way to the lane. When it is full the task keeps on listening and withdrawing,
+/// and holds events back itself, within the bound of `task`.
+const EVENTS: usize = 64;
+/// Frames kept for a slow listener at the tap; it loses the oldest.
+const TAPPED_FRAMES: usize = 64;
+
+/// Starts the task that drives `driver` for `lane`. It never gives up connecting, and ends when
+/// `cancel` is cancelled or the lane drops its handle, withdrawing first what it has released.
+///
+/// Must be called within a tokio runtime. Do not abort the task: a coil that is on would stay on
+/// until the next connection.
+pub fn spawn(
+    driver: &TurnstileDriver,
+    lane: &str,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+) -> (TurnstileHandle, JoinHandle<()>) {
+    match driver {
+        TurnstileDriver::ModbusRtu(config) => {
+            task::spawn(ModbusTurnstile::new(config.clone()), lane, clock, cancel, None)
+        }
+        TurnstileDriver::Simulated(config) => {
+            let (tap, _) = broadcast::channel(TAPPED_FRAMES);
+            let device = Simulated::new(config.clone(), clock.clone(), tap.clone());
+            task::spawn(device, lane, clock, cancel, Some(tap))
+        }
+    }
+}
+
+fn named(port: &Path) -> String {
+    port.display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_passage_id_reads_back_as_it_is_written() {
+        let id = PassageId([0xAB, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01]);
+        assert_eq!(id.to_string(), "ab000000000000000000000000000001");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        let json = serde_json::to_string(&id).unwrap();
+        assert_eq!(serde_json::from_str::<PassageId>(&json).unwrap(), id);
+        let random = PassageId::random().unwrap();
+        assert_ne!(random, PassageId::random().unwrap());
+        assert_eq!(random.to_string().parse(), Ok(random));
+    }
+
+    #[test]
+    fn what_is_not_32_hex_digits_is_no_passage_id() {
+        for text in ["", "ab", "+b000000000000000000000000000001", &"g".repeat(32), &"0".repeat(33)]
+        {
+            assert_eq!(text.parse::<PassageId>(), Err(BadPassageId), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_plain_refusal_rules_a_release_out() {
+        let refused = |code| TurnstileError::Refused {
+            port: "/dev/ttyUSB0".into(),
+            address: 1,
+            request: "write a coil",
+            code,
+        };
+        assert!(!refused(2).may_have_acted());
+        assert!(refused(4).may_have_acted());
+        let silent = TurnstileError::NoAnswer {
+            port: "/dev/ttyUSB0".into(),
+            address: 1,
+            within: Duration::from_millis(300),
+        };
+        assert!(silent.may_have_acted());
+        assert_eq!(
+            silent.to_string(),
+            "no answer from address 1 on /dev/ttyUSB0 within 300 ms: check wiring A/B, baud and \
+             address"
+        );
+    }
+}

@@ -1,0 +1,77 @@
+//! The driver `simulated`: an ordinary Modbus driver with a device of its own at the other end.
+//!
+//! In and out as any [`Turnstile`]; it touches one pseudo-terminal.
+
+use std::sync::Arc;
+
+use tokio::sync::broadcast;
+
+use super::{DeviceFrame, ModbusTurnstile, SimulatedDevice, Turnstile, TurnstileError};
+use crate::{
+    clock::{Clock, Monotonic},
+    config::{Direction, SimulatedTurnstile},
+};
+
+/// A [`SimulatedDevice`], made at the first connection, and a [`ModbusTurnstile`] for it. Refused by the config unless `mode = "bench"`.
+pub struct Simulated {
+    config: SimulatedTurnstile,
+    clock: Arc<dyn Clock>,
+    tap: broadcast::Sender<DeviceFrame>,
+    made: Option<(SimulatedDevice, ModbusTurnstile)>,
+}
+
+impl Simulated {
+    pub fn new(
+        config: SimulatedTurnstile,
+        clock: Arc<dyn Clock>,
+        tap: broadcast::Sender<DeviceFrame>,
+    ) -> Self {
+        Self { config, clock, tap, made: None }
+    }
+
+    fn driver(&mut self) -> Result<&mut ModbusTurnstile, TurnstileError> {
+        match &mut self.made {
+            Some((_, driver)) => Ok(driver),
+            None => Err(TurnstileError::NotConnected { port: "simulated".to_owned() }),
+        }
+    }
+}
+
+impl Turnstile for Simulated {
+    fn port(&self) -> String {
+        "simulated".to_owned()
+    }
+
+    fn confirms_passage(&self) -> bool {
+        true
+    }
+
+    async fn connect(&mut self) -> Result<Vec<Direction>, TurnstileError> {
+        if self.made.is_none() {
+            let device =
+                SimulatedDevice::spawn(&self.config, self.clock.clone(), self.tap.clone())?;
+            let driver = ModbusTurnstile::new(device.modbus_config());
+            self.made = Some((device, driver));
+        }
+        self.driver()?.connect().await
+    }
+
+    async fn release(
+        &mut self,
+        direction: Direction,
+        now: Monotonic,
+    ) -> Result<(), TurnstileError> {
+        self.driver()?.release(direction, now).await
+    }
+
+    async fn poll(&mut self, now: Monotonic) -> Result<Vec<Direction>, TurnstileError> {
+        self.driver()?.poll(now).await
+    }
+
+    async fn withdraw(&mut self) -> Result<(), TurnstileError> {
+        match &mut self.made {
+            Some((_, driver)) => driver.withdraw().await,
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The camera room with real files, directories and named pipes.
+
+use std::{
+    fs::File,
+    io::{Cursor, Write},
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gatehouse::{
+    camera::{
+        Bell, CameraConfig, CameraError, CameraHandle, CameraSource, CameraState, Frame,
+        FrameSource, Next, Replay, Slot, spawn,
+    },
+    clock::{Clock, SystemClock},
+};
+use tokio_util::sync::CancellationToken;
+
+const SOON: Duration = Duration::from_secs(5);
+
+fn encoded(shade: u8, format: image::ImageFormat) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    let image = image::RgbImage::from_pixel(32, 24, image::Rgb([shade, 10, 20]));
+    image.write_to(&mut bytes, format).unwrap();
+    bytes.into_inner()
+}
+
+fn jpeg(shade: u8) -> Vec<u8> {
+    encoded(shade, image::ImageFormat::Jpeg)
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(SystemClock::new().unwrap())
+}
+
+/// All images of a replay that is played once.
+fn play(path: &Path) -> Result<(Vec<Vec<u8>>, u64), CameraError> {
+    let mut replay = Replay::open(path, Duration::from_millis(1), false, clock())?;
+    let mut images = Vec::new();
+    loop {
+        match replay.next()? {
+            Next::Image(image) => images.push(image),
+            Next::Waiting => {}
+            Next::End => return Ok((images, replay.skipped())),
+        }
+    }
+}
+
+struct Camera {
+    slot: Arc<Slot>,
+    bell: Arc<Bell>,
+    heard: u64,
+    handle: CameraHandle,
+    cancel: CancellationToken,
+}
+
+impl Camera {
+    fn on(path: &Path, fps: f32, looped: bool) -> Self {
+        let bell = Arc::new(Bell::default());
+        let slot = Arc::new(Slot::new(bell.clone()));
+        let cancel = CancellationToken::new();
+        let source = CameraSource::Replay(path.to_owned());
+        let config = CameraConfig { name: "north entry".into(), source, fps, looped };
+        let handle = spawn(&config, clock(), cancel.clone(), slot.clone()).unwrap();
+        Self { slot, bell, heard: 0, handle, cancel }
+    }
+
+    fn frame(&mut self) -> Frame {
+        let begun = Instant::now();
+        loop {
+            if let Some(frame) = self.slot.take() {
+                return frame;
+            }
+            assert!(begun.elapsed() < SOON, "no frame: {:?}", self.handle.state.borrow());
+            self.heard = self.bell.wait(self.heard, Duration::from_millis(50));
+        }
+    }
+
+    fn state_when(&mut self, holds: impl Fn(&CameraState) -> bool) -> CameraState {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let state = self.handle.state.wait_for(holds);
+            tokio::time::timeout(SOON, state).await.expect("in time").expect("a thread").clone()
+        })
+    }
+
+    /// Stops it and says how long that took.
+    fn stop(self) -> Duration {
+        let begun = Instant::now();
+        self.cancel.cancel();
+        self.handle.thread.join().unwrap();
+        begun.elapsed()
+    }
+}
+
+#[test]
+fn a_directory_is_played_in_the_order_of_its_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let png = encoded(3, image::ImageFormat::Png);
+    for (name, bytes) in [("b.JPG", jpeg(2)), ("c.png", png.clone()), ("a.jpeg", jpeg(1))] {
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    std::fs::write(dir.path().join("notes.txt"), "no image").unwrap();
+    let (images, skipped) = play(dir.path()).unwrap();
+    assert_eq!(images, [jpeg(1), jpeg(2), png]);
+    assert_eq!(skipped, 0);
+}
+
+#[test]
+fn images_that_cannot_be_used_are_skipped_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name| dir.path().join(name);
+    std::fs::write(path("a.jpg"), "not a jpeg").unwrap();
+    std::fs::create_dir(path("b.jpg")).unwrap();
+    nix::unistd::mkfifo(&path("c.jpg"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::os::unix::fs::symlink("gone", path("d.jpg")).unwrap();
+    std::fs::write(path("e.jpg"), [&jpeg(1)[..], &vec![0; 8 << 20]].concat()).unwrap();
+    std::fs::write(path("f.jpg"), jpeg(9)).unwrap();
+    assert_eq!(play(dir.path()).unwrap(), (vec![jpeg(9)], 5));
+}
+
+#[test]
+fn nothing_to_play_is_an_error_that_says_where_and_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let say = |path: &Path| play(path).unwrap_err().to_string();
+    let shown = dir.path().display().to_string();
+    assert!(say(dir.path()).starts_with(&format!("{shown} holds no readable .jpg")));
+    assert!(say(dir.path()).contains("put images"));
+    std::fs::write(dir.path().join("x.jpg"), "bad").unwrap();
+    assert!(say(dir.path()).contains("no readable"));
+    let missing = say(&dir.path().join("gone"));
+    assert!(missing.contains("gone") && missing.contains("check that it exists"), "{missing}");
+    assert!(say(&dir.path().join("x.jpg")).contains("no whole JPEG"));
+}
+
+#[test]
+fn a_file_of_jpegs_is_cut_into_frames() {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    let stream = [&jpeg(1)[..], b"junk", &jpeg(2), &jpeg(3)[..100]].concat();
+    file.write_all(&stream).unwrap();
+    assert_eq!(play(file.path()).unwrap(), (vec![jpeg(1), jpeg(2)], 1));
+}
+
+#[test]
+fn a_replay_played_once_ends_and_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    for n in 0..4 {
+        std::fs::write(dir.path().join(format!("{n}.jpg")), jpeg(n)).unwrap();
+    }
+    let mut camera = Camera::on(dir.path(), 100.0, false);
+    let state = camera.state_when(|s| s.finished);
+    assert_eq!((state.frames, state.dropped, state.skipped), (4, 3, 0), "nobody took them");
+    let frame = camera.frame();
+    assert_eq!((frame.seq, &frame.data[..]), (3, &jpeg(3)[..]));
+    assert!(!camera.state_when(|s| !s.connected).connected);
+    camera.handle.thread.join().unwrap();
+}
+
+#[test]
+fn a_loop_reads_its_directory_anew_and_keeps_its_pace() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.jpg"), jpeg(1)).unwrap();
+    let begun = Instant::now();
+    let mut camera = Camera::on(dir.path(), 50.0, true);
+    let frames: Vec<_> = (0..5).map(|_| camera.frame()).collect();
+    assert!(begun.elapsed() >= Duration::from_millis(75), "{:?}", begun.elapsed());
+    assert!(frames.windows(2).all(|f| f[0].seq < f[1].seq && f[0].captured < f[1].captured));
+    std::fs::write(dir.path().join("b.jpg"), jpeg(2)).unwrap();
+    while camera.frame().data[..] != jpeg(2)[..] {}
+    let status = serde_json::to_value(camera.handle.state.borrow().clone()).unwrap();
+    assert_eq!((&status["connected"], &status["name"]), (&true.into(), &"north entry".into()));
+    assert!(status["since_uptime_ms"].is_u64() && status["last_frame_uptime_ms"].is_u64());
+    camera.stop();
+}
+
+#[test]
+fn i10_a_camera_that_comes_back_is_taken_up_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("later");
+    let mut camera = Camera::on(&path, 50.0, true);
+    let state = camera.state_when(|s| s.last_error.is_some());
+    assert!(!state.connected && state.last_error.unwrap().contains("later"));
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("a.jpg"), jpeg(1)).unwrap();
+    assert_eq!(camera.frame().seq, 0);
+    std::fs::remove_dir_all(&path).unwrap();
+    camera.state_when(|s| !s.connected);
+    std::fs::create_dir(&path).unwrap();
+    std::fs::write(path.join("a.jpg"), jpeg(2)).unwrap();
+    // seq rises through it all.
+    let mut frame = camera.frame();
+    while frame.data[..] != jpeg(2)[..] {
+        frame = camera.frame();
+    }
+    assert!(frame.seq > 0);
+    camera.stop();
+}
+
+#[test]
+fn a_pipe_is_read_as_its_writers_come_and_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("camera");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // 1 frame a second, if it were paced.
+    let mut camera = Camera::on(&pipe, 1.0, false);
+    camera.state_when(|s| s.connected);
+    let mut writer = File::options().write(true).open(&pipe).unwrap();
+    for shade in 1..4 {
+        writer.write_all(&jpeg(shade)).unwrap();
+        assert_eq!(camera.frame().data[..], jpeg(shade)[..]);
+    }
+    writer.write_all(&jpeg(4)[..200]).unwrap();
+    drop(writer);
+    // The torn frame is over before the next writer's begins.
+    camera.state_when(|s| s.skipped == 1);
+    let mut writer = File::options().write(true).open(&pipe).unwrap();
+    writer.write_all(&jpeg(5)).unwrap();
+    let frame = camera.frame();
+    assert_eq!((frame.seq, &frame.data[..]), (3, &jpeg(5)[..]));
+    assert!(!camera.handle.state.borrow().finished);
+    assert!(camera.stop() < Duration::from_millis(300));
+}
+
+#[test]
+fn a_stop_is_prompt_in_every_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::fs::write(dir.path().join("a.jpg"), jpeg(1)).unwrap();
+    // A pipe without a writer, a source in backoff, a slow directory.
+    let mut waiting = Camera::on(&pipe, 1.0, true);
+    waiting.state_when(|s| s.connected);
+    let mut failing = Camera::on(&dir.path().join("gone"), 1.0, true);
+    failing.state_when(|s| s.last_error.is_some());
+    let mut slow = Camera::on(dir.path(), 0.1, true);
+    slow.state_when(|s| s.frames == 1);
+    for camera in [waiting, failing, slow] {
+        let took = camera.stop();
+        assert!(took < Duration::from_millis(300), "{took:?}");
+    }
+}

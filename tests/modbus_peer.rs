@@ -1,0 +1,181 @@
+//! The Modbus turnstile against a slave by others (pymodbus), so that driver and device cannot
+//! agree on a mistake. `tests/run` makes the Python that this needs.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use gatehouse::{
+    clock::{Clock, SystemClock},
+    config::{Direction, ModbusRtu, PerDirection, TurnstileDriver},
+    turnstile::{PassageId, Release, TurnstileEvent, TurnstileHandle, spawn},
+};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+const PULSE: Duration = Duration::from_millis(300);
+const SOON: Duration = Duration::from_secs(20);
+
+/// The slave's process; it ends with this value.
+struct Peer {
+    child: Child,
+    commands: ChildStdin,
+    lines: mpsc::Receiver<String>,
+    port: String,
+}
+
+impl Peer {
+    fn start(arguments: &[&str]) -> Self {
+        let python = std::env::var_os("GATEHOUSE_TEST_PYTHON").unwrap_or_else(|| {
+            panic!(
+                "run tests/run: it makes the Python with pymodbus and sets GATEHOUSE_TEST_PYTHON"
+            )
+        });
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/modbus_slave.py");
+        let mut child = Command::new(&python)
+            .arg(script)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot run {python:?}: {e}; run tests/run"));
+        let commands = child.stdin.take().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        let mut peer = Self { child, commands, lines, port: String::new() };
+        let ready = peer.line();
+        peer.port = ready.strip_prefix("ready ").unwrap_or_else(|| panic!("{ready}")).to_owned();
+        peer
+    }
+
+    fn line(&mut self) -> String {
+        self.lines.recv_timeout(SOON).unwrap_or_else(|e| {
+            panic!("pymodbus says nothing ({e}; {:?}); run tests/run", self.child.try_wait())
+        })
+    }
+
+    /// Sends a command and returns what was said before it was done.
+    fn command(&mut self, command: &str) -> Vec<String> {
+        writeln!(self.commands, "{command}").unwrap();
+        let mut said = Vec::new();
+        loop {
+            let line = self.line();
+            if line == format!("ok {command}") {
+                return said;
+            }
+            said.push(line);
+        }
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn driver(port: &str, pulse: Duration) -> TurnstileDriver {
+    TurnstileDriver::ModbusRtu(ModbusRtu {
+        port: port.into(),
+        baud: 9600,
+        address: 1,
+        release_coil: PerDirection { entry: 3, exit: 5 },
+        passage_input: PerDirection { entry: 9, exit: 2 },
+        pulse,
+    })
+}
+
+async fn event(handle: &mut TurnstileHandle) -> TurnstileEvent {
+    timeout(SOON, handle.events.recv()).await.expect("an event").expect("a task")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pymodbus_sees_the_pulse_and_its_inputs_are_passages() {
+    let mut peer = Peer::start(&[]);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+    let cancel = CancellationToken::new();
+    let (mut handle, task) =
+        spawn(&driver(&peer.port, PULSE), "north", clock.clone(), cancel.clone());
+    assert_eq!(event(&mut handle).await, TurnstileEvent::Up { withdrawn: vec![] });
+    let ways = [(Direction::Entry, 3, 9), (Direction::Exit, 5, 2)];
+    for (direction, coil, input) in ways {
+        let passage = PassageId::random().unwrap();
+        let deadline = clock.monotonic() + Duration::from_secs(5);
+        handle.releases.send(Release { passage, direction, deadline }).await.unwrap();
+        match event(&mut handle).await {
+            TurnstileEvent::Released { passage: p, .. } => assert_eq!(p, passage),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(peer.line(), format!("coil {coil} on"));
+        assert_eq!(peer.command(&format!("input {input} on")), [""; 0]);
+        match event(&mut handle).await {
+            TurnstileEvent::Passed { direction: d, .. } => assert_eq!(d, direction),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(peer.line(), format!("coil {coil} off"));
+        peer.command(&format!("input {input} off"));
+    }
+    let state = handle.state.borrow().clone();
+    assert_eq!((state.releases, state.passages, state.errors), (2, 2, 0), "{state:?}");
+    cancel.cancel();
+    timeout(SOON, task).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_coil_left_on_is_withdrawn_and_a_pulled_cable_comes_back() {
+    let mut peer = Peer::start(&["--coil-on", "5"]);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+    let cancel = CancellationToken::new();
+    // Long enough for the cable to be pulled within it.
+    let driver = driver(&peer.port, Duration::from_secs(3));
+    let (mut handle, task) = spawn(&driver, "north", clock.clone(), cancel.clone());
+    assert_eq!(event(&mut handle).await, TurnstileEvent::Up { withdrawn: vec![Direction::Exit] });
+    assert_eq!(peer.line(), "coil 5 off");
+    // The cable is pulled within a pulse: the coil stays on until it is mended.
+    let deadline = clock.monotonic() + Duration::from_secs(5);
+    let release = Release { passage: PassageId([7; 16]), direction: Direction::Entry, deadline };
+    handle.releases.send(release).await.unwrap();
+    assert!(matches!(event(&mut handle).await, TurnstileEvent::Released { .. }));
+    assert_eq!(peer.line(), "coil 3 on");
+    peer.command("cut");
+    match event(&mut handle).await {
+        TurnstileEvent::Down { error } => {
+            assert!(
+                error.contains(&format!("no answer from address 1 on {}", peer.port)),
+                "{error}"
+            );
+        }
+        other => panic!("{other:?}"),
+    }
+    peer.command("mend");
+    assert_eq!(event(&mut handle).await, TurnstileEvent::Up { withdrawn: vec![Direction::Entry] });
+    assert_eq!(peer.line(), "coil 3 off");
+    cancel.cancel();
+    timeout(SOON, task).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wrong_coil_number_is_refused_and_named() {
+    let peer = Peer::start(&[]);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+    let TurnstileDriver::ModbusRtu(mut config) = driver(&peer.port, PULSE) else { unreachable!() };
+    config.release_coil = PerDirection { entry: 30, exit: 31 };
+    let cancel = CancellationToken::new();
+    let driver = TurnstileDriver::ModbusRtu(config);
+    let (mut handle, task) = spawn(&driver, "north", clock, cancel.clone());
+    match event(&mut handle).await {
+        TurnstileEvent::Down { error } => {
+            assert!(error.contains("refuses to read coils (exception 02)"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    cancel.cancel();
+    timeout(SOON, task).await.unwrap().unwrap();
+}

@@ -1,0 +1,104 @@
+"""A relay board by others: pymodbus as a Modbus RTU slave behind a pseudo-terminal.
+
+Two pseudo-terminals and a pump between their masters are the cable; the program under test opens
+one terminal, pymodbus the other.
+
+Out, a line each: `ready PATH` (the terminal to open), `coil N on|off` whenever one changes,
+`ok COMMAND`. In: `input N on|off`, `cut` and `mend` (the cable), `quit`. It ends with its input.
+Argument: `--coil-on N` leaves a coil on from the start, as a crash would.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tty
+
+from pymodbus.server import ModbusSerialServer
+from pymodbus.simulator import DataType, SimData, SimDevice
+
+ADDRESS = 1
+BAUD = 9600
+READ_INPUTS, WRITE_COIL = 2, 5
+
+
+def say(line):
+    print(line, flush=True)
+
+
+class Board:
+    def __init__(self, coils_on):
+        self.coils = {n: True for n in coils_on}
+        self.inputs = 0
+        self.coils_at_start = sum(1 << n for n in coils_on)
+
+    async def action(self, function, _start, address, _count, registers, values):
+        if function == READ_INPUTS:
+            registers[0] = self.inputs
+        elif function == WRITE_COIL and values:  # pymodbus also reads back what it wrote
+            on = bool(values[0])
+            if self.coils.get(address, False) != on:
+                self.coils[address] = on
+                say(f"coil {address} {'on' if on else 'off'}")
+
+    def device(self):
+        def bits(start):
+            return [SimData(0, values=[bool(start >> n & 1) for n in range(16)], datatype=DataType.BITS)]
+
+        none = [SimData(0, count=1, values=0, datatype=DataType.REGISTERS)]
+        return SimDevice(
+            ADDRESS, simdata=(bits(self.coils_at_start), bits(0), none, none), action=self.action
+        )
+
+
+class Cable:
+    def __init__(self, loop):
+        self.whole = True
+        self.ends = [os.openpty() for _ in range(2)]
+        for master, terminal in self.ends:
+            tty.setraw(terminal)
+            os.set_blocking(master, False)
+        (left, _), (right, _) = self.ends
+        loop.add_reader(left, self.carry, left, right)
+        loop.add_reader(right, self.carry, right, left)
+
+    def path(self, end):
+        return os.ttyname(self.ends[end][1])
+
+    def carry(self, source, sink):
+        data = os.read(source, 4096)
+        if self.whole:
+            os.write(sink, data)
+
+
+async def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--coil-on", type=int, action="append", default=[])
+    board = Board(arguments.parse_args().coil_on)
+    loop = asyncio.get_running_loop()
+    cable = Cable(loop)
+    server = ModbusSerialServer(
+        board.device(), port=cable.path(1), baudrate=BAUD, bytesize=8, parity="N", stopbits=1
+    )
+    await server.serve_forever(background=True)
+    commands = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
+    say(f"ready {cable.path(0)}")
+    while line := (await commands.readline()).decode().split():
+        match line:
+            case ["input", number, level]:
+                bit = 1 << int(number)
+                board.inputs = board.inputs | bit if level == "on" else board.inputs & ~bit
+            case ["cut"]:
+                cable.whole = False
+            case ["mend"]:
+                cable.whole = True
+            case ["quit"]:
+                break
+            case _:
+                sys.exit(f"unknown command: {line}")
+        say("ok " + " ".join(line))
+    await server.shutdown()
+
+
+asyncio.run(main())
