@@ -15,6 +15,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
 
 use super::policy::{self, Decision, Reason, Sighted};
 use crate::{
@@ -124,8 +125,16 @@ pub enum Action {
     },
 }
 
+/// What became of a manual release.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answered {
+    pub outcome: Outcome,
+    /// Why it is not `passed`; empty when it is.
+    pub detail: String,
+}
+
 /// What the machine counted of what it did not act on (I6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counters {
     /// Sightings older than [`DECISION_LIFE`] when they came in.
     pub stale: u64,
@@ -404,15 +413,16 @@ impl Machine {
 
     fn closed(&mut self, now: Monotonic, id: PassageId, result: Result<(), String>) -> Vec<Action> {
         match &mut self.state {
-            State::Closing { passage, outcome, retry_at, .. } if passage.id == id => {
+            State::Closing { passage, outcome, detail, retry_at } if passage.id == id => {
                 if result.is_err() {
                     *retry_at = Some(now + RETRY);
                     return Vec::new();
                 }
-                let answer = Action::Answer { passage: id, answer: Ok(*outcome) };
+                let answered = Answered { outcome: *outcome, detail: std::mem::take(detail) };
                 let manual = passage.manual;
                 self.state = State::Idle;
-                if manual { vec![answer] } else { Vec::new() }
+                let answer = Action::Answer { passage: id, answer: Ok(answered) };
+                manual.then_some(answer).into_iter().collect()
             }
             _ => Vec::new(),
         }

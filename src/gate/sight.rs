@@ -1,0 +1,194 @@
+//! The vision workers: a fixed pool of threads, shared by all cameras.
+//!
+//! In: the newest frame of each camera. Out: sightings to the camera's lane. A frame without a
+//! face large enough, or one that does not decode, is counted and forgotten; no frame is kept.
+
+use std::{
+    io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use jiff::{civil::Date, tz::TimeZone};
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{passage::Sighting, policy};
+use crate::{
+    camera::{Bell, Frame, Slot},
+    clock::Clock,
+    config::{Direction, Recognition},
+    roster::Roster,
+    vision::{self, Face, Vision},
+};
+
+/// The longer side at which frames are searched: fast, and enough for whoever stands at a gate.
+pub const GATE_LONGEST_SIDE: u32 = 320;
+/// How long a worker waits for a frame before it looks whether the daemon is stopping.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// One camera as the vision workers see it.
+pub struct Eye {
+    /// Lane and direction, for the log.
+    pub name: String,
+    pub direction: Direction,
+    pub slot: Arc<Slot>,
+    pub lane: mpsc::Sender<Sighting>,
+    pub seen: Arc<Seen>,
+    /// Held by the worker that looks at this camera's frame, so that its frames stay in order.
+    pub turn: Mutex<()>,
+}
+
+/// What became of a camera's frames.
+#[derive(Debug, Default)]
+pub struct Seen {
+    analysed: AtomicU64,
+    undecodable: AtomicU64,
+    faces: AtomicU64,
+    too_small: AtomicU64,
+    lane_full: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// [`Seen`] at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct SeenCounts {
+    /// Frames looked at.
+    pub analysed: u64,
+    /// Frames that were no image.
+    pub undecodable: u64,
+    /// Frames with a face large enough.
+    pub faces: u64,
+    /// Frames whose faces were all smaller than `min_face_px`.
+    pub too_small: u64,
+    /// Sightings that the lane was too busy to take.
+    pub lane_full: u64,
+    /// Frames on which a model failed.
+    pub failed: u64,
+}
+
+impl Seen {
+    pub fn counts(&self) -> SeenCounts {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        SeenCounts {
+            analysed: read(&self.analysed),
+            undecodable: read(&self.undecodable),
+            faces: read(&self.faces),
+            too_small: read(&self.too_small),
+            lane_full: read(&self.lane_full),
+            failed: read(&self.failed),
+        }
+    }
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+/// What all workers share.
+pub struct Sight {
+    pub eyes: Vec<Eye>,
+    pub bell: Arc<Bell>,
+    pub vision: Arc<Vision>,
+    pub roster: watch::Receiver<Arc<Roster>>,
+    pub clock: Arc<dyn Clock>,
+    pub rules: Recognition,
+    pub timezone: TimeZone,
+    pub cancel: CancellationToken,
+}
+
+/// Starts the pool. Its threads end when the token is cancelled, within a frame's time.
+pub fn spawn(sight: Sight, workers: usize) -> io::Result<Vec<JoinHandle<()>>> {
+    let sight = Arc::new(sight);
+    (0..workers.max(1))
+        .map(|n| {
+            let sight = sight.clone();
+            std::thread::Builder::new()
+                .name(format!("vision {n}"))
+                .spawn(move || sight.work(n))
+        })
+        .collect()
+}
+
+impl Sight {
+    fn work(&self, first: usize) {
+        let mut heard = 0;
+        let mut next = first;
+        while !self.cancel.is_cancelled() {
+            heard = self.bell.wait(heard, PATIENCE);
+            // Each worker begins after the camera it last looked at, so none is starved.
+            for _ in 0..self.eyes.len() {
+                next = (next + 1) % self.eyes.len();
+                let Some(eye) = self.eyes.get(next) else { break };
+                let Ok(_turn) = eye.turn.try_lock() else { continue };
+                if let Some(frame) = eye.slot.take() {
+                    self.look(eye, &frame);
+                }
+                if self.cancel.is_cancelled() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn look(&self, eye: &Eye, frame: &Frame) {
+        count(&eye.seen.analysed);
+        let Ok(image) = vision::decode(&frame.data) else {
+            count(&eye.seen.undecodable);
+            return;
+        };
+        let template = self.vision.detect(&image, GATE_LONGEST_SIDE).and_then(|faces| {
+            let some = !faces.is_empty();
+            match nearest(faces, self.rules.min_face_px) {
+                Some(face) => self.vision.embed(&image, &face).map(Some),
+                None => {
+                    if some {
+                        count(&eye.seen.too_small);
+                    }
+                    Ok(None)
+                }
+            }
+        });
+        let template = match template {
+            Ok(Some(template)) => template,
+            Ok(None) => return,
+            Err(error) => {
+                count(&eye.seen.failed);
+                tracing::error!(camera = %eye.name, %error, "a model failed on a frame");
+                return;
+            }
+        };
+        count(&eye.seen.faces);
+        let roster = self.roster.borrow().clone();
+        let sighting = Sighting {
+            direction: eye.direction,
+            captured: frame.captured,
+            sighted: policy::judge(roster.best(&template), &self.rules),
+            roster_version: roster.version(),
+            today: self.today(),
+        };
+        // A lane that is too busy has newer sightings coming: this one is dropped, and counted.
+        if eye.lane.try_send(sighting).is_err() {
+            count(&eye.seen.lane_full);
+        }
+    }
+
+    /// The site's date, where the clock is trusted.
+    fn today(&self) -> Option<Date> {
+        let stamp = self.clock.stamp();
+        stamp.synced.then(|| stamp.timestamp().to_zoned(self.timezone.clone()).date())
+    }
+}
+
+/// The widest face, which is who stands nearest, where it is wide enough.
+pub fn nearest(faces: Vec<Face>, min_face_px: f32) -> Option<Face> {
+    faces
+        .into_iter()
+        .filter(|face| face.bbox.w >= min_face_px)
+        .max_by(|a, b| a.bbox.w.total_cmp(&b.bbox.w))
+}
