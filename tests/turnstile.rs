@@ -245,6 +245,9 @@ async fn a_late_answer_is_not_taken_for_the_next_requests() {
     device.set_sensor(Direction::Entry, true);
     let error = driver.poll(clock.monotonic()).await.unwrap_err();
     assert!(matches!(error, TurnstileError::NoAnswer { .. }), "{error}");
+    // Asked again on the same line, the late answer would fit: so there is no such asking.
+    let again = driver.poll(clock.monotonic()).await;
+    assert!(matches!(again, Err(TurnstileError::NotConnected { .. })), "{again:?}");
     device.set_fault(None);
     device.set_sensor(Direction::Entry, false);
     // The old answer says "entry is on". It is drained, or has the wrong function: it costs at
