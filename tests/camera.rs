@@ -10,7 +10,7 @@ use std::{
 
 use gatehouse::{
     camera::{
-        Bell, CameraConfig, CameraError, CameraHandle, CameraSource, CameraState, Frame,
+        Bell, CameraConfig, CameraError, CameraHandle, CameraState, Frame,
         FrameSource, Next, Replay, Slot, spawn,
     },
     clock::{Clock, SystemClock},

@@ -115,10 +115,7 @@ pub enum Action {
         detail: String,
     },
     /// Tell who asked for this manual release what became of it.
-    Answer {
-        passage: PassageId,
-        answer: Result<Outcome, String>,
-    },
+    Answer { passage: PassageId, answer: Result<Answered, String> },
     /// Somebody went through whom nobody let through.
     Unexpected {
         direction: Direction,

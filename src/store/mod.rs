@@ -306,6 +306,13 @@ pub fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<Vec<u
     connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional()
 }
 
+/// Puts a value into the database's own table of facts.
+pub fn set_meta(connection: &Connection, key: &str, value: &[u8]) -> rusqlite::Result<()> {
+    connection
+        .execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", rusqlite::params![key, value])?;
+    Ok(())
+}
+
 /// A sealed word in the database shows whether the key is the one it was sealed with.
 fn prove_key(connection: &Connection, path: &Path, sealer: &Sealer) -> Result<(), StoreError> {
     const CONTEXT: &str = "meta/key_proof";

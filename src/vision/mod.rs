@@ -21,6 +21,7 @@
 //! | `align` | a face turned upright and cut out |
 //! | `embed` | a face to a template (SFace) |
 //! | `template` | the template itself |
+//! | `portrait` | what is kept of an enrolment photo |
 
 mod align;
 mod detect;
@@ -31,6 +32,7 @@ mod jpeg;
 mod models;
 mod onnx;
 mod plans;
+mod portrait;
 mod scale;
 mod template;
 
@@ -38,6 +40,7 @@ pub use self::detect::{DetectOptions, Face, LONGEST_SIDE_MAX, LONGEST_SIDE_MIN, 
 pub use self::error::{ModelError, PhotoError, VisionError};
 pub use self::image::{DecodeError, Image, MAX_PIXELS, MAX_SIDE, decode};
 pub use self::models::{DETECTOR_FILE, EMBEDDER_FILE, EMBEDDER_NAME, Models};
+pub use self::portrait::portrait;
 pub use self::template::{TEMPLATE_BYTES, TEMPLATE_LEN, Template, TemplateError};
 
 use std::path::Path;
