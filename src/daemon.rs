@@ -60,7 +60,8 @@ pub fn models(files: &ModelFiles) -> Models {
 /// Loads the models, off the async threads.
 async fn load_vision(files: &ModelFiles) -> anyhow::Result<Arc<Vision>> {
     let models = models(files);
-    let loaded = tokio::task::spawn_blocking(move || Vision::load(&models, DetectOptions::default()));
+    let loaded =
+        tokio::task::spawn_blocking(move || Vision::load(&models, DetectOptions::default()));
     Ok(Arc::new(loaded.await??))
 }
 
@@ -379,8 +380,17 @@ impl Running {
     /// Sources first, then the turnstiles (which withdraw what they released), the links, and
     /// last the store with all that is queued for it. Within a bound.
     pub async fn shutdown(self) -> anyhow::Result<()> {
-        let Running { services, cancel, cancel_links, mut tasks, turnstiles, links, threads, store, .. } =
-            self;
+        let Running {
+            services,
+            cancel,
+            cancel_links,
+            mut tasks,
+            turnstiles,
+            links,
+            threads,
+            store,
+            ..
+        } = self;
         let ordered = async move {
             cancel.cancel();
             for turnstile in turnstiles {

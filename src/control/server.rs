@@ -161,9 +161,7 @@ async fn connection(services: &Services, stream: UnixStream) -> Result<(), WireE
     wire.send_json(&reply).await
 }
 
-async fn patient<T>(
-    receive: impl Future<Output = Result<T, WireError>>,
-) -> Result<T, WireError> {
+async fn patient<T>(receive: impl Future<Output = Result<T, WireError>>) -> Result<T, WireError> {
     tokio::time::timeout(PATIENCE, receive).await.unwrap_or(Err(WireError::HungUp))
 }
 
@@ -189,9 +187,9 @@ impl From<RosterError> for Refusal {
         let code = match &e {
             RosterError::Store(_) | RosterError::Damaged { .. } => "storage",
             RosterError::NoSuchWorker(_) => "no_such_worker",
-            RosterError::IdTaken(_)
-            | RosterError::IdRetired(_)
-            | RosterError::IdentityTaken(_) => "duplicate",
+            RosterError::IdTaken(_) | RosterError::IdRetired(_) | RosterError::IdentityTaken(_) => {
+                "duplicate"
+            }
             RosterError::Invalid { .. } => "invalid",
         };
         Failure::new(code, e).into()
@@ -264,7 +262,8 @@ impl Services {
         enrol: Enrol,
         by: Actor,
     ) -> Result<serde_json::Value, Refusal> {
-        let consent = enrol.consent.as_deref().map(|c| checked_text("consent", c, 64)).transpose()?;
+        let consent =
+            enrol.consent.as_deref().map(|c| checked_text("consent", c, 64)).transpose()?;
         if consent.is_none() && self.require_consent {
             let problem = "a face may be kept only with the worker's consent: give the number of \
                            the signed form with --consent";
@@ -334,8 +333,7 @@ impl Services {
             PhotoError::FaceTooSmall { .. } => "face_too_small",
             PhotoError::Vision { .. } => "vision",
         };
-        let (jpeg, template) =
-            found.map_err(|e| Failure::new(code(&e), format!("{name}: {e}")))?;
+        let (jpeg, template) = found.map_err(|e| Failure::new(code(&e), format!("{name}: {e}")))?;
         let jpeg = jpeg.map_err(|e| Failure::new("internal", format!("{name}: {e}")))?;
         Ok(FaceOnFile { template, jpeg })
     }
@@ -354,8 +352,7 @@ impl Services {
                 Ok::<_, ChangeError>(())
             })
             .await?;
-        let (sealer, model) =
-            (self.store.sealer().clone(), self.vision.embedder_name().to_owned());
+        let (sealer, model) = (self.store.sealer().clone(), self.vision.embedder_name().to_owned());
         let fresh = self.store.read(move |tx| roster::load(tx, &sealer, &model)).await?;
         self.roster.send_if_modified(|current| {
             // Of two changes at once, the later snapshot stays.
@@ -467,10 +464,7 @@ impl Services {
         let (reply, answer) = oneshot::channel();
         let release = ManualRelease { direction, person, reason, by };
         let stopped = || Failure::new("stopping", "the lane has stopped; see `gatehouse status`");
-        lane.requests
-            .send(lane::Request { release, reply })
-            .await
-            .map_err(|_| stopped())?;
+        lane.requests.send(lane::Request { release, reply }).await.map_err(|_| stopped())?;
         let answered = tokio::time::timeout(RELEASE_PATIENCE, answer)
             .await
             .map_err(|_| Failure::new("timeout", "the lane gave no answer"))?

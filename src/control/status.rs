@@ -67,8 +67,7 @@ pub(super) async fn status(services: &Services) -> Result<Status, LedgerError> {
     let now = services.clock.monotonic();
     let mut attention = Attention { services, now, found: Vec::new() };
     let lanes = lanes(services, &mut attention);
-    let names: Vec<String> =
-        services.upstreams.iter().map(|u| u.borrow().name.clone()).collect();
+    let names: Vec<String> = services.upstreams.iter().map(|u| u.borrow().name.clone()).collect();
     let (size, backlogs) = services
         .store
         .read(move |tx| {

@@ -49,6 +49,8 @@ pub enum StoreError {
     WrongKey { path: PathBuf },
     #[error(transparent)]
     Seal(#[from] SealError),
+    #[error("{} is damaged: {found}; stop the daemon and put a copy aside before anything else", path.display())]
+    Damaged { path: PathBuf, found: String },
     #[error("database: {0}")]
     Sqlite(#[from] rusqlite::Error),
     #[error("the store has stopped")]
@@ -127,6 +129,18 @@ pub fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
         commits: Arc::new(watch::Sender::new(0)),
     };
     Ok((store, StoreThread { ended, thread }))
+}
+
+/// Opens an existing database as [`open`] would and has SQLite look it through, for `check`.
+pub fn examine(config: &Storage) -> Result<(), StoreError> {
+    let _lock = lock_folder(&config.dir)?;
+    let path = config.database();
+    if !path.exists() {
+        return Ok(());
+    }
+    let (connection, _) = open_database(&path, &config.key)?;
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found == "ok" { Ok(()) } else { Err(StoreError::Damaged { path, found }) }
 }
 
 impl Store {

@@ -66,10 +66,7 @@ impl Vision {
     pub fn load(models: &Models, options: DetectOptions) -> Result<Vision, ModelError> {
         let unloadable = |path: &Path| {
             let path = path.to_owned();
-            move |error: OnnxError| ModelError::Unloadable {
-                path,
-                why: error.to_string(),
-            }
+            move |error: OnnxError| ModelError::Unloadable { path, why: error.to_string() }
         };
         let bytes = models::read(&models.detector, models::DETECTOR_SHA256)?;
         let detector = Detector::new(bytes, options).map_err(unloadable(&models.detector))?;
@@ -117,10 +114,7 @@ impl Vision {
         };
         // A limit that is no number refuses rather than lets through.
         if min_face_px.is_nan() || face.bbox.w < min_face_px {
-            return Err(PhotoError::FaceTooSmall {
-                width_px: face.bbox.w,
-                min_px: min_face_px,
-            });
+            return Err(PhotoError::FaceTooSmall { width_px: face.bbox.w, min_px: min_face_px });
         }
         let template = self.embed(&image, &face)?;
         Ok((image, face, template))
