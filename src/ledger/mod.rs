@@ -173,6 +173,11 @@ pub fn size(tx: &Transaction<'_>) -> Result<u64, LedgerError> {
     Ok(next(tx)?.0)
 }
 
+/// The last seq given; 0 when nothing has gone upstream.
+pub fn last_seq(tx: &Transaction<'_>) -> Result<u64, LedgerError> {
+    Ok(next(tx)?.1)
+}
+
 /// The entry at an index.
 pub fn read(tx: &Transaction<'_>, index: u64) -> Result<Stored, LedgerError> {
     let (bytes, leaf): (Vec<u8>, [u8; 32]) = tx
