@@ -227,7 +227,7 @@ impl Demo {
     /// Waits until the broker has acknowledged all there is; returns the last seq.
     async fn acknowledged(&self) -> anyhow::Result<u64> {
         let upstream = self.rig.running.services.upstreams.first().context("no upstream")?;
-        let last = self.rig.running.services.store.read(|tx| ledger::last_seq(tx)).await?;
+        let last = self.rig.running.services.store.read(ledger::last_seq).await?;
         let mut upstream = upstream.clone();
         let all = upstream.wait_for(|state| state.acknowledged >= last);
         timeout(PATIENCE, all).await.context("the broker did not acknowledge every record")??;
