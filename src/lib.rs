@@ -2,6 +2,7 @@
 
 pub mod attendance;
 pub mod camera;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;

@@ -10,8 +10,8 @@ use std::{
 
 use gatehouse::{
     camera::{
-        Bell, CameraConfig, CameraError, CameraHandle, CameraSource, CameraState, Frame,
-        FrameSource, Next, Replay, Slot, spawn,
+        Bell, CameraConfig, CameraError, CameraHandle, CameraState, Frame, FrameSource, Next,
+        Replay, Slot, spawn,
     },
     clock::{Clock, SystemClock},
 };

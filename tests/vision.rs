@@ -82,24 +82,12 @@ fn png(image: &Image) -> Vec<u8> {
 fn boxes_and_landmarks_are_opencvs() {
     for expected in reference().photos {
         let (image, face, _) = only_face(&expected.file);
-        assert_eq!(
-            (image.width(), image.height()),
-            (expected.width, expected.height)
-        );
-        assert!(
-            (face.score - expected.score).abs() < 0.02,
-            "{}: {face:?}",
-            expected.file
-        );
+        assert_eq!((image.width(), image.height()), (expected.width, expected.height));
+        assert!((face.score - expected.score).abs() < 0.02, "{}: {face:?}", expected.file);
         let tolerance = 0.02 * expected.box_xywh[2];
         let b = face.bbox;
-        let found = [b.x, b.y, b.w, b.h]
-            .into_iter()
-            .chain(face.landmarks.into_iter().flatten());
-        let wanted = expected
-            .box_xywh
-            .into_iter()
-            .chain(expected.landmarks.into_iter().flatten());
+        let found = [b.x, b.y, b.w, b.h].into_iter().chain(face.landmarks.into_iter().flatten());
+        let wanted = expected.box_xywh.into_iter().chain(expected.landmarks.into_iter().flatten());
         for (found, wanted) in found.zip(wanted) {
             assert!(
                 (found - wanted).abs() <= tolerance,
@@ -123,11 +111,8 @@ fn templates_are_opencvs() {
 #[test]
 fn likeness_is_opencvs() {
     let reference = reference();
-    let templates: Vec<Template> = reference
-        .photos
-        .iter()
-        .map(|photo| only_face(&photo.file).2)
-        .collect();
+    let templates: Vec<Template> =
+        reference.photos.iter().map(|photo| only_face(&photo.file).2).collect();
     assert_eq!(reference.cosine.len(), templates.len());
     for (i, row) in reference.cosine.iter().enumerate() {
         assert_eq!(row.len(), templates.len());
@@ -156,9 +141,8 @@ fn a_face_is_found_at_gate_speed_too() {
 
 #[test]
 fn a_good_photo_enrols() {
-    let (image, face, template) = vision()
-        .face_for_enrolment(&photo("person_b_1.jpg"), 100.0)
-        .unwrap();
+    let (image, face, template) =
+        vision().face_for_enrolment(&photo("person_b_1.jpg"), 100.0).unwrap();
     assert_eq!((image.width(), image.height()), (716, 900));
     assert!(face.bbox.w > 250.0);
     assert!(template.cosine(&only_face("person_b_2.jpg").2) > 0.7);
@@ -198,17 +182,12 @@ fn a_photo_of_two_people_is_refused() {
     }
     let both = Image::from_rgb(both.width(), height, both.into_raw()).unwrap();
     let error = vision().face_for_enrolment(&png(&both), 48.0).unwrap_err();
-    assert!(
-        matches!(error, PhotoError::SeveralFaces { count: 2 }),
-        "{error}"
-    );
+    assert!(matches!(error, PhotoError::SeveralFaces { count: 2 }), "{error}");
 }
 
 #[test]
 fn a_photo_with_a_small_face_is_refused() {
-    let error = vision()
-        .face_for_enrolment(&photo("person_a_1.jpg"), 100.0)
-        .unwrap_err();
+    let error = vision().face_for_enrolment(&photo("person_a_1.jpg"), 100.0).unwrap_err();
     let PhotoError::FaceTooSmall { width_px, min_px } = error else {
         panic!("{error}");
     };
@@ -239,10 +218,7 @@ fn a_search_size_beyond_reason_is_an_error() {
 fn landmarks_that_are_no_face_are_an_error() {
     let (image, mut face, _) = only_face("person_a_1.jpg");
     face.landmarks = [[5.0, 5.0]; 5];
-    assert!(matches!(
-        vision().embed(&image, &face),
-        Err(VisionError::Landmarks)
-    ));
+    assert!(matches!(vision().embed(&image, &face), Err(VisionError::Landmarks)));
 }
 
 #[test]
@@ -265,17 +241,10 @@ fn more_sizes_than_are_kept_still_work_from_several_threads() {
 fn an_altered_or_missing_model_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let copies = Models::in_dir(dir.path());
-    let load = || {
-        Vision::load(&copies, DetectOptions::default())
-            .err()
-            .expect("must not load")
-    };
+    let load = || Vision::load(&copies, DetectOptions::default()).err().expect("must not load");
 
     let error = load();
-    assert!(
-        matches!(&error, ModelError::Missing { path } if *path == copies.detector),
-        "{error}"
-    );
+    assert!(matches!(&error, ModelError::Missing { path } if *path == copies.detector), "{error}");
     assert!(error.to_string().contains("models/fetch"), "{error}");
 
     let originals = Models::in_dir(&models_dir());
@@ -285,12 +254,7 @@ fn an_altered_or_missing_model_is_named() {
     embedder[middle] ^= 1;
     std::fs::write(&copies.embedder, embedder).unwrap();
     let error = load();
-    let ModelError::Altered {
-        path,
-        expected,
-        found,
-    } = &error
-    else {
+    let ModelError::Altered { path, expected, found } = &error else {
         panic!("{error}");
     };
     assert_eq!(*path, copies.embedder);

@@ -10,7 +10,7 @@ pub mod mjpeg;
 mod replay;
 mod slot;
 
-use std::{path::PathBuf, sync::Arc, thread::JoinHandle, time::Duration};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use serde::{Serialize, Serializer};
 use tokio::sync::watch;
@@ -21,7 +21,10 @@ pub use self::{
     replay::Replay,
     slot::{Bell, Slot},
 };
-use crate::clock::{Clock, Monotonic};
+use crate::{
+    clock::{Clock, Monotonic},
+    config::CameraSource,
+};
 
 /// The largest encoded image that is taken from any camera, in bytes.
 pub const MAX_IMAGE: usize = 8 * 1024 * 1024;
@@ -35,13 +38,6 @@ pub struct CameraConfig {
     pub fps: f32,
     /// Whether a replay begins again at its end.
     pub looped: bool,
-}
-
-/// Where a camera's frames come from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CameraSource {
-    /// A directory of images, a file of concatenated JPEGs, or a named pipe of them.
-    Replay(PathBuf),
 }
 
 impl CameraConfig {

@@ -119,7 +119,8 @@ impl Shell {
             Event::Turnstile(TurnstileEvent::Up { withdrawn }) if !withdrawn.is_empty() => {
                 tracing::warn!(lane = %self.lane.name, ?withdrawn, "a release was found and withdrawn");
             }
-            Event::Committed { result: Err(error), .. } | Event::Closed { result: Err(error), .. } => {
+            Event::Committed { result: Err(error), .. }
+            | Event::Closed { result: Err(error), .. } => {
                 self.complain(error.clone());
             }
             _ => {}
@@ -205,7 +206,8 @@ impl Shell {
     fn release(&self, release: Release) -> Option<Event> {
         let passage = release.passage;
         self.lane.turnstile.releases.try_send(release).err().map(|error| {
-            let why = NotReleased::Failed(format!("the turnstile's task takes no release: {error}"));
+            let why =
+                NotReleased::Failed(format!("the turnstile's task takes no release: {error}"));
             let event = TurnstileEvent::NotReleased { passage, why, may_have_released: false };
             Event::Turnstile(event)
         })
@@ -226,8 +228,7 @@ impl Shell {
         let (store, ledger) = (self.lane.store.clone(), self.lane.ledger.clone());
         let (results, stamp) = (self.results.clone(), self.lane.clock.stamp());
         tokio::spawn(async move {
-            let written =
-                store.write(Priority::Passage, move |tx| work(&ledger, tx, stamp)).await;
+            let written = store.write(Priority::Passage, move |tx| work(&ledger, tx, stamp)).await;
             if let Some(event) = answer(written.map(drop).map_err(|e| e.to_string())) {
                 // The lane has ended; the next start closes what is open.
                 let _ = results.send(event).await;

@@ -117,7 +117,7 @@ pub enum Action {
     /// Tell who asked for this manual release what became of it.
     Answer {
         passage: PassageId,
-        answer: Result<Outcome, String>,
+        answer: Result<Answered, String>,
     },
     /// Somebody went through whom nobody let through.
     Unexpected {
@@ -128,6 +128,8 @@ pub enum Action {
 /// What became of a manual release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answered {
+    /// The turnstile acknowledged the release.
+    pub released: bool,
     pub outcome: Outcome,
     /// Why it is not `passed`; empty when it is.
     pub detail: String,
@@ -150,6 +152,8 @@ struct Passage {
     direction: Direction,
     worker: Option<WorkerId>,
     manual: bool,
+    /// The turnstile acknowledged the release.
+    released: bool,
 }
 
 #[derive(Debug)]
@@ -317,6 +321,7 @@ impl Machine {
                     direction: sighting.direction,
                     worker: Some(person.id),
                     manual: false,
+                    released: false,
                 };
                 let deadline = sighting.captured + DECISION_LIFE;
                 self.state = State::Committing { passage, deadline };
@@ -367,6 +372,7 @@ impl Machine {
             direction: request.direction,
             worker: request.person.as_ref().map(|p| p.id.clone()),
             manual: true,
+            released: false,
         };
         self.state = State::Committing { passage, deadline: now + DECISION_LIFE };
         let body = Body::Release {
@@ -418,7 +424,11 @@ impl Machine {
                     *retry_at = Some(now + RETRY);
                     return Vec::new();
                 }
-                let answered = Answered { outcome: *outcome, detail: std::mem::take(detail) };
+                let answered = Answered {
+                    released: passage.released,
+                    outcome: *outcome,
+                    detail: std::mem::take(detail),
+                };
                 let manual = passage.manual;
                 self.state = State::Idle;
                 let answer = Action::Answer { passage: id, answer: Ok(answered) };
@@ -431,9 +441,11 @@ impl Machine {
     fn turnstile(&mut self, now: Monotonic, event: TurnstileEvent) -> Vec<Action> {
         let state = std::mem::replace(&mut self.state, State::Idle);
         match (state, event) {
-            (State::Releasing { passage, .. }, TurnstileEvent::Released { passage: id, .. })
-                if passage.id == id =>
-            {
+            (
+                State::Releasing { mut passage, .. },
+                TurnstileEvent::Released { passage: id, .. },
+            ) if passage.id == id => {
+                passage.released = true;
                 if !self.confirms {
                     let detail = "this controller does not report passages";
                     return self.close(now, passage, Outcome::Unconfirmed, detail);

@@ -108,9 +108,7 @@ pub fn spawn(sight: Sight, workers: usize) -> io::Result<Vec<JoinHandle<()>>> {
     (0..workers.max(1))
         .map(|n| {
             let sight = sight.clone();
-            std::thread::Builder::new()
-                .name(format!("vision {n}"))
-                .spawn(move || sight.work(n))
+            std::thread::Builder::new().name(format!("vision {n}")).spawn(move || sight.work(n))
         })
         .collect()
 }

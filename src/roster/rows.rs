@@ -93,11 +93,7 @@ pub fn remove(tx: &Transaction<'_>, id: &WorkerId) -> Result<(), RosterError> {
 
 fn raise_version(tx: &Transaction<'_>) -> Result<(), RosterError> {
     let raised = version(tx)?.saturating_add(1);
-    tx.execute(
-        "INSERT OR REPLACE INTO meta VALUES ('roster_version', ?1)",
-        [raised.to_be_bytes()],
-    )?;
-    Ok(())
+    Ok(crate::store::set_meta(tx, "roster_version", &raised.to_be_bytes())?)
 }
 
 fn version(tx: &Transaction<'_>) -> Result<u64, RosterError> {

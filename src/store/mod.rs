@@ -49,6 +49,8 @@ pub enum StoreError {
     WrongKey { path: PathBuf },
     #[error(transparent)]
     Seal(#[from] SealError),
+    #[error("{} is damaged: {found}; stop the daemon and put a copy aside before anything else", path.display())]
+    Damaged { path: PathBuf, found: String },
     #[error("database: {0}")]
     Sqlite(#[from] rusqlite::Error),
     #[error("the store has stopped")]
@@ -127,6 +129,18 @@ pub fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
         commits: Arc::new(watch::Sender::new(0)),
     };
     Ok((store, StoreThread { ended, thread }))
+}
+
+/// Opens an existing database as [`open`] would and has SQLite look it through, for `check`.
+pub fn examine(config: &Storage) -> Result<(), StoreError> {
+    let _lock = lock_folder(&config.dir)?;
+    let path = config.database();
+    if !path.exists() {
+        return Ok(());
+    }
+    let (connection, _) = open_database(&path, &config.key)?;
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    if found == "ok" { Ok(()) } else { Err(StoreError::Damaged { path, found }) }
 }
 
 impl Store {
@@ -304,6 +318,13 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<bool, StoreError>
 /// A value of the database's own table of facts.
 pub fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<Vec<u8>>> {
     connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional()
+}
+
+/// Puts a value into the database's own table of facts.
+pub fn set_meta(connection: &Connection, key: &str, value: &[u8]) -> rusqlite::Result<()> {
+    connection
+        .execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", rusqlite::params![key, value])?;
+    Ok(())
 }
 
 /// A sealed word in the database shows whether the key is the one it was sealed with.

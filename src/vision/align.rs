@@ -37,10 +37,7 @@ impl Similarity {
         let (from_mean, to_mean) = (mean(from), mean(to));
         let (mut dot, mut cross, mut square) = (0.0, 0.0, 0.0);
         for (p, q) in from.iter().zip(to) {
-            let (x, y) = (
-                f64::from(p[0]) - from_mean[0],
-                f64::from(p[1]) - from_mean[1],
-            );
+            let (x, y) = (f64::from(p[0]) - from_mean[0], f64::from(p[1]) - from_mean[1]);
             let (u, v) = (f64::from(q[0]) - to_mean[0], f64::from(q[1]) - to_mean[1]);
             dot += x * u + y * v;
             cross += x * v - y * u;
@@ -59,34 +56,25 @@ impl Similarity {
     fn inverse(self) -> Option<Similarity> {
         let square = self.a * self.a + self.b * self.b;
         let (a, b) = (self.a / square, -self.b / square);
-        let inverse = Similarity {
-            a,
-            b,
-            tx: -(a * self.tx - b * self.ty),
-            ty: -(b * self.tx + a * self.ty),
-        };
+        let inverse =
+            Similarity { a, b, tx: -(a * self.tx - b * self.ty), ty: -(b * self.tx + a * self.ty) };
         inverse.is_usable().then_some(inverse)
     }
 
     fn is_usable(self) -> bool {
-        [self.a, self.b, self.tx, self.ty]
-            .iter()
-            .all(|v| v.is_finite())
+        [self.a, self.b, self.tx, self.ty].iter().all(|v| v.is_finite())
             && (self.a != 0.0 || self.b != 0.0)
     }
 
     fn apply(self, x: f64, y: f64) -> (f64, f64) {
-        (
-            self.a * x - self.b * y + self.tx,
-            self.b * x + self.a * y + self.ty,
-        )
+        (self.a * x - self.b * y + self.tx, self.b * x + self.a * y + self.ty)
     }
 }
 
 fn mean(points: &Landmarks) -> [f64; 2] {
-    let sum = points.iter().fold([0.0, 0.0], |sum, p| {
-        [sum[0] + f64::from(p[0]), sum[1] + f64::from(p[1])]
-    });
+    let sum = points
+        .iter()
+        .fold([0.0, 0.0], |sum, p| [sum[0] + f64::from(p[0]), sum[1] + f64::from(p[1])]);
     [sum[0] / points.len() as f64, sum[1] / points.len() as f64]
 }
 
@@ -152,19 +140,12 @@ mod tests {
     #[test]
     fn a_known_similarity_is_found_again() {
         let (angle, scale): (f64, f64) = (0.4, 2.5);
-        let known = Similarity {
-            a: scale * angle.cos(),
-            b: scale * angle.sin(),
-            tx: 30.0,
-            ty: -12.0,
-        };
+        let known =
+            Similarity { a: scale * angle.cos(), b: scale * angle.sin(), tx: 30.0, ty: -12.0 };
         let fitted = Similarity::fit(&TEMPLATE_LANDMARKS, &moved(known)).unwrap();
-        for (got, want) in [
-            (fitted.a, known.a),
-            (fitted.b, known.b),
-            (fitted.tx, known.tx),
-            (fitted.ty, known.ty),
-        ] {
+        for (got, want) in
+            [(fitted.a, known.a), (fitted.b, known.b), (fitted.tx, known.tx), (fitted.ty, known.ty)]
+        {
             assert!((got - want).abs() < 1e-4, "{fitted:?}, not {known:?}");
         }
         let (x, y) = fitted.inverse().unwrap().apply(30.0, -12.0);
@@ -177,20 +158,13 @@ mod tests {
         let fitted = Similarity::fit(&mirrored, &TEMPLATE_LANDMARKS).unwrap();
         // The determinant of a similarity is a^2 + b^2: never negative. What
         // is left is an upright face, not one turned over.
-        assert!(
-            fitted.a > 0.0 && fitted.b.abs() < 0.1 * fitted.a,
-            "{fitted:?}"
-        );
+        assert!(fitted.a > 0.0 && fitted.b.abs() < 0.1 * fitted.a, "{fitted:?}");
     }
 
     #[test]
     fn landmarks_that_are_no_face_are_refused() {
         let image = Image::from_rgb(2, 2, vec![9; 12]).unwrap();
-        for bad in [
-            [[3.0, 4.0]; 5],
-            [[f32::NAN, 1.0]; 5],
-            [[f32::INFINITY, 1.0]; 5],
-        ] {
+        for bad in [[[3.0, 4.0]; 5], [[f32::NAN, 1.0]; 5], [[f32::INFINITY, 1.0]; 5]] {
             assert!(align(&image, &bad).is_none());
         }
         let far = TEMPLATE_LANDMARKS.map(|[x, y]| [x + 1e30, y]);
@@ -200,9 +174,8 @@ mod tests {
     #[test]
     fn an_aligned_picture_stays_as_it_is() {
         let side = ALIGNED_SIDE as u32;
-        let rgb: Vec<u8> = (0..side * side)
-            .flat_map(|i| [(i % side) as u8, (i / side) as u8, 7])
-            .collect();
+        let rgb: Vec<u8> =
+            (0..side * side).flat_map(|i| [(i % side) as u8, (i / side) as u8, 7]).collect();
         let image = Image::from_rgb(side, side, rgb.clone()).unwrap();
         let planes = align(&image, &TEMPLATE_LANDMARKS).unwrap();
         let plane = ALIGNED_SIDE * ALIGNED_SIDE;

@@ -48,10 +48,7 @@ pub struct DetectOptions {
 
 impl Default for DetectOptions {
     fn default() -> Self {
-        DetectOptions {
-            score_threshold: 0.6,
-            overlap_threshold: 0.3,
-        }
+        DetectOptions { score_threshold: 0.6, overlap_threshold: 0.3 }
     }
 }
 
@@ -74,10 +71,7 @@ pub(super) struct Detector {
 
 impl Detector {
     pub(super) fn new(model: Vec<u8>, options: DetectOptions) -> Result<Detector, OnnxError> {
-        Ok(Detector {
-            plans: Plans::new(onnx::load(model)?),
-            options,
-        })
+        Ok(Detector { plans: Plans::new(onnx::load(model)?), options })
     }
 
     pub(super) fn detect(
@@ -96,23 +90,15 @@ impl Detector {
         let input = Input::new(image, width, height);
         let plan = self.plans.get(input.width, input.height).map_err(failed)?;
         let (padded_width, padded_height) = (input.width, input.height);
-        let outputs = plan
-            .run(tvec!(input.tensor()?.into_tvalue()))
-            .map_err(failed)?;
+        let outputs = plan.run(tvec!(input.tensor()?.into_tvalue())).map_err(failed)?;
         let mut values = Vec::with_capacity(outputs.len());
         for output in &outputs {
             values.push(output.to_plain_array_view::<f32>().map_err(failed)?);
         }
-        let slices: Vec<&[f32]> = values
-            .iter()
-            .map(|view| view.as_slice().unwrap_or_default())
-            .collect();
-        let candidates = candidates(
-            &slices,
-            padded_width,
-            padded_height,
-            self.options.score_threshold,
-        )?;
+        let slices: Vec<&[f32]> =
+            values.iter().map(|view| view.as_slice().unwrap_or_default()).collect();
+        let candidates =
+            candidates(&slices, padded_width, padded_height, self.options.score_threshold)?;
         let mut faces = surest(candidates, self.options.overlap_threshold);
         // One scale for both axes, as the reference figures have it: the
         // shorter side's rounding moves nothing by more than half a pixel of
@@ -120,14 +106,9 @@ impl Detector {
         let longer = image.width().max(image.height());
         let scale = longer as f32 / longest_side as f32;
         for face in &mut faces {
-            for value in [
-                &mut face.bbox.x,
-                &mut face.bbox.y,
-                &mut face.bbox.w,
-                &mut face.bbox.h,
-            ]
-            .into_iter()
-            .chain(face.landmarks.as_flattened_mut())
+            for value in [&mut face.bbox.x, &mut face.bbox.y, &mut face.bbox.w, &mut face.bbox.h]
+                .into_iter()
+                .chain(face.landmarks.as_flattened_mut())
             {
                 *value *= scale;
             }
@@ -182,11 +163,7 @@ impl Input {
                 [*r, *g, *b] = *pixel;
             }
         });
-        Input {
-            width: padded_width,
-            height: padded_height,
-            planes,
-        }
+        Input { width: padded_width, height: padded_height, planes }
     }
 
     fn tensor(self) -> Result<Tensor, VisionError> {
@@ -214,9 +191,7 @@ fn candidates(
     for (s, stride) in STRIDES.into_iter().enumerate() {
         let (columns, rows) = (width as usize / stride, height as usize / stride);
         let part = |kind: usize, size: usize| {
-            let values = outputs
-                .get(3 * kind + s)
-                .filter(|v| v.len() == columns * rows * size);
+            let values = outputs.get(3 * kind + s).filter(|v| v.len() == columns * rows * size);
             values.copied().ok_or_else(odd)
         };
         let cls = part(0, 1)?;
@@ -257,10 +232,7 @@ fn candidates(
 
 fn is_finite(face: &Face) -> bool {
     let Rect { x, y, w, h } = face.bbox;
-    [x, y, w, h]
-        .iter()
-        .chain(face.landmarks.as_flattened())
-        .all(|v| v.is_finite())
+    [x, y, w, h].iter().chain(face.landmarks.as_flattened()).all(|v| v.is_finite())
         && w > 0.0
         && h > 0.0
 }
@@ -272,10 +244,7 @@ fn surest(mut candidates: Vec<Face>, overlap_threshold: f32) -> Vec<Face> {
     candidates.truncate(MAX_CANDIDATES);
     let mut kept: Vec<Face> = Vec::new();
     for face in candidates {
-        if kept
-            .iter()
-            .all(|other| overlap(&face.bbox, &other.bbox) <= overlap_threshold)
-        {
+        if kept.iter().all(|other| overlap(&face.bbox, &other.bbox) <= overlap_threshold) {
             kept.push(face);
         }
     }
@@ -295,48 +264,24 @@ mod tests {
     use super::*;
 
     fn face(score: f32, x: f32, w: f32) -> Face {
-        Face {
-            score,
-            bbox: Rect {
-                x,
-                y: 0.0,
-                w,
-                h: 10.0,
-            },
-            landmarks: [[0.0; 2]; 5],
-        }
+        Face { score, bbox: Rect { x, y: 0.0, w, h: 10.0 }, landmarks: [[0.0; 2]; 5] }
     }
 
     #[test]
     fn of_overlapping_faces_the_surest_stays() {
-        let kept = surest(
-            vec![
-                face(0.7, 2.0, 10.0),
-                face(0.9, 0.0, 10.0),
-                face(0.8, 40.0, 10.0),
-            ],
-            0.3,
-        );
+        let kept =
+            surest(vec![face(0.7, 2.0, 10.0), face(0.9, 0.0, 10.0), face(0.8, 40.0, 10.0)], 0.3);
         let scores: Vec<f32> = kept.iter().map(|face| face.score).collect();
         assert_eq!(scores, [0.9, 0.8]);
         // 5 of 15 in common is just above 0.3, 4 of 16 below.
-        assert_eq!(
-            surest(vec![face(0.9, 0.0, 10.0), face(0.8, 5.0, 10.0)], 0.3).len(),
-            1
-        );
-        assert_eq!(
-            surest(vec![face(0.9, 0.0, 10.0), face(0.8, 6.0, 10.0)], 0.3).len(),
-            2
-        );
+        assert_eq!(surest(vec![face(0.9, 0.0, 10.0), face(0.8, 5.0, 10.0)], 0.3).len(), 1);
+        assert_eq!(surest(vec![face(0.9, 0.0, 10.0), face(0.8, 6.0, 10.0)], 0.3).len(), 2);
     }
 
     /// Outputs for a 64 x 32 picture, no cell sure of anything.
     fn silent() -> Vec<Vec<f32>> {
         let cells = STRIDES.map(|stride| (64 / stride) * (32 / stride));
-        [1, 1, 4, 10]
-            .iter()
-            .flat_map(|size| cells.map(|cells| vec![0.0; cells * size]))
-            .collect()
+        [1, 1, 4, 10].iter().flat_map(|size| cells.map(|cells| vec![0.0; cells * size])).collect()
     }
 
     fn read(outputs: &[Vec<f32>]) -> Result<Vec<Face>, VisionError> {

@@ -35,13 +35,9 @@ impl Embedder {
         let shape = [1, 3, ALIGNED_SIDE, ALIGNED_SIDE];
         let input = tract_ndarray::Array::from_shape_vec(shape, planes)
             .map_err(|error| VisionError::Embedder(error.to_string()))?;
-        let outputs = self
-            .plan
-            .run(tvec!(Tensor::from(input).into_tvalue()))
-            .map_err(failed)?;
-        let output = outputs
-            .first()
-            .ok_or_else(|| VisionError::Embedder("it gave no output".to_owned()))?;
+        let outputs = self.plan.run(tvec!(Tensor::from(input).into_tvalue())).map_err(failed)?;
+        let output =
+            outputs.first().ok_or_else(|| VisionError::Embedder("it gave no output".to_owned()))?;
         let view = output.to_plain_array_view::<f32>().map_err(failed)?;
         Template::normalised(view.as_slice().unwrap_or_default())
             .map_err(|error| VisionError::Embedder(error.to_string()))

@@ -16,20 +16,13 @@ pub enum ModelError {
     )]
     Missing { path: PathBuf },
     #[error("the face model {} cannot be read: {source}", path.display())]
-    Unreadable {
-        path: PathBuf,
-        source: std::io::Error,
-    },
+    Unreadable { path: PathBuf, source: std::io::Error },
     #[error(
         "the face model {} is not the one this program was tested with: its sha256 is {found}, \
          expected {expected}. Run models/fetch in a source checkout, or install the gatehouse \
          package again", path.display()
     )]
-    Altered {
-        path: PathBuf,
-        expected: &'static str,
-        found: String,
-    },
+    Altered { path: PathBuf, expected: &'static str, found: String },
     /// The file is the right one, so this is a fault of the program or the
     /// machine (memory).
     #[error("the face model {} cannot be loaded: {why}", path.display())]

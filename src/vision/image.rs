@@ -50,11 +50,7 @@ pub enum DecodeError {
     )]
     TooLarge { width: u32, height: u32 },
     #[error("{width} x {height} RGB pixels do not make {bytes} bytes")]
-    WrongLength {
-        width: u32,
-        height: u32,
-        bytes: usize,
-    },
+    WrongLength { width: u32, height: u32, bytes: usize },
 }
 
 impl Image {
@@ -63,11 +59,7 @@ impl Image {
     pub fn from_rgb(width: u32, height: u32, rgb: Vec<u8>) -> Result<Image, DecodeError> {
         check_size(width, height)?;
         if rgb.len() as u64 != u64::from(width) * u64::from(height) * 3 || rgb.is_empty() {
-            return Err(DecodeError::WrongLength {
-                width,
-                height,
-                bytes: rgb.len(),
-            });
+            return Err(DecodeError::WrongLength { width, height, bytes: rgb.len() });
         }
         Ok(Image { width, height, rgb })
     }
@@ -126,12 +118,7 @@ pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
 }
 
 fn jpeg_pixels(bytes: &[u8]) -> Result<Image, DecodeError> {
-    let Jpeg {
-        width,
-        height,
-        rgb,
-        orientation,
-    } = jpeg::decode(bytes)?;
+    let Jpeg { width, height, rgb, orientation } = jpeg::decode(bytes)?;
     if orientation == Orientation::NoTransforms {
         return Image::from_rgb(width, height, rgb);
     }
@@ -145,10 +132,8 @@ fn jpeg_pixels(bytes: &[u8]) -> Result<Image, DecodeError> {
 }
 
 fn png_pixels(bytes: &[u8]) -> Result<Image, DecodeError> {
-    let damaged = |error: ImageError| DecodeError::Damaged {
-        format: "PNG",
-        why: error.to_string(),
-    };
+    let damaged =
+        |error: ImageError| DecodeError::Damaged { format: "PNG", why: error.to_string() };
     let mut decoder = PngDecoder::with_limits(Cursor::new(bytes), limits()).map_err(damaged)?;
     let (width, height) = decoder.dimensions();
     check_size(width, height)?;
@@ -157,10 +142,7 @@ fn png_pixels(bytes: &[u8]) -> Result<Image, DecodeError> {
     }
     // Unreadable EXIF is no reason to refuse the picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    upright(
-        DynamicImage::from_decoder(decoder).map_err(damaged)?,
-        orientation,
-    )
+    upright(DynamicImage::from_decoder(decoder).map_err(damaged)?, orientation)
 }
 
 fn upright(mut image: DynamicImage, orientation: Orientation) -> Result<Image, DecodeError> {
@@ -192,9 +174,8 @@ mod tests {
 
     /// A 6 x 4 gradient, so that rotations show.
     fn gradient() -> Image {
-        let rgb = (0..6 * 4u32)
-            .flat_map(|i| [(i % 6 * 40) as u8, (i / 6 * 60) as u8, 128])
-            .collect();
+        let rgb =
+            (0..6 * 4u32).flat_map(|i| [(i % 6 * 40) as u8, (i / 6 * 60) as u8, 128]).collect();
         Image::from_rgb(6, 4, rgb).unwrap()
     }
 
@@ -259,11 +240,7 @@ mod tests {
     #[test]
     fn a_jpeg_without_a_picture_is_damaged_and_says_why() {
         let error = decode(&jpeg()[..20]).unwrap_err();
-        let DecodeError::Damaged {
-            format: "JPEG",
-            why,
-        } = error
-        else {
+        let DecodeError::Damaged { format: "JPEG", why } = error else {
             panic!("{error}");
         };
         assert!(!why.is_empty());

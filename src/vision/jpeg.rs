@@ -27,9 +27,7 @@ pub(super) struct Jpeg {
 /// Unwinds with a `String` where libjpeg gives up: its error handler may not
 /// return, and this is how the crate leaves it. The caller catches that.
 pub(super) fn decode(bytes: &[u8]) -> Result<Jpeg, DecodeError> {
-    let source = Decompress::with_markers(&[Marker::APP(1)])
-        .from_mem(bytes)
-        .map_err(damaged)?;
+    let source = Decompress::with_markers(&[Marker::APP(1)]).from_mem(bytes).map_err(damaged)?;
     let (width, height) = match (source.width().try_into(), source.height().try_into()) {
         (Ok(width), Ok(height)) => (width, height),
         _ => (u32::MAX, u32::MAX),
@@ -39,21 +37,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Jpeg, DecodeError> {
         .markers()
         .find_map(|marker| Orientation::from_exif_chunk(marker.data.strip_prefix(EXIF)?))
         .unwrap_or(Orientation::NoTransforms);
-    let rgb = source
-        .rgb()
-        .and_then(|mut pixels| pixels.read_scanlines())
-        .map_err(damaged)?;
-    Ok(Jpeg {
-        width,
-        height,
-        rgb,
-        orientation,
-    })
+    let rgb = source.rgb().and_then(|mut pixels| pixels.read_scanlines()).map_err(damaged)?;
+    Ok(Jpeg { width, height, rgb, orientation })
 }
 
 fn damaged(error: io::Error) -> DecodeError {
-    DecodeError::Damaged {
-        format: "JPEG",
-        why: error.to_string(),
-    }
+    DecodeError::Damaged { format: "JPEG", why: error.to_string() }
 }

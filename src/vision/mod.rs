@@ -21,6 +21,7 @@
 //! | `align` | a face turned upright and cut out |
 //! | `embed` | a face to a template (SFace) |
 //! | `template` | the template itself |
+//! | `portrait` | what is kept of an enrolment photo |
 
 mod align;
 mod detect;
@@ -31,6 +32,7 @@ mod jpeg;
 mod models;
 mod onnx;
 mod plans;
+mod portrait;
 mod scale;
 mod template;
 
@@ -38,6 +40,7 @@ pub use self::detect::{DetectOptions, Face, LONGEST_SIDE_MAX, LONGEST_SIDE_MIN, 
 pub use self::error::{ModelError, PhotoError, VisionError};
 pub use self::image::{DecodeError, Image, MAX_PIXELS, MAX_SIDE, decode};
 pub use self::models::{DETECTOR_FILE, EMBEDDER_FILE, EMBEDDER_NAME, Models};
+pub use self::portrait::portrait;
 pub use self::template::{TEMPLATE_BYTES, TEMPLATE_LEN, Template, TemplateError};
 
 use std::path::Path;
@@ -63,10 +66,7 @@ impl Vision {
     pub fn load(models: &Models, options: DetectOptions) -> Result<Vision, ModelError> {
         let unloadable = |path: &Path| {
             let path = path.to_owned();
-            move |error: OnnxError| ModelError::Unloadable {
-                path,
-                why: error.to_string(),
-            }
+            move |error: OnnxError| ModelError::Unloadable { path, why: error.to_string() }
         };
         let bytes = models::read(&models.detector, models::DETECTOR_SHA256)?;
         let detector = Detector::new(bytes, options).map_err(unloadable(&models.detector))?;
@@ -114,10 +114,7 @@ impl Vision {
         };
         // A limit that is no number refuses rather than lets through.
         if min_face_px.is_nan() || face.bbox.w < min_face_px {
-            return Err(PhotoError::FaceTooSmall {
-                width_px: face.bbox.w,
-                min_px: min_face_px,
-            });
+            return Err(PhotoError::FaceTooSmall { width_px: face.bbox.w, min_px: min_face_px });
         }
         let template = self.embed(&image, &face)?;
         Ok((image, face, template))

@@ -36,34 +36,19 @@ pub struct Models {
 impl Models {
     /// The files under their usual names in one directory.
     pub fn in_dir(dir: &Path) -> Models {
-        Models {
-            detector: dir.join(DETECTOR_FILE),
-            embedder: dir.join(EMBEDDER_FILE),
-        }
+        Models { detector: dir.join(DETECTOR_FILE), embedder: dir.join(EMBEDDER_FILE) }
     }
 }
 
 /// Reads a model file, if it is the one expected.
 pub(super) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, ModelError> {
     let bytes = std::fs::read(path).map_err(|source| match source.kind() {
-        ErrorKind::NotFound => ModelError::Missing {
-            path: path.to_owned(),
-        },
-        _ => ModelError::Unreadable {
-            path: path.to_owned(),
-            source,
-        },
+        ErrorKind::NotFound => ModelError::Missing { path: path.to_owned() },
+        _ => ModelError::Unreadable { path: path.to_owned(), source },
     })?;
-    let found: String = Sha256::digest(&bytes)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
     if found != expected {
-        return Err(ModelError::Altered {
-            path: path.to_owned(),
-            expected,
-            found,
-        });
+        return Err(ModelError::Altered { path: path.to_owned(), expected, found });
     }
     Ok(bytes)
 }

@@ -61,11 +61,8 @@ fn fold(graph: &mut GraphProto) -> Result<(), OnnxError> {
     // Old exporters list every weight as an input as well, some of them under
     // names no node reads any more; a caller would be asked to supply them.
     let constants: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
-    let read: HashSet<&str> = graph
-        .node
-        .iter()
-        .flat_map(|node| node.input.iter().map(String::as_str))
-        .collect();
+    let read: HashSet<&str> =
+        graph.node.iter().flat_map(|node| node.input.iter().map(String::as_str)).collect();
     graph.input.retain(|input| {
         read.contains(input.name.as_str()) && !constants.contains(input.name.as_str())
     });
@@ -91,11 +88,7 @@ fn folded(node: &NodeProto, weights: &mut Weights) -> Result<Option<TensorProto>
                 block_size,
                 values: weights.use_up(input),
                 scales: weights.use_up(second),
-                zero_points: if third.is_empty() {
-                    None
-                } else {
-                    weights.use_up(third)
-                },
+                zero_points: if third.is_empty() { None } else { weights.use_up(third) },
             };
             Ok(Some(quantised.dequantise(output)?))
         }
@@ -125,23 +118,14 @@ impl Weights {
     fn take(graph: &mut GraphProto) -> Weights {
         let mut readers = HashMap::new();
         let outputs = graph.output.iter().map(|output| &output.name);
-        for name in graph
-            .node
-            .iter()
-            .flat_map(|node| &node.input)
-            .chain(outputs)
-        {
+        for name in graph.node.iter().flat_map(|node| &node.input).chain(outputs) {
             *readers.entry(name.clone()).or_insert(0) += 1;
         }
         let tensors = std::mem::take(&mut graph.initializer)
             .into_iter()
             .map(|tensor| (tensor.name.clone(), tensor))
             .collect();
-        Weights {
-            tensors,
-            readers,
-            folded: Vec::new(),
-        }
+        Weights { tensors, readers, folded: Vec::new() }
     }
 
     fn has(&self, name: &str) -> bool {
@@ -156,11 +140,7 @@ impl Weights {
     fn use_up(&mut self, name: &str) -> Option<TensorProto> {
         let left = self.readers.get_mut(name)?;
         *left = left.saturating_sub(1);
-        if *left == 0 {
-            self.tensors.remove(name)
-        } else {
-            self.tensors.get(name).cloned()
-        }
+        if *left == 0 { self.tensors.remove(name) } else { self.tensors.get(name).cloned() }
     }
 
     fn add(&mut self, tensor: TensorProto) {
@@ -199,20 +179,12 @@ impl Quantised {
         };
         let dims = sizes(&values.dims).ok_or_else(|| bad(name, "it has a negative size"))?;
         let rank = dims.len() as i64;
-        let axis = if self.axis < 0 {
-            self.axis + rank
-        } else {
-            self.axis
-        };
+        let axis = if self.axis < 0 { self.axis + rank } else { self.axis };
         let (outer, length, inner) = usize::try_from(axis)
             .ok()
             .and_then(|axis| {
                 let length = *dims.get(axis)?;
-                Some((
-                    product(dims.get(..axis)?)?,
-                    length,
-                    product(dims.get(axis + 1..)?)?,
-                ))
+                Some((product(dims.get(..axis)?)?, length, product(dims.get(axis + 1..)?)?))
             })
             .ok_or_else(|| bad(name, "it has no such axis"))?;
         let block = usize::try_from(self.block_size)
@@ -281,15 +253,11 @@ fn reshaped(from: &[i64], to: &[i64]) -> Option<Vec<i64>> {
 }
 
 fn sizes(dims: &[i64]) -> Option<Vec<usize>> {
-    dims.iter()
-        .map(|size| usize::try_from(*size).ok())
-        .collect()
+    dims.iter().map(|size| usize::try_from(*size).ok()).collect()
 }
 
 fn product(sizes: &[usize]) -> Option<usize> {
-    sizes
-        .iter()
-        .try_fold(1usize, |all, size| all.checked_mul(*size))
+    sizes.iter().try_fold(1usize, |all, size| all.checked_mul(*size))
 }
 
 fn attribute(node: &NodeProto, name: &str) -> Option<i64> {
@@ -329,10 +297,7 @@ fn int64s(tensor: &TensorProto) -> Result<Vec<i64>, OnnxError> {
 }
 
 fn bad(tensor: &str, why: &'static str) -> OnnxError {
-    OnnxError::Weight {
-        tensor: tensor.to_owned(),
-        why,
-    }
+    OnnxError::Weight { tensor: tensor.to_owned(), why }
 }
 
 #[cfg(test)]
@@ -368,10 +333,7 @@ mod tests {
     }
 
     fn input(name: &str) -> ValueInfoProto {
-        ValueInfoProto {
-            name: name.to_owned(),
-            ..ValueInfoProto::default()
-        }
+        ValueInfoProto { name: name.to_owned(), ..ValueInfoProto::default() }
     }
 
     fn f32s(values: &[f32]) -> Vec<u8> {
@@ -396,12 +358,7 @@ mod tests {
                 node("MatMul", &["x", "weight"], "y", &[]),
             ],
             initializer: vec![
-                tensor(
-                    "q",
-                    &[2, 3],
-                    DataType::Int8,
-                    values.iter().map(|v| *v as u8).collect(),
-                ),
+                tensor("q", &[2, 3], DataType::Int8, values.iter().map(|v| *v as u8).collect()),
                 tensor("s", &[2, 2], DataType::Float, f32s(&[0.5, 2.0, 10.0, 0.1])),
                 tensor(
                     "z",
@@ -426,15 +383,9 @@ mod tests {
             assert_eq!(graph.input, vec![input("x")]);
             assert_eq!(graph.initializer.len(), 1);
             let weight = &graph.initializer[0];
-            assert_eq!(
-                (weight.name.as_str(), &*weight.dims),
-                ("weight", &[3, 2][..])
-            );
+            assert_eq!((weight.name.as_str(), &*weight.dims), ("weight", &[3, 2][..]));
             // (10-1)*0.5, (-20-1)*0.5, (30+2)*2, (1-0)*10, (2-0)*10, (-128-127)*0.1
-            assert_eq!(
-                floats(weight).unwrap(),
-                [4.5, -10.5, 64.0, 10.0, 20.0, -25.5]
-            );
+            assert_eq!(floats(weight).unwrap(), [4.5, -10.5, 64.0, 10.0, 20.0, -25.5]);
         }
     }
 

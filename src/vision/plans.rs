@@ -25,10 +25,7 @@ struct Ready {
 
 impl Plans {
     pub(super) fn new(network: InferenceModel) -> Plans {
-        Plans {
-            network,
-            ready: Mutex::new(Vec::with_capacity(MAX_PLANS)),
-        }
+        Plans { network, ready: Mutex::new(Vec::with_capacity(MAX_PLANS)) }
     }
 
     /// The network for input of this size.
@@ -54,11 +51,7 @@ impl Plans {
         if ready.len() >= MAX_PLANS {
             ready.remove(0);
         }
-        ready.push(Ready {
-            width,
-            height,
-            plan: plan.clone(),
-        });
+        ready.push(Ready { width, height, plan: plan.clone() });
         Ok(plan)
     }
 
@@ -67,9 +60,7 @@ impl Plans {
         // Nothing is left half done under this lock, so a poisoned one is
         // as good as new.
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = ready
-            .iter()
-            .position(|r| (r.width, r.height) == (width, height))?;
+        let at = ready.iter().position(|r| (r.width, r.height) == (width, height))?;
         let found = ready.remove(at);
         let plan = found.plan.clone();
         ready.push(found);

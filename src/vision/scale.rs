@@ -25,9 +25,7 @@ impl Axis {
                 between((f64::from(i) + 0.5) * step - 0.5, from)
             }
         });
-        Axis {
-            spans: spans.collect(),
-        }
+        Axis { spans: spans.collect() }
     }
 }
 
@@ -47,11 +45,7 @@ fn area(start: f64, end: f64, from: u32) -> (usize, Vec<f32>) {
 fn between(at: f64, from: u32) -> (usize, Vec<f32>) {
     let at = at.clamp(0.0, f64::from(from - 1));
     let second = at.fract() as f32;
-    let weights = if second > 0.0 {
-        vec![1.0 - second, second]
-    } else {
-        vec![1.0]
-    };
+    let weights = if second > 0.0 { vec![1.0 - second, second] } else { vec![1.0] };
     (at as usize, weights)
 }
 
@@ -121,28 +115,16 @@ mod tests {
 
     #[test]
     fn the_same_size_is_the_same_picture() {
-        assert_eq!(
-            scaled(&[1, 2, 3, 4, 5, 6], 3, (3, 2)),
-            [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]
-        );
+        assert_eq!(scaled(&[1, 2, 3, 4, 5, 6], 3, (3, 2)), [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
     }
 
     #[test]
     fn every_span_lies_inside_and_sums_to_one() {
-        for (from, to) in [
-            (1, 1),
-            (1, 640),
-            (785, 640),
-            (720, 359),
-            (16_384, 32),
-            (3, 640),
-            (641, 640),
-        ] {
+        for (from, to) in
+            [(1, 1), (1, 640), (785, 640), (720, 359), (16_384, 32), (3, 640), (641, 640)]
+        {
             for (first, weights) in Axis::new(from, to).spans {
-                assert!(
-                    first + weights.len() <= from as usize,
-                    "{from} to {to}: {first}"
-                );
+                assert!(first + weights.len() <= from as usize, "{from} to {to}: {first}");
                 let sum: f32 = weights.iter().sum();
                 assert!((sum - 1.0).abs() < 1e-4, "{from} to {to}: {sum}");
             }

@@ -57,9 +57,7 @@ impl Template {
 
     fn copied(values: &[f32]) -> Result<Template, TemplateError> {
         if values.len() != TEMPLATE_LEN {
-            return Err(TemplateError::Length {
-                found: values.len(),
-            });
+            return Err(TemplateError::Length { found: values.len() });
         }
         let mut template = Template(Box::new([0.0; TEMPLATE_LEN]));
         template.0.copy_from_slice(values);
@@ -92,9 +90,7 @@ impl Template {
     pub fn from_bytes(bytes: &[u8]) -> Result<Template, TemplateError> {
         let (chunks, rest) = bytes.as_chunks();
         if chunks.len() != TEMPLATE_LEN || !rest.is_empty() {
-            return Err(TemplateError::Length {
-                found: bytes.len() / 4,
-            });
+            return Err(TemplateError::Length { found: bytes.len() / 4 });
         }
         let values: Zeroizing<Vec<f32>> =
             Zeroizing::new(chunks.iter().map(|v| f32::from_le_bytes(*v)).collect());
@@ -146,19 +142,10 @@ mod tests {
         nan[7] = f32::NAN;
         assert_eq!(Template::from_slice(&nan), Err(TemplateError::NotFinite));
         let short = &unit.as_slice()[1..];
-        assert_eq!(
-            Template::from_slice(short),
-            Err(TemplateError::Length { found: 127 })
-        );
-        assert!(matches!(
-            Template::from_slice(&ramp()),
-            Err(TemplateError::NotUnit { .. })
-        ));
+        assert_eq!(Template::from_slice(short), Err(TemplateError::Length { found: 127 }));
+        assert!(matches!(Template::from_slice(&ramp()), Err(TemplateError::NotUnit { .. })));
         for bad in [[0.0; TEMPLATE_LEN], [f32::MAX; TEMPLATE_LEN]] {
-            assert!(matches!(
-                Template::normalised(&bad),
-                Err(TemplateError::NotUnit { .. })
-            ));
+            assert!(matches!(Template::normalised(&bad), Err(TemplateError::NotUnit { .. })));
         }
         assert!(Template::from_bytes(&unit.to_bytes()[1..]).is_err());
         assert!(Template::from_bytes(&[]).is_err());

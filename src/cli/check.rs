@@ -1,0 +1,149 @@
+//! `gatehouse check`: one line each, ok or what to do. Needs no daemon.
+
+use std::{path::Path, process::ExitCode, time::Duration};
+
+use serde::Serialize;
+use tokio::net::{TcpStream, UnixStream};
+
+use super::Context;
+use crate::{
+    clock::{Clock, SystemClock},
+    config::{CameraSource, Config, TurnstileDriver},
+    daemon, store,
+    turnstile::{ModbusTurnstile, Turnstile},
+    vision::{DetectOptions, Vision},
+};
+
+const BROKER_PATIENCE: Duration = Duration::from_secs(3);
+
+#[derive(Serialize)]
+struct Line {
+    check: String,
+    ok: bool,
+    /// What was found; where it is not ok, with what to do.
+    detail: String,
+}
+
+#[derive(Default)]
+struct Lines(Vec<Line>);
+
+impl Lines {
+    fn add(&mut self, check: impl Into<String>, found: Result<String, String>) {
+        let (ok, detail) = match found {
+            Ok(detail) => (true, detail),
+            Err(problem) => (false, problem),
+        };
+        self.0.push(Line { check: check.into(), ok, detail });
+    }
+}
+
+pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
+    let config = context.config()?;
+    let mut lines = Lines::default();
+    lines.add("configuration", Ok(config.path.display().to_string()));
+    let running = UnixStream::connect(&config.control.socket).await.is_ok();
+    let daemon = if running { "running" } else { "not running" };
+    lines.add("daemon", Ok(daemon.to_owned()));
+    let models = daemon::models(&config.models);
+    let loaded =
+        tokio::task::spawn_blocking(move || Vision::load(&models, DetectOptions::default()));
+    lines.add(
+        "models",
+        match loaded.await? {
+            Ok(vision) => Ok(format!("{} loads", vision.embedder_name())),
+            Err(e) => Err(e.to_string()),
+        },
+    );
+    lines.add("storage", storage(&config, running));
+    lines.add("clock", clock());
+    for lane in &config.lanes {
+        let name = format!("turnstile {}", lane.name);
+        lines.add(name, turnstile(&lane.turnstile, running).await);
+        for camera in &lane.cameras {
+            let name = format!("camera {}/{}", lane.name, camera.direction);
+            lines.add(name, source(&camera.source));
+        }
+    }
+    if config.lanes.is_empty() {
+        lines.add("lanes", Err("none is configured: add a [[lane]]".to_owned()));
+    }
+    for upstream in &config.upstreams {
+        for broker in &upstream.brokers {
+            let connect = TcpStream::connect((broker.host.as_str(), broker.port));
+            let found = match tokio::time::timeout(BROKER_PATIENCE, connect).await {
+                Ok(Ok(_)) => Ok(format!("{broker} accepts connections")),
+                Ok(Err(e)) => Err(format!("{broker}: {e}; records wait until it answers")),
+                Err(_) => Err(format!("{broker}: no answer in {BROKER_PATIENCE:?}; records wait")),
+            };
+            lines.add(format!("upstream {}", upstream.name), found);
+        }
+        if let Some(Err(e)) = upstream.password.as_ref().map(|p| p.read()) {
+            lines.add(format!("password of {}", upstream.name), Err(e.to_string()));
+        }
+    }
+    let all_ok = lines.0.iter().all(|line| line.ok);
+    for line in &lines.0 {
+        context.print(line, |l| {
+            format!("{:<5} {}: {}", if l.ok { "ok" } else { "FAIL" }, l.check, l.detail)
+        })?;
+    }
+    Ok(if all_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn storage(config: &Config, running: bool) -> Result<String, String> {
+    let dir = &config.storage.dir;
+    let free = |dir: &Path| {
+        nix::sys::statvfs::statvfs(dir)
+            .map(|fs| fs.blocks_available().saturating_mul(fs.fragment_size()) >> 20)
+            .map_err(|e| format!("{}: {e}", dir.display()))
+    };
+    if running {
+        return Ok(format!("{} is in use by the daemon, {} MiB free", dir.display(), free(dir)?));
+    }
+    if !dir.exists() {
+        let parent = dir.parent().unwrap_or(Path::new("/"));
+        let writable = nix::unistd::access(parent, nix::unistd::AccessFlags::W_OK);
+        return match writable {
+            Ok(()) => Ok(format!("{} will be made at the first start", dir.display())),
+            Err(e) => Err(format!("{} cannot be made: {}: {e}", dir.display(), parent.display())),
+        };
+    }
+    match store::examine(&config.storage) {
+        Ok(()) => Ok(format!("{} is sound, {} MiB free", dir.display(), free(dir)?)),
+        Err(e) => Err(e.to_string()),
+    }
+}
+
+fn clock() -> Result<String, String> {
+    match SystemClock::new() {
+        Err(e) => Err(e.to_string()),
+        Ok(clock) if clock.stamp().synced => Ok("synchronised".to_owned()),
+        Ok(_) => Err("the kernel does not hold the clock for synchronised: start chrony or \
+                      systemd-timesyncd"
+            .to_owned()),
+    }
+}
+
+async fn turnstile(driver: &TurnstileDriver, running: bool) -> Result<String, String> {
+    match driver {
+        TurnstileDriver::Simulated(_) => Ok("simulated".to_owned()),
+        TurnstileDriver::ModbusRtu(config) => {
+            let port = config.port.display();
+            if running {
+                return Ok(format!("{port} is in use by the daemon: see `gatehouse status`"));
+            }
+            match ModbusTurnstile::new(config.clone()).connect().await {
+                Ok(_) => Ok(format!("address {} answers on {port}", config.address)),
+                Err(e) => Err(e.to_string()),
+            }
+        }
+    }
+}
+
+fn source(source: &CameraSource) -> Result<String, String> {
+    let CameraSource::Replay(path) = source;
+    match std::fs::metadata(path) {
+        Ok(_) => Ok(source.to_string()),
+        Err(e) => Err(format!("{source}: {e}; put the images there, or change the source")),
+    }
+}

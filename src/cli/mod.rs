@@ -1,0 +1,198 @@
+//! The command line: one file a command family.
+//!
+//! In: arguments. Out: results on stdout (`--json` for machines), messages for people on stderr,
+//! and an exit code: 0 done, 1 it failed, 2 wrong usage, 3 no daemon to talk to, 78 the
+//! configuration is wrong.
+
+mod attendance;
+mod bench;
+mod check;
+#[cfg(feature = "demo")]
+mod demo;
+mod lane;
+mod run;
+mod status;
+mod worker;
+
+use std::{
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+use crate::{
+    config::{Config, ConfigError},
+    control::{Client, ClientError},
+};
+
+const DEFAULT_CONFIG: &str = "/etc/gatehouse/gatehouse.toml";
+
+/// The program in the box at a construction site's gate.
+///
+/// It reads the face cameras and the turnstiles, admits the workers on the roster, keeps their
+/// attendance in a ledger and sends it upstream when the link is up.
+///
+/// Exit codes: 0 done; 1 it failed; 2 wrong usage; 3 no daemon to talk to; 78 the configuration
+/// is wrong.
+#[derive(Parser)]
+#[command(name = "gatehouse", version, max_term_width = 100)]
+struct Arguments {
+    /// The configuration [default: $GATEHOUSE_CONFIG, else /etc/gatehouse/gatehouse.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print JSON: one document, or one object a line for lists
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    Run,
+    /// Show the whole gate on this machine with nothing configured, in under a minute
+    #[cfg(feature = "demo")]
+    Demo,
+    /// Check configuration, models, devices, storage, clock and upstreams; needs no daemon
+    Check,
+    /// Show the daemon's state and what needs attention
+    Status,
+    /// Enrol workers, and the rest of the roster's life
+    #[command(subcommand)]
+    Worker(worker::Command),
+    /// Attendance records
+    #[command(subcommand)]
+    Attendance(attendance::Command),
+    /// Open a gate by hand
+    #[command(subcommand)]
+    Lane(lane::Command),
+    /// Measure this machine, by stage
+    Bench(bench::Arguments),
+}
+
+/// What every command is given.
+struct Context {
+    config: Option<PathBuf>,
+    json: bool,
+}
+
+impl Context {
+    fn config(&self) -> Result<Config, ConfigError> {
+        let named =
+            self.config.clone().or_else(|| std::env::var_os("GATEHOUSE_CONFIG").map(Into::into));
+        Config::load(&named.unwrap_or_else(|| DEFAULT_CONFIG.into()))
+    }
+
+    async fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client::connect(&self.config()?.control.socket).await?)
+    }
+
+    /// Prints one document: as JSON, or as `human` puts it.
+    fn print<T: Serialize>(
+        &self,
+        value: &T,
+        human: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<()> {
+        let text = if self.json { serde_json::to_string(value)? } else { human(value) };
+        print_line(&text)
+    }
+}
+
+/// A closed pipe (`gatehouse … | head`) is no failure of ours.
+fn print_line(text: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n')) {
+        Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+        _ => Ok(()),
+    }
+}
+
+/// Columns, aligned also where names are Chinese.
+fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(head.to_vec());
+    table.add_rows(rows);
+    table.trim_fmt()
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let context = Context { config: arguments.config, json: arguments.json };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("gatehouse: cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let done = runtime.block_on(async {
+        match arguments.command {
+            Command::Run => run::run(&context).await,
+            #[cfg(feature = "demo")]
+            Command::Demo => demo::run().await,
+            Command::Check => check::run(&context).await,
+            Command::Status => status::run(&context).await,
+            Command::Worker(command) => worker::run(&context, command).await,
+            Command::Attendance(command) => attendance::run(&context, command).await,
+            Command::Lane(command) => lane::run(&context, command).await,
+            Command::Bench(arguments) => bench::run(&context, arguments).await,
+        }
+    });
+    // A blocking call that nobody waits for any more does not hold up the exit.
+    runtime.shutdown_background();
+    match done {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("gatehouse: {}", in_words(&error));
+            exit_code(&error)
+        }
+    }
+}
+
+/// The whole chain, without what a cause repeats.
+fn in_words(error: &anyhow::Error) -> String {
+    let mut words = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !words.ends_with(&cause) {
+            if !words.is_empty() {
+                words.push_str(": ");
+            }
+            words.push_str(&cause);
+        }
+    }
+    words
+}
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.downcast_ref::<ConfigError>().is_some() {
+        ExitCode::from(78)
+    } else if let Some(ClientError::NoDaemon { .. }) = error.downcast_ref() {
+        ExitCode::from(3)
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+/// Logs go to stderr: `GATEHOUSE_LOG` filters them (default `info`), `GATEHOUSE_LOG_FORMAT=json`
+/// makes each line a JSON object. Under the journal, which has its own, lines bear no time.
+fn start_logging() {
+    use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+    let filter =
+        EnvFilter::try_from_env("GATEHOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let json = std::env::var("GATEHOUSE_LOG_FORMAT").is_ok_and(|format| format == "json");
+    let layer = if json {
+        lines.json().flatten_event(true).boxed()
+    } else if std::env::var_os("JOURNAL_STREAM").is_some() {
+        lines.without_time().boxed()
+    } else {
+        lines.boxed()
+    };
+    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
+}

@@ -1,0 +1,50 @@
+//! `gatehouse run`: the daemon in the foreground.
+
+use std::{process::ExitCode, sync::Arc};
+
+use sd_notify::NotifyState;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Context;
+use crate::{clock::SystemClock, daemon};
+
+pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
+    let config = context.config()?;
+    super::start_logging();
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut running = daemon::start(&config, Arc::new(SystemClock::new()?)).await?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        gateway = %running.services.origin.gateway,
+        socket = %config.control.socket.display(),
+        "running"
+    );
+    tell_systemd(NotifyState::Ready);
+    let failure = tokio::select! {
+        error = running.failure() => Some(error),
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    tell_systemd(NotifyState::Stopping);
+    match failure {
+        Some(error) => {
+            tracing::error!(error = %super::in_words(&error), "stopping");
+            if let Err(also) = running.shutdown().await {
+                tracing::error!(error = %super::in_words(&also), "and not in order");
+            }
+            Err(error)
+        }
+        None => {
+            tracing::info!("stopping");
+            running.shutdown().await?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn tell_systemd(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd's notify socket does not answer");
+    }
+}

@@ -1,0 +1,173 @@
+//! `gatehouse worker …`: the roster.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use jiff::civil::Date;
+use serde_json::Value;
+
+use super::Context;
+use crate::{
+    control::{Enrol, PHOTOS_MAX, Photo, Request, WorkerQuery, WorkerShown},
+    roster::{State, Worker, WorkerId},
+};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Register a worker from photos
+    Enroll(Box<Enroll>),
+    /// List the workers
+    List(List),
+    /// Show one worker; the ID number is masked
+    Show { id: WorkerId },
+    /// Take a worker off the roster: templates and photos are erased at once, attendance stays
+    Remove { id: WorkerId },
+}
+
+#[derive(Args)]
+pub(super) struct Enroll {
+    /// The worker's id at this site: A-Z a-z 0-9 - _ . and never used again
+    #[arg(long)]
+    id: WorkerId,
+    #[arg(long)]
+    name: String,
+    /// The number of the resident identity card; kept encrypted
+    #[arg(long)]
+    id_number: String,
+    #[arg(long)]
+    team: String,
+    #[arg(long)]
+    contractor: String,
+    #[arg(long)]
+    trade: String,
+    /// First day of admission, such as 2026-10-01
+    #[arg(long, value_name = "DATE")]
+    valid_from: Option<Date>,
+    /// Last day of admission
+    #[arg(long, value_name = "DATE")]
+    valid_until: Option<Date>,
+    /// Number of the consent form that the worker signed
+    #[arg(long, value_name = "FORM-NUMBER")]
+    consent: Option<String>,
+    /// A JPEG or PNG with the worker alone on it; up to five
+    #[arg(long, required = true, value_name = "FILE")]
+    photo: Vec<PathBuf>,
+}
+
+#[derive(Args)]
+pub(super) struct List {
+    #[arg(long)]
+    team: Option<String>,
+    #[arg(long)]
+    contractor: Option<String>,
+    /// active (the default) or removed
+    #[arg(long, value_parser = state)]
+    state: Option<State>,
+}
+
+fn state(text: &str) -> Result<State, String> {
+    match text {
+        "active" => Ok(State::Active),
+        "removed" => Ok(State::Removed),
+        _ => Err("must be active or removed".to_owned()),
+    }
+}
+
+pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Enroll(enroll) => enrol(context, *enroll).await?,
+        Command::List(list) => {
+            let List { team, contractor, state } = list;
+            let request = Request::Workers(WorkerQuery { team, contractor, state });
+            let mut workers: Vec<Worker> = Vec::new();
+            let _: Value = context.client().await?.ask(&request, |w| workers.push(w)).await?;
+            show_list(context, &workers)?;
+        }
+        Command::Show { id } => {
+            let client = context.client().await?;
+            let shown: WorkerShown = client.ask(&Request::Worker { id }, |_: Value| {}).await?;
+            context.print(&shown, human)?;
+        }
+        Command::Remove { id } => {
+            let client = context.client().await?;
+            let request = Request::Remove { id: id.clone() };
+            let done: Value = client.ask(&request, |_: Value| {}).await?;
+            context.print(&done, |_| {
+                format!("{id} is removed; templates and photos are erased, attendance stays")
+            })?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn enrol(context: &Context, enroll: Enroll) -> anyhow::Result<()> {
+    anyhow::ensure!(enroll.photo.len() <= PHOTOS_MAX, "give at most {PHOTOS_MAX} photos");
+    let mut photos = Vec::new();
+    let mut announced = Vec::new();
+    for path in &enroll.photo {
+        let bytes = std::fs::read(path).with_context(|| format!("photo {}", path.display()))?;
+        announced.push(Photo { name: path.display().to_string(), bytes: bytes.len() as u64 });
+        photos.push(bytes);
+    }
+    let request = Enrol {
+        id: enroll.id,
+        name: enroll.name,
+        id_number: enroll.id_number,
+        team: enroll.team,
+        contractor: enroll.contractor,
+        trade: enroll.trade,
+        valid_from: enroll.valid_from,
+        valid_until: enroll.valid_until,
+        consent: enroll.consent,
+        photos: announced,
+    };
+    let worker: Worker = context.client().await?.enrol(request, &photos).await?;
+    context.print(&worker, |w| {
+        format!("{} {} is enrolled, with {} templates", w.person.id, w.person.name, w.templates)
+    })
+}
+
+fn show_list(context: &Context, workers: &[Worker]) -> anyhow::Result<()> {
+    if context.json {
+        return workers.iter().try_for_each(|w| super::print_line(&serde_json::to_string(w)?));
+    }
+    let date = |d: &Option<Date>| d.map_or_else(String::new, |d| d.to_string());
+    let rows = workers.iter().map(|w| {
+        let person = w.person.clone();
+        vec![
+            person.id.into(),
+            person.name,
+            person.team,
+            person.contractor,
+            person.trade,
+            date(&w.valid_from),
+            date(&w.valid_until),
+            w.templates.to_string(),
+        ]
+    });
+    let head = ["ID", "NAME", "TEAM", "CONTRACTOR", "TRADE", "FROM", "UNTIL", "TEMPLATES"];
+    super::print_line(&super::table(&head, rows))
+}
+
+fn human(shown: &WorkerShown) -> String {
+    let worker = &shown.worker;
+    let person = &worker.person;
+    let date = |d: Option<Date>| d.map_or_else(|| "-".to_owned(), |d| d.to_string());
+    let state = if worker.state == State::Active { "active" } else { "removed" };
+    let row = |name: &str, value: &str| format!("{name:<12}{value}\n");
+    [
+        row("id", person.id.as_str()),
+        row("name", &person.name),
+        row("id number", &format!("{} ({})", shown.id_number, shown.id_type)),
+        row("team", &person.team),
+        row("contractor", &person.contractor),
+        row("trade", &person.trade),
+        row("valid from", &date(worker.valid_from)),
+        row("valid until", &date(worker.valid_until)),
+        row("consent", worker.consent.as_deref().unwrap_or("-")),
+        row("state", state),
+        row("templates", &worker.templates.to_string()),
+    ]
+    .concat()
+}

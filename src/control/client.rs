@@ -1,0 +1,85 @@
+//! The client's end of the socket.
+
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+
+use super::protocol::{Enrol, Failure, PIECE, Reply, Request, Wire, WireError};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    #[error(
+        "no daemon answers at {}: {source}; start it with `systemctl start gatehouse` or `gatehouse run`",
+        path.display()
+    )]
+    NoDaemon { path: PathBuf, source: std::io::Error },
+    #[error(
+        "{} may not be opened by this user: join the group that owns it, or use root",
+        path.display()
+    )]
+    NotAllowed { path: PathBuf },
+    #[error("the daemon: {0}")]
+    Wire(#[from] WireError),
+    #[error(transparent)]
+    Refused(#[from] Failure),
+}
+
+/// One connection, for one request.
+pub struct Client(Wire);
+
+impl Client {
+    pub async fn connect(socket: &Path) -> Result<Client, ClientError> {
+        let path = socket.to_owned();
+        match UnixStream::connect(socket).await {
+            Ok(stream) => Ok(Client(Wire::new(stream))),
+            Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
+                Err(ClientError::NotAllowed { path })
+            }
+            Err(source) => Err(ClientError::NoDaemon { path, source }),
+        }
+    }
+
+    /// Sends a request and gives each item to `each`; returns the closing word.
+    pub async fn ask<I: DeserializeOwned, D: DeserializeOwned>(
+        mut self,
+        request: &Request,
+        each: impl FnMut(I),
+    ) -> Result<D, ClientError> {
+        self.0.send_json(request).await?;
+        self.answer(each).await
+    }
+
+    /// Enrols a worker. `photos`: the bytes of those that `enrol` announces, in its order.
+    pub async fn enrol<D: DeserializeOwned>(
+        mut self,
+        enrol: Enrol,
+        photos: &[Vec<u8>],
+    ) -> Result<D, ClientError> {
+        self.0.send_json(&Request::Enrol(Box::new(enrol))).await?;
+        for piece in photos.iter().flat_map(|photo| photo.chunks(PIECE)) {
+            // The daemon may have refused already, and its reason is worth more than this error.
+            if self.0.send_piece(piece).await.is_err() {
+                break;
+            }
+        }
+        self.answer(|_: serde_json::Value| {}).await
+    }
+
+    async fn answer<I: DeserializeOwned, D: DeserializeOwned>(
+        &mut self,
+        mut each: impl FnMut(I),
+    ) -> Result<D, ClientError> {
+        loop {
+            match self.0.receive_json().await? {
+                Reply::Item(item) => each(parse(item)?),
+                Reply::Done(done) => return parse(done),
+                Reply::Error(failure) => return Err(failure.into()),
+            }
+        }
+    }
+}
+
+fn parse<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, ClientError> {
+    serde_json::from_value(value).map_err(|e| WireError::Malformed(e.to_string()).into())
+}

@@ -1,0 +1,419 @@
+//! The composition root: builds drivers, channels and tasks, and ends them in order.
+//!
+//! In: a [`Config`]. Out: a running gate. What of it may restart by itself (cameras, turnstiles,
+//! links) does so in its own room; the store, the vision workers, a lane or the control socket
+//! ending early ends the daemon, and systemd starts it again.
+
+use std::{sync::Arc, thread, time::Duration};
+
+use anyhow::Context as _;
+use tokio::{
+    sync::{broadcast, mpsc, watch},
+    task::{JoinHandle, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    attendance::Origin,
+    camera::{self, Bell, CameraConfig, Slot},
+    clock::{Clock, Stamp},
+    config::{Config, Lane, ModelFiles},
+    control::{self, CameraPanel, LanePanel, Services},
+    gate::{
+        lane::{self, REQUESTS, SIGHTINGS},
+        passage::{Machine, Rules},
+        sight::{self, Eye, Seen, Sight},
+    },
+    ledger::{Body, Ledger, LedgerError, hex},
+    roster::{self, Roster, RosterError},
+    store::{self, Priority, Store, StoreError, StoreThread},
+    turnstile::{self, DeviceFrame},
+    uplink::{self, native},
+    vision::{DetectOptions, Models, Vision},
+};
+
+/// All of a shutdown together: the links' farewell, a coil's withdrawal, the store's queue.
+const SHUTDOWN: Duration = Duration::from_secs(10);
+/// How often the lanes' states are looked at for the links' retained status.
+const ONLINE_EVERY: Duration = Duration::from_secs(1);
+
+/// A gate at work.
+pub struct Running {
+    pub services: Arc<Services>,
+    /// Each simulated turnstile's line, by lane.
+    pub taps: Vec<(String, broadcast::Sender<DeviceFrame>)>,
+    cancel: CancellationToken,
+    /// Ends the links after the lanes, so that the last outcomes still go out.
+    cancel_links: CancellationToken,
+    tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
+    turnstiles: Vec<JoinHandle<()>>,
+    links: Vec<JoinHandle<()>>,
+    threads: Vec<thread::JoinHandle<()>>,
+    store: Option<StoreThread>,
+}
+
+/// Where the vision room finds the configured models.
+pub fn models(files: &ModelFiles) -> Models {
+    Models { detector: files.detector.clone(), embedder: files.embedder.clone() }
+}
+
+/// Loads the models, off the async threads.
+async fn load_vision(files: &ModelFiles) -> anyhow::Result<Arc<Vision>> {
+    let models = models(files);
+    let loaded =
+        tokio::task::spawn_blocking(move || Vision::load(&models, DetectOptions::default()));
+    Ok(Arc::new(loaded.await??))
+}
+
+/// What the ledger, the roster and the gateway's name are when the store has been opened.
+struct Opened {
+    ledger: Ledger,
+    gateway: String,
+    roster: Roster,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum OpenError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Roster(#[from] RosterError),
+}
+
+impl From<StoreError> for OpenError {
+    fn from(e: StoreError) -> Self {
+        OpenError::Ledger(e.into())
+    }
+}
+
+/// One transaction: closes what a crash left open, and says that this start happened and with
+/// which configuration.
+async fn open_ledger(
+    store: &Store,
+    config: &Config,
+    stamp: Stamp,
+    model: &str,
+) -> Result<Opened, OpenError> {
+    let upstreams = config.upstreams.iter().map(|u| u.name.clone()).collect();
+    let (configured, sha256) = (config.site.gateway_id.clone(), config.sha256);
+    let (sealer, model) = (store.sealer().clone(), model.to_owned());
+    store
+        .write(Priority::Passage, move |tx| {
+            let sqlite = |e: rusqlite::Error| OpenError::from(StoreError::from(e));
+            let ledger = Ledger::open(tx, upstreams)?;
+            let interrupted = ledger.close_interrupted(tx, stamp)?;
+            if interrupted > 0 {
+                tracing::warn!(interrupted, "passages without an outcome are now unconfirmed");
+            }
+            let version = env!("CARGO_PKG_VERSION").to_owned();
+            ledger.append(tx, stamp, Body::Boot { version })?;
+            if store::meta(tx, "config_sha256").map_err(sqlite)?.as_deref() != Some(&sha256[..]) {
+                ledger.append(tx, stamp, Body::Config { sha256 })?;
+                store::set_meta(tx, "config_sha256", &sha256).map_err(sqlite)?;
+            }
+            let gateway = match configured {
+                Some(gateway) => gateway,
+                None => made_gateway_id(tx)?,
+            };
+            let roster = roster::load(tx, &sealer, &model)?;
+            Ok(Opened { ledger, gateway, roster })
+        })
+        .await
+}
+
+/// A name for this box, made once and kept with its database.
+fn made_gateway_id(tx: &rusqlite::Transaction<'_>) -> Result<String, OpenError> {
+    const KEY: &str = "gateway_id";
+    let kept = store::meta(tx, KEY).map_err(StoreError::from)?;
+    if let Some(kept) = kept.and_then(|bytes| String::from_utf8(bytes).ok()) {
+        return Ok(kept);
+    }
+    let mut random = [0; 6];
+    getrandom::fill(&mut random).map_err(StoreError::from)?;
+    let made = format!("gw-{}", hex(&random));
+    store::set_meta(tx, KEY, made.as_bytes()).map_err(StoreError::from)?;
+    Ok(made)
+}
+
+/// Brings a gate up. The cameras open when what a crash left behind is settled.
+pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
+    let vision = load_vision(&config.models).await?;
+    let (store, mut store_thread) = store::open(&config.storage)?;
+    let started = clock.monotonic();
+    let opened = open_ledger(&store, config, clock.stamp(), vision.embedder_name()).await?;
+    let origin = Origin {
+        gateway: opened.gateway,
+        project: config.site.project_code.clone(),
+        timezone: config.site.timezone.clone(),
+    };
+    let roster = watch::Sender::new(Arc::new(opened.roster));
+    let (cancel, cancel_links) = (CancellationToken::new(), CancellationToken::new());
+    let mut tasks = JoinSet::new();
+    let store_ended = std::mem::replace(&mut store_thread.ended, tokio::sync::oneshot::channel().1);
+    tasks.spawn(async move {
+        let _ = store_ended.await;
+        ("the store", Err(anyhow::anyhow!("its thread ended")))
+    });
+
+    let bell = Arc::new(Bell::default());
+    let mut parts = Parts::default();
+    for lane in &config.lanes {
+        let built = Built { config, clock: &clock, store: &store, ledger: &opened.ledger };
+        parts.lane(lane, &built, &vision, &bell, &mut tasks, &cancel)?;
+    }
+
+    let (online, online_watch) = watch::channel(native::Online::default());
+    let mut links = Vec::new();
+    let mut upstreams = Vec::new();
+    for upstream in &config.upstreams {
+        let context = uplink::Context {
+            store: store.clone(),
+            clock: clock.clone(),
+            origin: origin.clone(),
+            online: online_watch.clone(),
+            cancel: cancel_links.clone(),
+        };
+        let (state, task) = uplink::spawn(upstream.clone(), context);
+        upstreams.push(state);
+        links.push(task);
+    }
+
+    let services = Arc::new(Services {
+        storage_dir: config.storage.dir.clone(),
+        ledger: opened.ledger,
+        clock: clock.clone(),
+        started,
+        origin,
+        vision: vision.clone(),
+        roster,
+        lanes: parts.panels,
+        upstreams,
+        min_face_px: config.recognition.min_face_px,
+        require_consent: config.roster.require_consent,
+        store,
+    });
+    let socket = config.control.socket.clone();
+    let listener = control::listen(config)
+        .with_context(|| format!("cannot listen on the control socket {}", socket.display()))?;
+    let (served, stop) = (services.clone(), cancel.clone());
+    tasks.spawn(async move {
+        let ended = control::serve(listener, &socket, served, stop).await;
+        ("the control socket", ended.map_err(Into::into))
+    });
+    let (watched, stop) = (services.clone(), cancel_links.clone());
+    tokio::spawn(async move { keep_online(watched, online, stop).await });
+
+    let sight = Sight {
+        eyes: parts.eyes,
+        bell,
+        vision,
+        roster: services.roster.subscribe(),
+        clock: clock.clone(),
+        rules: config.recognition,
+        timezone: config.site.timezone.clone(),
+        cancel: cancel.clone(),
+    };
+    let workers = thread::available_parallelism().map_or(1, |n| n.get()).min(4);
+    let mut threads = sight::spawn(sight, workers).context("cannot start the vision workers")?;
+    threads.extend(parts.captures);
+    Ok(Running {
+        services,
+        taps: parts.taps,
+        cancel,
+        cancel_links,
+        tasks,
+        turnstiles: parts.turnstiles,
+        links,
+        threads,
+        store: Some(store_thread),
+    })
+}
+
+struct Built<'a> {
+    config: &'a Config,
+    clock: &'a Arc<dyn Clock>,
+    store: &'a Store,
+    ledger: &'a Ledger,
+}
+
+/// What the lanes are made of, until everything is there to start them.
+#[derive(Default)]
+struct Parts {
+    panels: Vec<LanePanel>,
+    eyes: Vec<Eye>,
+    captures: Vec<thread::JoinHandle<()>>,
+    turnstiles: Vec<JoinHandle<()>>,
+    taps: Vec<(String, broadcast::Sender<DeviceFrame>)>,
+}
+
+impl Parts {
+    fn lane(
+        &mut self,
+        lane: &Lane,
+        built: &Built<'_>,
+        vision: &Vision,
+        bell: &Arc<Bell>,
+        tasks: &mut JoinSet<(&'static str, anyhow::Result<()>)>,
+        cancel: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let (handle, task) =
+            turnstile::spawn(&lane.turnstile, &lane.name, built.clock.clone(), cancel.clone());
+        self.turnstiles.push(task);
+        self.taps.extend(handle.tap.clone().map(|tap| (lane.name.clone(), tap)));
+        let turnstile_state = handle.state.clone();
+        let confirms = turnstile_state.borrow().confirms_passage;
+        let rules = Rules {
+            lane: lane.name.clone(),
+            threshold: built.config.recognition.threshold,
+            frames_to_agree: built.config.recognition.frames_to_agree,
+            cool_down: lane.cool_down,
+            pass_within: lane.pass_within,
+            model: vision.embedder_name().to_owned(),
+        };
+        let (sighted, sightings) = mpsc::channel(SIGHTINGS);
+        let (requests, asked) = mpsc::channel(REQUESTS);
+        let (state, watched) = watch::channel(lane::LaneState::default());
+        let mut cameras = Vec::new();
+        for camera in &lane.cameras {
+            let slot = Arc::new(Slot::new(bell.clone()));
+            let seen = Arc::new(Seen::default());
+            let name = format!("{}/{}", lane.name, camera.direction);
+            let config = CameraConfig {
+                name: name.clone(),
+                source: camera.source.clone(),
+                fps: camera.fps,
+                looped: camera.looped,
+            };
+            let capture =
+                camera::spawn(&config, built.clock.clone(), cancel.clone(), slot.clone())?;
+            self.captures.push(capture.thread);
+            self.eyes.push(Eye {
+                name,
+                direction: camera.direction,
+                slot,
+                lane: sighted.clone(),
+                seen: seen.clone(),
+                turn: Default::default(),
+            });
+            cameras.push(CameraPanel {
+                direction: camera.direction,
+                source: camera.source.to_string(),
+                state: capture.state,
+                seen,
+            });
+        }
+        let task = lane::Lane {
+            machine: Machine::new(rules, confirms),
+            sightings,
+            requests: asked,
+            turnstile: handle,
+            store: built.store.clone(),
+            ledger: built.ledger.clone(),
+            clock: built.clock.clone(),
+            state,
+            name: lane.name.clone(),
+        };
+        let stop = cancel.clone();
+        tasks.spawn(async move {
+            lane::run(task, stop).await;
+            ("a lane", Err(anyhow::anyhow!("its task ended")))
+        });
+        self.panels.push(LanePanel {
+            name: lane.name.clone(),
+            requests,
+            state: watched,
+            turnstile: turnstile_state,
+            cameras,
+        });
+        Ok(())
+    }
+}
+
+/// Keeps what the links say of this gateway up to date.
+async fn keep_online(
+    services: Arc<Services>,
+    online: watch::Sender<native::Online>,
+    cancel: CancellationToken,
+) {
+    let booted_at = services.origin.time(services.clock.stamp().timestamp());
+    let mut tick = tokio::time::interval(ONLINE_EVERY);
+    loop {
+        let fresh = native::Online {
+            state: "online",
+            version: env!("CARGO_PKG_VERSION"),
+            booted_at: booted_at.clone(),
+            roster_version: services.roster.borrow().version(),
+            outbox: 0,
+            lanes: services.lanes.iter().map(online_lane).collect(),
+        };
+        online.send_if_modified(|current| {
+            let changed = *current != fresh;
+            *current = fresh;
+            changed
+        });
+        tokio::select! {
+            _ = cancel.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+    }
+}
+
+fn online_lane(lane: &LanePanel) -> native::OnlineLane {
+    native::OnlineLane {
+        name: lane.name.clone(),
+        turnstile: lane.turnstile.borrow().connected,
+        cameras: lane.cameras.iter().map(|c| c.state.borrow().connected).collect(),
+    }
+}
+
+impl Running {
+    /// Waits until something that must not end has ended; says what and why.
+    pub async fn failure(&mut self) -> anyhow::Error {
+        match self.tasks.join_next().await {
+            Some(Ok((what, Err(error)))) => error.context(format!("{what} ended early")),
+            Some(Ok((what, Ok(())))) => anyhow::anyhow!("{what} ended early"),
+            Some(Err(panic)) => anyhow::anyhow!(panic).context("a task ended early"),
+            None => anyhow::anyhow!("all tasks ended"),
+        }
+    }
+
+    /// Sources first, then the turnstiles (which withdraw what they released), the links, and
+    /// last the store with all that is queued for it. Within a bound.
+    pub async fn shutdown(self) -> anyhow::Result<()> {
+        let Running {
+            services,
+            cancel,
+            cancel_links,
+            mut tasks,
+            turnstiles,
+            links,
+            threads,
+            store,
+            ..
+        } = self;
+        let ordered = async move {
+            cancel.cancel();
+            for turnstile in turnstiles {
+                let _ = turnstile.await;
+            }
+            cancel_links.cancel();
+            for link in links {
+                let _ = link.await;
+            }
+            let joined = tokio::task::spawn_blocking(move || {
+                threads.into_iter().try_for_each(thread::JoinHandle::join)
+            });
+            let joined = joined.await?;
+            tasks.abort_all();
+            while tasks.join_next().await.is_some() {}
+            drop(services);
+            if let Some(store) = store {
+                tokio::task::spawn_blocking(move || store.join()).await??;
+            }
+            joined.map_err(|_| anyhow::anyhow!("a thread panicked"))
+        };
+        tokio::time::timeout(SHUTDOWN, ordered)
+            .await
+            .with_context(|| format!("not all of it stopped within {SHUTDOWN:?}"))?
+    }
+}
