@@ -28,6 +28,8 @@ use crate::{
     control::{Client, ClientError},
 };
 
+/// tract warns of each model's operator set; the models are pinned and were compared.
+const DEFAULT_LOG: &str = "info,tract_onnx=error";
 const DEFAULT_CONFIG: &str = "/etc/gatehouse/gatehouse.toml";
 
 /// The program in the box at a construction site's gate.
@@ -157,7 +159,7 @@ pub fn main() -> ExitCode {
 fn in_words(error: &anyhow::Error) -> String {
     let mut words = String::new();
     for cause in error.chain().map(ToString::to_string) {
-        if !words.ends_with(&cause) {
+        if !words.contains(&cause) {
             if !words.is_empty() {
                 words.push_str(": ");
             }
@@ -182,7 +184,7 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 fn start_logging() {
     use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
     let filter =
-        EnvFilter::try_from_env("GATEHOUSE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+        EnvFilter::try_from_env("GATEHOUSE_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());

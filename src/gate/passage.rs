@@ -31,6 +31,8 @@ use crate::{
 pub const DECISION_LIFE: Duration = Duration::from_secs(3);
 /// Without a face for so long, a visit to a camera is over.
 const VISIT_GAP: Duration = Duration::from_millis(1500);
+/// A recognised worker who turns to walk shows no face that anybody knows for so long.
+const TURNING_AWAY: Duration = Duration::from_millis(1000);
 /// A release whose answer the turnstile task owes for longer than its deadline and this is over.
 const ANSWER_GRACE: Duration = Duration::from_millis(1500);
 /// An outcome that could not be committed is tried again this often.
@@ -192,6 +194,16 @@ struct Visit {
     denied: Option<(Option<WorkerId>, Reason)>,
 }
 
+/// A worker who is not admitted again on this side for a while.
+#[derive(Debug)]
+struct Cooling {
+    worker: WorkerId,
+    direction: Direction,
+    until: Monotonic,
+    /// Went through, as far as is known: who lingers before the camera is still the same visit.
+    went: bool,
+}
+
 #[derive(Debug)]
 pub struct Machine {
     rules: Rules,
@@ -199,7 +211,7 @@ pub struct Machine {
     confirms: bool,
     state: State,
     visits: [Visit; 2],
-    cooling: VecDeque<(WorkerId, Direction, Monotonic)>,
+    cooling: VecDeque<Cooling>,
     pub counters: Counters,
 }
 
@@ -272,7 +284,9 @@ impl Machine {
                         1
                     }
                 };
-                if count < frames_to_agree || self.busy() || self.cooling(now, id, &sighting) {
+                let id = id.clone();
+                let cooling = self.cooling(now, &id, &sighting);
+                if count < frames_to_agree || self.busy() || cooling {
                     return Vec::new();
                 }
                 let found = found.clone();
@@ -281,7 +295,7 @@ impl Machine {
             Sighted::Stranger { score } => {
                 visit.named = None;
                 let turning_away =
-                    visit.last_named.is_some_and(|at| sighting.captured.since(at) < VISIT_GAP);
+                    visit.last_named.is_some_and(|at| sighting.captured.since(at) < TURNING_AWAY);
                 if self.busy() || turning_away {
                     return Vec::new();
                 }
@@ -297,8 +311,13 @@ impl Machine {
     }
 
     fn cooling(&mut self, now: Monotonic, id: &WorkerId, sighting: &Sighting) -> bool {
-        self.cooling.retain(|(_, _, until)| *until > now);
-        self.cooling.iter().any(|(w, d, _)| w == id && *d == sighting.direction)
+        self.cooling.retain(|c| c.until > now);
+        let same = |c: &&mut Cooling| c.worker == *id && c.direction == sighting.direction;
+        let Some(cooling) = self.cooling.iter_mut().find(same) else { return false };
+        if cooling.went {
+            cooling.until = cooling.until.max(sighting.captured + VISIT_GAP);
+        }
+        true
     }
 
     fn recognised(&mut self, sighting: Sighting, found: Match, fresh: PassageId) -> Vec<Action> {
@@ -530,7 +549,12 @@ impl Machine {
                 self.cooling.pop_front();
             }
             let until = now + self.rules.cool_down;
-            self.cooling.push_back((worker.clone(), passage.direction, until));
+            self.cooling.push_back(Cooling {
+                worker: worker.clone(),
+                direction: passage.direction,
+                until,
+                went: outcome != Outcome::NotPassed,
+            });
         }
         let detail = detail.to_owned();
         let close = Action::Close { passage: passage.id, outcome, detail: detail.clone() };

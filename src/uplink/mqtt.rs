@@ -54,7 +54,11 @@ pub(super) async fn run(upstream: Upstream, context: Context, state: watch::Send
             break;
         }
         let error = ended.err().map(|e| e.to_string());
-        tracing::warn!(upstream = %name, %broker, error = error.as_deref(), "link is down");
+        let (was_up, known) = (state.borrow().connected, state.borrow().last_error == error);
+        // Said once, not at each attempt: a link may be down for days.
+        if was_up || !known {
+            tracing::warn!(upstream = %name, error = error.as_deref(), "link is down");
+        }
         let now = context.clock.monotonic();
         state.send_modify(|s| {
             if s.connected {

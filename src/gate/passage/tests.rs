@@ -339,6 +339,48 @@ fn a_worker_passes_and_the_actions_come_in_order() {
     assert!(!machine.busy());
 }
 
+/// Lets A through at 1 s and says when; the turnstile reports the passage, or nobody walks.
+fn one_passage(machine: &mut Machine, walks: bool) -> u64 {
+    see(machine, 1000, named("A"), 1);
+    see(machine, 1100, named("A"), 2);
+    let passage = passage_id(2);
+    let at = Monotonic::from_millis(1200);
+    machine.handle(at, Event::Committed { passage, result: Ok(()) });
+    machine.handle(at, Event::Turnstile(TurnstileEvent::Released { passage, at }));
+    let closed = if walks { at } else { at + Duration::from_secs(8) };
+    let event = match walks {
+        true => Event::Turnstile(TurnstileEvent::Passed { direction: Direction::Entry, at }),
+        false => Event::Tick,
+    };
+    assert_eq!(machine.handle(closed, event).len(), 1);
+    machine.handle(closed, Event::Closed { passage, result: Ok(()) });
+    closed.as_millis()
+}
+
+fn granted_at(machine: &mut Machine, from: u64, to: u64) -> Option<u64> {
+    (from..to).step_by(200).find(|at| {
+        let actions = see(machine, *at, named("A"), *at);
+        matches!(&actions[..], [Action::Commit { .. }])
+    })
+}
+
+#[test]
+fn who_lingers_after_passing_is_still_the_same_visit() {
+    let mut machine = Machine::new(rules(), true);
+    let closed = one_passage(&mut machine, true);
+    assert_eq!(granted_at(&mut machine, closed + 100, closed + 60_000), None);
+    let back = closed + 70_000;
+    assert!(granted_at(&mut machine, back, back + 1000).is_some());
+}
+
+#[test]
+fn who_did_not_walk_through_is_let_through_again_after_the_cool_down() {
+    let mut machine = Machine::new(rules(), true);
+    let closed = one_passage(&mut machine, false);
+    let again = granted_at(&mut machine, closed + 100, closed + 60_000).unwrap();
+    assert!((5000..6000).contains(&(again - closed)), "{}", again - closed);
+}
+
 #[test]
 fn a_cause_that_reaches_the_disk_too_late_opens_nothing() {
     let mut machine = Machine::new(rules(), true);
