@@ -82,7 +82,7 @@ fn a_worker_passes_a_stranger_does_not_and_the_platform_has_the_record() {
     let time = |key: &str| record[key].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     assert!(time("at") < time("recorded_at"), "{record}");
     assert!(record["at"].as_str().unwrap().ends_with("+08:00"), "{record}");
-    assert_eq!(attendance(&gate.site), [record.clone()]);
+    assert_eq!(attendance(&gate.site), std::slice::from_ref(&record));
     assert_eq!(record["ledger"], gate.site.status()["ledger"]["id"]);
 
     // A frame that is no picture, between others, changes nothing but a counter.
