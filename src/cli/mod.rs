@@ -10,6 +10,7 @@ mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod lane;
+mod rig;
 mod run;
 mod status;
 mod worker;

@@ -9,42 +9,30 @@ mod broker;
 
 use std::{
     collections::BTreeMap,
-    io::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitCode},
-    sync::{Arc, mpsc::RecvTimeoutError},
-    time::Duration,
+    sync::Arc,
 };
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use serde_json::Value;
-use tokio::{
-    sync::{broadcast, mpsc},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{sync::mpsc, time::timeout};
 
+use super::rig::{self, Bench, LANE, PATIENCE, Passage, Rig, Visitor};
 use crate::{
     clock::{Clock, Monotonic, SystemClock},
-    config::Config,
-    control::{AttendanceQuery, Client, Enrol, Photo, Request, Status},
-    daemon,
+    control::{AttendanceQuery, Enrol, Photo, Request, Status},
     ledger::{self, hex},
     roster::Worker,
-    turnstile::DeviceFrame,
-    vision::{DETECTOR_FILE, EMBEDDER_FILE},
 };
-
-/// Anything the demo waits for comes well within this, also on a slow board.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// From one frame of the demo's camera to the next.
-const FRAME: Duration = Duration::from_millis(150);
-const LANE: &str = "north";
 
 pub(super) async fn run() -> anyhow::Result<ExitCode> {
     let mut demo = Demo::prepare().await?;
-    let played = demo.play().await;
-    let stopped = demo.running.shutdown().await;
+    let played = tokio::select! {
+        played = demo.play() => played,
+        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
+    };
+    let stopped = demo.rig.stop().await;
     played?;
     stopped?;
     println!("\nNothing is left behind but models/. Next: README.md, \"A gate of your own\".");
@@ -53,9 +41,7 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
 
 /// Where the models and the photos are; fetched when they are not.
 fn fetched_models() -> anyhow::Result<PathBuf> {
-    let here = std::env::current_dir()?.join("models");
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    let dir = if here.join("fetch").exists() { here } else { checkout };
+    let dir = rig::models_of_checkout();
     let fetch = dir.join("fetch");
     ensure!(
         fetch.exists(),
@@ -64,37 +50,15 @@ fn fetched_models() -> anyhow::Result<PathBuf> {
     // It checks every hash, and does nothing more where all is there.
     let done = Command::new(&fetch).status().with_context(|| fetch.display().to_string())?;
     ensure!(done.success(), "models/fetch failed; it says above what is missing");
-    for file in [DETECTOR_FILE, EMBEDDER_FILE] {
-        ensure!(dir.join(file).exists(), "{} is missing", dir.join(file).display());
-    }
     Ok(dir)
 }
 
-/// Who stands before the camera: the same photo, frame after frame.
-struct Visitor {
-    walks_off: std::sync::mpsc::Sender<()>,
-    frames: JoinHandle<std::io::Result<()>>,
-}
-
-impl Visitor {
-    async fn walks_off(self) -> anyhow::Result<()> {
-        drop(self.walks_off);
-        timeout(PATIENCE, self.frames).await.context("the camera's pipe is not read")???;
-        Ok(())
-    }
-}
-
 struct Demo {
-    clock: Arc<dyn Clock>,
+    rig: Rig,
     began: Monotonic,
-    /// Removed when dropped.
-    dir: tempfile::TempDir,
     photos: PathBuf,
-    config: Config,
-    running: daemon::Running,
     link: broker::Link,
     received: mpsc::Receiver<broker::Received>,
-    line: broadcast::Receiver<DeviceFrame>,
     /// What the platform received, by seq: how often, and what.
     platform: BTreeMap<u64, (u32, String, Value)>,
 }
@@ -105,58 +69,23 @@ impl Demo {
         let models = fetched_models()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
         let began = clock.monotonic();
-        let dir = tempfile::Builder::new().prefix("gatehouse-demo").tempdir()?;
-        nix::unistd::mkfifo(&dir.path().join("camera"), nix::sys::stat::Mode::S_IRWXU)?;
         let broker = broker::start()?;
-        let (received, _) = broker::subscribe(broker, "gatehouse/v1/demo/gate-1/#").await?;
+        let (received, _) = broker::subscribe(broker, "gatehouse/v1/bench/gate-1/#").await?;
         let link = broker::Link::to(broker).await?;
-        let text = format!(
-            r#"mode = "bench"
-[site]
-project_code = "demo"
-gateway_id = "gate-1"
-[storage]
-dir = "data"
-[models]
-dir = {models:?}
-[[lane]]
-name = "{LANE}"
-cool_down_s = 1
-[lane.turnstile]
-driver = "simulated"
-[[lane.camera]]
-direction = "entry"
-source = "replay:camera"
-[[upstream]]
-name = "platform"
-broker = "mqtt://{}"
-[control]
-socket = "control.sock"
-"#,
-            link.address
-        );
-        let config = Config::parse(&dir.path().join("gatehouse.toml"), &text)?;
-        let running = daemon::start(&config, clock.clone()).await?;
-        let tap = running.taps.iter().find(|(lane, _)| lane == LANE);
-        let line = tap.context("the simulated turnstile has no tap")?.1.subscribe();
-        let photos = models.join("photos");
-        let platform = BTreeMap::new();
-        let demo =
-            Demo { clock, began, dir, photos, config, running, link, received, line, platform };
-        demo.say(
-            "gate",
-            &format!("lane {LANE:?}, a camera, a Modbus turnstile, a broker at {broker}"),
-        );
+        let upstream =
+            format!("[[upstream]]\nname = \"platform\"\nbroker = \"mqtt://{}\"\n", link.address);
+        let bench = Bench::new(&models, clock, &upstream)?;
+        let rig = bench.start().await?;
+        let (photos, platform) = (models.join("photos"), BTreeMap::new());
+        let demo = Demo { rig, began, photos, link, received, platform };
+        let words = format!("lane {LANE:?}, a camera, a Modbus turnstile, a broker at {broker}");
+        demo.say("gate", &words);
         Ok(demo)
     }
 
     fn say(&self, what: &str, words: &str) {
-        let seconds = self.clock.monotonic().since(self.began).as_secs_f64();
+        let seconds = self.rig.clock.monotonic().since(self.began).as_secs_f64();
         println!("{seconds:5.1} s  {what:<9} {words}");
-    }
-
-    async fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::connect(&self.config.control.socket).await?)
     }
 
     async fn play(&mut self) -> anyhow::Result<()> {
@@ -206,62 +135,23 @@ socket = "control.sock"
             consent: Some("DEMO-1".to_owned()),
             photos: vec![announced],
         };
-        let worker: Worker = self.client().await?.enrol(enrol, &[bytes]).await?;
+        let worker: Worker = self.rig.client().await?.enrol(enrol, &[bytes]).await?;
         self.say("enrolled", &format!("{id} {} from {photo}", worker.person.name));
         Ok(())
     }
 
-    /// Somebody stands before the camera, until they walk off.
     fn show(&self, who: &str, photo: &str) -> anyhow::Result<Visitor> {
         self.say("camera", &format!("{who} ({photo})"));
         let jpeg = std::fs::read(self.photos.join(photo)).with_context(|| photo.to_owned())?;
-        let pipe = self.dir.path().join("camera");
-        let (walks_off, gone) = std::sync::mpsc::channel::<()>();
-        let frames = tokio::task::spawn_blocking(move || {
-            let mut pipe = std::fs::OpenOptions::new().write(true).open(pipe)?;
-            loop {
-                pipe.write_all(&jpeg)?;
-                match gone.recv_timeout(FRAME) {
-                    Err(RecvTimeoutError::Timeout) => {}
-                    _ => return Ok(()),
-                }
-            }
-        });
-        Ok(Visitor { walks_off, frames })
+        Ok(self.rig.show(jpeg))
     }
 
     async fn pass(&mut self, who: &str, photo: &str) -> anyhow::Result<()> {
         let worker = self.show(who, photo)?;
-        self.release_seen().await?;
-        worker.walks_off().await
-    }
-
-    /// The release coil's bytes, and the sensor's answer, as the controller saw them.
-    async fn release_seen(&mut self) -> anyhow::Result<()> {
-        let line = &mut self.line;
-        let seen = timeout(PATIENCE, async {
-            let (mut release, mut passage) = (None, None);
-            while release.is_none() || passage.is_none() {
-                match line.recv().await {
-                    // Function 05, coil 0, FF00: release entry.
-                    Ok(f) if f.received.get(1..6) == Some(&[5, 0, 0, 0xff, 0]) => {
-                        release = Some(f.received);
-                    }
-                    // Function 02 answered with input 0 on: somebody in the passage.
-                    Ok(f) if release.is_some() && f.answered.get(1..3) == Some(&[2, 1]) => {
-                        let on = f.answered.get(3).is_some_and(|inputs| inputs & 1 == 1);
-                        passage = passage.or(on.then_some(f.answered));
-                    }
-                    Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(e) => bail!(e),
-                }
-            }
-            Ok((release.unwrap_or_default(), passage.unwrap_or_default()))
-        });
-        let (release, passage) = seen.await.context("the turnstile was not released")??;
+        let Passage { release, passage } = self.rig.passage().await?;
         self.say("turnstile", &format!("release received: {}", hex(&release)));
         self.say("turnstile", &format!("passage reported: {}", hex(&passage)));
-        Ok(())
+        worker.walks_off().await
     }
 
     /// The next message of a topic; all that comes is kept for the reckoning.
@@ -306,13 +196,13 @@ socket = "control.sock"
     async fn records(&self) -> anyhow::Result<Vec<Value>> {
         let mut records = Vec::new();
         let request = Request::Attendance(AttendanceQuery::default());
-        let _: Value = self.client().await?.ask(&request, |r| records.push(r)).await?;
+        let _: Value = self.rig.client().await?.ask(&request, |r| records.push(r)).await?;
         Ok(records)
     }
 
     /// Waits until the newest record is as wanted; returns how many there are.
     async fn recorded_until(&self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<usize> {
-        let mut commits = self.running.services.store.commits();
+        let mut commits = self.rig.running.services.store.commits();
         let found = timeout(PATIENCE, async {
             loop {
                 commits.mark_unchanged();
@@ -327,7 +217,7 @@ socket = "control.sock"
     }
 
     async fn upstream_until(&self, connected: bool) -> anyhow::Result<()> {
-        let upstream = self.running.services.upstreams.first().context("no upstream")?;
+        let upstream = self.rig.running.services.upstreams.first().context("no upstream")?;
         let mut upstream = upstream.clone();
         let reached = upstream.wait_for(|state| state.connected == connected);
         timeout(PATIENCE, reached).await.context("the link does not change")??;
@@ -336,8 +226,8 @@ socket = "control.sock"
 
     /// Waits until the broker has acknowledged all there is; returns the last seq.
     async fn acknowledged(&self) -> anyhow::Result<u64> {
-        let upstream = self.running.services.upstreams.first().context("no upstream")?;
-        let last = self.running.services.store.read(|tx| ledger::last_seq(tx)).await?;
+        let upstream = self.rig.running.services.upstreams.first().context("no upstream")?;
+        let last = self.rig.running.services.store.read(ledger::last_seq).await?;
         let mut upstream = upstream.clone();
         let all = upstream.wait_for(|state| state.acknowledged >= last);
         timeout(PATIENCE, all).await.context("the broker did not acknowledge every record")??;
@@ -371,7 +261,7 @@ socket = "control.sock"
             "the platform's attendance differs from SQLite's"
         );
         ensure!(listed.len() == 3, "3 passages were expected, {} are listed", listed.len());
-        let status: Status = self.client().await?.ask(&Request::Status, |_: Value| {}).await?;
+        let status: Status = self.rig.client().await?.ask(&Request::Status, |_: Value| {}).await?;
         self.say(
             "reckoning",
             &format!(

@@ -1,0 +1,190 @@
+//! A gate on a bench, for `demo` and `bench`: the real daemon in a temporary folder, a pipe for
+//! its camera, and a simulated turnstile whose line is listened to.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc::RecvTimeoutError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use tokio::{sync::broadcast, task::JoinHandle, time::timeout};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    control::Client,
+    daemon::{self, Running},
+    turnstile::DeviceFrame,
+};
+
+/// Anything that is waited for comes well within this, also on a slow board.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const LANE: &str = "north";
+/// From one frame of the camera to the next.
+const FRAME: Duration = Duration::from_millis(100);
+const PIPE: &str = "camera";
+
+/// `models/` here, or that of the checkout this was built from.
+pub(super) fn models_of_checkout() -> PathBuf {
+    let here = Path::new("models");
+    let here = std::path::absolute(here).unwrap_or_else(|_| here.to_owned());
+    if here.join("fetch").exists() {
+        here
+    } else {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+    }
+}
+
+/// The folder and the configuration, before the daemon runs.
+pub(super) struct Bench {
+    /// Removed when dropped.
+    dir: tempfile::TempDir,
+    pub(super) config: Config,
+    clock: Arc<dyn Clock>,
+}
+
+impl Bench {
+    /// `more`: what the configuration has besides a lane.
+    pub(super) fn new(models: &Path, clock: Arc<dyn Clock>, more: &str) -> anyhow::Result<Bench> {
+        let dir = tempfile::Builder::new().prefix("gatehouse-bench").tempdir()?;
+        nix::unistd::mkfifo(&dir.path().join(PIPE), nix::sys::stat::Mode::S_IRWXU)?;
+        let text = format!(
+            r#"mode = "bench"
+[site]
+project_code = "bench"
+gateway_id = "gate-1"
+[storage]
+dir = "data"
+[models]
+dir = {models:?}
+[[lane]]
+name = "{LANE}"
+cool_down_s = 1
+[lane.turnstile]
+driver = "simulated"
+pass_after_ms = 300
+[[lane.camera]]
+direction = "entry"
+source = "replay:{PIPE}"
+[control]
+socket = "control.sock"
+{more}"#
+        );
+        let path = dir.path().join("gatehouse.toml");
+        std::fs::write(&path, &text)?;
+        let config = Config::parse(&path, &text)?;
+        Ok(Bench { dir, config, clock })
+    }
+
+    /// Somebody stands before the camera, whether or not a daemon looks yet.
+    pub(super) fn show(&self, jpeg: Vec<u8>) -> Visitor {
+        Visitor::before(self.dir.path().join(PIPE), jpeg)
+    }
+
+    pub(super) async fn start(self) -> anyhow::Result<Rig> {
+        let Bench { dir, config, clock } = self;
+        let running = daemon::start(&config, clock.clone()).await?;
+        let tap = running.taps.iter().find(|(lane, _)| lane == LANE);
+        let line = tap.context("the simulated turnstile has no tap")?.1.subscribe();
+        Ok(Rig { dir, config, clock, running, line })
+    }
+}
+
+/// The gate at work.
+pub(super) struct Rig {
+    dir: tempfile::TempDir,
+    config: Config,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) running: Running,
+    line: broadcast::Receiver<DeviceFrame>,
+}
+
+/// The bytes of one passage on the controller's line.
+pub(super) struct Passage {
+    pub(super) release: Vec<u8>,
+    pub(super) passage: Vec<u8>,
+}
+
+impl Rig {
+    pub(super) async fn client(&self) -> anyhow::Result<Client> {
+        Ok(Client::connect(&self.config.control.socket).await?)
+    }
+
+    /// Somebody stands before the camera, until they walk off.
+    pub(super) fn show(&self, jpeg: Vec<u8>) -> Visitor {
+        Visitor::before(self.dir.path().join(PIPE), jpeg)
+    }
+
+    /// The next release's bytes, as the controller received them.
+    pub(super) async fn release(&mut self) -> anyhow::Result<Vec<u8>> {
+        // Function 05, coil 0, FF00: release entry.
+        self.frame(|f| (f.received.get(1..6) == Some(&[5, 0, 0, 0xff, 0])).then_some(f.received))
+            .await
+            .context("the turnstile was not released")
+    }
+
+    /// The next release, and the sensor's answer after it.
+    pub(super) async fn passage(&mut self) -> anyhow::Result<Passage> {
+        let release = self.release().await?;
+        // Function 02 answered with input 0 on: somebody in the passage.
+        let passed = |f: DeviceFrame| {
+            let on = f.answered.get(3).is_some_and(|inputs| inputs & 1 == 1);
+            (f.answered.get(1..3) == Some(&[2, 1]) && on).then_some(f.answered)
+        };
+        let passage = self.frame(passed).await.context("nobody passed")?;
+        Ok(Passage { release, passage })
+    }
+
+    async fn frame<T>(&mut self, wanted: impl Fn(DeviceFrame) -> Option<T>) -> anyhow::Result<T> {
+        let line = &mut self.line;
+        let found = timeout(PATIENCE, async {
+            loop {
+                match line.recv().await {
+                    Ok(frame) => {
+                        if let Some(found) = wanted(frame) {
+                            return Ok(found);
+                        }
+                    }
+                    Err(broadcast::error::RecvError::Lagged(_)) => {}
+                    Err(e) => bail!(e),
+                }
+            }
+        });
+        found.await?
+    }
+
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        self.running.shutdown().await
+    }
+}
+
+/// Who stands before the camera: the same photo, frame after frame.
+pub(super) struct Visitor {
+    walks_off: std::sync::mpsc::Sender<()>,
+    frames: JoinHandle<std::io::Result<()>>,
+}
+
+impl Visitor {
+    fn before(pipe: PathBuf, jpeg: Vec<u8>) -> Visitor {
+        let (walks_off, gone) = std::sync::mpsc::channel::<()>();
+        let frames = tokio::task::spawn_blocking(move || {
+            let mut pipe = std::fs::OpenOptions::new().write(true).open(pipe)?;
+            loop {
+                pipe.write_all(&jpeg)?;
+                match gone.recv_timeout(FRAME) {
+                    Err(RecvTimeoutError::Timeout) => {}
+                    _ => return Ok(()),
+                }
+            }
+        });
+        Visitor { walks_off, frames }
+    }
+
+    pub(super) async fn walks_off(self) -> anyhow::Result<()> {
+        drop(self.walks_off);
+        timeout(PATIENCE, self.frames).await.context("the camera's pipe is not read")???;
+        Ok(())
+    }
+}
