@@ -171,6 +171,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             clock: clock.clone(),
             origin: origin.clone(),
             online: online_watch.clone(),
+            sent_before: opened.ledger.sent_before(&upstream.name),
             cancel: cancel_links.clone(),
         };
         let (state, task) = uplink::spawn(upstream.clone(), context);

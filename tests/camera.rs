@@ -14,6 +14,7 @@ use gatehouse::{
         Replay, Slot, spawn,
     },
     clock::{Clock, SystemClock},
+    config::CameraSource,
 };
 use tokio_util::sync::CancellationToken;
 

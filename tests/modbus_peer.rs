@@ -1,12 +1,10 @@
 //! The Modbus turnstile against a slave by others (pymodbus), so that driver and device cannot
 //! agree on a mistake. `tests/run` makes the Python that this needs.
 
-use std::{
-    io::{BufRead, BufReader, Write},
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::{Arc, mpsc},
-    time::Duration,
-};
+#[path = "common/slave.rs"]
+mod slave;
+
+use std::{sync::Arc, time::Duration};
 
 use gatehouse::{
     clock::{Clock, SystemClock},
@@ -16,70 +14,10 @@ use gatehouse::{
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use self::slave::Slave;
+
 const PULSE: Duration = Duration::from_millis(300);
 const SOON: Duration = Duration::from_secs(20);
-
-/// The slave's process; it ends with this value.
-struct Peer {
-    child: Child,
-    commands: ChildStdin,
-    lines: mpsc::Receiver<String>,
-    port: String,
-}
-
-impl Peer {
-    fn start(arguments: &[&str]) -> Self {
-        let python = std::env::var_os("GATEHOUSE_TEST_PYTHON").unwrap_or_else(|| {
-            panic!(
-                "run tests/run: it makes the Python with pymodbus and sets GATEHOUSE_TEST_PYTHON"
-            )
-        });
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/modbus_slave.py");
-        let mut child = Command::new(&python)
-            .arg(script)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap_or_else(|e| panic!("cannot run {python:?}: {e}; run tests/run"));
-        let commands = child.stdin.take().unwrap();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
-        let (sender, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
-        });
-        let mut peer = Self { child, commands, lines, port: String::new() };
-        let ready = peer.line();
-        peer.port = ready.strip_prefix("ready ").unwrap_or_else(|| panic!("{ready}")).to_owned();
-        peer
-    }
-
-    fn line(&mut self) -> String {
-        self.lines.recv_timeout(SOON).unwrap_or_else(|e| {
-            panic!("pymodbus says nothing ({e}; {:?}); run tests/run", self.child.try_wait())
-        })
-    }
-
-    /// Sends a command and returns what was said before it was done.
-    fn command(&mut self, command: &str) -> Vec<String> {
-        writeln!(self.commands, "{command}").unwrap();
-        let mut said = Vec::new();
-        loop {
-            let line = self.line();
-            if line == format!("ok {command}") {
-                return said;
-            }
-            said.push(line);
-        }
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 fn driver(port: &str, pulse: Duration) -> TurnstileDriver {
     TurnstileDriver::ModbusRtu(ModbusRtu {
@@ -98,7 +36,7 @@ async fn event(handle: &mut TurnstileHandle) -> TurnstileEvent {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pymodbus_sees_the_pulse_and_its_inputs_are_passages() {
-    let mut peer = Peer::start(&[]);
+    let mut peer = Slave::start(&[]);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let cancel = CancellationToken::new();
     let (mut handle, task) =
@@ -130,7 +68,7 @@ async fn pymodbus_sees_the_pulse_and_its_inputs_are_passages() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coil_left_on_is_withdrawn_and_a_pulled_cable_comes_back() {
-    let mut peer = Peer::start(&["--coil-on", "5"]);
+    let mut peer = Slave::start(&["--coil-on", "5"]);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let cancel = CancellationToken::new();
     // Long enough for the cable to be pulled within it.
@@ -163,7 +101,7 @@ async fn a_coil_left_on_is_withdrawn_and_a_pulled_cable_comes_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_coil_number_is_refused_and_named() {
-    let peer = Peer::start(&[]);
+    let peer = Slave::start(&[]);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let TurnstileDriver::ModbusRtu(mut config) = driver(&peer.port, PULSE) else { unreachable!() };
     config.release_coil = PerDirection { entry: 30, exit: 31 };

@@ -49,7 +49,8 @@ pub struct Stored {
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pub id: LedgerId,
-    upstreams: Vec<String>,
+    /// With the highest seq that an earlier run may have sent to each.
+    upstreams: Vec<(String, u64)>,
 }
 
 impl Ledger {
@@ -57,16 +58,24 @@ impl Ledger {
     /// has gone upstream so far.
     pub fn open(tx: &Transaction<'_>, upstreams: Vec<String>) -> Result<Ledger, LedgerError> {
         let id = store::meta(tx, "ledger")?.and_then(|id| id.try_into().ok());
-        for name in &upstreams {
-            let new = tx.execute("INSERT OR IGNORE INTO upstream VALUES (?1)", [name])? == 1;
+        let last_seq = last_seq(tx)?;
+        let upstreams = upstreams.into_iter().map(|name| {
+            let new = tx.execute("INSERT OR IGNORE INTO upstream VALUES (?1)", [&name])? == 1;
             if new {
                 tx.execute(
                     "INSERT INTO outbox SELECT ?1, seq FROM entry WHERE seq IS NOT NULL",
-                    [name],
+                    [&name],
                 )?;
             }
-        }
+            Ok::<_, LedgerError>((name, if new { 0 } else { last_seq }))
+        });
+        let upstreams = upstreams.collect::<Result<_, _>>()?;
         Ok(Ledger { id: LedgerId(id.ok_or(LedgerError::NoLedgerId)?), upstreams })
+    }
+
+    /// The highest seq that an earlier run may have sent to this upstream, acknowledged or not.
+    pub fn sent_before(&self, upstream: &str) -> u64 {
+        self.upstreams.iter().find(|(name, _)| name == upstream).map_or(0, |(_, upto)| *upto)
     }
 
     /// Adds one entry. What it says is on the disk when `tx` is committed, not before.
@@ -106,7 +115,7 @@ impl Ledger {
             }
             _ => {}
         }
-        for upstream in self.upstreams.iter().filter(|_| seq.is_some()) {
+        for (upstream, _) in self.upstreams.iter().filter(|_| seq.is_some()) {
             tx.prepare_cached("INSERT INTO outbox VALUES (?1, ?2)")?
                 .execute(params![upstream, seq])?;
         }
@@ -279,13 +288,6 @@ pub fn attendance(
         )?
         .collect::<Result<_, _>>()?;
     pairs.into_iter().map(|(o, c)| Ok((read(tx, o)?, read(tx, c)?))).collect()
-}
-
-/// The highest seq that waits for an upstream; 0 when nothing does.
-pub fn highest_waiting(tx: &Transaction<'_>, upstream: &str) -> Result<u64, LedgerError> {
-    Ok(tx
-        .prepare_cached("SELECT coalesce(max(seq), 0) FROM outbox WHERE upstream = ?1")?
-        .query_row([upstream], |row| row.get(0))?)
 }
 
 #[cfg(test)]

@@ -217,14 +217,16 @@ async fn a_row_is_struck_off_for_its_own_upstream_and_a_new_upstream_gets_everyt
     }
     let backlogs = store
         .write(Priority::Bulk, |tx| {
-            Ledger::open(tx, vec!["a".into(), "b".into()])?;
+            let ledger = Ledger::open(tx, vec!["a".into(), "b".into()])?;
+            // Only what an earlier run may have sent can be a repeat; nothing to a new upstream.
+            assert_eq!((ledger.sent_before("a"), ledger.sent_before("b")), (3, 0));
             strike_off(tx, "a", &[1, 3])?;
-            Ok::<_, LedgerError>((backlog(tx, "a")?, backlog(tx, "b")?, highest_waiting(tx, "b")?))
+            Ok::<_, LedgerError>((backlog(tx, "a")?, backlog(tx, "b")?))
         })
         .await
         .unwrap();
     let oldest = Some(stamp().wall_ms);
-    assert_eq!(backlogs, ((1, oldest), (3, oldest), 3));
+    assert_eq!(backlogs, ((1, oldest), (3, oldest)));
 }
 
 #[tokio::test]

@@ -20,11 +20,11 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// `existing`: the highest seq in the outbox at start. An earlier run may have sent those.
-    pub fn new(existing: u64) -> Delivery {
+    /// `sent_before`: the highest seq that an earlier run may have sent.
+    pub fn new(sent_before: u64) -> Delivery {
         Delivery {
             cursor: 0,
-            repeats_upto: existing,
+            repeats_upto: sent_before,
             unnumbered: VecDeque::new(),
             in_flight: HashMap::new(),
         }

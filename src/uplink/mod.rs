@@ -45,6 +45,8 @@ pub struct Context {
     pub origin: Origin,
     /// What the retained status says now; its `outbox` is filled in here.
     pub online: watch::Receiver<native::Online>,
+    /// The highest seq that an earlier run may have sent.
+    pub sent_before: u64,
     pub cancel: CancellationToken,
 }
 

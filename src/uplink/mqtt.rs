@@ -44,7 +44,7 @@ const MAX_OUTGOING_BYTES: usize = 1024 * 1024;
 
 pub(super) async fn run(upstream: Upstream, context: Context, state: watch::Sender<UpstreamState>) {
     let name = upstream.name.clone();
-    let mut delivery = Delivery::new(highest_waiting(&context, &name).await);
+    let mut delivery = Delivery::new(context.sent_before);
     let mut backoff = FIRST_BACKOFF;
     for broker in upstream.brokers.iter().cycle() {
         state.send_modify(|s| s.broker = broker.to_string());
@@ -87,15 +87,6 @@ fn jittered(backoff: Duration) -> Duration {
         Err(_) => 1.0,
     };
     backoff.mul_f64(0.5 + fraction / 2.0)
-}
-
-async fn highest_waiting(context: &Context, upstream: &str) -> u64 {
-    let name = upstream.to_owned();
-    let highest = context.store.read(move |tx| ledger::highest_waiting(tx, &name)).await;
-    highest.unwrap_or_else(|error| {
-        tracing::error!(%error, "the outbox cannot be read; everything counts as sent before");
-        u64::MAX
-    })
 }
 
 fn options(

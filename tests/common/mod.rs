@@ -1,0 +1,279 @@
+//! A gate as it stands at a site: the real daemon as a process, a camera, a relay board, a broker
+//! with a platform behind it. Each test has its own, in its own folder, and leaves nothing behind.
+
+pub mod broker;
+pub mod camera;
+pub mod slave;
+
+use std::{
+    fs::File,
+    io::Read,
+    os::unix::net::UnixDatagram,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub use self::{
+    broker::{Broker, Subscriber, until},
+    camera::{Camera, photo, photo_path},
+    slave::Slave,
+};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_gatehouse");
+const STARTED_WITHIN: Duration = Duration::from_secs(60);
+
+/// What a command said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+impl Said {
+    /// It must have succeeded. Its lines, as JSON.
+    pub fn json_lines(&self) -> Vec<Value> {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// It must have failed, with this in its message.
+    pub fn refused(&self, expected: &str) {
+        assert_eq!(self.code, 1, "{self:?}");
+        assert!(self.err.contains(expected), "{self:?} lacks {expected:?}");
+        assert_eq!(self.out, "", "{self:?}");
+    }
+}
+
+/// The daemon's process; it ends with this value.
+pub struct Daemon(Child);
+
+impl Daemon {
+    /// As a power cut would.
+    pub fn kill(mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+
+    /// As systemd does.
+    pub fn stop(mut self) {
+        // SAFETY: no memory is involved; the process is ours and not yet waited for.
+        assert_eq!(unsafe { libc::kill(self.0.id() as i32, libc::SIGTERM) }, 0);
+        assert!(self.0.wait().unwrap().success());
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A folder with a configuration and all that it names.
+pub struct Site {
+    pub broker: Broker,
+    dir: TempDir,
+}
+
+impl Site {
+    /// One lane, its entry camera and Modbus board, one upstream; none of them is there yet.
+    /// `lane` and `turnstile` are further lines of these tables.
+    pub fn prepare(lane: &str, turnstile: &str) -> Site {
+        let dir = tempfile::tempdir().unwrap();
+        let broker = Broker::new(&dir.path().join("broker"));
+        let text = format!(
+            r#"
+            [site]
+            project_code = "P-1"
+            gateway_id = "gate-1"
+            [storage]
+            dir = "data"
+            [models]
+            dir = "{models}"
+            [control]
+            socket = "control.sock"
+            [[lane]]
+            name = "north"
+            {lane}
+            [lane.turnstile]
+            driver = "modbus-rtu"
+            port = "tty"
+            {turnstile}
+            [[lane.camera]]
+            direction = "entry"
+            source = "replay:camera"
+            [[upstream]]
+            name = "platform"
+            broker = "mqtt://127.0.0.1:{port}"
+            "#,
+            models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").display(),
+            port = broker.port,
+        );
+        std::fs::write(dir.path().join("gatehouse.toml"), text).unwrap();
+        Site { broker, dir }
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn plug_camera_in(&self) -> Camera {
+        Camera::plug_in(&self.path("camera"))
+    }
+
+    /// A relay board at the configured port.
+    pub fn plug_board_in(&self) -> Slave {
+        let slave = Slave::start(&[]);
+        std::os::unix::fs::symlink(&slave.port, self.path("tty")).unwrap();
+        slave
+    }
+
+    /// Starts the daemon and waits until it tells systemd that it is ready.
+    pub fn start(&self) -> Daemon {
+        let notify = self.path("notify");
+        let _ = std::fs::remove_file(&notify);
+        let systemd = UnixDatagram::bind(&notify).unwrap();
+        systemd.set_read_timeout(Some(STARTED_WITHIN)).unwrap();
+        let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let daemon = Command::new(BINARY)
+            .arg("--config")
+            .arg(self.path("gatehouse.toml"))
+            .arg("run")
+            .env("NOTIFY_SOCKET", &notify)
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let daemon = Daemon(daemon);
+        let mut word = [0; 256];
+        let length = systemd.recv(&mut word).unwrap_or_else(|e| {
+            panic!("the daemon does not say that it is ready: {e}\n{}", self.log())
+        });
+        assert_eq!(&word[..length], b"READY=1\n", "{}", self.log());
+        daemon
+    }
+
+    /// What the daemons of this site have logged.
+    pub fn log(&self) -> String {
+        let mut log = String::new();
+        File::open(self.path("log")).unwrap().read_to_string(&mut log).unwrap();
+        log
+    }
+
+    /// Runs a command of the program beside the daemon.
+    pub fn gatehouse<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Said {
+        let output = Command::new(BINARY)
+            .args(arguments)
+            .env("GATEHOUSE_CONFIG", self.path("gatehouse.toml"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        Said {
+            code: output.status.code().unwrap_or(-1),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    pub fn enrol(&self, id: &str, name: &str, id_number: &str, photo: &Path) -> Said {
+        let photo = photo.to_str().unwrap();
+        self.gatehouse(&[
+            "worker",
+            "enroll",
+            "--id",
+            id,
+            "--name",
+            name,
+            "--id-number",
+            id_number,
+            "--team",
+            "钢筋一班",
+            "--contractor",
+            "Fuding Labour Co",
+            "--trade",
+            "steel fixer",
+            "--consent",
+            "C-1",
+            "--photo",
+            photo,
+        ])
+    }
+
+    pub fn status(&self) -> Value {
+        self.gatehouse(&["--json", "status"]).json_lines().remove(0)
+    }
+
+    /// The first status of which this holds.
+    pub fn status_when(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        until(what, || Some(self.status()).filter(&holds))
+    }
+
+    /// What waits for the platform.
+    pub fn outbox(status: &Value) -> u64 {
+        status["upstreams"][0]["outbox"].as_u64().unwrap()
+    }
+
+    /// What the status says needs attention.
+    pub fn degraded(status: &Value) -> Vec<&str> {
+        // The clock of the machine that tests may be unsynchronised; that is its own affair.
+        let all = status["degraded"].as_array().unwrap().iter();
+        all.map(|d| d["what"].as_str().unwrap()).filter(|what| *what != "clock").collect()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if std::thread::panicking() && self.path("log").exists() {
+            eprintln!("the daemon's log:\n{}", self.log());
+        }
+    }
+}
+
+/// A site with everything at its place and the daemon running.
+pub struct Gate {
+    // In the order in which they may go.
+    pub daemon: Option<Daemon>,
+    pub platform: Subscriber,
+    pub camera: Camera,
+    pub board: Slave,
+    pub site: Site,
+}
+
+impl Gate {
+    pub fn start(lane: &str, turnstile: &str) -> Gate {
+        let mut site = Site::prepare(lane, turnstile);
+        site.broker.start();
+        let platform = site.broker.subscriber();
+        let (camera, board) = (site.plug_camera_in(), site.plug_board_in());
+        let daemon = Some(site.start());
+        let gate = Gate { daemon, platform, camera, board, site };
+        gate.site.status_when("all to be well", |s| Site::degraded(s).is_empty());
+        gate
+    }
+
+    /// Somebody comes before the camera, is let through and walks.
+    pub fn pass(&mut self, photo_name: &str) {
+        self.camera.show(photo(photo_name));
+        assert_eq!(self.board.line(), "coil 0 on");
+        self.camera.nobody();
+        walk(&self.site, &mut self.board);
+    }
+}
+
+/// After the arm was released for an entry: somebody walks through it.
+pub fn walk(site: &Site, board: &mut Slave) {
+    let passages = |s: &Value| s["lanes"][0]["turnstile"]["passages"].as_u64().unwrap();
+    let before = passages(&site.status());
+    let mut said = board.command("input 0 on");
+    site.status_when("the passage to be seen", |s| passages(s) > before);
+    said.extend(board.command("input 0 off"));
+    if said.is_empty() {
+        said.push(board.line());
+    }
+    assert_eq!(said, ["coil 0 off"]);
+}

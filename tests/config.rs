@@ -1,0 +1,153 @@
+//! The shipped configurations load, and the commented one explains every key there is.
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use gatehouse::config::{Config, ConfigError};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
+}
+
+fn commented() -> (PathBuf, String) {
+    let path = folder().join("gatehouse.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    (path, text)
+}
+
+/// With the settings that are commented out (`#key = value`) and `wanted` switched on; how many.
+fn switched_on(text: &str, wanted: impl Fn(&str) -> bool) -> (String, usize) {
+    let mut count = 0;
+    let lines = text.lines().map(|line| match line.strip_prefix('#') {
+        Some(setting) if setting.starts_with(|c: char| c.is_ascii_lowercase()) && wanted(line) => {
+            count += 1;
+            setting
+        }
+        _ => line,
+    });
+    (lines.collect::<Vec<_>>().join("\n"), count)
+}
+
+/// Everything but the hash of the file, which each comment changes.
+fn meaning(config: Config) -> String {
+    format!("{:?}", Config { sha256: [0; 32], ..config })
+}
+
+#[test]
+fn every_shipped_configuration_loads() {
+    let files: Vec<_> = std::fs::read_dir(folder()).unwrap().map(|e| e.unwrap().path()).collect();
+    assert!(files.len() >= 2, "{files:?}");
+    for file in files {
+        Config::load(&file).unwrap_or_else(|e| panic!("{e}"));
+    }
+}
+
+#[test]
+fn what_is_commented_out_is_the_default_or_a_valid_example() {
+    let (path, text) = commented();
+    let shipped = meaning(Config::parse(&path, &text).unwrap());
+    let example = |line: &str| line.ends_with("# an example");
+    let (defaults, count) = switched_on(&text, |line| !example(line));
+    assert!(count > 20, "{count} defaults");
+    assert_eq!(meaning(Config::parse(&path, &defaults).unwrap()), shipped);
+    let (all, count) = switched_on(&defaults, example);
+    assert!(count > 5, "{count} examples");
+    assert_ne!(meaning(Config::parse(&path, &all).unwrap()), shipped);
+}
+
+/// Every table there is, with what it cannot do without.
+const EVERY_TABLE: &str = r#"
+[site]
+project_code = "P"
+[storage]
+[models]
+[roster]
+[recognition]
+[control]
+[[upstream]]
+broker = "mqtt://localhost"
+[[lane]]
+name = "north"
+[lane.turnstile]
+driver = "modbus-rtu"
+port = "/dev/ttyUSB0"
+[[lane.camera]]
+direction = "entry"
+source = "replay:frames"
+"#;
+
+/// The keys that the table below `header` accepts, in the parser's own words: it lists them when
+/// it refuses another.
+fn accepted_below(header: &str) -> Vec<String> {
+    let text = EVERY_TABLE.replacen(header, &format!("{header}\nno_such_key = 1"), 1);
+    let message = match Config::parse(Path::new("probe.toml"), &text) {
+        Err(ConfigError::Wrong { message, .. }) => message,
+        other => panic!("{text}\nwas not refused: {other:?}"),
+    };
+    let (_, listed) = message.split_once("expected ").unwrap_or_else(|| panic!("{message}"));
+    let keys: Vec<_> = listed.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    assert!(!keys.is_empty(), "{message}");
+    keys
+}
+
+#[test]
+fn the_commented_configuration_explains_every_key() {
+    let (_, text) = commented();
+    let headers: Vec<&str> = EVERY_TABLE.lines().filter(|line| line.starts_with('[')).collect();
+    let is_table = |key: &String| {
+        headers.iter().any(|h| h.trim_matches(['[', ']']).rsplit('.').next() == Some(key))
+    };
+    // The text before the first header is the root table.
+    let mut sections = vec![("", text.split("\n[").next().unwrap())];
+    for header in &headers {
+        let (_, rest) = text.split_once(&format!("\n{header}\n")).expect(header);
+        sections.push((header, rest.split("\n[").next().unwrap()));
+    }
+    let mut seen = 0;
+    for (header, section) in sections {
+        for key in accepted_below(header) {
+            if is_table(&key) {
+                continue;
+            }
+            // A setting, a default or an example, or indented within a comment.
+            let explained = section
+                .lines()
+                .any(|line| line.trim_start_matches(['#', ' ']).starts_with(&format!("{key} = ")));
+            assert!(explained, "config/gatehouse.toml does not explain {key} of {header:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 40, "{seen} keys");
+}
+
+#[test]
+fn a_wrong_configuration_ends_in_78_with_file_line_and_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("gatehouse.toml");
+    let (_, text) = commented();
+    let wrong = text.replace("#cool_down_s", "cool_dwn_s");
+    assert_ne!(wrong, text);
+    std::fs::write(&file, &wrong).unwrap();
+    let line = 1 + wrong.lines().position(|l| l.starts_with("cool_dwn_s")).unwrap();
+    let expected = format!("{}:{line}: lane[0].cool_dwn_s: unknown field", file.display());
+    for command in ["run", "check", "status"] {
+        let output = Command::new(env!("CARGO_BIN_EXE_gatehouse"))
+            .arg("--config")
+            .arg(&file)
+            .arg(command)
+            .output()
+            .unwrap();
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(78), "{command}: {message}");
+        assert!(message.contains(&expected), "{command}: {message} lacks {expected}");
+    }
+    let missing = dir.path().join("missing.toml");
+    let output = Command::new(env!("CARGO_BIN_EXE_gatehouse"))
+        .args(["check"])
+        .env("GATEHOUSE_CONFIG", &missing)
+        .output()
+        .unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{message}");
+    assert!(message.contains("missing.toml") && message.contains("--config"), "{message}");
+}
