@@ -61,7 +61,7 @@ impl Camera {
         let bell = Arc::new(Bell::default());
         let slot = Arc::new(Slot::new(bell.clone()));
         let cancel = CancellationToken::new();
-        let source = gatehouse::config::CameraSource::Replay(path.to_owned());
+        let source = CameraSource::Replay(path.to_owned());
         let config = CameraConfig { name: "north entry".into(), source, fps, looped };
         let handle = spawn(&config, clock(), cancel.clone(), slot.clone()).unwrap();
         Self { slot, bell, heard: 0, handle, cancel }

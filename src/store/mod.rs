@@ -81,7 +81,8 @@ pub struct Store {
 
 /// Ends when the writer's thread does.
 pub struct StoreThread {
-    pub ended: oneshot::Receiver<()>,
+    /// For whoever watches over it, once.
+    pub ended: Option<oneshot::Receiver<()>>,
     thread: JoinHandle<()>,
 }
 
@@ -128,7 +129,7 @@ pub fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
         sealer: Arc::new(sealer),
         commits: Arc::new(watch::Sender::new(0)),
     };
-    Ok((store, StoreThread { ended, thread }))
+    Ok((store, StoreThread { ended: Some(ended), thread }))
 }
 
 /// Opens an existing database as [`open`] would and has SQLite look it through, for `check`.
