@@ -223,6 +223,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         upstreams,
         min_face_px: config.recognition.min_face_px,
         require_consent: config.roster.require_consent,
+        examining: Default::default(),
         store,
     });
     let socket = config.control.socket.clone();
