@@ -305,6 +305,8 @@ impl Services {
         let body = Body::Enrolment {
             person,
             id_type: identity.id_type.clone(),
+            valid_from: enrol.valid_from,
+            valid_until: enrol.valid_until,
             commitment: commitment(&identity.salt, &identity.id_type, &identity.number),
             consent,
             model: self.vision.embedder_name().to_owned(),
@@ -348,15 +350,14 @@ impl Services {
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<(), RosterError> + Send + 'static,
     ) -> Result<(), ChangeError> {
         let (ledger, stamp) = (self.ledger.clone(), self.clock.stamp());
-        self.store
-            .write(Priority::Bulk, move |tx| {
-                work(tx)?;
-                ledger.append(tx, stamp, body)?;
-                Ok::<_, ChangeError>(())
-            })
-            .await?;
         let (sealer, model) = (self.store.sealer().clone(), self.vision.embedder_name().to_owned());
-        let fresh = self.store.read(move |tx| roster::load(tx, &sealer, &model)).await?;
+        // Loaded before the commit: a change that cannot take effect at the gate is not made.
+        let fresh = self.store.write(Priority::Bulk, move |tx| {
+            work(tx)?;
+            ledger.append(tx, stamp, body)?;
+            Ok::<_, ChangeError>(roster::load(tx, &sealer, &model)?)
+        });
+        let fresh = fresh.await?;
         self.roster.send_if_modified(|current| {
             // Of two changes at once, the later snapshot stays.
             let newer = fresh.version() > current.version();
