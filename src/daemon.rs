@@ -57,12 +57,37 @@ pub fn models(files: &ModelFiles) -> Models {
     Models { detector: files.detector.clone(), embedder: files.embedder.clone() }
 }
 
+/// What must not end, ending.
+type Ended = mpsc::Sender<&'static str>;
+/// The first to end counts; what ends after it is let go.
+const ENDED: usize = 1;
+
+/// Says when a task ends, whether by itself or by a panic.
+fn watch_over(task: JoinHandle<()>, what: &'static str, ended: &Ended) -> JoinHandle<()> {
+    let ended = ended.clone();
+    tokio::spawn(async move {
+        let _ = task.await;
+        let _ = ended.try_send(what);
+    })
+}
+
 /// Loads the models, off the async threads.
 async fn load_vision(files: &ModelFiles) -> anyhow::Result<Arc<Vision>> {
     let models = models(files);
     let loaded =
         tokio::task::spawn_blocking(move || Vision::load(&models, DetectOptions::default()));
-    Ok(Arc::new(loaded.await??))
+    let vision = Arc::new(loaded.await??);
+    give_back_memory();
+    Ok(vision)
+}
+
+/// Unpacking the models takes twice what they need afterwards; glibc keeps that until told.
+fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim may be called at any time; it only returns free pages to the kernel.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }
 
 /// What the ledger, the roster and the gateway's name are when the store has been opened.
@@ -149,16 +174,23 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let roster = watch::Sender::new(Arc::new(opened.roster));
     let (cancel, cancel_links) = (CancellationToken::new(), CancellationToken::new());
     let mut tasks = JoinSet::new();
-    let store_ended = std::mem::replace(&mut store_thread.ended, tokio::sync::oneshot::channel().1);
+    let (ended, mut first_ended) = mpsc::channel(ENDED);
     tasks.spawn(async move {
-        let _ = store_ended.await;
-        ("the store", Err(anyhow::anyhow!("its thread ended")))
+        let what = first_ended.recv().await.unwrap_or("everything");
+        (what, Err(anyhow::anyhow!("it must not end while the gate runs")))
     });
+    if let Some(store_ended) = store_thread.ended.take() {
+        let task = tokio::spawn(async move {
+            let _ = store_ended.await;
+        });
+        watch_over(task, "the store", &ended);
+    }
 
     let bell = Arc::new(Bell::default());
     let mut parts = Parts::default();
     for lane in &config.lanes {
-        let built = Built { config, clock: &clock, store: &store, ledger: &opened.ledger };
+        let built =
+            Built { config, clock: &clock, store: &store, ledger: &opened.ledger, ended: &ended };
         parts.lane(lane, &built, &vision, &bell, &mut tasks, &cancel)?;
     }
 
@@ -176,7 +208,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         };
         let (state, task) = uplink::spawn(upstream.clone(), context);
         upstreams.push(state);
-        links.push(task);
+        links.push(watch_over(task, "a link's task", &ended));
     }
 
     let services = Arc::new(Services {
@@ -191,6 +223,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         upstreams,
         min_face_px: config.recognition.min_face_px,
         require_consent: config.roster.require_consent,
+        examining: Default::default(),
         store,
     });
     let socket = config.control.socket.clone();
@@ -215,7 +248,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         cancel: cancel.clone(),
     };
     let workers = thread::available_parallelism().map_or(1, |n| n.get()).min(4);
-    let mut threads = sight::spawn(sight, workers).context("cannot start the vision workers")?;
+    let mut threads =
+        sight::spawn(sight, workers, &ended).context("cannot start the vision workers")?;
     threads.extend(parts.captures);
     Ok(Running {
         services,
@@ -235,6 +269,7 @@ struct Built<'a> {
     clock: &'a Arc<dyn Clock>,
     store: &'a Store,
     ledger: &'a Ledger,
+    ended: &'a Ended,
 }
 
 /// What the lanes are made of, until everything is there to start them.
@@ -259,7 +294,7 @@ impl Parts {
     ) -> anyhow::Result<()> {
         let (handle, task) =
             turnstile::spawn(&lane.turnstile, &lane.name, built.clock.clone(), cancel.clone());
-        self.turnstiles.push(task);
+        self.turnstiles.push(watch_over(task, "a turnstile's task", built.ended));
         self.taps.extend(handle.tap.clone().map(|tap| (lane.name.clone(), tap)));
         let turnstile_state = handle.state.clone();
         let confirms = turnstile_state.borrow().confirms_passage;

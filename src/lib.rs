@@ -1,4 +1,80 @@
 //! Gatehouse: the program in the box at a construction site's gate.
+//!
+//! It reads the face cameras and drives the turnstiles, matches faces against the enrolled
+//! real-name roster, keeps attendance in a ledger that is never changed, and pushes it upstream
+//! over MQTT when the link is up. A migrant worker's pay rests on this record.
+//!
+//! # One passage
+//!
+//! 1. A capture thread puts the newest frame of its [`camera`] into a slot; a frame that a newer
+//!    one replaces is dropped and counted.
+//! 2. A [`vision`] worker ([`gate::sight`]) decodes it, finds the nearest face, aligns it and makes
+//!    a template, a unit vector.
+//! 3. The [`roster`] snapshot gives the best worker, the score and the margin to the second.
+//! 4. The lane's [`gate::passage::Machine`] waits until enough frames of one visit name the same
+//!    worker, and [`gate::policy::decide`] grants or denies by standing and direction.
+//! 5. The grant is committed to the [`ledger`]. Only the answer to that commit makes the machine
+//!    ask for a release, with a deadline after which it is void. The [`turnstile`] task carries it
+//!    out.
+//! 6. The controller reports the passage, or the time runs out, or nobody can tell: the outcome is
+//!    a second entry, and the attendance record is complete. A grant without an outcome becomes
+//!    `unconfirmed` at the next start, before a camera opens.
+//! 7. Each entry's outbox rows are written in its own transaction. The [`uplink`] publishes a record
+//!    with its outcome and strikes the row off when the broker has acknowledged it.
+//!
+//! Back the other way come only roster snapshots and the turnstile's events.
+//!
+//! # The rooms, in order of travel
+//!
+//! | room | what it does |
+//! |---|---|
+//! | [`config`] | strict TOML to domain types |
+//! | [`clock`] | wall and monotonic time, and whether to trust it |
+//! | [`store`] | the one database and its one writer thread; sealing |
+//! | [`camera`] | frames in: replay |
+//! | [`vision`] | decode, detect, align, embed |
+//! | [`roster`] | workers, templates, the matcher |
+//! | [`turnstile`] | the port; Modbus RTU; the simulated board |
+//! | [`ledger`] | entries and their bytes, outbox rows |
+//! | [`gate`] | policy and passage (pure), sight and lane (their shells) |
+//! | [`attendance`] | records as people and platforms read them |
+//! | [`uplink`] | delivery (pure), MQTT, the `native` profile |
+//! | [`control`] | the Unix socket: protocol, server, client, status |
+//! | [`daemon`] | the composition root, supervision, shutdown |
+//! | [`cli`] | one file a command family |
+//!
+//! Imports run up this list: a room knows rooms above it; only [`daemon`] and [`cli`] know them
+//! all. [`gate::policy`], [`gate::passage`] and [`uplink::delivery`] return what is to be done and
+//! touch nothing; time is an argument. Nothing but [`clock`] reads a clock, except for `bench`,
+//! which measures.
+//!
+//! # What always holds
+//!
+//! - **I1** No release without a committed cause: a grant or a manual release.
+//! - **I2** A ledger entry is never changed or removed; a correction is a new entry.
+//! - **I3** An outbox row leaves on PUBACK only. First deliveries rise in seq; what may be a repeat
+//!   is marked outside the hashed bytes. (ledger, seq) makes repeats harmless and gaps visible.
+//! - **I4** A late, replayed or forged message never releases a gate.
+//! - **I5** ID numbers, templates and photos are sealed before they touch the disk. Templates never
+//!   leave the gateway. Frames of people are neither stored nor sent.
+//! - **I6** What is dropped, retried, late or away is counted and shown by `gatehouse status`.
+//! - **I7** Removing a worker erases templates and photos at once and keeps the attendance; ids are
+//!   never used again.
+//! - **I8** Every queue has a bound, written where it is made with what happens there.
+//! - **I9** The wall clock is not trusted: each entry carries the boot id, the monotonic time and
+//!   whether the clock was synchronised.
+//! - **I10** A broken camera, controller or link leaves the other lanes working, and comes back
+//!   without a person.
+//!
+//! # Glossary
+//!
+//! Site: a project with a `project_code`. Gateway: this box. Lane: one turnstile arm; it has an
+//! entry side, an exit side or both, each with a camera. Worker: a person on the roster. Template:
+//! a face embedding with its model's name. Sighting: a face in one frame; a visit: the sightings of
+//! one stay before a camera. Grant, denial: the decision. Release: the command to the turnstile.
+//! Passage: a person went through. Attendance: a grant (or a guard's release for a worker) with its
+//! outcome. Ledger: all entries, in order, under one ledger id. Outbox: entries an upstream has not
+//! acknowledged. Upstream: one connection to a platform.
 
 pub mod attendance;
 pub mod camera;

@@ -32,7 +32,8 @@ pub const PHOTOS_MAX: usize = 5;
 const JSON: u8 = 0;
 const BYTES: u8 = 1;
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// Has no `Debug`: an enrolment's ID number belongs in no log.
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Request {
     Status,
@@ -44,7 +45,7 @@ pub enum Request {
     Release { lane: String, direction: Direction, worker: Option<WorkerId>, reason: String },
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Enrol {
     pub id: WorkerId,
     pub name: String,

@@ -56,8 +56,8 @@ pub struct Lane {
     pub name: String,
 }
 
-/// Runs until cancelled, or until the turnstile's task ends. A passage under way is then left to
-/// the next start, which closes it as unconfirmed.
+/// Runs until cancelled. A passage under way is then left to the next start, which closes it as
+/// unconfirmed.
 pub async fn run(lane: Lane, cancel: CancellationToken) {
     let (results, mut done) = mpsc::channel(RESULTS);
     let mut shell = Shell { lane, results, asked: HashMap::new() };

@@ -102,13 +102,28 @@ pub struct Sight {
     pub cancel: CancellationToken,
 }
 
-/// Starts the pool. Its threads end when the token is cancelled, within a frame's time.
-pub fn spawn(sight: Sight, workers: usize) -> io::Result<Vec<JoinHandle<()>>> {
+/// Starts the pool. Its threads end when the token is cancelled, within a frame's time; each says
+/// so to `ended`, also when it ends by a panic.
+pub fn spawn(
+    sight: Sight,
+    workers: usize,
+    ended: &mpsc::Sender<&'static str>,
+) -> io::Result<Vec<JoinHandle<()>>> {
+    struct SaysSo(mpsc::Sender<&'static str>);
+    impl Drop for SaysSo {
+        fn drop(&mut self) {
+            let _ = self.0.try_send("a vision worker");
+        }
+    }
+
     let sight = Arc::new(sight);
     (0..workers.max(1))
         .map(|n| {
-            let sight = sight.clone();
-            std::thread::Builder::new().name(format!("vision {n}")).spawn(move || sight.work(n))
+            let (sight, says_so) = (sight.clone(), SaysSo(ended.clone()));
+            std::thread::Builder::new().name(format!("vision {n}")).spawn(move || {
+                let _says_so = says_so;
+                sight.work(n);
+            })
         })
         .collect()
 }

@@ -81,7 +81,8 @@ pub struct Store {
 
 /// Ends when the writer's thread does.
 pub struct StoreThread {
-    pub ended: oneshot::Receiver<()>,
+    /// For whoever watches over it, once.
+    pub ended: Option<oneshot::Receiver<()>>,
     thread: JoinHandle<()>,
 }
 
@@ -128,7 +129,7 @@ pub fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
         sealer: Arc::new(sealer),
         commits: Arc::new(watch::Sender::new(0)),
     };
-    Ok((store, StoreThread { ended, thread }))
+    Ok((store, StoreThread { ended: Some(ended), thread }))
 }
 
 /// Opens an existing database as [`open`] would and has SQLite look it through, for `check`.
@@ -184,14 +185,16 @@ impl Store {
     }
 
     /// Empties the write-ahead log into the database, so that what was erased is gone from both.
-    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+    /// False where a reader that would not end kept it from being emptied; it will be later.
+    pub async fn checkpoint(&self) -> Result<bool, StoreError> {
         let (reply, result) = oneshot::channel();
         let job: Job = Box::new(move |connection| {
-            let truncated = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-            let _ = reply.send(truncated);
+            let busy: rusqlite::Result<bool> =
+                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+            let _ = reply.send(busy);
         });
         self.bulk.send(job).await.map_err(|_| StoreError::Stopped)?;
-        Ok(result.await.map_err(|_| StoreError::Stopped)??)
+        Ok(!result.await.map_err(|_| StoreError::Stopped)??)
     }
 
     /// Runs `work` on a read-only connection, in one consistent snapshot.

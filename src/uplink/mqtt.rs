@@ -180,6 +180,7 @@ async fn session(
                     delivery.connected();
                     connected = true;
                     status_due = true;
+                    renew.reset();
                     let now = context.clock.monotonic();
                     tracing::info!(upstream = %upstream.name, %broker, "link is up");
                     state.send_modify(|s| {
