@@ -161,6 +161,16 @@ pub struct Upstream {
     pub client_id: Option<String>,
     pub username: Option<String>,
     pub password: Option<Secret>,
+    pub encoding: Encoding,
+}
+
+/// How payloads are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    #[default]
+    Json,
+    Cbor,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -124,7 +124,8 @@ struct RawUpstream {
     profile: Option<String>,
     username: Option<String>,
     password: Option<String>,
-    encoding: Option<String>,
+    #[serde(default)]
+    encoding: Encoding,
     ack: Option<String>,
     allow_plaintext: Option<bool>,
     remote_release: Option<bool>,
@@ -477,7 +478,6 @@ fn upstreams(raw: Vec<RawUpstream>, base: &Path) -> Checked<Vec<Upstream>> {
             return wrong(at("name"), format!("{name:?} stands twice"));
         }
         only(at("profile"), raw.profile, "native")?;
-        only(at("encoding"), raw.encoding, "json")?;
         only(at("ack"), raw.ack, "broker")?;
         if raw.remote_release == Some(true) || raw.photos == Some(true) {
             return wrong(
@@ -504,6 +504,7 @@ fn upstreams(raw: Vec<RawUpstream>, base: &Path) -> Checked<Vec<Upstream>> {
                 None => None,
                 Some(id) => Some(plain_name(at("client_id"), id)?),
             },
+            encoding: raw.encoding,
             username: raw.username,
             password: raw.password.map(|text| Secret::parse(&text, base)),
         });

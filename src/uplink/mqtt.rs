@@ -102,7 +102,12 @@ fn options(
     options.set_inflight(PACKET_IDS);
     options.set_max_packet_size(MAX_INCOMING_BYTES, MAX_OUTGOING_BYTES);
     let topic = native::topic(&context.origin, "status");
-    options.set_last_will(LastWill::new(topic, native::OFFLINE, QoS::AtLeastOnce, true));
+    options.set_last_will(LastWill::new(
+        topic,
+        native::offline(upstream.encoding)?,
+        QoS::AtLeastOnce,
+        true,
+    ));
     if let Some(username) = &upstream.username {
         let password = upstream.password.as_ref().map(|p| p.read()).transpose()?;
         options.set_credentials(username, password.as_deref().map_or("", |p| p.as_str()));
@@ -160,7 +165,7 @@ async fn session(
             strike_off(context, &upstream.name, &mut acknowledged, state).await?;
             publish_rows(context, upstream, broker, &client, delivery, state).await?;
             if std::mem::take(&mut status_due) {
-                let payload = status_payload(context, &upstream.name, &online).await?;
+                let payload = status_payload(context, upstream, &online).await?;
                 delivery.publish_other();
                 let topic = native::topic(&context.origin, "status");
                 client
@@ -171,7 +176,7 @@ async fn session(
         tokio::select! {
             _ = context.cancel.cancelled() => {
                 if connected {
-                    farewell(context, &upstream.name, &client, &mut poller, delivery, state).await?;
+                    farewell(context, upstream, &client, &mut poller, delivery, state).await?;
                 }
                 return Ok(());
             }
@@ -257,7 +262,8 @@ async fn publish_rows(
     for (stored, cause) in rows.await? {
         let Some(seq) = stored.entry.seq else { continue };
         let resent = delivery.publish(seq);
-        let message = native::message(&context.origin, &stored, cause.as_ref(), resent)?;
+        let message =
+            native::message(&context.origin, upstream.encoding, &stored, cause.as_ref(), resent)?;
         client
             .try_publish(message.topic, QoS::AtLeastOnce, false, message.payload)
             .map_err(|e| failed(broker, e))?;
@@ -272,19 +278,19 @@ fn failed(broker: &Broker, problem: impl std::fmt::Display) -> LinkError {
 
 async fn status_payload(
     context: &Context,
-    upstream: &str,
+    upstream: &Upstream,
     online: &watch::Receiver<native::Online>,
 ) -> Result<Vec<u8>, LinkError> {
-    let name = upstream.to_owned();
+    let name = upstream.name.clone();
     let (outbox, _) = context.store.read(move |tx| ledger::backlog(tx, &name)).await?;
     let online = native::Online { outbox, ..online.borrow().clone() };
-    Ok(serde_json::to_vec(&online)?)
+    Ok(online.payload(upstream.encoding)?)
 }
 
 /// Says offline, and takes in the acknowledgements still on their way, within a bound.
 async fn farewell(
     context: &Context,
-    upstream: &str,
+    upstream: &Upstream,
     client: &AsyncClient,
     poller: &mut Poller,
     delivery: &mut Delivery,
@@ -292,7 +298,8 @@ async fn farewell(
 ) -> Result<(), LinkError> {
     let topic = native::topic(&context.origin, "status");
     delivery.publish_other();
-    let said = client.try_publish(topic, QoS::AtLeastOnce, true, native::OFFLINE);
+    let said =
+        client.try_publish(topic, QoS::AtLeastOnce, true, native::offline(upstream.encoding)?);
     let left = client.try_disconnect();
     let mut acknowledged = Vec::new();
     if said.is_ok() && left.is_ok() {
@@ -303,5 +310,5 @@ async fn farewell(
         };
         let _ = tokio::time::timeout(FAREWELL, drained).await;
     }
-    Ok(strike_off(context, upstream, &mut acknowledged, state).await?)
+    Ok(strike_off(context, &upstream.name, &mut acknowledged, state).await?)
 }

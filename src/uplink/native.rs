@@ -1,9 +1,13 @@
-//! The `native` profile: topics and JSON payloads.
+//! The `native` profile: topics and payloads, in JSON or in CBOR with the same names.
+
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 
 use crate::{
     attendance::{EventRecord, Origin, Record},
+    config::Encoding,
     ledger::Stored,
 };
 
@@ -19,20 +23,36 @@ pub struct Message {
     pub payload: Vec<u8>,
 }
 
+/// A payload: JSON with the fields as declared, or the same document as CBOR (RFC 8949) with
+/// definite lengths.
+fn encode(value: &impl Serialize, encoding: Encoding) -> Result<Vec<u8>, serde_json::Error> {
+    match encoding {
+        Encoding::Json => serde_json::to_vec(value),
+        Encoding::Cbor => {
+            let document = serde_json::to_value(value)?;
+            let mut bytes = Vec::new();
+            // Writing a document into a Vec has no error to give.
+            let _ = ciborium::into_writer(&document, &mut bytes);
+            Ok(bytes)
+        }
+    }
+}
+
 /// An outbox row's message: attendance where an outcome closes a worker's passage, else an event.
 /// `cause` is the entry that an outcome closes.
 pub fn message(
     origin: &Origin,
+    encoding: Encoding,
     stored: &Stored,
     cause: Option<&Stored>,
     resent: bool,
 ) -> Result<Message, serde_json::Error> {
     if let Some(record) = cause.and_then(|cause| Record::of(origin, stored, cause)) {
-        let payload = serde_json::to_vec(&Record { resent, ..record })?;
+        let payload = encode(&Record { resent, ..record }, encoding)?;
         return Ok(Message { topic: topic(origin, "attendance"), payload });
     }
     let event = EventRecord::of(origin, stored).map(|e| EventRecord { resent, ..e });
-    Ok(Message { topic: topic(origin, "event"), payload: serde_json::to_vec(&event)? })
+    Ok(Message { topic: topic(origin, "event"), payload: encode(&event, encoding)? })
 }
 
 /// What the retained status says while connected.
@@ -53,5 +73,13 @@ pub struct OnlineLane {
     pub cameras: Vec<bool>,
 }
 
+impl Online {
+    pub fn payload(&self, encoding: Encoding) -> Result<Vec<u8>, serde_json::Error> {
+        encode(self, encoding)
+    }
+}
+
 /// The last will, and what a clean shutdown says.
-pub const OFFLINE: &str = r#"{"state":"offline"}"#;
+pub fn offline(encoding: Encoding) -> Result<Vec<u8>, serde_json::Error> {
+    encode(&serde_json::json!({ "state": "offline" }), encoding)
+}
