@@ -10,6 +10,7 @@ mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod lane;
+#[cfg_attr(not(feature = "demo"), allow(dead_code, reason = "the bench alone needs a part of it"))]
 mod rig;
 mod run;
 mod status;

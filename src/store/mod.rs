@@ -134,11 +134,13 @@ pub fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
 
 /// Opens an existing database as [`open`] would and has SQLite look it through, for `check`.
 pub fn examine(config: &Storage) -> Result<(), StoreError> {
-    let _lock = lock_folder(&config.dir)?;
     let path = config.database();
+    // Not even the lock is made where nothing is yet: `check` may be run by root, and the daemon
+    // could not open what is root's.
     if !path.exists() {
         return Ok(());
     }
+    let _lock = lock_folder(&config.dir)?;
     let (connection, _) = open_database(&path, &config.key)?;
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found == "ok" { Ok(()) } else { Err(StoreError::Damaged { path, found }) }
@@ -402,6 +404,17 @@ mod tests {
         let pragma = |name| connection.query_row(name, [], |r| r.get::<_, i64>(0)).unwrap();
         assert_eq!(pragma("PRAGMA synchronous"), 2);
         assert_eq!(pragma("PRAGMA secure_delete"), 1);
+    }
+
+    #[test]
+    fn to_examine_an_empty_folder_leaves_it_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        examine(&storage(dir.path())).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        let (store, thread) = open(&storage(dir.path())).unwrap();
+        drop(store);
+        thread.join().unwrap();
+        examine(&storage(dir.path())).unwrap();
     }
 
     #[test]
