@@ -81,6 +81,8 @@ pub enum CameraError {
     TooManyImages { path: String, most: usize },
     #[error("{path} holds no whole JPEG; give a directory of images or a file of JPEGs")]
     NoFrames { path: String },
+    #[error("{path} was replaced; what is there now is opened next")]
+    Replaced { path: String },
     #[error("cannot start the capture thread: {0}; the system is out of threads or memory")]
     Thread(std::io::Error),
 }
