@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{Cursor, Write},
+    os::unix::fs::OpenOptionsExt,
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -221,6 +222,68 @@ fn a_pipe_is_read_as_its_writers_come_and_go() {
     assert_eq!((frame.seq, &frame.data[..]), (3, &jpeg(5)[..]));
     assert!(!camera.handle.state.borrow().finished);
     assert!(camera.stop() < Duration::from_millis(300));
+}
+
+fn make_pipe(path: &Path) {
+    nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+}
+
+/// Opens a pipe for writing as soon as somebody reads from it.
+fn write_once_read(pipe: &Path) -> File {
+    let begun = Instant::now();
+    loop {
+        let opened = File::options().write(true).custom_flags(libc::O_NONBLOCK).open(pipe);
+        match opened {
+            Ok(writer) => return writer,
+            Err(error) => assert!(begun.elapsed() < SOON, "nobody reads it: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn i10_a_pipe_that_was_made_anew_is_opened_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let pipe = dir.path().join("run/camera");
+    let run = pipe.parent().unwrap();
+    std::fs::create_dir(run).unwrap();
+    make_pipe(&pipe);
+    let mut camera = Camera::on(&pipe, 1.0, true);
+    let mut writer = write_once_read(&pipe);
+    writer.write_all(&jpeg(1)).unwrap();
+    assert_eq!(camera.frame().data[..], jpeg(1)[..]);
+    // The feeder ends, and its directory goes and comes with it.
+    drop(writer);
+    std::fs::remove_dir_all(run).unwrap();
+    let state = camera.state_when(|s| !s.connected);
+    assert!(state.last_error.unwrap().contains("check that it exists"));
+    std::fs::create_dir(run).unwrap();
+    make_pipe(&pipe);
+    let mut writer = write_once_read(&pipe);
+    writer.write_all(&jpeg(2)).unwrap();
+    assert_eq!(camera.frame().data[..], jpeg(2)[..]);
+    // Replaced without a moment in which it is missing.
+    drop(writer);
+    let other = run.join("other");
+    make_pipe(&other);
+    std::fs::rename(&other, &pipe).unwrap();
+    let mut writer = write_once_read(&pipe);
+    writer.write_all(&jpeg(3)).unwrap();
+    assert_eq!(camera.frame().data[..], jpeg(3)[..]);
+    assert!(camera.handle.state.borrow().last_error.as_ref().unwrap().contains("was replaced"));
+    camera.stop();
+}
+
+#[test]
+fn a_stop_is_prompt_while_garbage_comes_without_end() {
+    let mut camera = Camera::on(Path::new("/dev/zero"), 1.0, true);
+    camera.state_when(|s| s.connected);
+    camera.cancel.cancel();
+    let begun = Instant::now();
+    while !camera.handle.thread.is_finished() {
+        assert!(begun.elapsed() < Duration::from_millis(300), "it goes on");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 #[test]

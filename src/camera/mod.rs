@@ -4,13 +4,19 @@
 //! [`Slot`], where a newer one replaces it, and a [`CameraState`] for `gatehouse status`. It may
 //! touch its one device, file or pipe; it decodes nothing and keeps nothing (I5).
 //!
-//! A source that fails is opened anew, with backoff, for ever (I10).
+//! A source that fails, also by a panic, is opened anew, with backoff, for ever (I10).
 
 pub mod mjpeg;
 mod replay;
 mod slot;
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
 
 use serde::{Serialize, Serializer};
 use tokio::sync::watch;
@@ -81,6 +87,10 @@ pub enum CameraError {
     TooManyImages { path: String, most: usize },
     #[error("{path} holds no whole JPEG; give a directory of images or a file of JPEGs")]
     NoFrames { path: String },
+    #[error("{path} was replaced; what is there now is opened next")]
+    Replaced { path: String },
+    #[error("a fault in this program ended it: {what}; please report this")]
+    Panicked { what: String },
     #[error("cannot start the capture thread: {0}; the system is out of threads or memory")]
     Thread(std::io::Error),
 }
@@ -113,6 +123,8 @@ pub struct CameraState {
     pub last_frame: Option<Monotonic>,
     /// The last error, kept after the camera is back.
     pub last_error: Option<String>,
+    /// Times it could not be opened, or failed while it was open.
+    pub errors: u64,
     pub frames: u64,
     /// Frames that a newer one replaced before vision took them.
     pub dropped: u64,
@@ -145,20 +157,45 @@ pub fn spawn(
     cancel: CancellationToken,
     slot: Arc<Slot>,
 ) -> Result<CameraHandle, CameraError> {
+    let CameraConfig { name, source, looped, .. } = config.clone();
+    let (period, replay_clock) = (config.period(), clock.clone());
+    let open = move || -> Result<Box<dyn FrameSource>, CameraError> {
+        match &source {
+            CameraSource::Replay(path) => {
+                let replay = Replay::open(path, period, looped, replay_clock.clone())?;
+                Ok(Box::new(replay))
+            }
+        }
+    };
+    spawn_with(name, Box::new(open), clock, cancel, slot)
+}
+
+/// Opens the source of a camera, each time anew.
+type Opener = Box<dyn FnMut() -> Result<Box<dyn FrameSource>, CameraError> + Send>;
+
+fn spawn_with(
+    name: String,
+    open: Opener,
+    clock: Arc<dyn Clock>,
+    cancel: CancellationToken,
+    slot: Arc<Slot>,
+) -> Result<CameraHandle, CameraError> {
     let (state, receiver) = watch::channel(CameraState {
-        name: config.name.clone(),
+        name: name.clone(),
         connected: false,
         since: clock.monotonic(),
         last_frame: None,
         last_error: None,
+        errors: 0,
         frames: 0,
         dropped: 0,
         skipped: 0,
         finished: false,
     });
-    let mut capture = Capture { config: config.clone(), clock, cancel, slot, state };
+    let thread_name = format!("camera {name}");
+    let mut capture = Capture { name, open, clock, cancel, slot, state };
     let thread = std::thread::Builder::new()
-        .name(format!("camera {}", config.name))
+        .name(thread_name)
         .spawn(move || capture.run())
         .map_err(CameraError::Thread)?;
     Ok(CameraHandle { state: receiver, thread })
@@ -169,7 +206,8 @@ const BACKOFF: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(200)..=Duration::from_secs(5);
 
 struct Capture {
-    config: CameraConfig,
+    name: String,
+    open: Opener,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
     slot: Arc<Slot>,
@@ -181,7 +219,10 @@ impl Capture {
         let mut pause = *BACKOFF.start();
         while !self.cancel.is_cancelled() {
             let before = self.state.borrow().frames;
-            match self.play() {
+            // A panic costs the source, which unwinding has dropped, and nothing else: what
+            // outlives it here are counters and the slot, whole after each step.
+            let played = catch_unwind(AssertUnwindSafe(|| self.play()));
+            match played.unwrap_or_else(|panic| Err(panicked(&*panic))) {
                 Ok(()) => break,
                 Err(error) => self.down(&error),
             }
@@ -202,7 +243,7 @@ impl Capture {
 
     /// Opens the source and takes its frames, until it ends, fails, or it is time to stop.
     fn play(&mut self) -> Result<(), CameraError> {
-        let mut source = self.open()?;
+        let mut source = (self.open)()?;
         self.up();
         let skipped_before = self.state.borrow().skipped;
         while !self.cancel.is_cancelled() {
@@ -216,23 +257,12 @@ impl Capture {
                 Next::Waiting => {}
                 Next::End => {
                     self.state.send_modify(|s| s.finished = true);
-                    info!(camera = self.config.name, "replay over");
+                    info!(camera = self.name, "replay over");
                     break;
                 }
             }
         }
         Ok(())
-    }
-
-    fn open(&self) -> Result<Box<dyn FrameSource>, CameraError> {
-        let CameraConfig { source, looped, .. } = &self.config;
-        match source {
-            CameraSource::Replay(path) => {
-                let period = self.config.period();
-                let replay = Replay::open(path, period, *looped, self.clock.clone())?;
-                Ok(Box::new(replay))
-            }
-        }
     }
 
     fn put(&mut self, image: Vec<u8>) {
@@ -252,7 +282,7 @@ impl Capture {
             s.connected = true;
             s.since = now;
         });
-        info!(camera = self.config.name, "camera open");
+        info!(camera = self.name, "camera open");
     }
 
     fn down(&mut self, error: &CameraError) {
@@ -260,12 +290,13 @@ impl Capture {
         // The same trouble at each attempt is said once.
         if self.state.borrow().last_error.as_ref() != Some(&error) || self.state.borrow().connected
         {
-            warn!(camera = self.config.name, error, "camera down");
+            warn!(camera = self.name, error, "camera down");
         }
         self.state.send_modify(|s| {
             if std::mem::replace(&mut s.connected, false) {
                 s.since = now;
             }
+            s.errors += 1;
             s.last_error = Some(error);
         });
     }
@@ -277,5 +308,62 @@ impl Capture {
             std::thread::sleep(piece);
             left -= piece;
         }
+    }
+}
+
+/// What a panic said, where it said anything.
+fn panicked(panic: &(dyn Any + Send)) -> CameraError {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    CameraError::Panicked { what: text.unwrap_or("a panic without a word").to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// Gives one image, then panics.
+    struct Faulty(bool);
+
+    impl FrameSource for Faulty {
+        fn next(&mut self) -> Result<Next, CameraError> {
+            assert!(!std::mem::replace(&mut self.0, true), "no second image");
+            Ok(Next::Image(vec![0xFF]))
+        }
+
+        fn skipped(&self) -> u64 {
+            0
+        }
+    }
+
+    #[test]
+    fn i10_a_source_that_panics_is_opened_anew() {
+        let (bell, cancel) = (Arc::new(Bell::default()), CancellationToken::new());
+        let mut attempts = 0;
+        let open = move || -> Result<Box<dyn FrameSource>, CameraError> {
+            attempts += 1;
+            assert_ne!(attempts, 2, "not at attempt 2");
+            Ok(Box::new(Faulty(false)))
+        };
+        let clock = Arc::new(SystemClock::new().unwrap());
+        let slot = Arc::new(Slot::new(bell));
+        let mut camera =
+            spawn_with("faulty".into(), Box::new(open), clock, cancel.clone(), slot).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        let mut state_when = |holds: fn(&CameraState) -> bool| {
+            let state = camera.state.wait_for(holds);
+            let state = async { tokio::time::timeout(Duration::from_secs(5), state).await };
+            runtime.block_on(state).expect("in time").expect("a thread").clone()
+        };
+        let down = state_when(|s| s.errors > 0 && !s.connected);
+        assert_eq!(down.frames, 1);
+        assert!(down.last_error.unwrap().contains("a fault in this program"));
+        // Attempt 2 fails as it is opened; 3 and 4 give an image each.
+        let down = state_when(|s| s.errors > 3 && !s.connected);
+        assert_eq!(down.frames + 1, down.errors);
+        assert!(down.last_error.unwrap().contains("no second image"));
+        cancel.cancel();
+        camera.thread.join().unwrap();
     }
 }

@@ -3,14 +3,15 @@
 //! In: a directory of `.jpg`, `.jpeg` and `.png` in the order of their names; a file of
 //! concatenated JPEGs (MJPEG); or a named pipe of such, into which a writer feeds frames at will.
 //! Out: their bytes, a directory's and a file's at a steady pace, a pipe's as they come. It only
-//! reads; it never holds more than one image and one piece of a stream.
+//! reads; it never holds more than one image and one piece of a stream. A pipe that nobody writes
+//! to and that is no longer the one at its path is an error, so that the new one is opened.
 
 use std::{
     collections::VecDeque,
     ffi::OsStr,
     fs::{File, OpenOptions},
     io::{self, Read, Seek},
-    os::unix::fs::{FileTypeExt, OpenOptionsExt},
+    os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -122,26 +123,41 @@ impl FrameSource for Replay {
                 let unreadable = |source| CameraError::Read { path: shown(&self.path), source };
                 let mut patience = PATIENCE;
                 let mut piece = vec![0; PIECE];
+                let mut fed = false;
                 loop {
                     if let Some(image) = splitter.next_frame() {
                         return Ok(self.show(image));
                     }
+                    // One piece at a time: a stream of garbage does not hold up a stop.
+                    if fed {
+                        return Ok(Next::Waiting);
+                    }
+                    let mut abandoned = false;
                     let read = match file.read(&mut piece) {
                         Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
                         Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
                         Err(source) => return Err(unreadable(source)),
                         Ok(0) if *pipe => {
                             // The writer is gone, and took the rest of its frame with it. The
-                            // next one is read from the same descriptor.
+                            // next one is read from the same descriptor, if it finds this pipe.
                             splitter.end();
+                            abandoned = true;
                             None
                         }
                         Ok(read) => Some(read),
                     };
                     match read {
                         Some(0) => break,
-                        Some(read) => splitter.push(piece.get(..read).unwrap_or_default()),
-                        None if patience.is_zero() => return Ok(Next::Waiting),
+                        Some(read) => {
+                            splitter.push(piece.get(..read).unwrap_or_default());
+                            fed = true;
+                        }
+                        None if patience.is_zero() => {
+                            if abandoned && !leads_to(&self.path, file).map_err(unreadable)? {
+                                return Err(CameraError::Replaced { path: shown(&self.path) });
+                            }
+                            return Ok(Next::Waiting);
+                        }
                         None => {
                             std::thread::sleep(PIPE_LOOK);
                             patience = patience.saturating_sub(PIPE_LOOK);
@@ -172,6 +188,13 @@ impl FrameSource for Replay {
 
 fn shown(path: &Path) -> String {
     path.display().to_string()
+}
+
+/// Whether a writer that opens `path` now writes into `file`. The inode cannot be another's: it
+/// is not given away as long as `file` holds it.
+fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
+    let (here, there) = (file.metadata()?, std::fs::metadata(path)?);
+    Ok((here.dev(), here.ino()) == (there.dev(), there.ino()))
 }
 
 /// The directory's images in the order of their names.

@@ -1,7 +1,8 @@
 //! The vision workers: a fixed pool of threads, shared by all cameras.
 //!
 //! In: the newest frame of each camera. Out: sightings to the camera's lane. A frame without a
-//! face large enough, or one that does not decode, is counted and forgotten; no frame is kept.
+//! face large enough, or one that does not decode or has too many pixels, is counted and
+//! forgotten; no frame is kept.
 
 use std::{
     io,
@@ -24,7 +25,7 @@ use crate::{
     clock::Clock,
     config::{Direction, Recognition},
     roster::Roster,
-    vision::{self, Face, Vision},
+    vision::{self, DecodeError, Face, Image, Vision},
 };
 
 /// The longer side at which frames are searched: fast, and enough for whoever stands at a gate.
@@ -49,6 +50,7 @@ pub struct Eye {
 pub struct Seen {
     analysed: AtomicU64,
     undecodable: AtomicU64,
+    too_large: AtomicU64,
     faces: AtomicU64,
     too_small: AtomicU64,
     lane_full: AtomicU64,
@@ -62,6 +64,8 @@ pub struct SeenCounts {
     pub analysed: u64,
     /// Frames that were no image.
     pub undecodable: u64,
+    /// Frames of more pixels than [`vision::MAX_FRAME_PIXELS`]: set the camera to send smaller ones.
+    pub too_large: u64,
     /// Frames with a face large enough.
     pub faces: u64,
     /// Frames whose faces were all smaller than `min_face_px`.
@@ -78,6 +82,7 @@ impl Seen {
         SeenCounts {
             analysed: read(&self.analysed),
             undecodable: read(&self.undecodable),
+            too_large: read(&self.too_large),
             faces: read(&self.faces),
             too_small: read(&self.too_small),
             lane_full: read(&self.lane_full),
@@ -151,10 +156,7 @@ impl Sight {
 
     fn look(&self, eye: &Eye, frame: &Frame) {
         count(&eye.seen.analysed);
-        let Ok(image) = vision::decode(&frame.data) else {
-            count(&eye.seen.undecodable);
-            return;
-        };
+        let Some(image) = decoded(frame, &eye.seen) else { return };
         let template = self.vision.detect(&image, GATE_LONGEST_SIDE).and_then(|faces| {
             let some = !faces.is_empty();
             match nearest(faces, self.rules.min_face_px) {
@@ -198,10 +200,47 @@ impl Sight {
     }
 }
 
+/// The frame's pixels; where it has none that are looked at, that is counted.
+fn decoded(frame: &Frame, seen: &Seen) -> Option<Image> {
+    match vision::decode_frame(&frame.data) {
+        Ok(image) => return Some(image),
+        Err(DecodeError::TooLarge { .. }) => count(&seen.too_large),
+        Err(_) => count(&seen.undecodable),
+    }
+    None
+}
+
 /// The widest face, which is who stands nearest, where it is wide enough.
 pub fn nearest(faces: Vec<Face>, min_face_px: f32) -> Option<Face> {
     faces
         .into_iter()
         .filter(|face| face.bbox.w >= min_face_px)
         .max_by(|a, b| a.bbox.w.total_cmp(&b.bbox.w))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Monotonic;
+
+    fn frame(data: &[u8]) -> Frame {
+        Frame { seq: 0, captured: Monotonic::from_millis(0), data: data.into() }
+    }
+
+    #[test]
+    fn a_frame_that_is_no_use_is_counted_by_why() {
+        let mut jpeg = std::io::Cursor::new(Vec::new());
+        image::RgbImage::new(6, 4).write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
+        let mut jpeg = jpeg.into_inner();
+        let seen = Seen::default();
+        assert!(decoded(&frame(&jpeg), &seen).is_some());
+        assert!(decoded(&frame(b"no picture"), &seen).is_none());
+        // Its header claims 20 Mpx, within what an enrolment photo may have.
+        let sof = jpeg.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
+        jpeg[sof + 5..sof + 9]
+            .copy_from_slice(&[4000_u16.to_be_bytes(), 5000_u16.to_be_bytes()].concat());
+        assert!(decoded(&frame(&jpeg), &seen).is_none());
+        let counts = seen.counts();
+        assert_eq!((counts.undecodable, counts.too_large), (1, 1));
+    }
 }

@@ -71,7 +71,7 @@ pub(super) fn spawn<T: Turnstile>(
 }
 
 async fn run<T: Turnstile>(mut driver: T, mut desk: Desk) {
-    // The first attempt after a good connection is made at once: a coil may be on.
+    // Where a coil may be on, the first attempt after the connection is made at once.
     let mut pause = Duration::ZERO;
     loop {
         if desk.refuse_for(pause).await.is_break() {
@@ -92,9 +92,10 @@ async fn run<T: Turnstile>(mut driver: T, mut desk: Desk) {
             Some(Ok(withdrawn)) => {
                 desk.up(withdrawn);
                 let served = serve(&mut driver, &mut desk).await;
-                let Some((error, polled)) = served else { break };
+                let Some((error, at_once)) = served else { break };
                 desk.down(&error);
-                pause = if polled { Duration::ZERO } else { longer(pause) };
+                // A controller that connects and fails at its first poll, time after time.
+                pause = if at_once { Duration::ZERO } else { *BACKOFF.start() };
             }
             Some(Err(error)) => {
                 desk.down(&error);
@@ -114,45 +115,48 @@ fn longer(pause: Duration) -> Duration {
     (pause * 2).clamp(*BACKOFF.start(), *BACKOFF.end())
 }
 
-/// While the line is up. Returns the error that ended it and whether a poll had gone well before,
-/// or `None` to stop. A poll follows each release, so that no rush of releases delays the end of
-/// a pulse.
+/// While the line is up. Returns the error that ended it and whether to connect at once, because
+/// a coil may be on or the line was good; or `None` to stop. A poll follows each release, so that
+/// no rush of releases delays the end of a pulse.
 async fn serve<T: Turnstile>(driver: &mut T, desk: &mut Desk) -> Option<(TurnstileError, bool)> {
-    let mut polled = false;
+    let mut at_once = false;
     loop {
         match desk.wait(POLL).await {
             Turn::Stop => return None,
-            Turn::Release(release) => {
-                if let Err(error) = carry_out(driver, desk, release).await {
-                    return Some((error, polled));
+            Turn::Release(release) => match carry_out(driver, desk, release).await {
+                Ok(released) => at_once |= released,
+                Err(error) => {
+                    at_once |= error.may_have_acted();
+                    return Some((error, at_once));
                 }
-            }
+            },
             Turn::Tick => {}
         }
         match driver.poll(desk.clock.monotonic()).await {
             Ok(passed) => passed.into_iter().for_each(|direction| desk.passed(direction)),
-            Err(error) => return Some((error, polled)),
+            Err(error) => return Some((error, at_once)),
         }
-        polled = true;
+        at_once = true;
     }
 }
 
+/// Whether it released: not where the release was late.
 async fn carry_out<T: Turnstile>(
     driver: &mut T,
     desk: &mut Desk,
     release: Release,
-) -> Result<(), TurnstileError> {
+) -> Result<bool, TurnstileError> {
     let now = desk.clock.monotonic();
     if now > release.deadline {
         desk.refuse(release);
-        return Ok(());
+        return Ok(false);
     }
     let passage = release.passage;
     match driver.release(release.direction, now).await {
         Ok(()) => {
             desk.state.send_modify(|s| s.releases += 1);
             desk.say(TurnstileEvent::Released { passage, at: desk.clock.monotonic() });
-            Ok(())
+            Ok(true)
         }
         Err(error) => {
             desk.say(TurnstileEvent::NotReleased {
@@ -309,5 +313,130 @@ impl Desk {
                 s.since = now;
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{
+        clock::{Monotonic, SystemClock},
+        turnstile::PassageId,
+    };
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    /// A controller of which no poll goes well, and which says when it is connected to.
+    struct Broken {
+        /// Attempts to connect that are still to fail.
+        failing: usize,
+        /// Whether a release is acknowledged, or its answer lost.
+        acknowledges: bool,
+        connects: mpsc::UnboundedSender<Instant>,
+    }
+
+    fn no_answer() -> TurnstileError {
+        TurnstileError::NoAnswer { port: "broken".into(), address: 1, within: Duration::ZERO }
+    }
+
+    impl Turnstile for Broken {
+        fn port(&self) -> String {
+            "broken".into()
+        }
+
+        fn confirms_passage(&self) -> bool {
+            true
+        }
+
+        async fn connect(&mut self) -> Result<Vec<Direction>, TurnstileError> {
+            if self.failing > 0 {
+                self.failing -= 1;
+                return Err(no_answer());
+            }
+            self.connects.send(Instant::now()).unwrap();
+            Ok(vec![])
+        }
+
+        async fn release(&mut self, _: Direction, _: Monotonic) -> Result<(), TurnstileError> {
+            if self.acknowledges { Ok(()) } else { Err(no_answer()) }
+        }
+
+        async fn poll(&mut self, _: Monotonic) -> Result<Vec<Direction>, TurnstileError> {
+            Err(no_answer())
+        }
+
+        async fn withdraw(&mut self) -> Result<(), TurnstileError> {
+            Ok(())
+        }
+    }
+
+    struct Bench {
+        handle: TurnstileHandle,
+        clock: Arc<dyn Clock>,
+        connects: mpsc::UnboundedReceiver<Instant>,
+        cancel: CancellationToken,
+        task: JoinHandle<()>,
+    }
+
+    impl Bench {
+        fn on(failing: usize, acknowledges: bool) -> Self {
+            let (told, connects) = mpsc::unbounded_channel();
+            let driver = Broken { failing, acknowledges, connects: told };
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+            let cancel = CancellationToken::new();
+            let (handle, task) = spawn(driver, "north", clock.clone(), cancel.clone(), None);
+            Self { handle, clock, connects, cancel, task }
+        }
+
+        async fn connect(&mut self) -> Instant {
+            timeout(SOON, self.connects.recv()).await.expect("in time").expect("a task")
+        }
+
+        async fn stop(self) {
+            self.cancel.cancel();
+            timeout(SOON, self.task).await.expect("in time").unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_coil_that_may_be_on_is_withdrawn_at_once_whatever_failed_before() {
+        for acknowledges in [false, true] {
+            // By now the pause has grown to 400 ms, and would be 800 ms next.
+            let mut bench = Bench::on(2, acknowledges);
+            bench.connect().await;
+            while !matches!(bench.handle.events.recv().await, Some(TurnstileEvent::Up { .. })) {}
+            let deadline = bench.clock.monotonic() + SOON;
+            let passage = PassageId([1; 16]);
+            let release = Release { passage, direction: Direction::Entry, deadline };
+            bench.handle.releases.send(release).await.unwrap();
+            let answer = timeout(SOON, bench.handle.events.recv()).await.unwrap();
+            match answer {
+                Some(TurnstileEvent::Released { .. }) => assert!(acknowledges),
+                Some(TurnstileEvent::NotReleased { may_have_released: true, .. }) => {
+                    assert!(!acknowledges);
+                }
+                other => panic!("the first thing after the connect was no release: {other:?}"),
+            }
+            let released = Instant::now();
+            let took = bench.connect().await.saturating_duration_since(released);
+            assert!(took < 2 * *BACKOFF.start(), "{took:?}, acknowledged: {acknowledges}");
+            bench.stop().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_controller_that_fails_after_each_connect_is_tried_at_a_steady_pace() {
+        let mut bench = Bench::on(0, false);
+        let mut before = bench.connect().await;
+        for _ in 0..4 {
+            let connected = bench.connect().await;
+            let pause = connected - before;
+            // Neither hot nor doubled each time: the fourth would be 1.6 s.
+            assert!(pause >= *BACKOFF.start() && pause < 5 * *BACKOFF.start(), "{pause:?}");
+            before = connected;
+        }
+        bench.stop().await;
     }
 }

@@ -20,9 +20,14 @@ pub const MAX_SIDE: u32 = 16_384;
 /// Most pixels accepted: 50 Mpx, what the largest phone cameras take. Decoded
 /// that is 150 MB, and twice that while an EXIF rotation is carried out.
 pub const MAX_PIXELS: u64 = 50_000_000;
-/// Most bytes the decoder may be asked to fill. Only a PNG with 16 bits a
-/// channel reaches it before [`MAX_PIXELS`].
-const MAX_DECODED_BYTES: u64 = 200_000_000;
+/// Most pixels accepted of a camera at a gate, where several frames are in
+/// memory at once: 12 Mpx, more than a 4K camera's. Decoded that is 36 MB,
+/// twice that while an EXIF rotation is carried out, and 72 MB more while a
+/// progressive JPEG is decoded.
+pub const MAX_FRAME_PIXELS: u64 = 12_000_000;
+/// Most bytes a pixel the decoder may be asked to fill, on average over the
+/// most pixels accepted. Only a PNG with 16 bits a channel reaches this first.
+const MAX_BYTES_PER_PIXEL: u64 = 4;
 
 const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
 const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
@@ -46,9 +51,9 @@ pub enum DecodeError {
     #[error(
         "it is {width} x {height} pixels, more than this program takes \
          ({MAX_SIDE} a side, {} million in all)",
-        MAX_PIXELS / 1_000_000
+        .most / 1_000_000
     )]
-    TooLarge { width: u32, height: u32 },
+    TooLarge { width: u32, height: u32, most: u64 },
     #[error("{width} x {height} RGB pixels do not make {bytes} bytes")]
     WrongLength { width: u32, height: u32, bytes: usize },
 }
@@ -57,7 +62,7 @@ impl Image {
     /// Takes pixels that are decoded already: `rgb` holds 3 * width * height
     /// bytes. The limits of [`decode`] hold here too.
     pub fn from_rgb(width: u32, height: u32, rgb: Vec<u8>) -> Result<Image, DecodeError> {
-        check_size(width, height)?;
+        check_size(width, height, MAX_PIXELS)?;
         if rgb.len() as u64 != u64::from(width) * u64::from(height) * 3 || rgb.is_empty() {
             return Err(DecodeError::WrongLength { width, height, bytes: rgb.len() });
         }
@@ -88,12 +93,21 @@ impl fmt::Debug for Image {
     }
 }
 
-/// Decodes a JPEG or PNG, upright: an EXIF orientation is carried out.
+/// Decodes a photo of at most [`MAX_PIXELS`], a JPEG or PNG, upright: an EXIF orientation is carried out.
 /// Transparency is dropped, 16-bit channels are reduced to 8.
 ///
 /// A JPEG cut off in its pixel data decodes, with the missing part grey; torn
 /// camera frames are common, and the face may be in the part that came.
 pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
+    decode_within(bytes, MAX_PIXELS)
+}
+
+/// As [`decode`], a camera's frame of at most [`MAX_FRAME_PIXELS`].
+pub fn decode_frame(bytes: &[u8]) -> Result<Image, DecodeError> {
+    decode_within(bytes, MAX_FRAME_PIXELS)
+}
+
+fn decode_within(bytes: &[u8], most: u64) -> Result<Image, DecodeError> {
     let format = if bytes.starts_with(JPEG_MAGIC) {
         "JPEG"
     } else if bytes.starts_with(PNG_MAGIC) {
@@ -105,8 +119,8 @@ pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
     // that unwinds (libjpeg does so by design, a panic would be a fault) costs
     // this picture and not the lane.
     catch_unwind(|| match format {
-        "JPEG" => jpeg_pixels(bytes),
-        _ => png_pixels(bytes),
+        "JPEG" => jpeg_pixels(bytes, most),
+        _ => png_pixels(bytes, most),
     })
     .unwrap_or_else(|reason| {
         let why = match reason.downcast::<String>() {
@@ -117,8 +131,8 @@ pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
     })
 }
 
-fn jpeg_pixels(bytes: &[u8]) -> Result<Image, DecodeError> {
-    let Jpeg { width, height, rgb, orientation } = jpeg::decode(bytes)?;
+fn jpeg_pixels(bytes: &[u8], most: u64) -> Result<Image, DecodeError> {
+    let Jpeg { width, height, rgb, orientation } = jpeg::decode(bytes, most)?;
     if orientation == Orientation::NoTransforms {
         return Image::from_rgb(width, height, rgb);
     }
@@ -131,14 +145,14 @@ fn jpeg_pixels(bytes: &[u8]) -> Result<Image, DecodeError> {
     upright(DynamicImage::ImageRgb8(pixels), orientation)
 }
 
-fn png_pixels(bytes: &[u8]) -> Result<Image, DecodeError> {
+fn png_pixels(bytes: &[u8], most: u64) -> Result<Image, DecodeError> {
     let damaged =
         |error: ImageError| DecodeError::Damaged { format: "PNG", why: error.to_string() };
-    let mut decoder = PngDecoder::with_limits(Cursor::new(bytes), limits()).map_err(damaged)?;
+    let mut decoder = PngDecoder::with_limits(Cursor::new(bytes), limits(most)).map_err(damaged)?;
     let (width, height) = decoder.dimensions();
-    check_size(width, height)?;
-    if decoder.total_bytes() > MAX_DECODED_BYTES {
-        return Err(DecodeError::TooLarge { width, height });
+    check_size(width, height, most)?;
+    if decoder.total_bytes() > most * MAX_BYTES_PER_PIXEL {
+        return Err(DecodeError::TooLarge { width, height, most });
     }
     // Unreadable EXIF is no reason to refuse the picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
@@ -152,17 +166,17 @@ fn upright(mut image: DynamicImage, orientation: Orientation) -> Result<Image, D
     Image::from_rgb(width, height, image.into_raw())
 }
 
-fn limits() -> Limits {
-    let mut limits = Limits::default();
-    limits.max_image_width = Some(MAX_SIDE);
-    limits.max_image_height = Some(MAX_SIDE);
-    limits.max_alloc = Some(MAX_DECODED_BYTES);
+/// Sides have no limit here: [`check_size`] looks at them, and has better words.
+fn limits(most: u64) -> Limits {
+    let mut limits = Limits::no_limits();
+    limits.max_alloc = Some(most * MAX_BYTES_PER_PIXEL);
     limits
 }
 
-pub(super) fn check_size(width: u32, height: u32) -> Result<(), DecodeError> {
-    if width > MAX_SIDE || height > MAX_SIDE || u64::from(width) * u64::from(height) > MAX_PIXELS {
-        return Err(DecodeError::TooLarge { width, height });
+/// `most`: pixels.
+pub(super) fn check_size(width: u32, height: u32, most: u64) -> Result<(), DecodeError> {
+    if width > MAX_SIDE || height > MAX_SIDE || u64::from(width) * u64::from(height) > most {
+        return Err(DecodeError::TooLarge { width, height, most });
     }
     Ok(())
 }
@@ -246,18 +260,54 @@ mod tests {
         assert!(!why.is_empty());
     }
 
+    /// A PNG that claims a size and holds no pixel; RGB.
+    fn png_header(width: u32, height: u32, bits: u8) -> Vec<u8> {
+        let mut png = PNG_MAGIC.to_vec();
+        let mut ihdr = b"IHDR".to_vec();
+        ihdr.extend(width.to_be_bytes());
+        ihdr.extend(height.to_be_bytes());
+        ihdr.extend([bits, 2, 0, 0, 0]);
+        png.extend(13u32.to_be_bytes());
+        png.extend(&ihdr);
+        png.extend(crc32(&ihdr).to_be_bytes());
+        png.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
+        png
+    }
+
+    /// A whole JPEG whose header claims another size.
+    fn jpeg_claiming(width: u16, height: u16) -> Vec<u8> {
+        let mut jpeg = jpeg();
+        let sof = jpeg.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
+        jpeg[sof + 5..sof + 7].copy_from_slice(&height.to_be_bytes());
+        jpeg[sof + 7..sof + 9].copy_from_slice(&width.to_be_bytes());
+        jpeg
+    }
+
+    #[test]
+    fn a_frame_is_refused_where_a_photo_of_its_size_is_taken() {
+        let too_large = |bytes: &[u8]| match decode_frame(bytes) {
+            Err(DecodeError::TooLarge { most, .. }) => most == MAX_FRAME_PIXELS,
+            _ => false,
+        };
+        assert_eq!(decode_frame(&png()), decode(&png()));
+        assert_eq!(decode_frame(&oriented(&jpeg(), 6)), decode(&oriented(&jpeg(), 6)));
+        // 12 Mpx, and one row more.
+        let largest = decode_frame(&jpeg_claiming(4000, 3000)).unwrap();
+        assert_eq!((largest.width(), largest.height()), (4000, 3000));
+        assert!(too_large(&jpeg_claiming(4000, 3001)));
+        assert!(decode(&jpeg_claiming(4000, 3001)).is_ok());
+        assert!(!too_large(&png_header(4000, 3000, 8)));
+        assert!(too_large(&png_header(4000, 3001, 8)));
+        // 16 bits a channel: 72 MB before they are reduced.
+        assert!(too_large(&png_header(4000, 3000, 16)));
+        let error = decode_frame(&jpeg_claiming(4000, 3001)).unwrap_err();
+        assert!(error.to_string().contains("12 million in all"), "{error}");
+    }
+
     #[test]
     fn a_huge_header_is_refused_before_a_pixel_is_made() {
         for (width, height) in [(16_385u32, 1u32), (10_000, 10_000), (u32::MAX >> 1, 2)] {
-            let mut png = PNG_MAGIC.to_vec();
-            let mut ihdr = b"IHDR".to_vec();
-            ihdr.extend(width.to_be_bytes());
-            ihdr.extend(height.to_be_bytes());
-            ihdr.extend([8, 2, 0, 0, 0]);
-            png.extend(13u32.to_be_bytes());
-            png.extend(&ihdr);
-            png.extend(crc32(&ihdr).to_be_bytes());
-            png.extend(b"\0\0\0\0IDAT\x35\xaf\x06\x1e");
+            let png = png_header(width, height, 8);
             let error = decode(&png).unwrap_err();
             // The decoder's own limit may speak first; either names a limit.
             assert!(
@@ -297,7 +347,7 @@ mod tests {
             }
             let keep = keep.index(bytes.len() + 1);
             let _ = decode(&bytes);
-            let _ = decode(&bytes[..keep]);
+            let _ = decode_frame(&bytes[..keep]);
         }
     }
 }

@@ -22,17 +22,17 @@ pub(super) struct Jpeg {
     pub orientation: Orientation,
 }
 
-/// Decodes; what is cut off in the pixel data stays grey.
+/// Decodes at most `most` pixels; what is cut off in the pixel data stays grey.
 ///
 /// Unwinds with a `String` where libjpeg gives up: its error handler may not
 /// return, and this is how the crate leaves it. The caller catches that.
-pub(super) fn decode(bytes: &[u8]) -> Result<Jpeg, DecodeError> {
+pub(super) fn decode(bytes: &[u8], most: u64) -> Result<Jpeg, DecodeError> {
     let source = Decompress::with_markers(&[Marker::APP(1)]).from_mem(bytes).map_err(damaged)?;
     let (width, height) = match (source.width().try_into(), source.height().try_into()) {
         (Ok(width), Ok(height)) => (width, height),
         _ => (u32::MAX, u32::MAX),
     };
-    check_size(width, height)?;
+    check_size(width, height, most)?;
     let orientation = source
         .markers()
         .find_map(|marker| Orientation::from_exif_chunk(marker.data.strip_prefix(EXIF)?))

@@ -38,7 +38,9 @@ mod template;
 
 pub use self::detect::{DetectOptions, Face, LONGEST_SIDE_MAX, LONGEST_SIDE_MIN, Landmarks, Rect};
 pub use self::error::{ModelError, PhotoError, VisionError};
-pub use self::image::{DecodeError, Image, MAX_PIXELS, MAX_SIDE, decode};
+pub use self::image::{
+    DecodeError, Image, MAX_FRAME_PIXELS, MAX_PIXELS, MAX_SIDE, decode, decode_frame,
+};
 pub use self::models::{DETECTOR_FILE, EMBEDDER_FILE, EMBEDDER_NAME, Models};
 pub use self::portrait::portrait;
 pub use self::template::{TEMPLATE_BYTES, TEMPLATE_LEN, Template, TemplateError};
