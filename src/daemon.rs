@@ -164,6 +164,10 @@ fn made_gateway_id(tx: &rusqlite::Transaction<'_>) -> Result<String, OpenError> 
 pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
     let vision = load_vision(&config.models).await?;
     let (store, mut store_thread) = store::open(&config.storage)?;
+    // Before the ledger hears of this start: one that fails here again and again leaves no entries.
+    let socket = config.control.socket.clone();
+    let listener = control::listen(config)
+        .with_context(|| format!("cannot listen on the control socket {}", socket.display()))?;
     let started = clock.monotonic();
     let opened = open_ledger(&store, config, clock.stamp(), vision.embedder_name()).await?;
     let origin = Origin {
@@ -226,16 +230,14 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         examining: Default::default(),
         store,
     });
-    let socket = config.control.socket.clone();
-    let listener = control::listen(config)
-        .with_context(|| format!("cannot listen on the control socket {}", socket.display()))?;
     let (served, stop) = (services.clone(), cancel.clone());
     tasks.spawn(async move {
         let ended = control::serve(listener, &socket, served, stop).await;
         ("the control socket", ended.map_err(Into::into))
     });
     let (watched, stop) = (services.clone(), cancel_links.clone());
-    tokio::spawn(async move { keep_online(watched, online, stop).await });
+    let task = tokio::spawn(async move { keep_online(watched, online, stop).await });
+    watch_over(task, "the links' status", &ended);
 
     let sight = Sight {
         eyes: parts.eyes,
@@ -335,6 +337,7 @@ impl Parts {
                 direction: camera.direction,
                 source: camera.source.to_string(),
                 state: capture.state,
+                stalled_after: Duration::from_secs_f32((3.0 / camera.fps).max(3.0)),
                 seen,
             });
         }

@@ -3,7 +3,7 @@
 //! In: entries. Out: [`Record`]s of attendance and [`EventRecord`]s, whose JSON the `native`
 //! profile sends and `--json` prints. Pure: nothing is read or written here.
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::Serialize;
 
 use crate::{
@@ -196,6 +196,10 @@ pub struct What {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub templates: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid_from: Option<Date>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub valid_until: Option<Date>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub consent: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id_commitment: Option<String>,
@@ -231,7 +235,19 @@ impl What {
         match body {
             Body::Boot { version } => What { version: Some(version.clone()), ..what },
             Body::Config { sha256 } => What { config_sha256: Some(hex(sha256)), ..what },
-            Body::Enrolment { person, commitment, consent, model, templates, by, .. } => What {
+            Body::Enrolment {
+                person,
+                commitment,
+                valid_from,
+                valid_until,
+                consent,
+                model,
+                templates,
+                by,
+                ..
+            } => What {
+                valid_from: *valid_from,
+                valid_until: *valid_until,
                 consent: consent.clone(),
                 id_commitment: Some(hex(commitment)),
                 model: Some(model.clone()),

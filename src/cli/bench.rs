@@ -92,7 +92,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let models = match context.config() {
         Ok(config) => daemon::models(&config.models),
         // A bench in a checkout needs no configuration; one that was named must be right.
-        Err(e) if context.config.is_some() => return Err(e.into()),
+        Err(e) if context.names_a_config() => return Err(e.into()),
         Err(_) => Models::in_dir(&rig::models_of_checkout()),
     };
     let photo =

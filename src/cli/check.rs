@@ -41,7 +41,10 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
     let mut lines = Lines::default();
     lines.add("configuration", Ok(config.path.display().to_string()));
-    let running = UnixStream::connect(&config.control.socket).await.is_ok();
+    let connected = UnixStream::connect(&config.control.socket).await;
+    let denied = |e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
+    // A socket that may not be opened is there all the same.
+    let running = connected.as_ref().map_or_else(denied, |_| true);
     let daemon = if running { "running" } else { "not running" };
     lines.add("daemon", Ok(daemon.to_owned()));
     let models = daemon::models(&config.models);

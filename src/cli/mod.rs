@@ -85,6 +85,10 @@ struct Context {
 }
 
 impl Context {
+    fn names_a_config(&self) -> bool {
+        self.config.is_some() || std::env::var_os("GATEHOUSE_CONFIG").is_some()
+    }
+
     fn config(&self) -> Result<Config, ConfigError> {
         let named =
             self.config.clone().or_else(|| std::env::var_os("GATEHOUSE_CONFIG").map(Into::into));

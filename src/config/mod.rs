@@ -3,7 +3,7 @@
 //! In: the text of one configuration file. Out: [`Config`], or a [`ConfigError`] that names the
 //! file, the line and the key. Unknown keys are refused, so that a misspelt one is never silently
 //! a default; a value that this version does not carry out is refused too, and says so. Relative
-//! paths are taken from the folder of the file. Touches: the file, and secrets named in it.
+//! paths are taken from the folder of the file. Touches: the file, and the system's list of groups.
 
 mod raw;
 mod secret;
@@ -157,7 +157,7 @@ pub struct Upstream {
     pub name: String,
     /// The broker, or the nodes of a cluster; tried in turn.
     pub brokers: Vec<Broker>,
-    /// `None`: the gateway's id.
+    /// `None`: the gateway's id and the upstream's name.
     pub client_id: Option<String>,
     pub username: Option<String>,
     pub password: Option<Secret>,

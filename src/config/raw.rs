@@ -253,7 +253,15 @@ fn build(raw: RawConfig, base: &Path) -> Checked<Config> {
         control: Control {
             socket: base
                 .join(raw.control.socket.unwrap_or_else(|| "/run/gatehouse/control.sock".into())),
-            group: raw.control.group,
+            group: match raw.control.group {
+                Some(name) if !matches!(nix::unistd::Group::from_name(&name), Ok(Some(_))) => {
+                    return wrong(
+                        "control.group",
+                        format!("there is no group {name:?} on this machine"),
+                    );
+                }
+                group => group,
+            },
         },
     })
 }
@@ -368,10 +376,18 @@ fn lanes(raw: Vec<RawLane>, mode: Mode, base: &Path) -> Checked<Vec<Lane>> {
             }
             cameras.push(camera);
         }
+        let turnstile = turnstile(lane.turnstile, mode, base, &at("turnstile"))?;
+        let pass_within = seconds(at("pass_within_s"), lane.pass_within_s, 8.0, 60.0)?;
+        if let TurnstileDriver::ModbusRtu(board) = &turnstile
+            && board.pulse > pass_within
+        {
+            let message = "is longer than pass_within_s: the gate would stay open for the next one";
+            return wrong(at("turnstile.pulse_ms"), message);
+        }
         lanes.push(Lane {
             cool_down: seconds(at("cool_down_s"), lane.cool_down_s, 5.0, 3600.0)?,
-            pass_within: seconds(at("pass_within_s"), lane.pass_within_s, 8.0, 60.0)?,
-            turnstile: turnstile(lane.turnstile, mode, base, &at("turnstile"))?,
+            pass_within,
+            turnstile,
             name,
             cameras,
         });
@@ -458,6 +474,17 @@ fn turnstile(raw: RawTurnstile, mode: Mode, base: &Path, at: &str) -> Checked<Tu
             wrong(format!("{at}.driver"), "\"simulated\" needs mode = \"bench\" at the file's top")
         }
         "simulated" => {
+            let real = [
+                ("port", raw.port.is_some()),
+                ("baud", raw.baud.is_some()),
+                ("address", raw.address.is_some()),
+                ("release_coil", raw.release_coil.is_some()),
+                ("passage_input", raw.passage_input.is_some()),
+                ("pulse_ms", raw.pulse_ms.is_some()),
+            ];
+            if let Some((key, _)) = real.iter().find(|(_, given)| *given) {
+                return wrong(format!("{at}.{key}"), "belongs to driver = \"modbus-rtu\"");
+            }
             let after = Duration::from_millis(raw.pass_after_ms.unwrap_or(700));
             let pass_after = raw.passes.unwrap_or(true).then_some(after);
             Ok(TurnstileDriver::Simulated(SimulatedTurnstile { pass_after }))
@@ -479,11 +506,13 @@ fn upstreams(raw: Vec<RawUpstream>, base: &Path) -> Checked<Vec<Upstream>> {
         }
         only(at("profile"), raw.profile, "native")?;
         only(at("ack"), raw.ack, "broker")?;
-        if raw.remote_release == Some(true) || raw.photos == Some(true) {
-            return wrong(
-                at("remote_release"),
-                "remote_release and photos are not in this version",
-            );
+        for (key, on) in [("remote_release", raw.remote_release), ("photos", raw.photos)] {
+            if on == Some(true) {
+                return wrong(at(key), "is not in this version; it has false");
+            }
+        }
+        if raw.password.is_some() && raw.username.is_none() {
+            return wrong(at("password"), "needs a username, or it is never sent");
         }
         let (many, listed) = match raw.broker {
             OneOrMany::One(one) => (false, vec![one]),
@@ -615,8 +644,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("pw"), "hunter2\n").unwrap();
         let text = format!(
-            "{SITE}[[upstream]]\nbroker = [\"mqtt://127.0.0.1\", \"mqtt://[::1]:1884\"]\npassword = \"file:pw\"\n\
-             [[upstream]]\nbroker = \"mqtt://localhost\"\npassword = \"hunter2\"\n"
+            "{SITE}[[upstream]]\nbroker = [\"mqtt://127.0.0.1\", \"mqtt://[::1]:1884\"]\nusername = \"u\"\npassword = \"file:pw\"\n\
+             [[upstream]]\nbroker = \"mqtt://localhost\"\nusername = \"u\"\npassword = \"hunter2\"\n"
         );
         let config = Config::parse(&dir.path().join("g.toml"), &text).unwrap();
         for upstream in &config.upstreams {

@@ -44,7 +44,9 @@ use crate::{
 
 /// Connections at once; the next one waits.
 const CONNECTIONS: usize = 16;
-/// A client that sends nothing for so long is cut off.
+/// After a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// A client that sends nothing, or takes nothing, for so long is cut off.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Records read at once while listing.
 const PAGE: usize = 500;
@@ -56,6 +58,8 @@ pub struct CameraPanel {
     pub direction: Direction,
     pub source: String,
     pub state: watch::Receiver<CameraState>,
+    /// Open but without a frame for so long, it has stalled.
+    pub stalled_after: Duration,
     pub seen: Arc<Seen>,
 }
 
@@ -94,10 +98,17 @@ pub fn listen(config: &Config) -> std::io::Result<UnixListener> {
     }
     // The store's lock says that no other daemon of this storage folder is alive, but this socket
     // may belong to a daemon of another one.
+    use std::os::unix::fs::FileTypeExt;
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => return Err(std::io::ErrorKind::AddrInUse.into()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-        Err(_) => std::fs::remove_file(path)?,
+        Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
+            if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+                return Err(std::io::Error::other("something that is no socket stands there"));
+            }
+            std::fs::remove_file(path)?;
+        }
+        Err(e) => return Err(e),
     }
     let listener = UnixListener::bind(path)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
@@ -121,7 +132,15 @@ pub async fn serve(
         let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
         let stream = tokio::select! {
             _ = cancel.cancelled() => break,
-            accepted = listener.accept() => accepted?.0,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors, say: no reason to stop the gates.
+                    tracing::warn!(%error, "a client could not be let in");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
         };
         let (services, cancel) = (services.clone(), cancel.clone());
         tokio::spawn(async move {
@@ -151,7 +170,7 @@ async fn connection(services: &Services, stream: UnixStream) -> Result<(), WireE
         Ok(request) => request,
         Err(WireError::Malformed(why)) => {
             let failure = Failure::new("malformed", format!("not understood: {why}"));
-            return wire.send_json(&Reply::Error(failure)).await;
+            return patient(wire.send_json(&Reply::Error(failure))).await;
         }
         Err(e) => return Err(e),
     };
@@ -160,11 +179,11 @@ async fn connection(services: &Services, stream: UnixStream) -> Result<(), WireE
         Err(Refusal::Wire(e)) => return Err(e),
         Err(Refusal::Failure(failure)) => Reply::Error(failure),
     };
-    wire.send_json(&reply).await
+    patient(wire.send_json(&reply)).await
 }
 
-async fn patient<T>(receive: impl Future<Output = Result<T, WireError>>) -> Result<T, WireError> {
-    tokio::time::timeout(PATIENCE, receive).await.unwrap_or(Err(WireError::HungUp))
+async fn patient<T>(exchange: impl Future<Output = Result<T, WireError>>) -> Result<T, WireError> {
+    tokio::time::timeout(PATIENCE, exchange).await.unwrap_or(Err(WireError::HungUp))
 }
 
 enum Refusal {
@@ -305,6 +324,8 @@ impl Services {
         let body = Body::Enrolment {
             person,
             id_type: identity.id_type.clone(),
+            valid_from: enrol.valid_from,
+            valid_until: enrol.valid_until,
             commitment: commitment(&identity.salt, &identity.id_type, &identity.number),
             consent,
             model: self.vision.embedder_name().to_owned(),
@@ -348,15 +369,14 @@ impl Services {
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<(), RosterError> + Send + 'static,
     ) -> Result<(), ChangeError> {
         let (ledger, stamp) = (self.ledger.clone(), self.clock.stamp());
-        self.store
-            .write(Priority::Bulk, move |tx| {
-                work(tx)?;
-                ledger.append(tx, stamp, body)?;
-                Ok::<_, ChangeError>(())
-            })
-            .await?;
         let (sealer, model) = (self.store.sealer().clone(), self.vision.embedder_name().to_owned());
-        let fresh = self.store.read(move |tx| roster::load(tx, &sealer, &model)).await?;
+        // Loaded before the commit: a change that cannot take effect at the gate is not made.
+        let fresh = self.store.write(Priority::Bulk, move |tx| {
+            work(tx)?;
+            ledger.append(tx, stamp, body)?;
+            Ok::<_, ChangeError>(roster::load(tx, &sealer, &model)?)
+        });
+        let fresh = fresh.await?;
         self.roster.send_if_modified(|current| {
             // Of two changes at once, the later snapshot stays.
             let newer = fresh.version() > current.version();
@@ -381,7 +401,7 @@ impl Services {
             let person = &worker.person;
             if asked(&query.team, &person.team) && asked(&query.contractor, &person.contractor) {
                 count += 1;
-                wire.send_json(&Reply::Item(to_json(&worker)?)).await?;
+                patient(wire.send_json(&Reply::Item(to_json(&worker)?))).await?;
             }
         }
         Ok(json!({ "count": count }))
@@ -436,7 +456,7 @@ impl Services {
                 filter.after = Some(outcome.entry.index);
                 if let Some(record) = Record::of(&self.origin, outcome, cause) {
                     count += 1;
-                    wire.send_json(&Reply::Item(to_json(&record)?)).await?;
+                    patient(wire.send_json(&Reply::Item(to_json(&record)?))).await?;
                 }
             }
             if rows.len() < PAGE {

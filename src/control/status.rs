@@ -13,8 +13,6 @@ use crate::{
 
 /// Rows older than this are an alarm, whatever the link says.
 const OUTBOX_OLD: Duration = Duration::from_secs(15 * 60);
-/// A camera that is open but sends nothing for so long has stalled.
-const CAMERA_STALLED: Duration = Duration::from_secs(3);
 /// Below this a full disk is near.
 const DISK_LOW_BYTES: u64 = 200 * 1024 * 1024;
 
@@ -124,15 +122,24 @@ fn lanes(services: &Services, attention: &mut Attention<'_>) -> Vec<Value> {
             let quiet = now.since(state.last_frame.unwrap_or(state.since).max(state.since));
             if !state.connected && !state.finished {
                 attention.add(what, state.since, format!("{}: {error}", camera.source));
-            } else if state.connected && quiet > CAMERA_STALLED {
+            } else if state.connected && quiet > camera.stalled_after {
                 attention.add(
                     what,
                     state.last_frame.unwrap_or(state.since),
                     format!("{} is open but sends no frames: see to the camera", camera.source),
                 );
             }
+            let seen = camera.seen.counts();
+            if seen.failed > 0 {
+                let remedy = format!("a model failed on {} frames; see the log", seen.failed);
+                attention.add(
+                    format!("vision {}/{}", lane.name, camera.direction),
+                    services.started,
+                    remedy,
+                );
+            }
             let mut shown = json!(state);
-            merge(&mut shown, json!(camera.seen.counts()));
+            merge(&mut shown, json!(seen));
             merge(&mut shown, json!({ "direction": camera.direction, "source": camera.source }));
             cameras.push(shown);
         }
@@ -141,7 +148,17 @@ fn lanes(services: &Services, attention: &mut Attention<'_>) -> Vec<Value> {
             let error = turnstile.last_error.clone().unwrap_or_else(|| "connecting".to_owned());
             attention.add(format!("turnstile {}", lane.name), turnstile.since, error);
         }
+        if turnstile.lost_events > 0 {
+            let remedy =
+                format!("{} of its events came too fast and are lost", turnstile.lost_events);
+            attention.add(format!("turnstile {}", lane.name), turnstile.since, remedy);
+        }
         let gate = lane.state.borrow().clone();
+        if let Some(since) = gate.failing_since {
+            let error = gate.last_error.clone().unwrap_or_default();
+            let remedy = format!("nothing can be recorded, so nobody is let through: {error}");
+            attention.add(format!("lane {}", lane.name), since, remedy);
+        }
         let mut shown = json!({
             "name": lane.name, "mode": "normal", "cameras": cameras, "turnstile": turnstile,
         });
@@ -176,7 +193,10 @@ fn upstreams(
                 format!("{error}; {rows} records wait and will be sent once it is back"),
             );
         } else if oldest_s.is_some_and(|s| s > OUTBOX_OLD.as_secs().cast_signed()) {
-            let remedy = "the broker is connected but acknowledges nothing: ask its operator";
+            let remedy = format!(
+                "{rows} records wait though the broker is connected; where their number does not \
+                 fall, ask its operator"
+            );
             attention.add(what, state.since, remedy);
         }
         let mut shown = json!(state);
@@ -188,8 +208,12 @@ fn upstreams(
 
 fn disk(services: &Services, attention: &mut Attention<'_>) -> Value {
     let dir = &services.storage_dir;
-    let Ok(fs) = nix::sys::statvfs::statvfs(dir) else {
-        return json!({ "dir": dir, "free_bytes": null });
+    let fs = match nix::sys::statvfs::statvfs(dir) {
+        Ok(fs) => fs,
+        Err(error) => {
+            attention.add("disk", services.started, format!("{}: {error}", dir.display()));
+            return json!({ "dir": dir, "free_bytes": null });
+        }
     };
     let free = fs.blocks_available().saturating_mul(fs.fragment_size());
     if free < DISK_LOW_BYTES {

@@ -8,8 +8,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::passage::{Action, Answered, Counters, Event, Machine, ManualRelease, Sighting};
 use crate::{
-    clock::Clock,
-    ledger::{Body, Ledger, LedgerError, Stored},
+    clock::{Clock, Monotonic, Stamp},
+    ledger::{Body, Ledger, LedgerError},
     store::{Priority, Store},
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent, TurnstileHandle},
 };
@@ -41,6 +41,31 @@ pub struct LaneState {
     /// Entries that could not be committed.
     pub commit_errors: u64,
     pub last_error: Option<String>,
+    /// Since when nothing can be committed, and so nobody is let through.
+    #[serde(skip)]
+    pub failing_since: Option<Monotonic>,
+}
+
+impl LaneState {
+    /// What became of a commit.
+    fn wrote(&mut self, kind: &str, result: &Result<(), String>, now: Monotonic) {
+        match result {
+            Ok(()) => {
+                self.failing_since = None;
+                match kind {
+                    "grant" => self.grants += 1,
+                    "denial" => self.denials += 1,
+                    "release" => self.manual_releases += 1,
+                    _ => {}
+                }
+            }
+            Err(error) => {
+                self.commit_errors += 1;
+                self.failing_since.get_or_insert(now);
+                self.last_error = Some(error.clone());
+            }
+        }
+    }
 }
 
 /// All that a lane's task is given.
@@ -119,10 +144,6 @@ impl Shell {
             Event::Turnstile(TurnstileEvent::Up { withdrawn }) if !withdrawn.is_empty() => {
                 tracing::warn!(lane = %self.lane.name, ?withdrawn, "a release was found and withdrawn");
             }
-            Event::Committed { result: Err(error), .. }
-            | Event::Closed { result: Err(error), .. } => {
-                self.complain(error.clone());
-            }
             _ => {}
         }
         let mut events = vec![event];
@@ -148,16 +169,13 @@ impl Shell {
                 match &body {
                     Body::Grant { person, direction, judgement, .. } => {
                         tracing::info!(%lane, %passage, worker = %person.id, %direction, score = judgement.score.value(), "grant");
-                        self.lane.state.send_modify(|s| s.grants += 1);
                     }
-                    _ => {
-                        tracing::info!(%lane, %passage, "release by hand");
-                        self.lane.state.send_modify(|s| s.manual_releases += 1);
-                    }
+                    _ => tracing::info!(%lane, %passage, "release by hand"),
                 }
                 self.commit(
+                    body.kind(),
                     move |result| Some(Event::Committed { passage, result }),
-                    move |ledger, tx, stamp| ledger.append(tx, stamp, body),
+                    move |ledger, tx, stamp| ledger.append(tx, stamp, body).map(drop),
                 );
                 None
             }
@@ -166,17 +184,10 @@ impl Shell {
                     let worker = person.as_ref().map(|p| p.id.as_str());
                     tracing::info!(%lane, %direction, %reason, worker, score = judgement.score.value(), "denial");
                 }
-                self.lane.state.send_modify(|s| s.denials += 1);
-                let state = self.lane.state.clone();
                 self.commit(
-                    move |result| {
-                        if let Err(error) = result {
-                            tracing::error!(%lane, %error, "a denial could not be recorded");
-                            state.send_modify(|s| s.commit_errors += 1);
-                        }
-                        None
-                    },
-                    move |ledger, tx, stamp| ledger.append(tx, stamp, body),
+                    body.kind(),
+                    |_| None,
+                    move |ledger, tx, stamp| ledger.append(tx, stamp, body).map(drop),
                 );
                 None
             }
@@ -184,8 +195,18 @@ impl Shell {
             Action::Close { passage, outcome, detail } => {
                 tracing::info!(%lane, %passage, ?outcome, %detail, "outcome");
                 self.commit(
+                    "outcome",
                     move |result| Some(Event::Closed { passage, result }),
-                    move |ledger, tx, stamp| ledger.close(tx, stamp, passage, outcome, &detail),
+                    move |ledger, tx, stamp| {
+                        match ledger.close(tx, stamp, passage, outcome, &detail) {
+                            // Closed already, or never opened: to try again would not help.
+                            Err(error @ LedgerError::NoCause(_)) => {
+                                tracing::error!(%error, "an outcome has nowhere to go");
+                                Ok(())
+                            }
+                            closed => closed.map(drop),
+                        }
+                    },
                 );
                 None
             }
@@ -216,20 +237,24 @@ impl Shell {
     /// Writes to the ledger beside this task; its answer comes back as an event.
     fn commit(
         &self,
+        kind: &'static str,
         answer: impl FnOnce(Result<(), String>) -> Option<Event> + Send + 'static,
-        work: impl FnOnce(
-            &Ledger,
-            &rusqlite::Transaction<'_>,
-            crate::clock::Stamp,
-        ) -> Result<Stored, LedgerError>
+        work: impl FnOnce(&Ledger, &rusqlite::Transaction<'_>, Stamp) -> Result<(), LedgerError>
         + Send
         + 'static,
     ) {
         let (store, ledger) = (self.lane.store.clone(), self.lane.ledger.clone());
-        let (results, stamp) = (self.results.clone(), self.lane.clock.stamp());
+        let (results, clock) = (self.results.clone(), self.lane.clock.clone());
+        let (state, lane) = (self.lane.state.clone(), self.lane.name.clone());
+        let stamp = clock.stamp();
         tokio::spawn(async move {
             let written = store.write(Priority::Passage, move |tx| work(&ledger, tx, stamp)).await;
-            if let Some(event) = answer(written.map(drop).map_err(|e| e.to_string())) {
+            let result = written.map_err(|e| e.to_string());
+            if let Err(error) = &result {
+                tracing::error!(%lane, kind, %error, "not recorded");
+            }
+            state.send_modify(|s| s.wrote(kind, &result, clock.monotonic()));
+            if let Some(event) = answer(result) {
                 // The lane has ended; the next start closes what is open.
                 let _ = results.send(event).await;
             }
@@ -237,10 +262,7 @@ impl Shell {
     }
 
     fn complain(&self, error: String) {
-        tracing::error!(lane = %self.lane.name, %error, "not recorded");
-        self.lane.state.send_modify(|s| {
-            s.commit_errors += 1;
-            s.last_error = Some(error);
-        });
+        tracing::error!(lane = %self.lane.name, %error, "nobody can be let through");
+        self.lane.state.send_modify(|s| s.last_error = Some(error));
     }
 }

@@ -383,7 +383,13 @@ impl Machine {
 
     fn asked(&mut self, now: Monotonic, request: ManualRelease, fresh: PassageId) -> Vec<Action> {
         if self.busy() {
-            let answer = Err("somebody is passing through this lane; ask again".to_owned());
+            let unrecorded = matches!(self.state, State::Closing { retry_at: Some(_), .. });
+            let problem = if unrecorded {
+                "the last passage cannot be recorded, so nobody is let through; see `gatehouse status`"
+            } else {
+                "somebody is passing through this lane; ask again"
+            };
+            let answer = Err(problem.to_owned());
             return vec![Action::Answer { passage: fresh, answer }];
         }
         let passage = Passage {

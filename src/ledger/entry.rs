@@ -13,9 +13,10 @@
 //! | `seq` | its place among those that go upstream, from 1; absent on a grant, which goes upstream with its outcome |
 //! | `time` | `wall_ms` since 1970, `synced`, `boot` (16 bytes), `uptime_ms` |
 //! | `kind` | `boot`, `config`, `enrolment`, `removal`, `grant`, `denial`, `release`, `outcome` |
-//! | `data` | a map, by kind; scores are ten-thousandths (0.7123 is 7123) |
+//! | `data` | a map, by kind; scores are ten-thousandths (0.7123 is 7123), dates ISO 8601 |
 
 use ciborium::Value;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -29,6 +30,7 @@ use crate::{
 
 const VERSION: u8 = 1;
 const SHA256_LEAVES: u8 = 1;
+const SOCKET: &str = "socket";
 
 /// A ledger: 128 random bits made with the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +72,8 @@ pub struct Judgement {
     pub model: String,
 }
 
-/// Who told the daemon to do something: the user behind the socket.
+/// Who told the daemon to do something: the user behind the control socket. In the bytes it says
+/// `via` = `socket`, so that others who may ask can be told from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     pub uid: u32,
@@ -115,6 +118,8 @@ pub enum Body {
         person: Person,
         id_type: String,
         commitment: [u8; 32],
+        valid_from: Option<Date>,
+        valid_until: Option<Date>,
         consent: Option<String>,
         model: String,
         templates: u32,
@@ -214,10 +219,22 @@ impl Body {
         match self {
             Body::Boot { version } => map.with("version", version.as_str()),
             Body::Config { sha256 } => map.with("sha256", sha256.to_vec()),
-            Body::Enrolment { person, id_type, commitment, consent, model, templates, by } => map
+            Body::Enrolment {
+                person,
+                id_type,
+                commitment,
+                valid_from,
+                valid_until,
+                consent,
+                model,
+                templates,
+                by,
+            } => map
                 .with("person", person_map(person))
                 .with("id_type", id_type.as_str())
                 .with("id_commitment", commitment.to_vec())
+                .with_some("valid_from", valid_from.map(|d| d.to_string()))
+                .with_some("valid_until", valid_until.map(|d| d.to_string()))
                 .with_some("consent", consent.as_deref())
                 .with("model", model.as_str())
                 .with("templates", *templates)
@@ -265,6 +282,8 @@ impl Body {
                 person: read_person(data.map("person")?)?,
                 id_type: data.text("id_type")?,
                 commitment: data.bytes("id_commitment")?,
+                valid_from: read_date(data, "valid_from")?,
+                valid_until: read_date(data, "valid_until")?,
                 consent: data.optional_text("consent")?,
                 model: data.text("model")?,
                 templates: data.int("templates")?,
@@ -326,6 +345,11 @@ fn read_direction(data: Fields<'_>) -> Result<Direction, CborError> {
         .ok_or(CborError::Field("direction"))
 }
 
+fn read_date(data: Fields<'_>, key: &'static str) -> Result<Option<Date>, CborError> {
+    let date = |text: String| text.parse().map_err(|_| CborError::Field(key));
+    data.optional_text(key)?.map(date).transpose()
+}
+
 fn judged(map: Map, judgement: &Judgement) -> Map {
     map.with("score", judgement.score.0)
         .with("threshold", judgement.threshold.0)
@@ -364,10 +388,14 @@ fn read_worker(map: Fields<'_>, key: &'static str) -> Result<WorkerId, CborError
 }
 
 fn actor_map(actor: &Actor) -> Map {
-    Map::default().with("uid", actor.uid).with("user", actor.user.as_str())
+    let map = Map::default().with("via", SOCKET);
+    map.with("uid", actor.uid).with("user", actor.user.as_str())
 }
 
 fn read_actor(map: Fields<'_>) -> Result<Actor, CborError> {
+    if map.text("via")? != SOCKET {
+        return Err(CborError::Field("via"));
+    }
     Ok(Actor { uid: map.int("uid")?, user: map.text("user")? })
 }
 
@@ -434,7 +462,8 @@ pub fn leaf_hash(bytes: &[u8]) -> [u8; 32] {
 }
 
 /// What an enrolment's entry says of the ID number without telling it:
-/// SHA-256("gatehouse id 1" || salt || type || 0x00 || number). `salt`: 32 random bytes, kept
+/// SHA-256("gatehouse id 1" || salt || type || 0x00 || number). `number` is the normalised one:
+/// trimmed, ASCII letters in upper case ([`crate::roster::Identity::resident`]). `salt`: 32 random bytes, kept
 /// sealed with the number; an evidence package opens the commitment by showing all three.
 pub fn commitment(salt: &[u8; 32], id_type: &str, number: &str) -> [u8; 32] {
     Sha256::new()

@@ -54,22 +54,39 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Reads the ledger's id, and gives an upstream that was never there before everything that
-    /// has gone upstream so far.
+    /// Reads the ledger's id, and fills the outbox: an upstream that was never there before gets
+    /// everything that has gone upstream so far, one that comes back what it missed.
     pub fn open(tx: &Transaction<'_>, upstreams: Vec<String>) -> Result<Ledger, LedgerError> {
         let id = store::meta(tx, "ledger")?.and_then(|id| id.try_into().ok());
         let last_seq = last_seq(tx)?;
-        let upstreams = upstreams.into_iter().map(|name| {
-            let new = tx.execute("INSERT OR IGNORE INTO upstream VALUES (?1)", [&name])? == 1;
-            if new {
+        let known: Vec<(String, Option<u64>)> = tx
+            .prepare("SELECT name, left_at FROM upstream")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        for (name, left_at) in &known {
+            if left_at.is_none() && !upstreams.contains(name) {
                 tx.execute(
-                    "INSERT INTO outbox SELECT ?1, seq FROM entry WHERE seq IS NOT NULL",
-                    [&name],
+                    "UPDATE upstream SET left_at = ?2 WHERE name = ?1",
+                    params![name, last_seq],
                 )?;
             }
-            Ok::<_, LedgerError>((name, if new { 0 } else { last_seq }))
+        }
+        let filled = upstreams.into_iter().map(|name| {
+            let (missed_from, sent_before) = match known.iter().find(|(n, _)| *n == name) {
+                None => (Some(0), 0),
+                Some((_, Some(left_at))) => (Some(*left_at), *left_at),
+                Some((_, None)) => (None, last_seq),
+            };
+            if let Some(after) = missed_from {
+                tx.execute("INSERT OR REPLACE INTO upstream VALUES (?1, NULL)", [&name])?;
+                tx.execute(
+                    "INSERT OR IGNORE INTO outbox SELECT ?1, seq FROM entry WHERE seq > ?2",
+                    params![name, after],
+                )?;
+            }
+            Ok::<_, LedgerError>((name, sent_before))
         });
-        let upstreams = upstreams.collect::<Result<_, _>>()?;
+        let upstreams = filled.collect::<Result<_, _>>()?;
         Ok(Ledger { id: LedgerId(id.ok_or(LedgerError::NoLedgerId)?), upstreams })
     }
 
@@ -251,7 +268,7 @@ pub fn backlog(tx: &Transaction<'_>, upstream: &str) -> Result<(u64, Option<i64>
 pub struct AttendanceFilter {
     pub worker: Option<WorkerId>,
     pub lane: Option<String>,
-    /// Wall time in ms since 1970 of the outcome, inclusive.
+    /// Wall time in ms since 1970 at which the worker was let through, inclusive.
     pub from_ms: Option<i64>,
     /// The same, exclusive.
     pub to_ms: Option<i64>,

@@ -47,6 +47,8 @@ fn one_of_each_kind() -> Vec<Entry> {
                 person: person(),
                 id_type: "resident".into(),
                 commitment: commitment(&[0x17; 32], "resident", "520102199001011234"),
+                valid_from: Some(jiff::civil::date(2026, 3, 1)),
+                valid_until: None,
                 consent: Some("C-0017".into()),
                 model: "sface_2021dec".into(),
                 templates: 2,
@@ -241,4 +243,25 @@ async fn an_entry_altered_in_the_database_is_noticed_when_read() {
     raw.execute("UPDATE entry SET bytes = ?1", [bytes]).unwrap();
     let found = store.read(|tx| read(tx, 0)).await;
     assert!(matches!(found, Err(LedgerError::Damaged { index: 0, .. })), "{found:?}");
+}
+
+#[tokio::test]
+async fn i3_an_upstream_that_leaves_the_configuration_and_comes_back_misses_nothing() {
+    let (_dir, store, ledger) = with_ledger(&["a"]).await;
+    append(&store, &ledger, Body::Boot { version: "1".into() }).await;
+    store.write(Priority::Bulk, |tx| strike_off(tx, "a", &[1])).await.unwrap();
+    let reopen = |names: &[&str]| {
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        store.write(Priority::Bulk, move |tx| Ledger::open(tx, names))
+    };
+    let without = reopen(&[]).await.unwrap();
+    append(&store, &without, Body::Boot { version: "2".into() }).await;
+    let still_without = reopen(&[]).await.unwrap();
+    append(&store, &still_without, Body::Boot { version: "3".into() }).await;
+    let back = reopen(&["a"]).await.unwrap();
+    assert_eq!(back.sent_before("a"), 1);
+    append(&store, &back, Body::Boot { version: "4".into() }).await;
+    let waiting = store.read(|tx| unacknowledged(tx, "a", 0, 10)).await.unwrap();
+    let seqs: Vec<_> = waiting.iter().map(|s| s.entry.seq).collect();
+    assert_eq!(seqs, [Some(2), Some(3), Some(4)]);
 }

@@ -25,8 +25,8 @@ pub use sealing::{KeyError, SealError, Sealer};
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
 /// "GATE": tells our file from any other SQLite database.
 const APPLICATION_ID: i32 = 0x4741_5445;
-/// Passages waiting to be committed. A lane has one at a time, so this is never full with fewer
-/// lanes than that; a sender then waits.
+/// Passages and denials waiting to be committed. A lane has one passage at a time and a denial a
+/// visit, so this is hardly ever full; a sender then waits.
 const PASSAGE_QUEUE: usize = 64;
 /// Enrolments and strike-offs waiting; when full the sender waits.
 const BULK_QUEUE: usize = 64;
@@ -37,6 +37,14 @@ const READERS_KEPT: usize = 4;
 pub enum StoreError {
     #[error("storage folder {}: {source}; it must exist and be writable by the daemon's user", path.display())]
     Folder { path: PathBuf, source: std::io::Error },
+    #[error(
+        "storage folder {} holds other files and others may look into it (mode {mode:o}): \
+         name a folder of its own, or chmod 700 it",
+        path.display()
+    )]
+    Shared { path: PathBuf, mode: u32 },
+    #[error("the file system of {} carries no write-ahead log: use a local one", path.display())]
+    NoWal { path: PathBuf },
     #[error("{} is used by another gatehouse; stop that one first", path.display())]
     InUse { path: PathBuf },
     #[error("{} is not a Gatehouse database", path.display())]
@@ -95,7 +103,7 @@ impl StoreThread {
 
 /// Opens (or makes) the database and starts its writer.
 pub fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
-    let lock = lock_folder(&config.dir)?;
+    let lock = lock_folder(config)?;
     let path = config.database();
     let (mut connection, sealer) = open_database(&path, &config.key)?;
     let (passages, mut passage_jobs) = mpsc::channel::<Job>(PASSAGE_QUEUE);
@@ -135,13 +143,23 @@ pub fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
 /// Opens an existing database as [`open`] would and has SQLite look it through, for `check`.
 pub fn examine(config: &Storage) -> Result<(), StoreError> {
     let path = config.database();
-    // Not even the lock is made where nothing is yet: `check` may be run by root, and the daemon
+    // Nothing is made, migrated or given another mode: `check` may be run by root, and the daemon
     // could not open what is root's.
     if !path.exists() {
         return Ok(());
     }
-    let _lock = lock_folder(&config.dir)?;
-    let (connection, _) = open_database(&path, &config.key)?;
+    let _lock = match File::open(config.dir.join("lock")) {
+        Ok(lock) => Some(locked(lock, &config.dir)?),
+        Err(_) => None,
+    };
+    // Able to write only so that SQLite can take its own log away again at the end.
+    let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "query_only", "ON")?;
+    let schema = schema(&connection, &path)?;
+    if schema > 0 {
+        let sealer = Sealer::load(&config.key, false)?;
+        prove_key(&connection, &path, &sealer)?;
+    }
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found == "ok" { Ok(()) } else { Err(StoreError::Damaged { path, found }) }
 }
@@ -240,26 +258,37 @@ impl Store {
     }
 }
 
-/// Makes the folder (0700) and holds its lock for as long as the file lives.
-fn lock_folder(dir: &Path) -> Result<File, StoreError> {
+/// Makes the folder (0700) and holds its lock for as long as the file lives. A folder that others
+/// may look into is closed to them, but only where it is ours: empty, or with our database.
+fn lock_folder(config: &Storage) -> Result<File, StoreError> {
+    let dir = &config.dir;
     let folder = |source| StoreError::Folder { path: dir.to_owned(), source };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(folder)?;
     let mode = std::fs::metadata(dir).map_err(folder)?.permissions().mode();
     if mode & 0o077 != 0 {
+        let empty = std::fs::read_dir(dir).map_err(folder)?.next().is_none();
+        if !empty && !config.database().exists() {
+            return Err(StoreError::Shared { path: dir.to_owned(), mode: mode & 0o777 });
+        }
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(folder)?;
     }
-    let path = dir.join("lock");
     let lock = std::fs::OpenOptions::new()
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
-        .open(&path)
+        .open(dir.join("lock"))
         .map_err(folder)?;
+    locked(lock, dir)
+}
+
+fn locked(lock: File, dir: &Path) -> Result<File, StoreError> {
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse { path: dir.to_owned() }),
-        Err(std::fs::TryLockError::Error(source)) => Err(folder(source)),
+        Err(std::fs::TryLockError::Error(source)) => {
+            Err(StoreError::Folder { path: dir.to_owned(), source })
+        }
     }
 }
 
@@ -280,19 +309,21 @@ fn open_database(
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
-        tracing::warn!(mode, "the file system of the storage folder does not carry a WAL");
+        return Err(StoreError::NoWal { path: path.to_owned() });
     }
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     let new = migrate(&mut connection, path)?;
     let sealer = Sealer::load(key, new)?;
-    prove_key(&connection, path, &sealer)?;
+    if !prove_key(&connection, path, &sealer)? {
+        set_meta(&connection, "key_proof", &sealer.seal(KEY_PROOF, b"gatehouse")?)?;
+    }
     Ok((connection, sealer))
 }
 
-/// Brings the schema up to date. True where the database holds nothing sealed yet.
-fn migrate(connection: &mut Connection, path: &Path) -> Result<bool, StoreError> {
+/// How many migrations a database has had; 0 for an empty one.
+fn schema(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
     let found = usize::try_from(found).unwrap_or(usize::MAX);
     let id: i32 = connection.query_row("PRAGMA application_id", [], |r| r.get(0))?;
@@ -305,6 +336,12 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<bool, StoreError>
     if found > known {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
+    Ok(found)
+}
+
+/// Brings the schema up to date. True where the database holds nothing sealed yet.
+fn migrate(connection: &mut Connection, path: &Path) -> Result<bool, StoreError> {
+    let found = schema(connection, path)?;
     for (done, sql) in MIGRATIONS.iter().enumerate().skip(found) {
         let transaction = connection.transaction()?;
         transaction.execute_batch(sql)?;
@@ -332,19 +369,17 @@ pub fn set_meta(connection: &Connection, key: &str, value: &[u8]) -> rusqlite::R
     Ok(())
 }
 
-/// A sealed word in the database shows whether the key is the one it was sealed with.
-fn prove_key(connection: &Connection, path: &Path, sealer: &Sealer) -> Result<(), StoreError> {
-    const CONTEXT: &str = "meta/key_proof";
+const KEY_PROOF: &str = "meta/key_proof";
+
+/// A sealed word in the database shows whether the key is the one it was sealed with. False where
+/// there is no such word yet.
+fn prove_key(connection: &Connection, path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
     match meta(connection, "key_proof")? {
-        Some(sealed) => match sealer.open(CONTEXT, &sealed) {
-            Ok(_) => Ok(()),
+        Some(sealed) => match sealer.open(KEY_PROOF, &sealed) {
+            Ok(_) => Ok(true),
             Err(_) => Err(StoreError::WrongKey { path: path.to_owned() }),
         },
-        None => {
-            let sealed = sealer.seal(CONTEXT, b"gatehouse")?;
-            connection.execute("INSERT INTO meta VALUES ('key_proof', ?1)", [sealed])?;
-            Ok(())
-        }
+        None => Ok(false),
     }
 }
 
@@ -371,7 +406,7 @@ mod tests {
     async fn a_failed_transaction_leaves_nothing_and_a_committed_one_survives() {
         let dir = tempfile::tempdir().unwrap();
         let (store, thread) = open(&storage(dir.path())).unwrap();
-        let add = |tx: &Transaction<'_>| tx.execute("INSERT INTO upstream VALUES ('a')", []);
+        let add = |tx: &Transaction<'_>| tx.execute("INSERT INTO upstream VALUES ('a', NULL)", []);
         let failed: Result<(), StoreError> = store
             .write(Priority::Bulk, move |tx| {
                 add(tx)?;
@@ -415,6 +450,32 @@ mod tests {
         drop(store);
         thread.join().unwrap();
         examine(&storage(dir.path())).unwrap();
+    }
+
+    #[test]
+    fn a_look_at_the_storage_makes_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let mode = |m| {
+            let permissions = std::fs::Permissions::from_mode(m);
+            std::fs::set_permissions(dir.path(), permissions).unwrap();
+        };
+        mode(0o755);
+        examine(&storage(dir.path())).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        std::fs::write(dir.path().join("somebody's"), "").unwrap();
+        assert!(matches!(open(&storage(dir.path())), Err(StoreError::Shared { mode: 0o755, .. })));
+        std::fs::remove_file(dir.path().join("somebody's")).unwrap();
+        let (store, thread) = open(&storage(dir.path())).unwrap();
+        assert!(matches!(examine(&storage(dir.path())), Err(StoreError::InUse { .. })));
+        drop(store);
+        thread.join().unwrap();
+        let names = || {
+            let entries = std::fs::read_dir(dir.path()).unwrap();
+            entries.map(|e| e.unwrap().file_name()).collect::<std::collections::BTreeSet<_>>()
+        };
+        let before = names();
+        examine(&storage(dir.path())).unwrap();
+        assert_eq!(names(), before);
     }
 
     #[test]

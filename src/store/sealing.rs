@@ -149,13 +149,20 @@ fn make_key(path: &Path) -> Result<(), KeyError> {
         text.push_str(&format!("{byte:02x}"));
     }
     text.push('\n');
+    // Written whole under another name and then linked, which never overwrites: a power cut leaves
+    // either no key or this one.
+    let draft = path.with_extension("new");
     let written = || {
+        let _ = std::fs::remove_file(&draft);
         let mut file =
-            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
+        std::fs::hard_link(&draft, path)?;
+        std::fs::remove_file(&draft)?;
         // The name too must survive a power cut, or all that is sealed is lost with it.
-        path.parent().map_or(Ok(()), |dir| std::fs::File::open(dir)?.sync_all())
+        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+        std::fs::File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
     };
     written().map_err(|source| KeyError::NotMade { path: path.to_owned(), source })
 }

@@ -248,8 +248,8 @@ pub struct TurnstileHandle {
     pub tap: Option<broadcast::Sender<DeviceFrame>>,
 }
 
-/// Releases under way to the task. A lane has few people before it; when it is full, `send`
-/// waits and the release's deadline runs.
+/// Releases under way to the task. A lane has few people before it; when it is full, the
+/// lane's next one is refused.
 const RELEASES: usize = 8;
 /// Events under way to the lane. When it is full the task keeps on listening and withdrawing,
 /// and holds events back itself, within the bound of `task`.

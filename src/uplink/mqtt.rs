@@ -48,7 +48,7 @@ pub(super) async fn run(upstream: Upstream, context: Context, state: watch::Send
     let mut backoff = FIRST_BACKOFF;
     for broker in upstream.brokers.iter().cycle() {
         state.send_modify(|s| s.broker = broker.to_string());
-        let connects = state.borrow().connects;
+        let acknowledged = state.borrow().acknowledged;
         let ended = session(&upstream, broker, &context, &state, &mut delivery).await;
         if context.cancel.is_cancelled() {
             break;
@@ -60,6 +60,7 @@ pub(super) async fn run(upstream: Upstream, context: Context, state: watch::Send
             tracing::warn!(upstream = %name, error = error.as_deref(), "link is down");
         }
         let now = context.clock.monotonic();
+        let held = was_up && now.since(state.borrow().since) > LONGEST_BACKOFF;
         state.send_modify(|s| {
             if s.connected {
                 s.since = now;
@@ -67,7 +68,9 @@ pub(super) async fn run(upstream: Upstream, context: Context, state: watch::Send
             s.connected = false;
             s.last_error = error;
         });
-        if state.borrow().connects != connects {
+        // Only a link that carried something, or held, begins anew: a broker that lets in and throws
+        // out again is left alone for longer and longer.
+        if state.borrow().acknowledged != acknowledged || held {
             backoff = FIRST_BACKOFF;
         }
         tokio::select! {

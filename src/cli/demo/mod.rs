@@ -35,8 +35,13 @@ pub(super) async fn run() -> anyhow::Result<ExitCode> {
     let stopped = demo.rig.stop().await;
     played?;
     stopped?;
-    println!("\nNothing is left behind but models/. Next: README.md, \"A gate of your own\".");
+    say("\nNothing is left behind but models/. Next: README.md, \"A gate of your own\".");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whoever reads may have gone (`… demo | head`); the demo goes on to its end all the same.
+fn say(line: &str) {
+    let _ = super::print_line(line);
 }
 
 /// Where the models and the photos are; fetched when they are not.
@@ -65,7 +70,7 @@ struct Demo {
 
 impl Demo {
     async fn prepare() -> anyhow::Result<Demo> {
-        println!("Gatehouse {}: a gate on this machine.\n", env!("CARGO_PKG_VERSION"));
+        say(&format!("Gatehouse {}: a gate on this machine.\n", env!("CARGO_PKG_VERSION")));
         let models = fetched_models()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
         let began = clock.monotonic();
@@ -85,7 +90,7 @@ impl Demo {
 
     fn say(&self, what: &str, words: &str) {
         let seconds = self.rig.clock.monotonic().since(self.began).as_secs_f64();
-        println!("{seconds:5.1} s  {what:<9} {words}");
+        say(&format!("{seconds:5.1} s  {what:<9} {words}"));
     }
 
     async fn play(&mut self) -> anyhow::Result<()> {

@@ -48,7 +48,8 @@ CREATE TABLE entry (
     leaf BLOB NOT NULL CHECK (length(leaf) = 32)
 ) STRICT;
 CREATE INDEX entry_worker ON entry (worker, at_ms) WHERE worker IS NOT NULL;
-CREATE INDEX entry_attendance ON entry (at_ms) WHERE kind = 'outcome' AND worker IS NOT NULL;
+-- A cause has one outcome.
+CREATE UNIQUE INDEX entry_cause ON entry (cause) WHERE cause IS NOT NULL;
 
 -- Causes of release whose outcome is not yet an entry.
 CREATE TABLE open_passage (
@@ -56,8 +57,9 @@ CREATE TABLE open_passage (
     cause INTEGER NOT NULL REFERENCES entry (idx)
 ) STRICT, WITHOUT ROWID;
 
--- Upstreams that the outbox has ever been filled for.
-CREATE TABLE upstream (name TEXT PRIMARY KEY) STRICT, WITHOUT ROWID;
+-- Upstreams that the outbox has ever been filled for. left_at: the last seq there was when one was
+-- no longer configured; it gets what came after when it is configured again.
+CREATE TABLE upstream (name TEXT PRIMARY KEY, left_at INTEGER) STRICT, WITHOUT ROWID;
 
 CREATE TABLE outbox (
     upstream TEXT NOT NULL,
