@@ -385,6 +385,7 @@ fn i1_a_crash_within_a_passage_leaves_it_unconfirmed_and_the_coil_withdrawn() {
     assert_eq!(gate.board.line(), "coil 0 on");
     gate.camera.nobody();
     gate.daemon.take().unwrap().kill();
+    assert_eq!(gate.board.command("closed"), [""; 0]);
     assert_eq!(rows(&gate.site, "entry WHERE kind = 'outcome'"), 0);
     gate.daemon = Some(gate.site.start());
     assert_eq!(gate.board.line(), "coil 0 off");

@@ -4,14 +4,17 @@ Two pseudo-terminals and a pump between their masters are the cable; the program
 one terminal, pymodbus the other.
 
 Out, a line each: `ready PATH` (the terminal to open), `coil N on|off` whenever one changes,
-`ok COMMAND`. In: `input N on|off`, `cut` and `mend` (the cable), `quit`. It ends with its input.
+`ok COMMAND`. In: `input N on|off`, `cut` and `mend` (the cable), `closed` (whoever had the terminal
+open is dead), `quit`. It ends with its input.
 Argument: `--coil-on N` leaves a coil on from the start, as a crash would.
 """
 
 import argparse
 import asyncio
+import fcntl
 import os
 import sys
+import termios
 import tty
 
 from pymodbus.server import ModbusSerialServer
@@ -65,6 +68,10 @@ class Cable:
     def path(self, end):
         return os.ttyname(self.ends[end][1])
 
+    def closed(self):
+        # A real port is no longer exclusive when its last user is dead. This one stays open here.
+        fcntl.ioctl(self.ends[0][1], termios.TIOCNXCL)
+
     def carry(self, source, sink):
         data = os.read(source, 4096)
         if self.whole:
@@ -93,6 +100,8 @@ async def main():
                 cable.whole = False
             case ["mend"]:
                 cable.whole = True
+            case ["closed"]:
+                cable.closed()
             case ["quit"]:
                 break
             case _:
