@@ -55,7 +55,7 @@ fn human(status: &Status) -> String {
         for camera in lane["cameras"].as_array().into_iter().flatten() {
             let _ = writeln!(
                 out,
-                "  camera  {}: {} ({}), {} frames, {} dropped, {} analysed, {} with a face, {} skipped",
+                "  camera  {}: {} ({}), {} frames, {} dropped, {} analysed, {} with a face, {} of no use",
                 text(&camera["direction"]),
                 if camera["finished"].as_bool() == Some(true) { "finished" } else { up(camera) },
                 text(&camera["source"]),
@@ -63,7 +63,10 @@ fn human(status: &Status) -> String {
                 camera["dropped"],
                 camera["analysed"],
                 camera["faces"],
-                camera["skipped"]
+                ["skipped", "undecodable", "too_large", "failed"]
+                    .iter()
+                    .filter_map(|counter| camera[*counter].as_u64())
+                    .sum::<u64>()
             );
         }
     }
