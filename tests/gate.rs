@@ -378,7 +378,7 @@ fn i5_nothing_secret_stands_in_the_files() {
 #[test]
 fn i1_a_crash_within_a_passage_leaves_it_unconfirmed_and_the_coil_withdrawn() {
     // A pulse longer than the crash, so that the board is left with its coil on.
-    let mut gate = Gate::start("", "pulse_ms = 10000");
+    let mut gate = Gate::start("pass_within_s = 20", "pulse_ms = 10000");
     enrol_a(&gate.site);
     gate.platform.event("enrolment");
     gate.camera.show(photo("person_a_1.jpg"));
