@@ -24,9 +24,9 @@ use crate::{
         passage::{Machine, Rules},
         sight::{self, Eye, Seen, Sight},
     },
-    ledger::{Body, Ledger, LedgerError, hex},
-    roster::{self, Roster, RosterError},
-    store::{self, Priority, Store, StoreError, StoreThread},
+    ledger::{Body, Ledger, hex},
+    roster::{self, Roster},
+    store::{self, Priority, Store, StoreThread},
     turnstile::{self, DeviceFrame},
     uplink::{self, native},
     vision::{DetectOptions, Models, Vision},
@@ -97,20 +97,6 @@ struct Opened {
     roster: Roster,
 }
 
-#[derive(Debug, thiserror::Error)]
-enum OpenError {
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    #[error(transparent)]
-    Roster(#[from] RosterError),
-}
-
-impl From<StoreError> for OpenError {
-    fn from(e: StoreError) -> Self {
-        OpenError::Ledger(e.into())
-    }
-}
-
 /// One transaction: closes what a crash left open, and says that this start happened and with
 /// which configuration.
 async fn open_ledger(
@@ -118,13 +104,12 @@ async fn open_ledger(
     config: &Config,
     stamp: Stamp,
     model: &str,
-) -> Result<Opened, OpenError> {
+) -> anyhow::Result<Opened> {
     let upstreams = config.upstreams.iter().map(|u| u.name.clone()).collect();
     let (configured, sha256) = (config.site.gateway_id.clone(), config.sha256);
     let (sealer, model) = (store.sealer().clone(), model.to_owned());
     store
         .write(Priority::Passage, move |tx| {
-            let sqlite = |e: rusqlite::Error| OpenError::from(StoreError::from(e));
             let ledger = Ledger::open(tx, upstreams)?;
             let interrupted = ledger.close_interrupted(tx, stamp)?;
             if interrupted > 0 {
@@ -132,9 +117,9 @@ async fn open_ledger(
             }
             let version = env!("CARGO_PKG_VERSION").to_owned();
             ledger.append(tx, stamp, Body::Boot { version })?;
-            if store::meta(tx, "config_sha256").map_err(sqlite)?.as_deref() != Some(&sha256[..]) {
+            if store::meta(tx, "config_sha256")?.as_deref() != Some(&sha256[..]) {
                 ledger.append(tx, stamp, Body::Config { sha256 })?;
-                store::set_meta(tx, "config_sha256", &sha256).map_err(sqlite)?;
+                store::set_meta(tx, "config_sha256", &sha256)?;
             }
             let gateway = match configured {
                 Some(gateway) => gateway,
@@ -147,16 +132,16 @@ async fn open_ledger(
 }
 
 /// A name for this box, made once and kept with its database.
-fn made_gateway_id(tx: &rusqlite::Transaction<'_>) -> Result<String, OpenError> {
+fn made_gateway_id(tx: &rusqlite::Transaction<'_>) -> anyhow::Result<String> {
     const KEY: &str = "gateway_id";
-    let kept = store::meta(tx, KEY).map_err(StoreError::from)?;
+    let kept = store::meta(tx, KEY)?;
     if let Some(kept) = kept.and_then(|bytes| String::from_utf8(bytes).ok()) {
         return Ok(kept);
     }
     let mut random = [0; 6];
-    getrandom::fill(&mut random).map_err(StoreError::from)?;
+    getrandom::fill(&mut random)?;
     let made = format!("gw-{}", hex(&random));
-    store::set_meta(tx, KEY, made.as_bytes()).map_err(StoreError::from)?;
+    store::set_meta(tx, KEY, made.as_bytes())?;
     Ok(made)
 }
 

@@ -7,11 +7,13 @@
 mod client;
 mod protocol;
 mod server;
+mod services;
 mod status;
 
 pub use client::{Client, ClientError};
 pub use protocol::{
     AttendanceQuery, Enrol, Failure, PHOTOS_MAX, Photo, Released, Request, WorkerQuery, WorkerShown,
 };
-pub use server::{CameraPanel, LanePanel, Services, listen, serve};
+pub use server::{listen, serve};
+pub use services::{CameraPanel, LanePanel, Services};
 pub use status::{Degraded, Status};

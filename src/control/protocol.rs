@@ -4,6 +4,8 @@
 //! kind byte, then JSON (kind 0) or a piece of a photo (kind 1). A client sends one request, the
 //! photos it announces in pieces of at most [`PIECE`], and reads items until `done` or `error`.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -136,6 +138,16 @@ pub enum WireError {
     HungUp,
     #[error("a frame that is not of this protocol: {0}")]
     Malformed(String),
+}
+
+/// A client that sends nothing, or takes nothing, for so long is cut off.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An exchange with a client, for as long as one is waited for.
+pub(super) async fn patient<T>(
+    exchange: impl Future<Output = Result<T, WireError>>,
+) -> Result<T, WireError> {
+    tokio::time::timeout(PATIENCE, exchange).await.unwrap_or(Err(WireError::HungUp))
 }
 
 /// A connection in frames.

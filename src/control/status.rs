@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::server::Services;
+use super::services::Services;
 use crate::{
     clock::Monotonic,
     ledger::{self, LedgerError},

@@ -1,0 +1,76 @@
+//! What is accepted, and in which words the rest is refused.
+
+use super::*;
+
+fn refusal(text: &str) -> String {
+    Config::parse(Path::new("/etc/g.toml"), text).unwrap_err().to_string()
+}
+
+const SITE: &str = "[site]\nproject_code = \"P1\"\n";
+
+#[test]
+fn a_minimal_file_takes_the_documented_defaults() {
+    let config = Config::parse(Path::new("/etc/g.toml"), SITE).unwrap();
+    assert_eq!(config.storage.database(), Path::new("/var/lib/gatehouse/gatehouse.db"));
+    assert_eq!(config.recognition.threshold.cosine(), 0.5);
+    assert_eq!(config.site.day_starts_at, Time::constant(4, 0, 0, 0));
+    assert_eq!(config.mode, Mode::Field);
+}
+
+#[test]
+fn every_refusal_names_file_line_and_key() {
+    let turnstile =
+        |body: &str| format!("{SITE}[[lane]]\nname = \"north\"\n[lane.turnstile]\n{body}");
+    for (text, expected) in [
+        (
+            "[site]\nproject_code = \"P1\"\ncolour = 1\n".to_owned(),
+            "/etc/g.toml:3: site.colour: unknown field",
+        ),
+        ("[site]\nproject_code = 5\n".to_owned(), "/etc/g.toml:2: site.project_code: invalid type"),
+        (
+            "[site]\nproject_code = \"P 1\"\n".to_owned(),
+            "/etc/g.toml:2: site.project_code: \"P 1\" must be",
+        ),
+        ("[site\n".to_owned(), "/etc/g.toml:1: syntax:"),
+        ("\n[storage]\n".to_owned(), "missing field `site`"),
+        (
+            format!("{SITE}[storage]\nattendance_keep_years = 2\n"),
+            "/etc/g.toml:4: storage.attendance_keep_years: the law",
+        ),
+        (
+            turnstile("driver = \"modbus-rtu\"\n"),
+            "/etc/g.toml:5: lane[0].turnstile.port: modbus-rtu needs one",
+        ),
+        (
+            turnstile("driver = \"simulated\"\n"),
+            "/etc/g.toml:6: lane[0].turnstile.driver: \"simulated\" needs mode",
+        ),
+        (
+            turnstile("driver = \"warp\"\n"),
+            "/etc/g.toml:6: lane[0].turnstile.driver: \"warp\" is not in this version",
+        ),
+        (
+            format!("{SITE}[[upstream]]\nbroker = \"mqtt://broker.example:1883\"\n"),
+            "/etc/g.toml:4: upstream[0].broker: \"mqtt://broker.example:1883\" would carry",
+        ),
+    ] {
+        let message = refusal(&text);
+        assert!(message.contains(expected), "{message:?} lacks {expected:?}");
+    }
+}
+
+#[test]
+fn secrets_are_masked_and_read_where_they_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("pw"), "hunter2\n").unwrap();
+    let text = format!(
+        "{SITE}[[upstream]]\nbroker = [\"mqtt://127.0.0.1\", \"mqtt://[::1]:1884\"]\nusername = \"u\"\npassword = \"file:pw\"\n\
+         [[upstream]]\nbroker = \"mqtt://localhost\"\nusername = \"u\"\npassword = \"hunter2\"\n"
+    );
+    let config = Config::parse(&dir.path().join("g.toml"), &text).unwrap();
+    for upstream in &config.upstreams {
+        assert_eq!(**upstream.password.as_ref().unwrap().read().unwrap(), *"hunter2");
+    }
+    assert_eq!(config.upstreams[0].brokers[1], Broker { host: "::1".into(), port: 1884 });
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
