@@ -89,6 +89,12 @@ struct Report {
 }
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let report = rig::unless_interrupted(measure(context, arguments)).await?;
+    context.print(&report, human)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure(context: &Context, arguments: Arguments) -> anyhow::Result<Report> {
     let models = match context.config() {
         Ok(config) => daemon::models(&config.models),
         // A bench in a checkout needs no configuration; one that was named must be right.
@@ -129,7 +135,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     rig.stop().await?;
     let [decode_ms, detect_ms, embed_ms, match_ms, frame_ms] = stages;
     let milliseconds = |d: Duration| d.as_secs_f64() * 1000.0;
-    let report = Report {
+    Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
         cores: std::thread::available_parallelism().map_or(1, |n| n.get()),
         workers,
@@ -145,9 +151,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
         frame_ms,
         commit_ms,
         step_up_to_release_ms: Times::of(step_up),
-    };
-    context.print(&report, human)?;
-    Ok(ExitCode::SUCCESS)
+    })
 }
 
 /// The photo in the middle of a 1280x720 JPEG.

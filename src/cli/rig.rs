@@ -9,7 +9,12 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use tokio::{sync::broadcast, task::JoinHandle, time::timeout};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::broadcast,
+    task::JoinHandle,
+    time::timeout,
+};
 
 use crate::{
     clock::Clock,
@@ -34,6 +39,19 @@ pub(super) fn models_of_checkout() -> PathBuf {
         here
     } else {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+    }
+}
+
+/// Ends early, with an error, when somebody interrupts: what the work holds is dropped then, its
+/// folder with it.
+pub(super) async fn unless_interrupted<T>(
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+        _ = terminate.recv() => bail!("interrupted"),
     }
 }
 

@@ -18,7 +18,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tokio::{sync::mpsc, time::timeout};
 
-use super::rig::{self, Bench, LANE, PATIENCE, Passage, Rig, Visitor};
+use super::rig::{self, Bench, LANE, PATIENCE, Passage, Rig, Visitor, unless_interrupted};
 use crate::{
     clock::{Clock, Monotonic, SystemClock},
     control::{AttendanceQuery, Enrol, Photo, Request, Status},
@@ -27,11 +27,8 @@ use crate::{
 };
 
 pub(super) async fn run() -> anyhow::Result<ExitCode> {
-    let mut demo = Demo::prepare().await?;
-    let played = tokio::select! {
-        played = demo.play() => played,
-        _ = tokio::signal::ctrl_c() => Err(anyhow::anyhow!("interrupted")),
-    };
+    let mut demo = unless_interrupted(Demo::prepare()).await?;
+    let played = unless_interrupted(demo.play()).await;
     let stopped = demo.rig.stop().await;
     played?;
     stopped?;
