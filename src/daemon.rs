@@ -211,6 +211,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         lanes: parts.panels,
         upstreams,
         min_face_px: config.recognition.min_face_px,
+        threshold: config.recognition.threshold,
         require_consent: config.roster.require_consent,
         examining: Default::default(),
         store,

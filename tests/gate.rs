@@ -188,6 +188,20 @@ fn a_photo_that_cannot_enrol_is_refused_in_its_own_words_and_nothing_is_stored()
     // The same words with a good photo do enrol.
     assert_enrolled(&site.gatehouse(&arguments(&["--consent", "C-1"])));
     assert_eq!((rows(&site, "template"), rows(&site, "photo")), (1, 1));
+    // A face that two workers had would let neither through, and two faces of one worker anybody.
+    let same = photo_path("person_a_1.jpg");
+    site.enrol("W002", "刘峰", ID_B, &same).refused("already enrolled, as worker W001 刘峰");
+    let (b, stranger) = (photo_path("person_b_1.jpg"), photo_path("impostor_1.jpg"));
+    let photos = ["--photo", b.to_str().unwrap(), "--photo", stranger.to_str().unwrap()];
+    let mut two_people = vec!["worker", "enroll", "--id", "W002", "--name", "x", "--trade", "x"];
+    two_people.extend(["--id-number", ID_B, "--team", "x", "--contractor", "x", "--consent", "C"]);
+    two_people.extend(photos);
+    site.gatehouse(&two_people).refused("the face is not that of the first photo");
+    assert_eq!((rows(&site, "worker"), rows(&site, "template")), (1, 1));
+    // An id that never was is no worker who never came.
+    site.gatehouse(&["attendance", "list", "--worker", "W099"]).refused("there is no worker W099");
+    let said = site.gatehouse(&["attendance", "list", "--from", "yesterday"]);
+    assert_eq!((said.code, said.err.contains("a day such as 2026-10-01")), (2, true), "{said:?}");
 }
 
 #[test]

@@ -23,10 +23,10 @@ pub(super) struct List {
     #[arg(long, value_name = "ID")]
     worker: Option<WorkerId>,
     /// First day, such as 2026-10-01
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = super::day)]
     from: Option<Date>,
     /// Last day
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = super::day)]
     to: Option<Date>,
     #[arg(long)]
     lane: Option<String>,

@@ -103,8 +103,8 @@ async fn measure(context: &Context, arguments: Arguments) -> anyhow::Result<Repo
     };
     let photo =
         arguments.photo.unwrap_or_else(|| rig::models_of_checkout().join("photos/person_a_2.jpg"));
-    let photo = std::fs::read(&photo)
-        .with_context(|| format!("{}; run models/fetch or give --photo", photo.display()))?;
+    let named = format!("{} (models/fetch gets it, --photo names another)", photo.display());
+    let photo = std::fs::read(&photo).with_context(|| named.clone())?;
     let rounds = arguments.rounds.clamp(1, 10_000);
     let workers = arguments.workers.clamp(1, 10_000);
 
@@ -112,8 +112,8 @@ async fn measure(context: &Context, arguments: Arguments) -> anyhow::Result<Repo
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
     let bench = Bench::new(&dir, clock, "")?;
     let vision = Vision::load(&models, DetectOptions::default())?;
-    let frame = frame_720p(&photo)?;
-    let (_, _, face) = vision.face_for_enrolment(&photo, 1.0).context("the photo")?;
+    let frame = frame_720p(&photo).with_context(|| named.clone())?;
+    let (_, _, face) = vision.face_for_enrolment(&photo, 1.0).with_context(|| named.clone())?;
     let roster = made_up_roster(workers, &face)?;
     let stages = stages(&vision, &frame, &roster, &bench.config, rounds)?;
     drop((vision, roster));

@@ -104,7 +104,7 @@ fn storage(config: &Config, running: bool) -> Result<String, String> {
         return Ok(format!("{} is in use by the daemon, {} MiB free", dir.display(), free(dir)?));
     }
     if !dir.exists() {
-        let parent = dir.parent().unwrap_or(Path::new("/"));
+        let parent = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
         let writable = nix::unistd::access(parent, nix::unistd::AccessFlags::W_OK);
         return match writable {
             Ok(()) => Ok(format!("{} will be made at the first start", dir.display())),
@@ -147,6 +147,8 @@ fn source(source: &CameraSource) -> Result<String, String> {
     let CameraSource::Replay(path) = source;
     match std::fs::metadata(path) {
         Ok(_) => Ok(source.to_string()),
-        Err(e) => Err(format!("{source}: {e}; put the images there, or change the source")),
+        Err(e) => Err(format!(
+            "{source}: {e}; make it (images, or a pipe of JPEGs), or change the source"
+        )),
     }
 }

@@ -23,6 +23,7 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::{
@@ -124,6 +125,11 @@ fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     table.load_style(comfy_table::presets::NOTHING).set_header(head.to_vec());
     table.add_rows(rows);
     table.trim_fmt()
+}
+
+/// A day as people give it on the command line.
+fn day(text: &str) -> Result<Date, String> {
+    text.parse().map_err(|_| "must be a day such as 2026-10-01".to_owned())
 }
 
 /// Runs the command line of this process.

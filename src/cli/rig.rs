@@ -66,7 +66,7 @@ pub(super) struct Bench {
 impl Bench {
     /// `more`: what the configuration has besides a lane.
     pub(super) fn new(models: &Path, clock: Arc<dyn Clock>, more: &str) -> anyhow::Result<Bench> {
-        let dir = tempfile::Builder::new().prefix("gatehouse-bench").tempdir()?;
+        let dir = tempfile::Builder::new().prefix("gatehouse-").tempdir()?;
         nix::unistd::mkfifo(&dir.path().join(PIPE), nix::sys::stat::Mode::S_IRWXU)?;
         let text = format!(
             r#"mode = "bench"

@@ -42,12 +42,13 @@ pub(super) struct Enroll {
     #[arg(long)]
     trade: String,
     /// First day of admission, such as 2026-10-01
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = super::day)]
     valid_from: Option<Date>,
     /// Last day of admission
-    #[arg(long, value_name = "DATE")]
+    #[arg(long, value_name = "DATE", value_parser = super::day)]
     valid_until: Option<Date>,
-    /// Number of the consent form that the worker signed
+    /// Number of the consent form that the worker signed; required unless the configuration says
+    /// otherwise
     #[arg(long, value_name = "FORM-NUMBER")]
     consent: Option<String>,
     /// A JPEG or PNG with the worker alone on it; up to five
@@ -124,7 +125,8 @@ async fn enrol(context: &Context, enroll: Enroll) -> anyhow::Result<()> {
     };
     let worker: Worker = context.client().await?.enrol(request, &photos).await?;
     context.print(&worker, |w| {
-        format!("{} {} is enrolled, with {} templates", w.person.id, w.person.name, w.templates)
+        let templates = if w.templates == 1 { "template" } else { "templates" };
+        format!("{} {} is enrolled, with {} {templates}", w.person.id, w.person.name, w.templates)
     })
 }
 

@@ -16,7 +16,7 @@ use crate::{
     attendance::{Origin, Record},
     camera::CameraState,
     clock::{Clock, Monotonic},
-    config::Direction,
+    config::{Direction, MatchThreshold},
     gate::{
         lane::{self, LaneState},
         passage::ManualRelease,
@@ -35,6 +35,8 @@ use crate::{
 
 /// Records read at once while listing.
 const PAGE: usize = 500;
+/// Photos of one person are further alike than this, however they were taken; of two, hardly ever.
+const LEAST_ALIKE: f32 = 0.3;
 /// A release's answer comes with its outcome, which has its own bounds; this is beyond them.
 const RELEASE_PATIENCE: Duration = Duration::from_secs(90);
 
@@ -70,6 +72,8 @@ pub struct Services {
     pub lanes: Vec<LanePanel>,
     pub upstreams: Vec<watch::Receiver<UpstreamState>>,
     pub min_face_px: f32,
+    /// From here on two templates are one person.
+    pub threshold: MatchThreshold,
     pub require_consent: bool,
     /// One enrolment photo is examined at a time: decoded, the largest takes 150 MB.
     pub examining: tokio::sync::Mutex<()>,
@@ -200,7 +204,9 @@ impl Services {
         let mut faces = Vec::new();
         for photo in &enrol.photos {
             let bytes = receive_photo(wire, &photo.name, photo.bytes).await?;
-            faces.push(self.face(&photo.name, bytes).await?);
+            let face = self.face(&photo.name, bytes).await?;
+            self.one_person(&photo.name, &face, faces.first())?;
+            faces.push(face);
         }
         let worker = Worker {
             person: person.clone(),
@@ -227,6 +233,35 @@ impl Services {
         let sealer = self.store.sealer().clone();
         self.change(body, move |tx| roster::enrol(tx, &sealer, &enrolment)).await?;
         Ok(done)
+    }
+
+    /// A face that is another worker's, or not that of the first photo, would let neither through.
+    fn one_person(
+        &self,
+        photo: &str,
+        face: &FaceOnFile,
+        first: Option<&FaceOnFile>,
+    ) -> Result<(), Refusal> {
+        let alike = first.map_or(1.0, |first| first.template.cosine(&face.template));
+        if alike < LEAST_ALIKE {
+            let problem = format!(
+                "{photo}: the face is not that of the first photo (score {alike:.2}); all photos \
+                 must show the same worker"
+            );
+            return Err(Failure::new("several_people", problem).into());
+        }
+        match self.roster.borrow().best(&face.template) {
+            Some(found) if found.score >= self.threshold.cosine() => {
+                let person = &found.worker.person;
+                let problem = format!(
+                    "{photo}: this face is already enrolled, as worker {} {} (score {:.2}); remove \
+                     that worker first if it is the same person",
+                    person.id, person.name, found.score
+                );
+                Err(Failure::new("duplicate_face", problem).into())
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The face of one photo, found and judged off the async threads.
@@ -329,6 +364,15 @@ impl Services {
             let next = date.tomorrow().map_err(|e| Failure::new("invalid", e));
             next.and_then(midnight)
         };
+        if let (Some(from), Some(to)) = (query.from, query.to)
+            && to < from
+        {
+            return Err(Failure::new("invalid", format!("to: {to} is before from {from}")).into());
+        }
+        if let Some(id) = query.worker.clone() {
+            // An id that never was would read as somebody who never came.
+            self.store.read(move |tx| roster::must_exist(tx, &id)).await?;
+        }
         let mut filter = AttendanceFilter {
             worker: query.worker,
             lane: query.lane,

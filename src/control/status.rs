@@ -187,11 +187,11 @@ fn upstreams(
         let what = format!("upstream {}", state.name);
         if !state.connected {
             let error = state.last_error.clone().unwrap_or_else(|| "connecting".to_owned());
-            attention.add(
-                what,
-                state.since,
-                format!("{error}; {rows} records wait and will be sent once it is back"),
+            let remedy = format!(
+                "{error}; see to the link and the broker: it is tried again every 30 s at most, and \
+                 what waits ({rows} records) is sent then"
             );
+            attention.add(what, state.since, remedy);
         } else if oldest_s.is_some_and(|s| s > OUTBOX_OLD.as_secs().cast_signed()) {
             let remedy = format!(
                 "{rows} records wait though the broker is connected; where their number does not \

@@ -292,7 +292,7 @@ impl Machine {
                 let found = found.clone();
                 self.recognised(sighting, found, fresh)
             }
-            Sighted::Stranger { score } => {
+            unnamed @ (Sighted::Stranger { score } | Sighted::Ambiguous { score }) => {
                 visit.named = None;
                 let turning_away =
                     visit.last_named.is_some_and(|at| sighting.captured.since(at) < TURNING_AWAY);
@@ -305,7 +305,11 @@ impl Machine {
                     return Vec::new();
                 }
                 let score = *score;
-                self.deny(&sighting, None, Reason::UnknownFace, score)
+                let reason = match unnamed {
+                    Sighted::Ambiguous { .. } => Reason::AmbiguousFace,
+                    _ => Reason::UnknownFace,
+                };
+                self.deny(&sighting, None, reason, score)
             }
         }
     }

@@ -15,6 +15,8 @@ pub enum Sighted {
     Worker(Match),
     /// Nobody on the roster. The best score is kept, the best worker is not.
     Stranger { score: f32 },
+    /// Two workers are too near each other to say which of them it is.
+    Ambiguous { score: f32 },
 }
 
 /// What a match amounts to.
@@ -26,6 +28,7 @@ pub fn judge(best: Option<Match>, rules: &Recognition) -> Sighted {
         {
             Sighted::Worker(m)
         }
+        Some(m) if m.score >= rules.threshold.cosine() => Sighted::Ambiguous { score: m.score },
         Some(m) => Sighted::Stranger { score: m.score },
         None => Sighted::Stranger { score: 0.0 },
     }
@@ -42,6 +45,8 @@ pub enum Decision {
 pub enum Reason {
     /// Nobody on the roster looks like this.
     UnknownFace,
+    /// Two workers on the roster look like this.
+    AmbiguousFace,
     NotYetValid,
     Expired,
 }
@@ -50,6 +55,7 @@ impl Reason {
     pub fn word(self) -> &'static str {
         match self {
             Reason::UnknownFace => "unknown_face",
+            Reason::AmbiguousFace => "ambiguous_face",
             Reason::NotYetValid => "not_yet_valid",
             Reason::Expired => "expired",
         }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 use crate::store::{SealError, StoreError};
 use crate::vision::{Template, TemplateError};
 pub use matcher::{Match, Roster};
-pub use rows::{enrol, identity, list, load, remove};
+pub use rows::{enrol, identity, list, load, must_exist, remove};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RosterError {

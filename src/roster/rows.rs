@@ -140,6 +140,13 @@ pub fn list(tx: &Transaction<'_>, state: Option<State>) -> Result<Vec<Worker>, R
     Ok(all.into_iter().filter(|w| state.is_none_or(|s| s == w.state)).collect())
 }
 
+/// Whether there is, or ever was, such a worker.
+pub fn must_exist(tx: &Transaction<'_>, id: &WorkerId) -> Result<(), RosterError> {
+    tx.query_row("SELECT 1 FROM worker WHERE id = ?1", [id.as_str()], |_| Ok(()))
+        .optional()?
+        .ok_or_else(|| RosterError::NoSuchWorker(id.clone()))
+}
+
 /// One worker, whatever the state, with the identity opened.
 pub fn identity(
     tx: &Transaction<'_>,

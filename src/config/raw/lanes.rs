@@ -61,7 +61,10 @@ fn camera(raw: RawCamera, base: &Path, at: &str) -> Checked<Camera> {
     let Some(path) = raw.source.strip_prefix("replay:").filter(|p| !p.is_empty()) else {
         return wrong(
             format!("{at}.source"),
-            format!("{:?} is not in this version; it has replay:DIR and replay:FILE", raw.source),
+            format!(
+                "{:?} is not in this version; it has replay:DIR, replay:FILE and replay:PIPE",
+                raw.source
+            ),
         );
     };
     let fps = raw.fps.unwrap_or(10.0);

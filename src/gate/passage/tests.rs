@@ -410,6 +410,30 @@ fn a_stranger_is_denied_once_a_visit_and_a_worker_among_strangers_still_passes()
 }
 
 #[test]
+fn a_face_between_two_workers_is_denied_as_such() {
+    let rules = crate::config::Recognition {
+        threshold: MatchThreshold::new(0.5).unwrap(),
+        margin: 0.05,
+        min_face_px: 48.0,
+        frames_to_agree: FRAMES_TO_AGREE,
+    };
+    let judged = |score, margin| {
+        policy::judge(Some(Match { worker: worker("A", None), score, margin }), &rules)
+    };
+    assert!(matches!(judged(0.6, Some(0.06)), Sighted::Worker(_)));
+    assert!(matches!(judged(0.6, None), Sighted::Worker(_)));
+    assert!(matches!(judged(0.4, Some(0.3)), Sighted::Stranger { .. }));
+    let mut machine = Machine::new(super::tests::rules(), true);
+    let actions: Vec<_> = (0..5)
+        .flat_map(|i| see(&mut machine, 1000 + i * 100, judged(0.6, Some(0.04)), i))
+        .collect();
+    let [Action::Deny { body: Body::Denial { reason, person: None, .. } }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!(reason, "ambiguous_face");
+}
+
+#[test]
 fn an_expired_worker_is_denied_entry_but_never_exit_nor_by_an_untrusted_clock() {
     let today = Some(jiff::civil::date(2026, 11, 22));
     let expired = Sighted::Worker(Match {
