@@ -52,7 +52,7 @@ pub struct BootId(pub [u8; 16]);
 
 impl std::fmt::Display for BootId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -115,15 +115,9 @@ impl SystemClock {
 }
 
 fn parse_uuid(text: &str) -> Option<[u8; 16]> {
-    let hex: Vec<u8> = text.bytes().filter(|b| *b != b'-').collect();
-    let mut out = [0; 16];
-    if hex.len() != 32 {
-        return None;
-    }
-    for (byte, pair) in out.iter_mut().zip(hex.chunks_exact(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
-    }
-    Some(out)
+    let mut id = [0; 16];
+    hex::decode_to_slice(text.replace('-', ""), &mut id).ok()?;
+    Some(id)
 }
 
 impl Clock for SystemClock {

@@ -24,7 +24,7 @@ use crate::{
         passage::{Machine, Rules},
         sight::{self, Eye, Seen, Sight},
     },
-    ledger::{Body, Ledger, hex},
+    ledger::{Body, Ledger},
     roster::{self, Roster},
     store::{self, Priority, Store, StoreThread},
     turnstile::{self, DeviceFrame},
@@ -140,7 +140,7 @@ fn made_gateway_id(tx: &rusqlite::Transaction<'_>) -> anyhow::Result<String> {
     }
     let mut random = [0; 6];
     getrandom::fill(&mut random)?;
-    let made = format!("gw-{}", hex(&random));
+    let made = format!("gw-{}", hex::encode(random));
     store::set_meta(tx, KEY, made.as_bytes())?;
     Ok(made)
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     clock::Stamp,
     config::Direction,
-    ledger::{Body, Judgement, Outcome, Stored, hex},
+    ledger::{Body, Judgement, Outcome, Stored},
     roster::Person,
 };
 
@@ -60,7 +60,7 @@ pub struct Leaf {
 
 impl From<&Stored> for Leaf {
     fn from(stored: &Stored) -> Self {
-        Leaf { index: stored.entry.index, hash: hex(&stored.leaf) }
+        Leaf { index: stored.entry.index, hash: hex::encode(stored.leaf) }
     }
 }
 
@@ -234,7 +234,7 @@ impl What {
         let what = What::default();
         match body {
             Body::Boot { version } => What { version: Some(version.clone()), ..what },
-            Body::Config { sha256 } => What { config_sha256: Some(hex(sha256)), ..what },
+            Body::Config { sha256 } => What { config_sha256: Some(hex::encode(sha256)), ..what },
             Body::Enrolment {
                 person,
                 commitment,
@@ -249,7 +249,7 @@ impl What {
                 valid_from: *valid_from,
                 valid_until: *valid_until,
                 consent: consent.clone(),
-                id_commitment: Some(hex(commitment)),
+                id_commitment: Some(hex::encode(commitment)),
                 model: Some(model.clone()),
                 templates: Some(*templates),
                 by: Some(by.user.clone()),

@@ -16,9 +16,7 @@ use crate::{
     turnstile::PassageId,
 };
 pub use cbor::CborError;
-pub use entry::{
-    Actor, Body, Entry, Judgement, LedgerId, Outcome, Score, commitment, hex, leaf_hash,
-};
+pub use entry::{Actor, Body, Entry, Judgement, LedgerId, Outcome, Score, commitment, leaf_hash};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {

@@ -116,7 +116,12 @@ fn the_bytes_of_version_1_never_change() {
     for entry in entries {
         let bytes = entry.encode();
         let expected = lines.next().unwrap_or_default();
-        let line = format!("{} {} {}", entry.body.kind(), hex(&bytes), hex(&leaf_hash(&bytes)));
+        let line = format!(
+            "{} {} {}",
+            entry.body.kind(),
+            hex::encode(&bytes),
+            hex::encode(leaf_hash(&bytes))
+        );
         assert_eq!(line, expected);
         assert_eq!(Entry::decode(&bytes).unwrap(), entry);
     }

@@ -58,7 +58,7 @@ impl PassageId {
 
 impl fmt::Display for PassageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|b| write!(f, "{b:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -72,11 +72,9 @@ impl FromStr for PassageId {
     type Err = BadPassageId;
 
     fn from_str(text: &str) -> Result<Self, BadPassageId> {
-        // `from_str_radix` alone would accept a sign in place of a digit.
-        if text.len() != 32 || !text.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(BadPassageId);
-        }
-        u128::from_str_radix(text, 16).map(|n| Self(n.to_be_bytes())).map_err(|_| BadPassageId)
+        let mut bytes = [0; 16];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| BadPassageId)?;
+        Ok(Self(bytes))
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, Model
         ErrorKind::NotFound => ModelError::Missing { path: path.to_owned() },
         _ => ModelError::Unreadable { path: path.to_owned(), source },
     })?;
-    let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = hex::encode(Sha256::digest(&bytes));
     if found != expected {
         return Err(ModelError::Altered { path: path.to_owned(), expected, found });
     }

@@ -22,7 +22,7 @@ use super::rig::{self, Bench, LANE, PATIENCE, Passage, Rig, Visitor, unless_inte
 use crate::{
     clock::{Clock, Monotonic, SystemClock},
     control::{AttendanceQuery, Enrol, Photo, Request, Status},
-    ledger::{self, hex},
+    ledger,
     roster::Worker,
 };
 
@@ -151,8 +151,8 @@ impl Demo {
     async fn pass(&mut self, who: &str, photo: &str) -> anyhow::Result<()> {
         let worker = self.show(who, photo)?;
         let Passage { release, passage } = self.rig.passage().await?;
-        self.say("turnstile", &format!("release received: {}", hex(&release)));
-        self.say("turnstile", &format!("passage reported: {}", hex(&passage)));
+        self.say("turnstile", &format!("release received: {}", hex::encode(&release)));
+        self.say("turnstile", &format!("passage reported: {}", hex::encode(&passage)));
         worker.walks_off().await
     }
 

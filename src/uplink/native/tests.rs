@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     clock::{BootId, Stamp},
     config::Direction,
-    ledger::{Body, Entry, Judgement, LedgerId, Outcome, Score, hex, leaf_hash},
+    ledger::{Body, Entry, Judgement, LedgerId, Outcome, Score, leaf_hash},
     roster::Person,
     turnstile::PassageId,
 };
@@ -96,7 +96,7 @@ fn cbor_says_the_same_and_its_bytes_never_change() {
     ] {
         let read: serde_json::Value = ciborium::from_reader(cbor.payload.as_slice()).unwrap();
         assert_eq!(read, serde_json::from_slice::<serde_json::Value>(&json.payload).unwrap());
-        assert_eq!(hex(&cbor.payload), frozen.trim_end());
+        assert_eq!(hex::encode(&cbor.payload), frozen.trim_end());
         assert_eq!(cbor.topic, json.topic);
     }
 }
