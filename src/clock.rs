@@ -12,6 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// Time since this machine booted, suspended time included (`CLOCK_BOOTTIME`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,6 +150,93 @@ fn kernel_says_synchronised() -> bool {
     state >= 0 && state != libc::TIME_ERROR && status & libc::STA_UNSYNC == 0
 }
 
+/// What happened to the wall clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClockWhat {
+    /// The kernel holds it for synchronised now.
+    Synchronised,
+    /// The kernel no longer does.
+    Unsynchronised,
+    /// It was set.
+    Stepped,
+}
+
+impl ClockWhat {
+    pub fn word(self) -> &'static str {
+        match self {
+            ClockWhat::Synchronised => "synchronised",
+            ClockWhat::Unsynchronised => "unsynchronised",
+            ClockWhat::Stepped => "stepped",
+        }
+    }
+
+    pub fn from_word(word: &str) -> Option<Self> {
+        [ClockWhat::Synchronised, ClockWhat::Unsynchronised, ClockWhat::Stepped]
+            .into_iter()
+            .find(|w| w.word() == word)
+    }
+}
+
+/// A change of the wall clock, for the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockChange {
+    pub what: ClockWhat,
+    /// How far it moved against the monotonic clock since the change before, or since the daemon's
+    /// start; milliseconds, negative where it was set back.
+    pub moved_ms: i64,
+    /// Where it is synchronised: the wall time at which this boot began, ms since 1970. It dates
+    /// every entry of this boot, also those from before: `booted_at_ms` + the entry's `uptime_ms`.
+    pub booted_at_ms: Option<i64>,
+}
+
+/// Less than this is the time between two readings, and not a step.
+const STEP_MS: i64 = 500;
+/// Between two changes that are told. What happens in between is told at its end, so that a clock
+/// that flaps does not fill the ledger; each entry's own stamp says how the clock was.
+const CHANGES_EVERY: Duration = Duration::from_secs(60);
+
+/// Looks at the clock now and then, and tells what changed.
+#[derive(Debug)]
+pub struct ClockWatch {
+    synced: bool,
+    /// Wall time less uptime, as it was last told.
+    booted_at_ms: i64,
+    quiet_until: Monotonic,
+}
+
+impl ClockWatch {
+    /// `told`: the ledger knows already that this boot's clock is good.
+    pub fn new(stamp: Stamp, told: bool) -> ClockWatch {
+        let quiet_until = Monotonic::default();
+        ClockWatch { synced: told, booted_at_ms: booted_at_ms(stamp), quiet_until }
+    }
+
+    /// Of a step and a change of trust at once, the trust is told, with how far the clock moved.
+    pub fn look(&mut self, stamp: Stamp) -> Option<ClockChange> {
+        let now = Monotonic::from_millis(stamp.uptime_ms);
+        let booted_at_ms = booted_at_ms(stamp);
+        let moved_ms = booted_at_ms.saturating_sub(self.booted_at_ms);
+        let what = match (self.synced, stamp.synced) {
+            (false, true) => ClockWhat::Synchronised,
+            (true, false) => ClockWhat::Unsynchronised,
+            _ if moved_ms.saturating_abs() >= STEP_MS => ClockWhat::Stepped,
+            _ => return None,
+        };
+        if now < self.quiet_until {
+            return None;
+        }
+        let quiet_until = now + CHANGES_EVERY;
+        *self = ClockWatch { synced: stamp.synced, booted_at_ms, quiet_until };
+        let booted_at_ms = stamp.synced.then_some(booted_at_ms);
+        Some(ClockChange { what, moved_ms, booted_at_ms })
+    }
+}
+
+fn booted_at_ms(stamp: Stamp) -> i64 {
+    stamp.wall_ms.saturating_sub_unsigned(stamp.uptime_ms)
+}
+
 /// A clock that a test or the bench moves by hand.
 #[derive(Debug)]
 pub struct ManualClock {
@@ -167,6 +255,12 @@ impl ManualClock {
         let mut now = self.lock();
         now.uptime_ms = now.uptime_ms.saturating_add(ms);
         now.wall_ms = now.wall_ms.saturating_add_unsigned(ms);
+    }
+
+    /// Sets the wall clock, and whether it counts as synchronised.
+    pub fn set(&self, wall_ms: i64, synced: bool) {
+        let mut now = self.lock();
+        (now.wall_ms, now.synced) = (wall_ms, synced);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Stamp> {
@@ -203,5 +297,43 @@ mod tests {
         let (a, b) = (Monotonic::from_millis(5), Monotonic::from_millis(9));
         assert_eq!(b - a, Duration::from_millis(4));
         assert_eq!(a - b, Duration::ZERO);
+    }
+
+    #[test]
+    fn i9_a_step_and_the_coming_and_going_of_trust_are_told_once_each() {
+        let clock = ManualClock::new(1_000_000, false);
+        let mut watch = ClockWatch::new(clock.stamp(), false);
+        let look = |watch: &mut ClockWatch, after_s: u64| {
+            clock.advance(Duration::from_secs(after_s));
+            watch.look(clock.stamp()).map(|c| (c.what, c.moved_ms, c.booted_at_ms))
+        };
+        assert_eq!(look(&mut watch, 1), None);
+        // Set an hour ahead, and still not trusted.
+        clock.set(clock.stamp().wall_ms + 3_600_000, false);
+        assert_eq!(look(&mut watch, 1), Some((ClockWhat::Stepped, 3_600_000, None)));
+        assert_eq!(look(&mut watch, 61), None);
+        // Chrony steps it and calls it good: one entry, which dates the whole boot.
+        clock.set(clock.stamp().wall_ms - 600_000, true);
+        let booted_at = clock.stamp().wall_ms - clock.stamp().uptime_ms as i64;
+        let good = Some((ClockWhat::Synchronised, -600_000, Some(booted_at)));
+        assert_eq!(look(&mut watch, 1), good);
+        assert_eq!(look(&mut watch, 1), None);
+        clock.set(clock.stamp().wall_ms, false);
+        // Told once the minute since the last one is over.
+        assert_eq!(look(&mut watch, 1), None);
+        assert_eq!(look(&mut watch, 60), Some((ClockWhat::Unsynchronised, 0, None)));
+    }
+
+    #[test]
+    fn a_clock_that_flaps_is_told_once_a_minute() {
+        let clock = ManualClock::new(1_000_000, true);
+        let mut watch = ClockWatch::new(clock.stamp(), true);
+        let mut told = 0;
+        for second in 0..600 {
+            clock.advance(Duration::from_secs(1));
+            clock.set(clock.stamp().wall_ms, second % 2 == 0);
+            told += usize::from(watch.look(clock.stamp()).is_some());
+        }
+        assert!((5..=10).contains(&told), "{told}");
     }
 }

@@ -7,7 +7,7 @@ use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::Serialize;
 
 use crate::{
-    clock::Stamp,
+    clock::{ClockChange, ClockWhat, Stamp},
     config::Direction,
     ledger::{Body, Judgement, Outcome, Stored},
     roster::Person,
@@ -216,6 +216,32 @@ pub struct What {
     /// The operating system's name of who asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// Of a clock: what happened to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<ClockWhat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub moved_ms: Option<i64>,
+    /// When this boot began, by a clock that is synchronised: with a record's `uptime_ms` it dates
+    /// what was recorded before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub booted_at: Option<String>,
+    /// Of the disk: `ample`, `low`, `scarce`, `full` or `failing`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    /// Events that could not be recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unrecorded: Option<u64>,
+    /// The damaged ledger that this one takes the place of, where its id could be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predecessor: Option<String>,
+    /// Where the damaged database lies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub set_aside: Option<String>,
+    /// Workers carried over from it, and lost with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workers_lost: Option<u32>,
 }
 
 impl What {
@@ -230,7 +256,7 @@ impl What {
         }
     }
 
-    fn of(body: &Body) -> What {
+    fn of(origin: &Origin, body: &Body) -> What {
         let what = What::default();
         match body {
             Body::Boot { version } => What { version: Some(version.clone()), ..what },
@@ -288,6 +314,28 @@ impl What {
                 detail: Some(detail.clone()),
                 ..what
             },
+            Body::Clock(ClockChange { what: change, moved_ms, booted_at_ms }) => What {
+                change: Some(*change),
+                moved_ms: Some(*moved_ms),
+                booted_at: booted_at_ms
+                    .and_then(|ms| Timestamp::from_millisecond(ms).ok())
+                    .map(|at| origin.time(at)),
+                ..what
+            },
+            Body::Storage { state, detail, unrecorded } => What {
+                state: Some(state.clone()),
+                detail: Some(detail.clone()),
+                unrecorded: Some(*unrecorded),
+                ..what
+            },
+            Body::Successor { of, set_aside, found, workers, workers_lost } => What {
+                predecessor: of.map(|id| id.to_string()),
+                set_aside: Some(set_aside.clone()),
+                detail: Some(found.clone()),
+                workers: Some(*workers),
+                workers_lost: Some(*workers_lost),
+                ..what
+            },
             Body::Grant { .. } => what,
         }
     }
@@ -306,7 +354,7 @@ impl EventRecord {
             kind: entry.body.kind(),
             at: origin.time(entry.stamp.timestamp()),
             clock: entry.stamp.into(),
-            what: What::of(&entry.body),
+            what: What::of(origin, &entry.body),
             leaf: stored.into(),
             resent: false,
         })

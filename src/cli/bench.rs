@@ -256,7 +256,7 @@ async fn fill(config: &Config, workers: usize, face: &Template) -> anyhow::Resul
     let (store, thread) = store::open(&config.storage)?;
     let sealer = store.sealer().clone();
     store
-        .write(Priority::Bulk, move |tx| {
+        .write(Priority::Upkeep, move |tx| {
             enrolments.iter().try_for_each(|e| roster::enrol(tx, &sealer, e))?;
             Ok::<_, RosterError>(())
         })
@@ -269,7 +269,7 @@ async fn fill(config: &Config, workers: usize, face: &Template) -> anyhow::Resul
 async fn commits(config: &Config, rounds: usize) -> anyhow::Result<Times> {
     let (store, thread) = store::open(&config.storage)?;
     let clock = SystemClock::new()?;
-    let ledger = store.write(Priority::Passage, |tx| Ledger::open(tx, vec!["u".into()])).await?;
+    let ledger = store.write(Priority::Attendance, |tx| Ledger::open(tx, vec!["u".into()])).await?;
     let mut samples = Vec::new();
     for _ in 0..rounds {
         let (passage, stamp) = (PassageId::random()?, clock.stamp());
@@ -305,7 +305,7 @@ async fn timed(
 ) -> anyhow::Result<Duration> {
     let ledger = ledger.clone();
     let began = Instant::now();
-    store.write(Priority::Passage, move |tx| work(&ledger, tx)).await?;
+    store.write(Priority::Attendance, move |tx| work(&ledger, tx)).await?;
     Ok(began.elapsed())
 }
 

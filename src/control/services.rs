@@ -231,7 +231,8 @@ impl Services {
         let done = to_json(&worker)?;
         let enrolment = Enrolment { worker, identity, model, faces };
         let sealer = self.store.sealer().clone();
-        self.change(body, move |tx| roster::enrol(tx, &sealer, &enrolment)).await?;
+        self.change(Priority::Photo, body, move |tx| roster::enrol(tx, &sealer, &enrolment))
+            .await?;
         Ok(done)
     }
 
@@ -289,13 +290,14 @@ impl Services {
     /// Changes the roster with its ledger entry in one transaction, then swaps the snapshot.
     async fn change(
         &self,
+        priority: Priority,
         body: Body,
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<(), RosterError> + Send + 'static,
     ) -> Result<(), ChangeError> {
         let (ledger, stamp) = (self.ledger.clone(), self.clock.stamp());
         let (sealer, model) = (self.store.sealer().clone(), self.vision.embedder_name().to_owned());
         // Loaded before the commit: a change that cannot take effect at the gate is not made.
-        let fresh = self.store.write(Priority::Bulk, move |tx| {
+        let fresh = self.store.write(priority, move |tx| {
             work(tx)?;
             ledger.append(tx, stamp, body)?;
             Ok::<_, ChangeError>(roster::load(tx, &sealer, &model)?)
@@ -342,7 +344,7 @@ impl Services {
     async fn remove(&self, id: WorkerId, by: Actor) -> Result<serde_json::Value, Refusal> {
         let body = Body::Removal { worker: id.clone(), by };
         let removed = id.clone();
-        self.change(body, move |tx| roster::remove(tx, &removed)).await?;
+        self.change(Priority::Upkeep, body, move |tx| roster::remove(tx, &removed)).await?;
         // Now the templates are gone from the database; this takes them out of its log (I7).
         if !self.store.checkpoint().await? {
             tracing::warn!(worker = %id, "sealed copies stay in the write-ahead log for now");

@@ -173,6 +173,7 @@ impl Shell {
                     _ => tracing::info!(%lane, %passage, "release by hand"),
                 }
                 self.commit(
+                    Priority::Attendance,
                     body.kind(),
                     move |result| Some(Event::Committed { passage, result }),
                     move |ledger, tx, stamp| ledger.append(tx, stamp, body).map(drop),
@@ -185,6 +186,7 @@ impl Shell {
                     tracing::info!(%lane, %direction, %reason, worker, score = judgement.score.value(), "denial");
                 }
                 self.commit(
+                    Priority::Event,
                     body.kind(),
                     |_| None,
                     move |ledger, tx, stamp| ledger.append(tx, stamp, body).map(drop),
@@ -195,6 +197,7 @@ impl Shell {
             Action::Close { passage, outcome, detail } => {
                 tracing::info!(%lane, %passage, ?outcome, %detail, "outcome");
                 self.commit(
+                    Priority::Attendance,
                     "outcome",
                     move |result| Some(Event::Closed { passage, result }),
                     move |ledger, tx, stamp| {
@@ -237,6 +240,7 @@ impl Shell {
     /// Writes to the ledger beside this task; its answer comes back as an event.
     fn commit(
         &self,
+        priority: Priority,
         kind: &'static str,
         answer: impl FnOnce(Result<(), String>) -> Option<Event> + Send + 'static,
         work: impl FnOnce(&Ledger, &rusqlite::Transaction<'_>, Stamp) -> Result<(), LedgerError>
@@ -248,7 +252,7 @@ impl Shell {
         let (state, lane) = (self.lane.state.clone(), self.lane.name.clone());
         let stamp = clock.stamp();
         tokio::spawn(async move {
-            let written = store.write(Priority::Passage, move |tx| work(&ledger, tx, stamp)).await;
+            let written = store.write(priority, move |tx| work(&ledger, tx, stamp)).await;
             let result = written.map_err(|e| e.to_string());
             if let Err(error) = &result {
                 tracing::error!(%lane, kind, %error, "not recorded");

@@ -129,8 +129,18 @@ impl<'a> Fields<'a> {
     }
 
     pub fn bytes<const N: usize>(self, key: &'static str) -> Result<[u8; N], CborError> {
-        let bytes = self.find(key).and_then(Value::as_bytes);
-        bytes.and_then(|b| b.as_slice().try_into().ok()).ok_or(CborError::Field(key))
+        self.optional_bytes(key)?.ok_or(CborError::Field(key))
+    }
+
+    pub fn optional_bytes<const N: usize>(
+        self,
+        key: &'static str,
+    ) -> Result<Option<[u8; N]>, CborError> {
+        let bytes = |v: &Value| {
+            let bytes = v.as_bytes().and_then(|b| b.as_slice().try_into().ok());
+            bytes.ok_or(CborError::Field(key))
+        };
+        self.find(key).map(bytes).transpose()
     }
 }
 

@@ -12,7 +12,7 @@
 //! | `index` | the entry's place among all entries, from 0 |
 //! | `seq` | its place among those that go upstream, from 1; absent on a grant, which goes upstream with its outcome |
 //! | `time` | `wall_ms` since 1970, `synced`, `boot` (16 bytes), `uptime_ms` |
-//! | `kind` | `boot`, `config`, `enrolment`, `removal`, `grant`, `denial`, `release`, `outcome` |
+//! | `kind` | `boot`, `config`, `enrolment`, `removal`, `grant`, `denial`, `release`, `outcome`, `clock`, `storage`, `successor` |
 //! | `data` | a map, by kind; scores are ten-thousandths (0.7123 is 7123), dates ISO 8601 |
 
 use ciborium::Value;
@@ -22,7 +22,7 @@ use sha2::{Digest, Sha256};
 
 use super::cbor::{self, CborError, Fields, Map};
 use crate::{
-    clock::{BootId, Stamp},
+    clock::{BootId, ClockChange, ClockWhat, Stamp},
     config::Direction,
     roster::{Person, WorkerId},
     turnstile::PassageId,
@@ -159,6 +159,21 @@ pub enum Body {
         /// Why it is not `passed`; empty when it is.
         detail: String,
     },
+    /// The wall clock was set, or its trust came or went.
+    Clock(ClockChange),
+    /// How the disk does: `state` is `ample`, `low`, `scarce`, `full` or `failing`. `unrecorded`:
+    /// entries given up since the entry of this kind before.
+    Storage { state: String, detail: String, unrecorded: u64 },
+    /// This ledger takes the place of a damaged one, which lies in the folder `set_aside`. `of` is
+    /// that ledger's id where it could be read, `found` what was wrong with it. So many workers
+    /// were carried over from it, and so many could not be.
+    Successor {
+        of: Option<LedgerId>,
+        set_aside: String,
+        found: String,
+        workers: u32,
+        workers_lost: u32,
+    },
 }
 
 impl Body {
@@ -172,6 +187,9 @@ impl Body {
             Body::Denial { .. } => "denial",
             Body::Release { .. } => "release",
             Body::Outcome { .. } => "outcome",
+            Body::Clock(_) => "clock",
+            Body::Storage { .. } => "storage",
+            Body::Successor { .. } => "successor",
         }
     }
 
@@ -188,7 +206,12 @@ impl Body {
                 person.as_ref().map(|p| &p.id)
             }
             Body::Removal { worker, .. } => Some(worker),
-            Body::Boot { .. } | Body::Config { .. } | Body::Outcome { .. } => None,
+            Body::Boot { .. }
+            | Body::Config { .. }
+            | Body::Outcome { .. }
+            | Body::Clock(_)
+            | Body::Storage { .. }
+            | Body::Successor { .. } => None,
         }
     }
 
@@ -264,6 +287,20 @@ impl Body {
                 .with("cause_leaf", leaf.to_vec())
                 .with("outcome", outcome.word())
                 .with("detail", detail.as_str()),
+            Body::Clock(ClockChange { what, moved_ms, booted_at_ms }) => map
+                .with("change", what.word())
+                .with("moved_ms", *moved_ms)
+                .with_some("booted_at_ms", *booted_at_ms),
+            Body::Storage { state, detail, unrecorded } => map
+                .with("state", state.as_str())
+                .with("detail", detail.as_str())
+                .with("unrecorded", *unrecorded),
+            Body::Successor { of, set_aside, found, workers, workers_lost } => map
+                .with_some("of", of.map(|id| id.0.to_vec()))
+                .with("set_aside", set_aside.as_str())
+                .with("found", found.as_str())
+                .with("workers", *workers)
+                .with("workers_lost", *workers_lost),
         }
         .into()
     }
@@ -319,6 +356,24 @@ impl Body {
                 outcome: Outcome::from_word(&data.text("outcome")?)
                     .ok_or(CborError::Field("outcome"))?,
                 detail: data.text("detail")?,
+            },
+            "clock" => Body::Clock(ClockChange {
+                what: ClockWhat::from_word(&data.text("change")?)
+                    .ok_or(CborError::Field("change"))?,
+                moved_ms: data.int("moved_ms")?,
+                booted_at_ms: data.optional_int("booted_at_ms")?,
+            }),
+            "storage" => Body::Storage {
+                state: data.text("state")?,
+                detail: data.text("detail")?,
+                unrecorded: data.int("unrecorded")?,
+            },
+            "successor" => Body::Successor {
+                of: data.optional_bytes("of")?.map(LedgerId),
+                set_aside: data.text("set_aside")?,
+                found: data.text("found")?,
+                workers: data.int("workers")?,
+                workers_lost: data.int("workers_lost")?,
             },
             _ => return Err(CborError::Field("kind")),
         })

@@ -27,7 +27,9 @@ const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
 const APPLICATION_ID: i32 = 0x4741_5445;
 /// Passages and denials waiting to be committed. A lane has one passage at a time and a denial a
 /// visit, so this is hardly ever full; a sender then waits.
-const PASSAGE_QUEUE: usize = 64;
+const ATTENDANCE_QUEUE: usize = 64;
+/// Denials waiting; when full the sender waits.
+const EVENT_QUEUE: usize = 64;
 /// Enrolments and strike-offs waiting; when full the sender waits.
 const BULK_QUEUE: usize = 64;
 /// Connections kept open for readers; more are opened and closed as needed.
@@ -67,11 +69,19 @@ pub enum StoreError {
     Random(#[from] getrandom::Error),
 }
 
-/// Who goes first in the writer's queue.
+/// What is written: who goes first in the writer's queue, and who is refused first when the disk
+/// fills up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
-    Passage,
-    Bulk,
+    /// Grants, releases by hand and their outcomes: before all else, and to the last byte.
+    Attendance,
+    /// Denials: next in the queue, and the first to be given up.
+    Event,
+    /// What holds photos: given up after events.
+    Photo,
+    /// What takes next to no room, or makes some: strike-offs, removals, entries on the clock and
+    /// the disk. Never given up.
+    Upkeep,
 }
 
 type Job = Box<dyn FnOnce(&mut Connection) + Send>;
@@ -79,7 +89,8 @@ type Job = Box<dyn FnOnce(&mut Connection) + Send>;
 /// A handle to the store; clones share it. The thread ends when the last one is dropped.
 #[derive(Clone)]
 pub struct Store {
-    passages: mpsc::Sender<Job>,
+    attendance: mpsc::Sender<Job>,
+    events: mpsc::Sender<Job>,
     bulk: mpsc::Sender<Job>,
     path: PathBuf,
     readers: Arc<Mutex<Vec<Connection>>>,
@@ -106,7 +117,8 @@ pub fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
     let lock = lock_folder(config)?;
     let path = config.database();
     let (mut connection, sealer) = open_database(&path, &config.key)?;
-    let (passages, mut passage_jobs) = mpsc::channel::<Job>(PASSAGE_QUEUE);
+    let (attendance, mut attendance_jobs) = mpsc::channel::<Job>(ATTENDANCE_QUEUE);
+    let (events, mut event_jobs) = mpsc::channel::<Job>(EVENT_QUEUE);
     let (bulk, mut bulk_jobs) = mpsc::channel::<Job>(BULK_QUEUE);
     let (end, ended) = oneshot::channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -120,7 +132,8 @@ pub fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
                 loop {
                     let job = tokio::select! {
                         biased;
-                        Some(job) = passage_jobs.recv() => job,
+                        Some(job) = attendance_jobs.recv() => job,
+                        Some(job) = event_jobs.recv() => job,
                         Some(job) = bulk_jobs.recv() => job,
                         else => break,
                     };
@@ -130,7 +143,8 @@ pub fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
         })
         .map_err(|source| StoreError::Folder { path: config.dir.clone(), source })?;
     let store = Store {
-        passages,
+        attendance,
+        events,
         bulk,
         path,
         readers: Arc::default(),
@@ -195,8 +209,9 @@ impl Store {
             let _ = reply.send(outcome);
         });
         let queue = match priority {
-            Priority::Passage => &self.passages,
-            Priority::Bulk => &self.bulk,
+            Priority::Attendance => &self.attendance,
+            Priority::Event => &self.events,
+            Priority::Photo | Priority::Upkeep => &self.bulk,
         };
         queue.send(job).await.map_err(|_| StoreError::Stopped)?;
         result.await.map_err(|_| StoreError::Stopped)?
@@ -408,7 +423,7 @@ mod tests {
         let (store, thread) = open(&storage(dir.path())).unwrap();
         let add = |tx: &Transaction<'_>| tx.execute("INSERT INTO upstream VALUES ('a', NULL)", []);
         let failed: Result<(), StoreError> = store
-            .write(Priority::Bulk, move |tx| {
+            .write(Priority::Upkeep, move |tx| {
                 add(tx)?;
                 Err(StoreError::Stopped)
             })
@@ -417,7 +432,7 @@ mod tests {
         assert_eq!(store.read(count).await.unwrap(), 0);
         let mut commits = store.commits();
         commits.mark_unchanged();
-        store.write(Priority::Passage, move |tx| Ok::<_, StoreError>(add(tx)?)).await.unwrap();
+        store.write(Priority::Attendance, move |tx| Ok::<_, StoreError>(add(tx)?)).await.unwrap();
         assert!(commits.has_changed().unwrap());
         assert!(matches!(open(&storage(dir.path())), Err(StoreError::InUse { .. })));
         drop(store);

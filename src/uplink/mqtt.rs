@@ -238,7 +238,7 @@ async fn strike_off(
     }
     let (name, seqs) = (upstream.to_owned(), std::mem::take(acknowledged));
     let count = seqs.len() as u64;
-    context.store.write(Priority::Bulk, move |tx| ledger::strike_off(tx, &name, &seqs)).await?;
+    context.store.write(Priority::Upkeep, move |tx| ledger::strike_off(tx, &name, &seqs)).await?;
     state.send_modify(|s| s.acknowledged += count);
     Ok(())
 }

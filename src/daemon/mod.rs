@@ -109,7 +109,7 @@ async fn open_ledger(
     let (configured, sha256) = (config.site.gateway_id.clone(), config.sha256);
     let (sealer, model) = (store.sealer().clone(), model.to_owned());
     store
-        .write(Priority::Passage, move |tx| {
+        .write(Priority::Attendance, move |tx| {
             let ledger = Ledger::open(tx, upstreams)?;
             let interrupted = ledger.close_interrupted(tx, stamp)?;
             if interrupted > 0 {
