@@ -212,6 +212,28 @@ impl ClockWatch {
         ClockWatch { synced: told, booted_at_ms: booted_at_ms(stamp), quiet_until }
     }
 
+    /// Goes on from what [`told`](Self::told) gave, where that was in this boot.
+    pub fn resumed(stamp: Stamp, told: Option<&[u8]>) -> ClockWatch {
+        let told = told.and_then(|told| {
+            let (boot, rest) = told.split_first_chunk::<16>()?;
+            let (synced, booted_at) = rest.split_first_chunk::<1>()?;
+            let booted_at_ms = i64::from_be_bytes(booted_at.try_into().ok()?);
+            (*boot == stamp.boot.0).then_some((*synced == [1], booted_at_ms))
+        });
+        let fresh = ClockWatch::new(stamp, false);
+        told.map_or(fresh, |(synced, booted_at_ms)| ClockWatch {
+            synced,
+            booted_at_ms,
+            quiet_until: Monotonic::default(),
+        })
+    }
+
+    /// What was told of this boot's clock, for [`resumed`](Self::resumed).
+    pub fn told(&self, stamp: Stamp) -> Vec<u8> {
+        let parts = [&stamp.boot.0[..], &[u8::from(self.synced)], &self.booted_at_ms.to_be_bytes()];
+        parts.concat()
+    }
+
     /// Of a step and a change of trust at once, the trust is told, with how far the clock moved.
     pub fn look(&mut self, stamp: Stamp) -> Option<ClockChange> {
         let now = Monotonic::from_millis(stamp.uptime_ms);
@@ -322,6 +344,24 @@ mod tests {
         // Told once the minute since the last one is over.
         assert_eq!(look(&mut watch, 1), None);
         assert_eq!(look(&mut watch, 60), Some((ClockWhat::Unsynchronised, 0, None)));
+    }
+
+    #[test]
+    fn a_restart_goes_on_where_this_boots_clock_was_told_of() {
+        let clock = ManualClock::new(1_000_000, true);
+        let mut watch = ClockWatch::new(clock.stamp(), false);
+        assert_eq!(watch.look(clock.stamp()).unwrap().what, ClockWhat::Synchronised);
+        let told = watch.told(clock.stamp());
+        // It is set while the daemon is away.
+        clock.set(1_005_000, true);
+        let mut again = ClockWatch::resumed(clock.stamp(), Some(&told));
+        let change = again.look(clock.stamp()).unwrap();
+        assert_eq!((change.what, change.moved_ms), (ClockWhat::Stepped, 5_000));
+        let other_boot = Stamp { boot: BootId([8; 16]), ..clock.stamp() };
+        for told in [Some(&told[..]), Some(b"?"), None] {
+            let change = ClockWatch::resumed(other_boot, told).look(other_boot).unwrap();
+            assert_eq!((change.what, change.moved_ms), (ClockWhat::Synchronised, 0));
+        }
     }
 
     #[test]

@@ -253,7 +253,7 @@ async fn fill(config: &Config, workers: usize, face: &Template) -> anyhow::Resul
         })
         .collect();
     let enrolments = enrolments?;
-    let (store, thread) = store::open(&config.storage)?;
+    let (store, thread) = store::open(&config.storage, Arc::new(SystemClock::new()?))?;
     let sealer = store.sealer().clone();
     store
         .write(Priority::Upkeep, move |tx| {
@@ -267,7 +267,7 @@ async fn fill(config: &Config, workers: usize, face: &Template) -> anyhow::Resul
 
 /// Grants and their outcomes, each committed by itself.
 async fn commits(config: &Config, rounds: usize) -> anyhow::Result<Times> {
-    let (store, thread) = store::open(&config.storage)?;
+    let (store, thread) = store::open(&config.storage, Arc::new(SystemClock::new()?))?;
     let clock = SystemClock::new()?;
     let ledger = store.write(Priority::Attendance, |tx| Ledger::open(tx, vec!["u".into()])).await?;
     let mut samples = Vec::new();

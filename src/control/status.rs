@@ -9,12 +9,15 @@ use super::services::Services;
 use crate::{
     clock::Monotonic,
     ledger::{self, LedgerError},
+    store::{self, Room},
 };
 
 /// Rows older than this are an alarm, whatever the link says.
 const OUTBOX_OLD: Duration = Duration::from_secs(15 * 60);
 /// Below this a full disk is near.
 const DISK_LOW_BYTES: u64 = 200 * 1024 * 1024;
+/// A commit that takes so long is felt at the gate.
+const SLOW_COMMIT: Duration = Duration::from_secs(1);
 
 /// `gatehouse status --json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -216,15 +219,75 @@ fn disk(services: &Services, attention: &mut Attention<'_>) -> Value {
         }
     };
     let free = fs.blocks_available().saturating_mul(fs.fragment_size());
-    if free < DISK_LOW_BYTES {
+    if free < DISK_LOW_BYTES && services.store.state().room == Room::Ample {
         let remedy = format!("{} MiB are left in {}: make room", free >> 20, dir.display());
         attention.add("disk", services.started, remedy);
     }
     let database = std::fs::metadata(services.store.path()).map(|m| m.len()).ok();
-    json!({
+    let mut shown = json!({
         "dir": dir,
         "free_bytes": free,
         "total_bytes": fs.blocks().saturating_mul(fs.fragment_size()),
         "database_bytes": database,
-    })
+    });
+    merge(&mut shown, store_state(services, attention));
+    shown
+}
+
+/// What the store says of itself.
+fn store_state(services: &Services, attention: &mut Attention<'_>) -> Value {
+    let state = services.store.state();
+    let dir = services.storage_dir.display();
+    let free = state.free_bytes >> 20;
+    if let Some(error) = &state.failing {
+        let remedy = format!(
+            "{dir} takes nothing in ({error}), so nobody is let through: make room, or see to the \
+             disk; it is tried again every second"
+        );
+        attention.add("disk", state.failing_since, remedy);
+    } else if state.room > Room::Ample {
+        let given_up = match state.room {
+            Room::Ample | Room::Low => "denials are not recorded",
+            Room::Scarce => "denials are not recorded and nobody can be enrolled",
+            Room::Full => "nothing but attendance is recorded, for as long as the reserve lasts",
+        };
+        let remedy = format!("{free} MiB are left in {dir}: {given_up}; make room");
+        attention.add("disk", services.started, remedy);
+    }
+    let slowest = state.slowest.get(attention.now);
+    if slowest >= SLOW_COMMIT {
+        let remedy = format!(
+            "a commit to {dir} took {:.1} s: workers wait at the gate, and what takes longer than \
+             3 s opens none; replace the card or disk",
+            slowest.as_secs_f32()
+        );
+        attention.add("disk", attention.now, remedy);
+    }
+    let set_aside = store::all_set_aside(&services.storage_dir);
+    if let Some(newest) = set_aside.last() {
+        let remedy = format!(
+            "{} was found damaged ({}) and set aside; what was recorded until then is in it alone, \
+             where it had not gone upstream: copy it to a safe place, then remove it here",
+            newest.display(),
+            store::why_set_aside(newest)
+        );
+        attention.add("database", services.started, remedy);
+    }
+    let mut shown = json!(state);
+    let names = set_aside.iter().map(|place| place.display().to_string());
+    let failing = state
+        .failing
+        .as_ref()
+        .map(|error| json!({ "since": attention.since(state.failing_since), "error": error }));
+    let more = json!({
+        "failing": failing,
+        "slowest_commit_ms": slowest.as_millis() as u64,
+        "set_aside": names.collect::<Vec<_>>(),
+    });
+    merge(&mut shown, more);
+    // As it is now, not as it was when something was last written.
+    if let Value::Object(shown) = &mut shown {
+        shown.remove("free_bytes");
+    }
+    shown
 }

@@ -4,6 +4,9 @@
 //! links) does so in its own room; the store, the vision workers, a lane or the control socket
 //! ending early ends the daemon, and systemd starts it again.
 
+mod caretaker;
+mod opening;
+
 use std::{sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
@@ -13,10 +16,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::caretaker::Caretaker;
 use crate::{
     attendance::Origin,
     camera::{self, Bell, CameraConfig, Slot},
-    clock::{Clock, Stamp},
+    clock::Clock,
     config::{Config, Lane, ModelFiles},
     control::{self, CameraPanel, LanePanel, Services},
     gate::{
@@ -24,9 +28,8 @@ use crate::{
         passage::{Machine, Rules},
         sight::{self, Eye, Seen, Sight},
     },
-    ledger::{Body, Ledger},
-    roster::{self, Roster},
-    store::{self, Priority, Store, StoreThread},
+    ledger::Ledger,
+    store::{self, Store, StoreThread},
     turnstile::{self, DeviceFrame},
     uplink::{self, native},
     vision::{DetectOptions, Models, Vision},
@@ -90,71 +93,17 @@ fn give_back_memory() {
     }
 }
 
-/// What the ledger, the roster and the gateway's name are when the store has been opened.
-struct Opened {
-    ledger: Ledger,
-    gateway: String,
-    roster: Roster,
-}
-
-/// One transaction: closes what a crash left open, and says that this start happened and with
-/// which configuration.
-async fn open_ledger(
-    store: &Store,
-    config: &Config,
-    stamp: Stamp,
-    model: &str,
-) -> anyhow::Result<Opened> {
-    let upstreams = config.upstreams.iter().map(|u| u.name.clone()).collect();
-    let (configured, sha256) = (config.site.gateway_id.clone(), config.sha256);
-    let (sealer, model) = (store.sealer().clone(), model.to_owned());
-    store
-        .write(Priority::Attendance, move |tx| {
-            let ledger = Ledger::open(tx, upstreams)?;
-            let interrupted = ledger.close_interrupted(tx, stamp)?;
-            if interrupted > 0 {
-                tracing::warn!(interrupted, "passages without an outcome are now unconfirmed");
-            }
-            let version = env!("CARGO_PKG_VERSION").to_owned();
-            ledger.append(tx, stamp, Body::Boot { version })?;
-            if store::meta(tx, "config_sha256")?.as_deref() != Some(&sha256[..]) {
-                ledger.append(tx, stamp, Body::Config { sha256 })?;
-                store::set_meta(tx, "config_sha256", &sha256)?;
-            }
-            let gateway = match configured {
-                Some(gateway) => gateway,
-                None => made_gateway_id(tx)?,
-            };
-            let roster = roster::load(tx, &sealer, &model)?;
-            Ok(Opened { ledger, gateway, roster })
-        })
-        .await
-}
-
-/// A name for this box, made once and kept with its database.
-fn made_gateway_id(tx: &rusqlite::Transaction<'_>) -> anyhow::Result<String> {
-    const KEY: &str = "gateway_id";
-    let kept = store::meta(tx, KEY)?;
-    if let Some(kept) = kept.and_then(|bytes| String::from_utf8(bytes).ok()) {
-        return Ok(kept);
-    }
-    let mut random = [0; 6];
-    getrandom::fill(&mut random)?;
-    let made = format!("gw-{}", hex::encode(random));
-    store::set_meta(tx, KEY, made.as_bytes())?;
-    Ok(made)
-}
-
 /// Brings a gate up. The cameras open when what a crash left behind is settled.
 pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
     let vision = load_vision(&config.models).await?;
-    let (store, mut store_thread) = store::open(&config.storage)?;
+    let (store, mut store_thread) = store::open(&config.storage, clock.clone())?;
     // Before the ledger hears of this start: one that fails here again and again leaves no entries.
     let socket = config.control.socket.clone();
     let listener = control::listen(config)
         .with_context(|| format!("cannot listen on the control socket {}", socket.display()))?;
     let started = clock.monotonic();
-    let opened = open_ledger(&store, config, clock.stamp(), vision.embedder_name()).await?;
+    let stamp = clock.stamp();
+    let opened = opening::open(&store, config, stamp, vision.embedder_name()).await?;
     let origin = Origin {
         gateway: opened.gateway,
         project: config.site.project_code.clone(),
@@ -224,6 +173,9 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let (watched, stop) = (services.clone(), cancel_links.clone());
     let task = tokio::spawn(async move { keep_online(watched, online, stop).await });
     watch_over(task, "the links' status", &ended);
+    let caretaker = Caretaker::new(&services, opened.clock);
+    let task = tokio::spawn(caretaker.run(cancel.clone()));
+    watch_over(task, "the caretaker", &ended);
 
     let sight = Sight {
         eyes: parts.eyes,

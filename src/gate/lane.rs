@@ -61,8 +61,11 @@ impl LaneState {
             }
             Err(error) => {
                 self.commit_errors += 1;
-                self.failing_since.get_or_insert(now);
                 self.last_error = Some(error.clone());
+                // A denial may be given up for want of room while attendance goes on.
+                if kind != "denial" {
+                    self.failing_since.get_or_insert(now);
+                }
             }
         }
     }

@@ -1,10 +1,12 @@
 //! Frozen bytes, and the ledger in a real database.
 
+use std::sync::Arc;
+
 use rusqlite::Connection;
 
 use super::*;
 use crate::{
-    clock::{BootId, ClockChange, ClockWhat},
+    clock::{BootId, ClockChange, ClockWhat, SystemClock},
     config::{Direction, Secret, Storage},
     roster::Person,
     store::{Priority, Store, open},
@@ -191,7 +193,7 @@ async fn with_ledger(upstreams: &[&str]) -> (tempfile::TempDir, Store, Ledger) {
     let dir = tempfile::tempdir().unwrap();
     let key = Secret::File(dir.path().join("key"));
     let storage = Storage { dir: dir.path().into(), key, attendance_keep_years: 3 };
-    let (store, _thread) = open(&storage).unwrap();
+    let (store, _thread) = open(&storage, Arc::new(SystemClock::new().unwrap())).unwrap();
     let names: Vec<String> = upstreams.iter().map(ToString::to_string).collect();
     let ledger = store.write(Priority::Upkeep, move |tx| Ledger::open(tx, names)).await.unwrap();
     (dir, store, ledger)

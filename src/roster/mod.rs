@@ -5,6 +5,7 @@
 //! Touches: the tables `worker`, `template`, `photo`, and `roster_version` in `meta`. Templates,
 //! photos and ID numbers are sealed before they reach the database (I5).
 
+mod carry_over;
 mod matcher;
 mod rows;
 
@@ -16,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::store::{SealError, StoreError};
 use crate::vision::{Template, TemplateError};
+pub use carry_over::{CarriedOver, carry_over};
 pub use matcher::{Match, Roster};
 pub use rows::{enrol, identity, list, load, must_exist, remove};
 

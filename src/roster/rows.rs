@@ -7,7 +7,8 @@ use zeroize::Zeroizing;
 use super::{Enrolment, Identity, Person, Roster, RosterError, State, Worker, WorkerId};
 use crate::{store::Sealer, vision::Template};
 
-fn place(table: &str, id: &WorkerId, ordinal: usize) -> String {
+/// Where a sealed value stands, for [`Sealer::seal`].
+pub(super) fn place(table: &str, id: impl std::fmt::Display, ordinal: usize) -> String {
     format!("{table}/{id}/{ordinal}")
 }
 

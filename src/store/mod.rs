@@ -1,32 +1,47 @@
 //! The one database and its one writer thread.
 //!
 //! In: closures that run inside a transaction, from the rooms that own the tables. Out: their
-//! results, after the commit is on the disk (WAL, `synchronous=FULL`). Passages overtake
-//! everything else in the queue. Readers have connections of their own, read only. Touches: the
-//! storage folder, and nothing in it is readable by others.
+//! results, after the commit is on the disk (WAL, `synchronous=FULL`), and a [`StoreState`].
+//! Attendance overtakes everything else in the queue, and is recorded to the last byte of a disk
+//! that fills up ([`Room`]). Readers have connections of their own, read only. Touches: the storage
+//! folder, and nothing in it is readable by others.
+//!
+//! A damaged database is set aside when it is opened, never deleted, and a new one takes its place
+//! ([`predecessor`]). What SQLite finds damaged later ends the writer, and so the daemon: the next
+//! start sees to it.
 
+mod database;
+mod folder;
+mod room;
 mod sealing;
+mod writer;
 
 use std::{
-    fs::File,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    error::Error,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     thread::JoinHandle,
 };
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::Storage;
-pub use sealing::{KeyError, SealError, Sealer};
+use self::{
+    database::is_damage,
+    room::Disk,
+    writer::{Job, Queues, Shared, Writer, sqlite_cause, update},
+};
+pub use self::{
+    database::{Predecessor, examine, meta, predecessor, set_meta, succeeded},
+    folder::{all_set_aside, why_set_aside},
+    room::Room,
+    sealing::{KeyError, SealError, Sealer},
+    writer::StoreState,
+};
+use crate::{clock::Clock, config::Storage};
 
-/// Each is run once, in order; the database's `user_version` says how many have been.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
-/// "GATE": tells our file from any other SQLite database.
-const APPLICATION_ID: i32 = 0x4741_5445;
-/// Passages and denials waiting to be committed. A lane has one passage at a time and a denial a
-/// visit, so this is hardly ever full; a sender then waits.
+/// Grants, releases by hand and outcomes waiting to be committed. A lane has one passage at a time,
+/// so this is hardly ever full; a sender then waits.
 const ATTENDANCE_QUEUE: usize = 64;
 /// Denials waiting; when full the sender waits.
 const EVENT_QUEUE: usize = 64;
@@ -59,8 +74,16 @@ pub enum StoreError {
     WrongKey { path: PathBuf },
     #[error(transparent)]
     Seal(#[from] SealError),
-    #[error("{} is damaged: {found}; stop the daemon and put a copy aside before anything else", path.display())]
+    #[error("{} is damaged: {found}; the daemon sets it aside at its next start and begins a new one", path.display())]
     Damaged { path: PathBuf, found: String },
+    #[error("there is no room for it: {free_mib} MiB are left on the disk of {}; make room. Attendance is still recorded", path.display())]
+    NoRoom { path: PathBuf, free_mib: u64 },
+    #[error(
+        "the database is damaged again ({found}), and {} holds as many damaged ones as it may: \
+         replace the disk, or copy them elsewhere and remove them",
+        path.display()
+    )]
+    TooManySetAside { path: PathBuf, found: String },
     #[error("database: {0}")]
     Sqlite(#[from] rusqlite::Error),
     #[error("the store has stopped")]
@@ -84,8 +107,6 @@ pub enum Priority {
     Upkeep,
 }
 
-type Job = Box<dyn FnOnce(&mut Connection) + Send>;
-
 /// A handle to the store; clones share it. The thread ends when the last one is dropped.
 #[derive(Clone)]
 pub struct Store {
@@ -96,6 +117,7 @@ pub struct Store {
     readers: Arc<Mutex<Vec<Connection>>>,
     sealer: Arc<Sealer>,
     commits: Arc<watch::Sender<u64>>,
+    state: Shared,
 }
 
 /// Ends when the writer's thread does.
@@ -112,70 +134,36 @@ impl StoreThread {
     }
 }
 
-/// Opens (or makes) the database and starts its writer.
-pub fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
-    let lock = lock_folder(config)?;
+/// Opens (or makes) the database and starts its writer. A damaged database is set aside first.
+pub fn open(config: &Storage, clock: Arc<dyn Clock>) -> Result<(Store, StoreThread), StoreError> {
+    let lock = folder::lock_folder(config)?;
     let path = config.database();
-    let (mut connection, sealer) = open_database(&path, &config.key)?;
-    let (attendance, mut attendance_jobs) = mpsc::channel::<Job>(ATTENDANCE_QUEUE);
-    let (events, mut event_jobs) = mpsc::channel::<Job>(EVENT_QUEUE);
-    let (bulk, mut bulk_jobs) = mpsc::channel::<Job>(BULK_QUEUE);
+    let disk = Disk::of(&config.dir);
+    let (connection, sealer) = database::open(config, &clock)?;
+    let (attendance, attendance_jobs) = mpsc::channel(ATTENDANCE_QUEUE);
+    let (events, event_jobs) = mpsc::channel(EVENT_QUEUE);
+    let (bulk, bulk_jobs) = mpsc::channel(BULK_QUEUE);
+    let queues = Queues { attendance: attendance_jobs, events: event_jobs, bulk: bulk_jobs };
     let (end, ended) = oneshot::channel();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .build()
-        .map_err(|source| StoreError::Folder { path: config.dir.clone(), source })?;
+    let (state, commits) = (Shared::default(), Arc::new(watch::Sender::new(0)));
+    let writer = Writer {
+        connection,
+        disk,
+        path: path.clone(),
+        clock,
+        state: state.clone(),
+        commits: commits.clone(),
+        _lock: lock,
+    };
+    let no_thread = |source| StoreError::Folder { path: config.dir.clone(), source };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().map_err(no_thread)?;
     let thread = std::thread::Builder::new()
         .name("store".into())
-        .spawn(move || {
-            let (_lock, _end) = (lock, end);
-            runtime.block_on(async {
-                loop {
-                    let job = tokio::select! {
-                        biased;
-                        Some(job) = attendance_jobs.recv() => job,
-                        Some(job) = event_jobs.recv() => job,
-                        Some(job) = bulk_jobs.recv() => job,
-                        else => break,
-                    };
-                    job(&mut connection);
-                }
-            });
-        })
-        .map_err(|source| StoreError::Folder { path: config.dir.clone(), source })?;
-    let store = Store {
-        attendance,
-        events,
-        bulk,
-        path,
-        readers: Arc::default(),
-        sealer: Arc::new(sealer),
-        commits: Arc::new(watch::Sender::new(0)),
-    };
+        .spawn(move || runtime.block_on(writer.run(queues, end)))
+        .map_err(no_thread)?;
+    let (readers, sealer) = (Arc::default(), Arc::new(sealer));
+    let store = Store { attendance, events, bulk, path, readers, sealer, commits, state };
     Ok((store, StoreThread { ended: Some(ended), thread }))
-}
-
-/// Opens an existing database as [`open`] would and has SQLite look it through, for `check`.
-pub fn examine(config: &Storage) -> Result<(), StoreError> {
-    let path = config.database();
-    // Nothing is made, migrated or given another mode: `check` may be run by root, and the daemon
-    // could not open what is root's.
-    if !path.exists() {
-        return Ok(());
-    }
-    let _lock = match File::open(config.dir.join("lock")) {
-        Ok(lock) => Some(locked(lock, &config.dir)?),
-        Err(_) => None,
-    };
-    // Able to write only so that SQLite can take its own log away again at the end.
-    let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    connection.pragma_update(None, "query_only", "ON")?;
-    let schema = schema(&connection, &path)?;
-    if schema > 0 {
-        let sealer = Sealer::load(&config.key, false)?;
-        prove_key(&connection, &path, &sealer)?;
-    }
-    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    if found == "ok" { Ok(()) } else { Err(StoreError::Damaged { path, found }) }
 }
 
 impl Store {
@@ -188,46 +176,45 @@ impl Store {
     ) -> Result<T, E>
     where
         T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        E: Error + From<StoreError> + Send + 'static,
     {
-        let (reply, result) = oneshot::channel();
-        let commits = self.commits.clone();
-        let job: Job = Box::new(move |connection| {
-            let sqlite = |e| E::from(StoreError::Sqlite(e));
-            let outcome = connection
-                .transaction_with_behavior(TransactionBehavior::Immediate)
-                .map_err(sqlite)
-                .and_then(|transaction| {
-                    let value = work(&transaction)?;
-                    transaction.commit().map_err(sqlite)?;
-                    Ok(value)
-                });
-            if outcome.is_ok() {
-                commits.send_modify(|n| *n = n.wrapping_add(1));
-            }
-            // A caller that went away (a closed socket) does not undo what it asked for.
-            let _ = reply.send(outcome);
-        });
         let queue = match priority {
             Priority::Attendance => &self.attendance,
             Priority::Event => &self.events,
             Priority::Photo | Priority::Upkeep => &self.bulk,
         };
+        self.turn(queue, move |writer| writer.transaction(priority, work)).await?
+    }
+
+    /// Has the writer do something when its turn comes. Whoever waits for it may go away (a closed
+    /// socket): what was asked for is done all the same.
+    async fn turn<T: Send + 'static>(
+        &self,
+        queue: &mpsc::Sender<Job>,
+        what: impl FnOnce(&mut Writer) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, result) = oneshot::channel();
+        let job: Job = Box::new(move |writer| {
+            let _ = reply.send(what(writer));
+        });
         queue.send(job).await.map_err(|_| StoreError::Stopped)?;
-        result.await.map_err(|_| StoreError::Stopped)?
+        result.await.map_err(|_| StoreError::Stopped)
     }
 
     /// Empties the write-ahead log into the database, so that what was erased is gone from both.
     /// False where a reader that would not end kept it from being emptied; it will be later.
     pub async fn checkpoint(&self) -> Result<bool, StoreError> {
-        let (reply, result) = oneshot::channel();
-        let job: Job = Box::new(move |connection| {
-            let busy: rusqlite::Result<bool> =
-                connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
-            let _ = reply.send(busy);
-        });
-        self.bulk.send(job).await.map_err(|_| StoreError::Stopped)?;
-        Ok(!result.await.map_err(|_| StoreError::Stopped)??)
+        Ok(!self.turn(&self.bulk, Writer::checkpoint).await??)
+    }
+
+    /// Writes a row of no meaning, to see whether a disk that failed takes things in again.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.write(Priority::Upkeep, |tx| Ok(set_meta(tx, "probe", &[])?)).await
+    }
+
+    /// Returns when the writer has come round: it makes progress. It looks at the disk on its way.
+    pub async fn beat(&self) -> Result<(), StoreError> {
+        self.turn(&self.attendance, |writer: &mut Writer| writer.look()).await
     }
 
     /// Runs `work` on a read-only connection, in one consistent snapshot.
@@ -237,14 +224,14 @@ impl Store {
     ) -> Result<T, E>
     where
         T: Send + 'static,
-        E: From<StoreError> + Send + 'static,
+        E: Error + From<StoreError> + Send + 'static,
     {
         let (path, readers) = (self.path.clone(), self.readers.clone());
         let read = move || {
             let kept = readers.lock().unwrap_or_else(|p| p.into_inner()).pop();
             let mut connection = match kept {
                 Some(connection) => connection,
-                None => open_reader(&path)?,
+                None => database::open_reader(&path)?,
             };
             let result = match connection.transaction() {
                 Ok(transaction) => work(&transaction),
@@ -256,7 +243,17 @@ impl Store {
             }
             result
         };
-        tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Stopped)?
+        let result = tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Stopped)?;
+        if let Err(error) = &result
+            && let Some(cause) = sqlite_cause(error).filter(|e| is_damage(e))
+        {
+            let found = cause.to_string();
+            database::suspect(&self.path, &found);
+            update(&self.state, |s| s.damaged = Some(found));
+            // The writer sees it at its next turn, which is this one.
+            let _ = self.attendance.try_send(Box::new(|_: &mut Writer| {}));
+        }
+        result
     }
 
     pub fn sealer(&self) -> &Arc<Sealer> {
@@ -268,145 +265,25 @@ impl Store {
         self.commits.subscribe()
     }
 
+    pub fn state(&self) -> StoreState {
+        self.state.lock().unwrap_or_else(|p| p.into_inner()).clone()
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Makes the folder (0700) and holds its lock for as long as the file lives. A folder that others
-/// may look into is closed to them, but only where it is ours: empty, or with our database.
-fn lock_folder(config: &Storage) -> Result<File, StoreError> {
-    let dir = &config.dir;
-    let folder = |source| StoreError::Folder { path: dir.to_owned(), source };
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(folder)?;
-    let mode = std::fs::metadata(dir).map_err(folder)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        let empty = std::fs::read_dir(dir).map_err(folder)?.next().is_none();
-        if !empty && !config.database().exists() {
-            return Err(StoreError::Shared { path: dir.to_owned(), mode: mode & 0o777 });
-        }
-        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(folder)?;
-    }
-    let lock = std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(dir.join("lock"))
-        .map_err(folder)?;
-    locked(lock, dir)
-}
-
-fn locked(lock: File, dir: &Path) -> Result<File, StoreError> {
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse { path: dir.to_owned() }),
-        Err(std::fs::TryLockError::Error(source)) => {
-            Err(StoreError::Folder { path: dir.to_owned(), source })
-        }
-    }
-}
-
-fn open_database(
-    path: &Path,
-    key: &crate::config::Secret,
-) -> Result<(Connection, Sealer), StoreError> {
-    // Made by us first, so that SQLite's three files are 0600 from their first byte.
-    std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)
-        .map_err(|source| StoreError::Folder { path: path.to_owned(), source })?;
-    let mut connection = Connection::open(path)?;
-    connection.pragma_update(None, "secure_delete", "ON")?;
-    let mode: String =
-        connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
-    if mode != "wal" {
-        return Err(StoreError::NoWal { path: path.to_owned() });
-    }
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "foreign_keys", "ON")?;
-    connection.pragma_update(None, "temp_store", "MEMORY")?;
-    let new = migrate(&mut connection, path)?;
-    let sealer = Sealer::load(key, new)?;
-    if !prove_key(&connection, path, &sealer)? {
-        set_meta(&connection, "key_proof", &sealer.seal(KEY_PROOF, b"gatehouse")?)?;
-    }
-    Ok((connection, sealer))
-}
-
-/// How many migrations a database has had; 0 for an empty one.
-fn schema(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
-    let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
-    let found = usize::try_from(found).unwrap_or(usize::MAX);
-    let id: i32 = connection.query_row("PRAGMA application_id", [], |r| r.get(0))?;
-    let tables: u32 =
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |r| r.get(0))?;
-    if id != APPLICATION_ID && (found != 0 || tables != 0) {
-        return Err(StoreError::Foreign { path: path.to_owned() });
-    }
-    let known = MIGRATIONS.len();
-    if found > known {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known });
-    }
-    Ok(found)
-}
-
-/// Brings the schema up to date. True where the database holds nothing sealed yet.
-fn migrate(connection: &mut Connection, path: &Path) -> Result<bool, StoreError> {
-    let found = schema(connection, path)?;
-    for (done, sql) in MIGRATIONS.iter().enumerate().skip(found) {
-        let transaction = connection.transaction()?;
-        transaction.execute_batch(sql)?;
-        if done == 0 {
-            let mut ledger = [0; 16];
-            getrandom::fill(&mut ledger)?;
-            transaction.execute("INSERT INTO meta VALUES ('ledger', ?1)", [&ledger[..]])?;
-            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-        }
-        transaction.execute_batch(&format!("PRAGMA user_version = {}", done + 1))?;
-        transaction.commit()?;
-    }
-    Ok(meta(connection, "key_proof")?.is_none())
-}
-
-/// A value of the database's own table of facts.
-pub fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<Vec<u8>>> {
-    connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional()
-}
-
-/// Puts a value into the database's own table of facts.
-pub fn set_meta(connection: &Connection, key: &str, value: &[u8]) -> rusqlite::Result<()> {
-    connection
-        .execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", rusqlite::params![key, value])?;
-    Ok(())
-}
-
-const KEY_PROOF: &str = "meta/key_proof";
-
-/// A sealed word in the database shows whether the key is the one it was sealed with. False where
-/// there is no such word yet.
-fn prove_key(connection: &Connection, path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
-    match meta(connection, "key_proof")? {
-        Some(sealed) => match sealer.open(KEY_PROOF, &sealed) {
-            Ok(_) => Ok(true),
-            Err(_) => Err(StoreError::WrongKey { path: path.to_owned() }),
-        },
-        None => Ok(false),
-    }
-}
-
-fn open_reader(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    Ok(Connection::open_with_flags(path, flags)?)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::{os::unix::fs::PermissionsExt, time::Duration};
+
     use super::*;
     use crate::config::Secret;
+
+    fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
+        super::open(config, Arc::new(crate::clock::SystemClock::new().unwrap()))
+    }
 
     pub fn storage(dir: &Path) -> Storage {
         let key = Secret::File(dir.join("key"));
@@ -449,8 +326,8 @@ mod tests {
             let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o077, 0, "{name} {mode:o}");
         }
-        let (connection, _) =
-            open_database(&dir.path().join("gatehouse.db"), &storage(dir.path()).key).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(crate::clock::SystemClock::new().unwrap());
+        let (connection, _) = database::open(&storage(dir.path()), &clock).unwrap();
         let pragma = |name| connection.query_row(name, [], |r| r.get::<_, i64>(0)).unwrap();
         assert_eq!(pragma("PRAGMA synchronous"), 2);
         assert_eq!(pragma("PRAGMA secure_delete"), 1);
@@ -517,5 +394,154 @@ mod tests {
         raw.pragma_update(None, "user_version", 99).unwrap();
         drop(raw);
         assert!(matches!(reopen(), Err(StoreError::Newer { found: 99, .. })));
+    }
+
+    async fn add(store: &Store, n: u32) -> Result<(), StoreError> {
+        let add = move |tx: &Transaction<'_>| {
+            Ok(tx.execute("INSERT INTO upstream VALUES (?1, NULL)", [format!("{n:0>900}")])?)
+        };
+        store.write(Priority::Attendance, add).await.map(drop)
+    }
+
+    /// A database of several pages, closed.
+    async fn filled(dir: &Path) {
+        let (store, thread) = open(&storage(dir)).unwrap();
+        for n in 0..40 {
+            add(&store, n).await.unwrap();
+        }
+        drop(store);
+        thread.join().unwrap();
+    }
+
+    fn overwrite(path: &Path, at: usize, length: usize) {
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[at..at + length].fill(0xA5);
+        std::fs::write(path, bytes).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_damaged_database_is_set_aside_whole_and_a_new_one_says_whose_place_it_takes() {
+        type Harm = fn(&Path);
+        let harms: [(&str, Harm); 5] = [
+            ("header", |path| overwrite(path, 0, 100)),
+            ("schema", |path| overwrite(path, 100, 3000)),
+            ("a page in the middle", |path| overwrite(path, 9 * 4096, 4096)),
+            ("cut short", |path| {
+                let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+                file.set_len(7 * 4096).unwrap();
+            }),
+            ("empty", |path| drop(std::fs::File::create(path).unwrap())),
+        ];
+        for (what, harm) in harms {
+            let dir = tempfile::tempdir().unwrap();
+            filled(dir.path()).await;
+            let path = storage(dir.path()).database();
+            harm(&path);
+            let harmed = std::fs::read(&path).unwrap();
+            let (store, thread) =
+                open(&storage(dir.path())).unwrap_or_else(|e| panic!("{what}: {e}"));
+            assert_eq!(store.read(count).await.unwrap(), 0, "{what}");
+            let all = all_set_aside(dir.path());
+            assert_eq!(all.len(), 1, "{what}");
+            assert_eq!(std::fs::read(all[0].join("gatehouse.db")).unwrap(), harmed, "{what}");
+            assert!(!why_set_aside(&all[0]).is_empty());
+            let place = dir.path().to_owned();
+            let old = move |tx: &Transaction<'_>| {
+                let old = predecessor(tx, &place)?;
+                succeeded(tx)?;
+                Ok::<_, StoreError>((old.map(|old| old.place), predecessor(tx, &place)?.is_none()))
+            };
+            let old = store.write(Priority::Upkeep, old).await.unwrap();
+            assert_eq!(old, (Some(all[0].clone()), true), "{what}");
+            drop(store);
+            thread.join().unwrap();
+            // What is sound stays.
+            drop(open(&storage(dir.path())).unwrap());
+            assert_eq!(all_set_aside(dir.path()), all, "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_log_whose_database_was_set_aside_follows_it_and_is_not_taken_for_the_next_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        filled(dir.path()).await;
+        // As a power cut leaves it between the two.
+        let place = dir.path().join("set-aside/3-20261122T033855Z");
+        std::fs::create_dir_all(&place).unwrap();
+        std::fs::rename(storage(dir.path()).database(), place.join("gatehouse.db")).unwrap();
+        std::fs::write(dir.path().join("gatehouse.db-wal"), "its log").unwrap();
+        let (store, _thread) = open(&storage(dir.path())).unwrap();
+        assert_eq!(std::fs::read(place.join("gatehouse.db-wal")).unwrap(), b"its log");
+        assert_eq!(all_set_aside(dir.path()), [place]);
+        assert_eq!(store.read(count).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_damages_one_database_after_another_is_not_filled_with_them() {
+        let dir = tempfile::tempdir().unwrap();
+        filled(dir.path()).await;
+        for n in 1..=16 {
+            std::fs::create_dir_all(dir.path().join(format!("set-aside/{n}-x"))).unwrap();
+        }
+        overwrite(&storage(dir.path()).database(), 0, 100);
+        assert!(matches!(open(&storage(dir.path())), Err(StoreError::TooManySetAside { .. })));
+        assert!(storage(dir.path()).database().exists());
+    }
+
+    #[tokio::test]
+    async fn damage_found_by_a_reader_ends_the_store_and_the_next_start_looks_closer() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, mut thread) = open(&storage(dir.path())).unwrap();
+        for n in 0..40 {
+            add(&store, n).await.unwrap();
+        }
+        store.checkpoint().await.unwrap();
+        let path = storage(dir.path()).database();
+        let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+        for page in 2..std::fs::metadata(&path).unwrap().len() / 4096 {
+            use std::os::unix::fs::FileExt;
+            file.write_at(&[0xA5; 4096], page * 4096).unwrap();
+        }
+        let all = |tx: &Transaction<'_>| -> Result<u64, StoreError> {
+            Ok(tx.query_row("SELECT sum(length(name)) FROM upstream", [], |r| r.get(0))?)
+        };
+        assert!(store.read(all).await.is_err());
+        thread.ended.take().unwrap().await.unwrap_err();
+        assert!(store.state().damaged.is_some());
+        assert!(matches!(add(&store, 50).await, Err(StoreError::Stopped)));
+        assert!(dir.path().join("gatehouse.db.suspect").exists());
+        drop(store);
+        thread.join().unwrap();
+        let (_store, _thread) = open(&storage(dir.path())).unwrap();
+        assert_eq!(all_set_aside(dir.path()).len(), 1);
+        assert!(!dir.path().join("gatehouse.db.suspect").exists());
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_takes_nothing_in_is_known_until_it_does_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _thread) = open(&storage(dir.path())).unwrap();
+        let pages = |most: u32| {
+            let limit =
+                move |tx: &Transaction<'_>| Ok(tx.pragma_update(None, "max_page_count", most)?);
+            store.write::<_, StoreError>(Priority::Upkeep, limit)
+        };
+        pages(1).await.unwrap();
+        let mut error = None;
+        for n in 0..100 {
+            error = error.or(add(&store, n).await.err());
+        }
+        assert!(matches!(error, Some(StoreError::Sqlite(_))), "{error:?}");
+        let state = store.state();
+        assert!(state.failing.as_deref().is_some_and(|e| e.contains("full")), "{state:?}");
+        assert!(state.failures > 0 && state.failing_since.as_millis() > 0);
+        // What its own rules refuse says nothing of the disk.
+        pages(1_000_000).await.unwrap();
+        assert_eq!(store.state().failing, None);
+        add(&store, 900).await.unwrap();
+        assert!(add(&store, 900).await.is_err());
+        assert_eq!(store.state().failing, None);
+        assert!(store.state().last_error.is_some());
+        tokio::time::timeout(Duration::from_secs(5), store.probe()).await.unwrap().unwrap();
     }
 }

@@ -1,0 +1,181 @@
+//! Looks after the clock and the disk: what happens to them becomes ledger entries.
+
+use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::opening::CLOCK;
+use crate::{
+    clock::{Clock, ClockWatch, Monotonic},
+    control::Services,
+    ledger::{Body, Ledger, LedgerError},
+    store::{self, Priority, Store, StoreState},
+};
+
+/// Between two looks.
+const EVERY: Duration = Duration::from_secs(1);
+/// Entries that wait for a disk that takes nothing in. When it is full the newest is dropped and
+/// logged: the first ones say how it began.
+const PENDING: usize = 16;
+
+pub(super) struct Caretaker {
+    store: Store,
+    ledger: Ledger,
+    clock: Arc<dyn Clock>,
+    watch: ClockWatch,
+    disk: DiskWatch,
+    pending: VecDeque<Body>,
+}
+
+impl Caretaker {
+    pub(super) fn new(services: &Services, watch: ClockWatch) -> Caretaker {
+        Caretaker {
+            store: services.store.clone(),
+            ledger: services.ledger.clone(),
+            clock: services.clock.clone(),
+            watch,
+            disk: DiskWatch::new(services.storage_dir.clone()),
+            pending: VecDeque::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self, cancel: CancellationToken) {
+        let mut tick = tokio::time::interval(EVERY);
+        loop {
+            tokio::select! {
+                _ = cancel.cancelled() => return,
+                _ = tick.tick() => {}
+            }
+            // A store that has ended ends the daemon; nothing is left to be done here.
+            if self.store.beat().await.is_err() {
+                return cancel.cancelled().await;
+            }
+            self.look().await;
+        }
+    }
+
+    async fn look(&mut self) {
+        if let Some(change) = self.watch.look(self.clock.stamp()) {
+            tracing::warn!(?change, "the wall clock changed");
+            self.remember(Body::Clock(change));
+        }
+        let state = self.store.state();
+        if let Some(body) = self.disk.look(self.clock.monotonic(), &state) {
+            self.remember(body);
+        }
+        // Nobody may come to the gate for hours: whether it would open again is tried out.
+        if state.failing.is_some() && self.store.probe().await.is_err() {
+            return;
+        }
+        while let Some(body) = self.pending.front() {
+            let (ledger, stamp, body) = (self.ledger.clone(), self.clock.stamp(), body.clone());
+            let told = self.watch.told(stamp);
+            let append = self.store.write(Priority::Upkeep, move |tx| {
+                if matches!(body, Body::Clock(_)) {
+                    store::set_meta(tx, CLOCK, &told)?;
+                }
+                ledger.append(tx, stamp, body).map(drop)
+            });
+            let appended: Result<(), LedgerError> = append.await;
+            if appended.is_err() {
+                return;
+            }
+            self.pending.pop_front();
+        }
+    }
+
+    fn remember(&mut self, body: Body) {
+        if self.pending.len() < PENDING {
+            self.pending.push_back(body);
+        } else {
+            tracing::error!(?body, "not recorded: the disk has taken nothing in for too long");
+        }
+    }
+}
+
+/// Between two entries that say that the disk does worse.
+const WORSE_EVERY: Duration = Duration::from_secs(60);
+const AMPLE: &str = "ample";
+const FAILING: &str = "failing";
+
+/// Tells when the disk does worse or better.
+struct DiskWatch {
+    dir: PathBuf,
+    told: &'static str,
+    quiet_until: Monotonic,
+    failures: u64,
+    unrecorded: u64,
+}
+
+impl DiskWatch {
+    fn new(dir: PathBuf) -> DiskWatch {
+        let quiet_until = Monotonic::default();
+        DiskWatch { dir, told: AMPLE, quiet_until, failures: 0, unrecorded: 0 }
+    }
+
+    fn look(&mut self, now: Monotonic, state: &StoreState) -> Option<Body> {
+        // A failure that is over already is told too.
+        let failed = state.failing.is_some() || state.failures > self.failures;
+        let word = if failed { FAILING } else { state.room.word() };
+        if word == self.told || (word != AMPLE && now < self.quiet_until) {
+            return None;
+        }
+        let detail = match &state.last_error {
+            Some(error) if failed => error.clone(),
+            _ => format!("{} MiB free in {}", state.free_bytes >> 20, self.dir.display()),
+        };
+        if word != AMPLE {
+            self.quiet_until = now + WORSE_EVERY;
+        }
+        let unrecorded = state.unrecorded - self.unrecorded;
+        (self.told, self.failures, self.unrecorded) = (word, state.failures, state.unrecorded);
+        Some(Body::Storage { state: word.to_owned(), detail, unrecorded })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Room;
+
+    fn told(watch: &mut DiskWatch, second: u64, state: &StoreState) -> Option<(String, u64)> {
+        watch.look(Monotonic::from_millis(second * 1000), state).map(|body| match body {
+            Body::Storage { state, unrecorded, .. } => (state, unrecorded),
+            other => panic!("{other:?}"),
+        })
+    }
+
+    fn says(state: &str, unrecorded: u64) -> Option<(String, u64)> {
+        Some((state.to_owned(), unrecorded))
+    }
+
+    #[test]
+    fn a_disk_that_fills_up_and_is_emptied_is_told_at_each_step() {
+        let mut watch = DiskWatch::new("/x".into());
+        let mut state = StoreState::default();
+        assert_eq!(told(&mut watch, 1, &state), None);
+        state.room = Room::Low;
+        assert_eq!(told(&mut watch, 2, &state), says("low", 0));
+        state.unrecorded = 5;
+        state.room = Room::Scarce;
+        assert_eq!(told(&mut watch, 3, &state), None);
+        assert_eq!(told(&mut watch, 62, &state), says("scarce", 5));
+        state.unrecorded = 7;
+        state.room = Room::Ample;
+        assert_eq!(told(&mut watch, 63, &state), says("ample", 2));
+        assert_eq!(told(&mut watch, 200, &state), None);
+    }
+
+    #[test]
+    fn a_failure_between_two_looks_is_told_and_so_is_its_end() {
+        let mut watch = DiskWatch::new("/x".into());
+        let mut state = StoreState::default();
+        (state.failures, state.last_error) = (1, Some("disk I/O error".into()));
+        assert_eq!(told(&mut watch, 1, &state), says("failing", 0));
+        assert_eq!(told(&mut watch, 2, &state), says("ample", 0));
+        state.failing = Some("disk I/O error".into());
+        state.failures = 2;
+        assert_eq!(told(&mut watch, 3, &state), None);
+        assert_eq!(told(&mut watch, 61, &state), says("failing", 0));
+    }
+}

@@ -1,0 +1,125 @@
+//! What a start does to the ledger before anything else happens.
+
+use rusqlite::Transaction;
+
+use crate::{
+    clock::{ClockWatch, Stamp},
+    config::Config,
+    ledger::{Body, Ledger, LedgerError, LedgerId},
+    roster::{self, CarriedOver, Roster, RosterError},
+    store::{self, Predecessor, Priority, Store, StoreError},
+};
+
+/// What the ledger, the roster and the gateway's name are when the store has been opened.
+pub(super) struct Opened {
+    pub(super) ledger: Ledger,
+    pub(super) gateway: String,
+    pub(super) roster: Roster,
+    pub(super) clock: ClockWatch,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpeningError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Roster(#[from] RosterError),
+}
+
+impl From<rusqlite::Error> for OpeningError {
+    fn from(e: rusqlite::Error) -> Self {
+        OpeningError::Store(e.into())
+    }
+}
+
+/// One transaction: takes a damaged ledger's place, closes what a crash left open, and says that
+/// this start happened and with which configuration.
+pub(super) async fn open(
+    store: &Store,
+    config: &Config,
+    stamp: Stamp,
+    model: &str,
+) -> Result<Opened, OpeningError> {
+    let upstreams = config.upstreams.iter().map(|u| u.name.clone()).collect();
+    let (configured, sha256) = (config.site.gateway_id.clone(), config.sha256);
+    let (sealer, model) = (store.sealer().clone(), model.to_owned());
+    let dir = config.storage.dir.clone();
+    store
+        .write(Priority::Attendance, move |tx| {
+            let ledger = Ledger::open(tx, upstreams)?;
+            if let Some(old) = store::predecessor(tx, &dir)? {
+                succeed(tx, &ledger, stamp, &sealer, &old)?;
+            }
+            let interrupted = ledger.close_interrupted(tx, stamp)?;
+            if interrupted > 0 {
+                tracing::warn!(interrupted, "passages without an outcome are now unconfirmed");
+            }
+            let version = env!("CARGO_PKG_VERSION").to_owned();
+            ledger.append(tx, stamp, Body::Boot { version })?;
+            if store::meta(tx, "config_sha256")?.as_deref() != Some(&sha256[..]) {
+                ledger.append(tx, stamp, Body::Config { sha256 })?;
+                store::set_meta(tx, "config_sha256", &sha256)?;
+            }
+            let gateway = match configured {
+                Some(gateway) => gateway,
+                None => made_gateway_id(tx)?,
+            };
+            let roster = roster::load(tx, &sealer, &model)?;
+            let clock = ClockWatch::resumed(stamp, store::meta(tx, CLOCK)?.as_deref());
+            Ok(Opened { ledger, gateway, roster, clock })
+        })
+        .await
+}
+
+/// Where the database keeps what the ledger was last told of the clock.
+pub(super) const CLOCK: &str = "clock";
+const GATEWAY: &str = "gateway_id";
+
+/// The first entry of a ledger that takes a damaged one's place says so. The roster and the
+/// gateway's name come over from it, as far as they can be read.
+fn succeed(
+    tx: &Transaction<'_>,
+    ledger: &Ledger,
+    stamp: Stamp,
+    sealer: &store::Sealer,
+    old: &Predecessor,
+) -> Result<(), OpeningError> {
+    let mut found = store::why_set_aside(&old.place);
+    let (mut of, mut carried) = (None, CarriedOver::default());
+    if let Some(old) = &old.database {
+        let kept = |key: &str| store::meta(old, key).ok().flatten();
+        of = kept("ledger").and_then(|id| id.try_into().ok()).map(LedgerId);
+        if let Some(gateway) = kept(GATEWAY) {
+            store::set_meta(tx, GATEWAY, &gateway)?;
+        }
+        carried = roster::carry_over(tx, sealer, old)?;
+        let waiting = old.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, u64>(0));
+        match waiting {
+            Ok(0) => {}
+            Ok(n) => found.push_str(&format!("; {n} of its records were not yet acknowledged")),
+            Err(_) => found.push_str("; how many of its records were acknowledged is not known"),
+        }
+    }
+    let CarriedOver { workers, lost } = carried;
+    let set_aside = old.place.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    tracing::error!(%set_aside, %found, workers, lost, "a new ledger takes a damaged one's place");
+    let set_aside = format!("set-aside/{set_aside}");
+    let body = Body::Successor { of, set_aside, found, workers, workers_lost: lost };
+    ledger.append(tx, stamp, body)?;
+    Ok(store::succeeded(tx)?)
+}
+
+/// A name for this box, made once and kept with its database.
+fn made_gateway_id(tx: &Transaction<'_>) -> Result<String, OpeningError> {
+    let kept = store::meta(tx, GATEWAY)?;
+    if let Some(kept) = kept.and_then(|bytes| String::from_utf8(bytes).ok()) {
+        return Ok(kept);
+    }
+    let mut random = [0; 6];
+    getrandom::fill(&mut random).map_err(StoreError::from)?;
+    let made = format!("gw-{}", hex::encode(random));
+    store::set_meta(tx, GATEWAY, made.as_bytes())?;
+    Ok(made)
+}

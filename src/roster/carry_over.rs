@@ -1,0 +1,188 @@
+//! What a damaged database still gives of its roster.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
+
+use super::{RosterError, rows::place};
+use crate::store::Sealer;
+
+/// How many workers came over, removed ones among them, and how many did not.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CarriedOver {
+    pub workers: u32,
+    pub lost: u32,
+}
+
+/// Copies every worker whose identity, and of whom at least one template, can be read and opens.
+/// Who is lost can be enrolled anew under the same id.
+pub fn carry_over(
+    tx: &Transaction<'_>,
+    sealer: &Sealer,
+    old: &Connection,
+) -> Result<CarriedOver, RosterError> {
+    // Damage ends a scan: from both ends, what lies on either side of it is found.
+    let mut ids = BTreeSet::new();
+    for order in ["ASC", "DESC"] {
+        let Ok(mut all) = old.prepare(&format!("SELECT id FROM worker ORDER BY id {order}")) else {
+            continue;
+        };
+        if let Ok(rows) = all.query_map([], |row| row.get::<_, String>(0)) {
+            ids.extend(rows.map_while(Result::ok));
+        }
+    }
+    let mut done = CarriedOver::default();
+    for id in &ids {
+        match one(tx, sealer, old, id)? {
+            true => done.workers += 1,
+            false => done.lost += 1,
+        }
+    }
+    let all: Option<u32> = old.query_row("SELECT count(*) FROM worker", [], |r| r.get(0)).ok();
+    done.lost = done.lost.max(all.unwrap_or(0).saturating_sub(done.workers));
+    let version = crate::store::meta(old, "roster_version").ok().flatten();
+    let version = version.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
+    crate::store::set_meta(tx, "roster_version", &version.saturating_add(1).to_be_bytes())?;
+    Ok(done)
+}
+
+/// One worker with templates and photos; false, and nothing of them, where too little is left.
+fn one(
+    tx: &Transaction<'_>,
+    sealer: &Sealer,
+    old: &Connection,
+    id: &str,
+) -> Result<bool, RosterError> {
+    let Some(worker) = rows(old, "worker", "id", id).pop() else { return Ok(false) };
+    let opens = |table: &str, ordinal: usize, sealed: Option<&Value>| matches!(sealed, Some(Value::Blob(b)) if sealer.open(&place(table, id, ordinal), b).is_ok());
+    let kept = |table: &str| {
+        let all = rows(old, table, "worker", id).into_iter();
+        let sound = all.filter(|row| match row.get(1) {
+            Some(Value::Integer(n)) => {
+                usize::try_from(*n).is_ok_and(|n| opens(table, n, row.last()))
+            }
+            _ => false,
+        });
+        sound.collect::<Vec<_>>()
+    };
+    let (templates, photos) = (kept("template"), kept("photo"));
+    let removed = worker.last() == Some(&Value::Text("removed".to_owned()));
+    if !opens("identity", 0, worker.get(5)) || (templates.is_empty() && !removed) {
+        return Ok(false);
+    }
+    let copies = [("worker", vec![worker]), ("template", templates), ("photo", photos)];
+    for (table, row) in copies.iter().flat_map(|(table, rows)| rows.iter().map(move |r| (table, r)))
+    {
+        let places = vec!["?"; row.len()].join(", ");
+        tx.execute(
+            &format!("INSERT INTO {table} VALUES ({places})"),
+            params_from_iter(row.iter()),
+        )?;
+    }
+    Ok(true)
+}
+
+/// The rows that can be read, whole.
+fn rows(old: &Connection, table: &str, column: &str, id: &str) -> Vec<Vec<Value>> {
+    let sql = format!("SELECT * FROM {table} WHERE {column} = ?1");
+    let Ok(mut found) = old.prepare(&sql) else { return Vec::new() };
+    let columns = found.column_count();
+    let row = |row: &rusqlite::Row<'_>| (0..columns).map(|n| row.get(n)).collect();
+    let rows = found.query_map([id], row).map(|rows| rows.map_while(Result::ok).collect());
+    rows.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        clock::SystemClock,
+        config::{Secret, Storage},
+        roster::{Enrolment, FaceOnFile, Identity, Person, State, Worker, enrol, load, remove},
+        store::{self, Priority},
+        vision::{TEMPLATE_LEN, Template},
+    };
+
+    fn enrolment(n: usize) -> Enrolment {
+        let mut direction = [0.0; TEMPLATE_LEN];
+        direction[n] = 1.0;
+        let person = Person {
+            id: format!("W{n:03}").parse().unwrap(),
+            name: "刘峰".into(),
+            team: "t".into(),
+            contractor: "c".into(),
+            trade: "x".into(),
+        };
+        let (valid_from, valid_until, consent) = (None, None, Some("C".into()));
+        let state = State::Active;
+        Enrolment {
+            worker: Worker { person, valid_from, valid_until, consent, state, templates: 1 },
+            identity: Identity::resident(&format!("52220119900307{n:04}")).unwrap(),
+            model: "m".into(),
+            faces: vec![FaceOnFile {
+                template: Template::from_slice(&direction).unwrap(),
+                jpeg: vec![7; 3000],
+            }],
+        }
+    }
+
+    #[tokio::test]
+    async fn workers_on_either_side_of_the_damage_come_over_and_can_be_matched() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = Secret::File(dir.path().join("key"));
+        let storage = |name: &str| Storage {
+            dir: dir.path().join(name),
+            key: key.clone(),
+            attendance_keep_years: 3,
+        };
+        let clock = std::sync::Arc::new(SystemClock::new().unwrap());
+        let (store, thread) = store::open(&storage("old"), clock.clone()).unwrap();
+        let sealer = store.sealer().clone();
+        let enrolled = store.write(Priority::Photo, move |tx| {
+            (0..60).try_for_each(|n| enrol(tx, &sealer, &enrolment(n)))?;
+            remove(tx, &"W059".parse().unwrap())
+        });
+        enrolled.await.unwrap();
+        drop(store);
+        thread.join().unwrap();
+
+        let (fresh, _thread) = store::open(&storage("new"), clock).unwrap();
+        let sealer = fresh.sealer().clone();
+        let path = storage("old").database();
+        let old = Connection::open(&path).unwrap();
+        let carry = |old: Connection| {
+            let sealer = sealer.clone();
+            fresh.write(Priority::Upkeep, move |tx| {
+                let done = carry_over(tx, &sealer, &old)?;
+                let roster = load(tx, &sealer, "m")?;
+                tx.execute_batch("DELETE FROM template; DELETE FROM photo; DELETE FROM worker")?;
+                Ok::<_, RosterError>((done, roster))
+            })
+        };
+        let (done, roster) = carry(old).await.unwrap();
+        assert_eq!(done, CarriedOver { workers: 60, lost: 0 });
+        assert_eq!((roster.workers().len(), roster.version()), (59, 62));
+        assert!(roster.best(&enrolment(7).faces[0].template).unwrap().score > 0.99);
+
+        // A page in the middle of the workers' own table is lost, and one template altered.
+        let old = Connection::open(&path).unwrap();
+        let leaf: u64 = old
+            .query_row(
+                "SELECT pageno FROM dbstat WHERE name = 'worker' AND pagetype = 'leaf' \
+                 ORDER BY pageno LIMIT 1 OFFSET 2",
+                [],
+                |r| r.get(0),
+            )
+            .unwrap();
+        old.execute("UPDATE template SET sealed = zeroblob(9) WHERE worker = 'W001'", []).unwrap();
+        drop(old);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[(leaf as usize - 1) * 4096..][..4096].fill(0xAA);
+        std::fs::write(&path, bytes).unwrap();
+        let (done, roster) = carry(Connection::open(&path).unwrap()).await.unwrap();
+        assert!(done.workers > 20 && done.workers < 59 && done.lost >= 2, "{done:?}");
+        assert!(roster.worker(&"W000".parse().unwrap()).is_some());
+        assert!(roster.worker(&"W001".parse().unwrap()).is_none());
+        assert!(roster.worker(&"W058".parse().unwrap()).is_some());
+    }
+}

@@ -1,0 +1,132 @@
+//! The storage folder: its lock, and where a damaged database is put aside.
+
+use std::{
+    fs::File,
+    io::Write as _,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use super::StoreError;
+use crate::{clock::Stamp, config::Storage};
+
+/// Makes the folder (0700) and holds its lock for as long as the file lives. A folder that others
+/// may look into is closed to them, but only where it is ours: empty, or with our database.
+pub(super) fn lock_folder(config: &Storage) -> Result<File, StoreError> {
+    let dir = &config.dir;
+    let folder = |source| StoreError::Folder { path: dir.to_owned(), source };
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(folder)?;
+    let mode = std::fs::metadata(dir).map_err(folder)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        let empty = std::fs::read_dir(dir).map_err(folder)?.next().is_none();
+        if !empty && !config.database().exists() {
+            return Err(StoreError::Shared { path: dir.to_owned(), mode: mode & 0o777 });
+        }
+        std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(folder)?;
+    }
+    let lock = std::fs::OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(dir.join("lock"))
+        .map_err(folder)?;
+    locked(lock, dir)
+}
+
+pub(super) fn locked(lock: File, dir: &Path) -> Result<File, StoreError> {
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::InUse { path: dir.to_owned() }),
+        Err(std::fs::TryLockError::Error(source)) => {
+            Err(StoreError::Folder { path: dir.to_owned(), source })
+        }
+    }
+}
+
+const FOLDER: &str = "set-aside";
+/// What was found wrong with a database, in words, beside it.
+const WHY: &str = "why.txt";
+/// A disk that damages its database time after time would fill up with them.
+const MOST_SET_ASIDE: usize = 16;
+const LOG: &str = "gatehouse.db-wal";
+const INDEX: &str = "gatehouse.db-shm";
+
+/// Moves the database out of the way, under a name of its own, and says why beside it. It is never
+/// deleted. The database goes first: without its log it could pass for a sound, older one.
+pub(super) fn set_aside(config: &Storage, now: Stamp, found: &str) -> Result<PathBuf, StoreError> {
+    let dir = &config.dir;
+    let folder = |source| StoreError::Folder { path: dir.join(FOLDER), source };
+    let all = dir.join(FOLDER);
+    if all_set_aside(dir).len() >= MOST_SET_ASIDE {
+        return Err(StoreError::TooManySetAside { path: all, found: found.to_owned() });
+    }
+    let mut make = std::fs::DirBuilder::new();
+    make.recursive(true).mode(0o700).create(&all).map_err(folder)?;
+    let next = newest(dir).and_then(|place| number(&place)).unwrap_or(0).saturating_add(1);
+    let place = all.join(format!("{next}-{}", now.timestamp().strftime("%Y%m%dT%H%M%SZ")));
+    make.recursive(false).create(&place).map_err(folder)?;
+    let mut why = File::create(place.join(WHY)).map_err(folder)?;
+    why.write_all(found.as_bytes()).and_then(|()| why.sync_all()).map_err(folder)?;
+    sync(&all).map_err(folder)?;
+    let database = config.database();
+    if database.exists() {
+        std::fs::rename(&database, place.join("gatehouse.db")).map_err(folder)?;
+        sync(&place).and_then(|()| sync(dir)).map_err(folder)?;
+    }
+    take_log(dir, &place).map_err(folder)?;
+    Ok(place)
+}
+
+/// Ends what a power cut interrupted: a log whose database has been set aside goes there too, for
+/// SQLite would take it for the next database's.
+pub(super) fn finish_setting_aside(config: &Storage, now: Stamp) -> Result<(), StoreError> {
+    let dir = &config.dir;
+    let log = std::fs::metadata(dir.join(LOG)).is_ok_and(|m| m.len() > 0);
+    if config.database().exists() || !log {
+        return Ok(());
+    }
+    match newest(dir).filter(|place| !place.join(LOG).exists()) {
+        Some(place) => take_log(dir, &place)
+            .map_err(|source| StoreError::Folder { path: place.clone(), source }),
+        None => set_aside(config, now, "its log was there without it").map(drop),
+    }
+}
+
+fn take_log(dir: &Path, place: &Path) -> std::io::Result<()> {
+    for name in [LOG, INDEX] {
+        match std::fs::rename(dir.join(name), place.join(name)) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    sync(place)?;
+    sync(dir)
+}
+
+fn sync(dir: &Path) -> std::io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+/// The folders of set-aside databases, in their order.
+pub fn all_set_aside(dir: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(dir.join(FOLDER)) else { return Vec::new() };
+    let mut all: Vec<(u32, PathBuf)> =
+        entries.flatten().filter_map(|e| Some((number(&e.path())?, e.path()))).collect();
+    all.sort();
+    all.into_iter().map(|(_, path)| path).collect()
+}
+
+/// Names begin with a number, for the clock may be wrong: `1-20261122T033855Z`.
+fn number(place: &Path) -> Option<u32> {
+    place.file_name()?.to_str()?.split_once('-')?.0.parse().ok()
+}
+
+pub(super) fn newest(dir: &Path) -> Option<PathBuf> {
+    all_set_aside(dir).pop()
+}
+
+/// What was found wrong with a database that was set aside.
+pub fn why_set_aside(place: &Path) -> String {
+    std::fs::read_to_string(place.join(WHY)).unwrap_or_else(|e| format!("{WHY}: {e}"))
+}

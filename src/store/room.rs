@@ -1,0 +1,200 @@
+//! How much room the disk has, who still gets some of it, and the reserve for the last of it.
+//!
+//! A full disk must not stop attendance because of what matters less. So events are given up
+//! first, then photos; and while there is plenty, a file beside the database holds room that is
+//! given back, a piece at a time, when nothing else is left.
+
+use std::{
+    fs::File,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use nix::{fcntl::posix_fallocate, sys::statvfs::statvfs};
+use serde::{Deserialize, Serialize};
+
+use super::Priority;
+
+const MIB: u64 = 1 << 20;
+/// With less than this, events are no longer recorded.
+const EVENTS_FLOOR: u64 = 64 * MIB;
+/// With less than this, photos are no longer taken in.
+const PHOTOS_FLOOR: u64 = 32 * MIB;
+/// With less than this, a piece of the reserve is given back before the next write.
+const RESERVE_FLOOR: u64 = 2 * MIB;
+/// More than a floor, so that a disk that hovers about it is not said to come and go.
+const RECOVERED: u64 = 8 * MIB;
+/// The reserve: some 1,500 passages at 10 KiB each while the log grows, many more once it is
+/// emptied into the database.
+const RESERVE: u64 = 16 * MIB;
+const PIECE: u64 = MIB;
+
+/// How the disk does, from the best to the worst.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Room {
+    /// Everything is recorded.
+    #[default]
+    Ample,
+    /// Events (denials) are not.
+    Low,
+    /// Nor are photos: nobody can be enrolled.
+    Scarce,
+    /// The reserve is in use: attendance goes on for as long as it lasts.
+    Full,
+}
+
+impl Room {
+    pub fn word(self) -> &'static str {
+        match self {
+            Room::Ample => "ample",
+            Room::Low => "low",
+            Room::Scarce => "scarce",
+            Room::Full => "full",
+        }
+    }
+
+    /// The room there is with so many bytes free, when it was `self` before.
+    fn next(self, free: u64, reserve_in_use: bool) -> Room {
+        if reserve_in_use {
+            return Room::Full;
+        }
+        let enough_for = |floor: u64, kept: bool| free >= floor + if kept { 0 } else { RECOVERED };
+        if enough_for(EVENTS_FLOOR, self < Room::Low) {
+            Room::Ample
+        } else if enough_for(PHOTOS_FLOOR, self < Room::Scarce) {
+            Room::Low
+        } else {
+            Room::Scarce
+        }
+    }
+
+    /// Whether what has this priority is given up.
+    pub fn refuses(self, priority: Priority) -> bool {
+        match priority {
+            Priority::Attendance | Priority::Upkeep => false,
+            Priority::Event => self >= Room::Low,
+            Priority::Photo => self >= Room::Scarce,
+        }
+    }
+}
+
+/// The disk under the storage folder.
+pub(super) struct Disk {
+    dir: PathBuf,
+    reserve: Option<File>,
+    pub(super) reserve_bytes: u64,
+    pub(super) free_bytes: u64,
+    pub(super) room: Room,
+}
+
+impl Disk {
+    /// Takes up the reserve that an earlier run left.
+    pub(super) fn of(dir: &Path) -> Disk {
+        let reserve = std::fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(dir.join("reserve"));
+        // Without it the disk is as full as it looks.
+        let reserve = reserve
+            .inspect_err(|error| tracing::warn!(%error, "no reserve of disk room can be kept"))
+            .ok();
+        let length = reserve.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len());
+        let (free_bytes, room) = (u64::MAX, Room::Ample);
+        let dir = dir.to_owned();
+        let mut disk = Disk { dir, reserve, reserve_bytes: length, free_bytes, room };
+        disk.look();
+        disk
+    }
+
+    /// Looks how much is free; gives back a piece of the reserve, or fills it up again.
+    pub(super) fn look(&mut self) {
+        let Some(mut free) = self.free() else { return };
+        while free < RESERVE_FLOOR && self.resize(self.reserve_bytes.saturating_sub(PIECE)) {
+            free = self.free().unwrap_or(free);
+        }
+        if free >= EVENTS_FLOOR + RECOVERED + RESERVE && self.resize(RESERVE) {
+            free = self.free().unwrap_or(free);
+        }
+        // What it gave back is not enough to end the need that it was given back in.
+        let in_use = self.reserve_bytes < RESERVE && free < RESERVE_FLOOR + PIECE;
+        self.room = self.room.next(free, in_use);
+        self.free_bytes = free;
+    }
+
+    fn free(&self) -> Option<u64> {
+        let fs = statvfs(&self.dir).ok()?;
+        Some(fs.blocks_available().saturating_mul(fs.fragment_size()))
+    }
+
+    /// False where nothing changed.
+    fn resize(&mut self, to: u64) -> bool {
+        let Some(reserve) = self.reserve.as_ref().filter(|_| to != self.reserve_bytes) else {
+            return false;
+        };
+        let resized = if to < self.reserve_bytes {
+            reserve.set_len(to)
+        } else {
+            posix_fallocate(reserve, 0, i64::try_from(to).unwrap_or(i64::MAX)).map_err(Into::into)
+        };
+        if let Err(error) = resized {
+            tracing::warn!(%error, "the reserve of disk room stays as it is");
+            // Not tried at each write; the next start tries again.
+            self.reserve = None;
+            return false;
+        }
+        self.reserve_bytes = to;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_given_up_before_photos_and_attendance_never() {
+        let given_up = |room: Room| {
+            let all = [Priority::Attendance, Priority::Upkeep, Priority::Event, Priority::Photo];
+            all.into_iter().filter(|p| room.refuses(*p)).collect::<Vec<_>>()
+        };
+        assert_eq!(given_up(Room::Ample), []);
+        assert_eq!(given_up(Room::Low), [Priority::Event]);
+        assert_eq!(given_up(Room::Scarce), [Priority::Event, Priority::Photo]);
+        assert_eq!(given_up(Room::Full), [Priority::Event, Priority::Photo]);
+    }
+
+    #[test]
+    fn a_disk_that_hovers_about_a_floor_does_not_come_and_go() {
+        let mut room = Room::Ample;
+        let mut rooms = |free: &[u64]| {
+            let next = free.iter().map(|mib| {
+                room = room.next(mib * MIB, false);
+                room
+            });
+            next.collect::<Vec<_>>()
+        };
+        use Room::*;
+        assert_eq!(rooms(&[65, 63, 65, 70, 72]), [Ample, Low, Low, Low, Ample]);
+        assert_eq!(rooms(&[31, 33, 39, 41, 71, 80]), [Scarce, Scarce, Scarce, Low, Low, Ample]);
+        assert_eq!(rooms(&[0]), [Scarce]);
+        assert_eq!(Room::Ample.next(0, true), Full);
+        assert_eq!(Room::Full.next(100 * MIB, false), Ample);
+    }
+
+    #[test]
+    fn the_reserve_is_kept_across_a_restart_and_given_back_by_pieces() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut disk = Disk::of(dir.path());
+        assert_eq!((disk.reserve_bytes, disk.room), (RESERVE, Room::Ample));
+        assert!(disk.resize(RESERVE - PIECE));
+        let length = || std::fs::metadata(dir.path().join("reserve")).unwrap().len();
+        assert_eq!(length(), RESERVE - PIECE);
+        drop(disk);
+        // With so much room as here it is filled up again at once.
+        assert_eq!(Disk::of(dir.path()).reserve_bytes, RESERVE);
+        assert_eq!(length(), RESERVE);
+    }
+}

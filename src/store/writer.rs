@@ -1,0 +1,266 @@
+//! The writer's thread: one connection, and what it learns of the disk.
+
+use std::{
+    error::Error,
+    fs::File,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    Priority, StoreError,
+    database::{is_damage, suspect},
+    room::{Disk, Room},
+};
+use crate::clock::{Clock, Monotonic};
+
+/// One turn of the writer. It answers whoever waits for it.
+pub(super) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
+
+/// What the store knows of itself and its disk, for `gatehouse status`. Counters run from the
+/// daemon's start.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct StoreState {
+    pub room: Room,
+    /// When the last job began.
+    pub free_bytes: u64,
+    pub reserve_bytes: u64,
+    pub commits: u64,
+    /// Transactions that the disk, not their own rules, brought to nothing.
+    pub failures: u64,
+    /// Events given up for want of room.
+    pub unrecorded: u64,
+    /// Enrolments refused for want of room.
+    pub photos_refused: u64,
+    /// What the disk said to the last transaction, while none has gone well since.
+    pub failing: Option<String>,
+    /// The same, kept after it is well again.
+    pub last_error: Option<String>,
+    /// Since when; milliseconds since boot.
+    #[serde(skip)]
+    pub failing_since: Monotonic,
+    /// What is damaged: the store ends, and the next start sets the database aside.
+    pub damaged: Option<String>,
+    /// The slowest commit of the last minute or two.
+    #[serde(skip)]
+    pub slowest: Slowest,
+}
+
+/// The slowest commit of this minute and of the one before.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Slowest {
+    began: Monotonic,
+    this: Duration,
+    before: Duration,
+}
+
+impl Slowest {
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn add(&mut self, now: Monotonic, took: Duration) {
+        if now.since(self.began) >= Self::MINUTE {
+            let before =
+                if now.since(self.began) < 2 * Self::MINUTE { self.this } else { Duration::ZERO };
+            *self = Slowest { began: now, this: Duration::ZERO, before };
+        }
+        self.this = self.this.max(took);
+    }
+
+    pub fn get(&self, now: Monotonic) -> Duration {
+        if now.since(self.began) < 2 * Self::MINUTE {
+            self.this.max(self.before)
+        } else {
+            Duration::ZERO
+        }
+    }
+}
+
+/// Shared by the writer and the handles.
+pub(super) type Shared = Arc<Mutex<StoreState>>;
+
+pub(super) fn update(shared: &Shared, change: impl FnOnce(&mut StoreState)) {
+    change(&mut shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+}
+
+/// The SQLite error at the root of a room's error, if that is what it comes from.
+pub(super) fn sqlite_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rusqlite::Error> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        cause = error.source();
+    }
+    None
+}
+
+/// Whether it is the disk that fails, rather than what was asked of it.
+fn is_the_disks(error: &rusqlite::Error) -> bool {
+    use ErrorCode::*;
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            DiskFull
+                | SystemIoFailure
+                | ReadOnly
+                | CannotOpen
+                | DatabaseCorrupt
+                | NotADatabase
+                | FileLockingProtocolFailed
+                | DatabaseBusy
+                | DatabaseLocked
+                | NoLargeFileSupport
+                | PermissionDenied
+        )
+    )
+}
+
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) disk: Disk,
+    pub(super) path: PathBuf,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) state: Shared,
+    pub(super) commits: Arc<watch::Sender<u64>>,
+    /// Held for as long as the thread lives.
+    pub(super) _lock: File,
+}
+
+/// What waits for the writer, in the order in which it is taken.
+pub(super) struct Queues {
+    pub(super) attendance: mpsc::Receiver<Job>,
+    pub(super) events: mpsc::Receiver<Job>,
+    pub(super) bulk: mpsc::Receiver<Job>,
+}
+
+impl Writer {
+    /// Until all handles are gone, or the database is damaged.
+    pub(super) async fn run(mut self, mut queues: Queues, _ended: oneshot::Sender<()>) {
+        loop {
+            let job = tokio::select! {
+                biased;
+                Some(job) = queues.attendance.recv() => job,
+                Some(job) = queues.events.recv() => job,
+                Some(job) = queues.bulk.recv() => job,
+                else => break,
+            };
+            job(&mut self);
+            let damaged = self.state.lock().unwrap_or_else(|p| p.into_inner()).damaged.clone();
+            if let Some(found) = damaged {
+                tracing::error!(%found, "the database is damaged: the next start sets it aside");
+                break;
+            }
+        }
+    }
+
+    /// Runs `work` in a transaction, if there is room for what it writes, and keeps account.
+    pub(super) fn transaction<T, E>(
+        &mut self,
+        priority: Priority,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E>
+    where
+        E: Error + From<StoreError> + 'static,
+    {
+        self.look();
+        if self.disk.room.refuses(priority) {
+            update(&self.state, |s| {
+                s.unrecorded += u64::from(priority == Priority::Event);
+                s.photos_refused += u64::from(priority == Priority::Photo);
+            });
+            let (path, free_mib) = (self.path.clone(), self.disk.free_bytes >> 20);
+            return Err(StoreError::NoRoom { path, free_mib }.into());
+        }
+        let began = self.clock.monotonic();
+        let outcome = self.attempt(work);
+        let now = self.clock.monotonic();
+        match &outcome {
+            Ok(_) => {
+                update(&self.state, |s| {
+                    s.commits += 1;
+                    s.failing = None;
+                    s.slowest.add(now, now.since(began));
+                });
+                self.commits.send_modify(|n| *n = n.wrapping_add(1));
+            }
+            Err(error) => {
+                if let Some(cause) = sqlite_cause(error).filter(|e| is_the_disks(e)) {
+                    self.failed(now, cause);
+                }
+            }
+        }
+        outcome
+    }
+
+    pub(super) fn look(&mut self) {
+        self.disk.look();
+        let Disk { room, free_bytes, reserve_bytes, .. } = self.disk;
+        update(&self.state, |s| {
+            (s.room, s.free_bytes, s.reserve_bytes) = (room, free_bytes, reserve_bytes);
+        });
+    }
+
+    fn attempt<T, E: From<StoreError>>(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let sqlite = |e| E::from(StoreError::Sqlite(e));
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = transaction.map_err(sqlite)?;
+        let value = work(&transaction)?;
+        transaction.commit().map_err(sqlite)?;
+        Ok(value)
+    }
+
+    fn failed(&self, now: Monotonic, cause: &rusqlite::Error) {
+        let error = cause.to_string();
+        update(&self.state, |s| {
+            s.failures += 1;
+            if s.failing.is_none() {
+                s.failing_since = now;
+                tracing::error!(%error, "the disk takes nothing in");
+            }
+            s.failing = Some(error.clone());
+            s.last_error = Some(error.clone());
+        });
+        if is_damage(cause) {
+            self.damaged(error);
+        }
+    }
+
+    fn damaged(&self, found: String) {
+        suspect(&self.path, &found);
+        update(&self.state, |s| s.damaged = Some(found));
+    }
+
+    /// Empties the write-ahead log into the database.
+    pub(super) fn checkpoint(&mut self) -> rusqlite::Result<bool> {
+        let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+        self.connection.query_row(truncate, [], |row| row.get(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_commit_is_forgotten_after_a_minute_or_two() {
+        let at = |s: u64| Monotonic::from_millis(s * 1000);
+        let ms = Duration::from_millis;
+        let mut slowest = Slowest::default();
+        slowest.add(at(100), ms(900));
+        slowest.add(at(110), ms(5));
+        assert_eq!(slowest.get(at(159)), ms(900));
+        slowest.add(at(165), ms(7));
+        assert_eq!(slowest.get(at(170)), ms(900));
+        slowest.add(at(230), ms(6));
+        assert_eq!(slowest.get(at(231)), ms(7));
+        assert_eq!(slowest.get(at(400)), Duration::ZERO);
+    }
+}
