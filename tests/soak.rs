@@ -39,6 +39,8 @@ const WALKS: &str = "walks 300";
 const RESTART: Duration = Duration::from_secs(1);
 /// After a fault is over, all must be well again within this: links wait 30 s at most.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(60);
+/// There is at least so long without a fault before the next one.
+const CALM: Duration = Duration::from_secs(4);
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// What must not be exceeded while the process is the same: SQLite's page caches (2 MiB a
 /// connection) fill up slowly, and glibc keeps what was freed in pieces. A leak of a sighting a
@@ -240,8 +242,10 @@ impl Soak {
     fn serves(&self) -> bool {
         match self.phase {
             Phase::Calm { .. } => true,
-            Phase::Suffering { fault, .. } => matches!(fault, BrokerGone | BrokerGoneAndKill),
-            Phase::Recovering { fault, .. } => fault == BrokerGone,
+            Phase::Suffering { fault, .. } => {
+                matches!(fault, BrokerGone | BrokerGoneAndKill | DiskFull)
+            }
+            Phase::Recovering { fault, .. } => matches!(fault, BrokerGone | DiskFull),
         }
     }
 
@@ -283,6 +287,9 @@ impl Soak {
         if visitor.served && !visitor.stranger {
             self.tally.due += 1;
             self.tally.let_through += u64::from(let_through);
+            if !let_through {
+                say(&format!("{:>5.0} s  a worker gave up", self.begun.elapsed().as_secs_f64()));
+            }
         }
     }
 
@@ -322,11 +329,15 @@ impl Soak {
             }
             Phase::Recovering { fault, since, look } if now >= look => {
                 let status = self.site.status();
-                let missing = Site::degraded(&status);
+                // That a commit was slow is said for a minute or two after it.
+                let disk = &status["disk"];
+                let disk_is_well = disk["room"] == "ample" && disk["failing"].is_null();
+                let mut missing = Site::degraded(&status);
+                missing.retain(|what| *what != "disk" || !disk_is_well);
                 if missing.is_empty() {
                     let slowest = self.tally.slowest.entry(fault).or_default();
                     *slowest = (*slowest).max(since.elapsed());
-                    let pause = self.scaled(3, 12);
+                    let pause = self.scaled(3, 12).max(CALM);
                     self.phase = Phase::Calm { until: Instant::now() + pause };
                 } else {
                     assert!(since.elapsed() < RECOVERED_WITHIN, "{fault:?}: {missing:?}");
