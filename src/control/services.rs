@@ -59,6 +59,23 @@ pub struct LanePanel {
     pub cameras: Vec<CameraPanel>,
 }
 
+/// Entries of the ledger that are damaged or were altered.
+#[derive(Clone, Debug, Default)]
+pub struct Audit {
+    pub entries: u64,
+    /// The first of them: its index.
+    pub first: Option<u64>,
+}
+
+impl Audit {
+    /// True where there are any.
+    pub fn found(&mut self, damaged: &[u64]) -> bool {
+        self.entries += damaged.len() as u64;
+        self.first = self.first.or(damaged.first().copied());
+        !damaged.is_empty()
+    }
+}
+
 /// Everything a request may need.
 pub struct Services {
     pub store: Store,
@@ -75,6 +92,7 @@ pub struct Services {
     /// From here on two templates are one person.
     pub threshold: MatchThreshold,
     pub require_consent: bool,
+    pub audit: watch::Sender<Audit>,
     /// One enrolment photo is examined at a time: decoded, the largest takes 150 MB.
     pub examining: tokio::sync::Mutex<()>,
 }
@@ -104,6 +122,7 @@ impl From<RosterError> for Refusal {
             RosterError::IdTaken(_) | RosterError::IdRetired(_) | RosterError::IdentityTaken(_) => {
                 "duplicate"
             }
+            RosterError::Full { .. } => "full",
             RosterError::Invalid { .. } => "invalid",
         };
         Failure::new(code, e).into()

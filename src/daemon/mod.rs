@@ -163,6 +163,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         threshold: config.recognition.threshold,
         require_consent: config.roster.require_consent,
         examining: Default::default(),
+        audit: watch::Sender::default(),
         store,
     });
     let (served, stop) = (services.clone(), cancel.clone());
