@@ -19,6 +19,7 @@ use crate::{
     clock::{Clock, Stamp},
     config::{Config, Lane, ModelFiles},
     control::{self, CameraPanel, LanePanel, Services},
+    failpoint,
     gate::{
         lane::{self, REQUESTS, SIGHTINGS},
         passage::{Machine, Rules},
@@ -126,6 +127,7 @@ async fn open_ledger(
                 None => made_gateway_id(tx)?,
             };
             let roster = roster::load(tx, &sealer, &model)?;
+            failpoint::at("start.written");
             Ok(Opened { ledger, gateway, roster })
         })
         .await
@@ -154,7 +156,9 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let listener = control::listen(config)
         .with_context(|| format!("cannot listen on the control socket {}", socket.display()))?;
     let started = clock.monotonic();
+    failpoint::at("start.opened");
     let opened = open_ledger(&store, config, clock.stamp(), vision.embedder_name()).await?;
+    failpoint::at("start.committed");
     let origin = Origin {
         gateway: opened.gateway,
         project: config.site.project_code.clone(),
