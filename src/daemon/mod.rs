@@ -133,6 +133,17 @@ async fn open_ledger(
         .await
 }
 
+/// A crash between a removal and the emptying of the write-ahead log left sealed copies in it (I7).
+/// Where that fails, a full disk say, the gates open all the same.
+async fn empty_log(store: &Store) {
+    let kept = match store.checkpoint().await {
+        Ok(true) => return,
+        Ok(false) => "another program reads the database".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    tracing::warn!(kept, "the write-ahead log is not emptied; the next start tries again");
+}
+
 /// A name for this box, made once and kept with its database.
 fn made_gateway_id(tx: &rusqlite::Transaction<'_>) -> anyhow::Result<String> {
     const KEY: &str = "gateway_id";
@@ -159,6 +170,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     failpoint::at("start.opened");
     let opened = open_ledger(&store, config, clock.stamp(), vision.embedder_name()).await?;
     failpoint::at("start.committed");
+    empty_log(&store).await;
     let origin = Origin {
         gateway: opened.gateway,
         project: config.site.project_code.clone(),
