@@ -29,6 +29,7 @@
 //! | room | what it does |
 //! |---|---|
 //! | [`config`] | strict TOML to domain types |
+//! | [`failpoint`] | where tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether to trust it |
 //! | [`store`] | the one database and its one writer thread; sealing |
 //! | [`camera`] | frames in: replay |
@@ -120,6 +121,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod failpoint;
 pub mod gate;
 pub mod ledger;
 pub mod roster;
