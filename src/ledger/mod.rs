@@ -187,10 +187,14 @@ impl Ledger {
     }
 }
 
-/// The next index, and the last seq given.
+/// The next index, and the last seq given. Each is the end of an index: with both in one SELECT's
+/// own list, SQLite would look at every entry there is.
 fn next(tx: &Transaction<'_>) -> Result<(u64, u64), LedgerError> {
     Ok(tx
-        .prepare_cached("SELECT coalesce(max(idx) + 1, 0), coalesce(max(seq), 0) FROM entry")?
+        .prepare_cached(
+            "SELECT coalesce((SELECT max(idx) + 1 FROM entry), 0),
+                    coalesce((SELECT max(seq) FROM entry), 0)",
+        )?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
