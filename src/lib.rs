@@ -29,6 +29,7 @@
 //! | room | what it does |
 //! |---|---|
 //! | [`config`] | strict TOML to domain types |
+//! | [`failpoint`] | where tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether to trust it |
 //! | [`store`] | the one database and its one writer thread; sealing |
 //! | [`camera`] | frames in: replay |
@@ -60,11 +61,48 @@
 //! - **I6** What is dropped, retried, late or away is counted and shown by `gatehouse status`.
 //! - **I7** Removing a worker erases templates and photos at once and keeps the attendance; ids are
 //!   never used again.
-//! - **I8** Every queue has a bound, written where it is made with what happens there.
+//! - **I8** Every queue, file, table and message has a bound, listed below with what happens there. A
+//!   full disk never corrupts, and never loses what was acknowledged to anyone.
 //! - **I9** The wall clock is not trusted: each entry carries the boot id, the monotonic time and
 //!   whether the clock was synchronised.
 //! - **I10** A broken camera, controller or link leaves the other lanes working, and comes back
 //!   without a person.
+//!
+//! # Bounds
+//!
+//! | what | bound | there |
+//! |---|---|---|
+//! | frames of a camera waiting ([`camera::Slot`]) | 1 | a newer one replaces it; counted as `dropped` |
+//! | an encoded frame | 8 MiB | passed over; `skipped` |
+//! | a frame's, an enrolment photo's pixels | 12, 50 million | passed over, `too_large`; refused |
+//! | images of a replayed folder | 100,000 | refused |
+//! | sightings waiting for a lane | 8 | the newest is dropped; `lane_full` |
+//! | denials of a lane waiting to be recorded | 8 | the newest is dropped; `denials_dropped` |
+//! | releases by hand waiting for a lane | 4 | the asker waits |
+//! | workers a lane remembers for the cool-down | 64 | the oldest is forgotten |
+//! | releases waiting for a turnstile | 8 | refused, the passage is closed |
+//! | events of a turnstile waiting for its lane | 64 + 256 | from 128 held back on no release is taken; then lost, `lost_events` |
+//! | a Modbus frame | 256 bytes | the line is taken for garbled |
+//! | jobs waiting for the store, each of three queues | 64 | the sender waits |
+//! | connections kept for readers | 4 | more are opened and closed again |
+//! | calls that block, at once | 32 threads | the next one waits |
+//! | the write-ahead log | cut back to 16 MiB after a long reader | grows while the reader lasts |
+//! | workers on the roster | 10,000, with 5 photos each | an enrolment is refused |
+//! | the ledger, its outbox, removed workers' rows | the disk | [`store::Room`]: events are given up, then photos, attendance never |
+//! | the reserve for attendance | 16 MiB | nobody is let through |
+//! | databases set aside | 16 | the next start refuses |
+//! | a text field of a worker or a reason | 64, 128, 200 characters | refused |
+//! | clock and disk entries | one a minute for each | told at the minute's end |
+//! | those waiting for a disk that fails | 16 | the newest is logged only |
+//! | connections at the control socket | 16 | the next one waits to be let in |
+//! | a message at the control socket | 256 KiB, within 30 s | the connection is closed |
+//! | an enrolment's photos | 5 of 16 MiB, examined one at a time | refused |
+//! | records read at once for a listing | 500 | read page by page |
+//! | rows published and not acknowledged, each upstream | 32 | the next ones wait in the outbox |
+//! | a message from, to a broker | 16 KiB, 1 MiB | the connection is closed and made anew |
+//! | plans of the detector, by frame size | 8 | the oldest is made anew when needed |
+//! | faces examined in a frame | 1,000 | the less likely are left out |
+//! | a shutdown | 10 s | the process ends all the same |
 //!
 //! # Glossary
 //!
@@ -83,6 +121,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod failpoint;
 pub mod gate;
 pub mod ledger;
 pub mod roster;

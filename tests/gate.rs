@@ -409,3 +409,29 @@ fn i1_a_crash_within_a_passage_leaves_it_unconfirmed_and_the_coil_withdrawn() {
     gate.platform.event("boot");
     gate.platform.assert_whole();
 }
+
+#[test]
+fn i1_a_stop_within_a_passage_withdraws_the_coil_first_and_leaves_it_unconfirmed() {
+    // A pulse longer than the stop: the coil goes off because the daemon ends.
+    let mut gate = Gate::start("pass_within_s = 20", "pulse_ms = 10000");
+    enrol_a(&gate.site);
+    gate.platform.event("enrolment");
+    gate.camera.show(photo("person_a_1.jpg"));
+    assert_eq!(gate.board.line(), "coil 0 on");
+    // The worker still stands there. A stop that took longer than its bound would be no success.
+    gate.daemon.take().unwrap().stop();
+    assert_eq!(gate.board.command("closed"), ["coil 0 off"]);
+    let grants = || rows(&gate.site, "entry WHERE kind = 'grant'");
+    let outcomes = || rows(&gate.site, "entry WHERE kind = 'outcome'");
+    assert_eq!((grants(), outcomes()), (1, 0));
+    gate.camera.nobody();
+    for _ in 0..2 {
+        let daemon = gate.site.start();
+        gate.site.status_when("all to be well", |s| Site::degraded(s).is_empty());
+        assert_eq!((grants(), outcomes()), (1, 1));
+        assert_eq!(attendance(&gate.site)[0]["outcome"], "unconfirmed");
+        daemon.stop();
+    }
+    assert_eq!(gate.board.command("closed"), [""; 0], "no coil moved again");
+    assert_eq!(gate.platform.next_on("attendance")["outcome"], "unconfirmed");
+}

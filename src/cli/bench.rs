@@ -3,6 +3,8 @@
 //! The models work on a photo in a 720p frame; the gate is the real daemon with a roster of
 //! made-up workers and one real face, from its start to the release bytes at a simulated board.
 
+mod commits;
+
 use std::{
     path::PathBuf,
     process::{Child, Command, ExitCode, Stdio},
@@ -19,19 +21,20 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
-    config::{Config, Direction},
+    config::Config,
     control::{Client, Request, Status},
     daemon,
     gate::{policy, sight::GATE_LONGEST_SIDE},
-    ledger::{Body, Judgement, Ledger, LedgerError, Outcome, Score},
     roster::{self, Enrolment, FaceOnFile, Identity, Person, Roster, RosterError, State, Worker},
-    store::{self, Priority, Store},
-    turnstile::PassageId,
+    store::{self, Priority},
     vision::{self, DetectOptions, EMBEDDER_NAME, Image, Models, TEMPLATE_LEN, Template, Vision},
 };
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Arguments {
+    #[command(subcommand)]
+    alone: Option<Alone>,
     /// Workers on the roster, three templates each
     #[arg(long, default_value_t = 1000)]
     workers: usize,
@@ -41,6 +44,13 @@ pub(super) struct Arguments {
     /// A photo with one face, JPEG or PNG [default: person_a_2.jpg of models/photos]
     #[arg(long, value_name = "FILE")]
     photo: Option<PathBuf>,
+}
+
+/// What is measured by itself, in seconds.
+#[derive(clap::Subcommand)]
+enum Alone {
+    /// What a passage's commits cost on the disk, beside bare SQLite's
+    Commits(commits::Arguments),
 }
 
 /// Milliseconds.
@@ -89,6 +99,9 @@ struct Report {
 }
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    if let Some(Alone::Commits(arguments)) = arguments.alone {
+        return commits::run(context, arguments).await;
+    }
     let report = rig::unless_interrupted(measure(context, arguments)).await?;
     context.print(&report, human)?;
     Ok(ExitCode::SUCCESS)
@@ -267,46 +280,14 @@ async fn fill(config: &Config, workers: usize, face: &Template) -> anyhow::Resul
 
 /// Grants and their outcomes, each committed by itself.
 async fn commits(config: &Config, rounds: usize) -> anyhow::Result<Times> {
-    let (store, thread) = store::open(&config.storage, Arc::new(SystemClock::new()?))?;
-    let clock = SystemClock::new()?;
-    let ledger = store.write(Priority::Attendance, |tx| Ledger::open(tx, vec!["u".into()])).await?;
+    let passages = commits::Passages::open(&config.storage).await?;
     let mut samples = Vec::new();
     for _ in 0..rounds {
-        let (passage, stamp) = (PassageId::random()?, clock.stamp());
-        let body = Body::Grant {
-            passage,
-            lane: rig::LANE.to_owned(),
-            direction: Direction::Entry,
-            person: person(0)?,
-            judgement: Judgement {
-                score: Score(7000),
-                threshold: Score(5000),
-                model: EMBEDDER_NAME.to_owned(),
-            },
-            margin: Some(Score(5000)),
-            roster_version: 1,
-        };
-        samples
-            .push(timed(&store, &ledger, move |l, tx| l.append(tx, stamp, body).map(drop)).await?);
-        let close = move |l: &Ledger, tx: &rusqlite::Transaction<'_>| {
-            l.close(tx, stamp, passage, Outcome::Passed, "").map(drop)
-        };
-        samples.push(timed(&store, &ledger, close).await?);
+        let (grant, outcome) = passages.passage().await?;
+        samples.extend([grant, outcome]);
     }
-    drop(store);
-    thread.join()?;
+    passages.close()?;
     Ok(Times::of(samples))
-}
-
-async fn timed(
-    store: &Store,
-    ledger: &Ledger,
-    work: impl FnOnce(&Ledger, &rusqlite::Transaction<'_>) -> Result<(), LedgerError> + Send + 'static,
-) -> anyhow::Result<Duration> {
-    let ledger = ledger.clone();
-    let began = Instant::now();
-    store.write(Priority::Attendance, move |tx| work(&ledger, tx)).await?;
-    Ok(began.elapsed())
 }
 
 /// What a daemon of its own took.

@@ -33,6 +33,9 @@ use crate::{
 
 /// tract warns of each model's operator set; the models are pinned and were compared.
 const DEFAULT_LOG: &str = "info,tract_onnx=error";
+/// Calls that block (the store's readers, an enrolment's photo) at once; the next one waits. The
+/// unit allows the process 128 threads in all.
+const BLOCKING: usize = 32;
 const DEFAULT_CONFIG: &str = "/etc/gatehouse/gatehouse.toml";
 
 /// The program in the box at a construction site's gate.
@@ -136,7 +139,8 @@ fn day(text: &str) -> Result<Date, String> {
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let context = Context { config: arguments.config, json: arguments.json };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.max_blocking_threads(BLOCKING).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("gatehouse: cannot start: {error}");

@@ -11,6 +11,8 @@ use crate::{clock::SystemClock, daemon};
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
     super::start_logging();
+    #[cfg(feature = "failpoints")]
+    let _failpoints = fail::FailScenario::setup();
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut running = daemon::start(&config, Arc::new(SystemClock::new()?)).await?;

@@ -15,5 +15,5 @@ pub use protocol::{
     AttendanceQuery, Enrol, Failure, PHOTOS_MAX, Photo, Released, Request, WorkerQuery, WorkerShown,
 };
 pub use server::{listen, serve};
-pub use services::{CameraPanel, LanePanel, Services};
+pub use services::{Audit, CameraPanel, LanePanel, Services};
 pub use status::{Degraded, Status};

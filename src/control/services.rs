@@ -17,6 +17,7 @@ use crate::{
     camera::CameraState,
     clock::{Clock, Monotonic},
     config::{Direction, MatchThreshold},
+    failpoint,
     gate::{
         lane::{self, LaneState},
         passage::ManualRelease,
@@ -59,6 +60,23 @@ pub struct LanePanel {
     pub cameras: Vec<CameraPanel>,
 }
 
+/// Entries of the ledger that are damaged or were altered.
+#[derive(Clone, Debug, Default)]
+pub struct Audit {
+    pub entries: u64,
+    /// The first of them: its index.
+    pub first: Option<u64>,
+}
+
+impl Audit {
+    /// True where there are any.
+    pub fn found(&mut self, damaged: &[u64]) -> bool {
+        self.entries += damaged.len() as u64;
+        self.first = self.first.or(damaged.first().copied());
+        !damaged.is_empty()
+    }
+}
+
 /// Everything a request may need.
 pub struct Services {
     pub store: Store,
@@ -75,6 +93,7 @@ pub struct Services {
     /// From here on two templates are one person.
     pub threshold: MatchThreshold,
     pub require_consent: bool,
+    pub audit: watch::Sender<Audit>,
     /// One enrolment photo is examined at a time: decoded, the largest takes 150 MB.
     pub examining: tokio::sync::Mutex<()>,
 }
@@ -104,6 +123,7 @@ impl From<RosterError> for Refusal {
             RosterError::IdTaken(_) | RosterError::IdRetired(_) | RosterError::IdentityTaken(_) => {
                 "duplicate"
             }
+            RosterError::Full { .. } => "full",
             RosterError::Invalid { .. } => "invalid",
         };
         Failure::new(code, e).into()
@@ -204,7 +224,9 @@ impl Services {
         let mut faces = Vec::new();
         for photo in &enrol.photos {
             let bytes = receive_photo(wire, &photo.name, photo.bytes).await?;
+            failpoint::at("enrolment.received");
             let face = self.face(&photo.name, bytes).await?;
+            failpoint::at("enrolment.examined");
             self.one_person(&photo.name, &face, faces.first())?;
             faces.push(face);
         }
@@ -294,15 +316,18 @@ impl Services {
         body: Body,
         work: impl FnOnce(&rusqlite::Transaction<'_>) -> Result<(), RosterError> + Send + 'static,
     ) -> Result<(), ChangeError> {
-        let (ledger, stamp) = (self.ledger.clone(), self.clock.stamp());
+        let (ledger, stamp, kind) = (self.ledger.clone(), self.clock.stamp(), body.kind());
         let (sealer, model) = (self.store.sealer().clone(), self.vision.embedder_name().to_owned());
         // Loaded before the commit: a change that cannot take effect at the gate is not made.
         let fresh = self.store.write(priority, move |tx| {
             work(tx)?;
             ledger.append(tx, stamp, body)?;
-            Ok::<_, ChangeError>(roster::load(tx, &sealer, &model)?)
+            let fresh = roster::load(tx, &sealer, &model)?;
+            failpoint::at(format_args!("{kind}.written"));
+            Ok::<_, ChangeError>(fresh)
         });
         let fresh = fresh.await?;
+        failpoint::at(format_args!("{kind}.committed"));
         self.roster.send_if_modified(|current| {
             // Of two changes at once, the later snapshot stays.
             let newer = fresh.version() > current.version();
@@ -311,6 +336,7 @@ impl Services {
             }
             newer
         });
+        failpoint::at(format_args!("{kind}.swapped"));
         Ok(())
     }
 
@@ -349,6 +375,7 @@ impl Services {
         if !self.store.checkpoint().await? {
             tracing::warn!(worker = %id, "sealed copies stay in the write-ahead log for now");
         }
+        failpoint::at("removal.emptied");
         Ok(json!({ "id": id, "state": State::Removed }))
     }
 

@@ -87,6 +87,15 @@ pub(super) async fn status(services: &Services) -> Result<Status, LedgerError> {
              until then validity dates do not deny",
         );
     }
+    let audit = services.audit.borrow().clone();
+    if let Some(first) = audit.first {
+        let remedy = format!(
+            "{} entries cannot be read or were altered, the first is number {first}: copy the \
+             database to a safe place before anything else; the rest goes on",
+            audit.entries
+        );
+        attention.add("ledger", services.started, remedy);
+    }
     let disk = disk(services, &mut attention);
     let roster = services.roster.borrow().clone();
     Ok(Status {

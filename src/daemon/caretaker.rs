@@ -2,13 +2,14 @@
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::opening::CLOCK;
 use crate::{
     clock::{Clock, ClockWatch, Monotonic},
-    control::Services,
-    ledger::{Body, Ledger, LedgerError},
+    control::{Audit, Services},
+    ledger::{self, Body, Ledger, LedgerError},
     store::{self, Priority, Store, StoreState},
 };
 
@@ -18,6 +19,9 @@ const EVERY: Duration = Duration::from_secs(1);
 /// logged: the first ones say how it began.
 const PENDING: usize = 16;
 
+/// Entries read again in each of these; a ledger of three years takes hours, and nobody notices.
+const AUDITED: u64 = 200;
+
 pub(super) struct Caretaker {
     store: Store,
     ledger: Ledger,
@@ -25,6 +29,9 @@ pub(super) struct Caretaker {
     watch: ClockWatch,
     disk: DiskWatch,
     pending: VecDeque<Body>,
+    /// The index to go on from, until the whole ledger has been looked through once.
+    audit_from: Option<u64>,
+    audit: watch::Sender<Audit>,
 }
 
 impl Caretaker {
@@ -36,6 +43,8 @@ impl Caretaker {
             watch,
             disk: DiskWatch::new(services.storage_dir.clone()),
             pending: VecDeque::new(),
+            audit_from: Some(0),
+            audit: services.audit.clone(),
         }
     }
 
@@ -51,7 +60,23 @@ impl Caretaker {
                 return cancel.cancelled().await;
             }
             self.look().await;
+            self.audit().await;
         }
+    }
+
+    /// The next few entries, as they stand in the database.
+    async fn audit(&mut self) {
+        let Some(from) = self.audit_from else { return };
+        // What the disk does not give now it may give later.
+        let Ok((damaged, next)) = self.store.read(move |tx| ledger::audit(tx, from, AUDITED)).await
+        else {
+            return;
+        };
+        for index in &damaged {
+            tracing::error!(index, "this ledger entry is damaged or was altered");
+        }
+        self.audit_from = next;
+        self.audit.send_if_modified(|audit| audit.found(&damaged));
     }
 
     async fn look(&mut self) {

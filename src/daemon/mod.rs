@@ -23,6 +23,7 @@ use crate::{
     clock::Clock,
     config::{Config, Lane, ModelFiles},
     control::{self, CameraPanel, LanePanel, Services},
+    failpoint,
     gate::{
         lane::{self, REQUESTS, SIGHTINGS},
         passage::{Machine, Rules},
@@ -93,6 +94,17 @@ fn give_back_memory() {
     }
 }
 
+/// A crash between a removal and the emptying of the write-ahead log left sealed copies in it (I7).
+/// Where that fails, a full disk say, the gates open all the same.
+async fn empty_log(store: &Store) {
+    let kept = match store.checkpoint().await {
+        Ok(true) => return,
+        Ok(false) => "another program reads the database".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    tracing::warn!(kept, "the write-ahead log is not emptied; the next start tries again");
+}
+
 /// Brings a gate up. The cameras open when what a crash left behind is settled.
 pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
     let vision = load_vision(&config.models).await?;
@@ -102,8 +114,11 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let listener = control::listen(config)
         .with_context(|| format!("cannot listen on the control socket {}", socket.display()))?;
     let started = clock.monotonic();
+    failpoint::at("start.opened");
     let stamp = clock.stamp();
     let opened = opening::open(&store, config, stamp, vision.embedder_name()).await?;
+    failpoint::at("start.committed");
+    empty_log(&store).await;
     let origin = Origin {
         gateway: opened.gateway,
         project: config.site.project_code.clone(),
@@ -163,6 +178,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         threshold: config.recognition.threshold,
         require_consent: config.roster.require_consent,
         examining: Default::default(),
+        audit: watch::Sender::default(),
         store,
     });
     let (served, stop) = (services.clone(), cancel.clone());

@@ -5,6 +5,7 @@ use rusqlite::Transaction;
 use crate::{
     clock::{ClockWatch, Stamp},
     config::Config,
+    failpoint,
     ledger::{Body, Ledger, LedgerError, LedgerId},
     roster::{self, CarriedOver, Roster, RosterError},
     store::{self, Predecessor, Priority, Store, StoreError},
@@ -68,6 +69,7 @@ pub(super) async fn open(
             };
             let roster = roster::load(tx, &sealer, &model)?;
             let clock = ClockWatch::resumed(stamp, store::meta(tx, CLOCK)?.as_deref());
+            failpoint::at("start.written");
             Ok(Opened { ledger, gateway, roster, clock })
         })
         .await

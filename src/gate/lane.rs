@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::passage::{Action, Answered, Counters, Event, Machine, ManualRelease, Sighting};
 use crate::{
     clock::{Clock, Monotonic, Stamp},
+    failpoint,
     ledger::{Body, Ledger, LedgerError},
     store::{Priority, Store},
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent, TurnstileHandle},
@@ -169,6 +170,7 @@ impl Shell {
         let lane = self.lane.name.clone();
         match action {
             Action::Commit { passage, body } => {
+                failpoint::at(format_args!("{}.decided", body.kind()));
                 match &body {
                     Body::Grant { person, direction, judgement, .. } => {
                         tracing::info!(%lane, %passage, worker = %person.id, %direction, score = judgement.score.value(), "grant");
@@ -198,6 +200,7 @@ impl Shell {
             }
             Action::Release(release) => self.release(release),
             Action::Close { passage, outcome, detail } => {
+                failpoint::at("outcome.decided");
                 tracing::info!(%lane, %passage, ?outcome, %detail, "outcome");
                 self.commit(
                     Priority::Attendance,
@@ -231,6 +234,7 @@ impl Shell {
     }
 
     fn release(&self, release: Release) -> Option<Event> {
+        failpoint::at("lane.releases");
         let passage = release.passage;
         self.lane.turnstile.releases.try_send(release).err().map(|error| {
             let why =
@@ -255,10 +259,15 @@ impl Shell {
         let (state, lane) = (self.lane.state.clone(), self.lane.name.clone());
         let stamp = clock.stamp();
         tokio::spawn(async move {
-            let written = store.write(priority, move |tx| work(&ledger, tx, stamp)).await;
-            let result = written.map_err(|e| e.to_string());
-            if let Err(error) = &result {
-                tracing::error!(%lane, kind, %error, "not recorded");
+            let written = store.write(priority, move |tx| {
+                work(&ledger, tx, stamp)?;
+                failpoint::at(format_args!("{kind}.written"));
+                Ok(())
+            });
+            let result = written.await.map_err(|e: LedgerError| e.to_string());
+            match &result {
+                Ok(()) => failpoint::at(format_args!("{kind}.committed")),
+                Err(error) => tracing::error!(%lane, kind, %error, "not recorded"),
             }
             state.send_modify(|s| s.wrote(kind, &result, clock.monotonic()));
             if let Some(event) = answer(result) {

@@ -24,6 +24,7 @@ use crate::{
     camera::{Bell, Frame, Slot},
     clock::Clock,
     config::{Direction, Recognition},
+    failpoint,
     roster::Roster,
     vision::{self, DecodeError, Face, Image, Vision},
 };
@@ -155,6 +156,7 @@ impl Sight {
     }
 
     fn look(&self, eye: &Eye, frame: &Frame) {
+        failpoint::at("sight.look");
         count(&eye.seen.analysed);
         let Some(image) = decoded(frame, &eye.seen) else { return };
         let template = self.vision.detect(&image, GATE_LONGEST_SIDE).and_then(|faces| {
@@ -191,6 +193,7 @@ impl Sight {
         if eye.lane.try_send(sighting).is_err() {
             count(&eye.seen.lane_full);
         }
+        failpoint::at("sight.handed");
     }
 
     /// The site's date, where the clock is trusted.

@@ -24,6 +24,8 @@ pub enum LedgerError {
     Store(#[from] StoreError),
     #[error("ledger entry {index}: {source}; the database is damaged or was altered")]
     Damaged { index: u64, source: CborError },
+    #[error("ledger entry {index} is missing; the database is damaged or was altered")]
+    Missing { index: u64 },
     #[error("passage {0} has no open cause")]
     NoCause(PassageId),
     #[error("the database has no ledger id; it is damaged")]
@@ -185,10 +187,14 @@ impl Ledger {
     }
 }
 
-/// The next index, and the last seq given.
+/// The next index, and the last seq given. Each is the end of an index: with both in one SELECT's
+/// own list, SQLite would look at every entry there is.
 fn next(tx: &Transaction<'_>) -> Result<(u64, u64), LedgerError> {
     Ok(tx
-        .prepare_cached("SELECT coalesce(max(idx) + 1, 0), coalesce(max(seq), 0) FROM entry")?
+        .prepare_cached(
+            "SELECT coalesce((SELECT max(idx) + 1 FROM entry), 0),
+                    coalesce((SELECT max(seq) FROM entry), 0)",
+        )?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
@@ -206,7 +212,9 @@ pub fn last_seq(tx: &Transaction<'_>) -> Result<u64, LedgerError> {
 pub fn read(tx: &Transaction<'_>, index: u64) -> Result<Stored, LedgerError> {
     let (bytes, leaf): (Vec<u8>, [u8; 32]) = tx
         .prepare_cached("SELECT bytes, leaf FROM entry WHERE idx = ?1")?
-        .query_row([index], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        .query_row([index], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?
+        .ok_or(LedgerError::Missing { index })?;
     decode(index, &bytes, leaf)
 }
 
@@ -219,7 +227,8 @@ fn decode(index: u64, bytes: &[u8], leaf: [u8; 32]) -> Result<Stored, LedgerErro
     Ok(Stored { entry, leaf })
 }
 
-/// What one upstream has not acknowledged: oldest first, above `after`, at most `limit`.
+/// What one upstream has not acknowledged: oldest first, above `after`, at most `limit`. An entry
+/// that cannot be read is passed over: it must not hold up those behind it.
 pub fn unacknowledged(
     tx: &Transaction<'_>,
     upstream: &str,
@@ -227,14 +236,48 @@ pub fn unacknowledged(
     limit: usize,
 ) -> Result<Vec<Stored>, LedgerError> {
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let indexes: Vec<u64> = tx
-        .prepare_cached(
-            "SELECT idx FROM outbox JOIN entry USING (seq)
-             WHERE upstream = ?1 AND outbox.seq > ?2 ORDER BY outbox.seq LIMIT ?3",
-        )?
-        .query_map(params![upstream, after, limit], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
-    indexes.into_iter().map(|index| read(tx, index)).collect()
+    let mut after = after;
+    loop {
+        let page: Vec<(u64, u64)> = tx
+            .prepare_cached(
+                "SELECT idx, outbox.seq FROM outbox JOIN entry USING (seq)
+                 WHERE upstream = ?1 AND outbox.seq > ?2 ORDER BY outbox.seq LIMIT ?3",
+            )?
+            .query_map(params![upstream, after, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let Some((_, last)) = page.last() else { return Ok(Vec::new()) };
+        after = *last;
+        let mut rows = Vec::with_capacity(page.len());
+        for (index, _) in page {
+            match read(tx, index) {
+                Err(error @ LedgerError::Damaged { .. }) => {
+                    tracing::error!(%error, upstream, "not sent");
+                }
+                row => rows.push(row?),
+            }
+        }
+        if !rows.is_empty() {
+            return Ok(rows);
+        }
+    }
+}
+
+/// Reads entries from an index on, at most `limit`. Returns those that are damaged or were altered,
+/// and where to go on; `None` at the ledger's end.
+pub fn audit(
+    tx: &Transaction<'_>,
+    from: u64,
+    limit: u64,
+) -> Result<(Vec<u64>, Option<u64>), LedgerError> {
+    let until = size(tx)?.min(from.saturating_add(limit));
+    let mut damaged = Vec::new();
+    for index in from..until {
+        match read(tx, index) {
+            Err(LedgerError::Damaged { .. } | LedgerError::Missing { .. }) => damaged.push(index),
+            other => drop(other?),
+        }
+    }
+    Ok((damaged, (until == from.saturating_add(limit)).then_some(until)))
 }
 
 /// Strikes rows off: the upstream has acknowledged them (I3).

@@ -292,6 +292,26 @@ async fn an_entry_altered_in_the_database_is_noticed_when_read() {
     raw.execute("UPDATE entry SET bytes = ?1", [bytes]).unwrap();
     let found = store.read(|tx| read(tx, 0)).await;
     assert!(matches!(found, Err(LedgerError::Damaged { index: 0, .. })), "{found:?}");
+    append(&store, &ledger, grant(2)).await;
+    append(&store, &ledger, grant(3)).await;
+    raw.execute("DELETE FROM open_passage", []).unwrap();
+    raw.execute("DELETE FROM entry WHERE idx = 1", []).unwrap();
+    let audited = |from, limit| store.read(move |tx| audit(tx, from, limit));
+    assert_eq!(audited(0, 2).await.unwrap(), (vec![0, 1], Some(2)));
+    assert_eq!(audited(2, 2).await.unwrap(), (vec![], None));
+}
+
+#[tokio::test]
+async fn a_damaged_entry_does_not_hold_up_those_behind_it() {
+    let (dir, store, ledger) = with_ledger(&["a"]).await;
+    for _ in 0..4 {
+        append(&store, &ledger, Body::Boot { version: "1".into() }).await;
+    }
+    let raw = Connection::open(dir.path().join("gatehouse.db")).unwrap();
+    raw.execute("UPDATE entry SET bytes = x'00' WHERE seq IN (1, 2, 4)", []).unwrap();
+    let waiting = store.read(|tx| unacknowledged(tx, "a", 0, 2)).await.unwrap();
+    assert_eq!(waiting.iter().map(|s| s.entry.seq).collect::<Vec<_>>(), [Some(3)]);
+    assert!(store.read(|tx| unacknowledged(tx, "a", 3, 2)).await.unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ fn rows(old: &Connection, table: &str, column: &str, id: &str) -> Vec<Vec<Value>
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{
         clock::SystemClock,
@@ -103,7 +103,7 @@ mod tests {
         vision::{TEMPLATE_LEN, Template},
     };
 
-    fn enrolment(n: usize) -> Enrolment {
+    pub fn enrolment(n: usize) -> Enrolment {
         let mut direction = [0.0; TEMPLATE_LEN];
         direction[n] = 1.0;
         let person = Person {

@@ -36,6 +36,8 @@ pub enum RosterError {
     IdRetired(WorkerId),
     #[error("this ID number is already enrolled, as worker {0}")]
     IdentityTaken(WorkerId),
+    #[error("the roster holds {most} workers, and that is the most: remove those who have left")]
+    Full { most: usize },
     #[error("there is no worker {0} on the roster; see `gatehouse worker list`")]
     NoSuchWorker(WorkerId),
     #[error("{field}: {problem}")]

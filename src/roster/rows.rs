@@ -7,6 +7,10 @@ use zeroize::Zeroizing;
 use super::{Enrolment, Identity, Person, Roster, RosterError, State, Worker, WorkerId};
 use crate::{store::Sealer, vision::Template};
 
+/// Workers on the roster at once: three times the largest site known, and what a lane matches in a
+/// few milliseconds.
+const MOST_WORKERS: usize = 10_000;
+
 /// Where a sealed value stands, for [`Sealer::seal`].
 pub(super) fn place(table: &str, id: impl std::fmt::Display, ordinal: usize) -> String {
     format!("{table}/{id}/{ordinal}")
@@ -30,6 +34,11 @@ pub fn enrol(
         None => {}
         Some("removed") => return Err(RosterError::IdRetired(id.clone())),
         Some(_) => return Err(RosterError::IdTaken(id.clone())),
+    }
+    let active: usize =
+        tx.query_row("SELECT count(*) FROM worker WHERE state <> 'removed'", [], |r| r.get(0))?;
+    if active >= MOST_WORKERS {
+        return Err(RosterError::Full { most: MOST_WORKERS });
     }
     let identity = &enrolment.identity;
     let lookup = sealer.lookup(&format!("{}:{}", identity.id_type, *identity.number));
@@ -189,4 +198,28 @@ pub fn load(tx: &Transaction<'_>, sealer: &Sealer, model: &str) -> Result<Roster
         filled.push((worker, faces));
     }
     Ok(Roster::new(version(tx)?, filled))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::roster::carry_over::tests::enrolment;
+
+    #[test]
+    fn i8_a_full_roster_refuses_one_more_until_somebody_leaves() {
+        let mut connection = rusqlite::Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("../store/migrations/0001.sql")).unwrap();
+        let fill = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+            INSERT INTO worker SELECT 'X' || n, 'x', 'x', 'x', 'x', x'00', n || '', NULL, NULL, NULL,
+            'active' FROM n";
+        connection.execute(&fill.replace("n || ''", "CAST(n AS BLOB)"), [MOST_WORKERS]).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let key = crate::config::Secret::File(dir.path().join("key"));
+        let sealer = Sealer::load(&key, true).unwrap();
+        let tx = connection.transaction().unwrap();
+        let refused = enrol(&tx, &sealer, &enrolment(1)).unwrap_err();
+        assert!(refused.to_string().contains("10000 workers"), "{refused}");
+        remove(&tx, &"X7".parse().unwrap()).unwrap();
+        enrol(&tx, &sealer, &enrolment(1)).unwrap();
+    }
 }

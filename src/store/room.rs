@@ -24,8 +24,8 @@ const PHOTOS_FLOOR: u64 = 32 * MIB;
 const RESERVE_FLOOR: u64 = 2 * MIB;
 /// More than a floor, so that a disk that hovers about it is not said to come and go.
 const RECOVERED: u64 = 8 * MIB;
-/// The reserve: some 1,500 passages at 10 KiB each while the log grows, many more once it is
-/// emptied into the database.
+/// The reserve: a passage takes some 2 KiB of the database, so it is enough for a day or more of a
+/// busy gate. The log, which is used over and over, has its place already.
 const RESERVE: u64 = 16 * MIB;
 const PIECE: u64 = MIB;
 

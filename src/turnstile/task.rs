@@ -24,7 +24,7 @@ use super::{
     DeviceFrame, EVENTS, NotReleased, RELEASES, Release, Turnstile, TurnstileError, TurnstileEvent,
     TurnstileHandle, TurnstileState,
 };
-use crate::{clock::Clock, config::Direction};
+use crate::{clock::Clock, config::Direction, failpoint};
 
 /// Between two looks at the inputs. A sensor that is covered for 100 ms is seen twice.
 const POLL: Duration = Duration::from_millis(40);
@@ -157,8 +157,10 @@ async fn carry_out<T: Turnstile>(
         return Ok(false);
     }
     let passage = release.passage;
+    failpoint::at("turnstile.taken");
     match driver.release(release.direction, now).await {
         Ok(()) => {
+            failpoint::at("turnstile.released");
             desk.state.send_modify(|s| s.releases += 1);
             desk.say(TurnstileEvent::Released { passage, at: desk.clock.monotonic() });
             Ok(true)
@@ -289,6 +291,7 @@ impl Desk {
     }
 
     fn passed(&mut self, direction: Direction) {
+        failpoint::at("turnstile.passed");
         self.state.send_modify(|s| s.passages += 1);
         self.say(TurnstileEvent::Passed { direction, at: self.clock.monotonic() });
     }

@@ -7,6 +7,8 @@
 pub mod delivery;
 mod mqtt;
 pub mod native;
+#[cfg(test)]
+mod survival;
 
 use std::sync::Arc;
 

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     config::{Broker, Upstream},
+    failpoint,
     ledger::{self, LedgerError, Stored},
     store::Priority,
 };
@@ -219,9 +220,13 @@ async fn session(
 
 fn note(event: Event, delivery: &mut Delivery, acknowledged: &mut Vec<u64>) {
     match event {
-        Event::Outgoing(Outgoing::Publish(packet)) => delivery.sent(packet),
+        Event::Outgoing(Outgoing::Publish(packet)) => {
+            delivery.sent(packet);
+            failpoint::at("uplink.published");
+        }
         Event::Incoming(Packet::PubAck(ack)) => {
-            acknowledged.extend(delivery.acknowledged(ack.pkid))
+            acknowledged.extend(delivery.acknowledged(ack.pkid));
+            failpoint::at("uplink.acknowledged");
         }
         _ => {}
     }
@@ -238,7 +243,13 @@ async fn strike_off(
     }
     let (name, seqs) = (upstream.to_owned(), std::mem::take(acknowledged));
     let count = seqs.len() as u64;
-    context.store.write(Priority::Upkeep, move |tx| ledger::strike_off(tx, &name, &seqs)).await?;
+    let struck = context.store.write(Priority::Upkeep, move |tx| {
+        ledger::strike_off(tx, &name, &seqs)?;
+        failpoint::at("uplink.striking");
+        Ok::<_, LedgerError>(())
+    });
+    struck.await?;
+    failpoint::at("uplink.struck");
     state.send_modify(|s| s.acknowledged += count);
     Ok(())
 }
@@ -264,6 +275,7 @@ async fn publish_rows(
     });
     for (stored, cause) in rows.await? {
         let Some(seq) = stored.entry.seq else { continue };
+        failpoint::at("uplink.read");
         let resent = delivery.publish(seq);
         let message =
             native::message(&context.origin, upstream.encoding, &stored, cause.as_ref(), resent)?;

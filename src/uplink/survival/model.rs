@@ -1,0 +1,121 @@
+//! What must hold, said in plain vectors and sets. Nothing here knows how it is done.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    ledger::{Body, Outcome, Stored},
+    turnstile::PassageId,
+};
+
+/// The ledger and its upstreams, as whoever was told of each commit would write them down.
+#[derive(Default)]
+pub struct Model {
+    pub entries: Vec<Stored>,
+    /// Grants without an outcome, oldest first, by index.
+    pub open: Vec<(PassageId, usize)>,
+    pub links: [Link; 2],
+}
+
+#[derive(Default)]
+pub struct Link {
+    pub configured: bool,
+    pub outbox: BTreeSet<u64>,
+    /// What reached the broker, and what it was known to have when rows were struck off.
+    pub received: BTreeSet<u64>,
+    acknowledged: BTreeSet<u64>,
+    /// Given to the client, on this connection and on those before it.
+    handed: BTreeSet<u64>,
+    handed_before: BTreeSet<u64>,
+    /// The last seq there was when a run that had this upstream ended.
+    of_earlier_runs: u64,
+}
+
+impl Model {
+    pub fn last_seq(&self) -> u64 {
+        self.entries.iter().filter_map(|e| e.entry.seq).max().unwrap_or(0)
+    }
+
+    /// The store has said that this is on the disk.
+    pub fn committed(&mut self, stored: Stored) {
+        let (entry, index) = (&stored.entry, self.entries.len());
+        assert_eq!(entry.index, index as u64, "indexes have no gap");
+        let goes_upstream = !matches!(entry.body, Body::Grant { .. });
+        assert_eq!(entry.seq, goes_upstream.then_some(self.last_seq() + 1), "seqs have no gap");
+        match &entry.body {
+            Body::Grant { passage, .. } => self.open.push((*passage, index)),
+            Body::Outcome { passage, cause, leaf, .. } => {
+                let open = self.open.iter().position(|o| *o == (*passage, *cause as usize));
+                let (_, cause) = self.open.remove(open.expect("a grant has one outcome"));
+                assert_eq!(*leaf, self.entries[cause].leaf);
+            }
+            _ => {}
+        }
+        for link in self.links.iter_mut().filter(|link| link.configured) {
+            link.outbox.extend(entry.seq);
+        }
+        self.entries.push(stored);
+    }
+
+    /// A run ends, however it ends, and the next one has these upstreams: a new one gets all there
+    /// is, one that was away what came meanwhile.
+    pub fn restarted(&mut self, configured: [bool; 2]) {
+        let last_seq = self.last_seq();
+        for (link, configured) in self.links.iter_mut().zip(configured) {
+            if link.configured {
+                link.of_earlier_runs = last_seq;
+            } else if configured {
+                link.outbox.extend(link.of_earlier_runs + 1..=last_seq);
+            }
+            link.configured = configured;
+            link.reconnected();
+        }
+    }
+
+    /// The start closes what was open, oldest first; `found` is all that came into the ledger.
+    pub fn interrupted(&mut self, found: Vec<Stored>) {
+        let open: Vec<_> = self.open.iter().map(|(passage, _)| *passage).collect();
+        let unconfirmed = found.iter().map(|stored| match stored.entry.body {
+            Body::Outcome { passage, outcome: Outcome::Unconfirmed, .. } => passage,
+            ref other => panic!("{other:?} was not open"),
+        });
+        assert_eq!(unconfirmed.collect::<Vec<_>>(), open, "what was open is unconfirmed");
+        found.into_iter().for_each(|stored| self.committed(stored));
+    }
+}
+
+impl Link {
+    pub fn reconnected(&mut self) {
+        self.handed_before.append(&mut self.handed);
+    }
+
+    /// A row is given to the client: marked exactly where it may have gone before.
+    pub fn handed(&mut self, seq: u64, resent: bool) {
+        assert!(self.outbox.contains(&seq), "{seq} was struck off and is sent again");
+        let maybe = seq <= self.of_earlier_runs || self.handed_before.contains(&seq);
+        assert_eq!(resent, maybe, "{seq} is marked as a repeat where it may be one");
+        assert!(self.handed.insert(seq), "{seq} goes twice over one connection");
+    }
+
+    /// It reaches the broker.
+    pub fn delivered(&mut self, seq: u64, resent: bool) {
+        let highest = self.received.last().copied().unwrap_or(0);
+        if self.received.insert(seq) {
+            assert!(seq > highest, "{seq} comes for the first time after {highest}");
+        } else {
+            assert!(resent, "{seq} repeated without the mark");
+        }
+    }
+
+    pub fn acknowledged(&mut self, seq: u64) {
+        assert!(self.received.contains(&seq));
+        self.acknowledged.insert(seq);
+    }
+
+    /// The store has said that these rows are gone.
+    pub fn struck_off(&mut self, seqs: &[u64]) {
+        for seq in seqs {
+            assert!(self.acknowledged.contains(seq), "{seq} was never acknowledged");
+            assert!(self.outbox.remove(seq), "{seq} is struck off twice");
+        }
+    }
+}
