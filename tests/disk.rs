@@ -269,6 +269,45 @@ fn i4_a_grant_whose_commit_takes_too_long_opens_nothing() {
     gate.platform.assert_whole();
 }
 
+#[test]
+fn a_start_on_a_full_disk_lives_on_the_reserve() {
+    let (mut gate, disk) = start();
+    assert_eq!(enrol_a(&gate.site).code, 0);
+    gate.daemon.take().unwrap().stop();
+    disk.full(0);
+    gate.daemon = Some(gate.site.start_with(&disk.environment()));
+    gate.site.status_when("no room", room_is("full"));
+    gate.site.status_when("the turnstile", |s| s["lanes"][0]["turnstile"]["connected"] == true);
+    gate.pass("person_a_1.jpg");
+    assert_eq!(gate.platform.next_on("attendance")["outcome"], "passed");
+    gate.platform.assert_whole();
+}
+
+#[test]
+fn a_disk_that_is_away_at_the_start_is_waited_for_and_is_no_damage() {
+    let (mut gate, disk) = start();
+    assert_eq!(enrol_a(&gate.site).code, 0);
+    let ledger = gate.site.status()["ledger"]["id"].clone();
+    gate.daemon.take().unwrap().stop();
+    let breaks: [(&str, fn(&Disk)); 3] = [
+        ("read-only", Disk::read_only),
+        ("failing", Disk::failing),
+        ("failing to read", Disk::failing_to_read),
+    ];
+    for (how, break_it) in breaks {
+        break_it(&disk);
+        let mut daemon = gate.site.spawn(&disk.environment());
+        let code = daemon.0.wait().unwrap().code();
+        assert_eq!(code, Some(1), "{how}: systemd starts it again");
+        disk.well();
+        gate.daemon = Some(gate.site.start_with(&disk.environment()));
+        let status = gate.site.status();
+        assert_eq!(status["disk"]["set_aside"], json!([]), "{how}: {}", gate.site.log());
+        assert_eq!(status["ledger"]["id"], ledger, "{how}");
+        gate.daemon.take().unwrap().stop();
+    }
+}
+
 /// All that lies in a folder, by its path within it.
 fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -53,7 +53,11 @@ pub(super) fn open(
     }
     let found = match opened {
         Err(StoreError::Damaged { found, .. }) => found,
-        Err(StoreError::Sqlite(e)) if is_damage(&e) || lost_by_the_disk(&e) => e.to_string(),
+        Err(StoreError::Sqlite(e))
+            if is_damage(&e) || (lost_by_the_disk(&e) && gives_something(&config.database())) =>
+        {
+            e.to_string()
+        }
         opened => return opened,
     };
     let place = set_aside(config, clock.stamp(), &found)?;
@@ -115,6 +119,15 @@ fn lost_by_the_disk(error: &rusqlite::Error) -> bool {
     use rusqlite::ffi::{SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ};
     let code = error.sqlite_error().map(|e| e.extended_code);
     matches!(code, Some(SQLITE_IOERR_READ | SQLITE_IOERR_SHORT_READ))
+}
+
+/// Whether any of the file can be read. A disk of which nothing can be is away as a whole: that
+/// says nothing of the database, and the start is tried again.
+fn gives_something(path: &Path) -> bool {
+    let Ok(file) = File::open(path) else { return false };
+    let length = file.metadata().map_or(0, |m| m.len());
+    let places = [0, length / 2, length.saturating_sub(1)];
+    places.into_iter().any(|at| file.read_at(&mut [0], at).is_ok())
 }
 
 /// Notes that SQLite has found damage: the next start looks the database through to its end.

@@ -316,7 +316,9 @@ int rename(const char *from, const char *to) {
 
 int mkdir(const char *path, mode_t mode) {
     REAL(mkdir);
-    if (state->mode == WELL || !path_is_ours(AT_FDCWD, path)) return real(path, mode);
+    struct stat it;
+    if (state->mode == WELL || !path_is_ours(AT_FDCWD, path) || !lstat(path, &it))
+        return real(path, mode); /* which says so where it is there already */
     if (refused()) return failed(refused());
     return state->mode == FULL && state->room < BLOCK ? failed(ENOSPC) : real(path, mode);
 }
