@@ -30,6 +30,7 @@
 //! |---|---|
 //! | [`config`] | strict TOML to domain types |
 //! | [`clock`] | wall and monotonic time, and whether to trust it |
+//! | [`figures`] | how long the stages take |
 //! | [`store`] | the one database and its one writer thread; sealing |
 //! | [`camera`] | frames in: replay |
 //! | [`vision`] | decode, detect, align, embed |
@@ -39,7 +40,7 @@
 //! | [`gate`] | policy and passage (pure), sight and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them |
 //! | [`uplink`] | delivery (pure), MQTT, the `native` profile |
-//! | [`control`] | the Unix socket: protocol, server, client, status |
+//! | [`control`] | the Unix socket: protocol, server, client, status; the metrics |
 //! | [`daemon`] | the composition root, supervision, shutdown |
 //! | [`cli`] | one file a command family |
 //!
@@ -57,7 +58,8 @@
 //! - **I4** A late, replayed or forged message never releases a gate.
 //! - **I5** ID numbers, templates and photos are sealed before they touch the disk. Templates never
 //!   leave the gateway. Frames of people are neither stored nor sent.
-//! - **I6** What is dropped, retried, late or away is counted and shown by `gatehouse status`.
+//! - **I6** What is dropped, retried, late or away is counted and shown by `gatehouse status`
+//!   and, in the same numbers, by the metrics.
 //! - **I7** Removing a worker erases templates and photos at once and keeps the attendance; ids are
 //!   never used again.
 //! - **I8** Every queue has a bound, written where it is made with what happens there.
@@ -83,6 +85,7 @@ pub mod clock;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod figures;
 pub mod gate;
 pub mod ledger;
 pub mod roster;

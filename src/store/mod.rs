@@ -18,7 +18,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::config::Storage;
+use crate::{clock, config::Storage, figures::Histogram};
 pub use sealing::{KeyError, SealError, Sealer};
 
 /// Each is run once, in order; the database's `user_version` says how many have been.
@@ -96,6 +96,8 @@ pub struct Store {
     readers: Arc<Mutex<Vec<Connection>>>,
     sealer: Arc<Sealer>,
     commits: Arc<watch::Sender<u64>>,
+    /// From the start of a transaction until it is on the disk.
+    commit_times: Arc<Histogram>,
 }
 
 /// Ends when the writer's thread does.
@@ -150,6 +152,7 @@ pub fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
         readers: Arc::default(),
         sealer: Arc::new(sealer),
         commits: Arc::new(watch::Sender::new(0)),
+        commit_times: Arc::default(),
     };
     Ok((store, StoreThread { ended: Some(ended), thread }))
 }
@@ -192,8 +195,10 @@ impl Store {
     {
         let (reply, result) = oneshot::channel();
         let commits = self.commits.clone();
+        let times = self.commit_times.clone();
         let job: Job = Box::new(move |connection| {
             let sqlite = |e| E::from(StoreError::Sqlite(e));
+            let begun = clock::monotonic();
             let outcome = connection
                 .transaction_with_behavior(TransactionBehavior::Immediate)
                 .map_err(sqlite)
@@ -203,6 +208,7 @@ impl Store {
                     Ok(value)
                 });
             if outcome.is_ok() {
+                times.observe(clock::monotonic().since(begun));
                 commits.send_modify(|n| *n = n.wrapping_add(1));
             }
             // A caller that went away (a closed socket) does not undo what it asked for.
@@ -266,6 +272,11 @@ impl Store {
     /// Changes after each commit: what waits for rows looks again then.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.commits.subscribe()
+    }
+
+    /// How long commits took.
+    pub fn commit_times(&self) -> &Histogram {
+        &self.commit_times
     }
 
     pub fn path(&self) -> &Path {
