@@ -246,7 +246,10 @@ pub struct Gate {
 
 impl Gate {
     pub fn start(lane: &str, turnstile: &str) -> Gate {
-        let mut site = Site::prepare(lane, turnstile);
+        Gate::at(Site::prepare(lane, turnstile))
+    }
+
+    pub fn at(mut site: Site) -> Gate {
         site.broker.start();
         let platform = site.broker.subscriber();
         let (camera, board) = (site.plug_camera_in(), site.plug_board_in());
