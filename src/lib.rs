@@ -31,6 +31,7 @@
 //! | [`config`] | strict TOML to domain types |
 //! | [`failpoint`] | where tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether to trust it |
+//! | [`figures`] | how long the stages take |
 //! | [`store`] | the one database and its one writer thread; sealing |
 //! | [`camera`] | frames in: replay |
 //! | [`vision`] | decode, detect, align, embed |
@@ -40,7 +41,7 @@
 //! | [`gate`] | policy and passage (pure), sight and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them |
 //! | [`uplink`] | delivery (pure), MQTT, the `native` profile |
-//! | [`control`] | the Unix socket: protocol, server, client, status |
+//! | [`control`] | the Unix socket: protocol, server, client, status; the metrics |
 //! | [`daemon`] | the composition root, supervision, shutdown |
 //! | [`cli`] | one file a command family |
 //!
@@ -58,7 +59,8 @@
 //! - **I4** A late, replayed or forged message never releases a gate.
 //! - **I5** ID numbers, templates and photos are sealed before they touch the disk. Templates never
 //!   leave the gateway. Frames of people are neither stored nor sent.
-//! - **I6** What is dropped, retried, late or away is counted and shown by `gatehouse status`.
+//! - **I6** What is dropped, retried, late or away is counted and shown by `gatehouse status`
+//!   and, in the same numbers, by the metrics.
 //! - **I7** Removing a worker erases templates and photos at once and keeps the attendance; ids are
 //!   never used again.
 //! - **I8** Every queue, file, table and message has a bound, listed below with what happens there. A
@@ -122,6 +124,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod failpoint;
+pub mod figures;
 pub mod gate;
 pub mod ledger;
 pub mod roster;

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -111,15 +111,15 @@ pub trait FrameSource: Send {
 pub const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What `gatehouse status` shows of a camera. Counters run from the daemon's start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CameraState {
     pub name: String,
     pub connected: bool,
     /// When `connected` last changed; milliseconds since boot.
-    #[serde(rename = "since_uptime_ms", serialize_with = "as_ms")]
+    #[serde(rename = "since_uptime_ms")]
     pub since: Monotonic,
     /// When the newest frame came; milliseconds since boot.
-    #[serde(rename = "last_frame_uptime_ms", serialize_with = "as_ms_if_any")]
+    #[serde(rename = "last_frame_uptime_ms")]
     pub last_frame: Option<Monotonic>,
     /// The last error, kept after the camera is back.
     pub last_error: Option<String>,
@@ -132,14 +132,6 @@ pub struct CameraState {
     pub skipped: u64,
     /// A replay that is played once is over.
     pub finished: bool,
-}
-
-fn as_ms<S: Serializer>(at: &Monotonic, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(at.as_millis())
-}
-
-fn as_ms_if_any<S: Serializer>(at: &Option<Monotonic>, serializer: S) -> Result<S::Ok, S::Error> {
-    at.map(Monotonic::as_millis).serialize(serializer)
 }
 
 /// A running camera. Its thread ends within 300 ms of the token's cancellation.

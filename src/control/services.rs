@@ -6,6 +6,7 @@ use serde_json::json;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
+    exporter::ExporterDown,
     protocol::{
         AttendanceQuery, Enrol, Failure, PHOTO_MAX, PHOTOS_MAX, Released, Reply, Request, Wire,
         WireError, WorkerQuery, WorkerShown, patient,
@@ -18,6 +19,7 @@ use crate::{
     clock::{Clock, Monotonic},
     config::{Direction, MatchThreshold},
     failpoint,
+    figures::Stages,
     gate::{
         lane::{self, LaneState},
         passage::ManualRelease,
@@ -89,6 +91,9 @@ pub struct Services {
     pub roster: watch::Sender<Arc<Roster>>,
     pub lanes: Vec<LanePanel>,
     pub upstreams: Vec<watch::Receiver<UpstreamState>>,
+    pub stages: Arc<Stages>,
+    /// Why nobody can fetch the metrics, where they are configured and that is so.
+    pub exporter: watch::Receiver<Option<ExporterDown>>,
     pub min_face_px: f32,
     /// From here on two templates are one person.
     pub threshold: MatchThreshold,
@@ -178,7 +183,7 @@ impl Services {
         by: Actor,
     ) -> Result<serde_json::Value, Refusal> {
         match request {
-            Request::Status => to_json(&status::status(self).await?),
+            Request::Status => to_json(&status::gather(self).await),
             Request::Enrol(enrol) => self.enrol(wire, *enrol, by).await,
             Request::Workers(query) => self.workers(wire, query).await,
             Request::Worker { id } => self.worker(id).await,

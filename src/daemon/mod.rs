@@ -24,6 +24,7 @@ use crate::{
     config::{Config, Lane, ModelFiles},
     control::{self, CameraPanel, LanePanel, Services},
     failpoint,
+    figures::Stages,
     gate::{
         lane::{self, REQUESTS, SIGHTINGS},
         passage::{Machine, Rules},
@@ -110,6 +111,12 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let vision = load_vision(&config.models).await?;
     let (store, mut store_thread) = store::open(&config.storage, clock.clone())?;
     // Before the ledger hears of this start: one that fails here again and again leaves no entries.
+    let metrics = match config.metrics.listen {
+        Some(address) => Some(control::listen_for_metrics(address).await.with_context(|| {
+            format!("cannot listen for the metrics on {address}, which is metrics.listen")
+        })?),
+        None => None,
+    };
     let socket = config.control.socket.clone();
     let listener = control::listen(config)
         .with_context(|| format!("cannot listen on the control socket {}", socket.display()))?;
@@ -140,10 +147,17 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     }
 
     let bell = Arc::new(Bell::default());
+    let stages = Arc::new(Stages::default());
     let mut parts = Parts::default();
     for lane in &config.lanes {
-        let built =
-            Built { config, clock: &clock, store: &store, ledger: &opened.ledger, ended: &ended };
+        let built = Built {
+            config,
+            clock: &clock,
+            store: &store,
+            ledger: &opened.ledger,
+            stages: &stages,
+            ended: &ended,
+        };
         parts.lane(lane, &built, &vision, &bell, &mut tasks, &cancel)?;
     }
 
@@ -164,6 +178,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         links.push(watch_over(task, "a link's task", &ended));
     }
 
+    let (exporter_down, exporter) = watch::channel(None);
     let services = Arc::new(Services {
         storage_dir: config.storage.dir.clone(),
         ledger: opened.ledger,
@@ -174,6 +189,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         roster,
         lanes: parts.panels,
         upstreams,
+        stages: stages.clone(),
+        exporter,
         min_face_px: config.recognition.min_face_px,
         threshold: config.recognition.threshold,
         require_consent: config.roster.require_consent,
@@ -181,6 +198,9 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         audit: watch::Sender::default(),
         store,
     });
+    if let Some(metrics) = metrics {
+        tokio::spawn(control::export(metrics, services.clone(), exporter_down, cancel.clone()));
+    }
     let (served, stop) = (services.clone(), cancel.clone());
     tasks.spawn(async move {
         let ended = control::serve(listener, &socket, served, stop).await;
@@ -199,6 +219,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         vision,
         roster: services.roster.subscribe(),
         clock: clock.clone(),
+        stages,
         rules: config.recognition,
         timezone: config.site.timezone.clone(),
         cancel: cancel.clone(),
@@ -225,6 +246,7 @@ struct Built<'a> {
     clock: &'a Arc<dyn Clock>,
     store: &'a Store,
     ledger: &'a Ledger,
+    stages: &'a Arc<Stages>,
     ended: &'a Ended,
 }
 
@@ -303,6 +325,7 @@ impl Parts {
             store: built.store.clone(),
             ledger: built.ledger.clone(),
             clock: built.clock.clone(),
+            stages: built.stages.clone(),
             state,
             name: lane.name.clone(),
         };

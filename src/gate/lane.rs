@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +10,7 @@ use super::passage::{Action, Answered, Counters, Event, Machine, ManualRelease, 
 use crate::{
     clock::{Clock, Monotonic, Stamp},
     failpoint,
+    figures::Stages,
     ledger::{Body, Ledger, LedgerError},
     store::{Priority, Store},
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent, TurnstileHandle},
@@ -30,7 +31,7 @@ pub struct Request {
 }
 
 /// What `status` shows of a lane's gate.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaneState {
     /// A passage is under way.
     pub busy: bool,
@@ -81,6 +82,7 @@ pub struct Lane {
     pub store: Store,
     pub ledger: Ledger,
     pub clock: Arc<dyn Clock>,
+    pub stages: Arc<Stages>,
     pub state: watch::Sender<LaneState>,
     pub name: String,
 }
@@ -89,7 +91,7 @@ pub struct Lane {
 /// unconfirmed.
 pub async fn run(lane: Lane, cancel: CancellationToken) {
     let (results, mut done) = mpsc::channel(RESULTS);
-    let mut shell = Shell { lane, results, asked: HashMap::new() };
+    let mut shell = Shell { lane, results, asked: HashMap::new(), granted: None };
     loop {
         let timeout = shell.lane.machine.timeout();
         let now = shell.lane.clock.monotonic();
@@ -127,6 +129,8 @@ struct Shell {
     lane: Lane,
     results: mpsc::Sender<Event>,
     asked: HashMap<PassageId, oneshot::Sender<Result<Answered, String>>>,
+    /// The last passage granted, and when the frame that decided it was captured.
+    granted: Option<(PassageId, Monotonic)>,
 }
 
 impl Shell {
@@ -148,12 +152,25 @@ impl Shell {
             Event::Turnstile(TurnstileEvent::Up { withdrawn }) if !withdrawn.is_empty() => {
                 tracing::warn!(lane = %self.lane.name, ?withdrawn, "a release was found and withdrawn");
             }
+            Event::Turnstile(TurnstileEvent::Released { passage, at }) => {
+                if let Some((_, captured)) = self.granted.take_if(|(id, _)| id == passage) {
+                    self.lane.stages.release.observe(at.since(captured));
+                }
+            }
             _ => {}
         }
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             let now = self.lane.clock.monotonic();
+            let captured = match &event {
+                Event::Seen { sighting, .. } => Some(sighting.captured),
+                _ => None,
+            };
             for action in self.lane.machine.handle(now, event) {
+                if let (Action::Commit { passage, .. }, Some(captured)) = (&action, captured) {
+                    self.lane.stages.decision.observe(now.since(captured));
+                    self.granted = Some((*passage, captured));
+                }
                 events.extend(self.act(action));
             }
         }

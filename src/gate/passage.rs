@@ -138,7 +138,7 @@ pub struct Answered {
 }
 
 /// What the machine counted of what it did not act on (I6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Sightings older than [`DECISION_LIFE`] when they came in.
     pub stale: u64,

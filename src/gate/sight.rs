@@ -15,7 +15,7 @@ use std::{
 };
 
 use jiff::{civil::Date, tz::TimeZone};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,7 @@ use crate::{
     clock::Clock,
     config::{Direction, Recognition},
     failpoint,
+    figures::Stages,
     roster::Roster,
     vision::{self, DecodeError, Face, Image, Vision},
 };
@@ -59,7 +60,7 @@ pub struct Seen {
 }
 
 /// [`Seen`] at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenCounts {
     /// Frames looked at.
     pub analysed: u64,
@@ -103,6 +104,7 @@ pub struct Sight {
     pub vision: Arc<Vision>,
     pub roster: watch::Receiver<Arc<Roster>>,
     pub clock: Arc<dyn Clock>,
+    pub stages: Arc<Stages>,
     pub rules: Recognition,
     pub timezone: TimeZone,
     pub cancel: CancellationToken,
@@ -158,11 +160,15 @@ impl Sight {
     fn look(&self, eye: &Eye, frame: &Frame) {
         failpoint::at("sight.look");
         count(&eye.seen.analysed);
-        let Some(image) = decoded(frame, &eye.seen) else { return };
-        let template = self.vision.detect(&image, GATE_LONGEST_SIDE).and_then(|faces| {
+        let (stages, clock) = (&self.stages, &*self.clock);
+        let Some(image) = stages.decode.time(clock, || decoded(frame, &eye.seen)) else { return };
+        let faces = stages.detect.time(clock, || self.vision.detect(&image, GATE_LONGEST_SIDE));
+        let template = faces.and_then(|faces| {
             let some = !faces.is_empty();
             match nearest(faces, self.rules.min_face_px) {
-                Some(face) => self.vision.embed(&image, &face).map(Some),
+                Some(face) => {
+                    stages.embed.time(clock, || self.vision.embed(&image, &face)).map(Some)
+                }
                 None => {
                     if some {
                         count(&eye.seen.too_small);
@@ -182,10 +188,11 @@ impl Sight {
         };
         count(&eye.seen.faces);
         let roster = self.roster.borrow().clone();
+        let best = stages.matching.time(clock, || roster.best(&template));
         let sighting = Sighting {
             direction: eye.direction,
             captured: frame.captured,
-            sighted: policy::judge(roster.best(&template), &self.rules),
+            sighted: policy::judge(best, &self.rules),
             roster_version: roster.version(),
             today: self.today(),
         };

@@ -289,19 +289,13 @@ pub fn strike_off(tx: &Transaction<'_>, upstream: &str, seqs: &[u64]) -> Result<
     Ok(())
 }
 
-/// How many rows wait for an upstream, and the wall time of the oldest in ms since 1970.
-pub fn backlog(tx: &Transaction<'_>, upstream: &str) -> Result<(u64, Option<i64>), LedgerError> {
+/// How many rows wait for an upstream, and the time of the oldest.
+pub fn backlog(tx: &Transaction<'_>, upstream: &str) -> Result<(u64, Option<Stamp>), LedgerError> {
     let rows = tx
         .prepare_cached("SELECT count(*) FROM outbox WHERE upstream = ?1")?
         .query_row([upstream], |row| row.get(0))?;
-    let oldest = tx
-        .prepare_cached(
-            "SELECT at_ms FROM outbox JOIN entry USING (seq)
-             WHERE upstream = ?1 ORDER BY outbox.seq LIMIT 1",
-        )?
-        .query_row([upstream], |row| row.get(0))
-        .optional()?;
-    Ok((rows, oldest))
+    let oldest = unacknowledged(tx, upstream, 0, 1)?.pop();
+    Ok((rows, oldest.map(|stored| stored.entry.stamp)))
 }
 
 /// Which completed attendance to list.

@@ -276,7 +276,7 @@ async fn a_row_is_struck_off_for_its_own_upstream_and_a_new_upstream_gets_everyt
         })
         .await
         .unwrap();
-    let oldest = Some(stamp().wall_ms);
+    let oldest = Some(stamp());
     assert_eq!(backlogs, ((1, oldest), (3, oldest)));
 }
 

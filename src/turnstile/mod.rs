@@ -211,11 +211,11 @@ pub enum TurnstileEvent {
 }
 
 /// What `gatehouse status` shows of a turnstile. Counters run from the task's start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnstileState {
     pub connected: bool,
     /// When `connected` last changed; milliseconds since boot.
-    #[serde(rename = "since_uptime_ms", serialize_with = "as_ms")]
+    #[serde(rename = "since_uptime_ms")]
     pub since: Monotonic,
     /// The last error, kept after the line is up again.
     pub last_error: Option<String>,
@@ -230,10 +230,6 @@ pub struct TurnstileState {
     pub late: u64,
     /// Events dropped because the lane did not take them (see `task`); zero in a healthy gate.
     pub lost_events: u64,
-}
-
-fn as_ms<S: Serializer>(at: &Monotonic, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(at.as_millis())
 }
 
 /// The lane's end of a turnstile task. Dropping `releases` or `events` ends the task.

@@ -3,7 +3,9 @@
 
 pub mod broker;
 pub mod camera;
+pub mod shim;
 pub mod slave;
+pub mod wall;
 
 use std::{
     fs::File,
@@ -21,6 +23,7 @@ pub use self::{
     broker::{Broker, Subscriber, until},
     camera::{Camera, photo, photo_path},
     slave::Slave,
+    wall::WallClock,
 };
 
 const BINARY: &str = env!("CARGO_BIN_EXE_gatehouse");
@@ -262,7 +265,10 @@ impl Gate {
 
     /// The same, with more in the daemon's environment.
     pub fn start_with(lane: &str, turnstile: &str, environment: &[(&str, &str)]) -> Gate {
-        let mut site = Site::prepare(lane, turnstile);
+        Gate::at(Site::prepare(lane, turnstile), environment)
+    }
+
+    pub fn at(mut site: Site, environment: &[(&str, &str)]) -> Gate {
         site.broker.start();
         let platform = site.broker.subscriber();
         let (camera, board) = (site.plug_camera_in(), site.plug_board_in());
