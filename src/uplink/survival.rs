@@ -56,7 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (link.clone(), prop::bool::weighted(0.1))
             .prop_map(|(link, fails)| Step::StrikeOff { link, fails }),
         2 => link.prop_map(Step::Reconnect),
-        1 => configured.clone().prop_map(Step::Restart),
+        1 => configured.prop_map(Step::Restart),
         2 => (configured, tail).prop_map(|(configured, tail)| Step::PowerCut(configured, tail)),
     ]
 }
