@@ -16,6 +16,9 @@ const OUTBOX_OLD: Duration = Duration::from_secs(15 * 60);
 /// Below this a full disk is near.
 const DISK_LOW_BYTES: u64 = 200 * 1024 * 1024;
 
+/// For so long after a lane was begun anew, its fault is shown.
+const FAULT_SHOWN: Duration = Duration::from_secs(10 * 60);
+
 /// `gatehouse status --json`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
@@ -83,6 +86,10 @@ pub(super) async fn status(services: &Services) -> Result<Status, LedgerError> {
             "the kernel does not hold the clock for synchronised: start chrony or systemd-timesyncd; \
              until then validity dates do not deny",
         );
+    }
+    for late in services.beats.late() {
+        let remedy = "makes no progress; where it stays so, systemd starts the daemon anew";
+        attention.add(late.part, late.since, remedy);
     }
     let disk = disk(services, &mut attention);
     let roster = services.roster.borrow().clone();
@@ -158,6 +165,12 @@ fn lanes(services: &Services, attention: &mut Attention<'_>) -> Vec<Value> {
             let error = gate.last_error.clone().unwrap_or_default();
             let remedy = format!("nothing can be recorded, so nobody is let through: {error}");
             attention.add(format!("lane {}", lane.name), since, remedy);
+        }
+        if let Some((at, fault)) = &gate.fault
+            && now.since(*at) < FAULT_SHOWN
+        {
+            let remedy = format!("restarted {} times: {fault}", gate.restarts);
+            attention.add(format!("lane {}", lane.name), *at, remedy);
         }
         let mut shown = json!({
             "name": lane.name, "mode": "normal", "cameras": cameras, "turnstile": turnstile,

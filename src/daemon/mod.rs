@@ -1,8 +1,11 @@
 //! The composition root: builds drivers, channels and tasks, and ends them in order.
 //!
 //! In: a [`Config`]. Out: a running gate. What of it may restart by itself (cameras, turnstiles,
-//! links) does so in its own room; the store, the vision workers, a lane or the control socket
-//! ending early ends the daemon, and systemd starts it again.
+//! lanes, links) does so in its own room; the store, a vision worker or the control socket ending
+//! early ends the daemon, and one of them standing still leaves systemd's watchdog unfed: either
+//! way systemd starts it again.
+
+mod watchdog;
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -21,7 +24,7 @@ use crate::{
     control::{self, CameraPanel, LanePanel, Services},
     gate::{
         lane::{self, REQUESTS, SIGHTINGS},
-        passage::{Machine, Rules},
+        passage::Rules,
         sight::{self, Eye, Seen, Sight},
     },
     ledger::{Body, Ledger},
@@ -29,11 +32,12 @@ use crate::{
     store::{self, Priority, Store, StoreThread},
     turnstile::{self, DeviceFrame},
     uplink::{self, native},
+    vigil::{Backoff, Beats, caught},
     vision::{DetectOptions, Models, Vision},
 };
 
 /// All of a shutdown together: the links' farewell, a coil's withdrawal, the store's queue.
-const SHUTDOWN: Duration = Duration::from_secs(10);
+pub const SHUTDOWN: Duration = Duration::from_secs(10);
 /// How often the lanes' states are looked at for the links' retained status.
 const ONLINE_EVERY: Duration = Duration::from_secs(1);
 
@@ -111,7 +115,7 @@ async fn open_ledger(
     store
         .write(Priority::Attendance, move |tx| {
             let ledger = Ledger::open(tx, upstreams)?;
-            let interrupted = ledger.close_interrupted(tx, stamp)?;
+            let interrupted = ledger.close_interrupted(tx, stamp, None)?;
             if interrupted > 0 {
                 tracing::warn!(interrupted, "passages without an outcome are now unconfirmed");
             }
@@ -175,11 +179,18 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         watch_over(task, "the store", &ended);
     }
 
+    let beats = Arc::new(Beats::new(clock.clone(), watchdog::patience()));
     let bell = Arc::new(Bell::default());
     let mut parts = Parts::default();
     for lane in &config.lanes {
-        let built =
-            Built { config, clock: &clock, store: &store, ledger: &opened.ledger, ended: &ended };
+        let built = Built {
+            config,
+            clock: &clock,
+            store: &store,
+            ledger: &opened.ledger,
+            beats: &beats,
+            ended: &ended,
+        };
         parts.lane(lane, &built, &vision, &bell, &mut tasks, &cancel)?;
     }
 
@@ -205,6 +216,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         ledger: opened.ledger,
         clock: clock.clone(),
         started,
+        beats: beats.clone(),
         origin,
         vision: vision.clone(),
         roster,
@@ -216,14 +228,19 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         examining: Default::default(),
         store,
     });
-    let (served, stop) = (services.clone(), cancel.clone());
+    let (served, beat, stop) = (services.clone(), beats.part("control"), cancel.clone());
     tasks.spawn(async move {
-        let ended = control::serve(listener, &socket, served, stop).await;
+        let ended = control::serve(listener, &socket, served, &beat, stop).await;
         ("the control socket", ended.map_err(Into::into))
     });
     let (watched, stop) = (services.clone(), cancel_links.clone());
     let task = tokio::spawn(async move { keep_online(watched, online, stop).await });
     watch_over(task, "the links' status", &ended);
+    let (watched, watched_store, stop) = (beats.clone(), services.store.clone(), cancel.clone());
+    tasks.spawn(async move {
+        watchdog::watch(watched, watched_store, stop).await;
+        ("the watchdog", Err(anyhow::anyhow!("its task ended")))
+    });
 
     let sight = Sight {
         eyes: parts.eyes,
@@ -237,7 +254,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     };
     let workers = thread::available_parallelism().map_or(1, |n| n.get()).min(4);
     let mut threads =
-        sight::spawn(sight, workers, &ended).context("cannot start the vision workers")?;
+        sight::spawn(sight, workers, &beats, &ended).context("cannot start the vision workers")?;
     threads.extend(parts.captures);
     Ok(Running {
         services,
@@ -257,6 +274,7 @@ struct Built<'a> {
     clock: &'a Arc<dyn Clock>,
     store: &'a Store,
     ledger: &'a Ledger,
+    beats: &'a Beats,
     ended: &'a Ended,
 }
 
@@ -328,7 +346,8 @@ impl Parts {
             });
         }
         let task = lane::Lane {
-            machine: Machine::new(rules, confirms),
+            rules,
+            confirms,
             sightings,
             requests: asked,
             turnstile: handle,
@@ -337,6 +356,7 @@ impl Parts {
             clock: built.clock.clone(),
             state,
             name: lane.name.clone(),
+            beat: built.beats.part(format!("lane {}", lane.name)),
         };
         let stop = cancel.clone();
         tasks.spawn(async move {
@@ -354,11 +374,28 @@ impl Parts {
     }
 }
 
-/// Keeps what the links say of this gateway up to date.
+/// Keeps what the links say of this gateway up to date; a fault only delays it.
 async fn keep_online(
     services: Arc<Services>,
     online: watch::Sender<native::Online>,
     cancel: CancellationToken,
+) {
+    let mut backoff = Backoff::default();
+    loop {
+        let begun = services.clock.monotonic();
+        let Err(fault) = caught(report_online(&services, &online, &cancel)).await else { return };
+        tracing::error!(%fault, "the links' status is begun anew");
+        tokio::select! {
+            _ = cancel.cancelled() => return,
+            _ = tokio::time::sleep(backoff.after(services.clock.monotonic().since(begun))) => {}
+        }
+    }
+}
+
+async fn report_online(
+    services: &Services,
+    online: &watch::Sender<native::Online>,
+    cancel: &CancellationToken,
 ) {
     let booted_at = services.origin.time(services.clock.stamp().timestamp());
     let mut tick = tokio::time::interval(ONLINE_EVERY);

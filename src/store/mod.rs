@@ -217,6 +217,16 @@ impl Store {
         result.await.map_err(|_| StoreError::Stopped)?
     }
 
+    /// Returns when the writer has come by: it makes progress.
+    pub async fn beat(&self) -> Result<(), StoreError> {
+        let (reply, result) = oneshot::channel();
+        let job: Job = Box::new(move |_| {
+            let _ = reply.send(());
+        });
+        self.attendance.send(job).await.map_err(|_| StoreError::Stopped)?;
+        result.await.map_err(|_| StoreError::Stopped)
+    }
+
     /// Empties the write-ahead log into the database, so that what was erased is gone from both.
     /// False where a reader that would not end kept it from being emptied; it will be later.
     pub async fn checkpoint(&self) -> Result<bool, StoreError> {
