@@ -286,11 +286,14 @@ pub struct Tripwire {
 }
 
 #[cfg(test)]
-impl Tripwire {
-    pub fn new() -> Self {
+impl Default for Tripwire {
+    fn default() -> Self {
         Self { clock: SystemClock::new().unwrap(), armed: false.into() }
     }
+}
 
+#[cfg(test)]
+impl Tripwire {
     pub fn arm(&self) {
         self.armed.store(true, std::sync::atomic::Ordering::SeqCst);
     }

@@ -69,6 +69,8 @@ async fn feed(beats: &Beats) {
     let mut lateness = Lateness::default();
     let mut looks = tokio::time::interval(beats.patience());
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first is at once, and systemd still waits to hear that the start is over.
+    looks.tick().await;
     loop {
         looks.tick().await;
         if lateness.look(&beats.late()) && asked_for {

@@ -375,7 +375,7 @@ mod tests {
         let key = Secret::File(dir.path().join("key"));
         let config = Storage { dir: dir.path().into(), key, attendance_keep_years: 3 };
         let (store, _thread) = store::open(&config).unwrap();
-        let clock = Arc::new(Tripwire::new());
+        let clock = Arc::new(Tripwire::default());
         let stamp = clock.stamp();
         let boot = Body::Boot { version: "1".into() };
         let filled = store.write(Priority::Upkeep, move |tx| {

@@ -50,7 +50,7 @@ impl Said {
 }
 
 /// The daemon's process; it ends with this value.
-pub struct Daemon(Child);
+pub struct Daemon(pub Child);
 
 impl Daemon {
     /// As a power cut would.
@@ -135,27 +135,38 @@ impl Site {
 
     /// Starts the daemon and waits until it tells systemd that it is ready.
     pub fn start(&self) -> Daemon {
+        self.start_with(&[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_with(&self, environment: &[(&str, &str)]) -> Daemon {
         let notify = self.path("notify");
         let _ = std::fs::remove_file(&notify);
         let systemd = UnixDatagram::bind(&notify).unwrap();
         systemd.set_read_timeout(Some(STARTED_WITHIN)).unwrap();
-        let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
-        let daemon = Command::new(BINARY)
-            .arg("--config")
-            .arg(self.path("gatehouse.toml"))
-            .arg("run")
-            .env("NOTIFY_SOCKET", &notify)
-            .stdin(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let daemon = Daemon(daemon);
+        let daemon = self.spawn(environment);
         let mut word = [0; 256];
         let length = systemd.recv(&mut word).unwrap_or_else(|e| {
             panic!("the daemon does not say that it is ready: {e}\n{}", self.log())
         });
         assert_eq!(&word[..length], b"READY=1\n", "{}", self.log());
         daemon
+    }
+
+    /// Starts the daemon and waits for nothing.
+    pub fn spawn(&self, environment: &[(&str, &str)]) -> Daemon {
+        let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let daemon = Command::new(BINARY)
+            .arg("--config")
+            .arg(self.path("gatehouse.toml"))
+            .arg("run")
+            .env("NOTIFY_SOCKET", self.path("notify"))
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Daemon(daemon)
     }
 
     /// What the daemons of this site have logged.
@@ -246,11 +257,16 @@ pub struct Gate {
 
 impl Gate {
     pub fn start(lane: &str, turnstile: &str) -> Gate {
+        Gate::start_with(lane, turnstile, &[])
+    }
+
+    /// The same, with more in the daemon's environment.
+    pub fn start_with(lane: &str, turnstile: &str, environment: &[(&str, &str)]) -> Gate {
         let mut site = Site::prepare(lane, turnstile);
         site.broker.start();
         let platform = site.broker.subscriber();
         let (camera, board) = (site.plug_camera_in(), site.plug_board_in());
-        let daemon = Some(site.start());
+        let daemon = Some(site.start_with(environment));
         let gate = Gate { daemon, platform, camera, board, site };
         gate.site.status_when("all to be well", |s| Site::degraded(s).is_empty());
         gate

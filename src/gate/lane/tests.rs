@@ -37,7 +37,7 @@ impl Bench {
         let config = Storage { dir: dir.path().into(), key, attendance_keep_years: 3 };
         let (store, _) = store::open(&config).unwrap();
         let ledger = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![])).await.unwrap();
-        let clock = Arc::new(Tripwire::new());
+        let clock = Arc::new(Tripwire::default());
         let (sightings, seen) = mpsc::channel(SIGHTINGS);
         let (requests, asked) = mpsc::channel(REQUESTS);
         let (release, releases) = mpsc::channel(8);
