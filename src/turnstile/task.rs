@@ -191,9 +191,7 @@ async fn carry_out<T: Turnstile>(
     let passage = release.passage;
     desk.touched = true;
     desk.under_way = Some(passage);
-    let released = driver.release(release.direction, now).await;
-    desk.under_way = None;
-    match released {
+    let released = match driver.release(release.direction, now).await {
         Ok(()) => {
             desk.state.send_modify(|s| s.releases += 1);
             desk.say(TurnstileEvent::Released { passage, at: desk.clock.monotonic() });
@@ -207,7 +205,9 @@ async fn carry_out<T: Turnstile>(
             });
             Err(error)
         }
-    }
+    };
+    desk.under_way = None;
+    released
 }
 
 enum Turn {
@@ -227,7 +227,7 @@ struct Desk {
     outgoing: VecDeque<TurnstileEvent>,
     said_down: bool,
     was_up: bool,
-    /// The release that the driver is carrying out.
+    /// The release that is being carried out and not yet answered.
     under_way: Option<PassageId>,
     /// A release was tried since the connection.
     touched: bool,
