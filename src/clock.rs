@@ -313,6 +313,39 @@ impl Clock for ManualClock {
     }
 }
 
+/// A clock whose next reading panics when a test says so: a fault in whatever reads it.
+#[cfg(test)]
+pub struct Tripwire {
+    clock: SystemClock,
+    armed: std::sync::atomic::AtomicBool,
+}
+
+#[cfg(test)]
+impl Default for Tripwire {
+    fn default() -> Self {
+        Self { clock: SystemClock::new().unwrap(), armed: false.into() }
+    }
+}
+
+#[cfg(test)]
+impl Tripwire {
+    pub fn arm(&self) {
+        self.armed.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+impl Clock for Tripwire {
+    fn monotonic(&self) -> Monotonic {
+        assert!(!self.armed.swap(false, std::sync::atomic::Ordering::SeqCst), "tripped");
+        self.clock.monotonic()
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.clock.stamp()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

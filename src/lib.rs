@@ -32,6 +32,7 @@
 //! | [`failpoint`] | where tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether to trust it |
 //! | [`figures`] | how long the stages take |
+//! | [`vigil`] | who makes progress; what a panic said, and the pause before the next attempt |
 //! | [`store`] | the one database and its one writer thread; sealing |
 //! | [`camera`] | frames in: replay |
 //! | [`vision`] | decode, detect, align, embed |
@@ -49,6 +50,18 @@
 //! all. [`gate::policy`], [`gate::passage`] and [`uplink::delivery`] return what is to be done and
 //! touch nothing; time is an argument. Nothing but [`clock`] reads a clock, except for `bench`,
 //! which measures.
+//!
+//! # What fails, and what becomes of it
+//!
+//! A camera, a turnstile's driver, a lane or a link that fails, also by a panic, costs itself only:
+//! its own room begins it anew, with a pause that doubles up to a cap, counts it, and shows it in
+//! `gatehouse status`. A lane so begun anew closes its lost passage as `unconfirmed` first.
+//!
+//! The store, a vision worker, the control socket or a supervising task that ends takes the daemon
+//! with it, with a non-zero code, and systemd starts it again. What does not end but stands still is
+//! found by the watchdog: the store's writer, each vision worker, each lane and the control socket
+//! beat ([`vigil::Beats`]) where they make progress, and systemd is fed only while none is late. A
+//! shutdown that takes too long ends the process all the same.
 //!
 //! # What always holds
 //!
@@ -131,4 +144,5 @@ pub mod roster;
 pub mod store;
 pub mod turnstile;
 pub mod uplink;
+pub mod vigil;
 pub mod vision;

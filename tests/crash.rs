@@ -3,7 +3,6 @@
 //! What holds then is looked at from outside: the database, the relay board, the platform.
 //! Needs the feature `failpoints`; `tests/run` builds with it.
 
-#[allow(dead_code, reason = "this file needs a part of it")]
 mod common;
 
 use std::{

@@ -1,6 +1,5 @@
 //! The metrics of the whole gate, over a plain socket, read by Prometheus' own parser.
 
-#[allow(dead_code, reason = "the other tests use the rest of it")]
 mod common;
 
 use std::{

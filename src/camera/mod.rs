@@ -11,7 +11,6 @@ mod replay;
 mod slot;
 
 use std::{
-    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::JoinHandle,
@@ -30,6 +29,7 @@ pub use self::{
 use crate::{
     clock::{Clock, Monotonic},
     config::CameraSource,
+    vigil::Panicked,
 };
 
 /// The largest encoded image that is taken from any camera, in bytes.
@@ -89,8 +89,8 @@ pub enum CameraError {
     NoFrames { path: String },
     #[error("{path} was replaced; what is there now is opened next")]
     Replaced { path: String },
-    #[error("a fault in this program ended it: {what}; please report this")]
-    Panicked { what: String },
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     #[error("cannot start the capture thread: {0}; the system is out of threads or memory")]
     Thread(std::io::Error),
 }
@@ -214,7 +214,7 @@ impl Capture {
             // A panic costs the source, which unwinding has dropped, and nothing else: what
             // outlives it here are counters and the slot, whole after each step.
             let played = catch_unwind(AssertUnwindSafe(|| self.play()));
-            match played.unwrap_or_else(|panic| Err(panicked(&*panic))) {
+            match played.unwrap_or_else(|panic| Err(Panicked::of(&*panic).into())) {
                 Ok(()) => break,
                 Err(error) => self.down(&error),
             }
@@ -301,13 +301,6 @@ impl Capture {
             left -= piece;
         }
     }
-}
-
-/// What a panic said, where it said anything.
-fn panicked(panic: &(dyn Any + Send)) -> CameraError {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    CameraError::Panicked { what: text.unwrap_or("a panic without a word").to_owned() }
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ use crate::{
     store::{Priority, Store, StoreError},
     turnstile::TurnstileState,
     uplink::UpstreamState,
+    vigil::Beats,
     vision::{PhotoError, Vision},
 };
 
@@ -86,6 +87,8 @@ pub struct Services {
     pub ledger: Ledger,
     pub clock: Arc<dyn Clock>,
     pub started: Monotonic,
+    /// Of what must make progress for the gate to work.
+    pub beats: Arc<Beats>,
     pub origin: Origin,
     pub vision: Arc<Vision>,
     pub roster: watch::Sender<Arc<Roster>>,
@@ -455,7 +458,11 @@ impl Services {
         };
         let (reply, answer) = oneshot::channel();
         let release = ManualRelease { direction, person, reason, by };
-        let stopped = || Failure::new("stopping", "the lane has stopped; see `gatehouse status`");
+        let stopped = || {
+            let problem = "the lane has stopped, or restarts after a fault: whether it released is \
+                           not known here; see `gatehouse status` and the attendance";
+            Failure::new("stopping", problem)
+        };
         lane.requests.send(lane::Request { release, reply }).await.map_err(|_| stopped())?;
         let answered = tokio::time::timeout(RELEASE_PATIENCE, answer)
             .await

@@ -1,11 +1,13 @@
 //! The composition root: builds drivers, channels and tasks, and ends them in order.
 //!
 //! In: a [`Config`]. Out: a running gate. What of it may restart by itself (cameras, turnstiles,
-//! links) does so in its own room; the store, the vision workers, a lane or the control socket
-//! ending early ends the daemon, and systemd starts it again.
+//! lanes, links) does so in its own room; the store, a vision worker or the control socket ending
+//! early ends the daemon, and one of them standing still leaves systemd's watchdog unfed: either
+//! way systemd starts it again.
 
 mod caretaker;
 mod opening;
+mod watchdog;
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -27,18 +29,19 @@ use crate::{
     figures::Stages,
     gate::{
         lane::{self, REQUESTS, SIGHTINGS},
-        passage::{Machine, Rules},
+        passage::Rules,
         sight::{self, Eye, Seen, Sight},
     },
     ledger::Ledger,
     store::{self, Store, StoreThread},
     turnstile::{self, DeviceFrame},
     uplink::{self, native},
+    vigil::{Backoff, Beats, caught},
     vision::{DetectOptions, Models, Vision},
 };
 
 /// All of a shutdown together: the links' farewell, a coil's withdrawal, the store's queue.
-const SHUTDOWN: Duration = Duration::from_secs(10);
+pub const SHUTDOWN: Duration = Duration::from_secs(10);
 /// How often the lanes' states are looked at for the links' retained status.
 const ONLINE_EVERY: Duration = Duration::from_secs(1);
 
@@ -146,6 +149,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         watch_over(task, "the store", &ended);
     }
 
+    let beats = Arc::new(Beats::new(clock.clone(), watchdog::patience()));
     let bell = Arc::new(Bell::default());
     let stages = Arc::new(Stages::default());
     let mut parts = Parts::default();
@@ -156,6 +160,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             store: &store,
             ledger: &opened.ledger,
             stages: &stages,
+            beats: &beats,
             ended: &ended,
         };
         parts.lane(lane, &built, &vision, &bell, &mut tasks, &cancel)?;
@@ -184,6 +189,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         ledger: opened.ledger,
         clock: clock.clone(),
         started,
+        beats: beats.clone(),
         origin,
         vision: vision.clone(),
         roster,
@@ -201,9 +207,9 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     if let Some(metrics) = metrics {
         tokio::spawn(control::export(metrics, services.clone(), exporter_down, cancel.clone()));
     }
-    let (served, stop) = (services.clone(), cancel.clone());
+    let (served, beat, stop) = (services.clone(), beats.part("control"), cancel.clone());
     tasks.spawn(async move {
-        let ended = control::serve(listener, &socket, served, stop).await;
+        let ended = control::serve(listener, &socket, served, &beat, stop).await;
         ("the control socket", ended.map_err(Into::into))
     });
     let (watched, stop) = (services.clone(), cancel_links.clone());
@@ -212,6 +218,11 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let caretaker = Caretaker::new(&services, opened.clock);
     let task = tokio::spawn(caretaker.run(cancel.clone()));
     watch_over(task, "the caretaker", &ended);
+    let (watched, watched_store, stop) = (beats.clone(), services.store.clone(), cancel.clone());
+    tasks.spawn(async move {
+        watchdog::watch(watched, watched_store, stop).await;
+        ("the watchdog", Err(anyhow::anyhow!("its task ended")))
+    });
 
     let sight = Sight {
         eyes: parts.eyes,
@@ -226,7 +237,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     };
     let workers = thread::available_parallelism().map_or(1, |n| n.get()).min(4);
     let mut threads =
-        sight::spawn(sight, workers, &ended).context("cannot start the vision workers")?;
+        sight::spawn(sight, workers, &beats, &ended).context("cannot start the vision workers")?;
     threads.extend(parts.captures);
     Ok(Running {
         services,
@@ -247,6 +258,7 @@ struct Built<'a> {
     store: &'a Store,
     ledger: &'a Ledger,
     stages: &'a Arc<Stages>,
+    beats: &'a Beats,
     ended: &'a Ended,
 }
 
@@ -318,7 +330,8 @@ impl Parts {
             });
         }
         let task = lane::Lane {
-            machine: Machine::new(rules, confirms),
+            rules,
+            confirms,
             sightings,
             requests: asked,
             turnstile: handle,
@@ -328,6 +341,7 @@ impl Parts {
             stages: built.stages.clone(),
             state,
             name: lane.name.clone(),
+            beat: built.beats.part(format!("lane {}", lane.name)),
         };
         let stop = cancel.clone();
         tasks.spawn(async move {
@@ -345,11 +359,28 @@ impl Parts {
     }
 }
 
-/// Keeps what the links say of this gateway up to date.
+/// Keeps what the links say of this gateway up to date; a fault only delays it.
 async fn keep_online(
     services: Arc<Services>,
     online: watch::Sender<native::Online>,
     cancel: CancellationToken,
+) {
+    let mut backoff = Backoff::default();
+    loop {
+        let begun = services.clock.monotonic();
+        let Err(fault) = caught(report_online(&services, &online, &cancel)).await else { return };
+        tracing::error!(%fault, "the links' status is begun anew");
+        tokio::select! {
+            _ = cancel.cancelled() => return,
+            _ = tokio::time::sleep(backoff.after(services.clock.monotonic().since(begun))) => {}
+        }
+    }
+}
+
+async fn report_online(
+    services: &Services,
+    online: &watch::Sender<native::Online>,
+    cancel: &CancellationToken,
 ) {
     let booted_at = services.origin.time(services.clock.stamp().timestamp());
     let mut tick = tokio::time::interval(ONLINE_EVERY);

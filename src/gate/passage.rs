@@ -36,7 +36,7 @@ const TURNING_AWAY: Duration = Duration::from_millis(1000);
 /// A release whose answer the turnstile task owes for longer than its deadline and this is over.
 const ANSWER_GRACE: Duration = Duration::from_millis(1500);
 /// An outcome that could not be committed is tried again this often.
-const RETRY: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// Workers whose last passage is remembered for the cool-down; the oldest goes.
 const COOLING: usize = 64;
 

@@ -27,6 +27,7 @@ use crate::{
     failpoint,
     figures::Stages,
     roster::Roster,
+    vigil::{Beat, Beats},
     vision::{self, DecodeError, Face, Image, Vision},
 };
 
@@ -115,6 +116,7 @@ pub struct Sight {
 pub fn spawn(
     sight: Sight,
     workers: usize,
+    beats: &Beats,
     ended: &mpsc::Sender<&'static str>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     struct SaysSo(mpsc::Sender<&'static str>);
@@ -128,27 +130,31 @@ pub fn spawn(
     (0..workers.max(1))
         .map(|n| {
             let (sight, says_so) = (sight.clone(), SaysSo(ended.clone()));
-            std::thread::Builder::new().name(format!("vision {n}")).spawn(move || {
+            let name = format!("vision {n}");
+            let beat = beats.part(&name);
+            std::thread::Builder::new().name(name).spawn(move || {
                 let _says_so = says_so;
-                sight.work(n);
+                sight.work(n, &beat);
             })
         })
         .collect()
 }
 
 impl Sight {
-    fn work(&self, first: usize) {
+    fn work(&self, first: usize, beat: &Beat) {
         let mut heard = 0;
         let mut next = first;
         while !self.cancel.is_cancelled() {
             heard = self.bell.wait(heard, PATIENCE);
             // Each worker begins after the camera it last looked at, so none is starved.
+            beat.beat();
             for _ in 0..self.eyes.len() {
                 next = (next + 1) % self.eyes.len();
                 let Some(eye) = self.eyes.get(next) else { break };
                 let Ok(_turn) = eye.turn.try_lock() else { continue };
                 if let Some(frame) = eye.slot.take() {
                     self.look(eye, &frame);
+                    beat.beat();
                 }
                 if self.cancel.is_cancelled() {
                     return;

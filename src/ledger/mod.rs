@@ -159,19 +159,25 @@ impl Ledger {
         self.append(tx, stamp, Body::Outcome { passage, cause, leaf, outcome, detail })
     }
 
-    /// At start, before the cameras open: what a crash left without an outcome is unconfirmed.
+    /// Before the cameras open, or a lane is begun anew: what a crash, or a fault of that lane,
+    /// left without an outcome is unconfirmed.
     pub fn close_interrupted(
         &self,
         tx: &Transaction<'_>,
         stamp: Stamp,
+        lane: Option<&str>,
     ) -> Result<usize, LedgerError> {
         let open: Vec<[u8; 16]> = tx
-            .prepare("SELECT passage FROM open_passage ORDER BY cause")?
-            .query_map([], |row| row.get(0))?
+            .prepare(
+                "SELECT passage FROM open_passage o JOIN entry ON idx = o.cause
+                 WHERE ?1 IS NULL OR lane = ?1 ORDER BY idx",
+            )?
+            .query_map([lane], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
+        let whole = if lane.is_some() { "lane" } else { "gateway" };
+        let detail = format!("the {whole} restarted before the outcome was known");
         for passage in &open {
-            let detail = "the gateway restarted before the outcome was known";
-            self.close(tx, stamp, PassageId(*passage), Outcome::Unconfirmed, detail)?;
+            self.close(tx, stamp, PassageId(*passage), Outcome::Unconfirmed, &detail)?;
         }
         Ok(open.len())
     }

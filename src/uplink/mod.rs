@@ -22,6 +22,7 @@ use crate::{
     config::Upstream,
     ledger::LedgerError,
     store::Store,
+    vigil::Panicked,
 };
 
 /// How one upstream is doing.
@@ -37,6 +38,8 @@ pub struct UpstreamState {
     pub published: u64,
     pub acknowledged: u64,
     pub connects: u64,
+    /// Connections lost to a fault in this program.
+    pub restarts: u64,
 }
 
 /// What a task for one upstream is given.
@@ -62,6 +65,8 @@ enum LinkError {
     Json(#[from] serde_json::Error),
     #[error("the password: {0}")]
     Secret(#[from] crate::config::SecretError),
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 /// Starts the task of one upstream.
@@ -78,6 +83,7 @@ pub fn spawn(
         published: 0,
         acknowledged: 0,
         connects: 0,
+        restarts: 0,
     });
     (watched, tokio::spawn(mqtt::run(upstream, context, state)))
 }

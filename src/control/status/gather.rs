@@ -17,6 +17,8 @@ use crate::{
 const OUTBOX_OLD: Duration = Duration::from_secs(15 * 60);
 /// Below this a full disk is near.
 const DISK_LOW_BYTES: u64 = 200 * 1024 * 1024;
+/// For so long after a lane was begun anew, its fault is shown.
+const FAULT_SHOWN: Duration = Duration::from_secs(10 * 60);
 /// A commit that takes so long is felt at the gate.
 const SLOW_COMMIT_MS: u64 = 1000;
 
@@ -64,6 +66,10 @@ pub(in crate::control) async fn gather(services: &Services) -> Status {
             "the kernel does not hold the clock for synchronised: start chrony or systemd-timesyncd; \
              until then validity dates do not deny",
         );
+    }
+    for late in services.beats.late() {
+        let remedy = "makes no progress; where it stays so, systemd starts the daemon anew";
+        attention.add(late.part, late.since, remedy);
     }
     let disk = disk(services, &mut attention);
     if let Some(down) = &*services.exporter.borrow() {
@@ -123,6 +129,12 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
         let error = gate.last_error.clone().unwrap_or_default();
         let remedy = format!("nothing can be recorded, so nobody is let through: {error}");
         attention.add(format!("lane {}", lane.name), since, remedy);
+    }
+    if let Some((at, fault)) = &gate.fault
+        && attention.now.since(*at) < FAULT_SHOWN
+    {
+        let remedy = format!("restarted {} times: {fault}", gate.restarts);
+        attention.add(format!("lane {}", lane.name), *at, remedy);
     }
     let seeing = cameras.iter().all(|camera| camera.state.connected && !camera.stalled);
     LaneStatus {
