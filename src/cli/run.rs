@@ -48,11 +48,14 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
 
 /// A shutdown is bounded by itself, as long as the runtime runs. This holds without it.
 fn exit_at_the_latest_after(patience: Duration) {
-    std::thread::spawn(move || {
+    let gives_up = move || {
         std::thread::sleep(patience);
         tracing::error!("stopping takes too long: giving up");
         std::process::exit(1);
-    });
+    };
+    if let Err(error) = std::thread::Builder::new().name("last resort".into()).spawn(gives_up) {
+        tracing::warn!(%error, "only systemd bounds this stop");
+    }
 }
 
 fn tell_systemd(state: NotifyState<'_>) {
