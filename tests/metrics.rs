@@ -79,7 +79,7 @@ fn assert_counted(
 #[test]
 fn the_metrics_are_the_numbers_of_status_and_name_no_worker() {
     let (site, address) = site();
-    let mut gate = Gate::at(site);
+    let mut gate = Gate::at(site, &[]);
     let enrolled = gate.site.enrol("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"));
     assert_eq!(enrolled.code, 0, "{enrolled:?}");
     gate.platform.event("enrolment");
@@ -160,7 +160,7 @@ fn the_metrics_are_the_numbers_of_status_and_name_no_worker() {
 #[test]
 fn a_lost_link_shows_and_no_client_holds_up_the_gate_or_the_next_scrape() {
     let (site, address) = site();
-    let mut gate = Gate::at(site);
+    let mut gate = Gate::at(site, &[]);
     let enrolled = gate.site.enrol("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"));
     assert_eq!(enrolled.code, 0, "{enrolled:?}");
     gate.site.status_when("the outbox to be empty", |s| Site::outbox(s) == 0);

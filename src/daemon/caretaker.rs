@@ -142,7 +142,11 @@ impl DiskWatch {
         // A failure that is over already is told too.
         let failed = state.failing.is_some() || state.failures > self.failures;
         let word = if failed { FAILING } else { state.room.word() };
-        if word == self.told || (word != AMPLE && now < self.quiet_until) {
+        if word == self.told {
+            self.failures = state.failures;
+            return None;
+        }
+        if word != AMPLE && now < self.quiet_until {
             return None;
         }
         let detail = match &state.last_error {
@@ -202,5 +206,10 @@ mod tests {
         state.failures = 2;
         assert_eq!(told(&mut watch, 3, &state), None);
         assert_eq!(told(&mut watch, 61, &state), says("failing", 0));
+        // It fails on and on, and is then well.
+        state.failures = 9;
+        assert_eq!(told(&mut watch, 62, &state), None);
+        state.failing = None;
+        assert_eq!(told(&mut watch, 63, &state), says("ample", 0));
     }
 }

@@ -79,6 +79,8 @@ fn try_open(config: &Storage, clock: &Arc<dyn Clock>) -> Result<(Connection, Sea
         .map_err(|source| StoreError::Folder { path: path.clone(), source })?;
     let mut connection = Connection::open(&path)?;
     connection.pragma_update(None, "secure_delete", "ON")?;
+    // What is not ours, or newer, is left as it is.
+    let found = schema(&connection, &path)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
     if mode != "wal" {
@@ -88,7 +90,7 @@ fn try_open(config: &Storage, clock: &Arc<dyn Clock>) -> Result<(Connection, Sea
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
     connection.pragma_update(None, "foreign_keys", "ON")?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
-    if schema(&connection, &path)? > 0 {
+    if found > 0 {
         look_through(&mut connection, config, clock)?;
     }
     let new = migrate(&mut connection, config)?;

@@ -8,12 +8,17 @@
 //! A panic costs the driver and no more: the next one, made anew, begins by withdrawing what it
 //! finds, as at each connection.
 
-use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{broadcast, mpsc, watch},
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Sleep, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -240,7 +245,10 @@ impl Desk {
     /// Hands events to the lane until `patience` is over, a release comes, or it is time to stop.
     /// Cancel-safe: nothing is taken from a queue before it is certain to be dealt with.
     async fn wait(&mut self, patience: Duration) -> Turn {
-        let mut over = pin!(sleep(patience));
+        self.wait_until(pin!(sleep(patience))).await
+    }
+
+    async fn wait_until(&mut self, mut over: Pin<&mut Sleep>) -> Turn {
         loop {
             tokio::select! {
                 biased;
@@ -260,10 +268,12 @@ impl Desk {
         }
     }
 
-    /// As [`wait`](Self::wait), while the line is down: each release is refused as it comes.
+    /// As [`wait`](Self::wait), while the line is down: each release is refused as it comes, and
+    /// none of them makes the wait longer.
     async fn refuse_for(&mut self, patience: Duration) -> std::ops::ControlFlow<()> {
+        let mut over = pin!(sleep(patience));
         loop {
-            match self.wait(patience).await {
+            match self.wait_until(over.as_mut()).await {
                 Turn::Stop => return std::ops::ControlFlow::Break(()),
                 Turn::Release(release) => self.refuse(release),
                 Turn::Tick => return std::ops::ControlFlow::Continue(()),
@@ -652,5 +662,26 @@ mod tests {
         for (pause, least_ms) in pauses.iter().zip([200, 400, 800]) {
             assert!(*pause >= Duration::from_millis(least_ms), "{pauses:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn i10_workers_who_keep_coming_do_not_keep_the_controller_away() {
+        // Four failures: the last pause is 1.6 s, and somebody comes far more often.
+        let mut bench = Bench::on(4, false);
+        let releases = bench.handle.releases.clone();
+        let deadline = bench.clock.monotonic() + 10 * SOON;
+        let keep_coming = tokio::spawn(async move {
+            let release =
+                |n| Release { passage: PassageId([n; 16]), direction: Direction::Entry, deadline };
+            for n in 0.. {
+                if releases.send(release(n)).await.is_err() {
+                    return;
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+        });
+        bench.connect().await;
+        keep_coming.abort();
+        bench.stop().await;
     }
 }

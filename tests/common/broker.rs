@@ -157,17 +157,24 @@ pub struct Subscriber {
 
 impl Subscriber {
     pub fn next(&mut self) -> Message {
-        let line = self
-            .lines
-            .recv_timeout(SOON)
-            .unwrap_or_else(|e| panic!("no further message ({e}); so far: {:#?}", self.records));
+        self.next_within(SOON)
+            .unwrap_or_else(|| panic!("no further message; so far: {:#?}", self.records))
+    }
+
+    /// The next message, if one comes within this time.
+    pub fn next_within(&mut self, patience: Duration) -> Option<Message> {
+        let line = match self.lines.recv_timeout(patience) {
+            Ok(line) => line,
+            Err(mpsc::RecvTimeoutError::Timeout) => return None,
+            Err(e) => panic!("mosquitto_sub has ended ({e})"),
+        };
         let (topic, payload) = line.split_once(' ').unwrap();
         let json = serde_json::from_str(payload).unwrap_or_else(|e| panic!("{e}: {line}"));
         let message = Message { topic: topic.to_owned(), json };
         if matches!(message.leaf(), "attendance" | "event") {
             self.records.push(message.clone());
         }
-        message
+        Some(message)
     }
 
     /// The next message on this topic.

@@ -56,6 +56,15 @@ impl Slave {
         })
     }
 
+    /// What it says next, if it says anything within this time.
+    pub fn line_within(&mut self, patience: Duration) -> Option<String> {
+        match self.lines.recv_timeout(patience) {
+            Ok(line) => Some(line),
+            Err(mpsc::RecvTimeoutError::Timeout) => None,
+            Err(e) => panic!("pymodbus has ended ({e}; {:?})", self.child.try_wait()),
+        }
+    }
+
     /// Sends a command and returns what was said before it was done.
     pub fn command(&mut self, command: &str) -> Vec<String> {
         writeln!(self.commands, "{command}").unwrap();

@@ -4,8 +4,10 @@ Two pseudo-terminals and a pump between their masters are the cable; the program
 one terminal, pymodbus the other.
 
 Out, a line each: `ready PATH` (the terminal to open), `coil N on|off` whenever one changes,
-`ok COMMAND`. In: `input N on|off`, `cut` and `mend` (the cable), `closed` (whoever had the terminal
-open is dead), `quit`. It ends with its input.
+`walk N` when somebody steps into a passage by himself, `ok COMMAND`. In: `input N on|off`, `cut`
+and `mend` (the cable), `closed` (whoever had the terminal open is dead), `walks MS` (from now on
+somebody walks so long after each release, seen by the input of its coil's number), `quit`. It ends
+with its input.
 Argument: `--coil-on N` leaves a coil on from the start, as a crash would.
 """
 
@@ -23,6 +25,9 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 ADDRESS = 1
 BAUD = 9600
 READ_INPUTS, WRITE_COIL = 2, 5
+# Who walks stands in the passage sensor for so long, and on until the sensor has been looked at
+# this often, so that a busy machine misses nobody; but no longer than that.
+WALK_S, WALK_LOOKS, WALK_AT_MOST_S = 0.2, 2, 1.0
 
 
 def say(line):
@@ -34,15 +39,38 @@ class Board:
         self.coils = {n: True for n in coils_on}
         self.inputs = 0
         self.coils_at_start = sum(1 << n for n in coils_on)
+        self.walk_after_s = None
+        self.looks = 0
+        self.walkers = set()
 
     async def action(self, function, _start, address, _count, registers, values):
         if function == READ_INPUTS:
             registers[0] = self.inputs
+            self.looks += 1
         elif function == WRITE_COIL and values:  # pymodbus also reads back what it wrote
             on = bool(values[0])
             if self.coils.get(address, False) != on:
                 self.coils[address] = on
                 say(f"coil {address} {'on' if on else 'off'}")
+                if on and self.walk_after_s is not None:
+                    walker = asyncio.create_task(self.walk(address))
+                    self.walkers.add(walker)
+                    walker.add_done_callback(self.walkers.discard)
+
+    def input(self, number, on):
+        bit = 1 << number
+        self.inputs = self.inputs | bit if on else self.inputs & ~bit
+
+    async def walk(self, number):
+        await asyncio.sleep(self.walk_after_s)
+        say(f"walk {number}")
+        self.input(number, True)
+        looked = self.looks
+        for _ in range(int(WALK_AT_MOST_S / WALK_S)):
+            await asyncio.sleep(WALK_S)
+            if self.looks >= looked + WALK_LOOKS:
+                break
+        self.input(number, False)
 
     def device(self):
         def bits(start):
@@ -94,8 +122,9 @@ async def main():
     while line := (await commands.readline()).decode().split():
         match line:
             case ["input", number, level]:
-                bit = 1 << int(number)
-                board.inputs = board.inputs | bit if level == "on" else board.inputs & ~bit
+                board.input(int(number), level == "on")
+            case ["walks", after_ms]:
+                board.walk_after_s = int(after_ms) / 1000
             case ["cut"]:
                 cable.whole = False
             case ["mend"]:

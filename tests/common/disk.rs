@@ -1,0 +1,80 @@
+//! A faulty disk for the real daemon: `tests/peers/faulty_disk.c`, preloaded into its process.
+
+use std::{fs::File, os::unix::fs::FileExt, path::Path, time::Duration};
+
+use super::shim::shim;
+
+/// The places of `struct state` in `faulty_disk.c`.
+const MODE: u64 = 0;
+const ROOM: u64 = 8;
+const SYNC_MS: u64 = 16;
+const FAULTS: u64 = 24;
+
+/// What lies below one folder, and how the disk treats it.
+pub struct Disk {
+    environment: [(&'static str, String); 3],
+    state: File,
+}
+
+impl Disk {
+    /// A well disk under `folder`, which need not be there yet. Its state is kept beside it.
+    pub fn under(folder: &Path) -> Disk {
+        let (site, name) = (folder.parent().unwrap(), folder.file_name().unwrap());
+        let path = site.join("disk-state");
+        let state = File::options().create(true).read(true).write(true).truncate(true).open(&path);
+        let state = state.unwrap();
+        state.set_len(4096).unwrap();
+        let folder = site.canonicalize().unwrap().join(name);
+        let environment = [
+            ("LD_PRELOAD", shim("faulty_disk").to_str().unwrap().to_owned()),
+            ("GATEHOUSE_TEST_DISK", folder.to_str().unwrap().to_owned()),
+            ("GATEHOUSE_TEST_DISK_STATE", path.to_str().unwrap().to_owned()),
+        ];
+        Disk { environment, state }
+    }
+
+    /// For the daemon that is to suffer it.
+    pub fn environment(&self) -> [(&str, &str); 3] {
+        self.environment.each_ref().map(|(name, value)| (*name, value.as_str()))
+    }
+
+    pub fn well(&self) {
+        self.set(SYNC_MS, 0);
+        self.set(MODE, 0);
+    }
+
+    /// So many bytes are left. Below zero, others take up at once so much of what is given back.
+    pub fn full(&self, room: i64) {
+        self.set(ROOM, room);
+        self.set(MODE, 1);
+    }
+
+    pub fn read_only(&self) {
+        self.set(MODE, 2);
+    }
+
+    /// Writes and syncs fail.
+    pub fn failing(&self) {
+        self.set(MODE, 3);
+    }
+
+    pub fn failing_to_read(&self) {
+        self.set(MODE, 4);
+    }
+
+    /// Each sync takes so much longer.
+    pub fn slow(&self, by: Duration) {
+        self.set(SYNC_MS, by.as_millis() as i64);
+    }
+
+    /// How many calls were made to fail so far.
+    pub fn faults(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.state.read_exact_at(&mut bytes, FAULTS).unwrap();
+        u64::from_ne_bytes(bytes)
+    }
+
+    fn set(&self, place: u64, value: i64) {
+        self.state.write_all_at(&value.to_ne_bytes(), place).unwrap();
+    }
+}
