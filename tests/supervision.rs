@@ -3,7 +3,6 @@
 
 #![allow(unexpected_cfgs, reason = "the feature comes with the tests of power cuts")]
 
-#[allow(dead_code, unused_imports, reason = "this file needs a part of it")]
 mod common;
 
 use std::{

@@ -36,14 +36,16 @@ type Labels<'a> = Vec<(&'static str, &'a str)>;
 /// A number of each `T`: its name, what it means, and where it is.
 type Number<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const LANE: [Number<LaneStatus>; 7] = [
+const LANE: [Number<LaneStatus>; 9] = [
     ("grants", "Grants recorded", |l| l.gate.grants),
     ("denials", "Visits that ended in a denial", |l| l.gate.denials),
     ("manual_releases", "Releases by hand", |l| l.gate.manual_releases),
     ("stale", "Sightings that came in too late to decide by", |l| l.gate.counters.stale),
     ("void", "Decisions that became void before they were carried out", |l| l.gate.counters.void),
     ("unexpected", "Passages without a release", |l| l.gate.counters.unexpected),
+    ("denials_dropped", "Denials dropped while the disk stalled", |l| l.gate.denials_dropped),
     ("commit_errors", "Entries that could not be recorded", |l| l.gate.commit_errors),
+    ("restarts", "Faults that its task was begun anew after", |l| l.gate.restarts),
 ];
 
 const CAMERA: [Number<CameraStatus>; 11] = [
@@ -60,19 +62,21 @@ const CAMERA: [Number<CameraStatus>; 11] = [
     ("failed", "Frames on which a model failed", |c| c.seen.failed),
 ];
 
-const TURNSTILE: [Number<TurnstileState>; 6] = [
+const TURNSTILE: [Number<TurnstileState>; 7] = [
     ("releases", "Releases the controller acknowledged", |t| t.releases),
     ("passages", "Passages its sensor saw", |t| t.passages),
     ("errors", "Requests it did not answer, or not properly", |t| t.errors),
     ("reconnects", "Connections after the first", |t| t.reconnects),
     ("late", "Releases that were void when they arrived", |t| t.late),
     ("lost_events", "Events the lane did not take", |t| t.lost_events),
+    ("restarts", "Faults that its driver was made anew after", |t| t.restarts),
 ];
 
-const UPSTREAM: [Number<UpstreamStatus>; 3] = [
+const UPSTREAM: [Number<UpstreamStatus>; 4] = [
     ("connects", "Connections to its broker", |u| u.link.connects),
     ("published", "Records sent, repeats included", |u| u.link.published),
     ("acknowledged", "Records the broker acknowledged", |u| u.link.acknowledged),
+    ("restarts", "Faults that its task was begun anew after", |u| u.link.restarts),
 ];
 
 impl Collector for Shown {
@@ -241,17 +245,17 @@ mod tests {
         let turnstile = json!({
             "connected": false, "since_uptime_ms": 1, "last_error": "x", "confirms_passage": true,
             "port": "x", "releases": 3, "passages": 2, "errors": 1, "reconnects": 0, "late": 0,
-            "lost_events": 0,
+            "lost_events": 0, "restarts": 0,
         });
         let lane = json!({
             "name": "a\"\\\nb", "mode": "normal", "ready": false, "turnstile": turnstile,
             "cameras": [camera("entry"), camera("exit")], "busy": true, "stale": 0,
             "unexpected": 0, "void": 0, "grants": 3, "denials": 0, "manual_releases": 0,
-            "commit_errors": 0, "last_error": "of W001",
+            "denials_dropped": 0, "commit_errors": 0, "last_error": "of W001", "restarts": 0,
         });
         let upstream = json!({
             "name": "up", "broker": "x", "connected": false, "last_error": null, "published": 9,
-            "acknowledged": 8, "connects": 1, "outbox": null, "oldest_s": null,
+            "acknowledged": 8, "connects": 1, "restarts": 0, "outbox": null, "oldest_s": null,
         });
         let degraded = |what: &str| json!({ "what": what, "since": "x", "remedy": "of W001" });
         let mut status: Status = serde_json::from_value(json!({

@@ -342,6 +342,7 @@ impl Parts {
             state,
             name: lane.name.clone(),
             beat: built.beats.part(format!("lane {}", lane.name)),
+            denials: lane::denials(),
         };
         let stop = cancel.clone();
         tasks.spawn(async move {

@@ -8,7 +8,7 @@
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::passage::{
@@ -32,6 +32,10 @@ pub const REQUESTS: usize = 4;
 /// Answers of the store on their way back: a cause, an outcome, and some denials.
 const RESULTS: usize = 8;
 
+/// Denials waiting to be recorded. When so many do, the disk stalls, and the next one is dropped and
+/// counted: attendance waits behind none of them.
+const DENIALS: usize = 8;
+
 /// A release by hand, and where its answer goes.
 #[derive(Debug)]
 pub struct Request {
@@ -49,6 +53,8 @@ pub struct LaneState {
     pub grants: u64,
     pub denials: u64,
     pub manual_releases: u64,
+    /// Denials dropped because too many waited to be recorded.
+    pub denials_dropped: u64,
     /// Entries that could not be committed.
     pub commit_errors: u64,
     pub last_error: Option<String>,
@@ -102,6 +108,13 @@ pub struct Lane {
     pub state: watch::Sender<LaneState>,
     pub name: String,
     pub beat: Beat,
+    /// See [`denials`].
+    pub denials: Arc<Semaphore>,
+}
+
+/// Places for denials that wait to be recorded.
+pub fn denials() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(DENIALS))
 }
 
 /// Runs until cancelled. A passage under way is then left to the next start, which closes it as
@@ -311,10 +324,18 @@ impl Shell<'_> {
                     let worker = person.as_ref().map(|p| p.id.as_str());
                     tracing::info!(%lane, %direction, %reason, worker, score = judgement.score.value(), "denial");
                 }
+                let Ok(place) = self.lane.denials.clone().try_acquire_owned() else {
+                    self.lane.state.send_modify(|s| s.denials_dropped += 1);
+                    tracing::error!(%lane, "a denial is not recorded: the disk stalls");
+                    return None;
+                };
                 self.commit(
                     Priority::Event,
                     body.kind(),
-                    |_| None,
+                    move |_| {
+                        drop(place);
+                        None
+                    },
                     move |ledger, tx, stamp| ledger.append(tx, stamp, body).map(drop),
                 );
                 None

@@ -187,8 +187,11 @@ impl Sight {
             Ok(Some(template)) => template,
             Ok(None) => return,
             Err(error) => {
-                count(&eye.seen.failed);
-                tracing::error!(camera = %eye.name, %error, "a model failed on a frame");
+                // Ten times a second, perhaps, and for days.
+                let times = eye.seen.failed.fetch_add(1, Ordering::Relaxed) + 1;
+                if times.is_power_of_two() {
+                    tracing::error!(camera = %eye.name, %error, times, "a model failed on a frame");
+                }
                 return;
             }
         };

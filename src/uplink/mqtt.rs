@@ -273,15 +273,23 @@ async fn publish_rows(
     let name = upstream.name.clone();
     let rows = context.store.read(move |tx| {
         let with_cause = |stored: Stored| {
-            let cause =
-                stored.entry.body.cause().map(|index| ledger::read(tx, index)).transpose()?;
-            Ok((stored, cause))
+            let cause = stored.entry.body.cause().map(|index| ledger::read(tx, index));
+            (stored, cause)
         };
         let rows = ledger::unacknowledged(tx, &name, after, limit)?;
-        rows.into_iter().map(with_cause).collect::<Result<Vec<_>, LedgerError>>()
+        Ok::<_, LedgerError>(rows.into_iter().map(with_cause).collect::<Vec<_>>())
     });
     for (stored, cause) in rows.await? {
         let Some(seq) = stored.entry.seq else { continue };
+        let cause = match cause.transpose() {
+            Ok(cause) => cause,
+            Err(error) => {
+                // An outcome is nothing without its cause; it must not hold up what comes after.
+                tracing::error!(upstream = %upstream.name, seq, %error, "not sent");
+                delivery.pass_over(seq);
+                continue;
+            }
+        };
         failpoint::at("uplink.read");
         let resent = delivery.publish(seq);
         let message =

@@ -2,7 +2,7 @@
 
 use tokio::time::timeout;
 
-use super::*;
+use super::{super::policy::Sighted, *};
 use crate::{
     clock::{SystemClock, Tripwire},
     config::{Direction, MatchThreshold, Secret, Storage},
@@ -21,7 +21,7 @@ struct Bench {
     releases: mpsc::Receiver<Release>,
     events: mpsc::Sender<TurnstileEvent>,
     state: watch::Receiver<LaneState>,
-    _sightings: mpsc::Sender<Sighting>,
+    sightings: mpsc::Sender<Sighting>,
     _turnstile: watch::Sender<TurnstileState>,
     _dir: tempfile::TempDir,
 }
@@ -84,6 +84,7 @@ impl Bench {
             state,
             name: "north".into(),
             beat: Beats::new(time, Duration::from_millis(400)).part("lane north"),
+            denials: denials(),
         };
         tokio::spawn(run(lane, CancellationToken::new()));
         Bench {
@@ -93,7 +94,7 @@ impl Bench {
             releases,
             events,
             state: watched,
-            _sightings: sightings,
+            sightings,
             _turnstile: turnstile,
             _dir: dir,
         }
@@ -217,4 +218,48 @@ async fn a_cause_on_its_way_to_the_disk_at_a_fault_is_closed_as_well() {
         |body: &Body| matches!(body, Body::Outcome { outcome: Outcome::Unconfirmed, .. });
     assert!(unconfirmed(&entries[1]), "{entries:?}");
     assert!(bench.releases.try_recv().is_err(), "nothing is released for it");
+}
+
+#[tokio::test]
+async fn i8_denials_that_a_stalled_disk_does_not_take_are_dropped_and_attendance_waits_behind_none()
+{
+    let mut bench = Bench::start().await;
+    let (resume, stalled) = std::sync::mpsc::channel::<()>();
+    let store = bench.store.clone();
+    let (begun, stalls) = oneshot::channel();
+    let stall = tokio::spawn(async move {
+        let stall = move |_: &rusqlite::Transaction<'_>| {
+            let _ = begun.send(());
+            let _ = stalled.recv();
+            Ok::<_, StoreError>(())
+        };
+        store.write(Priority::Attendance, stall).await
+    });
+    soon(stalls).await.unwrap();
+    let strangers = DENIALS as u64 + 5;
+    for visit in 0..strangers {
+        for frame in 0..4 {
+            let after = Duration::from_millis(visit * 2_000 + frame * 10);
+            let sighting = Sighting {
+                direction: Direction::Entry,
+                captured: bench.now() + after,
+                sighted: Sighted::Stranger { score: 0.1 },
+                roster_version: 1,
+                today: None,
+            };
+            bench.sightings.send(sighting).await.unwrap();
+        }
+    }
+    soon(bench.state.wait_for(|s| s.denials_dropped == 5)).await.unwrap();
+    let _answer = bench.ask().await;
+    soon(bench.state.wait_for(|s| s.busy)).await.unwrap();
+    // The lane has handed its grant over; now that goes to the store's queue.
+    tokio::task::yield_now().await;
+    resume.send(()).unwrap();
+    soon(stall).await.unwrap().unwrap();
+    soon(bench.releases.recv()).await.unwrap();
+    soon(bench.state.wait_for(|s| s.denials == DENIALS as u64)).await.unwrap();
+    let entries = bench.entries().await;
+    assert!(matches!(entries.first(), Some(Body::Release { .. })), "{entries:?}");
+    assert_eq!(entries.len(), DENIALS + 1);
 }
