@@ -117,6 +117,7 @@
 //! | a message from, to a broker | 16 KiB, 1 MiB | the connection is closed and made anew |
 //! | plans of the detector, by frame size | 8 | the oldest is made anew when needed |
 //! | faces examined in a frame | 1,000 | the less likely are left out |
+//! | lines in the journal | 1,000 in 30 s (the unit) | journald counts what it drops |
 //! | a shutdown | 10 s | the process ends all the same |
 //!
 //! # Glossary

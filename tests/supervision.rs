@@ -1,8 +1,6 @@
 //! What stands still, takes too long or faults, on the real daemon, with the test as its systemd.
 //! `tests/run` installs what this needs; faults need the feature `failpoints`.
 
-#![allow(unexpected_cfgs, reason = "the feature comes with the tests of power cuts")]
-
 mod common;
 
 use std::{

@@ -195,9 +195,9 @@ async fn carry_out<T: Turnstile>(
         return Ok(false);
     }
     let passage = release.passage;
-    failpoint::at("turnstile.taken");
     desk.touched = true;
     desk.under_way = Some(passage);
+    failpoint::at("turnstile.taken");
     let released = match driver.release(release.direction, now).await {
         Ok(()) => {
             failpoint::at("turnstile.released");
