@@ -12,7 +12,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Time since this machine booted, suspended time included (`CLOCK_BOOTTIME`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,19 @@ impl Monotonic {
     /// How long ago `earlier` was; zero when it lies ahead.
     pub fn since(self, earlier: Monotonic) -> Duration {
         self.0.saturating_sub(earlier.0)
+    }
+}
+
+/// Written as milliseconds since boot.
+impl Serialize for Monotonic {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.as_millis())
+    }
+}
+
+impl<'de> Deserialize<'de> for Monotonic {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(Self::from_millis)
     }
 }
 
@@ -297,6 +310,39 @@ impl Clock for ManualClock {
 
     fn stamp(&self) -> Stamp {
         *self.lock()
+    }
+}
+
+/// A clock whose next reading panics when a test says so: a fault in whatever reads it.
+#[cfg(test)]
+pub struct Tripwire {
+    clock: SystemClock,
+    armed: std::sync::atomic::AtomicBool,
+}
+
+#[cfg(test)]
+impl Default for Tripwire {
+    fn default() -> Self {
+        Self { clock: SystemClock::new().unwrap(), armed: false.into() }
+    }
+}
+
+#[cfg(test)]
+impl Tripwire {
+    pub fn arm(&self) {
+        self.armed.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+impl Clock for Tripwire {
+    fn monotonic(&self) -> Monotonic {
+        assert!(!self.armed.swap(false, std::sync::atomic::Ordering::SeqCst), "tripped");
+        self.clock.monotonic()
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.clock.stamp()
     }
 }
 

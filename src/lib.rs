@@ -31,6 +31,8 @@
 //! | [`config`] | strict TOML to domain types |
 //! | [`failpoint`] | where tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether to trust it |
+//! | [`figures`] | how long the stages take |
+//! | [`vigil`] | who makes progress; what a panic said, and the pause before the next attempt |
 //! | [`store`] | the one database and its one writer thread; sealing |
 //! | [`camera`] | frames in: replay |
 //! | [`vision`] | decode, detect, align, embed |
@@ -40,7 +42,7 @@
 //! | [`gate`] | policy and passage (pure), sight and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them |
 //! | [`uplink`] | delivery (pure), MQTT, the `native` profile |
-//! | [`control`] | the Unix socket: protocol, server, client, status |
+//! | [`control`] | the Unix socket: protocol, server, client, status; the metrics |
 //! | [`daemon`] | the composition root, supervision, shutdown |
 //! | [`cli`] | one file a command family |
 //!
@@ -48,6 +50,18 @@
 //! all. [`gate::policy`], [`gate::passage`] and [`uplink::delivery`] return what is to be done and
 //! touch nothing; time is an argument. Nothing but [`clock`] reads a clock, except for `bench`,
 //! which measures.
+//!
+//! # What fails, and what becomes of it
+//!
+//! A camera, a turnstile's driver, a lane or a link that fails, also by a panic, costs itself only:
+//! its own room begins it anew, with a pause that doubles up to a cap, counts it, and shows it in
+//! `gatehouse status`. A lane so begun anew closes its lost passage as `unconfirmed` first.
+//!
+//! The store, a vision worker, the control socket or a supervising task that ends takes the daemon
+//! with it, with a non-zero code, and systemd starts it again. What does not end but stands still is
+//! found by the watchdog: the store's writer, each vision worker, each lane and the control socket
+//! beat ([`vigil::Beats`]) where they make progress, and systemd is fed only while none is late. A
+//! shutdown that takes too long ends the process all the same.
 //!
 //! # What always holds
 //!
@@ -58,7 +72,8 @@
 //! - **I4** A late, replayed or forged message never releases a gate.
 //! - **I5** ID numbers, templates and photos are sealed before they touch the disk. Templates never
 //!   leave the gateway. Frames of people are neither stored nor sent.
-//! - **I6** What is dropped, retried, late or away is counted and shown by `gatehouse status`.
+//! - **I6** What is dropped, retried, late or away is counted and shown by `gatehouse status`
+//!   and, in the same numbers, by the metrics.
 //! - **I7** Removing a worker erases templates and photos at once and keeps the attendance; ids are
 //!   never used again.
 //! - **I8** Every queue, file, table and message has a bound, listed below with what happens there. A
@@ -102,6 +117,7 @@
 //! | a message from, to a broker | 16 KiB, 1 MiB | the connection is closed and made anew |
 //! | plans of the detector, by frame size | 8 | the oldest is made anew when needed |
 //! | faces examined in a frame | 1,000 | the less likely are left out |
+//! | lines in the journal | 1,000 in 30 s (the unit) | journald counts what it drops |
 //! | a shutdown | 10 s | the process ends all the same |
 //!
 //! # Glossary
@@ -122,10 +138,12 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod failpoint;
+pub mod figures;
 pub mod gate;
 pub mod ledger;
 pub mod roster;
 pub mod store;
 pub mod turnstile;
 pub mod uplink;
+pub mod vigil;
 pub mod vision;

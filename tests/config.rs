@@ -64,6 +64,7 @@ project_code = "P"
 [roster]
 [recognition]
 [control]
+[metrics]
 [[upstream]]
 broker = "mqtt://localhost"
 [[lane]]

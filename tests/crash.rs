@@ -3,7 +3,6 @@
 //! What holds then is looked at from outside: the database, the relay board, the platform.
 //! Needs the feature `failpoints`; `tests/run` builds with it.
 
-#[allow(dead_code, reason = "this file needs a part of it")]
 mod common;
 
 use std::{
@@ -20,7 +19,8 @@ use sha2::{Digest, Sha256};
 const ID_A: &str = "522201199003074412";
 const FAILPOINTS: &str = "FAILPOINTS";
 
-/// One #[test] a step: `name: "point" => what the test function is told beside it`.
+/// One test a step: its name, and what the family's function is told: the point, and what is to be
+/// found after a cut there.
 macro_rules! at {
     ($family:ident by $test:ident: $($name:ident: $($argument:expr),+;)+) => {
         mod $family {
@@ -132,7 +132,7 @@ fn enrol(site: &Site) {
 }
 
 fn cut_within_a_passage(point: &str, left: Left, released: bool) {
-    // At this one the first frame that a worker takes up, before anybody can be enrolled.
+    // The first frame comes before anybody can be enrolled.
     if point == "sight.look" {
         return cut_before_anybody_came(point);
     }

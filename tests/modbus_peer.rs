@@ -2,6 +2,7 @@
 //! agree on a mistake. `tests/run` makes the Python that this needs.
 
 #[path = "common/slave.rs"]
+#[allow(dead_code, reason = "this file needs a part of it")]
 mod slave;
 
 use std::{sync::Arc, time::Duration};

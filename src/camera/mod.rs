@@ -11,14 +11,13 @@ mod replay;
 mod slot;
 
 use std::{
-    any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
 };
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -30,6 +29,7 @@ pub use self::{
 use crate::{
     clock::{Clock, Monotonic},
     config::CameraSource,
+    vigil::Panicked,
 };
 
 /// The largest encoded image that is taken from any camera, in bytes.
@@ -89,8 +89,8 @@ pub enum CameraError {
     NoFrames { path: String },
     #[error("{path} was replaced; what is there now is opened next")]
     Replaced { path: String },
-    #[error("a fault in this program ended it: {what}; please report this")]
-    Panicked { what: String },
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     #[error("cannot start the capture thread: {0}; the system is out of threads or memory")]
     Thread(std::io::Error),
 }
@@ -111,15 +111,15 @@ pub trait FrameSource: Send {
 pub const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What `gatehouse status` shows of a camera. Counters run from the daemon's start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CameraState {
     pub name: String,
     pub connected: bool,
     /// When `connected` last changed; milliseconds since boot.
-    #[serde(rename = "since_uptime_ms", serialize_with = "as_ms")]
+    #[serde(rename = "since_uptime_ms")]
     pub since: Monotonic,
     /// When the newest frame came; milliseconds since boot.
-    #[serde(rename = "last_frame_uptime_ms", serialize_with = "as_ms_if_any")]
+    #[serde(rename = "last_frame_uptime_ms")]
     pub last_frame: Option<Monotonic>,
     /// The last error, kept after the camera is back.
     pub last_error: Option<String>,
@@ -132,14 +132,6 @@ pub struct CameraState {
     pub skipped: u64,
     /// A replay that is played once is over.
     pub finished: bool,
-}
-
-fn as_ms<S: Serializer>(at: &Monotonic, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(at.as_millis())
-}
-
-fn as_ms_if_any<S: Serializer>(at: &Option<Monotonic>, serializer: S) -> Result<S::Ok, S::Error> {
-    at.map(Monotonic::as_millis).serialize(serializer)
 }
 
 /// A running camera. Its thread ends within 300 ms of the token's cancellation.
@@ -222,7 +214,7 @@ impl Capture {
             // A panic costs the source, which unwinding has dropped, and nothing else: what
             // outlives it here are counters and the slot, whole after each step.
             let played = catch_unwind(AssertUnwindSafe(|| self.play()));
-            match played.unwrap_or_else(|panic| Err(panicked(&*panic))) {
+            match played.unwrap_or_else(|panic| Err(Panicked::of(&*panic).into())) {
                 Ok(()) => break,
                 Err(error) => self.down(&error),
             }
@@ -309,13 +301,6 @@ impl Capture {
             left -= piece;
         }
     }
-}
-
-/// What a panic said, where it said anything.
-fn panicked(panic: &(dyn Any + Send)) -> CameraError {
-    let text = panic.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    CameraError::Panicked { what: text.unwrap_or("a panic without a word").to_owned() }
 }
 
 #[cfg(test)]

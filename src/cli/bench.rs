@@ -316,8 +316,7 @@ async fn of_a_process(bench: &Bench, frame: Vec<u8>) -> anyhow::Result<Process> 
         if let Ok(client) = Client::connect(&bench.config.control.socket).await {
             ready = ready.or(Some(began.elapsed()));
             let status: Status = client.ask(&Request::Status, |_: serde_json::Value| {}).await?;
-            let granted = |lane: &serde_json::Value| lane["grants"].as_u64() > Some(0);
-            if status.lanes.iter().any(granted) {
+            if status.lanes.iter().any(|lane| lane.gate.grants > 0) {
                 break began.elapsed();
             }
         }

@@ -1,9 +1,9 @@
 //! `gatehouse check`: one line each, ok or what to do. Needs no daemon.
 
-use std::{path::Path, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::Path, process::ExitCode, time::Duration};
 
 use serde::Serialize;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use super::Context;
 use crate::{
@@ -84,6 +84,9 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
             lines.add(format!("password of {}", upstream.name), Err(e.to_string()));
         }
     }
+    if let Some(address) = config.metrics.listen {
+        lines.add("metrics", metrics(address, running).await);
+    }
     let all_ok = lines.0.iter().all(|line| line.ok);
     for line in &lines.0 {
         context.print(line, |l| {
@@ -140,6 +143,23 @@ async fn turnstile(driver: &TurnstileDriver, running: bool) -> Result<String, St
                 Err(e) => Err(e.to_string()),
             }
         }
+    }
+}
+
+async fn metrics(address: SocketAddr, running: bool) -> Result<String, String> {
+    if running {
+        let answers = tokio::time::timeout(BROKER_PATIENCE, TcpStream::connect(address)).await;
+        return match answers {
+            Ok(Ok(_)) => Ok(format!("{address} is in use by the daemon")),
+            _ => Err(format!(
+                "{address}: nobody listens; `gatehouse status` says why, or the daemon was started \
+                 with another configuration"
+            )),
+        };
+    }
+    match TcpListener::bind(address).await {
+        Ok(_) => Ok(format!("{address} is free")),
+        Err(e) => Err(format!("{address}: {e}; choose another address for metrics.listen")),
     }
 }
 

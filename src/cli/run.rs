@@ -1,6 +1,6 @@
 //! `gatehouse run`: the daemon in the foreground.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
@@ -29,6 +29,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         _ = interrupt.recv() => None,
     };
     tell_systemd(NotifyState::Stopping);
+    exit_at_the_latest_after(daemon::SHUTDOWN + Duration::from_secs(2));
     match failure {
         Some(error) => {
             tracing::error!(error = %super::in_words(&error), "stopping");
@@ -42,6 +43,18 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
             running.shutdown().await?;
             Ok(ExitCode::SUCCESS)
         }
+    }
+}
+
+/// A shutdown is bounded by itself, as long as the runtime runs. This holds without it.
+fn exit_at_the_latest_after(patience: Duration) {
+    let gives_up = move || {
+        std::thread::sleep(patience);
+        tracing::error!("stopping takes too long: giving up");
+        std::process::exit(1);
+    };
+    if let Err(error) = std::thread::Builder::new().name("last resort".into()).spawn(gives_up) {
+        tracing::warn!(%error, "only systemd bounds this stop");
     }
 }
 

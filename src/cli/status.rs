@@ -13,12 +13,13 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+fn up(connected: bool) -> &'static str {
+    if connected { "up" } else { "DOWN" }
 }
 
-fn up(value: &Value) -> &'static str {
-    if value["connected"].as_bool() == Some(true) { "up" } else { "DOWN" }
+/// A number, where it could be had.
+fn known<T: ToString>(number: Option<T>) -> String {
+    number.map_or_else(|| "?".to_owned(), |n| n.to_string())
 }
 
 fn human(status: &Status) -> String {
@@ -29,44 +30,39 @@ fn human(status: &Status) -> String {
         "gatehouse {} · gateway {} · project {} · since {}",
         status.version, status.gateway, status.project, status.started_at
     );
+    let roster = &status.roster;
     let _ = writeln!(
         out,
         "roster    {} workers, {} templates (version {})",
-        status.roster["workers"], status.roster["templates"], status.roster["version"]
+        roster.workers, roster.templates, roster.version
     );
-    let _ = writeln!(
-        out,
-        "ledger    {} entries, id {}",
-        status.ledger["size"],
-        text(&status.ledger["id"])
-    );
+    let ledger = &status.ledger;
+    let _ = writeln!(out, "ledger    {} entries, id {}", known(ledger.size), ledger.id);
     for lane in &status.lanes {
         let _ = writeln!(
             out,
             "lane      {}: {}, turnstile {} ({}), {} grants, {} denials, {} by hand",
-            text(&lane["name"]),
-            text(&lane["mode"]),
-            up(&lane["turnstile"]),
-            text(&lane["turnstile"]["port"]),
-            lane["grants"],
-            lane["denials"],
-            lane["manual_releases"]
+            lane.name,
+            lane.mode,
+            up(lane.turnstile.connected),
+            lane.turnstile.port,
+            lane.gate.grants,
+            lane.gate.denials,
+            lane.gate.manual_releases
         );
-        for camera in lane["cameras"].as_array().into_iter().flatten() {
+        for camera in &lane.cameras {
+            let (state, seen) = (&camera.state, &camera.seen);
             let _ = writeln!(
                 out,
                 "  camera  {}: {} ({}), {} frames, {} dropped, {} analysed, {} with a face, {} of no use",
-                text(&camera["direction"]),
-                if camera["finished"].as_bool() == Some(true) { "finished" } else { up(camera) },
-                text(&camera["source"]),
-                camera["frames"],
-                camera["dropped"],
-                camera["analysed"],
-                camera["faces"],
-                ["skipped", "undecodable", "too_large", "failed"]
-                    .iter()
-                    .filter_map(|counter| camera[*counter].as_u64())
-                    .sum::<u64>()
+                camera.direction,
+                if state.finished { "finished" } else { up(state.connected) },
+                camera.source,
+                state.frames,
+                state.dropped,
+                seen.analysed,
+                seen.faces,
+                state.skipped + seen.undecodable + seen.too_large + seen.failed
             );
         }
     }
@@ -74,23 +70,32 @@ fn human(status: &Status) -> String {
         let _ = writeln!(
             out,
             "upstream  {}: {} ({}), {} waiting",
-            text(&upstream["name"]),
-            up(upstream),
-            text(&upstream["broker"]),
-            upstream["outbox"]
+            upstream.link.name,
+            up(upstream.link.connected),
+            upstream.link.broker,
+            known(upstream.outbox)
         );
     }
-    let synced = status.clock["synced"].as_bool() == Some(true);
-    let clock = if synced { "synchronised" } else { "NOT synchronised" };
-    let _ = writeln!(out, "clock     {}, {clock}", text(&status.clock["now"]));
-    let mib = |v: &Value| v.as_u64().unwrap_or(0) >> 20;
+    let clock = if status.clock.synced { "synchronised" } else { "NOT synchronised" };
+    let _ = writeln!(out, "clock     {}, {clock}", status.clock.now);
+    let mib = |bytes: Option<u64>| known(bytes.map(|bytes| bytes >> 20));
     let _ = writeln!(
         out,
         "disk      {}: {} MiB free, database {} MiB",
-        text(&status.disk["dir"]),
-        mib(&status.disk["free_bytes"]),
-        mib(&status.disk["database_bytes"])
+        status.disk.dir.display(),
+        mib(status.disk.free_bytes),
+        mib(status.disk.database_bytes)
     );
+    let stages: Vec<_> = status
+        .stages
+        .iter()
+        .filter_map(|stage| {
+            Some(format!("{} {:.0}/{:.0}", stage.name, stage.p50_ms?, stage.p99_ms?))
+        })
+        .collect();
+    if !stages.is_empty() {
+        let _ = writeln!(out, "stages    {} (ms, p50/p99)", stages.join(", "));
+    }
     if status.degraded.is_empty() {
         let _ = writeln!(out, "all is well");
     }

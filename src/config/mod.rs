@@ -9,6 +9,7 @@ mod raw;
 mod secret;
 
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -37,6 +38,7 @@ pub struct Config {
     pub lanes: Vec<Lane>,
     pub upstreams: Vec<Upstream>,
     pub control: Control,
+    pub metrics: Metrics,
 }
 
 #[derive(Clone, Debug)]
@@ -196,6 +198,12 @@ pub struct Control {
     pub group: Option<String>,
 }
 
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// A loopback address; `None`: no listener.
+    pub listen: Option<SocketAddr>,
+}
+
 /// What is wrong with a configuration, and where.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -232,14 +240,18 @@ pub enum Direction {
 
 impl Direction {
     pub const BOTH: [Direction; 2] = [Direction::Entry, Direction::Exit];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Direction::Entry => "entry",
+            Direction::Exit => "exit",
+        }
+    }
 }
 
 impl std::fmt::Display for Direction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Direction::Entry => "entry",
-            Direction::Exit => "exit",
-        })
+        f.write_str(self.word())
     }
 }
 

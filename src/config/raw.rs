@@ -41,6 +41,8 @@ struct RawConfig {
     upstream: Vec<RawUpstream>,
     #[serde(default)]
     control: RawControl,
+    #[serde(default)]
+    metrics: RawMetrics,
 }
 
 #[derive(Deserialize)]
@@ -150,6 +152,12 @@ enum OneOrMany {
 struct RawControl {
     socket: Option<PathBuf>,
     group: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawMetrics {
+    listen: Option<String>,
 }
 
 /// A complaint about one key, before its line is known.
@@ -269,7 +277,23 @@ fn build(raw: RawConfig, base: &Path) -> Checked<Config> {
                 group => group,
             },
         },
+        metrics: Metrics { listen: raw.metrics.listen.map(metrics_listen).transpose()? },
     })
+}
+
+fn metrics_listen(text: String) -> Checked<SocketAddr> {
+    let key = "metrics.listen";
+    match text.parse::<SocketAddr>() {
+        Ok(address) if !address.ip().to_canonical().is_loopback() => wrong(
+            key,
+            format!(
+                "{text:?} would show this gate to its whole network without a password: listen on \
+                 127.0.0.1, and let a proxy or an agent on this machine, or an SSH tunnel, pass it on"
+            ),
+        ),
+        Ok(address) if address.port() != 0 => Ok(address),
+        _ => wrong(key, format!("{text:?} is no address and port, such as \"127.0.0.1:9464\"")),
+    }
 }
 
 /// Names that become part of a topic, a file name or a metric.

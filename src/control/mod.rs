@@ -1,19 +1,26 @@
-//! The Unix socket: what an admin on this machine can ask of the daemon.
+//! What can be asked of the daemon on this machine: by an admin over the Unix socket, and by a
+//! monitoring system over HTTP on loopback.
 //!
 //! In: typed requests in bounded frames, with the peer's credentials from the kernel. Out: items
 //! and a closing word, or an error. Touches: the socket, the store, and the lanes' request
 //! channels. Photos travel as bytes, so that the daemon needs no access to an admin's files.
+//!
+//! The metrics are the [`Status`] in another notation: one page, which commands nothing and names
+//! no worker.
 
 mod client;
+mod exporter;
+mod metrics;
 mod protocol;
 mod server;
 mod services;
 mod status;
 
 pub use client::{Client, ClientError};
+pub use exporter::{ExporterDown, export, listen as listen_for_metrics};
 pub use protocol::{
     AttendanceQuery, Enrol, Failure, PHOTOS_MAX, Photo, Released, Request, WorkerQuery, WorkerShown,
 };
 pub use server::{listen, serve};
 pub use services::{Audit, CameraPanel, LanePanel, Services};
-pub use status::{Degraded, Status};
+pub use status::{Degraded, LaneStatus, Status, UpstreamStatus};

@@ -17,7 +17,7 @@ use super::{
     protocol::{Failure, Reply, Wire, WireError, patient},
     services::{Refusal, Services},
 };
-use crate::{config::Config, ledger::Actor};
+use crate::{config::Config, ledger::Actor, vigil::Beat};
 
 /// Connections at once; the next one waits.
 const CONNECTIONS: usize = 16;
@@ -52,20 +52,28 @@ pub fn listen(config: &Config) -> std::io::Result<UnixListener> {
     Ok(listener)
 }
 
-/// Serves until cancelled; removes the socket at its end.
+/// Serves until cancelled; removes the socket at its end. It beats also while all places are
+/// taken: clients that are slow are no fault of the daemon.
 pub async fn serve(
     listener: UnixListener,
     path: &Path,
     services: Arc<Services>,
+    beat: &Beat,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
-        let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
-        let stream = tokio::select! {
+        beat.beat();
+        let client = async {
+            let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+            let (stream, _) = listener.accept().await?;
+            Ok::<_, std::io::Error>((place, stream))
+        };
+        let (place, stream) = tokio::select! {
             _ = cancel.cancelled() => break,
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+            () = beat.due() => continue,
+            client = client => match client {
+                Ok(client) => client,
                 Err(error) => {
                     // Out of descriptors, say: no reason to stop the gates.
                     tracing::warn!(%error, "a client could not be let in");

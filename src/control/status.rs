@@ -1,38 +1,163 @@
-//! The daemon's state in one document, and what of it needs somebody's attention (I6).
+//! The daemon's state in one document: what `gatehouse status` and the metrics both show (I6).
 
-use std::time::Duration;
+mod gather;
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
-use super::services::Services;
+pub(super) use self::gather::gather;
 use crate::{
-    clock::Monotonic,
-    ledger::{self, LedgerError},
-    store::{self, Room},
+    camera::CameraState,
+    config::Direction,
+    figures::Spread,
+    gate::{lane::LaneState, sight::SeenCounts},
+    store::Room,
+    turnstile::TurnstileState,
+    uplink::UpstreamState,
 };
 
-/// Rows older than this are an alarm, whatever the link says.
-const OUTBOX_OLD: Duration = Duration::from_secs(15 * 60);
-/// Below this a full disk is near.
-const DISK_LOW_BYTES: u64 = 200 * 1024 * 1024;
-/// A commit that takes so long is felt at the gate.
-const SLOW_COMMIT: Duration = Duration::from_secs(1);
-
-/// `gatehouse status --json`.
+/// `gatehouse status --json`. A number that could not be had is null, and `degraded` says why.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
     pub version: String,
     pub gateway: String,
     pub project: String,
     pub started_at: String,
-    pub lanes: Vec<Value>,
-    pub roster: Value,
-    pub ledger: Value,
-    pub upstreams: Vec<Value>,
-    pub clock: Value,
-    pub disk: Value,
+    pub lanes: Vec<LaneStatus>,
+    pub roster: RosterStatus,
+    pub ledger: LedgerStatus,
+    pub upstreams: Vec<UpstreamStatus>,
+    pub clock: ClockStatus,
+    pub disk: DiskStatus,
+    pub stages: Vec<StageStatus>,
+    pub process: ProcessStatus,
     pub degraded: Vec<Degraded>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LaneStatus {
+    pub name: String,
+    pub mode: String,
+    /// Somebody could be let through now: the turnstile answers, each camera sends frames, and
+    /// records can be kept.
+    pub ready: bool,
+    pub cameras: Vec<CameraStatus>,
+    pub turnstile: TurnstileState,
+    #[serde(flatten)]
+    pub gate: LaneState,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CameraStatus {
+    pub direction: Direction,
+    pub source: String,
+    /// It is open and sends no frames.
+    pub stalled: bool,
+    #[serde(flatten)]
+    pub state: CameraState,
+    #[serde(flatten)]
+    pub seen: SeenCounts,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RosterStatus {
+    pub workers: usize,
+    pub templates: usize,
+    pub version: u64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LedgerStatus {
+    pub id: String,
+    /// Entries.
+    pub size: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct UpstreamStatus {
+    #[serde(flatten)]
+    pub link: UpstreamState,
+    /// Records that wait.
+    pub outbox: Option<u64>,
+    /// Age of the oldest of them; null where none waits.
+    pub oldest_s: Option<i64>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ClockStatus {
+    pub synced: bool,
+    pub now: String,
+    pub boot: String,
+    pub uptime_ms: u64,
+}
+
+/// The storage folder and what is written to it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct DiskStatus {
+    pub dir: PathBuf,
+    pub free_bytes: Option<u64>,
+    pub total_bytes: Option<u64>,
+    pub database_bytes: Option<u64>,
+    pub room: Room,
+    /// Kept for attendance when nothing else is left.
+    pub reserve_bytes: u64,
+    pub commits: u64,
+    /// Transactions that the disk brought to nothing.
+    pub failures: u64,
+    pub failing: Option<Failing>,
+    /// What the disk said last, kept after it is well again.
+    pub last_error: Option<String>,
+    /// Events given up for want of room.
+    pub unrecorded: u64,
+    /// Enrolments refused for want of room.
+    pub photos_refused: u64,
+    /// In the last minute or two.
+    pub slowest_commit_ms: u64,
+    /// Damaged databases.
+    pub set_aside: Vec<PathBuf>,
+}
+
+/// The disk takes nothing in.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Failing {
+    pub since: String,
+    pub error: String,
+}
+
+/// How long a stage takes.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StageStatus {
+    pub name: String,
+    /// How often it was carried out.
+    pub count: u64,
+    pub mean_ms: Option<f64>,
+    /// Estimated from the histogram that the metrics show.
+    pub p50_ms: Option<f64>,
+    pub p99_ms: Option<f64>,
+    #[serde(skip)]
+    pub spread: Spread,
+}
+
+impl StageStatus {
+    fn new(name: &str, spread: Spread) -> StageStatus {
+        let ms = |seconds: f64| (seconds * 1e5).round() / 1e2;
+        StageStatus {
+            name: name.to_owned(),
+            count: spread.count(),
+            mean_ms: spread.mean_s().map(ms),
+            p50_ms: spread.quantile_s(0.5).map(ms),
+            p99_ms: spread.quantile_s(0.99).map(ms),
+            spread,
+        }
+    }
+}
+
+/// The daemon's process, in the kernel's numbers.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct ProcessStatus {
+    pub resident_bytes: Option<u64>,
+    pub open_fds: Option<u64>,
 }
 
 /// Something that does not work as configured.
@@ -41,262 +166,4 @@ pub struct Degraded {
     pub what: String,
     pub since: String,
     pub remedy: String,
-}
-
-/// Collects what needs attention, with times as people read them.
-struct Attention<'a> {
-    services: &'a Services,
-    now: Monotonic,
-    found: Vec<Degraded>,
-}
-
-impl Attention<'_> {
-    fn since(&self, at: Monotonic) -> String {
-        let now = self.services.clock.stamp();
-        let ago = i64::try_from(self.now.since(at).as_millis()).unwrap_or(i64::MAX);
-        let at = crate::clock::Stamp { wall_ms: now.wall_ms.saturating_sub(ago), ..now };
-        self.services.origin.time(at.timestamp())
-    }
-
-    fn add(&mut self, what: impl Into<String>, since: Monotonic, remedy: impl Into<String>) {
-        let since = self.since(since);
-        self.found.push(Degraded { what: what.into(), since, remedy: remedy.into() });
-    }
-}
-
-pub(super) async fn status(services: &Services) -> Result<Status, LedgerError> {
-    let now = services.clock.monotonic();
-    let mut attention = Attention { services, now, found: Vec::new() };
-    let lanes = lanes(services, &mut attention);
-    let names: Vec<String> = services.upstreams.iter().map(|u| u.borrow().name.clone()).collect();
-    let (size, backlogs) = services
-        .store
-        .read(move |tx| {
-            let backlogs: Result<Vec<_>, LedgerError> =
-                names.iter().map(|name| ledger::backlog(tx, name)).collect();
-            Ok::<_, LedgerError>((ledger::size(tx)?, backlogs?))
-        })
-        .await?;
-    let upstreams = upstreams(services, &backlogs, &mut attention);
-    let stamp = services.clock.stamp();
-    if !stamp.synced {
-        attention.add(
-            "clock",
-            services.started,
-            "the kernel does not hold the clock for synchronised: start chrony or systemd-timesyncd; \
-             until then validity dates do not deny",
-        );
-    }
-    let audit = services.audit.borrow().clone();
-    if let Some(first) = audit.first {
-        let remedy = format!(
-            "{} entries cannot be read or were altered, the first is number {first}: copy the \
-             database to a safe place before anything else; the rest goes on",
-            audit.entries
-        );
-        attention.add("ledger", services.started, remedy);
-    }
-    let disk = disk(services, &mut attention);
-    let roster = services.roster.borrow().clone();
-    Ok(Status {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        gateway: services.origin.gateway.clone(),
-        project: services.origin.project.clone(),
-        started_at: attention.since(services.started),
-        lanes,
-        roster: json!({
-            "workers": roster.workers().len(),
-            "templates": roster.templates(),
-            "version": roster.version(),
-        }),
-        ledger: json!({ "id": services.ledger.id.to_string(), "size": size }),
-        upstreams,
-        clock: json!({
-            "synced": stamp.synced,
-            "now": services.origin.time(stamp.timestamp()),
-            "boot": stamp.boot.to_string(),
-            "uptime_ms": stamp.uptime_ms,
-        }),
-        disk,
-        degraded: attention.found,
-    })
-}
-
-fn lanes(services: &Services, attention: &mut Attention<'_>) -> Vec<Value> {
-    let now = attention.now;
-    let mut lanes = Vec::new();
-    for lane in &services.lanes {
-        let mut cameras = Vec::new();
-        for camera in &lane.cameras {
-            let state = camera.state.borrow().clone();
-            let what = format!("camera {}/{}", lane.name, camera.direction);
-            let error = state.last_error.clone().unwrap_or_default();
-            let quiet = now.since(state.last_frame.unwrap_or(state.since).max(state.since));
-            if !state.connected && !state.finished {
-                attention.add(what, state.since, format!("{}: {error}", camera.source));
-            } else if state.connected && quiet > camera.stalled_after {
-                attention.add(
-                    what,
-                    state.last_frame.unwrap_or(state.since),
-                    format!("{} is open but sends no frames: see to the camera", camera.source),
-                );
-            }
-            let seen = camera.seen.counts();
-            if seen.failed > 0 {
-                let remedy = format!("a model failed on {} frames; see the log", seen.failed);
-                attention.add(
-                    format!("vision {}/{}", lane.name, camera.direction),
-                    services.started,
-                    remedy,
-                );
-            }
-            let mut shown = json!(state);
-            merge(&mut shown, json!(seen));
-            merge(&mut shown, json!({ "direction": camera.direction, "source": camera.source }));
-            cameras.push(shown);
-        }
-        let turnstile = lane.turnstile.borrow().clone();
-        if !turnstile.connected {
-            let error = turnstile.last_error.clone().unwrap_or_else(|| "connecting".to_owned());
-            attention.add(format!("turnstile {}", lane.name), turnstile.since, error);
-        }
-        if turnstile.lost_events > 0 {
-            let remedy =
-                format!("{} of its events came too fast and are lost", turnstile.lost_events);
-            attention.add(format!("turnstile {}", lane.name), turnstile.since, remedy);
-        }
-        let gate = lane.state.borrow().clone();
-        if let Some(since) = gate.failing_since {
-            let error = gate.last_error.clone().unwrap_or_default();
-            let remedy = format!("nothing can be recorded, so nobody is let through: {error}");
-            attention.add(format!("lane {}", lane.name), since, remedy);
-        }
-        let mut shown = json!({
-            "name": lane.name, "mode": "normal", "cameras": cameras, "turnstile": turnstile,
-        });
-        merge(&mut shown, json!(gate));
-        lanes.push(shown);
-    }
-    lanes
-}
-
-fn merge(into: &mut Value, from: Value) {
-    if let (Value::Object(into), Value::Object(from)) = (into, from) {
-        into.extend(from);
-    }
-}
-
-fn upstreams(
-    services: &Services,
-    backlogs: &[(u64, Option<i64>)],
-    attention: &mut Attention<'_>,
-) -> Vec<Value> {
-    let wall_ms = services.clock.stamp().wall_ms;
-    let mut upstreams = Vec::new();
-    for (upstream, (rows, oldest)) in services.upstreams.iter().zip(backlogs) {
-        let state = upstream.borrow().clone();
-        let oldest_s = oldest.map(|at| (wall_ms - at).max(0) / 1000);
-        let what = format!("upstream {}", state.name);
-        if !state.connected {
-            let error = state.last_error.clone().unwrap_or_else(|| "connecting".to_owned());
-            let remedy = format!(
-                "{error}; see to the link and the broker: it is tried again every 30 s at most, and \
-                 what waits ({rows} records) is sent then"
-            );
-            attention.add(what, state.since, remedy);
-        } else if oldest_s.is_some_and(|s| s > OUTBOX_OLD.as_secs().cast_signed()) {
-            let remedy = format!(
-                "{rows} records wait though the broker is connected; where their number does not \
-                 fall, ask its operator"
-            );
-            attention.add(what, state.since, remedy);
-        }
-        let mut shown = json!(state);
-        merge(&mut shown, json!({ "outbox": rows, "oldest_s": oldest_s }));
-        upstreams.push(shown);
-    }
-    upstreams
-}
-
-fn disk(services: &Services, attention: &mut Attention<'_>) -> Value {
-    let dir = &services.storage_dir;
-    let fs = match nix::sys::statvfs::statvfs(dir) {
-        Ok(fs) => fs,
-        Err(error) => {
-            attention.add("disk", services.started, format!("{}: {error}", dir.display()));
-            return json!({ "dir": dir, "free_bytes": null });
-        }
-    };
-    let free = fs.blocks_available().saturating_mul(fs.fragment_size());
-    if free < DISK_LOW_BYTES && services.store.state().room == Room::Ample {
-        let remedy = format!("{} MiB are left in {}: make room", free >> 20, dir.display());
-        attention.add("disk", services.started, remedy);
-    }
-    let database = std::fs::metadata(services.store.path()).map(|m| m.len()).ok();
-    let mut shown = json!({
-        "dir": dir,
-        "free_bytes": free,
-        "total_bytes": fs.blocks().saturating_mul(fs.fragment_size()),
-        "database_bytes": database,
-    });
-    merge(&mut shown, store_state(services, attention));
-    shown
-}
-
-/// What the store says of itself.
-fn store_state(services: &Services, attention: &mut Attention<'_>) -> Value {
-    let state = services.store.state();
-    let dir = services.storage_dir.display();
-    let free = state.free_bytes >> 20;
-    if let Some(error) = &state.failing {
-        let remedy = format!(
-            "{dir} takes nothing in ({error}), so nobody is let through: make room, or see to the \
-             disk; it is tried again every second"
-        );
-        attention.add("disk", state.failing_since, remedy);
-    } else if state.room > Room::Ample {
-        let given_up = match state.room {
-            Room::Ample | Room::Low => "denials are not recorded",
-            Room::Scarce => "denials are not recorded and nobody can be enrolled",
-            Room::Full => "nothing but attendance is recorded, for as long as the reserve lasts",
-        };
-        let remedy = format!("{free} MiB are left in {dir}: {given_up}; make room");
-        attention.add("disk", services.started, remedy);
-    }
-    let slowest = state.slowest.get(attention.now);
-    if slowest >= SLOW_COMMIT {
-        let remedy = format!(
-            "a commit to {dir} took {:.1} s: workers wait at the gate, and what takes longer than \
-             3 s opens none; replace the card or disk",
-            slowest.as_secs_f32()
-        );
-        attention.add("disk", attention.now, remedy);
-    }
-    let set_aside = store::all_set_aside(&services.storage_dir);
-    if let Some(newest) = set_aside.last() {
-        let remedy = format!(
-            "{} was found damaged ({}) and set aside; what was recorded until then is in it alone, \
-             where it had not gone upstream: copy it to a safe place, then remove it here",
-            newest.display(),
-            store::why_set_aside(newest)
-        );
-        attention.add("database", services.started, remedy);
-    }
-    let mut shown = json!(state);
-    let names = set_aside.iter().map(|place| place.display().to_string());
-    let failing = state
-        .failing
-        .as_ref()
-        .map(|error| json!({ "since": attention.since(state.failing_since), "error": error }));
-    let more = json!({
-        "failing": failing,
-        "slowest_commit_ms": slowest.as_millis() as u64,
-        "set_aside": names.collect::<Vec<_>>(),
-    });
-    merge(&mut shown, more);
-    // As it is now, not as it was when something was last written.
-    if let Value::Object(shown) = &mut shown {
-        shown.remove("free_bytes");
-    }
-    shown
 }

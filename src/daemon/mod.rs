@@ -1,11 +1,13 @@
 //! The composition root: builds drivers, channels and tasks, and ends them in order.
 //!
 //! In: a [`Config`]. Out: a running gate. What of it may restart by itself (cameras, turnstiles,
-//! links) does so in its own room; the store, the vision workers, a lane or the control socket
-//! ending early ends the daemon, and systemd starts it again.
+//! lanes, links) does so in its own room; the store, a vision worker or the control socket ending
+//! early ends the daemon, and one of them standing still leaves systemd's watchdog unfed: either
+//! way systemd starts it again.
 
 mod caretaker;
 mod opening;
+mod watchdog;
 
 use std::{sync::Arc, thread, time::Duration};
 
@@ -24,20 +26,22 @@ use crate::{
     config::{Config, Lane, ModelFiles},
     control::{self, CameraPanel, LanePanel, Services},
     failpoint,
+    figures::Stages,
     gate::{
         lane::{self, REQUESTS, SIGHTINGS},
-        passage::{Machine, Rules},
+        passage::Rules,
         sight::{self, Eye, Seen, Sight},
     },
     ledger::Ledger,
     store::{self, Store, StoreThread},
     turnstile::{self, DeviceFrame},
     uplink::{self, native},
+    vigil::{Backoff, Beats, caught},
     vision::{DetectOptions, Models, Vision},
 };
 
 /// All of a shutdown together: the links' farewell, a coil's withdrawal, the store's queue.
-const SHUTDOWN: Duration = Duration::from_secs(10);
+pub const SHUTDOWN: Duration = Duration::from_secs(10);
 /// How often the lanes' states are looked at for the links' retained status.
 const ONLINE_EVERY: Duration = Duration::from_secs(1);
 
@@ -110,6 +114,12 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let vision = load_vision(&config.models).await?;
     let (store, mut store_thread) = store::open(&config.storage, clock.clone())?;
     // Before the ledger hears of this start: one that fails here again and again leaves no entries.
+    let metrics = match config.metrics.listen {
+        Some(address) => Some(control::listen_for_metrics(address).await.with_context(|| {
+            format!("cannot listen for the metrics on {address}, which is metrics.listen")
+        })?),
+        None => None,
+    };
     let socket = config.control.socket.clone();
     let listener = control::listen(config)
         .with_context(|| format!("cannot listen on the control socket {}", socket.display()))?;
@@ -139,11 +149,20 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         watch_over(task, "the store", &ended);
     }
 
+    let beats = Arc::new(Beats::new(clock.clone(), watchdog::patience()));
     let bell = Arc::new(Bell::default());
+    let stages = Arc::new(Stages::default());
     let mut parts = Parts::default();
     for lane in &config.lanes {
-        let built =
-            Built { config, clock: &clock, store: &store, ledger: &opened.ledger, ended: &ended };
+        let built = Built {
+            config,
+            clock: &clock,
+            store: &store,
+            ledger: &opened.ledger,
+            stages: &stages,
+            beats: &beats,
+            ended: &ended,
+        };
         parts.lane(lane, &built, &vision, &bell, &mut tasks, &cancel)?;
     }
 
@@ -164,16 +183,20 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         links.push(watch_over(task, "a link's task", &ended));
     }
 
+    let (exporter_down, exporter) = watch::channel(None);
     let services = Arc::new(Services {
         storage_dir: config.storage.dir.clone(),
         ledger: opened.ledger,
         clock: clock.clone(),
         started,
+        beats: beats.clone(),
         origin,
         vision: vision.clone(),
         roster,
         lanes: parts.panels,
         upstreams,
+        stages: stages.clone(),
+        exporter,
         min_face_px: config.recognition.min_face_px,
         threshold: config.recognition.threshold,
         require_consent: config.roster.require_consent,
@@ -181,9 +204,12 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         audit: watch::Sender::default(),
         store,
     });
-    let (served, stop) = (services.clone(), cancel.clone());
+    if let Some(metrics) = metrics {
+        tokio::spawn(control::export(metrics, services.clone(), exporter_down, cancel.clone()));
+    }
+    let (served, beat, stop) = (services.clone(), beats.part("control"), cancel.clone());
     tasks.spawn(async move {
-        let ended = control::serve(listener, &socket, served, stop).await;
+        let ended = control::serve(listener, &socket, served, &beat, stop).await;
         ("the control socket", ended.map_err(Into::into))
     });
     let (watched, stop) = (services.clone(), cancel_links.clone());
@@ -192,6 +218,11 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let caretaker = Caretaker::new(&services, opened.clock);
     let task = tokio::spawn(caretaker.run(cancel.clone()));
     watch_over(task, "the caretaker", &ended);
+    let (watched, watched_store, stop) = (beats.clone(), services.store.clone(), cancel.clone());
+    tasks.spawn(async move {
+        watchdog::watch(watched, watched_store, stop).await;
+        ("the watchdog", Err(anyhow::anyhow!("its task ended")))
+    });
 
     let sight = Sight {
         eyes: parts.eyes,
@@ -199,13 +230,14 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         vision,
         roster: services.roster.subscribe(),
         clock: clock.clone(),
+        stages,
         rules: config.recognition,
         timezone: config.site.timezone.clone(),
         cancel: cancel.clone(),
     };
     let workers = thread::available_parallelism().map_or(1, |n| n.get()).min(4);
     let mut threads =
-        sight::spawn(sight, workers, &ended).context("cannot start the vision workers")?;
+        sight::spawn(sight, workers, &beats, &ended).context("cannot start the vision workers")?;
     threads.extend(parts.captures);
     Ok(Running {
         services,
@@ -225,6 +257,8 @@ struct Built<'a> {
     clock: &'a Arc<dyn Clock>,
     store: &'a Store,
     ledger: &'a Ledger,
+    stages: &'a Arc<Stages>,
+    beats: &'a Beats,
     ended: &'a Ended,
 }
 
@@ -296,15 +330,19 @@ impl Parts {
             });
         }
         let task = lane::Lane {
-            machine: Machine::new(rules, confirms),
+            rules,
+            confirms,
             sightings,
             requests: asked,
             turnstile: handle,
             store: built.store.clone(),
             ledger: built.ledger.clone(),
             clock: built.clock.clone(),
+            stages: built.stages.clone(),
             state,
             name: lane.name.clone(),
+            beat: built.beats.part(format!("lane {}", lane.name)),
+            denials: lane::denials(),
         };
         let stop = cancel.clone();
         tasks.spawn(async move {
@@ -322,11 +360,28 @@ impl Parts {
     }
 }
 
-/// Keeps what the links say of this gateway up to date.
+/// Keeps what the links say of this gateway up to date; a fault only delays it.
 async fn keep_online(
     services: Arc<Services>,
     online: watch::Sender<native::Online>,
     cancel: CancellationToken,
+) {
+    let mut backoff = Backoff::default();
+    loop {
+        let begun = services.clock.monotonic();
+        let Err(fault) = caught(report_online(&services, &online, &cancel)).await else { return };
+        tracing::error!(%fault, "the links' status is begun anew");
+        tokio::select! {
+            _ = cancel.cancelled() => return,
+            _ = tokio::time::sleep(backoff.after(services.clock.monotonic().since(begun))) => {}
+        }
+    }
+}
+
+async fn report_online(
+    services: &Services,
+    online: &watch::Sender<native::Online>,
+    cancel: &CancellationToken,
 ) {
     let booted_at = services.origin.time(services.clock.stamp().timestamp());
     let mut tick = tokio::time::interval(ONLINE_EVERY);

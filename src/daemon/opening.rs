@@ -53,7 +53,7 @@ pub(super) async fn open(
             if let Some(old) = store::predecessor(tx, &dir)? {
                 succeed(tx, &ledger, stamp, &sealer, &old)?;
             }
-            let interrupted = ledger.close_interrupted(tx, stamp)?;
+            let interrupted = ledger.close_interrupted(tx, stamp, None)?;
             if interrupted > 0 {
                 tracing::warn!(interrupted, "passages without an outcome are now unconfirmed");
             }

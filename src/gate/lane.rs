@@ -1,18 +1,28 @@
 //! The task of one lane: feeds its passage machine and carries out what it says.
+//!
+//! A panic costs the passage under way: it is closed as unconfirmed, whoever waits for its answer
+//! is told, and the lane begins again with a machine made anew. Nobody is let through before all
+//! that the old machine set going is over: its writes, and the time in which somebody may still
+//! walk through an arm that it released.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
-use serde::Serialize;
-use tokio::sync::{mpsc, oneshot, watch};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::passage::{Action, Answered, Counters, Event, Machine, ManualRelease, Sighting};
+use super::passage::{
+    Action, Answered, Counters, DECISION_LIFE, Event, Machine, ManualRelease, RETRY, Rules,
+    Sighting,
+};
 use crate::{
     clock::{Clock, Monotonic, Stamp},
     failpoint,
+    figures::Stages,
     ledger::{Body, Ledger, LedgerError},
     store::{Priority, Store},
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent, TurnstileHandle},
+    vigil::{Backoff, Beat, Panicked, caught},
 };
 
 /// Sightings on their way to a lane. When it is full the newest is dropped and counted.
@@ -22,6 +32,10 @@ pub const REQUESTS: usize = 4;
 /// Answers of the store on their way back: a cause, an outcome, and some denials.
 const RESULTS: usize = 8;
 
+/// Denials waiting to be recorded. When so many do, the disk stalls, and the next one is dropped and
+/// counted: attendance waits behind none of them.
+const DENIALS: usize = 8;
+
 /// A release by hand, and where its answer goes.
 #[derive(Debug)]
 pub struct Request {
@@ -30,7 +44,7 @@ pub struct Request {
 }
 
 /// What `status` shows of a lane's gate.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaneState {
     /// A passage is under way.
     pub busy: bool,
@@ -39,12 +53,19 @@ pub struct LaneState {
     pub grants: u64,
     pub denials: u64,
     pub manual_releases: u64,
+    /// Denials dropped because too many waited to be recorded.
+    pub denials_dropped: u64,
     /// Entries that could not be committed.
     pub commit_errors: u64,
     pub last_error: Option<String>,
     /// Since when nothing can be committed, and so nobody is let through.
     #[serde(skip)]
     pub failing_since: Option<Monotonic>,
+    /// Times that a fault in this program ended its task, which was then begun anew.
+    pub restarts: u64,
+    /// The last such fault, and when it was.
+    #[serde(skip)]
+    pub fault: Option<(Monotonic, Panicked)>,
 }
 
 impl LaneState {
@@ -74,28 +95,125 @@ impl LaneState {
 
 /// All that a lane's task is given.
 pub struct Lane {
-    pub machine: Machine,
+    pub rules: Rules,
+    /// Whether the turnstile reports passages.
+    pub confirms: bool,
     pub sightings: mpsc::Receiver<Sighting>,
     pub requests: mpsc::Receiver<Request>,
     pub turnstile: TurnstileHandle,
     pub store: Store,
     pub ledger: Ledger,
     pub clock: Arc<dyn Clock>,
+    pub stages: Arc<Stages>,
     pub state: watch::Sender<LaneState>,
     pub name: String,
+    pub beat: Beat,
+    /// See [`denials`].
+    pub denials: Arc<Semaphore>,
+}
+
+/// Places for denials that wait to be recorded.
+pub fn denials() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(DENIALS))
 }
 
 /// Runs until cancelled. A passage under way is then left to the next start, which closes it as
 /// unconfirmed.
-pub async fn run(lane: Lane, cancel: CancellationToken) {
-    let (results, mut done) = mpsc::channel(RESULTS);
-    let mut shell = Shell { lane, results, asked: HashMap::new() };
+pub async fn run(mut lane: Lane, cancel: CancellationToken) {
+    let mut backoff = Backoff::default();
+    let mut pause = None;
+    // What the writes of one machine report to; each write under way holds the other end.
+    let (_, mut done) = mpsc::channel(RESULTS);
     loop {
-        let timeout = shell.lane.machine.timeout();
+        let begun = lane.clock.monotonic();
+        let run = async {
+            if let Some(pause) = pause {
+                recover(&mut lane, &mut done, pause).await;
+            }
+            work(&mut lane, &mut done).await
+        };
+        // What outlives a panic are channels, counters and the ledger, whole after each step.
+        let ended = tokio::select! {
+            biased;
+            _ = cancel.cancelled() => return,
+            ended = caught(run) => ended,
+        };
+        let Err(fault) = ended;
+        let now = lane.clock.monotonic();
+        pause = Some(backoff.after(now.since(begun)));
+        tracing::error!(lane = %lane.name, %fault, "the lane is begun anew");
+        lane.state.send_modify(|s| {
+            s.busy = false;
+            s.restarts += 1;
+            s.last_error = Some(fault.to_string());
+            s.fault = Some((now, fault));
+        });
+    }
+}
+
+/// After a fault: settles what the lost machine left open, and rests for at least `pause`.
+async fn recover(lane: &mut Lane, done: &mut mpsc::Receiver<Event>, pause: Duration) {
+    let Lane { requests, turnstile, .. } = lane;
+    let (name, rules, clock) = (&lane.name, &lane.rules, &lane.clock);
+    let settled = async {
+        while done.recv().await.is_some() {}
+        loop {
+            let (ledger, stamp, lane_name) = (lane.ledger.clone(), clock.stamp(), name.clone());
+            let close = move |tx: &rusqlite::Transaction<'_>| {
+                ledger.close_interrupted(tx, stamp, Some(&lane_name))
+            };
+            let closed = lane.store.write(Priority::Attendance, close).await;
+            let result = closed.as_ref().map(|_| ()).map_err(LedgerError::to_string);
+            lane.state.send_modify(|s| s.wrote("outcome", &result, clock.monotonic()));
+            match closed {
+                Ok(0) => break tokio::time::sleep(pause).await,
+                // The sensor does not say who walked: until nobody can on behalf of the passage
+                // that was lost, there is no next one.
+                Ok(_) => {
+                    let walked = DECISION_LIFE + rules.pass_within;
+                    break tokio::time::sleep(pause.max(walked)).await;
+                }
+                Err(error) => {
+                    tracing::error!(lane = %name, %error, "a lost passage is not recorded");
+                    tokio::time::sleep(RETRY).await;
+                }
+            }
+        }
+    };
+    let turned_away = async {
+        loop {
+            tokio::select! {
+                Some(request) = requests.recv() => {
+                    let problem = "the lane restarts after a fault; ask again in a moment";
+                    let _ = request.reply.send(Err(problem.to_owned()));
+                }
+                Some(event) = turnstile.events.recv() => {
+                    tracing::warn!(lane = %name, ?event, "comes while the lane restarts");
+                }
+                else => std::future::pending().await,
+            }
+        }
+    };
+    tokio::select! {
+        () = settled => {}
+        () = turned_away => {}
+        () = lane.beat.keep() => {}
+    }
+}
+
+/// Feeds a new machine, for ever.
+async fn work(lane: &mut Lane, done: &mut mpsc::Receiver<Event>) -> Infallible {
+    let (results, fresh) = mpsc::channel(RESULTS);
+    *done = fresh;
+    let mut machine = Machine::new(lane.rules.clone(), lane.confirms);
+    machine.counters = lane.state.borrow().counters;
+    let mut shell = Shell { lane, machine, results, asked: HashMap::new(), granted: None };
+    loop {
+        shell.lane.beat.beat();
+        let timeout = shell.machine.timeout();
         let now = shell.lane.clock.monotonic();
         let event = tokio::select! {
             biased;
-            _ = cancel.cancelled() => return,
             Some(event) = shell.lane.turnstile.events.recv() => Event::Turnstile(event),
             Some(event) = done.recv() => event,
             Some(request) = shell.lane.requests.recv() => match shell.begin(request) {
@@ -110,7 +228,7 @@ pub async fn run(lane: Lane, cancel: CancellationToken) {
                 }
             },
             () = sleep_until(timeout.map(|(at, _)| at - now)) => Event::Tick,
-            else => return,
+            () = shell.lane.beat.due() => continue,
         };
         shell.handle(event);
     }
@@ -123,13 +241,16 @@ async fn sleep_until(wait: Option<Duration>) {
     }
 }
 
-struct Shell {
-    lane: Lane,
+struct Shell<'a> {
+    lane: &'a mut Lane,
+    machine: Machine,
     results: mpsc::Sender<Event>,
     asked: HashMap<PassageId, oneshot::Sender<Result<Answered, String>>>,
+    /// The last passage granted, and when the frame that decided it was captured.
+    granted: Option<(PassageId, Monotonic)>,
 }
 
-impl Shell {
+impl Shell<'_> {
     fn begin(&mut self, request: Request) -> Option<Event> {
         match PassageId::random() {
             Ok(fresh) => {
@@ -148,16 +269,29 @@ impl Shell {
             Event::Turnstile(TurnstileEvent::Up { withdrawn }) if !withdrawn.is_empty() => {
                 tracing::warn!(lane = %self.lane.name, ?withdrawn, "a release was found and withdrawn");
             }
+            Event::Turnstile(TurnstileEvent::Released { passage, at }) => {
+                if let Some((_, captured)) = self.granted.take_if(|(id, _)| id == passage) {
+                    self.lane.stages.release.observe(at.since(captured));
+                }
+            }
             _ => {}
         }
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             let now = self.lane.clock.monotonic();
-            for action in self.lane.machine.handle(now, event) {
+            let captured = match &event {
+                Event::Seen { sighting, .. } => Some(sighting.captured),
+                _ => None,
+            };
+            for action in self.machine.handle(now, event) {
+                if let (Action::Commit { passage, .. }, Some(captured)) = (&action, captured) {
+                    self.lane.stages.decision.observe(now.since(captured));
+                    self.granted = Some((*passage, captured));
+                }
                 events.extend(self.act(action));
             }
         }
-        let (busy, counters) = (self.lane.machine.busy(), self.lane.machine.counters);
+        let (busy, counters) = (self.machine.busy(), self.machine.counters);
         self.lane.state.send_if_modified(|state| {
             let before = (state.busy, state.counters);
             (state.busy, state.counters) = (busy, counters);
@@ -190,10 +324,18 @@ impl Shell {
                     let worker = person.as_ref().map(|p| p.id.as_str());
                     tracing::info!(%lane, %direction, %reason, worker, score = judgement.score.value(), "denial");
                 }
+                let Ok(place) = self.lane.denials.clone().try_acquire_owned() else {
+                    self.lane.state.send_modify(|s| s.denials_dropped += 1);
+                    tracing::error!(%lane, "a denial is not recorded: the disk stalls");
+                    return None;
+                };
                 self.commit(
                     Priority::Event,
                     body.kind(),
-                    |_| None,
+                    move |_| {
+                        drop(place);
+                        None
+                    },
                     move |ledger, tx, stamp| ledger.append(tx, stamp, body).map(drop),
                 );
                 None
@@ -282,3 +424,6 @@ impl Shell {
         self.lane.state.send_modify(|s| s.last_error = Some(error));
     }
 }
+
+#[cfg(test)]
+mod tests;

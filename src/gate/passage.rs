@@ -36,7 +36,7 @@ const TURNING_AWAY: Duration = Duration::from_millis(1000);
 /// A release whose answer the turnstile task owes for longer than its deadline and this is over.
 const ANSWER_GRACE: Duration = Duration::from_millis(1500);
 /// An outcome that could not be committed is tried again this often.
-const RETRY: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// Workers whose last passage is remembered for the cool-down; the oldest goes.
 const COOLING: usize = 64;
 
@@ -138,7 +138,7 @@ pub struct Answered {
 }
 
 /// What the machine counted of what it did not act on (I6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
     /// Sightings older than [`DECISION_LIFE`] when they came in.
     pub stale: u64,

@@ -15,7 +15,7 @@ use std::{
 };
 
 use jiff::{civil::Date, tz::TimeZone};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -25,7 +25,9 @@ use crate::{
     clock::Clock,
     config::{Direction, Recognition},
     failpoint,
+    figures::Stages,
     roster::Roster,
+    vigil::{Beat, Beats},
     vision::{self, DecodeError, Face, Image, Vision},
 };
 
@@ -59,7 +61,7 @@ pub struct Seen {
 }
 
 /// [`Seen`] at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenCounts {
     /// Frames looked at.
     pub analysed: u64,
@@ -103,6 +105,7 @@ pub struct Sight {
     pub vision: Arc<Vision>,
     pub roster: watch::Receiver<Arc<Roster>>,
     pub clock: Arc<dyn Clock>,
+    pub stages: Arc<Stages>,
     pub rules: Recognition,
     pub timezone: TimeZone,
     pub cancel: CancellationToken,
@@ -113,6 +116,7 @@ pub struct Sight {
 pub fn spawn(
     sight: Sight,
     workers: usize,
+    beats: &Beats,
     ended: &mpsc::Sender<&'static str>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     struct SaysSo(mpsc::Sender<&'static str>);
@@ -126,27 +130,31 @@ pub fn spawn(
     (0..workers.max(1))
         .map(|n| {
             let (sight, says_so) = (sight.clone(), SaysSo(ended.clone()));
-            std::thread::Builder::new().name(format!("vision {n}")).spawn(move || {
+            let name = format!("vision {n}");
+            let beat = beats.part(&name);
+            std::thread::Builder::new().name(name).spawn(move || {
                 let _says_so = says_so;
-                sight.work(n);
+                sight.work(n, &beat);
             })
         })
         .collect()
 }
 
 impl Sight {
-    fn work(&self, first: usize) {
+    fn work(&self, first: usize, beat: &Beat) {
         let mut heard = 0;
         let mut next = first;
         while !self.cancel.is_cancelled() {
             heard = self.bell.wait(heard, PATIENCE);
             // Each worker begins after the camera it last looked at, so none is starved.
+            beat.beat();
             for _ in 0..self.eyes.len() {
                 next = (next + 1) % self.eyes.len();
                 let Some(eye) = self.eyes.get(next) else { break };
                 let Ok(_turn) = eye.turn.try_lock() else { continue };
                 if let Some(frame) = eye.slot.take() {
                     self.look(eye, &frame);
+                    beat.beat();
                 }
                 if self.cancel.is_cancelled() {
                     return;
@@ -158,11 +166,15 @@ impl Sight {
     fn look(&self, eye: &Eye, frame: &Frame) {
         failpoint::at("sight.look");
         count(&eye.seen.analysed);
-        let Some(image) = decoded(frame, &eye.seen) else { return };
-        let template = self.vision.detect(&image, GATE_LONGEST_SIDE).and_then(|faces| {
+        let (stages, clock) = (&self.stages, &*self.clock);
+        let Some(image) = stages.decode.time(clock, || decoded(frame, &eye.seen)) else { return };
+        let faces = stages.detect.time(clock, || self.vision.detect(&image, GATE_LONGEST_SIDE));
+        let template = faces.and_then(|faces| {
             let some = !faces.is_empty();
             match nearest(faces, self.rules.min_face_px) {
-                Some(face) => self.vision.embed(&image, &face).map(Some),
+                Some(face) => {
+                    stages.embed.time(clock, || self.vision.embed(&image, &face)).map(Some)
+                }
                 None => {
                     if some {
                         count(&eye.seen.too_small);
@@ -175,17 +187,21 @@ impl Sight {
             Ok(Some(template)) => template,
             Ok(None) => return,
             Err(error) => {
-                count(&eye.seen.failed);
-                tracing::error!(camera = %eye.name, %error, "a model failed on a frame");
+                // Ten times a second, perhaps, and for days.
+                let times = eye.seen.failed.fetch_add(1, Ordering::Relaxed) + 1;
+                if times.is_power_of_two() {
+                    tracing::error!(camera = %eye.name, %error, times, "a model failed on a frame");
+                }
                 return;
             }
         };
         count(&eye.seen.faces);
         let roster = self.roster.borrow().clone();
+        let best = stages.matching.time(clock, || roster.best(&template));
         let sighting = Sighting {
             direction: eye.direction,
             captured: frame.captured,
-            sighted: policy::judge(roster.best(&template), &self.rules),
+            sighted: policy::judge(best, &self.rules),
             roster_version: roster.version(),
             today: self.today(),
         };

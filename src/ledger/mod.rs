@@ -159,19 +159,25 @@ impl Ledger {
         self.append(tx, stamp, Body::Outcome { passage, cause, leaf, outcome, detail })
     }
 
-    /// At start, before the cameras open: what a crash left without an outcome is unconfirmed.
+    /// Before the cameras open, or a lane is begun anew: what a crash, or a fault of that lane,
+    /// left without an outcome is unconfirmed.
     pub fn close_interrupted(
         &self,
         tx: &Transaction<'_>,
         stamp: Stamp,
+        lane: Option<&str>,
     ) -> Result<usize, LedgerError> {
         let open: Vec<[u8; 16]> = tx
-            .prepare("SELECT passage FROM open_passage ORDER BY cause")?
-            .query_map([], |row| row.get(0))?
+            .prepare(
+                "SELECT passage FROM open_passage o JOIN entry ON idx = o.cause
+                 WHERE ?1 IS NULL OR lane = ?1 ORDER BY idx",
+            )?
+            .query_map([lane], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
+        let whole = if lane.is_some() { "lane" } else { "gateway" };
+        let detail = format!("the {whole} restarted before the outcome was known");
         for passage in &open {
-            let detail = "the gateway restarted before the outcome was known";
-            self.close(tx, stamp, PassageId(*passage), Outcome::Unconfirmed, detail)?;
+            self.close(tx, stamp, PassageId(*passage), Outcome::Unconfirmed, &detail)?;
         }
         Ok(open.len())
     }
@@ -289,19 +295,13 @@ pub fn strike_off(tx: &Transaction<'_>, upstream: &str, seqs: &[u64]) -> Result<
     Ok(())
 }
 
-/// How many rows wait for an upstream, and the wall time of the oldest in ms since 1970.
-pub fn backlog(tx: &Transaction<'_>, upstream: &str) -> Result<(u64, Option<i64>), LedgerError> {
+/// How many rows wait for an upstream, and the time of the oldest.
+pub fn backlog(tx: &Transaction<'_>, upstream: &str) -> Result<(u64, Option<Stamp>), LedgerError> {
     let rows = tx
         .prepare_cached("SELECT count(*) FROM outbox WHERE upstream = ?1")?
         .query_row([upstream], |row| row.get(0))?;
-    let oldest = tx
-        .prepare_cached(
-            "SELECT at_ms FROM outbox JOIN entry USING (seq)
-             WHERE upstream = ?1 ORDER BY outbox.seq LIMIT 1",
-        )?
-        .query_row([upstream], |row| row.get(0))
-        .optional()?;
-    Ok((rows, oldest))
+    let oldest = unacknowledged(tx, upstream, 0, 1)?.pop();
+    Ok((rows, oldest.map(|stored| stored.entry.stamp)))
 }
 
 /// Which completed attendance to list.

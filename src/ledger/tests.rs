@@ -217,6 +217,28 @@ fn grant(n: u8) -> Body {
 }
 
 #[tokio::test]
+async fn a_lane_that_is_begun_anew_closes_its_own_passages_and_no_others() {
+    let (_dir, store, ledger) = with_ledger(&[]).await;
+    append(&store, &ledger, grant(1)).await;
+    let (passage, by) = (PassageId([2; 16]), Actor { uid: 0, user: "root".into() });
+    let (lane, direction, reason) = ("south".into(), Direction::Exit, "x".into());
+    let person = None;
+    let release = Body::Release { passage, lane, direction, person, reason, by };
+    append(&store, &ledger, release).await;
+    let close = |lane: Option<&'static str>| {
+        let ledger = ledger.clone();
+        store.write(Priority::Attendance, move |tx| ledger.close_interrupted(tx, stamp(), lane))
+    };
+    assert_eq!(close(Some("east")).await.unwrap(), 0);
+    assert_eq!(close(Some("south")).await.unwrap(), 1);
+    let closed = store.read(|tx| read(tx, 2)).await.unwrap().entry.body;
+    let Body::Outcome { passage, outcome, detail, .. } = closed else { panic!("{closed:?}") };
+    assert_eq!((passage, outcome), (PassageId([2; 16]), Outcome::Unconfirmed));
+    assert_eq!(detail, "the lane restarted before the outcome was known");
+    assert_eq!(close(None).await.unwrap(), 1);
+}
+
+#[tokio::test]
 async fn a_grant_goes_upstream_with_its_outcome_and_seq_has_no_gaps() {
     let (_dir, store, ledger) = with_ledger(&["a", "b"]).await;
     append(&store, &ledger, Body::Boot { version: "1".into() }).await;
@@ -232,7 +254,7 @@ async fn a_grant_goes_upstream_with_its_outcome_and_seq_has_no_gaps() {
     assert_eq!((closed.entry.index, closed.entry.seq), (3, Some(2)));
     // A crash leaves grant 1 open; it is closed once, and a passage is never closed twice.
     let l = ledger.clone();
-    let interrupted = move |tx: &Transaction<'_>| l.close_interrupted(tx, stamp());
+    let interrupted = move |tx: &Transaction<'_>| l.close_interrupted(tx, stamp(), None);
     assert_eq!(store.write(Priority::Upkeep, interrupted).await.unwrap(), 1);
     let l = ledger.clone();
     let again = store
@@ -276,7 +298,7 @@ async fn a_row_is_struck_off_for_its_own_upstream_and_a_new_upstream_gets_everyt
         })
         .await
         .unwrap();
-    let oldest = Some(stamp().wall_ms);
+    let oldest = Some(stamp());
     assert_eq!(backlogs, ((1, oldest), (3, oldest)));
 }
 

@@ -38,7 +38,7 @@ pub use self::{
     sealing::{KeyError, SealError, Sealer},
     writer::StoreState,
 };
-use crate::{clock::Clock, config::Storage};
+use crate::{clock::Clock, config::Storage, figures::Histogram};
 
 /// Grants, releases by hand and outcomes waiting to be committed. A lane has one passage at a time,
 /// so this is hardly ever full; a sender then waits.
@@ -118,6 +118,8 @@ pub struct Store {
     sealer: Arc<Sealer>,
     commits: Arc<watch::Sender<u64>>,
     state: Shared,
+    /// From the start of a transaction until it is on the disk.
+    commit_times: Arc<Histogram>,
 }
 
 /// Ends when the writer's thread does.
@@ -146,6 +148,7 @@ pub fn open(config: &Storage, clock: Arc<dyn Clock>) -> Result<(Store, StoreThre
     let queues = Queues { attendance: attendance_jobs, events: event_jobs, bulk: bulk_jobs };
     let (end, ended) = oneshot::channel();
     let (state, commits) = (Shared::default(), Arc::new(watch::Sender::new(0)));
+    let commit_times = Arc::<Histogram>::default();
     let writer = Writer {
         connection,
         disk,
@@ -153,6 +156,7 @@ pub fn open(config: &Storage, clock: Arc<dyn Clock>) -> Result<(Store, StoreThre
         clock,
         state: state.clone(),
         commits: commits.clone(),
+        commit_times: commit_times.clone(),
         _lock: lock,
     };
     let no_thread = |source| StoreError::Folder { path: config.dir.clone(), source };
@@ -162,7 +166,8 @@ pub fn open(config: &Storage, clock: Arc<dyn Clock>) -> Result<(Store, StoreThre
         .spawn(move || runtime.block_on(writer.run(queues, end)))
         .map_err(no_thread)?;
     let (readers, sealer) = (Arc::default(), Arc::new(sealer));
-    let store = Store { attendance, events, bulk, path, readers, sealer, commits, state };
+    let store =
+        Store { attendance, events, bulk, path, readers, sealer, commits, state, commit_times };
     Ok((store, StoreThread { ended: Some(ended), thread }))
 }
 
@@ -267,6 +272,11 @@ impl Store {
 
     pub fn state(&self) -> StoreState {
         self.state.lock().unwrap_or_else(|p| p.into_inner()).clone()
+    }
+
+    /// How long commits took.
+    pub fn commit_times(&self) -> &Histogram {
+        &self.commit_times
     }
 
     pub fn path(&self) -> &Path {

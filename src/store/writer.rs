@@ -17,7 +17,10 @@ use super::{
     database::{is_damage, suspect},
     room::{Disk, Room},
 };
-use crate::clock::{Clock, Monotonic};
+use crate::{
+    clock::{Clock, Monotonic},
+    figures::Histogram,
+};
 
 /// One turn of the writer. It answers whoever waits for it.
 pub(super) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
@@ -127,6 +130,8 @@ pub(super) struct Writer {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) state: Shared,
     pub(super) commits: Arc<watch::Sender<u64>>,
+    /// From the start of a transaction until it is on the disk.
+    pub(super) commit_times: Arc<Histogram>,
     /// Held for as long as the thread lives.
     pub(super) _lock: File,
 }
@@ -181,6 +186,7 @@ impl Writer {
         let now = self.clock.monotonic();
         match &outcome {
             Ok(_) => {
+                self.commit_times.observe(now.since(began));
                 update(&self.state, |s| {
                     s.commits += 1;
                     s.failing = None;

@@ -32,6 +32,7 @@ pub use self::{
 use crate::{
     clock::{Clock, Monotonic},
     config::{Direction, TurnstileDriver},
+    vigil::Panicked,
 };
 
 /// One attempt of one person to pass: 128 random bits, written as 32 hexadecimal digits.
@@ -129,6 +130,8 @@ pub enum TurnstileError {
     NotConnected { port: String },
     #[error("cannot make the simulated turnstile's line: {source}; /dev/pts must be mounted")]
     NoSimulation { source: tokio_serial::Error },
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 impl TurnstileError {
@@ -211,11 +214,11 @@ pub enum TurnstileEvent {
 }
 
 /// What `gatehouse status` shows of a turnstile. Counters run from the task's start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnstileState {
     pub connected: bool,
     /// When `connected` last changed; milliseconds since boot.
-    #[serde(rename = "since_uptime_ms", serialize_with = "as_ms")]
+    #[serde(rename = "since_uptime_ms")]
     pub since: Monotonic,
     /// The last error, kept after the line is up again.
     pub last_error: Option<String>,
@@ -230,10 +233,8 @@ pub struct TurnstileState {
     pub late: u64,
     /// Events dropped because the lane did not take them (see `task`); zero in a healthy gate.
     pub lost_events: u64,
-}
-
-fn as_ms<S: Serializer>(at: &Monotonic, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u64(at.as_millis())
+    /// Times that a fault in this program cost the driver, which was then made anew.
+    pub restarts: u64,
 }
 
 /// The lane's end of a turnstile task. Dropping `releases` or `events` ends the task.
@@ -255,8 +256,9 @@ const EVENTS: usize = 64;
 /// Frames kept for a slow listener at the tap; it loses the oldest.
 const TAPPED_FRAMES: usize = 64;
 
-/// Starts the task that drives `driver` for `lane`. It never gives up connecting, and ends when
-/// `cancel` is cancelled or the lane drops its handle, withdrawing first what it has released.
+/// Starts the task that drives `driver` for `lane`. It never gives up connecting, outlives a panic
+/// of its driver, and ends when `cancel` is cancelled or the lane drops its handle, withdrawing
+/// first what it has released.
 ///
 /// Must be called within a tokio runtime. Do not abort the task: a coil that is on would stay on
 /// until the next connection.
@@ -268,12 +270,15 @@ pub fn spawn(
 ) -> (TurnstileHandle, JoinHandle<()>) {
     match driver {
         TurnstileDriver::ModbusRtu(config) => {
-            task::spawn(ModbusTurnstile::new(config.clone()), lane, clock, cancel, None)
+            let config = config.clone();
+            let make = move || ModbusTurnstile::new(config.clone());
+            task::spawn(make, lane, clock, cancel, None)
         }
         TurnstileDriver::Simulated(config) => {
             let (tap, _) = broadcast::channel(TAPPED_FRAMES);
-            let device = Simulated::new(config.clone(), clock.clone(), tap.clone());
-            task::spawn(device, lane, clock, cancel, Some(tap))
+            let (config, time, line) = (config.clone(), clock.clone(), tap.clone());
+            let make = move || Simulated::new(config.clone(), time.clone(), line.clone());
+            task::spawn(make, lane, clock, cancel, Some(tap))
         }
     }
 }

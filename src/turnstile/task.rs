@@ -4,6 +4,9 @@
 //! against its deadline right before it goes to the device, it is refused and forgotten while the
 //! line is down, and the lane's slowness never delays the withdrawal of a pulse: events that the
 //! channel has no room for wait in `Desk::outgoing` while the task goes on polling.
+//!
+//! A panic costs the driver and no more: the next one, made anew, begins by withdrawing what it
+//! finds, as at each connection.
 
 use std::{
     collections::VecDeque,
@@ -21,10 +24,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    DeviceFrame, EVENTS, NotReleased, RELEASES, Release, Turnstile, TurnstileError, TurnstileEvent,
-    TurnstileHandle, TurnstileState,
+    DeviceFrame, EVENTS, NotReleased, PassageId, RELEASES, Release, Turnstile, TurnstileError,
+    TurnstileEvent, TurnstileHandle, TurnstileState,
 };
-use crate::{clock::Clock, config::Direction, failpoint};
+use crate::{
+    clock::Clock,
+    config::Direction,
+    failpoint,
+    vigil::{Backoff, caught},
+};
 
 /// Between two looks at the inputs. A sensor that is covered for 100 ms is seen twice.
 const POLL: Duration = Duration::from_millis(40);
@@ -39,12 +47,13 @@ const WITHDRAW_WITHIN: Duration = Duration::from_millis(500);
 const HELD_BACK: usize = 256;
 
 pub(super) fn spawn<T: Turnstile>(
-    driver: T,
+    make: impl Fn() -> T + Send + Sync + 'static,
     lane: &str,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
     tap: Option<broadcast::Sender<DeviceFrame>>,
 ) -> (TurnstileHandle, JoinHandle<()>) {
+    let driver = make();
     let (release_tx, releases) = mpsc::channel(RELEASES);
     let (events, event_rx) = mpsc::channel(EVENTS);
     let (state, state_rx) = watch::channel(TurnstileState {
@@ -59,6 +68,7 @@ pub(super) fn spawn<T: Turnstile>(
         reconnects: 0,
         late: 0,
         lost_events: 0,
+        restarts: 0,
     });
     let desk = Desk {
         lane: lane.to_owned(),
@@ -70,14 +80,39 @@ pub(super) fn spawn<T: Turnstile>(
         outgoing: VecDeque::new(),
         said_down: false,
         was_up: false,
+        under_way: None,
+        touched: false,
     };
-    let task = tokio::spawn(run(driver, desk));
+    let task = tokio::spawn(run(make, desk));
     (TurnstileHandle { releases: release_tx, events: event_rx, state: state_rx, tap }, task)
 }
 
-async fn run<T: Turnstile>(mut driver: T, mut desk: Desk) {
-    // Where a coil may be on, the first attempt after the connection is made at once.
+async fn run<T: Turnstile>(make: impl Fn() -> T, mut desk: Desk) {
+    let mut backoff = Backoff::default();
     let mut pause = Duration::ZERO;
+    loop {
+        let (begun, last) = (desk.clock.monotonic(), desk.is_over());
+        // What outlives a panic are queues and counters, whole after each step.
+        let Err(fault) = caught(async { drive(make(), &mut desk, pause).await }).await else {
+            break;
+        };
+        let longer = backoff.after(desk.clock.monotonic().since(begun));
+        // Where a coil may be on there is no pause; the next one takes another release.
+        let connected = desk.state.borrow().connected;
+        pause = if connected && desk.touched { Duration::ZERO } else { longer };
+        desk.fault(fault.into());
+        if last {
+            error!(lane = desk.lane, "a release may be left under way");
+            break;
+        }
+    }
+    desk.close();
+}
+
+/// Connects, again and again, and serves, until it is time to stop; then withdraws.
+async fn drive<T: Turnstile>(mut driver: T, desk: &mut Desk, mut pause: Duration) {
+    // A driver does not know what the one before it had released.
+    let mut orphaned = desk.touched;
     loop {
         if desk.refuse_for(pause).await.is_break() {
             break;
@@ -96,10 +131,12 @@ async fn run<T: Turnstile>(mut driver: T, mut desk: Desk) {
             None => break,
             Some(Ok(withdrawn)) => {
                 desk.up(withdrawn);
-                let served = serve(&mut driver, &mut desk).await;
+                orphaned = false;
+                let served = serve(&mut driver, desk).await;
                 let Some((error, at_once)) = served else { break };
                 desk.down(&error);
-                // A controller that connects and fails at its first poll, time after time.
+                // Where a coil may be on, the first attempt is made at once; not for
+                // a controller that connects and fails at its first poll, time after time.
                 pause = if at_once { Duration::ZERO } else { *BACKOFF.start() };
             }
             Some(Err(error)) => {
@@ -108,12 +145,13 @@ async fn run<T: Turnstile>(mut driver: T, mut desk: Desk) {
             }
         }
     }
-    match timeout(WITHDRAW_WITHIN, driver.withdraw()).await {
+    let withdraw =
+        async { if orphaned { driver.connect().await.map(drop) } else { driver.withdraw().await } };
+    match timeout(WITHDRAW_WITHIN, withdraw).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => error!(lane = desk.lane, %error, "a release may be left under way"),
         Err(_) => error!(lane = desk.lane, "no time to withdraw: a release may be left under way"),
     }
-    desk.close();
 }
 
 fn longer(pause: Duration) -> Duration {
@@ -157,8 +195,10 @@ async fn carry_out<T: Turnstile>(
         return Ok(false);
     }
     let passage = release.passage;
+    desk.touched = true;
+    desk.under_way = Some(passage);
     failpoint::at("turnstile.taken");
-    match driver.release(release.direction, now).await {
+    let released = match driver.release(release.direction, now).await {
         Ok(()) => {
             failpoint::at("turnstile.released");
             desk.state.send_modify(|s| s.releases += 1);
@@ -173,7 +213,9 @@ async fn carry_out<T: Turnstile>(
             });
             Err(error)
         }
-    }
+    };
+    desk.under_way = None;
+    released
 }
 
 enum Turn {
@@ -193,6 +235,10 @@ struct Desk {
     outgoing: VecDeque<TurnstileEvent>,
     said_down: bool,
     was_up: bool,
+    /// The release that is being carried out and not yet answered.
+    under_way: Option<PassageId>,
+    /// A release was tried since the connection.
+    touched: bool,
 }
 
 impl Desk {
@@ -265,12 +311,29 @@ impl Desk {
             s.reconnects += u64::from(again);
         });
         self.said_down = false;
+        self.touched = false;
         if withdrawn.is_empty() {
             info!(lane = self.lane, "turnstile connected");
         } else {
             warn!(lane = self.lane, ?withdrawn, "turnstile found released, withdrawn");
         }
         self.say(TurnstileEvent::Up { withdrawn });
+    }
+
+    /// The driver is lost, and with it the answer to what it was carrying out.
+    fn fault(&mut self, error: TurnstileError) {
+        error!(lane = self.lane, %error, "the turnstile's driver is made anew");
+        self.state.send_modify(|s| s.restarts += 1);
+        if let Some(passage) = self.under_way.take() {
+            let why = NotReleased::Failed(error.to_string());
+            self.say(TurnstileEvent::NotReleased { passage, why, may_have_released: true });
+        }
+        self.down(&error);
+    }
+
+    /// Nobody is left to work for.
+    fn is_over(&self) -> bool {
+        self.cancel.is_cancelled() || self.events.is_closed() || self.releases.is_closed()
     }
 
     fn down(&mut self, error: &TurnstileError) {
@@ -331,7 +394,13 @@ impl Desk {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
+    use std::{
+        sync::{
+            Mutex,
+            atomic::{AtomicUsize, Ordering},
+        },
+        time::Instant,
+    };
 
     use super::*;
     use crate::{
@@ -396,10 +465,10 @@ mod tests {
     impl Bench {
         fn on(failing: usize, acknowledges: bool) -> Self {
             let (told, connects) = mpsc::unbounded_channel();
-            let driver = Broken { failing, acknowledges, connects: told };
+            let make = move || Broken { failing, acknowledges, connects: told.clone() };
             let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
             let cancel = CancellationToken::new();
-            let (handle, task) = spawn(driver, "north", clock.clone(), cancel.clone(), None);
+            let (handle, task) = spawn(make, "north", clock.clone(), cancel.clone(), None);
             Self { handle, clock, connects, cancel, task }
         }
 
@@ -451,6 +520,148 @@ mod tests {
             before = connected;
         }
         bench.stop().await;
+    }
+
+    /// What the drivers of one line did, across all that were made.
+    #[derive(Default)]
+    struct Line {
+        made: AtomicUsize,
+        connects: Mutex<Vec<(usize, Instant, bool)>>,
+    }
+
+    /// The first driver to carry out a release panics; so do those that are to at the connection.
+    struct Faulty {
+        number: usize,
+        line: Arc<Line>,
+        cancel: CancellationToken,
+        connects: fn(usize) -> Result<(), TurnstileError>,
+    }
+
+    impl Turnstile for Faulty {
+        fn port(&self) -> String {
+            "faulty".into()
+        }
+
+        fn confirms_passage(&self) -> bool {
+            true
+        }
+
+        async fn connect(&mut self) -> Result<Vec<Direction>, TurnstileError> {
+            let connect = (self.number, Instant::now(), self.cancel.is_cancelled());
+            self.line.connects.lock().unwrap().push(connect);
+            (self.connects)(self.number).map(|()| vec![])
+        }
+
+        async fn release(&mut self, _: Direction, _: Monotonic) -> Result<(), TurnstileError> {
+            assert_ne!(self.number, 1, "no release");
+            Ok(())
+        }
+
+        async fn poll(&mut self, _: Monotonic) -> Result<Vec<Direction>, TurnstileError> {
+            Ok(vec![])
+        }
+
+        async fn withdraw(&mut self) -> Result<(), TurnstileError> {
+            Ok(())
+        }
+    }
+
+    struct FaultBench {
+        handle: TurnstileHandle,
+        clock: Arc<dyn Clock>,
+        line: Arc<Line>,
+        cancel: CancellationToken,
+        task: JoinHandle<()>,
+    }
+
+    impl FaultBench {
+        /// `connects`: how the connection of the driver with this number goes.
+        fn new(connects: fn(usize) -> Result<(), TurnstileError>) -> Self {
+            let (line, cancel) = (Arc::new(Line::default()), CancellationToken::new());
+            let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+            let (shared, token) = (line.clone(), cancel.clone());
+            // Number 0 only says what it is called.
+            let make = move || Faulty {
+                number: shared.made.fetch_add(1, Ordering::SeqCst),
+                line: shared.clone(),
+                cancel: token.clone(),
+                connects,
+            };
+            let (handle, task) = spawn(make, "north", clock.clone(), cancel.clone(), None);
+            Self { handle, clock, line, cancel, task }
+        }
+
+        async fn event(&mut self) -> TurnstileEvent {
+            timeout(SOON, self.handle.events.recv()).await.expect("in time").expect("a task")
+        }
+
+        async fn release(&mut self, n: u8) -> TurnstileEvent {
+            let deadline = self.clock.monotonic() + SOON;
+            let passage = PassageId([n; 16]);
+            let release = Release { passage, direction: Direction::Entry, deadline };
+            self.handle.releases.send(release).await.unwrap();
+            self.event().await
+        }
+
+        /// Where the first driver panics under a release.
+        async fn lose_the_first_driver(&mut self) {
+            assert_eq!(self.event().await, TurnstileEvent::Up { withdrawn: vec![] });
+            let why = "a fault in this program: assertion `left != right` failed: no release";
+            match self.release(1).await {
+                TurnstileEvent::NotReleased {
+                    passage,
+                    why: NotReleased::Failed(said),
+                    may_have_released: true,
+                } => {
+                    assert_eq!(passage, PassageId([1; 16]));
+                    assert!(said.starts_with(why), "{said}");
+                }
+                other => panic!("{other:?}"),
+            }
+            assert!(matches!(self.event().await, TurnstileEvent::Down { .. }));
+        }
+    }
+
+    #[tokio::test]
+    async fn i10_a_driver_that_panics_is_made_anew_and_its_release_is_answered() {
+        let mut bench = FaultBench::new(|_| Ok(()));
+        bench.lose_the_first_driver().await;
+        assert_eq!(bench.event().await, TurnstileEvent::Up { withdrawn: vec![] });
+        let state = bench.handle.state.borrow().clone();
+        assert_eq!((state.connected, state.restarts, state.errors), (true, 1, 1));
+        assert!(state.last_error.unwrap().contains("please report this"));
+        assert!(matches!(bench.release(2).await, TurnstileEvent::Released { .. }));
+        bench.cancel.cancel();
+        timeout(SOON, bench.task).await.expect("in time").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_release_that_a_panic_lost_is_withdrawn_at_a_stop_too() {
+        // The new driver finds the line dead until it is told to stop.
+        let connects = |number| if number == 1 { Ok(()) } else { Err(no_answer()) };
+        let mut bench = FaultBench::new(connects);
+        bench.lose_the_first_driver().await;
+        bench.handle.state.wait_for(|s| s.errors > 1).await.unwrap();
+        bench.cancel.cancel();
+        timeout(SOON, bench.task).await.expect("in time").unwrap();
+        let connects = bench.line.connects.lock().unwrap();
+        let (number, _, stopping) = connects.last().unwrap();
+        assert_eq!((*number, *stopping), (2, true), "{connects:?}");
+    }
+
+    #[tokio::test]
+    async fn drivers_that_panic_at_each_connection_are_tried_more_and_more_slowly() {
+        let mut bench = FaultBench::new(|_| panic!("no connection"));
+        bench.handle.state.wait_for(|s| s.restarts == 4).await.unwrap();
+        assert!(matches!(bench.event().await, TurnstileEvent::Down { .. }));
+        assert!(bench.handle.events.try_recv().is_err(), "said once");
+        bench.cancel.cancel();
+        timeout(SOON, bench.task).await.expect("in time").unwrap();
+        let connects = bench.line.connects.lock().unwrap();
+        let pauses: Vec<_> = connects.windows(2).map(|two| two[1].1 - two[0].1).collect();
+        for (pause, least_ms) in pauses.iter().zip([200, 400, 800]) {
+            assert!(*pause >= Duration::from_millis(least_ms), "{pauses:?}");
+        }
     }
 
     #[tokio::test]

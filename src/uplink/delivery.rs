@@ -55,6 +55,11 @@ impl Delivery {
         seq <= self.repeats_upto
     }
 
+    /// A row cannot be sent; the next connection tries again.
+    pub fn pass_over(&mut self, seq: u64) {
+        self.cursor = self.cursor.max(seq);
+    }
+
     /// A message that is no row is handed to the client.
     pub fn publish_other(&mut self) {
         self.unnumbered.push_back(None);

@@ -12,7 +12,7 @@ mod survival;
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -22,10 +22,11 @@ use crate::{
     config::Upstream,
     ledger::LedgerError,
     store::Store,
+    vigil::Panicked,
 };
 
 /// How one upstream is doing.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UpstreamState {
     pub name: String,
     pub broker: String,
@@ -37,6 +38,8 @@ pub struct UpstreamState {
     pub published: u64,
     pub acknowledged: u64,
     pub connects: u64,
+    /// Connections lost to a fault in this program.
+    pub restarts: u64,
 }
 
 /// What a task for one upstream is given.
@@ -62,6 +65,8 @@ enum LinkError {
     Json(#[from] serde_json::Error),
     #[error("the password: {0}")]
     Secret(#[from] crate::config::SecretError),
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
 }
 
 /// Starts the task of one upstream.
@@ -78,6 +83,7 @@ pub fn spawn(
         published: 0,
         acknowledged: 0,
         connects: 0,
+        restarts: 0,
     });
     (watched, tokio::spawn(mqtt::run(upstream, context, state)))
 }

@@ -2,7 +2,7 @@
 //!
 //! rumqttc keeps publishes of its own across a reconnect, and they can collide with new ones or
 //! be lost (its issues 1014 and 1056). So a client here lives for one connection, and what it
-//! held is read again from the outbox.
+//! held is read again from the outbox. A panic costs a connection, too, and no more.
 
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::{
     failpoint,
     ledger::{self, LedgerError, Stored},
     store::Priority,
+    vigil::caught,
 };
 
 const FIRST_BACKOFF: Duration = Duration::from_millis(250);
@@ -50,7 +51,13 @@ pub(super) async fn run(upstream: Upstream, context: Context, state: watch::Send
     for broker in upstream.brokers.iter().cycle() {
         state.send_modify(|s| s.broker = broker.to_string());
         let acknowledged = state.borrow().acknowledged;
-        let ended = session(&upstream, broker, &context, &state, &mut delivery).await;
+        // What outlives a panic: counters, and a delivery that the next connection resets but for
+        // its highest seqs, each set before the row is handed on. So a repeat is marked as one.
+        let ended = caught(session(&upstream, broker, &context, &state, &mut delivery)).await;
+        let ended = ended.unwrap_or_else(|fault| {
+            state.send_modify(|s| s.restarts += 1);
+            Err(fault.into())
+        });
         if context.cancel.is_cancelled() {
             break;
         }
@@ -266,15 +273,23 @@ async fn publish_rows(
     let name = upstream.name.clone();
     let rows = context.store.read(move |tx| {
         let with_cause = |stored: Stored| {
-            let cause =
-                stored.entry.body.cause().map(|index| ledger::read(tx, index)).transpose()?;
-            Ok((stored, cause))
+            let cause = stored.entry.body.cause().map(|index| ledger::read(tx, index));
+            (stored, cause)
         };
         let rows = ledger::unacknowledged(tx, &name, after, limit)?;
-        rows.into_iter().map(with_cause).collect::<Result<Vec<_>, LedgerError>>()
+        Ok::<_, LedgerError>(rows.into_iter().map(with_cause).collect::<Vec<_>>())
     });
     for (stored, cause) in rows.await? {
         let Some(seq) = stored.entry.seq else { continue };
+        let cause = match cause.transpose() {
+            Ok(cause) => cause,
+            Err(error) => {
+                // An outcome is nothing without its cause; it must not hold up what comes after.
+                tracing::error!(upstream = %upstream.name, seq, %error, "not sent");
+                delivery.pass_over(seq);
+                continue;
+            }
+        };
         failpoint::at("uplink.read");
         let resent = delivery.publish(seq);
         let message =
@@ -326,4 +341,109 @@ async fn farewell(
         let _ = tokio::time::timeout(FAREWELL, drained).await;
     }
     Ok(strike_off(context, &upstream.name, &mut acknowledged, state).await?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+        time::timeout,
+    };
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::{
+        attendance::Origin,
+        clock::{Clock, SystemClock, Tripwire},
+        config::{Encoding, Secret, Storage},
+        ledger::{Body, Ledger},
+        store,
+        uplink::spawn,
+    };
+
+    const SOON: Duration = Duration::from_secs(10);
+    const CONNACK: [u8; 4] = [0x20, 0x02, 0x00, 0x00];
+
+    /// A broker's end of a connection, after CONNECT and before its answer.
+    async fn next_client(broker: &TcpListener) -> TcpStream {
+        let (mut client, _) = timeout(SOON, broker.accept()).await.expect("in time").unwrap();
+        let connect = client.read(&mut [0; 1024]).await.unwrap();
+        assert!(connect > 0);
+        client
+    }
+
+    /// What is published until the first row has come; nothing is acknowledged.
+    async fn first_row(client: &mut TcpStream) -> String {
+        client.write_all(&CONNACK).await.unwrap();
+        let mut all = Vec::new();
+        loop {
+            let read = timeout(SOON, client.read_buf(&mut all)).await.expect("in time").unwrap();
+            assert!(read > 0, "hung up");
+            let text = String::from_utf8_lossy(&all);
+            if text.contains("\"seq\":1") && text.ends_with('}') {
+                return text.into_owned();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn i10_a_panic_costs_a_connection_and_what_was_sent_before_it_is_marked() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = Secret::File(dir.path().join("key"));
+        let config = Storage { dir: dir.path().into(), key, attendance_keep_years: 3 };
+        let (store, _thread) = store::open(&config, Arc::new(SystemClock::new().unwrap())).unwrap();
+        let clock = Arc::new(Tripwire::default());
+        let stamp = clock.stamp();
+        let boot = Body::Boot { version: "1".into() };
+        let filled = store.write(Priority::Upkeep, move |tx| {
+            let ledger = Ledger::open(tx, vec!["platform".to_owned()])?;
+            ledger.append(tx, stamp, boot).map(drop)
+        });
+        filled.await.map_err(|e: LedgerError| e).unwrap();
+        let broker = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let upstream = Upstream {
+            name: "platform".into(),
+            brokers: vec![Broker {
+                host: "127.0.0.1".into(),
+                port: broker.local_addr().unwrap().port(),
+            }],
+            client_id: None,
+            username: None,
+            password: None,
+            encoding: Encoding::Json,
+        };
+        let (_online, online) = watch::channel(native::Online::default());
+        let timezone = jiff::tz::TimeZone::UTC;
+        let context = Context {
+            store,
+            clock: clock.clone(),
+            origin: Origin { gateway: "g".into(), project: "p".into(), timezone },
+            online,
+            sent_before: 0,
+            cancel: CancellationToken::new(),
+        };
+        let cancel = context.cancel.clone();
+        let (mut state, task) = spawn(upstream, context);
+
+        let mut client = next_client(&broker).await;
+        assert!(!first_row(&mut client).await.contains("resent"));
+        drop(client);
+        let mut client = next_client(&broker).await;
+        clock.arm();
+        client.write_all(&CONNACK).await.unwrap();
+        let down = timeout(SOON, state.wait_for(|s| s.restarts == 1)).await.expect("in time");
+        drop(down.expect("a task"));
+        let mut client = next_client(&broker).await;
+        let said = state.borrow().last_error.clone().unwrap();
+        assert!(said.starts_with("a fault in this program: tripped"), "{said}");
+        assert!(first_row(&mut client).await.contains("\"resent\":true"));
+        let up = timeout(SOON, state.wait_for(|s| s.connected)).await.expect("in time");
+        assert_eq!(up.expect("a task").connects, 2);
+        drop(client);
+        cancel.cancel();
+        timeout(SOON, task).await.expect("in time").unwrap();
+    }
 }

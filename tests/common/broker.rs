@@ -20,7 +20,7 @@ const PROBE: &str = "gatehouse/probe";
 
 /// A free port below those that the kernel gives to clients: none of them can take it while the
 /// broker is away, nor connect to itself on it.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = (std::process::id() % 10_000) as u16;
     loop {

@@ -1,13 +1,8 @@
 //! A faulty disk for the real daemon: `tests/peers/faulty_disk.c`, preloaded into its process.
 
-use std::{
-    fs::File,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-    process::Command,
-    sync::OnceLock,
-    time::Duration,
-};
+use std::{fs::File, os::unix::fs::FileExt, path::Path, time::Duration};
+
+use super::shim::shim;
 
 /// The places of `struct state` in `faulty_disk.c`.
 const MODE: u64 = 0;
@@ -31,7 +26,7 @@ impl Disk {
         state.set_len(4096).unwrap();
         let folder = site.canonicalize().unwrap().join(name);
         let environment = [
-            ("LD_PRELOAD", shim().to_str().unwrap().to_owned()),
+            ("LD_PRELOAD", shim("faulty_disk").to_str().unwrap().to_owned()),
             ("GATEHOUSE_TEST_DISK", folder.to_str().unwrap().to_owned()),
             ("GATEHOUSE_TEST_DISK_STATE", path.to_str().unwrap().to_owned()),
         ];
@@ -82,23 +77,4 @@ impl Disk {
     fn set(&self, place: u64, value: i64) {
         self.state.write_all_at(&value.to_ne_bytes(), place).unwrap();
     }
-}
-
-/// The compiled shim, made once a test program.
-fn shim() -> &'static Path {
-    static SHIM: OnceLock<PathBuf> = OnceLock::new();
-    SHIM.get_or_init(|| {
-        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/faulty_disk.c");
-        let name = format!("faulty_disk-{}.so", std::process::id());
-        let made = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let mut compiler = Command::new("cc");
-        compiler.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&made).arg(source);
-        let compiled = compiler.arg("-ldl").output();
-        let said = compiled.unwrap_or_else(|e| panic!("cannot run cc: {e}; run tests/run"));
-        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-        // Under one name for all, so that nothing piles up: whoever is last puts the same there.
-        let named = made.with_file_name("faulty_disk.so");
-        std::fs::rename(&made, &named).unwrap();
-        named
-    })
 }

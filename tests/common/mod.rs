@@ -2,12 +2,14 @@
 //! with a platform behind it. Each test has its own, in its own folder, and leaves nothing behind.
 
 // Each test program uses its part of this.
-#![allow(dead_code)]
+#![allow(dead_code, unused_imports)]
 
 pub mod broker;
 pub mod camera;
 pub mod disk;
+pub mod shim;
 pub mod slave;
+pub mod wall;
 
 use std::{
     fs::File,
@@ -25,6 +27,7 @@ pub use self::{
     broker::{Broker, Subscriber, until},
     camera::{Camera, photo, photo_path},
     slave::Slave,
+    wall::WallClock,
 };
 
 const BINARY: &str = env!("CARGO_BIN_EXE_gatehouse");

@@ -1,6 +1,7 @@
 //! `tests/peers/modbus_slave.py` as a process: a relay board by others behind a pseudo-terminal.
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader, Write},
     process::{Child, ChildStdin, Command, Stdio},
     sync::mpsc,
@@ -8,6 +9,13 @@ use std::{
 };
 
 const SOON: Duration = Duration::from_secs(30);
+
+/// The Python that has what the peers need.
+pub fn python() -> OsString {
+    std::env::var_os("GATEHOUSE_TEST_PYTHON").unwrap_or_else(|| {
+        panic!("run tests/run: it makes the Python with pymodbus and sets GATEHOUSE_TEST_PYTHON")
+    })
+}
 
 /// The slave's process; it ends with this value.
 pub struct Slave {
@@ -20,11 +28,7 @@ pub struct Slave {
 
 impl Slave {
     pub fn start(arguments: &[&str]) -> Self {
-        let python = std::env::var_os("GATEHOUSE_TEST_PYTHON").unwrap_or_else(|| {
-            panic!(
-                "run tests/run: it makes the Python with pymodbus and sets GATEHOUSE_TEST_PYTHON"
-            )
-        });
+        let python = python();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/modbus_slave.py");
         let mut child = Command::new(&python)
             .arg(script)

@@ -268,7 +268,7 @@ impl Demo {
             "reckoning",
             &format!(
                 "seq 1 to {last} received, each once: {} attendance, {} events; SQLite lists the same {}; {} waiting",
-                came.len(), last - came.len() as u64, listed.len(), status.upstreams.first().map_or(&Value::Null, |u| &u["outbox"])
+                came.len(), last - came.len() as u64, listed.len(), status.upstreams.first().and_then(|u| u.outbox).unwrap_or_default()
             ),
         );
         Ok(())

@@ -53,6 +53,18 @@ fn every_refusal_names_file_line_and_key() {
             format!("{SITE}[[upstream]]\nbroker = \"mqtt://broker.example:1883\"\n"),
             "/etc/g.toml:4: upstream[0].broker: \"mqtt://broker.example:1883\" would carry",
         ),
+        (
+            format!("{SITE}[metrics]\nlisten = \"0.0.0.0:9464\"\n"),
+            "/etc/g.toml:4: metrics.listen: \"0.0.0.0:9464\" would show this gate to its whole network",
+        ),
+        (
+            format!("{SITE}[metrics]\nlisten = \"localhost:9464\"\n"),
+            "/etc/g.toml:4: metrics.listen: \"localhost:9464\" is no address and port",
+        ),
+        (
+            format!("{SITE}[metrics]\nlisten = \"[::1]:0\"\n"),
+            "/etc/g.toml:4: metrics.listen: \"[::1]:0\" is no address and port",
+        ),
     ] {
         let message = refusal(&text);
         assert!(message.contains(expected), "{message:?} lacks {expected:?}");

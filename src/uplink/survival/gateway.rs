@@ -120,7 +120,7 @@ impl Gateway {
             assert_eq!((&entry.0.entry, entry.0.leaf), (&entry.1.entry, entry.1.leaf));
         }
         let (ledger, known) = (self.ledger.clone(), self.model.entries.len());
-        let close = move |tx: &Transaction<'_>| ledger.close_interrupted(tx, stamp());
+        let close = move |tx: &Transaction<'_>| ledger.close_interrupted(tx, stamp(), None);
         let closed = self.store.write(Priority::Attendance, close).await.unwrap();
         assert_eq!(closed, self.model.open.len(), "what is open after a start");
         let found = self.entries(known).await;

@@ -1,0 +1,321 @@
+//! The [`Status`] as Prometheus reads it (OpenMetrics text).
+//!
+//! In: a status. Out: text. Names carry their unit; labels are names from the configuration, and
+//! never a worker's (I5).
+
+use std::{collections::BTreeSet, fmt};
+
+use jiff::Timestamp;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{
+        DescriptorEncoder, EncodeGaugeValue, EncodeMetric, MetricEncoder, NoLabelSet, text,
+    },
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge, info::Info},
+    registry::Registry,
+};
+
+use super::status::{CameraStatus, LaneStatus, ProcessStatus, Status, UpstreamStatus};
+use crate::{figures::Spread, turnstile::TurnstileState};
+
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The page that is fetched.
+pub(super) fn page(status: Status) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("gatehouse");
+    registry.register_collector(Box::new(Shown(status)));
+    let mut page = String::new();
+    text::encode(&mut page, &registry)?;
+    Ok(page)
+}
+
+#[derive(Debug)]
+struct Shown(Status);
+
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+/// A number of each `T`: its name, what it means, and where it is.
+type Number<T> = (&'static str, &'static str, fn(&T) -> u64);
+
+const LANE: [Number<LaneStatus>; 9] = [
+    ("grants", "Grants recorded", |l| l.gate.grants),
+    ("denials", "Visits that ended in a denial", |l| l.gate.denials),
+    ("manual_releases", "Releases by hand", |l| l.gate.manual_releases),
+    ("stale", "Sightings that came in too late to decide by", |l| l.gate.counters.stale),
+    ("void", "Decisions that became void before they were carried out", |l| l.gate.counters.void),
+    ("unexpected", "Passages without a release", |l| l.gate.counters.unexpected),
+    ("denials_dropped", "Denials dropped while the disk stalled", |l| l.gate.denials_dropped),
+    ("commit_errors", "Entries that could not be recorded", |l| l.gate.commit_errors),
+    ("restarts", "Faults that its task was begun anew after", |l| l.gate.restarts),
+];
+
+const CAMERA: [Number<CameraStatus>; 11] = [
+    ("errors", "Times it could not be opened, or failed while it was open", |c| c.state.errors),
+    ("frames", "Frames it gave", |c| c.state.frames),
+    ("dropped", "Frames that a newer one replaced before they were looked at", |c| c.state.dropped),
+    ("skipped", "Images of no use: unreadable, too large, torn", |c| c.state.skipped),
+    ("analysed", "Frames looked at", |c| c.seen.analysed),
+    ("undecodable", "Frames that were no image", |c| c.seen.undecodable),
+    ("too_large", "Frames of too many pixels", |c| c.seen.too_large),
+    ("faces", "Frames with a face large enough", |c| c.seen.faces),
+    ("too_small", "Frames whose faces were all too small", |c| c.seen.too_small),
+    ("lane_full", "Sightings the lane was too busy to take", |c| c.seen.lane_full),
+    ("failed", "Frames on which a model failed", |c| c.seen.failed),
+];
+
+const TURNSTILE: [Number<TurnstileState>; 7] = [
+    ("releases", "Releases the controller acknowledged", |t| t.releases),
+    ("passages", "Passages its sensor saw", |t| t.passages),
+    ("errors", "Requests it did not answer, or not properly", |t| t.errors),
+    ("reconnects", "Connections after the first", |t| t.reconnects),
+    ("late", "Releases that were void when they arrived", |t| t.late),
+    ("lost_events", "Events the lane did not take", |t| t.lost_events),
+    ("restarts", "Faults that its driver was made anew after", |t| t.restarts),
+];
+
+const UPSTREAM: [Number<UpstreamStatus>; 4] = [
+    ("connects", "Connections to its broker", |u| u.link.connects),
+    ("published", "Records sent, repeats included", |u| u.link.published),
+    ("acknowledged", "Records the broker acknowledged", |u| u.link.acknowledged),
+    ("restarts", "Faults that its task was begun anew after", |u| u.link.restarts),
+];
+
+impl Collector for Shown {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let status = &self.0;
+        let mut page = Page(encoder);
+        page.one("build", "The program", Info::new([("version", status.version.clone())]))?;
+        let started = status.started_at.parse::<Timestamp>().ok();
+        let started = started.map(|at| at.as_millisecond() as f64 / 1000.0);
+        page.gauge("start_time_seconds", "When the daemon started, Unix time", started)?;
+        let synced = Some(u64::from(status.clock.synced));
+        page.gauge("clock_synced", "The kernel holds the clock for right", synced)?;
+        page.gauge("roster_workers", "Active workers", Some(status.roster.workers))?;
+        page.gauge("roster_templates", "Their templates", Some(status.roster.templates))?;
+        page.gauge("roster_version", "Changes of the roster", Some(status.roster.version))?;
+        page.gauge("ledger_entries", "Entries in the ledger", status.ledger.size)?;
+        let commits = ConstCounter::new(status.disk.commits);
+        page.one("commits", "Transactions written to the disk", commits)?;
+        let failures = ConstCounter::new(status.disk.failures);
+        page.one("commit_failures", "Transactions that the disk did not take", failures)?;
+        let unrecorded = ConstCounter::new(status.disk.unrecorded);
+        page.one("events_unrecorded", "Denials given up for want of room", unrecorded)?;
+        let failing = u64::from(status.disk.failing.is_some());
+        page.gauge("disk_failing", "The disk takes nothing in", Some(failing))?;
+        let room = Some(status.disk.room as u64);
+        page.gauge("disk_room", "0 ample, 1 low, 2 scarce, 3 full", room)?;
+        page.gauge("disk_reserve_bytes", "For attendance", Some(status.disk.reserve_bytes))?;
+        let set_aside = Some(status.disk.set_aside.len());
+        page.gauge("databases_set_aside", "Damaged databases", set_aside)?;
+        page.gauge("database_bytes", "Size of the database", status.disk.database_bytes)?;
+        page.gauge("disk_free_bytes", "Free for the storage folder", status.disk.free_bytes)?;
+        page.gauge("disk_total_bytes", "Size of its file system", status.disk.total_bytes)?;
+        let ProcessStatus { resident_bytes, open_fds } = status.process;
+        page.gauge("process_resident_memory_bytes", "Memory in use", resident_bytes)?;
+        page.gauge("process_open_fds", "Open file descriptors", open_fds)?;
+        page.lanes(&status.lanes)?;
+        page.upstreams(&status.upstreams)?;
+        let stages = status.stages.iter();
+        page.each(
+            "stage_seconds",
+            "Time a stage takes; decision and release run from the frame that decided",
+            stages.map(|stage| (vec![("stage", &*stage.name)], stage.spread.clone())),
+        )?;
+        // A part may need attention for two reasons; a series stands once.
+        let degraded: BTreeSet<&str> = status.degraded.iter().map(|d| &*d.what).collect();
+        let ones = degraded.into_iter().map(|what| (vec![("what", what)], yes(true)));
+        page.each("degraded", "What needs attention; gatehouse status says why", ones)
+    }
+}
+
+impl EncodeMetric for Spread {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        encoder.encode_histogram::<NoLabelSet>(self.sum_s, self.count(), &self.buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+fn yes(yes: bool) -> ConstGauge<u64> {
+    ConstGauge::new(u64::from(yes))
+}
+
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn one(&mut self, name: &str, help: &str, metric: impl EncodeMetric) -> fmt::Result {
+        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
+    }
+
+    /// Left out where the number could not be had.
+    fn gauge<N: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        number: Option<N>,
+    ) -> fmt::Result {
+        number.map_or(Ok(()), |number| self.one(name, help, ConstGauge::new(number)))
+    }
+
+    fn each<'l, M: EncodeMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl Iterator<Item = (Labels<'l>, M)>,
+    ) -> fmt::Result {
+        let mut rows = rows.peekable();
+        let Some((_, first)) = rows.peek() else { return Ok(()) };
+        let mut family = self.0.encode_descriptor(name, help, None, first.metric_type())?;
+        for (labels, metric) in rows {
+            metric.encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    /// A counter of each of these numbers for each of these parts.
+    fn counters<'l, T: 'l>(
+        &mut self,
+        of: &str,
+        numbers: &[Number<T>],
+        parts: impl Iterator<Item = (Labels<'l>, &'l T)> + Clone,
+    ) -> fmt::Result {
+        for (name, help, number) in numbers {
+            let rows =
+                parts.clone().map(|(labels, part)| (labels, ConstCounter::new(number(part))));
+            self.each(&format!("{of}_{name}"), help, rows)?;
+        }
+        Ok(())
+    }
+
+    fn lanes(&mut self, lanes: &[LaneStatus]) -> fmt::Result {
+        let each = lanes.iter().map(|lane| (vec![("lane", &*lane.name)], lane));
+        let ready = each.clone().map(|(labels, lane)| (labels, yes(lane.ready)));
+        self.each("lane_ready", "Its devices work, and records can be kept", ready)?;
+        let busy = each.clone().map(|(labels, lane)| (labels, yes(lane.gate.busy)));
+        self.each("lane_busy", "A passage is under way", busy)?;
+        self.counters("lane", &LANE, each.clone())?;
+
+        let turnstiles = each.clone().map(|(labels, lane)| (labels, &lane.turnstile));
+        let connected = turnstiles.clone().map(|(labels, t)| (labels, yes(t.connected)));
+        self.each("turnstile_connected", "The controller answers", connected)?;
+        self.counters("turnstile", &TURNSTILE, turnstiles)?;
+
+        let cameras = each.flat_map(|(labels, lane)| {
+            lane.cameras.iter().map(move |camera| {
+                let direction = ("direction", camera.direction.word());
+                (labels.iter().copied().chain([direction]).collect::<Labels<'_>>(), camera)
+            })
+        });
+        let connected = cameras.clone().map(|(labels, c)| (labels, yes(c.state.connected)));
+        self.each("camera_connected", "The camera is open", connected)?;
+        self.counters("camera", &CAMERA, cameras)
+    }
+
+    fn upstreams(&mut self, upstreams: &[UpstreamStatus]) -> fmt::Result {
+        let each = upstreams.iter().map(|u| (vec![("upstream", &*u.link.name)], u));
+        let connected = each.clone().map(|(labels, u)| (labels, yes(u.link.connected)));
+        self.each("upstream_connected", "The broker is connected", connected)?;
+        self.counters("upstream", &UPSTREAM, each.clone())?;
+        let known = each.filter_map(|(labels, u)| Some((labels, u.outbox?, u.oldest_s)));
+        let waiting = known.clone().map(|(labels, rows, _)| (labels, ConstGauge::new(rows)));
+        self.each("outbox_records", "Records that wait for the platform", waiting)?;
+        let ages = known.map(|(labels, _, age)| (labels, ConstGauge::new(age.unwrap_or(0))));
+        self.each("outbox_oldest_age_seconds", "Age of the oldest; 0 where none waits", ages)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// A status with what is out of the ordinary.
+    fn status() -> Status {
+        let camera = |direction: &str| {
+            json!({
+                "direction": direction, "source": "replay:x", "stalled": false, "name": "x", "connected": true,
+                "since_uptime_ms": 1, "last_frame_uptime_ms": null, "last_error": null,
+                "errors": 0, "frames": 7, "dropped": 1, "skipped": 0, "finished": false,
+                "analysed": 6, "undecodable": 0, "too_large": 0, "faces": 2, "too_small": 1,
+                "lane_full": 0, "failed": 0,
+            })
+        };
+        let turnstile = json!({
+            "connected": false, "since_uptime_ms": 1, "last_error": "x", "confirms_passage": true,
+            "port": "x", "releases": 3, "passages": 2, "errors": 1, "reconnects": 0, "late": 0,
+            "lost_events": 0, "restarts": 0,
+        });
+        let lane = json!({
+            "name": "a\"\\\nb", "mode": "normal", "ready": false, "turnstile": turnstile,
+            "cameras": [camera("entry"), camera("exit")], "busy": true, "stale": 0,
+            "unexpected": 0, "void": 0, "grants": 3, "denials": 0, "manual_releases": 0,
+            "denials_dropped": 0, "commit_errors": 0, "last_error": "of W001", "restarts": 0,
+        });
+        let upstream = json!({
+            "name": "up", "broker": "x", "connected": false, "last_error": null, "published": 9,
+            "acknowledged": 8, "connects": 1, "restarts": 0, "outbox": null, "oldest_s": null,
+        });
+        let degraded = |what: &str| json!({ "what": what, "since": "x", "remedy": "of W001" });
+        let mut status: Status = serde_json::from_value(json!({
+            "version": "1.2.3", "gateway": "g", "project": "p",
+            "started_at": "2026-11-22T10:26:27.217+08:00", "lanes": [lane],
+            "roster": { "workers": 1, "templates": 2, "version": 3 },
+            "ledger": { "id": "x", "size": null }, "upstreams": [upstream],
+            "clock": { "synced": false, "now": "x", "boot": "x", "uptime_ms": 1 },
+            "disk": { "dir": "/x", "free_bytes": null, "total_bytes": null,
+                      "database_bytes": 4096, "room": "low", "reserve_bytes": 7, "commits": 5,
+                      "failures": 2, "failing": null, "last_error": null, "unrecorded": 4,
+                      "photos_refused": 0, "slowest_commit_ms": 1, "set_aside": [] },
+            "stages": [{ "name": "commit", "count": 2, "mean_ms": 1, "p50_ms": 1, "p99_ms": 1 }],
+            "process": { "resident_bytes": 1, "open_fds": 2 },
+            "degraded": [degraded("lane a"), degraded("clock"), degraded("lane a")],
+        }))
+        .unwrap();
+        status.stages[0].spread =
+            Spread { buckets: vec![(0.001, 1), (0.01, 0), (f64::INFINITY, 1)], sum_s: 2.5 };
+        status
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out_and_a_series_stands_once() {
+        let page = page(status()).unwrap();
+        for line in [
+            "gatehouse_build_info{version=\"1.2.3\"} 1",
+            "gatehouse_start_time_seconds 1795314387.217",
+            "gatehouse_commits_total 5",
+            "gatehouse_commit_failures_total 2",
+            "gatehouse_events_unrecorded_total 4",
+            "gatehouse_disk_room 1",
+            "gatehouse_lane_grants_total{lane=\"a\\\"\\\\\\nb\"} 3",
+            "gatehouse_camera_dropped_total{lane=\"a\\\"\\\\\\nb\",direction=\"exit\"} 1",
+            "gatehouse_turnstile_connected{lane=\"a\\\"\\\\\\nb\"} 0",
+            "gatehouse_stage_seconds_bucket{le=\"0.001\",stage=\"commit\"} 1",
+            "gatehouse_stage_seconds_bucket{le=\"0.01\",stage=\"commit\"} 1",
+            "gatehouse_stage_seconds_bucket{le=\"+Inf\",stage=\"commit\"} 2",
+            "gatehouse_stage_seconds_sum{stage=\"commit\"} 2.5",
+            "gatehouse_stage_seconds_count{stage=\"commit\"} 2",
+            "gatehouse_degraded{what=\"lane a\"} 1",
+            "gatehouse_degraded{what=\"clock\"} 1",
+        ] {
+            assert_eq!(page.lines().filter(|l| *l == line).count(), 1, "{line} in\n{page}");
+        }
+        for absent in ["ledger_entries", "outbox_", "disk_free", "W001"] {
+            assert!(!page.contains(absent), "{absent} in\n{page}");
+        }
+        let mut series: Vec<_> = page.lines().filter_map(|l| l.rsplit_once(' ')).collect();
+        let all = series.len();
+        series.sort();
+        series.dedup_by_key(|(name, _)| *name);
+        assert_eq!(series.len(), all, "{page}");
+        assert!(page.ends_with("\n# EOF\n"));
+    }
+
+    #[test]
+    fn without_lanes_or_upstreams_there_is_still_a_page() {
+        let bare = Status { lanes: vec![], upstreams: vec![], degraded: vec![], ..status() };
+        let page = page(bare).unwrap();
+        assert!(page.contains("\ngatehouse_commits_total 5\n") && !page.contains("lane"), "{page}");
+    }
+}

@@ -1,0 +1,337 @@
+//! Looks at every part of the daemon, and at what of it needs somebody's attention.
+
+use std::time::Duration;
+
+use super::{
+    super::services::{CameraPanel, LanePanel, Services},
+    CameraStatus, ClockStatus, Degraded, DiskStatus, Failing, LaneStatus, LedgerStatus,
+    ProcessStatus, RosterStatus, StageStatus, Status, UpstreamStatus,
+};
+use crate::{
+    clock::{Monotonic, Stamp},
+    ledger::{self, LedgerError},
+    store::{self, Room},
+};
+
+/// Rows older than this are an alarm, whatever the link says.
+const OUTBOX_OLD: Duration = Duration::from_secs(15 * 60);
+/// Below this a full disk is near.
+const DISK_LOW_BYTES: u64 = 200 * 1024 * 1024;
+/// For so long after a lane was begun anew, its fault is shown.
+const FAULT_SHOWN: Duration = Duration::from_secs(10 * 60);
+/// A commit that takes so long is felt at the gate.
+const SLOW_COMMIT_MS: u64 = 1000;
+
+/// Collects what needs attention, with times as people read them.
+struct Attention<'a> {
+    services: &'a Services,
+    now: Monotonic,
+    found: Vec<Degraded>,
+}
+
+impl Attention<'_> {
+    fn since(&self, at: Monotonic) -> String {
+        let now = self.services.clock.stamp();
+        let ago = i64::try_from(self.now.since(at).as_millis()).unwrap_or(i64::MAX);
+        let at = crate::clock::Stamp { wall_ms: now.wall_ms.saturating_sub(ago), ..now };
+        self.services.origin.time(at.timestamp())
+    }
+
+    fn add(&mut self, what: impl Into<String>, since: Monotonic, remedy: impl Into<String>) {
+        let since = self.since(since);
+        self.found.push(Degraded { what: what.into(), since, remedy: remedy.into() });
+    }
+}
+
+/// An upstream's outbox: how many rows, and when the oldest was written.
+type Backlog = (u64, Option<Stamp>);
+
+pub(in crate::control) async fn gather(services: &Services) -> Status {
+    let now = services.clock.monotonic();
+    let mut attention = Attention { services, now, found: Vec::new() };
+    let lanes = services.lanes.iter().map(|panel| lane(panel, &mut attention)).collect();
+    let (size, backlogs) = match kept(services).await {
+        Ok((size, backlogs)) => (Some(size), backlogs.into_iter().map(Some).collect()),
+        Err(error) => {
+            attention.add("ledger", now, format!("it cannot be read, see to the disk: {error}"));
+            (None, vec![None; services.upstreams.len()])
+        }
+    };
+    let upstreams = upstreams(services, &backlogs, &mut attention);
+    let stamp = services.clock.stamp();
+    if !stamp.synced {
+        attention.add(
+            "clock",
+            services.started,
+            "the kernel does not hold the clock for synchronised: start chrony or systemd-timesyncd; \
+             until then validity dates do not deny",
+        );
+    }
+    for late in services.beats.late() {
+        let remedy = "makes no progress; where it stays so, systemd starts the daemon anew";
+        attention.add(late.part, late.since, remedy);
+    }
+    let disk = disk(services, &mut attention);
+    if let Some(down) = &*services.exporter.borrow() {
+        attention.add("metrics", down.since, down.error.clone());
+    }
+    let roster = services.roster.borrow().clone();
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        gateway: services.origin.gateway.clone(),
+        project: services.origin.project.clone(),
+        started_at: attention.since(services.started),
+        lanes,
+        roster: RosterStatus {
+            workers: roster.workers().len(),
+            templates: roster.templates(),
+            version: roster.version(),
+        },
+        ledger: LedgerStatus { id: services.ledger.id.to_string(), size },
+        upstreams,
+        clock: ClockStatus {
+            synced: stamp.synced,
+            now: services.origin.time(stamp.timestamp()),
+            boot: stamp.boot.to_string(),
+            uptime_ms: stamp.uptime_ms,
+        },
+        disk,
+        stages: stages(services),
+        process: process(),
+        degraded: attention.found,
+    }
+}
+
+/// What the database says: the ledger's size, and each upstream's outbox.
+async fn kept(services: &Services) -> Result<(u64, Vec<Backlog>), LedgerError> {
+    let names: Vec<String> = services.upstreams.iter().map(|u| u.borrow().name.clone()).collect();
+    let read = services.store.read(move |tx| {
+        let backlogs: Result<Vec<_>, LedgerError> =
+            names.iter().map(|name| ledger::backlog(tx, name)).collect();
+        Ok::<_, LedgerError>((ledger::size(tx)?, backlogs?))
+    });
+    read.await
+}
+
+fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
+    let cameras: Vec<_> = lane.cameras.iter().map(|c| camera(lane, c, attention)).collect();
+    let turnstile = lane.turnstile.borrow().clone();
+    if !turnstile.connected {
+        let error = turnstile.last_error.clone().unwrap_or_else(|| "connecting".to_owned());
+        attention.add(format!("turnstile {}", lane.name), turnstile.since, error);
+    }
+    if turnstile.lost_events > 0 {
+        let remedy = format!("{} of its events came too fast and are lost", turnstile.lost_events);
+        attention.add(format!("turnstile {}", lane.name), turnstile.since, remedy);
+    }
+    let gate = lane.state.borrow().clone();
+    if let Some(since) = gate.failing_since {
+        let error = gate.last_error.clone().unwrap_or_default();
+        let remedy = format!("nothing can be recorded, so nobody is let through: {error}");
+        attention.add(format!("lane {}", lane.name), since, remedy);
+    }
+    if let Some((at, fault)) = &gate.fault
+        && attention.now.since(*at) < FAULT_SHOWN
+    {
+        let remedy = format!("restarted {} times: {fault}", gate.restarts);
+        attention.add(format!("lane {}", lane.name), *at, remedy);
+    }
+    let seeing = cameras.iter().all(|camera| camera.state.connected && !camera.stalled);
+    LaneStatus {
+        name: lane.name.clone(),
+        mode: "normal".to_owned(),
+        ready: turnstile.connected && seeing && gate.failing_since.is_none(),
+        cameras,
+        turnstile,
+        gate,
+    }
+}
+
+fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>) -> CameraStatus {
+    let state = camera.state.borrow().clone();
+    let what = format!("camera {}/{}", lane.name, camera.direction);
+    let error = state.last_error.clone().unwrap_or_default();
+    let quiet = attention.now.since(state.last_frame.unwrap_or(state.since).max(state.since));
+    let stalled = state.connected && quiet > camera.stalled_after;
+    if !state.connected && !state.finished {
+        attention.add(what, state.since, format!("{}: {error}", camera.source));
+    } else if stalled {
+        attention.add(
+            what,
+            state.last_frame.unwrap_or(state.since),
+            format!("{} is open but sends no frames: see to the camera", camera.source),
+        );
+    }
+    let seen = camera.seen.counts();
+    if seen.failed > 0 {
+        let remedy = format!("a model failed on {} frames; see the log", seen.failed);
+        let started = attention.services.started;
+        attention.add(format!("vision {}/{}", lane.name, camera.direction), started, remedy);
+    }
+    CameraStatus {
+        direction: camera.direction,
+        source: camera.source.clone(),
+        stalled,
+        state,
+        seen,
+    }
+}
+
+/// Within a boot by the clock that nobody sets; across boots the wall clock is all there is.
+fn age_s(at: Stamp, now: Stamp) -> i64 {
+    if at.boot == now.boot {
+        now.uptime_ms.saturating_sub(at.uptime_ms).cast_signed() / 1000
+    } else {
+        now.wall_ms.saturating_sub(at.wall_ms).max(0) / 1000
+    }
+}
+
+fn upstreams(
+    services: &Services,
+    backlogs: &[Option<Backlog>],
+    attention: &mut Attention<'_>,
+) -> Vec<UpstreamStatus> {
+    let now = services.clock.stamp();
+    let mut upstreams = Vec::new();
+    for (upstream, backlog) in services.upstreams.iter().zip(backlogs) {
+        let link = upstream.borrow().clone();
+        let outbox = backlog.map(|(rows, _)| rows);
+        let oldest_s = backlog.and_then(|(_, oldest)| oldest).map(|at| age_s(at, now));
+        let rows = outbox.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
+        let what = format!("upstream {}", link.name);
+        if !link.connected {
+            let error = link.last_error.clone().unwrap_or_else(|| "connecting".to_owned());
+            let remedy = format!(
+                "{error}; see to the link and the broker: it is tried again every 30 s at most, and \
+                 what waits ({rows} records) is sent then"
+            );
+            attention.add(what, link.since, remedy);
+        } else if oldest_s.is_some_and(|s| s > OUTBOX_OLD.as_secs().cast_signed()) {
+            let remedy = format!(
+                "{rows} records wait though the broker is connected; where their number does not \
+                 fall, ask its operator"
+            );
+            attention.add(what, link.since, remedy);
+        }
+        upstreams.push(UpstreamStatus { link, outbox, oldest_s });
+    }
+    upstreams
+}
+
+fn disk(services: &Services, attention: &mut Attention<'_>) -> DiskStatus {
+    let dir = &services.storage_dir;
+    let state = services.store.state();
+    let failing =
+        state.failing.map(|error| Failing { since: attention.since(state.failing_since), error });
+    let mut disk = DiskStatus {
+        dir: dir.clone(),
+        free_bytes: None,
+        total_bytes: None,
+        database_bytes: std::fs::metadata(services.store.path()).map(|m| m.len()).ok(),
+        room: state.room,
+        reserve_bytes: state.reserve_bytes,
+        commits: state.commits,
+        failures: state.failures,
+        failing,
+        last_error: state.last_error,
+        unrecorded: state.unrecorded,
+        photos_refused: state.photos_refused,
+        slowest_commit_ms: milliseconds(state.slowest.get(attention.now)),
+        set_aside: store::all_set_aside(dir),
+    };
+    disk_troubles(&disk, attention);
+    match nix::sys::statvfs::statvfs(dir) {
+        Ok(fs) => {
+            let free = fs.blocks_available().saturating_mul(fs.fragment_size());
+            disk.free_bytes = Some(free);
+            disk.total_bytes = Some(fs.blocks().saturating_mul(fs.fragment_size()));
+            if free < DISK_LOW_BYTES && disk.room == Room::Ample {
+                let remedy = format!("{} MiB are left in {}: make room", free >> 20, dir.display());
+                attention.add("disk", services.started, remedy);
+            }
+        }
+        Err(error) => {
+            attention.add("disk", services.started, format!("{}: {error}", dir.display()));
+        }
+    }
+    disk
+}
+
+fn milliseconds(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// What the store says of its disk.
+fn disk_troubles(disk: &DiskStatus, attention: &mut Attention<'_>) {
+    let (services, dir) = (attention.services, disk.dir.display());
+    let state = services.store.state();
+    if let Some(Failing { error, .. }) = &disk.failing {
+        let remedy = format!(
+            "{dir} takes nothing in ({error}), so nobody is let through: make room, or see to the \
+             disk; it is tried again every second"
+        );
+        attention.add("disk", state.failing_since, remedy);
+    } else if disk.room > Room::Ample {
+        let given_up = match disk.room {
+            Room::Ample | Room::Low => "denials are not recorded",
+            Room::Scarce => "denials are not recorded and nobody can be enrolled",
+            Room::Full => "nothing but attendance is recorded, for as long as the reserve lasts",
+        };
+        let free = state.free_bytes >> 20;
+        let remedy = format!("{free} MiB are left in {dir}: {given_up}; make room");
+        attention.add("disk", services.started, remedy);
+    }
+    if disk.slowest_commit_ms >= SLOW_COMMIT_MS {
+        let remedy = format!(
+            "a commit to {dir} took {} ms: workers wait at the gate, and what takes longer than 3 s \
+             opens none; replace the card or disk",
+            disk.slowest_commit_ms
+        );
+        attention.add("disk", attention.now, remedy);
+    }
+    if let Some(newest) = disk.set_aside.last() {
+        let remedy = format!(
+            "{} was found damaged ({}) and set aside; what was recorded until then is in it alone, \
+             where it had not gone upstream: copy it to a safe place, then remove it here",
+            newest.display(),
+            store::why_set_aside(newest)
+        );
+        attention.add("database", services.started, remedy);
+    }
+    let audit = services.audit.borrow().clone();
+    if let Some(first) = audit.first {
+        let remedy = format!(
+            "{} entries cannot be read or were altered, the first is number {first}: copy the \
+             database to a safe place before anything else; the rest goes on",
+            audit.entries
+        );
+        attention.add("ledger", services.started, remedy);
+    }
+}
+
+fn stages(services: &Services) -> Vec<StageStatus> {
+    let stages = &services.stages;
+    let named = [
+        ("decode", &stages.decode),
+        ("detect", &stages.detect),
+        ("embed", &stages.embed),
+        ("match", &stages.matching),
+        ("decision", &stages.decision),
+        ("release", &stages.release),
+        ("commit", services.store.commit_times()),
+    ];
+    named.map(|(name, histogram)| StageStatus::new(name, histogram.spread())).into()
+}
+
+fn process() -> ProcessStatus {
+    // "VmRSS:     51234 kB"
+    let account = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = account.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = resident.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    // One of them is this look at the folder.
+    let open = std::fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count().saturating_sub(1));
+    ProcessStatus {
+        resident_bytes: kib.map(|kib| kib.saturating_mul(1024)),
+        open_fds: open.and_then(|count| u64::try_from(count).ok()),
+    }
+}

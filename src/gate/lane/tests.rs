@@ -1,0 +1,265 @@
+//! A lane that faults: a real store behind it, and the test as its turnstile.
+
+use tokio::time::timeout;
+
+use super::{super::policy::Sighted, *};
+use crate::{
+    clock::{SystemClock, Tripwire},
+    config::{Direction, MatchThreshold, Secret, Storage},
+    ledger::{self, Actor, Outcome, Stored},
+    store::{self, StoreError},
+    turnstile::TurnstileState,
+    vigil::Beats,
+};
+
+const SOON: Duration = Duration::from_secs(10);
+
+struct Bench {
+    clock: Arc<Tripwire>,
+    store: Store,
+    requests: mpsc::Sender<Request>,
+    releases: mpsc::Receiver<Release>,
+    events: mpsc::Sender<TurnstileEvent>,
+    state: watch::Receiver<LaneState>,
+    sightings: mpsc::Sender<Sighting>,
+    _turnstile: watch::Sender<TurnstileState>,
+    _dir: tempfile::TempDir,
+}
+
+async fn soon<T>(work: impl Future<Output = T>) -> T {
+    timeout(SOON, work).await.expect("in time")
+}
+
+impl Bench {
+    async fn start() -> Bench {
+        let dir = tempfile::tempdir().unwrap();
+        let key = Secret::File(dir.path().join("key"));
+        let config = Storage { dir: dir.path().into(), key, attendance_keep_years: 3 };
+        let (store, _) = store::open(&config, Arc::new(SystemClock::new().unwrap())).unwrap();
+        let ledger = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![])).await.unwrap();
+        let clock = Arc::new(Tripwire::default());
+        let (sightings, seen) = mpsc::channel(SIGHTINGS);
+        let (requests, asked) = mpsc::channel(REQUESTS);
+        let (release, releases) = mpsc::channel(8);
+        let (events, heard) = mpsc::channel(8);
+        let (state, watched) = watch::channel(LaneState::default());
+        let (turnstile, turnstile_state) = watch::channel(TurnstileState {
+            connected: true,
+            since: clock.monotonic(),
+            last_error: None,
+            confirms_passage: true,
+            port: "test".into(),
+            releases: 0,
+            passages: 0,
+            errors: 0,
+            reconnects: 0,
+            late: 0,
+            lost_events: 0,
+            restarts: 0,
+        });
+        // Beats have a clock of their own, so that only the lane's work trips.
+        let time = Arc::new(SystemClock::new().unwrap());
+        let lane = Lane {
+            rules: Rules {
+                lane: "north".into(),
+                threshold: MatchThreshold::new(0.5).unwrap(),
+                frames_to_agree: 2,
+                cool_down: Duration::from_secs(5),
+                pass_within: Duration::from_millis(100),
+                model: "sface".into(),
+            },
+            confirms: true,
+            sightings: seen,
+            requests: asked,
+            turnstile: TurnstileHandle {
+                releases: release,
+                events: heard,
+                state: turnstile_state,
+                tap: None,
+            },
+            store: store.clone(),
+            stages: Default::default(),
+            ledger,
+            clock: clock.clone(),
+            state,
+            name: "north".into(),
+            beat: Beats::new(time, Duration::from_millis(400)).part("lane north"),
+            denials: denials(),
+        };
+        tokio::spawn(run(lane, CancellationToken::new()));
+        Bench {
+            clock,
+            store,
+            requests,
+            releases,
+            events,
+            state: watched,
+            sightings,
+            _turnstile: turnstile,
+            _dir: dir,
+        }
+    }
+
+    async fn ask(&self) -> oneshot::Receiver<Result<Answered, String>> {
+        let (reply, answer) = oneshot::channel();
+        let release = ManualRelease {
+            direction: Direction::Entry,
+            person: None,
+            reason: "x".into(),
+            by: Actor { uid: 0, user: "root".into() },
+        };
+        self.requests.send(Request { release, reply }).await.unwrap();
+        answer
+    }
+
+    fn now(&self) -> Monotonic {
+        self.clock.monotonic()
+    }
+
+    /// The lane faults at its next step.
+    async fn fault(&mut self) {
+        let before = self.state.borrow().restarts;
+        self.clock.arm();
+        soon(self.state.wait_for(|s| s.restarts > before)).await.unwrap();
+    }
+
+    async fn entries(&self) -> Vec<Body> {
+        let read = self.store.read(|tx| {
+            let stored = (0..ledger::size(tx)?).map(|index| ledger::read(tx, index));
+            stored.collect::<Result<Vec<Stored>, LedgerError>>()
+        });
+        read.await.unwrap().into_iter().map(|stored| stored.entry.body).collect()
+    }
+}
+
+#[tokio::test]
+async fn i10_a_fault_costs_a_lane_its_passage_and_nothing_of_it_reaches_the_next() {
+    let mut bench = Bench::start().await;
+    let lost_answer = bench.ask().await;
+    let lost = soon(bench.releases.recv()).await.unwrap().passage;
+    bench.fault().await;
+    assert!(soon(lost_answer).await.is_err(), "who waits is told");
+    let state = bench.state.borrow().clone();
+    assert_eq!((state.restarts, state.busy, state.manual_releases), (1, false, 1));
+    assert!(state.last_error.unwrap().starts_with("a fault in this program: tripped"));
+    // What the turnstile still says of the lost passage, until nobody can walk for it any more.
+    bench.events.send(TurnstileEvent::Released { passage: lost, at: bench.now() }).await.unwrap();
+    let direction = Direction::Entry;
+    bench.events.send(TurnstileEvent::Passed { direction, at: bench.now() }).await.unwrap();
+    let refused = soon(bench.ask().await).await.unwrap().unwrap_err();
+    assert!(refused.contains("the lane restarts after a fault"), "{refused}");
+
+    let (answer, next) = soon(async {
+        loop {
+            let mut answer = bench.ask().await;
+            tokio::select! {
+                refused = &mut answer => assert!(refused.unwrap().is_err()),
+                release = bench.releases.recv() => break (answer, release.unwrap().passage),
+            }
+        }
+    })
+    .await;
+    assert_ne!(next, lost);
+    let Body::Outcome { passage, outcome, detail, .. } = &bench.entries().await[1] else {
+        panic!("{:?}", bench.entries().await)
+    };
+    assert_eq!((*passage, *outcome), (lost, Outcome::Unconfirmed));
+    assert_eq!(detail, "the lane restarted before the outcome was known");
+    // An answer to the lost release is none to this one.
+    let why = NotReleased::Failed("late".into());
+    let stale = TurnstileEvent::NotReleased { passage: lost, why, may_have_released: true };
+    for event in [
+        stale,
+        TurnstileEvent::Released { passage: next, at: bench.now() },
+        TurnstileEvent::Passed { direction, at: bench.now() },
+    ] {
+        bench.events.send(event).await.unwrap();
+    }
+    let answered = soon(answer).await.unwrap().unwrap();
+    assert_eq!((answered.released, answered.outcome), (true, Outcome::Passed));
+    assert_eq!(bench.state.borrow().counters.unexpected, 0);
+    assert_eq!(bench.entries().await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_cause_on_its_way_to_the_disk_at_a_fault_is_closed_as_well() {
+    let mut bench = Bench::start().await;
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    let (begin, begun) = oneshot::channel();
+    let store = bench.store.clone();
+    let hold = tokio::spawn(async move {
+        let hold = store.write(Priority::Attendance, move |_| {
+            let _ = (begin.send(()), held.recv());
+            Ok::<_, StoreError>(())
+        });
+        hold.await
+    });
+    soon(begun).await.unwrap();
+    let lost_answer = bench.ask().await;
+    // Begun: its cause waits behind what is held.
+    soon(bench.state.wait_for(|s| s.busy)).await.unwrap();
+    bench.fault().await;
+    assert!(soon(lost_answer).await.is_err());
+    go_on.send(()).unwrap();
+    soon(hold).await.unwrap().unwrap();
+    let mut commits = bench.store.commits();
+    let entries = soon(async {
+        loop {
+            let entries = bench.entries().await;
+            if entries.len() > 1 {
+                break entries;
+            }
+            commits.changed().await.unwrap();
+        }
+    });
+    let entries = entries.await;
+    assert!(matches!(&entries[0], Body::Release { .. }), "{entries:?}");
+    let unconfirmed =
+        |body: &Body| matches!(body, Body::Outcome { outcome: Outcome::Unconfirmed, .. });
+    assert!(unconfirmed(&entries[1]), "{entries:?}");
+    assert!(bench.releases.try_recv().is_err(), "nothing is released for it");
+}
+
+#[tokio::test]
+async fn i8_denials_that_a_stalled_disk_does_not_take_are_dropped_and_attendance_waits_behind_none()
+{
+    let mut bench = Bench::start().await;
+    let (resume, stalled) = std::sync::mpsc::channel::<()>();
+    let store = bench.store.clone();
+    let (begun, stalls) = oneshot::channel();
+    let stall = tokio::spawn(async move {
+        let stall = move |_: &rusqlite::Transaction<'_>| {
+            let _ = begun.send(());
+            let _ = stalled.recv();
+            Ok::<_, StoreError>(())
+        };
+        store.write(Priority::Attendance, stall).await
+    });
+    soon(stalls).await.unwrap();
+    let strangers = DENIALS as u64 + 5;
+    for visit in 0..strangers {
+        for frame in 0..4 {
+            let after = Duration::from_millis(visit * 2_000 + frame * 10);
+            let sighting = Sighting {
+                direction: Direction::Entry,
+                captured: bench.now() + after,
+                sighted: Sighted::Stranger { score: 0.1 },
+                roster_version: 1,
+                today: None,
+            };
+            bench.sightings.send(sighting).await.unwrap();
+        }
+    }
+    soon(bench.state.wait_for(|s| s.denials_dropped == 5)).await.unwrap();
+    let _answer = bench.ask().await;
+    soon(bench.state.wait_for(|s| s.busy)).await.unwrap();
+    // The lane has handed its grant over; now that goes to the store's queue.
+    tokio::task::yield_now().await;
+    resume.send(()).unwrap();
+    soon(stall).await.unwrap().unwrap();
+    soon(bench.releases.recv()).await.unwrap();
+    soon(bench.state.wait_for(|s| s.denials == DENIALS as u64)).await.unwrap();
+    let entries = bench.entries().await;
+    assert!(matches!(entries.first(), Some(Body::Release { .. })), "{entries:?}");
+    assert_eq!(entries.len(), DENIALS + 1);
+}

@@ -1,0 +1,189 @@
+//! Who makes progress, and what is begun anew after a fault.
+//!
+//! In: beats of the daemon's vital parts, and futures that may panic. Out: who is late, what a
+//! panic said, and how long to wait before the next attempt. Touches nothing; time is the clock's.
+
+use std::{
+    any::Any,
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+
+use crate::clock::{Clock, Monotonic};
+
+/// A panic, in words.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a fault in this program: {0}; please report this")]
+pub struct Panicked(String);
+
+impl Panicked {
+    /// What a panic said, where it said anything.
+    pub fn of(panic: &(dyn Any + Send)) -> Panicked {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        Panicked(text.unwrap_or("a panic without a word").to_owned())
+    }
+}
+
+/// Waits for `work`, and catches its panic. What it borrows outlives the panic: the caller sees to
+/// it that this is whole after each step, or made anew.
+pub async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| Panicked::of(&*panic))
+}
+
+/// Between two attempts of a part that faults: doubling, never giving up.
+const PAUSES: std::ops::RangeInclusive<Duration> =
+    Duration::from_millis(200)..=Duration::from_secs(30);
+/// A part that ran for so long is begun anew as if for the first time.
+const HELD: Duration = Duration::from_secs(60);
+
+/// How long a part rests before it is begun anew.
+#[derive(Debug)]
+pub struct Backoff {
+    next: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Backoff { next: *PAUSES.start() }
+    }
+}
+
+impl Backoff {
+    /// After a run that held for so long.
+    pub fn after(&mut self, held: Duration) -> Duration {
+        if held >= HELD {
+            *self = Backoff::default();
+        }
+        let pause = self.next;
+        self.next = (pause * 2).min(*PAUSES.end());
+        pause
+    }
+}
+
+/// The vital parts by name, each with the time of its last beat.
+pub struct Beats {
+    clock: Arc<dyn Clock>,
+    patience: Duration,
+    parts: Mutex<Vec<Part>>,
+}
+
+struct Part {
+    name: String,
+    at: Arc<AtomicU64>,
+}
+
+/// A part without a beat for longer than it may be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Late {
+    pub part: String,
+    /// Its last beat.
+    pub since: Monotonic,
+}
+
+impl Beats {
+    /// Without a beat for longer than `patience`, a part is late.
+    pub fn new(clock: Arc<dyn Clock>, patience: Duration) -> Beats {
+        Beats { clock, patience, parts: Mutex::default() }
+    }
+
+    /// A further part, which makes progress now.
+    pub fn part(&self, name: impl Into<String>) -> Beat {
+        let at = Arc::new(AtomicU64::new(0));
+        self.parts().push(Part { name: name.into(), at: at.clone() });
+        let beat = Beat { clock: self.clock.clone(), at, every: self.patience / 4 };
+        beat.beat();
+        beat
+    }
+
+    pub fn late(&self) -> Vec<Late> {
+        let now = self.clock.monotonic();
+        let late = |part: &Part| {
+            let since = Monotonic::from_millis(part.at.load(Ordering::Relaxed));
+            let late = now.since(since) > self.patience;
+            late.then(|| Late { part: part.name.clone(), since })
+        };
+        self.parts().iter().filter_map(late).collect()
+    }
+
+    pub fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One part's end of [`Beats`]: beaten where the part makes progress, and nowhere else.
+pub struct Beat {
+    clock: Arc<dyn Clock>,
+    at: Arc<AtomicU64>,
+    every: Duration,
+}
+
+impl Beat {
+    pub fn beat(&self) {
+        self.at.store(self.clock.monotonic().as_millis(), Ordering::Relaxed);
+    }
+
+    /// Waits until the next beat is due: a part that waits for something else wakes for it.
+    pub async fn due(&self) {
+        tokio::time::sleep(self.every).await;
+    }
+
+    /// Beats for ever, beside something that is progress by itself.
+    pub async fn keep(&self) {
+        loop {
+            self.beat();
+            self.due().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::ManualClock;
+
+    #[test]
+    fn who_does_not_beat_is_late_and_no_longer_when_it_does() {
+        let clock = Arc::new(ManualClock::new(0, true));
+        let beats = Beats::new(clock.clone(), Duration::from_secs(15));
+        let (store, vision) = (beats.part("store"), beats.part("vision 0"));
+        let begun = clock.monotonic();
+        clock.advance(Duration::from_secs(15));
+        assert_eq!(beats.late(), []);
+        vision.beat();
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(beats.late(), [Late { part: "store".to_owned(), since: begun }]);
+        store.beat();
+        assert_eq!(beats.late(), []);
+        clock.advance(Duration::from_secs(16));
+        assert_eq!(beats.late().len(), 2);
+    }
+
+    #[test]
+    fn the_pause_doubles_up_to_its_cap_and_begins_anew_after_a_run_that_held() {
+        let mut backoff = Backoff::default();
+        let pauses: Vec<_> =
+            (0..10).map(|_| backoff.after(Duration::from_secs(59)).as_millis()).collect();
+        assert_eq!(pauses, [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]);
+        assert_eq!(backoff.after(HELD).as_millis(), 200);
+        assert_eq!(backoff.after(Duration::ZERO).as_millis(), 400);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_caught_with_its_words() {
+        assert_eq!(caught(async { 5 }).await, Ok(5));
+        let fault = caught(async { panic!("no {}", "way") }).await;
+        let fault: Panicked = fault.map(|(): ()| ()).unwrap_err();
+        assert_eq!(fault.to_string(), "a fault in this program: no way; please report this");
+    }
+}
