@@ -32,7 +32,7 @@ const STRANGER_STAYS: Duration = Duration::from_millis(2500);
 const STRANGER_EVERY: u64 = 10;
 /// Of the visits in which nothing is in the gate's way, so many at least succeed. Not all: a
 /// machine that does other things may not see a face twice within the visitor's patience.
-const SERVED: f64 = 0.95;
+const SERVED: f64 = 0.9;
 /// From the release until somebody walks.
 const WALKS: &str = "walks 300";
 /// systemd's RestartSec.
