@@ -289,13 +289,12 @@ fn a_disk_that_is_away_at_the_start_is_waited_for_and_is_no_damage() {
     assert_eq!(enrol_a(&gate.site).code, 0);
     let ledger = gate.site.status()["ledger"]["id"].clone();
     gate.daemon.take().unwrap().stop();
-    let breaks: [(&str, fn(&Disk)); 3] = [
-        ("read-only", Disk::read_only),
-        ("failing", Disk::failing),
-        ("failing to read", Disk::failing_to_read),
-    ];
-    for (how, break_it) in breaks {
-        break_it(&disk);
+    for how in ["read-only", "failing", "failing to read"] {
+        match how {
+            "read-only" => disk.read_only(),
+            "failing" => disk.failing(),
+            _ => disk.failing_to_read(),
+        }
         let mut daemon = gate.site.spawn(&disk.environment());
         let code = daemon.0.wait().unwrap().code();
         assert_eq!(code, Some(1), "{how}: systemd starts it again");
