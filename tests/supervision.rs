@@ -153,9 +153,15 @@ mod faults {
     const FAILPOINTS: &str = "FAILPOINTS";
     const ID_A: &str = "522201199003074412";
 
+    const ID_B: &str = "52220119880511202X";
+
     fn enrol(site: &Site) {
-        let said = site.enrol("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"));
-        assert_eq!(said.code, 0, "{said:?}");
+        for (id, number, photo) in
+            [("W001", ID_A, "person_a_2.jpg"), ("W002", ID_B, "person_b_2.jpg")]
+        {
+            let said = site.enrol(id, "刘峰", number, &photo_path(photo));
+            assert_eq!(said.code, 0, "{said:?}");
+        }
     }
 
     /// A passage is lost to a fault at `point`, and the same daemon records the next one. Returns
@@ -169,9 +175,9 @@ mod faults {
         gate.camera.nobody();
         assert_eq!(gate.board.command("input 5 off"), [""; 0], "no coil moved");
         let status = gate.site.status();
-        // The worker is not known to have gone: the cool-down is over when the gate is free again.
         gate.site.status_when("the lane to be free", |s| s["lanes"][0]["busy"] == false);
-        gate.pass("person_a_1.jpg");
+        // Not the same worker: whoever may have gone is not let in again so soon.
+        gate.pass("person_b_1.jpg");
         assert_eq!(gate.platform.next_on("attendance")["outcome"], "passed");
         let boots = gate.platform.records.iter().filter(|m| m.json["kind"] == "boot");
         assert_eq!(boots.count(), 1, "the daemon did not restart");
