@@ -20,7 +20,7 @@ const ID_B: &str = "52220119880511202X";
 const MIB: i64 = 1 << 20;
 
 fn start() -> (Gate, Disk) {
-    let site = Site::prepare("", "");
+    let site = Site::prepare("cool_down_s = 1", "");
     let disk = Disk::under(&site.path("data"));
     let gate = Gate::at(site, &disk.environment());
     (gate, disk)
@@ -105,6 +105,7 @@ fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
     let status = gate.site.status_when("no room", room_is("full"));
     assert!(status["disk"]["reserve_bytes"].as_i64().unwrap() < reserve, "{status:#}");
     assert!(remedy(&status, "disk").contains("reserve"), "{status:#}");
+    later(&gate);
     gate.pass("person_b_1.jpg");
     gate.pass("person_a_1.jpg");
     let status = gate.site.status_when("both to be sent", |s| Site::outbox(s) == 0);
@@ -141,9 +142,17 @@ fn nobody_is_there(gate: &Gate) {
     });
 }
 
+/// Everybody is away for so long that who passed before may pass again.
+fn later(gate: &Gate) {
+    nobody_is_there(gate);
+    // The cool-down, or the gap that ends a visit: nothing tells when it is over.
+    std::thread::sleep(Duration::from_secs(2));
+}
+
 /// The disk takes nothing in: a worker comes, and no coil moves.
 fn nobody_is_let_through(gate: &mut Gate, photo_name: &str) -> Value {
     let errors = |s: &Value| s["lanes"][0]["commit_errors"].as_u64().unwrap();
+    later(gate);
     let before = errors(&gate.site.status());
     gate.camera.show(photo(photo_name));
     let status = gate.site.status_when("a grant that is not recorded", |s| errors(s) > before);
@@ -256,6 +265,7 @@ fn i4_a_grant_whose_commit_takes_too_long_opens_nothing() {
     assert_eq!(gate.site.status()["lanes"][0]["void"], 0);
 
     // As slow as a dying one: whoever stood there has moved on.
+    later(&gate);
     disk.slow(Duration::from_millis(4000));
     gate.camera.show(photo("person_a_1.jpg"));
     gate.site.status_when("a passage to begin", |s| s["lanes"][0]["busy"] == true);
