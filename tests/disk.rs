@@ -141,7 +141,7 @@ fn nobody_is_there(gate: &Gate) {
     });
 }
 
-/// The disk takes nothing in: a worker comes, and no coil moves.
+/// The disk takes nothing in: a worker comes, who has not just passed, and no coil moves.
 fn nobody_is_let_through(gate: &mut Gate, photo_name: &str) -> Value {
     let errors = |s: &Value| s["lanes"][0]["commit_errors"].as_u64().unwrap();
     let before = errors(&gate.site.status());
@@ -160,20 +160,21 @@ fn nobody_is_let_through(gate: &mut Gate, photo_name: &str) -> Value {
 fn i1_when_the_reserve_is_used_up_nothing_opens_until_there_is_room() {
     let (mut gate, disk) = start();
     assert_eq!(enrol_a(&gate.site).code, 0);
+    assert_eq!(enrol_b(&gate.site).code, 0);
     gate.pass("person_a_1.jpg");
     gate.platform.next_on("attendance");
     // Somebody else's files grow into whatever the reserve gives back.
     let reserve = gate.site.status()["disk"]["reserve_bytes"].as_i64().unwrap();
     disk.full(-reserve);
     gate.site.status_when("an empty reserve", |s| s["disk"]["reserve_bytes"] == 0);
-    let status = nobody_is_let_through(&mut gate, "person_a_1.jpg");
+    let status = nobody_is_let_through(&mut gate, "person_b_1.jpg");
     assert_eq!(status["disk"]["room"], "full");
     assert!(disk.faults() > 0);
     assert_eq!(attendance(&gate.site).len(), 1);
 
     disk.well();
     gate.site.status_when("room", is_well);
-    gate.pass("person_a_1.jpg");
+    gate.pass("person_b_1.jpg");
     assert_eq!(gate.platform.next_on("attendance")["outcome"], "passed");
     assert_one_process(&gate);
     gate.platform.assert_whole();
@@ -183,11 +184,12 @@ fn i1_when_the_reserve_is_used_up_nothing_opens_until_there_is_room() {
 fn nothing_opens_and_it_heals(break_it: impl FnOnce(&Disk)) {
     let (mut gate, disk) = start();
     assert_eq!(enrol_a(&gate.site).code, 0);
+    assert_eq!(enrol_b(&gate.site).code, 0);
     gate.pass("person_a_1.jpg");
     gate.site.status_when("all to be sent", |s| Site::outbox(s) == 0);
 
     break_it(&disk);
-    nobody_is_let_through(&mut gate, "person_a_1.jpg");
+    nobody_is_let_through(&mut gate, "person_b_1.jpg");
     let said = gate.site.gatehouse(&[
         "--json",
         "lane",
@@ -206,7 +208,7 @@ fn nothing_opens_and_it_heals(break_it: impl FnOnce(&Disk)) {
     disk.well();
     gate.site.status_when("health", is_well);
     assert_eq!(told_until(&mut gate, "ample")[0]["state"], "failing");
-    gate.pass("person_a_1.jpg");
+    gate.pass("person_b_1.jpg");
     gate.platform.next_on("attendance");
     assert_eq!(attendance(&gate.site).len(), 2);
     assert_one_process(&gate);
@@ -247,6 +249,7 @@ fn an_outcome_that_the_disk_does_not_take_is_recorded_when_it_does() {
 fn i4_a_grant_whose_commit_takes_too_long_opens_nothing() {
     let (mut gate, disk) = start();
     assert_eq!(enrol_a(&gate.site).code, 0);
+    assert_eq!(enrol_b(&gate.site).code, 0);
     gate.site.status_when("all to be sent", |s| Site::outbox(s) == 0);
     // As slow as a worn card.
     disk.slow(Duration::from_millis(300));
@@ -257,14 +260,14 @@ fn i4_a_grant_whose_commit_takes_too_long_opens_nothing() {
 
     // As slow as a dying one: whoever stood there has moved on.
     disk.slow(Duration::from_millis(4000));
-    gate.camera.show(photo("person_a_1.jpg"));
+    gate.camera.show(photo("person_b_1.jpg"));
     gate.site.status_when("a passage to begin", |s| s["lanes"][0]["busy"] == true);
     gate.camera.nobody();
     let status = gate.site.status_when("a void grant", |s| s["lanes"][0]["void"] == 1);
     disk.well();
     assert!(remedy(&status, "disk").contains("commit"), "{status:#}");
     let record = gate.platform.next_on("attendance");
-    assert_eq!((&record["worker"], &record["outcome"]), (&json!("W001"), &json!("not_passed")));
+    assert_eq!((&record["worker"], &record["outcome"]), (&json!("W002"), &json!("not_passed")));
     assert_eq!(gate.board.command("input 5 off"), [""; 0], "a coil moved");
     gate.platform.assert_whole();
 }
