@@ -97,25 +97,34 @@
 //! | workers a lane remembers for the cool-down | 64 | the oldest is forgotten |
 //! | releases waiting for a turnstile | 8 | refused, the passage is closed |
 //! | events of a turnstile waiting for its lane | 64 + 256 | from 128 held back on no release is taken; then lost, `lost_events` |
-//! | a Modbus frame | 256 bytes | the line is taken for garbled |
+//! | a Modbus frame | 256 bytes | the line is taken for garbled, and drained |
+//! | a controller's line without a silence | 600 ms | it is not connected to; tried again |
+//! | frames at a simulated turnstile's tap | 64 | a slow listener loses the oldest |
 //! | jobs waiting for the store, each of three queues | 64 | the sender waits |
+//! | answers of the store on their way to a lane | 8 | the answer waits |
 //! | connections kept for readers | 4 | more are opened and closed again |
 //! | calls that block, at once | 32 threads | the next one waits |
 //! | the write-ahead log | cut back to 16 MiB after a long reader | grows while the reader lasts |
 //! | workers on the roster | 10,000, with 5 photos each | an enrolment is refused |
-//! | the ledger, its outbox, removed workers' rows | the disk | [`store::Room`]: events are given up, then photos, attendance never |
+//! | passages without an outcome | 1 a lane | nobody is let through there |
+//! | the ledger, its outbox, removed workers' rows, names of upstreams | the disk | [`store::Room`]: events are given up, then photos, attendance never |
 //! | the reserve for attendance | 16 MiB | nobody is let through |
 //! | databases set aside | 16 | the next start refuses |
-//! | a text field of a worker or a reason | 64, 128, 200 characters | refused |
-//! | clock and disk entries | one a minute for each | told at the minute's end |
+//! | a start's look through the database | 30 s | what is left is trusted; the ledger's entries are read while it runs |
+//! | a worker's id, a text field, a contractor, a reason | 32, 64, 128, 200 characters | refused |
+//! | clock and disk entries | one a minute for each, and that the disk is well again | told at the minute's end |
 //! | those waiting for a disk that fails | 16 | the newest is logged only |
 //! | connections at the control socket | 16 | the next one waits to be let in |
 //! | a message at the control socket | 256 KiB, within 30 s | the connection is closed |
-//! | an enrolment's photos | 5 of 16 MiB, examined one at a time | refused |
-//! | records read at once for a listing | 500 | read page by page |
+//! | an enrolment's photos | 5 of 16 MiB | refused |
+//! | photos in memory | one a connection, of which one is examined | the next one waits |
+//! | records or workers read at once for a listing | 500 | read page by page |
+//! | clients of the metrics | 4, for 5 s each | the next one waits in the kernel; cut off |
+//! | the head of a request for the metrics | 16 KiB | answered 431 |
 //! | rows published and not acknowledged, each upstream | 32 | the next ones wait in the outbox |
+//! | messages handed to an MQTT client and not sent, its events | 40, 64 | the connection is made anew; the client waits |
 //! | a message from, to a broker | 16 KiB, 1 MiB | the connection is closed and made anew |
-//! | plans of the detector, by frame size | 8 | the oldest is made anew when needed |
+//! | plans of the detector, by frame size | 8 | the one unused for longest is made anew when needed |
 //! | faces examined in a frame | 1,000 | the less likely are left out |
 //! | lines in the journal | 1,000 in 30 s (the unit) | journald counts what it drops |
 //! | a shutdown | 10 s | the process ends all the same |

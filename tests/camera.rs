@@ -123,6 +123,18 @@ fn images_that_cannot_be_used_are_skipped_and_counted() {
 }
 
 #[test]
+fn i8_a_directory_of_too_many_images_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let add = |n: u32| drop(File::create(dir.path().join(format!("{n}.jpg"))).unwrap());
+    (0..100_000).for_each(add);
+    let open = || Replay::open(dir.path(), Duration::from_millis(1), false, clock());
+    assert!(open().is_ok());
+    add(100_000);
+    let refused = open().err().unwrap().to_string();
+    assert!(refused.ends_with("holds more than 100000 images; split it"), "{refused}");
+}
+
+#[test]
 fn nothing_to_play_is_an_error_that_says_where_and_what_to_do() {
     let dir = tempfile::tempdir().unwrap();
     let say = |path: &Path| play(path).unwrap_err().to_string();

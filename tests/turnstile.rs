@@ -4,13 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use gatehouse::{
     clock::{Clock, ManualClock, Monotonic, SystemClock},
-    config::{Direction, SimulatedTurnstile, TurnstileDriver},
+    config::{Direction, ModbusRtu, SimulatedTurnstile, TurnstileDriver},
     turnstile::{
         DeviceFrame, Fault, ModbusTurnstile, NotReleased, PassageId, Release, SimulatedDevice,
         Turnstile, TurnstileError, TurnstileEvent, TurnstileHandle, spawn,
     },
 };
-use tokio::{sync::broadcast, task::JoinHandle, time::timeout};
+use tokio::{io::AsyncWriteExt, sync::broadcast, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -297,6 +297,35 @@ async fn wrong_answers_are_never_believed() {
         device.set_fault(None);
         assert_eq!(driver.connect().await.unwrap(), [Direction::Entry], "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn i8_an_answer_longer_than_any_frame_is_garbled() {
+    let (device, clock) = Bench::device(None);
+    let mut driver = ModbusTurnstile::new(device.modbus_config());
+    // It announces 255 bytes of inputs, and goes on after them.
+    let too_long = [vec![0x01, 0x02, 0xFF], vec![0x00; 4096]].concat();
+    driver.connect().await.unwrap();
+    device.set_fault(Some(Fault::Noise(too_long)));
+    let error = driver.poll(clock.monotonic()).await.unwrap_err();
+    assert!(matches!(error, TurnstileError::Garbled { .. }), "{error}");
+    device.set_fault(None);
+    // What is left of it is drained.
+    while driver.connect().await.is_err() {}
+    assert_eq!(driver.poll(clock.monotonic()).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn i8_a_line_that_is_never_silent_is_given_up_and_named() {
+    let (mut line, terminal) = tokio_serial::SerialStream::pair().unwrap();
+    let port = tokio_serial::SerialPort::name(&terminal).unwrap();
+    let (device, _) = Bench::device(None);
+    let config = ModbusRtu { port: port.into(), ..device.modbus_config() };
+    let mut driver = ModbusTurnstile::new(config);
+    let babble = tokio::spawn(async move { while line.write_all(&[0x5A; 64]).await.is_ok() {} });
+    let connect = timeout(SOON, driver.connect()).await.expect("in time");
+    assert!(matches!(connect, Err(TurnstileError::NeverSilent { .. })), "{connect:?}");
+    babble.abort();
 }
 
 #[tokio::test]

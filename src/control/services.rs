@@ -37,7 +37,7 @@ use crate::{
     vision::{PhotoError, Vision},
 };
 
-/// Records read at once while listing.
+/// Records, or workers, read at once while listing.
 const PAGE: usize = 500;
 /// Photos of one person are further alike than this, however they were taken; of two, hardly ever.
 const LEAST_ALIKE: f32 = 0.3;
@@ -354,17 +354,25 @@ impl Services {
         query: WorkerQuery,
     ) -> Result<serde_json::Value, Refusal> {
         let state = query.state.unwrap_or(State::Active);
-        let workers = self.store.read(move |tx| roster::list(tx, Some(state))).await?;
         let asked = |wanted: &Option<String>, has: &str| wanted.as_deref().is_none_or(|w| w == has);
-        let mut count = 0;
-        for worker in workers {
-            let person = &worker.person;
-            if asked(&query.team, &person.team) && asked(&query.contractor, &person.contractor) {
-                count += 1;
-                patient(wire.send_json(&Reply::Item(to_json(&worker)?))).await?;
+        let (mut count, mut after) = (0, None);
+        loop {
+            let from = after.clone();
+            let page = self.store.read(move |tx| roster::list(tx, state, from.as_ref(), PAGE));
+            let page = page.await?;
+            for worker in &page {
+                let person = &worker.person;
+                after = Some(person.id.clone());
+                if asked(&query.team, &person.team) && asked(&query.contractor, &person.contractor)
+                {
+                    count += 1;
+                    patient(wire.send_json(&Reply::Item(to_json(worker)?))).await?;
+                }
+            }
+            if page.len() < PAGE {
+                return Ok(json!({ "count": count }));
             }
         }
-        Ok(json!({ "count": count }))
     }
 
     async fn worker(&self, id: WorkerId) -> Result<serde_json::Value, Refusal> {

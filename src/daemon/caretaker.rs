@@ -165,7 +165,49 @@ impl DiskWatch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Room;
+    use crate::{
+        clock::SystemClock,
+        config::{Secret, Storage},
+        store::Room,
+    };
+
+    #[tokio::test]
+    async fn i8_of_entries_that_wait_too_long_for_the_disk_the_first_ones_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = Secret::File(dir.path().join("key"));
+        let config = Storage { dir: dir.path().into(), key, attendance_keep_years: 3 };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+        let (store, _thread) = store::open(&config, clock.clone()).unwrap();
+        let ledger = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![])).await.unwrap();
+        let stamp = clock.stamp();
+        let mut caretaker = Caretaker {
+            store: store.clone(),
+            ledger,
+            clock,
+            watch: ClockWatch::new(stamp, stamp.synced),
+            disk: DiskWatch::new(dir.path().into()),
+            pending: VecDeque::new(),
+            audit_from: None,
+            audit: watch::Sender::default(),
+        };
+        for n in 0..PENDING as u64 + 4 {
+            let (state, detail) = (FAILING.to_owned(), String::new());
+            caretaker.remember(Body::Storage { state, detail, unrecorded: n });
+        }
+        caretaker.look().await;
+        let read = store.read(|tx| {
+            let entries = (0..ledger::size(tx)?).map(|index| ledger::read(tx, index));
+            entries.collect::<Result<Vec<_>, LedgerError>>()
+        });
+        let bodies = read.await.unwrap().into_iter().map(|stored| stored.entry.body);
+        let told: Vec<u64> = bodies
+            .map(|body| match body {
+                Body::Storage { unrecorded, .. } => unrecorded,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(told, (0..PENDING as u64).collect::<Vec<_>>());
+    }
 
     fn told(watch: &mut DiskWatch, second: u64, state: &StoreState) -> Option<(String, u64)> {
         watch.look(Monotonic::from_millis(second * 1000), state).map(|body| match body {

@@ -48,6 +48,15 @@ pub struct Eye {
     pub turn: Mutex<()>,
 }
 
+impl Eye {
+    /// A lane that is too busy has newer sightings coming: this one is dropped, and counted.
+    fn hand_over(&self, sighting: Sighting) {
+        if self.lane.try_send(sighting).is_err() {
+            count(&self.seen.lane_full);
+        }
+    }
+}
+
 /// What became of a camera's frames.
 #[derive(Debug, Default)]
 pub struct Seen {
@@ -205,10 +214,7 @@ impl Sight {
             roster_version: roster.version(),
             today: self.today(),
         };
-        // A lane that is too busy has newer sightings coming: this one is dropped, and counted.
-        if eye.lane.try_send(sighting).is_err() {
-            count(&eye.seen.lane_full);
-        }
+        eye.hand_over(sighting);
         failpoint::at("sight.handed");
     }
 
@@ -240,7 +246,39 @@ pub fn nearest(faces: Vec<Face>, min_face_px: f32) -> Option<Face> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Monotonic;
+    use crate::{
+        clock::Monotonic,
+        gate::{lane::SIGHTINGS, policy::Sighted},
+    };
+
+    #[test]
+    fn i8_a_sighting_that_a_busy_lane_does_not_take_is_dropped_and_counted() {
+        let (lane, mut sightings) = mpsc::channel(SIGHTINGS);
+        let eye = Eye {
+            name: "north/entry".into(),
+            direction: Direction::Entry,
+            slot: Arc::new(Slot::new(Arc::default())),
+            lane,
+            seen: Arc::default(),
+            turn: Mutex::default(),
+        };
+        let see = |ms| {
+            eye.hand_over(Sighting {
+                direction: Direction::Entry,
+                captured: Monotonic::from_millis(ms),
+                sighted: Sighted::Stranger { score: 0.1 },
+                roster_version: 1,
+                today: None,
+            });
+        };
+        (0..SIGHTINGS as u64 + 3).for_each(see);
+        assert_eq!(eye.seen.counts().lane_full, 3);
+        assert_eq!(sightings.try_recv().unwrap().captured, Monotonic::from_millis(0));
+        see(100);
+        assert_eq!(eye.seen.counts().lane_full, 3, "there is room again");
+        let last = std::iter::from_fn(|| sightings.try_recv().ok()).last().unwrap();
+        assert_eq!(last.captured, Monotonic::from_millis(100));
+    }
 
     fn frame(data: &[u8]) -> Frame {
         Frame { seq: 0, captured: Monotonic::from_millis(0), data: data.into() }

@@ -141,13 +141,23 @@ fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
     })
 }
 
-/// The workers of a state (all of them where it is `None`), by id.
-pub fn list(tx: &Transaction<'_>, state: Option<State>) -> Result<Vec<Worker>, RosterError> {
-    let all: Vec<Worker> = tx
-        .prepare(&format!("SELECT {COLUMNS} FROM worker ORDER BY id"))?
-        .query_map([], worker)?
+/// The workers of a state, by id: those after `after`, at most `limit`.
+pub fn list(
+    tx: &Transaction<'_>,
+    state: State,
+    after: Option<&WorkerId>,
+    limit: usize,
+) -> Result<Vec<Worker>, RosterError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM worker
+         WHERE (state = 'removed') = ?1 AND (?2 IS NULL OR id > ?2) ORDER BY id LIMIT ?3"
+    );
+    let (removed, limit) = (state == State::Removed, i64::try_from(limit).unwrap_or(i64::MAX));
+    let workers = tx
+        .prepare(&sql)?
+        .query_map(params![removed, after.map(WorkerId::as_str), limit], worker)?
         .collect::<Result<_, _>>()?;
-    Ok(all.into_iter().filter(|w| state.is_none_or(|s| s == w.state)).collect())
+    Ok(workers)
 }
 
 /// Whether there is, or ever was, such a worker.
@@ -177,7 +187,7 @@ pub fn identity(
 /// The snapshot that the gate matches against: active workers, and those of their templates that
 /// this embedder made.
 pub fn load(tx: &Transaction<'_>, sealer: &Sealer, model: &str) -> Result<Roster, RosterError> {
-    let workers = list(tx, Some(State::Active))?;
+    let workers = list(tx, State::Active, None, MOST_WORKERS)?;
     let mut templates = tx.prepare(
         "SELECT ordinal, sealed FROM template WHERE worker = ?1 AND model = ?2 ORDER BY ordinal",
     )?;

@@ -684,4 +684,76 @@ mod tests {
         keep_coming.abort();
         bench.stop().await;
     }
+
+    /// Somebody passes at each poll.
+    struct Crowd;
+
+    impl Turnstile for Crowd {
+        fn port(&self) -> String {
+            "crowd".into()
+        }
+
+        fn confirms_passage(&self) -> bool {
+            true
+        }
+
+        async fn connect(&mut self) -> Result<Vec<Direction>, TurnstileError> {
+            Ok(vec![])
+        }
+
+        async fn release(&mut self, _: Direction, _: Monotonic) -> Result<(), TurnstileError> {
+            Ok(())
+        }
+
+        async fn poll(&mut self, _: Monotonic) -> Result<Vec<Direction>, TurnstileError> {
+            Ok(vec![Direction::Entry; 16])
+        }
+
+        async fn withdraw(&mut self) -> Result<(), TurnstileError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn i8_a_lane_that_takes_no_events_gets_no_release_and_then_loses_events_by_number() {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+        let cancel = CancellationToken::new();
+        let (mut handle, task) = spawn(|| Crowd, "north", clock.clone(), cancel.clone(), None);
+        let state = |holds: fn(&TurnstileState) -> bool| {
+            let mut state = handle.state.clone();
+            async move { timeout(SOON, state.wait_for(holds)).await.expect("in time").unwrap().clone() }
+        };
+        // Those on their way, and half of those held back.
+        state(|s| s.passages as usize > EVENTS + HELD_BACK / 2).await;
+        let deadline = clock.monotonic() + SOON;
+        let release = |n: usize| {
+            let passage = PassageId([n as u8; 16]);
+            Release { passage, direction: Direction::Entry, deadline }
+        };
+        for n in 0..RELEASES {
+            handle.releases.try_send(release(n)).unwrap();
+        }
+        assert!(handle.releases.try_send(release(RELEASES)).is_err(), "no room, no release");
+        let lost = state(|s| s.lost_events > 0).await;
+        assert_eq!(lost.releases, 0);
+        assert_eq!(handle.releases.capacity(), 0, "none was taken");
+        // A lane that takes them again hears of each passage but the lost ones, and is released for.
+        let (mut heard, mut released) = (0, 0);
+        while released < RELEASES {
+            match timeout(SOON, handle.events.recv()).await.expect("in time").unwrap() {
+                TurnstileEvent::Passed { .. } => heard += 1,
+                TurnstileEvent::Released { .. } => released += 1,
+                TurnstileEvent::Up { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(heard >= EVENTS + HELD_BACK / 2, "{heard}");
+        cancel.cancel();
+        timeout(SOON, task).await.expect("in time").unwrap();
+        while let Some(event) = handle.events.recv().await {
+            heard += usize::from(matches!(event, TurnstileEvent::Passed { .. }));
+        }
+        let state = handle.state.borrow().clone();
+        assert_eq!(heard as u64 + state.lost_events, state.passages);
+    }
 }

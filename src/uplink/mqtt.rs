@@ -389,61 +389,111 @@ mod tests {
         }
     }
 
+    /// A link to a broker that is the test's own, with one row to deliver.
+    struct Link {
+        broker: TcpListener,
+        clock: Arc<Tripwire>,
+        state: watch::Receiver<UpstreamState>,
+        cancel: CancellationToken,
+        task: JoinHandle<()>,
+        _online: watch::Sender<native::Online>,
+        _dir: tempfile::TempDir,
+    }
+
+    impl Link {
+        async fn start() -> Link {
+            let dir = tempfile::tempdir().unwrap();
+            let key = Secret::File(dir.path().join("key"));
+            let config = Storage { dir: dir.path().into(), key, attendance_keep_years: 3 };
+            let (store, _) = store::open(&config, Arc::new(SystemClock::new().unwrap())).unwrap();
+            let clock = Arc::new(Tripwire::default());
+            let stamp = clock.stamp();
+            let boot = Body::Boot { version: "1".into() };
+            let filled = store.write(Priority::Upkeep, move |tx| {
+                let ledger = Ledger::open(tx, vec!["platform".to_owned()])?;
+                ledger.append(tx, stamp, boot).map(drop)
+            });
+            filled.await.map_err(|e: LedgerError| e).unwrap();
+            let broker = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+            let port = broker.local_addr().unwrap().port();
+            let upstream = Upstream {
+                name: "platform".into(),
+                brokers: vec![Broker { host: "127.0.0.1".into(), port }],
+                client_id: None,
+                username: None,
+                password: None,
+                encoding: Encoding::Json,
+            };
+            let (_online, online) = watch::channel(native::Online::default());
+            let timezone = jiff::tz::TimeZone::UTC;
+            let cancel = CancellationToken::new();
+            let context = Context {
+                store,
+                clock: clock.clone(),
+                origin: Origin { gateway: "g".into(), project: "p".into(), timezone },
+                online,
+                sent_before: 0,
+                cancel: cancel.clone(),
+            };
+            let (state, task) = spawn(upstream, context);
+            Link { broker, clock, state, cancel, task, _online, _dir: dir }
+        }
+
+        async fn state_when(&mut self, holds: fn(&UpstreamState) -> bool) -> UpstreamState {
+            let state = timeout(SOON, self.state.wait_for(holds)).await.expect("in time");
+            state.expect("a task").clone()
+        }
+
+        async fn stop(self) {
+            self.cancel.cancel();
+            timeout(SOON, self.task).await.expect("in time").unwrap();
+        }
+    }
+
     #[tokio::test]
     async fn i10_a_panic_costs_a_connection_and_what_was_sent_before_it_is_marked() {
-        let dir = tempfile::tempdir().unwrap();
-        let key = Secret::File(dir.path().join("key"));
-        let config = Storage { dir: dir.path().into(), key, attendance_keep_years: 3 };
-        let (store, _thread) = store::open(&config, Arc::new(SystemClock::new().unwrap())).unwrap();
-        let clock = Arc::new(Tripwire::default());
-        let stamp = clock.stamp();
-        let boot = Body::Boot { version: "1".into() };
-        let filled = store.write(Priority::Upkeep, move |tx| {
-            let ledger = Ledger::open(tx, vec!["platform".to_owned()])?;
-            ledger.append(tx, stamp, boot).map(drop)
-        });
-        filled.await.map_err(|e: LedgerError| e).unwrap();
-        let broker = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let upstream = Upstream {
-            name: "platform".into(),
-            brokers: vec![Broker {
-                host: "127.0.0.1".into(),
-                port: broker.local_addr().unwrap().port(),
-            }],
-            client_id: None,
-            username: None,
-            password: None,
-            encoding: Encoding::Json,
-        };
-        let (_online, online) = watch::channel(native::Online::default());
-        let timezone = jiff::tz::TimeZone::UTC;
-        let context = Context {
-            store,
-            clock: clock.clone(),
-            origin: Origin { gateway: "g".into(), project: "p".into(), timezone },
-            online,
-            sent_before: 0,
-            cancel: CancellationToken::new(),
-        };
-        let cancel = context.cancel.clone();
-        let (mut state, task) = spawn(upstream, context);
-
-        let mut client = next_client(&broker).await;
+        let mut link = Link::start().await;
+        let mut client = next_client(&link.broker).await;
         assert!(!first_row(&mut client).await.contains("resent"));
         drop(client);
-        let mut client = next_client(&broker).await;
-        clock.arm();
+        let mut client = next_client(&link.broker).await;
+        link.clock.arm();
         client.write_all(&CONNACK).await.unwrap();
-        let down = timeout(SOON, state.wait_for(|s| s.restarts == 1)).await.expect("in time");
-        drop(down.expect("a task"));
-        let mut client = next_client(&broker).await;
-        let said = state.borrow().last_error.clone().unwrap();
+        link.state_when(|s| s.restarts == 1).await;
+        let mut client = next_client(&link.broker).await;
+        let said = link.state.borrow().last_error.clone().unwrap();
         assert!(said.starts_with("a fault in this program: tripped"), "{said}");
         assert!(first_row(&mut client).await.contains("\"resent\":true"));
-        let up = timeout(SOON, state.wait_for(|s| s.connected)).await.expect("in time");
-        assert_eq!(up.expect("a task").connects, 2);
+        assert_eq!(link.state_when(|s| s.connected).await.connects, 2);
         drop(client);
-        cancel.cancel();
-        timeout(SOON, task).await.expect("in time").unwrap();
+        link.stop().await;
+    }
+
+    #[tokio::test]
+    async fn i8_a_broker_that_sends_too_much_is_left_and_connected_to_anew() {
+        let mut link = Link::start().await;
+        let mut client = next_client(&link.broker).await;
+        first_row(&mut client).await;
+        // A message that nobody subscribed to: as large as may be, it is nothing.
+        let publish = |length: usize| {
+            let [low, middle, high] = [0, 7, 14].map(|shift| (length >> shift) as u8 & 0x7F);
+            let mut packet = vec![0x30, low | 0x80, middle | 0x80, high, 0, 1, b't'];
+            packet.resize(4 + length, b'x');
+            packet
+        };
+        client.write_all(&publish(MAX_INCOMING_BYTES)).await.unwrap();
+        // Its own message is what is acknowledged next, on the same connection.
+        client.write_all(&[0x40, 0x02, 0x00, 0x01]).await.unwrap();
+        assert_eq!(link.state_when(|s| s.acknowledged == 1).await.connects, 1);
+        // The announcement is enough: its bytes are not waited for.
+        client.write_all(&publish(MAX_INCOMING_BYTES + 1)[..8]).await.unwrap();
+        let state = link.state_when(|s| !s.connected).await;
+        let said = state.last_error.unwrap();
+        assert!(said.contains("payload size limit exceeded: 16385"), "{said}");
+        let mut client = next_client(&link.broker).await;
+        client.write_all(&CONNACK).await.unwrap();
+        assert_eq!(link.state_when(|s| s.connected).await.connects, 2);
+        drop(client);
+        link.stop().await;
     }
 }

@@ -278,6 +278,14 @@ mod tests {
         assert_eq!(surest(vec![face(0.9, 0.0, 10.0), face(0.8, 6.0, 10.0)], 0.3).len(), 2);
     }
 
+    #[test]
+    fn i8_of_too_many_faces_the_surest_are_examined() {
+        let crowd = |n: u16| face(0.6 + f32::from(n) * 1e-5, f32::from(n) * 20.0, 10.0);
+        let kept = surest((0..1_500).map(crowd).collect(), 0.3);
+        assert_eq!(kept.len(), MAX_CANDIDATES);
+        assert_eq!(kept.last().unwrap().bbox.x, 500.0 * 20.0);
+    }
+
     /// Outputs for a 64 x 32 picture, no cell sure of anything.
     fn silent() -> Vec<Vec<f32>> {
         let cells = STRIDES.map(|stride| (64 / stride) * (32 / stride));

@@ -30,6 +30,17 @@ async fn soon<T>(work: impl Future<Output = T>) -> T {
     timeout(SOON, work).await.expect("in time")
 }
 
+fn request() -> (Request, oneshot::Receiver<Result<Answered, String>>) {
+    let (reply, answer) = oneshot::channel();
+    let release = ManualRelease {
+        direction: Direction::Entry,
+        person: None,
+        reason: "x".into(),
+        by: Actor { uid: 0, user: "root".into() },
+    };
+    (Request { release, reply }, answer)
+}
+
 impl Bench {
     async fn start() -> Bench {
         let dir = tempfile::tempdir().unwrap();
@@ -101,14 +112,8 @@ impl Bench {
     }
 
     async fn ask(&self) -> oneshot::Receiver<Result<Answered, String>> {
-        let (reply, answer) = oneshot::channel();
-        let release = ManualRelease {
-            direction: Direction::Entry,
-            person: None,
-            reason: "x".into(),
-            by: Actor { uid: 0, user: "root".into() },
-        };
-        self.requests.send(Request { release, reply }).await.unwrap();
+        let (request, answer) = request();
+        self.requests.send(request).await.unwrap();
         answer
     }
 
@@ -262,4 +267,55 @@ async fn i8_denials_that_a_stalled_disk_does_not_take_are_dropped_and_attendance
     let entries = bench.entries().await;
     assert!(matches!(entries.first(), Some(Body::Release { .. })), "{entries:?}");
     assert_eq!(entries.len(), DENIALS + 1);
+}
+
+#[tokio::test]
+async fn i8_who_asks_a_busy_lane_waits_and_each_is_answered() {
+    let mut bench = Bench::start().await;
+    // The lane's task has no turn before this one waits.
+    let mut answers = Vec::new();
+    for _ in 0..REQUESTS {
+        let (request, answer) = request();
+        bench.requests.try_send(request).unwrap();
+        answers.push(answer);
+    }
+    assert!(bench.requests.try_send(request().0).is_err());
+    answers.push(bench.ask().await);
+    let passage = soon(bench.releases.recv()).await.unwrap().passage;
+    let why = NotReleased::Late;
+    let refused = TurnstileEvent::NotReleased { passage, why, may_have_released: false };
+    bench.events.send(refused).await.unwrap();
+    let mut begun = 0;
+    for answer in answers {
+        match soon(answer).await.unwrap() {
+            Ok(answered) => begun += u32::from(answered.outcome == Outcome::NotPassed),
+            Err(said) => assert!(said.contains("ask again"), "{said}"),
+        }
+    }
+    assert_eq!(begun, 1);
+}
+
+#[tokio::test]
+async fn i8_a_release_that_a_turnstile_has_no_room_for_is_refused_and_its_passage_closed() {
+    let mut bench = Bench::start().await;
+    for n in 0..bench.releases.max_capacity() {
+        let answer = bench.ask().await;
+        let waits = async {
+            while bench.releases.len() == n {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(waits).await;
+        let Some(Body::Release { passage, .. }) = bench.entries().await.pop() else { panic!() };
+        // Answered, but never taken from the queue.
+        let (passage, why) = (passage, NotReleased::Late);
+        let event = TurnstileEvent::NotReleased { passage, why, may_have_released: false };
+        bench.events.send(event).await.unwrap();
+        soon(answer).await.unwrap().unwrap();
+    }
+    let answered = soon(bench.ask().await).await.unwrap().unwrap();
+    assert_eq!((answered.released, answered.outcome), (false, Outcome::NotPassed));
+    assert!(answered.detail.contains("the turnstile's task takes no release"), "{answered:?}");
+    assert!(matches!(bench.entries().await.pop(), Some(Body::Outcome { .. })));
+    assert!(!bench.state.borrow_and_update().busy);
 }

@@ -382,6 +382,34 @@ fn who_did_not_walk_through_is_let_through_again_after_the_cool_down() {
 }
 
 #[test]
+fn i8_of_those_who_went_the_first_one_is_forgotten_when_too_many_did() {
+    let cool_down = Duration::from_secs(3600);
+    let mut machine = Machine::new(Rules { cool_down, ..rules() }, false);
+    let is_let_through = |machine: &mut Machine, who: usize, at: u64| {
+        see(machine, at, named(&format!("W{who}")), 1);
+        match &see(machine, at + 100, named(&format!("W{who}")), at)[..] {
+            [] => false,
+            [Action::Commit { passage, .. }] => {
+                let (passage, at) = (*passage, Monotonic::from_millis(at + 200));
+                machine.handle(at, Event::Committed { passage, result: Ok(()) });
+                machine.handle(at, Event::Turnstile(TurnstileEvent::Released { passage, at }));
+                machine.handle(at, Event::Closed { passage, result: Ok(()) });
+                true
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    for who in 0..COOLING {
+        assert!(is_let_through(&mut machine, who, 10_000 + who as u64 * 2_000));
+    }
+    assert!(!is_let_through(&mut machine, 0, 200_000), "remembered");
+    assert!(is_let_through(&mut machine, COOLING, 210_000));
+    assert!(!is_let_through(&mut machine, 1, 220_000), "remembered");
+    assert!(is_let_through(&mut machine, 0, 230_000), "forgotten");
+    assert_eq!(machine.cooling.len(), COOLING);
+}
+
+#[test]
 fn a_cause_that_reaches_the_disk_too_late_opens_nothing() {
     let mut machine = Machine::new(rules(), true);
     see(&mut machine, 1000, named("A"), 1);
