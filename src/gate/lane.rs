@@ -58,9 +58,9 @@ pub struct LaneState {
     /// Entries that could not be committed.
     pub commit_errors: u64,
     pub last_error: Option<String>,
-    /// Since when nothing can be committed, and so nobody is let through.
+    /// Since when nothing can be committed, and so nobody is let through; and the latest failure.
     #[serde(skip)]
-    pub failing_since: Option<Monotonic>,
+    pub failing: Option<(Monotonic, Monotonic)>,
     /// Times that a fault in this program ended its task, which was then begun anew.
     pub restarts: u64,
     /// The last such fault, and when it was.
@@ -73,7 +73,7 @@ impl LaneState {
     fn wrote(&mut self, kind: &str, result: &Result<(), String>, now: Monotonic) {
         match result {
             Ok(()) => {
-                self.failing_since = None;
+                self.failing = None;
                 match kind {
                     "grant" => self.grants += 1,
                     "denial" => self.denials += 1,
@@ -86,7 +86,7 @@ impl LaneState {
                 self.last_error = Some(error.clone());
                 // A denial may be given up for want of room while attendance goes on.
                 if kind != "denial" {
-                    self.failing_since.get_or_insert(now);
+                    self.failing.get_or_insert((now, now)).1 = now;
                 }
             }
         }

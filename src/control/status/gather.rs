@@ -17,6 +17,8 @@ use crate::{
 const OUTBOX_OLD: Duration = Duration::from_secs(15 * 60);
 /// Below this a full disk is near.
 const DISK_LOW_BYTES: u64 = 200 * 1024 * 1024;
+/// For so long after it failed, and longer while the disk does, a lane's commit is shown.
+const COMMIT_FAILED: Duration = Duration::from_secs(10);
 /// For so long after a lane was begun anew, its fault is shown.
 const FAULT_SHOWN: Duration = Duration::from_secs(10 * 60);
 /// A commit that takes so long is felt at the gate.
@@ -125,7 +127,11 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
         attention.add(format!("turnstile {}", lane.name), turnstile.since, remedy);
     }
     let gate = lane.state.borrow().clone();
-    if let Some(since) = gate.failing_since {
+    // Where nobody has come since, the store knows that its disk is well again.
+    let fails = attention.services.store.state().failing.is_some();
+    let recent = |last: Monotonic| attention.now.since(last) < COMMIT_FAILED;
+    let failing = gate.failing.filter(|(_, last)| fails || recent(*last));
+    if let Some((since, _)) = failing {
         let error = gate.last_error.clone().unwrap_or_default();
         let remedy = format!("nothing can be recorded, so nobody is let through: {error}");
         attention.add(format!("lane {}", lane.name), since, remedy);
@@ -140,7 +146,7 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
     LaneStatus {
         name: lane.name.clone(),
         mode: "normal".to_owned(),
-        ready: turnstile.connected && seeing && gate.failing_since.is_none(),
+        ready: turnstile.connected && seeing && failing.is_none(),
         cameras,
         turnstile,
         gate,
