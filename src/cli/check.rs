@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::Path, process::ExitCode, time::Duration};
 
+use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
@@ -9,7 +10,8 @@ use super::Context;
 use crate::{
     clock::{Clock, SystemClock},
     config::{CameraSource, Config, TurnstileDriver},
-    daemon, store,
+    daemon,
+    store::{self, Room},
     turnstile::{ModbusTurnstile, Turnstile},
     vision::{DetectOptions, Vision},
 };
@@ -98,14 +100,6 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
 
 fn storage(config: &Config, running: bool) -> Result<String, String> {
     let dir = &config.storage.dir;
-    let free = |dir: &Path| {
-        nix::sys::statvfs::statvfs(dir)
-            .map(|fs| fs.blocks_available().saturating_mul(fs.fragment_size()) >> 20)
-            .map_err(|e| format!("{}: {e}", dir.display()))
-    };
-    if running {
-        return Ok(format!("{} is in use by the daemon, {} MiB free", dir.display(), free(dir)?));
-    }
     if !dir.exists() {
         let parent = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
         let writable = nix::unistd::access(parent, nix::unistd::AccessFlags::W_OK);
@@ -114,9 +108,22 @@ fn storage(config: &Config, running: bool) -> Result<String, String> {
             Err(e) => Err(format!("{} cannot be made: {}: {e}", dir.display(), parent.display())),
         };
     }
-    match store::examine(&config.storage) {
-        Ok(()) => Ok(format!("{} is sound, {} MiB free", dir.display(), free(dir)?)),
-        Err(e) => Err(e.to_string()),
+    let found = if running {
+        "is in use by the daemon"
+    } else {
+        store::examine(&config.storage).map_err(|e| e.to_string())?;
+        "is sound"
+    };
+    let fs = statvfs(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let free = fs.blocks_available().saturating_mul(fs.fragment_size());
+    let found = format!("{} {found}, {} MiB free", dir.display(), free >> 20);
+    if let Some(place) = store::all_set_aside(dir).last() {
+        let place = place.display();
+        return Err(format!("{found}; a damaged database lies in {place}: see README, The disk"));
+    }
+    match Room::with(free) {
+        Room::Ample => Ok(found),
+        room => Err(format!("{found}, which is {}: make room", room.word())),
     }
 }
 

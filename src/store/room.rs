@@ -54,6 +54,11 @@ impl Room {
         }
     }
 
+    /// The room there is with so many bytes free.
+    pub fn with(free: u64) -> Room {
+        Room::Ample.next(free, false)
+    }
+
     /// The room there is with so many bytes free, when it was `self` before.
     fn next(self, free: u64, reserve_in_use: bool) -> Room {
         if reserve_in_use {
