@@ -75,7 +75,7 @@
 //! - **I6** What is dropped, retried, late or away is counted and shown by `gatehouse status`
 //!   and, in the same numbers, by the metrics.
 //! - **I7** Removing a worker erases templates and photos at once and keeps the attendance; ids are
-//!   never used again.
+//!   never used again. (A database that was set aside stays as it was.)
 //! - **I8** Every queue, file, table and message has a bound, listed below with what happens there. A
 //!   full disk never corrupts, and never loses what was acknowledged to anyone.
 //! - **I9** The wall clock is not trusted: each entry carries the boot id, the monotonic time and
@@ -110,7 +110,7 @@
 //! | the ledger, its outbox, removed workers' rows, names of upstreams | the disk | [`store::Room`]: events are given up, then photos, attendance never |
 //! | the reserve for attendance | 16 MiB | nobody is let through |
 //! | databases set aside | 16 | the next start refuses |
-//! | a start's look through the database | 30 s | what is left is trusted; the ledger's entries are read while it runs |
+//! | a start's look through the database | 30 s, 10 minutes where damage was met | what is left is trusted; the ledger's entries are read while it runs |
 //! | a worker's id, a text field, a contractor, a reason | 32, 64, 128, 200 characters | refused |
 //! | clock and disk entries | one a minute for each, and that the disk is well again | told at the minute's end |
 //! | those waiting for a disk that fails | 16 | the newest is logged only |

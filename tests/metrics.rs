@@ -150,7 +150,7 @@ fn the_metrics_are_the_numbers_of_status_and_name_no_worker() {
     for stage in stages {
         assert!(stage["count"].as_u64().unwrap() > 0, "{stage}");
         let ms = |key: &str| stage[key].as_f64().unwrap();
-        assert!(0.0 < ms("mean_ms") && ms("p50_ms") <= ms("p99_ms"), "{stage}");
+        assert!(0.0 <= ms("mean_ms") && ms("p50_ms") <= ms("p99_ms"), "{stage}");
     }
     for secret in ["W001", "刘峰", ID_A, "钢筋一班", "Fuding", "steel", "C-1", "person"] {
         assert!(!page_seen.contains(secret), "{secret} in\n{page_seen}");
@@ -216,16 +216,18 @@ fn a_lost_link_shows_and_no_client_holds_up_the_gate_or_the_next_scrape() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_named_at_the_start_and_by_check() {
+fn an_address_that_is_taken_is_named_by_check_and_stops_no_gate() {
     let (site, address) = site();
     let said = site.gatehouse(&["check"]);
     assert!(said.out.contains(&format!("ok    metrics: {address} is free")), "{said:?}");
-    let _other = TcpListener::bind(address).unwrap();
+    let other = TcpListener::bind(address).unwrap();
     let said = site.gatehouse(&["check"]);
     assert!(said.out.contains(&format!("FAIL  metrics: {address}: ")), "{said:?}");
-    let said = site.gatehouse(&["run"]);
-    assert_eq!(said.code, 1, "{said:?}");
-    let expected = format!("cannot listen for the metrics on {address}, which is metrics.listen");
-    assert!(said.err.contains(&expected), "{said:?}");
-    assert!(!site.path("control.sock").exists(), "it never was a gate");
+    // The gate works without; it is shown until the address is free again.
+    let daemon = site.start();
+    let missed = |s: &Value| Site::degraded(s).contains(&"metrics");
+    site.status_when("the metrics to be missed", missed);
+    drop(other);
+    site.status_when("the metrics", |s| !missed(s));
+    daemon.stop();
 }

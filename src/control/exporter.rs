@@ -51,7 +51,8 @@ pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves the metrics until cancelled, whatever happens to the listener.
 pub async fn export(
-    listener: TcpListener,
+    address: SocketAddr,
+    listener: io::Result<TcpListener>,
     services: Arc<Services>,
     down: watch::Sender<Option<ExporterDown>>,
     cancel: CancellationToken,
@@ -63,19 +64,19 @@ pub async fn export(
     });
     tokio::select! {
         _ = cancel.cancelled() => {}
-        () = keep_serving(listener, &page, &*clock, &down, &cancel) => {}
+        () = keep_serving(address, listener, &page, &*clock, &down, &cancel) => {}
     }
 }
 
 async fn keep_serving(
-    listener: TcpListener,
+    address: SocketAddr,
+    listener: io::Result<TcpListener>,
     page: &Page,
     clock: &dyn Clock,
     down: &watch::Sender<Option<ExporterDown>>,
     cancel: &CancellationToken,
 ) {
-    let Ok(address) = listener.local_addr() else { return };
-    let mut opened = Ok(listener);
+    let mut opened = listener;
     let mut pause = *BACKOFF.start();
     loop {
         let error = match opened {
@@ -199,7 +200,8 @@ mod tests {
         let serving = tokio::spawn(async move {
             let clock = SystemClock::new().unwrap();
             let page: Page = Arc::new(|| Box::pin(async { Ok("page".to_owned()) }));
-            keep_serving(listener, &page, &clock, &down, &CancellationToken::new()).await;
+            keep_serving(address, Ok(listener), &page, &clock, &down, &CancellationToken::new())
+                .await;
         });
         let get = "GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n";
         let answer = said(address, get).await;

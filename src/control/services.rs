@@ -431,15 +431,15 @@ impl Services {
         let mut count = 0;
         loop {
             let page = filter.clone();
-            let rows = self.store.read(move |tx| ledger::attendance(tx, &page)).await?;
-            for (outcome, cause) in &rows {
-                filter.after = Some(outcome.entry.index);
+            let page = self.store.read(move |tx| ledger::attendance(tx, &page)).await?;
+            for (outcome, cause) in &page.rows {
                 if let Some(record) = Record::of(&self.origin, outcome, cause) {
                     count += 1;
                     patient(wire.send_json(&Reply::Item(to_json(&record)?))).await?;
                 }
             }
-            if rows.len() < PAGE {
+            filter.after = page.next;
+            if page.next.is_none() {
                 return Ok(json!({ "count": count }));
             }
         }

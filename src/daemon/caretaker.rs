@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::opening::CLOCK;
 use crate::{
-    clock::{Clock, ClockWatch, Monotonic},
+    clock::{Clock, ClockWatch, Monotonic, Stamp},
     control::{Audit, Services},
     ledger::{self, Body, Ledger, LedgerError},
     store::{self, Priority, Store, StoreState},
@@ -15,10 +15,14 @@ use crate::{
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
+/// After so long without a commit, whether the disk still takes something in is tried out.
+const QUIET: Duration = Duration::from_secs(60);
 /// Entries that wait for a disk that takes nothing in. When it is full the newest is dropped and
 /// logged: the first ones say how it began.
 const PENDING: usize = 16;
 
+/// After so many looks in vain, entries that the disk does not give count as damaged.
+const UNREAD: u32 = 10;
 /// Entries read again in each of these; a ledger of three years takes hours, and nobody notices.
 const AUDITED: u64 = 200;
 
@@ -28,9 +32,14 @@ pub(super) struct Caretaker {
     clock: Arc<dyn Clock>,
     watch: ClockWatch,
     disk: DiskWatch,
-    pending: VecDeque<Body>,
+    /// What happened, and when.
+    pending: VecDeque<(Stamp, Body)>,
     /// The index to go on from, until the whole ledger has been looked through once.
     audit_from: Option<u64>,
+    /// Times in a row that the disk did not give the next entries.
+    unread: u32,
+    /// How many commits there were, and since when there are no more.
+    commits: (u64, Monotonic),
     audit: watch::Sender<Audit>,
 }
 
@@ -44,6 +53,8 @@ impl Caretaker {
             disk: DiskWatch::new(services.storage_dir.clone()),
             pending: VecDeque::new(),
             audit_from: Some(0),
+            unread: 0,
+            commits: (0, services.clock.monotonic()),
             audit: services.audit.clone(),
         }
     }
@@ -67,10 +78,22 @@ impl Caretaker {
     /// The next few entries, as they stand in the database.
     async fn audit(&mut self) {
         let Some(from) = self.audit_from else { return };
-        // What the disk does not give now it may give later.
-        let Ok((damaged, next)) = self.store.read(move |tx| ledger::audit(tx, from, AUDITED)).await
-        else {
-            return;
+        let audited = self.store.read(move |tx| ledger::audit(tx, from, AUDITED)).await;
+        let (damaged, next) = match audited {
+            Ok(audited) => {
+                self.unread = 0;
+                audited
+            }
+            // What the disk does not give now it may give later.
+            Err(_) if self.unread < UNREAD => {
+                self.unread += 1;
+                return;
+            }
+            Err(error) => {
+                tracing::error!(from, %error, "the disk does not give this entry or one after it");
+                self.unread = 0;
+                (vec![from], Some(from.saturating_add(AUDITED)))
+            }
         };
         for index in &damaged {
             tracing::error!(index, "this ledger entry is damaged or was altered");
@@ -89,11 +112,17 @@ impl Caretaker {
             self.remember(body);
         }
         // Nobody may come to the gate for hours: whether it would open again is tried out.
-        if state.failing.is_some() && self.store.probe().await.is_err() {
+        // And a disk may fail unseen: now and then it is tried out though it is held for well.
+        let now = self.clock.monotonic();
+        if state.commits != self.commits.0 {
+            self.commits = (state.commits, now);
+        }
+        let quiet = now.since(self.commits.1) >= QUIET;
+        if (state.failing.is_some() || quiet) && self.store.probe().await.is_err() {
             return;
         }
-        while let Some(body) = self.pending.front() {
-            let (ledger, stamp, body) = (self.ledger.clone(), self.clock.stamp(), body.clone());
+        while let Some((stamp, body)) = self.pending.front().cloned() {
+            let ledger = self.ledger.clone();
             let told = self.watch.told(stamp);
             let append = self.store.write(Priority::Upkeep, move |tx| {
                 if matches!(body, Body::Clock(_)) {
@@ -102,7 +131,9 @@ impl Caretaker {
                 ledger.append(tx, stamp, body).map(drop)
             });
             let appended: Result<(), LedgerError> = append.await;
-            if appended.is_err() {
+            if let Err(error) = appended {
+                // The disk says why by itself; all else would be said at each look.
+                tracing::debug!(%error, "not recorded yet");
                 return;
             }
             self.pending.pop_front();
@@ -111,7 +142,7 @@ impl Caretaker {
 
     fn remember(&mut self, body: Body) {
         if self.pending.len() < PENDING {
-            self.pending.push_back(body);
+            self.pending.push_back((self.clock.stamp(), body));
         } else {
             tracing::error!(?body, "not recorded: the disk has taken nothing in for too long");
         }
@@ -179,7 +210,7 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
         let (store, _thread) = store::open(&config, clock.clone()).unwrap();
         let ledger = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![])).await.unwrap();
-        let stamp = clock.stamp();
+        let (stamp, stamp_time) = (clock.stamp(), clock.monotonic());
         let mut caretaker = Caretaker {
             store: store.clone(),
             ledger,
@@ -188,6 +219,8 @@ mod tests {
             disk: DiskWatch::new(dir.path().into()),
             pending: VecDeque::new(),
             audit_from: None,
+            unread: 0,
+            commits: (0, stamp_time),
             audit: watch::Sender::default(),
         };
         for n in 0..PENDING as u64 + 4 {

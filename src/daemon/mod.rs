@@ -115,9 +115,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let (store, mut store_thread) = store::open(&config.storage, clock.clone())?;
     // Before the ledger hears of this start: one that fails here again and again leaves no entries.
     let metrics = match config.metrics.listen {
-        Some(address) => Some(control::listen_for_metrics(address).await.with_context(|| {
-            format!("cannot listen for the metrics on {address}, which is metrics.listen")
-        })?),
+        Some(address) => Some((address, control::listen_for_metrics(address).await)),
         None => None,
     };
     let socket = config.control.socket.clone();
@@ -204,8 +202,14 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         audit: watch::Sender::default(),
         store,
     });
-    if let Some(metrics) = metrics {
-        tokio::spawn(control::export(metrics, services.clone(), exporter_down, cancel.clone()));
+    if let Some((address, listener)) = metrics {
+        tokio::spawn(control::export(
+            address,
+            listener,
+            services.clone(),
+            exporter_down,
+            cancel.clone(),
+        ));
     }
     let (served, beat, stop) = (services.clone(), beats.part("control"), cancel.clone());
     tasks.spawn(async move {

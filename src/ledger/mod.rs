@@ -318,11 +318,20 @@ pub struct AttendanceFilter {
     pub limit: usize,
 }
 
-/// Outcomes of passages that a worker is named for, each with its cause, in order.
+/// A page of attendance.
+#[derive(Debug)]
+pub struct AttendancePage {
+    /// Outcomes of passages that a worker is named for, each with its cause, in order.
+    pub rows: Vec<(Stored, Stored)>,
+    /// After which index the next page begins; `None` where this is the last.
+    pub next: Option<u64>,
+}
+
+/// What the filter asks for. What of it cannot be read is passed over: the rest is somebody's pay.
 pub fn attendance(
     tx: &Transaction<'_>,
     filter: &AttendanceFilter,
-) -> Result<Vec<(Stored, Stored)>, LedgerError> {
+) -> Result<AttendancePage, LedgerError> {
     let pairs: Vec<(u64, u64)> = tx
         .prepare_cached(
             "SELECT o.idx, c.idx FROM entry o JOIN entry c
@@ -345,7 +354,17 @@ pub fn attendance(
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?
         .collect::<Result<_, _>>()?;
-    pairs.into_iter().map(|(o, c)| Ok((read(tx, o)?, read(tx, c)?))).collect()
+    let next = pairs.last().filter(|_| pairs.len() >= filter.limit).map(|(outcome, _)| *outcome);
+    let mut rows = Vec::with_capacity(pairs.len());
+    for (outcome, cause) in pairs {
+        match read(tx, outcome).and_then(|outcome| Ok((outcome, read(tx, cause)?))) {
+            Err(error @ (LedgerError::Damaged { .. } | LedgerError::Missing { .. })) => {
+                tracing::error!(%error, "an attendance is not listed");
+            }
+            pair => rows.push(pair?),
+        }
+    }
+    Ok(AttendancePage { rows, next })
 }
 
 #[cfg(test)]

@@ -266,7 +266,10 @@ async fn a_grant_goes_upstream_with_its_outcome_and_seq_has_no_gaps() {
     let (waiting, attendance) = store
         .read(|tx| {
             let filter = AttendanceFilter { limit: 10, ..Default::default() };
-            Ok::<_, LedgerError>((unacknowledged(tx, "a", 0, 10)?, super::attendance(tx, &filter)?))
+            Ok::<_, LedgerError>((
+                unacknowledged(tx, "a", 0, 10)?,
+                super::attendance(tx, &filter)?.rows,
+            ))
         })
         .await
         .unwrap();

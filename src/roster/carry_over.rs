@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 
 use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
 
-use super::{RosterError, rows::place};
+use super::{
+    RosterError,
+    rows::{legible, place},
+};
 use crate::store::Sealer;
 
 /// How many workers came over, removed ones among them, and how many did not.
@@ -71,13 +74,26 @@ fn one(
         return Ok(false);
     }
     let copies = [("worker", vec![worker]), ("template", templates), ("photo", photos)];
-    for (table, row) in copies.iter().flat_map(|(table, rows)| rows.iter().map(move |r| (table, r)))
-    {
-        let places = vec!["?"; row.len()].join(", ");
-        tx.execute(
-            &format!("INSERT INTO {table} VALUES ({places})"),
-            params_from_iter(row.iter()),
-        )?;
+    let copy = || -> rusqlite::Result<()> {
+        for (table, row) in
+            copies.iter().flat_map(|(table, rows)| rows.iter().map(move |r| (table, r)))
+        {
+            let places = vec!["?"; row.len()].join(", ");
+            let insert = format!("INSERT INTO {table} VALUES ({places})");
+            tx.execute(&insert, params_from_iter(row.iter()))?;
+        }
+        legible(tx, id).map(drop)
+    };
+    // What is damaged may break the new database's own rules, or be no worker.
+    tx.execute_batch("SAVEPOINT worker")?;
+    match copy() {
+        Ok(()) => tx.execute_batch("RELEASE worker")?,
+        Err(error) => {
+            tx.execute_batch("ROLLBACK TO worker; RELEASE worker")?;
+            let damaged = matches!(error, rusqlite::Error::FromSqlConversionFailure(..))
+                || error.sqlite_error_code() == Some(rusqlite::ErrorCode::ConstraintViolation);
+            return if damaged { Ok(false) } else { Err(error.into()) };
+        }
     }
     Ok(true)
 }
@@ -175,14 +191,20 @@ pub(super) mod tests {
             )
             .unwrap();
         old.execute("UPDATE template SET sealed = zeroblob(9) WHERE worker = 'W001'", []).unwrap();
+        // And rows that break the rules, or are no workers.
+        old.pragma_update(None, "ignore_check_constraints", "ON").unwrap();
+        old.execute("UPDATE worker SET state = 'actmve' WHERE id = 'W002'", []).unwrap();
+        old.execute("UPDATE worker SET valid_from = '2026-61-01' WHERE id = 'W003'", []).unwrap();
         drop(old);
         let mut bytes = std::fs::read(&path).unwrap();
         bytes[(leaf as usize - 1) * 4096..][..4096].fill(0xAA);
         std::fs::write(&path, bytes).unwrap();
         let (done, roster) = carry(Connection::open(&path).unwrap()).await.unwrap();
-        assert!(done.workers > 20 && done.workers < 59 && done.lost >= 2, "{done:?}");
+        assert!(done.workers > 20 && done.workers < 59 && done.lost >= 4, "{done:?}");
         assert!(roster.worker(&"W000".parse().unwrap()).is_some());
-        assert!(roster.worker(&"W001".parse().unwrap()).is_none());
+        for lost in ["W001", "W002", "W003"] {
+            assert!(roster.worker(&lost.parse().unwrap()).is_none(), "{lost}");
+        }
         assert!(roster.worker(&"W058".parse().unwrap()).is_some());
     }
 }

@@ -16,6 +16,8 @@ pub struct Roster {
     templates: Zeroizing<Vec<f32>>,
     /// For each template, its worker's place in `workers`.
     owners: Vec<u32>,
+    /// Rows and templates that could not be read, and are left out.
+    pub damaged: u64,
 }
 
 impl std::fmt::Debug for Roster {

@@ -184,30 +184,55 @@ pub fn identity(
     Ok((worker, identity))
 }
 
+/// A worker's row, where it can be read.
+pub(super) fn legible(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Worker> {
+    tx.prepare_cached(&format!("SELECT {COLUMNS} FROM worker WHERE id = ?1"))?
+        .query_row([id], worker)
+}
+
 /// The snapshot that the gate matches against: active workers, and those of their templates that
-/// this embedder made.
+/// this embedder made. A row or a template that is damaged costs its worker, and nobody else.
 pub fn load(tx: &Transaction<'_>, sealer: &Sealer, model: &str) -> Result<Roster, RosterError> {
-    let workers = list(tx, State::Active, None, MOST_WORKERS)?;
+    let ids: Vec<String> = tx
+        .prepare("SELECT id FROM worker WHERE state <> 'removed' ORDER BY id LIMIT ?1")?
+        .query_map([MOST_WORKERS], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut damaged = 0;
+    let mut unreadable = |id: &str, error: &dyn std::fmt::Display| {
+        tracing::error!(worker = id, %error, "this worker's data is damaged");
+        damaged += 1;
+    };
     let mut templates = tx.prepare(
         "SELECT ordinal, sealed FROM template WHERE worker = ?1 AND model = ?2 ORDER BY ordinal",
     )?;
-    let mut filled = Vec::with_capacity(workers.len());
-    for worker in workers {
-        let id = worker.person.id.clone();
-        let rows = templates.query_map([id.as_str(), model], |row| {
+    let mut filled = Vec::with_capacity(ids.len());
+    for id in ids {
+        let worker = match legible(tx, &id) {
+            Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
+                unreadable(&id, &error);
+                continue;
+            }
+            worker => worker?,
+        };
+        let rows = templates.query_map([&id[..], model], |row| {
             Ok((row.get::<_, u32>(0)?, row.get::<_, Vec<u8>>(1)?))
         })?;
         let mut faces = Vec::new();
         for row in rows {
             let (ordinal, sealed) = row?;
-            let plain = sealer.open(&place("template", &id, ordinal as usize), &sealed)?;
-            let face = Template::from_bytes(&plain)
-                .map_err(|source| RosterError::Damaged { id: id.to_string(), source })?;
-            faces.push(face);
+            match sealer.open(&place("template", &id, ordinal as usize), &sealed) {
+                Ok(plain) => match Template::from_bytes(&plain) {
+                    Ok(face) => faces.push(face),
+                    Err(error) => unreadable(&id, &error),
+                },
+                Err(error) => unreadable(&id, &error),
+            }
         }
         filled.push((worker, faces));
     }
-    Ok(Roster::new(version(tx)?, filled))
+    let mut roster = Roster::new(version(tx)?, filled);
+    roster.damaged = damaged;
+    Ok(roster)
 }
 
 #[cfg(test)]

@@ -12,12 +12,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use super::{
     Sealer, StoreError,
-    folder::{finish_setting_aside, locked, newest, set_aside},
+    folder::{finish_setting_aside, locked, newest, read_sent, say_made, set_aside, was_made},
 };
-use crate::{
-    clock::Clock,
-    config::{Secret, Storage},
-};
+use crate::{clock::Clock, config::Storage};
 
 /// Each is run once, in order; the database's `user_version` says how many have been.
 const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
@@ -27,10 +24,14 @@ const APPLICATION_ID: i32 = 0x4741_5445;
 const LOG_BYTES: i64 = 16 << 20;
 /// How long a start may take to look the database through; what is left of it is trusted.
 const LOOK_THROUGH: Duration = Duration::from_secs(30);
+/// The same where damage was found before, and is looked for to the end: within the unit's
+/// TimeoutStartSec.
+const LOOK_CLOSER: Duration = Duration::from_secs(600);
 /// The look stops to see the time after so many of SQLite's steps.
-const STEPS: i32 = 100_000;
+const STEPS: i32 = 1_000;
 /// A read that fails is tried so often before the disk is taken to have lost it.
 const READS: usize = 3;
+const BETWEEN_READS: Duration = Duration::from_secs(1);
 /// Stands beside the database while SQLite has found damage that no start has looked into yet.
 const SUSPECT: &str = "gatehouse.db.suspect";
 
@@ -48,6 +49,7 @@ pub(super) fn open(
     for _ in 1..READS {
         // A read that fails once may be a loose card; one that never succeeds is damage.
         if matches!(&opened, Err(StoreError::Sqlite(e)) if lost_by_the_disk(e)) {
+            std::thread::sleep(BETWEEN_READS);
             opened = try_open(config, clock);
         }
     }
@@ -69,8 +71,7 @@ pub(super) fn open(
 
 fn try_open(config: &Storage, clock: &Arc<dyn Clock>) -> Result<(Connection, Sealer), StoreError> {
     let path = config.database();
-    // The key is made after the database's first page.
-    if std::fs::metadata(&path).is_ok_and(|m| m.len() == 0) && key_is_there(&config.key) {
+    if std::fs::metadata(&path).is_ok_and(|m| m.len() == 0) && was_made(&config.dir) {
         return Err(StoreError::Damaged { path, found: "the file is empty".to_owned() });
     }
     // Made by us first, so that SQLite's three files are 0600 from their first byte.
@@ -96,17 +97,35 @@ fn try_open(config: &Storage, clock: &Arc<dyn Clock>) -> Result<(Connection, Sea
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     if found > 0 {
         look_through(&mut connection, config, clock)?;
+        ends_where_it_should(&connection, config)?;
     }
     let new = migrate(&mut connection, config)?;
     let sealer = Sealer::load(&config.key, new && newest(&config.dir).is_none())?;
     if !prove_key(&connection, &path, &sealer)? {
         set_meta(&connection, "key_proof", &sealer.seal(KEY_PROOF, b"gatehouse")?)?;
     }
+    if let Err(error) = say_made(&config.dir, true) {
+        tracing::warn!(%error, "the lock's file is not written");
+    }
     Ok((connection, sealer))
 }
 
-fn key_is_there(key: &Secret) -> bool {
-    matches!(key.path(), Ok(Some(path)) if path.exists())
+/// Records that have been sent and are not there would be followed by others of the same seq, and
+/// those be taken for repeats.
+fn ends_where_it_should(connection: &Connection, config: &Storage) -> Result<(), StoreError> {
+    let Some(ledger) = meta(connection, "ledger")? else { return Ok(()) };
+    let last: Option<u64> =
+        connection.query_row("SELECT max(seq) FROM entry", [], |row| row.get(0))?;
+    let last = last.unwrap_or(0);
+    match read_sent(&config.dir, &ledger) {
+        Some(sent) if sent > last => {
+            let found = format!(
+                "it ends with record {last}, and record {sent} had been sent: what came after is lost"
+            );
+            Err(StoreError::Damaged { path: config.database(), found })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Whether SQLite says that what it read is not what was written.
@@ -152,10 +171,9 @@ fn look_through(
     let path = config.database();
     let suspected = config.dir.join(SUSPECT).exists();
     let look = if suspected { "PRAGMA integrity_check(1)" } else { "PRAGMA quick_check(1)" };
-    if !suspected {
-        let (until, clock) = (clock.monotonic() + LOOK_THROUGH, clock.clone());
-        connection.progress_handler(STEPS, Some(move || clock.monotonic() > until))?;
-    }
+    let within = if suspected { LOOK_CLOSER } else { LOOK_THROUGH };
+    let (until, watch) = (clock.monotonic() + within, clock.clone());
+    connection.progress_handler(STEPS, Some(move || watch.monotonic() > until))?;
     let found = connection.query_row(look, [], |row| row.get::<_, String>(0));
     connection.progress_handler(0, None::<fn() -> bool>)?;
     match found {
@@ -166,6 +184,8 @@ fn look_through(
         Ok(found) => Err(StoreError::Damaged { path, found }),
         Err(e) if e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
             tracing::warn!("the database is large: not all of it was looked through");
+            // What is damaged will be met again, and looked for again.
+            forget_suspicion(config);
             Ok(())
         }
         Err(e) => Err(e.into()),

@@ -44,6 +44,42 @@ pub(super) fn locked(lock: File, dir: &Path) -> Result<File, StoreError> {
     }
 }
 
+/// Whether a database was made here, and not set aside since: then an empty one is a damaged one.
+/// The lock's file says so.
+pub(super) fn was_made(dir: &Path) -> bool {
+    std::fs::metadata(dir.join("lock")).is_ok_and(|m| m.len() > 0)
+}
+
+pub(super) fn say_made(dir: &Path, made: bool) -> std::io::Result<()> {
+    if was_made(dir) == made {
+        return Ok(());
+    }
+    let text = if made { "a database was made here\n" } else { "" };
+    std::fs::write(dir.join("lock"), text)?;
+    File::open(dir.join("lock"))?.sync_all()
+}
+
+/// How far a ledger has been sent, beside its database: a database that ends before lost what came
+/// after, to a disk that said it was written or to an old copy put back.
+const SENT: &str = "sent";
+
+/// Written without waiting for the disk: it need not be the last word, only not a wrong one.
+pub(super) fn write_sent(dir: &Path, ledger: &[u8], seq: u64) -> std::io::Result<()> {
+    let fresh = dir.join("sent.new");
+    // Twice, so that a damaged digit is not believed.
+    std::fs::write(&fresh, format!("{} {seq} {seq}\n", hex::encode(ledger)))?;
+    std::fs::rename(fresh, dir.join(SENT))
+}
+
+/// The highest seq of this ledger that is known to have been sent.
+pub(super) fn read_sent(dir: &Path, ledger: &[u8]) -> Option<u64> {
+    let text = std::fs::read_to_string(dir.join(SENT)).ok()?;
+    let mut words = text.split_whitespace();
+    let ours = words.next()? == hex::encode(ledger);
+    let (seq, again): (u64, u64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+    (ours && seq == again).then_some(seq)
+}
+
 const FOLDER: &str = "set-aside";
 /// What was found wrong with a database, in words, beside it.
 const WHY: &str = "why.txt";
@@ -69,6 +105,8 @@ pub(super) fn set_aside(config: &Storage, now: Stamp, found: &str) -> Result<Pat
     let mut why = File::create(place.join(WHY)).map_err(folder)?;
     why.write_all(found.as_bytes()).and_then(|()| why.sync_all()).map_err(folder)?;
     sync(&all).map_err(folder)?;
+    // From here on an empty database is one that is not made yet.
+    say_made(dir, false).map_err(folder)?;
     let database = config.database();
     if database.exists() {
         std::fs::rename(&database, place.join("gatehouse.db")).map_err(folder)?;

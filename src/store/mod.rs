@@ -155,6 +155,7 @@ pub fn open(config: &Storage, clock: Arc<dyn Clock>) -> Result<(Store, StoreThre
         path: path.clone(),
         clock,
         state: state.clone(),
+        sent: (0, 0),
         commits: commits.clone(),
         commit_times: commit_times.clone(),
         _lock: lock,
@@ -220,9 +221,21 @@ impl Store {
         self.write(Priority::Upkeep, move |tx| Ok(set_meta(tx, "probe", &fresh)?)).await
     }
 
-    /// Returns when the writer has come round: it makes progress. It looks at the disk on its way.
+    /// Returns when the writer has come round: it makes progress. On its way it looks at the disk,
+    /// and notes how far was sent.
     pub async fn beat(&self) -> Result<(), StoreError> {
-        self.turn(&self.attendance, |writer: &mut Writer| writer.look()).await
+        let beat = |writer: &mut Writer| {
+            writer.look();
+            writer.write_sent();
+        };
+        self.turn(&self.attendance, beat).await
+    }
+
+    /// Records up to this seq are on their way to an upstream. A database that ends before it at a
+    /// later start has lost some.
+    pub fn sent(&self, seq: u64) {
+        // Where the writer has that much to do, a later one says it too.
+        let _ = self.bulk.try_send(Box::new(move |writer: &mut Writer| writer.sent(seq)));
     }
 
     /// Runs `work` on a read-only connection, in one consistent snapshot.
@@ -292,10 +305,10 @@ mod tests {
     use std::{os::unix::fs::PermissionsExt, time::Duration};
 
     use super::*;
-    use crate::config::Secret;
+    use crate::{clock::SystemClock, config::Secret};
 
     fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
-        super::open(config, Arc::new(crate::clock::SystemClock::new().unwrap()))
+        super::open(config, Arc::new(SystemClock::new().unwrap()))
     }
 
     pub fn storage(dir: &Path) -> Storage {
@@ -339,7 +352,7 @@ mod tests {
             let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o077, 0, "{name} {mode:o}");
         }
-        let clock: Arc<dyn Clock> = Arc::new(crate::clock::SystemClock::new().unwrap());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
         let (connection, _) = database::open(&storage(dir.path()), &clock).unwrap();
         let pragma = |name| connection.query_row(name, [], |r| r.get::<_, i64>(0)).unwrap();
         assert_eq!(pragma("PRAGMA synchronous"), 2);
@@ -472,6 +485,51 @@ mod tests {
             drop(open(&storage(dir.path())).unwrap());
             assert_eq!(all_set_aside(dir.path()), all, "{what}");
         }
+    }
+
+    #[tokio::test]
+    async fn i3_a_database_that_ends_before_what_was_sent_is_not_gone_on_with() {
+        let dir = tempfile::tempdir().unwrap();
+        let reopened = |sent| {
+            let (store, thread) = open(&storage(dir.path())).unwrap();
+            async move {
+                let entry = "INSERT OR IGNORE INTO entry \
+                             VALUES (0, 7, 'boot', 0, NULL, NULL, NULL, x'', zeroblob(32))";
+                let one = move |tx: &Transaction<'_>| Ok(tx.execute(entry, [])?);
+                store.write::<_, StoreError>(Priority::Upkeep, one).await.unwrap();
+                store.sent(sent);
+                store.probe().await.unwrap();
+                store.beat().await.unwrap();
+                drop(store);
+                thread.join().unwrap();
+            }
+        };
+        reopened(7).await;
+        reopened(9).await;
+        assert_eq!(all_set_aside(dir.path()).len(), 0);
+        reopened(7).await;
+        let all = all_set_aside(dir.path());
+        assert_eq!(all.len(), 1);
+        let why = why_set_aside(&all[0]);
+        assert!(why.contains("record 7") && why.contains("record 9"), "{why}");
+        // The next ledger is another one.
+        reopened(7).await;
+        assert_eq!(all_set_aside(dir.path()), all);
+    }
+
+    #[tokio::test]
+    async fn a_new_database_that_a_power_cut_left_empty_is_not_taken_for_a_damaged_one() {
+        let dir = tempfile::tempdir().unwrap();
+        filled(dir.path()).await;
+        overwrite(&storage(dir.path()).database(), 0, 100);
+        folder::set_aside(&storage(dir.path()), SystemClock::new().unwrap().stamp(), "x").unwrap();
+        std::fs::write(storage(dir.path()).database(), "").unwrap();
+        let (store, _thread) = open(&storage(dir.path())).unwrap();
+        assert_eq!(all_set_aside(dir.path()).len(), 1);
+        let place = dir.path().to_owned();
+        let old =
+            move |tx: &Transaction<'_>| Ok::<_, StoreError>(predecessor(tx, &place)?.is_some());
+        assert!(store.read(old).await.unwrap());
     }
 
     #[tokio::test]

@@ -88,6 +88,7 @@ impl Room {
 pub(super) struct Disk {
     dir: PathBuf,
     reserve: Option<File>,
+    refills: bool,
     pub(super) reserve_bytes: u64,
     pub(super) free_bytes: u64,
     pub(super) room: Room,
@@ -109,7 +110,8 @@ impl Disk {
         let length = reserve.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len());
         let (free_bytes, room) = (u64::MAX, Room::Ample);
         let dir = dir.to_owned();
-        let mut disk = Disk { dir, reserve, reserve_bytes: length, free_bytes, room };
+        let (reserve_bytes, refills) = (length, true);
+        let mut disk = Disk { dir, reserve, refills, reserve_bytes, free_bytes, room };
         disk.look();
         disk
     }
@@ -120,7 +122,7 @@ impl Disk {
         while free < RESERVE_FLOOR && self.resize(self.reserve_bytes.saturating_sub(PIECE)) {
             free = self.free().unwrap_or(free);
         }
-        if free >= EVENTS_FLOOR + RECOVERED + RESERVE && self.resize(RESERVE) {
+        if self.refills && free >= EVENTS_FLOOR + RECOVERED + RESERVE && self.resize(RESERVE) {
             free = self.free().unwrap_or(free);
         }
         // What it gave back is not enough to end the need that it was given back in.
@@ -145,9 +147,10 @@ impl Disk {
             posix_fallocate(reserve, 0, i64::try_from(to).unwrap_or(i64::MAX)).map_err(Into::into)
         };
         if let Err(error) = resized {
-            tracing::warn!(%error, "the reserve of disk room stays as it is");
-            // Not tried at each write; the next start tries again.
-            self.reserve = None;
+            // To fill it up is not tried at each write, the next start tries again; to give it back is.
+            if std::mem::replace(&mut self.refills, false) {
+                tracing::warn!(%error, "the reserve of disk room stays as it is");
+            }
             return false;
         }
         self.reserve_bytes = to;

@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     Priority, StoreError,
     database::{is_damage, suspect},
+    folder::write_sent,
     room::{Disk, Room},
 };
 use crate::{
@@ -129,6 +130,8 @@ pub(super) struct Writer {
     pub(super) path: PathBuf,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) state: Shared,
+    /// The highest seq sent in this run, and the one that is written down.
+    pub(super) sent: (u64, u64),
     pub(super) commits: Arc<watch::Sender<u64>>,
     /// From the start of a transaction until it is on the disk.
     pub(super) commit_times: Arc<Histogram>,
@@ -201,6 +204,21 @@ impl Writer {
             }
         }
         outcome
+    }
+
+    /// Records up to this seq are being sent.
+    pub(super) fn sent(&mut self, seq: u64) {
+        self.sent.0 = self.sent.0.max(seq);
+    }
+
+    pub(super) fn write_sent(&mut self) {
+        let (sent, written) = self.sent;
+        let Some(dir) = self.path.parent().filter(|_| sent > written) else { return };
+        let ledger = super::meta(&self.connection, "ledger").ok().flatten().unwrap_or_default();
+        match write_sent(dir, &ledger, sent) {
+            Ok(()) => self.sent.1 = sent,
+            Err(error) => tracing::debug!(%error, "how far was sent is not written"),
+        }
     }
 
     pub(super) fn look(&mut self) {

@@ -283,12 +283,13 @@ async fn publish_rows(
         let Some(seq) = stored.entry.seq else { continue };
         let cause = match cause.transpose() {
             Ok(cause) => cause,
-            Err(error) => {
+            Err(error @ (LedgerError::Damaged { .. } | LedgerError::Missing { .. })) => {
                 // An outcome is nothing without its cause; it must not hold up what comes after.
                 tracing::error!(upstream = %upstream.name, seq, %error, "not sent");
                 delivery.pass_over(seq);
                 continue;
             }
+            Err(error) => return Err(error.into()),
         };
         failpoint::at("uplink.read");
         let resent = delivery.publish(seq);
@@ -298,6 +299,7 @@ async fn publish_rows(
             .try_publish(message.topic, QoS::AtLeastOnce, false, message.payload)
             .map_err(|e| failed(broker, e))?;
         state.send_modify(|s| s.published += 1);
+        context.store.sent(seq);
     }
     Ok(())
 }

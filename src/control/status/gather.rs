@@ -78,6 +78,14 @@ pub(in crate::control) async fn gather(services: &Services) -> Status {
         attention.add("metrics", down.since, down.error.clone());
     }
     let roster = services.roster.borrow().clone();
+    if roster.damaged > 0 {
+        let remedy = format!(
+            "the data of {} workers or photos is damaged and left out; the log names them: remove \
+             and enrol them anew",
+            roster.damaged
+        );
+        attention.add("roster", services.started, remedy);
+    }
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         gateway: services.origin.gateway.clone(),
@@ -146,7 +154,7 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
     LaneStatus {
         name: lane.name.clone(),
         mode: "normal".to_owned(),
-        ready: turnstile.connected && seeing && failing.is_none(),
+        ready: turnstile.connected && seeing && failing.is_none() && !fails,
         cameras,
         turnstile,
         gate,
