@@ -1,0 +1,418 @@
+//! The store on real files, whole and damaged.
+
+use std::{os::unix::fs::PermissionsExt, time::Duration};
+
+use super::*;
+use crate::{clock::SystemClock, config::Secret};
+
+fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
+    super::open(config, Arc::new(SystemClock::new().unwrap()))
+}
+
+pub fn storage(dir: &Path) -> Storage {
+    let key = Secret::File(dir.join("key"));
+    Storage { dir: dir.to_owned(), key, attendance_keep_years: 3 }
+}
+
+fn count(tx: &Transaction<'_>) -> Result<u32, StoreError> {
+    Ok(tx.query_row("SELECT count(*) FROM upstream", [], |r| r.get(0))?)
+}
+
+#[tokio::test]
+async fn a_failed_transaction_leaves_nothing_and_a_committed_one_survives() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, thread) = open(&storage(dir.path())).unwrap();
+    let add = |tx: &Transaction<'_>| tx.execute("INSERT INTO upstream VALUES ('a', NULL)", []);
+    let failed: Result<(), StoreError> = store
+        .write(Priority::Upkeep, move |tx| {
+            add(tx)?;
+            Err(StoreError::Stopped)
+        })
+        .await;
+    assert!(failed.is_err());
+    assert_eq!(store.read(count).await.unwrap(), 0);
+    let mut commits = store.commits();
+    commits.mark_unchanged();
+    store.write(Priority::Attendance, move |tx| Ok::<_, StoreError>(add(tx)?)).await.unwrap();
+    assert!(commits.has_changed().unwrap());
+    assert!(matches!(open(&storage(dir.path())), Err(StoreError::InUse { .. })));
+    drop(store);
+    thread.join().unwrap();
+    let (store, _thread) = open(&storage(dir.path())).unwrap();
+    assert_eq!(store.read(count).await.unwrap(), 1);
+}
+
+#[test]
+fn files_are_private_and_the_pragmas_hold() {
+    let dir = tempfile::tempdir().unwrap();
+    let _store = open(&storage(dir.path())).unwrap();
+    for name in ["gatehouse.db", "gatehouse.db-wal", "gatehouse.db-shm", "key", "lock"] {
+        let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{name} {mode:o}");
+    }
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+    let (connection, _) = database::open(&storage(dir.path()), &clock).unwrap();
+    let pragma = |name| connection.query_row(name, [], |r| r.get::<_, i64>(0)).unwrap();
+    assert_eq!(pragma("PRAGMA synchronous"), 2);
+    assert_eq!(pragma("PRAGMA secure_delete"), 1);
+}
+
+#[test]
+fn to_examine_an_empty_folder_leaves_it_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    examine(&storage(dir.path())).unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    let (store, thread) = open(&storage(dir.path())).unwrap();
+    drop(store);
+    thread.join().unwrap();
+    examine(&storage(dir.path())).unwrap();
+}
+
+#[test]
+fn a_look_at_the_storage_makes_and_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mode = |m| {
+        let permissions = std::fs::Permissions::from_mode(m);
+        std::fs::set_permissions(dir.path(), permissions).unwrap();
+    };
+    mode(0o755);
+    examine(&storage(dir.path())).unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    std::fs::write(dir.path().join("somebody's"), "").unwrap();
+    assert!(matches!(open(&storage(dir.path())), Err(StoreError::Shared { mode: 0o755, .. })));
+    std::fs::remove_file(dir.path().join("somebody's")).unwrap();
+    let (store, thread) = open(&storage(dir.path())).unwrap();
+    assert!(matches!(examine(&storage(dir.path())), Err(StoreError::InUse { .. })));
+    drop(store);
+    thread.join().unwrap();
+    let names = || {
+        let entries = std::fs::read_dir(dir.path()).unwrap();
+        entries.map(|e| e.unwrap().file_name()).collect::<std::collections::BTreeSet<_>>()
+    };
+    let before = names();
+    examine(&storage(dir.path())).unwrap();
+    assert_eq!(names(), before);
+}
+
+#[test]
+fn a_wrong_key_a_missing_key_and_a_newer_schema_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = storage(dir.path());
+    let reopen = || {
+        let opened = open(&config);
+        opened.map(|(store, thread)| {
+            drop(store);
+            thread.join().unwrap()
+        })
+    };
+    reopen().unwrap();
+    let key = std::fs::read_to_string(dir.path().join("key")).unwrap();
+    std::fs::remove_file(dir.path().join("key")).unwrap();
+    assert!(matches!(reopen(), Err(StoreError::Key(KeyError::Missing { .. }))));
+    assert!(!dir.path().join("key").exists(), "a new key must not be made over sealed data");
+    Sealer::load(&config.key, true).unwrap();
+    assert!(matches!(reopen(), Err(StoreError::WrongKey { .. })));
+    std::fs::write(dir.path().join("key"), key).unwrap();
+    reopen().unwrap();
+    let raw = Connection::open(config.database()).unwrap();
+    raw.pragma_update(None, "user_version", 99).unwrap();
+    drop(raw);
+    assert!(matches!(reopen(), Err(StoreError::Newer { found: 99, .. })));
+}
+
+async fn add(store: &Store, n: u32) -> Result<(), StoreError> {
+    let add = move |tx: &Transaction<'_>| {
+        Ok(tx.execute("INSERT INTO upstream VALUES (?1, NULL)", [format!("{n:0>900}")])?)
+    };
+    store.write(Priority::Attendance, add).await.map(drop)
+}
+
+/// A database of several pages, closed.
+async fn filled(dir: &Path) {
+    let (store, thread) = open(&storage(dir)).unwrap();
+    for n in 0..40 {
+        add(&store, n).await.unwrap();
+    }
+    drop(store);
+    thread.join().unwrap();
+}
+
+fn overwrite(path: &Path, at: usize, length: usize) {
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[at..at + length].fill(0xA5);
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_set_aside_whole_and_a_new_one_says_whose_place_it_takes() {
+    type Harm = fn(&Path);
+    let harms: [(&str, Harm); 5] = [
+        ("header", |path| overwrite(path, 0, 100)),
+        ("schema", |path| overwrite(path, 100, 3000)),
+        ("a page in the middle", |path| overwrite(path, 9 * 4096, 4096)),
+        ("cut short", |path| {
+            let file = std::fs::OpenOptions::new().write(true).open(path).unwrap();
+            file.set_len(7 * 4096).unwrap();
+        }),
+        ("empty", |path| drop(std::fs::File::create(path).unwrap())),
+    ];
+    for (what, harm) in harms {
+        let dir = tempfile::tempdir().unwrap();
+        filled(dir.path()).await;
+        let path = storage(dir.path()).database();
+        harm(&path);
+        let harmed = std::fs::read(&path).unwrap();
+        let (store, thread) = open(&storage(dir.path())).unwrap_or_else(|e| panic!("{what}: {e}"));
+        assert_eq!(store.read(count).await.unwrap(), 0, "{what}");
+        let all = all_set_aside(dir.path());
+        assert_eq!(all.len(), 1, "{what}");
+        assert_eq!(std::fs::read(all[0].join("gatehouse.db")).unwrap(), harmed, "{what}");
+        assert!(!why_set_aside(&all[0]).is_empty());
+        let place = dir.path().to_owned();
+        let old = move |tx: &Transaction<'_>| {
+            let old = predecessor(tx, &place)?;
+            succeeded(tx)?;
+            Ok::<_, StoreError>((old.map(|old| old.place), predecessor(tx, &place)?.is_none()))
+        };
+        let old = store.write(Priority::Upkeep, old).await.unwrap();
+        assert_eq!(old, (Some(all[0].clone()), true), "{what}");
+        drop(store);
+        thread.join().unwrap();
+        // What is sound stays.
+        drop(open(&storage(dir.path())).unwrap());
+        assert_eq!(all_set_aside(dir.path()), all, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn i3_a_database_that_ends_before_what_was_sent_is_not_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let reopened = |sent| {
+        let (store, thread) = open(&storage(dir.path())).unwrap();
+        async move {
+            let entry = "INSERT OR IGNORE INTO entry \
+                         VALUES (0, 7, 'boot', 0, NULL, NULL, NULL, x'', zeroblob(32))";
+            let one = move |tx: &Transaction<'_>| Ok(tx.execute(entry, [])?);
+            store.write::<_, StoreError>(Priority::Upkeep, one).await.unwrap();
+            store.sent(sent);
+            store.probe().await.unwrap();
+            store.beat().await.unwrap();
+            drop(store);
+            thread.join().unwrap();
+        }
+    };
+    reopened(7).await;
+    reopened(9).await;
+    assert_eq!(all_set_aside(dir.path()).len(), 0);
+    reopened(7).await;
+    let all = all_set_aside(dir.path());
+    assert_eq!(all.len(), 1);
+    let why = why_set_aside(&all[0]);
+    assert!(why.contains("record 7") && why.contains("record 9"), "{why}");
+    // The next ledger is another one.
+    reopened(7).await;
+    assert_eq!(all_set_aside(dir.path()), all);
+}
+
+#[tokio::test]
+async fn a_new_database_that_a_power_cut_left_empty_is_not_taken_for_a_damaged_one() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path()).await;
+    overwrite(&storage(dir.path()).database(), 0, 100);
+    folder::set_aside(&storage(dir.path()), SystemClock::new().unwrap().stamp(), "x").unwrap();
+    std::fs::write(storage(dir.path()).database(), "").unwrap();
+    let (store, _thread) = open(&storage(dir.path())).unwrap();
+    assert_eq!(all_set_aside(dir.path()).len(), 1);
+    let place = dir.path().to_owned();
+    let old = move |tx: &Transaction<'_>| Ok::<_, StoreError>(predecessor(tx, &place)?.is_some());
+    assert!(store.read(old).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_log_whose_database_was_set_aside_follows_it_and_is_not_taken_for_the_next_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path()).await;
+    // As a power cut leaves it between the two.
+    let place = dir.path().join("set-aside/3-20261122T033855Z");
+    std::fs::create_dir_all(&place).unwrap();
+    std::fs::rename(storage(dir.path()).database(), place.join("gatehouse.db")).unwrap();
+    std::fs::write(dir.path().join("gatehouse.db-wal"), "its log").unwrap();
+    let (store, _thread) = open(&storage(dir.path())).unwrap();
+    assert_eq!(std::fs::read(place.join("gatehouse.db-wal")).unwrap(), b"its log");
+    assert_eq!(all_set_aside(dir.path()), [place]);
+    assert_eq!(store.read(count).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_disk_that_damages_one_database_after_another_is_not_filled_with_them() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path()).await;
+    for n in 1..=16 {
+        std::fs::create_dir_all(dir.path().join(format!("set-aside/{n}-x"))).unwrap();
+    }
+    overwrite(&storage(dir.path()).database(), 0, 100);
+    assert!(matches!(open(&storage(dir.path())), Err(StoreError::TooManySetAside { .. })));
+    assert!(storage(dir.path()).database().exists());
+}
+
+#[tokio::test]
+async fn damage_found_by_a_reader_ends_the_store_and_the_next_start_looks_closer() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, mut thread) = open(&storage(dir.path())).unwrap();
+    for n in 0..40 {
+        add(&store, n).await.unwrap();
+    }
+    store.checkpoint().await.unwrap();
+    let path = storage(dir.path()).database();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    for page in 2..std::fs::metadata(&path).unwrap().len() / 4096 {
+        use std::os::unix::fs::FileExt;
+        file.write_at(&[0xA5; 4096], page * 4096).unwrap();
+    }
+    let all = |tx: &Transaction<'_>| -> Result<u64, StoreError> {
+        Ok(tx.query_row("SELECT sum(length(name)) FROM upstream", [], |r| r.get(0))?)
+    };
+    assert!(store.read(all).await.is_err());
+    thread.ended.take().unwrap().await.unwrap_err();
+    assert!(store.state().damaged.is_some());
+    assert!(matches!(add(&store, 50).await, Err(StoreError::Stopped)));
+    assert!(dir.path().join("gatehouse.db.suspect").exists());
+    drop(store);
+    thread.join().unwrap();
+    let (_store, _thread) = open(&storage(dir.path())).unwrap();
+    assert_eq!(all_set_aside(dir.path()).len(), 1);
+    assert!(!dir.path().join("gatehouse.db.suspect").exists());
+}
+
+#[tokio::test]
+async fn a_disk_that_takes_nothing_in_is_known_until_it_does_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _thread) = open(&storage(dir.path())).unwrap();
+    let pages = |most: u32| {
+        let limit =
+            move |tx: &Transaction<'_>| Ok(tx.pragma_update(None, "max_page_count", most)?);
+        store.write::<_, StoreError>(Priority::Upkeep, limit)
+    };
+    pages(1).await.unwrap();
+    let mut error = None;
+    for n in 0..100 {
+        error = error.or(add(&store, n).await.err());
+    }
+    assert!(matches!(error, Some(StoreError::Sqlite(_))), "{error:?}");
+    let state = store.state();
+    assert!(state.failing.as_deref().is_some_and(|e| e.contains("full")), "{state:?}");
+    assert!(state.failures > 0 && state.failing_since.as_millis() > 0);
+    // What its own rules refuse says nothing of the disk.
+    pages(1_000_000).await.unwrap();
+    assert_eq!(store.state().failing, None);
+    add(&store, 900).await.unwrap();
+    assert!(add(&store, 900).await.is_err());
+    assert_eq!(store.state().failing, None);
+    assert!(store.state().last_error.is_some());
+    tokio::time::timeout(Duration::from_secs(5), store.probe()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_probe_reaches_the_disk_each_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _thread) = open(&storage(dir.path())).unwrap();
+    let log = || std::fs::metadata(dir.path().join("gatehouse.db-wal")).unwrap().len();
+    for _ in 0..3 {
+        let before = log();
+        store.probe().await.unwrap();
+        assert!(log() > before);
+    }
+}
+
+#[tokio::test]
+async fn i8_who_finds_a_queue_full_waits_and_nothing_is_lost() {
+    for (priority, bound) in [
+        (Priority::Attendance, ATTENDANCE_QUEUE),
+        (Priority::Event, EVENT_QUEUE),
+        (Priority::Upkeep, BULK_QUEUE),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _thread) = open(&storage(dir.path())).unwrap();
+        let (go_on, held) = std::sync::mpsc::channel::<()>();
+        let (begin, begun) = oneshot::channel();
+        let mut senders = tokio::task::JoinSet::new();
+        let held_store = store.clone();
+        senders.spawn(async move {
+            let hold = move |_: &mut Writer| {
+                let _ = (begin.send(()), held.recv());
+            };
+            held_store.turn(&held_store.attendance, hold).await
+        });
+        begun.await.unwrap();
+        for n in 0..bound + 10 {
+            let store = store.clone();
+            senders.spawn(async move {
+                let add = move |tx: &Transaction<'_>| {
+                    tx.execute("INSERT INTO upstream VALUES (?1, NULL)", [n.to_string()])?;
+                    Ok(())
+                };
+                store.write::<_, StoreError>(priority, add).await
+            });
+        }
+        let queue = match priority {
+            Priority::Attendance => &store.attendance,
+            Priority::Event => &store.events,
+            _ => &store.bulk,
+        };
+        assert_eq!(queue.max_capacity(), bound);
+        while queue.capacity() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert!(senders.try_join_next().is_none(), "all wait");
+        go_on.send(()).unwrap();
+        senders.join_all().await.into_iter().for_each(|sent| sent.unwrap());
+        assert_eq!(store.read(count).await.unwrap() as usize, bound + 10, "{priority:?}");
+    }
+}
+
+#[tokio::test]
+async fn i8_of_many_readers_at_once_few_connections_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _thread) = open(&storage(dir.path())).unwrap();
+    let all = READERS_KEPT + 3;
+    let together = Arc::new(std::sync::Barrier::new(all));
+    let mut readers = tokio::task::JoinSet::new();
+    for _ in 0..all {
+        let (store, together) = (store.clone(), together.clone());
+        readers.spawn(async move {
+            let read = move |tx: &Transaction<'_>| {
+                together.wait();
+                count(tx)
+            };
+            store.read(read).await
+        });
+    }
+    readers.join_all().await.into_iter().for_each(|read| assert_eq!(read.unwrap(), 0));
+    assert_eq!(store.readers.lock().unwrap().len(), READERS_KEPT);
+}
+
+#[tokio::test]
+async fn i8_the_log_that_a_long_reader_let_grow_is_cut_back_when_the_reader_has_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, _thread) = open(&storage(dir.path())).unwrap();
+    let log = || std::fs::metadata(dir.path().join("gatehouse.db-wal")).unwrap().len();
+    let reader = Connection::open(store.path()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM meta").unwrap();
+    for n in 0..20 {
+        let photo = move |tx: &Transaction<'_>| {
+            Ok::<_, StoreError>(set_meta(tx, &format!("photo{n}"), &[0xA5; 1 << 20])?)
+        };
+        store.write(Priority::Photo, photo).await.unwrap();
+    }
+    assert!(log() > 20 << 20, "it grows while the reader lasts");
+    drop(reader);
+    // The first one's commit carries the log over into the database, the next begins it anew.
+    store.probe().await.unwrap();
+    store.probe().await.unwrap();
+    assert_eq!(log(), 16 << 20);
+    let photos = |tx: &Transaction<'_>| -> Result<u32, StoreError> {
+        let photos = "SELECT count(*) FROM meta WHERE key LIKE 'photo%'";
+        Ok(tx.query_row(photos, [], |row| row.get(0))?)
+    };
+    assert_eq!(store.read(photos).await.unwrap(), 20);
+}

@@ -1,0 +1,364 @@
+//! The task with drivers that fail, panic or flood it.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Instant,
+};
+
+use super::*;
+use crate::{
+    clock::{Monotonic, SystemClock},
+    turnstile::PassageId,
+};
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// A controller of which no poll goes well, and which says when it is connected to.
+struct Broken {
+    /// Attempts to connect that are still to fail.
+    failing: usize,
+    /// Whether a release is acknowledged, or its answer lost.
+    acknowledges: bool,
+    connects: mpsc::UnboundedSender<Instant>,
+}
+
+fn no_answer() -> TurnstileError {
+    TurnstileError::NoAnswer { port: "broken".into(), address: 1, within: Duration::ZERO }
+}
+
+impl Turnstile for Broken {
+    fn port(&self) -> String {
+        "broken".into()
+    }
+
+    fn confirms_passage(&self) -> bool {
+        true
+    }
+
+    async fn connect(&mut self) -> Result<Vec<Direction>, TurnstileError> {
+        if self.failing > 0 {
+            self.failing -= 1;
+            return Err(no_answer());
+        }
+        self.connects.send(Instant::now()).unwrap();
+        Ok(vec![])
+    }
+
+    async fn release(&mut self, _: Direction, _: Monotonic) -> Result<(), TurnstileError> {
+        if self.acknowledges { Ok(()) } else { Err(no_answer()) }
+    }
+
+    async fn poll(&mut self, _: Monotonic) -> Result<Vec<Direction>, TurnstileError> {
+        Err(no_answer())
+    }
+
+    async fn withdraw(&mut self) -> Result<(), TurnstileError> {
+        Ok(())
+    }
+}
+
+struct Bench {
+    handle: TurnstileHandle,
+    clock: Arc<dyn Clock>,
+    connects: mpsc::UnboundedReceiver<Instant>,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Bench {
+    fn on(failing: usize, acknowledges: bool) -> Self {
+        let (told, connects) = mpsc::unbounded_channel();
+        let make = move || Broken { failing, acknowledges, connects: told.clone() };
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+        let cancel = CancellationToken::new();
+        let (handle, task) = spawn(make, "north", clock.clone(), cancel.clone(), None);
+        Self { handle, clock, connects, cancel, task }
+    }
+
+    async fn connect(&mut self) -> Instant {
+        timeout(SOON, self.connects.recv()).await.expect("in time").expect("a task")
+    }
+
+    async fn stop(self) {
+        self.cancel.cancel();
+        timeout(SOON, self.task).await.expect("in time").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_coil_that_may_be_on_is_withdrawn_at_once_whatever_failed_before() {
+    for acknowledges in [false, true] {
+        // By now the pause has grown to 400 ms, and would be 800 ms next.
+        let mut bench = Bench::on(2, acknowledges);
+        bench.connect().await;
+        while !matches!(bench.handle.events.recv().await, Some(TurnstileEvent::Up { .. })) {}
+        let deadline = bench.clock.monotonic() + SOON;
+        let passage = PassageId([1; 16]);
+        let release = Release { passage, direction: Direction::Entry, deadline };
+        bench.handle.releases.send(release).await.unwrap();
+        let answer = timeout(SOON, bench.handle.events.recv()).await.unwrap();
+        match answer {
+            Some(TurnstileEvent::Released { .. }) => assert!(acknowledges),
+            Some(TurnstileEvent::NotReleased { may_have_released: true, .. }) => {
+                assert!(!acknowledges);
+            }
+            other => panic!("the first thing after the connect was no release: {other:?}"),
+        }
+        let released = Instant::now();
+        let took = bench.connect().await.saturating_duration_since(released);
+        assert!(took < 2 * *BACKOFF.start(), "{took:?}, acknowledged: {acknowledges}");
+        bench.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_controller_that_fails_after_each_connect_is_tried_at_a_steady_pace() {
+    let mut bench = Bench::on(0, false);
+    let mut before = bench.connect().await;
+    for _ in 0..4 {
+        let connected = bench.connect().await;
+        let pause = connected - before;
+        // Neither hot nor doubled each time: the fourth would be 1.6 s.
+        assert!(pause >= *BACKOFF.start() && pause < 5 * *BACKOFF.start(), "{pause:?}");
+        before = connected;
+    }
+    bench.stop().await;
+}
+
+/// What the drivers of one line did, across all that were made.
+#[derive(Default)]
+struct Line {
+    made: AtomicUsize,
+    connects: Mutex<Vec<(usize, Instant, bool)>>,
+}
+
+/// The first driver to carry out a release panics; so do those that are to at the connection.
+struct Faulty {
+    number: usize,
+    line: Arc<Line>,
+    cancel: CancellationToken,
+    connects: fn(usize) -> Result<(), TurnstileError>,
+}
+
+impl Turnstile for Faulty {
+    fn port(&self) -> String {
+        "faulty".into()
+    }
+
+    fn confirms_passage(&self) -> bool {
+        true
+    }
+
+    async fn connect(&mut self) -> Result<Vec<Direction>, TurnstileError> {
+        let connect = (self.number, Instant::now(), self.cancel.is_cancelled());
+        self.line.connects.lock().unwrap().push(connect);
+        (self.connects)(self.number).map(|()| vec![])
+    }
+
+    async fn release(&mut self, _: Direction, _: Monotonic) -> Result<(), TurnstileError> {
+        assert_ne!(self.number, 1, "no release");
+        Ok(())
+    }
+
+    async fn poll(&mut self, _: Monotonic) -> Result<Vec<Direction>, TurnstileError> {
+        Ok(vec![])
+    }
+
+    async fn withdraw(&mut self) -> Result<(), TurnstileError> {
+        Ok(())
+    }
+}
+
+struct FaultBench {
+    handle: TurnstileHandle,
+    clock: Arc<dyn Clock>,
+    line: Arc<Line>,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl FaultBench {
+    /// `connects`: how the connection of the driver with this number goes.
+    fn new(connects: fn(usize) -> Result<(), TurnstileError>) -> Self {
+        let (line, cancel) = (Arc::new(Line::default()), CancellationToken::new());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+        let (shared, token) = (line.clone(), cancel.clone());
+        // Number 0 only says what it is called.
+        let make = move || Faulty {
+            number: shared.made.fetch_add(1, Ordering::SeqCst),
+            line: shared.clone(),
+            cancel: token.clone(),
+            connects,
+        };
+        let (handle, task) = spawn(make, "north", clock.clone(), cancel.clone(), None);
+        Self { handle, clock, line, cancel, task }
+    }
+
+    async fn event(&mut self) -> TurnstileEvent {
+        timeout(SOON, self.handle.events.recv()).await.expect("in time").expect("a task")
+    }
+
+    async fn release(&mut self, n: u8) -> TurnstileEvent {
+        let deadline = self.clock.monotonic() + SOON;
+        let passage = PassageId([n; 16]);
+        let release = Release { passage, direction: Direction::Entry, deadline };
+        self.handle.releases.send(release).await.unwrap();
+        self.event().await
+    }
+
+    /// Where the first driver panics under a release.
+    async fn lose_the_first_driver(&mut self) {
+        assert_eq!(self.event().await, TurnstileEvent::Up { withdrawn: vec![] });
+        let why = "a fault in this program: assertion `left != right` failed: no release";
+        match self.release(1).await {
+            TurnstileEvent::NotReleased {
+                passage,
+                why: NotReleased::Failed(said),
+                may_have_released: true,
+            } => {
+                assert_eq!(passage, PassageId([1; 16]));
+                assert!(said.starts_with(why), "{said}");
+            }
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(self.event().await, TurnstileEvent::Down { .. }));
+    }
+}
+
+#[tokio::test]
+async fn i10_a_driver_that_panics_is_made_anew_and_its_release_is_answered() {
+    let mut bench = FaultBench::new(|_| Ok(()));
+    bench.lose_the_first_driver().await;
+    assert_eq!(bench.event().await, TurnstileEvent::Up { withdrawn: vec![] });
+    let state = bench.handle.state.borrow().clone();
+    assert_eq!((state.connected, state.restarts, state.errors), (true, 1, 1));
+    assert!(state.last_error.unwrap().contains("please report this"));
+    assert!(matches!(bench.release(2).await, TurnstileEvent::Released { .. }));
+    bench.cancel.cancel();
+    timeout(SOON, bench.task).await.expect("in time").unwrap();
+}
+
+#[tokio::test]
+async fn a_release_that_a_panic_lost_is_withdrawn_at_a_stop_too() {
+    // The new driver finds the line dead until it is told to stop.
+    let connects = |number| if number == 1 { Ok(()) } else { Err(no_answer()) };
+    let mut bench = FaultBench::new(connects);
+    bench.lose_the_first_driver().await;
+    bench.handle.state.wait_for(|s| s.errors > 1).await.unwrap();
+    bench.cancel.cancel();
+    timeout(SOON, bench.task).await.expect("in time").unwrap();
+    let connects = bench.line.connects.lock().unwrap();
+    let (number, _, stopping) = connects.last().unwrap();
+    assert_eq!((*number, *stopping), (2, true), "{connects:?}");
+}
+
+#[tokio::test]
+async fn drivers_that_panic_at_each_connection_are_tried_more_and_more_slowly() {
+    let mut bench = FaultBench::new(|_| panic!("no connection"));
+    bench.handle.state.wait_for(|s| s.restarts == 4).await.unwrap();
+    assert!(matches!(bench.event().await, TurnstileEvent::Down { .. }));
+    assert!(bench.handle.events.try_recv().is_err(), "said once");
+    bench.cancel.cancel();
+    timeout(SOON, bench.task).await.expect("in time").unwrap();
+    let connects = bench.line.connects.lock().unwrap();
+    let pauses: Vec<_> = connects.windows(2).map(|two| two[1].1 - two[0].1).collect();
+    for (pause, least_ms) in pauses.iter().zip([200, 400, 800]) {
+        assert!(*pause >= Duration::from_millis(least_ms), "{pauses:?}");
+    }
+}
+
+#[tokio::test]
+async fn i10_workers_who_keep_coming_do_not_keep_the_controller_away() {
+    // Four failures: the last pause is 1.6 s, and somebody comes far more often.
+    let mut bench = Bench::on(4, false);
+    let releases = bench.handle.releases.clone();
+    let deadline = bench.clock.monotonic() + 10 * SOON;
+    let keep_coming = tokio::spawn(async move {
+        let release =
+            |n| Release { passage: PassageId([n; 16]), direction: Direction::Entry, deadline };
+        for n in 0.. {
+            if releases.send(release(n)).await.is_err() {
+                return;
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
+    bench.connect().await;
+    keep_coming.abort();
+    bench.stop().await;
+}
+
+/// Somebody passes at each poll.
+struct Crowd;
+
+impl Turnstile for Crowd {
+    fn port(&self) -> String {
+        "crowd".into()
+    }
+
+    fn confirms_passage(&self) -> bool {
+        true
+    }
+
+    async fn connect(&mut self) -> Result<Vec<Direction>, TurnstileError> {
+        Ok(vec![])
+    }
+
+    async fn release(&mut self, _: Direction, _: Monotonic) -> Result<(), TurnstileError> {
+        Ok(())
+    }
+
+    async fn poll(&mut self, _: Monotonic) -> Result<Vec<Direction>, TurnstileError> {
+        Ok(vec![Direction::Entry; 16])
+    }
+
+    async fn withdraw(&mut self) -> Result<(), TurnstileError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn i8_a_lane_that_takes_no_events_gets_no_release_and_then_loses_events_by_number() {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+    let cancel = CancellationToken::new();
+    let (mut handle, task) = spawn(|| Crowd, "north", clock.clone(), cancel.clone(), None);
+    let state = |holds: fn(&TurnstileState) -> bool| {
+        let mut state = handle.state.clone();
+        async move { timeout(SOON, state.wait_for(holds)).await.expect("in time").unwrap().clone() }
+    };
+    // Those on their way, and half of those held back.
+    state(|s| s.passages as usize > EVENTS + HELD_BACK / 2).await;
+    let deadline = clock.monotonic() + SOON;
+    let release = |n: usize| {
+        let passage = PassageId([n as u8; 16]);
+        Release { passage, direction: Direction::Entry, deadline }
+    };
+    for n in 0..RELEASES {
+        handle.releases.try_send(release(n)).unwrap();
+    }
+    assert!(handle.releases.try_send(release(RELEASES)).is_err(), "no room, no release");
+    let lost = state(|s| s.lost_events > 0).await;
+    assert_eq!(lost.releases, 0);
+    assert_eq!(handle.releases.capacity(), 0, "none was taken");
+    // A lane that takes them again hears of each passage but the lost ones, and is released for.
+    let (mut heard, mut released) = (0, 0);
+    while released < RELEASES {
+        match timeout(SOON, handle.events.recv()).await.expect("in time").unwrap() {
+            TurnstileEvent::Passed { .. } => heard += 1,
+            TurnstileEvent::Released { .. } => released += 1,
+            TurnstileEvent::Up { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(heard >= EVENTS + HELD_BACK / 2, "{heard}");
+    cancel.cancel();
+    timeout(SOON, task).await.expect("in time").unwrap();
+    while let Some(event) = handle.events.recv().await {
+        heard += usize::from(matches!(event, TurnstileEvent::Passed { .. }));
+    }
+    let state = handle.state.borrow().clone();
+    assert_eq!(heard as u64 + state.lost_events, state.passages);
+}
