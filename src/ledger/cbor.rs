@@ -58,9 +58,17 @@ fn sort(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(sort),
         Value::Map(pairs) => {
             pairs.iter_mut().for_each(|(_, v)| sort(v));
-            pairs.sort_by_cached_key(|(k, _)| write(k));
+            pairs.sort_by(|(a, _), (b, _)| by_encoded(a, b));
         }
         _ => {}
+    }
+}
+
+/// The order of two keys' encoded bytes. A text's begin with its length, and our keys are texts.
+fn by_encoded(a: &Value, b: &Value) -> std::cmp::Ordering {
+    match (a, b) {
+        (Value::Text(a), Value::Text(b)) => (a.len(), a.as_bytes()).cmp(&(b.len(), b.as_bytes())),
+        _ => write(a).cmp(&write(b)),
     }
 }
 
