@@ -4,7 +4,7 @@
 //! to nobody for longer than [`PATIENCE`]. When the listener fails it is opened anew, and nothing
 //! else of the gate notices (I10).
 
-use std::{convert::Infallible, fmt, io, net::SocketAddr, ops::RangeInclusive, sync::Arc};
+use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use hyper::{
@@ -23,7 +23,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{Services, metrics, status};
-use crate::clock::{Clock, Monotonic};
+use crate::{
+    clock::{Clock, Monotonic},
+    vigil::Backoff,
+};
 
 /// Connections at once; the next one waits in the kernel's own bounded queue.
 const PLACES: usize = 4;
@@ -31,8 +34,6 @@ const PLACES: usize = 4;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A request's head; a larger one is answered 431.
 const HEAD_MAX: usize = 16 * 1024;
-/// Between attempts to listen anew: doubling, never giving up.
-const BACKOFF: RangeInclusive<Duration> = Duration::from_millis(200)..=Duration::from_secs(30);
 
 /// Makes the page.
 type Page = Arc<dyn Fn() -> BoxFuture<'static, Result<String, fmt::Error>> + Send + Sync>;
@@ -77,12 +78,13 @@ async fn keep_serving(
     cancel: &CancellationToken,
 ) {
     let mut opened = listener;
-    let mut pause = *BACKOFF.start();
+    let mut backoff = Backoff::default();
     loop {
+        let began = clock.monotonic();
         let error = match opened {
             Ok(listener) => {
                 down.send_replace(None);
-                serve(listener, page, &mut pause, cancel).await
+                serve(listener, page, cancel).await
             }
             Err(error) => error,
         };
@@ -95,19 +97,13 @@ async fn keep_serving(
                 *down = Some(ExporterDown { since: clock.monotonic(), error: problem });
             }
         });
-        sleep(pause).await;
-        pause = (pause * 2).min(*BACKOFF.end());
+        sleep(backoff.after(clock.monotonic().since(began))).await;
         opened = listen(address).await;
     }
 }
 
 /// Serves one listener until it fails.
-async fn serve(
-    listener: TcpListener,
-    page: &Page,
-    pause: &mut Duration,
-    cancel: &CancellationToken,
-) -> io::Error {
+async fn serve(listener: TcpListener, page: &Page, cancel: &CancellationToken) -> io::Error {
     let places = Arc::new(Semaphore::new(PLACES));
     loop {
         let place = match places.clone().acquire_owned().await {
@@ -120,7 +116,6 @@ async fn serve(
             Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(e) => return e,
         };
-        *pause = *BACKOFF.start();
         let (page, cancel) = (page.clone(), cancel.clone());
         tokio::spawn(async move {
             let _place = place;
@@ -223,7 +218,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let serving = tokio::spawn(async move {
             let page: Page = Arc::new(|| Box::pin(async { Ok("page".to_owned()) }));
-            serve(listener, &page, &mut Duration::default(), &CancellationToken::new()).await
+            serve(listener, &page, &CancellationToken::new()).await
         });
         let large = format!("GET /metrics HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(2 * HEAD_MAX));
         for (request, expected) in [

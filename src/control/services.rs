@@ -126,7 +126,7 @@ impl From<Failure> for Refusal {
 impl From<RosterError> for Refusal {
     fn from(e: RosterError) -> Self {
         let code = match &e {
-            RosterError::Store(_) | RosterError::Damaged { .. } => "storage",
+            RosterError::Store(_) => "storage",
             RosterError::NoSuchWorker(_) => "no_such_worker",
             RosterError::IdTaken(_) | RosterError::IdRetired(_) | RosterError::IdentityTaken(_) => {
                 "duplicate"

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::store::{SealError, StoreError};
-use crate::vision::{Template, TemplateError};
+use crate::vision::Template;
 pub use carry_over::{CarriedOver, carry_over};
 pub use matcher::{Match, Roster};
 pub use rows::{enrol, identity, list, load, must_exist, remove};
@@ -25,8 +25,6 @@ pub use rows::{enrol, identity, list, load, must_exist, remove};
 pub enum RosterError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("worker {id}: {source}; the database is damaged or was altered")]
-    Damaged { id: String, source: TemplateError },
     #[error("worker {0} is already enrolled; choose another --id, or remove that worker first")]
     IdTaken(WorkerId),
     #[error(

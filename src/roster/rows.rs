@@ -257,4 +257,27 @@ mod tests {
         remove(&tx, &"X7".parse().unwrap()).unwrap();
         enrol(&tx, &sealer, &enrolment(1)).unwrap();
     }
+
+    #[test]
+    fn a_damaged_row_or_template_costs_its_worker_and_nobody_else() {
+        let mut connection = rusqlite::Connection::open_in_memory().unwrap();
+        connection.execute_batch(include_str!("../store/migrations/0001.sql")).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let key = crate::config::Secret::File(dir.path().join("key"));
+        let sealer = Sealer::load(&key, true).unwrap();
+        let tx = connection.transaction().unwrap();
+        (0..4).for_each(|n| enrol(&tx, &sealer, &enrolment(n)).unwrap());
+        assert_eq!(load(&tx, &sealer, "m").unwrap().damaged, 0);
+        let harm = [
+            "UPDATE worker SET valid_until = '2026-61-01' WHERE id = 'W001'",
+            "UPDATE template SET sealed = zeroblob(90) WHERE worker = 'W002'",
+        ];
+        harm.iter().for_each(|sql| assert_eq!(tx.execute(sql, []).unwrap(), 1));
+        let roster = load(&tx, &sealer, "m").unwrap();
+        assert_eq!((roster.damaged, roster.templates()), (2, 2));
+        for (n, known) in [(0, true), (1, false), (2, false), (3, true)] {
+            let best = roster.best(&enrolment(n).faces[0].template);
+            assert_eq!(best.is_some_and(|m| m.score > 0.9), known, "{n}");
+        }
+    }
 }

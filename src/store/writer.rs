@@ -9,7 +9,6 @@ use std::{
 };
 
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -28,7 +27,7 @@ pub(super) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 
 /// What the store knows of itself and its disk, for `gatehouse status`. Counters run from the
 /// daemon's start.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoreState {
     pub room: Room,
     /// When the last job began.
@@ -46,12 +45,10 @@ pub struct StoreState {
     /// The same, kept after it is well again.
     pub last_error: Option<String>,
     /// Since when; milliseconds since boot.
-    #[serde(skip)]
     pub failing_since: Monotonic,
     /// What is damaged: the store ends, and the next start sets the database aside.
     pub damaged: Option<String>,
     /// The slowest commit of the last minute or two.
-    #[serde(skip)]
     pub slowest: Slowest,
 }
 
