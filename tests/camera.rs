@@ -12,7 +12,7 @@ use std::{
 use gatehouse::{
     camera::{
         Bell, CameraConfig, CameraError, CameraHandle, CameraState, Frame, FrameSource, Next,
-        Replay, Slot, spawn,
+        Picture, Replay, Slot, spawn,
     },
     clock::{Clock, SystemClock},
     config::CameraSource,
@@ -36,13 +36,18 @@ fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::new().unwrap())
 }
 
+fn bytes(picture: &Picture) -> &[u8] {
+    let Picture::Encoded(data) = picture else { panic!("{picture:?} from a replay") };
+    data
+}
+
 /// All images of a replay that is played once.
 fn play(path: &Path) -> Result<(Vec<Vec<u8>>, u64), CameraError> {
     let mut replay = Replay::open(path, Duration::from_millis(1), false, clock())?;
     let mut images = Vec::new();
     loop {
         match replay.next()? {
-            Next::Image(image) => images.push(image),
+            Next::Image(picture) => images.push(bytes(&picture).to_vec()),
             Next::Waiting => {}
             Next::End => return Ok((images, replay.skipped())),
         }
@@ -63,7 +68,8 @@ impl Camera {
         let slot = Arc::new(Slot::new(bell.clone()));
         let cancel = CancellationToken::new();
         let source = CameraSource::Replay(path.to_owned());
-        let config = CameraConfig { name: "north entry".into(), source, fps, looped };
+        let config =
+            CameraConfig { name: "north entry".into(), source, fps, size: (1280, 720), looped };
         let handle = spawn(&config, clock(), cancel.clone(), slot.clone()).unwrap();
         Self { slot, bell, heard: 0, handle, cancel }
     }
@@ -166,7 +172,7 @@ fn a_replay_played_once_ends_and_says_so() {
     let state = camera.state_when(|s| s.finished);
     assert_eq!((state.frames, state.dropped, state.skipped), (4, 3, 0), "nobody took them");
     let frame = camera.frame();
-    assert_eq!((frame.seq, &frame.data[..]), (3, &jpeg(3)[..]));
+    assert_eq!((frame.seq, bytes(&frame.picture)), (3, &jpeg(3)[..]));
     assert!(!camera.state_when(|s| !s.connected).connected);
     camera.handle.thread.join().unwrap();
 }
@@ -181,7 +187,7 @@ fn a_loop_reads_its_directory_anew_and_keeps_its_pace() {
     assert!(begun.elapsed() >= Duration::from_millis(75), "{:?}", begun.elapsed());
     assert!(frames.windows(2).all(|f| f[0].seq < f[1].seq && f[0].captured < f[1].captured));
     std::fs::write(dir.path().join("b.jpg"), jpeg(2)).unwrap();
-    while camera.frame().data[..] != jpeg(2)[..] {}
+    while *bytes(&camera.frame().picture) != jpeg(2)[..] {}
     let status = serde_json::to_value(camera.handle.state.borrow().clone()).unwrap();
     assert_eq!((&status["connected"], &status["name"]), (&true.into(), &"north entry".into()));
     assert!(status["since_uptime_ms"].is_u64() && status["last_frame_uptime_ms"].is_u64());
@@ -204,7 +210,7 @@ fn i10_a_camera_that_comes_back_is_taken_up_again() {
     std::fs::write(path.join("a.jpg"), jpeg(2)).unwrap();
     // seq rises through it all.
     let mut frame = camera.frame();
-    while frame.data[..] != jpeg(2)[..] {
+    while *bytes(&frame.picture) != jpeg(2)[..] {
         frame = camera.frame();
     }
     assert!(frame.seq > 0);
@@ -222,7 +228,7 @@ fn a_pipe_is_read_as_its_writers_come_and_go() {
     let mut writer = File::options().write(true).open(&pipe).unwrap();
     for shade in 1..4 {
         writer.write_all(&jpeg(shade)).unwrap();
-        assert_eq!(camera.frame().data[..], jpeg(shade)[..]);
+        assert_eq!(*bytes(&camera.frame().picture), jpeg(shade)[..]);
     }
     writer.write_all(&jpeg(4)[..200]).unwrap();
     drop(writer);
@@ -231,7 +237,7 @@ fn a_pipe_is_read_as_its_writers_come_and_go() {
     let mut writer = File::options().write(true).open(&pipe).unwrap();
     writer.write_all(&jpeg(5)).unwrap();
     let frame = camera.frame();
-    assert_eq!((frame.seq, &frame.data[..]), (3, &jpeg(5)[..]));
+    assert_eq!((frame.seq, bytes(&frame.picture)), (3, &jpeg(5)[..]));
     assert!(!camera.handle.state.borrow().finished);
     assert!(camera.stop() < Duration::from_millis(300));
 }
@@ -263,7 +269,7 @@ fn i10_a_pipe_that_was_made_anew_is_opened_anew() {
     let mut camera = Camera::on(&pipe, 1.0, true);
     let mut writer = write_once_read(&pipe);
     writer.write_all(&jpeg(1)).unwrap();
-    assert_eq!(camera.frame().data[..], jpeg(1)[..]);
+    assert_eq!(*bytes(&camera.frame().picture), jpeg(1)[..]);
     // The feeder ends, and its directory goes and comes with it.
     drop(writer);
     std::fs::remove_dir_all(run).unwrap();
@@ -273,7 +279,7 @@ fn i10_a_pipe_that_was_made_anew_is_opened_anew() {
     make_pipe(&pipe);
     let mut writer = write_once_read(&pipe);
     writer.write_all(&jpeg(2)).unwrap();
-    assert_eq!(camera.frame().data[..], jpeg(2)[..]);
+    assert_eq!(*bytes(&camera.frame().picture), jpeg(2)[..]);
     // Replaced without a moment in which it is missing.
     drop(writer);
     let other = run.join("other");
@@ -281,7 +287,7 @@ fn i10_a_pipe_that_was_made_anew_is_opened_anew() {
     std::fs::rename(&other, &pipe).unwrap();
     let mut writer = write_once_read(&pipe);
     writer.write_all(&jpeg(3)).unwrap();
-    assert_eq!(camera.frame().data[..], jpeg(3)[..]);
+    assert_eq!(*bytes(&camera.frame().picture), jpeg(3)[..]);
     assert!(camera.handle.state.borrow().last_error.as_ref().unwrap().contains("was replaced"));
     camera.stop();
 }

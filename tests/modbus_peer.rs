@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use gatehouse::{
     clock::{Clock, SystemClock},
-    config::{Direction, ModbusRtu, PerDirection, TurnstileDriver},
+    config::{Direction, ModbusRtu, PerDirection, SerialLine, TurnstileDriver},
     turnstile::{PassageId, Release, TurnstileEvent, TurnstileHandle, spawn},
 };
 use tokio::time::timeout;
@@ -22,11 +22,11 @@ const SOON: Duration = Duration::from_secs(20);
 
 fn driver(port: &str, pulse: Duration) -> TurnstileDriver {
     TurnstileDriver::ModbusRtu(ModbusRtu {
-        port: port.into(),
-        baud: 9600,
+        line: SerialLine { port: port.into(), baud: 9600 },
         address: 1,
         release_coil: PerDirection { entry: 3, exit: 5 },
         passage_input: PerDirection { entry: 9, exit: 2 },
+        fire_input: None,
         pulse,
     })
 }

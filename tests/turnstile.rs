@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use gatehouse::{
     clock::{Clock, ManualClock, Monotonic, SystemClock},
-    config::{Direction, ModbusRtu, SimulatedTurnstile, TurnstileDriver},
+    config::{Direction, ModbusRtu, SerialLine, SimulatedTurnstile, TurnstileDriver},
     turnstile::{
         DeviceFrame, Fault, ModbusTurnstile, NotReleased, PassageId, Release, SimulatedDevice,
         Turnstile, TurnstileError, TurnstileEvent, TurnstileHandle, spawn,
@@ -34,7 +34,7 @@ impl Bench {
     fn device(pass_after: Option<Duration>) -> (SimulatedDevice, Arc<dyn Clock>) {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
         let (tap, _) = broadcast::channel(4096);
-        let config = SimulatedTurnstile { pass_after };
+        let config = SimulatedTurnstile { pass_after, fire_input: None };
         (SimulatedDevice::spawn(&config, clock.clone(), tap).unwrap(), clock)
     }
 
@@ -317,12 +317,13 @@ async fn i8_an_answer_longer_than_any_frame_is_garbled() {
 
 #[tokio::test]
 async fn i8_a_line_that_is_never_silent_is_given_up_and_named() {
-    let (mut line, terminal) = tokio_serial::SerialStream::pair().unwrap();
+    let (mut babbler, terminal) = tokio_serial::SerialStream::pair().unwrap();
     let port = tokio_serial::SerialPort::name(&terminal).unwrap();
     let (device, _) = Bench::device(None);
-    let config = ModbusRtu { port: port.into(), ..device.modbus_config() };
+    let line = SerialLine { port: port.into(), baud: 9600 };
+    let config = ModbusRtu { line, ..device.modbus_config() };
     let mut driver = ModbusTurnstile::new(config);
-    let babble = tokio::spawn(async move { while line.write_all(&[0x5A; 64]).await.is_ok() {} });
+    let babble = tokio::spawn(async move { while babbler.write_all(&[0x5A; 64]).await.is_ok() {} });
     let connect = timeout(SOON, driver.connect()).await.expect("in time");
     assert!(matches!(connect, Err(TurnstileError::NeverSilent { .. })), "{connect:?}");
     babble.abort();
@@ -409,7 +410,7 @@ async fn a_port_in_use_is_refused_and_named() {
 async fn a_missing_port_is_named_and_tried_again() {
     let (device, clock) = Bench::device(None);
     let mut config = device.modbus_config();
-    config.port = "/dev/gatehouse-no-such-port".into();
+    config.line.port = "/dev/gatehouse-no-such-port".into();
     let cancel = CancellationToken::new();
     let driver = TurnstileDriver::ModbusRtu(config);
     let (mut handle, task) = spawn(&driver, "north", clock, cancel.clone());
@@ -429,6 +430,7 @@ async fn the_simulated_driver_lets_somebody_through_and_shows_its_frames() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let driver = TurnstileDriver::Simulated(SimulatedTurnstile {
         pass_after: Some(Duration::from_millis(20)),
+        fire_input: None,
     });
     let cancel = CancellationToken::new();
     let (mut handle, task) = spawn(&driver, "north", clock.clone(), cancel.clone());

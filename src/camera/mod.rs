@@ -42,6 +42,8 @@ pub struct CameraConfig {
     pub source: CameraSource,
     /// Frames a second of a source that has no pace of its own; more than 0, at most 100.
     pub fps: f32,
+    /// Wanted of a `v4l2` camera, in pixels.
+    pub size: (u32, u32),
     /// Whether a replay begins again at its end.
     pub looped: bool,
 }
@@ -55,21 +57,55 @@ impl CameraConfig {
     }
 }
 
-/// One encoded image.
+/// One image, as its camera gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Picture {
+    /// JPEG or PNG, at most [`MAX_IMAGE`] bytes.
+    Encoded(Arc<[u8]>),
+    Raw(Arc<Yuv>),
+}
+
+/// An image without compression. Rows are not padded.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Yuv {
+    /// In pixels; even, and at least 2, as the height is.
+    pub width: u32,
+    pub height: u32,
+    pub layout: Layout,
+    /// Video range (16 to 235), ITU-R BT.601; as long as the layout makes it.
+    pub data: Vec<u8>,
+}
+
+/// How an image's samples lie in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// All of Y, then U and V, each of half the width and height: 3/2 bytes a pixel.
+    I420,
+    /// Y0 U Y1 V for each two pixels of a row: 2 bytes a pixel.
+    Yuyv,
+}
+
+/// Size only: a picture of a person does not belong in a log.
+impl std::fmt::Debug for Yuv {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Yuv({:?} {} x {})", self.layout, self.width, self.height)
+    }
+}
+
+/// One frame of a camera.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
     /// Rises by one with each frame of a camera since the daemon's start, whatever is dropped.
     pub seq: u64,
     /// When its last byte had come.
     pub captured: Monotonic,
-    /// JPEG or PNG, as it came; at most [`MAX_IMAGE`] bytes.
-    pub data: Arc<[u8]>,
+    pub picture: Picture,
 }
 
 /// What a source had.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
-    Image(Vec<u8>),
+    Image(Picture),
     /// Nothing yet: ask again.
     Waiting,
     /// A replay that is played once is over.
@@ -157,6 +193,7 @@ pub fn spawn(
                 let replay = Replay::open(path, period, looped, replay_clock.clone())?;
                 Ok(Box::new(replay))
             }
+            CameraSource::V4l2(_) | CameraSource::Http(_) | CameraSource::Rtsp(_) => todo!(),
         }
     };
     spawn_with(name, Box::new(open), clock, cancel, slot)
@@ -245,7 +282,7 @@ impl Capture {
                 self.state.send_modify(|s| s.skipped = skipped);
             }
             match next? {
-                Next::Image(image) => self.put(image),
+                Next::Image(picture) => self.put(picture),
                 Next::Waiting => {}
                 Next::End => {
                     self.state.send_modify(|s| s.finished = true);
@@ -257,10 +294,10 @@ impl Capture {
         Ok(())
     }
 
-    fn put(&mut self, image: Vec<u8>) {
+    fn put(&mut self, picture: Picture) {
         let captured = self.clock.monotonic();
         let seq = self.state.borrow().frames;
-        self.slot.put(Frame { seq, captured, data: image.into() });
+        self.slot.put(Frame { seq, captured, picture });
         self.state.send_modify(|s| {
             s.frames += 1;
             s.last_frame = Some(captured);
@@ -314,7 +351,7 @@ mod tests {
     impl FrameSource for Faulty {
         fn next(&mut self) -> Result<Next, CameraError> {
             assert!(!std::mem::replace(&mut self.0, true), "no second image");
-            Ok(Next::Image(vec![0xFF]))
+            Ok(Next::Image(Picture::Encoded([0xFF].into())))
         }
 
         fn skipped(&self) -> u64 {

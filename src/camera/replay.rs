@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use super::{CameraError, FrameSource, MAX_IMAGE, Next, PATIENCE, mjpeg::Splitter};
+use super::{CameraError, FrameSource, MAX_IMAGE, Next, PATIENCE, Picture, mjpeg::Splitter};
 use crate::clock::{Clock, Monotonic};
 
 /// Images of one directory.
@@ -88,7 +88,7 @@ impl Replay {
             _ => now + self.period,
         });
         self.shown += 1;
-        Next::Image(image)
+        Next::Image(Picture::Encoded(image.into()))
     }
 }
 

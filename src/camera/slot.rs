@@ -107,10 +107,11 @@ impl Slot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Monotonic;
+    use crate::{camera::Picture, clock::Monotonic};
 
     fn frame(seq: u64) -> Frame {
-        Frame { seq, captured: Monotonic::from_millis(seq), data: Arc::from([0_u8]) }
+        let picture = Picture::Encoded(Arc::from([0_u8]));
+        Frame { seq, captured: Monotonic::from_millis(seq), picture }
     }
 
     #[test]

@@ -140,8 +140,9 @@ fn clock() -> Result<String, String> {
 async fn turnstile(driver: &TurnstileDriver, running: bool) -> Result<String, String> {
     match driver {
         TurnstileDriver::Simulated(_) => Ok("simulated".to_owned()),
+        TurnstileDriver::Counting(_) | TurnstileDriver::OneWay(_) => todo!(),
         TurnstileDriver::ModbusRtu(config) => {
-            let port = config.port.display();
+            let port = config.line.port.display();
             if running {
                 return Ok(format!("{port} is in use by the daemon: see `gatehouse status`"));
             }
@@ -171,7 +172,7 @@ async fn metrics(address: SocketAddr, running: bool) -> Result<String, String> {
 }
 
 fn source(source: &CameraSource) -> Result<String, String> {
-    let CameraSource::Replay(path) = source;
+    let CameraSource::Replay(path) = source else { todo!() };
     match std::fs::metadata(path) {
         Ok(_) => Ok(source.to_string()),
         Err(e) => Err(format!(

@@ -19,6 +19,7 @@ use jiff::{
     tz::TimeZone,
 };
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 pub use secret::{Secret, SecretError};
 
@@ -134,22 +135,53 @@ pub struct Camera {
     pub source: CameraSource,
     /// Frames a second.
     pub fps: f32,
+    /// Wanted of a `v4l2` camera, in pixels; it gives the nearest it has.
+    pub size: (u32, u32),
     /// A replay begins again at its end.
     pub looped: bool,
 }
 
-/// Where frames come from.
+/// Where frames come from. Shown without a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CameraSource {
     /// A folder of images, or a file (or FIFO) of concatenated JPEG frames.
     Replay(PathBuf),
+    /// A device of Video4Linux2.
+    V4l2(PathBuf),
+    /// Multipart MJPEG over HTTP.
+    Http(CameraUrl),
+    /// H.264 over RTSP.
+    Rtsp(CameraUrl),
 }
 
 impl std::fmt::Display for CameraSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             CameraSource::Replay(path) => write!(f, "replay:{}", path.display()),
+            CameraSource::V4l2(path) => write!(f, "v4l2:{}", path.display()),
+            CameraSource::Http(url) | CameraSource::Rtsp(url) => write!(f, "{}", url.url),
         }
+    }
+}
+
+/// A network camera's address, and apart from it who may look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CameraUrl {
+    /// Holds neither user nor password.
+    pub url: url::Url,
+    pub login: Option<Login>,
+}
+
+/// A user's name and password at a camera. Neither is shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    pub user: String,
+    pub password: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Login(***)")
     }
 }
 
@@ -275,13 +307,40 @@ impl PerDirection {
 /// A Modbus RTU relay board: how to reach it and which coils and inputs mean what.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModbusRtu {
-    pub port: PathBuf,
-    pub baud: u32,
+    pub line: SerialLine,
     /// Slave address, 1 to 247.
     pub address: u8,
     pub release_coil: PerDirection,
     pub passage_input: PerDirection,
+    /// A discrete input that is on while there is a fire alarm.
+    pub fire_input: Option<u16>,
     pub pulse: Duration,
+}
+
+/// A controller that speaks `7E/7F` or `EB`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FramedBoard {
+    pub line: SerialLine,
+    /// Its machine number or address, 0 to 255.
+    pub address: u8,
+    /// Which side of the arm `entry` is.
+    pub entry_side: Side,
+}
+
+/// A serial port, 8N1. Lanes that name the same one share it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SerialLine {
+    pub port: PathBuf,
+    pub baud: u32,
+}
+
+/// A side of the arm, as the controller's manual has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    #[default]
+    Left,
+    Right,
 }
 
 /// How the simulated controller behaves.
@@ -289,11 +348,40 @@ pub struct ModbusRtu {
 pub struct SimulatedTurnstile {
     /// After a release somebody walks through this much later; `None`: nobody ever does.
     pub pass_after: Option<Duration>,
+    /// As [`ModbusRtu::fire_input`].
+    pub fire_input: Option<u16>,
 }
 
 /// The controller of a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TurnstileDriver {
     ModbusRtu(ModbusRtu),
+    /// `7e7f`: counts passages.
+    Counting(FramedBoard),
+    /// `eb`: takes commands and never answers.
+    OneWay(FramedBoard),
     Simulated(SimulatedTurnstile),
+}
+
+impl TurnstileDriver {
+    /// Its name in the configuration.
+    pub fn word(&self) -> &'static str {
+        match self {
+            TurnstileDriver::ModbusRtu(_) => "modbus-rtu",
+            TurnstileDriver::Counting(_) => "7e7f",
+            TurnstileDriver::OneWay(_) => "eb",
+            TurnstileDriver::Simulated(_) => "simulated",
+        }
+    }
+
+    /// Its serial line and its address there.
+    pub fn place(&self) -> Option<(&SerialLine, u8)> {
+        match self {
+            TurnstileDriver::ModbusRtu(board) => Some((&board.line, board.address)),
+            TurnstileDriver::Counting(board) | TurnstileDriver::OneWay(board) => {
+                Some((&board.line, board.address))
+            }
+            TurnstileDriver::Simulated(_) => None,
+        }
+    }
 }

@@ -92,6 +92,8 @@ struct RawRecognition {
 #[serde(deny_unknown_fields)]
 struct RawLane {
     name: String,
+    entry_side: Option<Side>,
+    fire_input: Option<u16>,
     cool_down_s: Option<f64>,
     pass_within_s: Option<f64>,
     turnstile: RawTurnstile,
@@ -119,6 +121,7 @@ struct RawCamera {
     direction: Direction,
     source: String,
     fps: Option<f32>,
+    size: Option<(u32, u32)>,
     #[serde(rename = "loop")]
     looped: Option<bool>,
 }

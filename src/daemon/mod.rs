@@ -312,6 +312,7 @@ impl Parts {
                 name: name.clone(),
                 source: camera.source.clone(),
                 fps: camera.fps,
+                size: camera.size,
                 looped: camera.looped,
             };
             let capture =

@@ -56,6 +56,8 @@ pub struct Rules {
 #[derive(Clone, Debug)]
 pub struct Sighting {
     pub direction: Direction,
+    /// Rises when another person steps before this camera.
+    pub visit: u64,
     pub captured: Monotonic,
     pub sighted: Sighted,
     pub roster_version: u64,

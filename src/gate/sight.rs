@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{passage::Sighting, policy};
 use crate::{
-    camera::{Bell, Frame, Slot},
+    camera::{Bell, Frame, Picture, Slot},
     clock::Clock,
     config::{Direction, Recognition},
     failpoint,
@@ -209,6 +209,7 @@ impl Sight {
         let best = stages.matching.time(clock, || roster.best(&template));
         let sighting = Sighting {
             direction: eye.direction,
+            visit: 0,
             captured: frame.captured,
             sighted: policy::judge(best, &self.rules),
             roster_version: roster.version(),
@@ -227,7 +228,8 @@ impl Sight {
 
 /// The frame's pixels; where it has none that are looked at, that is counted.
 fn decoded(frame: &Frame, seen: &Seen) -> Option<Image> {
-    match vision::decode_frame(&frame.data) {
+    let Picture::Encoded(data) = &frame.picture else { todo!() };
+    match vision::decode_frame(data) {
         Ok(image) => return Some(image),
         Err(DecodeError::TooLarge { .. }) => count(&seen.too_large),
         Err(_) => count(&seen.undecodable),
@@ -265,6 +267,7 @@ mod tests {
         let see = |ms| {
             eye.hand_over(Sighting {
                 direction: Direction::Entry,
+                visit: 0,
                 captured: Monotonic::from_millis(ms),
                 sighted: Sighted::Stranger { score: 0.1 },
                 roster_version: 1,
@@ -281,7 +284,8 @@ mod tests {
     }
 
     fn frame(data: &[u8]) -> Frame {
-        Frame { seq: 0, captured: Monotonic::from_millis(0), data: data.into() }
+        let picture = Picture::Encoded(data.into());
+        Frame { seq: 0, captured: Monotonic::from_millis(0), picture }
     }
 
     #[test]

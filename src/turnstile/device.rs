@@ -21,7 +21,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{TurnstileError, slave};
 use crate::{
     clock::{Clock, Monotonic},
-    config::{Direction, ModbusRtu, PerDirection, SimulatedTurnstile},
+    config::{Direction, ModbusRtu, PerDirection, SerialLine, SimulatedTurnstile},
 };
 
 /// Where the board is and what is wired to it: the defaults of `modbus-rtu`.
@@ -119,11 +119,11 @@ impl SimulatedDevice {
     /// The config of a driver for this device.
     pub fn modbus_config(&self) -> ModbusRtu {
         ModbusRtu {
-            port: self.path.clone(),
-            baud: BAUD,
+            line: SerialLine { port: self.path.clone(), baud: BAUD },
             address: ADDRESS,
             release_coil: COILS,
             passage_input: INPUTS,
+            fire_input: None,
             pulse: PULSE,
         }
     }

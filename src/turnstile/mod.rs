@@ -211,6 +211,10 @@ pub enum TurnstileEvent {
     NotReleased { passage: PassageId, why: NotReleased, may_have_released: bool },
     /// The passage sensor saw somebody.
     Passed { direction: Direction, at: Monotonic },
+    /// The fire alarm's input went on or off; said also when it is on as the line comes up. The
+    /// task opens the arm before it says `on: true`, and keeps it open until the lane, having heard
+    /// it, sets `hold_open` and later clears it.
+    Fire { on: bool, at: Monotonic },
 }
 
 /// What `gatehouse status` shows of a turnstile. Counters run from the task's start.
@@ -223,6 +227,10 @@ pub struct TurnstileState {
     /// The last error, kept after the line is up again.
     pub last_error: Option<String>,
     pub confirms_passage: bool,
+    /// The arm stands open, as far as the controller's answers tell.
+    pub held_open: bool,
+    /// The fire alarm's input, where there is one and it has been read.
+    pub fire: Option<bool>,
     pub port: String,
     pub releases: u64,
     pub passages: u64,
@@ -242,6 +250,9 @@ pub struct TurnstileState {
 pub struct TurnstileHandle {
     pub releases: mpsc::Sender<Release>,
     pub events: mpsc::Receiver<TurnstileEvent>,
+    /// Whether the arm is to stand open, both ways (free mode): the task keeps to the newest value,
+    /// also across connections, and neither a stop nor a fault of the gateway closes what is open.
+    pub hold_open: watch::Sender<bool>,
     pub state: watch::Receiver<TurnstileState>,
     /// With the simulated driver: subscribe to see each frame on its line. Lossy.
     pub tap: Option<broadcast::Sender<DeviceFrame>>,
@@ -274,6 +285,7 @@ pub fn spawn(
             let make = move || ModbusTurnstile::new(config.clone());
             task::spawn(make, lane, clock, cancel, None)
         }
+        TurnstileDriver::Counting(_) | TurnstileDriver::OneWay(_) => todo!(),
         TurnstileDriver::Simulated(config) => {
             let (tap, _) = broadcast::channel(TAPPED_FRAMES);
             let (config, time, line) = (config.clone(), clock.clone(), tap.clone());

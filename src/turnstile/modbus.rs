@@ -64,9 +64,9 @@ impl ModbusTurnstile {
 
     async fn open(&mut self) -> Result<(), TurnstileError> {
         self.line = None;
-        let port = named(&self.config.port);
+        let port = named(&self.config.line.port);
         // 8 data bits, no parity, one stop bit and exclusive use are the builder's defaults.
-        let builder = tokio_serial::new(port.clone(), self.config.baud);
+        let builder = tokio_serial::new(port.clone(), self.config.line.baud);
         let mut stream = SerialStream::open(&builder).map_err(|source| match source.kind {
             tokio_serial::ErrorKind::NoDevice => TurnstileError::Busy { port: port.clone() },
             _ => TurnstileError::Open { port: port.clone(), source },
@@ -90,7 +90,7 @@ impl ModbusTurnstile {
         request: Request<'static>,
         what: &'static str,
     ) -> Result<Response, TurnstileError> {
-        let (port, address) = (named(&self.config.port), self.config.address);
+        let (port, address) = (named(&self.config.line.port), self.config.address);
         let Some(mut line) = self.line.take() else {
             return Err(TurnstileError::NotConnected { port });
         };
@@ -118,7 +118,7 @@ impl ModbusTurnstile {
     /// Closes the line: what came cannot be this request's answer.
     fn garbled(&mut self, what: String) -> TurnstileError {
         self.line = None;
-        let port = named(&self.config.port);
+        let port = named(&self.config.line.port);
         TurnstileError::Garbled { port, address: self.config.address, what }
     }
 
@@ -194,7 +194,7 @@ impl ModbusTurnstile {
 
 impl Turnstile for ModbusTurnstile {
     fn port(&self) -> String {
-        named(&self.config.port)
+        named(&self.config.line.port)
     }
 
     fn confirms_passage(&self) -> bool {

@@ -61,6 +61,8 @@ pub(super) fn spawn<T: Turnstile>(
         since: clock.monotonic(),
         last_error: None,
         confirms_passage: driver.confirms_passage(),
+        held_open: false,
+        fire: None,
         port: driver.port(),
         releases: 0,
         passages: 0,
@@ -84,7 +86,9 @@ pub(super) fn spawn<T: Turnstile>(
         touched: false,
     };
     let task = tokio::spawn(run(make, desk));
-    (TurnstileHandle { releases: release_tx, events: event_rx, state: state_rx, tap }, task)
+    let (hold_open, _) = watch::channel(false);
+    let (releases, events, state) = (release_tx, event_rx, state_rx);
+    (TurnstileHandle { releases, events, hold_open, state, tap }, task)
 }
 
 async fn run<T: Turnstile>(make: impl Fn() -> T, mut desk: Desk) {

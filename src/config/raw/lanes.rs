@@ -22,7 +22,8 @@ pub(super) fn lanes(raw: Vec<RawLane>, mode: Mode, base: &Path) -> Checked<Vec<L
             }
             cameras.push(camera);
         }
-        let turnstile = turnstile(lane.turnstile, mode, base, &at("turnstile"))?;
+        let wiring = Wiring { entry_side: lane.entry_side, fire_input: lane.fire_input };
+        let turnstile = turnstile(lane.turnstile, wiring, mode, base, i)?;
         let pass_within = seconds(at("pass_within_s"), lane.pass_within_s, 8.0, 60.0)?;
         if let TurnstileDriver::ModbusRtu(board) = &turnstile
             && board.pulse > pass_within
@@ -39,66 +40,150 @@ pub(super) fn lanes(raw: Vec<RawLane>, mode: Mode, base: &Path) -> Checked<Vec<L
         });
     }
     for (i, lane) in lanes.iter().enumerate() {
-        let TurnstileDriver::ModbusRtu(this) = &lane.turnstile else { continue };
-        let shared = lanes[..i].iter().find(|other| {
-            matches!(&other.turnstile, TurnstileDriver::ModbusRtu(o) if o.port == this.port)
-        });
-        if let Some(other) = shared {
-            return wrong(
-                format!("lane[{i}].turnstile.port"),
-                format!(
-                    "{} already serves lane {:?}; this version drives one lane a port",
-                    this.port.display(),
-                    other.name
-                ),
-            );
-        }
+        shares_its_line(i, lane, &lanes[..i])?;
     }
     Ok(lanes)
 }
 
+/// Lanes on one line speak one protocol at one speed, each at an address of its own.
+fn shares_its_line(i: usize, lane: &Lane, before: &[Lane]) -> Checked<()> {
+    let at = |key: &str| format!("lane[{i}].turnstile.{key}");
+    let Some((line, address)) = lane.turnstile.place() else { return Ok(()) };
+    for other in before {
+        let Some((shared, taken)) = other.turnstile.place() else { continue };
+        if shared.port != line.port {
+            continue;
+        }
+        let (port, name) = (line.port.display(), &other.name);
+        if shared.baud != line.baud {
+            let speed = shared.baud;
+            return wrong(at("baud"), format!("{port} runs at {speed} for lane {name:?}"));
+        }
+        if other.turnstile.word() != lane.turnstile.word() {
+            let word = other.turnstile.word();
+            let message = format!("{port} speaks {word:?} for lane {name:?}; use another port");
+            return wrong(at("driver"), message);
+        }
+        if taken == address {
+            let message = format!("{address} on {port} is lane {name:?}'s; set another address");
+            return wrong(at("address"), message);
+        }
+    }
+    Ok(())
+}
+
+/// Keys, and whether each was given: those that belong to others are refused by name.
+type Given<'a> = [(&'a str, bool)];
+
+fn belongs(at: &str, given: &Given<'_>, to: &str) -> Checked<()> {
+    match given.iter().find(|(_, given)| *given) {
+        Some((key, _)) => wrong(format!("{at}.{key}"), format!("belongs to {to}")),
+        None => Ok(()),
+    }
+}
+
 fn camera(raw: RawCamera, base: &Path, at: &str) -> Checked<Camera> {
-    let Some(path) = raw.source.strip_prefix("replay:").filter(|p| !p.is_empty()) else {
-        return wrong(
-            format!("{at}.source"),
-            format!(
-                "{:?} is not in this version; it has replay:DIR, replay:FILE and replay:PIPE",
-                raw.source
-            ),
-        );
-    };
-    let fps = raw.fps.unwrap_or(10.0);
+    let source = source(&raw.source, base, &format!("{at}.source"))?;
+    let fps =
+        raw.fps.unwrap_or(if matches!(source, CameraSource::Replay(_)) { 10.0 } else { 15.0 });
     if !(0.1..=60.0).contains(&fps) {
         return wrong(format!("{at}.fps"), format!("{fps} must be from 0.1 to 60 frames a second"));
     }
-    Ok(Camera {
-        direction: raw.direction,
-        source: CameraSource::Replay(base.join(path)),
-        fps,
-        looped: raw.looped.unwrap_or(false),
-    })
+    if !matches!(source, CameraSource::Replay(_)) {
+        belongs(at, &[("loop", raw.looped.is_some())], "replay: sources")?;
+    }
+    if !matches!(source, CameraSource::V4l2(_)) {
+        belongs(at, &[("size", raw.size.is_some())], "v4l2: sources")?;
+    }
+    if matches!(source, CameraSource::Http(_) | CameraSource::Rtsp(_)) {
+        let message = "replay: and v4l2: sources; set the rate in the camera's own settings";
+        belongs(at, &[("fps", raw.fps.is_some())], message)?;
+    }
+    let size = raw.size.unwrap_or((1280, 720));
+    if !(160..=4096).contains(&size.0) || !(120..=4096).contains(&size.1) {
+        let message = format!("{size:?} must be from [160, 120] to [4096, 4096] pixels");
+        return wrong(format!("{at}.size"), message);
+    }
+    Ok(Camera { direction: raw.direction, source, fps, size, looped: raw.looped.unwrap_or(false) })
 }
 
-fn turnstile(raw: RawTurnstile, mode: Mode, base: &Path, at: &str) -> Checked<TurnstileDriver> {
-    match raw.driver.as_str() {
+fn source(text: &str, base: &Path, at: &str) -> Checked<CameraSource> {
+    let path = |scheme| text.strip_prefix(scheme).filter(|path| !path.is_empty());
+    if let Some(path) = path("replay:") {
+        return Ok(CameraSource::Replay(base.join(path)));
+    }
+    if let Some(path) = path("v4l2:") {
+        return Ok(CameraSource::V4l2(base.join(path)));
+    }
+    // What is shown of it may hold a password.
+    let shown = text.split(':').next().unwrap_or_default();
+    let kinds = "v4l2:/dev/video0, http://…, rtsp://…, replay:DIR, replay:FILE or replay:PIPE";
+    if !text.starts_with("http://") && !text.starts_with("rtsp://") {
+        return wrong(at, format!("{shown:?} is no kind of source; give {kinds}"));
+    }
+    if shown == "rtsp" && cfg!(not(feature = "h264")) {
+        return wrong(at, "this build has no H.264: build it with the feature h264");
+    }
+    let mut url = match url::Url::parse(text) {
+        Ok(url) if url.has_host() => url,
+        Ok(_) => return wrong(at, "the address names no host"),
+        Err(e) => return wrong(at, format!("no address of a camera: {e}")),
+    };
+    let login = login(&url).map_err(|message| Wrong { key: at.to_owned(), message })?;
+    // Refused only where there is no host, and there is one.
+    let _ = (url.set_username(""), url.set_password(None));
+    let url = CameraUrl { url, login };
+    Ok(if shown == "http" { CameraSource::Http(url) } else { CameraSource::Rtsp(url) })
+}
+
+fn login(url: &url::Url) -> Result<Option<Login>, String> {
+    let decoded = |text: &str| {
+        let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
+        decoded.map(String::from).map_err(|_| "user or password is not UTF-8".to_owned())
+    };
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(None);
+    }
+    let user = decoded(url.username())?;
+    let password = Zeroizing::new(decoded(url.password().unwrap_or_default())?);
+    Ok(Some(Login { user, password }))
+}
+
+/// What a lane says of its turnstile outside of `[lane.turnstile]`.
+struct Wiring {
+    entry_side: Option<Side>,
+    fire_input: Option<u16>,
+}
+
+fn turnstile(
+    raw: RawTurnstile,
+    wiring: Wiring,
+    mode: Mode,
+    base: &Path,
+    lane: usize,
+) -> Checked<TurnstileDriver> {
+    let at = &format!("lane[{lane}].turnstile");
+    let simulated: &Given<'_> =
+        &[("pass_after_ms", raw.pass_after_ms.is_some()), ("passes", raw.passes.is_some())];
+    let modbus: &Given<'_> = &[
+        ("release_coil", raw.release_coil.is_some()),
+        ("passage_input", raw.passage_input.is_some()),
+        ("pulse_ms", raw.pulse_ms.is_some()),
+    ];
+    let serial: &Given<'_> = &[
+        ("port", raw.port.is_some()),
+        ("baud", raw.baud.is_some()),
+        ("address", raw.address.is_some()),
+    ];
+    let fire: &Given<'_> = &[("fire_input", wiring.fire_input.is_some())];
+    let side: &Given<'_> = &[("entry_side", wiring.entry_side.is_some())];
+    let of_lane = &format!("lane[{lane}]");
+    let driver = raw.driver.as_str();
+    match driver {
         "modbus-rtu" => {
-            if raw.pass_after_ms.is_some() || raw.passes.is_some() {
-                return wrong(at, "pass_after_ms and passes belong to driver = \"simulated\"");
-            }
-            let Some(port) = raw.port else {
-                return wrong(
-                    format!("{at}.port"),
-                    "modbus-rtu needs one, such as \"/dev/ttyUSB0\"",
-                );
-            };
-            let address = raw.address.unwrap_or(1);
-            if !(1..=247).contains(&address) {
-                return wrong(format!("{at}.address"), format!("{address} must be from 1 to 247"));
-            }
-            let baud = raw.baud.unwrap_or(9600);
-            if !(1200..=921_600).contains(&baud) {
-                return wrong(format!("{at}.baud"), format!("{baud} must be from 1200 to 921600"));
-            }
+            belongs(at, simulated, "driver = \"simulated\"")?;
+            belongs(of_lane, side, "driver = \"7e7f\" and \"eb\"; here the coils say it")?;
+            let (line, address) = serial_place(&raw, base, at, 1..=247)?;
             let pulse_ms = raw.pulse_ms.unwrap_or(500);
             if !(50..=10_000).contains(&pulse_ms) {
                 return wrong(format!("{at}.pulse_ms"), format!("{pulse_ms} must be 50 to 10000"));
@@ -110,37 +195,72 @@ fn turnstile(raw: RawTurnstile, mode: Mode, base: &Path, at: &str) -> Checked<Tu
                 }
                 pair => Ok(pair),
             };
+            let passage_input = pair("passage_input", raw.passage_input)?;
+            if let Some(fire) = wiring.fire_input
+                && (fire == passage_input.entry || fire == passage_input.exit)
+            {
+                let message = format!("{fire} is a passage_input already");
+                return wrong(format!("{of_lane}.fire_input"), message);
+            }
             Ok(TurnstileDriver::ModbusRtu(ModbusRtu {
-                port: base.join(port),
-                baud,
+                line,
                 address,
                 release_coil: pair("release_coil", raw.release_coil)?,
-                passage_input: pair("passage_input", raw.passage_input)?,
+                passage_input,
+                fire_input: wiring.fire_input,
                 pulse: Duration::from_millis(pulse_ms),
             }))
+        }
+        "7e7f" | "eb" => {
+            belongs(at, simulated, "driver = \"simulated\"")?;
+            belongs(at, modbus, "driver = \"modbus-rtu\"")?;
+            belongs(of_lane, fire, "driver = \"modbus-rtu\": this controller has no such input")?;
+            let (line, address) = serial_place(&raw, base, at, 0..=255)?;
+            let entry_side = wiring.entry_side.unwrap_or_default();
+            let board = FramedBoard { line, address, entry_side };
+            Ok(match driver {
+                "eb" => TurnstileDriver::OneWay(board),
+                _ => TurnstileDriver::Counting(board),
+            })
         }
         "simulated" if mode != Mode::Bench => {
             wrong(format!("{at}.driver"), "\"simulated\" needs mode = \"bench\" at the file's top")
         }
         "simulated" => {
-            let real = [
-                ("port", raw.port.is_some()),
-                ("baud", raw.baud.is_some()),
-                ("address", raw.address.is_some()),
-                ("release_coil", raw.release_coil.is_some()),
-                ("passage_input", raw.passage_input.is_some()),
-                ("pulse_ms", raw.pulse_ms.is_some()),
-            ];
-            if let Some((key, _)) = real.iter().find(|(_, given)| *given) {
-                return wrong(format!("{at}.{key}"), "belongs to driver = \"modbus-rtu\"");
-            }
+            belongs(at, serial, "the drivers with a serial port")?;
+            belongs(at, modbus, "driver = \"modbus-rtu\"")?;
+            belongs(of_lane, side, "driver = \"7e7f\" and \"eb\"")?;
             let after = Duration::from_millis(raw.pass_after_ms.unwrap_or(700));
             let pass_after = raw.passes.unwrap_or(true).then_some(after);
-            Ok(TurnstileDriver::Simulated(SimulatedTurnstile { pass_after }))
+            let fire_input = wiring.fire_input;
+            Ok(TurnstileDriver::Simulated(SimulatedTurnstile { pass_after, fire_input }))
         }
-        other => wrong(
-            format!("{at}.driver"),
-            format!("{other:?} is not in this version; it has \"modbus-rtu\" and \"simulated\""),
-        ),
+        other => {
+            let drivers = "\"modbus-rtu\", \"7e7f\", \"eb\" and \"simulated\"";
+            wrong(format!("{at}.driver"), format!("{other:?} is no driver; there are {drivers}"))
+        }
     }
+}
+
+fn serial_place(
+    raw: &RawTurnstile,
+    base: &Path,
+    at: &str,
+    addresses: std::ops::RangeInclusive<u8>,
+) -> Checked<(SerialLine, u8)> {
+    let Some(port) = &raw.port else {
+        let message = format!("{} needs one, such as \"/dev/ttyUSB0\"", raw.driver);
+        return wrong(format!("{at}.port"), message);
+    };
+    let address = raw.address.unwrap_or(1);
+    if !addresses.contains(&address) {
+        let (from, to) = addresses.into_inner();
+        let message = format!("{address} must be from {from} to {to}");
+        return wrong(format!("{at}.address"), message);
+    }
+    let baud = raw.baud.unwrap_or(9600);
+    if !(1200..=921_600).contains(&baud) {
+        return wrong(format!("{at}.baud"), format!("{baud} must be from 1200 to 921600"));
+    }
+    Ok((SerialLine { port: base.join(port), baud }, address))
 }

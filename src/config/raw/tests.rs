@@ -17,6 +17,49 @@ fn a_minimal_file_takes_the_documented_defaults() {
     assert_eq!(config.mode, Mode::Field);
 }
 
+fn lanes(boards: [(&str, u8, u32); 2]) -> String {
+    let lane = |(n, (driver, address, baud)): (usize, (&str, u8, u32))| {
+        format!(
+            "[[lane]]\nname = \"lane-{n}\"\n[lane.turnstile]\ndriver = {driver:?}\n\
+             port = \"/dev/ttyUSB0\"\naddress = {address}\nbaud = {baud}\n"
+        )
+    };
+    format!("{SITE}{}", boards.into_iter().enumerate().map(lane).collect::<String>())
+}
+
+#[test]
+fn lanes_share_a_port_at_one_speed_in_one_language_each_at_its_own_address() {
+    let both = lanes([("7e7f", 1, 9600), ("7e7f", 2, 9600)]);
+    assert_eq!(Config::parse(Path::new("/etc/g.toml"), &both).unwrap().lanes.len(), 2);
+    for (boards, key) in [
+        ([("7e7f", 1, 9600), ("7e7f", 1, 9600)], "lane[1].turnstile.address: 1 on /dev/ttyUSB0 is"),
+        ([("7e7f", 1, 9600), ("7e7f", 2, 19200)], "lane[1].turnstile.baud: /dev/ttyUSB0 runs at"),
+        ([("7e7f", 1, 9600), ("eb", 2, 9600)], "lane[1].turnstile.driver: /dev/ttyUSB0 speaks"),
+    ] {
+        let refused = refusal(&lanes(boards));
+        assert!(refused.contains(key), "{refused}");
+    }
+}
+
+#[test]
+fn a_cameras_password_is_kept_apart_from_its_address() {
+    let camera = "[[lane]]\nname = \"north\"\n[lane.turnstile]\ndriver = \"eb\"\n\
+        port = \"/dev/ttyS1\"\n[[lane.camera]]\ndirection = \"exit\"\n\
+        source = \"http://admin:p%40ss%3A1@10.0.0.9:8080/video?ch=1\"\n";
+    let config = Config::parse(Path::new("/etc/g.toml"), &format!("{SITE}{camera}")).unwrap();
+    let source = &config.lanes[0].cameras[0].source;
+    let CameraSource::Http(CameraUrl { login: Some(login), .. }) = source else {
+        panic!("{source:?}");
+    };
+    assert_eq!((login.user.as_str(), login.password.as_str()), ("admin", "p@ss:1"));
+    assert_eq!(source.to_string(), "http://10.0.0.9:8080/video?ch=1");
+    let shown = format!("{source:?} {source} {login:?}");
+    assert!(
+        !shown.contains("admin") && !shown.contains("p@ss") && !shown.contains("p%40"),
+        "{shown}"
+    );
+}
+
 #[test]
 fn every_refusal_names_file_line_and_key() {
     let turnstile =
@@ -46,8 +89,19 @@ fn every_refusal_names_file_line_and_key() {
             "/etc/g.toml:6: lane[0].turnstile.driver: \"simulated\" needs mode",
         ),
         (
+            turnstile("driver = \"7e7f\"\nport = \"/dev/ttyS1\"\npulse_ms = 300\n"),
+            "/etc/g.toml:8: lane[0].turnstile.pulse_ms: belongs to driver = \"modbus-rtu\"",
+        ),
+        (
+            format!(
+                "{}[[lane.camera]]\ndirection = \"entry\"\nsource = \"http://u:hunter2@\"\n",
+                turnstile("driver = \"eb\"\nport = \"/dev/ttyS1\"\n")
+            ),
+            "/etc/g.toml:10: lane[0].camera[0].source: no address of a camera",
+        ),
+        (
             turnstile("driver = \"warp\"\n"),
-            "/etc/g.toml:6: lane[0].turnstile.driver: \"warp\" is not in this version",
+            "/etc/g.toml:6: lane[0].turnstile.driver: \"warp\" is no driver",
         ),
         (
             format!("{SITE}[[upstream]]\nbroker = \"mqtt://broker.example:1883\"\n"),

@@ -59,6 +59,8 @@ impl Bench {
             since: clock.monotonic(),
             last_error: None,
             confirms_passage: true,
+            held_open: false,
+            fire: None,
             port: "test".into(),
             releases: 0,
             passages: 0,
@@ -85,6 +87,7 @@ impl Bench {
             turnstile: TurnstileHandle {
                 releases: release,
                 events: heard,
+                hold_open: watch::channel(false).0,
                 state: turnstile_state,
                 tap: None,
             },
@@ -246,6 +249,7 @@ async fn i8_denials_that_a_stalled_disk_does_not_take_are_dropped_and_attendance
         for frame in 0..4 {
             let after = Duration::from_millis(visit * 2_000 + frame * 10);
             let sighting = Sighting {
+                visit: 0,
                 direction: Direction::Entry,
                 captured: bench.now() + after,
                 sighted: Sighted::Stranger { score: 0.1 },

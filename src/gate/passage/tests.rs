@@ -44,7 +44,7 @@ fn named(id: &str) -> Sighted {
 
 fn sighting(captured: Monotonic, sighted: Sighted) -> Sighting {
     let direction = Direction::Entry;
-    Sighting { direction, captured, sighted, roster_version: 1, today: None }
+    Sighting { direction, visit: 0, captured, sighted, roster_version: 1, today: None }
 }
 
 fn passage_id(n: u64) -> PassageId {
