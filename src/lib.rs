@@ -65,7 +65,8 @@
 //!
 //! # What always holds
 //!
-//! - **I1** No release without a committed cause: a grant or a manual release.
+//! - **I1** No release without a committed cause: a grant, a manual release, or a lane's mode. A fire
+//!   alarm alone opens first and is recorded after; a lane that stands open still does after a restart.
 //! - **I2** A ledger entry is never changed or removed; a correction is a new entry.
 //! - **I3** An outbox row leaves on PUBACK only. First deliveries rise in seq; what may be a repeat
 //!   is marked outside the hashed bytes. (ledger, seq) makes repeats harmless and gaps visible.
@@ -92,7 +93,9 @@
 //! | a frame's, an enrolment photo's pixels | 12, 50 million | passed over, `too_large`; refused |
 //! | images of a replayed folder | 100,000 | refused |
 //! | sightings waiting for a lane | 8 | the newest is dropped; `lane_full` |
-//! | denials of a lane waiting to be recorded | 8 | the newest is dropped; `denials_dropped` |
+//! | denials and tailgates of a lane waiting to be recorded | 8 | the newest is dropped; `denials_dropped` |
+//! | tailgates of a lane recorded in a minute | 20 | counted only; `tailgates_unrecorded` |
+//! | records of what a fire alarm did to a lane | one a second | what is so at the second's end is recorded |
 //! | releases by hand waiting for a lane | 4 | the asker waits |
 //! | workers a lane remembers for the cool-down | 64 | the oldest is forgotten |
 //! | releases waiting for a turnstile | 8 | refused, the passage is closed |
@@ -136,7 +139,8 @@
 //! a face embedding with its model's name. Sighting: a face in one frame; a visit: the sightings of
 //! one stay before a camera. Grant, denial: the decision. Release: the command to the turnstile.
 //! Passage: a person went through. Attendance: a grant (or a guard's release for a worker) with its
-//! outcome. Ledger: all entries, in order, under one ledger id. Outbox: entries an upstream has not
+//! outcome. Tailgate: a passage that nobody was let through for. Mode: normal, free (a lane stands
+//! open) or closed (nobody enters). Ledger: all entries, in order, under one ledger id. Outbox: entries an upstream has not
 //! acknowledged. Upstream: one connection to a platform.
 
 pub mod attendance;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     clock::{ClockChange, ClockWhat, Stamp},
     config::Direction,
-    ledger::{Body, Judgement, Outcome, Stored},
+    ledger::{Body, Judgement, LaneMode, Outcome, Stored},
     roster::Person,
 };
 
@@ -242,6 +242,15 @@ pub struct What {
     pub workers: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub workers_lost: Option<u32>,
+    /// How the lane works from now on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<LaneMode>,
+    /// Of a fire alarm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on: Option<bool>,
+    /// Of a tailgate: the passage just before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
 }
 
 impl What {
@@ -334,6 +343,20 @@ impl What {
                 detail: Some(found.clone()),
                 workers: Some(*workers),
                 workers_lost: Some(*workers_lost),
+                ..what
+            },
+            Body::Mode { lane, mode, reason, by } => What {
+                lane: Some(lane.clone()),
+                mode: Some(*mode),
+                reason: Some(reason.clone()),
+                by: by.as_ref().map(|by| by.user.clone()),
+                ..what
+            },
+            Body::Fire { lane, on } => What { lane: Some(lane.clone()), on: Some(*on), ..what },
+            Body::Tailgate { lane, direction, after } => What {
+                lane: Some(lane.clone()),
+                direction: Some(*direction),
+                after: after.map(|passage| passage.to_string()),
                 ..what
             },
             Body::Grant { .. } => what,

@@ -1,4 +1,4 @@
-//! `gatehouse lane …`: a gate opened by hand.
+//! `gatehouse lane …`: a gate opened by hand, and how a lane works.
 
 use std::process::ExitCode;
 
@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::Context;
 use crate::{
     config::Direction,
-    control::{Released, Request},
-    ledger::Outcome,
+    control::{ModeSet, Released, Request},
+    ledger::{LaneMode, Outcome},
     roster::WorkerId,
 };
 
@@ -17,6 +17,23 @@ use crate::{
 pub(super) enum Command {
     /// Release a lane once; recorded with who asked, and as the worker's attendance if one is named
     Release(Release),
+    /// How a lane works from now on; recorded, and kept across restarts
+    Mode(Mode),
+}
+
+#[derive(Args)]
+pub(super) struct Mode {
+    lane: String,
+    /// normal; free: it stands open both ways; closed: nobody enters, whoever is inside leaves
+    #[arg(value_parser = mode)]
+    mode: LaneMode,
+    /// Why, in words
+    #[arg(long)]
+    reason: String,
+}
+
+fn mode(text: &str) -> Result<LaneMode, String> {
+    LaneMode::from_word(text).ok_or_else(|| "must be normal, free or closed".to_owned())
 }
 
 #[derive(Args)]
@@ -39,7 +56,15 @@ fn direction(text: &str) -> Result<Direction, String> {
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
-    let Command::Release(Release { lane, direction, worker, reason }) = command;
+    let Release { lane, direction, worker, reason } = match command {
+        Command::Release(release) => release,
+        Command::Mode(Mode { lane, mode, reason }) => {
+            let request = Request::Mode { lane, mode, reason };
+            let set: ModeSet = context.client().await?.ask(&request, |_: Value| {}).await?;
+            context.print(&set, |set| format!("lane {}: {}", set.lane, set.mode))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let request = Request::Release { lane, direction, worker, reason };
     let released: Released = context.client().await?.ask(&request, |_: Value| {}).await?;
     context.print(&released, |r| {

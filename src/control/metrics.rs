@@ -36,13 +36,16 @@ type Labels<'a> = Vec<(&'static str, &'a str)>;
 /// A number of each `T`: its name, what it means, and where it is.
 type Number<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const LANE: [Number<LaneStatus>; 9] = [
+const LANE: [Number<LaneStatus>; 10] = [
     ("grants", "Grants recorded", |l| l.gate.grants),
     ("denials", "Visits that ended in a denial", |l| l.gate.denials),
     ("manual_releases", "Releases by hand", |l| l.gate.manual_releases),
     ("stale", "Sightings that came in too late to decide by", |l| l.gate.counters.stale),
     ("void", "Decisions that became void before they were carried out", |l| l.gate.counters.void),
-    ("unexpected", "Passages without a release", |l| l.gate.counters.unexpected),
+    ("tailgates", "Passages that nobody was let through for", |l| l.gate.counters.tailgates),
+    ("tailgates_unrecorded", "Tailgates that came too fast to be recorded", |l| {
+        l.gate.counters.tailgates_unrecorded
+    }),
     ("denials_dropped", "Denials dropped while the disk stalled", |l| l.gate.denials_dropped),
     ("commit_errors", "Entries that could not be recorded", |l| l.gate.commit_errors),
     ("restarts", "Faults that its task was begun anew after", |l| l.gate.restarts),
@@ -244,13 +247,15 @@ mod tests {
         };
         let turnstile = json!({
             "connected": false, "since_uptime_ms": 1, "last_error": "x", "confirms_passage": true,
+            "held_open": false,
             "port": "x", "releases": 3, "passages": 2, "errors": 1, "reconnects": 0, "late": 0,
             "lost_events": 0, "restarts": 0,
         });
         let lane = json!({
-            "name": "a\"\\\nb", "mode": "normal", "ready": false, "turnstile": turnstile,
+            "name": "a\"\\\nb", "mode": "normal", "mode_reason": null, "mode_by": null,
+            "mode_since": null, "ready": false, "turnstile": turnstile,
             "cameras": [camera("entry"), camera("exit")], "busy": true, "stale": 0,
-            "unexpected": 0, "void": 0, "grants": 3, "denials": 0, "manual_releases": 0,
+            "tailgates": 0, "tailgates_unrecorded": 0, "void": 0, "grants": 3, "denials": 0, "manual_releases": 0,
             "denials_dropped": 0, "commit_errors": 0, "last_error": "of W001", "restarts": 0,
         });
         let upstream = json!({

@@ -19,7 +19,8 @@ mod status;
 pub use client::{Client, ClientError};
 pub use exporter::{ExporterDown, export, listen as listen_for_metrics};
 pub use protocol::{
-    AttendanceQuery, Enrol, Failure, PHOTOS_MAX, Photo, Released, Request, WorkerQuery, WorkerShown,
+    AttendanceQuery, Enrol, Failure, ModeSet, PHOTOS_MAX, Photo, Released, Request, WorkerQuery,
+    WorkerShown,
 };
 pub use server::{listen, serve};
 pub use services::{Audit, CameraPanel, LanePanel, Services};

@@ -19,6 +19,7 @@ use tokio_util::{
 use crate::{
     config::Direction,
     gate::passage::Answered,
+    ledger::LaneMode,
     roster::{Worker, WorkerId},
 };
 
@@ -45,6 +46,7 @@ pub enum Request {
     Remove { id: WorkerId },
     Attendance(AttendanceQuery),
     Release { lane: String, direction: Direction, worker: Option<WorkerId>, reason: String },
+    Mode { lane: String, mode: LaneMode, reason: String },
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -104,6 +106,14 @@ pub struct Released {
     pub direction: Direction,
     #[serde(flatten)]
     pub answered: Answered,
+}
+
+/// What `lane mode` gives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ModeSet {
+    pub lane: String,
+    pub mode: LaneMode,
+    pub reason: String,
 }
 
 /// Why a request was not carried out: a stable word, and a sentence with the remedy.

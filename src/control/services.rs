@@ -8,8 +8,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     exporter::ExporterDown,
     protocol::{
-        AttendanceQuery, Enrol, Failure, PHOTO_MAX, PHOTOS_MAX, Released, Reply, Request, Wire,
-        WireError, WorkerQuery, WorkerShown, patient,
+        AttendanceQuery, Enrol, Failure, ModeSet, PHOTO_MAX, PHOTOS_MAX, Released, Reply, Request,
+        Wire, WireError, WorkerQuery, WorkerShown, patient,
     },
     status,
 };
@@ -21,11 +21,11 @@ use crate::{
     failpoint,
     figures::Stages,
     gate::{
-        lane::{self, LaneState},
+        lane::{self, LaneState, ModeRequest},
         passage::ManualRelease,
         sight::Seen,
     },
-    ledger::{self, Actor, AttendanceFilter, Body, Ledger, LedgerError, commitment},
+    ledger::{self, Actor, AttendanceFilter, Body, LaneMode, Ledger, LedgerError, commitment},
     roster::{
         self, Enrolment, FaceOnFile, Identity, Person, Roster, RosterError, State, Worker,
         WorkerId, checked_text,
@@ -195,6 +195,7 @@ impl Services {
             Request::Release { lane, direction, worker, reason } => {
                 self.release(lane, direction, worker, reason, by).await
             }
+            Request::Mode { lane, mode, reason } => self.mode(lane, mode, reason, by).await,
         }
     }
 
@@ -445,6 +446,38 @@ impl Services {
         }
     }
 
+    fn lane(&self, name: &str) -> Result<&LanePanel, Failure> {
+        self.lanes.iter().find(|lane| lane.name == name).ok_or_else(|| {
+            let names: Vec<_> = self.lanes.iter().map(|lane| lane.name.as_str()).collect();
+            let problem = format!("there is no lane {name:?}; there are: {}", names.join(", "));
+            Failure::new("no_such_lane", problem)
+        })
+    }
+
+    async fn mode(
+        &self,
+        name: String,
+        mode: LaneMode,
+        reason: String,
+        by: Actor,
+    ) -> Result<serde_json::Value, Refusal> {
+        let reason = checked_text("reason", &reason, 200)?;
+        let lane = self.lane(&name)?;
+        let (reply, answer) = oneshot::channel();
+        let request = lane::Request::Mode(ModeRequest { mode, reason, by, reply });
+        let stopped = || {
+            let problem = "the lane has stopped, or restarts after a fault; see `gatehouse status`";
+            Failure::new("stopping", problem)
+        };
+        lane.requests.send(request).await.map_err(|_| stopped())?;
+        let set = tokio::time::timeout(RELEASE_PATIENCE, answer)
+            .await
+            .map_err(|_| Failure::new("timeout", "the lane gave no answer"))?
+            .map_err(|_| stopped())?
+            .map_err(|problem| Failure::new("not_changed", format!("lane {name}: {problem}")))?;
+        to_json(&ModeSet { lane: name, mode: set.mode, reason: set.reason })
+    }
+
     async fn release(
         &self,
         name: String,
@@ -454,11 +487,7 @@ impl Services {
         by: Actor,
     ) -> Result<serde_json::Value, Refusal> {
         let reason = checked_text("reason", &reason, 200)?;
-        let Some(lane) = self.lanes.iter().find(|lane| lane.name == name) else {
-            let names: Vec<_> = self.lanes.iter().map(|lane| lane.name.as_str()).collect();
-            let problem = format!("there is no lane {name:?}; there are: {}", names.join(", "));
-            return Err(Failure::new("no_such_lane", problem).into());
-        };
+        let lane = self.lane(&name)?;
         let person = match worker {
             None => None,
             Some(id) => match self.roster.borrow().worker(&id) {
@@ -473,7 +502,8 @@ impl Services {
                            not known here; see `gatehouse status` and the attendance";
             Failure::new("stopping", problem)
         };
-        lane.requests.send(lane::Request { release, reply }).await.map_err(|_| stopped())?;
+        let request = lane::Request::Release { release, reply };
+        lane.requests.send(request).await.map_err(|_| stopped())?;
         let answered = tokio::time::timeout(RELEASE_PATIENCE, answer)
             .await
             .map_err(|_| Failure::new("timeout", "the lane gave no answer"))?

@@ -12,6 +12,7 @@ use crate::{
     config::Direction,
     figures::Spread,
     gate::{lane::LaneState, sight::SeenCounts},
+    ledger::LaneMode,
     store::Room,
     turnstile::TurnstileState,
     uplink::UpstreamState,
@@ -38,7 +39,12 @@ pub struct Status {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LaneStatus {
     pub name: String,
-    pub mode: String,
+    pub mode: LaneMode,
+    /// Why it has that mode, who set it and when; null where nobody ever did, `mode_by` also where a
+    /// fire alarm did.
+    pub mode_reason: Option<String>,
+    pub mode_by: Option<String>,
+    pub mode_since: Option<String>,
     /// Somebody could be let through now: the turnstile answers, each camera sends frames, and
     /// records can be kept.
     pub ready: bool,

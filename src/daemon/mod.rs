@@ -9,7 +9,7 @@ mod caretaker;
 mod opening;
 mod watchdog;
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{collections::HashMap, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
@@ -28,11 +28,11 @@ use crate::{
     failpoint,
     figures::Stages,
     gate::{
-        lane::{self, REQUESTS, SIGHTINGS},
+        lane::{self, Alarms, Holding, ModeState, REQUESTS, SIGHTINGS},
         passage::Rules,
         sight::{self, Eye, Seen, Sight},
     },
-    ledger::Ledger,
+    ledger::{LaneMode, Ledger},
     store::{self, Store, StoreThread},
     turnstile::{self, DeviceFrame},
     uplink::{self, native},
@@ -151,6 +151,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let bell = Arc::new(Bell::default());
     let stages = Arc::new(Stages::default());
     let mut parts = Parts::default();
+    let alarms = watch::Sender::new(Alarms::default());
     for lane in &config.lanes {
         let built = Built {
             config,
@@ -160,6 +161,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             stages: &stages,
             beats: &beats,
             ended: &ended,
+            alarms: &alarms,
+            modes: &opened.modes,
         };
         parts.lane(lane, &built, &vision, &bell, &mut tasks, &cancel)?;
     }
@@ -264,6 +267,8 @@ struct Built<'a> {
     stages: &'a Arc<Stages>,
     beats: &'a Beats,
     ended: &'a Ended,
+    alarms: &'a watch::Sender<Alarms>,
+    modes: &'a HashMap<String, ModeState>,
 }
 
 /// What the lanes are made of, until everything is there to start them.
@@ -288,6 +293,9 @@ impl Parts {
     ) -> anyhow::Result<()> {
         let (handle, task) =
             turnstile::spawn(&lane.turnstile, &lane.name, built.clock.clone(), cancel.clone());
+        let mode = built.modes.get(&lane.name).cloned().unwrap_or_default();
+        // Before the line is up: what stands open stays open.
+        handle.hold_open.send_replace(mode.mode == LaneMode::Free);
         self.turnstiles.push(watch_over(task, "a turnstile's task", built.ended));
         self.taps.extend(handle.tap.clone().map(|tap| (lane.name.clone(), tap)));
         let turnstile_state = handle.state.clone();
@@ -348,6 +356,7 @@ impl Parts {
             name: lane.name.clone(),
             beat: built.beats.part(format!("lane {}", lane.name)),
             denials: lane::denials(),
+            holding: Holding::new(mode, built.alarms),
         };
         let stop = cancel.clone();
         tasks.spawn(async move {
@@ -414,6 +423,7 @@ async fn report_online(
 fn online_lane(lane: &LanePanel) -> native::OnlineLane {
     native::OnlineLane {
         name: lane.name.clone(),
+        mode: lane.state.borrow().mode.mode,
         turnstile: lane.turnstile.borrow().connected,
         cameras: lane.cameras.iter().map(|c| c.state.borrow().connected).collect(),
     }

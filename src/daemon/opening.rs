@@ -1,11 +1,14 @@
 //! What a start does to the ledger before anything else happens.
 
+use std::collections::HashMap;
+
 use rusqlite::Transaction;
 
 use crate::{
     clock::{ClockWatch, Stamp},
     config::Config,
     failpoint,
+    gate::lane::{self, ModeState},
     ledger::{Body, Ledger, LedgerError, LedgerId},
     roster::{self, CarriedOver, Roster, RosterError},
     store::{self, Predecessor, Priority, Store, StoreError},
@@ -17,6 +20,8 @@ pub(super) struct Opened {
     pub(super) gateway: String,
     pub(super) roster: Roster,
     pub(super) clock: ClockWatch,
+    /// How each lane works, as it was left.
+    pub(super) modes: HashMap<String, ModeState>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -47,11 +52,12 @@ pub(super) async fn open(
     let (configured, sha256) = (config.site.gateway_id.clone(), config.sha256);
     let (sealer, model) = (store.sealer().clone(), model.to_owned());
     let dir = config.storage.dir.clone();
+    let lanes: Vec<_> = config.lanes.iter().map(|lane| lane.name.clone()).collect();
     store
         .write(Priority::Attendance, move |tx| {
             let ledger = Ledger::open(tx, upstreams)?;
             if let Some(old) = store::predecessor(tx, &dir)? {
-                succeed(tx, &ledger, stamp, &sealer, &old)?;
+                succeed(tx, &ledger, stamp, &sealer, &lanes, &old)?;
             }
             let interrupted = ledger.close_interrupted(tx, stamp, None)?;
             if interrupted > 0 {
@@ -69,8 +75,13 @@ pub(super) async fn open(
             };
             let roster = roster::load(tx, &sealer, &model)?;
             let clock = ClockWatch::resumed(stamp, store::meta(tx, CLOCK)?.as_deref());
+            let modes = lanes.into_iter().map(|name| {
+                let mode = lane::load_mode(tx, &name)?;
+                Ok::<_, StoreError>((name, mode))
+            });
+            let modes = modes.collect::<Result<_, _>>()?;
             failpoint::at("start.written");
-            Ok(Opened { ledger, gateway, roster, clock })
+            Ok(Opened { ledger, gateway, roster, clock, modes })
         })
         .await
 }
@@ -86,6 +97,7 @@ fn succeed(
     ledger: &Ledger,
     stamp: Stamp,
     sealer: &store::Sealer,
+    lanes: &[String],
     old: &Predecessor,
 ) -> Result<(), OpeningError> {
     let mut found = store::why_set_aside(&old.place);
@@ -95,6 +107,11 @@ fn succeed(
         of = kept("ledger").and_then(|id| id.try_into().ok()).map(LedgerId);
         if let Some(gateway) = kept(GATEWAY) {
             store::set_meta(tx, GATEWAY, &gateway)?;
+        }
+        for name in lanes {
+            // What cannot be read there begins as normal.
+            let mode = lane::load_mode(old, name).unwrap_or_default();
+            lane::keep_mode(tx, name, &mode)?;
         }
         carried = roster::carry_over(tx, sealer, old)?;
         let waiting = old.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, u64>(0));

@@ -5,12 +5,17 @@
 //! that the old machine set going is over: its writes, and the time in which somebody may still
 //! walk through an arm that it released.
 
+mod mode;
+
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use self::mode::{
+    Alarms, Holding, ModeRequest, ModeState, keep as keep_mode, load as load_mode,
+};
 use super::passage::{
     Action, Answered, Counters, DECISION_LIFE, Event, Machine, ManualRelease, RETRY, Rules,
     Sighting,
@@ -32,20 +37,28 @@ pub const REQUESTS: usize = 4;
 /// Answers of the store on their way back: a cause, an outcome, and some denials.
 const RESULTS: usize = 8;
 
-/// Denials waiting to be recorded. When so many do, the disk stalls, and the next one is dropped and
+/// Denials and tailgates waiting to be recorded. When so many do, the disk stalls, and the next one is dropped and
 /// counted: attendance waits behind none of them.
 const DENIALS: usize = 8;
 
-/// A release by hand, and where its answer goes.
+/// What is asked of a lane, and where the answer goes.
 #[derive(Debug)]
-pub struct Request {
-    pub release: ManualRelease,
-    pub reply: oneshot::Sender<Result<Answered, String>>,
+pub enum Request {
+    Release { release: ManualRelease, reply: oneshot::Sender<Result<Answered, String>> },
+    Mode(ModeRequest),
+}
+
+/// An answer of the store.
+enum Done {
+    Passage(Event),
+    Mode(mode::Written),
 }
 
 /// What `status` shows of a lane's gate.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaneState {
+    #[serde(skip)]
+    pub mode: ModeState,
     /// A passage is under way.
     pub busy: bool,
     #[serde(flatten)]
@@ -53,7 +66,7 @@ pub struct LaneState {
     pub grants: u64,
     pub denials: u64,
     pub manual_releases: u64,
-    /// Denials dropped because too many waited to be recorded.
+    /// Denials and tailgates dropped because too many waited to be recorded.
     pub denials_dropped: u64,
     /// Entries that could not be committed.
     pub commit_errors: u64,
@@ -85,7 +98,7 @@ impl LaneState {
                 self.commit_errors += 1;
                 self.last_error = Some(error.clone());
                 // A denial may be given up for want of room while attendance goes on.
-                if kind != "denial" {
+                if !matches!(kind, "denial" | "tailgate") {
                     self.failing.get_or_insert((now, now)).1 = now;
                 }
             }
@@ -110,9 +123,10 @@ pub struct Lane {
     pub beat: Beat,
     /// See [`denials`].
     pub denials: Arc<Semaphore>,
+    pub holding: Holding,
 }
 
-/// Places for denials that wait to be recorded.
+/// Places for denials and tailgates that wait to be recorded.
 pub fn denials() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(DENIALS))
 }
@@ -152,11 +166,15 @@ pub async fn run(mut lane: Lane, cancel: CancellationToken) {
 }
 
 /// After a fault: settles what the lost machine left open, and rests for at least `pause`.
-async fn recover(lane: &mut Lane, done: &mut mpsc::Receiver<Event>, pause: Duration) {
-    let Lane { requests, turnstile, .. } = lane;
+async fn recover(lane: &mut Lane, done: &mut mpsc::Receiver<Done>, pause: Duration) {
+    let Lane { requests, turnstile, holding, .. } = lane;
     let (name, rules, clock) = (&lane.name, &lane.rules, &lane.clock);
     let settled = async {
-        while done.recv().await.is_some() {}
+        while let Some(done) = done.recv().await {
+            if let Done::Mode(written) = done {
+                holding.learn(&written);
+            }
+        }
         loop {
             let (ledger, stamp, lane_name) = (lane.ledger.clone(), clock.stamp(), name.clone());
             let close = move |tx: &rusqlite::Transaction<'_>| {
@@ -185,7 +203,7 @@ async fn recover(lane: &mut Lane, done: &mut mpsc::Receiver<Event>, pause: Durat
             tokio::select! {
                 Some(request) = requests.recv() => {
                     let problem = "the lane restarts after a fault; ask again in a moment";
-                    let _ = request.reply.send(Err(problem.to_owned()));
+                    request.refuse(problem);
                 }
                 Some(event) = turnstile.events.recv() => {
                     tracing::warn!(lane = %name, ?event, "comes while the lane restarts");
@@ -201,21 +219,56 @@ async fn recover(lane: &mut Lane, done: &mut mpsc::Receiver<Event>, pause: Durat
     }
 }
 
+impl Request {
+    fn refuse(self, problem: &str) {
+        let problem = problem.to_owned();
+        // Who asked may have hung up.
+        let _ = match self {
+            Request::Release { reply, .. } => reply.send(Err(problem)).is_ok(),
+            Request::Mode(request) => request.reply.send(Err(problem)).is_ok(),
+        };
+    }
+}
+
 /// Feeds a new machine, for ever.
-async fn work(lane: &mut Lane, done: &mut mpsc::Receiver<Event>) -> Infallible {
+async fn work(lane: &mut Lane, done: &mut mpsc::Receiver<Done>) -> Infallible {
     let (results, fresh) = mpsc::channel(RESULTS);
     *done = fresh;
-    let mut machine = Machine::new(lane.rules.clone(), lane.confirms);
+    let mut machine = Machine::new(lane.rules.clone(), lane.confirms, lane.holding.mode());
     machine.counters = lane.state.borrow().counters;
+    lane.show_mode();
     let mut shell = Shell { lane, machine, results, asked: HashMap::new(), granted: None };
+    // What came while the lane was away.
+    let on_fire = shell.lane.turnstile.state.borrow().fire;
+    if let Some(on) = on_fire {
+        shell.fire(on);
+    }
     loop {
         shell.lane.beat.beat();
-        let timeout = shell.machine.timeout();
+        shell.record();
+        let timeout = shell.machine.timeout().map(|(at, _)| at);
+        let due = timeout.into_iter().chain(shell.lane.holding.due()).min();
         let now = shell.lane.clock.monotonic();
         let event = tokio::select! {
             biased;
-            Some(event) = shell.lane.turnstile.events.recv() => Event::Turnstile(event),
-            Some(event) = done.recv() => event,
+            Some(event) = shell.lane.turnstile.events.recv() => match event {
+                TurnstileEvent::Fire { on, .. } => {
+                    shell.fire(on);
+                    continue;
+                }
+                event => Event::Turnstile(event),
+            },
+            () = shell.lane.holding.alarmed() => {
+                shell.alarm();
+                continue;
+            }
+            Some(done) = done.recv() => match done {
+                Done::Passage(event) => event,
+                Done::Mode(written) => {
+                    shell.mode_written(written);
+                    continue;
+                }
+            },
             Some(request) = shell.lane.requests.recv() => match shell.begin(request) {
                 Some(event) => event,
                 None => continue,
@@ -227,7 +280,7 @@ async fn work(lane: &mut Lane, done: &mut mpsc::Receiver<Event>) -> Infallible {
                     continue;
                 }
             },
-            () = sleep_until(timeout.map(|(at, _)| at - now)) => Event::Tick,
+            () = sleep_until(due.map(|at| at - now)) => Event::Tick,
             () = shell.lane.beat.due() => continue,
         };
         shell.handle(event);
@@ -244,7 +297,7 @@ async fn sleep_until(wait: Option<Duration>) {
 struct Shell<'a> {
     lane: &'a mut Lane,
     machine: Machine,
-    results: mpsc::Sender<Event>,
+    results: mpsc::Sender<Done>,
     asked: HashMap<PassageId, oneshot::Sender<Result<Answered, String>>>,
     /// The last passage granted, and when the frame that decided it was captured.
     granted: Option<(PassageId, Monotonic)>,
@@ -252,13 +305,17 @@ struct Shell<'a> {
 
 impl Shell<'_> {
     fn begin(&mut self, request: Request) -> Option<Event> {
-        match PassageId::random() {
-            Ok(fresh) => {
-                self.asked.insert(fresh, request.reply);
-                Some(Event::Asked { request: request.release, fresh })
+        match (request, PassageId::random()) {
+            (Request::Mode(request), _) => {
+                self.change_mode(request);
+                None
             }
-            Err(error) => {
-                let _ = request.reply.send(Err(error.to_string()));
+            (Request::Release { release, reply }, Ok(fresh)) => {
+                self.asked.insert(fresh, reply);
+                Some(Event::Asked { request: release, fresh })
+            }
+            (request, Err(error)) => {
+                request.refuse(&error.to_string());
                 None
             }
         }
@@ -314,7 +371,7 @@ impl Shell<'_> {
                 self.commit(
                     Priority::Attendance,
                     body.kind(),
-                    move |result| Some(Event::Committed { passage, result }),
+                    move |result| Some(Done::Passage(Event::Committed { passage, result })),
                     move |ledger, tx, stamp| ledger.append(tx, stamp, body).map(drop),
                 );
                 None
@@ -324,20 +381,7 @@ impl Shell<'_> {
                     let worker = person.as_ref().map(|p| p.id.as_str());
                     tracing::info!(%lane, %direction, %reason, worker, score = judgement.score.value(), "denial");
                 }
-                let Ok(place) = self.lane.denials.clone().try_acquire_owned() else {
-                    self.lane.state.send_modify(|s| s.denials_dropped += 1);
-                    tracing::error!(%lane, "a denial is not recorded: the disk stalls");
-                    return None;
-                };
-                self.commit(
-                    Priority::Event,
-                    body.kind(),
-                    move |_| {
-                        drop(place);
-                        None
-                    },
-                    move |ledger, tx, stamp| ledger.append(tx, stamp, body).map(drop),
-                );
+                self.note(body);
                 None
             }
             Action::Release(release) => self.release(release),
@@ -347,7 +391,7 @@ impl Shell<'_> {
                 self.commit(
                     Priority::Attendance,
                     "outcome",
-                    move |result| Some(Event::Closed { passage, result }),
+                    move |result| Some(Done::Passage(Event::Closed { passage, result })),
                     move |ledger, tx, stamp| {
                         match ledger.close(tx, stamp, passage, outcome, &detail) {
                             // Closed already, or never opened: to try again would not help.
@@ -368,11 +412,30 @@ impl Shell<'_> {
                 }
                 None
             }
-            Action::Unexpected { direction } => {
-                tracing::warn!(%lane, %direction, "somebody passed without a release");
+            Action::Tailgate { body } => {
+                tracing::warn!(%lane, ?body, "somebody passed whom nobody let through");
+                self.note(body);
                 None
             }
         }
+    }
+
+    /// Records what has no passage waiting for it, where there is a place.
+    fn note(&self, body: Body) {
+        let Ok(place) = self.lane.denials.clone().try_acquire_owned() else {
+            self.lane.state.send_modify(|s| s.denials_dropped += 1);
+            tracing::error!(lane = %self.lane.name, kind = body.kind(), "not recorded: the disk stalls");
+            return;
+        };
+        self.commit(
+            Priority::Event,
+            body.kind(),
+            move |_| {
+                drop(place);
+                None
+            },
+            move |ledger, tx, stamp| ledger.append(tx, stamp, body).map(drop),
+        );
     }
 
     fn release(&self, release: Release) -> Option<Event> {
@@ -391,7 +454,7 @@ impl Shell<'_> {
         &self,
         priority: Priority,
         kind: &'static str,
-        answer: impl FnOnce(Result<(), String>) -> Option<Event> + Send + 'static,
+        answer: impl FnOnce(Result<(), String>) -> Option<Done> + Send + 'static,
         work: impl FnOnce(&Ledger, &rusqlite::Transaction<'_>, Stamp) -> Result<(), LedgerError>
         + Send
         + 'static,
@@ -412,9 +475,9 @@ impl Shell<'_> {
                 Err(error) => tracing::error!(%lane, kind, %error, "not recorded"),
             }
             state.send_modify(|s| s.wrote(kind, &result, clock.monotonic()));
-            if let Some(event) = answer(result) {
+            if let Some(done) = answer(result) {
                 // The lane has ended; the next start closes what is open.
-                let _ = results.send(event).await;
+                let _ = results.send(done).await;
             }
         });
     }

@@ -9,6 +9,9 @@
 //!   +------------------------------------+---- Closing <----------+------ outcome ------+
 //! ```
 //!
+//! A lane that stands open (free mode) releases nothing: whoever is recognised goes from Committing
+//! to Closing. What passes without a release there is nobody's doing; elsewhere it is a tailgate.
+//!
 //! I1: a release is asked for only in answer to the commit of its own cause. I4: only before its
 //! deadline, and only once: an answer that belongs to another passage changes nothing.
 
@@ -21,7 +24,7 @@ use super::policy::{self, Decision, Reason, Sighted};
 use crate::{
     clock::Monotonic,
     config::{Direction, MatchThreshold},
-    ledger::{Actor, Body, Judgement, Outcome, Score},
+    ledger::{Actor, Body, Judgement, LaneMode, Outcome, Score},
     roster::{Match, Person, WorkerId},
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
 };
@@ -37,6 +40,10 @@ const TURNING_AWAY: Duration = Duration::from_millis(1000);
 const ANSWER_GRACE: Duration = Duration::from_millis(1500);
 /// An outcome that could not be committed is tried again this often.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
+/// Tailgates of a lane that are recorded within [`TAILGATE_WINDOW`]; a sensor that chatters would
+/// fill the disk.
+const TAILGATES: u32 = 20;
+const TAILGATE_WINDOW: Duration = Duration::from_secs(60);
 /// Workers whose last passage is remembered for the cool-down; the oldest goes.
 const COOLING: usize = 64;
 
@@ -96,6 +103,8 @@ pub enum Event {
         result: Result<(), String>,
     },
     Turnstile(TurnstileEvent),
+    /// The lane works otherwise from now on. What is under way goes on.
+    Mode(LaneMode),
     /// Time has passed; see [`Machine::timeout`].
     Tick,
 }
@@ -123,9 +132,9 @@ pub enum Action {
         passage: PassageId,
         answer: Result<Answered, String>,
     },
-    /// Somebody went through whom nobody let through.
-    Unexpected {
-        direction: Direction,
+    /// Put it into the ledger that somebody went through whom nobody let through.
+    Tailgate {
+        body: Body,
     },
 }
 
@@ -144,8 +153,10 @@ pub struct Answered {
 pub struct Counters {
     /// Sightings older than [`DECISION_LIFE`] when they came in.
     pub stale: u64,
-    /// Passages seen without a release.
-    pub unexpected: u64,
+    /// Passages that nobody was let through for.
+    pub tailgates: u64,
+    /// Those of them that came too fast to be recorded one by one.
+    pub tailgates_unrecorded: u64,
     /// Decisions that became void before they could be carried out.
     pub void: u64,
 }
@@ -188,6 +199,8 @@ enum State {
 /// One visit to a camera.
 #[derive(Debug, Default)]
 struct Visit {
+    /// As [`Sighting::visit`].
+    id: u64,
     last_face: Monotonic,
     /// The worker whom the latest frames name, and how many of them do.
     named: Option<(WorkerId, u32)>,
@@ -211,20 +224,28 @@ pub struct Machine {
     rules: Rules,
     /// Whether the turnstile reports passages at all.
     confirms: bool,
+    mode: LaneMode,
     state: State,
     visits: [Visit; 2],
+    /// The last passage that was released each way, and when it was over.
+    released: [Option<(PassageId, Monotonic)>; 2],
+    /// When the tailgates under count began to be counted, and how many they are.
+    tailgates: (Monotonic, u32),
     cooling: VecDeque<Cooling>,
     pub counters: Counters,
 }
 
 impl Machine {
     /// `confirms`: the turnstile reports passages.
-    pub fn new(rules: Rules, confirms: bool) -> Machine {
+    pub fn new(rules: Rules, confirms: bool, mode: LaneMode) -> Machine {
         Machine {
             rules,
             confirms,
+            mode,
             state: State::Idle,
             visits: Default::default(),
+            released: Default::default(),
+            tailgates: Default::default(),
             cooling: VecDeque::new(),
             counters: Counters::default(),
         }
@@ -256,6 +277,10 @@ impl Machine {
             Event::Committed { passage, result } => self.committed(now, passage, result),
             Event::Closed { passage, result } => self.closed(now, passage, result),
             Event::Turnstile(event) => self.turnstile(now, event),
+            Event::Mode(mode) => {
+                self.mode = mode;
+                Vec::new()
+            }
             Event::Tick => self.tick(now),
         }
     }
@@ -267,8 +292,10 @@ impl Machine {
         }
         let frames_to_agree = self.rules.frames_to_agree;
         let visit = &mut self.visits[sighting.direction as usize];
-        if sighting.captured.since(visit.last_face) > VISIT_GAP {
-            *visit = Visit::default();
+        if visit.id != sighting.visit || sighting.captured.since(visit.last_face) > VISIT_GAP {
+            // Who turns to walk may look like another: that is remembered.
+            let last_named = visit.last_named;
+            *visit = Visit { id: sighting.visit, last_named, ..Visit::default() };
         }
         visit.last_face = visit.last_face.max(sighting.captured);
         match &sighting.sighted {
@@ -298,7 +325,7 @@ impl Machine {
                 visit.named = None;
                 let turning_away =
                     visit.last_named.is_some_and(|at| sighting.captured.since(at) < TURNING_AWAY);
-                if self.busy() || turning_away {
+                if self.busy() || turning_away || self.mode == LaneMode::Free {
                     return Vec::new();
                 }
                 let visit = &mut self.visits[sighting.direction as usize];
@@ -328,7 +355,7 @@ impl Machine {
 
     fn recognised(&mut self, sighting: Sighting, found: Match, fresh: PassageId) -> Vec<Action> {
         let person = found.worker.person.clone();
-        match policy::decide(&found.worker, sighting.direction, sighting.today) {
+        match policy::decide(&found.worker, sighting.direction, self.mode, sighting.today) {
             Decision::Deny(reason) => self.deny(&sighting, Some(person), reason, found.score),
             Decision::Grant => {
                 let body = Body::Grant {
@@ -398,6 +425,10 @@ impl Machine {
             let answer = Err(problem.to_owned());
             return vec![Action::Answer { passage: fresh, answer }];
         }
+        if self.mode == LaneMode::Closed && request.direction == Direction::Entry {
+            let problem = "it is closed: nobody enters; `gatehouse lane mode` opens it";
+            return vec![Action::Answer { passage: fresh, answer: Err(problem.to_owned()) }];
+        }
         let passage = Passage {
             id: fresh,
             direction: request.direction,
@@ -424,11 +455,15 @@ impl Machine {
         result: Result<(), String>,
     ) -> Vec<Action> {
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Committing { passage, deadline } if passage.id == id => match result {
+            State::Committing { mut passage, deadline } if passage.id == id => match result {
                 Err(_) if !passage.manual => Vec::new(),
                 Err(error) => {
                     let answer = Err(format!("not released, for it cannot be recorded: {error}"));
                     vec![Action::Answer { passage: id, answer }]
+                }
+                Ok(()) if self.mode == LaneMode::Free => {
+                    passage.released = true;
+                    self.close(now, passage, Outcome::Unconfirmed, "the lane stands open")
                 }
                 Ok(()) if now > deadline => {
                     self.counters.void += 1;
@@ -511,14 +546,34 @@ impl Machine {
             }
             (state, TurnstileEvent::Passed { direction, .. }) => {
                 self.state = state;
-                self.counters.unexpected += 1;
-                vec![Action::Unexpected { direction }]
+                self.tailgate(now, direction)
             }
             (state, _) => {
                 self.state = state;
                 Vec::new()
             }
         }
+    }
+
+    /// Somebody went through whom nobody let through.
+    fn tailgate(&mut self, now: Monotonic, direction: Direction) -> Vec<Action> {
+        if self.mode == LaneMode::Free {
+            return Vec::new();
+        }
+        self.counters.tailgates += 1;
+        let (begun, count) = &mut self.tailgates;
+        if now.since(*begun) > TAILGATE_WINDOW {
+            (*begun, *count) = (now, 0);
+        }
+        *count += 1;
+        if *count > TAILGATES {
+            self.counters.tailgates_unrecorded += 1;
+            return Vec::new();
+        }
+        let recent = |(_, at): &(PassageId, Monotonic)| now.since(*at) < self.rules.pass_within;
+        let after = self.released[direction as usize].filter(recent).map(|(id, _)| id);
+        let lane = self.rules.lane.clone();
+        vec![Action::Tailgate { body: Body::Tailgate { lane, direction, after } }]
     }
 
     fn tick(&mut self, now: Monotonic) -> Vec<Action> {
@@ -567,6 +622,9 @@ impl Machine {
                 until,
                 went: outcome != Outcome::NotPassed,
             });
+        }
+        if passage.released {
+            self.released[passage.direction as usize] = Some((passage.id, now));
         }
         let detail = detail.to_owned();
         let close = Action::Close { passage: passage.id, outcome, detail: detail.clone() };

@@ -1,10 +1,11 @@
-//! Grant or deny: a pure function of the match, the worker's standing, the direction and the
-//! clock.
+//! Grant or deny: a pure function of the match, the worker's standing, the direction, the
+//! lane's mode and the clock.
 
 use jiff::civil::Date;
 
 use crate::{
     config::{Direction, Recognition},
+    ledger::LaneMode,
     roster::{Match, Standing, Worker},
 };
 
@@ -49,6 +50,8 @@ pub enum Reason {
     AmbiguousFace,
     NotYetValid,
     Expired,
+    /// Nobody enters through this lane for now.
+    LaneClosed,
 }
 
 impl Reason {
@@ -58,18 +61,29 @@ impl Reason {
             Reason::AmbiguousFace => "ambiguous_face",
             Reason::NotYetValid => "not_yet_valid",
             Reason::Expired => "expired",
+            Reason::LaneClosed => "lane_closed",
         }
     }
 }
 
 /// Decides on a recognised worker. Standing never denies an exit: nobody is locked in. `today` is
 /// `None` while the clock is not trusted, and then validity dates do not deny; the entry's own
-/// time says that the clock was not synchronised.
-pub fn decide(worker: &Worker, direction: Direction, today: Option<Date>) -> Decision {
-    let (Direction::Entry, Some(today)) = (direction, today) else { return Decision::Grant };
-    match worker.standing(today) {
-        Standing::InForce => Decision::Grant,
-        Standing::NotYet => Decision::Deny(Reason::NotYetValid),
-        Standing::Expired => Decision::Deny(Reason::Expired),
+/// time says that the clock was not synchronised. A lane that stands open denies nobody: who went
+/// through it is recorded.
+pub fn decide(
+    worker: &Worker,
+    direction: Direction,
+    mode: LaneMode,
+    today: Option<Date>,
+) -> Decision {
+    match (direction, mode) {
+        (Direction::Exit, _) | (_, LaneMode::Free) => return Decision::Grant,
+        (Direction::Entry, LaneMode::Closed) => return Decision::Deny(Reason::LaneClosed),
+        (Direction::Entry, LaneMode::Normal) => {}
+    }
+    match today.map(|today| worker.standing(today)) {
+        None | Some(Standing::InForce) => Decision::Grant,
+        Some(Standing::NotYet) => Decision::Deny(Reason::NotYetValid),
+        Some(Standing::Expired) => Decision::Deny(Reason::Expired),
     }
 }

@@ -12,7 +12,7 @@
 //! | `index` | the entry's place among all entries, from 0 |
 //! | `seq` | its place among those that go upstream, from 1; absent on a grant, which goes upstream with its outcome |
 //! | `time` | `wall_ms` since 1970, `synced`, `boot` (16 bytes), `uptime_ms` |
-//! | `kind` | `boot`, `config`, `enrolment`, `removal`, `grant`, `denial`, `release`, `outcome`, `clock`, `storage`, `successor` |
+//! | `kind` | `boot`, `config`, `enrolment`, `removal`, `grant`, `denial`, `release`, `outcome`, `clock`, `storage`, `successor`, `mode`, `fire`, `tailgate` |
 //! | `data` | a map, by kind; scores are ten-thousandths (0.7123 is 7123), dates ISO 8601 |
 
 use ciborium::Value;
@@ -101,6 +101,41 @@ impl Outcome {
     }
 }
 
+/// How a lane works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LaneMode {
+    /// Who is recognised and in force passes.
+    #[default]
+    Normal,
+    /// It stands open both ways, for an emergency. Who is recognised is recorded all the same.
+    Free,
+    /// Nobody enters. Who is recognised leaves: nobody is locked in.
+    Closed,
+}
+
+impl LaneMode {
+    pub const ALL: [LaneMode; 3] = [LaneMode::Normal, LaneMode::Free, LaneMode::Closed];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            LaneMode::Normal => "normal",
+            LaneMode::Free => "free",
+            LaneMode::Closed => "closed",
+        }
+    }
+
+    pub fn from_word(word: &str) -> Option<Self> {
+        LaneMode::ALL.into_iter().find(|mode| mode.word() == word)
+    }
+}
+
+impl std::fmt::Display for LaneMode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
 /// The kind of an entry and what that kind holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
@@ -174,6 +209,12 @@ pub enum Body {
         workers: u32,
         workers_lost: u32,
     },
+    /// A lane works otherwise from now on. `by` is absent where a fire alarm opened it.
+    Mode { lane: String, mode: LaneMode, reason: String, by: Option<Actor> },
+    /// The fire alarm's input at this lane's controller went on or off.
+    Fire { lane: String, on: bool },
+    /// Somebody passed whom nobody let through. `after`: the passage just before, if there was one.
+    Tailgate { lane: String, direction: Direction, after: Option<PassageId> },
 }
 
 impl Body {
@@ -190,6 +231,9 @@ impl Body {
             Body::Clock(_) => "clock",
             Body::Storage { .. } => "storage",
             Body::Successor { .. } => "successor",
+            Body::Mode { .. } => "mode",
+            Body::Fire { .. } => "fire",
+            Body::Tailgate { .. } => "tailgate",
         }
     }
 
@@ -211,15 +255,21 @@ impl Body {
             | Body::Outcome { .. }
             | Body::Clock(_)
             | Body::Storage { .. }
-            | Body::Successor { .. } => None,
+            | Body::Successor { .. }
+            | Body::Mode { .. }
+            | Body::Fire { .. }
+            | Body::Tailgate { .. } => None,
         }
     }
 
     pub fn lane(&self) -> Option<&str> {
         match self {
-            Body::Grant { lane, .. } | Body::Denial { lane, .. } | Body::Release { lane, .. } => {
-                Some(lane)
-            }
+            Body::Grant { lane, .. }
+            | Body::Denial { lane, .. }
+            | Body::Release { lane, .. }
+            | Body::Mode { lane, .. }
+            | Body::Fire { lane, .. }
+            | Body::Tailgate { lane, .. } => Some(lane),
             _ => None,
         }
     }
@@ -301,6 +351,16 @@ impl Body {
                 .with("found", found.as_str())
                 .with("workers", *workers)
                 .with("workers_lost", *workers_lost),
+            Body::Mode { lane, mode, reason, by } => map
+                .with("lane", lane.as_str())
+                .with("mode", mode.word())
+                .with("reason", reason.as_str())
+                .with_some("by", by.as_ref().map(actor_map)),
+            Body::Fire { lane, on } => map.with("lane", lane.as_str()).with("on", *on),
+            Body::Tailgate { lane, direction, after } => map
+                .with("lane", lane.as_str())
+                .with("direction", direction_word(*direction))
+                .with_some("after", after.map(|id| id.0.to_vec())),
         }
         .into()
     }
@@ -374,6 +434,18 @@ impl Body {
                 found: data.text("found")?,
                 workers: data.int("workers")?,
                 workers_lost: data.int("workers_lost")?,
+            },
+            "mode" => Body::Mode {
+                lane: data.text("lane")?,
+                mode: LaneMode::from_word(&data.text("mode")?).ok_or(CborError::Field("mode"))?,
+                reason: data.text("reason")?,
+                by: data.optional_map("by")?.map(read_actor).transpose()?,
+            },
+            "fire" => Body::Fire { lane: data.text("lane")?, on: data.bool("on")? },
+            "tailgate" => Body::Tailgate {
+                lane: data.text("lane")?,
+                direction: read_direction(data)?,
+                after: data.optional_bytes("after")?.map(PassageId),
             },
             _ => return Err(CborError::Field("kind")),
         })

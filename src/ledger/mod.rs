@@ -16,7 +16,9 @@ use crate::{
     turnstile::PassageId,
 };
 pub use cbor::CborError;
-pub use entry::{Actor, Body, Entry, Judgement, LedgerId, Outcome, Score, commitment, leaf_hash};
+pub use entry::{
+    Actor, Body, Entry, Judgement, LaneMode, LedgerId, Outcome, Score, commitment, leaf_hash,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {

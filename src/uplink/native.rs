@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     attendance::{EventRecord, Origin, Record},
     config::Encoding,
-    ledger::Stored,
+    ledger::{LaneMode, Stored},
 };
 
 /// Topics under `gatehouse/v1/{project}/{gateway}/`.
@@ -69,6 +69,7 @@ pub struct Online {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OnlineLane {
     pub name: String,
+    pub mode: LaneMode,
     pub turnstile: bool,
     pub cameras: Vec<bool>,
 }

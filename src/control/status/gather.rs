@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{
     super::services::{CameraPanel, LanePanel, Services},
     CameraStatus, ClockStatus, Degraded, DiskStatus, Failing, LaneStatus, LedgerStatus,
@@ -9,7 +11,7 @@ use super::{
 };
 use crate::{
     clock::{Monotonic, Stamp},
-    ledger::{self, LedgerError},
+    ledger::{self, LaneMode, LedgerError},
     store::{self, Room},
 };
 
@@ -150,10 +152,35 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
         let remedy = format!("restarted {} times: {fault}", gate.restarts);
         attention.add(format!("lane {}", lane.name), *at, remedy);
     }
+    let zone = |at_ms| Timestamp::from_millisecond(at_ms).ok();
+    let mode_since =
+        |at_ms: Option<i64>| at_ms.and_then(zone).map(|at| attention.services.origin.time(at));
+    if gate.mode.mode != LaneMode::Normal {
+        let since = mode_since(gate.mode.at_ms).unwrap_or_default();
+        let what = match gate.mode.mode {
+            LaneMode::Free => "it stands open to everybody",
+            _ => "nobody enters",
+        };
+        let remedy = format!(
+            "{what} ({}): `gatehouse lane mode {} normal` ends that",
+            gate.mode.reason, lane.name
+        );
+        attention.found.push(Degraded { what: format!("lane {}", lane.name), since, remedy });
+    }
+    if gate.mode.mode == LaneMode::Free && !turnstile.held_open {
+        let remedy = "it is to stand open and its turnstile does not: see to it by hand";
+        attention.add(format!("turnstile {}", lane.name), turnstile.since, remedy);
+    }
+    if turnstile.fire == Some(true) {
+        attention.add(format!("fire alarm {}", lane.name), turnstile.since, "the input is on");
+    }
     let seeing = cameras.iter().all(|camera| camera.state.connected && !camera.stalled);
     LaneStatus {
         name: lane.name.clone(),
-        mode: "normal".to_owned(),
+        mode: gate.mode.mode,
+        mode_reason: gate.mode.at_ms.map(|_| gate.mode.reason.clone()),
+        mode_by: gate.mode.by.clone(),
+        mode_since: mode_since(gate.mode.at_ms),
         ready: turnstile.connected && seeing && failing.is_none() && !fails,
         cameras,
         turnstile,

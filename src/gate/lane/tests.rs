@@ -38,7 +38,7 @@ fn request() -> (Request, oneshot::Receiver<Result<Answered, String>>) {
         reason: "x".into(),
         by: Actor { uid: 0, user: "root".into() },
     };
-    (Request { release, reply }, answer)
+    (Request::Release { release, reply }, answer)
 }
 
 impl Bench {
@@ -99,6 +99,7 @@ impl Bench {
             name: "north".into(),
             beat: Beats::new(time, Duration::from_millis(400)).part("lane north"),
             denials: denials(),
+            holding: Holding::new(ModeState::default(), &watch::Sender::default()),
         };
         tokio::spawn(run(lane, CancellationToken::new()));
         Bench {
@@ -185,7 +186,7 @@ async fn i10_a_fault_costs_a_lane_its_passage_and_nothing_of_it_reaches_the_next
     }
     let answered = soon(answer).await.unwrap().unwrap();
     assert_eq!((answered.released, answered.outcome), (true, Outcome::Passed));
-    assert_eq!(bench.state.borrow().counters.unexpected, 0);
+    assert_eq!(bench.state.borrow().counters.tailgates, 0);
     assert_eq!(bench.entries().await.len(), 4);
 }
 

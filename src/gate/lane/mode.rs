@@ -1,0 +1,304 @@
+//! How a lane works: normal, free or closed; and the fire alarm.
+//!
+//! An admin's change is recorded first and takes effect then (I1). A fire alarm opens first, every
+//! lane of the gateway, and is recorded after: what is recorded follows what is so, as soon as the
+//! disk lets it, at most once a second. Free mode lasts until somebody ends it, also across a
+//! restart; nobody can while an alarm is on.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use rusqlite::Transaction;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{oneshot, watch};
+
+use super::{Done, Lane, RETRY, Shell};
+use crate::{
+    clock::Monotonic,
+    gate::passage::Event,
+    ledger::{Actor, Body, LaneMode},
+    store::{self, Priority, StoreError},
+};
+
+/// A lane's mode, and why it has it. Kept with the database, as JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeState {
+    pub mode: LaneMode,
+    /// Empty where nobody ever set it.
+    pub reason: String,
+    /// Who set it; `None` where a fire alarm did.
+    pub by: Option<String>,
+    /// When, by the wall clock: milliseconds since 1970.
+    pub at_ms: Option<i64>,
+}
+
+/// An admin's wish, and where its answer goes.
+#[derive(Debug)]
+pub struct ModeRequest {
+    pub mode: LaneMode,
+    pub reason: String,
+    pub by: Actor,
+    pub reply: oneshot::Sender<Result<ModeState, String>>,
+}
+
+/// The fire alarms of all lanes of a gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Alarms {
+    /// Lanes at whose controller the alarm's input is on.
+    on: BTreeSet<String>,
+    /// How often an input went on.
+    rung: u64,
+    /// The last lane where it did.
+    by: String,
+}
+
+/// What a lane knows of its mode. Outlives a fault of the lane.
+#[derive(Debug)]
+pub struct Holding {
+    now: ModeState,
+    /// What the ledger last said of the mode and of this lane's alarm input.
+    recorded: (LaneMode, bool),
+    fire: bool,
+    /// A record of what an alarm did is under way.
+    recording: bool,
+    record_from: Monotonic,
+    /// An admin's change is under way.
+    changing: bool,
+    alarms: watch::Receiver<Alarms>,
+    ring: watch::Sender<Alarms>,
+    heard: u64,
+}
+
+/// Between two records of what alarms did: an input that chatters does not fill the disk.
+const RECORD_GAP: Duration = Duration::from_secs(1);
+
+fn key(lane: &str) -> String {
+    format!("mode/{lane}")
+}
+
+/// A lane's mode as it was when the gateway stopped.
+pub fn load(tx: &rusqlite::Connection, lane: &str) -> Result<ModeState, StoreError> {
+    let Some(kept) = store::meta(tx, &key(lane))? else { return Ok(ModeState::default()) };
+    Ok(serde_json::from_slice(&kept).unwrap_or_else(|error| {
+        tracing::error!(%lane, %error, "its mode cannot be read: it begins as normal");
+        ModeState::default()
+    }))
+}
+
+/// Keeps a lane's mode; its entry is written in the same transaction.
+pub fn keep(tx: &Transaction<'_>, lane: &str, state: &ModeState) -> Result<(), StoreError> {
+    // A document of text and numbers has no error to give.
+    let state = serde_json::to_vec(state).unwrap_or_default();
+    Ok(store::set_meta(tx, &key(lane), &state)?)
+}
+
+impl Holding {
+    /// Begins with the mode that was kept.
+    pub fn new(kept: ModeState, ring: &watch::Sender<Alarms>) -> Holding {
+        Holding {
+            recorded: (kept.mode, false),
+            now: kept,
+            fire: false,
+            recording: false,
+            record_from: Monotonic::default(),
+            changing: false,
+            alarms: ring.subscribe(),
+            ring: ring.clone(),
+            heard: 0,
+        }
+    }
+
+    pub(super) fn mode(&self) -> LaneMode {
+        self.now.mode
+    }
+
+    /// When an alarm rings at any lane.
+    pub(super) async fn alarmed(&mut self) {
+        // The lane holds a sender itself: it is never closed.
+        let _ = self.alarms.changed().await;
+    }
+
+    /// When what is so may be recorded.
+    pub(super) fn due(&self) -> Option<Monotonic> {
+        let behind = self.recorded != (self.now.mode, self.fire);
+        (behind && !self.recording).then_some(self.record_from)
+    }
+
+    /// What became of a write, whoever is left to hear it.
+    pub(super) fn learn(&mut self, written: &Written) {
+        match written {
+            Written::Change { state, result, .. } => {
+                self.changing = false;
+                if result.is_ok() {
+                    self.recorded.0 = state.mode;
+                }
+            }
+            Written::Record { mode, fire, result, at } => {
+                self.recording = false;
+                let gap = if result.is_ok() { RECORD_GAP } else { RETRY };
+                self.record_from = *at + gap;
+                if result.is_ok() {
+                    self.recorded = (*mode, *fire);
+                }
+            }
+        }
+    }
+}
+
+/// An answer of the store.
+pub(super) enum Written {
+    Change {
+        state: ModeState,
+        result: Result<(), String>,
+        /// [`Holding::heard`] when it was asked for.
+        heard: u64,
+        reply: oneshot::Sender<Result<ModeState, String>>,
+    },
+    Record {
+        mode: LaneMode,
+        fire: bool,
+        result: Result<(), String>,
+        at: Monotonic,
+    },
+}
+
+impl Lane {
+    /// Says whether the arm is to stand open, to the turnstile and to who asks.
+    pub(super) fn show_mode(&self) {
+        let now = &self.holding.now;
+        self.turnstile.hold_open.send_replace(now.mode == LaneMode::Free);
+        self.state.send_modify(|s| s.mode = now.clone());
+    }
+}
+
+impl Shell<'_> {
+    /// The alarm's input at this lane's controller; the turnstile's task has opened already.
+    pub(super) fn fire(&mut self, on: bool) {
+        let holding = &mut self.lane.holding;
+        if std::mem::replace(&mut holding.fire, on) == on {
+            return;
+        }
+        let lane = &self.lane.name;
+        tracing::error!(%lane, on, "fire alarm");
+        holding.ring.send_modify(|alarms| {
+            if on {
+                alarms.on.insert(lane.clone());
+                alarms.rung += 1;
+                alarms.by = lane.clone();
+            } else {
+                alarms.on.remove(lane);
+            }
+        });
+        self.alarm();
+    }
+
+    /// Opens if an alarm has rung since this was last looked at.
+    pub(super) fn alarm(&mut self) {
+        let holding = &mut self.lane.holding;
+        let (rung, by) = {
+            let alarms = holding.alarms.borrow_and_update();
+            (alarms.rung, alarms.by.clone())
+        };
+        if std::mem::replace(&mut holding.heard, rung) == rung {
+            return;
+        }
+        if holding.now.mode == LaneMode::Free {
+            // It stands open already; the task still waits to hear that.
+            self.lane.show_mode();
+            return;
+        }
+        let reason = format!("fire alarm at lane {by}");
+        let at_ms = Some(self.lane.clock.stamp().wall_ms);
+        self.take_effect(ModeState { mode: LaneMode::Free, reason, by: None, at_ms });
+    }
+
+    fn take_effect(&mut self, state: ModeState) {
+        let (lane, mode) = (&self.lane.name, state.mode);
+        tracing::warn!(%lane, %mode, reason = %state.reason, by = state.by, "lane mode");
+        self.lane.holding.now = state;
+        self.lane.show_mode();
+        self.machine.handle(self.lane.clock.monotonic(), Event::Mode(mode));
+    }
+
+    /// Records what an alarm did, where that is due.
+    pub(super) fn record(&mut self) {
+        let now = self.lane.clock.monotonic();
+        if self.lane.holding.due().is_none_or(|at| at > now) {
+            return;
+        }
+        let holding = &mut self.lane.holding;
+        holding.recording = true;
+        let (state, fire, recorded) = (holding.now.clone(), holding.fire, holding.recorded);
+        let (mode, lane, clock) = (state.mode, self.lane.name.clone(), self.lane.clock.clone());
+        self.commit(
+            Priority::Attendance,
+            "mode",
+            move |result| {
+                let at = clock.monotonic();
+                Some(Done::Mode(Written::Record { mode, fire, result, at }))
+            },
+            move |ledger, tx, stamp| {
+                if recorded.1 != fire {
+                    ledger.append(tx, stamp, Body::Fire { lane: lane.clone(), on: fire })?;
+                }
+                if recorded.0 != mode {
+                    keep(tx, &lane, &state)?;
+                    let reason = state.reason;
+                    ledger.append(tx, stamp, Body::Mode { lane, mode, reason, by: None })?;
+                }
+                Ok(())
+            },
+        );
+    }
+
+    /// An admin's change: into the ledger first.
+    pub(super) fn change_mode(&mut self, request: ModeRequest) {
+        let holding = &mut self.lane.holding;
+        let ModeRequest { mode, reason, by, reply } = request;
+        let alarms = holding.alarms.borrow().on.clone();
+        let refusal = if mode != LaneMode::Free && !alarms.is_empty() {
+            let lanes = Vec::from_iter(alarms).join(", ");
+            Some(format!("the fire alarm at lane {lanes} is on: see to it first"))
+        } else if holding.changing {
+            Some("its mode is being changed already; ask again".to_owned())
+        } else {
+            None
+        };
+        if let Some(refusal) = refusal {
+            let _ = reply.send(Err(refusal));
+            return;
+        }
+        holding.changing = true;
+        let (heard, lane) = (holding.heard, self.lane.name.clone());
+        let at_ms = Some(self.lane.clock.stamp().wall_ms);
+        let (who, why) = (Some(by.user.clone()), reason.clone());
+        let state = ModeState { mode, reason: why, by: who, at_ms };
+        let kept = state.clone();
+        self.commit(
+            Priority::Attendance,
+            "mode",
+            move |result| Some(Done::Mode(Written::Change { state, result, heard, reply })),
+            move |ledger, tx, stamp| {
+                keep(tx, &lane, &kept)?;
+                ledger.append(tx, stamp, Body::Mode { lane, mode, reason, by: Some(by) })?;
+                Ok(())
+            },
+        );
+    }
+
+    pub(super) fn mode_written(&mut self, written: Written) {
+        self.lane.holding.learn(&written);
+        let Written::Change { state, result, heard, reply } = written else { return };
+        let answer = match result {
+            Err(error) => Err(format!("not changed, for it cannot be recorded: {error}")),
+            Ok(()) if state.mode != LaneMode::Free && heard != self.lane.holding.heard => {
+                Err("a fire alarm came in between: it stands open".to_owned())
+            }
+            Ok(()) => {
+                self.take_effect(state.clone());
+                Ok(state)
+            }
+        };
+        // Who asked may have hung up; it holds all the same.
+        let _ = reply.send(answer);
+    }
+}
