@@ -6,7 +6,7 @@ use super::{super::policy::Sighted, *};
 use crate::{
     clock::{SystemClock, Tripwire},
     config::{Direction, MatchThreshold, Secret, Storage},
-    ledger::{self, Actor, Outcome, Stored},
+    ledger::{self, Actor, LaneMode, Outcome, Stored},
     store::{self, StoreError},
     turnstile::TurnstileState,
     vigil::Beats,
@@ -22,6 +22,7 @@ struct Bench {
     events: mpsc::Sender<TurnstileEvent>,
     state: watch::Receiver<LaneState>,
     sightings: mpsc::Sender<Sighting>,
+    hold_open: watch::Receiver<bool>,
     _turnstile: watch::Sender<TurnstileState>,
     _dir: tempfile::TempDir,
 }
@@ -43,6 +44,11 @@ fn request() -> (Request, oneshot::Receiver<Result<Answered, String>>) {
 
 impl Bench {
     async fn start() -> Bench {
+        Bench::of("north", &watch::Sender::default()).await
+    }
+
+    async fn of(name: &str, alarms: &watch::Sender<Alarms>) -> Bench {
+        let (hold, hold_open) = watch::channel(false);
         let dir = tempfile::tempdir().unwrap();
         let key = Secret::File(dir.path().join("key"));
         let config = Storage { dir: dir.path().into(), key, attendance_keep_years: 3 };
@@ -74,7 +80,7 @@ impl Bench {
         let time = Arc::new(SystemClock::new().unwrap());
         let lane = Lane {
             rules: Rules {
-                lane: "north".into(),
+                lane: name.into(),
                 threshold: MatchThreshold::new(0.5).unwrap(),
                 frames_to_agree: 2,
                 cool_down: Duration::from_secs(5),
@@ -87,7 +93,7 @@ impl Bench {
             turnstile: TurnstileHandle {
                 releases: release,
                 events: heard,
-                hold_open: watch::channel(false).0,
+                hold_open: hold,
                 state: turnstile_state,
                 tap: None,
             },
@@ -96,10 +102,10 @@ impl Bench {
             ledger,
             clock: clock.clone(),
             state,
-            name: "north".into(),
+            name: name.into(),
             beat: Beats::new(time, Duration::from_millis(400)).part("lane north"),
             denials: denials(),
-            holding: Holding::new(ModeState::default(), &watch::Sender::default()),
+            holding: Holding::new(ModeState::default(), alarms),
         };
         tokio::spawn(run(lane, CancellationToken::new()));
         Bench {
@@ -110,6 +116,7 @@ impl Bench {
             events,
             state: watched,
             sightings,
+            hold_open,
             _turnstile: turnstile,
             _dir: dir,
         }
@@ -119,6 +126,64 @@ impl Bench {
         let (request, answer) = request();
         self.requests.send(request).await.unwrap();
         answer
+    }
+
+    /// Asks for a mode; the lane has heard it when this returns.
+    async fn wish(&self, mode: LaneMode) -> oneshot::Receiver<Result<ModeState, String>> {
+        let (reply, answer) = oneshot::channel();
+        let by = Actor { uid: 0, user: "root".into() };
+        let request = ModeRequest { mode, reason: "drill".into(), by, reply };
+        self.requests.send(Request::Mode(request)).await.unwrap();
+        let heard = async {
+            while self.requests.capacity() < REQUESTS {
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(heard).await;
+        answer
+    }
+
+    async fn set(&self, mode: LaneMode) -> Result<ModeState, String> {
+        soon(self.wish(mode).await).await.unwrap()
+    }
+
+    /// The disk takes nothing in until the sender says so, or is dropped.
+    async fn stall(&self) -> std::sync::mpsc::Sender<()> {
+        let (resume, stalled) = std::sync::mpsc::channel::<()>();
+        let (store, (begun, stalls)) = (self.store.clone(), oneshot::channel());
+        tokio::spawn(async move {
+            let stall = move |_: &rusqlite::Transaction<'_>| {
+                let _ = (begun.send(()), stalled.recv());
+                Ok::<_, StoreError>(())
+            };
+            store.write(Priority::Attendance, stall).await
+        });
+        soon(stalls).await.unwrap();
+        resume
+    }
+
+    async fn fire(&self, on: bool) {
+        let event = TurnstileEvent::Fire { on, at: self.now() };
+        self.events.send(event).await.unwrap();
+    }
+
+    /// The first so many entries, when they are there.
+    async fn first(&self, count: usize) -> Vec<Body> {
+        let mut commits = self.store.commits();
+        let there = async {
+            loop {
+                let entries = self.entries().await;
+                if entries.len() >= count {
+                    return entries;
+                }
+                commits.changed().await.unwrap();
+            }
+        };
+        soon(there).await
+    }
+
+    async fn stands_open(&mut self, open: bool) {
+        soon(self.hold_open.wait_for(|held| *held == open)).await.unwrap();
     }
 
     fn now(&self) -> Monotonic {
@@ -193,24 +258,13 @@ async fn i10_a_fault_costs_a_lane_its_passage_and_nothing_of_it_reaches_the_next
 #[tokio::test]
 async fn a_cause_on_its_way_to_the_disk_at_a_fault_is_closed_as_well() {
     let mut bench = Bench::start().await;
-    let (go_on, held) = std::sync::mpsc::channel::<()>();
-    let (begin, begun) = oneshot::channel();
-    let store = bench.store.clone();
-    let hold = tokio::spawn(async move {
-        let hold = store.write(Priority::Attendance, move |_| {
-            let _ = (begin.send(()), held.recv());
-            Ok::<_, StoreError>(())
-        });
-        hold.await
-    });
-    soon(begun).await.unwrap();
+    let go_on = bench.stall().await;
     let lost_answer = bench.ask().await;
     // Begun: its cause waits behind what is held.
     soon(bench.state.wait_for(|s| s.busy)).await.unwrap();
     bench.fault().await;
     assert!(soon(lost_answer).await.is_err());
     go_on.send(()).unwrap();
-    soon(hold).await.unwrap().unwrap();
     let mut commits = bench.store.commits();
     let entries = soon(async {
         loop {
@@ -233,18 +287,7 @@ async fn a_cause_on_its_way_to_the_disk_at_a_fault_is_closed_as_well() {
 async fn i8_denials_that_a_stalled_disk_does_not_take_are_dropped_and_attendance_waits_behind_none()
 {
     let mut bench = Bench::start().await;
-    let (resume, stalled) = std::sync::mpsc::channel::<()>();
-    let store = bench.store.clone();
-    let (begun, stalls) = oneshot::channel();
-    let stall = tokio::spawn(async move {
-        let stall = move |_: &rusqlite::Transaction<'_>| {
-            let _ = begun.send(());
-            let _ = stalled.recv();
-            Ok::<_, StoreError>(())
-        };
-        store.write(Priority::Attendance, stall).await
-    });
-    soon(stalls).await.unwrap();
+    let resume = bench.stall().await;
     let strangers = DENIALS as u64 + 5;
     for visit in 0..strangers {
         for frame in 0..4 {
@@ -266,7 +309,6 @@ async fn i8_denials_that_a_stalled_disk_does_not_take_are_dropped_and_attendance
     // The lane has handed its grant over; now that goes to the store's queue.
     tokio::task::yield_now().await;
     resume.send(()).unwrap();
-    soon(stall).await.unwrap().unwrap();
     soon(bench.releases.recv()).await.unwrap();
     soon(bench.state.wait_for(|s| s.denials == DENIALS as u64)).await.unwrap();
     let entries = bench.entries().await;
@@ -323,4 +365,76 @@ async fn i8_a_release_that_a_turnstile_has_no_room_for_is_refused_and_its_passag
     assert!(answered.detail.contains("the turnstile's task takes no release"), "{answered:?}");
     assert!(matches!(bench.entries().await.pop(), Some(Body::Outcome { .. })));
     assert!(!bench.state.borrow_and_update().busy);
+}
+
+fn mode(body: &Body) -> Option<(LaneMode, Option<&str>)> {
+    match body {
+        Body::Mode { mode, by, .. } => Some((*mode, by.as_ref().map(|by| by.user.as_str()))),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn i1_a_mode_is_on_the_disk_before_it_takes_effect_and_is_found_there_again() {
+    let mut bench = Bench::start().await;
+    let resume = bench.stall().await;
+    let answer = bench.wish(LaneMode::Free).await;
+    assert!(!*bench.hold_open.borrow());
+    resume.send(()).unwrap();
+    assert_eq!(soon(answer).await.unwrap().unwrap().mode, LaneMode::Free);
+    bench.stands_open(true).await;
+    assert_eq!(mode(&bench.entries().await[0]), Some((LaneMode::Free, Some("root"))));
+    let kept = bench.store.read(|tx| load_mode(tx, "north")).await.unwrap();
+    assert_eq!((kept.mode, kept.reason.as_str()), (LaneMode::Free, "drill"));
+    bench.fault().await;
+    // A lane that is begun anew still stands open.
+    assert!(*bench.hold_open.borrow());
+    let set = async { while bench.set(LaneMode::Normal).await.is_err() {} };
+    soon(set).await;
+    assert!(!*bench.hold_open.borrow());
+}
+
+#[tokio::test]
+async fn i1_a_fire_alarm_opens_every_lane_first_and_is_recorded_after() {
+    let alarms = watch::Sender::default();
+    let (mut north, mut south) =
+        (Bench::of("north", &alarms).await, Bench::of("south", &alarms).await);
+    let resume = north.stall().await;
+    north.fire(true).await;
+    // The disk of north stands still.
+    north.stands_open(true).await;
+    south.stands_open(true).await;
+    resume.send(()).unwrap();
+    let entries = north.first(2).await;
+    assert_eq!(entries[0], Body::Fire { lane: "north".into(), on: true });
+    assert_eq!(mode(&entries[1]), Some((LaneMode::Free, None)));
+    assert_eq!(mode(&south.first(1).await[0]), Some((LaneMode::Free, None)));
+
+    let refused = south.set(LaneMode::Normal).await.unwrap_err();
+    assert!(refused.contains("the fire alarm at lane north is on"), "{refused}");
+    north.fire(false).await;
+    assert_eq!(north.first(3).await[2], Body::Fire { lane: "north".into(), on: false });
+    assert!(*north.hold_open.borrow() && *south.hold_open.borrow(), "until somebody ends it");
+    south.set(LaneMode::Normal).await.unwrap();
+    assert!(*north.hold_open.borrow() && !*south.hold_open.borrow());
+}
+
+#[tokio::test]
+async fn i1_an_alarm_while_a_mode_is_on_its_way_to_the_disk_keeps_the_lane_open() {
+    let mut bench = Bench::start().await;
+    let resume = bench.stall().await;
+    let answer = bench.wish(LaneMode::Closed).await;
+    bench.fire(true).await;
+    bench.stands_open(true).await;
+    resume.send(()).unwrap();
+    let refused = soon(answer).await.unwrap().unwrap_err();
+    assert!(refused.contains("a fire alarm came in between"), "{refused}");
+    assert!(*bench.hold_open.borrow());
+    let kept = async {
+        while bench.store.read(|tx| load_mode(tx, "north")).await.unwrap().mode != LaneMode::Free {}
+    };
+    soon(kept).await;
+    let entries = bench.entries().await;
+    let modes: Vec<_> = entries.iter().filter_map(mode).collect();
+    assert_eq!(modes.last(), Some(&(LaneMode::Free, None)), "{entries:?}");
 }
