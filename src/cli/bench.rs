@@ -4,9 +4,10 @@
 //! made-up workers and one real face, from its start to the release bytes at a simulated board.
 
 mod commits;
+mod lanes;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -51,6 +52,8 @@ pub(super) struct Arguments {
 enum Alone {
     /// What a passage's commits cost on the disk, beside bare SQLite's
     Commits(commits::Arguments),
+    /// What lanes cost, idle and busy, and how long a face waits for the release
+    Lanes(lanes::Arguments),
 }
 
 /// Milliseconds.
@@ -99,8 +102,10 @@ struct Report {
 }
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    if let Some(Alone::Commits(arguments)) = arguments.alone {
-        return commits::run(context, arguments).await;
+    match arguments.alone {
+        Some(Alone::Commits(arguments)) => return commits::run(context, arguments).await,
+        Some(Alone::Lanes(arguments)) => return lanes::run(context, arguments).await,
+        None => {}
     }
     let report = rig::unless_interrupted(measure(context, arguments)).await?;
     context.print(&report, human)?;
@@ -127,10 +132,10 @@ async fn measure(context: &Context, arguments: Arguments) -> anyhow::Result<Repo
     let vision = Vision::load(&models, DetectOptions::default())?;
     let frame = frame_720p(&photo).with_context(|| named.clone())?;
     let (_, _, face) = vision.face_for_enrolment(&photo, 1.0).with_context(|| named.clone())?;
-    let roster = made_up_roster(workers, &face)?;
+    let roster = made_up_roster(workers, std::slice::from_ref(&face))?;
     let stages = stages(&vision, &frame, &roster, &bench.config, rounds)?;
     drop((vision, roster));
-    fill(&bench.config, workers, &face).await?;
+    fill(&bench.config, workers, &[face]).await?;
     let commit_ms = commits(&bench.config, rounds).await?;
 
     let process = of_a_process(&bench, frame.clone()).await?;
@@ -241,19 +246,19 @@ fn random_template() -> anyhow::Result<Template> {
     Ok(Template::from_slice(&unit)?)
 }
 
-/// The templates of worker `n`; the first worker has the real face.
-fn templates(n: usize, face: &Template) -> anyhow::Result<Vec<Template>> {
-    (0..3).map(|_| if n == 0 { Ok(face.clone()) } else { random_template() }).collect()
+/// The templates of worker `n`; the first workers have real faces.
+fn templates(n: usize, faces: &[Template]) -> anyhow::Result<Vec<Template>> {
+    (0..3).map(|_| faces.get(n).map_or_else(random_template, |face| Ok(face.clone()))).collect()
 }
 
-fn made_up_roster(workers: usize, face: &Template) -> anyhow::Result<Roster> {
+fn made_up_roster(workers: usize, faces: &[Template]) -> anyhow::Result<Roster> {
     let all: anyhow::Result<Vec<_>> =
-        (0..workers).map(|n| Ok((worker(n)?, templates(n, face)?))).collect();
+        (0..workers).map(|n| Ok((worker(n)?, templates(n, faces)?))).collect();
     Ok(Roster::new(1, all?))
 }
 
 /// Enrols the made-up workers into the bench's database, in one transaction.
-async fn fill(config: &Config, workers: usize, face: &Template) -> anyhow::Result<()> {
+async fn fill(config: &Config, workers: usize, faces: &[Template]) -> anyhow::Result<()> {
     let enrolments: anyhow::Result<Vec<_>> = (0..workers)
         .map(|n| {
             let photo = |template| FaceOnFile { template, jpeg: vec![0; 8 * 1024] };
@@ -261,7 +266,7 @@ async fn fill(config: &Config, workers: usize, face: &Template) -> anyhow::Resul
                 worker: worker(n)?,
                 identity: Identity::resident(&format!("BENCH{n:05}"))?,
                 model: EMBEDDER_NAME.to_owned(),
-                faces: templates(n, face)?.into_iter().map(photo).collect(),
+                faces: templates(n, faces)?.into_iter().map(photo).collect(),
             })
         })
         .collect();
@@ -303,12 +308,7 @@ async fn of_a_process(bench: &Bench, frame: Vec<u8>) -> anyhow::Result<Process> 
     const POLL: Duration = Duration::from_millis(5);
     let worker = bench.show(frame);
     let began = Instant::now();
-    let mut daemon = Daemon(
-        Command::new(std::env::current_exe()?)
-            .args(["run".as_ref(), "--config".as_ref(), bench.config.path.as_os_str()])
-            .stderr(Stdio::null())
-            .spawn()?,
-    );
+    let mut daemon = Daemon::start(&bench.config.path)?;
     let mut ready = None;
     let decided = loop {
         anyhow::ensure!(daemon.0.try_wait()?.is_none(), "the daemon ended early");
@@ -323,16 +323,45 @@ async fn of_a_process(bench: &Bench, frame: Vec<u8>) -> anyhow::Result<Process> 
         tokio::time::sleep(POLL).await;
     };
     worker.walks_off().await?;
-    let account = std::fs::read_to_string(format!("/proc/{}/status", daemon.0.id()))?;
+    let account = daemon.account("status")?;
     let (rss_mib, rss_peak_mib) = (memory(&account, "VmRSS")?, memory(&account, "VmHWM")?);
-    let pid = i32::try_from(daemon.0.id())?;
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGTERM)?;
-    tokio::task::spawn_blocking(move || daemon.0.wait()).await??;
+    daemon.stop().await?;
     Ok(Process { ready: ready.unwrap_or(decided), decided, rss_mib, rss_peak_mib })
 }
 
 /// Ended with the bench, however that ends.
 struct Daemon(Child);
+
+impl Daemon {
+    fn start(config: &Path) -> anyhow::Result<Daemon> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["run".as_ref(), "--config".as_ref(), config.as_os_str()]);
+        Ok(Daemon(command.stderr(Stdio::null()).spawn()?))
+    }
+
+    /// A file of `/proc/PID`.
+    fn account(&self, name: &str) -> anyhow::Result<String> {
+        Ok(std::fs::read_to_string(format!("/proc/{}/{name}", self.0.id()))?)
+    }
+
+    /// CPU time used so far, by all threads.
+    fn cpu(&self) -> anyhow::Result<Duration> {
+        // The name, in brackets, may hold spaces; utime and stime are the 12th and 13th after it.
+        let stat = self.account("stat")?;
+        let after = stat.rsplit_once(')').context("/proc/PID/stat")?.1;
+        let ticks = after.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
+        let ticks = ticks.sum::<Result<u64, _>>()?;
+        let a_second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100);
+        Ok(Duration::from_secs_f64(ticks as f64 / a_second as f64))
+    }
+
+    async fn stop(mut self) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.0.id())?;
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGTERM)?;
+        tokio::task::spawn_blocking(move || self.0.wait()).await??;
+        Ok(())
+    }
+}
 
 impl Drop for Daemon {
     fn drop(&mut self) {

@@ -1,0 +1,298 @@
+//! What lanes cost, idle and busy, and how long a face waits for the release bytes.
+//!
+//! The daemon runs as a process of its own with a 720p MJPEG camera over HTTP and a relay board on
+//! a pseudo-terminal for each lane. Cameras and boards are this process', so that the CPU time is
+//! the daemon's alone. A latency runs from the moment the first frame with the face had been sent to
+//! the moment the release's bytes had come to the board.
+
+mod camera;
+
+use std::{fmt::Write as _, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use serde::Serialize;
+use tokio::{sync::broadcast, time::timeout};
+
+use self::camera::{BenchCamera, Scenes};
+use super::{Context, Daemon, Times, fill, memory};
+use crate::{
+    cli::rig,
+    clock::{Clock, Monotonic, SystemClock},
+    config::{Config, SimulatedTurnstile},
+    control::{Client, Request, Status},
+    turnstile::{DeviceFrame, SimulatedDevice},
+    vision::{DetectOptions, Models, Template, Vision},
+};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// How many lanes at once; one measurement for each number
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 8])]
+    lanes: Vec<usize>,
+    /// How long the CPU is looked at, idle and busy each; seconds
+    #[arg(long, default_value_t = 20)]
+    seconds: u64,
+    /// Frames a second of each camera
+    #[arg(long, default_value_t = 15.0)]
+    fps: f32,
+    /// People a minute at each lane while it is busy
+    #[arg(long, default_value_t = 40)]
+    people: u32,
+    /// People who come one by one to an idle gate
+    #[arg(long, default_value_t = 12)]
+    visits: usize,
+    /// Workers on the roster, three templates each
+    #[arg(long, default_value_t = 1000)]
+    workers: usize,
+}
+
+/// Who comes: the photo that is enrolled, and the one before the camera.
+const PEOPLE: [(&str, &str); 4] = [
+    ("person_a_2.jpg", "person_a_1.jpg"),
+    ("person_b_2.jpg", "person_b_1.jpg"),
+    ("impostor_1.jpg", "impostor_1.jpg"),
+    ("impostor_2.jpg", "impostor_2.jpg"),
+];
+/// Who is not let through for so long goes away.
+const GIVES_UP: Duration = Duration::from_secs(4);
+/// Between two people at an idle gate: nobody remembers a face by then.
+const IDLE_BETWEEN: Duration = Duration::from_secs(4);
+/// After somebody was let through, until the camera sees them no more.
+const WALKS_OFF: Duration = Duration::from_millis(300);
+
+#[derive(Serialize)]
+struct Row {
+    lanes: usize,
+    /// Of one core, for each lane.
+    idle_cpu_percent: f64,
+    busy_cpu_percent: f64,
+    /// From the face's first frame to the release bytes: at an idle gate, and at a busy one.
+    idle_ms: Times,
+    busy_ms: Times,
+    /// Who came, and who of them was let through.
+    people: usize,
+    let_through: usize,
+    rss_mib: f64,
+}
+
+pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let rows = rig::unless_interrupted(measure(&arguments)).await?;
+    context.print(&rows, |rows| human(rows, &arguments))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
+    let models = rig::models_of_checkout();
+    let photos = |name: &str| -> anyhow::Result<Vec<u8>> {
+        let path = models.join("photos").join(name);
+        std::fs::read(&path).with_context(|| format!("{} (models/fetch)", path.display()))
+    };
+    let vision = Vision::load(&Models::in_dir(&models), DetectOptions::default())?;
+    let (mut faces, mut shown) = (Vec::new(), Vec::new());
+    for (enrolled, before_camera) in PEOPLE {
+        let (_, _, face) = vision.face_for_enrolment(&photos(enrolled)?, 1.0)?;
+        faces.push(face);
+        shown.push(photos(before_camera)?);
+    }
+    drop(vision);
+    let scenes = Arc::new(Scenes::new(&shown)?);
+    let mut rows = Vec::new();
+    for lanes in &arguments.lanes {
+        let site = Site::start((*lanes).clamp(1, 64), &faces, &scenes, &models, arguments).await?;
+        rows.push(site.measure(arguments).await?);
+    }
+    Ok(rows)
+}
+
+/// A daemon with its lanes.
+struct Site {
+    lanes: Vec<Lane>,
+    daemon: Daemon,
+    _dir: tempfile::TempDir,
+    socket: PathBuf,
+    clock: Arc<dyn Clock>,
+}
+
+struct Lane {
+    camera: BenchCamera,
+    line: broadcast::Receiver<DeviceFrame>,
+    _device: SimulatedDevice,
+}
+
+impl Site {
+    async fn start(
+        count: usize,
+        faces: &[Template],
+        scenes: &Arc<Scenes>,
+        models: &std::path::Path,
+        arguments: &Arguments,
+    ) -> anyhow::Result<Site> {
+        let dir = tempfile::Builder::new().prefix("gatehouse-").tempdir()?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
+        let mut text = format!(
+            "mode = \"bench\"\n[site]\nproject_code = \"bench\"\n[storage]\ndir = \"data\"\n\
+             [models]\ndir = {models:?}\n[control]\nsocket = \"control.sock\"\n"
+        );
+        let mut lanes = Vec::new();
+        for n in 0..count {
+            let (tap, line) = broadcast::channel(1024);
+            let pass_after = Some(Duration::from_millis(300));
+            let simulated = SimulatedTurnstile { pass_after, fire_input: None };
+            let device = SimulatedDevice::spawn(&simulated, clock.clone(), tap)?;
+            let camera = BenchCamera::start(scenes.clone(), arguments.fps, clock.clone())?;
+            write!(
+                text,
+                "[[lane]]\nname = \"lane-{n}\"\ncool_down_s = 1\n[lane.turnstile]\n\
+                 driver = \"modbus-rtu\"\nport = {:?}\n[[lane.camera]]\ndirection = \"entry\"\n\
+                 source = \"http://{}/\"\n",
+                device.path(),
+                camera.address
+            )?;
+            lanes.push(Lane { camera, line, _device: device });
+        }
+        let path = dir.path().join("gatehouse.toml");
+        std::fs::write(&path, &text)?;
+        let config = Config::parse(&path, &text)?;
+        fill(&config, arguments.workers.clamp(PEOPLE.len(), 10_000), faces).await?;
+        let daemon = Daemon::start(&path)?;
+        let socket = config.control.socket.clone();
+        let site = Site { lanes, daemon, _dir: dir, socket, clock };
+        timeout(rig::PATIENCE, site.ready()).await.context("the lanes are not ready in time")??;
+        Ok(site)
+    }
+
+    async fn ready(&self) -> anyhow::Result<()> {
+        loop {
+            if let Ok(client) = Client::connect(&self.socket).await {
+                let status: Status =
+                    client.ask(&Request::Status, |_: serde_json::Value| {}).await?;
+                if status.lanes.iter().all(|lane| lane.ready) {
+                    return Ok(());
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn measure(mut self, arguments: &Arguments) -> anyhow::Result<Row> {
+        let count = self.lanes.len();
+        let window = Duration::from_secs(arguments.seconds.clamp(1, 3600));
+        tokio::time::sleep(IDLE_BETWEEN).await;
+        let percent = |used: Duration, over: Duration| {
+            used.as_secs_f64() / over.as_secs_f64() * 100.0 / count as f64
+        };
+        let before = self.daemon.cpu()?;
+        tokio::time::sleep(window).await;
+        let idle_cpu_percent = percent(self.daemon.cpu()? - before, window);
+
+        let mut alone = Vec::new();
+        for n in 0..arguments.visits {
+            let lane = self.lanes.get_mut(n % count).context("a lane")?;
+            alone.push(lane.visit(n % PEOPLE.len()).await?);
+            tokio::time::sleep(IDLE_BETWEEN).await;
+        }
+
+        let (begun, before) = (self.clock.monotonic(), self.daemon.cpu()?);
+        let every = Duration::from_secs(60) / arguments.people.clamp(1, 60);
+        let mut crowds = tokio::task::JoinSet::new();
+        for (n, mut lane) in self.lanes.drain(..).enumerate() {
+            let (clock, ends) = (self.clock.clone(), begun + window);
+            crowds.spawn(async move {
+                // Not all at once: people come when they come.
+                let mut next = begun + every * (n as u32) / (count as u32);
+                let mut latencies = Vec::new();
+                let mut person = n;
+                while next < ends {
+                    tokio::time::sleep(next - clock.monotonic()).await;
+                    latencies.push(lane.visit(person % PEOPLE.len()).await?);
+                    person += 1;
+                    next = (next + every).max(clock.monotonic());
+                }
+                anyhow::Ok((lane, latencies))
+            });
+        }
+        let mut busy = Vec::new();
+        let mut kept = Vec::new();
+        while let Some(done) = crowds.join_next().await {
+            let (lane, latencies) = done??;
+            kept.push(lane);
+            busy.extend(latencies);
+        }
+        let took = self.clock.monotonic() - begun;
+        let busy_cpu_percent = percent(self.daemon.cpu()? - before, took);
+        let rss_mib = memory(&self.daemon.account("status")?, "VmRSS")?;
+        let people = alone.len() + busy.len();
+        let let_through = alone.iter().chain(&busy).flatten().count();
+        self.daemon.stop().await?;
+        Ok(Row {
+            lanes: count,
+            idle_cpu_percent,
+            busy_cpu_percent,
+            idle_ms: Times::of(alone.into_iter().flatten().collect()),
+            busy_ms: Times::of(busy.into_iter().flatten().collect()),
+            people,
+            let_through,
+            rss_mib,
+        })
+    }
+}
+
+impl Lane {
+    /// Somebody steps before the camera and stays until the arm is free. `None`: they gave up.
+    async fn visit(&mut self, person: usize) -> anyhow::Result<Option<Duration>> {
+        self.camera.show(Some(person));
+        let released = timeout(GIVES_UP, self.release()).await;
+        let since = self.camera.shown_since();
+        if released.is_ok() {
+            tokio::time::sleep(WALKS_OFF).await;
+        }
+        self.camera.show(None);
+        let Ok(released) = released else { return Ok(None) };
+        Ok(Some(released?.since(since.context("released before anybody was shown")?)))
+    }
+
+    /// When the next release's bytes had come.
+    async fn release(&mut self) -> anyhow::Result<Monotonic> {
+        loop {
+            match self.line.recv().await {
+                // Function 05, coil 0, FF00: release entry.
+                Ok(frame) if frame.received.get(1..6) == Some(&[5, 0, 0, 0xff, 0]) => {
+                    return Ok(frame.at);
+                }
+                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(e) => anyhow::bail!(e),
+            }
+        }
+    }
+}
+
+fn human(rows: &[Row], arguments: &Arguments) -> String {
+    let mut out = format!(
+        "CPU of one core for each lane, {} fps 720p MJPEG; ms from a face's first frame to the \
+         release bytes\n\n{:>5} {:>10} {:>10} {:>20} {:>20} {:>12} {:>8}\n",
+        arguments.fps,
+        "lanes",
+        "idle",
+        "busy",
+        "idle p50/p99",
+        "busy p50/p99",
+        "let through",
+        "MiB"
+    );
+    for row in rows {
+        let times = |t: &Times| format!("{:.0}/{:.0} ms", t.p50, t.p99);
+        let _ = writeln!(
+            out,
+            "{:>5} {:>9.1}% {:>9.1}% {:>20} {:>20} {:>12} {:>8.0}",
+            row.lanes,
+            row.idle_cpu_percent,
+            row.busy_cpu_percent,
+            times(&row.idle_ms),
+            times(&row.busy_ms),
+            format!("{}/{}", row.let_through, row.people),
+            row.rss_mib
+        );
+    }
+    let _ = write!(out, "\nbusy: {} people a minute at each lane", arguments.people);
+    out
+}

@@ -1,0 +1,201 @@
+//! A camera on the bench: multipart MJPEG over HTTP on loopback, 1280x720, with a sensor's noise, and
+//! in front of it whoever is told to step there.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use image::{RgbImage, imageops};
+
+use crate::{
+    clock::{Clock, Monotonic},
+    vision,
+};
+
+/// So many frames of one scene differ, as those of a sensor do.
+const VARIANTS: usize = 6;
+/// Grey levels by which a pixel differs from frame to frame, at most.
+const NOISE: i16 = 3;
+
+/// Encoded frames of each scene.
+pub(super) struct Scenes {
+    nobody: Vec<Vec<u8>>,
+    people: Vec<Vec<Vec<u8>>>,
+}
+
+impl Scenes {
+    /// `photos`: one of each person.
+    pub(super) fn new(photos: &[Vec<u8>]) -> anyhow::Result<Scenes> {
+        let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
+        let empty = site();
+        let nobody = variants(&empty, &mut dice)?;
+        let mut people = Vec::new();
+        for photo in photos {
+            let photo = vision::decode(photo)?;
+            let (width, height) = (photo.width(), photo.height());
+            let photo = RgbImage::from_raw(width, height, photo.rgb().to_vec());
+            let photo = image::DynamicImage::from(photo.context("the photo's pixels")?);
+            let photo = photo.resize(1280, 600, imageops::FilterType::Triangle).to_rgb8();
+            let mut scene = empty.clone();
+            let left = i64::from(1280_u32.saturating_sub(photo.width()) / 2);
+            imageops::overlay(&mut scene, &photo, left, 120);
+            people.push(variants(&scene, &mut dice)?);
+        }
+        Ok(Scenes { nobody, people })
+    }
+
+    fn frame(&self, person: Option<usize>, n: usize) -> &[u8] {
+        let frames = person.and_then(|p| self.people.get(p)).unwrap_or(&self.nobody);
+        frames.get(n % VARIANTS).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// A fence, a path and sky, roughly.
+fn site() -> RgbImage {
+    RgbImage::from_fn(1280, 720, |x, y| {
+        let fence = if y > 260 && x % 64 < 6 { 40 } else { 0 };
+        let light = (190 - y / 6 - fence) as u8;
+        image::Rgb([light, light.saturating_sub(6), light.saturating_sub(14)])
+    })
+}
+
+fn variants(scene: &RgbImage, dice: &mut Dice) -> anyhow::Result<Vec<Vec<u8>>> {
+    let frames = (0..VARIANTS).map(|_| {
+        let mut noisy = scene.clone();
+        for sample in noisy.iter_mut() {
+            let noise = dice.below(2 * NOISE as u64 + 1) as i16 - NOISE;
+            *sample = (i16::from(*sample) + noise).clamp(0, 255) as u8;
+        }
+        let mut jpeg = Vec::new();
+        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 80).encode_image(&noisy)?;
+        Ok(jpeg)
+    });
+    frames.collect()
+}
+
+/// xorshift64*: noise, the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % n
+    }
+}
+
+/// Who is before the camera, and when the first frame of them had been sent.
+#[derive(Default)]
+struct Shown {
+    person: Option<usize>,
+    since: Option<Monotonic>,
+}
+
+/// The camera; its threads end with this value, the one at a client with its next frame.
+pub(super) struct BenchCamera {
+    pub(super) address: SocketAddr,
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    shown: Mutex<Shown>,
+    stop: AtomicBool,
+    scenes: Arc<Scenes>,
+    period: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+impl BenchCamera {
+    pub(super) fn start(
+        scenes: Arc<Scenes>,
+        fps: f32,
+        clock: Arc<dyn Clock>,
+    ) -> anyhow::Result<BenchCamera> {
+        let listener = TcpListener::bind("127.0.0.1:0")?;
+        let address = listener.local_addr()?;
+        let period = Duration::from_secs_f32(1.0 / fps);
+        let (shown, stop) = (Mutex::default(), AtomicBool::new(false));
+        let shared = Arc::new(Shared { shown, stop, scenes, period, clock });
+        let served = shared.clone();
+        let thread =
+            std::thread::Builder::new().name("bench camera".to_owned()).spawn(move || {
+                for client in listener.incoming() {
+                    if served.stop.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    // A client that goes away costs its own connection.
+                    let _ = client.map(|client| served.serve(client));
+                }
+            })?;
+        Ok(BenchCamera { address, shared, thread: Some(thread) })
+    }
+
+    /// Somebody steps before the camera, or away.
+    pub(super) fn show(&self, person: Option<usize>) {
+        *self.shared.lock() = Shown { person, since: None };
+    }
+
+    /// When the first frame of who stands there had been sent.
+    pub(super) fn shown_since(&self) -> Option<Monotonic> {
+        self.shared.lock().since
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn serve(&self, mut client: TcpStream) -> std::io::Result<()> {
+        let mut head = BufReader::new(client.try_clone()?).lines();
+        while head.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
+        client.set_nodelay(true)?;
+        client.write_all(
+            b"HTTP/1.1 200 OK\r\nContent-Type: multipart/x-mixed-replace;boundary=frame\r\n\r\n",
+        )?;
+        let mut due = self.clock.monotonic();
+        for n in 0.. {
+            if self.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let person = self.lock().person;
+            let frame = self.scenes.frame(person, n);
+            let length = frame.len();
+            let part = "--frame\r\nContent-Type: image/jpeg\r\nContent-Length:";
+            let mut bytes = format!("{part} {length}\r\n\r\n").into_bytes();
+            bytes.extend_from_slice(frame);
+            bytes.extend_from_slice(b"\r\n");
+            client.write_all(&bytes)?;
+            let now = self.clock.monotonic();
+            let mut shown = self.lock();
+            if person.is_some() && shown.person == person {
+                shown.since.get_or_insert(now);
+            }
+            drop(shown);
+            due = (due + self.period).max(now);
+            std::thread::sleep(due - now);
+        }
+        Ok(())
+    }
+}
+
+impl Drop for BenchCamera {
+    fn drop(&mut self) {
+        self.shared.stop.store(true, Ordering::Relaxed);
+        // Wakes the thread where it waits for a client.
+        let _ = TcpStream::connect(self.address);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
