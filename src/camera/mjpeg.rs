@@ -71,7 +71,7 @@ impl Splitter {
         let given_up = self.skip.min(bytes.len());
         self.skip -= given_up;
         self.garbage += given_up as u64;
-        self.buffer.extend(bytes.iter().skip(given_up));
+        self.buffer.extend_from_slice(bytes.get(given_up..).unwrap_or_default());
     }
 
     /// The stream has ended, or another begins: what is unfinished is given up.

@@ -1,13 +1,29 @@
 //! Frames in: one capture thread per camera, and the newest frame of each.
 //!
-//! In: encoded images (JPEG or PNG) from a [`FrameSource`]. Out: a [`Frame`] in the camera's
-//! [`Slot`], where a newer one replaces it, and a [`CameraState`] for `gatehouse status`. It may
-//! touch its one device, file or pipe; it decodes nothing and keeps nothing (I5).
+//! In: pictures from a [`FrameSource`]. Out: a [`Frame`] in the camera's [`Slot`], where a newer one
+//! replaces it, and a [`CameraState`] for `gatehouse status`. It may touch its one device, file, pipe
+//! or connection; it decodes nothing but H.264, whose pictures need one another, and keeps nothing
+//! (I5).
 //!
-//! A source that fails, also by a panic, is opened anew, with backoff, for ever (I10).
+//! A source that fails, also by a panic, or gives no whole frame for a while although it is open, is
+//! opened anew, with backoff, for ever (I10).
+//!
+//! | source | what it is |
+//! |---|---|
+//! | `replay` | recorded images, or a pipe that another program fills |
+//! | `http` | Motion JPEG over HTTP |
+//! | `rtsp`, `h264` | H.264 over RTSP, and its decoder |
+//! | `link` | what the last two share |
+//! | `mjpeg` | JPEGs out of a stream of bytes |
 
+#[cfg(feature = "h264")]
+mod h264;
+mod http;
+mod link;
 pub mod mjpeg;
 mod replay;
+#[cfg(feature = "h264")]
+mod rtsp;
 mod slot;
 
 use std::{
@@ -34,6 +50,8 @@ use crate::{
 
 /// The largest encoded image that is taken from any camera, in bytes.
 pub const MAX_IMAGE: usize = 8 * 1024 * 1024;
+/// The most pixels of a picture that is decoded here; as for those that `vision` decodes.
+pub const MAX_PIXELS: u64 = 12_000_000;
 
 /// One camera, as the config gives it.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +72,11 @@ impl CameraConfig {
         // The config admits 0 < fps <= 100; what comes from elsewhere is brought within it.
         let fps = if self.fps.is_finite() { self.fps.clamp(0.01, 100.0) } else { 10.0 };
         Duration::from_secs_f32(1.0 / fps)
+    }
+
+    /// Without a frame for so long it is stalled.
+    pub fn stalled_after(&self) -> Duration {
+        (self.period() * 3).max(Duration::from_secs(3))
     }
 }
 
@@ -125,6 +148,15 @@ pub enum CameraError {
     NoFrames { path: String },
     #[error("{path} was replaced; what is there now is opened next")]
     Replaced { path: String },
+    #[error("{url}: {what}")]
+    Network { url: String, what: String },
+    #[error("it is open and gave no whole frame for {0:?}; see to the camera and its network")]
+    Stalled(Duration),
+    #[error("this build has no H.264: build it with the feature h264")]
+    NoH264,
+    /// Not shown: it is over.
+    #[error("stopped")]
+    Stopped,
     #[error(transparent)]
     Panicked(#[from] Panicked),
     #[error("cannot start the capture thread: {0}; the system is out of threads or memory")]
@@ -150,6 +182,7 @@ pub const PATIENCE: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CameraState {
     pub name: String,
+    /// It is open and, unless it is a replay, gave a frame since then.
     pub connected: bool,
     /// When `connected` last changed; milliseconds since boot.
     #[serde(rename = "since_uptime_ms")]
@@ -186,17 +219,23 @@ pub fn spawn(
     slot: Arc<Slot>,
 ) -> Result<CameraHandle, CameraError> {
     let CameraConfig { name, source, looped, .. } = config.clone();
-    let (period, replay_clock) = (config.period(), clock.clone());
+    let (period, replay_clock, stop) = (config.period(), clock.clone(), cancel.clone());
+    // A replay may rest as long as whoever fills it likes.
+    let patience = (!matches!(source, CameraSource::Replay(_))).then(|| config.stalled_after());
     let open = move || -> Result<Box<dyn FrameSource>, CameraError> {
-        match &source {
+        Ok(match &source {
             CameraSource::Replay(path) => {
-                let replay = Replay::open(path, period, looped, replay_clock.clone())?;
-                Ok(Box::new(replay))
+                Box::new(Replay::open(path, period, looped, replay_clock.clone())?)
             }
-            CameraSource::V4l2(_) | CameraSource::Http(_) | CameraSource::Rtsp(_) => todo!(),
-        }
+            CameraSource::V4l2(_) => todo!(),
+            CameraSource::Http(url) => Box::new(http::Http::open(url, &stop)?),
+            #[cfg(feature = "h264")]
+            CameraSource::Rtsp(url) => Box::new(rtsp::Rtsp::open(url, &stop)?),
+            #[cfg(not(feature = "h264"))]
+            CameraSource::Rtsp(_) => return Err(CameraError::NoH264),
+        })
     };
-    spawn_with(name, Box::new(open), clock, cancel, slot)
+    spawn_with(name, Box::new(open), patience, clock, cancel, slot)
 }
 
 /// Opens the source of a camera, each time anew.
@@ -205,6 +244,7 @@ type Opener = Box<dyn FnMut() -> Result<Box<dyn FrameSource>, CameraError> + Sen
 fn spawn_with(
     name: String,
     open: Opener,
+    patience: Option<Duration>,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
     slot: Arc<Slot>,
@@ -222,7 +262,7 @@ fn spawn_with(
         finished: false,
     });
     let thread_name = format!("camera {name}");
-    let mut capture = Capture { name, open, clock, cancel, slot, state };
+    let mut capture = Capture { name, open, patience, clock, cancel, slot, state };
     let thread = std::thread::Builder::new()
         .name(thread_name)
         .spawn(move || capture.run())
@@ -237,6 +277,8 @@ const BACKOFF: std::ops::RangeInclusive<Duration> =
 struct Capture {
     name: String,
     open: Opener,
+    /// A source that gives no frame for so long has failed. `None`: it may rest.
+    patience: Option<Duration>,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
     slot: Arc<Slot>,
@@ -253,6 +295,7 @@ impl Capture {
             let played = catch_unwind(AssertUnwindSafe(|| self.play()));
             match played.unwrap_or_else(|panic| Err(Panicked::of(&*panic).into())) {
                 Ok(()) => break,
+                Err(_) if self.cancel.is_cancelled() => break,
                 Err(error) => self.down(&error),
             }
             if self.state.borrow().frames > before {
@@ -273,7 +316,11 @@ impl Capture {
     /// Opens the source and takes its frames, until it ends, fails, or it is time to stop.
     fn play(&mut self) -> Result<(), CameraError> {
         let mut source = (self.open)()?;
-        self.up();
+        // Until then, one that may not rest has shown nothing of what it is there for.
+        if self.patience.is_none() {
+            self.up();
+        }
+        let mut fed = self.clock.monotonic();
         let skipped_before = self.state.borrow().skipped;
         while !self.cancel.is_cancelled() {
             let next = source.next();
@@ -282,7 +329,10 @@ impl Capture {
                 self.state.send_modify(|s| s.skipped = skipped);
             }
             match next? {
-                Next::Image(picture) => self.put(picture),
+                Next::Image(picture) => {
+                    self.put(picture);
+                    fed = self.clock.monotonic();
+                }
                 Next::Waiting => {}
                 Next::End => {
                     self.state.send_modify(|s| s.finished = true);
@@ -290,11 +340,19 @@ impl Capture {
                     break;
                 }
             }
+            if let Some(patience) = self.patience
+                && self.clock.monotonic() - fed > patience
+            {
+                return Err(CameraError::Stalled(patience));
+            }
         }
         Ok(())
     }
 
     fn put(&mut self, picture: Picture) {
+        if !self.state.borrow().connected {
+            self.up();
+        }
         let captured = self.clock.monotonic();
         let seq = self.state.borrow().frames;
         self.slot.put(Frame { seq, captured, picture });
@@ -371,7 +429,7 @@ mod tests {
         let clock = Arc::new(SystemClock::new().unwrap());
         let slot = Arc::new(Slot::new(bell));
         let mut camera =
-            spawn_with("faulty".into(), Box::new(open), clock, cancel.clone(), slot).unwrap();
+            spawn_with("faulty".into(), Box::new(open), None, clock, cancel.clone(), slot).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let mut state_when = |holds: fn(&CameraState) -> bool| {
             let state = camera.state.wait_for(holds);

@@ -338,7 +338,7 @@ impl Parts {
                 direction: camera.direction,
                 source: camera.source.to_string(),
                 state: capture.state,
-                stalled_after: Duration::from_secs_f32((3.0 / camera.fps).max(3.0)),
+                stalled_after: config.stalled_after(),
                 seen,
             });
         }

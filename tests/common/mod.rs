@@ -7,6 +7,7 @@
 pub mod broker;
 pub mod camera;
 pub mod disk;
+pub mod film;
 pub mod shim;
 pub mod slave;
 pub mod wall;

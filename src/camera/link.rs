@@ -1,0 +1,102 @@
+//! What the network's cameras share: a capture thread that waits for bytes, and a stop that finds
+//! it waiting.
+//!
+//! The libraries are asynchronous, and so each such camera's thread has a small runtime of its own,
+//! which runs only while the thread waits. Whatever a peer says goes through [`plain`] before it
+//! becomes part of an error.
+
+use std::{future::Future, time::Duration};
+
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{CameraError, PATIENCE};
+use crate::config::CameraUrl;
+
+/// A camera must be connected to, must let us in and answer within this.
+pub(super) const OPENS_WITHIN: Duration = Duration::from_secs(5);
+
+/// The runtime of one open camera.
+pub(super) struct Link {
+    /// `None` only while it is dropped.
+    runtime: Option<Runtime>,
+    shown: String,
+}
+
+impl Link {
+    /// Opens a connection by what `opening` does, within [`OPENS_WITHIN`]; a stop ends it at once.
+    pub fn open<T>(
+        url: &CameraUrl,
+        stop: &CancellationToken,
+        opening: impl Future<Output = Result<T, String>>,
+    ) -> Result<(Self, T), CameraError> {
+        let shown = url.url.to_string();
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = Some(runtime.map_err(CameraError::Thread)?);
+        let link = Self { runtime, shown };
+        let opened = link.block_on(async {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => None,
+                opened = timeout(OPENS_WITHIN, opening) => Some(opened),
+            }
+        });
+        let opened = match opened {
+            None | Some(None) => return Err(CameraError::Stopped),
+            Some(Some(Err(_))) => Err(format!(
+                "no answer within {OPENS_WITHIN:?}; see whether it is on, and reached from here"
+            )),
+            Some(Some(Ok(opened))) => opened,
+        };
+        match opened {
+            Ok(opened) => Ok((link, opened)),
+            Err(what) => Err(link.fails(what)),
+        }
+    }
+
+    /// What `next` gives within [`PATIENCE`]. Where that is not enough, `next` is dropped, and so
+    /// must be one that can be begun again.
+    pub fn wait<T>(&self, next: impl Future<Output = T>) -> Option<T> {
+        self.block_on(async { timeout(PATIENCE, next).await.ok() }).flatten()
+    }
+
+    pub fn fails(&self, what: String) -> CameraError {
+        CameraError::Network { url: self.shown.clone(), what }
+    }
+
+    fn block_on<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        self.runtime.as_ref().map(|runtime| runtime.block_on(work))
+    }
+}
+
+impl Drop for Link {
+    /// Does not wait for a name server that does not answer.
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// An error with what caused it, in one line that a hostile peer cannot fill as it likes.
+pub(super) fn plain(error: &dyn std::error::Error) -> String {
+    let mut text = plain_text(&error.to_string());
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = plain_text(&cause.to_string());
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    plain_text(&text)
+}
+
+/// The first line, without control characters, and not too long.
+pub(super) fn plain_text(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().filter(|c| !c.is_control()).take(200).collect()
+}

@@ -1,0 +1,116 @@
+//! `rtsp://`: a camera that sends H.264 over RTSP, interleaved in its one TCP connection.
+//!
+//! In: what retina reads from the connection. Out: the decoded pictures. Basic and digest
+//! authentication, each only where the camera asks for it. A picture that does not decode is
+//! counted, and the next key frame is waited for; whatever is wrong with the protocol itself ends
+//! the connection, and another is made.
+
+use futures_util::StreamExt;
+use retina::{
+    client::{
+        Credentials, Demuxed, PlayOptions, Session, SessionOptions, SetupOptions, TeardownPolicy,
+        Transport,
+    },
+    codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    CameraError, FrameSource, MAX_IMAGE, MAX_PIXELS, Next, Picture,
+    h264::Decoder,
+    link::{Link, plain},
+};
+use crate::config::CameraUrl;
+
+/// The source.
+pub struct Rtsp {
+    frames: Demuxed,
+    decoder: Decoder,
+    skipped: u64,
+    // Dropped last: the connection is one of its runtime's.
+    link: Link,
+}
+
+impl Rtsp {
+    /// Begins to play. A stop while it does so is [`CameraError::Stopped`].
+    pub fn open(url: &CameraUrl, stop: &CancellationToken) -> Result<Self, CameraError> {
+        let (link, frames) = Link::open(url, stop, play(url))?;
+        let decoder = Decoder::new().map_err(|what| link.fails(what))?;
+        Ok(Self { frames, decoder, skipped: 0, link })
+    }
+
+    fn look(&mut self, frame: &VideoFrame) -> Result<Next, CameraError> {
+        if frame.has_new_parameters()
+            && let Some(stream) = self.frames.streams().get(frame.stream_id())
+            && let Some(ParametersRef::Video(video)) = stream.parameters()
+        {
+            let (width, height) = video.coded_pixel_dimensions();
+            if u64::from(width) * u64::from(height) > MAX_PIXELS {
+                return Err(self.link.fails(format!(
+                    "its pictures of {width} x {height} are more than 12 million pixels; set it to \
+                     a smaller size"
+                )));
+            }
+        }
+        if frame.data().len() <= MAX_IMAGE {
+            match self.decoder.decode(frame.data()) {
+                Ok(Some(picture)) => return Ok(Next::Image(Picture::Raw(picture.into()))),
+                Ok(None) => return Ok(Next::Waiting),
+                Err(()) => {}
+            }
+        }
+        self.skipped += 1;
+        Ok(Next::Waiting)
+    }
+}
+
+impl FrameSource for Rtsp {
+    fn next(&mut self) -> Result<Next, CameraError> {
+        match self.link.wait(self.frames.next()) {
+            Some(Some(Ok(CodecItem::VideoFrame(frame)))) => self.look(&frame),
+            // Reports on the transmission.
+            Some(Some(Ok(_))) | None => Ok(Next::Waiting),
+            Some(Some(Err(error))) => {
+                Err(self.link.fails(format!("the stream broke off: {}", plain(&error))))
+            }
+            Some(None) => Err(self.link.fails("it has ended the stream".to_owned())),
+        }
+    }
+
+    fn skipped(&self) -> u64 {
+        self.skipped
+    }
+}
+
+async fn play(url: &CameraUrl) -> Result<Demuxed, String> {
+    let fault = |error: retina::Error| match error.status_code() {
+        Some(401) if url.login.is_some() => {
+            "it refuses the login; check user and password".to_owned()
+        }
+        Some(401) => {
+            "it asks for a login; put one into its address: rtsp://USER:PASSWORD@HOST/…".to_owned()
+        }
+        Some(404) => "it has no such stream; check the address in the camera's manual".to_owned(),
+        _ => format!("it cannot be played: {}; see whether it is on", plain(&error)),
+    };
+    let login = url.login.as_ref().map(|login| Credentials {
+        username: login.user.clone(),
+        password: login.password.to_string(),
+    });
+    // Closing the connection ends the session; it may be closed outside of a runtime.
+    let options = SessionOptions::default()
+        .creds(login)
+        .user_agent("gatehouse".to_owned())
+        .teardown(TeardownPolicy::Never);
+    let mut session = Session::describe(url.url.clone(), options).await.map_err(fault)?;
+    let video = |s: &retina::client::Stream| s.media() == "video" && s.encoding_name() == "h264";
+    let Some(stream) = session.streams().iter().position(video) else {
+        return Err("it has no H.264 video; set its codec to H.264".to_owned());
+    };
+    let options = SetupOptions::default()
+        .transport(Transport::Tcp(Default::default()))
+        .frame_format(FrameFormat::SIMPLE);
+    session.setup(stream, options).await.map_err(fault)?;
+    let playing = session.play(PlayOptions::default()).await.map_err(fault)?;
+    playing.demuxed().map_err(fault)
+}

@@ -1,0 +1,140 @@
+//! Cameras on the network that we did not write: ffmpeg as Motion JPEG over HTTP, GStreamer as
+//! H.264 over RTSP. Both show the same film: a photo in a 720p frame, which moves a little.
+
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use image::{RgbImage, imageops};
+use tempfile::TempDir;
+
+use super::camera::photo;
+
+/// A folder of frames f00000.jpg and so on.
+pub fn film(photo_name: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let photo = image::load_from_memory(&photo(photo_name)).unwrap();
+    let photo = photo.resize(1200, 700, imageops::Triangle).to_rgb8();
+    for n in 0..10_u32 {
+        let mut frame = RgbImage::from_pixel(1280, 720, image::Rgb([96, 96, 96]));
+        let left = (1280 - photo.width()) / 2 + n;
+        imageops::replace(&mut frame, &photo, left.into(), (n / 2).into());
+        let file = std::fs::File::create(dir.path().join(format!("f{n:05}.jpg"))).unwrap();
+        image::codecs::jpeg::JpegEncoder::new_with_quality(file, 85).encode_image(&frame).unwrap();
+    }
+    dir
+}
+
+/// A port of this machine that nobody listens at.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A process that ends with this value.
+struct Ends(Child);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// ffmpeg, which serves one client and ends; then it is started again, as a camera is there still.
+pub struct Mjpeg {
+    serving: Arc<Mutex<Option<Ends>>>,
+    over: Arc<AtomicBool>,
+    again: Option<JoinHandle<()>>,
+}
+
+impl Mjpeg {
+    /// At `http://127.0.0.1:PORT/cam.mjpg`.
+    pub fn start(film: &Path, port: u16) -> Self {
+        let ffmpeg = {
+            let frames = film.join("f%05d.jpg");
+            let url = format!("http://127.0.0.1:{port}/cam.mjpg");
+            move || {
+                let options = "-nostdin -v error -re -stream_loop -1 -framerate 10 -i";
+                let served = "-c copy -f mpjpeg -boundary_tag frame -content_type \
+                              multipart/x-mixed-replace;boundary=frame -listen 1";
+                let child = Command::new("ffmpeg")
+                    .args(options.split_whitespace())
+                    .arg(&frames)
+                    .args(served.split_whitespace())
+                    .arg(&url)
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .unwrap_or_else(|e| panic!("cannot run ffmpeg: {e}; run tests/run"));
+                Some(Ends(child))
+            }
+        };
+        let serving = Arc::new(Mutex::new(ffmpeg()));
+        let over = Arc::new(AtomicBool::new(false));
+        let again = {
+            let (serving, over) = (serving.clone(), over.clone());
+            std::thread::spawn(move || {
+                while !over.load(Ordering::Relaxed) {
+                    let mut serving = serving.lock().unwrap();
+                    if serving.as_mut().is_some_and(|s| s.0.try_wait().unwrap().is_some()) {
+                        *serving = ffmpeg();
+                    }
+                    drop(serving);
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+            })
+        };
+        Self { serving, over, again: Some(again) }
+    }
+
+    /// The process, by a signal: to stop it where it stands, to let it go on.
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let serving = self.serving.lock().unwrap();
+        let pid = serving.as_ref().unwrap().0.id();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal).unwrap();
+    }
+}
+
+impl Drop for Mjpeg {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        let _ = self.again.take().map(JoinHandle::join);
+        self.serving.lock().unwrap().take();
+    }
+}
+
+/// `tests/peers/rtsp_server.py`, by the system's Python.
+pub struct Rtsp {
+    _process: Ends,
+    /// At `rtsp://127.0.0.1:PORT/cam`.
+    pub port: u16,
+}
+
+impl Rtsp {
+    /// `login`: `basic` or `digest`, user, password; or nothing.
+    pub fn start(film: &Path, port: u16, login: &[&str]) -> Self {
+        let mut child = Command::new("/usr/bin/python3")
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/rtsp_server.py"))
+            .arg(film)
+            .arg(port.to_string())
+            .args(login)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot run /usr/bin/python3: {e}; run tests/run"));
+        let mut said = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
+        let process = Ends(child);
+        let port = said.strip_prefix("ready ").and_then(|port| port.trim().parse().ok());
+        let port =
+            port.unwrap_or_else(|| panic!("GStreamer's server says {said:?}; run tests/run"));
+        Self { _process: process, port }
+    }
+}

@@ -1,0 +1,90 @@
+//! Cameras on the network: ffmpeg and GStreamer serve them, the real daemon recognises who is shown.
+//! `tests/run` installs what this needs.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{
+    Daemon, Site, Slave,
+    film::{Mjpeg, Rtsp, film, free_port},
+    photo_path,
+};
+use serde_json::Value;
+
+/// A gate whose camera is at this address, with worker A on its roster.
+struct Gate {
+    _daemon: Daemon,
+    board: Slave,
+    site: Site,
+}
+
+impl Gate {
+    fn with_camera(source: &str) -> Self {
+        let site = Site::prepare("", "");
+        let config = site.path("gatehouse.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(config, text.replace("replay:camera", source)).unwrap();
+        let board = site.plug_board_in();
+        let daemon = site.start();
+        let photo = photo_path("person_a_2.jpg");
+        let said = site.enrol("W001", "刘峰", "522201199003074412", &photo);
+        assert_eq!(said.code, 0, "{said:?}");
+        Self { _daemon: daemon, board, site }
+    }
+
+    /// Waits until the arm is released; before that it goes back from the last release.
+    fn let_in(&mut self) {
+        while self.board.line() != "coil 0 on" {}
+    }
+
+    fn camera_when(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let camera = |s: &Value| s["lanes"][0]["cameras"][0].clone();
+        camera(&self.site.status_when(what, |s| holds(&camera(s))))
+    }
+
+    /// The camera shows A; it goes and comes back, and A is let in again.
+    fn recovers<Peer>(&mut self, peer: Peer, start: impl Fn() -> Peer) {
+        self.let_in();
+        let camera = self.camera_when("frames", |c| c["frames"].as_u64() > Some(0));
+        assert_eq!(camera["undecodable"], 0, "{camera}");
+        drop(peer);
+        let camera = self.camera_when("its absence", |c| c["connected"] == false);
+        assert!(camera["last_error"].as_str().unwrap().contains("127.0.0.1"), "{camera}");
+        // Who comes back after a while is another visit, and the backoff is at its longest.
+        std::thread::sleep(Duration::from_secs(6));
+        let back = Instant::now();
+        let _peer = start();
+        self.camera_when("its frames", |c| c["connected"] == true);
+        let frames = back.elapsed();
+        self.let_in();
+        eprintln!(
+            "back at {:?}: frames after {frames:.1?}, let in after {:.1?}",
+            camera["source"],
+            back.elapsed()
+        );
+    }
+}
+
+#[test]
+fn i10_a_worker_is_recognised_by_a_camera_of_motion_jpeg_that_goes_and_comes_back() {
+    let (film, port) = (film("person_a_1.jpg"), free_port());
+    let start = || Mjpeg::start(film.path(), port);
+    let peer = start();
+    let mut gate = Gate::with_camera(&format!("http://127.0.0.1:{port}/cam.mjpg"));
+    gate.recovers(peer, start);
+}
+
+#[test]
+fn i10_a_worker_is_recognised_by_a_camera_of_rtsp_that_goes_and_comes_back() {
+    let film = film("person_a_1.jpg");
+    let peer = Rtsp::start(film.path(), 0, &["digest", "gate", "p/w:1 @"]);
+    let port = peer.port;
+    let source = format!("rtsp://gate:p%2Fw%3A1%20%40@127.0.0.1:{port}/cam");
+    let mut gate = Gate::with_camera(&source);
+    gate.recovers(peer, || Rtsp::start(film.path(), port, &["digest", "gate", "p/w:1 @"]));
+    let status = gate.site.status().to_string();
+    for place in [status, gate.site.log()] {
+        assert!(!place.contains("p/w") && !place.contains("p%2Fw"), "{place}");
+    }
+}
