@@ -9,6 +9,7 @@
 pub mod mjpeg;
 mod replay;
 mod slot;
+mod v4l2;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -25,6 +26,7 @@ use tracing::{info, warn};
 pub use self::{
     replay::Replay,
     slot::{Bell, Slot},
+    v4l2::V4l2,
 };
 use crate::{
     clock::{Clock, Monotonic},
@@ -125,6 +127,15 @@ pub enum CameraError {
     NoFrames { path: String },
     #[error("{path} was replaced; what is there now is opened next")]
     Replaced { path: String },
+    #[error("{device}: {source}; {remedy}")]
+    Device { device: String, source: std::io::Error, remedy: &'static str },
+    #[error("{device} gives no video; choose another of `ls /dev/v4l/by-id/* /dev/video*`")]
+    NotVideo { device: String },
+    #[error(
+        "{device} has no format that is read here: it offers {offers}; what is read is MJPEG and \
+         YUYV of at most 12 million pixels: take another camera"
+    )]
+    NoFormat { device: String, offers: String },
     #[error(transparent)]
     Panicked(#[from] Panicked),
     #[error("cannot start the capture thread: {0}; the system is out of threads or memory")]
@@ -185,7 +196,7 @@ pub fn spawn(
     cancel: CancellationToken,
     slot: Arc<Slot>,
 ) -> Result<CameraHandle, CameraError> {
-    let CameraConfig { name, source, looped, .. } = config.clone();
+    let CameraConfig { name, source, looped, size, fps } = config.clone();
     let (period, replay_clock) = (config.period(), clock.clone());
     let open = move || -> Result<Box<dyn FrameSource>, CameraError> {
         match &source {
@@ -193,7 +204,8 @@ pub fn spawn(
                 let replay = Replay::open(path, period, looped, replay_clock.clone())?;
                 Ok(Box::new(replay))
             }
-            CameraSource::V4l2(_) | CameraSource::Http(_) | CameraSource::Rtsp(_) => todo!(),
+            CameraSource::V4l2(path) => Ok(Box::new(V4l2::open(path, size, fps)?)),
+            CameraSource::Http(_) | CameraSource::Rtsp(_) => todo!(),
         }
     };
     spawn_with(name, Box::new(open), clock, cancel, slot)
