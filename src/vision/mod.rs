@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `image` | bytes to pixels, with limits |
 //! | `jpeg` | JPEG to pixels, libjpeg's to the last bit |
+//! | `yuv` | uncompressed video to pixels |
 //! | `models` | the model files and their hashes |
 //! | `onnx` | model bytes to a network, weights unpacked |
 //! | `plans` | the detector made ready for each picture size |
@@ -35,6 +36,7 @@ mod plans;
 mod portrait;
 mod scale;
 mod template;
+mod yuv;
 
 pub use self::detect::{DetectOptions, Face, LONGEST_SIDE_MAX, LONGEST_SIDE_MIN, Landmarks, Rect};
 pub use self::error::{ModelError, PhotoError, VisionError};
