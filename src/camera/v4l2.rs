@@ -123,9 +123,9 @@ impl FrameSource for V4l2 {
         }
         let gone = ready[0].revents().is_none_or(|r| !r.contains(PollFlags::POLLIN));
         let mode = self.mode;
-        let picture = self.stream.dequeue(|buffer| {
-            Ok(if buffer.is_error() { None } else { picture(&mode, &buffer) })
-        });
+        let picture = self
+            .stream
+            .dequeue(|buffer| Ok(if buffer.is_error() { None } else { picture(&mode, &buffer) }));
         match picture {
             Ok(Some(picture)) => Ok(Next::Image(picture)),
             Ok(None) => {
@@ -172,7 +172,11 @@ struct Offer {
 
 enum Sizes {
     Listed(Vec<Size>),
-    Range { least: Size, most: Size, step: Size },
+    Range {
+        least: Size,
+        most: Size,
+        step: Size,
+    },
     /// The driver does not tell.
     Untold,
 }
@@ -345,10 +349,8 @@ mod tests {
         assert_eq!(chosen((1280, 720)), (1280, 960));
         assert_eq!(chosen((160, 120)), (320, 240));
         assert_eq!(chosen((4096, 4096)), (1920, 1080));
-        let huge = [
-            listed(PixelFormat::MJPG, &[(8000, 6000)]),
-            listed(PixelFormat::YUYV, &[(640, 480)]),
-        ];
+        let huge =
+            [listed(PixelFormat::MJPG, &[(8000, 6000)]), listed(PixelFormat::YUYV, &[(640, 480)])];
         assert_eq!(choose(&huge, (1280, 720)), Some((PixelFormat::YUYV, (640, 480))));
         assert_eq!(choose(&huge[..1], (1280, 720)), None);
     }
@@ -411,7 +413,8 @@ mod tests {
     #[test]
     fn a_jpeg_without_huffman_tables_is_decoded_with_the_standard_ones() {
         let mut jpeg = io::Cursor::new(Vec::new());
-        let picture = image::RgbImage::from_fn(64, 48, |x, y| image::Rgb([x as u8 * 3, 9, y as u8]));
+        let picture =
+            image::RgbImage::from_fn(64, 48, |x, y| image::Rgb([x as u8 * 3, 9, y as u8]));
         picture.write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
         let mut jpeg = jpeg.into_inner();
         let whole = crate::vision::decode_frame(&jpeg).unwrap();
@@ -439,7 +442,10 @@ mod tests {
             assert!(said.contains(&path.display().to_string()) && said.contains("by-id"), "{said}");
         }
         let said = refusal(&dir.path().join("video7"));
-        assert!(said.contains("video7: No such file") && said.contains("plug the camera"), "{said}");
+        assert!(
+            said.contains("video7: No such file") && said.contains("plug the camera"),
+            "{said}"
+        );
     }
 
     #[test]

@@ -228,8 +228,11 @@ impl Sight {
 
 /// The frame's pixels; where it has none that are looked at, that is counted.
 fn decoded(frame: &Frame, seen: &Seen) -> Option<Image> {
-    let Picture::Encoded(data) = &frame.picture else { todo!() };
-    match vision::decode_frame(data) {
+    let image = match &frame.picture {
+        Picture::Encoded(data) => vision::decode_frame(data),
+        Picture::Raw(yuv) => Image::from_yuv(yuv),
+    };
+    match image {
         Ok(image) => return Some(image),
         Err(DecodeError::TooLarge { .. }) => count(&seen.too_large),
         Err(_) => count(&seen.undecodable),
