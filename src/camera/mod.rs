@@ -25,6 +25,7 @@ mod replay;
 #[cfg(feature = "h264")]
 mod rtsp;
 mod slot;
+mod v4l2;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -41,6 +42,7 @@ use tracing::{info, warn};
 pub use self::{
     replay::Replay,
     slot::{Bell, Slot},
+    v4l2::V4l2,
 };
 use crate::{
     clock::{Clock, Monotonic},
@@ -157,6 +159,15 @@ pub enum CameraError {
     /// Not shown: it is over.
     #[error("stopped")]
     Stopped,
+    #[error("{device}: {source}; {remedy}")]
+    Device { device: String, source: std::io::Error, remedy: &'static str },
+    #[error("{device} gives no video; choose another of `ls /dev/v4l/by-id/* /dev/video*`")]
+    NotVideo { device: String },
+    #[error(
+        "{device} has no format that is read here: it offers {offers}; what is read is MJPEG and \
+         YUYV of at most 12 million pixels: take another camera"
+    )]
+    NoFormat { device: String, offers: String },
     #[error(transparent)]
     Panicked(#[from] Panicked),
     #[error("cannot start the capture thread: {0}; the system is out of threads or memory")]
@@ -218,7 +229,7 @@ pub fn spawn(
     cancel: CancellationToken,
     slot: Arc<Slot>,
 ) -> Result<CameraHandle, CameraError> {
-    let CameraConfig { name, source, looped, .. } = config.clone();
+    let CameraConfig { name, source, looped, size, fps } = config.clone();
     let (period, replay_clock, stop) = (config.period(), clock.clone(), cancel.clone());
     // A replay may rest as long as whoever fills it likes.
     let patience = (!matches!(source, CameraSource::Replay(_))).then(|| config.stalled_after());
@@ -227,7 +238,7 @@ pub fn spawn(
             CameraSource::Replay(path) => {
                 Box::new(Replay::open(path, period, looped, replay_clock.clone())?)
             }
-            CameraSource::V4l2(_) => todo!(),
+            CameraSource::V4l2(path) => Box::new(V4l2::open(path, size, fps)?),
             CameraSource::Http(url) => Box::new(http::Http::open(url, &stop)?),
             #[cfg(feature = "h264")]
             CameraSource::Rtsp(url) => Box::new(rtsp::Rtsp::open(url, &stop)?),

@@ -8,8 +8,9 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use super::Context;
 use crate::{
+    camera::V4l2,
     clock::{Clock, SystemClock},
-    config::{CameraSource, Config, TurnstileDriver},
+    config::{Camera, CameraSource, Config, TurnstileDriver},
     daemon,
     store::{self, Room},
     turnstile::{ModbusTurnstile, Turnstile},
@@ -66,7 +67,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         lines.add(name, turnstile(&lane.turnstile, running).await);
         for camera in &lane.cameras {
             let name = format!("camera {}/{}", lane.name, camera.direction);
-            lines.add(name, source(&camera.source));
+            lines.add(name, source(camera, running));
         }
     }
     if config.lanes.is_empty() {
@@ -171,12 +172,23 @@ async fn metrics(address: SocketAddr, running: bool) -> Result<String, String> {
     }
 }
 
-fn source(source: &CameraSource) -> Result<String, String> {
-    let CameraSource::Replay(path) = source else { todo!() };
-    match std::fs::metadata(path) {
-        Ok(_) => Ok(source.to_string()),
-        Err(e) => Err(format!(
-            "{source}: {e}; make it (images, or a pipe of JPEGs), or change the source"
-        )),
+fn source(camera: &Camera, running: bool) -> Result<String, String> {
+    let source = &camera.source;
+    match source {
+        CameraSource::Replay(path) => match std::fs::metadata(path) {
+            Ok(_) => Ok(source.to_string()),
+            Err(e) => Err(format!(
+                "{source}: {e}; make it (images, or a pipe of JPEGs), or change the source"
+            )),
+        },
+        // A camera streams to one program.
+        CameraSource::V4l2(_) if running => {
+            Ok(format!("{source} is left to the daemon: see `gatehouse status`"))
+        }
+        CameraSource::V4l2(path) => match V4l2::open(path, camera.size, camera.fps) {
+            Ok(open) => Ok(format!("{source} offers {}", open.mode())),
+            Err(e) => Err(e.to_string()),
+        },
+        CameraSource::Http(_) | CameraSource::Rtsp(_) => todo!(),
     }
 }
