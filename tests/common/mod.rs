@@ -8,13 +8,14 @@ pub mod broker;
 pub mod camera;
 pub mod disk;
 pub mod film;
+pub mod lanes;
 pub mod shim;
 pub mod slave;
 pub mod wall;
 
 use std::{
     fs::File,
-    io::Read,
+    io::{Read, Write as _},
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -96,6 +97,24 @@ impl Site {
     /// One lane, its entry camera and Modbus board, one upstream; none of them is there yet.
     /// `lane` and `turnstile` are further lines of these tables.
     pub fn prepare(lane: &str, turnstile: &str) -> Site {
+        Site::with(&format!(
+            r#"
+            [[lane]]
+            name = "north"
+            {lane}
+            [lane.turnstile]
+            driver = "modbus-rtu"
+            port = "tty"
+            {turnstile}
+            [[lane.camera]]
+            direction = "entry"
+            source = "replay:camera"
+            "#
+        ))
+    }
+
+    /// One upstream and these lanes.
+    pub fn with(lanes: &str) -> Site {
         let dir = tempfile::tempdir().unwrap();
         let broker = Broker::new(&dir.path().join("broker"));
         let text = format!(
@@ -109,25 +128,22 @@ impl Site {
             dir = "{models}"
             [control]
             socket = "control.sock"
-            [[lane]]
-            name = "north"
-            {lane}
-            [lane.turnstile]
-            driver = "modbus-rtu"
-            port = "tty"
-            {turnstile}
-            [[lane.camera]]
-            direction = "entry"
-            source = "replay:camera"
             [[upstream]]
             name = "platform"
             broker = "mqtt://127.0.0.1:{port}"
+            {lanes}
             "#,
             models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").display(),
             port = broker.port,
         );
         std::fs::write(dir.path().join("gatehouse.toml"), text).unwrap();
         Site { broker, dir }
+    }
+
+    /// More of the configuration.
+    pub fn add(&self, text: &str) {
+        let mut config = File::options().append(true).open(self.path("gatehouse.toml")).unwrap();
+        config.write_all(text.as_bytes()).unwrap();
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

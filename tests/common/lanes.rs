@@ -1,0 +1,125 @@
+//! Several lanes: their controllers are simulated devices on pseudo-terminals, some of them on one
+//! line, and each has a camera for entries.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use gatehouse::{
+    clock::SystemClock,
+    config::TurnstileDriver,
+    turnstile::{Protocol, SimulatedBus, SimulatedDevice, SimulatedLine},
+};
+use serde_json::Value;
+use tokio::{runtime::Runtime, sync::broadcast};
+
+use super::{Camera, Daemon, Site, Subscriber, photo_path};
+
+/// Its fire alarm's contact, where a Modbus board has one.
+pub const FIRE_INPUT: u16 = 7;
+
+/// Who is enrolled: id, name, ID number, photo.
+pub const WORKERS: [(&str, &str, &str, &str); 4] = [
+    ("W001", "刘峰", "522201199003074412", "person_a_2.jpg"),
+    ("W002", "Jacinda", "52220119880511202X", "person_b_2.jpg"),
+    ("W003", "陈静", "350982199201015528", "impostor_1.jpg"),
+    ("W004", "马强", "620502198712123310", "impostor_2.jpg"),
+];
+/// The photo of each that the cameras see.
+pub const SEEN: [&str; 4] =
+    ["person_a_1.jpg", "person_b_1.jpg", "impostor_1.jpg", "impostor_2.jpg"];
+
+pub struct Lane {
+    pub name: String,
+    pub device: SimulatedDevice,
+    pub camera: Option<Camera>,
+}
+
+/// The lanes of one gateway.
+pub struct Lanes {
+    // In the order in which they may go.
+    pub daemon: Option<Daemon>,
+    pub platform: Subscriber,
+    pub lanes: Vec<Lane>,
+    pub buses: Vec<SimulatedBus>,
+    pub site: Site,
+    pub runtime: Runtime,
+}
+
+impl Lanes {
+    /// A line for each of `lines`, with so many lanes on it; `lane-0` is the first.
+    pub fn start(lines: &[(Protocol, u8)], more: &str) -> Lanes {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all();
+        let runtime = { runtime }.build().unwrap();
+        let _within = runtime.enter();
+        let clock = Arc::new(SystemClock::new().unwrap());
+        let mut site = Site::with("");
+        let (mut buses, mut lanes, mut text) = (Vec::new(), Vec::new(), String::new());
+        for (n, (protocol, count)) in lines.iter().enumerate() {
+            let line = SimulatedLine {
+                protocol: *protocol,
+                addresses: (1..=*count).collect(),
+                pass_after: Some(Duration::from_millis(300)),
+                fire_input: (*protocol == Protocol::Modbus).then_some(FIRE_INPUT),
+                link: Some(site.path(&format!("line-{n}"))),
+            };
+            let bus = SimulatedBus::spawn(line, clock.clone(), broadcast::channel(16).0).unwrap();
+            for address in 1..=*count {
+                let (name, device) =
+                    (format!("lane-{}", lanes.len()), bus.device(address).unwrap());
+                let pipe = format!("camera-{}", lanes.len());
+                text += &described(&name, &device.driver(), &bus.path(), address, &pipe, more);
+                let camera = Some(Camera::plug_in(&site.path(&pipe)));
+                lanes.push(Lane { name, device, camera });
+            }
+            buses.push(bus);
+        }
+        site.add(&text);
+        site.broker.start();
+        let platform = site.broker.subscriber();
+        let daemon = Some(site.start());
+        for (id, name, id_number, photo) in WORKERS {
+            let said = site.enrol(id, name, id_number, &photo_path(photo));
+            assert_eq!(said.code, 0, "{said:?}");
+        }
+        drop(_within);
+        let lanes = Lanes { daemon, platform, lanes, buses, site, runtime };
+        lanes.site.status_when("all to be well", |s| Site::degraded(s).is_empty());
+        lanes
+    }
+
+    pub fn mode(&self, lane: usize, mode: &str) -> super::Said {
+        let lane = &self.lanes[lane].name;
+        self.site.gatehouse(&["lane", "mode", lane, mode, "--reason", "a drill"])
+    }
+
+    pub fn kill(&mut self) {
+        self.daemon.take().unwrap().kill();
+    }
+
+    pub fn restart(&mut self) {
+        self.daemon = Some(self.site.start());
+    }
+
+    /// A lane as `status` has it.
+    pub fn lane(&self, lane: usize) -> Value {
+        self.site.status()["lanes"][lane].clone()
+    }
+}
+
+fn described(
+    name: &str,
+    driver: &TurnstileDriver,
+    port: &Path,
+    address: u8,
+    pipe: &str,
+    more: &str,
+) -> String {
+    let fire = match driver {
+        TurnstileDriver::ModbusRtu(_) => format!("fire_input = {FIRE_INPUT}"),
+        _ => String::new(),
+    };
+    format!(
+        "[[lane]]\nname = {name:?}\n{fire}\n{more}\n[lane.turnstile]\ndriver = {:?}\nport = {port:?}\n\
+         address = {address}\n[[lane.camera]]\ndirection = \"entry\"\nsource = \"replay:{pipe}\"\n",
+        driver.word()
+    )
+}
