@@ -150,10 +150,12 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let beats = Arc::new(Beats::new(clock.clone(), watchdog::patience()));
     let bell = Arc::new(Bell::default());
     let stages = Arc::new(Stages::default());
+    let buses = turnstile::Buses::new(clock.clone());
     let mut parts = Parts::default();
     for lane in &config.lanes {
         let built = Built {
             config,
+            buses: &buses,
             clock: &clock,
             store: &store,
             ledger: &opened.ledger,
@@ -258,6 +260,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
 
 struct Built<'a> {
     config: &'a Config,
+    buses: &'a turnstile::Buses,
     clock: &'a Arc<dyn Clock>,
     store: &'a Store,
     ledger: &'a Ledger,
@@ -286,8 +289,9 @@ impl Parts {
         tasks: &mut JoinSet<(&'static str, anyhow::Result<()>)>,
         cancel: &CancellationToken,
     ) -> anyhow::Result<()> {
+        let (driver, clock) = (&lane.turnstile, built.clock.clone());
         let (handle, task) =
-            turnstile::spawn(&lane.turnstile, &lane.name, built.clock.clone(), cancel.clone());
+            turnstile::spawn(driver, &lane.name, built.buses, clock, cancel.clone());
         self.turnstiles.push(watch_over(task, "a turnstile's task", built.ended));
         self.taps.extend(handle.tap.clone().map(|tap| (lane.name.clone(), tap)));
         let turnstile_state = handle.state.clone();
