@@ -358,10 +358,7 @@ impl Soak {
             // say so, and the outcome is unconfirmed; it is never invented, and never lost.
             assert_eq!(passages, releases, "lane-{n}: who was let through walked");
             assert!(of("passed") <= passages, "lane-{n}: a passage is invented");
-            assert!(
-                passages <= of("passed") + of("unconfirmed"),
-                "lane-{n}: a passage is lost"
-            );
+            assert!(passages <= of("passed") + of("unconfirmed"), "lane-{n}: a passage is lost");
             let (served, due) = (desk.books.served as f64, desk.books.due as f64);
             assert!(served >= due * SERVED, "lane-{n}: {served} of {due} let through");
             let counted = &status["lanes"][n]["turnstile"];

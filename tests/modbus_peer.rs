@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use gatehouse::{
     clock::{Clock, SystemClock},
     config::{Direction, ModbusRtu, PerDirection, SerialLine, TurnstileDriver},
-    turnstile::{PassageId, Release, TurnstileEvent, TurnstileHandle, spawn},
+    turnstile::{Buses, PassageId, Release, TurnstileEvent, TurnstileHandle, spawn},
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -40,8 +40,8 @@ async fn pymodbus_sees_the_pulse_and_its_inputs_are_passages() {
     let mut peer = Slave::start(&[]);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let cancel = CancellationToken::new();
-    let (mut handle, task) =
-        spawn(&driver(&peer.port, PULSE), "north", clock.clone(), cancel.clone());
+    let (driver, buses) = (driver(&peer.port, PULSE), Buses::new(clock.clone()));
+    let (mut handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone());
     assert_eq!(event(&mut handle).await, TurnstileEvent::Up { withdrawn: vec![] });
     let ways = [(Direction::Entry, 3, 9), (Direction::Exit, 5, 2)];
     for (direction, coil, input) in ways {
@@ -74,7 +74,8 @@ async fn a_coil_left_on_is_withdrawn_and_a_pulled_cable_comes_back() {
     let cancel = CancellationToken::new();
     // Long enough for the cable to be pulled within it.
     let driver = driver(&peer.port, Duration::from_secs(3));
-    let (mut handle, task) = spawn(&driver, "north", clock.clone(), cancel.clone());
+    let buses = Buses::new(clock.clone());
+    let (mut handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone());
     assert_eq!(event(&mut handle).await, TurnstileEvent::Up { withdrawn: vec![Direction::Exit] });
     assert_eq!(peer.line(), "coil 5 off");
     // The cable is pulled within a pulse: the coil stays on until it is mended.
@@ -108,7 +109,8 @@ async fn a_wrong_coil_number_is_refused_and_named() {
     config.release_coil = PerDirection { entry: 30, exit: 31 };
     let cancel = CancellationToken::new();
     let driver = TurnstileDriver::ModbusRtu(config);
-    let (mut handle, task) = spawn(&driver, "north", clock, cancel.clone());
+    let buses = Buses::new(clock.clone());
+    let (mut handle, task) = spawn(&driver, "north", &buses, clock, cancel.clone());
     match event(&mut handle).await {
         TurnstileEvent::Down { error } => {
             assert!(error.contains("refuses to read coils (exception 02)"), "{error}");

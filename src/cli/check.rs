@@ -1,6 +1,6 @@
 //! `gatehouse check`: one line each, ok or what to do. Needs no daemon.
 
-use std::{net::SocketAddr, path::Path, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use nix::sys::statvfs::statvfs;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::{
     config::{Camera, CameraSource, Config, TurnstileDriver},
     daemon,
     store::{self, Room},
-    turnstile::{ModbusTurnstile, Turnstile},
+    turnstile::{self, Buses},
     vision::{DetectOptions, Vision},
 };
 
@@ -62,9 +62,13 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     );
     lines.add("storage", storage(&config, running));
     lines.add("clock", clock());
+    let buses = Buses::new(Arc::new(SystemClock::new()?));
+    // Lanes that share a line are tried on it one after the other, without letting go of it.
+    let lines_of_lanes = config.lanes.iter().filter_map(|lane| lane.turnstile.place());
+    let _ports: Vec<_> = lines_of_lanes.map(|(line, _)| buses.port(line)).collect();
     for lane in &config.lanes {
         let name = format!("turnstile {}", lane.name);
-        lines.add(name, turnstile(&lane.turnstile, running).await);
+        lines.add(name, turnstile(&lane.turnstile, &buses, running).await);
         for camera in &lane.cameras {
             let name = format!("camera {}/{}", lane.name, camera.direction);
             lines.add(name, source(camera, running));
@@ -138,20 +142,16 @@ fn clock() -> Result<String, String> {
     }
 }
 
-async fn turnstile(driver: &TurnstileDriver, running: bool) -> Result<String, String> {
-    match driver {
-        TurnstileDriver::Simulated(_) => Ok("simulated".to_owned()),
-        TurnstileDriver::Counting(_) | TurnstileDriver::OneWay(_) => todo!(),
-        TurnstileDriver::ModbusRtu(config) => {
-            let port = config.line.port.display();
-            if running {
-                return Ok(format!("{port} is in use by the daemon: see `gatehouse status`"));
-            }
-            match ModbusTurnstile::new(config.clone()).connect().await {
-                Ok(_) => Ok(format!("address {} answers on {port}", config.address)),
-                Err(e) => Err(e.to_string()),
-            }
+async fn turnstile(
+    driver: &TurnstileDriver,
+    buses: &Buses,
+    running: bool,
+) -> Result<String, String> {
+    match driver.place() {
+        Some((line, _)) if running => {
+            Ok(format!("{} is in use by the daemon: see `gatehouse status`", line.port.display()))
         }
+        _ => turnstile::probe(driver, buses).await.map_err(|e| e.to_string()),
     }
 }
 

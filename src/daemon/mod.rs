@@ -150,11 +150,13 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let beats = Arc::new(Beats::new(clock.clone(), watchdog::patience()));
     let bell = Arc::new(Bell::default());
     let stages = Arc::new(Stages::default());
+    let buses = turnstile::Buses::new(clock.clone());
     let mut parts = Parts::default();
     let alarms = watch::Sender::new(Alarms::default());
     for lane in &config.lanes {
         let built = Built {
             config,
+            buses: &buses,
             clock: &clock,
             store: &store,
             ledger: &opened.ledger,
@@ -261,6 +263,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
 
 struct Built<'a> {
     config: &'a Config,
+    buses: &'a turnstile::Buses,
     clock: &'a Arc<dyn Clock>,
     store: &'a Store,
     ledger: &'a Ledger,
@@ -291,8 +294,9 @@ impl Parts {
         tasks: &mut JoinSet<(&'static str, anyhow::Result<()>)>,
         cancel: &CancellationToken,
     ) -> anyhow::Result<()> {
+        let (driver, clock) = (&lane.turnstile, built.clock.clone());
         let (handle, task) =
-            turnstile::spawn(&lane.turnstile, &lane.name, built.clock.clone(), cancel.clone());
+            turnstile::spawn(driver, &lane.name, built.buses, clock, cancel.clone());
         let mode = built.modes.get(&lane.name).cloned().unwrap_or_default();
         // Before the line is up: what stands open stays open.
         handle.hold_open.send_replace(mode.mode == LaneMode::Free);

@@ -2,17 +2,29 @@
 //!
 //! In: [`Release`]s from the lane, each with a deadline after which it is void (I4), and the
 //! controller's answers on its serial line. Out: [`TurnstileEvent`]s for the lane and a
-//! [`TurnstileState`] for `gatehouse status`. It may touch one serial port, which it holds
-//! exclusively, and nothing else; it decides nothing: a release that reaches it has its cause
-//! committed already (I1).
+//! [`TurnstileState`] for `gatehouse status`. It may touch the configured serial ports, which it
+//! holds exclusively, and nothing else; it decides nothing: a release that reaches it has its cause
+//! committed already (I1). One thing it does of itself: where a controller has an input for a fire
+//! alarm, that opens the arm before anybody is asked.
 //!
-//! One task ([`spawn`]) drives any [`Turnstile`]. "Released" and "passed" are separate facts: the
-//! first is the controller's acknowledgement, the second its passage sensor.
+//! One task a lane ([`spawn`]) drives any [`Turnstile`]; one a serial line ([`Buses`]) carries the
+//! bytes of all lanes that share it. "Released" and "passed" are separate facts: the first is the
+//! controller's acknowledgement, the second its passage sensor or its counter.
+//!
+//! | driver | acknowledges a release | reports a passage | held open by | fire input |
+//! |---|---|---|---|---|
+//! | `modbus-rtu` | by an echo | discrete inputs | both coils on | yes |
+//! | `7e7f` | by its state | counters | 81 and 83; 84 ends it | no |
+//! | `eb` | not at all | not at all | 42, arm down; 43 ends it | no |
 
+mod bus;
+pub mod codec;
+mod counting;
 mod device;
 mod modbus;
+mod one_way;
 mod simulated;
-pub mod slave;
+
 mod task;
 
 use std::{fmt, future::Future, path::Path, str::FromStr, sync::Arc, time::Duration};
@@ -25,8 +37,11 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    device::{DeviceFrame, Fault, SimulatedDevice},
+    bus::{Buses, Port},
+    counting::CountingTurnstile,
+    device::{DeviceFrame, Fault, Protocol, SimulatedBus, SimulatedDevice, SimulatedLine},
     modbus::ModbusTurnstile,
+    one_way::OneWayTurnstile,
     simulated::Simulated,
 };
 use crate::{
@@ -128,6 +143,8 @@ pub enum TurnstileError {
     Line { port: String, source: std::io::Error },
     #[error("{port} is not connected")]
     NotConnected { port: String },
+    #[error("its time was over before its turn on {port} came")]
+    Late { port: String },
     #[error("cannot make the simulated turnstile's line: {source}; /dev/pts must be mounted")]
     NoSimulation { source: tokio_serial::Error },
     #[error(transparent)]
@@ -142,15 +159,40 @@ impl TurnstileError {
         // doing it, 05 accepted) leave it open. Modbus Application Protocol V1.1b3, section 7.
         let not_done = |code: &u8| matches!(code, 1 | 2 | 3 | 6);
         !matches!(self, Self::Refused { code, .. } if not_done(code))
-            && !matches!(self, Self::NotConnected { .. } | Self::Open { .. } | Self::Busy { .. })
+            && !matches!(
+                self,
+                Self::NotConnected { .. }
+                    | Self::Open { .. }
+                    | Self::Busy { .. }
+                    | Self::NeverSilent { .. }
+                    | Self::Late { .. }
+            )
     }
+}
+
+/// What a controller was found with at a connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    /// Directions that stand released, as far as it tells: after a crash, say.
+    pub released: Vec<Direction>,
+    pub fire: Option<bool>,
+}
+
+/// What one step of listening brought.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub passed: Vec<Direction>,
+    /// The fire alarm's input, where there is one.
+    pub fire: Option<bool>,
+    /// Something that a person should read, and that does not end the connection.
+    pub remark: Option<String>,
 }
 
 /// The port to a turnstile's controller. Real and simulated devices behave alike.
 ///
-/// After any error the line counts as down until the next [`connect`](Turnstile::connect). A
-/// dropped future must leave the driver so that the next call cannot take an old answer for its
-/// own.
+/// After any error but [`TurnstileError::Late`] the line counts as down until the next
+/// [`connect`](Turnstile::connect). A dropped future must leave the driver so that the next call
+/// cannot take an old answer for its own.
 pub trait Turnstile: Send + 'static {
     /// The line's name in messages and in the status.
     fn port(&self) -> String;
@@ -158,23 +200,25 @@ pub trait Turnstile: Send + 'static {
     /// Whether the controller reports that somebody went through.
     fn confirms_passage(&self) -> bool;
 
-    /// Opens the line and, before anything else, withdraws whatever release it finds: a coil left
-    /// on by a crash would keep the gate open. Returns the directions found released.
-    fn connect(&mut self) -> impl Future<Output = Result<Vec<Direction>, TurnstileError>> + Send;
+    /// Opens the line and looks; moves nothing. [`hold`](Turnstile::hold) comes next, before
+    /// anything else: a coil left on by a crash would keep the gate open.
+    fn connect(&mut self) -> impl Future<Output = Result<Met, TurnstileError>> + Send;
 
-    /// Starts a release at `now`; returns when the controller has acknowledged it.
+    /// Starts a release, unless `deadline` is over when its turn on the line comes; returns when
+    /// the controller has acknowledged it.
     fn release(
         &mut self,
         direction: Direction,
-        now: Monotonic,
+        deadline: Monotonic,
     ) -> impl Future<Output = Result<(), TurnstileError>> + Send;
 
     /// One step of listening: withdraws a release whose time is over, then returns the passages
-    /// since the last step.
-    fn poll(
-        &mut self,
-        now: Monotonic,
-    ) -> impl Future<Output = Result<Vec<Direction>, TurnstileError>> + Send;
+    /// since the last step. The first step of a connection reports none.
+    fn poll(&mut self) -> impl Future<Output = Result<Seen, TurnstileError>> + Send;
+
+    /// Opens the arm both ways, until it is closed again; or closes it, and withdraws with it every
+    /// release that is, or may be, under way.
+    fn hold(&mut self, open: bool) -> impl Future<Output = Result<(), TurnstileError>> + Send;
 
     /// Withdraws every release that is, or may be, under way; connects for it if it must.
     fn withdraw(&mut self) -> impl Future<Output = Result<(), TurnstileError>> + Send;
@@ -267,25 +311,36 @@ const EVENTS: usize = 64;
 /// Frames kept for a slow listener at the tap; it loses the oldest.
 const TAPPED_FRAMES: usize = 64;
 
-/// Starts the task that drives `driver` for `lane`. It never gives up connecting, outlives a panic
-/// of its driver, and ends when `cancel` is cancelled or the lane drops its handle, withdrawing
-/// first what it has released.
+/// Starts the task that drives `driver` for `lane`, on the line that it may share with others of
+/// the same `buses`. It never gives up connecting, outlives a panic of its driver, and ends when
+/// `cancel` is cancelled or the lane drops its handle, withdrawing first what it has released;
+/// unless the arm is to stand open: that it leaves open.
 ///
 /// Must be called within a tokio runtime. Do not abort the task: a coil that is on would stay on
 /// until the next connection.
 pub fn spawn(
     driver: &TurnstileDriver,
     lane: &str,
+    buses: &Buses,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
 ) -> (TurnstileHandle, JoinHandle<()>) {
     match driver {
         TurnstileDriver::ModbusRtu(config) => {
-            let config = config.clone();
-            let make = move || ModbusTurnstile::new(config.clone());
+            let (config, port) = (config.clone(), buses.port(&config.line));
+            let make = move || ModbusTurnstile::new(config.clone(), port.clone());
             task::spawn(make, lane, clock, cancel, None)
         }
-        TurnstileDriver::Counting(_) | TurnstileDriver::OneWay(_) => todo!(),
+        TurnstileDriver::Counting(config) => {
+            let (config, port) = (config.clone(), buses.port(&config.line));
+            let make = move || CountingTurnstile::new(config.clone(), port.clone());
+            task::spawn(make, lane, clock, cancel, None)
+        }
+        TurnstileDriver::OneWay(config) => {
+            let (config, port) = (config.clone(), buses.port(&config.line));
+            let make = move || OneWayTurnstile::new(config.clone(), port.clone());
+            task::spawn(make, lane, clock, cancel, None)
+        }
         TurnstileDriver::Simulated(config) => {
             let (tap, _) = broadcast::channel(TAPPED_FRAMES);
             let (config, time, line) = (config.clone(), clock.clone(), tap.clone());
@@ -293,6 +348,28 @@ pub fn spawn(
             task::spawn(make, lane, clock, cancel, Some(tap))
         }
     }
+}
+
+/// Connects once and looks, for `gatehouse check`: moves no arm, held open or not. What was found,
+/// in words. Keep the line's [`Port`] while several addresses on it are tried.
+pub async fn probe(driver: &TurnstileDriver, buses: &Buses) -> Result<String, TurnstileError> {
+    let Some((line, address)) = driver.place() else { return Ok("simulated".to_owned()) };
+    let port = buses.port(line);
+    let name = port.name();
+    match driver {
+        TurnstileDriver::ModbusRtu(config) => {
+            ModbusTurnstile::new(config.clone(), port).connect().await?;
+        }
+        TurnstileDriver::Counting(config) => {
+            CountingTurnstile::new(config.clone(), port).connect().await?;
+        }
+        TurnstileDriver::OneWay(config) => {
+            OneWayTurnstile::new(config.clone(), port).connect().await?;
+            return Ok(format!("{name} opens; \"eb\" never answers: try `gatehouse lane release`"));
+        }
+        TurnstileDriver::Simulated(_) => {}
+    }
+    Ok(format!("address {address} answers on {name}"))
 }
 
 fn named(port: &Path) -> String {

@@ -1,191 +1,182 @@
 //! A Modbus RTU relay board (FC01, FC02, FC05) over RS-485 or RS-232, 8N1.
 //!
 //! A coil releases a direction while it is on; a discrete input is on while somebody is in the
-//! passage sensor. Source: MODBUS Application Protocol V1.1b3 and MODBUS over Serial Line V1.02.
+//! passage sensor; another one, where there is one, while there is a fire alarm.
 //!
-//! **No late answer is ever taken for the next request's.** RTU answers carry no number, so after
-//! any request without a proper answer the port is closed; connecting anew drains it, waits for
-//! silence and begins with FC01, which no other step sends: the answer to an older FC02 or FC05
-//! has the wrong function code, and one to an older FC01 tells of the same coils, since nothing
-//! was written in between. A write is done only when its echo names the same coil and value.
+//! **No late answer is ever taken for the next request's.** RTU answers carry no number, so a
+//! request without a proper answer ends the session (`bus`); the next one waits for quiet and
+//! begins with FC01, which no other step sends right after: the answer to an older FC02 or FC05 has
+//! the wrong function code, and one to an older FC01 tells of the same coils, since nothing was
+//! written in between. A write is done only when its echo names the same coil and value. What
+//! remains possible: a board that answers FC01 later than the 360 ms that the next attempt comes
+//! after, of which the coils changed meanwhile by another hand.
 //!
 //! **Debouncing.** A passage is counted at the first poll that sees its input on, and the input
 //! counts again only after two polls in a row have seen it off: a contact that chatters, or a
 //! backpack's gap, is one passage. What is on when the line comes up is not a passage: nobody
 //! knows since when.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::io::AsyncReadExt;
-use tokio_modbus::{
-    Error as ModbusError, Request, Response, Slave,
-    client::{Client, Context, rtu},
+use super::{
+    Met, Seen, Turnstile, TurnstileError,
+    bus::{Exchange, Port, Session, Turn},
+    codec::modbus::{Answer, Ask, BITS},
 };
-use tokio_serial::{ClearBuffer, SerialPort, SerialStream};
-
-use super::{Turnstile, TurnstileError, named};
 use crate::{
     clock::Monotonic,
-    config::{Direction, ModbusRtu, PerDirection},
+    config::{Direction, ModbusRtu},
 };
 
-/// From a request to its answer. Eight bytes there and back take 17 ms at 9600 baud, and 140 ms
-/// at 1200; a board takes up to some 50 ms more.
-const ANSWER_WITHIN: Duration = Duration::from_millis(300);
-/// A line is silent when nothing came for this long.
-const SILENCE: Duration = Duration::from_millis(60);
-/// A line that is not silent within this is not usable.
-const SILENT_WITHIN: Duration = Duration::from_millis(600);
-/// Two coils this near to each other are read with one request.
-const ONE_REQUEST: u16 = 16;
+/// A line is quiet when nothing came unasked for this long.
+const QUIET: Duration = Duration::from_millis(60);
 /// Polls in a row without the input until it counts again.
 const POLLS_TO_REARM: u8 = 2;
 
-/// The driver; one serial port, held exclusively while it is connected.
+/// The driver; one address on a line.
 pub struct ModbusTurnstile {
     config: ModbusRtu,
+    port: Arc<Port>,
     /// `None` until connected, and from a failed (or dropped) request on.
-    line: Option<Context>,
-    /// Until when each direction's coil is to be on. Set before the coil is written and cleared
-    /// when it is known to be off: a direction that is set here may be released.
-    pulses: [(Direction, Option<Monotonic>); 2],
-    sensors: [(Direction, Sensor); 2],
+    session: Option<Session>,
+    coils: [(Direction, Coil); 2],
+    /// `None` until the first poll of a connection.
+    sensors: Option<[(Direction, Sensor); 2]>,
+    held: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Coil {
+    /// Set before it is written and cleared when it is known to be off.
+    maybe_on: bool,
+    /// The end of its pulse.
+    off_at: Option<Monotonic>,
 }
 
 impl ModbusTurnstile {
-    pub fn new(config: ModbusRtu) -> Self {
-        Self {
-            config,
-            line: None,
-            pulses: Direction::BOTH.map(|d| (d, None)),
-            sensors: Direction::BOTH.map(|d| (d, Sensor::default())),
-        }
+    pub fn new(config: ModbusRtu, port: Arc<Port>) -> Self {
+        let coils = Direction::BOTH.map(|d| (d, Coil::default()));
+        Self { config, port, session: None, coils, sensors: None, held: false }
     }
 
-    async fn open(&mut self) -> Result<(), TurnstileError> {
-        self.line = None;
-        let port = named(&self.config.line.port);
-        // 8 data bits, no parity, one stop bit and exclusive use are the builder's defaults.
-        let builder = tokio_serial::new(port.clone(), self.config.line.baud);
-        let mut stream = SerialStream::open(&builder).map_err(|source| match source.kind {
-            tokio_serial::ErrorKind::NoDevice => TurnstileError::Busy { port: port.clone() },
-            _ => TurnstileError::Open { port: port.clone(), source },
-        })?;
-        stream
-            .clear(ClearBuffer::All)
-            .map_err(|source| TurnstileError::Open { port: port.clone(), source })?;
-        match tokio::time::timeout(SILENT_WITHIN, until_silent(&mut stream)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(source)) => return Err(TurnstileError::Line { port, source }),
-            Err(_) => return Err(TurnstileError::NeverSilent { port }),
-        }
-        self.line = Some(rtu::attach_slave(stream, Slave(self.config.address)));
-        Ok(())
-    }
-
-    /// One request and its answer. The line is taken out and put back only after a proper answer,
-    /// so that an error, or this future being dropped, closes it.
+    /// One request and its answer. The session is taken out and put back only after a proper
+    /// answer, so that an error, or this future being dropped, ends it.
     async fn request(
         &mut self,
-        request: Request<'static>,
-        what: &'static str,
-    ) -> Result<Response, TurnstileError> {
-        let (port, address) = (named(&self.config.line.port), self.config.address);
-        let Some(mut line) = self.line.take() else {
+        ask: Ask,
+        turn: Turn,
+        deadline: Option<Monotonic>,
+    ) -> Result<Answer, TurnstileError> {
+        let (port, address) = (self.port.name(), self.config.address);
+        let Some(mut session) = self.session.take() else {
             return Err(TurnstileError::NotConnected { port });
         };
-        let Ok(answer) = tokio::time::timeout(ANSWER_WITHIN, line.call(request)).await else {
-            return Err(TurnstileError::NoAnswer { port, address, within: ANSWER_WITHIN });
+        let exchange = Exchange {
+            send: ask.frame(address),
+            find: Some(Box::new(move |heard| ask.find(address, heard))),
+            gap: None,
+            turn,
+            deadline,
         };
-        match answer {
-            Ok(Ok(response)) => {
-                self.line = Some(line);
-                Ok(response)
+        let frame = match session.exchange(exchange).await {
+            Err(error @ TurnstileError::Late { .. }) => {
+                self.session = Some(session);
+                return Err(error);
             }
-            Ok(Err(exception)) => {
-                let code = exception.into();
-                Err(TurnstileError::Refused { port, address, request: what, code })
+            outcome => outcome?,
+        };
+        match ask.read(&frame) {
+            Answer::Unasked => {
+                let what = format!("to {} came {}", ask.words(), hex::encode_upper(&frame));
+                Err(TurnstileError::Garbled { port, address, what })
             }
-            Err(ModbusError::Transport(source))
-                if source.kind() != std::io::ErrorKind::InvalidData =>
-            {
-                Err(TurnstileError::Line { port, source })
+            Answer::Refused(code) => {
+                Err(TurnstileError::Refused { port, address, request: ask.words(), code })
             }
-            Err(error) => Err(TurnstileError::Garbled { port, address, what: error.to_string() }),
+            answer => {
+                self.session = Some(session);
+                Ok(answer)
+            }
         }
     }
 
-    /// Closes the line: what came cannot be this request's answer.
-    fn garbled(&mut self, what: String) -> TurnstileError {
-        self.line = None;
-        let port = named(&self.config.line.port);
-        TurnstileError::Garbled { port, address: self.config.address, what }
+    async fn write(
+        &mut self,
+        at: usize,
+        on: bool,
+        deadline: Option<Monotonic>,
+    ) -> Result<(), TurnstileError> {
+        let Some((direction, coil)) = self.coils.get_mut(at) else { return Ok(()) };
+        let number = self.config.release_coil.get(*direction);
+        let before = *coil;
+        coil.maybe_on = true;
+        match self.request(Ask::Write { coil: number, on }, Turn::Urgent, deadline).await {
+            Err(error @ TurnstileError::Late { .. }) => {
+                self.coils[at].1 = before;
+                Err(error)
+            }
+            outcome => {
+                outcome?;
+                let coil = &mut self.coils[at].1;
+                coil.maybe_on = on;
+                coil.off_at = None;
+                Ok(())
+            }
+        }
     }
 
-    async fn write_coil(&mut self, direction: Direction, on: bool) -> Result<(), TurnstileError> {
-        let coil = self.config.release_coil.get(direction);
-        match self.request(Request::WriteSingleCoil(coil, on), "write a coil").await? {
-            Response::WriteSingleCoil(c, o) if (c, o) == (coil, on) => Ok(()),
-            other => Err(self.garbled(format!("coil {coil} {on} answered by {other:?}"))),
+    /// These bits, each request for as many as are near to each other.
+    async fn read<const N: usize>(
+        &mut self,
+        wanted: [u16; N],
+        ask: fn(u16, u8) -> Ask,
+    ) -> Result<[bool; N], TurnstileError> {
+        let mut sorted = wanted;
+        sorted.sort_unstable();
+        let mut bits = [false; N];
+        let mut rest = sorted.as_slice();
+        while let Some(first) = rest.first().copied() {
+            let near = rest.iter().take_while(|number| **number - first < BITS.into());
+            let (group, later) = rest.split_at(near.count());
+            let span = group.last().map_or(0, |last| last - first) + 1;
+            let ask = ask(first, u8::try_from(span).unwrap_or(BITS));
+            let Answer::Bits(word) = self.request(ask, Turn::Routine, None).await? else {
+                return Err(TurnstileError::NotConnected { port: self.port.name() });
+            };
+            for (bit, number) in bits.iter_mut().zip(wanted) {
+                if group.contains(&number) {
+                    *bit = word >> (number - first) & 1 == 1;
+                }
+            }
+            rest = later;
         }
+        Ok(bits)
     }
 
     async fn read_coils(&mut self) -> Result<[bool; 2], TurnstileError> {
-        let coils = self.config.release_coil;
-        self.read(coils, Request::ReadCoils, "read coils").await
+        let coils = Direction::BOTH.map(|d| self.config.release_coil.get(d));
+        self.read(coils, |first, count| Ask::Coils { first, count }).await
     }
 
-    async fn read_inputs(&mut self) -> Result<[bool; 2], TurnstileError> {
-        let inputs = self.config.passage_input;
-        self.read(inputs, Request::ReadDiscreteInputs, "read inputs").await
-    }
-
-    /// The two bits at `at`, in the order of [`Direction::BOTH`].
-    async fn read(
-        &mut self,
-        at: PerDirection,
-        request: fn(u16, u16) -> Request<'static>,
-        what: &'static str,
-    ) -> Result<[bool; 2], TurnstileError> {
-        let first = at.entry.min(at.exit);
-        let span = at.entry.abs_diff(at.exit);
-        if span < ONE_REQUEST {
-            let bits =
-                self.read_bits(request(first, span + 1), usize::from(span) + 1, what).await?;
-            let bit = |n: u16| bits.get(usize::from(n - first)).copied().unwrap_or(false);
-            return Ok([bit(at.entry), bit(at.exit)]);
-        }
-        let entry = self.read_bits(request(at.entry, 1), 1, what).await?;
-        let exit = self.read_bits(request(at.exit, 1), 1, what).await?;
-        Ok([entry.contains(&true), exit.contains(&true)])
-    }
-
-    /// Exactly `count` bits: an answer holds whole bytes, padded with zeros.
-    async fn read_bits(
-        &mut self,
-        request: Request<'static>,
-        count: usize,
-        what: &'static str,
-    ) -> Result<Vec<bool>, TurnstileError> {
-        // `call` and not `read_coils`, which asserts where an answer is too short.
-        match self.request(request, what).await? {
-            Response::ReadCoils(mut bits) | Response::ReadDiscreteInputs(mut bits)
-                if bits.len() == count.next_multiple_of(8) =>
-            {
-                bits.truncate(count);
-                Ok(bits)
+    /// The passage inputs, and the fire alarm's.
+    async fn read_inputs(&mut self) -> Result<([bool; 2], Option<bool>), TurnstileError> {
+        let ask = |first, count| Ask::Inputs { first, count };
+        let passage = Direction::BOTH.map(|d| self.config.passage_input.get(d));
+        let [entry, exit] = passage;
+        match self.config.fire_input {
+            None => Ok((self.read(passage, ask).await?, None)),
+            Some(fire) => {
+                let [entry, exit, fire] = self.read([entry, exit, fire], ask).await?;
+                Ok(([entry, exit], Some(fire)))
             }
-            other => Err(self.garbled(format!("{count} bits wanted, {other:?} came"))),
         }
     }
 
-    async fn write_off(&mut self, overdue_at: Option<Monotonic>) -> Result<(), TurnstileError> {
-        for at in 0..self.pulses.len() {
-            if let (direction, Some(until)) = self.pulses[at]
-                && overdue_at.is_none_or(|now| now >= until)
-            {
-                self.write_coil(direction, false).await?;
-                self.pulses[at].1 = None;
+    /// Switches off what `due` picks among the coils that may be on.
+    async fn switch_off(&mut self, due: impl Fn(&Coil) -> bool) -> Result<(), TurnstileError> {
+        for at in 0..self.coils.len() {
+            if self.coils[at].1.maybe_on && due(&self.coils[at].1) {
+                self.write(at, false, None).await?;
             }
         }
         Ok(())
@@ -194,69 +185,88 @@ impl ModbusTurnstile {
 
 impl Turnstile for ModbusTurnstile {
     fn port(&self) -> String {
-        named(&self.config.line.port)
+        self.port.name()
     }
 
     fn confirms_passage(&self) -> bool {
         true
     }
 
-    async fn connect(&mut self) -> Result<Vec<Direction>, TurnstileError> {
-        self.open().await?;
-        let mut withdrawn = Vec::new();
-        for (direction, on) in Direction::BOTH.into_iter().zip(self.read_coils().await?) {
-            if on {
-                self.write_coil(direction, false).await?;
-                withdrawn.push(direction);
-            }
+    async fn connect(&mut self) -> Result<Met, TurnstileError> {
+        self.session = None;
+        self.session = Some(self.port.connect(self.config.address, QUIET).await?);
+        self.sensors = None;
+        self.held = false;
+        let on = self.read_coils().await?;
+        for ((_, coil), on) in self.coils.iter_mut().zip(on) {
+            *coil = Coil { maybe_on: on, off_at: None };
         }
-        self.pulses.iter_mut().for_each(|(_, until)| *until = None);
-        let levels = self.read_inputs().await?;
-        for ((_, sensor), on) in self.sensors.iter_mut().zip(levels) {
-            *sensor = Sensor::starting(on);
-        }
-        Ok(withdrawn)
+        let released = Direction::BOTH.into_iter().zip(on).filter(|(_, on)| *on);
+        let released = released.map(|(direction, _)| direction).collect();
+        let fire = match self.config.fire_input {
+            None => None,
+            Some(_) => self.read_inputs().await?.1,
+        };
+        Ok(Met { released, fire })
     }
 
     async fn release(
         &mut self,
         direction: Direction,
-        now: Monotonic,
+        deadline: Monotonic,
     ) -> Result<(), TurnstileError> {
-        let until = now + self.config.pulse;
-        for pulse in self.pulses.iter_mut().filter(|(d, _)| *d == direction) {
-            pulse.1 = Some(until);
-        }
-        self.write_coil(direction, true).await
+        let at = usize::from(self.coils[0].0 != direction);
+        self.write(at, true, Some(deadline)).await?;
+        self.coils[at].1.off_at = Some(self.port.now() + self.config.pulse);
+        Ok(())
     }
 
-    async fn poll(&mut self, now: Monotonic) -> Result<Vec<Direction>, TurnstileError> {
-        self.write_off(Some(now)).await?;
-        let levels = self.read_inputs().await?;
-        let sensors = self.sensors.iter_mut().zip(levels);
-        Ok(sensors.filter_map(|((d, sensor), on)| sensor.passed(on).then_some(*d)).collect())
+    async fn poll(&mut self) -> Result<Seen, TurnstileError> {
+        let now = self.port.now();
+        self.switch_off(|coil| coil.off_at.is_some_and(|off_at| now >= off_at)).await?;
+        if self.held {
+            // A board that has started again has forgotten it.
+            for (at, on) in self.read_coils().await?.into_iter().enumerate() {
+                if !on {
+                    self.write(at, true, None).await?;
+                }
+            }
+        }
+        let (levels, fire) = self.read_inputs().await?;
+        let mut passed = Vec::new();
+        match &mut self.sensors {
+            None => {
+                let both = [0, 1].map(|at| (Direction::BOTH[at], Sensor::starting(levels[at])));
+                self.sensors = Some(both);
+            }
+            Some(sensors) => {
+                let sensors = sensors.iter_mut().zip(levels);
+                passed.extend(sensors.filter_map(|((d, s), on)| s.passed(on).then_some(*d)));
+            }
+        }
+        Ok(Seen { passed, fire, remark: None })
+    }
+
+    async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {
+        self.held = open;
+        if !open {
+            return self.switch_off(|_| true).await;
+        }
+        for at in 0..self.coils.len() {
+            self.write(at, true, None).await?;
+        }
+        Ok(())
     }
 
     async fn withdraw(&mut self) -> Result<(), TurnstileError> {
-        if self.pulses.iter().all(|(_, until)| until.is_none()) {
+        if self.coils.iter().all(|(_, coil)| !coil.maybe_on) {
             return Ok(());
         }
-        if self.line.is_none() {
-            return self.connect().await.map(drop);
+        if self.session.is_none() {
+            self.connect().await?;
         }
-        self.write_off(None).await
+        self.hold(false).await
     }
-}
-
-/// Reads and forgets what comes until nothing does.
-async fn until_silent(stream: &mut SerialStream) -> std::io::Result<()> {
-    let mut forgotten = [0; 256];
-    while let Ok(read) = tokio::time::timeout(SILENCE, stream.read(&mut forgotten)).await {
-        if read? == 0 {
-            return Err(std::io::ErrorKind::UnexpectedEof.into());
-        }
-    }
-    Ok(())
 }
 
 /// One passage input, debounced.

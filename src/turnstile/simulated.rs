@@ -6,13 +6,16 @@ use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
-use super::{DeviceFrame, ModbusTurnstile, SimulatedDevice, Turnstile, TurnstileError};
+use super::{
+    Buses, DeviceFrame, Met, ModbusTurnstile, Seen, SimulatedDevice, Turnstile, TurnstileError,
+};
 use crate::{
     clock::{Clock, Monotonic},
     config::{Direction, SimulatedTurnstile},
 };
 
-/// A [`SimulatedDevice`], made at the first connection, and a [`ModbusTurnstile`] for it. Refused by the config unless `mode = "bench"`.
+/// A [`SimulatedDevice`], made at the first connection, and a [`ModbusTurnstile`] for it. Refused by
+/// the config unless `mode = "bench"`.
 pub struct Simulated {
     config: SimulatedTurnstile,
     clock: Arc<dyn Clock>,
@@ -46,12 +49,13 @@ impl Turnstile for Simulated {
         true
     }
 
-    async fn connect(&mut self) -> Result<Vec<Direction>, TurnstileError> {
+    async fn connect(&mut self) -> Result<Met, TurnstileError> {
         if self.made.is_none() {
             let device =
                 SimulatedDevice::spawn(&self.config, self.clock.clone(), self.tap.clone())?;
-            let driver = ModbusTurnstile::new(device.modbus_config());
-            self.made = Some((device, driver));
+            let config = device.modbus_config();
+            let port = Buses::new(self.clock.clone()).port(&config.line);
+            self.made = Some((device, ModbusTurnstile::new(config, port)));
         }
         self.driver()?.connect().await
     }
@@ -59,13 +63,17 @@ impl Turnstile for Simulated {
     async fn release(
         &mut self,
         direction: Direction,
-        now: Monotonic,
+        deadline: Monotonic,
     ) -> Result<(), TurnstileError> {
-        self.driver()?.release(direction, now).await
+        self.driver()?.release(direction, deadline).await
     }
 
-    async fn poll(&mut self, now: Monotonic) -> Result<Vec<Direction>, TurnstileError> {
-        self.driver()?.poll(now).await
+    async fn poll(&mut self) -> Result<Seen, TurnstileError> {
+        self.driver()?.poll().await
+    }
+
+    async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {
+        self.driver()?.hold(open).await
     }
 
     async fn withdraw(&mut self) -> Result<(), TurnstileError> {

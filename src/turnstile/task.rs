@@ -7,6 +7,11 @@
 //!
 //! A panic costs the driver and no more: the next one, made anew, begins by withdrawing what it
 //! finds, as at each connection.
+//!
+//! **Held open.** The arm is to stand open while the lane says so, and from a fire alarm on until
+//! the lane has heard of it and says so itself. The task brings the arm there at each turn and at
+//! each connection, before anything else; then nothing is withdrawn, and a release has nothing to
+//! do.
 
 use std::{
     collections::VecDeque,
@@ -24,8 +29,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::{
-    DeviceFrame, EVENTS, NotReleased, PassageId, RELEASES, Release, Turnstile, TurnstileError,
-    TurnstileEvent, TurnstileHandle, TurnstileState,
+    DeviceFrame, EVENTS, Met, NotReleased, PassageId, RELEASES, Release, Seen, Turnstile,
+    TurnstileError, TurnstileEvent, TurnstileHandle, TurnstileState,
 };
 use crate::{
     clock::Clock,
@@ -40,7 +45,7 @@ const POLL: Duration = Duration::from_millis(40);
 const BACKOFF: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(200)..=Duration::from_secs(5);
 /// How long a stop may take to withdraw what is released.
-const WITHDRAW_WITHIN: Duration = Duration::from_millis(500);
+const WITHDRAW_WITHIN: Duration = Duration::from_millis(1500);
 /// Events held back beyond the channel while the lane does not take them. From half of it on no
 /// release is accepted, so that only passages can fill the rest; past it they are dropped,
 /// counted as `lost_events` and logged.
@@ -72,7 +77,13 @@ pub(super) fn spawn<T: Turnstile>(
         lost_events: 0,
         restarts: 0,
     });
+    let (hold_open, held_by_lane) = watch::channel(false);
     let desk = Desk {
+        hold_open: held_by_lane,
+        held: false,
+        alarm: false,
+        alarm_said: false,
+        fire_said: false,
         lane: lane.to_owned(),
         clock,
         cancel,
@@ -86,7 +97,6 @@ pub(super) fn spawn<T: Turnstile>(
         touched: false,
     };
     let task = tokio::spawn(run(make, desk));
-    let (hold_open, _) = watch::channel(false);
     let (releases, events, state) = (release_tx, event_rx, state_rx);
     (TurnstileHandle { releases, events, hold_open, state, tap }, task)
 }
@@ -116,7 +126,7 @@ async fn run<T: Turnstile>(make: impl Fn() -> T, mut desk: Desk) {
 /// Connects, again and again, and serves, until it is time to stop; then withdraws.
 async fn drive<T: Turnstile>(mut driver: T, desk: &mut Desk, mut pause: Duration) {
     // A driver does not know what the one before it had released.
-    let mut orphaned = desk.touched;
+    let mut orphaned = desk.touched || desk.held;
     loop {
         if desk.refuse_for(pause).await.is_break() {
             break;
@@ -133,8 +143,12 @@ async fn drive<T: Turnstile>(mut driver: T, desk: &mut Desk, mut pause: Duration
         };
         match connected {
             None => break,
-            Some(Ok(withdrawn)) => {
-                desk.up(withdrawn);
+            Some(Ok(met)) => {
+                if let Err(error) = settle(&mut driver, desk, met).await {
+                    desk.down(&error);
+                    pause = longer(pause);
+                    continue;
+                }
                 orphaned = false;
                 let served = serve(&mut driver, desk).await;
                 let Some((error, at_once)) = served else { break };
@@ -149,8 +163,22 @@ async fn drive<T: Turnstile>(mut driver: T, desk: &mut Desk, mut pause: Duration
             }
         }
     }
-    let withdraw =
-        async { if orphaned { driver.connect().await.map(drop) } else { driver.withdraw().await } };
+    if desk.is_to_be_open() {
+        info!(lane = desk.lane, "the arm is left as it is: it is to stand open");
+        return;
+    }
+    // An arm that was to be closed just now is closed yet.
+    let held = desk.held;
+    let withdraw = async {
+        if !orphaned && !held {
+            return driver.withdraw().await;
+        }
+        if orphaned || driver.hold(false).await.is_err() {
+            driver.connect().await?;
+            driver.hold(false).await?;
+        }
+        Ok(())
+    };
     match timeout(WITHDRAW_WITHIN, withdraw).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => error!(lane = desk.lane, %error, "a release may be left under way"),
@@ -162,29 +190,101 @@ fn longer(pause: Duration) -> Duration {
     (pause * 2).clamp(*BACKOFF.start(), *BACKOFF.end())
 }
 
+/// After a connection, before it counts as one: opens what is to be open, withdraws everything
+/// else, and takes what the sensors show for given.
+async fn settle<T: Turnstile>(
+    driver: &mut T,
+    desk: &mut Desk,
+    met: Met,
+) -> Result<(), TurnstileError> {
+    // Said at each connection anew.
+    desk.fire_said &= met.fire != Some(true);
+    let fire = desk.notices(met.fire);
+    desk.held = false;
+    let open = desk.is_to_be_open();
+    let settled = async {
+        driver.hold(open).await?;
+        driver.poll().await
+    };
+    let seen = match settled.await {
+        Ok(seen) => seen,
+        Err(error) => {
+            // Not up yet, but an alarm is an alarm.
+            desk.says_fire(fire);
+            return Err(error);
+        }
+    };
+    desk.holds(open);
+    desk.up(if open { Vec::new() } else { met.released });
+    desk.says_fire(fire);
+    heed(driver, desk, seen).await
+}
+
 /// While the line is up. Returns the error that ended it and whether to connect at once, because
 /// a coil may be on or the line was good; or `None` to stop. A poll follows each release, so that
 /// no rush of releases delays the end of a pulse.
 async fn serve<T: Turnstile>(driver: &mut T, desk: &mut Desk) -> Option<(TurnstileError, bool)> {
     let mut at_once = false;
     loop {
-        match desk.wait(POLL).await {
-            Turn::Stop => return None,
-            Turn::Release(release) => match carry_out(driver, desk, release).await {
+        let turn = desk.wait(POLL).await;
+        if matches!(turn, Turn::Stop) {
+            return None;
+        }
+        let converged = converge(driver, desk).await;
+        if let Turn::Release(release) = turn {
+            let carried_out = match converged {
+                Ok(()) => carry_out(driver, desk, release).await,
+                Err(error) => {
+                    desk.fail(release.passage, &error, false);
+                    Err(error)
+                }
+            };
+            match carried_out {
                 Ok(released) => at_once |= released,
                 Err(error) => {
                     at_once |= error.may_have_acted();
                     return Some((error, at_once));
                 }
-            },
-            Turn::Tick => {}
+            }
+        } else if let Err(error) = converged {
+            return Some((error, true));
         }
-        match driver.poll(desk.clock.monotonic()).await {
-            Ok(passed) => passed.into_iter().for_each(|direction| desk.passed(direction)),
-            Err(error) => return Some((error, at_once)),
+        let heeded = match driver.poll().await {
+            Ok(seen) => heed(driver, desk, seen).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = heeded {
+            return Some((error, at_once));
         }
         at_once = true;
     }
+}
+
+/// Brings the arm to where it is to stand.
+async fn converge<T: Turnstile>(driver: &mut T, desk: &mut Desk) -> Result<(), TurnstileError> {
+    let open = desk.is_to_be_open();
+    if open != desk.held {
+        driver.hold(open).await?;
+        desk.holds(open);
+    }
+    Ok(())
+}
+
+/// Deals with what a poll saw. A fire alarm opens the arm first, and is said then.
+async fn heed<T: Turnstile>(
+    driver: &mut T,
+    desk: &mut Desk,
+    seen: Seen,
+) -> Result<(), TurnstileError> {
+    let fire = desk.notices(seen.fire);
+    let opened = if fire == Some(true) { converge(driver, desk).await } else { Ok(()) };
+    desk.says_fire(fire);
+    if let Some(remark) = seen.remark {
+        warn!(lane = desk.lane, remark, "from the turnstile");
+        desk.state.send_modify(|s| s.last_error = Some(remark));
+    }
+    seen.passed.into_iter().for_each(|direction| desk.passed(direction));
+    opened
 }
 
 /// Whether it released: not where the release was late.
@@ -199,22 +299,26 @@ async fn carry_out<T: Turnstile>(
         return Ok(false);
     }
     let passage = release.passage;
+    if desk.held {
+        // Nothing stands in the way.
+        desk.released(passage);
+        return Ok(true);
+    }
     desk.touched = true;
     desk.under_way = Some(passage);
     failpoint::at("turnstile.taken");
-    let released = match driver.release(release.direction, now).await {
+    let released = match driver.release(release.direction, release.deadline).await {
         Ok(()) => {
             failpoint::at("turnstile.released");
-            desk.state.send_modify(|s| s.releases += 1);
-            desk.say(TurnstileEvent::Released { passage, at: desk.clock.monotonic() });
+            desk.released(passage);
             Ok(true)
         }
+        Err(TurnstileError::Late { .. }) => {
+            desk.refuse(release);
+            Ok(false)
+        }
         Err(error) => {
-            desk.say(TurnstileEvent::NotReleased {
-                passage,
-                why: NotReleased::Failed(error.to_string()),
-                may_have_released: error.may_have_acted(),
-            });
+            desk.fail(passage, &error, error.may_have_acted());
             Err(error)
         }
     };
@@ -231,6 +335,14 @@ enum Turn {
 /// The lane's side of the task: what comes from it and goes to it.
 struct Desk {
     lane: String,
+    hold_open: watch::Receiver<bool>,
+    /// The controller has acknowledged that the arm stands open, and not since that it does not.
+    held: bool,
+    /// A fire alarm keeps the arm open until the lane, having heard of it, does.
+    alarm: bool,
+    alarm_said: bool,
+    /// The last `Fire` that was said.
+    fire_said: bool,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
     releases: mpsc::Receiver<Release>,
@@ -267,6 +379,7 @@ impl Desk {
                     }
                 }
                 () = self.events.closed() => return Turn::Stop,
+                Ok(()) = self.hold_open.changed() => return Turn::Tick,
                 () = &mut over => return Turn::Tick,
             }
         }
@@ -283,6 +396,53 @@ impl Desk {
                 Turn::Tick => return std::ops::ControlFlow::Continue(()),
             }
         }
+    }
+
+    /// Whether the arm is to stand open now.
+    fn is_to_be_open(&mut self) -> bool {
+        let by_lane = *self.hold_open.borrow_and_update();
+        let all_heard =
+            self.outgoing.is_empty() && self.events.capacity() == self.events.max_capacity();
+        // The lane carries on from here, until it says otherwise.
+        self.alarm &= !(by_lane && all_heard && self.alarm_said);
+        by_lane || self.alarm
+    }
+
+    fn holds(&mut self, open: bool) {
+        if std::mem::replace(&mut self.held, open) != open {
+            info!(lane = self.lane, open, "the arm is held open, or no longer");
+        }
+        self.state.send_modify(|s| s.held_open = open);
+    }
+
+    /// Takes the fire alarm's input. What is to be said of it, after the arm is open.
+    fn notices(&mut self, fire: Option<bool>) -> Option<bool> {
+        let on = fire?;
+        self.state.send_if_modified(|s| std::mem::replace(&mut s.fire, fire) != fire);
+        let changed = self.fire_said != on;
+        if changed && on {
+            (self.alarm, self.alarm_said) = (true, false);
+        }
+        changed.then_some(on)
+    }
+
+    fn says_fire(&mut self, fire: Option<bool>) {
+        if let Some(on) = fire {
+            warn!(lane = self.lane, on, "fire alarm");
+            self.say(TurnstileEvent::Fire { on, at: self.clock.monotonic() });
+            self.alarm_said |= on;
+            self.fire_said = on;
+        }
+    }
+
+    fn released(&mut self, passage: PassageId) {
+        self.state.send_modify(|s| s.releases += 1);
+        self.say(TurnstileEvent::Released { passage, at: self.clock.monotonic() });
+    }
+
+    fn fail(&mut self, passage: PassageId, error: &TurnstileError, may_have_released: bool) {
+        let why = NotReleased::Failed(error.to_string());
+        self.say(TurnstileEvent::NotReleased { passage, why, may_have_released });
     }
 
     fn refuse(&mut self, release: Release) {
@@ -329,8 +489,7 @@ impl Desk {
         error!(lane = self.lane, %error, "the turnstile's driver is made anew");
         self.state.send_modify(|s| s.restarts += 1);
         if let Some(passage) = self.under_way.take() {
-            let why = NotReleased::Failed(error.to_string());
-            self.say(TurnstileEvent::NotReleased { passage, why, may_have_released: true });
+            self.fail(passage, &error, true);
         }
         self.down(&error);
     }

@@ -47,9 +47,9 @@ pub struct Lanes {
 impl Lanes {
     /// A line for each of `lines`, with so many lanes on it; `lane-0` is the first.
     pub fn start(lines: &[(Protocol, u8)], more: &str) -> Lanes {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all();
-        let runtime = { runtime }.build().unwrap();
-        let _within = runtime.enter();
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+        let within = runtime.enter();
         let clock = Arc::new(SystemClock::new().unwrap());
         let mut site = Site::with("");
         let (mut buses, mut lanes, mut text) = (Vec::new(), Vec::new(), String::new());
@@ -80,7 +80,7 @@ impl Lanes {
             let said = site.enrol(id, name, id_number, &photo_path(photo));
             assert_eq!(said.code, 0, "{said:?}");
         }
-        drop(_within);
+        drop(within);
         let lanes = Lanes { daemon, platform, lanes, buses, site, runtime };
         lanes.site.status_when("all to be well", |s| Site::degraded(s).is_empty());
         lanes

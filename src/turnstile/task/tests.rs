@@ -16,12 +16,13 @@ use crate::{
 
 const SOON: Duration = Duration::from_secs(5);
 
-/// A controller of which no poll goes well, and which says when it is connected to.
+/// A controller of which only the first poll goes well, and which says when it is connected to.
 struct Broken {
     /// Attempts to connect that are still to fail.
     failing: usize,
     /// Whether a release is acknowledged, or its answer lost.
     acknowledges: bool,
+    polled: bool,
     connects: mpsc::UnboundedSender<Instant>,
 }
 
@@ -38,21 +39,29 @@ impl Turnstile for Broken {
         true
     }
 
-    async fn connect(&mut self) -> Result<Vec<Direction>, TurnstileError> {
+    async fn connect(&mut self) -> Result<Met, TurnstileError> {
         if self.failing > 0 {
             self.failing -= 1;
             return Err(no_answer());
         }
+        self.polled = false;
         self.connects.send(Instant::now()).unwrap();
-        Ok(vec![])
+        Ok(Met::default())
     }
 
     async fn release(&mut self, _: Direction, _: Monotonic) -> Result<(), TurnstileError> {
         if self.acknowledges { Ok(()) } else { Err(no_answer()) }
     }
 
-    async fn poll(&mut self, _: Monotonic) -> Result<Vec<Direction>, TurnstileError> {
-        Err(no_answer())
+    async fn poll(&mut self) -> Result<Seen, TurnstileError> {
+        if std::mem::replace(&mut self.polled, true) {
+            return Err(no_answer());
+        }
+        Ok(Seen::default())
+    }
+
+    async fn hold(&mut self, _: bool) -> Result<(), TurnstileError> {
+        Ok(())
     }
 
     async fn withdraw(&mut self) -> Result<(), TurnstileError> {
@@ -71,7 +80,7 @@ struct Bench {
 impl Bench {
     fn on(failing: usize, acknowledges: bool) -> Self {
         let (told, connects) = mpsc::unbounded_channel();
-        let make = move || Broken { failing, acknowledges, connects: told.clone() };
+        let make = move || Broken { failing, acknowledges, polled: false, connects: told.clone() };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
         let cancel = CancellationToken::new();
         let (handle, task) = spawn(make, "north", clock.clone(), cancel.clone(), None);
@@ -152,10 +161,10 @@ impl Turnstile for Faulty {
         true
     }
 
-    async fn connect(&mut self) -> Result<Vec<Direction>, TurnstileError> {
+    async fn connect(&mut self) -> Result<Met, TurnstileError> {
         let connect = (self.number, Instant::now(), self.cancel.is_cancelled());
         self.line.connects.lock().unwrap().push(connect);
-        (self.connects)(self.number).map(|()| vec![])
+        (self.connects)(self.number).map(|()| Met::default())
     }
 
     async fn release(&mut self, _: Direction, _: Monotonic) -> Result<(), TurnstileError> {
@@ -163,8 +172,12 @@ impl Turnstile for Faulty {
         Ok(())
     }
 
-    async fn poll(&mut self, _: Monotonic) -> Result<Vec<Direction>, TurnstileError> {
-        Ok(vec![])
+    async fn poll(&mut self) -> Result<Seen, TurnstileError> {
+        Ok(Seen::default())
+    }
+
+    async fn hold(&mut self, _: bool) -> Result<(), TurnstileError> {
+        Ok(())
     }
 
     async fn withdraw(&mut self) -> Result<(), TurnstileError> {
@@ -303,16 +316,20 @@ impl Turnstile for Crowd {
         true
     }
 
-    async fn connect(&mut self) -> Result<Vec<Direction>, TurnstileError> {
-        Ok(vec![])
+    async fn connect(&mut self) -> Result<Met, TurnstileError> {
+        Ok(Met::default())
     }
 
     async fn release(&mut self, _: Direction, _: Monotonic) -> Result<(), TurnstileError> {
         Ok(())
     }
 
-    async fn poll(&mut self, _: Monotonic) -> Result<Vec<Direction>, TurnstileError> {
-        Ok(vec![Direction::Entry; 16])
+    async fn poll(&mut self) -> Result<Seen, TurnstileError> {
+        Ok(Seen { passed: vec![Direction::Entry; 16], ..Seen::default() })
+    }
+
+    async fn hold(&mut self, _: bool) -> Result<(), TurnstileError> {
+        Ok(())
     }
 
     async fn withdraw(&mut self) -> Result<(), TurnstileError> {

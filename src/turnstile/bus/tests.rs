@@ -1,0 +1,227 @@
+//! The port's task on a pseudo-terminal, with the test's hands at the other end.
+
+use super::*;
+use crate::clock::ManualClock;
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// A line, and its far end.
+struct Bench {
+    clock: Arc<ManualClock>,
+    port: Arc<Port>,
+    far: SerialStream,
+    /// As a driver opens the other one.
+    _near: SerialStream,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (far, near) = SerialStream::pair().unwrap();
+        let clock = Arc::new(ManualClock::new(0, true));
+        let line = SerialLine { port: near.name().unwrap().into(), baud: 9600 };
+        let port = Buses::new(clock.clone()).port(&line);
+        Self { clock, port, far, _near: near }
+    }
+
+    async fn connect(&self, address: u8) -> Session {
+        self.port.connect(address, Duration::ZERO).await.unwrap()
+    }
+
+    /// The next command, of two bytes: an address, and what.
+    async fn hears(&mut self) -> [u8; 2] {
+        let mut bytes = [0; 2];
+        timeout(SOON, self.far.read_exact(&mut bytes)).await.expect("a command").unwrap();
+        bytes
+    }
+
+    async fn answers(&mut self, bytes: [u8; 2]) {
+        self.far.write_all(&bytes).await.unwrap();
+    }
+}
+
+/// An answer is two bytes, the first the address.
+fn ask(address: u8, what: u8, turn: Turn) -> Exchange {
+    let find: Find = Box::new(move |heard| match heard.iter().position(|b| *b == address) {
+        Some(at) if at + 2 <= heard.len() => Found::Answer { passed_over: at, len: 2 },
+        at => Found::Nothing { passed_over: at.unwrap_or(heard.len()) },
+    });
+    Exchange { send: vec![address, what], find: Some(find), gap: None, turn, deadline: None }
+}
+
+/// Carried out beside the test.
+fn beside(
+    mut session: Session,
+    exchange: Exchange,
+) -> tokio::task::JoinHandle<(Session, Result<Vec<u8>, TurnstileError>)> {
+    tokio::spawn(async move {
+        let answer = session.exchange(exchange).await;
+        (session, answer)
+    })
+}
+
+impl Bench {
+    /// A session that has answered once.
+    async fn at_work(&mut self, address: u8) -> Session {
+        let first = beside(self.connect(address).await, ask(address, 0, Turn::Routine));
+        assert_eq!(self.hears().await, [address, 0]);
+        self.answers([address, 0]).await;
+        let (session, answer) = first.await.unwrap();
+        answer.unwrap();
+        session
+    }
+}
+
+#[tokio::test]
+async fn an_urgent_exchange_waits_behind_one_silent_device_at_most() {
+    let mut bench = Bench::new();
+    let healthy = bench.at_work(1).await;
+    let dead = [2, 3, 4].map(|address| (address, bench.port.clone()));
+    let mut silent = Vec::new();
+    for (address, port) in dead {
+        let session = port.connect(address, Duration::ZERO).await.unwrap();
+        silent.push(beside(session, ask(address, 9, Turn::Routine)));
+    }
+    // The first of them has the line; all others wait.
+    assert_eq!(bench.hears().await, [2, 9]);
+    let urgent = beside(healthy, ask(1, 7, Turn::Urgent));
+    assert_eq!(bench.hears().await, [1, 7]);
+    bench.answers([1, 8]).await;
+    let (session, answer) = urgent.await.unwrap();
+    assert_eq!(answer.unwrap(), [1, 8]);
+    // Nor does a poll wait behind the other two: they come when the line has been the others' a
+    // while.
+    let poll = beside(session, ask(1, 6, Turn::Routine));
+    assert_eq!(bench.hears().await, [1, 6]);
+    bench.answers([1, 6]).await;
+    poll.await.unwrap().1.unwrap();
+    assert_eq!(bench.hears().await, [3, 9]);
+    for silent in silent {
+        let (_, answer) = timeout(SOON, silent).await.unwrap().unwrap();
+        assert!(matches!(answer, Err(TurnstileError::NoAnswer { .. })), "{answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn i4_a_command_whose_time_is_over_when_its_turn_comes_is_not_sent() {
+    let mut bench = Bench::new();
+    let (first, second) = (bench.at_work(1).await, bench.at_work(2).await);
+    let slow = beside(first, ask(1, 1, Turn::Routine));
+    assert_eq!(bench.hears().await, [1, 1]);
+    let deadline = Some(bench.clock.monotonic() + Duration::from_millis(100));
+    let release = beside(second, Exchange { deadline, ..ask(2, 7, Turn::Urgent) });
+    tokio::task::yield_now().await;
+    bench.clock.advance(Duration::from_millis(101));
+    bench.answers([1, 1]).await;
+    slow.await.unwrap().1.unwrap();
+    let (session, answer) = release.await.unwrap();
+    assert!(matches!(answer, Err(TurnstileError::Late { .. })), "{answer:?}");
+    // And the session goes on: the next bytes on the line are the next command's.
+    let next = beside(session, ask(2, 8, Turn::Routine));
+    assert_eq!(bench.hears().await, [2, 8]);
+    bench.answers([2, 8]).await;
+    next.await.unwrap().1.unwrap();
+}
+
+#[tokio::test]
+async fn a_missed_answer_ends_the_session_though_nobody_waits_for_it() {
+    let mut bench = Bench::new();
+    let mut session = bench.at_work(1).await;
+    let given_up = timeout(Duration::from_millis(50), session.exchange(ask(1, 1, Turn::Routine)));
+    assert!(given_up.await.is_err());
+    assert_eq!(bench.hears().await, [1, 1]);
+    // What comes too late for the first is not the second's: that is not even sent.
+    let second = beside(session, ask(1, 2, Turn::Urgent));
+    let (_, answer) = timeout(SOON, second).await.unwrap().unwrap();
+    assert!(matches!(answer, Err(TurnstileError::NotConnected { .. })), "{answer:?}");
+    bench.at_work(1).await;
+}
+
+#[tokio::test]
+async fn a_late_answer_makes_the_line_not_quiet_and_is_nobodys() {
+    let mut bench = Bench::new();
+    let mut late = bench.at_work(1).await;
+    let mut other = bench.at_work(2).await;
+    let missed = late.exchange(ask(1, 1, Turn::Routine)).await;
+    assert!(matches!(missed, Err(TurnstileError::NoAnswer { .. })), "{missed:?}");
+    bench.hears().await;
+    let quiet = tokio::spawn({
+        let port = bench.port.clone();
+        async move { port.connect(1, Duration::from_millis(200)).await }
+    });
+    // While another one is asked, the late answer arrives, and then the right one.
+    let asked = tokio::spawn(async move { other.exchange(ask(2, 5, Turn::Routine)).await });
+    assert_eq!(bench.hears().await, [2, 5]);
+    bench.answers([1, 1]).await;
+    assert!(!quiet.is_finished());
+    bench.answers([2, 6]).await;
+    assert_eq!(asked.await.unwrap().unwrap(), [2, 6]);
+    let mut session = timeout(SOON, quiet).await.unwrap().unwrap().unwrap();
+    let asked = tokio::spawn(async move { session.exchange(ask(1, 3, Turn::Routine)).await });
+    assert_eq!(bench.hears().await, [1, 3]);
+    bench.answers([1, 4]).await;
+    assert_eq!(asked.await.unwrap().unwrap(), [1, 4]);
+}
+
+#[tokio::test]
+async fn a_pause_within_an_answer_parts_it() {
+    let mut bench = Bench::new();
+    let session = bench.at_work(1).await;
+    let gap = Some(Duration::from_millis(40));
+    let exchange = Exchange { gap, ..ask(1, 1, Turn::Routine) };
+    let asked = beside(session, exchange);
+    bench.hears().await;
+    bench.far.write_all(&[1]).await.unwrap();
+    sleep(Duration::from_millis(120)).await;
+    bench.answers([1, 9]).await;
+    assert_eq!(asked.await.unwrap().1.unwrap(), [1, 9], "not 1 and 1");
+}
+
+#[tokio::test]
+async fn i10_a_panic_of_the_ports_task_costs_the_exchange_and_no_more() {
+    let mut bench = Bench::new();
+    let (one, mut two) = (bench.at_work(1).await, bench.at_work(2).await);
+    let find: Find = Box::new(|_| panic!("no frame"));
+    let asked = beside(one, Exchange { find: Some(find), ..ask(1, 1, Turn::Routine) });
+    bench.hears().await;
+    bench.answers([1, 1]).await;
+    let (_, answer) = timeout(SOON, asked).await.unwrap().unwrap();
+    assert!(matches!(answer, Err(TurnstileError::Line { .. })), "{answer:?}");
+    let other = two.exchange(ask(2, 1, Turn::Routine)).await;
+    assert!(matches!(other, Err(TurnstileError::NotConnected { .. })), "{other:?}");
+    bench.at_work(2).await;
+}
+
+#[tokio::test]
+async fn i8_what_a_codec_keeps_is_bounded() {
+    let mut bench = Bench::new();
+    let session = bench.at_work(1).await;
+    let seen = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let most = seen.clone();
+    let find: Find = Box::new(move |heard| {
+        most.fetch_max(heard.len(), std::sync::atomic::Ordering::Relaxed);
+        Found::Nothing { passed_over: 0 }
+    });
+    let asked = beside(session, Exchange { find: Some(find), ..ask(1, 1, Turn::Routine) });
+    bench.hears().await;
+    bench.far.write_all(&[0xA5; 3000]).await.unwrap();
+    let (_, answer) = timeout(SOON, asked).await.unwrap().unwrap();
+    assert!(matches!(answer, Err(TurnstileError::Garbled { .. })), "{answer:?}");
+    let most = seen.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(most > CHUNK / 2 && most <= 2 * CHUNK, "{most}");
+}
+
+#[tokio::test]
+async fn lanes_that_name_the_same_port_share_its_task_and_let_go_of_it() {
+    let (_far, near) = SerialStream::pair().unwrap();
+    let line = SerialLine { port: near.name().unwrap().into(), baud: 9600 };
+    let buses = Buses::new(Arc::new(ManualClock::new(0, true)));
+    let (one, two) = (buses.port(&line), buses.port(&line));
+    assert!(Arc::ptr_eq(&one, &two));
+    let jobs = one.jobs.clone();
+    drop((one, two));
+    assert!(buses.ports.lock().unwrap()[&line.port].upgrade().is_none());
+    drop(jobs);
+    let third = buses.port(&line);
+    let other = SerialLine { port: "/dev/other".into(), ..line };
+    assert!(!Arc::ptr_eq(&third, &buses.port(&other)));
+}
