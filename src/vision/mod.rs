@@ -16,6 +16,8 @@
 //! | `view` | a camera's frame, decoded no further than is looked at |
 //! | `raw` | the same of a frame without compression |
 //! | `motion` | whether anything moves before a camera |
+//! | `jpeg` | JPEG to pixels, libjpeg's to the last bit |
+//! | `yuv` | uncompressed video to pixels |
 //! | `models` | the model files and their hashes |
 //! | `onnx` | model bytes to a network, weights unpacked |
 //! | `plans` | the detector made ready for each picture size |
@@ -43,6 +45,7 @@ mod raw;
 mod scale;
 mod template;
 mod view;
+mod yuv;
 
 pub use self::align::Aligned;
 pub use self::detect::{DetectOptions, Face, LONGEST_SIDE_MAX, LONGEST_SIDE_MIN, Landmarks, Rect};
