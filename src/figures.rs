@@ -90,6 +90,9 @@ impl Spread {
 /// The stages of a frame and of a passage. The commit is measured by the store.
 #[derive(Debug, Default)]
 pub struct Stages {
+    /// A frame's thumbnail, and whether something moves in it: of every frame that is looked at.
+    pub glance: Histogram,
+    /// What a search needs of a frame, and what its face needs; each by itself.
     pub decode: Histogram,
     pub detect: Histogram,
     pub embed: Histogram,

@@ -121,8 +121,8 @@ fn the_metrics_are_the_numbers_of_status_and_name_no_worker() {
     let names = "releases passages errors reconnects late lost_events";
     assert_counted(&metrics, "turnstile", north, [&a, &b], names);
     let [a, b] = both(&|s| s["lanes"][0]["cameras"][0].clone());
-    let names = "errors frames dropped skipped analysed undecodable too_large faces too_small \
-                 lane_full failed";
+    let names = "errors frames dropped skipped analysed undecodable too_large unchanged \
+                 overtaken faces too_small poor settled lane_full failed";
     assert_counted(&metrics, "camera", "{direction=\"entry\",lane=\"north\"}", [&a, &b], names);
     let [a, b] = both(&|s| s["upstreams"][0].clone());
     let names = "connects published acknowledged";
@@ -147,7 +147,10 @@ fn the_metrics_are_the_numbers_of_status_and_name_no_worker() {
     assert!(0.0 < sum("decision") && sum("decision") < sum("release"), "{page_seen}");
     let stages = after["stages"].as_array().unwrap();
     let names: Vec<_> = stages.iter().map(|s| s["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["decode", "detect", "embed", "match", "decision", "release", "commit"]);
+    assert_eq!(
+        names,
+        ["glance", "decode", "detect", "embed", "match", "decision", "release", "commit"]
+    );
     for stage in stages {
         assert!(stage["count"].as_u64().unwrap() > 0, "{stage}");
         let ms = |key: &str| stage[key].as_f64().unwrap();

@@ -51,7 +51,7 @@ const LANE: [Number<LaneStatus>; 10] = [
     ("restarts", "Faults that its task was begun anew after", |l| l.gate.restarts),
 ];
 
-const CAMERA: [Number<CameraStatus>; 11] = [
+const CAMERA: [Number<CameraStatus>; 15] = [
     ("errors", "Times it could not be opened, or failed while it was open", |c| c.state.errors),
     ("frames", "Frames it gave", |c| c.state.frames),
     ("dropped", "Frames that a newer one replaced before they were looked at", |c| c.state.dropped),
@@ -59,8 +59,14 @@ const CAMERA: [Number<CameraStatus>; 11] = [
     ("analysed", "Frames looked at", |c| c.seen.analysed),
     ("undecodable", "Frames that were no image", |c| c.seen.undecodable),
     ("too_large", "Frames of too many pixels", |c| c.seen.too_large),
+    ("unchanged", "Frames not searched, for nothing moved", |c| c.seen.unchanged),
+    ("overtaken", "Frames that a newer one replaced before they were searched", |c| {
+        c.seen.overtaken
+    }),
     ("faces", "Frames with a face large enough", |c| c.seen.faces),
     ("too_small", "Frames whose faces were all too small", |c| c.seen.too_small),
+    ("poor", "Frames whose face was set aside for a better look at it", |c| c.seen.poor),
+    ("settled", "Frames passed over because enough had agreed", |c| c.seen.settled),
     ("lane_full", "Sightings the lane was too busy to take", |c| c.seen.lane_full),
     ("failed", "Frames on which a model failed", |c| c.seen.failed),
 ];
@@ -241,7 +247,8 @@ mod tests {
                 "direction": direction, "source": "replay:x", "stalled": false, "name": "x", "connected": true,
                 "since_uptime_ms": 1, "last_frame_uptime_ms": null, "last_error": null,
                 "errors": 0, "frames": 7, "dropped": 1, "skipped": 0, "finished": false,
-                "analysed": 6, "undecodable": 0, "too_large": 0, "faces": 2, "too_small": 1,
+                "analysed": 6, "undecodable": 0, "too_large": 0, "unchanged": 3,
+                "overtaken": 0, "faces": 2, "too_small": 1, "poor": 0, "settled": 1,
                 "lane_full": 0, "failed": 0,
             })
         };

@@ -6,7 +6,7 @@ use jiff::civil::Date;
 use crate::{
     config::{Direction, Recognition},
     ledger::LaneMode,
-    roster::{Match, Standing, Worker},
+    roster::{Match, Standing, Worker, WorkerId},
 };
 
 /// Whom one frame shows.
@@ -18,6 +18,16 @@ pub enum Sighted {
     Stranger { score: f32 },
     /// Two workers are too near each other to say which of them it is.
     Ambiguous { score: f32 },
+}
+
+impl Sighted {
+    /// Whom it names.
+    pub fn named(&self) -> Option<&WorkerId> {
+        match self {
+            Sighted::Worker(found) => Some(&found.worker.person.id),
+            Sighted::Stranger { .. } | Sighted::Ambiguous { .. } => None,
+        }
+    }
 }
 
 /// What a match amounts to.

@@ -1,34 +1,53 @@
 //! The vision workers: a fixed pool of threads, shared by all cameras.
 //!
-//! In: the newest frame of each camera. Out: sightings to the camera's lane. A frame without a
-//! face large enough, or one that does not decode or has too many pixels, is counted and
-//! forgotten; no frame is kept.
+//! In: the newest frame of each camera. Out: sightings to the camera's lane. A frame that is not
+//! looked at any further, whatever the reason, is counted and forgotten; no frame is kept.
+//!
+//! Looking has two parts. A glance at a frame costs a millisecond or two and says whether it is to
+//! be searched for a face; a search and what follows it cost a hundred. A worker glances at all
+//! cameras that have a frame due, then serves the one camera that was served longest ago, then
+//! glances again: a camera before which nobody stands does not wait behind a crowd for longer than
+//! one face takes, and of crowded ones none is served twice before another was once.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `watch` | what a camera's frames are looked at for (pure) |
+//! | `visit` | which face is followed, which frames are embedded, when it is somebody else (pure) |
+//! | `counts` | what became of the frames |
+
+mod counts;
+mod visit;
+mod watch;
 
 use std::{
     io,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard},
     thread::JoinHandle,
     time::Duration,
 };
 
 use jiff::{civil::Date, tz::TimeZone};
-use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
+pub use self::{
+    counts::{Seen, SeenCounts},
+    watch::Watch,
+};
+use self::{
+    visit::{Look, Use},
+    watch::Glance,
+};
 use super::{passage::Sighting, policy};
 use crate::{
-    camera::{Bell, Frame, Picture, Slot},
+    camera::{Bell, Frame, Slot},
     clock::Clock,
     config::{Direction, Recognition},
     failpoint,
     figures::Stages,
     roster::Roster,
     vigil::{Beat, Beats},
-    vision::{self, DecodeError, Face, Image, Vision},
+    vision::{self, DecodeError, View, Vision, VisionError},
 };
 
 /// The longer side at which frames are searched: fast, and enough for whoever stands at a gate.
@@ -45,66 +64,16 @@ pub struct Eye {
     pub lane: mpsc::Sender<Sighting>,
     pub seen: Arc<Seen>,
     /// Held by the worker that looks at this camera's frame, so that its frames stay in order.
-    pub turn: Mutex<()>,
+    pub turn: Mutex<Watch>,
 }
 
 impl Eye {
     /// A lane that is too busy has newer sightings coming: this one is dropped, and counted.
     fn hand_over(&self, sighting: Sighting) {
         if self.lane.try_send(sighting).is_err() {
-            count(&self.seen.lane_full);
+            self.seen.lane_full.count();
         }
     }
-}
-
-/// What became of a camera's frames.
-#[derive(Debug, Default)]
-pub struct Seen {
-    analysed: AtomicU64,
-    undecodable: AtomicU64,
-    too_large: AtomicU64,
-    faces: AtomicU64,
-    too_small: AtomicU64,
-    lane_full: AtomicU64,
-    failed: AtomicU64,
-}
-
-/// [`Seen`] at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SeenCounts {
-    /// Frames looked at.
-    pub analysed: u64,
-    /// Frames that were no image.
-    pub undecodable: u64,
-    /// Frames of more pixels than [`vision::MAX_FRAME_PIXELS`]: set the camera to send smaller ones.
-    pub too_large: u64,
-    /// Frames with a face large enough.
-    pub faces: u64,
-    /// Frames whose faces were all smaller than `min_face_px`.
-    pub too_small: u64,
-    /// Sightings that the lane was too busy to take.
-    pub lane_full: u64,
-    /// Frames on which a model failed.
-    pub failed: u64,
-}
-
-impl Seen {
-    pub fn counts(&self) -> SeenCounts {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        SeenCounts {
-            analysed: read(&self.analysed),
-            undecodable: read(&self.undecodable),
-            too_large: read(&self.too_large),
-            faces: read(&self.faces),
-            too_small: read(&self.too_small),
-            lane_full: read(&self.lane_full),
-            failed: read(&self.failed),
-        }
-    }
-}
-
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 /// What all workers share.
@@ -112,7 +81,7 @@ pub struct Sight {
     pub eyes: Vec<Eye>,
     pub bell: Arc<Bell>,
     pub vision: Arc<Vision>,
-    pub roster: watch::Receiver<Arc<Roster>>,
+    pub roster: channel::Receiver<Arc<Roster>>,
     pub clock: Arc<dyn Clock>,
     pub stages: Arc<Stages>,
     pub rules: Recognition,
@@ -143,80 +112,178 @@ pub fn spawn(
             let beat = beats.part(&name);
             std::thread::Builder::new().name(name).spawn(move || {
                 let _says_so = says_so;
-                sight.work(n, &beat);
+                sight.work(&beat);
             })
         })
         .collect()
 }
 
+/// Why a frame that was to be searched showed nobody.
+enum Lost {
+    Decoding(DecodeError),
+    Model(VisionError),
+}
+
+impl From<DecodeError> for Lost {
+    fn from(error: DecodeError) -> Lost {
+        Lost::Decoding(error)
+    }
+}
+
+impl From<VisionError> for Lost {
+    fn from(error: VisionError) -> Lost {
+        Lost::Model(error)
+    }
+}
+
 impl Sight {
-    fn work(&self, first: usize, beat: &Beat) {
-        let mut heard = 0;
-        let mut next = first;
+    fn work(&self, beat: &Beat) {
+        let (mut heard, mut patience) = (0, PATIENCE);
         while !self.cancel.is_cancelled() {
-            heard = self.bell.wait(heard, PATIENCE);
-            // Each worker begins after the camera it last looked at, so none is starved.
+            heard = self.bell.wait(heard, patience);
             beat.beat();
-            for _ in 0..self.eyes.len() {
-                next = (next + 1) % self.eyes.len();
-                let Some(eye) = self.eyes.get(next) else { break };
-                let Ok(_turn) = eye.turn.try_lock() else { continue };
-                if let Some(frame) = eye.slot.take() {
-                    self.look(eye, &frame);
-                    beat.beat();
-                }
+            loop {
+                patience = self.glance_at_all(beat);
+                let Some((eye, mut watch)) = self.served_longest_ago() else { break };
                 if self.cancel.is_cancelled() {
                     return;
                 }
+                if let Some(frame) = watch.waiting.take() {
+                    self.serve(eye, &mut watch, &frame);
+                }
+                beat.beat();
             }
         }
     }
 
-    fn look(&self, eye: &Eye, frame: &Frame) {
+    /// Looks at each camera that has a frame due. How long until the next one may be.
+    fn glance_at_all(&self, beat: &Beat) -> Duration {
+        let mut soonest = PATIENCE;
+        for eye in &self.eyes {
+            let Ok(mut watch) = eye.turn.try_lock() else { continue };
+            let now = self.clock.monotonic();
+            let due_in = watch.due_in(now);
+            if !due_in.is_zero() {
+                soonest = soonest.min(due_in);
+                continue;
+            }
+            if self.cancel.is_cancelled() {
+                break;
+            }
+            if let Some(frame) = eye.slot.take() {
+                watch.looked(now);
+                self.glance(eye, &mut watch, frame);
+                beat.beat();
+            }
+        }
+        soonest
+    }
+
+    fn glance(&self, eye: &Eye, watch: &mut Watch, frame: Frame) {
         failpoint::at("sight.look");
-        count(&eye.seen.analysed);
-        let (stages, clock) = (&self.stages, &*self.clock);
-        let Some(image) = stages.decode.time(clock, || decoded(frame, &eye.seen)) else { return };
-        let faces = stages.detect.time(clock, || self.vision.detect(&image, GATE_LONGEST_SIDE));
-        let template = faces.and_then(|faces| {
-            let some = !faces.is_empty();
-            match nearest(faces, self.rules.min_face_px) {
-                Some(face) => {
-                    stages.embed.time(clock, || self.vision.embed(&image, &face)).map(Some)
-                }
-                None => {
-                    if some {
-                        count(&eye.seen.too_small);
-                    }
-                    Ok(None)
+        eye.seen.analysed.count();
+        let glance = self.stages.glance.time(&*self.clock, || {
+            let luma = View::new(&frame.picture)?.luma()?;
+            Ok(watch.glance(frame.captured, &luma, self.rules.frames_to_agree))
+        });
+        match glance {
+            Ok(Glance::Search) => {
+                if watch.waiting.replace(frame).is_some() {
+                    eye.seen.overtaken.count();
                 }
             }
+            Ok(Glance::Unchanged) => drop(eye.seen.unchanged.count()),
+            Ok(Glance::Settled) => drop(eye.seen.settled.count()),
+            Err(error) => self.lost(eye, Lost::Decoding(error)),
+        }
+    }
+
+    /// Of the cameras with a frame to be searched, the one that had its turn first.
+    fn served_longest_ago(&self) -> Option<(&Eye, MutexGuard<'_, Watch>)> {
+        let free = self.eyes.iter().filter_map(|eye| Some((eye, eye.turn.try_lock().ok()?)));
+        let mut waiting = 0;
+        let first = free
+            .filter(|(_, watch)| watch.waiting.is_some())
+            .inspect(|_| waiting += 1)
+            .min_by_key(|(_, watch)| watch.served);
+        // Another worker may have passed them by while this one held them.
+        if waiting > 1 {
+            self.bell.ring();
+        }
+        first
+    }
+
+    fn serve(&self, eye: &Eye, watch: &mut Watch, frame: &Frame) {
+        watch.served = self.clock.monotonic();
+        if let Err(error) = self.search(eye, watch, frame) {
+            watch.searched(frame.captured, false);
+            self.lost(eye, error);
+        }
+    }
+
+    fn search(&self, eye: &Eye, watch: &mut Watch, frame: &Frame) -> Result<(), Lost> {
+        let (stages, clock, seen) = (&self.stages, &*self.clock, &eye.seen);
+        let (at, frames_to_agree) = (frame.captured, self.rules.frames_to_agree);
+        let view = View::new(&frame.picture)?;
+        let small = stages.decode.time(clock, || view.for_detection(GATE_LONGEST_SIDE))?;
+        let faces = stages
+            .detect
+            .time(clock, || self.vision.detect(small.image(), GATE_LONGEST_SIDE))?
+            .into_iter()
+            .map(|face| small.in_frame(face));
+        let (faces, too_small): (Vec<_>, Vec<_>) =
+            faces.partition(|face| face.bbox.w >= self.rules.min_face_px);
+        watch.searched(at, !faces.is_empty());
+        let Some(face) = watch.visits.follow(at, faces) else {
+            if !too_small.is_empty() {
+                seen.too_small.count();
+            }
+            return Ok(());
+        };
+        seen.faces.count();
+        if !watch.visits.wants(at, frames_to_agree) {
+            seen.settled.count();
+            return Ok(());
+        }
+        let cut_out =
+            stages.decode.time(clock, || Ok(view.for_face(&face, small)?.cut_out(&face)?));
+        let cut_out = cut_out.map_err(|error: Lost| error)?;
+        let look = Look { at, quality: vision::assess(&face, &cut_out), face: cut_out };
+        let Use::Embed(look) = watch.visits.offer(look) else {
+            seen.poor.count();
+            return Ok(());
+        };
+        let good = look.quality.flaw.is_none();
+        let template = stages.embed.time(clock, || self.vision.embed_aligned(look.face))?;
+        let roster = self.roster.borrow().clone();
+        let best = stages.matching.time(clock, || roster.best(&template));
+        let sighted = policy::judge(best, &self.rules);
+        let visit = watch.visits.embedded(look.at, good, template, sighted.named());
+        eye.hand_over(Sighting {
+            direction: eye.direction,
+            visit,
+            captured: look.at,
+            sighted,
+            roster_version: roster.version(),
+            today: self.today(),
         });
-        let template = match template {
-            Ok(Some(template)) => template,
-            Ok(None) => return,
-            Err(error) => {
+        failpoint::at("sight.handed");
+        Ok(())
+    }
+
+    /// Counts a frame by why it was of no use.
+    fn lost(&self, eye: &Eye, lost: Lost) {
+        match lost {
+            Lost::Decoding(DecodeError::TooLarge { .. }) => drop(eye.seen.too_large.count()),
+            Lost::Decoding(_) => drop(eye.seen.undecodable.count()),
+            Lost::Model(error) => {
                 // Ten times a second, perhaps, and for days.
-                let times = eye.seen.failed.fetch_add(1, Ordering::Relaxed) + 1;
+                let times = eye.seen.failed.count();
                 if times.is_power_of_two() {
                     tracing::error!(camera = %eye.name, %error, times, "a model failed on a frame");
                 }
-                return;
             }
-        };
-        count(&eye.seen.faces);
-        let roster = self.roster.borrow().clone();
-        let best = stages.matching.time(clock, || roster.best(&template));
-        let sighting = Sighting {
-            direction: eye.direction,
-            visit: 0,
-            captured: frame.captured,
-            sighted: policy::judge(best, &self.rules),
-            roster_version: roster.version(),
-            today: self.today(),
-        };
-        eye.hand_over(sighting);
-        failpoint::at("sight.handed");
+        }
     }
 
     /// The site's date, where the clock is trusted.
@@ -224,28 +291,6 @@ impl Sight {
         let stamp = self.clock.stamp();
         stamp.synced.then(|| stamp.timestamp().to_zoned(self.timezone.clone()).date())
     }
-}
-
-/// The frame's pixels; where it has none that are looked at, that is counted.
-fn decoded(frame: &Frame, seen: &Seen) -> Option<Image> {
-    let image = match &frame.picture {
-        Picture::Encoded(data) => vision::decode_frame(data),
-        Picture::Raw(yuv) => Image::from_yuv(yuv),
-    };
-    match image {
-        Ok(image) => return Some(image),
-        Err(DecodeError::TooLarge { .. }) => count(&seen.too_large),
-        Err(_) => count(&seen.undecodable),
-    }
-    None
-}
-
-/// The widest face, which is who stands nearest, where it is wide enough.
-pub fn nearest(faces: Vec<Face>, min_face_px: f32) -> Option<Face> {
-    faces
-        .into_iter()
-        .filter(|face| face.bbox.w >= min_face_px)
-        .max_by(|a, b| a.bbox.w.total_cmp(&b.bbox.w))
 }
 
 #[cfg(test)]
@@ -284,27 +329,5 @@ mod tests {
         assert_eq!(eye.seen.counts().lane_full, 3, "there is room again");
         let last = std::iter::from_fn(|| sightings.try_recv().ok()).last().unwrap();
         assert_eq!(last.captured, Monotonic::from_millis(100));
-    }
-
-    fn frame(data: &[u8]) -> Frame {
-        let picture = Picture::Encoded(data.into());
-        Frame { seq: 0, captured: Monotonic::from_millis(0), picture }
-    }
-
-    #[test]
-    fn a_frame_that_is_no_use_is_counted_by_why() {
-        let mut jpeg = std::io::Cursor::new(Vec::new());
-        image::RgbImage::new(6, 4).write_to(&mut jpeg, image::ImageFormat::Jpeg).unwrap();
-        let mut jpeg = jpeg.into_inner();
-        let seen = Seen::default();
-        assert!(decoded(&frame(&jpeg), &seen).is_some());
-        assert!(decoded(&frame(b"no picture"), &seen).is_none());
-        // Its header claims 20 Mpx, within what an enrolment photo may have.
-        let sof = jpeg.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
-        jpeg[sof + 5..sof + 9]
-            .copy_from_slice(&[4000_u16.to_be_bytes(), 5000_u16.to_be_bytes()].concat());
-        assert!(decoded(&frame(&jpeg), &seen).is_none());
-        let counts = seen.counts();
-        assert_eq!((counts.undecodable, counts.too_large), (1, 1));
     }
 }

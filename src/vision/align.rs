@@ -1,6 +1,8 @@
 //! A face turned upright and cut out, the way the embedder was trained to see
 //! it: eyes, nose and mouth always at the same spots of a 112 x 112 picture.
 
+use std::fmt;
+
 use super::detect::Landmarks;
 use super::image::Image;
 
@@ -78,10 +80,21 @@ fn mean(points: &Landmarks) -> [f64; 2] {
     [sum[0] / points.len() as f64, sum[1] / points.len() as f64]
 }
 
-/// Cuts the face with these landmarks (pixels of `image`) out of it: three
-/// planes R, G, B of 112 x 112 values in 0..=255. Bilinear, black beyond the
-/// image's edge. None if the landmarks are no face.
-pub(super) fn align(image: &Image, landmarks: &Landmarks) -> Option<Vec<f32>> {
+/// A face as the embedder sees it: three planes R, G, B of 112 x 112 values in
+/// 0..=255.
+#[derive(Clone, PartialEq)]
+pub struct Aligned(pub(super) Vec<f32>);
+
+/// Nothing of the face: it does not belong in a log.
+impl fmt::Debug for Aligned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Aligned(..)")
+    }
+}
+
+/// Cuts the face with these landmarks (pixels of `image`) out of it. Bilinear,
+/// black beyond the image's edge. None if the landmarks are no face.
+pub(super) fn align(image: &Image, landmarks: &Landmarks) -> Option<Aligned> {
     let back = Similarity::fit(landmarks, &TEMPLATE_LANDMARKS)?.inverse()?;
     let plane = ALIGNED_SIDE * ALIGNED_SIDE;
     let mut planes = vec![0.0; 3 * plane];
@@ -92,7 +105,7 @@ pub(super) fn align(image: &Image, landmarks: &Landmarks) -> Option<Vec<f32>> {
         let (x, y) = back.apply((i % ALIGNED_SIDE) as f64, (i / ALIGNED_SIDE) as f64);
         [*r, *g, *b] = sample(image, x, y);
     }
-    Some(planes)
+    Some(Aligned(planes))
 }
 
 /// The colour between four pixels; pixel centres lie on whole numbers.
@@ -168,7 +181,7 @@ mod tests {
             assert!(align(&image, &bad).is_none());
         }
         let far = TEMPLATE_LANDMARKS.map(|[x, y]| [x + 1e30, y]);
-        assert!(align(&image, &far).is_none_or(|face| face.iter().all(|v| v.is_finite())));
+        assert!(align(&image, &far).is_none_or(|face| face.0.iter().all(|v| v.is_finite())));
     }
 
     #[test]
@@ -177,7 +190,7 @@ mod tests {
         let rgb: Vec<u8> =
             (0..side * side).flat_map(|i| [(i % side) as u8, (i / side) as u8, 7]).collect();
         let image = Image::from_rgb(side, side, rgb.clone()).unwrap();
-        let planes = align(&image, &TEMPLATE_LANDMARKS).unwrap();
+        let Aligned(planes) = align(&image, &TEMPLATE_LANDMARKS).unwrap();
         let plane = ALIGNED_SIDE * ALIGNED_SIDE;
         // Inside; on the rim rounding may reach over the edge.
         let at = 50 * ALIGNED_SIDE + 60;

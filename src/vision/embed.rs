@@ -4,10 +4,8 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::*;
 
-use super::align::{self, ALIGNED_SIDE};
-use super::detect::Landmarks;
+use super::align::{ALIGNED_SIDE, Aligned};
 use super::error::VisionError;
-use super::image::Image;
 use super::onnx::{self, OnnxError};
 use super::template::Template;
 
@@ -26,12 +24,7 @@ impl Embedder {
         Ok(Embedder { plan })
     }
 
-    pub(super) fn embed(
-        &self,
-        image: &Image,
-        landmarks: &Landmarks,
-    ) -> Result<Template, VisionError> {
-        let planes = align::align(image, landmarks).ok_or(VisionError::Landmarks)?;
+    pub(super) fn embed(&self, Aligned(planes): Aligned) -> Result<Template, VisionError> {
         let shape = [1, 3, ALIGNED_SIDE, ALIGNED_SIDE];
         let input = tract_ndarray::Array::from_shape_vec(shape, planes)
             .map_err(|error| VisionError::Embedder(error.to_string()))?;

@@ -7,13 +7,13 @@
 
 use std::fmt;
 use std::io::Cursor;
-use std::panic::catch_unwind;
+use std::panic::{UnwindSafe, catch_unwind};
 
 use image::codecs::png::PngDecoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, Limits, RgbImage};
 
-use super::jpeg::{self, Jpeg};
+use super::jpeg::{self, Jpeg, Scale};
 
 /// Longest side accepted, in pixels.
 pub const MAX_SIDE: u32 = 16_384;
@@ -29,7 +29,7 @@ pub const MAX_FRAME_PIXELS: u64 = 12_000_000;
 /// most pixels accepted. Only a PNG with 16 bits a channel reaches this first.
 const MAX_BYTES_PER_PIXEL: u64 = 4;
 
-const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
+pub(super) const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
 const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 
 /// A picture: RGB, 8 bits a channel, row-major, no padding between rows.
@@ -115,14 +115,23 @@ fn decode_within(bytes: &[u8], most: u64) -> Result<Image, DecodeError> {
     } else {
         return Err(DecodeError::UnknownFormat);
     };
-    // The decoders are other people's code reading other people's bytes. One
-    // that unwinds (libjpeg does so by design, a panic would be a fault) costs
-    // this picture and not the lane.
-    catch_unwind(|| match format {
-        "JPEG" => jpeg_pixels(bytes, most),
+    guarded(format, || match format {
+        "JPEG" => {
+            jpeg::check_scans(bytes)?;
+            jpeg_pixels(bytes, most, Scale::Full)
+        }
         _ => png_pixels(bytes, most),
     })
-    .unwrap_or_else(|reason| {
+}
+
+/// The decoders are other people's code reading other people's bytes. One
+/// that unwinds (libjpeg does so by design, a panic would be a fault) costs
+/// this picture and not the lane.
+pub(super) fn guarded<T>(
+    format: &'static str,
+    decode: impl FnOnce() -> Result<T, DecodeError> + UnwindSafe,
+) -> Result<T, DecodeError> {
+    catch_unwind(decode).unwrap_or_else(|reason| {
         let why = match reason.downcast::<String>() {
             Ok(message) => *message,
             Err(_) => "the decoder gave up on it".to_owned(),
@@ -131,8 +140,9 @@ fn decode_within(bytes: &[u8], most: u64) -> Result<Image, DecodeError> {
     })
 }
 
-fn jpeg_pixels(bytes: &[u8], most: u64) -> Result<Image, DecodeError> {
-    let Jpeg { width, height, rgb, orientation } = jpeg::decode(bytes, most)?;
+/// Upright. Unwinds: see [`guarded`].
+pub(super) fn jpeg_pixels(bytes: &[u8], most: u64, scale: Scale) -> Result<Image, DecodeError> {
+    let Jpeg { width, height, rgb, orientation } = jpeg::decode(bytes, most, scale)?;
     if orientation == Orientation::NoTransforms {
         return Image::from_rgb(width, height, rgb);
     }

@@ -14,6 +14,42 @@ use super::image::{DecodeError, check_size};
 
 const EXIF: &[u8] = b"Exif\0\0";
 
+/// Scans of one picture that are taken. A progressive one has some ten; a hostile one has as many
+/// as fit, and each costs the time of a whole picture.
+const MAX_SCANS: usize = 32;
+/// Begins a scan; in pixel data an 0xFF is never followed by this.
+const SOS: [u8; 2] = [0xff, 0xda];
+
+/// How much of a picture is decoded: one pixel for so many along each side. Of a block of 8 x 8
+/// libjpeg then computes that part only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Scale {
+    Full = 1,
+    Half = 2,
+    Quarter = 4,
+    Eighth = 8,
+}
+
+impl Scale {
+    /// The coarsest at which `length` still has at least `least` pixels.
+    pub(super) fn keeping(length: f32, least: f32) -> Scale {
+        let enough = |scale: &Scale| length / scale.step() as f32 >= least;
+        [Scale::Eighth, Scale::Quarter, Scale::Half].into_iter().find(enough).unwrap_or(Scale::Full)
+    }
+
+    /// Pixels of the whole picture, along a side, that one of the decoded picture stands for.
+    pub(super) fn step(self) -> u32 {
+        self as u32
+    }
+}
+
+/// What a picture's header says.
+pub(super) struct Header {
+    pub width: u32,
+    pub height: u32,
+    pub orientation: Orientation,
+}
+
 /// The picture as it is stored, and how to turn it upright.
 pub(super) struct Jpeg {
     pub width: u32,
@@ -22,11 +58,34 @@ pub(super) struct Jpeg {
     pub orientation: Orientation,
 }
 
+/// Reads the header of a picture of at most `most` pixels. Unwinds as [`decode`] does.
+pub(super) fn header(bytes: &[u8], most: u64) -> Result<Header, DecodeError> {
+    Ok(begin(bytes, most)?.1)
+}
+
 /// Decodes at most `most` pixels; what is cut off in the pixel data stays grey.
 ///
 /// Unwinds with a `String` where libjpeg gives up: its error handler may not
 /// return, and this is how the crate leaves it. The caller catches that.
-pub(super) fn decode(bytes: &[u8], most: u64) -> Result<Jpeg, DecodeError> {
+pub(super) fn decode(bytes: &[u8], most: u64, scale: Scale) -> Result<Jpeg, DecodeError> {
+    let (mut source, Header { orientation, .. }) = begin(bytes, most)?;
+    source.scale(8 / scale as u8);
+    let mut pixels = source.rgb().map_err(damaged)?;
+    let (width, height) = (pixels.width() as u32, pixels.height() as u32);
+    let rgb = pixels.read_scanlines().map_err(damaged)?;
+    Ok(Jpeg { width, height, rgb, orientation })
+}
+
+/// The picture in grey, an eighth of its width and height, as it is stored. Unwinds as [`decode`].
+pub(super) fn thumbnail(bytes: &[u8], most: u64) -> Result<(u32, u32, Vec<u8>), DecodeError> {
+    let (mut source, _) = begin(bytes, most)?;
+    source.scale(8 / Scale::Eighth as u8);
+    let mut pixels = source.grayscale().map_err(damaged)?;
+    let (width, height) = (pixels.width() as u32, pixels.height() as u32);
+    Ok((width, height, pixels.read_scanlines().map_err(damaged)?))
+}
+
+fn begin(bytes: &[u8], most: u64) -> Result<(Decompress<&[u8]>, Header), DecodeError> {
     let source = Decompress::with_markers(&[Marker::APP(1)]).from_mem(bytes).map_err(damaged)?;
     let (width, height) = match (source.width().try_into(), source.height().try_into()) {
         (Ok(width), Ok(height)) => (width, height),
@@ -37,10 +96,25 @@ pub(super) fn decode(bytes: &[u8], most: u64) -> Result<Jpeg, DecodeError> {
         .markers()
         .find_map(|marker| Orientation::from_exif_chunk(marker.data.strip_prefix(EXIF)?))
         .unwrap_or(Orientation::NoTransforms);
-    let rgb = source.rgb().and_then(|mut pixels| pixels.read_scanlines()).map_err(damaged)?;
-    Ok(Jpeg { width, height, rgb, orientation })
+    Ok((source, Header { width, height, orientation }))
+}
+
+/// Refuses a picture whose scans would keep a thread busy for minutes.
+pub(super) fn check_scans(bytes: &[u8]) -> Result<(), DecodeError> {
+    let scans = bytes.windows(2).filter(|pair| **pair == SOS).count();
+    if scans > MAX_SCANS {
+        let why = format!("it has {scans} scans, more than {MAX_SCANS}");
+        return Err(DecodeError::Damaged { format: "JPEG", why });
+    }
+    Ok(())
 }
 
 fn damaged(error: io::Error) -> DecodeError {
     DecodeError::Damaged { format: "JPEG", why: error.to_string() }
+}
+
+/// Whether width and height change places when a picture is turned upright.
+pub(super) fn is_on_its_side(orientation: Orientation) -> bool {
+    use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)
 }

@@ -12,6 +12,10 @@
 //! | file | what it does |
 //! |---|---|
 //! | `image` | bytes to pixels, with limits |
+//! | `jpeg` | JPEG to pixels, libjpeg's to the last bit, or at a reduced scale |
+//! | `view` | a camera's frame, decoded no further than is looked at |
+//! | `raw` | the same of a frame without compression |
+//! | `motion` | whether anything moves before a camera |
 //! | `jpeg` | JPEG to pixels, libjpeg's to the last bit |
 //! | `yuv` | uncompressed video to pixels |
 //! | `models` | the model files and their hashes |
@@ -21,6 +25,7 @@
 //! | `detect` | where the faces are (YuNet) |
 //! | `align` | a face turned upright and cut out |
 //! | `embed` | a face to a template (SFace) |
+//! | `quality` | how good a look at a face a frame gives |
 //! | `template` | the template itself |
 //! | `portrait` | what is kept of an enrolment photo |
 
@@ -31,21 +36,29 @@ mod error;
 mod image;
 mod jpeg;
 mod models;
+mod motion;
 mod onnx;
 mod plans;
 mod portrait;
+mod quality;
+mod raw;
 mod scale;
 mod template;
+mod view;
 mod yuv;
 
+pub use self::align::Aligned;
 pub use self::detect::{DetectOptions, Face, LONGEST_SIDE_MAX, LONGEST_SIDE_MIN, Landmarks, Rect};
 pub use self::error::{ModelError, PhotoError, VisionError};
 pub use self::image::{
     DecodeError, Image, MAX_FRAME_PIXELS, MAX_PIXELS, MAX_SIDE, decode, decode_frame,
 };
 pub use self::models::{DETECTOR_FILE, EMBEDDER_FILE, EMBEDDER_NAME, Models};
+pub use self::motion::Motion;
 pub use self::portrait::portrait;
+pub use self::quality::{Flaw, Quality, assess};
 pub use self::template::{TEMPLATE_BYTES, TEMPLATE_LEN, Template, TemplateError};
+pub use self::view::{Luma, Reduced, View};
 
 use std::path::Path;
 
@@ -92,7 +105,12 @@ impl Vision {
 
     /// The template of a face found in this picture.
     pub fn embed(&self, image: &Image, face: &Face) -> Result<Template, VisionError> {
-        self.embedder.embed(image, &face.landmarks)
+        self.embed_aligned(align::align(image, &face.landmarks).ok_or(VisionError::Landmarks)?)
+    }
+
+    /// The template of a face that is cut out already: see [`Reduced::cut_out`].
+    pub fn embed_aligned(&self, face: Aligned) -> Result<Template, VisionError> {
+        self.embedder.embed(face)
     }
 
     /// The one face in a photo that is to enrol a worker: large enough

@@ -353,6 +353,7 @@ fn disk_troubles(disk: &DiskStatus, attention: &mut Attention<'_>) {
 fn stages(services: &Services) -> Vec<StageStatus> {
     let stages = &services.stages;
     let named = [
+        ("glance", &stages.glance),
         ("decode", &stages.decode),
         ("detect", &stages.detect),
         ("embed", &stages.embed),

@@ -1,0 +1,82 @@
+//! What became of a camera's frames, in numbers (I6).
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+/// Counts from the daemon's start.
+#[derive(Debug, Default)]
+pub struct Seen {
+    pub(super) analysed: Counter,
+    pub(super) undecodable: Counter,
+    pub(super) too_large: Counter,
+    pub(super) unchanged: Counter,
+    pub(super) overtaken: Counter,
+    pub(super) faces: Counter,
+    pub(super) too_small: Counter,
+    pub(super) poor: Counter,
+    pub(super) settled: Counter,
+    pub(super) lane_full: Counter,
+    pub(super) failed: Counter,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    /// Counts one more, and says how many there are then.
+    pub(super) fn count(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+/// [`Seen`] at one moment.
+///
+/// A frame that a newer one replaced before anybody looked is the camera's `dropped`; that is also
+/// what becomes of those beyond 15 a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SeenCounts {
+    /// Frames looked at.
+    pub analysed: u64,
+    /// Frames that were no image.
+    pub undecodable: u64,
+    /// Frames of more pixels than [`MAX_FRAME_PIXELS`](crate::vision::MAX_FRAME_PIXELS): set the
+    /// camera to send smaller ones.
+    pub too_large: u64,
+    /// Frames not searched for a face: nothing moved, and nobody was there just now.
+    pub unchanged: u64,
+    /// Frames to be searched that a newer one replaced before a worker had time.
+    pub overtaken: u64,
+    /// Frames with a face large enough.
+    pub faces: u64,
+    /// Frames whose faces were all smaller than `min_face_px`.
+    pub too_small: u64,
+    /// Frames whose face was blurred, turned away, too dark or too bright, and was set aside for a
+    /// better one; where none came, the best of them was used.
+    pub poor: u64,
+    /// Frames passed over because enough of the same visit had agreed.
+    pub settled: u64,
+    /// Sightings that the lane was too busy to take.
+    pub lane_full: u64,
+    /// Frames on which a model failed.
+    pub failed: u64,
+}
+
+impl Seen {
+    pub fn counts(&self) -> SeenCounts {
+        let read = |counter: &Counter| counter.0.load(Ordering::Relaxed);
+        SeenCounts {
+            analysed: read(&self.analysed),
+            undecodable: read(&self.undecodable),
+            too_large: read(&self.too_large),
+            unchanged: read(&self.unchanged),
+            overtaken: read(&self.overtaken),
+            faces: read(&self.faces),
+            too_small: read(&self.too_small),
+            poor: read(&self.poor),
+            settled: read(&self.settled),
+            lane_full: read(&self.lane_full),
+            failed: read(&self.failed),
+        }
+    }
+}

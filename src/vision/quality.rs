@@ -1,0 +1,249 @@
+//! How good a look at a face a frame gives: pure, from the face's box and landmarks and from what
+//! was cut out of the frame.
+//!
+//! It does not decide who is let in, only which frames are worth the embedder's time first. A poor
+//! look makes a template that is like nobody's, or a little like everybody's.
+//!
+//! | what | measured | poor | people looking at a camera |
+//! |---|---|---|---|
+//! | sharpness | variance of the Laplacian over that of the grey levels, at half of 112 x 112 | below 0.05 | 0.15 to 2.4 |
+//! | pose, aside | the nose beside the middle of eyes and mouth, in distances between the eyes | above 0.3 | 0 to 0.29 |
+//! | pose, up or down | the nose between the eyes (0) and the mouth (1) | outside 0.35 to 0.8 | 0.49 to 0.68 |
+//! | pose, tilted | the line of the eyes against the horizon | above 35 degrees | 0 to 13 |
+//! | exposure | mean grey level | below 45, above 215 | 92 to 182 |
+//! | | part of it at 250 and above | above 0.25 | 0 |
+//!
+//! The last column is what the test photos and a public set of 400 pictures of 40 people measure.
+//! All of them pass. A Gaussian blur of 2 % of the face's width measures 0.1 to 0.18 whatever the
+//! face's size, one of 4 % 0.02 to 0.04.
+
+use super::align::{ALIGNED_SIDE, Aligned};
+use super::detect::{Face, Landmarks};
+
+const SHARP: f32 = 0.05;
+const ASIDE: f32 = 0.3;
+const NOSE: std::ops::RangeInclusive<f32> = 0.35..=0.8;
+/// Where it stands when somebody looks straight ahead.
+const NOSE_AHEAD: f32 = 0.58;
+const TILTED: f32 = 35.0;
+const LIGHT: std::ops::RangeInclusive<f32> = 45.0..=215.0;
+const CLIPPED: f32 = 250.0;
+const CLIPPED_PART: f32 = 0.25;
+/// A face of so many pixels in width is as good as a larger one.
+const WIDE_PX: f32 = 112.0;
+
+/// The part of the 112 x 112 that is face and not hair or background.
+const INNER: std::ops::Range<usize> = 20..ALIGNED_SIDE - 20;
+
+/// Why a look is poor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flaw {
+    Blurred,
+    TurnedAway,
+    TooDark,
+    TooBright,
+}
+
+impl Flaw {
+    pub fn word(self) -> &'static str {
+        match self {
+            Flaw::Blurred => "blurred",
+            Flaw::TurnedAway => "turned_away",
+            Flaw::TooDark => "too_dark",
+            Flaw::TooBright => "too_bright",
+        }
+    }
+}
+
+/// How good a look is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Quality {
+    /// 0 to 1; of two looks the higher one is better.
+    pub score: f32,
+    /// None: good enough to be embedded at once.
+    pub flaw: Option<Flaw>,
+}
+
+/// Looks at a face (in pixels of the camera's frame) and at what was cut out for it.
+pub fn assess(face: &Face, aligned: &Aligned) -> Quality {
+    let measured = Measured::of(face, aligned);
+    Quality { score: measured.score(), flaw: measured.flaw() }
+}
+
+/// What the table above names.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Measured {
+    width_px: f32,
+    sharpness: f32,
+    aside: f32,
+    nose: f32,
+    tilt: f32,
+    light: f32,
+    clipped: f32,
+}
+
+impl Measured {
+    fn of(face: &Face, aligned: &Aligned) -> Measured {
+        let [aside, nose, tilt] = pose(&face.landmarks);
+        let grey = grey(aligned);
+        let count = grey.len().max(1) as f32;
+        let light = grey.iter().sum::<f32>() / count;
+        let clipped = grey.iter().filter(|v| **v >= CLIPPED).count() as f32 / count;
+        let sharpness = sharpness(&grey);
+        Measured { width_px: face.bbox.w, sharpness, aside, nose, tilt, light, clipped }
+    }
+
+    fn flaw(&self) -> Option<Flaw> {
+        // What is no number is no good look either.
+        if !(self.aside <= ASIDE && NOSE.contains(&self.nose) && self.tilt <= TILTED) {
+            Some(Flaw::TurnedAway)
+        } else if self.light < *LIGHT.start() {
+            Some(Flaw::TooDark)
+        } else if self.light > *LIGHT.end() || self.clipped > CLIPPED_PART {
+            Some(Flaw::TooBright)
+        } else if !(self.sharpness >= SHARP) {
+            Some(Flaw::Blurred)
+        } else {
+            None
+        }
+    }
+
+    /// Falls where a look gets worse, also within what is good.
+    fn score(&self) -> f32 {
+        let up_to = |value: f32, full: f32| (value / full).clamp(0.0, 1.0);
+        let middle = (LIGHT.start() + LIGHT.end()) / 2.0;
+        let parts = [
+            up_to(self.width_px, WIDE_PX),
+            up_to(self.sharpness, 4.0 * SHARP),
+            1.0 - up_to(self.aside, 2.0 * ASIDE),
+            1.0 - up_to((self.nose - NOSE_AHEAD).abs(), 0.6),
+            1.0 - up_to(self.tilt, 2.0 * TILTED),
+            1.0 - up_to((self.light - middle).abs(), 128.0),
+            1.0 - up_to(self.clipped, 2.0 * CLIPPED_PART),
+        ];
+        let score: f32 = parts.iter().product();
+        if score.is_finite() { score } else { 0.0 }
+    }
+}
+
+/// How far aside (in distances between the eyes), where the nose stands between the eyes (0) and
+/// the mouth (1), and how many degrees the eyes are off the horizon.
+fn pose(landmarks: &Landmarks) -> [f32; 3] {
+    let [left, right, nose, mouth_left, mouth_right] = *landmarks;
+    let middle = |a: [f32; 2], b: [f32; 2]| [(a[0] + b[0]) / 2.0, (a[1] + b[1]) / 2.0];
+    let (eyes, mouth) = (middle(left, right), middle(mouth_left, mouth_right));
+    let across = [right[0] - left[0], right[1] - left[1]];
+    let apart = across[0].hypot(across[1]);
+    // Along the eyes and at right angles to them, so that a tilted head is not turned aside.
+    let unit = [across[0] / apart, across[1] / apart];
+    let along = |p: [f32; 2]| (p[0] - eyes[0]) * unit[0] + (p[1] - eyes[1]) * unit[1];
+    let below = |p: [f32; 2]| (p[1] - eyes[1]) * unit[0] - (p[0] - eyes[0]) * unit[1];
+    let aside = (along(nose) - along(mouth) / 2.0).abs() / apart;
+    [aside, below(nose) / below(mouth), across[1].atan2(across[0]).to_degrees().abs()]
+}
+
+/// The inner part in grey, at half its size: a blur narrower than that does not harm the template,
+/// and a face that came small is not blurred for having been enlarged.
+fn grey(Aligned(planes): &Aligned) -> Vec<f32> {
+    let plane = ALIGNED_SIDE * ALIGNED_SIDE;
+    let value = |x: usize, y: usize| {
+        let at = y * ALIGNED_SIDE + x;
+        let channel = |n: usize| planes.get(n * plane + at).copied().unwrap_or(0.0);
+        0.299 * channel(0) + 0.587 * channel(1) + 0.114 * channel(2)
+    };
+    let halves = || INNER.step_by(2);
+    let cells = halves().flat_map(|y| halves().map(move |x| (x, y)));
+    let four =
+        |(x, y)| (value(x, y) + value(x + 1, y) + value(x, y + 1) + value(x + 1, y + 1)) / 4.0;
+    cells.map(four).collect()
+}
+
+/// The variance of the Laplacian in that of the grey levels: not less in twilight. 0 where all is
+/// of one grey.
+fn sharpness(grey: &[f32]) -> f32 {
+    let side = INNER.len() / 2;
+    let rows: Vec<&[f32]> = grey.chunks_exact(side).collect();
+    let laplacian = rows.windows(3).flat_map(|three| {
+        let (above, row, below) = (three[0], three[1], three[2]);
+        (1..side - 1).map(move |x| row[x - 1] + row[x + 1] + above[x] + below[x] - 4.0 * row[x])
+    });
+    let laplacian: Vec<f32> = laplacian.collect();
+    let spread = variance(grey);
+    if spread < 1.0 { 0.0 } else { variance(&laplacian) / spread }
+}
+
+fn variance(values: &[f32]) -> f32 {
+    let count = values.len().max(1) as f32;
+    let mean = values.iter().sum::<f32>() / count;
+    values.iter().map(|v| (v - mean) * (v - mean)).sum::<f32>() / count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vision::Rect;
+
+    /// A face from the front: where the embedder wants the landmarks.
+    const FRONT: Landmarks = [[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]];
+
+    fn seen(landmarks: Landmarks, grey: impl Fn(usize, usize) -> f32) -> Quality {
+        let at = |i: usize| grey(i % ALIGNED_SIDE, i / ALIGNED_SIDE);
+        let plane: Vec<f32> = (0..ALIGNED_SIDE * ALIGNED_SIDE).map(at).collect();
+        let bbox = Rect { x: 0.0, y: 0.0, w: 90.0, h: 120.0 };
+        assess(&Face { score: 0.9, bbox, landmarks }, &Aligned(plane.repeat(3)))
+    }
+
+    /// Waves of so many pixels across a mean of `light`.
+    fn waves(length: f32, light: f32, depth: f32) -> impl Fn(usize, usize) -> f32 {
+        move |x, y| {
+            let turn = |at: usize| (at as f32 * std::f32::consts::TAU / length).sin();
+            (light + depth * turn(x) * turn(y)).clamp(0.0, 255.0)
+        }
+    }
+
+    fn sharp(x: usize, y: usize) -> f32 {
+        waves(16.0, 130.0, 50.0)(x, y)
+    }
+
+    #[test]
+    fn a_sharp_face_from_the_front_in_good_light_is_good() {
+        let good = seen(FRONT, sharp);
+        assert_eq!(good.flaw, None);
+        assert!((0.5..=1.0).contains(&good.score), "{good:?}");
+    }
+
+    #[test]
+    fn each_flaw_has_its_word_and_a_lower_score() {
+        let moved = |n: usize, by: [f32; 2]| {
+            let mut landmarks = FRONT;
+            landmarks[n] = [landmarks[n][0] + by[0], landmarks[n][1] + by[1]];
+            landmarks
+        };
+        let tilted = FRONT.map(|[x, y]| [0.7 * x - 0.7 * y, 0.7 * x + 0.7 * y]);
+        let good = seen(FRONT, sharp).score;
+        for (word, poor) in [
+            ("turned_away", seen(moved(2, [14.0, 0.0]), sharp)),
+            ("turned_away", seen(moved(2, [-14.0, 0.0]), sharp)),
+            ("turned_away", seen(moved(2, [0.0, -12.0]), sharp)),
+            ("turned_away", seen(moved(2, [0.0, 15.0]), sharp)),
+            ("turned_away", seen(tilted, sharp)),
+            ("turned_away", seen([[5.0; 2]; 5], sharp)),
+            ("turned_away", seen([[f32::NAN; 2]; 5], sharp)),
+            ("blurred", seen(FRONT, waves(60.0, 130.0, 50.0))),
+            ("blurred", seen(FRONT, |_, _| 130.0)),
+            ("too_dark", seen(FRONT, waves(16.0, 30.0, 20.0))),
+            ("too_bright", seen(FRONT, waves(16.0, 225.0, 20.0))),
+            ("too_bright", seen(FRONT, waves(16.0, 200.0, 400.0))),
+        ] {
+            assert_eq!(poor.flaw.map(Flaw::word), Some(word), "{poor:?}");
+            assert!((0.0..good).contains(&poor.score), "{word}: {poor:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_held_aslant_is_not_turned_away() {
+        let (sin, cos) = 20_f32.to_radians().sin_cos();
+        let aslant = FRONT.map(|[x, y]| [cos * x - sin * y, sin * x + cos * y]);
+        assert_eq!(seen(aslant, sharp).flaw, None);
+    }
+}

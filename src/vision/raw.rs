@@ -1,0 +1,104 @@
+//! Frames without compression, at a reduced scale: what is not looked at is not converted.
+//!
+//! ITU-R BT.601, video range: as [`Yuv`] says. Samples lie in memory as its layout says; a frame
+//! whose samples do not fill it is refused before one is read.
+
+use super::image::{DecodeError, Image, MAX_FRAME_PIXELS, check_size};
+use super::jpeg::Scale;
+use crate::camera::{Layout, Yuv};
+
+/// Of the pixels that one pixel of the result stands for, at most so many along a side are read.
+const SAMPLES: u32 = 4;
+
+/// Refuses a frame that is not what it says.
+pub(super) fn check(yuv: &Yuv) -> Result<(), DecodeError> {
+    let Yuv { width, height, layout, ref data } = *yuv;
+    check_size(width, height, MAX_FRAME_PIXELS)?;
+    let pixels = width as usize * height as usize;
+    let expected = match layout {
+        Layout::I420 => pixels / 2 * 3,
+        Layout::Yuyv => pixels * 2,
+    };
+    if width == 0 || height == 0 || width % 2 != 0 || height % 2 != 0 || data.len() != expected {
+        let why = format!("{} bytes are not {width} x {height} of {layout:?}", data.len());
+        return Err(DecodeError::Damaged { format: "raw frame", why });
+    }
+    Ok(())
+}
+
+/// In grey, an eighth of the width and height.
+pub(super) fn thumbnail(yuv: &Yuv) -> (u32, u32, Vec<u8>) {
+    let step = Scale::Eighth.step();
+    let (width, height) = (yuv.width.div_ceil(step), yuv.height.div_ceil(step));
+    let mut values = Vec::with_capacity(width as usize * height as usize);
+    for y in 0..height {
+        values.extend((0..width).map(|x| luma(yuv, x * step, y * step, step) as u8));
+    }
+    (width, height, values)
+}
+
+/// The part that begins at `from` and is `size`, both in pixels of the frame and within it.
+pub(super) fn part(
+    yuv: &Yuv,
+    from: (u32, u32),
+    size: (u32, u32),
+    scale: Scale,
+) -> Result<Image, DecodeError> {
+    let step = scale.step();
+    let (width, height) = (size.0.div_ceil(step), size.1.div_ceil(step));
+    let mut rgb = Vec::with_capacity(3 * width as usize * height as usize);
+    for row in 0..height {
+        let y = from.1 + row * step;
+        for column in 0..width {
+            let x = from.0 + column * step;
+            let [u, v] = chroma(yuv, x + step / 2, y + step / 2);
+            rgb.extend(colour(luma(yuv, x, y, step), u, v));
+        }
+    }
+    Image::from_rgb(width, height, rgb)
+}
+
+/// The mean of the square of `step` pixels a side, as far as it lies within the frame.
+fn luma(yuv: &Yuv, x: u32, y: u32, step: u32) -> i32 {
+    let apart = (step / SAMPLES).max(1) as usize;
+    let (mut sum, mut count) = (0, 0);
+    for y in (y..(y + step).min(yuv.height)).step_by(apart) {
+        for x in (x..(x + step).min(yuv.width)).step_by(apart) {
+            let pixel = y as usize * yuv.width as usize + x as usize;
+            let at = match yuv.layout {
+                Layout::I420 => pixel,
+                Layout::Yuyv => 2 * pixel,
+            };
+            sum += i32::from(sample(yuv, at));
+            count += 1;
+        }
+    }
+    sum / count.max(1)
+}
+
+/// U and V of the pair or square that this pixel belongs to, less their middle.
+fn chroma(yuv: &Yuv, x: u32, y: u32) -> [i32; 2] {
+    let (x, y) = (x.min(yuv.width - 1) as usize, y.min(yuv.height - 1) as usize);
+    let (width, height) = (yuv.width as usize, yuv.height as usize);
+    let [u, v] = match yuv.layout {
+        Layout::I420 => {
+            let at = y / 2 * (width / 2) + x / 2;
+            [width * height + at, width * height / 4 * 5 + at]
+        }
+        Layout::Yuyv => {
+            let pair = 2 * (y * width + x / 2 * 2);
+            [pair + 1, pair + 3]
+        }
+    };
+    [u, v].map(|at| i32::from(sample(yuv, at)) - 128)
+}
+
+fn sample(yuv: &Yuv, at: usize) -> u8 {
+    yuv.data.get(at).copied().unwrap_or(128)
+}
+
+/// In 1/256: 255/219 for Y; 1.596, 0.391, 0.813 and 2.018 for the colour differences.
+fn colour(y: i32, u: i32, v: i32) -> [u8; 3] {
+    let y = 298 * (y - 16) + 128;
+    [y + 409 * v, y - 100 * u - 208 * v, y + 516 * u].map(|value| (value >> 8).clamp(0, 255) as u8)
+}

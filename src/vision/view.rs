@@ -1,0 +1,199 @@
+//! A camera's frame, decoded no further than whoever looks at it needs.
+//!
+//! Most frames of a gate show nobody and are seen as a grey thumbnail only. The detector gets the
+//! smallest picture that still has the size it searches at, and the embedder the smallest in which
+//! the face still has the pixels that become its template. All coordinates that leave this file
+//! are in pixels of the frame as it stands upright.
+
+use std::borrow::Cow;
+
+use super::align::{self, Aligned};
+use super::detect::{Face, Landmarks};
+use super::error::VisionError;
+use super::image::{
+    DecodeError, Image, JPEG_MAGIC, MAX_FRAME_PIXELS, decode_frame, guarded, jpeg_pixels,
+};
+use super::jpeg::{self, Scale};
+use super::raw;
+use crate::camera::{Picture, Yuv};
+
+/// A face of at least so many pixels in width loses nothing on its way to the embedder's 112 x
+/// 112, in which a face is some 80 wide.
+const FACE_PX: f32 = 140.0;
+
+/// A frame whose header was read and is within bounds.
+#[derive(Debug)]
+pub struct View<'a> {
+    pixels: Pixels<'a>,
+    width: u32,
+    height: u32,
+}
+
+#[derive(Debug)]
+enum Pixels<'a> {
+    Jpeg(&'a [u8]),
+    Raw(&'a Yuv),
+    /// A PNG: no camera sends them, only recordings hold them.
+    Whole(Image),
+}
+
+/// A frame in grey at an eighth of its width and height, as the camera gave it, not turned
+/// upright. Good for nothing but to see whether something moves.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Luma {
+    pub width: u32,
+    pub height: u32,
+    /// Row by row; `width * height` of them.
+    pub values: Vec<u8>,
+}
+
+/// Size only: a picture of a person does not belong in a log.
+impl std::fmt::Debug for Luma {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Luma({} x {})", self.width, self.height)
+    }
+}
+
+/// The frame, or a part of it, at a reduced scale.
+#[derive(Debug)]
+pub struct Reduced<'a> {
+    image: Cow<'a, Image>,
+    /// Pixels of the frame, along a side, that one pixel stands for.
+    step: u32,
+    /// Where in the frame it begins.
+    left: u32,
+    top: u32,
+}
+
+impl<'a> View<'a> {
+    /// Reads the header of a frame of at most [`MAX_FRAME_PIXELS`]; a PNG is decoded at once.
+    pub fn new(picture: &'a Picture) -> Result<View<'a>, DecodeError> {
+        match picture {
+            Picture::Encoded(bytes) if bytes.starts_with(JPEG_MAGIC) => {
+                jpeg::check_scans(bytes)?;
+                let header = guarded("JPEG", || jpeg::header(bytes, MAX_FRAME_PIXELS))?;
+                let (mut width, mut height) = (header.width, header.height);
+                if jpeg::is_on_its_side(header.orientation) {
+                    std::mem::swap(&mut width, &mut height);
+                }
+                Ok(View { pixels: Pixels::Jpeg(bytes), width, height })
+            }
+            Picture::Encoded(bytes) => {
+                let image = decode_frame(bytes)?;
+                let (width, height) = (image.width(), image.height());
+                Ok(View { pixels: Pixels::Whole(image), width, height })
+            }
+            Picture::Raw(yuv) => {
+                raw::check(yuv)?;
+                Ok(View { pixels: Pixels::Raw(yuv), width: yuv.width, height: yuv.height })
+            }
+        }
+    }
+
+    /// In pixels, upright.
+    pub fn size(&self) -> (u32, u32) {
+        (self.width, self.height)
+    }
+
+    /// The thumbnail, for [`Motion`](super::Motion).
+    pub fn luma(&self) -> Result<Luma, DecodeError> {
+        let (width, height, values) = match &self.pixels {
+            Pixels::Jpeg(bytes) => guarded("JPEG", || jpeg::thumbnail(bytes, MAX_FRAME_PIXELS))?,
+            Pixels::Raw(yuv) => raw::thumbnail(yuv),
+            Pixels::Whole(image) => {
+                let step = Scale::Eighth.step();
+                let (width, height) = (image.width().div_ceil(step), image.height().div_ceil(step));
+                let rows = image.rgb().chunks_exact(3 * image.width() as usize);
+                let green = rows.step_by(step as usize).flat_map(|row| {
+                    row.as_chunks::<3>().0.iter().step_by(step as usize).map(|pixel| pixel[1])
+                });
+                (width, height, green.collect())
+            }
+        };
+        Ok(Luma { width, height, values })
+    }
+
+    /// The whole frame, at the smallest scale whose longer side is still `longest_side`.
+    pub fn for_detection(&self, longest_side: u32) -> Result<Reduced<'_>, DecodeError> {
+        let longer = self.width.max(self.height);
+        self.whole_at(Scale::keeping(longer as f32, longest_side as f32))
+    }
+
+    /// A picture in which this face (in pixels of the frame) is large enough for the embedder.
+    /// `searched` is given back where it is that already.
+    pub fn for_face<'v>(
+        &'v self,
+        face: &Face,
+        searched: Reduced<'v>,
+    ) -> Result<Reduced<'v>, DecodeError> {
+        let scale = Scale::keeping(face.bbox.w, FACE_PX);
+        if searched.step <= scale.step() {
+            return Ok(searched);
+        }
+        match &self.pixels {
+            Pixels::Raw(yuv) => {
+                // The 112 x 112 reach beyond the box by less than its size.
+                let span = |at: f32, size: f32, limit: u32| {
+                    let from = (at - size).max(0.0) as u32;
+                    let from = from.min(limit - 1);
+                    (from, ((3.0 * size) as u32).clamp(1, limit - from))
+                };
+                let (left, width) = span(face.bbox.x, face.bbox.w, self.width);
+                let (top, height) = span(face.bbox.y, face.bbox.h, self.height);
+                let image = raw::part(yuv, (left, top), (width, height), scale)?;
+                Ok(Reduced { image: Cow::Owned(image), step: scale.step(), left, top })
+            }
+            _ => self.whole_at(scale),
+        }
+    }
+
+    fn whole_at(&self, scale: Scale) -> Result<Reduced<'_>, DecodeError> {
+        let (image, step) = match &self.pixels {
+            Pixels::Jpeg(bytes) => {
+                let image = guarded("JPEG", || jpeg_pixels(bytes, MAX_FRAME_PIXELS, scale))?;
+                (Cow::Owned(image), scale.step())
+            }
+            Pixels::Raw(yuv) => {
+                let image = raw::part(yuv, (0, 0), (self.width, self.height), scale)?;
+                (Cow::Owned(image), scale.step())
+            }
+            Pixels::Whole(image) => (Cow::Borrowed(image), 1),
+        };
+        Ok(Reduced { image, step, left: 0, top: 0 })
+    }
+}
+
+impl Reduced<'_> {
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// A face found in this picture, in pixels of the frame.
+    pub fn in_frame(&self, mut face: Face) -> Face {
+        let step = self.step as f32;
+        let (left, top) = (self.left as f32, self.top as f32);
+        let place = |x: &mut f32, y: &mut f32| {
+            *x = *x * step + left;
+            *y = *y * step + top;
+        };
+        let bbox = &mut face.bbox;
+        place(&mut bbox.x, &mut bbox.y);
+        bbox.w *= step;
+        bbox.h *= step;
+        for [x, y] in &mut face.landmarks {
+            place(x, y);
+        }
+        face
+    }
+
+    /// Cuts out a face that is given in pixels of the frame.
+    pub fn cut_out(&self, face: &Face) -> Result<Aligned, VisionError> {
+        // Pixel centres lie on whole numbers there and here: a pixel here has its own in the
+        // middle of those it stands for.
+        let step = self.step as f32;
+        let here = |at: f32, from: u32| (at - from as f32 + 0.5) / step - 0.5;
+        let landmarks: Landmarks =
+            face.landmarks.map(|[x, y]| [here(x, self.left), here(y, self.top)]);
+        align::align(&self.image, &landmarks).ok_or(VisionError::Landmarks)
+    }
+}
