@@ -3,12 +3,12 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::{
     Daemon, Site, Slave,
-    film::{Mjpeg, Rtsp, film, free_port},
-    photo_path,
+    film::{Mjpeg, Script, film, free_port},
+    photo_path, walk,
 };
 use serde_json::Value;
 
@@ -33,9 +33,10 @@ impl Gate {
         Self { _daemon: daemon, board, site }
     }
 
-    /// Waits until the arm is released; before that it goes back from the last release.
+    /// Waits until the arm is released, and walks.
     fn let_in(&mut self) {
-        while self.board.line() != "coil 0 on" {}
+        assert_eq!(self.board.line(), "coil 0 on");
+        walk(&self.site, &mut self.board);
     }
 
     fn camera_when(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
@@ -51,8 +52,10 @@ impl Gate {
         drop(peer);
         let camera = self.camera_when("its absence", |c| c["connected"] == false);
         assert!(camera["last_error"].as_str().unwrap().contains("127.0.0.1"), "{camera}");
-        // Who comes back after a while is another visit, and the backoff is at its longest.
-        std::thread::sleep(Duration::from_secs(6));
+        // It is away for so long that the pause between two attempts is at its longest, and A has
+        // another visit.
+        let errors = camera["errors"].as_u64().unwrap();
+        self.camera_when("attempts", |c| c["errors"].as_u64() > Some(errors + 5));
         let back = Instant::now();
         let _peer = start();
         self.camera_when("its frames", |c| c["connected"] == true);
@@ -78,11 +81,11 @@ fn i10_a_worker_is_recognised_by_a_camera_of_motion_jpeg_that_goes_and_comes_bac
 #[test]
 fn i10_a_worker_is_recognised_by_a_camera_of_rtsp_that_goes_and_comes_back() {
     let film = film("person_a_1.jpg");
-    let peer = Rtsp::start(film.path(), 0, &["digest", "gate", "p/w:1 @"]);
+    let peer = Script::rtsp(film.path(), 0, &["digest", "gate", "p/w:1 @"]);
     let port = peer.port;
     let source = format!("rtsp://gate:p%2Fw%3A1%20%40@127.0.0.1:{port}/cam");
     let mut gate = Gate::with_camera(&source);
-    gate.recovers(peer, || Rtsp::start(film.path(), port, &["digest", "gate", "p/w:1 @"]));
+    gate.recovers(peer, || Script::rtsp(film.path(), port, &["digest", "gate", "p/w:1 @"]));
     let status = gate.site.status().to_string();
     for place in [status, gate.site.log()] {
         assert!(!place.contains("p/w") && !place.contains("p%2Fw"), "{place}");

@@ -6,6 +6,7 @@
 
 pub mod broker;
 pub mod camera;
+pub mod capture;
 pub mod disk;
 pub mod film;
 pub mod shim;
