@@ -14,12 +14,14 @@ use std::{
 };
 
 use common::{
-    camera::{empty, jpeg, photo_path},
+    Site,
+    camera::{empty, jpeg, photo, photo_path},
     capture::Capture,
     film::{Mjpeg, Script, film, free_port},
 };
 use gatehouse::camera::Picture;
 use nix::sys::signal::Signal;
+use serde_json::Value;
 
 /// A server that does to each connection what the test wants; it ends with this value.
 struct Server {
@@ -156,6 +158,35 @@ fn i8_a_part_of_100_megabytes_is_passed_over() {
 }
 
 #[test]
+fn i8_a_camera_of_4k_at_60_frames_a_second_fills_no_memory() {
+    let picture = image::load_from_memory(&photo("person_b_1.jpg")).unwrap();
+    let frame = picture.resize_exact(3840, 2160, image::imageops::Triangle).to_rgb8();
+    let frame = part(&jpeg(&frame));
+    let server = Server::start(move |mut stream, _| {
+        let _ = stream.write_all(STREAM);
+        while stream.write_all(&frame).is_ok() {
+            std::thread::sleep(Duration::from_millis(16));
+        }
+    });
+    let site = Site::prepare("", "");
+    site.camera_at(&format!("http://127.0.0.1:{}/cam", server.port));
+    let _daemon = site.start();
+    let frames_of = |s: &Value| s["lanes"][0]["cameras"][0]["frames"].as_u64().unwrap();
+    let memory_at = |frames| {
+        let status = site.status_when("frames", |s| frames_of(s) >= frames);
+        (status["process"]["resident_bytes"].as_u64().unwrap() >> 20, status)
+    };
+    let (before, _) = memory_at(100);
+    let (after, status) = memory_at(400);
+    eprintln!("4K at 60 frames a second: {before} MiB, later {after} MiB");
+    assert!(after < before + 48, "{before} MiB have become {after} MiB");
+    let camera = &status["lanes"][0]["cameras"][0];
+    let count = |key: &str| camera[key].as_u64().unwrap();
+    assert!(count("dropped") > 0 && count("analysed") > 0, "{camera}");
+    assert_eq!(count("too_large") + count("skipped") + count("errors"), 0, "{camera}");
+}
+
+#[test]
 fn i10_a_stream_that_drips_is_stalled_and_opened_anew() {
     let server = Server::start(|mut stream, n| {
         let frame = part(&jpeg(&empty()));
@@ -188,7 +219,7 @@ fn i10_a_camera_of_motion_jpeg_that_stands_still_is_opened_anew() {
     let peer = Mjpeg::start(film.path(), port);
     let mut capture = Capture::network(&format!("http://127.0.0.1:{port}/cam.mjpg"));
     capture.frame();
-    stands_still(&mut capture, &|signal| peer.signal(signal));
+    stands_still("ffmpeg", &mut capture, &|signal| peer.signal(signal));
 }
 
 #[test]
@@ -198,10 +229,10 @@ fn i10_a_camera_of_rtsp_that_stands_still_is_opened_anew() {
     let mut capture = Capture::network(&format!("rtsp://gate:word@127.0.0.1:{}/cam", peer.port));
     let Picture::Raw(picture) = capture.frame().picture else { panic!("H.264 is not encoded") };
     assert_eq!((picture.width, picture.height), (1280, 720));
-    stands_still(&mut capture, &|signal| peer.signal(signal));
+    stands_still("GStreamer", &mut capture, &|signal| peer.signal(signal));
 }
 
-fn stands_still(capture: &mut Capture, signal: &dyn Fn(Signal)) {
+fn stands_still(peer: &str, capture: &mut Capture, signal: &dyn Fn(Signal)) {
     let before = capture.state_when(|s| s.frames > 5).errors;
     signal(Signal::SIGSTOP);
     let begun = Instant::now();
@@ -214,8 +245,7 @@ fn stands_still(capture: &mut Capture, signal: &dyn Fn(Signal)) {
     let begun = Instant::now();
     capture.state_when(|s| s.connected);
     eprintln!(
-        "{}: noticed after {noticed:.1?}, frames {:.1?} after it went on",
-        capture.handle.thread.thread().name().unwrap_or_default(),
+        "{peer} stands still: noticed after {noticed:.1?}, frames {:.1?} after it went on",
         begun.elapsed()
     );
 }

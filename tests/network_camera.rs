@@ -22,9 +22,7 @@ struct Gate {
 impl Gate {
     fn with_camera(source: &str) -> Self {
         let site = Site::prepare("", "");
-        let config = site.path("gatehouse.toml");
-        let text = std::fs::read_to_string(&config).unwrap();
-        std::fs::write(config, text.replace("replay:camera", source)).unwrap();
+        site.camera_at(source);
         let board = site.plug_board_in();
         let daemon = site.start();
         let photo = photo_path("person_a_2.jpg");
@@ -62,8 +60,8 @@ impl Gate {
         let frames = back.elapsed();
         self.let_in();
         eprintln!(
-            "back at {:?}: frames after {frames:.1?}, let in after {:.1?}",
-            camera["source"],
+            "{} comes back: frames after {frames:.1?}, let in after {:.1?}",
+            camera["source"].as_str().unwrap(),
             back.elapsed()
         );
     }
@@ -90,4 +88,26 @@ fn i10_a_worker_is_recognised_by_a_camera_of_rtsp_that_goes_and_comes_back() {
     for place in [status, gate.site.log()] {
         assert!(!place.contains("p/w") && !place.contains("p%2Fw"), "{place}");
     }
+}
+
+#[test]
+fn check_looks_through_a_camera_and_says_what_it_sees_or_what_to_do() {
+    let film = film("person_a_1.jpg");
+    let peer = Script::rtsp(film.path(), 0, &["basic", "gate", "word"]);
+    let address = |login| format!("rtsp://{login}127.0.0.1:{}/cam", peer.port);
+    let check = |source: &str| {
+        let site = Site::prepare("", "");
+        site.camera_at(source);
+        let said = site.gatehouse(&["--json", "check"]).out;
+        let mut lines = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.find(|line| line["check"] == "camera north/entry").unwrap()
+    };
+    let line = check(&address("gate:word@"));
+    let expected = format!("{} shows pictures of 1280 x 720 pixels", address(""));
+    assert_eq!((&line["detail"], &line["ok"]), (&expected.into(), &true.into()));
+    let line = check(&address("gate:wr0ng@"));
+    let expected = format!("{}: it refuses the login; check user and password", address(""));
+    assert_eq!((&line["detail"], &line["ok"]), (&expected.into(), &false.into()));
+    let absent = check(&format!("http://127.0.0.1:{}/", free_port()));
+    assert!(absent["detail"].as_str().unwrap().contains("cannot be reached"), "{absent}");
 }

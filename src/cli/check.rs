@@ -1,22 +1,26 @@
 //! `gatehouse check`: one line each, ok or what to do. Needs no daemon.
 
-use std::{net::SocketAddr, path::Path, process::ExitCode, time::Duration};
+use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use crate::{
+    camera::{self, Bell, CameraConfig, PATIENCE, Picture, Slot},
     clock::{Clock, SystemClock},
-    config::{CameraSource, Config, TurnstileDriver},
+    config::{self, CameraSource, Config, TurnstileDriver},
     daemon,
     store::{self, Room},
     turnstile::{ModbusTurnstile, Turnstile},
-    vision::{DetectOptions, Vision},
+    vision::{self, DetectOptions, Vision},
 };
 
 const BROKER_PATIENCE: Duration = Duration::from_secs(3);
+/// Longer than a camera takes to be open, or to be given up.
+const CAMERA_PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
 struct Line {
@@ -66,7 +70,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         lines.add(name, turnstile(&lane.turnstile, running).await);
         for camera in &lane.cameras {
             let name = format!("camera {}/{}", lane.name, camera.direction);
-            lines.add(name, source(&camera.source));
+            lines.add(name.clone(), source(name, camera, running).await);
         }
     }
     if config.lanes.is_empty() {
@@ -171,12 +175,68 @@ async fn metrics(address: SocketAddr, running: bool) -> Result<String, String> {
     }
 }
 
-fn source(source: &CameraSource) -> Result<String, String> {
-    let CameraSource::Replay(path) = source else { todo!() };
-    match std::fs::metadata(path) {
-        Ok(_) => Ok(source.to_string()),
-        Err(e) => Err(format!(
-            "{source}: {e}; make it (images, or a pipe of JPEGs), or change the source"
-        )),
+async fn source(name: String, camera: &config::Camera, running: bool) -> Result<String, String> {
+    let source = &camera.source;
+    match source {
+        // To open a pipe would take frames from the daemon.
+        CameraSource::Replay(path) => match std::fs::metadata(path) {
+            Ok(_) => Ok(source.to_string()),
+            Err(e) => Err(format!(
+                "{source}: {e}; make it (images, or a pipe of JPEGs), or change the source"
+            )),
+        },
+        CameraSource::V4l2(_) if running => {
+            Ok(format!("{source} is in use by the daemon: see `gatehouse status`"))
+        }
+        CameraSource::V4l2(_) | CameraSource::Http(_) | CameraSource::Rtsp(_) => {
+            let camera = CameraConfig {
+                name,
+                source: source.clone(),
+                fps: camera.fps,
+                size: camera.size,
+                looped: false,
+            };
+            let looks = tokio::task::spawn_blocking(move || first_frame(&camera)).await;
+            match looks.map_err(|e| e.to_string())? {
+                Ok(picture) => Ok(format!("{source} shows {picture}")),
+                Err(e) if running => {
+                    Err(format!("{e} (or the daemon is its one client: see `gatehouse status`)"))
+                }
+                Err(e) => Err(e),
+            }
+        }
     }
+}
+
+/// Opens a camera as the daemon does, and says what its first frame is.
+fn first_frame(camera: &CameraConfig) -> Result<String, String> {
+    let clock = Arc::new(SystemClock::new().map_err(|e| e.to_string())?);
+    let (bell, cancel) = (Arc::new(Bell::default()), CancellationToken::new());
+    let _stops = cancel.clone().drop_guard();
+    let slot = Arc::new(Slot::new(bell.clone()));
+    let handle = camera::spawn(camera, clock.clone(), cancel, slot.clone());
+    let handle = handle.map_err(|e| e.to_string())?;
+    let (begun, mut heard) = (clock.monotonic(), 0);
+    let frame = loop {
+        heard = bell.wait(heard, PATIENCE);
+        if let Some(frame) = slot.take() {
+            break frame;
+        }
+        // Each fails within its own bounds; then it says why.
+        let state = handle.state.borrow();
+        if state.errors > 0 {
+            return Err(state.last_error.clone().unwrap_or_default());
+        }
+        if clock.monotonic() - begun > CAMERA_PATIENCE {
+            return Err(format!("{} shows nothing within {CAMERA_PATIENCE:?}", camera.source));
+        }
+    };
+    Ok(match &frame.picture {
+        Picture::Raw(yuv) => format!("pictures of {} x {} pixels", yuv.width, yuv.height),
+        Picture::Encoded(data) => {
+            let image = vision::decode_frame(data)
+                .map_err(|e| format!("{} shows no picture: {e}", camera.source))?;
+            format!("pictures of {} x {} pixels", image.width(), image.height())
+        }
+    })
 }

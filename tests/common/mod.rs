@@ -135,6 +135,13 @@ impl Site {
         self.dir.path().join(name)
     }
 
+    /// Its camera is elsewhere: this is its source.
+    pub fn camera_at(&self, source: &str) {
+        let config = self.path("gatehouse.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(config, text.replace("replay:camera", source)).unwrap();
+    }
+
     pub fn plug_camera_in(&self) -> Camera {
         Camera::plug_in(&self.path("camera"))
     }
