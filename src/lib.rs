@@ -92,7 +92,7 @@
 //! | a camera without a whole frame ([`camera::CameraConfig::stalled_after`]); until it is open | 3 s; 5 s | it has failed, and is opened anew |
 //! | the head of a camera's answer over HTTP | 64 KiB | the connection is made anew |
 //! | an RTSP message, an H.264 picture under way | what its line carries in 3 s | the connection is made anew |
-//! | an H.264 picture's pixels | 12 million | the camera has failed |
+//! | an H.264 picture's pixels; those that the decoder keeps | 9.4 million; 18 | the camera has failed; the oldest goes |
 //! | a frame's, an enrolment photo's pixels | 12, 50 million | passed over, `too_large`; refused |
 //! | images of a replayed folder | 100,000 | refused |
 //! | sightings waiting for a lane | 8 | the newest is dropped; `lane_full` |

@@ -323,16 +323,28 @@ fn i10_a_server_that_speaks_no_rtsp_is_an_error_and_no_panic() {
 }
 
 #[test]
-fn a_camera_without_h264_is_told_apart() {
-    let sdp = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 26\r\n\
-               a=control:track1\r\n";
-    let server = Server::start(move |mut stream, _| {
-        let head = "RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Type: application/sdp\r\n";
-        let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{sdp}", sdp.len());
-        gone(&mut stream);
-    });
-    let error = server.rtsp().state_when(|s| s.errors > 0).last_error.unwrap();
-    assert!(error.contains("no H.264 video; set its codec to H.264"), "{error}");
+fn i8_streams_that_cannot_be_decoded_are_refused_before_they_begin() {
+    // JPEG over RTP; and H.264 whose parameters claim 5008 x 4000 pixels.
+    let large = "m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;\
+                 sprop-parameter-sets=Z0LAM9oATkB9ZA==,aM48gA==";
+    for (media, says) in [
+        ("m=video 0 RTP/AVP 26", "no H.264 video; set its codec to H.264"),
+        (
+            large,
+            "its pictures of 5008 x 4000 are more than 9.4 million pixels; set it to a smaller",
+        ),
+    ] {
+        let sdp = format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\n{media}\r\na=control:track1\r\n"
+        );
+        let server = Server::start(move |mut stream, _| {
+            let head = "RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Type: application/sdp\r\n";
+            let _ = write!(stream, "{head}Content-Length: {}\r\n\r\n{sdp}", sdp.len());
+            gone(&mut stream);
+        });
+        let error = server.rtsp().state_when(|s| s.errors > 0).last_error.unwrap();
+        assert!(error.contains(says), "{error}");
+    }
 }
 
 #[test]

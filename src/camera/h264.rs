@@ -1,16 +1,19 @@
 //! H.264 to pictures, by openh264.
 //!
 //! In: access units in Annex B form. Out: their pictures in I420, without padding. openh264 is C++
-//! that reads what a camera, or whoever took its place, sends: the decoder is the one part of the
-//! program in which such bytes are not handled by memory-safe code. It refuses pictures beyond
-//! level 5.2 (36,864 macroblocks, 9.4 million pixels) before it makes room for them; the caller
-//! refuses those beyond [`MAX_PIXELS`](super::MAX_PIXELS) before they come here.
+//! that reads what a camera, or whoever took its place, sends: the decoder is the one part of this
+//! room in which such bytes are not handled by memory-safe code. It refuses pictures beyond
+//! [`MAX_PIXELS`] before it makes room for them, and keeps at most 18 (255 MB of the largest; a camera
+//! that means well needs two or three).
 //!
 //! A picture may need any before it, and so each is decoded; errors last until the next key frame.
 
 use openh264::{decoder, formats::YUVSource};
 
 use super::{Layout, Yuv};
+
+/// The most pixels of a picture: what level 5.2 allows. A 4K camera's has 8.3 million.
+pub(super) const MAX_PIXELS: u64 = 36_864 * 16 * 16;
 
 /// Failures in a row after which the decoder is made anew, in case that it is what fails.
 const GIVES_UP: u32 = 30;
@@ -187,9 +190,9 @@ mod tests {
             let mut decoder = Decoder::new().unwrap();
             for unit in &units {
                 if let Ok(Some(picture)) = decoder.decode(unit) {
-                    let pixels = picture.width as usize * picture.height as usize;
-                    prop_assert!(pixels <= 36_864 * 256);
-                    prop_assert_eq!(picture.data.len(), pixels / 2 * 3);
+                    let pixels = u64::from(picture.width) * u64::from(picture.height);
+                    prop_assert!(pixels <= MAX_PIXELS);
+                    prop_assert_eq!(picture.data.len() as u64, pixels / 2 * 3);
                 }
             }
             // Within as many key frames as make it anew at the worst.
