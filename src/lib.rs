@@ -34,7 +34,7 @@
 //! | [`figures`] | how long the stages take |
 //! | [`vigil`] | who makes progress; what a panic said, and the pause before the next attempt |
 //! | [`store`] | the one database and its one writer thread; sealing |
-//! | [`camera`] | frames in: replay |
+//! | [`camera`] | frames in: HTTP, RTSP, replay |
 //! | [`vision`] | decode, detect, align, embed |
 //! | [`roster`] | workers, templates, the matcher |
 //! | [`turnstile`] | the port; Modbus RTU; the simulated board |
@@ -90,6 +90,10 @@
 //! |---|---|---|
 //! | frames of a camera waiting ([`camera::Slot`]) | 1 | a newer one replaces it; counted as `dropped` |
 //! | an encoded frame | 8 MiB | passed over; `skipped` |
+//! | a camera without a whole frame ([`camera::CameraConfig::stalled_after`]); until it is open | 3 s; 5 s | it has failed, and is opened anew |
+//! | the head of a camera's answer over HTTP | 64 KiB | the connection is made anew |
+//! | an RTSP message, an H.264 picture under way | what its line carries in 3 s | the connection is made anew |
+//! | an H.264 picture's pixels; those that the decoder keeps | 9.4 million; 18 | the camera has failed; the oldest goes |
 //! | a frame's, an enrolment photo's pixels | 12, 50 million | passed over, `too_large`; refused |
 //! | images of a replayed folder | 100,000 | refused |
 //! | sightings waiting for a lane | 8 | the newest is dropped; `lane_full` |

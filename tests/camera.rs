@@ -1,23 +1,17 @@
 //! The camera room with real files, directories and named pipes.
 
+mod common;
+
 use std::{
     fs::File,
     io::{Cursor, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use gatehouse::{
-    camera::{
-        Bell, CameraConfig, CameraError, CameraHandle, CameraState, Frame, FrameSource, Next,
-        Picture, Replay, Slot, spawn,
-    },
-    clock::{Clock, SystemClock},
-    config::CameraSource,
-};
-use tokio_util::sync::CancellationToken;
+use common::capture::{Capture, clock};
+use gatehouse::camera::{CameraError, FrameSource, Next, Picture, Replay};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -30,10 +24,6 @@ fn encoded(shade: u8, format: image::ImageFormat) -> Vec<u8> {
 
 fn jpeg(shade: u8) -> Vec<u8> {
     encoded(shade, image::ImageFormat::Jpeg)
-}
-
-fn clock() -> Arc<dyn Clock> {
-    Arc::new(SystemClock::new().unwrap())
 }
 
 fn bytes(picture: &Picture) -> &[u8] {
@@ -51,54 +41,6 @@ fn play(path: &Path) -> Result<(Vec<Vec<u8>>, u64), CameraError> {
             Next::Waiting => {}
             Next::End => return Ok((images, replay.skipped())),
         }
-    }
-}
-
-struct Camera {
-    slot: Arc<Slot>,
-    bell: Arc<Bell>,
-    heard: u64,
-    handle: CameraHandle,
-    cancel: CancellationToken,
-}
-
-impl Camera {
-    fn on(path: &Path, fps: f32, looped: bool) -> Self {
-        let bell = Arc::new(Bell::default());
-        let slot = Arc::new(Slot::new(bell.clone()));
-        let cancel = CancellationToken::new();
-        let source = CameraSource::Replay(path.to_owned());
-        let config =
-            CameraConfig { name: "north entry".into(), source, fps, size: (1280, 720), looped };
-        let handle = spawn(&config, clock(), cancel.clone(), slot.clone()).unwrap();
-        Self { slot, bell, heard: 0, handle, cancel }
-    }
-
-    fn frame(&mut self) -> Frame {
-        let begun = Instant::now();
-        loop {
-            if let Some(frame) = self.slot.take() {
-                return frame;
-            }
-            assert!(begun.elapsed() < SOON, "no frame: {:?}", self.handle.state.borrow());
-            self.heard = self.bell.wait(self.heard, Duration::from_millis(50));
-        }
-    }
-
-    fn state_when(&mut self, holds: impl Fn(&CameraState) -> bool) -> CameraState {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        runtime.block_on(async {
-            let state = self.handle.state.wait_for(holds);
-            tokio::time::timeout(SOON, state).await.expect("in time").expect("a thread").clone()
-        })
-    }
-
-    /// Stops it and says how long that took.
-    fn stop(self) -> Duration {
-        let begun = Instant::now();
-        self.cancel.cancel();
-        self.handle.thread.join().unwrap();
-        begun.elapsed()
     }
 }
 
@@ -168,7 +110,7 @@ fn a_replay_played_once_ends_and_says_so() {
     for n in 0..4 {
         std::fs::write(dir.path().join(format!("{n}.jpg")), jpeg(n)).unwrap();
     }
-    let mut camera = Camera::on(dir.path(), 100.0, false);
+    let mut camera = Capture::replay(dir.path(), 100.0, false);
     let state = camera.state_when(|s| s.finished);
     assert_eq!((state.frames, state.dropped, state.skipped), (4, 3, 0), "nobody took them");
     let frame = camera.frame();
@@ -182,7 +124,7 @@ fn a_loop_reads_its_directory_anew_and_keeps_its_pace() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("a.jpg"), jpeg(1)).unwrap();
     let begun = Instant::now();
-    let mut camera = Camera::on(dir.path(), 50.0, true);
+    let mut camera = Capture::replay(dir.path(), 50.0, true);
     let frames: Vec<_> = (0..5).map(|_| camera.frame()).collect();
     assert!(begun.elapsed() >= Duration::from_millis(75), "{:?}", begun.elapsed());
     assert!(frames.windows(2).all(|f| f[0].seq < f[1].seq && f[0].captured < f[1].captured));
@@ -198,7 +140,7 @@ fn a_loop_reads_its_directory_anew_and_keeps_its_pace() {
 fn i10_a_camera_that_comes_back_is_taken_up_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("later");
-    let mut camera = Camera::on(&path, 50.0, true);
+    let mut camera = Capture::replay(&path, 50.0, true);
     let state = camera.state_when(|s| s.last_error.is_some());
     assert!(!state.connected && state.last_error.unwrap().contains("later"));
     std::fs::create_dir(&path).unwrap();
@@ -223,7 +165,7 @@ fn a_pipe_is_read_as_its_writers_come_and_go() {
     let pipe = dir.path().join("camera");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     // 1 frame a second, if it were paced.
-    let mut camera = Camera::on(&pipe, 1.0, false);
+    let mut camera = Capture::replay(&pipe, 1.0, false);
     camera.state_when(|s| s.connected);
     let mut writer = File::options().write(true).open(&pipe).unwrap();
     for shade in 1..4 {
@@ -266,7 +208,7 @@ fn i10_a_pipe_that_was_made_anew_is_opened_anew() {
     let run = pipe.parent().unwrap();
     std::fs::create_dir(run).unwrap();
     make_pipe(&pipe);
-    let mut camera = Camera::on(&pipe, 1.0, true);
+    let mut camera = Capture::replay(&pipe, 1.0, true);
     let mut writer = write_once_read(&pipe);
     writer.write_all(&jpeg(1)).unwrap();
     assert_eq!(*bytes(&camera.frame().picture), jpeg(1)[..]);
@@ -294,7 +236,7 @@ fn i10_a_pipe_that_was_made_anew_is_opened_anew() {
 
 #[test]
 fn a_stop_is_prompt_while_garbage_comes_without_end() {
-    let mut camera = Camera::on(Path::new("/dev/zero"), 1.0, true);
+    let mut camera = Capture::replay(Path::new("/dev/zero"), 1.0, true);
     camera.state_when(|s| s.connected);
     camera.cancel.cancel();
     let begun = Instant::now();
@@ -311,11 +253,11 @@ fn a_stop_is_prompt_in_every_state() {
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
     std::fs::write(dir.path().join("a.jpg"), jpeg(1)).unwrap();
     // A pipe without a writer, a source in backoff, a slow directory.
-    let mut waiting = Camera::on(&pipe, 1.0, true);
+    let mut waiting = Capture::replay(&pipe, 1.0, true);
     waiting.state_when(|s| s.connected);
-    let mut failing = Camera::on(&dir.path().join("gone"), 1.0, true);
+    let mut failing = Capture::replay(&dir.path().join("gone"), 1.0, true);
     failing.state_when(|s| s.last_error.is_some());
-    let mut slow = Camera::on(dir.path(), 0.1, true);
+    let mut slow = Capture::replay(dir.path(), 0.1, true);
     slow.state_when(|s| s.frames == 1);
     for camera in [waiting, failing, slow] {
         let took = camera.stop();

@@ -3,12 +3,12 @@
 
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::{
     Daemon, Site, Slave,
-    film::{Mjpeg, Rtsp, film, free_port},
-    photo_path,
+    film::{Mjpeg, Script, film, free_port},
+    photo_path, walk,
 };
 use serde_json::Value;
 
@@ -22,9 +22,7 @@ struct Gate {
 impl Gate {
     fn with_camera(source: &str) -> Self {
         let site = Site::prepare("", "");
-        let config = site.path("gatehouse.toml");
-        let text = std::fs::read_to_string(&config).unwrap();
-        std::fs::write(config, text.replace("replay:camera", source)).unwrap();
+        site.camera_at(source);
         let board = site.plug_board_in();
         let daemon = site.start();
         let photo = photo_path("person_a_2.jpg");
@@ -33,9 +31,10 @@ impl Gate {
         Self { _daemon: daemon, board, site }
     }
 
-    /// Waits until the arm is released; before that it goes back from the last release.
+    /// Waits until the arm is released, and walks.
     fn let_in(&mut self) {
-        while self.board.line() != "coil 0 on" {}
+        assert_eq!(self.board.line(), "coil 0 on");
+        walk(&self.site, &mut self.board);
     }
 
     fn camera_when(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
@@ -51,16 +50,18 @@ impl Gate {
         drop(peer);
         let camera = self.camera_when("its absence", |c| c["connected"] == false);
         assert!(camera["last_error"].as_str().unwrap().contains("127.0.0.1"), "{camera}");
-        // Who comes back after a while is another visit, and the backoff is at its longest.
-        std::thread::sleep(Duration::from_secs(6));
+        // It is away for so long that the pause between two attempts is at its longest, and A has
+        // another visit.
+        let errors = camera["errors"].as_u64().unwrap();
+        self.camera_when("attempts", |c| c["errors"].as_u64() > Some(errors + 5));
         let back = Instant::now();
         let _peer = start();
         self.camera_when("its frames", |c| c["connected"] == true);
         let frames = back.elapsed();
         self.let_in();
         eprintln!(
-            "back at {:?}: frames after {frames:.1?}, let in after {:.1?}",
-            camera["source"],
+            "{} comes back: frames after {frames:.1?}, let in after {:.1?}",
+            camera["source"].as_str().unwrap(),
             back.elapsed()
         );
     }
@@ -78,13 +79,35 @@ fn i10_a_worker_is_recognised_by_a_camera_of_motion_jpeg_that_goes_and_comes_bac
 #[test]
 fn i10_a_worker_is_recognised_by_a_camera_of_rtsp_that_goes_and_comes_back() {
     let film = film("person_a_1.jpg");
-    let peer = Rtsp::start(film.path(), 0, &["digest", "gate", "p/w:1 @"]);
+    let peer = Script::rtsp(film.path(), 0, &["digest", "gate", "p/w:1 @"]);
     let port = peer.port;
     let source = format!("rtsp://gate:p%2Fw%3A1%20%40@127.0.0.1:{port}/cam");
     let mut gate = Gate::with_camera(&source);
-    gate.recovers(peer, || Rtsp::start(film.path(), port, &["digest", "gate", "p/w:1 @"]));
+    gate.recovers(peer, || Script::rtsp(film.path(), port, &["digest", "gate", "p/w:1 @"]));
     let status = gate.site.status().to_string();
     for place in [status, gate.site.log()] {
         assert!(!place.contains("p/w") && !place.contains("p%2Fw"), "{place}");
     }
+}
+
+#[test]
+fn check_looks_through_a_camera_and_says_what_it_sees_or_what_to_do() {
+    let film = film("person_a_1.jpg");
+    let peer = Script::rtsp(film.path(), 0, &["basic", "gate", "word"]);
+    let address = |login| format!("rtsp://{login}127.0.0.1:{}/cam", peer.port);
+    let check = |source: &str| {
+        let site = Site::prepare("", "");
+        site.camera_at(source);
+        let said = site.gatehouse(&["--json", "check"]).out;
+        let mut lines = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        lines.find(|line| line["check"] == "camera north/entry").unwrap()
+    };
+    let line = check(&address("gate:word@"));
+    let expected = format!("{} shows pictures of 1280 x 720 pixels", address(""));
+    assert_eq!((&line["detail"], &line["ok"]), (&expected.into(), &true.into()));
+    let line = check(&address("gate:wr0ng@"));
+    let expected = format!("{}: it refuses the login; check user and password", address(""));
+    assert_eq!((&line["detail"], &line["ok"]), (&expected.into(), &false.into()));
+    let absent = check(&format!("http://127.0.0.1:{}/", free_port()));
+    assert!(absent["detail"].as_str().unwrap().contains("cannot be reached"), "{absent}");
 }

@@ -8,16 +8,16 @@
 use futures_util::StreamExt;
 use retina::{
     client::{
-        Credentials, Demuxed, PlayOptions, Session, SessionOptions, SetupOptions, TeardownPolicy,
-        Transport,
+        Credentials, Demuxed, PlayOptions, Session, SessionOptions, SetupOptions, Stream,
+        TeardownPolicy, Transport,
     },
     codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CameraError, FrameSource, MAX_IMAGE, MAX_PIXELS, Next, Picture,
-    h264::Decoder,
+    CameraError, FrameSource, MAX_IMAGE, Next, Picture,
+    h264::{Decoder, MAX_PIXELS},
     link::{Link, plain},
 };
 use crate::config::CameraUrl;
@@ -42,15 +42,8 @@ impl Rtsp {
     fn look(&mut self, frame: &VideoFrame) -> Result<Next, CameraError> {
         if frame.has_new_parameters()
             && let Some(stream) = self.frames.streams().get(frame.stream_id())
-            && let Some(ParametersRef::Video(video)) = stream.parameters()
         {
-            let (width, height) = video.coded_pixel_dimensions();
-            if u64::from(width) * u64::from(height) > MAX_PIXELS {
-                return Err(self.link.fails(format!(
-                    "its pictures of {width} x {height} are more than 12 million pixels; set it to \
-                     a smaller size"
-                )));
-            }
+            fits(stream).map_err(|what| self.link.fails(what))?;
         }
         if frame.data().len() <= MAX_IMAGE {
             match self.decoder.decode(frame.data()) {
@@ -82,6 +75,19 @@ impl FrameSource for Rtsp {
     }
 }
 
+/// Whether its pictures are of a size that is decoded, as far as it is known yet.
+fn fits(stream: &Stream) -> Result<(), String> {
+    let Some(ParametersRef::Video(video)) = stream.parameters() else { return Ok(()) };
+    let (width, height) = video.coded_pixel_dimensions();
+    if u64::from(width) * u64::from(height) > MAX_PIXELS {
+        return Err(format!(
+            "its pictures of {width} x {height} are more than 9.4 million pixels; set it to \
+             a smaller size"
+        ));
+    }
+    Ok(())
+}
+
 async fn play(url: &CameraUrl) -> Result<Demuxed, String> {
     let fault = |error: retina::Error| match error.status_code() {
         Some(401) if url.login.is_some() => {
@@ -103,14 +109,15 @@ async fn play(url: &CameraUrl) -> Result<Demuxed, String> {
         .user_agent("gatehouse".to_owned())
         .teardown(TeardownPolicy::Never);
     let mut session = Session::describe(url.url.clone(), options).await.map_err(fault)?;
-    let video = |s: &retina::client::Stream| s.media() == "video" && s.encoding_name() == "h264";
-    let Some(stream) = session.streams().iter().position(video) else {
+    let video = |s: &Stream| s.media() == "video" && s.encoding_name() == "h264";
+    let Some((at, stream)) = session.streams().iter().enumerate().find(|(_, s)| video(s)) else {
         return Err("it has no H.264 video; set its codec to H.264".to_owned());
     };
+    fits(stream)?;
     let options = SetupOptions::default()
         .transport(Transport::Tcp(Default::default()))
         .frame_format(FrameFormat::SIMPLE);
-    session.setup(stream, options).await.map_err(fault)?;
+    session.setup(at, options).await.map_err(fault)?;
     let playing = session.play(PlayOptions::default()).await.map_err(fault)?;
     playing.demuxed().map_err(fault)
 }

@@ -5,19 +5,22 @@ use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Durat
 use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use crate::{
-    camera::V4l2,
+    camera::{self, Bell, CameraConfig, PATIENCE, Picture, Slot},
     clock::{Clock, SystemClock},
-    config::{Camera, CameraSource, Config, TurnstileDriver},
+    config::{self, CameraSource, Config, TurnstileDriver},
     daemon,
     store::{self, Room},
     turnstile::{self, Buses},
-    vision::{DetectOptions, Vision},
+    vision::{self, DetectOptions, Vision},
 };
 
 const BROKER_PATIENCE: Duration = Duration::from_secs(3);
+/// Longer than a camera takes to be open, or to be given up.
+const CAMERA_PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
 struct Line {
@@ -71,7 +74,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         lines.add(name, turnstile(&lane.turnstile, &buses, running).await);
         for camera in &lane.cameras {
             let name = format!("camera {}/{}", lane.name, camera.direction);
-            lines.add(name, source(camera, running));
+            lines.add(name.clone(), source(name, camera, running).await);
         }
     }
     if config.lanes.is_empty() {
@@ -172,23 +175,68 @@ async fn metrics(address: SocketAddr, running: bool) -> Result<String, String> {
     }
 }
 
-fn source(camera: &Camera, running: bool) -> Result<String, String> {
+async fn source(name: String, camera: &config::Camera, running: bool) -> Result<String, String> {
     let source = &camera.source;
     match source {
+        // To open a pipe would take frames from the daemon.
         CameraSource::Replay(path) => match std::fs::metadata(path) {
             Ok(_) => Ok(source.to_string()),
             Err(e) => Err(format!(
                 "{source}: {e}; make it (images, or a pipe of JPEGs), or change the source"
             )),
         },
-        // A camera streams to one program.
         CameraSource::V4l2(_) if running => {
-            Ok(format!("{source} is left to the daemon: see `gatehouse status`"))
+            Ok(format!("{source} is in use by the daemon: see `gatehouse status`"))
         }
-        CameraSource::V4l2(path) => match V4l2::open(path, camera.size, camera.fps) {
-            Ok(open) => Ok(format!("{source} offers {}", open.mode())),
-            Err(e) => Err(e.to_string()),
-        },
-        CameraSource::Http(_) | CameraSource::Rtsp(_) => todo!(),
+        CameraSource::V4l2(_) | CameraSource::Http(_) | CameraSource::Rtsp(_) => {
+            let camera = CameraConfig {
+                name,
+                source: source.clone(),
+                fps: camera.fps,
+                size: camera.size,
+                looped: false,
+            };
+            let looks = tokio::task::spawn_blocking(move || first_frame(&camera)).await;
+            match looks.map_err(|e| e.to_string())? {
+                Ok(picture) => Ok(format!("{source} shows {picture}")),
+                Err(e) if running => {
+                    Err(format!("{e} (or the daemon is its one client: see `gatehouse status`)"))
+                }
+                Err(e) => Err(e),
+            }
+        }
     }
+}
+
+/// Opens a camera as the daemon does, and says what its first frame is.
+fn first_frame(camera: &CameraConfig) -> Result<String, String> {
+    let clock = Arc::new(SystemClock::new().map_err(|e| e.to_string())?);
+    let (bell, cancel) = (Arc::new(Bell::default()), CancellationToken::new());
+    let _stops = cancel.clone().drop_guard();
+    let slot = Arc::new(Slot::new(bell.clone()));
+    let handle = camera::spawn(camera, clock.clone(), cancel, slot.clone());
+    let handle = handle.map_err(|e| e.to_string())?;
+    let (begun, mut heard) = (clock.monotonic(), 0);
+    let frame = loop {
+        heard = bell.wait(heard, PATIENCE);
+        if let Some(frame) = slot.take() {
+            break frame;
+        }
+        // Each fails within its own bounds; then it says why.
+        let state = handle.state.borrow();
+        if state.errors > 0 {
+            return Err(state.last_error.clone().unwrap_or_default());
+        }
+        if clock.monotonic() - begun > CAMERA_PATIENCE {
+            return Err(format!("{} shows nothing within {CAMERA_PATIENCE:?}", camera.source));
+        }
+    };
+    Ok(match &frame.picture {
+        Picture::Raw(yuv) => format!("pictures of {} x {} pixels", yuv.width, yuv.height),
+        Picture::Encoded(data) => {
+            let image = vision::decode_frame(data)
+                .map_err(|e| format!("{} shows no picture: {e}", camera.source))?;
+            format!("pictures of {} x {} pixels", image.width(), image.height())
+        }
+    })
 }

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead, BufReader},
     net::TcpListener,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
@@ -15,6 +15,10 @@ use std::{
 };
 
 use image::{RgbImage, imageops};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tempfile::TempDir;
 
 use super::camera::photo;
@@ -41,6 +45,12 @@ pub fn free_port() -> u16 {
 
 /// A process that ends with this value.
 struct Ends(Child);
+
+impl Ends {
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.0.id().cast_signed()), signal).unwrap();
+    }
+}
 
 impl Drop for Ends {
     fn drop(&mut self) {
@@ -96,10 +106,8 @@ impl Mjpeg {
     }
 
     /// The process, by a signal: to stop it where it stands, to let it go on.
-    pub fn signal(&self, signal: nix::sys::signal::Signal) {
-        let serving = self.serving.lock().unwrap();
-        let pid = serving.as_ref().unwrap().0.id();
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid as i32), signal).unwrap();
+    pub fn signal(&self, signal: Signal) {
+        self.serving.lock().unwrap().as_ref().unwrap().signal(signal);
     }
 }
 
@@ -111,30 +119,47 @@ impl Drop for Mjpeg {
     }
 }
 
-/// `tests/peers/rtsp_server.py`, by the system's Python.
-pub struct Rtsp {
-    _process: Ends,
-    /// At `rtsp://127.0.0.1:PORT/cam`.
+/// A script of `tests/peers`, by the system's Python, which has GStreamer's bindings.
+pub struct Script {
+    process: Ends,
+    said: BufReader<ChildStdout>,
+    /// Where it listens.
     pub port: u16,
 }
 
-impl Rtsp {
-    /// `login`: `basic` or `digest`, user, password; or nothing.
-    pub fn start(film: &Path, port: u16, login: &[&str]) -> Self {
+impl Script {
+    /// At `rtsp://127.0.0.1:PORT/cam`. `login`: `basic` or `digest`, user, password; or nothing.
+    pub fn rtsp(film: &Path, port: u16, login: &[&str]) -> Self {
+        let port = port.to_string();
+        let arguments = [&[film.to_str().unwrap(), &port], login].concat();
+        Self::start("rtsp_server.py", &arguments)
+    }
+
+    pub fn start(name: &str, arguments: &[&str]) -> Self {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
         let mut child = Command::new("/usr/bin/python3")
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/rtsp_server.py"))
-            .arg(film)
-            .arg(port.to_string())
-            .args(login)
+            .arg(scripts.join(name))
+            .args(arguments)
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("cannot run /usr/bin/python3: {e}; run tests/run"));
-        let mut said = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut said).unwrap();
-        let process = Ends(child);
-        let port = said.strip_prefix("ready ").and_then(|port| port.trim().parse().ok());
-        let port =
-            port.unwrap_or_else(|| panic!("GStreamer's server says {said:?}; run tests/run"));
-        Self { _process: process, port }
+        let said = BufReader::new(child.stdout.take().unwrap());
+        let mut script = Self { process: Ends(child), said, port: 0 };
+        let ready = script.line();
+        let port = ready.strip_prefix("ready ").and_then(|port| port.parse().ok());
+        script.port = port.unwrap_or_else(|| panic!("{name} says {ready:?}; run tests/run"));
+        script
+    }
+
+    /// What it says next; nothing where it has ended.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        line.trim().to_owned()
+    }
+
+    /// The process, by a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.process.signal(signal);
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod broker;
 pub mod camera;
+pub mod capture;
 pub mod disk;
 pub mod film;
 pub mod lanes;
@@ -148,6 +149,13 @@ impl Site {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
+    }
+
+    /// Its camera is elsewhere: this is its source.
+    pub fn camera_at(&self, source: &str) {
+        let config = self.path("gatehouse.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        std::fs::write(config, text.replace("replay:camera", source)).unwrap();
     }
 
     pub fn plug_camera_in(&self) -> Camera {

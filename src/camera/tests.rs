@@ -1,0 +1,48 @@
+//! The capture thread with a source that fails.
+
+use super::*;
+use crate::clock::SystemClock;
+
+/// Gives one image, then panics.
+struct Faulty(bool);
+
+impl FrameSource for Faulty {
+    fn next(&mut self) -> Result<Next, CameraError> {
+        assert!(!std::mem::replace(&mut self.0, true), "no second image");
+        Ok(Next::Image(Picture::Encoded([0xFF].into())))
+    }
+
+    fn skipped(&self) -> u64 {
+        0
+    }
+}
+
+#[test]
+fn i10_a_source_that_panics_is_opened_anew() {
+    let (bell, cancel) = (Arc::new(Bell::default()), CancellationToken::new());
+    let mut attempts = 0;
+    let open = move || -> Result<Box<dyn FrameSource>, CameraError> {
+        attempts += 1;
+        assert_ne!(attempts, 2, "not at attempt 2");
+        Ok(Box::new(Faulty(false)))
+    };
+    let clock = Arc::new(SystemClock::new().unwrap());
+    let slot = Arc::new(Slot::new(bell));
+    let mut camera =
+        spawn_with("faulty".into(), Box::new(open), None, clock, cancel.clone(), slot).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let mut state_when = |holds: fn(&CameraState) -> bool| {
+        let state = camera.state.wait_for(holds);
+        let state = async { tokio::time::timeout(Duration::from_secs(5), state).await };
+        runtime.block_on(state).expect("in time").expect("a thread").clone()
+    };
+    let down = state_when(|s| s.errors > 0 && !s.connected);
+    assert_eq!(down.frames, 1);
+    assert!(down.last_error.unwrap().contains("a fault in this program"));
+    // Attempt 2 fails as it is opened; 3 and 4 give an image each.
+    let down = state_when(|s| s.errors > 3 && !s.connected);
+    assert_eq!(down.frames + 1, down.errors);
+    assert!(down.last_error.unwrap().contains("no second image"));
+    cancel.cancel();
+    camera.thread.join().unwrap();
+}
