@@ -367,6 +367,30 @@ async fn a_fire_alarm_outlasts_the_line_and_is_said_at_each_connection() {
 }
 
 #[tokio::test]
+async fn an_alarm_that_the_lane_ends_while_the_line_is_down_opens_nothing_later() {
+    let (line, mut lane) = Line::alone(Protocol::Modbus, None).await;
+    lane.device.set_fire(true);
+    assert!(lane.fire().await);
+    line.bus.unplug().await;
+    lane.down().await;
+    lane.device.set_fire(false);
+    let errors = lane.handle.state.borrow().errors;
+    lane.handle.hold_open.send_replace(true);
+    // Taken: an attempt to connect was made at once.
+    let taken = lane.handle.state.wait_for(|s| s.errors > errors);
+    timeout(SOON, taken).await.expect("in time").unwrap();
+    lane.handle.hold_open.send_replace(false);
+    line.bus.replug().await;
+    match lane.event().await {
+        TurnstileEvent::Up { withdrawn } => assert_eq!(withdrawn, Direction::BOTH),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(lane.is_open(), [false, false]);
+    assert!(!lane.handle.state.borrow().held_open);
+    lane.stop().await;
+}
+
+#[tokio::test]
 async fn a_fire_alarm_that_is_on_when_the_line_comes_up_closes_nothing_first() {
     let clock = clock();
     let bus = simulated(line(Protocol::Modbus, 1, None), &clock);
