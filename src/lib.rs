@@ -37,7 +37,7 @@
 //! | [`camera`] | frames in: HTTP, RTSP, replay |
 //! | [`vision`] | decode, detect, align, embed |
 //! | [`roster`] | workers, templates, the matcher |
-//! | [`turnstile`] | the port; Modbus RTU; the simulated board |
+//! | [`turnstile`] | the lines; Modbus RTU, `7e7f`, `eb`; simulated controllers |
 //! | [`ledger`] | entries and their bytes, outbox rows |
 //! | [`gate`] | policy and passage (pure), sight and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them |
@@ -104,9 +104,14 @@
 //! | workers a lane remembers for the cool-down | 64 | the oldest is forgotten |
 //! | releases waiting for a turnstile | 8 | refused, the passage is closed |
 //! | events of a turnstile waiting for its lane | 64 + 256 | from 128 held back on no release is taken; then lost, `lost_events` |
-//! | a Modbus frame | 256 bytes | the line is taken for garbled, and drained |
-//! | a controller's line without a silence | 600 ms | it is not connected to; tried again |
+//! | exchanges waiting for a serial line | 32 in its queue, 32 more | the lane waits; a release longer than its deadline is void |
+//! | bytes heard that may become an answer | a frame; 256 + 256 whatever the codec says | the oldest are passed over as noise |
+//! | an answer of a controller | 300 ms | the lane is down until it has connected anew |
+//! | a silent controller's turns on a shared line | 1 in 0.5 s, for all silent ones together | the others go first |
+//! | a controller's line without a silence | 600 ms more than is wanted | it is not connected to; tried again |
+//! | passages counted between two looks (`7e7f`) | 16 | none; the controller is taken to have started again |
 //! | frames at a simulated turnstile's tap | 64 | a slow listener loses the oldest |
+//! | late answers, kept commands of a simulated controller | 64, 256 | the next one waits; the oldest is forgotten |
 //! | jobs waiting for the store, each of three queues | 64 | the sender waits |
 //! | answers of the store on their way to a lane | 8 | the answer waits |
 //! | connections kept for readers | 4 | more are opened and closed again |

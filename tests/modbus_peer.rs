@@ -68,6 +68,45 @@ async fn pymodbus_sees_the_pulse_and_its_inputs_are_passages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_boards_of_pymodbus_share_a_line() {
+    let mut peer = Slave::start(&["--second"]);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+    let cancel = CancellationToken::new();
+    let buses = Buses::new(clock.clone());
+    let mut lanes = Vec::new();
+    for (address, name) in [(1, ""), (2, "2:")] {
+        let TurnstileDriver::ModbusRtu(mut config) = driver(&peer.port, PULSE) else {
+            unreachable!()
+        };
+        config.address = address;
+        let driver = TurnstileDriver::ModbusRtu(config);
+        let (mut handle, task) = spawn(&driver, "lane", &buses, clock.clone(), cancel.clone());
+        assert_eq!(event(&mut handle).await, TurnstileEvent::Up { withdrawn: vec![] });
+        lanes.push((handle, task, name));
+    }
+    for (handle, _, name) in &mut lanes {
+        let passage = PassageId::random().unwrap();
+        let deadline = clock.monotonic() + Duration::from_secs(5);
+        let release = Release { passage, direction: Direction::Entry, deadline };
+        handle.releases.send(release).await.unwrap();
+        assert!(matches!(event(handle).await, TurnstileEvent::Released { .. }));
+        assert_eq!(peer.line(), format!("coil {name}3 on"));
+        peer.command(&format!("input {name}9 on"));
+        match event(handle).await {
+            TurnstileEvent::Passed { direction, .. } => assert_eq!(direction, Direction::Entry),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(peer.line(), format!("coil {name}3 off"));
+    }
+    cancel.cancel();
+    for (handle, task, _) in lanes {
+        timeout(SOON, task).await.unwrap().unwrap();
+        let state = handle.state.borrow().clone();
+        assert_eq!((state.releases, state.passages, state.errors), (1, 1, 0), "{state:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_coil_left_on_is_withdrawn_and_a_pulled_cable_comes_back() {
     let mut peer = Slave::start(&["--coil-on", "5"]);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());

@@ -157,6 +157,19 @@ async fn a_release_pulses_the_coil_and_the_passage_is_reported() {
 }
 
 #[tokio::test]
+async fn a_release_within_a_pulse_is_a_pulse_of_its_own() {
+    let mut bench = Bench::up().await;
+    assert_eq!(bench.command().await, READ_COILS);
+    bench.released(Direction::Entry).await;
+    bench.released(Direction::Entry).await;
+    for expected in [ENTRY_ON, ENTRY_OFF, ENTRY_ON, ENTRY_OFF] {
+        assert_eq!(bench.command().await, expected);
+    }
+    assert_eq!(bench.device.releases(), 2);
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn a_coil_found_on_is_withdrawn_before_anything_else() {
     let (device, clock) = Bench::device(None);
     device.set_released(Direction::Exit, true);

@@ -1,6 +1,6 @@
 //! A Modbus RTU relay board (FC01, FC02, FC05) over RS-485 or RS-232, 8N1.
 //!
-//! A coil releases a direction while it is on; a discrete input is on while somebody is in the
+//! A coil releases a direction while it is on, for one pulse; a discrete input is on while somebody is in the
 //! passage sensor; another one, where there is one, while there is a fire alarm.
 //!
 //! **No late answer is ever taken for the next request's.** RTU answers carry no number, so a
@@ -216,6 +216,10 @@ impl Turnstile for ModbusTurnstile {
         deadline: Monotonic,
     ) -> Result<(), TurnstileError> {
         let at = usize::from(self.coils[0].0 != direction);
+        // A board that is still within a pulse would not see another one begin.
+        if self.coils[at].1.maybe_on {
+            self.write(at, false, Some(deadline)).await?;
+        }
         self.write(at, true, Some(deadline)).await?;
         self.coils[at].1.off_at = Some(self.port.now() + self.config.pulse);
         Ok(())

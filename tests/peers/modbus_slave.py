@@ -8,7 +8,8 @@ Out, a line each: `ready PATH` (the terminal to open), `coil N on|off` whenever 
 and `mend` (the cable), `closed` (whoever had the terminal open is dead), `walks MS` (from now on
 somebody walks so long after each release, seen by the input of its coil's number), `quit`. It ends
 with its input.
-Argument: `--coil-on N` leaves a coil on from the start, as a crash would.
+Arguments: `--coil-on N` leaves a coil on from the start, as a crash would; `--second` puts a board
+at address 2 beside the one at 1, of which everything is said, and told, with `2:` before the number.
 """
 
 import argparse
@@ -22,7 +23,6 @@ import tty
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
-ADDRESS = 1
 BAUD = 9600
 READ_INPUTS, WRITE_COIL = 2, 5
 # Who walks stands in the passage sensor for so long, and on until the sensor has been looked at
@@ -35,7 +35,9 @@ def say(line):
 
 
 class Board:
-    def __init__(self, coils_on):
+    def __init__(self, address, coils_on):
+        self.address = address
+        self.name = "" if address == 1 else f"{address}:"
         self.coils = {n: True for n in coils_on}
         self.inputs = 0
         self.coils_at_start = sum(1 << n for n in coils_on)
@@ -51,7 +53,7 @@ class Board:
             on = bool(values[0])
             if self.coils.get(address, False) != on:
                 self.coils[address] = on
-                say(f"coil {address} {'on' if on else 'off'}")
+                say(f"coil {self.name}{address} {'on' if on else 'off'}")
                 if on and self.walk_after_s is not None:
                     walker = asyncio.create_task(self.walk(address))
                     self.walkers.add(walker)
@@ -63,7 +65,7 @@ class Board:
 
     async def walk(self, number):
         await asyncio.sleep(self.walk_after_s)
-        say(f"walk {number}")
+        say(f"walk {self.name}{number}")
         self.input(number, True)
         looked = self.looks
         for _ in range(int(WALK_AT_MOST_S / WALK_S)):
@@ -78,7 +80,7 @@ class Board:
 
         none = [SimData(0, count=1, values=0, datatype=DataType.REGISTERS)]
         return SimDevice(
-            ADDRESS, simdata=(bits(self.coils_at_start), bits(0), none, none), action=self.action
+            self.address, simdata=(bits(self.coils_at_start), bits(0), none, none), action=self.action
         )
 
 
@@ -109,11 +111,15 @@ class Cable:
 async def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--coil-on", type=int, action="append", default=[])
-    board = Board(arguments.parse_args().coil_on)
+    arguments.add_argument("--second", action="store_true")
+    arguments = arguments.parse_args()
+    boards = {"": Board(1, arguments.coil_on)}
+    if arguments.second:
+        boards["2"] = Board(2, [])
     loop = asyncio.get_running_loop()
     cable = Cable(loop)
     server = ModbusSerialServer(
-        board.device(), port=cable.path(1), baudrate=BAUD, bytesize=8, parity="N", stopbits=1
+        [board.device() for board in boards.values()], port=cable.path(1), baudrate=BAUD, bytesize=8, parity="N", stopbits=1
     )
     await server.serve_forever(background=True)
     commands = asyncio.StreamReader()
@@ -122,9 +128,11 @@ async def main():
     while line := (await commands.readline()).decode().split():
         match line:
             case ["input", number, level]:
-                board.input(int(number), level == "on")
+                board, _, number = number.rpartition(":")
+                boards[board].input(int(number), level == "on")
             case ["walks", after_ms]:
-                board.walk_after_s = int(after_ms) / 1000
+                for board in boards.values():
+                    board.walk_after_s = int(after_ms) / 1000
             case ["cut"]:
                 cable.whole = False
             case ["mend"]:

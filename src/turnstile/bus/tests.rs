@@ -1,6 +1,14 @@
 //! The port's task on a pseudo-terminal, with the test's hands at the other end.
 
-use super::*;
+use std::sync::atomic::AtomicUsize;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::sleep,
+};
+use tokio_serial::{SerialPort, SerialStream};
+
+use super::{master::CHUNK, *};
 use crate::clock::ManualClock;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -195,10 +203,10 @@ async fn i10_a_panic_of_the_ports_task_costs_the_exchange_and_no_more() {
 async fn i8_what_a_codec_keeps_is_bounded() {
     let mut bench = Bench::new();
     let session = bench.at_work(1).await;
-    let seen = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let seen = Arc::new(AtomicUsize::new(0));
     let most = seen.clone();
     let find: Find = Box::new(move |heard| {
-        most.fetch_max(heard.len(), std::sync::atomic::Ordering::Relaxed);
+        most.fetch_max(heard.len(), Ordering::Relaxed);
         Found::Nothing { passed_over: 0 }
     });
     let asked = beside(session, Exchange { find: Some(find), ..ask(1, 1, Turn::Routine) });
@@ -206,7 +214,7 @@ async fn i8_what_a_codec_keeps_is_bounded() {
     bench.far.write_all(&[0xA5; 3000]).await.unwrap();
     let (_, answer) = timeout(SOON, asked).await.unwrap().unwrap();
     assert!(matches!(answer, Err(TurnstileError::Garbled { .. })), "{answer:?}");
-    let most = seen.load(std::sync::atomic::Ordering::Relaxed);
+    let most = seen.load(Ordering::Relaxed);
     assert!(most > CHUNK / 2 && most <= 2 * CHUNK, "{most}");
 }
 

@@ -38,7 +38,7 @@ impl Protocol {
     }
 
     /// A device's answer as another one would give it, with the right sum.
-    pub(super) fn from_address(self, mut answer: Vec<u8>, address: u8) -> Vec<u8> {
+    pub(super) fn readdressed(self, mut answer: Vec<u8>, address: u8) -> Vec<u8> {
         match self {
             Protocol::Modbus => {
                 answer.truncate(answer.len().saturating_sub(2));

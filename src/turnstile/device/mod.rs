@@ -6,11 +6,11 @@
 //! release somebody walks through, if the config says so.
 
 mod boards;
-pub mod slave;
+mod served;
+mod slave;
 
 use std::{
     collections::BTreeMap,
-    os::unix::fs::symlink,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -19,16 +19,12 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::{broadcast, mpsc, watch},
-    time::{sleep, timeout},
-};
+use tokio::sync::{broadcast, watch};
 use tokio_serial::{SerialPort, SerialStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use self::boards::Board;
 pub use self::boards::Protocol;
+use self::{boards::Board, served::Served};
 use super::TurnstileError;
 use crate::{
     clock::{Clock, Monotonic},
@@ -44,23 +40,6 @@ const COILS: PerDirection = PerDirection { entry: 0, exit: 1 };
 const INPUTS: PerDirection = PerDirection { entry: 0, exit: 1 };
 const PULSE: Duration = Duration::from_millis(500);
 const BAUD: u32 = 9600;
-
-/// A frame ends with a silence. The standard's 3.5 characters are 4 ms at 9600 baud; a busy
-/// machine's scheduler needs more.
-const GAP: Duration = Duration::from_millis(8);
-/// How long a person is in the sensor at least, and at most if nobody looks.
-const IN_SENSOR: Duration = Duration::from_millis(200);
-const IN_SENSOR_AT_MOST: Duration = Duration::from_secs(1);
-/// Looks at the sensor while somebody is in it, and before the next one steps in: so a busy machine
-/// misses nobody.
-const LOOKS: u64 = 2;
-const LOOKS_BETWEEN: u64 = 3;
-/// Between two looks at the looks.
-const STEP: Duration = Duration::from_millis(20);
-/// Answers on their way that are late.
-const LATE_ANSWERS: usize = 64;
-/// The longest of all frames.
-const LONGEST: usize = slave::LONGEST;
 
 /// One exchange as the line saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -339,190 +318,5 @@ impl SimulatedDevice {
     /// Misbehaves from the next frame on; `None` makes it well.
     pub fn set_fault(&self, fault: Option<Fault>) {
         self.device.board().1 = fault;
-    }
-}
-
-impl Shared {
-    fn plugged_in(&self, path: PathBuf) -> std::io::Result<()> {
-        if let Some(link) = &self.line.link {
-            // In its place at once.
-            let new = link.with_extension("new");
-            symlink(&path, &new)?;
-            std::fs::rename(new, link)?;
-        }
-        *lock(&self.path) = path;
-        self.plugged.send_replace(true);
-        Ok(())
-    }
-
-    /// Ends with the bus. There are as many such tasks as releases within their few seconds.
-    fn somebody_walks(&self, device: &Arc<Device>, direction: Direction, after: Duration) {
-        let (device, looks_at_it) = (device.clone(), self.line.protocol == Protocol::Modbus);
-        tokio::spawn(self.ended.clone().run_until_cancelled_owned(async move {
-            sleep(after).await;
-            let [entry, exit] = &device.ways;
-            let way = if direction == Direction::Entry { entry } else { exit };
-            let _turn = way.lock().await;
-            device.board().0.step(direction, true);
-            device.passages.fetch_add(1, Ordering::Relaxed);
-            if looks_at_it {
-                device.looked(LOOKS, IN_SENSOR).await;
-                device.board().0.step(direction, false);
-                device.looked(LOOKS_BETWEEN, Duration::ZERO).await;
-            }
-        }));
-    }
-}
-
-impl Device {
-    fn board(&self) -> MutexGuard<'_, (Board, Option<Fault>)> {
-        lock(&self.board)
-    }
-
-    async fn looked(&self, times: u64, at_least: Duration) {
-        let before = self.looks.load(Ordering::Relaxed);
-        sleep(at_least).await;
-        let enough = async {
-            while self.looks.load(Ordering::Relaxed) < before + times {
-                sleep(STEP).await;
-            }
-        };
-        let _ = timeout(IN_SENSOR_AT_MOST, enough).await;
-    }
-}
-
-/// The line's task.
-struct Served {
-    shared: Arc<Shared>,
-    clock: Arc<dyn Clock>,
-}
-
-impl Served {
-    async fn serve(self, master: SerialStream, held: SerialStream) {
-        let ended = self.shared.ended.clone();
-        if let Some(Err(error)) = ended.run_until_cancelled(self.stay(master, held)).await {
-            tracing::error!(%error, "the simulated turnstile's line failed");
-        }
-        if let Some(link) = &self.shared.line.link {
-            let _ = std::fs::remove_file(link);
-        }
-    }
-
-    /// `held` is the terminal's other end: while it is open the master does not hang up where no
-    /// driver is connected.
-    async fn stay(&self, mut master: SerialStream, mut held: SerialStream) -> std::io::Result<()> {
-        loop {
-            let mut plug = self.shared.plug.subscribe();
-            tokio::select! {
-                failed = self.listen(&mut master) => return failed,
-                _ = plug.wait_for(|plug| !plug) => {}
-            }
-            drop((master, held));
-            if let Some(link) = &self.shared.line.link {
-                std::fs::remove_file(link)?;
-            }
-            self.shared.plugged.send_replace(false);
-            let _ = plug.wait_for(|plug| *plug).await;
-            let path;
-            (master, held, path) = terminal().map_err(std::io::Error::other)?;
-            self.shared.plugged_in(path)?;
-        }
-    }
-
-    async fn listen(&self, master: &mut SerialStream) -> std::io::Result<()> {
-        let protocol = self.shared.line.protocol;
-        let (late, mut due) = mpsc::channel::<Vec<u8>>(LATE_ANSWERS);
-        let mut heard = Vec::new();
-        let mut bytes = [0; LONGEST];
-        loop {
-            // A whole frame is answered at once; what is none yet is judged, and forgotten, at
-            // the next silence: so noise costs one frame.
-            let patience = if heard.is_empty() { Duration::MAX } else { GAP };
-            let read = tokio::select! {
-                Some(answer) = due.recv() => {
-                    master.write_all(&answer).await?;
-                    continue;
-                }
-                read = timeout(patience, master.read(&mut bytes)) => read.ok().transpose()?,
-            };
-            match read {
-                Some(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-                Some(n) => heard.extend(bytes.iter().take(n)),
-                None => {
-                    self.hear(&heard, master, &late).await?;
-                    heard.clear();
-                }
-            }
-            while let Some(len) = protocol.whole(&heard) {
-                let frame: Vec<u8> = heard.drain(..len).collect();
-                self.hear(&frame, master, &late).await?;
-            }
-            // Longer than any frame: noise. Its rest is another piece of noise.
-            if heard.len() > LONGEST {
-                heard.clear();
-            }
-        }
-    }
-
-    async fn hear(
-        &self,
-        received: &[u8],
-        master: &mut SerialStream,
-        late: &mpsc::Sender<Vec<u8>>,
-    ) -> std::io::Result<()> {
-        let (mut answered, mut delay) = (Vec::new(), None);
-        for device in self.shared.devices.values() {
-            let (heard, fault) = {
-                let (board, fault) = &mut *device.board();
-                match fault {
-                    Some(Fault::Deaf) => continue,
-                    fault => (board.hear(received), fault.clone()),
-                }
-            };
-            device.looks.fetch_add(u64::from(heard.looked), Ordering::Relaxed);
-            for direction in heard.released {
-                device.releases.fetch_add(1, Ordering::Relaxed);
-                if let Some(after) = self.shared.line.pass_after {
-                    self.shared.somebody_walks(device, direction, after);
-                }
-            }
-            if let Some(answer) = heard.answer {
-                if let Some(Fault::Late(late)) = &fault {
-                    delay = Some(*late);
-                }
-                answered = spoilt(self.shared.line.protocol, answer, fault);
-            }
-        }
-        // No listener is no error: the tap is there for whoever is curious.
-        let _ = self.shared.tap.send(DeviceFrame {
-            at: self.clock.monotonic(),
-            received: received.to_vec(),
-            answered: answered.clone(),
-        });
-        let Some(delay) = delay else { return master.write_all(&answered).await };
-        let late = late.clone();
-        tokio::spawn(async move {
-            sleep(delay).await;
-            let _ = late.send(answered).await;
-        });
-        Ok(())
-    }
-}
-
-/// The answer as the fault lets it out.
-fn spoilt(protocol: Protocol, mut answer: Vec<u8>, fault: Option<Fault>) -> Vec<u8> {
-    match fault {
-        Some(Fault::Deaf | Fault::Mute) => Vec::new(),
-        Some(Fault::WrongChecksum) => {
-            answer.iter_mut().rev().take(1).for_each(|b| *b ^= 0x55);
-            answer
-        }
-        Some(Fault::FromAddress(address)) => protocol.from_address(answer, address),
-        Some(Fault::Noise(noise)) => [noise, answer].concat(),
-        Some(Fault::Half) => {
-            answer.truncate(answer.len() / 2);
-            answer
-        }
-        Some(Fault::Late(_)) | None => answer,
     }
 }

@@ -8,10 +8,13 @@ use std::{
     time::Instant,
 };
 
-use super::*;
+use tokio::time::sleep;
+
+use super::{desk::HELD_BACK, *};
 use crate::{
     clock::{Monotonic, SystemClock},
-    turnstile::PassageId,
+    config::Direction,
+    turnstile::{NotReleased, PassageId, TurnstileEvent},
 };
 
 const SOON: Duration = Duration::from_secs(5);
@@ -378,4 +381,80 @@ async fn i8_a_lane_that_takes_no_events_gets_no_release_and_then_loses_events_by
     }
     let state = handle.state.borrow().clone();
     assert_eq!(heard as u64 + state.lost_events, state.passages);
+}
+
+/// At its first connection the fire alarm is on and the arm does not open.
+struct Stuck {
+    holds: Arc<Mutex<Vec<bool>>>,
+}
+
+impl Turnstile for Stuck {
+    fn port(&self) -> String {
+        "stuck".into()
+    }
+
+    fn confirms_passage(&self) -> bool {
+        true
+    }
+
+    async fn connect(&mut self) -> Result<Met, TurnstileError> {
+        Ok(Met { fire: Some(self.holds.lock().unwrap().is_empty()), ..Met::default() })
+    }
+
+    async fn release(&mut self, _: Direction, _: Monotonic) -> Result<(), TurnstileError> {
+        Ok(())
+    }
+
+    async fn poll(&mut self) -> Result<Seen, TurnstileError> {
+        Ok(Seen { fire: Some(self.holds.lock().unwrap().len() < 2), ..Seen::default() })
+    }
+
+    async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {
+        let mut holds = self.holds.lock().unwrap();
+        holds.push(open);
+        if holds.len() == 1 { Err(no_answer()) } else { Ok(()) }
+    }
+
+    async fn withdraw(&mut self) -> Result<(), TurnstileError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_fire_alarm_is_said_though_the_arm_does_not_open_and_opens_it_later() {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+    let (holds, cancel) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
+    let kept = holds.clone();
+    let make = move || Stuck { holds: kept.clone() };
+    let (mut handle, task) = spawn(make, "north", clock, cancel.clone(), None);
+    let mut said = Vec::new();
+    while said.len() < 4 {
+        said.push(timeout(SOON, handle.events.recv()).await.expect("in time").expect("a task"));
+    }
+    assert!(
+        matches!(
+            said[..],
+            [
+                TurnstileEvent::Fire { on: true, .. },
+                TurnstileEvent::Down { .. },
+                // The input has gone off meanwhile: that closes nothing.
+                TurnstileEvent::Up { .. },
+                TurnstileEvent::Fire { on: false, .. },
+            ]
+        ),
+        "{said:?}"
+    );
+    assert!(handle.state.borrow().held_open);
+    // The lane, which has heard of it, takes over and ends it.
+    while holds.lock().unwrap().len() < 3 {
+        // A value that is gone before the task has seen it is as if never said.
+        handle.hold_open.send_replace(true);
+        sleep(Duration::from_millis(5)).await;
+        handle.hold_open.send_replace(false);
+        sleep(Duration::from_millis(5)).await;
+    }
+    timeout(SOON, handle.state.wait_for(|s| !s.held_open)).await.expect("in time").unwrap();
+    assert_eq!(*holds.lock().unwrap(), [true, true, false]);
+    cancel.cancel();
+    timeout(SOON, task).await.expect("in time").unwrap();
 }

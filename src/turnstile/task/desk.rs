@@ -1,0 +1,260 @@
+//! The lane's side of a turnstile's task: what comes from it and goes to it, and what it must hear.
+
+use std::{
+    collections::VecDeque,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Sleep, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::{
+    clock::Clock,
+    config::Direction,
+    failpoint,
+    turnstile::{NotReleased, PassageId, Release, TurnstileError, TurnstileEvent, TurnstileState},
+};
+
+/// Events held back beyond the channel while the lane does not take them. From half of it on no
+/// release is accepted, so that only passages can fill the rest; past it they are dropped,
+/// counted as `lost_events` and logged.
+pub(super) const HELD_BACK: usize = 256;
+
+pub(super) enum Turn {
+    Stop,
+    Release(Release),
+    Tick,
+}
+
+/// The lane's side of the task: what comes from it and goes to it.
+pub(super) struct Desk {
+    pub lane: String,
+    pub hold_open: watch::Receiver<bool>,
+    /// The controller has acknowledged that the arm stands open, and not since that it does not.
+    pub held: bool,
+    /// A fire alarm keeps the arm open until the lane, having heard of it, does.
+    pub alarm: bool,
+    pub alarm_said: bool,
+    /// The last `Fire` that was said.
+    pub fire_said: bool,
+    pub clock: Arc<dyn Clock>,
+    pub cancel: CancellationToken,
+    pub releases: mpsc::Receiver<Release>,
+    pub events: mpsc::Sender<TurnstileEvent>,
+    pub state: watch::Sender<TurnstileState>,
+    pub outgoing: VecDeque<TurnstileEvent>,
+    pub said_down: bool,
+    pub was_up: bool,
+    /// The release that is being carried out and not yet answered.
+    pub under_way: Option<PassageId>,
+    /// A release was tried since the connection.
+    pub touched: bool,
+}
+
+impl Desk {
+    /// Hands events to the lane until `patience` is over, a release comes, or it is time to stop.
+    /// Cancel-safe: nothing is taken from a queue before it is certain to be dealt with.
+    pub async fn wait(&mut self, patience: Duration) -> Turn {
+        self.wait_until(pin!(sleep(patience))).await
+    }
+
+    async fn wait_until(&mut self, mut over: Pin<&mut Sleep>) -> Turn {
+        loop {
+            tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => return Turn::Stop,
+                release = self.releases.recv(), if self.outgoing.len() < HELD_BACK / 2 => {
+                    return release.map_or(Turn::Stop, Turn::Release);
+                }
+                permit = self.events.reserve(), if !self.outgoing.is_empty() => {
+                    let Ok(permit) = permit else { return Turn::Stop };
+                    if let Some(event) = self.outgoing.pop_front() {
+                        permit.send(event);
+                    }
+                }
+                () = self.events.closed() => return Turn::Stop,
+                Ok(()) = self.hold_open.changed() => return Turn::Tick,
+                () = &mut over => return Turn::Tick,
+            }
+        }
+    }
+
+    /// As [`wait`](Self::wait), while the line is down: each release is refused as it comes, and
+    /// none of them makes the wait longer.
+    pub async fn refuse_for(&mut self, patience: Duration) -> std::ops::ControlFlow<()> {
+        let mut over = pin!(sleep(patience));
+        loop {
+            match self.wait_until(over.as_mut()).await {
+                Turn::Stop => return std::ops::ControlFlow::Break(()),
+                Turn::Release(release) => self.refuse(release),
+                Turn::Tick => {
+                    // The lane may take over from an alarm, and end it, while the line is down.
+                    self.is_to_be_open();
+                    return std::ops::ControlFlow::Continue(());
+                }
+            }
+        }
+    }
+
+    /// Whether the arm is to stand open now.
+    pub fn is_to_be_open(&mut self) -> bool {
+        let by_lane = *self.hold_open.borrow_and_update();
+        let all_heard =
+            self.outgoing.is_empty() && self.events.capacity() == self.events.max_capacity();
+        // The lane carries on from here, until it says otherwise.
+        self.alarm &= !(by_lane && all_heard && self.alarm_said);
+        by_lane || self.alarm
+    }
+
+    pub fn holds(&mut self, open: bool) {
+        if std::mem::replace(&mut self.held, open) != open {
+            info!(lane = self.lane, open, "the arm is held open, or no longer");
+        }
+        self.state.send_modify(|s| s.held_open = open);
+    }
+
+    /// Takes the fire alarm's input. What is to be said of it, after the arm is open.
+    pub fn notices(&mut self, fire: Option<bool>) -> Option<bool> {
+        let on = fire?;
+        self.state.send_if_modified(|s| std::mem::replace(&mut s.fire, fire) != fire);
+        let changed = self.fire_said != on;
+        if changed && on {
+            (self.alarm, self.alarm_said) = (true, false);
+        }
+        changed.then_some(on)
+    }
+
+    pub fn says_fire(&mut self, fire: Option<bool>) {
+        if let Some(on) = fire {
+            warn!(lane = self.lane, on, "fire alarm");
+            self.say(TurnstileEvent::Fire { on, at: self.clock.monotonic() });
+            self.alarm_said |= on;
+            self.fire_said = on;
+        }
+    }
+
+    pub fn released(&mut self, passage: PassageId) {
+        self.state.send_modify(|s| s.releases += 1);
+        self.say(TurnstileEvent::Released { passage, at: self.clock.monotonic() });
+    }
+
+    pub fn fail(&mut self, passage: PassageId, error: &TurnstileError, may_have_released: bool) {
+        let why = NotReleased::Failed(error.to_string());
+        self.say(TurnstileEvent::NotReleased { passage, why, may_have_released });
+    }
+
+    pub fn refuse(&mut self, release: Release) {
+        let why = if self.clock.monotonic() > release.deadline {
+            self.state.send_modify(|s| s.late += 1);
+            warn!(lane = self.lane, passage = %release.passage, "late release not carried out");
+            NotReleased::Late
+        } else if self.cancel.is_cancelled() {
+            NotReleased::Failed("the turnstile's task is stopping".to_owned())
+        } else {
+            let error = self.state.borrow().last_error.clone();
+            let error = error.unwrap_or_else(|| "not connected yet".to_owned());
+            NotReleased::Failed(format!("the turnstile is not connected: {error}"))
+        };
+        let passage = release.passage;
+        self.say(TurnstileEvent::NotReleased { passage, why, may_have_released: false });
+    }
+
+    pub fn up(&mut self, withdrawn: Vec<Direction>) {
+        // What was queued while the line was down belongs to a moment that is over. Drained
+        // before `Up` is said: a lane that waits for it is never refused here.
+        while let Ok(release) = self.releases.try_recv() {
+            self.refuse(release);
+        }
+        let now = self.clock.monotonic();
+        let again = std::mem::replace(&mut self.was_up, true);
+        self.state.send_modify(|s| {
+            s.connected = true;
+            s.since = now;
+            s.reconnects += u64::from(again);
+        });
+        self.said_down = false;
+        self.touched = false;
+        if withdrawn.is_empty() {
+            info!(lane = self.lane, "turnstile connected");
+        } else {
+            warn!(lane = self.lane, ?withdrawn, "turnstile found released, withdrawn");
+        }
+        self.say(TurnstileEvent::Up { withdrawn });
+    }
+
+    /// The driver is lost, and with it the answer to what it was carrying out.
+    pub fn fault(&mut self, error: TurnstileError) {
+        error!(lane = self.lane, %error, "the turnstile's driver is made anew");
+        self.state.send_modify(|s| s.restarts += 1);
+        if let Some(passage) = self.under_way.take() {
+            self.fail(passage, &error, true);
+        }
+        self.down(&error);
+    }
+
+    /// Nobody is left to work for.
+    pub fn is_over(&self) -> bool {
+        self.cancel.is_cancelled() || self.events.is_closed() || self.releases.is_closed()
+    }
+
+    pub fn down(&mut self, error: &TurnstileError) {
+        let error = error.to_string();
+        let now = self.clock.monotonic();
+        self.state.send_modify(|s| {
+            if s.connected {
+                s.since = now;
+            }
+            s.connected = false;
+            s.errors += 1;
+            s.last_error = Some(error.clone());
+        });
+        if !std::mem::replace(&mut self.said_down, true) {
+            warn!(lane = self.lane, error, "turnstile down");
+            self.say(TurnstileEvent::Down { error });
+        }
+    }
+
+    pub fn passed(&mut self, direction: Direction) {
+        failpoint::at("turnstile.passed");
+        self.state.send_modify(|s| s.passages += 1);
+        self.say(TurnstileEvent::Passed { direction, at: self.clock.monotonic() });
+    }
+
+    fn say(&mut self, event: TurnstileEvent) {
+        if self.outgoing.len() >= HELD_BACK {
+            self.lose(&event);
+        } else {
+            self.outgoing.push_back(event);
+        }
+    }
+
+    fn lose(&self, event: &TurnstileEvent) {
+        self.state.send_modify(|s| s.lost_events += 1);
+        error!(lane = self.lane, ?event, "the lane does not take events: lost one");
+    }
+
+    /// At the end: what still waits is refused, and what there is room for is said.
+    pub fn close(mut self) {
+        self.releases.close();
+        while let Ok(release) = self.releases.try_recv() {
+            self.refuse(release);
+        }
+        while let Some(event) = self.outgoing.pop_front() {
+            if let Err(mpsc::error::TrySendError::Full(event)) = self.events.try_send(event) {
+                self.lose(&event);
+            }
+        }
+        let now = self.clock.monotonic();
+        self.state.send_modify(|s| {
+            if std::mem::replace(&mut s.connected, false) {
+                s.since = now;
+            }
+        });
+    }
+}
