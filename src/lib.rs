@@ -53,9 +53,10 @@
 //!
 //! # What fails, and what becomes of it
 //!
-//! A camera, a turnstile's driver, a lane or a link that fails, also by a panic, costs itself only:
-//! its own room begins it anew, with a pause that doubles up to a cap, counts it, and shows it in
-//! `gatehouse status`. A lane so begun anew closes its lost passage as `unconfirmed` first.
+//! A camera, a turnstile's driver or serial line, a lane or a link that fails, also by a panic,
+//! costs itself only: its own room begins it anew, with a pause that doubles up to a cap, counts it,
+//! and shows it in `gatehouse status`. A lane so begun anew closes its lost passage as
+//! `unconfirmed` first.
 //!
 //! The store, a vision worker, the control socket or a supervising task that ends takes the daemon
 //! with it, with a non-zero code, and systemd starts it again. What does not end but stands still is
