@@ -41,7 +41,7 @@ async fn pymodbus_sees_the_pulse_and_its_inputs_are_passages() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let cancel = CancellationToken::new();
     let (driver, buses) = (driver(&peer.port, PULSE), Buses::new(clock.clone()));
-    let (mut handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone());
+    let (mut handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone(), false);
     assert_eq!(event(&mut handle).await, TurnstileEvent::Up { withdrawn: vec![] });
     let ways = [(Direction::Entry, 3, 9), (Direction::Exit, 5, 2)];
     for (direction, coil, input) in ways {
@@ -80,7 +80,8 @@ async fn two_boards_of_pymodbus_share_a_line() {
         };
         config.address = address;
         let driver = TurnstileDriver::ModbusRtu(config);
-        let (mut handle, task) = spawn(&driver, "lane", &buses, clock.clone(), cancel.clone());
+        let (mut handle, task) =
+            spawn(&driver, "lane", &buses, clock.clone(), cancel.clone(), false);
         assert_eq!(event(&mut handle).await, TurnstileEvent::Up { withdrawn: vec![] });
         lanes.push((handle, task, name));
     }
@@ -114,7 +115,7 @@ async fn a_coil_left_on_is_withdrawn_and_a_pulled_cable_comes_back() {
     // Long enough for the cable to be pulled within it.
     let driver = driver(&peer.port, Duration::from_secs(3));
     let buses = Buses::new(clock.clone());
-    let (mut handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone());
+    let (mut handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone(), false);
     assert_eq!(event(&mut handle).await, TurnstileEvent::Up { withdrawn: vec![Direction::Exit] });
     assert_eq!(peer.line(), "coil 5 off");
     // The cable is pulled within a pulse: the coil stays on until it is mended.
@@ -149,7 +150,7 @@ async fn a_wrong_coil_number_is_refused_and_named() {
     let cancel = CancellationToken::new();
     let driver = TurnstileDriver::ModbusRtu(config);
     let buses = Buses::new(clock.clone());
-    let (mut handle, task) = spawn(&driver, "north", &buses, clock, cancel.clone());
+    let (mut handle, task) = spawn(&driver, "north", &buses, clock, cancel.clone(), false);
     match event(&mut handle).await {
         TurnstileEvent::Down { error } => {
             assert!(error.contains("refuses to read coils (exception 02)"), "{error}");

@@ -48,7 +48,7 @@ impl Bench {
         let cancel = CancellationToken::new();
         let driver = TurnstileDriver::ModbusRtu(config);
         let buses = Buses::new(clock.clone());
-        let (handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone());
+        let (handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone(), false);
         Self { clock, device, frames, handle, cancel, task }
     }
 
@@ -452,7 +452,7 @@ async fn a_missing_port_is_named_and_tried_again() {
     let cancel = CancellationToken::new();
     let driver = TurnstileDriver::ModbusRtu(config);
     let buses = Buses::new(clock.clone());
-    let (mut handle, task) = spawn(&driver, "north", &buses, clock, cancel.clone());
+    let (mut handle, task) = spawn(&driver, "north", &buses, clock, cancel.clone(), false);
     match timeout(SOON, handle.events.recv()).await.unwrap().unwrap() {
         TurnstileEvent::Down { error } => {
             assert!(error.contains("cannot open /dev/gatehouse-no-such-port"), "{error}");
@@ -473,7 +473,7 @@ async fn the_simulated_driver_lets_somebody_through_and_shows_its_frames() {
     });
     let cancel = CancellationToken::new();
     let buses = Buses::new(clock.clone());
-    let (mut handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone());
+    let (mut handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone(), false);
     let mut frames = handle.tap.as_ref().expect("a tap").subscribe();
     let deadline = clock.monotonic() + Duration::from_secs(5);
     assert!(matches!(handle.events.recv().await, Some(TurnstileEvent::Up { .. })));

@@ -295,11 +295,10 @@ impl Parts {
         cancel: &CancellationToken,
     ) -> anyhow::Result<()> {
         let (driver, clock) = (&lane.turnstile, built.clock.clone());
-        let (handle, task) =
-            turnstile::spawn(driver, &lane.name, built.buses, clock, cancel.clone());
         let mode = built.modes.get(&lane.name).cloned().unwrap_or_default();
-        // Before the line is up: what stands open stays open.
-        handle.hold_open.send_replace(mode.mode == LaneMode::Free);
+        let stands_open = mode.mode == LaneMode::Free;
+        let (handle, task) =
+            turnstile::spawn(driver, &lane.name, built.buses, clock, cancel.clone(), stands_open);
         self.turnstiles.push(watch_over(task, "a turnstile's task", built.ended));
         self.taps.extend(handle.tap.clone().map(|tap| (lane.name.clone(), tap)));
         let turnstile_state = handle.state.clone();

@@ -314,7 +314,8 @@ const TAPPED_FRAMES: usize = 64;
 /// Starts the task that drives `driver` for `lane`, on the line that it may share with others of
 /// the same `buses`. It never gives up connecting, outlives a panic of its driver, and ends when
 /// `cancel` is cancelled or the lane drops its handle, withdrawing first what it has released;
-/// unless the arm is to stand open: that it leaves open.
+/// unless the arm is to stand open: that it leaves open. `hold_open`: whether it is to from the
+/// first moment on.
 ///
 /// Must be called within a tokio runtime. Do not abort the task: a coil that is on would stay on
 /// until the next connection.
@@ -324,28 +325,29 @@ pub fn spawn(
     buses: &Buses,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
+    hold_open: bool,
 ) -> (TurnstileHandle, JoinHandle<()>) {
     match driver {
         TurnstileDriver::ModbusRtu(config) => {
             let (config, port) = (config.clone(), buses.port(&config.line));
             let make = move || ModbusTurnstile::new(config.clone(), port.clone());
-            task::spawn(make, lane, clock, cancel, None)
+            task::spawn(make, lane, clock, cancel, None, hold_open)
         }
         TurnstileDriver::Counting(config) => {
             let (config, port) = (config.clone(), buses.port(&config.line));
             let make = move || CountingTurnstile::new(config.clone(), port.clone());
-            task::spawn(make, lane, clock, cancel, None)
+            task::spawn(make, lane, clock, cancel, None, hold_open)
         }
         TurnstileDriver::OneWay(config) => {
             let (config, port) = (config.clone(), buses.port(&config.line));
             let make = move || OneWayTurnstile::new(config.clone(), port.clone());
-            task::spawn(make, lane, clock, cancel, None)
+            task::spawn(make, lane, clock, cancel, None, hold_open)
         }
         TurnstileDriver::Simulated(config) => {
             let (tap, _) = broadcast::channel(TAPPED_FRAMES);
             let (config, time, line) = (config.clone(), clock.clone(), tap.clone());
             let make = move || Simulated::new(config.clone(), time.clone(), line.clone());
-            task::spawn(make, lane, clock, cancel, Some(tap))
+            task::spawn(make, lane, clock, cancel, Some(tap), hold_open)
         }
     }
 }

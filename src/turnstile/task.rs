@@ -50,6 +50,7 @@ pub(super) fn spawn<T: Turnstile>(
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
     tap: Option<broadcast::Sender<DeviceFrame>>,
+    hold_open: bool,
 ) -> (TurnstileHandle, JoinHandle<()>) {
     let driver = make();
     let (release_tx, releases) = mpsc::channel(RELEASES);
@@ -70,7 +71,7 @@ pub(super) fn spawn<T: Turnstile>(
         lost_events: 0,
         restarts: 0,
     });
-    let (hold_open, held_by_lane) = watch::channel(false);
+    let (hold_open, held_by_lane) = watch::channel(hold_open);
     let desk = Desk {
         hold_open: held_by_lane,
         held: false,

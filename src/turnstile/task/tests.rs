@@ -86,7 +86,7 @@ impl Bench {
         let make = move || Broken { failing, acknowledges, polled: false, connects: told.clone() };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
         let cancel = CancellationToken::new();
-        let (handle, task) = spawn(make, "north", clock.clone(), cancel.clone(), None);
+        let (handle, task) = spawn(make, "north", clock.clone(), cancel.clone(), None, false);
         Self { handle, clock, connects, cancel, task }
     }
 
@@ -209,7 +209,7 @@ impl FaultBench {
             cancel: token.clone(),
             connects,
         };
-        let (handle, task) = spawn(make, "north", clock.clone(), cancel.clone(), None);
+        let (handle, task) = spawn(make, "north", clock.clone(), cancel.clone(), None, false);
         Self { handle, clock, line, cancel, task }
     }
 
@@ -344,7 +344,7 @@ impl Turnstile for Crowd {
 async fn i8_a_lane_that_takes_no_events_gets_no_release_and_then_loses_events_by_number() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let cancel = CancellationToken::new();
-    let (mut handle, task) = spawn(|| Crowd, "north", clock.clone(), cancel.clone(), None);
+    let (mut handle, task) = spawn(|| Crowd, "north", clock.clone(), cancel.clone(), None, false);
     let state = |holds: fn(&TurnstileState) -> bool| {
         let mut state = handle.state.clone();
         async move { timeout(SOON, state.wait_for(holds)).await.expect("in time").unwrap().clone() }
@@ -426,7 +426,7 @@ async fn a_fire_alarm_is_said_though_the_arm_does_not_open_and_opens_it_later() 
     let (holds, cancel) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
     let kept = holds.clone();
     let make = move || Stuck { holds: kept.clone() };
-    let (mut handle, task) = spawn(make, "north", clock, cancel.clone(), None);
+    let (mut handle, task) = spawn(make, "north", clock, cancel.clone(), None, false);
     let mut said = Vec::new();
     while said.len() < 4 {
         said.push(timeout(SOON, handle.events.recv()).await.expect("in time").expect("a task"));
