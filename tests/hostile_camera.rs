@@ -163,10 +163,10 @@ fn i8_a_camera_of_4k_at_60_frames_a_second_fills_no_memory() {
     let mut frame = picture.resize_exact(3840, 2160, image::imageops::Triangle).to_rgb8();
     // As much as such a camera sends: a megabyte or so.
     for (n, pixel) in frame.pixels_mut().enumerate() {
-        pixel.0[1] ^= (n * n >> 7) as u8 & 15;
+        pixel.0[1] ^= ((n * n) >> 7) as u8 & 15;
     }
     let frame = part(&jpeg(&frame));
-    let sent = 300 * frame.len() >> 20;
+    let sent = (300 * frame.len()) >> 20;
     let server = Server::start(move |mut stream, _| {
         let _ = stream.write_all(STREAM);
         while stream.write_all(&frame).is_ok() {
