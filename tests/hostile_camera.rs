@@ -160,8 +160,13 @@ fn i8_a_part_of_100_megabytes_is_passed_over() {
 #[test]
 fn i8_a_camera_of_4k_at_60_frames_a_second_fills_no_memory() {
     let picture = image::load_from_memory(&photo("person_b_1.jpg")).unwrap();
-    let frame = picture.resize_exact(3840, 2160, image::imageops::Triangle).to_rgb8();
+    let mut frame = picture.resize_exact(3840, 2160, image::imageops::Triangle).to_rgb8();
+    // As much as such a camera sends: a megabyte or so.
+    for (n, pixel) in frame.pixels_mut().enumerate() {
+        pixel.0[1] ^= ((n * n) >> 7) as u8 & 15;
+    }
     let frame = part(&jpeg(&frame));
+    let sent = (300 * frame.len()) >> 20;
     let server = Server::start(move |mut stream, _| {
         let _ = stream.write_all(STREAM);
         while stream.write_all(&frame).is_ok() {
@@ -178,8 +183,8 @@ fn i8_a_camera_of_4k_at_60_frames_a_second_fills_no_memory() {
     };
     let (before, _) = memory_at(100);
     let (after, status) = memory_at(400);
-    eprintln!("4K at 60 frames a second: {before} MiB, later {after} MiB");
-    assert!(after < before + 48, "{before} MiB have become {after} MiB");
+    eprintln!("4K: {before} MiB resident, and {after} after {sent} MiB of frames");
+    assert!(sent > 200 && after < before + 100, "{before} MiB have become {after} MiB");
     let camera = &status["lanes"][0]["cameras"][0];
     let count = |key: &str| camera[key].as_u64().unwrap();
     assert!(count("dropped") > 0 && count("analysed") > 0, "{camera}");
@@ -238,7 +243,11 @@ fn stands_still(peer: &str, capture: &mut Capture, signal: &dyn Fn(Signal)) {
     let begun = Instant::now();
     let state = capture.state_when(|s| s.errors > before);
     let noticed = begun.elapsed();
-    assert!(state.last_error.unwrap().contains("gave no whole frame for 3s"));
+    // Where the next attempt has failed by now, that is what is seen.
+    let (error, stalled) = (state.last_error.unwrap(), state.errors == before + 1);
+    let says = if stalled { "gave no whole frame for 3s" } else { "127.0.0.1" };
+    assert!(error.contains(says), "{peer}: {error}");
+    assert!(noticed >= Duration::from_secs(2), "{peer}: after {noticed:?}: {error}");
     // Nobody answers in its place, which is an error of its own.
     capture.state_when(|s| s.errors > before + 1);
     signal(Signal::SIGCONT);

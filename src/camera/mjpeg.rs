@@ -148,9 +148,9 @@ impl Splitter {
             // Any number of FF may come before a marker's code.
             0xFF => self.next += 1,
             EOI if self.scanned => {
-                let frame = self.buffer.drain(..self.next + 2).collect();
+                let rest = self.buffer.split_off(self.next + 2);
                 (self.at, self.next) = (At::Outside, 0);
-                return Some(Some(frame));
+                return Some(Some(std::mem::replace(&mut self.buffer, rest)));
             }
             TEM => self.next += 2,
             // 00 is no marker, the next ones are reserved: text of a header follows upon a frame
