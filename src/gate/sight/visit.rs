@@ -18,6 +18,8 @@ use crate::{
 
 /// Without a face for longer, the visit is over. As the lane has it.
 const GAP: Duration = Duration::from_millis(1500);
+/// The same where no frame in between was searched, because the box is too slow for its cameras.
+const GAP_UNSEARCHED: Duration = Duration::from_secs(4);
 /// A poor look waits so long for a better one.
 const BETTER_WITHIN: Duration = Duration::from_millis(300);
 /// How often a settled visit is embedded again: who was recognised, and who was not, whom the next
@@ -51,6 +53,8 @@ pub(super) struct Visits {
 struct Visit {
     bbox: Rect,
     last_face: Monotonic,
+    /// Since then a frame was searched, and it showed nobody.
+    missed: bool,
     /// Poor looks wait for a better one from here on.
     waits_from: Monotonic,
     /// The best of the poor looks that wait.
@@ -85,7 +89,10 @@ impl Visits {
     pub(super) fn follow(&mut self, at: Monotonic, faces: Vec<Face>) -> Option<Face> {
         self.over(at);
         let wider = |a: &&Face, b: &&Face| a.bbox.w.total_cmp(&b.bbox.w);
-        let widest = faces.iter().max_by(wider)?;
+        let Some(widest) = faces.iter().max_by(wider) else {
+            self.current.iter_mut().for_each(|visit| visit.missed = true);
+            return None;
+        };
         let goes_on = |face: &&Face| self.current.as_ref().is_some_and(|v| v.reaches(at, face));
         let followed = faces.iter().filter(goes_on).max_by(wider);
         match followed.filter(|followed| followed.bbox.w * IN_FRONT >= widest.bbox.w) {
@@ -93,6 +100,7 @@ impl Visits {
                 if let Some(visit) = &mut self.current {
                     visit.bbox = followed.bbox;
                     visit.last_face = visit.last_face.max(at);
+                    visit.missed = false;
                 }
                 Some(followed.clone())
             }
@@ -104,7 +112,10 @@ impl Visits {
     }
 
     fn over(&mut self, at: Monotonic) {
-        self.current.take_if(|visit| at.since(visit.last_face) > GAP);
+        self.current.take_if(|visit| {
+            let gap = if visit.missed { GAP } else { GAP_UNSEARCHED };
+            at.since(visit.last_face) > gap
+        });
     }
 
     fn begin(&mut self, at: Monotonic, bbox: Rect) {
@@ -112,6 +123,7 @@ impl Visits {
         self.current = Some(Visit {
             bbox,
             last_face: at,
+            missed: false,
             waits_from: at,
             best: None,
             embedded: None,
@@ -295,7 +307,10 @@ mod tests {
         assert_eq!(follows(&mut visits, 1600, 300.0, 130.0), 1);
         assert_eq!(follows(&mut visits, 1667, 900.0, 130.0), 2, "too far");
         assert_eq!(follows(&mut visits, 1734, 950.0, 50.0), 3, "too small");
+        assert!(visits.follow(ms(1800), vec![]).is_none());
         assert_eq!(follows(&mut visits, 3300, 950.0, 50.0), 4, "too late");
+        assert_eq!(follows(&mut visits, 7300, 950.0, 50.0), 4, "nobody looked in between");
+        assert_eq!(follows(&mut visits, 11_301, 950.0, 50.0), 5, "not for so long");
     }
 
     #[test]
@@ -399,7 +414,7 @@ mod tests {
             visits.embedded(ms(67 * n), true, template(0), None);
         }
         assert_eq!(visits.current.as_ref().unwrap().kept.len(), KEPT);
-        visits.follow(ms(67 * 200), vec![]);
+        visits.follow(ms(67 * 300), vec![]);
         assert!(visits.current.is_none(), "gone with the visit");
     }
 
