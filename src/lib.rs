@@ -8,8 +8,9 @@
 //!
 //! 1. A capture thread puts the newest frame of its [`camera`] into a slot; a frame that a newer
 //!    one replaces is dropped and counted.
-//! 2. A [`vision`] worker ([`gate::sight`]) decodes it, finds the nearest face, aligns it and makes
-//!    a template, a unit vector.
+//! 2. A [`vision`] worker ([`gate::sight`]) glances at it. Where something moves, or a face was just
+//!    now, it searches the frame, follows the nearest face, and of a visit's frames makes the good
+//!    ones into templates, unit vectors.
 //! 3. The [`roster`] snapshot gives the best worker, the score and the margin to the second.
 //! 4. The lane's [`gate::passage::Machine`] waits until enough frames of one visit name the same
 //!    worker, and [`gate::policy::decide`] grants or denies by standing and direction.
@@ -34,8 +35,8 @@
 //! | [`figures`] | how long the stages take |
 //! | [`vigil`] | who makes progress; what a panic said, and the pause before the next attempt |
 //! | [`store`] | the one database and its one writer thread; sealing |
-//! | [`camera`] | frames in: HTTP, RTSP, replay |
-//! | [`vision`] | decode, detect, align, embed |
+//! | [`camera`] | frames in: V4L2, HTTP, RTSP, replay |
+//! | [`vision`] | decode, at the scale needed; motion, detect, quality, align, embed |
 //! | [`roster`] | workers, templates, the matcher |
 //! | [`turnstile`] | the lines; Modbus RTU, `7e7f`, `eb`; simulated controllers |
 //! | [`ledger`] | entries and their bytes, outbox rows |
@@ -93,9 +94,13 @@
 //! | an encoded frame | 8 MiB | passed over; `skipped` |
 //! | a camera without a whole frame ([`camera::CameraConfig::stalled_after`]); until it is open | 3 s; 5 s | it has failed, and is opened anew |
 //! | the head of a camera's answer over HTTP | 64 KiB | the connection is made anew |
-//! | an RTSP message, an H.264 picture under way | what its line carries in 3 s | the connection is made anew |
+//! | an RTSP message, an H.264 picture under way | what its line carries in 3 s, 5 s while it opens | the connection is made anew |
 //! | an H.264 picture's pixels; those that the decoder keeps | 9.4 million; 18 | the camera has failed; the oldest goes |
 //! | a frame's, an enrolment photo's pixels | 12, 50 million | passed over, `too_large`; refused |
+//! | looks at a camera | 15 a second | the newest frame waits its time; older ones are `dropped` |
+//! | frames of a camera waiting to be searched | 1 | a newer one replaces it; counted as `overtaken` |
+//! | scans of a JPEG | 32 | passed over, `undecodable`; refused |
+//! | poor looks that wait for a better one, templates, of a visit | 1, 3 | the best one stays; the first one and the latest ones |
 //! | images of a replayed folder | 100,000 | refused |
 //! | sightings waiting for a lane | 8 | the newest is dropped; `lane_full` |
 //! | denials and tailgates of a lane waiting to be recorded | 8 | the newest is dropped; `denials_dropped` |

@@ -5,11 +5,13 @@
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
+use gatehouse::camera::{Layout, Picture, Yuv};
+use gatehouse::gate::sight::GATE_LONGEST_SIDE;
 use gatehouse::vision::{
-    self, DetectOptions, Face, Image, ModelError, Models, PhotoError, TEMPLATE_LEN, Template,
-    Vision, VisionError,
+    self, DetectOptions, Face, Image, ModelError, Models, PhotoError, Quality, TEMPLATE_LEN,
+    Template, View, Vision, VisionError,
 };
 use serde::Deserialize;
 
@@ -260,4 +262,102 @@ fn an_altered_or_missing_model_is_named() {
     assert_eq!(*path, copies.embedder);
     assert_ne!(expected, found);
     assert!(error.to_string().contains(found.as_str()), "{error}");
+}
+
+/// A photo in the middle of a 720p frame, its face so many pixels wide.
+fn at_a_gate(of: &Photo, face_px: f32) -> image::RgbImage {
+    let scaled = |side: u32| (side as f32 * face_px / of.box_xywh[2]) as u32;
+    let (w, h) = (scaled(of.width), scaled(of.height));
+    let photo = image::load_from_memory(&photo(&of.file)).unwrap();
+    let photo = photo.resize_exact(w, h, image::imageops::FilterType::Triangle).to_rgb8();
+    let mut frame = image::RgbImage::from_pixel(1280, 720, image::Rgb([96, 100, 104]));
+    let (x, y) = ((1280 - i64::from(w)) / 2 + 7, (720 - i64::from(h)) / 2 + 3);
+    image::imageops::replace(&mut frame, &photo, x, y);
+    frame
+}
+
+fn as_jpeg(frame: &image::RgbImage) -> Picture {
+    let mut out = Cursor::new(Vec::new());
+    frame.write_to(&mut out, image::ImageFormat::Jpeg).unwrap();
+    Picture::Encoded(out.into_inner().into())
+}
+
+/// As BT.601 has it, video range.
+fn as_yuv(frame: &image::RgbImage, layout: Layout) -> Picture {
+    let (width, height) = frame.dimensions();
+    let yuv = |x: u32, y: u32| {
+        let [r, g, b] = frame.get_pixel(x, y).0.map(f32::from);
+        [
+            16.0 + 0.257 * r + 0.504 * g + 0.098 * b,
+            128.0 - 0.148 * r - 0.291 * g + 0.439 * b,
+            128.0 + 0.439 * r - 0.368 * g - 0.071 * b,
+        ]
+        .map(|v| v.round() as u8)
+    };
+    let all = |every: u32, part: usize| {
+        let rows = (0..height).step_by(every as usize);
+        rows.flat_map(move |y| (0..width).step_by(every as usize).map(move |x| yuv(x, y)[part]))
+    };
+    let data = match layout {
+        Layout::I420 => all(1, 0).chain(all(2, 1)).chain(all(2, 2)).collect(),
+        Layout::Yuyv => (0..height)
+            .flat_map(|y| (0..width).step_by(2).map(move |x| (x, y)))
+            .flat_map(|(x, y)| {
+                let [luma, u, v] = yuv(x, y);
+                [luma, u, yuv(x + 1, y)[0], v]
+            })
+            .collect(),
+    };
+    Picture::Raw(Arc::new(Yuv { width, height, layout, data }))
+}
+
+/// The one face as the gate finds it, its quality, and its template.
+fn at_reduced_scale(picture: &Picture) -> (Face, Quality, Template) {
+    let view = View::new(picture).unwrap();
+    let small = view.for_detection(GATE_LONGEST_SIDE).unwrap();
+    let mut faces = vision().detect(small.image(), GATE_LONGEST_SIDE).unwrap();
+    assert_eq!(faces.len(), 1, "{faces:?}");
+    let face = small.in_frame(faces.remove(0));
+    let cut_out = view.for_face(&face, small).unwrap().cut_out(&face).unwrap();
+    let quality = vision::assess(&face, &cut_out);
+    (face, quality, vision().embed_aligned(cut_out).unwrap())
+}
+
+fn at_full_scale(picture: &Picture) -> (Face, Template) {
+    let image = match picture {
+        Picture::Encoded(bytes) => vision::decode_frame(bytes).unwrap(),
+        Picture::Raw(yuv) => Image::from_yuv(yuv).unwrap(),
+    };
+    let faces = vision().detect(&image, GATE_LONGEST_SIDE).unwrap();
+    let template = vision().embed(&image, &faces[0]).unwrap();
+    (faces[0].clone(), template)
+}
+
+/// Each pair of photos is one person or two, at the gate's usual threshold, as it is at full scale.
+#[test]
+fn a_face_at_reduced_scale_has_its_template_and_is_recognised_alike() {
+    let reference = reference();
+    for (i, photo) in reference.photos.iter().enumerate() {
+        // Searched at a quarter; embedded at full scale, at full scale, at a half.
+        for face_px in [75.0, 150.0, 290.0] {
+            let frame = at_a_gate(photo, face_px);
+            let mut pictures = vec![as_jpeg(&frame)];
+            if i == 2 && face_px == 150.0 {
+                pictures.extend([Layout::I420, Layout::Yuyv].map(|layout| as_yuv(&frame, layout)));
+            }
+            for picture in pictures {
+                let (face, quality, template) = at_reduced_scale(&picture);
+                let (whole_face, whole) = at_full_scale(&picture);
+                let what = format!("{} at {face_px}: {face:?}, {whole_face:?}", photo.file);
+                assert_eq!(quality.flaw, None, "{what}");
+                assert!((face.bbox.w - whole_face.bbox.w).abs() < 0.02 * face.bbox.w, "{what}");
+                let cosine = template.cosine(&whole);
+                assert!(cosine >= 0.98, "{what}: {cosine}");
+                for (other, expected) in reference.photos.iter().zip(&reference.cosine[i]) {
+                    let likeness = template.cosine(&Template::from_slice(&other.template).unwrap());
+                    assert_eq!(likeness >= 0.5, *expected >= 0.5, "{what}, {}", other.file);
+                }
+            }
+        }
+    }
 }

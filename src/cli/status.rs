@@ -54,13 +54,15 @@ fn human(status: &Status) -> String {
             let (state, seen) = (&camera.state, &camera.seen);
             let _ = writeln!(
                 out,
-                "  camera  {}: {} ({}), {} frames, {} dropped, {} analysed, {} with a face, {} of no use",
+                "  camera  {}: {} ({}), {} frames, {} dropped, {} analysed, {} unchanged, \
+                 {} with a face, {} of no use",
                 camera.direction,
                 if state.finished { "finished" } else { up(state.connected) },
                 camera.source,
                 state.frames,
                 state.dropped,
                 seen.analysed,
+                seen.unchanged,
                 seen.faces,
                 state.skipped + seen.undecodable + seen.too_large + seen.failed
             );

@@ -142,18 +142,27 @@ impl Sight {
         while !self.cancel.is_cancelled() {
             heard = self.bell.wait(heard, patience);
             beat.beat();
-            loop {
-                patience = self.glance_at_all(beat);
-                let Some((eye, mut watch)) = self.served_longest_ago() else { break };
-                if self.cancel.is_cancelled() {
-                    return;
+            patience = loop {
+                if let Some(patience) = self.round(beat) {
+                    break patience;
                 }
-                if let Some(frame) = watch.waiting.take() {
-                    self.serve(eye, &mut watch, &frame);
-                }
-                beat.beat();
-            }
+            };
         }
+    }
+
+    /// Glances at all cameras and serves one; where none waits for that, says for how long there
+    /// is nothing to do.
+    fn round(&self, beat: &Beat) -> Option<Duration> {
+        let patience = self.glance_at_all(beat);
+        let Some((eye, mut watch)) = self.served_longest_ago() else { return Some(patience) };
+        if self.cancel.is_cancelled() {
+            return Some(patience);
+        }
+        if let Some(frame) = watch.waiting.take() {
+            self.serve(eye, &mut watch, &frame);
+        }
+        beat.beat();
+        None
     }
 
     /// Looks at each camera that has a frame due. How long until the next one may be.
@@ -294,40 +303,4 @@ impl Sight {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        clock::Monotonic,
-        gate::{lane::SIGHTINGS, policy::Sighted},
-    };
-
-    #[test]
-    fn i8_a_sighting_that_a_busy_lane_does_not_take_is_dropped_and_counted() {
-        let (lane, mut sightings) = mpsc::channel(SIGHTINGS);
-        let eye = Eye {
-            name: "north/entry".into(),
-            direction: Direction::Entry,
-            slot: Arc::new(Slot::new(Arc::default())),
-            lane,
-            seen: Arc::default(),
-            turn: Mutex::default(),
-        };
-        let see = |ms| {
-            eye.hand_over(Sighting {
-                direction: Direction::Entry,
-                visit: 0,
-                captured: Monotonic::from_millis(ms),
-                sighted: Sighted::Stranger { score: 0.1 },
-                roster_version: 1,
-                today: None,
-            });
-        };
-        (0..SIGHTINGS as u64 + 3).for_each(see);
-        assert_eq!(eye.seen.counts().lane_full, 3);
-        assert_eq!(sightings.try_recv().unwrap().captured, Monotonic::from_millis(0));
-        see(100);
-        assert_eq!(eye.seen.counts().lane_full, 3, "there is room again");
-        let last = std::iter::from_fn(|| sightings.try_recv().ok()).last().unwrap();
-        assert_eq!(last.captured, Monotonic::from_millis(100));
-    }
-}
+mod tests;

@@ -13,11 +13,10 @@
 //! |---|---|
 //! | `image` | bytes to pixels, with limits |
 //! | `jpeg` | JPEG to pixels, libjpeg's to the last bit, or at a reduced scale |
-//! | `view` | a camera's frame, decoded no further than is looked at |
-//! | `raw` | the same of a frame without compression |
-//! | `motion` | whether anything moves before a camera |
-//! | `jpeg` | JPEG to pixels, libjpeg's to the last bit |
 //! | `yuv` | uncompressed video to pixels |
+//! | `raw` | the same at a reduced scale |
+//! | `view` | a camera's frame, decoded no further than is looked at |
+//! | `motion` | whether anything moves before a camera |
 //! | `models` | the model files and their hashes |
 //! | `onnx` | model bytes to a network, weights unpacked |
 //! | `plans` | the detector made ready for each picture size |

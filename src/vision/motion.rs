@@ -252,7 +252,7 @@ mod tests {
             for (at, value) in luma.values.iter_mut().enumerate() {
                 let (x, y) = (at as u32 % WIDTH, at as u32 / WIDTH);
                 if x >= 140 && y < 20 {
-                    *value = if frame % 3 == 0 { 200 } else { 185 };
+                    *value = if frame.is_multiple_of(3) { 200 } else { 185 };
                 }
             }
             luma

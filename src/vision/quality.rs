@@ -101,7 +101,7 @@ impl Measured {
             Some(Flaw::TooDark)
         } else if self.light > *LIGHT.end() || self.clipped > CLIPPED_PART {
             Some(Flaw::TooBright)
-        } else if !(self.sharpness >= SHARP) {
+        } else if self.sharpness < SHARP {
             Some(Flaw::Blurred)
         } else {
             None

@@ -51,7 +51,7 @@ pub(super) fn part(
         let y = from.1 + row * step;
         for column in 0..width {
             let x = from.0 + column * step;
-            let [u, v] = chroma(yuv, x + step / 2, y + step / 2);
+            let [u, v] = chroma(yuv, x, y, step);
             rgb.extend(colour(luma(yuv, x, y, step), u, v));
         }
     }
@@ -76,21 +76,31 @@ fn luma(yuv: &Yuv, x: u32, y: u32, step: u32) -> i32 {
     sum / count.max(1)
 }
 
-/// U and V of the pair or square that this pixel belongs to, less their middle.
-fn chroma(yuv: &Yuv, x: u32, y: u32) -> [i32; 2] {
-    let (x, y) = (x.min(yuv.width - 1) as usize, y.min(yuv.height - 1) as usize);
+/// U and V of the same square, less their middle. Pixels come in twos, or two by two, with one
+/// colour.
+fn chroma(yuv: &Yuv, x: u32, y: u32, step: u32) -> [i32; 2] {
     let (width, height) = (yuv.width as usize, yuv.height as usize);
-    let [u, v] = match yuv.layout {
-        Layout::I420 => {
-            let at = y / 2 * (width / 2) + x / 2;
-            [width * height + at, width * height / 4 * 5 + at]
+    let (mut sums, mut count) = ([0; 2], 0);
+    for y in (y..(y + step).min(yuv.height)).step_by(2) {
+        for x in (x..(x + step).min(yuv.width)).step_by(2) {
+            let (x, y) = (x as usize, y as usize);
+            let at = match yuv.layout {
+                Layout::I420 => {
+                    let at = y / 2 * (width / 2) + x / 2;
+                    [width * height + at, width * height / 4 * 5 + at]
+                }
+                Layout::Yuyv => {
+                    let pair = 2 * (y * width + x / 2 * 2);
+                    [pair + 1, pair + 3]
+                }
+            };
+            for (sum, at) in sums.iter_mut().zip(at) {
+                *sum += i32::from(sample(yuv, at)) - 128;
+            }
+            count += 1;
         }
-        Layout::Yuyv => {
-            let pair = 2 * (y * width + x / 2 * 2);
-            [pair + 1, pair + 3]
-        }
-    };
-    [u, v].map(|at| i32::from(sample(yuv, at)) - 128)
+    }
+    sums.map(|sum| sum / count.max(1))
 }
 
 fn sample(yuv: &Yuv, at: usize) -> u8 {

@@ -1,0 +1,343 @@
+//! The workers' work, step by step on a clock that the test moves, with the real models.
+
+use std::{path::Path, sync::OnceLock};
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::*;
+use crate::{
+    camera::{Layout, Picture, Yuv},
+    clock::ManualClock,
+    config::MatchThreshold,
+    gate::{lane::SIGHTINGS, policy::Sighted},
+    roster::{Person, State, Worker},
+    vision::{DetectOptions, Models},
+};
+
+/// 15 frames a second.
+const FRAME: Duration = Duration::from_millis(67);
+
+fn models() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models"))
+}
+
+fn vision() -> Arc<Vision> {
+    static VISION: OnceLock<Arc<Vision>> = OnceLock::new();
+    let load = || Vision::load(&Models::in_dir(models()), DetectOptions::default());
+    VISION
+        .get_or_init(|| Arc::new(load().unwrap_or_else(|e| panic!("run models/fetch first: {e}"))))
+        .clone()
+}
+
+fn photo(name: &str) -> Vec<u8> {
+    let path = models().join("photos").join(name);
+    std::fs::read(&path).unwrap_or_else(|e| panic!("run models/fetch: {}: {e}", path.display()))
+}
+
+fn jpeg(picture: &image::RgbImage) -> Picture {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Jpeg).unwrap();
+    Picture::Encoded(bytes.into_inner().into())
+}
+
+/// A gate's 640 x 480 with this photo in it, where there is one.
+fn scene(photo_name: Option<&str>) -> Picture {
+    let mut picture = image::RgbImage::from_fn(640, 480, |x, y| {
+        image::Rgb([(60 + x / 8) as u8, (60 + y / 8) as u8, 90])
+    });
+    if let Some(name) = photo_name {
+        let one = image::load_from_memory(&photo(name)).unwrap();
+        let one = one.resize(640, 400, image::imageops::Triangle).to_rgb8();
+        image::imageops::replace(&mut picture, &one, 150, 40);
+    }
+    jpeg(&picture)
+}
+
+struct Gate {
+    sight: Sight,
+    clock: Arc<ManualClock>,
+    beat: Beat,
+    sightings: mpsc::Receiver<Sighting>,
+    seq: u64,
+}
+
+/// A gate with so many cameras; on its roster stands person A.
+fn gate(cameras: usize) -> Gate {
+    let clock = Arc::new(ManualClock::new(Timestamp::now().as_millisecond(), true));
+    let bell: Arc<Bell> = Arc::default();
+    let (lane, sightings) = mpsc::channel(SIGHTINGS);
+    let eyes = (0..cameras).map(|n| Eye {
+        name: format!("lane {n}"),
+        direction: Direction::Entry,
+        slot: Arc::new(Slot::new(bell.clone())),
+        lane: lane.clone(),
+        seen: Arc::default(),
+        turn: Mutex::default(),
+    });
+    let text = || "x".to_owned();
+    let id = "W001".parse().unwrap();
+    let person = Person { id, name: text(), team: text(), contractor: text(), trade: text() };
+    let (valid_from, valid_until, consent) = (None, None, None);
+    let worker =
+        Worker { person, valid_from, valid_until, consent, state: State::Active, templates: 1 };
+    let (_, _, template) = vision().face_for_enrolment(&photo("person_a_2.jpg"), 48.0).unwrap();
+    let roster = Arc::new(Roster::new(1, vec![(worker, vec![template])]));
+    let sight = Sight {
+        eyes: eyes.collect(),
+        bell,
+        vision: vision(),
+        roster: channel::channel(roster).1,
+        clock: clock.clone(),
+        stages: Arc::default(),
+        rules: Recognition {
+            threshold: MatchThreshold::new(0.5).unwrap(),
+            margin: 0.05,
+            min_face_px: 48.0,
+            frames_to_agree: 2,
+        },
+        timezone: TimeZone::UTC,
+        cancel: CancellationToken::new(),
+    };
+    let beat = Beats::new(clock.clone(), Duration::from_secs(10)).part("vision");
+    Gate { sight, clock, beat, sightings, seq: 0 }
+}
+
+impl Gate {
+    fn show(&mut self, camera: usize, picture: &Picture) {
+        let captured = self.clock.monotonic();
+        self.seq += 1;
+        let frame = Frame { seq: self.seq, captured, picture: picture.clone() };
+        self.sight.eyes[camera].slot.put(frame);
+    }
+
+    /// The next frame of the first camera, and all that one worker makes of it.
+    fn frame(&mut self, picture: &Picture) -> Option<Sighting> {
+        self.clock.advance(FRAME);
+        self.show(0, picture);
+        while self.sight.round(&self.beat).is_none() {}
+        self.sightings.try_recv().ok()
+    }
+
+    fn seen(&self, camera: usize) -> SeenCounts {
+        self.sight.eyes[camera].seen.counts()
+    }
+
+    fn searches(&self) -> u64 {
+        self.sight.stages.detect.spread().count()
+    }
+}
+
+#[test]
+fn i8_a_sighting_that_a_busy_lane_does_not_take_is_dropped_and_counted() {
+    let mut gate = gate(1);
+    let see = |gate: &Gate, captured| {
+        gate.sight.eyes[0].hand_over(Sighting {
+            direction: Direction::Entry,
+            visit: 0,
+            captured,
+            sighted: Sighted::Stranger { score: 0.1 },
+            roster_version: 1,
+            today: None,
+        });
+    };
+    let begun = gate.clock.monotonic();
+    for n in 0..SIGHTINGS as u32 + 3 {
+        see(&gate, begun + n * FRAME);
+    }
+    assert_eq!(gate.seen(0).lane_full, 3);
+    assert_eq!(gate.sightings.try_recv().unwrap().captured, begun);
+    see(&gate, begun + 100 * FRAME);
+    assert_eq!(gate.seen(0).lane_full, 3, "there is room again");
+    let last = std::iter::from_fn(|| gate.sightings.try_recv().ok()).last().unwrap();
+    assert_eq!(last.captured, begun + 100 * FRAME);
+}
+
+#[test]
+fn an_empty_lane_is_searched_every_other_second_and_a_face_with_the_frame_it_appears_in() {
+    let mut gate = gate(1);
+    let (empty, worker) = (scene(None), scene(Some("person_a_1.jpg")));
+    for _ in 0..150 {
+        assert!(gate.frame(&empty).is_none());
+    }
+    // Ten seconds: the first frame, and four or five more.
+    assert!((5..=6).contains(&gate.searches()), "{}", gate.searches());
+    let seen = gate.seen(0);
+    assert_eq!((seen.analysed, seen.unchanged), (150, 150 - gate.searches()));
+
+    // Two frames that agree are all that the lane waits for.
+    for _ in 0..2 {
+        let sighting = gate.frame(&worker).expect("each frame at once");
+        assert_eq!(sighting.captured, gate.clock.monotonic());
+        assert_eq!(
+            (sighting.sighted.named().map(|id| id.as_str()), sighting.visit),
+            (Some("W001"), 1)
+        );
+    }
+    // Then the visit is settled: a search each 200 ms, a face each 500.
+    let (searched, embedded) = (gate.searches(), gate.seen(0).settled);
+    let again = (0..30).filter(|_| gate.frame(&worker).is_some()).count();
+    assert!((3..=4).contains(&again), "{again} in two seconds");
+    assert!((9..=11).contains(&(gate.searches() - searched)), "{}", gate.searches() - searched);
+    assert_eq!(gate.seen(0).settled - embedded, 30 - again as u64);
+    // The worker leaves. For two seconds each frame is searched, then none but every other second.
+    for _ in 0..60 {
+        assert!(gate.frame(&empty).is_none());
+    }
+    let searched = gate.searches();
+    (0..30).for_each(|_| drop(gate.frame(&empty)));
+    assert!(gate.searches() - searched <= 2);
+}
+
+#[test]
+fn who_stood_there_before_the_start_and_does_not_move_is_found_at_once() {
+    let mut gate = gate(1);
+    assert!(gate.frame(&scene(Some("person_a_1.jpg"))).is_some());
+}
+
+#[test]
+fn a_stranger_is_seen_as_often_as_a_denial_takes_within_a_second() {
+    let mut gate = gate(1);
+    let (empty, stranger) = (scene(None), scene(Some("impostor_1.jpg")));
+    (0..20).for_each(|_| drop(gate.frame(&empty)));
+    let sightings: Vec<_> = (0..15).filter_map(|_| gate.frame(&stranger)).collect();
+    assert!(sightings.len() >= 4, "{}", sightings.len());
+    assert!(
+        sightings.iter().all(|s| matches!(s.sighted, Sighted::Stranger { .. }) && s.visit == 1)
+    );
+    assert!(gate.seen(0).settled > 0);
+}
+
+#[test]
+fn another_person_begins_another_visit_and_the_same_one_does_not() {
+    let mut gate = gate(1);
+    let people = ["person_a_1.jpg", "person_a_1.jpg", "impostor_1.jpg", "person_a_1.jpg"];
+    let mut visits = Vec::new();
+    for person in people {
+        let picture = scene(Some(person));
+        // The next one stands there from one frame to the next.
+        let sightings: Vec<_> = (0..12).filter_map(|_| gate.frame(&picture)).collect();
+        assert!(!sightings.is_empty(), "{person}");
+        visits.push(sightings.last().unwrap().visit);
+    }
+    assert_eq!(visits, [1, 1, 2, 3]);
+    // Long enough without anybody, and it is a visit of its own.
+    (0..30).for_each(|_| drop(gate.frame(&scene(None))));
+    let back = gate.frame(&scene(Some("person_a_1.jpg"))).unwrap();
+    assert_eq!(back.visit, 4);
+}
+
+#[test]
+fn a_poor_look_waits_for_a_better_one_and_is_used_where_none_comes() {
+    let mut gate = gate(1);
+    let Picture::Encoded(sharp) = scene(Some("person_a_1.jpg")) else { panic!() };
+    let sharp_pixels = image::load_from_memory(&sharp).unwrap().to_rgb8();
+    let blurred = jpeg(&image::imageops::blur(&sharp_pixels, 8.0));
+    assert!(gate.frame(&blurred).is_none());
+    assert_eq!((gate.seen(0).poor, gate.seen(0).faces), (1, 1));
+    // A good one comes, and is used at once.
+    let good = gate.frame(&Picture::Encoded(sharp)).expect("a good look");
+    assert_eq!(good.captured, gate.clock.monotonic());
+    (0..40).for_each(|_| drop(gate.frame(&scene(None))));
+    // None comes.
+    let begun = gate.clock.monotonic() + FRAME;
+    let poor = std::iter::from_fn(|| Some(gate.frame(&blurred))).take(10).position(|s| s.is_some());
+    let waited = FRAME * u32::try_from(poor.expect("nobody is ignored")).unwrap();
+    assert!(waited >= Duration::from_millis(300) && waited <= Duration::from_millis(400));
+    assert_eq!(gate.clock.monotonic().since(begun), waited);
+}
+
+#[test]
+fn a_camera_that_sends_sixty_frames_a_second_is_looked_at_fifteen_times() {
+    let mut gate = gate(1);
+    let empty = scene(None);
+    for _ in 0..600 {
+        gate.clock.advance(Duration::from_millis(17));
+        gate.show(0, &empty);
+        while gate.sight.round(&gate.beat).is_none() {}
+    }
+    let looks = gate.seen(0).analysed;
+    assert!((150..=157).contains(&looks), "{looks} in 10.2 s");
+    let slot = &gate.sight.eyes[0].slot;
+    assert_eq!(looks + slot.dropped() + u64::from(slot.take().is_some()), 600);
+}
+
+#[test]
+fn of_crowded_cameras_each_gets_its_share_and_an_empty_one_does_not_wait_behind_them() {
+    let mut gate = gate(8);
+    // Another person each time, so that no visit is ever settled.
+    let people = [scene(Some("person_a_1.jpg")), scene(Some("impostor_1.jpg"))];
+    let empty = scene(None);
+    let mut rounds = 0;
+    for n in 0..29_usize {
+        // As long as a face takes a slow board; meanwhile each camera had a newer frame.
+        gate.clock.advance(Duration::from_millis(150));
+        gate.show(0, &empty);
+        (1..8).for_each(|camera| gate.show(camera, &people[n % 2]));
+        rounds += u64::from(gate.sight.round(&gate.beat).is_none());
+        while gate.sightings.try_recv().is_ok() {}
+        // The empty one was looked at in each round, and costs a search now and then.
+        assert_eq!(gate.seen(0).analysed, n as u64 + 1);
+    }
+    assert_eq!(rounds, 29);
+    let served: Vec<u64> = (1..8).map(|camera| gate.seen(camera).faces).collect();
+    let (least, most) = (served.iter().min().unwrap(), served.iter().max().unwrap());
+    assert!(*least >= 3 && most - least <= 1, "{served:?}");
+    assert!((1..8).all(|camera| gate.seen(camera).overtaken >= 20), "the newest frame is served");
+}
+
+#[test]
+fn two_workers_serve_eight_crowded_cameras_alike() {
+    let gate = gate(8);
+    let Gate { mut sight, beat: _, sightings: _kept, .. } = gate;
+    sight.clock = Arc::new(crate::clock::SystemClock::new().unwrap());
+    let (cancel, clock) = (sight.cancel.clone(), sight.clock.clone());
+    let cameras: Vec<_> =
+        sight.eyes.iter().map(|eye| (eye.slot.clone(), eye.seen.clone())).collect();
+    let people = [scene(Some("person_a_1.jpg")), scene(Some("impostor_1.jpg"))];
+    let beats = Beats::new(clock.clone(), Duration::from_secs(60));
+    let workers = spawn(sight, 2, &beats, &mpsc::channel(2).0).unwrap();
+    let served = || cameras.iter().map(|(_, seen)| seen.counts().faces).collect::<Vec<u64>>();
+    let mut seq = 0;
+    while served().iter().sum::<u64>() < 32 {
+        for (slot, _) in &cameras {
+            seq += 1;
+            let picture = people[seq as usize % 2].clone();
+            slot.put(Frame { seq, captured: clock.monotonic(), picture });
+        }
+        std::thread::yield_now();
+    }
+    cancel.cancel();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+    let served = served();
+    let (least, most) = (served.iter().min().unwrap(), served.iter().max().unwrap());
+    assert!(*least >= 3 && *most <= 6, "{served:?}");
+}
+
+#[test]
+fn a_frame_that_is_no_use_is_counted_by_why() {
+    let mut gate = gate(1);
+    let Picture::Encoded(whole) = scene(None) else { panic!() };
+    // Its header claims 20 Mpx, within what an enrolment photo may have.
+    let mut lying = whole.to_vec();
+    let sof = lying.windows(2).position(|w| w == [0xFF, 0xC0]).unwrap();
+    lying[sof + 5..sof + 9]
+        .copy_from_slice(&[4000_u16.to_be_bytes(), 5000_u16.to_be_bytes()].concat());
+    let raw = |width, height, length| {
+        let (layout, data) = (Layout::Yuyv, vec![90; length]);
+        Picture::Raw(Arc::new(Yuv { width, height, layout, data }))
+    };
+    for (picture, undecodable, too_large) in [
+        (Picture::Encoded(b"no picture"[..].into()), 1, 0),
+        (Picture::Encoded(lying.into()), 1, 1),
+        (Picture::Encoded(whole[..30].into()), 2, 1),
+        (raw(64, 48, 100), 3, 1),
+        (raw(4096, 3072, 0), 3, 2),
+        (raw(64, 48, 64 * 48 * 2), 3, 2),
+        (Picture::Encoded(whole.clone()), 3, 2),
+    ] {
+        assert!(gate.frame(&picture).is_none());
+        let seen = gate.seen(0);
+        assert_eq!((seen.undecodable, seen.too_large), (undecodable, too_large));
+    }
+    assert_eq!((gate.seen(0).analysed, gate.searches()), (7, 2));
+}
