@@ -103,7 +103,7 @@ fn is_a_look(frame: &[u8]) -> bool {
 impl Lane {
     fn on(device: SimulatedDevice, buses: &Buses, clock: &Arc<dyn Clock>) -> Self {
         let (driver, cancel) = (device.driver(), CancellationToken::new());
-        let (handle, task) = spawn(&driver, "north", buses, clock.clone(), cancel.clone());
+        let (handle, task) = spawn(&driver, "north", buses, clock.clone(), cancel.clone(), false);
         Lane { clock: clock.clone(), device, handle, cancel, task }
     }
 
@@ -215,7 +215,7 @@ async fn entry_is_the_side_that_the_config_says() {
         }
         let cancel = CancellationToken::new();
         let buses = Buses::new(clock.clone());
-        let (handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone());
+        let (handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone(), false);
         let mut lane = Lane { clock, device, handle, cancel, task };
         assert!(matches!(lane.event().await, TurnstileEvent::Up { .. }));
         lane.released(Direction::Entry).await;
@@ -627,7 +627,7 @@ async fn a_one_way_controllers_missing_port_is_named() {
     let driver = TurnstileDriver::OneWay(board);
     let probed = gatehouse::turnstile::probe(&driver, &buses).await.unwrap_err().to_string();
     assert!(probed.contains("cannot open /dev/gatehouse-no-such-port"), "{probed}");
-    let (mut handle, task) = spawn(&driver, "north", &buses, clock, cancel.clone());
+    let (mut handle, task) = spawn(&driver, "north", &buses, clock, cancel.clone(), false);
     let down = timeout(SOON, handle.events.recv()).await.unwrap().unwrap();
     assert!(matches!(down, TurnstileEvent::Down { .. }), "{down:?}");
     cancel.cancel();
