@@ -101,6 +101,7 @@
 //! | frames of a camera waiting to be searched | 1 | a newer one replaces it; counted as `overtaken` |
 //! | scans of a JPEG | 32 | passed over, `undecodable`; refused |
 //! | poor looks that wait for a better one, templates, of a visit | 1, 3 | the best one stays; the first one and the latest ones |
+//! | frames of a `v4l2` camera in the kernel | 2 | it has none to fill, and leaves frames out |
 //! | images of a replayed folder | 100,000 | refused |
 //! | sightings waiting for a lane | 8 | the newest is dropped; `lane_full` |
 //! | denials and tailgates of a lane waiting to be recorded | 8 | the newest is dropped; `denials_dropped` |

@@ -11,6 +11,7 @@
 //! | source | what it is |
 //! |---|---|
 //! | `replay` | recorded images, or a pipe that another program fills |
+//! | `v4l2` | a camera of this machine |
 //! | `http` | Motion JPEG over HTTP |
 //! | `rtsp`, `h264` | H.264 over RTSP, and its decoder |
 //! | `link` | what the last two share |
@@ -39,10 +40,10 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::v4l2::V4l2;
 pub use self::{
     replay::Replay,
     slot::{Bell, Slot},
-    v4l2::V4l2,
 };
 use crate::{
     clock::{Clock, Monotonic},
@@ -150,7 +151,9 @@ pub enum CameraError {
     Replaced { path: String },
     #[error("{url}: {what}")]
     Network { url: String, what: String },
-    #[error("it is open and gave no whole frame for {0:?}; see to the camera and its network")]
+    #[error(
+        "it is open and gave no whole frame for {0:?}; see to the camera and its cable or network"
+    )]
     Stalled(Duration),
     #[error("this build has no H.264: build it with the feature h264")]
     NoH264,

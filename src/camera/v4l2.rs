@@ -38,7 +38,7 @@ const VIDEO4LINUX: u64 = 81;
 type Size = (u32, u32);
 
 /// The source.
-pub struct V4l2 {
+pub(super) struct V4l2 {
     device: String,
     mode: Mode,
     stream: ReadStream,
@@ -74,7 +74,7 @@ impl V4l2 {
         }
         let offers = offers(&camera).map_err(failed)?;
         let no_format = || {
-            let offers: Vec<_> = offers.iter().map(Offer::to_string).collect();
+            let offers: Vec<_> = offers.iter().take(8).map(Offer::to_string).collect();
             let offers = if offers.is_empty() { "nothing".into() } else { offers.join(", ") };
             CameraError::NoFormat { device: device.clone(), offers }
         };
@@ -103,11 +103,6 @@ impl V4l2 {
         fcntl(&stream, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|e| failed(e.into()))?;
         tracing::info!(device, %mode, "camera agreed");
         Ok(Self { device, mode, stream, skipped: 0 })
-    }
-
-    /// The format, size and rate that were agreed upon.
-    pub fn mode(&self) -> String {
-        self.mode.to_string()
     }
 }
 
@@ -199,8 +194,7 @@ impl fmt::Display for Offer {
 
 fn offers(camera: &Device) -> io::Result<Vec<Offer>> {
     let formats = camera.formats(BufType::VIDEO_CAPTURE);
-    // As many as a driver may have, and an end to one that never says so.
-    let offers = formats.take(64).map(|format| {
+    let offers = formats.map(|format| {
         let format = format?.pixel_format();
         let sizes = match camera.frame_sizes(format) {
             Ok(FrameSizes::Discrete(sizes)) => {
@@ -224,6 +218,9 @@ fn fits((width, height): Size) -> bool {
 
 /// Of the first of [`FORMATS`] that the device has, the size nearest to the wanted one.
 fn choose(offers: &[Offer], wanted: Size) -> Option<(PixelFormat, Size)> {
+    // What may be wanted is more than what fits.
+    let rows = MAX_PIXELS / u64::from(wanted.0.max(1));
+    let wanted = (wanted.0, wanted.1.min(u32::try_from(rows).unwrap_or(u32::MAX)));
     let sizes_of = |format| offers.iter().filter(move |offer| offer.format == format);
     FORMATS.into_iter().find_map(|format| {
         let sizes = sizes_of(format).filter_map(|offer| nearest(&offer.sizes, wanted));
@@ -362,6 +359,8 @@ mod tests {
         assert_eq!(chosen(&steps, (1280, 720)), Some((1280, 720)));
         assert_eq!(chosen(&steps, (1289, 719)), Some((1280, 712)));
         assert_eq!(chosen(&steps, (4096, 16)), Some((1920, 32)));
+        let large = range((2, 2), (8192, 8192), (2, 2));
+        assert_eq!(chosen(&large, (4096, 4096)), Some((4096, 2928)));
         // Drivers' faults.
         assert_eq!(chosen(&range((640, 480), (0, 0), (0, 0)), (1280, 720)), Some((640, 480)));
         assert_eq!(chosen(&range((0, 0), (0, 0), (0, 0)), (1280, 720)), None);
