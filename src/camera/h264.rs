@@ -8,6 +8,7 @@
 //!
 //! A picture may need any before it, and so each is decoded; errors last until the next key frame.
 
+use memchr::memmem;
 use openh264::{decoder, formats::YUVSource};
 
 use super::{Layout, Yuv};
@@ -21,17 +22,29 @@ const GIVES_UP: u32 = 30;
 /// One stream's decoder.
 pub(super) struct Decoder {
     inner: decoder::Decoder,
+    /// The stream's parameter sets as they came last.
+    parameters: Vec<u8>,
     failures: u32,
 }
 
 impl Decoder {
     pub fn new() -> Result<Self, String> {
         let inner = decoder::Decoder::new().map_err(|e| format!("no H.264 decoder: {e}"))?;
-        Ok(Self { inner, failures: 0 })
+        Ok(Self { inner, parameters: Vec::new(), failures: 0 })
     }
 
     /// The picture of one access unit. `Ok(None)`: there is none yet. `Err(())`: it is of no use.
     pub fn decode(&mut self, access_unit: &[u8]) -> Result<Option<Yuv>, ()> {
+        // A decoder that has once believed broken ones may draw the right ones wrong for ever.
+        let parameters = parameter_sets(access_unit);
+        if !parameters.is_empty() && parameters != self.parameters {
+            if !self.parameters.is_empty()
+                && let Ok(anew) = Self::new()
+            {
+                *self = anew;
+            }
+            self.parameters = parameters;
+        }
         let picture = match self.inner.decode(access_unit) {
             Ok(None) => return Ok(None),
             Ok(Some(decoded)) => unpadded(&decoded).ok_or(()),
@@ -49,6 +62,17 @@ impl Decoder {
         }
         picture.map(Some)
     }
+}
+
+/// The units of an access unit that say how to decode the others (ITU-T H.264, table 7-1).
+fn parameter_sets(access_unit: &[u8]) -> Vec<u8> {
+    const SEQUENCE: u8 = 7;
+    const PICTURE: u8 = 8;
+    let starts: Vec<_> = memmem::find_iter(access_unit, &[0, 0, 1]).collect();
+    let ends = starts.iter().skip(1).copied().chain([access_unit.len()]);
+    let units = starts.iter().zip(ends).filter_map(|(start, end)| access_unit.get(*start..end));
+    let says = |unit: &&[u8]| unit.get(3).is_some_and(|k| matches!(k & 31, SEQUENCE | PICTURE));
+    units.filter(says).flatten().copied().collect()
 }
 
 /// The three planes without the padding of their rows.
@@ -77,6 +101,7 @@ fn unpadded(decoded: &decoder::DecodedYUV<'_>) -> Option<Yuv> {
 mod tests {
     use std::sync::LazyLock;
 
+    use memchr::memmem;
     use openh264::{
         OpenH264API,
         encoder::{Encoder, EncoderConfig, IntraFramePeriod, RateControlMode},
@@ -149,6 +174,23 @@ mod tests {
         }
         for (n, unit) in units.iter().enumerate().skip(KEY_FRAME_EACH) {
             assert!(is_scene(&decoder.decode(unit).unwrap().unwrap(), n), "frame {n}");
+        }
+    }
+
+    #[test]
+    fn i10_parameters_that_were_broken_once_leave_no_trace() {
+        let units = stream(64, 48, 1);
+        for at in 0..parameter_sets(&units[0]).len() + 8 {
+            for bit in 0..8 {
+                let mut decoder = Decoder::new().unwrap();
+                let mut broken = units[0].clone();
+                broken[at] ^= 1 << bit;
+                let _ = decoder.decode(&broken);
+                let whole = (0..=GIVES_UP).any(|_| {
+                    decoder.decode(&units[0]).is_ok_and(|p| p.is_some_and(|p| is_scene(&p, 0)))
+                });
+                assert!(whole, "bit {bit} of byte {at}");
+            }
         }
     }
 

@@ -33,7 +33,7 @@ impl Link {
         stop: &CancellationToken,
         opening: impl Future<Output = Result<T, String>>,
     ) -> Result<(Self, T), CameraError> {
-        let shown = url.url.to_string();
+        let shown = url.to_string();
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = Some(runtime.map_err(CameraError::Thread)?);
         let link = Self { runtime, shown };

@@ -301,7 +301,7 @@ impl Capture {
     fn run(&mut self) {
         let mut pause = *BACKOFF.start();
         while !self.cancel.is_cancelled() {
-            let before = self.state.borrow().frames;
+            let (before, begun) = (self.state.borrow().frames, self.clock.monotonic());
             // A panic costs the source, which unwinding has dropped, and nothing else: what
             // outlives it here are counters and the slot, whole after each step.
             let played = catch_unwind(AssertUnwindSafe(|| self.play()));
@@ -310,7 +310,9 @@ impl Capture {
                 Err(_) if self.cancel.is_cancelled() => break,
                 Err(error) => self.down(&error),
             }
-            if self.state.borrow().frames > before {
+            // One that breaks off after each first frame is not opened anew five times a second.
+            let lasted = self.clock.monotonic() - begun;
+            if self.state.borrow().frames > before && lasted > *BACKOFF.end() {
                 pause = *BACKOFF.start();
             }
             self.rest(pause);

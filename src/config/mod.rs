@@ -159,17 +159,42 @@ impl std::fmt::Display for CameraSource {
         match self {
             CameraSource::Replay(path) => write!(f, "replay:{}", path.display()),
             CameraSource::V4l2(path) => write!(f, "v4l2:{}", path.display()),
-            CameraSource::Http(url) | CameraSource::Rtsp(url) => write!(f, "{}", url.url),
+            CameraSource::Http(url) | CameraSource::Rtsp(url) => write!(f, "{url}"),
         }
     }
 }
 
-/// A network camera's address, and apart from it who may look.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A network camera's address, and apart from it who may look. Shown without what may be a secret:
+/// many cameras take `?user=…&pwd=…`, and some `/user=…_password=…`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct CameraUrl {
     /// Holds neither user nor password.
     pub url: url::Url,
     pub login: Option<Login>,
+}
+
+impl std::fmt::Display for CameraUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = self.url.clone();
+        if let Some((before, _)) = self.url.path().split_once('=') {
+            shown.set_path(&format!("{before}=***"));
+        }
+        if let Some(query) = self.url.query() {
+            let masked = query.split('&').map(|pair| match pair.split_once('=') {
+                Some((key, _)) => format!("{key}=***"),
+                None => "***".to_owned(),
+            });
+            shown.set_query(Some(&masked.collect::<Vec<_>>().join("&")));
+        }
+        shown.set_fragment(None);
+        write!(f, "{shown}")
+    }
+}
+
+impl std::fmt::Debug for CameraUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CameraUrl({self})")
+    }
 }
 
 /// A user's name and password at a camera. Neither is shown.

@@ -32,8 +32,11 @@ use crate::{
 /// From the frame that decides to the release: what takes longer is void, for the worker has
 /// moved on and somebody else may stand there.
 pub const DECISION_LIFE: Duration = Duration::from_secs(3);
-/// Without a face for so long, a visit to a camera is over.
+/// Who went through and is before the camera still is the same visit until they are gone for so long.
 const VISIT_GAP: Duration = Duration::from_millis(1500);
+/// Without a sighting for so long, a visit is over here too, whatever whoever looks says. They may
+/// have no time to look for a while, where many lanes are busy.
+const VISIT_UNSEEN: Duration = Duration::from_secs(4);
 /// A recognised worker who turns to walk shows no face that anybody knows for so long.
 const TURNING_AWAY: Duration = Duration::from_millis(1000);
 /// A release whose answer the turnstile task owes for longer than its deadline and this is over.
@@ -292,7 +295,7 @@ impl Machine {
         }
         let frames_to_agree = self.rules.frames_to_agree;
         let visit = &mut self.visits[sighting.direction as usize];
-        if visit.id != sighting.visit || sighting.captured.since(visit.last_face) > VISIT_GAP {
+        if visit.id != sighting.visit || sighting.captured.since(visit.last_face) > VISIT_UNSEEN {
             // Who turns to walk may look like another: that is remembered.
             let last_named = visit.last_named;
             *visit = Visit { id: sighting.visit, last_named, ..Visit::default() };

@@ -52,7 +52,18 @@ fn a_cameras_password_is_kept_apart_from_its_address() {
         panic!("{source:?}");
     };
     assert_eq!((login.user.as_str(), login.password.as_str()), ("admin", "p@ss:1"));
-    assert_eq!(source.to_string(), "http://10.0.0.9:8080/video?ch=1");
+    assert_eq!(source.to_string(), "http://10.0.0.9:8080/video?ch=***");
+    let shown = |address: &str| {
+        let url = CameraUrl { url: url::Url::parse(address).unwrap(), login: None };
+        format!("{url} {url:?}")
+    };
+    for address in [
+        "rtsp://10.0.0.9/user=admin_password=hunter2_channel=1.sdp",
+        "http://10.0.0.9/video?user=admin&pwd=hunter2",
+        "http://10.0.0.9/video?hunter2#hunter2",
+    ] {
+        assert!(!shown(address).contains("hunter2"), "{}", shown(address));
+    }
     let shown = format!("{source:?} {source} {login:?}");
     assert!(
         !shown.contains("admin") && !shown.contains("p@ss") && !shown.contains("p%40"),

@@ -293,7 +293,7 @@ async fn i8_denials_that_a_stalled_disk_does_not_take_are_dropped_and_attendance
         for frame in 0..4 {
             let after = Duration::from_millis(visit * 2_000 + frame * 10);
             let sighting = Sighting {
-                visit: 0,
+                visit,
                 direction: Direction::Entry,
                 captured: bench.now() + after,
                 sighted: Sighted::Stranger { score: 0.1 },
