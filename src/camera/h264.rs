@@ -101,7 +101,6 @@ fn unpadded(decoded: &decoder::DecodedYUV<'_>) -> Option<Yuv> {
 mod tests {
     use std::sync::LazyLock;
 
-    use memchr::memmem;
     use openh264::{
         OpenH264API,
         encoder::{Encoder, EncoderConfig, IntraFramePeriod, RateControlMode},

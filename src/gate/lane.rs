@@ -169,10 +169,11 @@ pub async fn run(mut lane: Lane, cancel: CancellationToken) {
 async fn recover(lane: &mut Lane, done: &mut mpsc::Receiver<Done>, pause: Duration) {
     let Lane { requests, turnstile, holding, .. } = lane;
     let (name, rules, clock) = (&lane.name, &lane.rules, &lane.clock);
+    let mut written = Vec::new();
     let settled = async {
         while let Some(done) = done.recv().await {
-            if let Done::Mode(written) = done {
-                holding.learn(&written);
+            if let Done::Mode(answer) = done {
+                written.push(answer);
             }
         }
         loop {
@@ -205,10 +206,15 @@ async fn recover(lane: &mut Lane, done: &mut mpsc::Receiver<Done>, pause: Durati
                     let problem = "the lane restarts after a fault; ask again in a moment";
                     request.refuse(problem);
                 }
-                Some(event) = turnstile.events.recv() => {
-                    tracing::warn!(lane = %name, ?event, "comes while the lane restarts");
-                }
-                else => std::future::pending().await,
+                Some(event) = turnstile.events.recv() => match event {
+                    TurnstileEvent::Fire { on, .. } => holding.input(name, on),
+                    event => tracing::warn!(lane = %name, ?event, "comes while the lane restarts"),
+                },
+                () = holding.alarmed() => {}
+            }
+            // A fire does not wait until the lane is well again.
+            if holding.heed(clock.stamp().wall_ms) {
+                holding.show(&turnstile.hold_open, &lane.state);
             }
         }
     };
@@ -216,6 +222,9 @@ async fn recover(lane: &mut Lane, done: &mut mpsc::Receiver<Done>, pause: Durati
         () = settled => {}
         () = turned_away => {}
         () = lane.beat.keep() => {}
+    }
+    for answer in written {
+        lane.holding.learn(answer);
     }
 }
 
@@ -243,6 +252,7 @@ async fn work(lane: &mut Lane, done: &mut mpsc::Receiver<Done>) -> Infallible {
     if let Some(on) = on_fire {
         shell.fire(on);
     }
+    shell.alarm();
     loop {
         shell.lane.beat.beat();
         shell.record();

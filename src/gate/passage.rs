@@ -106,7 +106,7 @@ pub enum Event {
         result: Result<(), String>,
     },
     Turnstile(TurnstileEvent),
-    /// The lane works otherwise from now on. What is under way goes on.
+    /// The lane works otherwise from now on.
     Mode(LaneMode),
     /// Time has passed; see [`Machine::timeout`].
     Tick,
@@ -169,6 +169,7 @@ struct Passage {
     id: PassageId,
     direction: Direction,
     worker: Option<WorkerId>,
+    visit: Option<u64>,
     manual: bool,
     /// The turnstile acknowledged the release.
     released: bool,
@@ -217,6 +218,8 @@ struct Visit {
 struct Cooling {
     worker: WorkerId,
     direction: Direction,
+    /// In which visit they were let through; `None`: by hand.
+    visit: Option<u64>,
     until: Monotonic,
     /// Went through, as far as is known: who lingers before the camera is still the same visit.
     went: bool,
@@ -232,6 +235,9 @@ pub struct Machine {
     visits: [Visit; 2],
     /// The last passage that was released each way, and when it was over.
     released: [Option<(PassageId, Monotonic)>; 2],
+    /// Who was recognised, each way, while another was being recorded in a lane that stands open:
+    /// there nobody waits to be seen again.
+    next: [Option<(Sighting, Match, PassageId)>; 2],
     /// When the tailgates under count began to be counted, and how many they are.
     tailgates: (Monotonic, u32),
     cooling: VecDeque<Cooling>,
@@ -248,6 +254,7 @@ impl Machine {
             state: State::Idle,
             visits: Default::default(),
             released: Default::default(),
+            next: Default::default(),
             tailgates: Default::default(),
             cooling: VecDeque::new(),
             counters: Counters::default(),
@@ -280,11 +287,22 @@ impl Machine {
             Event::Committed { passage, result } => self.committed(now, passage, result),
             Event::Closed { passage, result } => self.closed(now, passage, result),
             Event::Turnstile(event) => self.turnstile(now, event),
-            Event::Mode(mode) => {
-                self.mode = mode;
+            Event::Mode(mode) => self.mode(now, mode),
+            Event::Tick => self.tick(now),
+        }
+    }
+
+    /// What is under way goes on; but in an arm that stands open nobody is waited for.
+    fn mode(&mut self, now: Monotonic, mode: LaneMode) -> Vec<Action> {
+        self.mode = mode;
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Open { passage, .. } if mode == LaneMode::Free => {
+                self.close(now, passage, Outcome::Unconfirmed, "the lane stands open")
+            }
+            other => {
+                self.state = other;
                 Vec::new()
             }
-            Event::Tick => self.tick(now),
         }
     }
 
@@ -294,6 +312,9 @@ impl Machine {
             return Vec::new();
         }
         let frames_to_agree = self.rules.frames_to_agree;
+        let side = sighting.direction as usize;
+        self.next[side] = None;
+        self.linger(&sighting);
         let visit = &mut self.visits[sighting.direction as usize];
         if visit.id != sighting.visit || sighting.captured.since(visit.last_face) > VISIT_UNSEEN {
             // Who turns to walk may look like another: that is remembered.
@@ -318,10 +339,16 @@ impl Machine {
                 };
                 let id = id.clone();
                 let cooling = self.cooling(now, &id, &sighting);
-                if count < frames_to_agree || self.busy() || cooling {
+                if count < frames_to_agree || cooling {
                     return Vec::new();
                 }
                 let found = found.clone();
+                if self.busy() {
+                    if self.mode == LaneMode::Free {
+                        self.next[side] = Some((sighting, found, fresh));
+                    }
+                    return Vec::new();
+                }
                 self.recognised(sighting, found, fresh)
             }
             unnamed @ (Sighted::Stranger { score } | Sighted::Ambiguous { score }) => {
@@ -375,6 +402,7 @@ impl Machine {
                     id: fresh,
                     direction: sighting.direction,
                     worker: Some(person.id),
+                    visit: Some(sighting.visit),
                     manual: false,
                     released: false,
                 };
@@ -436,6 +464,7 @@ impl Machine {
             id: fresh,
             direction: request.direction,
             worker: request.person.as_ref().map(|p| p.id.clone()),
+            visit: None,
             manual: true,
             released: false,
         };
@@ -501,9 +530,38 @@ impl Machine {
                 let manual = passage.manual;
                 self.state = State::Idle;
                 let answer = Action::Answer { passage: id, answer: Ok(answered) };
-                manual.then_some(answer).into_iter().collect()
+                let mut actions = Vec::from_iter(manual.then_some(answer));
+                actions.extend(self.next(now));
+                actions
             }
             _ => Vec::new(),
+        }
+    }
+
+    /// Records who was recognised meanwhile.
+    fn next(&mut self, now: Monotonic) -> Vec<Action> {
+        let waiting = self.next.iter_mut().find_map(Option::take);
+        match waiting.filter(|(sighting, ..)| now.since(sighting.captured) <= DECISION_LIFE) {
+            Some((sighting, found, fresh)) => {
+                let id = found.worker.person.id.clone();
+                if self.cooling(now, &id, &sighting) {
+                    return Vec::new();
+                }
+                self.recognised(sighting, found, fresh)
+            }
+            None => Vec::new(),
+        }
+    }
+
+    /// Who went through and still is before the camera is the same visit, recognised or not.
+    fn linger(&mut self, sighting: &Sighting) {
+        for cooling in self.cooling.iter_mut() {
+            let same = cooling.went
+                && cooling.direction == sighting.direction
+                && cooling.visit == Some(sighting.visit);
+            if same && sighting.captured < cooling.until + VISIT_UNSEEN {
+                cooling.until = cooling.until.max(sighting.captured + VISIT_GAP);
+            }
         }
     }
 
@@ -622,6 +680,7 @@ impl Machine {
             self.cooling.push_back(Cooling {
                 worker: worker.clone(),
                 direction: passage.direction,
+                visit: passage.visit,
                 until,
                 went: outcome != Outcome::NotPassed,
             });

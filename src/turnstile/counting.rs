@@ -26,6 +26,9 @@ use crate::{
     config::{Direction, FramedBoard, Side},
 };
 
+/// An arm that is held open is told so again after this: the controller may have started again, or
+/// somebody may have used its own buttons.
+const AGAIN: Duration = Duration::from_secs(10);
 /// The manual's: a longer pause between two bytes parts them. Its 300 ms for a whole frame are the
 /// time that an answer has at all.
 const GAP: Duration = Duration::from_millis(80);
@@ -50,11 +53,14 @@ pub struct CountingTurnstile {
     trouble: (u8, u8),
     /// Since the last close.
     released: bool,
+    /// Since when the arm is held open, or was told so again.
+    held: Option<Monotonic>,
 }
 
 impl CountingTurnstile {
     pub fn new(config: FramedBoard, port: Arc<Port>) -> Self {
-        Self { config, port, session: None, counted: None, trouble: (0, 0), released: false }
+        let (released, held) = (false, None);
+        Self { config, port, session: None, counted: None, trouble: (0, 0), released, held }
     }
 
     async fn request(
@@ -169,6 +175,10 @@ impl Turnstile for CountingTurnstile {
     }
 
     async fn poll(&mut self) -> Result<Seen, TurnstileError> {
+        let now = self.port.now();
+        if self.held.is_some_and(|since| now.since(since) > AGAIN) {
+            self.hold(true).await?;
+        }
         let state = self.request(Command::Status, None).await?;
         let (passed, started_again) = self.count(&state);
         let remark = started_again.or_else(|| self.trouble(&state));
@@ -183,6 +193,7 @@ impl Turnstile for CountingTurnstile {
             self.request(Command::Close, None).await?;
         }
         self.released = false;
+        self.held = open.then(|| self.port.now());
         Ok(())
     }
 

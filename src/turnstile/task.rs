@@ -71,13 +71,14 @@ pub(super) fn spawn<T: Turnstile>(
         lost_events: 0,
         restarts: 0,
     });
-    let (hold_open, held_by_lane) = watch::channel(hold_open);
+    let (held_by, held_by_lane) = watch::channel(hold_open);
     let desk = Desk {
         hold_open: held_by_lane,
         held: false,
         alarm: false,
         alarm_said: false,
-        fire_said: false,
+        // A lane that stood open may believe in an alarm that is over.
+        fire_said: hold_open,
         lane: lane.to_owned(),
         clock,
         cancel,
@@ -92,7 +93,7 @@ pub(super) fn spawn<T: Turnstile>(
     };
     let task = tokio::spawn(run(make, desk));
     let (releases, events, state) = (release_tx, event_rx, state_rx);
-    (TurnstileHandle { releases, events, hold_open, state, tap }, task)
+    (TurnstileHandle { releases, events, hold_open: held_by, state, tap }, task)
 }
 
 async fn run<T: Turnstile>(make: impl Fn() -> T, mut desk: Desk) {

@@ -171,6 +171,10 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
         let remedy = "it is to stand open and its turnstile does not: see to it by hand";
         attention.add(format!("turnstile {}", lane.name), turnstile.since, remedy);
     }
+    if gate.mode.mode != LaneMode::Free && turnstile.held_open {
+        let remedy = "it stands open though the lane's mode does not say so: see to it";
+        attention.add(format!("turnstile {}", lane.name), turnstile.since, remedy);
+    }
     if turnstile.fire == Some(true) {
         attention.add(format!("fire alarm {}", lane.name), turnstile.since, "the input is on");
     }

@@ -11,7 +11,7 @@ use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
-use super::{Done, Lane, RETRY, Shell};
+use super::{Done, Lane, LaneState, RETRY, Shell};
 use crate::{
     clock::Monotonic,
     gate::passage::Event,
@@ -29,6 +29,9 @@ pub struct ModeState {
     pub by: Option<String>,
     /// When, by the wall clock: milliseconds since 1970.
     pub at_ms: Option<i64>,
+    /// What the ledger last said of the alarm's input at this lane's controller.
+    #[serde(default)]
+    pub fire: bool,
 }
 
 /// An admin's wish, and where its answer goes.
@@ -95,9 +98,9 @@ impl Holding {
     /// Begins with the mode that was kept.
     pub fn new(kept: ModeState, ring: &watch::Sender<Alarms>) -> Holding {
         Holding {
-            recorded: (kept.mode, false),
+            recorded: (kept.mode, kept.fire),
+            fire: kept.fire,
             now: kept,
-            fire: false,
             recording: false,
             record_from: Monotonic::default(),
             changing: false,
@@ -117,28 +120,92 @@ impl Holding {
         let _ = self.alarms.changed().await;
     }
 
+    /// The alarm's input at this lane's controller; the turnstile's task has opened already.
+    pub(super) fn input(&mut self, lane: &str, on: bool) {
+        if std::mem::replace(&mut self.fire, on) != on {
+            tracing::error!(%lane, on, "fire alarm");
+        }
+        self.ring.send_if_modified(|alarms| {
+            if !on {
+                return alarms.on.remove(lane);
+            }
+            let rings = alarms.on.insert(lane.to_owned());
+            if rings {
+                alarms.rung += 1;
+                alarms.by = lane.to_owned();
+            }
+            rings
+        });
+    }
+
+    /// Takes in what has rung since this was last asked. Whether something has: then the lane is
+    /// free, and that must be shown.
+    pub(super) fn heed(&mut self, at_ms: i64) -> bool {
+        let (rung, by) = {
+            let alarms = self.alarms.borrow_and_update();
+            (alarms.rung, alarms.by.clone())
+        };
+        if std::mem::replace(&mut self.heard, rung) == rung {
+            return false;
+        }
+        if self.now.mode != LaneMode::Free {
+            let reason = format!("fire alarm at lane {by}");
+            tracing::warn!(%reason, "a lane is free");
+            let (mode, at_ms, fire) = (LaneMode::Free, Some(at_ms), self.now.fire);
+            self.now = ModeState { mode, reason, by: None, at_ms, fire };
+        }
+        true
+    }
+
+    /// Says whether the arm is to stand open, to the turnstile and to who asks.
+    pub(super) fn show(&self, hold_open: &watch::Sender<bool>, state: &watch::Sender<LaneState>) {
+        hold_open.send_replace(self.now.mode == LaneMode::Free);
+        state.send_modify(|s| s.mode = self.now.clone());
+    }
+
+    /// What became of a change that was asked for: it is so from now on, or why not.
+    fn changed(&mut self, change: Change) -> Option<ModeState> {
+        let Change { state, result, heard, reply } = change;
+        let answer = match result {
+            Err(error) => Err(format!("not changed, for it cannot be recorded: {error}")),
+            Ok(()) if state.mode != LaneMode::Free && heard != self.heard => {
+                Err("a fire alarm came in between: it stands open".to_owned())
+            }
+            Ok(()) => Ok(state),
+        };
+        if let Ok(state) = &answer {
+            self.now = state.clone();
+        }
+        let changed = answer.is_ok().then(|| self.now.clone());
+        // Who asked may have hung up; it holds all the same.
+        let _ = reply.send(answer);
+        changed
+    }
+
     /// When what is so may be recorded.
     pub(super) fn due(&self) -> Option<Monotonic> {
         let behind = self.recorded != (self.now.mode, self.fire);
         (behind && !self.recording).then_some(self.record_from)
     }
 
-    /// What became of a write, whoever is left to hear it.
-    pub(super) fn learn(&mut self, written: &Written) {
+    /// What became of a write. Whether the mode is another one now.
+    pub(super) fn learn(&mut self, written: Written) -> bool {
         match written {
-            Written::Change { state, result, .. } => {
+            Written::Change(change) => {
                 self.changing = false;
-                if result.is_ok() {
-                    self.recorded.0 = state.mode;
+                if change.result.is_ok() {
+                    self.recorded.0 = change.state.mode;
                 }
+                self.changed(change).is_some()
             }
             Written::Record { mode, fire, result, at } => {
                 self.recording = false;
                 let gap = if result.is_ok() { RECORD_GAP } else { RETRY };
-                self.record_from = *at + gap;
+                self.record_from = at + gap;
                 if result.is_ok() {
-                    self.recorded = (*mode, *fire);
+                    self.recorded = (mode, fire);
                 }
+                false
             }
         }
     }
@@ -146,77 +213,45 @@ impl Holding {
 
 /// An answer of the store.
 pub(super) enum Written {
-    Change {
-        state: ModeState,
-        result: Result<(), String>,
-        /// [`Holding::heard`] when it was asked for.
-        heard: u64,
-        reply: oneshot::Sender<Result<ModeState, String>>,
-    },
-    Record {
-        mode: LaneMode,
-        fire: bool,
-        result: Result<(), String>,
-        at: Monotonic,
-    },
+    Change(Change),
+    Record { mode: LaneMode, fire: bool, result: Result<(), String>, at: Monotonic },
+}
+
+/// An admin's change, when the store has answered.
+pub(super) struct Change {
+    state: ModeState,
+    result: Result<(), String>,
+    /// [`Holding::heard`] when it was asked for.
+    heard: u64,
+    reply: oneshot::Sender<Result<ModeState, String>>,
 }
 
 impl Lane {
-    /// Says whether the arm is to stand open, to the turnstile and to who asks.
     pub(super) fn show_mode(&self) {
-        let now = &self.holding.now;
-        self.turnstile.hold_open.send_replace(now.mode == LaneMode::Free);
-        self.state.send_modify(|s| s.mode = now.clone());
+        self.holding.show(&self.turnstile.hold_open, &self.state);
     }
 }
 
 impl Shell<'_> {
-    /// The alarm's input at this lane's controller; the turnstile's task has opened already.
+    /// The alarm's input at this lane's controller.
     pub(super) fn fire(&mut self, on: bool) {
-        let holding = &mut self.lane.holding;
-        if std::mem::replace(&mut holding.fire, on) == on {
-            return;
-        }
-        let lane = &self.lane.name;
-        tracing::error!(%lane, on, "fire alarm");
-        holding.ring.send_modify(|alarms| {
-            if on {
-                alarms.on.insert(lane.clone());
-                alarms.rung += 1;
-                alarms.by = lane.clone();
-            } else {
-                alarms.on.remove(lane);
-            }
-        });
+        self.lane.holding.input(&self.lane.name, on);
         self.alarm();
     }
 
     /// Opens if an alarm has rung since this was last looked at.
     pub(super) fn alarm(&mut self) {
-        let holding = &mut self.lane.holding;
-        let (rung, by) = {
-            let alarms = holding.alarms.borrow_and_update();
-            (alarms.rung, alarms.by.clone())
-        };
-        if std::mem::replace(&mut holding.heard, rung) == rung {
-            return;
+        if self.lane.holding.heed(self.lane.clock.stamp().wall_ms) {
+            self.take_effect();
         }
-        if holding.now.mode == LaneMode::Free {
-            // It stands open already; the task still waits to hear that.
-            self.lane.show_mode();
-            return;
-        }
-        let reason = format!("fire alarm at lane {by}");
-        let at_ms = Some(self.lane.clock.stamp().wall_ms);
-        self.take_effect(ModeState { mode: LaneMode::Free, reason, by: None, at_ms });
     }
 
-    fn take_effect(&mut self, state: ModeState) {
-        let (lane, mode) = (&self.lane.name, state.mode);
-        tracing::warn!(%lane, %mode, reason = %state.reason, by = state.by, "lane mode");
-        self.lane.holding.now = state;
+    /// The lane works as it is now said to.
+    fn take_effect(&mut self) {
+        let now = &self.lane.holding.now;
+        tracing::warn!(lane = %self.lane.name, mode = %now.mode, reason = %now.reason, by = now.by, "lane mode");
         self.lane.show_mode();
-        self.machine.handle(self.lane.clock.monotonic(), Event::Mode(mode));
+        self.handle(Event::Mode(self.lane.holding.mode()));
     }
 
     /// Records what an alarm did, where that is due.
@@ -227,7 +262,7 @@ impl Shell<'_> {
         }
         let holding = &mut self.lane.holding;
         holding.recording = true;
-        let (state, fire, recorded) = (holding.now.clone(), holding.fire, holding.recorded);
+        let (mut state, fire, recorded) = (holding.now.clone(), holding.fire, holding.recorded);
         let (mode, lane, clock) = (state.mode, self.lane.name.clone(), self.lane.clock.clone());
         self.commit(
             Priority::Attendance,
@@ -240,8 +275,9 @@ impl Shell<'_> {
                 if recorded.1 != fire {
                     ledger.append(tx, stamp, Body::Fire { lane: lane.clone(), on: fire })?;
                 }
+                state.fire = fire;
+                keep(tx, &lane, &state)?;
                 if recorded.0 != mode {
-                    keep(tx, &lane, &state)?;
                     let reason = state.reason;
                     ledger.append(tx, stamp, Body::Mode { lane, mode, reason, by: None })?;
                 }
@@ -271,12 +307,13 @@ impl Shell<'_> {
         let (heard, lane) = (holding.heard, self.lane.name.clone());
         let at_ms = Some(self.lane.clock.stamp().wall_ms);
         let (who, why) = (Some(by.user.clone()), reason.clone());
-        let state = ModeState { mode, reason: why, by: who, at_ms };
+        let fire = holding.recorded.1;
+        let state = ModeState { mode, reason: why, by: who, at_ms, fire };
         let kept = state.clone();
         self.commit(
             Priority::Attendance,
             "mode",
-            move |result| Some(Done::Mode(Written::Change { state, result, heard, reply })),
+            move |result| Some(Done::Mode(Written::Change(Change { state, result, heard, reply }))),
             move |ledger, tx, stamp| {
                 keep(tx, &lane, &kept)?;
                 ledger.append(tx, stamp, Body::Mode { lane, mode, reason, by: Some(by) })?;
@@ -286,19 +323,8 @@ impl Shell<'_> {
     }
 
     pub(super) fn mode_written(&mut self, written: Written) {
-        self.lane.holding.learn(&written);
-        let Written::Change { state, result, heard, reply } = written else { return };
-        let answer = match result {
-            Err(error) => Err(format!("not changed, for it cannot be recorded: {error}")),
-            Ok(()) if state.mode != LaneMode::Free && heard != self.lane.holding.heard => {
-                Err("a fire alarm came in between: it stands open".to_owned())
-            }
-            Ok(()) => {
-                self.take_effect(state.clone());
-                Ok(state)
-            }
-        };
-        // Who asked may have hung up; it holds all the same.
-        let _ = reply.send(answer);
+        if self.lane.holding.learn(written) {
+            self.take_effect();
+        }
     }
 }

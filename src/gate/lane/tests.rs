@@ -438,3 +438,45 @@ async fn i1_an_alarm_while_a_mode_is_on_its_way_to_the_disk_keeps_the_lane_open(
     let modes: Vec<_> = entries.iter().filter_map(mode).collect();
     assert_eq!(modes.last(), Some(&(LaneMode::Free, None)), "{entries:?}");
 }
+
+#[tokio::test]
+async fn i1_an_alarm_opens_a_lane_that_is_settling_after_a_fault_and_rings_at_the_others() {
+    let alarms = watch::Sender::default();
+    let mut north = Bench::of("north", &alarms).await;
+    let mut south = Bench::of("south", &alarms).await;
+    let lost_answer = north.ask().await;
+    soon(north.releases.recv()).await.unwrap();
+    north.fault().await;
+    assert!(soon(lost_answer).await.is_err());
+    north.fire(true).await;
+    north.fire(false).await;
+    north.stands_open(true).await;
+    south.stands_open(true).await;
+    // It is still settling what was lost; the alarm is recorded when it is done.
+    let modes = async {
+        loop {
+            let entries = north.entries().await;
+            let last = entries.iter().filter_map(mode).next_back();
+            if let Some(last) = last {
+                break assert_eq!(last, (LaneMode::Free, None));
+            }
+            north.store.commits().changed().await.unwrap();
+        }
+    };
+    soon(modes).await;
+}
+
+#[tokio::test]
+async fn a_lane_that_is_made_after_an_alarm_rang_opens_too_and_an_alarms_end_is_recorded() {
+    let alarms = watch::Sender::new(Alarms::default());
+    let kept = ModeState { mode: LaneMode::Free, fire: true, ..ModeState::default() };
+    let mut first = Holding::new(kept, &alarms);
+    assert_eq!(first.due(), None);
+    first.input("north", false);
+    assert!(first.due().is_some(), "the alarm was over when the gateway came back");
+    first.input("north", true);
+    let mut later = Holding::new(ModeState::default(), &alarms);
+    assert!(later.heed(0));
+    assert_eq!(later.mode(), LaneMode::Free);
+    assert!(!later.heed(0), "once");
+}

@@ -382,6 +382,50 @@ fn a_lane_that_stands_open_releases_nothing_and_still_records_who_comes() {
 }
 
 #[test]
+fn who_comes_while_another_is_being_recorded_in_an_open_lane_is_recorded_next() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Free);
+    see(&mut machine, 1000, named("A"), 1);
+    assert_eq!(see(&mut machine, 1100, named("A"), 2).len(), 1);
+    see(&mut machine, 1200, named("B"), 3);
+    assert_eq!(see(&mut machine, 1300, named("B"), 4), []);
+    let at = Monotonic::from_millis(1400);
+    machine.handle(at, Event::Committed { passage: passage_id(2), result: Ok(()) });
+    let next = machine.handle(at, Event::Closed { passage: passage_id(2), result: Ok(()) });
+    let [Action::Commit { passage, body: Body::Grant { person, .. } }] = &next[..] else {
+        panic!("{next:?}")
+    };
+    assert_eq!((person.id.as_str(), *passage), ("B", passage_id(4)));
+}
+
+#[test]
+fn a_passage_under_way_when_the_lane_opens_is_waited_for_no_longer() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    see(&mut machine, 1000, named("A"), 1);
+    see(&mut machine, 1100, named("A"), 2);
+    let (passage, at) = (passage_id(2), Monotonic::from_millis(1200));
+    machine.handle(at, Event::Committed { passage, result: Ok(()) });
+    machine.handle(at, Event::Turnstile(TurnstileEvent::Released { passage, at }));
+    let closed = machine.handle(at, Event::Mode(LaneMode::Free));
+    assert!(
+        matches!(&closed[..], [Action::Close { outcome: Outcome::Unconfirmed, .. }]),
+        "{closed:?}"
+    );
+}
+
+#[test]
+fn who_lingers_and_looks_away_is_still_the_same_visit() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    let closed = one_passage(&mut machine, true);
+    let mut at = closed;
+    // Seen from the side for long: nobody whom anybody knows, but the same visit.
+    for _ in 0..20 {
+        at += 1_000;
+        see(&mut machine, at, Sighted::Stranger { score: 0.3 }, at);
+    }
+    assert_eq!(granted_at(&mut machine, at + 400, at + 3_000), None);
+}
+
+#[test]
 fn a_closed_lane_lets_nobody_in_and_everybody_out() {
     let mut machine = Machine::new(rules(), true, LaneMode::Closed);
     see(&mut machine, 1000, named("A"), 1);
