@@ -352,6 +352,16 @@ pub struct FramedBoard {
     pub entry_side: Side,
 }
 
+impl FramedBoard {
+    pub fn side(&self, direction: Direction) -> Side {
+        match (direction, self.entry_side) {
+            (Direction::Entry, side) => side,
+            (Direction::Exit, Side::Left) => Side::Right,
+            (Direction::Exit, Side::Right) => Side::Left,
+        }
+    }
+}
+
 /// A serial port, 8N1. Lanes that name the same one share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SerialLine {

@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 use tracing::warn;
 
 use super::{
-    Met, Seen, Turnstile, TurnstileError,
+    HELD_AGAIN, Met, Seen, Turnstile, TurnstileError,
     bus::{Exchange, Port, Session, Turn},
     codec::counting::{Command, State, find},
 };
@@ -26,9 +26,6 @@ use crate::{
     config::{Direction, FramedBoard, Side},
 };
 
-/// An arm that is held open is told so again after this: the controller may have started again, or
-/// somebody may have used its own buttons.
-const AGAIN: Duration = Duration::from_secs(10);
 /// The manual's: a longer pause between two bytes parts them. Its 300 ms for a whole frame are the
 /// time that an answer has at all.
 const GAP: Duration = Duration::from_millis(80);
@@ -168,7 +165,7 @@ impl Turnstile for CountingTurnstile {
         direction: Direction,
         deadline: Monotonic,
     ) -> Result<(), TurnstileError> {
-        let left = (direction == Direction::Entry) == (self.config.entry_side == Side::Left);
+        let left = self.config.side(direction) == Side::Left;
         let command = if left { Command::Left } else { Command::Right };
         self.released = true;
         self.request(command, Some(deadline)).await.map(drop)
@@ -176,7 +173,7 @@ impl Turnstile for CountingTurnstile {
 
     async fn poll(&mut self) -> Result<Seen, TurnstileError> {
         let now = self.port.now();
-        if self.held.is_some_and(|since| now.since(since) > AGAIN) {
+        if self.held.is_some_and(|since| now.since(since) > HELD_AGAIN) {
             self.hold(true).await?;
         }
         let state = self.request(Command::Status, None).await?;

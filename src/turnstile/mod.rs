@@ -305,6 +305,9 @@ pub struct TurnstileHandle {
 /// Releases under way to the task. A lane has few people before it; when it is full, the
 /// lane's next one is refused.
 const RELEASES: usize = 8;
+/// A controller that does not say whether its arm hangs open is told so again after this: it may have
+/// lost power, or somebody may have used its own buttons.
+const HELD_AGAIN: Duration = Duration::from_secs(10);
 /// Events under way to the lane. When it is full the task keeps on listening and withdrawing,
 /// and holds events back itself, within the bound of `task`.
 const EVENTS: usize = 64;

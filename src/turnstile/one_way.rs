@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::{
-    Met, Seen, Turnstile, TurnstileError,
+    HELD_AGAIN, Met, Seen, Turnstile, TurnstileError,
     bus::{Exchange, Port, Session, Turn},
     codec::one_way::Command,
 };
@@ -15,9 +15,6 @@ use crate::{
     clock::Monotonic,
     config::{Direction, FramedBoard, Side},
 };
-
-/// An arm that is held open is told so again after this: it may have lost power and says nothing.
-const AGAIN: Duration = Duration::from_secs(10);
 
 /// The driver; one address on a line.
 pub struct OneWayTurnstile {
@@ -68,14 +65,14 @@ impl Turnstile for OneWayTurnstile {
         direction: Direction,
         deadline: Monotonic,
     ) -> Result<(), TurnstileError> {
-        let left = (direction == Direction::Entry) == (self.config.entry_side == Side::Left);
+        let left = self.config.side(direction) == Side::Left;
         self.released = true;
         self.send(if left { Command::Left } else { Command::Right }, Some(deadline)).await
     }
 
     async fn poll(&mut self) -> Result<Seen, TurnstileError> {
         let now = self.port.now();
-        if self.held.is_some_and(|since| now.since(since) > AGAIN) {
+        if self.held.is_some_and(|since| now.since(since) > HELD_AGAIN) {
             self.hold(true).await?;
         }
         match &self.session {

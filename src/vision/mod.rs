@@ -13,8 +13,7 @@
 //! |---|---|
 //! | `image` | bytes to pixels, with limits |
 //! | `jpeg` | JPEG to pixels, libjpeg's to the last bit, or at a reduced scale |
-//! | `yuv` | uncompressed video to pixels |
-//! | `raw` | the same at a reduced scale |
+//! | `raw` | uncompressed video to pixels, at the scale needed |
 //! | `view` | a camera's frame, decoded no further than is looked at |
 //! | `motion` | whether anything moves before a camera |
 //! | `models` | the model files and their hashes |
@@ -44,7 +43,6 @@ mod raw;
 mod scale;
 mod template;
 mod view;
-mod yuv;
 
 pub use self::align::Aligned;
 pub use self::detect::{DetectOptions, Face, LONGEST_SIDE_MAX, LONGEST_SIDE_MIN, Landmarks, Rect};

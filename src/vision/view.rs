@@ -332,17 +332,6 @@ mod tests {
     }
 
     #[test]
-    fn without_compression_full_scale_is_the_whole_conversion() {
-        for layout in [Layout::I420, Layout::Yuyv] {
-            let Picture::Raw(yuv) = raw(64, 32, layout) else { panic!() };
-            let mut yuv = Yuv::clone(&yuv);
-            yuv.data.iter_mut().enumerate().for_each(|(at, v)| *v = (at * 37 % 251) as u8);
-            let whole = Image::from_yuv(&yuv).unwrap();
-            assert_eq!(raw::part(&yuv, (0, 0), (64, 32), Scale::Full).unwrap(), whole);
-        }
-    }
-
-    #[test]
     fn a_frame_that_is_not_upright_is_turned_at_every_scale() {
         let mut exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0".to_vec();
         exif.extend([0; 4]);

@@ -163,8 +163,8 @@ impl Holding {
         state.send_modify(|s| s.mode = self.now.clone());
     }
 
-    /// What became of a change that was asked for: it is so from now on, or why not.
-    fn changed(&mut self, change: Change) -> Option<ModeState> {
+    /// What became of a change that was asked for: it is so from now on, or why not. Whether it is.
+    fn changed(&mut self, change: Change) -> bool {
         let Change { state, result, heard, reply } = change;
         let answer = match result {
             Err(error) => Err(format!("not changed, for it cannot be recorded: {error}")),
@@ -176,7 +176,7 @@ impl Holding {
         if let Ok(state) = &answer {
             self.now = state.clone();
         }
-        let changed = answer.is_ok().then(|| self.now.clone());
+        let changed = answer.is_ok();
         // Who asked may have hung up; it holds all the same.
         let _ = reply.send(answer);
         changed
@@ -196,7 +196,7 @@ impl Holding {
                 if change.result.is_ok() {
                     self.recorded.0 = change.state.mode;
                 }
-                self.changed(change).is_some()
+                self.changed(change)
             }
             Written::Record { mode, fire, result, at } => {
                 self.recording = false;
