@@ -326,7 +326,12 @@ fn at_reduced_scale(picture: &Picture) -> (Face, Quality, Template) {
 fn at_full_scale(picture: &Picture) -> (Face, Template) {
     let image = match picture {
         Picture::Encoded(bytes) => vision::decode_frame(bytes).unwrap(),
-        Picture::Raw(yuv) => Image::from_yuv(yuv).unwrap(),
+        Picture::Raw(yuv) => {
+            let view = View::new(picture).unwrap();
+            let image = view.for_detection(yuv.width.max(yuv.height)).unwrap().image().clone();
+            assert_eq!((image.width(), image.height()), (yuv.width, yuv.height));
+            image
+        }
     };
     let faces = vision().detect(&image, GATE_LONGEST_SIDE).unwrap();
     let template = vision().embed(&image, &faces[0]).unwrap();
