@@ -15,7 +15,7 @@ use gatehouse::{
     clock::{Clock, SystemClock},
     config::{Direction, Secret, Storage},
     ledger::{Body, Judgement, Ledger, LedgerError, Outcome, Score},
-    roster::{self, Enrolment, Identity, Person, RosterError, State, Worker},
+    roster::{self, Enrolment, IdType, Identity, Person, RosterError, Worker},
     store::{self, Priority},
     turnstile::PassageId,
 };
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 const MIB: u64 = 1 << 20;
 /// The most bytes of a frame.
 const FRAME: usize = 256 << 10;
-const ID_A: &str = "522201199003074412";
+const ID_A: &str = "522201199003074411";
 
 /// A client in bytes.
 struct Raw(UnixStream);
@@ -51,9 +51,10 @@ impl Raw {
         let photos: Vec<_> = photos.iter().map(|n| json!({"name": "p.jpg", "bytes": n})).collect();
         let mut request = json!({
             "verb": "enrol", "id": "W001", "name": "x", "id_number": ID_A, "team": "x",
-            "contractor": "x", "trade": "x", "consent": "C-1", "photos": photos,
+            "contractor": "x", "trade": "x", "terms": {"consent": "C-1"}, "photos": photos,
         });
-        request[field] = text.into();
+        let fields = if field == "consent" { &mut request["terms"] } else { &mut request };
+        fields[field] = text.into();
         self.send(0, request.to_string().as_bytes());
     }
 
@@ -92,7 +93,7 @@ fn i8_what_is_too_much_for_the_control_socket_is_refused_and_harms_nobody_else()
 
     let mut client = Raw::of(&site);
     client.enrol(&[1000; 6]);
-    assert_eq!(client.refused(), "give 1 to 5 photos with --photo");
+    assert_eq!(client.refused(), "give 1 to 5 photos, or a lane whose camera to look through");
     let mut client = Raw::of(&site);
     client.enrol(&[16 * MIB + 1]);
     assert_eq!(client.refused(), "p.jpg: 16 MiB; a photo has at most 16 MiB, scale it down");
@@ -102,6 +103,7 @@ fn i8_what_is_too_much_for_the_control_socket_is_refused_and_harms_nobody_else()
     // More than it announced.
     let mut client = Raw::of(&site);
     client.enrol(&[10]);
+    assert_eq!(client.answer().unwrap(), json!({"send": 0}));
     client.send(1, &[0; 11]);
     assert_eq!(client.answer(), None);
 
@@ -150,23 +152,17 @@ fn person(n: usize) -> Person {
 fn fill(site: &Site, workers: usize, passages: usize) {
     let dir = site.path("data");
     let key = Secret::File(dir.join("key"));
-    let config = Storage { dir, key, attendance_keep_years: 3 };
+    let config = Storage::usual(dir, key);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let (store, thread) = store::open(&config, clock.clone()).unwrap();
     let sealer = store.sealer().clone();
     let enrolled = store.write(Priority::Photo, move |tx| {
         for n in 0..workers {
-            let worker = Worker {
-                person: person(n),
-                valid_from: None,
-                valid_until: None,
-                consent: None,
-                state: State::Active,
-                templates: 0,
-            };
+            let worker = Worker::new(person(n));
             let id = worker.person.id.clone();
-            let identity = Identity::resident(&format!("{n:06}"))?;
+            let number = format!("E{n:08}");
+            let identity = Identity::checked(IdType::Passport, &number, Default::default(), None)?;
             let (model, faces) = ("m".to_owned(), vec![]);
             roster::enrol(tx, &sealer, &Enrolment { worker, identity, model, faces })?;
             roster::remove(tx, &id)?;
@@ -190,6 +186,7 @@ fn fill(site: &Site, workers: usize, passages: usize) {
                 },
                 margin: None,
                 roster_version: 1,
+                photo: None,
             };
             ledger.append(tx, clock.stamp(), grant)?;
             ledger.close(tx, clock.stamp(), passage, Outcome::Passed, "")?;

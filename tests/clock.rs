@@ -5,7 +5,7 @@ mod common;
 use common::{Gate, Site, WallClock, photo, photo_path, walk};
 use serde_json::json;
 
-const ID_A: &str = "522201199003074412";
+const ID_A: &str = "522201199003074411";
 const HOUR: i64 = 3600;
 
 fn ms(time: &serde_json::Value) -> i64 {

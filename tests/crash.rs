@@ -16,7 +16,7 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-const ID_A: &str = "522201199003074412";
+const ID_A: &str = "522201199003074411";
 const FAILPOINTS: &str = "FAILPOINTS";
 
 /// One test a step: its name, and what the family's function is told: the point, and what is to be

@@ -15,8 +15,8 @@ use common::{Gate, Said, Site, disk::Disk, photo, photo_path, until};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-const ID_A: &str = "522201199003074412";
-const ID_B: &str = "52220119880511202X";
+const ID_A: &str = "522201199003074411";
+const ID_B: &str = "522201198805112024";
 const MIB: i64 = 1 << 20;
 
 fn start() -> (Gate, Disk) {

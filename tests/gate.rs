@@ -10,8 +10,8 @@ use common::{Gate, Said, Site, camera, photo, photo_path, until, walk};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
-const ID_A: &str = "522201199003074412";
-const ID_B: &str = "52220119880511202X";
+const ID_A: &str = "522201199003074411";
+const ID_B: &str = "522201198805112024";
 
 fn assert_enrolled(said: &Said) {
     assert_eq!(said.code, 0, "{said:?}");

@@ -13,7 +13,7 @@ use std::{
 use common::{Gate, Site, broker::free_port, photo_path, slave::python, until};
 use serde_json::Value;
 
-const ID_A: &str = "522201199003074412";
+const ID_A: &str = "522201199003074411";
 
 /// A site whose daemon serves its metrics.
 fn site() -> (Site, SocketAddr) {

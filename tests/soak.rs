@@ -163,7 +163,7 @@ impl Soak {
         let daemon = Some(site.start_with(&disk.environment()));
         site.status_when("all to be well", |s| Site::degraded(s).is_empty());
         for (id, id_number, name) in
-            [("W001", "522201199003074412", "a"), ("W002", "52220119880511202X", "b")]
+            [("W001", "522201199003074411", "a"), ("W002", "522201198805112024", "b")]
         {
             let said =
                 site.enrol(id, name, id_number, &photo_path(&format!("person_{name}_2.jpg")));

@@ -151,9 +151,9 @@ mod faults {
     use serde_json::{Value, json};
 
     const FAILPOINTS: &str = "FAILPOINTS";
-    const ID_A: &str = "522201199003074412";
+    const ID_A: &str = "522201199003074411";
 
-    const ID_B: &str = "52220119880511202X";
+    const ID_B: &str = "522201198805112024";
 
     fn enrol(site: &Site) {
         for (id, number, photo) in

@@ -8,12 +8,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use gatehouse::camera::{Layout, Picture, Yuv};
+use gatehouse::config::FaceLimits;
 use gatehouse::gate::sight::GATE_LONGEST_SIDE;
 use gatehouse::vision::{
     self, DetectOptions, Face, Image, ModelError, Models, PhotoError, Quality, TEMPLATE_LEN,
     Template, View, Vision, VisionError,
 };
 use serde::Deserialize;
+
+fn at_least(min_face_px: f32) -> FaceLimits {
+    FaceLimits { min_face_px, ..FaceLimits::default() }
+}
 
 /// The size OpenCV searched the photos at.
 const LONGEST_SIDE: u32 = 640;
@@ -143,8 +148,8 @@ fn a_face_is_found_at_gate_speed_too() {
 
 #[test]
 fn a_good_photo_enrols() {
-    let (image, face, template) =
-        vision().face_for_enrolment(&photo("person_b_1.jpg"), 100.0).unwrap();
+    let (image, face, template, _) =
+        vision().face_for_enrolment(&photo("person_b_1.jpg"), &at_least(100.0)).unwrap();
     assert_eq!((image.width(), image.height()), (716, 900));
     assert!(face.bbox.w > 250.0);
     assert!(template.cosine(&only_face("person_b_2.jpg").2) > 0.7);
@@ -161,14 +166,14 @@ fn a_face_that_fills_the_photo_enrols() {
     let crop = image::imageops::crop_imm(&whole, x, y, w, h).to_image();
     let large = image::imageops::resize(&crop, w * 6, h * 6, image::imageops::FilterType::Triangle);
     let photo = png(&Image::from_rgb(w * 6, h * 6, large.into_raw()).unwrap());
-    let (_, _, close) = vision().face_for_enrolment(&photo, 100.0).unwrap();
+    let (_, _, close, _) = vision().face_for_enrolment(&photo, &at_least(100.0)).unwrap();
     assert!(close.cosine(&template) > 0.7, "{}", close.cosine(&template));
 }
 
 #[test]
 fn a_photo_without_a_face_is_refused() {
     let grey = png(&Image::from_rgb(320, 240, vec![128; 320 * 240 * 3]).unwrap());
-    let error = vision().face_for_enrolment(&grey, 48.0).unwrap_err();
+    let error = vision().face_for_enrolment(&grey, &at_least(48.0)).unwrap_err();
     assert!(matches!(error, PhotoError::NoFace), "{error}");
 }
 
@@ -183,13 +188,14 @@ fn a_photo_of_two_people_is_refused() {
         image::imageops::replace(&mut both, &pixels.unwrap(), i64::from(x), 0);
     }
     let both = Image::from_rgb(both.width(), height, both.into_raw()).unwrap();
-    let error = vision().face_for_enrolment(&png(&both), 48.0).unwrap_err();
+    let error = vision().face_for_enrolment(&png(&both), &at_least(48.0)).unwrap_err();
     assert!(matches!(error, PhotoError::SeveralFaces { count: 2 }), "{error}");
 }
 
 #[test]
 fn a_photo_with_a_small_face_is_refused() {
-    let error = vision().face_for_enrolment(&photo("person_a_1.jpg"), 100.0).unwrap_err();
+    let error =
+        vision().face_for_enrolment(&photo("person_a_1.jpg"), &at_least(100.0)).unwrap_err();
     let PhotoError::FaceTooSmall { width_px, min_px } = error else {
         panic!("{error}");
     };
@@ -199,7 +205,7 @@ fn a_photo_with_a_small_face_is_refused() {
 
 #[test]
 fn a_file_that_is_no_photo_is_refused_with_a_remedy() {
-    let error = vision().face_for_enrolment(b"%PDF-1.7", 48.0).unwrap_err();
+    let error = vision().face_for_enrolment(b"%PDF-1.7", &at_least(48.0)).unwrap_err();
     assert_eq!(
         error.to_string(),
         "The photo cannot be read: it is neither a JPEG nor a PNG. Use a JPEG or PNG photo."
@@ -319,7 +325,7 @@ fn at_reduced_scale(picture: &Picture) -> (Face, Quality, Template) {
     assert_eq!(faces.len(), 1, "{faces:?}");
     let face = small.in_frame(faces.remove(0));
     let cut_out = view.for_face(&face, small).unwrap().cut_out(&face).unwrap();
-    let quality = vision::assess(&face, &cut_out);
+    let quality = vision::assess(&face, &cut_out, &FaceLimits::default());
     (face, quality, vision().embed_aligned(cut_out).unwrap())
 }
 

@@ -4,13 +4,13 @@
 //! profile sends and `--json` prints. Pure: nothing is read or written here.
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::{ClockChange, ClockWhat, Stamp},
     config::Direction,
-    ledger::{Body, Judgement, LaneMode, Outcome, Stored},
-    roster::Person,
+    ledger::{Alike, Attended, Body, FacesWhat, Judgement, LaneMode, Outcome, Stored},
+    roster::{Person, Terms},
 };
 
 /// Which gateway speaks, and in which zone its times are written.
@@ -30,14 +30,38 @@ impl Origin {
 }
 
 /// How somebody was let through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Means {
     Face,
+    /// A guard vouched.
     Manual,
+    /// No gate recorded it; somebody says so.
+    Supplement,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Result {
+    Passed,
+    NotPassed,
+    Unconfirmed,
+    /// Of a supplement: it is said to have been.
+    Claimed,
+}
+
+impl From<Outcome> for Result {
+    fn from(outcome: Outcome) -> Result {
+        match outcome {
+            Outcome::Passed => Result::Passed,
+            Outcome::NotPassed => Result::NotPassed,
+            Outcome::Unconfirmed => Result::Unconfirmed,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockState {
     pub synced: bool,
     pub boot: String,
@@ -52,7 +76,7 @@ impl From<Stamp> for ClockState {
 }
 
 /// The record's own entry in the Merkle tree.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leaf {
     pub index: u64,
     pub hash: String,
@@ -64,9 +88,16 @@ impl From<&Stored> for Leaf {
     }
 }
 
-/// One attendance: a grant (or a guard's release) of a worker, with its outcome. Its `seq` and
-/// `leaf` are the outcome's, which names the grant's index and leaf hash in turn.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// A photo of a passage.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhotoOf {
+    /// Of the JPEG, in hexadecimal.
+    pub sha256: String,
+}
+
+/// One attendance: a grant (or a guard's release) of a worker, with its outcome; or a supplement.
+/// Its `seq` and `leaf` are the outcome's, which names the grant's index and leaf hash in turn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub v: u8,
     pub gateway: String,
@@ -80,8 +111,9 @@ pub struct Record {
     pub contractor: String,
     pub trade: String,
     pub direction: Direction,
-    pub lane: String,
-    /// When the worker was let through.
+    /// `null` for a supplement, which no lane saw.
+    pub lane: Option<String>,
+    /// When the worker was let through, or is said to have gone.
     pub at: String,
     pub means: Means,
     pub score: Option<f64>,
@@ -89,42 +121,72 @@ pub struct Record {
     pub model: Option<String>,
     /// Liveness is not examined: always `null`.
     pub liveness: Option<f64>,
-    pub outcome: Outcome,
+    pub outcome: Result,
     /// When the outcome was recorded.
     pub recorded_at: String,
-    /// The clock at `at`.
+    /// The clock at `at`; of a supplement, when it was recorded.
     pub clock: ClockState,
-    /// No photo is kept of a passage: always `null`.
-    pub photo: Option<()>,
+    /// Where a photo of the passage is kept, for a while.
+    pub photo: Option<PhotoOf>,
+    /// Why it was let through by hand, or added.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
+    /// Who did that: the operating system's name.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<String>,
     pub leaf: Leaf,
     /// This record may have reached you before.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub resent: bool,
+    /// The seq of the entry that says it was not this person. In listings alone: what goes upstream
+    /// says so in that entry's own event.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub disputed: Option<u64>,
 }
 
 impl Record {
-    /// `None` where the pair is not an outcome with the named cause that it closes.
-    pub fn of(origin: &Origin, outcome: &Stored, cause: &Stored) -> Option<Record> {
-        let Body::Outcome { passage, outcome: result, .. } = &outcome.entry.body else {
-            return None;
+    /// As it is listed.
+    pub fn listed(origin: &Origin, attended: &Attended) -> Option<Record> {
+        let record = Record::of(origin, &attended.entry, attended.cause.as_ref())?;
+        Some(Record { disputed: attended.disputed, ..record })
+    }
+
+    /// `None` where it is neither a supplement nor an outcome with the worker's cause that it closes.
+    pub fn of(origin: &Origin, entry: &Stored, cause: Option<&Stored>) -> Option<Record> {
+        let (passage, result, cause) = match (&entry.entry.body, cause) {
+            (Body::Outcome { passage, outcome, .. }, Some(cause)) => {
+                (passage, Result::from(*outcome), cause)
+            }
+            (Body::Supplement { passage, .. }, _) => (passage, Result::Claimed, entry),
+            _ => return None,
         };
-        let (person, direction, lane, judgement, means): (&Person, _, _, Option<&Judgement>, _) =
-            match &cause.entry.body {
-                Body::Grant { person, direction, lane, judgement, .. } => {
-                    (person, direction, lane, Some(judgement), Means::Face)
-                }
-                Body::Release { person: Some(person), direction, lane, .. } => {
-                    (person, direction, lane, None, Means::Manual)
-                }
-                _ => return None,
-            };
-        let person = person.clone();
+        let mut at = cause.entry.stamp.timestamp();
+        let (mut judged, mut photo, mut by_hand) = (None, None, None);
+        let (person, direction, lane, means) = match &cause.entry.body {
+            Body::Grant { person, direction, lane, judgement, photo: sha256, .. } => {
+                judged = Some(judgement);
+                photo = sha256.map(|sha256| PhotoOf { sha256: hex::encode(sha256) });
+                (person, direction, Some(lane), Means::Face)
+            }
+            Body::Release { person: Some(person), direction, lane, reason, by, .. } => {
+                by_hand = Some((reason, by));
+                (person, direction, Some(lane), Means::Manual)
+            }
+            Body::Supplement { person, direction, at_ms, reason, by, .. } => {
+                at = Timestamp::from_millisecond(*at_ms).ok()?;
+                by_hand = Some((reason, by));
+                (person, direction, None, Means::Supplement)
+            }
+            _ => return None,
+        };
+        let judged: Option<&Judgement> = judged;
+        let person: Person = person.clone();
         Some(Record {
             v: 1,
             gateway: origin.gateway.clone(),
             project: origin.project.clone(),
-            ledger: outcome.entry.ledger.to_string(),
-            seq: outcome.entry.seq?,
+            ledger: entry.entry.ledger.to_string(),
+            seq: entry.entry.seq?,
             passage: passage.to_string(),
             worker: person.id.into(),
             name: person.name,
@@ -132,19 +194,22 @@ impl Record {
             contractor: person.contractor,
             trade: person.trade,
             direction: *direction,
-            lane: lane.clone(),
-            at: origin.time(cause.entry.stamp.timestamp()),
+            lane: lane.cloned(),
+            at: origin.time(at),
             means,
-            score: judgement.map(|j| j.score.value()),
-            threshold: judgement.map(|j| j.threshold.value()),
-            model: judgement.map(|j| j.model.clone()),
+            score: judged.map(|j| j.score.value()),
+            threshold: judged.map(|j| j.threshold.value()),
+            model: judged.map(|j| j.model.clone()),
             liveness: None,
-            outcome: *result,
-            recorded_at: origin.time(outcome.entry.stamp.timestamp()),
+            outcome: result,
+            recorded_at: origin.time(entry.entry.stamp.timestamp()),
             clock: cause.entry.stamp.into(),
-            photo: None,
-            leaf: outcome.into(),
+            photo,
+            reason: by_hand.map(|(reason, _)| reason.clone()),
+            by: by_hand.map(|(_, by)| by.user.clone()),
+            leaf: entry.into(),
             resent: false,
+            disputed: None,
         })
     }
 }
@@ -202,6 +267,26 @@ pub struct What {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consent: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub consent_on: Option<Date>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contract_signed: Option<Date>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trained_on: Option<Date>,
+    /// What became of a worker's templates and photos.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub faces: Option<FacesWhat>,
+    /// Photos that were erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub photos: Option<u32>,
+    /// The worker whose face is like this one's, and how like.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alike: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alike_score: Option<f64>,
+    /// Why both are enrolled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alike_reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub id_commitment: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub passage: Option<String>,
@@ -225,7 +310,8 @@ pub struct What {
     /// what was recorded before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub booted_at: Option<String>,
-    /// Of the disk: `ample`, `low`, `scarce`, `full` or `failing`.
+    /// Of the disk: `ample`, `low`, `scarce`, `full` or `failing`; of a worker: `active`, `suspended`
+    /// or `barred`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
     /// Events that could not be recorded.
@@ -251,9 +337,35 @@ pub struct What {
     /// Of a tailgate: the passage just before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
+    /// Of a dispute: the leaf of the attendance that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disputes: Option<Leaf>,
+    /// Values sealed anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resealed: Option<u64>,
+    /// Entries whose bytes were deleted, and the index before which they lie.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pruned_before: Option<u64>,
 }
 
 impl What {
+    fn terms(self, terms: &Terms) -> What {
+        let Terms { valid_from, valid_until, consent, consent_on, contract_signed, trained_on } =
+            terms.clone();
+        What { valid_from, valid_until, consent, consent_on, contract_signed, trained_on, ..self }
+    }
+
+    fn alike(self, alike: &Alike) -> What {
+        What {
+            alike: Some(alike.worker.to_string()),
+            alike_score: Some(alike.score.value()),
+            alike_reason: Some(alike.reason.clone()),
+            ..self
+        }
+    }
+
     fn person(self, person: &Person) -> What {
         What {
             worker: Some(person.id.to_string()),
@@ -270,29 +382,54 @@ impl What {
         match body {
             Body::Boot { version } => What { version: Some(version.clone()), ..what },
             Body::Config { sha256 } => What { config_sha256: Some(hex::encode(sha256)), ..what },
-            Body::Enrolment {
-                person,
-                commitment,
-                valid_from,
-                valid_until,
-                consent,
-                model,
-                templates,
-                by,
-                ..
-            } => What {
-                valid_from: *valid_from,
-                valid_until: *valid_until,
-                consent: consent.clone(),
-                id_commitment: Some(hex::encode(commitment)),
-                model: Some(model.clone()),
-                templates: Some(*templates),
+            Body::Enrolment { person, commitment, terms, model, templates, alike, by, .. } => {
+                let what = What {
+                    id_commitment: Some(hex::encode(commitment)),
+                    model: Some(model.clone()),
+                    templates: Some(*templates),
+                    by: Some(by.user.clone()),
+                    ..what
+                };
+                alike.iter().fold(what.person(person).terms(terms), What::alike)
+            }
+            Body::Removal { worker, reason, erased, by } => What {
+                worker: Some(worker.to_string()),
+                reason: reason.clone(),
+                templates: erased.map(|e| e.templates),
+                photos: erased.map(|e| e.photos),
                 by: Some(by.user.clone()),
                 ..what
+            },
+            Body::Amendment { person, terms, commitment, faces, alike, reason, by } => {
+                let what = What {
+                    id_commitment: commitment.map(hex::encode),
+                    faces: faces.as_ref().map(|f| f.what),
+                    model: faces.as_ref().map(|f| f.model.clone()),
+                    templates: faces.as_ref().map(|f| f.templates),
+                    reason: reason.clone(),
+                    by: Some(by.user.clone()),
+                    ..what
+                };
+                alike.iter().fold(what.person(person).terms(terms), What::alike)
             }
-            .person(person),
-            Body::Removal { worker, by } => {
-                What { worker: Some(worker.to_string()), by: Some(by.user.clone()), ..what }
+            Body::State { worker, state, reason, by } => What {
+                worker: Some(worker.to_string()),
+                state: Some(state.word().to_owned()),
+                reason: Some(reason.clone()),
+                by: Some(by.user.clone()),
+                ..what
+            },
+            Body::Dispute { cause, leaf, reason, by } => What {
+                disputes: Some(Leaf { index: *cause, hash: hex::encode(leaf) }),
+                reason: Some(reason.clone()),
+                by: Some(by.user.clone()),
+                ..what
+            },
+            Body::Key { resealed, by } => {
+                What { resealed: Some(*resealed), by: Some(by.user.clone()), ..what }
+            }
+            Body::Pruning { before, entries, .. } => {
+                What { pruned: Some(*entries), pruned_before: Some(*before), ..what }
             }
             Body::Denial { lane, direction, reason, person, judgement } => {
                 let what = What {
@@ -359,7 +496,7 @@ impl What {
                 after: after.map(|passage| passage.to_string()),
                 ..what
             },
-            Body::Grant { .. } => what,
+            Body::Grant { .. } | Body::Supplement { .. } => what,
         }
     }
 }

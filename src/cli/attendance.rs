@@ -37,7 +37,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
     let request = Request::Attendance(AttendanceQuery { worker, from, to, lane });
     let mut rows = Vec::new();
     let mut printed = Ok(());
-    let client = context.client().await?;
+    let mut client = context.client().await?;
     let _: Value = client
         .ask(&request, |record: Value| {
             if !context.json {

@@ -22,11 +22,11 @@ use super::{
 };
 use crate::{
     clock::{Clock, SystemClock},
-    config::Config,
+    config::{Config, FaceLimits},
     control::{Client, Request, Status},
     daemon,
     gate::{policy, sight::GATE_LONGEST_SIDE},
-    roster::{self, Enrolment, FaceOnFile, Identity, Person, Roster, RosterError, State, Worker},
+    roster::{self, Enrolment, FaceOnFile, IdType, Identity, Person, Roster, RosterError, Worker},
     store::{self, Priority},
     vision::{self, DetectOptions, EMBEDDER_NAME, Image, Models, TEMPLATE_LEN, Template, Vision},
 };
@@ -131,7 +131,9 @@ async fn measure(context: &Context, arguments: Arguments) -> anyhow::Result<Repo
     let bench = Bench::new(&dir, clock, "")?;
     let vision = Vision::load(&models, DetectOptions::default())?;
     let frame = frame_720p(&photo).with_context(|| named.clone())?;
-    let (_, _, face) = vision.face_for_enrolment(&photo, 1.0).with_context(|| named.clone())?;
+    let limits = FaceLimits { min_face_px: 1.0, ..FaceLimits::default() };
+    let (_, _, face, _) =
+        vision.face_for_enrolment(&photo, &limits).with_context(|| named.clone())?;
     let roster = made_up_roster(workers, std::slice::from_ref(&face))?;
     let stages = stages(&vision, &frame, &roster, &bench.config, rounds)?;
     drop((vision, roster));
@@ -228,9 +230,9 @@ fn person(n: usize) -> anyhow::Result<Person> {
 }
 
 fn worker(n: usize) -> anyhow::Result<Worker> {
-    let (valid_from, valid_until, consent) = (None, None, Some("BENCH".to_owned()));
-    let (state, templates) = (State::Active, 3);
-    Ok(Worker { person: person(n)?, valid_from, valid_until, consent, state, templates })
+    let mut worker = Worker { templates: 3, ..Worker::new(person(n)?) };
+    worker.terms.consent = Some("BENCH".to_owned());
+    Ok(worker)
 }
 
 /// A unit vector in a random direction: as far from every face as strangers are.
@@ -264,7 +266,12 @@ async fn fill(config: &Config, workers: usize, faces: &[Template]) -> anyhow::Re
             let photo = |template| FaceOnFile { template, jpeg: vec![0; 8 * 1024] };
             Ok(Enrolment {
                 worker: worker(n)?,
-                identity: Identity::resident(&format!("BENCH{n:05}"))?,
+                identity: Identity::checked(
+                    IdType::Passport,
+                    &format!("BENCH{n:05}"),
+                    Default::default(),
+                    None,
+                )?,
                 model: EMBEDDER_NAME.to_owned(),
                 faces: templates(n, faces)?.into_iter().map(photo).collect(),
             })
@@ -313,7 +320,7 @@ async fn of_a_process(bench: &Bench, frame: Vec<u8>) -> anyhow::Result<Process> 
     let decided = loop {
         anyhow::ensure!(daemon.0.try_wait()?.is_none(), "the daemon ended early");
         anyhow::ensure!(began.elapsed() < rig::PATIENCE, "the daemon decided nothing");
-        if let Ok(client) = Client::connect(&bench.config.control.socket).await {
+        if let Ok(mut client) = Client::connect(&bench.config.control.socket).await {
             ready = ready.or(Some(began.elapsed()));
             let status: Status = client.ask(&Request::Status, |_: serde_json::Value| {}).await?;
             if status.lanes.iter().any(|lane| lane.gate.grants > 0) {

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::Context;
 use crate::{
-    control::{Enrol, PHOTOS_MAX, Photo, Request, WorkerQuery, WorkerShown},
-    roster::{State, Worker, WorkerId},
+    control::{Enrol, Enrolled, PHOTOS_MAX, Photo, Request, WorkerQuery, WorkerShown},
+    roster::{IdType, Person, State, Terms, Worker, WorkerId},
 };
 
 #[derive(Subcommand)]
@@ -68,11 +68,8 @@ pub(super) struct List {
 }
 
 fn state(text: &str) -> Result<State, String> {
-    match text {
-        "active" => Ok(State::Active),
-        "removed" => Ok(State::Removed),
-        _ => Err("must be active or removed".to_owned()),
-    }
+    let words = || State::ALL.map(State::word).join(", ");
+    State::from_word(text).ok_or_else(|| format!("must be one of {}", words()))
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
@@ -86,13 +83,13 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
             show_list(context, &workers)?;
         }
         Command::Show { id } => {
-            let client = context.client().await?;
+            let mut client = context.client().await?;
             let shown: WorkerShown = client.ask(&Request::Worker { id }, |_: Value| {}).await?;
             context.print(&shown, human)?;
         }
         Command::Remove { id } => {
-            let client = context.client().await?;
-            let request = Request::Remove { id: id.clone() };
+            let mut client = context.client().await?;
+            let request = Request::Remove { id: id.clone(), reason: None };
             let done: Value = client.ask(&request, |_: Value| {}).await?;
             context.print(&done, |_| {
                 format!("{id} is removed; templates and photos are erased, attendance stays")
@@ -111,20 +108,20 @@ async fn enrol(context: &Context, enroll: Enroll) -> anyhow::Result<()> {
         announced.push(Photo { name: path.display().to_string(), bytes: bytes.len() as u64 });
         photos.push(bytes);
     }
-    let request = Enrol {
-        id: enroll.id,
-        name: enroll.name,
-        id_number: enroll.id_number,
-        team: enroll.team,
-        contractor: enroll.contractor,
-        trade: enroll.trade,
+    let Enroll { id, name, team, contractor, trade, .. } = enroll;
+    let person = Person { id, name, team, contractor, trade };
+    let mut enrol = Enrol::new(person, IdType::Resident, enroll.id_number);
+    enrol.terms = Terms {
         valid_from: enroll.valid_from,
         valid_until: enroll.valid_until,
         consent: enroll.consent,
-        photos: announced,
+        ..Terms::default()
     };
-    let worker: Worker = context.client().await?.enrol(request, &photos).await?;
-    context.print(&worker, |w| {
+    enrol.photos = announced;
+    let request = Request::Enrol(Box::new(enrol));
+    let mut client = context.client().await?;
+    let enrolled: Enrolled = client.ask_with(&request, &photos, |_: Value| {}).await?;
+    context.print(&enrolled.worker, |w| {
         let templates = if w.templates == 1 { "template" } else { "templates" };
         format!("{} {} is enrolled, with {} {templates}", w.person.id, w.person.name, w.templates)
     })
@@ -143,8 +140,8 @@ fn show_list(context: &Context, workers: &[Worker]) -> anyhow::Result<()> {
             person.team,
             person.contractor,
             person.trade,
-            date(&w.valid_from),
-            date(&w.valid_until),
+            date(&w.terms.valid_from),
+            date(&w.terms.valid_until),
             w.templates.to_string(),
         ]
     });
@@ -156,19 +153,18 @@ fn human(shown: &WorkerShown) -> String {
     let worker = &shown.worker;
     let person = &worker.person;
     let date = |d: Option<Date>| d.map_or_else(|| "-".to_owned(), |d| d.to_string());
-    let state = if worker.state == State::Active { "active" } else { "removed" };
     let row = |name: &str, value: &str| format!("{name:<12}{value}\n");
     [
         row("id", person.id.as_str()),
         row("name", &person.name),
-        row("id number", &format!("{} ({})", shown.id_number, shown.id_type)),
+        row("id number", &format!("{} ({})", shown.id_number, shown.id_type.word())),
         row("team", &person.team),
         row("contractor", &person.contractor),
         row("trade", &person.trade),
-        row("valid from", &date(worker.valid_from)),
-        row("valid until", &date(worker.valid_until)),
-        row("consent", worker.consent.as_deref().unwrap_or("-")),
-        row("state", state),
+        row("valid from", &date(worker.terms.valid_from)),
+        row("valid until", &date(worker.terms.valid_until)),
+        row("consent", worker.terms.consent.as_deref().unwrap_or("-")),
+        row("state", worker.state.word()),
         row("templates", &worker.templates.to_string()),
     ]
     .concat()

@@ -35,6 +35,7 @@ pub struct Config {
     pub storage: Storage,
     pub models: ModelFiles,
     pub roster: RosterRules,
+    pub enrolment: FaceLimits,
     pub recognition: Recognition,
     pub lanes: Vec<Lane>,
     pub upstreams: Vec<Upstream>,
@@ -71,9 +72,24 @@ pub struct Storage {
     pub key: Secret,
     /// Years after `site.settled_on`; at least 3.
     pub attendance_keep_years: u8,
+    /// Days that the photo of a passage is kept; 0: none is taken.
+    pub photo_keep_days: u16,
+    /// Of all photos of passages together; the oldest go first.
+    pub photo_max_bytes: u64,
 }
 
 impl Storage {
+    /// A folder with everything else as it is where the configuration says nothing.
+    pub fn usual(dir: PathBuf, key: Secret) -> Storage {
+        Storage {
+            dir,
+            key,
+            attendance_keep_years: 3,
+            photo_keep_days: 30,
+            photo_max_bytes: 1 << 30,
+        }
+    }
+
     pub fn database(&self) -> PathBuf {
         self.dir.join("gatehouse.db")
     }
@@ -89,6 +105,38 @@ pub struct ModelFiles {
 pub struct RosterRules {
     /// No template without a consent form's number.
     pub require_consent: bool,
+    /// Nobody enters who was not trained in safety.
+    pub require_training: bool,
+    /// The group whose members may change the roster and release lanes; `None`: whoever may use the
+    /// control socket.
+    pub admin_group: Option<String>,
+}
+
+/// How good a look at a face must be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FaceLimits {
+    /// Least width of the face's box, in pixels of the picture.
+    pub min_face_px: f32,
+    /// Least sharpness, as [`crate::vision::Quality`] measures it.
+    pub min_sharpness: f32,
+    /// How far the face may be turned aside, in distances between the eyes.
+    pub max_aside: f32,
+    /// How far the head may be tilted; degrees.
+    pub max_tilt_deg: f32,
+    /// Least and most of its mean grey level, 0 to 255.
+    pub light: (f32, f32),
+}
+
+impl Default for FaceLimits {
+    fn default() -> FaceLimits {
+        FaceLimits {
+            min_face_px: 48.0,
+            min_sharpness: 0.05,
+            max_aside: 0.3,
+            max_tilt_deg: 35.0,
+            light: (45.0, 215.0),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]

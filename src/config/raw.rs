@@ -34,6 +34,8 @@ struct RawConfig {
     #[serde(default)]
     roster: RawRoster,
     #[serde(default)]
+    enrolment: RawEnrolment,
+    #[serde(default)]
     recognition: RawRecognition,
     #[serde(default)]
     lane: Vec<RawLane>,
@@ -62,6 +64,8 @@ struct RawStorage {
     dir: Option<PathBuf>,
     key: Option<String>,
     attendance_keep_years: Option<u8>,
+    photo_keep_days: Option<u16>,
+    photo_max_bytes: Option<u64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -76,6 +80,18 @@ struct RawModels {
 #[serde(deny_unknown_fields)]
 struct RawRoster {
     require_consent: Option<bool>,
+    require_training: Option<bool>,
+    admin_group: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawEnrolment {
+    min_face_px: Option<f32>,
+    min_sharpness: Option<f32>,
+    max_aside: Option<f32>,
+    max_tilt_deg: Option<f32>,
+    light: Option<(f32, f32)>,
 }
 
 #[derive(Deserialize, Default)]
@@ -163,6 +179,8 @@ struct RawMetrics {
     listen: Option<String>,
 }
 
+const MIB: u64 = 1 << 20;
+
 /// A complaint about one key, before its line is known.
 struct Wrong {
     key: String,
@@ -240,10 +258,6 @@ fn line_of(text: &str, tree: &toml::de::DeTable<'_>, key: &str) -> usize {
 
 fn build(raw: RawConfig, base: &Path) -> Checked<Config> {
     let dir = base.join(raw.storage.dir.unwrap_or_else(|| "/var/lib/gatehouse".into()));
-    let keep_years = raw.storage.attendance_keep_years.unwrap_or(3);
-    if keep_years < 3 {
-        return wrong("storage.attendance_keep_years", "the law asks for at least 3 years");
-    }
     let key = match raw.storage.key.as_deref().map(|text| Secret::parse(text, base)) {
         None => Secret::File(dir.join("key")),
         Some(Secret::Plain(_)) => {
@@ -251,36 +265,88 @@ fn build(raw: RawConfig, base: &Path) -> Checked<Config> {
         }
         Some(secret) => secret,
     };
+    let usual = Storage::usual(dir, key);
+    let keep_years = raw.storage.attendance_keep_years.unwrap_or(usual.attendance_keep_years);
+    if keep_years < 3 {
+        return wrong("storage.attendance_keep_years", "the law asks for at least 3 years");
+    }
+    let photo_max_bytes = raw.storage.photo_max_bytes.unwrap_or(usual.photo_max_bytes);
+    if photo_max_bytes < MIB {
+        return wrong(
+            "storage.photo_max_bytes",
+            format!(
+                "{photo_max_bytes} must be {MIB} or more; to keep no photo, set photo_keep_days = 0"
+            ),
+        );
+    }
+    let photo_keep_days = raw.storage.photo_keep_days.unwrap_or(usual.photo_keep_days);
+    let recognition = recognition(raw.recognition)?;
     let models = base.join(raw.models.dir.unwrap_or_else(|| "/usr/share/gatehouse/models".into()));
     let model = |name: Option<PathBuf>, default: &str| models.join(name.unwrap_or(default.into()));
     Ok(Config {
         path: PathBuf::new(),
         sha256: [0; 32],
         site: site(raw.site)?,
-        storage: Storage { dir, key, attendance_keep_years: keep_years },
+        storage: Storage {
+            attendance_keep_years: keep_years,
+            photo_keep_days,
+            photo_max_bytes,
+            ..usual
+        },
         models: ModelFiles {
             detector: model(raw.models.detector, "face_detection_yunet_2023mar_int8bq.onnx"),
             embedder: model(raw.models.embedder, "face_recognition_sface_2021dec_int8bq.onnx"),
         },
-        roster: RosterRules { require_consent: raw.roster.require_consent.unwrap_or(true) },
-        recognition: recognition(raw.recognition)?,
+        roster: RosterRules {
+            require_consent: raw.roster.require_consent.unwrap_or(true),
+            require_training: raw.roster.require_training.unwrap_or(false),
+            admin_group: group("roster.admin_group", raw.roster.admin_group)?,
+        },
+        enrolment: enrolment(raw.enrolment, recognition.min_face_px)?,
+        recognition,
         lanes: lanes(raw.lane, raw.mode, base)?,
         mode: raw.mode,
         upstreams: upstreams(raw.upstream, base)?,
         control: Control {
             socket: base
                 .join(raw.control.socket.unwrap_or_else(|| "/run/gatehouse/control.sock".into())),
-            group: match raw.control.group {
-                Some(name) if !matches!(nix::unistd::Group::from_name(&name), Ok(Some(_))) => {
-                    return wrong(
-                        "control.group",
-                        format!("there is no group {name:?} on this machine"),
-                    );
-                }
-                group => group,
-            },
+            group: group("control.group", raw.control.group)?,
         },
         metrics: Metrics { listen: raw.metrics.listen.map(metrics_listen).transpose()? },
+    })
+}
+
+/// A group of the operating system, which must be there.
+fn group(key: &str, name: Option<String>) -> Checked<Option<String>> {
+    match name {
+        Some(name) if !matches!(nix::unistd::Group::from_name(&name), Ok(Some(_))) => {
+            wrong(key, format!("there is no group {name:?} on this machine"))
+        }
+        name => Ok(name),
+    }
+}
+
+/// What an enrolment's look at a face must be; at least as large a face as the gate's.
+fn enrolment(raw: RawEnrolment, gate_px: f32) -> Checked<FaceLimits> {
+    let usual = FaceLimits::default();
+    let within = |key: &str, given: Option<f32>, usual: f32, least: f32, most: f32| {
+        let value = given.unwrap_or(usual);
+        if (least..=most).contains(&value) {
+            return Ok(value);
+        }
+        wrong(format!("enrolment.{key}"), format!("{value} must be from {least} to {most}"))
+    };
+    let (dark, bright) = raw.light.unwrap_or(usual.light);
+    if !(0.0 <= dark && dark < bright && bright <= 255.0) {
+        let problem = format!("[{dark}, {bright}] must be two rising grey levels from 0 to 255");
+        return wrong("enrolment.light", problem);
+    }
+    Ok(FaceLimits {
+        min_face_px: within("min_face_px", raw.min_face_px, gate_px, 16.0, 2000.0)?,
+        min_sharpness: within("min_sharpness", raw.min_sharpness, usual.min_sharpness, 0.0, 2.0)?,
+        max_aside: within("max_aside", raw.max_aside, usual.max_aside, 0.05, 1.0)?,
+        max_tilt_deg: within("max_tilt_deg", raw.max_tilt_deg, usual.max_tilt_deg, 5.0, 90.0)?,
+        light: (dark, bright),
     })
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::protocol::{Enrol, Failure, PIECE, Reply, Request, Wire, WireError};
+use super::protocol::{Failure, PIECE, Reply, Request, Wire, WireError};
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -25,7 +25,7 @@ pub enum ClientError {
     Refused(#[from] Failure),
 }
 
-/// One connection, for one request.
+/// One connection, for one request after the other.
 pub struct Client(Wire);
 
 impl Client {
@@ -42,37 +42,32 @@ impl Client {
 
     /// Sends a request and gives each item to `each`; returns the closing word.
     pub async fn ask<I: DeserializeOwned, D: DeserializeOwned>(
-        mut self,
+        &mut self,
         request: &Request,
         each: impl FnMut(I),
     ) -> Result<D, ClientError> {
-        self.0.send_json(request).await?;
-        self.answer(each).await
+        self.ask_with(request, &[], each).await
     }
 
-    /// Enrols a worker. `photos`: the bytes of those that `enrol` announces, in its order.
-    pub async fn enrol<D: DeserializeOwned>(
-        mut self,
-        enrol: Enrol,
-        photos: &[Vec<u8>],
-    ) -> Result<D, ClientError> {
-        self.0.send_json(&Request::Enrol(Box::new(enrol))).await?;
-        for piece in photos.iter().flat_map(|photo| photo.chunks(PIECE)) {
-            // The daemon may have refused already, and its reason is worth more than this error.
-            if self.0.send_piece(piece).await.is_err() {
-                break;
-            }
-        }
-        self.answer(|_: serde_json::Value| {}).await
-    }
-
-    async fn answer<I: DeserializeOwned, D: DeserializeOwned>(
+    /// The same, with the bytes of the photos that the request announces, in its order.
+    pub async fn ask_with<I: DeserializeOwned, D: DeserializeOwned>(
         &mut self,
+        request: &Request,
+        photos: &[Vec<u8>],
         mut each: impl FnMut(I),
     ) -> Result<D, ClientError> {
+        self.0.send_json(request).await?;
         loop {
             match self.0.receive_json().await? {
                 Reply::Item(item) => each(parse(item)?),
+                Reply::Send(number) => {
+                    let photo = photos
+                        .get(number)
+                        .ok_or_else(|| WireError::Malformed(format!("asks for photo {number}")))?;
+                    for piece in photo.chunks(PIECE) {
+                        self.0.send_piece(piece).await?;
+                    }
+                }
                 Reply::Done(done) => return parse(done),
                 Reply::Error(failure) => return Err(failure.into()),
             }

@@ -1,8 +1,9 @@
 //! Requests and replies.
 //!
 //! Each frame is a length (4 bytes, big-endian) and that many bytes, at most [`FRAME_MAX`]: one
-//! kind byte, then JSON (kind 0) or a piece of a photo (kind 1). A client sends one request, the
-//! photos it announces in pieces of at most [`PIECE`], and reads items until `done` or `error`.
+//! kind byte, then JSON (kind 0) or a piece of a photo (kind 1). A client sends a request and reads
+//! items until `done` or `error`; where the daemon says `send`, it sends the photo of that number, of
+//! those that its request announced, in pieces of at most [`PIECE`]. Then it may ask again.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use crate::{
     config::Direction,
     gate::passage::Answered,
     ledger::LaneMode,
-    roster::{Worker, WorkerId},
+    roster::{IdType, Particulars, Person, State, Terms, Worker, WorkerId},
 };
 
 /// A frame's bytes, kind included. A record is under 2 KiB, a status under 64 KiB.
@@ -41,26 +42,187 @@ const BYTES: u8 = 1;
 pub enum Request {
     Status,
     Enrol(Box<Enrol>),
+    Amend(Box<Amend>),
+    /// Suspends, bars or (`active`) readmits a worker.
+    Hold {
+        id: WorkerId,
+        state: State,
+        reason: String,
+    },
+    Remove {
+        id: WorkerId,
+        reason: Option<String>,
+    },
     Workers(WorkerQuery),
-    Worker { id: WorkerId },
-    Remove { id: WorkerId },
+    Worker {
+        id: WorkerId,
+    },
+    /// Every entry on a worker that is no attendance.
+    History {
+        id: WorkerId,
+    },
     Attendance(AttendanceQuery),
-    Release { lane: String, direction: Direction, worker: Option<WorkerId>, reason: String },
-    Mode { lane: String, mode: LaneMode, reason: String },
+    /// A passage that no gate recorded. `at`: RFC 3339.
+    Supplement {
+        worker: WorkerId,
+        at: jiff::Timestamp,
+        direction: Direction,
+        reason: String,
+    },
+    /// It was not this person: the attendance of this seq does not count.
+    Dispute {
+        seq: u64,
+        reason: String,
+    },
+    Release {
+        lane: String,
+        direction: Direction,
+        worker: Option<WorkerId>,
+        reason: String,
+    },
+    Mode {
+        lane: String,
+        mode: LaneMode,
+        reason: String,
+    },
 }
 
+impl Request {
+    /// Whether it changes anything. The rest only reads.
+    pub fn changes(&self) -> bool {
+        match self {
+            Request::Status
+            | Request::Workers(_)
+            | Request::Worker { .. }
+            | Request::History { .. }
+            | Request::Attendance(_) => false,
+            Request::Enrol(_)
+            | Request::Amend(_)
+            | Request::Hold { .. }
+            | Request::Remove { .. }
+            | Request::Supplement { .. }
+            | Request::Dispute { .. }
+            | Request::Release { .. }
+            | Request::Mode { .. } => true,
+        }
+    }
+}
+
+/// Somebody comes onto the roster. Without photos and `live` they have no template, and pass only
+/// when a guard vouches for them.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Enrol {
-    pub id: WorkerId,
-    pub name: String,
+    #[serde(flatten)]
+    pub person: Person,
+    #[serde(default)]
+    pub id_type: IdType,
     pub id_number: String,
-    pub team: String,
-    pub contractor: String,
-    pub trade: String,
-    pub valid_from: Option<jiff::civil::Date>,
-    pub valid_until: Option<jiff::civil::Date>,
-    pub consent: Option<String>,
+    #[serde(default)]
+    pub particulars: Particulars,
+    #[serde(default)]
+    pub terms: Terms,
+    #[serde(default)]
     pub photos: Vec<Photo>,
+    pub live: Option<Live>,
+    /// Why the face may be that of another worker too: twins.
+    pub allow_duplicate_face: Option<String>,
+    #[serde(default)]
+    pub if_known: IfKnown,
+    /// All is examined and nothing is changed.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+impl Enrol {
+    /// With no particulars, terms or photos yet.
+    pub fn new(person: Person, id_type: IdType, id_number: String) -> Enrol {
+        Enrol {
+            person,
+            id_type,
+            id_number,
+            particulars: Particulars::default(),
+            terms: Terms::default(),
+            photos: Vec::new(),
+            live: None,
+            allow_duplicate_face: None,
+            if_known: IfKnown::Refuse,
+            dry_run: false,
+        }
+    }
+}
+
+/// What to do where the same person is on the roster already under this id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IfKnown {
+    #[default]
+    Refuse,
+    /// Where nothing is different, well; else refuse. So an import that broke off can be run again.
+    Same,
+    /// Bring up to date. What is not given stays as it is; photos given replace those there are.
+    Update,
+}
+
+/// From a lane's camera.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Live {
+    pub lane: String,
+    pub direction: Direction,
+}
+
+/// What an enrolment gives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Enrolled {
+    #[serde(flatten)]
+    pub worker: Worker,
+    pub result: EnrolResult,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EnrolResult {
+    Enrolled,
+    Unchanged,
+    Updated,
+}
+
+/// What is said of a worker changes: what is given, and no more.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Amend {
+    pub id: WorkerId,
+    pub name: Option<String>,
+    pub document: Option<(IdType, String)>,
+    pub particulars: Particulars,
+    pub team: Option<String>,
+    pub contractor: Option<String>,
+    pub trade: Option<String>,
+    pub terms: Terms,
+    pub faces: AmendFaces,
+    pub photos: Vec<Photo>,
+    pub live: Option<Live>,
+    pub allow_duplicate_face: Option<String>,
+    pub reason: Option<String>,
+}
+
+/// What becomes of the templates and photos there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AmendFaces {
+    #[default]
+    Keep,
+    Add,
+    Replace,
+    Erase,
+}
+
+/// What somebody who stands before the camera for an enrolment is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hint {
+    /// Good looks so far, and how many are wanted.
+    pub good: usize,
+    pub wanted: usize,
+    /// What is wrong with the latest look; empty where it is good.
+    pub hint: String,
 }
 
 /// A photo that follows the request.
@@ -75,7 +237,7 @@ pub struct Photo {
 pub struct WorkerQuery {
     pub team: Option<String>,
     pub contractor: Option<String>,
-    /// `None`: the active ones.
+    /// `None`: all who are on the roster.
     pub state: Option<crate::roster::State>,
 }
 
@@ -94,9 +256,11 @@ pub struct AttendanceQuery {
 pub struct WorkerShown {
     #[serde(flatten)]
     pub worker: Worker,
-    pub id_type: String,
+    pub id_type: IdType,
     /// All but the last four characters are stars.
     pub id_number: String,
+    #[serde(flatten)]
+    pub particulars: Particulars,
 }
 
 /// What `lane release` gives.
@@ -135,6 +299,8 @@ impl Failure {
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
     Item(serde_json::Value),
+    /// The photo of this number, from 0, is to be sent now.
+    Send(usize),
     Done(serde_json::Value),
     Error(Failure),
 }

@@ -14,10 +14,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    protocol::{Failure, Reply, Wire, WireError, patient},
-    services::{Refusal, Services},
+    protocol::{Failure, Reply, Request, Wire, WireError, patient},
+    services::{Refusal, Services, Sitting},
 };
-use crate::{config::Config, ledger::Actor, vigil::Beat};
+use crate::{
+    config::Config,
+    ledger::{Actor, Via},
+    vigil::Beat,
+};
 
 /// Connections at once; the next one waits.
 const CONNECTIONS: usize = 16;
@@ -100,24 +104,30 @@ pub async fn serve(
 fn actor(stream: &UnixStream) -> std::io::Result<Actor> {
     let uid = stream.peer_cred()?.uid();
     let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
-    Ok(Actor { uid, user: user.map_or_else(|| format!("uid {uid}"), |u| u.name) })
+    let user = user.map_or_else(|| format!("uid {uid}"), |u| u.name);
+    Ok(Actor { uid, user, via: Via::Socket })
 }
 
+/// One request after the other, until the client hangs up.
 async fn connection(services: &Services, stream: UnixStream) -> Result<(), WireError> {
     let by = actor(&stream)?;
     let mut wire = Wire::new(stream);
-    let request = match patient(wire.receive_json()).await {
-        Ok(request) => request,
-        Err(WireError::Malformed(why)) => {
-            let failure = Failure::new("malformed", format!("not understood: {why}"));
-            return patient(wire.send_json(&Reply::Error(failure))).await;
-        }
-        Err(e) => return Err(e),
-    };
-    let reply = match services.carry_out(&mut wire, request, by).await {
-        Ok(done) => Reply::Done(done),
-        Err(Refusal::Wire(e)) => return Err(e),
-        Err(Refusal::Failure(failure)) => Reply::Error(failure),
-    };
-    patient(wire.send_json(&reply)).await
+    let mut sitting = Sitting::default();
+    loop {
+        let request: Request = match patient(wire.receive_json()).await {
+            Ok(request) => request,
+            Err(WireError::Malformed(why)) => {
+                let failure = Failure::new("malformed", format!("not understood: {why}"));
+                return patient(wire.send_json(&Reply::Error(failure))).await;
+            }
+            Err(WireError::HungUp) => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        let reply = match services.carry_out(&mut wire, &mut sitting, request, &by).await {
+            Ok(done) => Reply::Done(done),
+            Err(Refusal::Wire(e)) => return Err(e),
+            Err(Refusal::Failure(failure)) => Reply::Error(failure),
+        };
+        patient(wire.send_json(&reply)).await?;
+    }
 }

@@ -206,7 +206,7 @@ mod tests {
     async fn i8_of_entries_that_wait_too_long_for_the_disk_the_first_ones_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         let key = Secret::File(dir.path().join("key"));
-        let config = Storage { dir: dir.path().into(), key, attendance_keep_years: 3 };
+        let config = Storage::usual(dir.path().into(), key);
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
         let (store, _thread) = store::open(&config, clock.clone()).unwrap();
         let ledger = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![])).await.unwrap();

@@ -200,10 +200,11 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         upstreams,
         stages: stages.clone(),
         exporter,
-        min_face_px: config.recognition.min_face_px,
+        face_limits: config.enrolment,
         threshold: config.recognition.threshold,
-        require_consent: config.roster.require_consent,
+        roster_rules: config.roster.clone(),
         examining: Default::default(),
+        changing: Default::default(),
         audit: watch::Sender::default(),
         store,
     });
@@ -309,6 +310,7 @@ impl Parts {
             frames_to_agree: built.config.recognition.frames_to_agree,
             cool_down: lane.cool_down,
             pass_within: lane.pass_within,
+            require_training: built.config.roster.require_training,
             model: vision.embedder_name().to_owned(),
         };
         let (sighted, sightings) = mpsc::channel(SIGHTINGS);
@@ -332,7 +334,7 @@ impl Parts {
             self.eyes.push(Eye {
                 name,
                 direction: camera.direction,
-                slot,
+                slot: slot.clone(),
                 lane: sighted.clone(),
                 seen: seen.clone(),
                 turn: Default::default(),
@@ -343,6 +345,7 @@ impl Parts {
                 state: capture.state,
                 stalled_after: config.stalled_after(),
                 seen,
+                slot,
             });
         }
         let task = lane::Lane {

@@ -15,7 +15,7 @@
 //! I1: a release is asked for only in answer to the commit of its own cause. I4: only before its
 //! deadline, and only once: an answer that belongs to another passage changes nothing.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -58,6 +58,8 @@ pub struct Rules {
     pub frames_to_agree: u32,
     pub cool_down: Duration,
     pub pass_within: Duration,
+    /// Nobody enters who was not trained in safety.
+    pub require_training: bool,
     /// The embedder's name, for the entries.
     pub model: String,
 }
@@ -73,6 +75,15 @@ pub struct Sighting {
     pub roster_version: u64,
     /// Today at the site, where the clock is trusted.
     pub today: Option<Date>,
+    /// What is kept of the frame for a while, if somebody is let through by it.
+    pub photo: Option<PassagePhoto>,
+}
+
+/// A JPEG of the face that was let through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassagePhoto {
+    pub jpeg: Arc<[u8]>,
+    pub sha256: [u8; 32],
 }
 
 /// Somebody asks for the gate to be opened by hand.
@@ -385,7 +396,9 @@ impl Machine {
 
     fn recognised(&mut self, sighting: Sighting, found: Match, fresh: PassageId) -> Vec<Action> {
         let person = found.worker.person.clone();
-        match policy::decide(&found.worker, sighting.direction, self.mode, sighting.today) {
+        let Rules { require_training, .. } = self.rules;
+        let (direction, today) = (sighting.direction, sighting.today);
+        match policy::decide(&found.worker, direction, self.mode, today, require_training) {
             Decision::Deny(reason) => self.deny(&sighting, Some(person), reason, found.score),
             Decision::Grant => {
                 let body = Body::Grant {
@@ -396,6 +409,7 @@ impl Machine {
                     margin: found.margin.map(Score::of),
                     roster_version: sighting.roster_version,
                     person: person.clone(),
+                    photo: sighting.photo.as_ref().map(|photo| photo.sha256),
                 };
                 self.visits[sighting.direction as usize].denied = None;
                 let passage = Passage {

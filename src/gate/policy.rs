@@ -60,6 +60,10 @@ pub enum Reason {
     AmbiguousFace,
     NotYetValid,
     Expired,
+    Suspended,
+    Barred,
+    /// Not trained in safety, where the site asks for that.
+    TrainingMissing,
     /// Nobody enters through this lane for now.
     LaneClosed,
 }
@@ -71,6 +75,9 @@ impl Reason {
             Reason::AmbiguousFace => "ambiguous_face",
             Reason::NotYetValid => "not_yet_valid",
             Reason::Expired => "expired",
+            Reason::Suspended => "suspended",
+            Reason::Barred => "barred",
+            Reason::TrainingMissing => "training_missing",
             Reason::LaneClosed => "lane_closed",
         }
     }
@@ -85,15 +92,19 @@ pub fn decide(
     direction: Direction,
     mode: LaneMode,
     today: Option<Date>,
+    require_training: bool,
 ) -> Decision {
     match (direction, mode) {
         (Direction::Exit, _) | (_, LaneMode::Free) => return Decision::Grant,
         (Direction::Entry, LaneMode::Closed) => return Decision::Deny(Reason::LaneClosed),
         (Direction::Entry, LaneMode::Normal) => {}
     }
-    match today.map(|today| worker.standing(today)) {
-        None | Some(Standing::InForce) => Decision::Grant,
-        Some(Standing::NotYet) => Decision::Deny(Reason::NotYetValid),
-        Some(Standing::Expired) => Decision::Deny(Reason::Expired),
+    match worker.standing(today, require_training) {
+        Standing::InForce => Decision::Grant,
+        Standing::NotYet => Decision::Deny(Reason::NotYetValid),
+        Standing::Expired => Decision::Deny(Reason::Expired),
+        Standing::Suspended => Decision::Deny(Reason::Suspended),
+        Standing::Barred => Decision::Deny(Reason::Barred),
+        Standing::TrainingMissing => Decision::Deny(Reason::TrainingMissing),
     }
 }

@@ -42,7 +42,7 @@ use super::{passage::Sighting, policy};
 use crate::{
     camera::{Bell, Frame, Slot},
     clock::Clock,
-    config::{Direction, Recognition},
+    config::{Direction, FaceLimits, Recognition},
     failpoint,
     figures::Stages,
     roster::Roster,
@@ -257,7 +257,11 @@ impl Sight {
         let cut_out =
             stages.decode.time(clock, || Ok(view.for_face(&face, small)?.cut_out(&face)?));
         let cut_out = cut_out.map_err(|error: Lost| error)?;
-        let look = Look { at, quality: vision::assess(&face, &cut_out), face: cut_out };
+        let look = Look {
+            at,
+            quality: vision::assess(&face, &cut_out, &FaceLimits::default()),
+            face: cut_out,
+        };
         let Use::Embed(look) = watch.visits.offer(look) else {
             seen.poor.count();
             return Ok(());
@@ -275,6 +279,7 @@ impl Sight {
             sighted,
             roster_version: roster.version(),
             today: self.today(),
+            photo: None,
         });
         failpoint::at("sight.handed");
         Ok(())

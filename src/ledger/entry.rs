@@ -12,7 +12,7 @@
 //! | `index` | the entry's place among all entries, from 0 |
 //! | `seq` | its place among those that go upstream, from 1; absent on a grant, which goes upstream with its outcome |
 //! | `time` | `wall_ms` since 1970, `synced`, `boot` (16 bytes), `uptime_ms` |
-//! | `kind` | `boot`, `config`, `enrolment`, `removal`, `grant`, `denial`, `release`, `outcome`, `clock`, `storage`, `successor`, `mode`, `fire`, `tailgate` |
+//! | `kind` | `boot`, `config`, `enrolment`, `removal`, `grant`, `denial`, `release`, `outcome`, `clock`, `storage`, `successor`, `mode`, `fire`, `tailgate`, `amendment`, `state`, `supplement`, `dispute`, `key`, `pruning` |
 //! | `data` | a map, by kind; scores are ten-thousandths (0.7123 is 7123), dates ISO 8601 |
 
 use ciborium::Value;
@@ -24,13 +24,12 @@ use super::cbor::{self, CborError, Fields, Map};
 use crate::{
     clock::{BootId, ClockChange, ClockWhat, Stamp},
     config::Direction,
-    roster::{Person, WorkerId},
+    roster::{Erased, Person, State, Terms, WorkerId},
     turnstile::PassageId,
 };
 
 const VERSION: u8 = 1;
 const SHA256_LEAVES: u8 = 1;
-const SOCKET: &str = "socket";
 
 /// A ledger: 128 random bits made with the database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +42,7 @@ impl std::fmt::Display for LedgerId {
 }
 
 /// A cosine in ten-thousandths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Score(pub i32);
 
 impl Score {
@@ -67,12 +66,71 @@ pub struct Judgement {
     pub model: String,
 }
 
-/// Who told the daemon to do something: the user behind the control socket. In the bytes it says
-/// `via` = `socket`, so that others who may ask can be told from it.
+/// How somebody could tell this gateway to do something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// The control socket; the kernel says who is behind it.
+    #[default]
+    Socket,
+    /// A command that works on the storage folder itself while no daemon runs.
+    Console,
+}
+
+impl Via {
+    fn word(self) -> &'static str {
+        match self {
+            Via::Socket => "socket",
+            Via::Console => "console",
+        }
+    }
+}
+
+/// Who told the gateway to do something: a user of the operating system.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     pub uid: u32,
     pub user: String,
+    pub via: Via,
+}
+
+/// Somebody whose face is like this worker's, and who was enrolled all the same: a twin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alike {
+    pub worker: WorkerId,
+    pub score: Score,
+    /// Why both are enrolled.
+    pub reason: String,
+}
+
+/// What became of a worker's templates and photos.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FacesChanged {
+    pub what: FacesWhat,
+    /// The embedder that made the new ones.
+    pub model: String,
+    /// How many templates there are then.
+    pub templates: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FacesWhat {
+    Added,
+    Replaced,
+    Erased,
+}
+
+impl FacesWhat {
+    const ALL: [FacesWhat; 3] = [FacesWhat::Added, FacesWhat::Replaced, FacesWhat::Erased];
+
+    fn word(self) -> &'static str {
+        match self {
+            FacesWhat::Added => "added",
+            FacesWhat::Replaced => "replaced",
+            FacesWhat::Erased => "erased",
+        }
+    }
 }
 
 /// Whether somebody went through.
@@ -148,15 +206,15 @@ pub enum Body {
         person: Person,
         id_type: String,
         commitment: [u8; 32],
-        valid_from: Option<Date>,
-        valid_until: Option<Date>,
-        consent: Option<String>,
+        terms: Terms,
         model: String,
         templates: u32,
+        alike: Option<Alike>,
         by: Actor,
     },
-    /// A worker left it; templates and photos are erased, attendance stays (I7).
-    Removal { worker: WorkerId, by: Actor },
+    /// A worker left it; templates and photos are erased, attendance stays (I7). `erased`: how many,
+    /// absent in entries of an early version.
+    Removal { worker: WorkerId, reason: Option<String>, erased: Option<Erased>, by: Actor },
     /// A face was recognised and may pass. Its outcome follows.
     Grant {
         passage: PassageId,
@@ -167,6 +225,8 @@ pub enum Body {
         /// Best worker's score less the second's; absent with one worker on the roster.
         margin: Option<Score>,
         roster_version: u64,
+        /// SHA-256 of the photo of this passage, where one is kept for a while.
+        photo: Option<[u8; 32]>,
     },
     /// A face was not let through. `person` only where it was recognised.
     Denial {
@@ -215,6 +275,36 @@ pub enum Body {
     Fire { lane: String, on: bool },
     /// Somebody passed whom nobody let through. `after`: the passage just before, if there was one.
     Tailgate { lane: String, direction: Direction, after: Option<PassageId> },
+    /// What is said of a worker is otherwise from now on. `commitment` where the document is another
+    /// one, `faces` where templates and photos changed.
+    Amendment {
+        person: Person,
+        terms: Terms,
+        commitment: Option<[u8; 32]>,
+        faces: Option<FacesChanged>,
+        alike: Option<Alike>,
+        reason: Option<String>,
+        by: Actor,
+    },
+    /// A worker is suspended, barred or readmitted (`active`).
+    State { worker: WorkerId, state: State, reason: String, by: Actor },
+    /// A passage that no gate recorded, as somebody says. `at_ms`: when it is said to have been, wall
+    /// time in ms since 1970.
+    Supplement {
+        passage: PassageId,
+        person: Person,
+        direction: Direction,
+        at_ms: i64,
+        reason: String,
+        by: Actor,
+    },
+    /// It was not this person: an attendance (its entry's index and leaf hash) does not count.
+    Dispute { cause: u64, leaf: [u8; 32], reason: String, by: Actor },
+    /// The key that seals the roster is another one; so many values were sealed with it anew.
+    Key { resealed: u64, by: Actor },
+    /// The bytes of so many entries before the index `before` were deleted, for their retention was
+    /// over; their leaf hashes stay.
+    Pruning { before: u64, entries: u64, settled_on: Date, keep_years: u8 },
 }
 
 impl Body {
@@ -234,6 +324,12 @@ impl Body {
             Body::Mode { .. } => "mode",
             Body::Fire { .. } => "fire",
             Body::Tailgate { .. } => "tailgate",
+            Body::Amendment { .. } => "amendment",
+            Body::State { .. } => "state",
+            Body::Supplement { .. } => "supplement",
+            Body::Dispute { .. } => "dispute",
+            Body::Key { .. } => "key",
+            Body::Pruning { .. } => "pruning",
         }
     }
 
@@ -245,11 +341,14 @@ impl Body {
     /// The worker it names, if any.
     pub fn worker(&self) -> Option<&WorkerId> {
         match self {
-            Body::Enrolment { person, .. } | Body::Grant { person, .. } => Some(&person.id),
+            Body::Enrolment { person, .. }
+            | Body::Amendment { person, .. }
+            | Body::Grant { person, .. }
+            | Body::Supplement { person, .. } => Some(&person.id),
             Body::Denial { person, .. } | Body::Release { person, .. } => {
                 person.as_ref().map(|p| &p.id)
             }
-            Body::Removal { worker, .. } => Some(worker),
+            Body::Removal { worker, .. } | Body::State { worker, .. } => Some(worker),
             Body::Boot { .. }
             | Body::Config { .. }
             | Body::Outcome { .. }
@@ -258,7 +357,18 @@ impl Body {
             | Body::Successor { .. }
             | Body::Mode { .. }
             | Body::Fire { .. }
-            | Body::Tailgate { .. } => None,
+            | Body::Tailgate { .. }
+            | Body::Dispute { .. }
+            | Body::Key { .. }
+            | Body::Pruning { .. } => None,
+        }
+    }
+
+    /// When it happened, where that is not when it was recorded; wall time in ms since 1970.
+    pub fn at_ms(&self) -> Option<i64> {
+        match self {
+            Body::Supplement { at_ms, .. } => Some(*at_ms),
+            _ => None,
         }
     }
 
@@ -274,10 +384,10 @@ impl Body {
         }
     }
 
-    /// The entry that an outcome closes.
+    /// The entry that an outcome closes, or a dispute is about.
     pub fn cause(&self) -> Option<u64> {
         match self {
-            Body::Outcome { cause, .. } => Some(*cause),
+            Body::Outcome { cause, .. } | Body::Dispute { cause, .. } => Some(*cause),
             _ => None,
         }
     }
@@ -287,38 +397,39 @@ impl Body {
         match self {
             Body::Boot { version } => map.with("version", version.as_str()),
             Body::Config { sha256 } => map.with("sha256", sha256.to_vec()),
-            Body::Enrolment {
-                person,
-                id_type,
-                commitment,
-                valid_from,
-                valid_until,
-                consent,
-                model,
-                templates,
-                by,
-            } => map
-                .with("person", person_map(person))
-                .with("id_type", id_type.as_str())
-                .with("id_commitment", commitment.to_vec())
-                .with_some("valid_from", valid_from.map(|d| d.to_string()))
-                .with_some("valid_until", valid_until.map(|d| d.to_string()))
-                .with_some("consent", consent.as_deref())
-                .with("model", model.as_str())
-                .with("templates", *templates)
-                .with("by", actor_map(by)),
-            Body::Removal { worker, by } => {
-                map.with("worker", worker.as_str()).with("by", actor_map(by))
-            }
-            Body::Grant { passage, lane, direction, person, judgement, margin, roster_version } => {
-                judged(map, judgement)
-                    .with("passage", passage.0.to_vec())
-                    .with("lane", lane.as_str())
-                    .with("direction", direction_word(*direction))
+            Body::Enrolment { person, id_type, commitment, terms, model, templates, alike, by } => {
+                on_terms(map, terms)
                     .with("person", person_map(person))
-                    .with_some("margin", margin.map(|m| m.0))
-                    .with("roster", *roster_version)
+                    .with("id_type", id_type.as_str())
+                    .with("id_commitment", commitment.to_vec())
+                    .with("model", model.as_str())
+                    .with("templates", *templates)
+                    .with_some("alike", alike.as_ref().map(alike_map))
+                    .with("by", actor_map(by))
             }
+            Body::Removal { worker, reason, erased, by } => map
+                .with("worker", worker.as_str())
+                .with_some("reason", reason.as_deref())
+                .with_some("templates", erased.map(|e| e.templates))
+                .with_some("photos", erased.map(|e| e.photos))
+                .with("by", actor_map(by)),
+            Body::Grant {
+                passage,
+                lane,
+                direction,
+                person,
+                judgement,
+                margin,
+                roster_version,
+                photo,
+            } => judged(map, judgement)
+                .with("passage", passage.0.to_vec())
+                .with("lane", lane.as_str())
+                .with("direction", direction_word(*direction))
+                .with("person", person_map(person))
+                .with_some("margin", margin.map(|m| m.0))
+                .with("roster", *roster_version)
+                .with_some("photo", photo.map(|sha256| sha256.to_vec())),
             Body::Denial { lane, direction, reason, person, judgement } => judged(map, judgement)
                 .with("lane", lane.as_str())
                 .with("direction", direction_word(*direction))
@@ -361,6 +472,44 @@ impl Body {
                 .with("lane", lane.as_str())
                 .with("direction", direction_word(*direction))
                 .with_some("after", after.map(|id| id.0.to_vec())),
+            Body::Amendment { person, terms, commitment, faces, alike, reason, by } => {
+                let changed = |faces: &FacesChanged| {
+                    Map::default()
+                        .with("what", faces.what.word())
+                        .with("model", faces.model.as_str())
+                        .with("templates", faces.templates)
+                };
+                on_terms(map, terms)
+                    .with("person", person_map(person))
+                    .with_some("id_commitment", commitment.map(|c| c.to_vec()))
+                    .with_some("faces", faces.as_ref().map(changed))
+                    .with_some("alike", alike.as_ref().map(alike_map))
+                    .with_some("reason", reason.as_deref())
+                    .with("by", actor_map(by))
+            }
+            Body::State { worker, state, reason, by } => map
+                .with("worker", worker.as_str())
+                .with("state", state.word())
+                .with("reason", reason.as_str())
+                .with("by", actor_map(by)),
+            Body::Supplement { passage, person, direction, at_ms, reason, by } => map
+                .with("passage", passage.0.to_vec())
+                .with("person", person_map(person))
+                .with("direction", direction_word(*direction))
+                .with("at_ms", *at_ms)
+                .with("reason", reason.as_str())
+                .with("by", actor_map(by)),
+            Body::Dispute { cause, leaf, reason, by } => map
+                .with("cause", *cause)
+                .with("cause_leaf", leaf.to_vec())
+                .with("reason", reason.as_str())
+                .with("by", actor_map(by)),
+            Body::Key { resealed, by } => map.with("resealed", *resealed).with("by", actor_map(by)),
+            Body::Pruning { before, entries, settled_on, keep_years } => map
+                .with("before", *before)
+                .with("entries", *entries)
+                .with("settled_on", settled_on.to_string())
+                .with("keep_years", *keep_years),
         }
         .into()
     }
@@ -374,15 +523,19 @@ impl Body {
                 person: read_person(data.map("person")?)?,
                 id_type: data.text("id_type")?,
                 commitment: data.bytes("id_commitment")?,
-                valid_from: read_date(data, "valid_from")?,
-                valid_until: read_date(data, "valid_until")?,
-                consent: data.optional_text("consent")?,
+                terms: read_terms(data)?,
                 model: data.text("model")?,
                 templates: data.int("templates")?,
+                alike: read_alike(data)?,
                 by: read_actor(data.map("by")?)?,
             },
             "removal" => Body::Removal {
                 worker: read_worker(data, "worker")?,
+                reason: data.optional_text("reason")?,
+                erased: match (data.optional_int("templates")?, data.optional_int("photos")?) {
+                    (Some(templates), Some(photos)) => Some(Erased { templates, photos }),
+                    _ => None,
+                },
                 by: read_actor(data.map("by")?)?,
             },
             "grant" => Body::Grant {
@@ -393,6 +546,7 @@ impl Body {
                 judgement: read_judgement(data)?,
                 margin: data.optional_int("margin")?.map(Score),
                 roster_version: data.int("roster")?,
+                photo: data.optional_bytes("photo")?,
             },
             "denial" => Body::Denial {
                 lane: data.text("lane")?,
@@ -447,6 +601,44 @@ impl Body {
                 direction: read_direction(data)?,
                 after: data.optional_bytes("after")?.map(PassageId),
             },
+            "amendment" => Body::Amendment {
+                person: read_person(data.map("person")?)?,
+                terms: read_terms(data)?,
+                commitment: data.optional_bytes("id_commitment")?,
+                faces: data.optional_map("faces")?.map(read_faces).transpose()?,
+                alike: read_alike(data)?,
+                reason: data.optional_text("reason")?,
+                by: read_actor(data.map("by")?)?,
+            },
+            "state" => Body::State {
+                worker: read_worker(data, "worker")?,
+                state: State::from_word(&data.text("state")?).ok_or(CborError::Field("state"))?,
+                reason: data.text("reason")?,
+                by: read_actor(data.map("by")?)?,
+            },
+            "supplement" => Body::Supplement {
+                passage: PassageId(data.bytes("passage")?),
+                person: read_person(data.map("person")?)?,
+                direction: read_direction(data)?,
+                at_ms: data.int("at_ms")?,
+                reason: data.text("reason")?,
+                by: read_actor(data.map("by")?)?,
+            },
+            "dispute" => Body::Dispute {
+                cause: data.int("cause")?,
+                leaf: data.bytes("cause_leaf")?,
+                reason: data.text("reason")?,
+                by: read_actor(data.map("by")?)?,
+            },
+            "key" => {
+                Body::Key { resealed: data.int("resealed")?, by: read_actor(data.map("by")?)? }
+            }
+            "pruning" => Body::Pruning {
+                before: data.int("before")?,
+                entries: data.int("entries")?,
+                settled_on: read_date(data, "settled_on")?.ok_or(CborError::Field("settled_on"))?,
+                keep_years: data.int("keep_years")?,
+            },
             _ => return Err(CborError::Field("kind")),
         })
     }
@@ -470,6 +662,55 @@ fn read_direction(data: Fields<'_>) -> Result<Direction, CborError> {
 fn read_date(data: Fields<'_>, key: &'static str) -> Result<Option<Date>, CborError> {
     let date = |text: String| text.parse().map_err(|_| CborError::Field(key));
     data.optional_text(key)?.map(date).transpose()
+}
+
+fn on_terms(map: Map, terms: &Terms) -> Map {
+    let day = |day: Option<Date>| day.map(|d| d.to_string());
+    map.with_some("valid_from", day(terms.valid_from))
+        .with_some("valid_until", day(terms.valid_until))
+        .with_some("consent", terms.consent.as_deref())
+        .with_some("consent_on", day(terms.consent_on))
+        .with_some("contract_signed", day(terms.contract_signed))
+        .with_some("trained_on", day(terms.trained_on))
+}
+
+fn read_terms(data: Fields<'_>) -> Result<Terms, CborError> {
+    Ok(Terms {
+        valid_from: read_date(data, "valid_from")?,
+        valid_until: read_date(data, "valid_until")?,
+        consent: data.optional_text("consent")?,
+        consent_on: read_date(data, "consent_on")?,
+        contract_signed: read_date(data, "contract_signed")?,
+        trained_on: read_date(data, "trained_on")?,
+    })
+}
+
+fn alike_map(alike: &Alike) -> Map {
+    Map::default()
+        .with("worker", alike.worker.as_str())
+        .with("score", alike.score.0)
+        .with("reason", alike.reason.as_str())
+}
+
+fn read_alike(data: Fields<'_>) -> Result<Option<Alike>, CborError> {
+    let read = |map: Fields<'_>| {
+        Ok(Alike {
+            worker: read_worker(map, "worker")?,
+            score: Score(map.int("score")?),
+            reason: map.text("reason")?,
+        })
+    };
+    data.optional_map("alike")?.map(read).transpose()
+}
+
+fn read_faces(map: Fields<'_>) -> Result<FacesChanged, CborError> {
+    let word = map.text("what")?;
+    let what = FacesWhat::ALL.into_iter().find(|what| what.word() == word);
+    Ok(FacesChanged {
+        what: what.ok_or(CborError::Field("what"))?,
+        model: map.text("model")?,
+        templates: map.int("templates")?,
+    })
 }
 
 fn judged(map: Map, judgement: &Judgement) -> Map {
@@ -510,15 +751,15 @@ fn read_worker(map: Fields<'_>, key: &'static str) -> Result<WorkerId, CborError
 }
 
 fn actor_map(actor: &Actor) -> Map {
-    let map = Map::default().with("via", SOCKET);
+    let map = Map::default().with("via", actor.via.word());
     map.with("uid", actor.uid).with("user", actor.user.as_str())
 }
 
 fn read_actor(map: Fields<'_>) -> Result<Actor, CborError> {
-    if map.text("via")? != SOCKET {
-        return Err(CborError::Field("via"));
-    }
-    Ok(Actor { uid: map.int("uid")?, user: map.text("user")? })
+    let via = map.text("via")?;
+    let via = [Via::Socket, Via::Console].into_iter().find(|v| v.word() == via);
+    let via = via.ok_or(CborError::Field("via"))?;
+    Ok(Actor { uid: map.int("uid")?, user: map.text("user")?, via })
 }
 
 /// An entry in full.
@@ -585,7 +826,7 @@ pub fn leaf_hash(bytes: &[u8]) -> [u8; 32] {
 
 /// What an enrolment's entry says of the ID number without telling it:
 /// SHA-256("gatehouse id 1" || salt || type || 0x00 || number). `number` is the normalised one:
-/// trimmed, ASCII letters in upper case ([`crate::roster::Identity::resident`]). `salt`: 32 random bytes, kept
+/// trimmed, ASCII letters in upper case ([`crate::roster::Identity::checked`]). `salt`: 32 random bytes, kept
 /// sealed with the number; an evidence package opens the commitment by showing all three.
 pub fn commitment(salt: &[u8; 32], id_type: &str, number: &str) -> [u8; 32] {
     Sha256::new()

@@ -17,7 +17,8 @@ use crate::{
 };
 pub use cbor::CborError;
 pub use entry::{
-    Actor, Body, Entry, Judgement, LaneMode, LedgerId, Outcome, Score, commitment, leaf_hash,
+    Actor, Alike, Body, Entry, FacesChanged, FacesWhat, Judgement, LaneMode, LedgerId, Outcome,
+    Score, Via, commitment, leaf_hash,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,12 @@ pub enum LedgerError {
     Missing { index: u64 },
     #[error("passage {0} has no open cause")]
     NoCause(PassageId),
+    #[error(
+        "record {seq} is no attendance of a worker; `gatehouse attendance list` shows their numbers"
+    )]
+    NoAttendance { seq: u64 },
+    #[error("attendance {seq} is already disputed, by record {by_seq}")]
+    AlreadyDisputed { seq: u64, by_seq: u64 },
     #[error("the database has no ledger id; it is damaged")]
     NoLedgerId,
 }
@@ -116,7 +123,7 @@ impl Ledger {
                 index,
                 seq,
                 entry.body.kind(),
-                stamp.wall_ms,
+                entry.body.at_ms().unwrap_or(stamp.wall_ms),
                 self.attended(tx, &entry.body)?,
                 entry.body.lane(),
                 entry.body.cause(),
@@ -161,6 +168,43 @@ impl Ledger {
         self.append(tx, stamp, Body::Outcome { passage, cause, leaf, outcome, detail })
     }
 
+    /// Marks the attendance of this seq: it was not this person. It stays as it is. Returns it, and the
+    /// new entry.
+    pub fn dispute(
+        &self,
+        tx: &Transaction<'_>,
+        stamp: Stamp,
+        seq: u64,
+        reason: String,
+        by: Actor,
+    ) -> Result<(Attended, Stored), LedgerError> {
+        let index: Option<u64> = tx
+            .query_row("SELECT idx FROM entry WHERE seq = ?1", [seq], |row| row.get(0))
+            .optional()?;
+        let entry = read(tx, index.ok_or(LedgerError::NoAttendance { seq })?)?;
+        let cause = match &entry.entry.body {
+            Body::Supplement { .. } => None,
+            Body::Outcome { cause, .. } => {
+                let cause = read(tx, *cause)?;
+                if cause.entry.body.worker().is_none() {
+                    return Err(LedgerError::NoAttendance { seq });
+                }
+                Some(cause)
+            }
+            _ => return Err(LedgerError::NoAttendance { seq }),
+        };
+        let index = entry.entry.index;
+        let already: Option<u64> = tx
+            .query_row("SELECT seq FROM entry WHERE cause = ?1", [index], |row| row.get(0))
+            .optional()?;
+        if let Some(by_seq) = already {
+            return Err(LedgerError::AlreadyDisputed { seq, by_seq });
+        }
+        let body = Body::Dispute { cause: index, leaf: entry.leaf, reason, by };
+        let dispute = self.append(tx, stamp, body)?;
+        Ok((Attended { entry, cause, disputed: dispute.entry.seq }, dispute))
+    }
+
     /// Before the cameras open, or a lane is begun anew: what a crash, or a fault of that lane,
     /// left without an outcome is unconfirmed.
     pub fn close_interrupted(
@@ -184,10 +228,10 @@ impl Ledger {
         Ok(open.len())
     }
 
-    /// Whose attendance an outcome completes: the worker of its cause.
+    /// Whose attendance an outcome completes or a dispute is about: the worker of its cause.
     fn attended(&self, tx: &Transaction<'_>, body: &Body) -> Result<Option<String>, LedgerError> {
         match body {
-            Body::Outcome { cause, .. } => Ok(tx
+            Body::Outcome { cause, .. } | Body::Dispute { cause, .. } => Ok(tx
                 .prepare_cached("SELECT worker FROM entry WHERE idx = ?1")?
                 .query_row([cause], |row| row.get(0))?),
             other => Ok(other.worker().map(|id| id.as_str().to_owned())),
@@ -306,7 +350,27 @@ pub fn backlog(tx: &Transaction<'_>, upstream: &str) -> Result<(u64, Option<Stam
     Ok((rows, oldest.map(|stored| stored.entry.stamp)))
 }
 
-/// Which completed attendance to list.
+/// What was entered on a worker apart from passages, oldest first; of very many, the last `limit`.
+pub fn history(
+    tx: &Transaction<'_>,
+    worker: &WorkerId,
+    limit: usize,
+) -> Result<Vec<Stored>, LedgerError> {
+    let mut found: Vec<u64> = tx
+        .prepare_cached(
+            "SELECT idx FROM entry WHERE worker = ?1
+               AND kind IN ('enrolment', 'amendment', 'state', 'removal', 'dispute')
+             ORDER BY idx DESC LIMIT ?2",
+        )?
+        .query_map(params![worker.as_str(), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+            row.get(0)
+        })?
+        .collect::<Result<_, _>>()?;
+    found.reverse();
+    found.into_iter().map(|index| read(tx, index)).collect()
+}
+
+/// Which attendance to list.
 #[derive(Clone, Debug, Default)]
 pub struct AttendanceFilter {
     pub worker: Option<WorkerId>,
@@ -315,18 +379,29 @@ pub struct AttendanceFilter {
     pub from_ms: Option<i64>,
     /// The same, exclusive.
     pub to_ms: Option<i64>,
-    /// Only above this index: where the last page ended.
-    pub after: Option<u64>,
+    /// Where the last page ended.
+    pub after: Option<(i64, u64)>,
     pub limit: usize,
+}
+
+/// One attendance.
+#[derive(Clone, Debug)]
+pub struct Attended {
+    /// An outcome, or a supplement.
+    pub entry: Stored,
+    /// Of an outcome: the grant or the release that it closes.
+    pub cause: Option<Stored>,
+    /// The seq of the entry that says it was not this person.
+    pub disputed: Option<u64>,
 }
 
 /// A page of attendance.
 #[derive(Debug)]
 pub struct AttendancePage {
-    /// Outcomes of passages that a worker is named for, each with its cause, in order.
-    pub rows: Vec<(Stored, Stored)>,
-    /// After which index the next page begins; `None` where this is the last.
-    pub next: Option<u64>,
+    /// Completed attendance and supplements, by when the worker went through.
+    pub rows: Vec<Attended>,
+    /// Where the next page begins; `None` where this is the last.
+    pub next: Option<(i64, u64)>,
 }
 
 /// What the filter asks for. What of it cannot be read is passed over: the rest is somebody's pay.
@@ -334,36 +409,49 @@ pub fn attendance(
     tx: &Transaction<'_>,
     filter: &AttendanceFilter,
 ) -> Result<AttendancePage, LedgerError> {
-    let pairs: Vec<(u64, u64)> = tx
+    type Row = (i64, u64, Option<u64>, Option<u64>);
+    // Rows that let somebody through, which is when they went; with what became of them.
+    let (from, to) = (filter.from_ms.unwrap_or(i64::MIN), filter.to_ms.unwrap_or(i64::MAX));
+    let after = filter.after.unwrap_or((i64::MIN, 0));
+    let found: Vec<Row> = tx
         .prepare_cached(
-            "SELECT o.idx, c.idx FROM entry o JOIN entry c
-               ON c.idx = o.cause
-             WHERE o.kind = 'outcome' AND o.worker IS NOT NULL
-               AND (?1 IS NULL OR o.worker = ?1) AND (?2 IS NULL OR c.lane = ?2)
-               AND (?3 IS NULL OR c.at_ms >= ?3) AND (?4 IS NULL OR c.at_ms < ?4)
-               AND (?5 IS NULL OR o.idx > ?5)
-             ORDER BY o.idx LIMIT ?6",
+            "SELECT c.at_ms, c.idx, o.idx, d.seq
+             FROM entry c LEFT JOIN entry o ON o.cause = c.idx AND o.kind = 'outcome'
+                          LEFT JOIN entry d ON d.cause = coalesce(o.idx, c.idx) AND d.kind = 'dispute'
+             WHERE c.worker IS NOT NULL AND c.kind IN ('grant', 'release', 'supplement')
+               AND (o.idx IS NOT NULL OR c.kind = 'supplement')
+               AND (?1 IS NULL OR c.worker = ?1) AND (?2 IS NULL OR c.lane = ?2)
+               AND c.at_ms >= max(?3, ?5) AND c.at_ms < ?4 AND (c.at_ms, c.idx) > (?5, ?6)
+             ORDER BY c.at_ms, c.idx LIMIT ?7",
         )?
         .query_map(
             params![
                 filter.worker.as_ref().map(|w| w.as_str()),
                 filter.lane,
-                filter.from_ms,
-                filter.to_ms,
-                filter.after,
+                from,
+                to,
+                after.0,
+                after.1,
                 i64::try_from(filter.limit).unwrap_or(i64::MAX)
             ],
-            |row| Ok((row.get(0)?, row.get(1)?)),
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )?
         .collect::<Result<_, _>>()?;
-    let next = pairs.last().filter(|_| pairs.len() >= filter.limit).map(|(outcome, _)| *outcome);
-    let mut rows = Vec::with_capacity(pairs.len());
-    for (outcome, cause) in pairs {
-        match read(tx, outcome).and_then(|outcome| Ok((outcome, read(tx, cause)?))) {
+    let last = found.last().filter(|_| found.len() >= filter.limit);
+    let next = last.map(|(at_ms, cause, ..)| (*at_ms, *cause));
+    let mut rows = Vec::with_capacity(found.len());
+    for (_, cause, outcome, disputed) in found {
+        let attended = read(tx, cause).and_then(|cause| match outcome {
+            None => Ok(Attended { entry: cause, cause: None, disputed }),
+            Some(outcome) => {
+                Ok(Attended { entry: read(tx, outcome)?, cause: Some(cause), disputed })
+            }
+        });
+        match attended {
             Err(error @ (LedgerError::Damaged { .. } | LedgerError::Missing { .. })) => {
                 tracing::error!(%error, "an attendance is not listed");
             }
-            pair => rows.push(pair?),
+            attended => rows.push(attended?),
         }
     }
     Ok(AttendancePage { rows, next })

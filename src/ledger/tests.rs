@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     clock::{BootId, ClockChange, ClockWhat, SystemClock},
     config::{Direction, Secret, Storage},
-    roster::Person,
+    roster::{Erased, Person, State, Terms},
     store::{Priority, Store, open},
 };
 
@@ -36,7 +36,7 @@ fn judgement() -> Judgement {
 }
 
 fn one_of_each_kind() -> Vec<Entry> {
-    let by = || Actor { uid: 1000, user: "admin".into() };
+    let by = || Actor { uid: 1000, user: "admin".into(), via: Via::Socket };
     let passage = PassageId([0x9a; 16]);
     let (lane, direction) = ("north".to_owned(), Direction::Entry);
     vec![
@@ -49,11 +49,14 @@ fn one_of_each_kind() -> Vec<Entry> {
                 person: person(),
                 id_type: "resident".into(),
                 commitment: commitment(&[0x17; 32], "resident", "520102199001011234"),
-                valid_from: Some(jiff::civil::date(2026, 3, 1)),
-                valid_until: None,
-                consent: Some("C-0017".into()),
+                terms: Terms {
+                    valid_from: Some(jiff::civil::date(2026, 3, 1)),
+                    consent: Some("C-0017".into()),
+                    ..Terms::default()
+                },
                 model: "sface_2021dec".into(),
                 templates: 2,
+                alike: None,
                 by: by(),
             },
         ),
@@ -68,6 +71,7 @@ fn one_of_each_kind() -> Vec<Entry> {
                 judgement: judgement(),
                 margin: Some(Score(2001)),
                 roster_version: 7,
+                photo: None,
             },
         ),
         entry(
@@ -104,7 +108,11 @@ fn one_of_each_kind() -> Vec<Entry> {
                 by: by(),
             },
         ),
-        entry(7, Some(7), Body::Removal { worker: "W001".parse().unwrap(), by: by() }),
+        entry(
+            7,
+            Some(7),
+            Body::Removal { worker: "W001".parse().unwrap(), reason: None, erased: None, by: by() },
+        ),
     ]
 }
 
@@ -174,7 +182,7 @@ fn the_bytes_of_the_later_kinds_of_version_1_never_change() {
 
 /// Kinds of a site with several lanes.
 fn one_of_each_lane_kind() -> Vec<Entry> {
-    let by = || Actor { uid: 1000, user: "admin".into() };
+    let by = || Actor { uid: 1000, user: "admin".into(), via: Via::Socket };
     let lane = || "north".to_owned();
     let mode =
         |mode, reason: &str, by| Body::Mode { lane: lane(), mode, reason: reason.into(), by };
@@ -205,9 +213,121 @@ fn the_bytes_of_the_lane_kinds_of_version_1_never_change() {
     assert_eq!(lines.collect::<Vec<_>>(), expected);
 }
 
+/// Kinds of a roster's life, and what it adds to earlier ones.
+fn one_of_each_roster_kind() -> Vec<Entry> {
+    let by = |via| Actor { uid: 1000, user: "admin".into(), via };
+    let socket = || by(Via::Socket);
+    let day = |m, d| Some(jiff::civil::date(2026, m, d));
+    let worker = || "W001".parse().unwrap();
+    let terms = || Terms {
+        valid_from: day(3, 1),
+        valid_until: day(12, 31),
+        consent: Some("C-0017".into()),
+        consent_on: day(2, 27),
+        contract_signed: day(2, 28),
+        trained_on: day(3, 2),
+    };
+    let alike = || {
+        let worker = "W002".parse().unwrap();
+        Some(Alike { worker, score: Score(6543), reason: "twins".into() })
+    };
+    let amendment = |faces, alike, reason: Option<&str>| Body::Amendment {
+        person: person(),
+        terms: terms(),
+        commitment: alike.is_some().then_some([0xc0; 32]),
+        faces,
+        alike,
+        reason: reason.map(Into::into),
+        by: socket(),
+    };
+    let faces = |what, templates| {
+        Some(FacesChanged { what, model: "sface_2021dec".into(), templates })
+    };
+    let state = |state, reason: &str| {
+        Body::State { worker: worker(), state, reason: reason.into(), by: socket() }
+    };
+    let (passage, lane, direction) = (PassageId([0x9a; 16]), "north".into(), Direction::Entry);
+    let bodies = vec![
+        Body::Enrolment {
+            person: person(),
+            id_type: "passport".into(),
+            commitment: commitment(&[0x17; 32], "passport", "E12345678"),
+            terms: terms(),
+            model: "sface_2021dec".into(),
+            templates: 5,
+            alike: alike(),
+            by: socket(),
+        },
+        amendment(None, None, None),
+        amendment(faces(FacesWhat::Added, 3), alike(), None),
+        amendment(faces(FacesWhat::Replaced, 1), None, None),
+        amendment(faces(FacesWhat::Erased, 0), None, Some("consent withdrawn")),
+        state(State::Suspended, "no helmet"),
+        state(State::Barred, "stole copper"),
+        state(State::Active, "talked it over"),
+        Body::Supplement {
+            passage,
+            person: person(),
+            direction: Direction::Exit,
+            at_ms: 1_793_228_000_000,
+            reason: "gate had no power".into(),
+            by: socket(),
+        },
+        Body::Dispute { cause: 7, leaf: [0x1f; 32], reason: "his brother".into(), by: socket() },
+        Body::Removal {
+            worker: worker(),
+            reason: Some("left".into()),
+            erased: Some(Erased { templates: 3, photos: 3 }),
+            by: socket(),
+        },
+        Body::Key { resealed: 901, by: by(Via::Console) },
+        Body::Pruning {
+            before: 1000,
+            entries: 640,
+            settled_on: jiff::civil::date(2026, 10, 31),
+            keep_years: 3,
+        },
+    ];
+    let mut entries: Vec<Entry> =
+        (0..).zip(bodies).map(|(n, body)| entry(n, Some(n + 1), body)).collect();
+    let grant = Body::Grant {
+        passage,
+        lane,
+        direction,
+        person: person(),
+        judgement: judgement(),
+        margin: Some(Score(2100)),
+        roster_version: 7,
+        photo: Some([0xf0; 32]),
+    };
+    entries.push(entry(entries.len() as u64, None, grant));
+    entries
+}
+
+/// As above, for the roster's kinds: never edit this test.
+#[test]
+fn the_bytes_of_the_roster_kinds_of_version_1_never_change() {
+    let frozen = include_str!("frozen_v1_roster.txt");
+    let expected: Vec<_> = frozen.lines().filter(|l| !l.starts_with('#')).collect();
+    let entries = one_of_each_roster_kind();
+    let lines = entries.iter().map(|entry| {
+        let bytes = entry.encode();
+        assert_eq!(Entry::decode(&bytes).unwrap(), *entry);
+        let leaf = hex::encode(leaf_hash(&bytes));
+        format!("{} {} {leaf}", entry.body.kind(), hex::encode(&bytes))
+    });
+    assert_eq!(lines.collect::<Vec<_>>(), expected);
+}
+
 #[test]
 fn no_altered_byte_of_an_entry_goes_unnoticed() {
-    for entry in [one_of_each_kind(), one_of_each_later_kind(), one_of_each_lane_kind()].concat() {
+    let all = [
+        one_of_each_kind(),
+        one_of_each_later_kind(),
+        one_of_each_lane_kind(),
+        one_of_each_roster_kind(),
+    ];
+    for entry in all.concat() {
         let bytes = entry.encode();
         for i in 0..bytes.len() {
             let mut altered = bytes.clone();
@@ -225,7 +345,7 @@ fn no_altered_byte_of_an_entry_goes_unnoticed() {
 async fn with_ledger(upstreams: &[&str]) -> (tempfile::TempDir, Store, Ledger) {
     let dir = tempfile::tempdir().unwrap();
     let key = Secret::File(dir.path().join("key"));
-    let storage = Storage { dir: dir.path().into(), key, attendance_keep_years: 3 };
+    let storage = Storage::usual(dir.path().into(), key);
     let (store, _thread) = open(&storage, Arc::new(SystemClock::new().unwrap())).unwrap();
     let names: Vec<String> = upstreams.iter().map(ToString::to_string).collect();
     let ledger = store.write(Priority::Upkeep, move |tx| Ledger::open(tx, names)).await.unwrap();
@@ -246,6 +366,7 @@ fn grant(n: u8) -> Body {
         judgement: judgement(),
         margin: None,
         roster_version: 1,
+        photo: None,
     }
 }
 
@@ -253,7 +374,8 @@ fn grant(n: u8) -> Body {
 async fn a_lane_that_is_begun_anew_closes_its_own_passages_and_no_others() {
     let (_dir, store, ledger) = with_ledger(&[]).await;
     append(&store, &ledger, grant(1)).await;
-    let (passage, by) = (PassageId([2; 16]), Actor { uid: 0, user: "root".into() });
+    let (passage, by) =
+        (PassageId([2; 16]), Actor { uid: 0, user: "root".into(), via: Via::Socket });
     let (lane, direction, reason) = ("south".into(), Direction::Exit, "x".into());
     let person = None;
     let release = Body::Release { passage, lane, direction, person, reason, by };
@@ -310,12 +432,12 @@ async fn a_grant_goes_upstream_with_its_outcome_and_seq_has_no_gaps() {
     assert_eq!(seqs, [Some(1), Some(2), Some(3)]);
     let outcomes: Vec<_> = attendance
         .iter()
-        .map(|(o, c)| match &o.entry.body {
-            Body::Outcome { outcome, .. } => (*outcome, c.entry.index),
+        .map(|a| match &a.entry.entry.body {
+            Body::Outcome { outcome, cause, .. } => (*outcome, *cause),
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(outcomes, [(Outcome::Passed, 2), (Outcome::Unconfirmed, 1)]);
+    assert_eq!(outcomes, [(Outcome::Unconfirmed, 1), (Outcome::Passed, 2)]);
 }
 
 #[tokio::test]

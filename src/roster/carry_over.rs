@@ -1,6 +1,6 @@
 //! What a damaged database still gives of its roster.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
 
@@ -58,19 +58,21 @@ fn one(
 ) -> Result<bool, RosterError> {
     let Some(worker) = rows(old, "worker", "id", id).pop() else { return Ok(false) };
     let opens = |table: &str, ordinal: usize, sealed: Option<&Value>| matches!(sealed, Some(Value::Blob(b)) if sealer.open(&place(table, id, ordinal), b).is_ok());
+    let had = rows(old, "template", "worker", id).len();
     let kept = |table: &str| {
         let all = rows(old, table, "worker", id).into_iter();
-        let sound = all.filter(|row| match row.get(1) {
+        let sound = all.filter(|row| match row.get("ordinal") {
             Some(Value::Integer(n)) => {
-                usize::try_from(*n).is_ok_and(|n| opens(table, n, row.last()))
+                usize::try_from(*n).is_ok_and(|n| opens(table, n, row.get("sealed")))
             }
             _ => false,
         });
         sound.collect::<Vec<_>>()
     };
     let (templates, photos) = (kept("template"), kept("photo"));
-    let removed = worker.last() == Some(&Value::Text("removed".to_owned()));
-    if !opens("identity", 0, worker.get(5)) || (templates.is_empty() && !removed) {
+    // Somebody may be on the roster without a face.
+    let faceless = templates.is_empty() && had > 0;
+    if !opens("identity", 0, worker.get("identity")) || faceless {
         return Ok(false);
     }
     let copies = [("worker", vec![worker]), ("template", templates), ("photo", photos)];
@@ -78,9 +80,10 @@ fn one(
         for (table, row) in
             copies.iter().flat_map(|(table, rows)| rows.iter().map(move |r| (table, r)))
         {
+            let columns: Vec<&str> = row.keys().map(String::as_str).collect();
             let places = vec!["?"; row.len()].join(", ");
-            let insert = format!("INSERT INTO {table} VALUES ({places})");
-            tx.execute(&insert, params_from_iter(row.iter()))?;
+            let insert = format!("INSERT INTO {table} ({}) VALUES ({places})", columns.join(", "));
+            tx.execute(&insert, params_from_iter(row.values()))?;
         }
         legible(tx, id).map(drop)
     };
@@ -98,12 +101,14 @@ fn one(
     Ok(true)
 }
 
-/// The rows that can be read, whole.
-fn rows(old: &Connection, table: &str, column: &str, id: &str) -> Vec<Vec<Value>> {
+/// The rows that can be read, whole, by column: an older schema has fewer.
+fn rows(old: &Connection, table: &str, column: &str, id: &str) -> Vec<BTreeMap<String, Value>> {
     let sql = format!("SELECT * FROM {table} WHERE {column} = ?1");
     let Ok(mut found) = old.prepare(&sql) else { return Vec::new() };
-    let columns = found.column_count();
-    let row = |row: &rusqlite::Row<'_>| (0..columns).map(|n| row.get(n)).collect();
+    let columns: Vec<String> = found.column_names().map(ToString::to_string).collect();
+    let row = |row: &rusqlite::Row<'_>| {
+        columns.iter().enumerate().map(|(n, name)| Ok((name.clone(), row.get(n)?))).collect()
+    };
     let rows = found.query_map([id], row).map(|rows| rows.map_while(Result::ok).collect());
     rows.unwrap_or_default()
 }
@@ -114,7 +119,7 @@ pub(super) mod tests {
     use crate::{
         clock::SystemClock,
         config::{Secret, Storage},
-        roster::{Enrolment, FaceOnFile, Identity, Person, State, Worker, enrol, load, remove},
+        roster::{Enrolment, FaceOnFile, IdType, Identity, Person, Worker, enrol, load, remove},
         store::{self, Priority},
         vision::{TEMPLATE_LEN, Template},
     };
@@ -129,11 +134,13 @@ pub(super) mod tests {
             contractor: "c".into(),
             trade: "x".into(),
         };
-        let (valid_from, valid_until, consent) = (None, None, Some("C".into()));
-        let state = State::Active;
+        let mut worker = Worker { templates: 1, ..Worker::new(person) };
+        worker.terms.consent = Some("C".into());
+        let number = format!("E5222019{n:04}");
         Enrolment {
-            worker: Worker { person, valid_from, valid_until, consent, state, templates: 1 },
-            identity: Identity::resident(&format!("52220119900307{n:04}")).unwrap(),
+            worker,
+            identity: Identity::checked(IdType::Passport, &number, Default::default(), None)
+                .unwrap(),
             model: "m".into(),
             faces: vec![FaceOnFile {
                 template: Template::from_slice(&direction).unwrap(),
@@ -146,11 +153,7 @@ pub(super) mod tests {
     async fn workers_on_either_side_of_the_damage_come_over_and_can_be_matched() {
         let dir = tempfile::tempdir().unwrap();
         let key = Secret::File(dir.path().join("key"));
-        let storage = |name: &str| Storage {
-            dir: dir.path().join(name),
-            key: key.clone(),
-            attendance_keep_years: 3,
-        };
+        let storage = |name: &str| Storage::usual(dir.path().join(name), key.clone());
         let clock = std::sync::Arc::new(SystemClock::new().unwrap());
         let (store, thread) = store::open(&storage("old"), clock.clone()).unwrap();
         let sealer = store.sealer().clone();

@@ -38,20 +38,64 @@ pub struct Match {
 }
 
 impl Roster {
-    /// `faces`: the templates of each worker, in the workers' order.
+    /// Workers with their templates, by rising id.
     pub fn new(version: u64, workers: Vec<(Worker, Vec<Template>)>) -> Roster {
         let mut roster = Roster { version, ..Roster::default() };
         let count: usize = workers.iter().map(|(_, templates)| templates.len()).sum();
         // Reserved whole, so that no unzeroised copy is left behind by growing.
         roster.templates.reserve_exact(count * TEMPLATE_LEN);
-        for (owner, (worker, templates)) in (0..).zip(workers) {
-            roster.workers.push(Arc::new(worker));
-            for template in templates {
-                roster.templates.extend_from_slice(template.as_slice());
-                roster.owners.push(owner);
-            }
+        for worker in workers {
+            roster.push(worker);
         }
         roster
+    }
+
+    /// The same with one worker changed, added, or (`None`) taken off.
+    pub fn with(
+        &self,
+        version: u64,
+        id: &WorkerId,
+        changed: Option<(Worker, Vec<Template>)>,
+    ) -> Roster {
+        let mut roster = Roster { version, damaged: self.damaged, ..Roster::default() };
+        roster.workers.reserve_exact(self.workers.len() + 1);
+        let more = changed.as_ref().map_or(0, |(_, faces)| faces.len());
+        roster.templates.reserve_exact(self.templates.len() + more * TEMPLATE_LEN);
+        roster.owners.reserve_exact(self.owners.len() + more);
+        // Owners rise with their workers, who rise with their ids.
+        let mut templates = self.templates.chunks_exact(TEMPLATE_LEN).zip(&self.owners).peekable();
+        let mut changed = changed;
+        for (owner, worker) in (0..).zip(&self.workers) {
+            if worker.person.id > *id
+                && let Some(changed) = changed.take()
+            {
+                roster.push(changed);
+            }
+            let kept = worker.person.id != *id;
+            let new_owner = u32::try_from(roster.workers.len()).unwrap_or(u32::MAX);
+            while let Some((template, _)) = templates.next_if(|(_, of)| **of == owner) {
+                if kept {
+                    roster.templates.extend_from_slice(template);
+                    roster.owners.push(new_owner);
+                }
+            }
+            if kept {
+                roster.workers.push(worker.clone());
+            }
+        }
+        if let Some(changed) = changed {
+            roster.push(changed);
+        }
+        roster
+    }
+
+    fn push(&mut self, (worker, faces): (Worker, Vec<Template>)) {
+        let owner = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
+        self.workers.push(Arc::new(worker));
+        for face in faces {
+            self.templates.extend_from_slice(face.as_slice());
+            self.owners.push(owner);
+        }
     }
 
     /// Rises with each change.
@@ -64,7 +108,16 @@ impl Roster {
     }
 
     pub fn worker(&self, id: &WorkerId) -> Option<&Arc<Worker>> {
-        self.workers.iter().find(|w| w.person.id == *id)
+        let at = self.workers.binary_search_by(|w| w.person.id.cmp(id)).ok()?;
+        self.workers.get(at)
+    }
+
+    /// The same without one worker, who is that person themselves.
+    pub fn best_but(&self, face: &Template, id: &WorkerId) -> Option<Match> {
+        match self.worker(id) {
+            Some(_) => self.with(self.version, id, None).best(face),
+            None => self.best(face),
+        }
     }
 
     /// The worker with the nearest template; `None` when there are no templates.
@@ -109,15 +162,14 @@ fn dot(a: &[f32], b: &[f32; TEMPLATE_LEN]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::roster::{Person, State};
+    use crate::roster::Person;
     use proptest::prelude::*;
 
     fn worker(id: usize) -> Worker {
-        let id: WorkerId = format!("W{id}").parse().unwrap();
+        let id: WorkerId = format!("W{id:03}").parse().unwrap();
         let text = || "x".to_owned();
         let person = Person { id, name: text(), team: text(), contractor: text(), trade: text() };
-        let state = State::Active;
-        Worker { person, valid_from: None, valid_until: None, consent: None, state, templates: 1 }
+        Worker { templates: 1, ..Worker::new(person) }
     }
 
     fn template(numbers: Vec<f32>) -> Template {
@@ -152,10 +204,38 @@ mod tests {
                     if let (Some(a), Some(b)) = (found.margin, margin) {
                         prop_assert!((a - b).abs() < 1e-5);
                         if b > 1e-4 {
-                            prop_assert_eq!(found.worker.person.id.as_str(), format!("W{}", best[0].1));
+                            prop_assert_eq!(found.worker.person.id.as_str(), format!("W{:03}", best[0].1));
                         }
                     }
                 }
+            }
+        }
+
+        /// A roster changed step by step is the one that is loaded whole.
+        #[test]
+        fn a_changed_snapshot_is_what_loading_all_gives(
+            changes in proptest::collection::vec((0..6_usize, proptest::option::of(
+                proptest::collection::vec(any_template(), 0..3))), 0..12),
+            probe in any_template(),
+        ) {
+            let mut all = std::collections::BTreeMap::new();
+            let mut roster = Roster::default();
+            for (version, (who, faces)) in (1..).zip(changes) {
+                match &faces {
+                    Some(faces) => drop(all.insert(who, faces.clone())),
+                    None => drop(all.remove(&who)),
+                }
+                let id = worker(who).person.id;
+                roster = roster.with(version, &id, faces.map(|faces| (worker(who), faces)));
+            }
+            let whole = Roster::new(roster.version(), all.into_iter().map(|(n, f)| (worker(n), f)).collect());
+            prop_assert_eq!(&roster.workers, &whole.workers);
+            prop_assert_eq!(&roster.owners, &whole.owners);
+            prop_assert_eq!(&*roster.templates, &*whole.templates);
+            let best = |r: &Roster| r.best(&probe).map(|m| (m.worker, m.score, m.margin));
+            prop_assert_eq!(best(&roster), best(&whole));
+            for w in roster.workers() {
+                prop_assert_eq!(roster.worker(&w.person.id), Some(w));
             }
         }
     }

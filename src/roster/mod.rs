@@ -1,25 +1,28 @@
 //! The workers admitted to the site, and whose face this is.
 //!
-//! In: enrolments and removals (inside the caller's transaction, beside their ledger entries),
-//! templates to be matched. Out: [`Roster`], a snapshot swapped in one step after each commit.
-//! Touches: the tables `worker`, `template`, `photo`, and `roster_version` in `meta`. Templates,
-//! photos and ID numbers are sealed before they reach the database (I5).
+//! In: enrolments, amendments and removals (inside the caller's transaction, beside their ledger
+//! entries), templates to be matched. Out: [`Roster`], a snapshot swapped in one step after each
+//! commit. Touches: the tables `worker`, `template`, `photo`, and `roster_version` in `meta`.
+//! Templates, photos, ID numbers and other particulars are sealed before they reach the database (I5).
 
 mod carry_over;
+mod identity;
 mod matcher;
 mod rows;
 
 use std::{str::FromStr, sync::Arc};
 
-use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
-
 use crate::store::{SealError, StoreError};
 use crate::vision::Template;
 pub use carry_over::{CarriedOver, carry_over};
+pub use identity::{Gender, IdType, Identity, Particulars};
+use jiff::civil::Date;
 pub use matcher::{Match, Roster};
-pub use rows::{enrol, identity, list, load, must_exist, remove};
+pub use rows::{
+    Amended, Erased, Faces, amend, enrol, hold, holder_of, identity, list, load, load_one,
+    must_exist, remove, version,
+};
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RosterError {
@@ -107,18 +110,34 @@ pub struct Person {
     pub trade: String,
 }
 
+/// On what terms somebody works here: days, and papers signed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Terms {
+    /// First day of admission.
+    pub valid_from: Option<Date>,
+    /// Last day of admission.
+    pub valid_until: Option<Date>,
+    /// The number of the form by which the worker agrees that their face is kept.
+    pub consent: Option<String>,
+    /// When it was signed.
+    pub consent_on: Option<Date>,
+    /// When the labour contract was signed.
+    pub contract_signed: Option<Date>,
+    /// When the worker was trained in safety.
+    pub trained_on: Option<Date>,
+}
+
 /// A worker as the gate needs to know one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worker {
     #[serde(flatten)]
     pub person: Person,
-    /// First day of admission.
-    pub valid_from: Option<Date>,
-    /// Last day of admission.
-    pub valid_until: Option<Date>,
-    /// The number of the consent form.
-    pub consent: Option<String>,
+    #[serde(flatten)]
+    pub terms: Terms,
     pub state: State,
+    /// Why somebody is suspended or barred.
+    pub state_reason: Option<String>,
     /// How many templates there are.
     pub templates: u32,
 }
@@ -127,7 +146,29 @@ pub struct Worker {
 #[serde(rename_all = "snake_case")]
 pub enum State {
     Active,
+    /// Kept out for the time being.
+    Suspended,
+    /// Kept out for good, and on the roster so that they are known.
+    Barred,
+    /// Off the roster. Templates and photos are erased.
     Removed,
+}
+
+impl State {
+    pub const ALL: [State; 4] = [State::Active, State::Suspended, State::Barred, State::Removed];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Active => "active",
+            State::Suspended => "suspended",
+            State::Barred => "barred",
+            State::Removed => "removed",
+        }
+    }
+
+    pub fn from_word(word: &str) -> Option<Self> {
+        State::ALL.into_iter().find(|s| s.word() == word)
+    }
 }
 
 /// Whether a worker may come in on a given day.
@@ -136,57 +177,36 @@ pub enum Standing {
     InForce,
     NotYet,
     Expired,
+    Suspended,
+    Barred,
+    TrainingMissing,
 }
 
 impl Worker {
-    pub fn standing(&self, today: Date) -> Standing {
-        if self.valid_from.is_some_and(|from| today < from) {
+    /// Somebody new, on no terms yet.
+    pub fn new(person: Person) -> Worker {
+        let (terms, state) = (Terms::default(), State::Active);
+        Worker { person, terms, state, state_reason: None, templates: 0 }
+    }
+
+    /// `today` is `None` while the clock is not trusted: then no date counts against anybody.
+    pub fn standing(&self, today: Option<Date>, require_training: bool) -> Standing {
+        let Terms { valid_from, valid_until, trained_on, .. } = self.terms;
+        match self.state {
+            State::Suspended => return Standing::Suspended,
+            State::Barred | State::Removed => return Standing::Barred,
+            State::Active => {}
+        }
+        let before = |day: Option<Date>| today.zip(day).is_some_and(|(today, day)| today < day);
+        if before(valid_from) {
             Standing::NotYet
-        } else if self.valid_until.is_some_and(|until| today > until) {
+        } else if today.zip(valid_until).is_some_and(|(today, until)| today > until) {
             Standing::Expired
+        } else if require_training && (trained_on.is_none() || before(trained_on)) {
+            Standing::TrainingMissing
         } else {
             Standing::InForce
         }
-    }
-}
-
-/// An identity document. Never printed whole.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Identity {
-    /// `resident` for the resident identity card.
-    pub id_type: String,
-    pub number: Zeroizing<String>,
-    /// Opens the commitment in the enrolment's ledger entry.
-    pub salt: [u8; 32],
-}
-
-impl Identity {
-    /// A resident card: letters and digits, 6 to 20 of them.
-    pub fn resident(number: &str) -> Result<Self, RosterError> {
-        let number = Zeroizing::new(number.trim().to_ascii_uppercase());
-        let plausible = (6..=20).contains(&number.len());
-        if !plausible || !number.chars().all(|c| c.is_ascii_alphanumeric()) {
-            return Err(RosterError::Invalid {
-                field: "id-number",
-                problem: "must be 6 to 20 letters and digits".to_owned(),
-            });
-        }
-        let mut salt = [0; 32];
-        getrandom::fill(&mut salt).map_err(StoreError::from)?;
-        Ok(Identity { id_type: "resident".to_owned(), number, salt })
-    }
-
-    /// The last four characters, behind stars.
-    pub fn masked(&self) -> String {
-        let shown = self.number.len().saturating_sub(4);
-        let tail = self.number.get(shown..).unwrap_or_default();
-        format!("{}{tail}", "*".repeat(shown))
-    }
-}
-
-impl std::fmt::Debug for Identity {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Identity({})", self.masked())
     }
 }
 

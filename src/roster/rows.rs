@@ -4,7 +4,9 @@ use jiff::civil::Date;
 use rusqlite::{OptionalExtension, Row, Transaction, params, types::Type};
 use zeroize::Zeroizing;
 
-use super::{Enrolment, Identity, Person, Roster, RosterError, State, Worker, WorkerId};
+use super::{
+    Enrolment, FaceOnFile, Identity, Person, Roster, RosterError, State, Terms, Worker, WorkerId,
+};
 use crate::{store::Sealer, vision::Template};
 
 /// Workers on the roster at once: three times the largest site known, and what a lane matches in a
@@ -22,8 +24,7 @@ pub fn enrol(
     sealer: &Sealer,
     enrolment: &Enrolment,
 ) -> Result<(), RosterError> {
-    let Worker { person, valid_from, valid_until, consent, .. } = &enrolment.worker;
-    let id = &person.id;
+    let id = &enrolment.worker.person.id;
     match tx
         .query_row("SELECT state FROM worker WHERE id = ?1", [id.as_str()], |r| {
             r.get::<_, String>(0)
@@ -40,42 +41,91 @@ pub fn enrol(
     if active >= MOST_WORKERS {
         return Err(RosterError::Full { most: MOST_WORKERS });
     }
-    let identity = &enrolment.identity;
-    let lookup = sealer.lookup(&format!("{}:{}", identity.id_type, *identity.number));
+    if let Some(other) = holder_of(tx, sealer, &enrolment.identity)? {
+        return Err(RosterError::IdentityTaken(other));
+    }
+    let sealed = seal_identity(sealer, id, &enrolment.identity)?;
+    tx.execute(
+        "INSERT INTO worker (id, name, team, contractor, trade, identity, identity_lookup, state)
+         VALUES (?1, '', '', '', '', ?2, ?3, 'active')",
+        params![id.as_str(), sealed, lookup(sealer, &enrolment.identity)],
+    )?;
+    describe(tx, &enrolment.worker)?;
+    add_faces(tx, sealer, id, &enrolment.model, &enrolment.faces, 0)?;
+    raise_version(tx)
+}
+
+/// Who on the roster has this document already.
+pub fn holder_of(
+    tx: &Transaction<'_>,
+    sealer: &Sealer,
+    identity: &Identity,
+) -> Result<Option<WorkerId>, RosterError> {
     let same: Option<String> = tx
         .query_row(
             "SELECT id FROM worker WHERE identity_lookup = ?1 AND state <> 'removed'",
-            [lookup],
+            [lookup(sealer, identity)],
             |r| r.get(0),
         )
         .optional()?;
-    if let Some(other) = same {
-        return Err(RosterError::IdentityTaken(other.parse()?));
-    }
+    same.map(|id| id.parse()).transpose()
+}
+
+fn lookup(sealer: &Sealer, identity: &Identity) -> [u8; 32] {
+    sealer.lookup(&format!("{}:{}", identity.id_type.word(), *identity.number))
+}
+
+fn seal_identity(
+    sealer: &Sealer,
+    id: &WorkerId,
+    identity: &Identity,
+) -> Result<Vec<u8>, RosterError> {
     let mut plain = Zeroizing::new(Vec::new());
     ciborium::into_writer(identity, &mut *plain)
         .map_err(|e| RosterError::Invalid { field: "id-number", problem: e.to_string() })?;
+    Ok(sealer.seal(&place("identity", id, 0), &plain)?)
+}
+
+/// Writes what stands in the worker's row in plain, the state apart.
+fn describe(tx: &Transaction<'_>, worker: &Worker) -> Result<(), RosterError> {
+    let Worker { person, terms, .. } = worker;
+    let day = |day: Option<Date>| day.map(|d| d.to_string());
     tx.execute(
-        "INSERT INTO worker VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 'active')",
+        "UPDATE worker SET name = ?2, team = ?3, contractor = ?4, trade = ?5, valid_from = ?6,
+             valid_until = ?7, consent = ?8, consent_on = ?9, contract_signed = ?10,
+             trained_on = ?11
+         WHERE id = ?1",
         params![
-            id.as_str(),
+            person.id.as_str(),
             person.name,
             person.team,
             person.contractor,
             person.trade,
-            sealer.seal(&place("identity", id, 0), &plain)?,
-            lookup,
-            valid_from.map(|d| d.to_string()),
-            valid_until.map(|d| d.to_string()),
-            consent
+            day(terms.valid_from),
+            day(terms.valid_until),
+            terms.consent,
+            day(terms.consent_on),
+            day(terms.contract_signed),
+            day(terms.trained_on)
         ],
     )?;
-    for (ordinal, face) in enrolment.faces.iter().enumerate() {
+    Ok(())
+}
+
+fn add_faces(
+    tx: &Transaction<'_>,
+    sealer: &Sealer,
+    id: &WorkerId,
+    model: &str,
+    faces: &[FaceOnFile],
+    from: usize,
+) -> Result<(), RosterError> {
+    for (ordinal, face) in (from..).zip(faces) {
         let template = face.template.to_bytes();
         let template = sealer.seal(&place("template", id, ordinal), template.as_slice())?;
         tx.execute(
             "INSERT INTO template VALUES (?1, ?2, ?3, ?4)",
-            params![id.as_str(), ordinal as i64, enrolment.model, template],
+            params![id.as_str(), ordinal as i64, model, template],
         )?;
         let photo = sealer.seal(&place("photo", id, ordinal), &face.jpeg)?;
         tx.execute(
@@ -83,21 +133,111 @@ pub fn enrol(
             params![id.as_str(), ordinal as i64, photo],
         )?;
     }
-    raise_version(tx)
+    Ok(())
+}
+
+/// What becomes of a worker's templates and photos.
+#[derive(Clone, Debug)]
+pub enum Faces {
+    Keep,
+    Add { model: String, faces: Vec<FaceOnFile> },
+    Replace { model: String, faces: Vec<FaceOnFile> },
+    Erase,
+}
+
+/// A worker as they are to be from now on, the state apart.
+#[derive(Clone, Debug)]
+pub struct Amended {
+    pub worker: Worker,
+    pub identity: Identity,
+    pub faces: Faces,
+}
+
+/// Changes a worker who is on the roster. How many templates there are then. The caller appends the
+/// ledger's entry and, where faces were erased, empties the write-ahead log after the commit.
+pub fn amend(tx: &Transaction<'_>, sealer: &Sealer, to: &Amended) -> Result<u32, RosterError> {
+    let id = &to.worker.person.id;
+    match holder_of(tx, sealer, &to.identity)? {
+        Some(other) if other != *id => return Err(RosterError::IdentityTaken(other)),
+        _ => {}
+    }
+    let sealed = seal_identity(sealer, id, &to.identity)?;
+    let changed = tx.execute(
+        "UPDATE worker SET identity = ?2, identity_lookup = ?3 WHERE id = ?1 AND state <> 'removed'",
+        params![id.as_str(), sealed, lookup(sealer, &to.identity)],
+    )?;
+    if changed == 0 {
+        return Err(RosterError::NoSuchWorker(id.clone()));
+    }
+    describe(tx, &to.worker)?;
+    match &to.faces {
+        Faces::Keep => {}
+        Faces::Erase => drop(erase(tx, id)?),
+        Faces::Replace { model, faces } => {
+            erase(tx, id)?;
+            add_faces(tx, sealer, id, model, faces, 0)?;
+        }
+        Faces::Add { model, faces } => {
+            let next: usize = tx.query_row(
+                "SELECT coalesce(max(ordinal) + 1, 0) FROM template WHERE worker = ?1",
+                [id.as_str()],
+                |r| r.get(0),
+            )?;
+            add_faces(tx, sealer, id, model, faces, next)?;
+        }
+    }
+    raise_version(tx)?;
+    let templates = "SELECT count(*) FROM template WHERE worker = ?1";
+    Ok(tx.query_row(templates, [id.as_str()], |r| r.get(0))?)
+}
+
+/// How much of a worker was erased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Erased {
+    pub templates: u32,
+    pub photos: u32,
+}
+
+fn erase(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError> {
+    let templates = tx.execute("DELETE FROM template WHERE worker = ?1", [id.as_str()])?;
+    let photos = tx.execute("DELETE FROM photo WHERE worker = ?1", [id.as_str()])?;
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Ok(Erased { templates: count(templates), photos: count(photos) })
 }
 
 /// Erases a worker's templates and photos and marks the row; attendance stays (I7). The caller
 /// appends the ledger's entry, and empties the write-ahead log after the commit.
-pub fn remove(tx: &Transaction<'_>, id: &WorkerId) -> Result<(), RosterError> {
+pub fn remove(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError> {
     let changed = tx.execute(
-        "UPDATE worker SET state = 'removed' WHERE id = ?1 AND state <> 'removed'",
+        "UPDATE worker SET state = 'removed', held = NULL WHERE id = ?1 AND state <> 'removed'",
         [id.as_str()],
     )?;
     if changed == 0 {
         return Err(RosterError::NoSuchWorker(id.clone()));
     }
-    tx.execute("DELETE FROM template WHERE worker = ?1", [id.as_str()])?;
-    tx.execute("DELETE FROM photo WHERE worker = ?1", [id.as_str()])?;
+    let erased = erase(tx, id)?;
+    raise_version(tx)?;
+    Ok(erased)
+}
+
+/// Suspends, bars or readmits a worker. The caller appends the ledger's entry.
+pub fn hold(
+    tx: &Transaction<'_>,
+    id: &WorkerId,
+    state: State,
+    reason: &str,
+) -> Result<(), RosterError> {
+    let held = match state {
+        State::Active => None,
+        held => Some((held.word(), reason)),
+    };
+    let changed = tx.execute(
+        "UPDATE worker SET held = ?2, held_reason = ?3 WHERE id = ?1 AND state <> 'removed'",
+        params![id.as_str(), held.map(|h| h.0), held.map(|h| h.1)],
+    )?;
+    if changed == 0 {
+        return Err(RosterError::NoSuchWorker(id.clone()));
+    }
     raise_version(tx)
 }
 
@@ -106,13 +246,17 @@ fn raise_version(tx: &Transaction<'_>) -> Result<(), RosterError> {
     Ok(crate::store::set_meta(tx, "roster_version", &raised.to_be_bytes())?)
 }
 
-fn version(tx: &Transaction<'_>) -> Result<u64, RosterError> {
+/// Rises with each change.
+pub fn version(tx: &Transaction<'_>) -> Result<u64, RosterError> {
     let bytes = crate::store::meta(tx, "roster_version")?;
     Ok(bytes.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes))
 }
 
-const COLUMNS: &str = "id, name, team, contractor, trade, valid_from, valid_until, consent, state,
-    (SELECT count(*) FROM template WHERE worker = worker.id)";
+/// A removed worker is not held as well.
+const COLUMNS: &str = "id, name, team, contractor, trade, valid_from, valid_until, consent,
+    consent_on, contract_signed, trained_on,
+    CASE state WHEN 'removed' THEN state ELSE coalesce(held, state) END AS standing, held_reason,
+    (SELECT count(*) FROM template WHERE worker = worker.id) AS templates";
 
 fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
     let bad = |column: usize, e: Box<dyn std::error::Error + Send + Sync>| {
@@ -122,6 +266,7 @@ fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
         let text: Option<String> = row.get(column)?;
         text.map(|t| t.parse().map_err(|e: jiff::Error| bad(column, e.into()))).transpose()
     };
+    let state: String = row.get(11)?;
     Ok(Worker {
         person: Person {
             id: row.get::<_, String>(0)?.parse().map_err(|e: RosterError| bad(0, e.into()))?,
@@ -130,34 +275,56 @@ fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
             contractor: row.get(3)?,
             trade: row.get(4)?,
         },
-        valid_from: date(5)?,
-        valid_until: date(6)?,
-        consent: row.get(7)?,
-        state: match row.get::<_, String>(8)?.as_str() {
-            "removed" => State::Removed,
-            _ => State::Active,
+        terms: Terms {
+            valid_from: date(5)?,
+            valid_until: date(6)?,
+            consent: row.get(7)?,
+            consent_on: date(8)?,
+            contract_signed: date(9)?,
+            trained_on: date(10)?,
         },
-        templates: row.get(9)?,
+        state: State::from_word(&state).unwrap_or(State::Active),
+        state_reason: row.get(12)?,
+        templates: row.get(13)?,
     })
 }
 
-/// The workers of a state, by id: those after `after`, at most `limit`.
+/// Some of the workers.
+#[derive(Debug)]
+pub struct Page {
+    pub workers: Vec<Worker>,
+    /// After whom the next page begins; `None` where this is the last.
+    pub next: Option<WorkerId>,
+}
+
+/// The workers of a state (`None`: all who are on the roster), by id: those after `after`, at most
+/// `limit`. A row that cannot be read is left out; the snapshot counts it.
 pub fn list(
     tx: &Transaction<'_>,
-    state: State,
+    state: Option<State>,
     after: Option<&WorkerId>,
     limit: usize,
-) -> Result<Vec<Worker>, RosterError> {
+) -> Result<Page, RosterError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM worker
-         WHERE (state = 'removed') = ?1 AND (?2 IS NULL OR id > ?2) ORDER BY id LIMIT ?3"
+         WHERE (?1 IS NULL AND state <> 'removed' OR standing = ?1) AND (?2 IS NULL OR id > ?2)
+         ORDER BY id LIMIT ?3"
     );
-    let (removed, limit) = (state == State::Removed, i64::try_from(limit).unwrap_or(i64::MAX));
-    let workers = tx
-        .prepare(&sql)?
-        .query_map(params![removed, after.map(WorkerId::as_str), limit], worker)?
-        .collect::<Result<_, _>>()?;
-    Ok(workers)
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut query = tx.prepare_cached(&sql)?;
+    let mut rows =
+        query.query(params![state.map(State::word), after.map(WorkerId::as_str), most])?;
+    let (mut workers, mut count, mut last) = (Vec::new(), 0, None);
+    while let Some(row) = rows.next()? {
+        count += 1;
+        let id: String = row.get(0)?;
+        match worker(row) {
+            Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => unreadable(&id, &error),
+            worker => workers.push(worker?),
+        }
+        last = id.parse().ok().or(last);
+    }
+    Ok(Page { workers, next: last.filter(|_| count >= limit) })
 }
 
 /// Whether there is, or ever was, such a worker.
@@ -175,7 +342,7 @@ pub fn identity(
 ) -> Result<(Worker, Identity), RosterError> {
     let sql = format!("SELECT {COLUMNS}, identity FROM worker WHERE id = ?1");
     let (worker, sealed): (Worker, Vec<u8>) = tx
-        .query_row(&sql, [id.as_str()], |row| Ok((worker(row)?, row.get(10)?)))
+        .query_row(&sql, [id.as_str()], |row| Ok((worker(row)?, row.get(14)?)))
         .optional()?
         .ok_or_else(|| RosterError::NoSuchWorker(id.clone()))?;
     let plain = sealer.open(&place("identity", id, 0), &sealed)?;
@@ -190,49 +357,76 @@ pub(super) fn legible(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Worker
         .query_row([id], worker)
 }
 
-/// The snapshot that the gate matches against: active workers, and those of their templates that
-/// this embedder made. A row or a template that is damaged costs its worker, and nobody else.
+/// The snapshot that the gate matches against: who is on the roster, and those of their templates
+/// that this embedder made. A row or a template that is damaged costs its worker, and nobody else.
 pub fn load(tx: &Transaction<'_>, sealer: &Sealer, model: &str) -> Result<Roster, RosterError> {
     let ids: Vec<String> = tx
         .prepare("SELECT id FROM worker WHERE state <> 'removed' ORDER BY id LIMIT ?1")?
         .query_map([MOST_WORKERS], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     let mut damaged = 0;
-    let mut unreadable = |id: &str, error: &dyn std::fmt::Display| {
-        tracing::error!(worker = id, %error, "this worker's data is damaged");
-        damaged += 1;
-    };
-    let mut templates = tx.prepare(
-        "SELECT ordinal, sealed FROM template WHERE worker = ?1 AND model = ?2 ORDER BY ordinal",
-    )?;
     let mut filled = Vec::with_capacity(ids.len());
     for id in ids {
         let worker = match legible(tx, &id) {
             Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
+                damaged += 1;
                 unreadable(&id, &error);
                 continue;
             }
             worker => worker?,
         };
-        let rows = templates.query_map([&id[..], model], |row| {
-            Ok((row.get::<_, u32>(0)?, row.get::<_, Vec<u8>>(1)?))
-        })?;
-        let mut faces = Vec::new();
-        for row in rows {
-            let (ordinal, sealed) = row?;
-            match sealer.open(&place("template", &id, ordinal as usize), &sealed) {
-                Ok(plain) => match Template::from_bytes(&plain) {
-                    Ok(face) => faces.push(face),
-                    Err(error) => unreadable(&id, &error),
-                },
-                Err(error) => unreadable(&id, &error),
-            }
-        }
+        let (faces, lost) = templates(tx, sealer, &id, model)?;
+        damaged += lost;
         filled.push((worker, faces));
     }
     let mut roster = Roster::new(version(tx)?, filled);
     roster.damaged = damaged;
     Ok(roster)
+}
+
+/// One worker as [`load`] has them, for [`Roster::with`]; `None` for one who is off the roster.
+pub fn load_one(
+    tx: &Transaction<'_>,
+    sealer: &Sealer,
+    model: &str,
+    id: &WorkerId,
+) -> Result<Option<(Worker, Vec<Template>)>, RosterError> {
+    let worker = legible(tx, id.as_str()).optional()?.filter(|w| w.state != State::Removed);
+    worker.map(|worker| Ok((worker, templates(tx, sealer, id.as_str(), model)?.0))).transpose()
+}
+
+fn unreadable(id: &str, error: &dyn std::fmt::Display) {
+    tracing::error!(worker = id, %error, "this worker's data is damaged");
+}
+
+/// A worker's templates of this embedder, and how many of them cannot be read.
+fn templates(
+    tx: &Transaction<'_>,
+    sealer: &Sealer,
+    id: &str,
+    model: &str,
+) -> Result<(Vec<Template>, u64), RosterError> {
+    let mut query = tx.prepare_cached(
+        "SELECT ordinal, sealed FROM template WHERE worker = ?1 AND model = ?2 ORDER BY ordinal",
+    )?;
+    let rows = query
+        .query_map([id, model], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+    let (mut faces, mut damaged) = (Vec::new(), 0);
+    for row in rows {
+        let (ordinal, sealed) = row?;
+        let opened = sealer.open(&place("template", id, ordinal as usize), &sealed);
+        let face = opened
+            .map_err(|e| e.to_string())
+            .and_then(|plain| Template::from_bytes(&plain).map_err(|e| e.to_string()));
+        match face {
+            Ok(face) => faces.push(face),
+            Err(error) => {
+                damaged += 1;
+                unreadable(id, &error);
+            }
+        }
+    }
+    Ok((faces, damaged))
 }
 
 #[cfg(test)]
@@ -243,10 +437,10 @@ mod tests {
     #[test]
     fn i8_a_full_roster_refuses_one_more_until_somebody_leaves() {
         let mut connection = rusqlite::Connection::open_in_memory().unwrap();
-        connection.execute_batch(include_str!("../store/migrations/0001.sql")).unwrap();
+        connection.execute_batch(crate::store::SCHEMA).unwrap();
         let fill = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
-            INSERT INTO worker SELECT 'X' || n, 'x', 'x', 'x', 'x', x'00', n || '', NULL, NULL, NULL,
-            'active' FROM n";
+            INSERT INTO worker (id, name, team, contractor, trade, identity, identity_lookup, state)
+            SELECT 'X' || n, 'x', 'x', 'x', 'x', x'00', n || '', 'active' FROM n";
         connection.execute(&fill.replace("n || ''", "CAST(n AS BLOB)"), [MOST_WORKERS]).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let key = crate::config::Secret::File(dir.path().join("key"));
@@ -261,7 +455,7 @@ mod tests {
     #[test]
     fn a_damaged_row_or_template_costs_its_worker_and_nobody_else() {
         let mut connection = rusqlite::Connection::open_in_memory().unwrap();
-        connection.execute_batch(include_str!("../store/migrations/0001.sql")).unwrap();
+        connection.execute_batch(crate::store::SCHEMA).unwrap();
         let dir = tempfile::tempdir().unwrap();
         let key = crate::config::Secret::File(dir.path().join("key"));
         let sealer = Sealer::load(&key, true).unwrap();

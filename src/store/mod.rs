@@ -26,6 +26,8 @@ use std::{
 use rusqlite::{Connection, Transaction};
 use tokio::sync::{mpsc, oneshot, watch};
 
+#[cfg(test)]
+pub use self::database::SCHEMA;
 use self::{
     database::is_damage,
     room::Disk,

@@ -11,7 +11,7 @@ fn open(config: &Storage) -> Result<(Store, StoreThread), StoreError> {
 
 pub fn storage(dir: &Path) -> Storage {
     let key = Secret::File(dir.join("key"));
-    Storage { dir: dir.to_owned(), key, attendance_keep_years: 3 }
+    Storage::usual(dir.to_owned(), key)
 }
 
 fn count(tx: &Transaction<'_>) -> Result<u32, StoreError> {

@@ -406,7 +406,7 @@ mod tests {
         async fn start() -> Link {
             let dir = tempfile::tempdir().unwrap();
             let key = Secret::File(dir.path().join("key"));
-            let config = Storage { dir: dir.path().into(), key, attendance_keep_years: 3 };
+            let config = Storage::usual(dir.path().into(), key);
             let (store, _) = store::open(&config, Arc::new(SystemClock::new().unwrap())).unwrap();
             let clock = Arc::new(Tripwire::default());
             let stamp = clock.stamp();

@@ -38,7 +38,8 @@ fn encode(value: &impl Serialize, encoding: Encoding) -> Result<Vec<u8>, serde_j
     }
 }
 
-/// An outbox row's message: attendance where an outcome closes a worker's passage, else an event.
+/// An outbox row's message: attendance where an outcome closes a worker's passage or somebody adds
+/// one, else an event.
 /// `cause` is the entry that an outcome closes.
 pub fn message(
     origin: &Origin,
@@ -47,7 +48,7 @@ pub fn message(
     cause: Option<&Stored>,
     resent: bool,
 ) -> Result<Message, serde_json::Error> {
-    if let Some(record) = cause.and_then(|cause| Record::of(origin, stored, cause)) {
+    if let Some(record) = Record::of(origin, stored, cause) {
         let payload = encode(&Record { resent, ..record }, encoding)?;
         return Ok(Message { topic: topic(origin, "attendance"), payload });
     }

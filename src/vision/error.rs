@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use super::image::DecodeError;
+use super::quality::Flaw;
 
 /// A model file that cannot be used. Nothing works without the models, so the
 /// daemon does not start.
@@ -62,6 +63,8 @@ pub enum PhotoError {
          Move closer to the camera, or use a larger photo."
     )]
     FaceTooSmall { width_px: f32, min_px: f32 },
+    #[error("The look at the face is poor ({}): {}.", flaw.word(), flaw.remedy())]
+    Poor { flaw: Flaw },
     #[error("The photo could not be examined: {0}.")]
     Vision(#[from] VisionError),
 }

@@ -62,6 +62,7 @@ use std::path::Path;
 use self::detect::Detector;
 use self::embed::Embedder;
 use self::onnx::OnnxError;
+use crate::config::FaceLimits;
 
 /// Sizes a photo is searched at, one after the other until there is a face.
 /// YuNet finds faces of some 10 to 300 pixels: at 640 all but those that fill
@@ -110,14 +111,22 @@ impl Vision {
         self.embedder.embed(face)
     }
 
-    /// The one face in a photo that is to enrol a worker: large enough
-    /// (`min_face_px` is its least width, in pixels of the photo) and alone.
+    /// The one face in a photo that is to enrol a worker: alone, and a good
+    /// enough look at it.
     pub fn face_for_enrolment(
         &self,
         photo: &[u8],
-        min_face_px: f32,
-    ) -> Result<(Image, Face, Template), PhotoError> {
-        let image = decode(photo)?;
+        limits: &FaceLimits,
+    ) -> Result<(Image, Face, Template, Quality), PhotoError> {
+        self.face_alone(decode(photo)?, limits)
+    }
+
+    /// The same in a picture that is decoded already.
+    pub fn face_alone(
+        &self,
+        image: Image,
+        limits: &FaceLimits,
+    ) -> Result<(Image, Face, Template, Quality), PhotoError> {
         let mut faces = Vec::new();
         for longest_side in ENROLMENT_LONGEST_SIDES {
             faces = self.detect(&image, longest_side)?;
@@ -132,11 +141,17 @@ impl Vision {
             Some(face) => face,
         };
         // A limit that is no number refuses rather than lets through.
-        if min_face_px.is_nan() || face.bbox.w < min_face_px {
-            return Err(PhotoError::FaceTooSmall { width_px: face.bbox.w, min_px: min_face_px });
+        let min_px = limits.min_face_px;
+        if min_px.is_nan() || face.bbox.w < min_px {
+            return Err(PhotoError::FaceTooSmall { width_px: face.bbox.w, min_px });
         }
-        let template = self.embed(&image, &face)?;
-        Ok((image, face, template))
+        let aligned = align::align(&image, &face.landmarks).ok_or(VisionError::Landmarks)?;
+        let quality = assess(&face, &aligned, limits);
+        if let Some(flaw) = quality.flaw {
+            return Err(PhotoError::Poor { flaw });
+        }
+        let template = self.embed_aligned(aligned)?;
+        Ok((image, face, template, quality))
     }
 
     /// The name templates are stored under; only templates of the same name

@@ -19,7 +19,9 @@
 
 use super::align::{ALIGNED_SIDE, Aligned};
 use super::detect::{Face, Landmarks};
+use crate::config::FaceLimits;
 
+/// What a score counts as good; see [`FaceLimits`] for what is good enough.
 const SHARP: f32 = 0.05;
 const ASIDE: f32 = 0.3;
 const NOSE: std::ops::RangeInclusive<f32> = 0.35..=0.8;
@@ -45,6 +47,16 @@ pub enum Flaw {
 }
 
 impl Flaw {
+    /// What the person before the camera can do about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Flaw::Blurred => "hold still, and wipe the lens",
+            Flaw::TurnedAway => "look straight at the camera",
+            Flaw::TooDark => "more light on the face",
+            Flaw::TooBright => "less light on the face, none behind the camera",
+        }
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Flaw::Blurred => "blurred",
@@ -64,10 +76,11 @@ pub struct Quality {
     pub flaw: Option<Flaw>,
 }
 
-/// Looks at a face (in pixels of the camera's frame) and at what was cut out for it.
-pub fn assess(face: &Face, aligned: &Aligned) -> Quality {
+/// Looks at a face (in pixels of the camera's frame) and at what was cut out for it. The limits'
+/// width is not looked at: a face too small has no quality.
+pub fn assess(face: &Face, aligned: &Aligned, limits: &FaceLimits) -> Quality {
     let measured = Measured::of(face, aligned);
-    Quality { score: measured.score(), flaw: measured.flaw() }
+    Quality { score: measured.score(), flaw: measured.flaw(limits) }
 }
 
 /// What the table above names.
@@ -93,15 +106,17 @@ impl Measured {
         Measured { width_px: face.bbox.w, sharpness, aside, nose, tilt, light, clipped }
     }
 
-    fn flaw(&self) -> Option<Flaw> {
+    fn flaw(&self, limits: &FaceLimits) -> Option<Flaw> {
+        let (dark, bright) = limits.light;
         // What is no number is no good look either.
-        if !(self.aside <= ASIDE && NOSE.contains(&self.nose) && self.tilt <= TILTED) {
+        let straight = self.aside <= limits.max_aside && self.tilt <= limits.max_tilt_deg;
+        if !(straight && NOSE.contains(&self.nose)) {
             Some(Flaw::TurnedAway)
-        } else if self.light < *LIGHT.start() {
+        } else if self.light < dark {
             Some(Flaw::TooDark)
-        } else if self.light > *LIGHT.end() || self.clipped > CLIPPED_PART {
+        } else if self.light > bright || self.clipped > CLIPPED_PART {
             Some(Flaw::TooBright)
-        } else if self.sharpness < SHARP {
+        } else if self.sharpness < limits.min_sharpness {
             Some(Flaw::Blurred)
         } else {
             None
@@ -190,7 +205,11 @@ mod tests {
         let at = |i: usize| grey(i % ALIGNED_SIDE, i / ALIGNED_SIDE);
         let plane: Vec<f32> = (0..ALIGNED_SIDE * ALIGNED_SIDE).map(at).collect();
         let bbox = Rect { x: 0.0, y: 0.0, w: 90.0, h: 120.0 };
-        assess(&Face { score: 0.9, bbox, landmarks }, &Aligned(plane.repeat(3)))
+        assess(
+            &Face { score: 0.9, bbox, landmarks },
+            &Aligned(plane.repeat(3)),
+            &FaceLimits::default(),
+        )
     }
 
     /// Waves of so many pixels across a mean of `light`.

@@ -18,10 +18,10 @@ pub const FIRE_INPUT: u16 = 7;
 
 /// Who is enrolled: id, name, ID number, photo.
 pub const WORKERS: [(&str, &str, &str, &str); 4] = [
-    ("W001", "刘峰", "522201199003074412", "person_a_2.jpg"),
-    ("W002", "Jacinda", "52220119880511202X", "person_b_2.jpg"),
-    ("W003", "陈静", "350982199201015528", "impostor_1.jpg"),
-    ("W004", "马强", "620502198712123310", "impostor_2.jpg"),
+    ("W001", "刘峰", "522201199003074411", "person_a_2.jpg"),
+    ("W002", "Jacinda", "522201198805112024", "person_b_2.jpg"),
+    ("W003", "陈静", "35098219920101552X", "impostor_1.jpg"),
+    ("W004", "马强", "620502198712123319", "impostor_2.jpg"),
 ];
 /// The photo of each that the cameras see.
 pub const SEEN: [&str; 4] =

@@ -69,7 +69,7 @@ async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
         .tempdir_in(&parent)
         .with_context(|| format!("a folder in {} (--dir names another)", parent.display()))?;
     let key = Secret::File(dir.path().join("key"));
-    let storage = Storage { dir: dir.path().join("data"), key, attendance_keep_years: 3 };
+    let storage = Storage::usual(dir.path().join("data"), key);
     let ours = Passages::open(&storage).await?;
     let (grant, outcome) = ours.entries().await?;
     let mut bare = Bare::open(&dir.path().join("bare.db"), [grant, outcome])?;
@@ -154,6 +154,7 @@ impl Passages {
             },
             margin: Some(Score(5000)),
             roster_version: 1,
+            photo: None,
         };
         self.write(move |ledger, tx| ledger.append(tx, stamp, body)).await
     }

@@ -18,7 +18,7 @@ use super::{Context, Daemon, Times, fill, memory};
 use crate::{
     cli::rig,
     clock::{Clock, Monotonic, SystemClock},
-    config::{Config, SimulatedTurnstile},
+    config::{Config, FaceLimits, SimulatedTurnstile},
     control::{Client, Request, Status},
     turnstile::{DeviceFrame, SimulatedDevice},
     vision::{DetectOptions, Models, Template, Vision},
@@ -90,7 +90,8 @@ async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
     let vision = Vision::load(&Models::in_dir(&models), DetectOptions::default())?;
     let (mut faces, mut shown) = (Vec::new(), Vec::new());
     for (enrolled, before_camera) in PEOPLE {
-        let (_, _, face) = vision.face_for_enrolment(&photos(enrolled)?, 1.0)?;
+        let limits = FaceLimits { min_face_px: 1.0, ..FaceLimits::default() };
+        let (_, _, face, _) = vision.face_for_enrolment(&photos(enrolled)?, &limits)?;
         faces.push(face);
         shown.push(photos(before_camera)?);
     }
@@ -163,7 +164,7 @@ impl Site {
 
     async fn ready(&self) -> anyhow::Result<()> {
         loop {
-            if let Ok(client) = Client::connect(&self.socket).await {
+            if let Ok(mut client) = Client::connect(&self.socket).await {
                 let status: Status =
                     client.ask(&Request::Status, |_: serde_json::Value| {}).await?;
                 if status.lanes.iter().all(|lane| lane.ready) {

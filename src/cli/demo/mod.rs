@@ -21,9 +21,9 @@ use tokio::{sync::mpsc, time::timeout};
 use super::rig::{self, Bench, LANE, PATIENCE, Passage, Rig, Visitor, unless_interrupted};
 use crate::{
     clock::{Clock, Monotonic, SystemClock},
-    control::{AttendanceQuery, Enrol, Photo, Request, Status},
+    control::{AttendanceQuery, Enrol, Enrolled, Photo, Request, Status},
     ledger,
-    roster::Worker,
+    roster::{IdType, Person},
 };
 
 pub(super) async fn run() -> anyhow::Result<ExitCode> {
@@ -125,20 +125,19 @@ impl Demo {
     async fn enrol(&self, id: &str, name: &str, number: &str, photo: &str) -> anyhow::Result<()> {
         let bytes = std::fs::read(self.photos.join(photo)).with_context(|| photo.to_owned())?;
         let announced = Photo { name: photo.to_owned(), bytes: bytes.len() as u64 };
-        let enrol = Enrol {
-            id: id.parse()?,
-            name: name.to_owned(),
-            id_number: number.to_owned(),
-            team: "demo".to_owned(),
-            contractor: "demo".to_owned(),
-            trade: "demo".to_owned(),
-            valid_from: None,
-            valid_until: None,
-            consent: Some("DEMO-1".to_owned()),
-            photos: vec![announced],
-        };
-        let worker: Worker = self.rig.client().await?.enrol(enrol, &[bytes]).await?;
-        self.say("enrolled", &format!("{id} {} from {photo}", worker.person.name));
+        let text = || "demo".to_owned();
+        let (id, name) = (id.parse()?, name.to_owned());
+        let person = Person { id, name, team: text(), contractor: text(), trade: text() };
+        let mut enrol = Enrol::new(person, IdType::Resident, number.to_owned());
+        enrol.terms.consent = Some("DEMO-1".to_owned());
+        enrol.photos = vec![announced];
+        let request = Request::Enrol(Box::new(enrol));
+        let mut client = self.rig.client().await?;
+        let done: Enrolled = client.ask_with(&request, &[bytes], |_: Value| {}).await?;
+        self.say(
+            "enrolled",
+            &format!("{} {} from {photo}", done.worker.person.id, done.worker.person.name),
+        );
         Ok(())
     }
 

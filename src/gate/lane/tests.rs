@@ -6,7 +6,7 @@ use super::{super::policy::Sighted, *};
 use crate::{
     clock::{SystemClock, Tripwire},
     config::{Direction, MatchThreshold, Secret, Storage},
-    ledger::{self, Actor, LaneMode, Outcome, Stored},
+    ledger::{self, Actor, LaneMode, Outcome, Stored, Via},
     store::{self, StoreError},
     turnstile::TurnstileState,
     vigil::Beats,
@@ -37,7 +37,7 @@ fn request() -> (Request, oneshot::Receiver<Result<Answered, String>>) {
         direction: Direction::Entry,
         person: None,
         reason: "x".into(),
-        by: Actor { uid: 0, user: "root".into() },
+        by: Actor { uid: 0, user: "root".into(), via: Via::Socket },
     };
     (Request::Release { release, reply }, answer)
 }
@@ -51,7 +51,7 @@ impl Bench {
         let (hold, hold_open) = watch::channel(false);
         let dir = tempfile::tempdir().unwrap();
         let key = Secret::File(dir.path().join("key"));
-        let config = Storage { dir: dir.path().into(), key, attendance_keep_years: 3 };
+        let config = Storage::usual(dir.path().into(), key);
         let (store, _) = store::open(&config, Arc::new(SystemClock::new().unwrap())).unwrap();
         let ledger = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![])).await.unwrap();
         let clock = Arc::new(Tripwire::default());
@@ -80,6 +80,7 @@ impl Bench {
         let time = Arc::new(SystemClock::new().unwrap());
         let lane = Lane {
             rules: Rules {
+                require_training: false,
                 lane: name.into(),
                 threshold: MatchThreshold::new(0.5).unwrap(),
                 frames_to_agree: 2,
@@ -131,7 +132,7 @@ impl Bench {
     /// Asks for a mode; the lane has heard it when this returns.
     async fn wish(&self, mode: LaneMode) -> oneshot::Receiver<Result<ModeState, String>> {
         let (reply, answer) = oneshot::channel();
-        let by = Actor { uid: 0, user: "root".into() };
+        let by = Actor { uid: 0, user: "root".into(), via: Via::Socket };
         let request = ModeRequest { mode, reason: "drill".into(), by, reply };
         self.requests.send(Request::Mode(request)).await.unwrap();
         let heard = async {
@@ -298,6 +299,7 @@ async fn i8_denials_that_a_stalled_disk_does_not_take_are_dropped_and_attendance
                 captured: bench.now() + after,
                 sighted: Sighted::Stranger { score: 0.1 },
                 roster_version: 1,
+                photo: None,
                 today: None,
             };
             bench.sightings.send(sighting).await.unwrap();

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use proptest::prelude::*;
 
 use super::*;
-use crate::roster::{State as RosterState, Worker};
+use crate::{ledger::Via, roster::Worker};
 
 const FRAMES_TO_AGREE: u32 = 2;
 const COOL_DOWN: Duration = Duration::from_secs(5);
@@ -17,6 +17,7 @@ fn rules() -> Rules {
         frames_to_agree: FRAMES_TO_AGREE,
         cool_down: COOL_DOWN,
         pass_within: Duration::from_secs(8),
+        require_training: false,
         model: "sface".into(),
     }
 }
@@ -33,9 +34,9 @@ fn person(id: &str) -> Person {
 }
 
 fn worker(id: &str, valid_until: Option<Date>) -> Arc<Worker> {
-    let (person, state) = (person(id), RosterState::Active);
-    let (valid_from, consent) = (None, None);
-    Arc::new(Worker { person, valid_from, valid_until, consent, state, templates: 1 })
+    let mut worker = Worker::new(person(id));
+    worker.terms.valid_until = valid_until;
+    Arc::new(worker)
 }
 
 fn named(id: &str) -> Sighted {
@@ -44,7 +45,8 @@ fn named(id: &str) -> Sighted {
 
 fn sighting(captured: Monotonic, sighted: Sighted) -> Sighting {
     let direction = Direction::Entry;
-    Sighting { direction, visit: 0, captured, sighted, roster_version: 1, today: None }
+    let (visit, roster_version, today, photo) = (0, 1, None, None);
+    Sighting { direction, visit, captured, sighted, roster_version, today, photo }
 }
 
 fn passage_id(n: u64) -> PassageId {
@@ -250,7 +252,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                 ("seen", Event::Seen { sighting, fresh })
             }
             Step::Ask { exit } => {
-                let by = Actor { uid: 0, user: "root".into() };
+                let by = Actor { uid: 0, user: "root".into(), via: Via::Socket };
                 let (person, reason) = (None, "fire drill".to_owned());
                 let request = ManualRelease { direction: direction(exit), person, reason, by };
                 ("asked", Event::Asked { request, fresh })
@@ -435,7 +437,7 @@ fn a_closed_lane_lets_nobody_in_and_everybody_out() {
     };
     assert_eq!(reason, "lane_closed");
     let mut by_hand = |direction, n| {
-        let by = Actor { uid: 0, user: "root".into() };
+        let by = Actor { uid: 0, user: "root".into(), via: Via::Socket };
         let request = ManualRelease { direction, person: None, reason: "guest".into(), by };
         let now = Monotonic::from_millis(1200);
         machine.handle(now, Event::Asked { request, fresh: passage_id(n) })

@@ -8,9 +8,9 @@ use super::*;
 use crate::{
     camera::{Layout, Picture, Yuv},
     clock::ManualClock,
-    config::MatchThreshold,
+    config::{FaceLimits, MatchThreshold},
     gate::{lane::SIGHTINGS, policy::Sighted},
-    roster::{Person, State, Worker},
+    roster::{Person, Worker},
     vision::{DetectOptions, Models},
 };
 
@@ -77,10 +77,10 @@ fn gate(cameras: usize) -> Gate {
     let text = || "x".to_owned();
     let id = "W001".parse().unwrap();
     let person = Person { id, name: text(), team: text(), contractor: text(), trade: text() };
-    let (valid_from, valid_until, consent) = (None, None, None);
-    let worker =
-        Worker { person, valid_from, valid_until, consent, state: State::Active, templates: 1 };
-    let (_, _, template) = vision().face_for_enrolment(&photo("person_a_2.jpg"), 48.0).unwrap();
+    let worker = Worker::new(person);
+    let limits = FaceLimits::default();
+    let enrolled = vision().face_for_enrolment(&photo("person_a_2.jpg"), &limits);
+    let (_, _, template, _) = enrolled.unwrap();
     let roster = Arc::new(Roster::new(1, vec![(worker, vec![template])]));
     let sight = Sight {
         eyes: eyes.collect(),
@@ -137,6 +137,7 @@ fn i8_a_sighting_that_a_busy_lane_does_not_take_is_dropped_and_counted() {
             captured,
             sighted: Sighted::Stranger { score: 0.1 },
             roster_version: 1,
+            photo: None,
             today: None,
         });
     };

@@ -47,6 +47,7 @@ fn attendance(encoding: Encoding, resent: bool) -> Message {
         judgement: judgement(),
         margin: None,
         roster_version: 7,
+        photo: None,
     };
     let grant = stored(3, None, grant);
     let (outcome, detail) = (Outcome::Passed, String::new());

@@ -64,7 +64,7 @@ pub struct Gateway {
 
 fn storage(dir: &Path) -> Storage {
     let key = Secret::File(dir.join("key"));
-    Storage { dir: dir.to_owned(), key, attendance_keep_years: 3 }
+    Storage::usual(dir.to_owned(), key)
 }
 
 fn stamp() -> Stamp {
@@ -84,7 +84,16 @@ fn grant(passage: PassageId) -> Body {
         trade: "steel fixer".into(),
     };
     let (lane, direction, judgement) = ("north".into(), Direction::Entry, judgement());
-    Body::Grant { passage, lane, direction, person, judgement, margin: None, roster_version: 1 }
+    Body::Grant {
+        passage,
+        lane,
+        direction,
+        person,
+        judgement,
+        margin: None,
+        roster_version: 1,
+        photo: None,
+    }
 }
 
 fn denial() -> Body {

@@ -1,0 +1,400 @@
+//! Who somebody is by their papers: real-name rules.
+//!
+//! A resident identity number (GB 11643-1999) has 18 characters: six digits of the region where it
+//! was first issued (GB/T 2260; the first two are the province), eight of the birth date, three in
+//! sequence of which the last is odd for men and even for women, and a check character (ISO 7064,
+//! MOD 11-2: 0 to 9 or X).
+
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::RosterError;
+use crate::store::StoreError;
+
+/// Which paper a number is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdType {
+    /// The resident identity card, and the residence permit with such a number for people of Hong
+    /// Kong, Macao and Taiwan.
+    #[default]
+    Resident,
+    Passport,
+    /// The permit with which people of Hong Kong and Macao travel to the mainland.
+    HkMacaoPermit,
+    /// The same of people of Taiwan.
+    TaiwanPermit,
+}
+
+impl IdType {
+    pub const ALL: [IdType; 4] =
+        [IdType::Resident, IdType::Passport, IdType::HkMacaoPermit, IdType::TaiwanPermit];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            IdType::Resident => "resident",
+            IdType::Passport => "passport",
+            IdType::HkMacaoPermit => "hk_macao_permit",
+            IdType::TaiwanPermit => "taiwan_permit",
+        }
+    }
+
+    pub fn from_word(word: &str) -> Option<Self> {
+        IdType::ALL.into_iter().find(|t| t.word() == word)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Gender {
+    Male,
+    Female,
+}
+
+impl Gender {
+    pub fn word(self) -> &'static str {
+        match self {
+            Gender::Male => "male",
+            Gender::Female => "female",
+        }
+    }
+
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Gender::Male, Gender::Female].into_iter().find(|g| g.word() == word)
+    }
+}
+
+/// What is kept sealed of a person: the document's number and other particulars. Never printed whole.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    pub id_type: IdType,
+    /// Normalised: trimmed, half-width, letters in upper case.
+    pub number: Zeroizing<String>,
+    /// Opens the commitment in the enrolment's ledger entry.
+    pub salt: [u8; 32],
+    #[serde(flatten, default)]
+    pub particulars: Particulars,
+}
+
+/// What else is known of a person and shown to admins alone.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Particulars {
+    /// Of a resident: from the number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gender: Option<Gender>,
+    /// Of a resident: from the number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub birth_date: Option<Date>,
+    /// 5 to 20 of digits, spaces, `-` and a leading `+`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+    /// The last four digits of the account that wages go to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bank_tail: Option<String>,
+}
+
+impl std::fmt::Debug for Particulars {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Particulars(***)")
+    }
+}
+
+/// The first two digits: provinces, municipalities, autonomous regions (GB/T 2260); 81 to 83 are
+/// Hong Kong's, Macao's and Taiwan's, 91 what permanent residents from abroad have.
+const PROVINCES: [&str; 35] = [
+    "11", "12", "13", "14", "15", "21", "22", "23", "31", "32", "33", "34", "35", "36", "37", "41",
+    "42", "43", "44", "45", "46", "50", "51", "52", "53", "54", "61", "62", "63", "64", "65", "81",
+    "82", "83", "91",
+];
+
+impl Identity {
+    /// Checks a number by the rules of its type, and what is said of the person against it. `today`
+    /// bounds the birth date where the clock is trusted.
+    pub fn checked(
+        id_type: IdType,
+        number: &str,
+        said: Particulars,
+        today: Option<Date>,
+    ) -> Result<Self, RosterError> {
+        let number = normalised(number);
+        let mut particulars = Particulars {
+            phone: said.phone.as_deref().map(phone).transpose()?,
+            bank_tail: said.bank_tail.as_deref().map(bank_tail).transpose()?,
+            ..said
+        };
+        if id_type == IdType::Resident {
+            let (birth_date, gender) = resident(&number, today)?;
+            let differs = |field, what: &str| {
+                let problem = format!("is not the one in the ID number: check both ({what})");
+                Err(RosterError::Invalid { field, problem })
+            };
+            if said_other(particulars.birth_date, birth_date) {
+                return differs("birth-date", "digits 7 to 14");
+            }
+            if said_other(particulars.gender, gender) {
+                return differs("gender", "digit 17 is odd for men, even for women");
+            }
+            (particulars.birth_date, particulars.gender) = (Some(birth_date), Some(gender));
+        } else {
+            permit(id_type, &number)?;
+            if particulars.birth_date.zip(today).is_some_and(|(born, today)| born > today) {
+                return invalid("birth-date", "lies in the future");
+            }
+        }
+        let mut salt = [0; 32];
+        getrandom::fill(&mut salt).map_err(StoreError::from)?;
+        Ok(Identity { id_type, number, salt, particulars })
+    }
+
+    /// The same document: type and number.
+    pub fn same_document(&self, other: &Identity) -> bool {
+        (self.id_type, &*self.number) == (other.id_type, &*other.number)
+    }
+
+    /// The last four characters, behind stars.
+    pub fn masked(&self) -> String {
+        let shown = self.number.len().saturating_sub(4);
+        let tail = self.number.get(shown..).unwrap_or_default();
+        format!("{}{tail}", "*".repeat(shown))
+    }
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Identity({})", self.masked())
+    }
+}
+
+fn said_other<T: PartialEq>(said: Option<T>, is: T) -> bool {
+    said.is_some_and(|said| said != is)
+}
+
+fn invalid<T>(field: &'static str, problem: impl Into<String>) -> Result<T, RosterError> {
+    Err(RosterError::Invalid { field, problem: problem.into() })
+}
+
+/// Trimmed, in upper case, and of half width: spreadsheets hold digits of both.
+fn normalised(number: &str) -> Zeroizing<String> {
+    let half = |c: char| match c {
+        // FF01 to FF5E are ! to ~ in full width.
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
+        other => other,
+    };
+    Zeroizing::new(number.trim().chars().map(half).map(|c| c.to_ascii_uppercase()).collect())
+}
+
+/// What a resident number says: the birth date and the gender.
+fn resident(number: &str, today: Option<Date>) -> Result<(Date, Gender), RosterError> {
+    const FIELD: &str = "id-number";
+    let digit = |b: u8| b.is_ascii_digit().then(|| u32::from(b - b'0'));
+    let bytes: &[u8] = number.as_bytes();
+    if bytes.len() == 15 && bytes.iter().all(u8::is_ascii_digit) {
+        return invalid(
+            FIELD,
+            "has 15 digits, of the cards that ended in 2013: give the 18 of today's",
+        );
+    }
+    let [body @ .., check] = bytes else { return invalid(FIELD, "is missing") };
+    let digits: Option<Vec<u32>> = body.iter().map(|b| digit(*b)).collect();
+    let check = if *check == b'X' { Some(10) } else { digit(*check) };
+    let (Some(digits), Some(check), 17) = (digits, check, body.len()) else {
+        let problem = format!(
+            "must be 17 digits and a last digit or X; it has {} characters. In a spreadsheet, \
+             format the column as text: a number loses its last digits",
+            number.chars().count()
+        );
+        return invalid(FIELD, problem);
+    };
+    if !PROVINCES.iter().any(|p| number.starts_with(p)) {
+        return invalid(FIELD, "begins with no region's code: its first digits are mistyped");
+    }
+    let part = |range: std::ops::Range<usize>| number.get(range)?.parse::<i16>().ok();
+    let month_and_day = part(10..12).zip(part(12..14));
+    let born = part(6..10).zip(month_and_day).and_then(|(year, (month, day))| {
+        Date::new(year, i8::try_from(month).ok()?, i8::try_from(day).ok()?).ok()
+    });
+    let born = match born {
+        Some(born) if born.year() >= 1900 && today.is_none_or(|today| born <= today) => born,
+        _ => {
+            return invalid(FIELD, "holds no birth date in digits 7 to 14: one of them is mistyped");
+        }
+    };
+    // ISO 7064, MOD 11-2: the weights are powers of 2, and the whole is 1 mod 11.
+    let sum = digits.iter().fold(0, |sum, digit| (sum + digit) * 2 % 11);
+    if (sum + check) % 11 != 1 {
+        return invalid(FIELD, "does not fit its check digit: a digit is mistyped");
+    }
+    let odd = digits.last().is_some_and(|d| d % 2 == 1);
+    Ok((born, if odd { Gender::Male } else { Gender::Female }))
+}
+
+/// Passports: 5 to 20 letters and digits. Permits: an H or M and 8 or 10 digits (Hong Kong, Macao);
+/// 8 digits, or 10 and a letter in brackets on old ones, here 8 to 12 letters and digits (Taiwan).
+fn permit(id_type: IdType, number: &str) -> Result<(), RosterError> {
+    const FIELD: &str = "id-number";
+    let plain = number.bytes().all(|b| b.is_ascii_alphanumeric());
+    let (fits, form) = match id_type {
+        IdType::Resident => (true, ""),
+        IdType::Passport => ((5..=20).contains(&number.len()), "5 to 20 letters and digits"),
+        IdType::HkMacaoPermit => {
+            let digits = number.strip_prefix(['H', 'M']).unwrap_or_default();
+            let fits = matches!(digits.len(), 8 | 10) && digits.bytes().all(|b| b.is_ascii_digit());
+            (fits, "H or M and 8 or 10 digits")
+        }
+        IdType::TaiwanPermit => ((8..=12).contains(&number.len()), "8 to 12 letters and digits"),
+    };
+    if plain && fits { Ok(()) } else { invalid(FIELD, format!("must be {form}")) }
+}
+
+fn phone(text: &str) -> Result<String, RosterError> {
+    let text = text.trim();
+    let digits = text.strip_prefix('+').unwrap_or(text);
+    let plain = digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b' ' | b'-'));
+    if plain && (5..=20).contains(&text.len()) {
+        Ok(text.to_owned())
+    } else {
+        invalid("phone", "must be 5 to 20 digits, with + - or spaces")
+    }
+}
+
+fn bank_tail(text: &str) -> Result<String, RosterError> {
+    let text = text.trim();
+    if text.len() == 4 && text.bytes().all(|b| b.is_ascii_digit()) {
+        Ok(text.to_owned())
+    } else {
+        invalid("bank-tail", "must be the last four digits of the wage account, and no more")
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use jiff::civil::date;
+    use proptest::prelude::*;
+
+    /// The check character, straight from GB 11643's table of weights.
+    pub fn with_check(seventeen: &str) -> String {
+        const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
+        let sum: u32 = seventeen.bytes().zip(WEIGHTS).map(|(b, w)| u32::from(b - b'0') * w).sum();
+        let check = b"10X98765432"[(sum % 11) as usize];
+        format!("{seventeen}{}", char::from(check))
+    }
+
+    fn check(id_type: IdType, number: &str) -> Result<Identity, String> {
+        let today = Some(date(2026, 11, 22));
+        Identity::checked(id_type, number, Particulars::default(), today).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn the_standards_own_example_is_a_number() {
+        // GB 11643-1999, the example of its appendix.
+        let identity = check(IdType::Resident, " 11010519491231002x ").unwrap();
+        assert_eq!(identity.particulars.birth_date, Some(date(1949, 12, 31)));
+        assert_eq!(identity.particulars.gender, Some(Gender::Female));
+        assert_eq!(identity.masked(), "**************002X");
+        let full_width = check(IdType::Resident, "１１０１０５１９４９１２３１００２Ｘ").unwrap();
+        assert!(full_width.same_document(&identity));
+    }
+
+    #[test]
+    fn a_wrong_number_is_refused_with_what_is_wrong() {
+        for (number, problem) in [
+            ("110105194912310021", "check digit"),
+            ("110105491231002", "15 digits"),
+            ("11010519491231002", "17 characters"),
+            ("1.10105E+17", "as text"),
+            ("", "is missing"),
+            ("990105194912310025", "region"),
+            (&with_check("11010519490231002"), "birth date"),
+            (&with_check("11010520991231002"), "birth date"),
+            (&with_check("11010518991231002"), "birth date"),
+            ("1101051949123100é", "characters"),
+        ] {
+            let refused = check(IdType::Resident, number).unwrap_err();
+            assert!(refused.contains(problem), "{number}: {refused}");
+            assert!(number.len() < 6 || !refused.contains(number), "{refused}");
+        }
+    }
+
+    #[test]
+    fn other_papers_have_their_own_form() {
+        for (id_type, good, bad) in [
+            (IdType::Passport, "E12345678", "E1"),
+            (IdType::HkMacaoPermit, "H12345678", "12345678"),
+            (IdType::HkMacaoPermit, "M1234567890", "H123456789"),
+            (IdType::TaiwanPermit, "12345678", "1234567"),
+        ] {
+            assert!(check(id_type, good).is_ok(), "{good}");
+            assert!(check(id_type, bad).is_err(), "{bad}");
+            assert_eq!(IdType::from_word(id_type.word()), Some(id_type));
+        }
+    }
+
+    #[test]
+    fn what_is_said_must_fit_the_number() {
+        let said = |particulars| {
+            let checked =
+                Identity::checked(IdType::Resident, "11010519491231002X", particulars, None);
+            checked.map(|i| i.particulars).map_err(|e| e.to_string())
+        };
+        let none = Particulars::default;
+        assert!(said(Particulars { gender: Some(Gender::Female), ..none() }).is_ok());
+        for (wrong, field) in [
+            (Particulars { gender: Some(Gender::Male), ..none() }, "gender"),
+            (Particulars { birth_date: Some(date(1949, 12, 30)), ..none() }, "birth-date"),
+            (Particulars { phone: Some("call me".into()), ..none() }, "phone"),
+            (Particulars { bank_tail: Some("62170001234".into()), ..none() }, "bank-tail"),
+        ] {
+            let refused = said(wrong).unwrap_err();
+            assert!(refused.starts_with(field), "{refused}");
+        }
+    }
+
+    #[test]
+    fn what_version_1_sealed_can_still_be_read() {
+        // As `Identity` was before it had particulars.
+        #[derive(Serialize)]
+        struct Old {
+            id_type: String,
+            number: String,
+            salt: [u8; 32],
+        }
+        let old = Old { id_type: "resident".into(), number: "52220119".into(), salt: [7; 32] };
+        let mut bytes = Vec::new();
+        ciborium::into_writer(&old, &mut bytes).unwrap();
+        let read: Identity = ciborium::from_reader(bytes.as_slice()).unwrap();
+        assert_eq!((&**read.number, read.salt), ("52220119", [7; 32]));
+        assert_eq!(read.particulars, Particulars::default());
+    }
+
+    proptest! {
+        /// MOD 11-2 finds every single wrong digit and every swap of neighbours.
+        #[test]
+        fn a_mistyped_number_is_found(
+            days in 0..40_000_i32, tail in 0..1000_u32, region in 0..PROVINCES.len(),
+            at in 0..18_usize, other in 0..10_u8,
+        ) {
+            let born = date(1900, 1, 1).checked_add(jiff::Span::new().days(days)).unwrap();
+            let seventeen = format!("{}0102{}{tail:03}", PROVINCES[region], born.strftime("%Y%m%d"));
+            let number = with_check(&seventeen);
+            prop_assert!(check(IdType::Resident, &number).is_ok());
+            let mut wrong = number.clone().into_bytes();
+            wrong[at] = b'0' + other;
+            let wrong = String::from_utf8(wrong).unwrap();
+            prop_assert_eq!(check(IdType::Resident, &wrong).is_ok(), wrong == number);
+            let mut swapped = number.clone().into_bytes();
+            let at = at.min(16);
+            swapped.swap(at, at + 1);
+            let swapped = String::from_utf8(swapped).unwrap();
+            prop_assert_eq!(check(IdType::Resident, &swapped).is_ok(), swapped == number);
+        }
+
+        #[test]
+        fn hostile_text_never_panics(text in ".{0,30}") {
+            for id_type in IdType::ALL {
+                let _ = check(id_type, &text);
+            }
+        }
+    }
+}
