@@ -231,7 +231,7 @@ fn one_of_each_roster_kind() -> Vec<Entry> {
         let worker = "W002".parse().unwrap();
         Some(Alike { worker, score: Score(6543), reason: "twins".into() })
     };
-    let amendment = |faces, alike, reason: Option<&str>| Body::Amendment {
+    let amendment = |faces, alike: Option<Alike>, reason: Option<&str>| Body::Amendment {
         person: person(),
         terms: terms(),
         commitment: alike.is_some().then_some([0xc0; 32]),
@@ -240,11 +240,13 @@ fn one_of_each_roster_kind() -> Vec<Entry> {
         reason: reason.map(Into::into),
         by: socket(),
     };
-    let faces = |what, templates| {
-        Some(FacesChanged { what, model: "sface_2021dec".into(), templates })
-    };
-    let state = |state, reason: &str| {
-        Body::State { worker: worker(), state, reason: reason.into(), by: socket() }
+    let faces =
+        |what, templates| Some(FacesChanged { what, model: "sface_2021dec".into(), templates });
+    let state = |state, reason: &str| Body::State {
+        worker: worker(),
+        state,
+        reason: reason.into(),
+        by: socket(),
     };
     let (passage, lane, direction) = (PassageId([0x9a; 16]), "north".into(), Direction::Entry);
     let bodies = vec![

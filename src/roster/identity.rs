@@ -217,7 +217,10 @@ fn resident(number: &str, today: Option<Date>) -> Result<(Date, Gender), RosterE
     let born = match born {
         Some(born) if born.year() >= 1900 && today.is_none_or(|today| born <= today) => born,
         _ => {
-            return invalid(FIELD, "holds no birth date in digits 7 to 14: one of them is mistyped");
+            return invalid(
+                FIELD,
+                "holds no birth date in digits 7 to 14: one of them is mistyped",
+            );
         }
     };
     // ISO 7064, MOD 11-2: the weights are powers of 2, and the whole is 1 mod 11.
