@@ -43,7 +43,7 @@ use tracing::{info, warn};
 use self::v4l2::V4l2;
 pub use self::{
     replay::Replay,
-    slot::{Bell, Slot},
+    slot::{Bell, Loan, Slot},
 };
 use crate::{
     clock::{Clock, Monotonic},

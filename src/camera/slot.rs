@@ -2,7 +2,8 @@
 //!
 //! In: frames from a capture thread. Out: the newest one, once, to whichever vision worker takes
 //! it. A frame that nobody took before the next one came is dropped and counted: a worker who
-//! stands before the camera now matters, not the queue behind.
+//! stands before the camera now matters, not the queue behind. While an enrolment has borrowed the
+//! camera, its frames go to that and to no vision worker.
 //!
 //! A pool of workers serves many slots like this:
 //! ```
@@ -67,6 +68,7 @@ pub struct Slot {
 struct Inner {
     newest: Option<Frame>,
     dropped: u64,
+    lent: bool,
 }
 
 impl Slot {
@@ -84,9 +86,24 @@ impl Slot {
         self.bell.ring();
     }
 
-    /// The newest frame, if nobody took it yet.
+    /// The newest frame, if nobody took it yet. None while the camera is lent.
     pub fn take(&self) -> Option<Frame> {
-        self.lock().newest.take()
+        let mut inner = self.lock();
+        if inner.lent { None } else { inner.newest.take() }
+    }
+
+    /// Lends the camera to one borrower, until the loan is dropped. `None` where it is lent already.
+    pub fn lend(self: &Arc<Self>) -> Option<Loan> {
+        let mut inner = self.lock();
+        // What it shows now was taken for the gate.
+        inner.newest = None;
+        let lent = std::mem::replace(&mut inner.lent, true);
+        (!lent).then(|| Loan { slot: self.clone() })
+    }
+
+    /// Whether an enrolment has it.
+    pub fn lent(&self) -> bool {
+        self.lock().lent
     }
 
     /// Frames that nobody took.
@@ -101,6 +118,33 @@ impl Slot {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A camera that is borrowed: its frames are here alone.
+#[derive(Debug)]
+pub struct Loan {
+    slot: Arc<Slot>,
+}
+
+impl Loan {
+    /// The newest frame, if it was not taken yet.
+    pub fn take(&self) -> Option<Frame> {
+        self.slot.lock().newest.take()
+    }
+
+    /// Waits until some camera has a new frame; see [`Bell::wait`].
+    pub fn wait(&self, heard: u64, patience: Duration) -> u64 {
+        self.slot.bell.wait(heard, patience)
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        let mut inner = self.slot.lock();
+        inner.lent = false;
+        // Of whoever was enrolled: not for the gate.
+        inner.newest = None;
     }
 }
 
@@ -166,6 +210,23 @@ mod tests {
         });
         let dropped: u64 = slots.iter().map(|s| s.dropped()).sum();
         assert_eq!(taken + dropped, FRAMES * 3);
+    }
+
+    #[test]
+    fn a_camera_that_is_lent_shows_its_frames_to_the_borrower_alone() {
+        let slot = Arc::new(Slot::new(Arc::default()));
+        slot.put(frame(0));
+        let loan = slot.lend().unwrap();
+        assert!(slot.lend().is_none() && slot.lent());
+        assert_eq!(loan.take(), None);
+        slot.put(frame(1));
+        assert_eq!((slot.take(), loan.take()), (None, Some(frame(1))));
+        slot.put(frame(2));
+        drop(loan);
+        assert_eq!(slot.take(), None);
+        slot.put(frame(3));
+        assert_eq!(slot.take(), Some(frame(3)));
+        assert!(slot.lend().is_some());
     }
 
     #[test]

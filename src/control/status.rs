@@ -60,6 +60,8 @@ pub struct CameraStatus {
     pub source: String,
     /// It is open and sends no frames.
     pub stalled: bool,
+    /// An enrolment looks through it; the gate does not, until it is given back.
+    pub lent: bool,
     #[serde(flatten)]
     pub state: CameraState,
     #[serde(flatten)]

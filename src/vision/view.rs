@@ -168,6 +168,10 @@ impl Reduced<'_> {
         &self.image
     }
 
+    pub fn into_image(self) -> Image {
+        self.image.into_owned()
+    }
+
     /// A face found in this picture, in pixels of the frame.
     pub fn in_frame(&self, mut face: Face) -> Face {
         let step = self.step as f32;

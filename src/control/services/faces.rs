@@ -1,15 +1,35 @@
 //! An enrolment's looks at a face: from photos, or live from a lane's camera.
 
-use super::{Failure, Refusal, Services};
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::mpsc;
+
+use super::{Failure, Refusal, Services, to_json};
 use crate::{
+    camera::{Frame, Loan},
+    clock::{Clock, Monotonic},
+    config::FaceLimits,
     control::protocol::{
-        AmendFaces, Live, PHOTO_MAX, PHOTOS_MAX, Photo, Reply, Wire, WireError, patient,
+        AmendFaces, Hint, Live, PHOTO_MAX, PHOTOS_MAX, Photo, Reply, Wire, WireError, patient,
     },
     failpoint,
     roster::{FaceOnFile, Worker},
-    vision::PhotoError,
+    vision::{PhotoError, View, Vision, portrait},
 };
 
+/// Good looks that a sitting keeps, the best of those it had.
+const LOOKS: usize = 3;
+/// Looks less apart than this are one.
+const APART: Duration = Duration::from_millis(400);
+/// From the first good look: better ones may follow.
+const LOOKING: Duration = Duration::from_secs(3);
+/// The longest that a camera is lent.
+const SITTING: Duration = Duration::from_secs(20);
+const FRAME_PATIENCE: Duration = Duration::from_millis(200);
+/// Whoever waits is told after this that no frame comes.
+const NO_FRAME: Duration = Duration::from_secs(2);
+/// Hints on their way to the client; the sitting waits.
+const HINTS: usize = 4;
 /// Photos of one person are further alike than this, however they were taken; of two, hardly ever.
 const LEAST_ALIKE: f32 = 0.3;
 
@@ -65,7 +85,7 @@ impl Services {
         let (vision, limits) = (self.vision.clone(), self.face_limits);
         let found = tokio::task::spawn_blocking(move || {
             let (image, face, template, _) = vision.face_for_enrolment(&bytes, &limits)?;
-            Ok::<_, PhotoError>((crate::vision::portrait(&image, &face), template))
+            Ok::<_, PhotoError>((portrait(&image, &face), template))
         })
         .await
         .map_err(|e| Failure::new("internal", e))?;
@@ -82,9 +102,141 @@ impl Services {
         Ok(FaceOnFile { template, jpeg })
     }
 
-    async fn live(&self, _wire: &mut Wire, live: &Live) -> Result<Vec<FaceOnFile>, Refusal> {
-        self.lane(&live.lane)?;
-        todo!()
+    /// Borrows a lane's camera until it has seen enough of one face, and says meanwhile what is wrong
+    /// with what it sees.
+    async fn live(&self, wire: &mut Wire, live: &Live) -> Result<Vec<FaceOnFile>, Refusal> {
+        let lane = self.lane(&live.lane)?;
+        let Some(camera) = lane.cameras.iter().find(|c| c.direction == live.direction) else {
+            let problem = format!("lane {} has no camera for {}", live.lane, live.direction);
+            return Err(Failure::new("no_camera", problem).into());
+        };
+        let source = camera.source.clone();
+        if !camera.state.borrow().connected {
+            let problem = format!("the camera {source} is away; see `gatehouse status`");
+            return Err(Failure::new("no_camera", problem).into());
+        }
+        let Some(loan) = camera.slot.lend() else {
+            let problem = format!("the camera {source} is in use by another enrolment");
+            return Err(Failure::new("camera_lent", problem).into());
+        };
+        let (hints, mut told) = mpsc::channel(HINTS);
+        let (vision, limits, clock) = (self.vision.clone(), self.face_limits, self.clock.clone());
+        let sitting = tokio::task::spawn_blocking(move || {
+            Sitting { loan, vision, limits, clock, hints }.sit()
+        });
+        // Ends when the sitting does, or with the client: then nobody takes the hints any more.
+        while let Some(hint) = told.recv().await {
+            patient(wire.send_json(&Reply::Item(to_json(&hint)?))).await?;
+        }
+        let looks = sitting.await.map_err(|e| Failure::new("internal", e))?;
+        let looks = looks.map_err(|hint| {
+            let problem = format!("the camera saw no good look at a face: {hint}");
+            Failure::new("no_good_look", problem)
+        })?;
+        Ok(looks.into_iter().map(|look| look.face).collect())
+    }
+}
+
+/// A good look at a face.
+struct Look {
+    face: FaceOnFile,
+    quality: f32,
+    at: Monotonic,
+}
+
+/// Somebody before a borrowed camera.
+struct Sitting {
+    loan: Loan,
+    vision: Arc<Vision>,
+    limits: FaceLimits,
+    clock: Arc<dyn Clock>,
+    hints: mpsc::Sender<Hint>,
+}
+
+impl Sitting {
+    /// The best looks, or what was wrong last.
+    fn sit(self) -> Result<Vec<Look>, String> {
+        let begun = self.clock.monotonic();
+        let (mut heard, mut last_seen) = (0, begun);
+        let (mut looks, mut first_good): (Vec<Look>, _) = (Vec::new(), None);
+        let mut hint = "no frame came".to_owned();
+        loop {
+            let now = self.clock.monotonic();
+            let enough = first_good.is_some_and(|at| now.since(at) > LOOKING);
+            if enough || now.since(begun) > SITTING {
+                break;
+            }
+            heard = self.loan.wait(heard, FRAME_PATIENCE);
+            let Some(frame) = self.loan.take() else {
+                if now.since(last_seen) > NO_FRAME {
+                    hint = "no frame comes from the camera".to_owned();
+                    self.tell(looks.len(), &hint)?;
+                    last_seen = now;
+                }
+                continue;
+            };
+            last_seen = now;
+            match self.look(&frame) {
+                Err(wrong) => hint = wrong,
+                Ok(look) if looks.first().is_some_and(|first| !alike(first, &look)) => {
+                    // Of several people none is meant.
+                    looks.clear();
+                    first_good = None;
+                    hint = "it is another face than before: one person, please".to_owned();
+                }
+                Ok(look) => {
+                    hint.clear();
+                    first_good.get_or_insert(now);
+                    keep(&mut looks, look);
+                }
+            }
+            self.tell(looks.len(), &hint)?;
+        }
+        if looks.is_empty() { Err(hint) } else { Ok(looks) }
+    }
+
+    fn look(&self, frame: &Frame) -> Result<Look, String> {
+        let examine = || {
+            let view = View::new(&frame.picture)?;
+            let (width, height) = view.size();
+            let image = view.for_detection(width.max(height))?.into_image();
+            let (image, face, template, quality) = self.vision.face_alone(image, &self.limits)?;
+            Ok::<_, PhotoError>((portrait(&image, &face), template, quality.score))
+        };
+        let (jpeg, template, quality) = examine().map_err(|e| match e {
+            PhotoError::NoFace => "no face: step before the camera".to_owned(),
+            PhotoError::SeveralFaces { .. } => "two faces: one person, please".to_owned(),
+            PhotoError::FaceTooSmall { .. } => "move closer".to_owned(),
+            PhotoError::Poor { flaw } => format!("{}: {}", flaw.word(), flaw.remedy()),
+            other => other.to_string(),
+        })?;
+        let jpeg = jpeg.map_err(|e| e.to_string())?;
+        Ok(Look { face: FaceOnFile { template, jpeg }, quality, at: frame.captured })
+    }
+
+    /// Fails where nobody listens any more.
+    fn tell(&self, good: usize, hint: &str) -> Result<(), String> {
+        let hint = Hint { good, wanted: LOOKS, hint: hint.to_owned() };
+        self.hints.blocking_send(hint).map_err(|_| "nobody waits for it any more".to_owned())
+    }
+}
+
+fn alike(a: &Look, b: &Look) -> bool {
+    a.face.template.cosine(&b.face.template) >= LEAST_ALIKE
+}
+
+/// Of looks close in time the better one, of all the best.
+fn keep(looks: &mut Vec<Look>, look: Look) {
+    if let Some(last) = looks.last_mut().filter(|last| look.at.since(last.at) < APART) {
+        if last.quality < look.quality {
+            *last = look;
+        }
+        return;
+    }
+    looks.push(look);
+    if looks.len() > LOOKS {
+        let worst = (0..looks.len()).min_by(|a, b| looks[*a].quality.total_cmp(&looks[*b].quality));
+        worst.map(|worst| looks.remove(worst));
     }
 }
 
@@ -123,4 +275,28 @@ async fn receive_photo(wire: &mut Wire, number: usize, photo: &Photo) -> Result<
         bytes.extend_from_slice(&piece);
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vision::{TEMPLATE_LEN, Template};
+
+    #[test]
+    fn of_many_looks_the_best_stay_and_they_lie_apart() {
+        let mut axis = [0.0; TEMPLATE_LEN];
+        axis[0] = 1.0;
+        let look = |ms: u64, quality: f32| {
+            let face = FaceOnFile { template: Template::from_slice(&axis).unwrap(), jpeg: vec![] };
+            Look { face, quality, at: Monotonic::from_millis(ms) }
+        };
+        let mut looks = Vec::new();
+        for (ms, quality) in
+            [(0, 0.5), (100, 0.6), (200, 0.4), (600, 0.2), (1100, 0.8), (1600, 0.7), (1700, 0.1)]
+        {
+            keep(&mut looks, look(ms, quality));
+        }
+        let kept: Vec<_> = looks.iter().map(|l| (l.at.as_millis(), l.quality)).collect();
+        assert_eq!(kept, [(100, 0.6), (1100, 0.8), (1600, 0.7)]);
+    }
 }

@@ -175,7 +175,7 @@ impl Services {
         by: &Actor,
     ) -> Result<serde_json::Value, Refusal> {
         if request.changes() {
-            self.may_change(by)?;
+            may_change(self.roster_rules.admin_group.as_deref(), by)?;
         }
         let by = by.clone();
         match request {
@@ -198,29 +198,48 @@ impl Services {
             Request::Mode { lane, mode, reason } => self.mode(lane, mode, reason, by).await,
         }
     }
+}
 
-    /// Where a group is named for it, its members may change things, and root, and the daemon's own
-    /// user.
-    fn may_change(&self, by: &Actor) -> Result<(), Failure> {
-        use nix::unistd::{Group, User, geteuid, getgrouplist};
-        let Some(name) = &self.roster_rules.admin_group else { return Ok(()) };
-        if by.uid == 0 || by.uid == geteuid().as_raw() {
-            return Ok(());
-        }
-        let group = Group::from_name(name).ok().flatten();
-        let user = User::from_uid(by.uid.into()).ok().flatten();
-        let member = group.zip(user).is_some_and(|(group, user)| {
-            let name = std::ffi::CString::new(user.name).unwrap_or_default();
-            getgrouplist(&name, user.gid).is_ok_and(|groups| groups.contains(&group.gid))
-        });
-        if member {
-            return Ok(());
-        }
-        let problem = format!(
-            "{} may look, and change nothing: that takes a member of the group {name} \
-             (roster.admin_group)",
-            by.user
-        );
-        Err(Failure::new("not_allowed", problem))
+/// Where a group is named for it, its members may change things, and root, and the daemon's own
+/// user.
+fn may_change(admin_group: Option<&str>, by: &Actor) -> Result<(), Failure> {
+    use nix::unistd::{Group, User, geteuid, getgrouplist};
+    let Some(name) = admin_group else { return Ok(()) };
+    if by.uid == 0 || by.uid == geteuid().as_raw() {
+        return Ok(());
+    }
+    let group = Group::from_name(name).ok().flatten();
+    let user = User::from_uid(by.uid.into()).ok().flatten();
+    let member = group.zip(user).is_some_and(|(group, user)| {
+        let name = std::ffi::CString::new(user.name).unwrap_or_default();
+        getgrouplist(&name, user.gid).is_ok_and(|groups| groups.contains(&group.gid))
+    });
+    if member {
+        return Ok(());
+    }
+    let problem = format!(
+        "{} may look, and change nothing: that takes a member of the group {name} \
+         (roster.admin_group)",
+        by.user
+    );
+    Err(Failure::new("not_allowed", problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::Via;
+
+    #[test]
+    fn where_a_group_is_named_its_members_alone_change_things() {
+        // Users and groups that every Debian has: bin is in bin alone.
+        let by = |uid, user: &str| Actor { uid, user: user.to_owned(), via: Via::Socket };
+        assert!(may_change(None, &by(2, "bin")).is_ok());
+        assert!(may_change(Some("bin"), &by(2, "bin")).is_ok());
+        assert!(may_change(Some("daemon"), &by(0, "root")).is_ok());
+        let refused = may_change(Some("daemon"), &by(2, "bin")).unwrap_err();
+        assert!(refused.message.starts_with("bin may look, and change nothing"), "{refused}");
+        assert!(may_change(Some("no such group"), &by(2, "bin")).is_err());
+        assert!(may_change(Some("daemon"), &by(4_000_000, "uid 4000000")).is_err());
     }
 }

@@ -143,12 +143,15 @@ impl Services {
             && worker.person == person
             && worker.terms == terms
             && identity.particulars == particulars;
+        let faceless = worker.templates == 0 && !enrol.photos.is_empty();
         if enrol.if_known == IfKnown::Same {
-            if same {
+            if same && !faceless {
                 let worker = worker.clone();
                 return to_json(&Enrolled { worker, result: EnrolResult::Unchanged });
             }
-            let problem = if given.same_document(identity) {
+            let problem = if same {
+                "is on the roster without a face; --update takes the photos in"
+            } else if given.same_document(identity) {
                 "is on the roster with other particulars; --update brings them up to date"
             } else {
                 "is on the roster with another ID number; if it is the same person, --update \

@@ -217,6 +217,7 @@ fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>)
         direction: camera.direction,
         source: camera.source.clone(),
         stalled,
+        lent: camera.slot.lent(),
         state,
         seen,
     }

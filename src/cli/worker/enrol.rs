@@ -1,0 +1,325 @@
+//! Workers onto the roster, and what is said of them changed.
+
+use std::{
+    io::{IsTerminal, Write as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context as _;
+use clap::Args;
+use jiff::civil::Date;
+
+use super::super::{Context, day, lane::direction};
+use crate::{
+    config::Direction,
+    control::{
+        Amend, AmendFaces, Enrol, EnrolResult, Enrolled, Hint, Live, PHOTO_MAX, PHOTOS_MAX, Photo,
+        Request,
+    },
+    roster::{Gender, IdType, Particulars, Person, Terms, WorkerId},
+};
+
+#[derive(Args)]
+pub(in crate::cli) struct Enroll {
+    /// The worker's id at this site: A-Z a-z 0-9 - _ . and never used again
+    #[arg(long)]
+    id: WorkerId,
+    #[arg(long)]
+    name: String,
+    /// resident, passport, hk_macao_permit or taiwan_permit
+    #[arg(long, value_parser = id_type, default_value = "resident")]
+    id_type: IdType,
+    /// The number of the resident identity card, or of the document that --id-type names; kept
+    /// encrypted
+    #[arg(long)]
+    id_number: String,
+    #[arg(long)]
+    team: String,
+    #[arg(long)]
+    contractor: String,
+    #[arg(long)]
+    trade: String,
+    #[command(flatten)]
+    more: More,
+    /// A JPEG or PNG with the worker alone on it; up to five. Without photos and --lane the worker
+    /// has no template, and passes only when a guard vouches (lane release --worker)
+    #[arg(long, value_name = "FILE", conflicts_with = "lane")]
+    photo: Vec<PathBuf>,
+    #[command(flatten)]
+    camera: Camera,
+    #[command(flatten)]
+    twin: Twin,
+}
+
+/// What may be said of a worker beside who it is.
+#[derive(Args)]
+struct More {
+    /// First day of admission, such as 2026-10-01
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    valid_from: Option<Date>,
+    /// Last day of admission
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    valid_until: Option<Date>,
+    /// Number of the form by which the worker agrees that their face is kept; without it no photo is
+    /// taken in unless the configuration says otherwise
+    #[arg(long, value_name = "FORM-NUMBER")]
+    consent: Option<String>,
+    /// When that form was signed
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    consent_on: Option<Date>,
+    /// When the labour contract was signed
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    contract_signed: Option<Date>,
+    /// When the worker was trained in safety
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    trained_on: Option<Date>,
+    /// male or female; of a resident it follows from the number
+    #[arg(long, value_parser = gender)]
+    gender: Option<Gender>,
+    /// Of a resident it follows from the number
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    birth_date: Option<Date>,
+    /// Kept encrypted
+    #[arg(long)]
+    phone: Option<String>,
+    /// The last four digits of the wage account; kept encrypted
+    #[arg(long, value_name = "DIGITS")]
+    bank_tail: Option<String>,
+}
+
+impl More {
+    fn split(self) -> (Terms, Particulars) {
+        let More { valid_from, valid_until, consent, consent_on, .. } = self;
+        let More { contract_signed, trained_on, gender, birth_date, phone, bank_tail, .. } = self;
+        (
+            Terms { valid_from, valid_until, consent, consent_on, contract_signed, trained_on },
+            Particulars { gender, birth_date, phone, bank_tail },
+        )
+    }
+}
+
+/// The worker stands before a lane's camera.
+#[derive(Args)]
+struct Camera {
+    /// Take the photos now, with the camera of this lane; the gate there waits meanwhile
+    #[arg(long, requires = "direction")]
+    lane: Option<String>,
+    /// Which of its cameras: entry or exit
+    #[arg(long, value_parser = direction, requires = "lane")]
+    direction: Option<Direction>,
+}
+
+impl Camera {
+    fn live(self) -> Option<Live> {
+        self.lane.zip(self.direction).map(|(lane, direction)| Live { lane, direction })
+    }
+}
+
+/// Two workers with one face.
+#[derive(Args)]
+struct Twin {
+    /// The face may be like that of a worker who is enrolled: they are twins. Recorded
+    #[arg(long, requires = "reason")]
+    allow_duplicate_face: bool,
+    /// Why, in words
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+#[derive(Args)]
+pub(in crate::cli) struct Update {
+    id: WorkerId,
+    #[arg(long)]
+    name: Option<String>,
+    /// With --id-number: resident, passport, hk_macao_permit or taiwan_permit
+    #[arg(long, value_parser = id_type, requires = "id_number")]
+    id_type: Option<IdType>,
+    /// Another number, where the one there is was wrong
+    #[arg(long)]
+    id_number: Option<String>,
+    #[arg(long)]
+    team: Option<String>,
+    #[arg(long)]
+    contractor: Option<String>,
+    #[arg(long)]
+    trade: Option<String>,
+    #[command(flatten)]
+    more: More,
+    /// Why, in words; recorded
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+#[derive(Args)]
+#[group(id = "faces", required = true, multiple = false, args = ["add", "replace", "erase", "lane"])]
+pub(in crate::cli) struct Photos {
+    id: WorkerId,
+    /// A photo beside those there are; several times for several, five in all
+    #[arg(long, value_name = "FILE")]
+    add: Vec<PathBuf>,
+    /// A photo in place of those there are
+    #[arg(long, value_name = "FILE")]
+    replace: Vec<PathBuf>,
+    /// Erase templates and photos: the consent is withdrawn. The worker stays on the roster
+    #[arg(long, requires = "reason")]
+    erase: bool,
+    /// Take new photos in place of those there are, with the camera of this lane
+    #[arg(long, requires = "direction")]
+    lane: Option<String>,
+    /// Which of its cameras: entry or exit
+    #[arg(long, value_parser = direction, requires = "lane")]
+    direction: Option<Direction>,
+    /// The consent form's number, where none was given before
+    #[arg(long, value_name = "FORM-NUMBER")]
+    consent: Option<String>,
+    #[command(flatten)]
+    twin: Twin,
+}
+
+fn id_type(text: &str) -> Result<IdType, String> {
+    let words = || IdType::ALL.map(IdType::word).join(", ");
+    IdType::from_word(text).ok_or_else(|| format!("must be one of {}", words()))
+}
+
+fn gender(text: &str) -> Result<Gender, String> {
+    Gender::from_word(text).ok_or_else(|| "must be male or female".to_owned())
+}
+
+/// What is announced of photos, and their bytes.
+fn read(paths: &[PathBuf]) -> anyhow::Result<(Vec<Photo>, Vec<Vec<u8>>)> {
+    anyhow::ensure!(paths.len() <= PHOTOS_MAX, "give at most {PHOTOS_MAX} photos");
+    let one = |path: &PathBuf| -> anyhow::Result<(Photo, Vec<u8>)> {
+        let shown = path.display();
+        let bytes = size(path).with_context(|| format!("photo {shown}"))?;
+        // One that is too large is not read: the daemon refuses it by its size.
+        let read = bytes <= PHOTO_MAX as u64;
+        let content = if read { std::fs::read(path) } else { Ok(Vec::new()) };
+        let content = content.with_context(|| format!("photo {shown}"))?;
+        let bytes = if read { content.len() as u64 } else { bytes };
+        Ok((Photo { name: shown.to_string(), bytes }, content))
+    };
+    let all: anyhow::Result<Vec<_>> = paths.iter().map(one).collect();
+    Ok(all?.into_iter().unzip())
+}
+
+fn size(path: &Path) -> anyhow::Result<u64> {
+    let meta = std::fs::metadata(path)?;
+    anyhow::ensure!(meta.is_file(), "it is no file");
+    Ok(meta.len())
+}
+
+/// Shows what is wrong with the latest look, on one line of a terminal or where it changes.
+fn show_hints() -> impl FnMut(Hint) {
+    let (terminal, mut last) = (std::io::stderr().is_terminal(), None);
+    move |hint: Hint| {
+        let what = if hint.hint.is_empty() { "good" } else { &hint.hint };
+        let line = format!("look {}/{}: {what}", hint.good, hint.wanted);
+        if last.as_ref() == Some(&line) {
+            return;
+        }
+        let mut stderr = std::io::stderr();
+        // Nobody may be looking.
+        let _ =
+            if terminal { write!(stderr, "\r\x1b[2K{line}") } else { writeln!(stderr, "{line}") };
+        last = Some(line);
+    }
+}
+
+async fn ask(
+    context: &Context,
+    request: Request,
+    photos: &[Vec<u8>],
+    live: bool,
+) -> anyhow::Result<Enrolled> {
+    let mut client = context.client().await?;
+    let done = client.ask_with(&request, photos, show_hints()).await;
+    if live && std::io::stderr().is_terminal() {
+        eprintln!();
+    }
+    Ok(done?)
+}
+
+pub(super) async fn enrol(context: &Context, enroll: Enroll) -> anyhow::Result<()> {
+    let (announced, photos) = read(&enroll.photo)?;
+    let Enroll { id, name, team, contractor, trade, .. } = enroll;
+    let person = Person { id, name, team, contractor, trade };
+    let mut enrol = Enrol::new(person, enroll.id_type, enroll.id_number);
+    (enrol.terms, enrol.particulars) = enroll.more.split();
+    enrol.photos = announced;
+    enrol.live = enroll.camera.live();
+    enrol.allow_duplicate_face = enroll.twin.reason.filter(|_| enroll.twin.allow_duplicate_face);
+    let live = enrol.live.is_some();
+    let done = ask(context, Request::Enrol(Box::new(enrol)), &photos, live).await?;
+    context.print(&done.worker, |w| {
+        let Person { id, name, .. } = &w.person;
+        match w.templates {
+            0 => format!(
+                "{id} {name} is enrolled, without a face: a guard vouches, with lane release --worker"
+            ),
+            1 => format!("{id} {name} is enrolled, with 1 template"),
+            n => format!("{id} {name} is enrolled, with {n} templates"),
+        }
+    })
+}
+
+pub(super) async fn update(context: &Context, update: Update) -> anyhow::Result<()> {
+    let (terms, particulars) = update.more.split();
+    let id_type = update.id_type.unwrap_or_default();
+    let amend = Amend {
+        id: update.id,
+        name: update.name,
+        document: update.id_number.map(|number| (id_type, number)),
+        particulars,
+        team: update.team,
+        contractor: update.contractor,
+        trade: update.trade,
+        terms,
+        faces: AmendFaces::Keep,
+        photos: Vec::new(),
+        live: None,
+        allow_duplicate_face: None,
+        reason: update.reason,
+    };
+    say_amended(context, &ask(context, Request::Amend(Box::new(amend)), &[], false).await?)
+}
+
+pub(super) async fn photos(context: &Context, photos: Photos) -> anyhow::Result<()> {
+    let live = photos.lane.zip(photos.direction);
+    let live = live.map(|(lane, direction)| Live { lane, direction });
+    let (faces, files) = match &live {
+        Some(_) => (AmendFaces::Replace, Vec::new()),
+        None if photos.erase => (AmendFaces::Erase, Vec::new()),
+        None if photos.add.is_empty() => (AmendFaces::Replace, photos.replace),
+        None => (AmendFaces::Add, photos.add),
+    };
+    let (announced, bytes) = read(&files)?;
+    let Twin { allow_duplicate_face, reason } = photos.twin;
+    let is_live = live.is_some();
+    let amend = Amend {
+        id: photos.id,
+        name: None,
+        document: None,
+        particulars: Particulars::default(),
+        team: None,
+        contractor: None,
+        trade: None,
+        terms: Terms { consent: photos.consent, ..Terms::default() },
+        faces,
+        photos: announced,
+        live,
+        allow_duplicate_face: reason.clone().filter(|_| allow_duplicate_face),
+        reason,
+    };
+    say_amended(context, &ask(context, Request::Amend(Box::new(amend)), &bytes, is_live).await?)
+}
+
+fn say_amended(context: &Context, done: &Enrolled) -> anyhow::Result<()> {
+    context.print(done, |done| {
+        let Person { id, name, .. } = &done.worker.person;
+        let what = match done.result {
+            EnrolResult::Unchanged => "is as said already: nothing changed",
+            EnrolResult::Enrolled | EnrolResult::Updated => "is brought up to date",
+        };
+        format!("{id} {name} {what}; templates: {}", done.worker.templates)
+    })
+}
