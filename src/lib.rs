@@ -37,7 +37,7 @@
 //! | [`store`] | the one database and its one writer thread; sealing |
 //! | [`camera`] | frames in: V4L2, HTTP, RTSP, replay |
 //! | [`vision`] | decode, at the scale needed; motion, detect, quality, align, embed |
-//! | [`roster`] | workers, templates, the matcher |
+//! | [`roster`] | workers, real-name rules, templates, the matcher |
 //! | [`turnstile`] | the lines; Modbus RTU, `7e7f`, `eb`; simulated controllers |
 //! | [`ledger`] | entries and their bytes, outbox rows |
 //! | [`gate`] | policy and passage (pure), sight and lane (their shells) |
@@ -125,16 +125,20 @@
 //! | calls that block, at once | 32 threads | the next one waits |
 //! | the write-ahead log | cut back to 16 MiB after a long reader | grows while the reader lasts |
 //! | workers on the roster | 10,000, with 5 photos each | an enrolment is refused |
+//! | a lane's camera lent to an enrolment | 1 enrolment, 20 s | the next one is refused; the gate has it back |
+//! | hints of a sitting on their way to the client | 4 | the sitting waits |
+//! | entries of a worker's history shown | 500 | the oldest are left out |
+//! | changes of the roster at once | 1 | the next one waits |
 //! | passages without an outcome | 1 a lane | nobody is let through there |
 //! | the ledger, its outbox, removed workers' rows, names of upstreams | the disk | [`store::Room`]: events are given up, then photos, attendance never |
 //! | the reserve for attendance | 16 MiB | nobody is let through |
 //! | databases set aside | 16 | the next start refuses |
 //! | a start's look through the database | 30 s, 10 minutes where damage was met | what is left is trusted; the ledger's entries are read while it runs |
-//! | a worker's id, a text field, a contractor, a reason | 32, 64, 128, 200 characters | refused |
+//! | a worker's id, a text field, a contractor, a reason, a phone | 32, 64, 128, 200, 20 characters | refused |
 //! | clock and disk entries | one a minute for each, and that the disk is well again | told at the minute's end |
 //! | those waiting for a disk that fails | 16 | the newest is logged only |
 //! | connections at the control socket | 16 | the next one waits to be let in |
-//! | a message at the control socket | 256 KiB, within 30 s | the connection is closed |
+//! | a message at the control socket; what is asked next | 256 KiB, within 30 s; within 30 s | the connection is closed |
 //! | an enrolment's photos | 5 of 16 MiB | refused |
 //! | photos in memory | one a connection, of which one is examined | the next one waits |
 //! | records or workers read at once for a listing | 500 | read page by page |

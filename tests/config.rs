@@ -62,6 +62,7 @@ project_code = "P"
 [storage]
 [models]
 [roster]
+[enrolment]
 [recognition]
 [control]
 [metrics]

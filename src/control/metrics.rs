@@ -244,7 +244,7 @@ mod tests {
     fn status() -> Status {
         let camera = |direction: &str| {
             json!({
-                "direction": direction, "source": "replay:x", "stalled": false, "name": "x", "connected": true,
+                "direction": direction, "source": "replay:x", "stalled": false, "lent": false, "name": "x", "connected": true,
                 "since_uptime_ms": 1, "last_frame_uptime_ms": null, "last_error": null,
                 "errors": 0, "frames": 7, "dropped": 1, "skipped": 0, "finished": false,
                 "analysed": 6, "undecodable": 0, "too_large": 0, "unchanged": 3,

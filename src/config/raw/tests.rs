@@ -92,6 +92,22 @@ fn every_refusal_names_file_line_and_key() {
             "/etc/g.toml:4: storage.attendance_keep_years: the law",
         ),
         (
+            format!("{SITE}[storage]\nphoto_max_bytes = 5\n"),
+            "/etc/g.toml:4: storage.photo_max_bytes: 5 must be 1048576 or more",
+        ),
+        (
+            format!("{SITE}[roster]\nadmin_group = \"no such group\"\n"),
+            "/etc/g.toml:4: roster.admin_group: there is no group",
+        ),
+        (
+            format!("{SITE}[enrolment]\nmax_tilt_deg = 120\n"),
+            "/etc/g.toml:4: enrolment.max_tilt_deg: 120 must be from 5 to 90",
+        ),
+        (
+            format!("{SITE}[enrolment]\nlight = [200, 100]\n"),
+            "/etc/g.toml:4: enrolment.light: [200, 100] must be two rising grey levels",
+        ),
+        (
             turnstile("driver = \"modbus-rtu\"\n"),
             "/etc/g.toml:5: lane[0].turnstile.port: modbus-rtu needs one",
         ),

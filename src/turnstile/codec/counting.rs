@@ -149,10 +149,10 @@ mod tests {
             let broken = &answer[..half];
             let heard = [&line[..], broken, &answer].concat();
             let (found, _) = hear(&heard, &pieces, |heard| find(1, heard));
-            let found = found.expect("a frame");
-            // The half and the beginning of the whole may prove each other by chance.
+            // The half and the beginning of the whole may prove each other by chance, and then be
+            // another machine's frame.
             if sum(&[broken, &answer[..STATE - half]].concat()) != u8::MAX {
-                prop_assert_eq!(found, answer);
+                prop_assert_eq!(found, Some(answer));
             }
         }
     }
