@@ -5,6 +5,7 @@
 
 mod commits;
 mod lanes;
+mod roster;
 
 use std::{
     path::{Path, PathBuf},
@@ -26,7 +27,7 @@ use crate::{
     control::{Client, Request, Status},
     daemon,
     gate::{policy, sight::GATE_LONGEST_SIDE},
-    roster::{self, Enrolment, FaceOnFile, IdType, Identity, Person, Roster, RosterError, Worker},
+    roster::{Enrolment, FaceOnFile, IdType, Identity, Person, Roster, RosterError, Worker},
     store::{self, Priority},
     vision::{self, DetectOptions, EMBEDDER_NAME, Image, Models, TEMPLATE_LEN, Template, Vision},
 };
@@ -54,6 +55,8 @@ enum Alone {
     Commits(commits::Arguments),
     /// What lanes cost, idle and busy, and how long a face waits for the release
     Lanes(lanes::Arguments),
+    /// How long a full roster takes to be listed, shown, changed and loaded
+    Roster(roster::Arguments),
 }
 
 /// Milliseconds.
@@ -105,6 +108,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     match arguments.alone {
         Some(Alone::Commits(arguments)) => return commits::run(context, arguments).await,
         Some(Alone::Lanes(arguments)) => return lanes::run(context, arguments).await,
+        Some(Alone::Roster(arguments)) => return roster::run(context, arguments).await,
         None => {}
     }
     let report = rig::unless_interrupted(measure(context, arguments)).await?;
@@ -282,7 +286,7 @@ async fn fill(config: &Config, workers: usize, faces: &[Template]) -> anyhow::Re
     let sealer = store.sealer().clone();
     store
         .write(Priority::Upkeep, move |tx| {
-            enrolments.iter().try_for_each(|e| roster::enrol(tx, &sealer, e))?;
+            enrolments.iter().try_for_each(|e| crate::roster::enrol(tx, &sealer, e))?;
             Ok::<_, RosterError>(())
         })
         .await?;
