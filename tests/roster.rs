@@ -128,6 +128,14 @@ fn who_gives_no_consent_is_on_the_roster_without_a_face_and_a_guard_vouches() {
     }
     assert!(record["by"].is_string());
 
+    // Who is not in force is nobody to vouch for.
+    said(&gate.site, &["worker", "update", "W001", "--valid-from", "2099-01-01"]);
+    let early = [&release[..], &reason].concat();
+    if gate.site.status()["clock"]["synced"] == true {
+        gate.site.gatehouse(&early).refused("admitted from 2099-01-01 on");
+    }
+    said(&gate.site, &["worker", "update", "W001", "--clear", "valid-from"]);
+
     // Consent is given, then withdrawn.
     let added = ["worker", "photo", "W001", "--add", &a];
     gate.site.gatehouse(&added).refused("only with the worker's consent");
@@ -136,8 +144,13 @@ fn who_gives_no_consent_is_on_the_roster_without_a_face_and_a_guard_vouches() {
     let erase = ["worker", "photo", "W001", "--erase", "--reason", "consent withdrawn"];
     let erased = said(&gate.site, &erase);
     assert_eq!((&erased["templates"], &erased["consent"]), (&json!(0), &Value::Null));
-    let events: Vec<_> =
-        (0..2).map(|_| gate.platform.event("amendment")["faces"].clone()).collect();
+    let faces = |gate: &mut Gate| loop {
+        let event = gate.platform.event("amendment");
+        if event["faces"].is_string() {
+            return event["faces"].clone();
+        }
+    };
+    let events: Vec<_> = (0..2).map(|_| faces(&mut gate)).collect();
     assert_eq!(events, ["added", "erased"]);
 }
 
@@ -160,6 +173,10 @@ fn photos_are_added_and_replaced_and_must_be_of_one_person_alone() {
     change("--add", &[&a1, &a2, &a1, &a2]).refused("6 photos, and 5 is the most");
     change("--replace", &[&b2]).refused("already enrolled, as worker W002");
     change("--replace", &[&a1, &b2]).refused("is not that of the first photo");
+    // Of somebody whom nobody knows yet.
+    let c = photo_of("impostor_1.jpg");
+    change("--add", &[&c]).refused("not the face that worker W001 is enrolled with");
+    change("--replace", &[&c]).refused("not the face that worker W001 is enrolled with");
     assert_eq!(templates(change("--replace", &[&a2])), 1);
     let again = change("--replace", &[&a2]).json_lines().remove(0);
     assert_eq!(again["result"], "unchanged");
@@ -200,6 +217,7 @@ fn real_name_rules_hold_at_enrolment_and_for_changes() {
     enrol(&site, "W002", "12345678", &permit).refused("must be H or M and 8 or 10 digits");
     assert_eq!(enrol(&site, "W002", "H12345678", &permit).code, 0);
     enrol(&site, "W003", ID_A, &[]).refused("already enrolled, as worker W001");
+    enrol(&site, "E7654321", "E7654321", &["--id-type", "passport"]).refused("it is an ID number");
 
     let shown = said(&site, &["worker", "show", "W001"]);
     for (key, expected) in [
@@ -215,7 +233,9 @@ fn real_name_rules_hold_at_enrolment_and_for_changes() {
         assert_eq!(shown[key], expected, "{key}");
     }
     // A number that was mistyped is corrected, and the ledger has a new commitment to it.
-    site.gatehouse(&["worker", "update", "W002", "--id-number", ID_A]).refused("as worker W001");
+    let taken = ["worker", "update", "W002", "--id-number", ID_A];
+    site.gatehouse(&taken).refused("must be H or M");
+    site.gatehouse(&[&taken[..], &["--id-type", "resident"]].concat()).refused("as worker W001");
     let number = ["worker", "update", "W002", "--id-type", "resident", "--id-number", ID_B];
     assert_eq!(said(&site, &number)["result"], "updated");
     let shown = said(&site, &["worker", "show", "W002"]);
@@ -272,12 +292,30 @@ fn a_worker_is_enrolled_before_the_lanes_camera_and_told_what_is_wrong() {
     let output = enrolment.wait_with_output().unwrap();
     assert!(output.status.success());
     let worker: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(worker["templates"], 3);
+    assert!((1..=3).contains(&worker["templates"].as_u64().unwrap()), "{worker}");
     gate.camera.nobody();
     // Nobody of those who sat for it was taken for a visitor.
     let lane = &gate.site.status()["lanes"][0];
     assert_eq!((&lane["denials"], &lane["cameras"][0]["lent"]), (&json!(0), &json!(false)));
     gate.pass_again("person_a_1.jpg");
+
+    // What changes while somebody sits for new photos is not undone by them.
+    let photos = ["--json", "worker", "photo", "W001", "--lane", "north", "--direction", "entry"];
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
+    command.args(photos).env("GATEHOUSE_CONFIG", &config).stdin(Stdio::null());
+    let mut sitting = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(sitting.stderr.take().unwrap()).lines();
+    wait_for(&mut lines, "no face");
+    said(&gate.site, &["worker", "update", "W001", "--trained-on", "2026-03-02"]);
+    gate.camera.show(photo("person_a_1.jpg"));
+    wait_for(&mut lines, "look 1/3: good");
+    let output = sitting.wait_with_output().unwrap();
+    let worker: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&worker["trained_on"], &worker["result"]),
+        (&json!("2026-03-02"), &json!("updated"))
+    );
+    gate.camera.nobody();
 
     // Whoever breaks it off gives the camera back.
     let mut again = start();

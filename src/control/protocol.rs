@@ -191,17 +191,33 @@ pub enum EnrolResult {
 pub struct Amend {
     pub id: WorkerId,
     pub name: Option<String>,
-    pub document: Option<(IdType, String)>,
+    /// Its number, and its type where that is another one.
+    pub document: Option<(Option<IdType>, String)>,
     pub particulars: Particulars,
     pub team: Option<String>,
     pub contractor: Option<String>,
     pub trade: Option<String>,
     pub terms: Terms,
+    /// What is no longer said of the worker.
+    #[serde(default)]
+    pub clear: Vec<Clear>,
     pub faces: AmendFaces,
     pub photos: Vec<Photo>,
     pub live: Option<Live>,
     pub allow_duplicate_face: Option<String>,
     pub reason: Option<String>,
+}
+
+/// What may be unsaid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Clear {
+    ValidFrom,
+    ValidUntil,
+    ContractSigned,
+    TrainedOn,
+    Phone,
+    BankTail,
 }
 
 /// What becomes of the templates and photos there are.

@@ -56,11 +56,14 @@ fn one(
     old: &Connection,
     id: &str,
 ) -> Result<bool, RosterError> {
-    let Some(worker) = rows(old, "worker", "id", id).pop() else { return Ok(false) };
+    let Some(worker) = rows(old, "worker", "id", id).and_then(|mut r| r.pop()) else {
+        return Ok(false);
+    };
     let opens = |table: &str, ordinal: usize, sealed: Option<&Value>| matches!(sealed, Some(Value::Blob(b)) if sealer.open(&place(table, id, ordinal), b).is_ok());
-    let had = rows(old, "template", "worker", id).len();
+    // Somebody may be on the roster without a face; of whom templates cannot be read, they are lost.
+    let Some(had) = rows(old, "template", "worker", id) else { return Ok(false) };
     let kept = |table: &str| {
-        let all = rows(old, table, "worker", id).into_iter();
+        let all = rows(old, table, "worker", id).unwrap_or_default().into_iter();
         let sound = all.filter(|row| match row.get("ordinal") {
             Some(Value::Integer(n)) => {
                 usize::try_from(*n).is_ok_and(|n| opens(table, n, row.get("sealed")))
@@ -70,9 +73,8 @@ fn one(
         sound.collect::<Vec<_>>()
     };
     let (templates, photos) = (kept("template"), kept("photo"));
-    // Somebody may be on the roster without a face.
-    let faceless = templates.is_empty() && had > 0;
-    if !opens("identity", 0, worker.get("identity")) || faceless {
+    let lost = templates.is_empty() && !had.is_empty();
+    if !opens("identity", 0, worker.get("identity")) || lost {
         return Ok(false);
     }
     let copies = [("worker", vec![worker]), ("template", templates), ("photo", photos)];
@@ -101,16 +103,20 @@ fn one(
     Ok(true)
 }
 
-/// The rows that can be read, whole, by column: an older schema has fewer.
-fn rows(old: &Connection, table: &str, column: &str, id: &str) -> Vec<BTreeMap<String, Value>> {
+/// The rows, by column: an older schema has fewer. `None` where one of them cannot be read.
+fn rows(
+    old: &Connection,
+    table: &str,
+    column: &str,
+    id: &str,
+) -> Option<Vec<BTreeMap<String, Value>>> {
     let sql = format!("SELECT * FROM {table} WHERE {column} = ?1");
-    let Ok(mut found) = old.prepare(&sql) else { return Vec::new() };
+    let mut found = old.prepare(&sql).ok()?;
     let columns: Vec<String> = found.column_names().map(ToString::to_string).collect();
     let row = |row: &rusqlite::Row<'_>| {
         columns.iter().enumerate().map(|(n, name)| Ok((name.clone(), row.get(n)?))).collect()
     };
-    let rows = found.query_map([id], row).map(|rows| rows.map_while(Result::ok).collect());
-    rows.unwrap_or_default()
+    found.query_map([id], row).ok()?.collect::<Result<_, _>>().ok()
 }
 
 #[cfg(test)]

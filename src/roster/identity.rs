@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use super::RosterError;
+use super::{RosterError, WorkerId};
 use crate::store::StoreError;
 
 /// Which paper a number is of.
@@ -101,11 +101,12 @@ impl std::fmt::Debug for Particulars {
 }
 
 /// The first two digits: provinces, municipalities, autonomous regions (GB/T 2260); 81 to 83 are
-/// Hong Kong's, Macao's and Taiwan's, 91 what permanent residents from abroad have.
-const PROVINCES: [&str; 35] = [
+/// Hong Kong's, Macao's and Taiwan's. The numbers of permanent residents from abroad (since 2023)
+/// begin with a 9 before the province.
+const PROVINCES: [&str; 34] = [
     "11", "12", "13", "14", "15", "21", "22", "23", "31", "32", "33", "34", "35", "36", "37", "41",
     "42", "43", "44", "45", "46", "50", "51", "52", "53", "54", "61", "62", "63", "64", "65", "81",
-    "82", "83", "91",
+    "82", "83",
 ];
 
 impl Identity {
@@ -206,7 +207,8 @@ fn resident(number: &str, today: Option<Date>) -> Result<(Date, Gender), RosterE
         );
         return invalid(FIELD, problem);
     };
-    if !PROVINCES.iter().any(|p| number.starts_with(p)) {
+    let region = number.strip_prefix('9').unwrap_or(number);
+    if !PROVINCES.iter().any(|p| region.starts_with(p)) {
         return invalid(FIELD, "begins with no region's code: its first digits are mistyped");
     }
     let part = |range: std::ops::Range<usize>| number.get(range)?.parse::<i16>().ok();
@@ -232,6 +234,13 @@ fn resident(number: &str, today: Option<Date>) -> Result<(Date, Gender), RosterE
     Ok((born, if odd { Gender::Male } else { Gender::Female }))
 }
 
+/// Whether a worker's id is a resident's number, or that of the worker's own document: it would stand
+/// in plain in every record.
+pub fn is_document(id: &WorkerId, identity: &Identity) -> bool {
+    let id = normalised(id.as_str());
+    id == identity.number || resident(&id, None).is_ok()
+}
+
 /// Passports: 5 to 20 letters and digits. Permits: an H or M and 8 or 10 digits (Hong Kong, Macao);
 /// 8 digits, or 10 and a letter in brackets on old ones, here 8 to 12 letters and digits (Taiwan).
 fn permit(id_type: IdType, number: &str) -> Result<(), RosterError> {
@@ -254,7 +263,8 @@ fn phone(text: &str) -> Result<String, RosterError> {
     let text = text.trim();
     let digits = text.strip_prefix('+').unwrap_or(text);
     let plain = digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b' ' | b'-'));
-    if plain && (5..=20).contains(&text.len()) {
+    let enough = digits.bytes().filter(u8::is_ascii_digit).count() >= 5;
+    if plain && enough && text.len() <= 20 {
         Ok(text.to_owned())
     } else {
         invalid("phone", "must be 5 to 20 digits, with + - or spaces")
@@ -308,6 +318,7 @@ pub(crate) mod tests {
             ("11010519491231002", "17 characters"),
             ("1.10105E+17", "as text"),
             ("", "is missing"),
+            ("000105194912310025", "region"),
             ("990105194912310025", "region"),
             (&with_check("11010519490231002"), "birth date"),
             (&with_check("11010520991231002"), "birth date"),

@@ -112,7 +112,16 @@ impl Roster {
         self.workers.get(at)
     }
 
-    /// The same without one worker, who is that person themselves.
+    /// How like a worker's own templates a face is; `None` where there are none.
+    pub fn likeness(&self, id: &WorkerId, face: &Template) -> Option<f32> {
+        let face: &[f32; TEMPLATE_LEN] = face.as_slice().try_into().ok()?;
+        let at = self.workers.binary_search_by(|w| w.person.id.cmp(id)).ok()?;
+        let templates = self.templates.chunks_exact(TEMPLATE_LEN).zip(&self.owners);
+        let own = templates.filter(|(_, owner)| **owner as usize == at);
+        own.map(|(template, _)| dot(template, face)).reduce(f32::max)
+    }
+
+    /// As [`best`](Self::best), but without one worker, who is that person themselves.
     pub fn best_but(&self, face: &Template, id: &WorkerId) -> Option<Match> {
         match self.worker(id) {
             Some(_) => self.with(self.version, id, None).best(face),

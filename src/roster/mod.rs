@@ -15,12 +15,12 @@ use std::{str::FromStr, sync::Arc};
 use crate::store::{SealError, StoreError};
 use crate::vision::Template;
 pub use carry_over::{CarriedOver, carry_over};
-pub use identity::{Gender, IdType, Identity, Particulars};
+pub use identity::{Gender, IdType, Identity, Particulars, is_document};
 use jiff::civil::Date;
 pub use matcher::{Match, Roster};
 pub use rows::{
-    Amended, Erased, Faces, amend, enrol, hold, holder_of, identity, list, load, load_one,
-    must_exist, remove, version,
+    Amended, Erased, Faces, MOST_WORKERS, amend, enrol, hold, holder_of, identity, list, load,
+    load_one, must_exist, remove, version,
 };
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,11 @@ pub enum RosterError {
     Full { most: usize },
     #[error("there is no worker {0} on the roster; see `gatehouse worker list`")]
     NoSuchWorker(WorkerId),
+    #[error(
+        "what is kept of worker {0} is damaged: remove that worker, and enrol the same person under \
+         another id"
+    )]
+    Damaged(WorkerId),
     #[error("{field}: {problem}")]
     Invalid { field: &'static str, problem: String },
 }

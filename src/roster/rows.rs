@@ -11,7 +11,7 @@ use crate::{store::Sealer, vision::Template};
 
 /// Workers on the roster at once: three times the largest site known, and what a lane matches in a
 /// few milliseconds.
-const MOST_WORKERS: usize = 10_000;
+pub const MOST_WORKERS: usize = 10_000;
 
 /// Where a sealed value stands, for [`Sealer::seal`].
 pub(super) fn place(table: &str, id: impl std::fmt::Display, ordinal: usize) -> String {
@@ -179,7 +179,9 @@ pub fn amend(tx: &Transaction<'_>, sealer: &Sealer, to: &Amended) -> Result<u32,
         }
         Faces::Add { model, faces } => {
             let next: usize = tx.query_row(
-                "SELECT coalesce(max(ordinal) + 1, 0) FROM template WHERE worker = ?1",
+                "SELECT coalesce(max(ordinal) + 1, 0) FROM
+                     (SELECT worker, ordinal FROM template UNION ALL SELECT worker, ordinal FROM photo)
+                 WHERE worker = ?1",
                 [id.as_str()],
                 |r| r.get(0),
             )?;
@@ -341,10 +343,14 @@ pub fn identity(
     id: &WorkerId,
 ) -> Result<(Worker, Identity), RosterError> {
     let sql = format!("SELECT {COLUMNS}, identity FROM worker WHERE id = ?1");
-    let (worker, sealed): (Worker, Vec<u8>) = tx
-        .query_row(&sql, [id.as_str()], |row| Ok((worker(row)?, row.get(14)?)))
-        .optional()?
-        .ok_or_else(|| RosterError::NoSuchWorker(id.clone()))?;
+    let found = tx.query_row(&sql, [id.as_str()], |row| Ok((worker(row)?, row.get(14)?)));
+    let (worker, sealed): (Worker, Vec<u8>) = match found.optional() {
+        Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
+            unreadable(id.as_str(), &error);
+            return Err(RosterError::Damaged(id.clone()));
+        }
+        found => found?.ok_or_else(|| RosterError::NoSuchWorker(id.clone()))?,
+    };
     let plain = sealer.open(&place("identity", id, 0), &sealed)?;
     let identity = ciborium::from_reader(plain.as_slice())
         .map_err(|e| RosterError::Invalid { field: "id-number", problem: e.to_string() })?;
@@ -384,14 +390,21 @@ pub fn load(tx: &Transaction<'_>, sealer: &Sealer, model: &str) -> Result<Roster
     Ok(roster)
 }
 
-/// One worker as [`load`] has them, for [`Roster::with`]; `None` for one who is off the roster.
+/// One worker as [`load`] has them, for [`Roster::with`]; `None` for one who is off the roster, or
+/// whose row is damaged.
 pub fn load_one(
     tx: &Transaction<'_>,
     sealer: &Sealer,
     model: &str,
     id: &WorkerId,
 ) -> Result<Option<(Worker, Vec<Template>)>, RosterError> {
-    let worker = legible(tx, id.as_str()).optional()?.filter(|w| w.state != State::Removed);
+    let worker = match legible(tx, id.as_str()).optional() {
+        Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
+            unreadable(id.as_str(), &error);
+            None
+        }
+        worker => worker?.filter(|w| w.state != State::Removed),
+    };
     worker.map(|worker| Ok((worker, templates(tx, sealer, id.as_str(), model)?.0))).transpose()
 }
 
@@ -473,5 +486,11 @@ mod tests {
             let best = roster.best(&enrolment(n).faces[0].template);
             assert_eq!(best.is_some_and(|m| m.score > 0.9), known, "{n}");
         }
+        // And the damaged one can be removed.
+        let id = "W001".parse().unwrap();
+        assert!(matches!(identity(&tx, &sealer, &id), Err(RosterError::Damaged(_))));
+        assert_eq!(remove(&tx, &id).unwrap(), Erased { templates: 1, photos: 1 });
+        assert!(load_one(&tx, &sealer, "m", &id).unwrap().is_none());
+        assert_eq!(load(&tx, &sealer, "m").unwrap().damaged, 1);
     }
 }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     config::{Broker, Upstream},
     failpoint,
-    ledger::{self, LedgerError, Stored},
+    ledger::{self, Body, LedgerError, Stored},
     store::Priority,
     vigil::caught,
 };
@@ -273,7 +273,10 @@ async fn publish_rows(
     let name = upstream.name.clone();
     let rows = context.store.read(move |tx| {
         let with_cause = |stored: Stored| {
-            let cause = stored.entry.body.cause().map(|index| ledger::read(tx, index));
+            let cause = match stored.entry.body {
+                Body::Outcome { cause, .. } => Some(ledger::read(tx, cause)),
+                _ => None,
+            };
             (stored, cause)
         };
         let rows = ledger::unacknowledged(tx, &name, after, limit)?;
@@ -361,7 +364,7 @@ mod tests {
         attendance::Origin,
         clock::{Clock, SystemClock, Tripwire},
         config::{Encoding, Secret, Storage},
-        ledger::{Body, Ledger},
+        ledger::Ledger,
         store,
         uplink::spawn,
     };

@@ -13,8 +13,8 @@ use super::super::{Context, day, lane::direction};
 use crate::{
     config::Direction,
     control::{
-        Amend, AmendFaces, Enrol, EnrolResult, Enrolled, Hint, Live, PHOTO_MAX, PHOTOS_MAX, Photo,
-        Request,
+        Amend, AmendFaces, Clear, Enrol, EnrolResult, Enrolled, Hint, Live, PHOTO_MAX, PHOTOS_MAX,
+        Photo, Request,
     },
     roster::{Gender, IdType, Particulars, Person, Terms, WorkerId},
 };
@@ -131,7 +131,7 @@ pub(in crate::cli) struct Update {
     id: WorkerId,
     #[arg(long)]
     name: Option<String>,
-    /// With --id-number: resident, passport, hk_macao_permit or taiwan_permit
+    /// With --id-number, where it is of another type: resident, passport, hk_macao_permit or taiwan_permit
     #[arg(long, value_parser = id_type, requires = "id_number")]
     id_type: Option<IdType>,
     /// Another number, where the one there is was wrong
@@ -145,6 +145,9 @@ pub(in crate::cli) struct Update {
     trade: Option<String>,
     #[command(flatten)]
     more: More,
+    /// What is no longer so; several times for several
+    #[arg(long, value_name = "FIELD")]
+    clear: Vec<Clear>,
     /// Why, in words; recorded
     #[arg(long)]
     reason: Option<String>,
@@ -264,16 +267,16 @@ pub(super) async fn enrol(context: &Context, enroll: Enroll) -> anyhow::Result<(
 
 pub(super) async fn update(context: &Context, update: Update) -> anyhow::Result<()> {
     let (terms, particulars) = update.more.split();
-    let id_type = update.id_type.unwrap_or_default();
     let amend = Amend {
         id: update.id,
         name: update.name,
-        document: update.id_number.map(|number| (id_type, number)),
+        document: update.id_number.map(|number| (update.id_type, number)),
         particulars,
         team: update.team,
         contractor: update.contractor,
         trade: update.trade,
         terms,
+        clear: update.clear,
         faces: AmendFaces::Keep,
         photos: Vec::new(),
         live: None,
@@ -304,6 +307,7 @@ pub(super) async fn photos(context: &Context, photos: Photos) -> anyhow::Result<
         contractor: None,
         trade: None,
         terms: Terms { consent: photos.consent, ..Terms::default() },
+        clear: Vec::new(),
         faces,
         photos: announced,
         live,

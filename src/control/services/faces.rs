@@ -31,7 +31,7 @@ const NO_FRAME: Duration = Duration::from_secs(2);
 /// Hints on their way to the client; the sitting waits.
 const HINTS: usize = 4;
 /// Photos of one person are further alike than this, however they were taken; of two, hardly ever.
-const LEAST_ALIKE: f32 = 0.3;
+pub(super) const LEAST_ALIKE: f32 = 0.3;
 
 impl Services {
     /// The faces on the photos announced, or those that a lane's camera sees now. None where neither
@@ -121,8 +121,9 @@ impl Services {
         };
         let (hints, mut told) = mpsc::channel(HINTS);
         let (vision, limits, clock) = (self.vision.clone(), self.face_limits, self.clock.clone());
+        let one_person = self.threshold.cosine();
         let sitting = tokio::task::spawn_blocking(move || {
-            Sitting { loan, vision, limits, clock, hints }.sit()
+            Sitting { loan, vision, limits, one_person, clock, hints }.sit()
         });
         // Ends when the sitting does, or with the client: then nobody takes the hints any more.
         while let Some(hint) = told.recv().await {
@@ -149,6 +150,8 @@ struct Sitting {
     loan: Loan,
     vision: Arc<Vision>,
     limits: FaceLimits,
+    /// Looks of one sitting are at least so alike: another person's are not kept.
+    one_person: f32,
     clock: Arc<dyn Clock>,
     hints: mpsc::Sender<Hint>,
 }
@@ -178,7 +181,7 @@ impl Sitting {
             last_seen = now;
             match self.look(&frame) {
                 Err(wrong) => hint = wrong,
-                Ok(look) if looks.first().is_some_and(|first| !alike(first, &look)) => {
+                Ok(look) if looks.first().is_some_and(|first| !self.alike(first, &look)) => {
                     // Of several people none is meant.
                     looks.clear();
                     first_good = None;
@@ -214,15 +217,15 @@ impl Sitting {
         Ok(Look { face: FaceOnFile { template, jpeg }, quality, at: frame.captured })
     }
 
+    fn alike(&self, a: &Look, b: &Look) -> bool {
+        a.face.template.cosine(&b.face.template) >= self.one_person
+    }
+
     /// Fails where nobody listens any more.
     fn tell(&self, good: usize, hint: &str) -> Result<(), String> {
         let hint = Hint { good, wanted: LOOKS, hint: hint.to_owned() };
         self.hints.blocking_send(hint).map_err(|_| "nobody waits for it any more".to_owned())
     }
-}
-
-fn alike(a: &Look, b: &Look) -> bool {
-    a.face.template.cosine(&b.face.template) >= LEAST_ALIKE
 }
 
 /// Of looks close in time the better one, of all the best.

@@ -11,7 +11,7 @@ use crate::{
         passage::ManualRelease,
     },
     ledger::{Actor, LaneMode},
-    roster::{RosterError, State, Worker, WorkerId, checked_text},
+    roster::{RosterError, Standing, Worker, WorkerId, checked_text},
 };
 
 impl Services {
@@ -23,17 +23,34 @@ impl Services {
         })
     }
 
-    /// A guard vouches for who somebody is, not against the site's decision to keep them out.
+    /// A guard vouches for who somebody is, not for their being in force.
     fn may_be_vouched_for(&self, worker: &Worker, direction: Direction) -> Result<(), Failure> {
-        let kept_out = matches!(worker.state, State::Suspended | State::Barred);
-        if direction == Direction::Exit || !kept_out {
+        if direction == Direction::Exit {
             return Ok(());
         }
+        let require_training = self.roster_rules.require_training;
+        let reason = worker.state_reason.as_deref().unwrap_or("no reason given");
+        let day = |day: Option<jiff::civil::Date>| day.map_or_else(String::new, |d| d.to_string());
+        let (what, remedy) = match worker.standing(self.today(), require_training) {
+            Standing::InForce => return Ok(()),
+            Standing::NotYet => (
+                format!("admitted from {} on", day(worker.terms.valid_from)),
+                "update --valid-from",
+            ),
+            Standing::Expired => (
+                format!("admitted until {}", day(worker.terms.valid_until)),
+                "update --valid-until",
+            ),
+            Standing::Suspended => (format!("suspended ({reason})"), "resume"),
+            Standing::Barred => (format!("barred ({reason})"), "resume"),
+            Standing::TrainingMissing => {
+                ("not trained in safety".to_owned(), "update --trained-on")
+            }
+        };
         let problem = format!(
-            "worker {} is {} ({}): `gatehouse worker resume` readmits them",
-            worker.person.id,
-            worker.state.word(),
-            worker.state_reason.as_deref().unwrap_or("no reason given")
+            "worker {} is {what}: `gatehouse worker {remedy}` changes that; without --worker the gate \
+             opens, and it is nobody's attendance",
+            worker.person.id
         );
         Err(Failure::new("not_in_force", problem))
     }

@@ -3,10 +3,12 @@
 //! | file | what is asked for |
 //! |---|---|
 //! | `roster` | workers: enrolled, amended, suspended, removed, listed |
+//! | `amendment` | what a worker is to be after an amendment (pure) |
 //! | `faces` | an enrolment's looks at a face, from photos or from a camera |
 //! | `attendance` | who went through; passages added by hand, and disputed |
 //! | `lanes` | gates opened by hand, and how lanes work |
 
+mod amendment;
 mod attendance;
 mod faces;
 mod lanes;
@@ -32,7 +34,7 @@ use crate::{
         sight::Seen,
     },
     ledger::{Actor, Ledger, LedgerError},
-    roster::{Roster, RosterError, WorkerId},
+    roster::{FaceOnFile, Identity, MOST_WORKERS, Roster, RosterError, WorkerId},
     store::{Store, StoreError},
     turnstile::TurnstileState,
     uplink::UpstreamState,
@@ -112,10 +114,53 @@ pub struct Services {
     pub changing: tokio::sync::Mutex<()>,
 }
 
-/// What one connection has asked for so far: who came by in a dry run, whom no roster knows.
+/// Who came by in the dry runs of one connection: no roster knows them, and they must not be two.
 #[derive(Default)]
 pub(super) struct Sitting {
-    pub(super) dry: Vec<(WorkerId, Vec<Template>)>,
+    dry: Vec<DryRun>,
+}
+
+struct DryRun {
+    id: WorkerId,
+    /// Of somebody new.
+    identity: Option<Identity>,
+    templates: Vec<Template>,
+}
+
+impl Sitting {
+    /// Refuses who came by before, and what the roster would have no room for.
+    fn came_by(
+        &mut self,
+        roster: &Roster,
+        id: WorkerId,
+        identity: Option<&Identity>,
+        faces: Vec<FaceOnFile>,
+    ) -> Result<(), RosterError> {
+        let fresh = self.dry.iter().filter(|d| d.identity.is_some());
+        for other in fresh.clone().filter(|_| identity.is_some()) {
+            if other.id == id {
+                return Err(RosterError::IdTaken(id));
+            }
+            if other.identity.iter().zip(identity).any(|(a, b)| a.same_document(b)) {
+                return Err(RosterError::IdentityTaken(other.id.clone()));
+            }
+        }
+        let most = MOST_WORKERS;
+        if self.dry.len() >= most || roster.workers().len() + fresh.count() >= most {
+            return Err(RosterError::Full { most });
+        }
+        let templates = faces.into_iter().map(|face| face.template).collect();
+        self.dry.push(DryRun { id, identity: identity.cloned(), templates });
+        Ok(())
+    }
+
+    /// Whose face of another's is the most alike, and how.
+    fn nearest(&self, id: &WorkerId, face: &Template) -> Option<(WorkerId, f32)> {
+        let others = self.dry.iter().filter(|d| d.id != *id);
+        let scores = others.flat_map(|d| d.templates.iter().map(move |t| (&d.id, t.cosine(face))));
+        let nearest = scores.max_by(|a, b| a.1.total_cmp(&b.1));
+        nearest.map(|(id, score)| (id.clone(), score))
+    }
 }
 
 pub(super) enum Refusal {
@@ -144,6 +189,7 @@ impl From<RosterError> for Refusal {
                 "duplicate"
             }
             RosterError::Full { .. } => "full",
+            RosterError::Damaged(_) => "damaged",
             RosterError::Invalid { .. } => "invalid",
         };
         Failure::new(code, e).into()
@@ -152,7 +198,12 @@ impl From<RosterError> for Refusal {
 
 impl From<LedgerError> for Refusal {
     fn from(e: LedgerError) -> Self {
-        Failure::new("storage", e).into()
+        let code = match &e {
+            LedgerError::NoAttendance { .. } => "no_attendance",
+            LedgerError::AlreadyDisputed { .. } => "already_disputed",
+            _ => "storage",
+        };
+        Failure::new(code, e).into()
     }
 }
 
@@ -185,7 +236,10 @@ impl Services {
             Request::Hold { id, state, reason } => self.hold(id, state, &reason, by).await,
             Request::Remove { id, reason } => self.remove(id, reason, by).await,
             Request::Workers(query) => self.workers(wire, query).await,
-            Request::Worker { id } => self.worker(id).await,
+            Request::Worker { id } => {
+                let in_full = may_change(self.roster_rules.admin_group.as_deref(), &by).is_ok();
+                self.worker(id, in_full).await
+            }
             Request::History { id } => self.history(wire, id).await,
             Request::Attendance(query) => self.attendance(wire, query).await,
             Request::Supplement { worker, at, direction, reason } => {
@@ -228,7 +282,29 @@ fn may_change(admin_group: Option<&str>, by: &Actor) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::Via;
+    use crate::{ledger::Via, roster::IdType};
+
+    #[test]
+    fn a_dry_run_refuses_who_came_by_before() {
+        let roster = Roster::default();
+        let mut sitting = Sitting::default();
+        let identity = |number: &str| {
+            Identity::checked(IdType::Passport, number, Default::default(), None).unwrap()
+        };
+        let mut comes = |id: &str, number: &str| {
+            let (id, number) = (id.parse().unwrap(), identity(number));
+            let refused = sitting.came_by(&roster, id, Some(&number), vec![]);
+            refused.map_err(|e| e.to_string()).err().unwrap_or_default()
+        };
+        assert_eq!(comes("W1", "E1111111"), "");
+        assert_eq!(comes("W2", "E2222222"), "");
+        assert!(comes("W2", "E3333333").contains("W2 is already enrolled"));
+        assert!(comes("W3", "E1111111").contains("as worker W1"));
+        for n in 2..MOST_WORKERS {
+            assert_eq!(comes(&format!("X{n}"), &format!("X{n:07}")), "");
+        }
+        assert!(comes("W4", "E4444444").contains("10000 workers"));
+    }
 
     #[test]
     fn where_a_group_is_named_its_members_alone_change_things() {

@@ -10,7 +10,12 @@ use jiff::civil::Date;
 use rusqlite::Transaction;
 use serde_json::json;
 
-use super::{Failure, PAGE, Refusal, Services, Sitting, to_json};
+use super::{
+    Failure, PAGE, Refusal, Services, Sitting,
+    amendment::{Known, Planned, checked_terms, overlaid, overlaid_particulars, plan},
+    faces::LEAST_ALIKE,
+    to_json,
+};
 use crate::{
     control::protocol::{
         Amend, AmendFaces, Enrol, EnrolResult, Enrolled, IfKnown, Reply, Wire, WorkerQuery,
@@ -49,9 +54,6 @@ impl From<ChangeError> for Refusal {
     }
 }
 
-/// Somebody on the roster, before a change.
-type Known = (Worker, Identity);
-
 impl Services {
     pub(super) async fn enrol(
         &self,
@@ -74,10 +76,14 @@ impl Services {
             contractor: checked_text("contractor", &enrol.person.contractor, 128)?,
             trade: checked_text("trade", &enrol.person.trade, 64)?,
         };
+        if roster::is_document(&id, &identity) {
+            let problem = "id: it is an ID number, and would stand in every record: choose another";
+            return Err(Failure::new("invalid", problem).into());
+        }
         let terms = checked_terms(enrol.terms.clone())?;
         let known = self.known(&id).await?;
         if let Some(known) = known.filter(|_| enrol.if_known != IfKnown::Refuse) {
-            return self.enrol_again(wire, sitting, enrol, person, terms, &known, by).await;
+            return self.enrol_again(wire, sitting, enrol, person, &identity, &known, by).await;
         }
         self.free(&id, &identity).await?;
         let wants_faces = !enrol.photos.is_empty() || enrol.live.is_some();
@@ -85,13 +91,13 @@ impl Services {
         let allow = allowed(enrol.allow_duplicate_face.as_deref())?;
         let faces = self.faces(wire, &enrol.photos, enrol.live.as_ref()).await?;
         let changing = self.changing.lock().await;
-        let alike = self.alike(&id, &faces, sitting, allow)?;
+        let dry = enrol.dry_run.then_some(&*sitting);
+        let alike = self.alike(&id, &faces, dry, allow)?;
         let templates = u32::try_from(faces.len()).unwrap_or(u32::MAX);
         let worker = Worker { terms, templates, ..Worker::new(person) };
         let done = to_json(&Enrolled { worker: worker.clone(), result: EnrolResult::Enrolled })?;
         if enrol.dry_run {
-            let templates = faces.into_iter().map(|face| face.template.clone()).collect();
-            sitting.dry.push((id, templates));
+            sitting.came_by(&self.roster.borrow(), id, Some(&identity), faces)?;
             return Ok(done);
         }
         let model = self.vision.embedder_name().to_owned();
@@ -124,57 +130,52 @@ impl Services {
         sitting: &mut Sitting,
         enrol: Enrol,
         person: Person,
-        terms: Terms,
+        given: &Identity,
         (worker, identity): &Known,
         by: Actor,
     ) -> Result<serde_json::Value, Refusal> {
         if worker.state == State::Removed {
             return Err(RosterError::IdRetired(person.id).into());
         }
-        let given = Identity::checked(
-            enrol.id_type,
-            &enrol.id_number,
-            enrol.particulars.clone(),
-            self.today(),
-        )?;
-        let terms = overlaid(&worker.terms, terms);
-        let particulars = overlaid_particulars(identity, &enrol.particulars);
-        let same = given.same_document(identity)
-            && worker.person == person
-            && worker.terms == terms
-            && identity.particulars == particulars;
-        let faceless = worker.templates == 0 && !enrol.photos.is_empty();
-        if enrol.if_known == IfKnown::Same {
-            if same && !faceless {
+        let said = overlaid_particulars(&identity.particulars, &given.particulars);
+        let same = worker.person == person
+            && worker.terms == overlaid(&worker.terms, enrol.terms.clone())
+            && identity.particulars == said;
+        let brings_faces = !enrol.photos.is_empty() || enrol.live.is_some();
+        let faceless = worker.templates == 0 && brings_faces;
+        let problem = match enrol.if_known {
+            // A sheet whose rows have moved against its ids would make everybody somebody else.
+            _ if !given.same_document(identity) => Some(
+                "is on the roster with another ID number; if that one was mistyped, `worker update \
+                 --id-number` corrects it, else choose another id",
+            ),
+            IfKnown::Same if same && !faceless => {
                 let worker = worker.clone();
                 return to_json(&Enrolled { worker, result: EnrolResult::Unchanged });
             }
-            let problem = if same {
-                "is on the roster without a face; --update takes the photos in"
-            } else if given.same_document(identity) {
-                "is on the roster with other particulars; --update brings them up to date"
-            } else {
-                "is on the roster with another ID number; if it is the same person, --update \
-                 corrects it, else choose another id"
-            };
-            return Err(
-                Failure::new("duplicate", format!("worker {}: {problem}", person.id)).into()
-            );
+            IfKnown::Same if same => {
+                Some("is on the roster without a face; --update takes the photos in")
+            }
+            IfKnown::Same => {
+                Some("is on the roster with other particulars; --update brings them up to date")
+            }
+            IfKnown::Refuse | IfKnown::Update => None,
+        };
+        if let Some(problem) = problem {
+            let problem = format!("worker {} {problem}", person.id);
+            return Err(Failure::new("duplicate", problem).into());
         }
         let amend = Amend {
             id: person.id,
             name: Some(person.name),
-            document: Some((enrol.id_type, enrol.id_number)),
+            document: Some((Some(enrol.id_type), enrol.id_number)),
             particulars: enrol.particulars,
             team: Some(person.team),
             contractor: Some(person.contractor),
             trade: Some(person.trade),
-            terms,
-            faces: if enrol.photos.is_empty() && enrol.live.is_none() {
-                AmendFaces::Keep
-            } else {
-                AmendFaces::Replace
-            },
+            terms: enrol.terms,
+            clear: Vec::new(),
+            faces: if brings_faces { AmendFaces::Replace } else { AmendFaces::Keep },
             photos: enrol.photos,
             live: enrol.live,
             allow_duplicate_face: enrol.allow_duplicate_face,
@@ -192,6 +193,12 @@ impl Services {
         self.amended(wire, amend, None, by).await
     }
 
+    /// Who is on the roster under this id.
+    async fn on_roster(&self, id: &WorkerId) -> Result<Known, RosterError> {
+        let known = self.known(id).await?.filter(|(worker, _)| worker.state != State::Removed);
+        known.ok_or_else(|| RosterError::NoSuchWorker(id.clone()))
+    }
+
     /// `dry`: all is examined and nothing is changed.
     async fn amended(
         &self,
@@ -201,66 +208,26 @@ impl Services {
         by: Actor,
     ) -> Result<serde_json::Value, Refusal> {
         let id = amend.id.clone();
-        let known = self.known(&id).await?.filter(|(worker, _)| worker.state != State::Removed);
-        let Some((before, identity)) = known else {
-            return Err(RosterError::NoSuchWorker(id).into());
-        };
-        let text = |field, given: &Option<String>, kept: &String, most| match given {
-            Some(given) => checked_text(field, given, most),
-            None => Ok(kept.clone()),
-        };
-        let person = Person {
-            id: id.clone(),
-            name: text("name", &amend.name, &before.person.name, 64)?,
-            team: text("team", &amend.team, &before.person.team, 64)?,
-            contractor: text("contractor", &amend.contractor, &before.person.contractor, 128)?,
-            trade: text("trade", &amend.trade, &before.person.trade, 64)?,
-        };
-        let mut terms = checked_terms(overlaid(&before.terms, amend.terms.clone()))?;
-        if amend.faces == AmendFaces::Erase {
-            // Without a face there is nothing that is consented to.
-            (terms.consent, terms.consent_on) = (None, None);
-        }
-        let reason = amend.reason.as_deref().map(|r| checked_text("reason", r, 200)).transpose()?;
-        let said = overlaid_particulars(&identity, &amend.particulars);
-        let given = match &amend.document {
-            Some((id_type, number)) => {
-                // A document of its own says what it says of birth and gender.
-                Identity::checked(*id_type, number, amend.particulars.clone(), self.today())?
-            }
-            None => identity.clone(),
-        };
-        let other_document = !given.same_document(&identity);
-        let to = if other_document {
-            let (phone, bank_tail) = (said.phone, said.bank_tail);
-            let particulars = roster::Particulars { phone, bank_tail, ..given.particulars };
-            Identity { particulars, ..given }
-        } else {
-            // Checked against the number once more, for what is said now.
-            let mut checked =
-                Identity::checked(identity.id_type, &identity.number, said.clone(), self.today());
-            if amend.particulars == Default::default() {
-                // One that an early version took in without a check digit stays as it is.
-                checked = Ok(Identity { particulars: said, ..identity.clone() });
-            }
-            Identity { salt: identity.salt, ..checked? }
-        };
         let wants_faces = matches!(amend.faces, AmendFaces::Add | AmendFaces::Replace);
         let brings_faces = !amend.photos.is_empty() || amend.live.is_some();
         if wants_faces != brings_faces {
-            return Err(Failure::new(
-                "invalid",
-                "give photos, and say whether to add them or to \
-                                                replace those there are with them",
-            )
-            .into());
+            let problem = "give photos, and say whether to add them or to replace those there are";
+            return Err(Failure::new("invalid", problem).into());
         }
-        self.consented(wants_faces, &terms)?;
+        // What is wrong is said before photos travel.
+        let first = plan(&self.on_roster(&id).await?, &amend, self.today())?;
+        self.consented(wants_faces, &first.worker.terms)?;
         let allow = allowed(amend.allow_duplicate_face.as_deref())?;
         let faces = self.faces(wire, &amend.photos, amend.live.as_ref()).await?;
         let changing = self.changing.lock().await;
-        let (nobody, is_dry) = (Sitting::default(), dry.is_some());
-        let alike = self.alike(&id, &faces, dry.as_deref().unwrap_or(&nobody), allow)?;
+        // The roster may have changed meanwhile: what counts is what it is now.
+        let known = self.on_roster(&id).await?;
+        let Planned { mut worker, identity, other_document, reason } =
+            plan(&known, &amend, self.today())?;
+        let (before, on_file) = known;
+        self.consented(wants_faces, &worker.terms)?;
+        let alike = self.alike(&id, &faces, dry.as_deref(), allow)?;
+        self.same_person(&id, &faces, &amend)?;
         if let Some(problem) = self.too_many(&before, &amend.faces, &faces) {
             return Err(problem.into());
         }
@@ -270,42 +237,46 @@ impl Services {
             AmendFaces::Add => false,
             AmendFaces::Replace => self.has_these(&id, &faces).await?,
         };
-        let mut worker = Worker { person, terms, ..before.clone() };
-        let same_terms = worker == before && to == identity;
-        if same_faces && same_terms {
+        if same_faces && worker == before && identity == on_file {
             return to_json(&Enrolled { worker, result: EnrolResult::Unchanged });
         }
         let model = self.vision.embedder_name().to_owned();
         let count = u32::try_from(faces.len()).unwrap_or(u32::MAX);
-        let (what, then, faces) = match amend.faces {
+        let new = || (model.clone(), faces.clone());
+        let (what, then, change) = match amend.faces {
             _ if same_faces => (None, before.templates, Faces::Keep),
             AmendFaces::Keep => (None, before.templates, Faces::Keep),
             AmendFaces::Erase => (Some(FacesWhat::Erased), 0, Faces::Erase),
             AmendFaces::Add => {
-                let then = before.templates.saturating_add(count);
-                (Some(FacesWhat::Added), then, Faces::Add { model: model.clone(), faces })
+                let ((model, faces), then) = (new(), before.templates.saturating_add(count));
+                (Some(FacesWhat::Added), then, Faces::Add { model, faces })
             }
             AmendFaces::Replace => {
-                (Some(FacesWhat::Replaced), count, Faces::Replace { model: model.clone(), faces })
+                let (model, faces) = new();
+                (Some(FacesWhat::Replaced), count, Faces::Replace { model, faces })
             }
         };
         worker.templates = then;
         let done = to_json(&Enrolled { worker: worker.clone(), result: EnrolResult::Updated })?;
-        if is_dry {
+        if let Some(sitting) = dry {
+            sitting.came_by(&self.roster.borrow(), id, None, faces)?;
             return Ok(done);
         }
         let body = Body::Amendment {
             person: worker.person.clone(),
             terms: worker.terms.clone(),
-            commitment: other_document.then(|| commitment(&to.salt, to.id_type.word(), &to.number)),
+            commitment: other_document
+                .then(|| commitment(&identity.salt, identity.id_type.word(), &identity.number)),
             faces: what.map(|what| FacesChanged { what, model, templates: then }),
             alike,
             reason,
             by,
         };
-        let amended = Amended { worker, identity: to, faces };
+        // What takes no room is done on a full disk too: above all an erasure.
+        let priority = if wants_faces { Priority::Photo } else { Priority::Upkeep };
+        let amended = Amended { worker, identity, faces: change };
         let sealer = self.store.sealer().clone();
-        self.change(&changing, id.clone(), Priority::Photo, move |tx| {
+        self.change(&changing, id.clone(), priority, move |tx| {
             roster::amend(tx, &sealer, &amended)?;
             Ok((body, ()))
         })
@@ -315,6 +286,28 @@ impl Services {
             self.empty_log(&id).await;
         }
         Ok(done)
+    }
+
+    /// New photos must be of the worker they are for: the gate would pay one for another's days.
+    fn same_person(
+        &self,
+        id: &WorkerId,
+        faces: &[FaceOnFile],
+        amend: &Amend,
+    ) -> Result<(), Failure> {
+        let roster = self.roster.borrow().clone();
+        let alike = faces.iter().filter_map(|face| roster.likeness(id, &face.template));
+        let Some(least) = alike.min_by(f32::total_cmp).filter(|least| *least < LEAST_ALIKE) else {
+            return Ok(());
+        };
+        if amend.faces == AmendFaces::Replace && amend.reason.is_some() {
+            return Ok(());
+        }
+        let problem = format!(
+            "this is not the face that worker {id} is enrolled with (score {least:.2}); if it is the \
+             same person, `worker photo {id} --replace … --reason \"…\"`"
+        );
+        Err(Failure::new("another_face", problem))
     }
 
     pub(super) async fn hold(
@@ -330,15 +323,14 @@ impl Services {
             );
         }
         let reason = checked_text("reason", reason, 200)?;
-        let known = self.known(&id).await?.filter(|(worker, _)| worker.state != State::Removed);
-        let Some((worker, _)) = known else { return Err(RosterError::NoSuchWorker(id).into()) };
+        let changing = self.changing.lock().await;
+        let (worker, _) = self.on_roster(&id).await?;
         if worker.state == state && state == State::Active {
             let problem = format!("worker {id} is neither suspended nor barred");
             return Err(Failure::new("unchanged", problem).into());
         }
         let body = Body::State { worker: id.clone(), state, reason: reason.clone(), by };
         let (held, why) = (id.clone(), reason.clone());
-        let changing = self.changing.lock().await;
         self.change(&changing, id.clone(), Priority::Upkeep, move |tx| {
             roster::hold(tx, &held, state, &why)?;
             Ok((body, ()))
@@ -460,7 +452,7 @@ impl Services {
         &self,
         id: &WorkerId,
         faces: &[FaceOnFile],
-        sitting: &Sitting,
+        dry: Option<&Sitting>,
         allow: Option<String>,
     ) -> Result<Option<Alike>, Failure> {
         let roster = self.roster.borrow().clone();
@@ -470,10 +462,8 @@ impl Services {
                 let person = &found.worker.person;
                 (person.id.clone(), person.name.clone(), found.score)
             });
-            let dry = sitting.dry.iter().filter(|(other, _)| other != id).flat_map(|(other, t)| {
-                let score = |t: &crate::vision::Template| t.cosine(&face.template);
-                t.iter().map(move |t| (other.clone(), "of this file".to_owned(), score(t)))
-            });
+            let dry = dry.and_then(|sitting| sitting.nearest(id, &face.template));
+            let dry = dry.map(|(other, score)| (other, "of this file".to_owned(), score));
             for found in enrolled.into_iter().chain(dry) {
                 if nearest.as_ref().is_none_or(|n| n.2 < found.2) {
                     nearest = Some(found);
@@ -534,12 +524,18 @@ impl Services {
         }
     }
 
-    pub(super) async fn worker(&self, id: WorkerId) -> Result<serde_json::Value, Refusal> {
+    /// Particulars are for those who may change them.
+    pub(super) async fn worker(
+        &self,
+        id: WorkerId,
+        in_full: bool,
+    ) -> Result<serde_json::Value, Refusal> {
         let sealer = self.store.sealer().clone();
         let (worker, identity) =
             self.store.read(move |tx| roster::identity(tx, &sealer, &id)).await?;
         let id_number = identity.masked();
-        let (id_type, particulars) = (identity.id_type, identity.particulars);
+        let particulars = if in_full { identity.particulars } else { Default::default() };
+        let id_type = identity.id_type;
         to_json(&WorkerShown { worker, id_type, id_number, particulars })
     }
 
@@ -557,45 +553,6 @@ impl Services {
             }
         }
         Ok(json!({ "count": entries.len() }))
-    }
-}
-
-fn checked_terms(terms: Terms) -> Result<Terms, Refusal> {
-    let consent = terms.consent.as_deref().map(|c| checked_text("consent", c, 64)).transpose()?;
-    if let (Some(from), Some(until)) = (terms.valid_from, terms.valid_until)
-        && until < from
-    {
-        let problem = format!("valid-until: {until} is before valid-from {from}");
-        return Err(Failure::new("invalid", problem).into());
-    }
-    if terms.consent_on.is_some() && consent.is_none() {
-        return Err(Failure::new("invalid", "consent-on: give the form's number too").into());
-    }
-    Ok(Terms { consent, ..terms })
-}
-
-/// What is given, over what there was.
-fn overlaid(kept: &Terms, given: Terms) -> Terms {
-    Terms {
-        valid_from: given.valid_from.or(kept.valid_from),
-        valid_until: given.valid_until.or(kept.valid_until),
-        // Of one form, or the other.
-        consent_on: given.consent_on.or(kept
-            .consent_on
-            .filter(|_| given.consent.is_none() || given.consent == kept.consent)),
-        consent: given.consent.or_else(|| kept.consent.clone()),
-        contract_signed: given.contract_signed.or(kept.contract_signed),
-        trained_on: given.trained_on.or(kept.trained_on),
-    }
-}
-
-fn overlaid_particulars(kept: &Identity, given: &roster::Particulars) -> roster::Particulars {
-    let kept = kept.particulars.clone();
-    roster::Particulars {
-        gender: given.gender.or(kept.gender),
-        birth_date: given.birth_date.or(kept.birth_date),
-        phone: given.phone.clone().or(kept.phone),
-        bank_tail: given.bank_tail.clone().or(kept.bank_tail),
     }
 }
 
