@@ -102,12 +102,24 @@ impl Collector for Shown {
         page.gauge("roster_templates", "Their templates", Some(status.roster.templates))?;
         page.gauge("roster_version", "Changes of the roster", Some(status.roster.version))?;
         page.gauge("ledger_entries", "Entries in the ledger", status.ledger.size)?;
+        let pruned = status.ledger.pruned_before;
+        page.gauge("ledger_entries_pruned", "Entries whose retention was over", pruned)?;
         let commits = ConstCounter::new(status.disk.commits);
         page.one("commits", "Transactions written to the disk", commits)?;
         let failures = ConstCounter::new(status.disk.failures);
         page.one("commit_failures", "Transactions that the disk did not take", failures)?;
         let unrecorded = ConstCounter::new(status.disk.unrecorded);
         page.one("events_unrecorded", "Denials given up for want of room", unrecorded)?;
+        let photos = &status.photos;
+        page.gauge("photos", "Photos of passages that are kept", Some(photos.kept))?;
+        page.gauge("photos_bytes", "The room they take", Some(photos.bytes))?;
+        for (name, help, count) in [
+            ("photos_given_up", "Photos of passages not kept for want of room", photos.given_up),
+            ("photos_dropped", "Photos of passages that came too fast", photos.dropped),
+            ("photos_failed", "Photos of passages that could not be written", photos.failed),
+        ] {
+            page.one(name, help, ConstCounter::new(count))?;
+        }
         let failing = u64::from(status.disk.failing.is_some());
         page.gauge("disk_failing", "The disk takes nothing in", Some(failing))?;
         let room = Some(status.disk.room as u64);

@@ -362,6 +362,7 @@ impl Services {
         drop(changing);
         self.empty_log(&id).await;
         failpoint::at("removal.emptied");
+        self.album.tidy().await;
         Ok(json!({
             "id": id,
             "state": State::Removed,

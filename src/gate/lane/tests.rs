@@ -7,7 +7,7 @@ use crate::{
     clock::{SystemClock, Tripwire},
     config::{Direction, MatchThreshold, Secret, Storage},
     ledger::{self, Actor, LaneMode, Outcome, Stored, Via},
-    store::{self, StoreError},
+    store::{self, StoreError, album},
     turnstile::TurnstileState,
     vigil::Beats,
 };
@@ -104,9 +104,10 @@ impl Bench {
             clock: clock.clone(),
             state,
             name: name.into(),
-            beat: Beats::new(time, Duration::from_millis(400)).part("lane north"),
+            beat: Beats::new(time.clone(), Duration::from_millis(400)).part("lane north"),
             denials: denials(),
             holding: Holding::new(ModeState::default(), alarms),
+            album: album::album(store.clone(), &config, time, jiff::tz::TimeZone::UTC).0,
         };
         tokio::spawn(run(lane, CancellationToken::new()));
         Bench {

@@ -96,6 +96,7 @@ fn gate(cameras: usize) -> Gate {
             frames_to_agree: 2,
         },
         timezone: TimeZone::UTC,
+        photos: true,
         cancel: CancellationToken::new(),
     };
     let beat = Beats::new(clock.clone(), Duration::from_secs(10)).part("vision");
