@@ -5,7 +5,8 @@
 mod common;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -89,20 +90,12 @@ impl Needles {
 
     /// Which of them stand in a folder's files, and where.
     fn found_in(&self, dir: &Path) -> BTreeSet<String> {
-        let mut by_start: HashMap<[u8; 4], Vec<&(String, Vec<u8>)>> = HashMap::new();
-        for needle in &self.0 {
-            let start = needle.1.first_chunk().unwrap();
-            by_start.entry(*start).or_default().push(needle);
-        }
         let mut found = BTreeSet::new();
         for file in files(dir) {
             let bytes = std::fs::read(&file).unwrap();
-            for (at, start) in bytes.windows(4).enumerate() {
-                let Some(needles) = by_start.get(start) else { continue };
-                for (name, needle) in needles {
-                    if bytes[at..].starts_with(needle) {
-                        found.insert(format!("{name} in {}", file.display()));
-                    }
+            for (name, needle) in &self.0 {
+                if memchr::memmem::find(&bytes, needle).is_some() {
+                    found.insert(format!("{name} in {}", file.display()));
                 }
             }
         }
@@ -162,7 +155,7 @@ fn plain(vision: &Vision) -> Needles {
         let (_, _, template, _) =
             vision.face_for_enrolment(&bytes, &FaceLimits::default()).unwrap();
         needles.template(&format!("template of {id}"), &template);
-        needles.runs(&format!("photo of {id}"), &bytes[bytes.len() / 2..], 64);
+        needles.runs(&format!("photo of {id}"), &bytes[bytes.len() / 2..][..3200], 64);
     }
     needles.pictures();
     needles
@@ -238,13 +231,14 @@ fn the_search_finds_what_lies_in_plain_in_a_file_and_in_a_database() {
     for way in ["file", "database"] {
         let dir = tempfile::tempdir().unwrap();
         std::fs::create_dir(dir.path().join("photos")).unwrap();
+        let mut file = std::fs::File::create(dir.path().join("photos/1")).unwrap();
         let database = Connection::open(dir.path().join("gatehouse.db")).unwrap();
         database.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (b BLOB)").unwrap();
-        for (n, (_, bytes)) in needles.0.iter().enumerate() {
+        for (_, bytes) in &needles.0 {
             // Not at the beginning of anything.
             let bytes = [b"xyz", bytes.as_slice(), b"z"].concat();
             if way == "file" {
-                std::fs::write(dir.path().join(format!("photos/{n}")), bytes).unwrap();
+                file.write_all(&bytes).unwrap();
             } else {
                 database.execute("INSERT INTO t VALUES (?1)", [bytes]).unwrap();
             }
@@ -264,7 +258,7 @@ fn i5_i7_nothing_of_people_lies_on_the_disk_in_plain_nor_at_all_after_a_removal_
     enrol(&gate.site);
     gate.pass("person_a_1.jpg");
     until("the first record", || (records(&gate.site).len() == 1).then_some(()));
-    gate.pass("person_b_1.jpg");
+    gate.pass_again("person_b_1.jpg");
     until("the second record", || (records(&gate.site).len() == 2).then_some(()));
     let status = gate.site.status_when("both photos", |s| s["photos"]["kept"] == 2);
     assert!(status["photos"]["bytes"].as_u64().unwrap() > 2000, "{status:#}");

@@ -279,7 +279,7 @@ fn cut_within_an_enrolment(point: &str, enrolled: bool) {
     }
     let shown = gate.site.gatehouse(&["worker", "show", "W001"]);
     if enrolled {
-        assert!(shown.out.contains("**************4412"), "{shown:?}");
+        assert!(shown.out.contains("**************4411"), "{shown:?}");
         enrol_said(&gate.site).refused("already enrolled, as worker W001");
     } else {
         shown.refused("there is no worker W001");
@@ -351,7 +351,8 @@ fn cut_within_a_rotation(point: &str, new: bool) {
     assert_eq!(book.count("key"), usize::from(new));
     assert_eq!(any_in_files(&gate.site, &old_sealed), !new);
     // Everything opens: the identity, the template, the photo of the passage.
-    enrol_said(&gate.site).refused("already enrolled, as worker W001");
+    let again = gate.site.enrol("W009", "x", ID_A, &photo_path("impostor_1.jpg"));
+    again.refused("already enrolled, as worker W001");
     let out = gate.site.path("photo.jpg");
     let seq = book.entries.iter().find(|e| e.body.kind() == "outcome").unwrap().seq.unwrap();
     let arguments = ["attendance", "photo", &seq.to_string(), "--out", out.to_str().unwrap()];

@@ -368,7 +368,7 @@ fn i5_nothing_secret_stands_in_the_files() {
     enrol_a(&site);
     enrol_b(&site);
     assert_eq!(site.gatehouse(&["worker", "remove", "W002"]).code, 0);
-    assert!(site.gatehouse(&["worker", "show", "W001"]).out.contains("**************4412"));
+    assert!(site.gatehouse(&["worker", "show", "W001"]).out.contains("**************4411"));
     daemon.stop();
     let files: Vec<_> = std::fs::read_dir(site.path("data")).unwrap().map(|e| e.unwrap()).collect();
     let mut bytes = std::fs::read(site.path("log")).unwrap();

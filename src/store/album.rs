@@ -298,6 +298,7 @@ impl Keeper {
     /// Removes what was kept long enough, or is too much, oldest first. Days count only while the
     /// clock is trusted.
     async fn trim(&mut self) -> Result<(), AlbumError> {
+        self.remove_erased().await?;
         let stamp = self.clock.stamp();
         if stamp.synced {
             let today = self.site_day(stamp.timestamp());

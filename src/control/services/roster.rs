@@ -310,6 +310,7 @@ impl Services {
         drop(changing);
         if matches!(what, Some(FacesWhat::Erased | FacesWhat::Replaced)) {
             self.empty_log(&id).await;
+            self.album.tidy().await;
         }
         Ok(done)
     }

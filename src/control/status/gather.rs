@@ -327,7 +327,9 @@ fn disk_troubles(disk: &DiskStatus, attention: &mut Attention<'_>) {
     } else if disk.room > Room::Ample {
         let given_up = match disk.room {
             Room::Ample | Room::Low => "denials are not recorded",
-            Room::Scarce => "denials are not recorded and nobody can be enrolled",
+            Room::Scarce => {
+                "denials are not recorded, photos of passages not kept, and nobody can be enrolled"
+            }
             Room::Full => "nothing but attendance is recorded, for as long as the reserve lasts",
         };
         let free = state.free_bytes >> 20;

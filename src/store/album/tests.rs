@@ -221,3 +221,26 @@ async fn a_photo_that_cannot_be_written_is_counted_and_the_next_one_is_kept() {
     bench.takes(2, "W001").await;
     assert_eq!(bench.photos().await, [2]);
 }
+
+#[tokio::test]
+async fn photos_come_over_from_a_damaged_database_with_their_workers() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut bench = Bench::open(old.path(), |_| {}).await;
+    for (n, worker) in [(1, "W001"), (2, "W002"), (3, "W001")] {
+        bench.takes(n, worker).await;
+    }
+    bench.erases("W002").await;
+    let path = bench.store.path().to_owned();
+    let key = Secret::File(old.path().join("key"));
+    let fresh = Bench::open(new.path(), |c| c.key = key).await;
+    let sealer = fresh.store.sealer().clone();
+    let carried = fresh.store.write(Priority::Upkeep, move |tx| {
+        let old = rusqlite::Connection::open(path)?;
+        // A folder that leads elsewhere is none of ours.
+        old.execute("UPDATE passage_photo SET folder = '../x' WHERE passage = ?1", [[3u8; 16]])?;
+        carry_over(tx, &sealer, &old)
+    });
+    assert_eq!(carried.await.unwrap(), 1);
+    let found = fresh.store.read(|tx| rows::find(tx, &[1; 16])).await.unwrap();
+    assert_eq!(found.unwrap().0, "2026-10-28");
+}
