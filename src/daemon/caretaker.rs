@@ -24,7 +24,8 @@ const PENDING: usize = 16;
 
 /// After so many looks in vain, entries that the disk does not give count as damaged.
 const UNREAD: u32 = 10;
-/// Between two looks for entries that were kept long enough; and after one that failed.
+/// Between two looks for entries that were kept long enough; and after one that failed, or while
+/// the clock is not trusted.
 const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
 const PRUNE_AGAIN: Duration = Duration::from_secs(600);
 /// Entries read again in each of these; a ledger of three years takes hours, and nobody notices.
@@ -120,6 +121,8 @@ impl Caretaker {
         }
         match self.prune_some().await {
             Ok(true) => {}
+            // A box that starts each morning learns the time only later.
+            Ok(false) if !self.clock.stamp().synced => self.prune_at = now + PRUNE_AGAIN,
             Ok(false) => self.prune_at = now + PRUNE_EVERY,
             // The disk says why by itself.
             Err(error) => {
