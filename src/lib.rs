@@ -34,7 +34,7 @@
 //! | [`clock`] | wall and monotonic time, and whether to trust it |
 //! | [`figures`] | how long the stages take |
 //! | [`vigil`] | who makes progress; what a panic said, and the pause before the next attempt |
-//! | [`store`] | the one database and its one writer thread; sealing |
+//! | [`store`] | the one database and its one writer thread; sealing; the photos of passages |
 //! | [`camera`] | frames in: V4L2, HTTP, RTSP, replay |
 //! | [`vision`] | decode, at the scale needed; motion, detect, quality, align, embed |
 //! | [`roster`] | workers, real-name rules, templates, the matcher |
@@ -69,12 +69,14 @@
 //!
 //! - **I1** No release without a committed cause: a grant, a manual release, or a lane's mode. A fire
 //!   alarm alone opens first and is recorded after; a lane that stands open still does after a restart.
-//! - **I2** A ledger entry is never changed or removed; a correction is a new entry.
+//! - **I2** A ledger entry is never changed or removed; a correction is a new entry. When its retention
+//!   is over (`site.settled_on`), its bytes go; its leaf hash and its place stay.
 //! - **I3** An outbox row leaves on PUBACK only. First deliveries rise in seq; what may be a repeat
 //!   is marked outside the hashed bytes. (ledger, seq) makes repeats harmless and gaps visible.
 //! - **I4** A late, replayed or forged message never releases a gate.
 //! - **I5** ID numbers, templates and photos are sealed before they touch the disk. Templates never
-//!   leave the gateway. Frames of people are neither stored nor sent.
+//!   leave the gateway. Frames of people are neither stored nor sent; of a grant a small photo of the
+//!   face is kept sealed for a while, of strangers nothing.
 //! - **I6** What is dropped, retried, late or away is counted and shown by `gatehouse status`
 //!   and, in the same numbers, by the metrics.
 //! - **I7** Removing a worker erases templates and photos at once and keeps the attendance; ids are
@@ -130,6 +132,11 @@
 //! | entries of a worker's history shown | 500 | the oldest are left out |
 //! | changes of the roster at once | 1 | the next one waits |
 //! | passages without an outcome | 1 a lane | nobody is let through there |
+//! | photos of passages waiting to be written ([`store::album`]) | 16 | the newest is dropped; counted |
+//! | photos of passages | 30 days, 1 GiB (configured); 320 pixels a side | the oldest go; given up where the disk is scarce |
+//! | a photo of a passage that is read | 1 MiB | it does not open |
+//! | entries pruned at once; runs | 500; one a day | the rest goes a second later |
+//! | a change of the sealing key | one transaction: the database's size in the log, a row in memory | it fails, and nothing changed |
 //! | the ledger, its outbox, removed workers' rows, names of upstreams | the disk | [`store::Room`]: events are given up, then photos, attendance never |
 //! | the reserve for attendance | 16 MiB | nobody is let through |
 //! | databases set aside | 16 | the next start refuses |

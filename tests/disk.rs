@@ -90,6 +90,7 @@ fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
     assert_eq!(enrol_b(&gate.site).code, 0);
     gate.pass_again("person_b_1.jpg");
     assert_eq!(gate.platform.next_on("attendance")["worker"], "W002");
+    gate.site.status_when("the photo of it", |s| s["photos"]["kept"] == 1);
 
     // Then photos.
     disk.full(20 * MIB);
@@ -99,6 +100,8 @@ fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
     said.refused("make room");
     gate.pass_again("person_a_1.jpg");
     assert_eq!(gate.platform.next_on("attendance")["worker"], "W001");
+    let status = gate.site.status_when("a photo given up", |s| s["photos"]["given_up"] == 1);
+    assert_eq!(status["photos"]["kept"], 1);
 
     // With not a byte left there is the reserve.
     disk.full(0);

@@ -1,5 +1,7 @@
 //! `gatehouse attendance …`: the records.
 
+mod photo;
+
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -16,6 +18,8 @@ use crate::{
 pub(super) enum Command {
     /// List attendance records, oldest first (JSON: the record as it is sent upstream)
     List(List),
+    /// Fetch the photo of a passage, while one is kept; who looked is logged
+    Photo(photo::Photo),
 }
 
 #[derive(Args)]
@@ -33,7 +37,10 @@ pub(super) struct List {
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
-    let Command::List(List { worker, from, to, lane }) = command;
+    let List { worker, from, to, lane } = match command {
+        Command::List(list) => list,
+        Command::Photo(photo) => return photo::run(context, photo).await,
+    };
     let request = Request::Attendance(AttendanceQuery { worker, from, to, lane });
     let mut rows = Vec::new();
     let mut printed = Ok(());

@@ -1,6 +1,9 @@
 //! `gatehouse check`: one line each, ok or what to do. Needs no daemon.
 
-use std::{net::SocketAddr, path::Path, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr, os::unix::fs::MetadataExt, path::Path, process::ExitCode, sync::Arc,
+    time::Duration,
+};
 
 use nix::sys::statvfs::statvfs;
 use serde::Serialize;
@@ -11,7 +14,7 @@ use super::Context;
 use crate::{
     camera::{self, Bell, CameraConfig, PATIENCE, Picture, Slot},
     clock::{Clock, SystemClock},
-    config::{self, CameraSource, Config, TurnstileDriver},
+    config::{self, CameraSource, Config, Secret, Storage, TurnstileDriver},
     daemon,
     store::{self, Room},
     turnstile::{self, Buses},
@@ -26,6 +29,8 @@ const CAMERA_PATIENCE: Duration = Duration::from_secs(10);
 struct Line {
     check: String,
     ok: bool,
+    /// It works, and could be better.
+    warning: bool,
     /// What was found; where it is not ok, with what to do.
     detail: String,
 }
@@ -39,7 +44,11 @@ impl Lines {
             Ok(detail) => (true, detail),
             Err(problem) => (false, problem),
         };
-        self.0.push(Line { check: check.into(), ok, detail });
+        self.0.push(Line { check: check.into(), ok, warning: false, detail });
+    }
+
+    fn warn(&mut self, check: impl Into<String>, detail: String) {
+        self.0.push(Line { check: check.into(), ok: true, warning: true, detail });
     }
 }
 
@@ -64,6 +73,9 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         },
     );
     lines.add("storage", storage(&config, running));
+    if let Some(warning) = key_beside_the_data(&config.storage) {
+        lines.warn("key", warning);
+    }
     lines.add("clock", clock());
     let buses = Buses::new(Arc::new(SystemClock::new()?));
     // Lanes that share a line are tried on it one after the other, without letting go of it.
@@ -100,7 +112,12 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let all_ok = lines.0.iter().all(|line| line.ok);
     for line in &lines.0 {
         context.print(line, |l| {
-            format!("{:<5} {}: {}", if l.ok { "ok" } else { "FAIL" }, l.check, l.detail)
+            let word = match l {
+                Line { ok: false, .. } => "FAIL",
+                Line { warning: true, .. } => "warn",
+                Line { .. } => "ok",
+            };
+            format!("{word:<5} {}: {}", l.check, l.detail)
         })?;
     }
     Ok(if all_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -133,6 +150,25 @@ fn storage(config: &Config, running: bool) -> Result<String, String> {
         Room::Ample => Ok(found),
         room => Err(format!("{found}, which is {}: make room", room.word())),
     }
+}
+
+/// Whoever copies the data's disk would have the key too.
+fn key_beside_the_data(storage: &Storage) -> Option<String> {
+    let Secret::File(key) = &storage.key else { return None };
+    let disk = |path: &Path| {
+        // What is not made yet will be on the disk of the folder above it.
+        path.ancestors().find_map(|path| std::fs::metadata(path).ok()).map(|m| m.dev())
+    };
+    let inside = key.starts_with(&storage.dir);
+    if !inside && disk(key) != disk(&storage.dir) {
+        return None;
+    }
+    let place = if inside { "in the storage folder" } else { "on the disk of the storage folder" };
+    Some(format!(
+        "{} lies {place}: whoever copies that has both, and can read everything; keep it as a systemd \
+         credential or on another medium: see README, The sealing key",
+        key.display()
+    ))
 }
 
 fn clock() -> Result<String, String> {
@@ -239,4 +275,24 @@ fn first_frame(camera: &CameraConfig) -> Result<String, String> {
             format!("pictures of {} x {} pixels", image.width(), image.height())
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn i5_a_key_beside_the_data_is_warned_of_and_one_elsewhere_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let warning = |key| key_beside_the_data(&Storage::usual(dir.path().join("data"), key));
+        let file = |path: &Path| Secret::File(path.to_owned());
+        let inside = warning(file(&dir.path().join("data/key"))).unwrap();
+        assert!(inside.contains("lies in the storage folder"), "{inside}");
+        let beside = warning(file(&dir.path().join("secrets/key"))).unwrap();
+        assert!(beside.contains("on the disk of the storage folder"), "{beside}");
+        assert!(beside.contains("README, The sealing key"), "{beside}");
+        // The kernel's own file system is never the disk of a temporary folder.
+        assert_eq!(warning(file(Path::new("/proc/key"))), None);
+        assert_eq!(warning(Secret::Credential("gatehouse-key".into())), None);
+    }
 }

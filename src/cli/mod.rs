@@ -9,6 +9,7 @@ mod bench;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod key;
 mod lane;
 #[cfg_attr(not(feature = "demo"), allow(dead_code, reason = "the bench alone needs a part of it"))]
 mod rig;
@@ -78,6 +79,9 @@ enum Command {
     /// Open a gate by hand
     #[command(subcommand)]
     Lane(lane::Command),
+    /// The key that seals what is kept of people
+    #[command(subcommand)]
+    Key(key::Command),
     /// Measure this machine, by stage
     Bench(bench::Arguments),
 }
@@ -157,6 +161,7 @@ pub fn main() -> ExitCode {
             Command::Worker(command) => worker::run(&context, command).await,
             Command::Attendance(command) => attendance::run(&context, command).await,
             Command::Lane(command) => lane::run(&context, command).await,
+            Command::Key(command) => key::run(&context, command).await,
             Command::Bench(arguments) => bench::run(&context, arguments).await,
         }
     });

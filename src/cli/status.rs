@@ -37,7 +37,16 @@ fn human(status: &Status) -> String {
         roster.workers, roster.templates, roster.version
     );
     let ledger = &status.ledger;
-    let _ = writeln!(out, "ledger    {} entries, id {}", known(ledger.size), ledger.id);
+    let pruned = match ledger.pruned_before {
+        None | Some(0) => String::new(),
+        Some(before) => format!(", the first {before} without what they said"),
+    };
+    let kept = match ledger.kept_until {
+        None => "kept for good".to_owned(),
+        Some(day) => format!("kept until {day} at least"),
+    };
+    let _ =
+        writeln!(out, "ledger    {} entries{pruned}, {kept}, id {}", known(ledger.size), ledger.id);
     for lane in &status.lanes {
         let _ = writeln!(
             out,
@@ -87,6 +96,14 @@ fn human(status: &Status) -> String {
         status.disk.dir.display(),
         mib(status.disk.free_bytes),
         mib(status.disk.database_bytes)
+    );
+    let photos = &status.photos;
+    let _ = writeln!(
+        out,
+        "photos    {} of passages, {} MiB; {} given up",
+        photos.kept,
+        photos.bytes >> 20,
+        photos.given_up + photos.dropped + photos.failed
     );
     let stages: Vec<_> = status
         .stages

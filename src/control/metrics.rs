@@ -102,12 +102,24 @@ impl Collector for Shown {
         page.gauge("roster_templates", "Their templates", Some(status.roster.templates))?;
         page.gauge("roster_version", "Changes of the roster", Some(status.roster.version))?;
         page.gauge("ledger_entries", "Entries in the ledger", status.ledger.size)?;
+        let pruned = status.ledger.pruned_before;
+        page.gauge("ledger_entries_pruned", "Entries whose retention was over", pruned)?;
         let commits = ConstCounter::new(status.disk.commits);
         page.one("commits", "Transactions written to the disk", commits)?;
         let failures = ConstCounter::new(status.disk.failures);
         page.one("commit_failures", "Transactions that the disk did not take", failures)?;
         let unrecorded = ConstCounter::new(status.disk.unrecorded);
         page.one("events_unrecorded", "Denials given up for want of room", unrecorded)?;
+        let photos = &status.photos;
+        page.gauge("photos", "Photos of passages that are kept", Some(photos.kept))?;
+        page.gauge("photos_bytes", "The room they take", Some(photos.bytes))?;
+        for (name, help, count) in [
+            ("photos_given_up", "Photos of passages not kept for want of room", photos.given_up),
+            ("photos_dropped", "Photos of passages that came too fast", photos.dropped),
+            ("photos_failed", "Photos of passages that could not be written", photos.failed),
+        ] {
+            page.one(name, help, ConstCounter::new(count))?;
+        }
         let failing = u64::from(status.disk.failing.is_some());
         page.gauge("disk_failing", "The disk takes nothing in", Some(failing))?;
         let room = Some(status.disk.room as u64);
@@ -274,7 +286,10 @@ mod tests {
             "version": "1.2.3", "gateway": "g", "project": "p",
             "started_at": "2026-11-22T10:26:27.217+08:00", "lanes": [lane],
             "roster": { "workers": 1, "templates": 2, "version": 3 },
-            "ledger": { "id": "x", "size": null }, "upstreams": [upstream],
+            "ledger": { "id": "x", "size": null, "pruned_before": null, "kept_until": null },
+            "upstreams": [upstream],
+            "photos": { "kept": 12, "bytes": 34, "given_up": 1, "dropped": 2, "failed": 3,
+                        "last_error": "of W001" },
             "clock": { "synced": false, "now": "x", "boot": "x", "uptime_ms": 1 },
             "disk": { "dir": "/x", "free_bytes": null, "total_bytes": null,
                       "database_bytes": 4096, "room": "low", "reserve_bytes": 7, "commits": 5,
@@ -300,6 +315,11 @@ mod tests {
             "gatehouse_commit_failures_total 2",
             "gatehouse_events_unrecorded_total 4",
             "gatehouse_disk_room 1",
+            "gatehouse_photos 12",
+            "gatehouse_photos_bytes 34",
+            "gatehouse_photos_given_up_total 1",
+            "gatehouse_photos_dropped_total 2",
+            "gatehouse_photos_failed_total 3",
             "gatehouse_lane_grants_total{lane=\"a\\\"\\\\\\nb\"} 3",
             "gatehouse_camera_dropped_total{lane=\"a\\\"\\\\\\nb\",direction=\"exit\"} 1",
             "gatehouse_turnstile_connected{lane=\"a\\\"\\\\\\nb\"} 0",

@@ -62,6 +62,10 @@ pub enum Request {
         id: WorkerId,
     },
     Attendance(AttendanceQuery),
+    /// The photo of a passage, in pieces of [`PIECE`] at most as hexadecimal digits.
+    PassagePhoto {
+        of: PassageAsked,
+    },
     /// A passage that no gate recorded. `at`: RFC 3339.
     Supplement {
         worker: WorkerId,
@@ -88,7 +92,8 @@ pub enum Request {
 }
 
 impl Request {
-    /// Whether it changes anything. The rest only reads.
+    /// Whether it is for those alone who may change things. The rest only reads, and no pictures of
+    /// people.
     pub fn changes(&self) -> bool {
         match self {
             Request::Status
@@ -100,6 +105,7 @@ impl Request {
             | Request::Amend(_)
             | Request::Hold { .. }
             | Request::Remove { .. }
+            | Request::PassagePhoto { .. }
             | Request::Supplement { .. }
             | Request::Dispute { .. }
             | Request::Release { .. }
@@ -265,6 +271,30 @@ pub struct AttendanceQuery {
     pub from: Option<jiff::civil::Date>,
     /// Last day, in the site's zone.
     pub to: Option<jiff::civil::Date>,
+}
+
+/// A passage, as people name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PassageAsked {
+    /// By its record's number.
+    Seq(u64),
+    /// Its 32 digits.
+    Passage(String),
+}
+
+/// A piece of a passage's photo.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct PhotoPiece {
+    pub hex: String,
+}
+
+/// What a passage's photo is of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PhotoShown {
+    pub passage: String,
+    pub bytes: usize,
+    pub sha256: String,
 }
 
 /// What `worker show` gives.

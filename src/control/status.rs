@@ -4,6 +4,7 @@ mod gather;
 
 use std::path::PathBuf;
 
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::gather::gather;
@@ -13,7 +14,7 @@ use crate::{
     figures::Spread,
     gate::{lane::LaneState, sight::SeenCounts},
     ledger::LaneMode,
-    store::Room,
+    store::{Room, album::AlbumState},
     turnstile::TurnstileState,
     uplink::UpstreamState,
 };
@@ -29,6 +30,8 @@ pub struct Status {
     pub roster: RosterStatus,
     pub ledger: LedgerStatus,
     pub upstreams: Vec<UpstreamStatus>,
+    /// Photos of passages.
+    pub photos: AlbumState,
     pub clock: ClockStatus,
     pub disk: DiskStatus,
     pub stages: Vec<StageStatus>,
@@ -80,6 +83,10 @@ pub struct LedgerStatus {
     pub id: String,
     /// Entries.
     pub size: Option<u64>,
+    /// Entries before this one were pruned: 0 where none was.
+    pub pruned_before: Option<u64>,
+    /// The last day on which all attendance is kept; null: it is kept for good.
+    pub kept_until: Option<Date>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -5,11 +5,12 @@ use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::opening::CLOCK;
+use super::opening::{CLOCK, OpeningError};
 use crate::{
     clock::{Clock, ClockWatch, Monotonic, Stamp},
     control::{Audit, Services},
-    ledger::{self, Body, Ledger, LedgerError},
+    ledger::{self, Body, Ledger, LedgerError, Retention},
+    roster,
     store::{self, Priority, Store, StoreState},
 };
 
@@ -23,6 +24,10 @@ const PENDING: usize = 16;
 
 /// After so many looks in vain, entries that the disk does not give count as damaged.
 const UNREAD: u32 = 10;
+/// Between two looks for entries that were kept long enough; and after one that failed, or while
+/// the clock is not trusted.
+const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
+const PRUNE_AGAIN: Duration = Duration::from_secs(600);
 /// Entries read again in each of these; a ledger of three years takes hours, and nobody notices.
 const AUDITED: u64 = 200;
 
@@ -41,6 +46,9 @@ pub(super) struct Caretaker {
     /// How many commits there were, and since when there are no more.
     commits: (u64, Monotonic),
     audit: watch::Sender<Audit>,
+    retention: Retention,
+    /// When old entries are looked for next.
+    prune_at: Monotonic,
 }
 
 impl Caretaker {
@@ -56,6 +64,8 @@ impl Caretaker {
             unread: 0,
             commits: (0, services.clock.monotonic()),
             audit: services.audit.clone(),
+            retention: services.retention.clone(),
+            prune_at: services.clock.monotonic(),
         }
     }
 
@@ -72,6 +82,7 @@ impl Caretaker {
             }
             self.look().await;
             self.audit().await;
+            self.prune().await;
         }
     }
 
@@ -100,6 +111,54 @@ impl Caretaker {
         }
         self.audit_from = next;
         self.audit.send_if_modified(|audit| audit.found(&damaged));
+    }
+
+    /// Once a day: entries whose retention is over, a few at each look, until none is left.
+    async fn prune(&mut self) {
+        let now = self.clock.monotonic();
+        if now < self.prune_at {
+            return;
+        }
+        match self.prune_some().await {
+            Ok(true) => {}
+            // A box that starts each morning learns the time only later.
+            Ok(false) if !self.clock.stamp().synced => self.prune_at = now + PRUNE_AGAIN,
+            Ok(false) => self.prune_at = now + PRUNE_EVERY,
+            // The disk says why by itself.
+            Err(error) => {
+                tracing::warn!(%error, "old entries stay for now");
+                self.prune_at = now + PRUNE_AGAIN;
+            }
+        }
+    }
+
+    /// True where there may be more.
+    async fn prune_some(&mut self) -> Result<bool, OpeningError> {
+        let (ledger, retention, stamp) =
+            (self.ledger.clone(), self.retention.clone(), self.clock.stamp());
+        let rules = retention.clone();
+        let before = self.store.read(move |tx| ledger::prunable(tx, stamp, &rules)).await?;
+        if let Some(before) = before {
+            let prune = self.store.write(Priority::Upkeep, move |tx| ledger.prune(tx, before));
+            prune.await?;
+            return Ok(true);
+        }
+        let told = self.store.write(Priority::Upkeep, move |tx| {
+            let entries = ledger.tell_pruned(tx, stamp, &retention)?;
+            // While nothing may go, nobody is forgotten either.
+            let over = stamp.synced && retention.kept_until().is_some();
+            let forgotten = match ledger::pruned_before(tx)? {
+                before if over && before > 0 => roster::forget_removed(tx)?,
+                _ => 0,
+            };
+            Ok::<_, OpeningError>((entries, forgotten))
+        });
+        let (entries, forgotten) = told.await?;
+        if entries > 0 || forgotten > 0 {
+            tracing::info!(entries, forgotten, "what was kept long enough is deleted");
+            self.store.checkpoint().await?;
+        }
+        Ok(false)
     }
 
     async fn look(&mut self) {
@@ -194,97 +253,4 @@ impl DiskWatch {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        clock::SystemClock,
-        config::{Secret, Storage},
-        store::Room,
-    };
-
-    #[tokio::test]
-    async fn i8_of_entries_that_wait_too_long_for_the_disk_the_first_ones_are_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let key = Secret::File(dir.path().join("key"));
-        let config = Storage::usual(dir.path().into(), key);
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
-        let (store, _thread) = store::open(&config, clock.clone()).unwrap();
-        let ledger = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![])).await.unwrap();
-        let (stamp, stamp_time) = (clock.stamp(), clock.monotonic());
-        let mut caretaker = Caretaker {
-            store: store.clone(),
-            ledger,
-            clock,
-            watch: ClockWatch::new(stamp, stamp.synced),
-            disk: DiskWatch::new(dir.path().into()),
-            pending: VecDeque::new(),
-            audit_from: None,
-            unread: 0,
-            commits: (0, stamp_time),
-            audit: watch::Sender::default(),
-        };
-        for n in 0..PENDING as u64 + 4 {
-            let (state, detail) = (FAILING.to_owned(), String::new());
-            caretaker.remember(Body::Storage { state, detail, unrecorded: n });
-        }
-        caretaker.look().await;
-        let read = store.read(|tx| {
-            let entries = (0..ledger::size(tx)?).map(|index| ledger::read(tx, index));
-            entries.collect::<Result<Vec<_>, LedgerError>>()
-        });
-        let bodies = read.await.unwrap().into_iter().map(|stored| stored.entry.body);
-        let told: Vec<u64> = bodies
-            .map(|body| match body {
-                Body::Storage { unrecorded, .. } => unrecorded,
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(told, (0..PENDING as u64).collect::<Vec<_>>());
-    }
-
-    fn told(watch: &mut DiskWatch, second: u64, state: &StoreState) -> Option<(String, u64)> {
-        watch.look(Monotonic::from_millis(second * 1000), state).map(|body| match body {
-            Body::Storage { state, unrecorded, .. } => (state, unrecorded),
-            other => panic!("{other:?}"),
-        })
-    }
-
-    fn says(state: &str, unrecorded: u64) -> Option<(String, u64)> {
-        Some((state.to_owned(), unrecorded))
-    }
-
-    #[test]
-    fn a_disk_that_fills_up_and_is_emptied_is_told_at_each_step() {
-        let mut watch = DiskWatch::new("/x".into());
-        let mut state = StoreState::default();
-        assert_eq!(told(&mut watch, 1, &state), None);
-        state.room = Room::Low;
-        assert_eq!(told(&mut watch, 2, &state), says("low", 0));
-        state.unrecorded = 5;
-        state.room = Room::Scarce;
-        assert_eq!(told(&mut watch, 3, &state), None);
-        assert_eq!(told(&mut watch, 62, &state), says("scarce", 5));
-        state.unrecorded = 7;
-        state.room = Room::Ample;
-        assert_eq!(told(&mut watch, 63, &state), says("ample", 2));
-        assert_eq!(told(&mut watch, 200, &state), None);
-    }
-
-    #[test]
-    fn a_failure_between_two_looks_is_told_and_so_is_its_end() {
-        let mut watch = DiskWatch::new("/x".into());
-        let mut state = StoreState::default();
-        (state.failures, state.last_error) = (1, Some("disk I/O error".into()));
-        assert_eq!(told(&mut watch, 1, &state), says("failing", 0));
-        assert_eq!(told(&mut watch, 2, &state), says("ample", 0));
-        state.failing = Some("disk I/O error".into());
-        state.failures = 2;
-        assert_eq!(told(&mut watch, 3, &state), None);
-        assert_eq!(told(&mut watch, 61, &state), says("failing", 0));
-        // It fails on and on, and is then well.
-        state.failures = 9;
-        assert_eq!(told(&mut watch, 62, &state), None);
-        state.failing = None;
-        assert_eq!(told(&mut watch, 63, &state), says("ample", 0));
-    }
-}
+mod tests;

@@ -32,8 +32,11 @@ use crate::{
         passage::Rules,
         sight::{self, Eye, Seen, Sight},
     },
-    ledger::{LaneMode, Ledger},
-    store::{self, Store, StoreThread},
+    ledger::{LaneMode, Ledger, Retention},
+    store::{
+        self, Store, StoreThread,
+        album::{self, Album},
+    },
     turnstile::{self, DeviceFrame},
     uplink::{self, native},
     vigil::{Backoff, Beats, caught},
@@ -151,6 +154,11 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let bell = Arc::new(Bell::default());
     let stages = Arc::new(Stages::default());
     let buses = turnstile::Buses::new(clock.clone());
+    let (album, keeper) =
+        album::album(store.clone(), &config.storage, clock.clone(), config.site.timezone.clone());
+    let stop = cancel.clone();
+    let task = tokio::spawn(async move { keeper.run(stop).await });
+    watch_over(task, "the album", &ended);
     let mut parts = Parts::default();
     let alarms = watch::Sender::new(Alarms::default());
     for lane in &config.lanes {
@@ -165,6 +173,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             ended: &ended,
             alarms: &alarms,
             modes: &opened.modes,
+            album: &album,
         };
         parts.lane(lane, &built, &vision, &bell, &mut tasks, &cancel)?;
     }
@@ -203,9 +212,15 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         face_limits: config.enrolment,
         threshold: config.recognition.threshold,
         roster_rules: config.roster.clone(),
+        retention: Retention {
+            settled_on: config.site.settled_on,
+            keep_years: config.storage.attendance_keep_years,
+            timezone: config.site.timezone.clone(),
+        },
         examining: Default::default(),
         changing: Default::default(),
         audit: watch::Sender::default(),
+        album,
         store,
     });
     if let Some((address, listener)) = metrics {
@@ -243,6 +258,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         stages,
         rules: config.recognition,
         timezone: config.site.timezone.clone(),
+        photos: services.album.keeps(),
         cancel: cancel.clone(),
     };
     let workers = thread::available_parallelism().map_or(1, |n| n.get()).min(4);
@@ -273,6 +289,7 @@ struct Built<'a> {
     ended: &'a Ended,
     alarms: &'a watch::Sender<Alarms>,
     modes: &'a HashMap<String, ModeState>,
+    album: &'a Album,
 }
 
 /// What the lanes are made of, until everything is there to start them.
@@ -363,6 +380,7 @@ impl Parts {
             beat: built.beats.part(format!("lane {}", lane.name)),
             denials: lane::denials(),
             holding: Holding::new(mode, built.alarms),
+            album: built.album.clone(),
         };
         let stop = cancel.clone();
         tasks.spawn(async move {

@@ -11,7 +11,7 @@ use crate::{
     gate::lane::{self, ModeState},
     ledger::{Body, Ledger, LedgerError, LedgerId},
     roster::{self, CarriedOver, Roster, RosterError},
-    store::{self, Predecessor, Priority, Store, StoreError},
+    store::{self, Predecessor, Priority, Store, StoreError, album},
 };
 
 /// What the ledger, the roster and the gateway's name are when the store has been opened.
@@ -114,6 +114,7 @@ fn succeed(
             lane::keep_mode(tx, name, &mode)?;
         }
         carried = roster::carry_over(tx, sealer, old)?;
+        album::carry_over(tx, sealer, old)?;
         let waiting = old.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, u64>(0));
         match waiting {
             Ok(0) => {}

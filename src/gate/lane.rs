@@ -17,15 +17,18 @@ pub use self::mode::{
     Alarms, Holding, ModeRequest, ModeState, keep as keep_mode, load as load_mode,
 };
 use super::passage::{
-    Action, Answered, Counters, DECISION_LIFE, Event, Machine, ManualRelease, RETRY, Rules,
-    Sighting,
+    Action, Answered, Counters, DECISION_LIFE, Event, Machine, ManualRelease, PassagePhoto, RETRY,
+    Rules, Sighting,
 };
 use crate::{
     clock::{Clock, Monotonic, Stamp},
     failpoint,
     figures::Stages,
     ledger::{Body, Ledger, LedgerError},
-    store::{Priority, Store},
+    store::{
+        Priority, Store,
+        album::{Album, Taken},
+    },
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent, TurnstileHandle},
     vigil::{Backoff, Beat, Panicked, caught},
 };
@@ -124,6 +127,8 @@ pub struct Lane {
     /// See [`denials`].
     pub denials: Arc<Semaphore>,
     pub holding: Holding,
+    /// Where photos of passages go.
+    pub album: Album,
 }
 
 /// Places for denials and tailgates that wait to be recorded.
@@ -346,16 +351,16 @@ impl Shell<'_> {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             let now = self.lane.clock.monotonic();
-            let captured = match &event {
-                Event::Seen { sighting, .. } => Some(sighting.captured),
-                _ => None,
+            let (captured, photo) = match &event {
+                Event::Seen { sighting, .. } => (Some(sighting.captured), sighting.photo.clone()),
+                _ => (None, None),
             };
             for action in self.machine.handle(now, event) {
                 if let (Action::Commit { passage, .. }, Some(captured)) = (&action, captured) {
                     self.lane.stages.decision.observe(now.since(captured));
                     self.granted = Some((*passage, captured));
                 }
-                events.extend(self.act(action));
+                events.extend(self.act(action, photo.as_ref()));
             }
         }
         let (busy, counters) = (self.machine.busy(), self.machine.counters);
@@ -367,7 +372,7 @@ impl Shell<'_> {
     }
 
     /// Carries one action out; some answer at once.
-    fn act(&mut self, action: Action) -> Option<Event> {
+    fn act(&mut self, action: Action, photo: Option<&PassagePhoto>) -> Option<Event> {
         let lane = self.lane.name.clone();
         match action {
             Action::Commit { passage, body } => {
@@ -378,10 +383,16 @@ impl Shell<'_> {
                     }
                     _ => tracing::info!(%lane, %passage, "release by hand"),
                 }
+                let (album, taken) = (self.lane.album.clone(), taken(&body, photo));
                 self.commit(
                     Priority::Attendance,
                     body.kind(),
-                    move |result| Some(Done::Passage(Event::Committed { passage, result })),
+                    move |result| {
+                        if let Some(taken) = taken.filter(|_| result.is_ok()) {
+                            album.keep(taken);
+                        }
+                        Some(Done::Passage(Event::Committed { passage, result }))
+                    },
                     move |ledger, tx, stamp| ledger.append(tx, stamp, body).map(drop),
                 );
                 None
@@ -496,6 +507,14 @@ impl Shell<'_> {
         tracing::error!(lane = %self.lane.name, %error, "nobody can be let through");
         self.lane.state.send_modify(|s| s.last_error = Some(error));
     }
+}
+
+/// The photo that a grant names, for the album.
+fn taken(body: &Body, photo: Option<&PassagePhoto>) -> Option<Taken> {
+    let Body::Grant { passage, person, photo: Some(sha256), .. } = body else { return None };
+    let photo = photo.filter(|photo| photo.sha256 == *sha256)?;
+    let worker = person.id.as_str().to_owned();
+    Some(Taken { passage: passage.0, worker, jpeg: photo.jpeg.clone() })
 }
 
 #[cfg(test)]

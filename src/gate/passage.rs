@@ -19,6 +19,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::policy::{self, Decision, Reason, Sighted};
 use crate::{
@@ -84,6 +85,12 @@ pub struct Sighting {
 pub struct PassagePhoto {
     pub jpeg: Arc<[u8]>,
     pub sha256: [u8; 32],
+}
+
+impl PassagePhoto {
+    pub fn new(jpeg: Vec<u8>) -> PassagePhoto {
+        PassagePhoto { sha256: Sha256::digest(&jpeg).into(), jpeg: jpeg.into() }
+    }
 }
 
 /// Somebody asks for the gate to be opened by hand.

@@ -1,7 +1,9 @@
 //! The vision workers: a fixed pool of threads, shared by all cameras.
 //!
 //! In: the newest frame of each camera. Out: sightings to the camera's lane. A frame that is not
-//! looked at any further, whatever the reason, is counted and forgotten; no frame is kept.
+//! looked at any further, whatever the reason, is counted and forgotten; no frame is kept. Where
+//! photos of passages are, a sighting that names a worker bears a small picture of the face, which
+//! is forgotten too unless it decides.
 //!
 //! Looking has two parts. A glance at a frame costs a millisecond or two and says whether it is to
 //! be searched for a face; a search and what follows it cost a hundred. A worker glances at all
@@ -38,7 +40,10 @@ use self::{
     visit::{Look, Use},
     watch::Glance,
 };
-use super::{passage::Sighting, policy};
+use super::{
+    passage::{PassagePhoto, Sighting},
+    policy,
+};
 use crate::{
     camera::{Bell, Frame, Slot},
     clock::Clock,
@@ -86,6 +91,8 @@ pub struct Sight {
     pub stages: Arc<Stages>,
     pub rules: Recognition,
     pub timezone: TimeZone,
+    /// Whether photos of passages are kept: else none is made.
+    pub photos: bool,
     pub cancel: CancellationToken,
 }
 
@@ -254,9 +261,12 @@ impl Sight {
             seen.settled.count();
             return Ok(());
         }
-        let cut_out =
-            stages.decode.time(clock, || Ok(view.for_face(&face, small)?.cut_out(&face)?));
-        let cut_out = cut_out.map_err(|error: Lost| error)?;
+        let cut_out = stages.decode.time(clock, || {
+            let near = view.for_face(&face, small)?;
+            let cut_out = near.cut_out(&face)?;
+            Ok((near, cut_out))
+        });
+        let (near, cut_out) = cut_out.map_err(|error: Lost| error)?;
         let look = Look {
             at,
             quality: vision::assess(&face, &cut_out, &FaceLimits::default()),
@@ -267,10 +277,17 @@ impl Sight {
             return Ok(());
         };
         let good = look.quality.flaw.is_none();
+        // Of a look that waited, only what was cut out is still there.
+        let waited = (self.photos && look.at != at).then(|| look.face.clone());
         let template = stages.embed.time(clock, || self.vision.embed_aligned(look.face))?;
         let roster = self.roster.borrow().clone();
         let best = stages.matching.time(clock, || roster.best(&template));
         let sighted = policy::judge(best, &self.rules);
+        // Of strangers nothing is kept (I5).
+        let photo = sighted.named().filter(|_| self.photos).and_then(|_| match &waited {
+            None => near.portrait(&face),
+            Some(cut_out) => cut_out.portrait(),
+        });
         let visit = watch.visits.embedded(look.at, good, template, sighted.named());
         eye.hand_over(Sighting {
             direction: eye.direction,
@@ -279,7 +296,7 @@ impl Sight {
             sighted,
             roster_version: roster.version(),
             today: self.today(),
-            photo: None,
+            photo: photo.map(PassagePhoto::new),
         });
         failpoint::at("sight.handed");
         Ok(())

@@ -2,10 +2,12 @@
 //!
 //! In: what happened ([`Body`]) with its time. Out: an entry's bytes, its leaf hash and its
 //! outbox rows, all in the transaction of whoever calls, together with whatever else that
-//! transaction changes. Touches: the tables `entry`, `open_passage`, `upstream`, `outbox`.
+//! transaction changes. What is old enough loses its bytes, and keeps its place ([`Retention`]).
+//! Touches: the tables `entry`, `open_passage`, `upstream`, `outbox`.
 
 pub mod cbor;
 mod entry;
+mod retention;
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -20,6 +22,7 @@ pub use entry::{
     Actor, Alike, Body, Entry, FacesChanged, FacesWhat, Judgement, LaneMode, LedgerId, Outcome,
     Score, Via, commitment, leaf_hash,
 };
+pub use retention::{Retention, prunable, pruned_before};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -29,6 +32,8 @@ pub enum LedgerError {
     Damaged { index: u64, source: CborError },
     #[error("ledger entry {index} is missing; the database is damaged or was altered")]
     Missing { index: u64 },
+    #[error("ledger entry {index} was deleted when its retention was over")]
+    Pruned { index: u64 },
     #[error("passage {0} has no open cause")]
     NoCause(PassageId),
     #[error(
@@ -89,8 +94,9 @@ impl Ledger {
             if let Some(after) = missed_from {
                 tx.execute("INSERT OR REPLACE INTO upstream VALUES (?1, NULL)", [&name])?;
                 tx.execute(
-                    "INSERT OR IGNORE INTO outbox SELECT ?1, seq FROM entry WHERE seq > ?2",
-                    params![name, after],
+                    "INSERT OR IGNORE INTO outbox
+                     SELECT ?1, seq FROM entry WHERE seq > ?2 AND idx >= ?3",
+                    params![name, after, pruned_before(tx)?],
                 )?;
             }
             Ok::<_, LedgerError>((name, sent_before))
@@ -267,6 +273,9 @@ pub fn read(tx: &Transaction<'_>, index: u64) -> Result<Stored, LedgerError> {
         .query_row([index], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?
         .ok_or(LedgerError::Missing { index })?;
+    if bytes.is_empty() && index < pruned_before(tx)? {
+        return Err(LedgerError::Pruned { index });
+    }
     decode(index, &bytes, leaf)
 }
 
@@ -277,6 +286,17 @@ fn decode(index: u64, bytes: &[u8], leaf: [u8; 32]) -> Result<Stored, LedgerErro
         return Err(damaged(CborError::Field("leaf")));
     }
     Ok(Stored { entry, leaf })
+}
+
+/// The passage that the record of this seq is of, where it is one.
+pub fn passage_of(tx: &Transaction<'_>, seq: u64) -> Result<Option<PassageId>, LedgerError> {
+    let index: Option<u64> =
+        tx.query_row("SELECT idx FROM entry WHERE seq = ?1", [seq], |row| row.get(0)).optional()?;
+    let Some(index) = index else { return Ok(None) };
+    Ok(match read(tx, index)?.entry.body {
+        Body::Outcome { passage, .. } | Body::Release { passage, .. } => Some(passage),
+        _ => None,
+    })
 }
 
 /// What one upstream has not acknowledged: oldest first, above `after`, at most `limit`. An entry
@@ -326,6 +346,7 @@ pub fn audit(
     for index in from..until {
         match read(tx, index) {
             Err(LedgerError::Damaged { .. } | LedgerError::Missing { .. }) => damaged.push(index),
+            Err(LedgerError::Pruned { .. }) => {}
             other => drop(other?),
         }
     }

@@ -8,19 +8,23 @@
 mod carry_over;
 mod identity;
 mod matcher;
+mod reseal;
 mod rows;
 
 use std::{str::FromStr, sync::Arc};
 
 use crate::store::{SealError, StoreError};
 use crate::vision::Template;
+#[cfg(test)]
+pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};
 pub use identity::{Gender, IdType, Identity, Particulars, is_document};
 use jiff::civil::Date;
 pub use matcher::{Match, Roster};
+pub use reseal::{Resealed, reseal};
 pub use rows::{
-    Amended, Erased, Faces, MOST_WORKERS, amend, enrol, hold, holder_of, identity, list, load,
-    load_one, must_exist, remove, version,
+    Amended, Erased, Faces, MOST_WORKERS, amend, enrol, forget_removed, hold, holder_of, identity,
+    list, load, load_one, must_exist, remove, version,
 };
 use serde::{Deserialize, Serialize};
 

@@ -7,7 +7,10 @@ use zeroize::Zeroizing;
 use super::{
     Enrolment, FaceOnFile, Identity, Person, Roster, RosterError, State, Terms, Worker, WorkerId,
 };
-use crate::{store::Sealer, vision::Template};
+use crate::{
+    store::{Sealer, album},
+    vision::Template,
+};
 
 /// Workers on the roster at once: three times the largest site known, and what a lane matches in a
 /// few milliseconds.
@@ -71,7 +74,7 @@ pub fn holder_of(
     same.map(|id| id.parse()).transpose()
 }
 
-fn lookup(sealer: &Sealer, identity: &Identity) -> [u8; 32] {
+pub(super) fn lookup(sealer: &Sealer, identity: &Identity) -> [u8; 32] {
     sealer.lookup(&format!("{}:{}", identity.id_type.word(), *identity.number))
 }
 
@@ -172,7 +175,10 @@ pub fn amend(tx: &Transaction<'_>, sealer: &Sealer, to: &Amended) -> Result<u32,
     describe(tx, &to.worker)?;
     match &to.faces {
         Faces::Keep => {}
-        Faces::Erase => drop(erase(tx, id)?),
+        Faces::Erase => {
+            erase(tx, id)?;
+            album::erase(tx, id.as_str())?;
+        }
         Faces::Replace { model, faces } => {
             erase(tx, id)?;
             add_faces(tx, sealer, id, model, faces, 0)?;
@@ -207,7 +213,7 @@ fn erase(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError> {
     Ok(Erased { templates: count(templates), photos: count(photos) })
 }
 
-/// Erases a worker's templates and photos and marks the row; attendance stays (I7). The caller
+/// Erases a worker's templates and photos, those of passages too, and marks the row; attendance stays (I7). The caller
 /// appends the ledger's entry, and empties the write-ahead log after the commit.
 pub fn remove(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError> {
     let changed = tx.execute(
@@ -218,6 +224,7 @@ pub fn remove(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError
         return Err(RosterError::NoSuchWorker(id.clone()));
     }
     let erased = erase(tx, id)?;
+    album::erase(tx, id.as_str())?;
     raise_version(tx)?;
     Ok(erased)
 }
@@ -241,6 +248,19 @@ pub fn hold(
         return Err(RosterError::NoSuchWorker(id.clone()));
     }
     raise_version(tx)
+}
+
+/// Whoever was removed, and of whom the ledger says nothing any more, is forgotten but for the id,
+/// which is never used again. How many.
+pub fn forget_removed(tx: &Transaction<'_>) -> Result<usize, RosterError> {
+    Ok(tx.execute(
+        "UPDATE worker SET name = '', team = '', contractor = '', trade = '', identity = x'',
+             identity_lookup = x'', valid_from = NULL, valid_until = NULL, consent = NULL,
+             consent_on = NULL, contract_signed = NULL, trained_on = NULL, held_reason = NULL
+         WHERE state = 'removed' AND length(identity) > 0
+           AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.worker = worker.id)",
+        [],
+    )?)
 }
 
 fn raise_version(tx: &Transaction<'_>) -> Result<(), RosterError> {
@@ -343,14 +363,18 @@ pub fn identity(
     id: &WorkerId,
 ) -> Result<(Worker, Identity), RosterError> {
     let sql = format!("SELECT {COLUMNS}, identity FROM worker WHERE id = ?1");
-    let found = tx.query_row(&sql, [id.as_str()], |row| Ok((worker(row)?, row.get(14)?)));
-    let (worker, sealed): (Worker, Vec<u8>) = match found.optional() {
+    let found =
+        tx.query_row(&sql, [id.as_str()], |row| Ok((worker(row)?, row.get::<_, Vec<u8>>(14)?)));
+    let found = match found.optional() {
         Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
             unreadable(id.as_str(), &error);
             return Err(RosterError::Damaged(id.clone()));
         }
-        found => found?.ok_or_else(|| RosterError::NoSuchWorker(id.clone()))?,
+        found => found?,
     };
+    let (worker, sealed) = found
+        .filter(|(worker, sealed)| worker.state != State::Removed || !sealed.is_empty())
+        .ok_or_else(|| RosterError::NoSuchWorker(id.clone()))?;
     let plain = sealer.open(&place("identity", id, 0), &sealed)?;
     let identity = ciborium::from_reader(plain.as_slice())
         .map_err(|e| RosterError::Invalid { field: "id-number", problem: e.to_string() })?;

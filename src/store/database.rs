@@ -13,6 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use super::{
     Sealer, StoreError,
     folder::{finish_setting_aside, locked, newest, read_sent, say_made, set_aside, was_made},
+    rotation,
 };
 use crate::{clock::Clock, config::Storage};
 
@@ -40,7 +41,7 @@ const BETWEEN_READS: Duration = Duration::from_secs(1);
 /// Stands beside the database while SQLite has found damage that no start has looked into yet.
 const SUSPECT: &str = "gatehouse.db.suspect";
 
-const KEY_PROOF: &str = "meta/key_proof";
+pub(super) const KEY_PROOF: &str = "meta/key_proof";
 /// Of a database that takes a damaged one's place, until the ledger has said so: its folder.
 const TAKES_PLACE_OF: &str = "takes_place_of";
 
@@ -74,7 +75,10 @@ pub(super) fn open(
     Ok(fresh)
 }
 
-fn try_open(config: &Storage, clock: &Arc<dyn Clock>) -> Result<(Connection, Sealer), StoreError> {
+pub(super) fn try_open(
+    config: &Storage,
+    clock: &Arc<dyn Clock>,
+) -> Result<(Connection, Sealer), StoreError> {
     let path = config.database();
     if std::fs::metadata(&path).is_ok_and(|m| m.len() == 0) && was_made(&config.dir) {
         return Err(StoreError::Damaged { path, found: "the file is empty".to_owned() });
@@ -105,6 +109,7 @@ fn try_open(config: &Storage, clock: &Arc<dyn Clock>) -> Result<(Connection, Sea
         ends_where_it_should(&connection, config)?;
     }
     let new = migrate(&mut connection, config)?;
+    rotation::settle(&connection, config)?;
     let sealer = Sealer::load(&config.key, new && newest(&config.dir).is_none())?;
     if !prove_key(&connection, &path, &sealer)? {
         set_meta(&connection, "key_proof", &sealer.seal(KEY_PROOF, b"gatehouse")?)?;
@@ -215,7 +220,11 @@ pub fn examine(config: &Storage) -> Result<(), StoreError> {
     let schema = schema(&connection, &path)?;
     if schema > 0 {
         let sealer = Sealer::load(&config.key, false)?;
-        prove_key(&connection, &path, &sealer)?;
+        match prove_key(&connection, &path, &sealer) {
+            Err(StoreError::WrongKey { .. })
+                if rotation::is_to_be_finished(&connection, config)? => {}
+            proven => drop(proven?),
+        }
     }
     let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if found == "ok" { Ok(()) } else { Err(StoreError::Damaged { path, found }) }

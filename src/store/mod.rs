@@ -10,9 +10,11 @@
 //! ([`predecessor`]). What SQLite finds damaged later ends the writer, and so the daemon: the next
 //! start sees to it.
 
+pub mod album;
 mod database;
 mod folder;
 mod room;
+mod rotation;
 mod sealing;
 mod writer;
 
@@ -37,6 +39,7 @@ pub use self::{
     database::{Predecessor, examine, meta, predecessor, set_meta, succeeded},
     folder::{all_set_aside, why_set_aside},
     room::Room,
+    rotation::{NewKey, Rotated, rotate},
     sealing::{KeyError, SealError, Sealer},
     writer::StoreState,
 };
@@ -64,7 +67,7 @@ pub enum StoreError {
     Shared { path: PathBuf, mode: u32 },
     #[error("the file system of {} carries no write-ahead log: use a local one", path.display())]
     NoWal { path: PathBuf },
-    #[error("{} is used by another gatehouse; stop that one first", path.display())]
+    #[error("{} is used by another gatehouse; stop that one first: systemctl stop gatehouse", path.display())]
     InUse { path: PathBuf },
     #[error("{} is not a Gatehouse database", path.display())]
     Foreign { path: PathBuf },
@@ -86,6 +89,20 @@ pub enum StoreError {
         path.display()
     )]
     TooManySetAside { path: PathBuf, found: String },
+    #[error("there is no database at {} yet, so nothing is sealed", path.display())]
+    NothingSealed { path: PathBuf },
+    #[error(
+        "{} is sealed with the present key and would not open any more: copy it, and the key with \
+         it, to a safe place, remove it here, and try again", place.display()
+    )]
+    SetAsideSealed { place: PathBuf },
+    #[error(
+        "storage.key is a systemd credential, which cannot be written from here: name a file for \
+         the new key with --to FILE, and put it in the credential's place afterwards"
+    )]
+    KeyNotWritable,
+    #[error("storage.key is the file {}, which is replaced where it is: leave --to out", path.display())]
+    KeyInPlace { path: PathBuf },
     #[error("database: {0}")]
     Sqlite(#[from] rusqlite::Error),
     #[error("the store has stopped")]

@@ -74,7 +74,7 @@ fn hmac_sha256(key: &[u8; 32], message: &[u8]) -> Zeroizing<[u8; 32]> {
 }
 
 impl Sealer {
-    fn from_master(master: &[u8; 32]) -> Self {
+    pub(super) fn from_master(master: &[u8; 32]) -> Self {
         let sealing = hmac_sha256(master, b"gatehouse sealing 1");
         Self {
             cipher: XChaCha20Poly1305::new((&*sealing).into()),
@@ -141,7 +141,15 @@ impl Sealer {
     }
 }
 
-fn make_key(path: &Path) -> Result<(), KeyError> {
+/// Where a new key lies until all is sealed with it and it takes the present one's place.
+pub(super) fn next_key(key: &Path) -> PathBuf {
+    let mut name = key.file_name().unwrap_or_default().to_owned();
+    name.push(".next");
+    key.with_file_name(name)
+}
+
+/// Makes a key that a power cut cannot take away any more; never in the place of another.
+pub(super) fn make_key(path: &Path) -> Result<(), KeyError> {
     let mut master = Zeroizing::new([0; 32]);
     getrandom::fill(master.as_mut())?;
     let mut text = Zeroizing::new([b'\n'; 65]);
@@ -159,10 +167,15 @@ fn make_key(path: &Path) -> Result<(), KeyError> {
         std::fs::hard_link(&draft, path)?;
         std::fs::remove_file(&draft)?;
         // The name too must survive a power cut, or all that is sealed is lost with it.
-        let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        std::fs::File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
+        sync_beside(path)
     };
     written().map_err(|source| KeyError::NotMade { path: path.to_owned(), source })
+}
+
+/// The names in a file's folder survive a power cut.
+pub(super) fn sync_beside(path: &Path) -> std::io::Result<()> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    std::fs::File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn parse_hex32(text: &str) -> Option<Zeroizing<[u8; 32]>> {

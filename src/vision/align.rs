@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::detect::Landmarks;
 use super::image::Image;
+use super::portrait;
 
 /// Side of an aligned face, in pixels.
 pub(super) const ALIGNED_SIDE: usize = 112;
@@ -89,6 +90,20 @@ pub struct Aligned(pub(super) Vec<f32>);
 impl fmt::Debug for Aligned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Aligned(..)")
+    }
+}
+
+impl Aligned {
+    /// A JPEG of it; `None` where it cannot be made.
+    pub fn portrait(&self) -> Option<Vec<u8>> {
+        let plane = ALIGNED_SIDE * ALIGNED_SIDE;
+        let (red, rest) = self.0.split_at_checked(plane)?;
+        let (green, blue) = rest.split_at_checked(plane)?;
+        // `as` keeps what rounding brought beyond 0 to 255 within it.
+        let pixels = red.iter().zip(green).zip(blue);
+        let rgb = pixels.flat_map(|((r, g), b)| [*r, *g, *b].map(|c| c.round() as u8)).collect();
+        let side = u32::try_from(ALIGNED_SIDE).ok()?;
+        portrait::small(&Image::from_rgb(side, side, rgb).ok()?).ok()
     }
 }
 

@@ -25,7 +25,7 @@
 //! | `embed` | a face to a template (SFace) |
 //! | `quality` | how good a look at a face a frame gives |
 //! | `template` | the template itself |
-//! | `portrait` | what is kept of an enrolment photo |
+//! | `portrait` | what is kept of an enrolment photo, or of a passage |
 
 mod align;
 mod detect;

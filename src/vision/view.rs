@@ -14,6 +14,7 @@ use super::image::{
     DecodeError, Image, JPEG_MAGIC, MAX_FRAME_PIXELS, decode_frame, guarded, jpeg_pixels,
 };
 use super::jpeg::{self, Scale};
+use super::portrait::portrait;
 use super::raw;
 use crate::camera::{Picture, Yuv};
 
@@ -188,6 +189,17 @@ impl Reduced<'_> {
             place(x, y);
         }
         face
+    }
+
+    /// A JPEG of the head whose face is given in pixels of the frame, at most 320 pixels a side;
+    /// `None` where it cannot be made.
+    pub fn portrait(&self, face: &Face) -> Option<Vec<u8>> {
+        let mut here = face.clone();
+        let step = self.step as f32;
+        let bbox = &mut here.bbox;
+        (bbox.x, bbox.y) = ((bbox.x - self.left as f32) / step, (bbox.y - self.top as f32) / step);
+        (bbox.w, bbox.h) = (bbox.w / step, bbox.h / step);
+        portrait(&self.image, &here).ok()
     }
 
     /// Cuts out a face that is given in pixels of the frame.

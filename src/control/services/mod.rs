@@ -6,12 +6,14 @@
 //! | `amendment` | what a worker is to be after an amendment (pure) |
 //! | `faces` | an enrolment's looks at a face, from photos or from a camera |
 //! | `attendance` | who went through; passages added by hand, and disputed |
+//! | `photo` | the photo of a passage |
 //! | `lanes` | gates opened by hand, and how lanes work |
 
 mod amendment;
 mod attendance;
 mod faces;
 mod lanes;
+mod photo;
 mod roster;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -33,9 +35,9 @@ use crate::{
         lane::{self, LaneState},
         sight::Seen,
     },
-    ledger::{Actor, Ledger, LedgerError},
+    ledger::{Actor, Ledger, LedgerError, Retention},
     roster::{FaceOnFile, Identity, MOST_WORKERS, Roster, RosterError, WorkerId},
-    store::{Store, StoreError},
+    store::{Store, StoreError, album::Album},
     turnstile::TurnstileState,
     uplink::UpstreamState,
     vigil::Beats,
@@ -89,6 +91,7 @@ impl Audit {
 pub struct Services {
     pub store: Store,
     pub storage_dir: PathBuf,
+    pub album: Album,
     pub ledger: Ledger,
     pub clock: Arc<dyn Clock>,
     pub started: Monotonic,
@@ -107,6 +110,7 @@ pub struct Services {
     /// From here on two templates are one person.
     pub threshold: MatchThreshold,
     pub roster_rules: RosterRules,
+    pub retention: Retention,
     pub audit: watch::Sender<Audit>,
     /// One enrolment photo is examined at a time: decoded, the largest takes 150 MB.
     pub examining: tokio::sync::Mutex<()>,
@@ -242,6 +246,7 @@ impl Services {
             }
             Request::History { id } => self.history(wire, id).await,
             Request::Attendance(query) => self.attendance(wire, query).await,
+            Request::PassagePhoto { of } => self.passage_photo(wire, of, &by).await,
             Request::Supplement { worker, at, direction, reason } => {
                 self.supplement(worker, at, direction, &reason, by).await
             }

@@ -284,6 +284,7 @@ impl Services {
         drop(changing);
         if matches!(what, Some(FacesWhat::Erased | FacesWhat::Replaced)) {
             self.empty_log(&id).await;
+            self.album.tidy().await;
         }
         Ok(done)
     }
@@ -357,6 +358,7 @@ impl Services {
         drop(changing);
         self.empty_log(&id).await;
         failpoint::at("removal.emptied");
+        self.album.tidy().await;
         Ok(json!({
             "id": id,
             "state": State::Removed,

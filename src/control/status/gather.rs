@@ -54,11 +54,13 @@ pub(in crate::control) async fn gather(services: &Services) -> Status {
     let now = services.clock.monotonic();
     let mut attention = Attention { services, now, found: Vec::new() };
     let lanes = services.lanes.iter().map(|panel| lane(panel, &mut attention)).collect();
-    let (size, backlogs) = match kept(services).await {
-        Ok((size, backlogs)) => (Some(size), backlogs.into_iter().map(Some).collect()),
+    let (size, pruned_before, backlogs) = match kept(services).await {
+        Ok((size, pruned, backlogs)) => {
+            (Some(size), Some(pruned), backlogs.into_iter().map(Some).collect())
+        }
         Err(error) => {
             attention.add("ledger", now, format!("it cannot be read, see to the disk: {error}"));
-            (None, vec![None; services.upstreams.len()])
+            (None, None, vec![None; services.upstreams.len()])
         }
     };
     let upstreams = upstreams(services, &backlogs, &mut attention);
@@ -99,8 +101,14 @@ pub(in crate::control) async fn gather(services: &Services) -> Status {
             templates: roster.templates(),
             version: roster.version(),
         },
-        ledger: LedgerStatus { id: services.ledger.id.to_string(), size },
+        ledger: LedgerStatus {
+            id: services.ledger.id.to_string(),
+            size,
+            pruned_before,
+            kept_until: services.retention.kept_until(),
+        },
         upstreams,
+        photos: services.album.state(),
         clock: ClockStatus {
             synced: stamp.synced,
             now: services.origin.time(stamp.timestamp()),
@@ -114,13 +122,13 @@ pub(in crate::control) async fn gather(services: &Services) -> Status {
     }
 }
 
-/// What the database says: the ledger's size, and each upstream's outbox.
-async fn kept(services: &Services) -> Result<(u64, Vec<Backlog>), LedgerError> {
+/// What the database says: the ledger's size, how far it was pruned, and each upstream's outbox.
+async fn kept(services: &Services) -> Result<(u64, u64, Vec<Backlog>), LedgerError> {
     let names: Vec<String> = services.upstreams.iter().map(|u| u.borrow().name.clone()).collect();
     let read = services.store.read(move |tx| {
         let backlogs: Result<Vec<_>, LedgerError> =
             names.iter().map(|name| ledger::backlog(tx, name)).collect();
-        Ok::<_, LedgerError>((ledger::size(tx)?, backlogs?))
+        Ok::<_, LedgerError>((ledger::size(tx)?, ledger::pruned_before(tx)?, backlogs?))
     });
     read.await
 }
@@ -320,7 +328,9 @@ fn disk_troubles(disk: &DiskStatus, attention: &mut Attention<'_>) {
     } else if disk.room > Room::Ample {
         let given_up = match disk.room {
             Room::Ample | Room::Low => "denials are not recorded",
-            Room::Scarce => "denials are not recorded and nobody can be enrolled",
+            Room::Scarce => {
+                "denials are not recorded, photos of passages not kept, and nobody can be enrolled"
+            }
             Room::Full => "nothing but attendance is recorded, for as long as the reserve lasts",
         };
         let free = state.free_bytes >> 20;

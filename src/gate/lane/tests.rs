@@ -7,7 +7,7 @@ use crate::{
     clock::{SystemClock, Tripwire},
     config::{Direction, MatchThreshold, Secret, Storage},
     ledger::{self, Actor, LaneMode, Outcome, Stored, Via},
-    store::{self, StoreError},
+    store::{self, StoreError, album},
     turnstile::TurnstileState,
     vigil::Beats,
 };
@@ -23,6 +23,8 @@ struct Bench {
     state: watch::Receiver<LaneState>,
     sightings: mpsc::Sender<Sighting>,
     hold_open: watch::Receiver<bool>,
+    album: Album,
+    keeper: Option<album::Keeper>,
     _turnstile: watch::Sender<TurnstileState>,
     _dir: tempfile::TempDir,
 }
@@ -78,6 +80,8 @@ impl Bench {
         });
         // Beats have a clock of their own, so that only the lane's work trips.
         let time = Arc::new(SystemClock::new().unwrap());
+        let (album, keeper) =
+            album::album(store.clone(), &config, time.clone(), jiff::tz::TimeZone::UTC);
         let lane = Lane {
             rules: Rules {
                 require_training: false,
@@ -107,6 +111,7 @@ impl Bench {
             beat: Beats::new(time, Duration::from_millis(400)).part("lane north"),
             denials: denials(),
             holding: Holding::new(ModeState::default(), alarms),
+            album: album.clone(),
         };
         tokio::spawn(run(lane, CancellationToken::new()));
         Bench {
@@ -118,6 +123,8 @@ impl Bench {
             state: watched,
             sightings,
             hold_open,
+            album,
+            keeper: Some(keeper),
             _turnstile: turnstile,
             _dir: dir,
         }
@@ -316,6 +323,53 @@ async fn i8_denials_that_a_stalled_disk_does_not_take_are_dropped_and_attendance
     let entries = bench.entries().await;
     assert!(matches!(entries.first(), Some(Body::Release { .. })), "{entries:?}");
     assert_eq!(entries.len(), DENIALS + 1);
+}
+
+#[tokio::test]
+async fn a_photo_goes_to_the_album_when_its_grant_is_committed_and_not_before() {
+    let mut bench = Bench::start().await;
+    let enrolment = crate::roster::enrolment_of(1);
+    let worker = Arc::new(enrolment.worker.clone());
+    let sealer = bench.store.sealer().clone();
+    let enrol = bench
+        .store
+        .write(Priority::Upkeep, move |tx| crate::roster::enrol(tx, &sealer, &enrolment));
+    enrol.await.unwrap();
+    tokio::spawn(bench.keeper.take().unwrap().run(CancellationToken::new()));
+    let resume = bench.stall().await;
+    let photo = PassagePhoto::new(vec![7; 2000]);
+    for _ in 0..2 {
+        let found = crate::roster::Match { worker: worker.clone(), score: 0.7, margin: None };
+        let sighting = Sighting {
+            visit: 1,
+            direction: Direction::Entry,
+            captured: bench.now(),
+            sighted: Sighted::Worker(found),
+            roster_version: 1,
+            photo: Some(photo.clone()),
+            today: None,
+        };
+        bench.sightings.send(sighting).await.unwrap();
+    }
+    soon(bench.state.wait_for(|s| s.busy)).await.unwrap();
+    assert_eq!(bench.album.state(), Default::default());
+    resume.send(()).unwrap();
+    let passage = soon(bench.releases.recv()).await.unwrap().passage;
+    let mut commits = bench.store.commits();
+    let kept = async {
+        loop {
+            if let Some(jpeg) = bench.album.open(passage.0).await.unwrap() {
+                break jpeg;
+            }
+            commits.changed().await.unwrap();
+        }
+    };
+    assert_eq!(soon(kept).await, vec![7; 2000]);
+    let entries = bench.entries().await;
+    assert!(
+        matches!(entries[0], Body::Grant { photo: Some(named), .. } if named == photo.sha256),
+        "{entries:?}"
+    );
 }
 
 #[tokio::test]

@@ -96,6 +96,7 @@ fn gate(cameras: usize) -> Gate {
             frames_to_agree: 2,
         },
         timezone: TimeZone::UTC,
+        photos: true,
         cancel: CancellationToken::new(),
     };
     let beat = Beats::new(clock.clone(), Duration::from_secs(10)).part("vision");
@@ -187,6 +188,32 @@ fn an_empty_lane_is_searched_every_other_second_and_a_face_with_the_frame_it_app
     let searched = gate.searches();
     (0..30).for_each(|_| drop(gate.frame(&empty)));
     assert!(gate.searches() - searched <= 2);
+}
+
+#[test]
+fn i5_a_sighting_bears_a_small_picture_where_it_names_a_worker_and_none_of_a_stranger() {
+    let mut gate = gate(1);
+    let sighting = gate.frame(&scene(Some("person_a_1.jpg"))).unwrap();
+    assert!(sighting.sighted.named().is_some());
+    let photo = sighting.photo.unwrap();
+    assert_eq!(PassagePhoto::new(photo.jpeg.to_vec()), photo);
+    let picture = image::load_from_memory(&photo.jpeg).unwrap();
+    assert!(picture.width().max(picture.height()) <= 320, "{picture:?}");
+    // It is a face, large enough to be recognised by.
+    let limits = FaceLimits::default();
+    let (_, _, seen, _) = vision().face_for_enrolment(&photo.jpeg, &limits).unwrap();
+    assert!(gate.sight.roster.borrow().best(&seen).unwrap().score > 0.5);
+
+    let (empty, stranger) = (scene(None), scene(Some("impostor_1.jpg")));
+    (0..60).for_each(|_| drop(gate.frame(&empty)));
+    let sightings: Vec<_> = (0..30).filter_map(|_| gate.frame(&stranger)).collect();
+    assert!(!sightings.is_empty());
+    assert!(sightings.iter().all(|s| s.sighted.named().is_none() && s.photo.is_none()));
+
+    let mut gate = self::gate(1);
+    gate.sight.photos = false;
+    let sighting = gate.frame(&scene(Some("person_a_1.jpg"))).unwrap();
+    assert!(sighting.sighted.named().is_some() && sighting.photo.is_none());
 }
 
 #[test]

@@ -1,0 +1,90 @@
+//! `gatehouse key …`: the sealing key of this install.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::Context;
+use crate::{
+    clock::{Clock, SystemClock},
+    ledger::{Actor, Body, Ledger, Via},
+    roster::{self, Resealed},
+    store::{self, NewKey, album},
+};
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Seal everything with a new key; the daemon must not run
+    ///
+    /// Whoever has the old key can open old copies of the database with it, and nothing else. Back the
+    /// new key up apart from the database.
+    Rotate(Rotate),
+}
+
+#[derive(Args)]
+pub(super) struct Rotate {
+    /// Where the new key goes, if storage.key is a credential: put it in the credential's place then
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    /// Where the present key is, if storage.key is a credential and this is not the service's own
+    /// environment
+    #[arg(long, value_name = "FILE", requires = "to")]
+    from: Option<PathBuf>,
+}
+
+pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
+    let Command::Rotate(Rotate { to, from }) = command;
+    let config = context.config()?;
+    super::start_logging();
+    #[cfg(feature = "failpoints")]
+    let _failpoints = fail::FailScenario::setup();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
+    let upstreams: Vec<String> = config.upstreams.iter().map(|u| u.name.clone()).collect();
+    let (stamp, by) = (clock.stamp(), console());
+    let keys = NewKey { to: to.as_deref(), from: from.as_deref() };
+    let mut done = Resealed::default();
+    let rotated = store::rotate(&config.storage, &clock, keys, |tx, old, new| {
+        done = roster::reseal(tx, old, new)?;
+        done.values += album::reseal(tx, old, new)?;
+        let ledger = Ledger::open(tx, upstreams)?;
+        ledger.append(tx, stamp, Body::Key { resealed: done.values, by })?;
+        Ok::<_, anyhow::Error>(())
+    })?;
+    let key = rotated.key.display();
+    if done.damaged > 0 {
+        eprintln!(
+            "{} values were damaged before and stay so: `gatehouse status` names their workers",
+            done.damaged
+        );
+    }
+    if !rotated.emptied {
+        eprintln!(
+            "another program reads the database: start the daemon once it has ended, which \
+                   takes the last old copies out of the database's log"
+        );
+    }
+    let shown = json!({
+        "resealed": done.values,
+        "damaged": done.damaged,
+        "key": rotated.key,
+        "in_place": rotated.in_place,
+    });
+    context.print(&shown, |_| {
+        let next = if rotated.in_place {
+            format!("back {key} up, apart from the database; then start the daemon")
+        } else {
+            format!("put {key} in the credential's place, back it up, then start the daemon")
+        };
+        format!("{} values are sealed with the new key {key}; {next}", done.values)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whoever runs this command.
+fn console() -> Actor {
+    let uid = nix::unistd::getuid();
+    let user = nix::unistd::User::from_uid(uid).ok().flatten();
+    let user = user.map_or_else(|| format!("uid {uid}"), |u| u.name);
+    Actor { uid: uid.as_raw(), user, via: Via::Console }
+}

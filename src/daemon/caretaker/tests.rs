@@ -1,0 +1,331 @@
+//! The caretaker with a real store, and a clock that the test moves.
+
+use jiff::{
+    civil::{Date, date},
+    tz::TimeZone,
+};
+
+use super::*;
+use crate::{
+    clock::{ManualClock, SystemClock},
+    config::{Direction, Secret, Storage},
+    ledger::{Actor, Judgement, Outcome, Score, Via},
+    roster::enrolment_of as carried,
+    store::Room,
+    turnstile::PassageId,
+};
+
+/// A caretaker of a folder, with a clock that the test moves.
+async fn caretaker(dir: &std::path::Path, clock: Arc<ManualClock>) -> Caretaker {
+    let config = Storage::usual(dir.into(), Secret::File(dir.join("key")));
+    let (store, _thread) = store::open(&config, clock.clone()).unwrap();
+    let opened = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec!["platform".to_owned()]));
+    let ledger = opened.await.unwrap();
+    let stamp = clock.stamp();
+    Caretaker {
+        store,
+        ledger,
+        watch: ClockWatch::new(stamp, stamp.synced),
+        disk: DiskWatch::new(dir.into()),
+        pending: VecDeque::new(),
+        audit_from: Some(0),
+        unread: 0,
+        commits: (0, clock.monotonic()),
+        audit: watch::Sender::default(),
+        retention: Retention { settled_on: None, keep_years: 3, timezone: TimeZone::UTC },
+        prune_at: clock.monotonic(),
+        clock,
+    }
+}
+
+impl Caretaker {
+    async fn writes<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&rusqlite::Transaction<'_>, &Ledger, Stamp) -> Result<T, OpeningError>
+        + Send
+        + 'static,
+    ) -> T {
+        let (ledger, stamp) = (self.ledger.clone(), self.clock.stamp());
+        self.store.write(Priority::Upkeep, move |tx| work(tx, &ledger, stamp)).await.unwrap()
+    }
+
+    /// Somebody passes, and all upstreams have it.
+    async fn passes(&self, n: u8) {
+        let body = Body::Grant {
+            passage: PassageId([n; 16]),
+            lane: "north".into(),
+            direction: Direction::Entry,
+            person: carried(0).worker.person,
+            judgement: Judgement { score: Score(1), threshold: Score(1), model: "m".into() },
+            margin: None,
+            roster_version: 1,
+            photo: None,
+        };
+        self.writes(move |tx, ledger, stamp| {
+            ledger.append(tx, stamp, body)?;
+            ledger.close(tx, stamp, PassageId([n; 16]), Outcome::Passed, "")?;
+            Ok(())
+        })
+        .await;
+    }
+
+    async fn acknowledged(&self) {
+        self.writes(|tx, _, _| Ok(tx.execute("DELETE FROM outbox", []).map(drop)?)).await;
+    }
+
+    /// A day later: which entries have no bytes any more, and what the last one says.
+    async fn next_day(&mut self, clock: &ManualClock) -> (Vec<u64>, Option<(u64, u64)>) {
+        clock.advance(PRUNE_EVERY);
+        while clock.monotonic() >= self.prune_at {
+            self.prune().await;
+        }
+        self.audit_from = Some(0);
+        self.audit().await;
+        assert_eq!(self.audit.borrow().first, None, "what was pruned is not damaged");
+        self.writes(|tx, _, _| {
+            let size = ledger::size(tx)?;
+            let gone = |index: &u64| match ledger::read(tx, *index) {
+                Err(LedgerError::Pruned { .. }) => true,
+                entry => entry.map(|_| false).unwrap(),
+            };
+            let pruned: Vec<u64> = (0..size).filter(gone).collect();
+            let last = ledger::read(tx, size - 1).ok().map(|stored| stored.entry.body);
+            let told = match last {
+                Some(Body::Pruning { before, entries, .. }) => Some((before, entries)),
+                _ => None,
+            };
+            Ok((pruned, told))
+        })
+        .await
+    }
+}
+
+fn noon(date: Date) -> i64 {
+    date.at(12, 0, 0, 0).to_zoned(TimeZone::UTC).unwrap().timestamp().as_millisecond()
+}
+
+#[tokio::test]
+async fn i2_nothing_is_forgotten_without_a_settlement_a_trusted_clock_and_every_upstream() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(noon(date(2026, 3, 1)), true));
+    let mut caretaker = caretaker(dir.path(), clock.clone()).await;
+    caretaker.passes(1).await;
+    clock.set(noon(date(2040, 1, 1)), true);
+    let nothing = (vec![], None);
+    assert_eq!(caretaker.next_day(&clock).await, nothing, "never settled");
+    caretaker.acknowledged().await;
+    assert_eq!(caretaker.next_day(&clock).await, nothing, "never settled");
+    caretaker.retention.settled_on = Some(date(2041, 1, 1));
+    assert_eq!(caretaker.next_day(&clock).await, nothing, "settled in the future");
+    caretaker.retention.settled_on = Some(date(2037, 6, 1));
+    assert_eq!(caretaker.next_day(&clock).await, nothing, "settled less than 3 years ago");
+    caretaker.retention.settled_on = Some(date(2027, 1, 31));
+    clock.set(noon(date(2040, 1, 2)), false);
+    assert_eq!(caretaker.next_day(&clock).await, nothing, "nobody knows what day it is");
+    // An entry that the upstream has not acknowledged, and all behind it, stay.
+    clock.set(noon(date(2026, 3, 2)), true);
+    caretaker.passes(2).await;
+    clock.set(noon(date(2040, 1, 3)), true);
+    assert_eq!(caretaker.next_day(&clock).await, (vec![0, 1], Some((2, 2))));
+    assert_eq!(caretaker.next_day(&clock).await, (vec![0, 1], Some((2, 2))), "told once");
+    caretaker.acknowledged().await;
+    let (pruned, told) = caretaker.next_day(&clock).await;
+    // The pruning entry is of 2040: it stays.
+    assert_eq!((pruned, told), (vec![0, 1, 2, 3], Some((4, 2))));
+    // An upstream that comes later gets what there is.
+    let fresh = |tx: &rusqlite::Transaction<'_>, _: &Ledger, _: Stamp| {
+        Ledger::open(tx, vec!["platform".into(), "second".into()])?;
+        let all = "SELECT count(*), min(seq) FROM outbox WHERE upstream = 'second'";
+        Ok(tx.query_row(all, [], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?)))?)
+    };
+    assert_eq!(caretaker.writes(fresh).await, (2, 3));
+}
+
+#[tokio::test]
+async fn i2_each_entry_is_kept_for_its_years_whatever_an_untrusted_clock_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(noon(date(2026, 3, 1)), true));
+    let mut caretaker = caretaker(dir.path(), clock.clone()).await;
+    caretaker.retention.settled_on = Some(date(2026, 4, 1));
+    caretaker.passes(1).await;
+    // A box that lost its time: this may have been at any time until the next trusted one.
+    clock.set(0, false);
+    caretaker.passes(2).await;
+    clock.set(noon(date(2028, 5, 5)), true);
+    caretaker.passes(3).await;
+    caretaker.acknowledged().await;
+    clock.set(noon(date(2029, 3, 31)), true);
+    assert_eq!(caretaker.next_day(&clock).await.0, [0u64; 0], "1 April is the last day");
+    assert_eq!(caretaker.next_day(&clock).await, (vec![0, 1], Some((2, 2))));
+    clock.set(noon(date(2031, 5, 4)), true);
+    assert_eq!(caretaker.next_day(&clock).await.0, [0, 1]);
+    assert_eq!(caretaker.next_day(&clock).await, (vec![0, 1, 2, 3, 4, 5], Some((6, 4))));
+}
+
+#[tokio::test]
+async fn i2_what_is_forgotten_of_a_removed_worker_is_all_but_the_id() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(noon(date(2026, 3, 1)), true));
+    let mut caretaker = caretaker(dir.path(), clock.clone()).await;
+    caretaker.retention.settled_on = Some(date(2026, 4, 1));
+    let sealer = caretaker.store.sealer().clone();
+    caretaker
+        .writes(move |tx, _, _| {
+            Ok((0..3).try_for_each(|n| roster::enrol(tx, &sealer, &carried(n)))?)
+        })
+        .await;
+    caretaker.passes(1).await;
+    caretaker.acknowledged().await;
+    let removal = |tx: &rusqlite::Transaction<'_>, ledger: &Ledger, stamp: Stamp| {
+        let by = Actor { uid: 0, user: "root".into(), via: Via::Socket };
+        for n in [0, 1] {
+            let worker = carried(n).worker.person.id;
+            let erased = Some(roster::remove(tx, &worker)?);
+            let (reason, by) = (None, by.clone());
+            ledger.append(tx, stamp, Body::Removal { worker, reason, erased, by })?;
+        }
+        Ok(tx.execute("DELETE FROM outbox", []).map(drop)?)
+    };
+    caretaker.writes(removal).await;
+    // W001 left a trace two years later.
+    clock.set(noon(date(2028, 3, 1)), true);
+    let late = Body::Removal {
+        worker: carried(1).worker.person.id,
+        reason: None,
+        erased: None,
+        by: Actor { uid: 0, user: "root".into(), via: Via::Socket },
+    };
+    caretaker.writes(move |tx, ledger, stamp| Ok(ledger.append(tx, stamp, late).map(drop)?)).await;
+    caretaker.acknowledged().await;
+    clock.set(noon(date(2029, 6, 1)), true);
+    assert_eq!(caretaker.next_day(&clock).await.1, Some((4, 4)));
+    let known = |tx: &rusqlite::Transaction<'_>, _: &Ledger, _: Stamp| {
+        let all = "SELECT id FROM worker WHERE name <> '' AND length(identity) > 0 ORDER BY id";
+        let mut all = tx.prepare(all)?;
+        Ok(all.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?)
+    };
+    assert_eq!(caretaker.writes(known).await, ["W001", "W002"]);
+    let sealer = caretaker.store.sealer().clone();
+    let again =
+        caretaker.store.write(Priority::Upkeep, move |tx| roster::enrol(tx, &sealer, &carried(0)));
+    assert!(again.await.unwrap_err().to_string().contains("never used again"));
+}
+
+#[tokio::test]
+async fn many_entries_go_in_small_steps_and_a_cut_between_two_is_made_up_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(noon(date(2026, 3, 1)), true));
+    let mut caretaker = caretaker(dir.path(), clock.clone()).await;
+    caretaker
+        .writes(|tx, ledger, stamp| {
+            for on in 0..1200 {
+                ledger.append(tx, stamp, Body::Fire { lane: "north".into(), on: on % 2 == 0 })?;
+            }
+            Ok(tx.execute("DELETE FROM outbox", []).map(drop)?)
+        })
+        .await;
+    caretaker.retention.settled_on = Some(date(2026, 3, 1));
+    clock.set(noon(date(2030, 1, 1)), true);
+    let mut before = Vec::new();
+    for more in [true, true] {
+        assert_eq!(caretaker.prune_some().await.unwrap(), more);
+        before.push(caretaker.writes(|tx, _, _| Ok(ledger::pruned_before(tx)?)).await);
+    }
+    assert_eq!(before, [500, 1000]);
+    // Another start goes on where this one ended, and tells all of it.
+    let (pruned, told) = caretaker.next_day(&clock).await;
+    assert_eq!((pruned.len(), told), (1200, Some((1200, 1200))));
+    // What has no bytes beyond that is damaged.
+    let harm = "UPDATE entry SET bytes = x'' WHERE idx = 1200";
+    caretaker.writes(|tx, _, _| Ok(tx.execute(harm, []).map(drop)?)).await;
+    let audited = caretaker.store.read(|tx| ledger::audit(tx, 1000, 500)).await.unwrap();
+    assert_eq!(audited.0, [1200]);
+}
+
+#[tokio::test]
+async fn i8_of_entries_that_wait_too_long_for_the_disk_the_first_ones_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = Secret::File(dir.path().join("key"));
+    let config = Storage::usual(dir.path().into(), key);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+    let (store, _thread) = store::open(&config, clock.clone()).unwrap();
+    let ledger = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![])).await.unwrap();
+    let (stamp, stamp_time) = (clock.stamp(), clock.monotonic());
+    let mut caretaker = Caretaker {
+        store: store.clone(),
+        ledger,
+        clock,
+        watch: ClockWatch::new(stamp, stamp.synced),
+        disk: DiskWatch::new(dir.path().into()),
+        pending: VecDeque::new(),
+        audit_from: None,
+        unread: 0,
+        commits: (0, stamp_time),
+        audit: watch::Sender::default(),
+        retention: Retention { settled_on: None, keep_years: 3, timezone: TimeZone::UTC },
+        prune_at: stamp_time,
+    };
+    for n in 0..PENDING as u64 + 4 {
+        let (state, detail) = (FAILING.to_owned(), String::new());
+        caretaker.remember(Body::Storage { state, detail, unrecorded: n });
+    }
+    caretaker.look().await;
+    let read = store.read(|tx| {
+        let entries = (0..ledger::size(tx)?).map(|index| ledger::read(tx, index));
+        entries.collect::<Result<Vec<_>, LedgerError>>()
+    });
+    let bodies = read.await.unwrap().into_iter().map(|stored| stored.entry.body);
+    let told: Vec<u64> = bodies
+        .map(|body| match body {
+            Body::Storage { unrecorded, .. } => unrecorded,
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(told, (0..PENDING as u64).collect::<Vec<_>>());
+}
+
+fn told(watch: &mut DiskWatch, second: u64, state: &StoreState) -> Option<(String, u64)> {
+    watch.look(Monotonic::from_millis(second * 1000), state).map(|body| match body {
+        Body::Storage { state, unrecorded, .. } => (state, unrecorded),
+        other => panic!("{other:?}"),
+    })
+}
+
+fn says(state: &str, unrecorded: u64) -> Option<(String, u64)> {
+    Some((state.to_owned(), unrecorded))
+}
+
+#[test]
+fn a_disk_that_fills_up_and_is_emptied_is_told_at_each_step() {
+    let mut watch = DiskWatch::new("/x".into());
+    let mut state = StoreState::default();
+    assert_eq!(told(&mut watch, 1, &state), None);
+    state.room = Room::Low;
+    assert_eq!(told(&mut watch, 2, &state), says("low", 0));
+    state.unrecorded = 5;
+    state.room = Room::Scarce;
+    assert_eq!(told(&mut watch, 3, &state), None);
+    assert_eq!(told(&mut watch, 62, &state), says("scarce", 5));
+    state.unrecorded = 7;
+    state.room = Room::Ample;
+    assert_eq!(told(&mut watch, 63, &state), says("ample", 2));
+    assert_eq!(told(&mut watch, 200, &state), None);
+}
+
+#[test]
+fn a_failure_between_two_looks_is_told_and_so_is_its_end() {
+    let mut watch = DiskWatch::new("/x".into());
+    let mut state = StoreState::default();
+    (state.failures, state.last_error) = (1, Some("disk I/O error".into()));
+    assert_eq!(told(&mut watch, 1, &state), says("failing", 0));
+    assert_eq!(told(&mut watch, 2, &state), says("ample", 0));
+    state.failing = Some("disk I/O error".into());
+    state.failures = 2;
+    assert_eq!(told(&mut watch, 3, &state), None);
+    assert_eq!(told(&mut watch, 61, &state), says("failing", 0));
+    // It fails on and on, and is then well.
+    state.failures = 9;
+    assert_eq!(told(&mut watch, 62, &state), None);
+    state.failing = None;
+    assert_eq!(told(&mut watch, 63, &state), says("ample", 0));
+}

@@ -1,0 +1,150 @@
+//! What may be forgotten of old entries, and when (I2).
+//!
+//! In: the day on which all wages were settled, and for how many years attendance is kept after it.
+//! Out: entries without their bytes, worker and lane, from the first one on. Their leaf hashes,
+//! indices, seqs and kinds stay, and each run ends with an entry that says how far it went. Nothing is
+//! forgotten without that day, nor by a clock that is not trusted, nor before every upstream has
+//! acknowledged it. Touches: the table `entry`, and `pruned_*` in `meta`.
+
+use jiff::{Span, civil::Date, tz::TimeZone};
+use rusqlite::{Transaction, params};
+
+use super::{Body, Entry, Ledger, LedgerError, size};
+use crate::{
+    clock::Stamp,
+    store::{meta, set_meta},
+};
+
+/// Entries pruned in one transaction.
+const BATCH: u64 = 500;
+
+/// The index of the first entry that still has its bytes.
+const BEFORE: &str = "pruned_before";
+/// How many entries were pruned since an entry said so.
+const UNTOLD: &str = "pruned_untold";
+
+/// For how long attendance is kept.
+#[derive(Clone, Debug)]
+pub struct Retention {
+    /// The day on which all wages of the project were settled.
+    pub settled_on: Option<Date>,
+    /// Years from that day, and from an entry's own, whichever is later.
+    pub keep_years: u8,
+    pub timezone: TimeZone,
+}
+
+impl Retention {
+    /// The last day on which everything is kept; `None`: it is kept for good.
+    pub fn kept_until(&self) -> Option<Date> {
+        Some(later(self.settled_on?, self.keep_years))
+    }
+
+    /// Whether anything may be forgotten at all.
+    fn is_over(&self, today: Date) -> bool {
+        self.kept_until().is_some_and(|until| today > until)
+    }
+
+    /// Whether an entry of this day may be forgotten.
+    fn is_over_for(&self, day: Date, today: Date) -> bool {
+        self.is_over(today) && today > later(day, self.keep_years)
+    }
+
+    fn day(&self, wall_ms: i64) -> Date {
+        let at = jiff::Timestamp::from_millisecond(wall_ms);
+        // What no calendar can show is not over yet.
+        at.map_or(Date::MAX, |at| at.to_zoned(self.timezone.clone()).date())
+    }
+}
+
+fn later(day: Date, years: u8) -> Date {
+    day.checked_add(Span::new().years(years)).unwrap_or(Date::MAX)
+}
+
+fn number(tx: &Transaction<'_>, key: &str) -> Result<u64, LedgerError> {
+    let bytes = meta(tx, key)?;
+    Ok(bytes.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes))
+}
+
+/// The index of the first entry that still has its bytes; 0 while nothing was pruned.
+pub fn pruned_before(tx: &Transaction<'_>) -> Result<u64, LedgerError> {
+    number(tx, BEFORE)
+}
+
+/// Up to which entry the next step of [`Ledger::prune`] may go; `None` where nothing may.
+pub fn prunable(
+    tx: &Transaction<'_>,
+    now: Stamp,
+    retention: &Retention,
+) -> Result<Option<u64>, LedgerError> {
+    let today = retention.day(now.wall_ms);
+    if !now.synced || !retention.is_over(today) {
+        return Ok(None);
+    }
+    let from = pruned_before(tx)?;
+    let (most, limit) = (from.saturating_add(BATCH), size(tx)?.min(needed(tx)?));
+    let mut before = from;
+    let mut bytes = tx.prepare_cached("SELECT bytes FROM entry WHERE idx = ?1")?;
+    for index in from..limit {
+        if before >= most {
+            break;
+        }
+        let raw: Vec<u8> = bytes.query_row([index], |row| row.get(0))?;
+        // What cannot be read, and a time that nobody trusted, is dated by what comes after it.
+        let Ok(Entry { stamp, body, .. }) = Entry::decode(&raw) else { continue };
+        if !stamp.synced {
+            continue;
+        }
+        let day = retention.day(stamp.wall_ms.max(body.at_ms().unwrap_or(stamp.wall_ms)));
+        if !retention.is_over_for(day, today) {
+            break;
+        }
+        before = index + 1;
+    }
+    Ok(Some(before.min(most)).filter(|before| *before > from))
+}
+
+impl Ledger {
+    /// Prunes the entries before an index that [`prunable`] gave.
+    pub fn prune(&self, tx: &Transaction<'_>, before: u64) -> Result<(), LedgerError> {
+        let from = pruned_before(tx)?;
+        // Somebody may have come to wait for one of them.
+        let before = before.min(needed(tx)?).max(from);
+        tx.execute(
+            "UPDATE entry SET bytes = x'', worker = NULL, lane = NULL WHERE idx >= ?1 AND idx < ?2",
+            params![from, before],
+        )?;
+        let untold = number(tx, UNTOLD)? + (before - from);
+        set_meta(tx, BEFORE, &before.to_be_bytes())?;
+        Ok(set_meta(tx, UNTOLD, &untold.to_be_bytes())?)
+    }
+
+    /// Ends a run: enters what was pruned since an entry said so last. How many entries.
+    pub fn tell_pruned(
+        &self,
+        tx: &Transaction<'_>,
+        now: Stamp,
+        retention: &Retention,
+    ) -> Result<u64, LedgerError> {
+        let (before, entries) = (pruned_before(tx)?, number(tx, UNTOLD)?);
+        let (keep_years, Some(settled_on)) = (retention.keep_years, retention.settled_on) else {
+            return Ok(0);
+        };
+        if entries > 0 {
+            self.append(tx, now, Body::Pruning { before, entries, settled_on, keep_years })?;
+            set_meta(tx, UNTOLD, &0u64.to_be_bytes())?;
+        }
+        Ok(entries)
+    }
+}
+
+/// The first entry that somebody still waits for: an upstream, or a passage without an outcome.
+fn needed(tx: &Transaction<'_>) -> Result<u64, LedgerError> {
+    let first = |sql: &str| -> Result<u64, LedgerError> {
+        let first: Option<u64> = tx.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+        Ok(first.unwrap_or(u64::MAX))
+    };
+    // A record is sent with its cause.
+    let waiting =
+        first("SELECT min(min(idx, coalesce(cause, idx))) FROM outbox JOIN entry USING (seq)")?;
+    Ok(waiting.min(first("SELECT min(cause) FROM open_passage")?))
+}

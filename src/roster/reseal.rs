@@ -1,0 +1,101 @@
+//! Everything of the roster that is sealed, sealed with another key.
+
+use rusqlite::{OptionalExtension, Params, Transaction, params};
+use zeroize::Zeroizing;
+
+use super::{
+    Identity, RosterError,
+    rows::{lookup, place},
+};
+use crate::store::{SealError, Sealer};
+
+/// How many values were sealed anew, and how many could not be opened: they are damaged, and stay so.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resealed {
+    pub values: u64,
+    pub damaged: u64,
+}
+
+impl Resealed {
+    fn count(&mut self, old: &Sealer, context: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        match old.open(context, sealed) {
+            Ok(plain) => {
+                self.values += 1;
+                Some(plain)
+            }
+            Err(SealError::DoesNotOpen { .. } | SealError::Random(_)) => {
+                self.damaged += 1;
+                None
+            }
+        }
+    }
+}
+
+/// Row by row: with thousands of photos there is no more than one in memory.
+pub fn reseal(tx: &Transaction<'_>, old: &Sealer, new: &Sealer) -> Result<Resealed, RosterError> {
+    let mut done = Resealed::default();
+    identities(tx, old, new, &mut done)?;
+    for table in ["template", "photo"] {
+        faces(tx, old, new, table, &mut done)?;
+    }
+    Ok(done)
+}
+
+fn identities(
+    tx: &Transaction<'_>,
+    old: &Sealer,
+    new: &Sealer,
+    done: &mut Resealed,
+) -> Result<(), RosterError> {
+    let mut next = tx.prepare(
+        "SELECT id, identity FROM worker WHERE id > ?1 AND length(identity) > 0
+         ORDER BY id LIMIT 1",
+    )?;
+    let mut update =
+        tx.prepare("UPDATE worker SET identity = ?2, identity_lookup = ?3 WHERE id = ?1")?;
+    let mut after = String::new();
+    loop {
+        let row: Option<(String, Vec<u8>)> =
+            next.query_row([&after], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let Some((id, sealed)) = row else { return Ok(()) };
+        let context = place("identity", &id, 0);
+        if let Some(plain) = done.count(old, &context, &sealed) {
+            let identity: Identity = ciborium::from_reader(plain.as_slice())
+                .map_err(|e| RosterError::Invalid { field: "id-number", problem: e.to_string() })?;
+            update.execute(params![id, new.seal(&context, &plain)?, lookup(new, &identity)])?;
+        }
+        after = id;
+    }
+}
+
+fn faces(
+    tx: &Transaction<'_>,
+    old: &Sealer,
+    new: &Sealer,
+    table: &str,
+    done: &mut Resealed,
+) -> Result<(), RosterError> {
+    let next = format!(
+        "SELECT worker, ordinal, sealed FROM {table} WHERE (worker, ordinal) > (?1, ?2)
+         ORDER BY worker, ordinal LIMIT 1"
+    );
+    let update = format!("UPDATE {table} SET sealed = ?3 WHERE worker = ?1 AND ordinal = ?2");
+    let (mut next, mut update) = (tx.prepare(&next)?, tx.prepare(&update)?);
+    let (mut worker, mut ordinal) = (String::new(), -1i64);
+    while let Some(row) = one(&mut next, params![worker, ordinal])? {
+        let sealed;
+        (worker, ordinal, sealed) = row;
+        let context = place(table, &worker, usize::try_from(ordinal).unwrap_or_default());
+        if let Some(plain) = done.count(old, &context, &sealed) {
+            update.execute(params![worker, ordinal, new.seal(&context, &plain)?])?;
+        }
+    }
+    Ok(())
+}
+
+fn one(
+    next: &mut rusqlite::Statement<'_>,
+    after: impl Params,
+) -> rusqlite::Result<Option<(String, i64, Vec<u8>)>> {
+    next.query_row(after, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).optional()
+}

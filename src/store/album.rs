@@ -1,0 +1,404 @@
+//! The photos of passages: kept for a while, and never at attendance's expense.
+//!
+//! In: the photo of a grant that is committed. Out: a sealed file in `photos/DAY/`, one photo for
+//! whoever may look, and an [`AlbumState`]. Each photo is sealed with a key of its own, which stands
+//! sealed in the table `passage_photo`: without its row a file is noise, so that erasing rows (with
+//! the worker, in one transaction) erases photos, and another sealing key seals the rows alone anew.
+//! Files and rows that a power cut parted are swept away at the next start. Touches: the folder
+//! `photos`, the table `passage_photo`.
+
+mod files;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use jiff::{Span, civil::Date, tz::TimeZone};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use self::files::Draft;
+pub use self::rows::{carry_over, erase, reseal};
+use super::{Priority, SealError, Sealer, Store, StoreError};
+use crate::{
+    clock::Clock,
+    config::Storage,
+    failpoint,
+    vigil::{Backoff, caught},
+};
+
+/// Photos waiting to be written. When it is full the newest is dropped and counted.
+const QUEUE: usize = 16;
+/// Rows looked at, and files removed, in one go.
+const PAGE: usize = 200;
+/// Between two looks for photos that were kept long enough.
+const LOOK_EVERY: Duration = Duration::from_secs(600);
+/// The folder for photos whose day nobody knows.
+const UNDATED: &str = "undated";
+
+#[derive(Debug, thiserror::Error)]
+pub enum AlbumError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the photo {}: {source}", path.display())]
+    File { path: PathBuf, source: std::io::Error },
+}
+
+impl From<SealError> for AlbumError {
+    fn from(e: SealError) -> Self {
+        AlbumError::Store(e.into())
+    }
+}
+
+/// The photo of a passage whose grant is committed.
+#[derive(Clone)]
+pub struct Taken {
+    pub passage: [u8; 16],
+    pub worker: String,
+    pub jpeg: Arc<[u8]>,
+}
+
+/// What `status` shows. Counters run from the daemon's start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlbumState {
+    /// How many there are, and their files' bytes.
+    pub kept: u64,
+    pub bytes: u64,
+    /// Not kept for want of room on the disk.
+    pub given_up: u64,
+    /// Not kept because too many waited to be written.
+    pub dropped: u64,
+    /// Not kept because writing failed; the last failure.
+    pub failed: u64,
+    pub last_error: Option<String>,
+}
+
+enum Wish {
+    Keep(Taken),
+    /// Files of erased photos are to go now.
+    Tidy(oneshot::Sender<()>),
+}
+
+/// A handle to the album; clones share it.
+#[derive(Clone)]
+pub struct Album {
+    wishes: mpsc::Sender<Wish>,
+    state: Arc<Mutex<AlbumState>>,
+    store: Store,
+    dir: PathBuf,
+    keeps: bool,
+}
+
+/// The album's own task.
+pub struct Keeper {
+    wishes: mpsc::Receiver<Wish>,
+    album: Album,
+    clock: Arc<dyn Clock>,
+    timezone: TimeZone,
+    keep_days: u16,
+    max_bytes: u64,
+}
+
+/// The album of a storage folder; its keeper is to be run.
+pub fn album(
+    store: Store,
+    config: &Storage,
+    clock: Arc<dyn Clock>,
+    timezone: TimeZone,
+) -> (Album, Keeper) {
+    let (sender, wishes) = mpsc::channel(QUEUE);
+    let keeps = config.photo_keep_days > 0;
+    let dir = config.dir.join("photos");
+    let album = Album { wishes: sender, state: Arc::default(), store, dir, keeps };
+    // Those of a time when photos were kept go too.
+    let max_bytes = if keeps { config.photo_max_bytes } else { 0 };
+    let keep_days = config.photo_keep_days;
+    let keeper = Keeper { wishes, album: album.clone(), clock, timezone, keep_days, max_bytes };
+    (album, keeper)
+}
+
+impl Album {
+    /// Whether photos are kept at all: else none need be made.
+    pub fn keeps(&self) -> bool {
+        self.keeps
+    }
+
+    /// Hands over a photo, without waiting.
+    pub fn keep(&self, taken: Taken) {
+        if self.keeps && self.wishes.try_send(Wish::Keep(taken)).is_err() {
+            self.update(|s| s.dropped += 1);
+        }
+    }
+
+    /// Returns when the files of erased photos are gone.
+    pub async fn tidy(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.wishes.send(Wish::Tidy(done)).await.is_ok() {
+            let _ = wait.await;
+        }
+    }
+
+    /// The JPEG of a passage, where one is kept.
+    pub async fn open(&self, passage: [u8; 16]) -> Result<Option<Vec<u8>>, AlbumError> {
+        let row = self.store.read(move |tx| rows::find(tx, &passage)).await?;
+        let Some((folder, key)) = row else { return Ok(None) };
+        let path = self.dir.join(folder).join(hex::encode(passage));
+        let sealed = blocking(move || files::read(&path)).await?;
+        let Some(sealed) = sealed else { return Ok(None) };
+        let sealer = rows::photo_sealer(self.store.sealer(), &passage, &key)?;
+        Ok(Some(sealer.open(&files::place(&passage), &sealed)?.to_vec()))
+    }
+
+    pub fn state(&self) -> AlbumState {
+        self.state.lock().unwrap_or_else(|p| p.into_inner()).clone()
+    }
+
+    fn update(&self, change: impl FnOnce(&mut AlbumState)) {
+        change(&mut self.state.lock().unwrap_or_else(|p| p.into_inner()));
+    }
+
+    fn failed(&self, photos: usize, error: &AlbumError) {
+        tracing::warn!(photos, %error, "photos of passages are not kept");
+        self.update(|s| {
+            s.failed += photos as u64;
+            s.last_error = Some(error.to_string());
+        });
+    }
+}
+
+/// File work, off the async threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, AlbumError> + Send + 'static,
+) -> Result<T, AlbumError> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Stopped)?
+}
+
+impl Keeper {
+    /// Until cancelled; what waits then is still written. A fault costs the photo at hand.
+    pub async fn run(mut self, cancel: CancellationToken) {
+        let mut backoff = Backoff::default();
+        loop {
+            let begun = self.clock.monotonic();
+            let Err(fault) = caught(self.work(&cancel)).await else { return };
+            tracing::error!(%fault, "the album is begun anew");
+            self.album.update(|s| s.last_error = Some(fault.to_string()));
+            tokio::select! {
+                _ = cancel.cancelled() => return,
+                _ = tokio::time::sleep(backoff.after(self.clock.monotonic().since(begun))) => {}
+            }
+        }
+    }
+
+    async fn work(&mut self, cancel: &CancellationToken) {
+        if let Err(error) = self.sweep().await {
+            tracing::warn!(%error, "the album is not swept; the next start tries again");
+        }
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        let mut waiting = Vec::with_capacity(QUEUE);
+        loop {
+            tokio::select! {
+                biased;
+                _ = cancel.cancelled() => {
+                    while let Ok(wish) = self.wishes.try_recv() {
+                        waiting.push(wish);
+                    }
+                    return self.carry_out(&mut waiting).await;
+                }
+                _ = self.wishes.recv_many(&mut waiting, QUEUE) => {
+                    self.carry_out(&mut waiting).await;
+                }
+                _ = look.tick() => {}
+            }
+            if let Err(error) = self.trim().await {
+                tracing::warn!(%error, "photos are kept longer than they should be");
+                self.album.update(|s| s.last_error = Some(error.to_string()));
+            }
+        }
+    }
+
+    async fn carry_out(&mut self, wishes: &mut Vec<Wish>) {
+        let (mut photos, mut waiting) = (Vec::new(), Vec::new());
+        for wish in wishes.drain(..) {
+            match wish {
+                Wish::Keep(taken) => photos.push(taken),
+                Wish::Tidy(done) => waiting.push(done),
+            }
+        }
+        let count = photos.len();
+        if self.album.store.state().room.refuses(Priority::Photo) {
+            self.album.update(|s| s.given_up += count as u64);
+        } else if count > 0
+            && let Err(error) = self.take_in(photos).await
+        {
+            self.album.failed(count, &error);
+        }
+        if !waiting.is_empty() {
+            if let Err(error) = self.remove_erased().await {
+                tracing::warn!(%error, "files of erased photos stay, and cannot be opened any more");
+            }
+            for done in waiting {
+                // Who asked may have hung up.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    /// Files first, then their rows: what a power cut leaves without a row is swept away.
+    async fn take_in(&mut self, photos: Vec<Taken>) -> Result<(), AlbumError> {
+        let stamp = self.clock.stamp();
+        let day = stamp.synced.then(|| self.site_day(stamp.timestamp()));
+        let folder = day.map_or_else(|| UNDATED.to_owned(), |day| day.to_string());
+        let sealer = self.album.store.sealer().clone();
+        let mut drafts = Vec::with_capacity(photos.len());
+        for Taken { passage, worker, jpeg } in photos {
+            let (photo_sealer, key) = rows::new_key(&sealer, &passage)?;
+            let sealed = photo_sealer.seal(&files::place(&passage), &jpeg)?;
+            drafts.push(Draft { passage, worker, folder: folder.clone(), sealed, key });
+        }
+        let dir = self.album.dir.clone();
+        let drafts = blocking(move || {
+            drafts.iter().try_for_each(|draft| files::write(&dir, draft))?;
+            Ok(drafts)
+        })
+        .await?;
+        failpoint::at("album.written");
+        let day = day.map(|day| day.to_string());
+        // Somebody who was removed meanwhile gets no row.
+        let entered = self.album.store.write(Priority::Upkeep, move |tx| {
+            let (mut bytes, mut refused) = (Vec::new(), Vec::new());
+            for draft in drafts {
+                if rows::insert(tx, &draft, day.as_deref())? {
+                    bytes.push(draft.sealed.len() as u64);
+                } else {
+                    refused.push((draft.folder, draft.passage));
+                }
+            }
+            Ok::<_, StoreError>((bytes, refused))
+        });
+        let (bytes, refused) = entered.await?;
+        failpoint::at("album.entered");
+        self.album.update(|s| {
+            s.kept += bytes.len() as u64;
+            s.bytes += bytes.iter().sum::<u64>();
+        });
+        let dir = self.album.dir.clone();
+        blocking(move || refused.iter().try_for_each(|(f, p)| files::remove(&dir, f, p))).await
+    }
+
+    fn site_day(&self, at: jiff::Timestamp) -> Date {
+        at.to_zoned(self.timezone.clone()).date()
+    }
+
+    /// Removes what was kept long enough, or is too much, oldest first. Days count only while the
+    /// clock is trusted.
+    async fn trim(&mut self) -> Result<(), AlbumError> {
+        self.remove_erased().await?;
+        let stamp = self.clock.stamp();
+        if stamp.synced {
+            let today = self.site_day(stamp.timestamp());
+            let dated = self.album.store.read(rows::has_undated).await?;
+            if dated {
+                let day = today.to_string();
+                self.album.store.write(Priority::Upkeep, move |tx| rows::date(tx, &day)).await?;
+            }
+            let keep = Span::new().days(self.keep_days);
+            let first = today.checked_sub(keep).unwrap_or(Date::MIN).to_string();
+            loop {
+                let before = first.clone();
+                let old = self.album.store.read(move |tx| rows::before(tx, &before, PAGE)).await?;
+                if old.is_empty() {
+                    break;
+                }
+                self.remove(old).await?;
+            }
+        }
+        while self.album.state().bytes > self.max_bytes {
+            let oldest = self.album.store.read(move |tx| rows::oldest(tx, PAGE)).await?;
+            let mut over = self.album.state().bytes.saturating_sub(self.max_bytes);
+            let mut going = Vec::new();
+            for row in oldest {
+                if over == 0 {
+                    break;
+                }
+                over = over.saturating_sub(row.bytes);
+                going.push(row);
+            }
+            if going.is_empty() {
+                break;
+            }
+            self.remove(going).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove_erased(&mut self) -> Result<(), AlbumError> {
+        loop {
+            let erased = self.album.store.read(move |tx| rows::erased(tx, PAGE)).await?;
+            if erased.is_empty() {
+                return Ok(());
+            }
+            self.remove(erased).await?;
+        }
+    }
+
+    /// Files first: a row tells the next attempt what is left to do.
+    async fn remove(&mut self, rows: Vec<rows::Row>) -> Result<(), AlbumError> {
+        let dir = self.album.dir.clone();
+        let rows = blocking(move || {
+            rows.iter().try_for_each(|row| files::remove(&dir, &row.folder, &row.passage))?;
+            Ok(rows)
+        })
+        .await?;
+        failpoint::at("album.removed");
+        let (kept, bytes) = (rows.len() as u64, rows.iter().map(|row| row.bytes).sum::<u64>());
+        self.album.store.write(Priority::Upkeep, move |tx| rows::delete(tx, &rows)).await?;
+        self.album.update(|s| {
+            (s.kept, s.bytes) = (s.kept.saturating_sub(kept), s.bytes.saturating_sub(bytes));
+        });
+        Ok(())
+    }
+
+    /// After a start: what a power cut left of files without rows, and of rows without files.
+    async fn sweep(&mut self) -> Result<(), AlbumError> {
+        self.remove_erased().await?;
+        let dir = self.album.dir.clone();
+        for folder in blocking(move || files::folders(&dir)).await? {
+            let (dir, name) = (self.album.dir.clone(), folder.clone());
+            let found = blocking(move || files::list(&dir.join(name))).await?;
+            for page in found.chunks(PAGE) {
+                let page = page.to_vec();
+                let strays = self.album.store.read(move |tx| rows::strays(tx, page)).await?;
+                let dir = self.album.dir.join(&folder);
+                blocking(move || strays.iter().try_for_each(|name| files::unlink(&dir.join(name))))
+                    .await?;
+            }
+            let dir = self.album.dir.clone();
+            blocking(move || files::drop_empty(&dir, &folder)).await?;
+        }
+        let mut after = 0;
+        loop {
+            let page = self.album.store.read(move |tx| rows::page(tx, after, PAGE)).await?;
+            let Some(last) = page.last() else { break };
+            after = last.n;
+            let dir = self.album.dir.clone();
+            let lost = blocking(move || {
+                let gone = |row: &rows::Row| !files::path(&dir, &row.folder, &row.passage).exists();
+                Ok(page.into_iter().filter(gone).collect::<Vec<_>>())
+            })
+            .await?;
+            if !lost.is_empty() {
+                tracing::warn!(photos = lost.len(), "a power cut lost photos of passages");
+                self.album.store.write(Priority::Upkeep, move |tx| rows::delete(tx, &lost)).await?;
+            }
+        }
+        let (kept, bytes) = self.album.store.read(rows::count).await?;
+        self.album.update(|s| (s.kept, s.bytes) = (kept, bytes));
+        Ok(())
+    }
+}

@@ -1,0 +1,100 @@
+//! The album's files.
+
+use std::{
+    fs::{DirBuilder, File, OpenOptions},
+    io::{ErrorKind, Read, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use super::AlbumError;
+
+/// More than any portrait has.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// A photo on its way to the disk.
+pub(super) struct Draft {
+    pub(super) passage: [u8; 16],
+    pub(super) worker: String,
+    pub(super) folder: String,
+    pub(super) sealed: Vec<u8>,
+    /// Sealed.
+    pub(super) key: Vec<u8>,
+}
+
+/// Where a photo stands, for sealing it.
+pub(super) fn place(passage: &[u8; 16]) -> String {
+    format!("passage_photo/{}", hex::encode(passage))
+}
+
+pub(super) fn path(dir: &Path, folder: &str, passage: &[u8; 16]) -> PathBuf {
+    dir.join(folder).join(hex::encode(passage))
+}
+
+fn at(path: &Path) -> impl FnOnce(std::io::Error) -> AlbumError {
+    let path = path.to_owned();
+    move |source| AlbumError::File { path, source }
+}
+
+/// Written under another name, so that a file of a photo's name is whole or not there. Nothing waits
+/// for the disk: a photo is no record.
+pub(super) fn write(dir: &Path, draft: &Draft) -> Result<(), AlbumError> {
+    let path = path(dir, &draft.folder, &draft.passage);
+    let fresh = path.with_extension("new");
+    let write = || {
+        let folder = dir.join(&draft.folder);
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let mut open = OpenOptions::new();
+        let mut file = open.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        file.write_all(&draft.sealed)?;
+        std::fs::rename(&fresh, &path)
+    };
+    write().map_err(|source| {
+        let _ = std::fs::remove_file(&fresh);
+        at(&path)(source)
+    })
+}
+
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, AlbumError> {
+    let mut sealed = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(MOST_BYTES).read_to_end(&mut sealed).map_err(at(path))?,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(at(path)(e)),
+    };
+    Ok(Some(sealed))
+}
+
+pub(super) fn unlink(path: &Path) -> Result<(), AlbumError> {
+    match std::fs::remove_file(path) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(at(path)(e)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a photo, and its folder with the last one.
+pub(super) fn remove(dir: &Path, folder: &str, passage: &[u8; 16]) -> Result<(), AlbumError> {
+    unlink(&path(dir, folder, passage))?;
+    drop_empty(dir, folder)
+}
+
+/// A folder that still holds something stays.
+pub(super) fn drop_empty(dir: &Path, folder: &str) -> Result<(), AlbumError> {
+    let _ = std::fs::remove_dir(dir.join(folder));
+    Ok(())
+}
+
+/// The names in a folder; none where it is not there.
+pub(super) fn list(dir: &Path) -> Result<Vec<String>, AlbumError> {
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(at(dir)(e)),
+    };
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    names.collect::<Result<_, _>>().map_err(at(dir))
+}
+
+pub(super) fn folders(dir: &Path) -> Result<Vec<String>, AlbumError> {
+    Ok(list(dir)?.into_iter().filter(|name| dir.join(name).is_dir()).collect())
+}

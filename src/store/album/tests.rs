@@ -1,0 +1,246 @@
+//! The album on real files, with a clock that the test moves.
+
+use std::path::Path;
+
+use super::*;
+use crate::{
+    clock::ManualClock,
+    config::Secret,
+    store::{self, StoreThread},
+};
+
+/// Noon of a day.
+const NOON_MS: i64 = 1_793_200_000_000;
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+struct Bench {
+    album: Album,
+    keeper: Keeper,
+    clock: Arc<ManualClock>,
+    store: Store,
+    _thread: StoreThread,
+}
+
+impl Bench {
+    async fn open(dir: &Path, change: impl FnOnce(&mut Storage)) -> Bench {
+        let mut config = Storage::usual(dir.into(), Secret::File(dir.join("key")));
+        change(&mut config);
+        let clock = Arc::new(ManualClock::new(NOON_MS, true));
+        let (store, _thread) = store::open(&config, clock.clone()).unwrap();
+        let workers = store.write(Priority::Upkeep, |tx| {
+            for id in ["W001", "W002"] {
+                tx.execute(
+                    "INSERT OR IGNORE INTO worker (id, name, team, contractor, trade, identity,
+                         identity_lookup, state)
+                     VALUES (?1, '', '', '', '', x'', CAST(?1 AS BLOB), 'active')",
+                    [id],
+                )?;
+            }
+            Ok::<_, StoreError>(())
+        });
+        workers.await.unwrap();
+        let (album, keeper) = album(store.clone(), &config, clock.clone(), TimeZone::UTC);
+        Bench { album, keeper, clock, store, _thread }
+    }
+
+    async fn takes(&mut self, n: u8, worker: &str) {
+        let jpeg = vec![n; 3000].into();
+        self.album.keep(Taken { passage: [n; 16], worker: worker.into(), jpeg });
+        self.works().await;
+    }
+
+    /// All that waits.
+    async fn works(&mut self) {
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        self.keeper.work(&cancel).await;
+        self.keeper.trim().await.unwrap();
+    }
+
+    /// Which photos there are, and that each is the one that was taken.
+    async fn photos(&self) -> Vec<u8> {
+        let mut found = Vec::new();
+        for n in 0..60 {
+            if let Some(jpeg) = self.album.open([n; 16]).await.unwrap() {
+                assert_eq!(jpeg, vec![n; 3000]);
+                found.push(n);
+            }
+        }
+        assert_eq!(self.album.state().kept, found.len() as u64);
+        assert_eq!(self.files().len(), found.len());
+        let files = self.files();
+        let bytes = files.iter().map(|path| std::fs::metadata(path).unwrap().len());
+        assert_eq!(self.album.state().bytes, bytes.sum::<u64>());
+        found
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let all = |dir: &Path| -> Vec<PathBuf> {
+            let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
+            entries.map(|e| e.unwrap().path()).collect()
+        };
+        all(&self.album.dir).iter().flat_map(|folder| all(folder)).collect()
+    }
+
+    async fn erases(&self, worker: &'static str) {
+        let erased = self.store.write(Priority::Upkeep, move |tx| {
+            tx.execute("UPDATE worker SET state = 'removed' WHERE id = ?1", [worker])?;
+            Ok::<_, StoreError>(erase(tx, worker)?)
+        });
+        erased.await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn i5_a_photo_is_sealed_on_the_disk_and_opens_for_its_passage_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::open(dir.path(), |_| {}).await;
+    bench.takes(1, "W001").await;
+    bench.takes(2, "W001").await;
+    assert_eq!(bench.photos().await, [1, 2]);
+    let files = bench.files();
+    for path in &files {
+        let bytes = std::fs::read(path).unwrap();
+        assert!(!bytes.windows(8).any(|w| w == [1; 8] || w == [2; 8]));
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(path.parent().unwrap().file_name().unwrap(), "2026-10-28");
+    }
+    // One put in the other's place does not open.
+    std::fs::copy(&files[0], &files[1]).unwrap();
+    let opened = [bench.album.open([1; 16]).await, bench.album.open([2; 16]).await];
+    assert_eq!(opened.iter().filter(|o| o.is_err()).count(), 1);
+}
+
+#[tokio::test]
+async fn photos_go_when_their_days_are_over_and_days_count_while_the_clock_is_trusted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::open(dir.path(), |c| c.photo_keep_days = 2).await;
+    bench.takes(1, "W001").await;
+    bench.clock.advance(DAY);
+    bench.takes(2, "W001").await;
+    // A box that lost its time: whatever day it says, nothing goes, and its photos have no day.
+    bench.clock.set(0, false);
+    bench.takes(3, "W002").await;
+    assert_eq!(bench.photos().await, [1, 2, 3]);
+    bench.clock.set(NOON_MS, true);
+    for left in [vec![1, 2, 3], vec![1, 2, 3], vec![1, 2, 3], vec![2], vec![]] {
+        bench.works().await;
+        assert_eq!(bench.photos().await, left);
+        bench.clock.advance(DAY);
+    }
+    assert_eq!(std::fs::read_dir(dir.path().join("photos")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn i8_the_oldest_photos_make_room_for_new_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::open(dir.path(), |c| c.photo_max_bytes = 10_000).await;
+    for n in 1..=5 {
+        bench.takes(n, "W001").await;
+    }
+    assert_eq!(bench.photos().await, [3, 4, 5]);
+}
+
+#[tokio::test]
+async fn i8_more_photos_than_may_wait_are_dropped_and_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::open(dir.path(), |_| {}).await;
+    for n in 0..QUEUE as u8 + 3 {
+        let jpeg = vec![n; 3000].into();
+        bench.album.keep(Taken { passage: [n; 16], worker: "W001".into(), jpeg });
+    }
+    bench.works().await;
+    assert_eq!(bench.photos().await, (0..QUEUE as u8).collect::<Vec<_>>());
+    assert_eq!(bench.album.state().dropped, 3);
+}
+
+#[tokio::test]
+async fn with_no_days_none_is_taken_and_those_there_are_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::open(dir.path(), |_| {}).await;
+    bench.takes(1, "W001").await;
+    let Bench { album, keeper, store, _thread, .. } = bench;
+    drop((album, keeper, store));
+    _thread.join().unwrap();
+    let mut bench = Bench::open(dir.path(), |c| c.photo_keep_days = 0).await;
+    assert!(!bench.album.keeps());
+    bench.takes(2, "W001").await;
+    assert_eq!(bench.photos().await, [0u8; 0]);
+}
+
+#[tokio::test]
+async fn i7_a_removed_workers_photos_cannot_be_opened_at_once_and_their_files_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::open(dir.path(), |_| {}).await;
+    bench.takes(1, "W001").await;
+    bench.takes(2, "W002").await;
+    bench.erases("W001").await;
+    // A power cut here: the file is there, and nothing opens it.
+    assert_eq!(bench.files().len(), 2);
+    assert_eq!(bench.album.open([1; 16]).await.unwrap(), None);
+    // The next start removes it. Who passed just before being removed gets no photo.
+    bench.takes(3, "W001").await;
+    assert_eq!(bench.photos().await, [2]);
+}
+
+#[tokio::test]
+async fn what_a_power_cut_parted_is_swept_away() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::open(dir.path(), |_| {}).await;
+    for n in 1..=3 {
+        bench.takes(n, "W001").await;
+    }
+    // A file without its row, one that is half written, one that never reached the disk.
+    let gone = "DELETE FROM passage_photo WHERE passage = ?1";
+    let cut = bench.store.write(Priority::Upkeep, move |tx| {
+        Ok::<_, StoreError>(tx.execute(gone, [[1u8; 16]]).map(drop)?)
+    });
+    cut.await.unwrap();
+    let folder = bench.files()[0].parent().unwrap().to_owned();
+    std::fs::write(folder.join("x.new"), "half").unwrap();
+    std::fs::remove_file(folder.join(hex::encode([2; 16]))).unwrap();
+    bench.works().await;
+    assert_eq!(bench.photos().await, [3]);
+}
+
+#[tokio::test]
+async fn a_photo_that_cannot_be_written_is_counted_and_the_next_one_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut bench = Bench::open(dir.path(), |_| {}).await;
+    std::fs::write(dir.path().join("photos"), "no folder").unwrap();
+    let jpeg: Arc<[u8]> = vec![1; 3000].into();
+    bench
+        .keeper
+        .carry_out(&mut vec![Wish::Keep(Taken { passage: [1; 16], worker: "W001".into(), jpeg })])
+        .await;
+    let state = bench.album.state();
+    assert_eq!((state.failed, state.kept), (1, 0));
+    assert!(state.last_error.unwrap().contains("photos"));
+    std::fs::remove_file(dir.path().join("photos")).unwrap();
+    bench.takes(2, "W001").await;
+    assert_eq!(bench.photos().await, [2]);
+}
+
+#[tokio::test]
+async fn photos_come_over_from_a_damaged_database_with_their_workers() {
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut bench = Bench::open(old.path(), |_| {}).await;
+    for (n, worker) in [(1, "W001"), (2, "W002"), (3, "W001")] {
+        bench.takes(n, worker).await;
+    }
+    bench.erases("W002").await;
+    let path = bench.store.path().to_owned();
+    let key = Secret::File(old.path().join("key"));
+    let fresh = Bench::open(new.path(), |c| c.key = key).await;
+    let sealer = fresh.store.sealer().clone();
+    let carried = fresh.store.write(Priority::Upkeep, move |tx| {
+        let old = rusqlite::Connection::open(path)?;
+        // A folder that leads elsewhere is none of ours.
+        old.execute("UPDATE passage_photo SET folder = '../x' WHERE passage = ?1", [[3u8; 16]])?;
+        carry_over(tx, &sealer, &old)
+    });
+    assert_eq!(carried.await.unwrap(), 1);
+    let found = fresh.store.read(|tx| rows::find(tx, &[1; 16])).await.unwrap();
+    assert_eq!(found.unwrap().0, "2026-10-28");
+}
