@@ -1,5 +1,7 @@
 //! `gatehouse worker …`: the roster.
 
+mod import;
+
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context as _;
@@ -17,6 +19,8 @@ use crate::{
 pub(super) enum Command {
     /// Register a worker from photos
     Enroll(Box<Enroll>),
+    /// Register many workers from a CSV file or an XLSX workbook, with a folder of photos
+    Import(import::Import),
     /// List the workers
     List(List),
     /// Show one worker; the ID number is masked
@@ -75,6 +79,7 @@ fn state(text: &str) -> Result<State, String> {
 pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Enroll(enroll) => enrol(context, *enroll).await?,
+        Command::Import(import) => return import::run(context, import).await,
         Command::List(list) => {
             let List { team, contractor, state } = list;
             let request = Request::Workers(WorkerQuery { team, contractor, state });
