@@ -105,9 +105,10 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
             }
         };
         let seconds = clock.monotonic().since(began).as_secs_f64();
-        let count = photos.as_ref().map_or(0, Vec::len);
+        // Of who is known already the daemon asks for no photo, unless it is to bring them up to date.
+        let examined = if outcome.unchanged() && !update { 0 } else { photos_of(photos) };
         let row_done = Done::of(row, outcome);
-        progress.row(&row_done, count, seconds);
+        progress.row(&row_done, examined, seconds);
         done.push(row_done);
     }
     progress.end();
@@ -135,6 +136,10 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
         _ if summary.all_well() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
+}
+
+fn photos_of(photos: &Result<Vec<import::Photo>, String>) -> usize {
+    photos.as_ref().map_or(0, Vec::len)
 }
 
 /// Why an import ends before its last row.

@@ -140,7 +140,7 @@ impl Field {
 
     /// The field that a heading names. What stands in brackets may matter (`有效期（起）`) or not
     /// (`姓名（必填）`).
-    fn named(heading: &str) -> Option<Field> {
+    pub(super) fn named(heading: &str) -> Option<Field> {
         let find = |text: &str| {
             let plain: String = text.chars().filter(|c| c.is_alphanumeric()).collect();
             KNOWN.iter().find(|k| k.spellings.split_whitespace().any(|s| s == plain))

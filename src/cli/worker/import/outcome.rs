@@ -54,6 +54,10 @@ impl Outcome {
         Outcome { word, reason: note.map(str::to_owned), templates: Some(templates) }
     }
 
+    pub(super) fn unchanged(&self) -> bool {
+        self.word == Word::Unchanged
+    }
+
     pub(super) fn refused(reason: String) -> Outcome {
         Outcome { word: Word::Refused, reason: Some(reason), templates: None }
     }
