@@ -222,11 +222,8 @@ pub(super) fn find(lines: &[Line]) -> Result<Layout, ImportError> {
             ));
         }
     }
-    let missing: Vec<&Known> = KNOWN
-        .iter()
-        .take(REQUIRED)
-        .filter(|known| !columns.contains(&Some(known.field)))
-        .collect();
+    let missing: Vec<&Known> =
+        KNOWN.iter().take(REQUIRED).filter(|known| !columns.contains(&Some(known.field))).collect();
     if !missing.is_empty() {
         return wrong(format!(
             "headings are missing in line {}: {}; other columns are optional",

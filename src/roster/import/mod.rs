@@ -52,7 +52,9 @@ pub enum ImportError {
          file where it is shown right, and save it anew as UTF-8"
     )]
     Encoding { line: usize },
-    #[error("line {line}: a quote that is opened is never closed; close it, or double it inside a cell")]
+    #[error(
+        "line {line}: a quote that is opened is never closed; close it, or double it inside a cell"
+    )]
     OpenQuote { line: u32 },
     #[error("the workbook is damaged: {0}; open it in a spreadsheet program and save it anew")]
     Workbook(String),

@@ -124,7 +124,8 @@ fn row(line: &Line, columns: &[Option<Field>], separated: bool) -> Option<Row> {
         }
     };
     if !id.is_empty() && folded(&id) == folded(&id_number) {
-        let problem = "id: is the ID number, and every record shows the id: give the worker another";
+        let problem =
+            "id: is the ID number, and every record shows the id: give the worker another";
         cells.wrong.push(problem.to_owned());
     }
     let person = |id, name, cells: &mut Cells| Person {
@@ -211,10 +212,8 @@ impl Cells<'_> {
         let read = date(&text);
         if read.is_none() {
             let shown = shortened(&text);
-            self.wrong.push(format!(
-                "{}: {shown:?} is no date; write it as 2026-10-01",
-                field.label()
-            ));
+            self.wrong
+                .push(format!("{}: {shown:?} is no date; write it as 2026-10-01", field.label()));
         }
         read
     }
@@ -278,8 +277,14 @@ fn gender(word: &str) -> Option<Gender> {
 
 fn id_type(word: &str) -> Option<IdType> {
     match word {
-        "身份证" | "居民身份证" | "二代身份证" | "中华人民共和国居民身份证" | "居民居住证"
-        | "港澳台居民居住证" | "idcard" | "residentidcard" => Some(IdType::Resident),
+        "身份证"
+        | "居民身份证"
+        | "二代身份证"
+        | "中华人民共和国居民身份证"
+        | "居民居住证"
+        | "港澳台居民居住证"
+        | "idcard"
+        | "residentidcard" => Some(IdType::Resident),
         "护照" => Some(IdType::Passport),
         "港澳居民来往内地通行证" | "港澳通行证" | "港澳居民通行证" | "回乡证" => {
             Some(IdType::HkMacaoPermit)

@@ -42,7 +42,8 @@ fn decoded(bytes: &[u8]) -> Result<Cow<'_, str>, ImportError> {
         (true, _) => !utf8(line),
         (false, true) => surely(line),
         (false, false) => {
-            surely(line) || GB18030.decode_without_bom_handling_and_without_replacement(line).is_none()
+            surely(line)
+                || GB18030.decode_without_bom_handling_and_without_replacement(line).is_none()
         }
     };
     match (lines().find(|(_, line)| strange(line)), decoded) {
@@ -68,13 +69,18 @@ fn lines(text: &str, separator: u8, most: usize) -> Result<Vec<Line>, ImportErro
         if !reader.read_record(&mut record).unwrap_or(false) {
             let rest = text.get(last.1..).unwrap_or_default().trim_end();
             let ends_open = record_ends_open(rest, separator);
-            return if ends_open { Err(ImportError::OpenQuote { line: last.0 }) } else { Ok(table.into_lines()) };
+            return if ends_open {
+                Err(ImportError::OpenQuote { line: last.0 })
+            } else {
+                Ok(table.into_lines())
+            };
         }
         let start = record.position().map_or(0, |p| usize::try_from(p.byte()).unwrap_or(0));
         let blank = text.get(start..).unwrap_or_default();
         let start = start + (blank.len() - blank.trim_start_matches(['\r', '\n']).len());
         let passed = text.get(counted..start).unwrap_or_default();
-        let ends = memchr::memchr_iter(b'\n', passed.as_bytes()).count();
+        let ends = passed.matches('\n').count() + passed.matches('\r').count()
+            - passed.matches("\r\n").count();
         number = number.saturating_add(u32::try_from(ends).unwrap_or(u32::MAX));
         (counted, last) = (start, (number, start));
         for (column, cell) in record.iter().enumerate() {

@@ -173,8 +173,7 @@ pub(super) struct Summary {
 
 impl Summary {
     pub(super) fn of(done: &[Done], photos: usize, seconds: f64) -> Summary {
-        let words =
-            [Word::Enrolled, Word::Updated, Word::Unchanged, Word::Refused, Word::NotDone];
+        let words = [Word::Enrolled, Word::Updated, Word::Unchanged, Word::Refused, Word::NotDone];
         Summary {
             rows: done.len(),
             of: words.map(|word| done.iter().filter(|row| row.result == word).count()),
