@@ -59,8 +59,7 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
     let Import { roster, photos, dry_run, update, report } = import;
     let report = report.map(|path| outcome::Report::prepare(path, &roster)).transpose()?;
     let read = tokio::task::spawn_blocking(move || folder::read(&roster, photos.as_deref())).await;
-    // What reads workbooks is not ours; where it panics, that is said here and nothing else happens.
-    let work = read.context("the roster cannot be read: it is damaged")??;
+    let work = read.context("the roster cannot be read")??;
     if !work.ignored.is_empty() {
         let ignored = work.ignored.iter().map(|h| import::masked(h)).collect::<Vec<_>>();
         eprintln!("columns that are not taken in: {}", ignored.join(", "));

@@ -457,6 +457,31 @@ fn reports_hold_no_id_number_and_no_formula() {
     assert!(!format!("{file:?}").contains(&number));
 }
 
+/// A workbook with one sheet, of this XML.
+fn sheet_of(sheet: &str) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default;
+    for (name, text) in [
+        ("[Content_Types].xml", "<Types/>".to_owned()),
+        ("_rels/.rels", "<Relationships><Relationship Id=\"r1\" Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>".to_owned()),
+        ("xl/workbook.xml", "<workbook xmlns:r=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships\"><sheets><sheet name=\"a\" sheetId=\"1\" r:id=\"r1\"/></sheets></workbook>".to_owned()),
+        ("xl/_rels/workbook.xml.rels", "<Relationships><Relationship Id=\"r1\" Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet\" Target=\"worksheets/a.xml\"/></Relationships>".to_owned()),
+        ("xl/worksheets/a.xml", format!("<worksheet><sheetData>{sheet}</sheetData></worksheet>")),
+    ] {
+        zip.start_file(name, options()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+#[test]
+fn a_cell_at_a_place_that_no_sheet_has_is_a_damaged_workbook() {
+    for place in ["A99999999999", "ZZZZZZZZZZZZ1", "1A"] {
+        let said = refused(&sheet_of(&format!("<row><c r=\"{place}\"><v>1</v></c></row>")));
+        assert!(said.contains("the workbook is damaged"), "{place}: {said}");
+    }
+}
+
 proptest! {
     #[test]
     fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
@@ -520,19 +545,6 @@ proptest! {
     fn a_hostile_sheet_never_panics(
         sheet in "(<(row|c|v|f|is|t|/c|/v|/row|/is|/t|/f)( (r|s|t|si|ref)=\"[A-Z0-9:a-z]{0,12}\"){0,3}/?>|[0-9a-zA-Z&;=]{0,12}){0,30}",
     ) {
-        let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-        let options = SimpleFileOptions::default;
-        for (name, text) in [
-            ("[Content_Types].xml", "<Types/>".to_owned()),
-            ("_rels/.rels", "<Relationships><Relationship Id=\"r1\" Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>".to_owned()),
-            ("xl/workbook.xml", "<workbook xmlns:r=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships\"><sheets><sheet name=\"a\" sheetId=\"1\" r:id=\"r1\"/></sheets></workbook>".to_owned()),
-            ("xl/_rels/workbook.xml.rels", "<Relationships><Relationship Id=\"r1\" Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet\" Target=\"worksheets/a.xml\"/></Relationships>".to_owned()),
-            ("xl/worksheets/a.xml", format!("<worksheet><sheetData>{sheet}</sheetData></worksheet>")),
-        ] {
-            zip.start_file(name, options()).unwrap();
-            zip.write_all(text.as_bytes()).unwrap();
-        }
-        let bytes = zip.finish().unwrap().into_inner();
-        let _ = read(&bytes);
+        let _ = read(&sheet_of(&sheet));
     }
 }

@@ -18,6 +18,13 @@ const SHEETS_MAX: usize = 20;
 
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<Line>, ImportError> {
     measure(bytes)?;
+    // calamine's sums overflow at places that no sheet has, and it panics.
+    std::panic::catch_unwind(|| lines(bytes))
+        .unwrap_or_else(|_| Err(damaged("a cell's place is none that a sheet has")))
+}
+
+/// The lines of the first sheet that has headings.
+fn lines(bytes: &[u8]) -> Result<Vec<Line>, ImportError> {
     let mut workbook: Xlsx<_> = Xlsx::new(Cursor::new(bytes)).map_err(damaged)?;
     let mut best = (0, Vec::new());
     for name in workbook.sheet_names().into_iter().take(SHEETS_MAX) {
