@@ -147,6 +147,9 @@
 //! | connections at the control socket | 16 | the next one waits to be let in |
 //! | a message at the control socket; what is asked next | 256 KiB, within 30 s; within 30 s | the connection is closed |
 //! | an enrolment's photos | 5 of 16 MiB | refused |
+//! | a roster to import: bytes, rows, columns, text of a field | 32 MiB, 10,000, 100, 500 characters | refused; the row is |
+//! | a workbook: parts, what one unpacks to, and all | 1,000, 32 MiB, 128 MiB | refused before it is opened |
+//! | files in an import's folder of photos | 100,000 | refused |
 //! | photos in memory | one a connection, of which one is examined | the next one waits |
 //! | records or workers read at once for a listing | 500 | read page by page |
 //! | clients of the metrics | 4, for 5 s each | the next one waits in the kernel; cut off |

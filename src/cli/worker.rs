@@ -1,6 +1,7 @@
 //! `gatehouse worker …`: the roster.
 
 mod enrol;
+mod import;
 
 use std::process::ExitCode;
 
@@ -18,6 +19,8 @@ use crate::{
 pub(super) enum Command {
     /// Register a worker, from photos or live from a lane's camera
     Enroll(Box<enrol::Enroll>),
+    /// Register many workers from a CSV file or an XLSX workbook, with a folder of photos
+    Import(import::Import),
     /// Change what is said of a worker: what is given, and no more
     Update(Box<enrol::Update>),
     /// Add, replace or erase a worker's photos and templates
@@ -75,6 +78,7 @@ fn state(text: &str) -> Result<State, String> {
 pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Enroll(enroll) => enrol::enrol(context, *enroll).await?,
+        Command::Import(import) => return import::run(context, import).await,
         Command::Update(update) => enrol::update(context, *update).await?,
         Command::Photo(photos) => enrol::photos(context, *photos).await?,
         Command::List(List { team, contractor, state }) => {

@@ -7,6 +7,7 @@
 
 mod carry_over;
 mod identity;
+pub mod import;
 mod matcher;
 mod reseal;
 mod rows;

@@ -1,0 +1,251 @@
+//! `gatehouse worker import`: a spreadsheet and a folder of photos onto the roster.
+//!
+//! Each row is an enrolment of its own: the daemon takes it whole or changes nothing, and says why.
+//! All of them go over one connection, one after the other.
+
+mod folder;
+mod outcome;
+mod progress;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::Value;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use self::{
+    outcome::{Done, Outcome, Summary},
+    progress::Progress,
+};
+use super::super::Context;
+use crate::{
+    clock::{Clock as _, SystemClock},
+    control::{
+        Client, ClientError, Enrol, EnrolResult, Enrolled, Failure, IfKnown, Photo, Request,
+    },
+    roster::import::{self, Candidate, Row},
+};
+
+/// As of a process that Ctrl-C ended.
+const INTERRUPTED: u8 = 130;
+/// Left-over photos that are named one by one.
+const NAMED: usize = 20;
+
+#[derive(Args)]
+pub(crate) struct Import {
+    /// A CSV file (UTF-8 or GB18030) or an .xlsx workbook; its headings may be Chinese or English
+    #[arg(value_name = "ROSTER")]
+    roster: PathBuf,
+    /// Where the photos are, named by ID number, worker id or name: KEY.jpg, KEY_2.png, KEY/any.jpg
+    #[arg(long, value_name = "DIR")]
+    photos: Option<PathBuf>,
+    /// Examine everything, photos too, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Bring workers who are on the roster up to date; otherwise a row that differs is refused
+    #[arg(long)]
+    update: bool,
+    /// Write what became of every row to this CSV file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<ExitCode> {
+    let clock = SystemClock::new()?;
+    let Import { roster, photos, dry_run, update, report } = import;
+    let report = report.map(|path| outcome::Report::prepare(path, &roster)).transpose()?;
+    let read = tokio::task::spawn_blocking(move || folder::read(&roster, photos.as_deref())).await;
+    let work = read.context("the roster cannot be read")??;
+    if !work.ignored.is_empty() {
+        let ignored = work.ignored.iter().map(|h| import::masked(h)).collect::<Vec<_>>();
+        eprintln!("columns that are not taken in: {}", ignored.join(", "));
+    }
+    let mut client = context.client().await?;
+    let if_known = if update { IfKnown::Update } else { IfKnown::Same };
+    let began = clock.monotonic();
+    let mut progress = Progress::begin(work.rows.len());
+    let mut interrupts = interrupts()?;
+    let mut done: Vec<Done> = Vec::with_capacity(work.rows.len());
+    // Why the rest is not done.
+    let mut stopped: Option<Stopped> = None;
+    for (row, photos) in work.rows.iter().zip(&work.photos) {
+        if stopped.is_none() && *interrupts.borrow() > 0 {
+            stopped = Some(Stopped::Interrupted);
+        }
+        let outcome = match (&stopped, &row.candidate, photos) {
+            (Some(stopped), _, _) => stopped.not_done(),
+            (None, Err(wrong), _) => Outcome::refused(wrong.clone()),
+            (None, Ok(_), Err(wrong)) => Outcome::refused(wrong.clone()),
+            (None, Ok(candidate), Ok(photos)) => {
+                let sent = send(&mut client, candidate, photos, if_known, dry_run);
+                let twice = async {
+                    if interrupts.wait_for(|count| *count > 1).await.is_err() {
+                        std::future::pending().await
+                    }
+                };
+                tokio::select! {
+                    sent = sent => match sent {
+                        Ok(outcome) => outcome,
+                        Err(why) => {
+                            let outcome = why.in_flight();
+                            stopped = Some(why);
+                            outcome
+                        }
+                    },
+                    () = twice => {
+                        stopped = Some(Stopped::Interrupted);
+                        Stopped::Interrupted.in_flight()
+                    }
+                }
+            }
+        };
+        let seconds = clock.monotonic().since(began).as_secs_f64();
+        // Of who is known already the daemon asks for no photo, unless it is to bring them up to date.
+        let examined = if outcome.unchanged() && !update { 0 } else { photos_of(photos) };
+        let row_done = Done::of(row, outcome);
+        progress.row(&row_done, examined, seconds);
+        done.push(row_done);
+    }
+    progress.end();
+    let seconds = clock.monotonic().since(began).as_secs_f64();
+    if let Some(report) = report {
+        report.write(&done)?;
+    }
+    for (at, (name, why)) in work.left_over.iter().enumerate() {
+        if at == NAMED {
+            eprintln!("… and {} more files that belong to no row", work.left_over.len() - NAMED);
+            break;
+        }
+        eprintln!("left over: {name}: {why}");
+    }
+    outcome::show(context, &done)?;
+    let summary = Summary::of(&done, progress.photos(), seconds);
+    if !context.json {
+        super::super::print_line(&summary.in_words(dry_run))?;
+    }
+    if let Some(stopped) = &stopped {
+        eprintln!("gatehouse: {}", stopped.in_words());
+    }
+    Ok(match stopped {
+        Some(Stopped::Interrupted) => ExitCode::from(INTERRUPTED),
+        _ if summary.all_well() => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    })
+}
+
+fn photos_of(photos: &Result<Vec<import::Photo>, String>) -> usize {
+    photos.as_ref().map_or(0, Vec::len)
+}
+
+/// Why an import ends before its last row.
+#[derive(Debug)]
+enum Stopped {
+    Interrupted,
+    /// The connection broke.
+    Lost(ClientError),
+    /// What is refused to one row for who asks is refused to all.
+    Refused(Failure),
+}
+
+impl Stopped {
+    fn in_words(&self) -> String {
+        match self {
+            Stopped::Interrupted => "interrupted; run the import again for the rest".to_owned(),
+            Stopped::Lost(e) => format!("{e}; run the import again for the rest"),
+            Stopped::Refused(failure) => failure.to_string(),
+        }
+    }
+
+    fn not_done(&self) -> Outcome {
+        match self {
+            Stopped::Interrupted => Outcome::not_done("interrupted"),
+            Stopped::Lost(_) => Outcome::not_done("the daemon had gone"),
+            Stopped::Refused(failure) => Outcome::not_done(&failure.message),
+        }
+    }
+
+    /// Of the row whose answer never came.
+    fn in_flight(&self) -> Outcome {
+        match self {
+            Stopped::Interrupted => Outcome::not_done("interrupted before the daemon answered"),
+            Stopped::Lost(_) => Outcome::not_done("the daemon went before it answered"),
+            Stopped::Refused(failure) => Outcome::not_done(&failure.message),
+        }
+    }
+}
+
+/// How often Ctrl-C was pressed. After the first time the row in flight is finished.
+fn interrupts() -> anyhow::Result<watch::Receiver<u32>> {
+    let mut presses = signal(SignalKind::interrupt())?;
+    let (count, counted) = watch::channel(0);
+    tokio::spawn(async move {
+        while presses.recv().await.is_some() {
+            count.send_modify(|count| *count += 1);
+            if *count.borrow() == 1 {
+                eprintln!("stopping after this row; Ctrl-C again does not wait for it");
+            }
+        }
+    });
+    Ok(counted)
+}
+
+/// One row. `Err`: there is no going on.
+async fn send(
+    client: &mut Client,
+    candidate: &Candidate,
+    photos: &[import::Photo],
+    if_known: IfKnown,
+    dry_run: bool,
+) -> Result<Outcome, Stopped> {
+    let mut announced = Vec::with_capacity(photos.len());
+    let mut bytes = Vec::with_capacity(photos.len());
+    for photo in photos {
+        match folder::photo(photo) {
+            Ok(read) => {
+                announced.push(Photo { name: photo.shown.clone(), bytes: read.len() as u64 });
+                bytes.push(read);
+            }
+            Err(e) => return Ok(Outcome::refused(format!("{e:#}"))),
+        }
+    }
+    let candidate = candidate.clone();
+    let mut enrol =
+        Enrol::new(candidate.person, candidate.id_type, candidate.id_number.to_string());
+    enrol.particulars = candidate.particulars;
+    enrol.terms = candidate.terms;
+    enrol.photos = announced;
+    enrol.if_known = if_known;
+    enrol.dry_run = dry_run;
+    let request = Request::Enrol(Box::new(enrol));
+    let asked = client.ask_with(&request, &bytes, |_: Value| {}).await;
+    match asked {
+        Ok(Enrolled { worker, result }) => {
+            let note = match (result, worker.templates, photos.len()) {
+                (EnrolResult::Unchanged, 0, 1..) => {
+                    Some("on the roster without a template: --update takes the photos in")
+                }
+                (_, 0, _) => Some("no photo: passes when a guard vouches"),
+                _ => None,
+            };
+            Ok(Outcome::well(result, worker.templates, note))
+        }
+        Err(ClientError::Refused(failure)) if failure.code == "not_allowed" => {
+            Err(Stopped::Refused(failure))
+        }
+        Err(ClientError::Refused(failure)) => Ok(Outcome::refused(failure.message)),
+        Err(lost) => Err(Stopped::Lost(lost)),
+    }
+}
+
+/// All that is to be done.
+struct Work {
+    rows: Vec<Row>,
+    ignored: Vec<String>,
+    /// Of each row.
+    photos: Vec<Result<Vec<import::Photo>, String>>,
+    left_over: Vec<(String, &'static str)>,
+}

@@ -1,0 +1,329 @@
+//! A line of the file to a candidate for the roster, or to what is wrong with it.
+
+use std::collections::HashMap;
+
+use jiff::civil::Date;
+use zeroize::Zeroizing;
+
+use super::{
+    Cell, ImportError, Line, ROWS_MAX, RosterFile, folded,
+    headings::{Field, Layout},
+    too_many_rows,
+};
+use crate::roster::{Gender, IdType, Particulars, Person, Terms, WorkerId};
+
+/// A field's text. The roster's own bounds are narrower.
+const FIELD_CHARS: usize = 500;
+/// Up to here every whole number of a spreadsheet is exact.
+const EXACT: f64 = 1e15;
+
+/// Somebody who may come onto the roster, for all that the file shows.
+#[derive(Clone)]
+pub struct Candidate {
+    pub person: Person,
+    pub id_type: IdType,
+    pub id_number: Zeroizing<String>,
+    pub particulars: Particulars,
+    pub terms: Terms,
+}
+
+/// A worker's row.
+pub struct Row {
+    /// Its line in the file.
+    pub number: u32,
+    /// As the file has it, right or wrong.
+    pub id: String,
+    pub name: String,
+    /// For the photos that bear it.
+    pub(super) id_number: Zeroizing<String>,
+    pub candidate: Result<Candidate, String>,
+}
+
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let wrong = self.candidate.as_ref().err().map(|e| super::masked(e));
+        write!(f, "Row({}, {:?})", self.number, wrong)
+    }
+}
+
+/// `separated`: by signs that may stand in a cell too, so that a cell too many shifts the others.
+pub(super) fn read(
+    lines: &[Line],
+    layout: Layout,
+    separated: bool,
+) -> Result<RosterFile, ImportError> {
+    let mut rows: Vec<Row> = Vec::new();
+    for line in lines.iter().skip(layout.above) {
+        if let Some(row) = row(line, &layout.columns, separated) {
+            if rows.len() == ROWS_MAX {
+                return Err(too_many_rows());
+            }
+            rows.push(row);
+        }
+    }
+    refuse_twice(&mut rows);
+    Ok(RosterFile { rows, ignored: layout.ignored })
+}
+
+/// The second row of a worker in one file changes nothing.
+fn refuse_twice(rows: &mut [Row]) {
+    let mut ids: HashMap<String, u32> = HashMap::new();
+    let mut numbers: HashMap<String, u32> = HashMap::new();
+    for row in rows {
+        let number = folded(&row.id_number);
+        let earlier = [
+            (ids.get(&row.id).filter(|_| !row.id.is_empty()), "id: is that"),
+            (numbers.get(&number).filter(|_| !number.is_empty()), "id-number: is that"),
+        ];
+        for (first, what) in earlier {
+            if let Some(first) = first {
+                let twice = format!("{what} of row {first} too; one of the two is wrong");
+                row.candidate = Err(match &row.candidate {
+                    Ok(_) => twice,
+                    Err(others) => format!("{others}; {twice}"),
+                });
+            }
+        }
+        ids.entry(row.id.clone()).or_insert(row.number);
+        numbers.entry(number).or_insert(row.number);
+    }
+}
+
+/// The cells of a row, by what they are, and what is wrong so far.
+struct Cells<'a> {
+    cells: Vec<(Field, &'a Cell)>,
+    wrong: Vec<String>,
+}
+
+/// `None`: nothing stands there.
+fn row(line: &Line, columns: &[Option<Field>], separated: bool) -> Option<Row> {
+    let known = columns.iter().zip(&line.cells);
+    let cells: Vec<(Field, &Cell)> =
+        known.filter_map(|(field, cell)| Some(((*field)?, cell))).collect();
+    let mut cells = Cells { cells, wrong: Vec::new() };
+    if cells.cells.iter().all(|(field, cell)| plain(*field, cell).is_ok_and(|t| t.is_none())) {
+        return None;
+    }
+    if separated && line.cells.len() > columns.len() {
+        let problem = format!(
+            "it has {} cells below {} headings: a separator within a cell needs quotes around it",
+            line.cells.len(),
+            columns.len()
+        );
+        cells.wrong.push(problem);
+    }
+    let id = cells.required(Field::Id);
+    let name = cells.required(Field::Name);
+    let id_number = Zeroizing::new(cells.required(Field::IdNumber));
+    let worker_id = match id.parse::<WorkerId>() {
+        Ok(worker_id) => Some(worker_id),
+        Err(_) if id.is_empty() => None,
+        Err(e) => {
+            cells.wrong.push(e.to_string());
+            None
+        }
+    };
+    if !id.is_empty() && folded(&id) == folded(&id_number) {
+        let problem =
+            "id: is the ID number, and every record shows the id: give the worker another";
+        cells.wrong.push(problem.to_owned());
+    }
+    let person = |id, name, cells: &mut Cells| Person {
+        id,
+        name,
+        team: cells.required(Field::Team),
+        contractor: cells.required(Field::Contractor),
+        trade: cells.required(Field::Trade),
+    };
+    // Also of a row whose id is wrong, all that is wrong is told.
+    let nobody = || WorkerId("-".into());
+    let person = person(worker_id.unwrap_or_else(nobody), name.clone(), &mut cells);
+    let particulars = Particulars {
+        gender: cells.one_of(Field::Gender, gender, "male (男) or female (女)"),
+        birth_date: cells.date(Field::BirthDate),
+        phone: cells.text(Field::Phone),
+        bank_tail: cells.text(Field::BankTail),
+    };
+    let types = "resident (身份证), passport (护照), hk_macao_permit (港澳居民来往内地通行证) or \
+                 taiwan_permit (台湾居民来往大陆通行证)";
+    let id_type = cells.one_of(Field::IdType, id_type, types).unwrap_or_default();
+    let terms = Terms {
+        valid_from: cells.date(Field::ValidFrom),
+        valid_until: cells.date(Field::ValidUntil),
+        consent: cells.text(Field::Consent),
+        consent_on: cells.date(Field::ConsentOn),
+        contract_signed: cells.date(Field::ContractSigned),
+        trained_on: cells.date(Field::TrainedOn),
+    };
+    let candidate = if cells.wrong.is_empty() {
+        Ok(Candidate { person, id_type, id_number: id_number.clone(), particulars, terms })
+    } else {
+        Err(cells.wrong.join("; "))
+    };
+    Some(Row { number: line.number, id, name, id_number, candidate })
+}
+
+impl Cells<'_> {
+    fn cell(&self, field: Field) -> &Cell {
+        self.cells.iter().find(|(f, _)| *f == field).map_or(&Cell::Empty, |(_, cell)| cell)
+    }
+
+    fn text(&mut self, field: Field) -> Option<String> {
+        match plain(field, self.cell(field)) {
+            Ok(text) => text,
+            Err(problem) => {
+                self.wrong.push(format!("{}: {problem}", field.label()));
+                None
+            }
+        }
+    }
+
+    /// Empty where it is missing; that is wrong then.
+    fn required(&mut self, field: Field) -> String {
+        let before = self.wrong.len();
+        let text = self.text(field);
+        if text.is_none() && self.wrong.len() == before {
+            self.wrong.push(format!("{}: is missing", field.label()));
+        }
+        text.unwrap_or_default()
+    }
+
+    fn one_of<T>(
+        &mut self,
+        field: Field,
+        read: impl FnOnce(&str) -> Option<T>,
+        words: &str,
+    ) -> Option<T> {
+        let text = self.text(field)?;
+        let plain: String = folded(&text).chars().filter(|c| c.is_alphanumeric()).collect();
+        let read = read(&plain);
+        if read.is_none() {
+            let shown = shortened(&text);
+            self.wrong.push(format!("{}: {shown:?} is none of {words}", field.label()));
+        }
+        read
+    }
+
+    fn date(&mut self, field: Field) -> Option<Date> {
+        if let Cell::Date(date) = self.cell(field) {
+            return Some(*date);
+        }
+        let text = self.text(field)?;
+        let read = date(&text);
+        if read.is_none() {
+            let shown = shortened(&text);
+            self.wrong
+                .push(format!("{}: {shown:?} is no date; write it as 2026-10-01", field.label()));
+        }
+        read
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(30).collect()
+}
+
+/// A cell's text, without what spreadsheets and web pages put around it. `None`: it is blank.
+fn plain(field: Field, cell: &Cell) -> Result<Option<String>, String> {
+    let text = match cell {
+        Cell::Empty => return Ok(None),
+        Cell::Broken(problem) => return Err((*problem).to_owned()),
+        Cell::Date(date) => date.to_string(),
+        Cell::Number(n) if n.abs() < EXACT && n.fract() == 0.0 => format!("{n:.0}"),
+        Cell::Number(n) if n.abs() >= EXACT => {
+            return Err("is stored as a number, of which the last digits are lost: format the \
+                        column as text and type it again"
+                .to_owned());
+        }
+        Cell::Number(n) => n.to_string(),
+        Cell::Text(text) => text.clone(),
+    };
+    let mut text = trimmed(&text);
+    // Excel's way to keep a number as text in a CSV file.
+    if let Some(inner) = text.strip_prefix("=\"").and_then(|rest| rest.strip_suffix('"')) {
+        text = trimmed(inner);
+    }
+    // Excel marks text so, where it would take it for a number.
+    text = trimmed(text.strip_prefix(['\'', '’']).unwrap_or(text));
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if text.starts_with('=') {
+        return Err("is a formula: put the value in its place".to_owned());
+    }
+    if text.chars().count() > FIELD_CHARS {
+        return Err(format!("must have at most {FIELD_CHARS} characters"));
+    }
+    // Its blanks may be of any width.
+    let phone = field == Field::Phone;
+    Ok(Some(if phone { text.replace(char::is_whitespace, " ") } else { text.to_owned() }))
+}
+
+/// Without blanks of any width around it, and without marks that cannot be seen.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| {
+        c.is_whitespace()
+            || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}')
+    })
+}
+
+fn gender(word: &str) -> Option<Gender> {
+    match word {
+        "男" | "男性" | "m" => Some(Gender::Male),
+        "女" | "女性" | "f" => Some(Gender::Female),
+        word => Gender::from_word(word),
+    }
+}
+
+fn id_type(word: &str) -> Option<IdType> {
+    match word {
+        "身份证"
+        | "居民身份证"
+        | "二代身份证"
+        | "中华人民共和国居民身份证"
+        | "居民居住证"
+        | "港澳台居民居住证"
+        | "idcard"
+        | "residentidcard" => Some(IdType::Resident),
+        "护照" => Some(IdType::Passport),
+        "港澳居民来往内地通行证" | "港澳通行证" | "港澳居民通行证" | "回乡证" => {
+            Some(IdType::HkMacaoPermit)
+        }
+        "台湾居民来往大陆通行证" | "台胞证" | "台湾通行证" | "台湾居民通行证" => {
+            Some(IdType::TaiwanPermit)
+        }
+        word => IdType::ALL.into_iter().find(|t| t.word().replace('_', "") == word),
+    }
+}
+
+/// 2026-10-01, 2026/10/1, 2026.10.1, 20261001, 2026年10月1日; a midnight after it is no time.
+pub(super) fn date(text: &str) -> Option<Date> {
+    let text = folded(text);
+    let mut text = trimmed(&text).to_owned();
+    if text.contains('年') {
+        text.retain(|c| !c.is_whitespace());
+        text = text.replace(['年', '月'], "-");
+        text = text.strip_suffix('日').unwrap_or(&text).to_owned();
+    } else if let Some((day, time)) = text.split_once([' ', 't'])
+        && time.trim().chars().all(|c| matches!(c, '0' | ':' | '.'))
+    {
+        text = day.to_owned();
+    }
+    let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
+    let parts: Vec<&str> = if text.len() == 8 && digits(&text) {
+        vec![text.get(..4)?, text.get(4..6)?, text.get(6..)?]
+    } else {
+        let separator = text.chars().find(|c| !c.is_ascii_digit())?;
+        if !matches!(separator, '-' | '/' | '.') {
+            return None;
+        }
+        text.split(separator).collect()
+    };
+    let [year, month, day] = parts.as_slice() else { return None };
+    let fits = |part: &str, most: usize| digits(part) && (1..=most).contains(&part.len());
+    if year.len() != 4 || !digits(year) || !fits(month, 2) || !fits(day, 2) {
+        return None;
+    }
+    let date = Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok()?;
+    (1900..=2200).contains(&date.year()).then_some(date)
+}

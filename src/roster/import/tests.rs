@@ -1,0 +1,550 @@
+use std::{
+    ffi::OsStr,
+    io::{Cursor, Write as _},
+    os::unix::ffi::OsStrExt,
+    path::PathBuf,
+};
+
+use jiff::civil::date;
+use proptest::prelude::*;
+use rust_xlsxwriter::{ExcelDateTime, Format, Workbook};
+use zip::{ZipWriter, write::SimpleFileOptions};
+
+use super::{
+    headings::{Field, every_spelling},
+    *,
+};
+use crate::roster::{Gender, IdType, identity::tests::with_check};
+
+const HEAD: &str = "id,name,id number,team,contractor,trade";
+
+/// A row by its headings, with all that is required.
+fn line(id: &str, name: &str, number: &str) -> String {
+    format!("{id},{name},{number},T,C,x")
+}
+
+fn number(sequence: u32) -> String {
+    with_check(&format!("52220119900307{sequence:03}"))
+}
+
+fn taken(file: &RosterFile) -> Vec<&Candidate> {
+    file.rows.iter().map(|row| row.candidate.as_ref().unwrap_or_else(|e| panic!("{e}"))).collect()
+}
+
+fn wrong(row: &Row) -> &str {
+    row.candidate.as_ref().err().map_or("", String::as_str)
+}
+
+fn refused(bytes: &[u8]) -> String {
+    read(bytes).map(|_| ()).unwrap_err().to_string()
+}
+
+#[test]
+fn a_chinese_sheet_as_admins_keep_them_is_taken_in_whole() {
+    let text = format!(
+        "福鼎项目实名制花名册\n\n序号,*工号,姓 名（必填）,证件类型,身份证号码(18位),性别,出生日期,班组,参建单位,\
+         工种,手机号,进场日期,有效期（止）,同意书编号,同意书日期,合同签订日期,安全教育日期,工资卡尾号\n\
+         1,W001,\"刘\u{3402}峰\",身份证,'{number},男,1990年3月7日,钢筋一班,\"甲, \"\"乙\"\" 公司\",\
+         钢筋工,138 0000 1111,2026/10/1,20270930,C-1,2026.9.30,2026-09-30,2026-10-01 00:00:00,0123\n\
+         ,,,,,,,,,,,,,,,,,\n\
+         2,W002,Jacinda,护照,\u{a0}ｅ１２３４５６７８\u{3000},女,,木工班,丙公司,木工,,,,,,,,\n",
+        number = number(441)
+    );
+    let gb = encoding_rs::GB18030.encode(&text).0.into_owned();
+    let marked = format!("\u{feff}{text}").into_bytes();
+    let crlf = text.replace('\n', "\r\n").into_bytes();
+    let cr = text.replace('\n', "\r").into_bytes();
+    for bytes in [text.clone().into_bytes(), marked, gb, crlf, cr] {
+        let file = read(&bytes).unwrap();
+        assert_eq!(file.ignored, ["序号"]);
+        let [first, second] = taken(&file)[..] else { panic!("{file:?}") };
+        assert_eq!(file.rows.iter().map(|r| r.number).collect::<Vec<_>>(), [4, 6]);
+        assert_eq!((first.person.id.as_str(), &*first.person.name), ("W001", "刘㐂峰"));
+        assert_eq!(first.person.contractor, "甲, \"乙\" 公司");
+        assert_eq!((first.id_type, &**first.id_number), (IdType::Resident, &*number(441)));
+        let particulars = &first.particulars;
+        assert_eq!(particulars.gender, Some(Gender::Male));
+        assert_eq!(particulars.birth_date, Some(date(1990, 3, 7)));
+        assert_eq!(particulars.phone.as_deref(), Some("138 0000 1111"));
+        assert_eq!(particulars.bank_tail.as_deref(), Some("0123"));
+        let terms = &first.terms;
+        assert_eq!(terms.valid_from, Some(date(2026, 10, 1)));
+        assert_eq!(terms.valid_until, Some(date(2027, 9, 30)));
+        assert_eq!(terms.consent.as_deref(), Some("C-1"));
+        assert_eq!(terms.consent_on, Some(date(2026, 9, 30)));
+        assert_eq!(terms.contract_signed, Some(date(2026, 9, 30)));
+        assert_eq!(terms.trained_on, Some(date(2026, 10, 1)));
+        assert_eq!((second.id_type, &**second.id_number), (IdType::Passport, "ｅ１２３４５６７８"));
+        assert_eq!(second.terms, crate::roster::Terms::default());
+    }
+}
+
+#[test]
+fn every_spelling_of_a_heading_is_known_and_is_one_fields() {
+    for (field, spelling) in every_spelling() {
+        let fields: Vec<Field> =
+            every_spelling().filter(|(_, s)| *s == spelling).map(|(f, _)| f).collect();
+        assert_eq!(fields, [field], "{spelling}");
+        // As `folded` leaves it, or it could never be found.
+        let folded: String = folded(spelling).chars().filter(|c| c.is_alphanumeric()).collect();
+        assert_eq!(folded, spelling);
+        let wide = spelling.to_uppercase().replace('I', "Ｉ");
+        for written in [format!("* {wide} （必填）"), format!("【{spelling}】:")] {
+            let columns =
+                HEAD.split(',').map(|h| if Field::named(h) == Some(field) { "x" } else { h });
+            let head = columns.chain([written.as_str()]).collect::<Vec<_>>().join(",");
+            assert!(read(head.as_bytes()).unwrap().ignored.len() <= 1, "{head}");
+        }
+    }
+}
+
+#[test]
+fn headings_that_are_missing_are_named_together_with_their_spellings() {
+    let said = refused("工号,姓名,工种\nW1,刘峰,x\n".as_bytes());
+    for expected in
+        ["id-number (身份证号", "team (班组", "contractor (劳务公司", "missing in line 1"]
+    {
+        assert!(said.contains(expected), "{said}");
+    }
+    assert!(!said.contains("trade ("), "{said}");
+    assert!(refused(b"a,b,c\n1,2,3\n").contains("none of the first 10 lines"));
+    assert!(refused(b"").contains("none of the first 10 lines"));
+    let said = refused("工号,编号,姓名,身份证号,班组,劳务公司,工种\n".as_bytes());
+    assert!(said.contains("2 columns are the id: 工号, 编号"), "{said}");
+}
+
+#[test]
+fn a_file_in_two_encodings_is_refused_with_the_line() {
+    let gb = |text: &str| encoding_rs::GB18030.encode(text).0.into_owned();
+    let utf8 = |text: &str| text.as_bytes().to_vec();
+    let names = ["刘峰", "王小明", "𠮷野家", "㐂"];
+    let file = |of: fn(usize) -> bool, marked: bool| {
+        let mut bytes = if marked { b"\xef\xbb\xbf".to_vec() } else { Vec::new() };
+        bytes.extend(format!("{HEAD}\n").bytes());
+        for (at, name) in names.iter().enumerate() {
+            let row = format!("W{at},{name},E1234567{at},钢筋一班,丙公司,木工\n");
+            bytes.extend(if of(at) { gb(&row) } else { utf8(&row) });
+        }
+        read(&bytes).map(|file| file.rows.into_iter().map(|r| r.name).collect::<Vec<_>>())
+    };
+    assert_eq!(file(|_| true, false).unwrap(), names);
+    assert_eq!(file(|_| false, false).unwrap(), names);
+    assert_eq!(file(|_| false, true).unwrap(), names);
+    for (mixed, marked, line) in [
+        ((|at| at == 2) as fn(usize) -> bool, false, 4),
+        (|at| at == 2, true, 4),
+        (|at| at == 0, true, 2),
+        (|at| at != 3, false, 5),
+        (|at| at != 1, false, 3),
+        (|at| at == 0, false, 3),
+    ] {
+        let said = file(mixed, marked).unwrap_err().to_string();
+        assert!(said.starts_with(&format!("line {line}: mixed encodings")), "{said}");
+        assert!(said.contains("UTF-8"), "{said}");
+    }
+    // Neither one nor the other.
+    let neither = [format!("{HEAD}\nW1,").as_bytes(), b"\xff\xff\n"].concat();
+    assert!(refused(&neither).starts_with("line 2: mixed encodings"));
+}
+
+#[test]
+fn what_is_no_roster_is_refused_with_what_to_do() {
+    for (bytes, expected) in [
+        (&b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"[..], "old kind (.xls)"),
+        (b"\xff\xfei\0d\0", "UTF-16"),
+        (b"%PDF-1.7", "neither a CSV"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "neither a CSV"),
+        (b"PK\x03\x04 and no more", "damaged"),
+    ] {
+        let said = refused(bytes);
+        assert!(said.contains(expected), "{said}");
+    }
+    let open =
+        format!("{HEAD}\n{}\nW2,\"刘,{}\n", line("W1", "x", "E12345678"), "x,x,x,x\n".repeat(9));
+    assert!(refused(open.as_bytes()).starts_with("line 3: a quote that is opened"));
+}
+
+#[test]
+fn every_separator_is_found_by_the_headings() {
+    for separator in [",", ";", "\t"] {
+        let text = format!("花名册, 2026;10\n{HEAD}\n{}\n", line("W1", "刘峰", "E12345678"));
+        let file = read(text.replace(',', separator).as_bytes()).unwrap();
+        assert_eq!(taken(&file)[0].person.name, "刘峰");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_row_is_all_told_at_once_and_costs_that_row_only() {
+    let head = format!("{HEAD},valid from,gender,id type,note");
+    let good = number(1);
+    let rows = [
+        line("W1", "a", &good) + ",2026-13-45,x,driving licence",
+        format!(",,{},T,,x", number(2)),
+        line("W 3", "c", &number(3)),
+        line("W4", "=cmd|' /C calc'!A0", &number(4)),
+        line("W5", "d", &good),
+        line("W1", "e", &number(5)),
+        line(&number(6), "f", &number(6)),
+        line("W8", "g", &number(8)) + ",,,,a,b",
+        line("W9", &"长".repeat(600), &number(9)),
+    ];
+    let file = read(format!("{head}\n{}\n", rows.join("\n")).as_bytes()).unwrap();
+    for (row, expected) in file.rows.iter().zip([
+        &["valid-from: \"2026-13-45\" is no date", "gender: \"x\"", "id-type: \"driving licence\""]
+            as &[&str],
+        &["id: is missing", "name: is missing", "contractor: is missing"],
+        &["\"W 3\" must be 1 to 32"],
+        &["name: is a formula"],
+        &["id-number: is that of row 2 too"],
+        &["id: is that of row 2 too"],
+        &["id: is the ID number"],
+        &["it has 11 cells below 10 headings"],
+        &["name: must have at most"],
+    ]) {
+        for expected in expected {
+            assert!(wrong(row).contains(expected), "{}", wrong(row));
+        }
+    }
+    assert_eq!(file.rows.len(), 9);
+    // Excel's own way to keep digits as text.
+    let text = format!("{HEAD}\nW1,x,\"=\"\"{good}\"\"\",T,C,x\n");
+    assert_eq!(**taken(&read(text.as_bytes()).unwrap())[0].id_number, *good);
+}
+
+#[test]
+fn dates_are_read_as_people_write_them() {
+    for text in [
+        "2026-10-01",
+        "2026/10/1",
+        "2026.10.1",
+        "20261001",
+        "2026年10月1日",
+        "2026年10月1",
+        "２０２６-10-01",
+        " 2026 年 10 月 01 日 ",
+        "2026-10-01 00:00:00",
+        "2026-10-01T00:00:00.000",
+    ] {
+        assert_eq!(rows::date(text), Some(date(2026, 10, 1)), "{text}");
+    }
+    for text in [
+        "",
+        "2026-10",
+        "2026-02-30",
+        "26-10-01",
+        "10/01/2026",
+        "2026-10/01",
+        "2026-10-01-01",
+        "46296",
+        "2026-10-01 08:30",
+        "9999-12-31",
+        "0001-01-01",
+        "长期",
+        "2026年月日",
+        "--",
+        "+2026-1-1",
+        "2026--1",
+    ] {
+        assert_eq!(rows::date(text), None, "{text}");
+    }
+}
+
+/// A workbook whose second sheet is the roster, below a title.
+fn workbook(fill: impl FnOnce(&mut rust_xlsxwriter::Worksheet)) -> Vec<u8> {
+    let mut workbook = Workbook::new();
+    workbook.add_worksheet().write(0, 0, "说明").unwrap();
+    let sheet = workbook.add_worksheet();
+    sheet.write(0, 0, "花名册").unwrap();
+    for (column, heading) in (0..).zip(HEAD.split(',').chain(["valid from"])) {
+        sheet.write(2, column, heading).unwrap();
+    }
+    fill(sheet);
+    workbook.save_to_buffer().unwrap()
+}
+
+#[test]
+fn a_workbooks_numbers_dates_and_formulas_are_what_they_are() {
+    let day = Format::new().set_num_format("yyyy/m/d");
+    let time = Format::new().set_num_format("[h]:mm");
+    let bytes = workbook(|sheet| {
+        for row in 4..=8 {
+            for (column, text) in ["刘峰", "", "T", "C", "x"].iter().enumerate() {
+                sheet.write(row, column as u16 + 1, *text).unwrap();
+            }
+            sheet.write(row, 0, 1000 + row).unwrap();
+            sheet.write(row, 2, number(row)).unwrap();
+        }
+        let date = ExcelDateTime::from_ymd(2026, 10, 1).unwrap();
+        sheet.write_with_format(4, 6, &date, &day).unwrap();
+        sheet.write(5, 2, 522201199003074411_f64).unwrap();
+        sheet.write_with_format(6, 6, 1.5, &time).unwrap();
+        sheet.write(7, 6, 46296).unwrap();
+        sheet.write(8, 1, rust_xlsxwriter::Formula::new("=A1&B1").set_result("王五")).unwrap();
+        sheet.write(8, 40, "a remark").unwrap();
+    });
+    let file = read(&bytes).unwrap();
+    let [first, number_cell, time_cell, serial, formula] = &file.rows[..] else {
+        panic!("{file:?}")
+    };
+    let candidate = first.candidate.as_ref().unwrap();
+    assert_eq!((first.number, candidate.person.id.as_str()), (5, "1004"));
+    assert_eq!(candidate.terms.valid_from, Some(date(2026, 10, 1)));
+    assert!(
+        wrong(number_cell).contains("id-number: is stored as a number, of which the last digits")
+    );
+    assert!(wrong(time_cell).contains("valid-from: is formatted as a time"), "{time_cell:?}");
+    assert!(wrong(serial).contains("\"46296\" is no date"));
+    assert_eq!(formula.candidate.as_ref().unwrap().person.name, "王五");
+}
+
+/// A zip of parts of so many zeros.
+fn zip_of(parts: usize, bytes: usize) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let zeros = vec![b' '; 1 << 20];
+    for part in 0..parts {
+        zip.start_file(format!("xl/part{part}.xml"), SimpleFileOptions::default()).unwrap();
+        let mut left = bytes;
+        while left > 0 {
+            left -= zip.write(&zeros[..left.min(zeros.len())]).unwrap();
+        }
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+#[test]
+fn a_zip_bomb_is_found_before_it_is_opened_also_where_its_sizes_lie() {
+    let one_large = zip_of(1, (32 << 20) + 1);
+    assert!(one_large.len() < 100_000);
+    assert!(refused(&one_large).contains("unpacks to too many bytes"));
+    assert!(refused(&zip_of(5, 30 << 20)).contains("unpacks to too many bytes"));
+    assert!(refused(&zip_of(1_001, 1)).contains("1001 parts"));
+    // The sizes in the zip's own directory, and before the part, now say 1 byte.
+    let mut lies = one_large;
+    let said = ((32_u32 << 20) + 1).to_le_bytes();
+    let places: Vec<usize> =
+        lies.windows(4).enumerate().filter(|(_, w)| *w == said).map(|(at, _)| at).collect();
+    assert!(!places.is_empty());
+    for at in places {
+        lies[at..at + 4].copy_from_slice(&1_u32.to_le_bytes());
+    }
+    let said = refused(&lies);
+    assert!(said.contains("unpacks to too many bytes") || said.contains("damaged"), "{said}");
+}
+
+#[test]
+fn too_much_of_anything_is_refused() {
+    let mut text = format!("{HEAD}\n");
+    for row in 0..ROWS_MAX {
+        text += &line(&format!("W{row}"), "x", &format!("E{row:08}"));
+        text += "\n";
+    }
+    assert_eq!(read(text.as_bytes()).unwrap().rows.len(), 10_000);
+    text += &line("Wn", "x", "E99999999");
+    assert!(refused(text.as_bytes()).contains("the file has too many rows"));
+    let wide = format!("{HEAD},{}x\n", ",".repeat(100));
+    assert!(refused(wide.as_bytes()).contains("has a cell in column 107"));
+    let long = format!("{HEAD}\nW1,{}\n", "x".repeat(CELL_MAX + 1));
+    assert!(refused(long.as_bytes()).contains("the text of one cell"));
+    // One text, in many cells of a workbook.
+    let text = "x".repeat(32_000);
+    let repeats = workbook(|sheet| {
+        for row in 3..60 {
+            (0..50).for_each(|column| drop(sheet.write(row, column, &text)));
+        }
+    });
+    assert!(repeats.len() < 100_000);
+    assert!(refused(&repeats).contains("the text of all cells"));
+}
+
+fn listed(path: &str) -> Listed {
+    let path = PathBuf::from(path);
+    let folder = path.parent().map(|p| p.as_os_str().to_owned()).filter(|p| !p.is_empty());
+    let name = path.file_name().unwrap().to_owned();
+    Listed { path, folder, name }
+}
+
+fn album(rows: &[(&str, &str, &str)], files: &[&str]) -> Assigned {
+    let rows: Vec<String> = rows.iter().map(|(id, name, number)| line(id, name, number)).collect();
+    let file = read(format!("{HEAD}\n{}\n", rows.join("\n")).as_bytes()).unwrap();
+    assign(&file.rows, files.iter().map(|f| listed(f)).collect())
+}
+
+fn shown(photos: &Result<Vec<Photo>, String>) -> Vec<&str> {
+    photos.as_ref().unwrap().iter().map(|p| p.shown.as_str()).collect()
+}
+
+#[test]
+fn photos_are_found_by_id_number_id_or_name() {
+    let resident = number(441);
+    let assigned = album(
+        &[
+            ("W001", "刘峰", &resident),
+            ("W-1", "Zo\u{e9}", "E12345678"),
+            ("W", "李四", "E22345678"),
+            ("W4", "李四", "E32345678"),
+            ("W5", "O'Neill \"Bo\"", "E42345678"),
+        ],
+        &[
+            &format!("{}.JPG", resident.to_lowercase()),
+            "w001_2.jpeg",
+            "刘峰-3.png",
+            "刘峰/a.jpg",
+            // Decomposed, as a Mac writes it.
+            "Zoe\u{301} (1).jpg",
+            "W-1.jpg",
+            "W-2.jpg",
+            "e42345678/front.png",
+            "李四.jpg",
+            "nobody.jpg",
+            "W001.heic",
+            &format!("{}.jpg", number(77)),
+        ],
+    );
+    let stars = "*".repeat(14) + &resident.to_lowercase()[14..];
+    assert_eq!(
+        shown(&assigned.of_rows[0]),
+        [&format!("{stars}.JPG"), "w001_2.jpeg", "刘峰-3.png", "刘峰/a.jpg"]
+    );
+    assert_eq!(shown(&assigned.of_rows[1]), ["W-1.jpg", "Zoe\u{301} (1).jpg"]);
+    assert_eq!(shown(&assigned.of_rows[2]), ["W-2.jpg"]);
+    let unclear = assigned.of_rows[3].as_ref().unwrap_err();
+    assert!(unclear.starts_with("photo 李四.jpg: the name is ambiguous"), "{unclear}");
+    assert_eq!(shown(&assigned.of_rows[4]), ["*****5678/front.png"]);
+    let mut left: Vec<&str> = assigned.left_over.iter().map(|(name, _)| name.as_str()).collect();
+    let stranger = masked(&format!("{}.jpg", number(77)));
+    assert!(!stranger.contains("5222"), "{stranger}");
+    left.sort_unstable();
+    assert_eq!(left, [stranger.as_str(), "W001.heic", "nobody.jpg", "李四.jpg"]);
+}
+
+#[test]
+fn too_many_photos_and_names_of_another_encoding_are_told() {
+    let many: Vec<String> = (1..=6).map(|n| format!("W1_{n}.jpg")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let assigned = album(&[("W1", "x", "E12345678")], &many);
+    let said = assigned.of_rows[0].as_ref().unwrap_err();
+    assert!(said.contains("6 photos of this worker, and 5 is the most"), "{said}");
+    let rows = read(format!("{HEAD}\n{}", line("W1", "刘㐂峰", "E12345678")).as_bytes()).unwrap();
+    let gb = encoding_rs::GB18030.encode("刘㐂峰_1.jpg").0.into_owned();
+    for (name, ours) in [(gb.as_slice(), true), (b"\xff\xfe\x81.jpg", false)] {
+        let name = OsStr::from_bytes(name).to_owned();
+        let file = Listed { path: name.clone().into(), folder: None, name };
+        let assigned = assign(&rows.rows, vec![file]);
+        assert_eq!(assigned.of_rows[0].as_ref().unwrap().len(), usize::from(ours));
+        assert_eq!(assigned.left_over.len(), usize::from(!ours));
+    }
+}
+
+#[test]
+fn reports_hold_no_id_number_and_no_formula() {
+    let number = number(441);
+    for (text, expected) in [
+        (
+            format!("{number}.jpg: no face"),
+            format!("{}{}.jpg: no face", "*".repeat(14), &number[14..]),
+        ),
+        ("522201198805112 and 20261001".into(), "***********5112 and 20261001".into()),
+        ("a\u{1b}[2Jb\n".into(), "a [2Jb ".into()),
+        ("xX刘峰".into(), "xX刘峰".into()),
+    ] {
+        assert_eq!(masked(&text), expected);
+    }
+    for formula in ["=1+1", "+1", "-1", "@x", "\tx", "\rx"] {
+        assert_eq!(neutral(formula), format!("'{formula}"));
+    }
+    assert_eq!(neutral("a=1"), "a=1");
+    let file = read(format!("{HEAD}\n{}", line("W1", "x", &number)).as_bytes()).unwrap();
+    assert!(!format!("{file:?}").contains(&number));
+}
+
+/// A workbook with one sheet, of this XML.
+fn sheet_of(sheet: &str) -> Vec<u8> {
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default;
+    for (name, text) in [
+        ("[Content_Types].xml", "<Types/>".to_owned()),
+        ("_rels/.rels", "<Relationships><Relationship Id=\"r1\" Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument\" Target=\"xl/workbook.xml\"/></Relationships>".to_owned()),
+        ("xl/workbook.xml", "<workbook xmlns:r=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships\"><sheets><sheet name=\"a\" sheetId=\"1\" r:id=\"r1\"/></sheets></workbook>".to_owned()),
+        ("xl/_rels/workbook.xml.rels", "<Relationships><Relationship Id=\"r1\" Type=\"http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet\" Target=\"worksheets/a.xml\"/></Relationships>".to_owned()),
+        ("xl/worksheets/a.xml", format!("<worksheet><sheetData>{sheet}</sheetData></worksheet>")),
+    ] {
+        zip.start_file(name, options()).unwrap();
+        zip.write_all(text.as_bytes()).unwrap();
+    }
+    zip.finish().unwrap().into_inner()
+}
+
+#[test]
+fn a_cell_at_a_place_that_no_sheet_has_is_a_damaged_workbook() {
+    for place in ["A99999999999", "ZZZZZZZZZZZZ1", "1A"] {
+        let said = refused(&sheet_of(&format!("<row><c r=\"{place}\"><v>1</v></c></row>")));
+        assert!(said.contains("the workbook is damaged"), "{place}: {said}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn hostile_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let _ = read(&bytes);
+        let _ = read(&[b"PK\x03\x04", &bytes[..]].concat());
+        let _ = read(&[format!("{HEAD}\n").as_bytes(), &bytes[..]].concat());
+    }
+
+    #[test]
+    fn hostile_text_never_panics(text in "[\"',;\t\r\n=0-9A-Z年月日㐂\u{a0}\u{301}().-]{0,80}") {
+        let _ = rows::date(&text);
+        let shown = masked(&text);
+        prop_assert!(!shown.chars().any(char::is_control));
+        let rows = read(format!("{HEAD}\n{}\n{text}\n", line("W1", "刘峰", "E12345678")).as_bytes());
+        if let Ok(file) = rows {
+            let name = text.replace('/', "");
+            assign(&file.rows, vec![Listed { path: "x".into(), folder: None, name: name.into() }]);
+        }
+    }
+
+    /// Whatever a name holds, a CSV writer's quotes bring it through, and the rows after it too.
+    #[test]
+    fn a_quoted_cell_comes_through_in_either_encoding(
+        name in "[a-z刘㐂\",;\n'=]{0,12}[a-z刘㐂]", gb in any::<bool>(),
+    ) {
+        let mut csv = csv::Writer::from_writer(Vec::new());
+        csv.write_record(HEAD.split(',')).unwrap();
+        for (id, name) in [("W1", name.as_str()), ("W2", "王五")] {
+            csv.write_record([id, name, &format!("E1234567{id}"), "T", "C", "x"]).unwrap();
+        }
+        let text = String::from_utf8(csv.into_inner().unwrap()).unwrap();
+        let bytes = if gb { encoding_rs::GB18030.encode(&text).0.into_owned() } else { text.into_bytes() };
+        let file = read(&bytes).unwrap();
+        prop_assert_eq!(file.rows.len(), 2);
+        let plain = name.trim();
+        if !plain.starts_with(['=', '\'']) {
+            prop_assert_eq!(&file.rows[0].name, plain);
+        }
+        prop_assert_eq!(&file.rows[1].name, "王五");
+    }
+
+    /// A workbook with bytes changed: read, or refused.
+    #[test]
+    fn a_damaged_workbook_never_panics(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
+        cut in any::<prop::sample::Index>(), cuts in any::<bool>(),
+    ) {
+        let mut bytes = workbook(|sheet| {
+            sheet.write(3, 0, "W1").unwrap();
+        });
+        for (at, byte) in changes {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        bytes.truncate(if cuts { cut.index(bytes.len()) } else { bytes.len() });
+        let _ = read(&bytes);
+    }
+
+    /// The same within the sheet itself, where a zip's checksum does not hide it.
+    #[test]
+    fn a_hostile_sheet_never_panics(
+        sheet in "(<(row|c|v|f|is|t|/c|/v|/row|/is|/t|/f)( (r|s|t|si|ref)=\"[A-Z0-9:a-z]{0,12}\"){0,3}/?>|[0-9a-zA-Z&;=]{0,12}){0,30}",
+    ) {
+        let _ = read(&sheet_of(&sheet));
+    }
+}
