@@ -50,7 +50,7 @@ pub(super) struct Release {
     reason: String,
 }
 
-fn direction(text: &str) -> Result<Direction, String> {
+pub(super) fn direction(text: &str) -> Result<Direction, String> {
     let known = Direction::BOTH.into_iter().find(|d| d.to_string() == text);
     known.ok_or_else(|| "must be entry or exit".to_owned())
 }

@@ -20,7 +20,7 @@ pub use client::{Client, ClientError};
 pub use exporter::{ExporterDown, export, listen as listen_for_metrics};
 pub use protocol::{
     Amend, AmendFaces, AttendanceQuery, Enrol, EnrolResult, Enrolled, Failure, Hint, IfKnown, Live,
-    ModeSet, PHOTO_MAX, PHOTOS_MAX, Photo, Released, Request, WorkerQuery, WorkerShown,
+    ModeSet, OnsiteDone, PHOTO_MAX, PHOTOS_MAX, Photo, Released, Request, WorkerQuery, WorkerShown,
 };
 pub use server::{listen, serve};
 pub use services::{Audit, CameraPanel, LanePanel, Services};

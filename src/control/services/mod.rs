@@ -152,7 +152,12 @@ impl From<RosterError> for Refusal {
 
 impl From<LedgerError> for Refusal {
     fn from(e: LedgerError) -> Self {
-        Failure::new("storage", e).into()
+        let code = match &e {
+            LedgerError::NoAttendance { .. } => "no_such_record",
+            LedgerError::AlreadyDisputed { .. } => "duplicate",
+            _ => "storage",
+        };
+        Failure::new(code, e).into()
     }
 }
 
@@ -188,6 +193,7 @@ impl Services {
             Request::Worker { id } => self.worker(id).await,
             Request::History { id } => self.history(wire, id).await,
             Request::Attendance(query) => self.attendance(wire, query).await,
+            Request::Onsite { since } => self.onsite(wire, since).await,
             Request::Supplement { worker, at, direction, reason } => {
                 self.supplement(worker, at, direction, &reason, by).await
             }
