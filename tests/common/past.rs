@@ -11,6 +11,8 @@ use gatehouse::{
     turnstile::PassageId,
 };
 
+use rusqlite::Transaction;
+
 use super::Site;
 
 /// Somebody who went through.
@@ -45,7 +47,7 @@ pub fn went(person: &Person, direction: Direction, at: &str) -> Went {
 
 /// Before the daemon starts. Each of `people` is on the roster, without a template; of the passages
 /// none is sent upstream twice.
-pub fn write(site: &Site, people: &[Person], passages: impl Iterator<Item = Went> + Send + 'static) {
+pub fn write(site: &Site, people: &[Person], passages: impl Iterator<Item = Went>) {
     let dir = site.path("data");
     let config = Storage::usual(dir.clone(), Secret::File(dir.join("key")));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
@@ -64,44 +66,52 @@ pub fn write(site: &Site, people: &[Person], passages: impl Iterator<Item = Went
     });
     runtime.block_on(enrolled).unwrap();
     let stamp = clock.stamp();
-    let passed = store.write(Priority::Attendance, move |tx| {
-        let ledger = Ledger::open(tx, vec!["platform".to_owned()])?;
-        for (n, went) in passages.enumerate() {
-            let passage = PassageId((n as u128).to_be_bytes());
-            let stamp = Stamp { wall_ms: went.at_ms, synced: true, ..stamp };
-            let lane = went.lane.to_owned();
-            let cause = if went.vouched {
-                Body::Release {
-                    passage,
-                    lane,
-                    direction: went.direction,
-                    person: Some(went.person),
-                    reason: "helmet".into(),
-                    by: Actor { uid: 0, user: "root".into(), via: Via::Socket },
-                }
-            } else {
-                Body::Grant {
-                    passage,
-                    lane,
-                    direction: went.direction,
-                    person: went.person,
-                    judgement: Judgement {
-                        score: Score::of(0.7),
-                        threshold: Score::of(0.5),
-                        model: "m".into(),
-                    },
-                    margin: None,
-                    roster_version: 1,
-                    photo: None,
-                }
-            };
-            ledger.append(tx, stamp, cause)?;
-            let after = Stamp { wall_ms: went.at_ms + 1500, ..stamp };
-            ledger.close(tx, after, passage, went.outcome, "")?;
-        }
-        Ok::<_, LedgerError>(())
-    });
-    runtime.block_on(passed).unwrap();
+    let mut passages = passages.enumerate();
+    while let Some(first) = passages.next() {
+        let some: Vec<(usize, Went)> =
+            std::iter::once(first).chain(passages.by_ref().take(20_000)).collect();
+        runtime
+            .block_on(store.write(Priority::Attendance, move |tx| record(tx, stamp, some)))
+            .unwrap();
+    }
     drop(store);
     thread.join().unwrap();
+}
+
+fn record(tx: &Transaction<'_>, stamp: Stamp, some: Vec<(usize, Went)>) -> Result<(), LedgerError> {
+    let ledger = Ledger::open(tx, vec!["platform".to_owned()])?;
+    for (n, went) in some {
+        let passage = PassageId((n as u128).to_be_bytes());
+        let stamp = Stamp { wall_ms: went.at_ms, synced: true, ..stamp };
+        let lane = went.lane.to_owned();
+        let cause = if went.vouched {
+            Body::Release {
+                passage,
+                lane,
+                direction: went.direction,
+                person: Some(went.person),
+                reason: "helmet".into(),
+                by: Actor { uid: 0, user: "root".into(), via: Via::Socket },
+            }
+        } else {
+            Body::Grant {
+                passage,
+                lane,
+                direction: went.direction,
+                person: went.person,
+                judgement: Judgement {
+                    score: Score::of(0.7),
+                    threshold: Score::of(0.5),
+                    model: "m".into(),
+                },
+                margin: None,
+                roster_version: 1,
+                photo: None,
+            }
+        };
+        ledger.append(tx, stamp, cause)?;
+        let after = Stamp { wall_ms: went.at_ms + 1500, ..stamp };
+        ledger.close(tx, after, passage, went.outcome, "")?;
+    }
+    Ok(())
 }

@@ -30,7 +30,8 @@ for sheet in book.worksheets:
             "orientation": sheet.page_setup.orientation,
             "fit": [
                 sheet.sheet_properties.pageSetUpPr.fitToPage,
-                sheet.page_setup.fitToWidth,
+                # 1 is what the format has where nothing is said.
+                1 if sheet.page_setup.fitToWidth is None else sheet.page_setup.fitToWidth,
                 sheet.page_setup.fitToHeight,
             ],
             "repeated": sheet.print_title_rows,

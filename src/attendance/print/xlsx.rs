@@ -54,16 +54,16 @@ struct Looks {
 
 impl Looks {
     fn new() -> Looks {
-        let base = Format::new().set_font_name(FONT).set_font_size(8);
+        let base = Format::new().set_font_name(FONT).set_font_size(10);
         let boxed =
             base.clone().set_border(FormatBorder::Thin).set_align(FormatAlign::VerticalCenter);
         let centred = boxed.clone().set_align(FormatAlign::Center);
         let heading = centred.clone().set_bold().set_text_wrap().set_background_color(0xE7_E6_E6);
         let sum = centred.clone().set_bold().set_background_color(0xF2_F2_F2);
-        let narrow = centred.clone().set_font_size(7).set_shrink();
+        let narrow = centred.clone().set_font_size(9).set_shrink();
         let text = boxed.clone().set_align(FormatAlign::Left);
         Looks {
-            title: base.clone().set_font_size(16).set_bold().set_align(FormatAlign::Center),
+            title: base.clone().set_font_size(18).set_bold().set_align(FormatAlign::Center),
             plain: base
                 .clone()
                 .set_align(FormatAlign::Left)
@@ -106,7 +106,8 @@ fn put(
     text: &str,
     look: &Format,
 ) -> Result<(), XlsxError> {
-    let text: String = text.chars().take(CELL_MAX).collect();
+    let shown = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
+    let text: String = text.chars().take(CELL_MAX).map(shown).collect();
     sheet.write_string_with_format(row, column, text, look).map(drop)
 }
 
@@ -131,7 +132,7 @@ fn line(
     sheet.merge_range(row, 0, row, last, text, look)?;
     // Half widths that fit on a line at this size.
     let width: usize = text.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
-    sheet.set_row_height(row, 12.0 * (1 + width / 215) as f64).map(drop)
+    sheet.set_row_height(row, 14.0 * (1 + width / 225) as f64).map(drop)
 }
 
 /// Where the columns of the first sheet are.
@@ -142,11 +143,11 @@ struct Columns {
 }
 
 const SUMS: [(&str, f64); 5] = [
-    ("出勤天数\nDays", 5.5),
-    ("工时\nHours", 6.5),
-    ("缺进/缺出\nMissing\nin/out", 6.5),
-    ("含补记\nWith\nadded", 6.5),
-    ("签名\nSignature", 15.0),
+    ("出勤天数\nDays", 6.5),
+    ("工时\nHours", 7.5),
+    ("缺进/出\nMissing", 7.5),
+    ("含补记\n+ added", 7.5),
+    ("签名\nSignature", 16.0),
 ];
 
 fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<(), XlsxError> {
@@ -157,7 +158,7 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
     let (year, number) = month.split_once('-').unwrap_or((month, ""));
     let number = number.trim_start_matches('0');
     let title = format!("{site} {year}年{number}月考勤表  Attendance sheet {month}");
-    sheet.merge_range(0, 0, 0, last, &title, &looks.title)?.set_row_height(0, 24)?;
+    sheet.merge_range(0, 0, 0, last, &title, &looks.title)?.set_row_height(0, 28)?;
     let about = format!("项目 Project {project}　制表 Made {}　", made_at.minute());
     let mut above = vec![about + &rules(document)];
     above.extend(document.sources.iter().map(source));
@@ -176,7 +177,7 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
             let Some(first) = of_team.first() else { continue };
             let name =
                 format!("分包单位 Contractor: {}　班组 Team: {}", first.contractor, first.team);
-            sheet.merge_range(row, 0, row, last, &name, &looks.group)?;
+            sheet.merge_range(row, 0, row, last, &name, &looks.group)?.set_row_height(row, 17)?;
             row += 1;
             for worker in of_team {
                 number += 1;
@@ -233,7 +234,7 @@ fn headings(
         put(sheet, row + 1, *column, name, look)?;
         sheet.set_column_width(*column, 4.3)?;
     }
-    sheet.set_row_height(row, 18)?.set_row_height(row + 1, 18)?;
+    sheet.set_row_height(row, 20)?.set_row_height(row + 1, 20)?;
     Ok(())
 }
 
@@ -271,7 +272,7 @@ fn of_worker(
         tall(sheet, column, &looks.cell)?;
     }
     totals(sheet, row, &worker.totals, columns, (&looks.cell, &looks.hours))?;
-    sheet.set_row_height(row, 13)?.set_row_height(row + 1, 11)?;
+    sheet.set_row_height(row, 20)?.set_row_height(row + 1, 15)?;
     Ok(())
 }
 
@@ -322,7 +323,7 @@ fn summed(
         sheet.write_blank(row, column, &looks.sum)?;
     }
     totals(sheet, row, &group.totals, columns, (&looks.sum, &looks.sum_hours))?;
-    sheet.set_row_height(row, 14)?;
+    sheet.set_row_height(row, 17)?;
     Ok(row + 1)
 }
 
@@ -338,7 +339,7 @@ fn list(
         put(sheet, 0, column, heading, &looks.heading)?;
         sheet.set_column_width(column, *width)?;
     }
-    sheet.set_row_height(0, 26).map(drop)
+    sheet.set_row_height(0, 30).map(drop)
 }
 
 fn details(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<(), XlsxError> {
