@@ -425,7 +425,7 @@ fn fixed() -> Document {
         extent.saw(seq);
     }
     gathered.own(extent);
-    let (passes, sources, notes) = gathered.passes(&[]).unwrap();
+    let Gathered { passes, sources, notes, .. } = gathered;
     Document {
         project: "P-1".into(),
         site: "一号地块".into(),
@@ -468,11 +468,11 @@ fn the_workbook_says_cell_by_cell_what_was_meant_and_prints_on_a4() {
             assert_eq!(cell["font"], "宋体", "{place}");
             let format = match cell["format"].as_str().unwrap() {
                 "General" => "",
-                other => other,
+                other => &format!("\t{other}"),
             };
             let column: String = place.chars().take_while(char::is_ascii_alphabetic).collect();
             let row = place[column.len()..].parse().unwrap();
-            let line = format!("{place}\t{}\t{format}\n", cell["value"]);
+            let line = format!("{place}\t{}{format}\n", cell["value"]);
             let order = column.bytes().fold(0, |n, letter| n * 26 + usize::from(letter - b'@'));
             lines.push((row, order, line));
         }

@@ -129,7 +129,7 @@ pub struct Source {
 pub struct Gathered<'a> {
     days: &'a Days,
     texts: Passes,
-    passes: Vec<Pass>,
+    pub passes: Vec<Pass>,
     /// Where each record is.
     places: HashMap<(Text, u64), usize>,
     pub sources: Vec<Source>,
@@ -288,11 +288,8 @@ impl<'a> Gathered<'a> {
         Ok(())
     }
 
-    /// All that was taken, once each id is one person. `same`: ids of which somebody says so.
-    pub fn passes(
-        mut self,
-        same: &[String],
-    ) -> Result<(Vec<Pass>, Vec<Source>, Vec<String>), String> {
+    /// Itself, once each id is one person. `same`: ids of which somebody says so.
+    pub fn one_person_each(mut self, same: &[String]) -> Result<Gathered<'a>, String> {
         self.passes.sort_by_key(|pass| pass.at);
         // A name may have been corrected; the latest in each ledger counts.
         let mut names: BTreeMap<&str, BTreeMap<&str, &Pass>> = BTreeMap::new();
@@ -311,7 +308,7 @@ impl<'a> Gathered<'a> {
                 ));
             }
         }
-        Ok((self.passes, self.sources, self.notes))
+        Ok(self)
     }
 }
 

@@ -145,8 +145,8 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
         let file = File::open(path).with_context(|| path.display().to_string())?;
         gathered.export(&name, BufReader::new(file), &own.project)?;
     }
-    let (passes, sources, notes) =
-        gathered.passes(&arguments.same_person).map_err(anyhow::Error::msg)?;
+    let gathered = gathered.one_person_each(&arguments.same_person).map_err(anyhow::Error::msg)?;
+    let Gathered { passes, sources, notes, .. } = gathered;
     let only = Only {
         worker: arguments.worker.as_ref().map(|id| id.as_str().to_owned()),
         team: arguments.team.clone(),

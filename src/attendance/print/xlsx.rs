@@ -132,7 +132,7 @@ fn line(
     sheet.merge_range(row, 0, row, last, text, look)?;
     // Half widths that fit on a line at this size.
     let width: usize = text.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
-    sheet.set_row_height(row, 14.0 * (1 + width / 225) as f64).map(drop)
+    sheet.set_row_height(row, 14.0 * (1 + width / 205) as f64 + 1.0).map(drop)
 }
 
 /// Where the columns of the first sheet are.
@@ -147,7 +147,7 @@ const SUMS: [(&str, f64); 5] = [
     ("工时\nHours", 7.5),
     ("缺进/出\nMissing", 7.5),
     ("含补记\n+ added", 7.5),
-    ("签名\nSignature", 16.0),
+    ("签名\nSignature", 15.0),
 ];
 
 fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<(), XlsxError> {
@@ -159,8 +159,8 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
     let number = number.trim_start_matches('0');
     let title = format!("{site} {year}年{number}月考勤表  Attendance sheet {month}");
     sheet.merge_range(0, 0, 0, last, &title, &looks.title)?.set_row_height(0, 28)?;
-    let about = format!("项目 Project {project}　制表 Made {}　", made_at.minute());
-    let mut above = vec![about + &rules(document)];
+    let about = format!("项目 Project {project}　制表 Made {}", made_at.minute());
+    let mut above = vec![about, rules(document)];
     above.extend(document.sources.iter().map(source));
     above.extend(document.notes.iter().map(|note| format!("注意 Note: {note}")));
     let mut row = 1;
@@ -214,7 +214,7 @@ fn headings(
     columns: &Columns,
     looks: &Looks,
 ) -> Result<(), XlsxError> {
-    let first = [("序号\nNo.", 4.0), ("姓名\nName", 10.0), ("工号\nID", 8.0)];
+    let first = [("序号\nNo.", 4.0), ("姓名\nName", 9.0), ("工号\nID", 8.0)];
     let named = (0..).zip(first).chain((columns.sums..).zip(SUMS));
     for (column, (name, width)) in named {
         sheet.merge_range(row, column, row + 1, column, name, &looks.heading)?;
@@ -232,7 +232,7 @@ fn headings(
         };
         sheet.write_number_with_format(row, *column, date.day(), look)?;
         put(sheet, row + 1, *column, name, look)?;
-        sheet.set_column_width(*column, 4.3)?;
+        sheet.set_column_width(*column, 4.0)?;
     }
     sheet.set_row_height(row, 20)?.set_row_height(row + 1, 20)?;
     Ok(())
