@@ -363,6 +363,13 @@ fn on_site_is_whose_latest_passage_that_counts_is_an_entry() {
     site.gatehouse(&["attendance", "onsite", "--since", "2100-01-01"]).refused("in the future");
 }
 
+/// Where `GATEHOUSE_KEEP_SHEET` says, to be looked at.
+fn kept(workbook: &Path) {
+    if let Some(to) = std::env::var_os("GATEHOUSE_KEEP_SHEET") {
+        std::fs::copy(workbook, to).unwrap();
+    }
+}
+
 /// What a program that we did not write reads in a file.
 fn read(script: &str, file: &Path) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(script);
@@ -447,16 +454,14 @@ fn the_workbook_says_cell_by_cell_what_was_meant_and_prints_on_a4() {
     let bytes = print::xlsx(&fixed()).unwrap();
     assert!(bytes == print::xlsx(&fixed()).unwrap(), "the same sheet, other bytes");
     std::fs::write(&path, bytes).unwrap();
-    if let Some(keep) = std::env::var_os("GATEHOUSE_KEEP_SHEET") {
-        std::fs::copy(&path, keep).unwrap();
-    }
+    kept(&path);
     let book = read("xlsx_reader.py", &path);
     assert_eq!(book["created"], "2026-11-05 01:02:03");
     let sheets = book["sheets"].as_array().unwrap();
     let names: Vec<_> = sheets.iter().map(|sheet| sheet["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["考勤表 Sheet", "明细 Details", "补记与异议 Apart"]);
     let mut cells = String::new();
-    for (sheet, repeated) in sheets.iter().zip(["$4:$5", "$1:$1", "$1:$1"]) {
+    for (sheet, repeated) in sheets.iter().zip(["$5:$6", "$1:$1", "$1:$1"]) {
         assert_eq!((&sheet["paper"], &sheet["orientation"]), (&json!(9), &json!("landscape")));
         assert_eq!(sheet["fit"], json!([true, 1, 0]));
         assert_eq!(sheet["repeated"], repeated);
@@ -581,9 +586,18 @@ fn a_long_ledger_is_looked_at_by_month_by_worker_and_for_who_is_on_site() {
     assert_eq!(made["total"]["days_present"], shown * workers);
     assert_eq!(made["rows"].as_array().unwrap().len() as i64, workers);
     let path = site.path("sheet.xlsx");
-    let out = std::env::var("GATEHOUSE_KEEP_SHEET").unwrap_or(path.to_str().unwrap().to_owned());
-    let out = ["--format", "xlsx", "--force", "--out", &out];
+    let out = ["--format", "xlsx", "--out", path.to_str().unwrap()];
     timed("timesheet, xlsx", &[&["timesheet", "--month", &name][..], &out].concat());
+    kept(&path);
+    let book = read("xlsx_reader.py", &path);
+    let first = &book["sheets"][0];
+    let breaks = first["breaks"].as_array().unwrap();
+    assert!(!breaks.is_empty());
+    for after in breaks {
+        // A worker's second row has nothing there.
+        let begins = format!("A{}", after.as_u64().unwrap() + 1);
+        assert_ne!(first["cells"][&begins], Value::Null, "a page begins within a worker's rows");
+    }
     let of_one = ["timesheet", "--json", "--month", &name, "--worker", "W0007"];
     assert_eq!(one(&timed("timesheet of one worker", &of_one))["total"]["minutes"], shown * 600);
     let list = timed("list of one worker", &["--json", "attendance", "list", "--worker", "W0007"]);

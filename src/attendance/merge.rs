@@ -132,6 +132,7 @@ pub struct Gathered<'a> {
     pub passes: Vec<Pass>,
     /// Where each record is.
     places: HashMap<(Text, u64), usize>,
+    most: usize,
     pub sources: Vec<Source>,
     /// What whoever reads the sheet should know.
     pub notes: Vec<String>,
@@ -144,6 +145,7 @@ impl<'a> Gathered<'a> {
             texts: Passes::default(),
             passes: Vec::new(),
             places: HashMap::new(),
+            most: RECORDS_MAX,
             sources: Vec::new(),
             notes: Vec::new(),
         }
@@ -166,8 +168,8 @@ impl<'a> Gathered<'a> {
             known.disputed = disputed;
             return Ok(true);
         }
-        if self.passes.len() >= RECORDS_MAX {
-            return Err(format!("more than {RECORDS_MAX} records for one sheet"));
+        if self.passes.len() >= self.most {
+            return Err(format!("more than {} records for one sheet", self.most));
         }
         self.places.insert(place, self.passes.len());
         self.passes.push(new);

@@ -95,10 +95,11 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
         eprintln!("gatehouse: note: {note}");
     }
     let Some(mut file) = file else {
-        return match (form, std::io::stdout().write_all(&bytes)) {
-            (_, Err(e)) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
-            (Form::Csv, _) => Ok(ExitCode::SUCCESS),
-            _ => super::print_line("").map(|()| ExitCode::SUCCESS),
+        // As it is: of a CSV the mark before it and the ends of its lines are a part.
+        let end: &[u8] = if bytes.ends_with(b"\n") { b"" } else { b"\n" };
+        return match std::io::stdout().write_all(&[&bytes, end].concat()) {
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+            _ => Ok(ExitCode::SUCCESS),
         };
     };
     file.file

@@ -58,6 +58,19 @@ fn select(index: &str) -> String {
     )
 }
 
+fn page(of_one_worker: bool) -> String {
+    let (index, worker) = match of_one_worker {
+        true => ("entry_worker", "c.worker = ?1"),
+        false => ("entry_attended", "?1 IS NULL"),
+    };
+    format!(
+        "{} AND {worker} AND (?2 IS NULL OR c.lane = ?2)
+           AND c.at_ms >= ?3 AND c.at_ms < ?4 AND (c.at_ms, c.idx) > (?5, ?6)
+         ORDER BY c.at_ms, c.idx LIMIT ?7",
+        select(index)
+    )
+}
+
 /// What the filter asks for, oldest first.
 pub fn attendance(
     tx: &Transaction<'_>,
@@ -66,18 +79,8 @@ pub fn attendance(
     type Row = (i64, u64, Option<u64>, Option<u64>);
     let (from, to) = (filter.from_ms.unwrap_or(i64::MIN), filter.to_ms.unwrap_or(i64::MAX));
     let after = filter.after.unwrap_or((i64::MIN, 0));
-    let (index, worker) = match filter.worker {
-        Some(_) => ("entry_worker", "c.worker = ?1"),
-        None => ("entry_attended", "?1 IS NULL"),
-    };
-    let sql = format!(
-        "{} AND {worker} AND (?2 IS NULL OR c.lane = ?2)
-           AND c.at_ms >= ?3 AND c.at_ms < ?4 AND (c.at_ms, c.idx) > (?5, ?6)
-         ORDER BY c.at_ms, c.idx LIMIT ?7",
-        select(index)
-    );
     let found: Vec<Row> = tx
-        .prepare_cached(&sql)?
+        .prepare_cached(&page(filter.worker.is_some()))?
         .query_map(
             params![
                 filter.worker.as_ref().map(|w| w.as_str()),
@@ -119,17 +122,20 @@ fn attended(
     }
 }
 
+fn latest() -> String {
+    format!(
+        "{} AND d.seq IS NULL AND c.at_ms >= ?1 AND c.at_ms < ?2 ORDER BY c.at_ms DESC, c.idx DESC",
+        select("entry_attended")
+    )
+}
+
 /// Each worker's latest attendance that counts, in a range of wall time from one inclusive to one
 /// exclusive. Not what is disputed, nor where nobody walked through.
 pub fn latest_of_each(
     tx: &Transaction<'_>,
     (from_ms, to_ms): (i64, i64),
 ) -> Result<Vec<Attended>, LedgerError> {
-    let sql = format!(
-        "{} AND d.seq IS NULL AND c.at_ms >= ?1 AND c.at_ms < ?2 ORDER BY c.at_ms DESC, c.idx DESC",
-        select("entry_attended")
-    );
-    let mut statement = tx.prepare_cached(&sql)?;
+    let mut statement = tx.prepare_cached(&latest())?;
     let mut found = statement.query(params![from_ms, to_ms])?;
     let (mut settled, mut latest) = (HashSet::<String>::new(), Vec::new());
     while let Some(row) = found.next()? {
@@ -146,10 +152,13 @@ pub fn latest_of_each(
     Ok(latest)
 }
 
+const LANES: &str = "SELECT DISTINCT lane FROM entry INDEXED BY entry_attended
+    WHERE worker IS NOT NULL AND kind IN ('grant', 'release', 'supplement') AND lane IS NOT NULL";
+
 /// Lanes with attendance. Reads an index only, but all of it.
 pub fn attended_lanes(tx: &Transaction<'_>) -> Result<Vec<String>, LedgerError> {
-    let lanes = "SELECT DISTINCT lane FROM entry INDEXED BY entry_attended
-                 WHERE worker IS NOT NULL AND kind IN ('grant', 'release', 'supplement')
-                   AND lane IS NOT NULL";
-    Ok(tx.prepare_cached(lanes)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+    Ok(tx.prepare_cached(LANES)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }
+
+#[cfg(test)]
+mod tests;

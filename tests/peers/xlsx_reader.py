@@ -34,6 +34,7 @@ for sheet in book.worksheets:
                 1 if sheet.page_setup.fitToWidth is None else sheet.page_setup.fitToWidth,
                 sheet.page_setup.fitToHeight,
             ],
+            "breaks": [after.id for after in sheet.row_breaks.brk],
             "repeated": sheet.print_title_rows,
             "footer": sheet.oddFooter.center.text,
             "merged": sorted(str(merged) for merged in sheet.merged_cells.ranges),

@@ -174,6 +174,22 @@ fn i8_a_line_without_an_end_is_not_waited_for() {
 }
 
 #[test]
+fn i8_a_file_and_a_sheet_have_their_most() {
+    let mut lines = Lines { file: "b.jsonl", line: 0, bytes: (&b"{}\n{}\n"[..]).take(5) };
+    assert_eq!(lines.next().unwrap().as_deref(), Some(&b"{}"[..]));
+    assert_eq!(
+        lines.next().unwrap_err().to_string(),
+        "b.jsonl, line 2: the file has more than 1 GiB"
+    );
+    let days = days();
+    let mut gathered = Gathered { most: 2, ..Gathered::new(&days) };
+    for seq in [1, 2, 2] {
+        gathered.take(&record(seq)).unwrap();
+    }
+    assert_eq!(gathered.take(&record(3)).unwrap_err(), "more than 2 records for one sheet");
+}
+
+#[test]
 fn one_id_with_two_names_is_refused_unless_somebody_says_that_they_are_one() {
     let days = days();
     let gathered = |earlier: &str| {

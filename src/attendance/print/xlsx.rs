@@ -20,6 +20,34 @@ const CELL_MAX: usize = 32_000;
 const FONT: &str = "宋体";
 const MINUTES_OF_A_DAY: f64 = 1440.0;
 
+/// Heights of rows, in points.
+const TITLE: f64 = 28.0;
+const LINE: f64 = 14.0;
+const HEADING: f64 = 20.0;
+const WORKER: (f64, f64) = (20.0, 15.0);
+const SUM: f64 = 17.0;
+/// What of them is sure to find room on a page, of 750 at the scale at which the columns do.
+const PAGE: f64 = 700.0;
+/// As many as Excel takes.
+const BREAKS_MAX: usize = 1_000;
+
+/// Where pages end: the two rows of a worker stay together, and a team's name with its first worker.
+struct Pages {
+    used: f64,
+    breaks: Vec<u32>,
+}
+
+impl Pages {
+    /// A row, or rows, that is followed on the same page by so much more.
+    fn put(&mut self, row: u32, height: f64, followed_by: f64) {
+        if self.used + height + followed_by > PAGE && self.breaks.len() < BREAKS_MAX {
+            self.breaks.push(row);
+            self.used = 2.0 * HEADING;
+        }
+        self.used += height;
+    }
+}
+
 /// The workbook's bytes.
 pub fn xlsx(document: &Document) -> Result<Vec<u8>, XlsxError> {
     let mut workbook = Workbook::new();
@@ -132,7 +160,7 @@ fn line(
     sheet.merge_range(row, 0, row, last, text, look)?;
     // Half widths that fit on a line at this size.
     let width: usize = text.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
-    sheet.set_row_height(row, 14.0 * (1 + width / 205) as f64 + 1.0).map(drop)
+    sheet.set_row_height(row, LINE * (1 + width / 205) as f64 + 1.0).map(drop)
 }
 
 /// Where the columns of the first sheet are.
@@ -158,7 +186,7 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
     let (year, number) = month.split_once('-').unwrap_or((month, ""));
     let number = number.trim_start_matches('0');
     let title = format!("{site} {year}年{number}月考勤表  Attendance sheet {month}");
-    sheet.merge_range(0, 0, 0, last, &title, &looks.title)?.set_row_height(0, 28)?;
+    sheet.merge_range(0, 0, 0, last, &title, &looks.title)?.set_row_height(0, TITLE)?;
     let about = format!("项目 Project {project}　制表 Made {}", made_at.minute());
     let mut above = vec![about, rules(document)];
     above.extend(document.sources.iter().map(source));
@@ -171,27 +199,32 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
     page(sheet, "考勤表 Sheet", (row, row + 1))?;
     headings(sheet, row, &columns, looks)?;
     row += 2;
+    let mut pages = Pages { used: TITLE + LINE * 2.0 * f64::from(row), breaks: Vec::new() };
     let mut number = 0;
     for of_contractor in document.sheet.rows.chunk_by(|a, b| a.contractor == b.contractor) {
         for of_team in of_contractor.chunk_by(|a, b| a.team == b.team) {
             let Some(first) = of_team.first() else { continue };
+            pages.put(row, SUM, WORKER.0 + WORKER.1);
             let name =
                 format!("分包单位 Contractor: {}　班组 Team: {}", first.contractor, first.team);
-            sheet.merge_range(row, 0, row, last, &name, &looks.group)?.set_row_height(row, 17)?;
+            sheet.merge_range(row, 0, row, last, &name, &looks.group)?.set_row_height(row, SUM)?;
             row += 1;
             for worker in of_team {
                 number += 1;
+                pages.put(row, WORKER.0 + WORKER.1, 0.0);
                 of_worker(sheet, row, number, worker, &columns, looks)?;
                 row += 2;
             }
             let sums = document.sheet.teams.iter().find(|group| {
                 group.contractor == first.contractor && group.team.as_ref() == Some(&first.team)
             });
+            pages.put(row, SUM, 0.0);
             row = summed(sheet, row, "班组小计 Team", sums, of_team, &columns, looks)?;
         }
         let contractor = of_contractor.first().map(|row| row.contractor.clone());
         let sums =
             document.sheet.contractors.iter().find(|g| Some(&g.contractor) == contractor.as_ref());
+        pages.put(row, SUM, 0.0);
         row = summed(sheet, row, "单位合计 Contractor", sums, of_contractor, &columns, looks)?;
     }
     let all = Group {
@@ -200,6 +233,8 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
         workers: document.sheet.workers,
         totals: document.sheet.total,
     };
+    pages.put(row, SUM, 5.0 * LINE);
+    sheet.set_page_breaks(&pages.breaks)?;
     row = summed(sheet, row, "总计 Total", Some(&all), &document.sheet.rows, &columns, looks)?;
     line(sheet, row, last, &format!("标记 Marks: {}", legend()), &looks.plain)?;
     let signed = "制表人 Made by ________________　　　　复核 Checked by ________________　　　　\
@@ -234,7 +269,7 @@ fn headings(
         put(sheet, row + 1, *column, name, look)?;
         sheet.set_column_width(*column, 4.0)?;
     }
-    sheet.set_row_height(row, 20)?.set_row_height(row + 1, 20)?;
+    sheet.set_row_height(row, HEADING)?.set_row_height(row + 1, HEADING)?;
     Ok(())
 }
 
@@ -272,7 +307,7 @@ fn of_worker(
         tall(sheet, column, &looks.cell)?;
     }
     totals(sheet, row, &worker.totals, columns, (&looks.cell, &looks.hours))?;
-    sheet.set_row_height(row, 20)?.set_row_height(row + 1, 15)?;
+    sheet.set_row_height(row, WORKER.0)?.set_row_height(row + 1, WORKER.1)?;
     Ok(())
 }
 
@@ -323,7 +358,7 @@ fn summed(
         sheet.write_blank(row, column, &looks.sum)?;
     }
     totals(sheet, row, &group.totals, columns, (&looks.sum, &looks.sum_hours))?;
-    sheet.set_row_height(row, 17)?;
+    sheet.set_row_height(row, SUM)?;
     Ok(row + 1)
 }
 

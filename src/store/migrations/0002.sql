@@ -7,6 +7,6 @@ ALTER TABLE worker ADD COLUMN contract_signed TEXT;
 ALTER TABLE worker ADD COLUMN trained_on TEXT;
 
 -- What lets somebody through, by when it was (of a supplement: when it is said to have been); with
--- the lane, so that which lanes there were is read from the index alone.
-CREATE INDEX entry_attended ON entry (at_ms, idx, lane)
+-- what else is asked of it before its bytes are read.
+CREATE INDEX entry_attended ON entry (at_ms, idx, lane, kind, worker)
     WHERE worker IS NOT NULL AND kind IN ('grant', 'release', 'supplement');
