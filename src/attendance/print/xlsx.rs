@@ -27,7 +27,7 @@ const HEADING: f64 = 20.0;
 const WORKER: (f64, f64) = (20.0, 15.0);
 const SUM: f64 = 17.0;
 /// What of them is sure to find room on a page, of 750 at the scale at which the columns do.
-const PAGE: f64 = 700.0;
+const PAGE: f64 = 735.0;
 /// As many as Excel takes.
 const BREAKS_MAX: usize = 1_000;
 
@@ -86,7 +86,12 @@ impl Looks {
         let boxed =
             base.clone().set_border(FormatBorder::Thin).set_align(FormatAlign::VerticalCenter);
         let centred = boxed.clone().set_align(FormatAlign::Center);
-        let heading = centred.clone().set_bold().set_text_wrap().set_background_color(0xE7_E6_E6);
+        let heading = centred
+            .clone()
+            .set_font_size(9)
+            .set_bold()
+            .set_text_wrap()
+            .set_background_color(0xE7_E6_E6);
         let sum = centred.clone().set_bold().set_background_color(0xF2_F2_F2);
         let narrow = centred.clone().set_font_size(9).set_shrink();
         let text = boxed.clone().set_align(FormatAlign::Left);
@@ -149,18 +154,19 @@ fn put_hours(
     sheet.write_number_with_format(row, column, minutes as f64 / MINUTES_OF_A_DAY, look).map(drop)
 }
 
-/// A line over the whole width, as high as its text needs.
+/// A line over the whole width, as high as its text needs; returns that.
 fn line(
     sheet: &mut Worksheet,
     row: u32,
     last: u16,
     text: &str,
     look: &Format,
-) -> Result<(), XlsxError> {
-    sheet.merge_range(row, 0, row, last, text, look)?;
-    // Half widths that fit on a line at this size.
+) -> Result<f64, XlsxError> {
+    // Half widths; so many fit on a line.
     let width: usize = text.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
-    sheet.set_row_height(row, LINE * (1 + width / 205) as f64 + 1.0).map(drop)
+    let height = LINE * (1 + width / 205) as f64 + 1.0;
+    sheet.merge_range(row, 0, row, last, text, look)?.set_row_height(row, height)?;
+    Ok(height)
 }
 
 /// Where the columns of the first sheet are.
@@ -171,7 +177,7 @@ struct Columns {
 }
 
 const SUMS: [(&str, f64); 5] = [
-    ("出勤天数\nDays", 6.5),
+    ("出勤天数\nDays", 7.5),
     ("工时\nHours", 7.5),
     ("缺进/出\nMissing", 7.5),
     ("含补记\n+ added", 7.5),
@@ -192,14 +198,15 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
     above.extend(document.sources.iter().map(source));
     above.extend(document.notes.iter().map(|note| format!("注意 Note: {note}")));
     let mut row = 1;
+    let mut used = TITLE + 2.0 * HEADING;
     for text in &above {
-        line(sheet, row, last, text, &looks.plain)?;
+        used += line(sheet, row, last, text, &looks.plain)?;
         row += 1;
     }
     page(sheet, "考勤表 Sheet", (row, row + 1))?;
     headings(sheet, row, &columns, looks)?;
     row += 2;
-    let mut pages = Pages { used: TITLE + LINE * 2.0 * f64::from(row), breaks: Vec::new() };
+    let mut pages = Pages { used, breaks: Vec::new() };
     let mut number = 0;
     for of_contractor in document.sheet.rows.chunk_by(|a, b| a.contractor == b.contractor) {
         for of_team in of_contractor.chunk_by(|a, b| a.team == b.team) {
