@@ -4,8 +4,10 @@
 //! profile sends and `--json` prints; [`timesheet()`](timesheet::timesheet), who is on site, and
 //! sheets to print. Pure: nothing is read or written here.
 
+mod days;
 pub mod merge;
 pub mod onsite;
+mod pass;
 pub mod print;
 pub mod timesheet;
 

@@ -1,4 +1,4 @@
-use jiff::ToSpan;
+use jiff::{Timestamp, ToSpan, civil::Time, tz::TimeZone};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
