@@ -153,8 +153,8 @@ impl From<RosterError> for Refusal {
 impl From<LedgerError> for Refusal {
     fn from(e: LedgerError) -> Self {
         let code = match &e {
-            LedgerError::NoAttendance { .. } => "no_such_record",
-            LedgerError::AlreadyDisputed { .. } => "duplicate",
+            LedgerError::NoAttendance { .. } => "no_attendance",
+            LedgerError::AlreadyDisputed { .. } => "already_disputed",
             _ => "storage",
         };
         Failure::new(code, e).into()
