@@ -41,7 +41,7 @@
 //! | [`turnstile`] | the lines; Modbus RTU, `7e7f`, `eb`; simulated controllers |
 //! | [`ledger`] | entries and their bytes, outbox rows |
 //! | [`gate`] | policy and passage (pure), sight and lane (their shells) |
-//! | [`attendance`] | records as people and platforms read them |
+//! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`uplink`] | delivery (pure), MQTT, the `native` profile |
 //! | [`control`] | the Unix socket: protocol, server, client, status; the metrics |
 //! | [`daemon`] | the composition root, supervision, shutdown |
@@ -152,6 +152,9 @@
 //! | files in an import's folder of photos | 100,000 | refused |
 //! | photos in memory | one a connection, of which one is examined | the next one waits |
 //! | records or workers read at once for a listing | 500 | read page by page |
+//! | records of a timesheet | 1,000,000 | refused |
+//! | an export to be merged; a line, a text in it | 1 GiB; 64 KiB, 256 characters | refused |
+//! | who is on site | whoever came in within three days, or since a day given | not looked for |
 //! | clients of the metrics | 4, for 5 s each | the next one waits in the kernel; cut off |
 //! | the head of a request for the metrics | 16 KiB | answered 431 |
 //! | rows published and not acknowledged, each upstream | 32 | the next ones wait in the outbox |

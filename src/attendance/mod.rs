@@ -1,7 +1,15 @@
 //! Views over the ledger's entries: what a record says to people and platforms.
 //!
 //! In: entries. Out: [`Record`]s of attendance and [`EventRecord`]s, whose JSON the `native`
-//! profile sends and `--json` prints. Pure: nothing is read or written here.
+//! profile sends and `--json` prints; [`timesheet()`](timesheet::timesheet), who is on site, and
+//! sheets to print. Pure: nothing is read or written here.
+
+mod days;
+pub mod merge;
+pub mod onsite;
+mod pass;
+pub mod print;
+pub mod timesheet;
 
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use serde::{Deserialize, Serialize};

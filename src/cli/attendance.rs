@@ -1,25 +1,49 @@
-//! `gatehouse attendance …`: the records.
+//! `gatehouse attendance …`: the records, who is on site, and what is added by hand.
 
 mod photo;
 
-use std::process::ExitCode;
+use std::{
+    io::{BufWriter, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use jiff::civil::Date;
+use jiff::{
+    Timestamp,
+    civil::{Date, DateTime},
+    tz::TimeZone,
+};
+use serde::Serialize;
 use serde_json::Value;
 
-use super::Context;
+use super::{Context, WholeFile, timesheet::month};
 use crate::{
-    control::{AttendanceQuery, Request},
+    attendance::{
+        Means, Record, Result as Outcome,
+        merge::{Extent, Heading},
+        onsite::Present,
+    },
+    config::Direction,
+    control::{AttendanceQuery, OnsiteDone, Request},
     roster::WorkerId,
 };
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// List attendance records, oldest first (JSON: the record as it is sent upstream)
+    /// List attendance records, oldest first (JSON: the record as it is sent upstream, and `disputed`)
     List(List),
     /// Fetch the photo of a passage, while one is kept; who looked is logged
     Photo(photo::Photo),
+    /// Who came in and has not left, by contractor and team
+    Onsite(Onsite),
+    /// Write records to a file for the timesheet that another gateway of the site makes
+    Export(Export),
+    /// Add a passage that no gate recorded. It stays apart from what gates recorded, everywhere
+    Supplement(Supplement),
+    /// Say that an attendance was not this person. It stays, and counts no more
+    Dispute(Dispute),
 }
 
 #[derive(Args)]
@@ -34,40 +58,264 @@ pub(super) struct List {
     to: Option<Date>,
     #[arg(long)]
     lane: Option<String>,
+    #[arg(long)]
+    team: Option<String>,
+    #[arg(long)]
+    contractor: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct Onsite {
+    /// The first day on which somebody may have come in [default: three days ago]
+    #[arg(long, value_name = "DATE", value_parser = super::day)]
+    since: Option<Date>,
+}
+
+#[derive(Args)]
+pub(super) struct Export {
+    /// First day, such as 2026-10-01
+    #[arg(long, value_name = "DATE", value_parser = super::day, required_unless_present = "month")]
+    from: Option<Date>,
+    /// Last day
+    #[arg(long, value_name = "DATE", value_parser = super::day, required_unless_present = "month")]
+    to: Option<Date>,
+    /// Instead of days: all that a month's timesheet needs, with the nights before and after
+    #[arg(long, value_parser = month, conflicts_with_all = ["from", "to"])]
+    month: Option<Date>,
+    /// Where to
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Replace the file where there is one
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Args)]
+pub(super) struct Supplement {
+    #[arg(long, value_name = "ID")]
+    worker: WorkerId,
+    /// When it was: "2026-10-03 17:30" in the site's time zone, or RFC 3339 with an offset
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    at: Moment,
+    /// entry or exit
+    #[arg(long, value_parser = super::lane::direction)]
+    direction: Direction,
+    /// Why, in words
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Args)]
+pub(super) struct Dispute {
+    /// The record's number, as `attendance list` shows it
+    seq: u64,
+    /// Why, in words
+    #[arg(long)]
+    reason: String,
+}
+
+/// A time as people give it.
+#[derive(Clone, Copy)]
+enum Moment {
+    Instant(Timestamp),
+    OnTheSitesClock(DateTime),
+}
+
+fn moment(text: &str) -> Result<Moment, String> {
+    if let Ok(at) = text.parse() {
+        return Ok(Moment::Instant(at));
+    }
+    let formats = ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"];
+    let found = formats.iter().find_map(|format| DateTime::strptime(format, text).ok());
+    found.map(Moment::OnTheSitesClock).ok_or_else(|| {
+        "must be a time such as \"2026-10-03 17:30\" or 2026-10-03T17:30:00+08:00".to_owned()
+    })
+}
+
+impl Moment {
+    fn within(self, zone: &TimeZone) -> anyhow::Result<Timestamp> {
+        match self {
+            Moment::Instant(at) => Ok(at),
+            Moment::OnTheSitesClock(shown) => zone.to_ambiguous_timestamp(shown).unambiguous().with_context(
+                || format!("--at: the clocks were set, and {shown} was not or was twice; give it with its offset"),
+            ),
+        }
+    }
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
-    let List { worker, from, to, lane } = match command {
-        Command::List(list) => list,
+    match command {
         Command::Photo(photo) => return photo::run(context, photo).await,
-    };
-    let request = Request::Attendance(AttendanceQuery { worker, from, to, lane });
-    let mut rows = Vec::new();
-    let mut printed = Ok(());
+        Command::List(list) => listed(context, list).await?,
+        Command::Onsite(Onsite { since }) => onsite(context, since).await?,
+        Command::Export(arguments) => export(context, arguments).await?,
+        Command::Supplement(Supplement { worker, at, direction, reason }) => {
+            let at = at.within(&context.config()?.site.timezone)?;
+            let request = Request::Supplement { worker, at, direction, reason };
+            let added: Record = context.client().await?.ask(&request, |_: Value| {}).await?;
+            context.print(&added, |r| {
+                let Record { seq, worker, name, direction, at, .. } = r;
+                format!("record {seq}: worker {worker} {name}, {direction} at {at}, added by hand")
+            })?;
+        }
+        Command::Dispute(Dispute { seq, reason }) => {
+            let request = Request::Dispute { seq, reason };
+            let disputed: Record = context.client().await?.ask(&request, |_: Value| {}).await?;
+            context.print(&disputed, |r| {
+                let Record { seq, worker, name, direction, at, .. } = r;
+                format!("record {seq} is disputed: worker {worker} {name}, {direction} at {at}")
+            })?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn listed(context: &Context, list: List) -> anyhow::Result<()> {
+    let List { worker, from, to, lane, team, contractor } = list;
+    let query =
+        AttendanceQuery { worker, lane, team, contractor, from, to, ..AttendanceQuery::default() };
+    let columns = [
+        "SEQ",
+        "AT",
+        "WORKER",
+        "NAME",
+        "TEAM",
+        "DIRECTION",
+        "LANE",
+        "MEANS",
+        "SCORE",
+        "OUTCOME",
+        "DISPUTED",
+    ];
+    let _: Extent = items(context, &Request::Attendance(query), &columns, |r: Record| {
+        vec![
+            r.seq.to_string(),
+            r.at,
+            r.worker,
+            r.name,
+            r.team,
+            r.direction.to_string(),
+            r.lane.unwrap_or_else(|| "-".to_owned()),
+            means(r.means).to_owned(),
+            r.score.map_or_else(|| "-".to_owned(), |score| score.to_string()),
+            outcome(r.outcome).to_owned(),
+            r.disputed.map_or_else(String::new, |seq| format!("by {seq}")),
+        ]
+    })
+    .await?;
+    Ok(())
+}
+
+async fn onsite(context: &Context, since: Option<Date>) -> anyhow::Result<()> {
+    let columns = ["CONTRACTOR", "TEAM", "WORKER", "NAME", "TRADE", "SINCE", "LANE", ""];
+    let done: OnsiteDone = items(context, &Request::Onsite { since }, &columns, |p: Present| {
+        let remarks = [
+            (p.means == Means::Supplement, "added by hand"),
+            (p.overdue, "no exit recorded since"),
+        ];
+        let remarks: Vec<_> = remarks.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect();
+        let lane = p.lane.unwrap_or_else(|| "-".to_owned());
+        vec![p.contractor, p.team, p.worker, p.name, p.trade, p.since, lane, remarks.join("; ")]
+    })
+    .await?;
+    if !context.json {
+        super::print_line(&format!(
+            "{} on site at {}; who came in before {} is not looked for",
+            done.count, done.at, done.since
+        ))?;
+    }
+    Ok(())
+}
+
+/// Asks for a list, and prints it: a line each as JSON, or a table.
+async fn items<I, D>(
+    context: &Context,
+    request: &Request,
+    columns: &[&str],
+    row: impl Fn(I) -> Vec<String>,
+) -> anyhow::Result<D>
+where
+    I: Serialize + serde::de::DeserializeOwned,
+    D: serde::de::DeserializeOwned,
+{
+    let (mut rows, mut printed) = (Vec::new(), Ok(()));
     let mut client = context.client().await?;
-    let _: Value = client
-        .ask(&request, |record: Value| {
+    let done = client
+        .ask(request, |item: I| {
             if !context.json {
-                rows.push(record);
+                rows.push(row(item));
             } else if printed.is_ok() {
-                printed = super::print_line(&record.to_string());
+                let line = serde_json::to_string(&item).map_err(anyhow::Error::from);
+                printed = line.and_then(|line| super::print_line(&line));
             }
         })
         .await?;
     printed?;
     if !context.json {
-        let text = |r: &Value, key: &str| match &r[key] {
-            Value::String(text) => text.clone(),
-            Value::Null => "-".to_owned(),
-            other => other.to_string(),
-        };
-        let columns =
-            ["seq", "at", "worker", "name", "direction", "lane", "means", "score", "outcome"];
-        let rows = rows.iter().map(|r| columns.map(|c| text(r, c)).to_vec());
-        super::print_line(&super::table(
-            &columns.map(str::to_uppercase).each_ref().map(String::as_str),
-            rows,
-        ))?;
+        super::print_line(&super::table(columns, rows))?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(done)
+}
+
+fn means(means: Means) -> &'static str {
+    match means {
+        Means::Face => "face",
+        Means::Manual => "manual",
+        Means::Supplement => "supplement",
+    }
+}
+
+fn outcome(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Passed => "passed",
+        Outcome::NotPassed => "not_passed",
+        Outcome::Unconfirmed => "unconfirmed",
+        Outcome::Claimed => "claimed",
+    }
+}
+
+async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {
+    let Export { from, to, month, out, force } = arguments;
+    let zone = context.config()?.site.timezone;
+    let (from, to) = match (from, to, month) {
+        (Some(from), Some(to), _) => (from, to),
+        // A working day of the month may begin late, and a night shift end after that.
+        (.., Some(first)) => {
+            (first.yesterday()?, first.last_of_month().saturating_add(jiff::Span::new().days(2)))
+        }
+        _ => anyhow::bail!("give --from and --to, or --month"),
+    };
+    let mut file = WholeFile::begin(&out, force)?;
+    let mut client = context.client().await?;
+    let query = |from_at, to_at, from, to| {
+        let query = AttendanceQuery { from_at, to_at, from, to, ..AttendanceQuery::default() };
+        Request::Attendance(query)
+    };
+    // Who speaks, which stands before the records.
+    let never = Some(Timestamp::UNIX_EPOCH);
+    let who: Extent = client.ask(&query(never, never, None, None), |_: Value| {}).await?;
+    let exported_at = format!("{:.3}", who.at.display_with_offset(zone.to_offset(who.at)));
+    let mut lines = BufWriter::new(&mut file.file);
+    let heading = Heading::new(&who, (from, to), exported_at, zone.iana_name());
+    let mut written = put(&mut lines, &heading);
+    let read: Extent = client
+        .ask(&query(None, None, Some(from), Some(to)), |record: Record| {
+            if written.is_ok() {
+                written = put(&mut lines, &record);
+            }
+        })
+        .await?;
+    written
+        .and_then(|()| put(&mut lines, &read.ending()))
+        .and_then(|()| lines.flush())
+        .with_context(|| format!("{} cannot be written", out.display()))?;
+    drop(lines);
+    file.finish()?;
+    context
+        .print(&read, |read| format!("{}: {} records, {from} to {to}", out.display(), read.count))
+}
+
+fn put(lines: &mut impl Write, value: &impl Serialize) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *lines, value)?;
+    lines.write_all(b"\n")
 }

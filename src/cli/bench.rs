@@ -16,7 +16,6 @@ use std::{
 
 use anyhow::Context as _;
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{
     Context,
@@ -25,7 +24,7 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     config::{Config, FaceLimits},
-    control::{Client, Request, Status, WorkerQuery},
+    control::{Client, Request, Status},
     daemon,
     gate::{policy, sight::GATE_LONGEST_SIDE},
     roster::{Enrolment, FaceOnFile, IdType, Identity, Person, Roster, RosterError, Worker},
@@ -59,9 +58,6 @@ enum Alone {
     /// How long a full roster takes to be listed, shown, changed and loaded
     Roster(roster::Arguments),
 }
-
-/// How often the roster is listed and loaded.
-const LISTINGS: usize = 10;
 
 /// Milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -104,14 +100,6 @@ struct Report {
     frame_ms: Times,
     /// A grant or an outcome, on the disk.
     commit_ms: Times,
-    /// The JPEG that is kept of a passage.
-    portrait_ms: Times,
-    /// All workers, and one, asked of the daemon.
-    worker_list_ms: Times,
-    worker_show_ms: Times,
-    /// The roster read from the database and opened; one worker changed in it.
-    roster_load_ms: Times,
-    roster_change_ms: Times,
     /// From a worker's first frame to the release bytes at the controller, two frames agreeing.
     step_up_to_release_ms: Times,
 }
@@ -157,7 +145,6 @@ async fn measure(context: &Context, arguments: Arguments) -> anyhow::Result<Repo
     let commit_ms = commits(&bench.config, rounds).await?;
 
     let process = of_a_process(&bench, frame.clone()).await?;
-    let (roster_load_ms, roster_change_ms) = roster_times(&bench.config).await?;
     let mut rig = bench.start().await?;
     let mut step_up = Vec::new();
     for _ in 0..rounds.min(10) {
@@ -170,7 +157,7 @@ async fn measure(context: &Context, arguments: Arguments) -> anyhow::Result<Repo
         tokio::time::sleep(Duration::from_millis(2600)).await;
     }
     rig.stop().await?;
-    let [decode_ms, detect_ms, embed_ms, match_ms, frame_ms, portrait_ms] = stages;
+    let [decode_ms, detect_ms, embed_ms, match_ms, frame_ms] = stages;
     let milliseconds = |d: Duration| d.as_secs_f64() * 1000.0;
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
@@ -187,11 +174,6 @@ async fn measure(context: &Context, arguments: Arguments) -> anyhow::Result<Repo
         match_ms,
         frame_ms,
         commit_ms,
-        portrait_ms,
-        worker_list_ms: process.worker_list,
-        worker_show_ms: process.worker_show,
-        roster_load_ms,
-        roster_change_ms,
         step_up_to_release_ms: Times::of(step_up),
     })
 }
@@ -216,8 +198,8 @@ fn stages(
     roster: &Roster,
     config: &Config,
     rounds: usize,
-) -> anyhow::Result<[Times; 6]> {
-    let mut samples: [Vec<Duration>; 6] = Default::default();
+) -> anyhow::Result<[Times; 5]> {
+    let mut samples: [Vec<Duration>; 5] = Default::default();
     // One round more than is counted: the first makes the detector's plan for this size.
     for round in 0..=rounds {
         let began = Instant::now();
@@ -231,12 +213,9 @@ fn stages(
         let found = policy::judge(roster.best(&template), &config.recognition);
         let matched = began.elapsed();
         anyhow::ensure!(matches!(found, policy::Sighted::Worker(_)), "the face was not recognised");
-        vision::portrait(&image, &face)?;
-        let pictured = began.elapsed() - matched;
         if round > 0 {
-            let (detect, embed, judge) =
-                (detected - decoded, embedded - detected, matched - embedded);
-            let stages = [decoded, detect, embed, judge, matched, pictured];
+            let stages =
+                [decoded, detected - decoded, embedded - detected, matched - embedded, matched];
             samples.iter_mut().zip(stages).for_each(|(all, stage)| all.push(stage));
         }
     }
@@ -331,8 +310,6 @@ async fn commits(config: &Config, rounds: usize) -> anyhow::Result<Times> {
 struct Process {
     ready: Duration,
     decided: Duration,
-    worker_list: Times,
-    worker_show: Times,
     rss_mib: f64,
     rss_peak_mib: f64,
 }
@@ -349,7 +326,7 @@ async fn of_a_process(bench: &Bench, frame: Vec<u8>) -> anyhow::Result<Process> 
         anyhow::ensure!(began.elapsed() < rig::PATIENCE, "the daemon decided nothing");
         if let Ok(mut client) = Client::connect(&bench.config.control.socket).await {
             ready = ready.or(Some(began.elapsed()));
-            let status: Status = client.ask(&Request::Status, |_: Value| {}).await?;
+            let status: Status = client.ask(&Request::Status, |_: serde_json::Value| {}).await?;
             if status.lanes.iter().any(|lane| lane.gate.grants > 0) {
                 break began.elapsed();
             }
@@ -357,50 +334,10 @@ async fn of_a_process(bench: &Bench, frame: Vec<u8>) -> anyhow::Result<Process> 
         tokio::time::sleep(POLL).await;
     };
     worker.walks_off().await?;
-    let (worker_list, worker_show) = listings(&bench.config).await?;
     let account = daemon.account("status")?;
     let (rss_mib, rss_peak_mib) = (memory(&account, "VmRSS")?, memory(&account, "VmHWM")?);
     daemon.stop().await?;
-    let ready = ready.unwrap_or(decided);
-    Ok(Process { ready, decided, worker_list, worker_show, rss_mib, rss_peak_mib })
-}
-
-/// Asks the daemon for all workers, and for one.
-async fn listings(config: &Config) -> anyhow::Result<(Times, Times)> {
-    let (mut list, mut show) = (Vec::new(), Vec::new());
-    for _ in 0..LISTINGS {
-        let (began, mut count) = (Instant::now(), 0);
-        let mut client = Client::connect(&config.control.socket).await?;
-        let all = Request::Workers(WorkerQuery::default());
-        let _: Value = client.ask(&all, |_: Value| count += 1).await?;
-        list.push(began.elapsed());
-        let (began, id) = (Instant::now(), person(count / 2)?.id);
-        let mut client = Client::connect(&config.control.socket).await?;
-        let _: Value = client.ask(&Request::Worker { id }, |_: Value| {}).await?;
-        show.push(began.elapsed());
-    }
-    Ok((Times::of(list), Times::of(show)))
-}
-
-/// What a start, and a change, costs of the roster.
-async fn roster_times(config: &Config) -> anyhow::Result<(Times, Times)> {
-    let (store, thread) = store::open(&config.storage, Arc::new(SystemClock::new()?))?;
-    let (mut load, mut change) = (Vec::new(), Vec::new());
-    for _ in 0..LISTINGS {
-        let (began, sealer) = (Instant::now(), store.sealer().clone());
-        let read = store.read(move |tx| roster::load(tx, &sealer, EMBEDDER_NAME));
-        let roster: Roster = read.await?;
-        load.push(began.elapsed());
-        let (began, sealer, id) = (Instant::now(), store.sealer().clone(), person(0)?.id);
-        let asked = id.clone();
-        let read = store.read(move |tx| roster::load_one(tx, &sealer, EMBEDDER_NAME, &asked));
-        let changed = roster.with(roster.version() + 1, &id, read.await?);
-        change.push(began.elapsed());
-        anyhow::ensure!(changed.templates() == roster.templates(), "a template was lost");
-    }
-    drop(store);
-    thread.join()?;
-    Ok((Times::of(load), Times::of(change)))
+    Ok(Process { ready: ready.unwrap_or(decided), decided, rss_mib, rss_peak_mib })
 }
 
 /// Ended with the bench, however that ends.
@@ -473,12 +410,7 @@ fn human(report: &Report) -> String {
         row("align and embed", &report.embed_ms),
         row("match and judge", &report.match_ms),
         row("whole frame, one thread", &report.frame_ms),
-        row("portrait of a passage", &report.portrait_ms),
         row("commit a grant or an outcome", &report.commit_ms),
-        row("worker list, all of them", &report.worker_list_ms),
-        row("worker show", &report.worker_show_ms),
-        row("load the roster", &report.roster_load_ms),
-        row("change one worker in it", &report.roster_change_ms),
         row("step up to release bytes", &report.step_up_to_release_ms),
     ]
     .concat()

@@ -15,14 +15,16 @@ mod lane;
 mod rig;
 mod run;
 mod status;
+mod timesheet;
 mod worker;
 
 use std::{
     io::{IsTerminal, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use jiff::civil::Date;
 use serde::Serialize;
@@ -73,9 +75,11 @@ enum Command {
     /// Enrol workers, and the rest of the roster's life
     #[command(subcommand)]
     Worker(worker::Command),
-    /// Attendance records
+    /// Attendance records: list, who is on site, export, passages added by hand or disputed
     #[command(subcommand)]
     Attendance(attendance::Command),
+    /// The monthly sheet that workers sign: hours on site by worker and day
+    Timesheet(timesheet::Arguments),
     /// Open a gate by hand
     #[command(subcommand)]
     Lane(lane::Command),
@@ -126,6 +130,39 @@ fn print_line(text: &str) -> anyhow::Result<()> {
     }
 }
 
+/// A file that is there whole or not at all, for its owner alone: it says who was where.
+struct WholeFile<'a> {
+    path: &'a Path,
+    replaces: bool,
+    file: tempfile::NamedTempFile,
+}
+
+impl WholeFile<'_> {
+    /// One that is there already is not replaced unless somebody said so.
+    fn begin(path: &Path, replaces: bool) -> anyhow::Result<WholeFile<'_>> {
+        if !replaces && path.symlink_metadata().is_ok() {
+            anyhow::bail!("{} is there already; --force replaces it", path.display());
+        }
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let file = tempfile::Builder::new()
+            .prefix(".gatehouse-")
+            .tempfile_in(folder.unwrap_or(Path::new(".")))
+            .with_context(|| format!("{} cannot be written", path.display()))?;
+        Ok(WholeFile { path, replaces, file })
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        let named = || format!("{} cannot be written", self.path.display());
+        self.file.as_file().sync_all().with_context(named)?;
+        let kept = if self.replaces {
+            self.file.persist(self.path)
+        } else {
+            self.file.persist_noclobber(self.path)
+        };
+        kept.map(drop).map_err(|e| e.error).with_context(named)
+    }
+}
+
 /// Columns, aligned also where names are Chinese.
 fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = comfy_table::Table::new();
@@ -160,6 +197,7 @@ pub fn main() -> ExitCode {
             Command::Status => status::run(&context).await,
             Command::Worker(command) => worker::run(&context, command).await,
             Command::Attendance(command) => attendance::run(&context, command).await,
+            Command::Timesheet(arguments) => timesheet::run(&context, arguments).await,
             Command::Lane(command) => lane::run(&context, command).await,
             Command::Key(command) => key::run(&context, command).await,
             Command::Bench(arguments) => bench::run(&context, arguments).await,

@@ -20,8 +20,8 @@ pub use client::{Client, ClientError};
 pub use exporter::{ExporterDown, export, listen as listen_for_metrics};
 pub use protocol::{
     Amend, AmendFaces, AttendanceQuery, Clear, Enrol, EnrolResult, Enrolled, Failure, Hint,
-    IfKnown, Live, ModeSet, PHOTO_MAX, PHOTOS_MAX, PassageAsked, Photo, PhotoPiece, PhotoShown,
-    Released, Request, WorkerQuery, WorkerShown,
+    IfKnown, Live, ModeSet, OnsiteDone, PHOTO_MAX, PHOTOS_MAX, PassageAsked, Photo, PhotoPiece,
+    PhotoShown, Released, Request, WorkerQuery, WorkerShown,
 };
 pub use server::{listen, serve};
 pub use services::{Audit, CameraPanel, LanePanel, Services};

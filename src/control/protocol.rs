@@ -66,6 +66,11 @@ pub enum Request {
     PassagePhoto {
         of: PassageAsked,
     },
+    /// Who is on site.
+    Onsite {
+        /// Who came before this day is not looked for; three days ago.
+        since: Option<jiff::civil::Date>,
+    },
     /// A passage that no gate recorded. `at`: RFC 3339.
     Supplement {
         worker: WorkerId,
@@ -100,7 +105,8 @@ impl Request {
             | Request::Workers(_)
             | Request::Worker { .. }
             | Request::History { .. }
-            | Request::Attendance(_) => false,
+            | Request::Attendance(_)
+            | Request::Onsite { .. } => false,
             Request::Enrol(_)
             | Request::Amend(_)
             | Request::Hold { .. }
@@ -267,10 +273,24 @@ pub struct WorkerQuery {
 pub struct AttendanceQuery {
     pub worker: Option<WorkerId>,
     pub lane: Option<String>,
+    pub team: Option<String>,
+    pub contractor: Option<String>,
     /// First day, in the site's zone.
     pub from: Option<jiff::civil::Date>,
     /// Last day, in the site's zone.
     pub to: Option<jiff::civil::Date>,
+    /// From this instant on, and until before that one; instead of days.
+    pub from_at: Option<jiff::Timestamp>,
+    pub to_at: Option<jiff::Timestamp>,
+}
+
+/// What a look for those on site ends with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OnsiteDone {
+    pub count: u64,
+    /// Since when it looked.
+    pub since: String,
+    pub at: String,
 }
 
 /// A passage, as people name it.

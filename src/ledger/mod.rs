@@ -5,6 +5,7 @@
 //! transaction changes. What is old enough loses its bytes, and keeps its place ([`Retention`]).
 //! Touches: the tables `entry`, `open_passage`, `upstream`, `outbox`.
 
+mod attended;
 pub mod cbor;
 mod entry;
 mod retention;
@@ -16,6 +17,9 @@ use crate::{
     roster::WorkerId,
     store::{self, StoreError},
     turnstile::PassageId,
+};
+pub use attended::{
+    AttendanceFilter, AttendancePage, Attended, attendance, attended_lanes, latest_of_each,
 };
 pub use cbor::CborError;
 pub use entry::{
@@ -389,93 +393,6 @@ pub fn history(
         .collect::<Result<_, _>>()?;
     found.reverse();
     found.into_iter().map(|index| read(tx, index)).collect()
-}
-
-/// Which attendance to list.
-#[derive(Clone, Debug, Default)]
-pub struct AttendanceFilter {
-    pub worker: Option<WorkerId>,
-    pub lane: Option<String>,
-    /// Wall time in ms since 1970 at which the worker was let through, inclusive.
-    pub from_ms: Option<i64>,
-    /// The same, exclusive.
-    pub to_ms: Option<i64>,
-    /// Where the last page ended.
-    pub after: Option<(i64, u64)>,
-    pub limit: usize,
-}
-
-/// One attendance.
-#[derive(Clone, Debug)]
-pub struct Attended {
-    /// An outcome, or a supplement.
-    pub entry: Stored,
-    /// Of an outcome: the grant or the release that it closes.
-    pub cause: Option<Stored>,
-    /// The seq of the entry that says it was not this person.
-    pub disputed: Option<u64>,
-}
-
-/// A page of attendance.
-#[derive(Debug)]
-pub struct AttendancePage {
-    /// Completed attendance and supplements, by when the worker went through.
-    pub rows: Vec<Attended>,
-    /// Where the next page begins; `None` where this is the last.
-    pub next: Option<(i64, u64)>,
-}
-
-/// What the filter asks for. What of it cannot be read is passed over: the rest is somebody's pay.
-pub fn attendance(
-    tx: &Transaction<'_>,
-    filter: &AttendanceFilter,
-) -> Result<AttendancePage, LedgerError> {
-    type Row = (i64, u64, Option<u64>, Option<u64>);
-    // Rows that let somebody through, which is when they went; with what became of them.
-    let (from, to) = (filter.from_ms.unwrap_or(i64::MIN), filter.to_ms.unwrap_or(i64::MAX));
-    let after = filter.after.unwrap_or((i64::MIN, 0));
-    let found: Vec<Row> = tx
-        .prepare_cached(
-            "SELECT c.at_ms, c.idx, o.idx, d.seq
-             FROM entry c LEFT JOIN entry o ON o.cause = c.idx AND o.kind = 'outcome'
-                          LEFT JOIN entry d ON d.cause = coalesce(o.idx, c.idx) AND d.kind = 'dispute'
-             WHERE c.worker IS NOT NULL AND c.kind IN ('grant', 'release', 'supplement')
-               AND (o.idx IS NOT NULL OR c.kind = 'supplement')
-               AND (?1 IS NULL OR c.worker = ?1) AND (?2 IS NULL OR c.lane = ?2)
-               AND c.at_ms >= max(?3, ?5) AND c.at_ms < ?4 AND (c.at_ms, c.idx) > (?5, ?6)
-             ORDER BY c.at_ms, c.idx LIMIT ?7",
-        )?
-        .query_map(
-            params![
-                filter.worker.as_ref().map(|w| w.as_str()),
-                filter.lane,
-                from,
-                to,
-                after.0,
-                after.1,
-                i64::try_from(filter.limit).unwrap_or(i64::MAX)
-            ],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-        )?
-        .collect::<Result<_, _>>()?;
-    let last = found.last().filter(|_| found.len() >= filter.limit);
-    let next = last.map(|(at_ms, cause, ..)| (*at_ms, *cause));
-    let mut rows = Vec::with_capacity(found.len());
-    for (_, cause, outcome, disputed) in found {
-        let attended = read(tx, cause).and_then(|cause| match outcome {
-            None => Ok(Attended { entry: cause, cause: None, disputed }),
-            Some(outcome) => {
-                Ok(Attended { entry: read(tx, outcome)?, cause: Some(cause), disputed })
-            }
-        });
-        match attended {
-            Err(error @ (LedgerError::Damaged { .. } | LedgerError::Missing { .. })) => {
-                tracing::error!(%error, "an attendance is not listed");
-            }
-            attended => rows.push(attended?),
-        }
-    }
-    Ok(AttendancePage { rows, next })
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ pub mod capture;
 pub mod disk;
 pub mod film;
 pub mod lanes;
+pub mod past;
 pub mod shim;
 pub mod slave;
 pub mod wall;

@@ -1,18 +1,20 @@
 //! What was recorded of who went through, and what is added to it.
 
-use jiff::Timestamp;
-use serde_json::json;
+use jiff::{SignedDuration, Timestamp, civil::Date};
 
 use super::{Failure, PAGE, Refusal, Services, to_json};
 use crate::{
-    attendance::Record,
+    attendance::{Record, merge::Extent, onsite::Present},
     config::Direction,
-    control::protocol::{AttendanceQuery, Reply, Wire, patient},
+    control::protocol::{AttendanceQuery, OnsiteDone, Reply, Wire, patient},
     ledger::{self, Actor, AttendanceFilter, Attended, Body},
     roster::{self, WorkerId, checked_text},
     store::{Priority, StoreError},
     turnstile::PassageId,
 };
+
+/// Who came in longer ago than this has gone, and nothing recorded it.
+const LOOK_BACK: SignedDuration = SignedDuration::from_hours(72);
 
 impl Services {
     pub(super) async fn supplement(
@@ -68,46 +70,111 @@ impl Services {
         wire: &mut Wire,
         query: AttendanceQuery,
     ) -> Result<serde_json::Value, Refusal> {
-        let zone = self.origin.timezone.clone();
-        let midnight = |date: jiff::civil::Date| {
-            let at = date.to_zoned(zone.clone()).map(|z| z.timestamp().as_millisecond());
-            at.map_err(|e| Failure::new("invalid", format!("{date}: {e}")))
-        };
-        let day_after = |date: jiff::civil::Date| {
-            let next = date.tomorrow().map_err(|e| Failure::new("invalid", e));
-            next.and_then(midnight)
-        };
         if let (Some(from), Some(to)) = (query.from, query.to)
             && to < from
         {
             return Err(Failure::new("invalid", format!("to: {to} is before from {from}")).into());
         }
+        let day_after = |date: Date| {
+            let next = date.tomorrow().map_err(|e| Failure::new("invalid", e));
+            next.and_then(|next| self.midnight(next))
+        };
+        let (from, to) = (query.from.map(|d| self.midnight(d)), query.to.map(day_after));
+        let (from, to) = (from.transpose()?.or(query.from_at), to.transpose()?.or(query.to_at));
         if let Some(id) = query.worker.clone() {
             // An id that never was would read as somebody who never came.
             self.store.read(move |tx| roster::must_exist(tx, &id)).await?;
         }
+        if let Some(lane) = &query.lane {
+            self.lane_is_known(lane).await?;
+        }
         let mut filter = AttendanceFilter {
             worker: query.worker,
             lane: query.lane,
-            from_ms: query.from.map(midnight).transpose()?,
-            to_ms: query.to.map(day_after).transpose()?,
+            from_ms: from.map(Timestamp::as_millisecond),
+            to_ms: to.map(Timestamp::as_millisecond),
             after: None,
             limit: PAGE,
         };
-        let mut count = 0;
+        let mut extent = Extent {
+            project: self.origin.project.clone(),
+            gateway: self.origin.gateway.clone(),
+            ledger: self.ledger.id.to_string(),
+            count: 0,
+            first_seq: None,
+            last_seq: None,
+            at: self.clock.stamp().timestamp(),
+        };
+        let is =
+            |wanted: &Option<String>, there: &str| wanted.as_deref().is_none_or(|w| w == there);
         loop {
             let page = filter.clone();
             let page = self.store.read(move |tx| ledger::attendance(tx, &page)).await?;
             for attended in &page.rows {
-                if let Some(record) = Record::listed(&self.origin, attended) {
-                    count += 1;
+                let record = Record::listed(&self.origin, attended).filter(|record| {
+                    is(&query.team, &record.team) && is(&query.contractor, &record.contractor)
+                });
+                if let Some(record) = record {
+                    extent.saw(record.seq);
                     patient(wire.send_json(&Reply::Item(to_json(&record)?))).await?;
                 }
             }
             filter.after = page.next;
             if page.next.is_none() {
-                return Ok(json!({ "count": count }));
+                return to_json(&extent);
             }
         }
+    }
+
+    fn midnight(&self, date: Date) -> Result<Timestamp, Failure> {
+        let at = date.to_zoned(self.origin.timezone.clone()).map(|at| at.timestamp());
+        at.map_err(|e| Failure::new("invalid", format!("{date}: {e}")))
+    }
+
+    /// A lane that was taken down has records still; a misspelt one would read as nobody there.
+    async fn lane_is_known(&self, lane: &str) -> Result<(), Refusal> {
+        let mut lanes: Vec<String> = self.lanes.iter().map(|panel| panel.name.clone()).collect();
+        if lanes.iter().any(|known| known == lane) {
+            return Ok(());
+        }
+        lanes.extend(self.store.read(ledger::attended_lanes).await?);
+        if lanes.iter().any(|known| known == lane) {
+            return Ok(());
+        }
+        lanes.sort();
+        lanes.dedup();
+        let problem = format!("there is no lane {lane}; there are: {}", lanes.join(", "));
+        Err(Failure::new("no_such_lane", problem).into())
+    }
+
+    pub(super) async fn onsite(
+        &self,
+        wire: &mut Wire,
+        since: Option<Date>,
+    ) -> Result<serde_json::Value, Refusal> {
+        let now = self.clock.stamp().timestamp();
+        let since = match since {
+            Some(day) => self.midnight(day)?,
+            None => now - LOOK_BACK,
+        };
+        if since > now {
+            let problem = format!("since: {} lies in the future", self.origin.time(since));
+            return Err(Failure::new("invalid", problem).into());
+        }
+        let range = (since.as_millisecond(), now.as_millisecond().saturating_add(1));
+        let latest = self.store.read(move |tx| ledger::latest_of_each(tx, range)).await?;
+        let records = latest.iter().filter_map(|latest| Record::listed(&self.origin, latest));
+        let mut present: Vec<Present> = records.filter_map(|r| Present::of(r, now)).collect();
+        present.sort_by(|a, b| {
+            (&a.contractor, &a.team, &a.worker).cmp(&(&b.contractor, &b.team, &b.worker))
+        });
+        for present in &present {
+            patient(wire.send_json(&Reply::Item(to_json(present)?))).await?;
+        }
+        to_json(&OnsiteDone {
+            count: present.len() as u64,
+            since: self.origin.time(since),
+            at: self.origin.time(now),
+        })
     }
 }

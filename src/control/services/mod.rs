@@ -247,6 +247,7 @@ impl Services {
             Request::History { id } => self.history(wire, id).await,
             Request::Attendance(query) => self.attendance(wire, query).await,
             Request::PassagePhoto { of } => self.passage_photo(wire, of, &by).await,
+            Request::Onsite { since } => self.onsite(wire, since).await,
             Request::Supplement { worker, at, direction, reason } => {
                 self.supplement(worker, at, direction, &reason, by).await
             }

@@ -6,8 +6,9 @@ ALTER TABLE worker ADD COLUMN consent_on TEXT;
 ALTER TABLE worker ADD COLUMN contract_signed TEXT;
 ALTER TABLE worker ADD COLUMN trained_on TEXT;
 
--- What lets somebody through, by when it was (of a supplement: when it is said to have been).
-CREATE INDEX entry_attended ON entry (at_ms)
+-- What lets somebody through, by when it was (of a supplement: when it is said to have been); with
+-- what else is asked of it before its bytes are read.
+CREATE INDEX entry_attended ON entry (at_ms, idx, lane, kind, worker)
     WHERE worker IS NOT NULL AND kind IN ('grant', 'release', 'supplement');
 
 -- Photos of passages: files in the folder `photos`, each sealed with a key of its own, and that key

@@ -1,0 +1,250 @@
+use jiff::{civil::Time, tz::TimeZone};
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    attendance::{ClockState, Leaf, Means, Result as Outcome},
+    config::Direction,
+};
+
+fn days() -> Days {
+    let (first, last) = (Date::constant(2026, 10, 1), Date::constant(2026, 10, 31));
+    let zone = TimeZone::get("Asia/Shanghai").unwrap();
+    Days::new(first, last, zone, Time::constant(4, 0, 0, 0)).unwrap()
+}
+
+fn record(seq: u64) -> Record {
+    Record {
+        v: 1,
+        gateway: "gate-2".into(),
+        project: "P-1".into(),
+        ledger: "b2".into(),
+        seq,
+        passage: format!("{seq:032x}"),
+        worker: "W001".into(),
+        name: "刘峰".into(),
+        team: "钢筋一班".into(),
+        contractor: "Fuding".into(),
+        trade: "steel fixer".into(),
+        direction: if seq % 2 == 1 { Direction::Entry } else { Direction::Exit },
+        lane: Some("north".into()),
+        at: format!("2026-10-09T{:02}:00:00.000+08:00", 8 + seq % 12),
+        means: Means::Face,
+        score: Some(0.7),
+        threshold: Some(0.5),
+        model: Some("m".into()),
+        liveness: None,
+        outcome: Outcome::Passed,
+        recorded_at: "2026-10-09T08:00:02.000+08:00".into(),
+        clock: ClockState { synced: true, boot: "00".into(), uptime_ms: 1 },
+        photo: None,
+        reason: None,
+        by: None,
+        leaf: Leaf { index: seq, hash: "00".into() },
+        resent: false,
+        disputed: None,
+    }
+}
+
+fn extent() -> Extent {
+    Extent {
+        project: "P-1".into(),
+        gateway: "gate-2".into(),
+        ledger: "b2".into(),
+        count: 0,
+        first_seq: None,
+        last_seq: None,
+        at: "2026-11-05T00:00:00Z".parse().unwrap(),
+    }
+}
+
+/// An export of these records, as lines.
+fn lines(records: &[Record]) -> Vec<String> {
+    let mut extent = extent();
+    let month = (Date::constant(2026, 9, 30), Date::constant(2026, 11, 2));
+    let heading = Heading::new(&extent, month, extent.at.to_string(), Some("Asia/Shanghai"));
+    let mut lines = vec![serde_json::to_string(&heading).unwrap()];
+    for record in records {
+        extent.saw(record.seq);
+        lines.push(serde_json::to_string(record).unwrap());
+    }
+    lines.push(serde_json::to_string(&extent.ending()).unwrap());
+    lines
+}
+
+fn joined(lines: &[String]) -> Vec<u8> {
+    lines.iter().flat_map(|line| format!("{line}\n").into_bytes()).collect()
+}
+
+fn refused(bytes: &[u8]) -> String {
+    let days = days();
+    Gathered::new(&days).export("b.jsonl", bytes, "P-1").unwrap_err().to_string()
+}
+
+#[test]
+fn an_export_is_taken_in_whole_and_again_adds_nothing() {
+    let days = days();
+    let mut gathered = Gathered::new(&days);
+    let records = [record(1), record(2), record(5)];
+    gathered.export("b.jsonl", &joined(&lines(&records))[..], "P-1").unwrap();
+    // An export that overlaps, made after one of them was disputed.
+    let later = [Record { disputed: Some(7), ..record(2) }, record(6)];
+    gathered.export("b2.jsonl", &joined(&lines(&later))[..], "P-1").unwrap();
+    let gathered = gathered.one_person_each(&[]).unwrap();
+    let Gathered { passes, sources, notes, .. } = gathered;
+    let seqs: Vec<_> = passes.iter().map(|pass| (pass.seq, pass.disputed)).collect();
+    assert_eq!(seqs, [(1, None), (2, Some(7)), (5, None), (6, None)]);
+    let source = &sources[0];
+    assert_eq!((source.first_seq, source.last_seq, source.records), (Some(1), Some(5), 3));
+    assert_eq!((&*source.gateway, &*source.ledger), ("gate-2", "b2"));
+    assert_eq!(source.file.as_deref(), Some("b.jsonl"));
+    assert_eq!(source.read_at.to_string(), "2026-11-05T08:00:00.000+08:00");
+    assert_eq!((sources[1].records, notes.len()), (2, 0));
+}
+
+#[test]
+fn what_lies_outside_the_month_is_left_out() {
+    let days = days();
+    let mut gathered = Gathered::new(&days);
+    let other = Record { at: "2026-08-09T08:00:00.000+08:00".into(), ..record(1) };
+    gathered.export("b.jsonl", &joined(&lines(&[other, record(2)]))[..], "P-1").unwrap();
+    let Gathered { passes, sources, .. } = gathered;
+    assert_eq!((passes.len(), sources[0].first_seq, sources[0].records), (1, Some(2), 1));
+}
+
+#[test]
+fn a_file_that_is_cut_off_anywhere_is_noticed() {
+    let whole = joined(&lines(&[record(1), record(2)]));
+    for length in 0..whole.len() {
+        refused(&whole[..length]);
+    }
+    let all = lines(&[record(1), record(2)]);
+    let without = |gone: usize| {
+        let rest = all.iter().enumerate().filter(|(n, _)| *n != gone);
+        joined(&rest.map(|(_, line)| line.clone()).collect::<Vec<_>>())
+    };
+    assert!(refused(&without(1)).contains("counts 2 records, and there are 1: some are missing"));
+    assert_eq!(
+        refused(&without(3)),
+        "b.jsonl, line 4: it was cut off: the last line, with the count, is missing"
+    );
+    assert!(refused(&[&whole[..], b"{}\n"].concat()).contains("line 5: something stands behind"));
+}
+
+#[test]
+fn a_file_that_is_no_export_of_this_project_is_refused_with_its_line() {
+    let not_one = "b.jsonl, line 1: this is not what `gatehouse attendance export` writes";
+    for bytes in [&b""[..], b"\n", b"PK\x03\x04\n", b"\xff\xfe\n", b"[]\n", b"{\"format\":\"x\"}\n"]
+    {
+        assert!(refused(bytes).starts_with(not_one), "{bytes:?}: {}", refused(bytes));
+    }
+    // Deep, and long.
+    assert!(refused(format!("{}\n", "[".repeat(60_000)).as_bytes()).starts_with(not_one));
+    assert_eq!(refused(&[b' '; 70_000]), "b.jsonl, line 1: the line has more than 64 KiB");
+    let with = |key: &str, value: &str| {
+        let mut all = lines(&[record(1)]);
+        let mut heading: serde_json::Value = serde_json::from_str(&all[0]).unwrap();
+        heading[key] = serde_json::from_str(value).unwrap();
+        all[0] = heading.to_string();
+        refused(&joined(&all))
+    };
+    assert_eq!(with("project", "\"P-2\""), "b.jsonl, line 1: of project P-2, and this is P-1");
+    assert!(with("version", "2").contains("an export of version 2; this program reads 1"));
+    assert!(with("from", "\"2026-11-01\"").contains("nothing of this month"));
+    assert!(with("exported_at", "\"yesterday\"").contains("exported_at"));
+    assert!(with("gateway", "\"gate\\u001b[2J\"").contains("control characters"));
+    let of = |record: Record| refused(&joined(&lines(&[record])));
+    assert!(
+        of(Record { ledger: "c3".into(), ..record(1) }).contains("line 2: a record that is not")
+    );
+    assert!(of(Record { name: "a\nb".into(), ..record(1) }).contains("with control characters"));
+    assert!(of(Record { team: "x".repeat(300), ..record(1) }).contains("too long"));
+    assert!(of(Record { at: "now".into(), ..record(1) }).contains("line 2: no time of a record"));
+    let twice = [record(1), Record { direction: Direction::Exit, ..record(1) }];
+    assert!(refused(&joined(&lines(&twice))).contains("line 3: record 1 of ledger b2 was read"));
+}
+
+/// As a file that never ends.
+#[test]
+fn i8_a_line_without_an_end_is_not_waited_for() {
+    let days = days();
+    let endless = std::io::BufReader::new(std::io::repeat(b'x'));
+    let wrong = Gathered::new(&days).export("b.jsonl", endless, "P-1").unwrap_err();
+    assert_eq!(wrong.to_string(), "b.jsonl, line 1: the line has more than 64 KiB");
+}
+
+#[test]
+fn i8_a_file_and_a_sheet_have_their_most() {
+    let mut lines = Lines { file: "b.jsonl", line: 0, bytes: (&b"{}\n{}\n"[..]).take(5) };
+    assert_eq!(lines.next().unwrap().as_deref(), Some(&b"{}"[..]));
+    assert_eq!(
+        lines.next().unwrap_err().to_string(),
+        "b.jsonl, line 2: the file has more than 1 GiB"
+    );
+    let days = days();
+    let mut gathered = Gathered { most: 2, ..Gathered::new(&days) };
+    for seq in [1, 2, 2] {
+        gathered.take(&record(seq)).unwrap();
+    }
+    assert_eq!(gathered.take(&record(3)).unwrap_err(), "more than 2 records for one sheet");
+}
+
+#[test]
+fn one_id_with_two_names_is_refused_unless_somebody_says_that_they_are_one() {
+    let days = days();
+    let gathered = |earlier: &str| {
+        let mut gathered = Gathered::new(&days);
+        let own = Record { ledger: "a1".into(), gateway: "gate-1".into(), ..record(1) };
+        gathered.take(&Record { name: earlier.into(), ..own.clone() }).unwrap();
+        gathered.take(&Record { name: "刘锋".into(), ..Record { seq: 9, ..own } }).unwrap();
+        gathered.export("b.jsonl", &joined(&lines(&[record(2)]))[..], "P-1").unwrap();
+        gathered
+    };
+    let problem = gathered("刘锋").one_person_each(&[]).err().unwrap();
+    assert!(problem.contains("worker W001 is 刘锋 at gate-1 and 刘峰 at gate-2"), "{problem}");
+    assert_eq!(gathered("刘锋").one_person_each(&["W001".into()]).unwrap().passes.len(), 3);
+}
+
+#[test]
+fn a_name_that_was_put_right_is_the_latest_one() {
+    let days = days();
+    let mut gathered = Gathered::new(&days);
+    let own = Record { ledger: "a1".into(), gateway: "gate-1".into(), ..record(1) };
+    gathered.take(&Record { name: "刘锋".into(), ..own.clone() }).unwrap();
+    let at = "2026-10-20T08:00:00.000+08:00".to_owned();
+    gathered.take(&Record { seq: 9, at, ..own }).unwrap();
+    gathered.export("b.jsonl", &joined(&lines(&[record(2)]))[..], "P-1").unwrap();
+    assert!(gathered.one_person_each(&[]).is_ok());
+}
+
+#[test]
+fn an_export_of_a_part_of_the_month_says_so() {
+    let days = days();
+    let mut gathered = Gathered::new(&days);
+    let mut all = lines(&[record(1)]);
+    all[0] = all[0].replace("2026-11-02", "2026-10-31");
+    gathered.export("b.jsonl", &joined(&all)[..], "P-1").unwrap();
+    let expected =
+        "gate-2 (b.jsonl): holds 2026-09-30 to 2026-10-31; export 2026-10-01 to 2026-11-01";
+    assert!(gathered.notes[0].starts_with(expected), "{:?}", gathered.notes);
+    let mut gathered = Gathered::new(&days);
+    let mut all = lines(&[record(1)]);
+    all[0] = all[0].replace("2026-11-05", "2026-10-20");
+    gathered.export("b.jsonl", &joined(&all)[..], "P-1").unwrap();
+    assert!(gathered.notes[0].contains("exported on 2026-10-20 08:00, before all of the month"));
+}
+
+proptest! {
+    #[test]
+    fn whatever_bytes_an_export_has_are_taken_or_refused(
+        line in 0..4usize, from in 0..200usize, junk in proptest::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let mut bytes = joined(&lines(&[record(1), record(2)]));
+        let starts = bytes.split_inclusive(|b| *b == b'\n').take(line).map(<[u8]>::len).sum::<usize>();
+        let from = (starts + from).min(bytes.len());
+        let to = (from + junk.len()).min(bytes.len());
+        bytes.splice(from..to, junk);
+        let days = days();
+        let _ = Gathered::new(&days).export("b.jsonl", &bytes[..], "P-1");
+    }
+}

@@ -1,0 +1,119 @@
+//! Of records, what a timesheet needs: small enough that a month of a large site is held at once.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use super::{Means, Record, Result as Outcome};
+use crate::config::Direction;
+
+/// Of a record, what the sheet needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pass {
+    pub worker: Text,
+    pub name: Text,
+    pub team: Text,
+    pub contractor: Text,
+    pub trade: Text,
+    pub direction: Direction,
+    pub at: Timestamp,
+    pub recorded_at: Timestamp,
+    pub means: Means,
+    pub outcome: Outcome,
+    /// Whether the clock was synchronised.
+    pub synced: bool,
+    pub gateway: Text,
+    pub ledger: Text,
+    pub seq: u64,
+    pub lane: Option<Text>,
+    pub reason: Option<Text>,
+    pub by: Option<Text>,
+    pub disputed: Option<u64>,
+}
+
+/// A text that many records share.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Text(Arc<str>);
+
+impl std::ops::Deref for Text {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::borrow::Borrow<str> for Text {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Text {
+        Text(text.into())
+    }
+}
+
+impl std::fmt::Display for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+/// Makes [`Pass`]es, of which each text is kept once.
+#[derive(Default)]
+pub struct Passes(BTreeSet<Text>);
+
+impl Passes {
+    fn text(&mut self, text: &str) -> Text {
+        if let Some(known) = self.0.get(text) {
+            return known.clone();
+        }
+        let new = Text::from(text);
+        self.0.insert(new.clone());
+        new
+    }
+
+    /// # Errors
+    /// A time that is none.
+    pub fn of(&mut self, record: &Record) -> Result<Pass, jiff::Error> {
+        Ok(Pass {
+            worker: self.text(&record.worker),
+            name: self.text(&record.name),
+            team: self.text(&record.team),
+            contractor: self.text(&record.contractor),
+            trade: self.text(&record.trade),
+            direction: record.direction,
+            at: record.at.parse()?,
+            recorded_at: record.recorded_at.parse()?,
+            means: record.means,
+            outcome: record.outcome,
+            synced: record.clock.synced,
+            gateway: self.text(&record.gateway),
+            ledger: self.text(&record.ledger),
+            seq: record.seq,
+            lane: record.lane.as_deref().map(|text| self.text(text)),
+            reason: record.reason.as_deref().map(|text| self.text(text)),
+            by: record.by.as_deref().map(|text| self.text(text)),
+            disputed: record.disputed,
+        })
+    }
+}
+
+impl Pass {
+    pub(super) fn is_capture(&self) -> bool {
+        self.means != Means::Supplement
+            && matches!(self.outcome, Outcome::Passed | Outcome::Unconfirmed)
+    }
+
+    pub(super) fn is_supplement(&self) -> bool {
+        self.means == Means::Supplement
+    }
+}

@@ -1,0 +1,129 @@
+//! The sheet as CSV: a line a worker and day, then the sums, what is listed apart, and the sources.
+
+use super::{Document, direction, hours, legend, marks, on, rules, source, stretches};
+use crate::attendance::timesheet::{Apart, Totals};
+
+/// `row` says what a line is: `day`, `worker`, `team`, `contractor`, `total`, `supplement`,
+/// `disputed`, `source` or `note`.
+const HEADINGS: [&str; 18] = [
+    "行 row",
+    "分包单位 contractor",
+    "班组 team",
+    "工号 worker",
+    "姓名 name",
+    "日期 date",
+    "首次进场 first in",
+    "末次出场 last out",
+    "进出记录 passages",
+    "出勤天数 days",
+    "工时 hours",
+    "分钟 minutes",
+    "缺进场 missing in",
+    "缺出场 missing out",
+    "标记 flags",
+    "补记次数 supplements",
+    "含补记工时 hours with supplements",
+    "说明 remarks",
+];
+
+/// UTF-8 with the mark by which Excel knows it, lines ended as RFC 4180 has it.
+pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
+    let mut writer = csv::WriterBuilder::new()
+        .terminator(csv::Terminator::CRLF)
+        .from_writer(b"\xEF\xBB\xBF".to_vec());
+    let mut write = |line: Line| writer.write_record(line.cells());
+    write(Line(HEADINGS.map(str::to_owned)))?;
+    let sheet = &document.sheet;
+    for row in &sheet.rows {
+        let who = [&row.contractor, &row.team, &row.worker, &row.name].map(|text| text.to_string());
+        for day in &row.days {
+            let mut line = Line::of("day", &who).with(5, day.date.to_string());
+            line = line.with(6, on(day.first_in, day.date)).with(7, on(day.last_out, day.date));
+            line = line.with(8, stretches(day)).with(9, u32::from(!day.stretches.is_empty()));
+            line = line.with(10, hours(day.minutes)).with(11, day.minutes);
+            line = line.with(14, marks(day)).with(15, day.supplements);
+            write(line.with(16, day.minutes_with_supplements.map(hours).unwrap_or_default()))?;
+        }
+        write(Line::of("worker", &who).sums(&row.totals))?;
+    }
+    for team in &sheet.teams {
+        let who = [&*team.contractor, team.team.as_deref().unwrap_or_default()].map(str::to_owned);
+        write(Line::of("team", &who).sums(&team.totals))?;
+    }
+    for group in &sheet.contractors {
+        write(Line::of("contractor", &[group.contractor.to_string()]).sums(&group.totals))?;
+    }
+    write(Line::of("total", &[]).sums(&sheet.total))?;
+    for added in &sheet.supplements {
+        let why = [added.by.as_deref(), added.reason.as_deref()].map(Option::unwrap_or_default);
+        let when = added.recorded_at.minute();
+        write(apart("supplement", added, format!("{when} {}: {}", why[0], why[1])))?;
+    }
+    for disputed in &sheet.disputed {
+        let by = disputed.disputed.map(|seq| format!("seq {seq}")).unwrap_or_default();
+        write(apart("disputed", disputed, format!("异议见 disputed by {by}")))?;
+    }
+    for from in &document.sources {
+        write(Line::of("source", &[]).with(17, source(from)))?;
+    }
+    let Document { site, month, project, made_at, .. } = document;
+    let title = format!("{site} ({project}) {month}，制表 made {made_at}");
+    for note in [title, rules(document), legend()].iter().chain(&document.notes) {
+        write(Line::of("note", &[]).with(17, note))?;
+    }
+    writer.into_inner().map_err(|e| e.into_error().into())
+}
+
+fn apart(kind: &str, apart: &Apart, remark: String) -> Line {
+    let who =
+        [&apart.contractor, &apart.team, &apart.worker, &apart.name].map(|text| text.to_string());
+    let passage = format!(
+        "{} {} seq {} {}",
+        apart.at.minute(),
+        direction(apart.direction),
+        apart.seq,
+        super::place(apart)
+    );
+    Line::of(kind, &who).with(5, apart.date).with(8, passage).with(17, remark)
+}
+
+struct Line([String; HEADINGS.len()]);
+
+impl Line {
+    /// With what stands behind the first column.
+    fn of(kind: &str, who: &[String]) -> Line {
+        let mut line = Line(Default::default()).with(0, kind);
+        for (n, text) in who.iter().enumerate() {
+            line = line.with(n + 1, text);
+        }
+        line
+    }
+
+    fn with(mut self, column: usize, text: impl ToString) -> Line {
+        if let Some(cell) = self.0.get_mut(column) {
+            *cell = text.to_string();
+        }
+        self
+    }
+
+    fn sums(self, t: &Totals) -> Line {
+        let with = t.with_supplements.map(|with| hours(with.minutes)).unwrap_or_default();
+        self.with(9, t.days_present)
+            .with(10, hours(t.minutes))
+            .with(11, t.minutes)
+            .with(12, t.missing_in)
+            .with(13, t.missing_out)
+            .with(15, t.supplements)
+            .with(16, with)
+    }
+
+    /// A cell that Excel would take for a formula is made a text.
+    fn cells(self) -> [String; HEADINGS.len()] {
+        self.0.map(|cell| match cell.chars().next() {
+            Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠') => {
+                format!("'{cell}")
+            }
+            _ => cell,
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! The sheet on paper and in files: XLSX laid out to be signed, CSV, JSON.
+//!
+//! In: a [`Document`]. Out: bytes, the same for the same document. Headings and marks are in Chinese
+//! and English. What people typed is written as text: a cell is never a formula, and in a CSV, where
+//! a program that opens it decides, what could be one is preceded by an apostrophe.
+
+mod csv;
+mod xlsx;
+
+use jiff::civil::Date;
+use serde::Serialize;
+
+use super::{
+    merge::Source,
+    timesheet::{Apart, At, Day, Flag, Stretch, Timesheet},
+};
+use crate::config::Direction;
+
+pub use self::{csv::csv, xlsx::xlsx};
+
+/// A sheet with what must stand on it.
+#[derive(Debug, Serialize)]
+pub struct Document {
+    pub project: String,
+    /// The site's name.
+    pub site: String,
+    /// `2026-10`.
+    pub month: String,
+    pub timezone: String,
+    /// `04:00`.
+    pub day_starts_at: String,
+    pub made_at: At,
+    pub sources: Vec<Source>,
+    /// What whoever reads the sheet should know.
+    pub notes: Vec<String>,
+    #[serde(skip)]
+    pub dates: Vec<Date>,
+    #[serde(flatten)]
+    pub sheet: Timesheet,
+}
+
+/// `176:30`.
+pub fn hours(minutes: u64) -> String {
+    format!("{}:{:02}", minutes / 60, minutes % 60)
+}
+
+/// A flag in one sign, and in words.
+fn mark(flag: Flag) -> (&'static str, &'static str) {
+    match flag {
+        Flag::MissingIn => ("入", "缺进场记录 no entry recorded"),
+        Flag::MissingOut => ("出", "缺出场记录 no exit recorded"),
+        Flag::Across => ("夜", "夜班，跨日 night shift over the day's start"),
+        Flag::Unconfirmed => ("疑", "通过未经闸机确认 passage not confirmed by the gate"),
+        Flag::Clock => ("钟", "时钟未同步 clock not synchronised"),
+        Flag::Supplement => ("补", "有补记，未计入 passages added later, not counted in"),
+    }
+}
+
+fn marks(day: &Day) -> String {
+    day.flags.iter().map(|flag| mark(*flag).0).collect()
+}
+
+fn legend() -> String {
+    let signs = Flag::ALL.map(mark).map(|(sign, words)| format!("{sign} {words}"));
+    signs.join("；")
+}
+
+/// How the figures are to be read.
+fn rules(document: &Document) -> String {
+    let starts = &document.day_starts_at;
+    format!(
+        "工时为时:分，按进出场时刻（到分）相减；工作日自 {starts} 起至次日 {starts}。Hours are h:mm, from \
+         the minute of the entry to that of the exit; a working day lasts from {starts} to {starts}. \
+         补记单独列出，不计入工时。Passages added later are listed apart and not counted in."
+    )
+}
+
+/// A source in one line.
+fn source(source: &Source) -> String {
+    let seq = match (source.first_seq, source.last_seq) {
+        (Some(first), Some(last)) => format!("{first}–{last}"),
+        _ => "—".to_owned(),
+    };
+    let file = source.file.as_ref().map(|file| format!(" · {file}")).unwrap_or_default();
+    format!(
+        "闸机 Gateway {} · 账本 Ledger {} · 序号 seq {seq} · {} 条 records · 读取于 read {}{file}",
+        source.gateway,
+        source.ledger,
+        source.records,
+        source.read_at.minute()
+    )
+}
+
+/// `07:58–12:01, 13:00–17:32`; what is missing is `?`.
+pub fn stretches(day: &Day) -> String {
+    let at = |at: Option<At>| at.map_or_else(|| "?".to_owned(), |at| at.on(day.date));
+    let one = |s: &Stretch| format!("{}–{}", at(s.entry), at(s.exit));
+    day.stretches.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+fn on(at: Option<At>, date: Date) -> String {
+    at.map_or_else(String::new, |at| at.on(date))
+}
+
+fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Entry => "进 entry",
+        Direction::Exit => "出 exit",
+    }
+}
+
+fn place(apart: &Apart) -> String {
+    let lane = apart.lane.as_deref().unwrap_or("—");
+    format!("{} / {lane}", apart.gateway)
+}

@@ -1,0 +1,463 @@
+//! The sheet as a workbook: to be signed, the days in detail, and what is listed apart.
+//!
+//! The first sheet prints on A4 across, one page wide. A worker has two rows: the hours, which are
+//! numbers that add up, and under them the marks.
+
+use std::collections::BTreeMap;
+
+use jiff::civil::{Date, Weekday};
+use rust_xlsxwriter::{
+    DocProperties, ExcelDateTime, Format, FormatAlign, FormatBorder, Workbook, Worksheet, XlsxError,
+};
+
+use super::{Document, direction, legend, marks, on, place, rules, source, stretches};
+use crate::attendance::timesheet::{Apart, Group, Row, Text, Totals};
+
+const A4: u8 = 9;
+/// A cell takes 32,767 characters.
+const CELL_MAX: usize = 32_000;
+/// It shows Chinese wherever the sheet is opened: what lacks it takes its like.
+const FONT: &str = "宋体";
+const MINUTES_OF_A_DAY: f64 = 1440.0;
+
+/// Heights of rows, in points.
+const TITLE: f64 = 28.0;
+const LINE: f64 = 14.0;
+const HEADING: f64 = 20.0;
+const WORKER: (f64, f64) = (20.0, 15.0);
+const SUM: f64 = 17.0;
+/// What of them is sure to find room on a page, of 750 at the scale at which the columns do.
+const PAGE: f64 = 735.0;
+/// As many as Excel takes.
+const BREAKS_MAX: usize = 1_000;
+
+/// Where pages end: the two rows of a worker stay together, and a team's name with its first worker.
+struct Pages {
+    used: f64,
+    breaks: Vec<u32>,
+}
+
+impl Pages {
+    /// A row, or rows, that is followed on the same page by so much more.
+    fn put(&mut self, row: u32, height: f64, followed_by: f64) {
+        if self.used + height + followed_by > PAGE && self.breaks.len() < BREAKS_MAX {
+            self.breaks.push(row);
+            self.used = 2.0 * HEADING;
+        }
+        self.used += height;
+    }
+}
+
+/// The workbook's bytes.
+pub fn xlsx(document: &Document) -> Result<Vec<u8>, XlsxError> {
+    let mut workbook = Workbook::new();
+    let made = ExcelDateTime::from_timestamp(document.made_at.at.as_second())?;
+    let properties = DocProperties::new()
+        .set_title(format!("{} {}", document.site, document.month))
+        .set_author("Gatehouse")
+        .set_creation_datetime(&made);
+    workbook.set_properties(&properties);
+    let looks = Looks::new();
+    sheet(workbook.add_worksheet(), document, &looks)?;
+    details(workbook.add_worksheet(), document, &looks)?;
+    listed_apart(workbook.add_worksheet(), document, &looks)?;
+    workbook.save_to_buffer()
+}
+
+struct Looks {
+    title: Format,
+    plain: Format,
+    heading: Format,
+    weekend: Format,
+    group: Format,
+    cell: Format,
+    text: Format,
+    wrapped: Format,
+    hours: Format,
+    marks: Format,
+    sum: Format,
+    sum_text: Format,
+    sum_hours: Format,
+}
+
+impl Looks {
+    fn new() -> Looks {
+        let base = Format::new().set_font_name(FONT).set_font_size(10);
+        let boxed =
+            base.clone().set_border(FormatBorder::Thin).set_align(FormatAlign::VerticalCenter);
+        let centred = boxed.clone().set_align(FormatAlign::Center);
+        let heading = centred
+            .clone()
+            .set_font_size(9)
+            .set_bold()
+            .set_text_wrap()
+            .set_background_color(0xE7_E6_E6);
+        let sum = centred.clone().set_bold().set_background_color(0xF2_F2_F2);
+        let narrow = centred.clone().set_font_size(9).set_shrink();
+        let text = boxed.clone().set_align(FormatAlign::Left);
+        Looks {
+            title: base.clone().set_font_size(18).set_bold().set_align(FormatAlign::Center),
+            plain: base
+                .clone()
+                .set_align(FormatAlign::Left)
+                .set_align(FormatAlign::Top)
+                .set_text_wrap(),
+            weekend: heading.clone().set_background_color(0xD0_CE_CE),
+            group: text.clone().set_bold(),
+            text: text.clone().set_shrink(),
+            wrapped: text.clone().set_text_wrap(),
+            hours: narrow.clone().set_num_format("[h]:mm"),
+            marks: narrow.clone().set_font_color(0xC0_00_00),
+            sum_text: sum.clone().set_align(FormatAlign::Left),
+            sum_hours: sum.clone().set_num_format("[h]:mm").set_shrink(),
+            cell: centred,
+            heading,
+            sum,
+        }
+    }
+}
+
+fn page(sheet: &mut Worksheet, name: &str, headings: (u32, u32)) -> Result<(), XlsxError> {
+    sheet
+        .set_name(name)?
+        .set_paper_size(A4)
+        .set_landscape()
+        .set_print_fit_to_pages(1, 0)
+        .set_margins(0.3, 0.3, 0.4, 0.55, 0.2, 0.25)
+        .set_print_center_horizontally(true)
+        .set_repeat_rows(headings.0, headings.1)?
+        .set_footer("&C第 &P 页，共 &N 页  Page &P of &N");
+    sheet.set_freeze_panes(headings.1 + 1, 0)?;
+    Ok(())
+}
+
+/// A text in a cell, whatever it begins with.
+fn put(
+    sheet: &mut Worksheet,
+    row: u32,
+    column: u16,
+    text: &str,
+    look: &Format,
+) -> Result<(), XlsxError> {
+    let shown = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
+    let text: String = text.chars().take(CELL_MAX).map(shown).collect();
+    sheet.write_string_with_format(row, column, text, look).map(drop)
+}
+
+fn put_hours(
+    sheet: &mut Worksheet,
+    row: u32,
+    column: u16,
+    minutes: u64,
+    look: &Format,
+) -> Result<(), XlsxError> {
+    sheet.write_number_with_format(row, column, minutes as f64 / MINUTES_OF_A_DAY, look).map(drop)
+}
+
+/// A line over the whole width, as high as its text needs; returns that.
+fn line(
+    sheet: &mut Worksheet,
+    row: u32,
+    last: u16,
+    text: &str,
+    look: &Format,
+) -> Result<f64, XlsxError> {
+    // Half widths; so many fit on a line.
+    let width: usize = text.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
+    let height = LINE * (1 + width / 205) as f64 + 1.0;
+    sheet.merge_range(row, 0, row, last, text, look)?.set_row_height(row, height)?;
+    Ok(height)
+}
+
+/// Where the columns of the first sheet are.
+struct Columns {
+    days: BTreeMap<Date, u16>,
+    /// Days, hours, missing, with what was added, signature.
+    sums: u16,
+}
+
+const SUMS: [(&str, f64); 5] = [
+    ("出勤天数\nDays", 7.5),
+    ("工时\nHours", 7.5),
+    ("缺进/出\nMissing", 7.5),
+    ("含补记\n+ added", 7.5),
+    ("签名\nSignature", 15.0),
+];
+
+fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<(), XlsxError> {
+    let Document { site, project, month, made_at, .. } = document;
+    let days: BTreeMap<Date, u16> = document.dates.iter().copied().zip(3..).collect();
+    let sums = 3 + u16::try_from(days.len()).unwrap_or_default();
+    let (columns, last) = (Columns { days, sums }, sums + 4);
+    let (year, number) = month.split_once('-').unwrap_or((month, ""));
+    let number = number.trim_start_matches('0');
+    let title = format!("{site} {year}年{number}月考勤表  Attendance sheet {month}");
+    sheet.merge_range(0, 0, 0, last, &title, &looks.title)?.set_row_height(0, TITLE)?;
+    let about = format!("项目 Project {project}　制表 Made {}", made_at.minute());
+    let mut above = vec![about, rules(document)];
+    above.extend(document.sources.iter().map(source));
+    above.extend(document.notes.iter().map(|note| format!("注意 Note: {note}")));
+    let mut row = 1;
+    let mut used = TITLE + 2.0 * HEADING;
+    for text in &above {
+        used += line(sheet, row, last, text, &looks.plain)?;
+        row += 1;
+    }
+    page(sheet, "考勤表 Sheet", (row, row + 1))?;
+    headings(sheet, row, &columns, looks)?;
+    row += 2;
+    let mut pages = Pages { used, breaks: Vec::new() };
+    let mut number = 0;
+    for of_contractor in document.sheet.rows.chunk_by(|a, b| a.contractor == b.contractor) {
+        for of_team in of_contractor.chunk_by(|a, b| a.team == b.team) {
+            let Some(first) = of_team.first() else { continue };
+            pages.put(row, SUM, WORKER.0 + WORKER.1);
+            let name =
+                format!("分包单位 Contractor: {}　班组 Team: {}", first.contractor, first.team);
+            sheet.merge_range(row, 0, row, last, &name, &looks.group)?.set_row_height(row, SUM)?;
+            row += 1;
+            for worker in of_team {
+                number += 1;
+                pages.put(row, WORKER.0 + WORKER.1, 0.0);
+                of_worker(sheet, row, number, worker, &columns, looks)?;
+                row += 2;
+            }
+            let sums = document.sheet.teams.iter().find(|group| {
+                group.contractor == first.contractor && group.team.as_ref() == Some(&first.team)
+            });
+            pages.put(row, SUM, 0.0);
+            row = summed(sheet, row, "班组小计 Team", sums, of_team, &columns, looks)?;
+        }
+        let contractor = of_contractor.first().map(|row| row.contractor.clone());
+        let sums =
+            document.sheet.contractors.iter().find(|g| Some(&g.contractor) == contractor.as_ref());
+        pages.put(row, SUM, 0.0);
+        row = summed(sheet, row, "单位合计 Contractor", sums, of_contractor, &columns, looks)?;
+    }
+    let all = Group {
+        contractor: Text::from(""),
+        team: None,
+        workers: document.sheet.workers,
+        totals: document.sheet.total,
+    };
+    pages.put(row, SUM, 5.0 * LINE);
+    sheet.set_page_breaks(&pages.breaks)?;
+    row = summed(sheet, row, "总计 Total", Some(&all), &document.sheet.rows, &columns, looks)?;
+    line(sheet, row, last, &format!("标记 Marks: {}", legend()), &looks.plain)?;
+    let signed = "制表人 Made by ________________　　　　复核 Checked by ________________　　　　\
+                  负责人 Approved by ________________　　　　日期 Date ________________";
+    sheet.merge_range(row + 2, 0, row + 2, last, signed, &looks.plain)?;
+    Ok(())
+}
+
+fn headings(
+    sheet: &mut Worksheet,
+    row: u32,
+    columns: &Columns,
+    looks: &Looks,
+) -> Result<(), XlsxError> {
+    let first = [("序号\nNo.", 4.0), ("姓名\nName", 9.0), ("工号\nID", 8.0)];
+    let named = (0..).zip(first).chain((columns.sums..).zip(SUMS));
+    for (column, (name, width)) in named {
+        sheet.merge_range(row, column, row + 1, column, name, &looks.heading)?;
+        sheet.set_column_width(column, width)?;
+    }
+    for (date, column) in &columns.days {
+        let (name, look) = match date.weekday() {
+            Weekday::Monday => ("一", &looks.heading),
+            Weekday::Tuesday => ("二", &looks.heading),
+            Weekday::Wednesday => ("三", &looks.heading),
+            Weekday::Thursday => ("四", &looks.heading),
+            Weekday::Friday => ("五", &looks.heading),
+            Weekday::Saturday => ("六", &looks.weekend),
+            Weekday::Sunday => ("日", &looks.weekend),
+        };
+        sheet.write_number_with_format(row, *column, date.day(), look)?;
+        put(sheet, row + 1, *column, name, look)?;
+        sheet.set_column_width(*column, 4.0)?;
+    }
+    sheet.set_row_height(row, HEADING)?.set_row_height(row + 1, HEADING)?;
+    Ok(())
+}
+
+fn of_worker(
+    sheet: &mut Worksheet,
+    row: u32,
+    number: u32,
+    worker: &Row,
+    columns: &Columns,
+    looks: &Looks,
+) -> Result<(), XlsxError> {
+    let tall = |sheet: &mut Worksheet, column: u16, look: &Format| {
+        sheet.merge_range(row, column, row + 1, column, "", look).map(drop)
+    };
+    tall(sheet, 0, &looks.cell)?;
+    sheet.write_number_with_format(row, 0, number, &looks.cell)?;
+    for (column, text) in [(1, &worker.name), (2, &worker.worker)] {
+        tall(sheet, column, &looks.text)?;
+        put(sheet, row, column, text, &looks.text)?;
+    }
+    for column in columns.days.values() {
+        sheet.write_blank(row, *column, &looks.hours)?;
+        sheet.write_blank(row + 1, *column, &looks.marks)?;
+    }
+    for day in &worker.days {
+        let Some(column) = columns.days.get(&day.date) else { continue };
+        if !day.stretches.is_empty() {
+            put_hours(sheet, row, *column, day.minutes, &looks.hours)?;
+        }
+        if !day.flags.is_empty() {
+            put(sheet, row + 1, *column, &marks(day), &looks.marks)?;
+        }
+    }
+    for column in columns.sums..columns.sums + 5 {
+        tall(sheet, column, &looks.cell)?;
+    }
+    totals(sheet, row, &worker.totals, columns, (&looks.cell, &looks.hours))?;
+    sheet.set_row_height(row, WORKER.0)?.set_row_height(row + 1, WORKER.1)?;
+    Ok(())
+}
+
+fn totals(
+    sheet: &mut Worksheet,
+    row: u32,
+    totals: &Totals,
+    columns: &Columns,
+    (look, hours): (&Format, &Format),
+) -> Result<(), XlsxError> {
+    let at = columns.sums;
+    sheet.write_number_with_format(row, at, totals.days_present, look)?;
+    put_hours(sheet, row, at + 1, totals.minutes, hours)?;
+    if totals.missing_in + totals.missing_out > 0 {
+        let missing = format!("{}/{}", totals.missing_in, totals.missing_out);
+        put(sheet, row, at + 2, &missing, look)?;
+    }
+    if let Some(with) = totals.with_supplements {
+        put_hours(sheet, row, at + 3, with.minutes, hours)?;
+    }
+    Ok(())
+}
+
+/// A row of sums: how many were there on each day, and all together.
+fn summed(
+    sheet: &mut Worksheet,
+    row: u32,
+    what: &str,
+    group: Option<&Group>,
+    rows: &[Row],
+    columns: &Columns,
+    looks: &Looks,
+) -> Result<u32, XlsxError> {
+    let Some(group) = group else { return Ok(row) };
+    let name = format!("{what} ({} 人)", group.workers);
+    sheet.merge_range(row, 0, row, 2, &name, &looks.sum_text)?;
+    let mut present: BTreeMap<Date, u32> = BTreeMap::new();
+    for day in rows.iter().flat_map(|row| &row.days).filter(|day| !day.stretches.is_empty()) {
+        *present.entry(day.date).or_default() += 1;
+    }
+    for (date, column) in &columns.days {
+        match present.get(date) {
+            Some(count) => sheet.write_number_with_format(row, *column, *count, &looks.sum)?,
+            None => sheet.write_blank(row, *column, &looks.sum)?,
+        };
+    }
+    for column in columns.sums..columns.sums + 5 {
+        sheet.write_blank(row, column, &looks.sum)?;
+    }
+    totals(sheet, row, &group.totals, columns, (&looks.sum, &looks.sum_hours))?;
+    sheet.set_row_height(row, SUM)?;
+    Ok(row + 1)
+}
+
+/// A sheet that is a list, from its headings on.
+fn list(
+    sheet: &mut Worksheet,
+    name: &str,
+    headings: &[(&str, f64)],
+    looks: &Looks,
+) -> Result<(), XlsxError> {
+    page(sheet, name, (0, 0))?;
+    for (column, (heading, width)) in (0..).zip(headings) {
+        put(sheet, 0, column, heading, &looks.heading)?;
+        sheet.set_column_width(column, *width)?;
+    }
+    sheet.set_row_height(0, 30).map(drop)
+}
+
+fn details(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<(), XlsxError> {
+    let headings = [
+        ("分包单位\nContractor", 22.0),
+        ("班组\nTeam", 14.0),
+        ("工号\nID", 10.0),
+        ("姓名\nName", 12.0),
+        ("日期\nDate", 11.0),
+        ("首次进场\nFirst in", 9.0),
+        ("末次出场\nLast out", 9.0),
+        ("进出记录\nPassages", 34.0),
+        ("工时\nHours", 8.0),
+        ("含补记\nWith added", 9.0),
+        ("标记\nFlags", 8.0),
+    ];
+    list(sheet, "明细 Details", &headings, looks)?;
+    let days =
+        document.sheet.rows.iter().flat_map(|row| row.days.iter().map(move |day| (row, day)));
+    for (at, (row, day)) in (1..).zip(days) {
+        let texts = [&row.contractor, &row.team, &row.worker, &row.name];
+        for (column, text) in (0..).zip(texts) {
+            put(sheet, at, column, text, &looks.text)?;
+        }
+        put(sheet, at, 4, &day.date.to_string(), &looks.cell)?;
+        put(sheet, at, 5, &on(day.first_in, day.date), &looks.cell)?;
+        put(sheet, at, 6, &on(day.last_out, day.date), &looks.cell)?;
+        put(sheet, at, 7, &stretches(day), &looks.wrapped)?;
+        put_hours(sheet, at, 8, day.minutes, &looks.hours)?;
+        match day.minutes_with_supplements {
+            Some(minutes) => put_hours(sheet, at, 9, minutes, &looks.hours)?,
+            None => drop(sheet.write_blank(at, 9, &looks.cell)?),
+        }
+        put(sheet, at, 10, &marks(day), &looks.marks)?;
+    }
+    Ok(())
+}
+
+fn listed_apart(
+    sheet: &mut Worksheet,
+    document: &Document,
+    looks: &Looks,
+) -> Result<(), XlsxError> {
+    let headings = [
+        ("种类\nKind", 13.0),
+        ("分包单位\nContractor", 20.0),
+        ("班组\nTeam", 13.0),
+        ("工号\nID", 10.0),
+        ("姓名\nName", 12.0),
+        ("时间\nTime", 15.0),
+        ("方向\nDirection", 9.0),
+        ("闸机/通道\nGateway / lane", 16.0),
+        ("序号\nseq", 8.0),
+        ("补记人\nAdded by", 11.0),
+        ("补记时间\nAdded on", 15.0),
+        ("事由 Reason; 异议 disputed by", 30.0),
+    ];
+    list(sheet, "补记与异议 Apart", &headings, looks)?;
+    let added = document.sheet.supplements.iter().map(|apart| ("补记 added", apart));
+    let disputed = document.sheet.disputed.iter().map(|apart| ("异议 disputed", apart));
+    for (at, (kind, apart)) in (1..).zip(added.chain(disputed)) {
+        let Apart { contractor, team, worker, name, .. } = apart;
+        put(sheet, at, 0, kind, &looks.text)?;
+        for (column, text) in (1..).zip([contractor, team, worker, name]) {
+            put(sheet, at, column, text, &looks.text)?;
+        }
+        put(sheet, at, 5, &apart.at.minute(), &looks.cell)?;
+        put(sheet, at, 6, direction(apart.direction), &looks.cell)?;
+        put(sheet, at, 7, &place(apart), &looks.text)?;
+        sheet.write_number_with_format(at, 8, apart.seq as f64, &looks.cell)?;
+        put(sheet, at, 9, apart.by.as_deref().unwrap_or_default(), &looks.text)?;
+        let recorded = apart.by.as_ref().map(|_| apart.recorded_at.minute()).unwrap_or_default();
+        put(sheet, at, 10, &recorded, &looks.cell)?;
+        let by = apart.disputed.map(|seq| format!("异议 disputed by seq {seq}"));
+        let reason = apart.reason.iter().map(|reason| reason.to_string()).chain(by);
+        put(sheet, at, 11, &reason.collect::<Vec<_>>().join("; "), &looks.wrapped)?;
+    }
+    Ok(())
+}

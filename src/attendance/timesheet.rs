@@ -1,0 +1,410 @@
+//! The monthly sheet: what the records say of who was on site, and for how long.
+//!
+//! In: [`Pass`]es of the month and of the days around it, of one gateway or of all of a site's. Out:
+//! a [`Timesheet`]. Pure. Nothing is invented: a passage that is missing is flagged and adds no hour.
+//!
+//! A *gate capture* is what a gate recorded: by face or by a guard's release, passed or unconfirmed.
+//! Hours, days, first in and last out are those of gate captures alone. What somebody added later (a
+//! supplement) is listed apart, and figures with it stand beside. What is disputed counts nowhere.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::{SignedDuration, civil::Date};
+use serde::Serialize;
+
+use super::{Means, Result as Outcome};
+pub use super::{
+    days::{At, Days},
+    pass::{Pass, Passes, Text},
+};
+use crate::config::Direction;
+
+/// A night shift that runs over the day's start is no longer than this.
+pub const NIGHT_SHIFT: SignedDuration = SignedDuration::from_hours(16);
+
+/// What is to be known of a day's hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flag {
+    /// An exit without its entry.
+    MissingIn,
+    /// An entry without its exit.
+    MissingOut,
+    /// A night shift that runs over the day's start.
+    Across,
+    /// That somebody walked through was not confirmed.
+    Unconfirmed,
+    /// The clock was not synchronised.
+    Clock,
+    /// Somebody added a passage later. It is not in the day's hours.
+    Supplement,
+}
+
+impl Flag {
+    pub const ALL: [Flag; 6] = [
+        Flag::MissingIn,
+        Flag::MissingOut,
+        Flag::Across,
+        Flag::Unconfirmed,
+        Flag::Clock,
+        Flag::Supplement,
+    ];
+}
+
+/// An entry and its exit, or one of them without the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Stretch {
+    #[serde(rename = "in")]
+    pub entry: Option<At>,
+    #[serde(rename = "out")]
+    pub exit: Option<At>,
+    /// From the minute of the one to that of the other, so that whoever reads the times finds the
+    /// same; 0 where one is missing.
+    pub minutes: u64,
+}
+
+/// A worker's working day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Day {
+    pub date: Date,
+    pub first_in: Option<At>,
+    pub last_out: Option<At>,
+    pub minutes: u64,
+    pub stretches: Vec<Stretch>,
+    pub flags: Vec<Flag>,
+    /// How many passages were added.
+    pub supplements: u32,
+    /// The minutes with them; `null` where there are none in the worker's month.
+    pub minutes_with_supplements: Option<u64>,
+}
+
+/// Sums of days, workers or teams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Days with a gate capture.
+    pub days_present: u32,
+    pub minutes: u64,
+    pub missing_in: u32,
+    pub missing_out: u32,
+    pub supplements: u32,
+    /// Where there are supplements: days with any passage, and minutes, with them.
+    pub with_supplements: Option<With>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct With {
+    pub days: u32,
+    pub minutes: u64,
+}
+
+impl Totals {
+    fn add(&mut self, other: &Totals) {
+        let plain = |t: &Totals| With { days: t.days_present, minutes: t.minutes };
+        let ours = self.with_supplements.unwrap_or_else(|| plain(self));
+        let theirs = other.with_supplements.unwrap_or_else(|| plain(other));
+        let any = self.with_supplements.is_some() || other.with_supplements.is_some();
+        self.with_supplements = any.then_some(With {
+            days: ours.days + theirs.days,
+            minutes: ours.minutes + theirs.minutes,
+        });
+        self.days_present += other.days_present;
+        self.minutes += other.minutes;
+        self.missing_in += other.missing_in;
+        self.missing_out += other.missing_out;
+        self.supplements += other.supplements;
+    }
+}
+
+/// A worker's month in one team.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    pub contractor: Text,
+    pub team: Text,
+    pub worker: Text,
+    pub name: Text,
+    pub trade: Text,
+    #[serde(flatten)]
+    pub totals: Totals,
+    pub days: Vec<Day>,
+}
+
+/// A team's or a contractor's month.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Group {
+    pub contractor: Text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub team: Option<Text>,
+    /// Those who worked for it.
+    pub workers: u32,
+    #[serde(flatten)]
+    pub totals: Totals,
+}
+
+/// A record that is listed apart: added later, or disputed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Apart {
+    pub contractor: Text,
+    pub team: Text,
+    pub worker: Text,
+    pub name: Text,
+    pub date: Date,
+    pub direction: Direction,
+    pub at: At,
+    pub means: Means,
+    pub gateway: Text,
+    pub ledger: Text,
+    pub seq: u64,
+    pub lane: Option<Text>,
+    /// Of a supplement: why, who added it and when.
+    pub reason: Option<Text>,
+    pub by: Option<Text>,
+    pub recorded_at: At,
+    /// The seq of the entry that disputes it.
+    pub disputed: Option<u64>,
+}
+
+/// Whom the sheet is about.
+#[derive(Clone, Debug, Default)]
+pub struct Only {
+    pub worker: Option<String>,
+    pub team: Option<String>,
+    pub contractor: Option<String>,
+}
+
+impl Only {
+    pub fn is_all(&self) -> bool {
+        self.worker.is_none() && self.team.is_none() && self.contractor.is_none()
+    }
+
+    fn admits(&self, contractor: &str, team: &str, worker: &str) -> bool {
+        let is = |wanted: &Option<String>, there| wanted.as_deref().is_none_or(|w| w == there);
+        is(&self.worker, worker) && is(&self.team, team) && is(&self.contractor, contractor)
+    }
+}
+
+/// By contractor, team and worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Timesheet {
+    pub rows: Vec<Row>,
+    pub teams: Vec<Group>,
+    pub contractors: Vec<Group>,
+    /// How many different workers.
+    pub workers: u32,
+    pub total: Totals,
+    pub supplements: Vec<Apart>,
+    pub disputed: Vec<Apart>,
+}
+
+/// Makes the sheet. A day belongs as a whole to the team of its latest gate capture, so that a
+/// worker who changed teams stands under each with the days there, and sums are sums.
+pub fn timesheet(mut passes: Vec<Pass>, days: &Days, only: &Only) -> Timesheet {
+    let mut sheet = Timesheet::default();
+    passes.retain(|pass| days.need(pass.at));
+    passes.sort_by(|a, b| (a.at, &a.ledger, a.seq).cmp(&(b.at, &b.ledger, b.seq)));
+    let mut workers: BTreeMap<Text, Vec<&Pass>> = BTreeMap::new();
+    for pass in &passes {
+        if pass.disputed.is_some() {
+            let date = days.of(pass.at).filter(|date| days.show(*date));
+            let admitted = only.admits(&pass.contractor, &pass.team, &pass.worker);
+            sheet.disputed.extend(date.filter(|_| admitted).map(|date| apart(pass, date, days)));
+        } else if pass.is_capture() || pass.is_supplement() {
+            workers.entry(pass.worker.clone()).or_default().push(pass);
+        }
+    }
+    let mut rows = Vec::new();
+    for passes in workers.values() {
+        of_worker(passes, days, only, &mut rows, &mut sheet.supplements);
+    }
+    rows.sort_by(|a, b| {
+        (&a.contractor, &a.team, &a.worker).cmp(&(&b.contractor, &b.team, &b.worker))
+    });
+    sheet.workers = distinct(&rows);
+    for of_contractor in rows.chunk_by(|a, b| a.contractor == b.contractor) {
+        for of_team in of_contractor.chunk_by(|a, b| a.team == b.team) {
+            sheet.teams.extend(of_team.first().map(|row| group(of_team, Some(row.team.clone()))));
+        }
+        sheet.contractors.push(group(of_contractor, None));
+    }
+    for contractor in &sheet.contractors {
+        sheet.total.add(&contractor.totals);
+    }
+    sheet.rows = rows;
+    sheet
+}
+
+fn distinct(rows: &[Row]) -> u32 {
+    let workers: BTreeSet<&str> = rows.iter().map(|row| &*row.worker).collect();
+    u32::try_from(workers.len()).unwrap_or(u32::MAX)
+}
+
+/// Of rows of one contractor, of which there is at least one.
+fn group(rows: &[Row], team: Option<Text>) -> Group {
+    let contractor = rows.first().map_or_else(|| Text::from(""), |row| row.contractor.clone());
+    let mut totals = Totals::default();
+    rows.iter().for_each(|row| totals.add(&row.totals));
+    Group { contractor, team, workers: distinct(rows), totals }
+}
+
+fn apart(pass: &Pass, date: Date, days: &Days) -> Apart {
+    Apart {
+        contractor: pass.contractor.clone(),
+        team: pass.team.clone(),
+        worker: pass.worker.clone(),
+        name: pass.name.clone(),
+        date,
+        direction: pass.direction,
+        at: days.at(pass.at),
+        means: pass.means,
+        gateway: pass.gateway.clone(),
+        ledger: pass.ledger.clone(),
+        seq: pass.seq,
+        lane: pass.lane.clone(),
+        reason: pass.reason.clone(),
+        by: pass.by.clone(),
+        recorded_at: days.at(pass.recorded_at),
+        disputed: pass.disputed,
+    }
+}
+
+/// An entry and its exit, or one of them alone.
+struct Pair<'a> {
+    entry: Option<&'a Pass>,
+    exit: Option<&'a Pass>,
+    across: bool,
+}
+
+impl<'a> Pair<'a> {
+    fn passes(&self) -> impl Iterator<Item = &'a Pass> {
+        self.entry.into_iter().chain(self.exit)
+    }
+
+    fn minutes(&self) -> u64 {
+        let minute = |pass: &Pass| pass.at.as_millisecond().div_euclid(60_000);
+        let both = self.entry.zip(self.exit);
+        both.map_or(0, |(entry, exit)| minute(exit).abs_diff(minute(entry)))
+    }
+}
+
+/// An entry that an exit follows directly is its pair on one working day, or within a night shift.
+/// By the working day to which they belong, which is the entry's.
+fn pairs<'a>(passes: &[&'a Pass], days: &Days) -> BTreeMap<Date, Vec<Pair<'a>>> {
+    let mut found: BTreeMap<Date, Vec<Pair<'a>>> = BTreeMap::new();
+    let mut rest = passes.iter().copied().peekable();
+    while let Some(pass) = rest.next() {
+        let Some(date) = days.of(pass.at) else { continue };
+        let mut pair = Pair { entry: None, exit: None, across: false };
+        if pass.direction == Direction::Exit {
+            pair.exit = Some(pass);
+        } else {
+            pair.entry = Some(pass);
+            pair.exit = rest.next_if(|next| {
+                let same_day = days.of(next.at) == Some(date);
+                next.direction == Direction::Exit
+                    && (same_day || next.at.duration_since(pass.at) <= NIGHT_SHIFT)
+            });
+            pair.across = pair.exit.is_some_and(|exit| days.of(exit.at) != Some(date));
+        }
+        found.entry(date).or_default().push(pair);
+    }
+    found
+}
+
+/// The rows of one worker, one for each team; and what was added.
+fn of_worker(
+    passes: &[&Pass],
+    days: &Days,
+    only: &Only,
+    rows: &mut Vec<Row>,
+    supplements: &mut Vec<Apart>,
+) {
+    let Some(latest) = passes.last() else { return };
+    let captures: Vec<&Pass> = passes.iter().copied().filter(|pass| pass.is_capture()).collect();
+    let (gate, with) = (pairs(&captures, days), pairs(passes, days));
+    let dates: BTreeSet<Date> = gate.keys().chain(with.keys()).copied().collect();
+    let none = Vec::new();
+    let (mut teams, mut any) = (HashMap::<(Text, Text), Row>::new(), false);
+    for date in dates.into_iter().filter(|date| days.show(*date)) {
+        let (of_gate, of_all) =
+            (gate.get(&date).unwrap_or(&none), with.get(&date).unwrap_or(&none));
+        let whole = if of_gate.is_empty() { of_all } else { of_gate };
+        let Some(last) = whole.iter().flat_map(Pair::passes).last() else { continue };
+        let (contractor, team) = (last.contractor.clone(), last.team.clone());
+        if !only.admits(&contractor, &team, &last.worker) {
+            continue;
+        }
+        let added: Vec<&Pass> =
+            of_all.iter().flat_map(Pair::passes).filter(|pass| pass.is_supplement()).collect();
+        supplements.extend(added.iter().map(|pass| Apart {
+            contractor: contractor.clone(),
+            team: team.clone(),
+            ..apart(pass, date, days)
+        }));
+        let row = teams.entry((contractor.clone(), team.clone())).or_insert_with(|| Row {
+            contractor,
+            team,
+            worker: latest.worker.clone(),
+            name: latest.name.clone(),
+            trade: last.trade.clone(),
+            totals: Totals::default(),
+            days: Vec::new(),
+        });
+        row.trade = last.trade.clone();
+        let day = day(date, of_gate, of_all, added.len(), days);
+        // Also a passage added on another day may have changed this one's pairs.
+        any |= !added.is_empty()
+            || of_gate.is_empty() != of_all.is_empty()
+            || day.minutes_with_supplements != Some(day.minutes);
+        let missing = |flag: fn(&Pair) -> bool| {
+            u32::try_from(of_gate.iter().filter(|pair| flag(pair)).count()).unwrap_or(u32::MAX)
+        };
+        row.totals.add(&Totals {
+            days_present: u32::from(!of_gate.is_empty()),
+            minutes: day.minutes,
+            missing_in: missing(|pair| pair.entry.is_none()),
+            missing_out: missing(|pair| pair.exit.is_none()),
+            supplements: day.supplements,
+            with_supplements: day
+                .minutes_with_supplements
+                .map(|minutes| With { days: u32::from(!of_all.is_empty()), minutes }),
+        });
+        row.days.push(day);
+    }
+    if !any {
+        for row in teams.values_mut() {
+            row.totals.with_supplements = None;
+            row.days.iter_mut().for_each(|day| day.minutes_with_supplements = None);
+        }
+    }
+    rows.extend(teams.into_values());
+}
+
+fn day(date: Date, of_gate: &[Pair], of_all: &[Pair], added: usize, days: &Days) -> Day {
+    let mut flags = BTreeSet::new();
+    for pair in of_gate {
+        flags.extend(pair.entry.is_none().then_some(Flag::MissingIn));
+        flags.extend(pair.exit.is_none().then_some(Flag::MissingOut));
+        flags.extend(pair.across.then_some(Flag::Across));
+        for pass in pair.passes() {
+            flags.extend((pass.outcome == Outcome::Unconfirmed).then_some(Flag::Unconfirmed));
+            flags.extend((!pass.synced).then_some(Flag::Clock));
+        }
+    }
+    flags.extend((added > 0).then_some(Flag::Supplement));
+    let at = |pass: Option<&Pass>| pass.map(|pass| days.at(pass.at));
+    Day {
+        date,
+        first_in: at(of_gate.iter().find_map(|pair| pair.entry)),
+        last_out: at(of_gate.iter().rev().find_map(|pair| pair.exit)),
+        minutes: of_gate.iter().map(Pair::minutes).sum(),
+        stretches: of_gate
+            .iter()
+            .map(|p| Stretch { entry: at(p.entry), exit: at(p.exit), minutes: p.minutes() })
+            .collect(),
+        flags: flags.into_iter().collect(),
+        supplements: u32::try_from(added).unwrap_or(u32::MAX),
+        minutes_with_supplements: Some(of_all.iter().map(Pair::minutes).sum()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

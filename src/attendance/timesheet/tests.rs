@@ -1,0 +1,422 @@
+use jiff::{Timestamp, ToSpan, civil::Time, tz::TimeZone};
+use proptest::{collection::vec, prelude::*, sample::select};
+
+use super::*;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// A capture at gate-1; `at` in Shanghai, of October 2026.
+fn pass(worker: &str, direction: Direction, time: &str) -> Pass {
+    let moment = at(&format!("2026-{time}:00+08:00"));
+    Pass {
+        worker: worker.into(),
+        name: "刘峰".into(),
+        team: "钢筋一班".into(),
+        contractor: "Fuding".into(),
+        trade: "steel fixer".into(),
+        direction,
+        at: moment,
+        recorded_at: moment,
+        means: Means::Face,
+        outcome: Outcome::Passed,
+        synced: true,
+        gateway: "gate-1".into(),
+        ledger: "a1".into(),
+        seq: moment.as_second() as u64,
+        lane: Some("north".into()),
+        reason: None,
+        by: None,
+        disputed: None,
+    }
+}
+
+fn entry(time: &str) -> Pass {
+    pass("W001", Direction::Entry, time)
+}
+
+fn exit(time: &str) -> Pass {
+    pass("W001", Direction::Exit, time)
+}
+
+fn supplement(pass: Pass) -> Pass {
+    let (means, outcome) = (Means::Supplement, Outcome::Claimed);
+    Pass { means, outcome, lane: None, reason: Some("forgot".into()), ..pass }
+}
+
+fn october() -> Days {
+    let zone = TimeZone::get("Asia/Shanghai").unwrap();
+    let (first, last) = (Date::constant(2026, 10, 1), Date::constant(2026, 10, 31));
+    Days::new(first, last, zone, Time::constant(4, 0, 0, 0)).unwrap()
+}
+
+fn made(passes: Vec<Pass>) -> Timesheet {
+    timesheet(passes, &october(), &Only::default())
+}
+
+/// Day of the month, hours, first in, last out and flags of the only worker's days.
+fn days(sheet: &Timesheet) -> Vec<(i8, u64, String, String, Vec<Flag>)> {
+    assert!(sheet.rows.len() <= 1, "{sheet:#?}");
+    let show = |at: Option<At>, day: &Day| at.map_or_else(String::new, |at| at.on(day.date));
+    let days = sheet.rows.iter().flat_map(|row| &row.days);
+    days.map(|d| {
+        (d.date.day(), d.minutes, show(d.first_in, d), show(d.last_out, d), d.flags.clone())
+    })
+    .collect()
+}
+
+fn of(
+    day: i8,
+    minutes: u64,
+    first: &str,
+    last: &str,
+    flags: &[Flag],
+) -> (i8, u64, String, String, Vec<Flag>) {
+    (day, minutes, first.into(), last.into(), flags.to_vec())
+}
+
+#[test]
+fn a_day_is_its_pairs_and_seconds_are_cut_off() {
+    let mut in_ = entry("10-09T07:58");
+    in_.at += 59.seconds();
+    let sheet = made(vec![in_, exit("10-09T12:01"), entry("10-09T13:00"), exit("10-09T17:30")]);
+    assert_eq!(days(&sheet), [of(9, 243 + 270, "07:58", "17:30", &[])]);
+    let total = Totals { days_present: 1, minutes: 513, ..Totals::default() };
+    assert_eq!((sheet.total, sheet.workers), (total, 1));
+}
+
+#[test]
+fn a_day_lasts_until_it_starts_again_and_a_night_shift_may_run_over_that() {
+    let night = made(vec![entry("10-09T19:00"), exit("10-10T03:59")]);
+    assert_eq!(days(&night), [of(9, 539, "19:00", "03:59+1", &[])]);
+    let over = made(vec![entry("10-09T20:00"), exit("10-10T06:00")]);
+    assert_eq!(days(&over), [of(9, 600, "20:00", "06:00+1", &[Flag::Across])]);
+    // 16 hours, and a minute more.
+    let longest = made(vec![entry("10-09T14:00"), exit("10-10T06:00")]);
+    assert_eq!(days(&longest), [of(9, 960, "14:00", "06:00+1", &[Flag::Across])]);
+    let longer = made(vec![entry("10-09T13:59"), exit("10-10T06:00")]);
+    let (missing_out, missing_in) = (&[Flag::MissingOut], &[Flag::MissingIn]);
+    assert_eq!(
+        days(&longer),
+        [of(9, 0, "13:59", "", missing_out), of(10, 0, "", "06:00", missing_in)]
+    );
+    // Within one working day a pair may be longer.
+    let long = made(vec![entry("10-09T04:00"), exit("10-10T03:59")]);
+    assert_eq!(days(&long), [of(9, 1439, "04:00", "03:59+1", &[])]);
+}
+
+#[test]
+fn pairs_over_the_months_ends_are_whole_and_other_months_are_not_shown() {
+    let passes = vec![
+        entry("09-30T20:00"),
+        exit("10-01T06:00"),
+        entry("10-31T20:00"),
+        exit("11-01T06:00"),
+        entry("11-01T20:00"),
+        exit("11-01T23:00"),
+    ];
+    let sheet = made(passes);
+    assert_eq!(days(&sheet), [of(31, 600, "20:00", "06:00+1", &[Flag::Across])]);
+    assert_eq!((sheet.total.missing_in, sheet.total.missing_out), (0, 0));
+}
+
+#[test]
+fn what_is_missing_is_flagged_and_adds_nothing() {
+    let twice = made(vec![entry("10-09T07:00"), entry("10-09T08:00"), exit("10-09T12:00")]);
+    assert_eq!(days(&twice), [of(9, 240, "07:00", "12:00", &[Flag::MissingOut])]);
+    let out = made(vec![exit("10-09T12:00"), entry("10-09T13:00"), exit("10-09T17:00")]);
+    assert_eq!(days(&out), [of(9, 240, "13:00", "17:00", &[Flag::MissingIn])]);
+    assert_eq!((out.total.missing_in, out.total.missing_out), (1, 0));
+}
+
+#[test]
+fn who_did_not_walk_counts_nowhere_and_a_disputed_passage_is_listed_apart() {
+    let not_passed = Pass { outcome: Outcome::NotPassed, ..entry("10-09T07:00") };
+    let disputed = Pass { disputed: Some(99), ..exit("10-09T09:00") };
+    let passes =
+        vec![not_passed.clone(), entry("10-09T08:00"), disputed.clone(), exit("10-09T12:00")];
+    let sheet = made(passes);
+    assert_eq!(days(&sheet), [of(9, 240, "08:00", "12:00", &[])]);
+    assert_eq!(sheet.disputed.len(), 1);
+    assert_eq!(sheet.disputed[0].disputed, Some(99));
+    let nothing = made(vec![not_passed, disputed]);
+    assert_eq!((nothing.rows.len(), nothing.disputed.len()), (0, 1));
+}
+
+#[test]
+fn unconfirmed_passages_count_and_say_so_and_so_does_a_clock_that_was_not_right() {
+    let in_ = Pass { outcome: Outcome::Unconfirmed, ..entry("10-09T08:00") };
+    let out = Pass { synced: false, ..exit("10-09T12:00") };
+    let manual = Pass { means: Means::Manual, ..entry("10-10T08:00") };
+    let sheet = made(vec![in_, out, manual, exit("10-10T09:00")]);
+    let flags = [Flag::Unconfirmed, Flag::Clock];
+    let expected = [of(9, 240, "08:00", "12:00", &flags), of(10, 60, "08:00", "09:00", &[])];
+    assert_eq!(days(&sheet), expected);
+}
+
+#[test]
+fn a_supplement_is_never_mixed_with_what_gates_recorded() {
+    let passes = vec![
+        entry("10-09T08:00"),
+        supplement(exit("10-09T12:00")),
+        supplement(entry("10-12T08:00")),
+        supplement(exit("10-12T10:00")),
+    ];
+    let sheet = made(passes);
+    let flags = [Flag::MissingOut, Flag::Supplement];
+    let expected = [of(9, 0, "08:00", "", &flags), of(12, 0, "", "", &[Flag::Supplement])];
+    assert_eq!(days(&sheet), expected);
+    let total = sheet.total;
+    assert_eq!((total.days_present, total.minutes, total.missing_out), (1, 0, 1));
+    assert_eq!(total.with_supplements, Some(With { days: 2, minutes: 360 }));
+    assert_eq!((total.supplements, sheet.supplements.len()), (3, 3));
+    assert_eq!(sheet.supplements[0].reason.as_deref(), Some("forgot"));
+    let days = &sheet.rows[0].days;
+    assert_eq!(days[0].minutes_with_supplements, Some(240));
+    // Who has none has no such figures; a sum has them for all, so that they can be compared.
+    let mut passes =
+        vec![entry("10-09T08:00"), exit("10-09T09:00"), supplement(exit("10-09T12:00"))];
+    passes.extend([
+        pass("W2", Direction::Entry, "10-09T08:00"),
+        pass("W2", Direction::Exit, "10-09T09:00"),
+    ]);
+    let sheet = made(passes);
+    let with: Vec<_> = sheet.rows.iter().map(|row| row.totals.with_supplements).collect();
+    assert_eq!(with, [Some(With { days: 1, minutes: 60 }), None]);
+    assert_eq!(sheet.total.with_supplements, Some(With { days: 2, minutes: 120 }));
+}
+
+#[test]
+fn in_here_and_out_there_is_one_days_work() {
+    let there = Pass { gateway: "gate-2".into(), ledger: "b2".into(), ..exit("10-09T12:00") };
+    assert_eq!(days(&made(vec![there, entry("10-09T08:00")])), [of(9, 240, "08:00", "12:00", &[])]);
+}
+
+#[test]
+fn who_changes_teams_stands_under_both_and_sums_are_sums() {
+    let masons = |pass: Pass| Pass { team: "瓦工".into(), name: "刘锋".into(), ..pass };
+    let passes = vec![
+        entry("10-09T08:00"),
+        exit("10-09T12:00"),
+        masons(entry("10-10T08:00")),
+        masons(exit("10-10T11:00")),
+    ];
+    let sheet = made(passes.clone());
+    let rows: Vec<_> =
+        sheet.rows.iter().map(|r| (&*r.team, &*r.name, r.totals.minutes, r.days.len())).collect();
+    assert_eq!(rows, [("瓦工", "刘锋", 180, 1), ("钢筋一班", "刘锋", 240, 1)]);
+    assert_eq!((sheet.total.minutes, sheet.total.days_present, sheet.workers), (420, 2, 1));
+    let only = Only { team: Some("瓦工".into()), ..Only::default() };
+    let one = timesheet(passes, &october(), &only);
+    assert_eq!((one.rows.len(), one.total.minutes), (1, 180));
+}
+
+#[test]
+fn the_night_on_which_clocks_are_set_has_its_true_hours() {
+    let zone = TimeZone::get("Europe/Berlin").unwrap();
+    let (first, last) = (Date::constant(2026, 10, 1), Date::constant(2026, 10, 31));
+    let days = Days::new(first, last, zone, Time::constant(4, 0, 0, 0)).unwrap();
+    let moved = |pass: Pass, to: &str| Pass { at: at(to), ..pass };
+    let passes = vec![
+        moved(entry("10-09T08:00"), "2026-10-24T22:00:00+02:00"),
+        moved(exit("10-09T08:00"), "2026-10-25T03:30:00+01:00"),
+    ];
+    let sheet = timesheet(passes, &days, &Only::default());
+    let day = &sheet.rows[0].days[0];
+    assert_eq!((day.date, day.minutes), (Date::constant(2026, 10, 24), 390));
+    assert_eq!(day.last_out.unwrap().on(day.date), "03:30+1");
+}
+
+/// What the reference says of a worker's day.
+#[derive(Debug, Default, PartialEq)]
+struct Plain {
+    minutes: u64,
+    captures: u32,
+    missing_in: u32,
+    missing_out: u32,
+    across: bool,
+    first_in: Option<Timestamp>,
+    last_out: Option<Timestamp>,
+}
+
+/// Slow and obvious: a day is looked for among all, the next passage is looked for among all, and
+/// hours are counted minute by minute.
+fn reference(
+    passes: &[Pass],
+    counts: impl Fn(&Pass) -> bool,
+    zone: &TimeZone,
+    starts: Time,
+    (first, last): (Date, Date),
+) -> BTreeMap<(String, Date), Plain> {
+    let begins = |day: Date| day.to_datetime(starts).to_zoned(zone.clone()).unwrap().timestamp();
+    let day_of = |at: Timestamp| {
+        let mut day = at.to_zoned(zone.clone()).date() - 3.days();
+        while begins(day.tomorrow().unwrap()) <= at {
+            day = day.tomorrow().unwrap();
+        }
+        day
+    };
+    let order = |pass: &Pass| (pass.at, pass.ledger.clone(), pass.seq);
+    let others =
+        |pass: &Pass| passes.iter().filter(|p| p.worker == pass.worker && counts(p)).collect();
+    let next = |pass: &Pass| {
+        let mut all: Vec<&Pass> = others(pass);
+        all.retain(|p| order(p) > order(pass));
+        all.into_iter().min_by_key(|p| order(p))
+    };
+    let before = |pass: &Pass| {
+        let mut all: Vec<&Pass> = others(pass);
+        all.retain(|p| order(p) < order(pass));
+        all.into_iter().max_by_key(|p| order(p))
+    };
+    let belong = |entry: &Pass, exit: &Pass| {
+        entry.direction == Direction::Entry
+            && exit.direction == Direction::Exit
+            && (day_of(entry.at) == day_of(exit.at)
+                || exit.at.as_millisecond() - entry.at.as_millisecond() <= 16 * 3_600_000)
+    };
+    let mut found: BTreeMap<(String, Date), Plain> = BTreeMap::new();
+    for pass in passes.iter().filter(|p| counts(p)) {
+        let (mut day, mut add) = (day_of(pass.at), Plain { captures: 1, ..Plain::default() });
+        if pass.direction == Direction::Entry {
+            add.first_in = Some(pass.at);
+            match next(pass).filter(|exit| belong(pass, exit)) {
+                None => add.missing_out = 1,
+                Some(exit) => {
+                    add.across = day_of(exit.at) != day;
+                    let mut minute = pass.at.as_second() / 60;
+                    while minute < exit.at.as_second() / 60 {
+                        (minute, add.minutes) = (minute + 1, add.minutes + 1);
+                    }
+                }
+            }
+        } else {
+            add.last_out = Some(pass.at);
+            match before(pass).filter(|entry| belong(entry, pass)) {
+                None => add.missing_in = 1,
+                Some(entry) => day = day_of(entry.at),
+            }
+        }
+        if day < first || day > last {
+            continue;
+        }
+        let plain = found.entry((pass.worker.to_string(), day)).or_default();
+        plain.minutes += add.minutes;
+        plain.captures += add.captures;
+        plain.missing_in += add.missing_in;
+        plain.missing_out += add.missing_out;
+        plain.across |= add.across;
+        plain.first_in = [plain.first_in, add.first_in].into_iter().flatten().min();
+        plain.last_out = plain.last_out.max(add.last_out);
+    }
+    found
+}
+
+/// Some passages of few workers, at two gateways, around a month's beginning and the night on which
+/// New York's clocks go back.
+fn passages() -> impl Strategy<Value = Vec<Pass>> {
+    let from = at("2026-10-28T00:00:00Z").as_second();
+    let one = (
+        0..3usize,
+        any::<bool>(),
+        // Whole hours too, so that two passages may be at one instant.
+        prop_oneof![(0..8 * 86_400i64), (0..8 * 24i64).prop_map(|hour| hour * 3600)],
+        select(vec![
+            (Means::Face, Outcome::Passed),
+            (Means::Face, Outcome::Passed),
+            (Means::Face, Outcome::Passed),
+            (Means::Manual, Outcome::Unconfirmed),
+            (Means::Face, Outcome::NotPassed),
+            (Means::Supplement, Outcome::Claimed),
+        ]),
+        (0..3u8, 0..8u8, any::<bool>(), 0..2usize),
+    );
+    vec(one, 0..60).prop_map(move |all| {
+        let all = all.into_iter().enumerate();
+        all.map(|(seq, (worker, enters, at, (means, outcome), (team, disputed, synced, gate)))| {
+            Pass {
+                worker: format!("W{worker}").as_str().into(),
+                team: format!("team {team}").as_str().into(),
+                direction: if enters { Direction::Entry } else { Direction::Exit },
+                at: Timestamp::from_second(from + at).unwrap(),
+                means,
+                outcome,
+                synced,
+                gateway: ["gate-1", "gate-2"][gate].into(),
+                ledger: ["a1", "b2"][gate].into(),
+                seq: seq as u64,
+                disputed: (disputed == 0).then_some(1000),
+                ..entry("10-09T08:00")
+            }
+        })
+        .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_sheet_is_that_of_the_slow_and_obvious_way(
+        mut passes in passages(),
+        zone in select(vec!["America/New_York", "Asia/Shanghai", "Pacific/Apia"]),
+        starts in select(vec![Time::constant(4, 0, 0, 0), Time::constant(0, 0, 0, 0), Time::constant(1, 30, 0, 0)]),
+        one_day in any::<bool>(),
+    ) {
+        let zone = TimeZone::get(zone).unwrap();
+        let first = Date::constant(2026, 11, 1);
+        let last = if one_day { first } else { Date::constant(2026, 11, 3) };
+        let days = Days::new(first, last, zone.clone(), starts).unwrap();
+        let sheet = timesheet(passes.clone(), &days, &Only::default());
+        let of = |with: bool| {
+            let counts = move |p: &Pass| p.disputed.is_none()
+                && match p.means {
+                    Means::Supplement => with,
+                    _ => p.outcome != Outcome::NotPassed,
+                };
+            reference(&passes, counts, &zone, starts, (first, last))
+        };
+        let (gate, with) = (of(false), of(true));
+        let mut seen = BTreeMap::new();
+        for row in &sheet.rows {
+            for day in &row.days {
+                let missing = |flag| u32::from(day.flags.contains(&flag));
+                let alone = |is: fn(&Stretch) -> bool| day.stretches.iter().filter(|s| is(s)).count() as u32;
+                let plain = Plain {
+                    minutes: day.minutes,
+                    captures: day.stretches.iter().map(|s| u32::from(s.entry.is_some()) + u32::from(s.exit.is_some())).sum(),
+                    missing_in: alone(|s| s.entry.is_none()),
+                    missing_out: alone(|s| s.exit.is_none()),
+                    across: day.flags.contains(&Flag::Across),
+                    first_in: day.first_in.map(|at| at.at),
+                    last_out: day.last_out.map(|at| at.at),
+                };
+                prop_assert_eq!(missing(Flag::MissingIn), u32::from(plain.missing_in > 0));
+                prop_assert_eq!(missing(Flag::MissingOut), u32::from(plain.missing_out > 0));
+                let key = (row.worker.to_string(), day.date);
+                if let Some(minutes) = day.minutes_with_supplements {
+                    prop_assert_eq!(minutes, with.get(&key).map_or(0, |plain| plain.minutes));
+                }
+                if plain.captures > 0 {
+                    prop_assert_eq!(seen.insert(key, plain), None, "a day in two rows");
+                }
+            }
+        }
+        prop_assert_eq!(&seen, &gate);
+        // Sums are sums, of rows, teams and contractors.
+        let sum = |of: fn(&Plain) -> u64| gate.values().map(of).sum::<u64>();
+        prop_assert_eq!(sheet.total.minutes, sum(|p| p.minutes));
+        prop_assert_eq!(u64::from(sheet.total.days_present), gate.len() as u64);
+        prop_assert_eq!(u64::from(sheet.total.missing_in), sum(|p| p.missing_in.into()));
+        prop_assert_eq!(u64::from(sheet.total.missing_out), sum(|p| p.missing_out.into()));
+        let teams: u64 = sheet.teams.iter().map(|group| group.totals.minutes).sum();
+        prop_assert_eq!(teams, sheet.total.minutes);
+        if let Some(all) = sheet.total.with_supplements {
+            let minutes: u64 = with.values().map(|plain| plain.minutes).sum();
+            prop_assert_eq!((all.minutes, u64::from(all.days)), (minutes, with.len() as u64));
+        }
+        prop_assert_eq!(sheet.total.supplements as usize, sheet.supplements.len());
+        // In whatever order they come.
+        passes.reverse();
+        prop_assert_eq!(timesheet(passes, &days, &Only::default()), sheet);
+    }
+}

@@ -1,0 +1,276 @@
+//! `gatehouse timesheet`: the month's sheet, computed here from what the daemon and the site's other
+//! gateways have recorded.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs::File,
+    io::{BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use jiff::civil::Date;
+
+use super::{Context, WholeFile};
+use crate::{
+    attendance::{
+        Record,
+        merge::{Extent, Gathered},
+        print::{self, Document, hours},
+        timesheet::{Days, Flag, Only, Totals, timesheet},
+    },
+    clock::{Clock, SystemClock},
+    control::{AttendanceQuery, Request},
+    roster::WorkerId,
+};
+
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Such as 2026-10
+    #[arg(long, value_parser = month)]
+    month: Date,
+    /// This worker alone, day by day
+    #[arg(long, value_name = "ID")]
+    worker: Option<WorkerId>,
+    #[arg(long)]
+    team: Option<String>,
+    #[arg(long)]
+    contractor: Option<String>,
+    /// What `attendance export --month` wrote on another gateway of the site; may be given again
+    #[arg(long = "with", value_name = "FILE")]
+    exports: Vec<PathBuf>,
+    /// The id has another name on another gateway, and is the same person; may be given again
+    #[arg(long, value_name = "ID")]
+    same_person: Vec<String>,
+    /// table: sums by worker; csv, xlsx: every day too
+    #[arg(long, value_enum)]
+    format: Option<Form>,
+    /// Where to; tables and CSV may go to stdout
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace the file where there is one
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Table,
+    Csv,
+    Xlsx,
+}
+
+/// The first day of a month as people give it.
+pub(super) fn month(text: &str) -> Result<Date, String> {
+    let first = (text.len() == 7).then(|| format!("{text}-01").parse().ok());
+    first.flatten().ok_or_else(|| "must be a month such as 2026-10".to_owned())
+}
+
+pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let form = arguments.format.unwrap_or(Form::Table);
+    let misused = if context.json && arguments.format.is_some() {
+        Some("--json is a format of its own; leave out --format")
+    } else if form == Form::Xlsx && arguments.out.is_none() {
+        Some("--format xlsx needs --out FILE")
+    } else {
+        None
+    };
+    if let Some(problem) = misused {
+        eprintln!("gatehouse: {problem}");
+        return Ok(ExitCode::from(2));
+    }
+    let out = arguments.out.as_deref();
+    let file = out.map(|out| WholeFile::begin(out, arguments.force)).transpose()?;
+    let document = document(context, &arguments).await?;
+    let bytes = match form {
+        _ if context.json => serde_json::to_vec(&document)?,
+        Form::Table => human(&document, arguments.worker.is_some()).into_bytes(),
+        Form::Csv => print::csv(&document)?,
+        Form::Xlsx => print::xlsx(&document)?,
+    };
+    for note in &document.notes {
+        eprintln!("gatehouse: note: {note}");
+    }
+    let Some(mut file) = file else {
+        // As it is: of a CSV the mark before it and the ends of its lines are a part.
+        let end: &[u8] = if bytes.ends_with(b"\n") { b"" } else { b"\n" };
+        return match std::io::stdout().write_all(&[&bytes, end].concat()) {
+            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
+            _ => Ok(ExitCode::SUCCESS),
+        };
+    };
+    file.file
+        .write_all(&bytes)
+        .with_context(|| format!("{} cannot be written", file.path.display()))?;
+    let path = file.path.display().to_string();
+    file.finish()?;
+    eprintln!(
+        "gatehouse: {path}: {} workers, {} hours",
+        document.sheet.workers,
+        hours(document.sheet.total.minutes)
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Document> {
+    let site = context.config()?.site;
+    let first = arguments.month;
+    let days = Days::new(first, first.last_of_month(), site.timezone.clone(), site.day_starts_at)
+        .context("--month")?;
+    let mut gathered = Gathered::new(&days);
+    let (from, to) = days.range();
+    // Whom only another gateway knows is found in its export.
+    let worker = arguments.worker.clone().filter(|_| arguments.exports.is_empty());
+    let query = AttendanceQuery {
+        worker,
+        from_at: Some(from),
+        to_at: Some(to),
+        ..AttendanceQuery::default()
+    };
+    let mut taken = Ok(());
+    let mut client = context.client().await?;
+    let own: Extent = client
+        .ask(&Request::Attendance(query), |record: Record| {
+            if taken.is_ok() {
+                taken = gathered.take(&record).map(drop);
+            }
+        })
+        .await?;
+    taken.map_err(anyhow::Error::msg)?;
+    gathered.own(&own);
+    for path in &arguments.exports {
+        let name = file_name(path);
+        let file = File::open(path).with_context(|| path.display().to_string())?;
+        gathered.export(&name, BufReader::new(file), &own.project)?;
+    }
+    let gathered = gathered.one_person_each(&arguments.same_person).map_err(anyhow::Error::msg)?;
+    let Gathered { passes, sources, notes, .. } = gathered;
+    let only = Only {
+        worker: arguments.worker.as_ref().map(|id| id.as_str().to_owned()),
+        team: arguments.team.clone(),
+        contractor: arguments.contractor.clone(),
+    };
+    let known: BTreeSet<(String, String)> = if only.is_all() {
+        BTreeSet::new()
+    } else {
+        passes.iter().map(|p| (p.contractor.to_string(), p.team.to_string())).collect()
+    };
+    let sheet = timesheet(passes, &days, &only);
+    if sheet.rows.is_empty() && sheet.disputed.is_empty() && !only.is_all() {
+        let teams: Vec<_> = known.iter().map(|(c, t)| format!("{c} / {t}")).collect();
+        bail!(
+            "nobody who was asked for has a record in {}; contractors and teams with records: {}",
+            first.strftime("%Y-%m"),
+            if teams.is_empty() { "none".to_owned() } else { teams.join(", ") }
+        );
+    }
+    let now = SystemClock::new()?.stamp().timestamp();
+    Ok(Document {
+        project: own.project,
+        site: site.name,
+        month: first.strftime("%Y-%m").to_string(),
+        timezone: site.timezone.iana_name().unwrap_or("UTC").to_owned(),
+        day_starts_at: site.day_starts_at.strftime("%H:%M").to_string(),
+        made_at: days.at(now),
+        sources,
+        notes,
+        dates: days.shown().collect(),
+        sheet,
+    })
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or(path.as_os_str());
+    name.to_string_lossy().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+fn human(document: &Document, by_day: bool) -> String {
+    let sheet = &document.sheet;
+    let mut text = format!("{} ({}) {}\n\n", document.site, document.project, document.month);
+    if by_day {
+        let columns = ["DATE", "FIRST IN", "LAST OUT", "HOURS", "PASSAGES", ""];
+        let days = sheet.rows.iter().flat_map(|row| &row.days).map(|day| {
+            let at = |at: Option<crate::attendance::timesheet::At>| {
+                at.map_or_else(|| "-".to_owned(), |at| at.on(day.date))
+            };
+            let flags: Vec<_> = day.flags.iter().map(|flag| words(*flag)).collect();
+            vec![
+                day.date.to_string(),
+                at(day.first_in),
+                at(day.last_out),
+                hours(day.minutes),
+                print::stretches(day),
+                flags.join(", "),
+            ]
+        });
+        let _ = writeln!(text, "{}\n", super::table(&columns, days));
+    }
+    let columns = [
+        "CONTRACTOR",
+        "TEAM",
+        "WORKER",
+        "NAME",
+        "DAYS",
+        "HOURS",
+        "NO ENTRY",
+        "NO EXIT",
+        "ADDED",
+        "WITH ADDED",
+    ];
+    let line = |who: [&str; 4], totals: &Totals| {
+        let with = totals.with_supplements.map(|with| hours(with.minutes)).unwrap_or_default();
+        let mut cells = who.map(str::to_owned).to_vec();
+        cells.extend([totals.days_present.to_string(), hours(totals.minutes)]);
+        cells.extend([totals.missing_in, totals.missing_out, totals.supplements].map(
+            |n| match n {
+                0 => String::new(),
+                n => n.to_string(),
+            },
+        ));
+        cells.push(with);
+        cells
+    };
+    let rows = sheet.rows.iter();
+    let mut lines: Vec<_> =
+        rows.map(|r| line([&r.contractor, &r.team, &r.worker, &r.name], &r.totals)).collect();
+    let groups = sheet.teams.iter().chain(&sheet.contractors);
+    lines.extend(groups.map(|group| {
+        let count = format!("{} workers", group.workers);
+        line(
+            [&group.contractor, group.team.as_deref().unwrap_or("(all)"), "", &count],
+            &group.totals,
+        )
+    }));
+    lines.push(line(["(all)", "", "", &format!("{} workers", sheet.workers)], &sheet.total));
+    let _ = writeln!(text, "{}\n", super::table(&columns, lines));
+    if !sheet.disputed.is_empty() {
+        let _ = writeln!(text, "{} disputed records, which count nowhere", sheet.disputed.len());
+    }
+    for source in &document.sources {
+        let seq = source.first_seq.zip(source.last_seq);
+        let seq = seq.map_or_else(|| "-".to_owned(), |(first, last)| format!("{first} to {last}"));
+        let _ = writeln!(
+            text,
+            "gateway {}, ledger {}, seq {seq}, {} records, read {}",
+            source.gateway,
+            source.ledger,
+            source.records,
+            source.read_at.minute()
+        );
+    }
+    text
+}
+
+fn words(flag: Flag) -> &'static str {
+    match flag {
+        Flag::MissingIn => "no entry recorded",
+        Flag::MissingOut => "no exit recorded",
+        Flag::Across => "night shift over the day's start",
+        Flag::Unconfirmed => "not confirmed by the gate",
+        Flag::Clock => "clock not synchronised",
+        Flag::Supplement => "passages added later, not counted in",
+    }
+}

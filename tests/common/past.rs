@@ -1,0 +1,117 @@
+//! What a site has recorded before the test: workers and passages, written as the daemon does.
+
+use std::sync::Arc;
+
+use gatehouse::{
+    clock::{Clock, Stamp, SystemClock},
+    config::{Direction, Secret, Storage},
+    ledger::{Actor, Body, Judgement, Ledger, LedgerError, Outcome, Score, Via},
+    roster::{self, Enrolment, IdType, Identity, Person, RosterError, Worker},
+    store::{self, Priority},
+    turnstile::PassageId,
+};
+
+use rusqlite::Transaction;
+
+use super::Site;
+
+/// Somebody who went through.
+#[derive(Clone)]
+pub struct Went {
+    pub person: Person,
+    pub direction: Direction,
+    /// Milliseconds since 1970.
+    pub at_ms: i64,
+    pub lane: &'static str,
+    pub outcome: Outcome,
+    /// A guard vouched.
+    pub vouched: bool,
+}
+
+pub fn person(id: &str, name: &str, team: &str) -> Person {
+    Person {
+        id: id.parse().unwrap(),
+        name: name.into(),
+        team: team.into(),
+        contractor: "福鼎劳务".into(),
+        trade: "steel fixer".into(),
+    }
+}
+
+/// By face, at the lane `north`. `at`: RFC 3339.
+pub fn went(person: &Person, direction: Direction, at: &str) -> Went {
+    let at_ms = at.parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let (person, outcome) = (person.clone(), Outcome::Passed);
+    Went { person, direction, at_ms, lane: "north", outcome, vouched: false }
+}
+
+/// Before the daemon starts. Each of `people` is on the roster, without a template; of the passages
+/// none is sent upstream twice.
+pub fn write(site: &Site, people: &[Person], passages: impl Iterator<Item = Went>) {
+    let dir = site.path("data");
+    let config = Storage::usual(dir.clone(), Secret::File(dir.join("key")));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (store, thread) = store::open(&config, clock.clone()).unwrap();
+    let (sealer, people) = (store.sealer().clone(), people.to_vec());
+    let enrolled = store.write(Priority::Photo, move |tx| {
+        for person in people {
+            let number = format!("E{:0>8}", person.id.as_str());
+            let worker = Worker::new(person);
+            let identity = Identity::checked(IdType::Passport, &number, Default::default(), None)?;
+            let (model, faces) = ("m".to_owned(), vec![]);
+            roster::enrol(tx, &sealer, &Enrolment { worker, identity, model, faces })?;
+        }
+        Ok::<_, RosterError>(())
+    });
+    runtime.block_on(enrolled).unwrap();
+    let stamp = clock.stamp();
+    let mut passages = passages.enumerate();
+    while let Some(first) = passages.next() {
+        let some: Vec<(usize, Went)> =
+            std::iter::once(first).chain(passages.by_ref().take(20_000)).collect();
+        runtime
+            .block_on(store.write(Priority::Attendance, move |tx| record(tx, stamp, some)))
+            .unwrap();
+    }
+    drop(store);
+    thread.join().unwrap();
+}
+
+fn record(tx: &Transaction<'_>, stamp: Stamp, some: Vec<(usize, Went)>) -> Result<(), LedgerError> {
+    let ledger = Ledger::open(tx, vec!["platform".to_owned()])?;
+    for (n, went) in some {
+        let passage = PassageId((n as u128).to_be_bytes());
+        let stamp = Stamp { wall_ms: went.at_ms, synced: true, ..stamp };
+        let lane = went.lane.to_owned();
+        let cause = if went.vouched {
+            Body::Release {
+                passage,
+                lane,
+                direction: went.direction,
+                person: Some(went.person),
+                reason: "helmet".into(),
+                by: Actor { uid: 0, user: "root".into(), via: Via::Socket },
+            }
+        } else {
+            Body::Grant {
+                passage,
+                lane,
+                direction: went.direction,
+                person: went.person,
+                judgement: Judgement {
+                    score: Score::of(0.7),
+                    threshold: Score::of(0.5),
+                    model: "m".into(),
+                },
+                margin: None,
+                roster_version: 1,
+                photo: None,
+            }
+        };
+        ledger.append(tx, stamp, cause)?;
+        let after = Stamp { wall_ms: went.at_ms + 1500, ..stamp };
+        ledger.close(tx, after, passage, went.outcome, "")?;
+    }
+    Ok(())
+}
