@@ -8,7 +8,7 @@ use std::{path::Path, process::Command};
 
 use common::{
     Daemon, Said, Site,
-    past::{self, Went, person, went},
+    past::{self, WallClock, Went, person, went},
     slave::python,
 };
 use gatehouse::{
@@ -222,7 +222,9 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
     past::write(&site, &[liu()], vec![on(&liu(), Entry, "09T08:00")].into_iter());
     site.broker.start();
     let mut platform = site.broker.subscriber();
-    let _daemon = site.start();
+    let clock = WallClock::new(&site.path("."));
+    clock.synchronised(true);
+    let _daemon = site.start_with(&clock.environment());
     let wrong = platform.next_on("attendance");
     let me = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name;
     let supplement = |worker: &str, at: &str, reason: &str| {
@@ -249,6 +251,9 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
     assert_eq!(same["at"], "2024-10-09T16:30:00.000+08:00");
     platform.next_on("attendance");
     supplement("W001", "2100-01-01 00:00", "x").refused("lies in the future");
+    // Asked twice, and recorded once; the other way is another passage.
+    let again = format!("is added already, as record {}", added["seq"]);
+    supplement("W001", "2024-10-09 17:30", "no answer came").refused(&again);
     supplement("W009", "2024-10-09 17:30", "x").refused("there is no worker W009");
     supplement("W001", "2024-10-09 17:30", " ").refused("reason: must not be empty");
     for at in ["2024-10-09", "17:30", "2024-02-30 10:00"] {

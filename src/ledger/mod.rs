@@ -44,6 +44,8 @@ pub enum LedgerError {
         "record {seq} is no attendance of a worker; `gatehouse attendance list` shows their numbers"
     )]
     NoAttendance { seq: u64 },
+    #[error("the same passage is added already, as record {seq}")]
+    AlreadyAdded { seq: u64 },
     #[error("attendance {seq} is already disputed, by record {by_seq}")]
     AlreadyDisputed { seq: u64, by_seq: u64 },
     #[error("the database has no ledger id; it is damaged")]
@@ -176,6 +178,36 @@ impl Ledger {
             .ok_or(LedgerError::NoCause(passage))?;
         let detail = detail.to_owned();
         self.append(tx, stamp, Body::Outcome { passage, cause, leaf, outcome, detail })
+    }
+
+    /// Adds a passage that somebody says was (a [`Body::Supplement`]). One that was added already, and is
+    /// not disputed, is not added twice: whoever heard no answer may ask again.
+    pub fn supplement(
+        &self,
+        tx: &Transaction<'_>,
+        stamp: Stamp,
+        body: Body,
+    ) -> Result<Stored, LedgerError> {
+        let like: Vec<u64> = tx
+            .prepare_cached(
+                "SELECT idx FROM entry s WHERE worker = ?1 AND at_ms = ?2 AND kind = 'supplement'
+                   AND NOT EXISTS (SELECT 1 FROM entry WHERE cause = s.idx)",
+            )?
+            .query_map(params![body.worker().map(WorkerId::as_str), body.at_ms()], |row| {
+                row.get(0)
+            })?
+            .collect::<Result<_, _>>()?;
+        let way = |body: &Body| match body {
+            Body::Supplement { direction, .. } => Some(*direction),
+            _ => None,
+        };
+        for index in like {
+            let there = read(tx, index)?.entry;
+            if let Some(seq) = there.seq.filter(|_| way(&there.body) == way(&body)) {
+                return Err(LedgerError::AlreadyAdded { seq });
+            }
+        }
+        self.append(tx, stamp, body)
     }
 
     /// Marks the attendance of this seq: it was not this person. It stays as it is. Returns it, and the

@@ -1,7 +1,10 @@
 //! The sheet as CSV: a line a worker and day, then the sums, what is listed apart, and the sources.
 
 use super::{Document, direction, hours, legend, marks, on, rules, source, stretches};
-use crate::attendance::timesheet::{Apart, Totals};
+use crate::{
+    attendance::timesheet::{Apart, Totals},
+    roster::import::neutral,
+};
 
 /// `row` says what a line is: `day`, `worker`, `team`, `contractor`, `total`, `supplement`,
 /// `disputed`, `source` or `note`.
@@ -119,11 +122,6 @@ impl Line {
 
     /// A cell that Excel would take for a formula is made a text.
     fn cells(self) -> [String; HEADINGS.len()] {
-        self.0.map(|cell| match cell.chars().next() {
-            Some('=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '＝' | '＋' | '－' | '＠') => {
-                format!("'{cell}")
-            }
-            _ => cell,
-        })
+        self.0.map(|cell| neutral(&cell))
     }
 }

@@ -204,6 +204,7 @@ impl From<LedgerError> for Refusal {
     fn from(e: LedgerError) -> Self {
         let code = match &e {
             LedgerError::NoAttendance { .. } => "no_attendance",
+            LedgerError::AlreadyAdded { .. } => "already_added",
             LedgerError::AlreadyDisputed { .. } => "already_disputed",
             _ => "storage",
         };

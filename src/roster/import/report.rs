@@ -27,7 +27,7 @@ pub fn masked(text: &str) -> String {
 
 /// A cell that no spreadsheet takes for a formula: after an apostrophe it is text.
 pub fn neutral(cell: &str) -> String {
-    if cell.starts_with(['=', '+', '-', '@', '\t', '\r']) {
+    if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']) {
         format!("'{cell}")
     } else {
         cell.to_owned()

@@ -449,7 +449,7 @@ fn reports_hold_no_id_number_and_no_formula() {
     ] {
         assert_eq!(masked(&text), expected);
     }
-    for formula in ["=1+1", "+1", "-1", "@x", "\tx", "\rx"] {
+    for formula in ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "＝1"] {
         assert_eq!(neutral(formula), format!("'{formula}"));
     }
     assert_eq!(neutral("a=1"), "a=1");
