@@ -200,7 +200,7 @@ fn an_export_that_is_not_whole_or_not_ours_is_refused_by_its_name() {
     let said = sheet(&here, &[&named[..], &["--same-person", "W001"]].concat());
     assert_eq!(one(&said)["total"]["minutes"], 243);
     // Its nights over the month's ends are missing, and it says so.
-    assert!(said.err.contains("export 2024-10-01 to 2024-11-01 for the whole month"), "{said:?}");
+    assert!(said.err.contains("export 2024-09-30 to 2024-11-01 for the whole month"), "{said:?}");
     std::fs::File::create(&file).unwrap().set_len(1 << 30).unwrap();
     sheet(&here, &named).refused("line 1: the line has more than 64 KiB");
     sheet(&here, &["--with", "nowhere.jsonl"]).refused("nowhere.jsonl");

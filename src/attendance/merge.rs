@@ -273,11 +273,12 @@ impl<'a> Gathered<'a> {
             return Err(lines.wrong("something stands behind the end"));
         }
         let after = self.days.last.tomorrow().unwrap_or(self.days.last);
-        if from > self.days.first || to < after {
+        let before = self.days.first.yesterday().unwrap_or(self.days.first);
+        if from > before || to < after {
             self.notes.push(format!(
-                "{} ({file}): holds {from} to {to}; export {} to {after} for the whole month with \
-                 its last night shift",
-                used.gateway, self.days.first
+                "{} ({file}): holds {from} to {to}; export {before} to {after} for the whole month \
+                 with the night shifts at its ends",
+                used.gateway
             ));
         } else if used.at < self.days.range().1 {
             self.notes.push(format!(

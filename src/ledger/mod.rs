@@ -101,7 +101,7 @@ impl Ledger {
                 tx.execute("INSERT OR REPLACE INTO upstream VALUES (?1, NULL)", [&name])?;
                 tx.execute(
                     "INSERT OR IGNORE INTO outbox
-                     SELECT ?1, seq FROM entry WHERE seq > ?2 AND idx >= ?3",
+                     SELECT ?1, seq FROM entry WHERE seq > ?2 AND coalesce(cause, idx) >= ?3",
                     params![name, after, pruned_before(tx)?],
                 )?;
             }

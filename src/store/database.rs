@@ -109,8 +109,8 @@ pub(super) fn try_open(
         ends_where_it_should(&connection, config)?;
     }
     let new = migrate(&mut connection, config)?;
-    rotation::settle(&connection, config)?;
-    let sealer = Sealer::load(&config.key, new && newest(&config.dir).is_none())?;
+    let key = rotation::settle(&connection, config)?;
+    let sealer = Sealer::load(&key, new && newest(&config.dir).is_none())?;
     if !prove_key(&connection, &path, &sealer)? {
         set_meta(&connection, "key_proof", &sealer.seal(KEY_PROOF, b"gatehouse")?)?;
     }

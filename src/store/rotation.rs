@@ -147,27 +147,34 @@ pub(super) fn is_to_be_finished(
     Ok(meta(connection, "key_proof")?.is_some_and(|proof| opens(&next, &proof)))
 }
 
-/// Finishes a rotation that was interrupted, or takes back what there was of it.
-pub(super) fn settle(connection: &Connection, config: &Storage) -> Result<(), StoreError> {
-    let Some((key, next)) = interrupted(config) else { return Ok(()) };
+/// Finishes a rotation that was interrupted, or takes back what there was of it. Which key is the
+/// right one: where the key's folder may not be written, the one of the two that opens.
+pub(super) fn settle(connection: &Connection, config: &Storage) -> Result<Secret, StoreError> {
+    let present = config.key.clone();
+    let Some((key, next)) = interrupted(config) else { return Ok(present) };
     let proof = meta(connection, "key_proof")?;
     match proof {
         Some(proof) if opens(&next, &proof) => {
-            takes_place(&next, key)?;
+            if let Err(error) = takes_place(&next, key) {
+                tracing::warn!(%error, key = %next.display(), "it is the sealing key now: move it over the old one");
+                return Ok(Secret::File(next));
+            }
             tracing::warn!(key = %key.display(), "an interrupted change of the sealing key is finished");
         }
         Some(proof) if opens(key, &proof) => {
-            std::fs::remove_file(&next)
-                .and_then(|()| sync_beside(key))
-                .map_err(|source| StoreError::Folder { path: next, source })?;
-            tracing::warn!("an interrupted change of the sealing key is taken back");
+            match std::fs::remove_file(&next).and_then(|()| sync_beside(key)) {
+                Ok(()) => tracing::warn!("an interrupted change of the sealing key is taken back"),
+                Err(error) => {
+                    tracing::warn!(%error, key = %next.display(), "it is no key of anything: remove it");
+                }
+            }
         }
         // It may open what was set aside.
         _ => {
             tracing::warn!(key = %next.display(), "a second sealing key, which opens nothing here")
         }
     }
-    Ok(())
+    Ok(present)
 }
 
 #[cfg(test)]

@@ -286,7 +286,11 @@ async fn publish_rows(
         let Some(seq) = stored.entry.seq else { continue };
         let cause = match cause.transpose() {
             Ok(cause) => cause,
-            Err(error @ (LedgerError::Damaged { .. } | LedgerError::Missing { .. })) => {
+            Err(
+                error @ (LedgerError::Damaged { .. }
+                | LedgerError::Missing { .. }
+                | LedgerError::Pruned { .. }),
+            ) => {
                 // An outcome is nothing without its cause; it must not hold up what comes after.
                 tracing::error!(upstream = %upstream.name, seq, %error, "not sent");
                 delivery.pass_over(seq);

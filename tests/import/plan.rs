@@ -181,8 +181,11 @@ impl Plan {
             },
             &one(),
         );
-        self.add(Refuse("id: is that of row"), |c| c[0] = "W000".into(), &[]);
-        self.add(Refuse("id-number: is that of row"), |c| c[3] = id_number(1), &one());
+        // Neither of two who share an id, or a number.
+        for _ in 0..2 {
+            self.add(Refuse("id: is that of row"), |c| c[0] = "TWICE".into(), &[]);
+            self.add(Refuse("id-number: is that of row"), |c| c[3] = id_number(9_999), &one());
+        }
         let taken = photo(&[faces().nth(3).unwrap()]);
         self.add(Refuse("is already enrolled, as worker W003"), keep, &[taken]);
         self.add(Refuse("name: is a formula"), |c| c[1] = "=HYPERLINK(\"x\")".into(), &one());

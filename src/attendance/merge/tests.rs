@@ -225,7 +225,7 @@ fn an_export_of_a_part_of_the_month_says_so() {
     all[0] = all[0].replace("2026-11-02", "2026-10-31");
     gathered.export("b.jsonl", &joined(&all)[..], "P-1").unwrap();
     let expected =
-        "gate-2 (b.jsonl): holds 2026-09-30 to 2026-10-31; export 2026-10-01 to 2026-11-01";
+        "gate-2 (b.jsonl): holds 2026-09-30 to 2026-10-31; export 2026-09-30 to 2026-11-01";
     assert!(gathered.notes[0].starts_with(expected), "{:?}", gathered.notes);
     let mut gathered = Gathered::new(&days);
     let mut all = lines(&[record(1)]);

@@ -39,6 +39,16 @@ pub struct Row {
     pub candidate: Result<Candidate, String>,
 }
 
+impl Row {
+    /// The id for people and reports: behind stars where it is the ID number in the wrong column.
+    pub fn shown_id(&self) -> String {
+        let is_number = !self.id.is_empty() && folded(&self.id) == folded(&self.id_number);
+        let hidden = if is_number { self.id.chars().count().saturating_sub(4) } else { 0 };
+        let shown: String = self.id.chars().skip(hidden).collect();
+        format!("{}{}", "*".repeat(hidden), super::masked(&shown))
+    }
+}
+
 impl std::fmt::Debug for Row {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let wrong = self.candidate.as_ref().err().map(|e| super::masked(e));
@@ -65,27 +75,40 @@ pub(super) fn read(
     Ok(RosterFile { rows, ignored: layout.ignored })
 }
 
-/// The second row of a worker in one file changes nothing.
+/// The second row of a worker in one file changes nothing. Where two rows share an id or an ID number
+/// and are not one worker, neither does: which of them is wrong nobody can tell, nor whose the photo is.
 fn refuse_twice(rows: &mut [Row]) {
-    let mut ids: HashMap<String, u32> = HashMap::new();
-    let mut numbers: HashMap<String, u32> = HashMap::new();
-    for row in rows {
+    let (mut ids, mut numbers) = (HashMap::new(), HashMap::new());
+    let mut wrong: Vec<(usize, String)> = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
         let number = folded(&row.id_number);
-        let earlier = [
-            (ids.get(&row.id).filter(|_| !row.id.is_empty()), "id: is that"),
-            (numbers.get(&number).filter(|_| !number.is_empty()), "id-number: is that"),
+        let keys = [
+            (row.id.clone(), "id: is that", &mut ids),
+            (number, "id-number: is that", &mut numbers),
         ];
-        for (first, what) in earlier {
-            if let Some(first) = first {
-                let twice = format!("{what} of row {first} too; one of the two is wrong");
-                row.candidate = Err(match &row.candidate {
-                    Ok(_) => twice,
-                    Err(others) => format!("{others}; {twice}"),
-                });
+        for (key, what, known) in keys {
+            if key.is_empty() {
+                continue;
+            }
+            let first = *known.entry(key).or_insert(at);
+            let Some(other) = rows.get(first).filter(|_| first != at) else { continue };
+            let twice = |row: u32| format!("{what} of row {row} too; one of the two is wrong");
+            wrong.push((at, twice(other.number)));
+            let one = other.id == row.id
+                && other.name == row.name
+                && folded(&other.id_number) == folded(&row.id_number);
+            if !one {
+                wrong.push((first, twice(row.number)));
             }
         }
-        ids.entry(row.id.clone()).or_insert(row.number);
-        numbers.entry(number).or_insert(row.number);
+    }
+    for (at, twice) in wrong {
+        let Some(row) = rows.get_mut(at) else { continue };
+        row.candidate = Err(match &row.candidate {
+            Ok(_) => twice,
+            Err(others) if others.contains(&twice) => continue,
+            Err(others) => format!("{others}; {twice}"),
+        });
     }
 }
 

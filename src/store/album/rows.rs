@@ -37,7 +37,7 @@ pub(super) fn photo_sealer(
     Ok(Sealer::from_master(key.map_err(|_| SealError::DoesNotOpen { context })?))
 }
 
-/// False, and nothing is entered, where the worker is off the roster.
+/// False, and nothing is entered, where the worker is off the roster, or their face was erased.
 pub(super) fn insert(
     tx: &Transaction<'_>,
     draft: &Draft,
@@ -45,7 +45,8 @@ pub(super) fn insert(
 ) -> Result<bool, StoreError> {
     let entered = tx.execute(
         "INSERT OR IGNORE INTO passage_photo (passage, worker, folder, day, bytes, key)
-         SELECT ?1, id, ?3, ?4, ?5, ?6 FROM worker WHERE id = ?2 AND state <> 'removed'",
+         SELECT ?1, id, ?3, ?4, ?5, ?6 FROM worker WHERE id = ?2 AND state <> 'removed'
+           AND EXISTS (SELECT 1 FROM template WHERE worker = ?2)",
         params![draft.passage, draft.worker, draft.folder, day, draft.sealed.len(), draft.key],
     )?;
     Ok(entered > 0)
@@ -57,7 +58,8 @@ pub fn erase(tx: &Transaction<'_>, worker: &str) -> rusqlite::Result<usize> {
     tx.execute("UPDATE passage_photo SET key = x'' WHERE worker = ?1 AND length(key) > 0", [worker])
 }
 
-/// Seals all photos' keys with another key. How many.
+/// Seals all photos' keys with another key. How many. One that is damaged opens nothing, and its photo
+/// goes.
 pub fn reseal(tx: &Transaction<'_>, old: &Sealer, new: &Sealer) -> Result<u64, StoreError> {
     let (mut after, mut count) = (0, 0);
     let mut next = tx.prepare(
@@ -70,9 +72,13 @@ pub fn reseal(tx: &Transaction<'_>, old: &Sealer, new: &Sealer) -> Result<u64, S
             .query_row([after], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
             .optional()?;
         let Some((n, passage, sealed)) = row else { return Ok(count) };
-        let key = old.open(&key_place(&passage), &sealed)?;
+        after = n;
+        let Ok(key) = old.open(&key_place(&passage), &sealed) else {
+            update.execute(params![n, Vec::<u8>::new()])?;
+            continue;
+        };
         update.execute(params![n, new.seal(&key_place(&passage), &key)?])?;
-        (after, count) = (n, count + 1);
+        count += 1;
     }
 }
 

@@ -83,7 +83,7 @@ impl Done {
     pub(super) fn of(row: &Row, outcome: Outcome) -> Done {
         Done {
             row: row.number,
-            id: masked(&row.id),
+            id: row.shown_id(),
             name: masked(&row.name),
             result: outcome.word,
             reason: outcome.reason.as_deref().map(masked),
