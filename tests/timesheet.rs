@@ -7,8 +7,8 @@ mod common;
 use std::{path::Path, process::Command};
 
 use common::{
-    Daemon, Said, Site,
-    past::{self, WallClock, Went, person, went},
+    Daemon, Said, Site, WallClock,
+    past::{self, Went, person, went},
     slave::python,
 };
 use gatehouse::{
@@ -138,7 +138,9 @@ fn the_sheet_of_two_gateways_is_one_days_work_and_says_where_it_comes_from() {
         json!(["gate-2", theirs, 1, 3, 3, "gate-2.jsonl"]),
     ];
     assert_eq!(sources, expected);
-    assert_eq!(made["notes"], json!([]));
+    let begins =
+        "gate-1: its ledger begins on 2024-10-09 07:58; what was before is not on this sheet";
+    assert_eq!(made["notes"], json!([begins]));
 
     let only = one(&sheet(&here, &["--with", out, "--team", "瓦工班"]));
     assert_eq!((&only["total"]["minutes"], &only["workers"]), (&json!(600), &json!(1)));

@@ -41,6 +41,12 @@ pub struct Extent {
     pub last_seq: Option<u64>,
     /// When it was read.
     pub at: Timestamp,
+    /// When its first entry was made, where that can be read.
+    #[serde(default)]
+    pub begins: Option<Timestamp>,
+    /// The folder of the damaged database whose place it took, if it did.
+    #[serde(default)]
+    pub set_aside: Option<String>,
 }
 
 impl Extent {
@@ -178,6 +184,17 @@ impl<'a> Gathered<'a> {
 
     /// The gateway's own records were taken.
     pub fn own(&mut self, extent: &Extent) {
+        if let Some(begins) = extent.begins.filter(|begins| *begins > self.days.range().0) {
+            let why = match &extent.set_aside {
+                Some(place) => format!(", in place of a damaged one that lies in {place}"),
+                None => String::new(),
+            };
+            self.notes.push(format!(
+                "{}: its ledger begins on {}{why}; what was before is not on this sheet",
+                extent.gateway,
+                self.days.at(begins).minute()
+            ));
+        }
         if extent.at < self.days.range().1 {
             self.notes.push(format!(
                 "{}: read on {}, before all of the month was past",
@@ -237,7 +254,17 @@ impl<'a> Gathered<'a> {
         let at = at.map_err(|e| lines.wrong(format!("exported_at: {e}")))?;
         let Heading { project, gateway, ledger, .. } = heading;
         let (first_seq, last_seq) = (None, None);
-        let mut extent = Extent { project, gateway, ledger, count: 0, first_seq, last_seq, at };
+        let mut extent = Extent {
+            project,
+            gateway,
+            ledger,
+            count: 0,
+            first_seq,
+            last_seq,
+            at,
+            begins: None,
+            set_aside: None,
+        };
         let mut used = extent.clone();
         loop {
             let Some(line) = lines.next()? else {

@@ -55,6 +55,8 @@ fn extent() -> Extent {
         first_seq: None,
         last_seq: None,
         at: "2026-11-05T00:00:00Z".parse().unwrap(),
+        begins: None,
+        set_aside: None,
     }
 }
 
@@ -247,4 +249,20 @@ proptest! {
         let days = days();
         let _ = Gathered::new(&days).export("b.jsonl", &bytes[..], "P-1");
     }
+}
+
+#[test]
+fn a_ledger_that_begins_within_the_month_says_so() {
+    let days = days();
+    let mut gathered = Gathered::new(&days);
+    let at = |text: &str| Some(text.parse().unwrap());
+    gathered.own(&Extent { begins: at("2026-01-01T00:00:00Z"), ..extent() });
+    let before = gathered.notes.len();
+    let set_aside = Some("set-aside/1".to_owned());
+    gathered.own(&Extent { begins: at("2026-10-15T04:00:00Z"), set_aside, ..extent() });
+    let note = &gathered.notes[before];
+    assert!(
+        note.contains("its ledger begins on 2026-10-15 12:00, in place of a damaged"),
+        "{note}"
+    );
 }

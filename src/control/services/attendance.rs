@@ -99,6 +99,7 @@ impl Services {
             after: None,
             limit: PAGE,
         };
+        let first = self.store.read(|tx| ledger::read(tx, 0)).await.ok().map(|first| first.entry);
         let mut extent = Extent {
             project: self.origin.project.clone(),
             gateway: self.origin.gateway.clone(),
@@ -107,6 +108,11 @@ impl Services {
             first_seq: None,
             last_seq: None,
             at: self.clock.stamp().timestamp(),
+            begins: first.as_ref().map(|first| first.stamp.timestamp()),
+            set_aside: first.and_then(|first| match first.body {
+                Body::Successor { set_aside, .. } => Some(set_aside),
+                _ => None,
+            }),
         };
         let is =
             |wanted: &Option<String>, there: &str| wanted.as_deref().is_none_or(|w| w == there);
