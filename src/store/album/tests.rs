@@ -35,6 +35,8 @@ impl Bench {
                      VALUES (?1, '', '', '', '', x'', CAST(?1 AS BLOB), 'active')",
                     [id],
                 )?;
+                let template = "INSERT OR IGNORE INTO template VALUES (?1, 0, 'm', x'00')";
+                tx.execute(template, [id])?;
             }
             Ok::<_, StoreError>(())
         });
@@ -84,7 +86,8 @@ impl Bench {
 
     async fn erases(&self, worker: &'static str) {
         let erased = self.store.write(Priority::Upkeep, move |tx| {
-            tx.execute("UPDATE worker SET state = 'removed' WHERE id = ?1", [worker])?;
+            // The face goes, on a removal and on a withdrawn consent alike.
+            tx.execute("DELETE FROM template WHERE worker = ?1", [worker])?;
             Ok::<_, StoreError>(erase(tx, worker)?)
         });
         erased.await.unwrap();
