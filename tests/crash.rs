@@ -280,7 +280,7 @@ fn cut_within_an_enrolment(point: &str, enrolled: bool) {
     let shown = gate.site.gatehouse(&["worker", "show", "W001"]);
     if enrolled {
         assert!(shown.out.contains("**************4411"), "{shown:?}");
-        enrol_said(&gate.site).refused("already enrolled, as worker W001");
+        enrol_said(&gate.site).refused("worker W001 is already enrolled");
     } else {
         shown.refused("there is no worker W001");
         enrol(&gate.site);

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::files::Draft;
 pub use self::rows::{carry_over, erase, reseal};
-use super::{Priority, Room, SealError, Sealer, Store, StoreError};
+use super::{Priority, SealError, Sealer, Store, StoreError};
 use crate::{
     clock::Clock,
     config::Storage,
@@ -318,8 +318,8 @@ impl Keeper {
                 self.remove(old).await?;
             }
         }
-        // On a disk that runs short they make room before anything else is given up.
-        while self.album.store.state().room > Room::Ample {
+        // Where there is no room for new ones, old ones make some: attendance is next.
+        while self.album.store.state().room.refuses(Priority::Photo) {
             let oldest = self.album.store.read(move |tx| rows::oldest(tx, PAGE)).await?;
             if oldest.is_empty() {
                 break;
