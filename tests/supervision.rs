@@ -78,11 +78,12 @@ fn ended(daemon: &mut Daemon) -> ExitStatus {
     until("the daemon to end", || daemon.0.try_wait().unwrap())
 }
 
-/// So many commands that write, at once; `meanwhile` runs beside them.
+/// So many commands that write, at once; `meanwhile` runs beside them. Changes of the roster wait for
+/// each other before the store; these do not.
 fn with_writes(site: &Site, count: usize, meanwhile: impl FnOnce()) {
     std::thread::scope(|scope| {
         for _ in 0..count {
-            scope.spawn(|| site.gatehouse(&["worker", "remove", "W001"]));
+            scope.spawn(|| site.gatehouse(&["attendance", "dispute", "1", "--reason", "x"]));
         }
         meanwhile();
     });
