@@ -130,6 +130,7 @@
 //! | a lane's camera lent to an enrolment | 1 enrolment, 20 s | the next one is refused; the gate has it back |
 //! | hints of a sitting on their way to the client | 4 | the sitting waits |
 //! | entries of a worker's history shown | 500 | the oldest are left out |
+//! | who came by in the dry runs of one connection | 10,000 | refused |
 //! | changes of the roster at once | 1 | the next one waits |
 //! | passages without an outcome | 1 a lane | nobody is let through there |
 //! | photos of passages waiting to be written ([`store::album`]) | 16 | the newest is dropped; counted |

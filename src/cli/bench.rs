@@ -116,13 +116,17 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     Ok(ExitCode::SUCCESS)
 }
 
+/// A bench in a checkout needs no configuration; one that was named must be right.
+fn models(context: &Context) -> anyhow::Result<Models> {
+    match context.config() {
+        Ok(config) => Ok(daemon::models(&config.models)),
+        Err(e) if context.names_a_config() => Err(e.into()),
+        Err(_) => Ok(Models::in_dir(&rig::models_of_checkout())),
+    }
+}
+
 async fn measure(context: &Context, arguments: Arguments) -> anyhow::Result<Report> {
-    let models = match context.config() {
-        Ok(config) => daemon::models(&config.models),
-        // A bench in a checkout needs no configuration; one that was named must be right.
-        Err(e) if context.names_a_config() => return Err(e.into()),
-        Err(_) => Models::in_dir(&rig::models_of_checkout()),
-    };
+    let models = models(context)?;
     let photo =
         arguments.photo.unwrap_or_else(|| rig::models_of_checkout().join("photos/person_a_2.jpg"));
     let named = format!("{} (models/fetch gets it, --photo names another)", photo.display());

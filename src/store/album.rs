@@ -5,7 +5,8 @@
 //! sealed in the table `passage_photo`: without its row a file is noise, so that erasing rows (with
 //! the worker, in one transaction) erases photos, and another sealing key seals the rows alone anew.
 //! Files and rows that a power cut parted are swept away at the next start. Touches: the folder
-//! `photos`, the table `passage_photo`.
+//! `photos`, the table `passage_photo`; of the roster's tables it sees whether somebody still has a
+//! face on file.
 
 mod files;
 mod rows;

@@ -13,14 +13,14 @@ use std::{
 
 use serde::Serialize;
 
-use super::{Context, Daemon, Times, fill, random_template};
+use super::{Context, Daemon, Times, fill, models, random_template};
 use crate::{
     cli::rig::{self, Bench},
     clock::{Clock, SystemClock},
     control::Client,
-    daemon, roster,
+    roster,
     store::Sealer,
-    vision::{EMBEDDER_NAME, Models},
+    vision::EMBEDDER_NAME,
 };
 
 #[derive(clap::Args)]
@@ -57,11 +57,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
 }
 
 async fn measure(context: &Context, arguments: Arguments) -> anyhow::Result<Report> {
-    let models = match context.config() {
-        Ok(config) => daemon::models(&config.models),
-        Err(e) if context.names_a_config() => return Err(e.into()),
-        Err(_) => Models::in_dir(&rig::models_of_checkout()),
-    };
+    let models = models(context)?;
     let dir = models.detector.parent().map(PathBuf::from).unwrap_or_default();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
     let bench = Bench::new(&dir, clock, "")?;
