@@ -268,7 +268,41 @@ pub struct Upstream {
     pub client_id: Option<String>,
     pub username: Option<String>,
     pub password: Option<Secret>,
+    pub tls: Tls,
+    /// `None`: MQTT 5, and 3.1.1 where that is refused.
+    pub version: Option<MqttVersion>,
     pub encoding: Encoding,
+    pub ack: Ack,
+    /// Whether commands of this upstream may open a gate.
+    pub remote_release: bool,
+}
+
+/// Whom a broker with `mqtts:` must prove to be, and who we are to it.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// PEM: the authorities that may vouch for the broker; `None`: those of the operating system.
+    pub ca: Option<PathBuf>,
+    /// PEM: our own certificate with its chain, and its private key.
+    pub own: Option<(PathBuf, Secret)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MqttVersion {
+    #[serde(rename = "3.1.1")]
+    V4,
+    #[serde(rename = "5")]
+    V5,
+}
+
+/// Whose word takes a row out of the outbox (I3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ack {
+    /// The broker's, for each message.
+    #[default]
+    Broker,
+    /// The consumer's, for all up to a seq.
+    Platform,
 }
 
 /// How payloads are written.
@@ -284,14 +318,17 @@ pub enum Encoding {
 pub struct Broker {
     pub host: String,
     pub port: u16,
+    /// `mqtts:`
+    pub tls: bool,
 }
 
 impl std::fmt::Display for Broker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls { "mqtts" } else { "mqtt" };
         if self.host.contains(':') {
-            write!(f, "mqtt://[{}]:{}", self.host, self.port)
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
         } else {
-            write!(f, "mqtt://{}:{}", self.host, self.port)
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
         }
     }
 }

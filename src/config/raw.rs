@@ -153,7 +153,9 @@ struct RawUpstream {
     password: Option<String>,
     #[serde(default)]
     encoding: Encoding,
-    ack: Option<String>,
+    #[serde(default)]
+    ack: Ack,
+    version: Option<MqttVersion>,
     allow_plaintext: Option<bool>,
     remote_release: Option<bool>,
     photos: Option<bool>,

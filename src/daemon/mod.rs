@@ -178,6 +178,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         parts.lane(lane, &built, &vision, &bell, &mut tasks, &cancel)?;
     }
 
+    let (commands, _incoming) = mpsc::channel(uplink::COMMANDS);
     let (online, online_watch) = watch::channel(native::Online::default());
     let mut links = Vec::new();
     let mut upstreams = Vec::new();
@@ -188,10 +189,11 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             origin: origin.clone(),
             online: online_watch.clone(),
             sent_before: opened.ledger.sent_before(&upstream.name),
+            commands: commands.clone(),
             cancel: cancel_links.clone(),
         };
-        let (state, task) = uplink::spawn(upstream.clone(), context);
-        upstreams.push(state);
+        let (link, task) = uplink::spawn(upstream.clone(), context);
+        upstreams.push(link);
         links.push(watch_over(task, "a link's task", &ended));
     }
 

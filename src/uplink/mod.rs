@@ -9,17 +9,21 @@ mod mqtt;
 pub mod native;
 #[cfg(test)]
 mod survival;
+pub mod tls;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use serde::{Deserialize, Serialize};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     attendance::Origin,
     clock::{Clock, Monotonic},
-    config::Upstream,
+    config::{Ack, Encoding, MqttVersion, Upstream},
     ledger::LedgerError,
     store::Store,
     vigil::Panicked,
@@ -40,7 +44,66 @@ pub struct UpstreamState {
     pub connects: u64,
     /// Connections lost to a fault in this program.
     pub restarts: u64,
+    /// What the last connection spoke.
+    pub version: Option<MqttVersion>,
+    pub ack: Ack,
+    /// With `ack = "platform"`: the consumer has said that it has all up to this seq.
+    pub acknowledged_upto: Option<u64>,
+    /// The platform's acknowledgements that were not taken: of another ledger, of what was never
+    /// sent, or no acknowledgements at all.
+    pub acks_refused: u64,
+    /// Records that the broker did not take; they wait for the next attempt.
+    pub refused: u64,
+    /// Sent again because they were not acknowledged in time, or the consumer asked.
+    pub repeated: u64,
+    /// Connections given up because the broker did not acknowledge.
+    pub stalls: u64,
+    /// Commands handed on, and those that were not: too many at once, or too large.
+    pub commands: u64,
+    pub commands_refused: u64,
+    /// Of which this link's safety hangs on, as far as they are known.
+    pub certificates: Vec<Certificate>,
 }
+
+/// A certificate that this link needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    pub whose: CertificateOf,
+    /// Where it lies; the broker's own came over the link.
+    pub path: Option<PathBuf>,
+    /// Valid until.
+    pub until: jiff::Timestamp,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateOf {
+    Authority,
+    Gateway,
+    Broker,
+}
+
+/// A command of a platform as it came, for whoever carries it out. The answer is the reply's payload; where it is dropped there is none.
+pub struct Incoming {
+    pub upstream: String,
+    pub encoding: Encoding,
+    pub remote_release: bool,
+    pub payload: Vec<u8>,
+    pub received: Monotonic,
+    pub answer: oneshot::Sender<Vec<u8>>,
+}
+
+/// What an upstream's task is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// Rows with these seqs were put back into its outbox.
+    Again { from: u64, to: u64 },
+}
+
+/// Commands of all upstreams that wait; the next one is answered that the gateway is busy.
+pub const COMMANDS: usize = 2;
+/// What is asked of an upstream's task and waits; whoever asks waits.
+const ASKED: usize = 4;
 
 /// What a task for one upstream is given.
 #[derive(Clone)]
@@ -52,6 +115,8 @@ pub struct Context {
     pub online: watch::Receiver<native::Online>,
     /// The highest seq that an earlier run may have sent.
     pub sent_before: u64,
+    /// Where commands go.
+    pub commands: mpsc::Sender<Incoming>,
     pub cancel: CancellationToken,
 }
 
@@ -69,11 +134,14 @@ enum LinkError {
     Panicked(#[from] Panicked),
 }
 
+/// An upstream's task, from outside.
+pub struct Link {
+    pub state: watch::Receiver<UpstreamState>,
+    pub asked: mpsc::Sender<Asked>,
+}
+
 /// Starts the task of one upstream.
-pub fn spawn(
-    upstream: Upstream,
-    context: Context,
-) -> (watch::Receiver<UpstreamState>, JoinHandle<()>) {
+pub fn spawn(upstream: Upstream, context: Context) -> (Link, JoinHandle<()>) {
     let (state, watched) = watch::channel(UpstreamState {
         name: upstream.name.clone(),
         broker: upstream.brokers.first().map(ToString::to_string).unwrap_or_default(),
@@ -84,6 +152,18 @@ pub fn spawn(
         acknowledged: 0,
         connects: 0,
         restarts: 0,
+        version: None,
+        ack: upstream.ack,
+        acknowledged_upto: None,
+        acks_refused: 0,
+        refused: 0,
+        repeated: 0,
+        stalls: 0,
+        commands: 0,
+        commands_refused: 0,
+        certificates: Vec::new(),
     });
-    (watched, tokio::spawn(mqtt::run(upstream, context, state)))
+    let (asked, asks) = mpsc::channel(ASKED);
+    let task = tokio::spawn(mqtt::run(upstream, context, state, asks));
+    (Link { state: watched, asked }, task)
 }

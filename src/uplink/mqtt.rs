@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    Context, LinkError, UpstreamState,
+    Asked, Context, LinkError, UpstreamState,
     delivery::{Delivery, WINDOW},
     native,
 };
@@ -44,7 +44,12 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const MAX_INCOMING_BYTES: usize = 16 * 1024;
 const MAX_OUTGOING_BYTES: usize = 1024 * 1024;
 
-pub(super) async fn run(upstream: Upstream, context: Context, state: watch::Sender<UpstreamState>) {
+pub(super) async fn run(
+    upstream: Upstream,
+    context: Context,
+    state: watch::Sender<UpstreamState>,
+    _asked: mpsc::Receiver<Asked>,
+) {
     let name = upstream.name.clone();
     let mut delivery = Delivery::new(context.sent_before);
     let mut backoff = FIRST_BACKOFF;
@@ -367,7 +372,7 @@ mod tests {
     use crate::{
         attendance::Origin,
         clock::{Clock, SystemClock, Tripwire},
-        config::{Encoding, Secret, Storage},
+        config::{Ack, Encoding, MqttVersion, Secret, Storage},
         ledger::Ledger,
         store,
         uplink::spawn,
@@ -427,11 +432,15 @@ mod tests {
             let port = broker.local_addr().unwrap().port();
             let upstream = Upstream {
                 name: "platform".into(),
-                brokers: vec![Broker { host: "127.0.0.1".into(), port }],
+                brokers: vec![Broker { host: "127.0.0.1".into(), port, tls: false }],
                 client_id: None,
                 username: None,
                 password: None,
+                tls: Default::default(),
+                version: Some(MqttVersion::V4),
                 encoding: Encoding::Json,
+                ack: Ack::Broker,
+                remote_release: false,
             };
             let (_online, online) = watch::channel(native::Online::default());
             let timezone = jiff::tz::TimeZone::UTC;
@@ -442,9 +451,11 @@ mod tests {
                 origin: Origin { gateway: "g".into(), project: "p".into(), timezone },
                 online,
                 sent_before: 0,
+                commands: mpsc::channel(1).0,
                 cancel: cancel.clone(),
             };
-            let (state, task) = spawn(upstream, context);
+            let (link, task) = spawn(upstream, context);
+            let state = link.state;
             Link { broker, clock, state, cancel, task, _online, _dir: dir }
         }
 

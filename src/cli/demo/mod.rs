@@ -219,7 +219,7 @@ impl Demo {
 
     async fn upstream_until(&self, connected: bool) -> anyhow::Result<()> {
         let upstream = self.rig.running.services.upstreams.first().context("no upstream")?;
-        let mut upstream = upstream.clone();
+        let mut upstream = upstream.state.clone();
         let reached = upstream.wait_for(|state| state.connected == connected);
         timeout(PATIENCE, reached).await.context("the link does not change")??;
         Ok(())
@@ -229,7 +229,7 @@ impl Demo {
     async fn acknowledged(&self) -> anyhow::Result<u64> {
         let upstream = self.rig.running.services.upstreams.first().context("no upstream")?;
         let last = self.rig.running.services.store.read(ledger::last_seq).await?;
-        let mut upstream = upstream.clone();
+        let mut upstream = upstream.state.clone();
         let all = upstream.wait_for(|state| state.acknowledged >= last);
         timeout(PATIENCE, all).await.context("the broker did not acknowledge every record")??;
         Ok(last)

@@ -164,6 +164,9 @@ fn secrets_are_masked_and_read_where_they_are_kept() {
     for upstream in &config.upstreams {
         assert_eq!(**upstream.password.as_ref().unwrap().read().unwrap(), *"hunter2");
     }
-    assert_eq!(config.upstreams[0].brokers[1], Broker { host: "::1".into(), port: 1884 });
+    assert_eq!(
+        config.upstreams[0].brokers[1],
+        Broker { host: "::1".into(), port: 1884, tls: false }
+    );
     assert!(!format!("{config:?}").contains("hunter2"));
 }

@@ -11,11 +11,8 @@ pub(super) fn upstreams(raw: Vec<RawUpstream>, base: &Path) -> Checked<Vec<Upstr
             return wrong(at("name"), format!("{name:?} stands twice"));
         }
         only(at("profile"), raw.profile, "native")?;
-        only(at("ack"), raw.ack, "broker")?;
-        for (key, on) in [("remote_release", raw.remote_release), ("photos", raw.photos)] {
-            if on == Some(true) {
-                return wrong(at(key), "is not in this version; it has false");
-            }
+        if raw.photos == Some(true) {
+            return wrong(at("photos"), "is not in this version; it has false");
         }
         if raw.password.is_some() && raw.username.is_none() {
             return wrong(at("password"), "needs a username, or it is never sent");
@@ -39,7 +36,11 @@ pub(super) fn upstreams(raw: Vec<RawUpstream>, base: &Path) -> Checked<Vec<Upstr
                 None => None,
                 Some(id) => Some(plain_name(at("client_id"), id)?),
             },
+            tls: Tls::default(),
+            version: raw.version,
             encoding: raw.encoding,
+            ack: raw.ack,
+            remote_release: raw.remote_release.unwrap_or(false),
             username: raw.username,
             password: raw.password.map(|text| Secret::parse(&text, base)),
         });
@@ -78,5 +79,5 @@ fn broker(key: String, url: &str, allow_plaintext: bool) -> Checked<Broker> {
             ),
         );
     }
-    Ok(Broker { host, port })
+    Ok(Broker { host, port, tls: false })
 }

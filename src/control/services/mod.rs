@@ -39,7 +39,7 @@ use crate::{
     roster::{FaceOnFile, Identity, MOST_WORKERS, Roster, RosterError, WorkerId},
     store::{Store, StoreError, album::Album},
     turnstile::TurnstileState,
-    uplink::UpstreamState,
+    uplink,
     vigil::Beats,
     vision::{Template, Vision},
 };
@@ -101,7 +101,7 @@ pub struct Services {
     pub vision: Arc<Vision>,
     pub roster: watch::Sender<Arc<Roster>>,
     pub lanes: Vec<LanePanel>,
-    pub upstreams: Vec<watch::Receiver<UpstreamState>>,
+    pub upstreams: Vec<uplink::Link>,
     pub stages: Arc<Stages>,
     /// Why nobody can fetch the metrics, where they are configured and that is so.
     pub exporter: watch::Receiver<Option<ExporterDown>>,

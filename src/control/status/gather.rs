@@ -124,7 +124,8 @@ pub(in crate::control) async fn gather(services: &Services) -> Status {
 
 /// What the database says: the ledger's size, how far it was pruned, and each upstream's outbox.
 async fn kept(services: &Services) -> Result<(u64, u64, Vec<Backlog>), LedgerError> {
-    let names: Vec<String> = services.upstreams.iter().map(|u| u.borrow().name.clone()).collect();
+    let names: Vec<String> =
+        services.upstreams.iter().map(|u| u.state.borrow().name.clone()).collect();
     let read = services.store.read(move |tx| {
         let backlogs: Result<Vec<_>, LedgerError> =
             names.iter().map(|name| ledger::backlog(tx, name)).collect();
@@ -248,7 +249,7 @@ fn upstreams(
     let now = services.clock.stamp();
     let mut upstreams = Vec::new();
     for (upstream, backlog) in services.upstreams.iter().zip(backlogs) {
-        let link = upstream.borrow().clone();
+        let link = upstream.state.borrow().clone();
         let outbox = backlog.map(|(rows, _)| rows);
         let oldest_s = backlog.and_then(|(_, oldest)| oldest).map(|at| age_s(at, now));
         let rows = outbox.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
