@@ -57,18 +57,27 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Not started yet. It keeps subscriptions and what waits for a subscriber in `dir`.
+    /// Not started yet. It keeps subscriptions and what waits for a subscriber in `dir`. It saves after
+    /// every change, so that a kill loses nothing that a subscriber has subscribed to.
     pub fn new(dir: &Path) -> Self {
+        Self::that_saves(dir, "autosave_on_changes true\nautosave_interval 1\n")
+    }
+
+    /// The same, saving as its maker thought: each half hour, and when it is stopped. A kill loses
+    /// what it acknowledged since, and who had subscribed.
+    pub fn that_saves_seldom(dir: &Path) -> Self {
+        Self::that_saves(dir, "")
+    }
+
+    fn that_saves(dir: &Path, when: &str) -> Self {
         let port = free_port();
         std::fs::create_dir(dir).unwrap();
         let config = dir.join("mosquitto.conf");
-        // It would otherwise give up root for a user who may not write to `dir`. It saves after
-        // every change, so that a kill loses nothing that a subscriber has subscribed to.
+        // It would otherwise give up root for a user who may not write to `dir`.
         let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
         let text = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\nuser {user}\n\
-             persistence true\npersistence_location {}/\n\
-             autosave_on_changes true\nautosave_interval 1\nmax_queued_messages 0\n",
+             persistence true\npersistence_location {}/\nmax_queued_messages 0\n{when}",
             dir.display()
         );
         std::fs::write(&config, text).unwrap();

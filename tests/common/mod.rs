@@ -7,9 +7,11 @@
 pub mod broker;
 pub mod camera;
 pub mod capture;
+pub mod consumer;
 pub mod disk;
 pub mod film;
 pub mod lanes;
+pub mod nats;
 pub mod past;
 pub mod shim;
 pub mod slave;
@@ -157,6 +159,16 @@ impl Site {
         let config = self.path("gatehouse.toml");
         let text = std::fs::read_to_string(&config).unwrap();
         std::fs::write(config, text.replace("replay:camera", source)).unwrap();
+    }
+
+    /// Its broker is elsewhere, at one of these ports.
+    pub fn brokers_at(&self, ports: &[u16]) {
+        let config = self.path("gatehouse.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let own = format!("\"mqtt://127.0.0.1:{}\"", self.broker.port);
+        let all: Vec<_> = ports.iter().map(|port| format!("mqtt://127.0.0.1:{port}")).collect();
+        assert!(text.contains(&own), "{text}");
+        std::fs::write(config, text.replace(&own, &format!("{all:?}"))).unwrap();
     }
 
     pub fn plug_camera_in(&self) -> Camera {

@@ -48,6 +48,16 @@ pub fn went(person: &Person, direction: Direction, at: &str) -> Went {
 /// Before the daemon starts. Each of `people` is on the roster, without a template; of the passages
 /// none is sent upstream twice.
 pub fn write(site: &Site, people: &[Person], passages: impl Iterator<Item = Went>) {
+    write_for(site, &["platform"], people, passages);
+}
+
+/// The same, with rows for these upstreams. One that is met later gets all of it.
+pub fn write_for(
+    site: &Site,
+    upstreams: &[&str],
+    people: &[Person],
+    passages: impl Iterator<Item = Went>,
+) {
     let dir = site.path("data");
     let config = Storage::usual(dir.clone(), Secret::File(dir.join("key")));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
@@ -66,22 +76,27 @@ pub fn write(site: &Site, people: &[Person], passages: impl Iterator<Item = Went
     });
     runtime.block_on(enrolled).unwrap();
     let stamp = clock.stamp();
-    let mut passages = passages.enumerate();
-    while let Some(first) = passages.next() {
-        let some: Vec<(usize, Went)> =
-            std::iter::once(first).chain(passages.by_ref().take(20_000)).collect();
+    let mut passages = passages.peekable();
+    while passages.peek().is_some() {
+        let some: Vec<Went> = passages.by_ref().take(20_000).collect();
+        let names = upstreams.iter().map(ToString::to_string).collect();
         runtime
-            .block_on(store.write(Priority::Attendance, move |tx| record(tx, stamp, some)))
+            .block_on(store.write(Priority::Attendance, move |tx| record(tx, names, stamp, some)))
             .unwrap();
     }
     drop(store);
     thread.join().unwrap();
 }
 
-fn record(tx: &Transaction<'_>, stamp: Stamp, some: Vec<(usize, Went)>) -> Result<(), LedgerError> {
-    let ledger = Ledger::open(tx, vec!["platform".to_owned()])?;
-    for (n, went) in some {
-        let passage = PassageId((n as u128).to_be_bytes());
+fn record(
+    tx: &Transaction<'_>,
+    upstreams: Vec<String>,
+    stamp: Stamp,
+    some: Vec<Went>,
+) -> Result<(), LedgerError> {
+    let ledger = Ledger::open(tx, upstreams)?;
+    for went in some {
+        let passage = PassageId::random().unwrap();
         let stamp = Stamp { wall_ms: went.at_ms, synced: true, ..stamp };
         let lane = went.lane.to_owned();
         let cause = if went.vouched {

@@ -1,0 +1,128 @@
+//! `tests/peers/consumer.py` as a process: a platform behind a broker, by paho-mqtt and SQLite.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, OpenFlags};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::slave::python;
+
+/// Nothing that is waited for takes longer; a cluster of brokers may elect a leader meanwhile.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What the platform says of itself.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Report {
+    #[serde(rename = "report")]
+    pub records: u64,
+    pub highest: u64,
+    /// Below the highest.
+    pub missing: u64,
+    pub repeats: u64,
+    /// Repeats without a mark, of a record of which a copy without a mark had come before.
+    pub unmarked: u64,
+    /// Repeats that say something else.
+    pub differing: u64,
+    /// First copies that came after one of a higher seq.
+    pub late: u64,
+    pub connects: u64,
+    /// Connections on which the broker did not know it any more.
+    pub sessions_lost: u64,
+}
+
+/// The platform's process; it ends with this value.
+pub struct Consumer {
+    child: Child,
+    commands: ChildStdin,
+    lines: mpsc::Receiver<String>,
+    database: PathBuf,
+    /// Records that it has stored, by its latest word.
+    pub stored: u64,
+}
+
+impl Consumer {
+    /// Returns when its subscriptions stand. `ack`: `broker` or `platform`.
+    pub fn start(dir: &Path, ports: &[u16], root: &str, ack: &str) -> Consumer {
+        let (python, database) = (python(), dir.join("platform.db"));
+        let mut command = Command::new(&python);
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/consumer.py"));
+        for port in ports {
+            command.args(["--broker", &format!("127.0.0.1:{port}")]);
+        }
+        command.args(["--root", root, "--ack", ack, "--database"]).arg(&database);
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child =
+            child.unwrap_or_else(|e| panic!("cannot run {python:?}: {e}; run tests/run"));
+        let commands = child.stdin.take().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+        });
+        let mut consumer = Consumer { child, commands, lines, database, stored: 0 };
+        consumer.says("ready");
+        consumer
+    }
+
+    /// What it says next, if it says anything within this time.
+    pub fn next_within(&mut self, patience: Duration) -> Option<Value> {
+        let line = match self.lines.recv_timeout(patience) {
+            Ok(line) => line,
+            Err(mpsc::RecvTimeoutError::Timeout) => return None,
+            Err(e) => panic!("the platform has ended ({e}; {:?})", self.child.try_wait()),
+        };
+        let said: Value = serde_json::from_str(&line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        assert!(said.get("refused").is_none(), "a command was refused: {line}");
+        if let Some(stored) = said["stored"].as_u64() {
+            self.stored = stored;
+        }
+        Some(said)
+    }
+
+    /// The next thing of this name that it says.
+    pub fn says(&mut self, name: &str) -> Value {
+        let begun = Instant::now();
+        while let Some(left) = PATIENCE.checked_sub(begun.elapsed()) {
+            if let Some(said) = self.next_within(left)
+                && said.get(name).is_some()
+            {
+                return said;
+            }
+        }
+        panic!("the platform does not say {name:?}; it has {} records", self.stored)
+    }
+
+    pub fn tell(&mut self, command: &str) {
+        writeln!(self.commands, "{command}").unwrap();
+    }
+
+    pub fn report(&mut self) -> Report {
+        self.tell("report");
+        let report: Report = serde_json::from_value(self.says("report")).unwrap();
+        self.stored = report.records;
+        report
+    }
+
+    /// Seq and leaf hash of each record on its disk, in the order in which they came.
+    pub fn arrivals(&self) -> Vec<(u64, String)> {
+        let database =
+            Connection::open_with_flags(&self.database, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let mut rows = database.prepare("SELECT seq, leaf FROM record ORDER BY arrival").unwrap();
+        let rows = rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        rows.map(Result::unwrap).collect()
+    }
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

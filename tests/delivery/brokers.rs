@@ -1,0 +1,74 @@
+//! What stands between the gateway and the platform, and how it fails.
+
+use std::path::Path;
+
+use crate::common::{
+    Broker,
+    nats::{Cluster, NODES},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Mosquitto,
+    Cluster,
+}
+
+pub enum Brokers {
+    Mosquitto(Broker),
+    /// And the node that is down.
+    Cluster(Cluster, Option<usize>),
+}
+
+impl Brokers {
+    pub fn start(kind: Kind, dir: &Path) -> Brokers {
+        match kind {
+            Kind::Mosquitto => {
+                let mut broker = Broker::that_saves_seldom(dir);
+                broker.start();
+                Brokers::Mosquitto(broker)
+            }
+            Kind::Cluster => {
+                let mut cluster = Cluster::new(dir);
+                cluster.start();
+                Brokers::Cluster(cluster, None)
+            }
+        }
+    }
+
+    pub fn ports(&self) -> Vec<u16> {
+        match self {
+            Brokers::Mosquitto(broker) => vec![broker.port],
+            Brokers::Cluster(cluster, _) => cluster.ports(),
+        }
+    }
+
+    /// As a power cut would; of a cluster one node, and of that never two.
+    pub fn kill(&mut self, random: usize) {
+        match self {
+            Brokers::Mosquitto(broker) => broker.kill(),
+            Brokers::Cluster(cluster, down) => {
+                if let Some(n) = down.take() {
+                    cluster.start_node(n);
+                    cluster.wait_for(n);
+                }
+                let n = random % NODES;
+                cluster.kill(n);
+                *down = Some(n);
+            }
+        }
+    }
+
+    /// A cluster does without its node until another one is killed.
+    pub fn restart(&mut self) {
+        if let Brokers::Mosquitto(broker) = self {
+            broker.start();
+        }
+    }
+
+    pub fn all_well(&mut self) {
+        if let Brokers::Cluster(cluster, down) = self {
+            *down = None;
+            cluster.start();
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! One run: records are written, troubles come, and the books are compared.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use gatehouse::{config::Direction, roster::Person};
+use rusqlite::{Connection, OpenFlags};
+
+use crate::{
+    brokers::{Brokers, Kind},
+    common::{
+        Daemon, Site,
+        consumer::{Consumer, PATIENCE, Report},
+        past::{self, Went, person, went},
+    },
+};
+
+/// The daemon is killed so often, and each time more has been recorded when it starts again.
+const LIVES: u64 = 8;
+/// Of these kills, so many meet a broker that is down.
+const AT_ONCE: u64 = 2;
+const BROKERS_KILLED: usize = 6;
+/// The share of the records that waits when the daemon starts for the first time, in tenths.
+const AT_FIRST: u64 = 3;
+/// What a broker takes in for a platform that is away, before it is killed.
+const FOR_NOBODY: u64 = 200;
+/// Between two looks at the outbox, where the platform says nothing meanwhile.
+const LOOK: Duration = Duration::from_millis(100);
+/// A cluster delivers anew what was not acknowledged to a node that is dead: its `ack_wait`, and more.
+const DELIVERED_ANEW: Duration = Duration::from_secs(15);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    Daemon,
+    Broker,
+    Both,
+    /// Of the broker, while the platform is away.
+    ForNobody,
+}
+
+/// How a run ended.
+pub struct End {
+    /// What the brokers had acknowledged and never delivered.
+    pub lost: u64,
+    pub report: Report,
+}
+
+/// xorshift64*: enough to choose by, and the same for the same seed.
+struct Chance(u64);
+
+impl Chance {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) % bound
+    }
+}
+
+fn setting(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|e| panic!("{name}: {e}")))
+}
+
+/// In a random order; the platform's absence follows a start of the daemon, so that records wait.
+fn troubles(chance: &mut Chance) -> Vec<Trouble> {
+    let mut all: Vec<_> = (0..LIVES)
+        .map(|n| if n < AT_ONCE { Trouble::Both } else { Trouble::Daemon })
+        .chain(std::iter::repeat_n(Trouble::Broker, BROKERS_KILLED))
+        .collect();
+    for n in (1..all.len()).rev() {
+        all.swap(n, chance.below(n as u64 + 1) as usize);
+    }
+    let start = all.iter().rposition(|t| *t == Trouble::Daemon).unwrap();
+    all.insert(start + 1, Trouble::ForNobody);
+    all
+}
+
+struct Course {
+    // In the order in which they may go.
+    daemon: Option<Daemon>,
+    platform: Consumer,
+    brokers: Brokers,
+    site: Site,
+    ack: &'static str,
+    chance: Chance,
+    people: Vec<Person>,
+    records: u64,
+    written: u64,
+}
+
+pub fn run(kind: Kind, ack: &'static str) -> End {
+    let seed = setting("GATEHOUSE_DELIVERY_SEED").unwrap_or_else(|| u64::from(std::process::id()));
+    let records = setting("GATEHOUSE_DELIVERY_RECORDS").unwrap_or(100_000);
+    let (begun, mut chance) = (Instant::now(), Chance(seed | 1));
+    eprintln!("{kind:?}, ack = {ack:?}: {records} records, GATEHOUSE_DELIVERY_SEED={seed}");
+    let troubles = troubles(&mut chance);
+    let mut course = Course::start(kind, ack, records, chance);
+    let overtook = course.a_new_record_overtakes();
+    for trouble in &troubles {
+        course.meet(*trouble, troubles.len() as u64);
+    }
+    assert_eq!(course.written, records);
+    let end = course.end(kind);
+    let Report { repeats, late, connects, sessions_lost, .. } = end.report;
+    eprintln!(
+        "{kind:?}, ack = {ack:?}: {} of {} lost by brokers, {repeats} repeats, {late} late, a new record \
+         overtook {overtook}; the platform connected {connects} times, forgotten {sessions_lost} times; {:.0?}",
+        end.lost,
+        end.report.records,
+        begun.elapsed()
+    );
+    end
+}
+
+impl Course {
+    fn start(kind: Kind, ack: &'static str, records: u64, chance: Chance) -> Course {
+        let site = Site::with(&format!("ack = {ack:?}"));
+        let brokers = Brokers::start(kind, &site.path("brokers"));
+        let ports = brokers.ports();
+        site.brokers_at(&ports);
+        let root = "gatehouse/v1/P-1/gate-1";
+        let platform = Consumer::start(&site.path(""), &ports, root, ack);
+        let people = (0..20).map(|n| person(&format!("W{n:03}"), "刘峰", "钢筋一班")).collect();
+        let mut course = Course {
+            daemon: None,
+            platform,
+            brokers,
+            site,
+            ack,
+            chance,
+            people,
+            records,
+            written: 0,
+        };
+        // Of these none was ever sent, so that none of them is marked as a repeat when it is not.
+        let first = course.passages(records * AT_FIRST / 10);
+        past::write_for(&course.site, &[], &course.people[..1], first.into_iter());
+        course.daemon = Some(course.site.start());
+        course
+    }
+
+    /// The next passages, as many.
+    fn passages(&mut self, count: u64) -> Vec<Went> {
+        let from = self.written;
+        self.written += count;
+        let one = |n: u64| {
+            let person = &self.people[n as usize % self.people.len()];
+            let direction = if n % 2 == 0 { Direction::Entry } else { Direction::Exit };
+            let then = went(person, direction, "2026-10-01T08:00:00+08:00");
+            Went { at_ms: then.at_ms + n as i64 * 1000, ..then }
+        };
+        (from..self.written).map(one).collect()
+    }
+
+    /// What has been recorded while the daemon was away.
+    fn write_more(&mut self) {
+        let share = (self.records - self.records * AT_FIRST / 10) / LIVES;
+        let left = self.records - self.written;
+        let passages = self.passages(if left < 2 * share { left } else { share });
+        past::write(&self.site, &[], passages.into_iter());
+    }
+
+    fn number(&self, sql: &str) -> u64 {
+        let path = self.site.path("data/gatehouse.db");
+        let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        database.busy_timeout(Duration::from_secs(5)).unwrap();
+        database.query_row(sql, [], |row| row.get(0)).unwrap()
+    }
+
+    fn outbox(&self) -> u64 {
+        self.number("SELECT count(*) FROM outbox WHERE upstream = 'platform'")
+    }
+
+    /// Until this holds of the outbox; what the platform says meanwhile is heard. Something must go
+    /// forward all the time.
+    fn outbox_until(&mut self, what: &str, mut holds: impl FnMut(&Course, u64) -> bool) {
+        let (mut least, mut moved) = (u64::MAX, Instant::now());
+        loop {
+            let waiting = self.outbox();
+            if holds(self, waiting) {
+                return;
+            }
+            if waiting < least || self.platform.next_within(LOOK).is_some() {
+                (least, moved) = (least.min(waiting), Instant::now());
+            }
+            assert!(
+                moved.elapsed() < PATIENCE,
+                "{what}: {waiting} wait, and nothing moves\n{:?}",
+                self.platform.report()
+            );
+        }
+    }
+
+    fn emptied(&mut self) {
+        self.outbox_until("the outbox to be empty", |_, waiting| waiting == 0);
+    }
+
+    /// Something that is recorded while the daemon runs: its seq.
+    fn record_now(&self, verb: &str) -> u64 {
+        let id = self.people[0].id.as_str();
+        let said = self.site.gatehouse(&["worker", verb, id, "--reason", "a drill"]);
+        assert_eq!(said.code, 0, "{said:?}");
+        self.number("SELECT max(seq) FROM entry WHERE kind = 'state'")
+    }
+
+    /// While the backlog drains, a new record comes before its end. Returns how many it overtook.
+    fn a_new_record_overtakes(&mut self) -> u64 {
+        let waiting = self.outbox();
+        self.outbox_until("the backlog to drain", |_, left| left < waiting);
+        let seq = self.record_now("suspend");
+        let waiting = self.outbox();
+        assert!(waiting > self.records / 5, "only {waiting} wait");
+        let still = format!("SELECT count(*) FROM outbox WHERE seq = {seq}");
+        self.outbox_until("the new record to be delivered", |course, _| course.number(&still) == 0);
+        let left = self.number(&format!("SELECT count(*) FROM outbox WHERE seq < {seq}"));
+        assert!(left > waiting / 2, "of {waiting} that waited, {left} were left");
+        left
+    }
+
+    /// The platform gets on by a random number of records, or has got all there are.
+    fn get_on(&mut self, troubles: u64) {
+        let step = 1 + self.chance.below(2 * self.records / (troubles + 1));
+        let goal = self.platform.stored + step;
+        let done = |course: &Course, waiting| waiting == 0 || course.platform.stored >= goal;
+        self.outbox_until("records to arrive", done);
+    }
+
+    fn meet(&mut self, trouble: Trouble, troubles: u64) {
+        if trouble != Trouble::ForNobody {
+            self.get_on(troubles);
+        }
+        if matches!(trouble, Trouble::Broker | Trouble::Both) {
+            self.brokers.kill(self.chance.below(100) as usize);
+        }
+        if matches!(trouble, Trouble::Daemon | Trouble::Both) {
+            self.daemon.take().unwrap().kill();
+            self.write_more();
+            self.daemon = Some(self.site.start());
+        }
+        if trouble == Trouble::ForNobody {
+            self.platform.tell("leave");
+            self.platform.says("left");
+            if self.ack == "broker" {
+                let goal = self.outbox().saturating_sub(FOR_NOBODY);
+                self.outbox_until("the broker to take records", |_, waiting| waiting <= goal);
+            }
+            self.brokers.kill(self.chance.below(100) as usize);
+        }
+        if trouble != Trouble::Daemon {
+            self.brokers.restart();
+        }
+        if trouble == Trouble::ForNobody {
+            self.platform.tell("come");
+        }
+    }
+
+    /// All has been sent. The platform gets what is missing, and has the same as the ledger.
+    fn end(mut self, kind: Kind) -> End {
+        self.brokers.all_well();
+        self.emptied();
+        // Nothing is killed any more: after this one, the platform sees what is missing before it.
+        let last = self.record_now("resume");
+        self.emptied();
+        let patience = match kind {
+            Kind::Mosquitto => PATIENCE,
+            Kind::Cluster => DELIVERED_ANEW,
+        };
+        let come = |report: &Report| match (self.ack, kind) {
+            ("broker", Kind::Mosquitto) => report.highest >= last,
+            _ => report.highest >= last && report.missing == 0,
+        };
+        let mut report = self.platform.report();
+        let begun = Instant::now();
+        while !come(&report) && begun.elapsed() < patience {
+            self.platform.next_within(LOOK);
+            report = self.platform.report();
+        }
+        let lost = report.missing;
+        if self.ack == "broker" && lost > 0 {
+            self.platform.tell("mend");
+            self.platform.says("mended");
+            report = self.platform.report();
+        }
+        assert!(report.highest >= last && report.missing == 0, "{report:?}");
+        assert_eq!((report.unmarked, report.differing), (0, 0), "{report:?}");
+        self.compare(last);
+        self.daemon.take().unwrap().stop();
+        End { lost, report }
+    }
+
+    /// The platform's disk with the ledger.
+    fn compare(&self, last: u64) {
+        let database = self.site.path("data/gatehouse.db");
+        let database =
+            Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        let mut rows = database.prepare("SELECT seq, lower(hex(leaf)) FROM entry WHERE seq <= ?1");
+        let rows = rows.as_mut().unwrap().query_map([last], |row| Ok((row.get(0)?, row.get(1)?)));
+        let recorded: BTreeMap<u64, String> = rows.unwrap().map(Result::unwrap).collect();
+        assert!(recorded.keys().copied().eq(1..=last));
+        let mut arrived: BTreeMap<u64, String> = self.platform.arrivals().into_iter().collect();
+        arrived.retain(|seq, _| *seq <= last);
+        assert!(recorded == arrived, "the platform has something else than the ledger");
+    }
+}

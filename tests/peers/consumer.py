@@ -1,0 +1,308 @@
+"""A platform by others' hands: paho-mqtt with a persistent session, and SQLite for what has come.
+
+It acknowledges a message to the broker only when it is on its own disk. What is missing in seq it asks
+for with `attendance.resend`, one command at a time; with `--ack platform` it never asks, and says on
+`ack` instead up to where it has all. Where its broker fails it goes to the next one given.
+
+In, a line each: `leave` and `come` (the session stays with the broker), `mend` (ask until nothing is
+missing up to the highest seq that came), `report`, `quit`. Out, JSON, an object a line: `ready` (the
+subscriptions stand), `connected` (to whom), `stored` (how many records there are, after each hundred),
+`left`, `mended` (how many were missing), `refused` (what the gateway said to a command), `report`.
+It ends with its input.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import select
+import socket
+import sqlite3
+import sys
+import time
+import uuid
+from datetime import datetime, timedelta, timezone
+
+import paho.mqtt.client as mqtt
+
+# Taken in at once before they are stored and acknowledged.
+BATCH = 500
+CONNACK_WITHIN_S, AGAIN_AFTER_S = 5.0, 0.2
+REPLY_WITHIN_S, ARRIVE_WITHIN_S = 5.0, 10.0
+COMMAND_AT_MOST, COMMAND_VALID_S = 10_000, 60
+SAY_EVERY = 100
+
+
+def say(**what):
+    print(json.dumps(what), flush=True)
+
+
+class Book:
+    """What has come, on the disk: a row for each (ledger, seq), in the order of arrival."""
+
+    def __init__(self, path):
+        self.database = sqlite3.connect(path, isolation_level=None)
+        self.database.execute("PRAGMA journal_mode = WAL")
+        self.database.execute("PRAGMA synchronous = FULL")
+        self.database.execute(
+            "CREATE TABLE record (arrival INTEGER PRIMARY KEY, ledger TEXT NOT NULL, seq INTEGER NOT NULL,"
+            " leaf TEXT NOT NULL, marked INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (ledger, seq))"
+        )
+        self.records = {}  # (ledger, seq): what it says, and whether a copy without a mark came
+        self.upto, self.highest = {}, {}
+        self.repeats = self.unmarked = self.differing = self.late = 0
+
+    def store(self, messages):
+        """Returns the ledgers of which something came."""
+        rows, ledgers = [], set()
+        for payload, redelivered in messages:
+            record = json.loads(payload)
+            marked = record.pop("resent", False) or redelivered
+            ledger, seq = record["ledger"], record["seq"]
+            body = hashlib.sha256(json.dumps(record, sort_keys=True).encode()).digest()
+            ledgers.add(ledger)
+            known = self.records.get((ledger, seq))
+            if known is None:
+                self.records[ledger, seq] = (body, not marked)
+                rows.append((ledger, seq, record["leaf"]["hash"], marked, body))
+                self.late += seq < self.highest.get(ledger, 0)
+                self.highest[ledger] = max(seq, self.highest.get(ledger, 0))
+                continue
+            self.repeats += 1
+            self.differing += known[0] != body
+            # Copies may overtake each other: all but one of them are marked.
+            self.unmarked += known[1] and not marked
+            self.records[ledger, seq] = (known[0], known[1] or not marked)
+        if rows:
+            self.database.execute("BEGIN")
+            self.database.executemany(
+                "INSERT INTO record (ledger, seq, leaf, marked, body) VALUES (?, ?, ?, ?, ?)", rows
+            )
+            self.database.execute("COMMIT")
+        for ledger in ledgers:
+            upto = self.upto.get(ledger, 0)
+            while (ledger, upto + 1) in self.records:
+                upto += 1
+            self.upto[ledger] = upto
+        return ledgers
+
+    def gaps(self):
+        """(ledger, from, to), the oldest first."""
+        found = []
+        for ledger, highest in self.highest.items():
+            for seq in range(self.upto[ledger] + 1, highest):
+                if (ledger, seq) in self.records:
+                    continue
+                if found and found[-1][0] == ledger and found[-1][2] == seq - 1:
+                    found[-1][2] = seq
+                else:
+                    found.append([ledger, seq, seq])
+        return found
+
+    def missing(self):
+        return sum(last - first + 1 for _, first, last in self.gaps())
+
+
+class Mending:
+    """What is missing is asked for, gap by gap, until it is there."""
+
+    def __init__(self, consumer):
+        self.consumer, self.commands = consumer, 0
+        self.missing = consumer.book.missing()
+        self.begin()
+
+    def begin(self):
+        self.ranges = [
+            (start, min(start + COMMAND_AT_MOST - 1, last))
+            for _, first, last in self.consumer.book.gaps()
+            for start in range(first, last + 1, COMMAND_AT_MOST)
+        ]
+        self.asked, self.sent_at, self.all_asked_at = None, 0.0, None
+
+    def step(self, now):
+        """Returns whether it is done."""
+        if not self.consumer.standing:
+            return False
+        if self.asked is None and self.ranges:
+            first, last = self.ranges.pop(0)
+            self.asked = {"id": uuid.uuid4().hex, "verb": "attendance.resend", "args": {"from": first, "to": last}}
+            self.commands += 1
+            self.send(now)
+        elif self.asked is not None:
+            if now - self.sent_at > REPLY_WITHIN_S:
+                self.send(now)  # the same id: if it was done, it is not done again
+        elif not self.consumer.book.missing():
+            return True
+        else:
+            self.all_asked_at = self.all_asked_at or now
+            if now - self.all_asked_at > ARRIVE_WITHIN_S:
+                self.begin()  # a broker lost some of them, too
+        return False
+
+    def send(self, now):
+        self.sent_at, issued = now, datetime.now(timezone.utc)
+        expires = issued + timedelta(seconds=COMMAND_VALID_S)
+        self.asked["issued_at"], self.asked["expires_at"] = issued.isoformat(), expires.isoformat()
+        self.consumer.publish("command", self.asked)
+
+    def replied(self, reply):
+        if self.asked is None or reply["id"] != self.asked["id"]:
+            return  # of an earlier sending
+        if reply["ok"]:
+            self.asked = None
+        elif reply["error"]["code"] != "busy":
+            say(refused=reply["error"])
+            self.asked = None
+
+
+class Consumer:
+    def __init__(self, arguments):
+        self.root, self.brokers, self.platform = arguments.root, arguments.broker, arguments.ack == "platform"
+        self.book, self.mending = Book(arguments.database), None
+        self.client = mqtt.Client(
+            mqtt.CallbackAPIVersion.VERSION2, client_id="platform", clean_session=False, manual_ack=True
+        )
+        self.client.connect_timeout = CONNACK_WITHIN_S
+        self.client.on_connect, self.client.on_message = self.connected, self.came
+        self.client.on_subscribe = self.subscribed
+        self.batch, self.replies = [], []
+        self.away = self.standing = self.granted = False
+        self.tried_at, self.turn = 0.0, -1
+        self.said, self.connects, self.sessions_lost = 0, 0, 0
+
+    def publish(self, leaf, what):
+        self.client.publish(f"{self.root}/{leaf}", json.dumps(what), qos=1)
+
+    def connect(self, now):
+        self.turn = (self.turn + 1) % len(self.brokers)
+        self.standing, self.granted, self.tried_at = False, False, now
+        host, port = self.brokers[self.turn].rsplit(":", 1)
+        try:
+            self.client.connect(host, int(port), keepalive=20)
+            self.client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        except OSError:
+            pass  # the next one's turn
+
+    def connected(self, client, _userdata, flags, reason, _properties):
+        if reason.is_failure:
+            return
+        self.granted = True
+        self.sessions_lost += self.connects > 0 and not flags.session_present
+        self.connects += 1
+        client.subscribe([(f"{self.root}/{leaf}", 1) for leaf in ("attendance", "event", "reply")])
+        say(connected=self.brokers[self.turn], session=flags.session_present)
+
+    def subscribed(self, _client, _userdata, _mid, reasons, _properties):
+        if any(reason.is_failure for reason in reasons):
+            self.granted = False  # connected anew when its time is over
+            return
+        self.standing = True
+        if self.connects == 1:
+            say(ready=True)
+        if self.platform:  # a broker may have lost what it said last
+            self.acknowledge(self.book.upto)
+
+    def came(self, _client, _userdata, message):
+        self.batch.append(message)
+
+    def acknowledge(self, ledgers):
+        for ledger in ledgers:
+            self.publish("ack", {"ledger": ledger, "upto": self.book.upto[ledger]})
+
+    def take_in(self):
+        batch, self.batch = self.batch, []
+        replies = [message for message in batch if message.topic.endswith("/reply")]
+        records = [message for message in batch if not message.topic.endswith("/reply")]
+        ledgers = self.book.store((message.payload, message.dup) for message in records)
+        for message in batch:
+            self.client.ack(message.mid, message.qos)
+        if self.platform and self.standing:
+            self.acknowledge(ledgers)
+        for reply in replies:
+            if self.mending:
+                self.mending.replied(json.loads(reply.payload))
+        stored = len(self.book.records)
+        if stored // SAY_EVERY > self.said // SAY_EVERY:
+            self.said = stored
+            say(stored=stored)
+
+    def turn_over(self, now):
+        """Once round: what can be read and written, and what is due."""
+        sock = self.client.socket()
+        if sock is None:
+            self.standing = False
+            if not self.away and now - self.tried_at > AGAIN_AFTER_S:
+                self.connect(now)
+            sock = self.client.socket()
+        elif not self.granted and now - self.tried_at > CONNACK_WITHIN_S:
+            self.connect(now)  # it closes the one before
+            sock = self.client.socket()
+        sockets = [sock] if sock is not None else []
+        writing = sockets if self.client.want_write() else []
+        readable, writable, _ = select.select([sys.stdin, *sockets], writing, [], 0.05)
+        if writable:
+            self.client.loop_write()
+        if sock in readable:
+            while len(self.batch) < BATCH:
+                before = len(self.batch)
+                if self.client.loop_read() != mqtt.MQTT_ERR_SUCCESS or len(self.batch) == before:
+                    break
+        if self.batch:
+            self.take_in()
+        self.client.loop_misc()
+        if self.mending and self.mending.step(now):
+            say(mended=self.mending.missing, commands=self.mending.commands)
+            self.mending = None
+        return sys.stdin in readable
+
+    def command(self, line):
+        match line:
+            case "leave":
+                self.away = True
+                self.client.disconnect()
+                while self.client.want_write():
+                    self.client.loop_write()
+                say(left=True)
+            case "come":
+                self.away = False
+            case "mend":
+                self.mending = Mending(self)
+            case "report":
+                book = self.book
+                say(
+                    report=len(book.records),
+                    highest=max(book.highest.values(), default=0),
+                    missing=book.missing(),
+                    repeats=book.repeats,
+                    unmarked=book.unmarked,
+                    differing=book.differing,
+                    late=book.late,
+                    connects=self.connects,
+                    sessions_lost=self.sessions_lost,
+                )
+            case _:
+                sys.exit(f"unknown command: {line}")
+
+
+def main():
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("--broker", action="append", required=True, help="HOST:PORT, once for each")
+    arguments.add_argument("--root", required=True, help="the gateway's topics, without the last part")
+    arguments.add_argument("--database", required=True)
+    arguments.add_argument("--ack", choices=["broker", "platform"], default="broker")
+    consumer = Consumer(arguments.parse_args())
+    heard = b""
+    while True:
+        if consumer.turn_over(time.monotonic()):
+            some = os.read(0, 4096)
+            heard += some
+            *lines, heard = heard.split(b"\n")
+            for line in lines:
+                if line == b"quit":
+                    return
+                consumer.command(line.decode())
+            if not some:
+                return
+
+
+main()
