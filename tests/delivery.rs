@@ -9,9 +9,9 @@
 //! GATEHOUSE_DELIVERY_RECORDS: how many records (100,000). GATEHOUSE_DELIVERY_SEED: repeats the
 //! choice of troubles that a run has printed.
 
-mod common;
 #[path = "delivery/brokers.rs"]
 mod brokers;
+mod common;
 #[path = "delivery/course.rs"]
 mod course;
 

@@ -4,6 +4,7 @@
 //! made-up workers and one real face, from its start to the release bytes at a simulated board.
 
 mod commits;
+mod delivery;
 mod lanes;
 mod roster;
 
@@ -53,6 +54,8 @@ pub(super) struct Arguments {
 enum Alone {
     /// What a passage's commits cost on the disk, beside bare SQLite's
     Commits(commits::Arguments),
+    /// How fast a backlog drains to a broker, beside bare rumqttc
+    Delivery(delivery::Arguments),
     /// What lanes cost, idle and busy, and how long a face waits for the release
     Lanes(lanes::Arguments),
     /// How long a full roster takes to be listed, shown, changed and loaded
@@ -107,6 +110,7 @@ struct Report {
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
     match arguments.alone {
         Some(Alone::Commits(arguments)) => return commits::run(context, arguments).await,
+        Some(Alone::Delivery(arguments)) => return delivery::run(context, arguments).await,
         Some(Alone::Lanes(arguments)) => return lanes::run(context, arguments).await,
         Some(Alone::Roster(arguments)) => return roster::run(context, arguments).await,
         None => {}

@@ -1,0 +1,368 @@
+//! `gatehouse bench delivery`: how fast a backlog drains, beside bare rumqttc.
+//!
+//! The two take turns at one broker. Ours reads the records from the database, publishes them and
+//! strikes them off as the daemon does, until the outbox is empty. Bare publishes the same payloads,
+//! made before, with the same window, the same quality of service and the same version of MQTT, until
+//! the last one is acknowledged. Neither waits for a subscriber.
+
+use std::{
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use rumqttc::QoS;
+use serde::Serialize;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, person};
+use crate::{
+    attendance::Origin,
+    cli::rig,
+    clock::{Clock, SystemClock},
+    config::{Broker, Config, Direction, MqttVersion, Secret, Storage, Upstream},
+    ledger::{self, Body, Judgement, Ledger, LedgerError, Outcome, Score, Stored},
+    store::{self, Priority, Store},
+    turnstile::PassageId,
+    uplink::{
+        self, COMMANDS,
+        delivery::WINDOW,
+        native::{self, Message, Online},
+    },
+    vision::EMBEDDER_NAME,
+};
+
+/// Turns of each.
+const TURNS: usize = 3;
+/// Passages of one transaction.
+const AT_ONCE: usize = 5_000;
+/// A turn ends within this, or nothing comes of the bench.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// mqtt://HOST:PORT; made-up records are sent there, to topics of a project named `bench`
+    #[arg(long)]
+    broker: String,
+    /// How many a turn
+    #[arg(long, default_value_t = 20_000)]
+    records: usize,
+    /// The version of MQTT, 3.1.1 or 5
+    #[arg(long, default_value = "3.1.1")]
+    mqtt: String,
+}
+
+#[derive(Serialize)]
+struct Report {
+    version: &'static str,
+    broker: String,
+    mqtt: MqttVersion,
+    /// A turn.
+    records: usize,
+    /// Of a payload, on average.
+    bytes: usize,
+    window: usize,
+    /// Records a second, by turn.
+    ours_per_s: Vec<f64>,
+    bare_per_s: Vec<f64>,
+    /// The median of ours to the median of bare.
+    ratio: f64,
+    /// Of ours, by turn: the strike-offs.
+    commits: Vec<u64>,
+}
+
+pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let report = rig::unless_interrupted(measure(arguments)).await?;
+    context.print(&report, human)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
+    let dir = tempfile::Builder::new().prefix("gatehouse-").tempdir()?;
+    // Read as a configuration is, so that what is wrong is said in its words.
+    let text = format!(
+        "[site]\nproject_code = \"bench\"\ngateway_id = \"bench\"\n\
+         [[upstream]]\nbroker = {:?}\nversion = {:?}\nallow_plaintext = true\n",
+        arguments.broker, arguments.mqtt
+    );
+    let config = Config::parse(&dir.path().join("bench.toml"), &text)?;
+    let upstream = config.upstreams.first().context("no upstream")?;
+    let broker = upstream.brokers.first().context("no broker")?;
+
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
+    let key = Secret::File(dir.path().join("key"));
+    let storage = Storage::usual(dir.path().join("data"), key);
+    let (store, thread) = store::open(&storage, clock.clone())?;
+    let records = arguments.records.clamp(1, 1_000_000);
+    fill(&store, clock.as_ref(), records).await?;
+    let origin = Origin {
+        gateway: "bench".to_owned(),
+        project: "bench".to_owned(),
+        timezone: config.site.timezone.clone(),
+    };
+
+    let mut mqtt = MqttVersion::V4;
+    let mut messages = Vec::new();
+    let (mut ours_per_s, mut bare_per_s, mut commits) = (Vec::new(), Vec::new(), Vec::new());
+    for turn in 0..TURNS {
+        let upstream = Upstream { name: format!("turn-{turn}"), ..upstream.clone() };
+        let name = upstream.name.clone();
+        // Who is new there is owed everything.
+        store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![name])).await?;
+        if messages.is_empty() {
+            messages = payloads(&store, &upstream, &origin).await?;
+            anyhow::ensure!(messages.len() == records, "{} records", messages.len());
+        }
+        let drained = drain(&store, &clock, upstream, &origin, records).await?;
+        mqtt = drained.mqtt.unwrap_or(mqtt);
+        ours_per_s.push(records as f64 / drained.took.as_secs_f64());
+        commits.push(drained.commits);
+        let took = bare(broker, mqtt, &messages).await?;
+        bare_per_s.push(records as f64 / took.as_secs_f64());
+    }
+    forget_status(broker, mqtt, &origin).await?;
+    drop(store);
+    thread.join()?;
+    let bytes: usize = messages.iter().map(|message| message.payload.len()).sum();
+    let median = |all: &[f64]| {
+        let mut all = all.to_vec();
+        all.sort_by(f64::total_cmp);
+        all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
+    };
+    Ok(Report {
+        version: env!("CARGO_PKG_VERSION"),
+        broker: broker.to_string(),
+        mqtt,
+        records,
+        bytes: bytes / records,
+        window: WINDOW,
+        ratio: median(&ours_per_s) / median(&bare_per_s),
+        ours_per_s,
+        bare_per_s,
+        commits,
+    })
+}
+
+/// Passages with their outcomes, recorded while nobody was there to hear of them.
+async fn fill(store: &Store, clock: &dyn Clock, records: usize) -> anyhow::Result<()> {
+    for from in (0..records).step_by(AT_ONCE) {
+        let stamp = clock.stamp();
+        let until = records.min(from + AT_ONCE);
+        let made = (from..until).map(|n| Ok((PassageId::random()?, person(n % 10_000)?)));
+        let made = made.collect::<anyhow::Result<Vec<_>>>()?;
+        let work = move |tx: &rusqlite::Transaction<'_>| {
+            let ledger = Ledger::open(tx, Vec::new())?;
+            for (passage, person) in made {
+                let body = Body::Grant {
+                    passage,
+                    lane: rig::LANE.to_owned(),
+                    direction: Direction::Entry,
+                    person,
+                    judgement: Judgement {
+                        score: Score(7000),
+                        threshold: Score(5000),
+                        model: EMBEDDER_NAME.to_owned(),
+                    },
+                    margin: Some(Score(5000)),
+                    roster_version: 1,
+                    photo: None,
+                };
+                ledger.append(tx, stamp, body)?;
+                ledger.close(tx, stamp, passage, Outcome::Passed, "")?;
+            }
+            Ok::<_, LedgerError>(())
+        };
+        store.write(Priority::Upkeep, work).await?;
+    }
+    Ok(())
+}
+
+/// What is to be sent, as the link sends it.
+async fn payloads(
+    store: &Store,
+    upstream: &Upstream,
+    origin: &Origin,
+) -> anyhow::Result<Vec<Message>> {
+    let name = upstream.name.clone();
+    let rows = store.read(move |tx| {
+        let rows = ledger::unacknowledged(tx, &name, 0, usize::MAX)?;
+        let with_cause = |stored: Stored| {
+            let cause = stored.entry.body.cause().map(|cause| ledger::read(tx, cause));
+            Ok((stored, cause.transpose()?))
+        };
+        rows.into_iter().map(with_cause).collect::<Result<Vec<_>, LedgerError>>()
+    });
+    let message = |(stored, cause): (Stored, Option<Stored>)| {
+        native::message(origin, upstream.encoding, &stored, cause.as_ref(), false)
+    };
+    Ok(rows.await?.into_iter().map(message).collect::<Result<_, _>>()?)
+}
+
+struct Drained {
+    took: Duration,
+    commits: u64,
+    mqtt: Option<MqttVersion>,
+}
+
+/// From the start of the upstream's task until its outbox is empty.
+async fn drain(
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+    upstream: Upstream,
+    origin: &Origin,
+    records: usize,
+) -> anyhow::Result<Drained> {
+    let name = upstream.name.clone();
+    let cancel = CancellationToken::new();
+    // Held until the end: a link whose daemon is gone ends.
+    let (_said, online) = watch::channel(Online { state: "online", ..Online::default() });
+    let (commands, _asked) = mpsc::channel(COMMANDS);
+    let context = uplink::Context {
+        store: store.clone(),
+        clock: clock.clone(),
+        origin: origin.clone(),
+        online,
+        sent_before: 0,
+        commands,
+        cancel: cancel.clone(),
+    };
+    let before = *store.commits().borrow();
+    let began = Instant::now();
+    let (mut link, task) = uplink::spawn(upstream, context);
+    let all = link.state.wait_for(|state| state.acknowledged >= records as u64);
+    let state = tokio::time::timeout(PATIENCE, all).await.context("the backlog does not drain")?;
+    let (took, mqtt) = (began.elapsed(), state?.version);
+    let commits = store.commits().borrow().wrapping_sub(before);
+    let left = store.read(move |tx| ledger::backlog(tx, &name)).await.map_err(LedgerError::from)?.0;
+    anyhow::ensure!(left == 0, "{left} records are left");
+    cancel.cancel();
+    task.await?;
+    Ok(Drained { took, commits, mqtt })
+}
+
+/// rumqttc with nothing of ours around it.
+enum Bare {
+    V4(rumqttc::AsyncClient, Box<rumqttc::EventLoop>),
+    V5(rumqttc::v5::AsyncClient, Box<rumqttc::v5::EventLoop>),
+}
+
+const CLIENT_ID: &str = "gatehouse-bench-bare";
+const LARGEST: usize = 1024 * 1024;
+
+impl Bare {
+    fn new(broker: &Broker, version: MqttVersion) -> Bare {
+        let window = u16::try_from(WINDOW).unwrap_or(u16::MAX);
+        match version {
+            MqttVersion::V4 => {
+                let mut options = rumqttc::MqttOptions::new(CLIENT_ID, &broker.host, broker.port);
+                options.set_inflight(window);
+                options.set_max_packet_size(LARGEST, LARGEST);
+                let (client, events) = rumqttc::AsyncClient::new(options, WINDOW);
+                Bare::V4(client, Box::new(events))
+            }
+            MqttVersion::V5 => {
+                let mut options =
+                    rumqttc::v5::MqttOptions::new(CLIENT_ID, &broker.host, broker.port);
+                options.set_outgoing_inflight_upper_limit(window);
+                let (client, events) = rumqttc::v5::AsyncClient::new(options, WINDOW);
+                Bare::V5(client, Box::new(events))
+            }
+        }
+    }
+
+    /// Publishes these, and returns when all are acknowledged.
+    async fn publish(self, messages: &[(String, Vec<u8>, bool)]) -> anyhow::Result<()> {
+        let mut left = messages.len();
+        match self {
+            Bare::V4(client, mut events) => {
+                let publish = async {
+                    for (topic, payload, retain) in messages {
+                        let qos = QoS::AtLeastOnce;
+                        client.publish(topic, qos, *retain, payload.clone()).await?;
+                    }
+                    Ok::<_, anyhow::Error>(())
+                };
+                let heard = async {
+                    use rumqttc::{Event, Packet};
+                    while left > 0 {
+                        left -= usize::from(matches!(
+                            events.poll().await?,
+                            Event::Incoming(Packet::PubAck(_))
+                        ));
+                    }
+                    Ok::<_, anyhow::Error>(())
+                };
+                tokio::try_join!(publish, heard)?;
+            }
+            Bare::V5(client, mut events) => {
+                let publish = async {
+                    for (topic, payload, retain) in messages {
+                        let qos = rumqttc::v5::mqttbytes::QoS::AtLeastOnce;
+                        client.publish(topic, qos, *retain, payload.clone()).await?;
+                    }
+                    Ok::<_, anyhow::Error>(())
+                };
+                let heard = async {
+                    use rumqttc::v5::{Event, mqttbytes::v5::Packet};
+                    while left > 0 {
+                        left -= usize::from(matches!(
+                            events.poll().await?,
+                            Event::Incoming(Packet::PubAck(_))
+                        ));
+                    }
+                    Ok::<_, anyhow::Error>(())
+                };
+                tokio::try_join!(publish, heard)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn bare(
+    broker: &Broker,
+    version: MqttVersion,
+    messages: &[Message],
+) -> anyhow::Result<Duration> {
+    let messages: Vec<_> =
+        messages.iter().map(|m| (m.topic.clone(), m.payload.clone(), false)).collect();
+    let began = Instant::now();
+    let all = Bare::new(broker, version).publish(&messages);
+    tokio::time::timeout(PATIENCE, all).await.context("bare rumqttc gets nowhere")??;
+    Ok(began.elapsed())
+}
+
+/// The broker keeps nothing of this.
+async fn forget_status(
+    broker: &Broker,
+    version: MqttVersion,
+    origin: &Origin,
+) -> anyhow::Result<()> {
+    let nothing = [(native::topic(origin, "status"), Vec::new(), true)];
+    Bare::new(broker, version).publish(&nothing).await
+}
+
+fn human(report: &Report) -> String {
+    let rates = |what: &str, all: &[f64]| {
+        let all: String = all.iter().map(|rate| format!("{rate:9.0}")).collect();
+        format!("{what:<38}{all}\n")
+    };
+    let commits: String = report.commits.iter().map(|n| format!("{n:9}")).collect();
+    let mqtt = match report.mqtt {
+        MqttVersion::V4 => "3.1.1",
+        MqttVersion::V5 => "5",
+    };
+    [
+        format!(
+            "gatehouse {} · {} records of {} bytes a turn · {} · MQTT {mqtt} · window {}\n\n",
+            report.version, report.records, report.bytes, report.broker, report.window
+        ),
+        rates("records a second, by turn: gatehouse", &report.ours_per_s),
+        rates("bare rumqttc", &report.bare_per_s),
+        format!("{:<38}{:9.2}\n", "the first to the second", report.ratio),
+        format!("{:<38}{commits}\n", "commits, by turn"),
+    ]
+    .concat()
+}
