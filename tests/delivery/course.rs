@@ -44,6 +44,9 @@ enum Trouble {
 pub struct End {
     /// What the brokers had acknowledged and never delivered.
     pub lost: u64,
+    /// With so many commands the platform asked for it.
+    pub commands: u64,
+    /// Before that.
     pub report: Report,
 }
 
@@ -90,9 +93,10 @@ struct Course {
     written: u64,
 }
 
-pub fn run(kind: Kind, ack: &'static str) -> End {
+/// `part`: of the records that are set, this fraction.
+pub fn run(kind: Kind, ack: &'static str, part: u64) -> End {
     let seed = setting("GATEHOUSE_DELIVERY_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    let records = setting("GATEHOUSE_DELIVERY_RECORDS").unwrap_or(100_000);
+    let records = setting("GATEHOUSE_DELIVERY_RECORDS").unwrap_or(100_000) / part;
     let (begun, mut chance) = (Instant::now(), Chance(seed | 1));
     eprintln!("{kind:?}, ack = {ack:?}: {records} records, GATEHOUSE_DELIVERY_SEED={seed}");
     let troubles = troubles(&mut chance);
@@ -105,10 +109,12 @@ pub fn run(kind: Kind, ack: &'static str) -> End {
     let end = course.end(kind);
     let Report { repeats, late, connects, sessions_lost, .. } = end.report;
     eprintln!(
-        "{kind:?}, ack = {ack:?}: {} of {} lost by brokers, {repeats} repeats, {late} late, a new record \
-         overtook {overtook}; the platform connected {connects} times, forgotten {sessions_lost} times; {:.0?}",
+        "{kind:?}, ack = {ack:?}: of {} records {} were lost by brokers and asked for with {} commands; \
+         {repeats} repeats, {late} late; a new record overtook {overtook}; the platform connected \
+         {connects} times and was forgotten {sessions_lost} times; {:.0?}",
+        end.report.records + end.lost,
         end.lost,
-        end.report.records,
+        end.commands,
         begun.elapsed()
     );
     end
@@ -277,17 +283,17 @@ impl Course {
             self.platform.next_within(LOOK);
             report = self.platform.report();
         }
-        let lost = report.missing;
-        if self.ack == "broker" && lost > 0 {
+        let mut end = End { lost: report.missing, commands: 0, report };
+        if self.ack == "broker" && end.lost > 0 {
             self.platform.tell("mend");
-            self.platform.says("mended");
-            report = self.platform.report();
+            end.commands = self.platform.says("mended")["commands"].as_u64().unwrap();
         }
+        let report = self.platform.report();
         assert!(report.highest >= last && report.missing == 0, "{report:?}");
         assert_eq!((report.unmarked, report.differing), (0, 0), "{report:?}");
         self.compare(last);
         self.daemon.take().unwrap().stop();
-        End { lost, report }
+        end
     }
 
     /// The platform's disk with the ledger.

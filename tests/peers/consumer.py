@@ -28,7 +28,7 @@ import paho.mqtt.client as mqtt
 # Taken in at once before they are stored and acknowledged.
 BATCH = 500
 CONNACK_WITHIN_S, AGAIN_AFTER_S = 5.0, 0.2
-REPLY_WITHIN_S, ARRIVE_WITHIN_S = 5.0, 10.0
+REPLY_WITHIN_S, ARRIVE_WITHIN_S = 5.0, 5.0
 COMMAND_AT_MOST, COMMAND_VALID_S = 10_000, 60
 SAY_EVERY = 100
 
@@ -150,7 +150,9 @@ class Mending:
             return  # of an earlier sending
         if reply["ok"]:
             self.asked = None
-        elif reply["error"]["code"] != "busy":
+        elif reply["error"]["code"] == "busy":
+            self.sent_at = time.monotonic() - REPLY_WITHIN_S + AGAIN_AFTER_S
+        else:
             say(refused=reply["error"])
             self.asked = None
 
