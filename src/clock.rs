@@ -326,12 +326,14 @@ impl Clock for ManualClock {
 pub struct Tripwire {
     clock: SystemClock,
     armed: std::sync::atomic::AtomicBool,
+    ahead_ms: std::sync::atomic::AtomicU64,
 }
 
 #[cfg(test)]
 impl Default for Tripwire {
     fn default() -> Self {
-        Self { clock: SystemClock::new().unwrap(), armed: false.into() }
+        let clock = SystemClock::new().unwrap();
+        Self { clock, armed: false.into(), ahead_ms: 0.into() }
     }
 }
 
@@ -340,13 +342,20 @@ impl Tripwire {
     pub fn arm(&self) {
         self.armed.store(true, std::sync::atomic::Ordering::SeqCst);
     }
+
+    /// So much time passes at once.
+    pub fn advance(&self, by: Duration) {
+        let ms = u64::try_from(by.as_millis()).unwrap();
+        self.ahead_ms.fetch_add(ms, std::sync::atomic::Ordering::SeqCst);
+    }
 }
 
 #[cfg(test)]
 impl Clock for Tripwire {
     fn monotonic(&self) -> Monotonic {
         assert!(!self.armed.swap(false, std::sync::atomic::Ordering::SeqCst), "tripped");
-        self.clock.monotonic()
+        let ahead = self.ahead_ms.load(std::sync::atomic::Ordering::SeqCst);
+        self.clock.monotonic() + Duration::from_millis(ahead)
     }
 
     fn stamp(&self) -> Stamp {

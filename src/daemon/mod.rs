@@ -189,6 +189,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             origin: origin.clone(),
             online: online_watch.clone(),
             sent_before: opened.ledger.sent_before(&upstream.name),
+            ledger: opened.ledger.id,
             commands: commands.clone(),
             cancel: cancel_links.clone(),
         };

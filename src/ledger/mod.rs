@@ -389,13 +389,80 @@ pub fn audit(
     Ok((damaged, (until == from.saturating_add(limit)).then_some(until)))
 }
 
+/// Some rows of an outbox.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    /// Each with the entry that it closes, of an outcome.
+    pub rows: Vec<(Stored, Option<Stored>)>,
+    /// The seq of the last one looked at.
+    pub upto: u64,
+    /// There may be more.
+    pub more: bool,
+}
+
+/// What one upstream has not acknowledged, oldest first: after the seq `after` up to `until`, and at
+/// most `limit`. What cannot be read, or belongs to something that cannot, is left out: it must not
+/// hold up those behind it.
+pub fn waiting(
+    tx: &Transaction<'_>,
+    upstream: &str,
+    after: u64,
+    until: u64,
+    limit: usize,
+) -> Result<Waiting, LedgerError> {
+    let (most, until) = (i64::try_from(limit).unwrap_or(i64::MAX), until.min(i64::MAX as u64));
+    let page: Vec<(u64, u64)> = tx
+        .prepare_cached(
+            "SELECT idx, outbox.seq FROM outbox JOIN entry USING (seq)
+             WHERE upstream = ?1 AND outbox.seq > ?2 AND outbox.seq <= ?3
+             ORDER BY outbox.seq LIMIT ?4",
+        )?
+        .query_map(params![upstream, after, until, most], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let upto = page.last().map_or(after, |(_, seq)| *seq);
+    let mut waiting = Waiting { rows: Vec::new(), upto, more: page.len() >= limit };
+    for (index, seq) in page {
+        let row = read(tx, index).and_then(|stored| match stored.entry.body {
+            Body::Outcome { cause, .. } => read(tx, cause).map(|cause| (stored, Some(cause))),
+            _ => Ok((stored, None)),
+        });
+        match row {
+            Ok(row) => waiting.rows.push(row),
+            Err(
+                error @ (LedgerError::Damaged { .. }
+                | LedgerError::Missing { .. }
+                | LedgerError::Pruned { .. }),
+            ) => tracing::error!(%error, upstream, seq, "not sent"),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(waiting)
+}
+
 /// Strikes rows off: the upstream has acknowledged them (I3).
 pub fn strike_off(tx: &Transaction<'_>, upstream: &str, seqs: &[u64]) -> Result<(), LedgerError> {
-    let mut delete = tx.prepare_cached("DELETE FROM outbox WHERE upstream = ?1 AND seq = ?2")?;
-    for seq in seqs {
-        delete.execute(params![upstream, seq])?;
+    let mut delete =
+        tx.prepare_cached("DELETE FROM outbox WHERE upstream = ?1 AND seq BETWEEN ?2 AND ?3")?;
+    let mut seqs = seqs.to_vec();
+    seqs.sort_unstable();
+    for run in seqs.chunk_by(|a, b| a + 1 == *b) {
+        if let (Some(first), Some(last)) = (run.first(), run.last()) {
+            delete.execute(params![upstream, first, last])?;
+        }
     }
     Ok(())
+}
+
+/// Strikes off all rows up to a seq: the platform has acknowledged them. Returns how many there were.
+pub fn strike_off_upto(
+    tx: &Transaction<'_>,
+    upstream: &str,
+    upto: u64,
+) -> Result<u64, LedgerError> {
+    let struck = tx
+        .prepare_cached("DELETE FROM outbox WHERE upstream = ?1 AND seq <= ?2")?
+        .execute(params![upstream, upto])?;
+    Ok(struck as u64)
 }
 
 /// How many rows wait for an upstream, and the time of the oldest.

@@ -1,160 +1,446 @@
-//! Which rows to publish next, and which are acknowledged; touches nothing.
+//! Which rows to publish next, what is acknowledged and what is late; touches nothing.
 //!
-//! The outbox table owns delivery; this holds no more than the window of one connection. A
-//! connection's end forgets the window, and the next one begins again with the oldest row (I3).
+//! The outbox table owns delivery; this holds no more than what one connection has on its way. A
+//! connection's end forgets that, and the next one begins again with the oldest row (I3).
+//!
+//! Rows go in two lanes. What waited when the connection came up is the backlog, oldest first; what
+//! is recorded since is fresh. Where both have a row, they take turns: a fresh row waits for a window
+//! and a row, however long the backlog is, and the backlog never stands still.
+//!
+//! With [`Ack::Broker`] a row may be struck off once the broker has acknowledged it. With
+//! [`Ack::Platform`] it then waits for the consumer, who says up to which seq it has everything; where
+//! the consumer says nothing new for too long, what it has not acknowledged is sent again.
 
-use std::collections::{HashMap, VecDeque};
+#[cfg(test)]
+mod tests;
 
-/// Rows published and not yet acknowledged, at most.
-pub const WINDOW: usize = 32;
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    time::Duration,
+};
 
-#[derive(Debug)]
-pub struct Delivery {
-    /// The highest seq handed out on this connection.
-    cursor: u64,
-    /// The highest seq that an earlier connection may have carried.
-    repeats_upto: u64,
-    /// Handed to the client and not yet numbered by it; `None` is a message of ours that is no row.
-    unnumbered: VecDeque<Option<u64>>,
-    in_flight: HashMap<u16, u64>,
+use crate::{clock::Monotonic, config::Ack};
+
+/// Rows published and not yet acknowledged by the broker, at most.
+pub const WINDOW: usize = 64;
+/// Rows of each lane that the broker has and the platform has not acknowledged, at most.
+pub const PLATFORM_WINDOW: usize = 4096;
+/// Rows read from the outbox at once; a lane is filled up when fewer than [`WINDOW`] are ready.
+pub const PAGE: usize = 256;
+/// A broker that owes an acknowledgement for so long is given up. A window takes half a minute at
+/// 20 kbit/s.
+pub const BROKER_PATIENCE: Duration = Duration::from_secs(60);
+/// How long the platform may say nothing new before it is sent again what it lacks: doubling, as
+/// long as nothing comes of it.
+pub const PLATFORM_PATIENCE: std::ops::RangeInclusive<Duration> =
+    Duration::from_secs(30)..=Duration::from_secs(600);
+/// After so long a row that the broker did not take is offered again.
+pub const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+/// After so many refusals without a row taken, one row a second is offered.
+const REFUSALS: u32 = 16;
+const SLOW: Duration = Duration::from_secs(1);
+/// Ranges of [`Sent`] kept apart.
+const RANGES: usize = 32;
+
+/// What waited when the connection came up, or what came since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    Backlog,
+    Fresh,
 }
 
-impl Delivery {
+/// Which seqs an earlier connection or run may have carried. Where it would need too many ranges it
+/// says so of more than it must: a mark too many harms nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    upto: u64,
+    /// First and last, rising, apart from each other.
+    above: Vec<(u64, u64)>,
+}
+
+impl Sent {
+    pub fn contains(&self, seq: u64) -> bool {
+        seq <= self.upto || self.above.iter().any(|(first, last)| (*first..=*last).contains(&seq))
+    }
+
+    fn add(&mut self, first: u64, last: u64) {
+        if first > last {
+            return;
+        }
+        self.above.push((first, last));
+        self.above.sort_unstable();
+        let mut apart: Vec<(u64, u64)> = Vec::with_capacity(self.above.len());
+        for (first, last) in self.above.drain(..) {
+            if first <= self.upto + 1 {
+                self.upto = self.upto.max(last);
+                continue;
+            }
+            match apart.last_mut() {
+                Some(before) if first <= before.1 + 1 => before.1 = before.1.max(last),
+                _ => apart.push((first, last)),
+            }
+        }
+        if apart.len() > RANGES {
+            let (_, last) = apart.remove(1);
+            apart[0].1 = last;
+        }
+        self.above = apart;
+    }
+}
+
+/// Rows that the shell is to read: those of the outbox after `after` up to `until`, oldest first, at
+/// most [`PAGE`].
+#[derive(Clone, Debug)]
+pub struct Fetch {
+    pub lane: Lane,
+    pub after: u64,
+    pub until: u64,
+    /// Marks a row as a repeat.
+    pub sent: Sent,
+    turn: u64,
+    commits: u64,
+}
+
+/// What was read.
+#[derive(Debug)]
+pub struct Page<T> {
+    pub rows: Vec<(u64, T)>,
+    /// The last seq looked at, of a row that can be sent or not.
+    pub upto: u64,
+    /// There may be more after it.
+    pub more: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("nothing after {sent} was ever sent, and {upto} is acknowledged")]
+pub struct NeverSent {
+    pub upto: u64,
+    pub sent: u64,
+}
+
+#[derive(Debug)]
+struct Queue<T> {
+    /// Rows up to here were read.
+    cursor: u64,
+    /// Up to here they were handed to the client, on this connection.
+    handed: u64,
+    until: u64,
+    /// Nothing is left to be read for now.
+    dry: bool,
+    ready: VecDeque<(u64, T)>,
+    /// With the broker, not with the platform.
+    awaited: BTreeSet<u64>,
+}
+
+impl<T> Queue<T> {
+    fn new(after: u64, until: u64) -> Queue<T> {
+        let (ready, awaited) = (VecDeque::new(), BTreeSet::new());
+        Queue { cursor: after, handed: after, until, dry: false, ready, awaited }
+    }
+}
+
+#[derive(Debug)]
+pub struct Delivery<T> {
+    ack: Ack,
+    sent: Sent,
+    /// The last seq there was when this connection came up: the backlog's end.
+    head: u64,
+    backlog: Queue<T>,
+    fresh: Queue<T>,
+    /// Whose turn it is where both lanes have a row.
+    fresh_next: bool,
+    /// Which lane was read last; where both are to be read, it is the other one's turn.
+    read_last: Lane,
+    /// A page that was asked for before this is of no use.
+    turn: u64,
+    commits: u64,
+    /// Handed to the client and not yet numbered by it; `None` is a message of ours that is no row.
+    unnumbered: VecDeque<(Option<u64>, Monotonic)>,
+    in_flight: HashMap<u16, (Option<u64>, Monotonic)>,
+    /// The rows among those.
+    busy: BTreeSet<u64>,
+    acknowledged: Vec<u64>,
+    /// The platform has everything up to here.
+    upto: Option<u64>,
+    platform_since: Option<Monotonic>,
+    platform_patience: Duration,
+    /// First and last of the rows that the broker did not take.
+    refused: Option<(u64, u64)>,
+    refusals: u32,
+    refused_at: Monotonic,
+    /// Sent again because the platform said nothing.
+    pub repeated: u64,
+}
+
+impl<T> Delivery<T> {
     /// `sent_before`: the highest seq that an earlier run may have sent.
-    pub fn new(sent_before: u64) -> Delivery {
+    pub fn new(ack: Ack, sent_before: u64) -> Delivery<T> {
         Delivery {
-            cursor: 0,
-            repeats_upto: sent_before,
+            ack,
+            sent: Sent { upto: sent_before, above: Vec::new() },
+            head: 0,
+            backlog: Queue::new(0, 0),
+            fresh: Queue::new(0, u64::MAX),
+            fresh_next: true,
+            read_last: Lane::Backlog,
+            turn: 0,
+            commits: 0,
             unnumbered: VecDeque::new(),
             in_flight: HashMap::new(),
+            busy: BTreeSet::new(),
+            acknowledged: Vec::new(),
+            upto: None,
+            platform_since: None,
+            platform_patience: *PLATFORM_PATIENCE.start(),
+            refused: None,
+            refusals: 0,
+            refused_at: Monotonic::default(),
+            repeated: 0,
         }
     }
 
-    /// A fresh connection: everything unacknowledged is to be sent (again).
-    pub fn connected(&mut self) {
-        self.repeats_upto = self.repeats_upto.max(self.cursor);
-        self.cursor = 0;
+    /// A fresh connection: everything unacknowledged is to be sent (again). `head`: the ledger's last
+    /// seq now.
+    pub fn connected(&mut self, head: u64) {
+        self.remember();
+        self.head = head;
+        self.backlog = Queue::new(0, head);
+        self.fresh = Queue::new(head, u64::MAX);
+        self.turn += 1;
         self.unnumbered.clear();
         self.in_flight.clear();
+        self.busy.clear();
+        self.acknowledged.clear();
+        self.platform_since = None;
+        self.refused = None;
+        self.refusals = 0;
     }
 
-    fn waiting(&self) -> usize {
-        self.unnumbered.iter().flatten().count() + self.in_flight.len()
+    /// What this connection has carried so far.
+    fn remember(&mut self) {
+        let backlog = &self.backlog;
+        let done = backlog.dry && backlog.ready.is_empty();
+        let upto = if done { backlog.handed.max(self.head) } else { backlog.handed };
+        self.sent.add(0, upto);
+        self.sent.add(self.head + 1, self.fresh.handed);
     }
 
-    /// After which seq, and how many, rows may be published now.
-    pub fn wants(&self) -> Option<(u64, usize)> {
-        let room = WINDOW.saturating_sub(self.waiting());
-        (room > 0).then_some((self.cursor, room))
+    /// Something may have been recorded.
+    pub fn committed(&mut self) {
+        self.commits += 1;
+        self.fresh.dry = false;
     }
 
-    /// A row is handed to the client. True where it may be a repeat.
-    pub fn publish(&mut self, seq: u64) -> bool {
-        self.cursor = self.cursor.max(seq);
-        self.unnumbered.push_back(Some(seq));
-        seq <= self.repeats_upto
+    fn queue(&mut self, lane: Lane) -> &mut Queue<T> {
+        match lane {
+            Lane::Backlog => &mut self.backlog,
+            Lane::Fresh => &mut self.fresh,
+        }
     }
 
-    /// A row cannot be sent; the next connection tries again.
-    pub fn pass_over(&mut self, seq: u64) {
-        self.cursor = self.cursor.max(seq);
+    /// What is to be read next.
+    pub fn wants(&self) -> Option<Fetch> {
+        let hungry = |queue: &Queue<T>| !queue.dry && queue.ready.len() < WINDOW;
+        let (lane, queue) = match (hungry(&self.fresh), hungry(&self.backlog)) {
+            (true, false) => (Lane::Fresh, &self.fresh),
+            (true, true) if self.read_last == Lane::Backlog => (Lane::Fresh, &self.fresh),
+            (_, true) => (Lane::Backlog, &self.backlog),
+            (false, false) => return None,
+        };
+        let (after, until, sent) = (queue.cursor, queue.until, self.sent.clone());
+        Some(Fetch { lane, after, until, sent, turn: self.turn, commits: self.commits })
+    }
+
+    /// What was read.
+    pub fn fetched(&mut self, fetch: &Fetch, page: Page<T>) {
+        if fetch.turn != self.turn {
+            return;
+        }
+        // What was committed while it was read may have come too late for it.
+        let news = fetch.lane == Lane::Fresh && fetch.commits != self.commits;
+        self.read_last = fetch.lane;
+        let queue = self.queue(fetch.lane);
+        queue.cursor = queue.cursor.max(page.upto);
+        queue.dry = !page.more && !news;
+        queue.ready.extend(page.rows);
+    }
+
+    /// The next row to hand to the client.
+    pub fn next(&mut self, now: Monotonic) -> Option<(u64, T)> {
+        loop {
+            if self.busy.len() >= WINDOW || self.is_slowed(now) {
+                return None;
+            }
+            let waits =
+                |queue: &Queue<T>| !queue.ready.is_empty() && queue.awaited.len() < PLATFORM_WINDOW;
+            let lane = match (waits(&self.fresh), waits(&self.backlog)) {
+                (true, true) if self.fresh_next => Lane::Fresh,
+                (_, true) => Lane::Backlog,
+                (true, false) => Lane::Fresh,
+                (false, false) => return None,
+            };
+            self.fresh_next = lane == Lane::Backlog;
+            let upto = self.upto.unwrap_or(0);
+            let queue = self.queue(lane);
+            let (seq, row) = queue.ready.pop_front()?;
+            queue.handed = queue.handed.max(seq);
+            // Acknowledged meanwhile, or on its way already: nothing is gained by sending it twice.
+            let on_its_way = self.busy.contains(&seq)
+                || self.backlog.awaited.contains(&seq)
+                || self.fresh.awaited.contains(&seq);
+            if seq <= upto || on_its_way {
+                continue;
+            }
+            self.busy.insert(seq);
+            self.unnumbered.push_back((Some(seq), now));
+            return Some((seq, row));
+        }
+    }
+
+    fn is_slowed(&self, now: Monotonic) -> bool {
+        self.refusals >= REFUSALS && (!self.busy.is_empty() || now.since(self.refused_at) < SLOW)
     }
 
     /// A message that is no row is handed to the client.
-    pub fn publish_other(&mut self) {
-        self.unnumbered.push_back(None);
+    pub fn publish_other(&mut self, now: Monotonic) {
+        self.unnumbered.push_back((None, now));
     }
 
     /// The client gave the oldest unnumbered message this packet id and sent it.
-    pub fn sent(&mut self, packet: u16) {
-        if let Some(Some(seq)) = self.unnumbered.pop_front() {
-            self.in_flight.insert(packet, seq);
+    pub fn numbered(&mut self, packet: u16) {
+        if let Some(message) = self.unnumbered.pop_front() {
+            self.in_flight.insert(packet, message);
         }
     }
 
-    /// The broker acknowledged a packet: the row to strike off. `None` for what is no row, or was
-    /// acknowledged before.
-    pub fn acknowledged(&mut self, packet: u16) -> Option<u64> {
-        self.in_flight.remove(&packet)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-    use std::collections::BTreeSet;
-
-    #[derive(Clone, Debug)]
-    enum Step {
-        Commit,
-        Fetch,
-        Send,
-        Acknowledge(usize),
-        Reconnect,
-    }
-
-    fn steps() -> impl Strategy<Value = Vec<Step>> {
-        let step = prop_oneof![
-            3 => Just(Step::Commit),
-            4 => Just(Step::Fetch),
-            6 => Just(Step::Send),
-            6 => (0..WINDOW).prop_map(Step::Acknowledge),
-            1 => Just(Step::Reconnect),
-        ];
-        proptest::collection::vec(step, 0..400)
-    }
-
-    proptest! {
-        /// Against an outbox that is a set: no row is lost, none is struck off unacknowledged,
-        /// first deliveries rise, and only repeats are marked.
-        #[test]
-        fn every_row_arrives_and_first_deliveries_rise(steps in steps()) {
-            let mut delivery = Delivery::new(0);
-            let (mut committed, mut outbox) = (0, BTreeSet::new());
-            let (mut wire, mut next_packet) = (Vec::new(), 0_u16);
-            let (mut queue, mut received, mut last_first) = (VecDeque::new(), BTreeSet::new(), 0);
-            let steps = steps.into_iter().chain([Step::Reconnect]);
-            let drain = (0..2000).flat_map(|_| [Step::Fetch, Step::Send, Step::Acknowledge(0)]);
-            for step in steps.chain(drain) {
-                match step {
-                    Step::Commit => {
-                        committed += 1;
-                        outbox.insert(committed);
-                    }
-                    Step::Fetch => if let Some((after, limit)) = delivery.wants() {
-                        for seq in outbox.range(after + 1..).take(limit) {
-                            queue.push_back((*seq, delivery.publish(*seq)));
-                        }
-                    },
-                    Step::Send => if let Some((seq, resent)) = queue.pop_front() {
-                        next_packet = next_packet.wrapping_add(1).max(1);
-                        delivery.sent(next_packet);
-                        wire.push(next_packet);
-                        if received.insert(seq) {
-                            prop_assert!(seq > last_first);
-                            last_first = seq;
-                        } else {
-                            prop_assert!(resent, "{} repeated unmarked", seq);
-                        }
-                    },
-                    Step::Acknowledge(n) => if !wire.is_empty() {
-                        let packet = wire.remove(n % wire.len());
-                        let seq = delivery.acknowledged(packet).unwrap();
-                        prop_assert!(received.contains(&seq));
-                        prop_assert!(outbox.remove(&seq));
-                        prop_assert_eq!(delivery.acknowledged(packet), None);
-                    },
-                    Step::Reconnect => {
-                        queue.clear();
-                        wire.clear();
-                        delivery.connected();
-                    }
-                }
-                prop_assert!(queue.len() + wire.len() <= WINDOW);
+    /// The broker acknowledged a packet; true where it was a row. One that is not on its way, or was
+    /// acknowledged before, is nothing.
+    pub fn acknowledged(&mut self, packet: u16, now: Monotonic) -> bool {
+        let Some((Some(seq), _)) = self.in_flight.remove(&packet) else { return false };
+        self.busy.remove(&seq);
+        self.refusals = 0;
+        match self.ack {
+            Ack::Broker => self.acknowledged.push(seq),
+            Ack::Platform if self.upto.is_some_and(|upto| seq <= upto) => {}
+            Ack::Platform => {
+                let lane = if seq > self.head { Lane::Fresh } else { Lane::Backlog };
+                self.queue(lane).awaited.insert(seq);
+                self.platform_since.get_or_insert(now);
             }
-            prop_assert!(outbox.is_empty());
-            prop_assert_eq!(received.len() as u64, committed);
         }
+        true
+    }
+
+    /// The broker did not take this packet. The row stays, and is offered again later; true where it
+    /// was one.
+    pub fn refused(&mut self, packet: u16, now: Monotonic) -> bool {
+        let Some((Some(seq), _)) = self.in_flight.remove(&packet) else { return false };
+        self.busy.remove(&seq);
+        let (first, last) = self.refused.unwrap_or((seq, seq));
+        self.refused = Some((first.min(seq), last.max(seq)));
+        self.refusals = self.refusals.saturating_add(1);
+        self.refused_at = now;
+        true
+    }
+
+    /// The consumer has everything up to a seq. An older acknowledgement than the last one is nothing.
+    pub fn platform_acknowledged(&mut self, upto: u64, now: Monotonic) -> Result<(), NeverSent> {
+        self.remember();
+        let sent = self.sent.upto;
+        if upto > sent {
+            return Err(NeverSent { upto, sent });
+        }
+        if self.upto.is_some_and(|before| upto <= before) {
+            return Ok(());
+        }
+        self.upto = Some(upto);
+        self.platform_patience = *PLATFORM_PATIENCE.start();
+        for queue in [&mut self.backlog, &mut self.fresh] {
+            queue.awaited = queue.awaited.split_off(&(upto + 1));
+        }
+        self.platform_since = self.awaits_platform().then_some(now);
+        Ok(())
+    }
+
+    fn awaits_platform(&self) -> bool {
+        !self.backlog.awaited.is_empty() || !self.fresh.awaited.is_empty()
+    }
+
+    /// Up to which seq the consumer has said that it has everything.
+    pub fn upto(&self) -> Option<u64> {
+        self.upto
+    }
+
+    /// How many rows were acknowledged and not taken by [`Delivery::strike`].
+    pub fn to_strike(&self) -> usize {
+        self.acknowledged.len()
+    }
+
+    /// Rows that the broker has acknowledged, once.
+    pub fn strike(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.acknowledged)
+    }
+
+    /// Nothing is on its way to the broker.
+    pub fn is_idle(&self) -> bool {
+        self.busy.is_empty()
+    }
+
+    /// Rows with these seqs are in the outbox again: the consumer asks for them.
+    pub fn again(&mut self, first: u64, last: u64) {
+        self.sent.add(first, last);
+        self.no_longer_awaited(first);
+        self.rewind(first, last);
+    }
+
+    /// What was said to have arrived has not.
+    fn no_longer_awaited(&mut self, first: u64) {
+        for queue in [&mut self.backlog, &mut self.fresh] {
+            queue.awaited.split_off(&first);
+        }
+        // An acknowledgement of before says nothing of these.
+        self.upto = self.upto.map(|upto| upto.min(first.saturating_sub(1)));
+    }
+
+    /// Goes back to rows that this connection has sent.
+    fn rewind(&mut self, first: u64, last: u64) {
+        self.remember();
+        self.turn += 1;
+        let backlog = &mut self.backlog;
+        let unsent = match backlog.ready.front() {
+            Some((seq, _)) => seq - 1,
+            None if backlog.dry => u64::MAX,
+            None => backlog.cursor,
+        };
+        backlog.cursor = unsent.min(first.saturating_sub(1));
+        // Fresh rows beyond have not gone yet, and go their way.
+        backlog.until = backlog.until.max(last.min(self.fresh.handed));
+        backlog.dry = false;
+        backlog.ready.clear();
+    }
+
+    /// Called now and then: true where the broker is late, and the connection to be given up. What a
+    /// platform that says nothing new, or a broker that refused it, is to get again is read again
+    /// after this.
+    pub fn look(&mut self, now: Monotonic) -> bool {
+        if let Some((first, last)) = self.refused
+            && now.since(self.refused_at) >= REFUSED_PAUSE
+        {
+            self.refused = None;
+            self.rewind(first, last);
+        }
+        if self.platform_since.is_some_and(|at| now.since(at) >= self.platform_patience) {
+            let awaited: BTreeSet<u64> =
+                self.backlog.awaited.union(&self.fresh.awaited).copied().collect();
+            if let (Some(first), Some(last)) = (awaited.first(), awaited.last()) {
+                self.no_longer_awaited(*first);
+                self.rewind(*first, *last);
+            }
+            self.repeated += awaited.len() as u64;
+            self.platform_since = None;
+            self.platform_patience = (self.platform_patience * 2).min(*PLATFORM_PATIENCE.end());
+        }
+        let underway = self.unnumbered.iter().chain(self.in_flight.values());
+        underway.map(|(_, at)| *at).min().is_some_and(|at| now.since(at) >= BROKER_PATIENCE)
     }
 }

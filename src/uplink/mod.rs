@@ -4,9 +4,11 @@
 //! struck off once the broker has acknowledged them. One task an upstream; a slow one holds up
 //! nobody. Touches: the network, and the table `outbox`.
 
+mod client;
 pub mod delivery;
 mod mqtt;
 pub mod native;
+mod route;
 #[cfg(test)]
 mod survival;
 pub mod tls;
@@ -24,8 +26,8 @@ use crate::{
     attendance::Origin,
     clock::{Clock, Monotonic},
     config::{Ack, Encoding, MqttVersion, Upstream},
-    ledger::LedgerError,
-    store::Store,
+    ledger::{LedgerError, LedgerId},
+    store::{Store, StoreError},
     vigil::Panicked,
 };
 
@@ -52,10 +54,17 @@ pub struct UpstreamState {
     /// The platform's acknowledgements that were not taken: of another ledger, of what was never
     /// sent, or no acknowledgements at all.
     pub acks_refused: u64,
-    /// Records that the broker did not take; they wait for the next attempt.
+    pub last_ack_refused: Option<String>,
+    /// How often the broker did not take a record, and why the last time; it is offered again.
     pub refused: u64,
-    /// Sent again because they were not acknowledged in time, or the consumer asked.
+    pub last_refusal: Option<String>,
+    /// Records that the broker took though, as it said, nobody is subscribed to them.
+    pub unheard: u64,
+    /// Records sent that may have been sent before, and are marked so.
     pub repeated: u64,
+    /// Why the broker does not let us subscribe: neither commands nor the platform's acknowledgements
+    /// come then.
+    pub not_subscribed: Option<String>,
     /// Connections given up because the broker did not acknowledge.
     pub stalls: u64,
     /// Commands handed on, and those that were not: too many at once, or too large.
@@ -115,6 +124,8 @@ pub struct Context {
     pub online: watch::Receiver<native::Online>,
     /// The highest seq that an earlier run may have sent.
     pub sent_before: u64,
+    /// The ledger whose records go out.
+    pub ledger: LedgerId,
     /// Where commands go.
     pub commands: mpsc::Sender<Incoming>,
     pub cancel: CancellationToken,
@@ -123,13 +134,17 @@ pub struct Context {
 #[derive(Debug, thiserror::Error)]
 enum LinkError {
     #[error("{broker}: {problem}")]
-    Connection { broker: String, problem: String },
+    Connection { broker: String, problem: String, version_in_doubt: bool },
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error("a record cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
     #[error("the password: {0}")]
     Secret(#[from] crate::config::SecretError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error(transparent)]
     Panicked(#[from] Panicked),
 }
@@ -156,7 +171,11 @@ pub fn spawn(upstream: Upstream, context: Context) -> (Link, JoinHandle<()>) {
         ack: upstream.ack,
         acknowledged_upto: None,
         acks_refused: 0,
+        last_ack_refused: None,
         refused: 0,
+        last_refusal: None,
+        unheard: 0,
+        not_subscribed: None,
         repeated: 0,
         stalls: 0,
         commands: 0,

@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     attendance::{EventRecord, Origin, Record},
@@ -36,6 +36,55 @@ fn encode(value: &impl Serialize, encoding: Encoding) -> Result<Vec<u8>, serde_j
             Ok(bytes)
         }
     }
+}
+
+/// What came, strictly: no unknown field, nothing behind it.
+fn decode<T: DeserializeOwned>(encoding: Encoding, payload: &[u8]) -> Result<T, String> {
+    match encoding {
+        Encoding::Json => serde_json::from_slice(payload).map_err(|e| e.to_string()),
+        Encoding::Cbor => {
+            let mut rest = payload;
+            let value = ciborium::from_reader(&mut rest).map_err(|e| e.to_string())?;
+            if rest.is_empty() { Ok(value) } else { Err("something stands behind it".to_owned()) }
+        }
+    }
+}
+
+/// On the topic `ack`: the consumer has everything of this ledger up to a seq.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledgement {
+    pub ledger: String,
+    pub upto: u64,
+}
+
+/// An acknowledgement is some 70 bytes.
+const ACKNOWLEDGEMENT_BYTES: usize = 1024;
+
+pub fn acknowledgement(encoding: Encoding, payload: &[u8]) -> Result<Acknowledgement, String> {
+    if payload.len() > ACKNOWLEDGEMENT_BYTES {
+        return Err(format!("it has {} bytes, more than {ACKNOWLEDGEMENT_BYTES}", payload.len()));
+    }
+    decode(encoding, payload).map_err(|e| format!("it is not {{\"ledger\", \"upto\"}}: {e}"))
+}
+
+/// A command larger than this is not looked into where there is no time for it.
+const BUSY_BYTES: usize = 64 * 1024;
+
+/// The reply to a command that comes while too many others wait; none where it bears no id that is
+/// found quickly.
+pub fn busy(encoding: Encoding, payload: &[u8]) -> Option<Vec<u8>> {
+    #[derive(Deserialize)]
+    struct Named {
+        id: String,
+    }
+    if payload.len() > BUSY_BYTES {
+        return None;
+    }
+    let Named { id } = decode(encoding, payload).ok().filter(|n: &Named| n.id.len() <= 64)?;
+    let message = "other commands are being carried out: send it again after a while";
+    let error = serde_json::json!({ "code": "busy", "message": message });
+    encode(&serde_json::json!({ "id": id, "ok": false, "error": error }), encoding).ok()
 }
 
 /// An outbox row's message: attendance where an outcome closes a worker's passage or somebody adds

@@ -1,7 +1,7 @@
 //! Store, ledger and delivery together against a plain model, under everything that goes wrong.
 //!
 //! What was said to be committed is never missing and never another (I2); each grant has one
-//! outcome; each upstream gets every seq, in order, repeats marked, whatever becomes of it or of
+//! outcome; each upstream gets every seq, what waited in order and what is new in order, repeats marked, whatever becomes of it or of
 //! the other one (I3).
 
 mod gateway;

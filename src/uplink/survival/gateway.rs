@@ -6,20 +6,20 @@ use rusqlite::Transaction;
 
 use super::model::{Link, Model};
 use crate::{
-    clock::{BootId, Stamp, SystemClock},
-    config::{Direction, Secret, Storage},
+    clock::{BootId, Monotonic, Stamp, SystemClock},
+    config::{Ack, Direction, Secret, Storage},
     ledger::{self, Body, Judgement, Ledger, LedgerError, Outcome, Score, Stored},
     roster::Person,
     store::{self, Priority, Store, StoreError, StoreThread},
     turnstile::PassageId,
-    uplink::delivery::{Delivery, WINDOW},
+    uplink::delivery::{Delivery, PAGE, Page, WINDOW},
 };
 
 const NAMES: [&str; 2] = ["a", "b"];
 
 /// One connection of one upstream: our client, the wire and the broker.
 struct Session {
-    delivery: Delivery,
+    delivery: Delivery<bool>,
     /// With the client, not yet on the wire; `None` is a status, which is no row.
     queue: VecDeque<Option<(u64, bool)>>,
     /// Received by the broker, its acknowledgement on the way.
@@ -32,22 +32,22 @@ struct Session {
 }
 
 impl Session {
-    fn new(sent_before: u64) -> Session {
+    fn new(sent_before: u64, head: u64) -> Session {
         let (queue, wire, pending) = (VecDeque::new(), Vec::new(), Vec::new());
-        let delivery = Delivery::new(sent_before);
+        let delivery = Delivery::new(Ack::Broker, sent_before);
         let mut session = Session { delivery, queue, wire, pending, packet: 0, lost: false };
-        session.connect();
+        session.connect(head);
         session
     }
 
     /// A fresh connection, which begins with a status. What the one before held is forgotten.
-    fn connect(&mut self) {
-        self.delivery.connected();
+    fn connect(&mut self, head: u64) {
+        self.delivery.connected(head);
         (self.packet, self.lost) = (0, false);
         self.queue.clear();
         self.wire.clear();
         self.pending.clear();
-        self.delivery.publish_other();
+        self.delivery.publish_other(Monotonic::default());
         self.queue.push_back(None);
     }
 }
@@ -136,8 +136,12 @@ impl Gateway {
         assert_eq!(found.len(), closed, "entries that nobody was told of, or some missing");
         self.model.interrupted(found);
         self.append(Priority::Upkeep, Body::Boot { version: "1".into() }).await;
-        self.sessions =
-            [0, 1].map(|n| configured[n].then(|| Session::new(self.ledger.sent_before(NAMES[n]))));
+        let head = self.model.last_seq();
+        for n in [0, 1] {
+            let sent_before = self.ledger.sent_before(NAMES[n]);
+            self.sessions[n] = configured[n].then(|| Session::new(sent_before, head));
+            self.model.links[n].reconnected(head);
+        }
     }
 
     async fn entries(&self, from: usize) -> Vec<Stored> {
@@ -215,15 +219,24 @@ impl Gateway {
         Some((self.sessions[n].as_mut()?, &mut self.model.links[n]))
     }
 
-    /// Rows go to the client, as many as it takes.
+    /// Rows are read, and as many go to the client as it takes.
     pub async fn fetch(&mut self, n: usize) {
         let store = self.store.clone();
         let Some((session, link)) = self.link(n) else { return };
-        let Some((after, limit)) = session.delivery.wants() else { return };
-        let rows = move |tx: &Transaction<'_>| ledger::unacknowledged(tx, NAMES[n], after, limit);
-        for stored in store.read(rows).await.unwrap() {
-            let seq = stored.entry.seq.expect("a row of the outbox has a seq");
-            let resent = session.delivery.publish(seq);
+        session.delivery.committed();
+        while let Some(fetch) = session.delivery.wants() {
+            let (after, until) = (fetch.after, fetch.until);
+            let page =
+                move |tx: &Transaction<'_>| ledger::waiting(tx, NAMES[n], after, until, PAGE);
+            let read = store.read::<_, LedgerError>(page).await.unwrap();
+            let rows = read.rows.iter().map(|(stored, _)| {
+                let seq = stored.entry.seq.expect("a row of the outbox has a seq");
+                (seq, fetch.sent.contains(seq))
+            });
+            let page = Page { rows: rows.collect(), upto: read.upto, more: read.more };
+            session.delivery.fetched(&fetch, page);
+        }
+        while let Some((seq, resent)) = session.delivery.next(Monotonic::default()) {
             link.handed(seq, resent);
             session.queue.push_back(Some((seq, resent)));
         }
@@ -236,7 +249,7 @@ impl Gateway {
         let Some((session, link)) = self.link(n) else { return };
         let Some(message) = session.queue.pop_front() else { return };
         session.packet += 1;
-        session.delivery.sent(session.packet);
+        session.delivery.numbered(session.packet);
         session.lost |= !arrives;
         if !session.lost {
             session.wire.push((session.packet, message.map(|(seq, _)| seq)));
@@ -251,8 +264,9 @@ impl Gateway {
         let Some((session, link)) = self.link(n) else { return };
         let Some(which) = which.checked_rem(session.wire.len()) else { return };
         let (packet, seq) = session.wire.remove(which);
-        assert_eq!(session.delivery.acknowledged(packet), seq);
-        assert_eq!(session.delivery.acknowledged(packet), None);
+        assert_eq!(session.delivery.acknowledged(packet, Monotonic::default()), seq.is_some());
+        assert!(!session.delivery.acknowledged(packet, Monotonic::default()));
+        assert_eq!(session.delivery.strike(), Vec::from_iter(seq));
         seq.iter().for_each(|seq| link.acknowledged(*seq));
         session.pending.extend(seq);
     }
@@ -274,9 +288,10 @@ impl Gateway {
     }
 
     pub fn reconnect(&mut self, n: usize) {
+        let head = self.model.last_seq();
         let Some((session, link)) = self.link(n) else { return };
-        session.connect();
-        link.reconnected();
+        session.connect(head);
+        link.reconnected(head);
     }
 
     pub async fn checkpoint(&mut self) {

@@ -28,6 +28,10 @@ pub struct Link {
     handed_before: BTreeSet<u64>,
     /// The last seq there was when a run that had this upstream ended.
     of_earlier_runs: u64,
+    /// The last seq there was when this connection came up, and the highest that came for the first
+    /// time over it, of those up to there and of those since.
+    head: u64,
+    highest: [u64; 2],
 }
 
 impl Model {
@@ -67,7 +71,7 @@ impl Model {
                 link.outbox.extend(link.of_earlier_runs + 1..=last_seq);
             }
             link.configured = configured;
-            link.reconnected();
+            link.reconnected(last_seq);
         }
     }
 
@@ -84,8 +88,9 @@ impl Model {
 }
 
 impl Link {
-    pub fn reconnected(&mut self) {
+    pub fn reconnected(&mut self, head: u64) {
         self.handed_before.append(&mut self.handed);
+        (self.head, self.highest) = (head, [0, 0]);
     }
 
     /// A row is given to the client: marked exactly where it may have gone before.
@@ -98,9 +103,10 @@ impl Link {
 
     /// It reaches the broker.
     pub fn delivered(&mut self, seq: u64, resent: bool) {
-        let highest = self.received.last().copied().unwrap_or(0);
+        let highest = &mut self.highest[usize::from(seq > self.head)];
         if self.received.insert(seq) {
-            assert!(seq > highest, "{seq} comes for the first time after {highest}");
+            assert!(seq > *highest, "{seq} comes for the first time after {highest}");
+            *highest = seq;
         } else {
             assert!(resent, "{seq} repeated without the mark");
         }

@@ -1,0 +1,378 @@
+//! One connection to a broker by rumqttc, MQTT 5 or 3.1.1, as if they were one.
+//!
+//! rumqttc keeps publishes of its own across a reconnect, and they can collide with new ones or
+//! be lost (its issues 1014 and 1056). So a client here lives for one connection, and what it
+//! held is read again from the outbox.
+
+use std::sync::Arc;
+
+use rumqttc::{self as v4, QoS, Transport, v5};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    task::JoinHandle,
+};
+use tokio_util::bytes::Bytes;
+use zeroize::Zeroizing;
+
+use super::delivery::WINDOW;
+use crate::config::MqttVersion;
+
+/// TCP, TLS and CONNACK together; a NATS cluster that has just lost a node answers within 4 s.
+const CONNECT_TIMEOUT_S: u64 = 10;
+const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(20);
+/// Packet ids are reused only after so many, long after an acknowledgement out of order.
+const PACKET_IDS: u16 = 4096;
+/// Messages handed to the client and not yet on the wire: the window, and what is no row.
+const REQUESTS: usize = WINDOW + 16;
+/// Events of the client not yet looked at; the client waits when it is full.
+const EVENTS: usize = 64;
+/// A command with five photos of 1 MiB in base64, and what is around them.
+pub(super) const MAX_INCOMING_BYTES: u32 = 8 * 1024 * 1024;
+/// All messages of a broker in memory that were not looked at.
+const UNREAD_BYTES: u32 = 2 * MAX_INCOMING_BYTES;
+pub(super) const MAX_OUTGOING_BYTES: usize = 1024 * 1024;
+/// The kernel takes a whole window of rows at once: a slow link must not look like a broken one.
+const SEND_BUFFER_BYTES: u32 = 256 * 1024;
+/// How long a broker keeps our subscriptions, and commands, while we are away.
+const SESSION_S: u32 = 7 * 24 * 3600;
+/// Messages that a broker may send (MQTT 5) before we have acknowledged the first of them.
+const RECEIVE_MAXIMUM: u16 = 8;
+
+pub(super) struct Options {
+    pub version: MqttVersion,
+    pub host: String,
+    pub port: u16,
+    pub transport: Transport,
+    pub client_id: String,
+    pub login: Option<(String, Zeroizing<String>)>,
+    /// The last will: its topic and payload.
+    pub will: (String, Vec<u8>),
+}
+
+/// What came of a connection.
+pub(super) enum Happened {
+    Connected,
+    /// The oldest message that has no packet id yet has this one, and is on its way.
+    Numbered(u16),
+    /// The broker has it. `heard`: as far as it says, somebody subscribed to it.
+    Taken {
+        packet: u16,
+        heard: bool,
+    },
+    /// The broker has it not.
+    Refused {
+        packet: u16,
+        reason: String,
+    },
+    Message(Box<Message>),
+    NotSubscribed(String),
+    Nothing,
+}
+
+pub(super) struct Message {
+    pub topic: String,
+    pub payload: Bytes,
+    receipt: Receipt,
+    _unread: Option<OwnedSemaphorePermit>,
+}
+
+/// By which a message is acknowledged.
+enum Receipt {
+    V4(v4::Publish),
+    V5(v5::mqttbytes::v5::Publish),
+}
+
+/// Why a connection ended, or never was.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub problem: String,
+    /// The broker may not know this version of MQTT.
+    pub version_in_doubt: bool,
+}
+
+impl Ended {
+    fn of(problem: impl std::fmt::Display) -> Ended {
+        Ended { problem: problem.to_string(), version_in_doubt: false }
+    }
+}
+
+enum Sender {
+    V4(v4::AsyncClient),
+    V5(v5::AsyncClient),
+}
+
+/// Ends with its connection, whoever drops it.
+pub(super) struct Client {
+    sender: Sender,
+    pub events: mpsc::Receiver<Result<Happened, Ended>>,
+    poller: JoinHandle<()>,
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.poller.abort();
+    }
+}
+
+impl Client {
+    pub fn connect(options: Options) -> Client {
+        let (events, received) = mpsc::channel(EVENTS);
+        let unread = Arc::new(Semaphore::new(UNREAD_BYTES as usize));
+        let (sender, poller) = match options.version {
+            MqttVersion::V4 => {
+                let (client, mut eventloop) = v4::AsyncClient::new(options.v4(), REQUESTS);
+                eventloop.network_options = network_options();
+                (Sender::V4(client), tokio::spawn(poll_v4(eventloop, events, unread)))
+            }
+            MqttVersion::V5 => {
+                let (client, eventloop) = v5::AsyncClient::new(options.v5(), REQUESTS);
+                (Sender::V5(client), tokio::spawn(poll_v5(eventloop, events, unread)))
+            }
+        };
+        Client { sender, events: received, poller }
+    }
+
+    /// Hands a message over, to be sent with QoS 1. Fails where too many wait.
+    pub fn publish(&self, topic: String, retain: bool, payload: Vec<u8>) -> Result<(), Ended> {
+        match &self.sender {
+            Sender::V4(c) => {
+                c.try_publish(topic, QoS::AtLeastOnce, retain, payload).map_err(Ended::of)
+            }
+            Sender::V5(c) => {
+                let qos = v5::mqttbytes::QoS::AtLeastOnce;
+                c.try_publish(topic, qos, retain, payload).map_err(Ended::of)
+            }
+        }
+    }
+
+    pub fn subscribe(&self, topic: String) -> Result<(), Ended> {
+        match &self.sender {
+            Sender::V4(c) => c.try_subscribe(topic, QoS::AtLeastOnce).map_err(Ended::of),
+            Sender::V5(c) => {
+                c.try_subscribe(topic, v5::mqttbytes::QoS::AtLeastOnce).map_err(Ended::of)
+            }
+        }
+    }
+
+    /// Tells the broker that a message is dealt with.
+    pub fn acknowledge(&self, message: &Message) -> Result<(), Ended> {
+        match (&self.sender, &message.receipt) {
+            (Sender::V4(c), Receipt::V4(publish)) => c.try_ack(publish).map_err(Ended::of),
+            (Sender::V5(c), Receipt::V5(publish)) => c.try_ack(publish).map_err(Ended::of),
+            _ => Ok(()),
+        }
+    }
+
+    pub fn disconnect(&self) -> Result<(), Ended> {
+        match &self.sender {
+            Sender::V4(c) => c.try_disconnect().map_err(Ended::of),
+            Sender::V5(c) => c.try_disconnect().map_err(Ended::of),
+        }
+    }
+}
+
+fn network_options() -> v4::NetworkOptions {
+    let mut network = v4::NetworkOptions::new();
+    network.set_connection_timeout(CONNECT_TIMEOUT_S);
+    network.set_tcp_send_buffer_size(SEND_BUFFER_BYTES);
+    network
+}
+
+impl Options {
+    /// An address of IPv6 as rumqttc joins it with a port; a certificate names it bare.
+    fn host(&self) -> String {
+        let bare = matches!(self.transport, Transport::Tcp) && self.host.contains(':');
+        if bare { format!("[{}]", self.host) } else { self.host.clone() }
+    }
+
+    fn v4(self) -> v4::MqttOptions {
+        let mut options = v4::MqttOptions::new(&self.client_id, self.host(), self.port);
+        options.set_keep_alive(KEEP_ALIVE);
+        options.set_clean_session(false);
+        options.set_manual_acks(true);
+        options.set_inflight(PACKET_IDS);
+        options.set_max_packet_size(MAX_INCOMING_BYTES as usize, MAX_OUTGOING_BYTES);
+        let (topic, payload) = self.will;
+        options.set_last_will(v4::LastWill::new(topic, payload, QoS::AtLeastOnce, true));
+        if let Some((username, password)) = &self.login {
+            options.set_credentials(username, password.as_str());
+        }
+        options.set_transport(self.transport);
+        options
+    }
+
+    fn v5(self) -> v5::MqttOptions {
+        let mut options = v5::MqttOptions::new(&self.client_id, self.host(), self.port);
+        options.set_keep_alive(KEEP_ALIVE);
+        options.set_connection_timeout(CONNECT_TIMEOUT_S);
+        options.set_network_options(network_options());
+        options.set_clean_start(false);
+        options.set_session_expiry_interval(Some(SESSION_S));
+        options.set_manual_acks(true);
+        options.set_outgoing_inflight_upper_limit(PACKET_IDS);
+        options.set_receive_maximum(Some(RECEIVE_MAXIMUM));
+        options.set_max_packet_size(Some(MAX_INCOMING_BYTES));
+        let (topic, payload) = self.will;
+        let qos = v5::mqttbytes::QoS::AtLeastOnce;
+        options.set_last_will(v5::mqttbytes::v5::LastWill::new(topic, payload, qos, true, None));
+        if let Some((username, password)) = &self.login {
+            options.set_credentials(username, password.as_str());
+        }
+        options.set_transport(self.transport);
+        options
+    }
+}
+
+type Events = mpsc::Sender<Result<Happened, Ended>>;
+
+async fn poll_v4(mut eventloop: v4::EventLoop, events: Events, unread: Arc<Semaphore>) {
+    let mut connected = false;
+    loop {
+        let polled = eventloop.poll().await;
+        let failed = match polled {
+            Ok(event) => {
+                let happened = happened_v4(event, &unread).await;
+                connected |= matches!(happened, Happened::Connected);
+                if events.send(Ok(happened)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            Err(error) => error,
+        };
+        // What came in before the packet that was one too many.
+        while let Some(event) = eventloop.state.events.pop_front() {
+            let _ = events.send(Ok(happened_v4(event, &unread).await)).await;
+        }
+        let _ = events.send(Err(ended_v4(failed, connected))).await;
+        return;
+    }
+}
+
+async fn poll_v5(mut eventloop: v5::EventLoop, events: Events, unread: Arc<Semaphore>) {
+    let mut connected = false;
+    loop {
+        let polled = eventloop.poll().await;
+        let failed = match polled {
+            Ok(event) => {
+                let happened = happened_v5(event, &unread).await;
+                connected |= matches!(happened, Happened::Connected);
+                if events.send(Ok(happened)).await.is_err() {
+                    return;
+                }
+                continue;
+            }
+            Err(error) => error,
+        };
+        while let Some(event) = eventloop.state.events.pop_front() {
+            let _ = events.send(Ok(happened_v5(event, &unread).await)).await;
+        }
+        let _ = events.send(Err(ended_v5(failed, connected))).await;
+        return;
+    }
+}
+
+/// So much of what may be unread; it is given back when the message is dropped.
+async fn room(unread: &Arc<Semaphore>, payload: &Bytes) -> Option<OwnedSemaphorePermit> {
+    let bytes = u32::try_from(payload.len()).unwrap_or(UNREAD_BYTES).min(UNREAD_BYTES);
+    unread.clone().acquire_many_owned(bytes).await.ok()
+}
+
+async fn happened_v4(event: v4::Event, unread: &Arc<Semaphore>) -> Happened {
+    use v4::{Event, Outgoing, Packet, SubscribeReasonCode};
+    match event {
+        Event::Incoming(Packet::ConnAck(_)) => Happened::Connected,
+        Event::Outgoing(Outgoing::Publish(packet)) => Happened::Numbered(packet),
+        Event::Incoming(Packet::PubAck(ack)) => Happened::Taken { packet: ack.pkid, heard: true },
+        Event::Incoming(Packet::Publish(mut publish)) => {
+            let payload = std::mem::take(&mut publish.payload);
+            let _unread = room(unread, &payload).await;
+            let topic = publish.topic.clone();
+            let receipt = Receipt::V4(publish);
+            Happened::Message(Box::new(Message { topic, payload, receipt, _unread }))
+        }
+        Event::Incoming(Packet::SubAck(ack))
+            if ack.return_codes.contains(&SubscribeReasonCode::Failure) =>
+        {
+            Happened::NotSubscribed("the broker gives no reason".to_owned())
+        }
+        _ => Happened::Nothing,
+    }
+}
+
+async fn happened_v5(event: v5::Event, unread: &Arc<Semaphore>) -> Happened {
+    use v5::{
+        Event,
+        mqttbytes::v5::{Packet, PubAckReason, SubscribeReasonCode},
+    };
+    match event {
+        Event::Incoming(Packet::ConnAck(_)) => Happened::Connected,
+        Event::Outgoing(v4::Outgoing::Publish(packet)) => Happened::Numbered(packet),
+        Event::Incoming(Packet::PubAck(ack)) => match ack.reason {
+            PubAckReason::Success => Happened::Taken { packet: ack.pkid, heard: true },
+            PubAckReason::NoMatchingSubscribers => {
+                Happened::Taken { packet: ack.pkid, heard: false }
+            }
+            reason => Happened::Refused { packet: ack.pkid, reason: format!("{reason:?}") },
+        },
+        Event::Incoming(Packet::Publish(mut publish)) => {
+            let payload = std::mem::take(&mut publish.payload);
+            let _unread = room(unread, &payload).await;
+            let topic = String::from_utf8_lossy(&publish.topic).into_owned();
+            let receipt = Receipt::V5(publish);
+            Happened::Message(Box::new(Message { topic, payload, receipt, _unread }))
+        }
+        Event::Incoming(Packet::SubAck(ack)) => {
+            let refused =
+                ack.return_codes.iter().find(|c| !matches!(c, SubscribeReasonCode::Success(_)));
+            refused.map_or(Happened::Nothing, |code| Happened::NotSubscribed(format!("{code:?}")))
+        }
+        _ => Happened::Nothing,
+    }
+}
+
+fn ended_v4(error: v4::ConnectionError, _connected: bool) -> Ended {
+    use v4::{ConnectReturnCode as Code, ConnectionError};
+    let problem = match &error {
+        ConnectionError::ConnectionRefused(code) => match code {
+            Code::BadClientId => BAD_CLIENT_ID.to_owned(),
+            Code::BadUserNamePassword | Code::NotAuthorized => BAD_LOGIN.to_owned(),
+            code => format!("the broker refuses the connection: {code:?}"),
+        },
+        ConnectionError::NetworkTimeout => format!("no answer in {CONNECT_TIMEOUT_S} s"),
+        error => error.to_string(),
+    };
+    Ended { problem, version_in_doubt: false }
+}
+
+fn ended_v5(error: v5::ConnectionError, connected: bool) -> Ended {
+    use std::io::ErrorKind as Io;
+    use v5::{ConnectionError, mqttbytes::v5::ConnectReturnCode as Code};
+    let version_in_doubt = !connected
+        && match &error {
+            ConnectionError::ConnectionRefused(code) => {
+                matches!(code, Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion)
+            }
+            ConnectionError::MqttState(_) | ConnectionError::NotConnAck(_) => true,
+            ConnectionError::Io(e) => matches!(
+                e.kind(),
+                Io::UnexpectedEof | Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe
+            ),
+            _ => false,
+        };
+    let problem = match &error {
+        ConnectionError::ConnectionRefused(code) => match code {
+            Code::BadClientId | Code::ClientIdentifierNotValid => BAD_CLIENT_ID.to_owned(),
+            Code::BadUserNamePassword | Code::NotAuthorized => BAD_LOGIN.to_owned(),
+            code => format!("the broker refuses the connection: {code:?}"),
+        },
+        ConnectionError::Timeout(_) => format!("no answer in {CONNECT_TIMEOUT_S} s"),
+        error => error.to_string(),
+    };
+    Ended { problem, version_in_doubt }
+}
+
+const BAD_CLIENT_ID: &str = "the broker refuses our client id: ask its operator which one it wants, \
+                             and set upstream.client_id";
+const BAD_LOGIN: &str = "the broker refuses username and password, or that they use it: see to \
+                         upstream.username and upstream.password";

@@ -1,0 +1,376 @@
+//! The core against a plain model: an outbox that is a set, a wire, a broker that may lose what it
+//! has acknowledged, and a consumer.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Commit(u64),
+    /// A page is asked for; what was asked for before comes in.
+    Read,
+    Hand(usize),
+    Number(usize),
+    Acknowledge(usize),
+    Refuse(usize),
+    Strike,
+    Consume(usize),
+    PlatformSays,
+    /// Of what was never sent.
+    PlatformLies,
+    /// The consumer asks for what it may have lost.
+    Again {
+        back: u64,
+        rows: u64,
+    },
+    Reconnect {
+        broker_forgets: bool,
+    },
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (1..40_u64).prop_map(Step::Commit),
+        10 => Just(Step::Read),
+        10 => (1..100_usize).prop_map(Step::Hand),
+        10 => (1..100_usize).prop_map(Step::Number),
+        20 => any::<usize>().prop_map(Step::Acknowledge),
+        1 => any::<usize>().prop_map(Step::Refuse),
+        6 => Just(Step::Strike),
+        8 => (1..100_usize).prop_map(Step::Consume),
+        6 => Just(Step::PlatformSays),
+        1 => Just(Step::PlatformLies),
+        1 => (0..60_u64, 1..60_u64).prop_map(|(back, rows)| Step::Again { back, rows }),
+        1 => any::<bool>().prop_map(|broker_forgets| Step::Reconnect { broker_forgets }),
+        2 => (1..40_u64).prop_map(Step::Wait),
+    ]
+}
+
+struct World {
+    ack: Ack,
+    delivery: Delivery<bool>,
+    now: Monotonic,
+    last: u64,
+    outbox: BTreeSet<u64>,
+    asked: Option<(Fetch, Page<bool>)>,
+    /// With our client, on the wire with its packet id, with the broker.
+    client: VecDeque<u64>,
+    wire: Vec<(u16, u64)>,
+    broker: VecDeque<u64>,
+    consumer: BTreeSet<u64>,
+    packet: u16,
+    handed: BTreeSet<u64>,
+    handed_now: BTreeSet<u64>,
+    /// May be handed a second time over one connection, or marked without having been handed.
+    asked_again: BTreeSet<u64>,
+    pending: Vec<u64>,
+    /// It went back on this connection: what was acknowledged and not struck off by then may go again.
+    rewound: bool,
+    acknowledged: BTreeSet<u64>,
+}
+
+impl World {
+    fn new(ack: Ack) -> World {
+        World {
+            ack,
+            delivery: Delivery::new(ack, 0),
+            now: Monotonic::default(),
+            last: 0,
+            outbox: BTreeSet::new(),
+            asked: None,
+            client: VecDeque::new(),
+            wire: Vec::new(),
+            broker: VecDeque::new(),
+            consumer: BTreeSet::new(),
+            packet: 0,
+            handed: BTreeSet::new(),
+            handed_now: BTreeSet::new(),
+            asked_again: BTreeSet::new(),
+            pending: Vec::new(),
+            rewound: false,
+            acknowledged: BTreeSet::new(),
+        }
+    }
+
+    fn has_all_upto(&self) -> u64 {
+        (1..).take_while(|seq| self.consumer.contains(seq)).last().unwrap_or(0)
+    }
+
+    fn step(&mut self, step: Step) {
+        match step {
+            Step::Commit(rows) => {
+                self.outbox.extend(self.last + 1..=self.last + rows);
+                self.last += rows;
+                self.delivery.committed();
+            }
+            Step::Read => {
+                if let Some((fetch, page)) = self.asked.take() {
+                    self.delivery.fetched(&fetch, page);
+                }
+                self.asked = self.delivery.wants().map(|fetch| {
+                    let wanted =
+                        self.outbox.range(fetch.after + 1..=fetch.until.max(fetch.after + 1));
+                    let rows: Vec<_> =
+                        wanted.filter(|seq| **seq <= fetch.until).take(PAGE).collect();
+                    let more = rows.len() == PAGE;
+                    let upto = rows.last().map_or(fetch.after, |seq| **seq);
+                    let rows = rows.into_iter().map(|s| (*s, fetch.sent.contains(*s))).collect();
+                    (fetch, Page { rows, upto, more })
+                });
+            }
+            Step::Hand(rows) => (0..rows).for_each(|_| self.hand()),
+            Step::Number(messages) => {
+                for seq in self.client.drain(..messages.min(self.client.len())) {
+                    self.packet = self.packet % 4096 + 1;
+                    self.delivery.numbered(self.packet);
+                    self.wire.push((self.packet, seq));
+                }
+            }
+            Step::Acknowledge(which) => {
+                let Some(which) = which.checked_rem(self.wire.len()) else { return };
+                let (packet, seq) = self.wire.remove(which);
+                self.broker.push_back(seq);
+                self.acknowledged.insert(seq);
+                let before = self.delivery.to_strike();
+                self.delivery.acknowledged(packet, self.now);
+                let after = self.delivery.to_strike();
+                assert_eq!(after - before, usize::from(self.ack == Ack::Broker));
+                self.delivery.acknowledged(packet, self.now);
+                assert_eq!(self.delivery.to_strike(), after, "the second one is nothing");
+            }
+            Step::Refuse(which) => {
+                let Some(which) = which.checked_rem(self.wire.len()) else { return };
+                let (packet, seq) = self.wire.remove(which);
+                assert!(self.delivery.refused(packet, self.now));
+                assert!(!self.delivery.refused(packet, self.now));
+                self.asked_again.insert(seq);
+                self.rewound = true;
+            }
+            Step::Strike => {
+                self.pending.extend(self.delivery.strike());
+                for seq in self.pending.drain(..) {
+                    assert!(self.broker.contains(&seq) || self.consumer.contains(&seq));
+                    self.outbox.remove(&seq);
+                }
+            }
+            Step::Consume(messages) => {
+                // Who acknowledges nothing keeps nothing back either.
+                let taken = match self.ack {
+                    Ack::Broker => self.broker.len(),
+                    Ack::Platform => messages.min(self.broker.len()),
+                };
+                self.consumer.extend(self.broker.drain(..taken));
+            }
+            Step::PlatformSays if self.ack == Ack::Platform => {
+                let upto = self.has_all_upto();
+                self.delivery.platform_acknowledged(upto, self.now).unwrap();
+                if let Some(upto) = self.delivery.upto() {
+                    self.outbox = self.outbox.split_off(&(upto + 1));
+                }
+            }
+            Step::PlatformLies => {
+                let never = (1..).find(|seq| !self.handed.contains(seq)).unwrap();
+                let lie = self.delivery.platform_acknowledged(never, self.now);
+                assert!(lie.is_err() || self.asked_again.contains(&never));
+                lie.unwrap_err();
+            }
+            Step::PlatformSays => {}
+            Step::Again { back, rows } => {
+                let first = self.last.saturating_sub(back).max(1);
+                let last = (first + rows - 1).min(self.last);
+                if first > last || !(first..=last).all(|seq| self.handed.contains(&seq)) {
+                    return;
+                }
+                self.outbox.extend(first..=last);
+                self.asked_again.extend(first..=self.last);
+                self.rewound = true;
+                self.delivery.again(first, last);
+            }
+            Step::Reconnect { broker_forgets } => self.reconnect(broker_forgets),
+            Step::Wait(seconds) => {
+                self.now = self.now + Duration::from_secs(seconds);
+                let repeated = self.delivery.repeated;
+                if self.delivery.look(self.now) {
+                    self.reconnect(false);
+                }
+                if self.delivery.repeated > repeated {
+                    self.asked_again.extend(1..=self.last);
+                }
+            }
+        }
+        let under_way = self.client.len() + self.wire.len();
+        assert!(under_way <= WINDOW);
+        let awaited = [&self.delivery.backlog.awaited, &self.delivery.fresh.awaited];
+        assert!(awaited.iter().all(|a| a.len() <= PLATFORM_WINDOW + WINDOW));
+    }
+
+    fn hand(&mut self) {
+        let Some((seq, marked)) = self.delivery.next(self.now) else { return };
+        assert!((1..=self.last).contains(&seq));
+        let may_be = self.handed.contains(&seq);
+        assert!(marked || !may_be, "{seq} is repeated without the mark");
+        assert!(!marked || may_be, "{seq} is marked, and never went");
+        let unstruck = self.rewound && self.ack == Ack::Broker && self.acknowledged.contains(&seq);
+        assert!(
+            self.handed_now.insert(seq) || self.asked_again.contains(&seq) || unstruck,
+            "{seq} goes twice over one connection"
+        );
+        self.handed.insert(seq);
+        self.client.push_back(seq);
+    }
+
+    fn reconnect(&mut self, broker_forgets: bool) {
+        if broker_forgets && self.ack == Ack::Platform {
+            self.broker.clear();
+        }
+        self.client.clear();
+        self.wire.clear();
+        self.pending.clear();
+        self.packet = 0;
+        self.handed_now.clear();
+        self.acknowledged.clear();
+        self.rewound = false;
+        self.asked = None;
+        self.delivery.connected(self.last);
+    }
+}
+
+fn walk(ack: Ack, steps: Vec<Step>) {
+    let mut world = World::new(ack);
+    world.reconnect(false);
+    steps.into_iter().for_each(|step| world.step(step));
+    // At last the link holds, and the consumer is there.
+    let mut rounds = 0;
+    while !world.outbox.is_empty() || world.has_all_upto() < world.last {
+        for step in [Step::Read, Step::Read, Step::Hand(WINDOW), Step::Number(WINDOW)] {
+            world.step(step);
+        }
+        (0..WINDOW).for_each(|_| world.step(Step::Acknowledge(0)));
+        for step in [Step::Strike, Step::Consume(WINDOW), Step::PlatformSays, Step::Wait(1)] {
+            world.step(step);
+        }
+        rounds += 1;
+        assert!(rounds < 5_000, "delivery stands still");
+    }
+}
+
+proptest! {
+    #[test]
+    fn i3_with_the_brokers_word_every_row_arrives(steps in prop::collection::vec(step(), 0..300)) {
+        walk(Ack::Broker, steps);
+    }
+
+    #[test]
+    fn i3_with_the_platforms_word_every_row_arrives_though_brokers_forget(
+        steps in prop::collection::vec(step(), 0..300),
+    ) {
+        walk(Ack::Platform, steps);
+    }
+
+    /// Against a plain set; it may say so of more than was sent, never of less.
+    #[test]
+    fn what_was_sent_is_known(ranges in prop::collection::vec((0..500_u64, 0..6_u64), 0..80)) {
+        let (mut sent, mut plain) = (Sent::default(), BTreeSet::new());
+        for (first, more) in ranges {
+            let few = sent.above.len() < RANGES;
+            let before: Vec<bool> = (0..520).map(|seq| sent.contains(seq)).collect();
+            sent.add(first, first + more);
+            plain.extend(first..=first + more);
+            prop_assert!(sent.above.len() <= RANGES);
+            prop_assert!(plain.iter().all(|seq| sent.contains(*seq)));
+            for seq in 1..520 {
+                let known = before[seq as usize] || (first..=first + more).contains(&seq);
+                prop_assert!(!few || sent.contains(seq) == known, "{}", seq);
+            }
+        }
+    }
+}
+
+/// A delivery with this many rows of backlog, read as far as it wants.
+fn with_backlog(ack: Ack, rows: u64) -> World {
+    let mut world = World::new(ack);
+    world.step(Step::Commit(rows));
+    world.reconnect(false);
+    (0..8).for_each(|_| world.step(Step::Read));
+    world
+}
+
+#[test]
+fn a_fresh_row_overtakes_the_backlog() {
+    let mut world = with_backlog(Ack::Broker, 100_000);
+    world.step(Step::Hand(WINDOW));
+    world.step(Step::Commit(3));
+    world.step(Step::Read);
+    world.step(Step::Read);
+    world.step(Step::Number(WINDOW));
+    (0..WINDOW).for_each(|_| world.step(Step::Acknowledge(0)));
+    world.step(Step::Hand(8));
+    let handed: Vec<u64> = world.client.iter().copied().collect();
+    // In turn, the backlog in its order, and neither waits for more than one of the other.
+    let expected = [100_001, 65, 100_002, 66, 100_003, 67, 68, 69];
+    assert_eq!(handed, expected);
+}
+
+#[test]
+fn a_broker_that_never_acknowledges_is_late_and_the_window_bounds_what_it_gets() {
+    let mut world = with_backlog(Ack::Broker, 1_000);
+    world.step(Step::Hand(1_000));
+    assert_eq!(world.client.len(), WINDOW);
+    assert!(!world.delivery.look(world.now + (BROKER_PATIENCE - Duration::from_millis(1))));
+    // Whether the client has sent it or sits on it.
+    assert!(world.delivery.look(world.now + BROKER_PATIENCE));
+    world.step(Step::Number(WINDOW));
+    assert!(world.delivery.look(world.now + BROKER_PATIENCE));
+    // One that acknowledges all but the first is late too.
+    (0..WINDOW - 1).for_each(|_| world.step(Step::Acknowledge(1)));
+    assert!(world.delivery.look(world.now + BROKER_PATIENCE));
+    world.step(Step::Acknowledge(0));
+    assert!(!world.delivery.look(world.now + BROKER_PATIENCE));
+}
+
+#[test]
+fn a_platform_that_says_nothing_is_sent_its_rows_again_at_ever_longer_intervals() {
+    let mut world = with_backlog(Ack::Platform, 10);
+    let mut times = Vec::new();
+    let mut repeated = 0;
+    for second in 0..700 {
+        for step in [Step::Read, Step::Read, Step::Hand(64), Step::Number(64)] {
+            world.step(step);
+        }
+        (0..WINDOW).for_each(|_| world.step(Step::Acknowledge(0)));
+        world.step(Step::Wait(1));
+        if world.delivery.repeated > repeated {
+            repeated = world.delivery.repeated;
+            times.push(second);
+        }
+    }
+    assert_eq!(repeated, 10 * times.len() as u64);
+    assert_eq!(times, [29, 89, 209, 449], "30 s, then twice as long each time");
+    assert_eq!(world.outbox.len(), 10);
+}
+
+#[test]
+fn a_broker_that_takes_nothing_is_offered_a_row_a_second() {
+    let mut world = with_backlog(Ack::Broker, 1_000);
+    let mut offered = 0;
+    for _ in 0..100 {
+        world.step(Step::Read);
+        world.step(Step::Hand(WINDOW));
+        world.step(Step::Number(WINDOW));
+        offered += world.wire.len();
+        (0..WINDOW).for_each(|_| world.step(Step::Refuse(0)));
+        world.step(Step::Wait(1));
+    }
+    assert_eq!(offered, WINDOW + 99);
+    assert_eq!(world.outbox.len(), 1_000);
+    // One that it takes brings the window back.
+    world.step(Step::Hand(WINDOW));
+    world.step(Step::Number(1));
+    world.step(Step::Acknowledge(0));
+    world.step(Step::Hand(WINDOW));
+    assert_eq!(world.client.len(), WINDOW);
+}

@@ -1,0 +1,449 @@
+//! One connection: carries out what [`Delivery`] wants, over one [`Client`].
+//!
+//! Rows are read and turned into messages, and struck off, beside the publishing.
+
+use std::{pin::Pin, time::Duration};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::{Interval, MissedTickBehavior, interval, timeout},
+};
+
+use super::{
+    super::{
+        Asked, Context, Incoming, LinkError, UpstreamState,
+        client::Client,
+        client::{Ended, Happened, MAX_OUTGOING_BYTES, Message},
+        delivery::Delivery,
+        delivery::{Fetch, PAGE, Page},
+        native, tls,
+    },
+    options,
+};
+use crate::{
+    config::{Ack, Broker, MqttVersion, Upstream},
+    failpoint,
+    ledger::{self, LedgerError},
+    store::Priority,
+};
+
+/// How often the retained status is renewed.
+const STATUS_EVERY: Duration = Duration::from_secs(60);
+/// How often it is seen whether anybody is late.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Acknowledged rows are struck off together: so many, or after so long, or when nothing more is on
+/// its way.
+const STRIKE_ROWS: usize = 256;
+const STRIKE_EVERY: Duration = Duration::from_millis(50);
+/// At shutdown, how long the last messages may take.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// A row as it goes out.
+pub(super) struct Row {
+    message: native::Message,
+    resent: bool,
+}
+
+type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What is under way, if anything is; else it never comes.
+async fn under_way<T>(work: &mut Option<Work<T>>) -> T {
+    match work {
+        Some(work) => work.await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One connection.
+struct Session<'a> {
+    upstream: &'a Upstream,
+    broker: &'a Broker,
+    context: &'a Context,
+    state: &'a watch::Sender<UpstreamState>,
+    delivery: &'a mut Delivery<Row>,
+    client: Client,
+    connected: bool,
+    status_due: bool,
+    /// The platform's last word that was struck off.
+    struck_upto: u64,
+    /// Rows that are being struck off.
+    striking: Option<Work<Result<u64, LinkError>>>,
+    /// Commands that are being carried out, each with the answer to come.
+    answers: FuturesUnordered<Work<(Box<Message>, Option<Vec<u8>>)>>,
+}
+
+/// One connection, from CONNECT until it ends or the daemon stops.
+pub(super) async fn session(
+    upstream: &Upstream,
+    broker: &Broker,
+    version: MqttVersion,
+    context: &Context,
+    state: &watch::Sender<UpstreamState>,
+    delivery: &mut Delivery<Row>,
+    asked: &mut mpsc::Receiver<Asked>,
+) -> Result<(), LinkError> {
+    let client = Client::connect(options(upstream, broker, version, context)?);
+    state.send_modify(|s| s.version = Some(version));
+    let mut session = Session {
+        upstream,
+        broker,
+        context,
+        state,
+        delivery,
+        client,
+        connected: false,
+        status_due: false,
+        struck_upto: 0,
+        striking: None,
+        answers: FuturesUnordered::new(),
+    };
+    let ended = session.talk(asked).await;
+    // What the broker acknowledged before it went is not sent again.
+    let settled = if session.connected { session.settle().await } else { Ok(()) };
+    ended.and(settled)
+}
+
+fn every(period: Duration) -> Interval {
+    let mut interval = interval(period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
+}
+
+impl Session<'_> {
+    async fn talk(&mut self, asked: &mut mpsc::Receiver<Asked>) -> Result<(), LinkError> {
+        let mut commits = self.context.store.commits();
+        let mut online = self.context.online.clone();
+        let [mut renew, mut look, mut strike] = [STATUS_EVERY, LOOK_EVERY, STRIKE_EVERY].map(every);
+        let mut page: Option<Work<_>> = None;
+        loop {
+            if self.connected {
+                self.publish_rows()?;
+                if page.is_none() {
+                    page = self.next_page();
+                }
+                if self.is_strike_due() {
+                    self.strike();
+                }
+                if std::mem::take(&mut self.status_due) {
+                    self.publish_status(&online).await?;
+                }
+            }
+            let connected = self.connected;
+            let unstruck = self.striking.is_none() && self.has_to_strike();
+            tokio::select! {
+                _ = self.context.cancel.cancelled() => {
+                    return if connected { self.farewell().await } else { Ok(()) };
+                }
+                event = self.client.events.recv() => self.heard(event).await?,
+                read = under_way(&mut page) => {
+                    page = None;
+                    let (fetch, read): (Fetch, Page<Row>) = read?;
+                    failpoint::at("uplink.read");
+                    if let Some((last, _)) = read.rows.last() {
+                        self.context.store.sent(*last);
+                    }
+                    self.delivery.fetched(&fetch, read);
+                }
+                struck = under_way(&mut self.striking) => {
+                    self.striking = None;
+                    self.struck(struck?);
+                }
+                _ = strike.tick(), if connected && unstruck => self.strike(),
+                Some((message, answer)) = self.answers.next() => self.answer(&message, answer)?,
+                Some(Asked::Again { from, to }) = asked.recv() => self.delivery.again(from, to),
+                changed = commits.changed(), if connected => match changed {
+                    Ok(()) => self.delivery.committed(),
+                    Err(_) => return Ok(()),
+                },
+                _ = look.tick(), if connected => self.look()?,
+                _ = renew.tick(), if connected => self.status_due = true,
+                Ok(()) = online.changed(), if connected => self.status_due = true,
+            }
+            // What else has come in by now goes the same way.
+            while let Ok(event) = self.client.events.try_recv() {
+                self.heard(Some(event)).await?;
+            }
+        }
+    }
+
+    fn failed(&self, problem: impl std::fmt::Display) -> LinkError {
+        let (broker, problem) = (self.broker.to_string(), problem.to_string());
+        LinkError::Connection { broker, problem, version_in_doubt: false }
+    }
+
+    fn topic(&self, leaf: &str) -> String {
+        native::topic(&self.context.origin, leaf)
+    }
+
+    async fn heard(&mut self, event: Option<Result<Happened, Ended>>) -> Result<(), LinkError> {
+        let now = self.context.clock.monotonic();
+        match event {
+            Some(Ok(Happened::Connected)) => self.begin().await?,
+            Some(Ok(Happened::Numbered(packet))) => {
+                self.delivery.numbered(packet);
+                failpoint::at("uplink.published");
+            }
+            Some(Ok(Happened::Taken { packet, heard })) => {
+                let is_row = self.delivery.acknowledged(packet, now);
+                if is_row && !heard {
+                    self.state.send_modify(|s| s.unheard += 1);
+                }
+                failpoint::at("uplink.acknowledged");
+            }
+            Some(Ok(Happened::Refused { packet, reason })) => {
+                if self.delivery.refused(packet, now) {
+                    self.state.send_modify(|s| {
+                        s.refused += 1;
+                        s.last_refusal = Some(reason);
+                    });
+                }
+            }
+            Some(Ok(Happened::Message(message))) => self.message(message)?,
+            Some(Ok(Happened::NotSubscribed(reason))) => {
+                tracing::warn!(upstream = %self.upstream.name, reason, "the broker refuses a subscription");
+                self.state.send_modify(|s| s.not_subscribed = Some(reason));
+            }
+            Some(Ok(Happened::Nothing)) => {}
+            Some(Err(ended)) => {
+                return Err(LinkError::Connection {
+                    broker: self.broker.to_string(),
+                    problem: ended.problem,
+                    version_in_doubt: ended.version_in_doubt,
+                });
+            }
+            None => return Err(self.failed("the client ended")),
+        }
+        Ok(())
+    }
+
+    /// The broker has let us in.
+    async fn begin(&mut self) -> Result<(), LinkError> {
+        let head = self.context.store.read(ledger::last_seq).await?;
+        self.delivery.connected(head);
+        self.connected = true;
+        self.status_due = true;
+        self.client.subscribe(self.topic("command")).map_err(|e| self.failed(e.problem))?;
+        if self.upstream.ack == Ack::Platform {
+            self.client.subscribe(self.topic("ack")).map_err(|e| self.failed(e.problem))?;
+        }
+        let now = self.context.clock.monotonic();
+        tracing::info!(upstream = %self.upstream.name, broker = %self.broker, "link is up");
+        self.state.send_modify(|s| {
+            s.connected = true;
+            s.since = now;
+            s.last_error = None;
+            s.not_subscribed = None;
+            s.connects += 1;
+            s.certificates = tls::certificates(&self.upstream.tls);
+        });
+        Ok(())
+    }
+
+    /// Hands on as many rows as may be under way.
+    fn publish_rows(&mut self) -> Result<(), LinkError> {
+        let now = self.context.clock.monotonic();
+        let (mut published, mut repeated) = (0, 0);
+        while let Some((_, Row { message, resent })) = self.delivery.next(now) {
+            self.publish(message.topic, false, message.payload)?;
+            published += 1;
+            repeated += u64::from(resent);
+        }
+        if published > 0 {
+            self.state.send_modify(|s| {
+                s.published += published;
+                s.repeated += repeated;
+            });
+        }
+        Ok(())
+    }
+
+    fn publish(&self, topic: String, retain: bool, payload: Vec<u8>) -> Result<(), LinkError> {
+        let handed = self.client.publish(topic, retain, payload);
+        handed.map_err(|ended| self.failed(ended.problem))
+    }
+
+    /// Reads the rows that are wanted next, and makes them messages.
+    fn next_page(&self) -> Option<Work<Result<(Fetch, Page<Row>), LinkError>>> {
+        let fetch = self.delivery.wants()?;
+        let (store, name) = (self.context.store.clone(), self.upstream.name.clone());
+        let (origin, encoding) = (self.context.origin.clone(), self.upstream.encoding);
+        Some(Box::pin(async move {
+            let (after, until, sent) = (fetch.after, fetch.until, fetch.sent.clone());
+            let read = store.read(move |tx| {
+                let waiting = ledger::waiting(tx, &name, after, until, PAGE)?;
+                let rows = waiting.rows.iter().filter_map(|(stored, cause)| {
+                    let seq = stored.entry.seq?;
+                    let resent = sent.contains(seq);
+                    let message =
+                        native::message(&origin, encoding, stored, cause.as_ref(), resent);
+                    Some(message.map(|message| (seq, Row { message, resent })))
+                });
+                let rows = rows.collect::<Result<_, _>>()?;
+                Ok::<_, LinkError>(Page { rows, upto: waiting.upto, more: waiting.more })
+            });
+            Ok((fetch, read.await?))
+        }))
+    }
+
+    fn has_to_strike(&self) -> bool {
+        self.delivery.to_strike() > 0 || self.delivery.upto().unwrap_or(0) > self.struck_upto
+    }
+
+    fn is_strike_due(&self) -> bool {
+        let enough = self.delivery.to_strike() >= STRIKE_ROWS;
+        let last = self.has_to_strike() && self.delivery.is_idle();
+        self.striking.is_none() && (enough || last)
+    }
+
+    /// Begins to take what was acknowledged out of the outbox.
+    fn strike(&mut self) {
+        let (rows, upto) = (self.delivery.strike(), self.delivery.upto().unwrap_or(0));
+        let upto = (upto > self.struck_upto).then_some(upto);
+        self.struck_upto = upto.unwrap_or(self.struck_upto);
+        let (store, name) = (self.context.store.clone(), self.upstream.name.clone());
+        self.striking = Some(Box::pin(async move {
+            let struck = store.write(Priority::Upkeep, move |tx| {
+                ledger::strike_off(tx, &name, &rows)?;
+                let more = upto.map(|upto| ledger::strike_off_upto(tx, &name, upto));
+                failpoint::at("uplink.striking");
+                Ok::<_, LedgerError>(rows.len() as u64 + more.transpose()?.unwrap_or(0))
+            });
+            Ok(struck.await?)
+        }));
+    }
+
+    fn struck(&self, rows: u64) {
+        failpoint::at("uplink.struck");
+        self.state.send_modify(|s| s.acknowledged += rows);
+    }
+
+    /// Strikes off all that was acknowledged.
+    async fn settle(&mut self) -> Result<(), LinkError> {
+        loop {
+            match self.striking.take() {
+                Some(striking) => {
+                    let rows = striking.await?;
+                    self.struck(rows);
+                }
+                None if self.has_to_strike() => self.strike(),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Whether anybody is late.
+    fn look(&mut self) -> Result<(), LinkError> {
+        let now = self.context.clock.monotonic();
+        if !self.delivery.look(now) {
+            return Ok(());
+        }
+        self.state.send_modify(|s| s.stalls += 1);
+        Err(self.failed("it takes messages and does not acknowledge them"))
+    }
+
+    /// What came on a topic that we subscribed to.
+    fn message(&mut self, message: Box<Message>) -> Result<(), LinkError> {
+        if message.topic == self.topic("command") {
+            return self.command(message);
+        }
+        if message.topic == self.topic("ack") && self.upstream.ack == Ack::Platform {
+            self.platform_acknowledged(&message.payload);
+        }
+        self.client.acknowledge(&message).map_err(|e| self.failed(e.problem))
+    }
+
+    fn platform_acknowledged(&mut self, payload: &[u8]) {
+        let now = self.context.clock.monotonic();
+        let taken = native::acknowledgement(self.upstream.encoding, payload).and_then(|ack| {
+            if ack.ledger != self.context.ledger.to_string() {
+                return Err(format!("it is of another ledger, {}", ack.ledger));
+            }
+            self.delivery.platform_acknowledged(ack.upto, now).map_err(|e| e.to_string())
+        });
+        match taken {
+            Ok(()) => {
+                let upto = self.delivery.upto();
+                self.state.send_modify(|s| s.acknowledged_upto = upto);
+            }
+            Err(problem) => {
+                tracing::warn!(upstream = %self.upstream.name, problem, "an acknowledgement is not taken");
+                self.state.send_modify(|s| {
+                    s.acks_refused += 1;
+                    s.last_ack_refused = Some(problem);
+                });
+            }
+        }
+    }
+
+    /// Hands a command on to whoever carries it out. The broker has its acknowledgement when it is
+    /// answered: until then it would send the command again to the next connection.
+    fn command(&mut self, message: Box<Message>) -> Result<(), LinkError> {
+        let (answer, answered) = oneshot::channel();
+        let incoming = Incoming {
+            upstream: self.upstream.name.clone(),
+            encoding: self.upstream.encoding,
+            remote_release: self.upstream.remote_release,
+            payload: message.payload.to_vec(),
+            received: self.context.clock.monotonic(),
+            answer,
+        };
+        match self.context.commands.try_send(incoming) {
+            Ok(()) => {
+                self.state.send_modify(|s| s.commands += 1);
+                self.answers.push(Box::pin(async move { (message, answered.await.ok()) }));
+                Ok(())
+            }
+            Err(_) => {
+                self.state.send_modify(|s| s.commands_refused += 1);
+                let busy = native::busy(self.upstream.encoding, &message.payload);
+                self.answer(&message, busy)
+            }
+        }
+    }
+
+    fn answer(&mut self, message: &Message, answer: Option<Vec<u8>>) -> Result<(), LinkError> {
+        match answer {
+            Some(reply) if reply.len() + 1024 > MAX_OUTGOING_BYTES => {
+                let bytes = reply.len();
+                tracing::error!(upstream = %self.upstream.name, bytes, "a reply is too large to send");
+            }
+            Some(reply) => {
+                self.delivery.publish_other(self.context.clock.monotonic());
+                self.publish(self.topic("reply"), false, reply)?;
+            }
+            None => {}
+        }
+        self.client.acknowledge(message).map_err(|e| self.failed(e.problem))
+    }
+
+    async fn publish_status(
+        &mut self,
+        online: &watch::Receiver<native::Online>,
+    ) -> Result<(), LinkError> {
+        let name = self.upstream.name.clone();
+        let counted = self.context.store.read(move |tx| ledger::backlog(tx, &name));
+        let (outbox, _) = counted.await?;
+        let online = native::Online { outbox, ..online.borrow().clone() };
+        self.delivery.publish_other(self.context.clock.monotonic());
+        self.publish(self.topic("status"), true, online.payload(self.upstream.encoding)?)
+    }
+
+    /// Says offline, and takes in the acknowledgements still on their way, within a bound.
+    async fn farewell(&mut self) -> Result<(), LinkError> {
+        self.delivery.publish_other(self.context.clock.monotonic());
+        let offline = native::offline(self.upstream.encoding)?;
+        let said = self.publish(self.topic("status"), true, offline);
+        if said.is_ok() && self.client.disconnect().is_ok() {
+            let drained = async {
+                while let Some(Ok(event)) = self.client.events.recv().await {
+                    if self.heard(Some(Ok(event))).await.is_err() {
+                        break;
+                    }
+                }
+            };
+            let _ = timeout(FAREWELL, drained).await;
+        }
+        Ok(())
+    }
+}

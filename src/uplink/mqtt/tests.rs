@@ -1,0 +1,399 @@
+mod peer;
+
+use tokio::net::TcpListener;
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::{
+    config::{Ack, Broker, MqttVersion},
+    ledger::LedgerError,
+    store::Priority,
+    uplink::{
+        Asked, client,
+        delivery::{BROKER_PATIENCE, REFUSED_PAUSE, WINDOW},
+    },
+};
+use peer::{CONNACK, Link, Packet, Peer};
+
+const ACK: &str = "gatehouse/v1/p/g/ack";
+
+#[tokio::test]
+async fn i10_a_panic_costs_a_connection_and_what_was_sent_before_it_is_marked() {
+    let mut link = Link::start().await;
+    let mut peer = Peer::welcome(&link.broker).await;
+    assert!(!peer.record().await.2);
+    drop(peer);
+    let mut peer = Peer::accept(&link.broker).await;
+    link.clock.arm();
+    peer.let_in().await;
+    link.state_when(|s| s.restarts == 1).await;
+    let mut peer = Peer::accept(&link.broker).await;
+    let said = link.state.borrow().last_error.clone().unwrap();
+    assert!(said.starts_with("a fault in this program: tripped"), "{said}");
+    peer.let_in().await;
+    assert!(peer.record().await.2);
+    assert_eq!(link.state_when(|s| s.connected).await.connects, 2);
+    drop(peer);
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn i8_a_broker_that_sends_too_much_is_left_and_connected_to_anew() {
+    let mut link = Link::start().await;
+    let mut peer = Peer::welcome(&link.broker).await;
+    let (packet, ..) = peer.record().await;
+    // A message that nobody subscribed to: as large as may be, it is nothing.
+    let most = client::MAX_INCOMING_BYTES as usize;
+    peer.publish(1, "t", &vec![b'x'; most - 5]).await;
+    // Its own message is what is acknowledged next, on the same connection.
+    peer.acknowledge(packet).await;
+    assert_eq!(link.state_when(|s| s.acknowledged == 1).await.connects, 1);
+    // The announcement is enough: its bytes are not waited for.
+    let announced = most + 1;
+    let length = [0, 7, 14, 21].map(|shift| (announced >> shift) as u8 & 0x7F);
+    peer.send(&[0x30, length[0] | 0x80, length[1] | 0x80, length[2] | 0x80, length[3]]).await;
+    let said = link.state_when(|s| !s.connected).await.last_error.unwrap();
+    assert!(said.contains(&format!("payload size limit exceeded: {announced}")), "{said}");
+    let peer = Peer::welcome(&link.broker).await;
+    assert_eq!(link.state_when(|s| s.connected).await.connects, 2);
+    drop(peer);
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_never_acknowledges_is_left_and_loses_nothing() {
+    let mut link = Link::with(100, |_| {}).await;
+    let mut peer = Peer::welcome(&link.broker).await;
+    for seq in 1..=WINDOW as u64 {
+        assert_eq!(peer.record().await.1, seq);
+    }
+    link.clock.advance(BROKER_PATIENCE);
+    let state = link.state_when(|s| s.stalls == 1).await;
+    assert!(state.acknowledged == 0);
+    let said = link.state_when(|s| !s.connected).await.last_error.unwrap();
+    assert!(said.ends_with("it takes messages and does not acknowledge them"), "{said}");
+    assert!(peer.is_left().await);
+    let mut peer = Peer::welcome(&link.broker).await;
+    for seq in 1..=100 {
+        let (packet, came, marked) = peer.record().await;
+        assert_eq!((came, marked), (seq, seq <= 64));
+        peer.acknowledge(packet).await;
+    }
+    link.state_when(|s| s.acknowledged == 100).await;
+    assert!(link.outbox().await.is_empty());
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn acknowledgements_come_out_of_order_or_twice() {
+    let mut link = Link::with(64, |_| {}).await;
+    let mut peer = Peer::welcome(&link.broker).await;
+    let mut packets = Vec::new();
+    for seq in 1..=64 {
+        let (packet, came, _) = peer.record().await;
+        assert_eq!(came, seq);
+        packets.push(packet);
+    }
+    packets.reverse();
+    // The last one of each batch a second time: the client ends the connection over it.
+    for packet in &packets[..32] {
+        peer.acknowledge(*packet).await;
+    }
+    peer.acknowledge(packets[31]).await;
+    let said = link.state_when(|s| !s.connected && s.connects == 1).await.last_error.unwrap();
+    assert!(said.contains("unsolicited ack"), "{said}");
+    // All that came before it counted.
+    let mut peer = Peer::welcome(&link.broker).await;
+    for seq in 1..=32 {
+        let (packet, came, marked) = peer.record().await;
+        assert_eq!((came, marked), (seq, true));
+        peer.acknowledge(packet).await;
+    }
+    link.state_when(|s| s.acknowledged == 64).await;
+    assert!(link.outbox().await.is_empty());
+    link.stop().await;
+}
+
+/// rumqttc's issues 1014 and 1056, and its PR 1058: an acknowledgement that never comes makes its
+/// packet id collide when the ids have gone round, and whatever collides is held back, or lost with
+/// the connection.
+#[tokio::test]
+async fn i3_a_publish_that_collides_in_the_client_is_neither_lost_nor_stops_the_others() {
+    const ROWS: u64 = 5_000;
+    let mut link = Link::with(ROWS, |_| {}).await;
+    let mut peer = Peer::welcome(&link.broker).await;
+    let (unanswered, first, _) = peer.record().await;
+    assert_eq!(first, 1);
+    // The ids go round: the next message with the id of the first one waits for it.
+    let mut came = 1;
+    loop {
+        let (packet, seq, _) = peer.record().await;
+        came = came.max(seq);
+        peer.acknowledge(packet).await;
+        if packet == 4096 {
+            break;
+        }
+    }
+    assert!((4_000..ROWS).contains(&came) && unanswered < 4096, "{came}");
+    link.clock.advance(BROKER_PATIENCE);
+    link.state_when(|s| s.stalls == 1).await;
+    assert!(peer.is_left().await);
+    let mut peer = Peer::welcome(&link.broker).await;
+    assert_eq!(link.outbox().await.first(), Some(&1));
+    let mut seen = vec![];
+    while link.state.borrow().acknowledged < ROWS {
+        if let Ok((packet, seq, _)) = timeout(Duration::from_millis(200), peer.record()).await {
+            seen.push(seq);
+            peer.acknowledge(packet).await;
+        }
+    }
+    assert_eq!(seen.first(), Some(&1));
+    assert_eq!(seen.last(), Some(&ROWS));
+    assert!(link.outbox().await.is_empty());
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_closes_after_each_message_gets_them_all() {
+    let mut link = Link::with(5, |_| {}).await;
+    for seq in 1..=5 {
+        let mut peer = Peer::welcome(&link.broker).await;
+        let (packet, came, _) = peer.record().await;
+        assert_eq!(came, seq);
+        peer.acknowledge(packet).await;
+        link.state.wait_for(|s| s.acknowledged == seq).await.unwrap();
+    }
+    assert_eq!(link.state_when(|s| s.acknowledged == 5).await.connects, 5);
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn a_malformed_packet_costs_a_connection() {
+    let mut link = Link::start().await;
+    // A packet type that is none, and a length that never ends.
+    for (garbage, n) in [(&[0xF0_u8, 0, 1, 2][..], 1), (&[0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], 2)] {
+        let mut peer = Peer::welcome(&link.broker).await;
+        peer.record().await;
+        peer.send(garbage).await;
+        assert!(peer.is_left().await);
+        let state = link.state.wait_for(|s| !s.connected && s.connects == n).await.unwrap();
+        assert!(state.last_error.is_some());
+    }
+    let mut peer = Peer::welcome(&link.broker).await;
+    let (packet, ..) = peer.record().await;
+    peer.acknowledge(packet).await;
+    link.state_when(|s| s.acknowledged == 1).await;
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_refuses_us_is_told_of_in_words() {
+    let mut link = Link::start().await;
+    let refusals = [(2, "upstream.client_id"), (4, "upstream.password"), (3, "ServiceUnavailable")];
+    for (code, word) in refusals {
+        let mut peer = Peer::accept(&link.broker).await;
+        peer.send(&[0x20, 2, 0, code]).await;
+        let waited =
+            link.state.wait_for(|s| s.last_error.as_ref().is_some_and(|e| e.contains(word)));
+        timeout(peer::SOON, waited).await.expect(word).unwrap();
+    }
+    assert_eq!(link.state.borrow().connects, 0);
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_knows_no_mqtt_5_is_spoken_to_in_3_1_1() {
+    // As an old broker refuses it, and as one does that only hangs up.
+    for refusal in [&[0x20_u8, 2, 0, 1][..], &[]] {
+        let mut link = Link::with(1, |upstream| upstream.version = None).await;
+        let mut peer = Peer::accept(&link.broker).await;
+        assert_eq!(peer.version(), 5);
+        peer.send(refusal).await;
+        drop(peer);
+        for attempt in 1..=2 {
+            let mut peer = Peer::accept(&link.broker).await;
+            assert_eq!(peer.version(), 4, "attempt {attempt}");
+            peer.let_in().await;
+            peer.record().await;
+            assert_eq!(link.state_when(|s| s.connected).await.version, Some(MqttVersion::V4));
+            drop(peer);
+            link.state_when(|s| !s.connected).await;
+        }
+        link.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_broker_of_mqtt_5_refuses_stays_and_is_offered_again() {
+    let mut link = Link::with(3, |upstream| upstream.version = None).await;
+    let mut peer = Peer::welcome(&link.broker).await;
+    assert_eq!(peer.version(), 5);
+    let mut packets = Vec::new();
+    for _ in 0..3 {
+        packets.push(peer.record().await.0);
+    }
+    const QUOTA_EXCEEDED: u8 = 0x97;
+    const NOBODY_SUBSCRIBED: u8 = 0x10;
+    peer.answer(packets[0], 0).await;
+    peer.answer(packets[1], QUOTA_EXCEEDED).await;
+    peer.answer(packets[2], NOBODY_SUBSCRIBED).await;
+    let state = link.state_when(|s| s.acknowledged == 2).await;
+    assert_eq!((state.refused, state.unheard), (1, 1));
+    assert_eq!(state.last_refusal.as_deref(), Some("QuotaExceeded"));
+    assert_eq!(link.outbox().await, [2]);
+    link.clock.advance(REFUSED_PAUSE);
+    let (packet, seq, _) = peer.record().await;
+    assert_eq!(seq, 2);
+    peer.answer(packet, 0).await;
+    assert_eq!(link.state_when(|s| s.acknowledged == 3).await.connects, 1);
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn the_next_broker_of_a_list_is_tried() {
+    let gone = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let silent = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let ports = [gone, silent].map(|listener| {
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        port
+    });
+    let mut link = Link::with(1, |upstream| {
+        let at = |port| Broker { port, ..upstream.brokers[0].clone() };
+        let there = upstream.brokers[0].port;
+        upstream.brokers = vec![at(ports[0]), at(ports[1]), at(there)];
+    })
+    .await;
+    let mut peer = Peer::welcome(&link.broker).await;
+    let (packet, ..) = peer.record().await;
+    peer.acknowledge(packet).await;
+    let state = link.state_when(|s| s.acknowledged == 1).await;
+    let port = link.broker.local_addr().unwrap().port();
+    assert_eq!(state.broker, format!("mqtt://127.0.0.1:{port}"));
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn i3_with_the_platforms_word_a_row_waits_for_it_and_false_words_are_refused() {
+    let mut link = Link::with(10, |upstream| upstream.ack = Ack::Platform).await;
+    let ledger = link.ledger.id.to_string();
+    let mut peer = Peer::welcome(&link.broker).await;
+    for seq in 1..=10 {
+        let (packet, came, _) = peer.record().await;
+        assert_eq!(came, seq);
+        peer.acknowledge(packet).await;
+    }
+    let said = |ledger: &str, upto: u64| format!(r#"{{"ledger":"{ledger}","upto":{upto}}}"#);
+    let lies = [
+        (said(&"0".repeat(32), 5), "of another ledger"),
+        (said(&ledger, 11), "nothing after 10 was ever sent"),
+        (said(&ledger, u64::MAX), "nothing after 10 was ever sent"),
+        ("{".to_owned(), "it is not {\"ledger\", \"upto\"}"),
+        (said(&ledger, 5).replace("5}", "5, \"more\": 1}"), "unknown field"),
+        (format!("{}{}", said(&ledger, 5), " ".repeat(1024)), "more than 1024"),
+    ];
+    for ((lie, word), n) in lies.iter().zip(1..) {
+        peer.publish(n, ACK, lie.as_bytes()).await;
+        let refused = link.state.wait_for(|s| s.acks_refused == u64::from(n));
+        let state = timeout(peer::SOON, refused).await.expect(word).unwrap().clone();
+        assert!(state.last_ack_refused.as_ref().unwrap().contains(word), "{state:?}");
+        assert_eq!(state.acknowledged, 0);
+    }
+    assert_eq!(link.outbox().await.len(), 10);
+    peer.publish(20, ACK, said(&ledger, 7).as_bytes()).await;
+    assert_eq!(link.state_when(|s| s.acknowledged == 7).await.acknowledged_upto, Some(7));
+    assert_eq!(link.outbox().await, [8, 9, 10]);
+    // An older one is nothing, and no fault.
+    peer.publish(21, ACK, said(&ledger, 3).as_bytes()).await;
+    // What it does not acknowledge it gets again, on a new connection too.
+    drop(peer);
+    let mut peer = Peer::welcome(&link.broker).await;
+    for seq in 8..=10 {
+        let (_, came, marked) = peer.record().await;
+        assert_eq!((came, marked), (seq, true));
+    }
+    link.record(1).await;
+    let (packet, seq, marked) = peer.record().await;
+    assert_eq!((seq, marked), (11, false));
+    peer.acknowledge(packet).await;
+    peer.publish(22, ACK, said(&ledger, 11).as_bytes()).await;
+    link.state_when(|s| s.acknowledged == 11).await;
+    assert!(link.outbox().await.is_empty());
+    assert_eq!(link.state.borrow().acks_refused, lies.len() as u64);
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn commands_are_handed_on_and_answered_and_one_too_many_is_busy() {
+    let mut link = Link::start().await;
+    let mut peer = Peer::welcome(&link.broker).await;
+    peer.record().await;
+    let command = |id: &str| format!(r#"{{"id":"{id}","verb":"status.now","args":{{}}}}"#);
+    // The queue of this test holds one.
+    for (id, packet) in [("a", 1), ("b", 2)] {
+        peer.publish(packet, "gatehouse/v1/p/g/command", command(id).as_bytes()).await;
+    }
+    let reply = async |peer: &mut Peer| loop {
+        if let Packet::Publish { topic, json, packet } = peer.next().await {
+            peer.acknowledge(packet).await;
+            if topic == "gatehouse/v1/p/g/reply" {
+                return json;
+            }
+        }
+    };
+    let busy = reply(&mut peer).await;
+    assert_eq!((&busy["id"], &busy["error"]["code"]), (&"b".into(), &"busy".into()));
+    assert_eq!(peer.next().await, Packet::Acknowledged(2));
+    let incoming = link.commands.recv().await.unwrap();
+    assert_eq!(incoming.payload, command("a").as_bytes());
+    incoming.answer.send(br#"{"id":"a","ok":true}"#.to_vec()).unwrap();
+    assert_eq!(reply(&mut peer).await["id"], "a");
+    // The broker has its acknowledgement when it is answered, not before.
+    assert_eq!(peer.next().await, Packet::Acknowledged(1));
+    // Whoever carries it out may fail: the command is not sent again and again.
+    peer.publish(3, "gatehouse/v1/p/g/command", command("c").as_bytes()).await;
+    drop(link.commands.recv().await.unwrap());
+    assert_eq!(peer.next().await, Packet::Acknowledged(3));
+    let state = link.state.borrow().clone();
+    assert_eq!((state.commands, state.commands_refused), (2, 1));
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn rows_that_are_asked_for_again_go_again_on_the_same_connection() {
+    let mut link = Link::with(8, |_| {}).await;
+    let mut peer = Peer::welcome(&link.broker).await;
+    for _ in 1..=8 {
+        let (packet, ..) = peer.record().await;
+        peer.acknowledge(packet).await;
+    }
+    link.state_when(|s| s.acknowledged == 8).await;
+    let again = |tx: &rusqlite::Transaction<'_>| {
+        tx.execute("INSERT INTO outbox SELECT 'platform', seq FROM entry WHERE seq IN (3, 4)", [])?;
+        Ok::<_, LedgerError>(())
+    };
+    link.store.write(Priority::Upkeep, again).await.unwrap();
+    link.asked.send(Asked::Again { from: 3, to: 4 }).await.unwrap();
+    for seq in [3, 4] {
+        let (packet, came, marked) = peer.record().await;
+        assert_eq!((came, marked), (seq, true));
+        peer.acknowledge(packet).await;
+    }
+    let state = link.state_when(|s| s.acknowledged == 10).await;
+    assert_eq!((state.connects, state.repeated), (1, 2));
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn ipv6_brokers_are_reached() {
+    let broker = TcpListener::bind(("::1", 0)).await.unwrap();
+    let port = broker.local_addr().unwrap().port();
+    let link = Link::with(1, |u| u.brokers = vec![Broker { host: "::1".into(), port, tls: false }]);
+    let link = link.await;
+    let mut peer = Peer::accept(&broker).await;
+    peer.send(&CONNACK).await;
+    assert_eq!(peer.record().await.1, 1);
+    link.stop().await;
+}

@@ -1,0 +1,288 @@
+//! A link, and a broker's end of its connections that does what a test wants, byte by byte.
+
+use std::{sync::Arc, time::Duration};
+
+use rusqlite::Transaction;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    attendance::Origin,
+    clock::{Clock, SystemClock, Tripwire},
+    config::{Ack, Broker, Encoding, MqttVersion, Secret, Storage, Upstream},
+    ledger::{Body, Ledger, LedgerError},
+    store::{self, Priority, Store},
+    uplink::{Asked, Context, Incoming, UpstreamState, native, spawn},
+};
+
+pub const SOON: Duration = Duration::from_secs(10);
+pub const CONNACK: [u8; 4] = [0x20, 0x02, 0x00, 0x00];
+pub const CONNACK_5: [u8; 5] = [0x20, 0x03, 0x00, 0x00, 0x00];
+
+/// A packet of a client.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Packet {
+    /// The version's byte: 4 is 3.1.1.
+    Connect(u8),
+    Publish {
+        topic: String,
+        packet: u16,
+        json: serde_json::Value,
+    },
+    Subscribe {
+        packet: u16,
+        topic: String,
+    },
+    Acknowledged(u16),
+    Other(u8),
+}
+
+/// The broker's end of a connection.
+pub struct Peer {
+    stream: TcpStream,
+    version: u8,
+}
+
+impl Peer {
+    /// The next connection, with its CONNECT read and not answered.
+    pub async fn accept(broker: &TcpListener) -> Peer {
+        let (stream, _) = timeout(SOON, broker.accept()).await.expect("in time").unwrap();
+        let mut peer = Peer { stream, version: 4 };
+        let Packet::Connect(version) = peer.next().await else { panic!("no CONNECT") };
+        peer.version = version;
+        peer
+    }
+
+    /// The next connection, let in; its subscriptions are granted, and its status acknowledged.
+    pub async fn welcome(broker: &TcpListener) -> Peer {
+        let mut peer = Peer::accept(broker).await;
+        peer.let_in().await;
+        peer
+    }
+
+    pub async fn let_in(&mut self) {
+        self.send(if self.version == 5 { &CONNACK_5 } else { &CONNACK }).await;
+    }
+
+    pub fn version(&self) -> u8 {
+        self.version
+    }
+
+    pub async fn send(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    pub async fn acknowledge(&mut self, packet: u16) {
+        let [high, low] = packet.to_be_bytes();
+        self.send(&[0x40, 2, high, low]).await;
+    }
+
+    /// With a reason of MQTT 5.
+    pub async fn answer(&mut self, packet: u16, reason: u8) {
+        let [high, low] = packet.to_be_bytes();
+        self.send(&[0x40, 4, high, low, reason, 0]).await;
+    }
+
+    /// Publishes to the client with QoS 1.
+    pub async fn publish(&mut self, packet: u16, topic: &str, payload: &[u8]) {
+        let mut rest = u16::try_from(topic.len()).unwrap().to_be_bytes().to_vec();
+        rest.extend(topic.as_bytes());
+        rest.extend(packet.to_be_bytes());
+        if self.version == 5 {
+            rest.push(0);
+        }
+        rest.extend(payload);
+        let mut bytes = vec![0x32];
+        let mut length = rest.len();
+        while length > 0x7F {
+            bytes.push((length & 0x7F) as u8 | 0x80);
+            length >>= 7;
+        }
+        bytes.push(length as u8);
+        self.send(&[bytes, rest].concat()).await;
+    }
+
+    /// Whether the client has hung up.
+    pub async fn is_left(&mut self) -> bool {
+        let mut rest = Vec::new();
+        timeout(SOON, self.stream.read_to_end(&mut rest)).await.is_ok()
+    }
+
+    pub async fn next(&mut self) -> Packet {
+        timeout(SOON, self.read()).await.expect("in time").expect("a packet")
+    }
+
+    async fn read(&mut self) -> std::io::Result<Packet> {
+        let kind = self.stream.read_u8().await?;
+        let (mut length, mut shift) = (0_usize, 0);
+        loop {
+            let byte = self.stream.read_u8().await?;
+            length |= usize::from(byte & 0x7F) << shift;
+            shift += 7;
+            if byte & 0x80 == 0 {
+                break;
+            }
+        }
+        let mut rest = vec![0; length];
+        self.stream.read_exact(&mut rest).await?;
+        let number = |at: usize| u16::from_be_bytes([rest[at], rest[at + 1]]);
+        let text = |at: usize| {
+            let end = at + 2 + usize::from(number(at));
+            (String::from_utf8(rest[at + 2..end].to_vec()).unwrap(), end)
+        };
+        let properties = usize::from(self.version == 5);
+        Ok(match kind >> 4 {
+            1 => Packet::Connect(rest[6]),
+            3 => {
+                let (topic, at) = text(0);
+                let json = serde_json::from_slice(&rest[at + 2 + properties..]).unwrap();
+                Packet::Publish { topic, packet: number(at), json }
+            }
+            4 => Packet::Acknowledged(number(0)),
+            8 => Packet::Subscribe { packet: number(0), topic: text(2 + properties).0 },
+            other => Packet::Other(other),
+        })
+    }
+
+    /// The next record, as its packet id, its seq and whether it is marked. What else comes is
+    /// answered as a broker does.
+    pub async fn record(&mut self) -> (u16, u64, bool) {
+        loop {
+            match self.next().await {
+                Packet::Publish { packet, json, .. } => {
+                    let Some(seq) = json["seq"].as_u64() else {
+                        self.acknowledge(packet).await;
+                        continue;
+                    };
+                    return (packet, seq, json["resent"] == true);
+                }
+                Packet::Subscribe { packet, .. } => {
+                    let [high, low] = packet.to_be_bytes();
+                    let granted: &[u8] = if self.version == 5 {
+                        &[0x90, 4, high, low, 0, 1]
+                    } else {
+                        &[0x90, 3, high, low, 1]
+                    };
+                    self.send(granted).await;
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A link to brokers that are the test's own.
+pub struct Link {
+    pub broker: TcpListener,
+    pub clock: Arc<Tripwire>,
+    pub state: watch::Receiver<UpstreamState>,
+    pub commands: mpsc::Receiver<Incoming>,
+    pub asked: mpsc::Sender<Asked>,
+    pub store: Store,
+    pub ledger: Ledger,
+    cancel: CancellationToken,
+    task: JoinHandle<()>,
+    _online: watch::Sender<native::Online>,
+    _dir: tempfile::TempDir,
+}
+
+impl Link {
+    /// With one row to deliver, in 3.1.1.
+    pub async fn start() -> Link {
+        Link::with(1, |_| {}).await
+    }
+
+    /// With so many rows; `change` sees to what else the upstream is.
+    pub async fn with(rows: u64, change: impl FnOnce(&mut Upstream)) -> Link {
+        let dir = tempfile::tempdir().unwrap();
+        let key = Secret::File(dir.path().join("key"));
+        let config = Storage::usual(dir.path().into(), key);
+        let (store, _) = store::open(&config, Arc::new(SystemClock::new().unwrap())).unwrap();
+        let open = |tx: &Transaction<'_>| Ledger::open(tx, vec!["platform".to_owned()]);
+        let ledger: Ledger = store.write(Priority::Upkeep, open).await.unwrap();
+        let broker = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = broker.local_addr().unwrap().port();
+        let mut upstream = Upstream {
+            name: "platform".into(),
+            brokers: vec![Broker { host: "127.0.0.1".into(), port, tls: false }],
+            client_id: None,
+            username: None,
+            password: None,
+            tls: Default::default(),
+            version: Some(MqttVersion::V4),
+            encoding: Encoding::Json,
+            ack: Ack::Broker,
+            remote_release: false,
+        };
+        change(&mut upstream);
+        let clock = Arc::new(Tripwire::default());
+        let (_online, online) = watch::channel(native::Online::default());
+        let timezone = jiff::tz::TimeZone::UTC;
+        let cancel = CancellationToken::new();
+        let (commands, incoming) = mpsc::channel(1);
+        let context = Context {
+            store: store.clone(),
+            clock: clock.clone(),
+            origin: Origin { gateway: "g".into(), project: "p".into(), timezone },
+            online,
+            sent_before: 0,
+            ledger: ledger.id,
+            commands,
+            cancel: cancel.clone(),
+        };
+        record(&store, &ledger, rows).await;
+        let (link, task) = spawn(upstream, context);
+        Link {
+            broker,
+            clock,
+            state: link.state,
+            commands: incoming,
+            asked: link.asked,
+            store,
+            ledger,
+            cancel,
+            task,
+            _online,
+            _dir: dir,
+        }
+    }
+
+    pub async fn record(&self, rows: u64) {
+        record(&self.store, &self.ledger, rows).await;
+    }
+
+    pub async fn state_when(&mut self, holds: fn(&UpstreamState) -> bool) -> UpstreamState {
+        let now = self.state.clone();
+        let state = timeout(SOON, self.state.wait_for(holds)).await;
+        state.unwrap_or_else(|_| panic!("not yet: {:?}", now.borrow())).unwrap().clone()
+    }
+
+    /// The seqs that wait.
+    pub async fn outbox(&self) -> Vec<u64> {
+        let all =
+            |tx: &Transaction<'_>| crate::ledger::waiting(tx, "platform", 0, u64::MAX, 100_000);
+        let rows = self.store.read(all).await.unwrap().rows;
+        rows.iter().filter_map(|(stored, _)| stored.entry.seq).collect()
+    }
+
+    pub async fn stop(self) {
+        self.cancel.cancel();
+        timeout(SOON, self.task).await.expect("in time").unwrap();
+    }
+}
+
+async fn record(store: &Store, ledger: &Ledger, rows: u64) {
+    let (ledger, stamp) = (ledger.clone(), SystemClock::new().unwrap().stamp());
+    let fill = store.write(Priority::Upkeep, move |tx| {
+        (0..rows).try_for_each(|_| {
+            ledger.append(tx, stamp, Body::Boot { version: "1".into() }).map(drop)
+        })
+    });
+    fill.await.map_err(|e: LedgerError| e).unwrap();
+}
