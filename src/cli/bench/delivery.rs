@@ -23,7 +23,7 @@ use crate::{
     cli::rig,
     clock::{Clock, SystemClock},
     config::{Broker, Config, Direction, MqttVersion, Secret, Storage, Upstream},
-    ledger::{self, Body, Judgement, Ledger, LedgerError, Outcome, Score, Stored},
+    ledger::{self, Body, Judgement, Ledger, LedgerError, LedgerId, Outcome, Score, Stored},
     store::{self, Priority, Store},
     turnstile::PassageId,
     uplink::{
@@ -110,12 +110,12 @@ async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
         let upstream = Upstream { name: format!("turn-{turn}"), ..upstream.clone() };
         let name = upstream.name.clone();
         // Who is new there is owed everything.
-        store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![name])).await?;
+        let ledger = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![name])).await?.id;
         if messages.is_empty() {
             messages = payloads(&store, &upstream, &origin).await?;
             anyhow::ensure!(messages.len() == records, "{} records", messages.len());
         }
-        let drained = drain(&store, &clock, upstream, &origin, records).await?;
+        let drained = drain(&store, &clock, upstream, (ledger, &origin), records).await?;
         mqtt = drained.mqtt.unwrap_or(mqtt);
         ours_per_s.push(records as f64 / drained.took.as_secs_f64());
         commits.push(drained.commits);
@@ -211,7 +211,7 @@ async fn drain(
     store: &Store,
     clock: &Arc<dyn Clock>,
     upstream: Upstream,
-    origin: &Origin,
+    (ledger, origin): (LedgerId, &Origin),
     records: usize,
 ) -> anyhow::Result<Drained> {
     let name = upstream.name.clone();
@@ -225,6 +225,7 @@ async fn drain(
         origin: origin.clone(),
         online,
         sent_before: 0,
+        ledger,
         commands,
         cancel: cancel.clone(),
     };
