@@ -795,13 +795,21 @@ impl Entry {
 
     /// Reads an entry of version 1, refusing any byte that [`Entry::encode`] would not write.
     pub fn decode(bytes: &[u8]) -> Result<Entry, CborError> {
+        let entry = Entry::decode_known(bytes)?;
+        // Unknown keys would be lost in between.
+        if entry.encode() == bytes { Ok(entry) } else { Err(CborError::NotDeterministic) }
+    }
+
+    /// Of bytes that are known to be ours, by their hash; what else may stand in them is not looked
+    /// for.
+    pub(super) fn decode_known(bytes: &[u8]) -> Result<Entry, CborError> {
         let value = cbor::decode(bytes)?;
         let entry = Fields(&value);
         if entry.int::<u8>("v")? != VERSION || entry.int::<u8>("alg")? != SHA256_LEAVES {
             return Err(CborError::Field("v"));
         }
         let time = entry.map("time")?;
-        let entry = Entry {
+        Ok(Entry {
             salt: entry.bytes("salt")?,
             ledger: LedgerId(entry.bytes("ledger")?),
             index: entry.int("index")?,
@@ -813,9 +821,7 @@ impl Entry {
                 uptime_ms: time.int("uptime_ms")?,
             },
             body: Body::read(&entry.text("kind")?, entry.map("data")?)?,
-        };
-        // Unknown keys would be lost in between.
-        if entry.encode() == bytes { Ok(entry) } else { Err(CborError::NotDeterministic) }
+        })
     }
 }
 

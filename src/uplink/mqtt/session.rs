@@ -15,8 +15,7 @@ use super::{
         Asked, Context, Incoming, LinkError, UpstreamState,
         client::Client,
         client::{Ended, Happened, MAX_OUTGOING_BYTES, Message},
-        delivery::Delivery,
-        delivery::{Fetch, PAGE, Page},
+        delivery::{Delivery, Fetch, PAGE, Page, WINDOW},
         native, tls,
     },
     options,
@@ -135,7 +134,7 @@ impl Session<'_> {
                 _ = self.context.cancel.cancelled() => {
                     return if connected { self.farewell().await } else { Ok(()) };
                 }
-                event = self.client.events.recv() => self.heard(event).await?,
+                event = self.client.next() => self.heard(event).await?,
                 read = under_way(&mut page) => {
                     page = None;
                     let (fetch, read): (Fetch, Page<Row>) = read?;
@@ -160,9 +159,10 @@ impl Session<'_> {
                 _ = renew.tick(), if connected => self.status_due = true,
                 Ok(()) = online.changed(), if connected => self.status_due = true,
             }
-            // What else has come in by now goes the same way.
-            while let Ok(event) = self.client.events.try_recv() {
-                self.heard(Some(event)).await?;
+            // What else has happened by now goes the same way, a part of a window at a time.
+            for _ in 0..WINDOW / 2 {
+                let Some(event) = self.client.happened() else { break };
+                self.heard(event).await?;
             }
         }
     }
@@ -176,22 +176,22 @@ impl Session<'_> {
         native::topic(&self.context.origin, leaf)
     }
 
-    async fn heard(&mut self, event: Option<Result<Happened, Ended>>) -> Result<(), LinkError> {
+    async fn heard(&mut self, event: Result<Happened, Ended>) -> Result<(), LinkError> {
         let now = self.context.clock.monotonic();
         match event {
-            Some(Ok(Happened::Connected)) => self.begin().await?,
-            Some(Ok(Happened::Numbered(packet))) => {
+            Ok(Happened::Connected) => self.begin().await?,
+            Ok(Happened::Numbered(packet)) => {
                 self.delivery.numbered(packet);
                 failpoint::at("uplink.published");
             }
-            Some(Ok(Happened::Taken { packet, heard })) => {
+            Ok(Happened::Taken { packet, heard }) => {
                 let is_row = self.delivery.acknowledged(packet, now);
                 if is_row && !heard {
                     self.state.send_modify(|s| s.unheard += 1);
                 }
                 failpoint::at("uplink.acknowledged");
             }
-            Some(Ok(Happened::Refused { packet, reason })) => {
+            Ok(Happened::Refused { packet, reason }) => {
                 if self.delivery.refused(packet, now) {
                     self.state.send_modify(|s| {
                         s.refused += 1;
@@ -199,20 +199,19 @@ impl Session<'_> {
                     });
                 }
             }
-            Some(Ok(Happened::Message(message))) => self.message(message)?,
-            Some(Ok(Happened::NotSubscribed(reason))) => {
+            Ok(Happened::Message(message)) => self.message(message)?,
+            Ok(Happened::NotSubscribed(reason)) => {
                 tracing::warn!(upstream = %self.upstream.name, reason, "the broker refuses a subscription");
                 self.state.send_modify(|s| s.not_subscribed = Some(reason));
             }
-            Some(Ok(Happened::Nothing)) => {}
-            Some(Err(ended)) => {
+            Ok(Happened::Nothing) => {}
+            Err(ended) => {
                 return Err(LinkError::Connection {
                     broker: self.broker.to_string(),
                     problem: ended.problem,
                     version_in_doubt: ended.version_in_doubt,
                 });
             }
-            None => return Err(self.failed("the client ended")),
         }
         Ok(())
     }
@@ -436,8 +435,8 @@ impl Session<'_> {
         let said = self.publish(self.topic("status"), true, offline);
         if said.is_ok() && self.client.disconnect().is_ok() {
             let drained = async {
-                while let Some(Ok(event)) = self.client.events.recv().await {
-                    if self.heard(Some(Ok(event))).await.is_err() {
+                while let Ok(event) = self.client.next().await {
+                    if self.heard(Ok(event)).await.is_err() {
                         break;
                     }
                 }
