@@ -5,6 +5,7 @@
 //! transaction changes. What is old enough loses its bytes, and keeps its place ([`Retention`]).
 //! Touches: the tables `entry`, `open_passage`, `upstream`, `outbox`.
 
+mod alarm;
 mod attended;
 pub mod cbor;
 mod entry;
@@ -18,6 +19,7 @@ use crate::{
     store::{self, StoreError},
     turnstile::PassageId,
 };
+pub use alarm::{Alarm, AlarmWhat};
 pub use attended::{
     AttendanceFilter, AttendancePage, Attended, attendance, attended_lanes, latest_of_each,
 };

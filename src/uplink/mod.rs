@@ -92,6 +92,19 @@ pub enum CertificateOf {
     Broker,
 }
 
+impl CertificateOf {
+    pub const ALL: [CertificateOf; 3] =
+        [CertificateOf::Authority, CertificateOf::Gateway, CertificateOf::Broker];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            CertificateOf::Authority => "authority",
+            CertificateOf::Gateway => "gateway",
+            CertificateOf::Broker => "broker",
+        }
+    }
+}
+
 /// A command of a platform as it came, for whoever carries it out. The answer is the reply's payload; where it is dropped there is none.
 pub struct Incoming {
     pub upstream: String,

@@ -17,6 +17,35 @@ fn a_minimal_file_takes_the_documented_defaults() {
     assert_eq!(config.mode, Mode::Field);
 }
 
+#[test]
+fn alarms_take_limits_within_reason_only() {
+    let alarms = |lines: &str| format!("{SITE}[alarms]\n{lines}\n");
+    let parsed =
+        |lines: &str| Config::parse(Path::new("/etc/g.toml"), &alarms(lines)).unwrap().alarms;
+    let seconds = Duration::from_secs;
+    let usual = AlarmLimits {
+        outbox_age: seconds(900),
+        link_down: seconds(60),
+        device_down: seconds(30),
+        unknown_faces: 10,
+        unknown_faces_within: seconds(60),
+    };
+    assert_eq!(parsed(""), usual);
+    let given = parsed("outbox_age_s = 1\nunknown_faces = 2");
+    assert_eq!(given, AlarmLimits { outbox_age: seconds(1), unknown_faces: 2, ..usual });
+    for (line, key) in [
+        ("outbox_age_s = 0", "4: alarms.outbox_age_s: 0 must be from"),
+        ("link_down_s = 86401", "4: alarms.link_down_s: 86401 must be from"),
+        ("device_down_s = -1", "4: alarms.device_down_s: -1 must be from"),
+        ("unknown_faces = 1", "4: alarms.unknown_faces: 1 must be from 2 to 1000"),
+        ("unknown_faces_within_s = 3601", "4: alarms.unknown_faces_within_s: 3601"),
+        ("outbox_age = 900", "4: alarms.outbox_age: unknown field"),
+    ] {
+        let refused = refusal(&alarms(line));
+        assert!(refused.contains(key), "{refused}");
+    }
+}
+
 fn lanes(boards: [(&str, u8, u32); 2]) -> String {
     let lane = |(n, (driver, address, baud)): (usize, (&str, u8, u32))| {
         format!(
