@@ -7,6 +7,7 @@
 pub mod delivery;
 mod mqtt;
 pub mod native;
+mod probe;
 #[cfg(test)]
 mod survival;
 pub mod tls;
@@ -28,6 +29,8 @@ use crate::{
     store::Store,
     vigil::Panicked,
 };
+
+pub use probe::{Found, probe};
 
 /// How one upstream is doing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
