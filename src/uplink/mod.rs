@@ -131,6 +131,8 @@ enum LinkError {
     Ledger(#[from] LedgerError),
     #[error("a record cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     #[error("the password: {0}")]
     Secret(#[from] crate::config::SecretError),
     #[error(transparent)]

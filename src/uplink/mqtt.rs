@@ -16,6 +16,7 @@ use super::{
     Asked, Context, LinkError, UpstreamState,
     delivery::{Delivery, WINDOW},
     native,
+    tls::Safety,
 };
 use crate::{
     config::{Broker, Upstream},
@@ -53,12 +54,14 @@ pub(super) async fn run(
     let name = upstream.name.clone();
     let mut delivery = Delivery::new(context.sent_before);
     let mut backoff = FIRST_BACKOFF;
+    let safety = Safety::new(&upstream.tls);
     for broker in upstream.brokers.iter().cycle() {
         state.send_modify(|s| s.broker = broker.to_string());
         let acknowledged = state.borrow().acknowledged;
         // What outlives a panic: counters, and a delivery that the next connection resets but for
         // its highest seqs, each set before the row is handed on. So a repeat is marked as one.
-        let ended = caught(session(&upstream, broker, &context, &state, &mut delivery)).await;
+        let ended =
+            caught(session(&upstream, broker, &safety, &context, &state, &mut delivery)).await;
         let ended = ended.unwrap_or_else(|fault| {
             state.send_modify(|s| s.restarts += 1);
             Err(fault.into())
@@ -80,6 +83,7 @@ pub(super) async fn run(
             }
             s.connected = false;
             s.last_error = error;
+            s.certificates = safety.certificates();
         });
         // Only a link that carried something, or held, begins anew: a broker that lets in and throws
         // out again is left alone for longer and longer.
@@ -108,11 +112,13 @@ fn jittered(backoff: Duration) -> Duration {
 fn options(
     upstream: &Upstream,
     broker: &Broker,
+    safety: &Safety,
     context: &Context,
 ) -> Result<MqttOptions, LinkError> {
     let default_id = || format!("{}-{}", context.origin.gateway, upstream.name);
     let client_id = upstream.client_id.clone().unwrap_or_else(default_id);
     let mut options = MqttOptions::new(client_id, &broker.host, broker.port);
+    options.set_transport(safety.transport(broker)?);
     options.set_keep_alive(KEEP_ALIVE);
     options.set_clean_session(true);
     options.set_inflight(PACKET_IDS);
@@ -163,11 +169,13 @@ impl Drop for Poller {
 async fn session(
     upstream: &Upstream,
     broker: &Broker,
+    safety: &Safety,
     context: &Context,
     state: &watch::Sender<UpstreamState>,
     delivery: &mut Delivery,
 ) -> Result<(), LinkError> {
-    let (client, mut eventloop) = AsyncClient::new(options(upstream, broker, context)?, REQUESTS);
+    let options = options(upstream, broker, safety, context)?;
+    let (client, mut eventloop) = AsyncClient::new(options, REQUESTS);
     eventloop.network_options.set_connection_timeout(CONNECT_TIMEOUT_S);
     let mut poller = Poller::start(eventloop);
     let mut commits = context.store.commits();
@@ -209,10 +217,13 @@ async fn session(
                         s.since = now;
                         s.last_error = None;
                         s.connects += 1;
+                        s.certificates = safety.certificates();
                     });
                 }
                 Some(Ok(event)) => note(event, delivery, &mut acknowledged),
-                Some(Err(error)) => return Err(failed(broker, error)),
+                Some(Err(error)) => {
+                    return Err(failed(broker, safety.explain(broker, &error, &context.clock.stamp())));
+                }
                 None => return Err(failed(broker, "the client ended")),
             },
             changed = commits.changed(), if connected => {
