@@ -1,7 +1,8 @@
 //! A real mosquitto on a port of its own, and a platform that listens to it.
 
 use std::{
-    io::{BufRead, BufReader},
+    fs::File,
+    io::{BufRead, BufReader, Write as _},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -73,6 +74,12 @@ impl Broker {
         );
         std::fs::write(&config, text).unwrap();
         Self { port, config, process: None }
+    }
+
+    /// More of its configuration, from the next start on.
+    pub fn add(&self, lines: &str) {
+        let mut config = File::options().append(true).open(&self.config).unwrap();
+        config.write_all(lines.as_bytes()).unwrap();
     }
 
     pub fn start(&mut self) {

@@ -11,6 +11,8 @@ pub mod disk;
 pub mod film;
 pub mod lanes;
 pub mod past;
+pub mod pki;
+pub mod relay;
 pub mod shim;
 pub mod slave;
 pub mod wall;
