@@ -31,13 +31,14 @@ fn upstream(site: &Site, address: &str, more: &str) {
 
 /// The broker listens with TLS as well, with `server.pem` and `server.key`; where.
 fn encrypted(site: &Site, more: &str) -> u16 {
+    encrypted_as(site, "server", more)
+}
+
+fn encrypted_as(site: &Site, name: &str, more: &str) -> u16 {
     let port = free_port();
-    let at = |name: &str| site.path(name).display().to_string();
-    site.broker.add(&format!(
-        "listener {port} 127.0.0.1\ncertfile {}\nkeyfile {}\n{more}",
-        at("server.pem"),
-        at("server.key")
-    ));
+    let at = |end: &str| site.path(&format!("{name}.{end}")).display().to_string();
+    let (cert, key) = (at("pem"), at("key"));
+    site.broker.add(&format!("listener {port} 127.0.0.1\ncertfile {cert}\nkeyfile {key}\n{more}"));
     port
 }
 
@@ -87,7 +88,8 @@ fn records_arrive_over_tls_with_an_authority_of_our_own() {
     let authority = Authority::new("The project's authority");
     authority.sign_for(&["127.0.0.1"], (-10, 12)).write(site.path("").as_path(), "server");
     std::fs::write(site.path("ca.pem"), &authority.pem).unwrap();
-    let port = encrypted(&site, "");
+    // The other tests have 1.3.
+    let port = encrypted(&site, "tls_version tlsv1.2\n");
     upstream(&site, &format!("mqtts://127.0.0.1:{port}"), "ca = \"ca.pem\"\n");
     let mut gate = Gate::at(site, &[]);
     enrol(&gate.site);
@@ -288,6 +290,82 @@ fn the_broker_knows_the_gateway_by_certificate_and_password_and_neither_is_told(
     for secret in [PASSWORD, "wrong-horse-1111"] {
         assert!(!all.contains(secret), "a password was told");
     }
+}
+
+#[test]
+fn the_check_says_of_each_broker_what_is_wrong() {
+    let (authority, other) = (Authority::new("The project's authority"), Authority::new("Others"));
+    let (mut site, port) = site_with(&authority);
+    let folder = site.path("");
+    std::fs::write(site.path("other.pem"), &other.pem).unwrap();
+    let strict = encrypted(
+        &site,
+        &format!("cafile {}\nrequire_certificate true\n", site.path("ca.pem").display()),
+    );
+    let strict_12 = encrypted(
+        &site,
+        &format!(
+            "cafile {}\nrequire_certificate true\ntls_version tlsv1.2\n",
+            site.path("ca.pem").display()
+        ),
+    );
+    authority.sign(&["gate-1"]).write(&folder, "gate");
+    authority.sign_for(&["gate-1"], (-9, -1)).write(&folder, "old");
+    other.sign(&["gate-1"]).write(&folder, "foreign");
+    self_signed(&["localhost"], false).write(&folder, "own");
+    self_signed(&["localhost"], true).write(&folder, "own-ca");
+    let pinned = encrypted_as(&site, "own", "");
+    let pinned_ca = encrypted_as(&site, "own-ca", "");
+    std::fs::write(site.path("garbled.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
+    let nobody = free_port();
+    let plain = site.broker.port;
+    let own =
+        |name: &str| format!("ca = \"ca.pem\"\ncert = \"{name}.pem\"\nkey = \"file:{name}.key\"\n");
+    let ca = "ca = \"ca.pem\"\n".to_owned();
+    let cases: Vec<(&str, u16, String, &str)> = vec![
+        ("right", port, ca.clone(), "lets us in by MQTT 5, its certificate is valid until"),
+        ("right-4", port, format!("{ca}version = \"3.1.1\"\n"), "lets us in by MQTT 3.1.1, its"),
+        ("mutual", strict, own("gate"), "lets us in by MQTT 5, its"),
+        ("mutual-12", strict_12, own("gate"), "lets us in by MQTT 5, its"),
+        ("none", strict, ca.clone(), "certificate of ours: set cert and key"),
+        ("none-12", strict_12, ca.clone(), "certificate of ours: set cert and key"),
+        ("old", strict, own("old"), "our certificate"),
+        ("old-12", strict_12, own("old"), "our certificate"),
+        ("foreign", strict, own("foreign"), "our certificate"),
+        ("foreign-12", strict_12, own("foreign"), "our certificate"),
+        ("plain", plain, ca.clone(), "or its port takes no TLS"),
+        ("nobody", nobody, ca.clone(), "onnection refused"),
+        ("missing", port, "ca = \"none.pem\"\n".to_owned(), "none.pem: No such file"),
+        ("garbled", port, "ca = \"garbled.pem\"\n".to_owned(), "certificate 1 in it is damaged"),
+        // One that signed itself is trusted where it is named, but not as an authority that serves.
+        ("pinned", pinned, "ca = \"own.pem\"\n".to_owned(), "lets us in by MQTT 5, its"),
+        (
+            "pinned-ca",
+            pinned_ca,
+            "ca = \"own-ca.pem\"\n".to_owned(),
+            "is an authority's own (CA:TRUE)",
+        ),
+        ("other", port, "ca = \"other.pem\"\n".to_owned(), "is signed by nobody in"),
+    ];
+    for (name, port, more, _) in &cases {
+        site.add(&format!(
+            "\n[[upstream]]\nname = \"{name}\"\nbroker = \"mqtts://localhost:{port}\"\n{more}"
+        ));
+    }
+    site.broker.start();
+    for port in [port, strict, strict_12, pinned, pinned_ca] {
+        until("all listeners", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    }
+    let said = site.gatehouse(&["--json", "check"]);
+    let lines: Vec<Value> = said.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    for (name, _, _, expected) in &cases {
+        let about = format!("upstream {name}");
+        let line = lines.iter().find(|line| line["check"] == about).expect(name);
+        let detail = line["detail"].as_str().unwrap();
+        assert_eq!(line["ok"], expected.starts_with("lets us in"), "{line}");
+        assert!(detail.contains(expected), "{detail:?} lacks {expected:?}");
+    }
+    assert_eq!(said.code, 1);
 }
 
 /// Everything about a gateway and its workers that a stranger on the line might look for.

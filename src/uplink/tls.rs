@@ -5,8 +5,11 @@
 //! that the configuration names, and the operating system's store of authorities.
 //!
 //! Verification is strict whatever the clock says: a box whose clock fell back to 1970 trusts no
-//! broker until it is right again, and says that the clock may be why.
+//! broker until it is right again, and says that the clock may be why. An authority's own end is
+//! warned of and not enforced: rustls takes it for trusted as it stands.
 
+#[cfg(test)]
+mod tests;
 mod words;
 
 use std::{
