@@ -100,12 +100,30 @@ impl Broker {
         });
     }
 
+    /// As its operator does: it saves what subscribers have acknowledged.
+    pub fn stop(&mut self) {
+        let mut process = self.process.take().expect("started");
+        // SAFETY: no memory is involved; the process is ours and not yet waited for.
+        assert_eq!(unsafe { libc::kill(process.id() as i32, libc::SIGTERM) }, 0);
+        assert!(process.wait().unwrap().success());
+    }
+
     /// As a power cut would.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+
+    /// Until the subscriber has acknowledged what it was given: it does so before it takes the next
+    /// message, which this sends. Otherwise a broker that ends here gives it once more.
+    pub fn flush(&self, subscriber: &mut Subscriber) {
+        let port = self.port.to_string();
+        let mut publish = Command::new("mosquitto_pub");
+        publish.args(["-h", "127.0.0.1", "-p", &port, "-q", "1", "-t", PROBE, "-m", "1"]);
+        assert!(publish.status().unwrap().success());
+        while subscriber.next().topic != PROBE {}
     }
 
     /// A platform's subscriber, with a session that outlives the broker.
