@@ -166,6 +166,7 @@
 //! | the head of a request for the metrics | 16 KiB | answered 431 |
 //! | rows published and not acknowledged, each upstream | 32 | the next ones wait in the outbox |
 //! | messages handed to an MQTT client and not sent, its events | 40, 64 | the connection is made anew; the client waits |
+//! | a file of certificates | 1 MiB | no connection is made, and the link says why |
 //! | a message from, to a broker | 16 KiB, 1 MiB | the connection is closed and made anew |
 //! | plans of the detector, by frame size | 8 | the one unused for longest is made anew when needed |
 //! | faces examined in a frame | 1,000 | the less likely are left out |

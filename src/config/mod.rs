@@ -295,6 +295,16 @@ pub enum MqttVersion {
     V5,
 }
 
+impl MqttVersion {
+    /// Its name in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            MqttVersion::V4 => "3.1.1",
+            MqttVersion::V5 => "5",
+        }
+    }
+}
+
 /// Whose word takes a row out of the outbox (I3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -151,6 +151,9 @@ struct RawUpstream {
     broker: OneOrMany,
     client_id: Option<String>,
     profile: Option<String>,
+    ca: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<String>,
     username: Option<String>,
     password: Option<String>,
     #[serde(default)]
@@ -218,7 +221,14 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         .and_then(|d| {
             serde_path_to_error::deserialize(d).map_err(|e| {
                 let key = e.path().to_string();
-                located(at(e.inner()), key, one_line(e.inner().message()))
+                // The parser's words hold what it found, a password without quotes say.
+                let secret = [".password", ".key"].iter().any(|end| key.ends_with(end));
+                let message = if secret {
+                    "must be text in quotes: file:PATH or credential:NAME".to_owned()
+                } else {
+                    one_line(e.inner().message())
+                };
+                located(at(e.inner()), key, message)
             })
         })?;
     let base = path.parent().unwrap_or(Path::new(""));

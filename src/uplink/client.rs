@@ -4,7 +4,7 @@
 //! be lost (its issues 1014 and 1056). So a client here lives for one connection, and what it
 //! held is read again from the outbox.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use futures_util::FutureExt;
 use rumqttc::{self as v4, QoS, Transport, v5};
@@ -77,14 +77,14 @@ enum Receipt {
 /// Why a connection ended, or never was.
 #[derive(Clone, Debug)]
 pub(super) struct Ended {
-    pub problem: String,
+    pub error: Arc<dyn std::error::Error + Send + Sync>,
     /// The broker may not know this version of MQTT.
     pub version_in_doubt: bool,
 }
 
 impl Ended {
-    fn of(problem: impl std::fmt::Display) -> Ended {
-        Ended { problem: problem.to_string(), version_in_doubt: false }
+    fn of(error: impl std::error::Error + Send + Sync + 'static) -> Ended {
+        Ended { error: Arc::new(error), version_in_doubt: false }
     }
 }
 
@@ -247,16 +247,15 @@ impl Polled {
             EventLoop::V4(eventloop) => eventloop.state.events.pop_front().map(happened_v4),
             EventLoop::V5(eventloop) => eventloop.state.events.pop_front().map(happened_v5),
         };
-        let last = before.map(Ok).unwrap_or_else(|| {
-            Err(self.ended.clone().unwrap_or_else(|| Ended::of("the connection is over")))
-        });
+        let over = || Ended::of(std::io::Error::from(std::io::ErrorKind::NotConnected));
+        let last = before.map(Ok).unwrap_or_else(|| Err(self.ended.clone().unwrap_or_else(over)));
         (self, last)
     }
 
     async fn poll(&mut self) -> Result<Happened, Ended> {
         let connected = self.connected;
         match &mut self.eventloop {
-            EventLoop::V4(eventloop) => eventloop.poll().await.map(happened_v4).map_err(ended_v4),
+            EventLoop::V4(eventloop) => eventloop.poll().await.map(happened_v4).map_err(Ended::of),
             EventLoop::V5(eventloop) => {
                 let polled = eventloop.poll().await;
                 polled.map(happened_v5).map_err(|e| ended_v5(e, connected))
@@ -314,20 +313,6 @@ fn happened_v5(event: v5::Event) -> Happened {
     }
 }
 
-fn ended_v4(error: v4::ConnectionError) -> Ended {
-    use v4::{ConnectReturnCode as Code, ConnectionError};
-    let problem = match &error {
-        ConnectionError::ConnectionRefused(code) => match code {
-            Code::BadClientId => BAD_CLIENT_ID.to_owned(),
-            Code::BadUserNamePassword | Code::NotAuthorized => BAD_LOGIN.to_owned(),
-            code => format!("the broker refuses the connection: {code:?}"),
-        },
-        ConnectionError::NetworkTimeout => format!("no answer in {CONNECT_TIMEOUT_S} s"),
-        error => error.to_string(),
-    };
-    Ended { problem, version_in_doubt: false }
-}
-
 fn ended_v5(error: v5::ConnectionError, connected: bool) -> Ended {
     use std::io::ErrorKind as Io;
     use v5::{ConnectionError, mqttbytes::v5::ConnectReturnCode as Code};
@@ -336,26 +321,15 @@ fn ended_v5(error: v5::ConnectionError, connected: bool) -> Ended {
             ConnectionError::ConnectionRefused(code) => {
                 matches!(code, Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion)
             }
-            ConnectionError::MqttState(_) | ConnectionError::NotConnAck(_) => true,
+            // rumqttc waits for the rest of a refusal that is in the form of 3.1.1.
+            ConnectionError::Timeout(_)
+            | ConnectionError::MqttState(_)
+            | ConnectionError::NotConnAck(_) => true,
             ConnectionError::Io(e) => matches!(
                 e.kind(),
                 Io::UnexpectedEof | Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe
             ),
             _ => false,
         };
-    let problem = match &error {
-        ConnectionError::ConnectionRefused(code) => match code {
-            Code::BadClientId | Code::ClientIdentifierNotValid => BAD_CLIENT_ID.to_owned(),
-            Code::BadUserNamePassword | Code::NotAuthorized => BAD_LOGIN.to_owned(),
-            code => format!("the broker refuses the connection: {code:?}"),
-        },
-        ConnectionError::Timeout(_) => format!("no answer in {CONNECT_TIMEOUT_S} s"),
-        error => error.to_string(),
-    };
-    Ended { problem, version_in_doubt }
+    Ended { error: Arc::new(error), version_in_doubt }
 }
-
-const BAD_CLIENT_ID: &str = "the broker refuses our client id: ask its operator which one it wants, \
-                             and set upstream.client_id";
-const BAD_LOGIN: &str = "the broker refuses username and password, or that they use it: see to \
-                         upstream.username and upstream.password";

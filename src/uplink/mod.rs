@@ -8,6 +8,7 @@ mod client;
 pub mod delivery;
 mod mqtt;
 pub mod native;
+mod probe;
 mod route;
 #[cfg(test)]
 mod survival;
@@ -30,6 +31,8 @@ use crate::{
     store::{Store, StoreError},
     vigil::Panicked,
 };
+
+pub use probe::{Found, probe};
 
 /// How one upstream is doing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -149,11 +152,11 @@ enum LinkError {
     #[error("{broker}: {problem}")]
     Connection { broker: String, problem: String, version_in_doubt: bool },
     #[error(transparent)]
-    Tls(#[from] tls::TlsError),
-    #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error("a record cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     #[error("the password: {0}")]
     Secret(#[from] crate::config::SecretError),
     #[error(transparent)]
