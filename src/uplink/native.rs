@@ -1,5 +1,6 @@
 //! The `native` profile: topics and payloads, in JSON or in CBOR with the same names.
 
+pub mod command;
 #[cfg(test)]
 mod tests;
 
