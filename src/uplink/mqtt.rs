@@ -6,9 +6,10 @@
 
 use std::time::Duration;
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use rumqttc::{AsyncClient, Event, EventLoop, LastWill, MqttOptions, Outgoing, Packet, QoS};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 
@@ -41,14 +42,14 @@ const EVENTS: usize = 64;
 /// At shutdown, how long the last messages may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Nothing is subscribed to: what a broker sends is an acknowledgement.
-const MAX_INCOMING_BYTES: usize = 16 * 1024;
+const MAX_INCOMING_BYTES: usize = 8 * 1024 * 1024 + 16 * 1024;
 const MAX_OUTGOING_BYTES: usize = 1024 * 1024;
 
 pub(super) async fn run(
     upstream: Upstream,
     context: Context,
     state: watch::Sender<UpstreamState>,
-    _asked: mpsc::Receiver<Asked>,
+    mut asks: mpsc::Receiver<Asked>,
 ) {
     let name = upstream.name.clone();
     let mut delivery = Delivery::new(context.sent_before);
@@ -58,7 +59,8 @@ pub(super) async fn run(
         let acknowledged = state.borrow().acknowledged;
         // What outlives a panic: counters, and a delivery that the next connection resets but for
         // its highest seqs, each set before the row is handed on. So a repeat is marked as one.
-        let ended = caught(session(&upstream, broker, &context, &state, &mut delivery)).await;
+        let ended =
+            caught(session(&upstream, broker, &context, &state, &mut delivery, &mut asks)).await;
         let ended = ended.unwrap_or_else(|fault| {
             state.send_modify(|s| s.restarts += 1);
             Err(fault.into())
@@ -166,6 +168,7 @@ async fn session(
     context: &Context,
     state: &watch::Sender<UpstreamState>,
     delivery: &mut Delivery,
+    asks: &mut mpsc::Receiver<Asked>,
 ) -> Result<(), LinkError> {
     let (client, mut eventloop) = AsyncClient::new(options(upstream, broker, context)?, REQUESTS);
     eventloop.network_options.set_connection_timeout(CONNECT_TIMEOUT_S);
@@ -174,9 +177,15 @@ async fn session(
     let mut online = context.online.clone();
     let mut renew = tokio::time::interval(STATUS_EVERY);
     let mut acknowledged = Vec::new();
+    let mut answers = FuturesUnordered::new();
     let mut connected = false;
     let mut status_due = false;
+    let mut again = false;
     loop {
+        if again && answers.is_empty() {
+            farewell(context, upstream, &client, &mut poller, delivery, state).await?;
+            return Err(failed(broker, "rows were asked for again"));
+        }
         if connected {
             strike_off(context, &upstream.name, &mut acknowledged, state).await?;
             publish_rows(context, upstream, broker, &client, delivery, state).await?;
@@ -199,6 +208,10 @@ async fn session(
             event = poller.events.recv() => match event {
                 Some(Ok(Event::Incoming(Packet::ConnAck(_)))) => {
                     delivery.connected();
+                    let commands = native::topic(&context.origin, "command");
+                    client
+                        .try_subscribe(commands, QoS::AtLeastOnce)
+                        .map_err(|e| failed(broker, e))?;
                     connected = true;
                     status_due = true;
                     renew.reset();
@@ -211,10 +224,23 @@ async fn session(
                         s.connects += 1;
                     });
                 }
-                Some(Ok(event)) => note(event, delivery, &mut acknowledged),
+                Some(Ok(event)) => {
+                    hear(&event, upstream, context, &mut answers, delivery, &client);
+                    note(event, delivery, &mut acknowledged);
+                }
                 Some(Err(error)) => return Err(failed(broker, error)),
                 None => return Err(failed(broker, "the client ended")),
             },
+            Some(reply) = answers.next(), if !answers.is_empty() => {
+                if let Ok(reply) = reply {
+                    delivery.publish_other();
+                    let topic = native::topic(&context.origin, "reply");
+                    client
+                        .try_publish(topic, QoS::AtLeastOnce, false, reply)
+                        .map_err(|e| failed(broker, e))?;
+                }
+            }
+            Some(Asked::Again { .. }) = asks.recv(), if connected && !again => again = true,
             changed = commits.changed(), if connected => {
                 if changed.is_err() {
                     return Ok(());
@@ -225,7 +251,40 @@ async fn session(
         }
         // What else has come in by now is struck off in the same transaction.
         while let Ok(event) = poller.events.try_recv() {
-            note(event.map_err(|e| failed(broker, e))?, delivery, &mut acknowledged);
+            let event = event.map_err(|e| failed(broker, e))?;
+            hear(&event, upstream, context, &mut answers, delivery, &client);
+            note(event, delivery, &mut acknowledged);
+        }
+    }
+}
+
+/// Hands a command on.
+fn hear(
+    event: &Event,
+    upstream: &Upstream,
+    context: &Context,
+    answers: &mut FuturesUnordered<oneshot::Receiver<Vec<u8>>>,
+    delivery: &mut Delivery,
+    client: &AsyncClient,
+) {
+    let Event::Incoming(Packet::Publish(publish)) = event else { return };
+    let (answer, reply) = oneshot::channel();
+    let incoming = super::Incoming {
+        upstream: upstream.name.clone(),
+        encoding: upstream.encoding,
+        remote_release: upstream.remote_release,
+        payload: publish.payload.to_vec(),
+        received: context.clock.monotonic(),
+        answer,
+    };
+    match context.commands.try_send(incoming) {
+        Ok(()) => answers.push(reply),
+        Err(_) => {
+            if let Some(busy) = native::command::busy(upstream.encoding, &publish.payload) {
+                delivery.publish_other();
+                let topic = native::topic(&context.origin, "reply");
+                let _ = client.try_publish(topic, QoS::AtLeastOnce, false, busy);
+            }
         }
     }
 }
