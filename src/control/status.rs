@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::gather::gather;
+use super::commands::CommandCounts;
 use crate::{
     camera::CameraState,
     config::Direction,
@@ -97,6 +98,8 @@ pub struct UpstreamStatus {
     pub outbox: Option<u64>,
     /// Age of the oldest of them; null where none waits.
     pub oldest_s: Option<i64>,
+    #[serde(flatten)]
+    pub carried_out: CommandCounts,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

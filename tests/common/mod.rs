@@ -7,6 +7,7 @@
 pub mod broker;
 pub mod camera;
 pub mod capture;
+pub mod desk;
 pub mod disk;
 pub mod film;
 pub mod lanes;

@@ -64,6 +64,7 @@ const SMALL: usize = 64 * 1024;
 
 /// What became of an upstream's commands since the daemon's start (I6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct CommandCounts {
     pub commands_done: u64,
     /// Refused, or tried in vain.

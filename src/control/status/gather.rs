@@ -268,7 +268,8 @@ fn upstreams(
             );
             attention.add(what, link.since, remedy);
         }
-        upstreams.push(UpstreamStatus { link, outbox, oldest_s });
+        let carried_out = services.commands.of(&link.name);
+        upstreams.push(UpstreamStatus { link, outbox, oldest_s, carried_out });
     }
     upstreams
 }
