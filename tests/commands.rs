@@ -227,7 +227,7 @@ fn i8_what_is_no_command_is_refused_and_the_next_one_is_carried_out() {
     assert_eq!(code(&said(large)), (Value::Null, json!("too_large")));
     let mut photos = a();
     photos["photos"] = json!([STANDARD.encode([&b"\xFF\xD8\xFF"[..], &[0; 1 << 20]].concat())]);
-    desk.refuses("malformed", &command("c-1", "worker.upsert", photos));
+    desk.refuses("photo_too_large", &command("c-1", "worker.upsert", photos));
     desk.refuses("unknown_verb", &command("c-2", "gate.open", json!({})));
     desk.refuses("invalid", &command("c-3", "worker.upsert", json!({ "id": "W001" })));
     assert_eq!(desk.count("count(*) FROM command"), 0);

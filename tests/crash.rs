@@ -81,6 +81,12 @@ at! { i7_a_cut_within_a_removal_erases_all_or_nothing by cut_within_a_removal:
     log_emptied: "removal.emptied", true;
 }
 
+at! { i4_a_cut_within_a_command_leaves_it_done_once by cut_within_a_command:
+    remembered: "command.begun";
+    carried_out: "command.done";
+    answered: "command.answered";
+}
+
 at! { i5_a_cut_within_a_change_of_the_key_leaves_what_exactly_one_key_opens by cut_within_a_rotation:
     new_key_made: "rotation.made", false;
     in_its_transaction: "rotation.written", false;
@@ -313,6 +319,23 @@ fn cut_within_a_removal(point: &str, removed: bool) {
     assert_eq!(gate.platform.event("denial")["reason"], "unknown_face");
     gate.camera.nobody();
     assert_eq!(gate.board.command("input 5 off"), [""; 0], "no coil moved");
+    gate.settled(&book);
+}
+
+fn cut_within_a_command(point: &str) {
+    let mut gate = gate_that_dies_at(point);
+    let args = json!({ "id": "W001", "reason": "contract over" });
+    let suspend = common::desk::command("c-1", "worker.suspend", args).to_string();
+    let topic = "gatehouse/v1/P-1/gate-1/command";
+    gate.site.broker.publish(topic, suspend.as_bytes());
+    Cut::happened(&mut gate, point, Vec::new()).restart(&mut gate);
+    // The platform heard nothing, and says it again.
+    gate.site.broker.publish(topic, suspend.as_bytes());
+    let reply = gate.platform.next_on("reply");
+    assert_eq!(reply["result"]["state"], "suspended", "{point}: {reply}");
+    let book = Book::read(&gate.site);
+    assert_eq!(rows(&gate.site, "entry WHERE kind = 'state'"), 1);
+    assert_eq!(rows(&gate.site, "command WHERE reply IS NOT NULL"), 1);
     gate.settled(&book);
 }
 

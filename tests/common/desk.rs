@@ -92,6 +92,9 @@ impl Desk {
         let clock = self.clock.clone();
         self.up = Some(self.runtime.block_on(async {
             let running = daemon::start(&config, clock).await.unwrap();
+            let mut turnstile = running.services.lanes[0].turnstile.clone();
+            let connected = turnstile.wait_for(|t| t.connected);
+            tokio::time::timeout(SOON, connected).await.expect("in time").unwrap();
             let (commands, incoming) = mpsc::channel(gatehouse::uplink::COMMANDS);
             let cancel = CancellationToken::new();
             let services = running.services.clone();

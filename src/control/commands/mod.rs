@@ -59,6 +59,7 @@ const RELEASE_LIFE: Duration = Duration::from_secs(10);
 /// How far the platform's clock may be ahead of this one, for a release and for all else.
 const RELEASE_AHEAD: Duration = Duration::from_secs(2);
 const AHEAD: Duration = Duration::from_secs(300);
+const UNDER_WAY: &str = "it is being carried out: its reply comes when it is done";
 /// What is larger is read off the async threads.
 const SMALL: usize = 64 * 1024;
 
@@ -166,11 +167,7 @@ pub async fn run(
         }
         while releases.next().await.is_some() {}
     };
-    tokio::select! {
-        () = cancel.cancelled() => return,
-        ((), ()) = async { tokio::join!(hand_out, one_by_one) } => {}
-    }
-    cancel.cancelled().await;
+    cancel.run_until_cancelled(async { tokio::join!(hand_out, one_by_one) }).await;
 }
 
 /// Where commands are read and carried out.
@@ -214,7 +211,7 @@ impl Desk<'_> {
         let name = (from.upstream.clone(), id.clone());
         let busy = !self.lock().insert(name.clone());
         let done = if busy {
-            Err(Failure::new("busy", "it is being carried out: its reply comes when it is done"))
+            Err(Failure::new("busy", UNDER_WAY))
         } else {
             let done = caught(self.done(&from, verb, times, &known)).await;
             self.lock().remove(&name);
@@ -264,7 +261,9 @@ impl Desk<'_> {
                 let void_after = times.checked(self.services.clock.stamp(), &verb)?;
                 let begun = known.clone();
                 let begun = store.write(Priority::Upkeep, move |tx| seen::begin(tx, &begun));
-                begun.await.map_err(storage)?;
+                if begun.await.map_err(storage)? != Seen::New {
+                    return Err(Failure::new("busy", UNDER_WAY));
+                }
                 failpoint::at("command.begun");
                 void_after
             }
@@ -357,8 +356,8 @@ fn read(
         .map_err(|no| (no.id, Failure::new(no.code, no.message)))?;
     // The names are in order, so the same arguments make the same text.
     let contents = format!("{verb} {}", Value::Object(args.clone()));
-    let issued_ms = stamp.synced.then_some(issued_at.as_millisecond());
-    let known = Known::new(sealer, upstream, &id, &contents, issued_ms);
+    let issued_ms = issued_at.as_millisecond();
+    let known = Known::new(sealer, upstream, &id, &contents, issued_ms, stamp.synced);
     match Verb::read(&verb, args) {
         Ok(verb) => Ok((id, verb, issued_at, expires_at, known)),
         Err(failure) => Err((Some(id), failure)),

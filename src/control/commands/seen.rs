@@ -17,8 +17,9 @@ pub(super) struct Known {
     pub(super) id: String,
     digest: [u8; 32],
     proof: [u8; 32],
-    /// Where the clock is trusted: an untrue time would make later commands look old.
-    pub(super) issued_ms: Option<i64>,
+    issued_ms: i64,
+    /// The clock is: an untrue time, remembered, would make all that comes after look old.
+    trusted: bool,
 }
 
 impl Known {
@@ -28,7 +29,8 @@ impl Known {
         upstream: &str,
         id: &str,
         contents: &str,
-        issued_ms: Option<i64>,
+        issued_ms: i64,
+        trusted: bool,
     ) -> Known {
         Known {
             upstream: upstream.to_owned(),
@@ -36,6 +38,7 @@ impl Known {
             digest: sealer.lookup(&format!("command {contents}")),
             proof: sealer.lookup("command"),
             issued_ms,
+            trusted,
         }
     }
 }
@@ -72,7 +75,7 @@ pub(super) fn look(tx: &Transaction<'_>, known: &Known) -> Result<Seen, StoreErr
                 .prepare_cached("SELECT upto_ms FROM command_forgotten WHERE upstream = ?1")?
                 .query_row([&known.upstream], |row| row.get(0))
                 .optional()?;
-            let old = upto.zip(known.issued_ms).is_some_and(|(upto, issued)| issued < upto);
+            let old = upto.is_some_and(|upto| known.issued_ms < upto);
             Ok(if old { Seen::Forgotten } else { Seen::New })
         }
     }
@@ -84,7 +87,8 @@ pub(super) fn begin(tx: &Transaction<'_>, known: &Known) -> Result<Seen, StoreEr
     if seen != Seen::New {
         return Ok(seen);
     }
-    let Known { upstream, id, digest, proof, issued_ms } = known;
+    let Known { upstream, id, digest, proof, .. } = known;
+    let issued_ms = known.trusted.then_some(known.issued_ms);
     tx.prepare_cached(
         "INSERT INTO command (upstream, id, digest, proof, issued_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
     )?
@@ -140,7 +144,7 @@ mod tests {
         }
 
         fn known(&self, upstream: &str, id: &str, contents: &str, issued_ms: i64) -> Known {
-            Known::new(&self.sealer("key"), upstream, id, contents, Some(issued_ms))
+            Known::new(&self.sealer("key"), upstream, id, contents, issued_ms, true)
         }
 
         fn begin(&mut self, known: &Known) -> Seen {
@@ -179,7 +183,8 @@ mod tests {
             "a",
             "c-1",
             "worker.remove {\"id\":\"W001\"}",
-            Some(5),
+            5,
+            true,
         );
         assert_eq!(table.begin(&rekeyed), Seen::Answered("{\"ok\":true}".into()));
         table.answered(&command, &"x".repeat(REPLY_MAX + 1));
@@ -206,7 +211,8 @@ mod tests {
         // A time that no clock could vouch for makes nothing old.
         let mut table = Table::new();
         for n in 0..=most {
-            let known = Known { issued_ms: None, ..table.known("a", &format!("c-{n}"), "x", 0) };
+            let known =
+                Known { trusted: false, ..table.known("a", &format!("c-{n}"), "x", 99_999) };
             assert_eq!(table.begin(&known), Seen::New);
         }
         assert_eq!(
