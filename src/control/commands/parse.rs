@@ -252,8 +252,10 @@ impl Args {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
+
+    use super::*;
 
     const ID_NUMBER: &str = "522201199003074411";
 
@@ -355,5 +357,53 @@ mod tests {
         assert!(read("attendance.resend", resend(u64::MAX, u64::MAX)).is_ok());
         assert!(read("roster.page", json!({ "limit": 200, "after": "W1" })).is_ok());
         assert!(read("lane.release", release("exit")).is_ok());
+    }
+
+    fn values() -> impl Strategy<Value = Value> {
+        let texts = prop::collection::vec(".{0,40}", 0..7);
+        prop_oneof![
+            ".{0,300}".prop_map(Value::from),
+            "[A-Za-z0-9+/=]{0,40}".prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<u64>().prop_map(Value::from),
+            any::<bool>().prop_map(Value::from),
+            texts.prop_map(Value::from),
+            Just(Value::Null),
+            Just(json!("W001")),
+            Just(json!("2026-10-01")),
+            Just(json!("entry")),
+            Just(json!(7)),
+        ]
+    }
+
+    proptest! {
+        /// Whatever the arguments are: within the bounds, or refused with a word.
+        #[test]
+        fn i8_arguments_of_any_kind_are_within_their_bounds_or_refused(
+            verb in prop::sample::select(vec![
+                "worker.upsert", "worker.suspend", "worker.resume", "worker.remove",
+                "roster.digest", "roster.page", "lane.release", "attendance.resend", "status.now",
+            ]),
+            args in prop::collection::btree_map(
+                prop::sample::select(vec![
+                    "id", "name", "id_number", "team", "contractor", "trade", "photos", "phone",
+                    "valid_from", "gender", "reason", "after", "limit", "lane", "direction",
+                    "worker", "from", "to",
+                ]),
+                values(),
+                0..8,
+            ),
+        ) {
+            let args = args.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+            match Verb::read(verb, args) {
+                Ok(Verb::Page { limit, .. }) => prop_assert!((1..=PAGE_MAX).contains(&limit)),
+                Ok(Verb::Resend { from, to }) => {
+                    prop_assert!(from >= 1 && to >= from && to - from < RESEND_MAX);
+                }
+                Ok(Verb::Upsert { photos, .. }) => prop_assert!(photos.len() <= PHOTOS_MAX),
+                Ok(_) => {}
+                Err(refused) => prop_assert!(!refused.code.is_empty() && !refused.message.is_empty()),
+            }
+        }
     }
 }
