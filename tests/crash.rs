@@ -339,6 +339,26 @@ fn cut_within_a_command(point: &str) {
     gate.settled(&book);
 }
 
+#[test]
+fn i10_a_fault_within_a_command_costs_that_command_and_nothing_else() {
+    let fault = [(FAILPOINTS, "command.begun=1*panic")];
+    let mut gate = Gate::start_with("", "", &fault);
+    enrol(&gate.site);
+    let mut asks = |id: &str| {
+        let args = json!({ "id": "W001", "reason": "contract over" });
+        let suspend = common::desk::command(id, "worker.suspend", args).to_string();
+        gate.site.broker.publish("gatehouse/v1/P-1/gate-1/command", suspend.as_bytes());
+        gate.platform.next_on("reply")
+    };
+    let lost = asks("c-1");
+    assert_eq!(lost["error"]["code"], "internal", "{lost}");
+    assert_eq!(asks("c-2")["result"]["state"], "suspended");
+    // The one that was lost is taken up again, and finds it done.
+    assert_eq!(asks("c-1")["result"]["state"], "suspended");
+    assert_eq!(rows(&gate.site, "entry WHERE kind = 'state'"), 1);
+    gate.daemon.take().unwrap().stop();
+}
+
 fn cut_within_a_rotation(point: &str, new: bool) {
     let mut gate = Gate::start("", "");
     enrol(&gate.site);

@@ -434,9 +434,7 @@ pub fn queue_again(
         };
         let whole = match found {
             None => false,
-            Some((index, cause)) => {
-                legible(index)? && cause.map_or(Ok(true), |cause| legible(cause))?
-            }
+            Some((index, cause)) => legible(index)? && cause.map_or(Ok(true), legible)?,
         };
         if whole {
             queue.execute(params![upstream, seq])?;
