@@ -21,7 +21,7 @@
 //!    a second entry, and the attendance record is complete. A grant without an outcome becomes
 //!    `unconfirmed` at the next start, before a camera opens.
 //! 7. Each entry's outbox rows are written in its own transaction. The [`uplink`] publishes a record
-//!    with its outcome and strikes the row off when the broker has acknowledged it.
+//!    with its outcome and strikes the row off when the broker, or the platform, has acknowledged it.
 //!
 //! Back the other way come only roster snapshots, the turnstile's events, and what a platform asks
 //! for ([`control`]).
@@ -43,7 +43,7 @@
 //! | [`ledger`] | entries and their bytes, outbox rows |
 //! | [`gate`] | policy and passage (pure), sight and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
-//! | [`uplink`] | delivery (pure), MQTT, the `native` profile |
+//! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS, the `native` profile |
 //! | [`alarms`] | what needs attention, as events: when it is told (pure); the router next door |
 //! | [`control`] | the Unix socket: protocol, server, client, status; the metrics; the platforms' commands |
 //! | [`daemon`] | the composition root, supervision, shutdown |
@@ -73,8 +73,10 @@
 //!   alarm alone opens first and is recorded after; a lane that stands open still does after a restart.
 //! - **I2** A ledger entry is never changed or removed; a correction is a new entry. When its retention
 //!   is over (`site.settled_on`), its bytes go; its leaf hash and its place stay.
-//! - **I3** An outbox row leaves on PUBACK only. First deliveries rise in seq; what may be a repeat
-//!   is marked outside the hashed bytes. (ledger, seq) makes repeats harmless and gaps visible.
+//! - **I3** An outbox row leaves on the broker's acknowledgement (PUBACK), or, with `ack = "platform"`,
+//!   on the consumer's own, up to a seq. First deliveries rise in seq, but that what is new overtakes
+//!   what waited; what may be a repeat is marked outside the hashed bytes. (ledger, seq) makes repeats
+//!   harmless and gaps visible.
 //! - **I4** A late, replayed or forged message never releases a gate.
 //! - **I5** ID numbers, templates and photos are sealed before they touch the disk. Templates never
 //!   leave the gateway. Frames of people are neither stored nor sent; of a grant a small photo of the
@@ -165,10 +167,16 @@
 //! | who is on site | whoever came in within three days, or since a day given | not looked for |
 //! | clients of the metrics | 4, for 5 s each | the next one waits in the kernel; cut off |
 //! | the head of a request for the metrics | 16 KiB | answered 431 |
-//! | rows published and not acknowledged, each upstream | 32 | the next ones wait in the outbox |
-//! | messages handed to an MQTT client and not sent, its events | 40, 64 | the connection is made anew; the client waits |
+//! | rows read from an outbox and not yet sent, of what waited and of what is new | 512 each | the rest stays there |
+//! | rows published and not acknowledged by the broker; by the platform, of what waited and of what is new | 64; 4,096 each | the next ones wait in the outbox |
+//! | an acknowledgement of a broker; of a platform | 60 s; 30 s, then twice as long each time up to 10 minutes | the connection is made anew; the rows go again |
+//! | rows that a broker refuses | 16 in a row | one a second is offered; what it refused, after a minute again |
+//! | messages handed to an MQTT client and not sent | 80 | the connection is made anew |
+//! | messages of a broker read at once | 10 | the next ones wait in the kernel |
+//! | an acknowledgement of a platform | 1 KiB | not taken, counted |
 //! | a file of certificates | 1 MiB | no connection is made, and the link says why |
-//! | a message from, to a broker | 16 KiB, 1 MiB | the connection is closed and made anew |
+//! | a message from a broker | 8 MiB and 64 KiB | the connection is closed and made anew |
+//! | a message to a broker | 1 MiB | a reply is left out, and the log says so |
 //! | a platform's command: bytes, depth, names in a map, values in a list | 8 MiB, 3, 64, 64 | refused |
 //! | its photos; other texts | 5 of 1 MiB; 256 characters | refused |
 //! | commands handed on by links and not read; read and waiting; releases under way | 2, 2, 4 | the next one is told `busy` |

@@ -80,11 +80,17 @@ fn human(status: &Status) -> String {
     for upstream in &status.upstreams {
         let _ = writeln!(
             out,
-            "upstream  {}: {} ({}), {} waiting",
+            "upstream  {}: {} ({}), {} waiting{}; {} sent, {} of them again",
             upstream.link.name,
             up(upstream.link.connected),
             upstream.link.broker,
-            known(upstream.outbox)
+            known(upstream.outbox),
+            match upstream.link.acknowledged_upto {
+                Some(upto) => format!(", the platform has all up to {upto}"),
+                None => String::new(),
+            },
+            upstream.link.published,
+            upstream.link.repeated
         );
         for certificate in &upstream.link.certificates {
             let _ = writeln!(

@@ -82,10 +82,16 @@ const TURNSTILE: [Number<TurnstileState>; 7] = [
     ("restarts", "Faults that its driver was made anew after", |t| t.restarts),
 ];
 
-const UPSTREAM: [Number<UpstreamStatus>; 7] = [
+const UPSTREAM: [Number<UpstreamStatus>; 13] = [
     ("connects", "Connections to its broker", |u| u.link.connects),
     ("published", "Records sent, repeats included", |u| u.link.published),
-    ("acknowledged", "Records the broker acknowledged", |u| u.link.acknowledged),
+    ("acknowledged", "Records acknowledged, and struck off", |u| u.link.acknowledged),
+    ("repeated", "Records sent that may have been sent before", |u| u.link.repeated),
+    ("refused", "Times that the broker did not take a record", |u| u.link.refused),
+    ("unheard", "Records that nobody was subscribed to", |u| u.link.unheard),
+    ("stalls", "Connections given up for want of acknowledgements", |u| u.link.stalls),
+    ("acks_refused", "Acknowledgements of the platform not taken", |u| u.link.acks_refused),
+    ("commands_busy", "Commands that came while too many waited", |u| u.link.commands_refused),
     ("commands_done", "Commands of the platform carried out", |u| u.carried_out.commands_done),
     ("commands_failed", "Commands refused, or tried in vain", |u| u.carried_out.commands_failed),
     ("commands_repeated", "Commands answered again", |u| u.carried_out.commands_repeated),
@@ -297,7 +303,7 @@ mod tests {
         let upstream = json!({
             "name": "up", "broker": "x", "connected": false, "last_error": null, "published": 9,
             "acknowledged": 8, "connects": 1, "restarts": 0, "outbox": null, "oldest_s": null,
-            "ack": "broker", "acks_refused": 0, "refused": 0, "repeated": 0, "stalls": 0,
+            "ack": "broker", "acks_refused": 0, "refused": 0, "unheard": 0, "repeated": 0, "stalls": 0,
             "commands": 0, "commands_refused": 0,
             "certificates": [
                 { "whose": "broker", "path": null, "until": "2026-11-23T00:00:00Z" },

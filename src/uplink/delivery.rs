@@ -25,7 +25,7 @@ use crate::{clock::Monotonic, config::Ack};
 pub const WINDOW: usize = 64;
 /// Rows of each lane that the broker has and the platform has not acknowledged, at most.
 pub const PLATFORM_WINDOW: usize = 4096;
-/// Rows read from the outbox at once; a lane is filled up when fewer than [`WINDOW`] are ready.
+/// Rows read from the outbox at once; while fewer are ready, the next ones are read.
 pub const PAGE: usize = 256;
 /// A broker that owes an acknowledgement for so long is given up. A window takes half a minute at
 /// 20 kbit/s.
@@ -240,7 +240,7 @@ impl<T> Delivery<T> {
 
     /// What is to be read next.
     pub fn wants(&self) -> Option<Fetch> {
-        let hungry = |queue: &Queue<T>| !queue.dry && queue.ready.len() < WINDOW;
+        let hungry = |queue: &Queue<T>| !queue.dry && queue.ready.len() < PAGE;
         let (lane, queue) = match (hungry(&self.fresh), hungry(&self.backlog)) {
             (true, false) => (Lane::Fresh, &self.fresh),
             (true, true) if self.read_last == Lane::Backlog => (Lane::Fresh, &self.fresh),

@@ -57,10 +57,8 @@ pub struct UpstreamState {
     /// The platform's acknowledgements that were not taken: of another ledger, of what was never
     /// sent, or no acknowledgements at all.
     pub acks_refused: u64,
-    pub last_ack_refused: Option<String>,
-    /// How often the broker did not take a record, and why the last time; it is offered again.
+    /// How often the broker did not take a record; it is offered again.
     pub refused: u64,
-    pub last_refusal: Option<String>,
     /// Records that the broker took though, as it said, nobody is subscribed to them.
     pub unheard: u64,
     /// Records sent that may have been sent before, and are marked so.
@@ -68,6 +66,10 @@ pub struct UpstreamState {
     /// Why the broker does not let us subscribe: neither commands nor the platform's acknowledgements
     /// come then.
     pub not_subscribed: Option<String>,
+    /// What was counted last as refused or unheard, in words, and when.
+    pub last_trouble: Option<String>,
+    #[serde(skip)]
+    pub troubled_at: Monotonic,
     /// Connections given up because the broker did not acknowledge.
     pub stalls: u64,
     /// Commands handed on, and those that were not: too many at once, or too large.
@@ -75,6 +77,12 @@ pub struct UpstreamState {
     pub commands_refused: u64,
     /// Of which this link's safety hangs on, as far as they are known.
     pub certificates: Vec<Certificate>,
+}
+
+impl UpstreamState {
+    fn trouble(&mut self, at: Monotonic, what: String) {
+        (self.last_trouble, self.troubled_at) = (Some(what), at);
+    }
 }
 
 /// A certificate that this link needs.
@@ -187,11 +195,11 @@ pub fn spawn(upstream: Upstream, context: Context) -> (Link, JoinHandle<()>) {
         ack: upstream.ack,
         acknowledged_upto: None,
         acks_refused: 0,
-        last_ack_refused: None,
         refused: 0,
-        last_refusal: None,
         unheard: 0,
         not_subscribed: None,
+        last_trouble: None,
+        troubled_at: Monotonic::default(),
         repeated: 0,
         stalls: 0,
         commands: 0,

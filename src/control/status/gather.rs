@@ -252,6 +252,19 @@ fn upstreams(
         if let Some(trouble) = trouble {
             attention.trouble(format!("upstream {}", link.name), trouble);
         }
+        let what = format!("upstream {}", link.name);
+        if let Some(reason) = &link.not_subscribed {
+            let remedy = format!(
+                "the broker does not let us subscribe ({reason}): no command comes, nor an \
+                 acknowledgement of the platform; its operator must allow `command` and `ack`"
+            );
+            attention.add(what.clone(), link.since, remedy);
+        }
+        if let Some(trouble) = &link.last_trouble
+            && attention.now.since(link.troubled_at) < FAULT_SHOWN
+        {
+            attention.add(what, link.troubled_at, trouble.clone());
+        }
         let certificates = troubles::certificates(&link, now, services.started);
         let ended = |soon: &Look| {
             let same = certificates.iter().filter(|c| c.subject == soon.subject);

@@ -35,6 +35,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// its way.
 const STRIKE_ROWS: usize = 256;
 const STRIKE_EVERY: Duration = Duration::from_millis(50);
+const UNHEARD: &str = "the broker took a record and has nobody subscribed to it: the platform must \
+                       subscribe, and ask for what it lacks (attendance.resend)";
 /// At shutdown, how long the last messages may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
@@ -188,7 +190,10 @@ impl Session<'_> {
             Ok(Happened::Taken { packet, heard }) => {
                 let is_row = self.delivery.acknowledged(packet, now);
                 if is_row && !heard {
-                    self.state.send_modify(|s| s.unheard += 1);
+                    self.state.send_modify(|s| {
+                        s.unheard += 1;
+                        s.trouble(now, UNHEARD.to_owned());
+                    });
                 }
                 failpoint::at("uplink.acknowledged");
             }
@@ -196,7 +201,11 @@ impl Session<'_> {
                 if self.delivery.refused(packet, now) {
                     self.state.send_modify(|s| {
                         s.refused += 1;
-                        s.last_refusal = Some(reason);
+                        let what = format!(
+                            "the broker does not take a record ({reason}): see with its operator; \
+                             it is offered again each minute"
+                        );
+                        s.trouble(now, what);
                     });
                 }
             }
@@ -370,7 +379,8 @@ impl Session<'_> {
                 tracing::warn!(upstream = %self.to.upstream.name, problem, "an acknowledgement is not taken");
                 self.state.send_modify(|s| {
                     s.acks_refused += 1;
-                    s.last_ack_refused = Some(problem);
+                    let what = format!("the platform's acknowledgement is not taken: {problem}");
+                    s.trouble(now, what);
                 });
             }
         }
