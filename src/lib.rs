@@ -43,13 +43,14 @@
 //! | [`gate`] | policy and passage (pure), sight and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`uplink`] | delivery (pure), MQTT, the `native` profile |
+//! | [`alarms`] | what needs attention, as events: when it is told (pure); the router next door |
 //! | [`control`] | the Unix socket: protocol, server, client, status; the metrics |
 //! | [`daemon`] | the composition root, supervision, shutdown |
 //! | [`cli`] | one file a command family |
 //!
 //! Imports run up this list: a room knows rooms above it; only [`daemon`] and [`cli`] know them
-//! all. [`gate::policy`], [`gate::passage`] and [`uplink::delivery`] return what is to be done and
-//! touch nothing; time is an argument. Nothing but [`clock`] reads a clock, except for `bench`,
+//! all. [`gate::policy`], [`gate::passage`], [`uplink::delivery`] and [`alarms::Watchman`] return what
+//! is to be done and touch nothing; time is an argument. Nothing but [`clock`] reads a clock, except for `bench`,
 //! which measures.
 //!
 //! # What fails, and what becomes of it
@@ -144,6 +145,11 @@
 //! | a start's look through the database | 30 s, 10 minutes where damage was met | what is left is trusted; the ledger's entries are read while it runs |
 //! | a worker's id, a text field, a contractor, a reason, a phone | 32, 64, 128, 200, 20 characters | refused |
 //! | clock and disk entries | one a minute for each, and that the disk is well again | told at the minute's end |
+//! | alarms told in a minute ([`alarms`]) | 12; each one raised once; over after 10 s | the next ones wait; what is so in the end is told |
+//! | alarms that stand; what one says | 128; 300 characters | the next one is told when one is over; cut |
+//! | alarms waiting for a disk that fails | 16 | what is so when it is well again is told |
+//! | unknown faces of a lane that are remembered | as many as make an alarm | the oldest is forgotten |
+//! | read of the kernel's table of routes, of neighbours | 256 KiB | the rest is passed over |
 //! | those waiting for a disk that fails | 16 | the newest is logged only |
 //! | connections at the control socket | 16 | the next one waits to be let in |
 //! | a message at the control socket; what is asked next | 256 KiB, within 30 s; within 30 s | the connection is closed |
@@ -160,6 +166,7 @@
 //! | the head of a request for the metrics | 16 KiB | answered 431 |
 //! | rows published and not acknowledged, each upstream | 32 | the next ones wait in the outbox |
 //! | messages handed to an MQTT client and not sent, its events | 40, 64 | the connection is made anew; the client waits |
+//! | a file of certificates | 1 MiB | no connection is made, and the link says why |
 //! | a message from, to a broker | 16 KiB, 1 MiB | the connection is closed and made anew |
 //! | plans of the detector, by frame size | 8 | the one unused for longest is made anew when needed |
 //! | faces examined in a frame | 1,000 | the less likely are left out |
@@ -177,6 +184,7 @@
 //! open) or closed (nobody enters). Ledger: all entries, in order, under one ledger id. Outbox: entries an upstream has not
 //! acknowledged. Upstream: one connection to a platform.
 
+pub mod alarms;
 pub mod attendance;
 pub mod camera;
 pub mod cli;

@@ -66,6 +66,7 @@ project_code = "P"
 [recognition]
 [control]
 [metrics]
+[alarms]
 [[upstream]]
 broker = "mqtt://localhost"
 [[lane]]

@@ -114,8 +114,8 @@ fn the_metrics_are_the_numbers_of_status_and_name_no_worker() {
     let both = |part: &dyn Fn(&Value) -> Value| [part(&before), part(&after)];
     let north = "{lane=\"north\"}";
     let [a, b] = both(&|s| s["lanes"][0].clone());
-    let names =
-        "grants denials manual_releases stale void tailgates tailgates_unrecorded commit_errors";
+    let names = "grants denials manual_releases unknown_faces stale void tailgates tailgates_unrecorded \
+         commit_errors";
     assert_counted(&metrics, "lane", north, [&a, &b], names);
     let [a, b] = both(&lane("turnstile"));
     let names = "releases passages errors reconnects late lost_events";

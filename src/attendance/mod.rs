@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::{ClockChange, ClockWhat, Stamp},
     config::Direction,
-    ledger::{Alike, Attended, Body, FacesWhat, Judgement, LaneMode, Outcome, Stored},
+    ledger::{AlarmWhat, Alike, Attended, Body, FacesWhat, Judgement, LaneMode, Outcome, Stored},
     roster::{Person, Terms},
 };
 
@@ -342,6 +342,13 @@ pub struct What {
     /// Of a fire alarm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on: Option<bool>,
+    /// Of an alarm: what it is about, which one, and whether it is raised or over.
+    #[serde(rename = "what", skip_serializing_if = "Option::is_none")]
+    pub alarm: Option<AlarmWhat>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub raised: Option<bool>,
     /// Of a tailgate: the passage just before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<String>,
@@ -502,6 +509,13 @@ impl What {
                 lane: Some(lane.clone()),
                 direction: Some(*direction),
                 after: after.map(|passage| passage.to_string()),
+                ..what
+            },
+            Body::Alarm(alarm) => What {
+                alarm: Some(alarm.what),
+                subject: Some(alarm.subject.clone()),
+                raised: Some(alarm.raised),
+                detail: Some(alarm.detail.clone()),
                 ..what
             },
             Body::Grant { .. } | Body::Supplement { .. } => what,

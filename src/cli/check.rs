@@ -1,5 +1,7 @@
 //! `gatehouse check`: one line each, ok or what to do. Needs no daemon.
 
+mod upstream;
+
 use std::{
     net::SocketAddr, os::unix::fs::MetadataExt, path::Path, process::ExitCode, sync::Arc,
     time::Duration,
@@ -21,7 +23,7 @@ use crate::{
     vision::{self, DetectOptions, Vision},
 };
 
-const BROKER_PATIENCE: Duration = Duration::from_secs(3);
+const LISTENER_PATIENCE: Duration = Duration::from_secs(3);
 /// Longer than a camera takes to be open, or to be given up.
 const CAMERA_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -76,8 +78,9 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     if let Some(warning) = key_beside_the_data(&config.storage) {
         lines.warn("key", warning);
     }
-    lines.add("clock", clock());
-    let buses = Buses::new(Arc::new(SystemClock::new()?));
+    lines.add("clock", synchronised());
+    let clock = Arc::new(SystemClock::new()?);
+    let buses = Buses::new(clock.clone());
     // Lanes that share a line are tried on it one after the other, without letting go of it.
     let lines_of_lanes = config.lanes.iter().filter_map(|lane| lane.turnstile.place());
     let _ports: Vec<_> = lines_of_lanes.map(|(line, _)| buses.port(line)).collect();
@@ -93,18 +96,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         lines.add("lanes", Err("none is configured: add a [[lane]]".to_owned()));
     }
     for upstream in &config.upstreams {
-        for broker in &upstream.brokers {
-            let connect = TcpStream::connect((broker.host.as_str(), broker.port));
-            let found = match tokio::time::timeout(BROKER_PATIENCE, connect).await {
-                Ok(Ok(_)) => Ok(format!("{broker} accepts connections")),
-                Ok(Err(e)) => Err(format!("{broker}: {e}; records wait until it answers")),
-                Err(_) => Err(format!("{broker}: no answer in {BROKER_PATIENCE:?}; records wait")),
-            };
-            lines.add(format!("upstream {}", upstream.name), found);
-        }
-        if let Some(Err(e)) = upstream.password.as_ref().map(|p| p.read()) {
-            lines.add(format!("password of {}", upstream.name), Err(e.to_string()));
-        }
+        upstream::check(&mut lines, &config, upstream, clock.as_ref()).await;
     }
     if let Some(address) = config.metrics.listen {
         lines.add("metrics", metrics(address, running).await);
@@ -171,7 +163,7 @@ fn key_beside_the_data(storage: &Storage) -> Option<String> {
     ))
 }
 
-fn clock() -> Result<String, String> {
+fn synchronised() -> Result<String, String> {
     match SystemClock::new() {
         Err(e) => Err(e.to_string()),
         Ok(clock) if clock.stamp().synced => Ok("synchronised".to_owned()),
@@ -196,7 +188,7 @@ async fn turnstile(
 
 async fn metrics(address: SocketAddr, running: bool) -> Result<String, String> {
     if running {
-        let answers = tokio::time::timeout(BROKER_PATIENCE, TcpStream::connect(address)).await;
+        let answers = tokio::time::timeout(LISTENER_PATIENCE, TcpStream::connect(address)).await;
         return match answers {
             Ok(Ok(_)) => Ok(format!("{address} is in use by the daemon")),
             _ => Err(format!(

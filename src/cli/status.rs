@@ -86,6 +86,14 @@ fn human(status: &Status) -> String {
             upstream.link.broker,
             known(upstream.outbox)
         );
+        for certificate in &upstream.link.certificates {
+            let _ = writeln!(
+                out,
+                "  certificate  the {}'s, until {}",
+                certificate.whose.word(),
+                certificate.until.strftime("%Y-%m-%d %H:%M UTC")
+            );
+        }
     }
     let clock = if status.clock.synced { "synchronised" } else { "NOT synchronised" };
     let _ = writeln!(out, "clock     {}, {clock}", status.clock.now);
@@ -114,6 +122,19 @@ fn human(status: &Status) -> String {
         .collect();
     if !stages.is_empty() {
         let _ = writeln!(out, "stages    {} (ms, p50/p99)", stages.join(", "));
+    }
+    let alarms = &status.alarms;
+    if alarms.raised > 0 || !alarms.standing.is_empty() {
+        let standing = alarms.standing.iter().map(|a| format!("{} {}", a.what, a.subject));
+        let standing: Vec<_> = standing.collect();
+        let _ = writeln!(
+            out,
+            "alarms    {} raised, {} not over{}{}",
+            alarms.raised,
+            standing.len(),
+            if standing.is_empty() { "" } else { ": " },
+            standing.join(", ")
+        );
     }
     if status.degraded.is_empty() {
         let _ = writeln!(out, "all is well");

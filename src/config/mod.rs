@@ -41,6 +41,7 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     pub control: Control,
     pub metrics: Metrics,
+    pub alarms: AlarmLimits,
 }
 
 #[derive(Clone, Debug)]
@@ -294,6 +295,16 @@ pub enum MqttVersion {
     V5,
 }
 
+impl MqttVersion {
+    /// Its name in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            MqttVersion::V4 => "3.1.1",
+            MqttVersion::V5 => "5",
+        }
+    }
+}
+
 /// Whose word takes a row out of the outbox (I3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -344,6 +355,20 @@ pub struct Control {
 pub struct Metrics {
     /// A loopback address; `None`: no listener.
     pub listen: Option<SocketAddr>,
+}
+
+/// From where on something is an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlarmLimits {
+    /// A record that waits for its upstream for longer.
+    pub outbox_age: Duration,
+    /// A link that is down for longer.
+    pub link_down: Duration,
+    /// A camera or turnstile that is away for longer.
+    pub device_down: Duration,
+    /// So many visits of unknown faces at one lane within this time.
+    pub unknown_faces: u16,
+    pub unknown_faces_within: Duration,
 }
 
 /// What is wrong with a configuration, and where.

@@ -45,6 +45,8 @@ struct RawConfig {
     control: RawControl,
     #[serde(default)]
     metrics: RawMetrics,
+    #[serde(default)]
+    alarms: RawAlarms,
 }
 
 #[derive(Deserialize)]
@@ -149,6 +151,9 @@ struct RawUpstream {
     broker: OneOrMany,
     client_id: Option<String>,
     profile: Option<String>,
+    ca: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<String>,
     username: Option<String>,
     password: Option<String>,
     #[serde(default)]
@@ -181,6 +186,16 @@ struct RawMetrics {
     listen: Option<String>,
 }
 
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+struct RawAlarms {
+    outbox_age_s: Option<f64>,
+    link_down_s: Option<f64>,
+    device_down_s: Option<f64>,
+    unknown_faces: Option<u16>,
+    unknown_faces_within_s: Option<f64>,
+}
+
 const MIB: u64 = 1 << 20;
 
 /// A complaint about one key, before its line is known.
@@ -206,7 +221,14 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         .and_then(|d| {
             serde_path_to_error::deserialize(d).map_err(|e| {
                 let key = e.path().to_string();
-                located(at(e.inner()), key, one_line(e.inner().message()))
+                // The parser's words hold what it found, a password without quotes say.
+                let secret = [".password", ".key"].iter().any(|end| key.ends_with(end));
+                let message = if secret {
+                    "must be text in quotes: file:PATH or credential:NAME".to_owned()
+                } else {
+                    one_line(e.inner().message())
+                };
+                located(at(e.inner()), key, message)
             })
         })?;
     let base = path.parent().unwrap_or(Path::new(""));
@@ -315,6 +337,7 @@ fn build(raw: RawConfig, base: &Path) -> Checked<Config> {
             group: group("control.group", raw.control.group)?,
         },
         metrics: Metrics { listen: raw.metrics.listen.map(metrics_listen).transpose()? },
+        alarms: alarms(raw.alarms)?,
     })
 }
 
@@ -439,6 +462,28 @@ fn recognition(raw: RawRecognition) -> Checked<Recognition> {
     }
     only("recognition.liveness", raw.liveness, "off")?;
     Ok(Recognition { threshold, margin, min_face_px, frames_to_agree })
+}
+
+fn alarms(raw: RawAlarms) -> Checked<AlarmLimits> {
+    let within = |key: &str, given: Option<f64>, usual: f64, most: f64| {
+        seconds(format!("alarms.{key}"), given, usual, most)
+    };
+    let unknown_faces = raw.unknown_faces.unwrap_or(10);
+    if !(2..=1000).contains(&unknown_faces) {
+        return wrong("alarms.unknown_faces", format!("{unknown_faces} must be from 2 to 1000"));
+    }
+    Ok(AlarmLimits {
+        outbox_age: within("outbox_age_s", raw.outbox_age_s, 900.0, 604_800.0)?,
+        link_down: within("link_down_s", raw.link_down_s, 60.0, 86_400.0)?,
+        device_down: within("device_down_s", raw.device_down_s, 30.0, 3600.0)?,
+        unknown_faces,
+        unknown_faces_within: within(
+            "unknown_faces_within_s",
+            raw.unknown_faces_within_s,
+            60.0,
+            3600.0,
+        )?,
+    })
 }
 
 /// A switch of which this version has one position.

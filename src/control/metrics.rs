@@ -16,7 +16,7 @@ use prometheus_client::{
 };
 
 use super::status::{CameraStatus, LaneStatus, ProcessStatus, Status, UpstreamStatus};
-use crate::{figures::Spread, turnstile::TurnstileState};
+use crate::{figures::Spread, turnstile::TurnstileState, uplink::CertificateOf};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -36,10 +36,11 @@ type Labels<'a> = Vec<(&'static str, &'a str)>;
 /// A number of each `T`: its name, what it means, and where it is.
 type Number<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const LANE: [Number<LaneStatus>; 10] = [
+const LANE: [Number<LaneStatus>; 11] = [
     ("grants", "Grants recorded", |l| l.gate.grants),
     ("denials", "Visits that ended in a denial", |l| l.gate.denials),
     ("manual_releases", "Releases by hand", |l| l.gate.manual_releases),
+    ("unknown_faces", "Visits of faces that nobody knows", |l| l.gate.unknown_faces),
     ("stale", "Sightings that came in too late to decide by", |l| l.gate.counters.stale),
     ("void", "Decisions that became void before they were carried out", |l| l.gate.counters.void),
     ("tailgates", "Passages that nobody was let through for", |l| l.gate.counters.tailgates),
@@ -130,6 +131,10 @@ impl Collector for Shown {
         page.gauge("database_bytes", "Size of the database", status.disk.database_bytes)?;
         page.gauge("disk_free_bytes", "Free for the storage folder", status.disk.free_bytes)?;
         page.gauge("disk_total_bytes", "Size of its file system", status.disk.total_bytes)?;
+        let raised = ConstCounter::new(status.alarms.raised);
+        page.one("alarms_raised", "Alarms that were raised", raised)?;
+        let standing = Some(status.alarms.standing.len());
+        page.gauge("alarms_standing", "Alarms that are not over", standing)?;
         let ProcessStatus { resident_bytes, open_fds } = status.process;
         page.gauge("process_resident_memory_bytes", "Memory in use", resident_bytes)?;
         page.gauge("process_open_fds", "Open file descriptors", open_fds)?;
@@ -238,6 +243,15 @@ impl Page<'_> {
         let connected = each.clone().map(|(labels, u)| (labels, yes(u.link.connected)));
         self.each("upstream_connected", "The broker is connected", connected)?;
         self.counters("upstream", &UPSTREAM, each.clone())?;
+        let ends = upstreams.iter().flat_map(|u| {
+            CertificateOf::ALL.into_iter().filter_map(|whose| {
+                let ends = u.link.certificates.iter().filter(|c| c.whose == whose);
+                let first = ends.map(|c| c.until).min()?;
+                let labels = vec![("upstream", &*u.link.name), ("whose", whose.word())];
+                Some((labels, ConstGauge::new(first.as_second())))
+            })
+        });
+        self.each("certificate_end_time_seconds", "When the first one ends, Unix time", ends)?;
         let known = each.filter_map(|(labels, u)| Some((labels, u.outbox?, u.oldest_s)));
         let waiting = known.clone().map(|(labels, rows, _)| (labels, ConstGauge::new(rows)));
         self.each("outbox_records", "Records that wait for the platform", waiting)?;
@@ -275,11 +289,18 @@ mod tests {
             "mode_since": null, "ready": false, "turnstile": turnstile,
             "cameras": [camera("entry"), camera("exit")], "busy": true, "stale": 0,
             "tailgates": 0, "tailgates_unrecorded": 0, "void": 0, "grants": 3, "denials": 0, "manual_releases": 0,
-            "denials_dropped": 0, "commit_errors": 0, "last_error": "of W001", "restarts": 0,
+            "unknown_faces": 4, "denials_dropped": 0, "commit_errors": 0, "last_error": "of W001", "restarts": 0,
         });
         let upstream = json!({
             "name": "up", "broker": "x", "connected": false, "last_error": null, "published": 9,
             "acknowledged": 8, "connects": 1, "restarts": 0, "outbox": null, "oldest_s": null,
+            "ack": "broker", "acks_refused": 0, "refused": 0, "repeated": 0, "stalls": 0,
+            "commands": 0, "commands_refused": 0,
+            "certificates": [
+                { "whose": "broker", "path": null, "until": "2026-11-23T00:00:00Z" },
+                { "whose": "authority", "path": "/a", "until": "2026-11-25T00:00:00Z" },
+                { "whose": "authority", "path": "/b", "until": "2026-11-24T00:00:00Z" },
+            ],
         });
         let degraded = |what: &str| json!({ "what": what, "since": "x", "remedy": "of W001" });
         let mut status: Status = serde_json::from_value(json!({
@@ -295,6 +316,9 @@ mod tests {
                       "database_bytes": 4096, "room": "low", "reserve_bytes": 7, "commits": 5,
                       "failures": 2, "failing": null, "last_error": null, "unrecorded": 4,
                       "photos_refused": 0, "slowest_commit_ms": 1, "set_aside": [] },
+            "alarms": { "raised": 3, "standing": [
+                { "what": "link", "subject": "up", "since": "x", "detail": "of W001" },
+            ] },
             "stages": [{ "name": "commit", "count": 2, "mean_ms": 1, "p50_ms": 1, "p99_ms": 1 }],
             "process": { "resident_bytes": 1, "open_fds": 2 },
             "degraded": [degraded("lane a"), degraded("clock"), degraded("lane a")],
@@ -321,6 +345,11 @@ mod tests {
             "gatehouse_photos_dropped_total 2",
             "gatehouse_photos_failed_total 3",
             "gatehouse_lane_grants_total{lane=\"a\\\"\\\\\\nb\"} 3",
+            "gatehouse_lane_unknown_faces_total{lane=\"a\\\"\\\\\\nb\"} 4",
+            "gatehouse_alarms_raised_total 3",
+            "gatehouse_alarms_standing 1",
+            "gatehouse_certificate_end_time_seconds{upstream=\"up\",whose=\"broker\"} 1795392000",
+            "gatehouse_certificate_end_time_seconds{upstream=\"up\",whose=\"authority\"} 1795478400",
             "gatehouse_camera_dropped_total{lane=\"a\\\"\\\\\\nb\",direction=\"exit\"} 1",
             "gatehouse_turnstile_connected{lane=\"a\\\"\\\\\\nb\"} 0",
             "gatehouse_stage_seconds_bucket{le=\"0.001\",stage=\"commit\"} 1",

@@ -25,4 +25,4 @@ pub use protocol::{
 };
 pub use server::{listen, serve};
 pub use services::{Audit, CameraPanel, LanePanel, Services};
-pub use status::{Degraded, LaneStatus, Status, UpstreamStatus};
+pub use status::{Backlog, Degraded, LaneStatus, Status, UpstreamStatus, backlogs, looks};

@@ -1,6 +1,7 @@
 //! The daemon's state in one document: what `gatehouse status` and the metrics both show (I6).
 
 mod gather;
+mod troubles;
 
 use std::path::PathBuf;
 
@@ -8,12 +9,13 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::gather::gather;
+pub use self::troubles::{Backlog, backlogs, looks};
 use crate::{
     camera::CameraState,
     config::Direction,
     figures::Spread,
     gate::{lane::LaneState, sight::SeenCounts},
-    ledger::LaneMode,
+    ledger::{AlarmWhat, LaneMode},
     store::{Room, album::AlbumState},
     turnstile::TurnstileState,
     uplink::UpstreamState,
@@ -34,6 +36,7 @@ pub struct Status {
     pub photos: AlbumState,
     pub clock: ClockStatus,
     pub disk: DiskStatus,
+    pub alarms: AlarmsStatus,
     pub stages: Vec<StageStatus>,
     pub process: ProcessStatus,
     pub degraded: Vec<Degraded>,
@@ -138,6 +141,24 @@ pub struct DiskStatus {
 pub struct Failing {
     pub since: String,
     pub error: String,
+}
+
+/// What the platforms were told of.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct AlarmsStatus {
+    /// Raised since the daemon's start.
+    pub raised: u64,
+    /// Raised, and not over.
+    pub standing: Vec<AlarmStatus>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlarmStatus {
+    pub what: AlarmWhat,
+    /// Which one of its kind.
+    pub subject: String,
+    pub since: String,
+    pub detail: String,
 }
 
 /// How long a stage takes.

@@ -5,6 +5,7 @@
 //! early ends the daemon, and one of them standing still leaves systemd's watchdog unfed: either
 //! way systemd starts it again.
 
+mod alarms;
 mod caretaker;
 mod opening;
 mod watchdog;
@@ -18,7 +19,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::caretaker::Caretaker;
+use self::{alarms::AlarmKeeper, caretaker::Caretaker};
 use crate::{
     attendance::Origin,
     camera::{self, Bell, CameraConfig, Slot},
@@ -223,6 +224,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         examining: Default::default(),
         changing: Default::default(),
         audit: watch::Sender::default(),
+        alarm_limits: config.alarms,
+        alarms: watch::Sender::default(),
         album,
         store,
     });
@@ -246,6 +249,9 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let caretaker = Caretaker::new(&services, opened.clock);
     let task = tokio::spawn(caretaker.run(cancel.clone()));
     watch_over(task, "the caretaker", &ended);
+    let keeper = AlarmKeeper::new(services.clone(), &opened.alarms);
+    let task = tokio::spawn(keeper.run(cancel.clone()));
+    watch_over(task, "the keeper of the alarms", &ended);
     let (watched, watched_store, stop) = (beats.clone(), services.store.clone(), cancel.clone());
     tasks.spawn(async move {
         watchdog::watch(watched, watched_store, stop).await;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::Transaction;
 
+use super::alarms;
 use crate::{
     clock::{ClockWatch, Stamp},
     config::Config,
@@ -22,6 +23,7 @@ pub(super) struct Opened {
     pub(super) clock: ClockWatch,
     /// How each lane works, as it was left.
     pub(super) modes: HashMap<String, ModeState>,
+    pub(super) alarms: alarms::Kept,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +82,12 @@ pub(super) async fn open(
                 Ok::<_, StoreError>((name, mode))
             });
             let modes = modes.collect::<Result<_, _>>()?;
+            let alarms = alarms::Kept {
+                standing: store::meta(tx, alarms::STANDING)?,
+                neighbourhood: store::meta(tx, alarms::NEIGHBOURHOOD)?,
+            };
             failpoint::at("start.written");
-            Ok(Opened { ledger, gateway, roster, clock, modes })
+            Ok(Opened { ledger, gateway, roster, clock, modes, alarms })
         })
         .await
 }
@@ -107,6 +113,10 @@ fn succeed(
         of = kept("ledger").and_then(|id| id.try_into().ok()).map(LedgerId);
         if let Some(gateway) = kept(GATEWAY) {
             store::set_meta(tx, GATEWAY, &gateway)?;
+        }
+        // A box that was moved is not at home because its disk broke.
+        if let Some(router) = kept(alarms::NEIGHBOURHOOD) {
+            store::set_meta(tx, alarms::NEIGHBOURHOOD, &router)?;
         }
         for name in lanes {
             // What cannot be read there begins as normal.

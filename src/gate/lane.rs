@@ -16,9 +16,12 @@ use tokio_util::sync::CancellationToken;
 pub use self::mode::{
     Alarms, Holding, ModeRequest, ModeState, keep as keep_mode, load as load_mode,
 };
-use super::passage::{
-    Action, Answered, Counters, DECISION_LIFE, Event, Machine, ManualRelease, PassagePhoto, RETRY,
-    Rules, Sighting,
+use super::{
+    passage::{
+        Action, Answered, Counters, DECISION_LIFE, Event, Machine, ManualRelease, PassagePhoto,
+        RETRY, Rules, Sighting,
+    },
+    policy::Reason,
 };
 use crate::{
     clock::{Clock, Monotonic, Stamp},
@@ -69,6 +72,8 @@ pub struct LaneState {
     pub grants: u64,
     pub denials: u64,
     pub manual_releases: u64,
+    /// Visits of faces that nobody knows, also where their denial is not recorded.
+    pub unknown_faces: u64,
     /// Denials and tailgates dropped because too many waited to be recorded.
     pub denials_dropped: u64,
     /// Entries that could not be committed.
@@ -401,6 +406,9 @@ impl Shell<'_> {
                 if let Body::Denial { direction, reason, person, judgement, .. } = &body {
                     let worker = person.as_ref().map(|p| p.id.as_str());
                     tracing::info!(%lane, %direction, %reason, worker, score = judgement.score.value(), "denial");
+                    if reason == Reason::UnknownFace.word() {
+                        self.lane.state.send_modify(|s| s.unknown_faces += 1);
+                    }
                 }
                 self.note(body);
                 None

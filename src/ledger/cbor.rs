@@ -2,9 +2,9 @@
 //!
 //! ciborium writes the shortest integers and definite lengths, but neither sorts keys nor refuses
 //! what is not in the one right form. This layer does both: keys are sorted by their encoded
-//! bytes, and what is read must encode again to the same bytes.
+//! bytes, and what is read is refused where it is not what would be written.
 
-use ciborium::Value;
+use ciborium::{Value, value::Integer};
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CborError {
@@ -72,26 +72,93 @@ fn by_encoded(a: &Value, b: &Value) -> std::cmp::Ordering {
     }
 }
 
-fn no_floats_no_repeats(value: &Value) -> bool {
-    match value {
-        Value::Float(_) | Value::Tag(..) => false,
-        Value::Array(items) => items.iter().all(no_floats_no_repeats),
-        Value::Map(pairs) => {
-            pairs.windows(2).all(|w| w[0].0 != w[1].0)
-                && pairs.iter().all(|(_, v)| no_floats_no_repeats(v))
-        }
-        _ => true,
-    }
-}
+/// Maps and arrays within each other.
+const DEPTH: u8 = 16;
 
 /// Decodes one value, refusing any other encoding of it.
 pub fn decode(bytes: &[u8]) -> Result<Value, CborError> {
-    let value: Value = ciborium::de::from_reader_with_recursion_limit(bytes, 16)
-        .map_err(|e| CborError::Malformed(e.to_string()))?;
-    if !no_floats_no_repeats(&value) || encode(value.clone()) != bytes {
+    let mut rest = bytes;
+    let value = read(&mut rest, DEPTH)?;
+    if rest.is_empty() { Ok(value) } else { Err(CborError::NotDeterministic) }
+}
+
+fn malformed(what: &str) -> CborError {
+    CborError::Malformed(what.to_owned())
+}
+
+fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8], CborError> {
+    let length = usize::try_from(length).map_err(|_| malformed("a length beyond its end"))?;
+    let (taken, left) =
+        rest.split_at_checked(length).ok_or_else(|| malformed("it ends too early"))?;
+    *rest = left;
+    Ok(taken)
+}
+
+/// An item's major type and its argument, which stands in the fewest bytes (RFC 8949, 3).
+fn head(rest: &mut &[u8]) -> Result<(u8, u8, u64), CborError> {
+    let [first] = take(rest, 1)? else { return Err(malformed("it ends too early")) };
+    let (major, info) = (first >> 5, first & 0x1F);
+    let (bytes, least) = match info {
+        0..24 => return Ok((major, info, u64::from(info))),
+        24 => (1, 24),
+        25 => (2, 1 << 8),
+        26 => (4, 1 << 16),
+        27 => (8, 1 << 32),
+        28..31 => return Err(malformed("a reserved length")),
+        _ => return Err(CborError::NotDeterministic),
+    };
+    let argument = take(rest, bytes)?.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    // What floats and simple values mean by it is none of our forms.
+    if argument < least && major < 7 {
         return Err(CborError::NotDeterministic);
     }
-    Ok(value)
+    Ok((major, info, argument))
+}
+
+fn read(rest: &mut &[u8], depth: u8) -> Result<Value, CborError> {
+    let (major, info, argument) = head(rest)?;
+    let depth = depth.checked_sub(1).ok_or_else(|| malformed("nested too deeply"))?;
+    Ok(match major {
+        0 => Value::Integer(argument.into()),
+        1 => {
+            let integer = Integer::try_from(-1 - i128::from(argument));
+            Value::Integer(integer.map_err(|_| malformed("an integer too large"))?)
+        }
+        2 => Value::Bytes(take(rest, argument)?.to_vec()),
+        3 => {
+            let text = std::str::from_utf8(take(rest, argument)?);
+            Value::Text(text.map_err(|_| malformed("a text that is no UTF-8"))?.to_owned())
+        }
+        4 => {
+            let mut items = Vec::new();
+            for _ in 0..argument {
+                items.push(read(rest, depth)?);
+            }
+            Value::Array(items)
+        }
+        5 => {
+            let (mut pairs, mut before) = (Vec::new(), &[][..]);
+            for _ in 0..argument {
+                let start = *rest;
+                let key = read(rest, depth)?;
+                let encoded = &start[..start.len() - rest.len()];
+                if encoded <= before {
+                    return Err(CborError::NotDeterministic);
+                }
+                before = encoded;
+                pairs.push((key, read(rest, depth)?));
+            }
+            Value::Map(pairs)
+        }
+        7 => match info {
+            20 => Value::Bool(false),
+            21 => Value::Bool(true),
+            22 => Value::Null,
+            25..=27 => return Err(CborError::NotDeterministic),
+            _ => return Err(malformed("a simple value that is none")),
+        },
+        _ => return Err(CborError::NotDeterministic),
+    })
 }
 
 /// Reads the fields of a decoded map.
@@ -154,6 +221,8 @@ impl<'a> Fields<'a> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -175,7 +244,67 @@ mod tests {
         assert!(matches!(decode(b"\xa1\x61a"), Err(CborError::Malformed(_))));
     }
 
+    /// ciborium's own reading, and whether it is what we would write.
+    fn by_ciborium(bytes: &[u8]) -> Option<Value> {
+        fn has_forms_of_ours(value: &Value) -> bool {
+            match value {
+                Value::Float(_) | Value::Tag(..) => false,
+                Value::Array(items) => items.iter().all(has_forms_of_ours),
+                Value::Map(pairs) => {
+                    pairs.windows(2).all(|w| w[0].0 != w[1].0)
+                        && pairs.iter().all(|(k, v)| has_forms_of_ours(k) && has_forms_of_ours(v))
+                }
+                _ => true,
+            }
+        }
+        let value: Value = ciborium::de::from_reader_with_recursion_limit(bytes, 32).ok()?;
+        (has_forms_of_ours(&value) && encode(value.clone()) == bytes).then_some(value)
+    }
+
+    fn value() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            any::<i64>().prop_map(Value::from),
+            prop_oneof![Just(0_u64), Just(23), Just(24), Just(255), Just(256), Just(u64::MAX)]
+                .prop_map(Value::from),
+            any::<bool>().prop_map(Value::Bool),
+            Just(Value::Null),
+            prop::collection::vec(any::<u8>(), 0..40).prop_map(Value::Bytes),
+            "[a-z峰]{0,30}".prop_map(Value::Text),
+        ];
+        leaf.prop_recursive(4, 40, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
+                prop::collection::btree_map("[a-c]{0,3}", inner, 0..6).prop_map(|pairs| {
+                    Value::Map(pairs.into_iter().map(|(k, v)| (k.into(), v)).collect())
+                }),
+            ]
+        })
+    }
+
+    #[test]
+    fn what_is_nested_too_deeply_is_refused() {
+        let mut bytes = vec![0x81; usize::from(DEPTH) - 1];
+        bytes.push(0);
+        assert!(decode(&bytes).is_ok());
+        bytes.insert(0, 0x81);
+        assert_eq!(decode(&bytes), Err(malformed("nested too deeply")));
+    }
+
     proptest::proptest! {
+        #[test]
+        fn what_is_written_is_read_and_nothing_else_than_ciborium_reads(
+            value in value(),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let mut bytes = encode(value);
+            prop_assert_eq!(decode(&bytes).ok(), by_ciborium(&bytes));
+            prop_assert!(decode(&bytes).is_ok());
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            prop_assert_eq!(decode(&bytes).ok(), by_ciborium(&bytes), "{:02x?}", bytes);
+        }
+
         #[test]
         fn hostile_bytes_never_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
             let _ = decode(&bytes);

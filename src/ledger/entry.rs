@@ -12,7 +12,7 @@
 //! | `index` | the entry's place among all entries, from 0 |
 //! | `seq` | its place among those that go upstream, from 1; absent on a grant, which goes upstream with its outcome |
 //! | `time` | `wall_ms` since 1970, `synced`, `boot` (16 bytes), `uptime_ms` |
-//! | `kind` | `boot`, `config`, `enrolment`, `removal`, `grant`, `denial`, `release`, `outcome`, `clock`, `storage`, `successor`, `mode`, `fire`, `tailgate`, `amendment`, `state`, `supplement`, `dispute`, `key`, `pruning` |
+//! | `kind` | `boot`, `config`, `enrolment`, `removal`, `grant`, `denial`, `release`, `outcome`, `clock`, `storage`, `successor`, `mode`, `fire`, `tailgate`, `amendment`, `state`, `supplement`, `dispute`, `key`, `pruning`, `alarm` |
 //! | `data` | a map, by kind; scores are ten-thousandths (0.7123 is 7123), dates ISO 8601 |
 
 use ciborium::Value;
@@ -20,7 +20,10 @@ use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::cbor::{self, CborError, Fields, Map};
+use super::{
+    alarm::Alarm,
+    cbor::{self, CborError, Fields, Map},
+};
 use crate::{
     clock::{BootId, ClockChange, ClockWhat, Stamp},
     config::Direction,
@@ -305,6 +308,8 @@ pub enum Body {
     /// The bytes of so many entries before the index `before` were deleted, for their retention was
     /// over; their leaf hashes stay.
     Pruning { before: u64, entries: u64, settled_on: Date, keep_years: u8 },
+    /// Something needs somebody's attention, or does no longer.
+    Alarm(Alarm),
 }
 
 impl Body {
@@ -330,6 +335,7 @@ impl Body {
             Body::Dispute { .. } => "dispute",
             Body::Key { .. } => "key",
             Body::Pruning { .. } => "pruning",
+            Body::Alarm(_) => "alarm",
         }
     }
 
@@ -360,7 +366,8 @@ impl Body {
             | Body::Tailgate { .. }
             | Body::Dispute { .. }
             | Body::Key { .. }
-            | Body::Pruning { .. } => None,
+            | Body::Pruning { .. }
+            | Body::Alarm(_) => None,
         }
     }
 
@@ -510,6 +517,7 @@ impl Body {
                 .with("entries", *entries)
                 .with("settled_on", settled_on.to_string())
                 .with("keep_years", *keep_years),
+            Body::Alarm(alarm) => alarm.on(map),
         }
         .into()
     }
@@ -639,6 +647,7 @@ impl Body {
                 settled_on: read_date(data, "settled_on")?.ok_or(CborError::Field("settled_on"))?,
                 keep_years: data.int("keep_years")?,
             },
+            "alarm" => Body::Alarm(Alarm::read(data)?),
             _ => return Err(CborError::Field("kind")),
         })
     }
@@ -795,13 +804,21 @@ impl Entry {
 
     /// Reads an entry of version 1, refusing any byte that [`Entry::encode`] would not write.
     pub fn decode(bytes: &[u8]) -> Result<Entry, CborError> {
+        let entry = Entry::decode_known(bytes)?;
+        // Unknown keys would be lost in between.
+        if entry.encode() == bytes { Ok(entry) } else { Err(CborError::NotDeterministic) }
+    }
+
+    /// Of bytes that are known to be ours, by their hash; what else may stand in them is not looked
+    /// for.
+    pub(super) fn decode_known(bytes: &[u8]) -> Result<Entry, CborError> {
         let value = cbor::decode(bytes)?;
         let entry = Fields(&value);
         if entry.int::<u8>("v")? != VERSION || entry.int::<u8>("alg")? != SHA256_LEAVES {
             return Err(CborError::Field("v"));
         }
         let time = entry.map("time")?;
-        let entry = Entry {
+        Ok(Entry {
             salt: entry.bytes("salt")?,
             ledger: LedgerId(entry.bytes("ledger")?),
             index: entry.int("index")?,
@@ -813,9 +830,7 @@ impl Entry {
                 uptime_ms: time.int("uptime_ms")?,
             },
             body: Body::read(&entry.text("kind")?, entry.map("data")?)?,
-        };
-        // Unknown keys would be lost in between.
-        if entry.encode() == bytes { Ok(entry) } else { Err(CborError::NotDeterministic) }
+        })
     }
 }
 

@@ -5,6 +5,7 @@
 //! transaction changes. What is old enough loses its bytes, and keeps its place ([`Retention`]).
 //! Touches: the tables `entry`, `open_passage`, `upstream`, `outbox`.
 
+mod alarm;
 mod attended;
 pub mod cbor;
 mod entry;
@@ -18,6 +19,7 @@ use crate::{
     store::{self, StoreError},
     turnstile::PassageId,
 };
+pub use alarm::{Alarm, AlarmWhat};
 pub use attended::{
     AttendanceFilter, AttendancePage, Attended, attendance, attended_lanes, latest_of_each,
 };
@@ -411,32 +413,50 @@ pub fn waiting(
     limit: usize,
 ) -> Result<Waiting, LedgerError> {
     let (most, until) = (i64::try_from(limit).unwrap_or(i64::MAX), until.min(i64::MAX as u64));
-    let page: Vec<(u64, u64)> = tx
-        .prepare_cached(
-            "SELECT idx, outbox.seq FROM outbox JOIN entry USING (seq)
-             WHERE upstream = ?1 AND outbox.seq > ?2 AND outbox.seq <= ?3
-             ORDER BY outbox.seq LIMIT ?4",
-        )?
-        .query_map(params![upstream, after, until, most], |row| Ok((row.get(0)?, row.get(1)?)))?
-        .collect::<Result<_, _>>()?;
-    let upto = page.last().map_or(after, |(_, seq)| *seq);
-    let mut waiting = Waiting { rows: Vec::new(), upto, more: page.len() >= limit };
-    for (index, seq) in page {
-        let row = read(tx, index).and_then(|stored| match stored.entry.body {
-            Body::Outcome { cause, .. } => read(tx, cause).map(|cause| (stored, Some(cause))),
+    let mut waiting = Waiting { rows: Vec::new(), upto: after, more: false };
+    let mut query = tx.prepare_cached(
+        "SELECT o.seq, e.idx, e.bytes, e.leaf, c.idx, c.bytes, c.leaf
+         FROM outbox o JOIN entry e ON e.seq = o.seq
+         LEFT JOIN entry c ON e.kind = 'outcome' AND c.idx = e.cause
+         WHERE o.upstream = ?1 AND o.seq > ?2 AND o.seq <= ?3 ORDER BY o.seq LIMIT ?4",
+    )?;
+    let mut rows = query.query(params![upstream, after, until, most])?;
+    let mut looked_at = 0;
+    while let Some(row) = rows.next()? {
+        waiting.upto = row.get(0)?;
+        looked_at += 1;
+        let entry = known(row, 1).and_then(|stored| match stored.entry.body {
+            Body::Outcome { cause, .. } if row.get::<_, Option<u64>>(4)?.is_none() => {
+                Err(LedgerError::Missing { index: cause })
+            }
+            Body::Outcome { .. } => Ok((stored, Some(known(row, 4)?))),
             _ => Ok((stored, None)),
         });
-        match row {
+        match entry {
             Ok(row) => waiting.rows.push(row),
-            Err(
-                error @ (LedgerError::Damaged { .. }
-                | LedgerError::Missing { .. }
-                | LedgerError::Pruned { .. }),
-            ) => tracing::error!(%error, upstream, seq, "not sent"),
-            Err(error) => return Err(error),
+            Err(error) => {
+                tracing::error!(%error, upstream, seq = waiting.upto, "not sent");
+            }
         }
     }
+    waiting.more = looked_at >= limit;
     Ok(waiting)
+}
+
+/// An entry whose index, bytes and leaf are a row's columns from `at` on. Its leaf says that the bytes
+/// are those that were appended.
+fn known(row: &rusqlite::Row<'_>, at: usize) -> Result<Stored, LedgerError> {
+    let (index, leaf) = (row.get(at)?, row.get(at + 2)?);
+    let bytes = row.get_ref(at + 1)?.as_blob().map_err(rusqlite::Error::from)?;
+    if bytes.is_empty() {
+        return Err(LedgerError::Pruned { index });
+    }
+    let damaged = |source| LedgerError::Damaged { index, source };
+    let entry = Entry::decode_known(bytes).map_err(damaged)?;
+    if entry.index != index || leaf_hash(bytes) != leaf {
+        return Err(damaged(CborError::Field("leaf")));
+    }
+    Ok(Stored { entry, leaf })
 }
 
 /// Strikes rows off: the upstream has acknowledged them (I3).

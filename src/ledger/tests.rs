@@ -321,6 +321,42 @@ fn the_bytes_of_the_roster_kinds_of_version_1_never_change() {
     assert_eq!(lines.collect::<Vec<_>>(), expected);
 }
 
+/// Alarms, of each sort.
+fn one_of_each_alarm() -> Vec<Entry> {
+    let alarm = |what, subject: &str, raised, detail: &str| {
+        let (subject, detail) = (subject.to_owned(), detail.to_owned());
+        Body::Alarm(Alarm { what, subject, raised, detail })
+    };
+    let router = "02:fc:00:00:00:05";
+    let bodies = vec![
+        alarm(AlarmWhat::Outbox, "platform", true, "41 records wait, the oldest for 15 min"),
+        alarm(AlarmWhat::Link, "platform", true, "mqtt://10.0.0.1:1883: connection refused"),
+        alarm(AlarmWhat::Link, "platform", false, "over after 3 min; 41 records waited"),
+        alarm(AlarmWhat::Certificate, "platform/broker", true, "ends in 29 days"),
+        alarm(AlarmWhat::CertificateEnded, "platform/gateway", true, "has ended"),
+        alarm(AlarmWhat::Camera, "north/entry", true, "v4l2:/dev/video0: no such device"),
+        alarm(AlarmWhat::Turnstile, "north", true, "no answer"),
+        alarm(AlarmWhat::UnknownFaces, "north", true, "10 visits within 60 s"),
+        alarm(AlarmWhat::Neighbourhood, router, true, "the router is another one: 工地"),
+    ];
+    (0..).zip(bodies).map(|(n, body)| entry(n, Some(n + 1), body)).collect()
+}
+
+/// As above, for alarms: never edit this test.
+#[test]
+fn the_bytes_of_the_alarms_of_version_1_never_change() {
+    let frozen = include_str!("frozen_v1_alarms.txt");
+    let expected: Vec<_> = frozen.lines().filter(|l| !l.starts_with('#')).collect();
+    let entries = one_of_each_alarm();
+    let lines = entries.iter().map(|entry| {
+        let bytes = entry.encode();
+        assert_eq!(Entry::decode(&bytes).unwrap(), *entry);
+        let leaf = hex::encode(leaf_hash(&bytes));
+        format!("{} {} {leaf}", entry.body.kind(), hex::encode(&bytes))
+    });
+    assert_eq!(lines.collect::<Vec<_>>(), expected);
+}
+
 #[test]
 fn no_altered_byte_of_an_entry_goes_unnoticed() {
     let all = [
@@ -328,6 +364,7 @@ fn no_altered_byte_of_an_entry_goes_unnoticed() {
         one_of_each_later_kind(),
         one_of_each_lane_kind(),
         one_of_each_roster_kind(),
+        one_of_each_alarm(),
     ];
     for entry in all.concat() {
         let bytes = entry.encode();

@@ -4,13 +4,10 @@
 //! be lost (its issues 1014 and 1056). So a client here lives for one connection, and what it
 //! held is read again from the outbox.
 
-use std::sync::Arc;
+use std::{pin::Pin, sync::Arc};
 
+use futures_util::FutureExt;
 use rumqttc::{self as v4, QoS, Transport, v5};
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    task::JoinHandle,
-};
 use tokio_util::bytes::Bytes;
 use zeroize::Zeroizing;
 
@@ -24,12 +21,8 @@ const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(20);
 const PACKET_IDS: u16 = 4096;
 /// Messages handed to the client and not yet on the wire: the window, and what is no row.
 const REQUESTS: usize = WINDOW + 16;
-/// Events of the client not yet looked at; the client waits when it is full.
-const EVENTS: usize = 64;
 /// A command with five photos of 1 MiB in base64, and what is around them.
 pub(super) const MAX_INCOMING_BYTES: u32 = 8 * 1024 * 1024;
-/// All messages of a broker in memory that were not looked at.
-const UNREAD_BYTES: u32 = 2 * MAX_INCOMING_BYTES;
 pub(super) const MAX_OUTGOING_BYTES: usize = 1024 * 1024;
 /// The kernel takes a whole window of rows at once: a slow link must not look like a broken one.
 const SEND_BUFFER_BYTES: u32 = 256 * 1024;
@@ -73,7 +66,6 @@ pub(super) struct Message {
     pub topic: String,
     pub payload: Bytes,
     receipt: Receipt,
-    _unread: Option<OwnedSemaphorePermit>,
 }
 
 /// By which a message is acknowledged.
@@ -83,16 +75,16 @@ enum Receipt {
 }
 
 /// Why a connection ended, or never was.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ended {
-    pub problem: String,
+    pub error: Arc<dyn std::error::Error + Send + Sync>,
     /// The broker may not know this version of MQTT.
     pub version_in_doubt: bool,
 }
 
 impl Ended {
-    fn of(problem: impl std::fmt::Display) -> Ended {
-        Ended { problem: problem.to_string(), version_in_doubt: false }
+    fn of(error: impl std::error::Error + Send + Sync + 'static) -> Ended {
+        Ended { error: Arc::new(error), version_in_doubt: false }
     }
 }
 
@@ -101,35 +93,51 @@ enum Sender {
     V5(v5::AsyncClient),
 }
 
-/// Ends with its connection, whoever drops it.
-pub(super) struct Client {
-    sender: Sender,
-    pub events: mpsc::Receiver<Result<Happened, Ended>>,
-    poller: JoinHandle<()>,
+enum EventLoop {
+    V4(Box<v4::EventLoop>),
+    V5(Box<v5::EventLoop>),
 }
 
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.poller.abort();
-    }
+/// The connection's own end, until it ends.
+struct Polled {
+    eventloop: EventLoop,
+    connected: bool,
+    ended: Option<Ended>,
+}
+
+/// Ends with its connection.
+pub(super) struct Client {
+    sender: Sender,
+    polling: Pin<Box<dyn Future<Output = (Polled, Result<Happened, Ended>)> + Send>>,
 }
 
 impl Client {
     pub fn connect(options: Options) -> Client {
-        let (events, received) = mpsc::channel(EVENTS);
-        let unread = Arc::new(Semaphore::new(UNREAD_BYTES as usize));
-        let (sender, poller) = match options.version {
+        let (sender, eventloop) = match options.version {
             MqttVersion::V4 => {
                 let (client, mut eventloop) = v4::AsyncClient::new(options.v4(), REQUESTS);
                 eventloop.network_options = network_options();
-                (Sender::V4(client), tokio::spawn(poll_v4(eventloop, events, unread)))
+                (Sender::V4(client), EventLoop::V4(Box::new(eventloop)))
             }
             MqttVersion::V5 => {
                 let (client, eventloop) = v5::AsyncClient::new(options.v5(), REQUESTS);
-                (Sender::V5(client), tokio::spawn(poll_v5(eventloop, events, unread)))
+                (Sender::V5(client), EventLoop::V5(Box::new(eventloop)))
             }
         };
-        Client { sender, events: received, poller }
+        let polled = Polled { eventloop, connected: false, ended: None };
+        Client { sender, polling: Box::pin(polled.next()) }
+    }
+
+    /// What happens next. May be dropped and called again. After an error the connection is over.
+    pub async fn next(&mut self) -> Result<Happened, Ended> {
+        let (polled, happened) = (&mut self.polling).await;
+        self.polling = Box::pin(polled.next());
+        happened
+    }
+
+    /// What has happened already.
+    pub fn happened(&mut self) -> Option<Result<Happened, Ended>> {
+        self.next().now_or_never()
     }
 
     /// Hands a message over, to be sent with QoS 1. Fails where too many wait.
@@ -223,62 +231,40 @@ impl Options {
     }
 }
 
-type Events = mpsc::Sender<Result<Happened, Ended>>;
-
-async fn poll_v4(mut eventloop: v4::EventLoop, events: Events, unread: Arc<Semaphore>) {
-    let mut connected = false;
-    loop {
-        let polled = eventloop.poll().await;
-        let failed = match polled {
-            Ok(event) => {
-                let happened = happened_v4(event, &unread).await;
-                connected |= matches!(happened, Happened::Connected);
-                if events.send(Ok(happened)).await.is_err() {
-                    return;
+impl Polled {
+    async fn next(mut self) -> (Polled, Result<Happened, Ended>) {
+        if self.ended.is_none() {
+            match self.poll().await {
+                Ok(happened) => {
+                    self.connected |= matches!(happened, Happened::Connected);
+                    return (self, Ok(happened));
                 }
-                continue;
+                Err(ended) => self.ended = Some(ended),
             }
-            Err(error) => error,
-        };
+        }
         // What came in before the packet that was one too many.
-        while let Some(event) = eventloop.state.events.pop_front() {
-            let _ = events.send(Ok(happened_v4(event, &unread).await)).await;
-        }
-        let _ = events.send(Err(ended_v4(failed, connected))).await;
-        return;
-    }
-}
-
-async fn poll_v5(mut eventloop: v5::EventLoop, events: Events, unread: Arc<Semaphore>) {
-    let mut connected = false;
-    loop {
-        let polled = eventloop.poll().await;
-        let failed = match polled {
-            Ok(event) => {
-                let happened = happened_v5(event, &unread).await;
-                connected |= matches!(happened, Happened::Connected);
-                if events.send(Ok(happened)).await.is_err() {
-                    return;
-                }
-                continue;
-            }
-            Err(error) => error,
+        let before = match &mut self.eventloop {
+            EventLoop::V4(eventloop) => eventloop.state.events.pop_front().map(happened_v4),
+            EventLoop::V5(eventloop) => eventloop.state.events.pop_front().map(happened_v5),
         };
-        while let Some(event) = eventloop.state.events.pop_front() {
-            let _ = events.send(Ok(happened_v5(event, &unread).await)).await;
+        let over = || Ended::of(std::io::Error::from(std::io::ErrorKind::NotConnected));
+        let last = before.map(Ok).unwrap_or_else(|| Err(self.ended.clone().unwrap_or_else(over)));
+        (self, last)
+    }
+
+    async fn poll(&mut self) -> Result<Happened, Ended> {
+        let connected = self.connected;
+        match &mut self.eventloop {
+            EventLoop::V4(eventloop) => eventloop.poll().await.map(happened_v4).map_err(Ended::of),
+            EventLoop::V5(eventloop) => {
+                let polled = eventloop.poll().await;
+                polled.map(happened_v5).map_err(|e| ended_v5(e, connected))
+            }
         }
-        let _ = events.send(Err(ended_v5(failed, connected))).await;
-        return;
     }
 }
 
-/// So much of what may be unread; it is given back when the message is dropped.
-async fn room(unread: &Arc<Semaphore>, payload: &Bytes) -> Option<OwnedSemaphorePermit> {
-    let bytes = u32::try_from(payload.len()).unwrap_or(UNREAD_BYTES).min(UNREAD_BYTES);
-    unread.clone().acquire_many_owned(bytes).await.ok()
-}
-
-async fn happened_v4(event: v4::Event, unread: &Arc<Semaphore>) -> Happened {
+fn happened_v4(event: v4::Event) -> Happened {
     use v4::{Event, Outgoing, Packet, SubscribeReasonCode};
     match event {
         Event::Incoming(Packet::ConnAck(_)) => Happened::Connected,
@@ -286,10 +272,8 @@ async fn happened_v4(event: v4::Event, unread: &Arc<Semaphore>) -> Happened {
         Event::Incoming(Packet::PubAck(ack)) => Happened::Taken { packet: ack.pkid, heard: true },
         Event::Incoming(Packet::Publish(mut publish)) => {
             let payload = std::mem::take(&mut publish.payload);
-            let _unread = room(unread, &payload).await;
             let topic = publish.topic.clone();
-            let receipt = Receipt::V4(publish);
-            Happened::Message(Box::new(Message { topic, payload, receipt, _unread }))
+            Happened::Message(Box::new(Message { topic, payload, receipt: Receipt::V4(publish) }))
         }
         Event::Incoming(Packet::SubAck(ack))
             if ack.return_codes.contains(&SubscribeReasonCode::Failure) =>
@@ -300,7 +284,7 @@ async fn happened_v4(event: v4::Event, unread: &Arc<Semaphore>) -> Happened {
     }
 }
 
-async fn happened_v5(event: v5::Event, unread: &Arc<Semaphore>) -> Happened {
+fn happened_v5(event: v5::Event) -> Happened {
     use v5::{
         Event,
         mqttbytes::v5::{Packet, PubAckReason, SubscribeReasonCode},
@@ -317,10 +301,8 @@ async fn happened_v5(event: v5::Event, unread: &Arc<Semaphore>) -> Happened {
         },
         Event::Incoming(Packet::Publish(mut publish)) => {
             let payload = std::mem::take(&mut publish.payload);
-            let _unread = room(unread, &payload).await;
             let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-            let receipt = Receipt::V5(publish);
-            Happened::Message(Box::new(Message { topic, payload, receipt, _unread }))
+            Happened::Message(Box::new(Message { topic, payload, receipt: Receipt::V5(publish) }))
         }
         Event::Incoming(Packet::SubAck(ack)) => {
             let refused =
@@ -331,20 +313,6 @@ async fn happened_v5(event: v5::Event, unread: &Arc<Semaphore>) -> Happened {
     }
 }
 
-fn ended_v4(error: v4::ConnectionError, _connected: bool) -> Ended {
-    use v4::{ConnectReturnCode as Code, ConnectionError};
-    let problem = match &error {
-        ConnectionError::ConnectionRefused(code) => match code {
-            Code::BadClientId => BAD_CLIENT_ID.to_owned(),
-            Code::BadUserNamePassword | Code::NotAuthorized => BAD_LOGIN.to_owned(),
-            code => format!("the broker refuses the connection: {code:?}"),
-        },
-        ConnectionError::NetworkTimeout => format!("no answer in {CONNECT_TIMEOUT_S} s"),
-        error => error.to_string(),
-    };
-    Ended { problem, version_in_doubt: false }
-}
-
 fn ended_v5(error: v5::ConnectionError, connected: bool) -> Ended {
     use std::io::ErrorKind as Io;
     use v5::{ConnectionError, mqttbytes::v5::ConnectReturnCode as Code};
@@ -353,26 +321,15 @@ fn ended_v5(error: v5::ConnectionError, connected: bool) -> Ended {
             ConnectionError::ConnectionRefused(code) => {
                 matches!(code, Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion)
             }
-            ConnectionError::MqttState(_) | ConnectionError::NotConnAck(_) => true,
+            // rumqttc waits for the rest of a refusal that is in the form of 3.1.1.
+            ConnectionError::Timeout(_)
+            | ConnectionError::MqttState(_)
+            | ConnectionError::NotConnAck(_) => true,
             ConnectionError::Io(e) => matches!(
                 e.kind(),
                 Io::UnexpectedEof | Io::ConnectionReset | Io::ConnectionAborted | Io::BrokenPipe
             ),
             _ => false,
         };
-    let problem = match &error {
-        ConnectionError::ConnectionRefused(code) => match code {
-            Code::BadClientId | Code::ClientIdentifierNotValid => BAD_CLIENT_ID.to_owned(),
-            Code::BadUserNamePassword | Code::NotAuthorized => BAD_LOGIN.to_owned(),
-            code => format!("the broker refuses the connection: {code:?}"),
-        },
-        ConnectionError::Timeout(_) => format!("no answer in {CONNECT_TIMEOUT_S} s"),
-        error => error.to_string(),
-    };
-    Ended { problem, version_in_doubt }
+    Ended { error: Arc::new(error), version_in_doubt }
 }
-
-const BAD_CLIENT_ID: &str = "the broker refuses our client id: ask its operator which one it wants, \
-                             and set upstream.client_id";
-const BAD_LOGIN: &str = "the broker refuses username and password, or that they use it: see to \
-                         upstream.username and upstream.password";

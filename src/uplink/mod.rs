@@ -8,6 +8,7 @@ mod client;
 pub mod delivery;
 mod mqtt;
 pub mod native;
+mod probe;
 mod route;
 #[cfg(test)]
 mod survival;
@@ -30,6 +31,8 @@ use crate::{
     store::{Store, StoreError},
     vigil::Panicked,
 };
+
+pub use probe::{Found, probe};
 
 /// How one upstream is doing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -92,6 +95,19 @@ pub enum CertificateOf {
     Broker,
 }
 
+impl CertificateOf {
+    pub const ALL: [CertificateOf; 3] =
+        [CertificateOf::Authority, CertificateOf::Gateway, CertificateOf::Broker];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            CertificateOf::Authority => "authority",
+            CertificateOf::Gateway => "gateway",
+            CertificateOf::Broker => "broker",
+        }
+    }
+}
+
 /// A command of a platform as it came, for whoever carries it out. The answer is the reply's payload; where it is dropped there is none.
 pub struct Incoming {
     pub upstream: String,
@@ -136,11 +152,11 @@ enum LinkError {
     #[error("{broker}: {problem}")]
     Connection { broker: String, problem: String, version_in_doubt: bool },
     #[error(transparent)]
-    Tls(#[from] tls::TlsError),
-    #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error("a record cannot be written as JSON: {0}")]
     Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Tls(#[from] tls::TlsError),
     #[error("the password: {0}")]
     Secret(#[from] crate::config::SecretError),
     #[error(transparent)]

@@ -20,7 +20,7 @@ use super::{
     delivery::Delivery,
     native,
     route::{Route, Went},
-    tls,
+    tls::Safety,
 };
 use crate::{
     config::{Broker, MqttVersion, Upstream},
@@ -40,14 +40,15 @@ pub(super) async fn run(
     // What outlives a panic: counters, and a delivery that the next connection resets but for what
     // was sent, which is noted before a row is handed on. So a repeat is marked as one.
     let mut delivery = Delivery::new(upstream.ack, context.sent_before);
+    let safety = Safety::new(&upstream.tls);
     let mut route = Route::new(upstream.brokers.len(), upstream.version);
     loop {
         let (at, version) = route.next();
         let Some(broker) = upstream.brokers.get(at) else { return };
         state.send_modify(|s| s.broker = broker.to_string());
         let acknowledged = state.borrow().acknowledged;
-        let session =
-            session(&upstream, broker, version, &context, &state, &mut delivery, &mut asked);
+        let to = To { upstream: &upstream, broker, version, safety: &safety };
+        let session = session(to, &context, &state, &mut delivery, &mut asked);
         let ended = caught(session).await.unwrap_or_else(|fault| {
             state.send_modify(|s| s.restarts += 1);
             Err(fault.into())
@@ -77,7 +78,7 @@ pub(super) async fn run(
             }
             s.connected = false;
             s.last_error = error;
-            s.certificates = tls::certificates(&upstream.tls);
+            s.certificates = safety.certificates();
         });
         let rest = sleep(jittered(pause));
         tokio::pin!(rest);
@@ -102,12 +103,17 @@ fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(0.5 + fraction / 2.0)
 }
 
-fn options(
-    upstream: &Upstream,
-    broker: &Broker,
+/// Where a connection goes, and how.
+#[derive(Clone, Copy)]
+struct To<'a> {
+    upstream: &'a Upstream,
+    broker: &'a Broker,
     version: MqttVersion,
-    context: &Context,
-) -> Result<client::Options, LinkError> {
+    safety: &'a Safety,
+}
+
+fn options(to: To<'_>, context: &Context) -> Result<client::Options, LinkError> {
+    let To { upstream, broker, version, safety } = to;
     let default_id = || format!("{}-{}", context.origin.gateway, upstream.name);
     let login = match &upstream.username {
         None => None,
@@ -121,7 +127,7 @@ fn options(
         version,
         host: broker.host.clone(),
         port: broker.port,
-        transport: tls::transport(&upstream.tls, broker)?,
+        transport: safety.transport(broker)?,
         client_id: upstream.client_id.clone().unwrap_or_else(default_id),
         login,
         will: (status, native::offline(upstream.encoding)?),

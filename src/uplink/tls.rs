@@ -1,24 +1,299 @@
 //! How a connection to a broker is made safe: who vouches for it, and who we are to it.
 //!
-//! In: an upstream's certificates and key. Out: what rumqttc connects with, and until when the
-//! certificates are valid. Touches: the files that the configuration names.
+//! In: an upstream's certificates and key. Out: what rumqttc connects with, until when the
+//! certificates are valid, and in words for people why a broker was not trusted. Touches: the files
+//! that the configuration names, and the operating system's store of authorities.
+//!
+//! Verification is strict whatever the clock says: a box whose clock fell back to 1970 trusts no
+//! broker until it is right again, and says that the clock may be why. An authority's own end is
+//! warned of and not enforced: rustls takes it for trusted as it stands.
 
-use rumqttc::Transport;
+#[cfg(test)]
+mod tests;
+mod words;
 
-use super::Certificate;
-use crate::config::{Broker, Tls};
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use jiff::Timestamp;
+use rumqttc::{TlsConfiguration, Transport};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::{Certificate, CertificateOf};
+use crate::config::{Broker, Secret, SecretError, Tls};
+
+/// A file of certificates; the operating system's whole store has some 250 KiB.
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
-pub enum TlsError {}
-
-/// What a connection to `broker` goes over. Files are read anew each time, so that a renewed certificate needs no
-/// restart.
-pub fn transport(_tls: &Tls, _broker: &Broker) -> Result<Transport, TlsError> {
-    Ok(Transport::tcp())
+pub enum TlsError {
+    #[error("{key} {}: {source}; put the file there, readable by the daemon", path.display())]
+    Unreadable { key: &'static str, path: PathBuf, source: io::Error },
+    #[error("{key} {}: more than {MAX_FILE_BYTES} bytes; name a file of certificates", path.display())]
+    TooLarge { key: &'static str, path: PathBuf },
+    #[error(
+        "{key} {}: holds no certificate in PEM; it must have a whole -----BEGIN CERTIFICATE----- block",
+        path.display()
+    )]
+    NoCertificate { key: &'static str, path: PathBuf },
+    #[error("{key} {}: certificate {number} in it is damaged; copy the file anew", path.display())]
+    Damaged { key: &'static str, path: PathBuf, number: usize },
+    #[error("key: {0}")]
+    Secret(#[from] SecretError),
+    // What a key's file holds instead is not told: it may be the key.
+    #[error(
+        "key {place}: holds no private key that can be used; it must be PEM (PKCS#8, PKCS#1 or SEC1) without a \
+         passphrase, RSA, ECDSA or Ed25519"
+    )]
+    NoKey { place: String },
+    #[error("key {place} does not belong to cert {}: put the two that were made together there", cert.display())]
+    Mismatch { place: String, cert: PathBuf },
+    #[error(
+        "the operating system trusts no authority: install ca-certificates, or name the broker's with ca"
+    )]
+    NoAuthority,
+    #[error("TLS cannot be set up: {0}")]
+    Setup(rustls::Error),
 }
 
-/// Until when those certificates are valid that lie in files, and, once a connection stood, the
-/// broker's own.
-pub fn certificates(_tls: &Tls) -> Vec<Certificate> {
-    Vec::new()
+/// The safety of one upstream's connections. It remembers what the broker showed.
+pub struct Safety {
+    tls: Tls,
+    shown: Arc<Mutex<Option<Shown>>>,
+}
+
+/// A broker's certificate as it was shown at the last handshake.
+#[derive(Clone, Debug)]
+struct Shown {
+    until: Timestamp,
+    from: Timestamp,
+    issuer: String,
+    /// It names itself as its issuer.
+    own_issuer: bool,
+    /// An authority of ours vouches for it, or did while it was valid.
+    vouched: bool,
+}
+
+impl Safety {
+    pub fn new(tls: &Tls) -> Safety {
+        Safety { tls: tls.clone(), shown: Arc::default() }
+    }
+
+    /// What a connection to `broker` goes over. Files are read anew each time, so that a renewed
+    /// certificate needs no restart.
+    pub fn transport(&self, broker: &Broker) -> Result<Transport, TlsError> {
+        if !broker.tls {
+            return Ok(Transport::tcp());
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(TlsError::Setup)?;
+        let witness = Witness::new(self.roots()?, provider, self.shown.clone())?;
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(witness));
+        let config = match &self.tls.own {
+            None => builder.with_no_client_auth(),
+            Some((cert, secret)) => {
+                let (place, key) = private_key(secret)?;
+                let chain = certificates_in("cert", cert)?;
+                builder.with_client_auth_cert(chain, key).map_err(|error| match error {
+                    rustls::Error::InconsistentKeys(_) => {
+                        TlsError::Mismatch { place, cert: cert.clone() }
+                    }
+                    rustls::Error::InvalidCertificate(_) => {
+                        TlsError::Damaged { key: "cert", path: cert.clone(), number: 1 }
+                    }
+                    _ => TlsError::NoKey { place },
+                })?
+            }
+        };
+        Ok(Transport::tls_with_config(TlsConfiguration::from(config)))
+    }
+
+    /// Until when those certificates are valid that lie in files, and, once a connection stood, the
+    /// broker's own. A file that cannot be read is left out: [`Safety::transport`] says why.
+    pub fn certificates(&self) -> Vec<Certificate> {
+        let mut found = Vec::new();
+        if let Some(ca) = &self.tls.ca {
+            let until = certificates_in("ca", ca).ok().and_then(|all| ends(&all));
+            found.extend(until.map(|until| Certificate {
+                whose: CertificateOf::Authority,
+                path: Some(ca.clone()),
+                until,
+            }));
+        }
+        if let Some((cert, _)) = &self.tls.own {
+            let until = certificates_in("cert", cert).ok().and_then(|all| ends(&all));
+            found.extend(until.map(|until| Certificate {
+                whose: CertificateOf::Gateway,
+                path: Some(cert.clone()),
+                until,
+            }));
+        }
+        let shown = self.shown().filter(|shown| shown.vouched);
+        found.extend(shown.map(|shown| Certificate {
+            whose: CertificateOf::Broker,
+            path: None,
+            until: shown.until,
+        }));
+        found
+    }
+
+    fn shown(&self) -> Option<Shown> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn roots(&self) -> Result<RootCertStore, TlsError> {
+        let mut roots = RootCertStore::empty();
+        let Some(ca) = &self.tls.ca else {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            return if roots.is_empty() { Err(TlsError::NoAuthority) } else { Ok(roots) };
+        };
+        for (i, certificate) in certificates_in("ca", ca)?.into_iter().enumerate() {
+            let damaged = TlsError::Damaged { key: "ca", path: ca.clone(), number: i + 1 };
+            roots.add(certificate).map_err(|_| damaged)?;
+        }
+        Ok(roots)
+    }
+}
+
+/// All certificates of a file, at least one.
+fn certificates_in(
+    key: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let unreadable = |source| TlsError::Unreadable { key, path: path.to_owned(), source };
+    let mut pem = Vec::new();
+    let file = File::open(path).map_err(unreadable)?;
+    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut pem).map_err(unreadable)?;
+    if pem.len() as u64 > MAX_FILE_BYTES {
+        return Err(TlsError::TooLarge { key, path: path.to_owned() });
+    }
+    let mut all = Vec::new();
+    for (i, certificate) in CertificateDer::pem_slice_iter(&pem).enumerate() {
+        let certificate = certificate.ok().filter(|der| X509Certificate::from_der(der).is_ok());
+        let damaged = TlsError::Damaged { key, path: path.to_owned(), number: i + 1 };
+        all.push(certificate.ok_or(damaged)?);
+    }
+    if all.is_empty() {
+        return Err(TlsError::NoCertificate { key, path: path.to_owned() });
+    }
+    Ok(all)
+}
+
+/// A private key, and where it lies.
+fn private_key(secret: &Secret) -> Result<(String, PrivateKeyDer<'static>), TlsError> {
+    let place = secret.path()?.map(|path| path.display().to_string()).unwrap_or_default();
+    let pem = secret.read()?;
+    match PrivateKeyDer::from_pem_slice(pem.as_bytes()) {
+        Ok(key) => Ok((place, key)),
+        Err(_) => Err(TlsError::NoKey { place }),
+    }
+}
+
+/// When the first of these ends.
+fn ends(all: &[CertificateDer<'_>]) -> Option<Timestamp> {
+    all.iter().filter_map(|der| Shown::of(der, false)).map(|c| c.until).min()
+}
+
+impl Shown {
+    /// `None` of what is no certificate.
+    fn of(der: &CertificateDer<'_>, vouched: bool) -> Option<Shown> {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        let validity = certificate.validity();
+        // The end of the year 9999 says that it never ends; jiff's time ends some hours earlier.
+        let time = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
+        // A stranger may have written it, for a terminal to obey.
+        let issuer = certificate.issuer().to_string();
+        let issuer = issuer.chars().filter(|c| !c.is_control()).take(100).collect();
+        Some(Shown {
+            until: time(validity.not_after.timestamp()),
+            from: time(validity.not_before.timestamp()),
+            issuer,
+            own_issuer: certificate.issuer() == certificate.subject(),
+            vouched,
+        })
+    }
+}
+
+/// Verifies as rustls does, and remembers what was shown.
+#[derive(Debug)]
+struct Witness {
+    verifier: Arc<WebPkiServerVerifier>,
+    shown: Arc<Mutex<Option<Shown>>>,
+}
+
+impl Witness {
+    fn new(
+        roots: RootCertStore,
+        provider: Arc<CryptoProvider>,
+        shown: Arc<Mutex<Option<Shown>>>,
+    ) -> Result<Witness, TlsError> {
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        Ok(Witness { verifier: verifier.build().map_err(|_| TlsError::NoAuthority)?, shown })
+    }
+}
+
+impl ServerCertVerifier for Witness {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let found = self.verifier.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        let vouched = matches!(
+            &found,
+            Ok(_)
+                | Err(rustls::Error::InvalidCertificate(
+                    CertificateError::Expired | CertificateError::ExpiredContext { .. }
+                ))
+        );
+        let shown = Shown::of(end_entity, vouched);
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
+        found
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
 }

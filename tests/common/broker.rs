@@ -1,7 +1,8 @@
 //! A real mosquitto on a port of its own, and a platform that listens to it.
 
 use std::{
-    io::{BufRead, BufReader},
+    fs::File,
+    io::{BufRead, BufReader, Write as _},
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -84,6 +85,12 @@ impl Broker {
         Self { port, config, process: None }
     }
 
+    /// More of its configuration, from the next start on.
+    pub fn add(&self, lines: &str) {
+        let mut config = File::options().append(true).open(&self.config).unwrap();
+        config.write_all(lines.as_bytes()).unwrap();
+    }
+
     pub fn start(&mut self) {
         assert!(self.process.is_none());
         let process = Command::new(mosquitto())
@@ -102,12 +109,30 @@ impl Broker {
         });
     }
 
+    /// As its operator does: it saves what subscribers have acknowledged.
+    pub fn stop(&mut self) {
+        let mut process = self.process.take().expect("started");
+        // SAFETY: no memory is involved; the process is ours and not yet waited for.
+        assert_eq!(unsafe { libc::kill(process.id() as i32, libc::SIGTERM) }, 0);
+        assert!(process.wait().unwrap().success());
+    }
+
     /// As a power cut would.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
             let _ = process.wait();
         }
+    }
+
+    /// Until the subscriber has acknowledged what it was given: it does so before it takes the next
+    /// message, which this sends. Otherwise a broker that ends here gives it once more.
+    pub fn flush(&self, subscriber: &mut Subscriber) {
+        let port = self.port.to_string();
+        let mut publish = Command::new("mosquitto_pub");
+        publish.args(["-h", "127.0.0.1", "-p", &port, "-q", "1", "-t", PROBE, "-m", "1"]);
+        assert!(publish.status().unwrap().success());
+        while subscriber.next().topic != PROBE {}
     }
 
     /// A platform's subscriber, with a session that outlives the broker.

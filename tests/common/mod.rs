@@ -13,6 +13,8 @@ pub mod film;
 pub mod lanes;
 pub mod nats;
 pub mod past;
+pub mod pki;
+pub mod relay;
 pub mod shim;
 pub mod slave;
 pub mod wall;

@@ -17,6 +17,35 @@ fn a_minimal_file_takes_the_documented_defaults() {
     assert_eq!(config.mode, Mode::Field);
 }
 
+#[test]
+fn alarms_take_limits_within_reason_only() {
+    let alarms = |lines: &str| format!("{SITE}[alarms]\n{lines}\n");
+    let parsed =
+        |lines: &str| Config::parse(Path::new("/etc/g.toml"), &alarms(lines)).unwrap().alarms;
+    let seconds = Duration::from_secs;
+    let usual = AlarmLimits {
+        outbox_age: seconds(900),
+        link_down: seconds(60),
+        device_down: seconds(30),
+        unknown_faces: 10,
+        unknown_faces_within: seconds(60),
+    };
+    assert_eq!(parsed(""), usual);
+    let given = parsed("outbox_age_s = 1\nunknown_faces = 2");
+    assert_eq!(given, AlarmLimits { outbox_age: seconds(1), unknown_faces: 2, ..usual });
+    for (line, key) in [
+        ("outbox_age_s = 0", "4: alarms.outbox_age_s: 0 must be from"),
+        ("link_down_s = 86401", "4: alarms.link_down_s: 86401 must be from"),
+        ("device_down_s = -1", "4: alarms.device_down_s: -1 must be from"),
+        ("unknown_faces = 1", "4: alarms.unknown_faces: 1 must be from 2 to 1000"),
+        ("unknown_faces_within_s = 3601", "4: alarms.unknown_faces_within_s: 3601"),
+        ("outbox_age = 900", "4: alarms.outbox_age: unknown field"),
+    ] {
+        let refused = refusal(&alarms(line));
+        assert!(refused.contains(key), "{refused}");
+    }
+}
+
 fn lanes(boards: [(&str, u8, u32); 2]) -> String {
     let lane = |(n, (driver, address, baud)): (usize, (&str, u8, u32))| {
         format!(
@@ -75,6 +104,8 @@ fn a_cameras_password_is_kept_apart_from_its_address() {
 fn every_refusal_names_file_line_and_key() {
     let turnstile =
         |body: &str| format!("{SITE}[[lane]]\nname = \"north\"\n[lane.turnstile]\n{body}");
+    let upstream =
+        |broker: &str, more: &str| format!("{SITE}[[upstream]]\nbroker = {broker:?}\n{more}");
     for (text, expected) in [
         (
             "[site]\nproject_code = \"P1\"\ncolour = 1\n".to_owned(),
@@ -135,6 +166,39 @@ fn every_refusal_names_file_line_and_key() {
             "/etc/g.toml:4: upstream[0].broker: \"mqtt://broker.example:1883\" would carry",
         ),
         (
+            upstream("ssl://broker.example", ""),
+            "upstream[0].broker: \"ssl://broker.example\" is no broker's address: it must be mqtts://",
+        ),
+        (
+            upstream("mqtts://broker.example:0", ""),
+            "upstream[0].broker: \"mqtts://broker.example:0\" has no port",
+        ),
+        (upstream("mqtts://bro ker", ""), "upstream[0].broker: \"mqtts://bro ker\" names no host"),
+        (
+            upstream("mqtt://localhost", "ca = \"ca.pem\"\n"),
+            "/etc/g.toml:5: upstream[0].ca: no broker of this upstream has mqtts://",
+        ),
+        (
+            upstream("mqtts://broker.example", "cert = \"gate.pem\"\n"),
+            "/etc/g.toml:5: upstream[0].cert: needs its private key as well: key = \"file:PATH\"",
+        ),
+        (
+            upstream("mqtts://broker.example", "key = \"file:gate.key\"\n"),
+            "/etc/g.toml:5: upstream[0].key: needs the certificate it belongs to",
+        ),
+        (
+            upstream("mqtts://broker.example", "ack = \"nobody\"\n"),
+            "/etc/g.toml:5: upstream[0].ack: unknown variant `nobody`, expected `broker` or `platform`",
+        ),
+        (
+            upstream("mqtts://broker.example", "version = \"4\"\n"),
+            "/etc/g.toml:5: upstream[0].version: unknown variant `4`, expected `3.1.1` or `5`",
+        ),
+        (
+            upstream("mqtts://broker.example", "password = \"file:pw\"\n"),
+            "/etc/g.toml:5: upstream[0].password: needs a username",
+        ),
+        (
             format!("{SITE}[metrics]\nlisten = \"0.0.0.0:9464\"\n"),
             "/etc/g.toml:4: metrics.listen: \"0.0.0.0:9464\" would show this gate to its whole network",
         ),
@@ -169,4 +233,72 @@ fn secrets_are_masked_and_read_where_they_are_kept() {
         Broker { host: "::1".into(), port: 1884, tls: false }
     );
     assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn an_upstream_has_nodes_with_and_without_tls_and_files_beside_the_configuration() {
+    let text = format!(
+        "{SITE}[[upstream]]\nbroker = [\"mqtts://a.example\", \"mqtts://[fd00::9]:1\", \
+         \"mqtts://10.0.0.9:8884/\", \"mqtt://127.0.0.1\"]\nca = \"ca.pem\"\ncert = \"/etc/gate.pem\"\n\
+         key = \"file:gate.key\"\nversion = \"3.1.1\"\nack = \"platform\"\nremote_release = true\n\
+         [[upstream]]\nbroker = \"mqtt://10.0.0.9\"\nallow_plaintext = true\n\
+         [[upstream]]\nbroker = \"mqtts://a.example\"\n"
+    );
+    let config = Config::parse(Path::new("/etc/g.toml"), &text).unwrap();
+    let [nodes, private, plain] = &config.upstreams[..] else { panic!("{config:?}") };
+    let broker = |host: &str, port, tls| Broker { host: host.into(), port, tls };
+    assert_eq!(
+        nodes.brokers,
+        [
+            broker("a.example", 8883, true),
+            broker("fd00::9", 1, true),
+            broker("10.0.0.9", 8884, true),
+            broker("127.0.0.1", 1883, false),
+        ]
+    );
+    assert_eq!(nodes.brokers[1].to_string(), "mqtts://[fd00::9]:1");
+    assert_eq!(nodes.tls.ca.as_deref(), Some(Path::new("/etc/ca.pem")));
+    let Some((cert, Secret::File(key))) = &nodes.tls.own else { panic!("{:?}", nodes.tls) };
+    assert_eq!(
+        (cert.as_path(), key.as_path()),
+        ("/etc/gate.pem".as_ref(), "/etc/gate.key".as_ref())
+    );
+    assert_eq!((nodes.version, nodes.ack), (Some(MqttVersion::V4), Ack::Platform));
+    assert!(nodes.remote_release && !plain.remote_release);
+    assert_eq!(private.brokers, [broker("10.0.0.9", 1883, false)]);
+    assert!(plain.tls.ca.is_none() && plain.tls.own.is_none());
+    assert_eq!((plain.version, plain.ack), (None, Ack::Broker));
+}
+
+#[test]
+fn no_refusal_repeats_a_secret() {
+    for (text, expected) in [
+        ("broker = \"mqtts://u:hunter2@b.example\"\n", "username and password have keys"),
+        ("broker = \"ssl://u:hunter2@b.example\"\n", "\"ssl://***@b.example\" is no broker's"),
+        ("broker = \"u:hunter2@b.example\"\n", "\"***@b.example\" is no broker's"),
+        ("broker = \"mqtts://b\"\npassword = \"hunter2\"\n", "needs a username"),
+        ("broker = \"mqtts://b\"\ncert = \"c\"\nkey = \"hunter2\"\n", "never the key itself"),
+        ("broker = \"mqtts://b\"\nusername = \"u\"\npassword = 1234567\n", "text in quotes"),
+        ("broker = \"mqtts://b\"\nkey = 1234567\n", "text in quotes"),
+    ] {
+        let message = refusal(&format!("{SITE}[[upstream]]\n{text}"));
+        assert!(message.contains(expected), "{message:?} lacks {expected:?}");
+        assert!(!message.contains("hunter2") && !message.contains("1234567"), "{message}");
+    }
+}
+
+/// What MQTT sets apart in a topic, and for what a NATS server drops the connection.
+#[test]
+fn names_that_stand_in_topics_are_plain() {
+    for letter in ["+", "#", "/", "$", ".", " ", "*", ">", "\t", "工", "\u{0}"] {
+        let name = toml::Value::from(format!("a{letter}b"));
+        for text in [
+            format!("[site]\nproject_code = {name}\n"),
+            format!("{SITE}gateway_id = {name}\n"),
+            format!("{SITE}[[upstream]]\nbroker = \"mqtt://localhost\"\nclient_id = {name}\n"),
+        ] {
+            let message = refusal(&text);
+            assert!(message.contains("must be 1 to 64 of A-Z a-z 0-9 - _, since"), "{message}");
+        }
+    }
 }

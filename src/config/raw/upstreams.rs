@@ -29,6 +29,8 @@ pub(super) fn upstreams(raw: Vec<RawUpstream>, base: &Path) -> Checked<Vec<Upstr
             let key = if many { at(&format!("broker[{j}]")) } else { at("broker") };
             brokers.push(broker(key, url, raw.allow_plaintext.unwrap_or(false))?);
         }
+        let encrypted = brokers.iter().any(|broker| broker.tls);
+        let tls = tls(&at, (raw.ca, raw.cert, raw.key), encrypted, base)?;
         upstreams.push(Upstream {
             name,
             brokers,
@@ -36,7 +38,7 @@ pub(super) fn upstreams(raw: Vec<RawUpstream>, base: &Path) -> Checked<Vec<Upstr
                 None => None,
                 Some(id) => Some(plain_name(at("client_id"), id)?),
             },
-            tls: Tls::default(),
+            tls,
             version: raw.version,
             encoding: raw.encoding,
             ack: raw.ack,
@@ -48,36 +50,87 @@ pub(super) fn upstreams(raw: Vec<RawUpstream>, base: &Path) -> Checked<Vec<Upstr
     Ok(upstreams)
 }
 
+/// `ca`, `cert` and `key`, as they are written.
+type RawTls = (Option<PathBuf>, Option<PathBuf>, Option<String>);
+
+fn tls(
+    at: &impl Fn(&str) -> String,
+    (ca, cert, key): RawTls,
+    encrypted: bool,
+    base: &Path,
+) -> Checked<Tls> {
+    let given = [("ca", ca.is_some()), ("cert", cert.is_some()), ("key", key.is_some())];
+    if let Some((unused, _)) = given.iter().find(|(_, given)| *given && !encrypted) {
+        let problem = "no broker of this upstream has mqtts://, so it would never be used: write \
+                       mqtts://HOST:PORT, or leave it out";
+        return wrong(at(unused), problem);
+    }
+    let own = match (cert, key.map(|text| Secret::parse(&text, base))) {
+        (None, None) => None,
+        (_, Some(Secret::Plain(_))) => {
+            let remedy = "give file:PATH or credential:NAME, never the key itself";
+            return wrong(at("key"), remedy);
+        }
+        (Some(cert), Some(key)) => Some((base.join(cert), key)),
+        (Some(_), None) => {
+            let remedy =
+                "needs its private key as well: key = \"file:PATH\" or \"credential:NAME\"";
+            return wrong(at("cert"), remedy);
+        }
+        (None, Some(_)) => {
+            return wrong(
+                at("key"),
+                "needs the certificate it belongs to as well: cert = \"PATH\"",
+            );
+        }
+    };
+    Ok(Tls { ca: ca.map(|path| base.join(path)), own })
+}
+
+/// A broker's address as messages may show it: what stands before an @ may be a password.
+fn shown(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("\"{scheme}://***@{host}\""),
+        (None, Some((_, host))) => format!("\"***@{host}\""),
+        _ => format!("{url:?}"),
+    }
+}
+
 fn broker(key: String, url: &str, allow_plaintext: bool) -> Checked<Broker> {
-    let Some(rest) = url.strip_prefix("mqtt://") else {
-        return wrong(key, format!("{url:?} is not in this version; it has mqtt://HOST:PORT"));
+    let (rest, tls, usual) = match (url.strip_prefix("mqtts://"), url.strip_prefix("mqtt://")) {
+        (Some(rest), _) => (rest, true, 8883),
+        (None, Some(rest)) => (rest, false, 1883),
+        (None, None) => {
+            let form = "mqtts://HOST:PORT, or mqtt://HOST:PORT on this machine";
+            return wrong(key, format!("{} is no broker's address: it must be {form}", shown(url)));
+        }
     };
     let rest = rest.trim_end_matches('/');
+    if rest.contains('@') {
+        let remedy = "username and password have keys of their own";
+        return wrong(key, format!("{} must be HOST:PORT after the //; {remedy}", shown(url)));
+    }
     let (host, port) = match rest.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
-        _ => (rest, Some(1883)),
+        _ => (rest, Some(usual)),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let Some(port) = port.filter(|p| *p != 0) else {
         return wrong(key, format!("{url:?} has no port from 1 to 65535"));
     };
-    if host.is_empty() || host.contains(['@', '/', ' ']) {
-        return wrong(
-            key,
-            format!(
-                "{url:?} must be mqtt://HOST:PORT; username and password have keys of their own"
-            ),
-        );
+    if rustls::pki_types::ServerName::try_from(host.as_str()).is_err() {
+        return wrong(key, format!("{url:?} names no host, such as broker.example or 10.0.0.9"));
     }
     let loopback = host == "localhost"
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    if !loopback && !allow_plaintext {
+    if !tls && !loopback && !allow_plaintext {
         return wrong(
             key,
             format!(
-                "{url:?} would carry names in plain text off this machine; set allow_plaintext = true where the link itself is private"
+                "{url:?} would carry names in plain text off this machine: write mqtts://HOST:PORT, or set \
+                 allow_plaintext = true where the link itself is private"
             ),
         );
     }
-    Ok(Broker { host, port, tls: false })
+    Ok(Broker { host, port, tls })
 }

@@ -26,10 +26,11 @@ use super::{
     status,
 };
 use crate::{
+    alarms::AlarmState,
     attendance::Origin,
     camera::{CameraState, Slot},
     clock::{Clock, Monotonic},
-    config::{Direction, FaceLimits, MatchThreshold, RosterRules},
+    config::{AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules},
     figures::Stages,
     gate::{
         lane::{self, LaneState},
@@ -112,6 +113,8 @@ pub struct Services {
     pub roster_rules: RosterRules,
     pub retention: Retention,
     pub audit: watch::Sender<Audit>,
+    pub alarm_limits: AlarmLimits,
+    pub alarms: watch::Sender<AlarmState>,
     /// One enrolment photo is examined at a time: decoded, the largest takes 150 MB.
     pub examining: tokio::sync::Mutex<()>,
     /// One change of the roster at a time, from the look for its like to the new snapshot.

@@ -6,17 +6,17 @@ use jiff::Timestamp;
 
 use super::{
     super::services::{CameraPanel, LanePanel, Services},
-    CameraStatus, ClockStatus, Degraded, DiskStatus, Failing, LaneStatus, LedgerStatus,
-    ProcessStatus, RosterStatus, StageStatus, Status, UpstreamStatus,
+    AlarmStatus, AlarmsStatus, CameraStatus, ClockStatus, Degraded, DiskStatus, Failing,
+    LaneStatus, LedgerStatus, ProcessStatus, RosterStatus, StageStatus, Status, UpstreamStatus,
+    troubles::{self, Backlog},
 };
 use crate::{
-    clock::{Monotonic, Stamp},
-    ledger::{self, LaneMode, LedgerError},
+    alarms::{Look, Trouble},
+    clock::Monotonic,
+    ledger::{self, AlarmWhat, LaneMode, LedgerError},
     store::{self, Room},
 };
 
-/// Rows older than this are an alarm, whatever the link says.
-const OUTBOX_OLD: Duration = Duration::from_secs(15 * 60);
 /// Below this a full disk is near.
 const DISK_LOW_BYTES: u64 = 200 * 1024 * 1024;
 /// For so long after it failed, and longer while the disk does, a lane's commit is shown.
@@ -45,25 +45,39 @@ impl Attention<'_> {
         let since = self.since(since);
         self.found.push(Degraded { what: what.into(), since, remedy: remedy.into() });
     }
-}
 
-/// An upstream's outbox: how many rows, and when the oldest was written.
-type Backlog = (u64, Option<Stamp>);
+    fn trouble(&mut self, what: impl Into<String>, trouble: Trouble) {
+        self.add(what, trouble.since, trouble.text);
+    }
+
+    /// Of one that was told as an alarm: since then. It may be older than this run of the daemon.
+    fn look(&mut self, what: String, look: &Look) {
+        let Some(trouble) = look.trouble() else { return };
+        let alarms = self.services.alarms.borrow();
+        let told =
+            alarms.standing.iter().find(|s| (s.what, &s.subject) == (look.what, &look.subject));
+        let since = match told {
+            Some(alarm) => self.services.origin.time(wall(alarm.wall_ms)),
+            None => self.since(trouble.since),
+        };
+        drop(alarms);
+        self.found.push(Degraded { what, since, remedy: trouble.text.clone() });
+    }
+}
 
 pub(in crate::control) async fn gather(services: &Services) -> Status {
     let now = services.clock.monotonic();
     let mut attention = Attention { services, now, found: Vec::new() };
     let lanes = services.lanes.iter().map(|panel| lane(panel, &mut attention)).collect();
     let (size, pruned_before, backlogs) = match kept(services).await {
-        Ok((size, pruned, backlogs)) => {
-            (Some(size), Some(pruned), backlogs.into_iter().map(Some).collect())
-        }
+        Ok((size, pruned, backlogs)) => (Some(size), Some(pruned), Some(backlogs)),
         Err(error) => {
             attention.add("ledger", now, format!("it cannot be read, see to the disk: {error}"));
-            (None, None, vec![None; services.upstreams.len()])
+            (None, None, None)
         }
     };
-    let upstreams = upstreams(services, &backlogs, &mut attention);
+    let upstreams = upstreams(services, backlogs.as_deref(), &mut attention);
+    let alarms = alarms(services, &mut attention);
     let stamp = services.clock.stamp();
     if !stamp.synced {
         attention.add(
@@ -116,6 +130,7 @@ pub(in crate::control) async fn gather(services: &Services) -> Status {
             uptime_ms: stamp.uptime_ms,
         },
         disk,
+        alarms,
         stages: stages(services),
         process: process(),
         degraded: attention.found,
@@ -124,22 +139,18 @@ pub(in crate::control) async fn gather(services: &Services) -> Status {
 
 /// What the database says: the ledger's size, how far it was pruned, and each upstream's outbox.
 async fn kept(services: &Services) -> Result<(u64, u64, Vec<Backlog>), LedgerError> {
-    let names: Vec<String> =
-        services.upstreams.iter().map(|u| u.state.borrow().name.clone()).collect();
-    let read = services.store.read(move |tx| {
-        let backlogs: Result<Vec<_>, LedgerError> =
-            names.iter().map(|name| ledger::backlog(tx, name)).collect();
-        Ok::<_, LedgerError>((ledger::size(tx)?, ledger::pruned_before(tx)?, backlogs?))
-    });
-    read.await
+    let read = services
+        .store
+        .read(move |tx| Ok::<_, LedgerError>((ledger::size(tx)?, ledger::pruned_before(tx)?)));
+    let (size, pruned) = read.await?;
+    Ok((size, pruned, troubles::backlogs(services).await?))
 }
 
 fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
     let cameras: Vec<_> = lane.cameras.iter().map(|c| camera(lane, c, attention)).collect();
     let turnstile = lane.turnstile.borrow().clone();
-    if !turnstile.connected {
-        let error = turnstile.last_error.clone().unwrap_or_else(|| "connecting".to_owned());
-        attention.add(format!("turnstile {}", lane.name), turnstile.since, error);
+    if let Some(trouble) = troubles::turnstile(&turnstile) {
+        attention.trouble(format!("turnstile {}", lane.name), trouble);
     }
     if turnstile.lost_events > 0 {
         let remedy = format!("{} of its events came too fast and are lost", turnstile.lost_events);
@@ -203,18 +214,9 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
 
 fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>) -> CameraStatus {
     let state = camera.state.borrow().clone();
-    let what = format!("camera {}/{}", lane.name, camera.direction);
-    let error = state.last_error.clone().unwrap_or_default();
-    let quiet = attention.now.since(state.last_frame.unwrap_or(state.since).max(state.since));
-    let stalled = state.connected && quiet > camera.stalled_after;
-    if !state.connected && !state.finished {
-        attention.add(what, state.since, format!("{}: {error}", camera.source));
-    } else if stalled {
-        attention.add(
-            what,
-            state.last_frame.unwrap_or(state.since),
-            format!("{} is open but sends no frames: see to the camera", camera.source),
-        );
+    let stalled = troubles::stalled(camera, &state, attention.now);
+    if let Some(trouble) = troubles::camera(camera, &state, attention.now) {
+        attention.trouble(format!("camera {}", troubles::camera_name(lane, camera)), trouble);
     }
     let seen = camera.seen.counts();
     if seen.failed > 0 {
@@ -232,45 +234,66 @@ fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>)
     }
 }
 
-/// Within a boot by the clock that nobody sets; across boots the wall clock is all there is.
-fn age_s(at: Stamp, now: Stamp) -> i64 {
-    if at.boot == now.boot {
-        now.uptime_ms.saturating_sub(at.uptime_ms).cast_signed() / 1000
-    } else {
-        now.wall_ms.saturating_sub(at.wall_ms).max(0) / 1000
-    }
-}
-
 fn upstreams(
     services: &Services,
-    backlogs: &[Option<Backlog>],
+    backlogs: Option<&[Backlog]>,
     attention: &mut Attention<'_>,
 ) -> Vec<UpstreamStatus> {
     let now = services.clock.stamp();
     let mut upstreams = Vec::new();
-    for (upstream, backlog) in services.upstreams.iter().zip(backlogs) {
+    for (n, upstream) in services.upstreams.iter().enumerate() {
         let link = upstream.state.borrow().clone();
-        let outbox = backlog.map(|(rows, _)| rows);
-        let oldest_s = backlog.and_then(|(_, oldest)| oldest).map(|at| age_s(at, now));
-        let rows = outbox.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
-        let what = format!("upstream {}", link.name);
-        if !link.connected {
-            let error = link.last_error.clone().unwrap_or_else(|| "connecting".to_owned());
-            let remedy = format!(
-                "{error}; see to the link and the broker: it is tried again every 30 s at most, and \
-                 what waits ({rows} records) is sent then"
-            );
-            attention.add(what, link.since, remedy);
-        } else if oldest_s.is_some_and(|s| s > OUTBOX_OLD.as_secs().cast_signed()) {
-            let remedy = format!(
-                "{rows} records wait though the broker is connected; where their number does not \
-                 fall, ask its operator"
-            );
-            attention.add(what, link.since, remedy);
+        let backlog = backlogs.and_then(|all| all.get(n)).copied();
+        let oldest = backlog.and_then(|(_, oldest)| oldest);
+        let age_s = |at| i64::try_from(troubles::age(at, now).as_secs()).unwrap_or(i64::MAX);
+        // That the link is down says already that records wait.
+        let old = |backlog| troubles::outbox(&link, backlog, now, &services.alarm_limits);
+        let trouble = troubles::link(&link, backlog).or_else(|| backlog.and_then(old));
+        if let Some(trouble) = trouble {
+            attention.trouble(format!("upstream {}", link.name), trouble);
         }
-        upstreams.push(UpstreamStatus { link, outbox, oldest_s });
+        let certificates = troubles::certificates(&link, now, services.started);
+        let ended = |soon: &Look| {
+            let same = certificates.iter().filter(|c| c.subject == soon.subject);
+            same.filter(|c| c.what == AlarmWhat::CertificateEnded).any(|c| c.trouble().is_some())
+        };
+        for look in &certificates {
+            // One that has ended is not shown to end soon as well.
+            let twice = look.what == AlarmWhat::Certificate && ended(look);
+            if !twice {
+                attention.look(format!("certificate {}", look.subject), look);
+            }
+        }
+        upstreams.push(UpstreamStatus {
+            link,
+            outbox: backlog.map(|(rows, _)| rows),
+            oldest_s: oldest.map(age_s),
+        });
     }
     upstreams
+}
+
+fn wall(at_ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// What was told as an alarm; and those troubles that only whoever looks after alarms knows of.
+fn alarms(services: &Services, attention: &mut Attention<'_>) -> AlarmsStatus {
+    let state = services.alarms.borrow().clone();
+    for look in &state.looks {
+        let what = match look.what {
+            AlarmWhat::Neighbourhood => "network".to_owned(),
+            _ => format!("faces {}", look.subject),
+        };
+        attention.look(what, look);
+    }
+    let standing = state.standing.into_iter().map(|alarm| AlarmStatus {
+        what: alarm.what,
+        since: services.origin.time(wall(alarm.wall_ms)),
+        subject: alarm.subject,
+        detail: alarm.detail,
+    });
+    AlarmsStatus { raised: state.raised, standing: standing.collect() }
 }
 
 fn disk(services: &Services, attention: &mut Attention<'_>) -> DiskStatus {

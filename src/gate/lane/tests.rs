@@ -313,6 +313,7 @@ async fn i8_denials_that_a_stalled_disk_does_not_take_are_dropped_and_attendance
         }
     }
     soon(bench.state.wait_for(|s| s.denials_dropped == 5)).await.unwrap();
+    assert_eq!(bench.state.borrow().unknown_faces, strangers, "each of them is counted");
     let _answer = bench.ask().await;
     soon(bench.state.wait_for(|s| s.busy)).await.unwrap();
     // The lane has handed its grant over; now that goes to the store's queue.

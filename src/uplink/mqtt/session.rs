@@ -15,14 +15,13 @@ use super::{
         Asked, Context, Incoming, LinkError, UpstreamState,
         client::Client,
         client::{Ended, Happened, MAX_OUTGOING_BYTES, Message},
-        delivery::Delivery,
-        delivery::{Fetch, PAGE, Page},
-        native, tls,
+        delivery::{Delivery, Fetch, PAGE, Page, WINDOW},
+        native,
     },
-    options,
+    To, options,
 };
 use crate::{
-    config::{Ack, Broker, MqttVersion, Upstream},
+    config::Ack,
     failpoint,
     ledger::{self, LedgerError},
     store::Priority,
@@ -57,8 +56,7 @@ async fn under_way<T>(work: &mut Option<Work<T>>) -> T {
 
 /// One connection.
 struct Session<'a> {
-    upstream: &'a Upstream,
-    broker: &'a Broker,
+    to: To<'a>,
     context: &'a Context,
     state: &'a watch::Sender<UpstreamState>,
     delivery: &'a mut Delivery<Row>,
@@ -75,19 +73,16 @@ struct Session<'a> {
 
 /// One connection, from CONNECT until it ends or the daemon stops.
 pub(super) async fn session(
-    upstream: &Upstream,
-    broker: &Broker,
-    version: MqttVersion,
+    to: To<'_>,
     context: &Context,
     state: &watch::Sender<UpstreamState>,
     delivery: &mut Delivery<Row>,
     asked: &mut mpsc::Receiver<Asked>,
 ) -> Result<(), LinkError> {
-    let client = Client::connect(options(upstream, broker, version, context)?);
-    state.send_modify(|s| s.version = Some(version));
+    let client = Client::connect(options(to, context)?);
+    state.send_modify(|s| s.version = Some(to.version));
     let mut session = Session {
-        upstream,
-        broker,
+        to,
         context,
         state,
         delivery,
@@ -135,7 +130,7 @@ impl Session<'_> {
                 _ = self.context.cancel.cancelled() => {
                     return if connected { self.farewell().await } else { Ok(()) };
                 }
-                event = self.client.events.recv() => self.heard(event).await?,
+                event = self.client.next() => self.heard(event).await?,
                 read = under_way(&mut page) => {
                     page = None;
                     let (fetch, read): (Fetch, Page<Row>) = read?;
@@ -160,38 +155,44 @@ impl Session<'_> {
                 _ = renew.tick(), if connected => self.status_due = true,
                 Ok(()) = online.changed(), if connected => self.status_due = true,
             }
-            // What else has come in by now goes the same way.
-            while let Ok(event) = self.client.events.try_recv() {
-                self.heard(Some(event)).await?;
+            // What else has happened by now goes the same way, a part of a window at a time.
+            for _ in 0..WINDOW / 2 {
+                let Some(event) = self.client.happened() else { break };
+                self.heard(event).await?;
             }
         }
     }
 
     fn failed(&self, problem: impl std::fmt::Display) -> LinkError {
-        let (broker, problem) = (self.broker.to_string(), problem.to_string());
+        let (broker, problem) = (self.to.broker.to_string(), problem.to_string());
         LinkError::Connection { broker, problem, version_in_doubt: false }
+    }
+
+    fn explained(&self, ended: &Ended) -> String {
+        let now = self.context.clock.stamp();
+        self.to.safety.explain(self.to.broker, &*ended.error, &now)
     }
 
     fn topic(&self, leaf: &str) -> String {
         native::topic(&self.context.origin, leaf)
     }
 
-    async fn heard(&mut self, event: Option<Result<Happened, Ended>>) -> Result<(), LinkError> {
+    async fn heard(&mut self, event: Result<Happened, Ended>) -> Result<(), LinkError> {
         let now = self.context.clock.monotonic();
         match event {
-            Some(Ok(Happened::Connected)) => self.begin().await?,
-            Some(Ok(Happened::Numbered(packet))) => {
+            Ok(Happened::Connected) => self.begin().await?,
+            Ok(Happened::Numbered(packet)) => {
                 self.delivery.numbered(packet);
                 failpoint::at("uplink.published");
             }
-            Some(Ok(Happened::Taken { packet, heard })) => {
+            Ok(Happened::Taken { packet, heard }) => {
                 let is_row = self.delivery.acknowledged(packet, now);
                 if is_row && !heard {
                     self.state.send_modify(|s| s.unheard += 1);
                 }
                 failpoint::at("uplink.acknowledged");
             }
-            Some(Ok(Happened::Refused { packet, reason })) => {
+            Ok(Happened::Refused { packet, reason }) => {
                 if self.delivery.refused(packet, now) {
                     self.state.send_modify(|s| {
                         s.refused += 1;
@@ -199,20 +200,19 @@ impl Session<'_> {
                     });
                 }
             }
-            Some(Ok(Happened::Message(message))) => self.message(message)?,
-            Some(Ok(Happened::NotSubscribed(reason))) => {
-                tracing::warn!(upstream = %self.upstream.name, reason, "the broker refuses a subscription");
+            Ok(Happened::Message(message)) => self.message(message)?,
+            Ok(Happened::NotSubscribed(reason)) => {
+                tracing::warn!(upstream = %self.to.upstream.name, reason, "the broker refuses a subscription");
                 self.state.send_modify(|s| s.not_subscribed = Some(reason));
             }
-            Some(Ok(Happened::Nothing)) => {}
-            Some(Err(ended)) => {
+            Ok(Happened::Nothing) => {}
+            Err(ended) => {
                 return Err(LinkError::Connection {
-                    broker: self.broker.to_string(),
-                    problem: ended.problem,
+                    broker: self.to.broker.to_string(),
+                    problem: self.explained(&ended),
                     version_in_doubt: ended.version_in_doubt,
                 });
             }
-            None => return Err(self.failed("the client ended")),
         }
         Ok(())
     }
@@ -223,19 +223,19 @@ impl Session<'_> {
         self.delivery.connected(head);
         self.connected = true;
         self.status_due = true;
-        self.client.subscribe(self.topic("command")).map_err(|e| self.failed(e.problem))?;
-        if self.upstream.ack == Ack::Platform {
-            self.client.subscribe(self.topic("ack")).map_err(|e| self.failed(e.problem))?;
+        self.client.subscribe(self.topic("command")).map_err(|e| self.failed(e.error))?;
+        if self.to.upstream.ack == Ack::Platform {
+            self.client.subscribe(self.topic("ack")).map_err(|e| self.failed(e.error))?;
         }
         let now = self.context.clock.monotonic();
-        tracing::info!(upstream = %self.upstream.name, broker = %self.broker, "link is up");
+        tracing::info!(upstream = %self.to.upstream.name, broker = %self.to.broker, "link is up");
         self.state.send_modify(|s| {
             s.connected = true;
             s.since = now;
             s.last_error = None;
             s.not_subscribed = None;
             s.connects += 1;
-            s.certificates = tls::certificates(&self.upstream.tls);
+            s.certificates = self.to.safety.certificates();
         });
         Ok(())
     }
@@ -260,14 +260,14 @@ impl Session<'_> {
 
     fn publish(&self, topic: String, retain: bool, payload: Vec<u8>) -> Result<(), LinkError> {
         let handed = self.client.publish(topic, retain, payload);
-        handed.map_err(|ended| self.failed(ended.problem))
+        handed.map_err(|ended| self.failed(ended.error))
     }
 
     /// Reads the rows that are wanted next, and makes them messages.
     fn next_page(&self) -> Option<Work<Result<(Fetch, Page<Row>), LinkError>>> {
         let fetch = self.delivery.wants()?;
-        let (store, name) = (self.context.store.clone(), self.upstream.name.clone());
-        let (origin, encoding) = (self.context.origin.clone(), self.upstream.encoding);
+        let (store, name) = (self.context.store.clone(), self.to.upstream.name.clone());
+        let (origin, encoding) = (self.context.origin.clone(), self.to.upstream.encoding);
         Some(Box::pin(async move {
             let (after, until, sent) = (fetch.after, fetch.until, fetch.sent.clone());
             let read = store.read(move |tx| {
@@ -301,7 +301,7 @@ impl Session<'_> {
         let (rows, upto) = (self.delivery.strike(), self.delivery.upto().unwrap_or(0));
         let upto = (upto > self.struck_upto).then_some(upto);
         self.struck_upto = upto.unwrap_or(self.struck_upto);
-        let (store, name) = (self.context.store.clone(), self.upstream.name.clone());
+        let (store, name) = (self.context.store.clone(), self.to.upstream.name.clone());
         self.striking = Some(Box::pin(async move {
             let struck = store.write(Priority::Upkeep, move |tx| {
                 ledger::strike_off(tx, &name, &rows)?;
@@ -347,15 +347,15 @@ impl Session<'_> {
         if message.topic == self.topic("command") {
             return self.command(message);
         }
-        if message.topic == self.topic("ack") && self.upstream.ack == Ack::Platform {
+        if message.topic == self.topic("ack") && self.to.upstream.ack == Ack::Platform {
             self.platform_acknowledged(&message.payload);
         }
-        self.client.acknowledge(&message).map_err(|e| self.failed(e.problem))
+        self.client.acknowledge(&message).map_err(|e| self.failed(e.error))
     }
 
     fn platform_acknowledged(&mut self, payload: &[u8]) {
         let now = self.context.clock.monotonic();
-        let taken = native::acknowledgement(self.upstream.encoding, payload).and_then(|ack| {
+        let taken = native::acknowledgement(self.to.upstream.encoding, payload).and_then(|ack| {
             if ack.ledger != self.context.ledger.to_string() {
                 return Err(format!("it is of another ledger, {}", ack.ledger));
             }
@@ -367,7 +367,7 @@ impl Session<'_> {
                 self.state.send_modify(|s| s.acknowledged_upto = upto);
             }
             Err(problem) => {
-                tracing::warn!(upstream = %self.upstream.name, problem, "an acknowledgement is not taken");
+                tracing::warn!(upstream = %self.to.upstream.name, problem, "an acknowledgement is not taken");
                 self.state.send_modify(|s| {
                     s.acks_refused += 1;
                     s.last_ack_refused = Some(problem);
@@ -381,9 +381,9 @@ impl Session<'_> {
     fn command(&mut self, message: Box<Message>) -> Result<(), LinkError> {
         let (answer, answered) = oneshot::channel();
         let incoming = Incoming {
-            upstream: self.upstream.name.clone(),
-            encoding: self.upstream.encoding,
-            remote_release: self.upstream.remote_release,
+            upstream: self.to.upstream.name.clone(),
+            encoding: self.to.upstream.encoding,
+            remote_release: self.to.upstream.remote_release,
             payload: message.payload.to_vec(),
             received: self.context.clock.monotonic(),
             answer,
@@ -396,7 +396,7 @@ impl Session<'_> {
             }
             Err(_) => {
                 self.state.send_modify(|s| s.commands_refused += 1);
-                let busy = native::busy(self.upstream.encoding, &message.payload);
+                let busy = native::busy(self.to.upstream.encoding, &message.payload);
                 self.answer(&message, busy)
             }
         }
@@ -406,7 +406,7 @@ impl Session<'_> {
         match answer {
             Some(reply) if reply.len() + 1024 > MAX_OUTGOING_BYTES => {
                 let bytes = reply.len();
-                tracing::error!(upstream = %self.upstream.name, bytes, "a reply is too large to send");
+                tracing::error!(upstream = %self.to.upstream.name, bytes, "a reply is too large to send");
             }
             Some(reply) => {
                 self.delivery.publish_other(self.context.clock.monotonic());
@@ -414,30 +414,30 @@ impl Session<'_> {
             }
             None => {}
         }
-        self.client.acknowledge(message).map_err(|e| self.failed(e.problem))
+        self.client.acknowledge(message).map_err(|e| self.failed(e.error))
     }
 
     async fn publish_status(
         &mut self,
         online: &watch::Receiver<native::Online>,
     ) -> Result<(), LinkError> {
-        let name = self.upstream.name.clone();
+        let name = self.to.upstream.name.clone();
         let counted = self.context.store.read(move |tx| ledger::backlog(tx, &name));
         let (outbox, _) = counted.await?;
         let online = native::Online { outbox, ..online.borrow().clone() };
         self.delivery.publish_other(self.context.clock.monotonic());
-        self.publish(self.topic("status"), true, online.payload(self.upstream.encoding)?)
+        self.publish(self.topic("status"), true, online.payload(self.to.upstream.encoding)?)
     }
 
     /// Says offline, and takes in the acknowledgements still on their way, within a bound.
     async fn farewell(&mut self) -> Result<(), LinkError> {
         self.delivery.publish_other(self.context.clock.monotonic());
-        let offline = native::offline(self.upstream.encoding)?;
+        let offline = native::offline(self.to.upstream.encoding)?;
         let said = self.publish(self.topic("status"), true, offline);
         if said.is_ok() && self.client.disconnect().is_ok() {
             let drained = async {
-                while let Some(Ok(event)) = self.client.events.recv().await {
-                    if self.heard(Some(Ok(event))).await.is_err() {
+                while let Ok(event) = self.client.next().await {
+                    if self.heard(Ok(event)).await.is_err() {
                         break;
                     }
                 }

@@ -191,7 +191,8 @@ async fn a_malformed_packet_costs_a_connection() {
 #[tokio::test]
 async fn a_broker_that_refuses_us_is_told_of_in_words() {
     let mut link = Link::start().await;
-    let refusals = [(2, "upstream.client_id"), (4, "upstream.password"), (3, "ServiceUnavailable")];
+    let refusals =
+        [(2, "refuses client_id"), (4, "refuses username, password"), (3, "ServerUnavailable")];
     for (code, word) in refusals {
         let mut peer = Peer::accept(&link.broker).await;
         peer.send(&[0x20, 2, 0, code]).await;

@@ -1,0 +1,179 @@
+//! The reader with the kernel's own words, and the rules with a clock that the test moves.
+
+use super::*;
+use crate::clock::{Clock, ManualClock};
+
+const HEAD: &str =
+    "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
+const ARP: &str =
+    "IP address       HW type     Flags       HW address            Mask     Device\n";
+
+fn router(route: &str, arp: &str) -> Option<String> {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("route"), format!("{HEAD}{route}")).unwrap();
+    std::fs::write(dir.path().join("arp"), format!("{ARP}{arp}")).unwrap();
+    Proc::at(dir.path()).router().unwrap().map(|mac| mac.to_string())
+}
+
+/// As the kernel writes it.
+fn route(device: &str, gateway: [u8; 4], flags: &str, metric: u32) -> String {
+    let gateway = u32::from_ne_bytes(gateway);
+    format!("{device}\t00000000\t{gateway:08X}\t{flags}\t0\t0\t{metric}\t00000000\t0\t0\t0\n")
+}
+
+fn neighbour(address: &str, flags: &str, mac: &str, device: &str) -> String {
+    format!("{address:<17}0x1         {flags:<12}{mac}     *        {device}\n")
+}
+
+#[test]
+fn the_router_is_whom_the_best_default_route_names() {
+    let mac = "02:fc:00:00:00:05";
+    let ours = neighbour("192.0.2.1", "0x2", mac, "eth0");
+    let by = |route: &str, arp: &str| router(route, arp);
+    let eth = route("eth0", [192, 0, 2, 1], "0003", 100);
+    assert_eq!(by(&eth, &ours).as_deref(), Some(mac));
+    let link = "eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
+    assert_eq!(by(&format!("{link}{eth}"), &ours).as_deref(), Some(mac));
+    // The lesser metric wins, whichever stands first.
+    let other = neighbour("198.51.100.1", "0x2", "02:fc:00:00:00:09", "wwan0");
+    let wwan = route("wwan0", [198, 51, 100, 1], "0003", 700);
+    let both = format!("{other}{ours}");
+    assert_eq!(by(&format!("{wwan}{eth}"), &both).as_deref(), Some(mac));
+    let wwan = route("wwan0", [198, 51, 100, 1], "0003", 50);
+    let found = by(&format!("{eth}{wwan}"), &both);
+    assert_eq!(found.as_deref(), Some("02:fc:00:00:00:09"));
+    // A point-to-point link has no router, a route that is down leads nowhere.
+    assert_eq!(by(&route("ppp0", [0, 0, 0, 0], "0001", 0), &ours), None);
+    assert_eq!(by(&route("eth0", [192, 0, 2, 1], "0002", 0), &ours), None);
+    assert_eq!(by(link, &ours), None);
+    assert_eq!(by("", &ours), None);
+    // Not known to the kernel yet; on another device; somebody else's.
+    for unknown in [
+        neighbour("192.0.2.1", "0x0", "00:00:00:00:00:00", "eth0"),
+        neighbour("192.0.2.1", "0x2", "00:00:00:00:00:00", "eth0"),
+        neighbour("192.0.2.1", "0x2", mac, "eth1"),
+        neighbour("192.0.2.2", "0x2", mac, "eth0"),
+        String::new(),
+    ] {
+        assert_eq!(by(&eth, &unknown), None, "{unknown}");
+    }
+}
+
+#[test]
+fn what_is_not_in_the_kernels_form_is_passed_over() {
+    let mac = "02:fc:00:00:00:05";
+    let (eth, ours) =
+        (route("eth0", [192, 0, 2, 1], "0003", 0), neighbour("192.0.2.1", "0x2", mac, "eth0"));
+    for wrong in ["eth0\n", "\n\n", "eth0 0 0 3 0 0 0 0 0 0 0\n", "\u{fffd}\t\t\t\t\t\t\t\n"] {
+        assert_eq!(
+            router(&format!("{wrong}{eth}"), &format!("{wrong}{ours}")).as_deref(),
+            Some(mac)
+        );
+        assert_eq!(router(wrong, &ours), None);
+        assert_eq!(router(&eth, wrong), None);
+    }
+    let signed = eth.replace("\t0003\t", "\t+003\t");
+    assert_eq!(router(&signed, &ours), None);
+    for wrong in ["2:fc:00:00:00:05", "02:fc:00:00:00", "02:fc:00:00:00:05:06", "02:fc:00:00:00:+5"]
+    {
+        assert!(wrong.parse::<Mac>().is_err(), "{wrong}");
+        assert_eq!(router(&eth, &neighbour("192.0.2.1", "0x2", wrong, "eth0")), None);
+    }
+    // Of a table without an end so much is read, and no more.
+    let crowd = "x".repeat(2 * MOST_BYTES as usize);
+    assert_eq!(router(&eth, &format!("{crowd}\n{ours}")), None);
+    assert!(Proc::at(Path::new("/nowhere")).router().is_err());
+}
+
+#[test]
+fn this_machines_own_tables_are_in_that_form() {
+    // Whether there is a router here is this machine's affair; that it can be asked is not.
+    Proc::default().router().unwrap();
+}
+
+const DAY: u64 = 24 * 3600;
+
+struct Gateway {
+    clock: ManualClock,
+    neighbourhood: Neighbourhood,
+    /// As the database has it.
+    kept: Option<Vec<u8>>,
+}
+
+impl Gateway {
+    fn new(synced: bool) -> Gateway {
+        let clock = ManualClock::new(1_793_228_400_000, synced);
+        Gateway { clock, neighbourhood: Neighbourhood::default(), kept: None }
+    }
+
+    /// Looks every five seconds, for so long. Which router is a trouble then.
+    fn at(&mut self, router: Option<u8>, seconds: u64) -> Option<String> {
+        for _ in 0..seconds.div_ceil(5) {
+            let seen = router.map(|n| Mac([2, 0, 0, 0, 0, n]));
+            if let Some(kept) = self.neighbourhood.look(self.clock.stamp(), seen) {
+                self.kept = Some(serde_json::to_vec(&kept).unwrap());
+                self.neighbourhood.adopt(kept, self.clock.monotonic());
+            }
+            self.clock.advance(Duration::from_secs(5));
+        }
+        self.troubled()
+    }
+
+    fn troubled(&self) -> Option<String> {
+        let look = self.neighbourhood.trouble(Monotonic::default())?;
+        assert_eq!(look.what, AlarmWhat::Neighbourhood);
+        assert!(look.trouble().unwrap().text.contains(&look.subject));
+        look.subject.chars().last().map(String::from)
+    }
+
+    fn restart(&mut self) -> Option<String> {
+        self.neighbourhood = Neighbourhood::resumed(self.kept.as_deref());
+        self.troubled()
+    }
+}
+
+#[test]
+fn the_first_router_is_learned_and_another_one_is_a_trouble_until_it_is_gone() {
+    let mut b = Gateway::new(true);
+    assert_eq!(b.at(Some(1), 300), None);
+    assert_eq!(b.at(None, 3600), None, "no route is no other router");
+    assert_eq!(b.at(Some(2), 20), None, "not for long enough");
+    assert_eq!(b.at(Some(1), 5), None);
+    assert_eq!(b.at(Some(2), 30), None, "and it began anew");
+    assert_eq!(b.at(Some(2), 10).as_deref(), Some("2"));
+    assert_eq!(b.restart().as_deref(), Some("2"));
+    assert_eq!(b.at(None, 3600).as_deref(), Some("2"), "nothing says that it is back");
+    assert_eq!(b.at(Some(3), 60).as_deref(), Some("3"));
+    assert_eq!(b.at(Some(1), 30).as_deref(), Some("3"));
+    assert_eq!(b.at(Some(1), 10), None);
+    assert_eq!(b.restart(), None);
+    assert_eq!(b.at(Some(1), 3600), None);
+}
+
+#[test]
+fn after_seven_days_by_a_trusted_clock_the_other_router_is_the_known_one() {
+    let mut b = Gateway::new(false);
+    b.at(Some(1), 60);
+    assert_eq!(b.at(Some(2), 60).as_deref(), Some("2"));
+    // The clock was in 1970, or will be: these are no days.
+    b.clock.advance(Duration::from_secs(30 * DAY));
+    assert_eq!(b.at(Some(2), 60).as_deref(), Some("2"));
+    b.clock.set(1_893_228_400_000, true);
+    assert_eq!(b.at(Some(2), 60).as_deref(), Some("2"));
+    assert_eq!(b.restart().as_deref(), Some("2"));
+    b.clock.advance(Duration::from_secs(7 * DAY - 120));
+    assert_eq!(b.at(Some(2), 30).as_deref(), Some("2"));
+    b.clock.advance(Duration::from_secs(120));
+    assert_eq!(b.at(Some(2), 5), None);
+    // And the first one is now the other.
+    assert_eq!(b.restart(), None);
+    assert_eq!(b.at(Some(1), 60).as_deref(), Some("1"));
+}
+
+#[test]
+fn what_is_damaged_in_the_database_is_learned_anew() {
+    for damaged in [&b"?"[..], b"{}", br#"{"known":"02","moved":null}"#] {
+        let neighbourhood = Neighbourhood::resumed(Some(damaged));
+        assert_eq!(neighbourhood.kept, None);
+    }
+}

@@ -1,0 +1,236 @@
+//! What of the troubles is told as an alarm, and when. Pure: looks and the time go in, alarms come
+//! out.
+//!
+//! A trouble is told when it has lasted, its end when all was well for a while. In between, of what
+//! comes and goes, nothing is told; what is so in the end always is.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use super::{Look, Standing, Trouble, Verdict, in_words};
+use crate::{
+    clock::{Monotonic, Stamp},
+    config::AlarmLimits,
+    ledger::{Alarm, AlarmWhat},
+};
+
+/// All must be well for so long before an alarm is over.
+const WELL_FOR: Duration = Duration::from_secs(10);
+/// Records that are old when they come into the outbox, for a platform asked for them again, are gone
+/// from it sooner.
+const OLD_FOR: Duration = Duration::from_secs(10);
+/// The same alarm is raised again after so long at the soonest.
+const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// Alarms told in a minute, of all together; those that wait longest come first.
+const A_MINUTE: usize = 12;
+const MINUTE: Duration = Duration::from_secs(60);
+/// Alarms that stand at once. The next one is told when another is over.
+const STANDING: usize = 128;
+/// Characters of a subject and of what an alarm says; the rest is left out.
+const SUBJECT: usize = 160;
+const DETAIL: usize = 300;
+
+type Which = (AlarmWhat, String);
+
+/// What was told of one subject.
+#[derive(Default)]
+struct Told {
+    /// It was told as raised.
+    standing: Option<Standing>,
+    /// When it was raised last.
+    raised_at: Option<Monotonic>,
+    /// Since when it is otherwise than told.
+    turned: Option<Monotonic>,
+    /// The most that was counted while it stands.
+    most: u64,
+}
+
+pub struct Watchman {
+    limits: AlarmLimits,
+    told: BTreeMap<Which, Told>,
+    /// When the latest alarms were told.
+    lately: VecDeque<Monotonic>,
+    raised: u64,
+}
+
+impl Watchman {
+    /// Goes on from what [`kept_after`] gave. What cannot be read there is raised anew.
+    pub fn resumed(limits: AlarmLimits, kept: Option<&[u8]>) -> Watchman {
+        let mut told = BTreeMap::new();
+        for standing in read(kept) {
+            let which = (standing.what, standing.subject.clone());
+            told.insert(which, Told { standing: Some(standing), ..Told::default() });
+        }
+        Watchman { limits, told, lately: VecDeque::new(), raised: 0 }
+    }
+
+    /// Raised since the start.
+    pub fn raised(&self) -> u64 {
+        self.raised
+    }
+
+    pub fn standing(&self) -> impl Iterator<Item = &Standing> {
+        self.told.values().filter_map(|told| told.standing.as_ref())
+    }
+
+    /// What is to be told now, at most `room` of it. `looks` names all there is: what stands and is
+    /// not among them is over.
+    pub fn look(&mut self, stamp: Stamp, looks: &[Look], room: usize) -> Vec<Alarm> {
+        let now = Monotonic::from_millis(stamp.uptime_ms);
+        while self.lately.front().is_some_and(|at| now.since(*at) >= MINUTE) {
+            self.lately.pop_front();
+        }
+        let seen: BTreeMap<Which, &Verdict> = looks
+            .iter()
+            .map(|look| ((look.what, cut(&look.subject, SUBJECT)), &look.verdict))
+            .collect();
+        for (which, verdict) in &seen {
+            if self.told.contains_key(which) || matches!(verdict, Verdict::Trouble(_)) {
+                self.told.entry(which.clone()).or_default().turn(now, which.0, verdict);
+            }
+        }
+        // Nothing is known any more of what needs no telling.
+        self.told.retain(|which, told| {
+            let lately = |at: Monotonic| now.since(at) < AGAIN_AFTER;
+            told.standing.is_some()
+                || told.raised_at.is_some_and(lately)
+                || told.turned.is_some() && seen.contains_key(which)
+        });
+        let mut due: Vec<(Monotonic, Which)> = Vec::new();
+        for (which, told) in &self.told {
+            let verdict = seen.get(which).copied();
+            due.extend(self.due(now, told, which.0, verdict).map(|since| (since, which.clone())));
+        }
+        due.sort();
+        let mut alarms = Vec::new();
+        for (_, which) in due {
+            if alarms.len() >= room || self.lately.len() >= A_MINUTE {
+                break;
+            }
+            let Some(alarm) = self.tell(stamp, &which, seen.get(&which).copied()) else { continue };
+            self.lately.push_back(now);
+            alarms.push(alarm);
+        }
+        alarms
+    }
+
+    /// Since when something is to be told of it, where its time has come.
+    fn due(
+        &self,
+        now: Monotonic,
+        told: &Told,
+        what: AlarmWhat,
+        verdict: Option<&Verdict>,
+    ) -> Option<Monotonic> {
+        if verdict.is_none() {
+            return told.standing.as_ref().map(|_| Monotonic::default());
+        }
+        let turned = told.turned?;
+        let patience = if told.standing.is_some() { WELL_FOR } else { self.patience(what) };
+        let again = told.raised_at.is_none_or(|at| now.since(at) >= AGAIN_AFTER);
+        let may = told.standing.is_some() || again;
+        (may && now.since(turned) >= patience).then_some(turned)
+    }
+
+    /// How long a trouble lasts before it is told.
+    fn patience(&self, what: AlarmWhat) -> Duration {
+        match what {
+            AlarmWhat::Link => self.limits.link_down,
+            AlarmWhat::Camera | AlarmWhat::Turnstile => self.limits.device_down,
+            AlarmWhat::Outbox => OLD_FOR,
+            AlarmWhat::Certificate
+            | AlarmWhat::CertificateEnded
+            | AlarmWhat::UnknownFaces
+            | AlarmWhat::Neighbourhood => Duration::ZERO,
+        }
+    }
+
+    fn tell(&mut self, stamp: Stamp, which: &Which, verdict: Option<&Verdict>) -> Option<Alarm> {
+        let standing = self.standing().count();
+        let told = self.told.get_mut(which)?;
+        told.turned = None;
+        let (what, subject) = (which.0, which.1.clone());
+        if let Some(over) = told.standing.take() {
+            let detail = over_in_words(&over, stamp, told.most, verdict.is_none());
+            return Some(Alarm { what, subject, raised: false, detail });
+        }
+        let Some(Verdict::Trouble(trouble)) = verdict else { return None };
+        if standing >= STANDING {
+            return None;
+        }
+        let detail = cut(&trouble.text, DETAIL);
+        told.standing = Some(Standing::new(what, &subject, &detail, stamp));
+        told.raised_at = Some(Monotonic::from_millis(stamp.uptime_ms));
+        told.most = trouble.count.unwrap_or(0);
+        self.raised += 1;
+        Some(Alarm { what, subject, raised: true, detail })
+    }
+}
+
+impl Told {
+    fn turn(&mut self, now: Monotonic, what: AlarmWhat, verdict: &Verdict) {
+        match (verdict, &self.standing) {
+            (Verdict::Trouble(trouble), Some(_)) => {
+                self.most = self.most.max(trouble.count.unwrap_or(0));
+                self.turned = None;
+            }
+            (Verdict::Trouble(_), None) if what == AlarmWhat::Outbox => {
+                self.turned.get_or_insert(now);
+            }
+            (Verdict::Trouble(Trouble { since, .. }), None) => {
+                // One that ended and began anew between two looks begins anew here too.
+                self.turned = Some((*since).max(self.turned.unwrap_or_default()).min(now));
+            }
+            (Verdict::Well, Some(_)) => drop(self.turned.get_or_insert(now)),
+            (Verdict::Well, None) | (Verdict::Unknown, _) => self.turned = None,
+        }
+    }
+}
+
+fn cut(text: &str, characters: usize) -> String {
+    text.chars().take(characters).collect()
+}
+
+fn over_in_words(over: &Standing, now: Stamp, most: u64, gone: bool) -> String {
+    let lasted = in_words(over.lasted(now));
+    match over.what {
+        AlarmWhat::Neighbourhood => {
+            format!(
+                "over after {lasted}: the known router is back, or another one took this one's \
+                 place, or this one is known now"
+            )
+        }
+        _ if gone => format!("over after {lasted}: it is not configured any more"),
+        AlarmWhat::Link | AlarmWhat::Outbox if most > 0 => {
+            format!("over after {lasted}; {most} records waited at most")
+        }
+        AlarmWhat::UnknownFaces if most > 0 => format!("over after {lasted}; {most} in all"),
+        _ => format!("over after {lasted}"),
+    }
+}
+
+/// What stands, as the database keeps it, after this alarm: written in its own transaction.
+pub fn kept_after(kept: Option<&[u8]>, alarm: &Alarm, stamp: Stamp) -> Vec<u8> {
+    let mut standing = read(kept);
+    standing.retain(|s| (s.what, &s.subject) != (alarm.what, &alarm.subject));
+    if alarm.raised && standing.len() < STANDING {
+        standing.push(Standing::new(alarm.what, &alarm.subject, &alarm.detail, stamp));
+    }
+    // Words and numbers: there is nothing in it that JSON could not say.
+    serde_json::to_vec(&standing).unwrap_or_default()
+}
+
+fn read(kept: Option<&[u8]>) -> Vec<Standing> {
+    let Some(kept) = kept else { return Vec::new() };
+    let mut standing: Vec<Standing> = serde_json::from_slice(kept).unwrap_or_else(|error| {
+        tracing::error!(%error, "which alarms stood is damaged; they are raised anew");
+        Vec::new()
+    });
+    standing.truncate(STANDING);
+    standing
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! The watchman with looks that the test makes up.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::clock::BootId;
+
+const LIMITS: AlarmLimits = AlarmLimits {
+    outbox_age: Duration::from_secs(900),
+    link_down: Duration::from_secs(60),
+    device_down: Duration::from_secs(30),
+    unknown_faces: 10,
+    unknown_faces_within: Duration::from_secs(60),
+};
+
+fn at(second: u64) -> Stamp {
+    let wall_ms = 1_793_228_400_000 + 1000 * second as i64;
+    Stamp { wall_ms, synced: true, boot: BootId([7; 16]), uptime_ms: second * 1000 }
+}
+
+fn trouble(second: u64, count: Option<u64>) -> Option<Trouble> {
+    let since = Monotonic::from_millis(second * 1000);
+    Some(Trouble { since, text: "refused".into(), count })
+}
+
+/// One subject, and what was told of it, with the second.
+struct One {
+    watchman: Watchman,
+    what: AlarmWhat,
+    kept: Option<Vec<u8>>,
+}
+
+impl One {
+    fn new(what: AlarmWhat) -> One {
+        One { watchman: Watchman::resumed(LIMITS, None), what, kept: None }
+    }
+
+    fn restart(&mut self) {
+        self.watchman = Watchman::resumed(LIMITS, self.kept.as_deref());
+    }
+
+    fn told(&mut self, second: u64, looks: &[Look]) -> Vec<(bool, String)> {
+        let alarms = self.watchman.look(at(second), looks, 16);
+        for alarm in &alarms {
+            self.kept = Some(kept_after(self.kept.as_deref(), alarm, at(second)));
+        }
+        alarms.into_iter().map(|alarm| (alarm.raised, alarm.detail)).collect()
+    }
+
+    fn well(&mut self, second: u64) -> Vec<(bool, String)> {
+        self.told(second, &[Look::new(self.what, "a", None)])
+    }
+
+    fn wrong(&mut self, second: u64, since: u64, count: Option<u64>) -> Vec<(bool, String)> {
+        self.told(second, &[Look::new(self.what, "a", trouble(since, count))])
+    }
+}
+
+fn raised() -> Vec<(bool, String)> {
+    vec![(true, "refused".to_owned())]
+}
+
+fn over(detail: &str) -> Vec<(bool, String)> {
+    vec![(false, detail.to_owned())]
+}
+
+#[test]
+fn a_link_that_is_down_for_a_minute_is_told_and_so_is_what_waited() {
+    let mut link = One::new(AlarmWhat::Link);
+    assert!(link.well(100).is_empty());
+    assert!(link.wrong(101, 101, Some(0)).is_empty());
+    assert!(link.wrong(160, 101, Some(2)).is_empty());
+    assert_eq!(link.wrong(161, 101, Some(3)), raised());
+    assert!(link.wrong(300, 101, Some(41)).is_empty());
+    assert!(link.well(301).is_empty());
+    assert!(link.well(310).is_empty());
+    assert_eq!(link.well(311), over("over after 2 min; 41 records waited at most"));
+    assert!(link.well(4000).is_empty());
+    assert_eq!(link.watchman.raised(), 1);
+}
+
+#[test]
+fn old_records_that_are_sent_again_and_gone_in_a_moment_are_no_alarm() {
+    let mut outbox = One::new(AlarmWhat::Outbox);
+    for second in 1000..1010 {
+        assert!(outbox.wrong(second, 0, Some(900)).is_empty());
+    }
+    assert!(outbox.well(1010).is_empty());
+    for second in 1011..1021 {
+        assert!(outbox.wrong(second, 0, Some(900)).is_empty());
+    }
+    assert_eq!(outbox.wrong(1021, 0, Some(41)), raised());
+    assert!(outbox.well(1022).is_empty());
+    assert_eq!(outbox.well(1032), over("over after 11 s; 41 records waited at most"));
+}
+
+#[test]
+fn a_link_that_is_lost_now_and_then_is_not_down() {
+    let mut link = One::new(AlarmWhat::Link);
+    for second in 0..3600 {
+        let told = if second % 50 < 2 {
+            link.well(second)
+        } else {
+            link.wrong(second, second - second % 50 + 2, None)
+        };
+        assert!(told.is_empty(), "at {second}: {told:?}");
+    }
+}
+
+#[test]
+fn one_that_was_raised_is_not_over_while_it_is_well_for_moments_only() {
+    let mut camera = One::new(AlarmWhat::Camera);
+    assert_eq!(camera.wrong(30, 0, None), raised());
+    for second in 31..3600 {
+        let told = match second % 10 {
+            0 => camera.well(second),
+            _ => camera.wrong(second, second, None),
+        };
+        assert!(told.is_empty(), "at {second}: {told:?}");
+    }
+}
+
+#[test]
+fn what_nobody_can_tell_changes_nothing() {
+    let mut own = One::new(AlarmWhat::Certificate);
+    assert_eq!(own.wrong(5, 5, None), raised());
+    let unknown = [Look { verdict: Verdict::Unknown, ..Look::new(own.what, "a", None) }];
+    for second in 6..600 {
+        assert!(own.told(second, &unknown).is_empty());
+    }
+    assert_eq!(own.watchman.standing().count(), 1);
+}
+
+#[test]
+fn a_restart_tells_what_is_over_and_raises_nothing_twice() {
+    let mut camera = One::new(AlarmWhat::Camera);
+    assert_eq!(camera.wrong(30, 0, None), raised());
+    camera.restart();
+    for second in 31..100 {
+        assert!(camera.wrong(second, 31, None).is_empty());
+    }
+    camera.restart();
+    assert!(camera.well(100).is_empty());
+    assert_eq!(camera.well(110), over("over after 80 s"));
+    camera.restart();
+    assert!(camera.well(200).is_empty());
+    // And one that is not configured any more.
+    assert_eq!(camera.wrong(300, 200, None), raised());
+    camera.restart();
+    assert_eq!(camera.told(360, &[]), over("over after 60 s: it is not configured any more"));
+    assert!(camera.told(361, &[]).is_empty());
+}
+
+#[test]
+fn what_was_kept_and_is_damaged_is_raised_anew() {
+    for damaged in [&b"?"[..], b"{}", br#"[{"what":"weather"}]"#] {
+        assert_eq!(Watchman::resumed(LIMITS, Some(damaged)).standing().count(), 0);
+    }
+}
+
+#[test]
+fn i8_of_too_many_the_next_is_told_when_another_is_over() {
+    let look = |n: usize, trouble| Look::new(AlarmWhat::Camera, format!("lane-{n}"), trouble);
+    let all = |wrong: std::ops::Range<usize>| {
+        let one = |n| look(n, wrong.contains(&n).then(|| trouble(0, None)).flatten());
+        (0..STANDING + 5).map(one).collect::<Vec<_>>()
+    };
+    let mut watchman = Watchman::resumed(LIMITS, None);
+    let mut kept = None;
+    let mut told = |second: u64, looks: &[Look]| {
+        let alarms = watchman.look(at(second), looks, 16);
+        for alarm in &alarms {
+            kept = Some(kept_after(kept.as_deref(), alarm, at(second)));
+        }
+        assert_eq!(watchman.standing().count(), read(kept.as_deref()).len());
+        alarms.len()
+    };
+    let raised: usize = (100..1000).map(|second| told(second, &all(0..STANDING + 5))).sum();
+    assert_eq!(raised, STANDING);
+    // One is over, and another takes its place.
+    let changes: usize = (1000..1100).map(|second| told(second, &all(1..STANDING + 5))).sum();
+    assert_eq!(changes, 2);
+    assert!(read(kept.as_deref()).iter().all(|s| s.subject != "lane-0"));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// So many seconds go by with a look at each.
+    Look(u64),
+    Turns(usize),
+    Vanishes(usize),
+    Restart,
+    /// The disk takes nothing in, and then it does.
+    Disk(bool),
+}
+
+const SUBJECTS: usize = 16;
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (1..70_u64).prop_map(Step::Look),
+        20 => (0..SUBJECTS).prop_map(Step::Turns),
+        1 => (0..SUBJECTS).prop_map(Step::Vanishes),
+        1 => Just(Step::Restart),
+        1 => any::<bool>().prop_map(Step::Disk),
+    ];
+    proptest::collection::vec(step, 0..120)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    /// Whatever comes and goes: raised and over take turns, never too many, the database knows
+    /// what stands, and what is so in the end is told.
+    #[test]
+    fn what_is_told_takes_turns_is_bounded_and_true_in_the_end(steps in steps()) {
+        // Of each: since when it is wrong, if it is; absent, if it vanished.
+        let mut subjects: Vec<Option<Option<u64>>> = vec![Some(None); SUBJECTS];
+        let mut watchman = Watchman::resumed(LIMITS, None);
+        let (mut second, mut room, mut kept) = (1000, 16, None::<Vec<u8>>);
+        let mut standing = [false; SUBJECTS];
+        let mut raised_at = [None::<u64>; SUBJECTS];
+        let mut lately: Vec<u64> = Vec::new();
+        let ending = [Step::Disk(true), Step::Look(60 * (2 + SUBJECTS as u64))];
+        for step in steps.into_iter().chain(ending) {
+            match step {
+                Step::Turns(n) => subjects[n] = match subjects[n] {
+                    Some(Some(_)) => Some(None),
+                    _ => Some(Some(second)),
+                },
+                Step::Vanishes(n) => subjects[n] = None,
+                Step::Disk(well) => room = if well { 16 } else { 0 },
+                Step::Restart => {
+                    watchman = Watchman::resumed(LIMITS, kept.as_deref());
+                    lately.clear();
+                    raised_at = [None; SUBJECTS];
+                }
+                Step::Look(seconds) => for _ in 0..seconds {
+                    second += 1;
+                    let look = |(n, state): (usize, &Option<Option<u64>>)| {
+                        let trouble = state.as_ref()?.and_then(|since| trouble(since, None));
+                        Some(Look::new(AlarmWhat::ALL[n % 8], n.to_string(), trouble))
+                    };
+                    let looks: Vec<_> = subjects.iter().enumerate().filter_map(look).collect();
+                    let alarms = watchman.look(at(second), &looks, room);
+                    prop_assert!(alarms.len() <= room);
+                    for alarm in alarms {
+                        let n: usize = alarm.subject.parse().unwrap();
+                        prop_assert_eq!(alarm.raised, !standing[n], "{:?}", alarm);
+                        standing[n] = alarm.raised;
+                        if alarm.raised {
+                            let before = raised_at[n].replace(second);
+                            prop_assert!(before.is_none_or(|at| second - at >= 60));
+                        }
+                        kept = Some(kept_after(kept.as_deref(), &alarm, at(second)));
+                        lately.push(second);
+                    }
+                    lately.retain(|at| second - at < 60);
+                    prop_assert!(lately.len() <= A_MINUTE, "{:?}", lately);
+                }
+            }
+            let in_database = read(kept.as_deref()).len();
+            prop_assert_eq!(in_database, standing.iter().filter(|s| **s).count());
+            prop_assert_eq!(in_database, watchman.standing().count());
+        }
+        for (n, state) in subjects.iter().enumerate() {
+            prop_assert_eq!(standing[n], matches!(state, Some(Some(_))), "subject {}", n);
+        }
+        let raised = standing.iter().filter(|s| **s).count();
+        prop_assert_eq!(watchman.told.len(), raised, "nothing else is remembered");
+    }
+}

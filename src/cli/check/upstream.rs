@@ -1,0 +1,159 @@
+//! Whether the brokers let this gateway in, how long the certificates last, and who may read the
+//! secrets.
+
+use std::{os::unix::fs::MetadataExt, path::Path};
+
+use jiff::{Timestamp, tz::TimeZone};
+
+use super::Lines;
+use crate::{
+    clock::{Clock, Stamp},
+    config::{Config, Secret, Upstream},
+    uplink::{self, Certificate, CertificateOf},
+};
+
+/// From here on a certificate is warned of.
+const RENEW_WITHIN_DAYS: i64 = 30;
+
+/// Connects to each broker of an upstream, one after the other.
+pub(super) async fn check(
+    lines: &mut Lines,
+    config: &Config,
+    upstream: &Upstream,
+    clock: &dyn Clock,
+) {
+    let name = format!("upstream {}", upstream.name);
+    // The daemon's own id may be in its database, which is the daemon's.
+    let gateway = config.site.gateway_id.as_ref().unwrap_or(&config.site.project_code);
+    let mut certificates: Vec<Certificate> = Vec::new();
+    for broker in &upstream.brokers {
+        let found = match uplink::probe(upstream, broker, gateway, clock).await {
+            Ok(found) => {
+                let own = found.certificates.iter().find(|c| c.whose == CertificateOf::Broker);
+                let until =
+                    own.map(|c| format!(", its certificate is valid until {}", day(c.until)));
+                for certificate in found.certificates {
+                    if !certificates.contains(&certificate) {
+                        certificates.push(certificate);
+                    }
+                }
+                let version = found.version.word();
+                Ok(format!("{broker} lets us in by MQTT {version}{}", until.unwrap_or_default()))
+            }
+            Err(problem) => Err(format!("{broker}: {problem}; records wait until it lets us in")),
+        };
+        lines.add(name.clone(), found);
+    }
+    for certificate in &certificates {
+        if let Some(warning) = ends_soon(certificate, &clock.stamp()) {
+            lines.warn(format!("certificates of {}", upstream.name), warning);
+        }
+    }
+    let key = upstream.tls.own.as_ref().map(|(_, key)| key);
+    for (of, secret) in [("password", upstream.password.as_ref()), ("key", key)] {
+        let Some(secret) = secret else { continue };
+        match readable(secret, &config.path) {
+            Ok(None) => {}
+            Ok(Some(warning)) => lines.warn(format!("{of} of {}", upstream.name), warning),
+            Err(problem) => lines.add(format!("{of} of {}", upstream.name), Err(problem)),
+        }
+    }
+}
+
+fn ends_soon(certificate: &Certificate, now: &Stamp) -> Option<String> {
+    let left_days =
+        (certificate.until.as_second() - now.timestamp().as_second()).div_euclid(86_400);
+    if left_days >= RENEW_WITHIN_DAYS {
+        return None;
+    }
+    let path = certificate.path.as_deref().map(Path::display);
+    let (what, remedy) = match (certificate.whose, path) {
+        (CertificateOf::Broker, _) | (_, None) => {
+            ("the broker's certificate".to_owned(), "its operator must renew it")
+        }
+        (CertificateOf::Authority, Some(path)) => (
+            format!("an authority's certificate in {path}"),
+            "get its successor from the broker's operator",
+        ),
+        (CertificateOf::Gateway, Some(path)) => {
+            (format!("our certificate {path}"), "put a renewed one there, no restart is needed")
+        }
+    };
+    let until = day(certificate.until);
+    Some(match left_days {
+        ..0 => format!("{what} ended on {until}: {remedy}"),
+        0 => format!("{what} ends today, on {until}: {remedy}"),
+        _ => format!("{what} ends in {left_days} days, on {until}: {remedy}"),
+    })
+}
+
+/// Why others than its owner may read a secret, if they may; an error where nobody can.
+fn readable(secret: &Secret, config: &Path) -> Result<Option<String>, String> {
+    secret.read().map_err(|e| e.to_string())?;
+    let (path, what) = match secret {
+        Secret::File(path) => (path.as_path(), "it"),
+        Secret::Plain(_) => (config, "a secret stands in it and it"),
+        // systemd sees to that.
+        Secret::Credential(_) => return Ok(None),
+    };
+    let mode = std::fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?.mode();
+    let path = path.display();
+    Ok((mode & 0o007 != 0).then(|| {
+        format!("{path}: {what} may be read by everybody on this machine: chmod o= {path}")
+    }))
+}
+
+fn day(time: Timestamp) -> jiff::civil::Date {
+    time.to_zoned(TimeZone::UTC).date()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    #[test]
+    fn a_certificate_is_warned_of_from_thirty_days_before_its_end() {
+        let now = SystemClock::new().unwrap().stamp();
+        let warning = |whose, path: Option<&str>, seconds: i64| {
+            let until = Timestamp::from_second(now.wall_ms / 1000 + seconds).unwrap();
+            let certificate = Certificate { whose, path: path.map(Into::into), until };
+            ends_soon(&certificate, &now).unwrap_or_default()
+        };
+        let days = 86_400;
+        assert_eq!(warning(CertificateOf::Gateway, Some("/g.pem"), 30 * days), "");
+        let soon = warning(CertificateOf::Gateway, Some("/g.pem"), 30 * days - 1);
+        assert!(soon.starts_with("our certificate /g.pem ends in 29 days, on 2"), "{soon}");
+        let today = warning(CertificateOf::Authority, Some("/ca.pem"), 5);
+        assert!(today.contains("in /ca.pem ends today"), "{today}");
+        let ended = warning(CertificateOf::Broker, None, -5);
+        assert!(ended.starts_with("the broker's certificate ended on"), "{ended}");
+    }
+
+    #[test]
+    fn a_secret_that_others_may_read_is_warned_of_without_telling_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, config) = (dir.path().join("pw"), dir.path().join("g.toml"));
+        let allow = |path: &Path, mode| {
+            std::fs::write(path, "hunter2").unwrap();
+            std::fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+        };
+        let kept = Secret::File(file.clone());
+        let plain = Secret::Plain(String::from("hunter2").into());
+        allow(&file, 0o640);
+        allow(&config, 0o640);
+        assert_eq!(readable(&kept, &config), Ok(None));
+        assert_eq!(readable(&plain, &config), Ok(None));
+        allow(&file, 0o644);
+        allow(&config, 0o604);
+        for (secret, path) in [(&kept, &file), (&plain, &config)] {
+            let warning = readable(secret, &config).unwrap().unwrap();
+            assert!(warning.ends_with(&format!("chmod o= {}", path.display())), "{warning}");
+            assert!(!warning.contains("hunter2"), "{warning}");
+        }
+        let missing = readable(&Secret::File(dir.path().join("none")), &config).unwrap_err();
+        assert!(missing.contains("cannot read the secret"), "{missing}");
+    }
+}
