@@ -23,7 +23,8 @@
 //! 7. Each entry's outbox rows are written in its own transaction. The [`uplink`] publishes a record
 //!    with its outcome and strikes the row off when the broker has acknowledged it.
 //!
-//! Back the other way come only roster snapshots and the turnstile's events.
+//! Back the other way come only roster snapshots, the turnstile's events, and what a platform asks
+//! for ([`control`]).
 //!
 //! # The rooms, in order of travel
 //!
@@ -44,7 +45,7 @@
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`uplink`] | delivery (pure), MQTT, the `native` profile |
 //! | [`alarms`] | what needs attention, as events: when it is told (pure); the router next door |
-//! | [`control`] | the Unix socket: protocol, server, client, status; the metrics |
+//! | [`control`] | the Unix socket: protocol, server, client, status; the metrics; the platforms' commands |
 //! | [`daemon`] | the composition root, supervision, shutdown |
 //! | [`cli`] | one file a command family |
 //!
@@ -168,6 +169,12 @@
 //! | messages handed to an MQTT client and not sent, its events | 40, 64 | the connection is made anew; the client waits |
 //! | a file of certificates | 1 MiB | no connection is made, and the link says why |
 //! | a message from, to a broker | 16 KiB, 1 MiB | the connection is closed and made anew |
+//! | a platform's command: bytes, depth, names in a map, values in a list | 8 MiB, 3, 64, 64 | refused |
+//! | its photos; other texts | 5 of 1 MiB; 256 characters | refused |
+//! | commands handed on by links and not read; read and waiting; releases under way | 2, 2, 4 | the next one is told `busy` |
+//! | commands remembered, of each upstream; a reply that is kept | 1,000; 64 KiB | the oldest goes, and none issued before it is done; done again |
+//! | workers of a page, records asked for again, by one command | 200, 10,000 | refused |
+//! | a release by command | 10 s from when it was issued | void |
 //! | plans of the detector, by frame size | 8 | the one unused for longest is made anew when needed |
 //! | faces examined in a frame | 1,000 | the less likely are left out |
 //! | lines in the journal | 1,000 in 30 s (the unit) | journald counts what it drops |

@@ -81,6 +81,12 @@ at! { i7_a_cut_within_a_removal_erases_all_or_nothing by cut_within_a_removal:
     log_emptied: "removal.emptied", true;
 }
 
+at! { i4_a_cut_within_a_command_leaves_it_done_once by cut_within_a_command:
+    remembered: "command.begun";
+    carried_out: "command.done";
+    answered: "command.answered";
+}
+
 at! { i5_a_cut_within_a_change_of_the_key_leaves_what_exactly_one_key_opens by cut_within_a_rotation:
     new_key_made: "rotation.made", false;
     in_its_transaction: "rotation.written", false;
@@ -314,6 +320,43 @@ fn cut_within_a_removal(point: &str, removed: bool) {
     gate.camera.nobody();
     assert_eq!(gate.board.command("input 5 off"), [""; 0], "no coil moved");
     gate.settled(&book);
+}
+
+fn cut_within_a_command(point: &str) {
+    let mut gate = gate_that_dies_at(point);
+    let args = json!({ "id": "W001", "reason": "contract over" });
+    let suspend = common::desk::command("c-1", "worker.suspend", args).to_string();
+    let topic = "gatehouse/v1/P-1/gate-1/command";
+    gate.site.broker.publish(topic, suspend.as_bytes());
+    Cut::happened(&mut gate, point, Vec::new()).restart(&mut gate);
+    // The platform heard nothing, and says it again.
+    gate.site.broker.publish(topic, suspend.as_bytes());
+    let reply = gate.platform.next_on("reply");
+    assert_eq!(reply["result"]["state"], "suspended", "{point}: {reply}");
+    let book = Book::read(&gate.site);
+    assert_eq!(rows(&gate.site, "entry WHERE kind = 'state'"), 1);
+    assert_eq!(rows(&gate.site, "command WHERE reply IS NOT NULL"), 1);
+    gate.settled(&book);
+}
+
+#[test]
+fn i10_a_fault_within_a_command_costs_that_command_and_nothing_else() {
+    let fault = [(FAILPOINTS, "command.begun=1*panic")];
+    let mut gate = Gate::start_with("", "", &fault);
+    enrol(&gate.site);
+    let mut asks = |id: &str| {
+        let args = json!({ "id": "W001", "reason": "contract over" });
+        let suspend = common::desk::command(id, "worker.suspend", args).to_string();
+        gate.site.broker.publish("gatehouse/v1/P-1/gate-1/command", suspend.as_bytes());
+        gate.platform.next_on("reply")
+    };
+    let lost = asks("c-1");
+    assert_eq!(lost["error"]["code"], "internal", "{lost}");
+    assert_eq!(asks("c-2")["result"]["state"], "suspended");
+    // The one that was lost is taken up again, and finds it done.
+    assert_eq!(asks("c-1")["result"]["state"], "suspended");
+    assert_eq!(rows(&gate.site, "entry WHERE kind = 'state'"), 1);
+    gate.daemon.take().unwrap().stop();
 }
 
 fn cut_within_a_rotation(point: &str, new: bool) {

@@ -82,10 +82,13 @@ const TURNSTILE: [Number<TurnstileState>; 7] = [
     ("restarts", "Faults that its driver was made anew after", |t| t.restarts),
 ];
 
-const UPSTREAM: [Number<UpstreamStatus>; 4] = [
+const UPSTREAM: [Number<UpstreamStatus>; 7] = [
     ("connects", "Connections to its broker", |u| u.link.connects),
     ("published", "Records sent, repeats included", |u| u.link.published),
     ("acknowledged", "Records the broker acknowledged", |u| u.link.acknowledged),
+    ("commands_done", "Commands of the platform carried out", |u| u.carried_out.commands_done),
+    ("commands_failed", "Commands refused, or tried in vain", |u| u.carried_out.commands_failed),
+    ("commands_repeated", "Commands answered again", |u| u.carried_out.commands_repeated),
     ("restarts", "Faults that its task was begun anew after", |u| u.link.restarts),
 ];
 

@@ -5,10 +5,13 @@
 //! and a closing word, or an error. Touches: the socket, the store, and the lanes' request
 //! channels. Photos travel as bytes, so that the daemon needs no access to an admin's files.
 //!
+//! A platform's commands come in over its link, and are carried out by the same services.
+//!
 //! The metrics are the [`Status`] in another notation: one page, which commands nothing and names
 //! no worker.
 
 mod client;
+mod commands;
 mod exporter;
 mod metrics;
 mod protocol;
@@ -17,6 +20,7 @@ mod services;
 mod status;
 
 pub use client::{Client, ClientError};
+pub use commands::{CommandCounts, Commands, run as run_commands};
 pub use exporter::{ExporterDown, export, listen as listen_for_metrics};
 pub use protocol::{
     Amend, AmendFaces, AttendanceQuery, Clear, Enrol, EnrolResult, Enrolled, Failure, Hint,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::gather::gather;
 pub use self::troubles::{Backlog, backlogs, looks};
+use super::commands::CommandCounts;
 use crate::{
     camera::CameraState,
     config::Direction,
@@ -100,6 +101,8 @@ pub struct UpstreamStatus {
     pub outbox: Option<u64>,
     /// Age of the oldest of them; null where none waits.
     pub oldest_s: Option<i64>,
+    #[serde(flatten)]
+    pub carried_out: CommandCounts,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

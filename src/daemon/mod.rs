@@ -179,7 +179,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         parts.lane(lane, &built, &vision, &bell, &mut tasks, &cancel)?;
     }
 
-    let (commands, _incoming) = mpsc::channel(uplink::COMMANDS);
+    let (commands, incoming) = mpsc::channel(uplink::COMMANDS);
     let (online, online_watch) = watch::channel(native::Online::default());
     let mut links = Vec::new();
     let mut upstreams = Vec::new();
@@ -221,6 +221,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             keep_years: config.storage.attendance_keep_years,
             timezone: config.site.timezone.clone(),
         },
+        commands: Default::default(),
         examining: Default::default(),
         changing: Default::default(),
         audit: watch::Sender::default(),
@@ -243,6 +244,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         let ended = control::serve(listener, &socket, served, &beat, stop).await;
         ("the control socket", ended.map_err(Into::into))
     });
+    let task = tokio::spawn(control::run_commands(services.clone(), incoming, cancel.clone()));
+    watch_over(task, "the platforms' commands", &ended);
     let (watched, stop) = (services.clone(), cancel_links.clone());
     let task = tokio::spawn(async move { keep_online(watched, online, stop).await });
     watch_over(task, "the links' status", &ended);

@@ -100,6 +100,8 @@ pub struct ManualRelease {
     pub person: Option<Person>,
     pub reason: String,
     pub by: Actor,
+    /// After this nothing is released; absent where somebody at the gateway waits for it.
+    pub void_after: Option<Monotonic>,
 }
 
 #[derive(Debug)]
@@ -467,6 +469,13 @@ impl Machine {
     }
 
     fn asked(&mut self, now: Monotonic, request: ManualRelease, fresh: PassageId) -> Vec<Action> {
+        let life = now + DECISION_LIFE;
+        let deadline = request.void_after.map_or(life, |void_after| life.min(void_after));
+        if now > deadline {
+            self.counters.void += 1;
+            let answer = Err("void: its time was over before the lane heard of it".to_owned());
+            return vec![Action::Answer { passage: fresh, answer }];
+        }
         if self.busy() {
             let unrecorded = matches!(self.state, State::Closing { retry_at: Some(_), .. });
             let problem = if unrecorded {
@@ -489,7 +498,7 @@ impl Machine {
             manual: true,
             released: false,
         };
-        self.state = State::Committing { passage, deadline: now + DECISION_LIFE };
+        self.state = State::Committing { passage, deadline };
         let body = Body::Release {
             passage: fresh,
             lane: self.rules.lane.clone(),

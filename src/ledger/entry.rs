@@ -78,6 +78,9 @@ pub enum Via {
     Socket,
     /// A command that works on the storage folder itself while no daemon runs.
     Console,
+    /// A platform's command: `user` is the upstream's name in the configuration, `uid` the daemon's
+    /// own.
+    Upstream,
 }
 
 impl Via {
@@ -85,11 +88,12 @@ impl Via {
         match self {
             Via::Socket => "socket",
             Via::Console => "console",
+            Via::Upstream => "upstream",
         }
     }
 }
 
-/// Who told the gateway to do something: a user of the operating system.
+/// Who told the gateway to do something: a user of the operating system, or a platform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     pub uid: u32,
@@ -766,7 +770,7 @@ fn actor_map(actor: &Actor) -> Map {
 
 fn read_actor(map: Fields<'_>) -> Result<Actor, CborError> {
     let via = map.text("via")?;
-    let via = [Via::Socket, Via::Console].into_iter().find(|v| v.word() == via);
+    let via = [Via::Socket, Via::Console, Via::Upstream].into_iter().find(|v| v.word() == via);
     let via = via.ok_or(CborError::Field("via"))?;
     Ok(Actor { uid: map.int("uid")?, user: map.text("user")?, via })
 }

@@ -485,6 +485,54 @@ pub fn strike_off_upto(
     Ok(struck as u64)
 }
 
+/// What was put back into an outbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requeued {
+    /// Records that wait now, also those that did already.
+    pub rows: u64,
+    /// Those that there is nothing to send of: pruned when their retention was over, or damaged.
+    pub gone: Vec<u64>,
+}
+
+/// Puts records from one seq to another, both included, back into an upstream's outbox. Each is read
+/// first, with its cause: what cannot be sent does not wait there.
+pub fn queue_again(
+    tx: &Transaction<'_>,
+    upstream: &str,
+    from: u64,
+    to: u64,
+) -> Result<Requeued, LedgerError> {
+    let mut requeued = Requeued::default();
+    let mut find = tx.prepare_cached(
+        "SELECT idx, CASE kind WHEN 'outcome' THEN cause END FROM entry WHERE seq = ?1",
+    )?;
+    let mut queue = tx.prepare_cached("INSERT OR IGNORE INTO outbox VALUES (?1, ?2)")?;
+    for seq in from..=to.min(last_seq(tx)?) {
+        let found: Option<(u64, Option<u64>)> =
+            find.query_row([seq], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        let legible = |index| match read(tx, index) {
+            Ok(_) => Ok(true),
+            Err(
+                LedgerError::Damaged { .. }
+                | LedgerError::Missing { .. }
+                | LedgerError::Pruned { .. },
+            ) => Ok(false),
+            Err(e) => Err(e),
+        };
+        let whole = match found {
+            None => false,
+            Some((index, cause)) => legible(index)? && cause.map_or(Ok(true), legible)?,
+        };
+        if whole {
+            queue.execute(params![upstream, seq])?;
+            requeued.rows += 1;
+        } else {
+            requeued.gone.push(seq);
+        }
+    }
+    Ok(requeued)
+}
+
 /// How many rows wait for an upstream, and the time of the oldest.
 pub fn backlog(tx: &Transaction<'_>, upstream: &str) -> Result<(u64, Option<Stamp>), LedgerError> {
     let rows = tx

@@ -357,6 +357,23 @@ fn the_bytes_of_the_alarms_of_version_1_never_change() {
     assert_eq!(lines.collect::<Vec<_>>(), expected);
 }
 
+/// A word that came later: never edit this test.
+#[test]
+fn the_bytes_of_what_a_platform_asked_for_never_change() {
+    let by = Actor { uid: 998, user: "platform".into(), via: Via::Upstream };
+    let worker = "W001".parse().unwrap();
+    let body = Body::State { worker, state: State::Suspended, reason: "left".into(), by };
+    let entry = entry(8, Some(8), body);
+    let bytes = entry.encode();
+    assert_eq!(Entry::decode(&bytes).unwrap(), entry);
+    let frozen = include_str!("frozen_v1_upstream.txt");
+    let line = format!("state {} {}\n", hex::encode(&bytes), hex::encode(leaf_hash(&bytes)));
+    assert_eq!(
+        line,
+        frozen.lines().filter(|l| !l.starts_with('#')).fold(String::new(), |all, l| all + l + "\n")
+    );
+}
+
 #[test]
 fn no_altered_byte_of_an_entry_goes_unnoticed() {
     let all = [
@@ -497,6 +514,37 @@ async fn a_row_is_struck_off_for_its_own_upstream_and_a_new_upstream_gets_everyt
         .unwrap();
     let oldest = Some(stamp());
     assert_eq!(backlogs, ((1, oldest), (3, oldest)));
+}
+
+#[tokio::test]
+async fn i3_records_are_put_back_for_their_own_upstream_and_what_is_gone_is_named() {
+    let (dir, store, ledger) = with_ledger(&["a", "b"]).await;
+    for _ in 0..3 {
+        append(&store, &ledger, Body::Boot { version: "1".into() }).await;
+    }
+    append(&store, &ledger, grant(1)).await;
+    let l = ledger.clone();
+    let close = move |tx: &Transaction<'_>| {
+        l.close(tx, stamp(), PassageId([1; 16]), Outcome::Passed, "").map(drop)
+    };
+    store.write(Priority::Attendance, close).await.unwrap();
+    store.write(Priority::Upkeep, |tx| strike_off(tx, "a", &[1, 2, 4])).await.unwrap();
+    let again = |from, to| store.write(Priority::Upkeep, move |tx| queue_again(tx, "a", from, to));
+    // One that waits already is one that will come, and beyond the last one there is nothing.
+    let found = again(2, u64::MAX).await.unwrap();
+    assert_eq!(found, Requeued { rows: 3, gone: vec![] });
+    let waiting = async |upstream: &'static str| {
+        let waiting = store.read(move |tx| unacknowledged(tx, upstream, 0, 10)).await.unwrap();
+        waiting.iter().filter_map(|s| s.entry.seq).collect::<Vec<_>>()
+    };
+    assert_eq!((waiting("a").await, waiting("b").await), (vec![2, 3, 4], vec![1, 2, 3, 4]));
+    store.write(Priority::Upkeep, |tx| strike_off(tx, "a", &[2, 3, 4])).await.unwrap();
+    // A record is nothing without its cause, nor is one that is damaged.
+    let raw = Connection::open(dir.path().join("gatehouse.db")).unwrap();
+    raw.execute("UPDATE entry SET bytes = x'00' WHERE seq = 2 OR kind = 'grant'", []).unwrap();
+    assert_eq!(again(1, 4).await.unwrap(), Requeued { rows: 2, gone: vec![2, 4] });
+    assert_eq!(waiting("a").await, [1, 3]);
+    assert_eq!(again(5, 9).await.unwrap(), Requeued::default());
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use rumqttc::{self as v4, QoS, Transport, v5};
 use tokio_util::bytes::Bytes;
 use zeroize::Zeroizing;
 
-use super::delivery::WINDOW;
+use super::{delivery::WINDOW, native::command};
 use crate::config::MqttVersion;
 
 /// TCP, TLS and CONNACK together; a NATS cluster that has just lost a node answers within 4 s.
@@ -21,8 +21,8 @@ const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(20);
 const PACKET_IDS: u16 = 4096;
 /// Messages handed to the client and not yet on the wire: the window, and what is no row.
 const REQUESTS: usize = WINDOW + 16;
-/// A command with five photos of 1 MiB in base64, and what is around them.
-pub(super) const MAX_INCOMING_BYTES: u32 = 8 * 1024 * 1024;
+/// The largest command that is answered, and what is around it.
+pub(super) const MAX_INCOMING_BYTES: u32 = command::COMMAND_MAX as u32 + 64 * 1024;
 pub(super) const MAX_OUTGOING_BYTES: usize = 1024 * 1024;
 /// The kernel takes a whole window of rows at once: a slow link must not look like a broken one.
 const SEND_BUFFER_BYTES: u32 = 256 * 1024;

@@ -1,5 +1,6 @@
 //! The `native` profile: topics and payloads, in JSON or in CBOR with the same names.
 
+pub mod command;
 #[cfg(test)]
 mod tests;
 
@@ -66,25 +67,6 @@ pub fn acknowledgement(encoding: Encoding, payload: &[u8]) -> Result<Acknowledge
         return Err(format!("it has {} bytes, more than {ACKNOWLEDGEMENT_BYTES}", payload.len()));
     }
     decode(encoding, payload).map_err(|e| format!("it is not {{\"ledger\", \"upto\"}}: {e}"))
-}
-
-/// A command larger than this is not looked into where there is no time for it.
-const BUSY_BYTES: usize = 64 * 1024;
-
-/// The reply to a command that comes while too many others wait; none where it bears no id that is
-/// found quickly.
-pub fn busy(encoding: Encoding, payload: &[u8]) -> Option<Vec<u8>> {
-    #[derive(Deserialize)]
-    struct Named {
-        id: String,
-    }
-    if payload.len() > BUSY_BYTES {
-        return None;
-    }
-    let Named { id } = decode(encoding, payload).ok().filter(|n: &Named| n.id.len() <= 64)?;
-    let message = "other commands are being carried out: send it again after a while";
-    let error = serde_json::json!({ "code": "busy", "message": message });
-    encode(&serde_json::json!({ "id": id, "ok": false, "error": error }), encoding).ok()
 }
 
 /// An outbox row's message: attendance where an outcome closes a worker's passage or somebody adds

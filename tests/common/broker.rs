@@ -135,6 +135,18 @@ impl Broker {
         while subscriber.next().topic != PROBE {}
     }
 
+    /// A platform says something.
+    pub fn publish(&self, topic: &str, payload: &[u8]) {
+        use std::io::Write;
+        let mut client = Command::new("mosquitto_pub")
+            .args(["-h", "127.0.0.1", "-p", &self.port.to_string(), "-q", "1", "-t", topic, "-s"])
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|e| panic!("cannot run mosquitto_pub: {e}; run tests/run"));
+        client.stdin.take().unwrap().write_all(payload).unwrap();
+        assert!(client.wait().unwrap().success());
+    }
+
     /// A platform's subscriber, with a session that outlives the broker.
     pub fn subscriber(&self) -> Subscriber {
         let port = self.port.to_string();

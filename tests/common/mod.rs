@@ -8,6 +8,7 @@ pub mod broker;
 pub mod camera;
 pub mod capture;
 pub mod consumer;
+pub mod desk;
 pub mod disk;
 pub mod film;
 pub mod lanes;

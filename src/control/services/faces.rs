@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
-use super::{Failure, Refusal, Services, to_json};
+use super::{Failure, Refusal, Services, Source, to_json};
 use crate::{
     camera::{Frame, Loan},
     clock::{Clock, Monotonic},
@@ -38,7 +38,7 @@ impl Services {
     /// is given.
     pub(super) async fn faces(
         &self,
-        wire: &mut Wire,
+        source: &mut Source<'_>,
         photos: &[Photo],
         live: Option<&Live>,
     ) -> Result<Vec<FaceOnFile>, Refusal> {
@@ -47,12 +47,17 @@ impl Services {
                 format!("give 1 to {PHOTOS_MAX} photos, or a lane whose camera to look through");
             return Err(Failure::new("invalid", problem).into());
         }
-        if let Some(live) = live {
-            return self.live(wire, live).await;
+        match (live, &mut *source) {
+            (Some(live), Source::Client(wire)) => return self.live(wire, live).await,
+            (Some(_), Source::Here(_)) => {
+                let problem = "a lane's camera is for who stands at the gateway: give photos";
+                return Err(Failure::new("invalid", problem).into());
+            }
+            (None, _) => {}
         }
         let mut faces = Vec::new();
         for (number, photo) in photos.iter().enumerate() {
-            let bytes = receive_photo(wire, number, photo).await?;
+            let bytes = source.photo(number, photo).await?;
             failpoint::at("enrolment.received");
             let face = self.face(&photo.name, bytes).await?;
             failpoint::at("enrolment.examined");
@@ -254,6 +259,20 @@ fn one_person(photo: &str, face: &FaceOnFile, first: Option<&FaceOnFile>) -> Res
          the same worker"
     );
     Err(Failure::new("several_people", problem))
+}
+
+impl Source<'_> {
+    /// One announced photo, in the order announced.
+    async fn photo(&mut self, number: usize, photo: &Photo) -> Result<Vec<u8>, Refusal> {
+        match self {
+            Source::Client(wire) => receive_photo(wire, number, photo).await,
+            Source::Here(photos) => {
+                let there = photos.get_mut(number).map(std::mem::take);
+                let missing = || Failure::new("internal", format!("{} is not there", photo.name));
+                there.ok_or_else(missing).map_err(Refusal::from)
+            }
+        }
+    }
 }
 
 /// Asks for one announced photo and takes it in, piece by piece.

@@ -4,6 +4,7 @@ use tokio::sync::oneshot;
 
 use super::{Failure, LanePanel, RELEASE_PATIENCE, Refusal, Services, to_json};
 use crate::{
+    clock::Monotonic,
     config::Direction,
     control::protocol::{ModeSet, Released},
     gate::{
@@ -79,13 +80,15 @@ impl Services {
         to_json(&ModeSet { lane: name, mode: set.mode, reason: set.reason })
     }
 
-    pub(super) async fn release(
+    /// `void_after`: nothing is released then, whatever keeps the lane busy until then.
+    pub(in crate::control) async fn release(
         &self,
         name: String,
         direction: Direction,
         worker: Option<WorkerId>,
         reason: String,
         by: Actor,
+        void_after: Option<Monotonic>,
     ) -> Result<serde_json::Value, Refusal> {
         let reason = checked_text("reason", &reason, 200)?;
         let lane = self.lane(&name)?;
@@ -100,7 +103,7 @@ impl Services {
             },
         };
         let (reply, answer) = oneshot::channel();
-        let release = ManualRelease { direction, person, reason, by };
+        let release = ManualRelease { direction, person, reason, by, void_after };
         let stopped = || {
             let problem = "the lane has stopped, or restarts after a fault: whether it released is \
                            not known here; see `gatehouse status` and the attendance";

@@ -21,6 +21,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, watch};
 
 use super::{
+    commands::Commands,
     exporter::ExporterDown,
     protocol::{Failure, Request, Wire, WireError},
     status,
@@ -36,7 +37,7 @@ use crate::{
         lane::{self, LaneState},
         sight::Seen,
     },
-    ledger::{Actor, Ledger, LedgerError, Retention},
+    ledger::{Actor, Ledger, LedgerError, Retention, Via},
     roster::{FaceOnFile, Identity, MOST_WORKERS, Roster, RosterError, WorkerId},
     store::{Store, StoreError, album::Album},
     turnstile::TurnstileState,
@@ -115,6 +116,8 @@ pub struct Services {
     pub audit: watch::Sender<Audit>,
     pub alarm_limits: AlarmLimits,
     pub alarms: watch::Sender<AlarmState>,
+    /// What became of the platforms' commands.
+    pub commands: Commands,
     /// One enrolment photo is examined at a time: decoded, the largest takes 150 MB.
     pub examining: tokio::sync::Mutex<()>,
     /// One change of the roster at a time, from the look for its like to the new snapshot.
@@ -168,6 +171,14 @@ impl Sitting {
         let nearest = scores.max_by(|a, b| a.1.total_cmp(&b.1));
         nearest.map(|(id, score)| (id.clone(), score))
     }
+}
+
+/// Where an enrolment's photos come from.
+pub(super) enum Source<'a> {
+    /// The client sends each when it is asked to.
+    Client(&'a mut Wire),
+    /// They came with what was asked; each is taken once.
+    Here(Vec<Vec<u8>>),
 }
 
 pub(super) enum Refusal {
@@ -226,6 +237,11 @@ fn to_json(value: &impl serde::Serialize) -> Result<serde_json::Value, Refusal> 
 }
 
 impl Services {
+    /// Refuses whoever may only look.
+    pub(super) fn may_change(&self, by: &Actor) -> Result<(), Failure> {
+        may_change(self.roster_rules.admin_group.as_deref(), by)
+    }
+
     pub(super) async fn carry_out(
         &self,
         wire: &mut Wire,
@@ -234,18 +250,20 @@ impl Services {
         by: &Actor,
     ) -> Result<serde_json::Value, Refusal> {
         if request.changes() {
-            may_change(self.roster_rules.admin_group.as_deref(), by)?;
+            self.may_change(by)?;
         }
         let by = by.clone();
         match request {
             Request::Status => to_json(&status::gather(self).await),
-            Request::Enrol(enrol) => self.enrol(wire, sitting, *enrol, by).await,
-            Request::Amend(amend) => self.amend(wire, *amend, by).await,
+            Request::Enrol(enrol) => {
+                self.enrol(&mut Source::Client(wire), sitting, *enrol, by).await
+            }
+            Request::Amend(amend) => self.amend(&mut Source::Client(wire), *amend, by).await,
             Request::Hold { id, state, reason } => self.hold(id, state, &reason, by).await,
             Request::Remove { id, reason } => self.remove(id, reason, by).await,
             Request::Workers(query) => self.workers(wire, query).await,
             Request::Worker { id } => {
-                let in_full = may_change(self.roster_rules.admin_group.as_deref(), &by).is_ok();
+                let in_full = self.may_change(&by).is_ok();
                 self.worker(id, in_full).await
             }
             Request::History { id } => self.history(wire, id).await,
@@ -257,7 +275,7 @@ impl Services {
             }
             Request::Dispute { seq, reason } => self.dispute(seq, &reason, by).await,
             Request::Release { lane, direction, worker, reason } => {
-                self.release(lane, direction, worker, reason, by).await
+                self.release(lane, direction, worker, reason, by, None).await
             }
             Request::Mode { lane, mode, reason } => self.mode(lane, mode, reason, by).await,
         }
@@ -265,11 +283,11 @@ impl Services {
 }
 
 /// Where a group is named for it, its members may change things, and root, and the daemon's own
-/// user.
+/// user; and a platform, which the configuration names as an upstream.
 fn may_change(admin_group: Option<&str>, by: &Actor) -> Result<(), Failure> {
     use nix::unistd::{Group, User, geteuid, getgrouplist};
     let Some(name) = admin_group else { return Ok(()) };
-    if by.uid == 0 || by.uid == geteuid().as_raw() {
+    if by.via == Via::Upstream || by.uid == 0 || by.uid == geteuid().as_raw() {
         return Ok(());
     }
     let group = Group::from_name(name).ok().flatten();
@@ -292,7 +310,7 @@ fn may_change(admin_group: Option<&str>, by: &Actor) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ledger::Via, roster::IdType};
+    use crate::roster::IdType;
 
     #[test]
     fn a_dry_run_refuses_who_came_by_before() {
@@ -327,5 +345,7 @@ mod tests {
         assert!(refused.message.starts_with("bin may look, and change nothing"), "{refused}");
         assert!(may_change(Some("no such group"), &by(2, "bin")).is_err());
         assert!(may_change(Some("daemon"), &by(4_000_000, "uid 4000000")).is_err());
+        let platform = Actor { uid: 2, user: "bin".to_owned(), via: Via::Upstream };
+        assert!(may_change(Some("daemon"), &platform).is_ok());
     }
 }

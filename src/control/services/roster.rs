@@ -11,7 +11,7 @@ use rusqlite::Transaction;
 use serde_json::json;
 
 use super::{
-    Failure, PAGE, Refusal, Services, Sitting,
+    Failure, PAGE, Refusal, Services, Sitting, Source,
     amendment::{Known, Planned, checked_terms, overlaid, overlaid_particulars, plan},
     faces::LEAST_ALIKE,
     to_json,
@@ -55,9 +55,9 @@ impl From<ChangeError> for Refusal {
 }
 
 impl Services {
-    pub(super) async fn enrol(
+    pub(in crate::control) async fn enrol(
         &self,
-        wire: &mut Wire,
+        source: &mut Source<'_>,
         sitting: &mut Sitting,
         enrol: Enrol,
         by: Actor,
@@ -83,13 +83,13 @@ impl Services {
         let terms = checked_terms(enrol.terms.clone())?;
         let known = self.known(&id).await?;
         if let Some(known) = known.filter(|_| enrol.if_known != IfKnown::Refuse) {
-            return self.enrol_again(wire, sitting, enrol, person, &identity, &known, by).await;
+            return self.enrol_again(source, sitting, enrol, person, &identity, &known, by).await;
         }
         self.free(&id, &identity).await?;
         let wants_faces = !enrol.photos.is_empty() || enrol.live.is_some();
         self.consented(wants_faces, &terms)?;
         let allow = allowed(enrol.allow_duplicate_face.as_deref())?;
-        let faces = self.faces(wire, &enrol.photos, enrol.live.as_ref()).await?;
+        let faces = self.faces(source, &enrol.photos, enrol.live.as_ref()).await?;
         let changing = self.changing.lock().await;
         let dry = enrol.dry_run.then_some(&*sitting);
         let alike = self.alike(&id, &faces, dry, allow)?;
@@ -126,7 +126,7 @@ impl Services {
     #[allow(clippy::too_many_arguments, reason = "the enrolment, as far as it was examined")]
     async fn enrol_again(
         &self,
-        wire: &mut Wire,
+        source: &mut Source<'_>,
         sitting: &mut Sitting,
         enrol: Enrol,
         person: Person,
@@ -181,16 +181,16 @@ impl Services {
             allow_duplicate_face: enrol.allow_duplicate_face,
             reason: None,
         };
-        self.amended(wire, amend, enrol.dry_run.then_some(sitting), by).await
+        self.amended(source, amend, enrol.dry_run.then_some(sitting), by).await
     }
 
     pub(super) async fn amend(
         &self,
-        wire: &mut Wire,
+        source: &mut Source<'_>,
         amend: Amend,
         by: Actor,
     ) -> Result<serde_json::Value, Refusal> {
-        self.amended(wire, amend, None, by).await
+        self.amended(source, amend, None, by).await
     }
 
     /// Who is on the roster under this id.
@@ -202,7 +202,7 @@ impl Services {
     /// `dry`: all is examined and nothing is changed.
     async fn amended(
         &self,
-        wire: &mut Wire,
+        source: &mut Source<'_>,
         amend: Amend,
         dry: Option<&mut Sitting>,
         by: Actor,
@@ -218,7 +218,7 @@ impl Services {
         let first = plan(&self.on_roster(&id).await?, &amend, self.today())?;
         self.consented(wants_faces, &first.worker.terms)?;
         let allow = allowed(amend.allow_duplicate_face.as_deref())?;
-        let faces = self.faces(wire, &amend.photos, amend.live.as_ref()).await?;
+        let faces = self.faces(source, &amend.photos, amend.live.as_ref()).await?;
         let changing = self.changing.lock().await;
         // The roster may have changed meanwhile: what counts is what it is now.
         let known = self.on_roster(&id).await?;
@@ -311,7 +311,7 @@ impl Services {
         Err(Failure::new("another_face", problem))
     }
 
-    pub(super) async fn hold(
+    pub(in crate::control) async fn hold(
         &self,
         id: WorkerId,
         state: State,
@@ -340,7 +340,7 @@ impl Services {
         Ok(json!({ "id": id, "state": state, "reason": reason }))
     }
 
-    pub(super) async fn remove(
+    pub(in crate::control) async fn remove(
         &self,
         id: WorkerId,
         reason: Option<String>,

@@ -264,10 +264,12 @@ fn upstreams(
                 attention.look(format!("certificate {}", look.subject), look);
             }
         }
+        let carried_out = services.commands.of(&link.name);
         upstreams.push(UpstreamStatus {
             link,
             outbox: backlog.map(|(rows, _)| rows),
             oldest_s: oldest.map(age_s),
+            carried_out,
         });
     }
     upstreams

@@ -40,6 +40,7 @@ fn request() -> (Request, oneshot::Receiver<Result<Answered, String>>) {
         person: None,
         reason: "x".into(),
         by: Actor { uid: 0, user: "root".into(), via: Via::Socket },
+        void_after: None,
     };
     (Request::Release { release, reply }, answer)
 }

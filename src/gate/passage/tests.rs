@@ -254,7 +254,8 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
             Step::Ask { exit } => {
                 let by = Actor { uid: 0, user: "root".into(), via: Via::Socket };
                 let (person, reason) = (None, "fire drill".to_owned());
-                let request = ManualRelease { direction: direction(exit), person, reason, by };
+                let direction = direction(exit);
+                let request = ManualRelease { direction, person, reason, by, void_after: None };
                 ("asked", Event::Asked { request, fresh })
             }
             Step::Committed { which, ok } => {
@@ -438,7 +439,8 @@ fn a_closed_lane_lets_nobody_in_and_everybody_out() {
     assert_eq!(reason, "lane_closed");
     let mut by_hand = |direction, n| {
         let by = Actor { uid: 0, user: "root".into(), via: Via::Socket };
-        let request = ManualRelease { direction, person: None, reason: "guest".into(), by };
+        let (person, reason) = (None, "guest".into());
+        let request = ManualRelease { direction, person, reason, by, void_after: None };
         let now = Monotonic::from_millis(1200);
         machine.handle(now, Event::Asked { request, fresh: passage_id(n) })
     };
@@ -446,6 +448,36 @@ fn a_closed_lane_lets_nobody_in_and_everybody_out() {
     assert!(matches!(&refused[..], [Action::Answer { answer: Err(_), .. }]), "{refused:?}");
     let committed = by_hand(Direction::Exit, 4);
     assert!(matches!(&committed[..], [Action::Commit { .. }]), "{committed:?}");
+}
+
+#[test]
+fn i4_a_release_that_was_asked_for_in_time_is_void_where_the_lane_or_the_disk_was_busy() {
+    let at = Monotonic::from_millis;
+    let asked = |now, void_after| {
+        let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+        let by = Actor { uid: 9, user: "platform".into(), via: Via::Upstream };
+        let (person, reason) = (None, "guest".to_owned());
+        let void_after = Some(at(void_after));
+        let request = ManualRelease { direction: Direction::Entry, person, reason, by, void_after };
+        let actions = machine.handle(at(now), Event::Asked { request, fresh: passage_id(1) });
+        (machine, actions)
+    };
+    let (machine, late) = asked(2001, 2000);
+    assert!(matches!(&late[..], [Action::Answer { answer: Err(_), .. }]), "{late:?}");
+    assert!(!machine.busy() && machine.counters.void == 1);
+    let committed = || Event::Committed { passage: passage_id(1), result: Ok(()) };
+    let (mut machine, _) = asked(1000, 2000);
+    let released = machine.handle(at(1999), committed());
+    let [Action::Release(release)] = &released[..] else { panic!("{released:?}") };
+    assert_eq!(release.deadline, at(2000));
+    let (mut machine, _) = asked(1000, 2000);
+    let late = machine.handle(at(2001), committed());
+    assert!(matches!(&late[..], [Action::Close { outcome: Outcome::NotPassed, .. }]), "{late:?}");
+    // However long the platform would wait, nobody waits longer at the gate.
+    let (mut machine, _) = asked(1000, 9000);
+    let released = machine.handle(at(1001), committed());
+    let [Action::Release(release)] = &released[..] else { panic!("{released:?}") };
+    assert_eq!(release.deadline, at(1000) + DECISION_LIFE);
 }
 
 #[test]

@@ -396,7 +396,7 @@ impl Session<'_> {
             }
             Err(_) => {
                 self.state.send_modify(|s| s.commands_refused += 1);
-                let busy = native::busy(self.to.upstream.encoding, &message.payload);
+                let busy = native::command::busy(self.to.upstream.encoding, &message.payload);
                 self.answer(&message, busy)
             }
         }

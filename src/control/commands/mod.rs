@@ -1,0 +1,366 @@
+//! What a platform asks for by a command over its link, and the reply.
+//!
+//! In: payloads as they came ([`Incoming`]). Out: each one's reply. Touches: the tables `command`
+//! and `command_forgotten`, and through [`Services`] whatever an admin's request would.
+//!
+//! A command that changes something is remembered before it is carried out, and its reply after: so
+//! one that comes again is answered again and not done again. Where the daemon ended in between, all
+//! is done again that can be, and a gate is not (I4). Commands are carried out one after the other;
+//! releases of gates, of which one takes as long as somebody walks, beside them. A panic costs the
+//! command that it happened in.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `parse` | what is asked for, strictly read (pure) |
+//! | `seen` | which commands have been seen |
+//! | `times` | from when until when a command is one (pure) |
+//! | `verbs` | carries them out, through [`Services`] |
+
+mod parse;
+mod seen;
+mod times;
+mod verbs;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use self::{
+    parse::Verb,
+    seen::{Known, Seen},
+    times::Times,
+};
+use super::{protocol::Failure, services::Services};
+use crate::{
+    clock::{Monotonic, Stamp},
+    config::Encoding,
+    failpoint,
+    ledger::{Actor, Via},
+    store::{Priority, Sealer, StoreError},
+    uplink::{
+        Incoming,
+        native::command::{self, BUSY, Envelope},
+    },
+    vigil::{Panicked, caught},
+};
+
+/// Commands that are read and wait for the one before; the next one is told `busy`.
+const WAITING: usize = 2;
+/// Releases under way at once; the next one is told `busy`.
+const RELEASES: usize = 4;
+const UNDER_WAY: &str = "it is being carried out: its reply comes when it is done";
+/// What is larger is read off the async threads.
+const SMALL: usize = 64 * 1024;
+
+/// What became of an upstream's commands since the daemon's start (I6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CommandCounts {
+    pub commands_done: u64,
+    /// Refused, or tried in vain.
+    pub commands_failed: u64,
+    /// Seen before, and answered as then.
+    pub commands_repeated: u64,
+    /// Of those that failed: they came too late.
+    pub commands_expired: u64,
+}
+
+/// The counts of all upstreams, by name.
+#[derive(Debug, Default)]
+pub struct Commands(Mutex<BTreeMap<String, CommandCounts>>);
+
+impl Commands {
+    pub fn of(&self, upstream: &str) -> CommandCounts {
+        self.lock().get(upstream).copied().unwrap_or_default()
+    }
+
+    fn count(&self, upstream: &str, change: impl FnOnce(&mut CommandCounts)) {
+        change(self.lock().entry(upstream.to_owned()).or_default());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, CommandCounts>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A command that was read, and where its reply goes.
+struct Asked {
+    from: From,
+    id: String,
+    verb: Verb,
+    issued_at: Timestamp,
+    expires_at: Timestamp,
+    known: Known,
+}
+
+/// Whose command it is.
+struct From {
+    upstream: String,
+    encoding: Encoding,
+    remote_release: bool,
+    received: Monotonic,
+    answer: oneshot::Sender<Vec<u8>>,
+}
+
+impl From {
+    fn answer(self, reply: &Value) {
+        // The link may have gone; the command stays answered.
+        let _ = self.answer.send(command::reply(self.encoding, reply));
+    }
+
+    fn refuse(self, id: Option<&str>, failure: &Failure) {
+        tracing::warn!(upstream = %self.upstream, id, code = %failure.code, "a command is refused");
+        self.answer(&refusal(id, failure));
+    }
+}
+
+fn refusal(id: Option<&str>, failure: &Failure) -> Value {
+    command::refused(id, &failure.code, &failure.message)
+}
+
+/// Carries out what the links hand over, until cancelled.
+pub async fn run(
+    services: Arc<Services>,
+    mut incoming: mpsc::Receiver<Incoming>,
+    cancel: CancellationToken,
+) {
+    let (queue, mut waiting) = mpsc::channel::<Asked>(WAITING);
+    let desk = Desk { services: &services, under_way: Mutex::default() };
+    let one_by_one = async {
+        while let Some(asked) = waiting.recv().await {
+            desk.carry_out(asked).await;
+        }
+    };
+    let hand_out = async {
+        let mut releases = FuturesUnordered::new();
+        loop {
+            let came = tokio::select! {
+                came = incoming.recv() => came,
+                Some(()) = releases.next() => continue,
+            };
+            // All links have ended.
+            let Some(came) = came else { break };
+            let Some(asked) = desk.read(came).await else { continue };
+            let full = match asked.verb {
+                Verb::Release { .. } if releases.len() < RELEASES => {
+                    releases.push(desk.carry_out(asked));
+                    None
+                }
+                Verb::Release { .. } => Some(asked),
+                _ => queue.try_send(asked).err().map(mpsc::error::TrySendError::into_inner),
+            };
+            if let Some(Asked { from, id, .. }) = full {
+                desk.services.commands.count(&from.upstream, |c| c.commands_failed += 1);
+                from.refuse(Some(&id), &Failure::new("busy", BUSY));
+            }
+        }
+        while releases.next().await.is_some() {}
+    };
+    cancel.run_until_cancelled(async { tokio::join!(hand_out, one_by_one) }).await;
+}
+
+/// Where commands are read and carried out.
+struct Desk<'a> {
+    services: &'a Services,
+    /// Upstreams and ids of commands being carried out.
+    under_way: Mutex<HashSet<(String, String)>>,
+}
+
+impl Desk<'_> {
+    /// Reads a payload; answers it where it is no command.
+    async fn read(&self, came: Incoming) -> Option<Asked> {
+        let Incoming { upstream, encoding, remote_release, payload, received, answer } = came;
+        let from = From { upstream, encoding, remote_release, received, answer };
+        let (sealer, stamp) = (self.services.store.sealer().clone(), self.services.clock.stamp());
+        let upstream = from.upstream.clone();
+        let large = payload.len() > SMALL;
+        let read = move || read(&sealer, stamp, &upstream, encoding, &payload);
+        let read = if large {
+            tokio::task::spawn_blocking(read).await.unwrap_or_else(|e| {
+                Err((None, Failure::new("internal", format!("it could not be read: {e}"))))
+            })
+        } else {
+            caught(async { read() }).await.unwrap_or_else(|fault| Err((None, internal(&fault))))
+        };
+        match read {
+            Ok((id, verb, issued_at, expires_at, known)) => {
+                Some(Asked { from, id, verb, issued_at, expires_at, known })
+            }
+            Err((id, failure)) => {
+                self.services.commands.count(&from.upstream, |c| c.commands_failed += 1);
+                from.refuse(id.as_deref(), &failure);
+                None
+            }
+        }
+    }
+
+    async fn carry_out(&self, asked: Asked) {
+        let Asked { from, id, verb, issued_at, expires_at, known } = asked;
+        let times = Times { issued_at, expires_at, received: from.received };
+        let name = (from.upstream.clone(), id.clone());
+        let busy = !self.lock().insert(name.clone());
+        let done = if busy {
+            Err(Failure::new("busy", UNDER_WAY))
+        } else {
+            let done = caught(self.done(&from, verb, times, &known)).await;
+            self.lock().remove(&name);
+            done.unwrap_or_else(|fault| {
+                tracing::error!(upstream = %from.upstream, id, %fault, "a command is given up");
+                Err(internal(&fault))
+            })
+        };
+        self.services.commands.count(&from.upstream, |c| match &done {
+            Ok(Done::Now(reply)) if reply["ok"] == true => c.commands_done += 1,
+            Ok(Done::Now(_)) => c.commands_failed += 1,
+            Ok(Done::Before(_)) => c.commands_repeated += 1,
+            Err(failure) => {
+                c.commands_failed += 1;
+                c.commands_expired += u64::from(failure.code == "expired");
+            }
+        });
+        match done {
+            Ok(Done::Now(reply) | Done::Before(reply)) => {
+                let code = reply["error"]["code"].as_str();
+                tracing::info!(upstream = %from.upstream, id, code, "a command is answered");
+                from.answer(&reply);
+            }
+            Err(failure) => from.refuse(Some(&id), &failure),
+        }
+    }
+
+    /// The reply of a command that was carried out, now or before; or why it is not even tried.
+    async fn done(
+        &self,
+        from: &From,
+        verb: Verb,
+        times: Times,
+        known: &Known,
+    ) -> Result<Done, Failure> {
+        let (store, id) = (&self.services.store, &known.id);
+        if verb.only_reads() {
+            times.checked(self.services.clock.stamp(), &verb)?;
+            let read = self.tried(from, verb, None, false).await;
+            return Ok(Done::Now(reply(id, read)));
+        }
+        let looked = known.clone();
+        let seen = store.read(move |tx| seen::look(tx, &looked)).await.map_err(storage)?;
+        let void_after = match seen {
+            Seen::New => {
+                if matches!(verb, Verb::Release { .. }) && !from.remote_release {
+                    let problem = "the gates of this gateway are not released from afar; its \
+                                   configuration may allow it (remote_release)";
+                    return Err(Failure::new("not_allowed", problem));
+                }
+                let void_after = times.checked(self.services.clock.stamp(), &verb)?;
+                let begun = known.clone();
+                let begun = store.write(Priority::Upkeep, move |tx| seen::begin(tx, &begun));
+                if begun.await.map_err(storage)? != Seen::New {
+                    return Err(Failure::new("busy", UNDER_WAY));
+                }
+                failpoint::at("command.begun");
+                void_after
+            }
+            Seen::Answered(reply) => {
+                let kept = |e| Failure::new("damaged", format!("the reply that is kept: {e}"));
+                return Ok(Done::Before(serde_json::from_str(&reply).map_err(kept)?));
+            }
+            Seen::Begun => None,
+            Seen::Reused => {
+                let problem = "another command had this id: give each one an id of its own";
+                return Err(Failure::new("id_reused", problem));
+            }
+            Seen::Forgotten => {
+                let problem = "it was issued before commands that are no longer remembered, so it \
+                               may have been done: issue it anew where it was not";
+                return Err(Failure::new("expired", problem));
+            }
+        };
+        let again = seen == Seen::Begun;
+        let done = match verb {
+            Verb::Release { .. } if again => {
+                let problem = "the daemon ended while it was carried out, and it is not done again; \
+                               whether the gate opened is in the attendance and the events";
+                Err(Failure::new("interrupted", problem))
+            }
+            verb => caught(self.tried(from, verb, void_after, again))
+                .await
+                .unwrap_or_else(|fault| Err(internal(&fault))),
+        };
+        failpoint::at("command.done");
+        let reply = reply(id, done);
+        let (answered, text) = (known.clone(), reply.to_string());
+        let kept =
+            store.write(Priority::Upkeep, move |tx| seen::answered(tx, &answered, &text)).await;
+        if let Err(error) = kept {
+            // It is done all the same; where it comes again, it is done again.
+            tracing::warn!(upstream = %from.upstream, id, %error, "the reply is not kept");
+        }
+        failpoint::at("command.answered");
+        Ok(Done::Now(reply))
+    }
+
+    async fn tried(
+        &self,
+        from: &From,
+        verb: Verb,
+        void_after: Option<Monotonic>,
+        again: bool,
+    ) -> Result<Value, Failure> {
+        let uid = nix::unistd::geteuid().as_raw();
+        let by = Actor { uid, user: from.upstream.clone(), via: Via::Upstream };
+        verbs::carry_out(self.services, verb, by, void_after, again).await
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<(String, String)>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Done {
+    Now(Value),
+    Before(Value),
+}
+
+fn reply(id: &str, done: Result<Value, Failure>) -> Value {
+    match done {
+        Ok(result) => command::done(id, result),
+        Err(failure) => refusal(Some(id), &failure),
+    }
+}
+
+fn internal(fault: &Panicked) -> Failure {
+    Failure::new("internal", fault)
+}
+
+fn storage(error: StoreError) -> Failure {
+    Failure::new("storage", error)
+}
+
+type Read = (String, Verb, Timestamp, Timestamp, Known);
+
+fn read(
+    sealer: &Sealer,
+    stamp: Stamp,
+    upstream: &str,
+    encoding: Encoding,
+    payload: &[u8],
+) -> Result<Read, (Option<String>, Failure)> {
+    let Envelope { id, verb, args, issued_at, expires_at } = Envelope::read(encoding, payload)
+        .map_err(|no| (no.id, Failure::new(no.code, no.message)))?;
+    // The names are in order, so the same arguments make the same text.
+    let contents = format!("{verb} {}", Value::Object(args.clone()));
+    let issued_ms = issued_at.as_millisecond();
+    let known = Known::new(sealer, upstream, &id, &contents, issued_ms, stamp.synced);
+    match Verb::read(&verb, args) {
+        Ok(verb) => Ok((id, verb, issued_at, expires_at, known)),
+        Err(failure) => Err((Some(id), failure)),
+    }
+}

@@ -1,0 +1,223 @@
+//! Which commands have been seen: one is done once, and answered again. Every function works inside
+//! its caller's transaction, on the tables `command` and `command_forgotten`.
+
+use rusqlite::{OptionalExtension, Transaction, params};
+
+use crate::store::{Sealer, StoreError};
+
+/// Commands of an upstream that are remembered; the oldest goes.
+const REMEMBERED: u64 = 1_000;
+/// A reply's bytes. Those of verbs that change something are a few hundred.
+const REPLY_MAX: usize = 64 * 1024;
+
+/// What a command is known by.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) upstream: String,
+    pub(super) id: String,
+    digest: [u8; 32],
+    proof: [u8; 32],
+    issued_ms: i64,
+    /// The clock is: an untrue time, remembered, would make all that comes after look old.
+    trusted: bool,
+}
+
+impl Known {
+    /// `contents`: what was asked for. Its hash has a key, for it may hold an ID number (I5).
+    pub(super) fn new(
+        sealer: &Sealer,
+        upstream: &str,
+        id: &str,
+        contents: &str,
+        issued_ms: i64,
+        trusted: bool,
+    ) -> Known {
+        Known {
+            upstream: upstream.to_owned(),
+            id: id.to_owned(),
+            digest: sealer.lookup(&format!("command {contents}")),
+            proof: sealer.lookup("command"),
+            issued_ms,
+            trusted,
+        }
+    }
+}
+
+/// What is known of a command that comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    New,
+    /// With this reply.
+    Answered(String),
+    /// It was begun; whether it was done is not known.
+    Begun,
+    /// Another one had this id.
+    Reused,
+    /// It is older than what is remembered: it may have been done.
+    Forgotten,
+}
+
+pub(super) fn look(tx: &Transaction<'_>, known: &Known) -> Result<Seen, StoreError> {
+    type Row = ([u8; 32], [u8; 32], Option<String>);
+    let row: Option<Row> = tx
+        .prepare_cached("SELECT digest, proof, reply FROM command WHERE upstream = ?1 AND id = ?2")?
+        .query_row([&known.upstream, &known.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    match row {
+        // With another key nothing can be said of the contents.
+        Some((digest, proof, _)) if proof == known.proof && digest != known.digest => {
+            Ok(Seen::Reused)
+        }
+        Some((_, _, Some(reply))) => Ok(Seen::Answered(reply)),
+        Some((_, _, None)) => Ok(Seen::Begun),
+        None => {
+            let upto: Option<i64> = tx
+                .prepare_cached("SELECT upto_ms FROM command_forgotten WHERE upstream = ?1")?
+                .query_row([&known.upstream], |row| row.get(0))
+                .optional()?;
+            let old = upto.is_some_and(|upto| known.issued_ms < upto);
+            Ok(if old { Seen::Forgotten } else { Seen::New })
+        }
+    }
+}
+
+/// Remembers a new command, before it is carried out; says what [`look`] says of it.
+pub(super) fn begin(tx: &Transaction<'_>, known: &Known) -> Result<Seen, StoreError> {
+    let seen = look(tx, known)?;
+    if seen != Seen::New {
+        return Ok(seen);
+    }
+    let Known { upstream, id, digest, proof, .. } = known;
+    let issued_ms = known.trusted.then_some(known.issued_ms);
+    tx.prepare_cached(
+        "INSERT INTO command (upstream, id, digest, proof, issued_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?
+    .execute(params![upstream, id, digest, proof, issued_ms])?;
+    let last: Option<i64> = tx
+        .prepare_cached(
+            "SELECT n FROM command WHERE upstream = ?1 ORDER BY n DESC LIMIT 1 OFFSET ?2",
+        )?
+        .query_row(params![upstream, REMEMBERED], |row| row.get(0))
+        .optional()?;
+    if let Some(last) = last {
+        tx.execute(
+            "INSERT INTO command_forgotten
+                 SELECT ?1, max(issued_ms) FROM command WHERE upstream = ?1 AND n <= ?2
+                 HAVING max(issued_ms) IS NOT NULL
+             ON CONFLICT DO UPDATE SET upto_ms = max(upto_ms, excluded.upto_ms)",
+            params![upstream, last],
+        )?;
+        tx.execute("DELETE FROM command WHERE upstream = ?1 AND n <= ?2", params![upstream, last])?;
+    }
+    Ok(Seen::New)
+}
+
+/// What a command is answered from now on. A reply that is too large is not kept.
+pub(super) fn answered(tx: &Transaction<'_>, known: &Known, reply: &str) -> Result<(), StoreError> {
+    let reply = (reply.len() <= REPLY_MAX).then_some(reply);
+    tx.prepare_cached("UPDATE command SET reply = ?3 WHERE upstream = ?1 AND id = ?2")?
+        .execute(params![known.upstream, known.id, reply])?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::config::Secret;
+
+    struct Table {
+        connection: Connection,
+        dir: tempfile::TempDir,
+    }
+
+    impl Table {
+        fn new() -> Table {
+            let connection = Connection::open_in_memory().unwrap();
+            connection.execute_batch(crate::store::SCHEMA).unwrap();
+            Table { connection, dir: tempfile::tempdir().unwrap() }
+        }
+
+        fn sealer(&self, key: &str) -> Sealer {
+            Sealer::load(&Secret::File(self.dir.path().join(key)), true).unwrap()
+        }
+
+        fn known(&self, upstream: &str, id: &str, contents: &str, issued_ms: i64) -> Known {
+            Known::new(&self.sealer("key"), upstream, id, contents, issued_ms, true)
+        }
+
+        fn begin(&mut self, known: &Known) -> Seen {
+            let tx = self.connection.transaction().unwrap();
+            let seen = begin(&tx, known).unwrap();
+            tx.commit().unwrap();
+            seen
+        }
+
+        fn answered(&mut self, known: &Known, reply: &str) {
+            let tx = self.connection.transaction().unwrap();
+            answered(&tx, known, reply).unwrap();
+            tx.commit().unwrap();
+        }
+
+        fn count(&self) -> u64 {
+            self.connection.query_row("SELECT count(*) FROM command", [], |row| row.get(0)).unwrap()
+        }
+    }
+
+    #[test]
+    fn a_command_is_begun_once_and_answered_again_and_its_id_is_its_own() {
+        let mut table = Table::new();
+        let command = table.known("a", "c-1", "worker.remove {\"id\":\"W001\"}", 5);
+        assert_eq!(table.begin(&command), Seen::New);
+        assert_eq!(table.begin(&command), Seen::Begun);
+        table.answered(&command, "{\"ok\":true}");
+        assert_eq!(table.begin(&command), Seen::Answered("{\"ok\":true}".into()));
+        let other = table.known("a", "c-1", "worker.remove {\"id\":\"W002\"}", 5);
+        assert_eq!(table.begin(&other), Seen::Reused);
+        // Another platform chooses its own ids.
+        assert_eq!(table.begin(&Known { upstream: "b".into(), ..command.clone() }), Seen::New);
+        // After a change of the sealing key the contents say nothing, and the id is still known.
+        let rekeyed = Known::new(
+            &table.sealer("key2"),
+            "a",
+            "c-1",
+            "worker.remove {\"id\":\"W001\"}",
+            5,
+            true,
+        );
+        assert_eq!(table.begin(&rekeyed), Seen::Answered("{\"ok\":true}".into()));
+        table.answered(&command, &"x".repeat(REPLY_MAX + 1));
+        assert_eq!(table.begin(&command), Seen::Begun);
+    }
+
+    #[test]
+    fn i8_the_oldest_are_forgotten_and_then_nothing_as_old_is_done() {
+        let mut table = Table::new();
+        let most = i64::try_from(REMEMBERED).unwrap();
+        for n in 1..=most {
+            assert_eq!(table.begin(&table.known("a", &format!("c-{n}"), "x", 10 * n)), Seen::New);
+        }
+        assert_eq!(table.begin(&table.known("a", "late", "x", 1)), Seen::New);
+        assert_eq!(
+            (table.count(), table.begin(&table.known("a", "c-1", "x", 10))),
+            (1_000, Seen::New)
+        );
+        // `c-1` was issued at 10 and forgotten; then it came as a new one, and `c-2`, of 20, went.
+        assert_eq!(table.begin(&table.known("a", "c-2", "x", 19)), Seen::Forgotten);
+        assert_eq!(table.begin(&table.known("a", "c-3", "x", 30)), Seen::Begun);
+        assert_eq!(table.begin(&table.known("b", "c-2", "x", 19)), Seen::New);
+        assert_eq!(table.count(), 1_001);
+        // A time that no clock could vouch for makes nothing old.
+        let mut table = Table::new();
+        for n in 0..=most {
+            let known =
+                Known { trusted: false, ..table.known("a", &format!("c-{n}"), "x", 99_999) };
+            assert_eq!(table.begin(&known), Seen::New);
+        }
+        assert_eq!(
+            (table.count(), table.begin(&table.known("a", "y", "x", 1))),
+            (1_000, Seen::New)
+        );
+    }
+}

@@ -1,0 +1,157 @@
+//! Payloads as they should be, as they should not, and any bytes at all.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn command() -> Value {
+    json!({
+        "id": "c-1",
+        "verb": "roster.page",
+        "args": { "after": "W001", "limit": 10 },
+        "issued_at": "2026-10-01T08:00:00+08:00",
+        "expires_at": "2026-10-01T08:01:00+08:00",
+    })
+}
+
+fn with(change: impl FnOnce(&mut Map<String, Value>)) -> Value {
+    let mut command = command();
+    change(command.as_object_mut().unwrap());
+    command
+}
+
+fn cbor(value: &Value) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    ciborium::into_writer(value, &mut bytes).unwrap();
+    bytes
+}
+
+/// Read from both encodings, which must agree.
+fn read(command: &Value) -> Result<Envelope, NoCommand> {
+    let from_json = Envelope::read(Encoding::Json, command.to_string().as_bytes());
+    let from_cbor = Envelope::read(Encoding::Cbor, &cbor(command));
+    let told = |read: &Result<Envelope, NoCommand>| match read {
+        Ok(read) => Ok((read.id.clone(), read.args.clone())),
+        Err(no) => Err((no.id.clone(), no.code)),
+    };
+    assert_eq!(told(&from_json), told(&from_cbor));
+    from_json
+}
+
+#[test]
+fn a_command_is_read_from_either_encoding() {
+    let read = read(&command()).unwrap();
+    assert_eq!((&*read.id, &*read.verb), ("c-1", "roster.page"));
+    assert_eq!(read.args["limit"], 10);
+    assert_eq!(read.expires_at.duration_since(read.issued_at).as_secs(), 60);
+    let without = with(|c| drop(c.remove("args")));
+    assert!(super::tests::read(&without).unwrap().args.is_empty());
+}
+
+#[test]
+fn i8_what_is_wrong_with_a_command_is_said_with_its_id_where_that_can_be_read() {
+    let deep = json!({ "x": { "y": [1] } });
+    let many: Map<String, Value> = (0..65).map(|n| (n.to_string(), json!(1))).collect();
+    let list = vec![1; 65];
+    for (wrong, id, said) in [
+        (json!([1]), None, "a command is a map"),
+        (with(|c| drop(c.remove("id"))), None, "id: must be"),
+        (with(|c| c["id"] = json!("")), None, "id: must be"),
+        (with(|c| c["id"] = json!("x".repeat(65))), None, "id: must be"),
+        (with(|c| c["id"] = json!("a b")), None, "id: must be"),
+        (with(|c| c["id"] = json!(7)), None, "id: must be"),
+        (with(|c| c["verb"] = json!(7)), Some("c-1"), "verb: must be a text"),
+        (with(|c| c["args"] = json!([])), Some("c-1"), "args: must be a map"),
+        (with(|c| c["issued_at"] = json!("today")), Some("c-1"), "issued_at: must be a time"),
+        (with(|c| c["issued_at"] = json!(1)), Some("c-1"), "issued_at: must be a time"),
+        (with(|c| drop(c.remove("expires_at"))), Some("c-1"), "expires_at: must be a time"),
+        (
+            with(|c| c["expires_at"] = json!("2026-10-01T07:59:59+08:00")),
+            Some("c-1"),
+            "expires_at: is before",
+        ),
+        (with(|c| drop(c.insert("more".into(), json!(1)))), Some("c-1"), "more: is not known"),
+        (with(|c| c["args"] = deep), None, "nested too deeply"),
+        (with(|c| c["args"] = many.into()), None, "too many names"),
+        (with(|c| c["args"]["after"] = list.into()), None, "list is too long"),
+        (with(|c| c["args"]["after"] = json!(0.5)), None, "must be a whole one"),
+    ] {
+        let refused = read(&wrong).unwrap_err();
+        assert_eq!((refused.id.as_deref(), refused.code), (id, "malformed"), "{refused:?}");
+        assert!(refused.message.contains(said), "{refused:?} lacks {said:?}");
+    }
+}
+
+#[test]
+fn i8_no_name_stands_twice_nothing_follows_and_a_large_payload_is_not_looked_at() {
+    let no_command = |encoding, payload: &[u8]| {
+        let refused = Envelope::read(encoding, payload).unwrap_err();
+        (refused.code, refused.message)
+    };
+    let twice = command().to_string().replace("{\"after\"", "{\"limit\":1,\"after\"");
+    let (code, said) = no_command(Encoding::Json, twice.as_bytes());
+    assert!(code == "malformed" && said.contains("limit stands twice"), "{said}");
+    let two = format!("{}{}", command(), command());
+    assert_eq!(no_command(Encoding::Json, two.as_bytes()).0, "malformed");
+    let two = [cbor(&command()), vec![0]].concat();
+    assert!(no_command(Encoding::Cbor, &two).1.contains("1 bytes follow"));
+    // Valid, but for its size.
+    let mut large = command().to_string().into_bytes();
+    large.resize(COMMAND_MAX, b' ');
+    assert!(Envelope::read(Encoding::Json, &large).is_ok());
+    large.push(b' ');
+    assert_eq!(no_command(Encoding::Json, &large).0, "too_large");
+    // Ten thousand lists within each other, and lengths that announce more than there is.
+    let nested = [0x81; 10_000];
+    assert_eq!(no_command(Encoding::Cbor, &nested).0, "malformed");
+    assert_eq!(no_command(Encoding::Json, "[".repeat(10_000).as_bytes()).0, "malformed");
+    for lie in [0x9B_u8, 0xBB, 0x7B, 0x5B] {
+        let lie = [&[lie][..], &[0xFF; 8]].concat();
+        assert_eq!(no_command(Encoding::Cbor, &lie).0, "malformed");
+    }
+}
+
+#[test]
+fn busy_is_said_with_the_id_and_of_a_large_command_nothing() {
+    let payload = command().to_string();
+    let said = busy(Encoding::Json, payload.as_bytes()).unwrap();
+    let said: Value = serde_json::from_slice(&said).unwrap();
+    assert_eq!((&said["id"], &said["ok"]), (&json!("c-1"), &json!(false)));
+    assert_eq!(said["error"]["code"], "busy");
+    let said: Value =
+        ciborium::from_reader(busy(Encoding::Cbor, &cbor(&command())).unwrap().as_slice()).unwrap();
+    assert_eq!(said["id"], "c-1");
+    assert_eq!(busy(Encoding::Json, b"{}"), None);
+    let mut large = payload.into_bytes();
+    large.resize(GLANCE_MAX + 1, b' ');
+    assert_eq!(busy(Encoding::Json, &large), None);
+}
+
+proptest! {
+    #[test]
+    fn i8_no_bytes_are_more_than_refused(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+        for encoding in [Encoding::Json, Encoding::Cbor] {
+            prop_assert!(Envelope::read(encoding, &bytes).is_err());
+            busy(encoding, &bytes);
+        }
+    }
+
+    /// A byte of a true command is another one: it is read as a command or refused, never more.
+    #[test]
+    fn i8_a_command_with_bytes_changed_is_read_or_refused(
+        at in prop::collection::vec((0.0..1.0_f64, any::<u8>()), 1..8),
+    ) {
+        for (encoding, mut bytes) in
+            [(Encoding::Json, command().to_string().into_bytes()), (Encoding::Cbor, cbor(&command()))]
+        {
+            for (place, byte) in &at {
+                let place = (place * bytes.len() as f64) as usize;
+                bytes[place] = *byte;
+            }
+            if let Ok(read) = Envelope::read(encoding, &bytes) {
+                prop_assert!(!read.id.is_empty() && read.id.len() <= 64);
+                prop_assert!(read.issued_at <= read.expires_at);
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The daemon in the test's own process, with a clock whose trust the test decides, and commands
+//! that are handed to it as a link would. Ends when it is dropped.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use gatehouse::{
+    clock::{Clock, Monotonic, Stamp, SystemClock},
+    config::{Config, Encoding},
+    control,
+    daemon::{self, Running},
+    uplink::Incoming,
+};
+use rusqlite::{Connection, OpenFlags};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::{
+    runtime::Runtime,
+    sync::{mpsc, oneshot},
+};
+use tokio_util::sync::CancellationToken;
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// The kernel's clock, synchronised or not as the test says.
+struct Trusted(SystemClock, AtomicBool);
+
+impl Clock for Trusted {
+    fn monotonic(&self) -> Monotonic {
+        self.0.monotonic()
+    }
+
+    fn stamp(&self) -> Stamp {
+        Stamp { synced: self.1.load(Ordering::Relaxed), ..self.0.stamp() }
+    }
+}
+
+pub struct Desk {
+    clock: Arc<Trusted>,
+    up: Option<(Running, mpsc::Sender<Incoming>, CancellationToken)>,
+    pub remote_release: bool,
+    runtime: Runtime,
+    dir: TempDir,
+}
+
+impl Desk {
+    /// A lane with a simulated turnstile through which somebody walks at once, and a link whose
+    /// broker is not there.
+    pub fn start() -> Desk {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!(
+            r#"
+            mode = "bench"
+            [site]
+            project_code = "P-1"
+            gateway_id = "gate-1"
+            [storage]
+            dir = "data"
+            [models]
+            dir = "{}/models"
+            [control]
+            socket = "control.sock"
+            [[upstream]]
+            name = "platform"
+            broker = "mqtt://127.0.0.1:1"
+            [[lane]]
+            name = "north"
+            [lane.turnstile]
+            driver = "simulated"
+            pass_after_ms = 100
+            [[lane.camera]]
+            direction = "entry"
+            source = "replay:camera"
+            "#,
+            env!("CARGO_MANIFEST_DIR")
+        );
+        std::fs::write(dir.path().join("gatehouse.toml"), text).unwrap();
+        let runtime = Runtime::new().unwrap();
+        let clock = Arc::new(Trusted(SystemClock::new().unwrap(), AtomicBool::new(true)));
+        let mut desk = Desk { clock, up: None, remote_release: false, runtime, dir };
+        desk.begin();
+        desk
+    }
+
+    fn begin(&mut self) {
+        let config = Config::load(&self.dir.path().join("gatehouse.toml")).unwrap();
+        let clock = self.clock.clone();
+        self.up = Some(self.runtime.block_on(async {
+            let running = daemon::start(&config, clock).await.unwrap();
+            let mut turnstile = running.services.lanes[0].turnstile.clone();
+            let connected = turnstile.wait_for(|t| t.connected);
+            tokio::time::timeout(SOON, connected).await.expect("in time").unwrap();
+            let (commands, incoming) = mpsc::channel(gatehouse::uplink::COMMANDS);
+            let cancel = CancellationToken::new();
+            let services = running.services.clone();
+            tokio::spawn(control::run_commands(services, incoming, cancel.clone()));
+            (running, commands, cancel)
+        }));
+    }
+
+    /// Stops the daemon and changes its database as the SQL says, before it starts again.
+    pub fn restart_with(&mut self, sql: &str) {
+        let (running, _, cancel) = self.up.take().unwrap();
+        cancel.cancel();
+        self.runtime.block_on(running.shutdown()).unwrap();
+        let database = Connection::open(self.dir.path().join("data/gatehouse.db")).unwrap();
+        database.execute_batch(sql).unwrap();
+        drop(database);
+        self.begin();
+    }
+
+    pub fn synchronised(&self, synced: bool) {
+        self.clock.1.store(synced, Ordering::Relaxed);
+    }
+
+    /// Hands a payload over; its reply comes in its own time.
+    pub fn hand_over(&self, encoding: Encoding, payload: Vec<u8>) -> oneshot::Receiver<Vec<u8>> {
+        let (answer, reply) = oneshot::channel();
+        let upstream = "platform".to_owned();
+        let (remote_release, received) = (self.remote_release, self.clock.monotonic());
+        let incoming = Incoming { upstream, encoding, remote_release, payload, received, answer };
+        let (_, commands, _) = self.up.as_ref().unwrap();
+        self.runtime.block_on(commands.send(incoming)).map_err(drop).unwrap();
+        reply
+    }
+
+    pub fn reply(&self, reply: oneshot::Receiver<Vec<u8>>) -> Vec<u8> {
+        let reply = async { tokio::time::timeout(SOON, reply).await };
+        self.runtime.block_on(reply).expect("in time").unwrap()
+    }
+
+    pub fn asks(&self, command: &Value) -> Value {
+        let reply = self.hand_over(Encoding::Json, command.to_string().into_bytes());
+        serde_json::from_slice(&self.reply(reply)).unwrap()
+    }
+
+    /// It is carried out. What it gives.
+    pub fn does(&self, id: &str, verb: &str, args: Value) -> Value {
+        let reply = self.asks(&command(id, verb, args));
+        assert_eq!((&reply["id"], &reply["ok"]), (&json!(id), &json!(true)), "{reply}");
+        reply["result"].clone()
+    }
+
+    /// It is refused with this code.
+    pub fn refuses(&self, code: &str, command: &Value) -> String {
+        let reply = self.asks(command);
+        assert_eq!(
+            (&reply["ok"], &reply["error"]["code"]),
+            (&json!(false), &json!(code)),
+            "{reply}"
+        );
+        reply["error"]["message"].as_str().unwrap().to_owned()
+    }
+
+    /// A number that the database gives.
+    pub fn count(&self, sql: &str) -> u64 {
+        let path = self.dir.path().join("data/gatehouse.db");
+        let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+        database.query_row(&format!("SELECT {sql}"), [], |row| row.get(0)).unwrap()
+    }
+}
+
+impl Drop for Desk {
+    fn drop(&mut self) {
+        if let Some((running, _, cancel)) = self.up.take() {
+            cancel.cancel();
+            let _ = self.runtime.block_on(running.shutdown());
+        }
+    }
+}
+
+/// A command issued now, for a minute.
+pub fn command(id: &str, verb: &str, args: Value) -> Value {
+    issued(0, 60, id, verb, args)
+}
+
+/// A command issued and void so many seconds from now.
+pub fn issued(from: i64, until: i64, id: &str, verb: &str, args: Value) -> Value {
+    let at = |seconds: i64| {
+        (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds)).to_string()
+    };
+    json!({
+        "id": id, "verb": verb, "args": args, "issued_at": at(from), "expires_at": at(until),
+    })
+}
