@@ -32,6 +32,8 @@ pub struct Report {
     pub differing: u64,
     /// First copies that came after one of a higher seq.
     pub late: u64,
+    /// What it published and its broker has not acknowledged.
+    pub untaken: u64,
     pub connects: u64,
     /// Connections on which the broker did not know it any more.
     pub sessions_lost: u64,

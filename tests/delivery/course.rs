@@ -48,6 +48,8 @@ pub struct End {
     pub commands: u64,
     /// Before that.
     pub report: Report,
+    /// What had waited for longer than a new record, and came after it.
+    pub overtook: u64,
 }
 
 /// xorshift64*: enough to choose by, and the same for the same seed.
@@ -93,28 +95,29 @@ struct Course {
     written: u64,
 }
 
-/// `part`: of the records that are set, this fraction.
-pub fn run(kind: Kind, ack: &'static str, part: u64) -> End {
+/// `usual`: how many records, unless they are set.
+pub fn run(kind: Kind, ack: &'static str, usual: u64) -> End {
     let seed = setting("GATEHOUSE_DELIVERY_SEED").unwrap_or_else(|| u64::from(std::process::id()));
-    let records = setting("GATEHOUSE_DELIVERY_RECORDS").unwrap_or(100_000) / part;
+    let records = setting("GATEHOUSE_DELIVERY_RECORDS").unwrap_or(usual);
     let (begun, mut chance) = (Instant::now(), Chance(seed | 1));
     eprintln!("{kind:?}, ack = {ack:?}: {records} records, GATEHOUSE_DELIVERY_SEED={seed}");
     let troubles = troubles(&mut chance);
     let mut course = Course::start(kind, ack, records, chance);
-    let overtook = course.a_new_record_overtakes();
+    let new = course.record_while_others_wait();
     for trouble in &troubles {
         course.meet(*trouble, troubles.len() as u64);
     }
     assert_eq!(course.written, records);
-    let end = course.end(kind);
+    let end = course.end(kind, new);
     let Report { repeats, late, connects, sessions_lost, .. } = end.report;
     eprintln!(
         "{kind:?}, ack = {ack:?}: of {} records {} were lost by brokers and asked for with {} commands; \
-         {repeats} repeats, {late} late; a new record overtook {overtook}; the platform connected \
+         {repeats} repeats, {late} late; a new record overtook {}; the platform connected \
          {connects} times and was forgotten {sessions_lost} times; {:.0?}",
         end.report.records + end.lost,
         end.lost,
         end.commands,
+        end.overtook,
         begun.elapsed()
     );
     end
@@ -211,18 +214,15 @@ impl Course {
         self.number("SELECT max(seq) FROM entry WHERE kind = 'state'")
     }
 
-    /// While the backlog drains, a new record comes before its end. Returns how many it overtook.
-    fn a_new_record_overtakes(&mut self) -> u64 {
+    /// While the backlog drains, something new is recorded, and delivered before anything is killed.
+    /// Returns its seq.
+    fn record_while_others_wait(&mut self) -> u64 {
         let waiting = self.outbox();
         self.outbox_until("the backlog to drain", |_, left| left < waiting);
         let seq = self.record_now("suspend");
-        let waiting = self.outbox();
-        assert!(waiting > self.records / 5, "only {waiting} wait");
         let still = format!("SELECT count(*) FROM outbox WHERE seq = {seq}");
         self.outbox_until("the new record to be delivered", |course, _| course.number(&still) == 0);
-        let left = self.number(&format!("SELECT count(*) FROM outbox WHERE seq < {seq}"));
-        assert!(left > waiting / 2, "of {waiting} that waited, {left} were left");
-        left
+        seq
     }
 
     /// The platform gets on by a random number of records, or has got all there are.
@@ -263,7 +263,7 @@ impl Course {
     }
 
     /// All has been sent. The platform gets what is missing, and has the same as the ledger.
-    fn end(mut self, kind: Kind) -> End {
+    fn end(mut self, kind: Kind, new: u64) -> End {
         self.brokers.all_well();
         self.emptied();
         // Nothing is killed any more: after this one, the platform sees what is missing before it.
@@ -283,7 +283,7 @@ impl Course {
             self.platform.next_within(LOOK);
             report = self.platform.report();
         }
-        let mut end = End { lost: report.missing, commands: 0, report };
+        let mut end = End { lost: report.missing, commands: 0, report, overtook: 0 };
         if self.ack == "broker" && end.lost > 0 {
             self.platform.tell("mend");
             end.commands = self.platform.says("mended")["commands"].as_u64().unwrap();
@@ -291,13 +291,14 @@ impl Course {
         let report = self.platform.report();
         assert!(report.highest >= last && report.missing == 0, "{report:?}");
         assert_eq!((report.unmarked, report.differing), (0, 0), "{report:?}");
-        self.compare(last);
+        end.overtook = self.compare(last, new);
+        assert!(end.overtook > self.records / 10, "a new record overtook {}", end.overtook);
         self.daemon.take().unwrap().stop();
         end
     }
 
-    /// The platform's disk with the ledger.
-    fn compare(&self, last: u64) {
+    /// The platform's disk with the ledger. Returns how many older ones came after the new record.
+    fn compare(&self, last: u64, new: u64) -> u64 {
         let database = self.site.path("data/gatehouse.db");
         let database =
             Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
@@ -305,8 +306,12 @@ impl Course {
         let rows = rows.as_mut().unwrap().query_map([last], |row| Ok((row.get(0)?, row.get(1)?)));
         let recorded: BTreeMap<u64, String> = rows.unwrap().map(Result::unwrap).collect();
         assert!(recorded.keys().copied().eq(1..=last));
-        let mut arrived: BTreeMap<u64, String> = self.platform.arrivals().into_iter().collect();
+        let arrivals = self.platform.arrivals();
+        let after_it = arrivals.iter().skip_while(|(seq, _)| *seq != new);
+        let overtook = after_it.filter(|(seq, _)| *seq < new).count() as u64;
+        let mut arrived: BTreeMap<u64, String> = arrivals.into_iter().collect();
         arrived.retain(|seq, _| *seq <= last);
         assert!(recorded == arrived, "the platform has something else than the ledger");
+        overtook
     }
 }

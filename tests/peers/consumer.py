@@ -29,6 +29,10 @@ import paho.mqtt.client as mqtt
 BATCH = 500
 CONNACK_WITHIN_S, AGAIN_AFTER_S = 5.0, 0.2
 REPLY_WITHIN_S, ARRIVE_WITHIN_S = 5.0, 5.0
+# What it publishes is acknowledged by the broker within this, or it goes to the next one.
+TAKEN_WITHIN_S = 10.0
+# Its word to the gateway is said anew: a gateway that was not connected may not have heard it.
+SAID_ANEW_S = 5.0
 COMMAND_AT_MOST, COMMAND_VALID_S = 10_000, 60
 SAY_EVERY = 100
 
@@ -166,18 +170,30 @@ class Consumer:
         )
         self.client.connect_timeout = CONNACK_WITHIN_S
         self.client.on_connect, self.client.on_message = self.connected, self.came
-        self.client.on_subscribe = self.subscribed
+        self.client.on_subscribe, self.client.on_publish = self.subscribed, self.taken
+        self.untaken, self.acknowledged_at = {}, 0.0
         self.batch, self.replies = [], []
-        self.away = self.standing = self.granted = False
+        self.away = self.standing = False
         self.tried_at, self.turn = 0.0, -1
         self.said, self.connects, self.sessions_lost = 0, 0, 0
 
     def publish(self, leaf, what):
-        self.client.publish(f"{self.root}/{leaf}", json.dumps(what), qos=1)
+        message = self.client.publish(f"{self.root}/{leaf}", json.dumps(what), qos=1)
+        self.untaken[message.mid] = time.monotonic()
+
+    def taken(self, _client, _userdata, mid, _reason, _properties):
+        self.untaken.pop(mid, None)
+
+    def stuck(self, now):
+        """Where the broker says nothing, while it is owed an answer."""
+        if not self.standing:
+            return now - self.tried_at > CONNACK_WITHIN_S
+        return any(now - since > TAKEN_WITHIN_S for since in self.untaken.values())
 
     def connect(self, now):
         self.turn = (self.turn + 1) % len(self.brokers)
-        self.standing, self.granted, self.tried_at = False, False, now
+        self.standing, self.tried_at = False, now
+        self.untaken = dict.fromkeys(self.untaken, now)  # they are sent again
         host, port = self.brokers[self.turn].rsplit(":", 1)
         try:
             self.client.connect(host, int(port), keepalive=20)
@@ -188,7 +204,6 @@ class Consumer:
     def connected(self, client, _userdata, flags, reason, _properties):
         if reason.is_failure:
             return
-        self.granted = True
         self.sessions_lost += self.connects > 0 and not flags.session_present
         self.connects += 1
         client.subscribe([(f"{self.root}/{leaf}", 1) for leaf in ("attendance", "event", "reply")])
@@ -196,8 +211,7 @@ class Consumer:
 
     def subscribed(self, _client, _userdata, _mid, reasons, _properties):
         if any(reason.is_failure for reason in reasons):
-            self.granted = False  # connected anew when its time is over
-            return
+            return  # connected anew when its time is over
         self.standing = True
         if self.connects == 1:
             say(ready=True)
@@ -208,6 +222,7 @@ class Consumer:
         self.batch.append(message)
 
     def acknowledge(self, ledgers):
+        self.acknowledged_at = time.monotonic()
         for ledger in ledgers:
             self.publish("ack", {"ledger": ledger, "upto": self.book.upto[ledger]})
 
@@ -236,7 +251,7 @@ class Consumer:
             if not self.away and now - self.tried_at > AGAIN_AFTER_S:
                 self.connect(now)
             sock = self.client.socket()
-        elif not self.granted and now - self.tried_at > CONNACK_WITHIN_S:
+        elif self.stuck(now):
             self.connect(now)  # it closes the one before
             sock = self.client.socket()
         sockets = [sock] if sock is not None else []
@@ -251,6 +266,8 @@ class Consumer:
                     break
         if self.batch:
             self.take_in()
+        if self.platform and self.standing and now - self.acknowledged_at > SAID_ANEW_S:
+            self.acknowledge(self.book.upto)
         self.client.loop_misc()
         if self.mending and self.mending.step(now):
             say(mended=self.mending.missing, commands=self.mending.commands)
@@ -279,6 +296,7 @@ class Consumer:
                     unmarked=book.unmarked,
                     differing=book.differing,
                     late=book.late,
+                    untaken=len(self.untaken),
                     connects=self.connects,
                     sessions_lost=self.sessions_lost,
                 )

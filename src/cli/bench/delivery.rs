@@ -236,7 +236,7 @@ async fn drain(
     let state = tokio::time::timeout(PATIENCE, all).await.context("the backlog does not drain")?;
     let (took, mqtt) = (began.elapsed(), state?.version);
     let commits = store.commits().borrow().wrapping_sub(before);
-    let left = store.read(move |tx| ledger::backlog(tx, &name)).await.map_err(LedgerError::from)?.0;
+    let left = store.read(move |tx| ledger::backlog(tx, &name)).await?.0;
     anyhow::ensure!(left == 0, "{left} records are left");
     cancel.cancel();
     task.await?;
