@@ -82,7 +82,7 @@ const TURNSTILE: [Number<TurnstileState>; 7] = [
     ("restarts", "Faults that its driver was made anew after", |t| t.restarts),
 ];
 
-const UPSTREAM: [Number<UpstreamStatus>; 13] = [
+const UPSTREAM: [Number<UpstreamStatus>; 14] = [
     ("connects", "Connections to its broker", |u| u.link.connects),
     ("published", "Records sent, repeats included", |u| u.link.published),
     ("acknowledged", "Records acknowledged, and struck off", |u| u.link.acknowledged),
@@ -94,6 +94,9 @@ const UPSTREAM: [Number<UpstreamStatus>; 13] = [
     ("commands_busy", "Commands that came while too many waited", |u| u.link.commands_refused),
     ("commands_done", "Commands of the platform carried out", |u| u.carried_out.commands_done),
     ("commands_failed", "Commands refused, or tried in vain", |u| u.carried_out.commands_failed),
+    ("commands_expired", "Of those, commands that came too late", |u| {
+        u.carried_out.commands_expired
+    }),
     ("commands_repeated", "Commands answered again", |u| u.carried_out.commands_repeated),
     ("restarts", "Faults that its task was begun anew after", |u| u.link.restarts),
 ];

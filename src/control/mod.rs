@@ -20,7 +20,7 @@ mod services;
 mod status;
 
 pub use client::{Client, ClientError};
-pub use commands::{CommandCounts, Commands, run as run_commands};
+pub use commands::{CommandCounts, Commands, forget as forget_commands, run as run_commands};
 pub use exporter::{ExporterDown, export, listen as listen_for_metrics};
 pub use protocol::{
     Amend, AmendFaces, AttendanceQuery, Clear, Enrol, EnrolResult, Enrolled, Failure, Hint,

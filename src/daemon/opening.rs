@@ -8,7 +8,7 @@ use super::alarms;
 use crate::{
     clock::{ClockWatch, Stamp},
     config::Config,
-    failpoint,
+    control, failpoint,
     gate::lane::{self, ModeState},
     ledger::{Body, Ledger, LedgerError, LedgerId},
     roster::{self, CarriedOver, Roster, RosterError},
@@ -125,6 +125,12 @@ fn succeed(
         }
         carried = roster::carry_over(tx, sealer, old)?;
         album::carry_over(tx, sealer, old)?;
+        // Which commands were done is not known any more: those of before are not done again.
+        if stamp.synced {
+            for upstream in ledger.upstreams() {
+                control::forget_commands(tx, upstream, stamp.wall_ms)?;
+            }
+        }
         let waiting = old.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, u64>(0));
         match waiting {
             Ok(0) => {}

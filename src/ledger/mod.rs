@@ -113,6 +113,11 @@ impl Ledger {
         Ok(Ledger { id: LedgerId(id.ok_or(LedgerError::NoLedgerId)?), upstreams })
     }
 
+    /// For whom rows are written.
+    pub fn upstreams(&self) -> impl Iterator<Item = &str> {
+        self.upstreams.iter().map(|(name, _)| name.as_str())
+    }
+
     /// The highest seq that an earlier run may have sent to this upstream, acknowledged or not.
     pub fn sent_before(&self, upstream: &str) -> u64 {
         self.upstreams.iter().find(|(name, _)| name == upstream).map_or(0, |(_, upto)| *upto)
@@ -459,18 +464,19 @@ fn known(row: &rusqlite::Row<'_>, at: usize) -> Result<Stored, LedgerError> {
     Ok(Stored { entry, leaf })
 }
 
-/// Strikes rows off: the upstream has acknowledged them (I3).
-pub fn strike_off(tx: &Transaction<'_>, upstream: &str, seqs: &[u64]) -> Result<(), LedgerError> {
+/// Strikes rows off: the upstream has acknowledged them (I3). Returns how many were there.
+pub fn strike_off(tx: &Transaction<'_>, upstream: &str, seqs: &[u64]) -> Result<u64, LedgerError> {
     let mut delete =
         tx.prepare_cached("DELETE FROM outbox WHERE upstream = ?1 AND seq BETWEEN ?2 AND ?3")?;
     let mut seqs = seqs.to_vec();
     seqs.sort_unstable();
+    let mut struck = 0;
     for run in seqs.chunk_by(|a, b| a + 1 == *b) {
         if let (Some(first), Some(last)) = (run.first(), run.last()) {
-            delete.execute(params![upstream, first, last])?;
+            struck += delete.execute(params![upstream, first, last])? as u64;
         }
     }
-    Ok(())
+    Ok(struck)
 }
 
 /// Strikes off all rows up to a seq: the platform has acknowledged them. Returns how many there were.

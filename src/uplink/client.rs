@@ -4,7 +4,7 @@
 //! be lost (its issues 1014 and 1056). So a client here lives for one connection, and what it
 //! held is read again from the outbox.
 
-use std::{pin::Pin, sync::Arc};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use rumqttc::{self as v4, QoS, Transport, v5};
@@ -16,11 +16,17 @@ use crate::config::MqttVersion;
 
 /// TCP, TLS and CONNACK together; a NATS cluster that has just lost a node answers within 4 s.
 const CONNECT_TIMEOUT_S: u64 = 10;
-const KEEP_ALIVE: std::time::Duration = std::time::Duration::from_secs(20);
-/// Packet ids are reused only after so many, long after an acknowledgement out of order.
+/// rumqttc wants the answer to a ping before the next one, and a window that is under way takes half a
+/// minute on a slow link.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
+/// A broker that asks for less, or for none, is pinged as we like it.
+const LEAST_KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// Packet ids are reused only after so many, or, in MQTT 5, as many as the broker takes at once.
 const PACKET_IDS: u16 = 4096;
-/// Messages handed to the client and not yet on the wire: the window, and what is no row.
-const REQUESTS: usize = WINDOW + 16;
+/// What is no row and was handed to the client, not yet on the wire.
+pub(super) const OTHERS: usize = 16;
+/// The window, what is no row, and two subscriptions.
+const REQUESTS: usize = WINDOW + OTHERS + 2;
 /// The largest command that is answered, and what is around it.
 pub(super) const MAX_INCOMING_BYTES: u32 = command::COMMAND_MAX as u32 + 64 * 1024;
 pub(super) const MAX_OUTGOING_BYTES: usize = 1024 * 1024;
@@ -44,7 +50,11 @@ pub(super) struct Options {
 
 /// What came of a connection.
 pub(super) enum Happened {
-    Connected,
+    /// With how many messages the broker takes at once, and how large, where it says.
+    Connected {
+        at_once: Option<u16>,
+        largest: Option<u32>,
+    },
     /// The oldest message that has no packet id yet has this one, and is on its way.
     Numbered(u16),
     /// The broker has it. `heard`: as far as it says, somebody subscribed to it.
@@ -58,6 +68,11 @@ pub(super) enum Happened {
         reason: String,
     },
     Message(Box<Message>),
+    /// The acknowledgement of a message is on its way.
+    Receipted,
+    /// What no broker says to a client that sends with QoS 1.
+    Senseless,
+    Subscribed,
     NotSubscribed(String),
     Nothing,
 }
@@ -65,6 +80,8 @@ pub(super) enum Happened {
 pub(super) struct Message {
     pub topic: String,
     pub payload: Bytes,
+    /// It was kept by the broker, from who knows when.
+    pub retained: bool,
     receipt: Receipt,
 }
 
@@ -105,10 +122,12 @@ struct Polled {
     ended: Option<Ended>,
 }
 
+type Polling = Pin<Box<dyn Future<Output = (Polled, Result<Happened, Ended>)> + Send>>;
+
 /// Ends with its connection.
 pub(super) struct Client {
     sender: Sender,
-    polling: Pin<Box<dyn Future<Output = (Polled, Result<Happened, Ended>)> + Send>>,
+    polling: Polling,
 }
 
 impl Client {
@@ -235,8 +254,14 @@ impl Polled {
     async fn next(mut self) -> (Polled, Result<Happened, Ended>) {
         if self.ended.is_none() {
             match self.poll().await {
+                // A second CONNACK would begin anew what is under way.
+                Ok(Happened::Connected { .. }) if self.connected => {
+                    let again = std::io::Error::other("the broker answered CONNECT twice");
+                    self.ended = Some(Ended::of(again));
+                    return (self, Ok(Happened::Nothing));
+                }
                 Ok(happened) => {
-                    self.connected |= matches!(happened, Happened::Connected);
+                    self.connected |= matches!(happened, Happened::Connected { .. });
                     return (self, Ok(happened));
                 }
                 Err(ended) => self.ended = Some(ended),
@@ -248,6 +273,7 @@ impl Polled {
             EventLoop::V5(eventloop) => eventloop.state.events.pop_front().map(happened_v5),
         };
         let over = || Ended::of(std::io::Error::from(std::io::ErrorKind::NotConnected));
+        let before = before.filter(|happened| !matches!(happened, Happened::Connected { .. }));
         let last = before.map(Ok).unwrap_or_else(|| Err(self.ended.clone().unwrap_or_else(over)));
         (self, last)
     }
@@ -258,6 +284,9 @@ impl Polled {
             EventLoop::V4(eventloop) => eventloop.poll().await.map(happened_v4).map_err(Ended::of),
             EventLoop::V5(eventloop) => {
                 let polled = eventloop.poll().await;
+                if eventloop.options.keep_alive() < LEAST_KEEP_ALIVE {
+                    eventloop.options.set_keep_alive(KEEP_ALIVE);
+                }
                 polled.map(happened_v5).map_err(|e| ended_v5(e, connected))
             }
         }
@@ -267,18 +296,21 @@ impl Polled {
 fn happened_v4(event: v4::Event) -> Happened {
     use v4::{Event, Outgoing, Packet, SubscribeReasonCode};
     match event {
-        Event::Incoming(Packet::ConnAck(_)) => Happened::Connected,
+        Event::Incoming(Packet::ConnAck(_)) => Happened::Connected { at_once: None, largest: None },
         Event::Outgoing(Outgoing::Publish(packet)) => Happened::Numbered(packet),
+        Event::Outgoing(Outgoing::PubAck(_)) => Happened::Receipted,
+        Event::Incoming(Packet::PubRec(_) | Packet::PubComp(_)) => Happened::Senseless,
         Event::Incoming(Packet::PubAck(ack)) => Happened::Taken { packet: ack.pkid, heard: true },
         Event::Incoming(Packet::Publish(mut publish)) => {
             let payload = std::mem::take(&mut publish.payload);
-            let topic = publish.topic.clone();
-            Happened::Message(Box::new(Message { topic, payload, receipt: Receipt::V4(publish) }))
+            let (topic, retained) = (publish.topic.clone(), publish.retain);
+            let receipt = Receipt::V4(publish);
+            Happened::Message(Box::new(Message { topic, payload, retained, receipt }))
         }
-        Event::Incoming(Packet::SubAck(ack))
-            if ack.return_codes.contains(&SubscribeReasonCode::Failure) =>
-        {
-            Happened::NotSubscribed("the broker gives no reason".to_owned())
+        Event::Incoming(Packet::SubAck(ack)) => {
+            let refused = ack.return_codes.contains(&SubscribeReasonCode::Failure);
+            let why = || Happened::NotSubscribed("the broker gives no reason".to_owned());
+            if refused { why() } else { Happened::Subscribed }
         }
         _ => Happened::Nothing,
     }
@@ -290,8 +322,14 @@ fn happened_v5(event: v5::Event) -> Happened {
         mqttbytes::v5::{Packet, PubAckReason, SubscribeReasonCode},
     };
     match event {
-        Event::Incoming(Packet::ConnAck(_)) => Happened::Connected,
+        Event::Incoming(Packet::ConnAck(ack)) => {
+            let says = ack.properties.as_ref();
+            let at_once = says.and_then(|says| says.receive_max);
+            Happened::Connected { at_once, largest: says.and_then(|says| says.max_packet_size) }
+        }
         Event::Outgoing(v4::Outgoing::Publish(packet)) => Happened::Numbered(packet),
+        Event::Outgoing(v4::Outgoing::PubAck(_)) => Happened::Receipted,
+        Event::Incoming(Packet::PubRec(_) | Packet::PubComp(_)) => Happened::Senseless,
         Event::Incoming(Packet::PubAck(ack)) => match ack.reason {
             PubAckReason::Success => Happened::Taken { packet: ack.pkid, heard: true },
             PubAckReason::NoMatchingSubscribers => {
@@ -302,12 +340,14 @@ fn happened_v5(event: v5::Event) -> Happened {
         Event::Incoming(Packet::Publish(mut publish)) => {
             let payload = std::mem::take(&mut publish.payload);
             let topic = String::from_utf8_lossy(&publish.topic).into_owned();
-            Happened::Message(Box::new(Message { topic, payload, receipt: Receipt::V5(publish) }))
+            let (retained, receipt) = (publish.retain, Receipt::V5(publish));
+            Happened::Message(Box::new(Message { topic, payload, retained, receipt }))
         }
         Event::Incoming(Packet::SubAck(ack)) => {
             let refused =
                 ack.return_codes.iter().find(|c| !matches!(c, SubscribeReasonCode::Success(_)));
-            refused.map_or(Happened::Nothing, |code| Happened::NotSubscribed(format!("{code:?}")))
+            refused
+                .map_or(Happened::Subscribed, |code| Happened::NotSubscribed(format!("{code:?}")))
         }
         _ => Happened::Nothing,
     }

@@ -9,7 +9,8 @@
 //!
 //! With [`Ack::Broker`] a row may be struck off once the broker has acknowledged it. With
 //! [`Ack::Platform`] it then waits for the consumer, who says up to which seq it has everything; where
-//! the consumer says nothing new for too long, what it has not acknowledged is sent again.
+//! the consumer says nothing new for too long, what it has not acknowledged is sent again, and then over
+//! a new connection.
 
 #[cfg(test)]
 mod tests;
@@ -31,7 +32,7 @@ pub const PAGE: usize = 256;
 /// 20 kbit/s.
 pub const BROKER_PATIENCE: Duration = Duration::from_secs(60);
 /// How long the platform may say nothing new before it is sent again what it lacks: doubling, as
-/// long as nothing comes of it.
+/// long as nothing comes of it, and from the second time on over a new connection.
 pub const PLATFORM_PATIENCE: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(30)..=Duration::from_secs(600);
 /// After so long a row that the broker did not take is offered again.
@@ -111,6 +112,16 @@ pub struct Page<T> {
     pub more: bool,
 }
 
+/// Why a connection is to be given up: the next one sends again what was not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Late {
+    /// It does not acknowledge what it is sent.
+    Broker,
+    /// Nothing comes of what was sent, though it was sent again already: this connection may not
+    /// bring the platform's acknowledgements.
+    Platform,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("nothing after {sent} was ever sent, and {upto} is acknowledged")]
 pub struct NeverSent {
@@ -142,6 +153,7 @@ impl<T> Queue<T> {
 #[derive(Debug)]
 pub struct Delivery<T> {
     ack: Ack,
+    window: usize,
     sent: Sent,
     /// The last seq there was when this connection came up: the backlog's end.
     head: u64,
@@ -164,12 +176,10 @@ pub struct Delivery<T> {
     upto: Option<u64>,
     platform_since: Option<Monotonic>,
     platform_patience: Duration,
-    /// First and last of the rows that the broker did not take.
-    refused: Option<(u64, u64)>,
+    /// First and last of the rows that the broker did not take, and when it began with that.
+    refused: Option<(u64, u64, Monotonic)>,
     refusals: u32,
     refused_at: Monotonic,
-    /// Sent again because the platform said nothing.
-    pub repeated: u64,
 }
 
 impl<T> Delivery<T> {
@@ -177,6 +187,7 @@ impl<T> Delivery<T> {
     pub fn new(ack: Ack, sent_before: u64) -> Delivery<T> {
         Delivery {
             ack,
+            window: WINDOW,
             sent: Sent { upto: sent_before, above: Vec::new() },
             head: 0,
             backlog: Queue::new(0, 0),
@@ -195,7 +206,6 @@ impl<T> Delivery<T> {
             refused: None,
             refusals: 0,
             refused_at: Monotonic::default(),
-            repeated: 0,
         }
     }
 
@@ -268,7 +278,7 @@ impl<T> Delivery<T> {
     /// The next row to hand to the client.
     pub fn next(&mut self, now: Monotonic) -> Option<(u64, T)> {
         loop {
-            if self.busy.len() >= WINDOW || self.is_slowed(now) {
+            if self.busy.len() >= self.window || self.is_slowed(now) {
                 return None;
             }
             let waits =
@@ -306,11 +316,17 @@ impl<T> Delivery<T> {
         self.unnumbered.push_back((None, now));
     }
 
-    /// The client gave the oldest unnumbered message this packet id and sent it.
-    pub fn numbered(&mut self, packet: u16) {
-        if let Some(message) = self.unnumbered.pop_front() {
-            self.in_flight.insert(packet, message);
-        }
+    /// This broker takes no more at once; one less, so that its packet ids do not collide.
+    pub fn narrow(&mut self, at_once: Option<u16>) {
+        self.window = at_once.map_or(WINDOW, |n| usize::from(n).saturating_sub(1).clamp(1, WINDOW));
+    }
+
+    /// The client gave the oldest unnumbered message this packet id and sent it; true where it was a
+    /// row.
+    pub fn numbered(&mut self, packet: u16) -> bool {
+        let Some(message) = self.unnumbered.pop_front() else { return false };
+        self.in_flight.insert(packet, message);
+        message.0.is_some()
     }
 
     /// The broker acknowledged a packet; true where it was a row. One that is not on its way, or was
@@ -336,8 +352,8 @@ impl<T> Delivery<T> {
     pub fn refused(&mut self, packet: u16, now: Monotonic) -> bool {
         let Some((Some(seq), _)) = self.in_flight.remove(&packet) else { return false };
         self.busy.remove(&seq);
-        let (first, last) = self.refused.unwrap_or((seq, seq));
-        self.refused = Some((first.min(seq), last.max(seq)));
+        let (first, last, since) = self.refused.unwrap_or((seq, seq, now));
+        self.refused = Some((first.min(seq), last.max(seq), since));
         self.refusals = self.refusals.saturating_add(1);
         self.refused_at = now;
         true
@@ -389,15 +405,17 @@ impl<T> Delivery<T> {
     /// Rows with these seqs are in the outbox again: the consumer asks for them.
     pub fn again(&mut self, first: u64, last: u64) {
         self.sent.add(first, last);
-        self.no_longer_awaited(first);
+        self.acknowledged.retain(|seq| !(first..=last).contains(seq));
+        self.no_longer_awaited(first, last);
         self.rewind(first, last);
     }
 
     /// What was said to have arrived has not.
-    fn no_longer_awaited(&mut self, first: u64) {
+    fn no_longer_awaited(&mut self, first: u64, last: u64) {
         for queue in [&mut self.backlog, &mut self.fresh] {
-            queue.awaited.split_off(&first);
+            queue.awaited.retain(|seq| !(first..=last).contains(seq));
         }
+        self.platform_since = self.platform_since.filter(|_| self.awaits_platform());
         // An acknowledgement of before says nothing of these.
         self.upto = self.upto.map(|upto| upto.min(first.saturating_sub(1)));
     }
@@ -419,28 +437,31 @@ impl<T> Delivery<T> {
         backlog.ready.clear();
     }
 
-    /// Called now and then: true where the broker is late, and the connection to be given up. What a
-    /// platform that says nothing new, or a broker that refused it, is to get again is read again
-    /// after this.
-    pub fn look(&mut self, now: Monotonic) -> bool {
-        if let Some((first, last)) = self.refused
-            && now.since(self.refused_at) >= REFUSED_PAUSE
+    /// Called now and then: why the connection is to be given up, if it is. What a platform that says
+    /// nothing new, or a broker that refused it, is to get again is read again after this.
+    pub fn look(&mut self, now: Monotonic) -> Option<Late> {
+        if let Some((first, last, since)) = self.refused
+            && now.since(since) >= REFUSED_PAUSE
         {
             self.refused = None;
             self.rewind(first, last);
         }
         if self.platform_since.is_some_and(|at| now.since(at) >= self.platform_patience) {
+            let is_first = self.platform_patience == *PLATFORM_PATIENCE.start();
+            self.platform_since = None;
+            self.platform_patience = (self.platform_patience * 2).min(*PLATFORM_PATIENCE.end());
+            if !is_first {
+                return Some(Late::Platform);
+            }
             let awaited: BTreeSet<u64> =
                 self.backlog.awaited.union(&self.fresh.awaited).copied().collect();
             if let (Some(first), Some(last)) = (awaited.first(), awaited.last()) {
-                self.no_longer_awaited(*first);
+                self.no_longer_awaited(*first, *last);
                 self.rewind(*first, *last);
             }
-            self.repeated += awaited.len() as u64;
-            self.platform_since = None;
-            self.platform_patience = (self.platform_patience * 2).min(*PLATFORM_PATIENCE.end());
         }
         let underway = self.unnumbered.iter().chain(self.in_flight.values());
-        underway.map(|(_, at)| *at).min().is_some_and(|at| now.since(at) >= BROKER_PATIENCE)
+        let oldest = underway.map(|(_, at)| *at).min();
+        oldest.is_some_and(|at| now.since(at) >= BROKER_PATIENCE).then_some(Late::Broker)
     }
 }

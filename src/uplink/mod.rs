@@ -1,7 +1,7 @@
 //! Records to the platforms, over whatever link there is.
 //!
 //! In: outbox rows, read from the database after each commit. Out: MQTT publishes, and rows
-//! struck off once the broker has acknowledged them. One task an upstream; a slow one holds up
+//! struck off once the broker, or the platform, has acknowledged them. One task an upstream; a slow one holds up
 //! nobody. Touches: the network, and the table `outbox`.
 
 mod client;

@@ -41,6 +41,7 @@ pub(super) async fn run(
     // was sent, which is noted before a row is handed on. So a repeat is marked as one.
     let mut delivery = Delivery::new(upstream.ack, context.sent_before);
     let safety = Safety::new(&upstream.tls);
+    let mut down_since = context.clock.monotonic();
     let mut route = Route::new(upstream.brokers.len(), upstream.version);
     loop {
         let (at, version) = route.next();
@@ -72,10 +73,12 @@ pub(super) async fn run(
         if !pause.is_zero() && (was_up || !known) {
             tracing::warn!(upstream = %name, error = error.as_deref(), "link is down");
         }
+        // One that is let in and thrown out again is down all the while.
+        if went == Went::Well {
+            down_since = now;
+        }
         state.send_modify(|s| {
-            if s.connected {
-                s.since = now;
-            }
+            s.since = down_since;
             s.connected = false;
             s.last_error = error;
             s.certificates = safety.certificates();

@@ -73,7 +73,7 @@ impl Route {
             return if self.spoken.len() > 1 { BETWEEN } else { self.pause };
         }
         self.in_vain += 1;
-        if self.in_vain % self.spoken.len() != 0 {
+        if !self.in_vain.is_multiple_of(self.spoken.len()) {
             return BETWEEN;
         }
         let pause = self.pause;

@@ -17,6 +17,7 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -128,7 +129,8 @@ impl Safety {
     pub fn certificates(&self) -> Vec<Certificate> {
         let mut found = Vec::new();
         if let Some(ca) = &self.tls.ca {
-            let until = certificates_in("ca", ca).ok().and_then(|all| ends(&all));
+            // Where an old one and a new one stand, the new one counts.
+            let until = certificates_in("ca", ca).ok().and_then(|all| ends(&all).max());
             found.extend(until.map(|until| Certificate {
                 whose: CertificateOf::Authority,
                 path: Some(ca.clone()),
@@ -136,7 +138,8 @@ impl Safety {
             }));
         }
         if let Some((cert, _)) = &self.tls.own {
-            let until = certificates_in("cert", cert).ok().and_then(|all| ends(&all));
+            // Ours is the first; behind it stands who vouches for it.
+            let until = certificates_in("cert", cert).ok().and_then(|all| ends(&all).next());
             found.extend(until.map(|until| Certificate {
                 whose: CertificateOf::Gateway,
                 path: Some(cert.clone()),
@@ -204,9 +207,9 @@ fn private_key(secret: &Secret) -> Result<(String, PrivateKeyDer<'static>), TlsE
     }
 }
 
-/// When the first of these ends.
-fn ends(all: &[CertificateDer<'_>]) -> Option<Timestamp> {
-    all.iter().filter_map(|der| Shown::of(der, false)).map(|c| c.until).min()
+/// When each of these ends.
+fn ends(all: &[CertificateDer<'_>]) -> impl Iterator<Item = Timestamp> {
+    all.iter().filter_map(|der| Shown::of(der, false)).map(|c| c.until)
 }
 
 impl Shown {
@@ -263,14 +266,20 @@ impl ServerCertVerifier for Witness {
             ocsp_response,
             now,
         );
-        let vouched = matches!(
-            &found,
-            Ok(_)
-                | Err(rustls::Error::InvalidCertificate(
-                    CertificateError::Expired | CertificateError::ExpiredContext { .. }
-                ))
-        );
-        let shown = Shown::of(end_entity, vouched);
+        let mut shown = Shown::of(end_entity, found.is_ok());
+        if let Err(rustls::Error::InvalidCertificate(
+            CertificateError::Expired | CertificateError::ExpiredContext { .. },
+        )) = &found
+            && let Some(shown) = &mut shown
+        {
+            // Its age is looked at before its signature: whether it was vouched for shows when it was valid.
+            let while_valid = u64::try_from(shown.until.as_second()).unwrap_or_default();
+            let then = UnixTime::since_unix_epoch(Duration::from_secs(while_valid));
+            let (names, ocsp) = (server_name, ocsp_response);
+            let verified =
+                self.verifier.verify_server_cert(end_entity, intermediates, names, ocsp, then);
+            shown.vouched = verified.is_ok();
+        }
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
         found
     }

@@ -156,7 +156,7 @@ impl Course {
         self.written += count;
         let one = |n: u64| {
             let person = &self.people[n as usize % self.people.len()];
-            let direction = if n % 2 == 0 { Direction::Entry } else { Direction::Exit };
+            let direction = if n.is_multiple_of(2) { Direction::Entry } else { Direction::Exit };
             let then = went(person, direction, "2026-10-01T08:00:00+08:00");
             Went { at_ms: then.at_ms + n as i64 * 1000, ..then }
         };

@@ -242,7 +242,14 @@ fn an_upstream_has_nodes_with_and_without_tls_and_files_beside_the_configuration
          \"mqtts://10.0.0.9:8884/\", \"mqtt://127.0.0.1\"]\nca = \"ca.pem\"\ncert = \"/etc/gate.pem\"\n\
          key = \"file:gate.key\"\nversion = \"3.1.1\"\nack = \"platform\"\nremote_release = true\n\
          [[upstream]]\nbroker = \"mqtt://10.0.0.9\"\nallow_plaintext = true\n\
-         [[upstream]]\nbroker = \"mqtts://a.example\"\n"
+         [[upstream]]\nbroker = \"mqtts://b.example\"\n"
+    );
+    // Another's broker would carry its records twice, and its commands to both.
+    let shared = text.replace("mqtts://b.example", "mqtts://a.example");
+    let refused = Config::parse(Path::new("/etc/g.toml"), &shared).unwrap_err().to_string();
+    assert!(
+        refused.contains("upstream[2].broker: is that of the upstream \"upstream0\""),
+        "{refused}"
     );
     let config = Config::parse(Path::new("/etc/g.toml"), &text).unwrap();
     let [nodes, private, plain] = &config.upstreams[..] else { panic!("{config:?}") };

@@ -31,6 +31,19 @@ pub(super) fn upstreams(raw: Vec<RawUpstream>, base: &Path) -> Checked<Vec<Upstr
         }
         let encrypted = brokers.iter().any(|broker| broker.tls);
         let tls = tls(&at, (raw.ca, raw.cert, raw.key), encrypted, base)?;
+        let same = |other: &Upstream| {
+            let theirs = |mine: &Broker| {
+                other.brokers.iter().any(|b| (&b.host, b.port) == (&mine.host, mine.port))
+            };
+            brokers.iter().any(theirs)
+        };
+        if let Some(other) = upstreams.iter().find(|other| same(other)) {
+            let problem = format!(
+                "is that of the upstream {:?} too, whose topics are the same: a broker is one upstream's",
+                other.name
+            );
+            return wrong(at("broker"), problem);
+        }
         upstreams.push(Upstream {
             name,
             brokers,

@@ -21,8 +21,10 @@ mod seen;
 mod times;
 mod verbs;
 
+pub use self::seen::forget;
+
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -56,7 +58,11 @@ use crate::{
 const WAITING: usize = 2;
 /// Releases under way at once; the next one is told `busy`.
 const RELEASES: usize = 4;
-const UNDER_WAY: &str = "it is being carried out: its reply comes when it is done";
+const UNDER_WAY: &str = "it is being carried out: send it again after a while for its reply";
+/// Copies of a command under way that wait for its reply; the next one is told `busy`.
+const COPIES: usize = 4;
+/// How often the daemon may end while it carries a command out; after that it is not tried again.
+const ATTEMPTS: u32 = 3;
 /// What is larger is read off the async threads.
 const SMALL: usize = 64 * 1024;
 
@@ -170,8 +176,8 @@ pub async fn run(
 /// Where commands are read and carried out.
 struct Desk<'a> {
     services: &'a Services,
-    /// Upstreams and ids of commands being carried out.
-    under_way: Mutex<HashSet<(String, String)>>,
+    /// Commands being carried out, by upstream and id, each with the copies that came meanwhile.
+    under_way: Mutex<HashMap<(String, String), Vec<From>>>,
 }
 
 impl Desk<'_> {
@@ -206,17 +212,24 @@ impl Desk<'_> {
         let Asked { from, id, verb, issued_at, expires_at, known } = asked;
         let times = Times { issued_at, expires_at, received: from.received };
         let name = (from.upstream.clone(), id.clone());
-        let busy = !self.lock().insert(name.clone());
-        let done = if busy {
-            Err(Failure::new("busy", UNDER_WAY))
-        } else {
-            let done = caught(self.done(&from, verb, times, &known)).await;
-            self.lock().remove(&name);
-            done.unwrap_or_else(|fault| {
-                tracing::error!(upstream = %from.upstream, id, %fault, "a command is given up");
-                Err(internal(&fault))
-            })
-        };
+        match self.lock().entry(name.clone()) {
+            Entry::Vacant(free) => drop(free.insert(Vec::new())),
+            // The link came back before it was done: both connections' copies get the reply.
+            Entry::Occupied(mut copies) if copies.get().len() < COPIES => {
+                copies.get_mut().push(from);
+                return;
+            }
+            Entry::Occupied(_) => {
+                from.refuse(Some(&id), &Failure::new("busy", UNDER_WAY));
+                return;
+            }
+        }
+        let done = caught(self.done(&from, verb, times, &known)).await;
+        let copies = self.lock().remove(&name).unwrap_or_default();
+        let done = done.unwrap_or_else(|fault| {
+            tracing::error!(upstream = %from.upstream, id, %fault, "a command is given up");
+            Err(internal(&fault))
+        });
         self.services.commands.count(&from.upstream, |c| match &done {
             Ok(Done::Now(reply)) if reply["ok"] == true => c.commands_done += 1,
             Ok(Done::Now(_)) => c.commands_failed += 1,
@@ -226,14 +239,16 @@ impl Desk<'_> {
                 c.commands_expired += u64::from(failure.code == "expired");
             }
         });
-        match done {
-            Ok(Done::Now(reply) | Done::Before(reply)) => {
-                let code = reply["error"]["code"].as_str();
-                tracing::info!(upstream = %from.upstream, id, code, "a command is answered");
-                from.answer(&reply);
-            }
-            Err(failure) => from.refuse(Some(&id), &failure),
+        let reply = match done {
+            Ok(Done::Now(reply) | Done::Before(reply)) => reply,
+            Err(failure) => refusal(Some(&id), &failure),
+        };
+        let code = reply["error"]["code"].as_str();
+        tracing::info!(upstream = %from.upstream, id, code, "a command is answered");
+        for copy in copies {
+            copy.answer(&reply);
         }
+        from.answer(&reply);
     }
 
     /// The reply of a command that was carried out, now or before; or why it is not even tried.
@@ -252,6 +267,7 @@ impl Desk<'_> {
         }
         let looked = known.clone();
         let seen = store.read(move |tx| seen::look(tx, &looked)).await.map_err(storage)?;
+        let mut attempts = 1;
         let void_after = match seen {
             Seen::New => {
                 if matches!(verb, Verb::Release { .. }) && !from.remote_release {
@@ -261,9 +277,20 @@ impl Desk<'_> {
                 }
                 let void_after = times.checked(self.services.clock.stamp(), &verb)?;
                 let begun = known.clone();
-                let begun = store.write(Priority::Upkeep, move |tx| seen::begin(tx, &begun));
-                if begun.await.map_err(storage)? != Seen::New {
-                    return Err(Failure::new("busy", UNDER_WAY));
+                let alone = matches!(verb, Verb::Release { .. });
+                let begun = store.write(Priority::Upkeep, move |tx| match alone {
+                    // Over bridged brokers one command may come by two links.
+                    true if seen::is_known_elsewhere(tx, &begun)? => Ok(Seen::Reused),
+                    _ => seen::begin(tx, &begun),
+                });
+                match begun.await.map_err(storage)? {
+                    Seen::New => {}
+                    Seen::Reused => {
+                        let problem =
+                            "this release came over another upstream too, and is done once";
+                        return Err(Failure::new("id_reused", problem));
+                    }
+                    _ => return Err(Failure::new("busy", UNDER_WAY)),
                 }
                 failpoint::at("command.begun");
                 void_after
@@ -272,7 +299,12 @@ impl Desk<'_> {
                 let kept = |e| Failure::new("damaged", format!("the reply that is kept: {e}"));
                 return Ok(Done::Before(serde_json::from_str(&reply).map_err(kept)?));
             }
-            Seen::Begun => None,
+            Seen::Begun => {
+                let begun = known.clone();
+                let attempt = store.write(Priority::Upkeep, move |tx| seen::attempt(tx, &begun));
+                attempts = attempt.await.map_err(storage)?;
+                None
+            }
             Seen::Reused => {
                 let problem = "another command had this id: give each one an id of its own";
                 return Err(Failure::new("id_reused", problem));
@@ -288,6 +320,12 @@ impl Desk<'_> {
             Verb::Release { .. } if again => {
                 let problem = "the daemon ended while it was carried out, and it is not done again; \
                                whether the gate opened is in the attendance and the events";
+                Err(Failure::new("interrupted", problem))
+            }
+            _ if attempts > ATTEMPTS => {
+                let problem = format!(
+                    "the daemon ended {ATTEMPTS} times while it was carried out, and it is not tried again"
+                );
                 Err(Failure::new("interrupted", problem))
             }
             verb => caught(self.tried(from, verb, void_after, again))
@@ -319,7 +357,7 @@ impl Desk<'_> {
         verbs::carry_out(self.services, verb, by, void_after, again).await
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashSet<(String, String)>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Vec<From>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -357,7 +395,8 @@ fn read(
         .map_err(|no| (no.id, Failure::new(no.code, no.message)))?;
     // The names are in order, so the same arguments make the same text.
     let contents = format!("{verb} {}", Value::Object(args.clone()));
-    let issued_ms = issued_at.as_millisecond();
+    // One far ahead is refused, and must not make all that comes later look old.
+    let issued_ms = issued_at.as_millisecond().min(stamp.wall_ms.saturating_add(times::AHEAD_MS));
     let known = Known::new(sealer, upstream, &id, &contents, issued_ms, stamp.synced);
     match Verb::read(&verb, args) {
         Ok(verb) => Ok((id, verb, issued_at, expires_at, known)),

@@ -112,6 +112,38 @@ pub(super) fn begin(tx: &Transaction<'_>, known: &Known) -> Result<Seen, StoreEr
     Ok(Seen::New)
 }
 
+/// Whether the same command came over another upstream's link.
+pub(super) fn is_known_elsewhere(tx: &Transaction<'_>, known: &Known) -> Result<bool, StoreError> {
+    let Known { upstream, id, digest, issued_ms, .. } = known;
+    Ok(tx
+        .prepare_cached(
+            "SELECT 1 FROM command
+             WHERE upstream <> ?1 AND id = ?2 AND digest = ?3 AND coalesce(issued_ms, ?4) = ?4",
+        )?
+        .exists(params![upstream, id, digest, issued_ms])?)
+}
+
+/// A command that was begun is tried once more; says how many times that is now.
+pub(super) fn attempt(tx: &Transaction<'_>, known: &Known) -> Result<u32, StoreError> {
+    Ok(tx
+        .prepare_cached(
+            "UPDATE command SET attempts = attempts + 1 WHERE upstream = ?1 AND id = ?2
+             RETURNING attempts",
+        )?
+        .query_row([&known.upstream, &known.id], |row| row.get(0))?)
+}
+
+/// In a database that takes a damaged one's place nothing is known of the commands of before: what was
+/// issued until now may have been done.
+pub fn forget(tx: &Transaction<'_>, upstream: &str, upto_ms: i64) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO command_forgotten VALUES (?1, ?2)
+         ON CONFLICT DO UPDATE SET upto_ms = max(upto_ms, excluded.upto_ms)",
+        params![upstream, upto_ms],
+    )?;
+    Ok(())
+}
+
 /// What a command is answered from now on. A reply that is too large is not kept.
 pub(super) fn answered(tx: &Transaction<'_>, known: &Known, reply: &str) -> Result<(), StoreError> {
     let reply = (reply.len() <= REPLY_MAX).then_some(reply);

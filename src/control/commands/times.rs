@@ -11,7 +11,8 @@ use crate::clock::{Monotonic, Stamp};
 const RELEASE_LIFE: Duration = Duration::from_secs(10);
 /// How far the platform's clock may be ahead of this one, for a release and for all else.
 const RELEASE_AHEAD: Duration = Duration::from_secs(2);
-const AHEAD: Duration = Duration::from_secs(300);
+pub(super) const AHEAD_MS: i64 = 300_000;
+const AHEAD: Duration = Duration::from_millis(AHEAD_MS.unsigned_abs());
 
 /// When a command was issued, when it is over, and when it came.
 #[derive(Clone, Copy)]

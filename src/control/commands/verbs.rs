@@ -180,6 +180,8 @@ async fn page(services: &Services, after: Option<WorkerId>, limit: u64) -> Resul
 async fn resend(services: &Services, upstream: &str, from: u64, to: u64) -> Result<Value, Failure> {
     let last = services.store.read(ledger::last_seq).await.map_err(|e| failed(e.into()))?;
     let to = to.min(last);
+    // The link learns of it first, so that an older acknowledgement does not take them out again.
+    again(services, upstream, from, to).await;
     let (mut rows, mut gone) = (0, Vec::<u64>::new());
     let mut next = from;
     while next <= to {
@@ -192,13 +194,18 @@ async fn resend(services: &Services, upstream: &str, from: u64, to: u64) -> Resu
         gone.extend(piece.gone);
         next = upto + 1;
     }
-    let link = services.upstreams.iter().find(|link| link.state.borrow().name == upstream);
-    if let Some(link) = link.filter(|_| rows > 0) {
-        let asked = link.asked.send(Asked::Again { from, to });
-        // A link that stands still, or begins anew, looks at its outbox when it connects.
-        let _ = tokio::time::timeout(LINK_PATIENCE, asked).await;
+    if rows > 0 {
+        again(services, upstream, from, to).await;
     }
     Ok(json!({ "rows": rows, "gone": gone.len(), "gone_seqs": stretches(&gone) }))
+}
+
+async fn again(services: &Services, upstream: &str, from: u64, to: u64) {
+    let mut links = services.upstreams.iter();
+    let Some(link) = links.find(|link| link.state.borrow().name == upstream) else { return };
+    let asked = link.asked.send(Asked::Again { from, to });
+    // A link that stands still, or begins anew, looks at its outbox when it connects.
+    let _ = tokio::time::timeout(LINK_PATIENCE, asked).await;
 }
 
 /// Rising numbers as stretches, from and to.
@@ -219,15 +226,21 @@ async fn compact(services: &Services, upstream: &str) -> Value {
     let status = status::gather(services).await;
     let own = |u: &&status::UpstreamStatus| u.link.name == upstream;
     let others = services.upstreams.iter().map(|link| link.state.borrow().name.clone());
-    let others: Vec<_> =
-        others.filter(|name| name != upstream).map(|name| format!("upstream {name}")).collect();
+    let others: Vec<_> = others.filter(|name| name != upstream).collect();
+    let is_anothers = |what: &str| {
+        others.iter().any(|name| {
+            what.strip_prefix("upstream ") == Some(name)
+                || what
+                    .strip_prefix("certificate ")
+                    .is_some_and(|rest| rest.split('/').next() == Some(name))
+        })
+    };
     let lanes: Vec<_> = status
         .lanes
         .iter()
         .map(|lane| json!({ "name": lane.name, "mode": lane.mode, "ready": lane.ready }))
         .collect();
-    let degraded: Vec<_> =
-        status.degraded.iter().filter(|d| !others.iter().any(|o| d.what.starts_with(o))).collect();
+    let degraded: Vec<_> = status.degraded.iter().filter(|d| !is_anothers(&d.what)).collect();
     json!({
         "version": status.version,
         "at": status.clock.now,

@@ -194,7 +194,7 @@ fn ends(certificate: &Certificate, left: jiff::SignedDuration) -> String {
             format!("{whose}{place} ends on {until}, in {left}; then this link is down: {remedy}")
         }
         false => {
-            format!("{whose}{place} has ended on {until}, and this link cannot be made: {remedy}")
+            format!("{whose}{place} has ended on {until}: {remedy}")
         }
     }
 }

@@ -1,7 +1,7 @@
 -- Commands of platforms that change something: each is done once, and answered again. digest: a
 -- keyed hash of what was asked for; proof: that of a fixed word, which tells whether the key is
 -- still the one of the digest. issued_ms: absent where no clock could say whether it was true.
--- reply: JSON; absent until it was done.
+-- reply: JSON; absent until it was done. attempts: how often it was begun.
 CREATE TABLE command (
     n INTEGER PRIMARY KEY,
     upstream TEXT NOT NULL,
@@ -10,6 +10,7 @@ CREATE TABLE command (
     proof BLOB NOT NULL CHECK (length(proof) = 32),
     issued_ms INTEGER,
     reply TEXT CHECK (length(reply) <= 65536),
+    attempts INTEGER NOT NULL DEFAULT 1,
     UNIQUE (upstream, id)
 ) STRICT;
 

@@ -29,6 +29,8 @@ enum Step {
     Reconnect {
         broker_forgets: bool,
     },
+    /// What it has acknowledged, too.
+    BrokerForgets,
     Wait(u64),
 }
 
@@ -46,6 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::PlatformLies),
         1 => (0..60_u64, 1..60_u64).prop_map(|(back, rows)| Step::Again { back, rows }),
         1 => any::<bool>().prop_map(|broker_forgets| Step::Reconnect { broker_forgets }),
+        1 => Just(Step::BrokerForgets),
         2 => (1..40_u64).prop_map(Step::Wait),
     ]
 }
@@ -71,6 +74,7 @@ struct World {
     /// It went back on this connection: what was acknowledged and not struck off by then may go again.
     rewound: bool,
     acknowledged: BTreeSet<u64>,
+    late: Vec<(Late, Monotonic)>,
 }
 
 impl World {
@@ -93,6 +97,7 @@ impl World {
             pending: Vec::new(),
             rewound: false,
             acknowledged: BTreeSet::new(),
+            late: Vec::new(),
         }
     }
 
@@ -191,13 +196,15 @@ impl World {
                 self.delivery.again(first, last);
             }
             Step::Reconnect { broker_forgets } => self.reconnect(broker_forgets),
+            Step::BrokerForgets if self.ack == Ack::Platform => self.broker.clear(),
+            Step::BrokerForgets => {}
             Step::Wait(seconds) => {
                 self.now = self.now + Duration::from_secs(seconds);
-                let repeated = self.delivery.repeated;
-                if self.delivery.look(self.now) {
+                let turn = self.delivery.turn;
+                if let Some(late) = self.delivery.look(self.now) {
+                    self.late.push((late, self.now));
                     self.reconnect(false);
-                }
-                if self.delivery.repeated > repeated {
+                } else if self.delivery.turn > turn && self.ack == Ack::Platform {
                     self.asked_again.extend(1..=self.last);
                 }
             }
@@ -320,37 +327,79 @@ fn a_broker_that_never_acknowledges_is_late_and_the_window_bounds_what_it_gets()
     let mut world = with_backlog(Ack::Broker, 1_000);
     world.step(Step::Hand(1_000));
     assert_eq!(world.client.len(), WINDOW);
-    assert!(!world.delivery.look(world.now + (BROKER_PATIENCE - Duration::from_millis(1))));
+    assert_eq!(world.delivery.look(world.now + (BROKER_PATIENCE - Duration::from_millis(1))), None);
     // Whether the client has sent it or sits on it.
-    assert!(world.delivery.look(world.now + BROKER_PATIENCE));
+    assert_eq!(world.delivery.look(world.now + BROKER_PATIENCE), Some(Late::Broker));
     world.step(Step::Number(WINDOW));
-    assert!(world.delivery.look(world.now + BROKER_PATIENCE));
+    assert_eq!(world.delivery.look(world.now + BROKER_PATIENCE), Some(Late::Broker));
     // One that acknowledges all but the first is late too.
     (0..WINDOW - 1).for_each(|_| world.step(Step::Acknowledge(1)));
-    assert!(world.delivery.look(world.now + BROKER_PATIENCE));
+    assert_eq!(world.delivery.look(world.now + BROKER_PATIENCE), Some(Late::Broker));
     world.step(Step::Acknowledge(0));
-    assert!(!world.delivery.look(world.now + BROKER_PATIENCE));
+    assert_eq!(world.delivery.look(world.now + BROKER_PATIENCE), None);
 }
 
 #[test]
 fn a_platform_that_says_nothing_is_sent_its_rows_again_at_ever_longer_intervals() {
     let mut world = with_backlog(Ack::Platform, 10);
     let mut times = Vec::new();
-    let mut repeated = 0;
-    for second in 0..700 {
+    let mut handed = 10;
+    for second in 1..=700 {
         for step in [Step::Read, Step::Read, Step::Hand(64), Step::Number(64)] {
             world.step(step);
         }
+        handed += world.wire.len();
         (0..WINDOW).for_each(|_| world.step(Step::Acknowledge(0)));
         world.step(Step::Wait(1));
-        if world.delivery.repeated > repeated {
-            repeated = world.delivery.repeated;
+        if handed > 10 * (times.len() + 1) {
             times.push(second);
         }
     }
-    assert_eq!(repeated, 10 * times.len() as u64);
-    assert_eq!(times, [29, 89, 209, 449], "30 s, then twice as long each time");
+    // 30 s, then twice as long each time, with what the way there and back takes here.
+    assert_eq!(times, [1, 31, 92, 213, 454]);
     assert_eq!(world.outbox.len(), 10);
+    // First over the same connection, then over new ones.
+    let late: Vec<_> = world.late.iter().map(|(late, _)| *late).collect();
+    assert_eq!(late, [Late::Platform; 3]);
+}
+
+#[test]
+fn rows_beyond_those_that_are_asked_for_again_are_still_awaited() {
+    let mut world = with_backlog(Ack::Platform, 100);
+    for step in [Step::Hand(64), Step::Number(64)] {
+        world.step(step);
+    }
+    (0..WINDOW).for_each(|_| world.step(Step::Acknowledge(0)));
+    // The consumer never sees what came after 49, asks for 20 alone, and has all up to 49 then.
+    world.asked_again.insert(20);
+    world.delivery.again(20, 20);
+    for step in [Step::Read, Step::Read, Step::Hand(1), Step::Number(1), Step::Acknowledge(0)] {
+        world.step(step);
+    }
+    world.delivery.platform_acknowledged(49, world.now).unwrap();
+    world.outbox = world.outbox.split_off(&50);
+    let handed = world.handed_now.len();
+    world.asked_again.extend(50..=100);
+    for step in [Step::Wait(30), Step::Read, Step::Read, Step::Hand(64)] {
+        world.step(step);
+    }
+    assert_eq!(world.client.front(), Some(&50), "{handed} were sent before");
+}
+
+#[test]
+fn a_row_that_was_refused_once_is_offered_again_though_others_are_refused_on_and_on() {
+    let mut world = with_backlog(Ack::Broker, 200);
+    let mut offered = 0;
+    for _ in 0..70 {
+        for step in [Step::Hand(2), Step::Number(2), Step::Acknowledge(1), Step::Refuse(0)] {
+            world.step(step);
+        }
+        offered += usize::from(world.delivery.refused.is_some_and(|(first, ..)| first == 1));
+        for step in [Step::Wait(1), Step::Read] {
+            world.step(step);
+        }
+    }
+    assert!(offered >= 61, "{offered}: the first one again, after a minute of refusals");
 }
 
 #[test]
@@ -365,7 +414,8 @@ fn a_broker_that_takes_nothing_is_offered_a_row_a_second() {
         (0..WINDOW).for_each(|_| world.step(Step::Refuse(0)));
         world.step(Step::Wait(1));
     }
-    assert_eq!(offered, WINDOW + 99);
+    // After a minute those come again that it refused at first, after a look at what they are.
+    assert!((WINDOW + 98..=WINDOW + 99).contains(&offered), "{offered}");
     assert_eq!(world.outbox.len(), 1_000);
     // One that it takes brings the window back.
     world.step(Step::Hand(WINDOW));

@@ -2,7 +2,7 @@
 //!
 //! Rows are read and turned into messages, and struck off, beside the publishing.
 
-use std::{pin::Pin, time::Duration};
+use std::{collections::VecDeque, pin::Pin, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
@@ -14,13 +14,14 @@ use super::{
     super::{
         Asked, Context, Incoming, LinkError, UpstreamState,
         client::Client,
-        client::{Ended, Happened, MAX_OUTGOING_BYTES, Message},
-        delivery::{Delivery, Fetch, PAGE, Page, WINDOW},
+        client::{Ended, Happened, MAX_OUTGOING_BYTES, Message, OTHERS},
+        delivery::{Delivery, Fetch, Late, PAGE, Page, WINDOW},
         native,
     },
     To, options,
 };
 use crate::{
+    clock::Monotonic,
     config::Ack,
     failpoint,
     ledger::{self, LedgerError},
@@ -35,6 +36,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// its way.
 const STRIKE_ROWS: usize = 256;
 const STRIKE_EVERY: Duration = Duration::from_millis(50);
+/// A broker answers a subscription within this, or the connection is given up.
+const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(30);
+/// Messages of the broker whose receipt waits; those beyond it sends again to the next connection.
+const RECEIPTS: usize = 4096;
+/// While so much waits, commands beyond those being carried out get no answer.
+const BUSY: usize = 64;
 const UNHEARD: &str = "the broker took a record and has nobody subscribed to it: the platform must \
                        subscribe, and ask for what it lacks (attendance.resend)";
 /// At shutdown, how long the last messages may take.
@@ -46,7 +53,15 @@ pub(super) struct Row {
     resent: bool,
 }
 
+/// What is no row and waits for room in the client.
+enum Later {
+    Receipt(Box<Message>),
+    Reply(Vec<u8>),
+}
+
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+type PageRead = Work<Result<(Fetch, Page<Row>), LinkError>>;
+type Answer = Work<(Box<Message>, Option<Vec<u8>>)>;
 
 /// What is under way, if anything is; else it never comes.
 async fn under_way<T>(work: &mut Option<Work<T>>) -> T {
@@ -69,8 +84,16 @@ struct Session<'a> {
     struck_upto: u64,
     /// Rows that are being struck off.
     striking: Option<Work<Result<u64, LinkError>>>,
+    /// Subscriptions that the broker has not answered, and when they were asked for.
+    unanswered: usize,
+    asked_at: Monotonic,
+    /// What is no row and waits for room in the client, and how much of it is there.
+    later: VecDeque<Later>,
+    others: usize,
+    /// The largest message that this broker takes.
+    largest: usize,
     /// Commands that are being carried out, each with the answer to come.
-    answers: FuturesUnordered<Work<(Box<Message>, Option<Vec<u8>>)>>,
+    answers: FuturesUnordered<Answer>,
 }
 
 /// One connection, from CONNECT until it ends or the daemon stops.
@@ -93,6 +116,11 @@ pub(super) async fn session(
         status_due: false,
         struck_upto: 0,
         striking: None,
+        unanswered: 0,
+        asked_at: Monotonic::default(),
+        later: VecDeque::new(),
+        others: 0,
+        largest: MAX_OUTGOING_BYTES,
         answers: FuturesUnordered::new(),
     };
     let ended = session.talk(asked).await;
@@ -112,9 +140,10 @@ impl Session<'_> {
         let mut commits = self.context.store.commits();
         let mut online = self.context.online.clone();
         let [mut renew, mut look, mut strike] = [STATUS_EVERY, LOOK_EVERY, STRIKE_EVERY].map(every);
-        let mut page: Option<Work<_>> = None;
+        let mut page: Option<PageRead> = None;
         loop {
             if self.connected {
+                self.catch_up()?;
                 self.publish_rows()?;
                 if page.is_none() {
                     page = self.next_page();
@@ -135,7 +164,7 @@ impl Session<'_> {
                 event = self.client.next() => self.heard(event).await?,
                 read = under_way(&mut page) => {
                     page = None;
-                    let (fetch, read): (Fetch, Page<Row>) = read?;
+                    let (fetch, read) = read?;
                     failpoint::at("uplink.read");
                     if let Some((last, _)) = read.rows.last() {
                         self.context.store.sent(*last);
@@ -147,8 +176,12 @@ impl Session<'_> {
                     self.struck(struck?);
                 }
                 _ = strike.tick(), if connected && unstruck => self.strike(),
-                Some((message, answer)) = self.answers.next() => self.answer(&message, answer)?,
-                Some(Asked::Again { from, to }) = asked.recv() => self.delivery.again(from, to),
+                Some((message, answer)) = self.answers.next() => self.answer(message, answer),
+                Some(Asked::Again { from, to }) = asked.recv() => {
+                    // The platform's word of before says nothing of rows that are there again.
+                    self.struck_upto = self.struck_upto.min(from.saturating_sub(1));
+                    self.delivery.again(from, to);
+                }
                 changed = commits.changed(), if connected => match changed {
                     Ok(()) => self.delivery.committed(),
                     Err(_) => return Ok(()),
@@ -182,9 +215,18 @@ impl Session<'_> {
     async fn heard(&mut self, event: Result<Happened, Ended>) -> Result<(), LinkError> {
         let now = self.context.clock.monotonic();
         match event {
-            Ok(Happened::Connected) => self.begin().await?,
+            Ok(Happened::Connected { at_once, largest }) => {
+                self.delivery.narrow(at_once);
+                let largest = largest.and_then(|bytes| usize::try_from(bytes).ok());
+                self.largest = largest.unwrap_or(MAX_OUTGOING_BYTES).min(MAX_OUTGOING_BYTES);
+                self.begin().await?;
+            }
+            Ok(Happened::Receipted) => self.others = self.others.saturating_sub(1),
+            Ok(Happened::Senseless) => return Err(self.failed("it answers what was not said")),
             Ok(Happened::Numbered(packet)) => {
-                self.delivery.numbered(packet);
+                if !self.delivery.numbered(packet) {
+                    self.others = self.others.saturating_sub(1);
+                }
                 failpoint::at("uplink.published");
             }
             Ok(Happened::Taken { packet, heard }) => {
@@ -209,8 +251,10 @@ impl Session<'_> {
                     });
                 }
             }
-            Ok(Happened::Message(message)) => self.message(message)?,
+            Ok(Happened::Message(message)) => self.message(message),
+            Ok(Happened::Subscribed) => self.unanswered = self.unanswered.saturating_sub(1),
             Ok(Happened::NotSubscribed(reason)) => {
+                self.unanswered = self.unanswered.saturating_sub(1);
                 tracing::warn!(upstream = %self.to.upstream.name, reason, "the broker refuses a subscription");
                 self.state.send_modify(|s| s.not_subscribed = Some(reason));
             }
@@ -232,11 +276,13 @@ impl Session<'_> {
         self.delivery.connected(head);
         self.connected = true;
         self.status_due = true;
-        self.client.subscribe(self.topic("command")).map_err(|e| self.failed(e.error))?;
-        if self.to.upstream.ack == Ack::Platform {
-            self.client.subscribe(self.topic("ack")).map_err(|e| self.failed(e.error))?;
+        let acks = (self.to.upstream.ack == Ack::Platform).then_some("ack");
+        for leaf in ["command"].into_iter().chain(acks) {
+            self.client.subscribe(self.topic(leaf)).map_err(|e| self.failed(e.error))?;
+            self.unanswered += 1;
         }
         let now = self.context.clock.monotonic();
+        self.asked_at = now;
         tracing::info!(upstream = %self.to.upstream.name, broker = %self.to.broker, "link is up");
         self.state.send_modify(|s| {
             s.connected = true;
@@ -273,7 +319,7 @@ impl Session<'_> {
     }
 
     /// Reads the rows that are wanted next, and makes them messages.
-    fn next_page(&self) -> Option<Work<Result<(Fetch, Page<Row>), LinkError>>> {
+    fn next_page(&self) -> Option<PageRead> {
         let fetch = self.delivery.wants()?;
         let (store, name) = (self.context.store.clone(), self.to.upstream.name.clone());
         let (origin, encoding) = (self.context.origin.clone(), self.to.upstream.encoding);
@@ -313,10 +359,10 @@ impl Session<'_> {
         let (store, name) = (self.context.store.clone(), self.to.upstream.name.clone());
         self.striking = Some(Box::pin(async move {
             let struck = store.write(Priority::Upkeep, move |tx| {
-                ledger::strike_off(tx, &name, &rows)?;
+                let rows = ledger::strike_off(tx, &name, &rows)?;
                 let more = upto.map(|upto| ledger::strike_off_upto(tx, &name, upto));
                 failpoint::at("uplink.striking");
-                Ok::<_, LedgerError>(rows.len() as u64 + more.transpose()?.unwrap_or(0))
+                Ok::<_, LedgerError>(rows + more.transpose()?.unwrap_or(0))
             });
             Ok(struck.await?)
         }));
@@ -344,22 +390,63 @@ impl Session<'_> {
     /// Whether anybody is late.
     fn look(&mut self) -> Result<(), LinkError> {
         let now = self.context.clock.monotonic();
-        if !self.delivery.look(now) {
-            return Ok(());
-        }
+        let unanswered = self.unanswered > 0 && now.since(self.asked_at) >= SUBSCRIBED_WITHIN;
+        let problem = match self.delivery.look(now) {
+            Some(Late::Broker) => "it takes messages and does not acknowledge them",
+            Some(Late::Platform) => "no acknowledgement of the platform comes over this connection",
+            None if unanswered => "it does not answer subscriptions",
+            None => return Ok(()),
+        };
         self.state.send_modify(|s| s.stalls += 1);
-        Err(self.failed("it takes messages and does not acknowledge them"))
+        Err(self.failed(problem))
     }
 
     /// What came on a topic that we subscribed to.
-    fn message(&mut self, message: Box<Message>) -> Result<(), LinkError> {
+    fn message(&mut self, message: Box<Message>) {
         if message.topic == self.topic("command") {
             return self.command(message);
         }
-        if message.topic == self.topic("ack") && self.to.upstream.ack == Ack::Platform {
+        // What a broker kept from before may be older than what was asked for again since.
+        let ours = message.topic == self.topic("ack") && !message.retained;
+        if ours && self.to.upstream.ack == Ack::Platform {
             self.platform_acknowledged(&message.payload);
         }
-        self.client.acknowledge(&message).map_err(|e| self.failed(e.error))
+        self.receipt(message);
+    }
+
+    /// Tells the broker that a message is dealt with, when there is room. It sends those again that it is
+    /// not told of.
+    fn receipt(&mut self, mut message: Box<Message>) {
+        message.payload.clear();
+        if self.later.len() < RECEIPTS {
+            self.later.push_back(Later::Receipt(message));
+        }
+    }
+
+    /// Hands on what is no row, as far as there is room.
+    fn catch_up(&mut self) -> Result<(), LinkError> {
+        while self.others < OTHERS / 2 {
+            match self.later.pop_front() {
+                Some(Later::Receipt(message)) => {
+                    self.client.acknowledge(&message).map_err(|e| self.failed(e.error))?;
+                    self.others += 1;
+                }
+                Some(Later::Reply(reply)) => self.publish_other("reply", false, reply)?,
+                None => break,
+            }
+        }
+        Ok(())
+    }
+
+    fn publish_other(
+        &mut self,
+        leaf: &str,
+        retain: bool,
+        payload: Vec<u8>,
+    ) -> Result<(), LinkError> {
+        self.delivery.publish_other(self.context.clock.monotonic());
+        self.others += 1;
+        self.publish(self.topic(leaf), retain, payload)
     }
 
     fn platform_acknowledged(&mut self, payload: &[u8]) {
@@ -388,13 +475,14 @@ impl Session<'_> {
 
     /// Hands a command on to whoever carries it out. The broker has its acknowledgement when it is
     /// answered: until then it would send the command again to the next connection.
-    fn command(&mut self, message: Box<Message>) -> Result<(), LinkError> {
+    fn command(&mut self, mut message: Box<Message>) {
         let (answer, answered) = oneshot::channel();
+        let payload = std::mem::take(&mut message.payload);
         let incoming = Incoming {
             upstream: self.to.upstream.name.clone(),
             encoding: self.to.upstream.encoding,
             remote_release: self.to.upstream.remote_release,
-            payload: message.payload.to_vec(),
+            payload: payload.to_vec(),
             received: self.context.clock.monotonic(),
             answer,
         };
@@ -402,29 +490,30 @@ impl Session<'_> {
             Ok(()) => {
                 self.state.send_modify(|s| s.commands += 1);
                 self.answers.push(Box::pin(async move { (message, answered.await.ok()) }));
-                Ok(())
             }
             Err(_) => {
                 self.state.send_modify(|s| s.commands_refused += 1);
-                let busy = native::command::busy(self.to.upstream.encoding, &message.payload);
-                self.answer(&message, busy)
+                // Where very many come, none has time for the others.
+                let few = self.later.len() < BUSY;
+                let encoding = self.to.upstream.encoding;
+                let busy = few.then(|| native::command::busy(encoding, &payload)).flatten();
+                self.answer(message, busy);
             }
         }
     }
 
-    fn answer(&mut self, message: &Message, answer: Option<Vec<u8>>) -> Result<(), LinkError> {
+    /// The broker has its receipt first: a reply that does not get through is asked for again, and a
+    /// command that this broker would send again with each connection is not.
+    fn answer(&mut self, message: Box<Message>, answer: Option<Vec<u8>>) {
+        self.receipt(message);
         match answer {
-            Some(reply) if reply.len() + 1024 > MAX_OUTGOING_BYTES => {
-                let bytes = reply.len();
-                tracing::error!(upstream = %self.to.upstream.name, bytes, "a reply is too large to send");
+            Some(reply) if reply.len() + 1024 > self.largest => {
+                let (upstream, bytes) = (&self.to.upstream.name, reply.len());
+                tracing::error!(%upstream, bytes, "a reply is too large for the broker");
             }
-            Some(reply) => {
-                self.delivery.publish_other(self.context.clock.monotonic());
-                self.publish(self.topic("reply"), false, reply)?;
-            }
+            Some(reply) => self.later.push_back(Later::Reply(reply)),
             None => {}
         }
-        self.client.acknowledge(message).map_err(|e| self.failed(e.error))
     }
 
     async fn publish_status(
@@ -434,16 +523,17 @@ impl Session<'_> {
         let name = self.to.upstream.name.clone();
         let counted = self.context.store.read(move |tx| ledger::backlog(tx, &name));
         let (outbox, _) = counted.await?;
+        // A certificate may have been renewed while the connection stands.
+        let certificates = self.to.safety.certificates();
+        self.state.send_modify(|s| s.certificates = certificates);
         let online = native::Online { outbox, ..online.borrow().clone() };
-        self.delivery.publish_other(self.context.clock.monotonic());
-        self.publish(self.topic("status"), true, online.payload(self.to.upstream.encoding)?)
+        self.publish_other("status", true, online.payload(self.to.upstream.encoding)?)
     }
 
     /// Says offline, and takes in the acknowledgements still on their way, within a bound.
     async fn farewell(&mut self) -> Result<(), LinkError> {
-        self.delivery.publish_other(self.context.clock.monotonic());
         let offline = native::offline(self.to.upstream.encoding)?;
-        let said = self.publish(self.topic("status"), true, offline);
+        let said = self.publish_other("status", true, offline);
         if said.is_ok() && self.client.disconnect().is_ok() {
             let drained = async {
                 while let Ok(event) = self.client.next().await {

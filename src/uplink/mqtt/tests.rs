@@ -338,23 +338,31 @@ async fn commands_are_handed_on_and_answered_and_one_too_many_is_busy() {
     for (id, packet) in [("a", 1), ("b", 2)] {
         peer.publish(packet, "gatehouse/v1/p/g/command", command(id).as_bytes()).await;
     }
-    let reply = async |peer: &mut Peer| loop {
-        if let Packet::Publish { topic, json, packet } = peer.next().await {
-            peer.acknowledge(packet).await;
-            if topic == "gatehouse/v1/p/g/reply" {
-                return json;
+    // A reply, and which messages the broker was told of before it.
+    let reply = async |peer: &mut Peer| {
+        let mut told = Vec::new();
+        loop {
+            match peer.next().await {
+                Packet::Acknowledged(packet) => told.push(packet),
+                Packet::Publish { topic, json, packet } => {
+                    peer.acknowledge(packet).await;
+                    if topic == "gatehouse/v1/p/g/reply" {
+                        return (json, told);
+                    }
+                }
+                _ => {}
             }
         }
     };
-    let busy = reply(&mut peer).await;
+    let (busy, told) = reply(&mut peer).await;
     assert_eq!((&busy["id"], &busy["error"]["code"]), (&"b".into(), &"busy".into()));
-    assert_eq!(peer.next().await, Packet::Acknowledged(2));
+    assert_eq!(told, [2]);
     let incoming = link.commands.recv().await.unwrap();
     assert_eq!(incoming.payload, command("a").as_bytes());
     incoming.answer.send(br#"{"id":"a","ok":true}"#.to_vec()).unwrap();
-    assert_eq!(reply(&mut peer).await["id"], "a");
     // The broker has its acknowledgement when it is answered, not before.
-    assert_eq!(peer.next().await, Packet::Acknowledged(1));
+    let (answer, told) = reply(&mut peer).await;
+    assert_eq!((&answer["id"], told), (&"a".into(), vec![1]));
     // Whoever carries it out may fail: the command is not sent again and again.
     peer.publish(3, "gatehouse/v1/p/g/command", command("c").as_bytes()).await;
     drop(link.commands.recv().await.unwrap());
@@ -398,5 +406,66 @@ async fn ipv6_brokers_are_reached() {
     let mut peer = Peer::accept(&broker).await;
     peer.send(&CONNACK).await;
     assert_eq!(peer.record().await.1, 1);
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn a_burst_of_messages_does_not_cost_the_connection() {
+    let mut link = Link::with(200, |upstream| upstream.ack = Ack::Platform).await;
+    let ledger = link.ledger.id.to_string();
+    let mut peer = Peer::welcome(&link.broker).await;
+    // Of commands all at once, and of a platform's words; more than the client holds.
+    for n in 1..=300 {
+        let command = format!(r#"{{"id":"c-{n}","verb":"status.now","args":{{}}}}"#);
+        peer.publish(2 * n, "gatehouse/v1/p/g/command", command.as_bytes()).await;
+        let nothing = format!(r#"{{"ledger":"{ledger}","upto":0}}"#);
+        peer.publish(2 * n + 1, ACK, nothing.as_bytes()).await;
+    }
+    let (mut receipts, mut records) = (std::collections::BTreeSet::new(), 0);
+    // One command is with whoever carries it out.
+    while receipts.len() < 599 || records < 200 {
+        match peer.next().await {
+            Packet::Acknowledged(packet) => drop(receipts.insert(packet)),
+            Packet::Publish { packet, json, .. } => {
+                records += u64::from(json["seq"].is_u64());
+                peer.acknowledge(packet).await;
+            }
+            _ => {}
+        }
+    }
+    let state = link.state_when(|s| s.connected).await;
+    assert_eq!((state.connects, state.commands, state.commands_refused), (1, 1, 299));
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn an_acknowledgement_that_the_broker_kept_is_none() {
+    let mut link = Link::with(3, |upstream| upstream.ack = Ack::Platform).await;
+    let ledger = link.ledger.id.to_string();
+    let mut peer = Peer::welcome(&link.broker).await;
+    for _ in 0..3 {
+        let (packet, ..) = peer.record().await;
+        peer.acknowledge(packet).await;
+    }
+    let said = |upto: u64| format!(r#"{{"ledger":"{ledger}","upto":{upto}}}"#);
+    peer.publish_kept(7, ACK, said(3).as_bytes()).await;
+    peer.publish(8, ACK, said(2).as_bytes()).await;
+    assert_eq!(link.state_when(|s| s.acknowledged == 2).await.acknowledged_upto, Some(2));
+    assert_eq!(link.outbox().await, [3]);
+    link.stop().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_says_what_none_says_is_left() {
+    let mut link = Link::start().await;
+    // CONNACK once more, and the first step of QoS 2.
+    for (senseless, n) in [(&CONNACK[..], 1), (&[0x50, 2, 0, 1], 2)] {
+        let mut peer = Peer::welcome(&link.broker).await;
+        peer.record().await;
+        peer.send(senseless).await;
+        assert!(peer.is_left().await);
+        link.state.wait_for(|s| !s.connected && s.connects == n).await.unwrap();
+    }
+    assert_eq!(link.outbox().await, [1]);
     link.stop().await;
 }

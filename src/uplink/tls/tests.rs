@@ -92,7 +92,7 @@ fn a_file_that_cannot_be_used_is_named_with_what_to_do_and_no_key_is_told() {
 }
 
 #[test]
-fn what_ends_first_counts_and_files_are_read_anew() {
+fn the_newest_authority_counts_and_files_are_read_anew() {
     let files = Files::new();
     let ((early, _), (late, key)) = (made(2090), made(2100));
     let ca = files.write("ca.pem", &format!("{late}{early}"));
@@ -108,7 +108,7 @@ fn what_ends_first_counts_and_files_are_read_anew() {
     assert_eq!(
         safety.certificates(),
         [
-            certificate(CertificateOf::Authority, &ca, "2090-02-03"),
+            certificate(CertificateOf::Authority, &ca, "2100-02-03"),
             certificate(CertificateOf::Gateway, &cert, "2100-02-03"),
         ]
     );

@@ -91,6 +91,15 @@ impl Peer {
 
     /// Publishes to the client with QoS 1.
     pub async fn publish(&mut self, packet: u16, topic: &str, payload: &[u8]) {
+        self.publish_as(0x32, packet, topic, payload).await;
+    }
+
+    /// What it kept for whoever subscribes.
+    pub async fn publish_kept(&mut self, packet: u16, topic: &str, payload: &[u8]) {
+        self.publish_as(0x33, packet, topic, payload).await;
+    }
+
+    async fn publish_as(&mut self, kind: u8, packet: u16, topic: &str, payload: &[u8]) {
         let mut rest = u16::try_from(topic.len()).unwrap().to_be_bytes().to_vec();
         rest.extend(topic.as_bytes());
         rest.extend(packet.to_be_bytes());
@@ -98,7 +107,7 @@ impl Peer {
             rest.push(0);
         }
         rest.extend(payload);
-        let mut bytes = vec![0x32];
+        let mut bytes = vec![kind];
         let mut length = rest.len();
         while length > 0x7F {
             bytes.push((length & 0x7F) as u8 | 0x80);
