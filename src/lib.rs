@@ -171,8 +171,9 @@
 //! | rows published and not acknowledged by the broker; by the platform, of what waited and of what is new | 64; 4,096 each | the next ones wait in the outbox |
 //! | an acknowledgement of a broker; of a platform | 60 s; 30 s, then twice as long each time up to 10 minutes | the connection is made anew; the rows go again, and over a new connection |
 //! | rows that a broker refuses | 16 in a row | one a second is offered; what it refused, after a minute again |
-//! | messages handed to an MQTT client and not sent | 80 | the connection is made anew |
-//! | messages of a broker read at once | 10 | the next ones wait in the kernel |
+//! | messages handed to an MQTT client and not sent | 82 | the connection is made anew |
+//! | messages of a broker whose receipt waits to be sent; commands told busy | 4,096; 64 | the broker sends them again to the next connection; no answer |
+//! | messages of a broker read at once | 10, so 80 MiB of the largest | the next ones wait in the kernel |
 //! | an acknowledgement of a platform | 1 KiB | not taken, counted |
 //! | a file of certificates | 1 MiB | no connection is made, and the link says why |
 //! | a message from a broker | 8 MiB and 64 KiB | the connection is closed and made anew |

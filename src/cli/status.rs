@@ -92,6 +92,15 @@ fn human(status: &Status) -> String {
             upstream.link.published,
             upstream.link.repeated
         );
+        let commands = &upstream.carried_out;
+        let all = commands.commands_done + commands.commands_failed + commands.commands_repeated;
+        if all > 0 {
+            let _ = writeln!(
+                out,
+                "  commands  {} done, {} refused or in vain, {} answered again",
+                commands.commands_done, commands.commands_failed, commands.commands_repeated
+            );
+        }
         for certificate in &upstream.link.certificates {
             let _ = writeln!(
                 out,
