@@ -5,7 +5,8 @@
 //!
 //! Rows go in two lanes. What waited when the connection came up is the backlog, oldest first; what
 //! is recorded since is fresh. Where both have a row, they take turns: a fresh row waits for a window
-//! and a row, however long the backlog is, and the backlog never stands still.
+//! and a row, however long the backlog is, and the backlog never stands still. The last window of a
+//! backlog is not overtaken, so that after a short outage all is in order.
 //!
 //! With [`Ack::Broker`] a row may be struck off once the broker has acknowledged it. With
 //! [`Ack::Platform`] it then waits for the consumer, who says up to which seq it has everything; where
@@ -193,7 +194,7 @@ impl<T> Delivery<T> {
             backlog: Queue::new(0, 0),
             fresh: Queue::new(0, u64::MAX),
             fresh_next: true,
-            read_last: Lane::Backlog,
+            read_last: Lane::Fresh,
             turn: 0,
             commits: 0,
             unnumbered: VecDeque::new(),
@@ -283,11 +284,14 @@ impl<T> Delivery<T> {
             }
             let waits =
                 |queue: &Queue<T>| !queue.ready.is_empty() && queue.awaited.len() < PLATFORM_WINDOW;
-            let lane = match (waits(&self.fresh), waits(&self.backlog)) {
-                (true, true) if self.fresh_next => Lane::Fresh,
+            let backlog = &self.backlog;
+            let unread = !backlog.dry && backlog.cursor == 0;
+            let nearly_done = backlog.dry && backlog.ready.len() <= WINDOW;
+            let lane = match (waits(&self.fresh), waits(backlog)) {
+                (true, true) if self.fresh_next && !nearly_done => Lane::Fresh,
                 (_, true) => Lane::Backlog,
-                (true, false) => Lane::Fresh,
-                (false, false) => return None,
+                (true, false) if !unread => Lane::Fresh,
+                _ => return None,
             };
             self.fresh_next = lane == Lane::Backlog;
             let upto = self.upto.unwrap_or(0);

@@ -311,8 +311,7 @@ fn a_fresh_row_overtakes_the_backlog() {
     let mut world = with_backlog(Ack::Broker, 100_000);
     world.step(Step::Hand(WINDOW));
     world.step(Step::Commit(3));
-    world.step(Step::Read);
-    world.step(Step::Read);
+    (0..3).for_each(|_| world.step(Step::Read));
     world.step(Step::Number(WINDOW));
     (0..WINDOW).for_each(|_| world.step(Step::Acknowledge(0)));
     world.step(Step::Hand(8));
@@ -320,6 +319,23 @@ fn a_fresh_row_overtakes_the_backlog() {
     // In turn, the backlog in its order, and neither waits for more than one of the other.
     let expected = [100_001, 65, 100_002, 66, 100_003, 67, 68, 69];
     assert_eq!(handed, expected);
+}
+
+#[test]
+fn a_short_backlog_is_not_overtaken() {
+    let mut world = World::new(Ack::Broker);
+    world.step(Step::Commit(WINDOW as u64));
+    world.reconnect(false);
+    world.step(Step::Commit(3));
+    // Whichever is read first.
+    for _ in 0..4 {
+        world.step(Step::Hand(WINDOW));
+        world.step(Step::Read);
+    }
+    world.step(Step::Number(1));
+    world.step(Step::Acknowledge(0));
+    world.step(Step::Hand(1));
+    assert!(world.client.iter().copied().eq(2..=WINDOW as u64 + 1), "{:?}", world.client);
 }
 
 #[test]
