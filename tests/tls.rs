@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
 use common::{
     Gate, Said, Site, Subscriber,
@@ -13,6 +13,7 @@ use common::{
     relay::{Relay, holds},
     until,
 };
+
 use serde_json::{Value, json};
 
 const NAME: &str = "刘峰";
@@ -355,25 +356,37 @@ fn the_check_says_of_each_broker_what_is_wrong() {
         ),
         ("other", port, "ca = \"other.pem\"\n".to_owned(), "is signed by nobody in"),
     ];
-    for (name, port, more, _) in &cases {
-        site.add(&format!(
-            "\n[[upstream]]\nname = \"{name}\"\nbroker = \"mqtts://localhost:{port}\"\n{more}"
-        ));
-    }
     site.broker.start();
     for port in [port, strict, strict_12, pinned, pinned_ca] {
         until("all listeners", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
     }
-    let said = site.gatehouse(&["--json", "check"]);
-    let lines: Vec<Value> = said.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
-    for (name, _, _, expected) in &cases {
-        let about = format!("upstream {name}");
-        let line = lines.iter().find(|line| line["check"] == about).expect(name);
-        let detail = line["detail"].as_str().unwrap();
-        assert_eq!(line["ok"], expected.starts_with("lets us in"), "{line}");
-        assert!(detail.contains(expected), "{detail:?} lacks {expected:?}");
+    let config = site.path("gatehouse.toml");
+    let bare = std::fs::read_to_string(&config).unwrap();
+    let mut left: Vec<_> = cases.iter().collect();
+    // A broker is one upstream's, so each look is at one case of each.
+    while !left.is_empty() {
+        let mut ports = BTreeSet::new();
+        let (now, later) = left.into_iter().partition(|(_, port, ..)| ports.insert(*port));
+        left = later;
+        let now: Vec<_> = now;
+        std::fs::write(&config, &bare).unwrap();
+        for (name, port, more, _) in &now {
+            site.add(&format!(
+                "\n[[upstream]]\nname = \"{name}\"\nbroker = \"mqtts://localhost:{port}\"\n{more}"
+            ));
+        }
+        let said = site.gatehouse(&["--json", "check"]);
+        let lines: Vec<Value> =
+            said.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        for (name, _, _, expected) in now {
+            let about = format!("upstream {name}");
+            let line = lines.iter().find(|line| line["check"] == about).expect(name);
+            let detail = line["detail"].as_str().unwrap();
+            assert_eq!(line["ok"], expected.starts_with("lets us in"), "{line}");
+            assert!(detail.contains(expected), "{detail:?} lacks {expected:?}");
+        }
+        assert_eq!(said.code, 1, "no clock is trusted, or no broker there");
     }
-    assert_eq!(said.code, 1);
 }
 
 /// Everything about a gateway and its workers that a stranger on the line might look for.
