@@ -35,7 +35,7 @@ use crate::{
 pub use probe::{Found, probe};
 
 /// How one upstream is doing.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UpstreamState {
     pub name: String,
     pub broker: String,
@@ -184,27 +184,9 @@ pub fn spawn(upstream: Upstream, context: Context) -> (Link, JoinHandle<()>) {
     let (state, watched) = watch::channel(UpstreamState {
         name: upstream.name.clone(),
         broker: upstream.brokers.first().map(ToString::to_string).unwrap_or_default(),
-        connected: false,
         since: context.clock.monotonic(),
-        last_error: None,
-        published: 0,
-        acknowledged: 0,
-        connects: 0,
-        restarts: 0,
-        version: None,
         ack: upstream.ack,
-        acknowledged_upto: None,
-        acks_refused: 0,
-        refused: 0,
-        unheard: 0,
-        not_subscribed: None,
-        last_trouble: None,
-        troubled_at: Monotonic::default(),
-        repeated: 0,
-        stalls: 0,
-        commands: 0,
-        commands_refused: 0,
-        certificates: Vec::new(),
+        ..UpstreamState::default()
     });
     let (asked, asks) = mpsc::channel(ASKED);
     let task = tokio::spawn(mqtt::run(upstream, context, state, asks));

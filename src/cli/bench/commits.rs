@@ -15,15 +15,14 @@ use anyhow::Context as _;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 
-use super::{Context, Times, person};
+use super::{Context, Times, grant, person};
 use crate::{
     cli::rig,
     clock::{Clock, SystemClock},
-    config::{Direction, Secret, Storage},
-    ledger::{Body, Judgement, Ledger, LedgerError, Outcome, Score, Stored},
+    config::{Secret, Storage},
+    ledger::{Ledger, LedgerError, Outcome, Stored},
     store::{self, Priority, Store, StoreError, StoreThread},
     turnstile::PassageId,
-    vision::EMBEDDER_NAME,
 };
 
 /// Passages, and as many times two bare commits, before the other has its turn.
@@ -142,20 +141,7 @@ impl Passages {
 
     async fn grant(&self, passage: PassageId) -> anyhow::Result<Stored> {
         let (stamp, person) = (self.clock.stamp(), person(0)?);
-        let body = Body::Grant {
-            passage,
-            lane: rig::LANE.to_owned(),
-            direction: Direction::Entry,
-            person,
-            judgement: Judgement {
-                score: Score(7000),
-                threshold: Score(5000),
-                model: EMBEDDER_NAME.to_owned(),
-            },
-            margin: Some(Score(5000)),
-            roster_version: 1,
-            photo: None,
-        };
+        let body = grant(passage, person);
         self.write(move |ledger, tx| ledger.append(tx, stamp, body)).await
     }
 

@@ -17,13 +17,13 @@ use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, person};
+use super::{Context, grant, person};
 use crate::{
     attendance::Origin,
     cli::rig,
     clock::{Clock, SystemClock},
-    config::{Broker, Config, Direction, MqttVersion, Secret, Storage, Upstream},
-    ledger::{self, Body, Judgement, Ledger, LedgerError, LedgerId, Outcome, Score, Stored},
+    config::{Broker, Config, MqttVersion, Secret, Storage, Upstream},
+    ledger::{self, Ledger, LedgerError, LedgerId, Outcome, Stored},
     store::{self, Priority, Store},
     turnstile::PassageId,
     uplink::{
@@ -31,7 +31,6 @@ use crate::{
         delivery::WINDOW,
         native::{self, Message, Online},
     },
-    vision::EMBEDDER_NAME,
 };
 
 /// Turns of each.
@@ -155,20 +154,7 @@ async fn fill(store: &Store, clock: &dyn Clock, records: usize) -> anyhow::Resul
         let work = move |tx: &rusqlite::Transaction<'_>| {
             let ledger = Ledger::open(tx, Vec::new())?;
             for (passage, person) in made {
-                let body = Body::Grant {
-                    passage,
-                    lane: rig::LANE.to_owned(),
-                    direction: Direction::Entry,
-                    person,
-                    judgement: Judgement {
-                        score: Score(7000),
-                        threshold: Score(5000),
-                        model: EMBEDDER_NAME.to_owned(),
-                    },
-                    margin: Some(Score(5000)),
-                    roster_version: 1,
-                    photo: None,
-                };
+                let body = grant(passage, person);
                 ledger.append(tx, stamp, body)?;
                 ledger.close(tx, stamp, passage, Outcome::Passed, "")?;
             }

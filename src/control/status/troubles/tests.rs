@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::{clock::BootId, config::Ack, turnstile::TurnstileState};
+use crate::{clock::BootId, turnstile::TurnstileState};
 
 fn now(synced: bool) -> Stamp {
     let wall_ms = 1_793_228_400_000;
@@ -18,24 +18,7 @@ fn upstream(connected: bool) -> UpstreamState {
         connected,
         since: Monotonic::from_millis(5000),
         last_error: (!connected).then(|| "connection refused".into()),
-        published: 0,
-        acknowledged: 0,
-        connects: 0,
-        restarts: 0,
-        version: None,
-        ack: Ack::Broker,
-        acknowledged_upto: None,
-        acks_refused: 0,
-        refused: 0,
-        unheard: 0,
-        not_subscribed: None,
-        last_trouble: None,
-        troubled_at: Monotonic::default(),
-        repeated: 0,
-        stalls: 0,
-        commands: 0,
-        commands_refused: 0,
-        certificates: vec![],
+        ..UpstreamState::default()
     }
 }
 
