@@ -370,7 +370,7 @@ fn cut_within_a_rotation(point: &str, new: bool) {
     let path = gate.site.path("data/key");
     let key = || std::fs::read_to_string(&path).unwrap();
     let (before, old_sealed) = (key(), sealed(&gate.site));
-    let ended = std::process::Command::new(env!("CARGO_BIN_EXE_gatehouse"))
+    let ended = std::process::Command::new(common::program())
         .args(["key", "rotate"])
         .env("GATEHOUSE_CONFIG", gate.site.path("gatehouse.toml"))
         .env(FAILPOINTS, dies_at(point))

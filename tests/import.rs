@@ -168,7 +168,7 @@ fn other_formats_bring_the_same_a_dry_run_nothing_and_an_update_what_is_new() {
 
 /// An import as a process, stopped in its middle by what the test does then.
 fn half_way(site: &Site, then: impl FnOnce(&Child)) -> Said {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_gatehouse"))
+    let mut child = Command::new(common::program())
         .args(arguments(site, "roster.csv", &[]))
         .env("GATEHOUSE_CONFIG", site.path("gatehouse.toml"))
         .stdin(Stdio::null())

@@ -272,7 +272,7 @@ fn a_worker_is_enrolled_before_the_lanes_camera_and_told_what_is_wrong() {
     let all = [&who[..], &job, &live].concat();
     let config = gate.site.path("gatehouse.toml");
     let start = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
+        let mut command = Command::new(common::program());
         command.args(&all).env("GATEHOUSE_CONFIG", &config);
         let piped = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         piped.spawn().unwrap()
@@ -301,7 +301,7 @@ fn a_worker_is_enrolled_before_the_lanes_camera_and_told_what_is_wrong() {
 
     // What changes while somebody sits for new photos is not undone by them.
     let photos = ["--json", "worker", "photo", "W001", "--lane", "north", "--direction", "entry"];
-    let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
+    let mut command = Command::new(common::program());
     command.args(photos).env("GATEHOUSE_CONFIG", &config).stdin(Stdio::null());
     let mut sitting = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(sitting.stderr.take().unwrap()).lines();

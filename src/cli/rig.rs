@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{Config, INSTALLED_MODELS},
     control::Client,
     daemon::{self, Running},
     turnstile::DeviceFrame,
@@ -31,14 +31,17 @@ pub(super) const LANE: &str = "north";
 const FRAME: Duration = Duration::from_millis(100);
 const PIPE: &str = "camera";
 
-/// `models/` here, or that of the checkout this was built from.
+/// `models/` here, or that of the checkout this was built from. What is built for devices, without the
+/// demo, knows no checkout (the same bytes come of each), and takes the installed ones.
 pub(super) fn models_of_checkout() -> PathBuf {
     let here = Path::new("models");
     let here = std::path::absolute(here).unwrap_or_else(|_| here.to_owned());
     if here.join("fetch").exists() {
         here
+    } else if cfg!(feature = "demo") {
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/models")).to_owned()
     } else {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+        INSTALLED_MODELS.into()
     }
 }
 

@@ -23,6 +23,9 @@ use zeroize::Zeroizing;
 
 pub use secret::{Secret, SecretError};
 
+/// Where a package puts the models.
+pub const INSTALLED_MODELS: &str = "/usr/share/gatehouse/models";
+
 /// Everything the daemon needs to know before it starts.
 #[derive(Clone, Debug)]
 pub struct Config {

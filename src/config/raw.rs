@@ -305,7 +305,7 @@ fn build(raw: RawConfig, base: &Path) -> Checked<Config> {
     }
     let photo_keep_days = raw.storage.photo_keep_days.unwrap_or(usual.photo_keep_days);
     let recognition = recognition(raw.recognition)?;
-    let models = base.join(raw.models.dir.unwrap_or_else(|| "/usr/share/gatehouse/models".into()));
+    let models = base.join(raw.models.dir.unwrap_or_else(|| INSTALLED_MODELS.into()));
     let model = |name: Option<PathBuf>, default: &str| models.join(name.unwrap_or(default.into()));
     Ok(Config {
         path: PathBuf::new(),

@@ -39,12 +39,17 @@ pub use self::{
     wall::WallClock,
 };
 
-const BINARY: &str = env!("CARGO_BIN_EXE_gatehouse");
 /// Who is let in at all is let in within this.
 const COMES_UP: Duration = Duration::from_secs(3);
 /// For so long that it is another visit.
 const STEPS_ASIDE: Duration = Duration::from_secs(2);
 const STARTED_WITHIN: Duration = Duration::from_secs(60);
+
+/// The program under test. `cross/test` names another one than cargo built here: one for ARM.
+pub fn program() -> std::ffi::OsString {
+    let built = || env!("CARGO_BIN_EXE_gatehouse").into();
+    std::env::var_os("GATEHOUSE_TEST_PROGRAM").unwrap_or_else(built)
+}
 
 /// What a command said.
 #[derive(Debug)]
@@ -208,7 +213,7 @@ impl Site {
     /// Starts the daemon and waits for nothing.
     pub fn spawn(&self, environment: &[(&str, &str)]) -> Daemon {
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
-        let daemon = Command::new(BINARY)
+        let daemon = Command::new(program())
             .arg("--config")
             .arg(self.path("gatehouse.toml"))
             .arg("run")
@@ -230,7 +235,7 @@ impl Site {
 
     /// Runs a command of the program beside the daemon.
     pub fn gatehouse<S: AsRef<std::ffi::OsStr>>(&self, arguments: &[S]) -> Said {
-        let output = Command::new(BINARY)
+        let output = Command::new(program())
             .args(arguments)
             .env("GATEHOUSE_CONFIG", self.path("gatehouse.toml"))
             .stdin(Stdio::null())
