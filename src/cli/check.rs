@@ -1,5 +1,6 @@
 //! `gatehouse check`: one line each, ok or what to do. Needs no daemon.
 
+mod machine;
 mod upstream;
 
 use std::{
@@ -16,7 +17,7 @@ use super::Context;
 use crate::{
     camera::{self, Bell, CameraConfig, PATIENCE, Picture, Slot},
     clock::{Clock, SystemClock},
-    config::{self, CameraSource, Config, Secret, Storage, TurnstileDriver},
+    config::{self, CameraSource, Config, Mode, Secret, Storage, TurnstileDriver},
     daemon,
     store::{self, Room},
     turnstile::{self, Buses},
@@ -80,6 +81,9 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     }
     lines.add("clock", synchronised());
     let clock = Arc::new(SystemClock::new()?);
+    if config.mode == Mode::Field {
+        machine::check(&mut lines, Path::new("/"), clock.stamp());
+    }
     let buses = Buses::new(clock.clone());
     // Lanes that share a line are tried on it one after the other, without letting go of it.
     let lines_of_lanes = config.lanes.iter().filter_map(|lane| lane.turnstile.place());

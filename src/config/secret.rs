@@ -1,6 +1,9 @@
 //! A secret given in the configuration: in plain, or as `file:PATH` or `credential:NAME`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use zeroize::Zeroizing;
 
@@ -13,12 +16,17 @@ pub enum Secret {
     Credential(String),
 }
 
+/// The unit's `LoadCredential=`: a file `NAME` in this folder is the credential `secret_NAME`.
+const FOLDER: &str = "/etc/gatehouse/secrets";
+const FROM_FOLDER: &str = "secret_";
+
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {
     #[error("cannot read the secret {}: {source}", path.display())]
     Unreadable { path: PathBuf, source: std::io::Error },
     #[error(
-        "credential {0} is not there: add LoadCredential={0}:PATH to the unit, or give file:PATH"
+        "credential {0} is not there: put it into a file in {FOLDER} and name it \
+         credential:{FROM_FOLDER}FILE, or add LoadCredential={0}:PATH to the unit"
     )]
     NoCredential(String),
 }
@@ -40,9 +48,9 @@ impl Secret {
         match self {
             Secret::Plain(_) => Ok(None),
             Secret::File(path) => Ok(Some(path.clone())),
-            Secret::Credential(name) => std::env::var_os("CREDENTIALS_DIRECTORY")
-                .map(|dir| Some(Path::new(&dir).join(name)))
-                .ok_or_else(|| SecretError::NoCredential(name.clone())),
+            Secret::Credential(name) => {
+                Ok(Some(credential(name, std::env::var_os("CREDENTIALS_DIRECTORY"))?))
+            }
         }
     }
 
@@ -62,6 +70,14 @@ impl Secret {
     }
 }
 
+/// `given`: systemd's folder. Outside the unit, as for `gatehouse check`, the file is taken from where
+/// the unit takes it.
+fn credential(name: &str, given: Option<OsString>) -> Result<PathBuf, SecretError> {
+    let folder = || Some(Path::new(FOLDER).join(name.strip_prefix(FROM_FOLDER)?));
+    let found = given.map(|dir| Path::new(&dir).join(name)).or_else(folder);
+    found.ok_or_else(|| SecretError::NoCredential(name.to_owned()))
+}
+
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -69,5 +85,24 @@ impl std::fmt::Debug for Secret {
             Secret::File(path) => write!(f, "Secret(file:{})", path.display()),
             Secret::Credential(name) => write!(f, "Secret(credential:{name})"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outside_the_unit_a_credential_is_the_file_that_the_unit_takes() {
+        let path = |name, given: Option<&str>| credential(name, given.map(Into::into));
+        let inside = path("secret_key", Some("/run/credentials/gatehouse.service")).unwrap();
+        assert_eq!(inside, Path::new("/run/credentials/gatehouse.service/secret_key"));
+        assert_eq!(path("secret_key", None).unwrap(), Path::new("/etc/gatehouse/secrets/key"));
+        let other = path("gate-key", None).unwrap_err().to_string();
+        assert!(other.contains("/etc/gatehouse/secrets"), "{other}");
+        assert!(other.contains("LoadCredential=gate-key:PATH"), "{other}");
+        // The unit's folder is the one that is named here.
+        let unit = include_str!("../../systemd/gatehouse.service");
+        assert!(unit.contains("\nLoadCredential=secret:/etc/gatehouse/secrets\n"));
     }
 }

@@ -18,7 +18,7 @@ use super::{
 use crate::{clock::Clock, config::Storage};
 
 /// Each is run once, in order; the database's `user_version` says how many have been.
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
@@ -31,7 +31,7 @@ pub const SCHEMA: &str = concat!(
     include_str!("migrations/0003.sql"),
 );
 /// "GATE": tells our file from any other SQLite database.
-const APPLICATION_ID: i32 = 0x4741_5445;
+pub(super) const APPLICATION_ID: i32 = 0x4741_5445;
 /// The write-ahead log is cut back to this once a reader who held it up has gone; bytes.
 const LOG_BYTES: i64 = 16 << 20;
 /// How long a start may take to look the database through; what is left of it is trusted.

@@ -71,7 +71,11 @@ pub enum StoreError {
     InUse { path: PathBuf },
     #[error("{} is not a Gatehouse database", path.display())]
     Foreign { path: PathBuf },
-    #[error("{} was written by a newer gatehouse (schema {found}, this one knows {known}): install that version again", path.display())]
+    #[error(
+        "{} was written by a newer gatehouse (schema {found}; this one, {version}, knows {known}) and \
+         is left as it is: install that version again, or a newer one",
+        path.display(), version = env!("CARGO_PKG_VERSION")
+    )]
     Newer { path: PathBuf, found: usize, known: usize },
     #[error(transparent)]
     Key(#[from] KeyError),

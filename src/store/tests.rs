@@ -117,7 +117,90 @@ fn a_wrong_key_a_missing_key_and_a_newer_schema_are_refused() {
     let raw = Connection::open(config.database()).unwrap();
     raw.pragma_update(None, "user_version", 99).unwrap();
     drop(raw);
-    assert!(matches!(reopen(), Err(StoreError::Newer { found: 99, .. })));
+    for found in [reopen().map(drop), examine(&config)] {
+        let said = found.unwrap_err().to_string();
+        let file = config.database();
+        for part in [file.to_str().unwrap(), "schema 99", "knows 3", "install that version again"] {
+            assert!(said.contains(part), "{said} lacks {part}");
+        }
+    }
+}
+
+/// A worker with a template and a photo, a passage with its outcome, one without, and what an
+/// upstream still waits for; in the columns that there were from the first schema on.
+const A_PAST: &str = "
+    INSERT INTO worker (id, name, team, contractor, trade, identity, identity_lookup, valid_from,
+        valid_until, consent, state)
+        VALUES ('W001', '刘峰', 'Steel 1', 'Fuding', 'fixer', x'01', x'02', '2026-03-01', NULL,
+        'C-1', 'active'), ('W002', '陈静', 't', 'c', 'd', x'03', x'04', NULL, NULL, NULL, 'removed');
+    INSERT INTO template VALUES ('W001', 0, 'm', x'05');
+    INSERT INTO photo VALUES ('W001', 0, x'06');
+    INSERT INTO entry VALUES (0, NULL, 'boot', 1, NULL, NULL, NULL, x'07', zeroblob(32)),
+        (1, 1, 'grant', 2, 'W001', 'north', NULL, x'08', zeroblob(32)),
+        (2, NULL, 'outcome', 3, NULL, 'north', 1, x'09', zeroblob(32)),
+        (3, 2, 'grant', 4, 'W001', 'north', NULL, x'0a', zeroblob(32));
+    INSERT INTO open_passage VALUES (zeroblob(16), 3);
+    INSERT INTO upstream VALUES ('platform', NULL), ('old', 1);
+    INSERT INTO outbox VALUES ('platform', 1), ('platform', 2);";
+
+/// All that [`A_PAST`] wrote, in its own columns.
+fn past(connection: &Connection) -> Vec<Vec<rusqlite::types::Value>> {
+    let columns = [
+        "id, name, team, contractor, trade, identity, identity_lookup, valid_from, valid_until, \
+         consent, state FROM worker",
+        "worker, ordinal, model, sealed FROM template",
+        "worker, ordinal, sealed FROM photo",
+        "idx, seq, kind, at_ms, worker, lane, cause, bytes, leaf FROM entry",
+        "passage, cause FROM open_passage",
+        "name, left_at FROM upstream",
+        "upstream, seq FROM outbox",
+        "key, value FROM meta WHERE key = 'ledger'",
+    ];
+    let rows = |columns: &str| {
+        let mut found = connection.prepare(&format!("SELECT {columns} ORDER BY 1, 2")).unwrap();
+        let width = found.column_count();
+        let row = |row: &rusqlite::Row<'_>| (0..width).map(|n| row.get(n)).collect();
+        found.query_map([], row).unwrap().map(Result::unwrap).collect::<Vec<_>>()
+    };
+    columns.into_iter().flat_map(rows).collect()
+}
+
+fn tables(connection: &Connection) -> Vec<String> {
+    let schema = "SELECT sql FROM sqlite_schema WHERE sql NOT NULL ORDER BY type, name";
+    let mut found = connection.prepare(schema).unwrap();
+    found.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[test]
+fn a_database_of_each_older_schema_is_brought_up_to_date_with_all_that_it_holds() {
+    let fresh = Connection::open_in_memory().unwrap();
+    fresh.execute_batch(SCHEMA).unwrap();
+    let newest = database::MIGRATIONS.len();
+    for schema in 1..=newest {
+        let dir = tempfile::tempdir().unwrap();
+        let config = storage(dir.path());
+        let old = Connection::open(config.database()).unwrap();
+        old.pragma_update(None, "application_id", database::APPLICATION_ID).unwrap();
+        for sql in &database::MIGRATIONS[..schema] {
+            old.execute_batch(sql).unwrap();
+        }
+        old.pragma_update(None, "user_version", schema).unwrap();
+        set_meta(&old, "ledger", &[9; 16]).unwrap();
+        old.execute_batch(A_PAST).unwrap();
+        let before = past(&old);
+        assert_eq!(before.len(), 14);
+        drop(old);
+        let (store, thread) = open(&config).unwrap();
+        drop(store);
+        thread.join().unwrap();
+        examine(&config).unwrap();
+        let now = Connection::open(config.database()).unwrap();
+        let version: usize = now.query_row("PRAGMA user_version", [], |r| r.get(0)).unwrap();
+        assert_eq!((version, past(&now) == before), (newest, true), "from schema {schema}");
+        assert_eq!(tables(&now), tables(&fresh), "from schema {schema}");
+        let astray = now.prepare("PRAGMA foreign_key_check").unwrap().exists([]).unwrap();
+        assert!(!astray, "from schema {schema}");
+    }
 }
 
 async fn add(store: &Store, n: u32) -> Result<(), StoreError> {

@@ -1,0 +1,138 @@
+//! What nobody is at the gate to do: to start a machine that hangs, and to set its clock after a
+//! power cut. Of a box at a real gate alone.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use super::Lines;
+use crate::clock::Stamp;
+
+/// Who keeps the time writes it at least so often.
+const KEPT_WITHIN: Duration = Duration::from_hours(24);
+/// Who keeps it, and where.
+const KEEPERS: [(&str, &str); 2] = [
+    ("systemd-timesyncd", "var/lib/systemd/timesync/clock"),
+    ("fake-hwclock", "etc/fake-hwclock.data"),
+];
+
+pub(super) fn check(lines: &mut Lines, root: &Path, now: Stamp) {
+    let found = [("watchdog", watchdog(root)), ("time after a power cut", kept_time(root, now))];
+    for (check, found) in found {
+        match found {
+            Ok(_) => lines.add(check, found),
+            Err(warning) => lines.warn(check, warning),
+        }
+    }
+}
+
+fn watchdog(root: &Path) -> Result<String, String> {
+    let mut idle = None;
+    for dog in folders(&root.join("sys/class/watchdog")) {
+        let identity = word(&dog.join("identity"));
+        // The kernel's own hangs with it.
+        if identity == "Software Watchdog" {
+            continue;
+        }
+        if word(&dog.join("state")) == "active" {
+            return Ok(format!("{identity} starts the machine anew when it hangs"));
+        }
+        idle = Some(identity);
+    }
+    Err(match idle {
+        Some(dog) => format!(
+            "{dog} is not active, and a machine that hangs stays so: set RuntimeWatchdogSec= in \
+             /etc/systemd/system.conf, see README, On a device"
+        ),
+        None => {
+            "there is none, and a machine that hangs stays so: load the driver of the board's, \
+                 if it has one"
+                .to_owned()
+        }
+    })
+}
+
+fn kept_time(root: &Path, now: Stamp) -> Result<String, String> {
+    let now = Duration::from_millis(u64::try_from(now.wall_ms).unwrap_or(0));
+    let fresh = |path: &str| {
+        let written = fs::metadata(root.join(path)).and_then(|m| m.modified()).ok();
+        let written = written.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        written.is_some_and(|at| now.saturating_sub(at) < KEPT_WITHIN)
+    };
+    if let Some((keeper, _)) = KEEPERS.into_iter().find(|(_, path)| fresh(path)) {
+        return Ok(format!("begins with the last that {keeper} knew"));
+    }
+    // The kernel set its clock by it at the start.
+    let sets = |clock: &PathBuf| word(&clock.join("hctosys")) == "1";
+    if let Some(clock) = folders(&root.join("sys/class/rtc")).into_iter().find(sets) {
+        return Ok(format!(
+            "begins with that of the board's own clock, {}",
+            word(&clock.join("name"))
+        ));
+    }
+    Err("begins anywhere, for nothing keeps it: install systemd-timesyncd, or, beside another time \
+         daemon, fake-hwclock"
+        .to_owned())
+}
+
+fn folders(of: &Path) -> Vec<PathBuf> {
+    let mut folders: Vec<_> = fs::read_dir(of).into_iter().flatten().flatten().collect();
+    folders.sort_by_key(fs::DirEntry::file_name);
+    folders.into_iter().map(|entry| entry.path()).collect()
+}
+
+fn word(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_default().trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, SystemClock};
+
+    fn write(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    #[test]
+    fn a_watchdog_that_nobody_feeds_is_warned_of_and_so_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        let dog = |n: u8, file: &str, text: &str| {
+            write(root.path(), &format!("sys/class/watchdog/watchdog{n}/{file}"), text);
+        };
+        assert!(watchdog(root.path()).unwrap_err().contains("there is none"));
+        dog(0, "identity", "Software Watchdog\n");
+        dog(0, "state", "active\n");
+        assert!(watchdog(root.path()).unwrap_err().contains("there is none"));
+        dog(1, "identity", "Broadcom BCM2835 Watchdog timer\n");
+        dog(1, "state", "inactive\n");
+        let idle = watchdog(root.path()).unwrap_err();
+        assert!(idle.starts_with("Broadcom BCM2835 Watchdog timer is not active"), "{idle}");
+        assert!(idle.contains("RuntimeWatchdogSec="), "{idle}");
+        dog(1, "state", "active\n");
+        assert!(watchdog(root.path()).unwrap().starts_with("Broadcom"));
+    }
+
+    #[test]
+    fn a_time_that_nothing_keeps_is_warned_of_also_where_its_keeper_has_gone() {
+        let root = tempfile::tempdir().unwrap();
+        let now = SystemClock::new().unwrap().stamp();
+        let later = Stamp { wall_ms: now.wall_ms + 25 * 3_600_000, ..now };
+        assert!(kept_time(root.path(), now).unwrap_err().contains("fake-hwclock"));
+        for (keeper, path) in KEEPERS {
+            write(root.path(), path, "");
+            assert!(kept_time(root.path(), now).unwrap().contains(keeper));
+            assert!(kept_time(root.path(), later).is_err());
+            fs::remove_file(root.path().join(path)).unwrap();
+        }
+        write(root.path(), "sys/class/rtc/rtc0/hctosys", "0\n");
+        assert!(kept_time(root.path(), now).is_err());
+        write(root.path(), "sys/class/rtc/rtc1/hctosys", "1\n");
+        write(root.path(), "sys/class/rtc/rtc1/name", "rtc-ds1307 1-0068\n");
+        assert!(kept_time(root.path(), now).unwrap().ends_with("rtc-ds1307 1-0068"));
+    }
+}
