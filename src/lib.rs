@@ -187,6 +187,7 @@
 //! | plans of the detector, by frame size | 8 | the one unused for longest is made anew when needed |
 //! | faces examined in a frame | 1,000 | the less likely are left out |
 //! | lines in the journal | 1,000 in 30 s (the unit) | journald counts what it drops |
+//! | the journal on the disk | 64 MiB (the package) | the oldest lines go |
 //! | a shutdown | 10 s | the process ends all the same |
 //!
 //! # Glossary

@@ -274,7 +274,7 @@ mod tests {
         with_a_word(&file).await;
         let credential = Secret::Credential("gatehouse-key".into());
         let storage = Storage { key: credential, ..file.clone() };
-        let (key, fresh) = (dir.path().join("key"), dir.path().join("fresh"));
+        let (key, fresh) = (dir.path().join("key"), dir.path().join("fresh.new"));
         let to = |to, from| NewKey { to, from };
         let nowhere = rotate(&storage, &clock(), to(None, Some(&*key)), word);
         assert!(matches!(nowhere, Err(StoreError::KeyNotWritable)));

@@ -143,9 +143,13 @@ impl Sealer {
 
 /// Where a new key lies until all is sealed with it and it takes the present one's place.
 pub(super) fn next_key(key: &Path) -> PathBuf {
-    let mut name = key.file_name().unwrap_or_default().to_owned();
-    name.push(".next");
-    key.with_file_name(name)
+    beside(key, ".next")
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(suffix);
+    path.with_file_name(name)
 }
 
 /// Makes a key that a power cut cannot take away any more; never in the place of another.
@@ -157,7 +161,7 @@ pub(super) fn make_key(path: &Path) -> Result<(), KeyError> {
     let _ = hex::encode_to_slice(master.as_ref(), &mut text[..64]);
     // Written whole under another name and then linked, which never overwrites: a power cut leaves
     // either no key or this one.
-    let draft = path.with_extension("new");
+    let draft = beside(path, ".draft");
     let written = || {
         let _ = std::fs::remove_file(&draft);
         let mut file =

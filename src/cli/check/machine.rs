@@ -43,8 +43,8 @@ fn watchdog(root: &Path) -> Result<String, String> {
     }
     Err(match idle {
         Some(dog) => format!(
-            "{dog} is not active, and a machine that hangs stays so: set RuntimeWatchdogSec= in \
-             /etc/systemd/system.conf, see README, On a device"
+            "{dog} is not active, and a machine that hangs stays so: give it a RuntimeWatchdogSec= \
+             that it can count to, see README, Hangs and power cuts"
         ),
         None => {
             "there is none, and a machine that hangs stays so: load the driver of the board's, \
