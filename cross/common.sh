@@ -1,0 +1,121 @@
+# Sourced by cross/build and cross/test, after `target` was called with a target's name: what others call
+# it, where things are, and the Rust and the C compiler that build for it. The one who sources it has
+# `say` and `fail`.
+
+. tests/packages.sh
+
+target_named() {
+    case $1 in
+        aarch64) target=aarch64-unknown-linux-gnu gnu=aarch64-linux-gnu debian=arm64 ;;
+        armv7) target=armv7-unknown-linux-gnueabihf gnu=arm-linux-gnueabihf debian=armhf ;;
+        *) fail "there is no target \"$1\": aarch64 or armv7" ;;
+    esac
+    cache=${GATEHOUSE_CACHE:-$HOME/.cache/gatehouse}
+    # Apart from builds for this machine, which then need not wait.
+    out=$(readlink -m "${CARGO_TARGET_DIR:-target}")/cross
+    binary=$out/$target/release/gatehouse
+    [ "$(dpkg --print-architecture 2>/dev/null)" = amd64 ] \
+        || fail "this runs on Debian for amd64. On an ARM board itself: cargo build --release --no-default-features --features h264"
+}
+
+room_for() { # room_for MB FOLDER
+    local free
+    mkdir -p "$2" || fail "cannot make $2"
+    free=$(df --output=avail -m "$2" | tail -n 1)
+    [ "$free" -ge "$1" ] \
+        || fail "$2 has $((free)) MB free, and this takes $1 MB: make room, or set CARGO_TARGET_DIR and GATEHOUSE_CACHE to folders on another disk"
+}
+
+# apt with the machine's own sources, in folders of ours: nothing changes for the machine's apt.
+private_apt() { # private_apt FOLDER COMMAND...
+    local folder=$1 command=$2 options
+    shift 2
+    mkdir -p "$folder"/{lists/partial,archives/partial}
+    options=(-qq -o APT::Sandbox::User=root -o "Dir::State::lists=$folder/lists" -o "Dir::Cache::archives=$folder/archives"
+        -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o Debug::NoLocking=1
+        -o APT::Architecture=amd64 -o APT::Architectures::=amd64)
+    # Debian's armhf has no security index where this is written, and would hide the others'.
+    [ "$debian" = armhf ] || options+=(-o "APT::Architectures::=$debian")
+    "$command" "${options[@]}" "$@"
+}
+
+# A Rust of Debian's own that knows the target, unpacked; the cargo that is here drives it.
+debian_rust() {
+    local root=$cache/debian-rust-$debian
+    if [ ! -x "$root/rustc" ]; then
+        local part=$root.part apt=$root.part/apt version packages std deb
+        say "unpacking Debian's Rust into $root"
+        rm -rf "$part"
+        private_apt "$apt" apt-get update >&2 \
+            || fail "apt has no index of packages. Is there a network, and are /etc/apt/sources.list.d and its mirrors right?"
+        version=$(private_apt "$apt" apt-cache policy rustc-web | sed -n 's/^ *Candidate: //p')
+        dpkg --compare-versions "${version:-0}" ge "$RUST_NEEDED" \
+            || fail "rustup has no $target, and Debian's rustc-web is ${version:-missing there}: $RUST_NEEDED or newer is needed. Get rustup's (rustup target add $target), or add the -security suite to apt's sources"
+        packages=("rustc-web=$version")
+        std=libstd-rust-web-dev:$debian=$version
+        # The standard library for armhf is an older one: it is built here, with the rest.
+        [ "$debian" = armhf ] && packages+=("rust-web-src=$version") std=
+        private_apt "$apt" apt-get --download-only --no-install-recommends -y install "${packages[@]}" >&2 \
+            || fail "apt could not get ${packages[*]}: see its words above"
+        [ -z "$std" ] || (cd "$apt/archives" && private_apt "$apt" apt-get download "$std" >&2) \
+            || fail "apt could not get $std: does its mirror carry $debian?"
+        for deb in "$apt"/archives/*.deb; do
+            dpkg -x "$deb" "$part/host"
+        done
+        rm -r "$apt"
+        cat >"$part/rustc" <<'WRAPPER'
+#!/bin/sh
+usr=$(dirname "$(readlink -f "$0")")/host/usr
+LD_LIBRARY_PATH=$usr/lib/x86_64-linux-gnu:$usr/lib exec "$usr/bin/rustc" "$@"
+WRAPPER
+        chmod +x "$part/rustc"
+        rm -rf "$root"
+        mv "$part" "$root"
+    fi
+    export RUSTC=$root/rustc
+    [ "$debian" = armhf ] || return 0
+    export RUSTC_BOOTSTRAP=1
+    flags+=(-Zbuild-std=std,panic_unwind)
+}
+
+# Finds the compilers, and sets `flags`, what cargo is to be told.
+compilers() {
+    RUST_NEEDED=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+    command -v cargo >/dev/null \
+        || fail "cargo is missing: install Rust ($RUST_NEEDED or newer) first, for instance with rustup."
+    need "gcc-$gnu" command -v "$gnu-gcc"
+    need "g++-$gnu" command -v "$gnu-g++"
+    need "libc6-dev-$debian-cross" test -e "/usr/$gnu/include/stdio.h"
+    install_missing
+    # As devices are built: without the demo and its broker.
+    flags=(--release --locked --target "$target" --target-dir "$out"
+        --no-default-features --features h264)
+    if [ "${GATEHOUSE_RUST:-}" = debian ]; then
+        debian_rust
+    elif ! command -v rustup >/dev/null; then
+        say "there is no rustup"
+        debian_rust
+    elif ! rustup target list --installed | grep -qx "$target" && ! rustup target add "$target" >&2; then
+        say "rustup has no $target here"
+        debian_rust
+    fi
+    cargo fetch --quiet --locked --target "$target" \
+        || fail "cargo could not get the crates of Cargo.lock (its words are above). Is there a network?"
+
+    # Where things lie on this machine is nobody's business, and would make other bytes elsewhere.
+    local remap=("$out=/target") rust='' c='' pair registry
+    for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
+        remap+=("$registry=/crates")
+    done
+    for pair in "${remap[@]}"; do
+        rust+=${rust:+$'\x1f'}--remap-path-prefix=$pair
+        c+=" -ffile-prefix-map=$pair"
+    done
+    local name=${target//-/_}
+    export CARGO_ENCODED_RUSTFLAGS=$rust
+    export "CFLAGS_$name=$c" "CXXFLAGS_$name=$c"
+    export "CARGO_TARGET_${name^^}_LINKER=$gnu-gcc"
+    export CARGO_PROFILE_RELEASE_STRIP=symbols CARGO_PROFILE_RELEASE_LTO=${LTO:-false}
+    # The time that C code is told. One for all commits: another one builds that code anew.
+    export SOURCE_DATE_EPOCH=1795368802
+}
