@@ -299,7 +299,9 @@ impl Session<'_> {
     fn publish_rows(&mut self) -> Result<(), LinkError> {
         let now = self.context.clock.monotonic();
         let (mut published, mut repeated) = (0, 0);
-        while let Some((_, Row { message, resent })) = self.delivery.next(now) {
+        while let Some((seq, Row { message, resent })) = self.delivery.next(now) {
+            // Before it goes, so that a process that is killed has said all that it sent.
+            tracing::trace!(seq, resent, "a row is handed on");
             self.publish(message.topic, false, message.payload)?;
             published += 1;
             repeated += u64::from(resent);
