@@ -167,7 +167,7 @@
 //! | who is on site | whoever came in within three days, or since a day given | not looked for |
 //! | clients of the metrics | 4, for 5 s each | the next one waits in the kernel; cut off |
 //! | the head of a request for the metrics | 16 KiB | answered 431 |
-//! | rows read from an outbox and not yet sent, of what waited and of what is new | 512 each | the rest stays there |
+//! | rows read from an outbox and not yet sent, of what waited and of what is new | 1,024 each | the rest stays there |
 //! | rows published and not acknowledged by the broker; by the platform, of what waited and of what is new | 64; 4,096 each | the next ones wait in the outbox |
 //! | an acknowledgement of a broker; of a platform | 60 s; 30 s, then twice as long each time up to 10 minutes | the connection is made anew; the rows go again, and over a new connection |
 //! | rows that a broker refuses | 16 in a row | one a second is offered; what it refused, after a minute again |

@@ -11,13 +11,15 @@ mod pass;
 pub mod print;
 pub mod timesheet;
 
-use jiff::{Timestamp, civil::Date, tz::TimeZone};
+use jiff::{Timestamp, civil::Date, fmt::temporal::DateTimePrinter, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     clock::{ClockChange, ClockWhat, Stamp},
     config::Direction,
-    ledger::{AlarmWhat, Alike, Attended, Body, FacesWhat, Judgement, LaneMode, Outcome, Stored},
+    ledger::{
+        Actor, AlarmWhat, Alike, Attended, Body, FacesWhat, Judgement, LaneMode, Outcome, Stored,
+    },
     roster::{Person, Terms},
 };
 
@@ -32,9 +34,17 @@ pub struct Origin {
 impl Origin {
     /// RFC 3339 with the site's offset and milliseconds.
     pub fn time(&self, at: Timestamp) -> String {
-        let offset = self.timezone.to_offset(at);
-        format!("{:.3}", at.display_with_offset(offset))
+        const MILLISECONDS: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
+        MILLISECONDS.timestamp_with_offset_to_string(&at, self.timezone.to_offset(at))
     }
+}
+
+/// What `hex::encode` makes, in one piece.
+fn hexadecimal<const N: usize>(bytes: [u8; N]) -> String {
+    let mut text = vec![0; 2 * N];
+    // Of this length it has no error to give, and what it writes is ASCII.
+    let _ = hex::encode_to_slice(bytes, &mut text);
+    String::from_utf8(text).unwrap_or_default()
 }
 
 /// How somebody was let through.
@@ -79,7 +89,7 @@ pub struct ClockState {
 impl From<Stamp> for ClockState {
     fn from(stamp: Stamp) -> Self {
         let Stamp { synced, uptime_ms, .. } = stamp;
-        ClockState { synced, boot: stamp.boot.to_string(), uptime_ms }
+        ClockState { synced, boot: hexadecimal(stamp.boot.0), uptime_ms }
     }
 }
 
@@ -92,7 +102,7 @@ pub struct Leaf {
 
 impl From<&Stored> for Leaf {
     fn from(stored: &Stored) -> Self {
-        Leaf { index: stored.entry.index, hash: hex::encode(stored.leaf) }
+        Leaf { index: stored.entry.index, hash: hexadecimal(stored.leaf) }
     }
 }
 
@@ -155,25 +165,27 @@ pub struct Record {
 impl Record {
     /// As it is listed.
     pub fn listed(origin: &Origin, attended: &Attended) -> Option<Record> {
-        let record = Record::of(origin, &attended.entry, attended.cause.as_ref())?;
+        let record = Record::of(origin, &attended.entry, attended.cause.clone())?;
         Some(Record { disputed: attended.disputed, ..record })
     }
 
     /// `None` where it is neither a supplement nor an outcome with the worker's cause that it closes.
-    pub fn of(origin: &Origin, entry: &Stored, cause: Option<&Stored>) -> Option<Record> {
+    pub fn of(origin: &Origin, entry: &Stored, cause: Option<Stored>) -> Option<Record> {
         let (passage, result, cause) = match (&entry.entry.body, cause) {
             (Body::Outcome { passage, outcome, .. }, Some(cause)) => {
-                (passage, Result::from(*outcome), cause)
+                (passage, Result::from(*outcome), cause.entry)
             }
-            (Body::Supplement { passage, .. }, _) => (passage, Result::Claimed, entry),
+            (Body::Supplement { passage, .. }, _) => {
+                (passage, Result::Claimed, entry.entry.clone())
+            }
             _ => return None,
         };
-        let mut at = cause.entry.stamp.timestamp();
+        let mut at = cause.stamp.timestamp();
         let (mut judged, mut photo, mut by_hand) = (None, None, None);
-        let (person, direction, lane, means) = match &cause.entry.body {
+        let (person, direction, lane, means) = match cause.body {
             Body::Grant { person, direction, lane, judgement, photo: sha256, .. } => {
                 judged = Some(judgement);
-                photo = sha256.map(|sha256| PhotoOf { sha256: hex::encode(sha256) });
+                photo = sha256.map(|sha256| PhotoOf { sha256: hexadecimal(sha256) });
                 (person, direction, Some(lane), Means::Face)
             }
             Body::Release { person: Some(person), direction, lane, reason, by, .. } => {
@@ -181,40 +193,45 @@ impl Record {
                 (person, direction, Some(lane), Means::Manual)
             }
             Body::Supplement { person, direction, at_ms, reason, by, .. } => {
-                at = Timestamp::from_millisecond(*at_ms).ok()?;
+                at = Timestamp::from_millisecond(at_ms).ok()?;
                 by_hand = Some((reason, by));
                 (person, direction, None, Means::Supplement)
             }
             _ => return None,
         };
-        let judged: Option<&Judgement> = judged;
-        let person: Person = person.clone();
+        let (score, threshold, model) = match judged {
+            Some(Judgement { score, threshold, model }) => {
+                (Some(score.value()), Some(threshold.value()), Some(model))
+            }
+            None => (None, None, None),
+        };
+        let (reason, by) = by_hand.map(|(reason, by): (_, Actor)| (reason, by.user)).unzip();
         Some(Record {
             v: 1,
             gateway: origin.gateway.clone(),
             project: origin.project.clone(),
-            ledger: entry.entry.ledger.to_string(),
+            ledger: hexadecimal(entry.entry.ledger.0),
             seq: entry.entry.seq?,
-            passage: passage.to_string(),
+            passage: hexadecimal(passage.0),
             worker: person.id.into(),
             name: person.name,
             team: person.team,
             contractor: person.contractor,
             trade: person.trade,
-            direction: *direction,
-            lane: lane.cloned(),
+            direction,
+            lane,
             at: origin.time(at),
             means,
-            score: judged.map(|j| j.score.value()),
-            threshold: judged.map(|j| j.threshold.value()),
-            model: judged.map(|j| j.model.clone()),
+            score,
+            threshold,
+            model,
             liveness: None,
             outcome: result,
             recorded_at: origin.time(entry.entry.stamp.timestamp()),
-            clock: cause.entry.stamp.into(),
+            clock: cause.stamp.into(),
             photo,
-            reason: by_hand.map(|(reason, _)| reason.clone()),
-            by: by_hand.map(|(_, by)| by.user.clone()),
+            reason,
+            by,
             leaf: entry.into(),
             resent: false,
             disputed: None,

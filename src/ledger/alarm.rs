@@ -76,7 +76,7 @@ impl Alarm {
     }
 
     pub(super) fn read(data: Fields<'_>) -> Result<Alarm, CborError> {
-        let word = data.text("what")?;
+        let word = data.word("what")?;
         let what = AlarmWhat::ALL.into_iter().find(|what| what.word() == word);
         Ok(Alarm {
             what: what.ok_or(CborError::Field("what"))?,

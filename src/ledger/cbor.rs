@@ -5,6 +5,7 @@
 //! bytes, and what is read is refused where it is not what would be written.
 
 use ciborium::Value;
+use smallvec::SmallVec;
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CborError {
@@ -72,26 +73,56 @@ fn by_encoded(a: &Value, b: &Value) -> std::cmp::Ordering {
     }
 }
 
-/// A decoded value; texts and bytes lie in what was decoded.
-#[derive(Debug, PartialEq, Eq)]
+/// A decoded value, or a part of one; texts and bytes lie in what was decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item<'a> {
-    Int(i128),
+    Unsigned(u64),
+    /// As CBOR has it: -1 less this.
+    Negative(u64),
     Bytes(&'a [u8]),
     Text(&'a str),
-    Array(Vec<Item<'a>>),
-    Map(Vec<(Item<'a>, Item<'a>)>),
+    /// So many items that follow it are what it holds.
+    Array(usize),
+    Map(usize),
     Bool(bool),
     Null,
+}
+
+impl Item<'_> {
+    /// How many items it is, with what it holds.
+    fn extent(self) -> usize {
+        match self {
+            Item::Array(inside) | Item::Map(inside) => 1 + inside,
+            _ => 1,
+        }
+    }
+}
+
+/// A decoded value as its items, in the order in which they were written.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Decoded<'a>(Items<'a>);
+
+/// Without an allocation for most entries.
+type Items<'a> = SmallVec<[Item<'a>; 64]>;
+
+impl Decoded<'_> {
+    /// The fields of a map; of anything else there are none.
+    pub fn fields(&self) -> Fields<'_> {
+        match self.0.split_first() {
+            Some((Item::Map(_), inside)) => Fields(inside),
+            _ => Fields(&[]),
+        }
+    }
 }
 
 /// Maps and arrays within each other.
 const DEPTH: u8 = 16;
 
 /// Decodes one value, refusing any other encoding of it.
-pub fn decode(bytes: &[u8]) -> Result<Item<'_>, CborError> {
-    let mut rest = bytes;
-    let value = read(&mut rest, DEPTH)?;
-    if rest.is_empty() { Ok(value) } else { Err(CborError::NotDeterministic) }
+pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, CborError> {
+    let (mut rest, mut items) = (bytes, Items::new());
+    read(&mut rest, DEPTH, &mut items)?;
+    if rest.is_empty() { Ok(Decoded(items)) } else { Err(CborError::NotDeterministic) }
 }
 
 fn malformed(what: &str) -> CborError {
@@ -127,37 +158,40 @@ fn head(rest: &mut &[u8]) -> Result<(u8, u8, u64), CborError> {
     Ok((major, info, argument))
 }
 
-fn read<'a>(rest: &mut &'a [u8], depth: u8) -> Result<Item<'a>, CborError> {
+fn read<'a>(rest: &mut &'a [u8], depth: u8, items: &mut Items<'a>) -> Result<(), CborError> {
     let (major, info, argument) = head(rest)?;
     let depth = depth.checked_sub(1).ok_or_else(|| malformed("nested too deeply"))?;
-    Ok(match major {
-        0 => Item::Int(argument.into()),
-        1 => Item::Int(-1 - i128::from(argument)),
+    let at = items.len();
+    // Of a map or an array, how much it holds is known at its end.
+    items.push(Item::Null);
+    let item = match major {
+        0 => Item::Unsigned(argument),
+        1 => Item::Negative(argument),
         2 => Item::Bytes(take(rest, argument)?),
         3 => {
             let text = std::str::from_utf8(take(rest, argument)?);
             Item::Text(text.map_err(|_| malformed("a text that is no UTF-8"))?)
         }
         4 => {
-            let mut items = Vec::new();
             for _ in 0..argument {
-                items.push(read(rest, depth)?);
+                read(rest, depth, items)?;
             }
-            Item::Array(items)
+            Item::Array(items.len() - at - 1)
         }
         5 => {
-            let (mut pairs, mut before) = (Vec::new(), &[][..]);
+            let mut before = &[][..];
             for _ in 0..argument {
                 let start = *rest;
-                let key = read(rest, depth)?;
+                read(rest, depth, items)?;
                 let encoded = &start[..start.len() - rest.len()];
-                if encoded <= before {
+                // Most differ in the first byte already, which tells the length.
+                if (encoded.first(), encoded) <= (before.first(), before) {
                     return Err(CborError::NotDeterministic);
                 }
                 before = encoded;
-                pairs.push((key, read(rest, depth)?));
+                read(rest, depth, items)?;
             }
-            Item::Map(pairs)
+            Item::Map(items.len() - at - 1)
         }
         7 => match info {
             20 => Item::Bool(false),
@@ -167,26 +201,43 @@ fn read<'a>(rest: &mut &'a [u8], depth: u8) -> Result<Item<'a>, CborError> {
             _ => return Err(malformed("a simple value that is none")),
         },
         _ => return Err(CborError::NotDeterministic),
-    })
+    };
+    items[at] = item;
+    Ok(())
 }
 
-/// Reads the fields of a decoded map.
+/// The first value of some items, with what it holds, and the items behind it.
+fn first<'i, 'a>(items: &'i [Item<'a>]) -> Option<(&'i [Item<'a>], &'i [Item<'a>])> {
+    items.split_at_checked(items.first()?.extent())
+}
+
+/// Reads the fields of a decoded map: these are the items in it.
 #[derive(Clone, Copy)]
-pub struct Fields<'a>(pub &'a Item<'a>);
+pub struct Fields<'a>(&'a [Item<'a>]);
 
 impl<'a> Fields<'a> {
-    fn find(self, key: &'static str) -> Option<&'a Item<'a>> {
-        let Item::Map(pairs) = self.0 else { return None };
-        pairs.iter().find(|(k, _)| *k == Item::Text(key)).map(|(_, v)| v)
+    // With the key known here, it is compared without a call.
+    #[inline(always)]
+    fn find(self, key: &'static str) -> Option<&'a [Item<'a>]> {
+        let mut rest = self.0;
+        while let Some((found, behind)) = first(rest) {
+            let (value, behind) = first(behind)?;
+            if matches!(found, [Item::Text(text)] if *text == key) {
+                return Some(value);
+            }
+            rest = behind;
+        }
+        None
     }
 
     /// A field that may be absent, as `read` takes it.
+    #[inline(always)]
     fn optional<T>(
         self,
         key: &'static str,
-        read: impl FnOnce(&'a Item<'a>) -> Option<T>,
+        read: impl FnOnce(&'a [Item<'a>]) -> Option<T>,
     ) -> Result<Option<T>, CborError> {
-        self.find(key).map(|item| read(item).ok_or(CborError::Field(key))).transpose()
+        self.find(key).map(|value| read(value).ok_or(CborError::Field(key))).transpose()
     }
 
     pub fn map(self, key: &'static str) -> Result<Fields<'a>, CborError> {
@@ -194,18 +245,30 @@ impl<'a> Fields<'a> {
     }
 
     pub fn optional_map(self, key: &'static str) -> Result<Option<Fields<'a>>, CborError> {
-        self.optional(key, |item| matches!(item, Item::Map(_)).then_some(Fields(item)))
+        self.optional(key, |value| match value {
+            [Item::Map(_), inside @ ..] => Some(Fields(inside)),
+            _ => None,
+        })
+    }
+
+    /// A text as it lies in the bytes.
+    pub fn word(self, key: &'static str) -> Result<&'a str, CborError> {
+        self.optional_word(key)?.ok_or(CborError::Field(key))
+    }
+
+    pub fn optional_word(self, key: &'static str) -> Result<Option<&'a str>, CborError> {
+        self.optional(key, |value| match value {
+            [Item::Text(text)] => Some(*text),
+            _ => None,
+        })
     }
 
     pub fn text(self, key: &'static str) -> Result<String, CborError> {
-        self.optional_text(key)?.ok_or(CborError::Field(key))
+        self.word(key).map(str::to_owned)
     }
 
     pub fn optional_text(self, key: &'static str) -> Result<Option<String>, CborError> {
-        self.optional(key, |item| match item {
-            Item::Text(text) => Some((*text).to_owned()),
-            _ => None,
-        })
+        Ok(self.optional_word(key)?.map(str::to_owned))
     }
 
     pub fn int<T: TryFrom<i128>>(self, key: &'static str) -> Result<T, CborError> {
@@ -213,15 +276,16 @@ impl<'a> Fields<'a> {
     }
 
     pub fn optional_int<T: TryFrom<i128>>(self, key: &'static str) -> Result<Option<T>, CborError> {
-        self.optional(key, |item| match item {
-            Item::Int(int) => T::try_from(*int).ok(),
+        self.optional(key, |value| match value {
+            [Item::Unsigned(int)] => T::try_from(i128::from(*int)).ok(),
+            [Item::Negative(int)] => T::try_from(-1 - i128::from(*int)).ok(),
             _ => None,
         })
     }
 
     pub fn bool(self, key: &'static str) -> Result<bool, CborError> {
-        let found = self.optional(key, |item| match item {
-            Item::Bool(is) => Some(*is),
+        let found = self.optional(key, |value| match value {
+            [Item::Bool(is)] => Some(*is),
             _ => None,
         });
         found?.ok_or(CborError::Field(key))
@@ -235,8 +299,8 @@ impl<'a> Fields<'a> {
         self,
         key: &'static str,
     ) -> Result<Option<[u8; N]>, CborError> {
-        self.optional(key, |item| match item {
-            Item::Bytes(bytes) => (*bytes).try_into().ok(),
+        self.optional(key, |value| match value {
+            [Item::Bytes(bytes)] => (*bytes).try_into().ok(),
             _ => None,
         })
     }
@@ -267,22 +331,35 @@ mod tests {
         assert!(matches!(decode(b"\xa1\x61a"), Err(CborError::Malformed(_))));
     }
 
-    fn owned(item: &Item<'_>) -> Value {
+    fn owned(value: &[Item<'_>]) -> Value {
+        let (item, inside) = value.split_first().unwrap();
+        assert_eq!(value.len(), item.extent());
         match item {
-            Item::Int(int) => Value::Integer((*int).try_into().unwrap()),
+            Item::Unsigned(int) => (*int).into(),
+            Item::Negative(int) => Value::Integer((-1 - i128::from(*int)).try_into().unwrap()),
             Item::Bytes(bytes) => Value::Bytes(bytes.to_vec()),
             Item::Text(text) => (*text).into(),
-            Item::Array(items) => Value::Array(items.iter().map(owned).collect()),
-            Item::Map(pairs) => {
-                Value::Map(pairs.iter().map(|(k, v)| (owned(k), owned(v))).collect())
+            Item::Array(_) => Value::Array(all(inside)),
+            Item::Map(_) => {
+                let pairs = all(inside);
+                Value::Map(pairs.chunks(2).map(|p| (p[0].clone(), p[1].clone())).collect())
             }
             Item::Bool(is) => (*is).into(),
             Item::Null => Value::Null,
         }
     }
 
+    fn all(mut items: &[Item<'_>]) -> Vec<Value> {
+        let mut values = Vec::new();
+        while let Some((value, behind)) = first(items) {
+            values.push(owned(value));
+            items = behind;
+        }
+        values
+    }
+
     fn by_us(bytes: &[u8]) -> Option<Value> {
-        decode(bytes).ok().map(|item| owned(&item))
+        decode(bytes).ok().map(|decoded| owned(&decoded.0))
     }
 
     /// ciborium's own reading, and whether it is what we would write.

@@ -579,12 +579,12 @@ impl Body {
                 passage: PassageId(data.bytes("passage")?),
                 cause: data.int("cause")?,
                 leaf: data.bytes("cause_leaf")?,
-                outcome: Outcome::from_word(&data.text("outcome")?)
+                outcome: Outcome::from_word(data.word("outcome")?)
                     .ok_or(CborError::Field("outcome"))?,
                 detail: data.text("detail")?,
             },
             "clock" => Body::Clock(ClockChange {
-                what: ClockWhat::from_word(&data.text("change")?)
+                what: ClockWhat::from_word(data.word("change")?)
                     .ok_or(CborError::Field("change"))?,
                 moved_ms: data.int("moved_ms")?,
                 booted_at_ms: data.optional_int("booted_at_ms")?,
@@ -603,7 +603,7 @@ impl Body {
             },
             "mode" => Body::Mode {
                 lane: data.text("lane")?,
-                mode: LaneMode::from_word(&data.text("mode")?).ok_or(CborError::Field("mode"))?,
+                mode: LaneMode::from_word(data.word("mode")?).ok_or(CborError::Field("mode"))?,
                 reason: data.text("reason")?,
                 by: data.optional_map("by")?.map(read_actor).transpose()?,
             },
@@ -624,7 +624,7 @@ impl Body {
             },
             "state" => Body::State {
                 worker: read_worker(data, "worker")?,
-                state: State::from_word(&data.text("state")?).ok_or(CborError::Field("state"))?,
+                state: State::from_word(data.word("state")?).ok_or(CborError::Field("state"))?,
                 reason: data.text("reason")?,
                 by: read_actor(data.map("by")?)?,
             },
@@ -665,7 +665,7 @@ fn direction_word(direction: Direction) -> &'static str {
 }
 
 fn read_direction(data: Fields<'_>) -> Result<Direction, CborError> {
-    let word = data.text("direction")?;
+    let word = data.word("direction")?;
     Direction::BOTH
         .into_iter()
         .find(|d| direction_word(*d) == word)
@@ -673,8 +673,8 @@ fn read_direction(data: Fields<'_>) -> Result<Direction, CborError> {
 }
 
 fn read_date(data: Fields<'_>, key: &'static str) -> Result<Option<Date>, CborError> {
-    let date = |text: String| text.parse().map_err(|_| CborError::Field(key));
-    data.optional_text(key)?.map(date).transpose()
+    let date = |text: &str| text.parse().map_err(|_| CborError::Field(key));
+    data.optional_word(key)?.map(date).transpose()
 }
 
 fn on_terms(map: Map, terms: &Terms) -> Map {
@@ -717,7 +717,7 @@ fn read_alike(data: Fields<'_>) -> Result<Option<Alike>, CborError> {
 }
 
 fn read_faces(map: Fields<'_>) -> Result<FacesChanged, CborError> {
-    let word = map.text("what")?;
+    let word = map.word("what")?;
     let what = FacesWhat::ALL.into_iter().find(|what| what.word() == word);
     Ok(FacesChanged {
         what: what.ok_or(CborError::Field("what"))?,
@@ -760,7 +760,7 @@ fn read_person(map: Fields<'_>) -> Result<Person, CborError> {
 }
 
 fn read_worker(map: Fields<'_>, key: &'static str) -> Result<WorkerId, CborError> {
-    map.text(key)?.parse().map_err(|_| CborError::Field(key))
+    map.word(key)?.parse().map_err(|_| CborError::Field(key))
 }
 
 fn actor_map(actor: &Actor) -> Map {
@@ -769,7 +769,7 @@ fn actor_map(actor: &Actor) -> Map {
 }
 
 fn read_actor(map: Fields<'_>) -> Result<Actor, CborError> {
-    let via = map.text("via")?;
+    let via = map.word("via")?;
     let via = [Via::Socket, Via::Console, Via::Upstream].into_iter().find(|v| v.word() == via);
     let via = via.ok_or(CborError::Field("via"))?;
     Ok(Actor { uid: map.int("uid")?, user: map.text("user")?, via })
@@ -817,7 +817,7 @@ impl Entry {
     /// for.
     pub(super) fn decode_known(bytes: &[u8]) -> Result<Entry, CborError> {
         let value = cbor::decode(bytes)?;
-        let entry = Fields(&value);
+        let entry = value.fields();
         if entry.int::<u8>("v")? != VERSION || entry.int::<u8>("alg")? != SHA256_LEAVES {
             return Err(CborError::Field("v"));
         }
@@ -833,7 +833,7 @@ impl Entry {
                 boot: BootId(time.bytes("boot")?),
                 uptime_ms: time.int("uptime_ms")?,
             },
-            body: Body::read(&entry.text("kind")?, entry.map("data")?)?,
+            body: Body::read(entry.word("kind")?, entry.map("data")?)?,
         })
     }
 }

@@ -397,10 +397,9 @@ pub fn audit(
 }
 
 /// Some rows of an outbox.
-#[derive(Debug, Default)]
-pub struct Waiting {
-    /// Each with the entry that it closes, of an outcome.
-    pub rows: Vec<(Stored, Option<Stored>)>,
+#[derive(Debug)]
+pub struct Waiting<T> {
+    pub rows: Vec<T>,
     /// The seq of the last one looked at.
     pub upto: u64,
     /// There may be more.
@@ -408,15 +407,16 @@ pub struct Waiting {
 }
 
 /// What one upstream has not acknowledged, oldest first: after the seq `after` up to `until`, and at
-/// most `limit`. What cannot be read, or belongs to something that cannot, is left out: it must not
-/// hold up those behind it.
-pub fn waiting(
+/// most `limit`. `make` is given each, of an outcome with the entry that it closes. What cannot be
+/// read, or belongs to something that cannot, is left out: it must not hold up those behind it.
+pub fn waiting<T>(
     tx: &Transaction<'_>,
     upstream: &str,
     after: u64,
     until: u64,
     limit: usize,
-) -> Result<Waiting, LedgerError> {
+    mut make: impl FnMut(Stored, Option<Stored>) -> T,
+) -> Result<Waiting<T>, LedgerError> {
     let (most, until) = (i64::try_from(limit).unwrap_or(i64::MAX), until.min(i64::MAX as u64));
     let mut waiting = Waiting { rows: Vec::new(), upto: after, more: false };
     let mut query = tx.prepare_cached(
@@ -438,7 +438,7 @@ pub fn waiting(
             _ => Ok((stored, None)),
         });
         match entry {
-            Ok(row) => waiting.rows.push(row),
+            Ok((stored, cause)) => waiting.rows.push(make(stored, cause)),
             Err(error) => {
                 tracing::error!(%error, upstream, seq = waiting.upto, "not sent");
             }

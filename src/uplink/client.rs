@@ -4,11 +4,11 @@
 //! be lost (its issues 1014 and 1056). So a client here lives for one connection, and what it
 //! held is read again from the outbox.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use rumqttc::{self as v4, QoS, Transport, v5};
-use tokio_util::bytes::Bytes;
+use tokio_util::{bytes::Bytes, sync::ReusableBoxFuture};
 use zeroize::Zeroizing;
 
 use super::{delivery::WINDOW, native::command};
@@ -122,12 +122,13 @@ struct Polled {
     ended: Option<Ended>,
 }
 
-type Polling = Pin<Box<dyn Future<Output = (Polled, Result<Happened, Ended>)> + Send>>;
-
 /// Ends with its connection.
 pub(super) struct Client {
     sender: Sender,
-    polling: Polling,
+    /// While nothing is polled; else `polling` has it. A poll that has begun is not dropped: it may
+    /// have taken a message, and not sent it.
+    idle: Option<Polled>,
+    polling: ReusableBoxFuture<'static, (Polled, Result<Happened, Ended>)>,
 }
 
 impl Client {
@@ -144,13 +145,22 @@ impl Client {
             }
         };
         let polled = Polled { eventloop, connected: false, ended: None };
-        Client { sender, polling: Box::pin(polled.next()) }
+        Client { sender, idle: None, polling: ReusableBoxFuture::new(polled.next()) }
     }
 
     /// What happens next. May be dropped and called again. After an error the connection is over.
     pub async fn next(&mut self) -> Result<Happened, Ended> {
-        let (polled, happened) = (&mut self.polling).await;
-        self.polling = Box::pin(polled.next());
+        if let Some(mut polled) = self.idle.take() {
+            let before = if polled.ended.is_none() { polled.buffered() } else { None };
+            if let Some(happened) = before {
+                let happened = polled.noted(happened);
+                self.idle = Some(polled);
+                return Ok(happened);
+            }
+            self.polling.set(polled.next());
+        }
+        let (polled, happened) = self.polling.get_pin().await;
+        self.idle = Some(polled);
         happened
     }
 
@@ -254,28 +264,42 @@ impl Polled {
     async fn next(mut self) -> (Polled, Result<Happened, Ended>) {
         if self.ended.is_none() {
             match self.poll().await {
-                // A second CONNACK would begin anew what is under way.
-                Ok(Happened::Connected { .. }) if self.connected => {
-                    let again = std::io::Error::other("the broker answered CONNECT twice");
-                    self.ended = Some(Ended::of(again));
-                    return (self, Ok(Happened::Nothing));
-                }
                 Ok(happened) => {
-                    self.connected |= matches!(happened, Happened::Connected { .. });
+                    let happened = self.noted(happened);
                     return (self, Ok(happened));
                 }
                 Err(ended) => self.ended = Some(ended),
             }
         }
         // What came in before the packet that was one too many.
-        let before = match &mut self.eventloop {
-            EventLoop::V4(eventloop) => eventloop.state.events.pop_front().map(happened_v4),
-            EventLoop::V5(eventloop) => eventloop.state.events.pop_front().map(happened_v5),
-        };
         let over = || Ended::of(std::io::Error::from(std::io::ErrorKind::NotConnected));
+        let before = self.buffered();
         let before = before.filter(|happened| !matches!(happened, Happened::Connected { .. }));
         let last = before.map(Ok).unwrap_or_else(|| Err(self.ended.clone().unwrap_or_else(over)));
         (self, last)
+    }
+
+    fn noted(&mut self, happened: Happened) -> Happened {
+        match happened {
+            // A second CONNACK would begin anew what is under way.
+            Happened::Connected { .. } if self.connected => {
+                let again = std::io::Error::other("the broker answered CONNECT twice");
+                self.ended = Some(Ended::of(again));
+                Happened::Nothing
+            }
+            happened => {
+                self.connected |= matches!(happened, Happened::Connected { .. });
+                happened
+            }
+        }
+    }
+
+    /// What came together with what was polled last.
+    fn buffered(&mut self) -> Option<Happened> {
+        match &mut self.eventloop {
+            EventLoop::V4(eventloop) => eventloop.state.events.pop_front().map(happened_v4),
+            EventLoop::V5(eventloop) => eventloop.state.events.pop_front().map(happened_v5),
+        }
     }
 
     async fn poll(&mut self) -> Result<Happened, Ended> {

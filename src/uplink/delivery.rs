@@ -28,7 +28,7 @@ pub const WINDOW: usize = 64;
 /// Rows of each lane that the broker has and the platform has not acknowledged, at most.
 pub const PLATFORM_WINDOW: usize = 4096;
 /// Rows read from the outbox at once; while fewer are ready, the next ones are read.
-pub const PAGE: usize = 256;
+pub const PAGE: usize = 512;
 /// A broker that owes an acknowledgement for so long is given up. A window takes half a minute at
 /// 20 kbit/s.
 pub const BROKER_PATIENCE: Duration = Duration::from_secs(60);

@@ -26,8 +26,8 @@ pub struct Report {
     /// Below the highest.
     pub missing: u64,
     pub repeats: u64,
-    /// Repeats without a mark, of a record of which a copy without a mark had come before.
-    pub unmarked: u64,
+    /// Repeats without a mark, of a record of which a copy without a mark had come before: their seqs.
+    pub unmarked: Vec<u64>,
     /// Repeats that say something else.
     pub differing: u64,
     /// First copies that came after one of a higher seq.

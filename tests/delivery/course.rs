@@ -1,7 +1,7 @@
 //! One run: records are written, troubles come, and the books are compared.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -26,6 +26,9 @@ const BROKERS_KILLED: usize = 6;
 const AT_FIRST: u64 = 3;
 /// What a broker takes in for a platform that is away, before it is killed.
 const FOR_NOBODY: u64 = 200;
+/// Each row that a daemon sends is in its log.
+const LOG: &str = "info,gatehouse::uplink=trace";
+const HANDED_ON: &str = "a row is handed on seq=";
 /// Between two looks at the outbox, where the platform says nothing meanwhile.
 const LOOK: Duration = Duration::from_millis(100);
 /// A cluster delivers anew what was not acknowledged to a node that is dead: its `ack_wait`, and more.
@@ -146,8 +149,29 @@ impl Course {
         // Of these none was ever sent, so that none of them is marked as a repeat when it is not.
         let first = course.passages(records * AT_FIRST / 10);
         past::write_for(&course.site, &[], &course.people[..1], first.into_iter());
-        course.daemon = Some(course.site.start());
+        course.start_daemon();
         course
+    }
+
+    fn start_daemon(&mut self) {
+        self.daemon = Some(self.site.start_with(&[("GATEHOUSE_LOG", LOG)]));
+    }
+
+    /// How often each row left the gateway without a mark, by all its daemons' logs.
+    fn handed_on_unmarked(&self) -> BTreeMap<u64, usize> {
+        let (mut times, mut all) = (BTreeMap::new(), BTreeSet::new());
+        for line in self.site.log().lines() {
+            let Some((_, row)) = line.split_once(HANDED_ON) else { continue };
+            let (seq, resent) = row.split_once(" resent=").unwrap();
+            let seq = seq.parse().unwrap();
+            all.insert(seq);
+            match resent {
+                "false" => *times.entry(seq).or_default() += 1,
+                other => assert_eq!(other, "true"),
+            }
+        }
+        assert!(all.len() as u64 > self.records, "{} rows are in the log", all.len());
+        times
     }
 
     /// The next passages, as many.
@@ -243,7 +267,7 @@ impl Course {
         if matches!(trouble, Trouble::Daemon | Trouble::Both) {
             self.daemon.take().unwrap().kill();
             self.write_more();
-            self.daemon = Some(self.site.start());
+            self.start_daemon();
         }
         if trouble == Trouble::ForNobody {
             self.platform.tell("leave");
@@ -269,17 +293,18 @@ impl Course {
         // Nothing is killed any more: after this one, the platform sees what is missing before it.
         let last = self.record_now("resume");
         self.emptied();
-        let patience = match kind {
-            Kind::Mosquitto => PATIENCE,
-            Kind::Cluster => DELIVERED_ANEW,
+        // For so long what is missing may still come by itself.
+        let by_itself = match (self.ack, kind) {
+            ("broker", Kind::Mosquitto) => Duration::ZERO,
+            ("broker", Kind::Cluster) => DELIVERED_ANEW,
+            _ => PATIENCE,
         };
-        let come = |report: &Report| match (self.ack, kind) {
-            ("broker", Kind::Mosquitto) => report.highest >= last,
-            _ => report.highest >= last && report.missing == 0,
+        let begun = Instant::now();
+        let come = |report: &Report| {
+            report.highest >= last && (report.missing == 0 || begun.elapsed() >= by_itself)
         };
         let mut report = self.platform.report();
-        let begun = Instant::now();
-        while !come(&report) && begun.elapsed() < patience {
+        while !come(&report) && begun.elapsed() < PATIENCE {
             self.platform.next_within(LOOK);
             report = self.platform.report();
         }
@@ -290,7 +315,18 @@ impl Course {
         }
         let report = self.platform.report();
         assert!(report.highest >= last && report.missing == 0, "{report:?}");
-        assert_eq!((report.unmarked, report.differing), (0, 0), "{report:?}");
+        assert_eq!(report.differing, 0, "{report:?}");
+        let unmarked = self.handed_on_unmarked();
+        let sent_twice: Vec<_> = unmarked.iter().filter(|(_, times)| **times > 1).collect();
+        assert!(sent_twice.is_empty(), "sent twice without a mark: {sent_twice:?}");
+        match kind {
+            Kind::Mosquitto => assert!(report.unmarked.is_empty(), "{report:?}"),
+            // A node that dies may take with it that it delivered a message, and the next one delivers
+            // it as if for the first time (nats-io/nats-server, pull request 6566).
+            Kind::Cluster => {
+                eprintln!("the cluster delivered twice, unmarked: {:?}", report.unmarked)
+            }
+        }
         end.overtook = self.compare(last, new);
         assert!(end.overtook > self.records / 10, "a new record overtook {}", end.overtook);
         self.daemon.take().unwrap().stop();

@@ -54,7 +54,8 @@ class Book:
         )
         self.records = {}  # (ledger, seq): what it says, and whether a copy without a mark came
         self.upto, self.highest = {}, {}
-        self.repeats = self.unmarked = self.differing = self.late = 0
+        self.repeats = self.differing = self.late = 0
+        self.unmarked = []
 
     def store(self, messages):
         """Returns the ledgers of which something came."""
@@ -75,7 +76,8 @@ class Book:
             self.repeats += 1
             self.differing += known[0] != body
             # Copies may overtake each other: all but one of them are marked.
-            self.unmarked += known[1] and not marked
+            if known[1] and not marked:
+                self.unmarked.append(seq)
             self.records[ledger, seq] = (known[0], known[1] or not marked)
         if rows:
             self.database.execute("BEGIN")

@@ -181,7 +181,7 @@ async fn payloads(
         rows.into_iter().map(with_cause).collect::<Result<Vec<_>, LedgerError>>()
     });
     let message = |(stored, cause): (Stored, Option<Stored>)| {
-        native::message(origin, upstream.encoding, &stored, cause.as_ref(), false)
+        native::message(origin, upstream.encoding, &stored, cause, false)
     };
     Ok(rows.await?.into_iter().map(message).collect::<Result<_, _>>()?)
 }

@@ -24,7 +24,7 @@ use crate::{
     clock::Monotonic,
     config::Ack,
     failpoint,
-    ledger::{self, LedgerError},
+    ledger::{self, LedgerError, Stored},
     store::Priority,
 };
 
@@ -34,7 +34,7 @@ const STATUS_EVERY: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Acknowledged rows are struck off together: so many, or after so long, or when nothing more is on
 /// its way.
-const STRIKE_ROWS: usize = 256;
+const STRIKE_ROWS: usize = 1024;
 const STRIKE_EVERY: Duration = Duration::from_millis(50);
 /// A broker answers a subscription within this, or the connection is given up.
 const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(30);
@@ -161,7 +161,9 @@ impl Session<'_> {
                 _ = self.context.cancel.cancelled() => {
                     return if connected { self.farewell().await } else { Ok(()) };
                 }
-                event = self.client.next() => self.heard(event).await?,
+                event = self.client.next() => {
+                    self.heard(event, self.context.clock.monotonic()).await?;
+                }
                 read = under_way(&mut page) => {
                     page = None;
                     let (fetch, read) = read?;
@@ -191,9 +193,10 @@ impl Session<'_> {
                 Ok(()) = online.changed(), if connected => self.status_due = true,
             }
             // What else has happened by now goes the same way, a part of a window at a time.
+            let now = self.context.clock.monotonic();
             for _ in 0..WINDOW / 2 {
                 let Some(event) = self.client.happened() else { break };
-                self.heard(event).await?;
+                self.heard(event, now).await?;
             }
         }
     }
@@ -212,8 +215,11 @@ impl Session<'_> {
         native::topic(&self.context.origin, leaf)
     }
 
-    async fn heard(&mut self, event: Result<Happened, Ended>) -> Result<(), LinkError> {
-        let now = self.context.clock.monotonic();
+    async fn heard(
+        &mut self,
+        event: Result<Happened, Ended>,
+        now: Monotonic,
+    ) -> Result<(), LinkError> {
         match event {
             Ok(Happened::Connected { at_once, largest }) => {
                 self.delivery.narrow(at_once);
@@ -299,15 +305,19 @@ impl Session<'_> {
     fn publish_rows(&mut self) -> Result<(), LinkError> {
         let now = self.context.clock.monotonic();
         let (mut published, mut repeated) = (0, 0);
-        while let Some((_, Row { message, resent })) = self.delivery.next(now) {
+        while let Some((seq, Row { message, resent })) = self.delivery.next(now) {
+            // Before it goes, so that a process that is killed has said all that it sent.
+            tracing::trace!(seq, resent, "a row is handed on");
             self.publish(message.topic, false, message.payload)?;
             published += 1;
             repeated += u64::from(resent);
         }
         if published > 0 {
-            self.state.send_modify(|s| {
+            // Nobody is woken for this: it is read with what changes less often.
+            self.state.send_if_modified(|s| {
                 s.published += published;
                 s.repeated += repeated;
+                false
             });
         }
         Ok(())
@@ -326,15 +336,14 @@ impl Session<'_> {
         Some(Box::pin(async move {
             let (after, until, sent) = (fetch.after, fetch.until, fetch.sent.clone());
             let read = store.read(move |tx| {
-                let waiting = ledger::waiting(tx, &name, after, until, PAGE)?;
-                let rows = waiting.rows.iter().filter_map(|(stored, cause)| {
+                let make = |stored: Stored, cause| {
                     let seq = stored.entry.seq?;
                     let resent = sent.contains(seq);
-                    let message =
-                        native::message(&origin, encoding, stored, cause.as_ref(), resent);
+                    let message = native::message(&origin, encoding, &stored, cause, resent);
                     Some(message.map(|message| (seq, Row { message, resent })))
-                });
-                let rows = rows.collect::<Result<_, _>>()?;
+                };
+                let waiting = ledger::waiting(tx, &name, after, until, PAGE, make)?;
+                let rows = waiting.rows.into_iter().flatten().collect::<Result<_, _>>()?;
                 Ok::<_, LinkError>(Page { rows, upto: waiting.upto, more: waiting.more })
             });
             Ok((fetch, read.await?))
@@ -537,7 +546,8 @@ impl Session<'_> {
         if said.is_ok() && self.client.disconnect().is_ok() {
             let drained = async {
                 while let Ok(event) = self.client.next().await {
-                    if self.heard(Ok(event)).await.is_err() {
+                    let now = self.context.clock.monotonic();
+                    if self.heard(Ok(event), now).await.is_err() {
                         break;
                     }
                 }

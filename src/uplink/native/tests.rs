@@ -52,7 +52,7 @@ fn attendance(encoding: Encoding, resent: bool) -> Message {
     let grant = stored(3, None, grant);
     let (outcome, detail) = (Outcome::Passed, String::new());
     let outcome = Body::Outcome { passage, cause: 3, leaf: grant.leaf, outcome, detail };
-    message(&origin(), encoding, &stored(4, Some(2), outcome), Some(&grant), resent).unwrap()
+    message(&origin(), encoding, &stored(4, Some(2), outcome), Some(grant), resent).unwrap()
 }
 
 fn denial(encoding: Encoding) -> Message {

@@ -226,11 +226,13 @@ impl Gateway {
         session.delivery.committed();
         while let Some(fetch) = session.delivery.wants() {
             let (after, until) = (fetch.after, fetch.until);
-            let page =
-                move |tx: &Transaction<'_>| ledger::waiting(tx, NAMES[n], after, until, PAGE);
+            let page = move |tx: &Transaction<'_>| {
+                let seq = |stored: Stored, _| stored.entry.seq;
+                ledger::waiting(tx, NAMES[n], after, until, PAGE, seq)
+            };
             let read = store.read::<_, LedgerError>(page).await.unwrap();
-            let rows = read.rows.iter().map(|(stored, _)| {
-                let seq = stored.entry.seq.expect("a row of the outbox has a seq");
+            let rows = read.rows.iter().map(|seq| {
+                let seq = seq.expect("a row of the outbox has a seq");
                 (seq, fetch.sent.contains(seq))
             });
             let page = Page { rows: rows.collect(), upto: read.upto, more: read.more };

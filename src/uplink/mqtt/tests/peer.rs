@@ -16,7 +16,7 @@ use crate::{
     attendance::Origin,
     clock::{Clock, SystemClock, Tripwire},
     config::{Ack, Broker, Encoding, MqttVersion, Secret, Storage, Upstream},
-    ledger::{Body, Ledger, LedgerError},
+    ledger::{Body, Ledger, LedgerError, Stored},
     store::{self, Priority, Store},
     uplink::{Asked, Context, Incoming, UpstreamState, native, spawn},
 };
@@ -274,10 +274,12 @@ impl Link {
 
     /// The seqs that wait.
     pub async fn outbox(&self) -> Vec<u64> {
-        let all =
-            |tx: &Transaction<'_>| crate::ledger::waiting(tx, "platform", 0, u64::MAX, 100_000);
+        let all = |tx: &Transaction<'_>| {
+            let seq = |stored: Stored, _| stored.entry.seq;
+            crate::ledger::waiting(tx, "platform", 0, u64::MAX, 100_000, seq)
+        };
         let rows = self.store.read(all).await.unwrap().rows;
-        rows.iter().filter_map(|(stored, _)| stored.entry.seq).collect()
+        rows.into_iter().flatten().collect()
     }
 
     pub async fn stop(self) {
