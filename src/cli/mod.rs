@@ -241,9 +241,12 @@ fn exit_code(error: &anyhow::Error) -> ExitCode {
 /// Logs go to stderr: `GATEHOUSE_LOG` filters them (default `info`), `GATEHOUSE_LOG_FORMAT=json`
 /// makes each line a JSON object. Under the journal, which has its own, lines bear no time.
 fn start_logging() {
-    use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
-    let filter =
-        EnvFilter::try_from_env("GATEHOUSE_LOG").unwrap_or_else(|_| EnvFilter::new(DEFAULT_LOG));
+    use tracing_subscriber::{
+        Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
+    };
+    let targets = |text: &str| text.parse::<Targets>().ok();
+    let named = std::env::var("GATEHOUSE_LOG").ok().and_then(|text| targets(&text));
+    let filter = named.or_else(|| targets(DEFAULT_LOG)).unwrap_or_default();
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());

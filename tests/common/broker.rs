@@ -117,6 +117,21 @@ impl Broker {
         assert!(process.wait().unwrap().success());
     }
 
+    /// It takes nothing in, and says nothing, until it goes on.
+    pub fn stall(&self) {
+        self.signal(libc::SIGSTOP);
+    }
+
+    pub fn go_on(&self) {
+        self.signal(libc::SIGCONT);
+    }
+
+    fn signal(&self, signal: i32) {
+        let process = self.process.as_ref().unwrap();
+        // SAFETY: no memory is involved; the process is ours and not yet waited for.
+        assert_eq!(unsafe { libc::kill(process.id() as i32, signal) }, 0);
+    }
+
     /// As a power cut would.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {

@@ -58,6 +58,15 @@ impl Brokers {
         }
     }
 
+    /// What is done meanwhile is done before the backlog is through. A cluster is slow enough.
+    pub fn while_stalled<T>(&self, work: impl FnOnce() -> T) -> T {
+        let Brokers::Mosquitto(broker) = self else { return work() };
+        broker.stall();
+        let done = work();
+        broker.go_on();
+        done
+    }
+
     /// A cluster does without its node until another one is killed.
     pub fn restart(&mut self) {
         if let Brokers::Mosquitto(broker) = self {

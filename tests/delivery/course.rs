@@ -243,7 +243,7 @@ impl Course {
     fn record_while_others_wait(&mut self) -> u64 {
         let waiting = self.outbox();
         self.outbox_until("the backlog to drain", |_, left| left < waiting);
-        let seq = self.record_now("suspend");
+        let seq = self.brokers.while_stalled(|| self.record_now("suspend"));
         let still = format!("SELECT count(*) FROM outbox WHERE seq = {seq}");
         self.outbox_until("the new record to be delivered", |course, _| course.number(&still) == 0);
         seq

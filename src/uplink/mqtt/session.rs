@@ -230,20 +230,23 @@ impl Session<'_> {
             Ok(Happened::Receipted) => self.others = self.others.saturating_sub(1),
             Ok(Happened::Senseless) => return Err(self.failed("it answers what was not said")),
             Ok(Happened::Numbered(packet)) => {
-                if !self.delivery.numbered(packet) {
+                if self.delivery.numbered(packet) {
+                    failpoint::at("uplink.published");
+                } else {
                     self.others = self.others.saturating_sub(1);
                 }
-                failpoint::at("uplink.published");
             }
             Ok(Happened::Taken { packet, heard }) => {
-                let is_row = self.delivery.acknowledged(packet, now);
-                if is_row && !heard {
+                if !self.delivery.acknowledged(packet, now) {
+                    return Ok(());
+                }
+                failpoint::at("uplink.acknowledged");
+                if !heard {
                     self.state.send_modify(|s| {
                         s.unheard += 1;
                         s.trouble(now, UNHEARD.to_owned());
                     });
                 }
-                failpoint::at("uplink.acknowledged");
             }
             Ok(Happened::Refused { packet, reason }) => {
                 if self.delivery.refused(packet, now) {
