@@ -46,11 +46,13 @@ debian_rust() {
         local part=$root.part apt=$root.part/apt version packages std deb
         say "unpacking Debian's Rust into $root"
         rm -rf "$part"
-        private_apt "$apt" apt-get update >&2 \
-            || fail "apt has no index of packages. Is there a network, and are /etc/apt/sources.list.d and its mirrors right?"
+        # What it could not get it says, and ends well all the same.
+        private_apt "$apt" apt-get update >&2
         version=$(private_apt "$apt" apt-cache policy rustc-web | sed -n 's/^ *Candidate: //p')
-        dpkg --compare-versions "${version:-0}" ge "$RUST_NEEDED" \
-            || fail "rustup has no $target, and Debian's rustc-web is ${version:-missing there}: $RUST_NEEDED or newer is needed. Get rustup's (rustup target add $target), or add the -security suite to apt's sources"
+        [ -n "$version" ] \
+            || fail "apt's index has no rustc-web. Is there a network, and are /etc/apt/sources.list.d and its mirrors right?"
+        dpkg --compare-versions "$version" ge "$RUST_NEEDED" \
+            || fail "rustup has no $target, and Debian's rustc-web is $version: $RUST_NEEDED or newer is needed. Get rustup's (rustup target add $target), or add the -security suite to apt's sources"
         packages=("rustc-web=$version")
         std=libstd-rust-web-dev:$debian=$version
         # The standard library for armhf is an older one: it is built here, with the rest.

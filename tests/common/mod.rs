@@ -179,6 +179,16 @@ impl Site {
         std::fs::write(config, text.replace(&own, &format!("{all:?}"))).unwrap();
     }
 
+    /// Its broker is reached by TLS alone, at this port.
+    pub fn broker_by_tls(&self, port: u16, ca: &str) {
+        let config = self.path("gatehouse.toml");
+        let text = std::fs::read_to_string(&config).unwrap();
+        let own = format!("\"mqtt://127.0.0.1:{}\"", self.broker.port);
+        assert!(text.contains(&own), "{text}");
+        let tls = format!("\"mqtts://127.0.0.1:{port}\"\nca = {ca:?}");
+        std::fs::write(config, text.replace(&own, &tls)).unwrap();
+    }
+
     pub fn plug_camera_in(&self) -> Camera {
         Camera::plug_in(&self.path("camera"))
     }
