@@ -140,14 +140,21 @@ impl Broker {
         }
     }
 
-    /// Until the subscriber has acknowledged what it was given: it does so before it takes the next
-    /// message, which this sends. Otherwise a broker that ends here gives it once more.
+    /// Until the broker has heard from the subscriber that it has what it was given; otherwise one that
+    /// ends here gives it once more. The subscriber acknowledges a message before it takes the next one,
+    /// which the first probe is; and before the broker takes in the second, it has read that.
     pub fn flush(&self, subscriber: &mut Subscriber) {
+        static NEXT: AtomicU16 = AtomicU16::new(2);
         let port = self.port.to_string();
-        let mut publish = Command::new("mosquitto_pub");
-        publish.args(["-h", "127.0.0.1", "-p", &port, "-q", "1", "-t", PROBE, "-m", "1"]);
-        assert!(publish.status().unwrap().success());
-        while subscriber.next().topic != PROBE {}
+        for _ in 0..2 {
+            let probe = NEXT.fetch_add(1, Ordering::Relaxed).to_string();
+            let mut publish = Command::new("mosquitto_pub");
+            publish.args(["-h", "127.0.0.1", "-p", &port, "-q", "1", "-t", PROBE, "-m", &probe]);
+            assert!(publish.status().unwrap().success());
+            let sent: Value = probe.parse().unwrap();
+            let is_it = |message: Message| message.topic == PROBE && message.json == sent;
+            while !is_it(subscriber.next()) {}
+        }
     }
 
     /// A platform says something.
