@@ -117,7 +117,7 @@ compilers() {
     export CARGO_ENCODED_RUSTFLAGS=$rust
     export "CFLAGS_$name=$c" "CXXFLAGS_$name=$c"
     export "CARGO_TARGET_${name^^}_LINKER=$gnu-gcc"
-    export CARGO_PROFILE_RELEASE_STRIP=symbols CARGO_PROFILE_RELEASE_LTO=${LTO:-false}
+    export CARGO_PROFILE_RELEASE_STRIP=symbols
     # The time that C code is told. One for all commits: another one builds that code anew.
     export SOURCE_DATE_EPOCH=1795368802
 }

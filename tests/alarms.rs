@@ -43,7 +43,7 @@ fn a_lost_link_and_what_waits_for_it_are_told_when_it_is_back_also_after_a_resta
     let site = Site::prepare("", "");
     site.add("[alarms]\nlink_down_s = 2\noutbox_age_s = 3\n");
     let mut gate = Gate::at(site, &[]);
-    gate.platform.event("boot");
+    gate.site.settled(&mut gate.platform);
     gate.site.broker.kill();
     let lost = gate.site.status_when("the alarm", |s| standing(s, "link").is_some());
     let link = standing(&lost, "link").unwrap();

@@ -110,9 +110,7 @@ fn i3_what_happens_without_the_broker_arrives_later_once_and_in_order() {
     let mut gate = Gate::start("", "");
     enrol_a(&gate.site);
     enrol_b(&gate.site);
-    gate.platform.event("enrolment");
-    gate.platform.event("enrolment");
-    gate.site.status_when("the outbox to be empty", |s| Site::outbox(s) == 0);
+    gate.site.settled(&mut gate.platform);
     gate.site.broker.kill();
     gate.site.status_when("the loss to show", |s| s["upstreams"][0]["connected"] == false);
     gate.pass("person_a_1.jpg");

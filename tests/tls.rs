@@ -76,12 +76,6 @@ fn link_when(site: &Site, connected: bool) -> Value {
     status["upstreams"][0].clone()
 }
 
-/// All is well and acknowledged: a broker that goes now is owed nothing.
-fn settled(site: &Site, platform: &mut Subscriber) {
-    site.status_when("all to be well", |s| Site::degraded(s).is_empty() && Site::outbox(s) == 0);
-    site.broker.flush(platform);
-}
-
 /// The lines of `gatehouse check` about this.
 fn checked(site: &Site, about: &str) -> Vec<Value> {
     let said = site.gatehouse(&["--json", "check"]);
@@ -163,7 +157,7 @@ fn a_broker_that_is_not_to_be_trusted_gets_nothing_and_says_why_until_it_is_righ
     let folder = site.path("");
     let good = authority.sign(names);
     for (n, (certificate, expected)) in bad.into_iter().enumerate() {
-        settled(&site, &mut platform);
+        site.settled(&mut platform);
         site.broker.stop();
         link_when(&site, false);
         certificate.write(&folder, "server");
@@ -240,7 +234,7 @@ fn the_broker_knows_the_gateway_by_certificate_and_password_and_neither_is_told(
     assert!(warned.to_string().contains("no restart is needed"), "{warned}");
 
     // The broker's operator changes who may come; the gateway's certificate is renewed in place.
-    settled(&site, &mut platform);
+    site.settled(&mut platform);
     site.broker.stop();
     std::fs::write(site.path("clients.pem"), &successor.pem).unwrap();
     site.broker.start();
@@ -273,7 +267,7 @@ fn the_broker_knows_the_gateway_by_certificate_and_password_and_neither_is_told(
     let line = checked(&site, "upstream platform").remove(0);
     let detail = line["detail"].as_str().unwrap();
     assert!(detail.contains("refuses username, password or client_id"), "{detail}");
-    settled(&site, &mut platform);
+    site.settled(&mut platform);
     site.broker.stop();
     link_when(&site, false);
     site.broker.start();

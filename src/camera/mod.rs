@@ -26,6 +26,7 @@ mod replay;
 #[cfg(feature = "h264")]
 mod rtsp;
 mod slot;
+#[cfg(target_pointer_width = "64")]
 mod v4l2;
 
 use std::{
@@ -40,7 +41,6 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use self::v4l2::V4l2;
 pub use self::{
     replay::Replay,
     slot::{Bell, Loan, Slot},
@@ -155,8 +155,8 @@ pub enum CameraError {
         "it is open and gave no whole frame for {0:?}; see to the camera and its cable or network"
     )]
     Stalled(Duration),
-    #[error("this build has no H.264: build it with the feature h264")]
-    NoH264,
+    #[error("{0}")]
+    LeftOut(&'static str),
     /// Not shown: it is over.
     #[error("stopped")]
     Stopped,
@@ -230,21 +230,24 @@ pub fn spawn(
     cancel: CancellationToken,
     slot: Arc<Slot>,
 ) -> Result<CameraHandle, CameraError> {
-    let CameraConfig { name, source, looped, size, fps } = config.clone();
+    let config = config.clone();
     let (period, replay_clock, stop) = (config.period(), clock.clone(), cancel.clone());
     // A replay may rest as long as whoever fills it likes.
-    let patience = (!matches!(source, CameraSource::Replay(_))).then(|| config.stalled_after());
+    let patience =
+        (!matches!(config.source, CameraSource::Replay(_))).then(|| config.stalled_after());
+    let name = config.name.clone();
     let open = move || -> Result<Box<dyn FrameSource>, CameraError> {
-        Ok(match &source {
+        Ok(match &config.source {
             CameraSource::Replay(path) => {
-                Box::new(Replay::open(path, period, looped, replay_clock.clone())?)
+                Box::new(Replay::open(path, period, config.looped, replay_clock.clone())?)
             }
-            CameraSource::V4l2(path) => Box::new(V4l2::open(path, size, fps)?),
+            #[cfg(target_pointer_width = "64")]
+            CameraSource::V4l2(path) => Box::new(v4l2::V4l2::open(path, config.size, config.fps)?),
             CameraSource::Http(url) => Box::new(http::Http::open(url, &stop)?),
             #[cfg(feature = "h264")]
             CameraSource::Rtsp(url) => Box::new(rtsp::Rtsp::open(url, &stop)?),
-            #[cfg(not(feature = "h264"))]
-            CameraSource::Rtsp(_) => return Err(CameraError::NoH264),
+            #[cfg(not(all(target_pointer_width = "64", feature = "h264")))]
+            _ => return Err(CameraError::LeftOut(config.source.left_out().unwrap_or_default())),
         })
     };
     spawn_with(name, Box::new(open), patience, clock, cancel, slot)

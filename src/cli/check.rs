@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::statvfs::statvfs;
 use serde::Serialize;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio_util::sync::CancellationToken;
@@ -135,8 +134,7 @@ fn storage(config: &Config, running: bool) -> Result<String, String> {
         store::examine(&config.storage).map_err(|e| e.to_string())?;
         "is sound"
     };
-    let fs = statvfs(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let free = fs.blocks_available().saturating_mul(fs.fragment_size());
+    let (free, _) = store::space(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let found = format!("{} {found}, {} MiB free", dir.display(), free >> 20);
     if let Some(place) = store::all_set_aside(dir).last() {
         let place = place.display();

@@ -206,6 +206,22 @@ pub enum CameraSource {
     Rtsp(CameraUrl),
 }
 
+impl CameraSource {
+    /// Why this build cannot read it, if so.
+    pub fn left_out(&self) -> Option<&'static str> {
+        match self {
+            CameraSource::V4l2(_) if cfg!(not(target_pointer_width = "64")) => Some(
+                "this build is for a 32-bit system and has no USB cameras: take one on the network, or \
+                 a 64-bit system",
+            ),
+            CameraSource::Rtsp(_) if cfg!(not(feature = "h264")) => {
+                Some("this build has no H.264: build it with the feature h264")
+            }
+            _ => None,
+        }
+    }
+}
+
 impl std::fmt::Display for CameraSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {

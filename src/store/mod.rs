@@ -38,7 +38,7 @@ use self::{
 pub use self::{
     database::{Predecessor, examine, meta, predecessor, set_meta, succeeded},
     folder::{all_set_aside, why_set_aside},
-    room::Room,
+    room::{Room, space},
     rotation::{NewKey, Rotated, rotate},
     sealing::{KeyError, SealError, Sealer},
     writer::StoreState,

@@ -10,6 +10,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use libc::off_t;
 use nix::{fcntl::posix_fallocate, sys::statvfs::statvfs};
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,17 @@ const RECOVERED: u64 = 8 * MIB;
 /// busy gate. The log, which is used over and over, has its place already.
 const RESERVE: u64 = 16 * MIB;
 const PIECE: u64 = MIB;
+
+/// What is free to us on the disk of `dir`, and what it holds in all, in bytes.
+pub fn space(dir: &Path) -> nix::Result<(u64, u64)> {
+    // They count in 32 bits on a 32-bit system.
+    fn bytes(blocks: impl Into<u64>, size: impl Into<u64>) -> u64 {
+        blocks.into().saturating_mul(size.into())
+    }
+    let fs = statvfs(dir)?;
+    let size = fs.fragment_size();
+    Ok((bytes(fs.blocks_available(), size), bytes(fs.blocks(), size)))
+}
 
 /// How the disk does, from the best to the worst.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -132,8 +144,7 @@ impl Disk {
     }
 
     fn free(&self) -> Option<u64> {
-        let fs = statvfs(&self.dir).ok()?;
-        Some(fs.blocks_available().saturating_mul(fs.fragment_size()))
+        space(&self.dir).ok().map(|(free, _)| free)
     }
 
     /// False where nothing changed.
@@ -144,7 +155,8 @@ impl Disk {
         let resized = if to < self.reserve_bytes {
             reserve.set_len(to)
         } else {
-            posix_fallocate(reserve, 0, i64::try_from(to).unwrap_or(i64::MAX)).map_err(Into::into)
+            posix_fallocate(reserve, 0, off_t::try_from(to).unwrap_or(off_t::MAX))
+                .map_err(Into::into)
         };
         if let Err(error) = resized {
             // To fill it up is not tried at each write, the next start tries again; to give it back is.

@@ -291,6 +291,13 @@ impl Site {
         until(what, || Some(self.status()).filter(&holds))
     }
 
+    /// All is well and acknowledged: a broker that goes now is owed nothing.
+    pub fn settled(&self, platform: &mut Subscriber) {
+        let well = |s: &Value| Self::degraded(s).is_empty() && Self::outbox(s) == 0;
+        self.status_when("all to be well", well);
+        self.broker.flush(platform);
+    }
+
     /// What waits for the platform.
     pub fn outbox(status: &Value) -> u64 {
         status["upstreams"][0]["outbox"].as_u64().unwrap()

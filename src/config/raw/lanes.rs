@@ -84,6 +84,9 @@ fn belongs(at: &str, given: &Given<'_>, to: &str) -> Checked<()> {
 
 fn camera(raw: RawCamera, base: &Path, at: &str) -> Checked<Camera> {
     let source = source(&raw.source, base, &format!("{at}.source"))?;
+    if let Some(message) = source.left_out() {
+        return wrong(format!("{at}.source"), message);
+    }
     let fps =
         raw.fps.unwrap_or(if matches!(source, CameraSource::Replay(_)) { 10.0 } else { 15.0 });
     if !(0.1..=60.0).contains(&fps) {
@@ -120,9 +123,6 @@ fn source(text: &str, base: &Path, at: &str) -> Checked<CameraSource> {
     let kinds = "v4l2:/dev/video0, http://…, rtsp://…, replay:DIR, replay:FILE or replay:PIPE";
     if !text.starts_with("http://") && !text.starts_with("rtsp://") {
         return wrong(at, format!("{shown:?} is no kind of source; give {kinds}"));
-    }
-    if shown == "rtsp" && cfg!(not(feature = "h264")) {
-        return wrong(at, "this build has no H.264: build it with the feature h264");
     }
     let mut url = match url::Url::parse(text) {
         Ok(url) if url.has_host() => url,

@@ -333,11 +333,10 @@ fn disk(services: &Services, attention: &mut Attention<'_>) -> DiskStatus {
         set_aside: store::all_set_aside(dir),
     };
     disk_troubles(&disk, attention);
-    match nix::sys::statvfs::statvfs(dir) {
-        Ok(fs) => {
-            let free = fs.blocks_available().saturating_mul(fs.fragment_size());
+    match store::space(dir) {
+        Ok((free, total)) => {
             disk.free_bytes = Some(free);
-            disk.total_bytes = Some(fs.blocks().saturating_mul(fs.fragment_size()));
+            disk.total_bytes = Some(total);
             if free < DISK_LOW_BYTES && disk.room == Room::Ample {
                 let remedy = format!("{} MiB are left in {}: make room", free >> 20, dir.display());
                 attention.add("disk", services.started, remedy);
