@@ -101,6 +101,25 @@ fn a_cameras_password_is_kept_apart_from_its_address() {
 }
 
 #[test]
+fn a_camera_that_this_build_cannot_read_is_refused_by_name() {
+    for (source, readable, words) in [
+        ("v4l2:/dev/video0", cfg!(target_pointer_width = "64"), "has no USB cameras"),
+        ("rtsp://10.0.0.9/1", cfg!(feature = "h264"), "has no H.264"),
+    ] {
+        let text = format!(
+            "{SITE}[[lane]]\nname = \"north\"\n[lane.turnstile]\ndriver = \"eb\"\n\
+             port = \"/dev/ttyS1\"\n[[lane.camera]]\ndirection = \"exit\"\nsource = {source:?}\n"
+        );
+        let refused = Config::parse(Path::new("/etc/g.toml"), &text).err().map(|e| e.to_string());
+        assert_eq!(refused.is_none(), readable, "{refused:?}");
+        if let Some(refused) = refused {
+            assert!(refused.contains("lane[0].camera[0].source: this build"), "{refused}");
+            assert!(refused.contains(words), "{refused}");
+        }
+    }
+}
+
+#[test]
 fn every_refusal_names_file_line_and_key() {
     let turnstile =
         |body: &str| format!("{SITE}[[lane]]\nname = \"north\"\n[lane.turnstile]\n{body}");
