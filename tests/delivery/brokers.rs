@@ -15,8 +15,7 @@ pub enum Kind {
 
 pub enum Brokers {
     Mosquitto(Broker),
-    /// And the node that is down.
-    Cluster(Cluster, Option<usize>),
+    Cluster(Cluster),
 }
 
 impl Brokers {
@@ -30,7 +29,7 @@ impl Brokers {
             Kind::Cluster => {
                 let mut cluster = Cluster::new(dir);
                 cluster.start();
-                Brokers::Cluster(cluster, None)
+                Brokers::Cluster(cluster)
             }
         }
     }
@@ -38,7 +37,7 @@ impl Brokers {
     pub fn ports(&self) -> Vec<u16> {
         match self {
             Brokers::Mosquitto(broker) => vec![broker.port],
-            Brokers::Cluster(cluster, _) => cluster.ports(),
+            Brokers::Cluster(cluster) => cluster.ports(),
         }
     }
 
@@ -46,14 +45,9 @@ impl Brokers {
     pub fn kill(&mut self, random: usize) {
         match self {
             Brokers::Mosquitto(broker) => broker.kill(),
-            Brokers::Cluster(cluster, down) => {
-                if let Some(n) = down.take() {
-                    cluster.start_node(n);
-                    cluster.wait_for(n);
-                }
-                let n = random % NODES;
-                cluster.kill(n);
-                *down = Some(n);
+            Brokers::Cluster(cluster) => {
+                cluster.start();
+                cluster.kill(random % NODES);
             }
         }
     }
@@ -75,8 +69,7 @@ impl Brokers {
     }
 
     pub fn all_well(&mut self) {
-        if let Brokers::Cluster(cluster, down) = self {
-            *down = None;
+        if let Brokers::Cluster(cluster) = self {
             cluster.start();
         }
     }
