@@ -31,6 +31,8 @@ const LOG: &str = "info,gatehouse::uplink=trace";
 const HANDED_ON: &str = "a row is handed on seq=";
 /// Between two looks at the outbox, where the platform says nothing meanwhile.
 const LOOK: Duration = Duration::from_millis(100);
+/// A platform that is back has got by then what was recorded.
+const HEARD: Duration = Duration::from_secs(10);
 /// A cluster delivers anew what was not acknowledged to a node that is dead: its `ack_wait`, and more.
 const DELIVERED_ANEW: Duration = Duration::from_secs(15);
 
@@ -238,6 +240,24 @@ impl Course {
         self.number("SELECT max(seq) FROM entry WHERE kind = 'state'")
     }
 
+    /// Until the platform, which may be on its way back to its broker, has got the last one: its seq.
+    fn record_until_heard(&mut self) -> u64 {
+        let begun = Instant::now();
+        let mut verbs = ["resume", "suspend"].into_iter().cycle();
+        while begun.elapsed() < PATIENCE {
+            let seq = self.record_now(verbs.next().unwrap());
+            self.emptied();
+            let recorded = Instant::now();
+            while recorded.elapsed() < HEARD {
+                if self.platform.report().highest >= seq {
+                    return seq;
+                }
+                self.platform.next_within(LOOK);
+            }
+        }
+        panic!("the platform hears nothing new: {:?}", self.platform.report())
+    }
+
     /// While the backlog drains, something new is recorded, and delivered before anything is killed.
     /// Returns its seq.
     fn record_while_others_wait(&mut self) -> u64 {
@@ -291,8 +311,7 @@ impl Course {
         self.brokers.all_well();
         self.emptied();
         // Nothing is killed any more: after this one, the platform sees what is missing before it.
-        let last = self.record_now("resume");
-        self.emptied();
+        let last = self.record_until_heard();
         // For so long what is missing may still come by itself.
         let by_itself = match (self.ack, kind) {
             ("broker", Kind::Mosquitto) => Duration::ZERO,
@@ -300,11 +319,8 @@ impl Course {
             _ => PATIENCE,
         };
         let begun = Instant::now();
-        let come = |report: &Report| {
-            report.highest >= last && (report.missing == 0 || begun.elapsed() >= by_itself)
-        };
         let mut report = self.platform.report();
-        while !come(&report) && begun.elapsed() < PATIENCE {
+        while report.missing > 0 && begun.elapsed() < by_itself {
             self.platform.next_within(LOOK);
             report = self.platform.report();
         }

@@ -173,11 +173,15 @@ class Consumer:
         self.client.connect_timeout = CONNACK_WITHIN_S
         self.client.on_connect, self.client.on_message = self.connected, self.came
         self.client.on_subscribe, self.client.on_publish = self.subscribed, self.taken
+        self.client.on_socket_open = self.opened
         self.untaken, self.acknowledged_at = {}, 0.0
         self.batch, self.replies = [], []
         self.away = self.standing = False
         self.tried_at, self.turn = 0.0, -1
         self.said, self.connects, self.sessions_lost = 0, 0, 0
+
+    def opened(self, _client, _userdata, sock):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def publish(self, leaf, what):
         message = self.client.publish(f"{self.root}/{leaf}", json.dumps(what), qos=1)
@@ -199,7 +203,6 @@ class Consumer:
         host, port = self.brokers[self.turn].rsplit(":", 1)
         try:
             self.client.connect(host, int(port), keepalive=20)
-            self.client.socket().setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         except OSError:
             pass  # the next one's turn
 
