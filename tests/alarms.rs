@@ -224,3 +224,36 @@ fn a_box_that_was_carried_to_another_network_is_told_until_it_is_back() {
     assert_eq!(told(&gate.platform), [of(true), of(false)]);
     gate.platform.assert_whole();
 }
+
+#[test]
+fn faces_on_which_the_gate_never_decides_are_a_trouble_an_alarm_and_a_denial() {
+    let site = Site::prepare("", "");
+    site.add("loop = true\nfps = 10\n[alarms]\nundecided_s = 2\n");
+    // Four people in an order without a rule, each for one frame: no two looks agree, also where a
+    // busy machine looks at some frames only.
+    site.camera_at("replay:people");
+    let people = site.path("people");
+    std::fs::create_dir(&people).unwrap();
+    let photos = [
+        ["impostor_1.jpg", "impostor_2.jpg"],
+        ["person_a_1.jpg", "person_a_2.jpg"],
+        ["person_b_1.jpg", "person_b_2.jpg"],
+    ];
+    let mut random = 1_u32;
+    let mut last = 0;
+    for n in 0..300 {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        last = (last + 1 + (random >> 24) as usize % 2) % 3;
+        let shown = photos[last][(random >> 16) as usize % 2];
+        std::fs::write(people.join(format!("{n:03}.jpg")), photo(shown)).unwrap();
+    }
+    let mut gate = Gate::at(site, &[("GATEHOUSE_LOG", "debug")]);
+    let first = alarm(&mut gate.platform, "undecided");
+    assert_eq!((&first["raised"], &first["subject"]), (&json!(true), &json!("north/entry")));
+    let detail = first["detail"].as_str().unwrap();
+    assert!(detail.contains("the gate has decided on none of them"), "{detail}");
+    gate.site.status_when("the trouble", |s| Site::degraded(s).contains(&"camera north/entry"));
+    gate.site.status_when("a denial", |s| s["lanes"][0]["denials"].as_u64().unwrap() > 0);
+    let log = gate.site.log();
+    assert!(log.contains("sighting: nothing yet: 1 of 4 looks in a row agree"), "{log}");
+}

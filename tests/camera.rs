@@ -33,7 +33,12 @@ fn bytes(picture: &Picture) -> &[u8] {
 
 /// All images of a replay that is played once.
 fn play(path: &Path) -> Result<(Vec<Vec<u8>>, u64), CameraError> {
-    let mut replay = Replay::open(path, Duration::from_millis(1), false, clock())?;
+    play_each(path, 1)
+}
+
+/// The same, where each is shown this many times.
+fn play_each(path: &Path, repeat: u32) -> Result<(Vec<Vec<u8>>, u64), CameraError> {
+    let mut replay = Replay::open(path, Duration::from_millis(1), repeat, false, clock())?;
     let mut images = Vec::new();
     loop {
         match replay.next()? {
@@ -75,7 +80,7 @@ fn i8_a_directory_of_too_many_images_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let add = |n: u32| drop(File::create(dir.path().join(format!("{n}.jpg"))).unwrap());
     (0..100_000).for_each(add);
-    let open = || Replay::open(dir.path(), Duration::from_millis(1), false, clock());
+    let open = || Replay::open(dir.path(), Duration::from_millis(1), 1, false, clock());
     assert!(open().is_ok());
     add(100_000);
     let refused = open().err().unwrap().to_string();
@@ -102,6 +107,18 @@ fn a_file_of_jpegs_is_cut_into_frames() {
     let stream = [&jpeg(1)[..], b"junk", &jpeg(2), &jpeg(3)[..100]].concat();
     file.write_all(&stream).unwrap();
     assert_eq!(play(file.path()).unwrap(), (vec![jpeg(1), jpeg(2)], 1));
+}
+
+#[test]
+fn each_image_of_a_folder_or_file_is_shown_as_often_as_the_configuration_says() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("a.jpg"), jpeg(1)).unwrap();
+    std::fs::write(dir.path().join("b.jpg"), jpeg(2)).unwrap();
+    let thrice = vec![jpeg(1), jpeg(1), jpeg(1), jpeg(2), jpeg(2), jpeg(2)];
+    assert_eq!(play_each(dir.path(), 3).unwrap(), (thrice.clone(), 0));
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    file.write_all(&[jpeg(1), jpeg(2)].concat()).unwrap();
+    assert_eq!(play_each(file.path(), 3).unwrap(), (thrice, 0));
 }
 
 #[test]

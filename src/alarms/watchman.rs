@@ -143,7 +143,8 @@ impl Watchman {
             AlarmWhat::Certificate
             | AlarmWhat::CertificateEnded
             | AlarmWhat::UnknownFaces
-            | AlarmWhat::Neighbourhood => Duration::ZERO,
+            | AlarmWhat::Neighbourhood
+            | AlarmWhat::Undecided => Duration::ZERO,
         }
     }
 

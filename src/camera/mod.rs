@@ -63,6 +63,8 @@ pub struct CameraConfig {
     pub fps: f32,
     /// Wanted of a `v4l2` camera, in pixels.
     pub size: (u32, u32),
+    /// Number of times that a replay shows each image of a folder or file; at least 1.
+    pub repeat: u32,
     /// Whether a replay begins again at its end.
     pub looped: bool,
 }
@@ -123,6 +125,9 @@ pub struct Frame {
     pub seq: u64,
     /// When its last byte had come.
     pub captured: Monotonic,
+    /// Longest time without a frame from the camera since the last frame that was taken. The
+    /// [`Slot`] sets it.
+    pub pause: Duration,
     pub picture: Picture,
 }
 
@@ -239,7 +244,8 @@ pub fn spawn(
     let open = move || -> Result<Box<dyn FrameSource>, CameraError> {
         Ok(match &config.source {
             CameraSource::Replay(path) => {
-                Box::new(Replay::open(path, period, config.looped, replay_clock.clone())?)
+                let (repeat, looped) = (config.repeat, config.looped);
+                Box::new(Replay::open(path, period, repeat, looped, replay_clock.clone())?)
             }
             #[cfg(target_pointer_width = "64")]
             CameraSource::V4l2(path) => Box::new(v4l2::V4l2::open(path, config.size, config.fps)?),
@@ -372,7 +378,7 @@ impl Capture {
         }
         let captured = self.clock.monotonic();
         let seq = self.state.borrow().frames;
-        self.slot.put(Frame { seq, captured, picture });
+        self.slot.put(Frame { seq, captured, pause: Duration::ZERO, picture });
         self.state.send_modify(|s| {
             s.frames += 1;
             s.last_frame = Some(captured);

@@ -32,8 +32,11 @@ pub struct Replay {
     path: PathBuf,
     from: From,
     period: Duration,
+    repeat: u32,
     looped: bool,
     clock: Arc<dyn Clock>,
+    /// The image to be shown again, and how many times.
+    again: Option<(Arc<[u8]>, u32)>,
     /// When the next image may be shown.
     due: Option<Monotonic>,
     /// Images of this round: since the beginning was last begun with.
@@ -47,10 +50,12 @@ enum From {
 }
 
 impl Replay {
-    /// Opens `path`; shows an image each `period`, and begins again at the end if `looped`.
+    /// Opens `path`; shows an image each `period`, each `repeat` times, and begins again at the end
+    /// if `looped`. A pipe's images are shown once each, as they come.
     pub fn open(
         path: &Path,
         period: Duration,
+        repeat: u32,
         looped: bool,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, CameraError> {
@@ -66,7 +71,18 @@ impl Replay {
             From::Stream { file, pipe, splitter: Splitter::new(MAX_IMAGE) }
         };
         let path = path.to_owned();
-        Ok(Self { path, from, period, looped, clock, due: None, shown: 0, unreadable: 0 })
+        Ok(Self {
+            path,
+            from,
+            period,
+            repeat,
+            looped,
+            clock,
+            again: None,
+            due: None,
+            shown: 0,
+            unreadable: 0,
+        })
     }
 
     /// Waits until the next image is due, or as long as patience allows. Whether it is due.
@@ -81,22 +97,37 @@ impl Replay {
     }
 
     fn show(&mut self, image: Vec<u8>) -> Next {
+        let image: Arc<[u8]> = image.into();
+        if self.repeat > 1 && self.paced() {
+            self.again = Some((image.clone(), self.repeat - 1));
+        }
+        self.shown += 1;
+        self.put_up(image)
+    }
+
+    fn paced(&self) -> bool {
+        !matches!(self.from, From::Stream { pipe: true, .. })
+    }
+
+    fn put_up(&mut self, image: Arc<[u8]>) -> Next {
         // Steady as long as it keeps up; after a hitch it goes on from now, without a rush.
         let now = self.clock.monotonic();
         self.due = Some(match self.due {
             Some(due) if now - due < self.period => due + self.period,
             _ => now + self.period,
         });
-        self.shown += 1;
-        Next::Image(Picture::Encoded(image.into()))
+        Next::Image(Picture::Encoded(image))
     }
 }
 
 impl FrameSource for Replay {
     fn next(&mut self) -> Result<Next, CameraError> {
-        let paced = !matches!(self.from, From::Stream { pipe: true, .. });
-        if paced && !self.pace() {
+        if self.paced() && !self.pace() {
             return Ok(Next::Waiting);
+        }
+        if let Some((image, times)) = self.again.take() {
+            self.again = (times > 1).then(|| (image.clone(), times - 1));
+            return Ok(self.put_up(image));
         }
         match &mut self.from {
             From::Directory { left } => {

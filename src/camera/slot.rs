@@ -29,6 +29,7 @@ use std::{
 };
 
 use super::Frame;
+use crate::clock::Monotonic;
 
 /// Rings when any of its slots has a new frame. Shared by a pool's slots and workers.
 #[derive(Debug, Default)]
@@ -67,6 +68,8 @@ pub struct Slot {
 #[derive(Debug, Default)]
 struct Inner {
     newest: Option<Frame>,
+    /// When the latest frame was captured.
+    latest: Option<Monotonic>,
     dropped: u64,
     lent: bool,
 }
@@ -76,12 +79,16 @@ impl Slot {
         Self { inner: Mutex::default(), bell }
     }
 
-    /// Puts a frame in, over an older one that nobody took, and rings.
-    pub fn put(&self, frame: Frame) {
+    /// Puts a frame in, over an older one that was not taken, and rings. Sets the frame's pause.
+    pub fn put(&self, mut frame: Frame) {
         let mut inner = self.lock();
-        if inner.newest.replace(frame).is_some() {
+        let latest = inner.latest.replace(frame.captured);
+        frame.pause = latest.map_or(Duration::ZERO, |latest| frame.captured.since(latest));
+        if let Some(untaken) = inner.newest.take() {
+            frame.pause = frame.pause.max(untaken.pause);
             inner.dropped += 1;
         }
+        inner.newest = Some(frame);
         drop(inner);
         self.bell.ring();
     }
@@ -151,24 +158,41 @@ impl Drop for Loan {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{camera::Picture, clock::Monotonic};
+    use crate::camera::Picture;
 
     fn frame(seq: u64) -> Frame {
         let picture = Picture::Encoded(Arc::from([0_u8]));
-        Frame { seq, captured: Monotonic::from_millis(seq), picture }
+        Frame { seq, captured: Monotonic::from_millis(seq), pause: Duration::ZERO, picture }
     }
 
     #[test]
     fn the_newest_frame_wins_and_the_dropped_are_counted() {
         let slot = Slot::new(Arc::default());
-        assert_eq!(slot.take(), None);
+        let taken = || slot.take().map(|frame| frame.seq);
+        assert_eq!(taken(), None);
         for seq in 0..3 {
             slot.put(frame(seq));
         }
-        assert_eq!(slot.take(), Some(frame(2)));
-        assert_eq!((slot.take(), slot.dropped()), (None, 2));
+        assert_eq!(taken(), Some(2));
+        assert_eq!((taken(), slot.dropped()), (None, 2));
         slot.put(frame(3));
-        assert_eq!((slot.take(), slot.dropped()), (Some(frame(3)), 2));
+        assert_eq!((taken(), slot.dropped()), (Some(3), 2));
+    }
+
+    #[test]
+    fn a_frame_tells_the_cameras_longest_pause_since_the_last_one_that_was_taken() {
+        let slot = Slot::new(Arc::default());
+        let pause = || slot.take().map(|frame| frame.pause.as_millis());
+        slot.put(frame(100));
+        assert_eq!(pause(), Some(0));
+        for at in [150, 1150, 1200] {
+            slot.put(frame(at));
+        }
+        assert_eq!(pause(), Some(1000), "of a frame that was dropped");
+        slot.put(frame(1250));
+        assert_eq!(pause(), Some(50));
+        slot.put(frame(4250));
+        assert_eq!(pause(), Some(3000));
     }
 
     #[test]
@@ -220,12 +244,12 @@ mod tests {
         assert!(slot.lend().is_none() && slot.lent());
         assert_eq!(loan.take(), None);
         slot.put(frame(1));
-        assert_eq!((slot.take(), loan.take()), (None, Some(frame(1))));
+        assert_eq!((slot.take(), loan.take().map(|frame| frame.seq)), (None, Some(1)));
         slot.put(frame(2));
         drop(loan);
         assert_eq!(slot.take(), None);
         slot.put(frame(3));
-        assert_eq!(slot.take(), Some(frame(3)));
+        assert_eq!(slot.take().map(|frame| frame.seq), Some(3));
         assert!(slot.lend().is_some());
     }
 

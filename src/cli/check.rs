@@ -224,6 +224,7 @@ async fn source(name: String, camera: &config::Camera, running: bool) -> Result<
                 source: source.clone(),
                 fps: camera.fps,
                 size: camera.size,
+                repeat: 1,
                 looped: false,
             };
             let looks = tokio::task::spawn_blocking(move || first_frame(&camera)).await;

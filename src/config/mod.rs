@@ -189,6 +189,8 @@ pub struct Camera {
     pub fps: f32,
     /// Wanted of a `v4l2` camera, in pixels; it gives the nearest it has.
     pub size: (u32, u32),
+    /// Number of times that a replay shows each image of a folder or file.
+    pub repeat: u32,
     /// A replay begins again at its end.
     pub looped: bool,
 }
@@ -385,6 +387,8 @@ pub struct AlarmLimits {
     pub link_down: Duration,
     /// A camera or turnstile that is away for longer.
     pub device_down: Duration,
+    /// A camera that shows faces for longer without a decision.
+    pub undecided: Duration,
     /// So many visits of unknown faces at one lane within this time.
     pub unknown_faces: u16,
     pub unknown_faces_within: Duration,

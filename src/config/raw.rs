@@ -140,6 +140,7 @@ struct RawCamera {
     source: String,
     fps: Option<f32>,
     size: Option<(u32, u32)>,
+    repeat: Option<u32>,
     #[serde(rename = "loop")]
     looped: Option<bool>,
 }
@@ -192,6 +193,7 @@ struct RawAlarms {
     outbox_age_s: Option<f64>,
     link_down_s: Option<f64>,
     device_down_s: Option<f64>,
+    undecided_s: Option<f64>,
     unknown_faces: Option<u16>,
     unknown_faces_within_s: Option<f64>,
 }
@@ -476,6 +478,7 @@ fn alarms(raw: RawAlarms) -> Checked<AlarmLimits> {
         outbox_age: within("outbox_age_s", raw.outbox_age_s, 900.0, 604_800.0)?,
         link_down: within("link_down_s", raw.link_down_s, 60.0, 86_400.0)?,
         device_down: within("device_down_s", raw.device_down_s, 30.0, 3600.0)?,
+        undecided: within("undecided_s", raw.undecided_s, 60.0, 3600.0)?,
         unknown_faces,
         unknown_faces_within: within(
             "unknown_faces_within_s",

@@ -355,6 +355,7 @@ impl Parts {
                 source: camera.source.clone(),
                 fps: camera.fps,
                 size: camera.size,
+                repeat: camera.repeat,
                 looped: camera.looped,
             };
             let capture =

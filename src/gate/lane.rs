@@ -82,6 +82,9 @@ pub struct LaneState {
     /// Since when nothing can be committed, and so nobody is let through; and the latest failure.
     #[serde(skip)]
     pub failing: Option<(Monotonic, Monotonic)>,
+    /// When a sighting of each direction last was one that the lane knew what to do with.
+    #[serde(skip)]
+    pub settled: [Option<Monotonic>; 2],
     /// Times that a fault in this program ended its task, which was then begun anew.
     pub restarts: u64,
     /// The last such fault, and when it was.
@@ -356,16 +359,20 @@ impl Shell<'_> {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             let now = self.lane.clock.monotonic();
-            let (captured, photo) = match &event {
-                Event::Seen { sighting, .. } => (Some(sighting.captured), sighting.photo.clone()),
-                _ => (None, None),
+            let sighting = match &event {
+                Event::Seen { sighting, .. } => Some(sighting.clone()),
+                _ => None,
             };
-            for action in self.machine.handle(now, event) {
-                if let (Action::Commit { passage, .. }, Some(captured)) = (&action, captured) {
-                    self.lane.stages.decision.observe(now.since(captured));
-                    self.granted = Some((*passage, captured));
+            let actions = self.machine.handle(now, event);
+            if let Some(sighting) = &sighting {
+                self.took(sighting);
+            }
+            for action in actions {
+                if let (Action::Commit { passage, .. }, Some(sighting)) = (&action, &sighting) {
+                    self.lane.stages.decision.observe(now.since(sighting.captured));
+                    self.granted = Some((*passage, sighting.captured));
                 }
-                events.extend(self.act(action, photo.as_ref()));
+                events.extend(self.act(action, sighting.as_ref().and_then(|s| s.photo.as_ref())));
             }
         }
         let (busy, counters) = (self.machine.busy(), self.machine.counters);
@@ -374,6 +381,25 @@ impl Shell<'_> {
             (state.busy, state.counters) = (busy, counters);
             before != (busy, counters)
         });
+    }
+
+    /// Takes note of what the machine took a sighting for.
+    fn took(&self, sighting: &Sighting) {
+        let Some(taken) = self.machine.taken else { return };
+        tracing::debug!(
+            lane = %self.lane.name,
+            direction = %sighting.direction,
+            visit = sighting.visit,
+            worker = sighting.sighted.named().map(|id| id.as_str()),
+            score = sighting.sighted.score(),
+            "sighting: {taken}"
+        );
+        if taken.settled() {
+            self.lane.state.send_if_modified(|state| {
+                state.settled[sighting.direction as usize] = Some(sighting.captured);
+                false
+            });
+        }
     }
 
     /// Carries one action out; some answer at once.

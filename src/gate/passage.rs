@@ -15,12 +15,16 @@
 //! I1: a release is asked for only in answer to the commit of its own cause. I4: only before its
 //! deadline, and only once: an answer that belongs to another passage changes nothing.
 
+mod taken;
+
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+pub use self::taken::Taken;
+use self::taken::Undecided;
 use super::policy::{self, Decision, Reason, Sighted};
 use crate::{
     clock::Monotonic,
@@ -253,6 +257,9 @@ pub struct Machine {
     mode: LaneMode,
     state: State,
     visits: [Visit; 2],
+    undecided: [Undecided; 2],
+    /// What the latest sighting was taken for.
+    pub taken: Option<Taken>,
     /// The last passage that was released each way, and when it was over.
     released: [Option<(PassageId, Monotonic)>; 2],
     /// Who was recognised, each way, while another was being recorded in a lane that stands open:
@@ -273,6 +280,8 @@ impl Machine {
             mode,
             state: State::Idle,
             visits: Default::default(),
+            undecided: Default::default(),
+            taken: None,
             released: Default::default(),
             next: Default::default(),
             tailgates: Default::default(),
@@ -327,14 +336,36 @@ impl Machine {
     }
 
     fn seen(&mut self, now: Monotonic, sighting: Sighting, fresh: PassageId) -> Vec<Action> {
+        let (mut taken, mut actions) = self.take(now, &sighting, fresh);
+        let undecided = &mut self.undecided[sighting.direction as usize];
+        if undecided.look(sighting.captured, taken) {
+            let reason = match sighting.sighted {
+                Sighted::Stranger { .. } => Reason::UnknownFace,
+                Sighted::Worker(_) | Sighted::Ambiguous { .. } => Reason::AmbiguousFace,
+            };
+            let denial = self.deny(&sighting, None, reason, sighting.sighted.score());
+            if let (Taken::Denied(_), deny) = denial {
+                (taken, actions) = (Taken::Wavers(reason), deny);
+            }
+        }
+        self.taken = Some(taken);
+        actions
+    }
+
+    fn take(
+        &mut self,
+        now: Monotonic,
+        sighting: &Sighting,
+        fresh: PassageId,
+    ) -> (Taken, Vec<Action>) {
         if now.since(sighting.captured) > DECISION_LIFE {
             self.counters.stale += 1;
-            return Vec::new();
+            return (Taken::Stale, Vec::new());
         }
         let frames_to_agree = self.rules.frames_to_agree;
         let side = sighting.direction as usize;
         self.next[side] = None;
-        self.linger(&sighting);
+        self.linger(sighting);
         let visit = &mut self.visits[sighting.direction as usize];
         if visit.id != sighting.visit || sighting.captured.since(visit.last_face) > VISIT_UNSEEN {
             // Who turns to walk may look like another: that is remembered.
@@ -358,16 +389,19 @@ impl Machine {
                     }
                 };
                 let id = id.clone();
-                let cooling = self.cooling(now, &id, &sighting);
-                if count < frames_to_agree || cooling {
-                    return Vec::new();
+                if self.cooling(now, &id, sighting) {
+                    return (Taken::CoolingDown, Vec::new());
+                }
+                if count < frames_to_agree {
+                    let taken = Taken::Agreeing { looks: count, of: frames_to_agree };
+                    return (taken, Vec::new());
                 }
                 let found = found.clone();
                 if self.busy() {
                     if self.mode == LaneMode::Free {
-                        self.next[side] = Some((sighting, found, fresh));
+                        self.next[side] = Some((sighting.clone(), found, fresh));
                     }
-                    return Vec::new();
+                    return (Taken::Busy, Vec::new());
                 }
                 self.recognised(sighting, found, fresh)
             }
@@ -375,20 +409,28 @@ impl Machine {
                 visit.named = None;
                 let turning_away =
                     visit.last_named.is_some_and(|at| sighting.captured.since(at) < TURNING_AWAY);
-                if self.busy() || turning_away || self.mode == LaneMode::Free {
-                    return Vec::new();
+                let nothing = if self.busy() {
+                    Some(Taken::Busy)
+                } else if self.mode == LaneMode::Free {
+                    Some(Taken::Free)
+                } else {
+                    turning_away.then_some(Taken::TurningAway)
+                };
+                if let Some(taken) = nothing {
+                    return (taken, Vec::new());
                 }
                 let visit = &mut self.visits[sighting.direction as usize];
                 visit.strangers = visit.strangers.saturating_add(1);
-                if visit.strangers < (2 * frames_to_agree).max(3) {
-                    return Vec::new();
+                let (looks, of) = (visit.strangers, (2 * frames_to_agree).max(3));
+                if looks < of {
+                    return (Taken::Agreeing { looks, of }, Vec::new());
                 }
                 let score = *score;
                 let reason = match unnamed {
                     Sighted::Ambiguous { .. } => Reason::AmbiguousFace,
                     _ => Reason::UnknownFace,
                 };
-                self.deny(&sighting, None, reason, score)
+                self.deny(sighting, None, reason, score)
             }
         }
     }
@@ -403,12 +445,17 @@ impl Machine {
         true
     }
 
-    fn recognised(&mut self, sighting: Sighting, found: Match, fresh: PassageId) -> Vec<Action> {
+    fn recognised(
+        &mut self,
+        sighting: &Sighting,
+        found: Match,
+        fresh: PassageId,
+    ) -> (Taken, Vec<Action>) {
         let person = found.worker.person.clone();
         let Rules { require_training, .. } = self.rules;
         let (direction, today) = (sighting.direction, sighting.today);
         match policy::decide(&found.worker, direction, self.mode, today, require_training) {
-            Decision::Deny(reason) => self.deny(&sighting, Some(person), reason, found.score),
+            Decision::Deny(reason) => self.deny(sighting, Some(person), reason, found.score),
             Decision::Grant => {
                 let body = Body::Grant {
                     passage: fresh,
@@ -431,7 +478,7 @@ impl Machine {
                 };
                 let deadline = sighting.captured + DECISION_LIFE;
                 self.state = State::Committing { passage, deadline };
-                vec![Action::Commit { passage: fresh, body }]
+                (Taken::Granted, vec![Action::Commit { passage: fresh, body }])
             }
         }
     }
@@ -443,11 +490,11 @@ impl Machine {
         person: Option<Person>,
         reason: Reason,
         score: f32,
-    ) -> Vec<Action> {
+    ) -> (Taken, Vec<Action>) {
         let visit = &mut self.visits[sighting.direction as usize];
         let denial = (person.as_ref().map(|p| p.id.clone()), reason);
         if visit.denied.as_ref() == Some(&denial) {
-            return Vec::new();
+            return (Taken::DeniedBefore(reason), Vec::new());
         }
         visit.denied = Some(denial);
         let body = Body::Denial {
@@ -457,7 +504,7 @@ impl Machine {
             person,
             judgement: self.judgement(score),
         };
-        vec![Action::Deny { body }]
+        (Taken::Denied(reason), vec![Action::Deny { body }])
     }
 
     fn judgement(&self, score: f32) -> Judgement {
@@ -577,7 +624,7 @@ impl Machine {
                 if self.cooling(now, &id, &sighting) {
                     return Vec::new();
                 }
-                self.recognised(sighting, found, fresh)
+                self.recognised(&sighting, found, fresh).1
             }
             None => Vec::new(),
         }

@@ -28,6 +28,14 @@ impl Sighted {
             Sighted::Stranger { .. } | Sighted::Ambiguous { .. } => None,
         }
     }
+
+    /// How like the best worker it is; 0 where the roster is empty.
+    pub fn score(&self) -> f32 {
+        match self {
+            Sighted::Worker(found) => found.score,
+            Sighted::Stranger { score } | Sighted::Ambiguous { score } => *score,
+        }
+    }
 }
 
 /// What a match amounts to.

@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    counts::{Seen, SeenCounts},
+    counts::{Seen, SeenCounts, Showing},
     watch::Watch,
 };
 use self::{
@@ -77,6 +77,7 @@ impl Eye {
     fn hand_over(&self, sighting: Sighting) {
         if self.lane.try_send(sighting).is_err() {
             self.seen.lane_full.count();
+            tracing::debug!(camera = %self.name, "face: the lane was too busy to take it");
         }
     }
 }
@@ -198,6 +199,7 @@ impl Sight {
     fn glance(&self, eye: &Eye, watch: &mut Watch, frame: Frame) {
         failpoint::at("sight.look");
         eye.seen.analysed.count();
+        watch.visits.sent(frame.pause);
         let glance = self.stages.glance.time(&*self.clock, || {
             let luma = View::new(&frame.picture)?.luma()?;
             Ok(watch.glance(frame.captured, &luma, self.rules.frames_to_agree))
@@ -251,14 +253,19 @@ impl Sight {
             faces.partition(|face| face.bbox.w >= self.rules.min_face_px);
         watch.searched(at, !faces.is_empty());
         let Some(face) = watch.visits.follow(at, faces) else {
-            if !too_small.is_empty() {
+            if let Some(face) = too_small.first() {
                 seen.too_small.count();
+                tracing::debug!(
+                    camera = %eye.name, width = face.bbox.w, least = self.rules.min_face_px,
+                    "face: too small"
+                );
             }
             return Ok(());
         };
-        seen.faces.count();
+        seen.face(at);
         if !watch.visits.wants(at, frames_to_agree) {
             seen.settled.count();
+            tracing::trace!(camera = %eye.name, "face: of a visit of which enough looks agree");
             return Ok(());
         }
         let cut_out = stages.decode.time(clock, || {
@@ -272,8 +279,10 @@ impl Sight {
             quality: vision::assess(&face, &cut_out, &FaceLimits::default()),
             face: cut_out,
         };
+        let flaw = look.quality.flaw;
         let Use::Embed(look) = watch.visits.offer(look) else {
             seen.poor.count();
+            tracing::debug!(camera = %eye.name, ?flaw, "face: a better look is waited for");
             return Ok(());
         };
         let good = look.quality.flaw.is_none();

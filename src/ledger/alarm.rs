@@ -22,10 +22,12 @@ pub enum AlarmWhat {
     UnknownFaces,
     /// The box is on another network than before.
     Neighbourhood,
+    /// A camera shows faces, and the lane decides on none.
+    Undecided,
 }
 
 impl AlarmWhat {
-    pub const ALL: [AlarmWhat; 8] = [
+    pub const ALL: [AlarmWhat; 9] = [
         AlarmWhat::Outbox,
         AlarmWhat::Link,
         AlarmWhat::Certificate,
@@ -34,6 +36,7 @@ impl AlarmWhat {
         AlarmWhat::Turnstile,
         AlarmWhat::UnknownFaces,
         AlarmWhat::Neighbourhood,
+        AlarmWhat::Undecided,
     ];
 
     pub fn word(self) -> &'static str {
@@ -46,6 +49,7 @@ impl AlarmWhat {
             AlarmWhat::Turnstile => "turnstile",
             AlarmWhat::UnknownFaces => "unknown_faces",
             AlarmWhat::Neighbourhood => "neighbourhood",
+            AlarmWhat::Undecided => "undecided",
         }
     }
 }

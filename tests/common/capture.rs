@@ -55,8 +55,14 @@ impl Capture {
         let bell = Arc::new(Bell::default());
         let slot = Arc::new(Slot::new(bell.clone()));
         let cancel = CancellationToken::new();
-        let config =
-            CameraConfig { name: "north entry".into(), source, fps, size: (1280, 720), looped };
+        let config = CameraConfig {
+            name: "north entry".into(),
+            source,
+            fps,
+            size: (1280, 720),
+            repeat: 1,
+            looped,
+        };
         let handle = spawn(&config, clock(), cancel.clone(), slot.clone()).unwrap();
         Self { slot, bell, heard: 0, handle, cancel }
     }

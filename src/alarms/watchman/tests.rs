@@ -9,6 +9,7 @@ const LIMITS: AlarmLimits = AlarmLimits {
     outbox_age: Duration::from_secs(900),
     link_down: Duration::from_secs(60),
     device_down: Duration::from_secs(30),
+    undecided: Duration::from_secs(60),
     unknown_faces: 10,
     unknown_faces_within: Duration::from_secs(60),
 };
@@ -238,7 +239,7 @@ proptest! {
                     second += 1;
                     let look = |(n, state): (usize, &Option<Option<u64>>)| {
                         let trouble = state.as_ref()?.and_then(|since| trouble(since, None));
-                        Some(Look::new(AlarmWhat::ALL[n % 8], n.to_string(), trouble))
+                        Some(Look::new(AlarmWhat::ALL[n % AlarmWhat::ALL.len()], n.to_string(), trouble))
                     };
                     let looks: Vec<_> = subjects.iter().enumerate().filter_map(look).collect();
                     let alarms = watchman.look(at(second), &looks, room);

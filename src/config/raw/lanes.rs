@@ -93,7 +93,8 @@ fn camera(raw: RawCamera, base: &Path, at: &str) -> Checked<Camera> {
         return wrong(format!("{at}.fps"), format!("{fps} must be from 0.1 to 60 frames a second"));
     }
     if !matches!(source, CameraSource::Replay(_)) {
-        belongs(at, &[("loop", raw.looped.is_some())], "replay: sources")?;
+        let given = [("loop", raw.looped.is_some()), ("repeat", raw.repeat.is_some())];
+        belongs(at, &given, "replay: sources")?;
     }
     if !matches!(source, CameraSource::V4l2(_)) {
         belongs(at, &[("size", raw.size.is_some())], "v4l2: sources")?;
@@ -102,12 +103,17 @@ fn camera(raw: RawCamera, base: &Path, at: &str) -> Checked<Camera> {
         let message = "replay: and v4l2: sources; set the rate in the camera's own settings";
         belongs(at, &[("fps", raw.fps.is_some())], message)?;
     }
+    let repeat = raw.repeat.unwrap_or(1);
+    if !(1..=10_000).contains(&repeat) {
+        return wrong(format!("{at}.repeat"), format!("{repeat} must be from 1 to 10000"));
+    }
     let size = raw.size.unwrap_or((1280, 720));
     if !(160..=4096).contains(&size.0) || !(120..=4096).contains(&size.1) {
         let message = format!("{size:?} must be from [160, 120] to [4096, 4096] pixels");
         return wrong(format!("{at}.size"), message);
     }
-    Ok(Camera { direction: raw.direction, source, fps, size, looped: raw.looped.unwrap_or(false) })
+    let looped = raw.looped.unwrap_or(false);
+    Ok(Camera { direction: raw.direction, source, fps, size, repeat, looped })
 }
 
 fn source(text: &str, base: &Path, at: &str) -> Checked<CameraSource> {

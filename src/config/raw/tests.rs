@@ -27,6 +27,7 @@ fn alarms_take_limits_within_reason_only() {
         outbox_age: seconds(900),
         link_down: seconds(60),
         device_down: seconds(30),
+        undecided: seconds(60),
         unknown_faces: 10,
         unknown_faces_within: seconds(60),
     };
@@ -37,6 +38,7 @@ fn alarms_take_limits_within_reason_only() {
         ("outbox_age_s = 0", "4: alarms.outbox_age_s: 0 must be from"),
         ("link_down_s = 86401", "4: alarms.link_down_s: 86401 must be from"),
         ("device_down_s = -1", "4: alarms.device_down_s: -1 must be from"),
+        ("undecided_s = 0", "4: alarms.undecided_s: 0 must be from"),
         ("unknown_faces = 1", "4: alarms.unknown_faces: 1 must be from 2 to 1000"),
         ("unknown_faces_within_s = 3601", "4: alarms.unknown_faces_within_s: 3601"),
         ("outbox_age = 900", "4: alarms.outbox_age: unknown field"),

@@ -218,6 +218,11 @@ fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>)
     if let Some(trouble) = troubles::camera(camera, &state, attention.now) {
         attention.trouble(format!("camera {}", troubles::camera_name(lane, camera)), trouble);
     }
+    if let Some(trouble) =
+        troubles::undecided(lane, camera, attention.now, attention.services.alarm_limits.undecided)
+    {
+        attention.trouble(format!("camera {}", troubles::camera_name(lane, camera)), trouble);
+    }
     let seen = camera.seen.counts();
     if seen.failed > 0 {
         let remedy = format!("a model failed on {} frames; see the log", seen.failed);

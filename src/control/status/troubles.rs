@@ -9,6 +9,7 @@ use crate::{
     camera::CameraState,
     clock::{Monotonic, Stamp},
     config::AlarmLimits,
+    gate::sight::Showing,
     ledger::{self, AlarmWhat, LedgerError},
     turnstile::TurnstileState,
     uplink::{Certificate, CertificateOf, UpstreamState},
@@ -16,6 +17,9 @@ use crate::{
 
 /// A certificate that ends sooner is an alarm.
 const ENDS_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Faces on which a lane did not decide are a trouble until none was there for this time.
+const UNDECIDED_OVER: Duration = Duration::from_secs(10);
 
 /// An upstream's outbox: how many rows, and when the oldest was written.
 pub type Backlog = (u64, Option<Stamp>);
@@ -39,6 +43,8 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<Look> {
         for panel in &lane.cameras {
             let found = camera(panel, &panel.state.borrow(), now);
             looks.push(Look::new(AlarmWhat::Camera, camera_name(lane, panel), found));
+            let found = undecided(lane, panel, now, services.alarm_limits.undecided);
+            looks.push(Look::new(AlarmWhat::Undecided, camera_name(lane, panel), found));
         }
         let found = turnstile(&lane.turnstile.borrow());
         looks.push(Look::new(AlarmWhat::Turnstile, &lane.name, found));
@@ -86,6 +92,41 @@ pub(super) fn camera(panel: &CameraPanel, state: &CameraState, now: Monotonic) -
         text: format!("{} is open but sends no frames: see to the camera", panel.source),
         count: None,
     })
+}
+
+/// Faces for a minute, and no decision: no one passes, and no one is told why.
+pub(super) fn undecided(
+    lane: &LanePanel,
+    camera: &CameraPanel,
+    now: Monotonic,
+    limit: Duration,
+) -> Option<Trouble> {
+    let settled = lane.state.borrow().settled[camera.direction as usize];
+    undecided_since(camera.seen.showing()?, settled, now, limit).map(|since| Trouble {
+        since,
+        text: format!(
+            "{} shows faces, and the gate has decided on none of them for {}: no look agrees with \
+             the one before. See what stands before the camera; with GATEHOUSE_LOG=debug the log \
+             says of each look what it was taken for",
+            camera.source,
+            in_words(now.since(since)),
+        ),
+        count: None,
+    })
+}
+
+/// When the faces began on which the lane does not decide, if it has not for longer than `limit`.
+fn undecided_since(
+    Showing { first, last }: Showing,
+    settled: Option<Monotonic>,
+    now: Monotonic,
+    limit: Duration,
+) -> Option<Monotonic> {
+    let since = settled.map_or(first, |settled| first.max(settled));
+    if last.since(since) < limit || now.since(last) > UNDECIDED_OVER {
+        return None;
+    }
+    Some(since)
 }
 
 pub(super) fn turnstile(state: &TurnstileState) -> Option<Trouble> {

@@ -675,3 +675,63 @@ fn an_expired_worker_is_denied_entry_but_never_exit_nor_by_an_untrusted_clock() 
         }
     }
 }
+
+/// The denials of looks 400 ms apart, each of another visit, that show these in turn.
+fn wavering(machine: &mut Machine, looks: u64, turns: &[Sighted]) -> Vec<(u64, Reason)> {
+    let mut denied = Vec::new();
+    for n in 0..looks {
+        let sighted = turns[n as usize % turns.len()].clone();
+        let at = Monotonic::from_millis(1000 + 400 * n);
+        let sighting = Sighting { visit: n, ..sighting(at, sighted) };
+        let actions = machine.handle(at, Event::Seen { sighting, fresh: passage_id(n) });
+        match machine.taken {
+            Some(Taken::Wavers(reason)) => {
+                assert!(matches!(&actions[..], [Action::Deny { .. }]), "{actions:?}");
+                denied.push((400 * n, reason));
+            }
+            taken => assert!(actions.is_empty(), "{taken:?}: {actions:?}"),
+        }
+    }
+    denied
+}
+
+#[test]
+fn a_face_whose_looks_never_agree_is_denied_after_five_seconds_and_then_each_half_minute() {
+    let stranger = || Sighted::Stranger { score: 0.4 };
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    let denied = wavering(&mut machine, 100, &[named("A"), stranger()]);
+    // The worker's own looks count as turning away for a second, and so do not add to the looks.
+    let [(first, _), (second, _)] = denied[..] else { panic!("{denied:?}") };
+    assert!((5_000..=8_000).contains(&first), "{denied:?}");
+    assert!((30_000..=31_000).contains(&(second - first)), "{denied:?}");
+
+    // Two workers in turn, as where two photos are held up.
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    let denied = wavering(&mut machine, 20, &[named("A"), named("B")]);
+    assert_eq!(denied, [(5_200, Reason::AmbiguousFace)]);
+}
+
+#[test]
+fn what_a_sighting_is_taken_for_says_why_nothing_follows() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    let mut taken = |at, sighted| {
+        see(&mut machine, at, sighted, at);
+        machine.taken.unwrap()
+    };
+    assert_eq!(taken(1000, named("A")), Taken::Agreeing { looks: 1, of: 2 });
+    assert_eq!(taken(1100, named("A")), Taken::Granted);
+    assert_eq!(taken(1200, named("A")), Taken::Busy);
+    let stranger = || Sighted::Stranger { score: 0.4 };
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    let mut taken = |at, sighted| {
+        see(&mut machine, at, sighted, at);
+        machine.taken.unwrap()
+    };
+    for looks in 1..4 {
+        assert_eq!(taken(1000 + looks, stranger()), Taken::Agreeing { looks: looks as u32, of: 4 });
+    }
+    assert_eq!(taken(1100, stranger()), Taken::Denied(Reason::UnknownFace));
+    assert_eq!(taken(1200, stranger()), Taken::DeniedBefore(Reason::UnknownFace));
+    assert_eq!(taken(1300, named("A")), Taken::Agreeing { looks: 1, of: 2 });
+    assert_eq!(taken(1400, stranger()), Taken::TurningAway);
+}

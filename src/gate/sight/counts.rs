@@ -1,8 +1,19 @@
 //! What became of a camera's frames, in numbers (I6).
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
+
+use crate::clock::Monotonic;
+
+/// Frames with a face that are further apart than this do not belong together.
+const FACES_APART: Duration = Duration::from_secs(10);
 
 /// Counts from the daemon's start.
 #[derive(Debug, Default)]
@@ -18,6 +29,14 @@ pub struct Seen {
     pub(super) settled: Counter,
     pub(super) lane_full: Counter,
     pub(super) failed: Counter,
+    showing: Mutex<Option<Showing>>,
+}
+
+/// Frames with a face, one soon after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Showing {
+    pub first: Monotonic,
+    pub last: Monotonic,
 }
 
 #[derive(Debug, Default)]
@@ -63,6 +82,20 @@ pub struct SeenCounts {
 }
 
 impl Seen {
+    /// Takes note of a frame with a face that is large enough.
+    pub(super) fn face(&self, at: Monotonic) {
+        self.faces.count();
+        let mut showing = self.showing.lock().unwrap_or_else(PoisonError::into_inner);
+        let together = showing.filter(|s| at.since(s.last) <= FACES_APART);
+        let Showing { first, last } = together.unwrap_or(Showing { first: at, last: at });
+        *showing = Some(Showing { first, last: last.max(at) });
+    }
+
+    /// The latest frames with a face.
+    pub fn showing(&self) -> Option<Showing> {
+        *self.showing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub fn counts(&self) -> SeenCounts {
         let read = |counter: &Counter| counter.0.load(Ordering::Relaxed);
         SeenCounts {

@@ -107,7 +107,8 @@ impl Gate {
     fn show(&mut self, camera: usize, picture: &Picture) {
         let captured = self.clock.monotonic();
         self.seq += 1;
-        let frame = Frame { seq: self.seq, captured, picture: picture.clone() };
+        let frame =
+            Frame { seq: self.seq, captured, pause: Duration::ZERO, picture: picture.clone() };
         self.sight.eyes[camera].slot.put(frame);
     }
 
@@ -252,6 +253,11 @@ fn another_person_begins_another_visit_and_the_same_one_does_not() {
     (0..30).for_each(|_| drop(gate.frame(&scene(None))));
     let back = gate.frame(&scene(Some("person_a_1.jpg"))).unwrap();
     assert_eq!(back.visit, 4);
+    // So it is where the camera was away meanwhile.
+    gate.frame(&scene(Some("person_a_1.jpg")));
+    gate.clock.advance(Duration::from_millis(2600));
+    let back = gate.frame(&scene(Some("person_a_1.jpg"))).unwrap();
+    assert_eq!(back.visit, 5);
 }
 
 #[test]
@@ -330,7 +336,7 @@ fn two_workers_serve_eight_crowded_cameras_alike() {
         for (slot, _) in &cameras {
             seq += 1;
             let picture = people[seq as usize % 2].clone();
-            slot.put(Frame { seq, captured: clock.monotonic(), picture });
+            slot.put(Frame { seq, captured: clock.monotonic(), pause: Duration::ZERO, picture });
         }
         std::thread::yield_now();
     }

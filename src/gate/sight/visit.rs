@@ -3,7 +3,9 @@
 //!
 //! A visit is one person's stay. A face belongs to it that comes soon after the last one and
 //! stands near it; a face that jumps, one that is unlike the visit's earlier ones, and one that the
-//! roster gives another name begin the next visit. Of its frames a good one is embedded at once. A
+//! roster gives another name begin the next visit. How far a face may move, and how much it may
+//! grow, depends on the time between the two looks: a camera may send one frame a second, and a
+//! small box may look at one in two seconds. Of its frames a good one is embedded at once. A
 //! poor one waits for a better one, but not for long: nobody is ignored for a poor camera. When as
 //! many frames agree as the lane needs to decide, the visit is settled, and looked at only as often
 //! as it takes to notice that somebody else stands there.
@@ -18,8 +20,12 @@ use crate::{
 
 /// Without a face for longer, the visit is over. As the lane has it.
 const GAP: Duration = Duration::from_millis(1500);
-/// The same where no frame in between was searched, because the box is too slow for its cameras.
+/// The same where no frame in between was searched although the camera sent some: the box is too
+/// slow for its cameras. Where the camera paused, [`GAP`] holds: nothing tells who stayed.
 const GAP_UNSEARCHED: Duration = Duration::from_secs(4);
+/// A camera paused that sent no frame for [`GAP`], and for longer than this many times the pause
+/// before. One that always sends a frame in two seconds has not paused.
+const PAUSED: u32 = 2;
 /// A poor look waits so long for a better one.
 const BETTER_WITHIN: Duration = Duration::from_millis(300);
 /// How often a settled visit is embedded again: who was recognised, and who was not, whom the next
@@ -33,8 +39,12 @@ const UNLIKE: f32 = 0.3;
 const KEPT: usize = 3;
 /// A face that is so much wider than the one that is followed takes its place: it stands in front.
 const IN_FRONT: f32 = 1.3;
-/// From one frame to the next a face's width changes by less than this factor.
+/// A face's width changes by less than this factor from one frame to the next, times the second one
+/// for each second between them, and at most by the third. At 1.5 m/s the way from 2 m to 0.5 m
+/// takes a second, and makes a face four times as wide.
 const GROWS: f32 = 2.0;
+const GROWS_A_SECOND: f32 = 3.0;
+const GROWS_MOST: f32 = 6.0;
 /// How far a face moves: its own width, and so many widths a second (1.5 m/s is ten), at most so
 /// many.
 const MOVES: f32 = 1.0;
@@ -47,6 +57,8 @@ pub(super) struct Visits {
     /// Rises with each visit; 0 before the first.
     number: u64,
     current: Option<Visit>,
+    /// The camera's pause before its latest frame.
+    pause: Duration,
 }
 
 #[derive(Debug)]
@@ -55,6 +67,8 @@ struct Visit {
     last_face: Monotonic,
     /// Since then a frame was searched, and it showed nobody.
     missed: bool,
+    /// Since then the camera paused.
+    paused: bool,
     /// Poor looks wait for a better one from here on.
     waits_from: Monotonic,
     /// The best of the poor looks that wait.
@@ -85,6 +99,15 @@ pub(super) enum Use {
 }
 
 impl Visits {
+    /// Takes note of a frame, searched or not, that came after this pause of the camera.
+    pub(super) fn sent(&mut self, pause: Duration) {
+        let before = std::mem::replace(&mut self.pause, pause);
+        let paused = pause > GAP && pause > before * PAUSED;
+        if let Some(visit) = &mut self.current {
+            visit.paused |= paused;
+        }
+    }
+
     /// Of a frame's faces the one that is followed; none is a frame without a face.
     pub(super) fn follow(&mut self, at: Monotonic, faces: Vec<Face>) -> Option<Face> {
         self.over(at);
@@ -101,6 +124,7 @@ impl Visits {
                     visit.bbox = followed.bbox;
                     visit.last_face = visit.last_face.max(at);
                     visit.missed = false;
+                    visit.paused = false;
                 }
                 Some(followed.clone())
             }
@@ -113,7 +137,7 @@ impl Visits {
 
     fn over(&mut self, at: Monotonic) {
         self.current.take_if(|visit| {
-            let gap = if visit.missed { GAP } else { GAP_UNSEARCHED };
+            let gap = if visit.missed || visit.paused { GAP } else { GAP_UNSEARCHED };
             at.since(visit.last_face) > gap
         });
     }
@@ -124,6 +148,7 @@ impl Visits {
             bbox,
             last_face: at,
             missed: false,
+            paused: false,
             waits_from: at,
             best: None,
             embedded: None,
@@ -204,10 +229,11 @@ impl Visit {
     fn reaches(&self, at: Monotonic, face: &Face) -> bool {
         let (was, is) = (self.bbox, face.bbox);
         let wide = was.w.max(is.w);
-        if wide > GROWS * was.w.min(is.w) {
+        let elapsed = at.since(self.last_face).as_secs_f32();
+        let grows = (GROWS * GROWS_A_SECOND.powf(elapsed)).min(GROWS_MOST);
+        if wide > grows * was.w.min(is.w) {
             return false;
         }
-        let elapsed = at.since(self.last_face).as_secs_f32();
         let reach = (MOVES + MOVES_A_SECOND * elapsed).min(MOVES_MOST) * wide;
         let middle = |r: Rect| (r.x + r.w / 2.0, r.y + r.h / 2.0);
         let ((x0, y0), (x1, y1)) = (middle(was), middle(is));
@@ -311,6 +337,39 @@ mod tests {
         assert_eq!(follows(&mut visits, 3300, 950.0, 50.0), 4, "too late");
         assert_eq!(follows(&mut visits, 7300, 950.0, 50.0), 4, "nobody looked in between");
         assert_eq!(follows(&mut visits, 11_301, 950.0, 50.0), 5, "not for so long");
+    }
+
+    #[test]
+    fn a_face_that_comes_near_within_a_second_is_the_same_visit() {
+        let mut visits = Visits::default();
+        // The photos of config/bench.toml, one a second: somebody walks up, and steps back.
+        for (n, wide) in [204.0, 722.0, 204.0, 722.0].into_iter().enumerate() {
+            assert_eq!(follows(&mut visits, 1000 * n as u64, 300.0, wide), 1);
+        }
+        assert_eq!(follows(&mut visits, 3067, 300.0, 204.0), 2, "not within a frame's time");
+        assert_eq!(follows(&mut visits, 5067, 300.0, 30.0), 3, "not by so much");
+    }
+
+    #[test]
+    fn a_visit_ends_with_a_pause_of_the_camera_but_not_for_a_slow_one() {
+        let mut visits = Visits::default();
+        let mut sees = |at: u64, pause: u64| {
+            visits.sent(Duration::from_millis(pause));
+            follows(&mut visits, at, 300.0, 100.0)
+        };
+        assert_eq!((sees(0, 100), sees(100, 100)), (1, 1));
+        assert_eq!(sees(1500, 1400), 1, "a hitch");
+        assert_eq!(sees(4100, 2600), 1, "shorter than twice the pause before");
+        assert_eq!(sees(4200, 100), 1);
+        assert_eq!(sees(6800, 2600), 2);
+        // A frame each two seconds.
+        assert_eq!((sees(8800, 2000), sees(10_800, 2000)), (2, 2));
+        // The box had no time to search, and the camera sent frames.
+        assert_eq!(sees(14_000, 100), 2);
+        // The camera paused, and the first frame after it was not searched.
+        visits.sent(Duration::from_secs(2));
+        visits.sent(Duration::from_millis(100));
+        assert_eq!(follows(&mut visits, 16_200, 300.0, 100.0), 3);
     }
 
     #[test]

@@ -26,6 +26,7 @@ const LIMITS: AlarmLimits = AlarmLimits {
     outbox_age: Duration::from_secs(900),
     link_down: Duration::from_secs(60),
     device_down: Duration::from_secs(30),
+    undecided: Duration::from_secs(60),
     unknown_faces: 10,
     unknown_faces_within: Duration::from_secs(60),
 };
@@ -126,4 +127,18 @@ fn a_turnstile_that_does_not_answer_is_a_trouble() {
     };
     assert_eq!(turnstile(&state(true)), None);
     assert_eq!(turnstile(&state(false)).unwrap().text, "no answer");
+}
+
+#[test]
+fn faces_on_which_a_lane_does_not_decide_are_a_trouble_after_a_while() {
+    let ms = Monotonic::from_millis;
+    let since = |first, last, settled: Option<u64>, now| {
+        let showing = Showing { first: ms(first), last: ms(last) };
+        undecided_since(showing, settled.map(ms), ms(now), Duration::from_secs(60))
+    };
+    assert_eq!(since(1000, 60_900, None, 61_000), None, "not for long enough");
+    assert_eq!(since(1000, 61_000, None, 61_100), Some(ms(1000)));
+    assert_eq!(since(1000, 61_000, Some(1500), 61_100), None, "it decided");
+    assert_eq!(since(1000, 61_500, Some(1500), 61_600), Some(ms(1500)));
+    assert_eq!(since(1000, 61_000, None, 71_001), None, "they are gone");
 }
