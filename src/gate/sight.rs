@@ -254,7 +254,7 @@ impl Sight {
         watch.searched(at, !faces.is_empty());
         let Some(face) = watch.visits.follow(at, faces) else {
             if let Some(face) = too_small.first() {
-                seen.too_small.count();
+                seen.small_face(at);
                 tracing::debug!(
                     camera = %eye.name, width = face.bbox.w, least = self.rules.min_face_px,
                     "face: too small"

@@ -115,6 +115,20 @@ pub(super) fn undecided(
     })
 }
 
+/// Faces for a minute that are too small to tell apart. No alarm: they may belong to the street behind
+/// the gate.
+pub(super) fn too_small(camera: &CameraPanel, now: Monotonic, limit: Duration) -> Option<Trouble> {
+    undecided_since(camera.seen.showing_small()?, None, now, limit).map(|since| Trouble {
+        since,
+        text: format!(
+            "{} shows faces that are all narrower than recognition.min_face_px: if workers stand \
+             there, move the camera nearer, or give it a larger picture or a narrower view",
+            camera.source
+        ),
+        count: None,
+    })
+}
+
 /// When the faces began on which the lane does not decide, if it has not for longer than `limit`.
 fn undecided_since(
     Showing { first, last }: Showing,

@@ -30,6 +30,8 @@ pub struct Seen {
     pub(super) lane_full: Counter,
     pub(super) failed: Counter,
     showing: Mutex<Option<Showing>>,
+    /// The same of faces that are too small, since the last one that was not.
+    showing_small: Mutex<Option<Showing>>,
 }
 
 /// Frames with a face, one soon after the other.
@@ -37,6 +39,19 @@ pub struct Seen {
 pub struct Showing {
     pub first: Monotonic,
     pub last: Monotonic,
+}
+
+impl Showing {
+    fn one_more(showing: &Mutex<Option<Showing>>, at: Monotonic) {
+        let mut showing = showing.lock().unwrap_or_else(PoisonError::into_inner);
+        let together = showing.filter(|s| at.since(s.last) <= FACES_APART);
+        let Showing { first, last } = together.unwrap_or(Showing { first: at, last: at });
+        *showing = Some(Showing { first, last: last.max(at) });
+    }
+
+    fn read(showing: &Mutex<Option<Showing>>) -> Option<Showing> {
+        *showing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -85,15 +100,24 @@ impl Seen {
     /// Takes note of a frame with a face that is large enough.
     pub(super) fn face(&self, at: Monotonic) {
         self.faces.count();
-        let mut showing = self.showing.lock().unwrap_or_else(PoisonError::into_inner);
-        let together = showing.filter(|s| at.since(s.last) <= FACES_APART);
-        let Showing { first, last } = together.unwrap_or(Showing { first: at, last: at });
-        *showing = Some(Showing { first, last: last.max(at) });
+        Showing::one_more(&self.showing, at);
+        *self.showing_small.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// The latest frames with a face.
+    /// Takes note of a frame whose faces are all too small.
+    pub(super) fn small_face(&self, at: Monotonic) {
+        self.too_small.count();
+        Showing::one_more(&self.showing_small, at);
+    }
+
+    /// The latest frames with a face that is large enough.
     pub fn showing(&self) -> Option<Showing> {
-        *self.showing.lock().unwrap_or_else(PoisonError::into_inner)
+        Showing::read(&self.showing)
+    }
+
+    /// The latest frames with faces that are too small, if none was large enough since.
+    pub fn showing_small(&self) -> Option<Showing> {
+        Showing::read(&self.showing_small)
     }
 
     pub fn counts(&self) -> SeenCounts {

@@ -261,6 +261,30 @@ fn another_person_begins_another_visit_and_the_same_one_does_not() {
 }
 
 #[test]
+fn faces_that_are_too_small_are_told_apart_from_those_that_are_large_enough() {
+    let mut gate = gate(1);
+    gate.sight.rules.min_face_px = 1000.0;
+    gate.frame(&scene(Some("person_a_1.jpg")));
+    let first = gate.clock.monotonic();
+    // Nothing moves, and so the next search comes two seconds later.
+    gate.clock.advance(Duration::from_secs(2));
+    assert!(gate.frame(&scene(Some("person_a_1.jpg"))).is_none());
+    let seen = gate.sight.eyes[0].seen.clone();
+    assert_eq!((seen.showing(), gate.seen(0).too_small), (None, 2));
+    let small = seen.showing_small().unwrap();
+    assert_eq!((small.first, small.last), (first, gate.clock.monotonic()));
+    gate.sight.rules.min_face_px = 48.0;
+    gate.clock.advance(Duration::from_secs(2));
+    gate.frame(&scene(Some("person_a_1.jpg")));
+    assert_eq!(seen.showing_small(), None);
+    assert_eq!(seen.showing().unwrap().last, gate.clock.monotonic());
+    // Looks that are further apart do not belong together.
+    gate.clock.advance(Duration::from_secs(11));
+    gate.frame(&scene(Some("person_a_1.jpg")));
+    assert_eq!(seen.showing().unwrap().first, gate.clock.monotonic());
+}
+
+#[test]
 fn a_poor_look_waits_for_a_better_one_and_is_used_where_none_comes() {
     let mut gate = gate(1);
     let Picture::Encoded(sharp) = scene(Some("person_a_1.jpg")) else { panic!() };
