@@ -5,7 +5,7 @@ mod common;
 
 use std::path::PathBuf;
 
-use common::{Gate, Site, Subscriber, photo, shim::shim, until};
+use common::{Gate, Site, Subscriber, ends_with_test, photo, port::Stranger, shim::shim, until};
 use serde_json::{Value, json};
 
 /// The next alarm of this sort.
@@ -124,6 +124,38 @@ fn a_camera_that_goes_and_comes_back_and_a_board_that_was_never_there_are_told()
     assert_eq!(status["alarms"], json!({ "raised": 0, "standing": [] }));
     platform.assert_whole();
     drop((shown, board));
+}
+
+#[test]
+fn a_board_whose_terminal_a_left_over_gate_has_taken_goes_to_another_one() {
+    let site = Site::prepare("", "");
+    let tty = site.path("tty");
+    let mut board = site.plug_board_in();
+    let lost = board.port();
+    let _stranger = Stranger::takes(&tty);
+    let _daemon = site.start();
+    let connected = |s: &Value| s["lanes"][0]["turnstile"]["connected"] == true;
+    site.status_when("the turnstile", connected);
+    assert_ne!(board.port(), lost);
+    assert_eq!(std::fs::read_link(&tty).unwrap().to_str().unwrap(), board.port());
+    assert_eq!(board.command("input 5 off"), [""; 0], "it is the same board");
+    // A path without a terminal would be this gate's to the next one of that number.
+    drop(board);
+    assert!(tty.symlink_metadata().is_err());
+}
+
+/// A test that is killed: the program that it has started ends too.
+#[test]
+fn what_a_test_starts_ends_with_the_test() {
+    let (word, words) = std::sync::mpsc::channel();
+    let test = std::thread::spawn(move || {
+        let mut command = std::process::Command::new("sleep");
+        word.send(ends_with_test(command.arg("infinity")).spawn().unwrap()).unwrap();
+    });
+    let mut left = words.recv().unwrap();
+    test.join().unwrap();
+    let ended = until("its end", || left.try_wait().unwrap());
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(libc::SIGKILL));
 }
 
 #[test]

@@ -5,7 +5,9 @@ mod common;
 
 use common::{
     lanes::{Lanes, SEEN},
-    photo, until,
+    photo,
+    port::Stranger,
+    until,
 };
 use gatehouse::{config::Direction, turnstile::Fault, turnstile::Protocol};
 use serde_json::{Value, json};
@@ -158,6 +160,19 @@ fn a_person_nobody_let_through_is_a_tailgate_on_each_controller_that_can_tell() 
         assert_eq!((&event["direction"], &event["after"]), (&json!("entry"), &record["passage"]));
         assert_eq!(lanes.lane(lane)["tailgates"], 2);
     }
+}
+
+#[test]
+fn a_line_whose_terminal_a_left_over_gate_has_taken_goes_to_another_one() {
+    let mut lanes = Lanes::start(&[(Protocol::Counting, 1)], "");
+    let line = lanes.site.path("line-0");
+    lanes.kill();
+    let lost = std::fs::read_link(&line).unwrap();
+    let _stranger = Stranger::takes(&line);
+    lanes.restart();
+    lanes.site.status_when("all to be well", |s| common::Site::degraded(s).is_empty());
+    assert_ne!(std::fs::read_link(&line).unwrap(), lost);
+    assert_eq!(lanes.pass(0, 0)["outcome"], "passed");
 }
 
 #[test]

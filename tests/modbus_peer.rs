@@ -1,6 +1,9 @@
 //! The Modbus turnstile against a slave by others (pymodbus), so that driver and device cannot
 //! agree on a mistake. `tests/run` makes the Python that this needs.
 
+#[path = "common/port.rs"]
+#[allow(dead_code, reason = "this file needs a part of it")]
+mod port;
 #[path = "common/slave.rs"]
 #[allow(dead_code, reason = "this file needs a part of it")]
 mod slave;
@@ -18,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use self::slave::Slave;
 
 const PULSE: Duration = Duration::from_millis(300);
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(120);
 
 fn driver(port: &str, pulse: Duration) -> TurnstileDriver {
     TurnstileDriver::ModbusRtu(ModbusRtu {
@@ -40,13 +43,13 @@ async fn pymodbus_sees_the_pulse_and_its_inputs_are_passages() {
     let mut peer = Slave::start(&[]);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let cancel = CancellationToken::new();
-    let (driver, buses) = (driver(&peer.port, PULSE), Buses::new(clock.clone()));
+    let (driver, buses) = (driver(&peer.port(), PULSE), Buses::new(clock.clone()));
     let (mut handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone(), false);
     assert_eq!(event(&mut handle).await, TurnstileEvent::Up { withdrawn: vec![] });
     let ways = [(Direction::Entry, 3, 9), (Direction::Exit, 5, 2)];
     for (direction, coil, input) in ways {
         let passage = PassageId::random().unwrap();
-        let deadline = clock.monotonic() + Duration::from_secs(5);
+        let deadline = clock.monotonic() + SOON;
         handle.releases.send(Release { passage, direction, deadline }).await.unwrap();
         match event(&mut handle).await {
             TurnstileEvent::Released { passage: p, .. } => assert_eq!(p, passage),
@@ -75,7 +78,7 @@ async fn two_boards_of_pymodbus_share_a_line() {
     let buses = Buses::new(clock.clone());
     let mut lanes = Vec::new();
     for (address, name) in [(1, ""), (2, "2:")] {
-        let TurnstileDriver::ModbusRtu(mut config) = driver(&peer.port, PULSE) else {
+        let TurnstileDriver::ModbusRtu(mut config) = driver(&peer.port(), PULSE) else {
             unreachable!()
         };
         config.address = address;
@@ -87,7 +90,7 @@ async fn two_boards_of_pymodbus_share_a_line() {
     }
     for (handle, _, name) in &mut lanes {
         let passage = PassageId::random().unwrap();
-        let deadline = clock.monotonic() + Duration::from_secs(5);
+        let deadline = clock.monotonic() + SOON;
         let release = Release { passage, direction: Direction::Entry, deadline };
         handle.releases.send(release).await.unwrap();
         assert!(matches!(event(handle).await, TurnstileEvent::Released { .. }));
@@ -113,13 +116,13 @@ async fn a_coil_left_on_is_withdrawn_and_a_pulled_cable_comes_back() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let cancel = CancellationToken::new();
     // Long enough for the cable to be pulled within it.
-    let driver = driver(&peer.port, Duration::from_secs(3));
+    let driver = driver(&peer.port(), Duration::from_secs(3));
     let buses = Buses::new(clock.clone());
     let (mut handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone(), false);
     assert_eq!(event(&mut handle).await, TurnstileEvent::Up { withdrawn: vec![Direction::Exit] });
     assert_eq!(peer.line(), "coil 5 off");
     // The cable is pulled within a pulse: the coil stays on until it is mended.
-    let deadline = clock.monotonic() + Duration::from_secs(5);
+    let deadline = clock.monotonic() + SOON;
     let release = Release { passage: PassageId([7; 16]), direction: Direction::Entry, deadline };
     handle.releases.send(release).await.unwrap();
     assert!(matches!(event(&mut handle).await, TurnstileEvent::Released { .. }));
@@ -128,7 +131,7 @@ async fn a_coil_left_on_is_withdrawn_and_a_pulled_cable_comes_back() {
     match event(&mut handle).await {
         TurnstileEvent::Down { error } => {
             assert!(
-                error.contains(&format!("no answer from address 1 on {}", peer.port)),
+                error.contains(&format!("no answer from address 1 on {}", peer.port())),
                 "{error}"
             );
         }
@@ -145,7 +148,9 @@ async fn a_coil_left_on_is_withdrawn_and_a_pulled_cable_comes_back() {
 async fn a_wrong_coil_number_is_refused_and_named() {
     let peer = Slave::start(&[]);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
-    let TurnstileDriver::ModbusRtu(mut config) = driver(&peer.port, PULSE) else { unreachable!() };
+    let TurnstileDriver::ModbusRtu(mut config) = driver(&peer.port(), PULSE) else {
+        unreachable!()
+    };
     config.release_coil = PerDirection { entry: 30, exit: 31 };
     let cancel = CancellationToken::new();
     let driver = TurnstileDriver::ModbusRtu(config);

@@ -10,7 +10,8 @@ use std::{
 
 use common::{
     Daemon, Site, Slave,
-    film::{Mjpeg, Script, film, free_port},
+    broker::free_port,
+    film::{Mjpeg, Script, film},
     photo_path, walk,
 };
 use serde_json::Value;
@@ -90,9 +91,8 @@ fn i10_a_worker_is_recognised_by_a_camera_of_motion_jpeg_that_goes_and_comes_bac
 
 #[test]
 fn i10_a_worker_is_recognised_by_a_camera_of_rtsp_that_goes_and_comes_back() {
-    let film = film("person_a_1.jpg");
-    let peer = Script::rtsp(film.path(), 0, &["digest", "gate", "p/w:1 @"]);
-    let port = peer.port;
+    let (film, port) = (film("person_a_1.jpg"), free_port());
+    let peer = Script::rtsp(film.path(), port, &["digest", "gate", "p/w:1 @"]);
     let source = format!("rtsp://gate:p%2Fw%3A1%20%40@127.0.0.1:{port}/cam");
     let mut gate = Gate::with_camera(&source);
     gate.recovers(peer, || Script::rtsp(film.path(), port, &["digest", "gate", "p/w:1 @"]));

@@ -4,9 +4,14 @@ use std::{
     fs::File,
     io::{BufRead, BufReader, Write as _},
     net::{TcpListener, TcpStream},
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
+        Mutex,
         atomic::{AtomicU16, Ordering},
         mpsc,
     },
@@ -15,18 +20,26 @@ use std::{
 
 use serde_json::Value;
 
-const SOON: Duration = Duration::from_secs(60);
+use super::process::ends_with_test;
+
+/// Longest wait for an event. A busy machine needs far less; a test that waits in vain fails.
+pub const SOON: Duration = Duration::from_secs(180);
 /// A retained message by which a subscriber knows that its subscription stands.
 const PROBE: &str = "gatehouse/probe";
 
 /// A free port below those that the kernel gives to clients: none of them can take it while the
-/// broker is away, nor connect to itself on it.
+/// broker is away, nor connect to itself on it. Nor does another test on this machine: a port is taken
+/// with a socket whose name all tests share, which the kernel keeps until this process ends.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
+    static TAKEN: Mutex<Vec<UnixDatagram>> = Mutex::new(Vec::new());
     let first = (std::process::id() % 10_000) as u16;
     loop {
         let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        let name = SocketAddr::from_abstract_name(format!("gatehouse-test-port-{port}")).unwrap();
+        let Ok(taken) = UnixDatagram::bind_addr(&name) else { continue };
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            TAKEN.lock().unwrap().push(taken);
             return port;
         }
     }
@@ -93,11 +106,9 @@ impl Broker {
 
     pub fn start(&mut self) {
         assert!(self.process.is_none());
-        let process = Command::new(mosquitto())
-            .arg("-c")
-            .arg(&self.config)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+        let mut command = Command::new(mosquitto());
+        command.arg("-c").arg(&self.config).stdout(Stdio::null()).stderr(Stdio::null());
+        let process = ends_with_test(&mut command)
             .spawn()
             .unwrap_or_else(|e| panic!("cannot run mosquitto: {e}; run tests/run"));
         let process = self.process.insert(process);
@@ -179,12 +190,12 @@ impl Broker {
         };
         let probed = client("mosquitto_pub").args(["-r", "-t", PROBE, "-m", "1"]).status();
         assert!(probed.unwrap_or_else(|e| panic!("cannot run mosquitto_pub: {e}")).success());
-        let mut process = client("mosquitto_sub")
+        let mut command = client("mosquitto_sub");
+        command
             .args(["-c", "-i", "platform", "-t", "gatehouse/#", "-F", "%t %p"])
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::null());
+        let mut process = ends_with_test(&mut command).spawn().unwrap();
         let stdout = BufReader::new(process.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {

@@ -13,7 +13,10 @@ use gatehouse::{
 };
 use tokio_util::sync::CancellationToken;
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(120);
+/// A stop takes no longer, on a busy machine either: less than the 3 s after which a camera is stalled,
+/// and than any pace or pause in these tests.
+pub const PROMPT: Duration = Duration::from_secs(2);
 
 pub fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::new().unwrap())

@@ -3,7 +3,6 @@
 
 use std::{
     io::{BufRead, BufReader},
-    net::TcpListener,
     path::Path,
     process::{Child, ChildStdout, Command, Stdio},
     sync::{
@@ -21,7 +20,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use super::camera::photo;
+use super::{camera::photo, process::ends_with_test};
 
 /// A folder of frames f00000.jpg and so on.
 pub fn film(photo_name: &str) -> TempDir {
@@ -36,11 +35,6 @@ pub fn film(photo_name: &str) -> TempDir {
         image::codecs::jpeg::JpegEncoder::new_with_quality(file, 85).encode_image(&frame).unwrap();
     }
     dir
-}
-
-/// A port of this machine that nobody listens at.
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// A process that ends with this value.
@@ -76,12 +70,14 @@ impl Mjpeg {
                 let options = "-nostdin -v error -re -stream_loop -1 -framerate 10 -i";
                 let served = "-c copy -f mpjpeg -boundary_tag frame -content_type \
                               multipart/x-mixed-replace;boundary=frame -listen 1";
-                let child = Command::new("ffmpeg")
+                let mut command = Command::new("ffmpeg");
+                command
                     .args(options.split_whitespace())
                     .arg(&frames)
                     .args(served.split_whitespace())
                     .arg(&url)
-                    .stderr(Stdio::null())
+                    .stderr(Stdio::null());
+                let child = ends_with_test(&mut command)
                     .spawn()
                     .unwrap_or_else(|e| panic!("cannot run ffmpeg: {e}; run tests/run"));
                 Some(Ends(child))
@@ -137,10 +133,9 @@ impl Script {
 
     pub fn start(name: &str, arguments: &[&str]) -> Self {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers");
-        let mut child = Command::new("/usr/bin/python3")
-            .arg(scripts.join(name))
-            .args(arguments)
-            .stdout(Stdio::piped())
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg(scripts.join(name)).args(arguments).stdout(Stdio::piped());
+        let mut child = ends_with_test(&mut command)
             .spawn()
             .unwrap_or_else(|e| panic!("cannot run /usr/bin/python3: {e}; run tests/run"));
         let said = BufReader::new(child.stdout.take().unwrap());

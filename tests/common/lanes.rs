@@ -11,7 +11,7 @@ use gatehouse::{
 use serde_json::Value;
 use tokio::{runtime::Runtime, sync::broadcast};
 
-use super::{Camera, Daemon, Site, Subscriber, photo_path};
+use super::{Camera, Daemon, Site, Subscriber, photo_path, port::Watch};
 
 /// Its fire alarm's contact, where a Modbus board has one.
 pub const FIRE_INPUT: u16 = 7;
@@ -39,6 +39,7 @@ pub struct Lanes {
     pub daemon: Option<Daemon>,
     pub platform: Subscriber,
     pub lanes: Vec<Lane>,
+    watches: Vec<Watch>,
     pub buses: Vec<SimulatedBus>,
     pub site: Site,
     pub runtime: Runtime,
@@ -53,6 +54,7 @@ impl Lanes {
         let clock = Arc::new(SystemClock::new().unwrap());
         let mut site = Site::with("");
         let (mut buses, mut lanes, mut text) = (Vec::new(), Vec::new(), String::new());
+        let mut watches = Vec::new();
         for (n, (protocol, count)) in lines.iter().enumerate() {
             let line = SimulatedLine {
                 protocol: *protocol,
@@ -70,6 +72,13 @@ impl Lanes {
                 let camera = Some(Camera::plug_in(&site.path(&pipe)));
                 lanes.push(Lane { name, device, camera });
             }
+            let (line, handle) = (bus.clone(), runtime.handle().clone());
+            watches.push(Watch::over(&bus.path(), move || {
+                handle.block_on(async {
+                    line.unplug().await;
+                    line.replug().await;
+                });
+            }));
             buses.push(bus);
         }
         site.add(&text);
@@ -81,7 +90,7 @@ impl Lanes {
             assert_eq!(said.code, 0, "{said:?}");
         }
         drop(within);
-        let lanes = Lanes { daemon, platform, lanes, buses, site, runtime };
+        let lanes = Lanes { daemon, platform, lanes, watches, buses, site, runtime };
         lanes.site.status_when("all to be well", |s| Site::degraded(s).is_empty());
         lanes
     }

@@ -3,12 +3,16 @@
 use std::{
     ffi::OsString,
     io::{BufRead, BufReader, Write},
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc,
+    sync::{Arc, Mutex, mpsc},
     time::Duration,
 };
 
-const SOON: Duration = Duration::from_secs(30);
+use super::port::Watch;
+
+const SOON: Duration = Duration::from_secs(120);
 
 /// The Python that has what the peers need.
 pub fn python() -> OsString {
@@ -19,11 +23,12 @@ pub fn python() -> OsString {
 
 /// The slave's process; it ends with this value.
 pub struct Slave {
+    plugged: Option<(PathBuf, Watch)>,
     child: Child,
-    commands: ChildStdin,
+    commands: Arc<Mutex<ChildStdin>>,
     lines: mpsc::Receiver<String>,
-    /// The terminal to open.
-    pub port: String,
+    terminal: Arc<Mutex<String>>,
+    terminals: Arc<Mutex<mpsc::Receiver<String>>>,
 }
 
 impl Slave {
@@ -37,16 +42,57 @@ impl Slave {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("cannot run {python:?}: {e}; run tests/run"));
-        let commands = child.stdin.take().unwrap();
+        let commands = Arc::new(Mutex::new(child.stdin.take().unwrap()));
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::channel();
+        let (made, terminals) = mpsc::channel();
         std::thread::spawn(move || {
-            stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+            stdout.lines().map_while(Result::ok).try_for_each(|line| {
+                match line.strip_prefix("terminal ") {
+                    Some(terminal) => made.send(terminal.to_owned()),
+                    None => sender.send(line),
+                }
+            })
         });
-        let mut slave = Self { child, commands, lines, port: String::new() };
-        let ready = slave.line();
-        slave.port = ready.strip_prefix("ready ").unwrap_or_else(|| panic!("{ready}")).to_owned();
+        let (terminal, terminals) = (Arc::default(), Arc::new(Mutex::new(terminals)));
+        let slave = Self { plugged: None, child, commands, lines, terminal, terminals };
+        let ready = slave.terminals.lock().unwrap().recv_timeout(SOON);
+        *slave.terminal.lock().unwrap() =
+            ready.unwrap_or_else(|e| panic!("pymodbus does not start ({e}); run tests/run"));
         slave
+    }
+
+    /// The terminal to open.
+    pub fn port(&self) -> String {
+        self.terminal.lock().unwrap().clone()
+    }
+
+    /// From now on this path leads to the terminal, and to another one where a stranger has taken it.
+    pub fn plug_in(&mut self, link: &Path) {
+        symlink(self.port(), link).unwrap();
+        let (commands, terminals) = (self.commands.clone(), self.terminals.clone());
+        let (terminal, path) = (self.terminal.clone(), link.to_owned());
+        let watch = Watch::over(link, move || {
+            let asked = writeln!(commands.lock().unwrap(), "another");
+            let Ok(another) = asked.map(|()| terminals.lock().unwrap().recv_timeout(SOON)) else {
+                return;
+            };
+            let Ok(another) = another else { return };
+            // In its place at once.
+            let new = path.with_extension("new");
+            symlink(&another, &new).unwrap();
+            std::fs::rename(new, &path).unwrap();
+            *terminal.lock().unwrap() = another;
+        });
+        self.plugged = Some((link.to_owned(), watch));
+    }
+
+    /// A path that led nowhere would be a gate's to the next terminal of that number.
+    pub fn unplug(&mut self) {
+        if let Some((link, watch)) = self.plugged.take() {
+            drop(watch);
+            let _ = std::fs::remove_file(link);
+        }
     }
 
     /// What it says next.
@@ -67,7 +113,7 @@ impl Slave {
 
     /// Sends a command and returns what was said before it was done.
     pub fn command(&mut self, command: &str) -> Vec<String> {
-        writeln!(self.commands, "{command}").unwrap();
+        writeln!(self.commands.lock().unwrap(), "{command}").unwrap();
         let mut said = Vec::new();
         loop {
             let line = self.line();
@@ -81,6 +127,7 @@ impl Slave {
 
 impl Drop for Slave {
     fn drop(&mut self) {
+        self.unplug();
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

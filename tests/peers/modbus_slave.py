@@ -3,11 +3,12 @@
 Two pseudo-terminals and a pump between their masters are the cable; the program under test opens
 one terminal, pymodbus the other.
 
-Out, a line each: `ready PATH` (the terminal to open), `coil N on|off` whenever one changes,
-`walk N` when somebody steps into a passage by himself, `ok COMMAND`. In: `input N on|off`, `cut`
-and `mend` (the cable), `closed` (whoever had the terminal open is dead), `walks MS` (from now on
-somebody walks so long after each release, seen by the input of its coil's number), `quit`. It ends
-with its input.
+Out, a line each: `terminal PATH` (the one to open; at the start, and after `another`), `coil N on|off`
+whenever one changes, `walk N` when somebody steps into a passage by himself, `ok COMMAND`. In: `input N
+on|off`, `cut` and `mend` (the cable), `closed` (whoever had the terminal open is dead), `another` (a
+program from elsewhere has the terminal: the board goes to another one), `walks MS` (from now on somebody
+walks so long after each release, seen by the input of its coil's number), `quit`. It ends with its
+input.
 Arguments: `--coil-on N` leaves a coil on from the start, as a crash would; `--second` puts a board
 at address 2 beside the one at 1, of which everything is said, and told, with `2:` before the number.
 """
@@ -87,13 +88,26 @@ class Board:
 class Cable:
     def __init__(self, loop):
         self.whole = True
-        self.ends = [os.openpty() for _ in range(2)]
-        for master, terminal in self.ends:
-            tty.setraw(terminal)
-            os.set_blocking(master, False)
+        self.loop = loop
+        self.ends = [self.terminal() for _ in range(2)]
+        self.join()
+
+    def terminal(self):
+        master, terminal = os.openpty()
+        tty.setraw(terminal)
+        os.set_blocking(master, False)
+        return master, terminal
+
+    def join(self):
         (left, _), (right, _) = self.ends
-        loop.add_reader(left, self.carry, left, right)
-        loop.add_reader(right, self.carry, right, left)
+        self.loop.add_reader(left, self.carry, left, right)
+        self.loop.add_reader(right, self.carry, right, left)
+
+    def another(self):
+        # The old one stays open and silent: who has it keeps it, and does not get the next one.
+        self.loop.remove_reader(self.ends[0][0])
+        self.ends[0] = self.terminal()
+        self.join()
 
     def path(self, end):
         return os.ttyname(self.ends[end][1])
@@ -124,7 +138,7 @@ async def main():
     await server.serve_forever(background=True)
     commands = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
-    say(f"ready {cable.path(0)}")
+    say(f"terminal {cable.path(0)}")
     while line := (await commands.readline()).decode().split():
         match line:
             case ["input", number, level]:
@@ -139,6 +153,10 @@ async def main():
                 cable.whole = True
             case ["closed"]:
                 cable.closed()
+            case ["another"]:
+                cable.another()
+                say(f"terminal {cable.path(0)}")
+                continue
             case ["quit"]:
                 break
             case _:
