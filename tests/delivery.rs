@@ -1,13 +1,14 @@
 //! Nothing is lost on any link: records on their way to a platform while brokers and the daemon are
 //! killed at random and started again. The brokers are mosquitto, which forgets what it has not
-//! saved, and a cluster of three nats-servers; the platform is paho-mqtt with SQLite. At the end the
-//! platform's own disk is compared with the ledger, leaf hash by leaf hash.
+//! saved, and a cluster of three nats-servers (`tests/peers/nats.txt` says why not Debian's); the
+//! platform is paho-mqtt with SQLite. At the end the platform's own disk is compared with the ledger,
+//! leaf hash by leaf hash.
 //!
 //! With `ack = "broker"` the platform finds what a broker lost and asks for it; with
 //! `ack = "platform"` it never asks. Each run prints its counts.
 //!
 //! GATEHOUSE_DELIVERY_RECORDS: how many records, in each run. Otherwise they are 100,000 with mosquitto,
-//! and fewer with the cluster, whose nodes agree on every message and take some hundred a second.
+//! and fewer with the cluster, whose nodes agree on every message.
 //! GATEHOUSE_DELIVERY_SEED: repeats the choice of troubles that a run has printed.
 
 #[path = "delivery/brokers.rs"]

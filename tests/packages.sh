@@ -15,7 +15,7 @@ install_missing() {
     [ ${#missing[@]} -gt 0 ] || return 0
     command -v apt-get >/dev/null \
         || fail "please install what is missing here, and run this again: ${missing[*]}"
-    local as_root=() server
+    local as_root=()
     if [ "$(id -u)" -ne 0 ]; then
         command -v sudo >/dev/null \
             || fail "as root, please run: apt-get install ${missing[*]}"
@@ -28,11 +28,9 @@ install_missing() {
         apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2 \
         || fail "apt could not install ${missing[*]}: see its words above"
     # Debian starts a server that it installs. The tests have their own, on ports of their own.
-    for server in mosquitto nats-server; do
-        if [[ " ${missing[*]} " == *" $server "* ]] && [ -d /run/systemd/system ]; then
-            "${as_root[@]}" systemctl disable --now --quiet "$server" >&2 \
-                || say "please stop $server, which was just installed: the tests do not use its service"
-        fi
-    done
+    if [[ " ${missing[*]} " == *" mosquitto "* ]] && [ -d /run/systemd/system ]; then
+        "${as_root[@]}" systemctl disable --now --quiet mosquitto >&2 \
+            || say "please stop mosquitto, which was just installed: the tests do not use its service"
+    fi
     missing=()
 }

@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use super::slave::python;
 
-/// Nothing that is waited for takes longer; a cluster of brokers may elect a leader meanwhile.
-pub const PATIENCE: Duration = Duration::from_secs(120);
+/// Longest wait for something to move; a cluster of brokers may elect a leader meanwhile.
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
 /// What the platform says of itself.
 #[derive(Clone, Debug, Deserialize)]

@@ -1,54 +1,58 @@
 //! Three real nats-servers on loopback as one broker: JetStream, each stream on all three, and MQTT.
 
 use std::{
-    io::{BufRead, BufReader, Read, Write},
+    io::{Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use serde_json::Value;
-
-use super::broker::{free_port, until};
+use super::{
+    broker::{SOON, free_port},
+    process::ends_with_test,
+    slave::python,
+};
 
 pub const NODES: usize = 3;
-/// A follower that takes longer is not being caught up.
-const CAUGHT_UP: Duration = Duration::from_secs(5);
-const ANSWERED: Duration = Duration::from_secs(5);
+const ANSWERED: Duration = Duration::from_secs(30);
+/// Interval between two looks at a node.
+const LOOK: Duration = Duration::from_millis(250);
 
-/// Debian keeps servers in /usr/sbin, which is not on everybody's PATH.
+/// It lies beside the Python that `tests/run` makes: see `tests/peers/nats.txt`.
 fn server() -> PathBuf {
-    let installed = Path::new("/usr/sbin/nats-server");
-    if installed.exists() { installed.into() } else { "nats-server".into() }
+    Path::new(&python()).with_file_name("nats-server")
 }
 
 struct Node {
     config: PathBuf,
     log: PathBuf,
-    client: u16,
     mqtt: u16,
     monitor: u16,
     process: Option<Child>,
 }
 
 impl Node {
-    /// Until it says so. nats-server 2.9 has groups that do not take back a node that was killed; it gets
-    /// [`remedy`].
+    /// Until it says so: it has the streams and consumers that their leaders have. What it lacks must
+    /// change meanwhile, however long all of it takes.
     fn be_well(&mut self) {
         let process = self.process.as_mut().expect("a node that runs");
-        let mut since = Instant::now();
-        until("a nats-server to be well", || {
+        let (mut lacks, mut changed) = (String::new(), Instant::now());
+        loop {
             if let Some(ended) = process.try_wait().unwrap() {
                 panic!("nats-server ended: {ended}");
             }
-            let said = asked(self.monitor, "/healthz").ok()?;
-            if since.elapsed() > CAUGHT_UP {
-                since = Instant::now();
-                let _ = remedy(&said).map(|subject| request(self.client, &subject));
+            let said = asked(self.monitor, "/healthz").unwrap_or_default();
+            let said = said.lines().last().unwrap_or_default();
+            if said.contains("\"ok\"") {
+                return;
             }
-            said.contains("\"ok\"").then_some(())
-        });
+            if said != lacks {
+                (lacks, changed) = (said.to_owned(), Instant::now());
+            }
+            assert!(changed.elapsed() < SOON, "a nats-server is not well for {SOON:?}: {lacks}");
+            std::thread::sleep(LOOK);
+        }
     }
 }
 
@@ -79,7 +83,7 @@ mqtt {{ listen: "127.0.0.1:{mqtt}", ack_wait: "10s", max_ack_pending: 1000 }}
                 route = routes[n],
             );
             std::fs::write(&config, text).unwrap();
-            Node { config, log, client, mqtt, monitor, process: None }
+            Node { config, log, mqtt, monitor, process: None }
         });
         Cluster { nodes: nodes.collect() }
     }
@@ -95,12 +99,20 @@ mqtt {{ listen: "127.0.0.1:{mqtt}", ack_wait: "10s", max_ack_pending: 1000 }}
         for node in self.nodes.iter_mut().filter(|node| node.process.is_none()) {
             let mut command = Command::new(server());
             command.arg("-c").arg(&node.config).stdout(Stdio::null()).stderr(Stdio::null());
-            let process = command.spawn();
+            let process = ends_with_test(&mut command).spawn();
             node.process = Some(
                 process.unwrap_or_else(|e| panic!("cannot run nats-server: {e}; run tests/run")),
             );
         }
         self.nodes.iter_mut().for_each(Node::be_well);
+    }
+
+    /// To all nodes that run.
+    pub fn signal(&self, signal: i32) {
+        for process in self.nodes.iter().filter_map(|node| node.process.as_ref()) {
+            // SAFETY: no memory is involved; the process is ours and not yet waited for.
+            assert_eq!(unsafe { libc::kill(process.id() as i32, signal) }, 0);
+        }
     }
 
     /// As a power cut would.
@@ -121,33 +133,6 @@ impl Drop for Cluster {
             }
         }
     }
-}
-
-/// What an operator asks of JetStream when `/healthz` says that a node stays behind in a `stream
-/// 'ACCOUNT > STREAM'` or a `consumer 'ACCOUNT > STREAM > CONSUMER'`: another leader, who may be able to
-/// catch it up (`nats consumer cluster step-down`). A node's own consumer of retained messages goes: it is
-/// made anew under its old name with each start, and one that was away meanwhile stays with the old one
-/// (nats-io/nats-server, pull request 6507).
-fn remedy(said: &str) -> Option<String> {
-    let said: Value = serde_json::from_str(said.lines().last()?).ok()?;
-    let mut path = said["error"].as_str()?.split('\'').nth(1)?.split(" > ").skip(1);
-    let stream = path.next()?;
-    Some(match path.next() {
-        None => format!("$JS.API.STREAM.LEADER.STEPDOWN.{stream}"),
-        Some(consumer) if stream == "$MQTT_rmsgs" => {
-            format!("$JS.API.CONSUMER.DELETE.{stream}.{consumer}")
-        }
-        Some(consumer) => format!("$JS.API.CONSUMER.LEADER.STEPDOWN.{stream}.{consumer}"),
-    })
-}
-
-/// Publishes an empty message in NATS' own protocol, and waits until the server has it.
-fn request(port: u16, subject: &str) -> std::io::Result<()> {
-    let mut server = TcpStream::connect(("127.0.0.1", port))?;
-    server.set_read_timeout(Some(ANSWERED))?;
-    write!(server, "CONNECT {{\"verbose\":false}}\r\nPUB {subject} 0\r\n\r\nPING\r\n")?;
-    BufReader::new(server).lines().find(|line| !matches!(line, Ok(line) if line != "PONG"));
-    Ok(())
 }
 
 /// What its monitor answers.

@@ -52,13 +52,19 @@ impl Brokers {
         }
     }
 
-    /// What is done meanwhile is done before the backlog is through. A cluster is slow enough.
-    pub fn while_stalled<T>(&self, work: impl FnOnce() -> T) -> T {
-        let Brokers::Mosquitto(broker) = self else { return work() };
-        broker.stall();
-        let done = work();
-        broker.go_on();
-        done
+    /// Nothing is taken in, and nothing said, until they go on.
+    pub fn stall(&self) {
+        match self {
+            Brokers::Mosquitto(broker) => broker.stall(),
+            Brokers::Cluster(cluster) => cluster.signal(libc::SIGSTOP),
+        }
+    }
+
+    pub fn go_on(&self) {
+        match self {
+            Brokers::Mosquitto(broker) => broker.go_on(),
+            Brokers::Cluster(cluster) => cluster.signal(libc::SIGCONT),
+        }
     }
 
     /// A cluster does without its node until another one is killed.

@@ -27,10 +27,10 @@ import paho.mqtt.client as mqtt
 
 # Taken in at once before they are stored and acknowledged.
 BATCH = 500
-CONNACK_WITHIN_S, AGAIN_AFTER_S = 5.0, 0.2
+CONNACK_WITHIN_S, AGAIN_AFTER_S = 20.0, 0.2
 REPLY_WITHIN_S, ARRIVE_WITHIN_S = 5.0, 5.0
 # What it publishes is acknowledged by the broker within this, or it goes to the next one.
-TAKEN_WITHIN_S = 10.0
+TAKEN_WITHIN_S = 20.0
 # Its word to the gateway is said anew: a gateway that was not connected may not have heard it.
 SAID_ANEW_S = 5.0
 COMMAND_AT_MOST, COMMAND_VALID_S = 10_000, 60
