@@ -32,7 +32,7 @@ struct Raw(UnixStream);
 impl Raw {
     fn of(site: &Site) -> Raw {
         let stream = UnixStream::connect(site.path("control.sock")).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(180))).unwrap();
         Raw(stream)
     }
 

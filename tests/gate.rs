@@ -275,7 +275,7 @@ fn without_a_daemon_or_its_models_the_message_says_what_to_do() {
 
 #[test]
 fn a_release_by_hand_is_recorded_with_who_asked() {
-    let mut gate = Gate::start("pass_within_s = 1", "");
+    let mut gate = Gate::start("pass_within_s = 5", "");
     enrol_a(&gate.site);
     gate.platform.event("enrolment");
     let me = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name;

@@ -23,13 +23,14 @@ use serde_json::Value;
 const LANES: usize = 4;
 /// 40 people a minute.
 const EVERY: Duration = Duration::from_millis(1500);
-/// Who is not let through for so long goes away.
+/// A worker who is not let through goes away after this.
 const GIVES_UP: Duration = Duration::from_secs(3);
+/// The same where nothing is wrong with the lane: a busy machine is slow to look.
+const GIVES_A_MACHINE_UP: Duration = Duration::from_secs(20);
 /// Between one and the next, at least.
 const PAUSE: Duration = Duration::from_millis(300);
-const RECOVERED_WITHIN: Duration = Duration::from_secs(40);
-/// Of those who come to a lane that nothing is wrong with, so many at least are let through. Not
-/// all: a machine that does other things may not see a face twice within their patience.
+const RECOVERED_WITHIN: Duration = Duration::from_secs(180);
+/// Of those who come to a lane that nothing is wrong with, so many at least are let through.
 const SERVED: f64 = 0.9;
 /// Growth of the daemon's resident memory from the middle of its last life to its end, KiB.
 const GROWTH_KIB: f64 = 16.0 * 1024.0;
@@ -168,7 +169,8 @@ impl Soak {
         match &desk.visitor {
             Some(visitor) => {
                 let released = releases > visitor.releases_before;
-                if !released && now < visitor.since + GIVES_UP {
+                let patience = if visitor.served { GIVES_A_MACHINE_UP } else { GIVES_UP };
+                if !released && now < visitor.since + patience {
                     return;
                 }
                 leave(&end.camera);

@@ -28,7 +28,7 @@ fn site() -> (Site, SocketAddr) {
 /// The whole answer to a request of one line.
 fn asked(address: SocketAddr, line: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(180))).unwrap();
     write!(stream, "{line} HTTP/1.1\r\nHost: {address}\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -200,7 +200,7 @@ fn a_lost_link_shows_and_no_client_holds_up_the_gate_or_the_next_scrape() {
         assert_eq!(of(name), expected, "{name}: {metrics:#?}");
     }
     for client in &mut slow {
-        client.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(180))).unwrap();
         let mut answer = Vec::new();
         // Hung up, with or without a reset.
         let _ = client.read_to_end(&mut answer);

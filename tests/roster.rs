@@ -33,13 +33,15 @@ fn photo_of(name: &str) -> String {
 /// Somebody stands before the entry camera until the gate has said why they may not enter. Who
 /// passed just now is not looked at for a while: they step aside and come back.
 fn denied(gate: &mut Gate, photo_name: &str) -> Value {
+    let mut patience = Duration::from_secs(3);
     until("a denial", || {
         gate.camera.show(photo(photo_name));
-        let denial = std::iter::from_fn(|| gate.platform.next_within(Duration::from_secs(3)))
+        let denial = std::iter::from_fn(|| gate.platform.next_within(patience))
             .find(|message| message.json["kind"] == "denial");
         gate.camera.nobody();
         if denial.is_none() {
             std::thread::sleep(Duration::from_secs(2));
+            patience *= 2;
         }
         denial.map(|message| message.json["reason"].clone())
     })

@@ -12,8 +12,9 @@ use std::{
 use common::{Daemon, Site, until};
 use rusqlite::Connection;
 
-/// After so long without a feed systemd would start the daemon anew.
-const WATCHDOG: Duration = Duration::from_secs(2);
+/// Timeout after which systemd would start the daemon again. A quarter of it is each part's own timeout,
+/// also on a busy machine; and a store that stands still answers every 5 s, so that it must be shorter.
+const WATCHDOG: Duration = Duration::from_secs(3);
 
 /// systemd's end of the daemon's watchdog.
 struct Watchdog(UnixDatagram);
@@ -97,8 +98,7 @@ fn a_store_that_stands_still_is_not_fed_for_and_shown_and_a_store_that_goes_on_i
     let stalled = StalledStore::of(&site);
     with_writes(&site, 3, || {
         until("systemd to lose its patience", || (!watchdog.is_fed()).then_some(()));
-        let status = site.status();
-        assert!(Site::degraded(&status).contains(&"store"), "{status:#}");
+        site.status_when("it to be shown", |s| Site::degraded(s).contains(&"store"));
         stalled.goes_on();
         until("the next feed", || watchdog.is_fed().then_some(()));
     });
@@ -137,7 +137,8 @@ fn a_stop_that_takes_too_long_ends_the_process_and_says_so() {
         // SAFETY: no memory is involved; the process is ours and not yet waited for.
         assert_eq!(unsafe { libc::kill(daemon.0.id() as i32, libc::SIGTERM) }, 0);
         assert_eq!(ended(&mut daemon).code(), Some(1));
-        assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+        // The writers take longer.
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     });
     stalled.goes_on();
     assert!(site.log().contains("not all of it stopped within 10s"));
@@ -169,7 +170,7 @@ mod faults {
     /// the status after the fault.
     fn a_passage_is_lost_and_the_next_is_not(point: &str) -> Value {
         let fault = format!("{point}=1*panic(a test)");
-        let mut gate = Gate::start_with("pass_within_s = 1", "", &[(FAILPOINTS, &fault)]);
+        let mut gate = Gate::start_with("pass_within_s = 5", "", &[(FAILPOINTS, &fault)]);
         enrol(&gate.site);
         gate.camera.show(photo("person_a_1.jpg"));
         assert_eq!(gate.platform.next_on("attendance")["outcome"], "unconfirmed");

@@ -33,7 +33,7 @@ fn i10_a_source_that_panics_is_opened_anew() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
     let mut state_when = |holds: fn(&CameraState) -> bool| {
         let state = camera.state.wait_for(holds);
-        let state = async { tokio::time::timeout(Duration::from_secs(5), state).await };
+        let state = async { tokio::time::timeout(Duration::from_secs(120), state).await };
         runtime.block_on(state).expect("in time").expect("a thread").clone()
     };
     let down = state_when(|s| s.errors > 0 && !s.connected);

@@ -14,7 +14,7 @@ use gatehouse::{
 use tokio::{sync::broadcast, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(120);
 const ALL: [Protocol; 3] = [Protocol::Modbus, Protocol::Counting, Protocol::OneWay];
 const FIRE: u16 = 7;
 
@@ -113,7 +113,7 @@ impl Lane {
 
     async fn release(&self, direction: Direction) -> PassageId {
         let passage = PassageId::random().unwrap();
-        let deadline = self.clock.monotonic() + Duration::from_secs(5);
+        let deadline = self.clock.monotonic() + SOON;
         self.handle.releases.send(Release { passage, direction, deadline }).await.unwrap();
         passage
     }

@@ -11,7 +11,7 @@ use tokio_serial::{SerialPort, SerialStream};
 use super::{master::CHUNK, *};
 use crate::clock::ManualClock;
 
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(120);
 
 /// A line, and its far end.
 struct Bench {
@@ -134,9 +134,10 @@ async fn i4_a_command_whose_time_is_over_when_its_turn_comes_is_not_sent() {
 async fn a_missed_answer_ends_the_session_though_nobody_waits_for_it() {
     let mut bench = Bench::new();
     let mut session = bench.at_work(1).await;
-    let given_up = timeout(Duration::from_millis(50), session.exchange(ask(1, 1, Turn::Routine)));
-    assert!(given_up.await.is_err());
-    assert_eq!(bench.hears().await, [1, 1]);
+    tokio::select! {
+        answer = session.exchange(ask(1, 1, Turn::Routine)) => panic!("{answer:?}"),
+        heard = bench.hears() => assert_eq!(heard, [1, 1]),
+    }
     // What comes too late for the first is not the second's: that is not even sent.
     let second = beside(session, ask(1, 2, Turn::Urgent));
     let (_, answer) = timeout(SOON, second).await.unwrap().unwrap();
@@ -154,7 +155,7 @@ async fn a_late_answer_makes_the_line_not_quiet_and_is_nobodys() {
     bench.hears().await;
     let quiet = tokio::spawn({
         let port = bench.port.clone();
-        async move { port.connect(1, Duration::from_millis(200)).await }
+        async move { port.connect(1, Duration::from_secs(1)).await }
     });
     // While another one is asked, the late answer arrives, and then the right one.
     let asked = tokio::spawn(async move { other.exchange(ask(2, 5, Turn::Routine)).await });

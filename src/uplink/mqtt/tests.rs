@@ -144,7 +144,7 @@ async fn i3_a_publish_that_collides_in_the_client_is_neither_lost_nor_stops_the_
     assert_eq!(link.outbox().await.first(), Some(&1));
     let mut seen = vec![];
     while link.state.borrow().acknowledged < ROWS {
-        if let Ok((packet, seq, _)) = timeout(Duration::from_millis(200), peer.record()).await {
+        if let Ok((packet, seq, _)) = timeout(Duration::from_secs(1), peer.record()).await {
             seen.push(seq);
             peer.acknowledge(packet).await;
         }

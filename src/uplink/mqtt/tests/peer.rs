@@ -21,7 +21,7 @@ use crate::{
     uplink::{Asked, Context, Incoming, UpstreamState, native, spawn},
 };
 
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(120);
 pub const CONNACK: [u8; 4] = [0x20, 0x02, 0x00, 0x00];
 pub const CONNACK_5: [u8; 5] = [0x20, 0x03, 0x00, 0x00, 0x00];
 
