@@ -2,7 +2,10 @@
 
 use encoding_rs::GB18030;
 
-use super::lookalike::{Lookalike, Meant};
+use super::{
+    lookalike::{Lookalike, Meant},
+    typed,
+};
 
 /// What is wrong: the line, and in words.
 pub(super) type Fault = (usize, String);
@@ -22,7 +25,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<&str, Fault> {
         let what = match (gbk, rest.first()) {
             (false, Some(byte)) => format!("the byte 0x{byte:02X} is not UTF-8: {AS_UTF8}"),
             _ => format!(
-                "the file is saved as GBK: {AS_UTF8}, or convert it with `iconv -f GB18030 -t UTF-8`"
+                "the file is saved as GBK or the like: {AS_UTF8}, or convert it with `iconv -f GB18030 -t UTF-8`"
             ),
         };
         (line, format!("column {column}: {what}"))
@@ -141,7 +144,15 @@ fn scan(text: &str) -> Option<(usize, String)> {
             }
             Within::Text { quote: '"', .. } if c == '\\' => {
                 let next = chars.next().map(|(_, next)| next);
-                if !next.is_some_and(|next| "btnfre\"\\xuU \t\r\n".contains(next)) {
+                let digits = match next {
+                    Some('x') => 2,
+                    Some('u') => 4,
+                    Some('U') => 8,
+                    Some(next) if "btnfre\"\\ \t\r\n".contains(next) => 0,
+                    _ => return Some((at, BACKSLASH.to_owned())),
+                };
+                let mut code = rest.chars().skip(2).take(digits);
+                if code.clone().count() < digits || !code.all(|c| c.is_ascii_hexdigit()) {
                     return Some((at, BACKSLASH.to_owned()));
                 }
             }
@@ -154,6 +165,9 @@ fn scan(text: &str) -> Option<(usize, String)> {
             Within::Text { quote, three: false, .. } if c == quote => {
                 within = Within::Line;
                 ended = Some((quote, at));
+            }
+            Within::Text { .. } if c.is_control() && !"\t\r\n".contains(c) => {
+                return Lookalike::of(c).map(|found| (at, found.words(c, found.meant)));
             }
             Within::Text { .. } => {}
         }
@@ -183,8 +197,18 @@ fn in_line(
 ) -> Option<String> {
     let line = text.lines().nth(number.saturating_sub(1))?;
     let line = without_comment(line).trim();
+    let named = line.trim_matches(['[', ']', ' ', ':']);
+    if line.starts_with('[')
+        && typed::is_table(named)
+        && without_blanks(line) != typed::header(named)
+    {
+        return Some(format!("write {} on a line of its own", typed::header(named)));
+    }
     if message == "duplicate key" {
         return Some(twice(text, number, line, text.get(span.clone())?));
+    }
+    if line.ends_with(':') && typed::is_table(named) {
+        return Some(format!("a table is named in brackets: write {}", typed::header(named)));
     }
     if line.starts_with('[') {
         return (!line.contains('=')).then(|| {
@@ -192,7 +216,27 @@ fn in_line(
                 .to_owned()
         });
     }
-    let Some((key, value)) = line.split_once('=') else {
+    let told = [
+        (
+            "missing comma between array",
+            "a list is [1, 2]: a comma or its ] is missing, here or above",
+        ),
+        ("unclosed array", "a list is [1, 2]: its ] is missing"),
+        (
+            "missing comma between key",
+            "a { has key = value, key = value }: a comma or the } is missing",
+        ),
+        ("unclosed inline table", "a { has no } at its end"),
+        ("unexpected key or value", "there is more behind the value: a line has one key = value"),
+    ];
+    let told = told.iter().find(|(begin, _)| message.starts_with(begin)).map(|(_, words)| *words);
+    if told.is_some() && !message.starts_with("unexpected") {
+        return told.map(str::to_owned);
+    }
+    let Some((key, value)) = line.split_once('=').filter(|_| !line.starts_with(['"', '{'])) else {
+        if let Some(told) = told {
+            return Some(told.to_owned());
+        }
         return Some(match line.contains(':') {
             true => "between a key and its value stands =, not :".to_owned(),
             false => "is no key = value, and no [table]; a remark begins with #".to_owned(),
@@ -202,6 +246,9 @@ fn in_line(
     let name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !key.chars().all(name) {
         return Some("a key is one word of A-Z a-z 0-9 - _, and = stands behind it".to_owned());
+    }
+    if value.starts_with('=') {
+        return Some(format!("one = is enough behind {key}"));
     }
     if value.is_empty() {
         return Some(format!("{key} has no value behind its ="));
@@ -219,7 +266,7 @@ fn in_line(
         _ => {}
     }
     if value.starts_with(['[', '{', '"', '\'']) {
-        return None;
+        return told.map(str::to_owned);
     }
     let number = value.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
     Some(if number && !value.contains([':', '/', '@']) {
@@ -235,8 +282,14 @@ fn in_line(
 fn twice(text: &str, number: usize, line: &str, key: &str) -> String {
     let before: Vec<&str> = text.lines().take(number.saturating_sub(1)).collect();
     if line.starts_with('[') {
-        let bare = |line: &str| without_comment(line).replace([' ', '\t'], "");
-        let first = before.iter().position(|other| bare(other) == bare(line));
+        let bare = without_blanks(line);
+        let single = bare.trim_start_matches('[').trim_end_matches(']');
+        let single = format!("[{single}]");
+        let single = before.iter().position(|other| without_blanks(other) == single);
+        if let Some(n) = single.filter(|_| bare.starts_with("[[")) {
+            return format!("write {line} on line {} too, in double brackets", n + 1);
+        }
+        let first = before.iter().position(|other| without_blanks(without_comment(other)) == bare);
         let first = first.map_or_else(String::new, |n| format!(", first on line {}", n + 1));
         return format!("{line} stands twice{first}: put the keys of both under one");
     }
@@ -246,6 +299,10 @@ fn twice(text: &str, number: usize, line: &str, key: &str) -> String {
     let first = first.map(|back| number.saturating_sub(1 + back));
     let first = first.map_or_else(String::new, |n| format!(", first on line {n}"));
     format!("{key} stands twice in this table{first}: delete one of the two")
+}
+
+fn without_blanks(line: &str) -> String {
+    line.replace([' ', '\t'], "")
 }
 
 /// A line up to a `#` that stands in no text.

@@ -113,12 +113,12 @@ fn below(table: &str, name: &str) -> String {
     if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") }
 }
 
-fn is_table(path: &str) -> bool {
+pub(super) fn is_table(path: &str) -> bool {
     TABLES.iter().any(|(table, _)| *table == path && !path.is_empty())
 }
 
 /// The header of a table, as the file has it.
-fn header(table: &str) -> String {
+pub(super) fn header(table: &str) -> String {
     if SEVERAL.contains(&table) { format!("[[{table}]]") } else { format!("[{table}]") }
 }
 
@@ -179,7 +179,7 @@ pub(super) fn explain(key: &str, message: &str) -> (String, String) {
     let words = match found.and_then(|found| found.rsplit_once(", expected ")) {
         Some((found, wanted)) => of_another_type(&path, found, wanted),
         None if message.starts_with("invalid length") => "must be two numbers in [ ]".to_owned(),
-        None if message.contains("too large") => "is too large a number".to_owned(),
+        None if message.starts_with("wanted string") => "must be text in quotes".to_owned(),
         None => message,
     };
     (key.to_owned(), words)
@@ -204,6 +204,13 @@ fn of_another_type(path: &str, found: &str, wanted: &str) -> String {
         _ if wanted.starts_with("struct ") => "must be { entry = 0, exit = 1 }".to_owned(),
         "i64" | "f32" | "f64" => {
             let whole = if wanted == "i64" { "a whole number" } else { "a number" };
+            if number.is_some() {
+                // An integer beyond 64 bits, or one with decimals.
+                return match found.starts_with("integer") {
+                    true => "is too large a number".to_owned(),
+                    false => format!("must be {whole}, without a decimal point"),
+                };
+            }
             match text.filter(|text| text.trim().parse::<f64>().is_ok()) {
                 Some(text) => format!("must be {whole}: write {}, without quotes", text.trim()),
                 None => format!("must be {whole}, without quotes"),
