@@ -199,7 +199,7 @@ fn a_workers_history_says_from_what_to_what_and_a_gate_without_lanes_says_so() {
         "id number: ***",
         "team: 钢筋一班 → 木工班",
         "valid until: 2027-03-31",
-        "phone: *** → ***",
+        "phone: *** → *******9000",
         "id number: *** → **************2024",
         "state: active → suspended",
         "no helmet",

@@ -42,8 +42,22 @@ impl Past {
         Past { identity, said: None, state, templates, id_number }
     }
 
+    /// What each of these entries changed, oldest first.
+    pub(super) fn all<'a>(mut self, entries: impl Iterator<Item = &'a Stored>) -> Vec<Vec<Change>> {
+        let mut all: Vec<Vec<Change>> = entries.map(|stored| self.next(stored)).collect();
+        // What the last one that changed the phone number made of it is what the worker has.
+        let phones =
+            all.iter_mut().flatten().filter(|c| ["phone", "particulars"].contains(&&*c.field));
+        if let (Some(last), Some(identity)) = (phones.last(), &self.identity)
+            && last.field == "phone"
+        {
+            last.to = json!(identity.particulars.phone.as_deref().map(masked));
+        }
+        all
+    }
+
     /// What the next entry changed.
-    pub(super) fn next(&mut self, stored: &Stored) -> Vec<Change> {
+    fn next(&mut self, stored: &Stored) -> Vec<Change> {
         let mut changes = Changes(Vec::new());
         match &stored.entry.body {
             Body::Enrolment { person, id_type, commitment, terms, templates, alike, .. } => {
@@ -133,6 +147,13 @@ impl Past {
         let from = std::mem::replace(&mut self.templates, to.clone());
         changes.add("templates", from, to);
     }
+}
+
+/// The last four characters, behind stars.
+fn masked(text: &str) -> String {
+    let hidden = text.chars().count().saturating_sub(4);
+    let tail: String = text.chars().skip(hidden).collect();
+    format!("{}{tail}", "*".repeat(hidden))
 }
 
 struct Changes(Vec<Change>);
@@ -295,6 +316,27 @@ mod tests {
             next(removal),
             ["state \"active\" \"removed\"", "photos null \"erased\"", "templates 3 0"]
         );
+    }
+
+    #[test]
+    fn the_present_phone_number_is_shown_masked_where_it_was_set() {
+        let phone = Particulars { phone: Some("13900139000".into()), ..Particulars::default() };
+        let identity = Identity::checked(IdType::Resident, ID, phone, None).unwrap();
+        let changed = |names: &[&str]| {
+            let mut body = amendment("x", Terms::default());
+            if let Body::Amendment { particulars, .. } = &mut body {
+                particulars.extend(names.iter().map(|name| (*name).to_owned()));
+            }
+            stored(body)
+        };
+        let entries = [stored(enrolment(&identity)), changed(&["phone"]), changed(&["phone"])];
+        let told = |entries: &[Stored]| Past::new(Some(identity.clone())).all(entries.iter());
+        let all = told(&entries);
+        assert_eq!(shown(&all[1]).last().unwrap(), "phone \"***\" \"***\"");
+        assert_eq!(shown(&all[2]), ["phone \"***\" \"*******9000\""]);
+        // It may have changed once more, in an entry that does not say.
+        let all = told(&[&entries[..], &[changed(&[])]].concat());
+        assert_eq!(shown(&all[2]), ["phone \"***\" \"***\""]);
     }
 
     #[test]

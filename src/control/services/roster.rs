@@ -553,9 +553,8 @@ impl Services {
         // Of who was removed nothing may be left, and of who is damaged nothing opens.
         let identity = self.known(&id).await.ok().flatten().map(|(_, identity)| identity);
         let entries = self.store.read(move |tx| ledger::history(tx, &id, PAGE)).await?;
-        let mut past = Past::new(identity);
-        for (stored, disputed) in &entries {
-            let changes = past.next(stored);
+        let changes = Past::new(identity).all(entries.iter().map(|(stored, _)| stored));
+        for ((stored, disputed), changes) in entries.iter().zip(changes) {
             if let Some(event) = crate::attendance::EventRecord::of(&self.origin, stored) {
                 let mut item = to_json(&event)?;
                 item["changes"] = to_json(&changes)?;
