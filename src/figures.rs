@@ -10,6 +10,11 @@ use std::{
 
 use crate::clock::Clock;
 
+/// So many of something, in words: `1 worker`, `2 workers`.
+pub fn counted(n: u64, one: &str) -> String {
+    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+}
+
 /// Upper bounds of the buckets; the last one has none. Close together where a gate's times lie.
 const BOUNDS_MS: [u64; 19] =
     [1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 200, 300, 500, 700, 1000, 2000, 3000, 5000];

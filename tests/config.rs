@@ -132,7 +132,10 @@ fn a_wrong_configuration_ends_in_78_with_file_line_and_key() {
     assert_ne!(wrong, text);
     std::fs::write(&file, &wrong).unwrap();
     let line = 1 + wrong.lines().position(|l| l.starts_with("cool_dwn_s")).unwrap();
-    let expected = format!("{}:{line}: lane[0].cool_dwn_s: unknown field", file.display());
+    let expected = format!(
+        "{}:{line}: lane[0].cool_dwn_s: unknown key (did you mean cool_down_s?)",
+        file.display()
+    );
     for command in ["run", "check", "status"] {
         let output = Command::new(env!("CARGO_BIN_EXE_gatehouse"))
             .arg("--config")

@@ -223,7 +223,8 @@ fn the_broker_knows_the_gateway_by_certificate_and_password_and_neither_is_told(
     site.broker.start();
     let mut platform = site.broker.subscriber();
     let mut said: Vec<Said> = Vec::new();
-    let daemon = site.start_with(&[("GATEHOUSE_LOG", "trace")]);
+    let daemon = site
+        .start_with(&[("GATEHOUSE_LOG", "trace,rumqttc=trace,rustls=trace,tokio_rustls=trace")]);
     enrol(&site);
     platform.event("enrolment");
     let link = link_when(&site, true);

@@ -297,6 +297,9 @@ pub struct What {
     pub contract_signed: Option<Date>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trained_on: Option<Date>,
+    /// The names of what else of a worker changed and is not told.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub particulars: Vec<String>,
     /// What became of a worker's templates and photos.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub faces: Option<FacesWhat>,
@@ -432,8 +435,18 @@ impl What {
                 by: Some(by.user.clone()),
                 ..what
             },
-            Body::Amendment { person, terms, commitment, faces, alike, reason, by } => {
+            Body::Amendment {
+                person,
+                terms,
+                commitment,
+                particulars,
+                faces,
+                alike,
+                reason,
+                by,
+            } => {
                 let what = What {
+                    particulars: particulars.clone(),
                     id_commitment: commitment.map(hex::encode),
                     faces: faces.as_ref().map(|f| f.what),
                     model: faces.as_ref().map(|f| f.model.clone()),

@@ -33,34 +33,54 @@ use crate::{
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// List attendance records, oldest first (JSON: the record as it is sent upstream, and `disputed`)
+    #[command(after_help = "Examples:
+  gatehouse attendance list --from 2026-10-01 --to 2026-10-31 --team \"钢筋一班\"
+  gatehouse attendance list --worker W001 --json")]
     List(List),
     /// Fetch the photo of a passage, while one is kept; who looked is logged
+    #[command(after_help = "Example:\n  gatehouse attendance photo 1842 --out passage.jpg")]
     Photo(photo::Photo),
     /// Who came in and has not left, by contractor and team
+    #[command(after_help = "Examples:
+  gatehouse attendance onsite
+  gatehouse attendance onsite --since 2026-10-01")]
     Onsite(Onsite),
     /// Write records to a file for the timesheet that another gateway of the site makes
+    #[command(after_help = "Examples:
+  gatehouse attendance export --month 2026-10 --out south.jsonl
+  gatehouse attendance export --from 2026-10-01 --to 2026-10-15 --out south.jsonl")]
     Export(Export),
     /// Add a passage that no gate recorded. It stays apart from what gates recorded, everywhere
+    #[command(after_help = "Example:
+  gatehouse attendance supplement --worker W001 --at \"2026-10-03 17:30\" --direction exit \\
+    --reason \"the gate had no power\"")]
     Supplement(Supplement),
     /// Say that an attendance was not this person. It stays, and counts no more
+    #[command(
+        after_help = "Example:\n  gatehouse attendance dispute 1842 --reason \"it was his brother\""
+    )]
     Dispute(Dispute),
 }
 
 #[derive(Args)]
 pub(super) struct List {
-    #[arg(long, value_name = "ID")]
+    /// Those of this worker alone
+    #[arg(long, value_name = "ID", display_order = 3)]
     worker: Option<WorkerId>,
     /// First day, such as 2026-10-01
-    #[arg(long, value_name = "DATE", value_parser = super::day)]
+    #[arg(long, value_name = "DATE", value_parser = super::day, display_order = 1)]
     from: Option<Date>,
     /// Last day
-    #[arg(long, value_name = "DATE", value_parser = super::day)]
+    #[arg(long, value_name = "DATE", value_parser = super::day, display_order = 2)]
     to: Option<Date>,
-    #[arg(long)]
+    /// Those at this lane alone
+    #[arg(long, display_order = 6)]
     lane: Option<String>,
-    #[arg(long)]
+    /// Those of this team alone
+    #[arg(long, display_order = 4)]
     team: Option<String>,
-    #[arg(long)]
+    /// Those of this contractor alone
+    #[arg(long, display_order = 5)]
     contractor: Option<String>,
 }
 
@@ -74,24 +94,25 @@ pub(super) struct Onsite {
 #[derive(Args)]
 pub(super) struct Export {
     /// First day, such as 2026-10-01
-    #[arg(long, value_name = "DATE", value_parser = super::day, required_unless_present = "month")]
+    #[arg(long, value_name = "DATE", value_parser = super::day, required_unless_present = "month", display_order = 3)]
     from: Option<Date>,
     /// Last day
-    #[arg(long, value_name = "DATE", value_parser = super::day, required_unless_present = "month")]
+    #[arg(long, value_name = "DATE", value_parser = super::day, required_unless_present = "month", display_order = 4)]
     to: Option<Date>,
     /// Instead of days: all that a month's timesheet needs, with the nights before and after
-    #[arg(long, value_parser = month, conflicts_with_all = ["from", "to"])]
+    #[arg(long, value_parser = month, conflicts_with_all = ["from", "to"], display_order = 2)]
     month: Option<Date>,
     /// Where to
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", display_order = 1)]
     out: PathBuf,
     /// Replace the file where there is one
-    #[arg(long)]
+    #[arg(long, display_order = 5)]
     force: bool,
 }
 
 #[derive(Args)]
 pub(super) struct Supplement {
+    /// Who passed
     #[arg(long, value_name = "ID")]
     worker: WorkerId,
     /// When it was: "2026-10-03 17:30" in the site's time zone, or RFC 3339 with an offset

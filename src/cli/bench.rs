@@ -36,7 +36,10 @@ use crate::{
 };
 
 #[derive(clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:\n  gatehouse bench\n  gatehouse bench --workers 200 --rounds 10"
+)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     alone: Option<Alone>,
@@ -55,12 +58,16 @@ pub(super) struct Arguments {
 #[derive(clap::Subcommand)]
 enum Alone {
     /// What a passage's commits cost on the disk, beside bare SQLite's
+    #[command(after_help = "Example:\n  gatehouse bench commits --dir /var/lib/gatehouse")]
     Commits(commits::Arguments),
     /// How fast a backlog drains to a broker, beside bare rumqttc
+    #[command(after_help = "Example:\n  gatehouse bench delivery --broker mqtt://127.0.0.1:1883")]
     Delivery(delivery::Arguments),
     /// What lanes cost, idle and busy, and how long a face waits for the release
+    #[command(after_help = "Example:\n  gatehouse bench lanes --lanes 1,4 --seconds 10")]
     Lanes(lanes::Arguments),
     /// How long a full roster takes to be listed, shown, changed and loaded
+    #[command(after_help = "Example:\n  gatehouse bench roster --workers 1000")]
     Roster(roster::Arguments),
 }
 

@@ -96,7 +96,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         }
     }
     if config.lanes.is_empty() {
-        lines.add("lanes", Err("none is configured: add a [[lane]]".to_owned()));
+        lines.add("lanes", Err(super::status::NO_LANE.to_owned()));
     }
     for upstream in &config.upstreams {
         upstream::check(&mut lines, &config, upstream, clock.as_ref()).await;

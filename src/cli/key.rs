@@ -19,6 +19,9 @@ pub(super) enum Command {
     ///
     /// Whoever has the old key can open old copies of the database with it, and nothing else. Back the
     /// new key up apart from the database.
+    #[command(after_help = "Examples:
+  gatehouse key rotate
+  gatehouse key rotate --from /etc/gatehouse/secrets/key --to /etc/gatehouse/secrets/key.new")]
     Rotate(Rotate),
 }
 
@@ -36,7 +39,7 @@ pub(super) struct Rotate {
 pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     let Command::Rotate(Rotate { to, from }) = command;
     let config = context.config()?;
-    super::start_logging();
+    super::log::start(config.site.timezone.clone())?;
     #[cfg(feature = "failpoints")]
     let _failpoints = fail::FailScenario::setup();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);

@@ -16,13 +16,20 @@ use crate::{
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Release a lane once; recorded with who asked, and as the worker's attendance if one is named
+    #[command(after_help = "Examples:
+  gatehouse lane release north --direction entry --reason \"delivery of steel\"
+  gatehouse lane release north --direction entry --worker W003 --reason \"guard Wang knows him\"")]
     Release(Release),
     /// How a lane works from now on; recorded, and kept across restarts
+    #[command(after_help = "Examples:
+  gatehouse lane mode north free --reason \"fire drill\"
+  gatehouse lane mode north normal --reason \"fire drill is over\"")]
     Mode(Mode),
 }
 
 #[derive(Args)]
 pub(super) struct Mode {
+    /// The lane's name, as the configuration has it
     lane: String,
     /// normal; free: it stands open both ways; closed: nobody enters, whoever is inside leaves
     #[arg(value_parser = mode)]
@@ -38,16 +45,17 @@ fn mode(text: &str) -> Result<LaneMode, String> {
 
 #[derive(Args)]
 pub(super) struct Release {
+    /// The lane's name, as the configuration has it
     lane: String,
     /// entry or exit
     #[arg(long, value_parser = direction)]
     direction: Direction,
-    /// The worker for whom a guard vouches
-    #[arg(long, value_name = "ID")]
-    worker: Option<WorkerId>,
     /// Why, in words
     #[arg(long)]
     reason: String,
+    /// The worker for whom a guard vouches
+    #[arg(long, value_name = "ID")]
+    worker: Option<WorkerId>,
 }
 
 pub(super) fn direction(text: &str) -> Result<Direction, String> {

@@ -11,15 +11,18 @@ mod check;
 mod demo;
 mod key;
 mod lane;
+mod log;
 #[cfg_attr(not(feature = "demo"), allow(dead_code, reason = "the bench alone needs a part of it"))]
 mod rig;
 mod run;
 mod status;
+#[cfg(test)]
+mod tests;
 mod timesheet;
 mod worker;
 
 use std::{
-    io::{IsTerminal, Write},
+    io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -34,12 +37,13 @@ use crate::{
     control::{Client, ClientError},
 };
 
-/// tract warns of each model's operator set; the models are pinned and were compared.
-const DEFAULT_LOG: &str = "info,tract_onnx=error";
 /// Calls that block (the store's readers, an enrolment's photo) at once; the next one waits. The
 /// unit allows the process 128 threads in all.
 const BLOCKING: usize = 32;
 const DEFAULT_CONFIG: &str = "/etc/gatehouse/gatehouse.toml";
+
+/// The heading of the options that every command has.
+const EVERYWHERE: &str = "Options of every command";
 
 /// The program in the box at a construction site's gate.
 ///
@@ -52,10 +56,10 @@ const DEFAULT_CONFIG: &str = "/etc/gatehouse/gatehouse.toml";
 #[command(name = "gatehouse", version, max_term_width = 100)]
 struct Arguments {
     /// The configuration [default: $GATEHOUSE_CONFIG, else /etc/gatehouse/gatehouse.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     config: Option<PathBuf>,
     /// Print JSON: one document, or one object a line for lists
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
     #[command(subcommand)]
     command: Command,
@@ -64,13 +68,19 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Run the daemon in the foreground
+    #[command(after_help = "Example:\n  gatehouse run --config gatehouse.toml")]
     Run,
     /// Show the whole gate on this machine with nothing configured, in under a minute
     #[cfg(feature = "demo")]
+    #[command(after_help = "Example:\n  gatehouse demo")]
     Demo,
     /// Check configuration, models, devices, storage, clock and upstreams; needs no daemon
+    #[command(
+        after_help = "Examples:\n  gatehouse check\n  gatehouse check --config gatehouse.toml"
+    )]
     Check,
     /// Show the daemon's state and what needs attention
+    #[command(after_help = "Examples:\n  gatehouse status\n  gatehouse status --json")]
     Status,
     /// Enrol workers, and the rest of the roster's life
     #[command(subcommand)]
@@ -80,7 +90,7 @@ enum Command {
     Attendance(attendance::Command),
     /// The monthly sheet that workers sign: hours on site by worker and day
     Timesheet(timesheet::Arguments),
-    /// Open a gate by hand
+    /// Open a gate by hand, or set how a lane works: normal, free, closed
     #[command(subcommand)]
     Lane(lane::Command),
     /// The key that seals what is kept of people
@@ -231,32 +241,11 @@ fn in_words(error: &anyhow::Error) -> String {
 fn exit_code(error: &anyhow::Error) -> ExitCode {
     if error.downcast_ref::<ConfigError>().is_some() {
         ExitCode::from(78)
+    } else if error.downcast_ref::<log::LogError>().is_some() {
+        ExitCode::from(2)
     } else if let Some(ClientError::NoDaemon { .. }) = error.downcast_ref() {
         ExitCode::from(3)
     } else {
         ExitCode::FAILURE
     }
-}
-
-/// Logs go to stderr: `GATEHOUSE_LOG` filters them (default `info`), `GATEHOUSE_LOG_FORMAT=json`
-/// makes each line a JSON object. Under the journal, which has its own, lines bear no time.
-fn start_logging() {
-    use tracing_subscriber::{
-        Layer, filter::Targets, layer::SubscriberExt, util::SubscriberInitExt,
-    };
-    let targets = |text: &str| text.parse::<Targets>().ok();
-    let named = std::env::var("GATEHOUSE_LOG").ok().and_then(|text| targets(&text));
-    let filter = named.or_else(|| targets(DEFAULT_LOG)).unwrap_or_default();
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    let json = std::env::var("GATEHOUSE_LOG_FORMAT").is_ok_and(|format| format == "json");
-    let layer = if json {
-        lines.json().flatten_event(true).boxed()
-    } else if std::env::var_os("JOURNAL_STREAM").is_some() {
-        lines.without_time().boxed()
-    } else {
-        lines.boxed()
-    };
-    tracing_subscriber::registry().with(layer.with_filter(filter)).init();
 }

@@ -10,7 +10,7 @@ use crate::{clock::SystemClock, daemon};
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
-    super::start_logging();
+    super::log::start(config.site.timezone.clone())?;
     #[cfg(feature = "failpoints")]
     let _failpoints = fail::FailScenario::setup();
     let (mut terminate, mut interrupt) =

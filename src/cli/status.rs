@@ -5,7 +5,13 @@ use std::{fmt::Write as _, process::ExitCode};
 use serde_json::Value;
 
 use super::Context;
-use crate::control::{Request, Status};
+use crate::{
+    control::{Request, Status},
+    figures::counted,
+};
+
+pub(super) const NO_LANE: &str =
+    "none is configured, so no gate opens: add a [[lane]] to the configuration";
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let status: Status = context.client().await?.ask(&Request::Status, |_: Value| {}).await?;
@@ -15,6 +21,13 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
 
 fn up(connected: bool) -> &'static str {
     if connected { "up" } else { "DOWN" }
+}
+
+fn entries(size: Option<u64>) -> String {
+    match size {
+        Some(1) => "1 entry".to_owned(),
+        size => format!("{} entries", known(size)),
+    }
 }
 
 /// A number, where it could be had.
@@ -33,8 +46,10 @@ fn human(status: &Status) -> String {
     let roster = &status.roster;
     let _ = writeln!(
         out,
-        "roster    {} workers, {} templates (version {})",
-        roster.workers, roster.templates, roster.version
+        "roster    {}, {} (version {})",
+        counted(roster.workers as u64, "worker"),
+        counted(roster.templates as u64, "template"),
+        roster.version
     );
     let ledger = &status.ledger;
     let pruned = match ledger.pruned_before {
@@ -45,30 +60,32 @@ fn human(status: &Status) -> String {
         None => "kept for good".to_owned(),
         Some(day) => format!("kept until {day} at least"),
     };
-    let _ =
-        writeln!(out, "ledger    {} entries{pruned}, {kept}, id {}", known(ledger.size), ledger.id);
+    let _ = writeln!(out, "ledger    {}{pruned}, {kept}, id {}", entries(ledger.size), ledger.id);
+    if status.lanes.is_empty() {
+        let _ = writeln!(out, "lane      {NO_LANE}");
+    }
     for lane in &status.lanes {
         let _ = writeln!(
             out,
-            "lane      {}: {}, turnstile {} ({}), {} grants, {} denials, {} by hand",
+            "lane      {}: {}, turnstile {} ({}), {}, {}, {} by hand",
             lane.name,
             lane.mode,
             up(lane.turnstile.connected),
             lane.turnstile.port,
-            lane.gate.grants,
-            lane.gate.denials,
+            counted(lane.gate.grants, "grant"),
+            counted(lane.gate.denials, "denial"),
             lane.gate.manual_releases
         );
         for camera in &lane.cameras {
             let (state, seen) = (&camera.state, &camera.seen);
             let _ = writeln!(
                 out,
-                "  camera  {}: {} ({}), {} frames, {} dropped, {} analysed, {} unchanged, \
+                "  camera  {}: {} ({}), {}, {} dropped, {} analysed, {} unchanged, \
                  {} with a face, {} of no use",
                 camera.direction,
                 if state.finished { "finished" } else { up(state.connected) },
                 camera.source,
-                state.frames,
+                counted(state.frames, "frame"),
                 state.dropped,
                 seen.analysed,
                 seen.unchanged,
@@ -151,7 +168,7 @@ fn human(status: &Status) -> String {
             standing.join(", ")
         );
     }
-    if status.degraded.is_empty() {
+    if status.degraded.is_empty() && !status.lanes.is_empty() {
         let _ = writeln!(out, "all is well");
     }
     for degraded in &status.degraded {

@@ -28,31 +28,37 @@ use crate::{
 };
 
 #[derive(Args)]
+#[command(after_help = "Examples:
+  gatehouse timesheet --month 2026-10
+  gatehouse timesheet --month 2026-10 --format xlsx --out 2026-10.xlsx --team \"钢筋一班\"
+  gatehouse timesheet --month 2026-10 --with south.jsonl --format csv --out 2026-10.csv")]
 pub(super) struct Arguments {
-    /// Such as 2026-10
-    #[arg(long, value_parser = month)]
+    /// The month, such as 2026-10
+    #[arg(long, value_parser = month, display_order = 1)]
     month: Date,
     /// This worker alone, day by day
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", display_order = 7)]
     worker: Option<WorkerId>,
-    #[arg(long)]
+    /// This team alone
+    #[arg(long, display_order = 5)]
     team: Option<String>,
-    #[arg(long)]
+    /// This contractor's teams alone
+    #[arg(long, display_order = 6)]
     contractor: Option<String>,
     /// What `attendance export --month` wrote on another gateway of the site; may be given again
-    #[arg(long = "with", value_name = "FILE")]
+    #[arg(long = "with", value_name = "FILE", display_order = 8)]
     exports: Vec<PathBuf>,
     /// The id has another name on another gateway, and is the same person; may be given again
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", display_order = 9)]
     same_person: Vec<String>,
     /// table: sums by worker; csv, xlsx: every day too
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, display_order = 2)]
     format: Option<Form>,
     /// Where to; tables and CSV may go to stdout
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", display_order = 3)]
     out: Option<PathBuf>,
     /// Replace the file where there is one
-    #[arg(long)]
+    #[arg(long, display_order = 4)]
     force: bool,
 }
 

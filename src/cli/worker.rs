@@ -18,32 +18,66 @@ use crate::{
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Register a worker, from photos or live from a lane's camera
+    #[command(after_help = "Examples:
+  gatehouse worker enroll --id W001 --name \"刘峰\" --id-number 110101199003070011 --team \"钢筋一班\" \\
+    --contractor \"福鼎劳务\" --trade \"钢筋工\" --consent C-2026-001 --photo front.jpg --photo side.jpg
+  gatehouse worker enroll --id W001 --name \"刘峰\" --id-number 110101199003070011 --team \"钢筋一班\" \\
+    --contractor \"福鼎劳务\" --trade \"钢筋工\" --consent C-2026-001 --lane north --direction entry")]
     Enroll(Box<enrol::Enroll>),
     /// Register many workers from a CSV file or an XLSX workbook, with a folder of photos
+    #[command(after_help = "Examples:
+  gatehouse worker import roster.xlsx --photos photos/ --dry-run --report report.csv
+  gatehouse worker import roster.xlsx --photos photos/ --report report.csv")]
     Import(import::Import),
     /// Change what is said of a worker: what is given, and no more
+    #[command(after_help = "Examples:
+  gatehouse worker update W001 --team \"木工班\" --valid-until 2027-03-31
+  gatehouse worker update W001 --clear valid-until --reason \"the contract goes on\"")]
     Update(Box<enrol::Update>),
     /// Add, replace or erase a worker's photos and templates
+    #[command(after_help = "Examples:
+  gatehouse worker photo W001 --add helmet.jpg
+  gatehouse worker photo W001 --lane north --direction entry
+  gatehouse worker photo W001 --erase --reason \"consent withdrawn\"")]
     Photo(Box<enrol::Photos>),
     /// List the workers
+    #[command(after_help = "Examples:
+  gatehouse worker list --team \"钢筋一班\"
+  gatehouse worker list --state removed --json")]
     List(List),
     /// Show one worker; the ID number is masked
-    Show { id: WorkerId },
-    /// Show what was changed of a worker, when and by whom
-    History { id: WorkerId },
+    #[command(after_help = "Example:\n  gatehouse worker show W001")]
+    Show {
+        /// The worker's id
+        id: WorkerId,
+    },
+    /// Show what was changed of a worker, from what to what, when and by whom
+    #[command(after_help = "Example:\n  gatehouse worker history W001")]
+    History {
+        /// The worker's id
+        id: WorkerId,
+    },
     /// Keep a worker out for the time being; whoever is inside may leave
+    #[command(after_help = "Example:\n  gatehouse worker suspend W001 --reason \"no helmet\"")]
     Suspend(Hold),
     /// Keep a worker out for good, on the roster so that they are known
+    #[command(after_help = "Example:\n  gatehouse worker bar W001 --reason \"stole copper\"")]
     Bar(Hold),
     /// Admit a worker again who was suspended or barred
+    #[command(
+        after_help = "Example:\n  gatehouse worker resume W001 --reason \"has a helmet now\""
+    )]
     Resume {
+        /// The worker's id
         id: WorkerId,
         /// Why, in words
         #[arg(long, default_value = "resumed")]
         reason: String,
     },
     /// Take a worker off the roster: templates and photos are erased at once, attendance stays
+    #[command(after_help = "Example:\n  gatehouse worker remove W001 --reason \"left the site\"")]
     Remove {
+        /// The worker's id
         id: WorkerId,
         /// Why, in words
         #[arg(long)]
@@ -53,6 +87,7 @@ pub(super) enum Command {
 
 #[derive(Args)]
 pub(super) struct Hold {
+    /// The worker's id
     id: WorkerId,
     /// Why, in words
     #[arg(long)]
@@ -61,8 +96,10 @@ pub(super) struct Hold {
 
 #[derive(Args)]
 pub(super) struct List {
+    /// Those of this team alone
     #[arg(long)]
     team: Option<String>,
+    /// Those of this contractor alone
     #[arg(long)]
     contractor: Option<String>,
     /// active, suspended, barred or removed; without it all who are not removed
@@ -152,15 +189,37 @@ fn show_history(context: &Context, events: &[Value]) -> anyhow::Result<()> {
     if context.json {
         return events.iter().try_for_each(|e| super::print_line(&e.to_string()));
     }
-    let text = |e: &Value, key: &str| match &e[key] {
+    let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
         other => other.to_string(),
     };
-    let columns = ["seq", "at", "kind", "state", "faces", "templates", "by", "reason"];
-    let rows = events.iter().map(|e| columns.map(|c| text(e, c)).to_vec());
-    let head = columns.map(str::to_uppercase);
-    super::print_line(&super::table(&head.each_ref().map(String::as_str), rows))
+    let rows = events.iter().map(|e| {
+        let changes = e["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut lines: Vec<String> = changes
+            .iter()
+            .map(|change| {
+                let field = text(&change["field"]).replace('_', " ");
+                let (from, to) = (&change["from"], text(&change["to"]));
+                match from {
+                    Value::Null => format!("{field}: {to}"),
+                    from => format!("{field}: {} → {to}", text(from)),
+                }
+            })
+            .collect();
+        lines.extend(e["disputed"].as_u64().map(|seq| format!("record {seq}: disputed")));
+        let why = [&e["reason"], &e["alike_reason"]].into_iter().find(|why| !why.is_null());
+        vec![
+            text(&e["seq"]),
+            text(&e["at"]),
+            text(&e["kind"]),
+            lines.join("\n"),
+            text(&e["by"]),
+            text(why.unwrap_or(&Value::Null)),
+        ]
+    });
+    let head = ["SEQ", "AT", "KIND", "WHAT", "BY", "REASON"];
+    super::print_line(&super::table(&head, rows))
 }
 
 fn human(shown: &WorkerShown) -> String {

@@ -406,9 +406,9 @@ pub enum ConfigError {
 impl Config {
     /// Reads and checks one file.
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
-        let text = std::fs::read_to_string(path)
+        let bytes = std::fs::read(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        Config::parse(path, &text)
+        raw::parse_bytes(path, &bytes)
     }
 
     /// Checks `text` as the contents of `path`.

@@ -1,11 +1,16 @@
 //! The file as it is written, key by key, and its way into the domain types.
 
+mod address;
 mod lanes;
+mod lookalike;
+mod syntax;
 #[cfg(test)]
 mod tests;
+mod typed;
 mod upstreams;
 
 use std::{
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -18,9 +23,11 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::*;
+use address::quoted;
 use lanes::lanes;
 use upstreams::upstreams;
 
+/// Whole numbers are read as TOML has them, so that one out of its range is refused with that range.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawConfig {
@@ -65,9 +72,9 @@ struct RawSite {
 struct RawStorage {
     dir: Option<PathBuf>,
     key: Option<String>,
-    attendance_keep_years: Option<u8>,
-    photo_keep_days: Option<u16>,
-    photo_max_bytes: Option<u64>,
+    attendance_keep_years: Option<i64>,
+    photo_keep_days: Option<i64>,
+    photo_max_bytes: Option<i64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -102,7 +109,7 @@ struct RawRecognition {
     threshold: Option<f32>,
     margin: Option<f32>,
     min_face_px: Option<f32>,
-    frames_to_agree: Option<u32>,
+    frames_to_agree: Option<i64>,
     liveness: Option<String>,
 }
 
@@ -111,7 +118,7 @@ struct RawRecognition {
 struct RawLane {
     name: String,
     entry_side: Option<Side>,
-    fire_input: Option<u16>,
+    fire_input: Option<i64>,
     cool_down_s: Option<f64>,
     pass_within_s: Option<f64>,
     turnstile: RawTurnstile,
@@ -124,13 +131,20 @@ struct RawLane {
 struct RawTurnstile {
     driver: String,
     port: Option<PathBuf>,
-    baud: Option<u32>,
-    address: Option<u8>,
-    release_coil: Option<PerDirection>,
-    passage_input: Option<PerDirection>,
-    pulse_ms: Option<u64>,
-    pass_after_ms: Option<u64>,
+    baud: Option<i64>,
+    address: Option<i64>,
+    release_coil: Option<RawPair>,
+    passage_input: Option<RawPair>,
+    pulse_ms: Option<i64>,
+    pass_after_ms: Option<i64>,
     passes: Option<bool>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPair {
+    entry: i64,
+    exit: i64,
 }
 
 #[derive(Deserialize)]
@@ -139,8 +153,8 @@ struct RawCamera {
     direction: Direction,
     source: String,
     fps: Option<f32>,
-    size: Option<(u32, u32)>,
-    repeat: Option<u32>,
+    size: Option<(i64, i64)>,
+    repeat: Option<i64>,
     #[serde(rename = "loop")]
     looped: Option<bool>,
 }
@@ -194,11 +208,11 @@ struct RawAlarms {
     link_down_s: Option<f64>,
     device_down_s: Option<f64>,
     undecided_s: Option<f64>,
-    unknown_faces: Option<u16>,
+    unknown_faces: Option<i64>,
     unknown_faces_within_s: Option<f64>,
 }
 
-const MIB: u64 = 1 << 20;
+const MIB: i64 = 1 << 20;
 
 /// A complaint about one key, before its line is known.
 struct Wrong {
@@ -212,34 +226,67 @@ fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Checked<T> {
     Err(Wrong { key: key.into(), message: message.into() })
 }
 
+/// Reads the bytes of a file. UTF-8, with a byte order mark before it or without.
+pub(super) fn parse_bytes(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
+    let text = syntax::decode(bytes).map_err(|(line, message)| ConfigError::Wrong {
+        path: path.to_owned(),
+        line,
+        key: "encoding".to_owned(),
+        message,
+    })?;
+    Ok(Config { sha256: Sha256::digest(bytes).into(), ..parse(path, text)? })
+}
+
 pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
     let located =
         |line, key, message| ConfigError::Wrong { path: path.to_owned(), line, key, message };
-    let at = |e: &toml::de::Error| e.span().map_or(1, |span| line_at(text, span.start));
-    let tree = toml::de::DeTable::parse(text)
-        .map_err(|e| located(at(&e), "syntax".to_owned(), one_line(e.message())))?;
-    let raw: RawConfig = toml::de::Deserializer::parse(text)
-        .map_err(|e| located(at(&e), "syntax".to_owned(), one_line(e.message())))
-        .and_then(|d| {
-            serde_path_to_error::deserialize(d).map_err(|e| {
-                let key = e.path().to_string();
-                // The parser's words hold what it found, a password without quotes say.
-                let secret = [".password", ".key"].iter().any(|end| key.ends_with(end));
-                let message = if secret {
-                    "must be text in quotes: file:PATH or credential:NAME".to_owned()
-                } else {
-                    one_line(e.inner().message())
-                };
-                located(at(e.inner()), key, message)
-            })
-        })?;
+    let no_toml = |e: toml::de::Error| {
+        let (line, message) = syntax::explain(text, &e);
+        located(line, "syntax".to_owned(), message)
+    };
+    let tree = toml::de::DeTable::parse(text).map_err(no_toml)?;
+    let raw: RawConfig = toml::de::Deserializer::parse(text).map_err(no_toml).and_then(|d| {
+        serde_path_to_error::deserialize(d).map_err(|e| {
+            let (key, message) = typed::explain(&e.path().to_string(), e.inner().message());
+            let line = e.inner().span().map_or(1, |span| line_at(text, span.start));
+            located(line, key, message)
+        })
+    })?;
     let base = path.parent().unwrap_or(Path::new(""));
     let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
-    let mut config = build(raw, &base)
-        .map_err(|w| located(line_of(text, tree.get_ref(), &w.key), w.key, w.message))?;
+    let built = build(raw, &base).and_then(|config| {
+        escaped_by_mistake(tree.get_ref(), "")?;
+        Ok(config)
+    });
+    let mut config =
+        built.map_err(|w| located(line_of(text, tree.get_ref(), &w.key), w.key, w.message))?;
     config.path = path.to_owned();
     config.sha256 = Sha256::digest(text.as_bytes()).into();
     Ok(config)
+}
+
+/// No value has a use for a control character. A path of Windows in double quotes gets some.
+fn escaped_by_mistake(table: &toml::de::DeTable<'_>, at: &str) -> Checked<()> {
+    table.iter().try_for_each(|(name, value)| {
+        let dot = if at.is_empty() { "" } else { "." };
+        in_value(value.get_ref(), &format!("{at}{dot}{}", name.get_ref()))
+    })
+}
+
+fn in_value(value: &toml::de::DeValue<'_>, key: &str) -> Checked<()> {
+    use toml::de::DeValue;
+    match value {
+        DeValue::String(text) => match syntax::escaped_by_mistake(text) {
+            Some(message) => wrong(key, message),
+            None => Ok(()),
+        },
+        DeValue::Table(inner) => escaped_by_mistake(inner, key),
+        DeValue::Array(items) => items
+            .iter()
+            .enumerate()
+            .try_for_each(|(n, item)| in_value(item.get_ref(), &format!("{key}[{n}]"))),
+        _ => Ok(()),
+    }
 }
 
 fn one_line(message: &str) -> String {
@@ -292,20 +339,30 @@ fn build(raw: RawConfig, base: &Path) -> Checked<Config> {
         Some(secret) => secret,
     };
     let usual = Storage::usual(dir, key);
-    let keep_years = raw.storage.attendance_keep_years.unwrap_or(usual.attendance_keep_years);
-    if keep_years < 3 {
-        return wrong("storage.attendance_keep_years", "the law asks for at least 3 years");
-    }
-    let photo_max_bytes = raw.storage.photo_max_bytes.unwrap_or(usual.photo_max_bytes);
-    if photo_max_bytes < MIB {
-        return wrong(
-            "storage.photo_max_bytes",
-            format!(
-                "{photo_max_bytes} must be {MIB} or more; to keep no photo, set photo_keep_days = 0"
-            ),
-        );
-    }
-    let photo_keep_days = raw.storage.photo_keep_days.unwrap_or(usual.photo_keep_days);
+    let at_least = "the law asks for at least 3 years";
+    let attendance_keep_years = match raw.storage.attendance_keep_years {
+        Some(..3) => return wrong("storage.attendance_keep_years", at_least),
+        given => whole(
+            "storage.attendance_keep_years",
+            given,
+            usual.attendance_keep_years,
+            3..=i64::from(u8::MAX),
+        )?,
+    };
+    let photo_max_bytes = match raw.storage.photo_max_bytes {
+        Some(few) if few < MIB => {
+            let message =
+                format!("{few} must be {MIB} or more; to keep no photo, set photo_keep_days = 0");
+            return wrong("storage.photo_max_bytes", message);
+        }
+        given => whole("storage.photo_max_bytes", given, usual.photo_max_bytes, MIB..=i64::MAX)?,
+    };
+    let photo_keep_days = whole(
+        "storage.photo_keep_days",
+        raw.storage.photo_keep_days,
+        usual.photo_keep_days,
+        0..=i64::from(u16::MAX),
+    )?;
     let recognition = recognition(raw.recognition)?;
     let models = base.join(raw.models.dir.unwrap_or_else(|| INSTALLED_MODELS.into()));
     let model = |name: Option<PathBuf>, default: &str| models.join(name.unwrap_or(default.into()));
@@ -313,12 +370,7 @@ fn build(raw: RawConfig, base: &Path) -> Checked<Config> {
         path: PathBuf::new(),
         sha256: [0; 32],
         site: site(raw.site)?,
-        storage: Storage {
-            attendance_keep_years: keep_years,
-            photo_keep_days,
-            photo_max_bytes,
-            ..usual
-        },
+        storage: Storage { attendance_keep_years, photo_keep_days, photo_max_bytes, ..usual },
         models: ModelFiles {
             detector: model(raw.models.detector, "face_detection_yunet_2023mar_int8bq.onnx"),
             embedder: model(raw.models.embedder, "face_recognition_sface_2021dec_int8bq.onnx"),
@@ -346,9 +398,10 @@ fn build(raw: RawConfig, base: &Path) -> Checked<Config> {
 /// A group of the operating system, which must be there.
 fn group(key: &str, name: Option<String>) -> Checked<Option<String>> {
     match name {
-        Some(name) if !matches!(nix::unistd::Group::from_name(&name), Ok(Some(_))) => {
-            wrong(key, format!("there is no group {name:?} on this machine"))
-        }
+        Some(name) if !matches!(nix::unistd::Group::from_name(&name), Ok(Some(_))) => wrong(
+            key,
+            format!("there is no group {} on this machine{}", quoted(&name), hint(&name)),
+        ),
         name => Ok(name),
     }
 }
@@ -379,29 +432,59 @@ fn enrolment(raw: RawEnrolment, gate_px: f32) -> Checked<FaceLimits> {
 
 fn metrics_listen(text: String) -> Checked<SocketAddr> {
     let key = "metrics.listen";
+    let shown = address::shown(&text);
     match text.parse::<SocketAddr>() {
         Ok(address) if !address.ip().to_canonical().is_loopback() => wrong(
             key,
             format!(
-                "{text:?} would show this gate to its whole network without a password: listen on \
+                "{shown} would show this gate to its whole network without a password: listen on \
                  127.0.0.1, and let a proxy or an agent on this machine, or an SSH tunnel, pass it on"
             ),
         ),
         Ok(address) if address.port() != 0 => Ok(address),
-        _ => wrong(key, format!("{text:?} is no address and port, such as \"127.0.0.1:9464\"")),
+        _ => wrong(
+            key,
+            format!("{shown} is no address and port, such as \"127.0.0.1:9464\"{}", hint(&text)),
+        ),
     }
 }
 
-/// Names that become part of a topic, a file name or a metric.
+/// A name: of a project, a gateway, a lane, an upstream, a client. All become part of a topic, a file
+/// name or a metric.
 fn plain_name(key: String, text: String) -> Checked<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if text.is_empty() || text.len() > 64 || !text.chars().all(allowed) {
-        return wrong(
-            key,
-            format!("{text:?} must be 1 to 64 of A-Z a-z 0-9 - _, since it becomes part of topics"),
+        let message = format!(
+            "{} is no name: a name is 1 to 64 characters of A-Z, a-z, 0-9, - and _, because it becomes part \
+             of topics{}",
+            quoted(&text),
+            hint(&text)
         );
+        return wrong(key, message);
     }
     Ok(text)
+}
+
+/// What a value has instead of what it must have, where that can be seen from it.
+fn hint(text: &str) -> String {
+    lookalike::in_value(text).map_or_else(String::new, |words| format!(" ({words})"))
+}
+
+/// A whole number within its bounds, which are within those of its type.
+fn whole<T: TryFrom<i64>>(
+    key: impl Into<String>,
+    given: Option<i64>,
+    usual: T,
+    bounds: RangeInclusive<i64>,
+) -> Checked<T> {
+    let Some(value) = given else { return Ok(usual) };
+    match T::try_from(value) {
+        Ok(number) if bounds.contains(&value) => Ok(number),
+        _ => {
+            let (least, most) = bounds.into_inner();
+            wrong(key, format!("{value} must be from {least} to {most}"))
+        }
+    }
 }
 
 fn site(raw: RawSite) -> Checked<Site> {
@@ -409,7 +492,7 @@ fn site(raw: RawSite) -> Checked<Site> {
     let Ok(timezone) = TimeZone::get(zone) else {
         return wrong(
             "site.timezone",
-            format!("{zone:?} is no IANA time zone, such as Asia/Shanghai"),
+            format!("{} is no IANA time zone, such as Asia/Shanghai{}", quoted(zone), hint(zone)),
         );
     };
     let settled_on = match raw.settled_on {
@@ -419,14 +502,15 @@ fn site(raw: RawSite) -> Checked<Site> {
             Err(_) => {
                 return wrong(
                     "site.settled_on",
-                    format!("{text:?} is no date, such as 2026-10-31"),
+                    format!("{} is no date, such as 2026-10-31{}", quoted(&text), hint(&text)),
                 );
             }
         },
     };
     let day_starts_at = raw.day_starts_at.as_deref().unwrap_or("04:00");
     let Ok(day_starts_at) = Time::strptime("%H:%M", day_starts_at) else {
-        return wrong("site.day_starts_at", format!("{day_starts_at:?} is no time, such as 04:00"));
+        let (shown, hint) = (quoted(day_starts_at), hint(day_starts_at));
+        return wrong("site.day_starts_at", format!("{shown} is no time, such as 04:00{hint}"));
     };
     let project_code = plain_name("site.project_code".into(), raw.project_code)?;
     Ok(Site {
@@ -458,10 +542,7 @@ fn recognition(raw: RawRecognition) -> Checked<Recognition> {
             format!("{min_face_px} must be from 16 to 2000: smaller faces cannot be told apart"),
         );
     }
-    let frames_to_agree = raw.frames_to_agree.unwrap_or(2);
-    if !(1..=10).contains(&frames_to_agree) {
-        return wrong("recognition.frames_to_agree", format!("{frames_to_agree} must be 1 to 10"));
-    }
+    let frames_to_agree = whole("recognition.frames_to_agree", raw.frames_to_agree, 2, 1..=10)?;
     only("recognition.liveness", raw.liveness, "off")?;
     Ok(Recognition { threshold, margin, min_face_px, frames_to_agree })
 }
@@ -470,10 +551,7 @@ fn alarms(raw: RawAlarms) -> Checked<AlarmLimits> {
     let within = |key: &str, given: Option<f64>, usual: f64, most: f64| {
         seconds(format!("alarms.{key}"), given, usual, most)
     };
-    let unknown_faces = raw.unknown_faces.unwrap_or(10);
-    if !(2..=1000).contains(&unknown_faces) {
-        return wrong("alarms.unknown_faces", format!("{unknown_faces} must be from 2 to 1000"));
-    }
+    let unknown_faces = whole("alarms.unknown_faces", raw.unknown_faces, 10, 2..=1000)?;
     Ok(AlarmLimits {
         outbox_age: within("outbox_age_s", raw.outbox_age_s, 900.0, 604_800.0)?,
         link_down: within("link_down_s", raw.link_down_s, 60.0, 86_400.0)?,
@@ -493,7 +571,8 @@ fn alarms(raw: RawAlarms) -> Checked<AlarmLimits> {
 fn only(key: impl Into<String>, given: Option<String>, known: &str) -> Checked<()> {
     match given {
         Some(other) if other != known => {
-            wrong(key, format!("{other:?} is not in this version; it has {known:?}"))
+            let other = quoted(&other);
+            wrong(key, format!("{other} is not in this version; it has {known:?}"))
         }
         _ => Ok(()),
     }

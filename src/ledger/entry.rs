@@ -283,11 +283,13 @@ pub enum Body {
     /// Somebody passed whom nobody let through. `after`: the passage just before, if there was one.
     Tailgate { lane: String, direction: Direction, after: Option<PassageId> },
     /// What is said of a worker is otherwise from now on. `commitment` where the document is another
-    /// one, `faces` where templates and photos changed.
+    /// one, `faces` where templates and photos changed. `particulars`: the names of those that are
+    /// sealed and changed; none in entries of an early version.
     Amendment {
         person: Person,
         terms: Terms,
         commitment: Option<[u8; 32]>,
+        particulars: Vec<String>,
         faces: Option<FacesChanged>,
         alike: Option<Alike>,
         reason: Option<String>,
@@ -483,7 +485,16 @@ impl Body {
                 .with("lane", lane.as_str())
                 .with("direction", direction_word(*direction))
                 .with_some("after", after.map(|id| id.0.to_vec())),
-            Body::Amendment { person, terms, commitment, faces, alike, reason, by } => {
+            Body::Amendment {
+                person,
+                terms,
+                commitment,
+                particulars,
+                faces,
+                alike,
+                reason,
+                by,
+            } => {
                 let changed = |faces: &FacesChanged| {
                     Map::default()
                         .with("what", faces.what.word())
@@ -493,6 +504,10 @@ impl Body {
                 on_terms(map, terms)
                     .with("person", person_map(person))
                     .with_some("id_commitment", commitment.map(|c| c.to_vec()))
+                    .with_some(
+                        "particulars",
+                        (!particulars.is_empty()).then(|| particulars.join(" ")),
+                    )
                     .with_some("faces", faces.as_ref().map(changed))
                     .with_some("alike", alike.as_ref().map(alike_map))
                     .with_some("reason", reason.as_deref())
@@ -617,6 +632,7 @@ impl Body {
                 person: read_person(data.map("person")?)?,
                 terms: read_terms(data)?,
                 commitment: data.optional_bytes("id_commitment")?,
+                particulars: read_names(data, "particulars")?,
                 faces: data.optional_map("faces")?.map(read_faces).transpose()?,
                 alike: read_alike(data)?,
                 reason: data.optional_text("reason")?,
@@ -696,6 +712,12 @@ fn read_terms(data: Fields<'_>) -> Result<Terms, CborError> {
         contract_signed: read_date(data, "contract_signed")?,
         trained_on: read_date(data, "trained_on")?,
     })
+}
+
+/// Words with a blank between them.
+fn read_names(data: Fields<'_>, key: &'static str) -> Result<Vec<String>, CborError> {
+    let words = data.optional_word(key)?;
+    Ok(words.iter().flat_map(|words| words.split(' ')).map(str::to_owned).collect())
 }
 
 fn alike_map(alike: &Alike) -> Map {

@@ -548,24 +548,25 @@ pub fn backlog(tx: &Transaction<'_>, upstream: &str) -> Result<(u64, Option<Stam
     Ok((rows, oldest.map(|stored| stored.entry.stamp)))
 }
 
-/// What was entered on a worker apart from passages, oldest first; of very many, the last `limit`.
+/// What was entered on a worker apart from passages, oldest first; of very many, the last `limit`. With
+/// a dispute, the seq of the attendance that it is about.
 pub fn history(
     tx: &Transaction<'_>,
     worker: &WorkerId,
     limit: usize,
-) -> Result<Vec<Stored>, LedgerError> {
-    let mut found: Vec<u64> = tx
+) -> Result<Vec<(Stored, Option<u64>)>, LedgerError> {
+    let mut found: Vec<(u64, Option<u64>)> = tx
         .prepare_cached(
-            "SELECT idx FROM entry WHERE worker = ?1
+            "SELECT idx, (SELECT seq FROM entry c WHERE c.idx = entry.cause) FROM entry WHERE worker = ?1
                AND kind IN ('enrolment', 'amendment', 'state', 'removal', 'dispute')
              ORDER BY idx DESC LIMIT ?2",
         )?
         .query_map(params![worker.as_str(), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-            row.get(0)
+            Ok((row.get(0)?, row.get(1)?))
         })?
         .collect::<Result<_, _>>()?;
     found.reverse();
-    found.into_iter().map(|index| read(tx, index)).collect()
+    found.into_iter().map(|(index, disputed)| Ok((read(tx, index)?, disputed))).collect()
 }
 
 #[cfg(test)]

@@ -235,6 +235,7 @@ fn one_of_each_roster_kind() -> Vec<Entry> {
         person: person(),
         terms: terms(),
         commitment: alike.is_some().then_some([0xc0; 32]),
+        particulars: Vec::new(),
         faces,
         alike,
         reason: reason.map(Into::into),
@@ -319,6 +320,33 @@ fn the_bytes_of_the_roster_kinds_of_version_1_never_change() {
         format!("{} {} {leaf}", entry.body.kind(), hex::encode(&bytes))
     });
     assert_eq!(lines.collect::<Vec<_>>(), expected);
+}
+
+/// As above, for an amendment of what is sealed: never edit this test.
+#[test]
+fn the_bytes_of_an_amendment_of_what_is_sealed_never_change() {
+    let body = Body::Amendment {
+        person: person(),
+        terms: Terms::default(),
+        commitment: None,
+        particulars: vec!["phone".into(), "bank_tail".into()],
+        faces: None,
+        alike: None,
+        reason: None,
+        by: Actor { uid: 1000, user: "admin".into(), via: Via::Socket },
+    };
+    let entry = entry(0, Some(1), body);
+    let bytes = entry.encode();
+    assert_eq!(Entry::decode(&bytes).unwrap(), entry);
+    let frozen = "a961760163616c670163736571016464617461a3626279a3637569641903e86376696166736f636b\
+        657464757365726561646d696e66706572736f6ea56269646457303031646e616d6566e58898e5b3\
+        b0647465616d6572656261726574726164656b737465656c2066697865726a636f6e74726163746f\
+        726d4775697a686f752054686972646b706172746963756c6172736f70686f6e652062616e6b5f74\
+        61696c646b696e6469616d656e646d656e746473616c74505a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a\
+        6474696d65a464626f6f7450b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b06673796e636564f56777616c\
+        6c5f6d731b000001a184bde5fb69757074696d655f6d731910e165696e64657800666c6564676572\
+        501e1e1e1e1e1e1e1e1e1e1e1e1e1e1e1e";
+    assert_eq!(hex::encode(bytes), frozen);
 }
 
 /// Alarms, of each sort.

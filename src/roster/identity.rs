@@ -94,6 +94,19 @@ pub struct Particulars {
     pub bank_tail: Option<String>,
 }
 
+impl Particulars {
+    /// Which of them are not the same, by name.
+    pub fn other_than(&self, other: &Particulars) -> Vec<String> {
+        let differ = [
+            ("gender", self.gender != other.gender),
+            ("birth_date", self.birth_date != other.birth_date),
+            ("phone", self.phone != other.phone),
+            ("bank_tail", self.bank_tail != other.bank_tail),
+        ];
+        differ.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name.into()).collect()
+    }
+}
+
 impl std::fmt::Debug for Particulars {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Particulars(***)")

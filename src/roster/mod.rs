@@ -84,7 +84,7 @@ impl FromStr for WorkerId {
     fn from_str(text: &str) -> Result<Self, RosterError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if text.is_empty() || text.len() > 32 || !text.chars().all(allowed) {
-            let problem = format!("{text:?} must be 1 to 32 of A-Z a-z 0-9 - _ .");
+            let problem = format!("{text:?} must be 1 to 32 of A-Z, a-z, 0-9, -, _ and .");
             return Err(RosterError::Invalid { field: "id", problem });
         }
         Ok(WorkerId(text.into()))

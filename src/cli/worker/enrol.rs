@@ -21,45 +21,45 @@ use crate::{
 
 #[derive(Args)]
 pub(in crate::cli) struct Enroll {
-    /// The worker's id at this site: A-Z a-z 0-9 - _ . and never used again
+    /// The worker's id at this site: 1 to 32 of A-Z, a-z, 0-9, -, _ and . Never used again
     #[arg(long)]
     id: WorkerId,
+    /// The name, as it stands in the document
     #[arg(long)]
     name: String,
-    /// resident, passport, hk_macao_permit or taiwan_permit
-    #[arg(long, value_parser = id_type, default_value = "resident")]
-    id_type: IdType,
     /// The number of the resident identity card, or of the document that --id-type names; kept
     /// encrypted
-    #[arg(long)]
+    #[arg(long, value_name = "NUMBER")]
     id_number: String,
+    /// The team; timesheets are by team
     #[arg(long)]
     team: String,
+    /// The labour contractor that the team is of
     #[arg(long)]
     contractor: String,
+    /// What the worker does: steel fixer, carpenter
     #[arg(long)]
     trade: String,
-    #[command(flatten)]
-    more: More,
     /// A JPEG or PNG with the worker alone on it; up to five. Without photos and --lane the worker
     /// has no template, and passes only when a guard vouches (lane release --worker)
     #[arg(long, value_name = "FILE", conflicts_with = "lane")]
     photo: Vec<PathBuf>,
     #[command(flatten)]
     camera: Camera,
+    /// resident, passport, hk_macao_permit or taiwan_permit
+    #[arg(long, value_name = "TYPE", value_parser = id_type, default_value = "resident")]
+    id_type: IdType,
     #[command(flatten)]
     twin: Twin,
+    // Last, because its heading goes on for what follows.
+    #[command(flatten)]
+    more: More,
 }
 
 /// What may be said of a worker beside who it is.
 #[derive(Args)]
+#[command(next_help_heading = "What else is said of the worker")]
 struct More {
-    /// First day of admission, such as 2026-10-01
-    #[arg(long, value_name = "DATE", value_parser = day)]
-    valid_from: Option<Date>,
-    /// Last day of admission
-    #[arg(long, value_name = "DATE", value_parser = day)]
-    valid_until: Option<Date>,
     /// Number of the form by which the worker agrees that their face is kept; without it no photo is
     /// taken in unless the configuration says otherwise
     #[arg(long, value_name = "FORM-NUMBER")]
@@ -67,24 +67,30 @@ struct More {
     /// When that form was signed
     #[arg(long, value_name = "DATE", value_parser = day)]
     consent_on: Option<Date>,
+    /// First day of admission, such as 2026-10-01
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    valid_from: Option<Date>,
+    /// Last day of admission
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    valid_until: Option<Date>,
     /// When the labour contract was signed
     #[arg(long, value_name = "DATE", value_parser = day)]
     contract_signed: Option<Date>,
     /// When the worker was trained in safety
     #[arg(long, value_name = "DATE", value_parser = day)]
     trained_on: Option<Date>,
-    /// male or female; of a resident it follows from the number
-    #[arg(long, value_parser = gender)]
-    gender: Option<Gender>,
-    /// Of a resident it follows from the number
-    #[arg(long, value_name = "DATE", value_parser = day)]
-    birth_date: Option<Date>,
-    /// Kept encrypted
+    /// Phone number; kept encrypted
     #[arg(long)]
     phone: Option<String>,
     /// The last four digits of the wage account; kept encrypted
     #[arg(long, value_name = "DIGITS")]
     bank_tail: Option<String>,
+    /// male or female; of a resident it follows from the number
+    #[arg(long, value_parser = gender)]
+    gender: Option<Gender>,
+    /// Birth date; of a resident it follows from the number
+    #[arg(long, value_name = "DATE", value_parser = day)]
+    birth_date: Option<Date>,
 }
 
 impl More {
@@ -118,44 +124,51 @@ impl Camera {
 /// Two workers with one face.
 #[derive(Args)]
 struct Twin {
+    /// Why, in words; recorded
+    #[arg(long)]
+    reason: Option<String>,
     /// The face may be like that of a worker who is enrolled: they are twins. Recorded
     #[arg(long, requires = "reason")]
     allow_duplicate_face: bool,
-    /// Why, in words
-    #[arg(long)]
-    reason: Option<String>,
 }
 
 #[derive(Args)]
 pub(in crate::cli) struct Update {
+    /// The worker's id
     id: WorkerId,
-    #[arg(long)]
-    name: Option<String>,
-    /// With --id-number, where it is of another type: resident, passport, hk_macao_permit or taiwan_permit
-    #[arg(long, value_parser = id_type, requires = "id_number")]
-    id_type: Option<IdType>,
-    /// Another number, where the one there is was wrong
-    #[arg(long)]
-    id_number: Option<String>,
+    /// Another team
     #[arg(long)]
     team: Option<String>,
+    /// Another contractor
     #[arg(long)]
     contractor: Option<String>,
+    /// Another trade
     #[arg(long)]
     trade: Option<String>,
-    #[command(flatten)]
-    more: More,
+    /// Another name, where the one there is was wrong
+    #[arg(long)]
+    name: Option<String>,
+    /// Another number, where the one there is was wrong
+    #[arg(long, value_name = "NUMBER")]
+    id_number: Option<String>,
+    /// With --id-number, where it is of another type: resident, passport, hk_macao_permit or
+    /// taiwan_permit
+    #[arg(long, value_name = "TYPE", value_parser = id_type, requires = "id_number")]
+    id_type: Option<IdType>,
     /// What is no longer so; several times for several
     #[arg(long, value_name = "FIELD")]
     clear: Vec<Clear>,
     /// Why, in words; recorded
     #[arg(long)]
     reason: Option<String>,
+    #[command(flatten)]
+    more: More,
 }
 
 #[derive(Args)]
 #[group(id = "faces", required = true, multiple = false, args = ["add", "replace", "erase", "lane"])]
 pub(in crate::cli) struct Photos {
+    /// The worker's id
     id: WorkerId,
     /// A photo beside those there are; several times for several, five in all
     #[arg(long, value_name = "FILE")]
@@ -163,15 +176,15 @@ pub(in crate::cli) struct Photos {
     /// A photo in place of those there are
     #[arg(long, value_name = "FILE")]
     replace: Vec<PathBuf>,
-    /// Erase templates and photos: the consent is withdrawn. The worker stays on the roster
-    #[arg(long, requires = "reason")]
-    erase: bool,
     /// Take new photos in place of those there are, with the camera of this lane
     #[arg(long, requires = "direction")]
     lane: Option<String>,
     /// Which of its cameras: entry or exit
     #[arg(long, value_parser = direction, requires = "lane")]
     direction: Option<Direction>,
+    /// Erase templates and photos: the consent is withdrawn. The worker stays on the roster
+    #[arg(long, requires = "reason")]
+    erase: bool,
     /// The consent form's number, where none was given before
     #[arg(long, value_name = "FORM-NUMBER")]
     consent: Option<String>,

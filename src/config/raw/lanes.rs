@@ -103,32 +103,47 @@ fn camera(raw: RawCamera, base: &Path, at: &str) -> Checked<Camera> {
         let message = "replay: and v4l2: sources; set the rate in the camera's own settings";
         belongs(at, &[("fps", raw.fps.is_some())], message)?;
     }
-    let repeat = raw.repeat.unwrap_or(1);
-    if !(1..=10_000).contains(&repeat) {
-        return wrong(format!("{at}.repeat"), format!("{repeat} must be from 1 to 10000"));
-    }
-    let size = raw.size.unwrap_or((1280, 720));
-    if !(160..=4096).contains(&size.0) || !(120..=4096).contains(&size.1) {
-        let message = format!("{size:?} must be from [160, 120] to [4096, 4096] pixels");
-        return wrong(format!("{at}.size"), message);
-    }
+    let repeat = whole(format!("{at}.repeat"), raw.repeat, 1, 1..=10_000)?;
+    let (width, height) = raw.size.unwrap_or((1280, 720));
+    let size = match (u32::try_from(width), u32::try_from(height)) {
+        (Ok(w @ 160..=4096), Ok(h @ 120..=4096)) => (w, h),
+        _ => {
+            let message =
+                format!("[{width}, {height}] must be from [160, 120] to [4096, 4096] pixels");
+            return wrong(format!("{at}.size"), message);
+        }
+    };
     let looped = raw.looped.unwrap_or(false);
     Ok(Camera { direction: raw.direction, source, fps, size, repeat, looped })
 }
 
 fn source(text: &str, base: &Path, at: &str) -> Checked<CameraSource> {
     let path = |scheme| text.strip_prefix(scheme).filter(|path| !path.is_empty());
-    if let Some(path) = path("replay:") {
-        return Ok(CameraSource::Replay(base.join(path)));
+    let file = match (path("replay:"), path("v4l2:")) {
+        (Some(path), _) => Some(CameraSource::Replay(base.join(path))),
+        (_, Some(path)) => Some(CameraSource::V4l2(base.join(path))),
+        (None, None) => None,
+    };
+    if let Some(file) = file {
+        if text.contains("://") {
+            return wrong(
+                at,
+                "replay: and v4l2: take a path; an address begins with http:// or rtsp://",
+            );
+        }
+        return Ok(file);
     }
-    if let Some(path) = path("v4l2:") {
-        return Ok(CameraSource::V4l2(base.join(path)));
+    let rtsp = text.starts_with("rtsp://");
+    if !rtsp && !text.starts_with("http://") {
+        // All of it may be a secret.
+        let kinds = "v4l2:/dev/video0, http://…, rtsp://…, replay:DIR, replay:FILE or replay:PIPE";
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        let scheme = scheme.filter(|s| s.len() < 8 && s.bytes().all(|b| b.is_ascii_alphabetic()));
+        let shown = scheme.map_or_else(|| "it".to_owned(), |scheme| format!("{scheme:?}"));
+        return wrong(at, format!("{shown} is no kind of source; give {kinds}{}", hint(text)));
     }
-    // What is shown of it may hold a password.
-    let shown = text.split(':').next().unwrap_or_default();
-    let kinds = "v4l2:/dev/video0, http://…, rtsp://…, replay:DIR, replay:FILE or replay:PIPE";
-    if !text.starts_with("http://") && !text.starts_with("rtsp://") {
-        return wrong(at, format!("{shown:?} is no kind of source; give {kinds}"));
+    if let Some(message) = address::unclear(text) {
+        return wrong(at, message);
     }
     let mut url = match url::Url::parse(text) {
         Ok(url) if url.has_host() => url,
@@ -139,13 +154,14 @@ fn source(text: &str, base: &Path, at: &str) -> Checked<CameraSource> {
     // Refused only where there is no host, and there is one.
     let _ = (url.set_username(""), url.set_password(None));
     let url = CameraUrl { url, login };
-    Ok(if shown == "http" { CameraSource::Http(url) } else { CameraSource::Rtsp(url) })
+    Ok(if rtsp { CameraSource::Rtsp(url) } else { CameraSource::Http(url) })
 }
 
 fn login(url: &url::Url) -> Result<Option<Login>, String> {
     let decoded = |text: &str| {
         let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
-        decoded.map(String::from).map_err(|_| "user or password is not UTF-8".to_owned())
+        let remedy = "its user or password is not UTF-8 behind a %: write % as %25";
+        decoded.map(String::from).map_err(|_| remedy.to_owned())
     };
     if url.username().is_empty() && url.password().is_none() {
         return Ok(None);
@@ -158,7 +174,7 @@ fn login(url: &url::Url) -> Result<Option<Login>, String> {
 /// What a lane says of its turnstile outside of `[lane.turnstile]`.
 struct Wiring {
     entry_side: Option<Side>,
-    fire_input: Option<u16>,
+    fire_input: Option<i64>,
 }
 
 fn turnstile(
@@ -190,19 +206,11 @@ fn turnstile(
             belongs(at, simulated, "driver = \"simulated\"")?;
             belongs(of_lane, side, "driver = \"7e7f\" and \"eb\"; here the coils say it")?;
             let (line, address) = serial_place(&raw, base, at, 1..=247)?;
-            let pulse_ms = raw.pulse_ms.unwrap_or(500);
-            if !(50..=10_000).contains(&pulse_ms) {
-                return wrong(format!("{at}.pulse_ms"), format!("{pulse_ms} must be 50 to 10000"));
-            }
-            let defaults = PerDirection { entry: 0, exit: 1 };
-            let pair = |key: &str, given: Option<PerDirection>| match given.unwrap_or(defaults) {
-                pair if pair.entry == pair.exit => {
-                    wrong(format!("{at}.{key}"), "entry and exit must differ")
-                }
-                pair => Ok(pair),
-            };
-            let passage_input = pair("passage_input", raw.passage_input)?;
-            if let Some(fire) = wiring.fire_input
+            let pulse_ms = whole(format!("{at}.pulse_ms"), raw.pulse_ms, 500, 50..=10_000)?;
+            let release_coil = pair(at, "release_coil", raw.release_coil)?;
+            let passage_input = pair(at, "passage_input", raw.passage_input)?;
+            let fire_input = fire_input(of_lane, wiring.fire_input)?;
+            if let Some(fire) = fire_input
                 && (fire == passage_input.entry || fire == passage_input.exit)
             {
                 let message = format!("{fire} is a passage_input already");
@@ -211,9 +219,9 @@ fn turnstile(
             Ok(TurnstileDriver::ModbusRtu(ModbusRtu {
                 line,
                 address,
-                release_coil: pair("release_coil", raw.release_coil)?,
+                release_coil,
                 passage_input,
-                fire_input: wiring.fire_input,
+                fire_input,
                 pulse: Duration::from_millis(pulse_ms),
             }))
         }
@@ -236,37 +244,50 @@ fn turnstile(
             belongs(at, serial, "the drivers with a serial port")?;
             belongs(at, modbus, "driver = \"modbus-rtu\"")?;
             belongs(of_lane, side, "driver = \"7e7f\" and \"eb\"")?;
-            let after = Duration::from_millis(raw.pass_after_ms.unwrap_or(700));
+            let after = whole(format!("{at}.pass_after_ms"), raw.pass_after_ms, 700, 0..=600_000)?;
+            let after = Duration::from_millis(after);
             let pass_after = raw.passes.unwrap_or(true).then_some(after);
-            let fire_input = wiring.fire_input;
+            let fire_input = fire_input(of_lane, wiring.fire_input)?;
             Ok(TurnstileDriver::Simulated(SimulatedTurnstile { pass_after, fire_input }))
         }
         other => {
             let drivers = "\"modbus-rtu\", \"7e7f\", \"eb\" and \"simulated\"";
-            wrong(format!("{at}.driver"), format!("{other:?} is no driver; there are {drivers}"))
+            let other = quoted(other);
+            wrong(format!("{at}.driver"), format!("{other} is no driver; there are {drivers}"))
         }
     }
+}
+
+/// Coils and inputs are counted from 0, as on the wire.
+const ON_THE_WIRE: RangeInclusive<i64> = 0..=65_535;
+
+fn pair(at: &str, key: &str, given: Option<RawPair>) -> Checked<PerDirection> {
+    let given = given.unwrap_or(RawPair { entry: 0, exit: 1 });
+    let one =
+        |which: &str, number| whole(format!("{at}.{key}.{which}"), Some(number), 0, ON_THE_WIRE);
+    let pair = PerDirection { entry: one("entry", given.entry)?, exit: one("exit", given.exit)? };
+    if pair.entry == pair.exit {
+        return wrong(format!("{at}.{key}"), "entry and exit must differ");
+    }
+    Ok(pair)
+}
+
+fn fire_input(of_lane: &str, given: Option<i64>) -> Checked<Option<u16>> {
+    let checked = |n| whole(format!("{of_lane}.fire_input"), Some(n), 0, ON_THE_WIRE);
+    given.map(checked).transpose()
 }
 
 fn serial_place(
     raw: &RawTurnstile,
     base: &Path,
     at: &str,
-    addresses: std::ops::RangeInclusive<u8>,
+    addresses: RangeInclusive<i64>,
 ) -> Checked<(SerialLine, u8)> {
     let Some(port) = &raw.port else {
         let message = format!("{} needs one, such as \"/dev/ttyUSB0\"", raw.driver);
         return wrong(format!("{at}.port"), message);
     };
-    let address = raw.address.unwrap_or(1);
-    if !addresses.contains(&address) {
-        let (from, to) = addresses.into_inner();
-        let message = format!("{address} must be from {from} to {to}");
-        return wrong(format!("{at}.address"), message);
-    }
-    let baud = raw.baud.unwrap_or(9600);
-    if !(1200..=921_600).contains(&baud) {
-        return wrong(format!("{at}.baud"), format!("{baud} must be from 1200 to 921600"));
-    }
+    let address = whole(format!("{at}.address"), raw.address, 1, addresses)?;
+    let baud = whole(format!("{at}.baud"), raw.baud, 9600, 1200..=921_600)?;
     Ok((SerialLine { port: base.join(port), baud }, address))
 }

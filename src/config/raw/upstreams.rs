@@ -100,39 +100,34 @@ fn tls(
     Ok(Tls { ca: ca.map(|path| base.join(path)), own })
 }
 
-/// A broker's address as messages may show it: what stands before an @ may be a password.
-fn shown(url: &str) -> String {
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("\"{scheme}://***@{host}\""),
-        (None, Some((_, host))) => format!("\"***@{host}\""),
-        _ => format!("{url:?}"),
-    }
-}
-
 fn broker(key: String, url: &str, allow_plaintext: bool) -> Checked<Broker> {
+    if url.contains('@') {
+        let remedy = "write mqtts://HOST:PORT alone, username and password have keys of their own";
+        return wrong(key, format!("the address has an @ in it: {remedy}"));
+    }
+    if let Some(message) = address::unclear(url) {
+        return wrong(key, message);
+    }
+    let shown = address::shown(url);
     let (rest, tls, usual) = match (url.strip_prefix("mqtts://"), url.strip_prefix("mqtt://")) {
         (Some(rest), _) => (rest, true, 8883),
         (None, Some(rest)) => (rest, false, 1883),
         (None, None) => {
             let form = "mqtts://HOST:PORT, or mqtt://HOST:PORT on this machine";
-            return wrong(key, format!("{} is no broker's address: it must be {form}", shown(url)));
+            return wrong(key, format!("{shown} is no broker's address: it must be {form}"));
         }
     };
     let rest = rest.trim_end_matches('/');
-    if rest.contains('@') {
-        let remedy = "username and password have keys of their own";
-        return wrong(key, format!("{} must be HOST:PORT after the //; {remedy}", shown(url)));
-    }
     let (host, port) = match rest.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
         _ => (rest, Some(usual)),
     };
     let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
     let Some(port) = port.filter(|p| *p != 0) else {
-        return wrong(key, format!("{url:?} has no port from 1 to 65535"));
+        return wrong(key, format!("{shown} has no port from 1 to 65535"));
     };
     if rustls::pki_types::ServerName::try_from(host.as_str()).is_err() {
-        return wrong(key, format!("{url:?} names no host, such as broker.example or 10.0.0.9"));
+        return wrong(key, format!("{shown} names no host, such as broker.example or 10.0.0.9"));
     }
     let loopback = host == "localhost"
         || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -140,7 +135,7 @@ fn broker(key: String, url: &str, allow_plaintext: bool) -> Checked<Broker> {
         return wrong(
             key,
             format!(
-                "{url:?} would carry names in plain text off this machine: write mqtts://HOST:PORT, or set \
+                "{shown} would carry names in plain text off this machine: write mqtts://HOST:PORT, or set \
                  allow_plaintext = true where the link itself is private"
             ),
         );

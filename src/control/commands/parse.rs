@@ -213,7 +213,7 @@ impl Args {
         if Identity::checked(IdType::Resident, &text, Particulars::default(), None).is_ok() {
             return Err(invalid(key, "it is an ID number: name the worker's id at this site"));
         }
-        let problem = "must be 1 to 32 of A-Z a-z 0-9 - _ .";
+        let problem = "must be 1 to 32 of A-Z, a-z, 0-9, -, _ and .";
         text.parse().map(Some).map_err(|_| invalid(key, problem))
     }
 

@@ -3,6 +3,7 @@
 //! | file | what is asked for |
 //! |---|---|
 //! | `roster` | workers: enrolled, amended, suspended, removed, listed |
+//! | `history` | what each entry on a worker changed (pure) |
 //! | `amendment` | what a worker is to be after an amendment (pure) |
 //! | `faces` | an enrolment's looks at a face, from photos or from a camera |
 //! | `attendance` | who went through; passages added by hand, and disputed |
@@ -12,6 +13,7 @@
 mod amendment;
 mod attendance;
 mod faces;
+mod history;
 mod lanes;
 mod photo;
 mod roster;

@@ -14,6 +14,7 @@ use super::{
     Failure, PAGE, Refusal, Services, Sitting, Source,
     amendment::{Known, Planned, checked_terms, overlaid, overlaid_particulars, plan},
     faces::LEAST_ALIKE,
+    history::Past,
     to_json,
 };
 use crate::{
@@ -267,6 +268,7 @@ impl Services {
             terms: worker.terms.clone(),
             commitment: other_document
                 .then(|| commitment(&identity.salt, identity.id_type.word(), &identity.number)),
+            particulars: identity.particulars.other_than(&on_file.particulars),
             faces: what.map(|what| FacesChanged { what, model, templates: then }),
             alike,
             reason,
@@ -548,10 +550,18 @@ impl Services {
     ) -> Result<serde_json::Value, Refusal> {
         let asked = id.clone();
         self.store.read(move |tx| roster::must_exist(tx, &asked)).await?;
+        // Of who was removed nothing may be left, and of who is damaged nothing opens.
+        let identity = self.known(&id).await.ok().flatten().map(|(_, identity)| identity);
         let entries = self.store.read(move |tx| ledger::history(tx, &id, PAGE)).await?;
-        for stored in &entries {
+        let changes = Past::new(identity).all(entries.iter().map(|(stored, _)| stored));
+        for ((stored, disputed), changes) in entries.iter().zip(changes) {
             if let Some(event) = crate::attendance::EventRecord::of(&self.origin, stored) {
-                patient(wire.send_json(&Reply::Item(to_json(&event)?))).await?;
+                let mut item = to_json(&event)?;
+                item["changes"] = to_json(&changes)?;
+                if let Some(seq) = disputed {
+                    item["disputed"] = json!(seq);
+                }
+                patient(wire.send_json(&Reply::Item(item))).await?;
             }
         }
         Ok(json!({ "count": entries.len() }))

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     alarms::{Look, Trouble},
     clock::Monotonic,
+    figures::counted,
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
     store::{self, Room},
 };
@@ -169,7 +170,7 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
     if let Some((at, fault)) = &gate.fault
         && attention.now.since(*at) < FAULT_SHOWN
     {
-        let remedy = format!("restarted {} times: {fault}", gate.restarts);
+        let remedy = format!("restarted {}: {fault}", counted(gate.restarts, "time"));
         attention.add(format!("lane {}", lane.name), *at, remedy);
     }
     let zone = |at_ms| Timestamp::from_millisecond(at_ms).ok();
@@ -225,7 +226,7 @@ fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>)
     }
     let seen = camera.seen.counts();
     if seen.failed > 0 {
-        let remedy = format!("a model failed on {} frames; see the log", seen.failed);
+        let remedy = format!("a model failed on {}; see the log", counted(seen.failed, "frame"));
         let started = attention.services.started;
         attention.add(format!("vision {}/{}", lane.name, camera.direction), started, remedy);
     }

@@ -9,6 +9,7 @@ use crate::{
     camera::CameraState,
     clock::{Monotonic, Stamp},
     config::AlarmLimits,
+    figures::counted,
     gate::sight::Showing,
     ledger::{self, AlarmWhat, LedgerError},
     turnstile::TurnstileState,
@@ -83,8 +84,7 @@ pub(super) fn stalled(panel: &CameraPanel, state: &CameraState, now: Monotonic) 
 
 pub(super) fn camera(panel: &CameraPanel, state: &CameraState, now: Monotonic) -> Option<Trouble> {
     if !state.connected && !state.finished {
-        let error = state.last_error.as_deref().unwrap_or_default();
-        let text = format!("{}: {error}", panel.source);
+        let text = of_source(&panel.source, state.last_error.as_deref().unwrap_or("opening"));
         return Some(Trouble { since: state.since, text, count: None });
     }
     stalled(panel, state, now).then(|| Trouble {
@@ -143,6 +143,15 @@ fn undecided_since(
     Some(since)
 }
 
+/// What is wrong with a camera. Most errors name its address or path already.
+fn of_source(source: &str, error: &str) -> String {
+    let place = ["replay:", "v4l2:"].iter().find_map(|scheme| source.strip_prefix(scheme));
+    match error.contains(place.unwrap_or(source)) {
+        true => error.to_owned(),
+        false => format!("{source}: {error}"),
+    }
+}
+
 pub(super) fn turnstile(state: &TurnstileState) -> Option<Trouble> {
     let error = || state.last_error.clone().unwrap_or_else(|| "connecting".to_owned());
     (!state.connected).then(|| Trouble { since: state.since, text: error(), count: None })
@@ -153,11 +162,11 @@ pub(super) fn link(state: &UpstreamState, backlog: Option<Backlog>) -> Option<Tr
         return None;
     }
     let count = backlog.map(|(rows, _)| rows);
-    let rows = count.map_or_else(|| "?".to_owned(), |rows| rows.to_string());
+    let rows = count.map_or_else(|| "? records".to_owned(), |rows| counted(rows, "record"));
     let error = state.last_error.as_deref().unwrap_or("connecting");
     let text = format!(
         "{error}; see to the link and the broker: it is tried again every 30 s at most, and what \
-         waits ({rows} records) is sent then"
+         waits ({rows}) is sent then"
     );
     Some(Trouble { since: state.since, text, count })
 }
@@ -173,13 +182,16 @@ pub(super) fn outbox(
         return None;
     }
     let told = in_words(age);
+    let waiting = match rows {
+        1 => format!("1 record has waited for {told}"),
+        rows => format!("{rows} records wait, the oldest for {told}"),
+    };
     let text = if state.connected {
         format!(
-            "{rows} records wait, the oldest for {told}, though the broker is connected; where \
-             their number does not fall, ask its operator"
+            "{waiting}, though the broker is connected; where their number does not fall, ask its operator"
         )
     } else {
-        format!("{rows} records wait, the oldest for {told}, and the link is down: see to it")
+        format!("{waiting}, and the link is down: see to it")
     };
     // How long it has been an alarm; none is older than this boot, as far as status can say.
     let over = u64::try_from((age - limits.outbox_age).as_millis()).unwrap_or(u64::MAX);

@@ -1,0 +1,165 @@
+//! The log: on stderr, filtered by `GATEHOUSE_LOG`, as text or as JSON by `GATEHOUSE_LOG_FORMAT`.
+
+use std::io::IsTerminal;
+
+use jiff::{Timestamp, tz::TimeZone};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::{
+    Layer,
+    filter::Targets,
+    fmt::{format::Writer, time::FormatTime},
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
+
+const FILTER: &str = "GATEHOUSE_LOG";
+const FORMAT: &str = "GATEHOUSE_LOG_FORMAT";
+const OWN: &str = "gatehouse";
+/// It warns of each model's operator set; the models are pinned and were compared.
+const WARNS_OF_MODELS: &str = "tract_onnx";
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LogError {
+    #[error(
+        "{FILTER}: {0:?} is no directive: give a level (error, warn, info, debug, trace or off) for \
+         Gatehouse itself, or TARGET=LEVEL for a part or a library, with commas between several, such as \
+         \"debug,rumqttc=debug\""
+    )]
+    Directive(String),
+    #[error("{FORMAT}: {0:?} is no format: give text or json")]
+    Format(String),
+}
+
+/// Starts the log, with times on this time zone's clock. Under the journal, which has its own, lines of
+/// text bear no time.
+pub(super) fn start(zone: TimeZone) -> Result<(), LogError> {
+    let named = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
+    let targets = targets(&named(FILTER).unwrap_or_default())?;
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_timer(SiteTime(zone));
+    let layer = match named(FORMAT).as_deref() {
+        Some("json") => lines.json().flatten_event(true).boxed(),
+        None | Some("" | "text") if to_the_journal() => lines.without_time().boxed(),
+        None | Some("" | "text") => lines.boxed(),
+        Some(other) => return Err(LogError::Format(other.to_owned())),
+    };
+    tracing_subscriber::registry().with(layer.with_filter(targets)).init();
+    Ok(())
+}
+
+/// A level alone is Gatehouse's own: what libraries say at `debug` and below must be asked for by name.
+fn targets(text: &str) -> Result<Targets, LogError> {
+    let mut own = LevelFilter::INFO;
+    let mut named: Vec<(&str, LevelFilter)> = Vec::new();
+    for directive in text.split(',').map(str::trim).filter(|directive| !directive.is_empty()) {
+        let wrong = || LogError::Directive(directive.to_owned());
+        let level = |level: &str| level.trim().parse::<LevelFilter>().map_err(|_| wrong());
+        let in_path = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+        match directive.split_once('=') {
+            None => own = level(directive)?,
+            Some((target, of_it)) => {
+                let target = target.trim();
+                if target.is_empty() || !target.chars().all(in_path) {
+                    return Err(wrong());
+                }
+                named.push((target, level(of_it)?));
+            }
+        }
+    }
+    let others = own.min(LevelFilter::INFO);
+    let models_named = named.iter().any(|(target, _)| WARNS_OF_MODELS.starts_with(target));
+    let quiet = (!models_named).then_some((WARNS_OF_MODELS, others.min(LevelFilter::ERROR)));
+    Ok(Targets::new()
+        .with_default(others)
+        .with_target(OWN, own)
+        .with_targets(quiet)
+        .with_targets(named))
+}
+
+/// Whether stderr is the journal's own stream: its device and inode stand in the variable, which also
+/// reaches programs whose stderr goes elsewhere (systemd.exec(5)).
+fn to_the_journal() -> bool {
+    let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let stderr = nix::sys::stat::fstat(std::io::stderr());
+    stderr.is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+/// RFC 3339 with the offset of a time zone, as everywhere in what people see.
+struct SiteTime(TimeZone);
+
+impl FormatTime for SiteTime {
+    fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
+        let now = Timestamp::now();
+        write!(w, "{:.3}", now.display_with_offset(self.0.to_offset(now)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tracing::Level;
+
+    #[test]
+    fn a_level_alone_is_gatehouses_own_and_libraries_are_asked_for_by_name() {
+        let enabled = |text: &str, target: &str, level: Level| {
+            targets(text).unwrap().would_enable(target, &level)
+        };
+        for (text, target, most) in [
+            ("", "gatehouse::gate", Level::INFO),
+            ("", "tract_onnx::model", Level::ERROR),
+            ("", "rumqttc", Level::INFO),
+            ("debug", "gatehouse::gate::lane", Level::DEBUG),
+            ("debug", "tract_core::optim", Level::INFO),
+            ("debug", "tract_onnx", Level::ERROR),
+            ("trace", "rumqttc::state", Level::INFO),
+            ("warn", "gatehouse", Level::WARN),
+            ("warn", "hyper", Level::WARN),
+            ("debug,tract=debug", "tract_core", Level::DEBUG),
+            ("debug,tract=debug", "tract_onnx", Level::DEBUG),
+            ("tract=trace", "gatehouse", Level::INFO),
+            ("info, gatehouse::uplink=trace", "gatehouse::uplink::mqtt", Level::TRACE),
+            ("info, gatehouse::uplink=trace", "gatehouse::gate", Level::INFO),
+            ("WARN", "gatehouse", Level::WARN),
+        ] {
+            let levels = [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG, Level::TRACE];
+            for level in levels {
+                let expected = level <= most;
+                assert_eq!(enabled(text, target, level), expected, "{text:?} {target} {level}");
+            }
+        }
+        assert!(!enabled("off", "gatehouse", Level::ERROR));
+        assert!(!enabled("off", "tract_onnx", Level::ERROR));
+    }
+
+    #[test]
+    fn a_wrong_directive_is_refused_by_name() {
+        for (text, wrong) in [
+            ("deubg", "deubg"),
+            ("info,gatehouse=loud", "gatehouse=loud"),
+            ("=debug", "=debug"),
+            ("gate house=debug", "gate house=debug"),
+            ("debug;tract=debug", "debug;tract=debug"),
+        ] {
+            let message = targets(text).unwrap_err().to_string();
+            assert!(
+                message.starts_with(&format!("GATEHOUSE_LOG: {wrong:?} is no directive")),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_logs_clock_is_the_sites() {
+        let mut text = String::new();
+        let zone = TimeZone::get("Asia/Shanghai").unwrap();
+        SiteTime(zone.clone()).format_time(&mut Writer::new(&mut text)).unwrap();
+        let at: Timestamp = text.parse().unwrap();
+        assert!(
+            text.ends_with("+08:00") && text.len() == "2026-10-01T08:00:00.123+08:00".len(),
+            "{text}"
+        );
+        assert!(Timestamp::now().duration_since(at).abs().as_secs() < 3600);
+    }
+}

@@ -1,0 +1,79 @@
+//! Addresses, which may hold a login. None is shown before it is sure which part of it is which.
+
+use std::collections::BTreeSet;
+
+use super::lookalike::Lookalike;
+
+/// Why an address cannot be read as it was meant, if so. Holds nothing of the address but single
+/// characters that it must not hold.
+///
+/// An authority ends at the first `/`, `?` or `#` (RFC 3986, 3.2). In `rtsp://admin:p@ss/word@10.0.0.9`
+/// the host would be `ss`, and the rest of the password a path, which is shown. The parser also takes
+/// tabs and line breaks out, blanks off the ends, and in `http:` a `\` for a `/` (WHATWG URL, 4.4).
+pub(super) fn unclear(text: &str) -> Option<String> {
+    for c in text.chars() {
+        if matches!(c, ' ' | '\\') || c.is_ascii_control() {
+            let name = match c {
+                ' ' => "a blank".to_owned(),
+                '\\' => "a \\".to_owned(),
+                _ => format!("a control character (U+{:04X})", u32::from(c)),
+            };
+            return Some(format!(
+                "the address holds {name}: delete it, or write {} where it belongs to the user, the \
+                 password or the path",
+                escaped(c)
+            ));
+        }
+        if let Some(found) = Lookalike::of(c) {
+            return Some(format!("the address: {}", found.words(c, found.meant)));
+        }
+    }
+    let (_, rest) = text.split_once(':')?;
+    let (before, _) = rest.strip_prefix("//").unwrap_or(rest).rsplit_once('@')?;
+    let found: BTreeSet<char> = before.chars().filter(|c| "/?#".contains(*c)).collect();
+    if found.is_empty() {
+        return None;
+    }
+    let each = |how: fn(char) -> String| found.iter().map(|c| how(*c)).collect::<Vec<_>>();
+    let written = each(|c| format!("{c} as {}", escaped(c))).join(", ");
+    Some(format!(
+        "the address has {} before its last @, so its password and its host cannot be told apart: in the \
+         user and the password write {written} (and @ as %40); behind the host write @ as %40",
+        each(String::from).join(" and ")
+    ))
+}
+
+fn escaped(c: char) -> String {
+    c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+/// An address as messages may show it: `SCHEME://HOST:PORT` with nothing else in it. Others may hold a
+/// secret.
+pub(super) fn shown(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("mqtt", text));
+    let rest = rest.trim_end_matches('/');
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port),
+        _ => (rest, ""),
+    };
+    let host_like = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let plain = match v6 {
+        Some(v6) => v6.chars().all(|c| c.is_ascii_hexdigit() || matches!(c, ':' | '.')),
+        None => host.chars().all(host_like),
+    };
+    let plain = plain
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric())
+        && port.len() <= 5
+        && port.bytes().all(|b| b.is_ascii_digit());
+    if plain { format!("{text:?}") } else { "the address (not shown here)".to_owned() }
+}
+
+/// A value as messages may show it.
+pub(super) fn quoted(text: &str) -> String {
+    let secret = text.contains('@') || text.contains("//") || text.chars().count() > 80;
+    if secret { "\"***\"".to_owned() } else { format!("{text:?}") }
+}
+
+#[cfg(test)]
+mod tests;
