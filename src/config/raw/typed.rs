@@ -53,7 +53,7 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
             "passes",
         ],
     ),
-    ("lane.camera", &["direction", "source", "fps", "size", "loop"]),
+    ("lane.camera", &["direction", "source", "fps", "size", "repeat", "loop"]),
     (
         "upstream",
         &[
