@@ -12,6 +12,7 @@ use tokio::{
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
+use url::Position;
 
 use super::{CameraError, PATIENCE};
 use crate::config::CameraUrl;
@@ -24,6 +25,8 @@ pub(super) struct Link {
     /// `None` only while it is dropped.
     runtime: Option<Runtime>,
     shown: String,
+    /// The address' path up to what is not shown of it, where there is such.
+    secret_behind: Option<String>,
 }
 
 impl Link {
@@ -36,7 +39,9 @@ impl Link {
         let shown = url.to_string();
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = Some(runtime.map_err(CameraError::Thread)?);
-        let link = Self { runtime, shown };
+        let path = &url.url[Position::BeforePath..Position::AfterQuery];
+        let secret_behind = path.find(['=', '?']).and_then(|at| path.get(..=at));
+        let link = Self { runtime, shown, secret_behind: secret_behind.map(str::to_owned) };
         let opened = link.block_on(async {
             tokio::select! {
                 biased;
@@ -63,7 +68,12 @@ impl Link {
         self.block_on(async { timeout(PATIENCE, next).await.ok() }).flatten()
     }
 
+    /// `what` may repeat the address as the library or the camera has it.
     pub fn fails(&self, what: String) -> CameraError {
+        let what = match &self.secret_behind {
+            Some(before) => masked(&what, before),
+            None => what,
+        };
         CameraError::Network { url: self.shown.clone(), what }
     }
 
@@ -79,6 +89,20 @@ impl Drop for Link {
             runtime.shutdown_background();
         }
     }
+}
+
+/// A text without what follows `before` in it, up to a blank or a quote.
+fn masked(text: &str, before: &str) -> String {
+    let mut pieces = text.split(before);
+    let mut shown = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let end = piece.find(|c: char| c.is_whitespace() || "\"'`".contains(c));
+        shown = format!(
+            "{shown}{before}***{}",
+            end.and_then(|end| piece.get(end..)).unwrap_or_default()
+        );
+    }
+    shown
 }
 
 /// An error with what caused it, in one line that a hostile peer cannot fill as it likes.
@@ -99,4 +123,28 @@ pub(super) fn plain(error: &dyn std::error::Error) -> String {
 pub(super) fn plain_text(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_that_repeats_the_address_is_shown_without_its_secret() {
+        let link = |address: &str| {
+            let url = CameraUrl { url: url::Url::parse(address).unwrap(), login: None };
+            let stop = CancellationToken::new();
+            Link::open(&url, &stop, async { Ok(()) }).unwrap().0
+        };
+        for (address, kept) in [
+            ("rtsp://10.0.0.9/user=admin_password=hunter2_channel=1.sdp", "10.0.0.9/user=***"),
+            ("http://10.0.0.9/video?user=admin&pwd=hunter2", "10.0.0.9/video?***"),
+            ("http://10.0.0.9/video?hunter2", "10.0.0.9/video?***"),
+        ] {
+            let what = format!("cannot join {address} with {address:?}: no");
+            let error = link(address).fails(what).to_string();
+            assert!(!error.contains("hunter2"), "{error}");
+            assert!(error.contains(kept) && error.ends_with("\": no"), "{error}");
+        }
+    }
 }

@@ -15,8 +15,9 @@ use tracing_subscriber::{
 const FILTER: &str = "GATEHOUSE_LOG";
 const FORMAT: &str = "GATEHOUSE_LOG_FORMAT";
 const OWN: &str = "gatehouse";
-/// It warns of each model's operator set; the models are pinned and were compared.
-const WARNS_OF_MODELS: &str = "tract_onnx";
+/// tract warns of each model's operator set; the models are pinned and were compared. retina warns with
+/// addresses in full, in whose path there may be a password.
+const QUIET: [&str; 2] = ["tract_onnx", "retina"];
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LogError {
@@ -69,8 +70,9 @@ fn targets(text: &str) -> Result<Targets, LogError> {
         }
     }
     let others = own.min(LevelFilter::INFO);
-    let models_named = named.iter().any(|(target, _)| WARNS_OF_MODELS.starts_with(target));
-    let quiet = (!models_named).then_some((WARNS_OF_MODELS, others.min(LevelFilter::ERROR)));
+    let is_named = |quiet: &str| named.iter().any(|(target, _)| quiet.starts_with(target));
+    let quiet = QUIET.into_iter().filter(|quiet| !is_named(quiet));
+    let quiet: Vec<_> = quiet.map(|quiet| (quiet, others.min(LevelFilter::ERROR))).collect();
     Ok(Targets::new()
         .with_default(others)
         .with_target(OWN, own)
@@ -110,6 +112,8 @@ mod tests {
             ("", "gatehouse::gate", Level::INFO),
             ("", "tract_onnx::model", Level::ERROR),
             ("", "rumqttc", Level::INFO),
+            ("debug", "retina::client", Level::ERROR),
+            ("retina=debug", "retina::client", Level::DEBUG),
             ("debug", "gatehouse::gate::lane", Level::DEBUG),
             ("debug", "tract_core::optim", Level::INFO),
             ("debug", "tract_onnx", Level::ERROR),

@@ -146,6 +146,12 @@ fn source(text: &str, base: &Path, at: &str) -> Checked<CameraSource> {
         return wrong(at, message);
     }
     let mut url = match url::Url::parse(text) {
+        // In `rtsp:` a host is taken as it is, with a login whose : and @ are escaped.
+        Ok(url) if url.host_str().is_some_and(|host| host.contains('%')) => {
+            let remedy = "the : and the @ around a password stand as they are, a host is a name or an IP \
+                          address";
+            return wrong(at, format!("the address has a % in its host: {remedy}"));
+        }
         Ok(url) if url.has_host() => url,
         Ok(_) => return wrong(at, "the address names no host"),
         Err(e) => return wrong(at, format!("no address of a camera: {e}")),
