@@ -82,6 +82,7 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
             "outbox_age_s",
             "link_down_s",
             "device_down_s",
+            "undecided_s",
             "unknown_faces",
             "unknown_faces_within_s",
         ],
