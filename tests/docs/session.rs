@@ -1,0 +1,159 @@
+//! Blocks of commands in a bash of their own, one after the other, as somebody types them.
+
+use std::{
+    ffi::OsString,
+    fs::{self, File},
+    os::unix::{fs::symlink, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use jiff::{Timestamp, civil::date, tz::TimeZone};
+use serde_json::Value;
+
+use super::{common, common::WallClock, page::Block};
+
+/// Longer than any session takes beside busy loops on every core.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+/// What is not run as it is written, and what is run instead.
+const SUBSTITUTED: [(&str, &str); 4] = [
+    // A device's folders are the session's own.
+    ("/etc/gatehouse", "$DEVICE/etc/gatehouse"),
+    ("/var/lib/gatehouse", "$DEVICE/var/lib/gatehouse"),
+    // Where a file is to be edited by hand, the line that is named goes into it.
+    ("# in gatehouse.toml:", "in_gatehouse_toml"),
+    // The number of a record that the gate has.
+    ("attendance dispute 4711", "attendance dispute $(a_record)"),
+];
+
+/// A folder, what is in its shell's environment, and a clock that is right and in November 2026 at the earliest,
+/// because the documents name days before that.
+pub struct Session {
+    folder: PathBuf,
+    environment: Vec<(String, OsString)>,
+    clock: WallClock,
+    /// What the shell does before the first block.
+    pub begins: &'static str,
+}
+
+impl Session {
+    pub fn new(folder: &Path) -> Session {
+        let (bin, home) = (folder.join("bin"), folder.join("home"));
+        fs::create_dir(&bin).unwrap();
+        fs::create_dir_all(home.join("tmp")).unwrap();
+        symlink(common::program(), bin.join("gatehouse")).unwrap();
+        let clock = WallClock::new(&home);
+        clock.synchronised(true);
+        let november = date(2026, 11, 2).to_zoned(TimeZone::UTC).unwrap().timestamp();
+        clock.ahead((november.as_second() - Timestamp::now().as_second()).max(0));
+        let path = format!("{}:{}:/usr/sbin", bin.display(), std::env::var("PATH").unwrap());
+        let (folder, environment) = (folder.to_owned(), Vec::new());
+        let mut session = Session { folder, environment, clock, begins: "" };
+        session.set("PATH", path);
+        session.set("TMPDIR", home.join("tmp"));
+        session.set("XDG_CONFIG_HOME", &home);
+        session.set("HOME", &home);
+        session
+    }
+
+    pub fn set(&mut self, name: &str, value: impl Into<OsString>) {
+        self.environment.push((name.to_owned(), value.into()));
+    }
+
+    /// mosquitto's clients take this port where the documents name none (1883).
+    pub fn broker_at(&self, port: u16) {
+        for client in ["mosquitto_pub", "mosquitto_sub", "mosquitto_rr"] {
+            fs::write(self.folder.join("home").join(client), format!("-p {port}\n")).unwrap();
+        }
+    }
+
+    pub fn clock(&self) -> &WallClock {
+        &self.clock
+    }
+
+    /// Runs the blocks and looks at what they print. Beside a block: the one behind it that shows what it prints.
+    pub fn run(&self, blocks: &[(&Block, Option<&Block>)]) {
+        let (blocks, shown): (Vec<&Block>, Vec<_>) = blocks.iter().copied().unzip();
+        assert!(!blocks.is_empty(), "the documents have no such session any more");
+        let preamble = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/docs/preamble.sh");
+        let mut script = format!(". {}\n{}\n", preamble.display(), self.begins);
+        for (n, block) in blocks.iter().enumerate() {
+            let text =
+                SUBSTITUTED.iter().fold(block.text.clone(), |t, (from, to)| t.replace(from, to));
+            block.values("wait").for_each(|t| script += &format!("await {t:?}\n"));
+            script += &format!("begun={n}\n");
+            script += &match block.value("stays") {
+                Some(ready) => {
+                    format!("set -m\n(\n{text}) >out.{n} 2>&1 &\nset +m\nstays {n} {ready:?}\n")
+                }
+                None => format!("{{\n{text}}} >out.{n} 2>&1\n"),
+            };
+        }
+        fs::write(self.folder.join("script"), &script).unwrap();
+        let code = self.bash();
+        let said =
+            |n: usize| fs::read_to_string(self.folder.join(format!("out.{n}"))).unwrap_or_default();
+        let heard = fs::read_to_string(self.folder.join("said")).unwrap();
+        if code != Some(0) {
+            let begun =
+                heard.lines().rev().find_map(|l| l.strip_prefix("ended within ")?.parse().ok());
+            let n: usize = begun.unwrap_or_default();
+            let Block { place, text, .. } = blocks[n];
+            let before: String =
+                (0..n).map(|n| format!("{}\n{}", blocks[n].text, said(n))).collect();
+            panic!(
+                "{before}\n{place}: this failed:\n{text}\nwith {code:?} after:\n{}{heard}",
+                said(n)
+            );
+        }
+        for (n, block) in blocks.iter().enumerate() {
+            let (printed, place) = (said(n), &block.place);
+            let mut rest = printed.as_str();
+            for expected in block.values("expect") {
+                let found = rest.split_once(expected);
+                rest = found.unwrap_or_else(|| panic!("{place}: no {expected:?} in\n{printed}")).1;
+            }
+            if let Some(Block { place, text, .. }) = shown[n] {
+                let json = |text: &str| -> Vec<Value> {
+                    let line =
+                        |line| serde_json::from_str(line).unwrap_or_else(|_| Value::from(line));
+                    text.lines().map(line).collect()
+                };
+                assert_eq!(json(&printed), json(text), "{place}");
+            }
+        }
+    }
+
+    /// Runs the script. What it leaves behind is ended with it.
+    fn bash(&self) -> Option<i32> {
+        let said = File::create(self.folder.join("said")).unwrap();
+        let mut bash = Command::new("bash")
+            .args(["-euo", "pipefail", "script"])
+            .current_dir(&self.folder)
+            .env_remove("GATEHOUSE_CONFIG")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(self.clock.environment())
+            .stdin(Stdio::null())
+            .stdout(said.try_clone().unwrap())
+            .stderr(said)
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let begun = Instant::now();
+        loop {
+            if let Some(ended) = bash.try_wait().unwrap() {
+                return ended.code();
+            }
+            let late = begun.elapsed();
+            if late > PATIENCE {
+                let harder = late > PATIENCE + Duration::from_secs(10);
+                let signal = if harder { libc::SIGKILL } else { libc::SIGTERM };
+                // SAFETY: no memory is involved; the group is that of our own child, not yet waited for.
+                unsafe { libc::kill(-(bash.id() as i32), signal) };
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
