@@ -22,7 +22,9 @@ mod session;
 use std::{collections::BTreeSet, fs, os::unix::fs::symlink, path::Path};
 
 use clap::error::ErrorKind;
-use common::{Broker, Camera, Daemon, Site, broker::free_port, photo, photo_path, shipped};
+use common::{
+    Broker, Camera, Daemon, Site, Subscriber, broker::free_port, photo, photo_path, shipped,
+};
 use gatehouse::config::Config;
 use page::{Block, Page};
 use rust_xlsxwriter::Workbook;
@@ -95,41 +97,54 @@ fn a_gate_of_ones_own_grants_and_denies_as_told() {
     run("bench", &session);
 }
 
+/// What it releases is walked through at once.
 const LANE: &str = r#"
     [[lane]]
     name = "north"
-    pass_within_s = 1
-    turnstile = { driver = "modbus-rtu", port = "tty" }
+    turnstile = { driver = "simulated", pass_after_ms = 300 }
     [[lane.camera]]
     direction = "entry"
     source = "replay:camera"
+    [[lane.camera]]
+    direction = "exit"
+    source = "replay:exit"
     "#;
+
+fn with_a_lane() -> Site {
+    let site = Site::with(LANE);
+    let path = site.path("gatehouse.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, format!("mode = \"bench\"\n{text}")).unwrap();
+    site
+}
 
 /// In the order in which they may go.
 struct Gate {
     _daemon: Daemon,
-    _camera: Camera,
-    _board: common::Slave,
+    _platform: Subscriber,
+    _cameras: [Camera; 2],
     session: Session,
     site: Site,
 }
 
-/// A gate at work, with somebody before its camera. Nobody walks.
+/// A gate at work: somebody stands before its entry, and person A before its exit.
 fn gate(id: &str) -> Gate {
-    let mut site = Site::with(LANE);
+    let mut site = with_a_lane();
     let path = site.path("gatehouse.toml");
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.contains("gate-1"));
     fs::write(&path, text.replace("gate-1", id)).unwrap();
     site.broker.start();
-    let (camera, board) = (site.plug_camera_in(), site.plug_board_in());
-    camera.show(photo("person_b_1.jpg"));
+    let platform = site.broker.subscriber();
+    let cameras = ["camera", "exit"].map(|pipe| Camera::plug_in(&site.path(pipe)));
+    cameras[0].show(photo("person_b_1.jpg"));
+    cameras[1].show(photo("person_a_1.jpg"));
     let mut session = Session::new(&site.path(""));
     session.set("GATEHOUSE_CONFIG", path);
     session.broker_at(site.broker.port);
     let daemon = site.start_with(&session.clock().environment());
     site.status_when("all to be well", |s| Site::degraded(s).is_empty());
-    Gate { _daemon: daemon, _camera: camera, _board: board, session, site }
+    Gate { _daemon: daemon, _platform: platform, _cameras: cameras, session, site }
 }
 
 fn copy_photo(photo: &str, to: &Path) {
@@ -251,7 +266,7 @@ fn what_is_shown_of_configurations_json_and_yaml_is_valid() {
 
 #[test]
 fn a_roster_that_is_shown_is_taken_in() {
-    let site = Site::with(LANE);
+    let site = with_a_lane();
     let _daemon = site.start();
     let mut seen = 0;
     for page in page::all() {

@@ -83,10 +83,12 @@ in_gatehouse_toml() {
 
 ended() {
     local code=$?
-    [ "$code" -eq 0 ] || echo "ended within $begun"
+    # What a block prints goes elsewhere, also when it ends here.
+    [ "$code" -eq 0 ] || echo "ended within $begun" >&3
     # As Ctrl-C does.
     [ -z "$job" ] || { kill -INT -- "-$job" && wait "$job"; } || true
     [ -z "$service" ] || { kill "$service" && wait "$service"; } || true
 }
 begun=0
+exec 3>&1
 trap ended EXIT

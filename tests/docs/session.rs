@@ -28,8 +28,8 @@ const SUBSTITUTED: [(&str, &str); 4] = [
     ("attendance dispute 4711", "attendance dispute $(a_record)"),
 ];
 
-/// A folder, what is in its shell's environment, and a clock that is right and in November 2026 at the earliest,
-/// because the documents name days before that.
+/// A folder, what is in its shell's environment, and a clock that is held for right. It is the 20th of October
+/// 2026 there: the documents tell of that month.
 pub struct Session {
     folder: PathBuf,
     environment: Vec<(String, OsString)>,
@@ -46,8 +46,8 @@ impl Session {
         symlink(common::program(), bin.join("gatehouse")).unwrap();
         let clock = WallClock::new(&home);
         clock.synchronised(true);
-        let november = date(2026, 11, 2).to_zoned(TimeZone::UTC).unwrap().timestamp();
-        clock.ahead((november.as_second() - Timestamp::now().as_second()).max(0));
+        let october = date(2026, 10, 20).to_zoned(TimeZone::UTC).unwrap().timestamp();
+        clock.ahead(october.as_second() - Timestamp::now().as_second());
         let path = format!("{}:{}:/usr/sbin", bin.display(), std::env::var("PATH").unwrap());
         let (folder, environment) = (folder.to_owned(), Vec::new());
         let mut session = Session { folder, environment, clock, begins: "" };
@@ -64,7 +64,7 @@ impl Session {
 
     /// mosquitto's clients take this port where the documents name none (1883).
     pub fn broker_at(&self, port: u16) {
-        for client in ["mosquitto_pub", "mosquitto_sub", "mosquitto_rr"] {
+        for client in ["mosquitto_pub", "mosquitto_sub"] {
             fs::write(self.folder.join("home").join(client), format!("-p {port}\n")).unwrap();
         }
     }
@@ -78,15 +78,17 @@ impl Session {
         let (blocks, shown): (Vec<&Block>, Vec<_>) = blocks.iter().copied().unzip();
         assert!(!blocks.is_empty(), "the documents have no such session any more");
         let preamble = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/docs/preamble.sh");
+        let quoted = |text| shlex::try_quote(text).unwrap();
         let mut script = format!(". {}\n{}\n", preamble.display(), self.begins);
         for (n, block) in blocks.iter().enumerate() {
             let text =
                 SUBSTITUTED.iter().fold(block.text.clone(), |t, (from, to)| t.replace(from, to));
-            block.values("wait").for_each(|t| script += &format!("await {t:?}\n"));
             script += &format!("begun={n}\n");
+            block.values("wait").for_each(|t| script += &format!("await {}\n", quoted(t)));
             script += &match block.value("stays") {
                 Some(ready) => {
-                    format!("set -m\n(\n{text}) >out.{n} 2>&1 &\nset +m\nstays {n} {ready:?}\n")
+                    let ready = quoted(ready);
+                    format!("set -m\n(\n{text}) >out.{n} 2>&1 &\nset +m\nstays {n} {ready}\n")
                 }
                 None => format!("{{\n{text}}} >out.{n} 2>&1\n"),
             };
@@ -96,18 +98,12 @@ impl Session {
         let said =
             |n: usize| fs::read_to_string(self.folder.join(format!("out.{n}"))).unwrap_or_default();
         let heard = fs::read_to_string(self.folder.join("said")).unwrap();
-        if code != Some(0) {
-            let begun =
-                heard.lines().rev().find_map(|l| l.strip_prefix("ended within ")?.parse().ok());
-            let n: usize = begun.unwrap_or_default();
-            let Block { place, text, .. } = blocks[n];
-            let before: String =
-                (0..n).map(|n| format!("{}\n{}", blocks[n].text, said(n))).collect();
-            panic!(
-                "{before}\n{place}: this failed:\n{text}\nwith {code:?} after:\n{}{heard}",
-                said(n)
-            );
+        let ended = heard.lines().find_map(|line| line.strip_prefix("ended within ")?.parse().ok());
+        let until: usize = ended.unwrap_or(blocks.len() - 1);
+        for (n, Block { place, text, .. }) in blocks.iter().enumerate().take(until + 1) {
+            println!("{place}\n{text}\n{}", said(n));
         }
+        assert_eq!(code, Some(0), "{} ends with this: {heard}", blocks[until].place);
         for (n, block) in blocks.iter().enumerate() {
             let (printed, place) = (said(n), &block.place);
             let mut rest = printed.as_str();
