@@ -218,7 +218,7 @@ fn a_sealing_key_is_kept_elsewhere_as_told() {
 fn every_block_of_commands_is_run_or_says_why_not() {
     let mut seen = BTreeSet::new();
     for block in page::all().iter().flat_map(|page| &page.blocks) {
-        let Block { place, language, marks, .. } = block;
+        let Block { place, language, marks, text } = block;
         let allowed: &[&str] = match (language.as_str(), block.value("not run")) {
             ("sh", Some(reason)) => {
                 assert!(reason.len() > 10, "{place}: why?");
@@ -226,7 +226,13 @@ fn every_block_of_commands_is_run_or_says_why_not() {
             }
             ("sh", None) => &["run", "stays", "wait", "expect"],
             ("json", _) => &["printed above"],
-            ("toml" | "yaml" | "csv" | "", _) => &[],
+            ("toml" | "yaml" | "csv", _) => &[],
+            ("", _) => {
+                let types =
+                    |line: &str| line.starts_with(['$', '#']) || line.starts_with("gatehouse");
+                assert!(!text.lines().any(types), "{place}: commands are `sh`");
+                &[]
+            }
             _ => panic!("{place}: nothing here knows what {language:?} is"),
         };
         for (key, _) in marks {
@@ -288,7 +294,7 @@ const PLACEHOLDERS: [(&str, &str); 1] = [("SEQ", "4711")];
 fn every_command_in_a_sentence_is_one_that_the_program_knows() {
     let program = gatehouse::cli::command();
     let mut seen = 0;
-    for Page { name, spans, .. } in page::all() {
+    for Page { name, spans, .. } in page::all().into_iter().chain(page::comments()) {
         for (line, span) in spans {
             let place = format!("{name}:{line}: `{span}`");
             let bare = span.strip_prefix("gatehouse ");
@@ -338,12 +344,18 @@ fn every_key_in_a_sentence_is_one_of_the_configuration() {
 }
 
 #[test]
-fn a_mark_that_stands_elsewhere_is_refused() {
+fn a_mark_or_a_block_that_would_be_passed_over_is_refused() {
     let refused = |text: &str| Page::parse("a.md", text).err();
     assert_eq!(refused("<!-- run: bench -->\n```sh\ntrue\n```\n"), None);
-    for text in
-        ["<!-- run: bench -->\n\n```sh\ntrue\n```\n", "```sh\ntrue\n", "a `b\n", "<!-- x: y -->\n"]
-    {
+    for text in [
+        "<!-- run: bench -->\n\n```sh\ntrue\n```\n",
+        "```sh\ntrue\n",
+        "a `b\n",
+        "<!-- x: y -->\n",
+        "    true\n",
+        "- a\n  ```sh\n  true\n  ```\n",
+        "~~~sh\n",
+    ] {
         assert!(refused(text).is_some(), "{text}");
     }
     let page =

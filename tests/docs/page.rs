@@ -31,21 +31,43 @@ pub struct Page {
     pub spans: Vec<(usize, String)>,
 }
 
-/// README.md and every page in docs/.
+/// README.md and what else stands beside it, then every page in docs/.
 pub fn all() -> Vec<Page> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut names = vec!["README.md".to_owned()];
-    if let Ok(folder) = std::fs::read_dir(root.join("docs")) {
-        let inside = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut inside: Vec<_> = inside.filter(|name| name.ends_with(".md")).collect();
-        inside.sort();
-        names.extend(inside.into_iter().map(|name| format!("docs/{name}")));
-    }
-    let read = |name: String| {
-        let text = std::fs::read_to_string(root.join(&name)).unwrap();
-        Page::parse(&name, &text).unwrap_or_else(|e| panic!("{e}"))
+    let pages = files("", ".md").into_iter().chain(files("docs/", ".md"));
+    pages.map(|(name, text)| Page::parse(&name, &text).unwrap_or_else(|e| panic!("{e}"))).collect()
+}
+
+/// The comments of every configuration in config/, as pages without blocks.
+pub fn comments() -> Vec<Page> {
+    let page = |(name, text): (String, String)| {
+        let comment = |line: &str| match line.strip_prefix('#') {
+            Some(comment) => format!("{}\n", comment.trim_start()),
+            None => "\n".to_owned(),
+        };
+        let prose: String = text.lines().map(comment).collect();
+        Page::parse(&name, &prose).unwrap_or_else(|e| panic!("{e}"))
     };
-    names.into_iter().map(read).collect()
+    files("config/", ".toml").into_iter().map(page).collect()
+}
+
+/// Names and texts of the files in a folder of the checkout, by name.
+fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // There may be no docs/.
+    let found = std::fs::read_dir(root.join(folder)).into_iter().flatten();
+    let names = found.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<_> = names.filter(|name| name.ends_with(ending)).collect();
+    names.sort();
+    let read = |name| std::fs::read_to_string(root.join(&name)).unwrap();
+    names
+        .into_iter()
+        .map(|n| format!("{folder}{n}"))
+        .map(|name| (name.clone(), read(name)))
+        .collect()
+}
+
+fn is_fence(line: &str) -> bool {
+    line.starts_with("```") || line.starts_with("~~~")
 }
 
 impl Page {
@@ -71,6 +93,8 @@ impl Page {
                     comment.strip_suffix("-->").ok_or(format!("{place}: a long comment"))?;
                 let (key, value) = inside.split_once(':').unwrap_or((inside, ""));
                 marks.push((key.trim().to_owned(), value.trim().to_owned()));
+            } else if line.starts_with("    ") || is_fence(line.trim_start()) {
+                return Err(format!("{place}: a block is fenced by ``` at the line's beginning"));
             } else if !marks.is_empty() {
                 return Err(format!(
                     "{place}: the comment before it is not directly before a block"
