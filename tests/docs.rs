@@ -216,7 +216,7 @@ fn a_sealing_key_is_kept_elsewhere_as_told() {
 
 #[test]
 fn every_block_of_commands_is_run_or_says_why_not() {
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut before) = (BTreeSet::new(), false);
     for block in page::all().iter().flat_map(|page| &page.blocks) {
         let Block { place, language, marks, text } = block;
         let allowed: &[&str] = match (language.as_str(), block.value("not run")) {
@@ -238,6 +238,9 @@ fn every_block_of_commands_is_run_or_says_why_not() {
         for (key, _) in marks {
             assert!(allowed.contains(&key.as_str()), "{place}: {key:?} is no mark of such a block");
         }
+        let shows = block.value("printed above").is_some();
+        assert!(!shows || before, "{place}: what is above it prints nothing");
+        before = session_of(block).is_some();
         if let Some(session) = session_of(block) {
             assert!(SESSIONS.contains(&session), "{place}: there is no session {session:?}");
             seen.insert(session.to_owned());

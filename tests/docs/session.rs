@@ -138,18 +138,29 @@ impl Session {
             .spawn()
             .unwrap();
         let begun = Instant::now();
-        loop {
-            if let Some(ended) = bash.try_wait().unwrap() {
-                return ended.code();
-            }
+        let id = bash.id();
+        // SAFETY: no memory is involved; the group is that of our own child, which is not yet waited for.
+        let end = |signal| unsafe { libc::kill(-(id as i32), signal) };
+        while !has_ended(id) {
             let late = begun.elapsed();
             if late > PATIENCE {
                 let harder = late > PATIENCE + Duration::from_secs(10);
-                let signal = if harder { libc::SIGKILL } else { libc::SIGTERM };
-                // SAFETY: no memory is involved; the group is that of our own child, not yet waited for.
-                unsafe { libc::kill(-(bash.id() as i32), signal) };
+                end(if harder { libc::SIGKILL } else { libc::SIGTERM });
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+        end(libc::SIGKILL);
+        bash.wait().unwrap().code()
+    }
+}
+
+/// Whether this child has ended. It is not waited for, so that its number stays its own.
+fn has_ended(id: u32) -> bool {
+    let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+    // SAFETY: all zeros is a valid siginfo_t, and the call writes into this one alone.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        assert_eq!(libc::waitid(libc::P_PID, id, &mut info, options), 0);
+        info.si_pid() != 0
     }
 }
