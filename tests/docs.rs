@@ -79,8 +79,8 @@ fn checkout() -> (tempfile::TempDir, Session) {
         fs::write(here.join("config").join(file.file_name()), text).unwrap();
     }
     symlink(root.join("models"), here.join("models")).unwrap();
-    symlink(common::program(), here.join("target/release/gatehouse")).unwrap();
     let session = Session::new(here);
+    symlink("../../bin/gatehouse", here.join("target/release/gatehouse")).unwrap();
     (folder, session)
 }
 

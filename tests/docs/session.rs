@@ -43,7 +43,8 @@ impl Session {
         let (bin, home) = (folder.join("bin"), folder.join("home"));
         fs::create_dir(&bin).unwrap();
         fs::create_dir_all(home.join("tmp")).unwrap();
-        symlink(common::program(), bin.join("gatehouse")).unwrap();
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/docs/gatehouse");
+        symlink(program, bin.join("gatehouse")).unwrap();
         let clock = WallClock::new(&home);
         clock.synchronised(true);
         let october = date(2026, 10, 20).to_zoned(TimeZone::UTC).unwrap().timestamp();
@@ -51,6 +52,7 @@ impl Session {
         let path = format!("{}:{}:/usr/sbin", bin.display(), std::env::var("PATH").unwrap());
         let (folder, environment) = (folder.to_owned(), Vec::new());
         let mut session = Session { folder, environment, clock, begins: "" };
+        session.set("GATEHOUSE_PROGRAM", common::program());
         session.set("PATH", path);
         session.set("TMPDIR", home.join("tmp"));
         session.set("XDG_CONFIG_HOME", &home);
