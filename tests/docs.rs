@@ -1,17 +1,20 @@
-//! What README.md and docs/*.md tell somebody to type is typed here, as it stands there, in sessions: a shell, a
-//! folder and what has to be there. A block of commands (`sh`) is run in the session of its mark, or where
-//! it has none in the session "gate". Marks are comments directly before a block, one a line:
+//! The commands of README.md and docs/*.md run as they are written.
+//!
+//! A session is a shell, a folder and the files that the commands need. Each block of commands (`sh`) runs in
+//! one session, in the order of the page. Marks say which; a block without a mark runs in the session
+//! "gate". A mark is a comment directly before the block, one a line:
 //!
 //! | Mark | |
 //! |---|---|
-//! | `<!-- run: SESSION -->` | the block goes on where the last one of that session ended |
-//! | `<!-- not run: REASON -->` | and what covers it instead |
-//! | `<!-- stays: TEXT -->` | it goes on in the background; what follows begins when it has printed TEXT |
-//! | `<!-- wait: TEXT -->` | before the block, what is in the background has printed TEXT |
-//! | `<!-- expect: TEXT -->` | the block prints TEXT, after what is expected before it |
-//! | `<!-- printed above -->` | a JSON block: what the block of commands before it prints, line by line |
+//! | `<!-- run: SESSION -->` | the block's session |
+//! | `<!-- not run: REASON -->` | the block does not run; REASON names what covers it |
+//! | `<!-- stays: TEXT -->` | the block stays in the background; the next one starts when it has printed TEXT |
+//! | `<!-- wait: TEXT -->` | the block starts when the one in the background has printed TEXT |
+//! | `<!-- expect: TEXT -->` | the block prints TEXT, after the text of the mark before |
+//! | `<!-- printed above -->` | a JSON block: each line that the block of commands before it prints |
 //!
-//! `session::SUBSTITUTED` and `docs/preamble.sh` have what is not run as it is written, and why.
+//! `session::SUBSTITUTED`, `docs/preamble.sh` and `docs/gatehouse` hold every difference from what is written,
+//! with its reason.
 
 mod common;
 #[path = "docs/page.rs"]
@@ -32,7 +35,7 @@ use serde_json::Value;
 use session::Session;
 use yaml_rust2::YamlLoader;
 
-/// Where a block of commands is run that says nothing of it.
+/// The session of a block without a mark.
 const USUAL: &str = "gate";
 /// Each has a test below.
 const SESSIONS: [&str; 7] =
@@ -43,7 +46,7 @@ fn session_of(block: &Block) -> Option<&str> {
         .then(|| block.value("run").unwrap_or(USUAL))
 }
 
-/// Runs all that the documents have of this session.
+/// Runs every block of this session.
 fn run(name: &str, session: &Session) {
     let pages = page::all();
     let mut blocks: Vec<(&Block, Option<&Block>)> = Vec::new();
@@ -64,7 +67,7 @@ fn run(name: &str, session: &Session) {
     session.run(&blocks);
 }
 
-/// A folder with what a clean clone has, and the program where cargo puts it.
+/// Makes a folder like a clean clone, with the program where cargo puts it.
 fn checkout() -> (tempfile::TempDir, Session) {
     let folder = tempfile::tempdir().unwrap();
     let (root, here) = (Path::new(env!("CARGO_MANIFEST_DIR")), folder.path());
@@ -73,7 +76,7 @@ fn checkout() -> (tempfile::TempDir, Session) {
     }
     let broker = format!("mqtt://127.0.0.1:{}", free_port());
     for file in fs::read_dir(root.join("config")).unwrap().map(Result::unwrap) {
-        // A broker that is at the usual port of this machine gets none of it.
+        // The usual port may belong to a broker of this machine.
         let text =
             fs::read_to_string(file.path()).unwrap().replace("mqtt://127.0.0.1:1883", &broker);
         fs::write(here.join("config").join(file.file_name()), text).unwrap();
@@ -97,7 +100,7 @@ fn a_gate_of_ones_own_grants_and_denies_as_told() {
     run("bench", &session);
 }
 
-/// What it releases is walked through at once.
+/// Each release is followed by a passage.
 const LANE: &str = r#"
     [[lane]]
     name = "north"
@@ -118,7 +121,7 @@ fn with_a_lane() -> Site {
     site
 }
 
-/// In the order in which they may go.
+/// The fields are dropped in this order.
 struct Gate {
     _daemon: Daemon,
     _platform: Subscriber,
@@ -127,7 +130,7 @@ struct Gate {
     site: Site,
 }
 
-/// A gate at work: somebody stands before its entry, and person A before its exit.
+/// Starts a gate. Person B stands before its entry, person A before its exit.
 fn gate(id: &str) -> Gate {
     let mut site = with_a_lane();
     let path = site.path("gatehouse.toml");
@@ -186,14 +189,14 @@ fn a_platforms_commands_are_answered_as_told() {
     run("platform", &gate.session);
 }
 
-/// A device without its devices: `config/gatehouse.toml` and the folders that it names.
+/// Runs a session on a device: `config/gatehouse.toml` and its folders, without camera and turnstile.
 fn device(name: &str) {
     let folder = tempfile::tempdir().unwrap();
     let mut broker = Broker::new(&folder.path().join("broker"));
     broker.start();
     let config = folder.path().join("etc/gatehouse/gatehouse.toml");
     fs::create_dir_all(config.with_file_name("secrets")).unwrap();
-    // A password needs somebody whose it is.
+    // A password needs a username.
     let text = shipped::gatehouse_toml(folder.path(), broker.port);
     assert!(text.contains("\n#username = "));
     fs::write(&config, text.replace("\n#username = ", "\nusername = ")).unwrap();
@@ -290,7 +293,7 @@ fn a_roster_that_is_shown_is_taken_in() {
     assert!(seen > 0);
 }
 
-/// Spans of code that stand for something else, in a command within a sentence.
+/// Placeholders in a command within a sentence, and a value for each.
 const PLACEHOLDERS: [(&str, &str); 1] = [("SEQ", "4711")];
 
 #[test]

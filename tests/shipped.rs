@@ -1,4 +1,4 @@
-//! Each configuration in `config/` is started, and reaches what it is for.
+//! Starts each configuration in `config/`, until it does what it is for.
 
 mod common;
 
@@ -9,7 +9,7 @@ use serde_json::json;
 
 const ID_NUMBER: &str = "110101199003070011";
 
-/// Those with a test below.
+/// The configurations with a test below.
 const TESTED: [&str; 2] = ["bench.toml", "gatehouse.toml"];
 
 fn checkout() -> &'static Path {
@@ -23,7 +23,7 @@ fn every_shipped_configuration_is_started_by_a_test() {
     assert_eq!(names.collect::<BTreeSet<_>>(), TESTED.map(str::to_owned).into());
 }
 
-/// A site whose configuration is this.
+/// Makes a site with this configuration.
 fn site(text: impl FnOnce(&Site) -> String) -> Site {
     let site = Site::with("");
     fs::write(site.path("gatehouse.toml"), text(&site)).unwrap();
@@ -49,7 +49,7 @@ fn bench_toml_grants_and_denies() {
     let _daemon = site.start();
     let enrolled = site.enrol("W001", "刘峰", ID_NUMBER, &photo_path("person_a_2.jpg"));
     assert_eq!(enrolled.code, 0, "{enrolled:?}");
-    // The photos go round for ever, so that each of the two comes after the other.
+    // The photos repeat without end: a record and a denial come, in either order, again and again.
     let record = platform.next_on("attendance");
     assert_eq!((&record["worker"], &record["outcome"]), (&json!("W001"), &json!("passed")));
     assert_eq!(platform.event("denial")["lane"], "desk");

@@ -1,9 +1,9 @@
-//! `config/gatehouse.toml`, for a device whose files are in a folder of the test's.
+//! `config/gatehouse.toml` for a device whose files are in a folder of the test.
 
 use std::{fs, path::Path};
 
-/// Returns its text with this folder in place of the device's own, but for the models, and with a broker at
-/// this port of the loopback. The lane's port is `tty` there and its camera `camera`.
+/// Returns its text with this folder in place of the device's own, the checkout's models, and a broker at this
+/// port of the loopback. The serial port is `tty` in the folder, the camera `camera`.
 pub fn gatehouse_toml(folder: &Path, broker: u16) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut text = fs::read_to_string(root.join("config/gatehouse.toml")).unwrap();

@@ -1,4 +1,4 @@
-//! What a page of the documentation says beside its prose: fenced blocks with their marks, and spans of code.
+//! Parses a page of the documentation: its fenced blocks with their marks, and its spans of code.
 
 use std::path::Path;
 
@@ -31,13 +31,13 @@ pub struct Page {
     pub spans: Vec<(usize, String)>,
 }
 
-/// README.md and what else stands beside it, then every page in docs/.
+/// Returns the pages beside README.md, then those in docs/.
 pub fn all() -> Vec<Page> {
     let pages = files("", ".md").into_iter().chain(files("docs/", ".md"));
     pages.map(|(name, text)| Page::parse(&name, &text).unwrap_or_else(|e| panic!("{e}"))).collect()
 }
 
-/// The comments of every configuration in config/, as pages without blocks.
+/// Returns the comments of each configuration in config/, as pages without blocks.
 pub fn comments() -> Vec<Page> {
     let page = |(name, text): (String, String)| {
         let comment = |line: &str| match line.strip_prefix('#') {
@@ -50,7 +50,7 @@ pub fn comments() -> Vec<Page> {
     files("config/", ".toml").into_iter().map(page).collect()
 }
 
-/// Names and texts of the files in a folder of the checkout, by name.
+/// Returns names and texts of the files in a folder of the checkout, sorted.
 fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     // There may be no docs/.

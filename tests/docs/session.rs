@@ -1,4 +1,4 @@
-//! Blocks of commands in a bash of their own, one after the other, as somebody types them.
+//! Runs the blocks of one session, in order, in one bash.
 
 use std::{
     ffi::OsString,
@@ -14,22 +14,22 @@ use serde_json::Value;
 
 use super::{common, common::WallClock, page::Block};
 
-/// Longer than any session takes beside busy loops on every core.
+/// Timeout of a session: several times what the longest takes beside busy loops on every core.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What is not run as it is written, and what is run instead.
+/// Text in a block, and what runs in its place.
 const SUBSTITUTED: [(&str, &str); 4] = [
     // A device's folders are the session's own.
     ("/etc/gatehouse", "$DEVICE/etc/gatehouse"),
     ("/var/lib/gatehouse", "$DEVICE/var/lib/gatehouse"),
-    // Where a file is to be edited by hand, the line that is named goes into it.
+    // A comment names a line of a file to edit; a function of the preamble edits it.
     ("# in gatehouse.toml:", "in_gatehouse_toml"),
-    // The number of a record that the gate has.
+    // The number stands for a record that this gate has.
     ("attendance dispute 4711", "attendance dispute $(a_record)"),
 ];
 
-/// A folder, what is in its shell's environment, and a clock that is held for right. It is the 20th of October
-/// 2026 there: the documents tell of that month.
+/// A folder, an environment, and a synchronised clock. The date is 20 October 2026, because the documents'
+/// examples are of that month.
 pub struct Session {
     folder: PathBuf,
     environment: Vec<(String, OsString)>,
@@ -64,7 +64,7 @@ impl Session {
         self.environment.push((name.to_owned(), value.into()));
     }
 
-    /// mosquitto's clients take this port where the documents name none (1883).
+    /// Makes this port the default of mosquitto's clients, in place of 1883.
     pub fn broker_at(&self, port: u16) {
         for client in ["mosquitto_pub", "mosquitto_sub"] {
             fs::write(self.folder.join("home").join(client), format!("-p {port}\n")).unwrap();
@@ -124,7 +124,7 @@ impl Session {
         }
     }
 
-    /// Runs the script. What it leaves behind is ended with it.
+    /// Runs the script, and ends each process that it leaves behind.
     fn bash(&self) -> Option<i32> {
         let said = File::create(self.folder.join("said")).unwrap();
         let mut bash = Command::new("bash")
@@ -156,7 +156,7 @@ impl Session {
     }
 }
 
-/// Whether this child has ended. It is not waited for, so that its number stays its own.
+/// Returns whether this child has ended, and does not reap it: its id stays its own.
 fn has_ended(id: u32) -> bool {
     let options = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
     // SAFETY: all zeros is a valid siginfo_t, and the call writes into this one alone.

