@@ -35,7 +35,7 @@ fn demo(checkout: &Path, arguments: &[&str], environment: &[(&str, String)]) -> 
 }
 
 #[test]
-fn the_demo_shows_the_whole_gate_and_leaves_nothing() {
+fn the_demo_shows_the_whole_gate_ends_by_itself_and_leaves_nothing() {
     let (said, complaints) = demo(Path::new(env!("CARGO_MANIFEST_DIR")), &["demo"], &[]);
     assert_eq!(complaints, "");
     let mut rest = said.as_str();
