@@ -90,7 +90,10 @@ impl Session {
             script += &match block.value("stays") {
                 Some(ready) => {
                     let ready = quoted(ready);
-                    format!("set -m\n(\n{text}) >out.{n} 2>&1 &\nset +m\nstays {n} {ready}\n")
+                    // The file is there before the block begins.
+                    let start =
+                        format!(": >out.{n}\nset -m\n(\n{text}) >>out.{n} 2>&1 &\nset +m\n");
+                    format!("{start}stays {n} {ready}\n")
                 }
                 None => format!("{{\n{text}}} >out.{n} 2>&1\n"),
             };
