@@ -186,6 +186,11 @@ fn day(text: &str) -> Result<Date, String> {
     text.parse().map_err(|_| "must be a day such as 2026-10-01".to_owned())
 }
 
+/// Returns the whole command line's grammar, by which the documents' commands are checked.
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -202,7 +207,7 @@ pub fn main() -> ExitCode {
         match arguments.command {
             Command::Run => run::run(&context).await,
             #[cfg(feature = "demo")]
-            Command::Demo => demo::run().await,
+            Command::Demo => demo::run(&context).await,
             Command::Check => check::run(&context).await,
             Command::Status => status::run(&context).await,
             Command::Worker(command) => worker::run(&context, command).await,

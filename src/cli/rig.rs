@@ -122,12 +122,6 @@ pub(super) struct Rig {
     line: broadcast::Receiver<DeviceFrame>,
 }
 
-/// The bytes of one passage on the controller's line.
-pub(super) struct Passage {
-    pub(super) release: Vec<u8>,
-    pub(super) passage: Vec<u8>,
-}
-
 impl Rig {
     pub(super) async fn client(&self) -> anyhow::Result<Client> {
         Ok(Client::connect(&self.config.control.socket).await?)
@@ -146,16 +140,14 @@ impl Rig {
             .context("the turnstile was not released")
     }
 
-    /// The next release, and the sensor's answer after it.
-    pub(super) async fn passage(&mut self) -> anyhow::Result<Passage> {
-        let release = self.release().await?;
+    /// The sensor's answer after a release, when somebody walks through.
+    pub(super) async fn walked(&mut self) -> anyhow::Result<Vec<u8>> {
         // Function 02 answered with input 0 on: somebody in the passage.
         let passed = |f: DeviceFrame| {
             let on = f.answered.get(3).is_some_and(|inputs| inputs & 1 == 1);
             (f.answered.get(1..3) == Some(&[2, 1]) && on).then_some(f.answered)
         };
-        let passage = self.frame(passed).await.context("nobody passed")?;
-        Ok(Passage { release, passage })
+        self.frame(passed).await.context("nobody passed")
     }
 
     async fn frame<T>(&mut self, wanted: impl Fn(DeviceFrame) -> Option<T>) -> anyhow::Result<T> {
@@ -201,6 +193,12 @@ impl Visitor {
             }
         });
         Visitor { walks_off, frames }
+    }
+
+    /// The camera shows them no longer; [`walks_off`](Self::walks_off) waits for that.
+    pub(super) fn turns_away(&self) {
+        // Where the camera has failed nobody hears it, and `walks_off` says so.
+        let _ = self.walks_off.send(());
     }
 
     pub(super) async fn walks_off(self) -> anyhow::Result<()> {

@@ -19,6 +19,7 @@ pub mod port;
 pub mod process;
 pub mod relay;
 pub mod shim;
+pub mod shipped;
 pub mod slave;
 pub mod wall;
 

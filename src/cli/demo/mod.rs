@@ -3,7 +3,7 @@
 //! The real daemon with real models, in a temporary folder: its camera is a pipe that the demo
 //! writes photos into, its turnstile a simulated board behind a pty, its platform a subscriber of
 //! an embedded broker, its link a relay that the demo cuts. What is printed was seen, and what
-//! was not seen ends the demo with an error.
+//! was not seen ends the demo with an error. With `--json` each of its lines is an object ([`Step`]).
 
 mod broker;
 
@@ -12,33 +12,58 @@ use std::{
     path::PathBuf,
     process::{Command, ExitCode},
     sync::Arc,
+    time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
-use serde_json::Value;
+use serde::Serialize;
+use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::timeout};
 
-use super::rig::{self, Bench, LANE, PATIENCE, Passage, Rig, Visitor, unless_interrupted};
+use super::rig::{self, Bench, LANE, PATIENCE, Rig, Visitor, unless_interrupted};
 use crate::{
     clock::{Clock, Monotonic, SystemClock},
     control::{AttendanceQuery, Enrol, Enrolled, Photo, Request, Status},
+    gate::passage::DECISION_LIFE,
     ledger,
     roster::{IdType, Person},
 };
 
-pub(super) async fn run() -> anyhow::Result<ExitCode> {
-    let mut demo = unless_interrupted(Demo::prepare()).await?;
+pub(super) async fn run(context: &super::Context) -> anyhow::Result<ExitCode> {
+    let mut demo = unless_interrupted(Demo::prepare(context.json)).await?;
     let played = unless_interrupted(demo.play()).await;
     let stopped = demo.rig.stop().await;
     played?;
     stopped?;
-    say("\nNothing is left behind but models/. Next: README.md, \"A gate of your own\".");
+    if !context.json {
+        say("\nNothing is left behind but models/. Next: README.md, \"A gate of your own\".");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whoever reads may have gone (`… demo | head`); the demo goes on to its end all the same.
+/// One step of the demo, as `--json` prints it.
+#[derive(Serialize)]
+struct Step<'a> {
+    /// Seconds since the demo began.
+    after_s: f64,
+    /// Whose it is: `gate`, `enrolled`, `camera`, `turnstile`, `platform`, `refused`, `link`, `kept` or
+    /// `reckoning`.
+    what: &'a str,
+    /// What happened, as a person reads it.
+    text: &'a str,
+    /// The same for a program: `worker`, `bytes`, `record`, `denial`, `link`, `records`, or the sums.
+    #[serde(flatten)]
+    more: Value,
+}
+
+/// The reader may have gone (`… demo | head`); the demo goes on to its end all the same.
 fn say(line: &str) {
     let _ = super::print_line(line);
+}
+
+/// Returns these bytes of the turnstile's line as pairs of hexadecimal digits.
+fn pairs(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
 /// Where the models and the photos are; fetched when they are not.
@@ -55,7 +80,12 @@ fn fetched_models() -> anyhow::Result<PathBuf> {
     Ok(dir)
 }
 
+/// Interval between two passages of one worker. A frame of a worker who has passed can decide for
+/// [`DECISION_LIFE`], on a busy machine also after the worker has left.
+const COOL_DOWN: Duration = DECISION_LIFE.saturating_add(Duration::from_millis(500));
+
 struct Demo {
+    json: bool,
     rig: Rig,
     began: Monotonic,
     photos: PathBuf,
@@ -66,8 +96,10 @@ struct Demo {
 }
 
 impl Demo {
-    async fn prepare() -> anyhow::Result<Demo> {
-        say(&format!("Gatehouse {}: a gate on this machine.\n", env!("CARGO_PKG_VERSION")));
+    async fn prepare(json: bool) -> anyhow::Result<Demo> {
+        if !json {
+            say(&format!("Gatehouse {}: a gate on this machine.\n", env!("CARGO_PKG_VERSION")));
+        }
         let models = fetched_models()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
         let began = clock.monotonic();
@@ -76,48 +108,66 @@ impl Demo {
         let link = broker::Link::to(broker).await?;
         let upstream =
             format!("[[upstream]]\nname = \"platform\"\nbroker = \"mqtt://{}\"\n", link.address);
-        let bench = Bench::new(&models, clock, &upstream)?;
+        let mut bench = Bench::new(&models, clock, &upstream)?;
+        bench.config.lanes.iter_mut().for_each(|lane| lane.cool_down = COOL_DOWN);
         let rig = bench.start().await?;
         let (photos, platform) = (models.join("photos"), BTreeMap::new());
-        let demo = Demo { rig, began, photos, link, received, platform };
+        let demo = Demo { json, rig, began, photos, link, received, platform };
         let words = format!("lane {LANE:?}, a camera, a Modbus turnstile, a broker at {broker}");
         demo.say("gate", &words);
         Ok(demo)
     }
 
-    fn say(&self, what: &str, words: &str) {
+    fn say(&self, what: &str, text: &str) {
+        self.say_with(what, text, json!({}));
+    }
+
+    fn say_with(&self, what: &str, text: &str, more: Value) {
         let seconds = self.rig.clock.monotonic().since(self.began).as_secs_f64();
-        say(&format!("{seconds:5.1} s  {what:<9} {words}"));
+        if self.json {
+            let after_s = (seconds * 1000.0).round() / 1000.0;
+            // Strings and numbers are always written.
+            let step = Step { after_s, what, text, more };
+            say(&serde_json::to_string(&step).unwrap_or_default());
+        } else {
+            say(&format!("{seconds:5.1} s  {what:<9} {text}"));
+        }
     }
 
     async fn play(&mut self) -> anyhow::Result<()> {
         self.enrol("D001", "演示工人甲 (Demo A)", "110101199003070011", "person_a_2.jpg").await?;
         self.enrol("D002", "演示工人乙 (Demo B)", "110101199003070038", "person_b_1.jpg").await?;
         self.pass("D001", "person_a_1.jpg").await?;
-        let record = self.next("attendance").await?;
-        self.tell(&record);
+        self.told_of_a_passage().await?;
+        let recorded = self.rig.clock.monotonic();
         let stranger = self.show("a stranger", "impostor_1.jpg")?;
         let denial = self.next_event("denial").await?;
-        self.say("refused", &format!("{} (score {})", denial["reason"], denial["score"]));
+        let text = format!("{} (score {})", denial["reason"], denial["score"]).replace('"', "");
+        self.say_with("refused", &text, json!({ "denial": denial }));
         stranger.walks_off().await?;
 
         // A record under way when the link breaks would come twice, marked as resent.
         self.acknowledged().await?;
         self.link.set(false);
         self.upstream_until(false).await?;
-        self.say("link", "cut; the gate goes on by itself");
+        self.say_with("link", "cut; the gate goes on by itself", json!({ "link": "cut" }));
         for (id, photo) in [("D002", "person_b_2.jpg"), ("D001", "person_a_1.jpg")] {
+            if id == "D001" {
+                // A worker who is seen before the cool-down is over is still on the same visit.
+                let since = self.rig.clock.monotonic().since(recorded);
+                tokio::time::sleep(COOL_DOWN.saturating_sub(since)).await;
+            }
             self.pass(id, photo).await?;
             let kept =
                 self.recorded_until(|r| r["worker"] == id && r["outcome"] == "passed").await?;
-            self.say("kept", &format!("{id} passed; {kept} records in SQLite"));
+            let text = format!("{id} passed; {kept} records in SQLite");
+            self.say_with("kept", &text, json!({ "worker": id, "records": kept }));
         }
         self.link.set(true);
-        self.say("link", "back");
+        self.say_with("link", "back", json!({ "link": "back" }));
         self.upstream_until(true).await?;
         for _ in 0..2 {
-            let record = self.next("attendance").await?;
-            self.tell(&record);
+            self.told_of_a_passage().await?;
         }
         self.reconcile().await
     }
@@ -134,10 +184,9 @@ impl Demo {
         let request = Request::Enrol(Box::new(enrol));
         let mut client = self.rig.client().await?;
         let done: Enrolled = client.ask_with(&request, &[bytes], |_: Value| {}).await?;
-        self.say(
-            "enrolled",
-            &format!("{} {} from {photo}", done.worker.person.id, done.worker.person.name),
-        );
+        let Person { id, name, .. } = &done.worker.person;
+        let text = format!("{id} {name} from {photo}");
+        self.say_with("enrolled", &text, json!({ "worker": id, "name": name }));
         Ok(())
     }
 
@@ -149,9 +198,17 @@ impl Demo {
 
     async fn pass(&mut self, who: &str, photo: &str) -> anyhow::Result<()> {
         let worker = self.show(who, photo)?;
-        let Passage { release, passage } = self.rig.passage().await?;
-        self.say("turnstile", &format!("release received: {}", hex::encode(&release)));
-        self.say("turnstile", &format!("passage reported: {}", hex::encode(&passage)));
+        let release = self.rig.release().await?;
+        worker.turns_away();
+        let passage = self.rig.walked().await?;
+        // These are what the rig waits for: a board at address 1, its coil 0, its input 0.
+        for (what, bytes, meaning) in [
+            ("release received", release, "function 5, relay 1 on: the arm is free"),
+            ("passage reported", passage, "function 2, input 1 is on: somebody walks through"),
+        ] {
+            let text = format!("{what}: {} (Modbus, board 1, {meaning})", pairs(&bytes));
+            self.say_with("turnstile", &text, json!({ "bytes": hex::encode(&bytes) }));
+        }
         worker.walks_off().await
     }
 
@@ -181,6 +238,17 @@ impl Demo {
         }
     }
 
+    /// Waits until the platform has a passage. On a very busy machine a grant may be void before it.
+    async fn told_of_a_passage(&mut self) -> anyhow::Result<()> {
+        loop {
+            let record = self.next("attendance").await?;
+            self.tell(&record);
+            if record["outcome"] == "passed" {
+                return Ok(());
+            }
+        }
+    }
+
     fn tell(&self, record: &Value) {
         let words = format!(
             "seq {}: {} {} {} {} (score {})",
@@ -191,7 +259,7 @@ impl Demo {
             record["at"],
             record["score"]
         );
-        self.say("platform", &words.replace('"', ""));
+        self.say_with("platform", &words.replace('"', ""), json!({ "record": record }));
     }
 
     async fn records(&self) -> anyhow::Result<Vec<Value>> {
@@ -261,15 +329,18 @@ impl Demo {
             came.len() == listed.len() && came.iter().zip(&listed).all(|(a, b)| *a == b),
             "the platform's attendance differs from SQLite's"
         );
-        ensure!(listed.len() == 3, "3 passages were expected, {} are listed", listed.len());
+        let passed = listed.iter().filter(|record| record["outcome"] == "passed").count();
+        ensure!(passed == 3, "3 passages were expected, {passed} are listed");
         let status: Status = self.rig.client().await?.ask(&Request::Status, |_: Value| {}).await?;
-        self.say(
-            "reckoning",
-            &format!(
-                "seq 1 to {last} received, each once: {} attendance, {} events; SQLite lists the same {}; {} waiting",
-                came.len(), last - came.len() as u64, listed.len(), status.upstreams.first().and_then(|u| u.outbox).unwrap_or_default()
-            ),
+        let (attendance, waiting) = (came.len() as u64, status.upstreams.first());
+        let waiting = waiting.and_then(|u| u.outbox).unwrap_or_default();
+        let events = last - attendance;
+        let text = format!(
+            "seq 1 to {last} received, each once: {attendance} attendance, {events} events; SQLite lists \
+             the same {attendance}; {waiting} waiting"
         );
+        let sums = json!({ "attendance": attendance, "events": events, "waiting": waiting });
+        self.say_with("reckoning", &text, sums);
         Ok(())
     }
 }

@@ -1,0 +1,26 @@
+//! `config/gatehouse.toml` for a device whose files are in a folder of the test.
+
+use std::{fs, path::Path};
+
+/// Returns its text with this folder in place of the device's own, the checkout's models, and a broker at this
+/// port of the loopback. The serial port is `tty` in the folder, the camera `camera`.
+pub fn gatehouse_toml(folder: &Path, broker: u16) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut text = fs::read_to_string(root.join("config/gatehouse.toml")).unwrap();
+    let at = |path: &str| folder.join(path).display().to_string();
+    for (there, here) in [
+        ("#dir = \"/var/lib/gatehouse\"", format!("dir = {:?}", at("var/lib/gatehouse"))),
+        ("#dir = \"/usr/share/gatehouse/models\"", format!("dir = {:?}", root.join("models"))),
+        ("#socket = \"/run/gatehouse/control.sock\"", format!("socket = {:?}", at("control.sock"))),
+        ("\nport = \"/dev/ttyUSB0\"", format!("\nport = {:?}", at("tty"))),
+        ("replay:/run/camera/north-entry.mjpeg", format!("replay:{}", at("camera"))),
+        (
+            "\nbroker = \"mqtt://127.0.0.1:1883\"",
+            format!("\nbroker = \"mqtt://127.0.0.1:{broker}\""),
+        ),
+    ] {
+        assert_eq!(text.matches(there).count(), 1, "{there}");
+        text = text.replace(there, &here);
+    }
+    text
+}
