@@ -22,7 +22,7 @@ mod timesheet;
 mod worker;
 
 use std::{
-    io::Write,
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
