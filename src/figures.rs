@@ -10,9 +10,15 @@ use std::{
 
 use crate::clock::Clock;
 
-/// So many of something, in words: `1 worker`, `2 workers`.
-pub fn counted(n: u64, one: &str) -> String {
-    if n == 1 { format!("1 {one}") } else { format!("{n} {one}s") }
+/// So many of something, in words: `1 worker`, `2 workers`, `3 entries`. `one`: the noun of one.
+pub fn counted<N: std::fmt::Display + PartialEq + From<u8>>(count: N, one: &str) -> String {
+    if count == N::from(1) {
+        return format!("{count} {one}");
+    }
+    match one.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{count} {stem}ies"),
+        _ => format!("{count} {one}s"),
+    }
 }
 
 /// Upper bounds of the buckets; the last one has none. Close together where a gate's times lie.
@@ -118,6 +124,14 @@ mod tests {
             histogram.observe(Duration::from_millis(*ms));
         }
         histogram.spread()
+    }
+
+    #[test]
+    fn one_is_one_and_all_else_is_several() {
+        let said = [counted(0, "worker"), counted(1, "worker"), counted(2_u64, "worker")];
+        assert_eq!(said, ["0 workers", "1 worker", "2 workers"]);
+        assert_eq!([counted(1, "entry"), counted(3, "entry")], ["1 entry", "3 entries"]);
+        assert_eq!(counted(3_usize, "day"), "3 days");
     }
 
     #[test]

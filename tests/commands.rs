@@ -76,6 +76,47 @@ fn a_worker_is_enrolled_once_however_often_the_command_comes() {
     assert_eq!((desk.count("count(*) FROM command"), desk.count(&told)), (5, 0));
 }
 
+#[test]
+fn what_is_refused_to_a_platform_is_said_in_its_own_words() {
+    let desk = Desk::start();
+    let mut ids = 0;
+    let mut said = |code: &str, change: &dyn Fn(&mut Value)| {
+        ids += 1;
+        let mut worker = a();
+        change(&mut worker);
+        let said = desk.refuses(code, &command(&format!("c-{ids}"), "worker.upsert", worker));
+        // No option of the command line, and nobody stands before a camera.
+        for word in ["--", "hold still", "lens", "camera", "id-number"] {
+            assert!(!said.contains(word), "{said}");
+        }
+        said
+    };
+    let consent = said("no_consent", &|w| w["consent"] = Value::Null);
+    assert!(consent.starts_with("args.consent: a face may be kept only with"), "{consent}");
+    let number = said("invalid", &|w| w["id_number"] = json!("522201199003074412"));
+    assert!(number.starts_with("args.id_number: does not fit"), "{number}");
+    let until = said("invalid", &|w| {
+        w["valid_from"] = json!("2026-10-02");
+        w["valid_until"] = json!("2026-10-01");
+    });
+    assert!(until.starts_with("args.valid_until: 2026-10-01 is before 2026-10-02"), "{until}");
+    let year = said("invalid", &|w| w["trained_on"] = json!("0226-10-01"));
+    assert!(year.starts_with("args.trained_on: 0226-10-01 is no date of our time"), "{year}");
+    let sharp = image::load_from_memory(&photo("person_a_2.jpg")).unwrap().to_rgb8();
+    let width = sharp.width() as f32;
+    let blurred = common::camera::jpeg(&image::imageops::blur(&sharp, width * 0.02));
+    let blurred = said("blurred", &|w| w["photos"] = json!([STANDARD.encode(&blurred)]));
+    assert!(
+        blurred.contains("photos[0]: The face in the photo is blurred: take another"),
+        "{blurred}"
+    );
+    // As an office writes it.
+    let mut worker = a();
+    worker["id_number"] = json!("522201 19900307\u{3000}4411");
+    assert_eq!(desk.does("c-9", "worker.upsert", worker)["result"], "enrolled");
+    assert_eq!(desk.does("c-10", "worker.upsert", a())["result"], "unchanged");
+}
+
 /// A picture without anybody on it.
 fn blank(mut worker: Value) -> Value {
     worker["photos"] = json!([STANDARD.encode(common::camera::jpeg(&common::camera::empty()))]);

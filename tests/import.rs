@@ -26,6 +26,8 @@ const THRESHOLD: &str = "0.99";
 fn site() -> (Site, Daemon) {
     let site = Site::prepare("", "");
     site.add(&format!("\n[recognition]\nthreshold = {THRESHOLD}\n"));
+    // No device is there, and no broker; what a slow machine records of that is no change of the roster.
+    site.add("\n[alarms]\ndevice_down_s = 3600\nlink_down_s = 3600\n");
     fs::create_dir(site.path("photos")).unwrap();
     let daemon = site.start();
     (site, daemon)
@@ -69,7 +71,7 @@ fn three_hundred_workers_are_enrolled_and_every_bad_row_is_refused_with_its_reas
     fs::write(site.path("roster.csv"), format!("\u{feff}{}", plan.csv(&CHINESE, b','))).unwrap();
     let said = import(&site, "roster.csv", &[]);
     println!("{}", summary(&said));
-    plan.assert_held(&site.path("report.csv"), None);
+    plan.assert_held(&site.path("report.csv"), &CHINESE, None);
     let (good, all) = (plan.good_rows(), plan.rows.len());
     assert_eq!((said.code, good), (1, 303), "{said:?}");
     let counts =
@@ -80,6 +82,9 @@ fn three_hundred_workers_are_enrolled_and_every_bad_row_is_refused_with_its_reas
     assert_eq!(said.out.lines().count(), 1 + (all - good) + 1 + 1, "{said:?}");
     assert!(said.err.contains("columns that are not taken in: 备注"), "{said:?}");
     assert!(said.err.contains("left over: nobody.jpg"), "{said:?}");
+    // Each refusal stands in the table, and not on stderr too.
+    assert!(said.out.contains("does not fit its check digit"), "{said:?}");
+    assert!(!said.err.contains("refused"), "{said:?}");
     assert!(said.err.lines().filter(|line| line.contains("photos/s")).count() >= 9, "{said:?}");
     let (workers, size) = state(&site);
     assert_eq!(workers.len(), good);
@@ -87,7 +92,7 @@ fn three_hundred_workers_are_enrolled_and_every_bad_row_is_refused_with_its_reas
     assert_eq!(workers[7]["valid_until"], "2030-12-31");
 
     let again = import(&site, "roster.csv", &[]);
-    plan.assert_held(&site.path("report.csv"), Some("unchanged"));
+    plan.assert_held(&site.path("report.csv"), &CHINESE, Some("unchanged"));
     let counts = format!("{all} rows: 0 enrolled, 0 updated, {good} unchanged");
     assert!(summary(&again).starts_with(&counts), "{again:?}");
     assert_eq!(state(&site), (workers, size));
@@ -107,13 +112,13 @@ fn other_formats_bring_the_same_a_dry_run_nothing_and_an_update_what_is_new() {
 
     let before = state(&site);
     let said = import(&site, "roster.xlsx", &["--dry-run"]);
-    plan.assert_held(&site.path("report.csv"), None);
+    plan.assert_held(&site.path("report.csv"), &CHINESE, None);
     assert!(summary(&said).starts_with("dry run, nothing is changed: "), "{said:?}");
     assert_eq!(state(&site), before);
 
     // As JSON: a line for each row, and nothing else.
     let said = import(&site, "gb.csv", &["--json"]);
-    plan.assert_held(&site.path("report.csv"), None);
+    plan.assert_held(&site.path("report.csv"), &CHINESE, None);
     let lines: Vec<Value> = said.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!((said.code, lines.len()), (1, plan.rows.len()));
     assert_eq!(lines[0]["result"], "enrolled");
@@ -122,9 +127,9 @@ fn other_formats_bring_the_same_a_dry_run_nothing_and_an_update_what_is_new() {
     assert_eq!(keys, BTreeSet::from(["row", "id", "name", "result", "reason", "templates"]));
     let enrolled = state(&site);
     assert_eq!(enrolled.0.len(), plan.good_rows());
-    for roster in ["roster.xlsx", "english.csv"] {
+    for (roster, headings) in [("roster.xlsx", CHINESE), ("english.csv", ENGLISH)] {
         import(&site, roster, &[]);
-        plan.assert_held(&site.path("report.csv"), Some("unchanged"));
+        plan.assert_held(&site.path("report.csv"), &headings, Some("unchanged"));
     }
     assert_eq!(state(&site), enrolled);
 
@@ -241,6 +246,79 @@ fn an_import_whose_daemon_is_killed_or_that_is_interrupted_goes_on_when_it_is_ru
     let said = import(&site, "roster.csv", &[]);
     assert!(summary(&said).starts_with("30 rows: 0 enrolled, 0 updated, 30 unchanged"), "{said:?}");
     assert_eq!(state(&site), whole);
+}
+
+#[test]
+fn what_an_office_writes_into_a_roster_is_understood_and_what_is_so_of_many_is_said_once() {
+    let (site, _daemon) = site();
+    let mut plan = Plan::good(6);
+    plan.write_photos(&site.path("photos"));
+    for row in &mut plan.rows {
+        row.cells[11].clear();
+        let number = row.cells[3].clone();
+        row.cells[3] = format!("{} {}\u{3000}{}", &number[..6], &number[6..14], &number[14..]);
+    }
+    plan.rows[5].cells[5].clear();
+    let closing = "合　计,6人,,,,,,,,,,,,\n制表人：张三,,,,,审核：李四,,,,,,,,\n";
+    let text = plan.csv(&CHINESE, b',') + closing;
+    fs::write(site.path("roster.csv"), text).unwrap();
+    let said = import(&site, "roster.csv", &[]);
+    assert_eq!(said.code, 1, "{said:?}");
+    // The last cell of each row has two lines. The heading line, the five without a consent in one line, the one without a team, the sum.
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert_eq!(lines.len(), 4, "{said:?}");
+    let once =
+        "a face may be kept only with the worker's consent: fill in the number of the signed";
+    assert!(lines[1].contains("2, 4, 6, 8, 10") && lines[1].contains("5 rows"), "{said:?}");
+    assert!(lines[1].contains(&format!("同意书编号: {once}")), "{said:?}");
+    assert!(lines[2].contains("12 ") && lines[2].contains("班组: is missing"), "{said:?}");
+    let counts = "6 rows: 0 enrolled, 0 updated, 0 unchanged, 6 refused; 2 lines passed over";
+    assert!(lines[3].starts_with(counts), "{said:?}");
+    let passed = "2 lines passed over, no workers but sums, signatures and the like: 14 (合 计), 15 (制表人：张三)";
+    assert!(said.err.contains(passed), "{said:?}");
+    for option in ["--team", "--consent"] {
+        assert!(!said.out.contains(option) && !said.err.contains(option), "{said:?}");
+    }
+    let report = fs::read_to_string(site.path("report.csv")).unwrap();
+    assert_eq!(report.matches(once).count(), 5, "{report}");
+
+    // With the column filled all are well, and the numbers are those without blanks.
+    for (at, row) in plan.rows.iter_mut().enumerate() {
+        row.cells[11] = format!("C-{at}");
+        row.cells[5] = "钢筋一班".into();
+    }
+    fs::write(site.path("roster.csv"), plan.csv(&CHINESE, b',') + closing).unwrap();
+    let said = import(&site, "roster.csv", &[]);
+    assert_eq!(
+        (said.code, summary(&said).starts_with("6 rows: 6 enrolled")),
+        (0, true),
+        "{said:?}"
+    );
+    for row in &mut plan.rows {
+        row.cells[3] = row.cells[3].replace([' ', '\u{3000}'], "");
+    }
+    fs::write(site.path("roster.csv"), plan.csv(&CHINESE, b',')).unwrap();
+    let said = import(&site, "roster.csv", &[]);
+    assert!(summary(&said).starts_with("6 rows: 0 enrolled, 0 updated, 6 unchanged"), "{said:?}");
+
+    // A photo of a file is spoken of as one.
+    let blurred = image::load_from_memory(&photo(&[faces().next().unwrap()])).unwrap();
+    let blurred = image::imageops::blur(&blurred.to_rgb8(), 3.5);
+    plan.rows.truncate(1);
+    plan.rows[0].cells[0] = "W900".into();
+    plan.rows[0].cells[3] = "E12345678".into();
+    plan.rows[0].cells[2] = "护照".into();
+    fs::write(site.path("photos/W900.jpg"), common::camera::jpeg(&blurred)).unwrap();
+    fs::write(site.path("roster.csv"), plan.csv(&CHINESE, b',')).unwrap();
+    let said = import(&site, "roster.csv", &[]);
+    assert!(
+        said.out.contains("W900.jpg: The face in the photo is blurred: take another photo"),
+        "{said:?}"
+    );
+    for word in ["hold still", "lens", "camera"] {
+        assert!(!said.out.contains(word) && !said.err.contains(word), "{said:?}");
+    }
+    assert!(summary(&said).starts_with("1 row: 0 enrolled"), "{said:?}");
 }
 
 #[test]

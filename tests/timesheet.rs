@@ -109,6 +109,9 @@ fn the_sheet_of_two_gateways_is_one_days_work_and_says_where_it_comes_from() {
     assert_eq!(days(&rows[0]), expected);
     assert_eq!((&rows[1]["worker"], &rows[1]["name"]), (&json!("W001"), &json!("刘峰")));
     assert_eq!(days(&rows[1]), [json!(["2024-10-09", 243 + 270, ["unconfirmed"]])]);
+    // Of the ID number, which is E0000W001 here, no more than its end.
+    assert_eq!((&rows[1]["trade"], &rows[1]["id_tail"]), (&json!("steel fixer"), &json!("W001")));
+    assert!(!made.to_string().contains("0W001"), "{made}");
     let day = &rows[1]["days"][0];
     assert_eq!(day["first_in"], "2024-10-09T07:58:00.000+08:00");
     assert_eq!(day["last_out"], "2024-10-09T17:30:00.000+08:00");
@@ -201,6 +204,7 @@ fn an_export_that_is_not_whole_or_not_ours_is_refused_by_its_name() {
     sheet(&here, &named).refused("worker W001 is 刘");
     let said = sheet(&here, &[&named[..], &["--same-person", "W001"]].concat());
     assert_eq!(one(&said)["total"]["minutes"], 243);
+    assert_eq!(one(&said)["rows"][0]["id_tail"], "W001");
     // Its nights over the month's ends are missing, and it says so.
     assert!(said.err.contains("export 2024-09-30 to 2024-11-01 for the whole month"), "{said:?}");
     std::fs::File::create(&file).unwrap().set_len(1 << 30).unwrap();
@@ -298,6 +302,64 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
 }
 
 #[test]
+fn what_can_only_be_mistyped_is_refused_and_what_may_be_is_asked_about() {
+    let site = Site::prepare("", "");
+    past::write(&site, &[liu()], vec![on(&liu(), Entry, "09T08:00")].into_iter());
+    let clock = WallClock::new(&site.path("."));
+    clock.synchronised(true);
+    let _daemon = site.start_with(&clock.environment());
+    let supplement = |at: &str, more: &[&str]| {
+        let what = ["--worker", "W001", "--at", at, "--direction", "exit", "--reason", "x"];
+        site.gatehouse(&[&["attendance", "supplement"][..], &what, more].concat())
+    };
+    let enroll = |id: &str, more: &[&str]| {
+        let who = ["--id", id, "--name", "x", "--id-type", "passport", "--id-number", "E12345678"];
+        let rest = ["--team", "x", "--contractor", "x", "--trade", "x", "--consent", "C-1"];
+        site.gatehouse(&[&["worker", "enroll"][..], &who, &rest, more].concat())
+    };
+    // Where the clock is trusted nothing is ahead of it, whatever somebody says.
+    for more in [&[][..], &["--yes"]] {
+        supplement("2100-01-01 00:00", more)
+            .refused("at: 2100-01-01T00:00:00.000+08:00 lies in the future");
+        for field in ["consent-on", "contract-signed", "trained-on"] {
+            let option = format!("--{field}");
+            let date = [&[&*option, "2100-01-01"], more].concat();
+            enroll("W009", &date).refused(&format!("{field}: 2100-01-01 lies in the future"));
+            let update = [&["worker", "update", "W001"], &date[..]].concat();
+            let said = site.gatehouse(&update);
+            said.refused(&format!("{field}: "));
+        }
+    }
+    let turned = ["--valid-from", "2026-10-02", "--valid-until", "2026-10-01"];
+    enroll("W009", &turned).refused("valid-until: 2026-10-01 is before 2026-10-02");
+    enroll("W009", &["--valid-until", "0226-10-01"]).refused("is no date of our time");
+    // Long before the gate was there it asks too.
+    let asks = "nothing is changed. If it is meant, give --yes";
+    supplement("2004-10-09 17:30", &[]).refused("more than a year before the first entry");
+    supplement("2004-10-09 17:30", &[]).refused(asks);
+    assert_eq!(supplement("2004-10-09 17:30", &["--yes"]).code, 0);
+
+    clock.synchronised(false);
+    let asked = supplement("2100-01-01 00:00", &[]);
+    asked.refused("lies in the future of this gateway's clock");
+    asked.refused(asks);
+    let asked = enroll("W009", &["--trained-on", "2100-01-01"]);
+    asked.refused("trained-on: 2100-01-01 lies in the future of this gateway's clock");
+    asked.refused(asks);
+    let listed = || site.gatehouse(&["--json", "attendance", "list"]).json_lines().len();
+    assert_eq!(
+        (listed(), site.gatehouse(&["--json", "worker", "list"]).json_lines().len()),
+        (2, 1)
+    );
+    assert_eq!(supplement("2100-01-01 00:00", &["--yes"]).code, 0);
+    assert_eq!(enroll("W009", &["--trained-on", "2100-01-01", "--yes"]).code, 0);
+    assert_eq!(
+        (listed(), site.gatehouse(&["--json", "worker", "list"]).json_lines().len()),
+        (3, 2)
+    );
+}
+
+#[test]
 fn a_list_may_be_of_a_lane_that_is_gone_and_not_of_one_that_never_was() {
     let gone = Went { lane: "old gate", ..on(&chen(), Entry, "09T08:00") };
     let (site, _daemon) = site("gate-1", "P-1", vec![gone, on(&liu(), Entry, "09T08:01")]);
@@ -367,6 +429,16 @@ fn on_site_is_whose_latest_passage_that_counts_is_an_entry() {
     let table = site.gatehouse(&["attendance", "onsite"]).out;
     assert!(table.contains("no exit recorded since") && table.contains("added by hand"), "{table}");
     assert!(table.contains("5 on site at"), "{table}");
+    // Who was taken off the roster meanwhile is still inside.
+    assert_eq!(site.gatehouse(&["worker", "remove", "W004", "--reason", "left"]).code, 0);
+    let said = site.gatehouse(&["--json", "attendance", "onsite"]).json_lines();
+    let removed: Vec<_> = said.iter().map(|p| (&p["worker"], &p["removed"])).collect();
+    let expected = ["W001", "W002", "W004", "W005", "W007"].map(|w| (json!(w), json!(w == "W004")));
+    assert_eq!(removed, expected.each_ref().map(|(w, r)| (w, r)));
+    let table = site.gatehouse(&["attendance", "onsite"]).out;
+    let line = table.lines().find(|line| line.contains("W004")).unwrap();
+    assert!(line.contains("removed from the roster"), "{table}");
+    assert_eq!(table.matches("removed from the roster").count(), 1, "{table}");
     site.gatehouse(&["attendance", "onsite", "--since", "2100-01-01"]).refused("in the future");
 }
 
@@ -385,8 +457,12 @@ fn read(script: &str, file: &Path) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// A sheet of fixed records: three workers of two teams of two contractors, a few days of October 2026.
-fn fixed() -> Document {
+/// Id, name, team and contractor; then direction, time, means and outcome.
+type Went26<'a> = ([&'a str; 4], &'a str, &'a str, &'a str, &'a str);
+
+/// A sheet of October 2026, of records from seq 41 on; the gateway of each, and whether its clock was
+/// synchronised.
+fn document(rows: &[Went26], clock: impl Fn(u64) -> (&'static str, bool)) -> Document {
     let zone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();
     let (first, last) = ("2026-10-01".parse().unwrap(), "2026-10-31".parse().unwrap());
     let days = Days::new(first, last, zone, "04:00".parse().unwrap()).unwrap();
@@ -396,6 +472,53 @@ fn fixed() -> Document {
         "first_seq": null, "last_seq": null, "at": "2026-11-05T01:02:03Z",
     }));
     let extent: &mut gatehouse::attendance::merge::Extent = extent.as_mut().unwrap();
+    for (seq, ([worker, name, team, contractor], direction, at, means, outcome)) in (41..).zip(rows)
+    {
+        let by_hand = *means == "supplement";
+        let (gateway, synced) = clock(seq);
+        let mut record = json!({
+            "v": 1, "gateway": gateway, "project": "P-1", "ledger": extent.ledger, "seq": seq,
+            "passage": "00", "worker": worker, "name": name, "team": team, "contractor": contractor,
+            "trade": "steel fixer", "direction": direction, "lane": (!by_hand).then_some("north"),
+            "at": format!("2026-10-{at}.000+08:00"), "means": means, "score": null,
+            "threshold": null, "model": null, "liveness": null, "outcome": outcome,
+            "recorded_at": "2026-10-13T09:00:00.000+08:00",
+            "clock": {"synced": synced, "boot": "00", "uptime_ms": 1}, "photo": null,
+            "leaf": {"index": seq, "hash": "00"},
+        });
+        if by_hand {
+            record["reason"] = "-forgot, \"really\"".into();
+            record["by"] = "admin".into();
+        }
+        if *at == "31T08:00:00" {
+            record["disputed"] = 60.into();
+        }
+        gathered.take(&serde_json::from_value(record).unwrap()).unwrap();
+        extent.saw(seq);
+    }
+    gathered.own(extent);
+    let Gathered { passes, sources, mut notes, .. } = gathered;
+    let mut sheet = timesheet(passes, &days, &Only::default());
+    notes.extend(sheet.notes());
+    for row in sheet.rows.iter_mut().filter(|row| &*row.worker == "W001") {
+        row.id_tail = Some("441X".into());
+    }
+    Document {
+        project: "P-1".into(),
+        site: "一号地块".into(),
+        month: "2026-10".into(),
+        timezone: "Asia/Shanghai".into(),
+        day_starts_at: "04:00".into(),
+        made_at: days.at("2026-11-05T01:02:03Z".parse().unwrap()),
+        sources,
+        notes,
+        dates: days.shown().collect(),
+        sheet,
+    }
+}
+
+/// Three workers of two teams of two contractors, a few days.
+fn fixed() -> Document {
     let (liu, chen) =
         (["W001", "刘峰", "钢筋一班", "福鼎劳务"], ["W002", "=1+1", "瓦工班", "福鼎劳务"]);
     let ma = ["W003", "马强 \"老马\"\n二", "+木工", "@贵州三建"];
@@ -415,54 +538,214 @@ fn fixed() -> Document {
         (ma, "exit", "09T18:15:00", "face", "passed"),
         (ma, "entry", "31T08:00:00", "face", "passed"),
     ];
-    for (seq, ([worker, name, team, contractor], direction, at, means, outcome)) in (41..).zip(rows)
+    document(&rows, |_| ("gate-1", true))
+}
+
+/// What openpyxl reads of the workbook.
+fn workbook(document: &Document) -> Value {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("sheet.xlsx");
+    std::fs::write(&path, print::xlsx(document).unwrap()).unwrap();
+    kept(&path);
+    read("xlsx_reader.py", &path)
+}
+
+#[test]
+fn pages_are_full_and_a_teams_last_workers_stay_with_its_sum() {
+    for sizes in
+        [&[1, 2, 19, 3][..], &[18, 1, 1, 40], &[17], &[18], &[19], &[36, 37, 38, 39], &[120]]
     {
-        let by_hand = means == "supplement";
-        let mut record = json!({
-            "v": 1, "gateway": "gate-1", "project": "P-1", "ledger": extent.ledger, "seq": seq,
-            "passage": "00", "worker": worker, "name": name, "team": team, "contractor": contractor,
-            "trade": "x", "direction": direction, "lane": (!by_hand).then_some("north"),
-            "at": format!("2026-10-{at}.000+08:00"), "means": means, "score": null,
-            "threshold": null, "model": null, "liveness": null, "outcome": outcome,
-            "recorded_at": "2026-10-13T09:00:00.000+08:00",
-            "clock": {"synced": true, "boot": "00", "uptime_ms": 1}, "photo": null,
-            "leaf": {"index": seq, "hash": "00"},
-        });
-        if by_hand {
-            record["reason"] = "-forgot, \"really\"".into();
-            record["by"] = "admin".into();
+        let named: Vec<[String; 4]> = (0..)
+            .zip(sizes)
+            .flat_map(|(team, size)| {
+                (0..*size).map(move |n| {
+                    let contractor = ["甲劳务", "乙劳务"][team / 2];
+                    let id = format!("W{team}{n:03}");
+                    [id, "刘峰".into(), format!("{team}班"), contractor.into()]
+                })
+            })
+            .collect();
+        let rows: Vec<Went26> = named
+            .iter()
+            .flat_map(|who| {
+                let who = who.each_ref().map(String::as_str);
+                [("entry", "09T08:00:00"), ("exit", "09T18:00:00")]
+                    .map(|(direction, at)| (who, direction, at, "face", "passed"))
+            })
+            .collect();
+        let book = workbook(&document(&rows, |_| ("gate-1", true)));
+        // A font of which each system has one whose digits are as wide.
+        assert_eq!(book["default_font"], json!(["Verdana", 8.0]));
+        let sheet = &book["sheets"][0];
+        let number = |value: &Value| value.as_f64().unwrap();
+        let numbers = |of: &str| sheet[of].as_array().unwrap().iter().map(number);
+        // As wide as the columns are, the whole is shrunk to the page; 7 pixels make a digit, and 96 an
+        // inch.
+        let margins: Vec<f64> = numbers("margins").collect();
+        let inches = numbers("widths").map(|digits| (digits * 7.0).round()).sum::<f64>() / 96.0;
+        let scale = (297.0 / 25.4 - margins[0] - margins[1]) / inches;
+        assert!((0.6..0.75).contains(&scale), "the columns are too many to be read: {scale}");
+        let page = (210.0 / 25.4 - margins[2] - margins[3]) * 72.0 / scale;
+        let heights: Vec<f64> = numbers("heights").collect();
+        let first = |row: usize| &sheet["cells"][format!("A{}", row + 1)];
+        let text = |row: usize| first(row)["value"].as_str().unwrap_or("").to_owned();
+        let is_worker = |row: usize| first(row)["value"].is_number();
+        let repeated: Vec<usize> = sheet["repeated"]
+            .as_str()
+            .unwrap()
+            .split(':')
+            .map(|row| row.trim_start_matches('$').parse().unwrap())
+            .collect();
+        let headings: f64 = heights[repeated[0] - 1..repeated[1]].iter().sum();
+        let mut starts = vec![0];
+        starts.extend(
+            sheet["breaks"].as_array().unwrap().iter().map(|b| b.as_u64().unwrap() as usize),
+        );
+        assert_eq!(starts.len() > 1, sizes.iter().sum::<usize>() > 15, "{sizes:?}");
+        let ends = starts.iter().skip(1).copied().chain([heights.len()]);
+        for (at, (start, end)) in starts.iter().copied().zip(ends).enumerate() {
+            let above = if at == 0 { 0.0 } else { headings };
+            let used = above + heights[start..end].iter().sum::<f64>();
+            assert!(used <= page, "{sizes:?}: page {at} has {used} points of {page}");
+            // Room for two more workers and all sums would be room for the next one.
+            let most = page * 0.95 - 4.0 * 35.0;
+            assert!(end == heights.len() || used > most, "{sizes:?}: {used} of {page} are used");
+            if at == 0 {
+                continue;
+            }
+            // It begins with a team or a worker, and what it ends has workers with it.
+            assert!(is_worker(start) || text(start).contains("班组 Team:"), "{sizes:?}: {start}");
+            let sum = (start..end).find(|row| text(*row).starts_with("班组小计"));
+            let workers = |rows: std::ops::Range<usize>| rows.filter(|row| is_worker(*row)).count();
+            let of_one = sum.is_some_and(|sum| text(sum).contains("(1 人)"));
+            assert!(sum.is_none_or(|sum| of_one || workers(start..sum) >= 2), "{sizes:?}: {start}");
+            // No team's name stands alone at the end.
+            assert!(end == heights.len() || !text(end - 1).contains("班组 Team:"), "{sizes:?}");
         }
-        if at == "31T08:00:00" {
-            record["disputed"] = 60.into();
-        }
-        gathered.take(&serde_json::from_value(record).unwrap()).unwrap();
-        extent.saw(seq);
-    }
-    gathered.own(extent);
-    let Gathered { passes, sources, notes, .. } = gathered;
-    Document {
-        project: "P-1".into(),
-        site: "一号地块".into(),
-        month: "2026-10".into(),
-        timezone: "Asia/Shanghai".into(),
-        day_starts_at: "04:00".into(),
-        made_at: days.at("2026-11-05T01:02:03Z".parse().unwrap()),
-        sources,
-        notes,
-        dates: days.shown().collect(),
-        sheet: timesheet(passes, &days, &Only::default()),
+        let last = starts.last().unwrap();
+        assert!((*last..heights.len()).any(is_worker), "{sizes:?}: sums alone on the last page");
     }
 }
 
 #[test]
+fn a_gateway_without_a_time_server_is_said_once_and_marks_no_cell() {
+    let (liu, chen) =
+        (["W001", "刘峰", "钢筋一班", "福鼎劳务"], ["W002", "陈静", "瓦工班", "福鼎劳务"]);
+    let rows = [
+        (liu, "entry", "09T08:00:00", "face", "passed"),
+        (liu, "exit", "09T17:00:00", "face", "passed"),
+        (liu, "entry", "10T08:00:00", "face", "passed"),
+        (liu, "exit", "10T17:00:00", "face", "passed"),
+        (chen, "entry", "09T08:00:00", "face", "passed"),
+        (chen, "exit", "09T17:00:00", "face", "passed"),
+        (chen, "entry", "10T08:00:00", "face", "passed"),
+        (chen, "exit", "10T17:00:00", "face", "passed"),
+    ];
+    let clocks = |document: &Document| {
+        let book = workbook(document);
+        let cells = book["sheets"][0]["cells"].as_object().unwrap();
+        let with = cells.values().filter(|cell| {
+            let text = cell["value"].as_str().unwrap_or_default();
+            text.contains('钟') && !text.starts_with("标记")
+        });
+        with.map(|cell| (cell["value"].as_str().unwrap().to_owned(), cell["colour"].clone()))
+            .collect::<Vec<_>>()
+    };
+    // gate-2 has no time server; gate-1 lacked its own for one passage.
+    let all =
+        document(&rows, |seq| if seq < 45 { ("gate-2", false) } else { ("gate-1", seq != 46) });
+    let said = "注意 Note: 钟 闸机 gate-2 的时钟未同步，其全部时刻可能有偏差。gate-2: its clock was \
+                not synchronised at any of its times.";
+    let red = json!("FFC00000");
+    assert_eq!(clocks(&all), [(said.to_owned(), red.clone()), ("钟".to_owned(), red)]);
+    assert_eq!(all.sheet.unsynchronised.len(), 1);
+    let csv = String::from_utf8(print::csv(&all).unwrap()).unwrap();
+    assert_eq!(csv.matches(said).count(), 1, "{csv}");
+    assert!(clocks(&document(&rows, |_| ("gate-1", true))).is_empty());
+}
+
+#[test]
+fn rows_of_several_passages_are_as_high_as_their_lines() {
+    let liu = ["W001", "刘峰", "钢筋一班", "福鼎劳务"];
+    let times: Vec<String> = (0..5)
+        .flat_map(|n| [format!("09T{:02}:00:00", 8 + 2 * n), format!("09T{:02}:00:00", 9 + 2 * n)])
+        .chain(["10T08:00:00", "10T17:00:00"].map(str::to_owned))
+        .collect();
+    let rows: Vec<Went26> = times
+        .iter()
+        .zip(["entry", "exit"].into_iter().cycle())
+        .map(|(at, direction)| (liu, direction, at.as_str(), "face", "passed"))
+        .collect();
+    let book = workbook(&document(&rows, |_| ("gate-1", true)));
+    let details = &book["sheets"][1];
+    let passages = "08:00–09:00, 10:00–11:00,\n12:00–13:00, 14:00–15:00,\n16:00–17:00";
+    assert_eq!(details["cells"]["H2"]["value"], passages);
+    let height = |row: usize| details["heights"][row - 1].as_f64().unwrap();
+    // At 10 points a line takes 12 to 13.5.
+    assert!(height(2) >= 3.0 * 13.5 && (13.5..20.0).contains(&height(3)), "{details}");
+}
+
+#[test]
+fn a_shift_that_may_still_run_is_noted_in_both_languages() {
+    let site = Site::prepare("", "");
+    let passages = vec![
+        on(&liu(), Entry, "30T08:00"),
+        on(&chen(), Entry, "31T08:00"),
+        on(&chen(), Exit, "31T17:00"),
+        on(&liu(), Entry, "31T20:00"),
+    ];
+    past::write(&site, &[liu(), chen()], passages.into_iter());
+    let clock = WallClock::new(&site.path("."));
+    let at = |time: &str| {
+        let then: jiff::Timestamp = time.parse().unwrap();
+        clock.ahead(then.as_second() - jiff::Timestamp::now().as_second());
+    };
+    at("2024-11-01T05:00:00+08:00");
+    let _daemon = site.start_with(&clock.environment());
+    let notes = |more: &[&str]| -> Vec<String> {
+        let made = one(&sheet(&site, more));
+        let notes = made["notes"].as_array().unwrap();
+        notes.iter().map(|note| note.as_str().unwrap().to_owned()).collect()
+    };
+    // The month is over, and the night shift of its last day is not.
+    let runs =
+        "1 worker has come in and not left when the records were read: the shift may still run";
+    let now = notes(&[]);
+    assert!(now.iter().any(|note| note.starts_with(runs)), "{now:?}");
+    assert!(!now.iter().any(|note| note.contains("before all of the month")), "{now:?}");
+    assert!(!notes(&["--team", "瓦工班"]).iter().any(|note| note.contains("still run")));
+    let path = site.path("sheet.xlsx");
+    let out = ["--format", "xlsx", "--out", path.to_str().unwrap()];
+    let said = site.gatehouse(&[&["timesheet", "--month", "2024-10"][..], &out].concat());
+    assert!(said.code == 0 && said.err.contains(": 2 workers, "), "{said:?}");
+    let book = read("xlsx_reader.py", &path);
+    let texts: Vec<&str> = book["sheets"][0]["cells"]
+        .as_object()
+        .unwrap()
+        .values()
+        .filter_map(|cell| cell["value"].as_str())
+        .collect();
+    for both in ["尚有 1 人在场内，其班次可能未结束", "gate-1 的账本自 2024-10-30 08:00 起"]
+    {
+        let found = texts.iter().find(|text| text.contains(both)).expect(both);
+        assert!(found.starts_with("注意 Note: ") && found.is_ascii() == both.is_ascii(), "{found}");
+    }
+    // On its last day the month is not past; and long after it nobody is waited for.
+    at("2024-10-31T23:00:00+08:00");
+    let before = notes(&[]);
+    let not_past = "gate-1: read on 2024-10-31 23:00, before all of the month was past";
+    assert!(before.iter().any(|note| note == not_past), "{before:?}");
+    assert!(before.iter().any(|note| note.starts_with(runs)), "{before:?}");
+    at("2024-11-01T13:00:00+08:00");
+    let after = notes(&[]);
+    assert!(!after.iter().any(|note| note.contains("still run")), "{after:?}");
+}
+
+#[test]
 fn the_workbook_says_cell_by_cell_what_was_meant_and_prints_on_a4() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("sheet.xlsx");
     let bytes = print::xlsx(&fixed()).unwrap();
     assert!(bytes == print::xlsx(&fixed()).unwrap(), "the same sheet, other bytes");
-    std::fs::write(&path, bytes).unwrap();
-    kept(&path);
-    let book = read("xlsx_reader.py", &path);
+    let book = workbook(&fixed());
     assert_eq!(book["created"], "2026-11-05 01:02:03");
     let sheets = book["sheets"].as_array().unwrap();
     let names: Vec<_> = sheets.iter().map(|sheet| sheet["name"].as_str().unwrap()).collect();
@@ -538,6 +821,9 @@ fn the_csv_is_read_as_it_was_meant_and_no_cell_of_it_is_a_formula() {
     assert_eq!(of("worker").len() + of("team").len() + of("contractor").len(), 3 + 3 + 2);
     assert_eq!(of("supplement")[0][17], "2026-10-13 09:00 admin: -forgot, \"really\"");
     assert_eq!(of("disputed")[0][17], "异议见 disputed by seq 60");
+    let who: Vec<_> = of("worker").iter().map(|r| (r[3], r[18], r[19])).collect();
+    let trade = "steel fixer";
+    assert_eq!(who, [("W003", trade, ""), ("W002", trade, ""), ("W001", trade, "441X")]);
     assert!(of("source")[0][17].contains("gate-1") && of("source")[0][17].contains("41–54"));
 }
 

@@ -205,7 +205,8 @@ fn over_in_words(over: &Standing, now: Stamp, most: u64, gone: bool) -> String {
         }
         _ if gone => format!("over after {lasted}: it is not configured any more"),
         AlarmWhat::Link | AlarmWhat::Outbox if most > 0 => {
-            format!("over after {lasted}; {most} records waited at most")
+            let records = crate::figures::counted(most, "record");
+            format!("over after {lasted}; {records} waited at most")
         }
         AlarmWhat::UnknownFaces if most > 0 => format!("over after {lasted}; {most} in all"),
         _ => format!("over after {lasted}"),

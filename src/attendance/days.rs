@@ -47,6 +47,12 @@ impl Days {
         (at(self.starts.first()), at(self.starts.last()))
     }
 
+    /// When the last day that is shown is over.
+    pub fn end(&self) -> Timestamp {
+        let end = self.starts.iter().find(|(_, day)| *day > self.last);
+        end.map_or(self.range().1, |(start, _)| *start)
+    }
+
     pub fn need(&self, at: Timestamp) -> bool {
         let (from, to) = self.range();
         from <= at && at < to

@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Record,
-    timesheet::{At, Days, Pass, Passes, Text},
+    timesheet::{At, Days, Note, Pass, Passes, Text},
 };
+use crate::figures::counted;
 
 /// What an export's first line says it is.
 const FORMAT: &str = "gatehouse attendance";
@@ -141,7 +142,9 @@ pub struct Gathered<'a> {
     most: usize,
     pub sources: Vec<Source>,
     /// What whoever reads the sheet should know.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
+    /// When the first of the sources was read: what was later may be missing.
+    pub read_at: Option<Timestamp>,
 }
 
 impl<'a> Gathered<'a> {
@@ -154,6 +157,7 @@ impl<'a> Gathered<'a> {
             most: RECORDS_MAX,
             sources: Vec::new(),
             notes: Vec::new(),
+            read_at: None,
         }
     }
 
@@ -185,27 +189,34 @@ impl<'a> Gathered<'a> {
     /// The gateway's own records were taken.
     pub fn own(&mut self, extent: &Extent) {
         if let Some(begins) = extent.begins.filter(|begins| *begins > self.days.range().0) {
-            let why = match &extent.set_aside {
-                Some(place) => format!(", in place of a damaged one that lies in {place}"),
-                None => String::new(),
+            let (chinese, english) = match &extent.set_aside {
+                Some(place) => (
+                    format!("（原账本已损坏，存于 {place}）"),
+                    format!(", in place of a damaged one that lies in {place}"),
+                ),
+                None => (String::new(), String::new()),
             };
-            self.notes.push(format!(
-                "{}: its ledger begins on {}{why}; what was before is not on this sheet",
-                extent.gateway,
-                self.days.at(begins).minute()
+            let (gateway, begins) = (&extent.gateway, self.days.at(begins).minute());
+            self.notes.push(Note::new(
+                format!("{gateway} 的账本自 {begins} 起{chinese}，此前的记录不在本表"),
+                format!(
+                    "{gateway}: its ledger begins on {begins}{english}; what was before is not on this \
+                     sheet"
+                ),
             ));
         }
-        if extent.at < self.days.range().1 {
-            self.notes.push(format!(
-                "{}: read on {}, before all of the month was past",
-                extent.gateway,
-                self.days.at(extent.at).minute()
+        if extent.at < self.days.end() {
+            let (gateway, at) = (&extent.gateway, self.days.at(extent.at).minute());
+            self.notes.push(Note::new(
+                format!("{gateway} 的记录读取于 {at}，当时本月尚未结束"),
+                format!("{gateway}: read on {at}, before all of the month was past"),
             ));
         }
         self.source(extent, None);
     }
 
     fn source(&mut self, extent: &Extent, file: Option<&str>) {
+        self.read_at = Some(self.read_at.map_or(extent.at, |first| first.min(extent.at)));
         self.sources.push(Source {
             gateway: extent.gateway.clone(),
             ledger: extent.ledger.clone(),
@@ -274,8 +285,9 @@ impl<'a> Gathered<'a> {
             if let Ok(ending) = serde_json::from_slice::<Ending>(&line) {
                 if ending != extent.ending() {
                     let problem = format!(
-                        "the last line counts {} records, and there are {}: some are missing",
-                        ending.count, extent.count
+                        "the last line counts {}, and there are {}: some are missing",
+                        counted(ending.count, "record"),
+                        extent.count
                     );
                     return Err(lines.wrong(problem));
                 }
@@ -302,16 +314,21 @@ impl<'a> Gathered<'a> {
         let after = self.days.last.tomorrow().unwrap_or(self.days.last);
         let before = self.days.first.yesterday().unwrap_or(self.days.first);
         if from > before || to < after {
-            self.notes.push(format!(
-                "{} ({file}): holds {from} to {to}; export {before} to {after} for the whole month \
-                 with the night shifts at its ends",
-                used.gateway
+            let gateway = &used.gateway;
+            self.notes.push(Note::new(
+                format!(
+                    "{gateway}（{file}）只含 {from} 至 {to}；整月及月首月末的夜班须导出 {before} 至 {after}"
+                ),
+                format!(
+                    "{gateway} ({file}): holds {from} to {to}; export {before} to {after} for the whole \
+                     month with the night shifts at its ends"
+                ),
             ));
-        } else if used.at < self.days.range().1 {
-            self.notes.push(format!(
-                "{} ({file}): exported on {}, before all of the month was past",
-                used.gateway,
-                self.days.at(used.at).minute()
+        } else if used.at < self.days.end() {
+            let (gateway, at) = (&used.gateway, self.days.at(used.at).minute());
+            self.notes.push(Note::new(
+                format!("{gateway}（{file}）导出于 {at}，当时本月尚未结束"),
+                format!("{gateway} ({file}): exported on {at}, before all of the month was past"),
             ));
         }
         self.source(&used, Some(file));

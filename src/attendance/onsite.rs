@@ -24,6 +24,9 @@ pub struct Present {
     pub seq: u64,
     /// So long ago that the exit was probably missed: no exit recorded since.
     pub overdue: bool,
+    /// Off the roster meanwhile.
+    #[serde(default)]
+    pub removed: bool,
 }
 
 impl Present {
@@ -40,6 +43,7 @@ impl Present {
             name: latest.name,
             trade: latest.trade,
             overdue: now.duration_since(since) > NIGHT_SHIFT,
+            removed: false,
             since: latest.at,
             lane: latest.lane,
             means: latest.means,

@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::{SignedDuration, civil::Date};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde::Serialize;
 
 use super::{Means, Result as Outcome};
@@ -38,6 +38,27 @@ pub enum Flag {
     Clock,
     /// Somebody added a passage later. It is not in the day's hours.
     Supplement,
+}
+
+/// What whoever reads a sheet should know, in both languages of the sheet. As JSON the English one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// What it says of a whole gateway, so that no cell need be marked with it.
+    pub mark: Option<Flag>,
+    pub chinese: String,
+    pub english: String,
+}
+
+impl Note {
+    pub fn new(chinese: String, english: String) -> Note {
+        Note { mark: None, chinese, english }
+    }
+}
+
+impl Serialize for Note {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.english)
+    }
 }
 
 impl Flag {
@@ -123,6 +144,8 @@ pub struct Row {
     pub worker: Text,
     pub name: Text,
     pub trade: Text,
+    /// The last four characters of the ID number, where the gateway's roster has the worker.
+    pub id_tail: Option<String>,
     #[serde(flatten)]
     pub totals: Totals,
     pub days: Vec<Day>,
@@ -193,6 +216,52 @@ pub struct Timesheet {
     pub total: Totals,
     pub supplements: Vec<Apart>,
     pub disputed: Vec<Apart>,
+    /// Gateways that had no synchronised clock at any time: that is said once of each, and no day is
+    /// flagged for it.
+    pub unsynchronised: Vec<Text>,
+}
+
+impl Timesheet {
+    /// What the sheet itself must say of its records.
+    pub fn notes(&self) -> impl Iterator<Item = Note> {
+        self.unsynchronised.iter().map(|gateway| Note {
+            mark: Some(Flag::Clock),
+            chinese: format!("闸机 {gateway} 的时钟未同步，其全部时刻可能有偏差"),
+            english: format!("{gateway}: its clock was not synchronised at any of its times"),
+        })
+    }
+}
+
+/// How many came in last, and so short before `read_at` that their shift may still run: by then no
+/// night shift that began at their entry was over.
+pub fn still_inside(passes: &[Pass], days: &Days, only: &Only, read_at: Timestamp) -> usize {
+    let mut latest: HashMap<&str, &Pass> = HashMap::new();
+    let counts = |pass: &&Pass| {
+        let counted = pass.is_capture() || pass.is_supplement();
+        counted && pass.disputed.is_none() && pass.at <= read_at
+    };
+    for pass in passes.iter().filter(counts) {
+        let known = latest.entry(&pass.worker).or_insert(pass);
+        if (known.at, known.seq) < (pass.at, pass.seq) {
+            *known = pass;
+        }
+    }
+    let inside = latest.values().filter(|pass| {
+        pass.direction == Direction::Entry
+            && read_at.duration_since(pass.at) <= NIGHT_SHIFT
+            && days.of(pass.at).is_some_and(|date| days.show(date))
+            && only.admits(&pass.contractor, &pass.team, &pass.worker)
+    });
+    inside.count()
+}
+
+/// Of which gateways no capture is by a synchronised clock.
+fn unsynchronised(passes: &[Pass]) -> Vec<Text> {
+    let mut synced: BTreeMap<&Text, bool> = BTreeMap::new();
+    for pass in passes.iter().filter(|pass| pass.is_capture()) {
+        *synced.entry(&pass.gateway).or_default() |= pass.synced;
+    }
+    synced.into_iter().filter(|(_, synced)| !synced).map(|(gateway, _)| gateway.clone()).collect()
 }
 
 /// Makes the sheet. A day belongs as a whole to the team of its latest gate capture, so that a
@@ -201,6 +270,11 @@ pub fn timesheet(mut passes: Vec<Pass>, days: &Days, only: &Only) -> Timesheet {
     let mut sheet = Timesheet::default();
     passes.retain(|pass| days.need(pass.at));
     passes.sort_by(|a, b| (a.at, &a.ledger, a.seq).cmp(&(b.at, &b.ledger, b.seq)));
+    sheet.unsynchronised = unsynchronised(&passes);
+    // What is said of the whole gateway is not said of each of its days again.
+    for pass in passes.iter_mut().filter(|pass| !pass.synced) {
+        pass.synced = sheet.unsynchronised.contains(&pass.gateway);
+    }
     let mut workers: BTreeMap<Text, Vec<&Pass>> = BTreeMap::new();
     for pass in &passes {
         if pass.disputed.is_some() {
@@ -345,6 +419,7 @@ fn of_worker(
             worker: latest.worker.clone(),
             name: latest.name.clone(),
             trade: last.trade.clone(),
+            id_tail: None,
             totals: Totals::default(),
             days: Vec::new(),
         });

@@ -27,6 +27,7 @@ use crate::{
     },
     config::Direction,
     control::{AttendanceQuery, OnsiteDone, Request},
+    figures::counted,
     roster::WorkerId,
 };
 
@@ -124,6 +125,10 @@ pub(super) struct Supplement {
     /// Why, in words
     #[arg(long)]
     reason: String,
+    /// The time is meant, though it looks mistyped: it lies ahead of a clock that is not synchronised,
+    /// or long before the first entry
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(Args)]
@@ -170,10 +175,14 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         Command::List(list) => listed(context, list).await?,
         Command::Onsite(Onsite { since }) => onsite(context, since).await?,
         Command::Export(arguments) => export(context, arguments).await?,
-        Command::Supplement(Supplement { worker, at, direction, reason }) => {
+        Command::Supplement(Supplement { worker, at, direction, reason, yes }) => {
             let at = at.within(&context.config()?.site.timezone)?;
-            let request = Request::Supplement { worker, at, direction, reason };
-            let added: Record = context.client().await?.ask(&request, |_: Value| {}).await?;
+            let added = super::confirmed(yes, "Add it all the same?", async |confirmed| {
+                let (worker, reason) = (worker.clone(), reason.clone());
+                let request = Request::Supplement { worker, at, direction, reason, confirmed };
+                Ok(context.client().await?.ask(&request, |_: Value| {}).await?)
+            });
+            let added: Record = added.await?;
             context.print(&added, |r| {
                 let Record { seq, worker, name, direction, at, .. } = r;
                 format!("record {seq}: worker {worker} {name}, {direction} at {at}, added by hand")
@@ -233,6 +242,7 @@ async fn onsite(context: &Context, since: Option<Date>) -> anyhow::Result<()> {
         let remarks = [
             (p.means == Means::Supplement, "added by hand"),
             (p.overdue, "no exit recorded since"),
+            (p.removed, "removed from the roster"),
         ];
         let remarks: Vec<_> = remarks.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect();
         let lane = p.lane.unwrap_or_else(|| "-".to_owned());
@@ -332,8 +342,10 @@ async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be written", out.display()))?;
     drop(lines);
     file.finish()?;
-    context
-        .print(&read, |read| format!("{}: {} records, {from} to {to}", out.display(), read.count))
+    context.print(&read, |read| {
+        let records = counted(read.count, "record");
+        format!("{}: {records}, {from} to {to}", out.display())
+    })
 }
 
 fn put(lines: &mut impl Write, value: &impl Serialize) -> std::io::Result<()> {

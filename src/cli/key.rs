@@ -56,10 +56,8 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
     })?;
     let key = rotated.key.display();
     if done.damaged > 0 {
-        eprintln!(
-            "{} values were damaged before and stay so: `gatehouse status` names their workers",
-            done.damaged
-        );
+        let values = crate::figures::counted(done.damaged, "damaged value");
+        eprintln!("{values} stayed as before: `gatehouse status` names the workers");
     }
     if !rotated.emptied {
         eprintln!(
@@ -79,7 +77,8 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         } else {
             format!("put {key} in the credential's place, back it up, then start the daemon")
         };
-        format!("{} values are sealed with the new key {key}; {next}", done.values)
+        let values = crate::figures::counted(done.values, "value");
+        format!("{values} sealed with the new key {key}; {next}")
     })?;
     Ok(ExitCode::SUCCESS)
 }

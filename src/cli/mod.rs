@@ -22,7 +22,7 @@ mod timesheet;
 mod worker;
 
 use std::{
-    io::Write,
+    io::{IsTerminal, Write},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -138,6 +138,32 @@ fn print_line(text: &str) -> anyhow::Result<()> {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),
     }
+}
+
+/// Asks the daemon, and where it asks back whether something that looks mistyped is meant, a person at
+/// the terminal; elsewhere `--yes` is the answer.
+async fn confirmed<T>(
+    yes: bool,
+    question: &str,
+    ask: impl AsyncFn(bool) -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let done = ask(yes).await;
+    let refused = done.as_ref().err().and_then(|e| e.downcast_ref::<ClientError>());
+    let failure = match refused {
+        Some(ClientError::Refused(failure)) if failure.asks() && !yes => failure.clone(),
+        _ => return done,
+    };
+    let (mut stderr, stdin) = (std::io::stderr(), std::io::stdin());
+    anyhow::ensure!(
+        stdin.is_terminal() && stderr.is_terminal(),
+        "{failure}; nothing is changed. If it is meant, give --yes"
+    );
+    write!(stderr, "{failure}\n{question} [y/N] ")?;
+    let mut answer = String::new();
+    stdin.read_line(&mut answer)?;
+    let meant = ["y", "yes", "是"].contains(&answer.trim().to_lowercase().as_str());
+    anyhow::ensure!(meant, "nothing is changed");
+    ask(true).await
 }
 
 /// A file that is there whole or not at all, for its owner alone: it says who was where.

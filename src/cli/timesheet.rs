@@ -2,7 +2,7 @@
 //! gateways have recorded.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     fmt::Write as _,
     fs::File,
     io::{BufReader, Write as _},
@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use jiff::civil::Date;
+use serde_json::Value;
 
 use super::{Context, WholeFile};
 use crate::{
@@ -20,10 +21,11 @@ use crate::{
         Record,
         merge::{Extent, Gathered},
         print::{self, Document, hours},
-        timesheet::{Days, Flag, Only, Totals, timesheet},
+        timesheet::{Days, Flag, Note, Only, Text, Timesheet, Totals, still_inside, timesheet},
     },
     clock::{Clock, SystemClock},
-    control::{AttendanceQuery, Request},
+    control::{AttendanceQuery, Client, ClientError, Request, WorkerShown},
+    figures::counted,
     roster::WorkerId,
 };
 
@@ -98,7 +100,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
         Form::Xlsx => print::xlsx(&document)?,
     };
     for note in &document.notes {
-        eprintln!("gatehouse: note: {note}");
+        eprintln!("gatehouse: note: {}", note.english);
     }
     let Some(mut file) = file else {
         // As it is: of a CSV the mark before it and the ends of its lines are a part.
@@ -114,8 +116,8 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let path = file.path.display().to_string();
     file.finish()?;
     eprintln!(
-        "gatehouse: {path}: {} workers, {} hours",
-        document.sheet.workers,
+        "gatehouse: {path}: {}, {} hours",
+        counted(document.sheet.workers, "worker"),
         hours(document.sheet.total.minutes)
     );
     Ok(ExitCode::SUCCESS)
@@ -153,7 +155,7 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
         gathered.export(&name, BufReader::new(file), &own.project)?;
     }
     let gathered = gathered.one_person_each(&arguments.same_person).map_err(anyhow::Error::msg)?;
-    let Gathered { passes, sources, notes, .. } = gathered;
+    let Gathered { passes, sources, mut notes, read_at, .. } = gathered;
     let only = Only {
         worker: arguments.worker.as_ref().map(|id| id.as_str().to_owned()),
         team: arguments.team.clone(),
@@ -164,7 +166,23 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
     } else {
         passes.iter().map(|p| (p.contractor.to_string(), p.team.to_string())).collect()
     };
-    let sheet = timesheet(passes, &days, &only);
+    let inside = read_at.map_or(0, |read_at| still_inside(&passes, &days, &only, read_at));
+    if inside > 0 {
+        let who = counted(inside, "worker");
+        let (has, their) = if inside == 1 { ("has", "the") } else { ("have", "their") };
+        notes.push(Note::new(
+            format!("读取记录时尚有 {inside} 人在场内，其班次可能未结束，所缺工时不在本表；离场后请重新制表"),
+            format!(
+                "{who} {has} come in and not left when the records were read: {their} shift may still \
+                 run, and adds no hours yet; make the sheet again afterwards"
+            ),
+        ));
+    }
+    let ours: BTreeSet<Text> =
+        passes.iter().filter(|p| *p.ledger == *own.ledger).map(|p| p.worker.clone()).collect();
+    let mut sheet = timesheet(passes, &days, &only);
+    notes.extend(sheet.notes());
+    id_tails(&mut client, &ours, &mut sheet).await?;
     if sheet.rows.is_empty() && sheet.disputed.is_empty() && !only.is_all() {
         let teams: Vec<_> = known.iter().map(|(c, t)| format!("{c} / {t}")).collect();
         bail!(
@@ -186,6 +204,38 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
         dates: days.shown().collect(),
         sheet,
     })
+}
+
+/// The last four characters of each worker's ID number, from this gateway's roster. Of who is known to
+/// another gateway alone there is none; of another person under the same id there must be none.
+async fn id_tails(
+    client: &mut Client,
+    ours: &BTreeSet<Text>,
+    sheet: &mut Timesheet,
+) -> anyhow::Result<()> {
+    let mut known: HashMap<Text, Option<WorkerShown>> = HashMap::new();
+    for row in &mut sheet.rows {
+        if !known.contains_key(&row.worker) {
+            let Ok(id) = row.worker.parse() else { continue };
+            let shown = match client.ask(&Request::Worker { id }, |_: Value| {}).await {
+                Ok(shown) => Some(shown),
+                // Not on the roster; or damaged, which `status` says.
+                Err(ClientError::Refused(_)) => None,
+                Err(error) => return Err(error.into()),
+            };
+            known.insert(row.worker.clone(), shown);
+        }
+        let shown = known.get(&row.worker).and_then(Option::as_ref);
+        let same =
+            |s: &&WorkerShown| ours.contains(&row.worker) || s.worker.person.name == *row.name;
+        row.id_tail = shown.filter(same).map(|s| tail(&s.id_number));
+    }
+    Ok(())
+}
+
+/// All but the last four characters are stars.
+fn tail(masked: &str) -> String {
+    masked.trim_start_matches('*').to_owned()
 }
 
 fn file_name(path: &Path) -> String {
@@ -244,26 +294,28 @@ fn human(document: &Document, by_day: bool) -> String {
         rows.map(|r| line([&r.contractor, &r.team, &r.worker, &r.name], &r.totals)).collect();
     let groups = sheet.teams.iter().chain(&sheet.contractors);
     lines.extend(groups.map(|group| {
-        let count = format!("{} workers", group.workers);
+        let count = counted(group.workers, "worker");
         line(
             [&group.contractor, group.team.as_deref().unwrap_or("(all)"), "", &count],
             &group.totals,
         )
     }));
-    lines.push(line(["(all)", "", "", &format!("{} workers", sheet.workers)], &sheet.total));
+    lines.push(line(["(all)", "", "", &counted(sheet.workers, "worker")], &sheet.total));
     let _ = writeln!(text, "{}\n", super::table(&columns, lines));
     if !sheet.disputed.is_empty() {
-        let _ = writeln!(text, "{} disputed records, which count nowhere", sheet.disputed.len());
+        let disputed = counted(sheet.disputed.len(), "disputed record");
+        let verb = if sheet.disputed.len() == 1 { "counts" } else { "count" };
+        let _ = writeln!(text, "{disputed}, which {verb} nowhere");
     }
     for source in &document.sources {
         let seq = source.first_seq.zip(source.last_seq);
         let seq = seq.map_or_else(|| "-".to_owned(), |(first, last)| format!("{first} to {last}"));
         let _ = writeln!(
             text,
-            "gateway {}, ledger {}, seq {seq}, {} records, read {}",
+            "gateway {}, ledger {}, seq {seq}, {}, read {}",
             source.gateway,
             source.ledger,
-            source.records,
+            counted(source.records, "record"),
             source.read_at.minute()
         );
     }

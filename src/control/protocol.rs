@@ -77,6 +77,9 @@ pub enum Request {
         at: jiff::Timestamp,
         direction: Direction,
         reason: String,
+        /// Somebody was asked whether a time that looks mistyped is meant.
+        #[serde(default)]
+        confirmed: bool,
     },
     /// It was not this person: the attendance of this seq does not count.
     Dispute {
@@ -143,6 +146,9 @@ pub struct Enrol {
     /// All is examined and nothing is changed.
     #[serde(default)]
     pub dry_run: bool,
+    /// Somebody was asked whether dates that look mistyped are meant, or there is no one to ask.
+    #[serde(default)]
+    pub confirmed: bool,
 }
 
 impl Enrol {
@@ -159,6 +165,7 @@ impl Enrol {
             allow_duplicate_face: None,
             if_known: IfKnown::Refuse,
             dry_run: false,
+            confirmed: false,
         }
     }
 }
@@ -218,6 +225,9 @@ pub struct Amend {
     pub live: Option<Live>,
     pub allow_duplicate_face: Option<String>,
     pub reason: Option<String>,
+    /// As of an enrolment.
+    #[serde(default)]
+    pub confirmed: bool,
 }
 
 /// What may be unsaid.
@@ -346,17 +356,46 @@ pub struct ModeSet {
     pub reason: String,
 }
 
+/// The code of what is asked back. Nothing is changed until it is confirmed.
+pub(super) const ASKS: &str = "unlikely";
+
 /// Why a request was not carried out: a stable word, and a sentence with the remedy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
     pub code: String,
+    /// What of the request it is about, as the command line calls it. Where the message begins with
+    /// it, a colon follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
     pub message: String,
 }
 
 impl Failure {
     pub fn new(code: &str, message: impl std::fmt::Display) -> Failure {
-        Failure { code: code.to_owned(), message: message.to_string() }
+        Failure { code: code.to_owned(), field: None, message: message.to_string() }
+    }
+
+    /// About a field of the request.
+    pub fn of(code: &str, field: &str, message: impl std::fmt::Display) -> Failure {
+        Failure { field: Some(field.to_owned()), ..Failure::new(code, message) }
+    }
+
+    /// Whether it asks back: what looks mistyped may be meant, and is taken when it is confirmed.
+    pub fn asks(&self) -> bool {
+        self.code == ASKS
+    }
+
+    /// What is given cannot be taken.
+    pub fn invalid(field: &str, problem: impl std::fmt::Display) -> Failure {
+        Failure::of("invalid", field, format!("{field}: {problem}"))
+    }
+
+    /// The message with the field as who asked calls it.
+    pub fn in_words_of(&self, called: impl FnOnce(&str) -> String) -> String {
+        let Some(field) = &self.field else { return self.message.clone() };
+        let rest = self.message.strip_prefix(field.as_str()).and_then(|r| r.strip_prefix(": "));
+        format!("{}: {}", called(field), rest.unwrap_or(&self.message))
     }
 }
 

@@ -69,7 +69,7 @@ impl Gender {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub id_type: IdType,
-    /// Normalised: trimmed, half-width, letters in upper case.
+    /// Normalised: half-width, without blanks, letters in upper case.
     pub number: Zeroizing<String>,
     /// Opens the commitment in the enrolment's ledger entry.
     pub salt: [u8; 32],
@@ -188,14 +188,30 @@ fn invalid<T>(field: &'static str, problem: impl Into<String>) -> Result<T, Rost
     Err(RosterError::Invalid { field, problem: problem.into() })
 }
 
-/// Trimmed, in upper case, and of half width: spreadsheets hold digits of both.
+/// In upper case, of half width and without blanks: spreadsheets hold digits of both widths, and people
+/// put blanks between a number's parts.
 fn normalised(number: &str) -> Zeroizing<String> {
+    let plain = Zeroizing::new(half_width(number));
+    Zeroizing::new(without_blanks(&plain).to_ascii_uppercase())
+}
+
+fn half_width(text: &str) -> String {
     let half = |c: char| match c {
         // FF01 to FF5E are ! to ~ in full width.
         '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(c) - 0xfee0).unwrap_or(c),
         other => other,
     };
-    Zeroizing::new(number.trim().chars().map(half).map(|c| c.to_ascii_uppercase()).collect())
+    text.chars().map(half).collect()
+}
+
+/// Blanks of any width, and marks that cannot be seen.
+pub(super) fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}')
+}
+
+pub(super) fn without_blanks(text: &str) -> String {
+    text.chars().filter(|c| !is_blank(*c)).collect()
 }
 
 /// What a resident number says: the birth date and the gender.
@@ -214,9 +230,9 @@ fn resident(number: &str, today: Option<Date>) -> Result<(Date, Gender), RosterE
     let check = if *check == b'X' { Some(10) } else { digit(*check) };
     let (Some(digits), Some(check), 17) = (digits, check, body.len()) else {
         let problem = format!(
-            "must be 17 digits and a last digit or X; it has {} characters. In a spreadsheet, \
-             format the column as text: a number loses its last digits",
-            number.chars().count()
+            "must be 17 digits and a last digit or X; it has {}. In a spreadsheet, format the \
+             column as text: a number loses its last digits",
+            crate::figures::counted(number.chars().count(), "character")
         );
         return invalid(FIELD, problem);
     };
@@ -273,21 +289,24 @@ fn permit(id_type: IdType, number: &str) -> Result<(), RosterError> {
 }
 
 fn phone(text: &str) -> Result<String, RosterError> {
-    let text = text.trim();
-    let digits = text.strip_prefix('+').unwrap_or(text);
+    // Blanks of any width part it; one of half width stays.
+    let parts: Vec<String> =
+        text.split_whitespace().map(|p| without_blanks(&half_width(p))).collect();
+    let text = parts.join(" ");
+    let digits = text.strip_prefix('+').unwrap_or(&text);
     let plain = digits.bytes().all(|b| b.is_ascii_digit() || matches!(b, b' ' | b'-'));
     let enough = digits.bytes().filter(u8::is_ascii_digit).count() >= 5;
     if plain && enough && text.len() <= 20 {
-        Ok(text.to_owned())
+        Ok(text)
     } else {
         invalid("phone", "must be 5 to 20 digits, with + - or spaces")
     }
 }
 
 fn bank_tail(text: &str) -> Result<String, RosterError> {
-    let text = text.trim();
+    let text = without_blanks(&half_width(text));
     if text.len() == 4 && text.bytes().all(|b| b.is_ascii_digit()) {
-        Ok(text.to_owned())
+        Ok(text)
     } else {
         invalid("bank-tail", "must be the last four digits of the wage account, and no more")
     }

@@ -33,11 +33,11 @@ use serde::{Deserialize, Serialize};
 pub enum RosterError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("worker {0} is already enrolled; choose another --id, or remove that worker first")]
+    #[error("worker {0} is already enrolled; choose another id, or remove that worker first")]
     IdTaken(WorkerId),
     #[error(
         "the id {0} belonged to a worker who was removed, and ids are never used again; \
-         choose another --id"
+         choose another id"
     )]
     IdRetired(WorkerId),
     #[error("this ID number is already enrolled, as worker {0}")]

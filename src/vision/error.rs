@@ -60,11 +60,33 @@ pub enum PhotoError {
     SeveralFaces { count: usize },
     #[error(
         "The face in the photo is {width_px:.0} pixels wide, and at least {min_px:.0} are needed. \
-         Move closer to the camera, or use a larger photo."
+         Use a photo on which the face is larger."
     )]
     FaceTooSmall { width_px: f32, min_px: f32 },
-    #[error("The look at the face is poor ({}): {}.", flaw.word(), flaw.remedy())]
+    #[error(
+        "The face in the photo is {}: take another photo, {}.",
+        flaw.word().replace('_', " "),
+        flaw.remedy_of_photo()
+    )]
     Poor { flaw: Flaw },
     #[error("The photo could not be examined: {0}.")]
     Vision(#[from] VisionError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_photo_speaks_to_nobody_before_a_camera() {
+        for flaw in [Flaw::Blurred, Flaw::TurnedAway, Flaw::TooDark, Flaw::TooBright] {
+            let said = PhotoError::Poor { flaw }.to_string();
+            assert!(said.contains(": take another photo, "), "{said}");
+            assert!(["hold still", "lens", "camera"].iter().all(|w| !said.contains(w)), "{said}");
+        }
+        let small = PhotoError::FaceTooSmall { width_px: 20.0, min_px: 80.0 }.to_string();
+        for said in [small, PhotoError::NoFace.to_string()] {
+            assert!(!said.contains("camera") && !said.contains("loser"), "{said}");
+        }
+    }
 }

@@ -57,6 +57,16 @@ impl Flaw {
         }
     }
 
+    /// What another photo must be like, where a photo has this flaw.
+    pub fn remedy_of_photo(self) -> &'static str {
+        match self {
+            Flaw::Blurred => "with the face in focus",
+            Flaw::TurnedAway => "on which the worker looks straight ahead",
+            Flaw::TooDark => "with more light on the face",
+            Flaw::TooBright => "with less light on the face, and none behind it",
+        }
+    }
+
     pub fn word(self) -> &'static str {
         match self {
             Flaw::Blurred => "blurred",

@@ -161,7 +161,7 @@ impl Plan {
         let mut one = || vec![spare.next().unwrap()];
         let keep = |_: &mut [String; 14]| {};
         self.add(
-            Refuse("id-number: does not fit its check digit"),
+            Refuse("身份证号码: does not fit its check digit"),
             |c| {
                 let last = if c[3].ends_with('1') { "2" } else { "1" };
                 c[3].replace_range(17.., last);
@@ -175,7 +175,7 @@ impl Plan {
         self.add(Refuse("a photo has at most 16 MiB"), keep, &[vec![0; (16 << 20) + 1]]);
         self.add(Refuse("6 photos of this worker"), keep, &vec![photo(&[(1, 1)]); 6]);
         self.add(
-            Refuse("id-type: \"driving licence\" is none of"),
+            Refuse("证件类型: \"driving licence\" is none of"),
             |c| {
                 c[2] = "driving licence".into();
             },
@@ -183,27 +183,31 @@ impl Plan {
         );
         // Neither of two who share an id, or a number.
         for _ in 0..2 {
-            self.add(Refuse("id: is that of row"), |c| c[0] = "TWICE".into(), &[]);
-            self.add(Refuse("id-number: is that of row"), |c| c[3] = id_number(9_999), &one());
+            self.add(Refuse("工号: is that of row"), |c| c[0] = "TWICE".into(), &[]);
+            self.add(Refuse("身份证号码: is that of row"), |c| c[3] = id_number(9_999), &one());
         }
         let taken = photo(&[faces().nth(3).unwrap()]);
         self.add(Refuse("is already enrolled, as worker W003"), keep, &[taken]);
-        self.add(Refuse("name: is a formula"), |c| c[1] = "=HYPERLINK(\"x\")".into(), &one());
         self.add(
-            Refuse("valid-from: \"2026-02-30\" is no date"),
+            Refuse("姓名（必填）: is a formula"),
+            |c| c[1] = "=HYPERLINK(\"x\")".into(),
+            &one(),
+        );
+        self.add(
+            Refuse("进场日期: \"2026-02-30\" is no date"),
             |c| {
                 c[9] = "2026-02-30".into();
             },
             &one(),
         );
         self.add(
-            Refuse("valid-until: 2025-12-31 is before"),
+            Refuse("有效期（止）: 2025-12-31 is before"),
             |c| c[10] = "2025-12-31".into(),
             &one(),
         );
-        self.add(Refuse("team: is missing"), |c| c[5].clear(), &one());
+        self.add(Refuse("班组: is missing"), |c| c[5].clear(), &one());
         self.add(
-            Refuse("gender: is not the one in the ID number"),
+            Refuse("性别: is not the one in the ID number"),
             |c| {
                 let man = (c[3].as_bytes()[16] - b'0') % 2 == 1;
                 c[4] = if man { "女" } else { "男" }.into();
@@ -260,7 +264,7 @@ impl Plan {
     }
 
     /// What each row came to, by the report, is what it must.
-    pub fn assert_held(&self, report: &Path, again: Option<&str>) {
+    pub fn assert_held(&self, report: &Path, headings: &[&str], again: Option<&str>) {
         let text = fs::read_to_string(report).unwrap();
         let text = text.strip_prefix('\u{feff}').expect("the mark that Excel wants");
         for row in &self.rows {
@@ -278,7 +282,13 @@ impl Plan {
                     assert_eq!(said[4].contains("a guard vouches"), *templates == 0, "{said:?}");
                 }
                 Must::Refuse(why) => {
-                    assert!(&said[3] == "refused" && said[4].contains(why), "{said:?}: {why}");
+                    // The reason names the heading, and this file's may be the English one.
+                    let (heading, problem) = why.split_once(": ").unwrap_or(("", why));
+                    let at = CHINESE.iter().position(|chinese| *chinese == heading);
+                    let why =
+                        at.map_or((*why).to_owned(), |at| format!("{}: {problem}", headings[at]));
+                    assert!(&said[3] == "refused" && said[4].contains(&why), "{said:?}: {why}");
+                    assert!(!said[4].contains("--"), "an option in the report: {said:?}");
                     assert_eq!(&said[5], "");
                 }
             }

@@ -22,6 +22,8 @@ for sheet in book.worksheets:
                 "type": cell.data_type,
                 "format": cell.number_format,
                 "font": cell.font.name,
+                # Of a theme it is no text.
+                "colour": str(cell.font.color.rgb) if cell.font.color else None,
             }
     sheets.append(
         {
@@ -34,6 +36,19 @@ for sheet in book.worksheets:
                 1 if sheet.page_setup.fitToWidth is None else sheet.page_setup.fitToWidth,
                 sheet.page_setup.fitToHeight,
             ],
+            # Inches, points, and digits of the default font with what is around them.
+            "margins": [
+                sheet.page_margins.left,
+                sheet.page_margins.right,
+                sheet.page_margins.top,
+                sheet.page_margins.bottom,
+            ],
+            "heights": [sheet.row_dimensions[n + 1].height for n in range(sheet.max_row)],
+            "widths": [
+                dimension.width
+                for dimension in sheet.column_dimensions.values()
+                for _ in range(dimension.min, dimension.max + 1)
+            ],
             "breaks": [after.id for after in sheet.row_breaks.brk],
             "repeated": sheet.print_title_rows,
             "footer": sheet.oddFooter.center.text,
@@ -41,4 +56,13 @@ for sheet in book.worksheets:
             "cells": cells,
         }
     )
-print(json.dumps({"created": str(book.properties.created), "sheets": sheets}))
+default = book._named_styles["Normal"].font
+print(
+    json.dumps(
+        {
+            "created": str(book.properties.created),
+            "default_font": [default.name, default.size],
+            "sheets": sheets,
+        }
+    )
+)

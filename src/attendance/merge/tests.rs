@@ -228,12 +228,14 @@ fn an_export_of_a_part_of_the_month_says_so() {
     gathered.export("b.jsonl", &joined(&all)[..], "P-1").unwrap();
     let expected =
         "gate-2 (b.jsonl): holds 2026-09-30 to 2026-10-31; export 2026-09-30 to 2026-11-01";
-    assert!(gathered.notes[0].starts_with(expected), "{:?}", gathered.notes);
+    assert!(gathered.notes[0].english.starts_with(expected), "{:?}", gathered.notes);
     let mut gathered = Gathered::new(&days);
     let mut all = lines(&[record(1)]);
     all[0] = all[0].replace("2026-11-05", "2026-10-20");
     gathered.export("b.jsonl", &joined(&all)[..], "P-1").unwrap();
-    assert!(gathered.notes[0].contains("exported on 2026-10-20 08:00, before all of the month"));
+    assert!(
+        gathered.notes[0].english.contains("exported on 2026-10-20 08:00, before all of the month")
+    );
 }
 
 proptest! {
@@ -262,7 +264,7 @@ fn a_ledger_that_begins_within_the_month_says_so() {
     gathered.own(&Extent { begins: at("2026-10-15T04:00:00Z"), set_aside, ..extent() });
     let note = &gathered.notes[before];
     assert!(
-        note.contains("its ledger begins on 2026-10-15 12:00, in place of a damaged"),
-        "{note}"
+        note.english.contains("its ledger begins on 2026-10-15 12:00, in place of a damaged"),
+        "{note:?}"
     );
 }

@@ -1,6 +1,6 @@
 //! The sheet as CSV: a line a worker and day, then the sums, what is listed apart, and the sources.
 
-use super::{Document, direction, hours, legend, marks, on, rules, source, stretches};
+use super::{Document, direction, hours, legend, marks, note, on, rules, source, stretches};
 use crate::{
     attendance::timesheet::{Apart, Totals},
     roster::import::neutral,
@@ -8,7 +8,7 @@ use crate::{
 
 /// `row` says what a line is: `day`, `worker`, `team`, `contractor`, `total`, `supplement`,
 /// `disputed`, `source` or `note`.
-const HEADINGS: [&str; 18] = [
+const HEADINGS: [&str; 20] = [
     "行 row",
     "分包单位 contractor",
     "班组 team",
@@ -27,6 +27,8 @@ const HEADINGS: [&str; 18] = [
     "补记次数 supplements",
     "含补记工时 hours with supplements",
     "说明 remarks",
+    "工种 trade",
+    "证件号后四位 ID number ends",
 ];
 
 /// UTF-8 with the mark by which Excel knows it, lines ended as RFC 4180 has it.
@@ -39,15 +41,19 @@ pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
     let sheet = &document.sheet;
     for row in &sheet.rows {
         let who = [&row.contractor, &row.team, &row.worker, &row.name].map(|text| text.to_string());
+        let whose = |kind| {
+            let tail = row.id_tail.as_deref().unwrap_or_default();
+            Line::of(kind, &who).with(18, &row.trade).with(19, tail)
+        };
         for day in &row.days {
-            let mut line = Line::of("day", &who).with(5, day.date.to_string());
+            let mut line = whose("day").with(5, day.date.to_string());
             line = line.with(6, on(day.first_in, day.date)).with(7, on(day.last_out, day.date));
             line = line.with(8, stretches(day)).with(9, u32::from(!day.stretches.is_empty()));
             line = line.with(10, hours(day.minutes)).with(11, day.minutes);
             line = line.with(14, marks(day)).with(15, day.supplements);
             write(line.with(16, day.minutes_with_supplements.map(hours).unwrap_or_default()))?;
         }
-        write(Line::of("worker", &who).sums(&row.totals))?;
+        write(whose("worker").sums(&row.totals))?;
     }
     for team in &sheet.teams {
         let who = [&*team.contractor, team.team.as_deref().unwrap_or_default()].map(str::to_owned);
@@ -71,7 +77,8 @@ pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
     }
     let Document { site, month, project, made_at, .. } = document;
     let title = format!("{site} ({project}) {month}，制表 made {made_at}");
-    for note in [title, rules(document), legend()].iter().chain(&document.notes) {
+    let notes = document.notes.iter().map(note);
+    for note in [title, rules(document), legend()].into_iter().chain(notes) {
         write(Line::of("note", &[]).with(17, note))?;
     }
     writer.into_inner().map_err(|e| e.into_error().into())

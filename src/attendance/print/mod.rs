@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     merge::Source,
-    timesheet::{Apart, At, Day, Flag, Stretch, Timesheet},
+    timesheet::{Apart, At, Day, Flag, Note, Stretch, Timesheet},
 };
 use crate::config::Direction;
 
@@ -32,7 +32,7 @@ pub struct Document {
     pub made_at: At,
     pub sources: Vec<Source>,
     /// What whoever reads the sheet should know.
-    pub notes: Vec<String>,
+    pub notes: Vec<Note>,
     #[serde(skip)]
     pub dates: Vec<Date>,
     #[serde(flatten)]
@@ -65,6 +65,13 @@ fn legend() -> String {
     signs.join("；")
 }
 
+/// A note in one line, with the mark that it stands for.
+fn note(note: &Note) -> String {
+    let Note { chinese, english, .. } = note;
+    let sign = note.mark.map(|flag| mark(flag).0);
+    format!("注意 Note: {}{chinese}。{english}.", sign.map(|s| format!("{s} ")).unwrap_or_default())
+}
+
 /// How the figures are to be read.
 fn rules(document: &Document) -> String {
     let starts = &document.day_starts_at;
@@ -93,9 +100,13 @@ fn source(source: &Source) -> String {
 
 /// `07:58–12:01, 13:00–17:32`; what is missing is `?`.
 pub fn stretches(day: &Day) -> String {
+    each_stretch(day).join(", ")
+}
+
+fn each_stretch(day: &Day) -> Vec<String> {
     let at = |at: Option<At>| at.map_or_else(|| "?".to_owned(), |at| at.on(day.date));
     let one = |s: &Stretch| format!("{}–{}", at(s.entry), at(s.exit));
-    day.stretches.iter().map(one).collect::<Vec<_>>().join(", ")
+    day.stretches.iter().map(one).collect()
 }
 
 fn on(at: Option<At>, date: Date) -> String {

@@ -2,6 +2,10 @@
 //!
 //! The first sheet prints on A4 across, one page wide. A worker has two rows: the hours, which are
 //! numbers that add up, and under them the marks.
+//!
+//! A program that prints a sheet one page wide chooses the scale by the columns' widths, and those count
+//! digits of the workbook's default font. Where a page is full depends on that scale, and so on a font
+//! that every machine has: Verdana, or DejaVu Sans, whose digits are as wide.
 
 use std::collections::BTreeMap;
 
@@ -10,15 +14,23 @@ use rust_xlsxwriter::{
     DocProperties, ExcelDateTime, Format, FormatAlign, FormatBorder, Workbook, Worksheet, XlsxError,
 };
 
-use super::{Document, direction, legend, marks, on, place, rules, source, stretches};
+use super::{Document, direction, each_stretch, legend, marks, note, on, place, rules, source};
 use crate::attendance::timesheet::{Apart, Group, Row, Text, Totals};
 
 const A4: u8 = 9;
+const RED: u32 = 0xC0_00_00;
 /// A cell takes 32,767 characters.
 const CELL_MAX: usize = 32_000;
 /// It shows Chinese wherever the sheet is opened: what lacks it takes its like.
 const FONT: &str = "宋体";
 const MINUTES_OF_A_DAY: f64 = 1440.0;
+/// The font by whose digits columns are measured, its size in points, and what is of a row and of a
+/// column by default, in pixels of 1/96 inch.
+const MEASURE: (&str, f64, u32, u32) = ("Verdana", 8.0, 15, 64);
+/// A column is so many pixels wide for each digit, and for its margins.
+const DIGIT_PX: f64 = 7.0;
+const CELL_PX: f64 = 5.0;
+const POINTS_OF_PX: f64 = 0.75;
 
 /// Heights of rows, in points.
 const TITLE: f64 = 28.0;
@@ -26,21 +38,44 @@ const LINE: f64 = 14.0;
 const HEADING: f64 = 20.0;
 const WORKER: (f64, f64) = (20.0, 15.0);
 const SUM: f64 = 17.0;
-/// What of them is sure to find room on a page, of 750 at the scale at which the columns do.
-const PAGE: f64 = 735.0;
+/// A line of a list, and the highest row that Excel has.
+const LIST_LINE: f64 = 13.5;
+const ROW_MAX: f64 = 409.0;
+/// The legend, a blank row and the signatures.
+const END: f64 = 3.0 * LINE + LINE + SUM;
 /// As many as Excel takes.
 const BREAKS_MAX: usize = 1_000;
 
-/// Where pages end: the two rows of a worker stay together, and a team's name with its first worker.
+/// Margins in inches: left and right, top, bottom.
+const MARGINS: (f64, f64, f64) = (0.3, 0.4, 0.55);
+/// A4 across, in inches.
+const PAPER: (f64, f64) = (297.0 / 25.4, 210.0 / 25.4);
+/// What of a page is sure to find room: programs round the scale down to whole percents, and fonts are
+/// not alike to the last pixel.
+const SURE: f64 = 0.96;
+
+/// Where pages end: the two rows of a worker stay together, a team's name with its first worker, and
+/// its last two workers with its sum.
 struct Pages {
+    /// Height of a page's rows, in points.
+    page: f64,
     used: f64,
     breaks: Vec<u32>,
 }
 
 impl Pages {
+    /// Pages onto which columns of these widths, in digits, just find room.
+    fn of(widths: impl Iterator<Item = f64>, used: f64) -> Pages {
+        let px: f64 = widths.map(|digits| (digits * DIGIT_PX + CELL_PX).trunc()).sum();
+        let (side, top, bottom) = MARGINS;
+        let scale = (PAPER.0 - 2.0 * side) * 72.0 / (px * POINTS_OF_PX);
+        let page = SURE * (PAPER.1 - top - bottom) * 72.0 / scale.min(1.0);
+        Pages { page, used, breaks: Vec::new() }
+    }
+
     /// A row, or rows, that is followed on the same page by so much more.
     fn put(&mut self, row: u32, height: f64, followed_by: f64) {
-        if self.used + height + followed_by > PAGE && self.breaks.len() < BREAKS_MAX {
+        if self.used + height + followed_by > self.page && self.breaks.len() < BREAKS_MAX {
             self.breaks.push(row);
             self.used = 2.0 * HEADING;
         }
@@ -51,6 +86,9 @@ impl Pages {
 /// The workbook's bytes.
 pub fn xlsx(document: &Document) -> Result<Vec<u8>, XlsxError> {
     let mut workbook = Workbook::new();
+    let (font, size, row_px, column_px) = MEASURE;
+    let measure = Format::new().set_font_name(font).set_font_size(size);
+    workbook.set_default_format(&measure, row_px, column_px)?;
     let made = ExcelDateTime::from_timestamp(document.made_at.at.as_second())?;
     let properties = DocProperties::new()
         .set_title(format!("{} {}", document.site, document.month))
@@ -67,6 +105,7 @@ pub fn xlsx(document: &Document) -> Result<Vec<u8>, XlsxError> {
 struct Looks {
     title: Format,
     plain: Format,
+    red: Format,
     heading: Format,
     weekend: Format,
     group: Format,
@@ -95,19 +134,18 @@ impl Looks {
         let sum = centred.clone().set_bold().set_background_color(0xF2_F2_F2);
         let narrow = centred.clone().set_font_size(9).set_shrink();
         let text = boxed.clone().set_align(FormatAlign::Left);
+        let plain =
+            base.clone().set_align(FormatAlign::Left).set_align(FormatAlign::Top).set_text_wrap();
         Looks {
             title: base.clone().set_font_size(18).set_bold().set_align(FormatAlign::Center),
-            plain: base
-                .clone()
-                .set_align(FormatAlign::Left)
-                .set_align(FormatAlign::Top)
-                .set_text_wrap(),
+            red: plain.clone().set_font_color(RED),
+            plain,
             weekend: heading.clone().set_background_color(0xD0_CE_CE),
             group: text.clone().set_bold(),
             text: text.clone().set_shrink(),
             wrapped: text.clone().set_text_wrap(),
             hours: narrow.clone().set_num_format("[h]:mm"),
-            marks: narrow.clone().set_font_color(0xC0_00_00),
+            marks: narrow.clone().set_font_color(RED),
             sum_text: sum.clone().set_align(FormatAlign::Left),
             sum_hours: sum.clone().set_num_format("[h]:mm").set_shrink(),
             cell: centred,
@@ -118,12 +156,13 @@ impl Looks {
 }
 
 fn page(sheet: &mut Worksheet, name: &str, headings: (u32, u32)) -> Result<(), XlsxError> {
+    let (side, top, bottom) = MARGINS;
     sheet
         .set_name(name)?
         .set_paper_size(A4)
         .set_landscape()
         .set_print_fit_to_pages(1, 0)
-        .set_margins(0.3, 0.3, 0.4, 0.55, 0.2, 0.25)
+        .set_margins(side, side, top, bottom, 0.2, 0.25)
         .set_print_center_horizontally(true)
         .set_repeat_rows(headings.0, headings.1)?
         .set_footer("&C第 &P 页，共 &N 页  Page &P of &N");
@@ -154,6 +193,22 @@ fn put_hours(
     sheet.write_number_with_format(row, column, minutes as f64 / MINUTES_OF_A_DAY, look).map(drop)
 }
 
+/// Half widths that find room on a line over the whole width, and on one of so many digits: the text's
+/// font is larger than the one that columns are measured by.
+const WIDE: f64 = 205.0;
+fn half_widths(digits: f64) -> f64 {
+    digits * DIGIT_PX / 7.5
+}
+
+/// How many lines a text takes, of so many half widths each.
+fn lines(text: &str, width: f64) -> usize {
+    let of_line = |line: &str| {
+        let halves: usize = line.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
+        1 + (halves.saturating_sub(1) as f64 / width) as usize
+    };
+    text.lines().map(of_line).sum::<usize>().max(1)
+}
+
 /// A line over the whole width, as high as its text needs; returns that.
 fn line(
     sheet: &mut Worksheet,
@@ -162,9 +217,7 @@ fn line(
     text: &str,
     look: &Format,
 ) -> Result<f64, XlsxError> {
-    // Half widths; so many fit on a line.
-    let width: usize = text.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
-    let height = LINE * (1 + width / 205) as f64 + 1.0;
+    let height = LINE * lines(text, WIDE) as f64 + 1.0;
     sheet.merge_range(row, 0, row, last, text, look)?.set_row_height(row, height)?;
     Ok(height)
 }
@@ -176,38 +229,54 @@ struct Columns {
     sums: u16,
 }
 
+/// Of a worker, before the days: headings and widths.
+const WHO: [(&str, f64); 5] = [
+    ("序号\nNo.", 4.0),
+    ("姓名\nName", 9.0),
+    ("工号\nID", 8.0),
+    ("工种\nTrade", 8.0),
+    ("证件号\n后四位\nID no.", 6.5),
+];
+const DAY: f64 = 4.0;
 const SUMS: [(&str, f64); 5] = [
-    ("出勤天数\nDays", 7.5),
+    ("出勤天数\nDays", 7.0),
     ("工时\nHours", 7.5),
     ("缺进/出\nMissing", 7.5),
-    ("含补记\n+ added", 7.5),
-    ("签名\nSignature", 15.0),
+    ("含补记\n+ added", 8.0),
+    ("签名\nSignature", 13.0),
 ];
 
 fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<(), XlsxError> {
     let Document { site, project, month, made_at, .. } = document;
-    let days: BTreeMap<Date, u16> = document.dates.iter().copied().zip(3..).collect();
-    let sums = 3 + u16::try_from(days.len()).unwrap_or_default();
+    let first = WHO.len() as u16;
+    let days: BTreeMap<Date, u16> = document.dates.iter().copied().zip(first..).collect();
+    let sums = first + u16::try_from(days.len()).unwrap_or_default();
+    let widths = WHO.iter().chain(&SUMS).map(|(_, width)| *width);
+    let widths = widths.chain(days.values().map(|_| DAY)).collect::<Vec<_>>();
     let (columns, last) = (Columns { days, sums }, sums + 4);
     let (year, number) = month.split_once('-').unwrap_or((month, ""));
     let number = number.trim_start_matches('0');
     let title = format!("{site} {year}年{number}月考勤表  Attendance sheet {month}");
     sheet.merge_range(0, 0, 0, last, &title, &looks.title)?.set_row_height(0, TITLE)?;
     let about = format!("项目 Project {project}　制表 Made {}", made_at.minute());
-    let mut above = vec![about, rules(document)];
-    above.extend(document.sources.iter().map(source));
-    above.extend(document.notes.iter().map(|note| format!("注意 Note: {note}")));
+    let mut above = vec![(about, &looks.plain), (rules(document), &looks.plain)];
+    above.extend(document.sources.iter().map(|from| (source(from), &looks.plain)));
+    above.extend(document.notes.iter().map(|said| match said.mark {
+        Some(_) => (note(said), &looks.red),
+        None => (note(said), &looks.plain),
+    }));
     let mut row = 1;
     let mut used = TITLE + 2.0 * HEADING;
-    for text in &above {
-        used += line(sheet, row, last, text, &looks.plain)?;
+    for (text, look) in &above {
+        used += line(sheet, row, last, text, look)?;
         row += 1;
     }
     page(sheet, "考勤表 Sheet", (row, row + 1))?;
     headings(sheet, row, &columns, looks)?;
     row += 2;
-    let mut pages = Pages { used, breaks: Vec::new() };
+    let mut pages = Pages::of(widths.into_iter(), used);
     let mut number = 0;
+    let mut left = document.sheet.rows.len();
     for of_contractor in document.sheet.rows.chunk_by(|a, b| a.contractor == b.contractor) {
         for of_team in of_contractor.chunk_by(|a, b| a.team == b.team) {
             let Some(first) = of_team.first() else { continue };
@@ -216,9 +285,20 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
                 format!("分包单位 Contractor: {}　班组 Team: {}", first.contractor, first.team);
             sheet.merge_range(row, 0, row, last, &name, &looks.group)?.set_row_height(row, SUM)?;
             row += 1;
-            for worker in of_team {
+            for (at, worker) in of_team.iter().enumerate() {
                 number += 1;
-                pages.put(row, WORKER.0 + WORKER.1, 0.0);
+                left -= 1;
+                // A team's last worker is not alone with its sum, nor are the sums without a worker.
+                let after = of_team.len() - at - 1;
+                let ends = of_contractor.last().is_some_and(|last| last.team == first.team);
+                let sums = SUM * if ends { 2.0 } else { 1.0 };
+                let end = if left == after { SUM + END } else { 0.0 };
+                let followed_by = match after {
+                    0 => sums + end,
+                    1 => WORKER.0 + WORKER.1 + sums + end,
+                    _ => 0.0,
+                };
+                pages.put(row, WORKER.0 + WORKER.1, followed_by);
                 of_worker(sheet, row, number, worker, &columns, looks)?;
                 row += 2;
             }
@@ -240,12 +320,13 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
         workers: document.sheet.workers,
         totals: document.sheet.total,
     };
-    pages.put(row, SUM, 5.0 * LINE);
+    pages.put(row, SUM, END);
     sheet.set_page_breaks(&pages.breaks)?;
     row = summed(sheet, row, "总计 Total", Some(&all), &document.sheet.rows, &columns, looks)?;
     line(sheet, row, last, &format!("标记 Marks: {}", legend()), &looks.plain)?;
     let signed = "制表人 Made by ________________　　　　复核 Checked by ________________　　　　\
                   负责人 Approved by ________________　　　　日期 Date ________________";
+    sheet.set_row_height(row + 1, LINE)?.set_row_height(row + 2, SUM)?;
     sheet.merge_range(row + 2, 0, row + 2, last, signed, &looks.plain)?;
     Ok(())
 }
@@ -256,8 +337,7 @@ fn headings(
     columns: &Columns,
     looks: &Looks,
 ) -> Result<(), XlsxError> {
-    let first = [("序号\nNo.", 4.0), ("姓名\nName", 9.0), ("工号\nID", 8.0)];
-    let named = (0..).zip(first).chain((columns.sums..).zip(SUMS));
+    let named = (0..).zip(WHO).chain((columns.sums..).zip(SUMS));
     for (column, (name, width)) in named {
         sheet.merge_range(row, column, row + 1, column, name, &looks.heading)?;
         sheet.set_column_width(column, width)?;
@@ -274,7 +354,7 @@ fn headings(
         };
         sheet.write_number_with_format(row, *column, date.day(), look)?;
         put(sheet, row + 1, *column, name, look)?;
-        sheet.set_column_width(*column, 4.0)?;
+        sheet.set_column_width(*column, DAY)?;
     }
     sheet.set_row_height(row, HEADING)?.set_row_height(row + 1, HEADING)?;
     Ok(())
@@ -293,10 +373,12 @@ fn of_worker(
     };
     tall(sheet, 0, &looks.cell)?;
     sheet.write_number_with_format(row, 0, number, &looks.cell)?;
-    for (column, text) in [(1, &worker.name), (2, &worker.worker)] {
+    for (column, text) in [(1, &worker.name), (2, &worker.worker), (3, &worker.trade)] {
         tall(sheet, column, &looks.text)?;
         put(sheet, row, column, text, &looks.text)?;
     }
+    tall(sheet, 4, &looks.cell)?;
+    put(sheet, row, 4, worker.id_tail.as_deref().unwrap_or_default(), &looks.cell)?;
     for column in columns.days.values() {
         sheet.write_blank(row, *column, &looks.hours)?;
         sheet.write_blank(row + 1, *column, &looks.marks)?;
@@ -350,7 +432,7 @@ fn summed(
 ) -> Result<u32, XlsxError> {
     let Some(group) = group else { return Ok(row) };
     let name = format!("{what} ({} 人)", group.workers);
-    sheet.merge_range(row, 0, row, 2, &name, &looks.sum_text)?;
+    sheet.merge_range(row, 0, row, WHO.len() as u16 - 1, &name, &looks.sum_text)?;
     let mut present: BTreeMap<Date, u32> = BTreeMap::new();
     for day in rows.iter().flat_map(|row| &row.days).filter(|day| !day.stretches.is_empty()) {
         *present.entry(day.date).or_default() += 1;
@@ -384,6 +466,16 @@ fn list(
     sheet.set_row_height(0, 30).map(drop)
 }
 
+/// Width of the passages' column: two of a night shift find room on a line.
+const PASSAGES: f64 = 36.0;
+const REASON: f64 = 34.0;
+
+/// A row as high as its lines need.
+fn high(sheet: &mut Worksheet, row: u32, lines: usize) -> Result<(), XlsxError> {
+    let height = (LIST_LINE * lines as f64 + 3.0).min(ROW_MAX);
+    sheet.set_row_height(row, height).map(drop)
+}
+
 fn details(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<(), XlsxError> {
     let headings = [
         ("分包单位\nContractor", 22.0),
@@ -393,7 +485,7 @@ fn details(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<
         ("日期\nDate", 11.0),
         ("首次进场\nFirst in", 9.0),
         ("末次出场\nLast out", 9.0),
-        ("进出记录\nPassages", 34.0),
+        ("进出记录\nPassages", PASSAGES),
         ("工时\nHours", 8.0),
         ("含补记\nWith added", 9.0),
         ("标记\nFlags", 8.0),
@@ -409,7 +501,10 @@ fn details(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<
         put(sheet, at, 4, &day.date.to_string(), &looks.cell)?;
         put(sheet, at, 5, &on(day.first_in, day.date), &looks.cell)?;
         put(sheet, at, 6, &on(day.last_out, day.date), &looks.cell)?;
-        put(sheet, at, 7, &stretches(day), &looks.wrapped)?;
+        let passages = each_stretch(day);
+        let passages: Vec<String> = passages.chunks(2).map(|two| two.join(", ")).collect();
+        put(sheet, at, 7, &passages.join(",\n"), &looks.wrapped)?;
+        high(sheet, at, passages.len().max(1))?;
         put_hours(sheet, at, 8, day.minutes, &looks.hours)?;
         match day.minutes_with_supplements {
             Some(minutes) => put_hours(sheet, at, 9, minutes, &looks.hours)?,
@@ -437,7 +532,7 @@ fn listed_apart(
         ("序号\nseq", 8.0),
         ("补记人\nAdded by", 11.0),
         ("补记时间\nAdded on", 15.0),
-        ("事由 Reason; 异议 disputed by", 30.0),
+        ("事由 Reason; 异议 disputed by", REASON),
     ];
     list(sheet, "补记与异议 Apart", &headings, looks)?;
     let added = document.sheet.supplements.iter().map(|apart| ("补记 added", apart));
@@ -457,7 +552,9 @@ fn listed_apart(
         put(sheet, at, 10, &recorded, &looks.cell)?;
         let by = apart.disputed.map(|seq| format!("异议 disputed by seq {seq}"));
         let reason = apart.reason.iter().map(|reason| reason.to_string()).chain(by);
-        put(sheet, at, 11, &reason.collect::<Vec<_>>().join("; "), &looks.wrapped)?;
+        let reason = reason.collect::<Vec<_>>().join("; ");
+        put(sheet, at, 11, &reason, &looks.wrapped)?;
+        high(sheet, at, lines(&reason, half_widths(REASON)))?;
     }
     Ok(())
 }

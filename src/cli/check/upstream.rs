@@ -83,7 +83,10 @@ fn ends_soon(certificate: &Certificate, now: &Stamp) -> Option<String> {
     Some(match left_days {
         ..0 => format!("{what} ended on {until}: {remedy}"),
         0 => format!("{what} ends today, on {until}: {remedy}"),
-        _ => format!("{what} ends in {left_days} days, on {until}: {remedy}"),
+        _ => {
+            let days = crate::figures::counted(left_days, "day");
+            format!("{what} ends in {days}, on {until}: {remedy}")
+        }
     })
 }
 

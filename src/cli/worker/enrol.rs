@@ -16,6 +16,7 @@ use crate::{
         Amend, AmendFaces, Clear, Enrol, EnrolResult, Enrolled, Hint, Live, PHOTO_MAX, PHOTOS_MAX,
         Photo, Request,
     },
+    figures::counted,
     roster::{Gender, IdType, Particulars, Person, Terms, WorkerId},
 };
 
@@ -51,6 +52,9 @@ pub(in crate::cli) struct Enroll {
     id_type: IdType,
     #[command(flatten)]
     twin: Twin,
+    /// A date that lies ahead of a clock that is not synchronised is meant
+    #[arg(long)]
+    yes: bool,
     // Last, because its heading goes on for what follows.
     #[command(flatten)]
     more: More,
@@ -161,6 +165,9 @@ pub(in crate::cli) struct Update {
     /// Why, in words; recorded
     #[arg(long)]
     reason: Option<String>,
+    /// A date that lies ahead of a clock that is not synchronised is meant
+    #[arg(long)]
+    yes: bool,
     #[command(flatten)]
     more: More,
 }
@@ -241,18 +248,23 @@ fn show_hints() -> impl FnMut(Hint) {
     }
 }
 
+/// `request`: what is asked, given whether dates that look mistyped are meant.
 async fn ask(
     context: &Context,
-    request: Request,
+    yes: bool,
+    request: impl Fn(bool) -> Request,
     photos: &[Vec<u8>],
     live: bool,
 ) -> anyhow::Result<Enrolled> {
-    let mut client = context.client().await?;
-    let done = client.ask_with(&request, photos, show_hints()).await;
-    if live && std::io::stderr().is_terminal() {
-        eprintln!();
-    }
-    Ok(done?)
+    super::super::confirmed(yes, "Is it meant?", async |confirmed| {
+        let mut client = context.client().await?;
+        let done = client.ask_with(&request(confirmed), photos, show_hints()).await;
+        if live && std::io::stderr().is_terminal() {
+            eprintln!();
+        }
+        Ok(done?)
+    })
+    .await
 }
 
 pub(super) async fn enrol(context: &Context, enroll: Enroll) -> anyhow::Result<()> {
@@ -265,15 +277,15 @@ pub(super) async fn enrol(context: &Context, enroll: Enroll) -> anyhow::Result<(
     enrol.live = enroll.camera.live();
     enrol.allow_duplicate_face = enroll.twin.reason.filter(|_| enroll.twin.allow_duplicate_face);
     let live = enrol.live.is_some();
-    let done = ask(context, Request::Enrol(Box::new(enrol)), &photos, live).await?;
+    let request = |confirmed| Request::Enrol(Box::new(Enrol { confirmed, ..enrol.clone() }));
+    let done = ask(context, enroll.yes, request, &photos, live).await?;
     context.print(&done.worker, |w| {
         let Person { id, name, .. } = &w.person;
         match w.templates {
             0 => format!(
                 "{id} {name} is enrolled, without a face: a guard vouches, with lane release --worker"
             ),
-            1 => format!("{id} {name} is enrolled, with 1 template"),
-            n => format!("{id} {name} is enrolled, with {n} templates"),
+            n => format!("{id} {name} is enrolled, with {}", counted(n, "template")),
         }
     })
 }
@@ -295,8 +307,10 @@ pub(super) async fn update(context: &Context, update: Update) -> anyhow::Result<
         live: None,
         allow_duplicate_face: None,
         reason: update.reason,
+        confirmed: false,
     };
-    say_amended(context, &ask(context, Request::Amend(Box::new(amend)), &[], false).await?)
+    let request = |confirmed| Request::Amend(Box::new(Amend { confirmed, ..amend.clone() }));
+    say_amended(context, &ask(context, update.yes, request, &[], false).await?)
 }
 
 pub(super) async fn photos(context: &Context, photos: Photos) -> anyhow::Result<()> {
@@ -326,8 +340,10 @@ pub(super) async fn photos(context: &Context, photos: Photos) -> anyhow::Result<
         live,
         allow_duplicate_face: reason.clone().filter(|_| allow_duplicate_face),
         reason,
+        confirmed: false,
     };
-    say_amended(context, &ask(context, Request::Amend(Box::new(amend)), &bytes, is_live).await?)
+    let request = |_| Request::Amend(Box::new(amend.clone()));
+    say_amended(context, &ask(context, false, request, &bytes, is_live).await?)
 }
 
 fn say_amended(context: &Context, done: &Enrolled) -> anyhow::Result<()> {

@@ -27,6 +27,7 @@ use crate::{
     control::{
         Client, ClientError, Enrol, EnrolResult, Enrolled, Failure, IfKnown, Photo, Request,
     },
+    figures::counted,
     roster::import::{self, Candidate, Row},
 };
 
@@ -64,6 +65,9 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
         let ignored = work.ignored.iter().map(|h| import::masked(h)).collect::<Vec<_>>();
         eprintln!("columns that are not taken in: {}", ignored.join(", "));
     }
+    if !work.passed_over.is_empty() {
+        eprintln!("{}", outcome::passed_over(&work.passed_over));
+    }
     let mut client = context.client().await?;
     let if_known = if update { IfKnown::Update } else { IfKnown::Same };
     let began = clock.monotonic();
@@ -81,7 +85,7 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
             (None, Err(wrong), _) => Outcome::refused(wrong.clone()),
             (None, Ok(_), Err(wrong)) => Outcome::refused(wrong.clone()),
             (None, Ok(candidate), Ok(photos)) => {
-                let sent = send(&mut client, candidate, photos, if_known, dry_run);
+                let sent = send(&mut client, candidate, photos, if_known, dry_run, &work.names);
                 let twice = async {
                     if interrupts.wait_for(|count| *count > 1).await.is_err() {
                         std::future::pending().await
@@ -117,13 +121,14 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
     }
     for (at, (name, why)) in work.left_over.iter().enumerate() {
         if at == NAMED {
-            eprintln!("… and {} more files that belong to no row", work.left_over.len() - NAMED);
+            let more = counted(work.left_over.len() - NAMED, "more file");
+            eprintln!("… and {more} left over");
             break;
         }
         eprintln!("left over: {name}: {why}");
     }
     outcome::show(context, &done)?;
-    let summary = Summary::of(&done, progress.photos(), seconds);
+    let summary = Summary::of(&done, work.passed_over.len(), progress.photos(), seconds);
     if !context.json {
         super::super::print_line(&summary.in_words(dry_run))?;
     }
@@ -200,6 +205,7 @@ async fn send(
     photos: &[import::Photo],
     if_known: IfKnown,
     dry_run: bool,
+    names: &import::Names,
 ) -> Result<Outcome, Stopped> {
     let mut announced = Vec::with_capacity(photos.len());
     let mut bytes = Vec::with_capacity(photos.len());
@@ -220,6 +226,8 @@ async fn send(
     enrol.photos = announced;
     enrol.if_known = if_known;
     enrol.dry_run = dry_run;
+    // A row of hundreds is not asked about.
+    enrol.confirmed = true;
     let request = Request::Enrol(Box::new(enrol));
     let asked = client.ask_with(&request, &bytes, |_: Value| {}).await;
     match asked {
@@ -236,7 +244,11 @@ async fn send(
         Err(ClientError::Refused(failure)) if failure.code == "not_allowed" => {
             Err(Stopped::Refused(failure))
         }
-        Err(ClientError::Refused(failure)) => Ok(Outcome::refused(failure.message)),
+        Err(ClientError::Refused(failure)) => {
+            let reason = failure.in_words_of(|field| names.called(field));
+            let of_consent = matches!(failure.field.as_deref(), Some("consent" | "consent-on"));
+            Ok(if of_consent { Outcome::unconsented(reason) } else { Outcome::refused(reason) })
+        }
         Err(lost) => Err(Stopped::Lost(lost)),
     }
 }
@@ -245,6 +257,8 @@ async fn send(
 struct Work {
     rows: Vec<Row>,
     ignored: Vec<String>,
+    passed_over: Vec<(u32, String)>,
+    names: import::Names,
     /// Of each row.
     photos: Vec<Result<Vec<import::Photo>, String>>,
     left_over: Vec<(String, &'static str)>,

@@ -129,7 +129,8 @@ impl From {
 }
 
 fn refusal(id: Option<&str>, failure: &Failure) -> Value {
-    command::refused(id, &failure.code, &failure.message)
+    let argument = |field: &str| format!("args.{}", field.replace('-', "_"));
+    command::refused(id, &failure.code, &failure.in_words_of(argument))
 }
 
 /// Carries out what the links hand over, until cancelled.

@@ -141,6 +141,8 @@ fn upsert(args: &mut Args) -> Result<Verb, Failure> {
     };
     enrol.allow_duplicate_face = args.text("allow_duplicate_face")?;
     enrol.if_known = IfKnown::Update;
+    // There is no one to ask.
+    enrol.confirmed = true;
     let photos = args.photos()?;
     let announced = |(n, photo): (usize, &Vec<u8>)| Photo {
         name: format!("photos[{n}]"),

@@ -107,11 +107,11 @@ pub(super) fn checked_terms(terms: Terms) -> Result<Terms, Refusal> {
     if let (Some(from), Some(until)) = (terms.valid_from, terms.valid_until)
         && until < from
     {
-        let problem = format!("valid-until: {until} is before valid-from {from}");
-        return Err(Failure::new("invalid", problem).into());
+        let problem = format!("{until} is before {from}, the first day of admission");
+        return Err(Failure::invalid("valid-until", problem).into());
     }
     if terms.consent_on.is_some() && consent.is_none() {
-        return Err(Failure::new("invalid", "consent-on: give the form's number too").into());
+        return Err(Failure::invalid("consent-on", "give the form's number too").into());
     }
     Ok(Terms { consent, ..terms })
 }
@@ -175,6 +175,7 @@ mod tests {
             live: None,
             allow_duplicate_face: None,
             reason: None,
+            confirmed: false,
         }
     }
 

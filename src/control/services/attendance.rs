@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp, civil::Date};
 
-use super::{Failure, PAGE, Refusal, Services, to_json};
+use super::{Failure, PAGE, Refusal, Services, dates, to_json};
 use crate::{
     attendance::{Record, merge::Extent, onsite::Present},
     config::Direction,
@@ -23,17 +23,20 @@ impl Services {
         at: Timestamp,
         direction: Direction,
         reason: &str,
+        confirmed: bool,
         by: Actor,
     ) -> Result<serde_json::Value, Refusal> {
         let reason = checked_text("reason", reason, 200)?;
         let (sealer, stamp) = (self.store.sealer().clone(), self.clock.stamp());
-        // A clock that is not trusted says nothing of the future.
-        if stamp.synced && at > stamp.timestamp() {
-            let problem = format!("at: {} lies in the future", self.origin.time(at));
-            return Err(Failure::new("invalid", problem).into());
-        }
         // Also for one who has left: the wages of the last month are still to be paid.
         let (worker, _) = self.store.read(move |tx| roster::identity(tx, &sealer, &id)).await?;
+        let first = self.store.read(|tx| ledger::read(tx, 0)).await.ok();
+        let began = first.map(|first| first.entry.stamp.timestamp());
+        let shown = |at| self.origin.time(at);
+        match dates::passage(at, stamp.timestamp(), stamp.synced, began, shown) {
+            Err(asks) if asks.asks() && confirmed => {}
+            judged => judged?,
+        }
         let mut passage = [0; 16];
         getrandom::fill(&mut passage).map_err(StoreError::from)?;
         let body = Body::Supplement {
@@ -161,19 +164,30 @@ impl Services {
         wire: &mut Wire,
         since: Option<Date>,
     ) -> Result<serde_json::Value, Refusal> {
-        let now = self.clock.stamp().timestamp();
+        let stamp = self.clock.stamp();
+        let now = stamp.timestamp();
         let since = match since {
             Some(day) => self.midnight(day)?,
             None => now - LOOK_BACK,
         };
         if since > now {
-            let problem = format!("since: {} lies in the future", self.origin.time(since));
-            return Err(Failure::new("invalid", problem).into());
+            let clock = if stamp.synced {
+                ""
+            } else {
+                " of this gateway's clock, which is not synchronised"
+            };
+            let problem = format!("{} lies in the future{clock}", self.origin.time(since));
+            return Err(Failure::invalid("since", problem).into());
         }
         let range = (since.as_millisecond(), now.as_millisecond().saturating_add(1));
         let latest = self.store.read(move |tx| ledger::latest_of_each(tx, range)).await?;
         let records = latest.iter().filter_map(|latest| Record::listed(&self.origin, latest));
         let mut present: Vec<Present> = records.filter_map(|r| Present::of(r, now)).collect();
+        let roster = self.roster.borrow().clone();
+        for present in &mut present {
+            let id: Result<WorkerId, _> = present.worker.parse();
+            present.removed = id.is_ok_and(|id| roster.worker(&id).is_none());
+        }
         present.sort_by(|a, b| {
             (&a.contractor, &a.team, &a.worker).cmp(&(&b.contractor, &b.team, &b.worker))
         });

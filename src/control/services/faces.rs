@@ -216,7 +216,8 @@ impl Sitting {
             PhotoError::SeveralFaces { .. } => "two faces: one person, please".to_owned(),
             PhotoError::FaceTooSmall { .. } => "move closer".to_owned(),
             PhotoError::Poor { flaw } => format!("{}: {}", flaw.word(), flaw.remedy()),
-            other => other.to_string(),
+            PhotoError::Unreadable(e) => format!("the camera's picture cannot be read: {e}"),
+            PhotoError::Vision(e) => format!("the picture could not be examined: {e}"),
         })?;
         let jpeg = jpeg.map_err(|e| e.to_string())?;
         Ok(Look { face: FaceOnFile { template, jpeg }, quality, at: frame.captured })

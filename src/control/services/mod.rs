@@ -5,6 +5,7 @@
 //! | `roster` | workers: enrolled, amended, suspended, removed, listed |
 //! | `history` | what each entry on a worker changed (pure) |
 //! | `amendment` | what a worker is to be after an amendment (pure) |
+//! | `dates` | times and dates that can only be mistyped (pure) |
 //! | `faces` | an enrolment's looks at a face, from photos or from a camera |
 //! | `attendance` | who went through; passages added by hand, and disputed |
 //! | `photo` | the photo of a passage |
@@ -12,6 +13,7 @@
 
 mod amendment;
 mod attendance;
+mod dates;
 mod faces;
 mod history;
 mod lanes;
@@ -25,7 +27,7 @@ use tokio::sync::{mpsc, watch};
 use super::{
     commands::Commands,
     exporter::ExporterDown,
-    protocol::{Failure, Request, Wire, WireError},
+    protocol::{Enrol, Failure, IfKnown, Request, Wire, WireError},
     status,
 };
 use crate::{
@@ -175,6 +177,41 @@ impl Sitting {
     }
 }
 
+/// How an enrolment or amendment was asked for: a refusal names the remedy that there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// By a command about one worker, which has options.
+    Alone,
+    /// By a row of an import.
+    Import,
+    /// By a platform.
+    Platform,
+}
+
+impl Asked {
+    fn of(enrol: &Enrol, by: &Actor) -> Asked {
+        match enrol.if_known {
+            _ if by.via == Via::Upstream => Asked::Platform,
+            IfKnown::Refuse => Asked::Alone,
+            IfKnown::Same | IfKnown::Update => Asked::Import,
+        }
+    }
+
+    /// Of these remedies the one that there is.
+    fn remedy(
+        self,
+        alone: &'static str,
+        import: &'static str,
+        platform: &'static str,
+    ) -> &'static str {
+        match self {
+            Asked::Alone => alone,
+            Asked::Import => import,
+            Asked::Platform => platform,
+        }
+    }
+}
+
 /// Where an enrolment's photos come from.
 pub(super) enum Source<'a> {
     /// The client sends each when it is asked to.
@@ -212,7 +249,13 @@ impl From<RosterError> for Refusal {
             RosterError::Damaged(_) => "damaged",
             RosterError::Invalid { .. } => "invalid",
         };
-        Failure::new(code, e).into()
+        let field = match &e {
+            RosterError::Invalid { field, .. } => Some(*field),
+            RosterError::IdTaken(_) | RosterError::IdRetired(_) => Some("id"),
+            RosterError::IdentityTaken(_) => Some("id-number"),
+            _ => None,
+        };
+        Failure { field: field.map(str::to_owned), ..Failure::new(code, e) }.into()
     }
 }
 
@@ -272,8 +315,8 @@ impl Services {
             Request::Attendance(query) => self.attendance(wire, query).await,
             Request::PassagePhoto { of } => self.passage_photo(wire, of, &by).await,
             Request::Onsite { since } => self.onsite(wire, since).await,
-            Request::Supplement { worker, at, direction, reason } => {
-                self.supplement(worker, at, direction, &reason, by).await
+            Request::Supplement { worker, at, direction, reason, confirmed } => {
+                self.supplement(worker, at, direction, &reason, confirmed, by).await
             }
             Request::Dispute { seq, reason } => self.dispute(seq, &reason, by).await,
             Request::Release { lane, direction, worker, reason } => {

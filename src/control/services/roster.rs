@@ -11,8 +11,9 @@ use rusqlite::Transaction;
 use serde_json::json;
 
 use super::{
-    Failure, PAGE, Refusal, Services, Sitting, Source,
+    Asked, Failure, PAGE, Refusal, Services, Sitting, Source,
     amendment::{Known, Planned, checked_terms, overlaid, overlaid_particulars, plan},
+    dates,
     faces::LEAST_ALIKE,
     history::Past,
     to_json,
@@ -78,22 +79,24 @@ impl Services {
             trade: checked_text("trade", &enrol.person.trade, 64)?,
         };
         if roster::is_document(&id, &identity) {
-            let problem = "id: it is an ID number, and would stand in every record: choose another";
-            return Err(Failure::new("invalid", problem).into());
+            let problem = "it is an ID number, and would stand in every record: choose another";
+            return Err(Failure::invalid("id", problem).into());
         }
         let terms = checked_terms(enrol.terms.clone())?;
+        self.plausible(&terms, enrol.confirmed)?;
+        let asked = Asked::of(&enrol, &by);
         let known = self.known(&id).await?;
         if let Some(known) = known.filter(|_| enrol.if_known != IfKnown::Refuse) {
             return self.enrol_again(source, sitting, enrol, person, &identity, &known, by).await;
         }
         self.free(&id, &identity).await?;
         let wants_faces = !enrol.photos.is_empty() || enrol.live.is_some();
-        self.consented(wants_faces, &terms)?;
+        self.consented(wants_faces, &terms, asked)?;
         let allow = allowed(enrol.allow_duplicate_face.as_deref())?;
         let faces = self.faces(source, &enrol.photos, enrol.live.as_ref()).await?;
         let changing = self.changing.lock().await;
         let dry = enrol.dry_run.then_some(&*sitting);
-        let alike = self.alike(&id, &faces, dry, allow)?;
+        let alike = self.alike(&id, &faces, dry, allow, asked)?;
         let templates = u32::try_from(faces.len()).unwrap_or(u32::MAX);
         let worker = Worker { terms, templates, ..Worker::new(person) };
         let done = to_json(&Enrolled { worker: worker.clone(), result: EnrolResult::Enrolled })?;
@@ -138,18 +141,23 @@ impl Services {
         if worker.state == State::Removed {
             return Err(RosterError::IdRetired(person.id).into());
         }
+        let asked = Asked::of(&enrol, &by);
         let said = overlaid_particulars(&identity.particulars, &given.particulars);
         let same = worker.person == person
             && worker.terms == overlaid(&worker.terms, enrol.terms.clone())
             && identity.particulars == said;
         let brings_faces = !enrol.photos.is_empty() || enrol.live.is_some();
         let faceless = worker.templates == 0 && brings_faces;
+        // A sheet whose rows have moved against its ids would make everybody somebody else.
+        if !given.same_document(identity) {
+            let problem = format!(
+                "worker {} is on the roster with another ID number; if that one was mistyped, correct \
+                 it with `gatehouse worker update`, else choose another id",
+                person.id
+            );
+            return Err(Failure::of("duplicate", "id-number", problem).into());
+        }
         let problem = match enrol.if_known {
-            // A sheet whose rows have moved against its ids would make everybody somebody else.
-            _ if !given.same_document(identity) => Some(
-                "is on the roster with another ID number; if that one was mistyped, `worker update \
-                 --id-number` corrects it, else choose another id",
-            ),
             IfKnown::Same if same && !faceless => {
                 let worker = worker.clone();
                 return to_json(&Enrolled { worker, result: EnrolResult::Unchanged });
@@ -181,8 +189,9 @@ impl Services {
             live: enrol.live,
             allow_duplicate_face: enrol.allow_duplicate_face,
             reason: None,
+            confirmed: enrol.confirmed,
         };
-        self.amended(source, amend, enrol.dry_run.then_some(sitting), by).await
+        self.amended(source, amend, enrol.dry_run.then_some(sitting), asked, by).await
     }
 
     pub(super) async fn amend(
@@ -191,7 +200,7 @@ impl Services {
         amend: Amend,
         by: Actor,
     ) -> Result<serde_json::Value, Refusal> {
-        self.amended(source, amend, None, by).await
+        self.amended(source, amend, None, Asked::Alone, by).await
     }
 
     /// Who is on the roster under this id.
@@ -206,6 +215,7 @@ impl Services {
         source: &mut Source<'_>,
         amend: Amend,
         dry: Option<&mut Sitting>,
+        asked: Asked,
         by: Actor,
     ) -> Result<serde_json::Value, Refusal> {
         let id = amend.id.clone();
@@ -216,8 +226,9 @@ impl Services {
             return Err(Failure::new("invalid", problem).into());
         }
         // What is wrong is said before photos travel.
+        self.plausible(&amend.terms, amend.confirmed)?;
         let first = plan(&self.on_roster(&id).await?, &amend, self.today())?;
-        self.consented(wants_faces, &first.worker.terms)?;
+        self.consented(wants_faces, &first.worker.terms, asked)?;
         let allow = allowed(amend.allow_duplicate_face.as_deref())?;
         let faces = self.faces(source, &amend.photos, amend.live.as_ref()).await?;
         let changing = self.changing.lock().await;
@@ -226,9 +237,9 @@ impl Services {
         let Planned { mut worker, identity, other_document, reason } =
             plan(&known, &amend, self.today())?;
         let (before, on_file) = known;
-        self.consented(wants_faces, &worker.terms)?;
-        let alike = self.alike(&id, &faces, dry.as_deref(), allow)?;
-        self.same_person(&id, &faces, &amend)?;
+        self.consented(wants_faces, &worker.terms, asked)?;
+        let alike = self.alike(&id, &faces, dry.as_deref(), allow, asked)?;
+        self.same_person(&id, &faces, &amend, asked)?;
         if let Some(problem) = self.too_many(&before, &amend.faces, &faces) {
             return Err(problem.into());
         }
@@ -297,6 +308,7 @@ impl Services {
         id: &WorkerId,
         faces: &[FaceOnFile],
         amend: &Amend,
+        asked: Asked,
     ) -> Result<(), Failure> {
         let roster = self.roster.borrow().clone();
         let alike = faces.iter().filter_map(|face| roster.likeness(id, &face.template));
@@ -306,9 +318,16 @@ impl Services {
         if amend.faces == AmendFaces::Replace && amend.reason.is_some() {
             return Ok(());
         }
+        const AT_THE_GATEWAY: &str =
+            "take the photos in at the gateway, with `gatehouse worker photo`";
         let problem = format!(
             "this is not the face that worker {id} is enrolled with (score {least:.2}); if it is the \
-             same person, `worker photo {id} --replace … --reason \"…\"`"
+             same person, {}",
+            asked.remedy(
+                "`worker photo --replace … --reason \"…\"`",
+                AT_THE_GATEWAY,
+                AT_THE_GATEWAY
+            )
         );
         Err(Failure::new("another_face", problem))
     }
@@ -441,13 +460,28 @@ impl Services {
         stamp.synced.then(|| stamp.timestamp().to_zoned(zone).date())
     }
 
-    fn consented(&self, wants_faces: bool, terms: &Terms) -> Result<(), Failure> {
+    /// Refuses dates that can only be mistyped: papers that are signed in the future, and days of
+    /// another century. Where the clock is not trusted, the future is asked about.
+    fn plausible(&self, given: &Terms, confirmed: bool) -> Result<(), Failure> {
+        let stamp = self.clock.stamp();
+        let today = stamp.timestamp().to_zoned(self.origin.timezone.clone()).date();
+        dates::plausible(given, today, stamp.synced, confirmed)
+    }
+
+    fn consented(&self, wants_faces: bool, terms: &Terms, asked: Asked) -> Result<(), Failure> {
         if terms.consent.is_some() || !wants_faces || !self.roster_rules.require_consent {
             return Ok(());
         }
-        let problem = "a face may be kept only with the worker's consent: give the number of the \
-                       signed form with --consent, or enrol without photos; a guard then vouches";
-        Err(Failure::new("no_consent", problem))
+        let problem = format!(
+            "a face may be kept only with the worker's consent: {}, or enrol without photos; a guard \
+             then vouches",
+            asked.remedy(
+                "give the number of the signed form with --consent",
+                "fill in the number of the signed form",
+                "give the number of the signed form",
+            )
+        );
+        Err(Failure::of("no_consent", "consent", problem))
     }
 
     /// Whose face this is too, where that is allowed; refused where it is not. A face that is another
@@ -458,6 +492,7 @@ impl Services {
         faces: &[FaceOnFile],
         dry: Option<&Sitting>,
         allow: Option<String>,
+        asked: Asked,
     ) -> Result<Option<Alike>, Failure> {
         let roster = self.roster.borrow().clone();
         let mut nearest: Option<(WorkerId, String, f32)> = None;
@@ -483,7 +518,12 @@ impl Services {
                 let problem = format!(
                     "the face of {id} is already enrolled, as worker {worker} {name} (score \
                      {score:.2}); if it is the same person, remove that worker first; if they are \
-                     two, --allow-duplicate-face --reason"
+                     two, {}",
+                    asked.remedy(
+                        "--allow-duplicate-face --reason",
+                        "enrol this one with `gatehouse worker enroll`, which takes a reason",
+                        "say why in allow_duplicate_face",
+                    )
                 );
                 Err(Failure::new("duplicate_face", problem))
             }

@@ -99,9 +99,9 @@ pub(in crate::control) async fn gather(services: &Services) -> Status {
     let roster = services.roster.borrow().clone();
     if roster.damaged > 0 {
         let remedy = format!(
-            "the data of {} workers or photos is damaged and left out; the log names them: remove \
-             and enrol them anew",
-            roster.damaged
+            "{} of workers or photos damaged and left out; the log names them: remove and enrol \
+             them again",
+            crate::figures::counted(roster.damaged, "sealed value")
         );
         attention.add("roster", services.started, remedy);
     }
@@ -401,9 +401,9 @@ fn disk_troubles(disk: &DiskStatus, attention: &mut Attention<'_>) {
     let audit = services.audit.borrow().clone();
     if let Some(first) = audit.first {
         let remedy = format!(
-            "{} entries cannot be read or were altered, the first is number {first}: copy the \
-             database to a safe place before anything else; the rest goes on",
-            audit.entries
+            "{} unreadable or altered, the first is number {first}: copy the database to a safe \
+             place before anything else; the rest goes on",
+            crate::figures::counted(audit.entries, "entry")
         );
         attention.add("ledger", services.started, remedy);
     }

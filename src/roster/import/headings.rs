@@ -117,7 +117,7 @@ const KNOWN: [Known; 17] = [
     },
     Known {
         field: Field::TrainedOn,
-        label: "training",
+        label: "trained-on",
         spellings: "safetytraining 安全教育日期 培训日期 安全培训日期 安全教育时间 三级教育日期 \
                     三级安全教育日期 入场教育日期 教育日期 safetytrainingdate trainingdate training \
                     trainedon",
@@ -134,8 +134,9 @@ const KNOWN: [Known; 17] = [
 pub(super) const ENOUGH: usize = 3;
 
 impl Field {
-    pub(super) fn label(self) -> &'static str {
-        KNOWN.iter().find(|k| k.field == self).map_or("", |k| k.label)
+    /// The field of that label: as the daemon calls it in a refusal.
+    fn labelled(label: &str) -> Option<Field> {
+        KNOWN.iter().find(|k| k.label == label).map(|k| k.field)
     }
 
     /// The field that a heading names. What stands in brackets may matter (`有效期（起）`) or not
@@ -170,6 +171,30 @@ pub(super) struct Layout {
     pub above: usize,
     pub columns: Vec<Option<Field>>,
     pub ignored: Vec<String>,
+    pub names: Names,
+}
+
+/// What the file calls each field, for whoever reads what is wrong with it.
+#[derive(Debug, Default)]
+pub struct Names(Vec<(Field, String)>);
+
+impl Names {
+    /// The heading as the file spells it. Of a column that the file does not have, a spelling that
+    /// is known.
+    pub(super) fn of(&self, field: Field) -> String {
+        let own = self.0.iter().find(|(known, _)| *known == field).map(|(_, name)| name.clone());
+        own.unwrap_or_else(|| {
+            let known = KNOWN.iter().find(|k| k.field == field);
+            let mut spellings = known.map_or("", |k| k.spellings).split_whitespace();
+            let (english, chinese) = (spellings.next(), spellings.next());
+            format!("{} ({})", chinese.unwrap_or_default(), english.unwrap_or_default())
+        })
+    }
+
+    /// The same by the label of a field, which is itself where no column may hold it.
+    pub fn called(&self, label: &str) -> String {
+        Field::labelled(label).map_or_else(|| label.to_owned(), |field| self.of(field))
+    }
 }
 
 fn fields(line: &Line) -> impl Iterator<Item = Option<Field>> {
@@ -184,6 +209,11 @@ fn best(lines: &[Line]) -> Option<(usize, usize)> {
     let counted = lines.iter().take(HEADINGS_WITHIN).map(|line| fields(line).flatten().count());
     // Of equals the first one.
     counted.enumerate().max_by_key(|(at, count)| (*count, std::cmp::Reverse(*at)))
+}
+
+/// Whether a line is one of headings, as on each page of a printed roster.
+pub(super) fn again(line: &Line) -> bool {
+    fields(line).flatten().count() >= ENOUGH
 }
 
 /// How many headings the best line of these has.
@@ -236,7 +266,11 @@ pub(super) fn find(lines: &[Line]) -> Result<Layout, ImportError> {
         Some(_) => None,
     };
     let ignored = columns.iter().enumerate().filter_map(unknown).collect();
-    Ok(Layout { above: at + 1, columns, ignored })
+    // On one line, as it stands in a message.
+    let one_line = |at| heading(at).split_whitespace().collect::<Vec<_>>().join(" ");
+    let named = |(at, field): (usize, &Option<Field>)| Some(((*field)?, one_line(at)));
+    let names = Names(columns.iter().enumerate().filter_map(named).collect());
+    Ok(Layout { above: at + 1, columns, ignored, names })
 }
 
 /// The fields, and how each may be called.

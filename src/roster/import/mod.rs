@@ -10,9 +10,11 @@
 //! | `workbook` | XLSX, measured before it is opened |
 //! | `headings` | which column is what, in Chinese or English |
 //! | `rows` | a line to a candidate, or to what is wrong with it |
+//! | `closing` | lines that are no workers: sums, signatures, headings once more |
 //! | `photos` | whose photo a file is, by its name |
 //! | `report` | what may be shown of it, and to a spreadsheet |
 
+mod closing;
 mod headings;
 mod photos;
 mod report;
@@ -24,6 +26,7 @@ use std::collections::BTreeMap;
 
 use jiff::civil::Date;
 
+pub use headings::Names;
 pub use photos::{Assigned, Listed, Photo, assign};
 pub use report::{masked, neutral};
 pub use rows::{Candidate, Row};
@@ -143,6 +146,9 @@ pub struct RosterFile {
     pub rows: Vec<Row>,
     /// Headings of columns that are not taken in.
     pub ignored: Vec<String>,
+    /// Lines that are no workers, by their numbers, and what stands first in each: 合计, 制表人.
+    pub passed_over: Vec<(u32, String)>,
+    pub names: Names,
 }
 
 /// Reads a whole file. What it is its bytes say, not its name.
@@ -174,6 +180,11 @@ pub fn read(bytes: &[u8]) -> Result<RosterFile, ImportError> {
 /// in lower case.
 fn folded(text: &str) -> String {
     icu_normalizer::ComposingNormalizerBorrowed::new_nfkc().normalize(text).to_lowercase()
+}
+
+/// A document's number to be compared: folded, without the blanks that people put between its parts.
+fn compact(number: &str) -> String {
+    super::identity::without_blanks(&folded(number))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::{
 
 use encoding_rs::GB18030;
 
-use super::{Row, folded, masked};
+use super::{Row, compact, folded, masked};
 
 /// Photos of one worker.
 const MOST: usize = 5;
@@ -120,7 +120,7 @@ impl Keys {
                 }
             };
             if !row.id_number.is_empty() {
-                keys.numbers.entry(key_of(&row.id_number)).or_insert(at);
+                keys.numbers.entry(compact(&row.id_number)).or_insert(at);
             }
             if !row.id.is_empty() {
                 add(&mut keys.ids, &row.id);
@@ -133,10 +133,10 @@ impl Keys {
     }
 
     fn owner(&self, key: &str) -> Option<Owner> {
-        let key = key_of(key);
-        if let Some(at) = self.numbers.get(&key) {
+        if let Some(at) = self.numbers.get(&compact(key)) {
             return Some(Owner::Row(*at, true));
         }
+        let key = key_of(key);
         let rows = self.ids.get(&key).or_else(|| self.names.get(&key))?;
         match rows.as_slice() {
             [one] => Some(Owner::Row(*one, false)),

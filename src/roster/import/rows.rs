@@ -6,11 +6,13 @@ use jiff::civil::Date;
 use zeroize::Zeroizing;
 
 use super::{
-    Cell, ImportError, Line, ROWS_MAX, RosterFile, folded,
+    Cell, ImportError, Line, Names, ROWS_MAX, RosterFile, closing, compact, folded,
     headings::{Field, Layout},
     too_many_rows,
 };
-use crate::roster::{Gender, IdType, Particulars, Person, Terms, WorkerId};
+use crate::roster::{
+    Gender, IdType, Particulars, Person, RosterError, Terms, WorkerId, identity::is_blank,
+};
 
 /// A field's text. The roster's own bounds are narrower.
 const FIELD_CHARS: usize = 500;
@@ -42,7 +44,7 @@ pub struct Row {
 impl Row {
     /// The id for people and reports: behind stars where it is the ID number in the wrong column.
     pub fn shown_id(&self) -> String {
-        let is_number = !self.id.is_empty() && folded(&self.id) == folded(&self.id_number);
+        let is_number = !self.id.is_empty() && compact(&self.id) == compact(&self.id_number);
         let hidden = if is_number { self.id.chars().count().saturating_sub(4) } else { 0 };
         let shown: String = self.id.chars().skip(hidden).collect();
         format!("{}{}", "*".repeat(hidden), super::masked(&shown))
@@ -62,41 +64,42 @@ pub(super) fn read(
     layout: Layout,
     separated: bool,
 ) -> Result<RosterFile, ImportError> {
-    let mut rows: Vec<Row> = Vec::new();
+    let (mut rows, mut passed_over): (Vec<Row>, _) = (Vec::new(), Vec::new());
     for line in lines.iter().skip(layout.above) {
-        if let Some(row) = row(line, &layout.columns, separated) {
+        if let Some(what) = closing::what(line, &layout.columns) {
+            passed_over.push((line.number, what));
+        } else if let Some(row) = row(line, &layout, separated) {
             if rows.len() == ROWS_MAX {
                 return Err(too_many_rows());
             }
             rows.push(row);
         }
     }
-    refuse_twice(&mut rows);
-    Ok(RosterFile { rows, ignored: layout.ignored })
+    refuse_twice(&mut rows, &layout.names);
+    Ok(RosterFile { rows, ignored: layout.ignored, passed_over, names: layout.names })
 }
 
 /// The second row of a worker in one file changes nothing. Where two rows share an id or an ID number
 /// and are not one worker, neither does: which of them is wrong nobody can tell, nor whose the photo is.
-fn refuse_twice(rows: &mut [Row]) {
+fn refuse_twice(rows: &mut [Row], names: &Names) {
     let (mut ids, mut numbers) = (HashMap::new(), HashMap::new());
+    let (id, id_number) = (names.of(Field::Id), names.of(Field::IdNumber));
     let mut wrong: Vec<(usize, String)> = Vec::new();
     for (at, row) in rows.iter().enumerate() {
-        let number = folded(&row.id_number);
-        let keys = [
-            (row.id.clone(), "id: is that", &mut ids),
-            (number, "id-number: is that", &mut numbers),
-        ];
-        for (key, what, known) in keys {
+        let number = compact(&row.id_number);
+        let keys = [(row.id.clone(), &id, &mut ids), (number, &id_number, &mut numbers)];
+        for (key, name, known) in keys {
             if key.is_empty() {
                 continue;
             }
             let first = *known.entry(key).or_insert(at);
             let Some(other) = rows.get(first).filter(|_| first != at) else { continue };
-            let twice = |row: u32| format!("{what} of row {row} too; one of the two is wrong");
+            let twice =
+                |row: u32| format!("{name}: is that of row {row} too; one of the two is wrong");
             wrong.push((at, twice(other.number)));
             let one = other.id == row.id
                 && other.name == row.name
-                && folded(&other.id_number) == folded(&row.id_number);
+                && compact(&other.id_number) == compact(&row.id_number);
             if !one {
                 wrong.push((first, twice(row.number)));
             }
@@ -115,16 +118,18 @@ fn refuse_twice(rows: &mut [Row]) {
 /// The cells of a row, by what they are, and what is wrong so far.
 struct Cells<'a> {
     cells: Vec<(Field, &'a Cell)>,
+    names: &'a Names,
     wrong: Vec<String>,
 }
 
 /// `None`: nothing stands there.
-fn row(line: &Line, columns: &[Option<Field>], separated: bool) -> Option<Row> {
+fn row(line: &Line, layout: &Layout, separated: bool) -> Option<Row> {
+    let columns = &layout.columns;
     let known = columns.iter().zip(&line.cells);
     let cells: Vec<(Field, &Cell)> =
         known.filter_map(|(field, cell)| Some(((*field)?, cell))).collect();
-    let mut cells = Cells { cells, wrong: Vec::new() };
-    if cells.cells.iter().all(|(field, cell)| plain(*field, cell).is_ok_and(|t| t.is_none())) {
+    let mut cells = Cells { cells, names: &layout.names, wrong: Vec::new() };
+    if cells.cells.iter().all(|(_, cell)| plain(cell).is_ok_and(|t| t.is_none())) {
         return None;
     }
     if separated && line.cells.len() > columns.len() {
@@ -141,15 +146,18 @@ fn row(line: &Line, columns: &[Option<Field>], separated: bool) -> Option<Row> {
     let worker_id = match id.parse::<WorkerId>() {
         Ok(worker_id) => Some(worker_id),
         Err(_) if id.is_empty() => None,
+        Err(RosterError::Invalid { problem, .. }) => {
+            cells.is_wrong(Field::Id, problem);
+            None
+        }
         Err(e) => {
             cells.wrong.push(e.to_string());
             None
         }
     };
-    if !id.is_empty() && folded(&id) == folded(&id_number) {
-        let problem =
-            "id: is the ID number, and every record shows the id: give the worker another";
-        cells.wrong.push(problem.to_owned());
+    if !id.is_empty() && compact(&id) == compact(&id_number) {
+        let problem = "is the ID number, and stands in every record: give the worker another";
+        cells.is_wrong(Field::Id, problem);
     }
     let person = |id, name, cells: &mut Cells| Person {
         id,
@@ -191,11 +199,15 @@ impl Cells<'_> {
         self.cells.iter().find(|(f, _)| *f == field).map_or(&Cell::Empty, |(_, cell)| cell)
     }
 
+    fn is_wrong(&mut self, field: Field, problem: impl std::fmt::Display) {
+        self.wrong.push(format!("{}: {problem}", self.names.of(field)));
+    }
+
     fn text(&mut self, field: Field) -> Option<String> {
-        match plain(field, self.cell(field)) {
+        match plain(self.cell(field)) {
             Ok(text) => text,
             Err(problem) => {
-                self.wrong.push(format!("{}: {problem}", field.label()));
+                self.is_wrong(field, problem);
                 None
             }
         }
@@ -206,7 +218,7 @@ impl Cells<'_> {
         let before = self.wrong.len();
         let text = self.text(field);
         if text.is_none() && self.wrong.len() == before {
-            self.wrong.push(format!("{}: is missing", field.label()));
+            self.is_wrong(field, "is missing");
         }
         text.unwrap_or_default()
     }
@@ -222,7 +234,7 @@ impl Cells<'_> {
         let read = read(&plain);
         if read.is_none() {
             let shown = shortened(&text);
-            self.wrong.push(format!("{}: {shown:?} is none of {words}", field.label()));
+            self.is_wrong(field, format!("{shown:?} is none of {words}"));
         }
         read
     }
@@ -235,8 +247,7 @@ impl Cells<'_> {
         let read = date(&text);
         if read.is_none() {
             let shown = shortened(&text);
-            self.wrong
-                .push(format!("{}: {shown:?} is no date; write it as 2026-10-01", field.label()));
+            self.is_wrong(field, format!("{shown:?} is no date; write it as 2026-10-01"));
         }
         read
     }
@@ -247,7 +258,7 @@ fn shortened(text: &str) -> String {
 }
 
 /// A cell's text, without what spreadsheets and web pages put around it. `None`: it is blank.
-fn plain(field: Field, cell: &Cell) -> Result<Option<String>, String> {
+pub(super) fn plain(cell: &Cell) -> Result<Option<String>, String> {
     let text = match cell {
         Cell::Empty => return Ok(None),
         Cell::Broken(problem) => return Err((*problem).to_owned()),
@@ -277,17 +288,12 @@ fn plain(field: Field, cell: &Cell) -> Result<Option<String>, String> {
     if text.chars().count() > FIELD_CHARS {
         return Err(format!("must have at most {FIELD_CHARS} characters"));
     }
-    // Its blanks may be of any width.
-    let phone = field == Field::Phone;
-    Ok(Some(if phone { text.replace(char::is_whitespace, " ") } else { text.to_owned() }))
+    Ok(Some(text.to_owned()))
 }
 
 /// Without blanks of any width around it, and without marks that cannot be seen.
 fn trimmed(text: &str) -> &str {
-    text.trim_matches(|c: char| {
-        c.is_whitespace()
-            || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}')
-    })
+    text.trim_matches(is_blank)
 }
 
 fn gender(word: &str) -> Option<Gender> {

@@ -192,16 +192,16 @@ fn what_is_wrong_with_a_row_is_all_told_at_once_and_costs_that_row_only() {
     for (row, expected) in file.rows.iter().zip([
         // It and those that share its number or its id may each be the wrong one.
         &[
-            "valid-from: \"2026-13-45\" is no date",
+            "valid from: \"2026-13-45\" is no date",
             "gender: \"x\"",
-            "id-type: \"driving licence\"",
-            "id-number: is that of row 6 too",
+            "id type: \"driving licence\"",
+            "id number: is that of row 6 too",
             "id: is that of row 7 too",
         ] as &[&str],
         &["id: is missing", "name: is missing", "contractor: is missing"],
-        &["\"W 3\" must be 1 to 32"],
+        &["id: \"W 3\" must be 1 to 32"],
         &["name: is a formula"],
-        &["id-number: is that of row 2 too"],
+        &["id number: is that of row 2 too"],
         &["id: is that of row 2 too"],
         &["id: is the ID number"],
         &["it has 11 cells below 10 headings"],
@@ -215,6 +215,154 @@ fn what_is_wrong_with_a_row_is_all_told_at_once_and_costs_that_row_only() {
     // Excel's own way to keep digits as text.
     let text = format!("{HEAD}\nW1,x,\"=\"\"{good}\"\"\",T,C,x\n");
     assert_eq!(**taken(&read(text.as_bytes()).unwrap())[0].id_number, *good);
+}
+
+#[test]
+fn a_reason_names_the_files_own_heading_and_no_option() {
+    let head = "* 人员编号,姓 名（必填）,身份证号码(18位),所属班组,参建单位,工种,证件种类,手机,出生年月日,进场时间";
+    let rows = [
+        ",,,,,,driving licence,,x,y",
+        &format!("W 1,甲,{},钢筋一班,丙,木工,,,,", number(1)),
+        &format!("W2,=1+1,{},钢筋一班,丙,木工,,,,", number(2)),
+        &format!("W3,丙,{},,丙,木工,,,,", number(3)),
+        &format!("W4,丁,{},钢筋一班,丙,木工,,,,", number(3)),
+    ];
+    let file = read(format!("{head}\n{}\n", rows.join("\n")).as_bytes()).unwrap();
+    for (row, expected) in file.rows.iter().zip([
+        &[
+            "* 人员编号: is missing",
+            "姓 名（必填）: is missing",
+            "身份证号码(18位): is missing",
+            "所属班组: is missing",
+            "参建单位: is missing",
+            "工种: is missing",
+            "证件种类: \"driving licence\" is none of",
+            "出生年月日: \"x\" is no date",
+            "进场时间: \"y\" is no date",
+        ] as &[&str],
+        &["* 人员编号: \"W 1\" must be 1 to 32"],
+        &["姓 名（必填）: is a formula"],
+        &["所属班组: is missing", "身份证号码(18位): is that of row 6 too"],
+        &["身份证号码(18位): is that of row 5 too"],
+    ]) {
+        let reasons: Vec<&str> = wrong(row).split("; ").collect();
+        for expected in expected {
+            assert!(reasons.iter().any(|r| r.starts_with(expected)), "{expected}: {reasons:?}");
+        }
+    }
+    // What the daemon refuses bears the daemon's word, for which the file has another.
+    for (label, heading) in [
+        ("id-number", "身份证号码(18位)"),
+        ("phone", "手机"),
+        ("birth-date", "出生年月日"),
+        // The file has no such column.
+        ("consent", "同意书编号 (consent)"),
+        ("trained-on", "安全教育日期 (safetytraining)"),
+        ("reason", "reason"),
+    ] {
+        assert_eq!(file.names.called(label), heading);
+    }
+}
+
+#[test]
+fn sums_signatures_and_headings_once_more_are_passed_over_and_no_worker_is() {
+    let head = "序号,工号,姓名,身份证号,班组,劳务公司,工种,备注";
+    let worker = |n: u32| format!("{n},W{n},工人{n},{},钢筋一班,丙,木工,审核：已通过", number(n));
+    for closing in [
+        "合计,,,,,,,",
+        "合　计,12人,,,,,,",
+        ",合 计：,,,,,,",
+        ",小计,,,,,,3",
+        ",,钢筋一班小计,,,,,",
+        "丙,钢筋一班,合计,,,,,12",
+        "总计：12人,,,,,,,",
+        "共计12人,,,,,,,",
+        "共 12 人,,,,,,,",
+        ",(合计),,,,,,",
+        "制表人：张三,,,,审核：李四,,,日期：2026年10月1日",
+        ",制表人,张三,,审核人,李四,日期,2026-10-01",
+        ",填表人(签字),,,,,,",
+        ",,审批：,,,,,",
+        "复核,,,,,,,",
+        ",,,负责人签字：,,,日期：,",
+        ",,项目负责人　　　,,,,,",
+        "日期：2026年10月1日,,,,,,,",
+        "单位（盖章）,,,,,,,",
+        "班组长：王五,,,,,,,",
+        "备注：以上人员均已培训,,,,,,,",
+        "注：花名册每月更新,,,,,,,",
+        "以下空白,,,,,,,",
+        "第 1 页 共 3 页,,,,,,,",
+        "———,———,———,———,———,———,———,———",
+        "TOTAL,,,,,,,",
+        ",Total: 12,,,,,,",
+        "Sub-total,,,,,,,12",
+        ",Prepared by: Zhang,,,Checked by,,Date,",
+        "序号,工号,姓名,身份证号,班组,劳务公司,工种,备注",
+    ] {
+        let text = format!("{head}\n{}\n{closing}\n{}\n", worker(1), worker(2));
+        let file = read(text.as_bytes()).unwrap();
+        assert_eq!(taken(&file).len(), 2, "{closing}");
+        let lines: Vec<u32> = file.passed_over.iter().map(|(line, _)| *line).collect();
+        assert_eq!(lines, [3], "{closing}: {:?}", file.passed_over);
+        assert!(!file.passed_over[0].1.is_empty(), "{closing}");
+    }
+    for (kept, is_good) in [
+        // Also with such a word where it may stand, a worker is a worker.
+        (format!("合计,W3,总计,{},小计,制表,审核员,", number(3)), true),
+        (format!("1,TOTAL,Total,{},Total,Sum,date,", number(3)), true),
+        (format!(",,,{},,,,", number(3)), false),
+        ("3,W3,刘峰,,钢筋一班,丙,木工,审核：未通过".to_owned(), false),
+        (",W3,刘峰,,钢筋班：一组,丙,木工,".to_owned(), false),
+        (",W3,刘峰,,合计班,丙,木工,".to_owned(), false),
+        // What number is one the daemon says.
+        ("3,W3,刘峰,x,钢筋一班,丙,木工,".to_owned(), true),
+        (",W3,Page,,钢筋一班,丙,木工,".to_owned(), false),
+        (",W3,Sumner,,钢筋一班,丙,木工,".to_owned(), false),
+    ] {
+        let file = read(format!("{head}\n{kept}\n").as_bytes()).unwrap();
+        assert_eq!((file.rows.len(), file.passed_over.len()), (1, 0), "{kept}");
+        assert_eq!(file.rows[0].candidate.is_ok(), is_good, "{kept}: {:?}", file.rows);
+    }
+}
+
+#[test]
+fn blanks_in_an_id_number_are_taken_out_and_hide_nothing() {
+    let number = number(441);
+    let parts = |by: &str| format!("{}{by}{}{by}{}", &number[..6], &number[6..14], &number[14..]);
+    for by in [" ", "  ", "\u{3000}", "\u{a0}", "\u{200b}", "\u{2009}"] {
+        let spaced = parts(by);
+        let text =
+            format!("{HEAD},phone,bank tail\nW1,x,{spaced},T,C,x,138{by}0000 1111,01{by}23\n");
+        let file = read(text.as_bytes()).unwrap();
+        let candidate = taken(&file)[0];
+        let said = candidate.particulars.clone();
+        let identity =
+            crate::roster::Identity::checked(IdType::Resident, &candidate.id_number, said, None);
+        let identity = identity.unwrap();
+        assert_eq!(*identity.number, number);
+        let phone = identity.particulars.phone.unwrap();
+        assert!(phone == "138 0000 1111" || phone == "1380000 1111", "{phone:?}");
+        assert_eq!(identity.particulars.bank_tail.as_deref(), Some("0123"));
+        // The same one, written otherwise.
+        let text = format!("{HEAD}\n{}\n{}\n", line("W1", "x", &spaced), line("W2", "y", &number));
+        let file = read(text.as_bytes()).unwrap();
+        assert!(file.rows.iter().all(|row| wrong(row).contains("id number: is that of row")));
+        // Photos of either spelling are this worker's.
+        for name in [format!("{spaced}.jpg"), format!("{number}_2.jpg")] {
+            let assigned = album(&[("W1", "x", &spaced)], &[&name]);
+            let shown = shown(&assigned.of_rows[0]);
+            assert!(shown.len() == 1 && !shown[0].contains(&number[6..10]), "{shown:?}");
+        }
+        let masked = masked(&format!("name {spaced}, 2026-10-01"));
+        assert!(masked.ends_with(&format!("{}, 2026-10-01", &number[14..])), "{masked}");
+        assert!(!masked.contains(&number[..6]) && !masked.contains(&number[6..14]), "{masked}");
+        let row = format!("{HEAD}\n{}\n", line(&spaced, "x", &number));
+        let row = &read(row.as_bytes()).unwrap().rows[0];
+        assert!(wrong(row).contains("id: is the ID number"), "{row:?}");
+        assert!(!row.shown_id().contains(&number[6..10]), "{}", row.shown_id());
+    }
+    assert!(!masked(&parts("-")).contains(&number[6..14]));
 }
 
 #[test]
@@ -296,9 +444,9 @@ fn a_workbooks_numbers_dates_and_formulas_are_what_they_are() {
     assert_eq!((first.number, candidate.person.id.as_str()), (5, "1004"));
     assert_eq!(candidate.terms.valid_from, Some(date(2026, 10, 1)));
     assert!(
-        wrong(number_cell).contains("id-number: is stored as a number, of which the last digits")
+        wrong(number_cell).contains("id number: is stored as a number, of which the last digits")
     );
-    assert!(wrong(time_cell).contains("valid-from: is formatted as a time"), "{time_cell:?}");
+    assert!(wrong(time_cell).contains("valid from: is formatted as a time"), "{time_cell:?}");
     assert!(wrong(serial).contains("\"46296\" is no date"));
     assert_eq!(formula.candidate.as_ref().unwrap().person.name, "王五");
 }

@@ -244,7 +244,8 @@ impl Master {
             Ok(Ok(frame)) => Ok(frame),
             Ok(Err(source)) => Err(failed(source)),
             Err(_) if noise > 0 => {
-                let what = format!("{noise} bytes came, and no whole answer");
+                let what =
+                    format!("{} came, and no whole answer", crate::figures::counted(noise, "byte"));
                 Err(TurnstileError::Garbled { port, address, what })
             }
             Err(_) => Err(TurnstileError::NoAnswer { port, address, within: ANSWER_WITHIN }),

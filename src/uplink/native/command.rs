@@ -103,7 +103,10 @@ fn document(encoding: Encoding, payload: &[u8]) -> Result<Map<String, Value>, No
             let read = ciborium::de::from_reader_with_recursion_limit(&mut rest, depth)
                 .map_err(|e| malformed(format!("it is not the CBOR of a command: {e}")))?;
             if !rest.is_empty() {
-                return Err(malformed(format!("{} bytes follow the command", rest.len())));
+                return Err(malformed(format!(
+                    "behind the command: {}",
+                    crate::figures::counted(rest.len(), "byte")
+                )));
             }
             read
         }

@@ -36,6 +36,8 @@ pub(super) fn read(roster: &Path, photos: Option<&Path>) -> anyhow::Result<Work>
     Ok(Work {
         rows: file.rows,
         ignored: file.ignored,
+        passed_over: file.passed_over,
+        names: file.names,
         photos: assigned.of_rows,
         left_over: assigned.left_over,
     })

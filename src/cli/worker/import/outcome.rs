@@ -1,6 +1,7 @@
 //! What became of each row: on the terminal, as JSON, and as a CSV report.
 
 use std::{
+    collections::BTreeMap,
     io::Write as _,
     path::{Path, PathBuf},
 };
@@ -12,14 +13,24 @@ use tempfile::NamedTempFile;
 use super::super::super::{Context, print_line, table};
 use crate::{
     control::EnrolResult,
+    figures::counted,
     roster::import::{Row, masked, neutral},
 };
+
+/// Rows with one reason, from which on it is said once. Of a missing consent two are enough: the
+/// column is empty.
+const MANY: usize = 4;
+/// Stretches of rows that are named for one reason.
+const STRETCHES: usize = 12;
+/// Lines passed over that are named one by one.
+const PASSED_NAMED: usize = 20;
 
 /// What the daemon, or the file, said of a row.
 pub(super) struct Outcome {
     word: Word,
     reason: Option<String>,
     templates: Option<u32>,
+    of_consent: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -51,20 +62,29 @@ impl Outcome {
             EnrolResult::Updated => Word::Updated,
             EnrolResult::Unchanged => Word::Unchanged,
         };
-        Outcome { word, reason: note.map(str::to_owned), templates: Some(templates) }
+        Outcome::of(word, note.map(str::to_owned), Some(templates))
     }
 
     pub(super) fn unchanged(&self) -> bool {
         self.word == Word::Unchanged
     }
 
+    fn of(word: Word, reason: Option<String>, templates: Option<u32>) -> Outcome {
+        Outcome { word, reason, templates, of_consent: false }
+    }
+
     pub(super) fn refused(reason: String) -> Outcome {
-        Outcome { word: Word::Refused, reason: Some(reason), templates: None }
+        Outcome::of(Word::Refused, Some(reason), None)
+    }
+
+    /// Refused for want of the number of a consent form.
+    pub(super) fn unconsented(reason: String) -> Outcome {
+        Outcome { of_consent: true, ..Outcome::refused(reason) }
     }
 
     pub(super) fn not_done(why: &str) -> Outcome {
         let reason = format!("not done: {why}; run the import again");
-        Outcome { word: Word::NotDone, reason: Some(reason), templates: None }
+        Outcome::of(Word::NotDone, Some(reason), None)
     }
 }
 
@@ -77,6 +97,8 @@ pub(super) struct Done {
     result: Word,
     reason: Option<String>,
     templates: Option<u32>,
+    #[serde(skip)]
+    of_consent: bool,
 }
 
 impl Done {
@@ -88,6 +110,7 @@ impl Done {
             result: outcome.word,
             reason: outcome.reason.as_deref().map(masked),
             templates: outcome.templates,
+            of_consent: outcome.of_consent,
         }
     }
 
@@ -95,14 +118,9 @@ impl Done {
         !matches!(self.result, Word::Refused | Word::NotDone)
     }
 
-    pub(super) fn refused(&self) -> bool {
-        self.result == Word::Refused
-    }
-
-    /// As it stands in a log of the import.
-    pub(super) fn in_words(&self) -> String {
-        let reason = self.reason.as_deref().unwrap_or_default();
-        format!("row {} {} {}: {}: {reason}", self.row, self.id, self.name, self.result.shown())
+    /// Rows of one key are said together.
+    fn key(&self) -> Option<(&str, &str)> {
+        self.reason.as_deref().map(|reason| (self.result.shown(), reason))
     }
 
     fn cells(&self) -> [String; 5] {
@@ -117,12 +135,66 @@ pub(super) fn show(context: &Context, done: &[Done]) -> anyhow::Result<()> {
     if context.json {
         return done.iter().try_for_each(|row| print_line(&serde_json::to_string(row)?));
     }
-    let mut worth_a_look = done.iter().filter(|row| row.reason.is_some()).peekable();
-    if worth_a_look.peek().is_none() {
+    let lines = lines(done);
+    if lines.is_empty() {
         return Ok(());
     }
     let head = ["ROW", "ID", "NAME", "RESULT", "REASON"];
-    print_line(&table(&head, worth_a_look.map(|row| row.cells().to_vec())))
+    print_line(&table(&head, lines))
+}
+
+/// The rows that somebody must look at. What is so of many is said once, where the first of them is.
+fn lines(done: &[Done]) -> Vec<Vec<String>> {
+    let mut alike: BTreeMap<(&str, &str), Vec<u32>> = BTreeMap::new();
+    for row in done {
+        if let Some(key) = row.key() {
+            alike.entry(key).or_default().push(row.row);
+        }
+    }
+    let mut lines = Vec::new();
+    for row in done {
+        let Some(rows) = row.key().and_then(|key| alike.get(&key)) else { continue };
+        let enough = if row.of_consent { 2 } else { MANY };
+        if rows.len() < enough {
+            lines.push(row.cells().to_vec());
+        } else if rows.first() == Some(&row.row) {
+            let [.., result, reason] = row.cells();
+            lines.push(vec![
+                stretches(rows),
+                counted(rows.len(), "row"),
+                "…".into(),
+                result,
+                reason,
+            ]);
+        }
+    }
+    lines
+}
+
+/// `2, 5 to 9`: rising numbers, the first [`STRETCHES`] stretches of them.
+fn stretches(rows: &[u32]) -> String {
+    let all: Vec<String> = rows
+        .chunk_by(|a, b| a + 1 == *b)
+        .filter_map(|chunk| match chunk {
+            [one] => Some(one.to_string()),
+            [first, .., last] => Some(format!("{first} to {last}")),
+            [] => None,
+        })
+        .collect();
+    let shown = all.iter().take(STRETCHES).map(String::as_str);
+    shown.chain((all.len() > STRETCHES).then_some("…")).collect::<Vec<_>>().join(", ")
+}
+
+/// The lines that are no workers, in one sentence.
+pub(super) fn passed_over(lines: &[(u32, String)]) -> String {
+    let named =
+        lines.iter().take(PASSED_NAMED).map(|(row, text)| format!("{row} ({})", masked(text)));
+    let more = (lines.len() > PASSED_NAMED).then(|| "…".to_owned());
+    format!(
+        "{} passed over, no workers but sums, signatures and the like: {}",
+        counted(lines.len(), "line"),
+        named.chain(more).collect::<Vec<_>>().join(", ")
+    )
 }
 
 /// The report's file. Its place is tried before anything is done, and it appears whole.
@@ -165,6 +237,7 @@ impl Report {
 #[derive(Debug, Default)]
 pub(super) struct Summary {
     rows: usize,
+    passed_over: usize,
     of: [usize; 5],
     without_photo: usize,
     photos: usize,
@@ -172,10 +245,11 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn of(done: &[Done], photos: usize, seconds: f64) -> Summary {
+    pub(super) fn of(done: &[Done], passed_over: usize, photos: usize, seconds: f64) -> Summary {
         let words = [Word::Enrolled, Word::Updated, Word::Unchanged, Word::Refused, Word::NotDone];
         Summary {
             rows: done.len(),
+            passed_over,
             of: words.map(|word| done.iter().filter(|row| row.result == word).count()),
             without_photo: done.iter().filter(|row| row.templates == Some(0)).count(),
             photos,
@@ -191,11 +265,14 @@ impl Summary {
     pub(super) fn in_words(&self, dry_run: bool) -> String {
         let [enrolled, updated, unchanged, refused, not_done] = self.of;
         let dry = if dry_run { "dry run, nothing is changed: " } else { "" };
-        let rest = if not_done > 0 { format!(", {not_done} not done") } else { String::new() };
+        let mut rest = if not_done > 0 { format!(", {not_done} not done") } else { String::new() };
+        if self.passed_over > 0 {
+            rest += &format!("; {} passed over", counted(self.passed_over, "line"));
+        }
         format!(
-            "{dry}{} rows: {enrolled} enrolled, {updated} updated, {unchanged} unchanged, {refused} \
+            "{dry}{}: {enrolled} enrolled, {updated} updated, {unchanged} unchanged, {refused} \
              refused{rest}; {} without a photo; {:.1} s, {:.1} photos a second",
-            self.rows,
+            counted(self.rows, "row"),
             self.without_photo,
             self.seconds,
             super::progress::rate(self.photos, self.seconds)

@@ -5,8 +5,9 @@ use std::io::IsTerminal as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::outcome::Done;
+use crate::figures::counted;
 
-/// So many lines, beside those of the rows refused.
+/// Maximum number of lines where there is no bar.
 const LINES: usize = 10;
 
 pub(super) struct Progress {
@@ -40,21 +41,17 @@ impl Progress {
         let rate = rate(self.photos, seconds);
         match &self.bar {
             Some(bar) => {
-                if row.refused() {
-                    bar.suspend(|| eprintln!("{}", row.in_words()));
-                }
                 bar.set_message(format!("{} failed, {rate:.1} photos/s", self.failed));
                 bar.inc(1);
             }
             None => {
-                if row.refused() {
-                    eprintln!("{}", row.in_words());
-                }
                 let tenth = |done: usize| done * LINES / self.rows.max(1);
                 if tenth(self.done) > tenth(self.done - 1) {
                     eprintln!(
-                        "{}/{} rows, {} failed, {rate:.1} photos/s",
-                        self.done, self.rows, self.failed
+                        "{}/{}, {} failed, {rate:.1} photos/s",
+                        self.done,
+                        counted(self.rows, "row"),
+                        self.failed
                     );
                 }
             }

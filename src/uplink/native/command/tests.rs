@@ -94,7 +94,7 @@ fn i8_no_name_stands_twice_nothing_follows_and_a_large_payload_is_not_looked_at(
     let two = format!("{}{}", command(), command());
     assert_eq!(no_command(Encoding::Json, two.as_bytes()).0, "malformed");
     let two = [cbor(&command()), vec![0]].concat();
-    assert!(no_command(Encoding::Cbor, &two).1.contains("1 bytes follow"));
+    assert!(no_command(Encoding::Cbor, &two).1.contains("behind the command: 1 byte"));
     // Valid, but for its size.
     let mut large = command().to_string().into_bytes();
     large.resize(COMMAND_MAX, b' ');

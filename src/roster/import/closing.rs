@@ -1,0 +1,152 @@
+//! Lines of a roster that are no workers: sums, signatures, notes, and its headings once more.
+//!
+//! A line with a document's number, or with an id and a name, is a worker's, whatever else stands there,
+//! and is never passed over.
+
+use super::{
+    Cell, Line, compact, folded,
+    headings::{self, Field},
+    rows,
+};
+use crate::roster::WorkerId;
+
+/// Beginnings of a cell, in Chinese. Blanks within are left out: 合　计.
+const BEGINNINGS: [&str; 26] = [
+    "累计",
+    "总人数",
+    "制表",
+    "填表",
+    "填报",
+    "编制",
+    "审核",
+    "审查",
+    "复核",
+    "审批",
+    "审定",
+    "批准",
+    "核准",
+    "校对",
+    "经办",
+    "负责人",
+    "项目负责人",
+    "项目经理",
+    "日期",
+    "备注",
+    "说明",
+    "注:",
+    "附:",
+    "以下空白",
+    "以下无正文",
+    "续表",
+];
+/// What such a cell may hold anywhere: 钢筋班小计, 负责人签字.
+const WITHIN: [&str; 8] = ["合计", "小计", "总计", "共计", "签字", "签名", "签章", "盖章"];
+/// Beginnings in English, and no letter behind them.
+const WORDS: [&str; 19] = [
+    "total",
+    "totals",
+    "subtotal",
+    "sub-total",
+    "sub total",
+    "grand total",
+    "sum",
+    "prepared by",
+    "made by",
+    "filled in by",
+    "checked by",
+    "reviewed by",
+    "verified by",
+    "approved by",
+    "signature",
+    "signatures",
+    "signed",
+    "signed by",
+    "authorised by",
+];
+/// The same, with a colon or a number behind them: by themselves they are names too.
+const LABELS: [&str; 6] = ["date", "note", "notes", "remark", "remarks", "page"];
+/// Cells looked at, from the left: a sum may stand behind its team and contractor.
+const CELLS: usize = 3;
+/// Characters of a label before its colon: 班组长：
+const LABEL_MAX: usize = 12;
+/// Of a document's number: characters, and digits among them.
+const NUMBER: (usize, usize) = (8, 6);
+const SHOWN: usize = 20;
+
+/// What stands first in a line that is no worker's; `None`: it may be one's.
+pub(super) fn what(line: &Line, columns: &[Option<Field>]) -> Option<String> {
+    let cell = |field| {
+        let mut known = columns.iter().zip(&line.cells);
+        known.find(|(f, _)| **f == Some(field)).map_or(&Cell::Empty, |(_, cell)| cell)
+    };
+    if is_number(cell(Field::IdNumber)) || is_somebody(cell(Field::Id), cell(Field::Name)) {
+        return None;
+    }
+    let texts = line.cells.iter().filter_map(|cell| match cell {
+        Cell::Empty => None,
+        Cell::Text(text) => Some(text.as_str()),
+        Cell::Number(_) | Cell::Date(_) | Cell::Broken(_) => Some("0"),
+    });
+    let texts: Vec<&str> = texts.filter(|text| !text.trim().is_empty()).collect();
+    let rule = |text: &&str| !text.chars().any(char::is_alphanumeric);
+    let found = if headings::again(line) || texts.iter().all(rule) {
+        texts.first()
+    } else {
+        texts.iter().take(CELLS).find(|text| closes(text))
+    };
+    found
+        .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
+        .map(|text| text.chars().take(SHOWN).collect())
+}
+
+fn is_number(cell: &Cell) -> bool {
+    match rows::plain(cell) {
+        Ok(text) => {
+            let text = compact(text.as_deref().unwrap_or_default());
+            let digits = text.bytes().filter(u8::is_ascii_digit).count();
+            let plain = text.bytes().all(|b| b.is_ascii_alphanumeric());
+            plain && text.len() >= NUMBER.0 && digits >= NUMBER.1
+        }
+        // So large that its last digits are lost.
+        Err(_) => matches!(cell, Cell::Number(_)),
+    }
+}
+
+/// An id and a name, and so a worker whose number is missing: that is to be refused.
+fn is_somebody(id: &Cell, name: &Cell) -> bool {
+    let text = |cell: &Cell| rows::plain(cell).ok().flatten().unwrap_or_default();
+    let (id, name) = (text(id), text(name));
+    let is_id = id.parse::<WorkerId>().is_ok() && id.bytes().any(|b| b.is_ascii_digit());
+    is_id && name.starts_with(char::is_alphabetic) && !closes(&name)
+}
+
+fn closes(text: &str) -> bool {
+    let folded = folded(text);
+    let begins = |c: &char| !c.is_alphanumeric();
+    let text = folded.trim_start_matches(|c| begins(&c)).trim();
+    let close: String = compact(text);
+    let behind = |text: &str, word: &str| text.strip_prefix(word).map(|r| r.chars().next());
+    let word =
+        |word: &&str| behind(text, word).is_some_and(|c| c.is_none_or(|c| !c.is_alphanumeric()));
+    let label = |word: &&str| {
+        let rest = text.strip_prefix(*word).map(str::trim_start);
+        let next = rest.map(|rest| rest.chars().next());
+        next.flatten().is_some_and(|c| c == ':' || c.is_ascii_digit())
+    };
+    let chinese = |c: char| c.is_alphabetic() && !c.is_ascii();
+    let labelled = close
+        .split_once(':')
+        .is_some_and(|(label, _)| label.chars().count() <= LABEL_MAX && label.chars().any(chinese));
+    let counted = |first, last| {
+        let rest = close.strip_prefix(first).unwrap_or_default();
+        let digits = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        digits.len() < rest.len() && digits.starts_with(last)
+    };
+    labelled
+        || counted('共', ['人', '名', '页'])
+        || counted('第', ['页', '张', '/'])
+        || BEGINNINGS.iter().any(|word| close.starts_with(word))
+        || WITHIN.iter().any(|word| close.contains(word))
+        || WORDS.iter().any(word)
+        || LABELS.iter().any(label)
+}
