@@ -23,14 +23,14 @@ const LIVES: u64 = 8;
 const AT_ONCE: u64 = 2;
 const BROKERS_KILLED: usize = 6;
 /// The share of the records that waits when the daemon starts for the first time, in tenths.
-const AT_FIRST: u64 = 3;
+const AT_FIRST: u64 = 5;
 /// What a broker takes in for a platform that is away, before it is killed.
 const FOR_NOBODY: u64 = 200;
 /// Each row that a daemon sends is in its log.
 const LOG: &str = "info,gatehouse::uplink=trace";
 const HANDED_ON: &str = "a row is handed on seq=";
 /// Time for which brokers that are stalled go on between two looks.
-const A_LITTLE: Duration = Duration::from_millis(30);
+const A_LITTLE: Duration = Duration::from_millis(5);
 /// Between two looks at the outbox, where the platform says nothing meanwhile.
 const LOOK: Duration = Duration::from_millis(100);
 /// A platform that is back has got by then what was recorded.
@@ -262,8 +262,8 @@ impl Course {
     }
 
     /// While the backlog drains, something new is recorded, and delivered before anything is killed.
-    /// Returns its seq. The brokers take in a little at a time: the backlog is not through before that,
-    /// however slow this test is.
+    /// Returns its seq. The brokers take in a little at a time, so that the backlog is not through before
+    /// that where this test is slow.
     fn record_while_others_wait(&mut self) -> u64 {
         self.outbox_until("the backlog to drain", |course, _| {
             let drains = course.site.log().contains(HANDED_ON);
