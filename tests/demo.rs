@@ -111,3 +111,21 @@ fn a_first_run_says_once_that_it_fetches_the_models() {
     again("fetching test photos (11 MB)\n");
     again("");
 }
+
+/// Each as short as it goes. A worker comes again and again, and each time the camera sends no frame
+/// in between.
+#[test]
+fn each_bench_ends_with_its_figures_and_leaves_nothing() {
+    let stages = &["--json", "bench", "--rounds", "3", "--workers", "10"][..];
+    let lanes = ["--lanes", "1", "--seconds", "2", "--visits", "2", "--workers", "10"];
+    let lanes = [&["--json", "bench", "lanes"][..], &lanes].concat();
+    for (arguments, figure) in [
+        (stages, "step_up_to_release_ms"),
+        (&lanes, "idle_cpu_percent"),
+        (&["--json", "bench", "commits", "--turns", "1"], "ratio"),
+        (&["--json", "bench", "roster", "--workers", "20", "--rounds", "2"], "worker_list_ms"),
+    ] {
+        let (said, _) = demo(Path::new(env!("CARGO_MANIFEST_DIR")), arguments, &[]);
+        assert!(said.contains(&format!("\"{figure}\"")), "{arguments:?}: {said}");
+    }
+}

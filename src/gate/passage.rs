@@ -338,7 +338,8 @@ impl Machine {
     fn seen(&mut self, now: Monotonic, sighting: Sighting, fresh: PassageId) -> Vec<Action> {
         let (mut taken, mut actions) = self.take(now, &sighting, fresh);
         let undecided = &mut self.undecided[sighting.direction as usize];
-        if undecided.look(sighting.captured, taken) {
+        let named = sighting.sighted.named().is_some();
+        if undecided.look(sighting.captured, named, taken) {
             let reason = match sighting.sighted {
                 Sighted::Stranger { .. } => Reason::UnknownFace,
                 Sighted::Worker(_) | Sighted::Ambiguous { .. } => Reason::AmbiguousFace,

@@ -32,26 +32,26 @@ impl Services {
         let require_training = self.roster_rules.require_training;
         let reason = worker.state_reason.as_deref().unwrap_or("no reason given");
         let day = |day: Option<jiff::civil::Date>| day.map_or_else(String::new, |d| d.to_string());
-        let (what, remedy) = match worker.standing(self.today(), require_training) {
+        let (what, (verb, options)) = match worker.standing(self.today(), require_training) {
             Standing::InForce => return Ok(()),
             Standing::NotYet => (
                 format!("admitted from {} on", day(worker.terms.valid_from)),
-                "update --valid-from",
+                ("update", " --valid-from DATE"),
             ),
             Standing::Expired => (
                 format!("admitted until {}", day(worker.terms.valid_until)),
-                "update --valid-until",
+                ("update", " --valid-until DATE"),
             ),
-            Standing::Suspended => (format!("suspended ({reason})"), "resume"),
-            Standing::Barred => (format!("barred ({reason})"), "resume"),
+            Standing::Suspended => (format!("suspended ({reason})"), ("resume", "")),
+            Standing::Barred => (format!("barred ({reason})"), ("resume", "")),
             Standing::TrainingMissing => {
-                ("not trained in safety".to_owned(), "update --trained-on")
+                ("not trained in safety".to_owned(), ("update", " --trained-on DATE"))
             }
         };
         let problem = format!(
-            "worker {} is {what}: `gatehouse worker {remedy}` changes that; without --worker the gate \
-             opens, and it is nobody's attendance",
-            worker.person.id
+            "worker {id} is {what}: `gatehouse worker {verb} {id}{options}` changes that; without \
+             --worker the gate opens, and it is nobody's attendance",
+            id = worker.person.id
         );
         Err(Failure::new("not_in_force", problem))
     }

@@ -183,7 +183,7 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
             _ => "nobody enters",
         };
         let remedy = format!(
-            "{what} ({}): `gatehouse lane mode {} normal` ends that",
+            "{what} ({}): `gatehouse lane mode {} normal --reason …` ends that",
             gate.mode.reason, lane.name
         );
         attention.found.push(Degraded { what: format!("lane {}", lane.name), since, remedy });

@@ -76,25 +76,39 @@ impl fmt::Display for Taken {
 /// The looks at one side of a lane since the lane decided there.
 #[derive(Debug, Default)]
 pub(super) struct Undecided {
-    /// The first look, the last one, and their number.
-    looks: Option<(Monotonic, Monotonic, u32)>,
+    looks: Option<Looks>,
     denied: Option<Monotonic>,
 }
 
+#[derive(Clone, Copy, Debug)]
+struct Looks {
+    first: Monotonic,
+    last: Monotonic,
+    /// All of them, and those that named a worker.
+    number: u32,
+    named: u32,
+}
+
 impl Undecided {
-    /// Takes note of a look. Returns whether the face is to be denied now.
-    pub(super) fn look(&mut self, at: Monotonic, taken: Taken) -> bool {
+    /// Takes note of a look, which names a worker or not. Returns whether the face is to be denied
+    /// now. The first look that names a worker never is: the next one may agree with it.
+    pub(super) fn look(&mut self, at: Monotonic, named: bool, taken: Taken) -> bool {
         if taken.settled() {
             self.looks = None;
         }
         if !matches!(taken, Taken::Agreeing { .. }) {
             return false;
         }
-        let together = self.looks.filter(|(_, last, _)| at.since(*last) <= APART);
-        let (first, looks) = together.map_or((at, 1), |(first, _, n)| (first, n.saturating_add(1)));
-        self.looks = Some((first, at, looks));
+        let together = self.looks.filter(|looks| at.since(looks.last) <= APART);
+        let mut looks = together.unwrap_or(Looks { first: at, last: at, number: 0, named: 0 });
+        looks.last = at;
+        looks.number = looks.number.saturating_add(1);
+        looks.named = looks.named.saturating_add(named.into());
+        self.looks = Some(looks);
+        let enough = looks.number >= UNDECIDED_LOOKS && at.since(looks.first) >= UNDECIDED_FOR;
         let lately = self.denied.is_some_and(|denied| at.since(denied) < DENIED_EVERY);
-        let denies = looks >= UNDECIDED_LOOKS && at.since(first) >= UNDECIDED_FOR && !lately;
+        let may_agree = named && looks.named == 1;
+        let denies = enough && !lately && !may_agree;
         if denies {
             self.denied = Some(at);
         }

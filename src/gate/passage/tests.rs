@@ -712,6 +712,25 @@ fn a_face_whose_looks_never_agree_is_denied_after_five_seconds_and_then_each_hal
 }
 
 #[test]
+fn a_workers_first_look_behind_strangers_who_were_not_decided_on_denies_nothing() {
+    // A slow box: each person is looked at once or twice, and no four looks in a row agree.
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    let stranger = || Sighted::Stranger { score: 0.1 };
+    let mut look = |n: u64, sighted| {
+        let at = Monotonic::from_millis(1000 + 690 * n);
+        let sighting = Sighting { visit: n, ..sighting(at, sighted) };
+        machine.handle(at, Event::Seen { sighting, fresh: passage_id(n) })
+    };
+    for n in 0..8 {
+        assert_eq!(look(n, stranger()), []);
+    }
+    assert_eq!(look(8, named("A")), [], "eight looks within 5.5 s");
+    let denied = look(9, stranger());
+    assert_eq!(denied, [], "a worker was recognised within the last second");
+    assert!(matches!(&look(12, stranger())[..], [Action::Deny { .. }]));
+}
+
+#[test]
 fn what_a_sighting_is_taken_for_says_why_nothing_follows() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     let mut taken = |at, sighted| {
