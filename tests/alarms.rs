@@ -112,7 +112,7 @@ fn a_camera_that_goes_and_comes_back_and_a_board_that_was_never_there_are_told()
     let status = site.status_when("it to be missed", |s| standing(s, "camera").is_some());
     assert!(Site::degraded(&status).contains(&"camera north/entry"), "{status:#}");
     let text = site.gatehouse(&["status"]).out;
-    assert!(text.contains("2 raised, 1 not over: camera north/entry"), "{text}");
+    assert!(text.contains("2 raised since the start, 1 not over: camera north/entry"), "{text}");
     // While the daemon is away, the camera is plugged in again.
     daemon.stop();
     let shown = site.plug_camera_in();

@@ -147,7 +147,10 @@ fn a_photo_that_cannot_enrol_is_refused_in_its_own_words_and_nothing_is_stored()
         ("text.jpg", "Use a JPEG or PNG photo."),
         ("grey.jpg", "There is no face in the photo."),
         ("two.jpg", "There are 2 faces in the photo. Use one that shows the worker alone."),
-        ("far.jpg", "pixels wide, and at least 48 are needed. Use a photo on which the face is larger."),
+        (
+            "far.jpg",
+            "pixels wide, and at least 48 are needed. Use a photo on which the face is larger.",
+        ),
         ("missing.jpg", "No such file or directory"),
     ] {
         let said = site.enrol("W001", "刘峰", ID_A, &site.path(file));

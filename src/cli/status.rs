@@ -161,7 +161,7 @@ fn human(status: &Status) -> String {
         let standing: Vec<_> = standing.collect();
         let _ = writeln!(
             out,
-            "alarms    {} raised, {} not over{}{}",
+            "alarms    {} raised since the start, {} not over{}{}",
             alarms.raised,
             standing.len(),
             if standing.is_empty() { "" } else { ": " },

@@ -236,7 +236,7 @@ fn human(shown: &WorkerShown) -> String {
         _ => worker.state.word().to_owned(),
     };
     let templates = match worker.templates {
-        0 => "0 (a guard vouches)".to_owned(),
+        0 if worker.state != State::Removed => "0 (a guard vouches)".to_owned(),
         n => n.to_string(),
     };
     [

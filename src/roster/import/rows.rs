@@ -181,7 +181,7 @@ fn row(line: &Line, layout: &Layout, separated: bool) -> Option<Row> {
     let terms = Terms {
         valid_from: cells.date(Field::ValidFrom),
         valid_until: cells.date(Field::ValidUntil),
-        consent: cells.text(Field::Consent),
+        consent: cells.consent(),
         consent_on: cells.date(Field::ConsentOn),
         contract_signed: cells.date(Field::ContractSigned),
         trained_on: cells.date(Field::TrainedOn),
@@ -203,14 +203,26 @@ impl Cells<'_> {
         self.wrong.push(format!("{}: {problem}", self.names.of(field)));
     }
 
+    /// `None`: nothing stands there, or a word for nothing.
     fn text(&mut self, field: Field) -> Option<String> {
         match plain(self.cell(field)) {
-            Ok(text) => text,
+            Ok(text) => text.filter(|text| !is_none(text)),
             Err(problem) => {
                 self.is_wrong(field, problem);
                 None
             }
         }
+    }
+
+    /// The number of a form that was signed. That somebody agreed is no number.
+    fn consent(&mut self) -> Option<String> {
+        let number = self.text(Field::Consent)?;
+        if !number.chars().any(char::is_numeric) {
+            let shown = shortened(&number);
+            let problem = format!("{shown:?} is no number; write the one on the signed form");
+            self.is_wrong(Field::Consent, problem);
+        }
+        Some(number)
     }
 
     /// Empty where it is missing; that is wrong then.
@@ -251,6 +263,31 @@ impl Cells<'_> {
         }
         read
     }
+}
+
+/// How an office writes that there is nothing: 无, 未签, "/", "—".
+fn is_none(text: &str) -> bool {
+    const WORDS: [&str; 17] = [
+        "无",
+        "暂无",
+        "没有",
+        "未",
+        "未签",
+        "未签订",
+        "未签署",
+        "未办",
+        "未办理",
+        "未提供",
+        "否",
+        "空",
+        "none",
+        "no",
+        "na",
+        "nil",
+        "null",
+    ];
+    let word: String = folded(text).chars().filter(|c| c.is_alphanumeric()).collect();
+    word.is_empty() || WORDS.contains(&word.as_str())
 }
 
 fn shortened(text: &str) -> String {

@@ -702,3 +702,21 @@ proptest! {
         let _ = read(&sheet_of(&sheet));
     }
 }
+
+#[test]
+fn a_word_for_nothing_is_no_consent_and_a_word_for_yes_is_no_number() {
+    let of = |consent: &str| {
+        let row = line("W1", "刘峰", &number(441));
+        let file = read(format!("{HEAD},同意书编号\n{row},{consent}\n").as_bytes()).unwrap();
+        file.rows[0].candidate.as_ref().map(|c| c.terms.consent.clone()).map_err(Clone::clone)
+    };
+    for nothing in ["无", "/", "-", "——", "未签", "否", "没有", "N/A", " 无 ", "（无）", "None"]
+    {
+        assert_eq!(of(nothing), Ok(None), "{nothing}");
+    }
+    for yes in ["是", "同意", "已签", "√同意", "yes"] {
+        let refused = of(yes).unwrap_err();
+        assert!(refused.contains("同意书编号") && refused.contains("is no number"), "{refused}");
+    }
+    assert_eq!(of("同2026-017"), Ok(Some("同2026-017".to_owned())));
+}
