@@ -10,7 +10,7 @@ use std::{
 
 use crate::clock::Clock;
 
-/// So many of something, in words: `1 worker`, `2 workers`, `3 entries`. `one`: the noun of one.
+/// Returns a count with its noun: `1 worker`, `2 workers`, `3 entries`. `one`: the singular.
 pub fn counted<N: std::fmt::Display + PartialEq + From<u8>>(count: N, one: &str) -> String {
     if count == N::from(1) {
         return format!("{count} {one}");

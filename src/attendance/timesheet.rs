@@ -40,7 +40,7 @@ pub enum Flag {
     Supplement,
 }
 
-/// What whoever reads a sheet should know, in both languages of the sheet. As JSON the English one.
+/// A note to the reader of a sheet, in both languages of the sheet. JSON has the English one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
     /// What it says of a whole gateway, so that no cell need be marked with it.
@@ -255,7 +255,7 @@ pub fn still_inside(passes: &[Pass], days: &Days, only: &Only, read_at: Timestam
     inside.count()
 }
 
-/// Of which gateways no capture is by a synchronised clock.
+/// Returns the gateways without any capture by a synchronised clock.
 fn unsynchronised(passes: &[Pass]) -> Vec<Text> {
     let mut synced: BTreeMap<&Text, bool> = BTreeMap::new();
     for pass in passes.iter().filter(|pass| pass.is_capture()) {

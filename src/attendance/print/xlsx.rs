@@ -27,7 +27,7 @@ const MINUTES_OF_A_DAY: f64 = 1440.0;
 /// The font by whose digits columns are measured, its size in points, and what is of a row and of a
 /// column by default, in pixels of 1/96 inch.
 const MEASURE: (&str, f64, u32, u32) = ("Verdana", 8.0, 15, 64);
-/// A column is so many pixels wide for each digit, and for its margins.
+/// Width of a column in pixels: for each digit, and for its margins.
 const DIGIT_PX: f64 = 7.0;
 const CELL_PX: f64 = 5.0;
 const POINTS_OF_PX: f64 = 0.75;
@@ -193,14 +193,14 @@ fn put_hours(
     sheet.write_number_with_format(row, column, minutes as f64 / MINUTES_OF_A_DAY, look).map(drop)
 }
 
-/// Half widths that find room on a line over the whole width, and on one of so many digits: the text's
+/// Half-width characters that fit on a line over the whole width, and on one of so many digits: the text's
 /// font is larger than the one that columns are measured by.
 const WIDE: f64 = 205.0;
 fn half_widths(digits: f64) -> f64 {
     digits * DIGIT_PX / 7.5
 }
 
-/// How many lines a text takes, of so many half widths each.
+/// Returns the number of lines that a text takes. `width`: half-width characters on a line.
 fn lines(text: &str, width: f64) -> usize {
     let of_line = |line: &str| {
         let halves: usize = line.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
