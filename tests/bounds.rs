@@ -14,7 +14,7 @@ use common::{Site, photo, photo_path};
 use gatehouse::{
     clock::{Clock, SystemClock},
     config::{Direction, Secret, Storage},
-    ledger::{Body, Judgement, Ledger, LedgerError, Outcome, Score},
+    ledger::{Evidence, Grant, Ledger, LedgerError, Outcome, Score},
     roster::{self, Enrolment, IdType, Identity, Person, RosterError, Worker},
     store::{self, Priority},
     turnstile::PassageId,
@@ -174,22 +174,10 @@ fn fill(site: &Site, workers: usize, passages: usize) {
         let ledger = Ledger::open(tx, vec!["platform".to_owned()])?;
         for n in 0..passages {
             let passage = PassageId((n as u128).to_be_bytes());
-            let grant = Body::Grant {
-                passage,
-                lane: "north".into(),
-                direction: Direction::Entry,
-                person: person(n),
-                judgement: Judgement {
-                    score: Score::of(0.7),
-                    threshold: Score::of(0.5),
-                    model: "m".into(),
-                },
-                margin: None,
-                roster_version: 1,
-                photo: None,
-            };
+            let face = Evidence::of_face(Score::of(0.7), Score::of(0.5), "m");
+            let grant = Grant::new(passage, "north", Direction::Entry, person(n), face);
             ledger.append(tx, clock.stamp(), grant)?;
-            ledger.close(tx, clock.stamp(), passage, Outcome::Passed, "")?;
+            ledger.close(tx, clock.stamp(), passage, Outcome::Passed, None)?;
         }
         Ok::<_, LedgerError>(())
     });

@@ -11,7 +11,7 @@ use std::{
 };
 
 use common::{Gate, Said, Site, Subscriber, photo, photo_path, until};
-use gatehouse::ledger::{Body, Entry, Outcome};
+use gatehouse::ledger::{Body, Closing, Entry, Grant, GuardRelease, Outcome};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -583,13 +583,15 @@ impl Book {
             }
             assert!(begun <= entry.stamp.uptime_ms, "entry {index}");
             match &entry.body {
-                Body::Grant { passage, .. } | Body::Release { passage, .. } => {
+                Body::Grant(Grant { passage, .. })
+                | Body::GuardRelease(GuardRelease { passage, .. }) => {
                     assert_eq!(open.insert(*passage, index), None, "entry {index}");
                 }
-                Body::Outcome { passage, cause: named, leaf: of, .. } => {
-                    assert_eq!(open.remove(passage), Some(*named), "entry {index}");
-                    assert_eq!((cause, *of), (Some(*named), leaf(&bytes[*named as usize])));
-                    let caused = entries[*named as usize].stamp.uptime_ms;
+                Body::Closing(Closing { passage, cause: named, .. }) => {
+                    assert_eq!(open.remove(passage), Some(named.index), "entry {index}");
+                    let of = leaf(&bytes[named.index as usize]);
+                    assert_eq!((cause, named.hash), (Some(named.index), of));
+                    let caused = entries[named.index as usize].stamp.uptime_ms;
                     assert!(caused <= entry.stamp.uptime_ms, "entry {index}");
                 }
                 _ => {}
@@ -622,8 +624,8 @@ impl Book {
     }
 
     fn outcomes(&self) -> impl Iterator<Item = Outcome> {
-        self.entries.iter().filter_map(|entry| match entry.body {
-            Body::Outcome { outcome, .. } => Some(outcome),
+        self.entries.iter().filter_map(|entry| match &entry.body {
+            Body::Closing(closing) => Some(closing.outcome),
             _ => None,
         })
     }

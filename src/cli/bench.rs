@@ -28,7 +28,7 @@ use crate::{
     control::{Client, Request, Status},
     daemon,
     gate::{policy, sight::GATE_LONGEST_SIDE},
-    ledger::{Body, Judgement, Score},
+    ledger::{Body, Evidence, Grant, Score},
     roster::{Enrolment, FaceOnFile, IdType, Identity, Person, Roster, RosterError, Worker},
     store::{self, Priority},
     turnstile::PassageId,
@@ -241,20 +241,8 @@ fn stages(
 
 /// Somebody is let through.
 fn grant(passage: PassageId, person: Person) -> Body {
-    Body::Grant {
-        passage,
-        lane: rig::LANE.to_owned(),
-        direction: Direction::Entry,
-        person,
-        judgement: Judgement {
-            score: Score(7000),
-            threshold: Score(5000),
-            model: EMBEDDER_NAME.to_owned(),
-        },
-        margin: Some(Score(5000)),
-        roster_version: 1,
-        photo: None,
-    }
+    let face = Evidence::of_face(Score(7000), Score(5000), EMBEDDER_NAME);
+    Grant::new(passage, rig::LANE, Direction::Entry, person, face).into()
 }
 
 fn person(n: usize) -> anyhow::Result<Person> {

@@ -210,6 +210,16 @@ pub enum CameraSource {
 }
 
 impl CameraSource {
+    /// The word before the colon.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            CameraSource::Replay(_) => "replay",
+            CameraSource::V4l2(_) => "v4l2",
+            CameraSource::Http(_) => "http",
+            CameraSource::Rtsp(_) => "rtsp",
+        }
+    }
+
     /// Why this build cannot read it, if so.
     pub fn left_out(&self) -> Option<&'static str> {
         match self {
@@ -294,7 +304,7 @@ pub struct Upstream {
     pub tls: Tls,
     /// `None`: MQTT 5, and 3.1.1 where that is refused.
     pub version: Option<MqttVersion>,
-    /// What the platform speaks: a name of [`crate::uplink::profiles`], which checks it.
+    /// What the platform speaks: a name that the uplink knows, and checks.
     pub profile: String,
     pub encoding: Encoding,
     pub ack: Ack,

@@ -24,7 +24,7 @@ use crate::{
     attendance::Origin,
     camera::{self, Bell, CameraConfig, Slot},
     clock::Clock,
-    config::{Config, Lane, ModelFiles},
+    config::{Config, Direction, Lane, ModelFiles},
     control::{self, CameraPanel, LanePanel, Services},
     failpoint,
     figures::Stages,
@@ -341,6 +341,10 @@ impl Parts {
             pass_within: lane.pass_within,
             require_training: built.config.roster.require_training,
             model: vision.embedder_name().to_owned(),
+            cameras: Direction::BOTH.map(|direction| {
+                let camera = lane.cameras.iter().find(|camera| camera.direction == direction);
+                camera.map_or("", |camera| camera.source.kind())
+            }),
         };
         let (sighted, sightings) = mpsc::channel(SIGHTINGS);
         let (requests, asked) = mpsc::channel(REQUESTS);

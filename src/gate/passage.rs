@@ -29,7 +29,10 @@ use super::policy::{self, Decision, Reason, Sighted};
 use crate::{
     clock::Monotonic,
     config::{Direction, MatchThreshold},
-    ledger::{Actor, Body, Judgement, LaneMode, Outcome, Score},
+    ledger::{
+        Actor, Body, Denial, Detail, Evidence, FaceEvidence, Grant, GuardRelease, LaneMode,
+        Outcome, Score, Tailgate,
+    },
     roster::{Match, Person, WorkerId},
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
 };
@@ -54,6 +57,7 @@ const TAILGATES: u32 = 20;
 const TAILGATE_WINDOW: Duration = Duration::from_secs(60);
 /// Workers whose last passage is remembered for the cool-down; the oldest goes.
 const COOLING: usize = 64;
+const STANDS_OPEN: Detail = Detail::new("lane_stands_open");
 
 /// What a lane's machine goes by.
 #[derive(Clone, Debug)]
@@ -67,6 +71,8 @@ pub struct Rules {
     pub require_training: bool,
     /// The embedder's name, for the entries.
     pub model: String,
+    /// The kind of the camera each way, for the entries; empty where there is none.
+    pub cameras: [&'static str; 2],
 }
 
 /// A face before one of the lane's cameras.
@@ -152,7 +158,7 @@ pub enum Action {
     Close {
         passage: PassageId,
         outcome: Outcome,
-        detail: String,
+        detail: Option<Detail>,
     },
     /// Tell who asked for this manual release what became of it.
     Answer {
@@ -219,7 +225,7 @@ enum State {
     Closing {
         passage: Passage,
         outcome: Outcome,
-        detail: String,
+        detail: Option<Detail>,
         retry_at: Option<Monotonic>,
     },
 }
@@ -326,7 +332,7 @@ impl Machine {
         self.mode = mode;
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Open { passage, .. } if mode == LaneMode::Free => {
-                self.close(now, passage, Outcome::Unconfirmed, "the lane stands open")
+                self.close(now, passage, Outcome::Unconfirmed, STANDS_OPEN)
             }
             other => {
                 self.state = other;
@@ -458,16 +464,17 @@ impl Machine {
         match policy::decide(&found.worker, direction, self.mode, today, require_training) {
             Decision::Deny(reason) => self.deny(sighting, Some(person), reason, found.score),
             Decision::Grant => {
-                let body = Body::Grant {
+                let grant = Grant {
                     passage: fresh,
                     lane: self.rules.lane.clone(),
                     direction: sighting.direction,
-                    judgement: self.judgement(found.score),
-                    margin: found.margin.map(Score::of),
-                    roster_version: sighting.roster_version,
                     person: person.clone(),
+                    evidence: self.evidence(sighting, found.score, found.margin),
+                    flags: Vec::new(),
+                    roster: sighting.roster_version,
                     photo: sighting.photo.as_ref().map(|photo| photo.sha256),
                 };
+                let body = grant.into();
                 self.visits[sighting.direction as usize].denied = None;
                 let passage = Passage {
                     id: fresh,
@@ -498,22 +505,29 @@ impl Machine {
             return (Taken::DeniedBefore(reason), Vec::new());
         }
         visit.denied = Some(denial);
-        let body = Body::Denial {
+        let denial = Denial {
             lane: self.rules.lane.clone(),
             direction: sighting.direction,
             reason: reason.word().to_owned(),
             person,
-            judgement: self.judgement(score),
+            evidence: self.evidence(sighting, score, None),
+            flags: Vec::new(),
         };
-        (Taken::Denied(reason), vec![Action::Deny { body }])
+        (Taken::Denied(reason), vec![Action::Deny { body: denial.into() }])
     }
 
-    fn judgement(&self, score: f32) -> Judgement {
-        Judgement {
+    fn evidence(&self, sighting: &Sighting, score: f32, margin: Option<f32>) -> Vec<Evidence> {
+        let side = sighting.direction as usize;
+        let named = self.visits[side].named.as_ref().map(|(_, looks)| *looks);
+        vec![Evidence::Face(FaceEvidence {
             score: Score::of(score),
             threshold: Score::of(self.rules.threshold.cosine()),
+            margin: margin.map(Score::of),
             model: self.rules.model.clone(),
-        }
+            frames: named.unwrap_or(self.visits[side].strangers),
+            camera: self.rules.cameras[side].to_owned(),
+            presentation: None,
+        })]
     }
 
     fn asked(&mut self, now: Monotonic, request: ManualRelease, fresh: PassageId) -> Vec<Action> {
@@ -547,15 +561,16 @@ impl Machine {
             released: false,
         };
         self.state = State::Committing { passage, deadline };
-        let body = Body::Release {
+        let release = GuardRelease {
             passage: fresh,
             lane: self.rules.lane.clone(),
             direction: request.direction,
             person: request.person,
             reason: request.reason,
-            by: request.by,
+            evidence: vec![Evidence::Guard(request.by)],
+            flags: Vec::new(),
         };
-        vec![Action::Commit { passage: fresh, body }]
+        vec![Action::Commit { passage: fresh, body: release.into() }]
     }
 
     fn committed(
@@ -573,12 +588,11 @@ impl Machine {
                 }
                 Ok(()) if self.mode == LaneMode::Free => {
                     passage.released = true;
-                    self.close(now, passage, Outcome::Unconfirmed, "the lane stands open")
+                    self.close(now, passage, Outcome::Unconfirmed, STANDS_OPEN)
                 }
                 Ok(()) if now > deadline => {
                     self.counters.void += 1;
-                    let detail = "void: recorded only after its time was over";
-                    self.close(now, passage, Outcome::NotPassed, detail)
+                    self.close(now, passage, Outcome::NotPassed, Detail::new("commit_late"))
                 }
                 Ok(()) => {
                     let release = Release { passage: id, direction: passage.direction, deadline };
@@ -603,7 +617,7 @@ impl Machine {
                 let answered = Answered {
                     released: passage.released,
                     outcome: *outcome,
-                    detail: std::mem::take(detail),
+                    detail: detail.take().map(|d| d.to_string()).unwrap_or_default(),
                 };
                 let manual = passage.manual;
                 self.state = State::Idle;
@@ -652,7 +666,7 @@ impl Machine {
             ) if passage.id == id => {
                 passage.released = true;
                 if !self.confirms {
-                    let detail = "this controller does not report passages";
+                    let detail = Detail::new("no_passage_reports");
                     return self.close(now, passage, Outcome::Unconfirmed, detail);
                 }
                 let until = now + self.rules.pass_within;
@@ -666,18 +680,20 @@ impl Machine {
                 let detail = match why {
                     NotReleased::Late => {
                         self.counters.void += 1;
-                        "void: its time was over before the turnstile was told".to_owned()
+                        Detail::new("release_late")
                     }
-                    NotReleased::Failed(problem) => format!("not released: {problem}"),
+                    NotReleased::Failed(problem) => {
+                        Detail::new("not_released").with("problem", problem.to_string())
+                    }
                 };
                 let outcome =
                     if may_have_released { Outcome::Unconfirmed } else { Outcome::NotPassed };
-                self.close(now, passage, outcome, &detail)
+                self.close(now, passage, outcome, detail)
             }
             (State::Open { passage, .. }, TurnstileEvent::Passed { direction, .. })
                 if passage.direction == direction =>
             {
-                self.close(now, passage, Outcome::Passed, "")
+                self.close(now, passage, Outcome::Passed, None)
             }
             (State::Open { passage, until, .. }, TurnstileEvent::Down { .. }) => {
                 self.state = State::Open { passage, until, lost_sight: true };
@@ -712,7 +728,7 @@ impl Machine {
         let recent = |(_, at): &(PassageId, Monotonic)| now.since(*at) < self.rules.pass_within;
         let after = self.released[direction as usize].filter(recent).map(|(id, _)| id);
         let lane = self.rules.lane.clone();
-        vec![Action::Tailgate { body: Body::Tailgate { lane, direction, after } }]
+        vec![Action::Tailgate { body: Tailgate { lane, direction, after }.into() }]
     }
 
     fn tick(&mut self, now: Monotonic) -> Vec<Action> {
@@ -721,14 +737,14 @@ impl Machine {
         }
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Releasing { passage, .. } => {
-                let detail = "the turnstile gave no answer";
+                let detail = Detail::new("no_answer");
                 self.close(now, passage, Outcome::Unconfirmed, detail)
             }
             State::Open { passage, lost_sight: false, .. } => {
-                self.close(now, passage, Outcome::NotPassed, "nobody walked through in time")
+                self.close(now, passage, Outcome::NotPassed, Detail::new("nothing_passed"))
             }
             State::Open { passage, .. } => {
-                let detail = "the turnstile was away while somebody may have walked through";
+                let detail = Detail::new("controller_away");
                 self.close(now, passage, Outcome::Unconfirmed, detail)
             }
             State::Closing { passage, outcome, detail, .. } => {
@@ -748,7 +764,7 @@ impl Machine {
         now: Monotonic,
         passage: Passage,
         outcome: Outcome,
-        detail: &str,
+        detail: impl Into<Option<Detail>>,
     ) -> Vec<Action> {
         if let Some(worker) = &passage.worker {
             if self.cooling.len() >= COOLING {
@@ -766,7 +782,7 @@ impl Machine {
         if passage.released {
             self.released[passage.direction as usize] = Some((passage.id, now));
         }
-        let detail = detail.to_owned();
+        let detail = detail.into();
         let close = Action::Close { passage: passage.id, outcome, detail: detail.clone() };
         self.state = State::Closing { passage, outcome, detail, retry_at: None };
         vec![close]

@@ -147,7 +147,7 @@ impl Passages {
 
     async fn outcome(&self, passage: PassageId) -> anyhow::Result<Stored> {
         let stamp = self.clock.stamp();
-        self.write(move |ledger, tx| ledger.close(tx, stamp, passage, Outcome::Passed, "")).await
+        self.write(move |ledger, tx| ledger.close(tx, stamp, passage, Outcome::Passed, None)).await
     }
 
     async fn write(
@@ -162,7 +162,7 @@ impl Passages {
     async fn entries(&self) -> anyhow::Result<(usize, usize)> {
         let passage = PassageId::random()?;
         let (grant, outcome) = (self.grant(passage).await?, self.outcome(passage).await?);
-        Ok((grant.entry.encode().len(), outcome.entry.encode().len()))
+        Ok((grant.entry.encode()?.len(), outcome.entry.encode()?.len()))
     }
 
     pub(super) fn close(self) -> Result<(), StoreError> {

@@ -156,7 +156,7 @@ async fn fill(store: &Store, clock: &dyn Clock, records: usize) -> anyhow::Resul
             for (passage, person) in made {
                 let body = grant(passage, person);
                 ledger.append(tx, stamp, body)?;
-                ledger.close(tx, stamp, passage, Outcome::Passed, "")?;
+                ledger.close(tx, stamp, passage, Outcome::Passed, None)?;
             }
             Ok::<_, LedgerError>(())
         };

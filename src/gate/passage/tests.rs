@@ -19,6 +19,7 @@ fn rules() -> Rules {
         pass_within: Duration::from_secs(8),
         require_training: false,
         model: "sface".into(),
+        cameras: ["v4l2"; 2],
     }
 }
 
@@ -143,7 +144,7 @@ impl World {
                         "two passages at once"
                     );
                     let known = match &body {
-                        Body::Grant { person, direction, .. } => {
+                        Body::Grant(Grant { person, direction, .. }) => {
                             let id = person.id.to_string();
                             let before = self.seen.iter().rev().filter(|(d, ..)| d == direction);
                             let visit = before.clone().next().map_or(0, |(_, visit, _)| *visit);
@@ -171,7 +172,7 @@ impl World {
                                 ..Known::default()
                             }
                         }
-                        Body::Release { direction, .. } => {
+                        Body::GuardRelease(GuardRelease { direction, .. }) => {
                             let closed =
                                 self.mode == LaneMode::Closed && *direction == Direction::Entry;
                             prop_assert!(!closed, "let in by hand where nobody enters");
@@ -330,7 +331,9 @@ fn see(machine: &mut Machine, at: u64, sighted: Sighted, fresh: u64) -> Vec<Acti
 
 fn tailgates(actions: &[Action]) -> Vec<(Direction, Option<PassageId>)> {
     let of = |action: &Action| match action {
-        Action::Tailgate { body: Body::Tailgate { direction, after, .. } } => (*direction, *after),
+        Action::Tailgate { body: Body::Tailgate(Tailgate { direction, after, .. }) } => {
+            (*direction, *after)
+        }
         other => panic!("{other:?}"),
     };
     actions.iter().map(of).collect()
@@ -394,7 +397,7 @@ fn who_comes_while_another_is_being_recorded_in_an_open_lane_is_recorded_next() 
     let at = Monotonic::from_millis(1400);
     machine.handle(at, Event::Committed { passage: passage_id(2), result: Ok(()) });
     let next = machine.handle(at, Event::Closed { passage: passage_id(2), result: Ok(()) });
-    let [Action::Commit { passage, body: Body::Grant { person, .. } }] = &next[..] else {
+    let [Action::Commit { passage, body: Body::Grant(Grant { person, .. }) }] = &next[..] else {
         panic!("{next:?}")
     };
     assert_eq!((person.id.as_str(), *passage), ("B", passage_id(4)));
@@ -433,7 +436,9 @@ fn a_closed_lane_lets_nobody_in_and_everybody_out() {
     let mut machine = Machine::new(rules(), true, LaneMode::Closed);
     see(&mut machine, 1000, named("A"), 1);
     let actions = see(&mut machine, 1100, named("A"), 2);
-    let [Action::Deny { body: Body::Denial { reason, person: Some(_), .. } }] = &actions[..] else {
+    let [Action::Deny { body: Body::Denial(Denial { reason, person: Some(_), .. }) }] =
+        &actions[..]
+    else {
         panic!("{actions:?}")
     };
     assert_eq!(reason, "lane_closed");
@@ -499,7 +504,7 @@ fn a_worker_passes_and_the_actions_come_in_order() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     assert_eq!(see(&mut machine, 1000, named("A"), 1), []);
     let actions = see(&mut machine, 1100, named("A"), 2);
-    let [Action::Commit { passage, body: Body::Grant { person, .. } }] = &actions[..] else {
+    let [Action::Commit { passage, body: Body::Grant(Grant { person, .. }) }] = &actions[..] else {
         panic!("{actions:?}")
     };
     assert_eq!(person.id.as_str(), "A");
@@ -517,7 +522,7 @@ fn a_worker_passes_and_the_actions_come_in_order() {
     assert_eq!(tailgates(&actions), [(Direction::Exit, None)]);
     let through = TurnstileEvent::Passed { direction: Direction::Entry, at };
     let closed = machine.handle(at, Event::Turnstile(through));
-    let expected = Action::Close { passage, outcome: Outcome::Passed, detail: String::new() };
+    let expected = Action::Close { passage, outcome: Outcome::Passed, detail: None };
     assert_eq!(closed, [expected]);
     machine.handle(at, Event::Closed { passage, result: Ok(()) });
     assert!(!machine.busy());
@@ -639,7 +644,8 @@ fn a_face_between_two_workers_is_denied_as_such() {
     let actions: Vec<_> = (0..5)
         .flat_map(|i| see(&mut machine, 1000 + i * 100, judged(0.6, Some(0.04)), i))
         .collect();
-    let [Action::Deny { body: Body::Denial { reason, person: None, .. } }] = &actions[..] else {
+    let [Action::Deny { body: Body::Denial(Denial { reason, person: None, .. }) }] = &actions[..]
+    else {
         panic!("{actions:?}")
     };
     assert_eq!(reason, "ambiguous_face");
@@ -667,7 +673,7 @@ fn an_expired_worker_is_denied_entry_but_never_exit_nor_by_an_untrusted_clock() 
         }
         match &actions[..] {
             [Action::Commit { .. }] => assert!(granted),
-            [Action::Deny { body: Body::Denial { reason, .. } }] => {
+            [Action::Deny { body: Body::Denial(Denial { reason, .. }) }] => {
                 assert!(!granted);
                 assert_eq!(reason, "expired");
             }

@@ -16,7 +16,7 @@ use crate::{
     attendance::Origin,
     clock::{Clock, SystemClock, Tripwire},
     config::{Ack, Broker, Encoding, MqttVersion, Secret, Storage, Upstream},
-    ledger::{Body, Ledger, LedgerError, Stored},
+    ledger::{Boot, Ledger, LedgerError, Stored},
     store::{self, Priority, Store},
     uplink::{Asked, Context, Incoming, Online, UpstreamState, spawn},
 };
@@ -292,9 +292,7 @@ impl Link {
 async fn record(store: &Store, ledger: &Ledger, rows: u64) {
     let (ledger, stamp) = (ledger.clone(), SystemClock::new().unwrap().stamp());
     let fill = store.write(Priority::Upkeep, move |tx| {
-        (0..rows).try_for_each(|_| {
-            ledger.append(tx, stamp, Body::Boot { version: "1".into() }).map(drop)
-        })
+        (0..rows).try_for_each(|_| ledger.append(tx, stamp, Boot { version: "1".into() }).map(drop))
     });
     fill.await.map_err(|e: LedgerError| e).unwrap();
 }

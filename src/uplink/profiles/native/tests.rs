@@ -4,10 +4,15 @@ use super::*;
 use crate::{
     clock::{BootId, Stamp},
     config::Direction,
-    ledger::{Body, Entry, Judgement, LedgerId, Outcome, Score, Stored, leaf_hash},
+    ledger::{
+        Body, Closing, Denial, Entry, EntryRef, Evidence, Grant, LedgerId, Outcome, Score, Stored,
+    },
     roster::Person,
     turnstile::PassageId,
 };
+
+const OUTCOME: &str = "63c0771ad2c235136e75eb925f24f487345766815da8e467028447cbc23cc628";
+const DENIAL: &str = "9ea1a437b4c1664d161f9620df7e7d5067dea1c9aca2ce97c147c9502a4114cb";
 
 fn origin() -> Origin {
     let timezone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();
@@ -26,7 +31,8 @@ fn message(
     super::super::message(&native, origin, stored, cause, resent).unwrap()
 }
 
-fn stored(index: u64, seq: Option<u64>, body: Body) -> Stored {
+/// `leaf` is no hash of the entry: a payload is frozen by itself.
+fn stored(index: u64, seq: Option<u64>, body: impl Into<Body>, leaf: &str) -> Stored {
     let stamp = Stamp {
         wall_ms: 1_793_228_400_123,
         synced: true,
@@ -34,12 +40,13 @@ fn stored(index: u64, seq: Option<u64>, body: Body) -> Stored {
         uptime_ms: 4321,
     };
     let (salt, ledger) = ([0x5a; 16], LedgerId([0x1e; 16]));
-    let entry = Entry { salt, ledger, index, seq, stamp, body };
-    Stored { leaf: leaf_hash(&entry.encode()), entry }
+    let (body, ran_s, unknown) = (body.into(), 0, Vec::new());
+    let entry = Entry { salt, ledger, index, seq, stamp, ran_s, body, unknown };
+    Stored { leaf: hex::decode(leaf).unwrap().try_into().unwrap(), entry }
 }
 
-fn judgement() -> Judgement {
-    Judgement { score: Score(7123), threshold: Score(5000), model: "sface_2021dec".into() }
+fn face() -> Evidence {
+    Evidence::of_face(Score(7123), Score(5000), "sface_2021dec")
 }
 
 fn attendance(encoding: Encoding, resent: bool) -> Message {
@@ -51,31 +58,25 @@ fn attendance(encoding: Encoding, resent: bool) -> Message {
         contractor: "Guizhou Third".into(),
         trade: "steel fixer".into(),
     };
-    let grant = Body::Grant {
-        passage,
-        lane: "north".into(),
-        direction: Direction::Entry,
-        person,
-        judgement: judgement(),
-        margin: None,
-        roster_version: 7,
-        photo: None,
-    };
-    let grant = stored(3, None, grant);
-    let (outcome, detail) = (Outcome::Passed, String::new());
-    let outcome = Body::Outcome { passage, cause: 3, leaf: grant.leaf, outcome, detail };
-    message(&origin(), encoding, &stored(4, Some(2), outcome), Some(grant), resent).unwrap()
+    let grant = Grant::new(passage, "north", Direction::Entry, person, face());
+    let grant = stored(3, None, grant, OUTCOME);
+    let (outcome, detail, flags) = (Outcome::Passed, None, Vec::new());
+    let cause = EntryRef { index: 3, hash: grant.leaf };
+    let outcome = Closing { passage, cause, outcome, detail, flags };
+    message(&origin(), encoding, &stored(4, Some(2), outcome, OUTCOME), Some(grant), resent)
+        .unwrap()
 }
 
 fn denial(encoding: Encoding) -> Message {
-    let denial = Body::Denial {
+    let denial = Denial {
         lane: "north".into(),
         direction: Direction::Exit,
         reason: "unknown_face".into(),
         person: None,
-        judgement: judgement(),
+        evidence: vec![face()],
+        flags: Vec::new(),
     };
-    message(&origin(), encoding, &stored(5, Some(3), denial), None, false).unwrap()
+    message(&origin(), encoding, &stored(5, Some(3), denial, DENIAL), None, false).unwrap()
 }
 
 #[test]

@@ -1,8 +1,9 @@
-//! What an alarm says in the ledger.
+//! Something needs attention from now on, or does no longer.
 
 use serde::{Deserialize, Serialize};
 
-use super::cbor::{CborError, Fields, Map};
+use super::Kind;
+use crate::ledger::Detail;
 
 /// What an alarm is about. Clock and disk have kinds of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -60,33 +61,16 @@ impl std::fmt::Display for AlarmWhat {
     }
 }
 
-/// Something needs attention from now on, or does no longer. Of one `what` and `subject`, what is
-/// raised and what is not take turns.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Of one `what` and `subject`, what is raised and what is not take turns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alarm {
     pub what: AlarmWhat,
     /// Which one of its kind: an upstream, a lane, a lane and a direction, a router's address.
     pub subject: String,
     pub raised: bool,
-    pub detail: String,
+    pub detail: Detail,
 }
 
-impl Alarm {
-    pub(super) fn on(&self, map: Map) -> Map {
-        map.with("what", self.what.word())
-            .with("subject", self.subject.as_str())
-            .with("raised", self.raised)
-            .with("detail", self.detail.as_str())
-    }
-
-    pub(super) fn read(data: Fields<'_>) -> Result<Alarm, CborError> {
-        let word = data.word("what")?;
-        let what = AlarmWhat::ALL.into_iter().find(|what| what.word() == word);
-        Ok(Alarm {
-            what: what.ok_or(CborError::Field("what"))?,
-            subject: data.text("subject")?,
-            raised: data.bool("raised")?,
-            detail: data.text("detail")?,
-        })
-    }
+impl Kind for Alarm {
+    const NAME: &str = "alarm";
 }
