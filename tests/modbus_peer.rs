@@ -12,8 +12,13 @@ use std::{sync::Arc, time::Duration};
 
 use gatehouse::{
     clock::{Clock, SystemClock},
-    config::{Direction, ModbusRtu, PerDirection, SerialLine, TurnstileDriver},
-    turnstile::{Buses, PassageId, Release, TurnstileEvent, TurnstileHandle, spawn},
+    config::{Direction, TurnstileDriver},
+    turnstile::{
+        Buses, PassageId, Release, TurnstileEvent, TurnstileHandle,
+        drivers::modbus_rtu::ModbusRtu,
+        settings::{PerDirection, SerialLine},
+        spawn,
+    },
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;

@@ -4,10 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use gatehouse::{
     clock::{Clock, ManualClock, Monotonic, SystemClock},
-    config::{Direction, ModbusRtu, SerialLine, SimulatedTurnstile, TurnstileDriver},
+    config::{Direction, TurnstileDriver},
     turnstile::{
-        Buses, DeviceFrame, Fault, ModbusTurnstile, NotReleased, PassageId, Release, Seen,
-        SimulatedDevice, Turnstile, TurnstileError, TurnstileEvent, TurnstileHandle, spawn,
+        Buses, DeviceFrame, Fault, NotReleased, PassageId, Release, Seen, SimulatedDevice,
+        Turnstile, TurnstileError, TurnstileEvent, TurnstileHandle,
+        drivers::{
+            modbus_rtu::{ModbusRtu, ModbusTurnstile},
+            simulated::SimulatedTurnstile,
+        },
+        settings::SerialLine,
+        spawn,
     },
 };
 #[path = "turnstile/lines.rs"]
@@ -38,11 +44,11 @@ impl Bench {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
         let (tap, _) = broadcast::channel(4096);
         let config = SimulatedTurnstile { pass_after, fire_input: None };
-        (SimulatedDevice::spawn(&config, clock.clone(), tap).unwrap(), clock)
+        (config.device(clock.clone(), tap).unwrap(), clock)
     }
 
     fn on(device: SimulatedDevice, clock: Arc<dyn Clock>) -> Self {
-        let mut config = device.modbus_config();
+        let mut config = board(&device);
         config.pulse = Duration::from_millis(150);
         let frames = device.frames();
         let cancel = CancellationToken::new();
@@ -112,6 +118,11 @@ impl Bench {
         timeout(SOON, self.task).await.expect("the task ends").expect("without a panic");
         self.device
     }
+}
+
+/// The settings for a simulated board.
+fn board(device: &SimulatedDevice) -> ModbusRtu {
+    ModbusRtu::usual(device.line(), device.address())
 }
 
 fn modbus(config: ModbusRtu, clock: &Arc<dyn Clock>) -> ModbusTurnstile {
@@ -270,7 +281,7 @@ async fn a_late_answer_is_not_taken_for_the_next_requests() {
     // Driven by hand, so that each step is known.
     let (device, clock) = Bench::device(None);
     let mut frames = device.frames();
-    let mut driver = modbus(device.modbus_config(), &clock);
+    let mut driver = modbus(board(&device), &clock);
     connect(&mut driver).await.unwrap();
     // Later than the driver waits, and within what it waits for silence after.
     device.set_fault(Some(Fault::Late(Duration::from_millis(330))));
@@ -316,7 +327,7 @@ async fn wrong_answers_are_never_believed() {
         Fault::Noise(vec![0x01, 0x05, 0x00, 0x01, 0xFF, 0x00, 0xDD, 0xFA]),
     ] {
         let (device, clock) = Bench::device(None);
-        let mut driver = modbus(device.modbus_config(), &clock);
+        let mut driver = modbus(board(&device), &clock);
         connect(&mut driver).await.unwrap();
         device.set_fault(Some(fault.clone()));
         let error = driver.release(Direction::Entry, in_time(&clock)).await.unwrap_err();
@@ -342,7 +353,7 @@ async fn an_answer_is_found_behind_noise() {
         [vec![0x01, 0x02, 0xFF], vec![0x00; 4096]].concat(),
     ] {
         let (device, clock) = Bench::device(None);
-        let mut driver = modbus(device.modbus_config(), &clock);
+        let mut driver = modbus(board(&device), &clock);
         connect(&mut driver).await.unwrap();
         device.set_fault(Some(Fault::Noise(noise)));
         driver.release(Direction::Entry, in_time(&clock)).await.unwrap();
@@ -357,7 +368,7 @@ async fn i8_a_line_that_is_never_silent_is_given_up_and_named() {
     let port = tokio_serial::SerialPort::name(&terminal).unwrap();
     let (device, clock) = Bench::device(None);
     let line = SerialLine { port: port.into(), baud: 9600 };
-    let config = ModbusRtu { line, ..device.modbus_config() };
+    let config = ModbusRtu { line, ..board(&device) };
     let mut driver = modbus(config, &clock);
     let babble = tokio::spawn(async move { while babbler.write_all(&[0x5A; 64]).await.is_ok() {} });
     let connect = timeout(SOON, driver.connect()).await.expect("in time");
@@ -393,7 +404,7 @@ async fn a_stop_withdraws_what_is_released() {
 #[tokio::test]
 async fn a_stop_right_after_a_lost_answer_withdraws_too() {
     let (device, clock) = Bench::device(None);
-    let mut driver = modbus(device.modbus_config(), &clock);
+    let mut driver = modbus(board(&device), &clock);
     connect(&mut driver).await.unwrap();
     device.set_fault(Some(Fault::Mute));
     driver.release(Direction::Exit, in_time(&clock)).await.unwrap_err();
@@ -435,7 +446,7 @@ async fn a_lane_that_does_not_listen_does_not_keep_a_gate_open() {
 #[tokio::test]
 async fn a_port_in_use_is_refused_and_named() {
     let bench = Bench::up().await;
-    let mut second = modbus(bench.device.modbus_config(), &bench.clock);
+    let mut second = modbus(board(&bench.device), &bench.clock);
     let error = second.connect().await.unwrap_err();
     assert!(matches!(&error, TurnstileError::Busy { port } if port.starts_with("/dev/pts/")));
     assert!(error.to_string().contains("in use by another program"), "{error}");
@@ -445,7 +456,7 @@ async fn a_port_in_use_is_refused_and_named() {
 #[tokio::test]
 async fn a_missing_port_is_named_and_tried_again() {
     let (device, clock) = Bench::device(None);
-    let mut config = device.modbus_config();
+    let mut config = board(&device);
     config.line.port = "/dev/gatehouse-no-such-port".into();
     let cancel = CancellationToken::new();
     let driver = TurnstileDriver::ModbusRtu(config);

@@ -21,6 +21,7 @@ use jiff::{
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+pub use crate::turnstile::{Direction, TurnstileDriver};
 pub use secret::{Secret, SecretError};
 
 /// Where a package puts the models.
@@ -303,6 +304,8 @@ pub struct Upstream {
     pub tls: Tls,
     /// `None`: MQTT 5, and 3.1.1 where that is refused.
     pub version: Option<MqttVersion>,
+    /// What the platform speaks: a name that the uplink knows, and checks.
+    pub profile: String,
     pub encoding: Encoding,
     pub ack: Ack,
     /// Whether commands of this upstream may open a gate.
@@ -421,145 +424,15 @@ impl Config {
         raw::parse_bytes(path, &bytes)
     }
 
+    /// A complaint about a key by the room that reads it, with its line in the file.
+    pub fn wrong(&self, key: &str, message: String) -> ConfigError {
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        let (path, line) = (self.path.clone(), raw::line(&text, key));
+        ConfigError::Wrong { path, line, key: key.to_owned(), message }
+    }
+
     /// Checks `text` as the contents of `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         raw::parse(path, text)
-    }
-}
-
-/// Which way a person goes through a lane.
-///
-/// Platforms code it in many ways (0/1, 1/2, "01"/"02"): inside it is this enum, outside a
-/// profile's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    Entry,
-    Exit,
-}
-
-impl Direction {
-    pub const BOTH: [Direction; 2] = [Direction::Entry, Direction::Exit];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Direction::Entry => "entry",
-            Direction::Exit => "exit",
-        }
-    }
-}
-
-impl std::fmt::Display for Direction {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.word())
-    }
-}
-
-/// One number for each direction: a coil, an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PerDirection {
-    pub entry: u16,
-    pub exit: u16,
-}
-
-impl PerDirection {
-    pub fn get(&self, direction: Direction) -> u16 {
-        match direction {
-            Direction::Entry => self.entry,
-            Direction::Exit => self.exit,
-        }
-    }
-}
-
-/// A Modbus RTU relay board: how to reach it and which coils and inputs mean what.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ModbusRtu {
-    pub line: SerialLine,
-    /// Slave address, 1 to 247.
-    pub address: u8,
-    pub release_coil: PerDirection,
-    pub passage_input: PerDirection,
-    /// A discrete input that is on while there is a fire alarm.
-    pub fire_input: Option<u16>,
-    pub pulse: Duration,
-}
-
-/// A controller that speaks `7E/7F` or `EB`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FramedBoard {
-    pub line: SerialLine,
-    /// Its machine number or address, 0 to 255.
-    pub address: u8,
-    /// Which side of the arm `entry` is.
-    pub entry_side: Side,
-}
-
-impl FramedBoard {
-    pub fn side(&self, direction: Direction) -> Side {
-        match (direction, self.entry_side) {
-            (Direction::Entry, side) => side,
-            (Direction::Exit, Side::Left) => Side::Right,
-            (Direction::Exit, Side::Right) => Side::Left,
-        }
-    }
-}
-
-/// A serial port, 8N1. Lanes that name the same one share it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct SerialLine {
-    pub port: PathBuf,
-    pub baud: u32,
-}
-
-/// A side of the arm, as the controller's manual has it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Side {
-    #[default]
-    Left,
-    Right,
-}
-
-/// How the simulated controller behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SimulatedTurnstile {
-    /// After a release somebody walks through this much later; `None`: nobody ever does.
-    pub pass_after: Option<Duration>,
-    /// As [`ModbusRtu::fire_input`].
-    pub fire_input: Option<u16>,
-}
-
-/// The controller of a lane.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TurnstileDriver {
-    ModbusRtu(ModbusRtu),
-    /// `7e7f`: counts passages.
-    Counting(FramedBoard),
-    /// `eb`: takes commands and never answers.
-    OneWay(FramedBoard),
-    Simulated(SimulatedTurnstile),
-}
-
-impl TurnstileDriver {
-    /// Its name in the configuration.
-    pub fn word(&self) -> &'static str {
-        match self {
-            TurnstileDriver::ModbusRtu(_) => "modbus-rtu",
-            TurnstileDriver::Counting(_) => "7e7f",
-            TurnstileDriver::OneWay(_) => "eb",
-            TurnstileDriver::Simulated(_) => "simulated",
-        }
-    }
-
-    /// Its serial line and its address there.
-    pub fn place(&self) -> Option<(&SerialLine, u8)> {
-        match self {
-            TurnstileDriver::ModbusRtu(board) => Some((&board.line, board.address)),
-            TurnstileDriver::Counting(board) | TurnstileDriver::OneWay(board) => {
-                Some((&board.line, board.address))
-            }
-            TurnstileDriver::Simulated(_) => None,
-        }
     }
 }

@@ -117,34 +117,13 @@ struct RawRecognition {
 #[serde(deny_unknown_fields)]
 struct RawLane {
     name: String,
-    entry_side: Option<Side>,
-    fire_input: Option<i64>,
+    entry_side: Option<toml::Value>,
+    fire_input: Option<toml::Value>,
     cool_down_s: Option<f64>,
     pass_within_s: Option<f64>,
-    turnstile: RawTurnstile,
+    turnstile: toml::Table,
     #[serde(default)]
     camera: Vec<RawCamera>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawTurnstile {
-    driver: String,
-    port: Option<PathBuf>,
-    baud: Option<i64>,
-    address: Option<i64>,
-    release_coil: Option<RawPair>,
-    passage_input: Option<RawPair>,
-    pulse_ms: Option<i64>,
-    pass_after_ms: Option<i64>,
-    passes: Option<bool>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RawPair {
-    entry: i64,
-    exit: i64,
 }
 
 #[derive(Deserialize)]
@@ -295,6 +274,12 @@ fn one_line(message: &str) -> String {
 
 fn line_at(text: &str, offset: usize) -> usize {
     1 + text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count()
+}
+
+/// The line of a key in the text of a file.
+pub(super) fn line(text: &str, key: &str) -> usize {
+    let text = syntax::without_mark(text);
+    toml::de::DeTable::parse(text).map_or(1, |tree| line_of(text, tree.get_ref(), key))
 }
 
 /// The line of a key such as `lane[0].turnstile.port`, or of the nearest table around it.

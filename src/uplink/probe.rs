@@ -125,6 +125,7 @@ mod tests {
             encoding: Encoding::Json,
             ack: Ack::Broker,
             remote_release: false,
+            profile: "native".to_owned(),
         }
     }
 

@@ -10,11 +10,12 @@ use std::{
 };
 
 use gatehouse::{
+    attendance::Origin,
     clock::{Clock, Monotonic, Stamp, SystemClock},
-    config::{Config, Encoding},
+    config::{Ack, Config, Encoding},
     control,
     daemon::{self, Running},
-    uplink::Incoming,
+    uplink::{Incoming, profiles::native::Native},
 };
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
@@ -123,7 +124,10 @@ impl Desk {
         let (answer, reply) = oneshot::channel();
         let upstream = "platform".to_owned();
         let (remote_release, received) = (self.remote_release, self.clock.monotonic());
-        let incoming = Incoming { upstream, encoding, remote_release, payload, received, answer };
+        let timezone = jiff::tz::TimeZone::UTC;
+        let origin = Origin { gateway: "g".into(), project: "p".into(), timezone };
+        let profile = Arc::new(Native::new(&origin, encoding, Ack::Broker));
+        let incoming = Incoming { upstream, profile, remote_release, payload, received, answer };
         let (_, commands, _) = self.up.as_ref().unwrap();
         self.runtime.block_on(commands.send(incoming)).map_err(drop).unwrap();
         reply

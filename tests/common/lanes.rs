@@ -57,10 +57,10 @@ impl Lanes {
         let mut watches = Vec::new();
         for (n, (protocol, count)) in lines.iter().enumerate() {
             let line = SimulatedLine {
-                protocol: *protocol,
+                speaks: protocol.speaks(),
                 addresses: (1..=*count).collect(),
                 pass_after: Some(Duration::from_millis(300)),
-                fire_input: (*protocol == Protocol::Modbus).then_some(FIRE_INPUT),
+                fire_input: (*protocol == Protocol::ModbusRtu).then_some(FIRE_INPUT),
                 link: Some(site.path(&format!("line-{n}"))),
             };
             let bus = SimulatedBus::spawn(line, clock.clone(), broadcast::channel(16).0).unwrap();
@@ -68,7 +68,14 @@ impl Lanes {
                 let (name, device) =
                     (format!("lane-{}", lanes.len()), bus.device(address).unwrap());
                 let pipe = format!("camera-{}", lanes.len());
-                text += &described(&name, &device.driver(), &bus.path(), address, &pipe, more);
+                text += &described(
+                    &name,
+                    &TurnstileDriver::of(&device).unwrap(),
+                    &bus.path(),
+                    address,
+                    &pipe,
+                    more,
+                );
                 let camera = Some(Camera::plug_in(&site.path(&pipe)));
                 lanes.push(Lane { name, device, camera });
             }

@@ -4,18 +4,20 @@ use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
 use gatehouse::{
     clock::{Clock, SystemClock},
-    config::{Direction, FramedBoard, Side, TurnstileDriver},
+    config::{Direction, TurnstileDriver},
     turnstile::{
-        Buses, CountingTurnstile, DeviceFrame, Fault, NotReleased, PassageId, Protocol, Release,
-        SimulatedBus, SimulatedDevice, SimulatedLine, Turnstile, TurnstileError, TurnstileEvent,
-        TurnstileHandle, spawn,
+        Buses, DeviceFrame, Fault, NotReleased, PassageId, Protocol, Release, SimulatedBus,
+        SimulatedDevice, SimulatedLine, Turnstile, TurnstileError, TurnstileEvent, TurnstileHandle,
+        drivers::d7e7f::CountingTurnstile,
+        settings::{FramedBoard, Side},
+        spawn,
     },
 };
 use tokio::{sync::broadcast, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(120);
-const ALL: [Protocol; 3] = [Protocol::Modbus, Protocol::Counting, Protocol::OneWay];
+const ALL: [Protocol; 3] = [Protocol::ModbusRtu, Protocol::Counting, Protocol::OneWay];
 const FIRE: u16 = 7;
 
 /// A line, its devices at 1 and up, and a lane for each.
@@ -45,7 +47,13 @@ fn simulated(line: SimulatedLine, clock: &Arc<dyn Clock>) -> SimulatedBus {
 
 fn line(protocol: Protocol, devices: u8, pass_after: Option<Duration>) -> SimulatedLine {
     let addresses = (1..=devices).collect();
-    SimulatedLine { protocol, addresses, pass_after, fire_input: Some(FIRE), link: None }
+    SimulatedLine {
+        speaks: protocol.speaks(),
+        addresses,
+        pass_after,
+        fire_input: Some(FIRE),
+        link: None,
+    }
 }
 
 /// They walk right after the release.
@@ -102,7 +110,7 @@ fn is_a_look(frame: &[u8]) -> bool {
 
 impl Lane {
     fn on(device: SimulatedDevice, buses: &Buses, clock: &Arc<dyn Clock>) -> Self {
-        let (driver, cancel) = (device.driver(), CancellationToken::new());
+        let (driver, cancel) = (TurnstileDriver::of(&device).unwrap(), CancellationToken::new());
         let (handle, task) = spawn(&driver, "north", buses, clock.clone(), cancel.clone(), false);
         Lane { clock: clock.clone(), device, handle, cancel, task }
     }
@@ -209,7 +217,7 @@ async fn entry_is_the_side_that_the_config_says() {
         let clock = clock();
         let bus = simulated(line(protocol, 1, None), &clock);
         let device = bus.device(1).unwrap();
-        let mut driver = device.driver();
+        let mut driver = TurnstileDriver::of(&device).unwrap();
         if let TurnstileDriver::Counting(board) | TurnstileDriver::OneWay(board) = &mut driver {
             board.entry_side = Side::Right;
         }
@@ -232,7 +240,7 @@ async fn entry_is_the_side_that_the_config_says() {
 
 #[tokio::test]
 async fn who_walks_without_a_release_or_behind_another_is_seen() {
-    for protocol in [Protocol::Modbus, Protocol::Counting] {
+    for protocol in [Protocol::ModbusRtu, Protocol::Counting] {
         let (_line, mut lane) = Line::alone(protocol, None).await;
         lane.device.walk(Direction::Entry);
         assert_eq!(lane.passed().await, Direction::Entry);
@@ -300,7 +308,7 @@ async fn neither_a_stop_nor_a_start_closes_an_arm_that_is_to_stand_open() {
 
 #[tokio::test]
 async fn a_relay_board_that_forgets_an_open_arm_is_told_again() {
-    let (_line, mut lane) = Line::alone(Protocol::Modbus, None).await;
+    let (_line, mut lane) = Line::alone(Protocol::ModbusRtu, None).await;
     lane.handle.hold_open.send_replace(true);
     lane.held(true).await;
     lane.device.set_released(Direction::Exit, false);
@@ -310,7 +318,7 @@ async fn a_relay_board_that_forgets_an_open_arm_is_told_again() {
 
 #[tokio::test]
 async fn i1_a_fire_alarm_opens_first_and_is_said_then() {
-    let (mut line, mut lane) = Line::alone(Protocol::Modbus, None).await;
+    let (mut line, mut lane) = Line::alone(Protocol::ModbusRtu, None).await;
     lane.device.set_fire(true);
     assert!(lane.fire().await);
     assert_eq!(lane.is_open(), [true, true], "open before it was said");
@@ -345,7 +353,7 @@ async fn i1_a_fire_alarm_opens_first_and_is_said_then() {
 
 #[tokio::test]
 async fn a_fire_alarm_outlasts_the_line_and_is_said_at_each_connection() {
-    let (line, mut lane) = Line::alone(Protocol::Modbus, None).await;
+    let (line, mut lane) = Line::alone(Protocol::ModbusRtu, None).await;
     lane.device.set_fire(true);
     assert!(lane.fire().await);
     line.bus.unplug().await;
@@ -368,7 +376,7 @@ async fn a_fire_alarm_outlasts_the_line_and_is_said_at_each_connection() {
 
 #[tokio::test]
 async fn an_alarm_that_the_lane_ends_while_the_line_is_down_opens_nothing_later() {
-    let (line, mut lane) = Line::alone(Protocol::Modbus, None).await;
+    let (line, mut lane) = Line::alone(Protocol::ModbusRtu, None).await;
     lane.device.set_fire(true);
     assert!(lane.fire().await);
     line.bus.unplug().await;
@@ -393,7 +401,7 @@ async fn an_alarm_that_the_lane_ends_while_the_line_is_down_opens_nothing_later(
 #[tokio::test]
 async fn a_fire_alarm_that_is_on_when_the_line_comes_up_closes_nothing_first() {
     let clock = clock();
-    let bus = simulated(line(Protocol::Modbus, 1, None), &clock);
+    let bus = simulated(line(Protocol::ModbusRtu, 1, None), &clock);
     let mut frames = bus.frames();
     let device = bus.device(1).unwrap();
     device.set_fire(true);
@@ -465,7 +473,9 @@ async fn a_late_answer_is_not_taken_for_the_next_commands() {
     let clock = clock();
     let bus = simulated(line(Protocol::Counting, 1, None), &clock);
     let device = bus.device(1).unwrap();
-    let TurnstileDriver::Counting(board) = device.driver() else { unreachable!() };
+    let TurnstileDriver::Counting(board) = TurnstileDriver::of(&device).unwrap() else {
+        unreachable!()
+    };
     let port = Buses::new(clock.clone()).port(&board.line);
     let mut driver = CountingTurnstile::new(board, port);
     driver.connect().await.unwrap();
@@ -550,7 +560,7 @@ async fn i10_a_port_that_disappears_comes_back_with_all_its_lanes() {
 
 #[tokio::test]
 async fn i10_a_silent_controller_does_not_starve_the_others_on_its_line() {
-    for protocol in [Protocol::Modbus, Protocol::Counting] {
+    for protocol in [Protocol::ModbusRtu, Protocol::Counting] {
         let mut line = Line::up(protocol, 3, WALKS).await;
         for dead in [0, 1] {
             line.lanes[dead].device.set_fault(Some(Fault::Deaf));
@@ -595,7 +605,7 @@ async fn i10_a_silent_controller_does_not_starve_the_others_on_its_line() {
 
 #[tokio::test]
 async fn lanes_on_one_line_hear_of_their_own_people_only() {
-    for protocol in [Protocol::Modbus, Protocol::Counting] {
+    for protocol in [Protocol::ModbusRtu, Protocol::Counting] {
         let mut line = Line::up(protocol, 4, WALKS).await;
         for round in 0..3 {
             for lane in &mut line.lanes {
@@ -620,7 +630,7 @@ async fn lanes_on_one_line_hear_of_their_own_people_only() {
 async fn a_one_way_controllers_missing_port_is_named() {
     let clock = clock();
     let port = PathBuf::from("/dev/gatehouse-no-such-port");
-    let line = gatehouse::config::SerialLine { port, baud: 9600 };
+    let line = gatehouse::turnstile::settings::SerialLine { port, baud: 9600 };
     let board = FramedBoard { line, address: 1, entry_side: Side::Left };
     let buses = Buses::new(clock.clone());
     let cancel = CancellationToken::new();
@@ -641,11 +651,14 @@ async fn a_probe_finds_each_controller_of_a_line_and_closes_no_open_arm() {
         let bus = simulated(line(protocol, 2, None), &clock);
         let mut frames = bus.frames();
         let buses = Buses::new(clock.clone());
-        let _port = buses.port(bus.device(1).unwrap().driver().place().unwrap().0);
+        let _port =
+            buses.port(TurnstileDriver::of(&bus.device(1).unwrap()).unwrap().place().unwrap().0);
         for address in [1, 2] {
             let device = bus.device(address).unwrap();
             device.set_released(Direction::Entry, true);
-            let found = gatehouse::turnstile::probe(&device.driver(), &buses).await.unwrap();
+            let found = gatehouse::turnstile::probe(&TurnstileDriver::of(&device).unwrap(), &buses)
+                .await
+                .unwrap();
             let named = device.path().display().to_string();
             assert!(found.contains(&named), "{found}");
             assert!(device.released(Direction::Entry));

@@ -3,6 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::turnstile::{
+    drivers,
+    settings::{Keys, OF_THE_LANE},
+};
 
 pub(super) fn lanes(raw: Vec<RawLane>, mode: Mode, base: &Path) -> Checked<Vec<Lane>> {
     let mut names = BTreeSet::new();
@@ -22,15 +26,10 @@ pub(super) fn lanes(raw: Vec<RawLane>, mode: Mode, base: &Path) -> Checked<Vec<L
             }
             cameras.push(camera);
         }
-        let wiring = Wiring { entry_side: lane.entry_side, fire_input: lane.fire_input };
-        let turnstile = turnstile(lane.turnstile, wiring, mode, base, i)?;
         let pass_within = seconds(at("pass_within_s"), lane.pass_within_s, 8.0, 60.0)?;
-        if let TurnstileDriver::ModbusRtu(board) = &turnstile
-            && board.pulse > pass_within
-        {
-            let message = "is longer than pass_within_s: the gate would stay open for the next one";
-            return wrong(at("turnstile.pulse_ms"), message);
-        }
+        let bench = mode == Mode::Bench;
+        let keys = Keys { table: lane.turnstile, base, pass_within, bench };
+        let turnstile = turnstile(&at, keys, [lane.entry_side, lane.fire_input])?;
         lanes.push(Lane {
             cool_down: seconds(at("cool_down_s"), lane.cool_down_s, 5.0, 3600.0)?,
             pass_within,
@@ -177,123 +176,27 @@ fn login(url: &url::Url) -> Result<Option<Login>, String> {
     Ok(Some(Login { user, password }))
 }
 
-/// What a lane says of its turnstile outside of `[lane.turnstile]`.
-struct Wiring {
-    entry_side: Option<Side>,
-    fire_input: Option<i64>,
-}
-
+/// `[lane.turnstile]` with the keys of its driver that stand in `[[lane]]`.
 fn turnstile(
-    raw: RawTurnstile,
-    wiring: Wiring,
-    mode: Mode,
-    base: &Path,
-    lane: usize,
+    at: &impl Fn(&str) -> String,
+    mut keys: Keys<'_>,
+    of_the_lane: [Option<toml::Value>; 2],
 ) -> Checked<TurnstileDriver> {
-    let at = &format!("lane[{lane}].turnstile");
-    let simulated: &Given<'_> =
-        &[("pass_after_ms", raw.pass_after_ms.is_some()), ("passes", raw.passes.is_some())];
-    let modbus: &Given<'_> = &[
-        ("release_coil", raw.release_coil.is_some()),
-        ("passage_input", raw.passage_input.is_some()),
-        ("pulse_ms", raw.pulse_ms.is_some()),
-    ];
-    let serial: &Given<'_> = &[
-        ("port", raw.port.is_some()),
-        ("baud", raw.baud.is_some()),
-        ("address", raw.address.is_some()),
-    ];
-    let fire: &Given<'_> = &[("fire_input", wiring.fire_input.is_some())];
-    let side: &Given<'_> = &[("entry_side", wiring.entry_side.is_some())];
-    let of_lane = &format!("lane[{lane}]");
-    let driver = raw.driver.as_str();
-    match driver {
-        "modbus-rtu" => {
-            belongs(at, simulated, "driver = \"simulated\"")?;
-            belongs(of_lane, side, "driver = \"7e7f\" and \"eb\"; here the coils say it")?;
-            let (line, address) = serial_place(&raw, base, at, 1..=247)?;
-            let pulse_ms = whole(format!("{at}.pulse_ms"), raw.pulse_ms, 500, 50..=10_000)?;
-            let release_coil = pair(at, "release_coil", raw.release_coil)?;
-            let passage_input = pair(at, "passage_input", raw.passage_input)?;
-            let fire_input = fire_input(of_lane, wiring.fire_input)?;
-            if let Some(fire) = fire_input
-                && (fire == passage_input.entry || fire == passage_input.exit)
-            {
-                let message = format!("{fire} is a passage_input already");
-                return wrong(format!("{of_lane}.fire_input"), message);
-            }
-            Ok(TurnstileDriver::ModbusRtu(ModbusRtu {
-                line,
-                address,
-                release_coil,
-                passage_input,
-                fire_input,
-                pulse: Duration::from_millis(pulse_ms),
-            }))
-        }
-        "7e7f" | "eb" => {
-            belongs(at, simulated, "driver = \"simulated\"")?;
-            belongs(at, modbus, "driver = \"modbus-rtu\"")?;
-            belongs(of_lane, fire, "driver = \"modbus-rtu\": this controller has no such input")?;
-            let (line, address) = serial_place(&raw, base, at, 0..=255)?;
-            let entry_side = wiring.entry_side.unwrap_or_default();
-            let board = FramedBoard { line, address, entry_side };
-            Ok(match driver {
-                "eb" => TurnstileDriver::OneWay(board),
-                _ => TurnstileDriver::Counting(board),
-            })
-        }
-        "simulated" if mode != Mode::Bench => {
-            wrong(format!("{at}.driver"), "\"simulated\" needs mode = \"bench\" at the file's top")
-        }
-        "simulated" => {
-            belongs(at, serial, "the drivers with a serial port")?;
-            belongs(at, modbus, "driver = \"modbus-rtu\"")?;
-            belongs(of_lane, side, "driver = \"7e7f\" and \"eb\"")?;
-            let after = whole(format!("{at}.pass_after_ms"), raw.pass_after_ms, 700, 0..=600_000)?;
-            let after = Duration::from_millis(after);
-            let pass_after = raw.passes.unwrap_or(true).then_some(after);
-            let fire_input = fire_input(of_lane, wiring.fire_input)?;
-            Ok(TurnstileDriver::Simulated(SimulatedTurnstile { pass_after, fire_input }))
-        }
-        other => {
-            let drivers = "\"modbus-rtu\", \"7e7f\", \"eb\" and \"simulated\"";
-            let other = quoted(other);
-            wrong(format!("{at}.driver"), format!("{other} is no driver; there are {drivers}"))
-        }
-    }
-}
-
-/// Coils and inputs are counted from 0, as on the wire.
-const ON_THE_WIRE: RangeInclusive<i64> = 0..=65_535;
-
-fn pair(at: &str, key: &str, given: Option<RawPair>) -> Checked<PerDirection> {
-    let given = given.unwrap_or(RawPair { entry: 0, exit: 1 });
-    let one =
-        |which: &str, number| whole(format!("{at}.{key}.{which}"), Some(number), 0, ON_THE_WIRE);
-    let pair = PerDirection { entry: one("entry", given.entry)?, exit: one("exit", given.exit)? };
-    if pair.entry == pair.exit {
-        return wrong(format!("{at}.{key}"), "entry and exit must differ");
-    }
-    Ok(pair)
-}
-
-fn fire_input(of_lane: &str, given: Option<i64>) -> Checked<Option<u16>> {
-    let checked = |n| whole(format!("{of_lane}.fire_input"), Some(n), 0, ON_THE_WIRE);
-    given.map(checked).transpose()
-}
-
-fn serial_place(
-    raw: &RawTurnstile,
-    base: &Path,
-    at: &str,
-    addresses: RangeInclusive<i64>,
-) -> Checked<(SerialLine, u8)> {
-    let Some(port) = &raw.port else {
-        let message = format!("{} needs one, such as \"/dev/ttyUSB0\"", raw.driver);
-        return wrong(format!("{at}.port"), message);
+    let place = |key: &str| match OF_THE_LANE.contains(&key) {
+        true => at(key),
+        false if key.is_empty() => at("turnstile"),
+        false => at(&format!("turnstile.{key}")),
     };
-    let address = whole(format!("{at}.address"), raw.address, 1, addresses)?;
-    let baud = whole(format!("{at}.baud"), raw.baud, 9600, 1200..=921_600)?;
-    Ok((SerialLine { port: base.join(port), baud }, address))
+    let explained = |path: &str, message: &str| {
+        let (key, message) = typed::explain(path, message);
+        Err(Wrong { key, message })
+    };
+    for (key, value) in OF_THE_LANE.into_iter().zip(of_the_lane) {
+        if keys.table.contains_key(key) {
+            let path = at(&format!("turnstile.{key}"));
+            return explained(&path, &drivers::unknown(key));
+        }
+        keys.table.extend(value.map(|value| (key.to_owned(), value)));
+    }
+    TurnstileDriver::read(&keys).or_else(|wrong| explained(&place(&wrong.key), &wrong.message))
 }

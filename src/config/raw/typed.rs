@@ -3,7 +3,7 @@
 
 /// Each table as its keys are named, and what stands below its header. A key that is a table itself
 /// has an entry of its own.
-pub(super) const TABLES: &[(&str, &[&str])] = &[
+const TABLES: &[(&str, &[&str])] = &[
     (
         "",
         &[
@@ -37,20 +37,6 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
             "pass_within_s",
             "turnstile",
             "camera",
-        ],
-    ),
-    (
-        "lane.turnstile",
-        &[
-            "driver",
-            "port",
-            "baud",
-            "address",
-            "release_coil",
-            "passage_input",
-            "pulse_ms",
-            "pass_after_ms",
-            "passes",
         ],
     ),
     ("lane.camera", &["direction", "source", "fps", "size", "repeat", "loop"]),
@@ -89,6 +75,12 @@ pub(super) const TABLES: &[(&str, &[&str])] = &[
     ),
 ];
 
+/// Each table with its keys; those of turnstiles are their drivers'.
+pub(super) fn tables() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
+    let tables = TABLES.iter().map(|(table, keys)| (*table, keys.to_vec()));
+    tables.chain([("lane.turnstile", crate::turnstile::drivers::keys())])
+}
+
 /// Of these there may be several.
 const SEVERAL: [&str; 3] = ["lane", "lane.camera", "upstream"];
 
@@ -115,7 +107,7 @@ fn below(table: &str, name: &str) -> String {
 }
 
 pub(super) fn is_table(path: &str) -> bool {
-    TABLES.iter().any(|(table, _)| *table == path && !path.is_empty())
+    !path.is_empty() && tables().any(|(table, _)| table == path)
 }
 
 /// The header of a table, as the file has it.
@@ -230,8 +222,8 @@ fn unknown(table: &str, name: &str, keys: &[String]) -> String {
         let path = below(table, key);
         if is_table(&path) { header(&path) } else { key.to_owned() }
     };
-    let owners: Vec<_> = TABLES.iter().filter(|(_, keys)| keys.contains(&name)).collect();
-    let all = || TABLES.iter().flat_map(|(table, keys)| keys.iter().map(|key| (*table, *key)));
+    let owners: Vec<_> = tables().filter(|(_, keys)| keys.contains(&name)).collect();
+    let all = || tables().flat_map(|(table, keys)| keys.into_iter().map(move |key| (table, key)));
     let hint = match &owners[..] {
         [(owner, _), ..] if is_table(&below(owner, name)) => {
             format!("write {}", shown(owner, name))

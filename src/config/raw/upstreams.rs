@@ -10,7 +10,7 @@ pub(super) fn upstreams(raw: Vec<RawUpstream>, base: &Path) -> Checked<Vec<Upstr
         if upstreams.iter().any(|other| other.name == name) {
             return wrong(at("name"), format!("{name:?} stands twice"));
         }
-        only(at("profile"), raw.profile, "native")?;
+        let profile = raw.profile.unwrap_or_else(|| "native".to_owned());
         if raw.photos == Some(true) {
             return wrong(at("photos"), "is not in this version; it has false");
         }
@@ -53,6 +53,7 @@ pub(super) fn upstreams(raw: Vec<RawUpstream>, base: &Path) -> Checked<Vec<Upstr
             },
             tls,
             version: raw.version,
+            profile: plain_name(at("profile"), profile)?,
             encoding: raw.encoding,
             ack: raw.ack,
             remote_release: raw.remote_release.unwrap_or(false),

@@ -18,7 +18,7 @@ use crate::{
     config::{Ack, Broker, Encoding, MqttVersion, Secret, Storage, Upstream},
     ledger::{Boot, Ledger, LedgerError, Stored},
     store::{self, Priority, Store},
-    uplink::{Asked, Context, Incoming, UpstreamState, native, spawn},
+    uplink::{Asked, Context, Incoming, Online, UpstreamState, spawn},
 };
 
 pub const SOON: Duration = Duration::from_secs(120);
@@ -197,7 +197,7 @@ pub struct Link {
     pub ledger: Ledger,
     cancel: CancellationToken,
     task: JoinHandle<()>,
-    _online: watch::Sender<native::Online>,
+    _online: watch::Sender<Online>,
     _dir: tempfile::TempDir,
 }
 
@@ -228,10 +228,11 @@ impl Link {
             encoding: Encoding::Json,
             ack: Ack::Broker,
             remote_release: false,
+            profile: "native".into(),
         };
         change(&mut upstream);
         let clock = Arc::new(Tripwire::default());
-        let (_online, online) = watch::channel(native::Online::default());
+        let (_online, online) = watch::channel(Online::default());
         let timezone = jiff::tz::TimeZone::UTC;
         let cancel = CancellationToken::new();
         let (commands, incoming) = mpsc::channel(1);
@@ -246,7 +247,7 @@ impl Link {
             cancel: cancel.clone(),
         };
         record(&store, &ledger, rows).await;
-        let (link, task) = spawn(upstream, context);
+        let (link, task) = spawn(upstream, context).unwrap();
         Link {
             broker,
             clock,
