@@ -39,7 +39,7 @@ pub struct Lanes {
     pub daemon: Option<Daemon>,
     pub platform: Subscriber,
     pub lanes: Vec<Lane>,
-    watches: Vec<Watch>,
+    _watches: Vec<Watch>,
     pub buses: Vec<SimulatedBus>,
     pub site: Site,
     pub runtime: Runtime,
@@ -90,7 +90,7 @@ impl Lanes {
             assert_eq!(said.code, 0, "{said:?}");
         }
         drop(within);
-        let lanes = Lanes { daemon, platform, lanes, watches, buses, site, runtime };
+        let lanes = Lanes { daemon, platform, lanes, _watches: watches, buses, site, runtime };
         lanes.site.status_when("all to be well", |s| Site::degraded(s).is_empty());
         lanes
     }

@@ -1,9 +1,6 @@
 //! A gate as it stands at a site: the real daemon as a process, a camera, a relay board, a broker
 //! with a platform behind it. Each test has its own, in its own folder, and leaves nothing behind.
 
-// Each test program uses its part of this.
-#![allow(dead_code, unused_imports)]
-
 pub mod broker;
 pub mod camera;
 pub mod capture;
