@@ -40,8 +40,8 @@ fn raised(status: &Value) -> u64 {
 
 #[test]
 fn a_lost_link_and_what_waits_for_it_are_told_when_it_is_back_also_after_a_restart() {
-    let site = Site::prepare("", "");
-    site.add("[alarms]\nlink_down_s = 2\noutbox_age_s = 3\n");
+    let site = Site::prepare();
+    site.configure(|c| c.set("alarms", "link_down_s", 2).set("alarms", "outbox_age_s", 3));
     let mut gate = Gate::at(site, &[]);
     gate.site.settled(&mut gate.platform);
     gate.site.broker.kill();
@@ -91,8 +91,8 @@ fn a_lost_link_and_what_waits_for_it_are_told_when_it_is_back_also_after_a_resta
 
 #[test]
 fn a_camera_that_goes_and_comes_back_and_a_board_that_was_never_there_are_told() {
-    let mut site = Site::prepare("", "");
-    site.add("[alarms]\ndevice_down_s = 5\n");
+    let mut site = Site::prepare();
+    site.configure(|c| c.set("alarms", "device_down_s", 5));
     site.broker.start();
     let mut platform = site.broker.subscriber();
     let shown = site.plug_camera_in();
@@ -128,7 +128,7 @@ fn a_camera_that_goes_and_comes_back_and_a_board_that_was_never_there_are_told()
 
 #[test]
 fn a_board_whose_terminal_a_left_over_gate_has_taken_goes_to_another_one() {
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     let tty = site.path("tty");
     let mut board = site.plug_board_in();
     let lost = board.port();
@@ -160,8 +160,10 @@ fn what_a_test_starts_ends_with_the_test() {
 
 #[test]
 fn faces_that_nobody_knows_in_a_burst_are_told_with_how_many() {
-    let site = Site::prepare("", "");
-    site.add("[alarms]\nunknown_faces = 2\nunknown_faces_within_s = 30\n");
+    let site = Site::prepare();
+    site.configure(|c| {
+        c.set("alarms", "unknown_faces", 2).set("alarms", "unknown_faces_within_s", 30)
+    });
     let mut gate = Gate::at(site, &[]);
     let unknown = |s: &Value| s["lanes"][0]["unknown_faces"].as_u64().unwrap();
     let mut strangers = ["impostor_1.jpg", "person_a_1.jpg"].iter().cycle();
@@ -213,7 +215,7 @@ impl Network {
 #[test]
 fn a_box_that_was_carried_to_another_network_is_told_until_it_is_back() {
     let (home, away) = ("02:fc:00:00:00:05", "02:fc:00:00:00:77");
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     let network = Network(site.path("network"));
     std::fs::create_dir(&network.0).unwrap();
     network.router(home);
@@ -259,11 +261,11 @@ fn a_box_that_was_carried_to_another_network_is_told_until_it_is_back() {
 
 #[test]
 fn faces_on_which_the_gate_never_decides_are_a_trouble_an_alarm_and_a_denial() {
-    let site = Site::prepare("", "");
-    site.add("loop = true\nfps = 10\n[alarms]\nundecided_s = 2\n");
+    let site = Site::prepare();
+    site.configure(|c| c.set("alarms", "undecided_s", 2));
     // Four people in an order without a rule, each for one frame: no two looks agree, also where a
     // busy machine looks at some frames only.
-    site.camera_at("replay:people");
+    site.configure(|c| c.camera("source", "replay:people").camera("loop", true).camera("fps", 10));
     let people = site.path("people");
     std::fs::create_dir(&people).unwrap();
     let photos = [

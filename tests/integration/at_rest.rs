@@ -251,7 +251,7 @@ fn the_search_finds_what_lies_in_plain_in_a_file_and_in_a_database() {
 #[test]
 fn i5_i7_nothing_of_people_lies_on_the_disk_in_plain_nor_at_all_after_a_removal_or_another_key() {
     let plain = plain(&vision());
-    let mut gate = Gate::start("", "");
+    let mut gate = Gate::start(&[]);
     let data = gate.site.path("data");
     enrol(&gate.site);
     gate.pass("person_a_1.jpg");

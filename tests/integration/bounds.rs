@@ -74,7 +74,7 @@ impl Raw {
 
 #[test]
 fn i8_what_is_too_much_for_the_control_socket_is_refused_and_harms_nobody_else() {
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     let daemon = site.start();
     let (mut silent, begun) = (Raw::of(&site), Instant::now());
 
@@ -198,7 +198,7 @@ fn fill(site: &Site, workers: usize, passages: usize) {
 
 #[test]
 fn i8_a_listing_of_many_pages_is_whole_and_in_order() {
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     // Pages have 500: the last one of these is full.
     let (workers, passages) = (1000, 1203);
     fill(&site, workers, passages);

@@ -1,6 +1,6 @@
 //! A wall clock that is wrong, is set, and becomes good, under the real daemon.
 
-use crate::common::{Gate, Site, WallClock, photo, photo_path, walk};
+use crate::common::{Gate, Lane, Site, WallClock, photo, photo_path, walk};
 use serde_json::json;
 
 const ID_A: &str = "522201199003074411";
@@ -12,7 +12,7 @@ fn ms(time: &serde_json::Value) -> i64 {
 
 #[test]
 fn i9_no_step_of_the_wall_clock_disturbs_a_passage_and_each_becomes_an_event() {
-    let site = Site::prepare("pass_within_s = 20", "");
+    let site = Site::of(Lane::north().set("pass_within_s", 20));
     let clock = WallClock::new(&site.path(""));
     // A box without a battery: it believes to be a year back.
     clock.ahead(-365 * 24 * HOUR);

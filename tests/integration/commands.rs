@@ -311,7 +311,7 @@ impl Platform<'_> {
 
 #[test]
 fn over_a_broker_a_worker_is_enrolled_and_passes_and_records_come_again() {
-    let mut gate = Gate::start("", "");
+    let mut gate = Gate::start(&[]);
     let mut platform = Platform { broker: &gate.site.broker, ear: &mut gate.platform };
     let first = command("c-1", "worker.upsert", a());
     let reply = platform.asks(&first);
@@ -341,10 +341,8 @@ fn over_a_broker_a_worker_is_enrolled_and_passes_and_records_come_again() {
 
 #[test]
 fn i4_over_a_broker_a_gate_is_released_where_the_configuration_allows_it_and_never_late() {
-    let site = Site::prepare("", "");
-    let config = std::fs::read_to_string(site.path("gatehouse.toml")).unwrap();
-    let config = config.replace("[[lane]]", "remote_release = true\n[[lane]]");
-    std::fs::write(site.path("gatehouse.toml"), config).unwrap();
+    let site = Site::prepare();
+    site.configure(|c| c.its("remote_release", true));
     let wall = WallClock::new(&site.path("."));
     wall.synchronised(true);
     let mut gate = Gate::at(site, &wall.environment());

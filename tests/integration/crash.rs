@@ -105,7 +105,7 @@ at! { i7_a_cut_while_a_removed_workers_photos_go_is_made_up_for by cut_within_er
 
 #[test]
 fn i1_the_coil_waits_for_a_slow_commit() {
-    let mut gate = Gate::start_with("", "", &[(FAILPOINTS, "grant.written=sleep(1500)")]);
+    let mut gate = Gate::start(&[(FAILPOINTS, "grant.written=sleep(1500)")]);
     enrol(&gate.site);
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.board.line(), "coil 0 on");
@@ -114,7 +114,7 @@ fn i1_the_coil_waits_for_a_slow_commit() {
 
 #[test]
 fn i4_a_commit_that_takes_too_long_releases_nobody() {
-    let mut gate = Gate::start_with("", "", &[(FAILPOINTS, "grant.written=sleep(4000)")]);
+    let mut gate = Gate::start(&[(FAILPOINTS, "grant.written=sleep(4000)")]);
     enrol(&gate.site);
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.platform.next_on("attendance")["outcome"], "not_passed");
@@ -134,7 +134,7 @@ enum Left {
 
 /// A gate whose daemon dies where it comes to `point`, with a worker on the roster.
 fn gate_that_dies_at(point: &str) -> Gate {
-    let mut gate = Gate::start_with("", "", &[(FAILPOINTS, &dies_at(point))]);
+    let mut gate = Gate::start(&[(FAILPOINTS, &dies_at(point))]);
     enrol(&gate.site);
     gate.platform.event("enrolment");
     gate
@@ -178,7 +178,7 @@ fn cut_within_a_passage(point: &str, left: Left, released: bool) {
 }
 
 fn cut_before_anybody_came(point: &str) {
-    let mut site = Site::prepare("", "");
+    let mut site = Site::prepare();
     site.broker.start();
     let platform = site.broker.subscriber();
     let (camera, board) = (site.plug_camera_in(), site.plug_board_in());
@@ -207,7 +207,7 @@ fn cut_within_a_release(point: &str, left: Left) {
 
 /// The broker comes only when there is something for it, and the link dies with its first batch.
 fn cut_within_a_delivery(point: &str, struck: bool, repeated: bool) {
-    let mut site = Site::prepare("", "");
+    let mut site = Site::prepare();
     site.broker.start();
     let platform = site.broker.subscriber();
     site.broker.kill();
@@ -245,7 +245,7 @@ fn cut_within_a_delivery(point: &str, struck: bool, repeated: bool) {
 /// First on an empty folder, then after a cut within a passage. `boots`: how many of the two
 /// starts that are cut stand in the ledger, each.
 fn cut_within_a_start(point: &str, boots: usize) {
-    let mut site = Site::prepare("", "");
+    let mut site = Site::prepare();
     let dies = [(FAILPOINTS, &*dies_at(point))];
     site.broker.start();
     let platform = site.broker.subscriber();
@@ -272,7 +272,7 @@ fn cut_within_a_start(point: &str, boots: usize) {
 }
 
 fn cut_within_an_enrolment(point: &str, enrolled: bool) {
-    let mut gate = Gate::start_with("", "", &[(FAILPOINTS, &dies_at(point))]);
+    let mut gate = Gate::start(&[(FAILPOINTS, &dies_at(point))]);
     let said = enrol_said(&gate.site);
     assert_eq!(said.code, 1, "{said:?}");
     let cut = Cut::happened(&mut gate, point, Vec::new());
@@ -340,7 +340,7 @@ fn cut_within_a_command(point: &str) {
 #[test]
 fn i10_a_fault_within_a_command_costs_that_command_and_nothing_else() {
     let fault = [(FAILPOINTS, "command.begun=1*panic")];
-    let mut gate = Gate::start_with("", "", &fault);
+    let mut gate = Gate::start(&fault);
     enrol(&gate.site);
     let mut asks = |id: &str| {
         let args = json!({ "id": "W001", "reason": "contract over" });
@@ -358,7 +358,7 @@ fn i10_a_fault_within_a_command_costs_that_command_and_nothing_else() {
 }
 
 fn cut_within_a_rotation(point: &str, new: bool) {
-    let mut gate = Gate::start("", "");
+    let mut gate = Gate::start(&[]);
     enrol(&gate.site);
     gate.pass("person_a_1.jpg");
     gate.site.status_when("the photo", |s| s["photos"]["kept"] == 1);

@@ -45,7 +45,7 @@ fn i3_a_cluster_loses_nodes_and_what_the_platform_has_not_acknowledged_comes_aga
 #[test]
 fn a_backlog_is_measured_and_arrives() {
     const RECORDS: usize = 300;
-    let mut site = Site::with("");
+    let mut site = Site::without_lanes();
     site.broker.start();
     let mut platform = site.broker.subscriber();
     let (broker, records) = (format!("mqtt://127.0.0.1:{}", site.broker.port), RECORDS.to_string());

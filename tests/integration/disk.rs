@@ -18,7 +18,7 @@ const ID_B: &str = "522201198805112024";
 const MIB: i64 = 1 << 20;
 
 fn start() -> (Gate, Disk) {
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     let disk = Disk::under(&site.path("data"));
     let gate = Gate::at(site, &disk.environment());
     (gate, disk)
@@ -357,7 +357,7 @@ fn root_of(database: &Path, name: &str) -> usize {
 
 /// A gate with two workers and a record, stopped: where it is, and what its data folder holds.
 fn a_gate_with_a_past() -> (Gate, BTreeMap<PathBuf, Vec<u8>>) {
-    let mut gate = Gate::start("", "");
+    let mut gate = Gate::start(&[]);
     assert_eq!((enrol_a(&gate.site).code, enrol_b(&gate.site).code), (0, 0));
     gate.pass_again("person_a_1.jpg");
     gate.platform.next_on("attendance");

@@ -22,7 +22,7 @@ mod session;
 use std::{collections::BTreeSet, fs, os::unix::fs::symlink, path::Path};
 
 use crate::common::{
-    Broker, Camera, Daemon, Site, Subscriber, broker::free_port, photo, photo_path, shipped,
+    Broker, Camera, Daemon, Lane, Site, Subscriber, broker::free_port, photo, photo_path, shipped,
 };
 use clap::error::ErrorKind;
 use gatehouse::config::Config;
@@ -98,24 +98,10 @@ fn a_gate_of_ones_own_grants_and_denies_as_told() {
 }
 
 /// Each release is followed by a passage.
-const LANE: &str = r#"
-    [[lane]]
-    name = "north"
-    turnstile = { driver = "simulated", pass_after_ms = 300 }
-    [[lane.camera]]
-    direction = "entry"
-    source = "replay:camera"
-    [[lane.camera]]
-    direction = "exit"
-    source = "replay:exit"
-    "#;
-
 fn with_a_lane() -> Site {
-    let site = Site::with(LANE);
-    let path = site.path("gatehouse.toml");
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, format!("mode = \"bench\"\n{text}")).unwrap();
-    site
+    let lane = Lane::simulated("north").turnstile("pass_after_ms", 300);
+    let lane = lane.camera("entry", "replay:camera").camera("exit", "replay:exit");
+    Site::with(|c| c.bench().lane(lane))
 }
 
 /// The fields are dropped in this order.
@@ -130,17 +116,14 @@ struct Gate {
 /// Starts a gate. Person B stands before its entry, person A before its exit.
 fn gate(id: &str) -> Gate {
     let mut site = with_a_lane();
-    let path = site.path("gatehouse.toml");
-    let text = fs::read_to_string(&path).unwrap();
-    assert!(text.contains("gate-1"));
-    fs::write(&path, text.replace("gate-1", id)).unwrap();
+    site.configure(|c| c.set("site", "gateway_id", id));
     site.broker.start();
     let platform = site.broker.subscriber();
     let cameras = ["camera", "exit"].map(|pipe| Camera::plug_in(&site.path(pipe)));
     cameras[0].show(photo("person_b_1.jpg"));
     cameras[1].show(photo("person_a_1.jpg"));
     let mut session = Session::new(&site.path(""));
-    session.set("GATEHOUSE_CONFIG", path);
+    session.set("GATEHOUSE_CONFIG", site.path("gatehouse.toml"));
     session.broker_at(site.broker.port);
     let daemon = site.start_with(&session.clock().environment());
     site.status_when("all to be well", |s| Site::degraded(s).is_empty());

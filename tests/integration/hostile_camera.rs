@@ -172,8 +172,8 @@ fn i8_a_camera_of_4k_at_60_frames_a_second_fills_no_memory() {
             std::thread::sleep(Duration::from_millis(16));
         }
     });
-    let site = Site::prepare("", "");
-    site.camera_at(&format!("http://127.0.0.1:{}/cam", server.port));
+    let site = Site::prepare();
+    site.configure(|c| c.camera("source", format!("http://127.0.0.1:{}/cam", server.port)));
     let _daemon = site.start();
     let frames_of = |s: &Value| s["lanes"][0]["cameras"][0]["frames"].as_u64().unwrap();
     let memory_at = |frames| {

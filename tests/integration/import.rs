@@ -19,13 +19,13 @@ use serde_json::Value;
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 /// Where no two of the photos below are one person.
-const THRESHOLD: &str = "0.99";
+const THRESHOLD: f64 = 0.99;
 
 fn site() -> (Site, Daemon) {
-    let site = Site::prepare("", "");
-    site.add(&format!("\n[recognition]\nthreshold = {THRESHOLD}\n"));
+    let site = Site::prepare();
+    site.configure(|c| c.set("recognition", "threshold", THRESHOLD));
     // No device is there, and no broker; what a slow machine records of that is no change of the roster.
-    site.add("\n[alarms]\ndevice_down_s = 3600\nlink_down_s = 3600\n");
+    site.configure(|c| c.set("alarms", "device_down_s", 3600).set("alarms", "link_down_s", 3600));
     fs::create_dir(site.path("photos")).unwrap();
     let daemon = site.start();
     (site, daemon)
@@ -322,7 +322,7 @@ fn what_an_office_writes_into_a_roster_is_understood_and_what_is_so_of_many_is_s
 #[test]
 fn what_cannot_be_read_is_refused_before_anything_is_begun() {
     // There is no daemon; nobody asks for one.
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     fs::create_dir(site.path("photos")).unwrap();
     let write = |name: &str, bytes: &[u8]| fs::write(site.path(name), bytes).unwrap();
     write("broken.xlsx", b"PK\x03\x04 and then nothing of the kind");

@@ -51,7 +51,7 @@ impl Lanes {
 #[test]
 fn each_kind_of_controller_lets_a_worker_through_and_says_what_it_can() {
     let mut lanes =
-        Lanes::start(&[(Protocol::Modbus, 1), (Protocol::Counting, 1), (Protocol::OneWay, 1)], "");
+        Lanes::start(&[(Protocol::Modbus, 1), (Protocol::Counting, 1), (Protocol::OneWay, 1)], &[]);
     for (lane, outcome) in [(0, "passed"), (1, "passed"), (2, "unconfirmed")] {
         let record = lanes.pass(lane, lane);
         let named = (&record["lane"], &record["outcome"], &record["worker"]);
@@ -68,7 +68,7 @@ fn each_kind_of_controller_lets_a_worker_through_and_says_what_it_can() {
 #[test]
 fn i1_free_mode_survives_a_kill_and_a_stop_until_somebody_ends_it() {
     let kinds = [Protocol::Modbus, Protocol::Counting, Protocol::OneWay];
-    let mut lanes = Lanes::start(&kinds.map(|kind| (kind, 1)), "");
+    let mut lanes = Lanes::start(&kinds.map(|kind| (kind, 1)), &[]);
     let said = lanes.mode(0, "ajar");
     assert_eq!((said.code, said.err.contains("must be normal, free or closed")), (2, true));
     for lane in 0..kinds.len() {
@@ -110,7 +110,7 @@ fn i1_free_mode_survives_a_kill_and_a_stop_until_somebody_ends_it() {
 
 #[test]
 fn i1_a_fire_alarm_opens_all_lanes_and_the_platform_hears_of_it() {
-    let mut lanes = Lanes::start(&[(Protocol::Modbus, 2), (Protocol::Counting, 1)], "");
+    let mut lanes = Lanes::start(&[(Protocol::Modbus, 2), (Protocol::Counting, 1)], &[]);
     lanes.lanes[1].device.set_fire(true);
     for lane in 0..3 {
         lanes.wait("the arm to stand open", || lanes.stands_open(lane));
@@ -145,7 +145,7 @@ fn i1_a_fire_alarm_opens_all_lanes_and_the_platform_hears_of_it() {
 
 #[test]
 fn a_person_nobody_let_through_is_a_tailgate_on_each_controller_that_can_tell() {
-    let mut lanes = Lanes::start(&[(Protocol::Modbus, 1), (Protocol::Counting, 1)], "");
+    let mut lanes = Lanes::start(&[(Protocol::Modbus, 1), (Protocol::Counting, 1)], &[]);
     for lane in 0..2 {
         lanes.walk(lane, Direction::Exit);
         let event = lanes.platform.event("tailgate");
@@ -162,7 +162,7 @@ fn a_person_nobody_let_through_is_a_tailgate_on_each_controller_that_can_tell() 
 
 #[test]
 fn a_line_whose_terminal_a_left_over_gate_has_taken_goes_to_another_one() {
-    let mut lanes = Lanes::start(&[(Protocol::Counting, 1)], "");
+    let mut lanes = Lanes::start(&[(Protocol::Counting, 1)], &[]);
     let line = lanes.site.path("line-0");
     lanes.kill();
     let lost = std::fs::read_link(&line).unwrap();
@@ -175,7 +175,7 @@ fn a_line_whose_terminal_a_left_over_gate_has_taken_goes_to_another_one() {
 
 #[test]
 fn a_closed_lane_denies_entry_and_says_why() {
-    let mut lanes = Lanes::start(&[(Protocol::Counting, 1)], "");
+    let mut lanes = Lanes::start(&[(Protocol::Counting, 1)], &[]);
     assert_eq!(lanes.mode(0, "closed").code, 0);
     lanes.shows(0, SEEN[0]);
     let denial = lanes.platform.event("denial");
@@ -189,7 +189,7 @@ fn a_closed_lane_denies_entry_and_says_why() {
 
 #[test]
 fn i10_a_silent_controller_a_lost_line_and_a_dead_camera_leave_the_other_lanes_working() {
-    let mut lanes = Lanes::start(&[(Protocol::Modbus, 2), (Protocol::Counting, 2)], "");
+    let mut lanes = Lanes::start(&[(Protocol::Modbus, 2), (Protocol::Counting, 2)], &[]);
     // On its own line, and on another's.
     lanes.lanes[0].device.set_fault(Some(Fault::Mute));
     let other_line = lanes.buses[1].clone();

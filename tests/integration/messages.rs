@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::common::{Said, Site, program};
+use crate::common::{Lane, Said, Site, program};
 use gatehouse::config::Config;
 
 /// `p@ss/s3cret`, as an address must have it.
@@ -23,22 +23,8 @@ fn tells_nothing(what: &str, text: &str) {
 
 /// A lane with a camera on each side and no real turnstile.
 fn site(entry: &str, exit: &str) -> Site {
-    let lane = format!(
-        r#"
-        [[lane]]
-        name = "north"
-        turnstile = {{ driver = "simulated" }}
-        camera = [
-            {{ direction = "entry", source = {entry:?} }},
-            {{ direction = "exit", source = {exit:?} }},
-        ]
-        "#
-    );
-    let site = Site::with(&lane);
-    let config = site.path("gatehouse.toml");
-    let text = std::fs::read_to_string(&config).unwrap();
-    std::fs::write(config, format!("mode = \"bench\"\n{text}")).unwrap();
-    site
+    let lane = Lane::simulated("north").camera("entry", entry).camera("exit", exit);
+    Site::with(|c| c.bench().lane(lane))
 }
 
 fn run_that_ends(site: &Site, environment: &[(&str, &str)]) -> Said {
@@ -144,7 +130,7 @@ fn a_password_stands_in_no_log_state_or_check_even_where_everything_is_traced() 
 
 #[test]
 fn the_log_is_gatehouses_own_and_in_the_sites_time() {
-    let site = Site::with("");
+    let site = Site::without_lanes();
     let text = ("GATEHOUSE_LOG", "debug");
     site.start_with(&[text, ("TZ", "America/New_York")]).stop();
     let log = site.log();
@@ -173,7 +159,7 @@ fn the_log_is_gatehouses_own_and_in_the_sites_time() {
 
 #[test]
 fn a_workers_history_says_from_what_to_what_and_a_gate_without_lanes_says_so() {
-    let site = Site::with("");
+    let site = Site::without_lanes();
     let _daemon = site.start();
     let who = ["worker", "enroll", "--id", "W001", "--name", "刘峰"];
     let papers = ["--id-number", "522201199003074411", "--phone", "13800138000"];

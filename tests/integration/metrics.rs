@@ -15,11 +15,9 @@ const ID_A: &str = "522201199003074411";
 
 /// A site whose daemon serves its metrics.
 fn site() -> (Site, SocketAddr) {
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-    let path = site.path("gatehouse.toml");
-    let configuration = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, format!("{configuration}\n[metrics]\nlisten = \"{address}\"\n")).unwrap();
+    site.configure(|c| c.set("metrics", "listen", address.to_string()));
     (site, address)
 }
 

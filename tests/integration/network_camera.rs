@@ -31,8 +31,8 @@ struct Gate {
 impl Gate {
     fn with_camera(source: &str) -> Self {
         let machine = MACHINE.lock().unwrap_or_else(PoisonError::into_inner);
-        let site = Site::prepare("", "");
-        site.camera_at(source);
+        let site = Site::prepare();
+        site.configure(|c| c.camera("source", source));
         let board = site.plug_board_in();
         let daemon = site.start();
         let photo = photo_path("person_a_2.jpg");
@@ -106,8 +106,8 @@ fn check_looks_through_a_camera_and_says_what_it_sees_or_what_to_do() {
     let peer = Script::rtsp(film.path(), 0, &["basic", "gate", "word"]);
     let address = |login| format!("rtsp://{login}127.0.0.1:{}/cam", peer.port);
     let check = |source: &str| {
-        let site = Site::prepare("", "");
-        site.camera_at(source);
+        let site = Site::prepare();
+        site.configure(|c| c.camera("source", source));
         let said = site.gatehouse(&["--json", "check"]).out;
         let mut lines = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.find(|line| line["check"] == "camera north/entry").unwrap()

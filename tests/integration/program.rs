@@ -2,7 +2,7 @@
 //! the database, a power cut. `cross/test` runs this against a program for another processor, which
 //! an emulator makes too slow to look at faces in time.
 
-use crate::common::{Gate, Site, broker::free_port, pki::Authority, walk};
+use crate::common::{Gate, Lane, Site, broker::free_port, pki::Authority, walk};
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -10,23 +10,21 @@ use sha2::{Digest, Sha256};
 const ID_NUMBER: &str = "522201199003074411";
 
 /// Without a camera. Commands may take seconds, and somebody walks meanwhile.
-const LANE: &str = r#"
-    [[lane]]
-    name = "north"
-    pass_within_s = 60
-    turnstile = { driver = "modbus-rtu", port = "tty" }
-    "#;
+fn lane() -> Lane {
+    Lane::modbus("north").set("pass_within_s", 60)
+}
 
 /// Its broker is reached by TLS alone.
 fn gate() -> Gate {
-    let site = Site::with(LANE);
+    let site = Site::of(lane());
     let authority = Authority::new("The project's authority");
     authority.sign(&["127.0.0.1"]).write(site.path("").as_path(), "server");
     std::fs::write(site.path("ca.pem"), &authority.pem).unwrap();
     let at = |file: &str| site.path(file).display().to_string();
     let (port, cert, key) = (free_port(), at("server.pem"), at("server.key"));
     site.broker.add(&format!("listener {port} 127.0.0.1\ncertfile {cert}\nkeyfile {key}\n"));
-    site.broker_by_tls(port, "ca.pem");
+    let broker = format!("mqtts://127.0.0.1:{port}");
+    site.configure(|c| c.its("broker", broker).its("ca", "ca.pem"));
     Gate::at(site, &[])
 }
 

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::common::{Gate, Site, camera, photo, photo_path, until, walk};
+use crate::common::{Gate, Lane, Site, camera, photo, photo_path, until, walk};
 use serde_json::{Value, json};
 
 const ID_A: &str = "522201199003074411";
@@ -47,8 +47,8 @@ fn denied(gate: &mut Gate, photo_name: &str) -> Value {
 
 #[test]
 fn standing_decides_at_the_gate_and_each_change_names_who_made_it() {
-    let site = Site::prepare("cool_down_s = 0.1", "");
-    site.add("[roster]\nrequire_training = true\n");
+    let site = Site::of(Lane::north().set("cool_down_s", 0.1));
+    site.configure(|c| c.set("roster", "require_training", true));
     let mut gate = Gate::at(site, &[]);
     let a = photo_of("person_a_2.jpg");
     let consent = ["--consent", "C-1", "--photo", &a];
@@ -98,7 +98,7 @@ fn standing_decides_at_the_gate_and_each_change_names_who_made_it() {
 
 #[test]
 fn who_gives_no_consent_is_on_the_roster_without_a_face_and_a_guard_vouches() {
-    let mut gate = Gate::start("", "");
+    let mut gate = Gate::start(&[]);
     let a = photo_of("person_a_2.jpg");
     let refused = enrol(&gate.site, "W001", ID_A, &["--photo", &a]);
     refused.refused("only with the worker's consent");
@@ -156,7 +156,7 @@ fn who_gives_no_consent_is_on_the_roster_without_a_face_and_a_guard_vouches() {
 
 #[test]
 fn photos_are_added_and_replaced_and_must_be_of_one_person_alone() {
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     let _daemon = site.start();
     let (a1, a2) = (photo_of("person_a_1.jpg"), photo_of("person_a_2.jpg"));
     let (b1, b2) = (photo_of("person_b_1.jpg"), photo_of("person_b_2.jpg"));
@@ -197,7 +197,7 @@ fn photos_are_added_and_replaced_and_must_be_of_one_person_alone() {
 
 #[test]
 fn real_name_rules_hold_at_enrolment_and_for_changes() {
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     let _daemon = site.start();
     for (number, problem) in [
         ("522201199003074412", "does not fit its check digit"),
@@ -265,7 +265,7 @@ fn wait_for(lines: &mut impl Iterator<Item = std::io::Result<String>>, what: &st
 
 #[test]
 fn a_worker_is_enrolled_before_the_lanes_camera_and_told_what_is_wrong() {
-    let mut gate = Gate::start("", "");
+    let mut gate = Gate::start(&[]);
     let job = ["--team", "x", "--contractor", "x", "--trade", "x", "--consent", "C-1"];
     let live = ["--lane", "north", "--direction", "entry"];
     let who = ["--json", "worker", "enroll", "--id", "W001", "--name", "x", "--id-number", ID_A];

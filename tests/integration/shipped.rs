@@ -23,7 +23,7 @@ fn every_shipped_configuration_is_started_by_a_test() {
 
 /// Makes a site with this configuration.
 fn site(text: impl FnOnce(&Site) -> String) -> Site {
-    let site = Site::with("");
+    let site = Site::without_lanes();
     fs::write(site.path("gatehouse.toml"), text(&site)).unwrap();
     site
 }

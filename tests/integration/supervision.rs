@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::common::{Daemon, Site, until};
+use crate::common::{Daemon, Lane, Site, until};
 use rusqlite::Connection;
 
 /// Timeout after which systemd would start the daemon again. A quarter of it is each part's own timeout,
@@ -90,7 +90,7 @@ fn with_writes(site: &Site, count: usize, meanwhile: impl FnOnce()) {
 
 #[test]
 fn a_store_that_stands_still_is_not_fed_for_and_shown_and_a_store_that_goes_on_is() {
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     let (daemon, watchdog) = Watchdog::start(&site);
     watchdog.is_fed_for(2 * WATCHDOG);
     let stalled = StalledStore::of(&site);
@@ -112,7 +112,7 @@ fn a_store_that_stands_still_is_not_fed_for_and_shown_and_a_store_that_goes_on_i
 
 #[test]
 fn clients_that_say_nothing_do_not_keep_the_watchdog_from_its_food() {
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     let (daemon, watchdog) = Watchdog::start(&site);
     // More than are served at once.
     let connect = |_| UnixStream::connect(site.path("control.sock")).unwrap();
@@ -125,7 +125,7 @@ fn clients_that_say_nothing_do_not_keep_the_watchdog_from_its_food() {
 
 #[test]
 fn a_stop_that_takes_too_long_ends_the_process_and_says_so() {
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     let (mut daemon, watchdog) = Watchdog::start(&site);
     let stalled = StalledStore::of(&site);
     // Each keeps the writer for five seconds.
@@ -166,7 +166,8 @@ mod faults {
     /// the status after the fault.
     fn a_passage_is_lost_and_the_next_is_not(point: &str) -> Value {
         let fault = format!("{point}=1*panic(a test)");
-        let mut gate = Gate::start_with("pass_within_s = 5", "", &[(FAILPOINTS, &fault)]);
+        let site = Site::of(Lane::north().set("pass_within_s", 5));
+        let mut gate = Gate::at(site, &[(FAILPOINTS, &fault)]);
         enrol(&gate.site);
         gate.camera.show(photo("person_a_1.jpg"));
         assert_eq!(gate.platform.next_on("attendance")["outcome"], "unconfirmed");
@@ -200,7 +201,7 @@ mod faults {
 
     #[test]
     fn a_vision_worker_that_stands_still_is_not_fed_for_and_shown() {
-        let site = Site::prepare("", "");
+        let site = Site::prepare();
         let _camera = site.plug_camera_in();
         let (_daemon, watchdog) = Watchdog::start_with(&site, &[(FAILPOINTS, "sight.look=pause")]);
         until("systemd to lose its patience", || (!watchdog.is_fed()).then_some(()));
@@ -214,7 +215,7 @@ mod faults {
         for (point, said) in
             [("sight.look", "a vision worker ended early"), ("enrolment.written", "the store")]
         {
-            let site = Site::prepare("", "");
+            let site = Site::prepare();
             let _camera = site.plug_camera_in();
             let fault = format!("{point}=panic(a test)");
             let (mut daemon, _watchdog) = Watchdog::start_with(&site, &[(FAILPOINTS, &fault)]);

@@ -31,12 +31,14 @@ fn chen() -> Person {
 
 /// A site named 一号地块, of which this gateway has recorded `passages`.
 fn site(gateway: &str, project: &str, passages: Vec<Went>) -> (Site, Daemon) {
-    let site = Site::prepare("", "");
-    let path = site.path("gatehouse.toml");
-    let text = std::fs::read_to_string(&path).unwrap();
-    let named = format!("gateway_id = {gateway:?}\nname = \"一号地块\"");
-    let text = text.replace("gateway_id = \"gate-1\"", &named).replace("P-1", project);
-    std::fs::write(path, text).unwrap();
+    let site = Site::prepare();
+    site.configure(|c| {
+        c.set("site", "gateway_id", gateway).set("site", "name", "一号地块").set(
+            "site",
+            "project_code",
+            project,
+        )
+    });
     past::write(&site, &[liu(), chen()], passages.into_iter());
     let daemon = site.start();
     (site, daemon)
@@ -222,7 +224,7 @@ fn an_export_that_is_not_whole_or_not_ours_is_refused_by_its_name() {
 
 #[test]
 fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
-    let mut site = Site::prepare("", "");
+    let mut site = Site::prepare();
     past::write(&site, &[liu()], vec![on(&liu(), Entry, "09T08:00")].into_iter());
     site.broker.start();
     let mut platform = site.broker.subscriber();
@@ -301,7 +303,7 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
 
 #[test]
 fn what_can_only_be_mistyped_is_refused_and_what_may_be_is_asked_about() {
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     past::write(&site, &[liu()], vec![on(&liu(), Entry, "09T08:00")].into_iter());
     let clock = WallClock::new(&site.path("."));
     clock.synchronised(true);
@@ -397,7 +399,7 @@ fn on_site_is_whose_latest_passage_that_counts_is_an_entry() {
         ago(&p(6), Entry, 3),
         Went { outcome: Outcome::Unconfirmed, ..ago(&p(7), Entry, 3) },
     ];
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     past::write(&site, &people, passages.into_iter());
     let _daemon = site.start();
     let last = site.gatehouse(&["--json", "attendance", "list", "--worker", "W006"]).json_lines();
@@ -685,7 +687,7 @@ fn rows_of_several_passages_are_as_high_as_their_lines() {
 
 #[test]
 fn a_shift_that_may_still_run_is_noted_in_both_languages() {
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     let passages = vec![
         on(&liu(), Entry, "30T08:00"),
         on(&chen(), Entry, "31T08:00"),
@@ -837,7 +839,7 @@ fn a_long_ledger_is_looked_at_by_month_by_worker_and_for_who_is_on_site() {
     let size =
         |name: &str, usual: i64| std::env::var(name).map_or(usual, |size| size.parse().unwrap());
     let (days, workers) = (size("GATEHOUSE_LEDGER_DAYS", 7), size("GATEHOUSE_LEDGER_WORKERS", 24));
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     let people: Vec<Person> = (0..workers)
         .map(|n| person(&format!("W{n:04}"), &format!("工人{n}"), &format!("班组 {}", n % 12)))
         .collect();

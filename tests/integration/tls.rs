@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, process::Command};
 
 use crate::common::{
-    Gate, Said, Site, Subscriber,
+    Configuration, Gate, Said, Site, Subscriber,
     broker::free_port,
     photo_path,
     pki::{Authority, Signed, day, self_signed},
@@ -20,12 +20,13 @@ const PASSWORD: &str = "correct-horse-7301";
 
 /// Where the gateway reaches the broker, and what its `[[upstream]]` says besides.
 fn upstream(site: &Site, address: &str, more: &str) {
-    let config = site.path("gatehouse.toml");
-    let text = std::fs::read_to_string(&config).unwrap();
-    let before = format!("broker = \"mqtt://127.0.0.1:{}\"", site.broker.port);
-    assert!(text.contains(&before), "{text}");
-    std::fs::write(config, text.replace(&before, &format!("broker = \"{address}\"\n{more}")))
-        .unwrap();
+    site.configure(|c| with(c.its("broker", address), more));
+}
+
+/// The last `[[upstream]]` with these lines too.
+fn with(configuration: Configuration, more: &str) -> Configuration {
+    let more: toml::Table = more.parse().unwrap();
+    more.into_iter().fold(configuration, |c, (key, value)| c.its(&key, value))
 }
 
 /// The broker listens with TLS as well, with `server.pem` and `server.key`; where.
@@ -43,7 +44,7 @@ fn encrypted_as(site: &Site, name: &str, more: &str) -> u16 {
 
 /// A site without lanes whose gateway trusts an authority, and the broker's port with TLS.
 fn site_with(authority: &Authority) -> (Site, u16) {
-    let site = Site::with("");
+    let site = Site::without_lanes();
     authority.sign(&["localhost", "127.0.0.1"]).write(site.path("").as_path(), "server");
     std::fs::write(site.path("ca.pem"), &authority.pem).unwrap();
     let port = encrypted(&site, "");
@@ -83,7 +84,7 @@ fn checked(site: &Site, about: &str) -> Vec<Value> {
 
 #[test]
 fn records_arrive_over_tls_with_an_authority_of_our_own() {
-    let site = Site::prepare("", "");
+    let site = Site::prepare();
     let authority = Authority::new("The project's authority");
     authority.sign_for(&["127.0.0.1"], (-10, 12)).write(site.path("").as_path(), "server");
     std::fs::write(site.path("ca.pem"), &authority.pem).unwrap();
@@ -194,7 +195,7 @@ fn a_broker_that_is_not_to_be_trusted_gets_nothing_and_says_why_until_it_is_righ
 fn the_broker_knows_the_gateway_by_certificate_and_password_and_neither_is_told() {
     let (authority, clients) = (Authority::new("The project's authority"), Authority::new("Gates"));
     let successor = Authority::new("Gates from next year");
-    let mut site = Site::with("");
+    let mut site = Site::without_lanes();
     let folder = site.path("");
     authority.sign(&["localhost"]).write(&folder, "server");
     std::fs::write(site.path("ca.pem"), &authority.pem).unwrap();
@@ -353,8 +354,7 @@ fn the_check_says_of_each_broker_what_is_wrong() {
     for port in [port, strict, strict_12, pinned, pinned_ca] {
         until("all listeners", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
     }
-    let config = site.path("gatehouse.toml");
-    let bare = std::fs::read_to_string(&config).unwrap();
+    let bare = site.configuration();
     let mut left: Vec<_> = cases.iter().collect();
     // A broker is one upstream's, so each look is at one case of each.
     while !left.is_empty() {
@@ -362,12 +362,10 @@ fn the_check_says_of_each_broker_what_is_wrong() {
         let (now, later) = left.into_iter().partition(|(_, port, ..)| ports.insert(*port));
         left = later;
         let now: Vec<_> = now;
-        std::fs::write(&config, &bare).unwrap();
-        for (name, port, more, _) in &now {
-            site.add(&format!(
-                "\n[[upstream]]\nname = \"{name}\"\nbroker = \"mqtts://localhost:{port}\"\n{more}"
-            ));
-        }
+        let all = now.iter().fold(bare.clone(), |c, (name, port, more, _)| {
+            with(c.upstream(name, &format!("mqtts://localhost:{port}")), more)
+        });
+        site.configure(|_| all);
         let said = site.gatehouse(&["--json", "check"]);
         let lines: Vec<Value> =
             said.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();

@@ -12,7 +12,7 @@ use std::{
 };
 
 use crate::common::{
-    Camera, Daemon, Site, Slave, Subscriber, broker::SOON, disk::Disk, photo, photo_path,
+    Camera, Daemon, Lane, Site, Slave, Subscriber, broker::SOON, disk::Disk, photo, photo_path,
 };
 use ciborium::Value as Cbor;
 use rusqlite::{Connection, OpenFlags};
@@ -155,7 +155,7 @@ struct Soak {
 
 impl Soak {
     fn start(length: Duration, seed: u64) -> Soak {
-        let mut site = Site::prepare("cool_down_s = 1\npass_within_s = 3", "");
+        let mut site = Site::of(Lane::north().set("cool_down_s", 1).set("pass_within_s", 3));
         site.broker.start();
         let platform = site.broker.subscriber();
         let (camera, mut board) = (Some(site.plug_camera_in()), site.plug_board_in());

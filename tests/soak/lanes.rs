@@ -252,7 +252,7 @@ fn who_passes_four_lanes_is_in_the_ledger_whatever_fails() {
     let seed = set("GATEHOUSE_SOAK_SEED").unwrap_or(clock.as_secs());
     eprintln!("a soak of {length:?}: GATEHOUSE_SOAK_SEED={seed}");
     let lines = [(Protocol::Modbus, 2), (Protocol::Counting, 2)];
-    let lanes = Lanes::start(&lines, "cool_down_s = 1\npass_within_s = 3");
+    let lanes = Lanes::start(&lines, &[("cool_down_s", 1), ("pass_within_s", 3)]);
     let begun = Instant::now();
     let desk = |lane: usize| Desk {
         visitor: None,

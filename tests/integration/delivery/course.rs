@@ -130,10 +130,11 @@ pub fn run(kind: Kind, ack: &'static str, usual: u64) -> End {
 
 impl Course {
     fn start(kind: Kind, ack: &'static str, records: u64, chance: Chance) -> Course {
-        let site = Site::with(&format!("ack = {ack:?}"));
+        let site = Site::with(|c| c.its("ack", ack));
         let brokers = Brokers::start(kind, &site.path("brokers"));
         let ports = brokers.ports();
-        site.brokers_at(&ports);
+        let addresses = ports.iter().map(|port| format!("mqtt://127.0.0.1:{port}"));
+        site.configure(|c| c.its("broker", addresses.collect::<Vec<_>>()));
         let root = "gatehouse/v1/P-1/gate-1";
         let platform = Consumer::start(&site.path(""), &ports, root, ack);
         let people = (0..20).map(|n| person(&format!("W{n:03}"), "刘峰", "钢筋一班")).collect();
