@@ -26,6 +26,8 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::{Configuration, Lane};
+
 const SOON: Duration = Duration::from_secs(180);
 
 /// The kernel's clock, synchronised or not as the test says.
@@ -54,33 +56,10 @@ impl Desk {
     /// broker is not there.
     pub fn start() -> Desk {
         let dir = tempfile::tempdir().unwrap();
-        let text = format!(
-            r#"
-            mode = "bench"
-            [site]
-            project_code = "P-1"
-            gateway_id = "gate-1"
-            [storage]
-            dir = "data"
-            [models]
-            dir = "{}/models"
-            [control]
-            socket = "control.sock"
-            [[upstream]]
-            name = "platform"
-            broker = "mqtt://127.0.0.1:1"
-            [[lane]]
-            name = "north"
-            [lane.turnstile]
-            driver = "simulated"
-            pass_after_ms = 100
-            [[lane.camera]]
-            direction = "entry"
-            source = "replay:camera"
-            "#,
-            env!("CARGO_MANIFEST_DIR")
-        );
-        std::fs::write(dir.path().join("gatehouse.toml"), text).unwrap();
+        let lane = Lane::simulated("north").turnstile("pass_after_ms", 100);
+        let lane = lane.camera("entry", "replay:camera");
+        let configuration = Configuration::new("mqtt://127.0.0.1:1").bench().lane(lane);
+        configuration.write(&dir.path().join("gatehouse.toml"));
         let runtime = Runtime::new().unwrap();
         let clock = Arc::new(Trusted(SystemClock::new().unwrap(), AtomicBool::new(true)));
         let mut desk = Desk { clock, up: None, remote_release: false, runtime, dir };
