@@ -275,7 +275,11 @@ impl Summary {
             counted(self.rows, "row"),
             self.without_photo,
             self.seconds,
-            super::progress::rate(self.photos, self.seconds)
+            rate(self.photos, self.seconds)
         )
     }
+}
+
+pub(super) fn rate(photos: usize, seconds: f64) -> f64 {
+    if seconds > 0.0 { photos as f64 / seconds } else { 0.0 }
 }
