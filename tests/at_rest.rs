@@ -13,9 +13,10 @@ use std::{
 use common::{Gate, Site, photo, photo_path, until};
 use gatehouse::{
     config::{FaceLimits, Secret},
-    control::{Client, Enrol, Enrolled, Photo, Request},
+    control::{Client, Request},
     daemon,
     roster::{IdType, Person},
+    services::{Enrol, Enrolled, Photo},
     store::Sealer,
     vision::{DetectOptions, Template, Vision},
 };

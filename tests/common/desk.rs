@@ -11,8 +11,8 @@ use std::{
 
 use gatehouse::{
     clock::{Clock, Monotonic, Stamp, SystemClock},
+    commands,
     config::{Config, Encoding},
-    control,
     daemon::{self, Running},
     uplink::Incoming,
 };
@@ -98,7 +98,7 @@ impl Desk {
             let (commands, incoming) = mpsc::channel(gatehouse::uplink::COMMANDS);
             let cancel = CancellationToken::new();
             let services = running.services.clone();
-            tokio::spawn(control::run_commands(services, incoming, cancel.clone()));
+            tokio::spawn(commands::run(services, incoming, cancel.clone()));
             (running, commands, cancel)
         }));
     }

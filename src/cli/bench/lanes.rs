@@ -19,7 +19,8 @@ use crate::{
     cli::rig,
     clock::{Clock, Monotonic, SystemClock},
     config::{Config, FaceLimits, SimulatedTurnstile},
-    control::{Client, Request, Status},
+    control::{Client, Request},
+    status::Status,
     turnstile::{DeviceFrame, SimulatedDevice},
     vision::{DetectOptions, Models, Template, Vision},
 };

@@ -12,9 +12,9 @@ use tempfile::NamedTempFile;
 
 use super::super::super::{Context, print_line, table};
 use crate::{
-    control::EnrolResult,
     figures::counted,
     roster::import::{Row, masked, neutral},
+    services::EnrolResult,
 };
 
 /// Rows with one reason, from which on it is said once. Of a missing consent two are enough: the
