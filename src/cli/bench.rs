@@ -25,11 +25,12 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     config::{Config, Direction, FaceLimits},
-    control::{Client, Request, Status},
+    control::{Client, Request},
     daemon,
     gate::{policy, sight::GATE_LONGEST_SIDE},
     ledger::{Body, Evidence, Grant, Score},
     roster::{Enrolment, FaceOnFile, IdType, Identity, Person, Roster, RosterError, Worker},
+    status::Status,
     store::{self, Priority},
     turnstile::PassageId,
     vision::{self, DetectOptions, EMBEDDER_NAME, Image, Models, TEMPLATE_LEN, Template, Vision},

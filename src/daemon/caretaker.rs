@@ -8,9 +8,9 @@ use tokio_util::sync::CancellationToken;
 use super::opening::{CLOCK, OpeningError};
 use crate::{
     clock::{Clock, ClockWatch, Monotonic, Stamp},
-    control::{Audit, Services},
     ledger::{self, Body, Detail, DiskState, Ledger, LedgerError, Retention},
     roster,
+    services::{Audit, Services},
     store::{self, Priority, Store, StoreState},
 };
 

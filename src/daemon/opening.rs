@@ -7,8 +7,9 @@ use rusqlite::Transaction;
 use super::alarms;
 use crate::{
     clock::{ClockWatch, Stamp},
+    commands,
     config::Config,
-    control, failpoint,
+    failpoint,
     gate::lane::{self, ModeState},
     ledger::{self, Boot, ConfigChange, Detail, Ledger, LedgerError, LedgerId, Successor},
     roster::{self, CarriedOver, Roster, RosterError},
@@ -130,7 +131,7 @@ fn succeed(
         // Which commands were done is not known any more: those of before are not done again.
         if stamp.synced {
             for upstream in ledger.upstreams() {
-                control::forget_commands(tx, upstream, stamp.wall_ms)?;
+                commands::forget(tx, upstream, stamp.wall_ms)?;
             }
         }
         let waiting = old.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, u64>(0));

@@ -19,7 +19,8 @@ use crate::{
     cli::rig,
     clock::{Clock, Monotonic, SystemClock},
     config::{Config, FaceLimits},
-    control::{Client, Request, Status},
+    control::{Client, Request},
+    status::Status,
     turnstile::{DeviceFrame, SimulatedDevice, drivers::simulated::SimulatedTurnstile},
     vision::{DetectOptions, Models, Template, Vision},
 };
