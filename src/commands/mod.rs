@@ -29,7 +29,6 @@ use std::{
 };
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use jiff::Timestamp;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -71,10 +70,8 @@ const SMALL: usize = 64 * 1024;
 /// A command that was read, and where its reply goes.
 struct Asked {
     from: From,
-    id: String,
     verb: Verb,
-    issued_at: Timestamp,
-    expires_at: Timestamp,
+    times: Times,
     known: Known,
 }
 
@@ -83,7 +80,6 @@ struct From {
     upstream: String,
     profile: Arc<dyn Profile>,
     remote_release: bool,
-    received: Monotonic,
     answer: oneshot::Sender<Vec<u8>>,
 }
 
@@ -138,9 +134,9 @@ pub async fn run(
                 Verb::Release { .. } => Some(asked),
                 _ => queue.try_send(asked).err().map(mpsc::error::TrySendError::into_inner),
             };
-            if let Some(Asked { from, id, .. }) = full {
+            if let Some(Asked { from, known, .. }) = full {
                 desk.services.commands.count(&from.upstream, |c| c.commands_failed += 1);
-                from.refuse(&refusal(Some(&id), &Failure::new(Code::Busy, BUSY)));
+                from.refuse(&refusal(Some(&known.id), &Failure::new(Code::Busy, BUSY)));
             }
         }
         while releases.next().await.is_some() {}
@@ -160,10 +156,10 @@ impl Desk<'_> {
     async fn read(&self, came: Incoming) -> Option<Asked> {
         let Incoming { upstream, profile, remote_release, payload, received, answer } = came;
         let (speaks, upstream_name) = (profile.clone(), upstream.clone());
-        let from = From { upstream, profile, remote_release, received, answer };
+        let from = From { upstream, profile, remote_release, answer };
         let (sealer, stamp) = (self.services.store.sealer().clone(), self.services.clock.stamp());
         let large = payload.len() > SMALL;
-        let read = move || read(&sealer, stamp, &upstream_name, &*speaks, &payload);
+        let read = move || read(&sealer, stamp, &upstream_name, received, &*speaks, &payload);
         let read = if large {
             tokio::task::spawn_blocking(read).await.unwrap_or_else(|e| {
                 Err(refusal(None, &Failure::internal(format!("it could not be read: {e}"))))
@@ -174,9 +170,7 @@ impl Desk<'_> {
                 .unwrap_or_else(|fault| Err(refusal(None, &Failure::internal(fault))))
         };
         match read {
-            Ok((id, verb, issued_at, expires_at, known)) => {
-                Some(Asked { from, id, verb, issued_at, expires_at, known })
-            }
+            Ok((verb, times, known)) => Some(Asked { from, verb, times, known }),
             Err(no) => {
                 self.services.commands.count(&from.upstream, |c| c.commands_failed += 1);
                 from.refuse(&no);
@@ -186,8 +180,8 @@ impl Desk<'_> {
     }
 
     async fn carry_out(&self, asked: Asked) {
-        let Asked { from, id, verb, issued_at, expires_at, known } = asked;
-        let times = Times { issued_at, expires_at, received: from.received };
+        let Asked { from, verb, times, known } = asked;
+        let id = &known.id;
         let name = (from.upstream.clone(), id.clone());
         match self.lock().entry(name.clone()) {
             Entry::Vacant(free) => drop(free.insert(Vec::new())),
@@ -197,7 +191,7 @@ impl Desk<'_> {
                 return;
             }
             Entry::Occupied(_) => {
-                from.refuse(&refusal(Some(&id), &Failure::new(Code::Busy, UNDER_WAY)));
+                from.refuse(&refusal(Some(id), &Failure::new(Code::Busy, UNDER_WAY)));
                 return;
             }
         }
@@ -218,7 +212,7 @@ impl Desk<'_> {
         });
         let reply = match done {
             Ok(Done::Now(reply) | Done::Before(reply)) => reply,
-            Err(failure) => refused(&id, &failure),
+            Err(failure) => refused(id, &failure),
         };
         let code = reply["error"]["code"].as_str();
         tracing::info!(upstream = %from.upstream, id, code, "a command is answered");
@@ -356,15 +350,14 @@ fn refused(id: &str, failure: &Failure) -> Value {
     command::refused(id.as_deref(), code, &message)
 }
 
-type Read = (String, Verb, Timestamp, Timestamp, Known);
-
 fn read(
     sealer: &Sealer,
     stamp: Stamp,
     upstream: &str,
+    received: Monotonic,
     profile: &dyn Profile,
     payload: &[u8],
-) -> Result<Read, NoCommand> {
+) -> Result<(Verb, Times, Known), NoCommand> {
     let Envelope { id, verb, args, issued_at, expires_at } = profile.command(payload)?;
     // The names are in order, so the same arguments make the same text.
     let contents = format!("{verb} {}", Value::Object(args.clone()));
@@ -372,7 +365,7 @@ fn read(
     let issued_ms = issued_at.as_millisecond().min(stamp.wall_ms.saturating_add(times::AHEAD_MS));
     let known = Known::new(sealer, upstream, &id, &contents, issued_ms, stamp.synced);
     match Verb::read(&verb, args) {
-        Ok(verb) => Ok((id, verb, issued_at, expires_at, known)),
+        Ok(verb) => Ok((verb, Times { issued_at, expires_at, received }, known)),
         Err(failure) => Err(refusal(Some(&id), &failure)),
     }
 }

@@ -180,3 +180,33 @@ impl From<AlbumError> for Failure {
         Failure::new(Code::Storage, e)
     }
 }
+
+/// The roster and the ledger change in one transaction; either may fail.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    #[error(transparent)]
+    Roster(#[from] RosterError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<StoreError> for ChangeError {
+    fn from(e: StoreError) -> Self {
+        ChangeError::Roster(e.into())
+    }
+}
+
+impl From<rusqlite::Error> for ChangeError {
+    fn from(e: rusqlite::Error) -> Self {
+        StoreError::from(e).into()
+    }
+}
+
+impl From<ChangeError> for Failure {
+    fn from(e: ChangeError) -> Self {
+        match e {
+            ChangeError::Roster(e) => e.into(),
+            ChangeError::Ledger(e) => e.into(),
+        }
+    }
+}

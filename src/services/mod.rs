@@ -47,7 +47,7 @@ pub use self::{
     command_counts::{CommandCounts, Commands},
     dry_run::DryRuns,
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},
-    failure::{Code, Failure},
+    failure::{ChangeError, Code, Failure},
     history::{Change, Happened},
     lanes::{ModeSet, Released},
     photo::{PassageAsked, PassagePhoto},

@@ -11,7 +11,7 @@ use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Code, Failure, PAGE, Services,
+    ChangeError, Code, Failure, PAGE, Services,
     asked::{Asked, checked_reason},
     dates,
     history::{Happened, Past},
@@ -19,9 +19,9 @@ use super::{
 use crate::{
     attendance::EventRecord,
     failpoint,
-    ledger::{self, Actor, Body, LedgerError, Removal, StateChange, commitment},
+    ledger::{self, Actor, Body, Removal, StateChange, commitment},
     roster::{self, IdType, Identity, Particulars, RosterError, State, Terms, Worker, WorkerId},
-    store::{Priority, StoreError},
+    store::Priority,
 };
 
 /// Somebody on the roster, before a change.
@@ -87,30 +87,6 @@ pub struct Removed {
     pub state: State,
     pub templates_erased: u32,
     pub photos_erased: u32,
-}
-
-/// The roster and the ledger change in one transaction; either may fail.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ChangeError {
-    #[error(transparent)]
-    Roster(#[from] RosterError),
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-}
-
-impl From<StoreError> for ChangeError {
-    fn from(e: StoreError) -> Self {
-        ChangeError::Roster(e.into())
-    }
-}
-
-impl From<ChangeError> for Failure {
-    fn from(e: ChangeError) -> Self {
-        match e {
-            ChangeError::Roster(e) => e.into(),
-            ChangeError::Ledger(e) => e.into(),
-        }
-    }
 }
 
 impl Services {

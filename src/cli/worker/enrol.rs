@@ -320,8 +320,7 @@ pub(super) async fn update(context: &Context, update: Update) -> anyhow::Result<
 }
 
 pub(super) async fn photos(context: &Context, photos: Photos) -> anyhow::Result<()> {
-    let live = photos.lane.zip(photos.direction);
-    let live = live.map(|(lane, direction)| Live { lane, direction });
+    let live = Camera { lane: photos.lane, direction: photos.direction }.live();
     let (faces, files) = match &live {
         Some(_) => (AmendFaces::Replace, Vec::new()),
         None if photos.erase => (AmendFaces::Erase, Vec::new()),
