@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use super::super::*;
+use sha2::{Digest, Sha256};
+
+use super::super::{file::*, *};
 
 fn refusal(bytes: &[u8]) -> String {
     let refused = parse_bytes(Path::new("/etc/g.toml"), bytes).unwrap_err().to_string();

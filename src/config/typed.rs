@@ -1,6 +1,8 @@
 //! TOML that is no configuration: a key that is not known or is missing, a value of another type. In
 //! words of the file, where serde speaks of Rust's types.
 
+use super::upstream::ADDRESSES;
+
 /// Each table as its keys are named, and what stands below its header. A key that is a table itself
 /// has an entry of its own.
 pub(super) const TABLES: &[(&str, &[&str])] = &[
@@ -132,7 +134,7 @@ fn under(table: &str) -> String {
 
 /// The key that an error is about, and what is wrong with it.
 pub(super) fn explain(key: &str, message: &str) -> (String, String) {
-    let message = super::one_line(message);
+    let message = super::file::one_line(message);
     let listed = |text: &str| -> Vec<String> {
         text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
     };
@@ -162,18 +164,18 @@ pub(super) fn explain(key: &str, message: &str) -> (String, String) {
         );
     }
     let secret = ["password", "key"].contains(&name.as_str());
-    if secret {
+    if secret && message.starts_with("invalid ") {
         // What was found is not shown.
         return (key.to_owned(), "must be text in quotes: file:PATH or credential:NAME".to_owned());
     }
     if message.starts_with("unknown variant") {
         let known = message.split_once(", expected ").map(|(_, rest)| listed(rest));
         let known = known.unwrap_or_default().iter().map(|k| format!("{k:?}")).collect::<Vec<_>>();
-        return (key.to_owned(), format!("must be {}", known.join(" or ")));
-    }
-    if message.starts_with("data did not match any variant") {
-        let words = "must be an address in quotes, or a list of them: [\"…\", \"…\"]";
-        return (key.to_owned(), words.to_owned());
+        let words = match &known[..] {
+            [only] => format!("is not in this version; it has {only}"),
+            known => format!("must be {}", known.join(" or ")),
+        };
+        return (key.to_owned(), words);
     }
     let kind = ["invalid type: ", "invalid value: "];
     let found = kind.iter().find_map(|kind| message.strip_prefix(kind));
@@ -196,6 +198,7 @@ fn of_another_type(path: &str, found: &str, wanted: &str) -> String {
     let table = header(path);
     match wanted {
         "a boolean" => "must be true or false, without quotes".to_owned(),
+        ADDRESSES => format!("must be {ADDRESSES}: [\"…\", \"…\"]"),
         "a sequence" if is_table(path) => format!("write {table}, in double brackets"),
         "a sequence" => "must be a list in [ ]".to_owned(),
         "a tuple of size 2" => "must be two numbers in [ ]".to_owned(),
