@@ -16,7 +16,7 @@ use super::{
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+pub(super) struct File {
     site: Site,
     #[serde(default)]
     mode: Mode,

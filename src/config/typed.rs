@@ -1,95 +1,50 @@
 //! TOML that is no configuration: a key that is not known or is missing, a value of another type. In
 //! words of the file, where serde speaks of Rust's types.
 
-use super::upstream::ADDRESSES;
+use std::sync::LazyLock;
+
+use serde::de::DeserializeOwned;
+
+use super::{
+    AlarmLimits, Camera, Control, FaceLimits, Metrics, ModelFiles, Recognition, RosterRules, Site,
+    Storage, Upstream,
+    file::{File, one_line},
+    lane::LaneTable,
+    turnstile::RawTurnstile,
+    upstream::ADDRESSES,
+};
 
 /// Each table as its keys are named, and what stands below its header. A key that is a table itself
 /// has an entry of its own.
-pub(super) const TABLES: &[(&str, &[&str])] = &[
-    (
-        "",
-        &[
-            "site",
-            "mode",
-            "storage",
-            "models",
-            "roster",
-            "enrolment",
-            "recognition",
-            "lane",
-            "upstream",
-            "control",
-            "metrics",
-            "alarms",
-        ],
-    ),
-    ("site", &["project_code", "gateway_id", "name", "settled_on", "timezone", "day_starts_at"]),
-    ("storage", &["dir", "key", "attendance_keep_years", "photo_keep_days", "photo_max_bytes"]),
-    ("models", &["dir", "detector", "embedder"]),
-    ("roster", &["require_consent", "require_training", "admin_group"]),
-    ("enrolment", &["min_face_px", "min_sharpness", "max_aside", "max_tilt_deg", "light"]),
-    ("recognition", &["threshold", "margin", "min_face_px", "frames_to_agree", "liveness"]),
-    (
-        "lane",
-        &[
-            "name",
-            "entry_side",
-            "fire_input",
-            "cool_down_s",
-            "pass_within_s",
-            "turnstile",
-            "camera",
-        ],
-    ),
-    (
-        "lane.turnstile",
-        &[
-            "driver",
-            "port",
-            "baud",
-            "address",
-            "release_coil",
-            "passage_input",
-            "pulse_ms",
-            "pass_after_ms",
-            "passes",
-        ],
-    ),
-    ("lane.camera", &["direction", "source", "fps", "size", "repeat", "loop"]),
-    (
-        "upstream",
-        &[
-            "name",
-            "broker",
-            "client_id",
-            "profile",
-            "ca",
-            "cert",
-            "key",
-            "username",
-            "password",
-            "encoding",
-            "ack",
-            "version",
-            "allow_plaintext",
-            "remote_release",
-            "photos",
-        ],
-    ),
-    ("control", &["socket", "group"]),
-    ("metrics", &["listen"]),
-    (
-        "alarms",
-        &[
-            "outbox_age_s",
-            "link_down_s",
-            "device_down_s",
-            "undecided_s",
-            "unknown_faces",
-            "unknown_faces_within_s",
-        ],
-    ),
-];
+pub(super) static TABLES: LazyLock<[(&str, Vec<String>); 14]> = LazyLock::new(|| {
+    [
+        ("", keys::<File>()),
+        ("site", keys::<Site>()),
+        ("storage", keys::<Storage>()),
+        ("models", keys::<ModelFiles>()),
+        ("roster", keys::<RosterRules>()),
+        ("enrolment", keys::<FaceLimits>()),
+        ("recognition", keys::<Recognition>()),
+        ("lane", keys::<LaneTable>()),
+        ("lane.turnstile", keys::<RawTurnstile>()),
+        ("lane.camera", keys::<Camera>()),
+        ("upstream", keys::<Upstream>()),
+        ("control", keys::<Control>()),
+        ("metrics", keys::<Metrics>()),
+        ("alarms", keys::<AlarmLimits>()),
+    ]
+});
+
+/// The keys of a table, which serde lists where it refuses another.
+fn keys<T: DeserializeOwned>() -> Vec<String> {
+    toml::from_str::<T>("\"?\" = 0").err().map(|e| listed(e.message())).unwrap_or_default()
+}
+
+/// What serde expected instead of what it found.
+fn listed(message: &str) -> Vec<String> {
+    let (_, known) = message.split_once(", expected ").unwrap_or_default();
+    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
 
 /// Of these there may be several.
 const SEVERAL: [&str; 3] = ["lane", "lane.camera", "upstream"];
@@ -134,14 +89,10 @@ fn under(table: &str) -> String {
 
 /// The key that an error is about, and what is wrong with it.
 pub(super) fn explain(key: &str, message: &str) -> (String, String) {
-    let message = super::file::one_line(message);
-    let listed = |text: &str| -> Vec<String> {
-        text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-    };
+    let message = one_line(message);
     let (table, name) = parts(key);
     if message.starts_with("unknown field") {
-        let keys = message.split_once(", ").map(|(_, rest)| listed(rest)).unwrap_or_default();
-        return (key.to_owned(), unknown(&table, &name, &keys));
+        return (key.to_owned(), unknown(&table, &name, &listed(&message)));
     }
     if let Some(missing) = message.strip_prefix("missing field ") {
         let missing = missing.trim_matches('`');
@@ -169,8 +120,7 @@ pub(super) fn explain(key: &str, message: &str) -> (String, String) {
         return (key.to_owned(), "must be text in quotes: file:PATH or credential:NAME".to_owned());
     }
     if message.starts_with("unknown variant") {
-        let known = message.split_once(", expected ").map(|(_, rest)| listed(rest));
-        let known = known.unwrap_or_default().iter().map(|k| format!("{k:?}")).collect::<Vec<_>>();
+        let known: Vec<_> = listed(&message).iter().map(|k| format!("{k:?}")).collect();
         let words = match &known[..] {
             [only] => format!("is not in this version; it has {only}"),
             known => format!("must be {}", known.join(" or ")),
@@ -233,8 +183,10 @@ fn unknown(table: &str, name: &str, keys: &[String]) -> String {
         let path = below(table, key);
         if is_table(&path) { header(&path) } else { key.to_owned() }
     };
-    let owners: Vec<_> = TABLES.iter().filter(|(_, keys)| keys.contains(&name)).collect();
-    let all = || TABLES.iter().flat_map(|(table, keys)| keys.iter().map(|key| (*table, *key)));
+    let owners: Vec<_> =
+        TABLES.iter().filter(|(_, keys)| keys.iter().any(|key| key == name)).collect();
+    let all =
+        || TABLES.iter().flat_map(|(table, keys)| keys.iter().map(|key| (*table, key.as_str())));
     let hint = match &owners[..] {
         [(owner, _), ..] if is_table(&below(owner, name)) => {
             format!("write {}", shown(owner, name))
