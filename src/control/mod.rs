@@ -22,6 +22,8 @@ mod status;
 pub use client::{Client, ClientError};
 pub use commands::{CommandCounts, Commands, forget as forget_commands, run as run_commands};
 pub use exporter::{ExporterDown, export, listen as listen_for_metrics};
+#[cfg(any(test, fuzzing))]
+pub use protocol::Wire;
 pub use protocol::{
     Amend, AmendFaces, AttendanceQuery, Clear, Enrol, EnrolResult, Enrolled, Failure, Hint,
     IfKnown, Live, ModeSet, OnsiteDone, PHOTO_MAX, PHOTOS_MAX, PassageAsked, Photo, PhotoPiece,
