@@ -33,6 +33,7 @@ mod network_camera;
 mod program;
 mod roster;
 mod shipped;
+mod structure;
 mod supervision;
 mod timesheet;
 mod tls;
