@@ -36,6 +36,7 @@ mod network_camera;
 mod program;
 mod roster;
 mod shipped;
+mod structure;
 mod supervision;
 mod timesheet;
 mod tls;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{sent::RANGES, *};
 
 #[derive(Clone, Debug)]
 enum Step {
