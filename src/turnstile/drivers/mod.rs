@@ -139,7 +139,7 @@ async fn probe<D: Driver>(config: &D::Config, buses: &Buses) -> Result<String, T
 #[cfg(any(test, feature = "failpoints"))]
 impl TurnstileDriver {
     /// The driver for a simulated controller, by default settings.
-    pub fn of(device: &super::SimulatedDevice) -> Checked<TurnstileDriver> {
+    pub fn of(device: &super::simulation::SimulatedDevice) -> Checked<TurnstileDriver> {
         let word = device.speaks().driver;
         let mut table = toml::Table::new();
         table.insert("driver".to_owned(), word.into());
