@@ -17,10 +17,8 @@ pub use self::mode::{
     Alarms, Holding, ModeRequest, ModeState, keep as keep_mode, load as load_mode,
 };
 use super::{
-    passage::{
-        Action, Answered, Counters, DECISION_LIFE, Event, Machine, ManualRelease, PassagePhoto,
-        RETRY, Rules, Sighting,
-    },
+    claim::{ManualRelease, PassagePhoto, Sighting},
+    passage::{Action, Answered, Counters, DECISION_LIFE, Event, Machine, RETRY, Rules},
     policy::Reason,
 };
 use crate::{

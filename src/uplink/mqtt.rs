@@ -40,7 +40,7 @@ pub(super) async fn run(
     // What outlives a panic: counters, and a delivery that the next connection resets but for what
     // was sent, which is noted before a row is handed on. So a repeat is marked as one.
     let mut delivery = Delivery::new(upstream.ack, context.sent_before);
-    let safety = Safety::new(&upstream.tls);
+    let safety = Safety::new(&upstream.tls());
     let mut down_since = context.clock.monotonic();
     let mut route = Route::new(upstream.brokers.len(), upstream.version);
     loop {

@@ -12,8 +12,8 @@ use std::{
 use gatehouse::{
     attendance::Origin,
     clock::{Clock, Monotonic, Stamp, SystemClock},
+    commands,
     config::{Ack, Config, Encoding},
-    control,
     daemon::{self, Running},
     uplink::{Incoming, profiles::native::Native},
 };
@@ -25,6 +25,8 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 use tokio_util::sync::CancellationToken;
+
+use super::{Configuration, Lane};
 
 const SOON: Duration = Duration::from_secs(180);
 
@@ -54,33 +56,10 @@ impl Desk {
     /// broker is not there.
     pub fn start() -> Desk {
         let dir = tempfile::tempdir().unwrap();
-        let text = format!(
-            r#"
-            mode = "bench"
-            [site]
-            project_code = "P-1"
-            gateway_id = "gate-1"
-            [storage]
-            dir = "data"
-            [models]
-            dir = "{}/models"
-            [control]
-            socket = "control.sock"
-            [[upstream]]
-            name = "platform"
-            broker = "mqtt://127.0.0.1:1"
-            [[lane]]
-            name = "north"
-            [lane.turnstile]
-            driver = "simulated"
-            pass_after_ms = 100
-            [[lane.camera]]
-            direction = "entry"
-            source = "replay:camera"
-            "#,
-            env!("CARGO_MANIFEST_DIR")
-        );
-        std::fs::write(dir.path().join("gatehouse.toml"), text).unwrap();
+        let lane = Lane::simulated("north").turnstile("pass_after_ms", 100);
+        let lane = lane.camera("entry", "replay:camera");
+        let configuration = Configuration::new("mqtt://127.0.0.1:1").bench().lane(lane);
+        configuration.write(&dir.path().join("gatehouse.toml"));
         let runtime = Runtime::new().unwrap();
         let clock = Arc::new(Trusted(SystemClock::new().unwrap(), AtomicBool::new(true)));
         let mut desk = Desk { clock, up: None, remote_release: false, runtime, dir };
@@ -99,7 +78,7 @@ impl Desk {
             let (commands, incoming) = mpsc::channel(gatehouse::uplink::COMMANDS);
             let cancel = CancellationToken::new();
             let services = running.services.clone();
-            tokio::spawn(control::run_commands(services, incoming, cancel.clone()));
+            tokio::spawn(commands::run(services, incoming, cancel.clone()));
             (running, commands, cancel)
         }));
     }

@@ -2,10 +2,20 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::civil::Date;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::{ledger::Via, roster::Worker};
+use crate::{
+    config::MatchThreshold,
+    gate::{
+        claim::Sighting,
+        policy::{self, Sighted},
+    },
+    ledger::{Actor, Body, Denial, Grant, Via},
+    roster::{Match, Person, Worker},
+};
 
 const FRAMES_TO_AGREE: u32 = 2;
 const COOL_DOWN: Duration = Duration::from_secs(5);
@@ -588,14 +598,14 @@ fn i8_of_those_who_went_the_first_one_is_forgotten_when_too_many_did() {
             other => panic!("{other:?}"),
         }
     };
-    for who in 0..COOLING {
+    for who in 0..cooling::MOST {
         assert!(is_let_through(&mut machine, who, 10_000 + who as u64 * 2_000));
     }
     assert!(!is_let_through(&mut machine, 0, 200_000), "remembered");
-    assert!(is_let_through(&mut machine, COOLING, 210_000));
+    assert!(is_let_through(&mut machine, cooling::MOST, 210_000));
     assert!(!is_let_through(&mut machine, 1, 220_000), "remembered");
     assert!(is_let_through(&mut machine, 0, 230_000), "forgotten");
-    assert_eq!(machine.cooling.len(), COOLING);
+    assert_eq!(machine.cooling.0.len(), cooling::MOST);
 }
 
 #[test]
@@ -633,6 +643,7 @@ fn a_face_between_two_workers_is_denied_as_such() {
         margin: 0.05,
         min_face_px: 48.0,
         frames_to_agree: FRAMES_TO_AGREE,
+        liveness: Default::default(),
     };
     let judged = |score, margin| {
         policy::judge(Some(Match { worker: worker("A", None), score, margin }), &rules)

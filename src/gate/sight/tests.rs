@@ -94,6 +94,7 @@ fn gate(cameras: usize) -> Gate {
             margin: 0.05,
             min_face_px: 48.0,
             frames_to_agree: 2,
+            liveness: Default::default(),
         },
         timezone: TimeZone::UTC,
         photos: true,

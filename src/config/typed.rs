@@ -1,0 +1,222 @@
+//! TOML that is no configuration: a key that is not known or is missing, a value of another type. In
+//! words of the file, where serde speaks of Rust's types.
+
+use std::sync::LazyLock;
+
+use serde::de::DeserializeOwned;
+
+use super::{
+    AlarmLimits, Camera, Control, FaceLimits, Metrics, ModelFiles, Recognition, RosterRules, Site,
+    Storage, Upstream,
+    file::{File, one_line},
+    lane::LaneTable,
+    upstream::ADDRESSES,
+};
+use crate::turnstile::drivers;
+
+/// Each table as its keys are named, and what stands below its header. A key that is a table itself
+/// has an entry of its own.
+pub(super) static TABLES: LazyLock<[(&str, Vec<String>); 14]> = LazyLock::new(|| {
+    [
+        ("", keys::<File>()),
+        ("site", keys::<Site>()),
+        ("storage", keys::<Storage>()),
+        ("models", keys::<ModelFiles>()),
+        ("roster", keys::<RosterRules>()),
+        ("enrolment", keys::<FaceLimits>()),
+        ("recognition", keys::<Recognition>()),
+        ("lane", keys::<LaneTable>()),
+        ("lane.turnstile", drivers::keys().into_iter().map(str::to_owned).collect()),
+        ("lane.camera", keys::<Camera>()),
+        ("upstream", keys::<Upstream>()),
+        ("control", keys::<Control>()),
+        ("metrics", keys::<Metrics>()),
+        ("alarms", keys::<AlarmLimits>()),
+    ]
+});
+
+/// The keys of a table, which serde lists where it refuses another.
+fn keys<T: DeserializeOwned>() -> Vec<String> {
+    toml::from_str::<T>("\"?\" = 0").err().map(|e| listed(e.message())).unwrap_or_default()
+}
+
+/// What serde expected instead of what it found.
+fn listed(message: &str) -> Vec<String> {
+    let (_, known) = message.split_once(", expected ").unwrap_or_default();
+    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// Of these there may be several.
+const SEVERAL: [&str; 3] = ["lane", "lane.camera", "upstream"];
+
+/// `lane[0].turnstile.port` as the name of its table and its own: `lane.turnstile`, `port`.
+fn parts(key: &str) -> (String, String) {
+    let mut plain = String::new();
+    let mut index = false;
+    for c in key.chars() {
+        match c {
+            '[' => index = true,
+            ']' => index = false,
+            c if !index => plain.push(c),
+            _ => {}
+        }
+    }
+    match plain.rsplit_once('.') {
+        Some((table, name)) => (table.to_owned(), name.to_owned()),
+        None => (String::new(), plain),
+    }
+}
+
+fn below(table: &str, name: &str) -> String {
+    if table.is_empty() { name.to_owned() } else { format!("{table}.{name}") }
+}
+
+pub(super) fn is_table(path: &str) -> bool {
+    !path.is_empty() && TABLES.iter().any(|(table, _)| *table == path)
+}
+
+/// The header of a table, as the file has it.
+pub(super) fn header(table: &str) -> String {
+    if SEVERAL.contains(&table) { format!("[[{table}]]") } else { format!("[{table}]") }
+}
+
+fn under(table: &str) -> String {
+    match table {
+        "" => "at the top of the file, before any [table]".to_owned(),
+        table => format!("under {}", header(table)),
+    }
+}
+
+/// The key that an error is about, and what is wrong with it.
+pub(super) fn explain(key: &str, message: &str) -> (String, String) {
+    let message = one_line(message);
+    let (table, name) = parts(key);
+    if message.starts_with("unknown field") {
+        return (key.to_owned(), unknown(&table, &name, &listed(&message)));
+    }
+    if let Some(missing) = message.strip_prefix("missing field ") {
+        let missing = missing.trim_matches('`');
+        let of = if key == "." { String::new() } else { below(&table, &name) };
+        let path = below(&of, missing);
+        let key = if of.is_empty() { missing.to_owned() } else { format!("{key}.{missing}") };
+        let words = match is_table(&path) {
+            true => format!("is missing: add {} and its keys", header(&path)),
+            false => format!("is missing: add {missing} = … {}", under(&of)),
+        };
+        return (key, words);
+    }
+    let path = below(&table, &name);
+    let in_list = key.ends_with(']') || message.starts_with("invalid length");
+    if is_table(&path) && in_list && !SEVERAL.contains(&path.as_str()) {
+        // serde takes a list for a table's values in their order.
+        return (
+            path.clone(),
+            format!("write {}, in single brackets: there is one", header(&path)),
+        );
+    }
+    let secret = ["password", "key"].contains(&name.as_str());
+    if secret && message.starts_with("invalid ") {
+        // What was found is not shown.
+        return (key.to_owned(), "must be text in quotes: file:PATH or credential:NAME".to_owned());
+    }
+    if message.starts_with("unknown variant") {
+        let known: Vec<_> = listed(&message).iter().map(|k| format!("{k:?}")).collect();
+        let words = match &known[..] {
+            [only] => format!("is not in this version; it has {only}"),
+            known => format!("must be {}", known.join(" or ")),
+        };
+        return (key.to_owned(), words);
+    }
+    let kind = ["invalid type: ", "invalid value: "];
+    let found = kind.iter().find_map(|kind| message.strip_prefix(kind));
+    let words = match found.and_then(|found| found.rsplit_once(", expected ")) {
+        Some((found, wanted)) => of_another_type(&path, found, wanted),
+        None if message.starts_with("invalid length") => "must be two numbers in [ ]".to_owned(),
+        None if message.starts_with("wanted string") => "must be text in quotes".to_owned(),
+        None => message,
+    };
+    (key.to_owned(), words)
+}
+
+fn of_another_type(path: &str, found: &str, wanted: &str) -> String {
+    let within = |text: &str, quote: char| {
+        text.split_once(quote).and_then(|(_, rest)| Some(rest.rsplit_once(quote)?.0.to_owned()))
+    };
+    let text = found.strip_prefix("string ").and_then(|text| within(text, '"'));
+    let number = ["integer ", "floating point "].iter().find_map(|n| found.strip_prefix(n));
+    let number = number.and_then(|number| within(number, '`'));
+    let table = header(path);
+    match wanted {
+        "a boolean" => "must be true or false, without quotes".to_owned(),
+        ADDRESSES => format!("must be {ADDRESSES}: [\"…\", \"…\"]"),
+        "a sequence" if is_table(path) => format!("write {table}, in double brackets"),
+        "a sequence" => "must be a list in [ ]".to_owned(),
+        "a tuple of size 2" => "must be two numbers in [ ]".to_owned(),
+        _ if is_table(path) => {
+            format!("is a table: write {table} on a line of its own, its keys below")
+        }
+        _ if wanted.starts_with("struct ") => "must be { entry = 0, exit = 1 }".to_owned(),
+        "i64" | "f32" | "f64" => {
+            let whole = if wanted == "i64" { "a whole number" } else { "a number" };
+            if number.is_some() {
+                // An integer beyond 64 bits, or one with decimals.
+                return match found.starts_with("integer") {
+                    true => "is too large a number".to_owned(),
+                    false => format!("must be {whole}, without a decimal point"),
+                };
+            }
+            match text.filter(|text| text.trim().parse::<f64>().is_ok()) {
+                Some(text) => format!("must be {whole}: write {}, without quotes", text.trim()),
+                None => format!("must be {whole}, without quotes"),
+            }
+        }
+        _ => match number.or_else(|| within(found, '`')) {
+            Some(number) => format!("must be text in quotes: \"{number}\""),
+            None => "must be text in quotes".to_owned(),
+        },
+    }
+}
+
+/// A key that its table does not have: perhaps another one's, or misspelt.
+fn unknown(table: &str, name: &str, keys: &[String]) -> String {
+    let shown = |table: &str, key: &str| {
+        let path = below(table, key);
+        if is_table(&path) { header(&path) } else { key.to_owned() }
+    };
+    let owners: Vec<_> =
+        TABLES.iter().filter(|(_, keys)| keys.iter().any(|key| key == name)).collect();
+    let all =
+        || TABLES.iter().flat_map(|(table, keys)| keys.iter().map(|key| (*table, key.as_str())));
+    let hint = match &owners[..] {
+        [(owner, _), ..] if is_table(&below(owner, name)) => {
+            format!("write {}", shown(owner, name))
+        }
+        [_, ..] => {
+            let owners: Vec<_> = owners.iter().map(|(table, _)| under(table)).collect();
+            format!("it belongs {}", owners.join(" or "))
+        }
+        [] => match nearest(name, keys.iter().map(|key| (table, key.as_str())))
+            .or_else(|| nearest(name, all()))
+        {
+            Some((other, key)) if other == table || is_table(&below(other, key)) => {
+                format!("did you mean {}?", shown(other, key))
+            }
+            Some((other, key)) => format!("did you mean {key}, {}?", under(other)),
+            None => "config/gatehouse.toml explains each there is".to_owned(),
+        },
+    };
+    let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
+    format!("unknown key ({hint}), expected {}", keys.join(", "))
+}
+
+/// The key of a table that is spelt most like this one, if any is alike.
+fn nearest<'a>(
+    name: &str,
+    keys: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Option<(&'a str, &'a str)> {
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_'], "");
+    let name = plain(name);
+    let alike = |key: &str| strsim::normalized_damerau_levenshtein(&name, &plain(key));
+    let found = keys.map(|key| (alike(key.1), key)).max_by(|a, b| a.0.total_cmp(&b.0));
+    found.filter(|(alike, _)| *alike >= 0.6).map(|(_, key)| key)
+}
