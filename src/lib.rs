@@ -215,6 +215,8 @@ pub mod control;
 pub mod daemon;
 pub mod failpoint;
 pub mod figures;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gate;
 pub mod ledger;
 pub mod roster;

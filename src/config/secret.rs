@@ -5,10 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Deserializer, de::Error};
 use zeroize::Zeroizing;
 
 /// Never printed: `Debug` and every message show where it comes from, not what it is.
-#[derive(Clone)]
+#[derive(Clone, Deserialize)]
+#[serde(from = "String")]
 pub enum Secret {
     Plain(Zeroizing<String>),
     File(PathBuf),
@@ -31,15 +33,40 @@ pub enum SecretError {
     NoCredential(String),
 }
 
-impl Secret {
-    /// `base`: the folder that a relative `file:` path starts from.
-    pub(super) fn parse(text: &str, base: &Path) -> Secret {
+impl From<String> for Secret {
+    fn from(text: String) -> Secret {
         if let Some(path) = text.strip_prefix("file:") {
-            Secret::File(base.join(path))
+            Secret::File(path.into())
         } else if let Some(name) = text.strip_prefix("credential:") {
             Secret::Credential(name.to_owned())
         } else {
-            Secret::Plain(Zeroizing::new(text.to_owned()))
+            Secret::Plain(Zeroizing::new(text))
+        }
+    }
+}
+
+impl Secret {
+    /// Reads one that must not stand in the configuration itself.
+    pub(super) fn kept_apart<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
+        match Secret::deserialize(from)? {
+            Secret::Plain(_) => {
+                Err(D::Error::custom("give file:PATH or credential:NAME, never the key itself"))
+            }
+            secret => Ok(secret),
+        }
+    }
+
+    pub(super) fn some_kept_apart<'de, D>(from: D) -> Result<Option<Secret>, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        Secret::kept_apart(from).map(Some)
+    }
+
+    /// A relative `file:` begins at this folder.
+    pub(super) fn begin_at(&mut self, base: &Path) {
+        if let Secret::File(path) = self {
+            *path = base.join(&path);
         }
     }
 

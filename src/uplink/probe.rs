@@ -5,7 +5,7 @@ use std::time::Duration;
 use rumqttc::{AsyncClient, EventLoop, MqttOptions, v5};
 use tokio::time::timeout;
 
-use super::{Certificate, tls::Safety};
+use super::{state::Certificate, tls::Safety};
 use crate::{
     clock::Clock,
     config::{Broker, MqttVersion, Upstream},
@@ -39,7 +39,7 @@ pub async fn probe(
         Some(id) => format!("{id}-check"),
         None => format!("{client_id}-{}-check", upstream.name),
     };
-    let safety = Safety::new(&upstream.tls);
+    let safety = Safety::new(&upstream.tls());
     let attempt = Attempt { broker, safety: &safety, id: &id, login };
     let explain =
         |error: &(dyn std::error::Error + 'static)| safety.explain(broker, error, &clock.stamp());
@@ -108,25 +108,11 @@ mod tests {
     };
 
     use super::*;
-    use crate::{
-        clock::SystemClock,
-        config::{Ack, Encoding, Secret, Tls},
-    };
+    use crate::clock::SystemClock;
 
     fn upstream(version: Option<MqttVersion>) -> Upstream {
-        Upstream {
-            name: "up".to_owned(),
-            brokers: Vec::new(),
-            client_id: None,
-            username: Some("u".to_owned()),
-            password: Some(Secret::Plain(String::from("hunter2").into())),
-            tls: Tls::default(),
-            version,
-            encoding: Encoding::Json,
-            ack: Ack::Broker,
-            remote_release: false,
-            profile: "native".to_owned(),
-        }
+        let text = "name = 'up'\nbroker = 'mqtt://h'\nusername = 'u'\npassword = 'hunter2'";
+        Upstream { version, ..toml::from_str(text).unwrap() }
     }
 
     /// A broker that answers each CONNECT in turn so, and what it was asked.

@@ -139,6 +139,7 @@ fn vision() -> Vision {
     let files = gatehouse::config::ModelFiles {
         detector: dir.join(gatehouse::vision::DETECTOR_FILE),
         embedder: dir.join(gatehouse::vision::EMBEDDER_FILE),
+        ..Default::default()
     };
     Vision::load(&daemon::models(&files), DetectOptions::default()).unwrap()
 }

@@ -11,6 +11,9 @@
 //! and fewer with the cluster, whose nodes agree on every message.
 //! GATEHOUSE_DELIVERY_SEED: repeats the choice of troubles that a run has printed.
 
+#[allow(dead_code, reason = "a program of its own")]
+#[path = "../benches/delivery.rs"]
+mod bench;
 mod brokers;
 mod course;
 
@@ -48,12 +51,13 @@ fn a_backlog_is_measured_and_arrives() {
     let mut site = Site::without_lanes();
     site.broker.start();
     let mut platform = site.broker.subscriber();
-    let (broker, records) = (format!("mqtt://127.0.0.1:{}", site.broker.port), RECORDS.to_string());
-    let bench = ["--json", "bench", "delivery", "--broker", &broker, "--records", &records];
-    let report = site.gatehouse(&bench).json_lines().remove(0);
-    let rates = |of: &str| -> Vec<f64> { serde_json::from_value(report[of].clone()).unwrap() };
-    let (ours, bare) = (rates("ours_per_s"), rates("bare_per_s"));
-    assert!(ours.iter().chain(&bare).all(|rate| *rate > 0.0), "{report}");
+    let broker = format!("mqtt://127.0.0.1:{}", site.broker.port);
+    let mqtt = "3.1.1".to_owned();
+    let arguments = bench::Arguments { broker, records: RECORDS, mqtt, bench: false };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let report = runtime.block_on(bench::measure(arguments)).unwrap();
+    let (ours, bare) = (&report.ours_per_s, &report.bare_per_s);
+    assert!(ours.iter().chain(bare).all(|rate| *rate > 0.0), "{report:?}");
     // The same records from both, in each of their turns.
     let turns = ours.len() + bare.len();
     while platform.records.len() < RECORDS * turns {

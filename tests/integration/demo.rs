@@ -1,5 +1,12 @@
 //! `gatehouse demo`, as a stranger runs it.
 
+#[allow(dead_code, reason = "a program of its own")]
+#[path = "../benches/commits.rs"]
+mod commits;
+#[allow(dead_code, reason = "a program of its own")]
+#[path = "../benches/roster.rs"]
+mod roster;
+
 use std::{
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
@@ -121,10 +128,20 @@ fn each_bench_ends_with_its_figures_and_leaves_nothing() {
     for (arguments, figure) in [
         (stages, "step_up_to_release_ms"),
         (&lanes, "idle_cpu_percent"),
-        (&["--json", "bench", "commits", "--turns", "1"], "ratio"),
-        (&["--json", "bench", "roster", "--workers", "20", "--rounds", "2"], "worker_list_ms"),
+        (&["--json", "bench", "commits", "--passages", "25"], "grant_ms"),
     ] {
         let (said, _) = demo(Path::new(env!("CARGO_MANIFEST_DIR")), arguments, &[]);
         assert!(said.contains(&format!("\"{figure}\"")), "{arguments:?}: {said}");
     }
+    let scratch = tempfile::tempdir().unwrap();
+    let dir = || Some(scratch.path().to_owned());
+    let arguments = commits::Arguments { dir: dir(), turns: 1, passages: 25, bench: false };
+    let report = commits::measure(arguments).unwrap();
+    assert!(report.ratio > 0.0 && report.bare_ms.max > 0.0, "{report:?}");
+    let arguments = roster::Arguments { workers: 20, rounds: 2, dir: dir(), bench: false };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let report = runtime.block_on(roster::measure(arguments)).unwrap();
+    assert!(report.worker_list_ms.max > 0.0 && report.load_ms.max > 0.0, "{report:?}");
+    let left: Vec<_> = fs::read_dir(scratch.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
 }

@@ -1,23 +1,24 @@
-//! `gatehouse bench commits`: what a passage costs on the disk, beside bare SQLite.
+//! `gatehouse bench commits`: what a passage costs on the disk.
 //!
-//! The two take turns in one folder, so that the disk's mood meets both. A passage is a grant and
-//! its outcome, committed one after the other through the store and the ledger as a lane does it.
-//! Bare is a plain table of its own, as durable, with two rows of an entry's size to a commit.
+//! A passage is a grant and its outcome, committed one after the other through the store and the
+//! ledger as a lane does it.
 
 use std::{
     path::{Path, PathBuf},
-    process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
-use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rusqlite::Transaction;
 use serde::Serialize;
 
-use super::{Context, Times, grant, person};
+use super::{
+    Times,
+    crowd::{grant, person},
+    table_head,
+};
 use crate::{
-    cli::rig,
     clock::{Clock, SystemClock},
     config::{Secret, Storage},
     ledger::{Ledger, LedgerError, Outcome, Stored},
@@ -25,90 +26,59 @@ use crate::{
     turnstile::PassageId,
 };
 
-/// Passages, and as many times two bare commits, before the other has its turn.
-const TURN: usize = 25;
+/// Passages that are not counted, to begin with.
+const WARM_UP: usize = 50;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// Where to measure; a folder is made there and taken away again [default: the temporary folder]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Turns of 50 commits each, after two to warm up
-    #[arg(long, default_value_t = 40)]
-    turns: usize,
+    /// Passages, each a grant and its outcome, after 50 to warm up
+    #[arg(long, default_value_t = 1000)]
+    passages: usize,
 }
 
 #[derive(Serialize)]
-struct Report {
+pub(super) struct Report {
     version: &'static str,
     dir: PathBuf,
     /// Type and device. A `tmpfs` has no disk to wait for.
     file_system: String,
-    /// Of each.
     commits: usize,
-    passage_commits_per_s: f64,
-    bare_commits_per_s: f64,
-    /// The first to the second.
-    ratio: f64,
+    commits_per_s: f64,
     grant_ms: Times,
     outcome_ms: Times,
-    bare_ms: Times,
 }
 
-pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let report = rig::unless_interrupted(measure(arguments)).await?;
-    context.print(&report, human)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
+pub(super) async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
     let parent = arguments.dir.unwrap_or_else(std::env::temp_dir);
     let dir = tempfile::Builder::new()
         .prefix("gatehouse-")
         .tempdir_in(&parent)
         .with_context(|| format!("a folder in {} (--dir names another)", parent.display()))?;
     let key = Secret::File(dir.path().join("key"));
-    let storage = Storage::usual(dir.path().join("data"), key);
-    let ours = Passages::open(&storage).await?;
-    let (grant, outcome) = ours.entries().await?;
-    let mut bare = Bare::open(&dir.path().join("bare.db"), [grant, outcome])?;
-
-    let turns = arguments.turns.clamp(1, 10_000);
-    let (mut grants, mut outcomes, mut bares) = (Vec::new(), Vec::new(), Vec::new());
-    for turn in 0..turns + 2 {
-        if turn == 2 {
-            grants.clear();
-            outcomes.clear();
-            bares.clear();
-        }
-        for _ in 0..TURN {
-            let (grant, outcome) = ours.passage().await?;
-            grants.push(grant);
-            outcomes.push(outcome);
-        }
-        tokio::task::block_in_place(|| {
-            (0..TURN * 2).try_for_each(|_| bare.commit().map(|took| bares.push(took)))
-        })?;
+    let passages = Passages::open(&Storage::usual(dir.path().join("data"), key)).await?;
+    for _ in 0..WARM_UP {
+        passages.passage().await?;
     }
-    ours.close()?;
-    let commits = bares.len();
-    let per_s = |all: &[&Vec<Duration>]| {
-        let took: Duration = all.iter().copied().flatten().sum();
-        commits as f64 / took.as_secs_f64()
-    };
-    let passage_commits_per_s = per_s(&[&grants, &outcomes]);
-    let bare_commits_per_s = per_s(&[&bares]);
+    let (mut grants, mut outcomes) = (Vec::new(), Vec::new());
+    for _ in 0..arguments.passages.clamp(1, 1_000_000) {
+        let (grant, outcome) = passages.passage().await?;
+        grants.push(grant);
+        outcomes.push(outcome);
+    }
+    passages.close()?;
+    let took: Duration = grants.iter().chain(&outcomes).sum();
+    let commits = grants.len() + outcomes.len();
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
         file_system: file_system(dir.path())?,
         dir: parent,
         commits,
-        passage_commits_per_s,
-        bare_commits_per_s,
-        ratio: passage_commits_per_s / bare_commits_per_s,
+        commits_per_s: commits as f64 / took.as_secs_f64(),
         grant_ms: Times::of(grants),
         outcome_ms: Times::of(outcomes),
-        bare_ms: Times::of(bares),
     })
 }
 
@@ -158,42 +128,9 @@ impl Passages {
         Ok(self.store.write(Priority::Attendance, move |tx| work(&ledger, tx)).await?)
     }
 
-    /// How long the bytes of a grant and of an outcome are.
-    async fn entries(&self) -> anyhow::Result<(usize, usize)> {
-        let passage = PassageId::random()?;
-        let (grant, outcome) = (self.grant(passage).await?, self.outcome(passage).await?);
-        Ok((grant.entry.encode()?.len(), outcome.entry.encode()?.len()))
-    }
-
     pub(super) fn close(self) -> Result<(), StoreError> {
         drop(self.store);
         self.thread.join()
-    }
-}
-
-/// SQLite with nothing of ours around it.
-struct Bare {
-    connection: Connection,
-    rows: [Vec<u8>; 2],
-}
-
-impl Bare {
-    fn open(path: &Path, lengths: [usize; 2]) -> anyhow::Result<Bare> {
-        let connection = Connection::open(path)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        connection.execute("CREATE TABLE row (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL)", [])?;
-        Ok(Bare { connection, rows: lengths.map(|length| vec![0x5a; length]) })
-    }
-
-    fn commit(&mut self) -> rusqlite::Result<Duration> {
-        let began = Instant::now();
-        let tx = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for row in &self.rows {
-            tx.prepare_cached("INSERT INTO row (bytes) VALUES (?1)")?.execute(params![row])?;
-        }
-        tx.commit()?;
-        Ok(began.elapsed())
     }
 }
 
@@ -211,26 +148,19 @@ fn file_system(path: &Path) -> anyhow::Result<String> {
     Ok(seen.map_or("unknown".into(), |(device, _, kind)| format!("{kind} on {device}")))
 }
 
-fn human(report: &Report) -> String {
-    let rate = |what: &str, n: f64| format!("{what:<38}{n:9.0}\n");
-    let row =
-        |what: &str, t: &Times| format!("{what:<38}{:9.2} {:9.2} {:9.2}\n", t.p50, t.p99, t.max);
+pub(super) fn human(report: &Report) -> String {
     [
         format!(
-            "gatehouse {} · {} commits of each · {} ({})\n\n",
+            "gatehouse {} · {} commits · {} ({})\n\n",
             report.version,
             report.commits,
             report.dir.display(),
             report.file_system
         ),
-        format!("{:<38}{:>9}\n", "commits a second", ""),
-        rate("a passage's: grant, then outcome", report.passage_commits_per_s),
-        rate("bare SQLite, two rows each", report.bare_commits_per_s),
-        format!("{:<38}{:9.2}\n", "the first to the second", report.ratio),
-        format!("\n{:<38}{:>9} {:>9} {:>9}\n", "ms", "p50", "p99", "max"),
-        row("grant", &report.grant_ms),
-        row("outcome", &report.outcome_ms),
-        row("bare SQLite, two rows", &report.bare_ms),
+        format!("{:<38}{:9.0}\n", "commits a second", report.commits_per_s),
+        table_head(),
+        report.grant_ms.row("grant"),
+        report.outcome_ms.row("outcome"),
     ]
     .concat()
 }

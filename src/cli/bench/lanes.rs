@@ -7,20 +7,22 @@
 
 mod camera;
 
-use std::{fmt::Write as _, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{fmt::Write as _, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use serde::Serialize;
 use tokio::{sync::broadcast, time::timeout};
 
 use self::camera::{BenchCamera, Scenes};
-use super::{Context, Daemon, Times, fill, memory};
+use super::{
+    Times,
+    crowd::fill,
+    process::{Daemon, status},
+};
 use crate::{
     cli::rig,
     clock::{Clock, Monotonic, SystemClock},
     config::{Config, FaceLimits},
-    control::{Client, Request},
-    status::Status,
     turnstile::{DeviceFrame, SimulatedDevice, drivers::simulated::SimulatedTurnstile},
     vision::{DetectOptions, Models, Template, Vision},
 };
@@ -62,7 +64,7 @@ const IDLE_BETWEEN: Duration = Duration::from_secs(4);
 const WALKS_OFF: Duration = Duration::from_millis(300);
 
 #[derive(Serialize)]
-struct Row {
+pub(super) struct Row {
     lanes: usize,
     /// Of one core, for each lane.
     idle_cpu_percent: f64,
@@ -76,13 +78,7 @@ struct Row {
     rss_mib: f64,
 }
 
-pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let rows = rig::unless_interrupted(measure(&arguments)).await?;
-    context.print(&rows, |rows| human(rows, &arguments))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
+pub(super) async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
     let models = rig::models_of_checkout();
     let photos = |name: &str| -> anyhow::Result<Vec<u8>> {
         let path = models.join("photos").join(name);
@@ -165,12 +161,9 @@ impl Site {
 
     async fn ready(&self) -> anyhow::Result<()> {
         loop {
-            if let Ok(mut client) = Client::connect(&self.socket).await {
-                let status: Status =
-                    client.ask(&Request::Status, |_: serde_json::Value| {}).await?;
-                if status.lanes.iter().all(|lane| lane.ready) {
-                    return Ok(());
-                }
+            let status = status(&self.socket).await?;
+            if status.is_some_and(|status| status.lanes.iter().all(|lane| lane.ready)) {
+                return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -222,7 +215,7 @@ impl Site {
         }
         let took = self.clock.monotonic() - begun;
         let busy_cpu_percent = percent(self.daemon.cpu()? - before, took);
-        let rss_mib = memory(&self.daemon.account("status")?, "VmRSS")?;
+        let rss_mib = self.daemon.memory("VmRSS")?;
         let people = alone.len() + busy.len();
         let let_through = alone.iter().chain(&busy).flatten().count();
         self.daemon.stop().await?;
@@ -268,7 +261,7 @@ impl Lane {
     }
 }
 
-fn human(rows: &[Row], arguments: &Arguments) -> String {
+pub(super) fn human(rows: &[Row], arguments: &Arguments) -> String {
     let mut out = format!(
         "CPU of one core for each lane, {} fps 720p MJPEG; ms from a face's first frame to the \
          release bytes\n\n{:>5} {:>10} {:>10} {:>20} {:>20} {:>12} {:>8}\n",

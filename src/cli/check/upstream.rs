@@ -49,8 +49,7 @@ pub(super) async fn check(
             lines.warn(format!("certificates of {}", upstream.name), warning);
         }
     }
-    let key = upstream.tls.own.as_ref().map(|(_, key)| key);
-    for (of, secret) in [("password", upstream.password.as_ref()), ("key", key)] {
+    for (of, secret) in [("password", &upstream.password), ("key", &upstream.key)] {
         let Some(secret) = secret else { continue };
         match readable(secret, &config.path) {
             Ok(None) => {}

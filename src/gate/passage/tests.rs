@@ -643,6 +643,7 @@ fn a_face_between_two_workers_is_denied_as_such() {
         margin: 0.05,
         min_face_px: 48.0,
         frames_to_agree: FRAMES_TO_AGREE,
+        liveness: Default::default(),
     };
     let judged = |score, margin| {
         policy::judge(Some(Match { worker: worker("A", None), score, margin }), &rules)

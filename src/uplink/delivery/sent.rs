@@ -1,7 +1,7 @@
 //! Which rows may be on the other side already.
 
 /// Maximum number of ranges of [`Sent`] kept apart.
-pub(super) const RANGES: usize = 32;
+const RANGES: usize = 32;
 
 /// Which seqs an earlier connection or run may have carried. Where it would need too many ranges it
 /// says so of more than it must: a mark too many harms nobody.
@@ -9,7 +9,7 @@ pub(super) const RANGES: usize = 32;
 pub struct Sent {
     upto: u64,
     /// First and last, rising, apart from each other.
-    pub(super) above: Vec<(u64, u64)>,
+    above: Vec<(u64, u64)>,
 }
 
 impl Sent {
@@ -50,3 +50,6 @@ impl Sent {
         self.above = apart;
     }
 }
+
+#[cfg(test)]
+mod tests;

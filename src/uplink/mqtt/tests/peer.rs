@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     attendance::Origin,
     clock::{Clock, SystemClock, Tripwire},
-    config::{Ack, Broker, Encoding, MqttVersion, Secret, Storage, Upstream},
+    config::{Secret, Storage, Upstream},
     ledger::{Boot, Ledger, LedgerError, Stored},
     store::{self, Priority, Store},
     uplink::{Asked, Context, Incoming, Online, UpstreamState, spawn},
@@ -217,19 +217,9 @@ impl Link {
         let ledger: Ledger = store.write(Priority::Upkeep, open).await.unwrap();
         let broker = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = broker.local_addr().unwrap().port();
-        let mut upstream = Upstream {
-            name: "platform".into(),
-            brokers: vec![Broker { host: "127.0.0.1".into(), port, tls: false }],
-            client_id: None,
-            username: None,
-            password: None,
-            tls: Default::default(),
-            version: Some(MqttVersion::V4),
-            encoding: Encoding::Json,
-            ack: Ack::Broker,
-            remote_release: false,
-            profile: "native".into(),
-        };
+        let text = "name = 'platform'\nversion = '3.1.1'\nbroker = 'mqtt://127.0.0.1'";
+        let mut upstream: Upstream = toml::from_str(text).unwrap();
+        upstream.brokers[0].port = port;
         change(&mut upstream);
         let clock = Arc::new(Tripwire::default());
         let (_online, online) = watch::channel(Online::default());

@@ -1,87 +1,106 @@
-//! `gatehouse bench roster`: how long a full roster takes to be listed, shown, changed and loaded.
+//! How long a full roster takes to be listed, shown, changed and loaded.
+//!
+//!     cargo bench --bench roster
 //!
 //! The daemon is a process of its own, with made-up workers; what an admin types is timed as a
 //! process too, from its start to its end. Reading the roster as a start does, and making the
 //! snapshot after a change, are timed in this process, on the same database.
 
+mod workshop;
+
 use std::{
     path::PathBuf,
-    process::{Command, ExitCode, Stdio},
-    sync::Arc,
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
+use clap::Parser;
+use gatehouse::{config::Config, control::Client, roster, store::Sealer, vision::EMBEDDER_NAME};
+use workshop::{Times, fill};
 
-use super::{Context, Daemon, Times, fill, models, random_template};
-use crate::{
-    cli::rig::{self, Bench},
-    clock::{Clock, SystemClock},
-    control::Client,
-    roster,
-    store::Sealer,
-    vision::EMBEDDER_NAME,
-};
+/// Timeout of the daemon's start.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-#[derive(clap::Args)]
-pub(super) struct Arguments {
+#[derive(clap::Parser)]
+pub struct Arguments {
     /// Workers on the roster, three templates each
     #[arg(long, default_value_t = 10_000)]
-    workers: usize,
+    pub workers: usize,
     /// How often each is done
     #[arg(long, default_value_t = 10)]
-    rounds: usize,
+    pub rounds: usize,
+    /// Where to measure; a folder is made there and taken away again [default: the temporary folder]
+    #[arg(long)]
+    pub dir: Option<PathBuf>,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    pub bench: bool,
 }
 
-#[derive(Serialize)]
-struct Report {
-    version: &'static str,
+#[derive(Debug)]
+pub struct Report {
     workers: usize,
     templates: usize,
     start_to_ready_ms: f64,
     /// The commands, from the start of their process to its end.
-    worker_list_ms: Times,
+    pub worker_list_ms: Times,
     worker_show_ms: Times,
     /// `worker suspend` and `worker resume`: an entry on the disk and a new snapshot for the gate.
     worker_suspend_ms: Times,
     /// The whole roster from the database, every template opened.
-    load_ms: Times,
+    pub load_ms: Times,
     /// A new snapshot after one change.
     change_ms: Times,
 }
 
-pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let report = rig::unless_interrupted(measure(context, arguments)).await?;
-    context.print(&report, human)?;
-    Ok(ExitCode::SUCCESS)
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    print!("{}", human(&measure(Arguments::parse()).await?));
+    Ok(())
 }
 
-async fn measure(context: &Context, arguments: Arguments) -> anyhow::Result<Report> {
-    let models = models(context)?;
-    let dir = models.detector.parent().map(PathBuf::from).unwrap_or_default();
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
-    let bench = Bench::new(&dir, clock, "")?;
+/// Ended with the bench, however that ends.
+struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+pub async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
+    let parent = arguments.dir.unwrap_or_else(std::env::temp_dir);
+    let dir = tempfile::Builder::new().prefix("gatehouse-").tempdir_in(parent)?;
+    let text = format!(
+        "[site]\nproject_code = \"bench\"\n[storage]\ndir = \"data\"\n[models]\ndir = {:?}\n\
+         [control]\nsocket = \"control.sock\"\n",
+        concat!(env!("CARGO_MANIFEST_DIR"), "/models")
+    );
+    let path = dir.path().join("gatehouse.toml");
+    std::fs::write(&path, &text)?;
+    let config = Config::parse(&path, &text)?;
     let workers = arguments.workers.clamp(1, 10_000);
     let rounds = arguments.rounds.clamp(1, 1_000);
-    fill(&bench.config, workers, &[random_template()?]).await?;
+    fill(&config, workers).await?;
 
+    let gatehouse = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));
+        command.arg("--config").arg(&path);
+        command
+    };
     let began = Instant::now();
-    let mut process = Daemon::start(&bench.config.path)?;
-    while Client::connect(&bench.config.control.socket).await.is_err() {
-        anyhow::ensure!(process.0.try_wait()?.is_none(), "the daemon ended early");
-        anyhow::ensure!(began.elapsed() < rig::PATIENCE, "the daemon does not answer");
+    let mut daemon = Daemon(gatehouse().arg("run").stderr(Stdio::null()).spawn()?);
+    while Client::connect(&config.control.socket).await.is_err() {
+        anyhow::ensure!(daemon.0.try_wait()?.is_none(), "the daemon ended early");
+        anyhow::ensure!(began.elapsed() < PATIENCE, "the daemon does not answer");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let ready = began.elapsed();
     let last = format!("B{:05}", workers - 1);
     let command = |arguments: &[&str]| -> anyhow::Result<Duration> {
         let began = Instant::now();
-        let done = Command::new(std::env::current_exe()?)
-            .arg("--config")
-            .arg(&bench.config.path)
-            .args(arguments)
-            .stdout(Stdio::null())
-            .status()?;
+        let done = gatehouse().args(arguments).stdout(Stdio::null()).status()?;
         anyhow::ensure!(done.success(), "{arguments:?} failed");
         Ok(began.elapsed())
     };
@@ -96,10 +115,10 @@ async fn measure(context: &Context, arguments: Arguments) -> anyhow::Result<Repo
         &["worker", "resume", &last, "--reason", "bench"],
     ];
     let worker_suspend_ms = times(&suspend)?;
-    process.stop().await?;
+    drop(daemon);
 
-    let sealer = Sealer::load(&bench.config.storage.key, false)?;
-    let mut database = rusqlite::Connection::open(bench.config.storage.database())?;
+    let sealer = Sealer::load(&config.storage.key, false)?;
+    let mut database = rusqlite::Connection::open(config.storage.database())?;
     let (mut load, mut change) = (Vec::new(), Vec::new());
     let id = last.parse()?;
     for _ in 0..rounds {
@@ -115,7 +134,6 @@ async fn measure(context: &Context, arguments: Arguments) -> anyhow::Result<Repo
         anyhow::ensure!(changed.templates() == whole.templates(), "{changed:?}");
     }
     Ok(Report {
-        version: env!("CARGO_PKG_VERSION"),
         workers,
         templates: workers * 3,
         start_to_ready_ms: ready.as_secs_f64() * 1000.0,
@@ -128,20 +146,15 @@ async fn measure(context: &Context, arguments: Arguments) -> anyhow::Result<Repo
 }
 
 fn human(report: &Report) -> String {
-    let row =
-        |what: &str, t: &Times| format!("{what:<38}{:9.1} {:9.1} {:9.1}\n", t.p50, t.p99, t.max);
     [
-        format!(
-            "gatehouse {} · {} workers, {} templates\n\n",
-            report.version, report.workers, report.templates
-        ),
+        format!("{} workers, {} templates\n\n", report.workers, report.templates),
         format!("{:<38}{:9.1} ms\n\n", "start to ready", report.start_to_ready_ms),
         format!("{:<38}{:>9} {:>9} {:>9}\n", "ms", "p50", "p99", "max"),
-        row("worker list", &report.worker_list_ms),
-        row("worker show", &report.worker_show_ms),
-        row("worker suspend, worker resume", &report.worker_suspend_ms),
-        row("the roster loaded whole", &report.load_ms),
-        row("a new snapshot after a change", &report.change_ms),
+        report.worker_list_ms.row("worker list"),
+        report.worker_show_ms.row("worker show"),
+        report.worker_suspend_ms.row("worker suspend, worker resume"),
+        report.load_ms.row("the roster loaded whole"),
+        report.change_ms.row("a new snapshot after a change"),
     ]
     .concat()
 }

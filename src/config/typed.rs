@@ -1,84 +1,49 @@
 //! TOML that is no configuration: a key that is not known or is missing, a value of another type. In
 //! words of the file, where serde speaks of Rust's types.
 
+use std::sync::LazyLock;
+
+use serde::de::DeserializeOwned;
+
+use super::{
+    AlarmLimits, Camera, Control, FaceLimits, Metrics, ModelFiles, Recognition, RosterRules, Site,
+    Storage, Upstream,
+    file::{File, one_line},
+    lane::LaneTable,
+    upstream::ADDRESSES,
+};
+use crate::turnstile::drivers;
+
 /// Each table as its keys are named, and what stands below its header. A key that is a table itself
 /// has an entry of its own.
-const TABLES: &[(&str, &[&str])] = &[
-    (
-        "",
-        &[
-            "site",
-            "mode",
-            "storage",
-            "models",
-            "roster",
-            "enrolment",
-            "recognition",
-            "lane",
-            "upstream",
-            "control",
-            "metrics",
-            "alarms",
-        ],
-    ),
-    ("site", &["project_code", "gateway_id", "name", "settled_on", "timezone", "day_starts_at"]),
-    ("storage", &["dir", "key", "attendance_keep_years", "photo_keep_days", "photo_max_bytes"]),
-    ("models", &["dir", "detector", "embedder"]),
-    ("roster", &["require_consent", "require_training", "admin_group"]),
-    ("enrolment", &["min_face_px", "min_sharpness", "max_aside", "max_tilt_deg", "light"]),
-    ("recognition", &["threshold", "margin", "min_face_px", "frames_to_agree", "liveness"]),
-    (
-        "lane",
-        &[
-            "name",
-            "entry_side",
-            "fire_input",
-            "cool_down_s",
-            "pass_within_s",
-            "turnstile",
-            "camera",
-        ],
-    ),
-    ("lane.camera", &["direction", "source", "fps", "size", "repeat", "loop"]),
-    (
-        "upstream",
-        &[
-            "name",
-            "broker",
-            "client_id",
-            "profile",
-            "ca",
-            "cert",
-            "key",
-            "username",
-            "password",
-            "encoding",
-            "ack",
-            "version",
-            "allow_plaintext",
-            "remote_release",
-            "photos",
-        ],
-    ),
-    ("control", &["socket", "group"]),
-    ("metrics", &["listen"]),
-    (
-        "alarms",
-        &[
-            "outbox_age_s",
-            "link_down_s",
-            "device_down_s",
-            "undecided_s",
-            "unknown_faces",
-            "unknown_faces_within_s",
-        ],
-    ),
-];
+pub(super) static TABLES: LazyLock<[(&str, Vec<String>); 14]> = LazyLock::new(|| {
+    [
+        ("", keys::<File>()),
+        ("site", keys::<Site>()),
+        ("storage", keys::<Storage>()),
+        ("models", keys::<ModelFiles>()),
+        ("roster", keys::<RosterRules>()),
+        ("enrolment", keys::<FaceLimits>()),
+        ("recognition", keys::<Recognition>()),
+        ("lane", keys::<LaneTable>()),
+        ("lane.turnstile", drivers::keys().into_iter().map(str::to_owned).collect()),
+        ("lane.camera", keys::<Camera>()),
+        ("upstream", keys::<Upstream>()),
+        ("control", keys::<Control>()),
+        ("metrics", keys::<Metrics>()),
+        ("alarms", keys::<AlarmLimits>()),
+    ]
+});
 
-/// Each table with its keys; those of turnstiles are their drivers'.
-pub(super) fn tables() -> impl Iterator<Item = (&'static str, Vec<&'static str>)> {
-    let tables = TABLES.iter().map(|(table, keys)| (*table, keys.to_vec()));
-    tables.chain([("lane.turnstile", crate::turnstile::drivers::keys())])
+/// The keys of a table, which serde lists where it refuses another.
+fn keys<T: DeserializeOwned>() -> Vec<String> {
+    toml::from_str::<T>("\"?\" = 0").err().map(|e| listed(e.message())).unwrap_or_default()
+}
+
+/// What serde expected instead of what it found.
+fn listed(message: &str) -> Vec<String> {
+    let (_, known) = message.split_once(", expected ").unwrap_or_default();
+    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 /// Of these there may be several.
@@ -107,7 +72,7 @@ fn below(table: &str, name: &str) -> String {
 }
 
 pub(super) fn is_table(path: &str) -> bool {
-    !path.is_empty() && tables().any(|(table, _)| table == path)
+    !path.is_empty() && TABLES.iter().any(|(table, _)| *table == path)
 }
 
 /// The header of a table, as the file has it.
@@ -124,14 +89,10 @@ fn under(table: &str) -> String {
 
 /// The key that an error is about, and what is wrong with it.
 pub(super) fn explain(key: &str, message: &str) -> (String, String) {
-    let message = super::one_line(message);
-    let listed = |text: &str| -> Vec<String> {
-        text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-    };
+    let message = one_line(message);
     let (table, name) = parts(key);
     if message.starts_with("unknown field") {
-        let keys = message.split_once(", ").map(|(_, rest)| listed(rest)).unwrap_or_default();
-        return (key.to_owned(), unknown(&table, &name, &keys));
+        return (key.to_owned(), unknown(&table, &name, &listed(&message)));
     }
     if let Some(missing) = message.strip_prefix("missing field ") {
         let missing = missing.trim_matches('`');
@@ -154,18 +115,17 @@ pub(super) fn explain(key: &str, message: &str) -> (String, String) {
         );
     }
     let secret = ["password", "key"].contains(&name.as_str());
-    if secret {
+    if secret && message.starts_with("invalid ") {
         // What was found is not shown.
         return (key.to_owned(), "must be text in quotes: file:PATH or credential:NAME".to_owned());
     }
     if message.starts_with("unknown variant") {
-        let known = message.split_once(", expected ").map(|(_, rest)| listed(rest));
-        let known = known.unwrap_or_default().iter().map(|k| format!("{k:?}")).collect::<Vec<_>>();
-        return (key.to_owned(), format!("must be {}", known.join(" or ")));
-    }
-    if message.starts_with("data did not match any variant") {
-        let words = "must be an address in quotes, or a list of them: [\"…\", \"…\"]";
-        return (key.to_owned(), words.to_owned());
+        let known: Vec<_> = listed(&message).iter().map(|k| format!("{k:?}")).collect();
+        let words = match &known[..] {
+            [only] => format!("is not in this version; it has {only}"),
+            known => format!("must be {}", known.join(" or ")),
+        };
+        return (key.to_owned(), words);
     }
     let kind = ["invalid type: ", "invalid value: "];
     let found = kind.iter().find_map(|kind| message.strip_prefix(kind));
@@ -188,6 +148,7 @@ fn of_another_type(path: &str, found: &str, wanted: &str) -> String {
     let table = header(path);
     match wanted {
         "a boolean" => "must be true or false, without quotes".to_owned(),
+        ADDRESSES => format!("must be {ADDRESSES}: [\"…\", \"…\"]"),
         "a sequence" if is_table(path) => format!("write {table}, in double brackets"),
         "a sequence" => "must be a list in [ ]".to_owned(),
         "a tuple of size 2" => "must be two numbers in [ ]".to_owned(),
@@ -222,8 +183,10 @@ fn unknown(table: &str, name: &str, keys: &[String]) -> String {
         let path = below(table, key);
         if is_table(&path) { header(&path) } else { key.to_owned() }
     };
-    let owners: Vec<_> = tables().filter(|(_, keys)| keys.contains(&name)).collect();
-    let all = || tables().flat_map(|(table, keys)| keys.into_iter().map(move |key| (table, key)));
+    let owners: Vec<_> =
+        TABLES.iter().filter(|(_, keys)| keys.iter().any(|key| key == name)).collect();
+    let all =
+        || TABLES.iter().flat_map(|(table, keys)| keys.iter().map(|key| (*table, key.as_str())));
     let hint = match &owners[..] {
         [(owner, _), ..] if is_table(&below(owner, name)) => {
             format!("write {}", shown(owner, name))

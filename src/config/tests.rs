@@ -1,5 +1,9 @@
 //! What is accepted, and in which words the rest is refused.
 
+use std::time::Duration;
+
+use jiff::civil::Time;
+
 use super::*;
 
 fn refusal(text: &str) -> String {
@@ -288,8 +292,8 @@ fn an_upstream_has_nodes_with_and_without_tls_and_files_beside_the_configuration
         ]
     );
     assert_eq!(nodes.brokers[1].to_string(), "mqtts://[fd00::9]:1");
-    assert_eq!(nodes.tls.ca.as_deref(), Some(Path::new("/etc/ca.pem")));
-    let Some((cert, Secret::File(key))) = &nodes.tls.own else { panic!("{:?}", nodes.tls) };
+    assert_eq!(nodes.tls().ca.as_deref(), Some(Path::new("/etc/ca.pem")));
+    let Some((cert, Secret::File(key))) = &nodes.tls().own else { panic!("{:?}", nodes.tls()) };
     assert_eq!(
         (cert.as_path(), key.as_path()),
         ("/etc/gate.pem".as_ref(), "/etc/gate.key".as_ref())
@@ -297,7 +301,7 @@ fn an_upstream_has_nodes_with_and_without_tls_and_files_beside_the_configuration
     assert_eq!((nodes.version, nodes.ack), (Some(MqttVersion::V4), Ack::Platform));
     assert!(nodes.remote_release && !plain.remote_release);
     assert_eq!(private.brokers, [broker("10.0.0.9", 1883, false)]);
-    assert!(plain.tls.ca.is_none() && plain.tls.own.is_none());
+    assert!(plain.ca.is_none() && plain.cert.is_none());
     assert_eq!((plain.version, plain.ack), (None, Ack::Broker));
 }
 

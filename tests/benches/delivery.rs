@@ -1,26 +1,27 @@
-//! `gatehouse bench delivery`: how fast a backlog drains, beside bare rumqttc.
+//! How fast a backlog drains to a broker, beside bare rumqttc.
+//!
+//!     cargo bench --bench delivery -- --broker mqtt://127.0.0.1:1883
 //!
 //! The two take turns at one broker. Ours reads the records from the database, publishes them and
 //! strikes them off as the daemon does, until the outbox is empty. Bare publishes the same payloads,
 //! made before, with the same window, the same quality of service and the same version of MQTT, until
 //! the last one is acknowledged. Neither waits for a subscriber.
 
+mod workshop;
+
 use std::{
-    process::ExitCode,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
+use clap::Parser;
 use rumqttc::QoS;
-use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, grant, person};
-use crate::{
+use gatehouse::{
     attendance::Origin,
-    cli::rig,
     clock::{Clock, SystemClock},
     config::{Broker, Config, MqttVersion, Secret, Storage, Upstream},
     ledger::{self, Ledger, LedgerError, LedgerId, Outcome, Stored},
@@ -33,6 +34,8 @@ use crate::{
     },
 };
 
+use workshop::{grant, median, person};
+
 /// Turns of each.
 const TURNS: usize = 3;
 /// Passages of one transaction.
@@ -40,22 +43,24 @@ const AT_ONCE: usize = 5_000;
 /// A turn ends within this, or nothing comes of the bench.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-#[derive(clap::Args)]
-pub(super) struct Arguments {
+#[derive(clap::Parser)]
+pub struct Arguments {
     /// mqtt://HOST:PORT; made-up records are sent there, to topics of a project named `bench`
     #[arg(long)]
-    broker: String,
+    pub broker: String,
     /// How many a turn
     #[arg(long, default_value_t = 20_000)]
-    records: usize,
+    pub records: usize,
     /// The version of MQTT, 3.1.1 or 5
     #[arg(long, default_value = "3.1.1")]
-    mqtt: String,
+    pub mqtt: String,
+    /// Given by cargo
+    #[arg(long, hide = true)]
+    pub bench: bool,
 }
 
-#[derive(Serialize)]
-struct Report {
-    version: &'static str,
+#[derive(Debug)]
+pub struct Report {
     broker: String,
     mqtt: MqttVersion,
     /// A turn.
@@ -64,21 +69,21 @@ struct Report {
     bytes: usize,
     window: usize,
     /// Records a second, by turn.
-    ours_per_s: Vec<f64>,
-    bare_per_s: Vec<f64>,
+    pub ours_per_s: Vec<f64>,
+    pub bare_per_s: Vec<f64>,
     /// The median of ours to the median of bare.
     ratio: f64,
     /// Of ours, by turn: the strike-offs.
     commits: Vec<u64>,
 }
 
-pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    let report = rig::unless_interrupted(measure(arguments)).await?;
-    context.print(&report, human)?;
-    Ok(ExitCode::SUCCESS)
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    println!("{}", human(&measure(Arguments::parse()).await?));
+    Ok(())
 }
 
-async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
+pub async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
     let dir = tempfile::Builder::new().prefix("gatehouse-").tempdir()?;
     // Read as a configuration is, so that what is wrong is said in its words.
     let text = format!(
@@ -125,13 +130,7 @@ async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
     drop(store);
     thread.join()?;
     let bytes: usize = messages.iter().map(|message| message.payload.len()).sum();
-    let median = |all: &[f64]| {
-        let mut all = all.to_vec();
-        all.sort_by(f64::total_cmp);
-        all.get(all.len() / 2).copied().unwrap_or(f64::NAN)
-    };
     Ok(Report {
-        version: env!("CARGO_PKG_VERSION"),
         broker: broker.to_string(),
         mqtt,
         records,
@@ -338,14 +337,11 @@ fn human(report: &Report) -> String {
         format!("{what:<38}{all}\n")
     };
     let commits: String = report.commits.iter().map(|n| format!("{n:9}")).collect();
-    let mqtt = match report.mqtt {
-        MqttVersion::V4 => "3.1.1",
-        MqttVersion::V5 => "5",
-    };
+    let mqtt = report.mqtt.word();
     [
         format!(
-            "gatehouse {} · {} records of {} bytes a turn · {} · MQTT {mqtt} · window {}\n\n",
-            report.version, report.records, report.bytes, report.broker, report.window
+            "{} records of {} bytes a turn · {} · MQTT {mqtt} · window {}\n\n",
+            report.records, report.bytes, report.broker, report.window
         ),
         rates("records a second, by turn: gatehouse", &report.ours_per_s),
         rates("bare rumqttc", &report.bare_per_s),

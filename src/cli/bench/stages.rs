@@ -1,0 +1,245 @@
+//! The stages of a frame, and the gate from its start to the release.
+//!
+//! The models work on a photo in a 720p frame; the gate is the real daemon with a roster of
+//! made-up workers and one real face, from its start to the release bytes at a simulated board.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::{
+    Context, Times,
+    commits::Passages,
+    crowd::{fill, made_up_roster},
+    process::{Daemon, status},
+    table_head,
+};
+use crate::{
+    cli::rig::{self, Bench},
+    clock::{Clock, SystemClock},
+    config::{Config, FaceLimits},
+    daemon,
+    gate::{policy, sight::GATE_LONGEST_SIDE},
+    roster::Roster,
+    vision::{self, DetectOptions, Image, Models, Vision},
+};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// Workers on the roster, three templates each
+    #[arg(long, default_value_t = 1000)]
+    workers: usize,
+    /// How often each stage is run
+    #[arg(long, default_value_t = 50)]
+    rounds: usize,
+    /// A photo with one face, JPEG or PNG [default: person_a_2.jpg of models/photos]
+    #[arg(long, value_name = "FILE")]
+    photo: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+pub(super) struct Report {
+    version: &'static str,
+    cores: usize,
+    workers: usize,
+    templates: usize,
+    /// From the start of the process until requests are answered.
+    start_to_ready_ms: f64,
+    /// Until a worker who already stood there was granted.
+    start_to_first_decision_ms: f64,
+    /// Resident memory of that process.
+    rss_mib: f64,
+    rss_peak_mib: f64,
+    /// One 1280x720 JPEG frame, one thread, by stage.
+    decode_ms: Times,
+    detect_ms: Times,
+    embed_ms: Times,
+    match_ms: Times,
+    frame_ms: Times,
+    /// A grant or an outcome, on the disk.
+    commit_ms: Times,
+    /// From a worker's first frame to the release bytes at the controller, two frames agreeing.
+    step_up_to_release_ms: Times,
+}
+
+/// A bench in a checkout needs no configuration; one that was named must be right.
+fn models(context: &Context) -> anyhow::Result<Models> {
+    match context.config() {
+        Ok(config) => Ok(daemon::models(&config.models)),
+        Err(e) if context.names_a_config() => Err(e.into()),
+        Err(_) => Ok(Models::in_dir(&rig::models_of_checkout())),
+    }
+}
+
+pub(super) async fn measure(context: &Context, arguments: Arguments) -> anyhow::Result<Report> {
+    let models = models(context)?;
+    let photo =
+        arguments.photo.unwrap_or_else(|| rig::models_of_checkout().join("photos/person_a_2.jpg"));
+    let named = format!("{} (models/fetch gets it, --photo names another)", photo.display());
+    let photo = std::fs::read(&photo).with_context(|| named.clone())?;
+    let rounds = arguments.rounds.clamp(1, 10_000);
+    let workers = arguments.workers.clamp(1, 10_000);
+
+    let dir = models.detector.parent().map(PathBuf::from).unwrap_or_default();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
+    let bench = Bench::new(&dir, clock, "")?;
+    let vision = Vision::load(&models, DetectOptions::default())?;
+    let frame = frame_720p(&photo).with_context(|| named.clone())?;
+    let limits = FaceLimits { min_face_px: 1.0, ..FaceLimits::default() };
+    let (_, _, face, _) =
+        vision.face_for_enrolment(&photo, &limits).with_context(|| named.clone())?;
+    let roster = made_up_roster(workers, std::slice::from_ref(&face))?;
+    let stages = stages(&vision, &frame, &roster, &bench.config, rounds)?;
+    drop((vision, roster));
+    fill(&bench.config, workers, &[face]).await?;
+    let commit_ms = commits(&bench.config, rounds).await?;
+
+    let process = of_a_process(&bench, frame.clone()).await?;
+    let mut rig = bench.start().await?;
+    let mut step_up = Vec::new();
+    for _ in 0..rounds.min(10) {
+        let steps_up = Instant::now();
+        let worker = rig.show(frame.clone());
+        rig.release().await?;
+        step_up.push(steps_up.elapsed());
+        worker.walks_off().await?;
+        // This visit must be over and the cool-down too, or nobody is admitted anew.
+        tokio::time::sleep(Duration::from_millis(2600)).await;
+    }
+    rig.stop().await?;
+    let [decode_ms, detect_ms, embed_ms, match_ms, frame_ms] = stages;
+    let milliseconds = |d: Duration| d.as_secs_f64() * 1000.0;
+    Ok(Report {
+        version: env!("CARGO_PKG_VERSION"),
+        cores: std::thread::available_parallelism().map_or(1, |n| n.get()),
+        workers,
+        templates: workers * 3,
+        start_to_ready_ms: milliseconds(process.ready),
+        start_to_first_decision_ms: milliseconds(process.decided),
+        rss_mib: process.rss_mib,
+        rss_peak_mib: process.rss_peak_mib,
+        decode_ms,
+        detect_ms,
+        embed_ms,
+        match_ms,
+        frame_ms,
+        commit_ms,
+        step_up_to_release_ms: Times::of(step_up),
+    })
+}
+
+/// The photo in the middle of a 1280x720 JPEG.
+fn frame_720p(photo: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let photo = vision::decode(photo)?;
+    let whole = image::RgbImage::from_raw(photo.width(), photo.height(), photo.rgb().to_vec())
+        .context("the photo's pixels")?;
+    let whole = image::DynamicImage::from(whole).resize(1280, 720, image::imageops::Triangle);
+    let mut frame = image::RgbImage::from_pixel(1280, 720, image::Rgb([96, 96, 96]));
+    let left = i64::from((1280 - whole.width()) / 2);
+    image::imageops::overlay(&mut frame, &whole.to_rgb8(), left, 0);
+    let mut jpeg = Vec::new();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 85).encode_image(&frame)?;
+    Ok(jpeg)
+}
+
+fn stages(
+    vision: &Vision,
+    frame: &[u8],
+    roster: &Roster,
+    config: &Config,
+    rounds: usize,
+) -> anyhow::Result<[Times; 5]> {
+    let mut samples: [Vec<Duration>; 5] = Default::default();
+    // One round more than is counted: the first makes the detector's plan for this size.
+    for round in 0..=rounds {
+        let began = Instant::now();
+        let image: Image = vision::decode(frame)?;
+        let decoded = began.elapsed();
+        let faces = vision.detect(&image, GATE_LONGEST_SIDE)?;
+        let detected = began.elapsed();
+        let face = faces.into_iter().next().context("no face in the frame")?;
+        let template = vision.embed(&image, &face)?;
+        let embedded = began.elapsed();
+        let found = policy::judge(roster.best(&template), &config.recognition);
+        let matched = began.elapsed();
+        anyhow::ensure!(matches!(found, policy::Sighted::Worker(_)), "the face was not recognised");
+        if round > 0 {
+            let stages =
+                [decoded, detected - decoded, embedded - detected, matched - embedded, matched];
+            samples.iter_mut().zip(stages).for_each(|(all, stage)| all.push(stage));
+        }
+    }
+    Ok(samples.map(Times::of))
+}
+
+/// Grants and their outcomes, each committed by itself.
+async fn commits(config: &Config, rounds: usize) -> anyhow::Result<Times> {
+    let passages = Passages::open(&config.storage).await?;
+    let mut samples = Vec::new();
+    for _ in 0..rounds {
+        let (grant, outcome) = passages.passage().await?;
+        samples.extend([grant, outcome]);
+    }
+    passages.close()?;
+    Ok(Times::of(samples))
+}
+
+/// What a daemon of its own took.
+struct Process {
+    ready: Duration,
+    decided: Duration,
+    rss_mib: f64,
+    rss_peak_mib: f64,
+}
+
+/// `gatehouse run` on the bench's folder, with somebody before the camera from the first moment.
+async fn of_a_process(bench: &Bench, frame: Vec<u8>) -> anyhow::Result<Process> {
+    const POLL: Duration = Duration::from_millis(5);
+    let worker = bench.show(frame);
+    let began = Instant::now();
+    let mut daemon = Daemon::start(&bench.config.path)?;
+    let mut ready = None;
+    let decided = loop {
+        anyhow::ensure!(daemon.still_runs()?, "the daemon ended early");
+        anyhow::ensure!(began.elapsed() < rig::PATIENCE, "the daemon decided nothing");
+        if let Some(status) = status(&bench.config.control.socket).await? {
+            ready = ready.or(Some(began.elapsed()));
+            if status.lanes.iter().any(|lane| lane.gate.grants > 0) {
+                break began.elapsed();
+            }
+        }
+        tokio::time::sleep(POLL).await;
+    };
+    worker.walks_off().await?;
+    let (rss_mib, rss_peak_mib) = (daemon.memory("VmRSS")?, daemon.memory("VmHWM")?);
+    daemon.stop().await?;
+    Ok(Process { ready: ready.unwrap_or(decided), decided, rss_mib, rss_peak_mib })
+}
+
+pub(super) fn human(report: &Report) -> String {
+    let one = |what: &str, value: f64, unit: &str| format!("{what:<38}{value:9.1} {unit}\n");
+    [
+        format!(
+            "gatehouse {} · {} cores · {} workers, {} templates\n\n",
+            report.version, report.cores, report.workers, report.templates
+        ),
+        one("start to ready", report.start_to_ready_ms, "ms"),
+        one("start to first decision", report.start_to_first_decision_ms, "ms"),
+        one("resident memory", report.rss_mib, "MiB"),
+        one("resident memory, peak", report.rss_peak_mib, "MiB"),
+        table_head(),
+        report.decode_ms.row("decode 1280x720 JPEG"),
+        report.detect_ms.row("detect"),
+        report.embed_ms.row("align and embed"),
+        report.match_ms.row("match and judge"),
+        report.frame_ms.row("whole frame, one thread"),
+        report.commit_ms.row("commit a grant or an outcome"),
+        report.step_up_to_release_ms.row("step up to release bytes"),
+    ]
+    .concat()
+}

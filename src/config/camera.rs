@@ -1,0 +1,248 @@
+//! Cameras, and the addresses of those on the network.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Deserializer, de::Error};
+use zeroize::Zeroizing;
+
+use super::{
+    address,
+    file::Written,
+    value::{self, Checked, hint, wrong},
+};
+use crate::turnstile::Direction;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Camera {
+    pub direction: Direction,
+    pub source: CameraSource,
+    /// Frames a second.
+    #[serde(default)]
+    pub fps: f32,
+    /// Wanted of a `v4l2` camera, in pixels; it gives the nearest it has.
+    #[serde(default = "hd", deserialize_with = "size")]
+    pub size: (u32, u32),
+    /// Number of times that a replay shows each image of a folder or file.
+    #[serde(default = "once", deserialize_with = "value::whole::<_, _, 1, 10_000>")]
+    pub repeat: u32,
+    /// A replay begins again at its end.
+    #[serde(default, rename = "loop")]
+    pub looped: bool,
+}
+
+fn hd() -> (u32, u32) {
+    (1280, 720)
+}
+
+fn once() -> u32 {
+    1
+}
+
+fn size<'de, D: Deserializer<'de>>(from: D) -> Result<(u32, u32), D::Error> {
+    let (width, height) = <(i64, i64)>::deserialize(from)?;
+    match (u32::try_from(width), u32::try_from(height)) {
+        (Ok(w @ 160..=4096), Ok(h @ 120..=4096)) => Ok((w, h)),
+        _ => Err(D::Error::custom(format!(
+            "[{width}, {height}] must be from [160, 120] to [4096, 4096] pixels"
+        ))),
+    }
+}
+
+impl Camera {
+    /// `at`: its table.
+    pub(super) fn complete(&mut self, written: &Written<'_>, at: &str) -> Checked<()> {
+        let replay = matches!(self.source, CameraSource::Replay(_));
+        let v4l2 = matches!(self.source, CameraSource::V4l2(_));
+        for (key, takes, whose) in [
+            ("loop", replay, "replay: sources"),
+            ("repeat", replay, "replay: sources"),
+            ("size", v4l2, "v4l2: sources"),
+            (
+                "fps",
+                replay || v4l2,
+                "replay: and v4l2: sources; set the rate in the camera's own settings",
+            ),
+        ] {
+            let key = format!("{at}.{key}");
+            if !takes && written.has(&key) {
+                return wrong(key, format!("belongs to {whose}"));
+            }
+        }
+        let key = format!("{at}.fps");
+        if !written.has(&key) {
+            self.fps = if replay { 10.0 } else { 15.0 };
+        }
+        if !(0.1..=60.0).contains(&self.fps) {
+            return wrong(key, format!("{} must be from 0.1 to 60 frames a second", self.fps));
+        }
+        if let CameraSource::Replay(path) | CameraSource::V4l2(path) = &mut self.source {
+            written.absolute(path);
+        }
+        Ok(())
+    }
+}
+
+/// Where frames come from. Shown without a password.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum CameraSource {
+    /// A folder of images, or a file (or FIFO) of concatenated JPEG frames.
+    Replay(PathBuf),
+    /// A device of Video4Linux2.
+    V4l2(PathBuf),
+    /// Multipart MJPEG over HTTP.
+    Http(CameraUrl),
+    /// H.264 over RTSP.
+    Rtsp(CameraUrl),
+}
+
+impl CameraSource {
+    /// The word before the colon.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            CameraSource::Replay(_) => "replay",
+            CameraSource::V4l2(_) => "v4l2",
+            CameraSource::Http(_) => "http",
+            CameraSource::Rtsp(_) => "rtsp",
+        }
+    }
+
+    /// Why this build cannot read it, if so.
+    pub fn left_out(&self) -> Option<&'static str> {
+        match self {
+            CameraSource::V4l2(_) if cfg!(not(target_pointer_width = "64")) => Some(
+                "this build is for a 32-bit system and has no USB cameras: take one on the network, or \
+                 a 64-bit system",
+            ),
+            CameraSource::Rtsp(_) if cfg!(not(feature = "h264")) => {
+                Some("this build has no H.264: build it with the feature h264")
+            }
+            _ => None,
+        }
+    }
+}
+
+impl std::fmt::Display for CameraSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            CameraSource::Replay(path) => write!(f, "replay:{}", path.display()),
+            CameraSource::V4l2(path) => write!(f, "v4l2:{}", path.display()),
+            CameraSource::Http(url) | CameraSource::Rtsp(url) => write!(f, "{url}"),
+        }
+    }
+}
+
+/// A network camera's address, and apart from it who may look. Shown without what may be a secret:
+/// many cameras take `?user=…&pwd=…`, and some `/user=…_password=…`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CameraUrl {
+    /// Holds neither user nor password.
+    pub url: url::Url,
+    pub login: Option<Login>,
+}
+
+impl std::fmt::Display for CameraUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut shown = self.url.clone();
+        if let Some((before, _)) = self.url.path().split_once('=') {
+            shown.set_path(&format!("{before}=***"));
+        }
+        if let Some(query) = self.url.query() {
+            let masked = query.split('&').map(|pair| match pair.split_once('=') {
+                Some((key, _)) => format!("{key}=***"),
+                None => "***".to_owned(),
+            });
+            shown.set_query(Some(&masked.collect::<Vec<_>>().join("&")));
+        }
+        shown.set_fragment(None);
+        write!(f, "{shown}")
+    }
+}
+
+impl std::fmt::Debug for CameraUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CameraUrl({self})")
+    }
+}
+
+/// A user's name and password at a camera. Neither is shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    pub user: String,
+    pub password: Zeroizing<String>,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Login(***)")
+    }
+}
+
+impl TryFrom<String> for CameraSource {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<CameraSource, String> {
+        let text = Zeroizing::new(text);
+        let source = source(&text)?;
+        source.left_out().map_or(Ok(source.clone()), |message| Err(message.to_owned()))
+    }
+}
+
+fn source(text: &str) -> Result<CameraSource, String> {
+    let path = |scheme| text.strip_prefix(scheme).filter(|path| !path.is_empty());
+    let file = match (path("replay:"), path("v4l2:")) {
+        (Some(path), _) => Some(CameraSource::Replay(path.into())),
+        (_, Some(path)) => Some(CameraSource::V4l2(path.into())),
+        (None, None) => None,
+    };
+    if let Some(file) = file {
+        if text.contains("://") {
+            let form = "replay: and v4l2: take a path; an address begins with http:// or rtsp://";
+            return Err(form.to_owned());
+        }
+        return Ok(file);
+    }
+    let rtsp = text.starts_with("rtsp://");
+    if !rtsp && !text.starts_with("http://") {
+        // All of it may be a secret.
+        let kinds = "v4l2:/dev/video0, http://…, rtsp://…, replay:DIR, replay:FILE or replay:PIPE";
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        let scheme = scheme.filter(|s| s.len() < 8 && s.bytes().all(|b| b.is_ascii_alphabetic()));
+        let shown = scheme.map_or_else(|| "it".to_owned(), |scheme| format!("{scheme:?}"));
+        return Err(format!("{shown} is no kind of source; give {kinds}{}", hint(text)));
+    }
+    if let Some(message) = address::unclear(text) {
+        return Err(message);
+    }
+    let mut url = match url::Url::parse(text) {
+        // In `rtsp:` a host is taken as it is, with a login whose : and @ are escaped.
+        Ok(url) if url.host_str().is_some_and(|host| host.contains('%')) => {
+            let remedy = "the : and the @ around a password stand as they are, a host is a name or an IP \
+                          address";
+            return Err(format!("the address has a % in its host: {remedy}"));
+        }
+        Ok(url) if url.has_host() => url,
+        Ok(_) => return Err("the address names no host".to_owned()),
+        Err(e) => return Err(format!("no address of a camera: {e}")),
+    };
+    let login = login(&url)?;
+    // Refused only where there is no host, and there is one.
+    let _ = (url.set_username(""), url.set_password(None));
+    let url = CameraUrl { url, login };
+    Ok(if rtsp { CameraSource::Rtsp(url) } else { CameraSource::Http(url) })
+}
+
+fn login(url: &url::Url) -> Result<Option<Login>, String> {
+    let decoded = |text: &str| {
+        let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
+        let remedy = "its user or password is not UTF-8 behind a %: write % as %25";
+        decoded.map(String::from).map_err(|_| remedy.to_owned())
+    };
+    if url.username().is_empty() && url.password().is_none() {
+        return Ok(None);
+    }
+    let user = decoded(url.username())?;
+    let password = Zeroizing::new(decoded(url.password().unwrap_or_default())?);
+    Ok(Some(Login { user, password }))
+}

@@ -1,0 +1,137 @@
+//! Lanes: a turnstile and its cameras.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::{
+    Mode,
+    camera::Camera,
+    file::Written,
+    typed,
+    value::{self, Checked, Wrong, wrong},
+};
+use crate::turnstile::{
+    TurnstileDriver, drivers,
+    settings::{Keys, OF_THE_LANE},
+};
+
+#[derive(Clone, Debug)]
+pub struct Lane {
+    pub name: String,
+    /// After a passage the same worker is not admitted again on this side for so long.
+    pub cool_down: Duration,
+    /// How long after a release somebody may walk through.
+    pub pass_within: Duration,
+    pub turnstile: TurnstileDriver,
+    pub cameras: Vec<Camera>,
+}
+
+/// `[[lane]]`, of which some keys belong to the turnstile's driver.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LaneTable {
+    #[serde(deserialize_with = "value::name")]
+    name: String,
+    entry_side: Option<toml::Value>,
+    fire_input: Option<toml::Value>,
+    #[serde(default = "cool_down", deserialize_with = "value::seconds::<_, 3600>")]
+    cool_down_s: Duration,
+    #[serde(default = "pass_within", deserialize_with = "value::seconds::<_, 60>")]
+    pass_within_s: Duration,
+    turnstile: toml::Table,
+    #[serde(default)]
+    camera: Vec<Camera>,
+}
+
+fn cool_down() -> Duration {
+    Duration::from_secs(5)
+}
+
+fn pass_within() -> Duration {
+    Duration::from_secs(8)
+}
+
+pub(super) fn lanes(
+    tables: Vec<LaneTable>,
+    mode: Mode,
+    written: &Written<'_>,
+) -> Checked<Vec<Lane>> {
+    let mut lanes: Vec<Lane> = Vec::new();
+    for (i, mut table) in tables.into_iter().enumerate() {
+        let at = |key: &str| format!("lane[{i}].{key}");
+        let name = table.name;
+        if lanes.iter().any(|lane| lane.name == name) {
+            return wrong(at("name"), format!("{name:?} stands twice; each lane has its own name"));
+        }
+        let mut sides = Vec::new();
+        for (j, camera) in table.camera.iter_mut().enumerate() {
+            camera.complete(written, &at(&format!("camera[{j}]")))?;
+            if sides.contains(&camera.direction) {
+                let message = format!("a second {} camera; a side has one", camera.direction);
+                return wrong(at(&format!("camera[{j}].direction")), message);
+            }
+            sides.push(camera.direction);
+        }
+        let (pass_within, bench) = (table.pass_within_s, mode == Mode::Bench);
+        let keys = Keys { table: table.turnstile, base: written.base, pass_within, bench };
+        let turnstile = turnstile(&at, keys, [table.entry_side, table.fire_input])?;
+        let (cool_down, cameras) = (table.cool_down_s, table.camera);
+        let lane = Lane { name, cool_down, pass_within, turnstile, cameras };
+        shares_its_line(i, &lane, &lanes)?;
+        lanes.push(lane);
+    }
+    Ok(lanes)
+}
+
+/// `[lane.turnstile]` with the keys of its driver that stand in `[[lane]]`.
+fn turnstile(
+    at: &impl Fn(&str) -> String,
+    mut keys: Keys<'_>,
+    of_the_lane: [Option<toml::Value>; 2],
+) -> Checked<TurnstileDriver> {
+    let place = |key: &str| match OF_THE_LANE.contains(&key) {
+        true => at(key),
+        false if key.is_empty() => at("turnstile"),
+        false => at(&format!("turnstile.{key}")),
+    };
+    let explained = |path: &str, message: &str| {
+        let (key, message) = typed::explain(path, message);
+        Err(Wrong { key, message })
+    };
+    for (key, value) in OF_THE_LANE.into_iter().zip(of_the_lane) {
+        if keys.table.contains_key(key) {
+            let path = at(&format!("turnstile.{key}"));
+            return explained(&path, &drivers::unknown(key));
+        }
+        keys.table.extend(value.map(|value| (key.to_owned(), value)));
+    }
+    TurnstileDriver::read(&keys).or_else(|wrong| explained(&place(&wrong.key), &wrong.message))
+}
+
+/// Lanes on one line speak one protocol at one speed, each at an address of its own.
+fn shares_its_line(i: usize, lane: &Lane, before: &[Lane]) -> Checked<()> {
+    let at = |key: &str| format!("lane[{i}].turnstile.{key}");
+    let Some((line, address)) = lane.turnstile.place() else { return Ok(()) };
+    for other in before {
+        let Some((shared, taken)) = other.turnstile.place() else { continue };
+        if shared.port != line.port {
+            continue;
+        }
+        let (port, name) = (line.port.display(), &other.name);
+        if shared.baud != line.baud {
+            let speed = shared.baud;
+            return wrong(at("baud"), format!("{port} runs at {speed} for lane {name:?}"));
+        }
+        if other.turnstile.word() != lane.turnstile.word() {
+            let word = other.turnstile.word();
+            let message = format!("{port} speaks {word:?} for lane {name:?}; use another port");
+            return wrong(at("driver"), message);
+        }
+        if taken == address {
+            let message = format!("{address} on {port} is lane {name:?}'s; set another address");
+            return wrong(at("address"), message);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,154 @@
+//! Numbers by which the gate judges: faces, matches, and from where on something is an alarm.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::value::{self, Checked, within, wrong};
+
+/// How good a look at a face must be.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FaceLimits {
+    /// Least width of the face's box, in pixels of the picture.
+    pub min_face_px: f32,
+    /// Least sharpness, as [`crate::vision::Quality`] measures it.
+    pub min_sharpness: f32,
+    /// How far the face may be turned aside, in distances between the eyes.
+    pub max_aside: f32,
+    /// How far the head may be tilted; degrees.
+    pub max_tilt_deg: f32,
+    /// Least and most of its mean grey level, 0 to 255.
+    pub light: (f32, f32),
+}
+
+impl Default for FaceLimits {
+    fn default() -> FaceLimits {
+        FaceLimits {
+            min_face_px: 48.0,
+            min_sharpness: 0.05,
+            max_aside: 0.3,
+            max_tilt_deg: 35.0,
+            light: (45.0, 215.0),
+        }
+    }
+}
+
+impl FaceLimits {
+    pub(super) fn check(&self) -> Checked<()> {
+        within("enrolment.min_face_px", self.min_face_px, 16.0..=2000.0)?;
+        within("enrolment.min_sharpness", self.min_sharpness, 0.0..=2.0)?;
+        within("enrolment.max_aside", self.max_aside, 0.05..=1.0)?;
+        within("enrolment.max_tilt_deg", self.max_tilt_deg, 5.0..=90.0)?;
+        let (dark, bright) = self.light;
+        if 0.0 <= dark && dark < bright && bright <= 255.0 {
+            return Ok(());
+        }
+        let problem = format!("[{dark}, {bright}] must be two rising grey levels from 0 to 255");
+        wrong("enrolment.light", problem)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recognition {
+    pub threshold: MatchThreshold,
+    /// Least distance of the best worker's score to the second's.
+    pub margin: f32,
+    /// Least width of a face's box in pixels of the camera's frame.
+    pub min_face_px: f32,
+    /// So many frames of one visit must name the same worker.
+    #[serde(deserialize_with = "value::whole::<_, _, 1, 10>")]
+    pub frames_to_agree: u32,
+    pub liveness: Liveness,
+}
+
+impl Default for Recognition {
+    fn default() -> Recognition {
+        Recognition {
+            threshold: MatchThreshold(0.5),
+            margin: 0.05,
+            min_face_px: 48.0,
+            frames_to_agree: 2,
+            liveness: Liveness::Off,
+        }
+    }
+}
+
+impl Recognition {
+    pub(super) fn check(&self) -> Checked<()> {
+        within("recognition.margin", self.margin, 0.0..=0.5)?;
+        let reason = ": smaller faces cannot be told apart";
+        within("recognition.min_face_px", self.min_face_px, 16.0..=2000.0)
+            .or_else(|w| wrong(w.key, w.message + reason))
+    }
+}
+
+/// Whether a living face is told from a photo held before the camera.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Liveness {
+    #[default]
+    Off,
+}
+
+/// A cosine similarity at and above which two templates are one person.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(try_from = "f32")]
+pub struct MatchThreshold(f32);
+
+impl MatchThreshold {
+    /// `None` outside 0.3 to 1: below, strangers pass by the dozen.
+    pub fn new(cosine: f32) -> Option<Self> {
+        (0.3..=1.0).contains(&cosine).then_some(Self(cosine))
+    }
+
+    pub fn cosine(self) -> f32 {
+        self.0
+    }
+}
+
+impl TryFrom<f32> for MatchThreshold {
+    type Error = String;
+
+    fn try_from(cosine: f32) -> Result<Self, String> {
+        Self::new(cosine).ok_or_else(|| format!("{cosine} must be from 0.3 to 1"))
+    }
+}
+
+/// From where on something is an alarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AlarmLimits {
+    /// A record that waits for its upstream for longer.
+    #[serde(rename = "outbox_age_s", deserialize_with = "value::seconds::<_, 604_800>")]
+    pub outbox_age: Duration,
+    /// A link that is down for longer.
+    #[serde(rename = "link_down_s", deserialize_with = "value::seconds::<_, 86_400>")]
+    pub link_down: Duration,
+    /// A camera or turnstile that is away for longer.
+    #[serde(rename = "device_down_s", deserialize_with = "value::seconds::<_, 3600>")]
+    pub device_down: Duration,
+    /// A camera that shows faces for longer without a decision.
+    #[serde(rename = "undecided_s", deserialize_with = "value::seconds::<_, 3600>")]
+    pub undecided: Duration,
+    /// So many visits of unknown faces at one lane within this time.
+    #[serde(deserialize_with = "value::whole::<_, _, 2, 1000>")]
+    pub unknown_faces: u16,
+    #[serde(rename = "unknown_faces_within_s", deserialize_with = "value::seconds::<_, 3600>")]
+    pub unknown_faces_within: Duration,
+}
+
+impl Default for AlarmLimits {
+    fn default() -> AlarmLimits {
+        let seconds = Duration::from_secs;
+        AlarmLimits {
+            outbox_age: seconds(900),
+            link_down: seconds(60),
+            device_down: seconds(30),
+            undecided: seconds(60),
+            unknown_faces: 10,
+            unknown_faces_within: seconds(60),
+        }
+    }
+}

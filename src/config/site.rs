@@ -1,0 +1,218 @@
+//! The gateway and its site: names, folders, the roster's rules, who may command it.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use jiff::{
+    civil::{Date, Time},
+    tz::TimeZone,
+};
+use serde::{Deserialize, Deserializer, de::Error};
+
+use super::{
+    Secret, address,
+    file::Written,
+    value::{self, formed, hint},
+};
+
+/// Where a package puts the models.
+pub const INSTALLED_MODELS: &str = "/usr/share/gatehouse/models";
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Site {
+    #[serde(deserialize_with = "value::name")]
+    pub project_code: String,
+    /// `None`: made once with the database and kept in it.
+    #[serde(default, deserialize_with = "value::some_name")]
+    pub gateway_id: Option<String>,
+    #[serde(default)]
+    pub name: String,
+    /// The day on which all wages of the project were settled. Retention counts from it (I2).
+    #[serde(default, deserialize_with = "date")]
+    pub settled_on: Option<Date>,
+    #[serde(default = "shanghai", deserialize_with = "timezone")]
+    pub timezone: TimeZone,
+    /// A working day lasts from here to the same time on the next calendar day.
+    #[serde(default = "four_o_clock", deserialize_with = "time")]
+    pub day_starts_at: Time,
+}
+
+impl Site {
+    pub(super) fn complete(&mut self, written: &Written<'_>) {
+        if !written.has("site.name") {
+            self.name.clone_from(&self.project_code);
+        }
+    }
+}
+
+fn date<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Date>, D::Error> {
+    formed(from, |text| text.parse().ok(), "no date, such as 2026-10-31").map(Some)
+}
+
+fn timezone<'de, D: Deserializer<'de>>(from: D) -> Result<TimeZone, D::Error> {
+    formed(from, |text| TimeZone::get(text).ok(), "no IANA time zone, such as Asia/Shanghai")
+}
+
+fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Time, D::Error> {
+    formed(from, |text| Time::strptime("%H:%M", text).ok(), "no time, such as 04:00")
+}
+
+/// The time zones travel in the binary, so it is there.
+fn shanghai() -> TimeZone {
+    TimeZone::get("Asia/Shanghai").unwrap_or(TimeZone::UTC)
+}
+
+fn four_o_clock() -> Time {
+    Time::constant(4, 0, 0, 0)
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    pub dir: PathBuf,
+    /// Where the install's sealing key is.
+    #[serde(deserialize_with = "Secret::kept_apart")]
+    pub key: Secret,
+    /// Years after `site.settled_on`; at least 3.
+    #[serde(deserialize_with = "years")]
+    pub attendance_keep_years: u8,
+    /// Days that the photo of a passage is kept; 0: none is taken.
+    #[serde(deserialize_with = "value::whole::<_, _, 0, 65_535>")]
+    pub photo_keep_days: u16,
+    /// Of all photos of passages together; the oldest go first.
+    #[serde(deserialize_with = "photo_bytes")]
+    pub photo_max_bytes: u64,
+}
+
+impl Default for Storage {
+    fn default() -> Storage {
+        Storage::usual("/var/lib/gatehouse".into(), Secret::File("key".into()))
+    }
+}
+
+impl Storage {
+    /// A folder with everything else as it is where the configuration says nothing.
+    pub fn usual(dir: PathBuf, key: Secret) -> Storage {
+        Storage {
+            dir,
+            key,
+            attendance_keep_years: 3,
+            photo_keep_days: 30,
+            photo_max_bytes: 1 << 30,
+        }
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.dir.join("gatehouse.db")
+    }
+
+    pub(super) fn complete(&mut self, written: &Written<'_>) {
+        written.absolute(&mut self.dir);
+        let with_the_data = !written.has("storage.key");
+        self.key.begin_at(if with_the_data { &self.dir } else { written.base });
+    }
+}
+
+fn years<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
+    match i64::deserialize(from)? {
+        ..3 => Err(D::Error::custom("the law asks for at least 3 years")),
+        years => u8::try_from(years)
+            .map_err(|_| D::Error::custom(format!("{years} must be from 3 to {}", u8::MAX))),
+    }
+}
+
+fn photo_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    const MIB: u64 = 1 << 20;
+    let given = i64::deserialize(from)?;
+    u64::try_from(given).ok().filter(|bytes| *bytes >= MIB).ok_or_else(|| {
+        let remedy = "to keep no photo, set photo_keep_days = 0";
+        D::Error::custom(format!("{given} must be {MIB} or more; {remedy}"))
+    })
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ModelFiles {
+    pub dir: PathBuf,
+    /// In `dir`, as the embedder.
+    pub detector: PathBuf,
+    pub embedder: PathBuf,
+}
+
+impl Default for ModelFiles {
+    fn default() -> ModelFiles {
+        ModelFiles {
+            dir: INSTALLED_MODELS.into(),
+            detector: "face_detection_yunet_2023mar_int8bq.onnx".into(),
+            embedder: "face_recognition_sface_2021dec_int8bq.onnx".into(),
+        }
+    }
+}
+
+impl ModelFiles {
+    pub(super) fn complete(&mut self, written: &Written<'_>) {
+        written.absolute(&mut self.dir);
+        self.detector = self.dir.join(&self.detector);
+        self.embedder = self.dir.join(&self.embedder);
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RosterRules {
+    /// No template without a consent form's number.
+    pub require_consent: bool,
+    /// Nobody enters who was not trained in safety.
+    pub require_training: bool,
+    /// The group whose members may change the roster and release lanes; `None`: whoever may use the
+    /// control socket.
+    #[serde(deserialize_with = "value::group")]
+    pub admin_group: Option<String>,
+}
+
+impl Default for RosterRules {
+    fn default() -> RosterRules {
+        RosterRules { require_consent: true, require_training: false, admin_group: None }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Control {
+    pub socket: PathBuf,
+    /// Group that may talk to the socket; `None` leaves it with the daemon's own group.
+    #[serde(deserialize_with = "value::group")]
+    pub group: Option<String>,
+}
+
+impl Default for Control {
+    fn default() -> Control {
+        Control { socket: "/run/gatehouse/control.sock".into(), group: None }
+    }
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Metrics {
+    /// A loopback address; `None`: no listener.
+    #[serde(deserialize_with = "loopback")]
+    pub listen: Option<SocketAddr>,
+}
+
+fn loopback<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(from)?;
+    let shown = address::shown(&text);
+    match text.parse::<SocketAddr>() {
+        Ok(address) if !address.ip().to_canonical().is_loopback() => {
+            Err(D::Error::custom(format!(
+                "{shown} would show this gate to its whole network without a password: listen on \
+                 127.0.0.1, and let a proxy or an agent on this machine, or an SSH tunnel, pass it on"
+            )))
+        }
+        Ok(address) if address.port() != 0 => Ok(Some(address)),
+        _ => {
+            let form = "no address and port, such as \"127.0.0.1:9464\"";
+            Err(D::Error::custom(format!("{shown} is {form}{}", hint(&text))))
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! Upstreams and their brokers.
+
+use std::{fmt, net::IpAddr, path::PathBuf};
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, SeqAccess, Visitor},
+};
+
+use super::{
+    Secret, address,
+    file::Written,
+    value::{self, Checked, wrong},
+};
+
+/// One connection to a platform.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    #[serde(default, deserialize_with = "value::name")]
+    pub name: String,
+    /// The broker, or the nodes of a cluster; tried in turn.
+    #[serde(rename = "broker", deserialize_with = "one_or_many")]
+    pub brokers: Vec<Broker>,
+    /// `None`: the gateway's id and the upstream's name.
+    #[serde(default, deserialize_with = "value::some_name")]
+    pub client_id: Option<String>,
+    /// What the platform speaks: a name that the uplink knows, and checks.
+    #[serde(default = "native", deserialize_with = "value::name")]
+    pub profile: String,
+    /// PEM: the authorities that may vouch for the broker; `None`: those of the operating system.
+    pub ca: Option<PathBuf>,
+    /// PEM: our own certificate with its chain.
+    pub cert: Option<PathBuf>,
+    /// PEM: its private key. The two are there together.
+    #[serde(default, deserialize_with = "Secret::some_kept_apart")]
+    pub key: Option<Secret>,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    #[serde(default)]
+    pub encoding: Encoding,
+    #[serde(default)]
+    pub ack: Ack,
+    /// `None`: MQTT 5, and 3.1.1 where that is refused.
+    pub version: Option<MqttVersion>,
+    /// Whether a broker elsewhere may be reached without encryption.
+    #[serde(default)]
+    pub allow_plaintext: bool,
+    /// Whether commands of this upstream may open a gate.
+    #[serde(default)]
+    pub remote_release: bool,
+    /// Sending photos, which this version does not do.
+    #[serde(default)]
+    pub photos: bool,
+}
+
+impl Upstream {
+    /// What is proved at a broker with `mqtts:`.
+    pub fn tls(&self) -> Tls {
+        Tls { ca: self.ca.clone(), own: self.cert.clone().zip(self.key.clone()) }
+    }
+
+    fn complete(&mut self, i: usize, written: &Written<'_>) -> Checked<()> {
+        let at = |key: &str| format!("upstream[{i}].{key}");
+        if !written.has(&at("name")) {
+            self.name = format!("upstream{i}");
+        }
+        if self.photos {
+            return wrong(at("photos"), "is not in this version; it has false");
+        }
+        if self.password.is_some() && self.username.is_none() {
+            return wrong(at("password"), "needs a username, or it is never sent");
+        }
+        let plain = |broker: &Broker| !broker.tls && !broker.is_here() && !self.allow_plaintext;
+        if let Some(n) = self.brokers.iter().position(plain) {
+            let of_list = at(&format!("broker[{n}]"));
+            let key = if written.has(&of_list) { of_list } else { at("broker") };
+            let broker = self.brokers.get(n).map(ToString::to_string).unwrap_or_default();
+            return wrong(
+                key,
+                format!(
+                    "{broker:?} would carry names in plain text off this machine: write mqtts://HOST:PORT, \
+                     or set allow_plaintext = true where the link itself is private"
+                ),
+            );
+        }
+        self.check_files(&at)?;
+        [&mut self.ca, &mut self.cert]
+            .into_iter()
+            .flatten()
+            .for_each(|path| written.absolute(path));
+        let secrets = [&mut self.key, &mut self.password];
+        secrets.into_iter().flatten().for_each(|secret| secret.begin_at(written.base));
+        Ok(())
+    }
+
+    fn check_files(&self, at: &impl Fn(&str) -> String) -> Checked<()> {
+        let (cert, key) = (self.cert.is_some(), self.key.is_some());
+        let given = [("ca", self.ca.is_some()), ("cert", cert), ("key", key)];
+        let unused = given.iter().find(|(_, given)| *given);
+        if let Some((unused, _)) = unused.filter(|_| self.brokers.iter().all(|b| !b.tls)) {
+            let problem = "no broker of this upstream has mqtts://, so it would never be used: write \
+                           mqtts://HOST:PORT, or leave it out";
+            return wrong(at(unused), problem);
+        }
+        match (cert, key) {
+            (true, false) => wrong(
+                at("cert"),
+                "needs its private key as well: key = \"file:PATH\" or \"credential:NAME\"",
+            ),
+            (false, true) => {
+                wrong(at("key"), "needs the certificate it belongs to as well: cert = \"PATH\"")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Completes each, and sees that no two have a name or a broker in common.
+pub(super) fn complete(upstreams: &mut [Upstream], written: &Written<'_>) -> Checked<()> {
+    for i in 0..upstreams.len() {
+        let Some((upstream, before)) = upstreams.get_mut(..=i).and_then(<[_]>::split_last_mut)
+        else {
+            continue;
+        };
+        upstream.complete(i, written)?;
+        if before.iter().any(|other| other.name == upstream.name) {
+            return wrong(
+                format!("upstream[{i}].name"),
+                format!("{:?} stands twice", upstream.name),
+            );
+        }
+        let has = |other: &&mut Upstream, mine: &Broker| {
+            other.brokers.iter().any(|b| (&b.host, b.port) == (&mine.host, mine.port))
+        };
+        let shares = |other: &&mut Upstream| upstream.brokers.iter().any(|mine| has(other, mine));
+        if let Some(other) = before.iter_mut().find(shares) {
+            let problem = format!(
+                "is that of the upstream {:?} too, whose topics are the same: a broker is one upstream's",
+                other.name
+            );
+            return wrong(format!("upstream[{i}].broker"), problem);
+        }
+    }
+    Ok(())
+}
+
+fn native() -> String {
+    "native".to_owned()
+}
+
+/// Whom a broker with `mqtts:` must prove to be, and who we are to it.
+#[derive(Clone, Debug, Default)]
+pub struct Tls {
+    /// PEM: the authorities that may vouch for the broker; `None`: those of the operating system.
+    pub ca: Option<PathBuf>,
+    /// PEM: our own certificate with its chain, and its private key.
+    pub own: Option<(PathBuf, Secret)>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MqttVersion {
+    #[serde(rename = "3.1.1")]
+    V4,
+    #[serde(rename = "5")]
+    V5,
+}
+
+impl MqttVersion {
+    /// Its name in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            MqttVersion::V4 => "3.1.1",
+            MqttVersion::V5 => "5",
+        }
+    }
+}
+
+/// Whose word takes a row out of the outbox (I3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ack {
+    /// The broker's, for each message.
+    #[default]
+    Broker,
+    /// The consumer's, for all up to a seq.
+    Platform,
+}
+
+/// How payloads are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    #[default]
+    Json,
+    Cbor,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Broker {
+    pub host: String,
+    pub port: u16,
+    /// `mqtts:`
+    pub tls: bool,
+}
+
+impl std::fmt::Display for Broker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let scheme = if self.tls { "mqtts" } else { "mqtt" };
+        if self.host.contains(':') {
+            write!(f, "{scheme}://[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl Broker {
+    /// On this machine.
+    fn is_here(&self) -> bool {
+        self.host == "localhost"
+            || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+}
+
+impl TryFrom<String> for Broker {
+    type Error = String;
+
+    fn try_from(url: String) -> Result<Broker, String> {
+        broker(&url)
+    }
+}
+
+fn broker(url: &str) -> Result<Broker, String> {
+    if url.contains('@') {
+        let remedy = "write mqtts://HOST:PORT alone, username and password have keys of their own";
+        return Err(format!("the address has an @ in it: {remedy}"));
+    }
+    if let Some(message) = address::unclear(url) {
+        return Err(message);
+    }
+    let shown = address::shown(url);
+    let (rest, tls, usual) = match (url.strip_prefix("mqtts://"), url.strip_prefix("mqtt://")) {
+        (Some(rest), _) => (rest, true, 8883),
+        (None, Some(rest)) => (rest, false, 1883),
+        (None, None) => {
+            let form = "mqtts://HOST:PORT, or mqtt://HOST:PORT on this machine";
+            return Err(format!("{shown} is no broker's address: it must be {form}"));
+        }
+    };
+    let rest = rest.trim_end_matches('/');
+    let (host, port) = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()),
+        _ => (rest, Some(usual)),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let Some(port) = port.filter(|p| *p != 0) else {
+        return Err(format!("{shown} has no port from 1 to 65535"));
+    };
+    if rustls::pki_types::ServerName::try_from(host.as_str()).is_err() {
+        return Err(format!("{shown} names no host, such as broker.example or 10.0.0.9"));
+    }
+    Ok(Broker { host, port, tls })
+}
+
+/// What serde says a broker's key must be.
+pub(super) const ADDRESSES: &str = "an address in quotes, or a list of them";
+
+fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Broker>, D::Error> {
+    struct OneOrMany;
+
+    impl<'de> Visitor<'de> for OneOrMany {
+        type Value = Vec<Broker>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(ADDRESSES)
+        }
+
+        fn visit_str<E: Error>(self, url: &str) -> Result<Vec<Broker>, E> {
+            broker(url).map(|one| vec![one]).map_err(E::custom)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<Broker>, A::Error> {
+            let mut brokers = Vec::new();
+            while let Some(broker) = list.next_element()? {
+                brokers.push(broker);
+            }
+            if brokers.is_empty() {
+                let remedy = "name at least one, such as \"mqtt://127.0.0.1:1883\"";
+                return Err(A::Error::custom(remedy));
+            }
+            Ok(brokers)
+        }
+    }
+
+    from.deserialize_any(OneOrMany)
+}
