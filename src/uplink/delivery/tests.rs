@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::{sent::RANGES, *};
+use super::*;
 
 #[derive(Clone, Debug)]
 enum Step {
