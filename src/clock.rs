@@ -341,6 +341,7 @@ impl Default for Tripwire {
 
 #[cfg(test)]
 impl Tripwire {
+    /// The next reading panics.
     pub fn arm(&self) {
         self.armed.store(true, std::sync::atomic::Ordering::SeqCst);
     }
