@@ -53,7 +53,7 @@
 //! | [`cli`] | one file a command family |
 //!
 //! Imports run up this list: a room knows rooms above it; only [`daemon`] and [`cli`] know them
-//! all. Within a room no files import each other in a circle. `tests/structure.rs` checks both. [`gate::policy`], [`gate::passage`], [`uplink::delivery`] and [`alarms::Watchman`] return what
+//! all. Within a room no files import each other in a circle. `tests/integration/structure.rs` checks both. [`gate::policy`], [`gate::passage`], [`uplink::delivery`] and [`alarms::Watchman`] return what
 //! is to be done and touch nothing; time is an argument. Nothing but [`clock`] reads a clock, except for `bench`,
 //! which measures.
 //!
@@ -215,6 +215,8 @@ pub mod control;
 pub mod daemon;
 pub mod failpoint;
 pub mod figures;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gate;
 pub mod ledger;
 pub mod roster;

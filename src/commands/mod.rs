@@ -6,7 +6,7 @@
 //! A command that changes something is remembered before it is carried out, and its reply after: so
 //! one that comes again is answered again and not done again. Where the daemon ended in between, all
 //! is done again that can be, and a gate is not (I4). Commands are carried out one after the other;
-//! releases of gates, of which one takes as long as somebody walks, beside them. A panic costs the
+//! releases of gates, of which one takes as long as a person walks, beside them. A panic costs the
 //! command that it happened in.
 //!
 //! | file | what it does |

@@ -160,7 +160,7 @@ fn missing(key: &str) -> Failure {
     invalid(key, "is missing")
 }
 
-/// The arguments that nobody has asked for yet. One that is null is not there.
+/// The arguments that are not read yet. One that is null is not there.
 struct Args(Map<String, Value>);
 
 impl Args {

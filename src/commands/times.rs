@@ -26,8 +26,8 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// Refuses a command out of its time. Of a release: when it is void, by a clock that nobody
-    /// sets (I4); without a clock to trust it is void at once.
+    /// Refuses a command out of its time. Of a release: when it is void, by a clock that is never
+    /// set (I4); without a clock to trust it is void at once.
     pub(super) fn checked(self, now: Stamp, verb: &Verb) -> Result<Option<Monotonic>, Failure> {
         let release = matches!(verb, Verb::Release { .. });
         if !now.synced {

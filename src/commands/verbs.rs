@@ -36,7 +36,7 @@ pub(super) async fn carry_out(
         services.may_change(&by)?;
     }
     match verb {
-        // The reply names nobody: it is kept for a while, when the worker may be long forgotten.
+        // The reply names no one: it is kept for a while, when the worker may be long forgotten.
         Verb::Upsert { enrol, photos } => {
             let mut dry = DryRuns::default();
             let done = services.enrol(Source::Here(photos), &mut dry, *enrol, by).await?;
@@ -173,7 +173,7 @@ async fn again(services: &Services, upstream: &str, from: u64, to: u64) {
     let mut links = services.upstreams.iter();
     let Some(link) = links.find(|link| link.state.borrow().name == upstream) else { return };
     let asked = link.asked.send(Asked::Again { from, to });
-    // A link that stands still, or begins anew, looks at its outbox when it connects.
+    // A link that stands still, or begins again, looks at its outbox when it connects.
     let _ = tokio::time::timeout(LINK_PATIENCE, asked).await;
 }
 

@@ -15,22 +15,13 @@ use crate::{
 };
 
 /// Why there is no result.
+#[derive(Debug, thiserror::Error)]
 enum Ended {
-    Refused(Failure),
+    #[error(transparent)]
+    Refused(#[from] Failure),
     /// There is no one to tell.
-    Wire(WireError),
-}
-
-impl From<Failure> for Ended {
-    fn from(failure: Failure) -> Self {
-        Ended::Refused(failure)
-    }
-}
-
-impl From<WireError> for Ended {
-    fn from(e: WireError) -> Self {
-        Ended::Wire(e)
-    }
+    #[error(transparent)]
+    Wire(#[from] WireError),
 }
 
 /// A list's closing word.

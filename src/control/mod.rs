@@ -10,6 +10,8 @@ mod protocol;
 mod server;
 mod wire;
 
+#[cfg(any(test, fuzzing))]
+pub use self::wire::Wire;
 pub use self::{
     client::{Client, ClientError},
     protocol::{PhotoPiece, PhotoShown, Request},

@@ -148,7 +148,7 @@ impl Services {
         let (from, to) = (query.from.map(|d| self.midnight(d)), query.to.map(day_after));
         let (from, to) = (from.transpose()?.or(query.from_at), to.transpose()?.or(query.to_at));
         if let Some(id) = query.worker.clone() {
-            // An id that never was would read as somebody who never came.
+            // An unknown id would read as a worker who never came.
             self.store.read(move |tx| roster::must_exist(tx, &id)).await?;
         }
         if let Some(lane) = &query.lane {
@@ -186,7 +186,7 @@ impl Services {
         at.map_err(|e| Failure::new(Code::Invalid, format!("{date}: {e}")))
     }
 
-    /// A lane that was taken down has records still; a misspelt one would read as nobody there.
+    /// A lane that was taken down has records still; a misspelt one would read as a lane without passages.
     async fn lane_is_known(&self, lane: &str) -> Result<(), Failure> {
         let mut lanes: Vec<String> = self.lanes.iter().map(|panel| panel.name.clone()).collect();
         if lanes.iter().any(|known| known == lane) {

@@ -1,7 +1,7 @@
 //! Which times and dates can only be mistyped: pure, from what is given and what the clock has.
 //!
 //! A clock that is not trusted says nothing of the future for sure. What lies ahead of it is asked
-//! about, and taken where somebody says that it is meant.
+//! about, and taken when the admin confirms it.
 
 use jiff::{Span, Timestamp, civil::Date};
 
@@ -53,7 +53,7 @@ pub(super) fn plausible(
     Ok(())
 }
 
-/// The time of a passage that somebody adds. `shown`: a time as the site's clocks have it. `began`: the
+/// The time of a passage that is added by hand. `shown`: a time as the site's clocks have it. `began`: the
 /// ledger's first entry.
 pub(super) fn passage(
     at: Timestamp,

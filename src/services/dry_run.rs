@@ -11,7 +11,7 @@ pub struct DryRuns(Vec<DryRun>);
 
 struct DryRun {
     id: WorkerId,
-    /// Of somebody new.
+    /// Of a new worker; `None` for one who is on the roster.
     identity: Option<Identity>,
     templates: Vec<Template>,
 }

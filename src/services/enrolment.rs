@@ -96,7 +96,7 @@ fn comes_again(
         && identity.particulars == said;
     let brings_faces = enrol.brings_faces();
     let faceless = worker.templates == 0 && brings_faces;
-    // A sheet whose rows have moved against its ids would make everybody somebody else.
+    // A sheet whose rows have moved against its ids would give each worker another identity.
     if !given.same_document(identity) {
         let problem = format!(
             "worker {} is on the roster with another ID number; if that one was mistyped, correct \

@@ -33,7 +33,7 @@ pub enum Ask {
     Hint(Hint),
 }
 
-/// What somebody who stands before the camera for an enrolment is told.
+/// A hint for the person who stands before the camera for an enrolment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hint {
     /// Good looks so far, and how many are wanted.

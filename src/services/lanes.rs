@@ -51,7 +51,7 @@ impl Services {
         })
     }
 
-    /// A guard vouches for who somebody is, not for their being in force.
+    /// A guard vouches for who a worker is, not for their being in force.
     fn may_be_vouched_for(&self, worker: &Worker, direction: Direction) -> Result<(), Failure> {
         if direction == Direction::Exit {
             return Ok(());

@@ -145,7 +145,7 @@ impl Sitting {
         a.face.template.cosine(&b.face.template) >= self.one_person
     }
 
-    /// Fails where nobody listens any more.
+    /// Fails when the client has gone.
     fn tell(&self, good: usize, hint: &str) -> Result<(), String> {
         let hint = Hint { good, wanted: LOOKS, hint: hint.to_owned() };
         self.client

@@ -81,7 +81,7 @@ pub struct CameraPanel {
     pub direction: Direction,
     pub source: String,
     pub state: watch::Receiver<CameraState>,
-    /// Open but without a frame for so long, it has stalled.
+    /// Timeout after which a camera that is open and sends no frame has stalled.
     pub stalled_after: Duration,
     pub seen: Arc<Seen>,
     /// Where an enrolment borrows its frames.
@@ -114,7 +114,7 @@ impl Audit {
     }
 }
 
-/// Why nobody can fetch the metrics.
+/// Why the metrics cannot be fetched.
 #[derive(Clone, Debug)]
 pub struct ExporterDown {
     pub since: Monotonic,
@@ -137,7 +137,7 @@ pub struct Services {
     pub lanes: Vec<LanePanel>,
     pub upstreams: Vec<uplink::Link>,
     pub stages: Arc<Stages>,
-    /// Why nobody can fetch the metrics, where they are configured and that is so.
+    /// Why the metrics cannot be fetched, while they are configured and cannot be.
     pub exporter: watch::Receiver<Option<ExporterDown>>,
     /// How good an enrolment's look at a face must be.
     pub face_limits: FaceLimits,

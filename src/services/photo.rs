@@ -1,4 +1,4 @@
-//! The photo of a passage, for somebody who may look at it. Who looked is logged.
+//! The photo of a passage, for those who may look at it. Who looked is logged.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,8 +1,8 @@
 //! Workers suspended, removed and listed; and how the roster is changed.
 //!
 //! A change is the roster's rows and the ledger's entry in one transaction, then a new snapshot for
-//! the gates. Changes are made one at a time, so that the look for somebody's like, the rows and the
-//! snapshot belong together.
+//! the gates. Changes are made one at a time, so that the look for a face that is
+//! alike, the rows and the snapshot belong together.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! The listener for the metrics: HTTP on loopback, with one page and bounds on everything.
 //!
-//! In: `GET /metrics`. Out: the page, made anew for each request. No keep-alive: a place belongs
-//! to nobody for longer than [`PATIENCE`]. When the listener fails it is opened anew, and nothing
+//! In: `GET /metrics`. Out: the page, made for each request. No keep-alive: a client holds a place
+//! for [`PATIENCE`] at most. When the listener fails it is opened again, and nothing
 //! else of the gate notices (I10).
 
 use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc};

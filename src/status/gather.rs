@@ -1,4 +1,4 @@
-//! Looks at every part of the daemon, and at what of it needs somebody's attention.
+//! Looks at every part of the daemon, and collects what needs attention.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::{
 
 /// For so long after it failed, and longer while the disk does, a lane's commit is shown.
 const COMMIT_FAILED: Duration = Duration::from_secs(10);
-/// For so long after a lane was begun anew, its fault is shown.
+/// Time for which a lane's fault is shown after the lane has begun again.
 const FAULT_SHOWN: Duration = Duration::from_secs(10 * 60);
 /// The state of every part, and what of it needs attention.
 pub async fn gather(services: &Services) -> Status {
@@ -121,7 +121,7 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
         attention.add(Part::Turnstile(lane.name.clone()), turnstile.since, remedy);
     }
     let gate = lane.state.borrow().clone();
-    // Where nobody has come since, the store knows that its disk is well again.
+    // Where no worker has come since, the store knows that its disk is well again.
     let fails = attention.services.store.state().failing.is_some();
     let recent = |last: Monotonic| attention.now.since(last) < COMMIT_FAILED;
     let failing = gate.failing.filter(|(_, last)| fails || recent(*last));
@@ -259,7 +259,7 @@ fn upstreams(
     upstreams
 }
 
-/// What was told as an alarm; and those troubles that only whoever looks after alarms knows of.
+/// What was told as an alarm; and the troubles that only the keeper of the alarms knows of.
 fn alarms(services: &Services, attention: &mut Attention<'_>) -> AlarmsStatus {
     let state = services.alarms.borrow().clone();
     for look in &state.looks {

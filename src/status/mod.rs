@@ -7,7 +7,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `gather`, `disk` | looks at every part |
-//! | `attention`, `part` | what of it needs somebody's attention |
+//! | `attention`, `part` | what of it needs attention |
 //! | `troubles` | what may become an alarm |
 //! | `metrics` | the status as OpenMetrics text |
 //! | `exporter` | serves it over HTTP |
@@ -68,7 +68,7 @@ pub struct Status {
 pub struct LaneStatus {
     pub name: String,
     pub mode: LaneMode,
-    /// Why it has that mode, who set it and when; null where nobody ever did, `mode_by` also where a
+    /// Why it has that mode, who set it and when; null where it was never set, `mode_by` also where a
     /// fire alarm did.
     pub mode_reason: Option<String>,
     pub mode_by: Option<String>,

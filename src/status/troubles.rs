@@ -200,7 +200,7 @@ pub(super) fn outbox(
     Some(Trouble { since, text, count: Some(rows) })
 }
 
-/// Within a boot by the clock that nobody sets; across boots the wall clock is all there is.
+/// Within a boot by the clock that is never set; across boots the wall clock is all there is.
 pub(super) fn age(at: Stamp, now: Stamp) -> Duration {
     let ms = if at.boot == now.boot {
         now.uptime_ms.saturating_sub(at.uptime_ms)
@@ -211,7 +211,7 @@ pub(super) fn age(at: Stamp, now: Stamp) -> Duration {
 }
 
 /// Of each that this link needs, the one that ends first: whether it ends soon, and whether it has.
-/// Without a clock that is trusted nobody can tell, nor while it was not seen in this run.
+/// Without a clock that is trusted it cannot be told, nor while it was not seen in this run.
 pub(super) fn certificates(
     state: &UpstreamState,
     now: Stamp,

@@ -200,7 +200,7 @@ fn look_through(
     }
 }
 
-/// Opens an existing database as [`open`] would and has SQLite look it through, for `check`.
+/// Opens an existing database as `open` would and has SQLite look it through, for `check`.
 pub fn examine(config: &Storage) -> Result<(), StoreError> {
     let path = config.database();
     // Nothing is made, migrated or given another mode: `check` may be run by root, and the daemon

@@ -40,7 +40,7 @@ pub enum DecodeError {
 
 impl Image {
     /// Takes pixels that are decoded already: `rgb` holds 3 * width * height
-    /// bytes. The limits of [`decode`] hold here too.
+    /// bytes. They are limited as a decoded photo's are: see [`MAX_PIXELS`].
     pub fn from_rgb(width: u32, height: u32, rgb: Vec<u8>) -> Result<Image, DecodeError> {
         check_size(width, height, MAX_PIXELS)?;
         if rgb.len() as u64 != u64::from(width) * u64::from(height) * 3 || rgb.is_empty() {
