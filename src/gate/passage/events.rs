@@ -51,7 +51,7 @@ pub enum Event {
     Turnstile(TurnstileEvent),
     /// The lane works otherwise from now on.
     Mode(LaneMode),
-    /// Time has passed; see [`Machine::timeout`].
+    /// Time has passed; see [`Machine::timeout`](super::Machine::timeout).
     Tick,
 }
 
@@ -97,7 +97,7 @@ pub struct Answered {
 /// What the machine counted of what it did not act on (I6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Sightings older than [`DECISION_LIFE`] when they came in.
+    /// Sightings older than [`DECISION_LIFE`](super::DECISION_LIFE) when they came in.
     pub stale: u64,
     /// Passages that nobody was let through for.
     pub tailgates: u64,

@@ -1,6 +1,6 @@
 //! The profiles there are, each a folder: a platform's topics and payloads.
 //!
-//! A new profile is a folder with a [`Profile`], and its line in [`PROFILES`]. From there come the
+//! A new profile is a folder with a [`Profile`], and its line in `PROFILES`. From there come the
 //! words of `profile = "…"` and what each upstream speaks.
 
 pub mod native;
