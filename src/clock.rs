@@ -61,8 +61,9 @@ impl Sub<Monotonic> for Monotonic {
 }
 
 /// One boot of the machine: the kernel's random boot id.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct BootId(pub [u8; 16]);
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BootId(#[serde(with = "serde_bytes")] pub [u8; 16]);
 
 impl std::fmt::Display for BootId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -181,25 +182,10 @@ pub enum ClockWhat {
     Stepped,
 }
 
-impl ClockWhat {
-    pub fn word(self) -> &'static str {
-        match self {
-            ClockWhat::Synchronised => "synchronised",
-            ClockWhat::Unsynchronised => "unsynchronised",
-            ClockWhat::Stepped => "stepped",
-        }
-    }
-
-    pub fn from_word(word: &str) -> Option<Self> {
-        [ClockWhat::Synchronised, ClockWhat::Unsynchronised, ClockWhat::Stepped]
-            .into_iter()
-            .find(|w| w.word() == word)
-    }
-}
-
 /// A change of the wall clock, for the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockChange {
+    #[serde(rename = "change")]
     pub what: ClockWhat,
     /// How far it moved against the monotonic clock since the change before, or since the daemon's
     /// start; milliseconds, negative where it was set back.

@@ -26,24 +26,24 @@
 //! Back the other way come only roster snapshots, the turnstile's events, and what a platform asks
 //! for ([`control`]).
 //!
-//! # The rooms, in order of travel
+//! # The rooms
 //!
 //! | room | what it does |
 //! |---|---|
-//! | [`config`] | strict TOML to domain types |
 //! | [`failpoint`] | where tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether to trust it |
 //! | [`figures`] | how long the stages take |
 //! | [`vigil`] | who makes progress; what a panic said, and the pause before the next attempt |
+//! | [`turnstile`] | the serial lines; a folder a driver: its settings, its frames, a simulated controller |
+//! | [`config`] | strict TOML to domain types |
 //! | [`store`] | the one database and its one writer thread; sealing; the photos of passages |
 //! | [`camera`] | frames in: V4L2, HTTP, RTSP, replay |
 //! | [`vision`] | decode, at the scale needed; motion, detect, quality, align, embed |
 //! | [`roster`] | workers, real-name rules, templates, the matcher |
-//! | [`turnstile`] | the lines; Modbus RTU, `7e7f`, `eb`; simulated controllers |
 //! | [`ledger`] | entries and their bytes, outbox rows |
 //! | [`gate`] | policy and passage (pure), sight and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
-//! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS, the `native` profile |
+//! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; a folder a profile |
 //! | [`alarms`] | what needs attention, as events: when it is told (pure); the router next door |
 //! | [`control`] | the Unix socket: protocol, server, client, status; the metrics; the platforms' commands |
 //! | [`daemon`] | the composition root, supervision, shutdown |

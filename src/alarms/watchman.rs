@@ -13,7 +13,7 @@ use super::{Look, Standing, Trouble, Verdict, in_words};
 use crate::{
     clock::{Monotonic, Stamp},
     config::AlarmLimits,
-    ledger::{Alarm, AlarmWhat},
+    ledger::{Alarm, AlarmWhat, Detail},
 };
 
 /// All must be well for so long before an alarm is over.
@@ -154,15 +154,16 @@ impl Watchman {
         told.turned = None;
         let (what, subject) = (which.0, which.1.clone());
         if let Some(over) = told.standing.take() {
-            let detail = over_in_words(&over, stamp, told.most, verdict.is_none());
+            let detail = why_over(&over, stamp, told.most, verdict.is_none());
             return Some(Alarm { what, subject, raised: false, detail });
         }
         let Some(Verdict::Trouble(trouble)) = verdict else { return None };
         if standing >= STANDING {
             return None;
         }
-        let detail = cut(&trouble.text, DETAIL);
-        told.standing = Some(Standing::new(what, &subject, &detail, stamp));
+        let text = cut(&trouble.text, DETAIL);
+        told.standing = Some(Standing::new(what, &subject, &text, stamp));
+        let detail = Detail::new("alarm").with("text", text);
         told.raised_at = Some(Monotonic::from_millis(stamp.uptime_ms));
         told.most = trouble.count.unwrap_or(0);
         self.raised += 1;
@@ -194,23 +195,17 @@ fn cut(text: &str, characters: usize) -> String {
     text.chars().take(characters).collect()
 }
 
-fn over_in_words(over: &Standing, now: Stamp, most: u64, gone: bool) -> String {
-    let lasted = in_words(over.lasted(now));
-    match over.what {
-        AlarmWhat::Neighbourhood => {
-            format!(
-                "over after {lasted}: the known router is back, or another one took this one's \
-                 place, or this one is known now"
-            )
-        }
-        _ if gone => format!("over after {lasted}: it is not configured any more"),
+fn why_over(over: &Standing, now: Stamp, most: u64, gone: bool) -> Detail {
+    let detail = match over.what {
+        AlarmWhat::Neighbourhood => Detail::new("router_over"),
+        _ if gone => Detail::new("configuration_gone"),
         AlarmWhat::Link | AlarmWhat::Outbox if most > 0 => {
-            let records = crate::figures::counted(most, "record");
-            format!("over after {lasted}; {records} waited at most")
+            Detail::new("records_over").with("records", crate::figures::counted(most, "record"))
         }
-        AlarmWhat::UnknownFaces if most > 0 => format!("over after {lasted}; {most} in all"),
-        _ => format!("over after {lasted}"),
-    }
+        AlarmWhat::UnknownFaces if most > 0 => Detail::new("faces_over").with("most", most),
+        _ => Detail::new("over"),
+    };
+    detail.with("lasted", in_words(over.lasted(now)))
 }
 
 /// What stands, as the database keeps it, after this alarm: written in its own transaction.
@@ -218,7 +213,7 @@ pub fn kept_after(kept: Option<&[u8]>, alarm: &Alarm, stamp: Stamp) -> Vec<u8> {
     let mut standing = read(kept);
     standing.retain(|s| (s.what, &s.subject) != (alarm.what, &alarm.subject));
     if alarm.raised && standing.len() < STANDING {
-        standing.push(Standing::new(alarm.what, &alarm.subject, &alarm.detail, stamp));
+        standing.push(Standing::new(alarm.what, &alarm.subject, &alarm.detail.to_string(), stamp));
     }
     // Words and numbers: there is nothing in it that JSON could not say.
     serde_json::to_vec(&standing).unwrap_or_default()

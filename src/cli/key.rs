@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Context;
 use crate::{
     clock::{Clock, SystemClock},
-    ledger::{Actor, Body, Ledger, Via},
+    ledger::{Actor, KeyChange, Ledger, Via},
     roster::{self, Resealed},
     store::{self, NewKey, album},
 };
@@ -51,7 +51,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         done = roster::reseal(tx, old, new)?;
         done.values += album::reseal(tx, old, new)?;
         let ledger = Ledger::open(tx, upstreams)?;
-        ledger.append(tx, stamp, Body::Key { resealed: done.values, by })?;
+        ledger.append(tx, stamp, KeyChange { resealed: done.values, by })?;
         Ok::<_, anyhow::Error>(())
     })?;
     let key = rotated.key.display();

@@ -114,7 +114,9 @@ impl Context {
     fn config(&self) -> Result<Config, ConfigError> {
         let named =
             self.config.clone().or_else(|| std::env::var_os("GATEHOUSE_CONFIG").map(Into::into));
-        Config::load(&named.unwrap_or_else(|| DEFAULT_CONFIG.into()))
+        let config = Config::load(&named.unwrap_or_else(|| DEFAULT_CONFIG.into()))?;
+        crate::uplink::check(&config)?;
+        Ok(config)
     }
 
     async fn client(&self) -> anyhow::Result<Client> {

@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 use super::{
     address,
     file::Written,
-    turnstile::Direction,
     value::{self, Checked, hint, wrong},
 };
+use crate::turnstile::Direction;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -98,6 +98,16 @@ pub enum CameraSource {
 }
 
 impl CameraSource {
+    /// The word before the colon.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            CameraSource::Replay(_) => "replay",
+            CameraSource::V4l2(_) => "v4l2",
+            CameraSource::Http(_) => "http",
+            CameraSource::Rtsp(_) => "rtsp",
+        }
+    }
+
     /// Why this build cannot read it, if so.
     pub fn left_out(&self) -> Option<&'static str> {
         match self {

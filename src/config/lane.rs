@@ -8,8 +8,12 @@ use super::{
     Mode,
     camera::Camera,
     file::Written,
-    turnstile::{RawTurnstile, Side, TurnstileDriver, Wiring, turnstile},
-    value::{self, Checked, wrong},
+    typed,
+    value::{self, Checked, Wrong, wrong},
+};
+use crate::turnstile::{
+    TurnstileDriver, drivers,
+    settings::{Keys, OF_THE_LANE},
 };
 
 #[derive(Clone, Debug)]
@@ -29,13 +33,13 @@ pub struct Lane {
 pub(super) struct LaneTable {
     #[serde(deserialize_with = "value::name")]
     name: String,
-    entry_side: Option<Side>,
-    fire_input: Option<i64>,
+    entry_side: Option<toml::Value>,
+    fire_input: Option<toml::Value>,
     #[serde(default = "cool_down", deserialize_with = "value::seconds::<_, 3600>")]
     cool_down_s: Duration,
     #[serde(default = "pass_within", deserialize_with = "value::seconds::<_, 60>")]
     pass_within_s: Duration,
-    turnstile: RawTurnstile,
+    turnstile: toml::Table,
     #[serde(default)]
     camera: Vec<Camera>,
 }
@@ -69,15 +73,9 @@ pub(super) fn lanes(
             }
             sides.push(camera.direction);
         }
-        let wiring = Wiring { entry_side: table.entry_side, fire_input: table.fire_input };
-        let turnstile = turnstile(table.turnstile, wiring, mode, written.base, i)?;
-        let pass_within = table.pass_within_s;
-        if let TurnstileDriver::ModbusRtu(board) = &turnstile
-            && board.pulse > pass_within
-        {
-            let message = "is longer than pass_within_s: the gate would stay open for the next one";
-            return wrong(at("turnstile.pulse_ms"), message);
-        }
+        let (pass_within, bench) = (table.pass_within_s, mode == Mode::Bench);
+        let keys = Keys { table: table.turnstile, base: written.base, pass_within, bench };
+        let turnstile = turnstile(&at, keys, [table.entry_side, table.fire_input])?;
         let (cool_down, cameras) = (table.cool_down_s, table.camera);
         let lane = Lane { name, cool_down, pass_within, turnstile, cameras };
         shares_its_line(i, &lane, &lanes)?;
@@ -111,4 +109,29 @@ fn shares_its_line(i: usize, lane: &Lane, before: &[Lane]) -> Checked<()> {
         }
     }
     Ok(())
+}
+
+/// `[lane.turnstile]` with the keys of its driver that stand in `[[lane]]`.
+fn turnstile(
+    at: &impl Fn(&str) -> String,
+    mut keys: Keys<'_>,
+    of_the_lane: [Option<toml::Value>; 2],
+) -> Checked<TurnstileDriver> {
+    let place = |key: &str| match OF_THE_LANE.contains(&key) {
+        true => at(key),
+        false if key.is_empty() => at("turnstile"),
+        false => at(&format!("turnstile.{key}")),
+    };
+    let explained = |path: &str, message: &str| {
+        let (key, message) = typed::explain(path, message);
+        Err(Wrong { key, message })
+    };
+    for (key, value) in OF_THE_LANE.into_iter().zip(of_the_lane) {
+        if keys.table.contains_key(key) {
+            let path = at(&format!("turnstile.{key}"));
+            return explained(&path, &drivers::unknown(key));
+        }
+        keys.table.extend(value.map(|value| (key.to_owned(), value)));
+    }
+    TurnstileDriver::read(&keys).or_else(|wrong| explained(&place(&wrong.key), &wrong.message))
 }

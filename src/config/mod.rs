@@ -18,7 +18,6 @@ mod site;
 mod syntax;
 #[cfg(test)]
 mod tests;
-mod turnstile;
 mod typed;
 mod upstream;
 mod value;
@@ -33,12 +32,9 @@ pub use self::{
     limits::{AlarmLimits, FaceLimits, Liveness, MatchThreshold, Recognition},
     secret::{Secret, SecretError},
     site::{Control, INSTALLED_MODELS, Metrics, ModelFiles, RosterRules, Site, Storage},
-    turnstile::{
-        Direction, FramedBoard, ModbusRtu, PerDirection, SerialLine, Side, SimulatedTurnstile,
-        TurnstileDriver,
-    },
-    upstream::{Ack, Broker, Encoding, MqttVersion, Profile, Tls, Upstream},
+    upstream::{Ack, Broker, Encoding, MqttVersion, Tls, Upstream},
 };
+pub use crate::turnstile::{Direction, TurnstileDriver};
 
 /// Everything the daemon needs to know before it starts.
 #[derive(Clone, Debug)]
@@ -85,6 +81,13 @@ impl Config {
         let bytes = std::fs::read(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
         file::parse_bytes(path, &bytes)
+    }
+
+    /// A complaint about a key by the room that reads it, with its line in the file.
+    pub fn wrong(&self, key: &str, message: String) -> ConfigError {
+        let text = std::fs::read_to_string(&self.path).unwrap_or_default();
+        let (path, line) = (self.path.clone(), file::line(&text, key));
+        ConfigError::Wrong { path, line, key: key.to_owned(), message }
     }
 
     /// Checks `text` as the contents of `path`.

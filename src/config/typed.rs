@@ -10,9 +10,9 @@ use super::{
     Storage, Upstream,
     file::{File, one_line},
     lane::LaneTable,
-    turnstile::RawTurnstile,
     upstream::ADDRESSES,
 };
+use crate::turnstile::drivers;
 
 /// Each table as its keys are named, and what stands below its header. A key that is a table itself
 /// has an entry of its own.
@@ -26,7 +26,7 @@ pub(super) static TABLES: LazyLock<[(&str, Vec<String>); 14]> = LazyLock::new(||
         ("enrolment", keys::<FaceLimits>()),
         ("recognition", keys::<Recognition>()),
         ("lane", keys::<LaneTable>()),
-        ("lane.turnstile", keys::<RawTurnstile>()),
+        ("lane.turnstile", drivers::keys().into_iter().map(str::to_owned).collect()),
         ("lane.camera", keys::<Camera>()),
         ("upstream", keys::<Upstream>()),
         ("control", keys::<Control>()),

@@ -25,8 +25,9 @@ pub struct Upstream {
     /// `None`: the gateway's id and the upstream's name.
     #[serde(default, deserialize_with = "value::some_name")]
     pub client_id: Option<String>,
-    #[serde(default)]
-    pub profile: Profile,
+    /// What the platform speaks: a name that the uplink knows, and checks.
+    #[serde(default = "native", deserialize_with = "value::name")]
+    pub profile: String,
     /// PEM: the authorities that may vouch for the broker; `None`: those of the operating system.
     pub ca: Option<PathBuf>,
     /// PEM: our own certificate with its chain.
@@ -51,6 +52,10 @@ pub struct Upstream {
     /// Sending photos, which this version does not do.
     #[serde(default)]
     pub photos: bool,
+}
+
+fn native() -> String {
+    "native".to_owned()
 }
 
 impl Upstream {
@@ -142,14 +147,6 @@ pub(super) fn complete(upstreams: &mut [Upstream], written: &Written<'_>) -> Che
         }
     }
     Ok(())
-}
-
-/// Topics and payloads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Profile {
-    #[default]
-    Native,
 }
 
 /// Whom a broker with `mqtts:` must prove to be, and who we are to it.

@@ -8,7 +8,7 @@ use crate::{
     alarms::{AlarmState, Burst, Look, Neighbourhood, Proc, Trouble, Watchman, kept_after},
     clock::{Monotonic, Stamp},
     control::{self, Backlog, Services},
-    ledger::{Alarm, AlarmWhat, Body, LedgerError},
+    ledger::{Alarm, AlarmWhat, LedgerError},
     store::{self, Priority},
 };
 
@@ -87,8 +87,8 @@ impl AlarmKeeper {
         for alarm in self.watchman.look(stamp, &looks, room) {
             let Alarm { what, subject, detail, raised } = &alarm;
             match raised {
-                true => tracing::warn!(%what, subject, detail, "alarm"),
-                false => tracing::info!(%what, subject, detail, "alarm over"),
+                true => tracing::warn!(%what, subject, %detail, "alarm"),
+                false => tracing::info!(%what, subject, %detail, "alarm over"),
             }
             self.pending.push_back((stamp, alarm));
         }
@@ -147,7 +147,7 @@ impl AlarmKeeper {
             let append = self.services.store.write(Priority::Upkeep, move |tx| {
                 let kept = store::meta(tx, STANDING)?;
                 store::set_meta(tx, STANDING, &kept_after(kept.as_deref(), &alarm, stamp))?;
-                ledger.append(tx, stamp, Body::Alarm(alarm)).map(drop)
+                ledger.append(tx, stamp, alarm).map(drop)
             });
             let appended: Result<(), LedgerError> = append.await;
             if let Err(error) = appended {

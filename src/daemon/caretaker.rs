@@ -9,7 +9,7 @@ use super::opening::{CLOCK, OpeningError};
 use crate::{
     clock::{Clock, ClockWatch, Monotonic, Stamp},
     control::{Audit, Services},
-    ledger::{self, Body, Ledger, LedgerError, Retention},
+    ledger::{self, Body, Detail, DiskState, Ledger, LedgerError, Retention},
     roster,
     store::{self, Priority, Store, StoreState},
 };
@@ -164,7 +164,7 @@ impl Caretaker {
     async fn look(&mut self) {
         if let Some(change) = self.watch.look(self.clock.stamp()) {
             tracing::warn!(?change, "the wall clock changed");
-            self.remember(Body::Clock(change));
+            self.remember(change.into());
         }
         let state = self.store.state();
         if let Some(body) = self.disk.look(self.clock.monotonic(), &state) {
@@ -184,7 +184,7 @@ impl Caretaker {
             let ledger = self.ledger.clone();
             let told = self.watch.told(stamp);
             let append = self.store.write(Priority::Upkeep, move |tx| {
-                if matches!(body, Body::Clock(_)) {
+                if matches!(body, Body::ClockChange(_)) {
                     store::set_meta(tx, CLOCK, &told)?;
                 }
                 ledger.append(tx, stamp, body).map(drop)
@@ -240,15 +240,17 @@ impl DiskWatch {
             return None;
         }
         let detail = match &state.last_error {
-            Some(error) if failed => error.clone(),
-            _ => format!("{} MiB free in {}", state.free_bytes >> 20, self.dir.display()),
+            Some(error) if failed => Detail::new("disk_error").with("problem", error.as_str()),
+            _ => Detail::new("disk_free")
+                .with("mib", state.free_bytes >> 20)
+                .with("folder", self.dir.display().to_string()),
         };
         if word != AMPLE {
             self.quiet_until = now + WORSE_EVERY;
         }
         let unrecorded = state.unrecorded - self.unrecorded;
         (self.told, self.failures, self.unrecorded) = (word, state.failures, state.unrecorded);
-        Some(Body::Storage { state: word.to_owned(), detail, unrecorded })
+        Some(DiskState { state: word.to_owned(), detail, unrecorded }.into())
     }
 }
 

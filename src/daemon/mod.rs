@@ -24,7 +24,7 @@ use crate::{
     attendance::Origin,
     camera::{self, Bell, CameraConfig, Slot},
     clock::Clock,
-    config::{Config, Lane, ModelFiles},
+    config::{Config, Direction, Lane, ModelFiles},
     control::{self, CameraPanel, LanePanel, Services},
     failpoint,
     figures::Stages,
@@ -39,7 +39,7 @@ use crate::{
         album::{self, Album},
     },
     turnstile::{self, DeviceFrame},
-    uplink::{self, native},
+    uplink,
     vigil::{Backoff, Beats, caught},
     vision::{DetectOptions, Models, Vision},
 };
@@ -180,7 +180,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     }
 
     let (commands, incoming) = mpsc::channel(uplink::COMMANDS);
-    let (online, online_watch) = watch::channel(native::Online::default());
+    let (online, online_watch) = watch::channel(uplink::Online::default());
     let mut links = Vec::new();
     let mut upstreams = Vec::new();
     for upstream in &config.upstreams {
@@ -194,7 +194,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             commands: commands.clone(),
             cancel: cancel_links.clone(),
         };
-        let (link, task) = uplink::spawn(upstream.clone(), context);
+        let (link, task) = uplink::spawn(upstream.clone(), context)?;
         upstreams.push(link);
         links.push(watch_over(task, "a link's task", &ended));
     }
@@ -341,6 +341,10 @@ impl Parts {
             pass_within: lane.pass_within,
             require_training: built.config.roster.require_training,
             model: vision.embedder_name().to_owned(),
+            cameras: Direction::BOTH.map(|direction| {
+                let camera = lane.cameras.iter().find(|camera| camera.direction == direction);
+                camera.map_or("", |camera| camera.source.kind())
+            }),
         };
         let (sighted, sightings) = mpsc::channel(SIGHTINGS);
         let (requests, asked) = mpsc::channel(REQUESTS);
@@ -414,7 +418,7 @@ impl Parts {
 /// Keeps what the links say of this gateway up to date; a fault only delays it.
 async fn keep_online(
     services: Arc<Services>,
-    online: watch::Sender<native::Online>,
+    online: watch::Sender<uplink::Online>,
     cancel: CancellationToken,
 ) {
     let mut backoff = Backoff::default();
@@ -431,13 +435,13 @@ async fn keep_online(
 
 async fn report_online(
     services: &Services,
-    online: &watch::Sender<native::Online>,
+    online: &watch::Sender<uplink::Online>,
     cancel: &CancellationToken,
 ) {
     let booted_at = services.origin.time(services.clock.stamp().timestamp());
     let mut tick = tokio::time::interval(ONLINE_EVERY);
     loop {
-        let fresh = native::Online {
+        let fresh = uplink::Online {
             state: "online",
             version: env!("CARGO_PKG_VERSION"),
             booted_at: booted_at.clone(),
@@ -457,8 +461,8 @@ async fn report_online(
     }
 }
 
-fn online_lane(lane: &LanePanel) -> native::OnlineLane {
-    native::OnlineLane {
+fn online_lane(lane: &LanePanel) -> uplink::OnlineLane {
+    uplink::OnlineLane {
         name: lane.name.clone(),
         mode: lane.state.borrow().mode.mode,
         turnstile: lane.turnstile.borrow().connected,

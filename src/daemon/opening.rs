@@ -10,7 +10,7 @@ use crate::{
     config::Config,
     control, failpoint,
     gate::lane::{self, ModeState},
-    ledger::{Body, Ledger, LedgerError, LedgerId},
+    ledger::{self, Boot, ConfigChange, Detail, Ledger, LedgerError, LedgerId, Successor},
     roster::{self, CarriedOver, Roster, RosterError},
     store::{self, Predecessor, Priority, Store, StoreError, album},
 };
@@ -66,9 +66,9 @@ pub(super) async fn open(
                 tracing::warn!(interrupted, "passages without an outcome are now unconfirmed");
             }
             let version = env!("CARGO_PKG_VERSION").to_owned();
-            ledger.append(tx, stamp, Body::Boot { version })?;
+            ledger.append(tx, stamp, Boot { version })?;
             if store::meta(tx, "config_sha256")?.as_deref() != Some(&sha256[..]) {
-                ledger.append(tx, stamp, Body::Config { sha256 })?;
+                ledger.append(tx, stamp, ConfigChange { config_sha256: sha256 })?;
                 store::set_meta(tx, "config_sha256", &sha256)?;
             }
             let gateway = match configured {
@@ -106,11 +106,13 @@ fn succeed(
     lanes: &[String],
     old: &Predecessor,
 ) -> Result<(), OpeningError> {
-    let mut found = store::why_set_aside(&old.place);
-    let (mut of, mut carried) = (None, CarriedOver::default());
+    let found = store::why_set_aside(&old.place);
+    let mut detail = Detail::new("damaged").with("problem", found);
+    let (mut predecessor, mut head, mut carried) = (None, None, CarriedOver::default());
     if let Some(old) = &old.database {
         let kept = |key: &str| store::meta(old, key).ok().flatten();
-        of = kept("ledger").and_then(|id| id.try_into().ok()).map(LedgerId);
+        predecessor = kept("ledger").and_then(|id| id.try_into().ok()).map(LedgerId);
+        head = ledger::last_known(old);
         if let Some(gateway) = kept(GATEWAY) {
             store::set_meta(tx, GATEWAY, &gateway)?;
         }
@@ -132,18 +134,22 @@ fn succeed(
             }
         }
         let waiting = old.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, u64>(0));
-        match waiting {
-            Ok(0) => {}
-            Ok(n) => found.push_str(&format!("; {n} of its records were not yet acknowledged")),
-            Err(_) => found.push_str("; how many of its records were acknowledged is not known"),
+        detail.code = match waiting {
+            Ok(0) => "damaged",
+            Ok(_) => "damaged_unacknowledged",
+            Err(_) => "damaged_acknowledgements_unknown",
+        }
+        .into();
+        if let Ok(waiting @ 1..) = waiting {
+            detail = detail.with("records", waiting);
         }
     }
-    let CarriedOver { workers, lost } = carried;
+    let CarriedOver { workers, lost: workers_lost } = carried;
     let set_aside = old.place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    tracing::error!(%set_aside, %found, workers, lost, "a new ledger takes a damaged one's place");
+    tracing::error!(%set_aside, found = %detail, workers, lost = workers_lost, "a new ledger takes a damaged one's place");
     let set_aside = format!("set-aside/{set_aside}");
-    let body = Body::Successor { of, set_aside, found, workers, workers_lost: lost };
-    ledger.append(tx, stamp, body)?;
+    let successor = Successor { predecessor, head, set_aside, detail, workers, workers_lost };
+    ledger.append(tx, stamp, successor)?;
     Ok(store::succeeded(tx)?)
 }
 

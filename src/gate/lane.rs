@@ -17,17 +17,15 @@ pub use self::mode::{
     Alarms, Holding, ModeRequest, ModeState, keep as keep_mode, load as load_mode,
 };
 use super::{
-    passage::{
-        Action, Answered, Counters, DECISION_LIFE, Event, Machine, ManualRelease, PassagePhoto,
-        RETRY, Rules, Sighting,
-    },
+    claim::{ManualRelease, PassagePhoto, Sighting},
+    passage::{Action, Answered, Counters, DECISION_LIFE, Event, Machine, RETRY, Rules},
     policy::Reason,
 };
 use crate::{
     clock::{Clock, Monotonic, Stamp},
     failpoint,
     figures::Stages,
-    ledger::{Body, Ledger, LedgerError},
+    ledger::{Body, Denial, Evidence, Grant, Ledger, LedgerError},
     store::{
         Priority, Store,
         album::{Album, Taken},
@@ -409,8 +407,9 @@ impl Shell<'_> {
             Action::Commit { passage, body } => {
                 failpoint::at(format_args!("{}.decided", body.kind()));
                 match &body {
-                    Body::Grant { person, direction, judgement, .. } => {
-                        tracing::info!(%lane, %passage, worker = %person.id, %direction, score = judgement.score.value(), "grant");
+                    Body::Grant(Grant { person, direction, evidence, .. }) => {
+                        let score = score(evidence);
+                        tracing::info!(%lane, %passage, worker = %person.id, %direction, score, "grant");
                     }
                     _ => tracing::info!(%lane, %passage, "release by hand"),
                 }
@@ -429,9 +428,10 @@ impl Shell<'_> {
                 None
             }
             Action::Deny { body } => {
-                if let Body::Denial { direction, reason, person, judgement, .. } = &body {
+                if let Body::Denial(Denial { direction, reason, person, evidence, .. }) = &body {
+                    let score = score(evidence);
                     let worker = person.as_ref().map(|p| p.id.as_str());
-                    tracing::info!(%lane, %direction, %reason, worker, score = judgement.score.value(), "denial");
+                    tracing::info!(%lane, %direction, %reason, worker, score, "denial");
                     if reason == Reason::UnknownFace.word() {
                         self.lane.state.send_modify(|s| s.unknown_faces += 1);
                     }
@@ -442,13 +442,14 @@ impl Shell<'_> {
             Action::Release(release) => self.release(release),
             Action::Close { passage, outcome, detail } => {
                 failpoint::at("outcome.decided");
-                tracing::info!(%lane, %passage, ?outcome, %detail, "outcome");
+                let why = detail.as_ref().map(tracing::field::display);
+                tracing::info!(%lane, %passage, ?outcome, detail = why, "outcome");
                 self.commit(
                     Priority::Attendance,
                     "outcome",
                     move |result| Some(Done::Passage(Event::Closed { passage, result })),
                     move |ledger, tx, stamp| {
-                        match ledger.close(tx, stamp, passage, outcome, &detail) {
+                        match ledger.close(tx, stamp, passage, outcome, detail) {
                             // Closed already, or never opened: to try again would not help.
                             Err(error @ LedgerError::NoCause(_)) => {
                                 tracing::error!(%error, "an outcome has nowhere to go");
@@ -543,9 +544,14 @@ impl Shell<'_> {
     }
 }
 
+/// How like the face was.
+fn score(evidence: &[Evidence]) -> Option<f64> {
+    evidence.iter().find_map(Evidence::face).map(|face| face.score.value())
+}
+
 /// The photo that a grant names, for the album.
 fn taken(body: &Body, photo: Option<&PassagePhoto>) -> Option<Taken> {
-    let Body::Grant { passage, person, photo: Some(sha256), .. } = body else { return None };
+    let Body::Grant(Grant { passage, person, photo: Some(sha256), .. }) = body else { return None };
     let photo = photo.filter(|photo| photo.sha256 == *sha256)?;
     let worker = person.id.as_str().to_owned();
     Some(Taken { passage: passage.0, worker, jpeg: photo.jpeg.clone() })

@@ -1,10 +1,13 @@
 //! Who passes, and when the turnstile may open.
 //!
 //! In: frames from the cameras' slots, requests for a release by hand, the turnstile's events.
-//! Out: ledger entries, and releases in answer to their commits. `policy` and `passage` decide
-//! and touch nothing; `sight` (the vision workers) and `lane` (a task a lane) carry it out.
+//! Out: ledger entries, and releases in answer to their commits. `visit` (who stands there), `policy`
+//! and `passage` decide and touch nothing; `sight` (the vision workers) and `lane` (a task a lane)
+//! carry it out.
 
+pub mod claim;
 pub mod lane;
 pub mod passage;
 pub mod policy;
 pub mod sight;
+pub mod visit;

@@ -15,35 +15,37 @@
 //! I1: a release is asked for only in answer to the commit of its own cause. I4: only before its
 //! deadline, and only once: an answer that belongs to another passage changes nothing.
 
+mod claims;
+mod cooling;
+mod events;
 mod taken;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::time::Duration;
 
-use jiff::civil::Date;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
-
-pub use self::taken::Taken;
-use self::taken::Undecided;
-use super::policy::{self, Decision, Reason, Sighted};
+use self::{
+    cooling::{CoolDown, Cooling},
+    taken::Undecided,
+};
+pub use self::{
+    events::{Action, Answered, Counters, Event, Rules},
+    taken::Taken,
+};
+use super::{
+    claim::{Claim, ManualRelease},
+    policy::Reason,
+    visit::Visit,
+};
 use crate::{
     clock::Monotonic,
-    config::{Direction, MatchThreshold},
-    ledger::{Actor, Body, Judgement, LaneMode, Outcome, Score},
-    roster::{Match, Person, WorkerId},
+    config::Direction,
+    ledger::{Detail, Evidence, GuardRelease, LaneMode, Outcome, Tailgate},
+    roster::WorkerId,
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
 };
 
 /// From the frame that decides to the release: what takes longer is void, for the worker has
 /// moved on and somebody else may stand there.
 pub const DECISION_LIFE: Duration = Duration::from_secs(3);
-/// Who went through and is before the camera still is the same visit until they are gone for so long.
-const VISIT_GAP: Duration = Duration::from_millis(1500);
-/// Without a sighting for so long, a visit is over here too, whatever whoever looks says. They may
-/// have no time to look for a while, where many lanes are busy.
-const VISIT_UNSEEN: Duration = Duration::from_secs(4);
-/// A recognised worker who turns to walk shows no face that anybody knows for so long.
-const TURNING_AWAY: Duration = Duration::from_millis(1000);
 /// A release whose answer the turnstile task owes for longer than its deadline and this is over.
 const ANSWER_GRACE: Duration = Duration::from_millis(1500);
 /// An outcome that could not be committed is tried again this often.
@@ -52,141 +54,7 @@ pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// fill the disk.
 const TAILGATES: u32 = 20;
 const TAILGATE_WINDOW: Duration = Duration::from_secs(60);
-/// Workers whose last passage is remembered for the cool-down; the oldest goes.
-const COOLING: usize = 64;
-
-/// What a lane's machine goes by.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    pub lane: String,
-    pub threshold: MatchThreshold,
-    pub frames_to_agree: u32,
-    pub cool_down: Duration,
-    pub pass_within: Duration,
-    /// Nobody enters who was not trained in safety.
-    pub require_training: bool,
-    /// The embedder's name, for the entries.
-    pub model: String,
-}
-
-/// A face before one of the lane's cameras.
-#[derive(Clone, Debug)]
-pub struct Sighting {
-    pub direction: Direction,
-    /// Rises when another person steps before this camera.
-    pub visit: u64,
-    pub captured: Monotonic,
-    pub sighted: Sighted,
-    pub roster_version: u64,
-    /// Today at the site, where the clock is trusted.
-    pub today: Option<Date>,
-    /// What is kept of the frame for a while, if somebody is let through by it.
-    pub photo: Option<PassagePhoto>,
-}
-
-/// A JPEG of the face that was let through.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PassagePhoto {
-    pub jpeg: Arc<[u8]>,
-    pub sha256: [u8; 32],
-}
-
-impl PassagePhoto {
-    pub fn new(jpeg: Vec<u8>) -> PassagePhoto {
-        PassagePhoto { sha256: Sha256::digest(&jpeg).into(), jpeg: jpeg.into() }
-    }
-}
-
-/// Somebody asks for the gate to be opened by hand.
-#[derive(Clone, Debug)]
-pub struct ManualRelease {
-    pub direction: Direction,
-    pub person: Option<Person>,
-    pub reason: String,
-    pub by: Actor,
-    /// After this nothing is released; absent where somebody at the gateway waits for it.
-    pub void_after: Option<Monotonic>,
-}
-
-#[derive(Debug)]
-pub enum Event {
-    /// `fresh` names the passage that may begin with it.
-    Seen {
-        sighting: Sighting,
-        fresh: PassageId,
-    },
-    Asked {
-        request: ManualRelease,
-        fresh: PassageId,
-    },
-    /// The cause of this passage is on the disk, or could not be put there.
-    Committed {
-        passage: PassageId,
-        result: Result<(), String>,
-    },
-    /// The outcome of this passage is on the disk, or could not be put there.
-    Closed {
-        passage: PassageId,
-        result: Result<(), String>,
-    },
-    Turnstile(TurnstileEvent),
-    /// The lane works otherwise from now on.
-    Mode(LaneMode),
-    /// Time has passed; see [`Machine::timeout`].
-    Tick,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// Put the cause of a passage into the ledger and report [`Event::Committed`].
-    Commit {
-        passage: PassageId,
-        body: Body,
-    },
-    /// Put a denial into the ledger.
-    Deny {
-        body: Body,
-    },
-    Release(Release),
-    /// Put the outcome into the ledger and report [`Event::Closed`].
-    Close {
-        passage: PassageId,
-        outcome: Outcome,
-        detail: String,
-    },
-    /// Tell who asked for this manual release what became of it.
-    Answer {
-        passage: PassageId,
-        answer: Result<Answered, String>,
-    },
-    /// Put it into the ledger that somebody went through whom nobody let through.
-    Tailgate {
-        body: Body,
-    },
-}
-
-/// What became of a manual release.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answered {
-    /// The turnstile acknowledged the release.
-    pub released: bool,
-    pub outcome: Outcome,
-    /// Why it is not `passed`; empty when it is.
-    pub detail: String,
-}
-
-/// What the machine counted of what it did not act on (I6).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Counters {
-    /// Sightings older than [`DECISION_LIFE`] when they came in.
-    pub stale: u64,
-    /// Passages that nobody was let through for.
-    pub tailgates: u64,
-    /// Those of them that came too fast to be recorded one by one.
-    pub tailgates_unrecorded: u64,
-    /// Decisions that became void before they could be carried out.
-    pub void: u64,
-}
+const STANDS_OPEN: Detail = Detail::new("lane_stands_open");
 
 #[derive(Debug)]
 struct Passage {
@@ -219,34 +87,9 @@ enum State {
     Closing {
         passage: Passage,
         outcome: Outcome,
-        detail: String,
+        detail: Option<Detail>,
         retry_at: Option<Monotonic>,
     },
-}
-
-/// One visit to a camera.
-#[derive(Debug, Default)]
-struct Visit {
-    /// As [`Sighting::visit`].
-    id: u64,
-    last_face: Monotonic,
-    /// The worker whom the latest frames name, and how many of them do.
-    named: Option<(WorkerId, u32)>,
-    last_named: Option<Monotonic>,
-    strangers: u32,
-    denied: Option<(Option<WorkerId>, Reason)>,
-}
-
-/// A worker who is not admitted again on this side for a while.
-#[derive(Debug)]
-struct Cooling {
-    worker: WorkerId,
-    direction: Direction,
-    /// In which visit they were let through; `None`: by hand.
-    visit: Option<u64>,
-    until: Monotonic,
-    /// Went through, as far as is known: who lingers before the camera is still the same visit.
-    went: bool,
 }
 
 #[derive(Debug)]
@@ -264,10 +107,10 @@ pub struct Machine {
     released: [Option<(PassageId, Monotonic)>; 2],
     /// Who was recognised, each way, while another was being recorded in a lane that stands open:
     /// there nobody waits to be seen again.
-    next: [Option<(Sighting, Match, PassageId)>; 2],
+    next: [Option<(Claim, PassageId)>; 2],
     /// When the tailgates under count began to be counted, and how many they are.
     tailgates: (Monotonic, u32),
-    cooling: VecDeque<Cooling>,
+    cooling: CoolDown,
     pub counters: Counters,
 }
 
@@ -285,7 +128,7 @@ impl Machine {
             released: Default::default(),
             next: Default::default(),
             tailgates: Default::default(),
-            cooling: VecDeque::new(),
+            cooling: CoolDown::default(),
             counters: Counters::default(),
         }
     }
@@ -326,193 +169,12 @@ impl Machine {
         self.mode = mode;
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Open { passage, .. } if mode == LaneMode::Free => {
-                self.close(now, passage, Outcome::Unconfirmed, "the lane stands open")
+                self.close(now, passage, Outcome::Unconfirmed, STANDS_OPEN)
             }
             other => {
                 self.state = other;
                 Vec::new()
             }
-        }
-    }
-
-    fn seen(&mut self, now: Monotonic, sighting: Sighting, fresh: PassageId) -> Vec<Action> {
-        let (mut taken, mut actions) = self.take(now, &sighting, fresh);
-        let undecided = &mut self.undecided[sighting.direction as usize];
-        let named = sighting.sighted.named().is_some();
-        if undecided.look(sighting.captured, named, taken) {
-            let reason = match sighting.sighted {
-                Sighted::Stranger { .. } => Reason::UnknownFace,
-                Sighted::Worker(_) | Sighted::Ambiguous { .. } => Reason::AmbiguousFace,
-            };
-            let denial = self.deny(&sighting, None, reason, sighting.sighted.score());
-            if let (Taken::Denied(_), deny) = denial {
-                (taken, actions) = (Taken::Wavers(reason), deny);
-            }
-        }
-        self.taken = Some(taken);
-        actions
-    }
-
-    fn take(
-        &mut self,
-        now: Monotonic,
-        sighting: &Sighting,
-        fresh: PassageId,
-    ) -> (Taken, Vec<Action>) {
-        if now.since(sighting.captured) > DECISION_LIFE {
-            self.counters.stale += 1;
-            return (Taken::Stale, Vec::new());
-        }
-        let frames_to_agree = self.rules.frames_to_agree;
-        let side = sighting.direction as usize;
-        self.next[side] = None;
-        self.linger(sighting);
-        let visit = &mut self.visits[sighting.direction as usize];
-        if visit.id != sighting.visit || sighting.captured.since(visit.last_face) > VISIT_UNSEEN {
-            // Who turns to walk may look like another: that is remembered.
-            let last_named = visit.last_named;
-            *visit = Visit { id: sighting.visit, last_named, ..Visit::default() };
-        }
-        visit.last_face = visit.last_face.max(sighting.captured);
-        match &sighting.sighted {
-            Sighted::Worker(found) => {
-                let id = &found.worker.person.id;
-                visit.strangers = 0;
-                visit.last_named = Some(sighting.captured);
-                let count = match &mut visit.named {
-                    Some((named, count)) if named == id => {
-                        *count = count.saturating_add(1);
-                        *count
-                    }
-                    named => {
-                        *named = Some((id.clone(), 1));
-                        1
-                    }
-                };
-                let id = id.clone();
-                if self.cooling(now, &id, sighting) {
-                    return (Taken::CoolingDown, Vec::new());
-                }
-                if count < frames_to_agree {
-                    let taken = Taken::Agreeing { looks: count, of: frames_to_agree };
-                    return (taken, Vec::new());
-                }
-                let found = found.clone();
-                if self.busy() {
-                    if self.mode == LaneMode::Free {
-                        self.next[side] = Some((sighting.clone(), found, fresh));
-                    }
-                    return (Taken::Busy, Vec::new());
-                }
-                self.recognised(sighting, found, fresh)
-            }
-            unnamed @ (Sighted::Stranger { score } | Sighted::Ambiguous { score }) => {
-                visit.named = None;
-                let turning_away =
-                    visit.last_named.is_some_and(|at| sighting.captured.since(at) < TURNING_AWAY);
-                let nothing = if self.busy() {
-                    Some(Taken::Busy)
-                } else if self.mode == LaneMode::Free {
-                    Some(Taken::Free)
-                } else {
-                    turning_away.then_some(Taken::TurningAway)
-                };
-                if let Some(taken) = nothing {
-                    return (taken, Vec::new());
-                }
-                let visit = &mut self.visits[sighting.direction as usize];
-                visit.strangers = visit.strangers.saturating_add(1);
-                let (looks, of) = (visit.strangers, (2 * frames_to_agree).max(3));
-                if looks < of {
-                    return (Taken::Agreeing { looks, of }, Vec::new());
-                }
-                let score = *score;
-                let reason = match unnamed {
-                    Sighted::Ambiguous { .. } => Reason::AmbiguousFace,
-                    _ => Reason::UnknownFace,
-                };
-                self.deny(sighting, None, reason, score)
-            }
-        }
-    }
-
-    fn cooling(&mut self, now: Monotonic, id: &WorkerId, sighting: &Sighting) -> bool {
-        self.cooling.retain(|c| c.until > now);
-        let same = |c: &&mut Cooling| c.worker == *id && c.direction == sighting.direction;
-        let Some(cooling) = self.cooling.iter_mut().find(same) else { return false };
-        if cooling.went {
-            cooling.until = cooling.until.max(sighting.captured + VISIT_GAP);
-        }
-        true
-    }
-
-    fn recognised(
-        &mut self,
-        sighting: &Sighting,
-        found: Match,
-        fresh: PassageId,
-    ) -> (Taken, Vec<Action>) {
-        let person = found.worker.person.clone();
-        let Rules { require_training, .. } = self.rules;
-        let (direction, today) = (sighting.direction, sighting.today);
-        match policy::decide(&found.worker, direction, self.mode, today, require_training) {
-            Decision::Deny(reason) => self.deny(sighting, Some(person), reason, found.score),
-            Decision::Grant => {
-                let body = Body::Grant {
-                    passage: fresh,
-                    lane: self.rules.lane.clone(),
-                    direction: sighting.direction,
-                    judgement: self.judgement(found.score),
-                    margin: found.margin.map(Score::of),
-                    roster_version: sighting.roster_version,
-                    person: person.clone(),
-                    photo: sighting.photo.as_ref().map(|photo| photo.sha256),
-                };
-                self.visits[sighting.direction as usize].denied = None;
-                let passage = Passage {
-                    id: fresh,
-                    direction: sighting.direction,
-                    worker: Some(person.id),
-                    visit: Some(sighting.visit),
-                    manual: false,
-                    released: false,
-                };
-                let deadline = sighting.captured + DECISION_LIFE;
-                self.state = State::Committing { passage, deadline };
-                (Taken::Granted, vec![Action::Commit { passage: fresh, body }])
-            }
-        }
-    }
-
-    /// Once a visit for the same person and reason.
-    fn deny(
-        &mut self,
-        sighting: &Sighting,
-        person: Option<Person>,
-        reason: Reason,
-        score: f32,
-    ) -> (Taken, Vec<Action>) {
-        let visit = &mut self.visits[sighting.direction as usize];
-        let denial = (person.as_ref().map(|p| p.id.clone()), reason);
-        if visit.denied.as_ref() == Some(&denial) {
-            return (Taken::DeniedBefore(reason), Vec::new());
-        }
-        visit.denied = Some(denial);
-        let body = Body::Denial {
-            lane: self.rules.lane.clone(),
-            direction: sighting.direction,
-            reason: reason.word().to_owned(),
-            person,
-            judgement: self.judgement(score),
-        };
-        (Taken::Denied(reason), vec![Action::Deny { body }])
-    }
-
-    fn judgement(&self, score: f32) -> Judgement {
-        Judgement {
-            score: Score::of(score),
-            threshold: Score::of(self.rules.threshold.cosine()),
-            model: self.rules.model.clone(),
         }
     }
 
@@ -547,15 +209,16 @@ impl Machine {
             released: false,
         };
         self.state = State::Committing { passage, deadline };
-        let body = Body::Release {
+        let release = GuardRelease {
             passage: fresh,
             lane: self.rules.lane.clone(),
             direction: request.direction,
             person: request.person,
             reason: request.reason,
-            by: request.by,
+            evidence: vec![Evidence::Guard(request.by)],
+            flags: Vec::new(),
         };
-        vec![Action::Commit { passage: fresh, body }]
+        vec![Action::Commit { passage: fresh, body: release.into() }]
     }
 
     fn committed(
@@ -573,12 +236,11 @@ impl Machine {
                 }
                 Ok(()) if self.mode == LaneMode::Free => {
                     passage.released = true;
-                    self.close(now, passage, Outcome::Unconfirmed, "the lane stands open")
+                    self.close(now, passage, Outcome::Unconfirmed, STANDS_OPEN)
                 }
                 Ok(()) if now > deadline => {
                     self.counters.void += 1;
-                    let detail = "void: recorded only after its time was over";
-                    self.close(now, passage, Outcome::NotPassed, detail)
+                    self.close(now, passage, Outcome::NotPassed, Detail::new("commit_late"))
                 }
                 Ok(()) => {
                     let release = Release { passage: id, direction: passage.direction, deadline };
@@ -603,7 +265,7 @@ impl Machine {
                 let answered = Answered {
                     released: passage.released,
                     outcome: *outcome,
-                    detail: std::mem::take(detail),
+                    detail: detail.take().map(|d| d.to_string()).unwrap_or_default(),
                 };
                 let manual = passage.manual;
                 self.state = State::Idle;
@@ -616,33 +278,6 @@ impl Machine {
         }
     }
 
-    /// Records who was recognised meanwhile.
-    fn next(&mut self, now: Monotonic) -> Vec<Action> {
-        let waiting = self.next.iter_mut().find_map(Option::take);
-        match waiting.filter(|(sighting, ..)| now.since(sighting.captured) <= DECISION_LIFE) {
-            Some((sighting, found, fresh)) => {
-                let id = found.worker.person.id.clone();
-                if self.cooling(now, &id, &sighting) {
-                    return Vec::new();
-                }
-                self.recognised(&sighting, found, fresh).1
-            }
-            None => Vec::new(),
-        }
-    }
-
-    /// Who went through and still is before the camera is the same visit, recognised or not.
-    fn linger(&mut self, sighting: &Sighting) {
-        for cooling in self.cooling.iter_mut() {
-            let same = cooling.went
-                && cooling.direction == sighting.direction
-                && cooling.visit == Some(sighting.visit);
-            if same && sighting.captured < cooling.until + VISIT_UNSEEN {
-                cooling.until = cooling.until.max(sighting.captured + VISIT_GAP);
-            }
-        }
-    }
-
     fn turnstile(&mut self, now: Monotonic, event: TurnstileEvent) -> Vec<Action> {
         let state = std::mem::replace(&mut self.state, State::Idle);
         match (state, event) {
@@ -652,7 +287,7 @@ impl Machine {
             ) if passage.id == id => {
                 passage.released = true;
                 if !self.confirms {
-                    let detail = "this controller does not report passages";
+                    let detail = Detail::new("no_passage_reports");
                     return self.close(now, passage, Outcome::Unconfirmed, detail);
                 }
                 let until = now + self.rules.pass_within;
@@ -666,18 +301,20 @@ impl Machine {
                 let detail = match why {
                     NotReleased::Late => {
                         self.counters.void += 1;
-                        "void: its time was over before the turnstile was told".to_owned()
+                        Detail::new("release_late")
                     }
-                    NotReleased::Failed(problem) => format!("not released: {problem}"),
+                    NotReleased::Failed(problem) => {
+                        Detail::new("not_released").with("problem", problem.to_string())
+                    }
                 };
                 let outcome =
                     if may_have_released { Outcome::Unconfirmed } else { Outcome::NotPassed };
-                self.close(now, passage, outcome, &detail)
+                self.close(now, passage, outcome, detail)
             }
             (State::Open { passage, .. }, TurnstileEvent::Passed { direction, .. })
                 if passage.direction == direction =>
             {
-                self.close(now, passage, Outcome::Passed, "")
+                self.close(now, passage, Outcome::Passed, None)
             }
             (State::Open { passage, until, .. }, TurnstileEvent::Down { .. }) => {
                 self.state = State::Open { passage, until, lost_sight: true };
@@ -712,7 +349,7 @@ impl Machine {
         let recent = |(_, at): &(PassageId, Monotonic)| now.since(*at) < self.rules.pass_within;
         let after = self.released[direction as usize].filter(recent).map(|(id, _)| id);
         let lane = self.rules.lane.clone();
-        vec![Action::Tailgate { body: Body::Tailgate { lane, direction, after } }]
+        vec![Action::Tailgate { body: Tailgate { lane, direction, after }.into() }]
     }
 
     fn tick(&mut self, now: Monotonic) -> Vec<Action> {
@@ -721,14 +358,14 @@ impl Machine {
         }
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Releasing { passage, .. } => {
-                let detail = "the turnstile gave no answer";
+                let detail = Detail::new("no_answer");
                 self.close(now, passage, Outcome::Unconfirmed, detail)
             }
             State::Open { passage, lost_sight: false, .. } => {
-                self.close(now, passage, Outcome::NotPassed, "nobody walked through in time")
+                self.close(now, passage, Outcome::NotPassed, Detail::new("nothing_passed"))
             }
             State::Open { passage, .. } => {
-                let detail = "the turnstile was away while somebody may have walked through";
+                let detail = Detail::new("controller_away");
                 self.close(now, passage, Outcome::Unconfirmed, detail)
             }
             State::Closing { passage, outcome, detail, .. } => {
@@ -748,14 +385,11 @@ impl Machine {
         now: Monotonic,
         passage: Passage,
         outcome: Outcome,
-        detail: &str,
+        detail: impl Into<Option<Detail>>,
     ) -> Vec<Action> {
         if let Some(worker) = &passage.worker {
-            if self.cooling.len() >= COOLING {
-                self.cooling.pop_front();
-            }
             let until = now + self.rules.cool_down;
-            self.cooling.push_back(Cooling {
+            self.cooling.begin(Cooling {
                 worker: worker.clone(),
                 direction: passage.direction,
                 visit: passage.visit,
@@ -766,7 +400,7 @@ impl Machine {
         if passage.released {
             self.released[passage.direction as usize] = Some((passage.id, now));
         }
-        let detail = detail.to_owned();
+        let detail = detail.into();
         let close = Action::Close { passage: passage.id, outcome, detail: detail.clone() };
         self.state = State::Closing { passage, outcome, detail, retry_at: None };
         vec![close]

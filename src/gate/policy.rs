@@ -29,6 +29,14 @@ impl Sighted {
         }
     }
 
+    /// Why no worker is named: of looks that name one, that they do not agree.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Sighted::Stranger { .. } => Reason::UnknownFace,
+            Sighted::Worker(_) | Sighted::Ambiguous { .. } => Reason::AmbiguousFace,
+        }
+    }
+
     /// How like the best worker it is; 0 where the roster is empty.
     pub fn score(&self) -> f32 {
         match self {

@@ -41,7 +41,7 @@ use self::{
     watch::Glance,
 };
 use super::{
-    passage::{PassagePhoto, Sighting},
+    claim::{PassagePhoto, Sighting},
     policy,
 };
 use crate::{

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use rusqlite::{Transaction, params};
 
-use super::{Body, LedgerError, Outcome, Stored, read};
+use super::{Body, Closing, LedgerError, Outcome, Stored, read};
 use crate::roster::WorkerId;
 
 /// Which attendance to list.
@@ -144,7 +144,9 @@ pub fn latest_of_each(
             continue;
         }
         let Some(attended) = attended(tx, row.get(1)?, row.get(2)?, None)? else { continue };
-        if !matches!(attended.entry.entry.body, Body::Outcome { outcome: Outcome::NotPassed, .. }) {
+        let not = Outcome::NotPassed;
+        if !matches!(attended.entry.entry.body, Body::Closing(Closing { outcome, .. }) if outcome == not)
+        {
             settled.insert(worker);
             latest.push(attended);
         }

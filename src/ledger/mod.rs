@@ -5,11 +5,14 @@
 //! transaction changes. What is old enough loses its bytes, and keeps its place ([`Retention`]).
 //! Touches: the tables `entry`, `open_passage`, `upstream`, `outbox`.
 
-mod alarm;
 mod attended;
 pub mod cbor;
+mod detail;
 mod entry;
+mod evidence;
+pub mod kinds;
 mod retention;
+mod words;
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -19,16 +22,16 @@ use crate::{
     store::{self, StoreError},
     turnstile::PassageId,
 };
-pub use alarm::{Alarm, AlarmWhat};
 pub use attended::{
     AttendanceFilter, AttendancePage, Attended, attendance, attended_lanes, latest_of_each,
 };
 pub use cbor::CborError;
-pub use entry::{
-    Actor, Alike, Body, Entry, FacesChanged, FacesWhat, Judgement, LaneMode, LedgerId, Outcome,
-    Score, Via, commitment, leaf_hash,
-};
+pub use detail::{Detail, Param};
+pub use entry::{Entry, LedgerId, commitment, leaf_hash};
+pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation, Score};
+pub use kinds::*;
 pub use retention::{Retention, prunable, pruned_before};
+pub use words::{Actor, Alike, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Via};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -36,6 +39,8 @@ pub enum LedgerError {
     Store(#[from] StoreError),
     #[error("ledger entry {index}: {source}; the database is damaged or was altered")]
     Damaged { index: u64, source: CborError },
+    #[error("an entry has no bytes: {source}; this is a fault of Gatehouse, tell its makers")]
+    Unwritten { source: CborError },
     #[error("ledger entry {index} is missing; the database is damaged or was altered")]
     Missing { index: u64 },
     #[error("ledger entry {index} was deleted when its retention was over")]
@@ -128,14 +133,16 @@ impl Ledger {
         &self,
         tx: &Transaction<'_>,
         stamp: Stamp,
-        body: Body,
+        body: impl Into<Body>,
     ) -> Result<Stored, LedgerError> {
+        let body = body.into();
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(StoreError::from)?;
         let (index, last_seq) = next(tx)?;
         let seq = body.goes_upstream().then_some(last_seq + 1);
-        let entry = Entry { salt, ledger: self.id, index, seq, stamp, body };
-        let bytes = entry.encode();
+        let (ledger, ran_s, unknown) = (self.id, ran_s(tx, stamp)?, Vec::new());
+        let entry = Entry { salt, ledger, index, seq, stamp, ran_s, body, unknown };
+        let bytes = entry.encode().map_err(|source| LedgerError::Unwritten { source })?;
         let leaf = leaf_hash(&bytes);
         tx.prepare_cached("INSERT INTO entry VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?
             .execute(params![
@@ -149,16 +156,13 @@ impl Ledger {
                 bytes,
                 leaf
             ])?;
-        match &entry.body {
-            Body::Grant { passage, .. } | Body::Release { passage, .. } => {
-                tx.prepare_cached("INSERT INTO open_passage VALUES (?1, ?2)")?
-                    .execute(params![passage.0, index])?;
-            }
-            Body::Outcome { passage, .. } => {
-                tx.prepare_cached("DELETE FROM open_passage WHERE passage = ?1")?
-                    .execute([passage.0])?;
-            }
-            _ => {}
+        if let Some(passage) = entry.body.opens() {
+            tx.prepare_cached("INSERT INTO open_passage VALUES (?1, ?2)")?
+                .execute(params![passage.0, index])?;
+        }
+        if let Some(passage) = entry.body.closes() {
+            tx.prepare_cached("DELETE FROM open_passage WHERE passage = ?1")?
+                .execute([passage.0])?;
         }
         for (upstream, _) in self.upstreams.iter().filter(|_| seq.is_some()) {
             tx.prepare_cached("INSERT INTO outbox VALUES (?1, ?2)")?
@@ -174,47 +178,43 @@ impl Ledger {
         stamp: Stamp,
         passage: PassageId,
         outcome: Outcome,
-        detail: &str,
+        detail: Option<Detail>,
     ) -> Result<Stored, LedgerError> {
-        let (cause, leaf) = tx
+        let (index, hash) = tx
             .prepare_cached(
                 "SELECT idx, leaf FROM open_passage o JOIN entry ON idx = o.cause WHERE passage = ?1",
             )?
             .query_row([passage.0], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?
             .ok_or(LedgerError::NoCause(passage))?;
-        let detail = detail.to_owned();
-        self.append(tx, stamp, Body::Outcome { passage, cause, leaf, outcome, detail })
+        let (cause, flags) = (EntryRef { index, hash }, Vec::new());
+        self.append(tx, stamp, Closing { passage, cause, outcome, detail, flags })
     }
 
-    /// Adds a passage that somebody says was (a [`Body::Supplement`]). One that was added already, and is
+    /// Adds a passage that somebody says was. One that was added already, and is
     /// not disputed, is not added twice: whoever heard no answer may ask again.
     pub fn supplement(
         &self,
         tx: &Transaction<'_>,
         stamp: Stamp,
-        body: Body,
+        supplement: Supplement,
     ) -> Result<Stored, LedgerError> {
         let like: Vec<u64> = tx
             .prepare_cached(
                 "SELECT idx FROM entry s WHERE worker = ?1 AND at_ms = ?2 AND kind = 'supplement'
-                   AND NOT EXISTS (SELECT 1 FROM entry WHERE cause = s.idx)",
+                   AND NOT EXISTS (SELECT 1 FROM entry WHERE cause = s.idx AND kind = 'dispute')",
             )?
-            .query_map(params![body.worker().map(WorkerId::as_str), body.at_ms()], |row| {
-                row.get(0)
-            })?
+            .query_map(params![supplement.person.id.as_str(), supplement.at_ms], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
-        let way = |body: &Body| match body {
-            Body::Supplement { direction, .. } => Some(*direction),
-            _ => None,
-        };
         for index in like {
             let there = read(tx, index)?.entry;
-            if let Some(seq) = there.seq.filter(|_| way(&there.body) == way(&body)) {
+            if let (Some(seq), Body::Supplement(other)) = (there.seq, &there.body)
+                && other.direction == supplement.direction
+            {
                 return Err(LedgerError::AlreadyAdded { seq });
             }
         }
-        self.append(tx, stamp, body)
+        self.append(tx, stamp, supplement)
     }
 
     /// Marks the attendance of this seq: it was not this person. It stays as it is. Returns it, and the
@@ -232,9 +232,9 @@ impl Ledger {
             .optional()?;
         let entry = read(tx, index.ok_or(LedgerError::NoAttendance { seq })?)?;
         let cause = match &entry.entry.body {
-            Body::Supplement { .. } => None,
-            Body::Outcome { cause, .. } => {
-                let cause = read(tx, *cause)?;
+            Body::Supplement(_) => None,
+            Body::Closing(outcome) => {
+                let cause = read(tx, outcome.cause.index)?;
                 if cause.entry.body.worker().is_none() {
                     return Err(LedgerError::NoAttendance { seq });
                 }
@@ -244,13 +244,17 @@ impl Ledger {
         };
         let index = entry.entry.index;
         let already: Option<u64> = tx
-            .query_row("SELECT seq FROM entry WHERE cause = ?1", [index], |row| row.get(0))
+            .query_row(
+                "SELECT seq FROM entry WHERE cause = ?1 AND kind = 'dispute'",
+                [index],
+                |row| row.get(0),
+            )
             .optional()?;
         if let Some(by_seq) = already {
             return Err(LedgerError::AlreadyDisputed { seq, by_seq });
         }
-        let body = Body::Dispute { cause: index, leaf: entry.leaf, reason, by };
-        let dispute = self.append(tx, stamp, body)?;
+        let disputes = EntryRef { index, hash: entry.leaf };
+        let dispute = self.append(tx, stamp, Dispute { disputes, reason, by })?;
         Ok((Attended { entry, cause, disputed: dispute.entry.seq }, dispute))
     }
 
@@ -269,21 +273,21 @@ impl Ledger {
             )?
             .query_map([lane], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
-        let whole = if lane.is_some() { "lane" } else { "gateway" };
-        let detail = format!("the {whole} restarted before the outcome was known");
+        let code = if lane.is_some() { "lane_restarted" } else { "gateway_restarted" };
         for passage in &open {
-            self.close(tx, stamp, PassageId(*passage), Outcome::Unconfirmed, &detail)?;
+            let detail = Some(Detail::new(code));
+            self.close(tx, stamp, PassageId(*passage), Outcome::Unconfirmed, detail)?;
         }
         Ok(open.len())
     }
 
     /// Whose attendance an outcome completes or a dispute is about: the worker of its cause.
     fn attended(&self, tx: &Transaction<'_>, body: &Body) -> Result<Option<String>, LedgerError> {
-        match body {
-            Body::Outcome { cause, .. } | Body::Dispute { cause, .. } => Ok(tx
+        match (body.worker(), body.cause()) {
+            (None, Some(cause)) => Ok(tx
                 .prepare_cached("SELECT worker FROM entry WHERE idx = ?1")?
                 .query_row([cause], |row| row.get(0))?),
-            other => Ok(other.worker().map(|id| id.as_str().to_owned())),
+            (worker, _) => Ok(worker.map(|id| id.as_str().to_owned())),
         }
     }
 }
@@ -297,6 +301,31 @@ fn next(tx: &Transaction<'_>) -> Result<(u64, u64), LedgerError> {
                     coalesce((SELECT max(seq) FROM entry), 0)",
         )?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
+}
+
+/// How long this box has run in all, at least: what the last entry that has its bytes says, and what
+/// it ran since. What it ran between the last entry of a boot and that boot's end is not counted.
+fn ran_s(tx: &Transaction<'_>, now: Stamp) -> Result<u64, LedgerError> {
+    let mut query =
+        tx.prepare_cached("SELECT bytes FROM entry WHERE bytes <> x'' ORDER BY idx DESC")?;
+    let mut rows = query.query([])?;
+    while let Some(row) = rows.next()? {
+        // One that is damaged says nothing.
+        let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
+        let Ok(Entry { stamp: last, ran_s, .. }) = Entry::decode_known(bytes) else { continue };
+        let began = if last.boot == now.boot { last.uptime_ms } else { 0 };
+        return Ok(
+            ran_s.saturating_add(now.uptime_ms / 1000 - (began / 1000).min(now.uptime_ms / 1000))
+        );
+    }
+    Ok(now.uptime_ms / 1000)
+}
+
+/// The last entry of a damaged ledger that can be read.
+pub fn last_known(connection: &rusqlite::Connection) -> Option<EntryRef> {
+    let sql = "SELECT idx, leaf FROM entry ORDER BY idx DESC LIMIT 1";
+    let head = |row: &rusqlite::Row<'_>| Ok(EntryRef { index: row.get(0)?, hash: row.get(1)? });
+    connection.query_row(sql, [], head).ok()
 }
 
 /// How many entries there are.
@@ -326,7 +355,7 @@ fn decode(index: u64, bytes: &[u8], leaf: [u8; 32]) -> Result<Stored, LedgerErro
     let damaged = |source| LedgerError::Damaged { index, source };
     let entry = Entry::decode(bytes).map_err(damaged)?;
     if entry.index != index || leaf_hash(bytes) != leaf {
-        return Err(damaged(CborError::Field("leaf")));
+        return Err(damaged(CborError::Content("another leaf or index".to_owned())));
     }
     Ok(Stored { entry, leaf })
 }
@@ -337,7 +366,8 @@ pub fn passage_of(tx: &Transaction<'_>, seq: u64) -> Result<Option<PassageId>, L
         tx.query_row("SELECT idx FROM entry WHERE seq = ?1", [seq], |row| row.get(0)).optional()?;
     let Some(index) = index else { return Ok(None) };
     Ok(match read(tx, index)?.entry.body {
-        Body::Outcome { passage, .. } | Body::Release { passage, .. } => Some(passage),
+        Body::Closing(Closing { passage, .. }) => Some(passage),
+        Body::GuardRelease(GuardRelease { passage, .. }) => Some(passage),
         _ => None,
     })
 }
@@ -430,11 +460,11 @@ pub fn waiting<T>(
     while let Some(row) = rows.next()? {
         waiting.upto = row.get(0)?;
         looked_at += 1;
-        let entry = known(row, 1).and_then(|stored| match stored.entry.body {
-            Body::Outcome { cause, .. } if row.get::<_, Option<u64>>(4)?.is_none() => {
-                Err(LedgerError::Missing { index: cause })
+        let entry = known(row, 1).and_then(|stored| match &stored.entry.body {
+            Body::Closing(closing) if row.get::<_, Option<u64>>(4)?.is_none() => {
+                Err(LedgerError::Missing { index: closing.cause.index })
             }
-            Body::Outcome { .. } => Ok((stored, Some(known(row, 4)?))),
+            Body::Closing(_) => Ok((stored, Some(known(row, 4)?))),
             _ => Ok((stored, None)),
         });
         match entry {
@@ -459,7 +489,7 @@ fn known(row: &rusqlite::Row<'_>, at: usize) -> Result<Stored, LedgerError> {
     let damaged = |source| LedgerError::Damaged { index, source };
     let entry = Entry::decode_known(bytes).map_err(damaged)?;
     if entry.index != index || leaf_hash(bytes) != leaf {
-        return Err(damaged(CborError::Field("leaf")));
+        return Err(damaged(CborError::Content("another leaf or index".to_owned())));
     }
     Ok(Stored { entry, leaf })
 }
@@ -555,12 +585,12 @@ pub fn history(
     worker: &WorkerId,
     limit: usize,
 ) -> Result<Vec<(Stored, Option<u64>)>, LedgerError> {
+    let kinds = Vec::from_iter(Body::in_history()).join("', '");
     let mut found: Vec<(u64, Option<u64>)> = tx
-        .prepare_cached(
-            "SELECT idx, (SELECT seq FROM entry c WHERE c.idx = entry.cause) FROM entry WHERE worker = ?1
-               AND kind IN ('enrolment', 'amendment', 'state', 'removal', 'dispute')
-             ORDER BY idx DESC LIMIT ?2",
-        )?
+        .prepare_cached(&format!(
+            "SELECT idx, (SELECT seq FROM entry c WHERE c.idx = entry.cause) FROM entry
+             WHERE worker = ?1 AND kind IN ('{kinds}') ORDER BY idx DESC LIMIT ?2"
+        ))?
         .query_map(params![worker.as_str(), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?

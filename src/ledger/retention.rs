@@ -9,7 +9,7 @@
 use jiff::{Span, civil::Date, tz::TimeZone};
 use rusqlite::{Transaction, params};
 
-use super::{Body, Entry, Ledger, LedgerError, size};
+use super::{Entry, Ledger, LedgerError, Pruning, size};
 use crate::{
     clock::Stamp,
     store::{meta, set_meta},
@@ -81,7 +81,8 @@ pub fn prunable(
         return Ok(None);
     }
     let from = pruned_before(tx)?;
-    let (most, limit) = (from.saturating_add(BATCH), size(tx)?.min(needed(tx)?));
+    // The last entry keeps its bytes: it says how long the box has run.
+    let (most, limit) = (from.saturating_add(BATCH), size(tx)?.saturating_sub(1).min(needed(tx)?));
     let mut before = from;
     let mut bytes = tx.prepare_cached("SELECT bytes FROM entry WHERE idx = ?1")?;
     for index in from..limit {
@@ -90,7 +91,7 @@ pub fn prunable(
         }
         let raw: Vec<u8> = bytes.query_row([index], |row| row.get(0))?;
         // What cannot be read, and a time that nobody trusted, is dated by what comes after it.
-        let Ok(Entry { stamp, body, .. }) = Entry::decode(&raw) else { continue };
+        let Ok(Entry { stamp, body, .. }) = Entry::decode_known(&raw) else { continue };
         if !stamp.synced {
             continue;
         }
@@ -125,15 +126,15 @@ impl Ledger {
         now: Stamp,
         retention: &Retention,
     ) -> Result<u64, LedgerError> {
-        let (before, entries) = (pruned_before(tx)?, number(tx, UNTOLD)?);
+        let (pruned_before, pruned) = (pruned_before(tx)?, number(tx, UNTOLD)?);
         let (keep_years, Some(settled_on)) = (retention.keep_years, retention.settled_on) else {
             return Ok(0);
         };
-        if entries > 0 {
-            self.append(tx, now, Body::Pruning { before, entries, settled_on, keep_years })?;
+        if pruned > 0 {
+            self.append(tx, now, Pruning { pruned, pruned_before, settled_on, keep_years })?;
             set_meta(tx, UNTOLD, &0u64.to_be_bytes())?;
         }
-        Ok(entries)
+        Ok(pruned)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use jiff::civil::Date;
 use rusqlite::{OptionalExtension, Row, Transaction, params, types::Type};
+use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
@@ -200,7 +201,7 @@ pub fn amend(tx: &Transaction<'_>, sealer: &Sealer, to: &Amended) -> Result<u32,
 }
 
 /// How much of a worker was erased.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Erased {
     pub templates: u32,
     pub photos: u32,

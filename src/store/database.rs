@@ -18,18 +18,10 @@ use super::{
 use crate::{clock::Clock, config::Storage};
 
 /// Each is run once, in order; the database's `user_version` says how many have been.
-pub(super) const MIGRATIONS: &[&str] = &[
-    include_str!("migrations/0001.sql"),
-    include_str!("migrations/0002.sql"),
-    include_str!("migrations/0003.sql"),
-];
+pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
 /// All of them, for tests of single tables.
 #[cfg(test)]
-pub const SCHEMA: &str = concat!(
-    include_str!("migrations/0001.sql"),
-    include_str!("migrations/0002.sql"),
-    include_str!("migrations/0003.sql"),
-);
+pub const SCHEMA: &str = include_str!("migrations/0001.sql");
 /// "GATE": tells our file from any other SQLite database.
 pub(super) const APPLICATION_ID: i32 = 0x4741_5445;
 /// The write-ahead log is cut back to this once a reader who held it up has gone; bytes.

@@ -35,11 +35,8 @@ use tokio::{
 };
 
 use self::master::Master;
-use super::{TurnstileError, codec::Found, named};
-use crate::{
-    clock::{Clock, Monotonic},
-    config::SerialLine,
-};
+use super::{error::TurnstileError, scan::Found, settings::SerialLine};
+use crate::clock::{Clock, Monotonic};
 
 /// Beyond the quiet that is wanted, how long it may take to begin.
 const QUIET_WITHIN: Duration = Duration::from_millis(600);
@@ -47,14 +44,19 @@ const QUIET_WITHIN: Duration = Duration::from_millis(600);
 const EXCHANGES: usize = 32;
 
 /// The serial lines of a gateway. Lanes that name the same port share its task.
+#[derive(Clone)]
 pub struct Buses {
     clock: Arc<dyn Clock>,
-    ports: Mutex<HashMap<PathBuf, Weak<Port>>>,
+    ports: Arc<Mutex<HashMap<PathBuf, Weak<Port>>>>,
 }
 
 impl Buses {
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, ports: Mutex::default() }
+        Self { clock, ports: Arc::default() }
+    }
+
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
     }
 
     /// The task of this line, which lives as long as somebody holds what is returned. Must be
@@ -135,7 +137,7 @@ impl Port {
     }
 
     pub fn name(&self) -> String {
-        named(&self.line.port)
+        self.line.port.display().to_string()
     }
 
     pub fn now(&self) -> Monotonic {

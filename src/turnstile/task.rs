@@ -27,8 +27,10 @@ use tracing::{error, info, warn};
 
 use self::desk::{Desk, Turn};
 use super::{
-    DeviceFrame, EVENTS, Met, RELEASES, Release, Seen, Turnstile, TurnstileError, TurnstileHandle,
-    TurnstileState,
+    error::TurnstileError,
+    handle::{TurnstileHandle, TurnstileState},
+    port::{Met, Release, Seen, Turnstile},
+    simulation::DeviceFrame,
 };
 use crate::{
     clock::Clock,
@@ -36,6 +38,12 @@ use crate::{
     vigil::{Backoff, caught},
 };
 
+/// Releases under way to the task. A lane has few people before it; when it is full, the
+/// lane's next one is refused.
+const RELEASES: usize = 8;
+/// Events under way to the lane. When it is full the task keeps on listening and withdrawing,
+/// and holds events back itself, within the bound of `desk`.
+const EVENTS: usize = 64;
 /// Between two looks at the inputs. A sensor that is covered for 100 ms is seen twice.
 const POLL: Duration = Duration::from_millis(40);
 /// Between attempts to connect: doubling, never giving up.

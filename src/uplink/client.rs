@@ -11,7 +11,10 @@ use rumqttc::{self as v4, QoS, Transport, v5};
 use tokio_util::{bytes::Bytes, sync::ReusableBoxFuture};
 use zeroize::Zeroizing;
 
-use super::{delivery::WINDOW, native::command};
+use super::{
+    delivery::WINDOW,
+    profiles::{self, profile::COMMAND_MAX},
+};
 use crate::config::MqttVersion;
 
 /// TCP, TLS and CONNACK together; a NATS cluster that has just lost a node answers within 4 s.
@@ -28,7 +31,7 @@ pub(super) const OTHERS: usize = 16;
 /// The window, what is no row, and two subscriptions.
 const REQUESTS: usize = WINDOW + OTHERS + 2;
 /// The largest command that is answered, and what is around it.
-pub(super) const MAX_INCOMING_BYTES: u32 = command::COMMAND_MAX as u32 + 64 * 1024;
+pub(super) const MAX_INCOMING_BYTES: u32 = COMMAND_MAX as u32 + 64 * 1024;
 pub(super) const MAX_OUTGOING_BYTES: usize = 1024 * 1024;
 /// The kernel takes a whole window of rows at once: a slow link must not look like a broken one.
 const SEND_BUFFER_BYTES: u32 = 256 * 1024;
@@ -44,8 +47,7 @@ pub(super) struct Options {
     pub transport: Transport,
     pub client_id: String,
     pub login: Option<(String, Zeroizing<String>)>,
-    /// The last will: its topic and payload.
-    pub will: (String, Vec<u8>),
+    pub will: profiles::Message,
 }
 
 /// What came of a connection.
@@ -170,14 +172,15 @@ impl Client {
     }
 
     /// Hands a message over, to be sent with QoS 1. Fails where too many wait.
-    pub fn publish(&self, topic: String, retain: bool, payload: Vec<u8>) -> Result<(), Ended> {
+    pub fn publish(&self, message: profiles::Message) -> Result<(), Ended> {
+        let profiles::Message { topic, payload, retained } = message;
         match &self.sender {
             Sender::V4(c) => {
-                c.try_publish(topic, QoS::AtLeastOnce, retain, payload).map_err(Ended::of)
+                c.try_publish(topic, QoS::AtLeastOnce, retained, payload).map_err(Ended::of)
             }
             Sender::V5(c) => {
                 let qos = v5::mqttbytes::QoS::AtLeastOnce;
-                c.try_publish(topic, qos, retain, payload).map_err(Ended::of)
+                c.try_publish(topic, qos, retained, payload).map_err(Ended::of)
             }
         }
     }
@@ -229,8 +232,8 @@ impl Options {
         options.set_manual_acks(true);
         options.set_inflight(PACKET_IDS);
         options.set_max_packet_size(MAX_INCOMING_BYTES as usize, MAX_OUTGOING_BYTES);
-        let (topic, payload) = self.will;
-        options.set_last_will(v4::LastWill::new(topic, payload, QoS::AtLeastOnce, true));
+        let profiles::Message { topic, payload, retained } = self.will;
+        options.set_last_will(v4::LastWill::new(topic, payload, QoS::AtLeastOnce, retained));
         if let Some((username, password)) = &self.login {
             options.set_credentials(username, password.as_str());
         }
@@ -249,9 +252,10 @@ impl Options {
         options.set_outgoing_inflight_upper_limit(PACKET_IDS);
         options.set_receive_maximum(Some(RECEIVE_MAXIMUM));
         options.set_max_packet_size(Some(MAX_INCOMING_BYTES));
-        let (topic, payload) = self.will;
+        let profiles::Message { topic, payload, retained } = self.will;
         let qos = v5::mqttbytes::QoS::AtLeastOnce;
-        options.set_last_will(v5::mqttbytes::v5::LastWill::new(topic, payload, qos, true, None));
+        options
+            .set_last_will(v5::mqttbytes::v5::LastWill::new(topic, payload, qos, retained, None));
         if let Some((username, password)) = &self.login {
             options.set_credentials(username, password.as_str());
         }

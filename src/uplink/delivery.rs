@@ -13,6 +13,7 @@
 //! the consumer says nothing new for too long, what it has not acknowledged is sent again, and then over
 //! a new connection.
 
+mod sent;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,7 @@ use std::{
     time::Duration,
 };
 
+pub use self::sent::Sent;
 use crate::{clock::Monotonic, config::Ack};
 
 /// Rows published and not yet acknowledged by the broker, at most.
@@ -41,53 +43,12 @@ pub const REFUSED_PAUSE: Duration = Duration::from_secs(60);
 /// After so many refusals without a row taken, one row a second is offered.
 const REFUSALS: u32 = 16;
 const SLOW: Duration = Duration::from_secs(1);
-/// Ranges of [`Sent`] kept apart.
-const RANGES: usize = 32;
 
 /// What waited when the connection came up, or what came since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
     Backlog,
     Fresh,
-}
-
-/// Which seqs an earlier connection or run may have carried. Where it would need too many ranges it
-/// says so of more than it must: a mark too many harms nobody.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sent {
-    upto: u64,
-    /// First and last, rising, apart from each other.
-    above: Vec<(u64, u64)>,
-}
-
-impl Sent {
-    pub fn contains(&self, seq: u64) -> bool {
-        seq <= self.upto || self.above.iter().any(|(first, last)| (*first..=*last).contains(&seq))
-    }
-
-    fn add(&mut self, first: u64, last: u64) {
-        if first > last {
-            return;
-        }
-        self.above.push((first, last));
-        self.above.sort_unstable();
-        let mut apart: Vec<(u64, u64)> = Vec::with_capacity(self.above.len());
-        for (first, last) in self.above.drain(..) {
-            if first <= self.upto + 1 {
-                self.upto = self.upto.max(last);
-                continue;
-            }
-            match apart.last_mut() {
-                Some(before) if first <= before.1 + 1 => before.1 = before.1.max(last),
-                _ => apart.push((first, last)),
-            }
-        }
-        if apart.len() > RANGES {
-            let (_, last) = apart.remove(1);
-            apart[0].1 = last;
-        }
-        self.above = apart;
-    }
 }
 
 /// Rows that the shell is to read: those of the outbox after `after` up to `until`, oldest first, at
@@ -189,7 +150,7 @@ impl<T> Delivery<T> {
         Delivery {
             ack,
             window: WINDOW,
-            sent: Sent { upto: sent_before, above: Vec::new() },
+            sent: Sent::upto(sent_before),
             head: 0,
             backlog: Queue::new(0, 0),
             fresh: Queue::new(0, u64::MAX),
@@ -366,7 +327,7 @@ impl<T> Delivery<T> {
     /// The consumer has everything up to a seq. An older acknowledgement than the last one is nothing.
     pub fn platform_acknowledged(&mut self, upto: u64, now: Monotonic) -> Result<(), NeverSent> {
         self.remember();
-        let sent = self.sent.upto;
+        let sent = self.sent.all_upto();
         if upto > sent {
             return Err(NeverSent { upto, sent });
         }

@@ -7,8 +7,8 @@
 mod client;
 pub mod delivery;
 mod mqtt;
-pub mod native;
 mod probe;
+pub mod profiles;
 mod route;
 #[cfg(test)]
 mod survival;
@@ -26,13 +26,16 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     attendance::Origin,
     clock::{Clock, Monotonic},
-    config::{Ack, Encoding, MqttVersion, Upstream},
+    config::{Ack, MqttVersion, Upstream},
     ledger::{LedgerError, LedgerId},
     store::{Store, StoreError},
     vigil::Panicked,
 };
 
-pub use probe::{Found, probe};
+pub use self::{
+    probe::{Found, probe},
+    profiles::{NoProfile, Online, OnlineLane, Profile, check},
+};
 
 /// How one upstream is doing.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -119,7 +122,7 @@ impl CertificateOf {
 /// A command of a platform as it came, for whoever carries it out. The answer is the reply's payload; where it is dropped there is none.
 pub struct Incoming {
     pub upstream: String,
-    pub encoding: Encoding,
+    pub profile: Arc<dyn Profile>,
     pub remote_release: bool,
     pub payload: Vec<u8>,
     pub received: Monotonic,
@@ -145,7 +148,7 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     pub origin: Origin,
     /// What the retained status says now; its `outbox` is filled in here.
-    pub online: watch::Receiver<native::Online>,
+    pub online: watch::Receiver<Online>,
     /// The highest seq that an earlier run may have sent.
     pub sent_before: u64,
     /// The ledger whose records go out.
@@ -180,7 +183,8 @@ pub struct Link {
 }
 
 /// Starts the task of one upstream.
-pub fn spawn(upstream: Upstream, context: Context) -> (Link, JoinHandle<()>) {
+pub fn spawn(upstream: Upstream, context: Context) -> Result<(Link, JoinHandle<()>), NoProfile> {
+    let profile = profiles::of(&upstream, &context.origin)?;
     let (state, watched) = watch::channel(UpstreamState {
         name: upstream.name.clone(),
         broker: upstream.brokers.first().map(ToString::to_string).unwrap_or_default(),
@@ -189,6 +193,6 @@ pub fn spawn(upstream: Upstream, context: Context) -> (Link, JoinHandle<()>) {
         ..UpstreamState::default()
     });
     let (asked, asks) = mpsc::channel(ASKED);
-    let task = tokio::spawn(mqtt::run(upstream, context, state, asks));
-    (Link { state: watched, asked }, task)
+    let task = tokio::spawn(mqtt::run(upstream, profile, context, state, asks));
+    Ok((Link { state: watched, asked }, task))
 }

@@ -7,7 +7,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -18,7 +18,7 @@ use self::session::session;
 use super::{
     Asked, Context, LinkError, UpstreamState, client,
     delivery::Delivery,
-    native,
+    profiles::Profile,
     route::{Route, Went},
     tls::Safety,
 };
@@ -32,6 +32,7 @@ const HELD: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(
     upstream: Upstream,
+    profile: Arc<dyn Profile>,
     context: Context,
     state: watch::Sender<UpstreamState>,
     mut asked: mpsc::Receiver<Asked>,
@@ -48,7 +49,7 @@ pub(super) async fn run(
         let Some(broker) = upstream.brokers.get(at) else { return };
         state.send_modify(|s| s.broker = broker.to_string());
         let acknowledged = state.borrow().acknowledged;
-        let to = To { upstream: &upstream, broker, version, safety: &safety };
+        let to = To { upstream: &upstream, profile: &profile, broker, version, safety: &safety };
         let session = session(to, &context, &state, &mut delivery, &mut asked);
         let ended = caught(session).await.unwrap_or_else(|fault| {
             state.send_modify(|s| s.restarts += 1);
@@ -110,13 +111,14 @@ fn jittered(pause: Duration) -> Duration {
 #[derive(Clone, Copy)]
 struct To<'a> {
     upstream: &'a Upstream,
+    profile: &'a Arc<dyn Profile>,
     broker: &'a Broker,
     version: MqttVersion,
     safety: &'a Safety,
 }
 
 fn options(to: To<'_>, context: &Context) -> Result<client::Options, LinkError> {
-    let To { upstream, broker, version, safety } = to;
+    let To { upstream, profile, broker, version, safety } = to;
     let default_id = || format!("{}-{}", context.origin.gateway, upstream.name);
     let login = match &upstream.username {
         None => None,
@@ -125,7 +127,6 @@ fn options(to: To<'_>, context: &Context) -> Result<client::Options, LinkError> 
             Some((username.clone(), password.unwrap_or_default()))
         }
     };
-    let status = native::topic(&context.origin, "status");
     Ok(client::Options {
         version,
         host: broker.host.clone(),
@@ -133,6 +134,6 @@ fn options(to: To<'_>, context: &Context) -> Result<client::Options, LinkError> 
         transport: safety.transport(broker)?,
         client_id: upstream.client_id.clone().unwrap_or_else(default_id),
         login,
-        will: (status, native::offline(upstream.encoding)?),
+        will: profile.offline()?,
     })
 }

@@ -28,9 +28,9 @@ use gatehouse::{
     store::{self, Priority, Store},
     turnstile::PassageId,
     uplink::{
-        self, COMMANDS,
+        self, COMMANDS, Online,
         delivery::WINDOW,
-        native::{self, Message, Online},
+        profiles::{self, Message},
     },
 };
 
@@ -126,7 +126,7 @@ pub async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
         let took = bare(broker, mqtt, &messages).await?;
         bare_per_s.push(records as f64 / took.as_secs_f64());
     }
-    forget_status(broker, mqtt, &origin).await?;
+    forget_status(broker, mqtt, profiles::of(upstream, &origin)?.offline()?).await?;
     drop(store);
     thread.join()?;
     let bytes: usize = messages.iter().map(|message| message.payload.len()).sum();
@@ -155,7 +155,7 @@ async fn fill(store: &Store, clock: &dyn Clock, records: usize) -> anyhow::Resul
             for (passage, person) in made {
                 let body = grant(passage, person);
                 ledger.append(tx, stamp, body)?;
-                ledger.close(tx, stamp, passage, Outcome::Passed, "")?;
+                ledger.close(tx, stamp, passage, Outcome::Passed, None)?;
             }
             Ok::<_, LedgerError>(())
         };
@@ -179,10 +179,11 @@ async fn payloads(
         };
         rows.into_iter().map(with_cause).collect::<Result<Vec<_>, LedgerError>>()
     });
+    let profile = profiles::of(upstream, origin)?;
     let message = |(stored, cause): (Stored, Option<Stored>)| {
-        native::message(origin, upstream.encoding, &stored, cause, false)
+        profiles::message(&*profile, origin, &stored, cause, false)
     };
-    Ok(rows.await?.into_iter().map(message).collect::<Result<_, _>>()?)
+    Ok(rows.await?.into_iter().filter_map(message).collect::<Result<_, _>>()?)
 }
 
 struct Drained {
@@ -216,7 +217,7 @@ async fn drain(
     };
     let before = *store.commits().borrow();
     let began = Instant::now();
-    let (mut link, task) = uplink::spawn(upstream, context);
+    let (mut link, task) = uplink::spawn(upstream, context)?;
     let all = link.state.wait_for(|state| state.acknowledged >= records as u64);
     let state = tokio::time::timeout(PATIENCE, all).await.context("the backlog does not drain")?;
     let (took, mqtt) = (began.elapsed(), state?.version);
@@ -324,9 +325,9 @@ async fn bare(
 async fn forget_status(
     broker: &Broker,
     version: MqttVersion,
-    origin: &Origin,
+    status: Message,
 ) -> anyhow::Result<()> {
-    let nothing = [(native::topic(origin, "status"), Vec::new(), true)];
+    let nothing = [(status.topic, Vec::new(), status.retained)];
     Bare::new(broker, version).publish(&nothing).await
 }
 

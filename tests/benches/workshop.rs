@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use gatehouse::{
     clock::SystemClock,
     config::{Config, Direction},
-    ledger::{Body, Judgement, Score},
+    ledger::{Body, Evidence, Grant, Score},
     roster::{self, Enrolment, FaceOnFile, IdType, Identity, Person, RosterError, Worker},
     store::{self, Priority},
     turnstile::PassageId,
@@ -49,20 +49,8 @@ pub fn median(all: &[f64]) -> f64 {
 
 /// Somebody is let through.
 pub fn grant(passage: PassageId, person: Person) -> Body {
-    Body::Grant {
-        passage,
-        lane: "north".to_owned(),
-        direction: Direction::Entry,
-        person,
-        judgement: Judgement {
-            score: Score(7000),
-            threshold: Score(5000),
-            model: EMBEDDER_NAME.to_owned(),
-        },
-        margin: Some(Score(5000)),
-        roster_version: 1,
-        photo: None,
-    }
+    let face = Evidence::of_face(Score(7000), Score(5000), EMBEDDER_NAME);
+    Grant::new(passage, "north", Direction::Entry, person, face).into()
 }
 
 pub fn person(n: usize) -> anyhow::Result<Person> {

@@ -98,6 +98,11 @@ impl Broker {
         Self { port, config, process: None }
     }
 
+    /// What an `[[upstream]]` calls it.
+    pub fn address(&self) -> String {
+        format!("mqtt://127.0.0.1:{}", self.port)
+    }
+
     /// More of its configuration, from the next start on.
     pub fn add(&self, lines: &str) {
         let mut config = File::options().append(true).open(&self.config).unwrap();

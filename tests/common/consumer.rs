@@ -33,6 +33,7 @@ pub struct Report {
     /// First copies that came after one of a higher seq.
     pub late: u64,
     /// What it published and its broker has not acknowledged.
+    #[allow(dead_code, reason = "printed")]
     pub untaken: u64,
     pub connects: u64,
     /// Connections on which the broker did not know it any more.

@@ -10,11 +10,12 @@ use std::{
 };
 
 use gatehouse::{
+    attendance::Origin,
     clock::{Clock, Monotonic, Stamp, SystemClock},
-    config::{Config, Encoding},
+    config::{Ack, Config, Encoding},
     control,
     daemon::{self, Running},
-    uplink::Incoming,
+    uplink::{Incoming, profiles::native::Native},
 };
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
@@ -24,6 +25,8 @@ use tokio::{
     sync::{mpsc, oneshot},
 };
 use tokio_util::sync::CancellationToken;
+
+use super::{Configuration, Lane};
 
 const SOON: Duration = Duration::from_secs(180);
 
@@ -53,33 +56,10 @@ impl Desk {
     /// broker is not there.
     pub fn start() -> Desk {
         let dir = tempfile::tempdir().unwrap();
-        let text = format!(
-            r#"
-            mode = "bench"
-            [site]
-            project_code = "P-1"
-            gateway_id = "gate-1"
-            [storage]
-            dir = "data"
-            [models]
-            dir = "{}/models"
-            [control]
-            socket = "control.sock"
-            [[upstream]]
-            name = "platform"
-            broker = "mqtt://127.0.0.1:1"
-            [[lane]]
-            name = "north"
-            [lane.turnstile]
-            driver = "simulated"
-            pass_after_ms = 100
-            [[lane.camera]]
-            direction = "entry"
-            source = "replay:camera"
-            "#,
-            env!("CARGO_MANIFEST_DIR")
-        );
-        std::fs::write(dir.path().join("gatehouse.toml"), text).unwrap();
+        let lane = Lane::simulated("north").turnstile("pass_after_ms", 100);
+        let lane = lane.camera("entry", "replay:camera");
+        let configuration = Configuration::new("mqtt://127.0.0.1:1").bench().lane(lane);
+        configuration.write(&dir.path().join("gatehouse.toml"));
         let runtime = Runtime::new().unwrap();
         let clock = Arc::new(Trusted(SystemClock::new().unwrap(), AtomicBool::new(true)));
         let mut desk = Desk { clock, up: None, remote_release: false, runtime, dir };
@@ -123,7 +103,10 @@ impl Desk {
         let (answer, reply) = oneshot::channel();
         let upstream = "platform".to_owned();
         let (remote_release, received) = (self.remote_release, self.clock.monotonic());
-        let incoming = Incoming { upstream, encoding, remote_release, payload, received, answer };
+        let timezone = jiff::tz::TimeZone::UTC;
+        let origin = Origin { gateway: "g".into(), project: "p".into(), timezone };
+        let profile = Arc::new(Native::new(&origin, encoding, Ack::Broker));
+        let incoming = Incoming { upstream, profile, remote_release, payload, received, answer };
         let (_, commands, _) = self.up.as_ref().unwrap();
         self.runtime.block_on(commands.send(incoming)).map_err(drop).unwrap();
         reply

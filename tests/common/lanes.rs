@@ -11,7 +11,9 @@ use gatehouse::{
 use serde_json::Value;
 use tokio::{runtime::Runtime, sync::broadcast};
 
-use super::{Camera, Daemon, Site, Subscriber, photo_path, port::Watch};
+use super::{
+    Camera, Daemon, Site, Subscriber, configuration::Lane as Configured, photo_path, port::Watch,
+};
 
 /// Its fire alarm's contact, where a Modbus board has one.
 pub const FIRE_INPUT: u16 = 7;
@@ -39,28 +41,29 @@ pub struct Lanes {
     pub daemon: Option<Daemon>,
     pub platform: Subscriber,
     pub lanes: Vec<Lane>,
-    watches: Vec<Watch>,
+    _watches: Vec<Watch>,
     pub buses: Vec<SimulatedBus>,
     pub site: Site,
     pub runtime: Runtime,
 }
 
 impl Lanes {
-    /// A line for each of `lines`, with so many lanes on it; `lane-0` is the first.
-    pub fn start(lines: &[(Protocol, u8)], more: &str) -> Lanes {
+    /// A line for each of `lines`, with so many lanes on it; `lane-0` is the first. `more` are keys of
+    /// each lane.
+    pub fn start(lines: &[(Protocol, u8)], more: &[(&str, i64)]) -> Lanes {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
         let within = runtime.enter();
         let clock = Arc::new(SystemClock::new().unwrap());
-        let mut site = Site::with("");
-        let (mut buses, mut lanes, mut text) = (Vec::new(), Vec::new(), String::new());
+        let mut site = Site::without_lanes();
+        let (mut buses, mut lanes) = (Vec::new(), Vec::new());
         let mut watches = Vec::new();
         for (n, (protocol, count)) in lines.iter().enumerate() {
             let line = SimulatedLine {
-                protocol: *protocol,
+                speaks: protocol.speaks(),
                 addresses: (1..=*count).collect(),
                 pass_after: Some(Duration::from_millis(300)),
-                fire_input: (*protocol == Protocol::Modbus).then_some(FIRE_INPUT),
+                fire_input: (*protocol == Protocol::ModbusRtu).then_some(FIRE_INPUT),
                 link: Some(site.path(&format!("line-{n}"))),
             };
             let bus = SimulatedBus::spawn(line, clock.clone(), broadcast::channel(16).0).unwrap();
@@ -68,7 +71,9 @@ impl Lanes {
                 let (name, device) =
                     (format!("lane-{}", lanes.len()), bus.device(address).unwrap());
                 let pipe = format!("camera-{}", lanes.len());
-                text += &described(&name, &device.driver(), &bus.path(), address, &pipe, more);
+                let driver = TurnstileDriver::of(&device).unwrap();
+                let lane = described(&name, &driver, &bus.path(), address, &pipe, more);
+                site.configure(|c| c.lane(lane));
                 let camera = Some(Camera::plug_in(&site.path(&pipe)));
                 lanes.push(Lane { name, device, camera });
             }
@@ -81,7 +86,6 @@ impl Lanes {
             }));
             buses.push(bus);
         }
-        site.add(&text);
         site.broker.start();
         let platform = site.broker.subscriber();
         let daemon = Some(site.start());
@@ -90,7 +94,7 @@ impl Lanes {
             assert_eq!(said.code, 0, "{said:?}");
         }
         drop(within);
-        let lanes = Lanes { daemon, platform, lanes, watches, buses, site, runtime };
+        let lanes = Lanes { daemon, platform, lanes, _watches: watches, buses, site, runtime };
         lanes.site.status_when("all to be well", |s| Site::degraded(s).is_empty());
         lanes
     }
@@ -120,15 +124,15 @@ fn described(
     port: &Path,
     address: u8,
     pipe: &str,
-    more: &str,
-) -> String {
-    let fire = match driver {
-        TurnstileDriver::ModbusRtu(_) => format!("fire_input = {FIRE_INPUT}"),
-        _ => String::new(),
-    };
-    format!(
-        "[[lane]]\nname = {name:?}\n{fire}\n{more}\n[lane.turnstile]\ndriver = {:?}\nport = {port:?}\n\
-         address = {address}\n[[lane.camera]]\ndirection = \"entry\"\nsource = \"replay:{pipe}\"\n",
-        driver.word()
-    )
+    more: &[(&str, i64)],
+) -> Configured {
+    let lane = Configured::driven(name, driver.word())
+        .turnstile("port", port.to_str().unwrap())
+        .turnstile("address", i64::from(address))
+        .camera("entry", &format!("replay:{pipe}"));
+    let lane = more.iter().fold(lane, |lane, (key, value)| lane.set(key, *value));
+    match driver {
+        TurnstileDriver::ModbusRtu(_) => lane.set("fire_input", i64::from(FIRE_INPUT)),
+        _ => lane,
+    }
 }

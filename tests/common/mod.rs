@@ -1,12 +1,10 @@
 //! A gate as it stands at a site: the real daemon as a process, a camera, a relay board, a broker
 //! with a platform behind it. Each test has its own, in its own folder, and leaves nothing behind.
 
-// Each test program uses its part of this.
-#![allow(dead_code, unused_imports)]
-
 pub mod broker;
 pub mod camera;
 pub mod capture;
+pub mod configuration;
 pub mod consumer;
 pub mod desk;
 pub mod disk;
@@ -25,10 +23,11 @@ pub mod wall;
 
 use std::{
     fs::File,
-    io::{Read, Write as _},
+    io::Read,
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -38,6 +37,7 @@ use tempfile::TempDir;
 pub use self::{
     broker::{Broker, Subscriber, until},
     camera::{Camera, photo, photo_path},
+    configuration::{Configuration, Lane},
     process::ends_with_test,
     slave::Slave,
     wall::WallClock,
@@ -107,90 +107,48 @@ impl Drop for Daemon {
 pub struct Site {
     pub broker: Broker,
     dir: TempDir,
+    configuration: Mutex<Configuration>,
 }
 
 impl Site {
-    /// One lane, its entry camera and Modbus board, one upstream; none of them is there yet.
-    /// `lane` and `turnstile` are further lines of these tables.
-    pub fn prepare(lane: &str, turnstile: &str) -> Site {
-        Site::with(&format!(
-            r#"
-            [[lane]]
-            name = "north"
-            {lane}
-            [lane.turnstile]
-            driver = "modbus-rtu"
-            port = "tty"
-            {turnstile}
-            [[lane.camera]]
-            direction = "entry"
-            source = "replay:camera"
-            "#
-        ))
+    /// The usual lane and one upstream; no camera, board or broker is there yet.
+    pub fn prepare() -> Site {
+        Site::of(Lane::north())
     }
 
-    /// One upstream and these lanes.
-    pub fn with(lanes: &str) -> Site {
+    /// The same with this lane.
+    pub fn of(lane: Lane) -> Site {
+        Site::with(|configuration| configuration.lane(lane))
+    }
+
+    /// One upstream and no lane.
+    pub fn without_lanes() -> Site {
+        Site::with(|configuration| configuration)
+    }
+
+    /// One upstream, and what is added to that.
+    pub fn with(add: impl FnOnce(Configuration) -> Configuration) -> Site {
         let dir = tempfile::tempdir().unwrap();
         let broker = Broker::new(&dir.path().join("broker"));
-        let text = format!(
-            r#"
-            [site]
-            project_code = "P-1"
-            gateway_id = "gate-1"
-            [storage]
-            dir = "data"
-            [models]
-            dir = "{models}"
-            [control]
-            socket = "control.sock"
-            [[upstream]]
-            name = "platform"
-            broker = "mqtt://127.0.0.1:{port}"
-            {lanes}
-            "#,
-            models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models").display(),
-            port = broker.port,
-        );
-        std::fs::write(dir.path().join("gatehouse.toml"), text).unwrap();
-        Site { broker, dir }
+        let configuration = Configuration::new(&broker.address());
+        let site = Site { broker, dir, configuration: configuration.into() };
+        site.configure(add);
+        site
     }
 
-    /// More of the configuration.
-    pub fn add(&self, text: &str) {
-        let mut config = File::options().append(true).open(self.path("gatehouse.toml")).unwrap();
-        config.write_all(text.as_bytes()).unwrap();
+    pub fn configuration(&self) -> Configuration {
+        self.configuration.lock().unwrap().clone()
+    }
+
+    /// Changes the configuration.
+    pub fn configure(&self, change: impl FnOnce(Configuration) -> Configuration) {
+        let changed = change(self.configuration());
+        changed.write(&self.path("gatehouse.toml"));
+        *self.configuration.lock().unwrap() = changed;
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
-    }
-
-    /// Its camera is elsewhere: this is its source.
-    pub fn camera_at(&self, source: &str) {
-        let config = self.path("gatehouse.toml");
-        let text = std::fs::read_to_string(&config).unwrap();
-        std::fs::write(config, text.replace("replay:camera", source)).unwrap();
-    }
-
-    /// Its broker is elsewhere, at one of these ports.
-    pub fn brokers_at(&self, ports: &[u16]) {
-        let config = self.path("gatehouse.toml");
-        let text = std::fs::read_to_string(&config).unwrap();
-        let own = format!("\"mqtt://127.0.0.1:{}\"", self.broker.port);
-        let all: Vec<_> = ports.iter().map(|port| format!("mqtt://127.0.0.1:{port}")).collect();
-        assert!(text.contains(&own), "{text}");
-        std::fs::write(config, text.replace(&own, &format!("{all:?}"))).unwrap();
-    }
-
-    /// Its broker is reached by TLS alone, at this port.
-    pub fn broker_by_tls(&self, port: u16, ca: &str) {
-        let config = self.path("gatehouse.toml");
-        let text = std::fs::read_to_string(&config).unwrap();
-        let own = format!("\"mqtt://127.0.0.1:{}\"", self.broker.port);
-        assert!(text.contains(&own), "{text}");
-        let tls = format!("\"mqtts://127.0.0.1:{port}\"\nca = {ca:?}");
-        std::fs::write(config, text.replace(&own, &tls)).unwrap();
     }
 
     pub fn plug_camera_in(&self) -> Camera {
@@ -336,13 +294,9 @@ pub struct Gate {
 }
 
 impl Gate {
-    pub fn start(lane: &str, turnstile: &str) -> Gate {
-        Gate::start_with(lane, turnstile, &[])
-    }
-
-    /// The same, with more in the daemon's environment.
-    pub fn start_with(lane: &str, turnstile: &str, environment: &[(&str, &str)]) -> Gate {
-        Gate::at(Site::prepare(lane, turnstile), environment)
+    /// At the usual lane, with this in the daemon's environment.
+    pub fn start(environment: &[(&str, &str)]) -> Gate {
+        Gate::at(Site::prepare(), environment)
     }
 
     pub fn at(mut site: Site, environment: &[(&str, &str)]) -> Gate {

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use gatehouse::{
     clock::{Clock, Stamp, SystemClock},
     config::{Direction, Secret, Storage},
-    ledger::{Actor, Body, Judgement, Ledger, LedgerError, Outcome, Score, Via},
+    ledger::{
+        Actor, Body, Evidence, Grant, GuardRelease, Ledger, LedgerError, Outcome, Score, Via,
+    },
     roster::{self, Enrolment, IdType, Identity, Person, RosterError, Worker},
     store::{self, Priority},
     turnstile::PassageId,
@@ -98,35 +100,25 @@ fn record(
     for went in some {
         let passage = PassageId::random().unwrap();
         let stamp = Stamp { wall_ms: went.at_ms, synced: true, ..stamp };
-        let lane = went.lane.to_owned();
         let cause = if went.vouched {
-            Body::Release {
+            let guard = Actor { uid: 0, user: "root".into(), via: Via::Socket };
+            let release = GuardRelease {
                 passage,
-                lane,
+                lane: went.lane.to_owned(),
                 direction: went.direction,
                 person: Some(went.person),
                 reason: "helmet".into(),
-                by: Actor { uid: 0, user: "root".into(), via: Via::Socket },
-            }
+                evidence: vec![Evidence::Guard(guard)],
+                flags: Vec::new(),
+            };
+            Body::from(release)
         } else {
-            Body::Grant {
-                passage,
-                lane,
-                direction: went.direction,
-                person: went.person,
-                judgement: Judgement {
-                    score: Score::of(0.7),
-                    threshold: Score::of(0.5),
-                    model: "m".into(),
-                },
-                margin: None,
-                roster_version: 1,
-                photo: None,
-            }
+            let face = Evidence::of_face(Score::of(0.7), Score::of(0.5), "m");
+            Grant::new(passage, went.lane, went.direction, went.person, face).into()
         };
         ledger.append(tx, stamp, cause)?;
         let after = Stamp { wall_ms: went.at_ms + 1500, ..stamp };
-        ledger.close(tx, after, passage, went.outcome, "")?;
+        ledger.close(tx, after, passage, went.outcome, None)?;
     }
     Ok(())
 }

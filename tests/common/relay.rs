@@ -34,10 +34,6 @@ impl Relay {
     pub fn heard(&self) -> Vec<u8> {
         self.heard.lock().unwrap().clone()
     }
-
-    pub fn holds(&self, needle: &[u8]) -> bool {
-        holds(&self.heard(), needle)
-    }
 }
 
 fn pass_on(mut from: TcpStream, mut to: TcpStream, heard: &Mutex<Vec<u8>>) {

@@ -45,7 +45,7 @@ impl One {
         for alarm in &alarms {
             self.kept = Some(kept_after(self.kept.as_deref(), alarm, at(second)));
         }
-        alarms.into_iter().map(|alarm| (alarm.raised, alarm.detail)).collect()
+        alarms.into_iter().map(|alarm| (alarm.raised, alarm.detail.to_string())).collect()
     }
 
     fn well(&mut self, second: u64) -> Vec<(bool, String)> {

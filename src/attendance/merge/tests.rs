@@ -41,6 +41,7 @@ fn record(seq: u64) -> Record {
         reason: None,
         by: None,
         leaf: Leaf { index: seq, hash: "00".into() },
+        flags: Vec::new(),
         resent: false,
         disputed: None,
     }

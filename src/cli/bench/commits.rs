@@ -117,7 +117,7 @@ impl Passages {
 
     async fn outcome(&self, passage: PassageId) -> anyhow::Result<Stored> {
         let stamp = self.clock.stamp();
-        self.write(move |ledger, tx| ledger.close(tx, stamp, passage, Outcome::Passed, "")).await
+        self.write(move |ledger, tx| ledger.close(tx, stamp, passage, Outcome::Passed, None)).await
     }
 
     async fn write(

@@ -6,7 +6,7 @@ use crate::{
     cli::rig::LANE,
     clock::SystemClock,
     config::{Config, Direction},
-    ledger::{Body, Judgement, Score},
+    ledger::{Body, Evidence, Grant, Score},
     roster::{self, Enrolment, FaceOnFile, IdType, Identity, Person, Roster, RosterError, Worker},
     store::{self, Priority},
     turnstile::PassageId,
@@ -15,20 +15,8 @@ use crate::{
 
 /// Somebody is let through.
 pub(super) fn grant(passage: PassageId, person: Person) -> Body {
-    Body::Grant {
-        passage,
-        lane: LANE.to_owned(),
-        direction: Direction::Entry,
-        person,
-        judgement: Judgement {
-            score: Score(7000),
-            threshold: Score(5000),
-            model: EMBEDDER_NAME.to_owned(),
-        },
-        margin: Some(Score(5000)),
-        roster_version: 1,
-        photo: None,
-    }
+    let face = Evidence::of_face(Score(7000), Score(5000), EMBEDDER_NAME);
+    Grant::new(passage, LANE, Direction::Entry, person, face).into()
 }
 
 pub(super) fn person(n: usize) -> anyhow::Result<Person> {

@@ -22,8 +22,8 @@ use super::{
 use crate::{
     cli::rig,
     clock::{Clock, Monotonic, SystemClock},
-    config::{Config, FaceLimits, SimulatedTurnstile},
-    turnstile::{DeviceFrame, SimulatedDevice},
+    config::{Config, FaceLimits},
+    turnstile::{DeviceFrame, SimulatedDevice, drivers::simulated::SimulatedTurnstile},
     vision::{DetectOptions, Models, Template, Vision},
 };
 
@@ -136,7 +136,7 @@ impl Site {
             let (tap, line) = broadcast::channel(1024);
             let pass_after = Some(Duration::from_millis(300));
             let simulated = SimulatedTurnstile { pass_after, fire_input: None };
-            let device = SimulatedDevice::spawn(&simulated, clock.clone(), tap)?;
+            let device = simulated.device(clock.clone(), tap)?;
             let camera = BenchCamera::start(scenes.clone(), arguments.fps, clock.clone())?;
             write!(
                 text,

@@ -43,13 +43,16 @@ use self::{
 use super::{protocol::Failure, services::Services};
 use crate::{
     clock::{Monotonic, Stamp},
-    config::Encoding,
     failpoint,
     ledger::{Actor, Via},
     store::{Priority, Sealer, StoreError},
     uplink::{
         Incoming,
-        native::command::{self, BUSY, Envelope},
+        profiles::{
+            Profile,
+            native::command::{self, BUSY},
+            profile::Envelope,
+        },
     },
     vigil::{Panicked, caught},
 };
@@ -110,7 +113,7 @@ struct Asked {
 /// Whose command it is.
 struct From {
     upstream: String,
-    encoding: Encoding,
+    profile: Arc<dyn Profile>,
     remote_release: bool,
     received: Monotonic,
     answer: oneshot::Sender<Vec<u8>>,
@@ -119,7 +122,7 @@ struct From {
 impl From {
     fn answer(self, reply: &Value) {
         // The link may have gone; the command stays answered.
-        let _ = self.answer.send(command::reply(self.encoding, reply));
+        let _ = self.answer.send(self.profile.answer(reply));
     }
 
     fn refuse(self, id: Option<&str>, failure: &Failure) {
@@ -184,12 +187,12 @@ struct Desk<'a> {
 impl Desk<'_> {
     /// Reads a payload; answers it where it is no command.
     async fn read(&self, came: Incoming) -> Option<Asked> {
-        let Incoming { upstream, encoding, remote_release, payload, received, answer } = came;
-        let from = From { upstream, encoding, remote_release, received, answer };
+        let Incoming { upstream, profile, remote_release, payload, received, answer } = came;
+        let (speaks, upstream_name) = (profile.clone(), upstream.clone());
+        let from = From { upstream, profile, remote_release, received, answer };
         let (sealer, stamp) = (self.services.store.sealer().clone(), self.services.clock.stamp());
-        let upstream = from.upstream.clone();
         let large = payload.len() > SMALL;
-        let read = move || read(&sealer, stamp, &upstream, encoding, &payload);
+        let read = move || read(&sealer, stamp, &upstream_name, &*speaks, &payload);
         let read = if large {
             tokio::task::spawn_blocking(read).await.unwrap_or_else(|e| {
                 Err((None, Failure::new("internal", format!("it could not be read: {e}"))))
@@ -389,11 +392,11 @@ fn read(
     sealer: &Sealer,
     stamp: Stamp,
     upstream: &str,
-    encoding: Encoding,
+    profile: &dyn Profile,
     payload: &[u8],
 ) -> Result<Read, (Option<String>, Failure)> {
-    let Envelope { id, verb, args, issued_at, expires_at } = Envelope::read(encoding, payload)
-        .map_err(|no| (no.id, Failure::new(no.code, no.message)))?;
+    let Envelope { id, verb, args, issued_at, expires_at } =
+        profile.command(payload).map_err(|no| (no.id, Failure::new(no.code, no.message)))?;
     // The names are in order, so the same arguments make the same text.
     let contents = format!("{verb} {}", Value::Object(args.clone()));
     // One far ahead is refused, and must not make all that comes later look old.

@@ -11,7 +11,7 @@ use crate::{
     config::Direction,
     control::protocol::{Enrol, Failure, IfKnown, PHOTOS_MAX, Photo},
     roster::{Gender, IdType, Identity, Particulars, Person, Terms, WorkerId},
-    uplink::native::command::shown,
+    uplink::profiles::native::command::shown,
 };
 
 /// A photo's bytes.

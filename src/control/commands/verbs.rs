@@ -282,7 +282,7 @@ mod tests {
     fn i8_the_largest_page_fits_into_a_message() {
         let workers: Vec<_> = (0..super::super::parse::PAGE_MAX as usize).map(longest).collect();
         let page = json!({ "version": u64::MAX, "workers": workers, "next": "x".repeat(32) });
-        let reply = crate::uplink::native::command::done(&"x".repeat(64), page);
+        let reply = crate::uplink::profiles::native::command::done(&"x".repeat(64), page);
         assert!(reply.to_string().len() < 1_000_000, "{}", reply.to_string().len());
     }
 

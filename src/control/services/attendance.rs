@@ -7,7 +7,7 @@ use crate::{
     attendance::{Record, merge::Extent, onsite::Present},
     config::Direction,
     control::protocol::{AttendanceQuery, OnsiteDone, Reply, Wire, patient},
-    ledger::{self, Actor, AttendanceFilter, Attended, Body},
+    ledger::{self, Actor, AttendanceFilter, Attended, Body, Supplement},
     roster::{self, WorkerId, checked_text},
     store::{Priority, StoreError},
     turnstile::PassageId,
@@ -39,7 +39,7 @@ impl Services {
         }
         let mut passage = [0; 16];
         getrandom::fill(&mut passage).map_err(StoreError::from)?;
-        let body = Body::Supplement {
+        let supplement = Supplement {
             passage: PassageId(passage),
             person: worker.person,
             direction,
@@ -50,7 +50,7 @@ impl Services {
         let ledger = self.ledger.clone();
         let written = self
             .store
-            .write(Priority::Upkeep, move |tx| ledger.supplement(tx, stamp, body))
+            .write(Priority::Upkeep, move |tx| ledger.supplement(tx, stamp, supplement))
             .await?;
         let entry = Attended { entry: written, cause: None, disputed: None };
         to_json(&Record::listed(&self.origin, &entry))
@@ -113,7 +113,7 @@ impl Services {
             at: self.clock.stamp().timestamp(),
             begins: first.as_ref().map(|first| first.stamp.timestamp()),
             set_aside: first.and_then(|first| match first.body {
-                Body::Successor { set_aside, .. } => Some(set_aside),
+                Body::Successor(successor) => Some(successor.set_aside),
                 _ => None,
             }),
         };

@@ -8,8 +8,8 @@ use crate::{
     config::Direction,
     control::protocol::{ModeSet, Released},
     gate::{
+        claim::ManualRelease,
         lane::{self, ModeRequest},
-        passage::ManualRelease,
     },
     ledger::{Actor, LaneMode},
     roster::{RosterError, Standing, Worker, WorkerId, checked_text},

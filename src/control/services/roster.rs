@@ -24,7 +24,10 @@ use crate::{
         WorkerShown, patient,
     },
     failpoint,
-    ledger::{self, Actor, Alike, Body, FacesChanged, FacesWhat, LedgerError, Score, commitment},
+    ledger::{
+        self, Actor, Alike, Amendment, Body, FacesChanged, FacesWhat, LedgerError, Removal, Score,
+        StateChange, commitment,
+    },
     roster::{
         self, Amended, Enrolment, FaceOnFile, Faces, Identity, Person, RosterError, State, Terms,
         Worker, WorkerId, checked_text,
@@ -105,10 +108,10 @@ impl Services {
             return Ok(done);
         }
         let model = self.vision.embedder_name().to_owned();
-        let body = Body::Enrolment {
+        let body = ledger::Enrolment {
             person: worker.person.clone(),
             id_type: identity.id_type.word().to_owned(),
-            commitment: commitment(&identity.salt, identity.id_type.word(), &identity.number),
+            id_commitment: commitment(&identity.salt, identity.id_type.word(), &identity.number),
             terms: worker.terms.clone(),
             model: model.clone(),
             templates,
@@ -119,7 +122,7 @@ impl Services {
         let sealer = self.store.sealer().clone();
         self.change(&changing, id, Priority::Photo, move |tx| {
             roster::enrol(tx, &sealer, &enrolment)?;
-            Ok((body, ()))
+            Ok((body.into(), ()))
         })
         .await?;
         Ok(done)
@@ -274,10 +277,10 @@ impl Services {
             sitting.came_by(&self.roster.borrow(), id, None, faces)?;
             return Ok(done);
         }
-        let body = Body::Amendment {
+        let body = Amendment {
             person: worker.person.clone(),
             terms: worker.terms.clone(),
-            commitment: other_document
+            id_commitment: other_document
                 .then(|| commitment(&identity.salt, identity.id_type.word(), &identity.number)),
             particulars: identity.particulars.other_than(&on_file.particulars),
             faces: what.map(|what| FacesChanged { what, model, templates: then }),
@@ -291,7 +294,7 @@ impl Services {
         let sealer = self.store.sealer().clone();
         self.change(&changing, id.clone(), priority, move |tx| {
             roster::amend(tx, &sealer, &amended)?;
-            Ok((body, ()))
+            Ok((body.into(), ()))
         })
         .await?;
         drop(changing);
@@ -351,11 +354,11 @@ impl Services {
             let problem = format!("worker {id} is neither suspended nor barred");
             return Err(Failure::new("unchanged", problem).into());
         }
-        let body = Body::State { worker: id.clone(), state, reason: reason.clone(), by };
+        let body = StateChange { worker: id.clone(), state, reason: reason.clone(), by };
         let (held, why) = (id.clone(), reason.clone());
         self.change(&changing, id.clone(), Priority::Upkeep, move |tx| {
             roster::hold(tx, &held, state, &why)?;
-            Ok((body, ()))
+            Ok((body.into(), ()))
         })
         .await?;
         Ok(json!({ "id": id, "state": state, "reason": reason }))
@@ -373,7 +376,7 @@ impl Services {
         let change = self.change(&changing, id.clone(), Priority::Upkeep, move |tx| {
             let erased = roster::remove(tx, &removed)?;
             let worker = removed.clone();
-            Ok((Body::Removal { worker, reason, erased: Some(erased), by }, erased))
+            Ok((Removal { worker, reason, erased, by }.into(), erased))
         });
         let erased = change.await?;
         drop(changing);

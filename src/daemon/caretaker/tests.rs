@@ -9,7 +9,7 @@ use super::*;
 use crate::{
     clock::{ManualClock, SystemClock},
     config::{Direction, Secret, Storage},
-    ledger::{Actor, Judgement, Outcome, Score, Via},
+    ledger::{Actor, Evidence, Fire, Grant, Outcome, Removal, Score, Via},
     roster::enrolment_of as carried,
     store::Room,
     turnstile::PassageId,
@@ -51,19 +51,12 @@ impl Caretaker {
 
     /// Somebody passes, and all upstreams have it.
     async fn passes(&self, n: u8) {
-        let body = Body::Grant {
-            passage: PassageId([n; 16]),
-            lane: "north".into(),
-            direction: Direction::Entry,
-            person: carried(0).worker.person,
-            judgement: Judgement { score: Score(1), threshold: Score(1), model: "m".into() },
-            margin: None,
-            roster_version: 1,
-            photo: None,
-        };
+        let (passage, person) = (PassageId([n; 16]), carried(0).worker.person);
+        let face = Evidence::of_face(Score(1), Score(1), "m");
+        let grant = Grant::new(passage, "north", Direction::Entry, person, face);
         self.writes(move |tx, ledger, stamp| {
-            ledger.append(tx, stamp, body)?;
-            ledger.close(tx, stamp, PassageId([n; 16]), Outcome::Passed, "")?;
+            ledger.append(tx, stamp, grant)?;
+            ledger.close(tx, stamp, passage, Outcome::Passed, None)?;
             Ok(())
         })
         .await;
@@ -91,7 +84,7 @@ impl Caretaker {
             let pruned: Vec<u64> = (0..size).filter(gone).collect();
             let last = ledger::read(tx, size - 1).ok().map(|stored| stored.entry.body);
             let told = match last {
-                Some(Body::Pruning { before, entries, .. }) => Some((before, entries)),
+                Some(Body::Pruning(pruning)) => Some((pruning.pruned_before, pruning.pruned)),
                 _ => None,
             };
             Ok((pruned, told))
@@ -180,19 +173,19 @@ async fn i2_what_is_forgotten_of_a_removed_worker_is_all_but_the_id() {
         let by = Actor { uid: 0, user: "root".into(), via: Via::Socket };
         for n in [0, 1] {
             let worker = carried(n).worker.person.id;
-            let erased = Some(roster::remove(tx, &worker)?);
+            let erased = roster::remove(tx, &worker)?;
             let (reason, by) = (None, by.clone());
-            ledger.append(tx, stamp, Body::Removal { worker, reason, erased, by })?;
+            ledger.append(tx, stamp, Removal { worker, reason, erased, by })?;
         }
         Ok(tx.execute("DELETE FROM outbox", []).map(drop)?)
     };
     caretaker.writes(removal).await;
     // W001 left a trace two years later.
     clock.set(noon(date(2028, 3, 1)), true);
-    let late = Body::Removal {
+    let late = Removal {
         worker: carried(1).worker.person.id,
         reason: None,
-        erased: None,
+        erased: roster::Erased { templates: 0, photos: 0 },
         by: Actor { uid: 0, user: "root".into(), via: Via::Socket },
     };
     caretaker.writes(move |tx, ledger, stamp| Ok(ledger.append(tx, stamp, late).map(drop)?)).await;
@@ -218,8 +211,8 @@ async fn many_entries_go_in_small_steps_and_a_cut_between_two_is_made_up_for() {
     let mut caretaker = caretaker(dir.path(), clock.clone()).await;
     caretaker
         .writes(|tx, ledger, stamp| {
-            for on in 0..1200 {
-                ledger.append(tx, stamp, Body::Fire { lane: "north".into(), on: on % 2 == 0 })?;
+            for on in 0..=1200 {
+                ledger.append(tx, stamp, Fire { lane: "north".into(), on: on % 2 == 0 })?;
             }
             Ok(tx.execute("DELETE FROM outbox", []).map(drop)?)
         })
@@ -266,8 +259,8 @@ async fn i8_of_entries_that_wait_too_long_for_the_disk_the_first_ones_are_kept()
         prune_at: stamp_time,
     };
     for n in 0..PENDING as u64 + 4 {
-        let (state, detail) = (FAILING.to_owned(), String::new());
-        caretaker.remember(Body::Storage { state, detail, unrecorded: n });
+        let (state, detail) = (FAILING.to_owned(), Detail::new("disk_error"));
+        caretaker.remember(DiskState { state, detail, unrecorded: n }.into());
     }
     caretaker.look().await;
     let read = store.read(|tx| {
@@ -277,7 +270,7 @@ async fn i8_of_entries_that_wait_too_long_for_the_disk_the_first_ones_are_kept()
     let bodies = read.await.unwrap().into_iter().map(|stored| stored.entry.body);
     let told: Vec<u64> = bodies
         .map(|body| match body {
-            Body::Storage { unrecorded, .. } => unrecorded,
+            Body::DiskState(storage) => storage.unrecorded,
             other => panic!("{other:?}"),
         })
         .collect();
@@ -286,7 +279,7 @@ async fn i8_of_entries_that_wait_too_long_for_the_disk_the_first_ones_are_kept()
 
 fn told(watch: &mut DiskWatch, second: u64, state: &StoreState) -> Option<(String, u64)> {
     watch.look(Monotonic::from_millis(second * 1000), state).map(|body| match body {
-        Body::Storage { state, unrecorded, .. } => (state, unrecorded),
+        Body::DiskState(storage) => (storage.state, storage.unrecorded),
         other => panic!("{other:?}"),
     })
 }

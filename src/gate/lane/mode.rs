@@ -15,7 +15,7 @@ use super::{Done, Lane, LaneState, RETRY, Shell};
 use crate::{
     clock::Monotonic,
     gate::passage::Event,
-    ledger::{Actor, Body, LaneMode},
+    ledger::{Actor, Detail, Fire, LaneMode, ModeChange},
     store::{self, Priority, StoreError},
 };
 
@@ -263,6 +263,7 @@ impl Shell<'_> {
         let holding = &mut self.lane.holding;
         holding.recording = true;
         let (mut state, fire, recorded) = (holding.now.clone(), holding.fire, holding.recorded);
+        let rung_by = holding.alarms.borrow().by.clone();
         let (mode, lane, clock) = (state.mode, self.lane.name.clone(), self.lane.clock.clone());
         self.commit(
             Priority::Attendance,
@@ -273,13 +274,14 @@ impl Shell<'_> {
             },
             move |ledger, tx, stamp| {
                 if recorded.1 != fire {
-                    ledger.append(tx, stamp, Body::Fire { lane: lane.clone(), on: fire })?;
+                    ledger.append(tx, stamp, Fire { lane: lane.clone(), on: fire })?;
                 }
                 state.fire = fire;
                 keep(tx, &lane, &state)?;
                 if recorded.0 != mode {
-                    let reason = state.reason;
-                    ledger.append(tx, stamp, Body::Mode { lane, mode, reason, by: None })?;
+                    let detail = Some(Detail::new("fire_alarm").with("lane", rung_by));
+                    let (reason, by) = (None, None);
+                    ledger.append(tx, stamp, ModeChange { lane, mode, reason, by, detail })?;
                 }
                 Ok(())
             },
@@ -316,7 +318,8 @@ impl Shell<'_> {
             move |result| Some(Done::Mode(Written::Change(Change { state, result, heard, reply }))),
             move |ledger, tx, stamp| {
                 keep(tx, &lane, &kept)?;
-                ledger.append(tx, stamp, Body::Mode { lane, mode, reason, by: Some(by) })?;
+                let (reason, by) = (Some(reason), Some(by));
+                ledger.append(tx, stamp, ModeChange { lane, mode, reason, by, detail: None })?;
                 Ok(())
             },
         );

@@ -6,7 +6,9 @@ use super::{super::policy::Sighted, *};
 use crate::{
     clock::{SystemClock, Tripwire},
     config::{Direction, MatchThreshold, Secret, Storage},
-    ledger::{self, Actor, LaneMode, Outcome, Stored, Via},
+    ledger::{
+        self, Actor, Closing, Fire, Grant, GuardRelease, LaneMode, ModeChange, Outcome, Stored, Via,
+    },
     store::{self, StoreError, album},
     turnstile::TurnstileState,
     vigil::Beats,
@@ -92,6 +94,7 @@ impl Bench {
                 cool_down: Duration::from_secs(5),
                 pass_within: Duration::from_millis(100),
                 model: "sface".into(),
+                cameras: ["v4l2"; 2],
             },
             confirms: true,
             sightings: seen,
@@ -243,11 +246,11 @@ async fn i10_a_fault_costs_a_lane_its_passage_and_nothing_of_it_reaches_the_next
     })
     .await;
     assert_ne!(next, lost);
-    let Body::Outcome { passage, outcome, detail, .. } = &bench.entries().await[1] else {
+    let Body::Closing(Closing { passage, outcome, detail, .. }) = &bench.entries().await[1] else {
         panic!("{:?}", bench.entries().await)
     };
     assert_eq!((*passage, *outcome), (lost, Outcome::Unconfirmed));
-    assert_eq!(detail, "the lane restarted before the outcome was known");
+    assert_eq!(*detail, Some(ledger::Detail::new("lane_restarted")));
     // An answer to the lost release is none to this one.
     let why = NotReleased::Failed("late".into());
     let stale = TurnstileEvent::NotReleased { passage: lost, why, may_have_released: true };
@@ -285,9 +288,9 @@ async fn a_cause_on_its_way_to_the_disk_at_a_fault_is_closed_as_well() {
         }
     });
     let entries = entries.await;
-    assert!(matches!(&entries[0], Body::Release { .. }), "{entries:?}");
+    assert!(matches!(&entries[0], Body::GuardRelease(_)), "{entries:?}");
     let unconfirmed =
-        |body: &Body| matches!(body, Body::Outcome { outcome: Outcome::Unconfirmed, .. });
+        |body: &Body| matches!(body, Body::Closing(Closing { outcome: Outcome::Unconfirmed, .. }));
     assert!(unconfirmed(&entries[1]), "{entries:?}");
     assert!(bench.releases.try_recv().is_err(), "nothing is released for it");
 }
@@ -323,7 +326,7 @@ async fn i8_denials_that_a_stalled_disk_does_not_take_are_dropped_and_attendance
     soon(bench.releases.recv()).await.unwrap();
     soon(bench.state.wait_for(|s| s.denials == DENIALS as u64)).await.unwrap();
     let entries = bench.entries().await;
-    assert!(matches!(entries.first(), Some(Body::Release { .. })), "{entries:?}");
+    assert!(matches!(entries.first(), Some(Body::GuardRelease(_))), "{entries:?}");
     assert_eq!(entries.len(), DENIALS + 1);
 }
 
@@ -369,7 +372,7 @@ async fn a_photo_goes_to_the_album_when_its_grant_is_committed_and_not_before() 
     assert_eq!(soon(kept).await, vec![7; 2000]);
     let entries = bench.entries().await;
     assert!(
-        matches!(entries[0], Body::Grant { photo: Some(named), .. } if named == photo.sha256),
+        matches!(entries[0], Body::Grant(Grant { photo: Some(named), .. }) if named == photo.sha256),
         "{entries:?}"
     );
 }
@@ -411,7 +414,10 @@ async fn i8_a_release_that_a_turnstile_has_no_room_for_is_refused_and_its_passag
             }
         };
         soon(waits).await;
-        let Some(Body::Release { passage, .. }) = bench.entries().await.pop() else { panic!() };
+        let Some(Body::GuardRelease(GuardRelease { passage, .. })) = bench.entries().await.pop()
+        else {
+            panic!()
+        };
         // Answered, but never taken from the queue.
         let (passage, why) = (passage, NotReleased::Late);
         let event = TurnstileEvent::NotReleased { passage, why, may_have_released: false };
@@ -421,13 +427,15 @@ async fn i8_a_release_that_a_turnstile_has_no_room_for_is_refused_and_its_passag
     let answered = soon(bench.ask().await).await.unwrap().unwrap();
     assert_eq!((answered.released, answered.outcome), (false, Outcome::NotPassed));
     assert!(answered.detail.contains("the turnstile's task takes no release"), "{answered:?}");
-    assert!(matches!(bench.entries().await.pop(), Some(Body::Outcome { .. })));
+    assert!(matches!(bench.entries().await.pop(), Some(Body::Closing(_))));
     assert!(!bench.state.borrow_and_update().busy);
 }
 
 fn mode(body: &Body) -> Option<(LaneMode, Option<&str>)> {
     match body {
-        Body::Mode { mode, by, .. } => Some((*mode, by.as_ref().map(|by| by.user.as_str()))),
+        Body::ModeChange(ModeChange { mode, by, .. }) => {
+            Some((*mode, by.as_ref().map(|by| by.user.as_str())))
+        }
         _ => None,
     }
 }
@@ -464,14 +472,14 @@ async fn i1_a_fire_alarm_opens_every_lane_first_and_is_recorded_after() {
     south.stands_open(true).await;
     resume.send(()).unwrap();
     let entries = north.first(2).await;
-    assert_eq!(entries[0], Body::Fire { lane: "north".into(), on: true });
+    assert_eq!(entries[0], Fire { lane: "north".into(), on: true }.into());
     assert_eq!(mode(&entries[1]), Some((LaneMode::Free, None)));
     assert_eq!(mode(&south.first(1).await[0]), Some((LaneMode::Free, None)));
 
     let refused = south.set(LaneMode::Normal).await.unwrap_err();
     assert!(refused.contains("the fire alarm at lane north is on"), "{refused}");
     north.fire(false).await;
-    assert_eq!(north.first(3).await[2], Body::Fire { lane: "north".into(), on: false });
+    assert_eq!(north.first(3).await[2], Fire { lane: "north".into(), on: false }.into());
     assert!(*north.hold_open.borrow() && *south.hold_open.borrow(), "until somebody ends it");
     south.set(LaneMode::Normal).await.unwrap();
     assert!(*north.hold_open.borrow() && !*south.hold_open.borrow());

@@ -2,10 +2,20 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::civil::Date;
+
 use proptest::prelude::*;
 
 use super::*;
-use crate::{ledger::Via, roster::Worker};
+use crate::{
+    config::MatchThreshold,
+    gate::{
+        claim::Sighting,
+        policy::{self, Sighted},
+    },
+    ledger::{Actor, Body, Denial, Grant, Via},
+    roster::{Match, Person, Worker},
+};
 
 const FRAMES_TO_AGREE: u32 = 2;
 const COOL_DOWN: Duration = Duration::from_secs(5);
@@ -19,6 +29,7 @@ fn rules() -> Rules {
         pass_within: Duration::from_secs(8),
         require_training: false,
         model: "sface".into(),
+        cameras: ["v4l2"; 2],
     }
 }
 
@@ -143,7 +154,7 @@ impl World {
                         "two passages at once"
                     );
                     let known = match &body {
-                        Body::Grant { person, direction, .. } => {
+                        Body::Grant(Grant { person, direction, .. }) => {
                             let id = person.id.to_string();
                             let before = self.seen.iter().rev().filter(|(d, ..)| d == direction);
                             let visit = before.clone().next().map_or(0, |(_, visit, _)| *visit);
@@ -171,7 +182,7 @@ impl World {
                                 ..Known::default()
                             }
                         }
-                        Body::Release { direction, .. } => {
+                        Body::GuardRelease(GuardRelease { direction, .. }) => {
                             let closed =
                                 self.mode == LaneMode::Closed && *direction == Direction::Entry;
                             prop_assert!(!closed, "let in by hand where nobody enters");
@@ -330,7 +341,9 @@ fn see(machine: &mut Machine, at: u64, sighted: Sighted, fresh: u64) -> Vec<Acti
 
 fn tailgates(actions: &[Action]) -> Vec<(Direction, Option<PassageId>)> {
     let of = |action: &Action| match action {
-        Action::Tailgate { body: Body::Tailgate { direction, after, .. } } => (*direction, *after),
+        Action::Tailgate { body: Body::Tailgate(Tailgate { direction, after, .. }) } => {
+            (*direction, *after)
+        }
         other => panic!("{other:?}"),
     };
     actions.iter().map(of).collect()
@@ -394,7 +407,7 @@ fn who_comes_while_another_is_being_recorded_in_an_open_lane_is_recorded_next() 
     let at = Monotonic::from_millis(1400);
     machine.handle(at, Event::Committed { passage: passage_id(2), result: Ok(()) });
     let next = machine.handle(at, Event::Closed { passage: passage_id(2), result: Ok(()) });
-    let [Action::Commit { passage, body: Body::Grant { person, .. } }] = &next[..] else {
+    let [Action::Commit { passage, body: Body::Grant(Grant { person, .. }) }] = &next[..] else {
         panic!("{next:?}")
     };
     assert_eq!((person.id.as_str(), *passage), ("B", passage_id(4)));
@@ -433,7 +446,9 @@ fn a_closed_lane_lets_nobody_in_and_everybody_out() {
     let mut machine = Machine::new(rules(), true, LaneMode::Closed);
     see(&mut machine, 1000, named("A"), 1);
     let actions = see(&mut machine, 1100, named("A"), 2);
-    let [Action::Deny { body: Body::Denial { reason, person: Some(_), .. } }] = &actions[..] else {
+    let [Action::Deny { body: Body::Denial(Denial { reason, person: Some(_), .. }) }] =
+        &actions[..]
+    else {
         panic!("{actions:?}")
     };
     assert_eq!(reason, "lane_closed");
@@ -499,7 +514,7 @@ fn a_worker_passes_and_the_actions_come_in_order() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     assert_eq!(see(&mut machine, 1000, named("A"), 1), []);
     let actions = see(&mut machine, 1100, named("A"), 2);
-    let [Action::Commit { passage, body: Body::Grant { person, .. } }] = &actions[..] else {
+    let [Action::Commit { passage, body: Body::Grant(Grant { person, .. }) }] = &actions[..] else {
         panic!("{actions:?}")
     };
     assert_eq!(person.id.as_str(), "A");
@@ -517,7 +532,7 @@ fn a_worker_passes_and_the_actions_come_in_order() {
     assert_eq!(tailgates(&actions), [(Direction::Exit, None)]);
     let through = TurnstileEvent::Passed { direction: Direction::Entry, at };
     let closed = machine.handle(at, Event::Turnstile(through));
-    let expected = Action::Close { passage, outcome: Outcome::Passed, detail: String::new() };
+    let expected = Action::Close { passage, outcome: Outcome::Passed, detail: None };
     assert_eq!(closed, [expected]);
     machine.handle(at, Event::Closed { passage, result: Ok(()) });
     assert!(!machine.busy());
@@ -583,14 +598,14 @@ fn i8_of_those_who_went_the_first_one_is_forgotten_when_too_many_did() {
             other => panic!("{other:?}"),
         }
     };
-    for who in 0..COOLING {
+    for who in 0..cooling::MOST {
         assert!(is_let_through(&mut machine, who, 10_000 + who as u64 * 2_000));
     }
     assert!(!is_let_through(&mut machine, 0, 200_000), "remembered");
-    assert!(is_let_through(&mut machine, COOLING, 210_000));
+    assert!(is_let_through(&mut machine, cooling::MOST, 210_000));
     assert!(!is_let_through(&mut machine, 1, 220_000), "remembered");
     assert!(is_let_through(&mut machine, 0, 230_000), "forgotten");
-    assert_eq!(machine.cooling.len(), COOLING);
+    assert_eq!(machine.cooling.0.len(), cooling::MOST);
 }
 
 #[test]
@@ -640,7 +655,8 @@ fn a_face_between_two_workers_is_denied_as_such() {
     let actions: Vec<_> = (0..5)
         .flat_map(|i| see(&mut machine, 1000 + i * 100, judged(0.6, Some(0.04)), i))
         .collect();
-    let [Action::Deny { body: Body::Denial { reason, person: None, .. } }] = &actions[..] else {
+    let [Action::Deny { body: Body::Denial(Denial { reason, person: None, .. }) }] = &actions[..]
+    else {
         panic!("{actions:?}")
     };
     assert_eq!(reason, "ambiguous_face");
@@ -668,7 +684,7 @@ fn an_expired_worker_is_denied_entry_but_never_exit_nor_by_an_untrusted_clock() 
         }
         match &actions[..] {
             [Action::Commit { .. }] => assert!(granted),
-            [Action::Deny { body: Body::Denial { reason, .. } }] => {
+            [Action::Deny { body: Body::Denial(Denial { reason, .. }) }] => {
                 assert!(!granted);
                 assert_eq!(reason, "expired");
             }

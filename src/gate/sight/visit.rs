@@ -14,15 +14,11 @@ use std::time::Duration;
 
 use crate::{
     clock::Monotonic,
+    gate::visit::{Agreement, GAP, GAP_UNSEARCHED},
     roster::WorkerId,
     vision::{Aligned, Face, Quality, Rect, Template},
 };
 
-/// Without a face for longer, the visit is over. As the lane has it.
-const GAP: Duration = Duration::from_millis(1500);
-/// The same where no frame in between was searched although the camera sent some: the box is too
-/// slow for its cameras. Where the camera paused, [`GAP`] holds: nothing tells who stayed.
-const GAP_UNSEARCHED: Duration = Duration::from_secs(4);
 /// A camera paused that sent no frame for [`GAP`], and for longer than this many times the pause
 /// before. One that always sends a frame in two seconds has not paused.
 const PAUSED: u32 = 2;
@@ -76,9 +72,8 @@ struct Visit {
     embedded: Option<Monotonic>,
     /// Biometric: gone with the visit, at the latest when the next face comes.
     kept: Vec<Template>,
-    /// Whom the latest embeddings named, and how many of them agree in that.
-    named: Option<WorkerId>,
-    agreeing: u32,
+    /// Whom the latest embeddings named.
+    agreement: Agreement,
 }
 
 /// A face in one frame.
@@ -153,8 +148,7 @@ impl Visits {
             best: None,
             embedded: None,
             kept: Vec::new(),
-            named: None,
-            agreeing: 0,
+            agreement: Agreement::default(),
         });
     }
 
@@ -167,7 +161,7 @@ impl Visits {
     /// looked at only just now.
     pub(super) fn wants(&self, at: Monotonic, frames_to_agree: u32) -> bool {
         let Some(visit) = &self.current else { return false };
-        let again = if visit.named.is_some() { AGAIN_NAMED } else { AGAIN_UNNAMED };
+        let again = if visit.agreement.named().is_some() { AGAIN_NAMED } else { AGAIN_UNNAMED };
         let lately = visit.embedded.is_some_and(|embedded| at.since(embedded) < again);
         !(visit.settled(frames_to_agree) && lately)
     }
@@ -217,9 +211,7 @@ impl Visits {
                 }
                 visit.kept.push(template);
             }
-            let agrees = visit.agreeing > 0 && visit.named.as_ref() == named;
-            visit.agreeing = if agrees { visit.agreeing.saturating_add(1) } else { 1 };
-            visit.named = named.cloned();
+            visit.agreement.look(named);
         }
         self.number
     }
@@ -241,16 +233,11 @@ impl Visit {
     }
 
     fn settled(&self, frames_to_agree: u32) -> bool {
-        let enough = match self.named {
-            Some(_) => frames_to_agree,
-            // What the lane needs to deny.
-            None => frames_to_agree.saturating_mul(2).max(3),
-        };
-        self.agreeing >= enough
+        self.agreement.suffices(frames_to_agree)
     }
 
     fn is_somebody_else(&self, good: bool, template: &Template, named: Option<&WorkerId>) -> bool {
-        let another = matches!((&self.named, named), (Some(was), Some(is)) if was != is);
+        let another = matches!((self.agreement.named(), named), (Some(was), Some(is)) if was != is);
         // A poor look is unlike anybody's.
         let unlike = |kept: &Template| kept.cosine(template) < UNLIKE;
         another || (good && !self.kept.is_empty() && self.kept.iter().all(unlike))

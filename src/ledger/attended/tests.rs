@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     clock::{Clock, Stamp, SystemClock},
     config::{Direction, Secret, Storage},
-    ledger::{Actor, Judgement, Ledger, Score, Via},
+    ledger::{Actor, Evidence, Grant, Ledger, Score, Via},
     roster::Person,
     store::{Priority, Store, open},
     turnstile::PassageId,
@@ -31,8 +31,8 @@ async fn no_look_at_attendance_reads_the_whole_ledger() {
         })
     };
     let joined = [
-        "SEARCH o USING INDEX entry_cause (cause=?) LEFT-JOIN",
-        "SEARCH d USING INDEX entry_cause (cause=?) LEFT-JOIN",
+        "SEARCH o USING COVERING INDEX entry_cause (cause=? AND kind=?) LEFT-JOIN",
+        "SEARCH d USING INDEX entry_cause (cause=? AND kind=?) LEFT-JOIN",
     ];
     let expected = |first: &'static str| [&[first], &joined[..]].concat();
     let by_time = "SEARCH c USING COVERING INDEX entry_attended (at_ms>? AND at_ms<?)";
@@ -71,22 +71,10 @@ async fn the_latest_of_each_worker_is_the_latest_that_counts() {
         let ledger = Ledger::open(tx, vec![])?;
         for (n, (id, at, direction, outcome)) in (0u128..).zip(passages) {
             let (passage, stamp) = (PassageId(n.to_be_bytes()), Stamp { wall_ms: at, ..base });
-            let grant = Body::Grant {
-                passage,
-                lane: "north".into(),
-                direction,
-                person: person(id),
-                judgement: Judgement {
-                    score: Score::of(0.7),
-                    threshold: Score::of(0.5),
-                    model: "m".into(),
-                },
-                margin: None,
-                roster_version: 1,
-                photo: None,
-            };
+            let face = Evidence::of_face(Score::of(0.7), Score::of(0.5), "m");
+            let grant = Grant::new(passage, "north", direction, person(id), face);
             ledger.append(tx, stamp, grant)?;
-            let outcome = ledger.close(tx, stamp, passage, outcome, "")?;
+            let outcome = ledger.close(tx, stamp, passage, outcome, None)?;
             if (id, at) == ("W3", 22) {
                 let by = Actor { uid: 0, user: "root".into(), via: Via::Socket };
                 let seq = outcome.entry.seq.unwrap();

@@ -13,8 +13,15 @@ CREATE TABLE worker (
     identity_lookup BLOB NOT NULL,
     valid_from TEXT,
     valid_until TEXT,
+    -- Days, as the site keeps them.
     consent TEXT,
-    state TEXT NOT NULL CHECK (state IN ('active', 'removed'))
+    consent_on TEXT,
+    contract_signed TEXT,
+    trained_on TEXT,
+    state TEXT NOT NULL CHECK (state IN ('active', 'removed')),
+    -- A worker may be held back without leaving the roster.
+    held TEXT CHECK (held IN ('suspended', 'barred')),
+    held_reason TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX worker_identity ON worker (identity_lookup) WHERE state <> 'removed';
 
@@ -48,8 +55,9 @@ CREATE TABLE entry (
     leaf BLOB NOT NULL CHECK (length(leaf) = 32)
 ) STRICT;
 CREATE INDEX entry_worker ON entry (worker, at_ms) WHERE worker IS NOT NULL;
--- A cause has one outcome.
-CREATE UNIQUE INDEX entry_cause ON entry (cause) WHERE cause IS NOT NULL;
+CREATE INDEX entry_cause ON entry (cause, kind) WHERE cause IS NOT NULL;
+-- A cause has one outcome, which corrections may follow.
+CREATE UNIQUE INDEX entry_outcome ON entry (cause) WHERE kind = 'outcome';
 
 -- Causes of release whose outcome is not yet an entry.
 CREATE TABLE open_passage (
@@ -65,4 +73,48 @@ CREATE TABLE outbox (
     upstream TEXT NOT NULL,
     seq INTEGER NOT NULL REFERENCES entry (seq),
     PRIMARY KEY (upstream, seq)
+) STRICT, WITHOUT ROWID;
+
+-- What lets somebody through, by when it was (of a supplement: when it is said to have been); with
+-- what else is asked of it before its bytes are read.
+CREATE INDEX entry_attended ON entry (at_ms, idx, lane, kind, worker)
+    WHERE worker IS NOT NULL AND kind IN ('grant', 'release', 'supplement');
+
+-- Photos of passages: files in the folder `photos`, each sealed with a key of its own, and that key
+-- sealed here. An empty key: the photo is erased, and its file goes right after. folder: where the
+-- file is. day: until when it is kept counts from here; absent while no clock could be trusted.
+CREATE TABLE passage_photo (
+    n INTEGER PRIMARY KEY,
+    passage BLOB NOT NULL UNIQUE CHECK (length(passage) = 16),
+    worker TEXT NOT NULL REFERENCES worker (id),
+    folder TEXT NOT NULL,
+    day TEXT,
+    bytes INTEGER NOT NULL,
+    key BLOB NOT NULL
+) STRICT;
+CREATE INDEX passage_photo_worker ON passage_photo (worker);
+CREATE INDEX passage_photo_day ON passage_photo (day);
+CREATE INDEX passage_photo_erased ON passage_photo (n) WHERE length(key) = 0;
+
+-- Commands of platforms that change something: each is done once, and answered again. digest: a
+-- keyed hash of what was asked for; proof: that of a fixed word, which tells whether the key is
+-- still the one of the digest. issued_ms: absent where no clock could say whether it was true.
+-- reply: JSON; absent until it was done. attempts: how often it was begun.
+CREATE TABLE command (
+    n INTEGER PRIMARY KEY,
+    upstream TEXT NOT NULL,
+    id TEXT NOT NULL,
+    digest BLOB NOT NULL CHECK (length(digest) = 32),
+    proof BLOB NOT NULL CHECK (length(proof) = 32),
+    issued_ms INTEGER,
+    reply TEXT CHECK (length(reply) <= 65536),
+    attempts INTEGER NOT NULL DEFAULT 1,
+    UNIQUE (upstream, id)
+) STRICT;
+
+-- The latest time at which a command was issued that is no longer remembered: one from before it
+-- may have been done.
+CREATE TABLE command_forgotten (
+    upstream TEXT PRIMARY KEY,
+    upto_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;

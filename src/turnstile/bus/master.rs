@@ -19,8 +19,7 @@ use tracing::error;
 use super::{EXCHANGES, Exchange, Find, Job, Turn, What};
 use crate::{
     clock::Clock,
-    config::SerialLine,
-    turnstile::{TurnstileError, codec::Found, named},
+    turnstile::{error::TurnstileError, scan::Found, settings::SerialLine},
     vigil::caught,
 };
 
@@ -74,7 +73,7 @@ impl Master {
     pub async fn run(mut self) {
         // What outlives a panic are queues, whole after each step; the port is opened anew.
         while let Err(fault) = caught(self.serve()).await {
-            error!(port = named(&self.line.port), %fault, "the serial line's task is begun anew");
+            error!(port = %self.line.port.display(), %fault, "the serial line's task is begun anew");
             self.close();
         }
     }
@@ -120,7 +119,7 @@ impl Master {
             match heard {
                 Ok(_) => self.stray(),
                 Err(source) => {
-                    error!(port = named(&self.line.port), %source, "the serial line failed");
+                    error!(port = %self.line.port.display(), %source, "the serial line failed");
                     self.close();
                 }
             }
@@ -185,7 +184,7 @@ impl Master {
     fn session(&self, address: u8, session: u64) -> Result<(), TurnstileError> {
         match self.sessions.get(&address) {
             Some(live) if *live == session && self.open.is_some() => Ok(()),
-            _ => Err(TurnstileError::NotConnected { port: named(&self.line.port) }),
+            _ => Err(TurnstileError::NotConnected { port: self.line.port.display().to_string() }),
         }
     }
 
@@ -195,7 +194,7 @@ impl Master {
             return Ok(());
         }
         self.close();
-        let port = named(&self.line.port);
+        let port = self.line.port.display().to_string();
         // 8 data bits, no parity, one stop bit and exclusive use are the builder's defaults.
         let builder = tokio_serial::new(port.clone(), self.line.baud);
         let stream = SerialStream::open(&builder).map_err(|source| match source.kind {
@@ -218,7 +217,7 @@ impl Master {
         address: u8,
         exchange: Exchange,
     ) -> Result<Vec<u8>, TurnstileError> {
-        let port = named(&self.line.port);
+        let port = self.line.port.display().to_string();
         let failed = |source: io::Error| TurnstileError::Line { port: port.clone(), source };
         let Some(stream) = &mut self.open else {
             return Err(TurnstileError::NotConnected { port });

@@ -16,9 +16,14 @@ use tracing::{error, info, warn};
 
 use crate::{
     clock::Clock,
-    config::Direction,
     failpoint,
-    turnstile::{NotReleased, PassageId, Release, TurnstileError, TurnstileEvent, TurnstileState},
+    turnstile::{
+        error::TurnstileError,
+        handle::TurnstileState,
+        passage_id::PassageId,
+        port::{NotReleased, Release, TurnstileEvent},
+        settings::Direction,
+    },
 };
 
 /// Events held back beyond the channel while the lane does not take them. From half of it on no

@@ -13,8 +13,7 @@ use tokio::time::sleep;
 use super::{desk::HELD_BACK, *};
 use crate::{
     clock::{Monotonic, SystemClock},
-    config::Direction,
-    turnstile::{NotReleased, PassageId, TurnstileEvent},
+    turnstile::{Direction, NotReleased, PassageId, TurnstileEvent},
 };
 
 const SOON: Duration = Duration::from_secs(120);

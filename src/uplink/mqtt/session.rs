@@ -1,63 +1,43 @@
 //! One connection: carries out what [`Delivery`] wants, over one [`Client`].
 //!
-//! Rows are read and turned into messages, and struck off, beside the publishing.
+//! Rows are read and turned into messages, and struck off, beside the publishing ([`rows`]); what
+//! comes from the platform is dealt with in [`inbound`].
+
+mod inbound;
+mod rows;
 
 use std::{collections::VecDeque, pin::Pin, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, watch},
     time::{Interval, MissedTickBehavior, interval, timeout},
 };
 
+use self::{inbound::Later, rows::Row};
 use super::{
     super::{
-        Asked, Context, Incoming, LinkError, UpstreamState,
-        client::Client,
-        client::{Ended, Happened, MAX_OUTGOING_BYTES, Message, OTHERS},
-        delivery::{Delivery, Fetch, Late, PAGE, Page, WINDOW},
-        native,
+        Asked, Context, LinkError, UpstreamState,
+        client::{Client, Ended, Happened, MAX_OUTGOING_BYTES, Message},
+        delivery::{Delivery, Fetch, Late, Page, WINDOW},
+        profiles::{self, Online},
     },
     To, options,
 };
-use crate::{
-    clock::Monotonic,
-    config::Ack,
-    failpoint,
-    ledger::{self, LedgerError, Stored},
-    store::Priority,
-};
+use crate::{clock::Monotonic, failpoint, ledger};
 
 /// How often the retained status is renewed.
 const STATUS_EVERY: Duration = Duration::from_secs(60);
 /// How often it is seen whether anybody is late.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Acknowledged rows are struck off together: so many, or after so long, or when nothing more is on
-/// its way.
-const STRIKE_ROWS: usize = 1024;
+/// Acknowledged rows are struck off after so long at the latest.
 const STRIKE_EVERY: Duration = Duration::from_millis(50);
 /// A broker answers a subscription within this, or the connection is given up.
 const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(30);
-/// Messages of the broker whose receipt waits; those beyond it sends again to the next connection.
-const RECEIPTS: usize = 4096;
-/// While so much waits, commands beyond those being carried out get no answer.
-const BUSY: usize = 64;
 const UNHEARD: &str = "the broker took a record and has nobody subscribed to it: the platform must \
                        subscribe, and ask for what it lacks (attendance.resend)";
 /// At shutdown, how long the last messages may take.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-/// A row as it goes out.
-pub(super) struct Row {
-    message: native::Message,
-    resent: bool,
-}
-
-/// What is no row and waits for room in the client.
-enum Later {
-    Receipt(Box<Message>),
-    Reply(Vec<u8>),
-}
 
 type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 type PageRead = Work<Result<(Fetch, Page<Row>), LinkError>>;
@@ -211,10 +191,6 @@ impl Session<'_> {
         self.to.safety.explain(self.to.broker, &*ended.error, &now)
     }
 
-    fn topic(&self, leaf: &str) -> String {
-        native::topic(&self.context.origin, leaf)
-    }
-
     async fn heard(
         &mut self,
         event: Result<Happened, Ended>,
@@ -285,9 +261,8 @@ impl Session<'_> {
         self.delivery.connected(head);
         self.connected = true;
         self.status_due = true;
-        let acks = (self.to.upstream.ack == Ack::Platform).then_some("ack");
-        for leaf in ["command"].into_iter().chain(acks) {
-            self.client.subscribe(self.topic(leaf)).map_err(|e| self.failed(e.error))?;
+        for topic in self.to.profile.listens_on() {
+            self.client.subscribe(topic).map_err(|e| self.failed(e.error))?;
             self.unanswered += 1;
         }
         let now = self.context.clock.monotonic();
@@ -304,99 +279,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Hands on as many rows as may be under way.
-    fn publish_rows(&mut self) -> Result<(), LinkError> {
-        let now = self.context.clock.monotonic();
-        let (mut published, mut repeated) = (0, 0);
-        while let Some((seq, Row { message, resent })) = self.delivery.next(now) {
-            // Before it goes, so that a process that is killed has said all that it sent.
-            tracing::trace!(seq, resent, "a row is handed on");
-            self.publish(message.topic, false, message.payload)?;
-            published += 1;
-            repeated += u64::from(resent);
-        }
-        if published > 0 {
-            // Nobody is woken for this: it is read with what changes less often.
-            self.state.send_if_modified(|s| {
-                s.published += published;
-                s.repeated += repeated;
-                false
-            });
-        }
-        Ok(())
-    }
-
-    fn publish(&self, topic: String, retain: bool, payload: Vec<u8>) -> Result<(), LinkError> {
-        let handed = self.client.publish(topic, retain, payload);
-        handed.map_err(|ended| self.failed(ended.error))
-    }
-
-    /// Reads the rows that are wanted next, and makes them messages.
-    fn next_page(&self) -> Option<PageRead> {
-        let fetch = self.delivery.wants()?;
-        let (store, name) = (self.context.store.clone(), self.to.upstream.name.clone());
-        let (origin, encoding) = (self.context.origin.clone(), self.to.upstream.encoding);
-        Some(Box::pin(async move {
-            let (after, until, sent) = (fetch.after, fetch.until, fetch.sent.clone());
-            let read = store.read(move |tx| {
-                let make = |stored: Stored, cause| {
-                    let seq = stored.entry.seq?;
-                    let resent = sent.contains(seq);
-                    let message = native::message(&origin, encoding, &stored, cause, resent);
-                    Some(message.map(|message| (seq, Row { message, resent })))
-                };
-                let waiting = ledger::waiting(tx, &name, after, until, PAGE, make)?;
-                let rows = waiting.rows.into_iter().flatten().collect::<Result<_, _>>()?;
-                Ok::<_, LinkError>(Page { rows, upto: waiting.upto, more: waiting.more })
-            });
-            Ok((fetch, read.await?))
-        }))
-    }
-
-    fn has_to_strike(&self) -> bool {
-        self.delivery.to_strike() > 0 || self.delivery.upto().unwrap_or(0) > self.struck_upto
-    }
-
-    fn is_strike_due(&self) -> bool {
-        let enough = self.delivery.to_strike() >= STRIKE_ROWS;
-        let last = self.has_to_strike() && self.delivery.is_idle();
-        self.striking.is_none() && (enough || last)
-    }
-
-    /// Begins to take what was acknowledged out of the outbox.
-    fn strike(&mut self) {
-        let (rows, upto) = (self.delivery.strike(), self.delivery.upto().unwrap_or(0));
-        let upto = (upto > self.struck_upto).then_some(upto);
-        self.struck_upto = upto.unwrap_or(self.struck_upto);
-        let (store, name) = (self.context.store.clone(), self.to.upstream.name.clone());
-        self.striking = Some(Box::pin(async move {
-            let struck = store.write(Priority::Upkeep, move |tx| {
-                let rows = ledger::strike_off(tx, &name, &rows)?;
-                let more = upto.map(|upto| ledger::strike_off_upto(tx, &name, upto));
-                failpoint::at("uplink.striking");
-                Ok::<_, LedgerError>(rows + more.transpose()?.unwrap_or(0))
-            });
-            Ok(struck.await?)
-        }));
-    }
-
-    fn struck(&self, rows: u64) {
-        failpoint::at("uplink.struck");
-        self.state.send_modify(|s| s.acknowledged += rows);
-    }
-
-    /// Strikes off all that was acknowledged.
-    async fn settle(&mut self) -> Result<(), LinkError> {
-        loop {
-            match self.striking.take() {
-                Some(striking) => {
-                    let rows = striking.await?;
-                    self.struck(rows);
-                }
-                None if self.has_to_strike() => self.strike(),
-                None => return Ok(()),
-            }
-        }
+    fn publish(&self, message: profiles::Message) -> Result<(), LinkError> {
+        self.client.publish(message).map_err(|ended| self.failed(ended.error))
     }
 
     /// Whether anybody is late.
@@ -413,139 +297,20 @@ impl Session<'_> {
         Err(self.failed(problem))
     }
 
-    /// What came on a topic that we subscribed to.
-    fn message(&mut self, message: Box<Message>) {
-        if message.topic == self.topic("command") {
-            return self.command(message);
-        }
-        // What a broker kept from before may be older than what was asked for again since.
-        let ours = message.topic == self.topic("ack") && !message.retained;
-        if ours && self.to.upstream.ack == Ack::Platform {
-            self.platform_acknowledged(&message.payload);
-        }
-        self.receipt(message);
-    }
-
-    /// Tells the broker that a message is dealt with, when there is room. It sends those again that it is
-    /// not told of.
-    fn receipt(&mut self, mut message: Box<Message>) {
-        message.payload.clear();
-        if self.later.len() < RECEIPTS {
-            self.later.push_back(Later::Receipt(message));
-        }
-    }
-
-    /// Hands on what is no row, as far as there is room.
-    fn catch_up(&mut self) -> Result<(), LinkError> {
-        while self.others < OTHERS / 2 {
-            match self.later.pop_front() {
-                Some(Later::Receipt(message)) => {
-                    self.client.acknowledge(&message).map_err(|e| self.failed(e.error))?;
-                    self.others += 1;
-                }
-                Some(Later::Reply(reply)) => self.publish_other("reply", false, reply)?,
-                None => break,
-            }
-        }
-        Ok(())
-    }
-
-    fn publish_other(
-        &mut self,
-        leaf: &str,
-        retain: bool,
-        payload: Vec<u8>,
-    ) -> Result<(), LinkError> {
-        self.delivery.publish_other(self.context.clock.monotonic());
-        self.others += 1;
-        self.publish(self.topic(leaf), retain, payload)
-    }
-
-    fn platform_acknowledged(&mut self, payload: &[u8]) {
-        let now = self.context.clock.monotonic();
-        let taken = native::acknowledgement(self.to.upstream.encoding, payload).and_then(|ack| {
-            if ack.ledger != self.context.ledger.to_string() {
-                return Err(format!("it is of another ledger, {}", ack.ledger));
-            }
-            self.delivery.platform_acknowledged(ack.upto, now).map_err(|e| e.to_string())
-        });
-        match taken {
-            Ok(()) => {
-                let upto = self.delivery.upto();
-                self.state.send_modify(|s| s.acknowledged_upto = upto);
-            }
-            Err(problem) => {
-                tracing::warn!(upstream = %self.to.upstream.name, problem, "an acknowledgement is not taken");
-                self.state.send_modify(|s| {
-                    s.acks_refused += 1;
-                    let what = format!("the platform's acknowledgement is not taken: {problem}");
-                    s.trouble(now, what);
-                });
-            }
-        }
-    }
-
-    /// Hands a command on to whoever carries it out. The broker has its acknowledgement when it is
-    /// answered: until then it would send the command again to the next connection.
-    fn command(&mut self, mut message: Box<Message>) {
-        let (answer, answered) = oneshot::channel();
-        let payload = std::mem::take(&mut message.payload);
-        let incoming = Incoming {
-            upstream: self.to.upstream.name.clone(),
-            encoding: self.to.upstream.encoding,
-            remote_release: self.to.upstream.remote_release,
-            payload: payload.to_vec(),
-            received: self.context.clock.monotonic(),
-            answer,
-        };
-        match self.context.commands.try_send(incoming) {
-            Ok(()) => {
-                self.state.send_modify(|s| s.commands += 1);
-                self.answers.push(Box::pin(async move { (message, answered.await.ok()) }));
-            }
-            Err(_) => {
-                self.state.send_modify(|s| s.commands_refused += 1);
-                // Where very many come, none has time for the others.
-                let few = self.later.len() < BUSY;
-                let encoding = self.to.upstream.encoding;
-                let busy = few.then(|| native::command::busy(encoding, &payload)).flatten();
-                self.answer(message, busy);
-            }
-        }
-    }
-
-    /// The broker has its receipt first: a reply that does not get through is asked for again, and a
-    /// command that this broker would send again with each connection is not.
-    fn answer(&mut self, message: Box<Message>, answer: Option<Vec<u8>>) {
-        self.receipt(message);
-        match answer {
-            Some(reply) if reply.len() + 1024 > self.largest => {
-                let (upstream, bytes) = (&self.to.upstream.name, reply.len());
-                tracing::error!(%upstream, bytes, "a reply is too large for the broker");
-            }
-            Some(reply) => self.later.push_back(Later::Reply(reply)),
-            None => {}
-        }
-    }
-
-    async fn publish_status(
-        &mut self,
-        online: &watch::Receiver<native::Online>,
-    ) -> Result<(), LinkError> {
+    async fn publish_status(&mut self, online: &watch::Receiver<Online>) -> Result<(), LinkError> {
         let name = self.to.upstream.name.clone();
         let counted = self.context.store.read(move |tx| ledger::backlog(tx, &name));
         let (outbox, _) = counted.await?;
         // A certificate may have been renewed while the connection stands.
         let certificates = self.to.safety.certificates();
         self.state.send_modify(|s| s.certificates = certificates);
-        let online = native::Online { outbox, ..online.borrow().clone() };
-        self.publish_other("status", true, online.payload(self.to.upstream.encoding)?)
+        let online = Online { outbox, ..online.borrow().clone() };
+        self.publish_other(self.to.profile.status(&online)?)
     }
 
     /// Says offline, and takes in the acknowledgements still on their way, within a bound.
     async fn farewell(&mut self) -> Result<(), LinkError> {
-        let offline = native::offline(self.to.upstream.encoding)?;
-        let said = self.publish_other("status", true, offline);
+        let said = self.publish_other(self.to.profile.offline()?);
         if said.is_ok() && self.client.disconnect().is_ok() {
             let drained = async {
                 while let Ok(event) = self.client.next().await {

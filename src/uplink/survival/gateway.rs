@@ -8,7 +8,9 @@ use super::model::{Link, Model};
 use crate::{
     clock::{BootId, Monotonic, Stamp, SystemClock},
     config::{Ack, Direction, Secret, Storage},
-    ledger::{self, Body, Judgement, Ledger, LedgerError, Outcome, Score, Stored},
+    ledger::{
+        self, Body, Boot, Denial, Evidence, Grant, Ledger, LedgerError, Outcome, Score, Stored,
+    },
     roster::Person,
     store::{self, Priority, Store, StoreError, StoreThread},
     turnstile::PassageId,
@@ -71,8 +73,8 @@ fn stamp() -> Stamp {
     Stamp { wall_ms: 1_793_228_400_123, synced: true, boot: BootId([0xb0; 16]), uptime_ms: 4_321 }
 }
 
-fn judgement() -> Judgement {
-    Judgement { score: Score(7123), threshold: Score(5000), model: "sface_2021dec".into() }
+fn evidence() -> Evidence {
+    Evidence::of_face(Score(7123), Score(5000), "sface_2021dec")
 }
 
 fn grant(passage: PassageId) -> Body {
@@ -83,22 +85,13 @@ fn grant(passage: PassageId) -> Body {
         contractor: "Guizhou Third".into(),
         trade: "steel fixer".into(),
     };
-    let (lane, direction, judgement) = ("north".into(), Direction::Entry, judgement());
-    Body::Grant {
-        passage,
-        lane,
-        direction,
-        person,
-        judgement,
-        margin: None,
-        roster_version: 1,
-        photo: None,
-    }
+    Grant::new(passage, "north", Direction::Entry, person, evidence()).into()
 }
 
 fn denial() -> Body {
-    let (lane, direction, judgement) = ("north".into(), Direction::Exit, judgement());
-    Body::Denial { lane, direction, reason: "unknown_face".into(), person: None, judgement }
+    let (lane, direction, evidence) = ("north".into(), Direction::Exit, vec![evidence()]);
+    let (reason, flags) = ("unknown_face".into(), Vec::new());
+    Denial { lane, direction, reason, person: None, evidence, flags }.into()
 }
 
 /// How the last transaction, which nobody was told of, stands in the log after a power cut.
@@ -135,7 +128,7 @@ impl Gateway {
         let found = self.entries(known).await;
         assert_eq!(found.len(), closed, "entries that nobody was told of, or some missing");
         self.model.interrupted(found);
-        self.append(Priority::Upkeep, Body::Boot { version: "1".into() }).await;
+        self.append(Priority::Upkeep, Boot { version: "1".into() }).await;
         let head = self.model.last_seq();
         for n in [0, 1] {
             let sent_before = self.ledger.sent_before(NAMES[n]);
@@ -151,8 +144,8 @@ impl Gateway {
         self.store.read::<_, LedgerError>(all).await.unwrap()
     }
 
-    async fn append(&mut self, priority: Priority, body: Body) {
-        let ledger = self.ledger.clone();
+    async fn append(&mut self, priority: Priority, body: impl Into<Body>) {
+        let (ledger, body) = (self.ledger.clone(), body.into());
         let work = move |tx: &Transaction<'_>| ledger.append(tx, stamp(), body);
         let stored = self.store.write(priority, work).await.unwrap();
         self.model.committed(stored);
@@ -180,7 +173,7 @@ impl Gateway {
             return;
         };
         let close = |ledger: Ledger| {
-            move |tx: &Transaction<'_>| ledger.close(tx, stamp(), passage, outcome, "")
+            move |tx: &Transaction<'_>| ledger.close(tx, stamp(), passage, outcome, None)
         };
         let (first, again) = (close(self.ledger.clone()), close(self.ledger.clone()));
         self.model.committed(self.store.write(Priority::Attendance, first).await.unwrap());

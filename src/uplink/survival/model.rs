@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    ledger::{Body, Outcome, Stored},
+    ledger::{Body, Closing, Grant, Outcome, Stored},
     turnstile::PassageId,
 };
 
@@ -43,14 +43,15 @@ impl Model {
     pub fn committed(&mut self, stored: Stored) {
         let (entry, index) = (&stored.entry, self.entries.len());
         assert_eq!(entry.index, index as u64, "indexes have no gap");
-        let goes_upstream = !matches!(entry.body, Body::Grant { .. });
+        let goes_upstream = !matches!(entry.body, Body::Grant(_));
         assert_eq!(entry.seq, goes_upstream.then_some(self.last_seq() + 1), "seqs have no gap");
         match &entry.body {
-            Body::Grant { passage, .. } => self.open.push((*passage, index)),
-            Body::Outcome { passage, cause, leaf, .. } => {
-                let open = self.open.iter().position(|o| *o == (*passage, *cause as usize));
+            Body::Grant(Grant { passage, .. }) => self.open.push((*passage, index)),
+            Body::Closing(Closing { passage, cause, .. }) => {
+                let (leaf, cause) = (cause.hash, cause.index as usize);
+                let open = self.open.iter().position(|o| *o == (*passage, cause));
                 let (_, cause) = self.open.remove(open.expect("a grant has one outcome"));
-                assert_eq!(*leaf, self.entries[cause].leaf);
+                assert_eq!(leaf, self.entries[cause].leaf);
             }
             _ => {}
         }
@@ -79,7 +80,7 @@ impl Model {
     pub fn interrupted(&mut self, found: Vec<Stored>) {
         let open: Vec<_> = self.open.iter().map(|(passage, _)| *passage).collect();
         let unconfirmed = found.iter().map(|stored| match stored.entry.body {
-            Body::Outcome { passage, outcome: Outcome::Unconfirmed, .. } => passage,
+            Body::Closing(Closing { passage, outcome: Outcome::Unconfirmed, .. }) => passage,
             ref other => panic!("{other:?} was not open"),
         });
         assert_eq!(unconfirmed.collect::<Vec<_>>(), open, "what was open is unconfirmed");

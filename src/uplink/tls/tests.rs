@@ -1,4 +1,4 @@
-//! What is in files, and what is said of it. Handshakes with a real broker are in `tests/tls.rs`.
+//! What is in files, and what is said of it. Handshakes with a real broker are in `tests/integration/tls.rs`.
 
 use std::path::PathBuf;
 

@@ -16,9 +16,9 @@ use crate::{
     attendance::Origin,
     clock::{Clock, SystemClock, Tripwire},
     config::{Secret, Storage, Upstream},
-    ledger::{Body, Ledger, LedgerError, Stored},
+    ledger::{Boot, Ledger, LedgerError, Stored},
     store::{self, Priority, Store},
-    uplink::{Asked, Context, Incoming, UpstreamState, native, spawn},
+    uplink::{Asked, Context, Incoming, Online, UpstreamState, spawn},
 };
 
 pub const SOON: Duration = Duration::from_secs(120);
@@ -197,7 +197,7 @@ pub struct Link {
     pub ledger: Ledger,
     cancel: CancellationToken,
     task: JoinHandle<()>,
-    _online: watch::Sender<native::Online>,
+    _online: watch::Sender<Online>,
     _dir: tempfile::TempDir,
 }
 
@@ -222,7 +222,7 @@ impl Link {
         upstream.brokers[0].port = port;
         change(&mut upstream);
         let clock = Arc::new(Tripwire::default());
-        let (_online, online) = watch::channel(native::Online::default());
+        let (_online, online) = watch::channel(Online::default());
         let timezone = jiff::tz::TimeZone::UTC;
         let cancel = CancellationToken::new();
         let (commands, incoming) = mpsc::channel(1);
@@ -237,7 +237,7 @@ impl Link {
             cancel: cancel.clone(),
         };
         record(&store, &ledger, rows).await;
-        let (link, task) = spawn(upstream, context);
+        let (link, task) = spawn(upstream, context).unwrap();
         Link {
             broker,
             clock,
@@ -282,9 +282,7 @@ impl Link {
 async fn record(store: &Store, ledger: &Ledger, rows: u64) {
     let (ledger, stamp) = (ledger.clone(), SystemClock::new().unwrap().stamp());
     let fill = store.write(Priority::Upkeep, move |tx| {
-        (0..rows).try_for_each(|_| {
-            ledger.append(tx, stamp, Body::Boot { version: "1".into() }).map(drop)
-        })
+        (0..rows).try_for_each(|_| ledger.append(tx, stamp, Boot { version: "1".into() }).map(drop))
     });
     fill.await.map_err(|e: LedgerError| e).unwrap();
 }

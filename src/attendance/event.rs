@@ -1,0 +1,181 @@
+//! All that goes upstream and is not attendance.
+//!
+//! What an event says are the fields of its entry's kind, in their order and under their names; a
+//! kind needs nothing here. Bytes are hexadecimal, cosines numbers, and times RFC 3339. What a
+//! worker, an actor, a face and the like consist of stands beside the other fields, under the names
+//! below. Absent values are left out.
+
+use ciborium::Value;
+use jiff::Timestamp;
+use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde_json::Value as Json;
+
+use super::{ClockState, Leaf, Origin};
+use crate::ledger::{Detail, Stored};
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct EventRecord {
+    pub v: u8,
+    pub gateway: String,
+    pub project: String,
+    pub ledger: String,
+    pub seq: u64,
+    pub kind: String,
+    pub at: String,
+    pub clock: ClockState,
+    #[serde(flatten)]
+    pub what: What,
+    pub leaf: Leaf,
+    /// This event may have reached you before.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resent: bool,
+}
+
+impl EventRecord {
+    /// `None` for an entry that does not go upstream by itself.
+    pub fn of(origin: &Origin, stored: &Stored) -> Option<EventRecord> {
+        let entry = &stored.entry;
+        let mut what = What::default();
+        what.fields(origin, &entry.body.fields().ok()?);
+        if entry.body.kind() == "outcome" {
+            what.say_at_least("detail", "");
+        }
+        Some(EventRecord {
+            v: 1,
+            gateway: origin.gateway.clone(),
+            project: origin.project.clone(),
+            ledger: entry.ledger.to_string(),
+            seq: entry.seq?,
+            kind: entry.body.word().to_owned(),
+            at: origin.time(entry.stamp.timestamp()),
+            clock: entry.stamp.into(),
+            what,
+            leaf: stored.into(),
+            resent: false,
+        })
+    }
+}
+
+/// What an event's kind adds: names and values.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct What(Vec<(String, Json)>);
+
+impl Serialize for What {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        self.0.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+        map.end()
+    }
+}
+
+impl What {
+    fn fields(&mut self, origin: &Origin, data: &Value) {
+        for (name, value) in pairs(data) {
+            match name {
+                "person" => self.renamed(value, &[("id", "worker")]),
+                "terms" | "erased" => self.renamed(value, &[]),
+                "faces" => self.renamed(value, &[("what", "faces")]),
+                "alike" => self.renamed(
+                    value,
+                    &[("worker", "alike"), ("score", "alike_score"), ("reason", "alike_reason")],
+                ),
+                "by" => self.actor(value),
+                "evidence" => self.evidence(value),
+                "detail" => self.detail(value),
+                _ => match (name.strip_suffix("_ms"), value.as_integer()) {
+                    (Some(name), Some(ms)) if name.ends_with("_at") => {
+                        let ms = i64::try_from(i128::from(ms)).ok();
+                        if let Some(at) = ms.and_then(|ms| Timestamp::from_millisecond(ms).ok()) {
+                            self.say(name, origin.time(at).into());
+                        }
+                    }
+                    _ => self.say(name, plain(name, value)),
+                },
+            }
+        }
+    }
+
+    fn say(&mut self, name: &str, value: Json) {
+        let absent = value.is_null() || value.as_array().is_some_and(Vec::is_empty);
+        if !absent {
+            self.0.push((name.to_owned(), value));
+        }
+    }
+
+    fn say_at_least(&mut self, name: &str, text: &str) {
+        if self.0.iter().all(|(said, _)| said != name) {
+            self.say(name, text.into());
+        }
+    }
+
+    /// A map's values beside the others, some of them under other names.
+    fn renamed(&mut self, map: &Value, names: &[(&str, &str)]) {
+        for (name, value) in pairs(map) {
+            let told = names.iter().find(|(from, _)| *from == name).map_or(name, |(_, to)| to);
+            self.say(told, plain(name, value));
+        }
+    }
+
+    /// The name alone: of a user of the operating system, or of an upstream.
+    fn actor(&mut self, actor: &Value) {
+        for (_, user) in pairs(actor).filter(|(name, _)| *name == "user") {
+            self.say("by", plain("user", user));
+        }
+    }
+
+    /// Of a face, how it was judged; of a guard, the name. The whole list where there is more.
+    fn evidence(&mut self, list: &Value) {
+        let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
+        for (means, value) in list.iter().flat_map(pairs) {
+            match means {
+                "face" => {
+                    let told =
+                        |(name, _): &(&str, &Value)| ["score", "threshold", "model"].contains(name);
+                    pairs(value).filter(told).for_each(|(n, v)| self.say(n, plain(n, v)));
+                }
+                "guard" => self.actor(value),
+                _ => {}
+            }
+        }
+        if list.len() > 1 {
+            self.say("evidence", Json::Array(list.iter().map(|one| plain("", one)).collect()));
+        }
+    }
+
+    /// The sentence, and its code.
+    fn detail(&mut self, detail: &Value) {
+        if let Ok(detail) = detail.deserialized::<Detail>() {
+            self.say("detail", detail.to_string().into());
+            self.say("code", detail.code.into());
+        }
+    }
+}
+
+fn pairs(map: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let pairs = map.as_map().map(Vec::as_slice).unwrap_or_default();
+    pairs.iter().filter_map(|(name, value)| Some((name.as_text()?, value)))
+}
+
+/// A value as JSON has it.
+fn plain(name: &str, value: &Value) -> Json {
+    match value {
+        Value::Integer(int) => {
+            let int = i64::try_from(i128::from(*int)).unwrap_or(i64::MAX);
+            match name {
+                "score" | "threshold" | "margin" => (int as f64 / 10_000.0).into(),
+                _ => int.into(),
+            }
+        }
+        Value::Bytes(bytes) => hex::encode(bytes).into(),
+        Value::Text(text) => text.as_str().into(),
+        Value::Bool(is) => (*is).into(),
+        Value::Array(items) => items.iter().map(|item| plain(name, item)).collect(),
+        Value::Map(_) => Json::Object(
+            pairs(value)
+                .filter(|(_, value)| !value.is_null())
+                .map(|(name, value)| (name.to_owned(), plain(name, value)))
+                .collect(),
+        ),
+        _ => Json::Null,
+    }
+}

@@ -1,0 +1,145 @@
+//! Who stands before one side of a lane, by the looks of a visit: pure.
+//!
+//! The vision workers follow a face and say which looks belong to one visit ([`super::sight`]). Here
+//! the looks of a visit agree, or do not: what comes out is that a worker is recognised, or that the
+//! roster knows nobody like this.
+
+use std::time::Duration;
+
+use super::{
+    claim::Sighting,
+    policy::{Reason, Sighted},
+};
+use crate::{clock::Monotonic, roster::WorkerId};
+
+/// A visit is over after this time without its face.
+pub const GAP: Duration = Duration::from_millis(1500);
+/// The same where no frame was searched in between: the box has no time to look for a while, where
+/// many lanes are busy.
+pub const GAP_UNSEARCHED: Duration = Duration::from_secs(4);
+/// A recognised worker who turns to walk shows a face that matches no one, for this time.
+const TURNING_AWAY: Duration = Duration::from_millis(1000);
+
+/// The latest looks, as far as they name the same worker, or none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Agreement {
+    named: Option<WorkerId>,
+    looks: u32,
+}
+
+impl Agreement {
+    /// Takes note of a look. Returns the number of looks in a row that agree with it.
+    pub fn look(&mut self, named: Option<&WorkerId>) -> u32 {
+        if self.named.as_ref() != named {
+            *self = Agreement { named: named.cloned(), looks: 0 };
+        }
+        self.looks = self.looks.saturating_add(1);
+        self.looks
+    }
+
+    /// A look that names no one and does not count.
+    fn pause(&mut self) {
+        if self.named.is_some() {
+            *self = Agreement::default();
+        }
+    }
+
+    pub fn named(&self) -> Option<&WorkerId> {
+        self.named.as_ref()
+    }
+
+    pub fn looks(&self) -> u32 {
+        self.looks
+    }
+
+    /// Number of looks by which the lane decides: to deny takes more of them than to grant.
+    fn needed(&self, frames_to_agree: u32) -> u32 {
+        match self.named {
+            Some(_) => frames_to_agree,
+            None => frames_to_agree.saturating_mul(2).max(3),
+        }
+    }
+
+    /// Whether the lane can decide by them.
+    pub fn suffices(&self, frames_to_agree: u32) -> bool {
+        self.looks >= self.needed(frames_to_agree)
+    }
+}
+
+/// What the looks of a visit say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// The worker whom the look names.
+    Recognised,
+    /// No worker, for this reason.
+    Unknown(Reason),
+    /// This number of looks in a row agree, and more must.
+    Agreeing { looks: u32, of: u32 },
+    /// A worker was recognised a moment ago, and turns to walk.
+    TurningAway,
+}
+
+/// One side of a lane.
+#[derive(Debug, Default)]
+pub(super) struct Visit {
+    /// As [`Sighting::visit`].
+    id: u64,
+    last_face: Monotonic,
+    last_named: Option<Monotonic>,
+    agreement: Agreement,
+    denied: Option<(Option<WorkerId>, Reason)>,
+}
+
+impl Visit {
+    /// Takes in a look. `counts`: a face that matches no one is of interest now.
+    pub(super) fn look(
+        &mut self,
+        sighting: &Sighting,
+        frames_to_agree: u32,
+        counts: bool,
+    ) -> Verdict {
+        let at = sighting.captured;
+        if self.id != sighting.visit || at.since(self.last_face) > GAP_UNSEARCHED {
+            // Who turns to walk may look like another: that is remembered.
+            let last_named = self.last_named;
+            *self = Visit { id: sighting.visit, last_named, ..Visit::default() };
+        }
+        self.last_face = self.last_face.max(at);
+        let verdict = match &sighting.sighted {
+            Sighted::Worker(_) => {
+                self.last_named = Some(at);
+                Verdict::Recognised
+            }
+            unnamed => {
+                let turning = self.last_named.is_some_and(|named| at.since(named) < TURNING_AWAY);
+                if turning || !counts {
+                    self.agreement.pause();
+                    return Verdict::TurningAway;
+                }
+                Verdict::Unknown(unnamed.reason())
+            }
+        };
+        let looks = self.agreement.look(sighting.sighted.named());
+        if self.agreement.suffices(frames_to_agree) {
+            verdict
+        } else {
+            Verdict::Agreeing { looks, of: self.agreement.needed(frames_to_agree) }
+        }
+    }
+
+    /// Looks in a row that agree.
+    pub(super) fn looks(&self) -> u32 {
+        self.agreement.looks()
+    }
+
+    /// Notes a denial. Returns whether the visit was denied for the same person and reason before.
+    pub(super) fn denied_before(&mut self, person: Option<WorkerId>, reason: Reason) -> bool {
+        let denial = Some((person, reason));
+        std::mem::replace(&mut self.denied, denial.clone()) == denial
+    }
+
+    /// The worker was let through: a denial from then on is a new one.
+    pub(super) fn granted(&mut self) {
+        self.denied = None;
+    }
+}

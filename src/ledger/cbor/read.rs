@@ -1,0 +1,150 @@
+//! Decoded values, as serde reads them.
+
+use serde::de::{
+    self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
+    value::{BorrowedStrDeserializer, MapAccessDeserializer},
+};
+
+use super::{CborError, Item};
+
+/// One decoded value: its item, and the items that it holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Read<'i, 'a>(pub(super) &'i [Item<'a>]);
+
+impl<'i, 'a> Read<'i, 'a> {
+    /// The value of a key, where this is a map that has it.
+    pub fn field(self, key: &str) -> Option<Read<'i, 'a>> {
+        let [Item::Map(_), inside @ ..] = self.0 else { return None };
+        let mut rest = Parts(inside);
+        while let (Some(name), Some(value)) = (rest.take(), rest.take()) {
+            if matches!(name.0, [Item::Text(text)] if *text == key) {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+/// The values that a list or a map holds and that were not read yet.
+struct Parts<'i, 'a>(&'i [Item<'a>]);
+
+impl<'i, 'a> Parts<'i, 'a> {
+    fn take(&mut self) -> Option<Read<'i, 'a>> {
+        let (value, rest) = self.0.split_at_checked(self.0.first()?.extent())?;
+        self.0 = rest;
+        Some(Read(value))
+    }
+
+    fn next<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, CborError> {
+        self.take().map(|value| seed.deserialize(value)).transpose()
+    }
+}
+
+impl de::Error for CborError {
+    fn custom<T: std::fmt::Display>(message: T) -> Self {
+        CborError::Content(message.to_string())
+    }
+}
+
+impl<'a> SeqAccess<'a> for Parts<'_, 'a> {
+    type Error = CborError;
+
+    fn next_element_seed<T: DeserializeSeed<'a>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, CborError> {
+        self.next(seed)
+    }
+}
+
+impl<'a> MapAccess<'a> for Parts<'_, 'a> {
+    type Error = CborError;
+
+    fn next_key_seed<T: DeserializeSeed<'a>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, CborError> {
+        self.next(seed)
+    }
+
+    fn next_value_seed<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<T::Value, CborError> {
+        self.next(seed)?.ok_or_else(|| de::Error::custom("a key without a value"))
+    }
+}
+
+impl<'de> Deserializer<'de> for Read<'_, 'de> {
+    type Error = CborError;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CborError> {
+        let (item, inside) = self.0.split_first().ok_or_else(|| de::Error::custom("no value"))?;
+        match *item {
+            Item::Unsigned(int) => visitor.visit_u64(int),
+            Item::Negative(int) => match i64::try_from(-1 - i128::from(int)) {
+                Ok(int) => visitor.visit_i64(int),
+                Err(_) => visitor.visit_i128(-1 - i128::from(int)),
+            },
+            Item::Bytes(bytes) => visitor.visit_borrowed_bytes(bytes),
+            Item::Text(text) => visitor.visit_borrowed_str(text),
+            Item::Array(_) => visitor.visit_seq(Parts(inside)),
+            Item::Map(_) => visitor.visit_map(Parts(inside)),
+            Item::Bool(is) => visitor.visit_bool(is),
+            Item::Null => visitor.visit_unit(),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CborError> {
+        match self.0 {
+            [Item::Null] => visitor.visit_none(),
+            _ => visitor.visit_some(self),
+        }
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, CborError> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        _: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, CborError> {
+        match self.0 {
+            [Item::Text(word)] => {
+                let word: BorrowedStrDeserializer<'de, CborError> =
+                    BorrowedStrDeserializer::new(word);
+                visitor.visit_enum(word)
+            }
+            [Item::Map(_), inside @ ..] => {
+                visitor.visit_enum(MapAccessDeserializer::new(Parts(inside)))
+            }
+            _ => Err(de::Error::custom("neither a word nor a map")),
+        }
+    }
+
+    /// What is not known is not looked into.
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CborError> {
+        visitor.visit_unit()
+    }
+
+    fn is_human_readable(&self) -> bool {
+        false
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf
+        unit unit_struct seq tuple tuple_struct map struct identifier
+    }
+}
+
+impl<'a> IntoDeserializer<'a, CborError> for Read<'_, 'a> {
+    type Deserializer = Self;
+
+    fn into_deserializer(self) -> Self {
+        self
+    }
+}

@@ -1,0 +1,123 @@
+//! What was presented at a lane, one shape for all means; and words that mark an entry.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use super::Actor;
+
+/// A cosine in ten-thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Score(pub i32);
+
+impl Score {
+    pub fn of(cosine: f32) -> Score {
+        // A cosine is within ±1, and `as` saturates where it is not.
+        Score((f64::from(cosine) * 10_000.0).round() as i32)
+    }
+
+    pub fn value(self) -> f64 {
+        f64::from(self.0) / 10_000.0
+    }
+}
+
+/// One thing that speaks for who stands there. A face and a card may both do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Evidence {
+    Face(FaceEvidence),
+    Card(CardEvidence),
+    Qr(CardEvidence),
+    IdCard(CardEvidence),
+    /// A guard's word.
+    Guard(Actor),
+}
+
+/// How a face was judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FaceEvidence {
+    /// The best worker's score.
+    pub score: Score,
+    pub threshold: Score,
+    /// The best worker's score less the second's; absent with one worker on the roster.
+    pub margin: Option<Score>,
+    /// The embedder's name.
+    pub model: String,
+    /// Looks of the visit that agree.
+    pub frames: u32,
+    /// The kind of the camera: the word before the colon of its source.
+    pub camera: String,
+    /// Whether a living person was before the camera, where that was examined.
+    pub presentation: Option<Presentation>,
+}
+
+/// What the examination of a presentation said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Presentation {
+    pub score: Score,
+    /// What spoke for or against it: a word.
+    pub cue: String,
+}
+
+/// What a reader read: never the number itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CardEvidence {
+    /// The reader's name in the configuration.
+    pub reader: String,
+    /// A salted hash of what was read; an evidence package opens it.
+    #[serde(with = "serde_bytes")]
+    pub commitment: [u8; 32],
+}
+
+impl Evidence {
+    /// A face in one look, by a camera of no kind.
+    pub fn of_face(score: Score, threshold: Score, model: &str) -> Evidence {
+        Evidence::Face(FaceEvidence {
+            score,
+            threshold,
+            margin: None,
+            model: model.to_owned(),
+            frames: 1,
+            camera: String::new(),
+            presentation: None,
+        })
+    }
+
+    pub fn face(&self) -> Option<&FaceEvidence> {
+        match self {
+            Evidence::Face(face) => Some(face),
+            _ => None,
+        }
+    }
+
+    pub fn guard(&self) -> Option<&Actor> {
+        match self {
+            Evidence::Guard(guard) => Some(guard),
+            _ => None,
+        }
+    }
+}
+
+/// A word that marks a grant, a release or an outcome. Readers show words that they do not know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Flag(Cow<'static, str>);
+
+impl Flag {
+    /// The decision was carried out late.
+    pub const LATE: Flag = Flag(Cow::Borrowed("late"));
+    /// Another face was before the camera when the passage was reported.
+    pub const OTHER_FACE: Flag = Flag(Cow::Borrowed("other_face"));
+    /// The sensor that reports passages had shown no sign of life.
+    pub const SENSOR_SUSPECT: Flag = Flag(Cow::Borrowed("sensor_suspect"));
+    /// The clock was not trusted, and that mattered.
+    pub const CLOCK: Flag = Flag(Cow::Borrowed("clock"));
+    /// The roster was older than it should be.
+    pub const ROSTER_STALE: Flag = Flag(Cow::Borrowed("roster_stale"));
+    /// A second entry of the worker without an exit between.
+    pub const REPEAT_ENTRY: Flag = Flag(Cow::Borrowed("repeat_entry"));
+
+    pub fn word(&self) -> &str {
+        &self.0
+    }
+}

@@ -1,0 +1,37 @@
+//! What is said of a worker is otherwise from now on.
+
+use serde::{Deserialize, Serialize};
+
+use super::Kind;
+use crate::{
+    ledger::{Actor, Alike, FacesChanged},
+    roster::{Person, Terms, WorkerId},
+};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Amendment {
+    pub person: Person,
+    #[serde(default)]
+    pub terms: Terms,
+    /// Where the document is another one.
+    #[serde(default, with = "serde_bytes")]
+    pub id_commitment: Option<[u8; 32]>,
+    /// The names of those particulars that are sealed and changed.
+    #[serde(default)]
+    pub particulars: Vec<String>,
+    /// Where templates and photos changed.
+    pub faces: Option<FacesChanged>,
+    pub alike: Option<Alike>,
+    /// In the words of who asked for it.
+    pub reason: Option<String>,
+    pub by: Actor,
+}
+
+impl Kind for Amendment {
+    const NAME: &str = "amendment";
+    const IN_HISTORY: bool = true;
+
+    fn worker(&self) -> Option<&WorkerId> {
+        Some(&self.person.id)
+    }
+}

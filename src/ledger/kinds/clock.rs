@@ -1,0 +1,8 @@
+//! The wall clock was set, or its trust came or went.
+
+use super::Kind;
+pub use crate::clock::ClockChange;
+
+impl Kind for ClockChange {
+    const NAME: &str = "clock";
+}

@@ -1,0 +1,34 @@
+//! A worker came onto the roster.
+
+use serde::{Deserialize, Serialize};
+
+use super::Kind;
+use crate::{
+    ledger::{Actor, Alike},
+    roster::{Person, Terms, WorkerId},
+};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Enrolment {
+    pub person: Person,
+    #[serde(default)]
+    pub terms: Terms,
+    pub id_type: String,
+    /// See [`commitment`](crate::ledger::commitment).
+    #[serde(with = "serde_bytes")]
+    pub id_commitment: [u8; 32],
+    /// The embedder that made the templates.
+    pub model: String,
+    pub templates: u32,
+    pub alike: Option<Alike>,
+    pub by: Actor,
+}
+
+impl Kind for Enrolment {
+    const NAME: &str = "enrolment";
+    const IN_HISTORY: bool = true;
+
+    fn worker(&self) -> Option<&WorkerId> {
+        Some(&self.person.id)
+    }
+}

@@ -1,0 +1,60 @@
+//! A claim was recognised and may pass. Its outcome follows, and both go upstream together.
+
+use serde::{Deserialize, Serialize};
+
+use super::Kind;
+use crate::{
+    config::Direction,
+    ledger::{Evidence, Flag},
+    roster::{Person, WorkerId},
+    turnstile::PassageId,
+};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Grant {
+    pub passage: PassageId,
+    pub lane: String,
+    pub direction: Direction,
+    pub person: Person,
+    /// What was presented, the first one first.
+    #[serde(default)]
+    pub evidence: Vec<Evidence>,
+    #[serde(default)]
+    pub flags: Vec<Flag>,
+    /// The version of the roster that was searched.
+    pub roster: u64,
+    /// SHA-256 of the photo of this passage, where one is kept for a while.
+    #[serde(default, with = "serde_bytes")]
+    pub photo: Option<[u8; 32]>,
+}
+
+impl Grant {
+    /// A grant without flags or a photo, by the first version of a roster.
+    pub fn new(
+        passage: PassageId,
+        lane: &str,
+        direction: Direction,
+        person: Person,
+        evidence: Evidence,
+    ) -> Grant {
+        let (lane, evidence, flags) = (lane.to_owned(), vec![evidence], Vec::new());
+        Grant { passage, lane, direction, person, evidence, flags, roster: 1, photo: None }
+    }
+}
+
+impl Kind for Grant {
+    const NAME: &str = "grant";
+    const GOES_UPSTREAM: bool = false;
+
+    fn worker(&self) -> Option<&WorkerId> {
+        Some(&self.person.id)
+    }
+
+    fn lane(&self) -> Option<&str> {
+        Some(&self.lane)
+    }
+
+    fn opens(&self) -> Option<PassageId> {
+        Some(self.passage)
+    }
+}

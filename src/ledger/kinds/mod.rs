@@ -1,0 +1,226 @@
+//! The kinds of entries, a file each: what the kind holds, and the few facts that the ledger needs.
+//!
+//! A new kind is a file here and a line in the list below. Its fields are frozen once a gateway has
+//! written them; a field that comes later is optional. An event's JSON follows from the fields
+//! ([`crate::attendance::EventRecord`]).
+//!
+//! These kinds are to come, and their names are taken:
+//!
+//! | kind | will hold |
+//! |---|---|
+//! | `correction` | an outcome that replaces an earlier one: `corrects` (the entry), outcome, detail, flags |
+//! | `withdrawal` | a dispute that is taken back: the dispute's entry, reason, actor |
+//! | `lost` | a range of seqs that can never be sent: first, last, detail |
+//! | `shutdown` | the daemon ended in order: detail, accumulated running time |
+//! | `device` | a camera, controller or reader was exchanged or came back: lane, part, detail |
+//! | `gap` | a time in which a lane recorded nothing: lane, from, to, detail |
+//! | `confirmation` | a person confirms a worker who was enrolled from afar: worker, actor |
+//! | `card` | a card was given to a worker, taken back or lost: worker, commitment, what, actor |
+//! | `consent` | a consent was given or withdrawn: worker, purpose, form, day, actor |
+//! | `access` | personal data was shown or exported: worker, what, actor |
+//! | `signing_key` | the key that signs heads: public key, its predecessor, actor |
+//! | `planned_deletion` | entries will be deleted: before which index, on which day, detail |
+//! | `relocation` | the box was moved: the router before and after, detail |
+
+use serde::{Deserialize, Serialize, Serializer};
+
+pub use self::alarm::AlarmWhat;
+use super::{
+    CborError,
+    cbor::{Read, canonical},
+};
+use crate::{roster::WorkerId, turnstile::PassageId};
+
+/// What the ledger needs to know of a kind.
+pub trait Kind: Serialize + for<'a> Deserialize<'a> {
+    /// Its word in entries and events.
+    const NAME: &str;
+    /// Whether it goes upstream by itself.
+    const GOES_UPSTREAM: bool = true;
+    /// Whether a worker's history shows it.
+    const IN_HISTORY: bool = false;
+
+    /// The worker it names, if any.
+    fn worker(&self) -> Option<&WorkerId> {
+        None
+    }
+
+    fn lane(&self) -> Option<&str> {
+        None
+    }
+
+    /// The index of the entry that this one is about.
+    fn cause(&self) -> Option<u64> {
+        None
+    }
+
+    /// When it happened, where that is not when it was recorded; wall time in ms since 1970.
+    fn at_ms(&self) -> Option<i64> {
+        None
+    }
+
+    /// The passage that begins with it.
+    fn opens(&self) -> Option<PassageId> {
+        None
+    }
+
+    /// The passage that ends with it.
+    fn closes(&self) -> Option<PassageId> {
+        None
+    }
+}
+
+macro_rules! kinds {
+    ($($module:ident::$kind:ident,)*) => {
+        $(mod $module;)*
+        $(pub use self::$module::$kind;)*
+
+        /// The kind of an entry and what that kind holds.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Body {
+            $($kind($kind),)*
+            /// A kind, or a form of one, that this version does not know.
+            Other(Other),
+        }
+
+        $(impl From<$kind> for Body {
+            fn from(kind: $kind) -> Body {
+                Body::$kind(kind)
+            }
+        })*
+
+        /// The same for every kind; `$else` for a kind that is not known.
+        macro_rules! each {
+            ($body:expr, $it:ident => $do:expr, $else:expr) => {
+                match $body {
+                    $(Body::$kind($it) => $do,)*
+                    Body::Other(_) => $else,
+                }
+            };
+        }
+
+        impl Body {
+            /// The kinds that a worker's history shows.
+            pub(super) fn in_history() -> impl Iterator<Item = &'static str> {
+                let all = [$(($kind::NAME, $kind::IN_HISTORY),)*];
+                all.into_iter().filter_map(|(name, shown)| shown.then_some(name))
+            }
+
+            fn known(kind: &str, data: Read<'_, '_>) -> Option<Body> {
+                match kind {
+                    $($kind::NAME => $kind::deserialize(data).ok().map(Body::$kind),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    boot::Boot,
+    config::ConfigChange,
+    enrolment::Enrolment,
+    removal::Removal,
+    grant::Grant,
+    denial::Denial,
+    release::GuardRelease,
+    outcome::Closing,
+    clock::ClockChange,
+    storage::DiskState,
+    successor::Successor,
+    mode::ModeChange,
+    fire::Fire,
+    tailgate::Tailgate,
+    amendment::Amendment,
+    state::StateChange,
+    supplement::Supplement,
+    dispute::Dispute,
+    key::KeyChange,
+    pruning::Pruning,
+    alarm::Alarm,
+}
+
+/// An entry of a later version: its kind, and what stands in it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Other {
+    pub kind: String,
+    pub data: ciborium::Value,
+}
+
+impl Body {
+    /// The kind's word; `unknown` for one that this version does not know.
+    pub fn kind(&self) -> &'static str {
+        fn name<K: Kind>(_: &K) -> &'static str {
+            K::NAME
+        }
+        each!(self, it => name(it), "unknown")
+    }
+
+    /// The kind's word as the entry has it.
+    pub fn word(&self) -> &str {
+        match self {
+            Body::Other(other) => &other.kind,
+            known => known.kind(),
+        }
+    }
+
+    /// Whether it goes upstream by itself.
+    pub fn goes_upstream(&self) -> bool {
+        fn goes<K: Kind>(_: &K) -> bool {
+            K::GOES_UPSTREAM
+        }
+        each!(self, it => goes(it), true)
+    }
+
+    pub fn worker(&self) -> Option<&WorkerId> {
+        each!(self, it => it.worker(), None)
+    }
+
+    pub fn lane(&self) -> Option<&str> {
+        each!(self, it => it.lane(), None)
+    }
+
+    pub fn cause(&self) -> Option<u64> {
+        each!(self, it => it.cause(), None)
+    }
+
+    pub fn at_ms(&self) -> Option<i64> {
+        each!(self, it => it.at_ms(), None)
+    }
+
+    pub(super) fn opens(&self) -> Option<PassageId> {
+        each!(self, it => it.opens(), None)
+    }
+
+    pub(super) fn closes(&self) -> Option<PassageId> {
+        each!(self, it => it.closes(), None)
+    }
+
+    /// Its fields, in the order in which the kind declares them; absent ones are null.
+    ///
+    /// # Errors
+    /// None that a declared kind can give.
+    pub fn fields(&self) -> Result<ciborium::Value, CborError> {
+        ciborium::Value::serialized(self).map_err(|e| CborError::Content(e.to_string()))
+    }
+
+    /// A kind that is not known, and a known one with a value that is not, is kept as it stands.
+    pub(super) fn read(kind: &str, data: Read<'_, '_>) -> Result<Body, CborError> {
+        match Body::known(kind, data) {
+            Some(body) => Ok(body),
+            None => {
+                let data = canonical(&ciborium::Value::deserialize(data)?)?;
+                Ok(Body::Other(Other { kind: kind.to_owned(), data }))
+            }
+        }
+    }
+}
+
+impl Serialize for Body {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Body::Other(other) => other.data.serialize(serializer),
+            known => each!(known, it => it.serialize(serializer), serializer.serialize_unit()),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! A gate is opened by hand, for a worker where a guard vouches for one. Its outcome follows.
+
+use serde::{Deserialize, Serialize};
+
+use super::Kind;
+use crate::{
+    config::Direction,
+    ledger::{Actor, Evidence, Flag},
+    roster::{Person, WorkerId},
+    turnstile::PassageId,
+};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct GuardRelease {
+    pub passage: PassageId,
+    pub lane: String,
+    pub direction: Direction,
+    pub person: Option<Person>,
+    /// In the guard's words.
+    pub reason: String,
+    /// The guard's word.
+    #[serde(default)]
+    pub evidence: Vec<Evidence>,
+    #[serde(default)]
+    pub flags: Vec<Flag>,
+}
+
+impl GuardRelease {
+    /// Who opened the gate.
+    pub fn by(&self) -> Option<&Actor> {
+        self.evidence.iter().find_map(Evidence::guard)
+    }
+}
+
+impl Kind for GuardRelease {
+    const NAME: &str = "release";
+
+    fn worker(&self) -> Option<&WorkerId> {
+        self.person.as_ref().map(|person| &person.id)
+    }
+
+    fn lane(&self) -> Option<&str> {
+        Some(&self.lane)
+    }
+
+    fn opens(&self) -> Option<PassageId> {
+        Some(self.passage)
+    }
+}

@@ -1,0 +1,83 @@
+//! `7E/7F`, the host's side: 8 bytes go out, 18 come back.
+//!
+//! The host says `7E 00 machine command d0 d1 d2 check`, where the check is the complement of the
+//! sum of the seven bytes before it. The controller answers each command with its whole state:
+//! `7F version machine fault gate alarm L L L R R R infrared executed vcc x x check`, of which all
+//! bytes and 1 add up to 0. L and R count passages to the left and to the right, 24 bits, the
+//! highest first. Every answer looks alike: none says which command it belongs to.
+
+use crate::turnstile::scan::{Found, Here, scan};
+
+const HOST: u8 = 0x7E;
+const CONTROLLER: u8 = 0x7F;
+/// The length of a controller's frame.
+pub const STATE: usize = 18;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    Status,
+    /// Lets one person through.
+    Left,
+    KeepLeftOpen,
+    Right,
+    KeepRightOpen,
+    /// Ends whatever the arm is open for.
+    Close,
+}
+
+impl Command {
+    pub fn frame(self, machine: u8) -> Vec<u8> {
+        let (code, passes) = match self {
+            Command::Status => (0x10, 0),
+            Command::Left => (0x80, 1),
+            Command::KeepLeftOpen => (0x81, 0),
+            Command::Right => (0x82, 1),
+            Command::KeepRightOpen => (0x83, 0),
+            Command::Close => (0x84, 0),
+        };
+        let body = [HOST, 0, machine, code, passes, 0, 0];
+        [&body[..], &[!sum(&body)]].concat()
+    }
+}
+
+/// What a controller says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct State {
+    pub fault: u8,
+    pub alarm: u8,
+    pub left: u32,
+    pub right: u32,
+}
+
+impl State {
+    /// A frame that [`find`] found.
+    pub fn read(frame: &[u8]) -> Option<State> {
+        match *frame {
+            [CONTROLLER, _, _, fault, _, alarm, l2, l1, l0, r2, r1, r0, ..] => Some(State {
+                fault,
+                alarm,
+                left: u32::from_be_bytes([0, l2, l1, l0]),
+                right: u32::from_be_bytes([0, r2, r1, r0]),
+            }),
+            _ => None,
+        }
+    }
+}
+
+/// Looks for a frame of this machine.
+pub fn find(machine: u8, heard: &[u8]) -> Found {
+    scan(heard, |here| match here.get(..STATE) {
+        _ if here.first() != Some(&CONTROLLER) => Here::No,
+        None => Here::Part,
+        Some(frame) if sum(frame) != u8::MAX => Here::No,
+        Some(frame) if frame.get(2) == Some(&machine) => Here::Answer(STATE),
+        Some(_) => Here::Other(STATE),
+    })
+}
+
+fn sum(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
+}
+
+#[cfg(test)]
+mod tests;

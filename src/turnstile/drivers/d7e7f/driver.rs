@@ -1,0 +1,210 @@
+//! A controller that speaks `7E/7F`: it counts passages to either side.
+//!
+//! **Passages** are what its counters rose by since the last poll. A jump of more than
+//! [`A_CROWD`], or a counter that falls, is a controller that has started again: it is counted from
+//! there, and no passage is made up. Neither is one for what it counted while nobody asked; that is
+//! logged.
+//!
+//! **Late answers.** All answers look alike. So one that does not come in time ends the session
+//! (`bus`), the line is listened to, and what comes is thrown away until [`QUARANTINE`] has passed
+//! without a byte. Then one status request must have its answer, and nothing may follow it: an older
+//! answer in its place would be followed by its own. A release is asked for on a line that was quiet
+//! right before, and acknowledged only by what came after it. What remains possible: an answer that
+//! is later than all of this, some 0.8 s, where the right one is lost at the same time.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::warn;
+
+use super::codec::{Command, State, find};
+use crate::{
+    clock::Monotonic,
+    turnstile::{
+        bus::{Exchange, Port, Session, Turn},
+        error::TurnstileError,
+        port::{HELD_AGAIN, Met, Seen, Turnstile},
+        settings::{Direction, FramedBoard, Side},
+    },
+};
+
+/// The manual's: a longer pause between two bytes parts them. Its 300 ms for a whole frame are the
+/// time that an answer has at all.
+const GAP: Duration = Duration::from_millis(80);
+const QUARANTINE: Duration = Duration::from_millis(500);
+/// Within this the right answer would follow one that came for it.
+const NOTHING_FOLLOWS: Duration = Duration::from_millis(60);
+/// Before a release.
+const QUIET: Duration = Duration::from_millis(15);
+/// More passages than these between two polls are none.
+const A_CROWD: u32 = 16;
+/// The counters' width.
+const COUNTED: u32 = 0xFF_FFFF;
+
+/// The driver; one machine on a line.
+pub struct CountingTurnstile {
+    config: FramedBoard,
+    port: Arc<Port>,
+    /// `None` until connected, and from a failed (or dropped) request on.
+    session: Option<Session>,
+    counted: Option<[u32; 2]>,
+    /// The last poll's fault and alarm.
+    trouble: (u8, u8),
+    /// Since the last close.
+    released: bool,
+    /// Since when the arm is held open, or was told so again.
+    held: Option<Monotonic>,
+}
+
+impl CountingTurnstile {
+    pub fn new(config: FramedBoard, port: Arc<Port>) -> Self {
+        let (released, held) = (false, None);
+        Self { config, port, session: None, counted: None, trouble: (0, 0), released, held }
+    }
+
+    async fn request(
+        &mut self,
+        command: Command,
+        deadline: Option<Monotonic>,
+    ) -> Result<State, TurnstileError> {
+        let (port, address) = (self.port.name(), self.config.address);
+        let Some(mut session) = self.session.take() else {
+            return Err(TurnstileError::NotConnected { port });
+        };
+        if deadline.is_some() {
+            session.quiet(QUIET).await?;
+        }
+        let exchange = Exchange {
+            send: command.frame(address),
+            find: Some(Box::new(move |heard| find(address, heard))),
+            gap: Some(GAP),
+            turn: if command == Command::Status { Turn::Routine } else { Turn::Urgent },
+            deadline,
+        };
+        let frame = session.exchange(exchange).await;
+        if matches!(frame, Ok(_) | Err(TurnstileError::Late { .. })) {
+            self.session = Some(session);
+        }
+        let what = "half a frame".to_owned();
+        State::read(&frame?).ok_or(TurnstileError::Garbled { port, address, what })
+    }
+
+    /// The counters, as of [`Direction::BOTH`].
+    fn counters(&self, state: &State) -> [u32; 2] {
+        match self.config.entry_side {
+            Side::Left => [state.left, state.right],
+            Side::Right => [state.right, state.left],
+        }
+    }
+
+    /// The passages since the last poll, and what there is to say.
+    fn count(&mut self, state: &State) -> (Vec<Direction>, Option<String>) {
+        let now = self.counters(state);
+        let Some(before) = self.counted.replace(now) else { return (Vec::new(), None) };
+        let [entry, exit] = [0, 1].map(|at| now[at].wrapping_sub(before[at]) & COUNTED);
+        if entry > A_CROWD || exit > A_CROWD {
+            let remark = format!(
+                "address {} on {} went from {before:?} to {now:?} passages: it has started again, \
+                 or was set back; look at its power supply",
+                self.config.address,
+                self.port.name()
+            );
+            return (Vec::new(), Some(remark));
+        }
+        let times = [(Direction::Entry, entry), (Direction::Exit, exit)];
+        let passed = times.into_iter().flat_map(|(d, times)| (0..times).map(move |_| d));
+        (passed.collect(), None)
+    }
+
+    fn trouble(&mut self, state: &State) -> Option<String> {
+        let trouble = (state.fault, state.alarm);
+        let before = std::mem::replace(&mut self.trouble, trouble);
+        (trouble != before && trouble != (0, 0)).then(|| {
+            format!(
+                "address {} on {} reports fault {:02X} and alarm {:02X}: see the controller's manual",
+                self.config.address,
+                self.port.name(),
+                trouble.0,
+                trouble.1
+            )
+        })
+    }
+}
+
+impl Turnstile for CountingTurnstile {
+    fn port(&self) -> String {
+        self.port.name()
+    }
+
+    fn confirms_passage(&self) -> bool {
+        true
+    }
+
+    async fn connect(&mut self) -> Result<Met, TurnstileError> {
+        self.session = None;
+        self.session = Some(self.port.connect(self.config.address, QUARANTINE).await?);
+        let state = self.request(Command::Status, None).await?;
+        if let Some(session) = self.session.take() {
+            if !session.stays_quiet(NOTHING_FOLLOWS).await {
+                let (port, address) = (self.port.name(), self.config.address);
+                let what = "an older answer, or noise after it".to_owned();
+                return Err(TurnstileError::Garbled { port, address, what });
+            }
+            self.session = Some(session);
+        }
+        let before = self.counted.take();
+        let now = self.counters(&state);
+        if before.is_some_and(|before| before != now) {
+            let address = self.config.address;
+            warn!(port = self.port.name(), address, ?before, ?now, "counted while it was away");
+        }
+        self.counted = Some(now);
+        Ok(Met::default())
+    }
+
+    async fn release(
+        &mut self,
+        direction: Direction,
+        deadline: Monotonic,
+    ) -> Result<(), TurnstileError> {
+        let left = self.config.side(direction) == Side::Left;
+        let command = if left { Command::Left } else { Command::Right };
+        self.released = true;
+        self.request(command, Some(deadline)).await.map(drop)
+    }
+
+    async fn poll(&mut self) -> Result<Seen, TurnstileError> {
+        let now = self.port.now();
+        if self.held.is_some_and(|since| now.since(since) > HELD_AGAIN) {
+            self.hold(true).await?;
+        }
+        let state = self.request(Command::Status, None).await?;
+        let (passed, started_again) = self.count(&state);
+        let remark = started_again.or_else(|| self.trouble(&state));
+        Ok(Seen { passed, fire: None, remark })
+    }
+
+    async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {
+        if open {
+            self.request(Command::KeepLeftOpen, None).await?;
+            self.request(Command::KeepRightOpen, None).await?;
+        } else {
+            self.request(Command::Close, None).await?;
+        }
+        self.released = false;
+        self.held = open.then(|| self.port.now());
+        Ok(())
+    }
+
+    async fn withdraw(&mut self) -> Result<(), TurnstileError> {
+        if !self.released {
+            return Ok(());
+        }
+        if self.session.is_none() {
+            self.connect().await?;
+        }
+        self.hold(false).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

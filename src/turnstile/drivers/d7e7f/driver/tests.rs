@@ -1,0 +1,47 @@
+use super::*;
+use crate::{
+    clock::SystemClock,
+    turnstile::{Buses, PassageId, settings::SerialLine},
+};
+
+fn driver(entry_side: Side) -> CountingTurnstile {
+    let line = SerialLine { port: PassageId([0; 16]).to_string().into(), baud: 9600 };
+    let buses = Buses::new(Arc::new(SystemClock::new().unwrap()));
+    let port = buses.port(&line);
+    CountingTurnstile::new(FramedBoard { line, address: 1, entry_side }, port)
+}
+
+fn state(left: u32, right: u32) -> State {
+    State { fault: 0, alarm: 0, left, right }
+}
+
+#[tokio::test]
+async fn passages_are_what_the_counters_rose_by() {
+    let mut driver = driver(Side::Left);
+    let mut passed = |left, right| driver.count(&state(left, right)).0;
+    assert_eq!(passed(COUNTED, 7), [], "counted from here");
+    assert_eq!(passed(COUNTED, 7), []);
+    assert_eq!(passed(1, 8), [Direction::Entry, Direction::Entry, Direction::Exit], "wrapped");
+}
+
+#[tokio::test]
+async fn a_controller_that_starts_again_makes_up_no_passages() {
+    let mut driver = driver(Side::Right);
+    driver.count(&state(500, 300));
+    let (passed, remark) = driver.count(&state(0, 300));
+    assert_eq!(passed, []);
+    assert!(remark.unwrap().contains("from [300, 500] to [300, 0] passages"));
+    assert_eq!(driver.count(&state(0, 301)).0, [Direction::Entry]);
+    assert_eq!(driver.count(&state(17, 301)).0, [], "no crowd comes between two polls");
+    assert_eq!(driver.count(&state(33, 301)).0, [Direction::Exit; 16]);
+}
+
+#[tokio::test]
+async fn trouble_is_said_once() {
+    let mut driver = driver(Side::Left);
+    let alarm = State { alarm: 2, ..state(0, 0) };
+    assert!(driver.trouble(&alarm).unwrap().contains("fault 00 and alarm 02"));
+    assert_eq!(driver.trouble(&alarm), None);
+    assert_eq!(driver.trouble(&state(0, 0)), None);
+    assert!(driver.trouble(&alarm).is_some());
+}

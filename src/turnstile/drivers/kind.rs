@@ -1,0 +1,54 @@
+//! What makes a folder a driver.
+
+use std::{fmt, sync::Arc};
+
+use tokio::sync::broadcast;
+
+use crate::{
+    clock::Clock,
+    turnstile::{
+        bus::Buses,
+        port::Turnstile,
+        settings::{Checked, Keys, SerialLine},
+        simulation::{Board, DeviceFrame},
+    },
+};
+
+/// What a driver's folder tells the rest of the program.
+pub trait Driver {
+    /// Its name in the configuration.
+    const WORD: &'static str;
+    /// The keys that it reads, those of the lane included. A key of another driver is refused with
+    /// the names of those that have it.
+    const KEYS: &'static [&'static str];
+    /// It stands for hardware that is not there: refused unless `mode = "bench"`.
+    const SIMULATED: bool = false;
+
+    type Config: Clone + fmt::Debug + PartialEq + Send + Sync + 'static;
+    type Turnstile: Turnstile;
+
+    fn read(keys: &Keys<'_>) -> Checked<Self::Config>;
+
+    /// Its serial line and its address there.
+    fn place(config: &Self::Config) -> Option<(&SerialLine, u8)>;
+
+    /// The driver, not connected yet.
+    fn turnstile(config: &Self::Config, means: &Means) -> Self::Turnstile;
+
+    /// What `gatehouse check` says of a controller after a connection.
+    fn found(address: u8, port: &str) -> String {
+        format!("address {address} answers on {port}")
+    }
+
+    /// A simulated controller.
+    fn board(address: u8) -> Box<dyn Board>;
+}
+
+/// What a driver may be made of.
+#[derive(Clone)]
+pub struct Means {
+    pub buses: Buses,
+    pub clock: Arc<dyn Clock>,
+    /// Where a simulated line shows its frames.
+    pub tap: broadcast::Sender<DeviceFrame>,
+}

@@ -1,0 +1,80 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::turnstile::scan::tests::hear;
+
+const INPUTS: Ask = Ask::Inputs { first: 0, count: 2 };
+const ON: Ask = Ask::Write { coil: 0, on: true };
+
+#[test]
+fn frames_are_frozen() {
+    let coils = Ask::Coils { first: 0, count: 2 };
+    assert_eq!(coils.frame(1), [0x01, 0x01, 0x00, 0x00, 0x00, 0x02, 0xBD, 0xCB]);
+    assert_eq!(INPUTS.frame(1), [0x01, 0x02, 0x00, 0x00, 0x00, 0x02, 0xF9, 0xCB]);
+    assert_eq!(ON.frame(1), [0x01, 0x05, 0x00, 0x00, 0xFF, 0x00, 0x8C, 0x3A]);
+    let off = Ask::Write { coil: 0, on: false };
+    assert_eq!(off.frame(1), [0x01, 0x05, 0x00, 0x00, 0x00, 0x00, 0xCD, 0xCA]);
+    assert_eq!(coils.read(&[0x01, 0x01, 0x01, 0x01, 0x90, 0x48]), Answer::Bits(1));
+    assert_eq!(INPUTS.read(&[0x01, 0x02, 0x01, 0x00, 0xA1, 0x88]), Answer::Bits(0));
+    assert_eq!(ON.read(&ON.frame(1)), Answer::Written);
+    assert_eq!(ON.read(&off.frame(1)), Answer::Unasked);
+    let refused = [0x01, 0x85, 0x02, 0xC3, 0x51];
+    assert_eq!(ON.find(1, &refused), Found::Answer { passed_over: 0, len: 5 });
+    assert_eq!(ON.read(&refused), Answer::Refused(2));
+}
+
+#[test]
+fn an_answer_of_the_wrong_length_is_none() {
+    let nine = Ask::Inputs { first: 0, count: 9 };
+    let short = [0x01, 0x02, 0x01, 0x00, 0xA1, 0x88];
+    assert_eq!(nine.read(&short), Answer::Unasked);
+    assert_eq!(nine.read(&[]), Answer::Unasked);
+    let body = [0x01, 0x02, 0x02, 0x01, 0xFF];
+    let frame = [&body[..], &crc(&body).to_le_bytes()].concat();
+    assert_eq!(nine.read(&frame), Answer::Bits(0x101), "what pads the last byte is no input");
+}
+
+#[test]
+fn another_boards_answer_and_another_functions_are_passed_over() {
+    let other = [0x02, 0x02, 0x01, 0x03, 0xE0, 0x49];
+    let coils = [0x01, 0x01, 0x01, 0x01, 0x90, 0x48];
+    let own = [0x01, 0x02, 0x01, 0x00, 0xA1, 0x88];
+    let heard = [&other[..], &coils, &own].concat();
+    assert_eq!(INPUTS.find(1, &heard), Found::Answer { passed_over: 12, len: 6 });
+    assert_eq!(INPUTS.find(1, &heard[..12]), Found::Nothing { passed_over: 12 });
+}
+
+fn noise() -> impl Strategy<Value = Vec<u8>> {
+    // The bytes that frames begin with come often.
+    prop::collection::vec(prop_oneof![any::<u8>(), Just(1), Just(2), Just(5)], 0..600)
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_panic_and_little_is_kept(line in noise(), pieces in prop::collection::vec(1..64_usize, 1..9)) {
+        for ask in [INPUTS, ON, Ask::Coils { first: 7, count: 16 }] {
+            let (found, most) = hear(&line, &pieces, |heard| ask.find(1, heard));
+            if let Some(frame) = found {
+                ask.read(&frame);
+            }
+            ask.read(&line);
+            prop_assert!(most < 8);
+        }
+    }
+
+    #[test]
+    fn an_answer_is_found_after_any_noise(
+        line in noise(),
+        half in 0..6_usize,
+        bits in 0..4_u8,
+        pieces in prop::collection::vec(1..64_usize, 1..9),
+    ) {
+        let body = [0x01, 0x02, 0x01, bits];
+        let answer = [&body[..], &crc(&body).to_le_bytes()].concat();
+        // A frame hidden in the noise would be another answer: 40 bits against it.
+        let heard = [&line[..], &answer[..half], &answer].concat();
+        let (found, _) = hear(&heard, &pieces, |heard| INPUTS.find(1, heard));
+        prop_assert_eq!(found, Some(answer.clone()));
+        prop_assert_eq!(INPUTS.read(&answer), Answer::Bits(bits.into()));
+    }
+}

@@ -1,0 +1,56 @@
+//! How a relay board is reached, and which coils and inputs mean what.
+
+use std::time::Duration;
+
+use crate::turnstile::settings::{Checked, Keys, ON_THE_WIRE, PerDirection, SerialLine, wrong};
+
+/// A Modbus RTU relay board.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModbusRtu {
+    pub line: SerialLine,
+    /// Slave address, 1 to 247.
+    pub address: u8,
+    pub release_coil: PerDirection,
+    pub passage_input: PerDirection,
+    /// A discrete input that is on while there is a fire alarm.
+    pub fire_input: Option<u16>,
+    pub pulse: Duration,
+}
+
+impl ModbusRtu {
+    /// A board with everything else as it is where the configuration says nothing.
+    pub fn usual(line: SerialLine, address: u8) -> ModbusRtu {
+        ModbusRtu {
+            line,
+            address,
+            release_coil: PerDirection { entry: 0, exit: 1 },
+            passage_input: PerDirection { entry: 0, exit: 1 },
+            fire_input: None,
+            pulse: Duration::from_millis(500),
+        }
+    }
+
+    pub fn read(keys: &Keys<'_>) -> Checked<ModbusRtu> {
+        let line = keys.line()?;
+        let usual = ModbusRtu::usual(line, keys.whole("address", 1..=247)?.unwrap_or(1));
+        let pulse_ms = keys.whole("pulse_ms", 50..=10_000)?;
+        let board = ModbusRtu {
+            release_coil: keys.pair("release_coil")?.unwrap_or(usual.release_coil),
+            passage_input: keys.pair("passage_input")?.unwrap_or(usual.passage_input),
+            fire_input: keys.whole("fire_input", ON_THE_WIRE)?,
+            pulse: pulse_ms.map_or(usual.pulse, Duration::from_millis),
+            ..usual
+        };
+        if board.pulse > keys.pass_within {
+            let message = "is longer than pass_within_s: the gate would stay open for the next one";
+            return wrong("pulse_ms", message);
+        }
+        let PerDirection { entry, exit } = board.passage_input;
+        match board.fire_input {
+            Some(fire) if fire == entry || fire == exit => {
+                wrong("fire_input", format!("{fire} is a passage_input already"))
+            }
+            _ => Ok(board),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! A Modbus RTU slave without a line: request frames in, answer frames out.
+//!
+//! The simulated turnstile's own codec, so that the driver and the device that it is tested
+//! against do not share their mistakes. FC01, FC02 and FC05 as relay boards have them; everything
+//! else is answered by an exception. Source: MODBUS Application Protocol V1.1b3, sections 6.1,
+//! 6.2, 6.5 and 7; CRC: MODBUS over Serial Line V1.02, appendix B.
+
+use crate::turnstile::{
+    settings::Direction,
+    simulation::{Board, Heard, at},
+};
+
+/// Coils, and inputs, of the board: numbers 0 to 15.
+pub const BITS: usize = 16;
+
+const READ_COILS: u8 = 1;
+const READ_INPUTS: u8 = 2;
+const WRITE_COIL: u8 = 5;
+const BROADCAST: u8 = 0;
+
+const ILLEGAL_FUNCTION: u8 = 1;
+const ILLEGAL_ADDRESS: u8 = 2;
+const ILLEGAL_VALUE: u8 = 3;
+
+/// The CRC of a frame's bytes; it travels low byte first.
+pub fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0xFFFF, |crc, byte| {
+        (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
+            if crc & 1 == 1 { (crc >> 1) ^ 0xA001 } else { crc >> 1 }
+        })
+    })
+}
+
+/// `body` with its CRC: a frame for the line.
+pub fn framed(mut body: Vec<u8>) -> Vec<u8> {
+    let crc = crc16(&body).to_le_bytes();
+    body.extend(crc);
+    body
+}
+
+/// Address, function and data of a frame whose CRC is right.
+pub fn unframed(frame: &[u8]) -> Option<&[u8]> {
+    let (body, crc) = frame.split_last_chunk::<2>()?;
+    (body.len() >= 2 && crc16(body) == u16::from_le_bytes(*crc)).then_some(body)
+}
+
+/// The board's memory.
+#[derive(Clone, Debug)]
+pub struct Slave {
+    /// 1 to 247.
+    pub address: u8,
+    pub coils: [bool; BITS],
+    pub inputs: [bool; BITS],
+}
+
+impl Slave {
+    pub fn new(address: u8) -> Self {
+        Self { address, coils: [false; BITS], inputs: [false; BITS] }
+    }
+
+    /// Carries out one frame. Returns what goes back on the line; `None` where a slave keeps
+    /// silent: a wrong CRC, another's address, a broadcast.
+    pub fn answer(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
+        let &[address, function, ref data @ ..] = unframed(frame)? else { return None };
+        if address != self.address && address != BROADCAST {
+            return None;
+        }
+        let body = match self.carry_out(function, data) {
+            Ok(answer) => [&[self.address, function], answer.as_slice()].concat(),
+            Err(exception) => vec![self.address, function | 0x80, exception],
+        };
+        (address != BROADCAST).then(|| framed(body))
+    }
+
+    fn carry_out(&mut self, function: u8, data: &[u8]) -> Result<Vec<u8>, u8> {
+        let (first, second) = match *data {
+            [a, b, c, d] => (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])),
+            _ if matches!(function, READ_COILS | READ_INPUTS | WRITE_COIL) => {
+                return Err(ILLEGAL_VALUE);
+            }
+            _ => return Err(ILLEGAL_FUNCTION),
+        };
+        let at = usize::from(first);
+        match function {
+            READ_COILS => packed(&self.coils, at, usize::from(second)),
+            READ_INPUTS => packed(&self.inputs, at, usize::from(second)),
+            WRITE_COIL => {
+                let on = match second {
+                    0xFF00 => true,
+                    0x0000 => false,
+                    _ => return Err(ILLEGAL_VALUE),
+                };
+                *self.coils.get_mut(at).ok_or(ILLEGAL_ADDRESS)? = on;
+                Ok(data.to_vec())
+            }
+            _ => Err(ILLEGAL_FUNCTION),
+        }
+    }
+}
+
+/// Byte count, then the bits, the first in the lowest place.
+fn packed(bits: &[bool], at: usize, count: usize) -> Result<Vec<u8>, u8> {
+    if !(1..=2000).contains(&count) {
+        return Err(ILLEGAL_VALUE);
+    }
+    let bits = bits.get(at..at + count).ok_or(ILLEGAL_ADDRESS)?;
+    let bytes: Vec<u8> = bits
+        .chunks(8)
+        .map(|byte| byte.iter().rev().fold(0, |all, bit| all << 1 | u8::from(*bit)))
+        .collect();
+    Ok([&[u8::try_from(bytes.len()).unwrap_or(u8::MAX)], bytes.as_slice()].concat())
+}
+
+impl Board for Slave {
+    fn whole(&self, heard: &[u8]) -> Option<usize> {
+        let fixed = heard.get(..8).is_some_and(|frame| unframed(frame).is_some());
+        if fixed { Some(8) } else { unframed(heard).map(|_| heard.len()) }
+    }
+
+    fn hear(&mut self, frame: &[u8]) -> Heard {
+        let before = self.coils;
+        let answer = self.answer(frame);
+        let on = |d: &Direction| self.coils[at(*d)] && !before[at(*d)];
+        let released = Direction::BOTH.into_iter().filter(on).collect();
+        let looked = answer.as_ref().is_some_and(|a| a.get(1) == Some(&READ_INPUTS));
+        Heard { answer, released, looked }
+    }
+
+    fn step(&mut self, direction: Direction, inside: bool) {
+        self.inputs[at(direction)] = inside;
+    }
+
+    fn has_sensor(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(any(test, feature = "failpoints"))]
+impl crate::turnstile::simulation::Hands for Slave {
+    fn is_open(&self, direction: Direction) -> bool {
+        self.coils[at(direction)]
+    }
+
+    fn set_open(&mut self, direction: Direction, open: bool) {
+        self.coils[at(direction)] = open;
+    }
+
+    fn readdressed(&self, mut answer: Vec<u8>, address: u8) -> Vec<u8> {
+        answer.truncate(answer.len().saturating_sub(2));
+        answer.iter_mut().take(1).for_each(|byte| *byte = address);
+        framed(answer)
+    }
+
+    fn set_input(&mut self, number: u16, on: bool) {
+        if let Some(input) = self.inputs.get_mut(usize::from(number)) {
+            *input = on;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

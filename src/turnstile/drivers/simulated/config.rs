@@ -1,0 +1,60 @@
+//! How the simulated controller behaves, and the controller itself: a Modbus board alone at a line.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::broadcast;
+
+use super::super::modbus_rtu;
+use crate::{
+    clock::Clock,
+    turnstile::{
+        drivers::kind::Driver,
+        error::TurnstileError,
+        settings::{Checked, Keys, ON_THE_WIRE},
+        simulation::{DeviceFrame, SimulatedBus, SimulatedDevice, SimulatedLine, Speaks},
+    },
+};
+
+const ADDRESS: u8 = 1;
+
+/// How the simulated controller behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SimulatedTurnstile {
+    /// After a release somebody walks through this much later; `None`: nobody ever does.
+    pub pass_after: Option<Duration>,
+    /// The input that is on while there is a fire alarm.
+    pub fire_input: Option<u16>,
+}
+
+impl SimulatedTurnstile {
+    pub fn read(keys: &Keys<'_>) -> Checked<SimulatedTurnstile> {
+        let after = keys.whole("pass_after_ms", 0..=600_000)?.unwrap_or(700);
+        let passes = keys.given("passes")?.unwrap_or(true);
+        Ok(SimulatedTurnstile {
+            pass_after: passes.then_some(Duration::from_millis(after)),
+            fire_input: keys.whole("fire_input", ON_THE_WIRE)?,
+        })
+    }
+
+    /// Opens its line. Must be called within a tokio runtime.
+    pub fn device(
+        &self,
+        clock: Arc<dyn Clock>,
+        tap: broadcast::Sender<DeviceFrame>,
+    ) -> Result<SimulatedDevice, TurnstileError> {
+        let speaks = Speaks { driver: modbus_rtu::Kind::WORD, board: modbus_rtu::Kind::board };
+        let line = SimulatedLine {
+            speaks,
+            addresses: vec![ADDRESS],
+            pass_after: self.pass_after,
+            fire_input: self.fire_input,
+            link: None,
+        };
+        let bus = SimulatedBus::spawn(line, clock, tap)?;
+        bus.device(ADDRESS).ok_or_else(|| {
+            let kind = tokio_serial::ErrorKind::NoDevice;
+            let source = tokio_serial::Error::new(kind, "a line without its device");
+            TurnstileError::NoSimulation { source }
+        })
+    }
+}

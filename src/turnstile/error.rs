@@ -1,0 +1,68 @@
+//! What goes wrong between the gateway and a controller.
+
+use std::time::Duration;
+
+use crate::vigil::Panicked;
+
+/// What went wrong between the gateway and a controller. The task answers each in the same way,
+/// by connecting anew; the person who reads it finds the port, the address and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnstileError {
+    #[error(
+        "cannot open {port}: {source}; check that the adapter is plugged in, that the config names \
+         its port, and that this user may use it (group dialout)"
+    )]
+    Open { port: String, source: tokio_serial::Error },
+    #[error("{port} is in use by another program; stop that program or configure another port")]
+    Busy { port: String },
+    #[error(
+        "the line on {port} is never silent; check wiring A/B and baud, and that no other master \
+         is on this bus"
+    )]
+    NeverSilent { port: String },
+    #[error(
+        "no answer from address {address} on {port} within {} ms: check wiring A/B, baud and \
+         address",
+        .within.as_millis()
+    )]
+    NoAnswer { port: String, address: u8, within: Duration },
+    #[error(
+        "a wrong answer on {port} instead of address {address}'s ({what}): check wiring A/B, \
+         termination and baud, and that no two devices have one address"
+    )]
+    Garbled { port: String, address: u8, what: String },
+    #[error(
+        "address {address} on {port} refuses to {request} (exception {code:02X}): check the coil \
+         and input numbers against the board's manual"
+    )]
+    Refused { port: String, address: u8, request: &'static str, code: u8 },
+    #[error("{port} failed: {source}; check that the adapter is still plugged in")]
+    Line { port: String, source: std::io::Error },
+    #[error("{port} is not connected")]
+    NotConnected { port: String },
+    #[error("its time was over before its turn on {port} came")]
+    Late { port: String },
+    #[error("cannot make the simulated turnstile's line: {source}; /dev/pts must be mounted")]
+    NoSimulation { source: tokio_serial::Error },
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
+}
+
+impl TurnstileError {
+    /// Whether a release that ended in this error may have opened the gate all the same: only an
+    /// exception that says "not done", or a line that never was open, rules it out.
+    pub fn may_have_acted(&self) -> bool {
+        // 01 to 03: the request itself is wrong; 06: busy, not done. Others (04 failed while
+        // doing it, 05 accepted) leave it open. Modbus Application Protocol V1.1b3, section 7.
+        let not_done = |code: &u8| matches!(code, 1 | 2 | 3 | 6);
+        !matches!(self, Self::Refused { code, .. } if not_done(code))
+            && !matches!(
+                self,
+                Self::NotConnected { .. }
+                    | Self::Open { .. }
+                    | Self::Busy { .. }
+                    | Self::NeverSilent { .. }
+                    | Self::Late { .. }
+            )
+    }
+}

@@ -1,0 +1,51 @@
+//! The lane's end of a turnstile's task, and what the task shows of itself.
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{broadcast, mpsc, watch};
+
+use super::{
+    port::{Release, TurnstileEvent},
+    simulation::DeviceFrame,
+};
+use crate::clock::Monotonic;
+
+/// What `gatehouse status` shows of a turnstile. Counters run from the task's start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TurnstileState {
+    pub connected: bool,
+    /// When `connected` last changed; milliseconds since boot.
+    #[serde(rename = "since_uptime_ms")]
+    pub since: Monotonic,
+    /// The last error, kept after the line is up again.
+    pub last_error: Option<String>,
+    pub confirms_passage: bool,
+    /// The arm stands open, as far as the controller's answers tell.
+    pub held_open: bool,
+    /// The fire alarm's input, where there is one and it has been read.
+    pub fire: Option<bool>,
+    pub port: String,
+    pub releases: u64,
+    pub passages: u64,
+    pub errors: u64,
+    /// Connections after the first.
+    pub reconnects: u64,
+    /// Releases that were void when they arrived.
+    pub late: u64,
+    /// Events dropped because the lane did not take them (see `task`); zero in a healthy gate.
+    pub lost_events: u64,
+    /// Times that a fault in this program cost the driver, which was then made anew.
+    pub restarts: u64,
+}
+
+/// The lane's end of a turnstile task. Dropping `releases` or `events` ends the task.
+#[derive(Debug)]
+pub struct TurnstileHandle {
+    pub releases: mpsc::Sender<Release>,
+    pub events: mpsc::Receiver<TurnstileEvent>,
+    /// Whether the arm is to stand open, both ways (free mode): the task keeps to the newest value,
+    /// also across connections, and neither a stop nor a fault of the gateway closes what is open.
+    pub hold_open: watch::Sender<bool>,
+    pub state: watch::Receiver<TurnstileState>,
+    /// With the simulated driver: subscribe to see each frame on its line. Lossy.
+    pub tap: Option<broadcast::Sender<DeviceFrame>>,
+}

@@ -1,0 +1,192 @@
+//! What the configuration says of a turnstile, and how a driver reads its keys.
+//!
+//! In: `[lane.turnstile]` of one lane as a table, with the keys [`OF_THE_LANE`] that stand in
+//! `[[lane]]` itself. Out: numbers within their bounds, or the one key that is wrong, and why. It
+//! touches nothing.
+
+use std::{
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+/// Which way a person goes through a lane.
+///
+/// Platforms code it in many ways (0/1, 1/2, "01"/"02"): inside it is this enum, outside a
+/// profile's table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    Entry,
+    Exit,
+}
+
+impl Direction {
+    pub const BOTH: [Direction; 2] = [Direction::Entry, Direction::Exit];
+
+    pub fn word(self) -> &'static str {
+        match self {
+            Direction::Entry => "entry",
+            Direction::Exit => "exit",
+        }
+    }
+}
+
+impl std::fmt::Display for Direction {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// One number for each direction: a coil, an input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PerDirection {
+    pub entry: u16,
+    pub exit: u16,
+}
+
+impl PerDirection {
+    pub fn get(&self, direction: Direction) -> u16 {
+        match direction {
+            Direction::Entry => self.entry,
+            Direction::Exit => self.exit,
+        }
+    }
+}
+
+/// A serial port, 8N1. Lanes that name the same one share it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SerialLine {
+    pub port: PathBuf,
+    pub baud: u32,
+}
+
+/// A side of the arm, as the controller's manual has it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    #[default]
+    Left,
+    Right,
+}
+
+/// A controller with an address on a line, that tells the sides of its arm apart: `7e7f`, `eb`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FramedBoard {
+    pub line: SerialLine,
+    /// Its machine number or address, 0 to 255.
+    pub address: u8,
+    /// Which side of the arm `entry` is.
+    pub entry_side: Side,
+}
+
+impl FramedBoard {
+    pub const KEYS: &[&str] = &["port", "baud", "address", "entry_side"];
+
+    pub fn read(keys: &Keys<'_>) -> Checked<FramedBoard> {
+        Ok(FramedBoard {
+            line: keys.line()?,
+            address: keys.whole("address", 0..=255)?.unwrap_or(1),
+            entry_side: keys.given("entry_side")?.unwrap_or_default(),
+        })
+    }
+
+    pub fn side(&self, direction: Direction) -> Side {
+        match (direction, self.entry_side) {
+            (Direction::Entry, side) => side,
+            (Direction::Exit, Side::Left) => Side::Right,
+            (Direction::Exit, Side::Right) => Side::Left,
+        }
+    }
+}
+
+/// Keys of turnstiles that stand in `[[lane]]` itself.
+pub const OF_THE_LANE: [&str; 2] = ["entry_side", "fire_input"];
+
+/// Coils and inputs are counted from 0, as on the wire.
+pub const ON_THE_WIRE: RangeInclusive<i64> = 0..=65_535;
+
+/// A complaint about one key; an empty key is the table itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wrong {
+    pub key: String,
+    pub message: String,
+}
+
+pub type Checked<T> = Result<T, Wrong>;
+
+pub fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Checked<T> {
+    Err(Wrong { key: key.into(), message: message.into() })
+}
+
+/// The keys of one lane's turnstile, as they are written.
+pub struct Keys<'a> {
+    pub table: toml::Table,
+    /// Relative paths begin here.
+    pub base: &'a Path,
+    /// How long after a release somebody may walk through.
+    pub pass_within: Duration,
+    /// The configuration admits simulated devices.
+    pub bench: bool,
+}
+
+impl Keys<'_> {
+    /// A value of any type that serde reads.
+    pub fn given<T: DeserializeOwned>(&self, key: &str) -> Checked<Option<T>> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        serde_path_to_error::deserialize(value.clone()).map(Some).or_else(|error| {
+            let path = error.path().to_string();
+            let below = if path == "." { String::new() } else { format!(".{path}") };
+            wrong(format!("{key}{below}"), error.inner().message())
+        })
+    }
+
+    /// A whole number within its bounds, which are within those of its type.
+    pub fn whole<T: TryFrom<i64>>(
+        &self,
+        key: &str,
+        bounds: RangeInclusive<i64>,
+    ) -> Checked<Option<T>> {
+        self.given(key)?.map(|value| within(key, value, bounds)).transpose()
+    }
+
+    /// Two different numbers of coils or inputs.
+    pub fn pair(&self, key: &str) -> Checked<Option<PerDirection>> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Pair {
+            entry: i64,
+            exit: i64,
+        }
+        let Some(Pair { entry, exit }) = self.given(key)? else { return Ok(None) };
+        let entry = within(&format!("{key}.entry"), entry, ON_THE_WIRE)?;
+        let exit = within(&format!("{key}.exit"), exit, ON_THE_WIRE)?;
+        if entry == exit {
+            return wrong(key, "entry and exit must differ");
+        }
+        Ok(Some(PerDirection { entry, exit }))
+    }
+
+    /// `port` and `baud`.
+    pub fn line(&self) -> Checked<SerialLine> {
+        let Some(port) = self.given::<PathBuf>("port")? else {
+            let driver: String = self.given("driver")?.unwrap_or_default();
+            return wrong("port", format!("{driver} needs one, such as \"/dev/ttyUSB0\""));
+        };
+        let baud = self.whole("baud", 1200..=921_600)?.unwrap_or(9600);
+        Ok(SerialLine { port: self.base.join(port), baud })
+    }
+}
+
+fn within<T: TryFrom<i64>>(key: &str, value: i64, bounds: RangeInclusive<i64>) -> Checked<T> {
+    match T::try_from(value) {
+        Ok(number) if bounds.contains(&value) => Ok(number),
+        _ => {
+            let (least, most) = bounds.into_inner();
+            wrong(key, format!("{value} must be from {least} to {most}"))
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! A simulated controller's mind: what it makes of a frame, and how it shows who walks.
+//!
+//! Each driver's folder has one, with a codec of its own: the driver and the controller that it is
+//! tested against do not share their mistakes. Entry is coil and input 0, the left side; exit is 1,
+//! the right.
+
+use std::{collections::VecDeque, fmt};
+
+use crate::turnstile::settings::Direction;
+
+/// One controller, without its line.
+pub trait Board: fmt::Debug + Send + Hands {
+    /// The length of the whole frame that these bytes begin with, whichever address it is for.
+    fn whole(&self, heard: &[u8]) -> Option<usize>;
+
+    fn hear(&mut self, frame: &[u8]) -> Heard;
+
+    /// Somebody is in the way, and was counted; or has left it.
+    fn step(&mut self, direction: Direction, inside: bool);
+
+    /// It shows who is in the way only while somebody is: they wait there until it was looked at.
+    fn has_sensor(&self) -> bool {
+        false
+    }
+}
+
+/// What became of a frame.
+#[derive(Debug, Default)]
+pub struct Heard {
+    pub answer: Option<Vec<u8>>,
+    /// Directions that this frame released.
+    pub released: Vec<Direction>,
+    /// It asked for what shows a passage.
+    pub looked: bool,
+}
+
+/// What only tests do to a controller.
+#[cfg(any(test, feature = "failpoints"))]
+pub trait Hands {
+    fn is_open(&self, direction: Direction) -> bool;
+
+    fn set_open(&mut self, direction: Direction, open: bool);
+
+    /// An answer of its own as the controller at `address` would give it.
+    fn readdressed(&self, answer: Vec<u8>, _address: u8) -> Vec<u8> {
+        answer
+    }
+
+    fn set_input(&mut self, _number: u16, _on: bool) {}
+
+    fn set_counted(&mut self, _direction: Direction, _passages: u32) {}
+
+    fn set_trouble(&mut self, _fault: u8, _alarm: u8) {}
+
+    /// The newest commands.
+    fn commands(&self) -> Vec<u8> {
+        Vec::new()
+    }
+}
+
+/// What only tests do to a controller: nothing, in the shipped program.
+#[cfg(not(any(test, feature = "failpoints")))]
+pub trait Hands {}
+
+#[cfg(not(any(test, feature = "failpoints")))]
+impl<T> Hands for T {}
+
+pub fn at(direction: Direction) -> usize {
+    usize::from(direction == Direction::Exit)
+}
+
+/// What an arm was told.
+#[derive(Clone, Debug, Default)]
+pub struct Arm {
+    pub address: u8,
+    /// People who may pass, in each direction.
+    pub passes: [u32; 2],
+    pub open: [bool; 2],
+    /// The newest commands.
+    pub commands: VecDeque<u8>,
+}
+
+/// Maximum number of commands that an arm remembers.
+const COMMANDS: usize = 256;
+
+pub enum Order {
+    Release(Direction, u8),
+    Open(&'static [Direction]),
+    Close,
+    Nothing,
+}
+
+impl Arm {
+    /// Carries out a command. Returns the direction that it released.
+    pub fn order(&mut self, command: u8, told: Order) -> Vec<Direction> {
+        if self.commands.len() == COMMANDS {
+            self.commands.pop_front();
+        }
+        self.commands.push_back(command);
+        match told {
+            Order::Release(direction, passes) => {
+                self.passes[at(direction)] += u32::from(passes);
+                return vec![direction];
+            }
+            Order::Open(directions) => directions.iter().for_each(|d| self.open[at(*d)] = true),
+            Order::Close => (self.passes, self.open) = ([0; 2], [false; 2]),
+            Order::Nothing => {}
+        }
+        Vec::new()
+    }
+
+    /// Somebody has gone through.
+    pub fn pass(&mut self, direction: Direction) {
+        let passes = &mut self.passes[at(direction)];
+        *passes = passes.saturating_sub(1);
+    }
+}
+
+#[cfg(any(test, feature = "failpoints"))]
+impl Arm {
+    pub fn is_open(&self, direction: Direction) -> bool {
+        self.open[at(direction)] || self.passes[at(direction)] > 0
+    }
+}

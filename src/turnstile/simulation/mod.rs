@@ -1,0 +1,203 @@
+//! Simulated controllers: one pseudo-terminal, and at it one or several devices of one protocol.
+//!
+//! In: true bytes on the terminal's master, and a test's or the demo's hands (people who walk, a
+//! fire alarm, faults, a pulled plug). Out: true answers, and a [`DeviceFrame`] for each frame at
+//! the tap. It touches one pseudo-terminal, and the link to it where there is to be one. After a
+//! release somebody walks through, if the config says so.
+
+mod board;
+#[cfg(any(test, feature = "failpoints"))]
+mod hands;
+mod served;
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicU64},
+    time::Duration,
+};
+
+use tokio::sync::{broadcast, watch};
+use tokio_serial::{SerialPort, SerialStream};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use self::board::{Arm, Board, Hands, Heard, Order, at};
+#[cfg(any(test, feature = "failpoints"))]
+pub use self::hands::Fault;
+use self::served::Served;
+use super::{error::TurnstileError, settings::SerialLine};
+use crate::clock::{Clock, Monotonic};
+
+/// The speed that a driver is told; a pseudo-terminal has none.
+const BAUD: u32 = 9600;
+
+/// One exchange as the line saw it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceFrame {
+    pub at: Monotonic,
+    pub received: Vec<u8>,
+    /// Empty where all devices kept silent.
+    pub answered: Vec<u8>,
+}
+
+/// The language of a line, by its driver's name in the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Speaks {
+    pub driver: &'static str,
+    /// Makes a controller of this address.
+    pub board: fn(u8) -> Box<dyn Board>,
+}
+
+/// What stands at a line.
+#[derive(Clone, Debug)]
+pub struct SimulatedLine {
+    pub speaks: Speaks,
+    /// A device each.
+    pub addresses: Vec<u8>,
+    /// After a release somebody walks through this much later; `None`: nobody ever does.
+    pub pass_after: Option<Duration>,
+    /// Of Modbus boards.
+    pub fire_input: Option<u16>,
+    /// A path that leads to the terminal, also after it was pulled out and plugged in again.
+    pub link: Option<PathBuf>,
+}
+
+/// A line with its devices. It lives until it, and each [`SimulatedDevice`] of it, is dropped.
+#[derive(Clone, Debug)]
+pub struct SimulatedBus {
+    shared: Arc<Shared>,
+    _alive: Arc<DropGuard>,
+}
+
+/// One device at a line.
+#[derive(Clone, Debug)]
+pub struct SimulatedDevice {
+    bus: SimulatedBus,
+    device: Arc<Device>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    line: SimulatedLine,
+    path: Mutex<PathBuf>,
+    devices: BTreeMap<u8, Arc<Device>>,
+    tap: broadcast::Sender<DeviceFrame>,
+    /// What is wanted, and what is.
+    plug: watch::Sender<bool>,
+    plugged: watch::Sender<bool>,
+    ended: CancellationToken,
+}
+
+#[derive(Debug)]
+struct Device {
+    address: u8,
+    mind: Mutex<Mind>,
+    releases: AtomicU64,
+    passages: AtomicU64,
+    looks: AtomicU64,
+    /// One after the other.
+    ways: [tokio::sync::Mutex<()>; 2],
+}
+
+#[derive(Debug)]
+struct Mind {
+    board: Box<dyn Board>,
+    #[cfg(any(test, feature = "failpoints"))]
+    fault: Option<Fault>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// The two ends of a new pseudo-terminal, and the path of the second.
+fn terminal() -> Result<(SerialStream, SerialStream, PathBuf), TurnstileError> {
+    let no_simulation = |source| TurnstileError::NoSimulation { source };
+    let (master, terminal) = SerialStream::pair().map_err(no_simulation)?;
+    let path = terminal.name().map(PathBuf::from).ok_or_else(|| {
+        let kind = tokio_serial::ErrorKind::NoDevice;
+        no_simulation(tokio_serial::Error::new(kind, "a terminal without a name"))
+    })?;
+    Ok((master, terminal, path))
+}
+
+impl SimulatedBus {
+    /// Opens a pseudo-terminal and serves it. Must be called within a tokio runtime.
+    pub fn spawn(
+        line: SimulatedLine,
+        clock: Arc<dyn Clock>,
+        tap: broadcast::Sender<DeviceFrame>,
+    ) -> Result<Self, TurnstileError> {
+        let (master, held, path) = terminal()?;
+        let device = |address: &u8| {
+            let mind = Mind {
+                board: (line.speaks.board)(*address),
+                #[cfg(any(test, feature = "failpoints"))]
+                fault: None,
+            };
+            let device = Device {
+                address: *address,
+                mind: Mutex::new(mind),
+                releases: AtomicU64::new(0),
+                passages: AtomicU64::new(0),
+                looks: AtomicU64::new(0),
+                ways: Default::default(),
+            };
+            (*address, Arc::new(device))
+        };
+        let shared = Arc::new(Shared {
+            devices: line.addresses.iter().map(device).collect(),
+            line,
+            path: Mutex::default(),
+            tap,
+            plug: watch::Sender::new(true),
+            plugged: watch::Sender::new(true),
+            ended: CancellationToken::new(),
+        });
+        shared.plugged_in(path).map_err(|e| TurnstileError::NoSimulation { source: e.into() })?;
+        let served = Served { shared: shared.clone(), clock };
+        tokio::spawn(served.serve(master, held));
+        let alive = Arc::new(shared.ended.clone().drop_guard());
+        Ok(Self { shared, _alive: alive })
+    }
+
+    /// The terminal that a driver opens, or the link to it.
+    pub fn path(&self) -> PathBuf {
+        let link = self.shared.line.link.clone();
+        link.unwrap_or_else(|| lock(&self.shared.path).clone())
+    }
+
+    pub fn device(&self, address: u8) -> Option<SimulatedDevice> {
+        let device = self.shared.devices.get(&address)?.clone();
+        Some(SimulatedDevice { bus: self.clone(), device })
+    }
+
+    /// Each frame from now on. Lossy: a slow reader misses the oldest.
+    pub fn frames(&self) -> broadcast::Receiver<DeviceFrame> {
+        self.shared.tap.subscribe()
+    }
+}
+
+impl SimulatedDevice {
+    /// Its line: the terminal that a driver opens.
+    pub fn line(&self) -> SerialLine {
+        SerialLine { port: self.path(), baud: BAUD }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.bus.path()
+    }
+
+    pub fn address(&self) -> u8 {
+        self.device.address
+    }
+
+    pub fn fire_input(&self) -> Option<u16> {
+        self.bus.shared.line.fire_input
+    }
+
+    /// Each frame of its line from now on. Lossy: a slow reader misses the oldest.
+    pub fn frames(&self) -> broadcast::Receiver<DeviceFrame> {
+        self.bus.frames()
+    }
+}

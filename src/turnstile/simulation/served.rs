@@ -1,0 +1,226 @@
+//! The task of a simulated line: frames in, answers out, and the people who walk.
+
+use std::{
+    os::unix::fs::symlink,
+    path::PathBuf,
+    sync::{Arc, MutexGuard, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tokio_serial::SerialStream;
+
+use super::{Device, DeviceFrame, Heard, Mind, Shared, lock, terminal};
+use crate::{clock::Clock, turnstile::settings::Direction};
+
+/// A frame ends with a silence. The standard's 3.5 characters are 4 ms at 9600 baud; a busy
+/// machine's scheduler needs more.
+const GAP: Duration = Duration::from_millis(8);
+/// How long a person is in the sensor at least, and at most if nobody looks.
+const IN_SENSOR: Duration = Duration::from_millis(200);
+const IN_SENSOR_AT_MOST: Duration = Duration::from_secs(1);
+/// Looks at the sensor while somebody is in it, and before the next one steps in: so a busy machine
+/// misses nobody.
+const LOOKS: u64 = 2;
+const LOOKS_BETWEEN: u64 = 3;
+/// Between two looks at the looks.
+const STEP: Duration = Duration::from_millis(20);
+/// Answers on their way that are late.
+const LATE_ANSWERS: usize = 64;
+/// The longest of all frames, in bytes: Modbus RTU's.
+const LONGEST: usize = 256;
+
+impl Shared {
+    pub fn plugged_in(&self, path: PathBuf) -> std::io::Result<()> {
+        if let Some(link) = &self.line.link {
+            // In its place at once.
+            let new = link.with_extension("new");
+            symlink(&path, &new)?;
+            std::fs::rename(new, link)?;
+        }
+        *lock(&self.path) = path;
+        self.plugged.send_replace(true);
+        Ok(())
+    }
+
+    /// Ends with the bus. There are as many such tasks as releases within their few seconds.
+    pub fn somebody_walks(&self, device: &Arc<Device>, direction: Direction, after: Duration) {
+        let device = device.clone();
+        tokio::spawn(self.ended.clone().run_until_cancelled_owned(async move {
+            sleep(after).await;
+            let [entry, exit] = &device.ways;
+            let way = if direction == Direction::Entry { entry } else { exit };
+            let _turn = way.lock().await;
+            let waits = {
+                let board = &mut device.mind().board;
+                board.step(direction, true);
+                board.has_sensor()
+            };
+            device.passages.fetch_add(1, Ordering::Relaxed);
+            if waits {
+                device.looked(LOOKS, IN_SENSOR).await;
+                device.mind().board.step(direction, false);
+                device.looked(LOOKS_BETWEEN, Duration::ZERO).await;
+            }
+        }));
+    }
+}
+
+impl Device {
+    pub fn mind(&self) -> MutexGuard<'_, Mind> {
+        lock(&self.mind)
+    }
+
+    async fn looked(&self, times: u64, at_least: Duration) {
+        let before = self.looks.load(Ordering::Relaxed);
+        sleep(at_least).await;
+        let enough = async {
+            while self.looks.load(Ordering::Relaxed) < before + times {
+                sleep(STEP).await;
+            }
+        };
+        let _ = timeout(IN_SENSOR_AT_MOST, enough).await;
+    }
+}
+
+impl Mind {
+    /// What it makes of a frame, and how late its answer is.
+    #[cfg(not(any(test, feature = "failpoints")))]
+    fn hear(&mut self, frame: &[u8]) -> (Heard, Duration) {
+        (self.board.hear(frame), Duration::ZERO)
+    }
+
+    /// What it makes of a frame, and how late its answer is.
+    #[cfg(any(test, feature = "failpoints"))]
+    fn hear(&mut self, frame: &[u8]) -> (Heard, Duration) {
+        use super::Fault;
+        if self.fault == Some(Fault::Deaf) {
+            return (Heard::default(), Duration::ZERO);
+        }
+        let mut heard = self.board.hear(frame);
+        let Some(fault) = self.fault.clone() else { return (heard, Duration::ZERO) };
+        let late = if let Fault::Late(late) = fault { late } else { Duration::ZERO };
+        heard.answer = heard.answer.map(|answer| fault.spoil(&*self.board, answer));
+        (heard, late)
+    }
+}
+
+/// The line's task.
+pub(super) struct Served {
+    pub shared: Arc<Shared>,
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Served {
+    pub async fn serve(self, master: SerialStream, held: SerialStream) {
+        let ended = self.shared.ended.clone();
+        if let Some(Err(error)) = ended.run_until_cancelled(self.stay(master, held)).await {
+            tracing::error!(%error, "the simulated turnstile's line failed");
+        }
+        if let Some(link) = &self.shared.line.link {
+            let _ = std::fs::remove_file(link);
+        }
+    }
+
+    /// `held` is the terminal's other end: while it is open the master does not hang up where no
+    /// driver is connected.
+    async fn stay(&self, mut master: SerialStream, mut held: SerialStream) -> std::io::Result<()> {
+        loop {
+            let mut plug = self.shared.plug.subscribe();
+            tokio::select! {
+                failed = self.listen(&mut master) => return failed,
+                _ = plug.wait_for(|plug| !plug) => {}
+            }
+            drop((master, held));
+            if let Some(link) = &self.shared.line.link {
+                std::fs::remove_file(link)?;
+            }
+            self.shared.plugged.send_replace(false);
+            let _ = plug.wait_for(|plug| *plug).await;
+            let path;
+            (master, held, path) = terminal().map_err(std::io::Error::other)?;
+            self.shared.plugged_in(path)?;
+        }
+    }
+
+    async fn listen(&self, master: &mut SerialStream) -> std::io::Result<()> {
+        let (late, mut due) = mpsc::channel::<Vec<u8>>(LATE_ANSWERS);
+        let mut heard = Vec::new();
+        let mut bytes = [0; LONGEST];
+        loop {
+            // A whole frame is answered at once; what is none yet is judged, and forgotten, at
+            // the next silence: so noise costs one frame.
+            let patience = if heard.is_empty() { Duration::MAX } else { GAP };
+            let read = tokio::select! {
+                Some(answer) = due.recv() => {
+                    master.write_all(&answer).await?;
+                    continue;
+                }
+                read = timeout(patience, master.read(&mut bytes)) => read.ok().transpose()?,
+            };
+            match read {
+                Some(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+                Some(n) => heard.extend(bytes.iter().take(n)),
+                None => {
+                    self.hear(&heard, master, &late).await?;
+                    heard.clear();
+                }
+            }
+            while let Some(len) = self.whole(&heard) {
+                let frame: Vec<u8> = heard.drain(..len).collect();
+                self.hear(&frame, master, &late).await?;
+            }
+            // Longer than any frame: noise. Its rest is another piece of noise.
+            if heard.len() > LONGEST {
+                heard.clear();
+            }
+        }
+    }
+
+    /// The length of the whole frame that these bytes begin with.
+    fn whole(&self, heard: &[u8]) -> Option<usize> {
+        let device = self.shared.devices.values().next()?;
+        device.mind().board.whole(heard)
+    }
+
+    async fn hear(
+        &self,
+        received: &[u8],
+        master: &mut SerialStream,
+        late: &mpsc::Sender<Vec<u8>>,
+    ) -> std::io::Result<()> {
+        let (mut answered, mut delay) = (Vec::new(), Duration::ZERO);
+        for device in self.shared.devices.values() {
+            let (heard, late) = device.mind().hear(received);
+            device.looks.fetch_add(u64::from(heard.looked), Ordering::Relaxed);
+            for direction in heard.released {
+                device.releases.fetch_add(1, Ordering::Relaxed);
+                if let Some(after) = self.shared.line.pass_after {
+                    self.shared.somebody_walks(device, direction, after);
+                }
+            }
+            if let Some(answer) = heard.answer {
+                (answered, delay) = (answer, late);
+            }
+        }
+        // No listener is no error: the tap is there for whoever is curious.
+        let _ = self.shared.tap.send(DeviceFrame {
+            at: self.clock.monotonic(),
+            received: received.to_vec(),
+            answered: answered.clone(),
+        });
+        if delay.is_zero() {
+            return master.write_all(&answered).await;
+        }
+        let late = late.clone();
+        tokio::spawn(async move {
+            sleep(delay).await;
+            let _ = late.send(answered).await;
+        });
+        Ok(())
+    }
+}

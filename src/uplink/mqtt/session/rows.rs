@@ -1,0 +1,114 @@
+//! Rows on their way: read, published, struck off.
+
+use super::{PageRead, Session};
+use crate::{
+    failpoint,
+    ledger::{self, LedgerError, Stored},
+    store::Priority,
+    uplink::{
+        LinkError,
+        delivery::{PAGE, Page},
+        profiles,
+    },
+};
+
+/// Acknowledged rows are struck off together: so many, or when nothing more is on its way.
+const STRIKE_ROWS: usize = 1024;
+
+/// A row as it goes out.
+pub struct Row {
+    message: profiles::Message,
+    resent: bool,
+}
+
+impl Session<'_> {
+    /// Hands on as many rows as may be under way.
+    pub(super) fn publish_rows(&mut self) -> Result<(), LinkError> {
+        let now = self.context.clock.monotonic();
+        let (mut published, mut repeated) = (0, 0);
+        while let Some((seq, Row { message, resent })) = self.delivery.next(now) {
+            // Before it goes, so that a process that is killed has said all that it sent.
+            tracing::trace!(seq, resent, "a row is handed on");
+            self.publish(message)?;
+            published += 1;
+            repeated += u64::from(resent);
+        }
+        if published > 0 {
+            // Nobody is woken for this: it is read with what changes less often.
+            self.state.send_if_modified(|s| {
+                s.published += published;
+                s.repeated += repeated;
+                false
+            });
+        }
+        Ok(())
+    }
+
+    /// Reads the rows that are wanted next, and makes them messages.
+    pub(super) fn next_page(&self) -> Option<PageRead> {
+        let fetch = self.delivery.wants()?;
+        let (store, name) = (self.context.store.clone(), self.to.upstream.name.clone());
+        let (origin, profile) = (self.context.origin.clone(), self.to.profile.clone());
+        Some(Box::pin(async move {
+            let (after, until, sent) = (fetch.after, fetch.until, fetch.sent.clone());
+            let read = store.read(move |tx| {
+                let make = |stored: Stored, cause| {
+                    let seq = stored.entry.seq?;
+                    let resent = sent.contains(seq);
+                    let message = profiles::message(&*profile, &origin, &stored, cause, resent)?;
+                    Some(message.map(|message| (seq, Row { message, resent })))
+                };
+                let waiting = ledger::waiting(tx, &name, after, until, PAGE, make)?;
+                let rows = waiting.rows.into_iter().flatten().collect::<Result<_, _>>()?;
+                Ok::<_, LinkError>(Page { rows, upto: waiting.upto, more: waiting.more })
+            });
+            Ok((fetch, read.await?))
+        }))
+    }
+
+    pub(super) fn has_to_strike(&self) -> bool {
+        self.delivery.to_strike() > 0 || self.delivery.upto().unwrap_or(0) > self.struck_upto
+    }
+
+    pub(super) fn is_strike_due(&self) -> bool {
+        let enough = self.delivery.to_strike() >= STRIKE_ROWS;
+        let last = self.has_to_strike() && self.delivery.is_idle();
+        self.striking.is_none() && (enough || last)
+    }
+
+    /// Begins to take what was acknowledged out of the outbox.
+    pub(super) fn strike(&mut self) {
+        let (rows, upto) = (self.delivery.strike(), self.delivery.upto().unwrap_or(0));
+        let upto = (upto > self.struck_upto).then_some(upto);
+        self.struck_upto = upto.unwrap_or(self.struck_upto);
+        let (store, name) = (self.context.store.clone(), self.to.upstream.name.clone());
+        self.striking = Some(Box::pin(async move {
+            let struck = store.write(Priority::Upkeep, move |tx| {
+                let rows = ledger::strike_off(tx, &name, &rows)?;
+                let more = upto.map(|upto| ledger::strike_off_upto(tx, &name, upto));
+                failpoint::at("uplink.striking");
+                Ok::<_, LedgerError>(rows + more.transpose()?.unwrap_or(0))
+            });
+            Ok(struck.await?)
+        }));
+    }
+
+    pub(super) fn struck(&self, rows: u64) {
+        failpoint::at("uplink.struck");
+        self.state.send_modify(|s| s.acknowledged += rows);
+    }
+
+    /// Strikes off all that was acknowledged.
+    pub(super) async fn settle(&mut self) -> Result<(), LinkError> {
+        loop {
+            match self.striking.take() {
+                Some(striking) => {
+                    let rows = striking.await?;
+                    self.struck(rows);
+                }
+                None if self.has_to_strike() => self.strike(),
+                None => return Ok(()),
+            }
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! A platform's command and its reply, as they travel: strictly read, and bounded before and while
+//! they are.
+//!
+//! In: a payload in JSON or CBOR. Out: [`Envelope`], or why it is none; replies' payloads. Touches
+//! nothing.
+
+use serde::{Deserialize, Deserializer, de};
+use serde_json::{Map, Value, json};
+
+use super::encoding::encode;
+use crate::{
+    config::Encoding,
+    uplink::profiles::profile::{COMMAND_MAX, Envelope, NoCommand},
+};
+
+/// Names in one map, values in one list.
+const MEMBERS_MAX: usize = 64;
+/// The command, its arguments, a list of photos.
+const DEPTH_MAX: u8 = 3;
+/// A time in RFC 3339, with room for an offset and nanoseconds.
+const TIME_MAX: usize = 40;
+/// A command whose id somebody wants who has no time for the command: no photos.
+const GLANCE_MAX: usize = 64 * 1024;
+
+impl Envelope {
+    pub fn read(encoding: Encoding, payload: &[u8]) -> Result<Envelope, NoCommand> {
+        let mut members = document(encoding, payload)?;
+        let id = id(members.remove("id"))?;
+        let wrong = |message: String| NoCommand::new(Some(&id), "malformed", message);
+        let Some(Value::String(verb)) = members.remove("verb") else {
+            return Err(wrong("verb: must be a text, such as \"roster.digest\"".to_owned()));
+        };
+        let args = match members.remove("args") {
+            Some(Value::Object(args)) => args,
+            None => Map::new(),
+            Some(_) => return Err(wrong("args: must be a map".to_owned())),
+        };
+        let mut time = |key: &str| match members.remove(key) {
+            Some(Value::String(text)) if text.len() <= TIME_MAX => text.parse().ok(),
+            _ => None,
+        };
+        let mut needed = |key: &str| {
+            let problem = "must be a time such as \"2026-10-01T08:00:00+08:00\"";
+            time(key).ok_or_else(|| wrong(format!("{key}: {problem}")))
+        };
+        let (issued_at, expires_at) = (needed("issued_at")?, needed("expires_at")?);
+        if expires_at < issued_at {
+            return Err(wrong("expires_at: is before issued_at".to_owned()));
+        }
+        match members.keys().next() {
+            Some(unknown) => Err(wrong(format!("{}: is not known here", shown(unknown)))),
+            None => Ok(Envelope { id, verb, args, issued_at, expires_at }),
+        }
+    }
+}
+
+/// A name that a stranger chose, as far as a message shows it.
+pub fn shown(text: &str) -> String {
+    text.chars().take(40).collect::<String>().escape_debug().to_string()
+}
+
+/// The payload as a document, before anything in it is understood.
+fn document(encoding: Encoding, payload: &[u8]) -> Result<Map<String, Value>, NoCommand> {
+    if payload.len() > COMMAND_MAX {
+        let problem = format!(
+            "a command has at most {} MiB, and this one has {} bytes: scale its photos down",
+            COMMAND_MAX >> 20,
+            payload.len()
+        );
+        return Err(NoCommand::new(None, "too_large", problem));
+    }
+    let malformed = |why: String| NoCommand::new(None, "malformed", why);
+    let read = match encoding {
+        Encoding::Json => serde_json::from_slice::<Document>(payload)
+            .map_err(|e| malformed(format!("it is not the JSON of a command: {e}")))?,
+        Encoding::Cbor => {
+            let mut rest = payload;
+            let depth = usize::from(DEPTH_MAX) + 1;
+            let read = ciborium::de::from_reader_with_recursion_limit(&mut rest, depth)
+                .map_err(|e| malformed(format!("it is not the CBOR of a command: {e}")))?;
+            if !rest.is_empty() {
+                return Err(malformed(format!(
+                    "behind the command: {}",
+                    crate::figures::counted(rest.len(), "byte")
+                )));
+            }
+            read
+        }
+    };
+    match read {
+        Document(Value::Object(members)) => Ok(members),
+        Document(_) => Err(malformed("a command is a map".to_owned())),
+    }
+}
+
+/// 1 to 64 of letters, digits and `- _ . :`.
+fn id(given: Option<Value>) -> Result<String, NoCommand> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
+    match given {
+        Some(Value::String(id)) if !id.is_empty() && id.len() <= 64 && id.chars().all(allowed) => {
+            Ok(id)
+        }
+        _ => {
+            let problem = "id: must be 1 to 64 of A-Z a-z 0-9 - _ . : and never used before";
+            Err(NoCommand::new(None, "malformed", problem))
+        }
+    }
+}
+
+/// The reply to a command that was carried out.
+pub fn done(id: &str, result: Value) -> Value {
+    json!({ "id": id, "ok": true, "result": result })
+}
+
+/// The reply to one that was not. `id` is null where it could not be read.
+pub fn refused(id: Option<&str>, code: &str, message: &str) -> Value {
+    json!({ "id": id, "ok": false, "error": { "code": code, "message": message } })
+}
+
+/// A reply's payload.
+pub fn reply(encoding: Encoding, reply: &Value) -> Vec<u8> {
+    // Writing a document has no error to give.
+    encode(reply, encoding).unwrap_or_default()
+}
+
+/// The reply to a command that nobody has time for, or none: of a large one the id is not looked
+/// for.
+pub fn busy(encoding: Encoding, payload: &[u8]) -> Option<Vec<u8>> {
+    if payload.len() > GLANCE_MAX {
+        return None;
+    }
+    let id = id(document(encoding, payload).ok()?.remove("id")).ok()?;
+    Some(reply(encoding, &refused(Some(&id), "busy", BUSY)))
+}
+
+/// What whoever is told `busy` should do.
+pub const BUSY: &str =
+    "other commands are being carried out: wait for their replies, and send this one again";
+
+/// A document of bounded depth and size, in which no name stands twice. Numbers are whole ones.
+struct Document(Value);
+
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Level(DEPTH_MAX)).map(Document)
+    }
+}
+
+/// How many levels there may be yet.
+#[derive(Clone, Copy)]
+struct Level(u8);
+
+impl Level {
+    fn below<E: de::Error>(self) -> Result<Level, E> {
+        let deeper = self.0.checked_sub(1).ok_or_else(|| E::custom("it is nested too deeply"))?;
+        Ok(Level(deeper))
+    }
+}
+
+impl<'de> de::DeserializeSeed<'de> for Level {
+    type Value = Value;
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> de::Visitor<'de> for Level {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a text, a whole number, true, false, null, a list or a map")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    // What is wrong with a value is said without it: it may be somebody's ID number.
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value, E> {
+        Err(E::custom("a number must be a whole one"))
+    }
+
+    fn visit_bytes<E: de::Error>(self, _: &[u8]) -> Result<Value, E> {
+        Err(E::custom("bytes must be a text in base64"))
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Value, E> {
+        self.visit_string(text.to_owned())
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Value, E> {
+        Ok(text.into())
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+        let below = self.below()?;
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element_seed(below)? {
+            if values.len() == MEMBERS_MAX {
+                return Err(de::Error::custom("a list is too long"));
+            }
+            values.push(value);
+        }
+        Ok(values.into())
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let below = self.below()?;
+        let mut members = Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            if members.len() == MEMBERS_MAX {
+                return Err(de::Error::custom("a map has too many names"));
+            }
+            let value = map.next_value_seed(below)?;
+            let name = shown(&key);
+            if members.insert(key, value).is_some() {
+                return Err(de::Error::custom(format!("{name} stands twice")));
+            }
+        }
+        Ok(Value::Object(members))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,39 @@
+//! Payloads in JSON, or the same documents in CBOR.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::config::Encoding;
+
+/// A record takes less, in most cases.
+const USUAL_BYTES: usize = 1024;
+
+/// A payload: JSON with the fields as declared, or the same document as CBOR (RFC 8949) with
+/// definite lengths.
+pub fn encode(value: &impl Serialize, encoding: Encoding) -> Result<Vec<u8>, serde_json::Error> {
+    match encoding {
+        Encoding::Json => {
+            let mut bytes = Vec::with_capacity(USUAL_BYTES);
+            serde_json::to_writer(&mut bytes, value)?;
+            Ok(bytes)
+        }
+        Encoding::Cbor => {
+            let document = serde_json::to_value(value)?;
+            let mut bytes = Vec::new();
+            // Writing a document into a Vec has no error to give.
+            let _ = ciborium::into_writer(&document, &mut bytes);
+            Ok(bytes)
+        }
+    }
+}
+
+/// What came, strictly: no unknown field, nothing behind it.
+pub fn decode<T: DeserializeOwned>(encoding: Encoding, payload: &[u8]) -> Result<T, String> {
+    match encoding {
+        Encoding::Json => serde_json::from_slice(payload).map_err(|e| e.to_string()),
+        Encoding::Cbor => {
+            let mut rest = payload;
+            let value = ciborium::from_reader(&mut rest).map_err(|e| e.to_string())?;
+            if rest.is_empty() { Ok(value) } else { Err("something stands behind it".to_owned()) }
+        }
+    }
+}

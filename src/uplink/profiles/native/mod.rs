@@ -1,0 +1,109 @@
+//! The `native` profile: topics and payloads, in JSON or in CBOR with the same names.
+//!
+//! Topics are `gatehouse/v1/{project}/{gateway}/` and a word: `attendance`, `event`, `status` and
+//! `reply` are ours, `command` and `ack` the platform's.
+
+pub mod command;
+mod encoding;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use self::encoding::{decode, encode};
+use super::profile::{Acknowledgement, Envelope, Heard, Made, Message, NoCommand, Online, Profile};
+use crate::{
+    attendance::{EventRecord, Origin, Record},
+    config::{Ack, Encoding, Upstream},
+};
+
+/// How a platform of our own making is spoken to.
+pub struct Native {
+    /// All topics begin with this.
+    prefix: String,
+    encoding: Encoding,
+    /// The platform acknowledges, too.
+    acknowledges: bool,
+}
+
+pub fn profile(upstream: &Upstream, origin: &Origin) -> Arc<dyn Profile> {
+    Arc::new(Native::new(origin, upstream.encoding, upstream.ack))
+}
+
+impl Native {
+    pub fn new(origin: &Origin, encoding: Encoding, ack: Ack) -> Native {
+        let prefix = format!("gatehouse/v1/{}/{}/", origin.project, origin.gateway);
+        Native { prefix, encoding, acknowledges: ack == Ack::Platform }
+    }
+
+    fn topic(&self, leaf: &str) -> String {
+        [&self.prefix, leaf].concat()
+    }
+
+    fn message(&self, leaf: &str, value: &impl Serialize, retained: bool) -> Made {
+        let payload = encode(value, self.encoding)?;
+        Ok(Message { topic: self.topic(leaf), payload, retained })
+    }
+}
+
+impl Profile for Native {
+    fn record(&self, record: &Record) -> Made {
+        self.message("attendance", record, false)
+    }
+
+    fn event(&self, event: &EventRecord) -> Made {
+        self.message("event", event, false)
+    }
+
+    fn status(&self, online: &Online) -> Made {
+        self.message("status", online, true)
+    }
+
+    fn offline(&self) -> Made {
+        self.message("status", &json!({ "state": "offline" }), true)
+    }
+
+    fn listens_on(&self) -> Vec<String> {
+        let acks = self.acknowledges.then_some("ack");
+        ["command"].into_iter().chain(acks).map(|leaf| self.topic(leaf)).collect()
+    }
+
+    fn read(&self, topic: &str, payload: &[u8]) -> Heard {
+        match topic.strip_prefix(&self.prefix) {
+            Some("command") => Heard::Command,
+            Some("ack") if self.acknowledges => {
+                Heard::Acknowledgement(acknowledgement(self.encoding, payload))
+            }
+            _ => Heard::Nothing,
+        }
+    }
+
+    fn command(&self, payload: &[u8]) -> Result<Envelope, NoCommand> {
+        Envelope::read(self.encoding, payload)
+    }
+
+    fn answer(&self, reply: &Value) -> Vec<u8> {
+        command::reply(self.encoding, reply)
+    }
+
+    fn busy(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        command::busy(self.encoding, payload)
+    }
+
+    fn reply(&self, answer: Vec<u8>) -> Option<Message> {
+        Some(Message { topic: self.topic("reply"), payload: answer, retained: false })
+    }
+}
+
+/// Maximum size of an acknowledgement, which is some 70 bytes.
+const ACKNOWLEDGEMENT_BYTES: usize = 1024;
+
+fn acknowledgement(encoding: Encoding, payload: &[u8]) -> Result<Acknowledgement, String> {
+    if payload.len() > ACKNOWLEDGEMENT_BYTES {
+        return Err(format!("it has {} bytes, more than {ACKNOWLEDGEMENT_BYTES}", payload.len()));
+    }
+    decode(encoding, payload).map_err(|e| format!("it is not {{\"ledger\", \"upto\"}}: {e}"))
+}

@@ -1,0 +1,56 @@
+//! A wall clock that is wrong, is set, and becomes good, under the real daemon.
+
+use crate::common::{Gate, Lane, Site, WallClock, photo, photo_path, walk};
+use serde_json::json;
+
+const ID_A: &str = "522201199003074411";
+const HOUR: i64 = 3600;
+
+fn ms(time: &serde_json::Value) -> i64 {
+    time.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond()
+}
+
+#[test]
+fn i9_no_step_of_the_wall_clock_disturbs_a_passage_and_each_becomes_an_event() {
+    let site = Site::of(Lane::north().set("pass_within_s", 20));
+    let clock = WallClock::new(&site.path(""));
+    // A box without a battery: it believes to be a year back.
+    clock.ahead(-365 * 24 * HOUR);
+    let mut gate = Gate::at(site, &clock.environment());
+    let enrolled = gate.site.enrol("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"));
+    assert_eq!(enrolled.code, 0, "{enrolled:?}");
+    gate.platform.event("enrolment");
+
+    gate.camera.show(photo("person_a_1.jpg"));
+    assert_eq!(gate.board.line(), "coil 0 on");
+    gate.camera.nobody();
+    // Set two hours ahead while the worker walks: nothing runs out, and nothing hangs.
+    clock.ahead(-365 * 24 * HOUR + 2 * HOUR);
+    let step = gate.platform.event("clock");
+    assert_eq!((&step["change"], &step["booted_at"]), (&json!("stepped"), &json!(null)));
+    assert!((step["moved_ms"].as_i64().unwrap() - 2 * HOUR * 1000).abs() < 100, "{step}");
+    walk(&gate.site, &mut gate.board);
+    let before = gate.platform.next_on("attendance");
+    assert_eq!((&before["outcome"], &before["clock"]["synced"]), (&json!("passed"), &json!(false)));
+
+    // A daemon that comes back in the same boot has nothing new to tell, until the clock is good.
+    gate.daemon.take().unwrap().stop();
+    gate.daemon = Some(gate.site.start_with(&clock.environment()));
+    clock.ahead(0);
+    clock.synchronised(true);
+    let good = gate.platform.event("clock");
+    assert_eq!(good["change"], "synchronised", "{good}");
+    assert_eq!(good["clock"]["synced"], true);
+    // It dates what was recorded before, by the wrong clock, in the same boot.
+    assert_eq!(good["clock"]["boot"], before["clock"]["boot"]);
+    let really = ms(&good["booted_at"]) + before["clock"]["uptime_ms"].as_i64().unwrap();
+    let off_by = really - ms(&before["at"]);
+    assert!((off_by - 365 * 24 * HOUR * 1000).abs() < 5_000, "{off_by} ms");
+    assert_eq!(gate.site.status()["clock"]["synced"], true);
+    gate.daemon.take().unwrap().stop();
+    gate.daemon = Some(gate.site.start_with(&clock.environment()));
+    gate.platform.event("boot");
+    clock.synchronised(false);
+    assert_eq!(gate.platform.event("clock")["change"], "unsynchronised");
+    gate.platform.assert_whole();
+}

@@ -1,0 +1,505 @@
+//! The real daemon on a disk that fills up, fails, dawdles, or damages what was written.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use crate::common::{Gate, Said, Site, disk::Disk, photo, photo_path, until};
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+const ID_A: &str = "522201199003074411";
+const ID_B: &str = "522201198805112024";
+const MIB: i64 = 1 << 20;
+
+fn start() -> (Gate, Disk) {
+    let site = Site::prepare();
+    let disk = Disk::under(&site.path("data"));
+    let gate = Gate::at(site, &disk.environment());
+    (gate, disk)
+}
+
+fn enrol_a(site: &Site) -> Said {
+    site.enrol("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"))
+}
+
+fn enrol_b(site: &Site) -> Said {
+    site.enrol("W002", "Jacinda", ID_B, &photo_path("person_b_2.jpg"))
+}
+
+fn attendance(site: &Site) -> Vec<Value> {
+    site.gatehouse(&["--json", "attendance", "list"]).json_lines()
+}
+
+fn room_is(room: &'static str) -> impl Fn(&Value) -> bool {
+    move |s| s["disk"]["room"] == room
+}
+
+fn is_well(status: &Value) -> bool {
+    status["disk"]["room"] == "ample" && status["disk"]["failing"] == Value::Null
+}
+
+/// What the status says to do about the disk.
+fn remedy(status: &Value, what: &str) -> String {
+    let all = status["degraded"].as_array().unwrap();
+    let found = all.iter().find(|d| d["what"] == what);
+    let found = found.unwrap_or_else(|| panic!("{what} is not degraded in {status:#}"));
+    found["remedy"].as_str().unwrap().to_owned()
+}
+
+/// The states that the platform was told of, up to and with this one.
+fn told_until(gate: &mut Gate, last: &str) -> Vec<Value> {
+    let mut told = Vec::new();
+    loop {
+        let event = gate.platform.event("storage");
+        let state = event["state"].clone();
+        told.push(event);
+        if state == last {
+            return told;
+        }
+    }
+}
+
+fn assert_one_process(gate: &Gate) {
+    let starts = gate.site.log().matches("running version").count();
+    assert_eq!(starts, 1, "the daemon was started once and is still the same");
+}
+
+#[test]
+fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
+    let (mut gate, disk) = start();
+    assert_eq!(enrol_a(&gate.site).code, 0);
+    let reserve = gate.site.status()["disk"]["reserve_bytes"].as_i64().unwrap();
+    assert_eq!(fs::metadata(gate.site.path("data/reserve")).unwrap().len() as i64, reserve);
+
+    // Denials go first.
+    disk.full(60 * MIB);
+    let status = gate.site.status_when("little room", room_is("low"));
+    assert!(remedy(&status, "disk").contains("make room"), "{status:#}");
+    assert_eq!(gate.platform.event("storage")["state"], "low");
+    gate.camera.show(photo("impostor_1.jpg"));
+    gate.site.status_when("a denial given up", |s| s["disk"]["unrecorded"] != 0);
+    nobody_is_there(&gate);
+    assert_eq!(enrol_b(&gate.site).code, 0);
+    gate.pass_again("person_b_1.jpg");
+    assert_eq!(gate.platform.next_on("attendance")["worker"], "W002");
+    gate.site.status_when("the photo of it", |s| s["photos"]["kept"] == 1);
+
+    // Then photos.
+    disk.full(20 * MIB);
+    let status = gate.site.status_when("less room", room_is("scarce"));
+    assert!(remedy(&status, "disk").contains("nobody can be enrolled"), "{status:#}");
+    let said = gate.site.enrol("W003", "x", "110101199003070134", &photo_path("impostor_2.jpg"));
+    said.refused("make room");
+    gate.pass_again("person_a_1.jpg");
+    assert_eq!(gate.platform.next_on("attendance")["worker"], "W001");
+    let status = gate.site.status_when("a photo given up", |s| s["photos"]["given_up"] == 1);
+    assert_eq!(status["photos"]["given_up"], 1);
+    // And the old ones make room.
+    gate.site.status_when("the old photo gone", |s| s["photos"]["kept"] == 0);
+
+    // With not a byte left there is the reserve.
+    disk.full(0);
+    let status = gate.site.status_when("no room", room_is("full"));
+    assert!(status["disk"]["reserve_bytes"].as_i64().unwrap() < reserve, "{status:#}");
+    assert!(remedy(&status, "disk").contains("reserve"), "{status:#}");
+    gate.pass_again("person_b_1.jpg");
+    gate.pass_again("person_a_1.jpg");
+    let status = gate.site.status_when("both to be sent", |s| Site::outbox(s) == 0);
+    assert_eq!(attendance(&gate.site).len(), 4);
+    assert_eq!(status["disk"]["failing"], Value::Null);
+
+    // And when there is room again, all is as it was, with nobody's help.
+    disk.well();
+    let status = gate.site.status_when("room", is_well);
+    assert_eq!(status["disk"]["reserve_bytes"], reserve);
+    let healed = told_until(&mut gate, "ample").pop().unwrap();
+    assert!(healed["unrecorded"].as_u64().unwrap() > 0, "{healed}");
+    gate.camera.show(photo("impostor_1.jpg"));
+    assert_eq!(gate.platform.event("denial")["reason"], "unknown_face");
+    gate.camera.nobody();
+    assert_one_process(&gate);
+    gate.platform.assert_whole();
+}
+
+/// Whoever stood before the camera has left, and none of the frames on their way shows a face.
+fn nobody_is_there(gate: &Gate) {
+    gate.camera.nobody();
+    let seen = || {
+        let camera = gate.site.status()["lanes"][0]["cameras"][0].clone();
+        (camera["analysed"].as_u64().unwrap(), camera["faces"].as_u64().unwrap())
+    };
+    let mut before = seen();
+    until("an empty gate", || {
+        let now = seen();
+        if now.1 != before.1 {
+            before = now;
+        }
+        (now.0 >= before.0 + 3).then_some(())
+    });
+}
+
+/// The disk takes nothing in: a worker comes, and no coil moves.
+fn nobody_is_let_through(gate: &mut Gate, photo_name: &str) -> Value {
+    let errors = |s: &Value| s["lanes"][0]["commit_errors"].as_u64().unwrap();
+    let before = errors(&gate.site.status());
+    gate.camera.show(photo(photo_name));
+    let status = gate.site.status_when("a grant that is not recorded", |s| errors(s) > before);
+    nobody_is_there(gate);
+    assert_eq!(gate.board.command("input 5 off"), [""; 0], "a coil moved");
+    let remedy = remedy(&status, "disk");
+    assert!(remedy.contains("nobody is let through"), "{remedy}");
+    let failing = &status["disk"]["failing"];
+    assert!(failing["since"].is_string() && failing["error"].is_string(), "{status:#}");
+    status
+}
+
+#[test]
+fn i1_when_the_reserve_is_used_up_nothing_opens_until_there_is_room() {
+    let (mut gate, disk) = start();
+    assert_eq!((enrol_a(&gate.site).code, enrol_b(&gate.site).code), (0, 0));
+    gate.pass_again("person_a_1.jpg");
+    gate.platform.next_on("attendance");
+    // Somebody else's files grow into whatever the reserve gives back.
+    let reserve = gate.site.status()["disk"]["reserve_bytes"].as_i64().unwrap();
+    disk.full(-reserve);
+    gate.site.status_when("an empty reserve", |s| s["disk"]["reserve_bytes"] == 0);
+    // What the log has room for already is recorded still: it is to have none.
+    let database = Connection::open(gate.site.path("data/gatehouse.db")).unwrap();
+    let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+    until("an empty log", || {
+        let busy: bool = database.query_row(truncate, [], |row| row.get(0)).unwrap();
+        (!busy).then_some(())
+    });
+    let status = nobody_is_let_through(&mut gate, "person_b_1.jpg");
+    assert_eq!(status["disk"]["room"], "full");
+    assert!(disk.faults() > 0);
+    assert_eq!(attendance(&gate.site).len(), 1);
+
+    disk.well();
+    gate.site.status_when("room", is_well);
+    gate.pass_again("person_a_1.jpg");
+    assert_eq!(gate.platform.next_on("attendance")["outcome"], "passed");
+    assert_one_process(&gate);
+    gate.platform.assert_whole();
+}
+
+/// A disk that takes nothing in, for whatever reason, and is mended while the daemon runs.
+fn nothing_opens_and_it_heals(break_it: impl FnOnce(&Disk)) {
+    let (mut gate, disk) = start();
+    assert_eq!((enrol_a(&gate.site).code, enrol_b(&gate.site).code), (0, 0));
+    gate.pass_again("person_a_1.jpg");
+    gate.site.status_when("all to be sent", |s| Site::outbox(s) == 0);
+
+    break_it(&disk);
+    nobody_is_let_through(&mut gate, "person_b_1.jpg");
+    let said = gate.site.gatehouse(&[
+        "--json",
+        "lane",
+        "release",
+        "north",
+        "--direction",
+        "entry",
+        "--reason",
+        "x",
+    ]);
+    assert_eq!((said.code, said.err.contains("cannot be recorded")), (1, true), "{said:?}");
+    assert_eq!(gate.board.command("input 5 off"), [""; 0], "a coil moved");
+    // What was recorded can still be read.
+    assert_eq!(attendance(&gate.site).len(), 1);
+
+    disk.well();
+    gate.site.status_when("health", is_well);
+    assert_eq!(told_until(&mut gate, "ample")[0]["state"], "failing");
+    gate.pass_again("person_a_1.jpg");
+    gate.platform.next_on("attendance");
+    assert_eq!(attendance(&gate.site).len(), 2);
+    assert_one_process(&gate);
+    gate.platform.assert_whole();
+}
+
+#[test]
+fn i1_a_read_only_disk_opens_nothing_and_heals() {
+    nothing_opens_and_it_heals(Disk::read_only);
+}
+
+#[test]
+fn i1_a_disk_with_write_errors_opens_nothing_and_heals() {
+    nothing_opens_and_it_heals(Disk::failing);
+}
+
+#[test]
+fn an_outcome_that_the_disk_does_not_take_is_recorded_when_it_does() {
+    let (mut gate, disk) = start();
+    assert_eq!(enrol_a(&gate.site).code, 0);
+    gate.camera.show(photo("person_a_1.jpg"));
+    assert_eq!(gate.board.line(), "coil 0 on");
+    gate.camera.nobody();
+    disk.failing();
+    crate::common::walk(&gate.site, &mut gate.board);
+    gate.site.status_when("an outcome that is not recorded", |s| {
+        s["lanes"][0]["commit_errors"].as_u64().unwrap() > 0
+    });
+    disk.well();
+    let record = gate.platform.next_on("attendance");
+    assert_eq!((&record["worker"], &record["outcome"]), (&json!("W001"), &json!("passed")));
+    gate.site.status_when("health", is_well);
+    assert_one_process(&gate);
+    gate.platform.assert_whole();
+}
+
+#[test]
+fn i4_a_grant_whose_commit_takes_too_long_opens_nothing() {
+    let (mut gate, disk) = start();
+    assert_eq!((enrol_a(&gate.site).code, enrol_b(&gate.site).code), (0, 0));
+    gate.site.status_when("all to be sent", |s| Site::outbox(s) == 0);
+    // As slow as a worn card.
+    disk.slow(Duration::from_millis(300));
+    gate.pass_again("person_b_1.jpg");
+    assert_eq!(gate.platform.next_on("attendance")["outcome"], "passed");
+    gate.site.status_when("all to be sent", |s| Site::outbox(s) == 0);
+    assert_eq!(gate.site.status()["lanes"][0]["void"], 0);
+
+    // As slow as a dying one: whoever stood there has moved on.
+    disk.slow(Duration::from_millis(4000));
+    gate.camera.show(photo("person_a_1.jpg"));
+    gate.site.status_when("a passage to begin", |s| s["lanes"][0]["busy"] == true);
+    gate.camera.nobody();
+    let status = gate.site.status_when("a void grant", |s| s["lanes"][0]["void"] == 1);
+    disk.well();
+    assert!(remedy(&status, "disk").contains("commit"), "{status:#}");
+    let record = gate.platform.next_on("attendance");
+    assert_eq!((&record["worker"], &record["outcome"]), (&json!("W001"), &json!("not_passed")));
+    assert_eq!(gate.board.command("input 5 off"), [""; 0], "a coil moved");
+    gate.platform.assert_whole();
+}
+
+#[test]
+fn a_start_on_a_full_disk_lives_on_the_reserve() {
+    let (mut gate, disk) = start();
+    assert_eq!(enrol_a(&gate.site).code, 0);
+    gate.daemon.take().unwrap().stop();
+    disk.full(0);
+    gate.daemon = Some(gate.site.start_with(&disk.environment()));
+    gate.site.status_when("no room", room_is("full"));
+    gate.site.status_when("the turnstile", |s| s["lanes"][0]["turnstile"]["connected"] == true);
+    gate.pass_again("person_a_1.jpg");
+    assert_eq!(gate.platform.next_on("attendance")["outcome"], "passed");
+    gate.platform.assert_whole();
+}
+
+#[test]
+fn a_disk_that_is_away_at_the_start_is_waited_for_and_is_no_damage() {
+    let (mut gate, disk) = start();
+    assert_eq!(enrol_a(&gate.site).code, 0);
+    let ledger = gate.site.status()["ledger"]["id"].clone();
+    gate.daemon.take().unwrap().stop();
+    for how in ["read-only", "failing", "failing to read"] {
+        match how {
+            "read-only" => disk.read_only(),
+            "failing" => disk.failing(),
+            _ => disk.failing_to_read(),
+        }
+        let mut daemon = gate.site.spawn(&disk.environment());
+        let code = daemon.0.wait().unwrap().code();
+        assert_eq!(code, Some(1), "{how}: systemd starts it again");
+        disk.well();
+        gate.daemon = Some(gate.site.start_with(&disk.environment()));
+        let status = gate.site.status();
+        assert_eq!(status["disk"]["set_aside"], json!([]), "{how}: {}", gate.site.log());
+        assert_eq!(status["ledger"]["id"], ledger, "{how}");
+        gate.daemon.take().unwrap().stop();
+    }
+}
+
+/// All that lies in a folder, by its path within it.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                found.insert(path.strip_prefix(dir).unwrap().to_owned(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// Puts a folder back to what it held.
+fn put_back(dir: &Path, contents: &BTreeMap<PathBuf, Vec<u8>>) {
+    fs::remove_dir_all(dir).unwrap();
+    fs::create_dir(dir).unwrap();
+    for (path, bytes) in contents {
+        let mut file = fs::File::options();
+        let path = dir.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let mut file = file.write(true).create_new(true).mode(0o600).open(path).unwrap();
+        file.write_all(bytes).unwrap();
+    }
+}
+
+const PAGE: usize = 4096;
+
+/// The first page of a table or an index.
+fn root_of(database: &Path, name: &str) -> usize {
+    let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+    Connection::open(database).unwrap().query_row(sql, [name], |r| r.get(0)).unwrap()
+}
+
+/// A gate with two workers and a record, stopped: where it is, and what its data folder holds.
+fn a_gate_with_a_past() -> (Gate, BTreeMap<PathBuf, Vec<u8>>) {
+    let mut gate = Gate::start(&[]);
+    assert_eq!((enrol_a(&gate.site).code, enrol_b(&gate.site).code), (0, 0));
+    gate.pass_again("person_a_1.jpg");
+    gate.platform.next_on("attendance");
+    gate.site.status_when("all to be sent", |s| Site::outbox(s) == 0);
+    gate.daemon.take().unwrap().stop();
+    // All of it into the one file: the last to close it may have been a reader.
+    let database = Connection::open(gate.site.path("data/gatehouse.db")).unwrap();
+    database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+    drop(database);
+    let before = contents(&gate.site.path("data"));
+    (gate, before)
+}
+
+/// What a damage leaves of the past.
+struct Left {
+    /// The damaged ledger's id can be read.
+    id: bool,
+    workers: u32,
+    workers_lost: u32,
+}
+
+const NOTHING: Left = Left { id: false, workers: 0, workers_lost: 0 };
+const THE_ROSTER: Left = Left { id: true, workers: 2, workers_lost: 0 };
+
+#[test]
+fn a_damaged_database_is_set_aside_whole_and_the_gate_goes_on() {
+    let (mut gate, before) = a_gate_with_a_past();
+    let data = gate.site.path("data");
+    let database = data.join("gatehouse.db");
+    let sound = before[Path::new("gatehouse.db")].clone();
+    let old_ledger = gate.platform.records[0].json["ledger"].clone();
+    let page = |name: &str| (root_of(&database, name) - 1) * PAGE;
+    let overwritten = |from: usize, to: usize, with: u8| {
+        let mut bytes = sound.clone();
+        bytes[from..to].fill(with);
+        bytes
+    };
+    let (entries, photos, seqs) = (page("entry"), page("photo"), page("sqlite_autoindex_entry_1"));
+    let damages = [
+        ("no SQLite header", overwritten(0, 100, 0xAA), NOTHING),
+        ("no schema", overwritten(100, PAGE, 0xAA), NOTHING),
+        ("all zero", vec![0; sound.len()], NOTHING),
+        ("empty", Vec::new(), NOTHING),
+        ("garbage", sound.iter().map(|b| b.wrapping_mul(31) ^ 0x5A).collect(), NOTHING),
+        ("no entries", overwritten(entries, entries + PAGE, 0xAA), THE_ROSTER),
+        ("an index of zeros", overwritten(seqs, seqs + PAGE, 0), THE_ROSTER),
+        ("no photos", overwritten(photos, photos + PAGE, 0xAA), THE_ROSTER),
+        ("cut short", sound[..sound.len() / 2].to_vec(), NOTHING),
+    ];
+    for (damage, bytes, left) in damages {
+        eprintln!("the damage: {damage}");
+        put_back(&data, &before);
+        fs::write(&database, &bytes).unwrap();
+        gate.daemon = Some(gate.site.start());
+
+        // What was damaged lies there, as it was, and the status says where.
+        let status = gate.site.status();
+        let place = PathBuf::from(status["disk"]["set_aside"][0].as_str().unwrap());
+        assert!(place.starts_with(data.join("set-aside")), "{damage}: {place:?}");
+        assert_eq!(fs::read(place.join("gatehouse.db")).unwrap(), bytes, "{damage}");
+        let remedy = remedy(&status, "database");
+        assert!(remedy.contains(place.to_str().unwrap()), "{damage}: {remedy}");
+
+        // The platform hears of it first in the new ledger.
+        let first = gate.platform.event("successor");
+        assert_eq!(first["seq"], 1, "{damage}");
+        assert_eq!(first["ledger"], status["ledger"]["id"], "{damage}");
+        assert_ne!(first["ledger"], old_ledger, "{damage}");
+        let name = place.file_name().unwrap().to_str().unwrap();
+        assert_eq!(first["set_aside"], format!("set-aside/{name}"), "{damage}");
+        assert_ne!(first["detail"], "", "{damage}");
+        if damage != "cut short" {
+            let predecessor = if left.id { old_ledger.clone() } else { Value::Null };
+            assert_eq!(first["predecessor"], predecessor, "{damage}");
+            assert_eq!(first["workers"], left.workers, "{damage}");
+            assert_eq!(first["workers_lost"], left.workers_lost, "{damage}");
+        }
+        assert_eq!(attendance(&gate.site).len(), 0, "{damage}");
+
+        // Who came over is let through; who did not can be enrolled.
+        gate.site.status_when("the turnstile", |s| s["lanes"][0]["turnstile"]["connected"] == true);
+        if first["workers"] != 2 {
+            assert_eq!(enrol_a(&gate.site).code, 0, "{damage}");
+        }
+        gate.pass_again("person_a_1.jpg");
+        let record = gate.platform.next_on("attendance");
+        assert_eq!((&record["worker"], &record["ledger"]), (&json!("W001"), &first["ledger"]));
+        // A start after that is like any other.
+        gate.daemon.take().unwrap().stop();
+        gate.daemon = Some(gate.site.start());
+        let status = gate.site.status();
+        assert_eq!(status["ledger"]["id"], first["ledger"], "{damage}");
+        assert_eq!(status["disk"]["set_aside"].as_array().unwrap().len(), 1, "{damage}");
+        assert_eq!(attendance(&gate.site), [record], "{damage}");
+        gate.daemon.take().unwrap().stop();
+    }
+}
+
+#[test]
+fn a_log_that_is_garbage_costs_nothing_that_is_in_the_database() {
+    let (mut gate, before) = a_gate_with_a_past();
+    assert!(!before.contains_key(Path::new("gatehouse.db-wal")));
+    fs::write(gate.site.path("data/gatehouse.db-wal"), vec![0xAA; 9 * PAGE]).unwrap();
+    gate.daemon = Some(gate.site.start());
+    let status = gate.site.status();
+    assert_eq!(status["disk"]["set_aside"], json!([]));
+    assert_eq!(attendance(&gate.site).len(), 1);
+    gate.site.status_when("the turnstile", |s| s["lanes"][0]["turnstile"]["connected"] == true);
+    gate.pass_again("person_a_1.jpg");
+    gate.platform.next_on("attendance");
+    gate.platform.assert_whole();
+}
+
+#[test]
+fn what_is_no_damage_is_refused_and_stays_where_it_is() {
+    let (gate, before) = a_gate_with_a_past();
+    let data = gate.site.path("data");
+    let database = data.join("gatehouse.db");
+    let alter = |sql: &str| Connection::open(&database).unwrap().execute_batch(sql).unwrap();
+    let cases: [(&str, &dyn Fn()); 4] = [
+        ("the sealing key is not the one", &|| {
+            let key = fs::read_to_string(data.join("key")).unwrap();
+            let other = key.trim_end().chars().rev().collect::<String>() + "\n";
+            assert_ne!(key, other);
+            fs::write(data.join("key"), other).unwrap();
+        }),
+        ("the sealing key", &|| fs::remove_file(data.join("key")).unwrap()),
+        ("was written by a newer gatehouse", &|| alter("PRAGMA user_version = 99")),
+        ("is not a Gatehouse database", &|| {
+            fs::remove_file(&database).unwrap();
+            alter("CREATE TABLE t (x); INSERT INTO t VALUES (1)");
+        }),
+    ];
+    for (expected, change) in cases {
+        put_back(&data, &before);
+        change();
+        let changed = contents(&data);
+        gate.site.gatehouse(&["run"]).refused(expected);
+        let after = contents(&data);
+        assert!(!data.join("set-aside").exists(), "{expected}");
+        for (path, bytes) in &changed {
+            assert!(after.get(path) == Some(bytes), "{expected}: {path:?} is another");
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! The commands of README.md and docs/*.md run as they are written.
+//!
+//! A session is a shell, a folder and the files that the commands need. Each block of commands (`sh`) runs in
+//! one session, in the order of the page. Marks say which; a block without a mark runs in the session
+//! "gate". A mark is a comment directly before the block, one a line:
+//!
+//! | Mark | |
+//! |---|---|
+//! | `<!-- run: SESSION -->` | the block's session |
+//! | `<!-- not run: REASON -->` | the block does not run; REASON names what covers it |
+//! | `<!-- stays: TEXT -->` | the block stays in the background; the next one starts when it has printed TEXT |
+//! | `<!-- wait: TEXT -->` | the block starts when the one in the background has printed TEXT |
+//! | `<!-- expect: TEXT -->` | the block prints TEXT, after the text of the mark before |
+//! | `<!-- printed above -->` | a JSON block: each line that the block of commands before it prints |
+//!
+//! `session::SUBSTITUTED`, `docs/preamble.sh` and `docs/gatehouse` hold every difference from what is written,
+//! with its reason.
+
+mod page;
+mod session;
+
+use std::{collections::BTreeSet, fs, os::unix::fs::symlink, path::Path};
+
+use crate::common::{
+    Broker, Camera, Daemon, Lane, Site, Subscriber, broker::free_port, photo, photo_path, shipped,
+};
+use clap::error::ErrorKind;
+use gatehouse::config::Config;
+use page::{Block, Page};
+use rust_xlsxwriter::Workbook;
+use serde_json::Value;
+use session::Session;
+use yaml_rust2::YamlLoader;
+
+/// The session of a block without a mark.
+const USUAL: &str = "gate";
+/// Each has a test below.
+const SESSIONS: [&str; 7] =
+    ["checkout", "bench", USUAL, "gate-2", "platform", "device", "device with its key apart"];
+
+fn session_of(block: &Block) -> Option<&str> {
+    (block.language == "sh" && block.value("not run").is_none())
+        .then(|| block.value("run").unwrap_or(USUAL))
+}
+
+/// Runs every block of this session.
+fn run(name: &str, session: &Session) {
+    let pages = page::all();
+    let mut blocks: Vec<(&Block, Option<&Block>)> = Vec::new();
+    for page in &pages {
+        let mut shows = false;
+        for block in &page.blocks {
+            let here = session_of(block) == Some(name);
+            if here {
+                blocks.push((block, None));
+            } else if let Some(last) = blocks.last_mut().filter(|_| shows)
+                && block.value("printed above").is_some()
+            {
+                last.1 = Some(block);
+            }
+            shows = here;
+        }
+    }
+    session.run(&blocks);
+}
+
+/// Makes a folder like a clean clone, with the program where cargo puts it.
+fn checkout() -> (tempfile::TempDir, Session) {
+    let folder = tempfile::tempdir().unwrap();
+    let (root, here) = (Path::new(env!("CARGO_MANIFEST_DIR")), folder.path());
+    for made in ["config", "target/release"] {
+        fs::create_dir_all(here.join(made)).unwrap();
+    }
+    let broker = format!("mqtt://127.0.0.1:{}", free_port());
+    for file in fs::read_dir(root.join("config")).unwrap().map(Result::unwrap) {
+        // The usual port may belong to a broker of this machine.
+        let text =
+            fs::read_to_string(file.path()).unwrap().replace("mqtt://127.0.0.1:1883", &broker);
+        fs::write(here.join("config").join(file.file_name()), text).unwrap();
+    }
+    symlink(root.join("models"), here.join("models")).unwrap();
+    let session = Session::new(here);
+    symlink("../../bin/gatehouse", here.join("target/release/gatehouse")).unwrap();
+    (folder, session)
+}
+
+#[test]
+#[cfg(feature = "demo")]
+fn what_is_told_to_see_it_works() {
+    let (_folder, session) = checkout();
+    run("checkout", &session);
+}
+
+#[test]
+fn a_gate_of_ones_own_grants_and_denies_as_told() {
+    let (_folder, session) = checkout();
+    run("bench", &session);
+}
+
+/// Each release is followed by a passage.
+fn with_a_lane() -> Site {
+    let lane = Lane::simulated("north").turnstile("pass_after_ms", 300);
+    let lane = lane.camera("entry", "replay:camera").camera("exit", "replay:exit");
+    Site::with(|c| c.bench().lane(lane))
+}
+
+/// The fields are dropped in this order.
+struct Gate {
+    _daemon: Daemon,
+    _platform: Subscriber,
+    _cameras: [Camera; 2],
+    session: Session,
+    site: Site,
+}
+
+/// Starts a gate. Person B stands before its entry, person A before its exit.
+fn gate(id: &str) -> Gate {
+    let mut site = with_a_lane();
+    site.configure(|c| c.set("site", "gateway_id", id));
+    site.broker.start();
+    let platform = site.broker.subscriber();
+    let cameras = ["camera", "exit"].map(|pipe| Camera::plug_in(&site.path(pipe)));
+    cameras[0].show(photo("person_b_1.jpg"));
+    cameras[1].show(photo("person_a_1.jpg"));
+    let mut session = Session::new(&site.path(""));
+    session.set("GATEHOUSE_CONFIG", site.path("gatehouse.toml"));
+    session.broker_at(site.broker.port);
+    let daemon = site.start_with(&session.clock().environment());
+    site.status_when("all to be well", |s| Site::degraded(s).is_empty());
+    Gate { _daemon: daemon, _platform: platform, _cameras: cameras, session, site }
+}
+
+fn copy_photo(photo: &str, to: &Path) {
+    fs::copy(photo_path(photo), to).unwrap();
+}
+
+#[test]
+fn what_is_told_of_a_gate_at_work_works() {
+    let gate = gate("gate-1");
+    let second = self::gate("gate-2");
+    run("gate-2", &second.session);
+    let export = "gate-2-2026-10.jsonl";
+    fs::copy(second.site.path(export), gate.site.path(export)).unwrap();
+
+    copy_photo("person_a_1.jpg", &gate.site.path("front.jpg"));
+    copy_photo("person_a_2.jpg", &gate.site.path("left.jpg"));
+    fs::create_dir(gate.site.path("photos")).unwrap();
+    let mut workbook = Workbook::new();
+    let sheet = workbook.add_worksheet();
+    let head = ["工号", "姓名", "身份证号", "班组", "劳务公司", "工种", "同意书编号"];
+    let rows = [
+        head,
+        ["W011", "王强", "110101199003070038", "钢筋一班", "福鼎劳务", "钢筋工", "C-2026-011"],
+        ["W012", "赵敏", "522201198805112024", "钢筋一班", "福鼎劳务", "钢筋工", "C-2026-012"],
+    ];
+    for (n, row) in (0..).zip(rows) {
+        sheet.write_row(n, 0, row).unwrap();
+    }
+    workbook.save(gate.site.path("roster.xlsx")).unwrap();
+    copy_photo("impostor_1.jpg", &gate.site.path("photos/W011.jpg"));
+    copy_photo("impostor_2.jpg", &gate.site.path("photos/W012.jpg"));
+    run(USUAL, &gate.session);
+}
+
+#[test]
+fn a_platforms_commands_are_answered_as_told() {
+    let gate = gate("gate-1");
+    copy_photo("person_a_2.jpg", &gate.site.path("photo.jpg"));
+    run("platform", &gate.session);
+}
+
+/// Runs a session on a device: `config/gatehouse.toml` and its folders, without camera and turnstile.
+fn device(name: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut broker = Broker::new(&folder.path().join("broker"));
+    broker.start();
+    let config = folder.path().join("etc/gatehouse/gatehouse.toml");
+    fs::create_dir_all(config.with_file_name("secrets")).unwrap();
+    // A password needs a username.
+    let text = shipped::gatehouse_toml(folder.path(), broker.port);
+    assert!(text.contains("\n#username = "));
+    fs::write(&config, text.replace("\n#username = ", "\nusername = ")).unwrap();
+    let mut session = Session::new(folder.path());
+    session.set("DEVICE", folder.path());
+    session.set("GATEHOUSE_CONFIG", config);
+    session.begins = "systemctl start gatehouse";
+    run(name, &session);
+}
+
+#[test]
+fn what_is_told_of_passwords_keys_and_a_reset_works() {
+    device("device");
+}
+
+#[test]
+fn a_sealing_key_is_kept_elsewhere_as_told() {
+    device("device with its key apart");
+}
+
+#[test]
+fn every_block_of_commands_is_run_or_says_why_not() {
+    let (mut seen, mut before) = (BTreeSet::new(), false);
+    for block in page::all().iter().flat_map(|page| &page.blocks) {
+        let Block { place, language, marks, text } = block;
+        let allowed: &[&str] = match (language.as_str(), block.value("not run")) {
+            ("sh", Some(reason)) => {
+                assert!(reason.len() > 10, "{place}: why?");
+                &["not run"]
+            }
+            ("sh", None) => &["run", "stays", "wait", "expect"],
+            ("json", _) => &["printed above"],
+            ("toml" | "yaml" | "csv", _) => &[],
+            ("", _) => {
+                let types =
+                    |line: &str| line.starts_with(['$', '#']) || line.starts_with("gatehouse");
+                assert!(!text.lines().any(types), "{place}: commands are `sh`");
+                &[]
+            }
+            _ => panic!("{place}: nothing here knows what {language:?} is"),
+        };
+        for (key, _) in marks {
+            assert!(allowed.contains(&key.as_str()), "{place}: {key:?} is no mark of such a block");
+        }
+        let shows = block.value("printed above").is_some();
+        assert!(!shows || before, "{place}: what is above it prints nothing");
+        before = session_of(block).is_some();
+        if let Some(session) = session_of(block) {
+            assert!(SESSIONS.contains(&session), "{place}: there is no session {session:?}");
+            seen.insert(session.to_owned());
+        }
+    }
+    assert_eq!(seen, SESSIONS.map(str::to_owned).into());
+}
+
+#[test]
+fn what_is_shown_of_configurations_json_and_yaml_is_valid() {
+    let mut seen = BTreeSet::new();
+    for Block { place, language, text, .. } in page::all().iter().flat_map(|page| &page.blocks) {
+        match language.as_str() {
+            "toml" => {
+                let whole = format!("[site]\nproject_code = \"P-1\"\n{text}");
+                Config::parse(Path::new(place), &whole).unwrap_or_else(|e| panic!("{place}: {e}"));
+            }
+            "json" => {
+                let values: Result<Vec<Value>, _> =
+                    serde_json::Deserializer::from_str(text).into_iter().collect();
+                values.unwrap_or_else(|e| panic!("{place}: {e}"));
+            }
+            "yaml" => {
+                drop(YamlLoader::load_from_str(text).unwrap_or_else(|e| panic!("{place}: {e}")))
+            }
+            _ => continue,
+        }
+        seen.insert(language.clone());
+    }
+    assert_eq!(seen.len(), 3, "{seen:?}");
+}
+
+#[test]
+fn a_roster_that_is_shown_is_taken_in() {
+    let site = with_a_lane();
+    let _daemon = site.start();
+    let mut seen = 0;
+    for page in page::all() {
+        for Block { place, text, .. } in page.blocks.iter().filter(|b| b.language == "csv") {
+            fs::write(site.path("roster.csv"), text).unwrap();
+            let roster = site.path("roster.csv").display().to_string();
+            let said = site.gatehouse(&["worker", "import", &roster, "--dry-run"]);
+            assert_eq!(said.code, 0, "{place}: {said:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
+}
+
+/// Placeholders in a command within a sentence, and a value for each.
+const PLACEHOLDERS: [(&str, &str); 1] = [("SEQ", "4711")];
+
+#[test]
+fn every_command_in_a_sentence_is_one_that_the_program_knows() {
+    let program = gatehouse::cli::command();
+    let mut seen = 0;
+    for Page { name, spans, .. } in page::all().into_iter().chain(page::comments()) {
+        for (line, span) in spans {
+            let place = format!("{name}:{line}: `{span}`");
+            let bare = span.strip_prefix("gatehouse ");
+            let first = span.split(' ').next().unwrap();
+            // `key = "…"` is no command, and `status` alone may be a topic as well.
+            let named = program.find_subcommand(first).is_some() && span.contains(' ');
+            if bare.is_none() && (!named || span.contains(" = ")) {
+                continue;
+            }
+            let words = shlex::split(bare.unwrap_or(&span)).unwrap_or_else(|| panic!("{place}"));
+            let placeholder = |word: String| {
+                let stands = PLACEHOLDERS.iter().find(|p| p.0 == word);
+                stands.map_or(word, |p| p.1.to_owned())
+            };
+            let has_options = words.iter().any(|word| word.starts_with("--"));
+            let words = words.into_iter().map(placeholder);
+            let parsed = program
+                .clone()
+                .try_get_matches_from(["gatehouse".to_owned()].into_iter().chain(words));
+            match parsed.as_ref().map_err(clap::Error::kind) {
+                Ok(_) | Err(ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {}
+                // Named without what it needs: `worker enroll`.
+                Err(ErrorKind::MissingRequiredArgument) if !has_options => {}
+                Err(_) => panic!("{place}: {}", parsed.unwrap_err()),
+            }
+            seen += 1;
+        }
+    }
+    assert!(seen > 20, "{seen}");
+}
+
+#[test]
+fn every_key_in_a_sentence_is_one_of_the_configuration() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/gatehouse.toml");
+    let commented = fs::read_to_string(path).unwrap();
+    let mut seen = 0;
+    for Page { name, spans, .. } in page::all() {
+        for (line, span) in spans {
+            let Some((key, _)) = span.split_once(" = ") else { continue };
+            let key = format!("{} = ", key.rsplit('.').next().unwrap());
+            let explained = |line: &str| line.trim_start_matches(['#', ' ']).starts_with(&key);
+            assert!(commented.lines().any(explained), "{name}:{line}: `{span}`");
+            seen += 1;
+        }
+    }
+    assert!(seen > 5, "{seen}");
+}
+
+#[test]
+fn a_mark_or_a_block_that_would_be_passed_over_is_refused() {
+    let refused = |text: &str| Page::parse("a.md", text).err();
+    assert_eq!(refused("<!-- run: bench -->\n```sh\ntrue\n```\n"), None);
+    for text in [
+        "<!-- run: bench -->\n\n```sh\ntrue\n```\n",
+        "```sh\ntrue\n",
+        "a `b\n",
+        "<!-- x: y -->\n",
+        "    true\n",
+        "- a\n  ```sh\n  true\n  ```\n",
+        "~~~sh\n",
+    ] {
+        assert!(refused(text).is_some(), "{text}");
+    }
+    let page =
+        Page::parse("a.md", "x `a\nb` y `c`\n\n<!-- not run: a -->\n<!-- x -->\n```sh\n# `\n```\n")
+            .unwrap();
+    assert_eq!(page.spans, [(1, "a b".to_owned()), (2, "c".to_owned())]);
+    let block = &page.blocks[0];
+    assert_eq!((block.place.as_str(), block.text.as_str()), ("a.md:6", "# `\n"));
+    assert_eq!((block.value("not run"), block.value("x")), (Some("a"), Some("")));
+}

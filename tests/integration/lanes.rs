@@ -1,0 +1,219 @@
+//! Several lanes of one gateway, with controllers of every kind: each lane works by itself, a mode
+//! and a fire alarm hold across crashes, and who passes without being let through is noticed.
+
+use crate::common::{
+    lanes::{Lanes, SEEN},
+    photo,
+    port::Stranger,
+    until,
+};
+use gatehouse::{config::Direction, turnstile::Fault, turnstile::Protocol};
+use serde_json::{Value, json};
+
+impl Lanes {
+    fn shows(&self, lane: usize, photo_name: &str) {
+        self.lanes[lane].camera.as_ref().unwrap().show(photo(photo_name));
+    }
+
+    fn nobody(&self, lane: usize) {
+        self.lanes[lane].camera.as_ref().unwrap().nobody();
+    }
+
+    fn stands_open(&self, lane: usize) -> bool {
+        Direction::BOTH.iter().all(|way| self.lanes[lane].device.released(*way))
+    }
+
+    fn is_shut(&self, lane: usize) -> bool {
+        !Direction::BOTH.iter().any(|way| self.lanes[lane].device.released(*way))
+    }
+
+    fn wait(&self, what: &str, holds: impl Fn() -> bool) {
+        until(what, || holds().then_some(()));
+    }
+
+    /// Somebody walks through, let through or not.
+    fn walk(&self, lane: usize, direction: Direction) {
+        let _within = self.runtime.enter();
+        self.lanes[lane].device.walk(direction);
+    }
+
+    /// Somebody comes, is let through and walks. The record of it.
+    fn pass(&mut self, lane: usize, person: usize) -> Value {
+        let device = self.lanes[lane].device.clone();
+        let before = device.passages();
+        self.shows(lane, SEEN[person]);
+        self.wait("somebody to walk", || device.passages() > before);
+        self.nobody(lane);
+        self.platform.next_on("attendance")
+    }
+}
+
+#[test]
+fn each_kind_of_controller_lets_a_worker_through_and_says_what_it_can() {
+    let mut lanes = Lanes::start(
+        &[(Protocol::ModbusRtu, 1), (Protocol::Counting, 1), (Protocol::OneWay, 1)],
+        &[],
+    );
+    for (lane, outcome) in [(0, "passed"), (1, "passed"), (2, "unconfirmed")] {
+        let record = lanes.pass(lane, lane);
+        let named = (&record["lane"], &record["outcome"], &record["worker"]);
+        let expected =
+            (&json!(format!("lane-{lane}")), &json!(outcome), &json!(format!("W00{}", lane + 1)));
+        assert_eq!(named, expected);
+        assert_eq!(lanes.lanes[lane].device.releases(), 1);
+    }
+    let status = lanes.site.status();
+    let confirms = |lane: usize| status["lanes"][lane]["turnstile"]["confirms_passage"].clone();
+    assert_eq!([confirms(0), confirms(1), confirms(2)], [json!(true), json!(true), json!(false)]);
+}
+
+#[test]
+fn i1_free_mode_survives_a_kill_and_a_stop_until_somebody_ends_it() {
+    let kinds = [Protocol::ModbusRtu, Protocol::Counting, Protocol::OneWay];
+    let mut lanes = Lanes::start(&kinds.map(|kind| (kind, 1)), &[]);
+    let said = lanes.mode(0, "ajar");
+    assert_eq!((said.code, said.err.contains("must be normal, free or closed")), (2, true));
+    for lane in 0..kinds.len() {
+        assert!(lanes.is_shut(lane));
+        assert_eq!(lanes.mode(lane, "free").code, 0);
+        lanes.wait("the arm to stand open", || lanes.stands_open(lane));
+        let event = lanes.platform.event("mode");
+        let said = (&event["mode"], &event["reason"], &event["lane"]);
+        assert_eq!(said, (&json!("free"), &json!("a drill"), &json!(format!("lane-{lane}"))));
+        assert!(event["by"].is_string());
+    }
+    // Who comes is recorded, and nothing is released for it.
+    lanes.shows(1, SEEN[0]);
+    let record = lanes.platform.next_on("attendance");
+    assert_eq!((&record["worker"], &record["outcome"]), (&json!("W001"), &json!("unconfirmed")));
+    lanes.nobody(1);
+    assert_eq!(lanes.lanes[1].device.releases(), 0);
+
+    lanes.kill();
+    assert!((0..3).all(|lane| lanes.stands_open(lane)));
+    lanes.restart();
+    let all_held = |s: &Value| {
+        let lanes = s["lanes"].as_array().unwrap();
+        lanes.iter().all(|l| l["mode"] == "free" && l["turnstile"]["held_open"] == true)
+    };
+    let status = lanes.site.status_when("the lanes to stand open again", all_held);
+    assert!(crate::common::Site::degraded(&status).contains(&"lane lane-0"), "{status}");
+    assert!((0..3).all(|lane| lanes.stands_open(lane)));
+    lanes.daemon.take().unwrap().stop();
+    assert!((0..3).all(|lane| lanes.stands_open(lane)), "a stop closes nothing");
+    lanes.restart();
+    for lane in 0..kinds.len() {
+        assert_eq!(lanes.mode(lane, "normal").code, 0);
+        lanes.wait("the arm to be shut", || lanes.is_shut(lane));
+    }
+    let record = lanes.pass(0, 1);
+    assert_eq!(record["outcome"], "passed");
+}
+
+#[test]
+fn i1_a_fire_alarm_opens_all_lanes_and_the_platform_hears_of_it() {
+    let mut lanes = Lanes::start(&[(Protocol::ModbusRtu, 2), (Protocol::Counting, 1)], &[]);
+    lanes.lanes[1].device.set_fire(true);
+    for lane in 0..3 {
+        lanes.wait("the arm to stand open", || lanes.stands_open(lane));
+    }
+    // Each lane records for itself, and so in any order.
+    let (mut fires, mut modes) = (Vec::new(), Vec::new());
+    while fires.is_empty() || modes.len() < 3 {
+        let event = lanes.platform.next_on("event");
+        match event["kind"].as_str() {
+            Some("fire") => fires.push(event),
+            Some("mode") => modes.push(event),
+            _ => {}
+        }
+    }
+    assert_eq!((&fires[0]["lane"], &fires[0]["on"]), (&json!("lane-1"), &json!(true)));
+    assert!(modes.iter().all(|m| m["mode"] == "free" && m.get("by").is_none()), "{modes:?}");
+    let status = lanes.site.status();
+    assert!(crate::common::Site::degraded(&status).contains(&"fire alarm lane-1"), "{status}");
+    lanes.mode(0, "normal").refused("the fire alarm at lane lane-1 is on");
+
+    // A crash while it lasts, and it is over when the gateway is back.
+    lanes.kill();
+    lanes.lanes[1].device.set_fire(false);
+    lanes.restart();
+    for lane in 0..3 {
+        assert!(lanes.stands_open(lane));
+        assert_eq!(lanes.lane(lane)["mode"], "free");
+        assert_eq!(lanes.mode(lane, "normal").code, 0);
+        lanes.wait("the arm to be shut", || lanes.is_shut(lane));
+    }
+}
+
+#[test]
+fn a_person_nobody_let_through_is_a_tailgate_on_each_controller_that_can_tell() {
+    let mut lanes = Lanes::start(&[(Protocol::ModbusRtu, 1), (Protocol::Counting, 1)], &[]);
+    for lane in 0..2 {
+        lanes.walk(lane, Direction::Exit);
+        let event = lanes.platform.event("tailgate");
+        let said = (&event["lane"], &event["direction"], event.get("after"));
+        assert_eq!(said, (&json!(format!("lane-{lane}")), &json!("exit"), None));
+        // Second on another's release.
+        let record = lanes.pass(lane, lane);
+        lanes.walk(lane, Direction::Entry);
+        let event = lanes.platform.event("tailgate");
+        assert_eq!((&event["direction"], &event["after"]), (&json!("entry"), &record["passage"]));
+        assert_eq!(lanes.lane(lane)["tailgates"], 2);
+    }
+}
+
+#[test]
+fn a_line_whose_terminal_a_left_over_gate_has_taken_goes_to_another_one() {
+    let mut lanes = Lanes::start(&[(Protocol::Counting, 1)], &[]);
+    let line = lanes.site.path("line-0");
+    lanes.kill();
+    let lost = std::fs::read_link(&line).unwrap();
+    let _stranger = Stranger::takes(&line);
+    lanes.restart();
+    lanes.site.status_when("all to be well", |s| crate::common::Site::degraded(s).is_empty());
+    assert_ne!(std::fs::read_link(&line).unwrap(), lost);
+    assert_eq!(lanes.pass(0, 0)["outcome"], "passed");
+}
+
+#[test]
+fn a_closed_lane_denies_entry_and_says_why() {
+    let mut lanes = Lanes::start(&[(Protocol::Counting, 1)], &[]);
+    assert_eq!(lanes.mode(0, "closed").code, 0);
+    lanes.shows(0, SEEN[0]);
+    let denial = lanes.platform.event("denial");
+    assert_eq!((&denial["reason"], &denial["worker"]), (&json!("lane_closed"), &json!("W001")));
+    lanes.nobody(0);
+    let by_hand = ["lane", "release", "lane-0", "--reason", "guest", "--direction"];
+    lanes.site.gatehouse(&[&by_hand[..], &["entry"]].concat()).refused("closed: nobody enters");
+    assert_eq!(lanes.site.gatehouse(&[&by_hand[..], &["exit"]].concat()).code, 0);
+    assert_eq!(lanes.lanes[0].device.releases(), 1);
+}
+
+#[test]
+fn i10_a_silent_controller_a_lost_line_and_a_dead_camera_leave_the_other_lanes_working() {
+    let mut lanes = Lanes::start(&[(Protocol::ModbusRtu, 2), (Protocol::Counting, 2)], &[]);
+    // On its own line, and on another's.
+    lanes.lanes[0].device.set_fault(Some(Fault::Mute));
+    let other_line = lanes.buses[1].clone();
+    lanes.runtime.block_on(other_line.unplug());
+    let connected = |s: &Value, lane: usize| s["lanes"][lane]["turnstile"]["connected"] == true;
+    lanes.site.status_when("the troubles to be seen", |s| {
+        [0, 1, 2, 3].map(|lane| connected(s, lane)) == [false, true, false, false]
+    });
+    for person in 0..3 {
+        let record = lanes.pass(1, person);
+        assert_eq!((&record["lane"], &record["outcome"]), (&json!("lane-1"), &json!("passed")));
+    }
+    lanes.runtime.block_on(other_line.replug());
+    lanes.lanes[0].device.set_fault(None);
+    lanes.lanes[1].camera = None;
+    std::fs::remove_file(lanes.site.path("camera-1")).unwrap();
+    lanes.site.status_when("the lanes to come back", |s| {
+        [0, 2, 3].iter().all(|lane| connected(s, *lane))
+            && s["lanes"][1]["cameras"][0]["connected"] == false
+    });
+    for lane in [0, 2, 3] {
+        let record = lanes.pass(lane, 3);
+        assert_eq!(record["outcome"], "passed");
+    }
+}

@@ -1,0 +1,50 @@
+//! What the program does, tested from outside: mostly the real daemon at a site of the test's own, with
+//! cameras, relay boards and brokers by others. `tests/run` installs what this needs.
+//!
+//! One program, because each test program links the whole library. The soaks are another one,
+//! `tests/soak`: they count on the machine, and nothing else runs beside them.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod alarms;
+mod at_rest;
+mod bounds;
+mod camera;
+mod clock;
+mod commands;
+mod config;
+#[cfg(feature = "failpoints")]
+mod crash;
+mod delivery;
+#[cfg(feature = "demo")]
+mod demo;
+mod device;
+mod disk;
+mod docs;
+mod gate;
+mod hostile_camera;
+mod import;
+mod lanes;
+mod messages;
+mod metrics;
+mod modbus_peer;
+mod network_camera;
+mod program;
+mod roster;
+mod shipped;
+mod supervision;
+mod timesheet;
+mod tls;
+mod turnstile;
+mod vision;
+
+/// Without a feature its tests are not there, and the rest would pass without them.
+#[cfg(not(all(feature = "failpoints", feature = "demo")))]
+#[test]
+fn all_features_are_tested() {
+    panic!(
+        "tests are left out: crash and supervision::faults need the feature `failpoints`, demo needs \
+         `demo`. Use tests/run, or `cargo test --release --features failpoints,demo`"
+    );
+}
