@@ -5,6 +5,8 @@
 //! still. The wall clock is never trusted for a decision (I9): a box at a gate loses power, has
 //! no battery behind its clock, and may be set by hand.
 
+#![warn(missing_docs)]
+
 use std::{
     ops::{Add, Sub},
     sync::Mutex,
@@ -19,10 +21,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Monotonic(Duration);
 
 impl Monotonic {
+    /// So many milliseconds after the boot.
     pub const fn from_millis(ms: u64) -> Self {
         Self(Duration::from_millis(ms))
     }
 
+    /// Milliseconds since the boot.
     pub fn as_millis(self) -> u64 {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }
@@ -84,6 +88,7 @@ pub struct Stamp {
     pub wall_ms: i64,
     /// Whether the kernel held the wall clock for synchronised at that moment.
     pub synced: bool,
+    /// The boot that `uptime_ms` counts from.
     pub boot: BootId,
     /// Milliseconds since that boot.
     pub uptime_ms: u64,
@@ -98,10 +103,13 @@ impl Stamp {
 
 /// The port to time. Real and simulated clocks behave alike; nothing but this room reads time.
 pub trait Clock: Send + Sync {
+    /// Returns the time since boot: for everything that waits.
     fn monotonic(&self) -> Monotonic;
+    /// Returns both clocks, read in one moment: for ledger entries.
     fn stamp(&self) -> Stamp;
 }
 
+/// The kernel does not say which boot this is.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the boot id from {path}: {source}; /proc must be mounted")]
 pub struct ClockError {
@@ -135,6 +143,12 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     Some(id)
 }
 
+/// The wall clock, for what is shown to people and decides nothing.
+#[expect(clippy::disallowed_methods, reason = "this is where it is read")]
+pub fn wall() -> Timestamp {
+    Timestamp::now()
+}
+
 impl Clock for SystemClock {
     fn monotonic(&self) -> Monotonic {
         // CLOCK_BOOTTIME cannot fail on a Linux this crate runs on (2.6.39 and later).
@@ -148,7 +162,7 @@ impl Clock for SystemClock {
         // The two are read apart: where the thread was held up in between, they are read again.
         for _ in 0..READINGS {
             let before = self.monotonic();
-            wall_ms = Timestamp::now().as_millisecond();
+            wall_ms = wall().as_millisecond();
             uptime_ms = self.monotonic().as_millis();
             if uptime_ms - before.as_millis() < STEP_MS.unsigned_abs() / 4 {
                 break;
@@ -185,6 +199,7 @@ pub enum ClockWhat {
 /// A change of the wall clock, for the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockChange {
+    /// What happened to it.
     #[serde(rename = "change")]
     pub what: ClockWhat,
     /// How far it moved against the monotonic clock since the change before, or since the daemon's
@@ -273,6 +288,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
+    /// Stands still at this wall time, milliseconds since 1970.
     pub fn new(wall_ms: i64, synced: bool) -> Self {
         let boot = BootId([7; 16]);
         Self { now: Mutex::new(Stamp { wall_ms, synced, boot, uptime_ms: 1_000 }) }
@@ -325,6 +341,7 @@ impl Default for Tripwire {
 
 #[cfg(test)]
 impl Tripwire {
+    /// The next reading panics.
     pub fn arm(&self) {
         self.armed.store(true, std::sync::atomic::Ordering::SeqCst);
     }

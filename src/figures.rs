@@ -3,6 +3,8 @@
 //! In: durations, from any thread; who measures reads the [`Clock`]. Out: their [`Spread`], for
 //! `gatehouse status` and the metrics. Touches nothing.
 
+#![warn(missing_docs)]
+
 use std::{
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -33,6 +35,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
+    /// Counts one that took so long.
     pub fn observe(&self, took: Duration) {
         let bucket = BOUNDS_MS.partition_point(|bound| took > Duration::from_millis(*bound));
         if let Some(count) = self.buckets.get(bucket) {
@@ -50,6 +53,7 @@ impl Histogram {
         done
     }
 
+    /// Returns what was observed until now.
     pub fn spread(&self) -> Spread {
         let bounds = BOUNDS_MS.iter().map(|ms| *ms as f64 / 1000.0).chain([f64::INFINITY]);
         let counts = self.buckets.iter().map(|count| count.load(Ordering::Relaxed));
@@ -63,10 +67,12 @@ impl Histogram {
 pub struct Spread {
     /// Each bucket's upper bound and what is in it alone.
     pub buckets: Vec<(f64, u64)>,
+    /// All durations together.
     pub sum_s: f64,
 }
 
 impl Spread {
+    /// Returns how many were observed.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, count)| count).sum()
     }
@@ -105,8 +111,11 @@ pub struct Stages {
     pub glance: Histogram,
     /// What a search needs of a frame, and what its face needs; each by itself.
     pub decode: Histogram,
+    /// The search for faces.
     pub detect: Histogram,
+    /// A face made into a template.
     pub embed: Histogram,
+    /// A template compared with the roster.
     pub matching: Histogram,
     /// From the frame that decided to the grant, before it is committed.
     pub decision: Histogram,

@@ -24,7 +24,7 @@
 //!    with its outcome and strikes the row off when the broker, or the platform, has acknowledged it.
 //!
 //! Back the other way come only roster snapshots, the turnstile's events, and what a platform asks
-//! for ([`control`]).
+//! for ([`commands`]).
 //!
 //! # The rooms
 //!
@@ -45,12 +45,15 @@
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; a folder a profile |
 //! | [`alarms`] | what needs attention, as events: when it is told (pure); the router next door |
-//! | [`control`] | the Unix socket: protocol, server, client, status; the metrics; the platforms' commands |
+//! | [`services`] | what can be asked of the daemon, typed: by the socket, by platforms, by itself |
+//! | [`status`] | the document, its gathering, troubles; the metrics and their exporter |
+//! | [`commands`] | a platform's commands: envelope, history, verbs |
+//! | [`control`] | the Unix socket: protocol, server, client |
 //! | [`daemon`] | the composition root, supervision, shutdown |
 //! | [`cli`] | one file a command family |
 //!
 //! Imports run up this list: a room knows rooms above it; only [`daemon`] and [`cli`] know them
-//! all. [`gate::policy`], [`gate::passage`], [`uplink::delivery`] and [`alarms::Watchman`] return what
+//! all. Within a room no files import each other in a circle. `tests/integration/structure.rs` checks both. [`gate::policy`], [`gate::passage`], [`uplink::delivery`] and [`alarms::Watchman`] return what
 //! is to be done and touch nothing; time is an argument. Nothing but [`clock`] reads a clock, except for `bench`,
 //! which measures.
 //!
@@ -206,14 +209,19 @@ pub mod attendance;
 pub mod camera;
 pub mod cli;
 pub mod clock;
+pub mod commands;
 pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod failpoint;
 pub mod figures;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod gate;
 pub mod ledger;
 pub mod roster;
+pub mod services;
+pub mod status;
 pub mod store;
 pub mod turnstile;
 pub mod uplink;

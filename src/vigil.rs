@@ -3,6 +3,8 @@
 //! In: beats of the daemon's vital parts, and futures that may panic. Out: who is late, what a
 //! panic said, and how long to wait before the next attempt. Touches nothing; time is the clock's.
 
+#![warn(missing_docs)]
+
 use std::{
     any::Any,
     panic::AssertUnwindSafe,
@@ -82,6 +84,7 @@ struct Part {
 /// A part without a beat for longer than it may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Late {
+    /// Its name, such as `store` or `lane north`.
     pub part: String,
     /// Its last beat.
     pub since: Monotonic,
@@ -102,6 +105,7 @@ impl Beats {
         beat
     }
 
+    /// Returns the parts that are late now.
     pub fn late(&self) -> Vec<Late> {
         let now = self.clock.monotonic();
         let late = |part: &Part| {
@@ -112,6 +116,7 @@ impl Beats {
         self.parts().iter().filter_map(late).collect()
     }
 
+    /// Returns after how long without a beat a part is late.
     pub fn patience(&self) -> Duration {
         self.patience
     }
@@ -129,6 +134,7 @@ pub struct Beat {
 }
 
 impl Beat {
+    /// Says that the part makes progress now.
     pub fn beat(&self) {
         self.at.store(self.clock.monotonic().as_millis(), Ordering::Relaxed);
     }

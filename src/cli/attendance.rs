@@ -26,9 +26,10 @@ use crate::{
         onsite::Present,
     },
     config::Direction,
-    control::{AttendanceQuery, OnsiteDone, Request},
+    control::Request,
     figures::counted,
     roster::WorkerId,
+    services::{AttendanceQuery, OnsiteDone},
 };
 
 #[derive(Subcommand)]

@@ -8,9 +8,10 @@ use serde_json::Value;
 use super::Context;
 use crate::{
     config::Direction,
-    control::{ModeSet, Released, Request},
+    control::Request,
     ledger::{LaneMode, Outcome},
     roster::WorkerId,
+    services::{ModeSet, Released},
 };
 
 #[derive(Subcommand)]

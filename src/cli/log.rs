@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::tz::TimeZone;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     Layer,
@@ -93,7 +93,7 @@ struct SiteTime(TimeZone);
 
 impl FormatTime for SiteTime {
     fn format_time(&self, w: &mut Writer<'_>) -> std::fmt::Result {
-        let now = Timestamp::now();
+        let now = crate::clock::wall();
         write!(w, "{:.3}", now.display_with_offset(self.0.to_offset(now)))
     }
 }
@@ -159,11 +159,11 @@ mod tests {
         let mut text = String::new();
         let zone = TimeZone::get("Asia/Shanghai").unwrap();
         SiteTime(zone.clone()).format_time(&mut Writer::new(&mut text)).unwrap();
-        let at: Timestamp = text.parse().unwrap();
+        let at: jiff::Timestamp = text.parse().unwrap();
         assert!(
             text.ends_with("+08:00") && text.len() == "2026-10-01T08:00:00.123+08:00".len(),
             "{text}"
         );
-        assert!(Timestamp::now().duration_since(at).abs().as_secs() < 3600);
+        assert!(crate::clock::wall().duration_since(at).abs().as_secs() < 3600);
     }
 }

@@ -5,10 +5,7 @@ use std::{fmt::Write as _, process::ExitCode};
 use serde_json::Value;
 
 use super::Context;
-use crate::{
-    control::{Request, Status},
-    figures::counted,
-};
+use crate::{control::Request, figures::counted, status::Status};
 
 pub(super) const NO_LANE: &str =
     "none is configured, so no gate opens: add a [[lane]] to the configuration";

@@ -24,9 +24,10 @@ use crate::{
         timesheet::{Days, Flag, Note, Only, Text, Timesheet, Totals, still_inside, timesheet},
     },
     clock::{Clock, SystemClock},
-    control::{AttendanceQuery, Client, ClientError, Request, WorkerShown},
+    control::{Client, ClientError, Request},
     figures::counted,
     roster::WorkerId,
+    services::{AttendanceQuery, WorkerShown},
 };
 
 #[derive(Args)]

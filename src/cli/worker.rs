@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use super::Context;
 use crate::{
-    control::{Request, WorkerQuery, WorkerShown},
+    control::Request,
     roster::{State, Worker, WorkerId},
+    services::{WorkerQuery, WorkerShown},
 };
 
 #[derive(Subcommand)]

@@ -162,14 +162,14 @@ pub(super) fn one_line(message: &str) -> String {
     message.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-fn line_at(text: &str, offset: usize) -> usize {
-    1 + text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count()
-}
-
 /// The line of a key in the text of a file.
 pub(super) fn line(text: &str, key: &str) -> usize {
-    let text = syntax::without_mark(text);
+    let text = syntax::decode(text.as_bytes()).unwrap_or(text);
     DeTable::parse(text).map_or(1, |tree| line_at(text, place(tree.get_ref(), key).0))
+}
+
+fn line_at(text: &str, offset: usize) -> usize {
+    1 + text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count()
 }
 
 /// Where a key such as `lane[0].turnstile.port` stands, or the nearest table around it, and whether it

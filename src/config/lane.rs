@@ -84,6 +84,31 @@ pub(super) fn lanes(
     Ok(lanes)
 }
 
+/// `[lane.turnstile]` with the keys of its driver that stand in `[[lane]]`.
+fn turnstile(
+    at: &impl Fn(&str) -> String,
+    mut keys: Keys<'_>,
+    of_the_lane: [Option<toml::Value>; 2],
+) -> Checked<TurnstileDriver> {
+    let place = |key: &str| match OF_THE_LANE.contains(&key) {
+        true => at(key),
+        false if key.is_empty() => at("turnstile"),
+        false => at(&format!("turnstile.{key}")),
+    };
+    let explained = |path: &str, message: &str| {
+        let (key, message) = typed::explain(path, message);
+        Err(Wrong { key, message })
+    };
+    for (key, value) in OF_THE_LANE.into_iter().zip(of_the_lane) {
+        if keys.table.contains_key(key) {
+            let path = at(&format!("turnstile.{key}"));
+            return explained(&path, &drivers::unknown(key));
+        }
+        keys.table.extend(value.map(|value| (key.to_owned(), value)));
+    }
+    TurnstileDriver::read(&keys).or_else(|wrong| explained(&place(&wrong.key), &wrong.message))
+}
+
 /// Lanes on one line speak one protocol at one speed, each at an address of its own.
 fn shares_its_line(i: usize, lane: &Lane, before: &[Lane]) -> Checked<()> {
     let at = |key: &str| format!("lane[{i}].turnstile.{key}");
@@ -109,29 +134,4 @@ fn shares_its_line(i: usize, lane: &Lane, before: &[Lane]) -> Checked<()> {
         }
     }
     Ok(())
-}
-
-/// `[lane.turnstile]` with the keys of its driver that stand in `[[lane]]`.
-fn turnstile(
-    at: &impl Fn(&str) -> String,
-    mut keys: Keys<'_>,
-    of_the_lane: [Option<toml::Value>; 2],
-) -> Checked<TurnstileDriver> {
-    let place = |key: &str| match OF_THE_LANE.contains(&key) {
-        true => at(key),
-        false if key.is_empty() => at("turnstile"),
-        false => at(&format!("turnstile.{key}")),
-    };
-    let explained = |path: &str, message: &str| {
-        let (key, message) = typed::explain(path, message);
-        Err(Wrong { key, message })
-    };
-    for (key, value) in OF_THE_LANE.into_iter().zip(of_the_lane) {
-        if keys.table.contains_key(key) {
-            let path = at(&format!("turnstile.{key}"));
-            return explained(&path, &drivers::unknown(key));
-        }
-        keys.table.extend(value.map(|value| (key.to_owned(), value)));
-    }
-    TurnstileDriver::read(&keys).or_else(|wrong| explained(&place(&wrong.key), &wrong.message))
 }

@@ -72,7 +72,7 @@ fn below(table: &str, name: &str) -> String {
 }
 
 pub(super) fn is_table(path: &str) -> bool {
-    TABLES.iter().any(|(table, _)| *table == path && !path.is_empty())
+    !path.is_empty() && TABLES.iter().any(|(table, _)| *table == path)
 }
 
 /// The header of a table, as the file has it.

@@ -54,10 +54,6 @@ pub struct Upstream {
     pub photos: bool,
 }
 
-fn native() -> String {
-    "native".to_owned()
-}
-
 impl Upstream {
     /// What is proved at a broker with `mqtts:`.
     pub fn tls(&self) -> Tls {
@@ -147,6 +143,10 @@ pub(super) fn complete(upstreams: &mut [Upstream], written: &Written<'_>) -> Che
         }
     }
     Ok(())
+}
+
+fn native() -> String {
+    "native".to_owned()
 }
 
 /// Whom a broker with `mqtts:` must prove to be, and who we are to it.

@@ -5,7 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use super::protocol::{Failure, PIECE, Reply, Request, Wire, WireError};
+use super::{
+    protocol::{Reply, Request},
+    wire::{PIECE, Wire, WireError},
+};
+use crate::services::Failure;
 
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -58,7 +62,7 @@ impl Client {
     ) -> Result<D, ClientError> {
         self.0.send_json(request).await?;
         loop {
-            match self.0.receive_json().await? {
+            match self.0.receive_json::<Reply<serde_json::Value>>().await? {
                 Reply::Item(item) => each(parse(item)?),
                 Reply::Send(number) => {
                     let photo = photos

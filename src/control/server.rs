@@ -14,12 +14,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    protocol::{Failure, Reply, Request, Wire, WireError, patient},
-    services::{Refusal, Services, Sitting},
+    answers::Desk,
+    protocol::Reply,
+    wire::{Wire, WireError, patient},
 };
 use crate::{
     config::Config,
     ledger::{Actor, Via},
+    services::{Code, DryRuns, Failure, Services},
     vigil::Beat,
 };
 
@@ -27,6 +29,7 @@ use crate::{
 const CONNECTIONS: usize = 16;
 /// After a failed accept.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
 /// Makes the socket, for its group only, and removes one that a crash left.
 pub fn listen(config: &Config) -> std::io::Result<UnixListener> {
     let path = &config.control.socket;
@@ -111,23 +114,16 @@ fn actor(stream: &UnixStream) -> std::io::Result<Actor> {
 /// One request after the other, until the client hangs up.
 async fn connection(services: &Services, stream: UnixStream) -> Result<(), WireError> {
     let by = actor(&stream)?;
-    let mut wire = Wire::new(stream);
-    let mut sitting = Sitting::default();
+    let mut desk = Desk { services, wire: Wire::new(stream), by, dry: DryRuns::default() };
     loop {
-        let request: Request = match patient(wire.receive_json()).await {
-            Ok(request) => request,
+        match patient(desk.wire.receive_json()).await {
+            Ok(request) => desk.answer(request).await?,
             Err(WireError::Malformed(why)) => {
-                let failure = Failure::new("malformed", format!("not understood: {why}"));
-                return patient(wire.send_json(&Reply::Error(failure))).await;
+                let failure = Failure::new(Code::Malformed, format!("not understood: {why}"));
+                return desk.send(&Reply::<()>::Error(failure)).await;
             }
             Err(WireError::HungUp) => return Ok(()),
             Err(e) => return Err(e),
-        };
-        let reply = match services.carry_out(&mut wire, &mut sitting, request, &by).await {
-            Ok(done) => Reply::Done(done),
-            Err(Refusal::Wire(e)) => return Err(e),
-            Err(Refusal::Failure(failure)) => Reply::Error(failure),
-        };
-        patient(wire.send_json(&reply)).await?;
+        }
     }
 }

@@ -7,8 +7,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     alarms::{AlarmState, Burst, Look, Neighbourhood, Proc, Trouble, Watchman, kept_after},
     clock::{Monotonic, Stamp},
-    control::{self, Backlog, Services},
     ledger::{Alarm, AlarmWhat, LedgerError},
+    services::Services,
+    status::{self, Backlog},
     store::{self, Priority},
 };
 
@@ -76,11 +77,11 @@ impl AlarmKeeper {
         if self.looked.is_none_or(|at| now.since(at) >= SLOWLY) {
             self.looked = Some(now);
             // The disk says why by itself.
-            self.backlogs = control::backlogs(&self.services).await.ok();
+            self.backlogs = status::backlogs(&self.services).await.ok();
             self.look_around().await;
         }
         let own = self.own_looks(now);
-        let mut looks = control::looks(&self.services, self.backlogs.as_deref());
+        let mut looks = status::looks(&self.services, self.backlogs.as_deref());
         looks.extend(own.iter().cloned());
         let room = PENDING - self.pending.len();
         let stamp = self.services.clock.stamp();

@@ -5,12 +5,12 @@ use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::opening::{CLOCK, OpeningError};
+use super::opening::CLOCK;
 use crate::{
     clock::{Clock, ClockWatch, Monotonic, Stamp},
-    control::{Audit, Services},
     ledger::{self, Body, Detail, DiskState, Ledger, LedgerError, Retention},
     roster,
+    services::{Audit, ChangeError, Services},
     store::{self, Priority, Store, StoreState},
 };
 
@@ -133,7 +133,7 @@ impl Caretaker {
     }
 
     /// True where there may be more.
-    async fn prune_some(&mut self) -> Result<bool, OpeningError> {
+    async fn prune_some(&mut self) -> Result<bool, ChangeError> {
         let (ledger, retention, stamp) =
             (self.ledger.clone(), self.retention.clone(), self.clock.stamp());
         let rules = retention.clone();
@@ -151,7 +151,7 @@ impl Caretaker {
                 before if over && before > 0 => roster::forget_removed(tx)?,
                 _ => 0,
             };
-            Ok::<_, OpeningError>((entries, forgotten))
+            Ok::<_, ChangeError>((entries, forgotten))
         });
         let (entries, forgotten) = told.await?;
         if entries > 0 || forgotten > 0 {

@@ -24,9 +24,9 @@ use crate::{
     attendance::Origin,
     camera::{self, Bell, CameraConfig, Slot},
     clock::Clock,
+    commands,
     config::{Config, Direction, Lane, ModelFiles},
-    control::{self, CameraPanel, LanePanel, Services},
-    failpoint,
+    control, failpoint,
     figures::Stages,
     gate::{
         lane::{self, Alarms, Holding, ModeState, REQUESTS, SIGHTINGS},
@@ -34,6 +34,8 @@ use crate::{
         sight::{self, Eye, Seen, Sight},
     },
     ledger::{LaneMode, Ledger, Retention},
+    services::{CameraPanel, LanePanel, Services},
+    status,
     store::{
         self, Store, StoreThread,
         album::{self, Album},
@@ -119,7 +121,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let (store, mut store_thread) = store::open(&config.storage, clock.clone())?;
     // Before the ledger hears of this start: one that fails here again and again leaves no entries.
     let metrics = match config.metrics.listen {
-        Some(address) => Some((address, control::listen_for_metrics(address).await)),
+        Some(address) => Some((address, status::listen_for_metrics(address).await)),
         None => None,
     };
     let socket = config.control.socket.clone();
@@ -231,7 +233,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         store,
     });
     if let Some((address, listener)) = metrics {
-        tokio::spawn(control::export(
+        tokio::spawn(status::export(
             address,
             listener,
             services.clone(),
@@ -244,7 +246,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         let ended = control::serve(listener, &socket, served, &beat, stop).await;
         ("the control socket", ended.map_err(Into::into))
     });
-    let task = tokio::spawn(control::run_commands(services.clone(), incoming, cancel.clone()));
+    let task = tokio::spawn(commands::run(services.clone(), incoming, cancel.clone()));
     watch_over(task, "the platforms' commands", &ended);
     let (watched, stop) = (services.clone(), cancel_links.clone());
     let task = tokio::spawn(async move { keep_online(watched, online, stop).await });

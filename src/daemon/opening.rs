@@ -7,11 +7,13 @@ use rusqlite::Transaction;
 use super::alarms;
 use crate::{
     clock::{ClockWatch, Stamp},
+    commands,
     config::Config,
-    control, failpoint,
+    failpoint,
     gate::lane::{self, ModeState},
-    ledger::{self, Boot, ConfigChange, Detail, Ledger, LedgerError, LedgerId, Successor},
-    roster::{self, CarriedOver, Roster, RosterError},
+    ledger::{self, Boot, ConfigChange, Detail, Ledger, LedgerId, Successor},
+    roster::{self, CarriedOver, Roster},
+    services::ChangeError,
     store::{self, Predecessor, Priority, Store, StoreError, album},
 };
 
@@ -26,22 +28,6 @@ pub(super) struct Opened {
     pub(super) alarms: alarms::Kept,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub(super) enum OpeningError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    #[error(transparent)]
-    Roster(#[from] RosterError),
-}
-
-impl From<rusqlite::Error> for OpeningError {
-    fn from(e: rusqlite::Error) -> Self {
-        OpeningError::Store(e.into())
-    }
-}
-
 /// One transaction: takes a damaged ledger's place, closes what a crash left open, and says that
 /// this start happened and with which configuration.
 pub(super) async fn open(
@@ -49,7 +35,7 @@ pub(super) async fn open(
     config: &Config,
     stamp: Stamp,
     model: &str,
-) -> Result<Opened, OpeningError> {
+) -> Result<Opened, ChangeError> {
     let upstreams = config.upstreams.iter().map(|u| u.name.clone()).collect();
     let (configured, sha256) = (config.site.gateway_id.clone(), config.sha256);
     let (sealer, model) = (store.sealer().clone(), model.to_owned());
@@ -105,7 +91,7 @@ fn succeed(
     sealer: &store::Sealer,
     lanes: &[String],
     old: &Predecessor,
-) -> Result<(), OpeningError> {
+) -> Result<(), ChangeError> {
     let found = store::why_set_aside(&old.place);
     let mut detail = Detail::new("damaged").with("problem", found);
     let (mut predecessor, mut head, mut carried) = (None, None, CarriedOver::default());
@@ -130,7 +116,7 @@ fn succeed(
         // Which commands were done is not known any more: those of before are not done again.
         if stamp.synced {
             for upstream in ledger.upstreams() {
-                control::forget_commands(tx, upstream, stamp.wall_ms)?;
+                commands::forget(tx, upstream, stamp.wall_ms)?;
             }
         }
         let waiting = old.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, u64>(0));
@@ -154,7 +140,7 @@ fn succeed(
 }
 
 /// A name for this box, made once and kept with its database.
-fn made_gateway_id(tx: &Transaction<'_>) -> Result<String, OpeningError> {
+fn made_gateway_id(tx: &Transaction<'_>) -> Result<String, ChangeError> {
     let kept = store::meta(tx, GATEWAY)?;
     if let Some(kept) = kept.and_then(|bytes| String::from_utf8(bytes).ok()) {
         return Ok(kept);

@@ -4,22 +4,7 @@ use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use super::Actor;
-
-/// A cosine in ten-thousandths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Score(pub i32);
-
-impl Score {
-    pub fn of(cosine: f32) -> Score {
-        // A cosine is within ±1, and `as` saturates where it is not.
-        Score((f64::from(cosine) * 10_000.0).round() as i32)
-    }
-
-    pub fn value(self) -> f64 {
-        f64::from(self.0) / 10_000.0
-    }
-}
+use super::words::{Actor, Score};
 
 /// One thing that speaks for who stands there. A face and a card may both do.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

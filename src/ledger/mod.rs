@@ -28,10 +28,10 @@ pub use attended::{
 pub use cbor::CborError;
 pub use detail::{Detail, Param};
 pub use entry::{Entry, LedgerId, commitment, leaf_hash};
-pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation, Score};
+pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation};
 pub use kinds::*;
 pub use retention::{Retention, prunable, pruned_before};
-pub use words::{Actor, Alike, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Via};
+pub use words::{Actor, Alike, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Score, Via};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {

@@ -2,8 +2,22 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Score;
 use crate::roster::WorkerId;
+
+/// A cosine in ten-thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Score(pub i32);
+
+impl Score {
+    pub fn of(cosine: f32) -> Score {
+        // A cosine is within ±1, and `as` saturates where it is not.
+        Score((f64::from(cosine) * 10_000.0).round() as i32)
+    }
+
+    pub fn value(self) -> f64 {
+        f64::from(self.0) / 10_000.0
+    }
+}
 
 /// Another entry of this ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
     Sealer, StoreError,
     folder::{finish_setting_aside, locked, newest, read_sent, say_made, set_aside, was_made},
-    rotation,
+    meta::{KEY_PROOF, meta, set_meta},
+    settling,
 };
 use crate::{clock::Clock, config::Storage};
 
@@ -39,7 +40,6 @@ const BETWEEN_READS: Duration = Duration::from_secs(1);
 /// Stands beside the database while SQLite has found damage that no start has looked into yet.
 const SUSPECT: &str = "gatehouse.db.suspect";
 
-pub(super) const KEY_PROOF: &str = "meta/key_proof";
 /// Of a database that takes a damaged one's place, until the ledger has said so: its folder.
 const TAKES_PLACE_OF: &str = "takes_place_of";
 
@@ -107,7 +107,7 @@ pub(super) fn try_open(
         ends_where_it_should(&connection, config)?;
     }
     let new = migrate(&mut connection, config)?;
-    let key = rotation::settle(&connection, config)?;
+    let key = settling::settle(&connection, config)?;
     let sealer = Sealer::load(&key, new && newest(&config.dir).is_none())?;
     if !prove_key(&connection, &path, &sealer)? {
         set_meta(&connection, "key_proof", &sealer.seal(KEY_PROOF, b"gatehouse")?)?;
@@ -200,7 +200,7 @@ fn look_through(
     }
 }
 
-/// Opens an existing database as [`open`] would and has SQLite look it through, for `check`.
+/// Opens an existing database as `open` would and has SQLite look it through, for `check`.
 pub fn examine(config: &Storage) -> Result<(), StoreError> {
     let path = config.database();
     // Nothing is made, migrated or given another mode: `check` may be run by root, and the daemon
@@ -220,7 +220,7 @@ pub fn examine(config: &Storage) -> Result<(), StoreError> {
         let sealer = Sealer::load(&config.key, false)?;
         match prove_key(&connection, &path, &sealer) {
             Err(StoreError::WrongKey { .. })
-                if rotation::is_to_be_finished(&connection, config)? => {}
+                if settling::is_to_be_finished(&connection, config)? => {}
             proven => drop(proven?),
         }
     }
@@ -265,18 +265,6 @@ fn migrate(connection: &mut Connection, config: &Storage) -> Result<bool, StoreE
         transaction.commit()?;
     }
     Ok(meta(connection, "key_proof")?.is_none())
-}
-
-/// A value of the database's own table of facts.
-pub fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<Vec<u8>>> {
-    connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional()
-}
-
-/// Puts a value into the database's own table of facts.
-pub fn set_meta(connection: &Connection, key: &str, value: &[u8]) -> rusqlite::Result<()> {
-    connection
-        .execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", rusqlite::params![key, value])?;
-    Ok(())
 }
 
 /// A sealed word in the database shows whether the key is the one it was sealed with. False where

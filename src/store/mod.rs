@@ -13,9 +13,11 @@
 pub mod album;
 mod database;
 mod folder;
+mod meta;
 mod room;
 mod rotation;
 mod sealing;
+mod settling;
 mod writer;
 
 use std::{
@@ -36,8 +38,9 @@ use self::{
     writer::{Job, Queues, Shared, Writer, sqlite_cause, update},
 };
 pub use self::{
-    database::{Predecessor, examine, meta, predecessor, set_meta, succeeded},
+    database::{Predecessor, examine, predecessor, succeeded},
     folder::{all_set_aside, why_set_aside},
+    meta::{meta, set_meta},
     room::{Room, space},
     rotation::{NewKey, Rotated, rotate},
     sealing::{KeyError, SealError, Sealer},

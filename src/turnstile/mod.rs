@@ -23,7 +23,7 @@ mod error;
 mod handle;
 mod passage_id;
 mod port;
-mod scan;
+pub(crate) mod scan;
 pub mod settings;
 mod simulation;
 mod task;

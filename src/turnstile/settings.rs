@@ -5,6 +5,7 @@
 //! touches nothing.
 
 use std::{
+    fmt,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
@@ -34,8 +35,8 @@ impl Direction {
     }
 }
 
-impl std::fmt::Display for Direction {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Direction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.word())
     }
 }
@@ -83,10 +84,10 @@ pub struct FramedBoard {
     pub entry_side: Side,
 }
 
-impl FramedBoard {
-    pub const KEYS: &[&str] = &["port", "baud", "address", "entry_side"];
+impl Settings for FramedBoard {
+    const KEYS: &[&str] = &["port", "baud", "address", "entry_side"];
 
-    pub fn read(keys: &Keys<'_>) -> Checked<FramedBoard> {
+    fn read(keys: &Keys<'_>) -> Checked<FramedBoard> {
         Ok(FramedBoard {
             line: keys.line()?,
             address: keys.whole("address", 0..=255)?.unwrap_or(1),
@@ -94,12 +95,32 @@ impl FramedBoard {
         })
     }
 
+    fn place(&self) -> Option<(&SerialLine, u8)> {
+        Some((&self.line, self.address))
+    }
+}
+
+impl FramedBoard {
     pub fn side(&self, direction: Direction) -> Side {
         match (direction, self.entry_side) {
             (Direction::Entry, side) => side,
             (Direction::Exit, Side::Left) => Side::Right,
             (Direction::Exit, Side::Right) => Side::Left,
         }
+    }
+}
+
+/// What a driver reads of the configuration.
+pub trait Settings: Clone + fmt::Debug + PartialEq + Send + Sync + Sized + 'static {
+    /// The keys that it reads, those of the lane included. A key of another driver is refused with
+    /// the names of those that have it.
+    const KEYS: &'static [&'static str];
+
+    fn read(keys: &Keys<'_>) -> Checked<Self>;
+
+    /// Its serial line and its address there.
+    fn place(&self) -> Option<(&SerialLine, u8)> {
+        None
     }
 }
 

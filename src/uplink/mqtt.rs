@@ -6,6 +6,7 @@
 mod session;
 #[cfg(test)]
 mod tests;
+mod to;
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,18 +15,16 @@ use tokio::{
     time::sleep,
 };
 
-use self::session::session;
+use self::{session::session, to::To};
 use super::{
-    Asked, Context, LinkError, UpstreamState, client,
     delivery::Delivery,
+    link::{Asked, Context, LinkError},
     profiles::Profile,
     route::{Route, Went},
+    state::UpstreamState,
     tls::Safety,
 };
-use crate::{
-    config::{Broker, MqttVersion, Upstream},
-    vigil::caught,
-};
+use crate::{config::Upstream, vigil::caught};
 
 /// A link that held for so long was worth something, whatever it carried.
 const HELD: Duration = Duration::from_secs(30);
@@ -105,35 +104,4 @@ fn jittered(pause: Duration) -> Duration {
         Err(_) => 1.0,
     };
     pause.mul_f64(0.5 + fraction / 2.0)
-}
-
-/// Where a connection goes, and how.
-#[derive(Clone, Copy)]
-struct To<'a> {
-    upstream: &'a Upstream,
-    profile: &'a Arc<dyn Profile>,
-    broker: &'a Broker,
-    version: MqttVersion,
-    safety: &'a Safety,
-}
-
-fn options(to: To<'_>, context: &Context) -> Result<client::Options, LinkError> {
-    let To { upstream, profile, broker, version, safety } = to;
-    let default_id = || format!("{}-{}", context.origin.gateway, upstream.name);
-    let login = match &upstream.username {
-        None => None,
-        Some(username) => {
-            let password = upstream.password.as_ref().map(|p| p.read()).transpose()?;
-            Some((username.clone(), password.unwrap_or_default()))
-        }
-    };
-    Ok(client::Options {
-        version,
-        host: broker.host.clone(),
-        port: broker.port,
-        transport: safety.transport(broker)?,
-        client_id: upstream.client_id.clone().unwrap_or_else(default_id),
-        login,
-        will: profile.offline()?,
-    })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rumqttc::{AsyncClient, EventLoop, MqttOptions, v5};
 use tokio::time::timeout;
 
-use super::{Certificate, tls::Safety};
+use super::{state::Certificate, tls::Safety};
 use crate::{
     clock::Clock,
     config::{Broker, MqttVersion, Upstream},

@@ -33,7 +33,7 @@ use rustls::{
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{Certificate, CertificateOf};
+use super::state::{Certificate, CertificateOf};
 use crate::config::{Broker, Secret, SecretError, Tls};
 
 /// A file of certificates; the operating system's whole store has some 250 KiB.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::detect::Landmarks;
+use super::face::Landmarks;
 use super::image::Image;
 use super::portrait;
 

@@ -6,12 +6,13 @@
 //! else: no network, no clock, no store. It knows nothing of workers or gates.
 //!
 //! ```text
-//! bytes --image--> Image --scale, detect--> Face --align, embed--> Template
+//! bytes --decode--> Image --scale, detect--> Face --align, embed--> Template
 //! ```
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `image` | bytes to pixels, with limits |
+//! | `image` | a picture in memory |
+//! | `decode` | bytes to pixels, with limits |
 //! | `jpeg` | JPEG to pixels, libjpeg's to the last bit, or at a reduced scale |
 //! | `raw` | uncompressed video to pixels, at the scale needed |
 //! | `view` | a camera's frame, decoded no further than is looked at |
@@ -21,16 +22,21 @@
 //! | `plans` | the detector made ready for each picture size |
 //! | `scale` | a picture at the detector's size |
 //! | `detect` | where the faces are (YuNet) |
+//! | `face` | a face's box and landmarks |
 //! | `align` | a face turned upright and cut out |
 //! | `embed` | a face to a template (SFace) |
 //! | `quality` | how good a look at a face a frame gives |
+//! | `enrolment` | the one face of a photo, or why it enrols no one |
 //! | `template` | the template itself |
 //! | `portrait` | what is kept of an enrolment photo, or of a passage |
 
 mod align;
+mod decode;
 mod detect;
 mod embed;
+mod enrolment;
 mod error;
+mod face;
 mod image;
 mod jpeg;
 mod models;
@@ -45,11 +51,12 @@ mod template;
 mod view;
 
 pub use self::align::Aligned;
-pub use self::detect::{DetectOptions, Face, LONGEST_SIDE_MAX, LONGEST_SIDE_MIN, Landmarks, Rect};
-pub use self::error::{ModelError, PhotoError, VisionError};
-pub use self::image::{
-    DecodeError, Image, MAX_FRAME_PIXELS, MAX_PIXELS, MAX_SIDE, decode, decode_frame,
-};
+pub use self::decode::{decode, decode_frame};
+pub use self::detect::{DetectOptions, LONGEST_SIDE_MAX, LONGEST_SIDE_MIN};
+pub use self::enrolment::PhotoError;
+pub use self::error::{ModelError, VisionError};
+pub use self::face::{Face, Landmarks, Rect};
+pub use self::image::{DecodeError, Image, MAX_FRAME_PIXELS, MAX_PIXELS, MAX_SIDE};
 pub use self::models::{DETECTOR_FILE, EMBEDDER_FILE, EMBEDDER_NAME, Models};
 pub use self::motion::Motion;
 pub use self::portrait::portrait;
@@ -62,12 +69,6 @@ use std::path::Path;
 use self::detect::Detector;
 use self::embed::Embedder;
 use self::onnx::OnnxError;
-use crate::config::FaceLimits;
-
-/// Sizes a photo is searched at, one after the other until there is a face.
-/// YuNet finds faces of some 10 to 300 pixels: at 640 all but those that fill
-/// the photo, and those at 320.
-const ENROLMENT_LONGEST_SIDES: [u32; 2] = [640, 320];
 
 /// The two networks, ready. One serves all threads: share it in an `Arc`.
 pub struct Vision {
@@ -109,49 +110,6 @@ impl Vision {
     /// The template of a face that is cut out already: see [`Reduced::cut_out`].
     pub fn embed_aligned(&self, face: Aligned) -> Result<Template, VisionError> {
         self.embedder.embed(face)
-    }
-
-    /// The one face in a photo that is to enrol a worker: alone, and a good
-    /// enough look at it.
-    pub fn face_for_enrolment(
-        &self,
-        photo: &[u8],
-        limits: &FaceLimits,
-    ) -> Result<(Image, Face, Template, Quality), PhotoError> {
-        self.face_alone(decode(photo)?, limits)
-    }
-
-    /// The same in a picture that is decoded already.
-    pub fn face_alone(
-        &self,
-        image: Image,
-        limits: &FaceLimits,
-    ) -> Result<(Image, Face, Template, Quality), PhotoError> {
-        let mut faces = Vec::new();
-        for longest_side in ENROLMENT_LONGEST_SIDES {
-            faces = self.detect(&image, longest_side)?;
-            if !faces.is_empty() {
-                break;
-            }
-        }
-        let count = faces.len();
-        let face = match faces.pop() {
-            None => return Err(PhotoError::NoFace),
-            Some(_) if count > 1 => return Err(PhotoError::SeveralFaces { count }),
-            Some(face) => face,
-        };
-        // A limit that is no number refuses rather than lets through.
-        let min_px = limits.min_face_px;
-        if min_px.is_nan() || face.bbox.w < min_px {
-            return Err(PhotoError::FaceTooSmall { width_px: face.bbox.w, min_px });
-        }
-        let aligned = align::align(&image, &face.landmarks).ok_or(VisionError::Landmarks)?;
-        let quality = assess(&face, &aligned, limits);
-        if let Some(flaw) = quality.flaw {
-            return Err(PhotoError::Poor { flaw });
-        }
-        let template = self.embed_aligned(aligned)?;
-        Ok((image, face, template, quality))
     }
 
     /// The name templates are stored under; only templates of the same name

@@ -5,7 +5,7 @@
 
 use image::{ImageEncoder, RgbImage, codecs::jpeg::JpegEncoder, imageops};
 
-use super::{Face, Image};
+use super::{face::Face, image::Image};
 
 /// The longer side of a portrait in pixels, at most.
 const LONGEST_SIDE: u32 = 320;

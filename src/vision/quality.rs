@@ -18,7 +18,7 @@
 //! face's size, one of 4 % 0.02 to 0.04.
 
 use super::align::{ALIGNED_SIDE, Aligned};
-use super::detect::{Face, Landmarks};
+use super::face::{Face, Landmarks};
 use crate::config::FaceLimits;
 
 /// What a score counts as good; see [`FaceLimits`] for what is good enough.
@@ -204,75 +204,4 @@ fn variance(values: &[f32]) -> f32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::vision::Rect;
-
-    /// A face from the front: where the embedder wants the landmarks.
-    const FRONT: Landmarks = [[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]];
-
-    fn seen(landmarks: Landmarks, grey: impl Fn(usize, usize) -> f32) -> Quality {
-        let at = |i: usize| grey(i % ALIGNED_SIDE, i / ALIGNED_SIDE);
-        let plane: Vec<f32> = (0..ALIGNED_SIDE * ALIGNED_SIDE).map(at).collect();
-        let bbox = Rect { x: 0.0, y: 0.0, w: 90.0, h: 120.0 };
-        assess(
-            &Face { score: 0.9, bbox, landmarks },
-            &Aligned(plane.repeat(3)),
-            &FaceLimits::default(),
-        )
-    }
-
-    /// Waves of so many pixels across a mean of `light`.
-    fn waves(length: f32, light: f32, depth: f32) -> impl Fn(usize, usize) -> f32 {
-        move |x, y| {
-            let turn = |at: usize| (at as f32 * std::f32::consts::TAU / length).sin();
-            (light + depth * turn(x) * turn(y)).clamp(0.0, 255.0)
-        }
-    }
-
-    fn sharp(x: usize, y: usize) -> f32 {
-        waves(16.0, 130.0, 50.0)(x, y)
-    }
-
-    #[test]
-    fn a_sharp_face_from_the_front_in_good_light_is_good() {
-        let good = seen(FRONT, sharp);
-        assert_eq!(good.flaw, None);
-        assert!((0.5..=1.0).contains(&good.score), "{good:?}");
-    }
-
-    #[test]
-    fn each_flaw_has_its_word_and_a_lower_score() {
-        let moved = |n: usize, by: [f32; 2]| {
-            let mut landmarks = FRONT;
-            landmarks[n] = [landmarks[n][0] + by[0], landmarks[n][1] + by[1]];
-            landmarks
-        };
-        let tilted = FRONT.map(|[x, y]| [0.7 * x - 0.7 * y, 0.7 * x + 0.7 * y]);
-        let good = seen(FRONT, sharp).score;
-        for (word, poor) in [
-            ("turned_away", seen(moved(2, [14.0, 0.0]), sharp)),
-            ("turned_away", seen(moved(2, [-14.0, 0.0]), sharp)),
-            ("turned_away", seen(moved(2, [0.0, -12.0]), sharp)),
-            ("turned_away", seen(moved(2, [0.0, 15.0]), sharp)),
-            ("turned_away", seen(tilted, sharp)),
-            ("turned_away", seen([[5.0; 2]; 5], sharp)),
-            ("turned_away", seen([[f32::NAN; 2]; 5], sharp)),
-            ("blurred", seen(FRONT, waves(60.0, 130.0, 50.0))),
-            ("blurred", seen(FRONT, |_, _| 130.0)),
-            ("too_dark", seen(FRONT, waves(16.0, 30.0, 20.0))),
-            ("too_bright", seen(FRONT, waves(16.0, 225.0, 20.0))),
-            ("too_bright", seen(FRONT, waves(16.0, 200.0, 400.0))),
-        ] {
-            assert_eq!(poor.flaw.map(Flaw::word), Some(word), "{poor:?}");
-            assert!((0.0..good).contains(&poor.score), "{word}: {poor:?}");
-        }
-    }
-
-    #[test]
-    fn a_head_held_aslant_is_not_turned_away() {
-        let (sin, cos) = 20_f32.to_radians().sin_cos();
-        let aslant = FRONT.map(|[x, y]| [cos * x - sin * y, sin * x + cos * y]);
-        assert_eq!(seen(aslant, sharp).flaw, None);
-    }
-}
+mod tests;

@@ -12,8 +12,8 @@ use std::{
 use gatehouse::{
     attendance::Origin,
     clock::{Clock, Monotonic, Stamp, SystemClock},
+    commands,
     config::{Ack, Config, Encoding},
-    control,
     daemon::{self, Running},
     uplink::{Incoming, profiles::native::Native},
 };
@@ -78,7 +78,7 @@ impl Desk {
             let (commands, incoming) = mpsc::channel(gatehouse::uplink::COMMANDS);
             let cancel = CancellationToken::new();
             let services = running.services.clone();
-            tokio::spawn(control::run_commands(services, incoming, cancel.clone()));
+            tokio::spawn(commands::run(services, incoming, cancel.clone()));
             (running, commands, cancel)
         }));
     }

@@ -11,9 +11,10 @@ use std::{
 use crate::common::{Gate, Site, photo, photo_path, until};
 use gatehouse::{
     config::{FaceLimits, Secret},
-    control::{Client, Enrol, Enrolled, Photo, Request},
+    control::{Client, Request},
     daemon,
     roster::{IdType, Person},
+    services::{Enrol, Enrolled, Photo},
     store::Sealer,
     vision::{DetectOptions, Template, Vision},
 };

@@ -4,6 +4,9 @@
 //! One program, because each test program links the whole library. The soaks are another one,
 //! `tests/soak`: they count on the machine, and nothing else runs beside them.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may end here")]
+#![allow(clippy::disallowed_methods, reason = "tests wait for other programs")]
+
 #[path = "../common/mod.rs"]
 mod common;
 
@@ -33,6 +36,7 @@ mod network_camera;
 mod program;
 mod roster;
 mod shipped;
+mod structure;
 mod supervision;
 mod timesheet;
 mod tls;

@@ -2,10 +2,13 @@
 //! the database, a power cut. `cross/test` runs this against a program for another processor, which
 //! an emulator makes too slow to look at faces in time.
 
-use crate::common::{Gate, Lane, Site, broker::free_port, pki::Authority, walk};
+use std::collections::BTreeSet;
+
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+
+use crate::common::{Gate, Lane, Site, broker::free_port, pki::Authority, walk};
 
 const ID_NUMBER: &str = "522201199003074411";
 
@@ -72,10 +75,16 @@ fn a_passage_by_hand_is_released_recorded_sealed_sent_and_outlives_a_power_cut()
         let hash = Sha256::new().chain_update([0]).chain_update(bytes).finalize();
         assert_eq!(hash[..], leaf[..]);
     }
+    let mut looked_at = BTreeSet::new();
     for file in std::fs::read_dir(gate.site.path("data")).unwrap() {
-        let path = file.unwrap().path();
-        let Ok(bytes) = std::fs::read(&path) else { continue };
+        let file = file.unwrap();
+        if file.file_type().unwrap().is_dir() {
+            continue;
+        }
+        let bytes = std::fs::read(file.path()).unwrap();
         let plain = bytes.windows(ID_NUMBER.len()).any(|w| w == ID_NUMBER.as_bytes());
-        assert!(!plain, "an ID number stands in {}", path.display());
+        assert!(!plain, "an ID number stands in {}", file.path().display());
+        looked_at.insert(file.file_name().into_string().unwrap());
     }
+    assert!(looked_at.contains("gatehouse.db"), "{looked_at:?}");
 }

@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::super::Context;
 use crate::{
-    control::{PassageAsked, PhotoPiece, PhotoShown, Request},
+    control::{PhotoPiece, PhotoShown, Request},
+    services::PassageAsked,
     turnstile::PassageId,
 };
 

@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::Context as _;
 
-use crate::control::{Client, Request, Status};
+use crate::{
+    control::{Client, Request},
+    status::Status,
+};
 
 /// Ended with the bench, however that ends.
 pub(super) struct Daemon(Child);

@@ -23,10 +23,12 @@ use tokio::{sync::mpsc, time::timeout};
 use super::rig::{self, Bench, LANE, PATIENCE, Rig, Visitor, unless_interrupted};
 use crate::{
     clock::{Clock, Monotonic, SystemClock},
-    control::{AttendanceQuery, Enrol, Enrolled, Photo, Request, Status},
+    control::Request,
     gate::passage::DECISION_LIFE,
     ledger,
     roster::{IdType, Person},
+    services::{AttendanceQuery, Enrol, Enrolled, Photo},
+    status::Status,
 };
 
 pub(super) async fn run(context: &super::Context) -> anyhow::Result<ExitCode> {

@@ -6,18 +6,22 @@ use std::{
 };
 
 use anyhow::Context as _;
-use clap::Args;
+use clap::{
+    Args,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
 use jiff::civil::Date;
 
 use super::super::{Context, day, lane::direction};
 use crate::{
     config::Direction,
-    control::{
-        Amend, AmendFaces, Clear, Enrol, EnrolResult, Enrolled, Hint, Live, PHOTO_MAX, PHOTOS_MAX,
-        Photo, Request,
-    },
+    control::Request,
     figures::counted,
     roster::{Gender, IdType, Particulars, Person, Terms, WorkerId},
+    services::{
+        Amend, AmendFaces, Clear, Enrol, EnrolResult, Enrolled, Hint, Live, PHOTO_MAX, PHOTOS_MAX,
+        Photo,
+    },
 };
 
 #[derive(Args)]
@@ -160,7 +164,7 @@ pub(in crate::cli) struct Update {
     #[arg(long, value_name = "TYPE", value_parser = id_type, requires = "id_number")]
     id_type: Option<IdType>,
     /// What is no longer so; several times for several
-    #[arg(long, value_name = "FIELD")]
+    #[arg(long, value_name = "FIELD", value_parser = clear())]
     clear: Vec<Clear>,
     /// Why, in words; recorded
     #[arg(long)]
@@ -197,6 +201,13 @@ pub(in crate::cli) struct Photos {
     consent: Option<String>,
     #[command(flatten)]
     twin: Twin,
+}
+
+fn clear() -> impl TypedValueParser<Value = Clear> {
+    PossibleValuesParser::new(Clear::WORDS.map(|(word, _)| word)).try_map(|given| {
+        let known = Clear::WORDS.into_iter().find(|(word, _)| *word == given);
+        known.map(|(_, clear)| clear).ok_or("is not known")
+    })
 }
 
 fn id_type(text: &str) -> Result<IdType, String> {
@@ -293,7 +304,6 @@ pub(super) async fn enrol(context: &Context, enroll: Enroll) -> anyhow::Result<(
 pub(super) async fn update(context: &Context, update: Update) -> anyhow::Result<()> {
     let (terms, particulars) = update.more.split();
     let amend = Amend {
-        id: update.id,
         name: update.name,
         document: update.id_number.map(|number| (update.id_type, number)),
         particulars,
@@ -302,20 +312,15 @@ pub(super) async fn update(context: &Context, update: Update) -> anyhow::Result<
         trade: update.trade,
         terms,
         clear: update.clear,
-        faces: AmendFaces::Keep,
-        photos: Vec::new(),
-        live: None,
-        allow_duplicate_face: None,
         reason: update.reason,
-        confirmed: false,
+        ..Amend::nothing(update.id)
     };
     let request = |confirmed| Request::Amend(Box::new(Amend { confirmed, ..amend.clone() }));
     say_amended(context, &ask(context, update.yes, request, &[], false).await?)
 }
 
 pub(super) async fn photos(context: &Context, photos: Photos) -> anyhow::Result<()> {
-    let live = photos.lane.zip(photos.direction);
-    let live = live.map(|(lane, direction)| Live { lane, direction });
+    let live = Camera { lane: photos.lane, direction: photos.direction }.live();
     let (faces, files) = match &live {
         Some(_) => (AmendFaces::Replace, Vec::new()),
         None if photos.erase => (AmendFaces::Erase, Vec::new()),
@@ -326,21 +331,13 @@ pub(super) async fn photos(context: &Context, photos: Photos) -> anyhow::Result<
     let Twin { allow_duplicate_face, reason } = photos.twin;
     let is_live = live.is_some();
     let amend = Amend {
-        id: photos.id,
-        name: None,
-        document: None,
-        particulars: Particulars::default(),
-        team: None,
-        contractor: None,
-        trade: None,
         terms: Terms { consent: photos.consent, ..Terms::default() },
-        clear: Vec::new(),
         faces,
         photos: announced,
         live,
         allow_duplicate_face: reason.clone().filter(|_| allow_duplicate_face),
         reason,
-        confirmed: false,
+        ..Amend::nothing(photos.id)
     };
     let request = |_| Request::Amend(Box::new(amend.clone()));
     say_amended(context, &ask(context, false, request, &bytes, is_live).await?)

@@ -24,11 +24,10 @@ use self::{
 use super::super::Context;
 use crate::{
     clock::{Clock as _, SystemClock},
-    control::{
-        Client, ClientError, Enrol, EnrolResult, Enrolled, Failure, IfKnown, Photo, Request,
-    },
+    control::{Client, ClientError, Request},
     figures::counted,
     roster::import::{self, Candidate, Row},
+    services::{Code, Enrol, EnrolResult, Enrolled, Failure, IfKnown, Photo},
 };
 
 /// As of a process that Ctrl-C ended.
@@ -241,7 +240,7 @@ async fn send(
             };
             Ok(Outcome::well(result, worker.templates, note))
         }
-        Err(ClientError::Refused(failure)) if failure.code == "not_allowed" => {
+        Err(ClientError::Refused(failure)) if failure.code == Code::NotAllowed => {
             Err(Stopped::Refused(failure))
         }
         Err(ClientError::Refused(failure)) => {

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::OnceLock};
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::tz::TimeZone;
 
 use super::*;
 use crate::{
@@ -63,7 +63,7 @@ struct Gate {
 
 /// A gate with so many cameras; on its roster stands person A.
 fn gate(cameras: usize) -> Gate {
-    let clock = Arc::new(ManualClock::new(Timestamp::now().as_millisecond(), true));
+    let clock = Arc::new(ManualClock::new(crate::clock::wall().as_millisecond(), true));
     let bell: Arc<Bell> = Arc::default();
     let (lane, sightings) = mpsc::channel(SIGHTINGS);
     let eyes = (0..cameras).map(|n| Eye {

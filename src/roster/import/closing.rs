@@ -4,9 +4,8 @@
 //! and is never passed over.
 
 use super::{
-    Cell, Line, compact, folded,
+    Cell, Line, cells, compact, folded,
     headings::{self, Field},
-    rows,
 };
 use crate::roster::WorkerId;
 
@@ -100,7 +99,7 @@ pub(super) fn what(line: &Line, columns: &[Option<Field>]) -> Option<String> {
 }
 
 fn is_number(cell: &Cell) -> bool {
-    match rows::plain(cell) {
+    match cells::plain(cell) {
         Ok(text) => {
             let text = compact(text.as_deref().unwrap_or_default());
             let digits = text.bytes().filter(u8::is_ascii_digit).count();
@@ -114,7 +113,7 @@ fn is_number(cell: &Cell) -> bool {
 
 /// An id and a name, and so a worker whose number is missing: that is to be refused.
 fn is_somebody(id: &Cell, name: &Cell) -> bool {
-    let text = |cell: &Cell| rows::plain(cell).ok().flatten().unwrap_or_default();
+    let text = |cell: &Cell| cells::plain(cell).ok().flatten().unwrap_or_default();
     let (id, name) = (text(id), text(name));
     let is_id = id.parse::<WorkerId>().is_ok() && id.bytes().any(|b| b.is_ascii_digit());
     is_id && name.starts_with(char::is_alphabetic) && !closes(&name)

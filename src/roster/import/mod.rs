@@ -9,11 +9,13 @@
 //! | `text` | CSV: its encoding, its separator, its lines |
 //! | `workbook` | XLSX, measured before it is opened |
 //! | `headings` | which column is what, in Chinese or English |
+//! | `cells` | a cell as text |
 //! | `rows` | a line to a candidate, or to what is wrong with it |
 //! | `closing` | lines that are no workers: sums, signatures, headings once more |
 //! | `photos` | whose photo a file is, by its name |
 //! | `report` | what may be shown of it, and to a spreadsheet |
 
+mod cells;
 mod closing;
 mod headings;
 mod photos;

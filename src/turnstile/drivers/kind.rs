@@ -1,6 +1,6 @@
 //! What makes a folder a driver.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::broadcast;
 
@@ -9,7 +9,7 @@ use crate::{
     turnstile::{
         bus::Buses,
         port::Turnstile,
-        settings::{Checked, Keys, SerialLine},
+        settings::Settings,
         simulation::{Board, DeviceFrame},
     },
 };
@@ -18,19 +18,11 @@ use crate::{
 pub trait Driver {
     /// Its name in the configuration.
     const WORD: &'static str;
-    /// The keys that it reads, those of the lane included. A key of another driver is refused with
-    /// the names of those that have it.
-    const KEYS: &'static [&'static str];
     /// It stands for hardware that is not there: refused unless `mode = "bench"`.
     const SIMULATED: bool = false;
 
-    type Config: Clone + fmt::Debug + PartialEq + Send + Sync + 'static;
+    type Config: Settings;
     type Turnstile: Turnstile;
-
-    fn read(keys: &Keys<'_>) -> Checked<Self::Config>;
-
-    /// Its serial line and its address there.
-    fn place(config: &Self::Config) -> Option<(&SerialLine, u8)>;
 
     /// The driver, not connected yet.
     fn turnstile(config: &Self::Config, means: &Means) -> Self::Turnstile;

@@ -18,7 +18,7 @@ macro_rules! drivers {
 
         /// Each driver's name and keys.
         const KINDS: &[(&str, &[&str])] =
-            &[$((<$folder::Kind as Driver>::WORD, <$folder::Kind as Driver>::KEYS),)+];
+            &[$((<$folder::Kind as Driver>::WORD, <<$folder::Kind as Driver>::Config as Settings>::KEYS),)+];
 
         impl TurnstileDriver {
             /// Reads the keys of one lane's turnstile.
@@ -42,7 +42,7 @@ macro_rules! drivers {
             /// Its serial line and its address there.
             pub fn place(&self) -> Option<(&SerialLine, u8)> {
                 match self {
-                    $(TurnstileDriver::$name(config) => $folder::Kind::place(config),)+
+                    $(TurnstileDriver::$name(config) => config.place(),)+
                 }
             }
 

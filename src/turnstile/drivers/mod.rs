@@ -25,7 +25,7 @@ use super::{
     error::TurnstileError,
     handle::TurnstileHandle,
     port::Turnstile,
-    settings::{Checked, Keys, OF_THE_LANE, SerialLine, wrong},
+    settings::{Checked, Keys, OF_THE_LANE, SerialLine, Settings, wrong},
     simulation::Speaks,
     task,
 };
@@ -57,10 +57,10 @@ fn read<D: Driver>(keys: &Keys<'_>) -> Checked<D::Config> {
         let word = D::WORD;
         return wrong("driver", format!("{word:?} needs mode = \"bench\" at the file's top"));
     }
-    let own = |key: &&String| *key == "driver" || D::KEYS.contains(&key.as_str());
+    let own = |key: &&String| *key == "driver" || D::Config::KEYS.contains(&key.as_str());
     match keys.table.keys().find(|key| !own(key)) {
         Some(key) => no_key(key),
-        None => D::read(keys),
+        None => D::Config::read(keys),
     }
 }
 
@@ -112,7 +112,7 @@ fn spawn<D: Driver>(config: &D::Config, task: Task<'_>) -> (TurnstileHandle, Joi
     let (tap, _) = broadcast::channel(TAPPED_FRAMES);
     let (buses, clock) = (task.buses.clone(), task.clock.clone());
     // The line stays open when the driver is made again after a fault.
-    let port = D::place(config).map(|(line, _)| buses.port(line));
+    let port = config.place().map(|(line, _)| buses.port(line));
     let (config, means) = (config.clone(), Means { buses, clock, tap: tap.clone() });
     let make = move || {
         let _held = &port;
@@ -128,7 +128,7 @@ fn speaks<D: Driver>() -> Speaks {
 }
 
 async fn probe<D: Driver>(config: &D::Config, buses: &Buses) -> Result<String, TurnstileError> {
-    let Some((line, address)) = D::place(config) else { return Ok(D::WORD.to_owned()) };
+    let Some((line, address)) = config.place() else { return Ok(D::WORD.to_owned()) };
     let port = buses.port(line);
     let (tap, _) = broadcast::channel(1);
     let means = Means { buses: buses.clone(), clock: buses.clock(), tap };
@@ -139,7 +139,7 @@ async fn probe<D: Driver>(config: &D::Config, buses: &Buses) -> Result<String, T
 #[cfg(any(test, feature = "failpoints"))]
 impl TurnstileDriver {
     /// The driver for a simulated controller, by default settings.
-    pub fn of(device: &super::SimulatedDevice) -> Checked<TurnstileDriver> {
+    pub fn of(device: &super::simulation::SimulatedDevice) -> Checked<TurnstileDriver> {
         let word = device.speaks().driver;
         let mut table = toml::Table::new();
         table.insert("driver".to_owned(), word.into());

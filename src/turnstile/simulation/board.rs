@@ -121,4 +121,8 @@ impl Arm {
     pub fn is_open(&self, direction: Direction) -> bool {
         self.open[at(direction)] || self.passes[at(direction)] > 0
     }
+
+    pub fn set_open(&mut self, direction: Direction, open: bool) {
+        self.open[at(direction)] = open;
+    }
 }

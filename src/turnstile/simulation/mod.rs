@@ -21,10 +21,10 @@ use tokio::sync::{broadcast, watch};
 use tokio_serial::{SerialPort, SerialStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use self::board::{Arm, Board, Hands, Heard, Order, at};
-#[cfg(any(test, feature = "failpoints"))]
-pub use self::hands::Fault;
+pub use self::board::{Arm, Board, Heard, Order, at};
 use self::served::Served;
+#[cfg(any(test, feature = "failpoints"))]
+pub use self::{board::Hands, hands::Fault};
 use super::{error::TurnstileError, settings::SerialLine};
 use crate::clock::{Clock, Monotonic};
 

@@ -1,5 +1,7 @@
 //! The task with drivers that fail, panic or flood it.
 
+#![allow(clippy::disallowed_methods, reason = "what is measured is real time")]
+
 use std::{
     sync::{
         Mutex,

@@ -50,3 +50,6 @@ impl Sent {
         self.above = apart;
     }
 }
+
+#[cfg(test)]
+mod tests;

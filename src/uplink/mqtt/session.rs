@@ -5,8 +5,9 @@
 
 mod inbound;
 mod rows;
+mod work;
 
-use std::{collections::VecDeque, pin::Pin, time::Duration};
+use std::{collections::VecDeque, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{
@@ -14,17 +15,19 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval, timeout},
 };
 
-use self::{inbound::Later, rows::Row};
-use super::{
-    super::{
-        Asked, Context, LinkError, UpstreamState,
-        client::{Client, Ended, Happened, MAX_OUTGOING_BYTES, Message},
-        delivery::{Delivery, Fetch, Late, Page, WINDOW},
+use self::work::{Answer, Later, PageRead, Row, Work, under_way};
+use super::to::{To, options};
+use crate::{
+    clock::Monotonic,
+    failpoint, ledger,
+    uplink::{
+        client::{Client, Ended, Happened, MAX_OUTGOING_BYTES},
+        delivery::{Delivery, Late, WINDOW},
+        link::{Asked, Context, LinkError},
         profiles::{self, Online},
+        state::UpstreamState,
     },
-    To, options,
 };
-use crate::{clock::Monotonic, failpoint, ledger};
 
 /// How often the retained status is renewed.
 const STATUS_EVERY: Duration = Duration::from_secs(60);
@@ -38,18 +41,6 @@ const UNHEARD: &str = "the broker took a record and has nobody subscribed to it:
                        subscribe, and ask for what it lacks (attendance.resend)";
 /// At shutdown, how long the last messages may take.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-type PageRead = Work<Result<(Fetch, Page<Row>), LinkError>>;
-type Answer = Work<(Box<Message>, Option<Vec<u8>>)>;
-
-/// What is under way, if anything is; else it never comes.
-async fn under_way<T>(work: &mut Option<Work<T>>) -> T {
-    match work {
-        Some(work) => work.await,
-        None => std::future::pending().await,
-    }
-}
 
 /// One connection.
 struct Session<'a> {

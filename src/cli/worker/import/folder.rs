@@ -11,8 +11,8 @@ use anyhow::{Context as _, bail, ensure};
 
 use super::Work;
 use crate::{
-    control::PHOTO_MAX,
     roster::import::{self, FILE_MAX, Listed, Photo},
+    services::PHOTO_MAX,
 };
 
 /// Entries of the folder of photos, and of the folders in it.

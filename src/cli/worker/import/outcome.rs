@@ -12,9 +12,9 @@ use tempfile::NamedTempFile;
 
 use super::super::super::{Context, print_line, table};
 use crate::{
-    control::EnrolResult,
     figures::counted,
     roster::import::{Row, masked, neutral},
+    services::EnrolResult,
 };
 
 /// Rows with one reason, from which on it is said once. Of a missing consent two are enough: the
@@ -275,7 +275,11 @@ impl Summary {
             counted(self.rows, "row"),
             self.without_photo,
             self.seconds,
-            super::progress::rate(self.photos, self.seconds)
+            rate(self.photos, self.seconds)
         )
     }
+}
+
+pub(super) fn rate(photos: usize, seconds: f64) -> f64 {
+    if seconds > 0.0 { photos as f64 / seconds } else { 0.0 }
 }

@@ -4,7 +4,7 @@ use std::io::IsTerminal as _;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::outcome::Done;
+use super::outcome::{Done, rate};
 use crate::figures::counted;
 
 /// Maximum number of lines where there is no bar.
@@ -68,8 +68,4 @@ impl Progress {
     pub(super) fn photos(&self) -> usize {
         self.photos
     }
-}
-
-pub(super) fn rate(photos: usize, seconds: f64) -> f64 {
-    if seconds > 0.0 { photos as f64 / seconds } else { 0.0 }
 }

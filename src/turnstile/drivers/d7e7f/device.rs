@@ -76,7 +76,7 @@ impl crate::turnstile::simulation::Hands for Counter {
     }
 
     fn set_open(&mut self, direction: Direction, open: bool) {
-        self.arm.open[at(direction)] = open;
+        self.arm.set_open(direction, open);
     }
 
     fn readdressed(&self, mut answer: Vec<u8>, address: u8) -> Vec<u8> {

@@ -2,7 +2,7 @@
 
 use crate::turnstile::{
     settings::Direction,
-    simulation::{Arm, Board, Heard, Order, at},
+    simulation::{Arm, Board, Heard, Order},
 };
 
 #[derive(Debug)]
@@ -51,7 +51,7 @@ impl crate::turnstile::simulation::Hands for Tripod {
     }
 
     fn set_open(&mut self, direction: Direction, open: bool) {
-        self.0.open[at(direction)] = open;
+        self.0.set_open(direction, open);
     }
 
     fn commands(&self) -> Vec<u8> {

@@ -6,26 +6,14 @@ mod driver;
 
 pub use self::driver::OneWayTurnstile;
 use super::kind::{Driver, Means};
-use crate::turnstile::{
-    settings::{Checked, FramedBoard, Keys, SerialLine},
-    simulation::Board,
-};
+use crate::turnstile::{settings::FramedBoard, simulation::Board};
 
 pub struct Kind;
 
 impl Driver for Kind {
     const WORD: &str = "eb";
-    const KEYS: &[&str] = FramedBoard::KEYS;
     type Config = FramedBoard;
     type Turnstile = OneWayTurnstile;
-
-    fn read(keys: &Keys<'_>) -> Checked<FramedBoard> {
-        FramedBoard::read(keys)
-    }
-
-    fn place(config: &FramedBoard) -> Option<(&SerialLine, u8)> {
-        Some((&config.line, config.address))
-    }
 
     fn turnstile(config: &FramedBoard, means: &Means) -> OneWayTurnstile {
         OneWayTurnstile::new(config.clone(), means.buses.port(&config.line))

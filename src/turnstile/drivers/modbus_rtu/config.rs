@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::turnstile::settings::{Checked, Keys, ON_THE_WIRE, PerDirection, SerialLine, wrong};
+use crate::turnstile::settings::{
+    Checked, Keys, ON_THE_WIRE, PerDirection, SerialLine, Settings, wrong,
+};
 
 /// A Modbus RTU relay board.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +31,13 @@ impl ModbusRtu {
             pulse: Duration::from_millis(500),
         }
     }
+}
 
-    pub fn read(keys: &Keys<'_>) -> Checked<ModbusRtu> {
+impl Settings for ModbusRtu {
+    const KEYS: &[&str] =
+        &["port", "baud", "address", "release_coil", "passage_input", "pulse_ms", "fire_input"];
+
+    fn read(keys: &Keys<'_>) -> Checked<ModbusRtu> {
         let line = keys.line()?;
         let usual = ModbusRtu::usual(line, keys.whole("address", 1..=247)?.unwrap_or(1));
         let pulse_ms = keys.whole("pulse_ms", 50..=10_000)?;
@@ -52,5 +59,9 @@ impl ModbusRtu {
             }
             _ => Ok(board),
         }
+    }
+
+    fn place(&self) -> Option<(&SerialLine, u8)> {
+        Some((&self.line, self.address))
     }
 }

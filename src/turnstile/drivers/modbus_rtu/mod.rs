@@ -7,27 +7,14 @@ mod driver;
 
 pub use self::{config::ModbusRtu, driver::ModbusTurnstile};
 use super::kind::{Driver, Means};
-use crate::turnstile::{
-    settings::{Checked, Keys, SerialLine},
-    simulation::Board,
-};
+use crate::turnstile::simulation::Board;
 
 pub struct Kind;
 
 impl Driver for Kind {
     const WORD: &str = "modbus-rtu";
-    const KEYS: &[&str] =
-        &["port", "baud", "address", "release_coil", "passage_input", "pulse_ms", "fire_input"];
     type Config = ModbusRtu;
     type Turnstile = ModbusTurnstile;
-
-    fn read(keys: &Keys<'_>) -> Checked<ModbusRtu> {
-        ModbusRtu::read(keys)
-    }
-
-    fn place(config: &ModbusRtu) -> Option<(&SerialLine, u8)> {
-        Some((&config.line, config.address))
-    }
 
     fn turnstile(config: &ModbusRtu, means: &Means) -> ModbusTurnstile {
         ModbusTurnstile::new(config.clone(), means.buses.port(&config.line))

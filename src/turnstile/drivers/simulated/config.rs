@@ -10,7 +10,7 @@ use crate::{
     turnstile::{
         drivers::kind::Driver,
         error::TurnstileError,
-        settings::{Checked, Keys, ON_THE_WIRE},
+        settings::{Checked, Keys, ON_THE_WIRE, Settings},
         simulation::{DeviceFrame, SimulatedBus, SimulatedDevice, SimulatedLine, Speaks},
     },
 };
@@ -26,8 +26,10 @@ pub struct SimulatedTurnstile {
     pub fire_input: Option<u16>,
 }
 
-impl SimulatedTurnstile {
-    pub fn read(keys: &Keys<'_>) -> Checked<SimulatedTurnstile> {
+impl Settings for SimulatedTurnstile {
+    const KEYS: &[&str] = &["pass_after_ms", "passes", "fire_input"];
+
+    fn read(keys: &Keys<'_>) -> Checked<SimulatedTurnstile> {
         let after = keys.whole("pass_after_ms", 0..=600_000)?.unwrap_or(700);
         let passes = keys.given("passes")?.unwrap_or(true);
         Ok(SimulatedTurnstile {
@@ -35,7 +37,9 @@ impl SimulatedTurnstile {
             fire_input: keys.whole("fire_input", ON_THE_WIRE)?,
         })
     }
+}
 
+impl SimulatedTurnstile {
     /// Opens its line. Must be called within a tokio runtime.
     pub fn device(
         &self,

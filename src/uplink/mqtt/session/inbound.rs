@@ -2,10 +2,10 @@
 
 use tokio::sync::oneshot;
 
-use super::Session;
+use super::{Session, work::Later};
 use crate::uplink::{
-    Incoming, LinkError,
     client::{Message, OTHERS},
+    link::{Incoming, LinkError},
     profiles::{self, Heard, profile::Acknowledgement},
 };
 
@@ -13,12 +13,6 @@ use crate::uplink::{
 const RECEIPTS: usize = 4096;
 /// While so much waits, commands beyond those being carried out get no answer.
 const BUSY: usize = 64;
-
-/// What is no row and waits for room in the client.
-pub enum Later {
-    Receipt(Box<Message>),
-    Reply(profiles::Message),
-}
 
 impl Session<'_> {
     /// What came on a topic that we subscribed to.

@@ -1,25 +1,22 @@
 //! Rows on their way: read, published, struck off.
 
-use super::{PageRead, Session};
+use super::{
+    Session,
+    work::{PageRead, Row},
+};
 use crate::{
     failpoint,
     ledger::{self, LedgerError, Stored},
     store::Priority,
     uplink::{
-        LinkError,
         delivery::{PAGE, Page},
+        link::LinkError,
         profiles,
     },
 };
 
 /// Acknowledged rows are struck off together: so many, or when nothing more is on its way.
 const STRIKE_ROWS: usize = 1024;
-
-/// A row as it goes out.
-pub struct Row {
-    message: profiles::Message,
-    resent: bool,
-}
 
 impl Session<'_> {
     /// Hands on as many rows as may be under way.

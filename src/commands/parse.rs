@@ -1,0 +1,258 @@
+//! What a platform's command asks for, strictly read: every argument is known, of its kind and
+//! within its bound, or the command is refused. Messages never show a value: it may be an ID number.
+
+use std::str::FromStr;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use jiff::civil::Date;
+use serde_json::{Map, Value};
+
+use crate::{
+    config::Direction,
+    roster::{Gender, IdType, Identity, Particulars, Person, Terms, WorkerId},
+    services::{Code, Enrol, Failure, IfKnown, PHOTOS_MAX, Photo},
+    uplink::profiles::native::command::shown,
+};
+
+/// A photo's bytes.
+const PHOTO_BYTES: usize = 1 << 20;
+/// Characters of an argument; each has a lower bound of its own besides.
+const TEXT_CHARS: usize = 256;
+/// Workers of a page: with the longest texts there may be, well under a message's 1 MiB.
+pub(super) const PAGE_MAX: u64 = 200;
+/// Records asked for again at once.
+pub(super) const RESEND_MAX: u64 = 10_000;
+
+/// What is to be done.
+pub(super) enum Verb {
+    Upsert { enrol: Box<Enrol>, photos: Vec<Vec<u8>> },
+    Suspend { id: WorkerId, reason: String },
+    Resume { id: WorkerId, reason: String },
+    Remove { id: WorkerId, reason: Option<String> },
+    Digest,
+    Page { after: Option<WorkerId>, limit: u64 },
+    Release { lane: String, direction: Direction, worker: Option<WorkerId>, reason: String },
+    Resend { from: u64, to: u64 },
+    Status,
+}
+
+impl Verb {
+    pub(super) fn read(verb: &str, args: Map<String, Value>) -> Result<Verb, Failure> {
+        let mut args = Args(args);
+        let read = match verb {
+            "worker.upsert" => upsert(&mut args)?,
+            "worker.suspend" => {
+                Verb::Suspend { id: args.worker()?, reason: args.needed("reason")? }
+            }
+            "worker.resume" => {
+                let reason = args.text("reason")?.unwrap_or_else(|| "resumed".to_owned());
+                Verb::Resume { id: args.worker()?, reason }
+            }
+            "worker.remove" => Verb::Remove { id: args.worker()?, reason: args.text("reason")? },
+            "roster.digest" => Verb::Digest,
+            "roster.page" => Verb::Page {
+                after: args.worker_at("after")?,
+                limit: args.number("limit")?.unwrap_or(PAGE_MAX),
+            },
+            "lane.release" => Verb::Release {
+                lane: args.needed("lane")?,
+                direction: match &*args.needed("direction")? {
+                    "entry" => Direction::Entry,
+                    "exit" => Direction::Exit,
+                    _ => return Err(invalid("direction", "must be entry or exit")),
+                },
+                worker: args.worker_at("worker")?,
+                reason: args.needed("reason")?,
+            },
+            "attendance.resend" => Verb::Resend {
+                from: args.number("from")?.ok_or_else(|| missing("from"))?,
+                to: args.number("to")?.ok_or_else(|| missing("to"))?,
+            },
+            "status.now" => Verb::Status,
+            unknown => {
+                let problem = format!(
+                    "{} is none of worker.upsert, worker.suspend, worker.resume, worker.remove, \
+                     roster.digest, roster.page, lane.release, attendance.resend, status.now",
+                    shown(unknown)
+                );
+                return Err(Failure::new(Code::UnknownVerb, problem));
+            }
+        };
+        args.end()?;
+        read.checked()
+    }
+
+    /// Numbers within their bounds.
+    fn checked(self) -> Result<Verb, Failure> {
+        match self {
+            Verb::Page { limit, .. } if !(1..=PAGE_MAX).contains(&limit) => {
+                Err(invalid("limit", &format!("must be 1 to {PAGE_MAX}")))
+            }
+            Verb::Resend { from, to } if from == 0 || to < from => Err(invalid(
+                "to",
+                "from and to are numbers of records, from 1 on, to not below from",
+            )),
+            Verb::Resend { from, to } if to - from >= RESEND_MAX => {
+                let problem = format!(
+                    "at most {RESEND_MAX} records at once: ask for {from} to {} first, and for the \
+                     next ones when those have come",
+                    from + (RESEND_MAX - 1)
+                );
+                Err(Failure::new(Code::TooMany, problem))
+            }
+            read => Ok(read),
+        }
+    }
+
+    /// It changes nothing, and is simply done again when it is asked again.
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self, Verb::Digest | Verb::Page { .. } | Verb::Status)
+    }
+}
+
+/// As `worker enroll` asks for it, or an import with `--update`.
+fn upsert(args: &mut Args) -> Result<Verb, Failure> {
+    let person = Person {
+        id: args.worker()?,
+        name: args.needed("name")?,
+        team: args.needed("team")?,
+        contractor: args.needed("contractor")?,
+        trade: args.needed("trade")?,
+    };
+    let id_type = args.word(
+        "id_type",
+        IdType::from_word,
+        "resident, passport, hk_macao_permit or taiwan_permit",
+    )?;
+    let mut enrol = Enrol::new(person, id_type.unwrap_or_default(), args.needed("id_number")?);
+    enrol.particulars = Particulars {
+        gender: args.word("gender", Gender::from_word, "male or female")?,
+        birth_date: args.day("birth_date")?,
+        phone: args.text("phone")?,
+        bank_tail: args.text("bank_tail")?,
+    };
+    enrol.terms = Terms {
+        valid_from: args.day("valid_from")?,
+        valid_until: args.day("valid_until")?,
+        consent: args.text("consent")?,
+        consent_on: args.day("consent_on")?,
+        contract_signed: args.day("contract_signed")?,
+        trained_on: args.day("trained_on")?,
+    };
+    enrol.allow_duplicate_face = args.text("allow_duplicate_face")?;
+    enrol.if_known = IfKnown::Update;
+    // There is no one to ask.
+    enrol.confirmed = true;
+    let photos = args.photos()?;
+    let announced = |(n, photo): (usize, &Vec<u8>)| Photo {
+        name: format!("photos[{n}]"),
+        bytes: photo.len() as u64,
+    };
+    enrol.photos = photos.iter().enumerate().map(announced).collect();
+    Ok(Verb::Upsert { enrol: Box::new(enrol), photos })
+}
+
+fn invalid(key: &str, problem: &str) -> Failure {
+    Failure::new(Code::Invalid, format!("args.{key}: {problem}"))
+}
+
+fn missing(key: &str) -> Failure {
+    invalid(key, "is missing")
+}
+
+/// The arguments that are not read yet. One that is null is not there.
+struct Args(Map<String, Value>);
+
+impl Args {
+    fn take(&mut self, key: &str) -> Option<Value> {
+        self.0.remove(key).filter(|value| !value.is_null())
+    }
+
+    fn text(&mut self, key: &str) -> Result<Option<String>, Failure> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::String(text)) if text.chars().nth(TEXT_CHARS).is_none() => Ok(Some(text)),
+            Some(Value::String(_)) => {
+                Err(invalid(key, &format!("must have at most {TEXT_CHARS} characters")))
+            }
+            Some(_) => Err(invalid(key, "must be a text")),
+        }
+    }
+
+    fn needed(&mut self, key: &str) -> Result<String, Failure> {
+        self.text(key)?.ok_or_else(|| missing(key))
+    }
+
+    fn word<T>(
+        &mut self,
+        key: &str,
+        from_word: impl Fn(&str) -> Option<T>,
+        words: &str,
+    ) -> Result<Option<T>, Failure> {
+        let read = |text: String| {
+            from_word(&text).ok_or_else(|| invalid(key, &format!("must be {words}")))
+        };
+        self.text(key)?.map(read).transpose()
+    }
+
+    fn day(&mut self, key: &str) -> Result<Option<Date>, Failure> {
+        self.word(key, |text| Date::from_str(text).ok(), "a day such as 2026-10-01")
+    }
+
+    fn number(&mut self, key: &str) -> Result<Option<u64>, Failure> {
+        let read =
+            |value: Value| value.as_u64().ok_or_else(|| invalid(key, "must be a whole number"));
+        self.take(key).map(read).transpose()
+    }
+
+    fn worker(&mut self) -> Result<WorkerId, Failure> {
+        self.worker_at("id")?.ok_or_else(|| missing("id"))
+    }
+
+    /// A worker's id stands in every record and in messages, so it is no ID number.
+    fn worker_at(&mut self, key: &str) -> Result<Option<WorkerId>, Failure> {
+        let Some(text) = self.text(key)? else { return Ok(None) };
+        if Identity::checked(IdType::Resident, &text, Particulars::default(), None).is_ok() {
+            return Err(invalid(key, "it is an ID number: name the worker's id at this site"));
+        }
+        let problem = "must be 1 to 32 of A-Z, a-z, 0-9, -, _ and .";
+        text.parse().map(Some).map_err(|_| invalid(key, problem))
+    }
+
+    fn photos(&mut self) -> Result<Vec<Vec<u8>>, Failure> {
+        let list = match self.take("photos") {
+            None => return Ok(Vec::new()),
+            Some(Value::Array(list)) if list.len() <= PHOTOS_MAX => list,
+            Some(_) => {
+                let problem = format!("must be a list of at most {PHOTOS_MAX} JPEGs in base64");
+                return Err(invalid("photos", &problem));
+            }
+        };
+        let one = |(n, text): (usize, &Value)| {
+            let at = format!("photos[{n}]");
+            let jpeg = text.as_str().and_then(|text| STANDARD.decode(text).ok());
+            match jpeg {
+                Some(jpeg) if jpeg.len() > PHOTO_BYTES => {
+                    let problem = format!("args.{at}: a photo has at most 1 MiB, scale it down");
+                    Err(Failure::new(Code::PhotoTooLarge, problem))
+                }
+                Some(jpeg) if jpeg.starts_with(b"\xFF\xD8\xFF") => Ok(jpeg),
+                Some(_) => {
+                    Err(Failure::new(Code::PhotoUnreadable, format!("args.{at}: is no JPEG")))
+                }
+                None => Err(invalid(&at, "must be a JPEG in base64 (RFC 4648, section 4)")),
+            }
+        };
+        list.iter().enumerate().map(one).collect()
+    }
+
+    fn end(self) -> Result<(), Failure> {
+        match self.0.keys().next() {
+            Some(unknown) => Err(invalid(&shown(unknown), "is not known to this verb")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! What each verb does, through the same services as an admin's requests.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::parse::Verb;
+use crate::{
+    clock::Monotonic,
+    ledger::{self, Actor},
+    roster::{self, RosterError, State, Worker, WorkerId},
+    services::{Code, DryRuns, Failure, Held, PAGE, Services, Source},
+    status,
+    store::Priority,
+    uplink::Asked,
+};
+
+/// Records put back at once: their bytes are read first, and attendance waits meanwhile.
+const PIECE: u64 = 200;
+/// Stretches of records that are gone, named in a reply.
+const GONE_NAMED: usize = 100;
+/// For a link that is asked to look at its outbox again. It looks by itself when it connects.
+const LINK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// `again`: it was begun before, and may have been done.
+pub(super) async fn carry_out(
+    services: &Services,
+    verb: Verb,
+    by: Actor,
+    void_after: Option<Monotonic>,
+    again: bool,
+) -> Result<Value, Failure> {
+    if !verb.only_reads() {
+        services.may_change(&by)?;
+    }
+    match verb {
+        // The reply names no one: it is kept for a while, when the worker may be long forgotten.
+        Verb::Upsert { enrol, photos } => {
+            let mut dry = DryRuns::default();
+            let done = services.enrol(Source::Here(photos), &mut dry, *enrol, by).await?;
+            Ok(json!({
+                "id": done.worker.person.id,
+                "result": done.result,
+                "state": done.worker.state,
+                "templates": done.worker.templates,
+            }))
+        }
+        Verb::Suspend { id, reason } => {
+            hold(services, id, State::Suspended, reason, by, again).await
+        }
+        Verb::Resume { id, reason } => hold(services, id, State::Active, reason, by, again).await,
+        Verb::Remove { id, reason } => remove(services, id, reason, by, again).await,
+        Verb::Digest => digest(services).await,
+        Verb::Page { after, limit } => {
+            let limit = usize::try_from(limit).unwrap_or(PAGE);
+            said(services.workers(&Default::default(), after, limit).await?)
+        }
+        Verb::Release { lane, direction, worker, reason } => {
+            said(services.release(lane, direction, worker, &reason, by, void_after).await?)
+        }
+        Verb::Resend { from, to } => resend(services, &by.user, from, to).await,
+        Verb::Status => Ok(compact(services, &by.user).await),
+    }
+}
+
+/// A service's result as a reply's.
+fn said(result: impl Serialize) -> Result<Value, Failure> {
+    serde_json::to_value(result).map_err(Failure::internal)
+}
+
+async fn hold(
+    services: &Services,
+    id: WorkerId,
+    state: State,
+    reason: String,
+    by: Actor,
+    again: bool,
+) -> Result<Value, Failure> {
+    if again && services.roster.borrow().worker(&id).is_some_and(|w| w.state == state) {
+        return said(Held { id, state, reason });
+    }
+    said(services.hold(id, state, &reason, by).await?)
+}
+
+async fn remove(
+    services: &Services,
+    id: WorkerId,
+    reason: Option<String>,
+    by: Actor,
+    again: bool,
+) -> Result<Value, Failure> {
+    match services.remove(id.clone(), reason, by).await {
+        Err(failure) if again && failure.code == Code::NoSuchWorker => {
+            let (asked, removed) = (id.clone(), json!({ "id": id, "state": State::Removed }));
+            let known = services.store.read(move |tx| roster::must_exist(tx, &asked)).await;
+            known.map(|()| removed).map_err(|_| failure)
+        }
+        done => said(done?),
+    }
+}
+
+/// SHA-256 over a line for each worker on the roster, in the order of their ids' bytes: id, name,
+/// team, contractor, trade, state, valid_from, valid_until, consent, consent_on, contract_signed,
+/// trained_on and the number of templates, with U+001F between them and U+000A after the last. What
+/// is not there is empty; days are 2026-10-01; no text can hold either character.
+fn digest_line(worker: &Worker) -> String {
+    let Worker { person, terms, .. } = worker;
+    let day = |day: Option<jiff::civil::Date>| day.map_or_else(String::new, |d| d.to_string());
+    let fields = [
+        person.id.as_str().to_owned(),
+        person.name.clone(),
+        person.team.clone(),
+        person.contractor.clone(),
+        person.trade.clone(),
+        worker.state.word().to_owned(),
+        day(terms.valid_from),
+        day(terms.valid_until),
+        terms.consent.clone().unwrap_or_default(),
+        day(terms.consent_on),
+        day(terms.contract_signed),
+        day(terms.trained_on),
+        worker.templates.to_string(),
+    ];
+    fields.join("\u{1F}") + "\n"
+}
+
+async fn digest(services: &Services) -> Result<Value, Failure> {
+    let read = services.store.read(|tx| {
+        let (mut hash, mut count, mut after) = (Sha256::new(), 0, None);
+        loop {
+            let page = roster::list(tx, None, after.as_ref(), PAGE)?;
+            for worker in &page.workers {
+                hash.update(digest_line(worker));
+                count += 1;
+            }
+            after = page.next;
+            if after.is_none() {
+                let sha256 = hex::encode(hash.finalize());
+                return Ok::<_, RosterError>((roster::version(tx)?, count, sha256));
+            }
+        }
+    });
+    let (version, workers, sha256) = read.await?;
+    Ok(json!({ "version": version, "workers": workers, "sha256": sha256 }))
+}
+
+async fn resend(services: &Services, upstream: &str, from: u64, to: u64) -> Result<Value, Failure> {
+    let last = services.store.read(ledger::last_seq).await?;
+    let to = to.min(last);
+    // The link learns of it first, so that an older acknowledgement does not take them out again.
+    again(services, upstream, from, to).await;
+    let (mut rows, mut gone) = (0, Vec::<u64>::new());
+    let mut next = from;
+    while next <= to {
+        let (name, upto) = (upstream.to_owned(), to.min(next.saturating_add(PIECE - 1)));
+        let piece = services
+            .store
+            .write(Priority::Upkeep, move |tx| ledger::queue_again(tx, &name, next, upto));
+        let piece = piece.await?;
+        rows += piece.rows;
+        gone.extend(piece.gone);
+        next = upto + 1;
+    }
+    if rows > 0 {
+        again(services, upstream, from, to).await;
+    }
+    Ok(json!({ "rows": rows, "gone": gone.len(), "gone_seqs": stretches(&gone) }))
+}
+
+async fn again(services: &Services, upstream: &str, from: u64, to: u64) {
+    let mut links = services.upstreams.iter();
+    let Some(link) = links.find(|link| link.state.borrow().name == upstream) else { return };
+    let asked = link.asked.send(Asked::Again { from, to });
+    // A link that stands still, or begins again, looks at its outbox when it connects.
+    let _ = tokio::time::timeout(LINK_PATIENCE, asked).await;
+}
+
+/// Rising numbers as stretches, from and to.
+fn stretches(seqs: &[u64]) -> Vec<[u64; 2]> {
+    let mut stretches: Vec<[u64; 2]> = Vec::new();
+    for seq in seqs {
+        match stretches.last_mut() {
+            Some([_, to]) if *to + 1 == *seq => *to = *seq,
+            _ => stretches.push([*seq, *seq]),
+        }
+    }
+    stretches.truncate(GONE_NAMED);
+    stretches
+}
+
+/// What a platform needs to know of the gateway, and nothing of other platforms.
+async fn compact(services: &Services, upstream: &str) -> Value {
+    let status = status::gather(services).await;
+    let own = |u: &&status::UpstreamStatus| u.link.name == upstream;
+    let lanes: Vec<_> = status
+        .lanes
+        .iter()
+        .map(|lane| json!({ "name": lane.name, "mode": lane.mode, "ready": lane.ready }))
+        .collect();
+    let degraded: Vec<_> =
+        status.degraded.iter().filter(|d| !d.what.is_anothers(upstream)).collect();
+    json!({
+        "version": status.version,
+        "at": status.clock.now,
+        "started_at": status.started_at,
+        "clock_synced": status.clock.synced,
+        "roster": { "version": status.roster.version, "workers": status.roster.workers },
+        "ledger": status.ledger.id,
+        "outbox": status.upstreams.iter().find(own).and_then(|u| u.outbox),
+        "lanes": lanes,
+        "degraded": degraded,
+    })
+}
+
+#[cfg(test)]
+mod tests;

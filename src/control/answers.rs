@@ -1,0 +1,190 @@
+//! What a request is answered: a service's typed result, in frames.
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tokio::sync::mpsc;
+
+use super::{
+    protocol::{PhotoPiece, PhotoShown, Reply, Request},
+    wire::{PIECE, Wire, WireError, patient},
+};
+use crate::{
+    ledger::Actor,
+    services::{Ask, DryRuns, Failure, HINTS, PAGE, PassagePhoto, Services, Source},
+    status,
+};
+
+/// Why there is no result.
+#[derive(Debug, thiserror::Error)]
+enum Ended {
+    #[error(transparent)]
+    Refused(#[from] Failure),
+    /// There is no one to tell.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+}
+
+/// A list's closing word.
+#[derive(Serialize)]
+struct Counted {
+    count: usize,
+}
+
+/// One client.
+pub(super) struct Desk<'a> {
+    pub(super) services: &'a Services,
+    pub(super) wire: Wire,
+    pub(super) by: Actor,
+    pub(super) dry: DryRuns,
+}
+
+impl Desk<'_> {
+    /// Carries a request out and says what came of it. An error is the connection's.
+    pub(super) async fn answer(&mut self, request: Request) -> Result<(), WireError> {
+        match self.carry_out(request).await {
+            Ok(()) => Ok(()),
+            Err(Ended::Refused(failure)) => self.send(&Reply::<()>::Error(failure)).await,
+            Err(Ended::Wire(e)) => Err(e),
+        }
+    }
+
+    pub(super) async fn send(&mut self, reply: &Reply<impl Serialize>) -> Result<(), WireError> {
+        patient(self.wire.send_json(reply)).await
+    }
+
+    async fn items(
+        &mut self,
+        items: impl IntoIterator<Item = impl Serialize>,
+    ) -> Result<(), WireError> {
+        for item in items {
+            self.send(&Reply::Item(item)).await?;
+        }
+        Ok(())
+    }
+
+    async fn done(&mut self, done: impl Serialize) -> Result<(), Ended> {
+        Ok(self.send(&Reply::Done(done)).await?)
+    }
+
+    async fn carry_out(&mut self, request: Request) -> Result<(), Ended> {
+        let (services, by) = (self.services, self.by.clone());
+        if request.changes() {
+            services.may_change(&by)?;
+        }
+        match request {
+            Request::Status => self.done(status::gather(services).await).await,
+            Request::Enrol(enrol) => {
+                let (client, asked) = mpsc::channel(HINTS);
+                let mut dry = std::mem::take(&mut self.dry);
+                let work = services.enrol(Source::Client(client), &mut dry, *enrol, by);
+                let enrolled = self.accompany(asked, work).await;
+                self.dry = dry;
+                self.done(enrolled?).await
+            }
+            Request::Amend(amend) => {
+                let (client, asked) = mpsc::channel(HINTS);
+                let work = services.amend(Source::Client(client), *amend, by);
+                let amended = self.accompany(asked, work).await?;
+                self.done(amended).await
+            }
+            Request::Hold { id, state, reason } => {
+                self.done(services.hold(id, state, &reason, by).await?).await
+            }
+            Request::Remove { id, reason } => {
+                self.done(services.remove(id, reason, by).await?).await
+            }
+            Request::Workers(query) => {
+                let (mut count, mut after) = (0, None);
+                loop {
+                    let page = services.workers(&query, after, PAGE).await?;
+                    count += page.workers.len();
+                    self.items(page.workers).await?;
+                    after = page.next;
+                    if after.is_none() {
+                        return self.done(Counted { count }).await;
+                    }
+                }
+            }
+            Request::Worker { id } => self.done(services.worker(id, &by).await?).await,
+            Request::History { id } => {
+                let happened = services.history(id).await?;
+                let count = happened.len();
+                self.items(happened).await?;
+                self.done(Counted { count }).await
+            }
+            Request::Attendance(query) => {
+                let mut listing = services.attendance(query).await?;
+                while let Some(records) = listing.next().await? {
+                    self.items(records).await?;
+                }
+                self.done(&listing.extent).await
+            }
+            Request::PassagePhoto { of } => {
+                let PassagePhoto { passage, jpeg } = services.passage_photo(of, &by).await?;
+                // Two digits a byte.
+                for piece in jpeg.chunks(PIECE) {
+                    self.send(&Reply::Item(PhotoPiece { hex: hex::encode(piece) })).await?;
+                }
+                let sha256 = hex::encode(Sha256::digest(&jpeg));
+                let (passage, bytes) = (passage.to_string(), jpeg.len());
+                self.done(PhotoShown { passage, bytes, sha256 }).await
+            }
+            Request::Onsite { since } => {
+                let on_site = services.onsite(since).await?;
+                self.items(on_site.present).await?;
+                self.done(on_site.done).await
+            }
+            Request::Supplement { worker, at, direction, reason, confirmed } => {
+                let added = services.supplement(worker, at, direction, &reason, confirmed, by);
+                self.done(added.await?).await
+            }
+            Request::Dispute { seq, reason } => {
+                self.done(services.dispute(seq, &reason, by).await?).await
+            }
+            Request::Release { lane, direction, worker, reason } => {
+                let released = services.release(lane, direction, worker, &reason, by, None);
+                self.done(released.await?).await
+            }
+            Request::Mode { lane, mode, reason } => {
+                self.done(services.mode(lane, mode, &reason, by).await?).await
+            }
+        }
+    }
+
+    /// Puts what the work asks to the client until the work is done. A client that goes ends it.
+    async fn accompany<T>(
+        &mut self,
+        mut asked: mpsc::Receiver<Ask>,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Ended> {
+        let ask = async {
+            while let Some(ask) = asked.recv().await {
+                match ask {
+                    Ask::Hint(hint) => self.send(&Reply::Item(hint)).await?,
+                    Ask::Photo { number, bytes, answer } => {
+                        let photo = self.photo(number, bytes).await?;
+                        // The work has failed meanwhile.
+                        let _ = answer.send(photo);
+                    }
+                }
+            }
+            Ok(())
+        };
+        let (done, ()) = tokio::try_join!(async { Ok::<_, WireError>(work.await) }, ask)?;
+        Ok(done?)
+    }
+
+    /// Asks for one announced photo and takes it in, piece by piece.
+    async fn photo(&mut self, number: usize, size: usize) -> Result<Vec<u8>, WireError> {
+        self.send(&Reply::<()>::Send(number)).await?;
+        let mut bytes = Vec::with_capacity(size);
+        while bytes.len() < size {
+            let piece = patient(self.wire.receive_piece()).await?;
+            if piece.is_empty() || piece.len() > size - bytes.len() {
+                return Err(WireError::Malformed("a photo's piece".to_owned()));
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(bytes)
+    }
+}

@@ -1,0 +1,107 @@
+//! What `fuzz/run` feeds with bytes: one function for each kind of bytes that come from outside. Each
+//! panics where what it reads does not hold. Not part of the program.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+
+use crate::{
+    camera::mjpeg::Splitter,
+    config::Encoding,
+    control::{Request, Wire},
+    ledger::Entry,
+    roster::import,
+    turnstile::{
+        drivers::{d7e7f::codec as counting, modbus_rtu::codec as modbus},
+        scan::Found,
+    },
+    uplink::profiles::profile::Envelope,
+};
+
+/// Reads an entry of the ledger. What is known in it is written again in the same bytes.
+pub fn entry(bytes: &[u8]) {
+    let Ok(entry) = Entry::decode(bytes) else { return };
+    let known = entry.encode();
+    assert!(known.is_ok());
+    if entry.unknown.is_empty() {
+        assert_eq!(known.as_deref(), Ok(bytes));
+    }
+}
+
+/// Reads what a platform asks for.
+pub fn command(bytes: &[u8]) {
+    for encoding in [Encoding::Json, Encoding::Cbor] {
+        let _ = Envelope::read(encoding, bytes);
+    }
+}
+
+/// Cuts a camera's stream, whole and in pieces as long as its first byte says. The frames are the same,
+/// and each byte is in a frame or counted as garbage.
+pub fn mjpeg(bytes: &[u8]) {
+    let Some((piece, stream)) = bytes.split_first() else { return };
+    let cut = |pieces: usize| {
+        let (mut splitter, mut frames) = (Splitter::new(150), Vec::new());
+        for piece in stream.chunks(pieces) {
+            splitter.push(piece);
+            frames.extend(std::iter::from_fn(|| splitter.next_frame()));
+        }
+        splitter.end();
+        (frames, splitter.garbage())
+    };
+    let (frames, garbage) = cut(stream.len().max(1));
+    assert_eq!(cut((*piece).max(1).into()), (frames.clone(), garbage));
+    let framed: usize = frames.iter().map(Vec::len).sum();
+    assert_eq!(framed as u64 + garbage, stream.len() as u64);
+}
+
+/// Looks for answers on a turnstile's line.
+pub fn turnstile(bytes: &[u8]) {
+    let asks = [
+        modbus::Ask::Coils { first: 0, count: 8 },
+        modbus::Ask::Inputs { first: 3, count: 16 },
+        modbus::Ask::Write { coil: 5, on: true },
+    ];
+    for ask in asks {
+        if let Some(frame) = found(bytes, ask.find(1, bytes)) {
+            ask.read(frame);
+        }
+    }
+    if let Some(frame) = found(bytes, counting::find(1, bytes)) {
+        assert!(counting::State::read(frame).is_some());
+    }
+}
+
+/// Returns the answer. What was found lies within what was heard.
+fn found(heard: &[u8], found: Found) -> Option<&[u8]> {
+    match found {
+        Found::Nothing { passed_over } => {
+            assert!(passed_over <= heard.len());
+            None
+        }
+        Found::Answer { passed_over, len } => Some(&heard[passed_over..passed_over + len]),
+    }
+}
+
+/// Reads a roster: text, or a workbook. An ID that is good twice is in no file.
+pub fn roster(bytes: &[u8]) {
+    let Ok(file) = import::read(bytes) else { return };
+    let mut ids = HashSet::new();
+    for row in &file.rows {
+        if let Ok(candidate) = &row.candidate {
+            assert!(ids.insert(candidate.person.id.clone()), "an ID is there twice");
+        }
+    }
+}
+
+/// Reads what a client of the socket sends: requests, with a photo's piece after each.
+#[allow(clippy::expect_used, reason = "it may end here")]
+pub fn frames(bytes: &[u8]) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+    runtime.block_on(async {
+        let mut wire = Wire::new(std::io::Cursor::new(bytes.to_vec()));
+        while wire.receive_json::<Request>().await.is_ok() {
+            let _ = wire.receive_piece().await;
+        }
+    });
+}

@@ -1,0 +1,20 @@
+//! What `fuzz/run` begins with, and what it has found.
+
+use std::{fs, path::Path};
+
+/// Feeds each file in the folder of a target.
+fn feed(target: &str, read: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
+    let seeds: Vec<_> = fs::read_dir(&folder).unwrap().map(|seed| seed.unwrap().path()).collect();
+    assert!(!seeds.is_empty(), "{} is empty", folder.display());
+    for seed in seeds {
+        println!("{}", seed.display());
+        read(&fs::read(seed).unwrap());
+    }
+}
+
+macro_rules! seeds {
+    ($($target:ident)+) => { $(#[test] fn $target() { feed(stringify!($target), super::$target); })+ };
+}
+
+seeds! { entry command mjpeg turnstile roster frames }

@@ -1,0 +1,255 @@
+//! Workers amended. What a worker is to be then is pure, from what is on file and what is given.
+
+use jiff::civil::Date;
+
+use super::{
+    Amend, AmendFaces, Clear, Code, DryRuns, EnrolResult, Enrolled, Failure, PHOTOS_MAX, Services,
+    Source,
+    asked::{Asked, checked_person, checked_reason},
+    roster::{Known, committed},
+};
+use crate::{
+    ledger::{self, Actor, FacesChanged, FacesWhat},
+    roster::{
+        self, Amended, Faces, IdType, Identity, Particulars, Person, Terms, Worker, checked_text,
+    },
+    store::Priority,
+};
+
+impl Services {
+    pub async fn amend(
+        &self,
+        source: Source,
+        amend: Amend,
+        by: Actor,
+    ) -> Result<Enrolled, Failure> {
+        self.amended(source, amend, None, Asked::Alone, by).await
+    }
+
+    /// `dry`: all is examined and nothing is changed.
+    pub(super) async fn amended(
+        &self,
+        mut source: Source,
+        amend: Amend,
+        dry: Option<&mut DryRuns>,
+        asked: Asked,
+        by: Actor,
+    ) -> Result<Enrolled, Failure> {
+        let id = amend.id.clone();
+        let wants_faces = matches!(amend.faces, AmendFaces::Add | AmendFaces::Replace);
+        let brings_faces = !amend.photos.is_empty() || amend.live.is_some();
+        if wants_faces != brings_faces {
+            let problem = "give photos, and say whether to add them or to replace those there are";
+            return Err(Failure::new(Code::Invalid, problem));
+        }
+        // What is wrong is said before photos travel.
+        self.plausible(&amend.terms, amend.confirmed)?;
+        let first = plan(&self.on_roster(&id).await?, &amend, self.today())?;
+        self.consented(wants_faces, &first.worker.terms, asked)?;
+        let allow = amend.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
+        let faces = self.faces(&mut source, &amend.photos, amend.live.as_ref()).await?;
+        let changing = self.changing.lock().await;
+        // The roster may have changed meanwhile: what counts is what it is now.
+        let known = self.on_roster(&id).await?;
+        let Planned { mut worker, identity, other_document, reason } =
+            plan(&known, &amend, self.today())?;
+        let (before, on_file) = known;
+        self.consented(wants_faces, &worker.terms, asked)?;
+        let alike = self.alike(&id, &faces, dry.as_deref(), allow, asked)?;
+        self.same_person(&id, &faces, &amend, asked)?;
+        let what = match amend.faces {
+            AmendFaces::Keep => None,
+            AmendFaces::Erase => (before.templates > 0).then_some(FacesWhat::Erased),
+            AmendFaces::Add => Some(FacesWhat::Added),
+            AmendFaces::Replace => {
+                (!self.has_these(&id, &faces).await?).then_some(FacesWhat::Replaced)
+            }
+        };
+        if what.is_none() && worker == before && identity == on_file {
+            return Ok(Enrolled { worker, result: EnrolResult::Unchanged });
+        }
+        let count = u32::try_from(faces.len()).unwrap_or(u32::MAX);
+        worker.templates = match what {
+            None => before.templates,
+            Some(FacesWhat::Erased) => 0,
+            Some(FacesWhat::Added) => before.templates.saturating_add(count),
+            Some(FacesWhat::Replaced) => count,
+        };
+        if worker.templates as usize > PHOTOS_MAX && what == Some(FacesWhat::Added) {
+            let problem = format!(
+                "worker {id} would have {} photos, and {PHOTOS_MAX} is the most: replace them",
+                worker.templates
+            );
+            return Err(Failure::new(Code::Invalid, problem));
+        }
+        let done = Enrolled { worker: worker.clone(), result: EnrolResult::Updated };
+        if let Some(dry) = dry {
+            dry.came_by(&self.roster.borrow(), id, None, faces)?;
+            return Ok(done);
+        }
+        let model = self.vision.embedder_name().to_owned();
+        let entry = ledger::Amendment {
+            person: worker.person.clone(),
+            terms: worker.terms.clone(),
+            id_commitment: other_document.then(|| committed(&identity)),
+            particulars: identity.particulars.other_than(&on_file.particulars),
+            faces: what.map(|what| FacesChanged {
+                what,
+                model: model.clone(),
+                templates: worker.templates,
+            }),
+            alike,
+            reason,
+            by,
+        };
+        let faces = match what {
+            None => Faces::Keep,
+            Some(FacesWhat::Erased) => Faces::Erase,
+            Some(FacesWhat::Added) => Faces::Add { model, faces },
+            Some(FacesWhat::Replaced) => Faces::Replace { model, faces },
+        };
+        // What takes no room is done on a full disk too: above all an erasure.
+        let priority = if wants_faces { Priority::Photo } else { Priority::Upkeep };
+        let amended = Amended { worker, identity, faces };
+        let sealer = self.store.sealer().clone();
+        self.change(&changing, id.clone(), priority, move |tx| {
+            roster::amend(tx, &sealer, &amended)?;
+            Ok((entry.into(), ()))
+        })
+        .await?;
+        drop(changing);
+        if matches!(what, Some(FacesWhat::Erased | FacesWhat::Replaced)) {
+            self.empty_log(&id).await;
+            self.album.tidy().await;
+        }
+        Ok(done)
+    }
+}
+
+/// What is to be written, apart from faces.
+pub(super) struct Planned {
+    pub(super) worker: Worker,
+    pub(super) identity: Identity,
+    /// Another document than the one on file.
+    pub(super) other_document: bool,
+    pub(super) reason: Option<String>,
+}
+
+pub(super) fn plan(
+    (before, on_file): &Known,
+    amend: &Amend,
+    today: Option<Date>,
+) -> Result<Planned, Failure> {
+    let kept = &before.person;
+    let text = |given: &Option<String>, kept: &String| given.as_ref().unwrap_or(kept).clone();
+    let person = checked_person(&Person {
+        id: kept.id.clone(),
+        name: text(&amend.name, &kept.name),
+        team: text(&amend.team, &kept.team),
+        contractor: text(&amend.contractor, &kept.contractor),
+        trade: text(&amend.trade, &kept.trade),
+    })?;
+    let mut terms = overlaid(&before.terms, amend.terms.clone());
+    let mut said = overlaid_particulars(&on_file.particulars, &amend.particulars);
+    for field in &amend.clear {
+        match field {
+            Clear::ValidFrom => terms.valid_from = None,
+            Clear::ValidUntil => terms.valid_until = None,
+            Clear::ContractSigned => terms.contract_signed = None,
+            Clear::TrainedOn => terms.trained_on = None,
+            Clear::Phone => said.phone = None,
+            Clear::BankTail => said.bank_tail = None,
+        }
+    }
+    let mut terms = checked_terms(terms)?;
+    if amend.faces == AmendFaces::Erase {
+        // Without a face there is nothing that is consented to.
+        (terms.consent, terms.consent_on) = (None, None);
+    }
+    let reason = amend.reason.as_deref().map(checked_reason).transpose()?;
+    let (identity, other_document) = document(on_file, amend, said, today)?;
+    if other_document && person.name != kept.name && reason.is_none() {
+        let problem = format!(
+            "worker {}: another name and another ID number make another person, and ids are never \
+             used again; if both were mistyped, say so with --reason",
+            kept.id
+        );
+        return Err(Failure::new(Code::Invalid, problem));
+    }
+    let worker = Worker { person, terms, ..before.clone() };
+    Ok(Planned { worker, identity, other_document, reason })
+}
+
+/// The identity with what is said now, and whether its document is another one.
+fn document(
+    on_file: &Identity,
+    amend: &Amend,
+    said: Particulars,
+    today: Option<Date>,
+) -> Result<(Identity, bool), Failure> {
+    let (id_type, number) = match &amend.document {
+        Some((id_type, number)) => (id_type.unwrap_or(on_file.id_type), &**number),
+        None => (on_file.id_type, &**on_file.number),
+    };
+    // One that an early version took in without a check digit stays as it is.
+    if amend.document.is_none() && said == on_file.particulars {
+        return Ok((on_file.clone(), false));
+    }
+    let checked = Identity::checked(id_type, number, said.clone(), today);
+    let another = |i: &Identity| !i.same_document(on_file);
+    match checked {
+        Ok(identity) if another(&identity) => Ok((identity, true)),
+        Ok(identity) => Ok((Identity { salt: on_file.salt, ..identity }, false)),
+        // The number says another birth date or gender than the one that was wrong did.
+        Err(error) if amend.document.is_some() && id_type == IdType::Resident => {
+            let given = Particulars {
+                phone: said.phone,
+                bank_tail: said.bank_tail,
+                ..amend.particulars.clone()
+            };
+            let identity = Identity::checked(id_type, number, given, today)?;
+            if another(&identity) { Ok((identity, true)) } else { Err(error.into()) }
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) fn checked_terms(terms: Terms) -> Result<Terms, Failure> {
+    let consent = terms.consent.as_deref().map(|c| checked_text("consent", c, 64)).transpose()?;
+    if let (Some(from), Some(until)) = (terms.valid_from, terms.valid_until)
+        && until < from
+    {
+        let problem = format!("{until} is before {from}, the first day of admission");
+        return Err(Failure::invalid("valid-until", problem));
+    }
+    if terms.consent_on.is_some() && consent.is_none() {
+        return Err(Failure::invalid("consent-on", "give the form's number too"));
+    }
+    Ok(Terms { consent, ..terms })
+}
+
+/// What is given, over what there was.
+pub(super) fn overlaid(kept: &Terms, given: Terms) -> Terms {
+    let same_form = given.consent.is_none() || given.consent == kept.consent;
+    Terms {
+        valid_from: given.valid_from.or(kept.valid_from),
+        valid_until: given.valid_until.or(kept.valid_until),
+        // Of one form, or the other.
+        consent_on: given.consent_on.or(kept.consent_on.filter(|_| same_form)),
+        consent: given.consent.or_else(|| kept.consent.clone()),
+        contract_signed: given.contract_signed.or(kept.contract_signed),
+        trained_on: given.trained_on.or(kept.trained_on),
+    }
+}
+
+pub(super) fn overlaid_particulars(kept: &Particulars, given: &Particulars) -> Particulars {
+    Particulars {
+        gender: given.gender.or(kept.gender),
+        birth_date: given.birth_date.or(kept.birth_date),
+        phone: given.phone.clone().or_else(|| kept.phone.clone()),
+        bank_tail: given.bank_tail.clone().or_else(|| kept.bank_tail.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

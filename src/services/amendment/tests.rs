@@ -1,0 +1,83 @@
+use super::*;
+use crate::roster::Gender;
+use jiff::civil::date;
+
+const ID_A: &str = "522201199003074411";
+const ID_B: &str = "522201198805112024";
+
+fn known(id_type: IdType, number: &str, particulars: Particulars) -> Known {
+    let text = || "x".to_owned();
+    let id = "W001".parse().unwrap();
+    let person = Person { id, name: text(), team: text(), contractor: text(), trade: text() };
+    let mut worker = Worker::new(person);
+    worker.terms.valid_until = Some(date(2026, 12, 31));
+    worker.terms.consent = Some("C-1".into());
+    worker.terms.consent_on = Some(date(2026, 3, 1));
+    (worker, Identity::checked(id_type, number, particulars, None).unwrap())
+}
+
+fn nothing() -> Amend {
+    Amend::nothing("W001".parse().unwrap())
+}
+
+fn planned(known: &Known, amend: Amend) -> Planned {
+    plan(known, &amend, None).map_err(|_| "refused").unwrap()
+}
+
+#[test]
+fn what_is_not_given_stays_and_what_is_cleared_goes() {
+    let phone = || Particulars { phone: Some("13800138000".into()), ..Default::default() };
+    let before = known(IdType::Resident, ID_A, phone());
+    let same = planned(&before, nothing());
+    assert!(same.worker == before.0 && same.identity == before.1 && !same.other_document);
+    let team = planned(&before, Amend { team: Some(" b ".into()), ..nothing() });
+    assert_eq!((&*team.worker.person.team, &team.worker.terms), ("b", &before.0.terms));
+    let clear = vec![Clear::ValidUntil, Clear::Phone];
+    let cleared = planned(&before, Amend { clear, ..nothing() });
+    assert_eq!(cleared.worker.terms.valid_until, None);
+    let particulars = &cleared.identity.particulars;
+    assert_eq!((&particulars.phone, particulars.gender), (&None, Some(Gender::Male)));
+    assert_eq!(cleared.identity.salt, before.1.salt);
+    // Another form was signed on another day.
+    let terms = Terms { consent: Some("C-2".into()), ..Terms::default() };
+    let consent = planned(&before, Amend { terms, ..nothing() }).worker.terms;
+    assert_eq!((consent.consent.as_deref(), consent.consent_on), (Some("C-2"), None));
+    let erased = planned(&before, Amend { faces: AmendFaces::Erase, ..nothing() });
+    assert_eq!((erased.worker.terms.consent, erased.worker.terms.consent_on), (None, None));
+}
+
+#[test]
+fn another_document_says_what_it_says_and_keeps_the_rest() {
+    let said = Particulars {
+        gender: Some(Gender::Female),
+        birth_date: Some(date(1990, 3, 7)),
+        ..Default::default()
+    };
+    let before = known(IdType::Passport, "E12345678", said.clone());
+    // A renewed passport, by its number alone.
+    let document = Some((None, "E99999999".into()));
+    let renewed = planned(&before, Amend { document, ..nothing() });
+    assert!(renewed.other_document && renewed.identity.particulars == said);
+    assert_ne!(renewed.identity.salt, before.1.salt);
+    // A resident number knows better.
+    let document = Some((Some(IdType::Resident), ID_B.into()));
+    let resident = planned(&before, Amend { document, ..nothing() }).identity.particulars;
+    assert_eq!(resident.birth_date, Some(date(1988, 5, 11)));
+    // But what is said now must fit it.
+    let document = Some((Some(IdType::Resident), ID_A.into()));
+    let wrong = Amend { document, particulars: said, ..nothing() };
+    assert!(plan(&before, &wrong, None).is_err());
+}
+
+#[test]
+fn another_name_with_another_number_is_another_person() {
+    let before = known(IdType::Resident, ID_A, Particulars::default());
+    let both = |reason: Option<&str>| Amend {
+        name: Some("y".into()),
+        document: Some((None, ID_B.into())),
+        reason: reason.map(Into::into),
+        ..nothing()
+    };
+    assert!(plan(&before, &both(None), None).is_err());
+    assert!(planned(&before, both(Some("two typing mistakes"))).other_document);
+}

@@ -1,0 +1,239 @@
+//! What was recorded of who went through, who is on site, and what is added to the record.
+
+use jiff::{SignedDuration, Timestamp, civil::Date};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Code, Failure, PAGE, Services, asked::checked_reason, dates, lanes::no_such_lane, roster::is,
+};
+use crate::{
+    attendance::{Record, merge::Extent, onsite::Present},
+    config::Direction,
+    ledger::{self, Actor, AttendanceFilter, Attended, Body, Supplement},
+    roster::{self, WorkerId},
+    store::{Priority, StoreError},
+    turnstile::PassageId,
+};
+
+/// Who came in longer ago than this has gone, and nothing recorded it.
+const LOOK_BACK: SignedDuration = SignedDuration::from_hours(72);
+
+/// Which records are wanted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct AttendanceQuery {
+    pub worker: Option<WorkerId>,
+    pub lane: Option<String>,
+    pub team: Option<String>,
+    pub contractor: Option<String>,
+    /// First day, in the site's zone.
+    pub from: Option<Date>,
+    /// Last day, in the site's zone.
+    pub to: Option<Date>,
+    /// From this instant on, and until before that one; instead of days.
+    pub from_at: Option<Timestamp>,
+    pub to_at: Option<Timestamp>,
+}
+
+/// Records, page by page, and what was read so far.
+pub struct Listing<'a> {
+    services: &'a Services,
+    team: Option<String>,
+    contractor: Option<String>,
+    /// `None`: all are read.
+    filter: Option<AttendanceFilter>,
+    pub extent: Extent,
+}
+
+impl Listing<'_> {
+    /// The next records; `None` where there are no more.
+    pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Failure> {
+        let Some(filter) = self.filter.take() else { return Ok(None) };
+        let asked = filter.clone();
+        let page = self.services.store.read(move |tx| ledger::attendance(tx, &asked)).await?;
+        let listed = page.rows.iter().filter_map(|a| Record::listed(&self.services.origin, a));
+        let records: Vec<Record> = listed
+            .filter(|r| is(&self.team, &r.team) && is(&self.contractor, &r.contractor))
+            .collect();
+        records.iter().for_each(|record| self.extent.saw(record.seq));
+        if page.next.is_some() {
+            self.filter = Some(AttendanceFilter { after: page.next, ..filter });
+        }
+        Ok(Some(records))
+    }
+}
+
+/// Who is on site.
+pub struct OnSite {
+    pub present: Vec<Present>,
+    pub done: OnsiteDone,
+}
+
+/// What a look for those on site ends with.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OnsiteDone {
+    pub count: u64,
+    /// Since when it looked.
+    pub since: String,
+    pub at: String,
+}
+
+impl Services {
+    pub async fn supplement(
+        &self,
+        id: WorkerId,
+        at: Timestamp,
+        direction: Direction,
+        reason: &str,
+        confirmed: bool,
+        by: Actor,
+    ) -> Result<Option<Record>, Failure> {
+        let reason = checked_reason(reason)?;
+        let (sealer, stamp) = (self.store.sealer().clone(), self.clock.stamp());
+        // Also for one who has left: the wages of the last month are still to be paid.
+        let (worker, _) = self.store.read(move |tx| roster::identity(tx, &sealer, &id)).await?;
+        let first = self.store.read(|tx| ledger::read(tx, 0)).await.ok();
+        let began = first.map(|first| first.entry.stamp.timestamp());
+        let shown = |at| self.origin.time(at);
+        match dates::passage(at, stamp.timestamp(), stamp.synced, began, shown) {
+            Err(asks) if asks.asks() && confirmed => {}
+            judged => judged?,
+        }
+        let mut passage = [0; 16];
+        getrandom::fill(&mut passage).map_err(StoreError::from)?;
+        let supplement = Supplement {
+            passage: PassageId(passage),
+            person: worker.person,
+            direction,
+            at_ms: at.as_millisecond(),
+            reason,
+            by,
+        };
+        let ledger = self.ledger.clone();
+        let written = self
+            .store
+            .write(Priority::Upkeep, move |tx| ledger.supplement(tx, stamp, supplement))
+            .await?;
+        let entry = Attended { entry: written, cause: None, disputed: None };
+        Ok(Record::listed(&self.origin, &entry))
+    }
+
+    pub async fn dispute(
+        &self,
+        seq: u64,
+        reason: &str,
+        by: Actor,
+    ) -> Result<Option<Record>, Failure> {
+        let reason = checked_reason(reason)?;
+        let (ledger, stamp) = (self.ledger.clone(), self.clock.stamp());
+        let written = self
+            .store
+            .write(Priority::Upkeep, move |tx| ledger.dispute(tx, stamp, seq, reason, by));
+        let (attended, _) = written.await?;
+        Ok(Record::listed(&self.origin, &attended))
+    }
+
+    /// What was recorded, to be read page by page.
+    pub async fn attendance(&self, query: AttendanceQuery) -> Result<Listing<'_>, Failure> {
+        if let (Some(from), Some(to)) = (query.from, query.to)
+            && to < from
+        {
+            let problem = format!("to: {to} is before from {from}");
+            return Err(Failure::new(Code::Invalid, problem));
+        }
+        let day_after = |date: Date| {
+            let next = date.tomorrow().map_err(|e| Failure::new(Code::Invalid, e));
+            next.and_then(|next| self.midnight(next))
+        };
+        let (from, to) = (query.from.map(|d| self.midnight(d)), query.to.map(day_after));
+        let (from, to) = (from.transpose()?.or(query.from_at), to.transpose()?.or(query.to_at));
+        if let Some(id) = query.worker.clone() {
+            // An unknown id would read as a worker who never came.
+            self.store.read(move |tx| roster::must_exist(tx, &id)).await?;
+        }
+        if let Some(lane) = &query.lane {
+            self.lane_is_known(lane).await?;
+        }
+        let filter = AttendanceFilter {
+            worker: query.worker,
+            lane: query.lane,
+            from_ms: from.map(Timestamp::as_millisecond),
+            to_ms: to.map(Timestamp::as_millisecond),
+            after: None,
+            limit: PAGE,
+        };
+        let first = self.store.read(|tx| ledger::read(tx, 0)).await.ok().map(|first| first.entry);
+        let extent = Extent {
+            project: self.origin.project.clone(),
+            gateway: self.origin.gateway.clone(),
+            ledger: self.ledger.id.to_string(),
+            count: 0,
+            first_seq: None,
+            last_seq: None,
+            at: self.clock.stamp().timestamp(),
+            begins: first.as_ref().map(|first| first.stamp.timestamp()),
+            set_aside: first.and_then(|first| match first.body {
+                Body::Successor(successor) => Some(successor.set_aside),
+                _ => None,
+            }),
+        };
+        let AttendanceQuery { team, contractor, .. } = query;
+        Ok(Listing { services: self, team, contractor, filter: Some(filter), extent })
+    }
+
+    fn midnight(&self, date: Date) -> Result<Timestamp, Failure> {
+        let at = date.to_zoned(self.origin.timezone.clone()).map(|at| at.timestamp());
+        at.map_err(|e| Failure::new(Code::Invalid, format!("{date}: {e}")))
+    }
+
+    /// A lane that was taken down has records still; a misspelt one would read as a lane without passages.
+    async fn lane_is_known(&self, lane: &str) -> Result<(), Failure> {
+        let mut lanes: Vec<String> = self.lanes.iter().map(|panel| panel.name.clone()).collect();
+        if lanes.iter().any(|known| known == lane) {
+            return Ok(());
+        }
+        lanes.extend(self.store.read(ledger::attended_lanes).await?);
+        if lanes.iter().any(|known| known == lane) {
+            return Ok(());
+        }
+        lanes.sort();
+        lanes.dedup();
+        Err(no_such_lane(lane, &lanes))
+    }
+
+    pub async fn onsite(&self, since: Option<Date>) -> Result<OnSite, Failure> {
+        let stamp = self.clock.stamp();
+        let now = stamp.timestamp();
+        let since = match since {
+            Some(day) => self.midnight(day)?,
+            None => now - LOOK_BACK,
+        };
+        if since > now {
+            let clock = if stamp.synced {
+                ""
+            } else {
+                " of this gateway's clock, which is not synchronised"
+            };
+            let problem = format!("{} lies in the future{clock}", self.origin.time(since));
+            return Err(Failure::invalid("since", problem));
+        }
+        let range = (since.as_millisecond(), now.as_millisecond().saturating_add(1));
+        let latest = self.store.read(move |tx| ledger::latest_of_each(tx, range)).await?;
+        let records = latest.iter().filter_map(|latest| Record::listed(&self.origin, latest));
+        let mut present: Vec<Present> = records.filter_map(|r| Present::of(r, now)).collect();
+        let roster = self.roster.borrow().clone();
+        for present in &mut present {
+            let id: Result<WorkerId, _> = present.worker.parse();
+            present.removed = id.is_ok_and(|id| roster.worker(&id).is_none());
+        }
+        present.sort_by(|a, b| {
+            (&a.contractor, &a.team, &a.worker).cmp(&(&b.contractor, &b.team, &b.worker))
+        });
+        let done = OnsiteDone {
+            count: present.len() as u64,
+            since: self.origin.time(since),
+            at: self.origin.time(now),
+        };
+        Ok(OnSite { present, done })
+    }
+}

@@ -1,0 +1,39 @@
+//! What became of the platforms' commands since the daemon's start (I6).
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+
+/// Of one upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CommandCounts {
+    pub commands_done: u64,
+    /// Refused, or tried in vain.
+    pub commands_failed: u64,
+    /// Seen before, and answered as then.
+    pub commands_repeated: u64,
+    /// Of those that failed: they came too late.
+    pub commands_expired: u64,
+}
+
+/// The counts of all upstreams, by name.
+#[derive(Debug, Default)]
+pub struct Commands(Mutex<BTreeMap<String, CommandCounts>>);
+
+impl Commands {
+    pub fn of(&self, upstream: &str) -> CommandCounts {
+        self.lock().get(upstream).copied().unwrap_or_default()
+    }
+
+    pub fn count(&self, upstream: &str, change: impl FnOnce(&mut CommandCounts)) {
+        change(self.lock().entry(upstream.to_owned()).or_default());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, CommandCounts>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,212 @@
+//! Why something that was asked for is not done: a stable word, and a sentence with the remedy.
+//!
+//! The socket, the platforms' commands and the daemon's own parts say it alike.
+
+use std::fmt::Display;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    ledger::LedgerError,
+    roster::RosterError,
+    store::{StoreError, album::AlbumError},
+    vision::{Flaw, PhotoError},
+};
+
+macro_rules! codes {
+    ($($code:ident $word:literal,)*) => {
+        /// The stable word of a failure.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum Code {
+            $(#[serde(rename = $word)] $code,)*
+        }
+
+        impl Code {
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Code::$code => $word,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    AlreadyAdded "already_added",
+    AlreadyDisputed "already_disputed",
+    AnotherFace "another_face",
+    Blurred "blurred",
+    Busy "busy",
+    CameraLent "camera_lent",
+    Clock "clock",
+    Damaged "damaged",
+    Duplicate "duplicate",
+    DuplicateFace "duplicate_face",
+    Expired "expired",
+    FaceTooSmall "face_too_small",
+    Full "full",
+    IdReused "id_reused",
+    Internal "internal",
+    Interrupted "interrupted",
+    Invalid "invalid",
+    Malformed "malformed",
+    NoAttendance "no_attendance",
+    NoCamera "no_camera",
+    NoConsent "no_consent",
+    NoFace "no_face",
+    NoGoodLook "no_good_look",
+    NoPhoto "no_photo",
+    NoSuchLane "no_such_lane",
+    NoSuchWorker "no_such_worker",
+    NotAllowed "not_allowed",
+    NotChanged "not_changed",
+    NotInForce "not_in_force",
+    NotReleased "not_released",
+    NotYet "not_yet",
+    PhotoTooLarge "photo_too_large",
+    PhotoUnreadable "photo_unreadable",
+    SeveralFaces "several_faces",
+    SeveralPeople "several_people",
+    Stopping "stopping",
+    Storage "storage",
+    Timeout "timeout",
+    TooBright "too_bright",
+    TooDark "too_dark",
+    TooMany "too_many",
+    TurnedAway "turned_away",
+    Unchanged "unchanged",
+    UnknownVerb "unknown_verb",
+    // It is asked back, and nothing is changed until it is confirmed.
+    Unlikely "unlikely",
+    Vision "vision",
+}
+
+/// Why a request was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    pub code: Code,
+    /// What of the request it is about, as the command line calls it. Where the message begins with
+    /// it, a colon follows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    pub message: String,
+}
+
+impl Failure {
+    pub fn new(code: Code, message: impl Display) -> Failure {
+        Failure { code, field: None, message: message.to_string() }
+    }
+
+    /// About a field of the request.
+    pub fn of(code: Code, field: &str, message: impl Display) -> Failure {
+        Failure { field: Some(field.to_owned()), ..Failure::new(code, message) }
+    }
+
+    /// What is given cannot be taken.
+    pub fn invalid(field: &str, problem: impl Display) -> Failure {
+        Failure::of(Code::Invalid, field, format!("{field}: {problem}"))
+    }
+
+    /// A fault of this program, or of what it runs on.
+    pub fn internal(problem: impl Display) -> Failure {
+        Failure::new(Code::Internal, problem)
+    }
+
+    /// Whether it asks back: what looks mistyped may be meant, and is taken when it is confirmed.
+    pub fn asks(&self) -> bool {
+        self.code == Code::Unlikely
+    }
+
+    /// The message with the field as who asked calls it.
+    pub fn in_words_of(&self, called: impl FnOnce(&str) -> String) -> String {
+        let Some(field) = &self.field else { return self.message.clone() };
+        let rest = self.message.strip_prefix(field.as_str()).and_then(|r| r.strip_prefix(": "));
+        format!("{}: {}", called(field), rest.unwrap_or(&self.message))
+    }
+
+    /// About a photo, as its owner calls it.
+    pub(super) fn of_photo(name: &str, error: &PhotoError) -> Failure {
+        let code = match error {
+            PhotoError::Unreadable(_) => Code::PhotoUnreadable,
+            PhotoError::NoFace => Code::NoFace,
+            PhotoError::SeveralFaces { .. } => Code::SeveralFaces,
+            PhotoError::FaceTooSmall { .. } => Code::FaceTooSmall,
+            PhotoError::Poor { flaw: Flaw::Blurred } => Code::Blurred,
+            PhotoError::Poor { flaw: Flaw::TurnedAway } => Code::TurnedAway,
+            PhotoError::Poor { flaw: Flaw::TooDark } => Code::TooDark,
+            PhotoError::Poor { flaw: Flaw::TooBright } => Code::TooBright,
+            PhotoError::Vision(_) => Code::Vision,
+        };
+        Failure::new(code, format!("{name}: {error}"))
+    }
+}
+
+impl From<RosterError> for Failure {
+    fn from(e: RosterError) -> Self {
+        let (code, field) = match &e {
+            RosterError::Store(_) => (Code::Storage, None),
+            RosterError::NoSuchWorker(_) => (Code::NoSuchWorker, None),
+            RosterError::IdTaken(_) | RosterError::IdRetired(_) => (Code::Duplicate, Some("id")),
+            RosterError::IdentityTaken(_) => (Code::Duplicate, Some("id-number")),
+            RosterError::Full { .. } => (Code::Full, None),
+            RosterError::Damaged(_) => (Code::Damaged, None),
+            RosterError::Invalid { field, .. } => (Code::Invalid, Some(*field)),
+        };
+        Failure { field: field.map(str::to_owned), ..Failure::new(code, e) }
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(e: LedgerError) -> Self {
+        let code = match &e {
+            LedgerError::NoAttendance { .. } => Code::NoAttendance,
+            LedgerError::AlreadyAdded { .. } => Code::AlreadyAdded,
+            LedgerError::AlreadyDisputed { .. } => Code::AlreadyDisputed,
+            _ => Code::Storage,
+        };
+        Failure::new(code, e)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(e: StoreError) -> Self {
+        Failure::new(Code::Storage, e)
+    }
+}
+
+impl From<AlbumError> for Failure {
+    fn from(e: AlbumError) -> Self {
+        Failure::new(Code::Storage, e)
+    }
+}
+
+/// The roster and the ledger change in one transaction; either may fail.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    #[error(transparent)]
+    Roster(#[from] RosterError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<StoreError> for ChangeError {
+    fn from(e: StoreError) -> Self {
+        ChangeError::Roster(e.into())
+    }
+}
+
+impl From<rusqlite::Error> for ChangeError {
+    fn from(e: rusqlite::Error) -> Self {
+        StoreError::from(e).into()
+    }
+}
+
+impl From<ChangeError> for Failure {
+    fn from(e: ChangeError) -> Self {
+        match e {
+            ChangeError::Roster(e) => e.into(),
+            ChangeError::Ledger(e) => e.into(),
+        }
+    }
+}

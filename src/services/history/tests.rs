@@ -1,0 +1,141 @@
+use super::*;
+use crate::{
+    clock::{BootId, Stamp},
+    ledger::{Actor, Alike, Entry, FacesChanged, LedgerId, Score, Via},
+    roster::{Erased, IdType, Particulars},
+};
+use jiff::civil::date;
+
+const ID: &str = "522201199003074411";
+
+fn by() -> Actor {
+    Actor { uid: 0, user: "root".into(), via: Via::Socket }
+}
+
+fn person(team: &str) -> Person {
+    let text = |text: &str| text.to_owned();
+    let (name, trade) = (text("刘峰"), text("steel fixer"));
+    let id = "W001".parse().unwrap();
+    Person { id, name, team: team.into(), contractor: text("Fuding"), trade }
+}
+
+fn stored(body: impl Into<Body>) -> Stored {
+    let stamp = Stamp { wall_ms: 0, synced: true, boot: BootId([0; 16]), uptime_ms: 0 };
+    let (salt, ledger) = ([0; 16], LedgerId([0; 16]));
+    let (body, ran_s, unknown) = (body.into(), 0, Vec::new());
+    let entry = Entry { salt, ledger, index: 0, seq: Some(1), stamp, ran_s, body, unknown };
+    Stored { entry, leaf: [0; 32] }
+}
+
+fn enrolment(identity: &Identity) -> Body {
+    let enrolment = Enrolment {
+        person: person("钢筋一班"),
+        id_type: "resident".into(),
+        id_commitment: commitment(&identity.salt, "resident", &identity.number),
+        terms: Terms { valid_until: Some(date(2026, 12, 31)), ..Terms::default() },
+        model: "x".into(),
+        templates: 2,
+        alike: None,
+        by: by(),
+    };
+    enrolment.into()
+}
+
+fn amendment(team: &str, terms: Terms) -> Amendment {
+    Amendment {
+        person: person(team),
+        terms,
+        id_commitment: None,
+        particulars: Vec::new(),
+        faces: None,
+        alike: None,
+        reason: None,
+        by: by(),
+    }
+}
+
+fn shown(changes: &[Change]) -> Vec<String> {
+    let json = |value| serde_json::to_string(value).unwrap();
+    changes.iter().map(|c| format!("{} {} {}", c.field, json(&c.from), json(&c.to))).collect()
+}
+
+#[test]
+fn each_entry_says_what_it_changed_from_what_to_what() {
+    let identity = Identity::checked(IdType::Resident, ID, Particulars::default(), None).unwrap();
+    let mut past = Past::new(Some(identity.clone()));
+    let mut next = |body: Body| shown(&past.next(&stored(body)));
+    assert_eq!(
+        next(enrolment(&identity)),
+        [
+            "name null \"刘峰\"",
+            "team null \"钢筋一班\"",
+            "contractor null \"Fuding\"",
+            "trade null \"steel fixer\"",
+            "valid_until null \"2026-12-31\"",
+            "id_type null \"resident\"",
+            "id_number null \"**************4411\"",
+            "templates null 2",
+        ]
+    );
+    let terms = Terms { consent: Some("C-2".into()), ..Terms::default() };
+    assert_eq!(
+        next(amendment("木工班", terms.clone()).into()),
+        ["team \"钢筋一班\" \"木工班\"", "valid_until \"2026-12-31\" null", "consent null \"C-2\"",]
+    );
+    let model = || "x".to_owned();
+    let faces = Some(FacesChanged { what: FacesWhat::Added, model: model(), templates: 3 });
+    let alike = Alike { worker: "W002".parse().unwrap(), score: Score(0), reason: model() };
+    let hidden = Amendment {
+        id_commitment: Some([1; 32]),
+        particulars: vec!["phone".into()],
+        faces,
+        alike: Some(alike),
+        ..amendment("木工班", terms)
+    };
+    assert_eq!(
+        next(hidden.into()),
+        [
+            "id_number \"**************4411\" \"***\"",
+            "phone \"***\" \"***\"",
+            "photos null \"added\"",
+            "templates 2 3",
+            "twin_of null \"W002\"",
+        ]
+    );
+    let worker = || "W001".parse().unwrap();
+    let state = |state| {
+        StateChange { worker: worker(), state, reason: "no helmet".into(), by: by() }.into()
+    };
+    assert_eq!(next(state(State::Suspended)), ["state \"active\" \"suspended\""]);
+    assert_eq!(next(state(State::Active)), ["state \"suspended\" \"active\""]);
+    let erased = Erased { templates: 3, photos: 3 };
+    let removal = Removal { worker: worker(), reason: None, erased, by: by() };
+    assert_eq!(
+        next(removal.into()),
+        ["state \"active\" \"removed\"", "photos null \"erased\"", "templates 3 0"]
+    );
+}
+
+#[test]
+fn the_present_phone_number_is_shown_masked_where_it_was_set() {
+    let phone = Particulars { phone: Some("13900139000".into()), ..Particulars::default() };
+    let identity = Identity::checked(IdType::Resident, ID, phone, None).unwrap();
+    let changed = |names: &[&str]| {
+        let particulars = names.iter().map(|name| (*name).to_owned()).collect();
+        stored(Amendment { particulars, ..amendment("x", Terms::default()) })
+    };
+    let entries = [stored(enrolment(&identity)), changed(&["phone"]), changed(&["phone"])];
+    let told = |entries: &[Stored]| Past::new(Some(identity.clone())).all(entries.iter());
+    let all = told(&entries);
+    assert_eq!(shown(&all[1]).last().unwrap(), "phone \"***\" \"***\"");
+    assert_eq!(shown(&all[2]), ["phone \"***\" \"*******9000\""]);
+}
+
+#[test]
+fn where_earlier_entries_are_gone_what_was_before_is_unknown() {
+    let mut past = Past::new(None);
+    let mut next = |body: Body| shown(&past.next(&stored(body)));
+    let first = next(amendment("木工班", Terms::default()).into());
+    assert_eq!(first[1], "team \"?\" \"木工班\"");
+    assert_eq!(first.len(), 4, "{first:?}");
+}

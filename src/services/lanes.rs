@@ -1,0 +1,156 @@
+//! Gates opened by hand, and how lanes work.
+
+use std::{fmt::Display, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::{Code, Failure, LanePanel, Services, asked::checked_reason};
+use crate::{
+    clock::Monotonic,
+    config::Direction,
+    gate::{
+        claim::ManualRelease,
+        lane::{self, ModeRequest},
+        passage::Answered,
+    },
+    ledger::{Actor, LaneMode},
+    roster::{RosterError, Standing, Worker, WorkerId},
+};
+
+/// Timeout for a lane's answer. A release is answered with its outcome, which has its own bounds.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// What `lane release` gives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Released {
+    pub lane: String,
+    pub direction: Direction,
+    #[serde(flatten)]
+    pub answered: Answered,
+}
+
+/// What `lane mode` gives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ModeSet {
+    pub lane: String,
+    pub mode: LaneMode,
+    pub reason: String,
+}
+
+pub(super) fn no_such_lane(name: impl Display, lanes: &[String]) -> Failure {
+    let problem = format!("there is no lane {name}; there are: {}", lanes.join(", "));
+    Failure::new(Code::NoSuchLane, problem)
+}
+
+impl Services {
+    pub(super) fn lane(&self, name: &str) -> Result<&LanePanel, Failure> {
+        self.lanes.iter().find(|lane| lane.name == name).ok_or_else(|| {
+            let names: Vec<_> = self.lanes.iter().map(|lane| lane.name.clone()).collect();
+            no_such_lane(format_args!("{name:?}"), &names)
+        })
+    }
+
+    /// A guard vouches for who a worker is, not for their being in force.
+    fn may_be_vouched_for(&self, worker: &Worker, direction: Direction) -> Result<(), Failure> {
+        if direction == Direction::Exit {
+            return Ok(());
+        }
+        let require_training = self.roster_rules.require_training;
+        let reason = worker.state_reason.as_deref().unwrap_or("no reason given");
+        let day = |day: Option<jiff::civil::Date>| day.map_or_else(String::new, |d| d.to_string());
+        let (what, (verb, options)) = match worker.standing(self.today(), require_training) {
+            Standing::InForce => return Ok(()),
+            Standing::NotYet => (
+                format!("admitted from {} on", day(worker.terms.valid_from)),
+                ("update", " --valid-from DATE"),
+            ),
+            Standing::Expired => (
+                format!("admitted until {}", day(worker.terms.valid_until)),
+                ("update", " --valid-until DATE"),
+            ),
+            Standing::Suspended => (format!("suspended ({reason})"), ("resume", "")),
+            Standing::Barred => (format!("barred ({reason})"), ("resume", "")),
+            Standing::TrainingMissing => {
+                ("not trained in safety".to_owned(), ("update", " --trained-on DATE"))
+            }
+        };
+        let problem = format!(
+            "worker {id} is {what}: `gatehouse worker {verb} {id}{options}` changes that; without \
+             --worker the gate opens, and it is nobody's attendance",
+            id = worker.person.id
+        );
+        Err(Failure::new(Code::NotInForce, problem))
+    }
+
+    pub async fn mode(
+        &self,
+        name: String,
+        mode: LaneMode,
+        reason: &str,
+        by: Actor,
+    ) -> Result<ModeSet, Failure> {
+        let reason = checked_reason(reason)?;
+        let (reply, answer) = oneshot::channel();
+        let request = lane::Request::Mode(ModeRequest { mode, reason, by, reply });
+        let answered = self.answer(&name, request, answer, "").await?;
+        let set = answered
+            .map_err(|problem| Failure::new(Code::NotChanged, format!("lane {name}: {problem}")))?;
+        Ok(ModeSet { lane: name, mode: set.mode, reason: set.reason })
+    }
+
+    /// `void_after`: nothing is released then, whatever keeps the lane busy until then.
+    pub async fn release(
+        &self,
+        name: String,
+        direction: Direction,
+        worker: Option<WorkerId>,
+        reason: &str,
+        by: Actor,
+        void_after: Option<Monotonic>,
+    ) -> Result<Released, Failure> {
+        let reason = checked_reason(reason)?;
+        self.lane(&name)?;
+        let person = match worker {
+            None => None,
+            Some(id) => match self.roster.borrow().worker(&id) {
+                Some(worker) => {
+                    self.may_be_vouched_for(worker, direction)?;
+                    Some(worker.person.clone())
+                }
+                None => return Err(RosterError::NoSuchWorker(id).into()),
+            },
+        };
+        let (reply, answer) = oneshot::channel();
+        let release = ManualRelease { direction, person, reason, by, void_after };
+        let request = lane::Request::Release { release, reply };
+        let unknown = ": whether it released is not known here";
+        let answered = self.answer(&name, request, answer, unknown).await?.map_err(|problem| {
+            Failure::new(Code::NotReleased, format!("lane {name}: {problem}"))
+        })?;
+        Ok(Released { lane: name, direction, answered })
+    }
+
+    /// What a lane answers. `unknown`: what is not known where it stops before.
+    async fn answer<T>(
+        &self,
+        name: &str,
+        request: lane::Request,
+        answer: oneshot::Receiver<T>,
+        unknown: &str,
+    ) -> Result<T, Failure> {
+        let stopped = || {
+            let attendance = if unknown.is_empty() { "" } else { " and the attendance" };
+            let problem = format!(
+                "the lane has stopped, or restarts after a fault{unknown}; see `gatehouse \
+                 status`{attendance}"
+            );
+            Failure::new(Code::Stopping, problem)
+        };
+        self.lane(name)?.requests.send(request).await.map_err(|_| stopped())?;
+        tokio::time::timeout(PATIENCE, answer)
+            .await
+            .map_err(|_| Failure::new(Code::Timeout, "the lane gave no answer"))?
+            .map_err(|_| stopped())
+    }
+}

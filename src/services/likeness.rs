@@ -1,0 +1,121 @@
+//! Whose face it is: that of the worker it is for, and of no one else.
+
+use super::{Amend, AmendFaces, Code, DryRuns, Failure, Services, asked::Asked};
+use crate::{
+    ledger::{Alike, Score},
+    roster::{self, FaceOnFile, RosterError, WorkerId},
+};
+
+/// Photos of one person are further alike than this, however they were taken; of two, hardly ever.
+const LEAST_ALIKE: f32 = 0.3;
+
+impl Services {
+    /// New photos must be of the worker they are for: the gate would pay one for another's days.
+    pub(super) fn same_person(
+        &self,
+        id: &WorkerId,
+        faces: &[FaceOnFile],
+        amend: &Amend,
+        asked: Asked,
+    ) -> Result<(), Failure> {
+        let roster = self.roster.borrow().clone();
+        let alike = faces.iter().filter_map(|face| roster.likeness(id, &face.template));
+        let Some(least) = alike.min_by(f32::total_cmp).filter(|least| *least < LEAST_ALIKE) else {
+            return Ok(());
+        };
+        if amend.faces == AmendFaces::Replace && amend.reason.is_some() {
+            return Ok(());
+        }
+        const AT_THE_GATEWAY: &str =
+            "take the photos in at the gateway, with `gatehouse worker photo`";
+        let problem = format!(
+            "this is not the face that worker {id} is enrolled with (score {least:.2}); if it is the \
+             same person, {}",
+            asked.remedy(
+                "`worker photo --replace … --reason \"…\"`",
+                AT_THE_GATEWAY,
+                AT_THE_GATEWAY
+            )
+        );
+        Err(Failure::new(Code::AnotherFace, problem))
+    }
+
+    /// Whose face this is too, where that is allowed; refused where it is not. A face that is another
+    /// worker's would let neither through.
+    pub(super) fn alike(
+        &self,
+        id: &WorkerId,
+        faces: &[FaceOnFile],
+        dry: Option<&DryRuns>,
+        allow: Option<String>,
+        asked: Asked,
+    ) -> Result<Option<Alike>, Failure> {
+        let roster = self.roster.borrow().clone();
+        let mut nearest: Option<(WorkerId, String, f32)> = None;
+        for face in faces {
+            let enrolled = roster.best_but(&face.template, id).map(|found| {
+                let person = &found.worker.person;
+                (person.id.clone(), person.name.clone(), found.score)
+            });
+            let dry = dry.and_then(|dry| dry.nearest(id, &face.template));
+            let dry = dry.map(|(other, score)| (other, "of this file".to_owned(), score));
+            for found in enrolled.into_iter().chain(dry) {
+                if nearest.as_ref().is_none_or(|n| n.2 < found.2) {
+                    nearest = Some(found);
+                }
+            }
+        }
+        let Some((worker, name, score)) = nearest.filter(|n| n.2 >= self.threshold.cosine()) else {
+            return Ok(None);
+        };
+        match allow {
+            Some(reason) => Ok(Some(Alike { worker, score: Score::of(score), reason })),
+            None => {
+                let problem = format!(
+                    "the face of {id} is already enrolled, as worker {worker} {name} (score \
+                     {score:.2}); if it is the same person, remove that worker first; if they are \
+                     two, {}",
+                    asked.remedy(
+                        "--allow-duplicate-face --reason",
+                        "enrol this one with `gatehouse worker enroll`, which takes a reason",
+                        "say why in allow_duplicate_face",
+                    )
+                );
+                Err(Failure::new(Code::DuplicateFace, problem))
+            }
+        }
+    }
+
+    /// Whether a worker's templates are those of these faces, one by one.
+    pub(super) async fn has_these(
+        &self,
+        id: &WorkerId,
+        faces: &[FaceOnFile],
+    ) -> Result<bool, RosterError> {
+        let (sealer, model) = (self.store.sealer().clone(), self.vision.embedder_name().to_owned());
+        let asked = id.clone();
+        let known =
+            self.store.read(move |tx| roster::load_one(tx, &sealer, &model, &asked)).await?;
+        let Some((_, known)) = known else { return Ok(false) };
+        // The same photo gives the same template, but for rounding.
+        let pairs = || known.iter().zip(faces);
+        Ok(known.len() == faces.len() && pairs().all(|(a, b)| a.cosine(&b.template) > 0.9999))
+    }
+}
+
+/// A face that is not that of the first photo would let neither through.
+pub(super) fn one_person(
+    photo: &str,
+    face: &FaceOnFile,
+    first: Option<&FaceOnFile>,
+) -> Result<(), Failure> {
+    let alike = first.map_or(1.0, |first| first.template.cosine(&face.template));
+    if alike >= LEAST_ALIKE {
+        return Ok(());
+    }
+    let problem = format!(
+        "{photo}: the face is not that of the first photo (score {alike:.2}); all photos must show \
+         the same worker"
+    );
+    Err(Failure::new(Code::SeveralPeople, problem))
+}

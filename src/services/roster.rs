@@ -1,0 +1,297 @@
+//! Workers suspended, removed and listed; and how the roster is changed.
+//!
+//! A change is the roster's rows and the ledger's entry in one transaction, then a new snapshot for
+//! the gates. Changes are made one at a time, so that the look for a face that is
+//! alike, the rows and the snapshot belong together.
+
+use std::sync::Arc;
+
+use jiff::civil::Date;
+use rusqlite::Transaction;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    ChangeError, Code, Failure, PAGE, Services,
+    asked::{Asked, checked_reason},
+    dates,
+    history::{Happened, Past},
+};
+use crate::{
+    attendance::EventRecord,
+    failpoint,
+    ledger::{self, Actor, Body, Removal, StateChange, commitment},
+    roster::{self, IdType, Identity, Particulars, RosterError, State, Terms, Worker, WorkerId},
+    store::Priority,
+};
+
+/// Somebody on the roster, before a change.
+pub(super) type Known = (Worker, Identity);
+
+/// What opens to the document's number in a dispute.
+pub(super) fn committed(identity: &Identity) -> [u8; 32] {
+    commitment(&identity.salt, identity.id_type.word(), &identity.number)
+}
+
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct WorkerQuery {
+    pub team: Option<String>,
+    pub contractor: Option<String>,
+    /// `None`: all who are on the roster.
+    pub state: Option<State>,
+}
+
+impl WorkerQuery {
+    fn asks_for(&self, worker: &Worker) -> bool {
+        is(&self.team, &worker.person.team) && is(&self.contractor, &worker.person.contractor)
+    }
+}
+
+/// Whether a text is the one asked for, if one is.
+pub(super) fn is(wanted: &Option<String>, there: &str) -> bool {
+    wanted.as_deref().is_none_or(|wanted| wanted == there)
+}
+
+/// Some workers, and the id after which the next ones are to be asked for.
+#[derive(Clone, Debug, Serialize)]
+pub struct WorkerPage {
+    /// The roster's.
+    pub version: u64,
+    pub workers: Vec<Worker>,
+    pub next: Option<WorkerId>,
+}
+
+/// What `worker show` gives.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct WorkerShown {
+    #[serde(flatten)]
+    pub worker: Worker,
+    pub id_type: IdType,
+    /// All but the last four characters are stars.
+    pub id_number: String,
+    #[serde(flatten)]
+    pub particulars: Particulars,
+}
+
+/// A worker who is suspended, barred or readmitted.
+#[derive(Clone, Debug, Serialize)]
+pub struct Held {
+    pub id: WorkerId,
+    pub state: State,
+    pub reason: String,
+}
+
+/// A worker who is off the roster.
+#[derive(Clone, Debug, Serialize)]
+pub struct Removed {
+    pub id: WorkerId,
+    pub state: State,
+    pub templates_erased: u32,
+    pub photos_erased: u32,
+}
+
+impl Services {
+    pub async fn hold(
+        &self,
+        id: WorkerId,
+        state: State,
+        reason: &str,
+        by: Actor,
+    ) -> Result<Held, Failure> {
+        if state == State::Removed {
+            let problem = "`worker remove` takes somebody off the roster";
+            return Err(Failure::new(Code::Invalid, problem));
+        }
+        let reason = checked_reason(reason)?;
+        let changing = self.changing.lock().await;
+        let (worker, _) = self.on_roster(&id).await?;
+        if worker.state == state && state == State::Active {
+            let problem = format!("worker {id} is neither suspended nor barred");
+            return Err(Failure::new(Code::Unchanged, problem));
+        }
+        let change = StateChange { worker: id.clone(), state, reason: reason.clone(), by };
+        let (held, why) = (id.clone(), reason.clone());
+        self.change(&changing, id.clone(), Priority::Upkeep, move |tx| {
+            roster::hold(tx, &held, state, &why)?;
+            Ok((change.into(), ()))
+        })
+        .await?;
+        Ok(Held { id, state, reason })
+    }
+
+    pub async fn remove(
+        &self,
+        id: WorkerId,
+        reason: Option<String>,
+        by: Actor,
+    ) -> Result<Removed, Failure> {
+        let reason = reason.as_deref().map(checked_reason).transpose()?;
+        let changing = self.changing.lock().await;
+        let removed = id.clone();
+        let change = self.change(&changing, id.clone(), Priority::Upkeep, move |tx| {
+            let erased = roster::remove(tx, &removed)?;
+            let worker = removed.clone();
+            Ok((Removal { worker, reason, erased, by }.into(), erased))
+        });
+        let erased = change.await?;
+        drop(changing);
+        self.empty_log(&id).await;
+        failpoint::at("removal.emptied");
+        self.album.tidy().await;
+        Ok(Removed {
+            id,
+            state: State::Removed,
+            templates_erased: erased.templates,
+            photos_erased: erased.photos,
+        })
+    }
+
+    /// Who is on the roster under this id.
+    pub(super) async fn on_roster(&self, id: &WorkerId) -> Result<Known, RosterError> {
+        let known = self.known(id).await?.filter(|(worker, _)| worker.state != State::Removed);
+        known.ok_or_else(|| RosterError::NoSuchWorker(id.clone()))
+    }
+
+    /// What was erased is gone from the database; this takes it out of its log too (I7).
+    pub(super) async fn empty_log(&self, id: &WorkerId) {
+        match self.store.checkpoint().await {
+            Ok(true) => {}
+            // It is erased all the same; the next start empties the log.
+            kept => tracing::warn!(worker = %id, ?kept, "sealed copies stay in the log for now"),
+        }
+    }
+
+    /// Changes the roster with its ledger entry in one transaction, then swaps the snapshot.
+    /// `_changing`: [`Services::changing`] is held.
+    pub(super) async fn change<T: Send + 'static>(
+        &self,
+        _changing: &tokio::sync::MutexGuard<'_, ()>,
+        id: WorkerId,
+        priority: Priority,
+        work: impl FnOnce(&Transaction<'_>) -> Result<(Body, T), RosterError> + Send + 'static,
+    ) -> Result<T, ChangeError> {
+        let (ledger, stamp, changed) = (self.ledger.clone(), self.clock.stamp(), id.clone());
+        let (sealer, model) = (self.store.sealer().clone(), self.vision.embedder_name().to_owned());
+        // Loaded before the commit: a change that cannot take effect at the gate is not made.
+        let written = self.store.write(priority, move |tx| {
+            let (body, done) = work(tx)?;
+            let kind = body.kind();
+            ledger.append(tx, stamp, body)?;
+            let fresh = roster::load_one(tx, &sealer, &model, &changed)?;
+            let version = roster::version(tx)?;
+            failpoint::at(format_args!("{kind}.written"));
+            Ok::<_, ChangeError>((kind, done, version, fresh))
+        });
+        let (kind, done, version, fresh) = written.await?;
+        failpoint::at(format_args!("{kind}.committed"));
+        self.roster.send_modify(|current| {
+            *current = Arc::new(current.with(version, &id, fresh));
+        });
+        failpoint::at(format_args!("{kind}.swapped"));
+        Ok(done)
+    }
+
+    /// Somebody with this id, whatever the state.
+    pub(super) async fn known(&self, id: &WorkerId) -> Result<Option<Known>, RosterError> {
+        let (sealer, asked) = (self.store.sealer().clone(), id.clone());
+        match self.store.read(move |tx| roster::identity(tx, &sealer, &asked)).await {
+            Ok(known) => Ok(Some(known)),
+            Err(RosterError::NoSuchWorker(_)) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Refuses early what the transaction would refuse, before photos travel.
+    pub(super) async fn free(&self, id: &WorkerId, identity: &Identity) -> Result<(), RosterError> {
+        match self.known(id).await? {
+            Some((Worker { state: State::Removed, .. }, _)) => {
+                return Err(RosterError::IdRetired(id.clone()));
+            }
+            Some(_) => return Err(RosterError::IdTaken(id.clone())),
+            None => {}
+        }
+        let (sealer, identity) = (self.store.sealer().clone(), identity.clone());
+        match self.store.read(move |tx| roster::holder_of(tx, &sealer, &identity)).await? {
+            Some(other) => Err(RosterError::IdentityTaken(other)),
+            None => Ok(()),
+        }
+    }
+
+    /// The site's date, where the clock is trusted.
+    pub(super) fn today(&self) -> Option<Date> {
+        let stamp = self.clock.stamp();
+        let zone = self.origin.timezone.clone();
+        stamp.synced.then(|| stamp.timestamp().to_zoned(zone).date())
+    }
+
+    /// Refuses dates that can only be mistyped: papers that are signed in the future, and days of
+    /// another century. Where the clock is not trusted, the future is asked about.
+    pub(super) fn plausible(&self, given: &Terms, confirmed: bool) -> Result<(), Failure> {
+        let stamp = self.clock.stamp();
+        let today = stamp.timestamp().to_zoned(self.origin.timezone.clone()).date();
+        dates::plausible(given, today, stamp.synced, confirmed)
+    }
+
+    pub(super) fn consented(
+        &self,
+        wants_faces: bool,
+        terms: &Terms,
+        asked: Asked,
+    ) -> Result<(), Failure> {
+        if terms.consent.is_some() || !wants_faces || !self.roster_rules.require_consent {
+            return Ok(());
+        }
+        let problem = format!(
+            "a face may be kept only with the worker's consent: {}, or enrol without photos; a guard \
+             then vouches",
+            asked.remedy(
+                "give the number of the signed form with --consent",
+                "fill in the number of the signed form",
+                "give the number of the signed form",
+            )
+        );
+        Err(Failure::of(Code::NoConsent, "consent", problem))
+    }
+
+    /// Some workers on the roster, at most `limit` of those after `after`.
+    pub async fn workers(
+        &self,
+        query: &WorkerQuery,
+        after: Option<WorkerId>,
+        limit: usize,
+    ) -> Result<WorkerPage, Failure> {
+        let state = query.state;
+        let read = self.store.read(move |tx| {
+            let page = roster::list(tx, state, after.as_ref(), limit)?;
+            Ok::<_, RosterError>((roster::version(tx)?, page))
+        });
+        let (version, mut page) = read.await?;
+        page.workers.retain(|worker| query.asks_for(worker));
+        Ok(WorkerPage { version, workers: page.workers, next: page.next })
+    }
+
+    /// Particulars are for those who may change them.
+    pub async fn worker(&self, id: WorkerId, by: &Actor) -> Result<WorkerShown, Failure> {
+        let sealer = self.store.sealer().clone();
+        let (worker, identity) =
+            self.store.read(move |tx| roster::identity(tx, &sealer, &id)).await?;
+        let (id_type, id_number) = (identity.id_type, identity.masked());
+        let in_full = self.may_change(by).is_ok();
+        let particulars = if in_full { identity.particulars } else { Particulars::default() };
+        Ok(WorkerShown { worker, id_type, id_number, particulars })
+    }
+
+    /// The latest entries on a worker that are no attendance, oldest first.
+    pub async fn history(&self, id: WorkerId) -> Result<Vec<Happened>, Failure> {
+        let asked = id.clone();
+        self.store.read(move |tx| roster::must_exist(tx, &asked)).await?;
+        // Of who was removed nothing may be left, and of who is damaged nothing opens.
+        let identity = self.known(&id).await.ok().flatten().map(|(_, identity)| identity);
+        let entries = self.store.read(move |tx| ledger::history(tx, &id, PAGE)).await?;
+        let changes = Past::new(identity).all(entries.iter().map(|(stored, _)| stored));
+        let happened = entries.iter().zip(changes).filter_map(|((stored, disputed), changes)| {
+            let event = EventRecord::of(&self.origin, stored)?;
+            Some(Happened { event, changes, disputed: *disputed })
+        });
+        Ok(happened.collect())
+    }
+}

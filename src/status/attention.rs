@@ -1,0 +1,57 @@
+//! What needs attention, as it is found.
+
+use jiff::Timestamp;
+
+use super::{Degraded, part::Part};
+use crate::{
+    alarms::{Look, Trouble},
+    clock::{Monotonic, Stamp},
+    services::Services,
+};
+
+/// Collects what needs attention, with times as people read them.
+pub(super) struct Attention<'a> {
+    pub(super) services: &'a Services,
+    pub(super) now: Monotonic,
+    pub(super) found: Vec<Degraded>,
+}
+
+impl<'a> Attention<'a> {
+    pub(super) fn new(services: &'a Services, now: Monotonic) -> Attention<'a> {
+        Attention { services, now, found: Vec::new() }
+    }
+
+    pub(super) fn since(&self, at: Monotonic) -> String {
+        let now = self.services.clock.stamp();
+        let ago = i64::try_from(self.now.since(at).as_millis()).unwrap_or(i64::MAX);
+        let at = Stamp { wall_ms: now.wall_ms.saturating_sub(ago), ..now };
+        self.services.origin.time(at.timestamp())
+    }
+
+    pub(super) fn add(&mut self, what: Part, since: Monotonic, remedy: impl Into<String>) {
+        let since = self.since(since);
+        self.found.push(Degraded { what, since, remedy: remedy.into() });
+    }
+
+    pub(super) fn trouble(&mut self, what: Part, trouble: Trouble) {
+        self.add(what, trouble.since, trouble.text);
+    }
+
+    /// Of one that was told as an alarm: since then. It may be older than this run of the daemon.
+    pub(super) fn look(&mut self, what: Part, look: &Look) {
+        let Some(trouble) = look.trouble() else { return };
+        let alarms = self.services.alarms.borrow();
+        let told =
+            alarms.standing.iter().find(|s| (s.what, &s.subject) == (look.what, &look.subject));
+        let since = match told {
+            Some(alarm) => self.services.origin.time(wall(alarm.wall_ms)),
+            None => self.since(trouble.since),
+        };
+        drop(alarms);
+        self.found.push(Degraded { what, since, remedy: trouble.text.clone() });
+    }
+}
+
+pub(super) fn wall(at_ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}

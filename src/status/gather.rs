@@ -1,0 +1,307 @@
+//! Looks at every part of the daemon, and collects what needs attention.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{
+    AlarmStatus, AlarmsStatus, CameraStatus, ClockStatus, Degraded, LaneStatus, LedgerStatus,
+    ProcessStatus, RosterStatus, StageStatus, Status, UpstreamStatus,
+    attention::{Attention, wall},
+    disk::disk,
+    part::Part,
+    troubles::{self, Backlog},
+};
+use crate::{
+    alarms::Look,
+    clock::Monotonic,
+    figures::counted,
+    ledger::{self, AlarmWhat, LaneMode, LedgerError},
+    services::{CameraPanel, LanePanel, Services},
+};
+
+/// For so long after it failed, and longer while the disk does, a lane's commit is shown.
+const COMMIT_FAILED: Duration = Duration::from_secs(10);
+/// Time for which a lane's fault is shown after the lane has begun again.
+const FAULT_SHOWN: Duration = Duration::from_secs(10 * 60);
+/// The state of every part, and what of it needs attention.
+pub async fn gather(services: &Services) -> Status {
+    let now = services.clock.monotonic();
+    let mut attention = Attention::new(services, now);
+    let lanes = services.lanes.iter().map(|panel| lane(panel, &mut attention)).collect();
+    let (size, pruned_before, backlogs) = match kept(services).await {
+        Ok((size, pruned, backlogs)) => (Some(size), Some(pruned), Some(backlogs)),
+        Err(error) => {
+            attention.add(
+                Part::Ledger,
+                now,
+                format!("it cannot be read, see to the disk: {error}"),
+            );
+            (None, None, None)
+        }
+    };
+    let upstreams = upstreams(services, backlogs.as_deref(), &mut attention);
+    let alarms = alarms(services, &mut attention);
+    let stamp = services.clock.stamp();
+    if !stamp.synced {
+        attention.add(
+            Part::Clock,
+            services.started,
+            "the kernel does not hold the clock for synchronised: start chrony or systemd-timesyncd; \
+             until then validity dates do not deny",
+        );
+    }
+    for late in services.beats.late() {
+        let remedy = "makes no progress; where it stays so, systemd starts the daemon anew";
+        attention.add(Part::Named(late.part), late.since, remedy);
+    }
+    let disk = disk(services, &mut attention);
+    if let Some(down) = &*services.exporter.borrow() {
+        attention.add(Part::Metrics, down.since, down.error.clone());
+    }
+    let roster = services.roster.borrow().clone();
+    if roster.damaged > 0 {
+        let remedy = format!(
+            "{} of workers or photos damaged and left out; the log names them: remove and enrol \
+             them again",
+            counted(roster.damaged, "sealed value")
+        );
+        attention.add(Part::Roster, services.started, remedy);
+    }
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        gateway: services.origin.gateway.clone(),
+        project: services.origin.project.clone(),
+        started_at: attention.since(services.started),
+        lanes,
+        roster: RosterStatus {
+            workers: roster.workers().len(),
+            templates: roster.templates(),
+            version: roster.version(),
+        },
+        ledger: LedgerStatus {
+            id: services.ledger.id.to_string(),
+            size,
+            pruned_before,
+            kept_until: services.retention.kept_until(),
+        },
+        upstreams,
+        photos: services.album.state(),
+        clock: ClockStatus {
+            synced: stamp.synced,
+            now: services.origin.time(stamp.timestamp()),
+            boot: stamp.boot.to_string(),
+            uptime_ms: stamp.uptime_ms,
+        },
+        disk,
+        alarms,
+        stages: stages(services),
+        process: process(),
+        degraded: attention.found,
+    }
+}
+
+/// What the database says: the ledger's size, how far it was pruned, and each upstream's outbox.
+async fn kept(services: &Services) -> Result<(u64, u64, Vec<Backlog>), LedgerError> {
+    let read = services
+        .store
+        .read(move |tx| Ok::<_, LedgerError>((ledger::size(tx)?, ledger::pruned_before(tx)?)));
+    let (size, pruned) = read.await?;
+    Ok((size, pruned, troubles::backlogs(services).await?))
+}
+
+fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
+    let cameras: Vec<_> = lane.cameras.iter().map(|c| camera(lane, c, attention)).collect();
+    let turnstile = lane.turnstile.borrow().clone();
+    if let Some(trouble) = troubles::turnstile(&turnstile) {
+        attention.trouble(Part::Turnstile(lane.name.clone()), trouble);
+    }
+    if turnstile.lost_events > 0 {
+        let remedy = format!("{} of its events came too fast and are lost", turnstile.lost_events);
+        attention.add(Part::Turnstile(lane.name.clone()), turnstile.since, remedy);
+    }
+    let gate = lane.state.borrow().clone();
+    // Where no worker has come since, the store knows that its disk is well again.
+    let fails = attention.services.store.state().failing.is_some();
+    let recent = |last: Monotonic| attention.now.since(last) < COMMIT_FAILED;
+    let failing = gate.failing.filter(|(_, last)| fails || recent(*last));
+    if let Some((since, _)) = failing {
+        let error = gate.last_error.clone().unwrap_or_default();
+        let remedy = format!("nothing can be recorded, so nobody is let through: {error}");
+        attention.add(Part::Lane(lane.name.clone()), since, remedy);
+    }
+    if let Some((at, fault)) = &gate.fault
+        && attention.now.since(*at) < FAULT_SHOWN
+    {
+        let remedy = format!("restarted {}: {fault}", counted(gate.restarts, "time"));
+        attention.add(Part::Lane(lane.name.clone()), *at, remedy);
+    }
+    let zone = |at_ms| Timestamp::from_millisecond(at_ms).ok();
+    let mode_since =
+        |at_ms: Option<i64>| at_ms.and_then(zone).map(|at| attention.services.origin.time(at));
+    if gate.mode.mode != LaneMode::Normal {
+        let since = mode_since(gate.mode.at_ms).unwrap_or_default();
+        let what = match gate.mode.mode {
+            LaneMode::Free => "it stands open to everybody",
+            _ => "nobody enters",
+        };
+        let remedy = format!(
+            "{what} ({}): `gatehouse lane mode {} normal --reason …` ends that",
+            gate.mode.reason, lane.name
+        );
+        attention.found.push(Degraded { what: Part::Lane(lane.name.clone()), since, remedy });
+    }
+    if gate.mode.mode == LaneMode::Free && !turnstile.held_open {
+        let remedy = "it is to stand open and its turnstile does not: see to it by hand";
+        attention.add(Part::Turnstile(lane.name.clone()), turnstile.since, remedy);
+    }
+    if gate.mode.mode != LaneMode::Free && turnstile.held_open {
+        let remedy = "it stands open though the lane's mode does not say so: see to it";
+        attention.add(Part::Turnstile(lane.name.clone()), turnstile.since, remedy);
+    }
+    if turnstile.fire == Some(true) {
+        attention.add(Part::FireAlarm(lane.name.clone()), turnstile.since, "the input is on");
+    }
+    let seeing = cameras.iter().all(|camera| camera.state.connected && !camera.stalled);
+    LaneStatus {
+        name: lane.name.clone(),
+        mode: gate.mode.mode,
+        mode_reason: gate.mode.at_ms.map(|_| gate.mode.reason.clone()),
+        mode_by: gate.mode.by.clone(),
+        mode_since: mode_since(gate.mode.at_ms),
+        ready: turnstile.connected && seeing && failing.is_none() && !fails,
+        cameras,
+        turnstile,
+        gate,
+    }
+}
+
+fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>) -> CameraStatus {
+    let state = camera.state.borrow().clone();
+    let stalled = troubles::stalled(camera, &state, attention.now);
+    if let Some(trouble) = troubles::camera(camera, &state, attention.now) {
+        attention.trouble(Part::Camera(troubles::camera_name(lane, camera)), trouble);
+    }
+    let limit = attention.services.alarm_limits.undecided;
+    let undecided = troubles::undecided(lane, camera, attention.now, limit);
+    if let Some(trouble) = undecided.or_else(|| troubles::too_small(camera, attention.now, limit)) {
+        attention.trouble(Part::Camera(troubles::camera_name(lane, camera)), trouble);
+    }
+    let seen = camera.seen.counts();
+    if seen.failed > 0 {
+        let remedy = format!("a model failed on {}; see the log", counted(seen.failed, "frame"));
+        let started = attention.services.started;
+        attention.add(Part::Vision(troubles::camera_name(lane, camera)), started, remedy);
+    }
+    CameraStatus {
+        direction: camera.direction,
+        source: camera.source.clone(),
+        stalled,
+        lent: camera.slot.lent(),
+        state,
+        seen,
+    }
+}
+
+fn upstreams(
+    services: &Services,
+    backlogs: Option<&[Backlog]>,
+    attention: &mut Attention<'_>,
+) -> Vec<UpstreamStatus> {
+    let now = services.clock.stamp();
+    let mut upstreams = Vec::new();
+    for (n, upstream) in services.upstreams.iter().enumerate() {
+        let link = upstream.state.borrow().clone();
+        let backlog = backlogs.and_then(|all| all.get(n)).copied();
+        let oldest = backlog.and_then(|(_, oldest)| oldest);
+        let age_s = |at| i64::try_from(troubles::age(at, now).as_secs()).unwrap_or(i64::MAX);
+        let what = Part::Upstream(link.name.clone());
+        // That the link is down says already that records wait.
+        let old = |backlog| troubles::outbox(&link, backlog, now, &services.alarm_limits);
+        let trouble = troubles::link(&link, backlog).or_else(|| backlog.and_then(old));
+        if let Some(trouble) = trouble {
+            attention.trouble(what.clone(), trouble);
+        }
+        if let Some(reason) = &link.not_subscribed {
+            let remedy = format!(
+                "the broker does not let us subscribe ({reason}): no command comes, nor an \
+                 acknowledgement of the platform; its operator must allow `command` and `ack`"
+            );
+            attention.add(what.clone(), link.since, remedy);
+        }
+        if let Some(trouble) = &link.last_trouble
+            && attention.now.since(link.troubled_at) < FAULT_SHOWN
+        {
+            attention.add(what, link.troubled_at, trouble.clone());
+        }
+        let certificates = troubles::certificates(&link, now, services.started);
+        let ended = |soon: &Look| {
+            let same = certificates.iter().filter(|(_, c)| c.subject == soon.subject);
+            let mut ended = same.filter(|(_, c)| c.what == AlarmWhat::CertificateEnded);
+            ended.any(|(_, c)| c.trouble().is_some())
+        };
+        for (whose, look) in &certificates {
+            // One that has ended is not shown to end soon as well.
+            let twice = look.what == AlarmWhat::Certificate && ended(look);
+            if !twice {
+                let whose = *whose;
+                attention.look(Part::Certificate { upstream: link.name.clone(), whose }, look);
+            }
+        }
+        let carried_out = services.commands.of(&link.name);
+        upstreams.push(UpstreamStatus {
+            link,
+            outbox: backlog.map(|(rows, _)| rows),
+            oldest_s: oldest.map(age_s),
+            carried_out,
+        });
+    }
+    upstreams
+}
+
+/// What was told as an alarm; and the troubles that only the keeper of the alarms knows of.
+fn alarms(services: &Services, attention: &mut Attention<'_>) -> AlarmsStatus {
+    let state = services.alarms.borrow().clone();
+    for look in &state.looks {
+        let what = match look.what {
+            AlarmWhat::Neighbourhood => Part::Network,
+            _ => Part::Faces(look.subject.clone()),
+        };
+        attention.look(what, look);
+    }
+    let standing = state.standing.into_iter().map(|alarm| AlarmStatus {
+        what: alarm.what,
+        since: services.origin.time(wall(alarm.wall_ms)),
+        subject: alarm.subject,
+        detail: alarm.detail,
+    });
+    AlarmsStatus { raised: state.raised, standing: standing.collect() }
+}
+
+fn stages(services: &Services) -> Vec<StageStatus> {
+    let stages = &services.stages;
+    let named = [
+        ("glance", &stages.glance),
+        ("decode", &stages.decode),
+        ("detect", &stages.detect),
+        ("embed", &stages.embed),
+        ("match", &stages.matching),
+        ("decision", &stages.decision),
+        ("release", &stages.release),
+        ("commit", services.store.commit_times()),
+    ];
+    named.map(|(name, histogram)| StageStatus::new(name, histogram.spread())).into()
+}
+
+fn process() -> ProcessStatus {
+    // "VmRSS:     51234 kB"
+    let account = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let resident = account.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = resident.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
+    // One of them is this look at the folder.
+    let open = std::fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count().saturating_sub(1));
+    ProcessStatus {
+        resident_bytes: kib.map(|kib| kib.saturating_mul(1024)),
+        open_fds: open.and_then(|count| u64::try_from(count).ok()),
+    }
+}

@@ -1,0 +1,277 @@
+//! The [`Status`] as Prometheus reads it (OpenMetrics text).
+//!
+//! In: a status. Out: text. Names carry their unit; labels are names from the configuration, and
+//! never a worker's (I5).
+
+use std::{collections::BTreeSet, fmt};
+
+use jiff::Timestamp;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{
+        DescriptorEncoder, EncodeGaugeValue, EncodeMetric, MetricEncoder, NoLabelSet, text,
+    },
+    metrics::{MetricType, counter::ConstCounter, gauge::ConstGauge, info::Info},
+    registry::Registry,
+};
+
+use super::{CameraStatus, LaneStatus, ProcessStatus, Status, UpstreamStatus};
+use crate::{figures::Spread, turnstile::TurnstileState, uplink::CertificateOf};
+
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The page that is fetched.
+pub(super) fn page(status: Status) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("gatehouse");
+    registry.register_collector(Box::new(Shown(status)));
+    let mut page = String::new();
+    text::encode(&mut page, &registry)?;
+    Ok(page)
+}
+
+#[derive(Debug)]
+struct Shown(Status);
+
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+/// A number of each `T`: its name, what it means, and where it is.
+type Number<T> = (&'static str, &'static str, fn(&T) -> u64);
+
+const LANE: [Number<LaneStatus>; 11] = [
+    ("grants", "Grants recorded", |l| l.gate.grants),
+    ("denials", "Visits that ended in a denial", |l| l.gate.denials),
+    ("manual_releases", "Releases by hand", |l| l.gate.manual_releases),
+    ("unknown_faces", "Visits of faces that nobody knows", |l| l.gate.unknown_faces),
+    ("stale", "Sightings that came in too late to decide by", |l| l.gate.counters.stale),
+    ("void", "Decisions that became void before they were carried out", |l| l.gate.counters.void),
+    ("tailgates", "Passages that nobody was let through for", |l| l.gate.counters.tailgates),
+    ("tailgates_unrecorded", "Tailgates that came too fast to be recorded", |l| {
+        l.gate.counters.tailgates_unrecorded
+    }),
+    ("denials_dropped", "Denials dropped while the disk stalled", |l| l.gate.denials_dropped),
+    ("commit_errors", "Entries that could not be recorded", |l| l.gate.commit_errors),
+    ("restarts", "Faults that its task was begun anew after", |l| l.gate.restarts),
+];
+
+const CAMERA: [Number<CameraStatus>; 15] = [
+    ("errors", "Times it could not be opened, or failed while it was open", |c| c.state.errors),
+    ("frames", "Frames it gave", |c| c.state.frames),
+    ("dropped", "Frames that a newer one replaced before they were looked at", |c| c.state.dropped),
+    ("skipped", "Images of no use: unreadable, too large, torn", |c| c.state.skipped),
+    ("analysed", "Frames looked at", |c| c.seen.analysed),
+    ("undecodable", "Frames that were no image", |c| c.seen.undecodable),
+    ("too_large", "Frames of too many pixels", |c| c.seen.too_large),
+    ("unchanged", "Frames not searched, for nothing moved", |c| c.seen.unchanged),
+    ("overtaken", "Frames that a newer one replaced before they were searched", |c| {
+        c.seen.overtaken
+    }),
+    ("faces", "Frames with a face large enough", |c| c.seen.faces),
+    ("too_small", "Frames whose faces were all too small", |c| c.seen.too_small),
+    ("poor", "Frames whose face was set aside for a better look at it", |c| c.seen.poor),
+    ("settled", "Frames passed over because enough had agreed", |c| c.seen.settled),
+    ("lane_full", "Sightings the lane was too busy to take", |c| c.seen.lane_full),
+    ("failed", "Frames on which a model failed", |c| c.seen.failed),
+];
+
+const TURNSTILE: [Number<TurnstileState>; 7] = [
+    ("releases", "Releases the controller acknowledged", |t| t.releases),
+    ("passages", "Passages its sensor saw", |t| t.passages),
+    ("errors", "Requests it did not answer, or not properly", |t| t.errors),
+    ("reconnects", "Connections after the first", |t| t.reconnects),
+    ("late", "Releases that were void when they arrived", |t| t.late),
+    ("lost_events", "Events the lane did not take", |t| t.lost_events),
+    ("restarts", "Faults that its driver was made anew after", |t| t.restarts),
+];
+
+const UPSTREAM: [Number<UpstreamStatus>; 14] = [
+    ("connects", "Connections to its broker", |u| u.link.connects),
+    ("published", "Records sent, repeats included", |u| u.link.published),
+    ("acknowledged", "Records acknowledged, and struck off", |u| u.link.acknowledged),
+    ("repeated", "Records sent that may have been sent before", |u| u.link.repeated),
+    ("refused", "Times that the broker did not take a record", |u| u.link.refused),
+    ("unheard", "Records that nobody was subscribed to", |u| u.link.unheard),
+    ("stalls", "Connections given up for want of acknowledgements", |u| u.link.stalls),
+    ("acks_refused", "Acknowledgements of the platform not taken", |u| u.link.acks_refused),
+    ("commands_busy", "Commands that came while too many waited", |u| u.link.commands_refused),
+    ("commands_done", "Commands of the platform carried out", |u| u.carried_out.commands_done),
+    ("commands_failed", "Commands refused, or tried in vain", |u| u.carried_out.commands_failed),
+    ("commands_expired", "Of those, commands that came too late", |u| {
+        u.carried_out.commands_expired
+    }),
+    ("commands_repeated", "Commands answered again", |u| u.carried_out.commands_repeated),
+    ("restarts", "Faults that its task was begun anew after", |u| u.link.restarts),
+];
+
+impl Collector for Shown {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let status = &self.0;
+        let mut page = Page(encoder);
+        page.one("build", "The program", Info::new([("version", status.version.clone())]))?;
+        let started = status.started_at.parse::<Timestamp>().ok();
+        let started = started.map(|at| at.as_millisecond() as f64 / 1000.0);
+        page.gauge("start_time_seconds", "When the daemon started, Unix time", started)?;
+        let synced = Some(u64::from(status.clock.synced));
+        page.gauge("clock_synced", "The kernel holds the clock for right", synced)?;
+        page.gauge("roster_workers", "Active workers", Some(status.roster.workers))?;
+        page.gauge("roster_templates", "Their templates", Some(status.roster.templates))?;
+        page.gauge("roster_version", "Changes of the roster", Some(status.roster.version))?;
+        page.gauge("ledger_entries", "Entries in the ledger", status.ledger.size)?;
+        let pruned = status.ledger.pruned_before;
+        page.gauge("ledger_entries_pruned", "Entries whose retention was over", pruned)?;
+        let commits = ConstCounter::new(status.disk.commits);
+        page.one("commits", "Transactions written to the disk", commits)?;
+        let failures = ConstCounter::new(status.disk.failures);
+        page.one("commit_failures", "Transactions that the disk did not take", failures)?;
+        let unrecorded = ConstCounter::new(status.disk.unrecorded);
+        page.one("events_unrecorded", "Denials given up for want of room", unrecorded)?;
+        let photos = &status.photos;
+        page.gauge("photos", "Photos of passages that are kept", Some(photos.kept))?;
+        page.gauge("photos_bytes", "The room they take", Some(photos.bytes))?;
+        for (name, help, count) in [
+            ("photos_given_up", "Photos of passages not kept for want of room", photos.given_up),
+            ("photos_dropped", "Photos of passages that came too fast", photos.dropped),
+            ("photos_failed", "Photos of passages that could not be written", photos.failed),
+        ] {
+            page.one(name, help, ConstCounter::new(count))?;
+        }
+        let failing = u64::from(status.disk.failing.is_some());
+        page.gauge("disk_failing", "The disk takes nothing in", Some(failing))?;
+        let room = Some(status.disk.room as u64);
+        page.gauge("disk_room", "0 ample, 1 low, 2 scarce, 3 full", room)?;
+        page.gauge("disk_reserve_bytes", "For attendance", Some(status.disk.reserve_bytes))?;
+        let set_aside = Some(status.disk.set_aside.len());
+        page.gauge("databases_set_aside", "Damaged databases", set_aside)?;
+        page.gauge("database_bytes", "Size of the database", status.disk.database_bytes)?;
+        page.gauge("disk_free_bytes", "Free for the storage folder", status.disk.free_bytes)?;
+        page.gauge("disk_total_bytes", "Size of its file system", status.disk.total_bytes)?;
+        let raised = ConstCounter::new(status.alarms.raised);
+        page.one("alarms_raised", "Alarms that were raised", raised)?;
+        let standing = Some(status.alarms.standing.len());
+        page.gauge("alarms_standing", "Alarms that are not over", standing)?;
+        let ProcessStatus { resident_bytes, open_fds } = status.process;
+        page.gauge("process_resident_memory_bytes", "Memory in use", resident_bytes)?;
+        page.gauge("process_open_fds", "Open file descriptors", open_fds)?;
+        page.lanes(&status.lanes)?;
+        page.upstreams(&status.upstreams)?;
+        let stages = status.stages.iter();
+        page.each(
+            "stage_seconds",
+            "Time a stage takes; decision and release run from the frame that decided",
+            stages.map(|stage| (vec![("stage", &*stage.name)], stage.spread.clone())),
+        )?;
+        // A part may need attention for two reasons; a series stands once.
+        let degraded: BTreeSet<String> =
+            status.degraded.iter().map(|d| d.what.to_string()).collect();
+        let ones = degraded.iter().map(|what| (vec![("what", &**what)], yes(true)));
+        page.each("degraded", "What needs attention; gatehouse status says why", ones)
+    }
+}
+
+impl EncodeMetric for Spread {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> fmt::Result {
+        encoder.encode_histogram::<NoLabelSet>(self.sum_s, self.count(), &self.buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
+    }
+}
+
+fn yes(yes: bool) -> ConstGauge<u64> {
+    ConstGauge::new(u64::from(yes))
+}
+
+struct Page<'a>(DescriptorEncoder<'a>);
+
+impl Page<'_> {
+    fn one(&mut self, name: &str, help: &str, metric: impl EncodeMetric) -> fmt::Result {
+        metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
+    }
+
+    /// Left out where the number could not be had.
+    fn gauge<N: EncodeGaugeValue>(
+        &mut self,
+        name: &str,
+        help: &str,
+        number: Option<N>,
+    ) -> fmt::Result {
+        number.map_or(Ok(()), |number| self.one(name, help, ConstGauge::new(number)))
+    }
+
+    fn each<'l, M: EncodeMetric>(
+        &mut self,
+        name: &str,
+        help: &str,
+        rows: impl Iterator<Item = (Labels<'l>, M)>,
+    ) -> fmt::Result {
+        let mut rows = rows.peekable();
+        let Some((_, first)) = rows.peek() else { return Ok(()) };
+        let mut family = self.0.encode_descriptor(name, help, None, first.metric_type())?;
+        for (labels, metric) in rows {
+            metric.encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
+    /// A counter of each of these numbers for each of these parts.
+    fn counters<'l, T: 'l>(
+        &mut self,
+        of: &str,
+        numbers: &[Number<T>],
+        parts: impl Iterator<Item = (Labels<'l>, &'l T)> + Clone,
+    ) -> fmt::Result {
+        for (name, help, number) in numbers {
+            let rows =
+                parts.clone().map(|(labels, part)| (labels, ConstCounter::new(number(part))));
+            self.each(&format!("{of}_{name}"), help, rows)?;
+        }
+        Ok(())
+    }
+
+    fn lanes(&mut self, lanes: &[LaneStatus]) -> fmt::Result {
+        let each = lanes.iter().map(|lane| (vec![("lane", &*lane.name)], lane));
+        let ready = each.clone().map(|(labels, lane)| (labels, yes(lane.ready)));
+        self.each("lane_ready", "Its devices work, and records can be kept", ready)?;
+        let busy = each.clone().map(|(labels, lane)| (labels, yes(lane.gate.busy)));
+        self.each("lane_busy", "A passage is under way", busy)?;
+        self.counters("lane", &LANE, each.clone())?;
+
+        let turnstiles = each.clone().map(|(labels, lane)| (labels, &lane.turnstile));
+        let connected = turnstiles.clone().map(|(labels, t)| (labels, yes(t.connected)));
+        self.each("turnstile_connected", "The controller answers", connected)?;
+        self.counters("turnstile", &TURNSTILE, turnstiles)?;
+
+        let cameras = each.flat_map(|(labels, lane)| {
+            lane.cameras.iter().map(move |camera| {
+                let direction = ("direction", camera.direction.word());
+                (labels.iter().copied().chain([direction]).collect::<Labels<'_>>(), camera)
+            })
+        });
+        let connected = cameras.clone().map(|(labels, c)| (labels, yes(c.state.connected)));
+        self.each("camera_connected", "The camera is open", connected)?;
+        self.counters("camera", &CAMERA, cameras)
+    }
+
+    fn upstreams(&mut self, upstreams: &[UpstreamStatus]) -> fmt::Result {
+        let each = upstreams.iter().map(|u| (vec![("upstream", &*u.link.name)], u));
+        let connected = each.clone().map(|(labels, u)| (labels, yes(u.link.connected)));
+        self.each("upstream_connected", "The broker is connected", connected)?;
+        self.counters("upstream", &UPSTREAM, each.clone())?;
+        let ends = upstreams.iter().flat_map(|u| {
+            CertificateOf::ALL.into_iter().filter_map(|whose| {
+                let ends = u.link.certificates.iter().filter(|c| c.whose == whose);
+                let first = ends.map(|c| c.until).min()?;
+                let labels = vec![("upstream", &*u.link.name), ("whose", whose.word())];
+                Some((labels, ConstGauge::new(first.as_second())))
+            })
+        });
+        self.each("certificate_end_time_seconds", "When the first one ends, Unix time", ends)?;
+        let known = each.filter_map(|(labels, u)| Some((labels, u.outbox?, u.oldest_s)));
+        let waiting = known.clone().map(|(labels, rows, _)| (labels, ConstGauge::new(rows)));
+        self.each("outbox_records", "Records that wait for the platform", waiting)?;
+        let ages = known.map(|(labels, _, age)| (labels, ConstGauge::new(age.unwrap_or(0))));
+        self.each("outbox_oldest_age_seconds", "Age of the oldest; 0 where none waits", ages)
+    }
+}
+
+#[cfg(test)]
+mod tests;

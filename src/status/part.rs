@@ -1,0 +1,83 @@
+//! The parts of the gateway that may need attention.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::uplink::CertificateOf;
+
+/// What of the gateway it is. It is written as words: `lane north`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub enum Part {
+    Lane(String),
+    Turnstile(String),
+    FireAlarm(String),
+    /// By its lane and direction: `north/entry`.
+    Camera(String),
+    /// What a camera's frames are looked at with.
+    Vision(String),
+    /// The faces that come to a lane.
+    Faces(String),
+    Upstream(String),
+    Certificate {
+        upstream: String,
+        whose: CertificateOf,
+    },
+    Network,
+    Clock,
+    Disk,
+    Database,
+    Ledger,
+    Roster,
+    Metrics,
+    /// A part of the daemon, by its own name; and any part that was read back.
+    Named(String),
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Part::Lane(name) => write!(f, "lane {name}"),
+            Part::Turnstile(lane) => write!(f, "turnstile {lane}"),
+            Part::FireAlarm(lane) => write!(f, "fire alarm {lane}"),
+            Part::Camera(name) => write!(f, "camera {name}"),
+            Part::Vision(camera) => write!(f, "vision {camera}"),
+            Part::Faces(lane) => write!(f, "faces {lane}"),
+            Part::Upstream(name) => write!(f, "upstream {name}"),
+            Part::Certificate { upstream, whose } => {
+                write!(f, "certificate {upstream}/{}", whose.word())
+            }
+            Part::Network => f.write_str("network"),
+            Part::Clock => f.write_str("clock"),
+            Part::Disk => f.write_str("disk"),
+            Part::Database => f.write_str("database"),
+            Part::Ledger => f.write_str("ledger"),
+            Part::Roster => f.write_str("roster"),
+            Part::Metrics => f.write_str("metrics"),
+            Part::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+impl From<Part> for String {
+    fn from(part: Part) -> String {
+        part.to_string()
+    }
+}
+
+impl From<String> for Part {
+    fn from(name: String) -> Part {
+        Part::Named(name)
+    }
+}
+
+impl Part {
+    /// Whether it is a link of another platform than this one.
+    pub fn is_anothers(&self, upstream: &str) -> bool {
+        match self {
+            Part::Upstream(name) | Part::Certificate { upstream: name, .. } => name != upstream,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! What the parts of the gate say is wrong with them. `status` shows it at once; what lasts becomes
+//! an alarm.
+
+use std::time::Duration;
+
+use crate::{
+    alarms::{Look, Trouble, Verdict, in_words},
+    camera::CameraState,
+    clock::{Monotonic, Stamp},
+    config::AlarmLimits,
+    figures::counted,
+    gate::sight::Showing,
+    ledger::{self, AlarmWhat, LedgerError},
+    services::{CameraPanel, LanePanel, Services},
+    turnstile::TurnstileState,
+    uplink::{Certificate, CertificateOf, UpstreamState},
+};
+
+/// A certificate that ends sooner is an alarm.
+const ENDS_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Faces on which a lane did not decide are a trouble until none was there for this time.
+const UNDECIDED_OVER: Duration = Duration::from_secs(10);
+
+/// An upstream's outbox: how many rows, and when the oldest was written.
+pub type Backlog = (u64, Option<Stamp>);
+
+/// Each upstream's outbox, as the database has it.
+pub async fn backlogs(services: &Services) -> Result<Vec<Backlog>, LedgerError> {
+    let names: Vec<String> =
+        services.upstreams.iter().map(|u| u.state.borrow().name.clone()).collect();
+    let read = services.store.read(move |tx| {
+        names.iter().map(|name| ledger::backlog(tx, name)).collect::<Result<Vec<_>, LedgerError>>()
+    });
+    read.await
+}
+
+/// All there is that may become an alarm, but for what only time tells. `backlogs`: `None` where
+/// it could not be read.
+pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<Look> {
+    let now = services.clock.monotonic();
+    let mut looks = Vec::new();
+    for lane in &services.lanes {
+        for panel in &lane.cameras {
+            let found = camera(panel, &panel.state.borrow(), now);
+            looks.push(Look::new(AlarmWhat::Camera, camera_name(lane, panel), found));
+            let found = undecided(lane, panel, now, services.alarm_limits.undecided);
+            looks.push(Look::new(AlarmWhat::Undecided, camera_name(lane, panel), found));
+        }
+        let found = turnstile(&lane.turnstile.borrow());
+        looks.push(Look::new(AlarmWhat::Turnstile, &lane.name, found));
+    }
+    let stamp = services.clock.stamp();
+    for (n, upstream) in services.upstreams.iter().enumerate() {
+        let state = upstream.state.borrow();
+        let backlog = backlogs.and_then(|all| all.get(n)).copied();
+        looks.push(Look::new(AlarmWhat::Link, &state.name, link(&state, backlog)));
+        looks.push(match backlog {
+            Some(backlog) => {
+                let found = outbox(&state, backlog, stamp, &services.alarm_limits);
+                Look::new(AlarmWhat::Outbox, &state.name, found)
+            }
+            None => Look {
+                what: AlarmWhat::Outbox,
+                subject: state.name.clone(),
+                verdict: Verdict::Unknown,
+            },
+        });
+        let certificates = certificates(&state, stamp, services.started);
+        looks.extend(certificates.into_iter().map(|(_, look)| look));
+    }
+    looks
+}
+
+/// As `status` names it.
+pub(super) fn camera_name(lane: &LanePanel, camera: &CameraPanel) -> String {
+    format!("{}/{}", lane.name, camera.direction)
+}
+
+/// It is open and sends no frames.
+pub(super) fn stalled(panel: &CameraPanel, state: &CameraState, now: Monotonic) -> bool {
+    let quiet = now.since(state.last_frame.unwrap_or(state.since).max(state.since));
+    state.connected && quiet > panel.stalled_after
+}
+
+pub(super) fn camera(panel: &CameraPanel, state: &CameraState, now: Monotonic) -> Option<Trouble> {
+    if !state.connected && !state.finished {
+        let text = of_source(&panel.source, state.last_error.as_deref().unwrap_or("opening"));
+        return Some(Trouble { since: state.since, text, count: None });
+    }
+    stalled(panel, state, now).then(|| Trouble {
+        since: state.last_frame.unwrap_or(state.since),
+        text: format!("{} is open but sends no frames: see to the camera", panel.source),
+        count: None,
+    })
+}
+
+/// Faces for a minute, and no decision: no one passes, and no one is told why.
+pub(super) fn undecided(
+    lane: &LanePanel,
+    camera: &CameraPanel,
+    now: Monotonic,
+    limit: Duration,
+) -> Option<Trouble> {
+    let settled = lane.state.borrow().settled[camera.direction as usize];
+    undecided_since(camera.seen.showing()?, settled, now, limit).map(|since| Trouble {
+        since,
+        text: format!(
+            "{} shows faces, and the gate has decided on none of them for {}: no look agrees with \
+             the one before. See what stands before the camera; with GATEHOUSE_LOG=debug the log \
+             says of each look what it was taken for",
+            camera.source,
+            in_words(now.since(since)),
+        ),
+        count: None,
+    })
+}
+
+/// Faces for a minute that are too small to tell apart. No alarm: they may belong to the street behind
+/// the gate.
+pub(super) fn too_small(camera: &CameraPanel, now: Monotonic, limit: Duration) -> Option<Trouble> {
+    undecided_since(camera.seen.showing_small()?, None, now, limit).map(|since| Trouble {
+        since,
+        text: format!(
+            "{} shows faces that are all narrower than recognition.min_face_px: if workers stand \
+             there, move the camera nearer, or give it a larger picture or a narrower view",
+            camera.source
+        ),
+        count: None,
+    })
+}
+
+/// When the faces began on which the lane does not decide, if it has not for longer than `limit`.
+fn undecided_since(
+    Showing { first, last }: Showing,
+    settled: Option<Monotonic>,
+    now: Monotonic,
+    limit: Duration,
+) -> Option<Monotonic> {
+    let since = settled.map_or(first, |settled| first.max(settled));
+    if last.since(since) < limit || now.since(last) > UNDECIDED_OVER {
+        return None;
+    }
+    Some(since)
+}
+
+/// What is wrong with a camera. Most errors name its address or path already.
+fn of_source(source: &str, error: &str) -> String {
+    let place = ["replay:", "v4l2:"].iter().find_map(|scheme| source.strip_prefix(scheme));
+    match error.contains(place.unwrap_or(source)) {
+        true => error.to_owned(),
+        false => format!("{source}: {error}"),
+    }
+}
+
+pub(super) fn turnstile(state: &TurnstileState) -> Option<Trouble> {
+    let error = || state.last_error.clone().unwrap_or_else(|| "connecting".to_owned());
+    (!state.connected).then(|| Trouble { since: state.since, text: error(), count: None })
+}
+
+pub(super) fn link(state: &UpstreamState, backlog: Option<Backlog>) -> Option<Trouble> {
+    if state.connected {
+        return None;
+    }
+    let count = backlog.map(|(rows, _)| rows);
+    let rows = count.map_or_else(|| "? records".to_owned(), |rows| counted(rows, "record"));
+    let error = state.last_error.as_deref().unwrap_or("connecting");
+    let text = format!(
+        "{error}; see to the link and the broker: it is tried again every 30 s at most, and what \
+         waits ({rows}) is sent then"
+    );
+    Some(Trouble { since: state.since, text, count })
+}
+
+pub(super) fn outbox(
+    state: &UpstreamState,
+    (rows, oldest): Backlog,
+    now: Stamp,
+    limits: &AlarmLimits,
+) -> Option<Trouble> {
+    let age = age(oldest?, now);
+    if age <= limits.outbox_age {
+        return None;
+    }
+    let told = in_words(age);
+    let waiting = match rows {
+        1 => format!("1 record has waited for {told}"),
+        rows => format!("{rows} records wait, the oldest for {told}"),
+    };
+    let text = if state.connected {
+        format!(
+            "{waiting}, though the broker is connected; where their number does not fall, ask its operator"
+        )
+    } else {
+        format!("{waiting}, and the link is down: see to it")
+    };
+    // How long it has been an alarm; none is older than this boot, as far as status can say.
+    let over = u64::try_from((age - limits.outbox_age).as_millis()).unwrap_or(u64::MAX);
+    let since = Monotonic::from_millis(now.uptime_ms.saturating_sub(over));
+    Some(Trouble { since, text, count: Some(rows) })
+}
+
+/// Within a boot by the clock that is never set; across boots the wall clock is all there is.
+pub(super) fn age(at: Stamp, now: Stamp) -> Duration {
+    let ms = if at.boot == now.boot {
+        now.uptime_ms.saturating_sub(at.uptime_ms)
+    } else {
+        u64::try_from(now.wall_ms.saturating_sub(at.wall_ms)).unwrap_or(0)
+    };
+    Duration::from_millis(ms)
+}
+
+/// Of each that this link needs, the one that ends first: whether it ends soon, and whether it has.
+/// Without a clock that is trusted it cannot be told, nor while it was not seen in this run.
+pub(super) fn certificates(
+    state: &UpstreamState,
+    now: Stamp,
+    started: Monotonic,
+) -> Vec<(CertificateOf, Look)> {
+    let mut looks = Vec::new();
+    for whose in CertificateOf::ALL {
+        let first = state.certificates.iter().filter(|c| c.whose == whose).min_by_key(|c| c.until);
+        let subject = format!("{}/{}", state.name, whose.word());
+        let sorts =
+            [(AlarmWhat::Certificate, ENDS_SOON), (AlarmWhat::CertificateEnded, Duration::ZERO)];
+        for (what, ahead) in sorts {
+            let verdict = match first {
+                Some(certificate) if now.synced => {
+                    let left = certificate.until.duration_since(now.timestamp());
+                    let ahead = jiff::SignedDuration::try_from(ahead).unwrap_or_default();
+                    match left <= ahead {
+                        true => Verdict::Trouble(Trouble {
+                            since: started,
+                            text: ends(certificate, left),
+                            count: None,
+                        }),
+                        false => Verdict::Well,
+                    }
+                }
+                // A link without any.
+                None if state.connected => Verdict::Well,
+                _ => Verdict::Unknown,
+            };
+            looks.push((whose, Look { what, subject: subject.clone(), verdict }));
+        }
+    }
+    looks
+}
+
+fn ends(certificate: &Certificate, left: jiff::SignedDuration) -> String {
+    let (whose, remedy) = match certificate.whose {
+        CertificateOf::Authority => {
+            ("the authority's certificate", "ask whoever runs the broker for the new one")
+        }
+        CertificateOf::Gateway => {
+            ("this gateway's certificate", "have a new one issued and put it there")
+        }
+        CertificateOf::Broker => ("the broker's certificate", "its operator must renew it"),
+    };
+    let place = certificate.path.as_ref().map(|path| format!(" in {}", path.display()));
+    let place = place.unwrap_or_default();
+    let until = certificate.until.strftime("%Y-%m-%d %H:%M UTC");
+    match left.is_positive() {
+        true => {
+            let left = in_words(left.unsigned_abs());
+            format!("{whose}{place} ends on {until}, in {left}; then this link is down: {remedy}")
+        }
+        false => {
+            format!("{whose}{place} has ended on {until}: {remedy}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

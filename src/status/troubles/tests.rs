@@ -1,0 +1,150 @@
+//! Troubles as the parts' states have them.
+
+use jiff::SignedDuration;
+
+use super::*;
+use crate::{clock::BootId, turnstile::TurnstileState};
+
+fn now(synced: bool) -> Stamp {
+    let wall_ms = 1_793_228_400_000;
+    Stamp { wall_ms, synced, boot: BootId([7; 16]), uptime_ms: 3_600_000 }
+}
+
+/// Of an upstream that is connected, or not.
+fn upstream(connected: bool) -> UpstreamState {
+    UpstreamState {
+        name: "platform".into(),
+        broker: "mqtt://127.0.0.1:1883".into(),
+        connected,
+        since: Monotonic::from_millis(5000),
+        last_error: (!connected).then(|| "connection refused".into()),
+        ..UpstreamState::default()
+    }
+}
+
+const LIMITS: AlarmLimits = AlarmLimits {
+    outbox_age: Duration::from_secs(900),
+    link_down: Duration::from_secs(60),
+    device_down: Duration::from_secs(30),
+    undecided: Duration::from_secs(60),
+    unknown_faces: 10,
+    unknown_faces_within: Duration::from_secs(60),
+};
+
+#[test]
+fn a_link_that_is_down_says_why_and_what_waits() {
+    assert_eq!(link(&upstream(true), Some((7, None))), None);
+    let found = link(&upstream(false), Some((7, None))).unwrap();
+    assert_eq!((found.since, found.count), (Monotonic::from_millis(5000), Some(7)));
+    assert!(found.text.starts_with("connection refused; see to the link"), "{}", found.text);
+    assert!(found.text.contains("(7 records)"), "{}", found.text);
+    // The database cannot be read.
+    assert!(link(&upstream(false), None).unwrap().text.contains("(? records)"));
+}
+
+#[test]
+fn an_outbox_is_a_trouble_from_the_configured_age_on_whatever_the_link_says() {
+    let stamp = now(true);
+    let written = |ago_ms: u64| {
+        let wall_ms = stamp.wall_ms.saturating_sub_unsigned(ago_ms);
+        Stamp { wall_ms, uptime_ms: stamp.uptime_ms - ago_ms, ..stamp }
+    };
+    let of = |connected, oldest| outbox(&upstream(connected), (41, oldest), stamp, &LIMITS);
+    assert_eq!(of(true, None), None);
+    assert_eq!(of(true, Some(written(900_000))), None);
+    let found = of(true, Some(written(960_000))).unwrap();
+    assert_eq!((found.since, found.count), (Monotonic::from_millis(3_540_000), Some(41)));
+    assert!(found.text.starts_with("41 records wait, the oldest for 16 min"), "{}", found.text);
+    assert!(found.text.contains("though the broker is connected"), "{}", found.text);
+    assert!(of(false, Some(written(960_000))).unwrap().text.contains("the link is down"));
+    // Of another boot, days ago; and of a time that is still to come.
+    let other = Stamp { boot: BootId([8; 16]), ..stamp };
+    let days = Stamp { wall_ms: stamp.wall_ms - 5 * 24 * 3_600_000, ..other };
+    let found = of(true, Some(days)).unwrap();
+    assert_eq!(found.since, Monotonic::default());
+    assert!(found.text.contains("for 5 days"), "{}", found.text);
+    assert_eq!(of(true, Some(Stamp { wall_ms: stamp.wall_ms + 9_000_000, ..other })), None);
+}
+
+/// Which alarms a link with these certificates is, in the words of their subject and sort.
+fn troubled(state: &UpstreamState, synced: bool) -> Vec<String> {
+    let looks: Vec<_> = certificates(state, now(synced), Monotonic::default())
+        .into_iter()
+        .map(|(_, look)| look)
+        .collect();
+    assert_eq!(looks.len(), 6, "each of them is named at each look");
+    let found = looks.iter().filter(|look| look.trouble().is_some());
+    found.map(|look| format!("{} {}", look.what, look.subject)).collect()
+}
+
+#[test]
+fn certificates_are_a_trouble_thirty_days_before_they_end_and_when_they_have() {
+    let days = |n: i64| now(true).timestamp() + SignedDuration::from_hours(24 * n);
+    let of = |whose, until| Certificate { whose, path: Some("/etc/gatehouse/x.pem".into()), until };
+    let with = |certificates| UpstreamState { certificates, ..upstream(true) };
+    let (authority, broker) = (CertificateOf::Authority, CertificateOf::Broker);
+    assert_eq!(troubled(&with(vec![of(broker, days(31))]), true), [""; 0]);
+    let soon = with(vec![of(broker, days(400)), of(broker, days(30)), of(authority, days(31))]);
+    assert_eq!(troubled(&soon, true), ["certificate platform/broker"]);
+    let ended = with(vec![of(authority, days(0))]);
+    let both = ["certificate platform/authority", "certificate_ended platform/authority"];
+    assert_eq!(troubled(&ended, true), both);
+    // A clock that nobody trusts says nothing, neither that it ends nor that it does not.
+    assert_eq!(troubled(&ended, false), [""; 0]);
+    let unknown = |state: &UpstreamState, synced| {
+        let looks: Vec<_> = certificates(state, now(synced), Monotonic::default())
+            .into_iter()
+            .map(|(_, look)| look)
+            .collect();
+        looks.iter().filter(|look| look.verdict == Verdict::Unknown).count()
+    };
+    assert_eq!(unknown(&ended, false), 2);
+    // Where none was seen: a link in use needs none, and of another nobody knows.
+    assert_eq!((unknown(&upstream(true), true), unknown(&upstream(false), true)), (0, 6));
+}
+
+#[test]
+fn a_certificate_says_where_it_lies_when_it_ends_and_whose_it_is_to_renew() {
+    let until = now(true).timestamp() + SignedDuration::from_hours(24 * 28);
+    let path = Some("/etc/gatehouse/own.pem".into());
+    let certificate = Certificate { whose: CertificateOf::Gateway, path, until };
+    let text = ends(&certificate, SignedDuration::from_hours(24 * 28));
+    let until = until.strftime("%Y-%m-%d %H:%M UTC");
+    let expected = format!(
+        "this gateway's certificate in /etc/gatehouse/own.pem ends on {until}, in 28 days; then this \
+         link is down: have a new one issued and put it there"
+    );
+    assert_eq!(text, expected);
+    let broker = Certificate { whose: CertificateOf::Broker, path: None, ..certificate };
+    let text = ends(&broker, SignedDuration::ZERO);
+    assert!(text.starts_with("the broker's certificate has ended on"), "{text}");
+}
+
+#[test]
+fn a_turnstile_that_does_not_answer_is_a_trouble() {
+    let state = |connected| -> TurnstileState {
+        serde_json::from_value(serde_json::json!({
+            "connected": connected, "since_uptime_ms": 1, "last_error": "no answer",
+            "confirms_passage": true, "held_open": false, "port": "x", "releases": 3,
+            "passages": 2, "errors": 1, "reconnects": 0, "late": 0, "lost_events": 0,
+            "restarts": 0,
+        }))
+        .unwrap()
+    };
+    assert_eq!(turnstile(&state(true)), None);
+    assert_eq!(turnstile(&state(false)).unwrap().text, "no answer");
+}
+
+#[test]
+fn faces_on_which_a_lane_does_not_decide_are_a_trouble_after_a_while() {
+    let ms = Monotonic::from_millis;
+    let since = |first, last, settled: Option<u64>, now| {
+        let showing = Showing { first: ms(first), last: ms(last) };
+        undecided_since(showing, settled.map(ms), ms(now), Duration::from_secs(60))
+    };
+    assert_eq!(since(1000, 60_900, None, 61_000), None, "not for long enough");
+    assert_eq!(since(1000, 61_000, None, 61_100), Some(ms(1000)));
+    assert_eq!(since(1000, 61_000, Some(1500), 61_100), None, "it decided");
+    assert_eq!(since(1000, 61_500, Some(1500), 61_600), Some(ms(1500)));
+    assert_eq!(since(1000, 61_000, None, 71_001), None, "they are gone");
+}

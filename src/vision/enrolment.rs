@@ -1,0 +1,107 @@
+//! The face that enrols a worker: the only one in its picture, and a good look at it.
+
+use super::Vision;
+use super::align;
+use super::decode::decode;
+use super::error::VisionError;
+use super::face::Face;
+use super::image::{DecodeError, Image};
+use super::quality::{Flaw, Quality, assess};
+use super::template::Template;
+use crate::config::FaceLimits;
+
+/// Sizes a photo is searched at, one after the other until there is a face.
+/// YuNet finds faces of some 10 to 300 pixels: at 640 all but those that fill
+/// the photo, and those at 320.
+const ENROLMENT_LONGEST_SIDES: [u32; 2] = [640, 320];
+
+/// Why a photo does not enrol anybody. Each is a sentence for the person at
+/// the desk, with what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum PhotoError {
+    #[error("The photo cannot be read: {0}. Use a JPEG or PNG photo.")]
+    Unreadable(#[from] DecodeError),
+    #[error(
+        "There is no face in the photo. Use one that shows the worker's face from the front, \
+         in good light."
+    )]
+    NoFace,
+    #[error("There are {count} faces in the photo. Use one that shows the worker alone.")]
+    SeveralFaces { count: usize },
+    #[error(
+        "The face in the photo is {width_px:.0} pixels wide, and at least {min_px:.0} are needed. \
+         Use a photo on which the face is larger."
+    )]
+    FaceTooSmall { width_px: f32, min_px: f32 },
+    #[error(
+        "The face in the photo is {}: take another photo, {}.",
+        flaw.word().replace('_', " "),
+        flaw.remedy_of_photo()
+    )]
+    Poor { flaw: Flaw },
+    #[error("The photo could not be examined: {0}.")]
+    Vision(#[from] VisionError),
+}
+
+impl Vision {
+    /// The one face in a photo that is to enrol a worker: alone, and a good
+    /// enough look at it.
+    pub fn face_for_enrolment(
+        &self,
+        photo: &[u8],
+        limits: &FaceLimits,
+    ) -> Result<(Image, Face, Template, Quality), PhotoError> {
+        self.face_alone(decode(photo)?, limits)
+    }
+
+    /// The same in a picture that is decoded already.
+    pub fn face_alone(
+        &self,
+        image: Image,
+        limits: &FaceLimits,
+    ) -> Result<(Image, Face, Template, Quality), PhotoError> {
+        let mut faces = Vec::new();
+        for longest_side in ENROLMENT_LONGEST_SIDES {
+            faces = self.detect(&image, longest_side)?;
+            if !faces.is_empty() {
+                break;
+            }
+        }
+        let count = faces.len();
+        let face = match faces.pop() {
+            None => return Err(PhotoError::NoFace),
+            Some(_) if count > 1 => return Err(PhotoError::SeveralFaces { count }),
+            Some(face) => face,
+        };
+        // A limit that is no number refuses rather than lets through.
+        let min_px = limits.min_face_px;
+        if min_px.is_nan() || face.bbox.w < min_px {
+            return Err(PhotoError::FaceTooSmall { width_px: face.bbox.w, min_px });
+        }
+        let aligned = align::align(&image, &face.landmarks).ok_or(VisionError::Landmarks)?;
+        let quality = assess(&face, &aligned, limits);
+        if let Some(flaw) = quality.flaw {
+            return Err(PhotoError::Poor { flaw });
+        }
+        let template = self.embed_aligned(aligned)?;
+        Ok((image, face, template, quality))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_of_a_photo_speaks_to_nobody_before_a_camera() {
+        for flaw in [Flaw::Blurred, Flaw::TurnedAway, Flaw::TooDark, Flaw::TooBright] {
+            let said = PhotoError::Poor { flaw }.to_string();
+            assert!(said.contains(": take another photo, "), "{said}");
+            assert!(["hold still", "lens", "camera"].iter().all(|w| !said.contains(w)), "{said}");
+        }
+        let small = PhotoError::FaceTooSmall { width_px: 20.0, min_px: 80.0 }.to_string();
+        for said in [small, PhotoError::NoFace.to_string()] {
+            assert!(!said.contains("camera") && !said.contains("loser"), "{said}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+use super::*;
+use tract_onnx::pb::{AttributeProto, ValueInfoProto};
+
+fn tensor(name: &str, dims: &[i64], kind: DataType, raw: Vec<u8>) -> TensorProto {
+    TensorProto {
+        name: name.to_owned(),
+        dims: dims.to_vec(),
+        data_type: kind as i32,
+        raw_data: raw,
+        ..TensorProto::default()
+    }
+}
+
+fn node(op: &str, input: &[&str], output: &str, attributes: &[(&str, i64)]) -> NodeProto {
+    NodeProto {
+        op_type: op.to_owned(),
+        input: input.iter().map(|s| s.to_string()).collect(),
+        output: vec![output.to_owned()],
+        attribute: attributes
+            .iter()
+            .map(|(name, i)| AttributeProto {
+                name: name.to_string(),
+                i: *i,
+                ..AttributeProto::default()
+            })
+            .collect(),
+        ..NodeProto::default()
+    }
+}
+
+fn input(name: &str) -> ValueInfoProto {
+    ValueInfoProto { name: name.to_owned(), ..ValueInfoProto::default() }
+}
+
+fn f32s(values: &[f32]) -> Vec<u8> {
+    values.iter().flat_map(|v| v.to_le_bytes()).collect()
+}
+
+/// 2 x 3 values in blocks of 2 along axis 1: two blocks a row, the second
+/// one short.
+fn graph(axis: i64) -> GraphProto {
+    let values: [i8; 6] = [10, -20, 30, 1, 2, -128];
+    let zero_points: [i8; 4] = [1, -2, 0, 127];
+    let shape: Vec<u8> = [3i64, -1].iter().flat_map(|v| v.to_le_bytes()).collect();
+    GraphProto {
+        node: vec![
+            node("DequantizeLinear", &["q", "s", "z"], "w", &[("axis", axis), ("block_size", 2)]),
+            node("Reshape", &["w", "shape"], "weight", &[]),
+            node("MatMul", &["x", "weight"], "y", &[]),
+        ],
+        initializer: vec![
+            tensor("q", &[2, 3], DataType::Int8, values.iter().map(|v| *v as u8).collect()),
+            tensor("s", &[2, 2], DataType::Float, f32s(&[0.5, 2.0, 10.0, 0.1])),
+            tensor("z", &[2, 2], DataType::Int8, zero_points.iter().map(|v| *v as u8).collect()),
+            tensor("shape", &[2], DataType::Int64, shape),
+        ],
+        input: vec![input("x"), input("q"), input("weight")],
+        output: vec![input("y")],
+        ..GraphProto::default()
+    }
+}
+
+#[test]
+fn block_quantised_weights_become_f32() {
+    for axis in [1, -1] {
+        let mut graph = graph(axis);
+        fold(&mut graph).unwrap();
+        assert_eq!(graph.node.len(), 1);
+        assert_eq!(graph.input, vec![input("x")]);
+        assert_eq!(graph.initializer.len(), 1);
+        let weight = &graph.initializer[0];
+        assert_eq!((weight.name.as_str(), &*weight.dims), ("weight", &[3, 2][..]));
+        // (10-1)*0.5, (-20-1)*0.5, (30+2)*2, (1-0)*10, (2-0)*10, (-128-127)*0.1
+        assert_eq!(floats(weight).unwrap(), [4.5, -10.5, 64.0, 10.0, 20.0, -25.5]);
+    }
+}
+
+#[test]
+fn blocks_along_the_first_axis_run_across_rows() {
+    let mut graph = graph(0);
+    graph.initializer[1] = tensor("s", &[1, 3], DataType::Float, f32s(&[1.0, 2.0, 3.0]));
+    graph.initializer[2] = tensor("z", &[1, 3], DataType::Int8, vec![0, 1, 0]);
+    fold(&mut graph).unwrap();
+    let weight = floats(&graph.initializer[0]).unwrap();
+    assert_eq!(weight, [10.0, -42.0, 90.0, 1.0, 2.0, -384.0]);
+}
+
+#[test]
+fn a_weight_with_two_readers_serves_both() {
+    let mut graph = graph(1);
+    graph.node.push(node("MatMul", &["x", "w"], "v", &[]));
+    fold(&mut graph).unwrap();
+    let mut names: Vec<_> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["w", "weight"]);
+}
+
+#[test]
+fn weights_that_do_not_fit_are_named() {
+    let mut missing_scale = graph(1);
+    missing_scale.initializer[1] = tensor("s", &[3], DataType::Float, f32s(&[1.0; 3]));
+    let mut no_axis = graph(5);
+    no_axis.initializer.truncate(4);
+    let mut short = graph(1);
+    short.initializer[0].raw_data.pop();
+    let mut reshape = graph(1);
+    reshape.initializer[3].raw_data = 5i64.to_le_bytes().to_vec();
+    for mut graph in [missing_scale, no_axis, short, reshape] {
+        let error = fold(&mut graph).unwrap_err().to_string();
+        assert!(error.starts_with("weight w:"), "{error}");
+    }
+}
+
+#[test]
+fn bytes_that_are_no_model_are_an_error() {
+    assert!(load(b"\xff\xff\xff".to_vec()).is_err());
+    assert!(matches!(load(Vec::new()), Err(OnnxError::NoGraph)));
+}
