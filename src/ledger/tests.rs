@@ -300,28 +300,25 @@ fn no_altered_byte_of_an_entry_goes_unnoticed() {
 
 #[test]
 fn a_kind_or_a_field_of_a_later_version_is_kept_and_not_refused() {
-    let text = |text: &str| Value::Text(text.to_owned());
-    let later = |change: &dyn Fn(&mut Vec<(Value, Value)>)| {
-        let bytes = entry(9, Some(9), Fire { lane: lane(), on: true }).encode().unwrap();
-        let mut value: Value = ciborium::from_reader(&bytes[..]).unwrap();
-        change(value.as_map_mut().unwrap());
+    let bytes = entry(9, Some(9), Fire { lane: lane(), on: true }).encode().unwrap();
+    let value: Value = ciborium::from_reader(&bytes[..]).unwrap();
+    // Of the same entry with another value under a key.
+    let later = |key: &str, new: fn(&Value) -> Value| {
+        let mut value = value.clone();
+        let mut all = value.as_map_mut().unwrap().iter_mut();
+        let (_, old) = all.find(|(name, _)| name.as_text() == Some(key)).unwrap();
+        *old = new(old);
         cbor::encode(&value).unwrap()
     };
-    let data = |entry: &mut Vec<(Value, Value)>| {
-        let data = entry.iter_mut().find(|(key, _)| *key == text("data")).unwrap();
-        std::mem::take(data.1.as_map_mut().unwrap())
-    };
-    let field = later(&|entry| {
-        let mut fields = data(entry);
-        fields.push((text("floor"), 3.into()));
-        entry.iter_mut().find(|(key, _)| *key == text("data")).unwrap().1 = Value::Map(fields);
+    let field = later("data", |data| {
+        let mut fields = data.as_map().unwrap().clone();
+        fields.push(("floor".into(), 3.into()));
+        Value::Map(fields)
     });
     let read = Entry::decode(&field).unwrap();
     assert_eq!(read.body, Fire { lane: lane(), on: true }.into());
     assert_eq!(read.unknown, [("data.floor".to_owned(), 3.into())]);
-    let kind = later(&|entry| {
-        entry.iter_mut().find(|(key, _)| *key == text("kind")).unwrap().1 = text("flood");
-    });
+    let kind = later("kind", |_| "flood".into());
     let read = Entry::decode(&kind).unwrap();
     assert_eq!((read.body.word(), read.encode().unwrap()), ("flood", kind));
     let Body::Other(other) = read.body else { panic!() };

@@ -35,11 +35,9 @@ use std::sync::Arc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-#[cfg(any(test, feature = "failpoints"))]
-pub use self::simulation::Fault;
 pub use self::{
     bus::{Buses, Port},
-    drivers::{Protocol, TurnstileDriver},
+    drivers::TurnstileDriver,
     error::TurnstileError,
     handle::{TurnstileHandle, TurnstileState},
     passage_id::{BadPassageId, NoRandomness, PassageId},
@@ -47,6 +45,8 @@ pub use self::{
     settings::Direction,
     simulation::{DeviceFrame, SimulatedBus, SimulatedDevice, SimulatedLine},
 };
+#[cfg(any(test, feature = "failpoints"))]
+pub use self::{drivers::Protocol, simulation::Fault};
 use crate::clock::Clock;
 
 /// Starts the task that drives `driver` for `lane`, on the line that it may share with others of

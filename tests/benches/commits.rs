@@ -5,6 +5,8 @@
 //! `gatehouse bench commits` and bare SQLite take turns in one folder, so that the disk's mood meets
 //! both. Bare is a plain table, as durable, with two rows of an entry's size to a commit.
 
+#![allow(clippy::disallowed_methods, reason = "a bench measures")]
+
 mod workshop;
 
 use std::{

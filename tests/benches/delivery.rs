@@ -7,6 +7,8 @@
 //! made before, with the same window, the same quality of service and the same version of MQTT, until
 //! the last one is acknowledged. Neither waits for a subscriber.
 
+#![allow(clippy::disallowed_methods, reason = "a bench measures")]
+
 mod workshop;
 
 use std::{

@@ -6,6 +6,8 @@
 //! process too, from its start to its end. Reading the roster as a start does, and making the
 //! snapshot after a change, are timed in this process, on the same database.
 
+#![allow(clippy::disallowed_methods, reason = "a bench measures")]
+
 mod workshop;
 
 use std::{

@@ -6,6 +6,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may end here")]
 #![allow(clippy::disallowed_methods, reason = "tests wait for other programs")]
+#![allow(
+    clippy::duplicate_mod,
+    reason = "the benches are programs of their own, with helpers in common"
+)]
 
 #[path = "../common/mod.rs"]
 mod common;

@@ -6,12 +6,7 @@ use tokio::sync::broadcast;
 
 use crate::{
     clock::Clock,
-    turnstile::{
-        bus::Buses,
-        port::Turnstile,
-        settings::Settings,
-        simulation::{Board, DeviceFrame},
-    },
+    turnstile::{bus::Buses, port::Turnstile, settings::Settings, simulation::DeviceFrame},
 };
 
 /// What a driver's folder tells the rest of the program.
@@ -32,8 +27,9 @@ pub trait Driver {
         format!("address {address} answers on {port}")
     }
 
-    /// A simulated controller.
-    fn board(address: u8) -> Box<dyn Board>;
+    /// A simulated controller, for tests.
+    #[cfg(any(test, feature = "failpoints"))]
+    fn board(address: u8) -> Box<dyn crate::turnstile::simulation::Board>;
 }
 
 /// What a driver may be made of.

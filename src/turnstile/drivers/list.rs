@@ -11,6 +11,7 @@ macro_rules! drivers {
         }
 
         /// What a simulated line speaks.
+        #[cfg(any(test, feature = "failpoints"))]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Protocol {
             $($name,)+
@@ -61,12 +62,14 @@ macro_rules! drivers {
             }
         }
 
+        #[cfg(any(test, feature = "failpoints"))]
         impl Protocol {
             /// For a [`SimulatedLine`](super::SimulatedLine).
-            pub fn speaks(self) -> Speaks {
-                match self {
-                    $(Protocol::$name => speaks::<$folder::Kind>(),)+
-                }
+            pub fn speaks(self) -> crate::turnstile::simulation::Speaks {
+                let (driver, board): (_, fn(u8) -> _) = match self {
+                    $(Protocol::$name => (<$folder::Kind as Driver>::WORD, $folder::Kind::board),)+
+                };
+                crate::turnstile::simulation::Speaks { driver, board }
             }
         }
     };

@@ -26,7 +26,6 @@ use super::{
     handle::TurnstileHandle,
     port::Turnstile,
     settings::{Checked, Keys, OF_THE_LANE, SerialLine, Settings, wrong},
-    simulation::Speaks,
     task,
 };
 use crate::clock::Clock;
@@ -120,11 +119,6 @@ fn spawn<D: Driver>(config: &D::Config, task: Task<'_>) -> (TurnstileHandle, Joi
     };
     let tap = D::SIMULATED.then_some(tap);
     task::spawn(make, task.lane, task.clock, task.cancel, tap, task.hold_open)
-}
-
-/// What a simulated line of this driver's controllers speaks.
-fn speaks<D: Driver>() -> Speaks {
-    Speaks { driver: D::WORD, board: D::board }
 }
 
 async fn probe<D: Driver>(config: &D::Config, buses: &Buses) -> Result<String, TurnstileError> {

@@ -5,6 +5,8 @@
 //! the tap. It touches one pseudo-terminal, and the link to it where there is to be one. After a
 //! release somebody walks through, if the config says so.
 
+#[cfg(any(test, feature = "failpoints"))]
+mod arm;
 mod board;
 #[cfg(any(test, feature = "failpoints"))]
 mod hands;
@@ -21,10 +23,14 @@ use tokio::sync::{broadcast, watch};
 use tokio_serial::{SerialPort, SerialStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use self::board::{Arm, Board, Heard, Order, at};
+pub use self::board::{Board, Heard, at};
 use self::served::Served;
 #[cfg(any(test, feature = "failpoints"))]
-pub use self::{board::Hands, hands::Fault};
+pub use self::{
+    arm::{Arm, Order},
+    board::Hands,
+    hands::Fault,
+};
 use super::{error::TurnstileError, settings::SerialLine};
 use crate::clock::{Clock, Monotonic};
 

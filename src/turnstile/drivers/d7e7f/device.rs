@@ -2,7 +2,7 @@
 
 use crate::turnstile::{
     settings::Direction,
-    simulation::{Arm, Board, Heard, Order, at},
+    simulation::{Arm, Board, Hands, Heard, Order, at},
 };
 
 #[derive(Debug, Default)]
@@ -69,8 +69,7 @@ impl Board for Counter {
     }
 }
 
-#[cfg(any(test, feature = "failpoints"))]
-impl crate::turnstile::simulation::Hands for Counter {
+impl Hands for Counter {
     fn is_open(&self, direction: Direction) -> bool {
         self.arm.is_open(direction)
     }

@@ -1,12 +1,13 @@
 //! `7e7f`: a controller that answers each command with its state, and counts passages.
 
 pub mod codec;
+#[cfg(any(test, feature = "failpoints"))]
 mod device;
 mod driver;
 
 pub use self::driver::CountingTurnstile;
 use super::kind::{Driver, Means};
-use crate::turnstile::{settings::FramedBoard, simulation::Board};
+use crate::turnstile::settings::FramedBoard;
 
 pub struct Kind;
 
@@ -19,7 +20,8 @@ impl Driver for Kind {
         CountingTurnstile::new(config.clone(), means.buses.port(&config.line))
     }
 
-    fn board(address: u8) -> Box<dyn Board> {
+    #[cfg(any(test, feature = "failpoints"))]
+    fn board(address: u8) -> Box<dyn crate::turnstile::simulation::Board> {
         Box::new(device::Counter::new(address))
     }
 }

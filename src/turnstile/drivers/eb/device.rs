@@ -2,7 +2,7 @@
 
 use crate::turnstile::{
     settings::Direction,
-    simulation::{Arm, Board, Heard, Order},
+    simulation::{Arm, Board, Hands, Heard, Order},
 };
 
 #[derive(Debug)]
@@ -44,8 +44,7 @@ impl Board for Tripod {
     }
 }
 
-#[cfg(any(test, feature = "failpoints"))]
-impl crate::turnstile::simulation::Hands for Tripod {
+impl Hands for Tripod {
     fn is_open(&self, direction: Direction) -> bool {
         self.0.is_open(direction)
     }

@@ -1,12 +1,13 @@
 //! `eb`: a tripod controller that takes commands and never answers.
 
 pub mod codec;
+#[cfg(any(test, feature = "failpoints"))]
 mod device;
 mod driver;
 
 pub use self::driver::OneWayTurnstile;
 use super::kind::{Driver, Means};
-use crate::turnstile::{settings::FramedBoard, simulation::Board};
+use crate::turnstile::settings::FramedBoard;
 
 pub struct Kind;
 
@@ -23,7 +24,8 @@ impl Driver for Kind {
         format!("{port} opens; \"eb\" never answers: try `gatehouse lane release`")
     }
 
-    fn board(address: u8) -> Box<dyn Board> {
+    #[cfg(any(test, feature = "failpoints"))]
+    fn board(address: u8) -> Box<dyn crate::turnstile::simulation::Board> {
         Box::new(device::Tripod::new(address))
     }
 }

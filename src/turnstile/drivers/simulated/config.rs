@@ -46,7 +46,7 @@ impl SimulatedTurnstile {
         clock: Arc<dyn Clock>,
         tap: broadcast::Sender<DeviceFrame>,
     ) -> Result<SimulatedDevice, TurnstileError> {
-        let speaks = Speaks { driver: modbus_rtu::Kind::WORD, board: modbus_rtu::Kind::board };
+        let speaks = Speaks { driver: modbus_rtu::Kind::WORD, board: modbus_rtu::board };
         let line = SimulatedLine {
             speaks,
             addresses: vec![ADDRESS],

@@ -4,11 +4,7 @@ mod config;
 mod driver;
 
 pub use self::{config::SimulatedTurnstile, driver::Simulated};
-use super::{
-    kind::{Driver, Means},
-    modbus_rtu,
-};
-use crate::turnstile::simulation::Board;
+use super::kind::{Driver, Means};
 
 pub struct Kind;
 
@@ -22,7 +18,8 @@ impl Driver for Kind {
         Simulated::new(config.clone(), means.clock.clone(), means.tap.clone())
     }
 
-    fn board(address: u8) -> Box<dyn Board> {
-        modbus_rtu::Kind::board(address)
+    #[cfg(any(test, feature = "failpoints"))]
+    fn board(address: u8) -> Box<dyn crate::turnstile::simulation::Board> {
+        super::modbus_rtu::board(address)
     }
 }
