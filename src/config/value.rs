@@ -8,18 +8,7 @@ use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{address::quoted, lookalike};
-
-/// A complaint about one key, before its line is known.
-pub(super) struct Wrong {
-    pub(super) key: String,
-    pub(super) message: String,
-}
-
-pub(super) type Checked<T> = Result<T, Wrong>;
-
-pub(super) fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Checked<T> {
-    Err(Wrong { key: key.into(), message: message.into() })
-}
+pub(super) use crate::turnstile::settings::{Checked, Wrong, wrong};
 
 /// Checks a number with decimals.
 pub(super) fn within(key: &str, value: f32, bounds: RangeInclusive<f32>) -> Checked<()> {
