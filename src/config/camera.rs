@@ -7,8 +7,8 @@ use zeroize::Zeroizing;
 
 use super::{
     address,
-    file::Written,
     value::{self, Checked, hint, wrong},
+    written::Written,
 };
 use crate::turnstile::Direction;
 

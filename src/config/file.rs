@@ -2,63 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use toml::de::{DeTable, DeValue};
 
 use super::{
-    AlarmLimits, Config, ConfigError, Control, FaceLimits, Metrics, Mode, ModelFiles, Recognition,
-    RosterRules, Site, Storage, Upstream,
-    lane::{LaneTable, lanes},
-    syntax, typed, upstream,
+    Config, ConfigError,
+    lane::lanes,
+    syntax,
+    tables::File,
+    typed, upstream,
     value::{Checked, wrong},
+    written::{Written, place},
 };
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct File {
-    site: Site,
-    #[serde(default)]
-    mode: Mode,
-    #[serde(default)]
-    storage: Storage,
-    #[serde(default)]
-    models: ModelFiles,
-    #[serde(default)]
-    roster: RosterRules,
-    #[serde(default)]
-    enrolment: FaceLimits,
-    #[serde(default)]
-    recognition: Recognition,
-    #[serde(default)]
-    lane: Vec<LaneTable>,
-    #[serde(default)]
-    upstream: Vec<Upstream>,
-    #[serde(default)]
-    control: Control,
-    #[serde(default)]
-    metrics: Metrics,
-    #[serde(default)]
-    alarms: AlarmLimits,
-}
-
-/// What the values alone do not say: which keys were given, and the folder of the file.
-pub(super) struct Written<'a> {
-    tree: &'a DeTable<'a>,
-    pub(super) base: &'a Path,
-}
-
-impl Written<'_> {
-    /// Whether a key such as `lane[0].turnstile.port` stands in the file.
-    pub(super) fn has(&self, key: &str) -> bool {
-        place(self.tree, key).1
-    }
-
-    /// Relative paths begin at the folder of the file.
-    pub(super) fn absolute(&self, path: &mut PathBuf) {
-        *path = self.base.join(&path);
-    }
-}
 
 /// Reads the bytes of a file. UTF-8, with a byte order mark before it or without.
 pub(super) fn parse_bytes(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
@@ -158,10 +113,6 @@ fn in_value(value: &DeValue<'_>, key: &str) -> Checked<()> {
     }
 }
 
-pub(super) fn one_line(message: &str) -> String {
-    message.lines().map(str::trim).collect::<Vec<_>>().join(" ")
-}
-
 /// The line of a key in the text of a file.
 pub(super) fn line(text: &str, key: &str) -> usize {
     let text = syntax::decode(text.as_bytes()).unwrap_or(text);
@@ -170,31 +121,4 @@ pub(super) fn line(text: &str, key: &str) -> usize {
 
 fn line_at(text: &str, offset: usize) -> usize {
     1 + text.as_bytes().iter().take(offset).filter(|b| **b == b'\n').count()
-}
-
-/// Where a key such as `lane[0].turnstile.port` stands, or the nearest table around it, and whether it
-/// is the key itself.
-fn place(tree: &DeTable<'_>, key: &str) -> (usize, bool) {
-    let mut at = 0;
-    let mut table = Some(tree);
-    for segment in key.split('.') {
-        let (name, index) = match segment.split_once('[') {
-            Some((name, rest)) => (name, rest.trim_end_matches(']').parse::<usize>().ok()),
-            None => (segment, None),
-        };
-        let found = table.and_then(|table| table.iter().find(|(k, _)| k.get_ref() == name));
-        let Some((key, value)) = found else { return (at, false) };
-        at = key.span().start;
-        let mut value = value.get_ref();
-        if let Some(index) = index {
-            let item = value.as_array().and_then(|items| items.get(index));
-            let Some(item) = item else { return (at, false) };
-            (at, value) = (item.span().start, item.get_ref());
-        }
-        table = match value {
-            DeValue::Table(inner) => Some(inner),
-            _ => None,
-        };
-    }
-    (at, true)
 }

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
 use super::{
     Mode,
     camera::Camera,
-    file::Written,
+    tables::LaneTable,
     typed,
-    value::{self, Checked, Wrong, wrong},
+    value::{Checked, Wrong, wrong},
+    written::Written,
 };
 use crate::turnstile::{
     TurnstileDriver, drivers,
@@ -25,31 +24,6 @@ pub struct Lane {
     pub pass_within: Duration,
     pub turnstile: TurnstileDriver,
     pub cameras: Vec<Camera>,
-}
-
-/// `[[lane]]`, of which some keys belong to the turnstile's driver.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct LaneTable {
-    #[serde(deserialize_with = "value::name")]
-    name: String,
-    entry_side: Option<toml::Value>,
-    fire_input: Option<toml::Value>,
-    #[serde(default = "cool_down", deserialize_with = "value::seconds::<_, 3600>")]
-    cool_down_s: Duration,
-    #[serde(default = "pass_within", deserialize_with = "value::seconds::<_, 60>")]
-    pass_within_s: Duration,
-    turnstile: toml::Table,
-    #[serde(default)]
-    camera: Vec<Camera>,
-}
-
-fn cool_down() -> Duration {
-    Duration::from_secs(5)
-}
-
-fn pass_within() -> Duration {
-    Duration::from_secs(8)
 }
 
 pub(super) fn lanes(

@@ -16,11 +16,13 @@ mod lookalike;
 mod secret;
 mod site;
 mod syntax;
+mod tables;
 #[cfg(test)]
 mod tests;
 mod typed;
 mod upstream;
 mod value;
+mod written;
 
 use std::path::{Path, PathBuf};
 

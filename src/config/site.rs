@@ -10,8 +10,8 @@ use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{
     Secret, address,
-    file::Written,
     value::{self, formed, hint},
+    written::Written,
 };
 
 /// Where a package puts the models.

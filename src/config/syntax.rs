@@ -53,7 +53,7 @@ pub(super) fn explain(text: &str, error: &toml::de::Error) -> Fault {
         return (line, format!("column {column}: {message}"));
     }
     let words = in_line(text, line, &span, error.message());
-    (line, words.unwrap_or_else(|| super::file::one_line(error.message())))
+    (line, words.unwrap_or_else(|| super::written::one_line(error.message())))
 }
 
 /// Where in TOML's grammar a character stands.

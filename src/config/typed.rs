@@ -1,50 +1,11 @@
 //! TOML that is no configuration: a key that is not known or is missing, a value of another type. In
 //! words of the file, where serde speaks of Rust's types.
 
-use std::sync::LazyLock;
-
-use serde::de::DeserializeOwned;
-
 use super::{
-    AlarmLimits, Camera, Control, FaceLimits, Metrics, ModelFiles, Recognition, RosterRules, Site,
-    Storage, Upstream,
-    file::{File, one_line},
-    lane::LaneTable,
+    tables::{TABLES, listed},
     upstream::ADDRESSES,
+    written::one_line,
 };
-use crate::turnstile::drivers;
-
-/// Each table as its keys are named, and what stands below its header. A key that is a table itself
-/// has an entry of its own.
-pub(super) static TABLES: LazyLock<[(&str, Vec<String>); 14]> = LazyLock::new(|| {
-    [
-        ("", keys::<File>()),
-        ("site", keys::<Site>()),
-        ("storage", keys::<Storage>()),
-        ("models", keys::<ModelFiles>()),
-        ("roster", keys::<RosterRules>()),
-        ("enrolment", keys::<FaceLimits>()),
-        ("recognition", keys::<Recognition>()),
-        ("lane", keys::<LaneTable>()),
-        ("lane.turnstile", drivers::keys().into_iter().map(str::to_owned).collect()),
-        ("lane.camera", keys::<Camera>()),
-        ("upstream", keys::<Upstream>()),
-        ("control", keys::<Control>()),
-        ("metrics", keys::<Metrics>()),
-        ("alarms", keys::<AlarmLimits>()),
-    ]
-});
-
-/// The keys of a table, which serde lists where it refuses another.
-fn keys<T: DeserializeOwned>() -> Vec<String> {
-    toml::from_str::<T>("\"?\" = 0").err().map(|e| listed(e.message())).unwrap_or_default()
-}
-
-/// What serde expected instead of what it found.
-fn listed(message: &str) -> Vec<String> {
-    let (_, known) = message.split_once(", expected ").unwrap_or_default();
-    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-}
 
 /// Of these there may be several.
 const SEVERAL: [&str; 3] = ["lane", "lane.camera", "upstream"];

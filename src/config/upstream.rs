@@ -9,8 +9,8 @@ use serde::{
 
 use super::{
     Secret, address,
-    file::Written,
     value::{self, Checked, wrong},
+    written::Written,
 };
 
 /// One connection to a platform.

@@ -290,7 +290,7 @@ fn each_table_is_told_with_the_keys_that_it_takes() {
     let rest = "[storage]\n[models]\n[roster]\n[enrolment]\n[recognition]\n[control]\n[metrics]\n[alarms]\n";
     let text = format!("{SITE}{LANE}{camera}[[upstream]]\nbroker = \"mqtt://localhost\"\n{rest}");
     parse(Path::new("/etc/g.toml"), &text).unwrap();
-    for (table, keys) in &*typed::TABLES {
+    for (table, keys) in &*tables::TABLES {
         let header = [format!("[[{table}]]\n"), format!("[{table}]\n")];
         let probe = match header.iter().find(|header| text.contains(*header)) {
             Some(header) => text.replacen(header, &format!("{header}no_such_key = 1\n"), 1),

@@ -1,0 +1,96 @@
+//! The tables of the file, and the keys of each.
+
+use std::{sync::LazyLock, time::Duration};
+
+use serde::{Deserialize, de::DeserializeOwned};
+
+use super::{
+    AlarmLimits, Camera, Control, FaceLimits, Metrics, Mode, ModelFiles, Recognition, RosterRules,
+    Site, Storage, Upstream, value,
+};
+use crate::turnstile::drivers;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) site: Site,
+    #[serde(default)]
+    pub(super) mode: Mode,
+    #[serde(default)]
+    pub(super) storage: Storage,
+    #[serde(default)]
+    pub(super) models: ModelFiles,
+    #[serde(default)]
+    pub(super) roster: RosterRules,
+    #[serde(default)]
+    pub(super) enrolment: FaceLimits,
+    #[serde(default)]
+    pub(super) recognition: Recognition,
+    #[serde(default)]
+    pub(super) lane: Vec<LaneTable>,
+    #[serde(default)]
+    pub(super) upstream: Vec<Upstream>,
+    #[serde(default)]
+    pub(super) control: Control,
+    #[serde(default)]
+    pub(super) metrics: Metrics,
+    #[serde(default)]
+    pub(super) alarms: AlarmLimits,
+}
+
+/// `[[lane]]`, of which some keys belong to the turnstile's driver.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LaneTable {
+    #[serde(deserialize_with = "value::name")]
+    pub(super) name: String,
+    pub(super) entry_side: Option<toml::Value>,
+    pub(super) fire_input: Option<toml::Value>,
+    #[serde(default = "cool_down", deserialize_with = "value::seconds::<_, 3600>")]
+    pub(super) cool_down_s: Duration,
+    #[serde(default = "pass_within", deserialize_with = "value::seconds::<_, 60>")]
+    pub(super) pass_within_s: Duration,
+    pub(super) turnstile: toml::Table,
+    #[serde(default)]
+    pub(super) camera: Vec<Camera>,
+}
+
+fn cool_down() -> Duration {
+    Duration::from_secs(5)
+}
+
+fn pass_within() -> Duration {
+    Duration::from_secs(8)
+}
+
+/// Each table as its keys are named, and what stands below its header. A key that is a table itself
+/// has an entry of its own.
+pub(super) static TABLES: LazyLock<[(&str, Vec<String>); 14]> = LazyLock::new(|| {
+    [
+        ("", keys::<File>()),
+        ("site", keys::<Site>()),
+        ("storage", keys::<Storage>()),
+        ("models", keys::<ModelFiles>()),
+        ("roster", keys::<RosterRules>()),
+        ("enrolment", keys::<FaceLimits>()),
+        ("recognition", keys::<Recognition>()),
+        ("lane", keys::<LaneTable>()),
+        ("lane.turnstile", drivers::keys().into_iter().map(str::to_owned).collect()),
+        ("lane.camera", keys::<Camera>()),
+        ("upstream", keys::<Upstream>()),
+        ("control", keys::<Control>()),
+        ("metrics", keys::<Metrics>()),
+        ("alarms", keys::<AlarmLimits>()),
+    ]
+});
+
+/// The keys of a table, which serde lists where it refuses another.
+fn keys<T: DeserializeOwned>() -> Vec<String> {
+    toml::from_str::<T>("\"?\" = 0").err().map(|e| listed(e.message())).unwrap_or_default()
+}
+
+/// What serde expected instead of what it found.
+pub(super) fn listed(message: &str) -> Vec<String> {
+    let (_, known) = message.split_once(", expected ").unwrap_or_default();
+    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
