@@ -11,6 +11,7 @@ mod detail;
 mod entry;
 mod evidence;
 pub mod kinds;
+mod outbox;
 mod retention;
 mod words;
 
@@ -30,6 +31,9 @@ pub use detail::{Detail, Param};
 pub use entry::{Entry, LedgerId, commitment, leaf_hash};
 pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation};
 pub use kinds::*;
+pub use outbox::{
+    Requeued, Waiting, backlog, queue_again, strike_off, strike_off_upto, unacknowledged, waiting,
+};
 pub use retention::{Retention, prunable, pruned_before};
 pub use words::{Actor, Alike, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Score, Via};
 
@@ -372,41 +376,6 @@ pub fn passage_of(tx: &Transaction<'_>, seq: u64) -> Result<Option<PassageId>, L
     })
 }
 
-/// What one upstream has not acknowledged: oldest first, above `after`, at most `limit`. An entry
-/// that cannot be read is passed over: it must not hold up those behind it.
-pub fn unacknowledged(
-    tx: &Transaction<'_>,
-    upstream: &str,
-    after: u64,
-    limit: usize,
-) -> Result<Vec<Stored>, LedgerError> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut after = after;
-    loop {
-        let page: Vec<(u64, u64)> = tx
-            .prepare_cached(
-                "SELECT idx, outbox.seq FROM outbox JOIN entry USING (seq)
-                 WHERE upstream = ?1 AND outbox.seq > ?2 ORDER BY outbox.seq LIMIT ?3",
-            )?
-            .query_map(params![upstream, after, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
-        let Some((_, last)) = page.last() else { return Ok(Vec::new()) };
-        after = *last;
-        let mut rows = Vec::with_capacity(page.len());
-        for (index, _) in page {
-            match read(tx, index) {
-                Err(error @ LedgerError::Damaged { .. }) => {
-                    tracing::error!(%error, upstream, "not sent");
-                }
-                row => rows.push(row?),
-            }
-        }
-        if !rows.is_empty() {
-            return Ok(rows);
-        }
-    }
-}
-
 /// Reads entries from an index on, at most `limit`. Returns those that are damaged or were altered,
 /// and where to go on; `None` at the ledger's end.
 pub fn audit(
@@ -426,58 +395,6 @@ pub fn audit(
     Ok((damaged, (until == from.saturating_add(limit)).then_some(until)))
 }
 
-/// Some rows of an outbox.
-#[derive(Debug)]
-pub struct Waiting<T> {
-    pub rows: Vec<T>,
-    /// The seq of the last one looked at.
-    pub upto: u64,
-    /// There may be more.
-    pub more: bool,
-}
-
-/// What one upstream has not acknowledged, oldest first: after the seq `after` up to `until`, and at
-/// most `limit`. `make` is given each, of an outcome with the entry that it closes. What cannot be
-/// read, or belongs to something that cannot, is left out: it must not hold up those behind it.
-pub fn waiting<T>(
-    tx: &Transaction<'_>,
-    upstream: &str,
-    after: u64,
-    until: u64,
-    limit: usize,
-    mut make: impl FnMut(Stored, Option<Stored>) -> T,
-) -> Result<Waiting<T>, LedgerError> {
-    let (most, until) = (i64::try_from(limit).unwrap_or(i64::MAX), until.min(i64::MAX as u64));
-    let mut waiting = Waiting { rows: Vec::new(), upto: after, more: false };
-    let mut query = tx.prepare_cached(
-        "SELECT o.seq, e.idx, e.bytes, e.leaf, c.idx, c.bytes, c.leaf
-         FROM outbox o JOIN entry e ON e.seq = o.seq
-         LEFT JOIN entry c ON e.kind = 'outcome' AND c.idx = e.cause
-         WHERE o.upstream = ?1 AND o.seq > ?2 AND o.seq <= ?3 ORDER BY o.seq LIMIT ?4",
-    )?;
-    let mut rows = query.query(params![upstream, after, until, most])?;
-    let mut looked_at = 0;
-    while let Some(row) = rows.next()? {
-        waiting.upto = row.get(0)?;
-        looked_at += 1;
-        let entry = known(row, 1).and_then(|stored| match &stored.entry.body {
-            Body::Closing(closing) if row.get::<_, Option<u64>>(4)?.is_none() => {
-                Err(LedgerError::Missing { index: closing.cause.index })
-            }
-            Body::Closing(_) => Ok((stored, Some(known(row, 4)?))),
-            _ => Ok((stored, None)),
-        });
-        match entry {
-            Ok((stored, cause)) => waiting.rows.push(make(stored, cause)),
-            Err(error) => {
-                tracing::error!(%error, upstream, seq = waiting.upto, "not sent");
-            }
-        }
-    }
-    waiting.more = looked_at >= limit;
-    Ok(waiting)
-}
-
 /// An entry whose index, bytes and leaf are a row's columns from `at` on. Its leaf says that the bytes
 /// are those that were appended.
 fn known(row: &rusqlite::Row<'_>, at: usize) -> Result<Stored, LedgerError> {
@@ -492,90 +409,6 @@ fn known(row: &rusqlite::Row<'_>, at: usize) -> Result<Stored, LedgerError> {
         return Err(damaged(CborError::Content("another leaf or index".to_owned())));
     }
     Ok(Stored { entry, leaf })
-}
-
-/// Strikes rows off: the upstream has acknowledged them (I3). Returns how many were there.
-pub fn strike_off(tx: &Transaction<'_>, upstream: &str, seqs: &[u64]) -> Result<u64, LedgerError> {
-    let mut delete =
-        tx.prepare_cached("DELETE FROM outbox WHERE upstream = ?1 AND seq BETWEEN ?2 AND ?3")?;
-    let mut seqs = seqs.to_vec();
-    seqs.sort_unstable();
-    let mut struck = 0;
-    for run in seqs.chunk_by(|a, b| a + 1 == *b) {
-        if let (Some(first), Some(last)) = (run.first(), run.last()) {
-            struck += delete.execute(params![upstream, first, last])? as u64;
-        }
-    }
-    Ok(struck)
-}
-
-/// Strikes off all rows up to a seq: the platform has acknowledged them. Returns how many there were.
-pub fn strike_off_upto(
-    tx: &Transaction<'_>,
-    upstream: &str,
-    upto: u64,
-) -> Result<u64, LedgerError> {
-    let struck = tx
-        .prepare_cached("DELETE FROM outbox WHERE upstream = ?1 AND seq <= ?2")?
-        .execute(params![upstream, upto])?;
-    Ok(struck as u64)
-}
-
-/// What was put back into an outbox.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Requeued {
-    /// Records that wait now, also those that did already.
-    pub rows: u64,
-    /// Those that there is nothing to send of: pruned when their retention was over, or damaged.
-    pub gone: Vec<u64>,
-}
-
-/// Puts records from one seq to another, both included, back into an upstream's outbox. Each is read
-/// first, with its cause: what cannot be sent does not wait there.
-pub fn queue_again(
-    tx: &Transaction<'_>,
-    upstream: &str,
-    from: u64,
-    to: u64,
-) -> Result<Requeued, LedgerError> {
-    let mut requeued = Requeued::default();
-    let mut find = tx.prepare_cached(
-        "SELECT idx, CASE kind WHEN 'outcome' THEN cause END FROM entry WHERE seq = ?1",
-    )?;
-    let mut queue = tx.prepare_cached("INSERT OR IGNORE INTO outbox VALUES (?1, ?2)")?;
-    for seq in from..=to.min(last_seq(tx)?) {
-        let found: Option<(u64, Option<u64>)> =
-            find.query_row([seq], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        let legible = |index| match read(tx, index) {
-            Ok(_) => Ok(true),
-            Err(
-                LedgerError::Damaged { .. }
-                | LedgerError::Missing { .. }
-                | LedgerError::Pruned { .. },
-            ) => Ok(false),
-            Err(e) => Err(e),
-        };
-        let whole = match found {
-            None => false,
-            Some((index, cause)) => legible(index)? && cause.map_or(Ok(true), legible)?,
-        };
-        if whole {
-            queue.execute(params![upstream, seq])?;
-            requeued.rows += 1;
-        } else {
-            requeued.gone.push(seq);
-        }
-    }
-    Ok(requeued)
-}
-
-/// How many rows wait for an upstream, and the time of the oldest.
-pub fn backlog(tx: &Transaction<'_>, upstream: &str) -> Result<(u64, Option<Stamp>), LedgerError> {
-    let rows = tx
-        .prepare_cached("SELECT count(*) FROM outbox WHERE upstream = ?1")?
-        .query_row([upstream], |row| row.get(0))?;
-    let oldest = unacknowledged(tx, upstream, 0, 1)?.pop();
-    Ok((rows, oldest.map(|stored| stored.entry.stamp)))
 }
 
 /// What was entered on a worker apart from passages, oldest first; of very many, the last `limit`. With
