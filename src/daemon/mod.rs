@@ -7,7 +7,9 @@
 
 mod alarms;
 mod caretaker;
+mod online;
 mod opening;
+mod parts;
 mod watchdog;
 
 use std::{collections::HashMap, sync::Arc, thread, time::Duration};
@@ -19,7 +21,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::{alarms::AlarmKeeper, caretaker::Caretaker};
+use self::{
+    alarms::AlarmKeeper,
+    caretaker::Caretaker,
+    online::keep_online,
+    parts::{Built, Parts},
+};
 use crate::{
     attendance::Origin,
     camera::{self, Bell, CameraConfig, Slot},
@@ -42,14 +49,12 @@ use crate::{
     },
     turnstile::{self, DeviceFrame},
     uplink,
-    vigil::{Backoff, Beats, caught},
+    vigil::Beats,
     vision::{DetectOptions, Models, Vision},
 };
 
 /// All of a shutdown together: the links' farewell, a coil's withdrawal, the store's queue.
 pub const SHUTDOWN: Duration = Duration::from_secs(10);
-/// How often the lanes' states are looked at for the links' retained status.
-const ONLINE_EVERY: Duration = Duration::from_secs(1);
 
 /// A gate at work.
 pub struct Running {
@@ -290,186 +295,6 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         threads,
         store: Some(store_thread),
     })
-}
-
-struct Built<'a> {
-    config: &'a Config,
-    buses: &'a turnstile::Buses,
-    clock: &'a Arc<dyn Clock>,
-    store: &'a Store,
-    ledger: &'a Ledger,
-    stages: &'a Arc<Stages>,
-    beats: &'a Beats,
-    ended: &'a Ended,
-    alarms: &'a watch::Sender<Alarms>,
-    modes: &'a HashMap<String, ModeState>,
-    album: &'a Album,
-}
-
-/// What the lanes are made of, until everything is there to start them.
-#[derive(Default)]
-struct Parts {
-    panels: Vec<LanePanel>,
-    eyes: Vec<Eye>,
-    captures: Vec<thread::JoinHandle<()>>,
-    turnstiles: Vec<JoinHandle<()>>,
-    taps: Vec<(String, broadcast::Sender<DeviceFrame>)>,
-}
-
-impl Parts {
-    fn lane(
-        &mut self,
-        lane: &Lane,
-        built: &Built<'_>,
-        vision: &Vision,
-        bell: &Arc<Bell>,
-        tasks: &mut JoinSet<(&'static str, anyhow::Result<()>)>,
-        cancel: &CancellationToken,
-    ) -> anyhow::Result<()> {
-        let (driver, clock) = (&lane.turnstile, built.clock.clone());
-        let mode = built.modes.get(&lane.name).cloned().unwrap_or_default();
-        let stands_open = mode.mode == LaneMode::Free;
-        let (handle, task) =
-            turnstile::spawn(driver, &lane.name, built.buses, clock, cancel.clone(), stands_open);
-        self.turnstiles.push(watch_over(task, "a turnstile's task", built.ended));
-        self.taps.extend(handle.tap.clone().map(|tap| (lane.name.clone(), tap)));
-        let turnstile_state = handle.state.clone();
-        let confirms = turnstile_state.borrow().confirms_passage;
-        let rules = Rules {
-            lane: lane.name.clone(),
-            threshold: built.config.recognition.threshold,
-            frames_to_agree: built.config.recognition.frames_to_agree,
-            cool_down: lane.cool_down,
-            pass_within: lane.pass_within,
-            require_training: built.config.roster.require_training,
-            model: vision.embedder_name().to_owned(),
-            cameras: Direction::BOTH.map(|direction| {
-                let camera = lane.cameras.iter().find(|camera| camera.direction == direction);
-                camera.map_or("", |camera| camera.source.kind())
-            }),
-        };
-        let (sighted, sightings) = mpsc::channel(SIGHTINGS);
-        let (requests, asked) = mpsc::channel(REQUESTS);
-        let (state, watched) = watch::channel(lane::LaneState::default());
-        let mut cameras = Vec::new();
-        for camera in &lane.cameras {
-            let slot = Arc::new(Slot::new(bell.clone()));
-            let seen = Arc::new(Seen::default());
-            let name = format!("{}/{}", lane.name, camera.direction);
-            let config = CameraConfig {
-                name: name.clone(),
-                source: camera.source.clone(),
-                fps: camera.fps,
-                size: camera.size,
-                repeat: camera.repeat,
-                looped: camera.looped,
-            };
-            let capture =
-                camera::spawn(&config, built.clock.clone(), cancel.clone(), slot.clone())?;
-            self.captures.push(capture.thread);
-            self.eyes.push(Eye {
-                name,
-                direction: camera.direction,
-                slot: slot.clone(),
-                lane: sighted.clone(),
-                seen: seen.clone(),
-                turn: Default::default(),
-            });
-            cameras.push(CameraPanel {
-                direction: camera.direction,
-                source: camera.source.to_string(),
-                state: capture.state,
-                stalled_after: config.stalled_after(),
-                seen,
-                slot,
-            });
-        }
-        let task = lane::Lane {
-            rules,
-            confirms,
-            sightings,
-            requests: asked,
-            turnstile: handle,
-            store: built.store.clone(),
-            ledger: built.ledger.clone(),
-            clock: built.clock.clone(),
-            stages: built.stages.clone(),
-            state,
-            name: lane.name.clone(),
-            beat: built.beats.part(format!("lane {}", lane.name)),
-            denials: lane::denials(),
-            holding: Holding::new(mode, built.alarms),
-            album: built.album.clone(),
-        };
-        let stop = cancel.clone();
-        tasks.spawn(async move {
-            lane::run(task, stop).await;
-            ("a lane", Err(anyhow::anyhow!("its task ended")))
-        });
-        self.panels.push(LanePanel {
-            name: lane.name.clone(),
-            requests,
-            state: watched,
-            turnstile: turnstile_state,
-            cameras,
-        });
-        Ok(())
-    }
-}
-
-/// Keeps what the links say of this gateway up to date; a fault only delays it.
-async fn keep_online(
-    services: Arc<Services>,
-    online: watch::Sender<uplink::Online>,
-    cancel: CancellationToken,
-) {
-    let mut backoff = Backoff::default();
-    loop {
-        let begun = services.clock.monotonic();
-        let Err(fault) = caught(report_online(&services, &online, &cancel)).await else { return };
-        tracing::error!(%fault, "the links' status is begun anew");
-        tokio::select! {
-            _ = cancel.cancelled() => return,
-            _ = tokio::time::sleep(backoff.after(services.clock.monotonic().since(begun))) => {}
-        }
-    }
-}
-
-async fn report_online(
-    services: &Services,
-    online: &watch::Sender<uplink::Online>,
-    cancel: &CancellationToken,
-) {
-    let booted_at = services.origin.time(services.clock.stamp().timestamp());
-    let mut tick = tokio::time::interval(ONLINE_EVERY);
-    loop {
-        let fresh = uplink::Online {
-            state: "online",
-            version: env!("CARGO_PKG_VERSION"),
-            booted_at: booted_at.clone(),
-            roster_version: services.roster.borrow().version(),
-            outbox: 0,
-            lanes: services.lanes.iter().map(online_lane).collect(),
-        };
-        online.send_if_modified(|current| {
-            let changed = *current != fresh;
-            *current = fresh;
-            changed
-        });
-        tokio::select! {
-            _ = cancel.cancelled() => return,
-            _ = tick.tick() => {}
-        }
-    }
-}
-
-fn online_lane(lane: &LanePanel) -> uplink::OnlineLane {
-    uplink::OnlineLane {
-        name: lane.name.clone(),
-        mode: lane.state.borrow().mode.mode,
-        turnstile: lane.turnstile.borrow().connected,
-        cameras: lane.cameras.iter().map(|c| c.state.borrow().connected).collect(),
-    }
 }
 
 impl Running {

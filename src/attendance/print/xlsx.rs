@@ -7,6 +7,9 @@
 //! digits of the workbook's default font. Where a page is full depends on that scale, and so on a font
 //! that every machine has: Verdana, or DejaVu Sans, whose digits are as wide.
 
+mod looks;
+mod pages;
+
 use std::collections::BTreeMap;
 
 use jiff::civil::{Date, Weekday};
@@ -14,6 +17,7 @@ use rust_xlsxwriter::{
     DocProperties, ExcelDateTime, Format, FormatAlign, FormatBorder, Workbook, Worksheet, XlsxError,
 };
 
+use self::{looks::Looks, pages::Pages};
 use super::{Document, direction, each_stretch, legend, marks, note, on, place, rules, source};
 use crate::attendance::timesheet::{Apart, Group, Row, Text, Totals};
 
@@ -54,35 +58,6 @@ const PAPER: (f64, f64) = (297.0 / 25.4, 210.0 / 25.4);
 /// not alike to the last pixel.
 const SURE: f64 = 0.96;
 
-/// Where pages end: the two rows of a worker stay together, a team's name with its first worker, and
-/// its last two workers with its sum.
-struct Pages {
-    /// Height of a page's rows, in points.
-    page: f64,
-    used: f64,
-    breaks: Vec<u32>,
-}
-
-impl Pages {
-    /// Pages onto which columns of these widths, in digits, just find room.
-    fn of(widths: impl Iterator<Item = f64>, used: f64) -> Pages {
-        let px: f64 = widths.map(|digits| (digits * DIGIT_PX + CELL_PX).trunc()).sum();
-        let (side, top, bottom) = MARGINS;
-        let scale = (PAPER.0 - 2.0 * side) * 72.0 / (px * POINTS_OF_PX);
-        let page = SURE * (PAPER.1 - top - bottom) * 72.0 / scale.min(1.0);
-        Pages { page, used, breaks: Vec::new() }
-    }
-
-    /// A row, or rows, that is followed on the same page by so much more.
-    fn put(&mut self, row: u32, height: f64, followed_by: f64) {
-        if self.used + height + followed_by > self.page && self.breaks.len() < BREAKS_MAX {
-            self.breaks.push(row);
-            self.used = 2.0 * HEADING;
-        }
-        self.used += height;
-    }
-}
-
 /// The workbook's bytes.
 pub fn xlsx(document: &Document) -> Result<Vec<u8>, XlsxError> {
     let mut workbook = Workbook::new();
@@ -100,59 +75,6 @@ pub fn xlsx(document: &Document) -> Result<Vec<u8>, XlsxError> {
     details(workbook.add_worksheet(), document, &looks)?;
     listed_apart(workbook.add_worksheet(), document, &looks)?;
     workbook.save_to_buffer()
-}
-
-struct Looks {
-    title: Format,
-    plain: Format,
-    red: Format,
-    heading: Format,
-    weekend: Format,
-    group: Format,
-    cell: Format,
-    text: Format,
-    wrapped: Format,
-    hours: Format,
-    marks: Format,
-    sum: Format,
-    sum_text: Format,
-    sum_hours: Format,
-}
-
-impl Looks {
-    fn new() -> Looks {
-        let base = Format::new().set_font_name(FONT).set_font_size(10);
-        let boxed =
-            base.clone().set_border(FormatBorder::Thin).set_align(FormatAlign::VerticalCenter);
-        let centred = boxed.clone().set_align(FormatAlign::Center);
-        let heading = centred
-            .clone()
-            .set_font_size(9)
-            .set_bold()
-            .set_text_wrap()
-            .set_background_color(0xE7_E6_E6);
-        let sum = centred.clone().set_bold().set_background_color(0xF2_F2_F2);
-        let narrow = centred.clone().set_font_size(9).set_shrink();
-        let text = boxed.clone().set_align(FormatAlign::Left);
-        let plain =
-            base.clone().set_align(FormatAlign::Left).set_align(FormatAlign::Top).set_text_wrap();
-        Looks {
-            title: base.clone().set_font_size(18).set_bold().set_align(FormatAlign::Center),
-            red: plain.clone().set_font_color(RED),
-            plain,
-            weekend: heading.clone().set_background_color(0xD0_CE_CE),
-            group: text.clone().set_bold(),
-            text: text.clone().set_shrink(),
-            wrapped: text.clone().set_text_wrap(),
-            hours: narrow.clone().set_num_format("[h]:mm"),
-            marks: narrow.clone().set_font_color(RED),
-            sum_text: sum.clone().set_align(FormatAlign::Left),
-            sum_hours: sum.clone().set_num_format("[h]:mm").set_shrink(),
-            cell: centred,
-            heading,
-            sum,
-        }
-    }
 }
 
 fn page(sheet: &mut Worksheet, name: &str, headings: (u32, u32)) -> Result<(), XlsxError> {

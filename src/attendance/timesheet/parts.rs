@@ -1,0 +1,213 @@
+//! What a monthly sheet consists of.
+
+use super::*;
+
+/// What is to be known of a day's hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Flag {
+    /// An exit without its entry.
+    MissingIn,
+    /// An entry without its exit.
+    MissingOut,
+    /// A night shift that runs over the day's start.
+    Across,
+    /// That somebody walked through was not confirmed.
+    Unconfirmed,
+    /// The clock was not synchronised.
+    Clock,
+    /// Somebody added a passage later. It is not in the day's hours.
+    Supplement,
+}
+
+/// A note to the reader of a sheet, in both languages of the sheet. JSON has the English one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// What it says of a whole gateway, so that no cell need be marked with it.
+    pub mark: Option<Flag>,
+    pub chinese: String,
+    pub english: String,
+}
+
+impl Note {
+    pub fn new(chinese: String, english: String) -> Note {
+        Note { mark: None, chinese, english }
+    }
+}
+
+impl Serialize for Note {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.english)
+    }
+}
+
+impl Flag {
+    pub const ALL: [Flag; 6] = [
+        Flag::MissingIn,
+        Flag::MissingOut,
+        Flag::Across,
+        Flag::Unconfirmed,
+        Flag::Clock,
+        Flag::Supplement,
+    ];
+}
+
+/// An entry and its exit, or one of them without the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Stretch {
+    #[serde(rename = "in")]
+    pub entry: Option<At>,
+    #[serde(rename = "out")]
+    pub exit: Option<At>,
+    /// From the minute of the one to that of the other, so that whoever reads the times finds the
+    /// same; 0 where one is missing.
+    pub minutes: u64,
+}
+
+/// A worker's working day.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Day {
+    pub date: Date,
+    pub first_in: Option<At>,
+    pub last_out: Option<At>,
+    pub minutes: u64,
+    pub stretches: Vec<Stretch>,
+    pub flags: Vec<Flag>,
+    /// How many passages were added.
+    pub supplements: u32,
+    /// The minutes with them; `null` where there are none in the worker's month.
+    pub minutes_with_supplements: Option<u64>,
+}
+
+/// Sums of days, workers or teams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Days with a gate capture.
+    pub days_present: u32,
+    pub minutes: u64,
+    pub missing_in: u32,
+    pub missing_out: u32,
+    pub supplements: u32,
+    /// Where there are supplements: days with any passage, and minutes, with them.
+    pub with_supplements: Option<With>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct With {
+    pub days: u32,
+    pub minutes: u64,
+}
+
+impl Totals {
+    pub(super) fn add(&mut self, other: &Totals) {
+        let plain = |t: &Totals| With { days: t.days_present, minutes: t.minutes };
+        let ours = self.with_supplements.unwrap_or_else(|| plain(self));
+        let theirs = other.with_supplements.unwrap_or_else(|| plain(other));
+        let any = self.with_supplements.is_some() || other.with_supplements.is_some();
+        self.with_supplements = any.then_some(With {
+            days: ours.days + theirs.days,
+            minutes: ours.minutes + theirs.minutes,
+        });
+        self.days_present += other.days_present;
+        self.minutes += other.minutes;
+        self.missing_in += other.missing_in;
+        self.missing_out += other.missing_out;
+        self.supplements += other.supplements;
+    }
+}
+
+/// A worker's month in one team.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
+    pub contractor: Text,
+    pub team: Text,
+    pub worker: Text,
+    pub name: Text,
+    pub trade: Text,
+    /// The last four characters of the ID number, where the gateway's roster has the worker.
+    pub id_tail: Option<String>,
+    #[serde(flatten)]
+    pub totals: Totals,
+    pub days: Vec<Day>,
+}
+
+/// A team's or a contractor's month.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Group {
+    pub contractor: Text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub team: Option<Text>,
+    /// Those who worked for it.
+    pub workers: u32,
+    #[serde(flatten)]
+    pub totals: Totals,
+}
+
+/// A record that is listed apart: added later, or disputed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Apart {
+    pub contractor: Text,
+    pub team: Text,
+    pub worker: Text,
+    pub name: Text,
+    pub date: Date,
+    pub direction: Direction,
+    pub at: At,
+    pub means: Means,
+    pub gateway: Text,
+    pub ledger: Text,
+    pub seq: u64,
+    pub lane: Option<Text>,
+    /// Of a supplement: why, who added it and when.
+    pub reason: Option<Text>,
+    pub by: Option<Text>,
+    pub recorded_at: At,
+    /// The seq of the entry that disputes it.
+    pub disputed: Option<u64>,
+}
+
+/// Whom the sheet is about.
+#[derive(Clone, Debug, Default)]
+pub struct Only {
+    pub worker: Option<String>,
+    pub team: Option<String>,
+    pub contractor: Option<String>,
+}
+
+impl Only {
+    pub fn is_all(&self) -> bool {
+        self.worker.is_none() && self.team.is_none() && self.contractor.is_none()
+    }
+
+    pub(super) fn admits(&self, contractor: &str, team: &str, worker: &str) -> bool {
+        let is = |wanted: &Option<String>, there| wanted.as_deref().is_none_or(|w| w == there);
+        is(&self.worker, worker) && is(&self.team, team) && is(&self.contractor, contractor)
+    }
+}
+
+/// By contractor, team and worker.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Timesheet {
+    pub rows: Vec<Row>,
+    pub teams: Vec<Group>,
+    pub contractors: Vec<Group>,
+    /// How many different workers.
+    pub workers: u32,
+    pub total: Totals,
+    pub supplements: Vec<Apart>,
+    pub disputed: Vec<Apart>,
+    /// Gateways that had no synchronised clock at any time: that is said once of each, and no day is
+    /// flagged for it.
+    pub unsynchronised: Vec<Text>,
+}
+
+impl Timesheet {
+    /// What the sheet itself must say of its records.
+    pub fn notes(&self) -> impl Iterator<Item = Note> {
+        self.unsynchronised.iter().map(|gateway| Note {
+            mark: Some(Flag::Clock),
+            chinese: format!("闸机 {gateway} 的时钟未同步，其全部时刻可能有偏差"),
+            english: format!("{gateway}: its clock was not synchronised at any of its times"),
+        })
+    }
+}

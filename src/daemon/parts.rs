@@ -1,0 +1,128 @@
+//! The lanes: each turnstile, camera and lane task, built from the configuration.
+
+use super::*;
+
+pub(super) struct Built<'a> {
+    pub(super) config: &'a Config,
+    pub(super) buses: &'a turnstile::Buses,
+    pub(super) clock: &'a Arc<dyn Clock>,
+    pub(super) store: &'a Store,
+    pub(super) ledger: &'a Ledger,
+    pub(super) stages: &'a Arc<Stages>,
+    pub(super) beats: &'a Beats,
+    pub(super) ended: &'a Ended,
+    pub(super) alarms: &'a watch::Sender<Alarms>,
+    pub(super) modes: &'a HashMap<String, ModeState>,
+    pub(super) album: &'a Album,
+}
+
+/// What the lanes are made of, until everything is there to start them.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) panels: Vec<LanePanel>,
+    pub(super) eyes: Vec<Eye>,
+    pub(super) captures: Vec<thread::JoinHandle<()>>,
+    pub(super) turnstiles: Vec<JoinHandle<()>>,
+    pub(super) taps: Vec<(String, broadcast::Sender<DeviceFrame>)>,
+}
+
+impl Parts {
+    pub(super) fn lane(
+        &mut self,
+        lane: &Lane,
+        built: &Built<'_>,
+        vision: &Vision,
+        bell: &Arc<Bell>,
+        tasks: &mut JoinSet<(&'static str, anyhow::Result<()>)>,
+        cancel: &CancellationToken,
+    ) -> anyhow::Result<()> {
+        let (driver, clock) = (&lane.turnstile, built.clock.clone());
+        let mode = built.modes.get(&lane.name).cloned().unwrap_or_default();
+        let stands_open = mode.mode == LaneMode::Free;
+        let (handle, task) =
+            turnstile::spawn(driver, &lane.name, built.buses, clock, cancel.clone(), stands_open);
+        self.turnstiles.push(watch_over(task, "a turnstile's task", built.ended));
+        self.taps.extend(handle.tap.clone().map(|tap| (lane.name.clone(), tap)));
+        let turnstile_state = handle.state.clone();
+        let confirms = turnstile_state.borrow().confirms_passage;
+        let rules = Rules {
+            lane: lane.name.clone(),
+            threshold: built.config.recognition.threshold,
+            frames_to_agree: built.config.recognition.frames_to_agree,
+            cool_down: lane.cool_down,
+            pass_within: lane.pass_within,
+            require_training: built.config.roster.require_training,
+            model: vision.embedder_name().to_owned(),
+            cameras: Direction::BOTH.map(|direction| {
+                let camera = lane.cameras.iter().find(|camera| camera.direction == direction);
+                camera.map_or("", |camera| camera.source.kind())
+            }),
+        };
+        let (sighted, sightings) = mpsc::channel(SIGHTINGS);
+        let (requests, asked) = mpsc::channel(REQUESTS);
+        let (state, watched) = watch::channel(lane::LaneState::default());
+        let mut cameras = Vec::new();
+        for camera in &lane.cameras {
+            let slot = Arc::new(Slot::new(bell.clone()));
+            let seen = Arc::new(Seen::default());
+            let name = format!("{}/{}", lane.name, camera.direction);
+            let config = CameraConfig {
+                name: name.clone(),
+                source: camera.source.clone(),
+                fps: camera.fps,
+                size: camera.size,
+                repeat: camera.repeat,
+                looped: camera.looped,
+            };
+            let capture =
+                camera::spawn(&config, built.clock.clone(), cancel.clone(), slot.clone())?;
+            self.captures.push(capture.thread);
+            self.eyes.push(Eye {
+                name,
+                direction: camera.direction,
+                slot: slot.clone(),
+                lane: sighted.clone(),
+                seen: seen.clone(),
+                turn: Default::default(),
+            });
+            cameras.push(CameraPanel {
+                direction: camera.direction,
+                source: camera.source.to_string(),
+                state: capture.state,
+                stalled_after: config.stalled_after(),
+                seen,
+                slot,
+            });
+        }
+        let task = lane::Lane {
+            rules,
+            confirms,
+            sightings,
+            requests: asked,
+            turnstile: handle,
+            store: built.store.clone(),
+            ledger: built.ledger.clone(),
+            clock: built.clock.clone(),
+            stages: built.stages.clone(),
+            state,
+            name: lane.name.clone(),
+            beat: built.beats.part(format!("lane {}", lane.name)),
+            denials: lane::denials(),
+            holding: Holding::new(mode, built.alarms),
+            album: built.album.clone(),
+        };
+        let stop = cancel.clone();
+        tasks.spawn(async move {
+            lane::run(task, stop).await;
+            ("a lane", Err(anyhow::anyhow!("its task ended")))
+        });
+        self.panels.push(LanePanel {
+            name: lane.name.clone(),
+            requests,
+            state: watched,
+            turnstile: turnstile_state,
+            cameras,
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,245 @@
+//! Carries out what a lane's machine asks for.
+
+use super::*;
+
+pub(super) struct Shell<'a> {
+    pub(super) lane: &'a mut Lane,
+    pub(super) machine: Machine,
+    pub(super) results: mpsc::Sender<Done>,
+    pub(super) asked: HashMap<PassageId, oneshot::Sender<Result<Answered, String>>>,
+    /// The last passage granted, and when the frame that decided it was captured.
+    pub(super) granted: Option<(PassageId, Monotonic)>,
+}
+
+impl Shell<'_> {
+    pub(super) fn begin(&mut self, request: Request) -> Option<Event> {
+        match (request, PassageId::random()) {
+            (Request::Mode(request), _) => {
+                self.change_mode(request);
+                None
+            }
+            (Request::Release { release, reply }, Ok(fresh)) => {
+                self.asked.insert(fresh, reply);
+                Some(Event::Asked { request: release, fresh })
+            }
+            (request, Err(error)) => {
+                request.refuse(&error.to_string());
+                None
+            }
+        }
+    }
+
+    pub(super) fn handle(&mut self, event: Event) {
+        match &event {
+            Event::Turnstile(TurnstileEvent::Up { withdrawn }) if !withdrawn.is_empty() => {
+                tracing::warn!(lane = %self.lane.name, ?withdrawn, "a release was found and withdrawn");
+            }
+            Event::Turnstile(TurnstileEvent::Released { passage, at }) => {
+                if let Some((_, captured)) = self.granted.take_if(|(id, _)| id == passage) {
+                    self.lane.stages.release.observe(at.since(captured));
+                }
+            }
+            _ => {}
+        }
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let now = self.lane.clock.monotonic();
+            let sighting = match &event {
+                Event::Seen { sighting, .. } => Some(sighting.clone()),
+                _ => None,
+            };
+            let actions = self.machine.handle(now, event);
+            if let Some(sighting) = &sighting {
+                self.took(sighting);
+            }
+            for action in actions {
+                if let (Action::Commit { passage, .. }, Some(sighting)) = (&action, &sighting) {
+                    self.lane.stages.decision.observe(now.since(sighting.captured));
+                    self.granted = Some((*passage, sighting.captured));
+                }
+                events.extend(self.act(action, sighting.as_ref().and_then(|s| s.photo.as_ref())));
+            }
+        }
+        let (busy, counters) = (self.machine.busy(), self.machine.counters);
+        self.lane.state.send_if_modified(|state| {
+            let before = (state.busy, state.counters);
+            (state.busy, state.counters) = (busy, counters);
+            before != (busy, counters)
+        });
+    }
+
+    /// Takes note of what the machine took a sighting for.
+    pub(super) fn took(&self, sighting: &Sighting) {
+        let Some(taken) = self.machine.taken else { return };
+        tracing::debug!(
+            lane = %self.lane.name,
+            direction = %sighting.direction,
+            visit = sighting.visit,
+            worker = sighting.sighted.named().map(|id| id.as_str()),
+            score = sighting.sighted.score(),
+            "sighting: {taken}"
+        );
+        if taken.settled() {
+            self.lane.state.send_if_modified(|state| {
+                state.settled[sighting.direction as usize] = Some(sighting.captured);
+                false
+            });
+        }
+    }
+
+    /// Carries one action out; some answer at once.
+    pub(super) fn act(&mut self, action: Action, photo: Option<&PassagePhoto>) -> Option<Event> {
+        let lane = self.lane.name.clone();
+        match action {
+            Action::Commit { passage, body } => {
+                failpoint::at(format_args!("{}.decided", body.kind()));
+                match &body {
+                    Body::Grant(Grant { person, direction, evidence, .. }) => {
+                        let score = score(evidence);
+                        tracing::info!(%lane, %passage, worker = %person.id, %direction, score, "grant");
+                    }
+                    _ => tracing::info!(%lane, %passage, "release by hand"),
+                }
+                let (album, taken) = (self.lane.album.clone(), taken(&body, photo));
+                self.commit(
+                    Priority::Attendance,
+                    body.kind(),
+                    move |result| {
+                        if let Some(taken) = taken.filter(|_| result.is_ok()) {
+                            album.keep(taken);
+                        }
+                        Some(Done::Passage(Event::Committed { passage, result }))
+                    },
+                    move |ledger, tx, stamp| ledger.append(tx, stamp, body).map(drop),
+                );
+                None
+            }
+            Action::Deny { body } => {
+                if let Body::Denial(Denial { direction, reason, person, evidence, .. }) = &body {
+                    let score = score(evidence);
+                    let worker = person.as_ref().map(|p| p.id.as_str());
+                    tracing::info!(%lane, %direction, %reason, worker, score, "denial");
+                    if reason == Reason::UnknownFace.word() {
+                        self.lane.state.send_modify(|s| s.unknown_faces += 1);
+                    }
+                }
+                self.note(body);
+                None
+            }
+            Action::Release(release) => self.release(release),
+            Action::Close { passage, outcome, detail } => {
+                failpoint::at("outcome.decided");
+                let why = detail.as_ref().map(tracing::field::display);
+                tracing::info!(%lane, %passage, ?outcome, detail = why, "outcome");
+                self.commit(
+                    Priority::Attendance,
+                    "outcome",
+                    move |result| Some(Done::Passage(Event::Closed { passage, result })),
+                    move |ledger, tx, stamp| {
+                        match ledger.close(tx, stamp, passage, outcome, detail) {
+                            // Closed already, or never opened: to try again would not help.
+                            Err(error @ LedgerError::NoCause(_)) => {
+                                tracing::error!(%error, "an outcome has nowhere to go");
+                                Ok(())
+                            }
+                            closed => closed.map(drop),
+                        }
+                    },
+                );
+                None
+            }
+            Action::Answer { passage, answer } => {
+                if let Some(reply) = self.asked.remove(&passage) {
+                    // Who asked may have hung up; what was asked for is recorded all the same.
+                    let _ = reply.send(answer);
+                }
+                None
+            }
+            Action::Tailgate { body } => {
+                tracing::warn!(%lane, ?body, "somebody passed whom nobody let through");
+                self.note(body);
+                None
+            }
+        }
+    }
+
+    /// Records what has no passage waiting for it, where there is a place.
+    pub(super) fn note(&self, body: Body) {
+        let Ok(place) = self.lane.denials.clone().try_acquire_owned() else {
+            self.lane.state.send_modify(|s| s.denials_dropped += 1);
+            tracing::error!(lane = %self.lane.name, kind = body.kind(), "not recorded: the disk stalls");
+            return;
+        };
+        self.commit(
+            Priority::Event,
+            body.kind(),
+            move |_| {
+                drop(place);
+                None
+            },
+            move |ledger, tx, stamp| ledger.append(tx, stamp, body).map(drop),
+        );
+    }
+
+    pub(super) fn release(&self, release: Release) -> Option<Event> {
+        failpoint::at("lane.releases");
+        let passage = release.passage;
+        self.lane.turnstile.releases.try_send(release).err().map(|error| {
+            let why =
+                NotReleased::Failed(format!("the turnstile's task takes no release: {error}"));
+            let event = TurnstileEvent::NotReleased { passage, why, may_have_released: false };
+            Event::Turnstile(event)
+        })
+    }
+
+    /// Writes to the ledger beside this task; its answer comes back as an event.
+    pub(super) fn commit(
+        &self,
+        priority: Priority,
+        kind: &'static str,
+        answer: impl FnOnce(Result<(), String>) -> Option<Done> + Send + 'static,
+        work: impl FnOnce(&Ledger, &rusqlite::Transaction<'_>, Stamp) -> Result<(), LedgerError>
+        + Send
+        + 'static,
+    ) {
+        let (store, ledger) = (self.lane.store.clone(), self.lane.ledger.clone());
+        let (results, clock) = (self.results.clone(), self.lane.clock.clone());
+        let (state, lane) = (self.lane.state.clone(), self.lane.name.clone());
+        let stamp = clock.stamp();
+        tokio::spawn(async move {
+            let written = store.write(priority, move |tx| {
+                work(&ledger, tx, stamp)?;
+                failpoint::at(format_args!("{kind}.written"));
+                Ok(())
+            });
+            let result = written.await.map_err(|e: LedgerError| e.to_string());
+            match &result {
+                Ok(()) => failpoint::at(format_args!("{kind}.committed")),
+                Err(error) => tracing::error!(%lane, kind, %error, "not recorded"),
+            }
+            state.send_modify(|s| s.wrote(kind, &result, clock.monotonic()));
+            if let Some(done) = answer(result) {
+                // The lane has ended; the next start closes what is open.
+                let _ = results.send(done).await;
+            }
+        });
+    }
+
+    pub(super) fn complain(&self, error: String) {
+        tracing::error!(lane = %self.lane.name, %error, "nobody can be let through");
+        self.lane.state.send_modify(|s| s.last_error = Some(error));
+    }
+}
+
+/// How like the face was.
+fn score(evidence: &[Evidence]) -> Option<f64> {
+    evidence.iter().find_map(Evidence::face).map(|face| face.score.value())
+}
+
+/// The photo that a grant names, for the album.
+fn taken(body: &Body, photo: Option<&PassagePhoto>) -> Option<Taken> {
+    let Body::Grant(Grant { passage, person, photo: Some(sha256), .. }) = body else { return None };
+    let photo = photo.filter(|photo| photo.sha256 == *sha256)?;
+    let worker = person.id.as_str().to_owned();
+    Some(Taken { passage: passage.0, worker, jpeg: photo.jpeg.clone() })
+}
