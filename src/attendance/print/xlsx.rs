@@ -7,6 +7,7 @@
 //! digits of the workbook's default font. Where a page is full depends on that scale, and so on a font
 //! that every machine has: Verdana, or DejaVu Sans, whose digits are as wide.
 
+mod lists;
 mod looks;
 mod pages;
 
@@ -17,7 +18,11 @@ use rust_xlsxwriter::{
     DocProperties, ExcelDateTime, Format, FormatAlign, FormatBorder, Workbook, Worksheet, XlsxError,
 };
 
-use self::{looks::Looks, pages::Pages};
+use self::{
+    lists::{details, listed_apart},
+    looks::Looks,
+    pages::Pages,
+};
 use super::{Document, direction, each_stretch, legend, marks, note, on, place, rules, source};
 use crate::attendance::timesheet::{Apart, Group, Row, Text, Totals};
 
@@ -371,112 +376,4 @@ fn summed(
     totals(sheet, row, &group.totals, columns, (&looks.sum, &looks.sum_hours))?;
     sheet.set_row_height(row, SUM)?;
     Ok(row + 1)
-}
-
-/// A sheet that is a list, from its headings on.
-fn list(
-    sheet: &mut Worksheet,
-    name: &str,
-    headings: &[(&str, f64)],
-    looks: &Looks,
-) -> Result<(), XlsxError> {
-    page(sheet, name, (0, 0))?;
-    for (column, (heading, width)) in (0..).zip(headings) {
-        put(sheet, 0, column, heading, &looks.heading)?;
-        sheet.set_column_width(column, *width)?;
-    }
-    sheet.set_row_height(0, 30).map(drop)
-}
-
-/// Width of the passages' column: two of a night shift find room on a line.
-const PASSAGES: f64 = 36.0;
-const REASON: f64 = 34.0;
-
-/// A row as high as its lines need.
-fn high(sheet: &mut Worksheet, row: u32, lines: usize) -> Result<(), XlsxError> {
-    let height = (LIST_LINE * lines as f64 + 3.0).min(ROW_MAX);
-    sheet.set_row_height(row, height).map(drop)
-}
-
-fn details(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<(), XlsxError> {
-    let headings = [
-        ("分包单位\nContractor", 22.0),
-        ("班组\nTeam", 14.0),
-        ("工号\nID", 10.0),
-        ("姓名\nName", 12.0),
-        ("日期\nDate", 11.0),
-        ("首次进场\nFirst in", 9.0),
-        ("末次出场\nLast out", 9.0),
-        ("进出记录\nPassages", PASSAGES),
-        ("工时\nHours", 8.0),
-        ("含补记\nWith added", 9.0),
-        ("标记\nFlags", 8.0),
-    ];
-    list(sheet, "明细 Details", &headings, looks)?;
-    let days =
-        document.sheet.rows.iter().flat_map(|row| row.days.iter().map(move |day| (row, day)));
-    for (at, (row, day)) in (1..).zip(days) {
-        let texts = [&row.contractor, &row.team, &row.worker, &row.name];
-        for (column, text) in (0..).zip(texts) {
-            put(sheet, at, column, text, &looks.text)?;
-        }
-        put(sheet, at, 4, &day.date.to_string(), &looks.cell)?;
-        put(sheet, at, 5, &on(day.first_in, day.date), &looks.cell)?;
-        put(sheet, at, 6, &on(day.last_out, day.date), &looks.cell)?;
-        let passages = each_stretch(day);
-        let passages: Vec<String> = passages.chunks(2).map(|two| two.join(", ")).collect();
-        put(sheet, at, 7, &passages.join(",\n"), &looks.wrapped)?;
-        high(sheet, at, passages.len().max(1))?;
-        put_hours(sheet, at, 8, day.minutes, &looks.hours)?;
-        match day.minutes_with_supplements {
-            Some(minutes) => put_hours(sheet, at, 9, minutes, &looks.hours)?,
-            None => drop(sheet.write_blank(at, 9, &looks.cell)?),
-        }
-        put(sheet, at, 10, &marks(day), &looks.marks)?;
-    }
-    Ok(())
-}
-
-fn listed_apart(
-    sheet: &mut Worksheet,
-    document: &Document,
-    looks: &Looks,
-) -> Result<(), XlsxError> {
-    let headings = [
-        ("种类\nKind", 13.0),
-        ("分包单位\nContractor", 20.0),
-        ("班组\nTeam", 13.0),
-        ("工号\nID", 10.0),
-        ("姓名\nName", 12.0),
-        ("时间\nTime", 15.0),
-        ("方向\nDirection", 9.0),
-        ("闸机/通道\nGateway / lane", 16.0),
-        ("序号\nseq", 8.0),
-        ("补记人\nAdded by", 11.0),
-        ("补记时间\nAdded on", 15.0),
-        ("事由 Reason; 异议 disputed by", REASON),
-    ];
-    list(sheet, "补记与异议 Apart", &headings, looks)?;
-    let added = document.sheet.supplements.iter().map(|apart| ("补记 added", apart));
-    let disputed = document.sheet.disputed.iter().map(|apart| ("异议 disputed", apart));
-    for (at, (kind, apart)) in (1..).zip(added.chain(disputed)) {
-        let Apart { contractor, team, worker, name, .. } = apart;
-        put(sheet, at, 0, kind, &looks.text)?;
-        for (column, text) in (1..).zip([contractor, team, worker, name]) {
-            put(sheet, at, column, text, &looks.text)?;
-        }
-        put(sheet, at, 5, &apart.at.minute(), &looks.cell)?;
-        put(sheet, at, 6, direction(apart.direction), &looks.cell)?;
-        put(sheet, at, 7, &place(apart), &looks.text)?;
-        sheet.write_number_with_format(at, 8, apart.seq as f64, &looks.cell)?;
-        put(sheet, at, 9, apart.by.as_deref().unwrap_or_default(), &looks.text)?;
-        let recorded = apart.by.as_ref().map(|_| apart.recorded_at.minute()).unwrap_or_default();
-        put(sheet, at, 10, &recorded, &looks.cell)?;
-        let by = apart.disputed.map(|seq| format!("异议 disputed by seq {seq}"));
-        let reason = apart.reason.iter().map(|reason| reason.to_string()).chain(by);
-        let reason = reason.collect::<Vec<_>>().join("; ");
-        put(sheet, at, 11, &reason, &looks.wrapped)?;
-        high(sheet, at, lines(&reason, half_widths(REASON)))?;
-    }
-    Ok(())
 }
