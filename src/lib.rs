@@ -12,8 +12,8 @@
 //!    now, it searches the frame, follows the nearest face, and of a visit's frames makes the good
 //!    ones into templates, unit vectors.
 //! 3. The [`roster`] snapshot gives the best worker, the score and the margin to the second.
-//! 4. The lane's [`gate::passage::Machine`] waits until enough frames of one visit name the same
-//!    worker, and [`gate::policy::decide`] grants or denies by standing and direction.
+//! 4. The looks of one visit agree on a worker ([`gate::visit`]): that is a [`gate::claim::Claim`], with
+//!    its evidence. [`gate::policy::decide`] grants or denies it by standing and direction.
 //! 5. The grant is committed to the [`ledger`]. Only the answer to that commit makes the machine
 //!    ask for a release, with a deadline after which it is void. The [`turnstile`] task carries it
 //!    out.
@@ -40,8 +40,8 @@
 //! | [`camera`] | frames in: V4L2, HTTP, RTSP, replay |
 //! | [`vision`] | decode, at the scale needed; motion, detect, quality, align, embed |
 //! | [`roster`] | workers, real-name rules, templates, the matcher |
-//! | [`ledger`] | entries and their bytes, outbox rows |
-//! | [`gate`] | policy and passage (pure), sight and lane (their shells) |
+//! | [`ledger`] | entries and their bytes, a file a kind ([`ledger::kinds`]); outbox rows |
+//! | [`gate`] | visit, policy and passage (pure), sight and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; a folder a profile |
 //! | [`alarms`] | what needs attention, as events: when it is told (pure); the router next door |
@@ -53,9 +53,10 @@
 //! | [`cli`] | one file a command family |
 //!
 //! Imports run up this list: a room knows rooms above it; only [`daemon`] and [`cli`] know them
-//! all. Within a room no files import each other in a circle. `tests/integration/structure.rs` checks both. [`gate::policy`], [`gate::passage`], [`uplink::delivery`] and [`alarms::Watchman`] return what
-//! is to be done and touch nothing; time is an argument. Nothing but [`clock`] reads a clock, except for `bench`,
-//! which measures.
+//! all. Within a room no files import each other in a circle. `tests/integration/structure.rs` checks
+//! both. [`gate::visit`], [`gate::policy`], [`gate::passage`], [`uplink::delivery`] and
+//! [`alarms::Watchman`] return what is to be done and touch nothing; time is an argument. Nothing but
+//! [`clock`] reads a clock, except for `bench`, which measures.
 //!
 //! # What fails, and what becomes of it
 //!

@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value as Json;
 
 use super::{ClockState, Leaf, Origin};
-use crate::ledger::{Detail, Stored};
+use crate::ledger::{Body, Detail, ModeChange, Stored};
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EventRecord {
@@ -37,8 +37,13 @@ impl EventRecord {
         let entry = &stored.entry;
         let mut what = What::default();
         what.fields(origin, &entry.body.fields().ok()?);
-        if entry.body.kind() == "outcome" {
-            what.say_at_least("detail", "");
+        match &entry.body {
+            Body::Closing(_) => what.say_at_least("detail", ""),
+            // The reason of an alarm is the program's own.
+            Body::ModeChange(ModeChange { detail: Some(detail), .. }) => {
+                what.say_at_least("reason", &detail.to_string());
+            }
+            _ => {}
         }
         Some(EventRecord {
             v: 1,
@@ -179,3 +184,6 @@ fn plain(name: &str, value: &Value) -> Json {
         _ => Json::Null,
     }
 }
+
+#[cfg(test)]
+mod tests;
