@@ -37,6 +37,10 @@ impl EventRecord {
         let entry = &stored.entry;
         let mut what = What::default();
         what.fields(origin, &entry.body.fields().ok()?);
+        for (path, value) in &entry.unknown {
+            let name = path.strip_prefix("data.").unwrap_or(path);
+            what.say(name, plain(name, value));
+        }
         match &entry.body {
             Body::Closing(_) => what.say_at_least("detail", ""),
             // The reason of an alarm is the program's own.

@@ -32,7 +32,7 @@ use crate::{
     camera::{self, Bell, CameraConfig, Slot},
     clock::Clock,
     commands,
-    config::{Config, Direction, Lane, ModelFiles},
+    config::{Config, Direction, Lane, ModelFiles, Upstream},
     control, failpoint,
     figures::Stages,
     gate::{
@@ -91,6 +91,27 @@ fn watch_over(task: JoinHandle<()>, what: &'static str, ended: &Ended) -> JoinHa
 }
 
 /// Loads the models, off the async threads.
+/// Runs what must not end while the gate runs.
+fn keep(what: &'static str, ended: &Ended, work: impl Future<Output = ()> + Send + 'static) {
+    watch_over(tokio::spawn(work), what, ended);
+}
+
+/// A link to each upstream, and its task.
+fn links(
+    config: &Config,
+    context: &uplink::Context,
+    ledger: &Ledger,
+    ended: &Ended,
+) -> anyhow::Result<(Vec<uplink::Link>, Vec<JoinHandle<()>>)> {
+    let spawn = |upstream: &Upstream| {
+        let sent_before = ledger.sent_before(&upstream.name);
+        let context = uplink::Context { sent_before, ..context.clone() };
+        let (link, task) = uplink::spawn(upstream.clone(), context)?;
+        Ok((link, watch_over(task, "a link's task", ended)))
+    };
+    config.upstreams.iter().map(spawn).collect()
+}
+
 async fn load_vision(files: &ModelFiles) -> anyhow::Result<Arc<Vision>> {
     let models = models(files);
     let loaded =
@@ -152,10 +173,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         (what, Err(anyhow::anyhow!("it must not end while the gate runs")))
     });
     if let Some(store_ended) = store_thread.ended.take() {
-        let task = tokio::spawn(async move {
-            let _ = store_ended.await;
-        });
-        watch_over(task, "the store", &ended);
+        let closed = async move { drop(store_ended.await) };
+        keep("the store", &ended, closed);
     }
 
     let beats = Arc::new(Beats::new(clock.clone(), watchdog::patience()));
@@ -165,8 +184,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let (album, keeper) =
         album::album(store.clone(), &config.storage, clock.clone(), config.site.timezone.clone());
     let stop = cancel.clone();
-    let task = tokio::spawn(async move { keeper.run(stop).await });
-    watch_over(task, "the album", &ended);
+    keep("the album", &ended, async move { keeper.run(stop).await });
     let mut parts = Parts::default();
     let alarms = watch::Sender::new(Alarms::default());
     for lane in &config.lanes {
@@ -188,23 +206,17 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
 
     let (commands, incoming) = mpsc::channel(uplink::COMMANDS);
     let (online, online_watch) = watch::channel(uplink::Online::default());
-    let mut links = Vec::new();
-    let mut upstreams = Vec::new();
-    for upstream in &config.upstreams {
-        let context = uplink::Context {
-            store: store.clone(),
-            clock: clock.clone(),
-            origin: origin.clone(),
-            online: online_watch.clone(),
-            sent_before: opened.ledger.sent_before(&upstream.name),
-            ledger: opened.ledger.id,
-            commands: commands.clone(),
-            cancel: cancel_links.clone(),
-        };
-        let (link, task) = uplink::spawn(upstream.clone(), context)?;
-        upstreams.push(link);
-        links.push(watch_over(task, "a link's task", &ended));
-    }
+    let context = uplink::Context {
+        store: store.clone(),
+        clock: clock.clone(),
+        origin: origin.clone(),
+        online: online_watch,
+        sent_before: 0,
+        ledger: opened.ledger.id,
+        commands,
+        cancel: cancel_links.clone(),
+    };
+    let (upstreams, links) = links(config, &context, &opened.ledger, &ended)?;
 
     let (exporter_down, exporter) = watch::channel(None);
     let services = Arc::new(Services {
@@ -251,22 +263,19 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         let ended = control::serve(listener, &socket, served, &beat, stop).await;
         ("the control socket", ended.map_err(Into::into))
     });
-    let task = tokio::spawn(commands::run(services.clone(), incoming, cancel.clone()));
-    watch_over(task, "the platforms' commands", &ended);
-    let (watched, stop) = (services.clone(), cancel_links.clone());
-    let task = tokio::spawn(async move { keep_online(watched, online, stop).await });
-    watch_over(task, "the links' status", &ended);
-    let caretaker = Caretaker::new(&services, opened.clock);
-    let task = tokio::spawn(caretaker.run(cancel.clone()));
-    watch_over(task, "the caretaker", &ended);
-    let keeper = AlarmKeeper::new(services.clone(), &opened.alarms);
-    let task = tokio::spawn(keeper.run(cancel.clone()));
-    watch_over(task, "the keeper of the alarms", &ended);
     let (watched, watched_store, stop) = (beats.clone(), services.store.clone(), cancel.clone());
     tasks.spawn(async move {
         watchdog::watch(watched, watched_store, stop).await;
         ("the watchdog", Err(anyhow::anyhow!("its task ended")))
     });
+    let platforms = commands::run(services.clone(), incoming, cancel.clone());
+    keep("the platforms' commands", &ended, platforms);
+    let status = keep_online(services.clone(), online, cancel_links.clone());
+    keep("the links' status", &ended, status);
+    let caretaker = Caretaker::new(&services, opened.clock);
+    keep("the caretaker", &ended, caretaker.run(cancel.clone()));
+    let keeper = AlarmKeeper::new(services.clone(), &opened.alarms);
+    keep("the keeper of the alarms", &ended, keeper.run(cancel.clone()));
 
     let sight = Sight {
         eyes: parts.eyes,

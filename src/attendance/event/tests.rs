@@ -16,8 +16,12 @@ use crate::{
 };
 
 fn told(body: impl Into<Body>) -> Json {
+    told_with(body, Vec::new())
+}
+
+fn told_with(body: impl Into<Body>, unknown: Vec<(String, Value)>) -> Json {
     let stamp = Stamp { wall_ms: 0, synced: true, boot: BootId([7; 16]), uptime_ms: 0 };
-    let (salt, ledger, unknown) = ([0; 16], LedgerId([1; 16]), Vec::new());
+    let (salt, ledger) = ([0; 16], LedgerId([1; 16]));
     let body = body.into();
     let entry = Entry { salt, ledger, index: 3, seq: Some(2), stamp, ran_s: 0, body, unknown };
     let timezone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();
@@ -169,4 +173,15 @@ fn what_concerns_the_ledger_itself_and_its_lanes_keeps_its_names() {
         "detail": "no answer", "code": "alarm",
     });
     assert_eq!(told(Alarm { what, subject, raised: true, detail }), expected);
+}
+
+#[test]
+fn what_a_later_version_wrote_is_told_as_it_stands() {
+    let fire = Fire { lane: "north".into(), on: true };
+    let unknown = vec![("data.floor".to_owned(), 3.into())];
+    let expected = json!({ "kind": "fire", "lane": "north", "on": true, "floor": 3 });
+    assert_eq!(told_with(fire, unknown), expected);
+    let data = Value::Map(vec![("lane".into(), "north".into()), ("cm".into(), 40.into())]);
+    let other = Body::Other(crate::ledger::Other { kind: "flood".into(), data });
+    assert_eq!(told(other), json!({ "kind": "flood", "lane": "north", "cm": 40 }));
 }
