@@ -532,9 +532,10 @@ fn audit(site: &Site) -> Books {
             }
             "denial" => books.denials += 1,
             "outcome" => {
-                let cause = open.remove(&number(field(data, "cause")));
+                let named = field(data, "cause");
+                let cause = open.remove(&number(field(named, "index")));
                 let cause = cause.unwrap_or_else(|| panic!("{data:?} closes nothing"));
-                assert_eq!(field(data, "cause_leaf").as_bytes().unwrap(), &cause);
+                assert_eq!(field(named, "hash").as_bytes().unwrap(), &cause);
                 let outcome = field(data, "outcome").as_text().unwrap().to_owned();
                 *books.outcomes.entry(outcome).or_default() += 1;
             }
