@@ -204,9 +204,9 @@ impl Record {
             }
             _ => return None,
         };
-        let (score, threshold, model) = match evidence.iter().find_map(Evidence::face) {
+        let (score, threshold, model) = match evidence.into_iter().find_map(Evidence::into_face) {
             Some(FaceEvidence { score, threshold, model, .. }) => {
-                (Some(score.value()), Some(threshold.value()), Some(model.clone()))
+                (Some(score.value()), Some(threshold.value()), Some(model))
             }
             None => (None, None, None),
         };

@@ -75,6 +75,13 @@ impl Evidence {
         }
     }
 
+    pub fn into_face(self) -> Option<FaceEvidence> {
+        match self {
+            Evidence::Face(face) => Some(face),
+            _ => None,
+        }
+    }
+
     pub fn guard(&self) -> Option<&Actor> {
         match self {
             Evidence::Guard(guard) => Some(guard),

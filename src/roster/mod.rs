@@ -27,7 +27,7 @@ pub use rows::{
     Amended, Erased, Faces, MOST_WORKERS, amend, enrol, forget_removed, hold, holder_of, identity,
     list, load, load_one, must_exist, remove, version,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RosterError {
@@ -69,9 +69,33 @@ impl From<SealError> for RosterError {
 
 /// A worker's id at this site, chosen by its admin: 1 to 32 of A-Z a-z 0-9 - _ . and never used
 /// again.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(Arc<str>);
+
+impl Serialize for WorkerId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for WorkerId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        /// Reads a text where it stands: entries are read by the thousand.
+        struct Id;
+        impl Visitor<'_> for Id {
+            type Value = WorkerId;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<WorkerId, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Id)
+    }
+}
 
 impl WorkerId {
     pub fn as_str(&self) -> &str {
@@ -88,13 +112,6 @@ impl FromStr for WorkerId {
             return Err(RosterError::Invalid { field: "id", problem });
         }
         Ok(WorkerId(text.into()))
-    }
-}
-
-impl TryFrom<String> for WorkerId {
-    type Error = RosterError;
-    fn try_from(text: String) -> Result<Self, RosterError> {
-        text.parse()
     }
 }
 
