@@ -45,7 +45,6 @@ mod supervision;
 mod timesheet;
 mod tls;
 mod turnstile;
-mod vision;
 
 /// Without a feature its tests are not there, and the rest would pass without them.
 #[cfg(not(all(feature = "failpoints", feature = "demo")))]

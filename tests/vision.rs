@@ -1,4 +1,5 @@
-//! Vision against OpenCV: the same photos, the same models, the same figures.
+//! Vision against OpenCV: the same photos, the same models, the same figures. A program of its own,
+//! because `cross/test` builds it for ARM without the features that the other tests need.
 //!
 //! Needs the models and photos that `models/fetch` gets. Without them these
 //! tests fail and say so: a test that skips itself proves nothing.
@@ -41,7 +42,7 @@ struct Photo {
 }
 
 fn reference() -> Reference {
-    let reference: Reference = serde_json::from_str(include_str!("data/faces.json"))
+    let reference: Reference = serde_json::from_str(include_str!("integration/data/faces.json"))
         .expect("tests/integration/data/faces.json");
     assert_eq!(reference.photos.len(), 6);
     reference
