@@ -4,6 +4,8 @@
 //! Needs the models and photos that `models/fetch` gets. Without them these
 //! tests fail and say so: a test that skips itself proves nothing.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may end here")]
+
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
