@@ -13,7 +13,8 @@
 //!    ones into templates, unit vectors.
 //! 3. The [`roster`] snapshot gives the best worker, the score and the margin to the second.
 //! 4. The looks of one visit agree on a worker ([`gate::visit`]): that is a [`gate::claim::Claim`], with
-//!    its evidence. [`gate::policy::decide`] grants or denies it by standing and direction.
+//!    its evidence. [`gate::policy::decide`] grants or denies it by standing and direction. Where they
+//!    agree that no worker looks like this, that is a denial without a claim.
 //! 5. The grant is committed to the [`ledger`]. Only the answer to that commit makes the machine
 //!    ask for a release, with a deadline after which it is void. The [`turnstile`] task carries it
 //!    out.
@@ -34,14 +35,14 @@
 //! | [`clock`] | wall and monotonic time, and whether to trust it |
 //! | [`figures`] | how long the stages take |
 //! | [`vigil`] | who makes progress; what a panic said, and the pause before the next attempt |
-//! | [`turnstile`] | the serial lines; a folder a driver: its settings, its frames, a simulated controller |
+//! | [`turnstile`] | the serial lines and their settings; a folder a driver: its frames, a simulated controller |
 //! | [`config`] | strict TOML to domain types |
 //! | [`store`] | the one database and its one writer thread; sealing; the photos of passages |
 //! | [`camera`] | frames in: V4L2, HTTP, RTSP, replay |
 //! | [`vision`] | decode, at the scale needed; motion, detect, quality, align, embed |
 //! | [`roster`] | workers, real-name rules, templates, the matcher |
 //! | [`ledger`] | entries and their bytes, a file a kind ([`ledger::kinds`]); outbox rows |
-//! | [`gate`] | visit, policy and passage (pure), sight and lane (their shells) |
+//! | [`gate`] | claim, visit, policy and passage (pure), sight and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; a folder a profile |
 //! | [`alarms`] | what needs attention, as events: when it is told (pure); the router next door |

@@ -132,9 +132,10 @@ impl What {
         }
     }
 
-    /// Of a face, how it was judged; of a guard, the name. The whole list where there is more.
+    /// Of a face, how it was judged; of a guard, the name. The whole list where that does not tell it.
     fn evidence(&mut self, list: &Value) {
         let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
+        let mut told = list.len() <= 1;
         for (means, value) in list.iter().flat_map(pairs) {
             match means {
                 "face" => {
@@ -143,10 +144,10 @@ impl What {
                     pairs(value).filter(told).for_each(|(n, v)| self.say(n, plain(n, v)));
                 }
                 "guard" => self.actor(value),
-                _ => {}
+                _ => told = false,
             }
         }
-        if list.len() > 1 {
+        if !told {
             self.say("evidence", Json::Array(list.iter().map(|one| plain("", one)).collect()));
         }
     }

@@ -51,10 +51,26 @@ fn hexadecimal<const N: usize>(bytes: [u8; N]) -> String {
 #[serde(rename_all = "snake_case")]
 pub enum Means {
     Face,
+    Card,
+    IdCard,
+    Qr,
     /// A guard vouched.
     Manual,
     /// No gate recorded it; somebody says so.
     Supplement,
+}
+
+impl Means {
+    /// What was presented first.
+    fn of(evidence: &[Evidence]) -> Means {
+        match evidence.first() {
+            Some(Evidence::Face(_)) => Means::Face,
+            Some(Evidence::Card(_)) => Means::Card,
+            Some(Evidence::IdCard(_)) => Means::IdCard,
+            Some(Evidence::Qr(_)) => Means::Qr,
+            Some(Evidence::Guard(_)) | None => Means::Manual,
+        }
+    }
 }
 
 /// What became of it.
@@ -187,10 +203,11 @@ impl Record {
         let (mut evidence, mut photo, mut by_hand) = (Vec::new(), None, None);
         let (person, direction, lane, means) = match cause.body {
             Body::Grant(grant) => {
+                let means = Means::of(&grant.evidence);
                 evidence = grant.evidence;
                 flags.extend(grant.flags);
                 photo = grant.photo.map(|sha256| PhotoOf { sha256: hexadecimal(sha256) });
-                (grant.person, grant.direction, Some(grant.lane), Means::Face)
+                (grant.person, grant.direction, Some(grant.lane), means)
             }
             Body::GuardRelease(release) => {
                 by_hand = Some((release.reason.clone(), release.by().cloned()));

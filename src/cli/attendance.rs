@@ -292,6 +292,9 @@ where
 fn means(means: Means) -> &'static str {
     match means {
         Means::Face => "face",
+        Means::Card => "card",
+        Means::IdCard => "id_card",
+        Means::Qr => "qr",
         Means::Manual => "manual",
         Means::Supplement => "supplement",
     }

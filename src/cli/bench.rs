@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "it measures")]
 
 mod commits;
-mod crowd;
+pub mod crowd;
 mod lanes;
 mod process;
 mod stages;
@@ -39,14 +39,14 @@ enum Alone {
 
 /// Milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Times {
-    p50: f64,
-    p99: f64,
-    max: f64,
+pub struct Times {
+    pub p50: f64,
+    pub p99: f64,
+    pub max: f64,
 }
 
 impl Times {
-    fn of(mut samples: Vec<Duration>) -> Times {
+    pub fn of(mut samples: Vec<Duration>) -> Times {
         samples.sort();
         let at = |quantile: f64| {
             let index = (samples.len() as f64 * quantile) as usize;
@@ -57,7 +57,7 @@ impl Times {
     }
 
     /// A line of a table.
-    fn row(&self, what: &str) -> String {
+    pub fn row(&self, what: &str) -> String {
         format!("{what:<38}{:9.2} {:9.2} {:9.2}\n", self.p50, self.p99, self.max)
     }
 }

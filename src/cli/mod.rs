@@ -5,7 +5,7 @@
 //! configuration is wrong.
 
 mod attendance;
-mod bench;
+pub mod bench;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;

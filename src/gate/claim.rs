@@ -28,7 +28,7 @@ pub struct Sighting {
     pub photo: Option<PassagePhoto>,
 }
 
-/// A worker, and what speaks for it being this one. Today the looks of a visit make one.
+/// A worker, and what speaks for it being this one: the looks of a visit.
 #[derive(Clone, Debug)]
 pub struct Claim {
     pub direction: Direction,

@@ -77,6 +77,8 @@ pub(super) enum Verdict {
     Agreeing { looks: u32, of: u32 },
     /// A worker was recognised a moment ago, and turns to walk.
     TurningAway,
+    /// The face matches no one, and that is of no interest now.
+    Ignored,
 }
 
 /// One side of a lane.
@@ -114,7 +116,7 @@ impl Visit {
                 let turning = self.last_named.is_some_and(|named| at.since(named) < TURNING_AWAY);
                 if turning || !counts {
                     self.agreement.pause();
-                    return Verdict::TurningAway;
+                    return if counts { Verdict::TurningAway } else { Verdict::Ignored };
                 }
                 Verdict::Unknown(unnamed.reason())
             }

@@ -49,7 +49,7 @@ pub struct Presentation {
 pub struct CardEvidence {
     /// The reader's name in the configuration.
     pub reader: String,
-    /// A salted hash of what was read; an evidence package opens it.
+    /// A salted hash of what was read.
     #[serde(with = "serde_bytes")]
     pub commitment: [u8; 32],
 }

@@ -84,7 +84,7 @@ pub async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
     let config = Config::parse(&path, &text)?;
     let workers = arguments.workers.clamp(1, 10_000);
     let rounds = arguments.rounds.clamp(1, 1_000);
-    fill(&config, workers).await?;
+    fill(&config, workers, &[]).await?;
 
     let gatehouse = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_gatehouse"));

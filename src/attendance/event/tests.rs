@@ -7,9 +7,9 @@ use crate::{
     clock::{BootId, ClockChange, ClockWhat, Stamp},
     config::Direction,
     ledger::{
-        Actor, Alarm, AlarmWhat, Alike, Closing, DiskState, Dispute, Enrolment, Entry, EntryRef,
-        Evidence, Fire, GuardRelease, LaneMode, LedgerId, Outcome, Pruning, Removal, Score,
-        Successor, Tailgate, Via,
+        Actor, Alarm, AlarmWhat, Alike, CardEvidence, Closing, Denial, DiskState, Dispute,
+        Enrolment, Entry, EntryRef, Evidence, Fire, GuardRelease, LaneMode, LedgerId, Outcome,
+        Pruning, Removal, Score, Successor, Tailgate, Via,
     },
     roster::{Erased, Person, Terms},
     turnstile::PassageId,
@@ -91,6 +91,22 @@ fn a_worker_an_actor_and_a_face_are_told_beside_the_other_fields() {
         "kind": "removal", "worker": "W001", "templates": 3, "photos": 2, "by": "root",
     });
     assert_eq!(told(Removal { worker, reason: None, erased, by: by() }), expected);
+}
+
+#[test]
+fn a_card_and_whatever_else_was_presented_is_told_whole() {
+    let card = CardEvidence { reader: "entry".into(), commitment: [0xca; 32] };
+    let denial = Denial {
+        lane: "north".into(),
+        direction: Direction::Entry,
+        reason: "expired".into(),
+        person: None,
+        evidence: vec![Evidence::Card(card)],
+        flags: Vec::new(),
+    };
+    let told = told(denial);
+    let card = json!({ "reader": "entry", "commitment": "ca".repeat(32) });
+    assert_eq!(told["evidence"], json!([{ "card": card }]));
 }
 
 #[test]

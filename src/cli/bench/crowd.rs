@@ -1,4 +1,4 @@
-//! Made-up workers and their passages.
+//! Made-up workers and their passages, for the benches of the program and those of `tests/benches`.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::{
 };
 
 /// Somebody is let through.
-pub(super) fn grant(passage: PassageId, person: Person) -> Body {
+pub fn grant(passage: PassageId, person: Person) -> Body {
     let face = Evidence::of_face(Score(7000), Score(5000), EMBEDDER_NAME);
     Grant::new(passage, LANE, Direction::Entry, person, face).into()
 }
 
-pub(super) fn person(n: usize) -> anyhow::Result<Person> {
+pub fn person(n: usize) -> anyhow::Result<Person> {
     let text = |what: &str| format!("{what} {}", n % 20);
     Ok(Person {
         id: format!("B{n:05}").parse()?,
@@ -61,11 +61,7 @@ pub(super) fn made_up_roster(workers: usize, faces: &[Template]) -> anyhow::Resu
 }
 
 /// Enrols the made-up workers into the bench's database, in one transaction.
-pub(super) async fn fill(
-    config: &Config,
-    workers: usize,
-    faces: &[Template],
-) -> anyhow::Result<()> {
+pub async fn fill(config: &Config, workers: usize, faces: &[Template]) -> anyhow::Result<()> {
     let enrolments: anyhow::Result<Vec<_>> = (0..workers)
         .map(|n| {
             let photo = |template| FaceOnFile { template, jpeg: vec![0; 8 * 1024] };

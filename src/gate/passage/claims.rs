@@ -47,14 +47,11 @@ impl Machine {
         let (direction, captured) = (sighting.direction, sighting.captured);
         self.next[direction as usize] = None;
         self.cooling.linger(sighting);
-        let ignores = match self.mode {
-            _ if self.busy() => Some(Taken::Busy),
-            LaneMode::Free => Some(Taken::Free),
-            LaneMode::Normal | LaneMode::Closed => None,
-        };
+        // Nobody is denied meanwhile.
+        let ignores = self.busy() || self.mode == LaneMode::Free;
         let frames_to_agree = self.rules.frames_to_agree;
         let visit = &mut self.visits[direction as usize];
-        let verdict = visit.look(sighting, frames_to_agree, ignores.is_none());
+        let verdict = visit.look(sighting, frames_to_agree, !ignores);
         let nothing = |taken| (taken, Vec::new());
         match (&sighting.sighted, verdict) {
             (Sighted::Worker(found), _)
@@ -62,8 +59,8 @@ impl Machine {
             {
                 nothing(Taken::CoolingDown)
             }
-            (Sighted::Stranger { .. } | Sighted::Ambiguous { .. }, _) if ignores.is_some() => {
-                nothing(ignores.unwrap_or(Taken::Free))
+            (Sighted::Stranger { .. } | Sighted::Ambiguous { .. }, Verdict::Ignored) => {
+                nothing(if self.busy() { Taken::Busy } else { Taken::Free })
             }
             (_, Verdict::Agreeing { looks, of }) => nothing(Taken::Agreeing { looks, of }),
             (Sighted::Worker(found), Verdict::Recognised) => {
@@ -77,7 +74,9 @@ impl Machine {
                 nothing(Taken::Busy)
             }
             (_, Verdict::Unknown(reason)) => self.unknown(sighting, reason),
-            (_, Verdict::Recognised | Verdict::TurningAway) => nothing(Taken::TurningAway),
+            (_, Verdict::Recognised | Verdict::TurningAway | Verdict::Ignored) => {
+                nothing(Taken::TurningAway)
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! A claim was not let through.
+//! A claim, or a face that matches no worker, was not let through.
 
 use serde::{Deserialize, Serialize};
 

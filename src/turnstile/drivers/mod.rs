@@ -1,8 +1,8 @@
 //! The drivers there are, each a folder: its settings, its frames, the driver, and a simulated
 //! controller that the driver is tested against.
 //!
-//! A new driver is a folder with a [`Driver`] called `Kind`, and its line in the list below. From
-//! there come the words of `driver = "…"`, the keys that are known, the lane's task,
+//! A new driver is a folder with a [`Driver`] called `Kind`, its `mod`, and its line in the list below.
+//! From there come the words of `driver = "…"`, the keys that are known, the lane's task,
 //! `gatehouse check` and the simulated lines.
 
 mod kind;

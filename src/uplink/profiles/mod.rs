@@ -1,6 +1,6 @@
 //! The profiles there are, each a folder: a platform's topics and payloads.
 //!
-//! A new profile is a folder with a [`Profile`], and its line in `PROFILES`. From there come the
+//! A new profile is a folder with a [`Profile`], its `mod`, and its line in `PROFILES`. From there come the
 //! words of `profile = "…"` and what each upstream speaks.
 
 pub mod native;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub use self::profile::{Heard, Made, Message, Online, OnlineLane, Profile};
 use crate::{
     attendance::{EventRecord, Origin, Record},
-    config::{Config, ConfigError, Upstream},
+    config::{Ack, Config, ConfigError, Upstream},
     ledger::Stored,
 };
 
@@ -33,12 +33,25 @@ fn named(name: &str) -> Result<Make, NoProfile> {
     found.map(|(_, make)| *make).ok_or_else(|| NoProfile(name.to_owned()))
 }
 
-/// Refuses a configuration with a profile that there is not.
+/// Refuses a configuration with a profile that there is not, or that cannot do what is asked of it.
 pub fn check(config: &Config) -> Result<(), ConfigError> {
+    // Topics are of no interest here.
+    let (project, timezone) = (config.site.project_code.clone(), config.site.timezone.clone());
+    let origin = Origin { gateway: String::new(), project, timezone };
     config.upstreams.iter().enumerate().try_for_each(|(i, upstream)| {
-        let wrong = |e: NoProfile| config.wrong(&format!("upstream[{i}].profile"), e.to_string());
-        named(&upstream.profile).map(drop).map_err(wrong)
+        let wrong = |key: &str, message| config.wrong(&format!("upstream[{i}].{key}"), message);
+        let profile = of(upstream, &origin).map_err(|e| wrong("profile", e.to_string()))?;
+        can_acknowledge(&*profile, upstream).map_err(|message| wrong("ack", message))
     })
+}
+
+/// A row would wait for ever for an acknowledgement that cannot come.
+fn can_acknowledge(profile: &dyn Profile, upstream: &Upstream) -> Result<(), String> {
+    if upstream.ack == Ack::Broker || profile.acknowledges() {
+        return Ok(());
+    }
+    let name = &upstream.profile;
+    Err(format!("a platform with profile = {name:?} acknowledges nothing: write \"broker\""))
 }
 
 /// What this upstream speaks.
@@ -61,5 +74,45 @@ pub fn message(
         None => {
             EventRecord::of(origin, stored).map(|e| profile.event(&EventRecord { resent, ..e }))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Says nothing and hears nothing.
+    struct Mute;
+
+    impl Profile for Mute {
+        fn record(&self, _: &Record) -> Made {
+            unreachable!()
+        }
+
+        fn event(&self, _: &EventRecord) -> Made {
+            unreachable!()
+        }
+
+        fn status(&self, _: &Online) -> Made {
+            unreachable!()
+        }
+
+        fn offline(&self) -> Made {
+            unreachable!()
+        }
+    }
+
+    #[test]
+    fn i3_rows_do_not_wait_for_a_platform_that_cannot_acknowledge() {
+        let upstream = |ack: &str| {
+            toml::from_str(&format!("name = 'up'\nbroker = 'mqtt://h'\nack = '{ack}'")).unwrap()
+        };
+        assert!(can_acknowledge(&Mute, &upstream("broker")).is_ok());
+        let refused = can_acknowledge(&Mute, &upstream("platform")).unwrap_err();
+        assert!(refused.contains("write \"broker\""), "{refused}");
+        let timezone = jiff::tz::TimeZone::UTC;
+        let origin = Origin { gateway: "g".into(), project: "p".into(), timezone };
+        let native = of(&upstream("platform"), &origin).unwrap();
+        assert!(can_acknowledge(&*native, &upstream("platform")).is_ok());
     }
 }

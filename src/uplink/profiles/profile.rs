@@ -25,7 +25,7 @@ pub struct Message {
 
 pub type Made = Result<Message, serde_json::Error>;
 
-/// What a platform speaks. A profile without commands or acknowledgements leaves those out.
+/// What a platform speaks. Commands and acknowledgements have defaults: there are none.
 pub trait Profile: Send + Sync {
     /// A worker's passage, or somebody's correction of the attendance.
     fn record(&self, record: &Record) -> Made;
@@ -37,6 +37,11 @@ pub trait Profile: Send + Sync {
 
     /// The last will, and what a clean shutdown says.
     fn offline(&self) -> Made;
+
+    /// Whether the platform can acknowledge, which `ack = "platform"` needs.
+    fn acknowledges(&self) -> bool {
+        false
+    }
 
     /// The topics that the platform speaks on.
     fn listens_on(&self) -> Vec<String> {

@@ -66,6 +66,10 @@ impl Profile for Native {
         self.message("status", &json!({ "state": "offline" }), true)
     }
 
+    fn acknowledges(&self) -> bool {
+        true
+    }
+
     fn listens_on(&self) -> Vec<String> {
         let acks = self.acknowledges.then_some("ack");
         ["command"].into_iter().chain(acks).map(|leaf| self.topic(leaf)).collect()
