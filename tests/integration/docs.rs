@@ -1,4 +1,4 @@
-//! The commands of README.md and docs/*.md run as they are written.
+//! The commands of README.md and docs/ run as they are written.
 //!
 //! A session is a shell, a folder and the files that the commands need. Each block of commands (`sh`) runs in
 //! one session, in the order of the page. Marks say which; a block without a mark runs in the session
@@ -327,6 +327,44 @@ fn every_key_in_a_sentence_is_one_of_the_configuration() {
         }
     }
     assert!(seen > 5, "{seen}");
+}
+
+/// The anchor that Markdown readers make of a heading.
+fn anchor(heading: &str) -> String {
+    let heading = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    heading.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()
+}
+
+#[test]
+fn every_page_is_in_the_contents_and_every_link_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = page::all();
+    let mut folders = vec![root.join("docs")];
+    while let Some(folder) = folders.pop() {
+        for file in fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()) {
+            let name = file.strip_prefix(root).unwrap().to_str().unwrap();
+            if file.is_dir() {
+                folders.push(file);
+            } else if name.ends_with(".md") && name != "docs/SUMMARY.md" {
+                assert!(pages.iter().any(|page| page.name == name), "{name} is not in SUMMARY.md");
+            }
+        }
+    }
+    let mut seen = 0;
+    for Page { name, prose, .. } in &pages {
+        for link in page::links(prose).iter().filter(|link| !link.starts_with("https://")) {
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let here = Path::new(name);
+            let target = if file.is_empty() { here.into() } else { here.with_file_name(file) };
+            let text = fs::read_to_string(root.join(&target));
+            let text = text.unwrap_or_else(|e| panic!("{name}: {link}: {e}"));
+            let mut headings = text.lines().filter(|line| line.starts_with('#'));
+            let found = heading.is_empty() || headings.any(|line| anchor(line) == heading);
+            assert!(found, "{name}: {link}: there is no such heading");
+            seen += 1;
+        }
+    }
+    assert!(seen > 30, "{seen}");
 }
 
 #[test]

@@ -27,14 +27,24 @@ impl Block {
 pub struct Page {
     pub name: String,
     pub blocks: Vec<Block>,
+    /// The text without blocks and marks, which leave empty lines.
+    pub prose: String,
     /// Spans of code outside blocks, on one line, with the line where each begins.
     pub spans: Vec<(usize, String)>,
 }
 
-/// Returns the pages beside README.md, then those in docs/.
+/// Returns the pages beside README.md, then those of docs/ in the order of its contents.
 pub fn all() -> Vec<Page> {
-    let pages = files("", ".md").into_iter().chain(files("docs/", ".md"));
+    let contents = read("docs/SUMMARY.md");
+    let listed = links(&contents).into_iter().map(|link| format!("docs/{link}"));
+    let pages = files("", ".md").into_iter().chain(listed.map(|name| (name.clone(), read(&name))));
     pages.map(|(name, text)| Page::parse(&name, &text).unwrap_or_else(|e| panic!("{e}"))).collect()
+}
+
+/// Returns the targets of the Markdown links in a text: `[words](target)`.
+pub fn links(text: &str) -> Vec<String> {
+    let rest = text.split("](").skip(1);
+    rest.filter_map(|rest| Some(rest.split_once(')')?.0.to_owned())).collect()
 }
 
 /// Returns the comments of each configuration in config/, as pages without blocks.
@@ -53,17 +63,16 @@ pub fn comments() -> Vec<Page> {
 /// Returns names and texts of the files in a folder of the checkout, sorted.
 fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // There may be no docs/.
-    let found = std::fs::read_dir(root.join(folder)).into_iter().flatten();
+    let found = std::fs::read_dir(root.join(folder)).unwrap();
     let names = found.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = names.filter(|name| name.ends_with(ending)).collect();
     names.sort();
-    let read = |name| std::fs::read_to_string(root.join(&name)).unwrap();
-    names
-        .into_iter()
-        .map(|n| format!("{folder}{n}"))
-        .map(|name| (name.clone(), read(name)))
-        .collect()
+    names.into_iter().map(|n| format!("{folder}{n}")).map(|name| (name.clone(), read(&name))).collect()
+}
+
+fn read(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
 fn is_fence(line: &str) -> bool {
@@ -72,7 +81,7 @@ fn is_fence(line: &str) -> bool {
 
 impl Page {
     pub fn parse(name: &str, text: &str) -> Result<Page, String> {
-        let mut page = Page { name: name.to_owned(), blocks: Vec::new(), spans: Vec::new() };
+        let mut page = Page { name: name.to_owned(), blocks: Vec::new(), prose: String::new(), spans: Vec::new() };
         let mut marks = Vec::new();
         let mut prose = String::new();
         let mut open: Option<Block> = None;
@@ -115,6 +124,7 @@ impl Page {
             let between = pieces.next().ok_or(format!("{name}: a span of code is not closed"))?;
             line += between.matches('\n').count();
         }
+        page.prose = prose;
         Ok(page)
     }
 }
