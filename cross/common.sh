@@ -113,7 +113,7 @@ compilers() {
     cargo fetch --quiet --locked --target "$target" \
         || fail "cargo could not get the crates of Cargo.lock (its words are above). Is there a network?"
 
-    # Where things lie on this machine is nobody's business, and would make other bytes elsewhere.
+    # Paths of this machine would make other bytes in another folder.
     local remap=("$out=/target") rust='' c='' pair registry
     for registry in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*; do
         remap+=("$registry=/crates")
@@ -127,6 +127,6 @@ compilers() {
     export "CFLAGS_$name=$c" "CXXFLAGS_$name=$c"
     export "CARGO_TARGET_${name^^}_LINKER=$gnu-gcc"
     export CARGO_PROFILE_RELEASE_STRIP=symbols
-    # The time that C code is told. One for all commits: another one builds that code anew.
+    # The time in C code (__DATE__). It is the same for all commits, because another time rebuilds that code.
     export SOURCE_DATE_EPOCH=1795368802
 }

@@ -1,5 +1,5 @@
 // Preloaded into an ARM program under qemu-user, which knows TCGETS and not TCGETS2, what sets any
-// baud rate. The speed of a pseudo-terminal is nobody's business.
+// baud rate. The speed of a pseudo-terminal has no effect.
 #define _GNU_SOURCE
 #include <asm/ioctls.h>
 #include <asm/termbits.h>

@@ -33,6 +33,7 @@ mod gate;
 mod hostile_camera;
 mod import;
 mod lanes;
+mod man;
 mod messages;
 mod metrics;
 mod modbus_peer;
