@@ -1,9 +1,10 @@
-//! How many commits a second a passage's entries get on a disk, beside bare SQLite.
+//! Measures how many commits per second a disk allows for passages, and compares with bare SQLite.
 //!
 //!     cargo bench --bench commits -- --dir /var/lib
 //!
-//! `gatehouse bench commits` and bare SQLite take turns in one folder, so that the disk's mood meets
-//! both. Bare is a plain table, as durable, with two rows of an entry's size to a commit.
+//! `gatehouse bench commits` and bare SQLite take turns in one folder. The speed of a disk varies
+//! with time, and so it affects both alike. Bare SQLite is a plain table with the same durability;
+//! each commit writes two rows of the size of ledger entries.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures")]
 
@@ -22,26 +23,27 @@ use workshop::Times;
 
 #[derive(clap::Parser)]
 pub struct Arguments {
-    /// Where to measure; a folder is made there and taken away again [default: the temporary folder]
+    /// Where to measure; a folder is created there and removed afterwards [default: the temporary
+    /// folder]
     #[arg(long)]
     pub dir: Option<PathBuf>,
-    /// Turns
+    /// Number of turns
     #[arg(long, default_value_t = 5)]
     pub turns: usize,
-    /// Passages of a turn, each two commits
+    /// Passages in a turn; each passage is two commits
     #[arg(long, default_value_t = 200)]
     pub passages: usize,
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     pub bench: bool,
 }
 
 #[derive(Debug)]
 pub struct Report {
-    /// By turn.
+    /// One rate for each turn.
     pub ours_per_s: Vec<f64>,
     pub bare_per_s: Vec<f64>,
-    /// The median of ours to the median of bare.
+    /// The median rate of gatehouse divided by the median rate of bare SQLite.
     pub ratio: f64,
     pub bare_ms: Times,
 }
@@ -52,9 +54,9 @@ fn main() -> anyhow::Result<()> {
         let all: String = all.iter().map(|rate| format!("{rate:9.0}")).collect();
         println!("{what:<38}{all}");
     };
-    rates("commits a second, by turn: gatehouse", &report.ours_per_s);
+    rates("commits per second: gatehouse", &report.ours_per_s);
     rates("bare SQLite, two rows each", &report.bare_per_s);
-    println!("{:<38}{:9.2}", "the first to the second", report.ratio);
+    println!("{:<38}{:9.2}", "gatehouse / bare SQLite", report.ratio);
     print!("{}", report.bare_ms.row("bare SQLite, two rows: p50, p99, max"));
     Ok(())
 }
@@ -82,10 +84,10 @@ pub fn measure(arguments: Arguments) -> anyhow::Result<Report> {
     Ok(Report { ours_per_s, bare_per_s, ratio, bare_ms: Times::of(all) })
 }
 
-/// SQLite with nothing of ours around it.
+/// SQLite without the code of gatehouse.
 struct Bare(Connection);
 
-/// Bytes of a grant and of an outcome.
+/// Sizes of a grant and of an outcome, in bytes.
 const ROWS: [usize; 2] = [330, 180];
 
 impl Bare {

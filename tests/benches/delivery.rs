@@ -1,11 +1,12 @@
-//! How fast a backlog drains to a broker, beside bare rumqttc.
+//! Measures how fast a backlog drains to a broker, and compares with bare rumqttc.
 //!
 //!     cargo bench --bench delivery -- --broker mqtt://127.0.0.1:1883
 //!
-//! The two take turns at one broker. Ours reads the records from the database, publishes them and
-//! strikes them off as the daemon does, until the outbox is empty. Bare publishes the same payloads,
-//! made before, with the same window, the same quality of service and the same version of MQTT, until
-//! the last one is acknowledged. Neither waits for a subscriber.
+//! Gatehouse and bare rumqttc take turns at one broker. Gatehouse reads the records from the
+//! database, publishes them and deletes acknowledged rows, as the daemon does, until the outbox is
+//! empty. Bare rumqttc publishes the same payloads, prepared beforehand, until the broker has
+//! acknowledged the last one. The window, the quality of service and the MQTT version are the same.
+//! Neither waits for a subscriber.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures")]
 
@@ -38,25 +39,25 @@ use gatehouse::{
 
 use workshop::{grant, median, person};
 
-/// Turns of each.
+/// Number of turns for each of the two.
 const TURNS: usize = 3;
-/// Passages of one transaction.
+/// Number of passages in one transaction.
 const AT_ONCE: usize = 5_000;
-/// A turn ends within this, or nothing comes of the bench.
+/// Timeout after which a turn fails, and with it the bench.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 #[derive(clap::Parser)]
 pub struct Arguments {
-    /// mqtt://HOST:PORT; made-up records are sent there, to topics of a project named `bench`
+    /// mqtt://HOST:PORT; invented records are sent there, to topics of a project named `bench`
     #[arg(long)]
     pub broker: String,
-    /// How many a turn
+    /// Records in a turn
     #[arg(long, default_value_t = 20_000)]
     pub records: usize,
-    /// The version of MQTT, 3.1.1 or 5
+    /// MQTT version: 3.1.1 or 5
     #[arg(long, default_value = "3.1.1")]
     pub mqtt: String,
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     pub bench: bool,
 }
@@ -65,17 +66,17 @@ pub struct Arguments {
 pub struct Report {
     broker: String,
     mqtt: MqttVersion,
-    /// A turn.
+    /// Number of records in a turn.
     records: usize,
-    /// Of a payload, on average.
+    /// Average size of a payload.
     bytes: usize,
     window: usize,
-    /// Records a second, by turn.
+    /// Records per second, one rate for each turn.
     pub ours_per_s: Vec<f64>,
     pub bare_per_s: Vec<f64>,
-    /// The median of ours to the median of bare.
+    /// The median rate of gatehouse divided by the median rate of bare rumqttc.
     ratio: f64,
-    /// Of ours, by turn: the strike-offs.
+    /// Database commits of gatehouse in each turn; a commit deletes acknowledged rows.
     commits: Vec<u64>,
 }
 
@@ -87,7 +88,7 @@ async fn main() -> anyhow::Result<()> {
 
 pub async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
     let dir = tempfile::Builder::new().prefix("gatehouse-").tempdir()?;
-    // Read as a configuration is, so that what is wrong is said in its words.
+    // Parsed as a configuration, so that errors are reported in the words of the configuration.
     let text = format!(
         "[site]\nproject_code = \"bench\"\ngateway_id = \"bench\"\n\
          [[upstream]]\nbroker = {:?}\nversion = {:?}\nallow_plaintext = true\n",
@@ -115,7 +116,7 @@ pub async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
     for turn in 0..TURNS {
         let upstream = Upstream { name: format!("turn-{turn}"), ..upstream.clone() };
         let name = upstream.name.clone();
-        // Who is new there is owed everything.
+        // The upstream has a new name, so that the ledger owes it all records.
         let ledger = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![name])).await?.id;
         if messages.is_empty() {
             messages = payloads(&store, &upstream, &origin).await?;
@@ -145,7 +146,7 @@ pub async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
     })
 }
 
-/// Passages with their outcomes, recorded while nobody was there to hear of them.
+/// Records passages with their outcomes while no upstream is configured.
 async fn fill(store: &Store, clock: &dyn Clock, records: usize) -> anyhow::Result<()> {
     for from in (0..records).step_by(AT_ONCE) {
         let stamp = clock.stamp();
@@ -166,7 +167,7 @@ async fn fill(store: &Store, clock: &dyn Clock, records: usize) -> anyhow::Resul
     Ok(())
 }
 
-/// What is to be sent, as the link sends it.
+/// Returns the messages that the link would send.
 async fn payloads(
     store: &Store,
     upstream: &Upstream,
@@ -194,7 +195,7 @@ struct Drained {
     mqtt: Option<MqttVersion>,
 }
 
-/// From the start of the upstream's task until its outbox is empty.
+/// Returns the figures from the start of the upstream's task until its outbox is empty.
 async fn drain(
     store: &Store,
     clock: &Arc<dyn Clock>,
@@ -204,7 +205,7 @@ async fn drain(
 ) -> anyhow::Result<Drained> {
     let name = upstream.name.clone();
     let cancel = CancellationToken::new();
-    // Held until the end: a link whose daemon is gone ends.
+    // Kept until the end, because a link without a daemon ends.
     let (_said, online) = watch::channel(Online { state: "online", ..Online::default() });
     let (commands, _asked) = mpsc::channel(COMMANDS);
     let context = uplink::Context {
@@ -231,7 +232,7 @@ async fn drain(
     Ok(Drained { took, commits, mqtt })
 }
 
-/// rumqttc with nothing of ours around it.
+/// rumqttc without the code of gatehouse.
 enum Bare {
     V4(rumqttc::AsyncClient, Box<rumqttc::EventLoop>),
     V5(rumqttc::v5::AsyncClient, Box<rumqttc::v5::EventLoop>),
@@ -261,7 +262,7 @@ impl Bare {
         }
     }
 
-    /// Publishes these, and returns when all are acknowledged.
+    /// Publishes these messages and returns when the broker has acknowledged all of them.
     async fn publish(self, messages: &[(String, Vec<u8>, bool)]) -> anyhow::Result<()> {
         let mut left = messages.len();
         match self {
@@ -323,7 +324,7 @@ async fn bare(
     Ok(began.elapsed())
 }
 
-/// The broker keeps nothing of this.
+/// Removes the retained status, so that the broker keeps nothing from this bench.
 async fn forget_status(
     broker: &Broker,
     version: MqttVersion,
@@ -342,13 +343,13 @@ fn human(report: &Report) -> String {
     let mqtt = report.mqtt.word();
     [
         format!(
-            "{} records of {} bytes a turn · {} · MQTT {mqtt} · window {}\n\n",
+            "{} records of {} bytes per turn · {} · MQTT {mqtt} · window {}\n\n",
             report.records, report.bytes, report.broker, report.window
         ),
-        rates("records a second, by turn: gatehouse", &report.ours_per_s),
+        rates("records per second: gatehouse", &report.ours_per_s),
         rates("bare rumqttc", &report.bare_per_s),
-        format!("{:<38}{:9.2}\n", "the first to the second", report.ratio),
-        format!("{:<38}{commits}\n", "commits, by turn"),
+        format!("{:<38}{:9.2}\n", "gatehouse / bare rumqttc", report.ratio),
+        format!("{:<38}{commits}\n", "commits in each turn"),
     ]
     .concat()
 }

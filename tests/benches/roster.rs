@@ -1,10 +1,11 @@
-//! How long a full roster takes to be listed, shown, changed and loaded.
+//! Measures how long it takes to list, show, change and load a full roster.
 //!
 //!     cargo bench --bench roster
 //!
-//! The daemon is a process of its own, with made-up workers; what an admin types is timed as a
-//! process too, from its start to its end. Reading the roster as a start does, and making the
-//! snapshot after a change, are timed in this process, on the same database.
+//! The daemon is a separate process with invented workers. Each command of an admin is also a
+//! separate process, timed from its start to its end. Two things are timed in this process, on the
+//! same database: reading the roster as the daemon does at its start, and making the snapshot after
+//! a change.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures")]
 
@@ -20,21 +21,22 @@ use clap::Parser;
 use gatehouse::{config::Config, control::Client, roster, store::Sealer, vision::EMBEDDER_NAME};
 use workshop::{Times, fill};
 
-/// Timeout of the daemon's start.
+/// Timeout after which the start of the daemon has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(clap::Parser)]
 pub struct Arguments {
-    /// Workers on the roster, three templates each
+    /// Workers on the roster; each has three templates
     #[arg(long, default_value_t = 10_000)]
     pub workers: usize,
-    /// How often each is done
+    /// Number of repetitions of each command
     #[arg(long, default_value_t = 10)]
     pub rounds: usize,
-    /// Where to measure; a folder is made there and taken away again [default: the temporary folder]
+    /// Where to measure; a folder is created there and removed afterwards [default: the temporary
+    /// folder]
     #[arg(long)]
     pub dir: Option<PathBuf>,
-    /// Given by cargo
+    /// Passed by cargo
     #[arg(long, hide = true)]
     pub bench: bool,
 }
@@ -44,14 +46,14 @@ pub struct Report {
     workers: usize,
     templates: usize,
     start_to_ready_ms: f64,
-    /// The commands, from the start of their process to its end.
+    /// Times of the commands, from the start of the process to its end.
     pub worker_list_ms: Times,
     worker_show_ms: Times,
-    /// `worker suspend` and `worker resume`: an entry on the disk and a new snapshot for the gate.
+    /// `worker suspend` and `worker resume`: each writes a ledger entry and makes a new snapshot.
     worker_suspend_ms: Times,
-    /// The whole roster from the database, every template opened.
+    /// Time to read the whole roster from the database and to decrypt every template.
     pub load_ms: Times,
-    /// A new snapshot after one change.
+    /// Time to make a new snapshot after one change.
     change_ms: Times,
 }
 
@@ -61,7 +63,7 @@ async fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ended with the bench, however that ends.
+/// Kills the daemon when the bench ends, also after an error.
 struct Daemon(Child);
 
 impl Drop for Daemon {
@@ -155,8 +157,8 @@ fn human(report: &Report) -> String {
         report.worker_list_ms.row("worker list"),
         report.worker_show_ms.row("worker show"),
         report.worker_suspend_ms.row("worker suspend, worker resume"),
-        report.load_ms.row("the roster loaded whole"),
-        report.change_ms.row("a new snapshot after a change"),
+        report.load_ms.row("load the whole roster"),
+        report.change_ms.row("make a snapshot after a change"),
     ]
     .concat()
 }

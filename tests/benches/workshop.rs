@@ -1,4 +1,4 @@
-//! What the benches share, with `gatehouse bench` too: made-up workers and their passages, and times.
+//! Code shared by the benches and `gatehouse bench`: invented workers, their passages, and times.
 #![allow(dead_code, unused_imports, reason = "no bench uses all of it")]
 
 pub use gatehouse::cli::bench::{

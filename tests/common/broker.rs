@@ -1,4 +1,4 @@
-//! A real mosquitto on a port of its own, and a platform that listens to it.
+//! A real mosquitto on its own port, and a platform that subscribes to it.
 
 use std::{
     fs::File,
@@ -22,14 +22,15 @@ use serde_json::Value;
 
 use super::process::ends_with_test;
 
-/// Longest wait for an event. A busy machine needs far less; a test that waits in vain fails.
+/// Timeout after which a test fails because an event has not come. A busy machine needs far less.
 pub const SOON: Duration = Duration::from_secs(180);
-/// A retained message by which a subscriber knows that its subscription stands.
+/// Topic of a retained message; its arrival proves that a subscription is active.
 const PROBE: &str = "gatehouse/probe";
 
-/// A free port below those that the kernel gives to clients: none of them can take it while the
-/// broker is away, nor connect to itself on it. Nor does another test on this machine: a port is taken
-/// with a socket whose name all tests share, which the kernel keeps until this process ends.
+/// Returns a free port below the range from which the kernel chooses clients' ports. A client can
+/// therefore not take it while the broker is away, nor connect to itself on it. Other tests on this
+/// machine do not get it either: each taken port is a socket with a name that all tests know, and
+/// the kernel keeps the socket until this process ends.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     static TAKEN: Mutex<Vec<UnixDatagram>> = Mutex::new(Vec::new());
@@ -45,13 +46,13 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// Debian keeps servers in /usr/sbin, which is not on everybody's PATH.
+/// Returns the path of mosquitto. Debian installs it in /usr/sbin, which is not on every PATH.
 fn mosquitto() -> PathBuf {
     let installed = Path::new("/usr/sbin/mosquitto");
     if installed.exists() { installed.into() } else { "mosquitto".into() }
 }
 
-/// Waits for what `ready` tells, and asks again now and then.
+/// Polls `ready` until it returns a value, and fails the test after `SOON`.
 pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
@@ -63,7 +64,7 @@ pub fn until<T>(what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A broker that can go away and come back; it ends with this value.
+/// A broker that can stop and start again. Dropping this value ends its process.
 pub struct Broker {
     pub port: u16,
     config: PathBuf,
@@ -71,14 +72,14 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// Not started yet. It keeps subscriptions and what waits for a subscriber in `dir`. It saves after
-    /// every change, so that a kill loses nothing that a subscriber has subscribed to.
+    /// Prepares a broker without starting it. It keeps subscriptions and queued messages in `dir`.
+    /// It saves after every change, so that a kill loses nothing for a subscriber.
     pub fn new(dir: &Path) -> Self {
         Self::that_saves(dir, "autosave_on_changes true\nautosave_interval 1\n")
     }
 
-    /// The same, saving as its maker thought: each half hour, and when it is stopped. A kill loses
-    /// what it acknowledged since, and who had subscribed.
+    /// As `new`, but the broker saves with mosquitto's defaults: every half hour and at its end. A
+    /// kill loses the acknowledged messages and the subscriptions since the last save.
     pub fn that_saves_seldom(dir: &Path) -> Self {
         Self::that_saves(dir, "")
     }
@@ -87,7 +88,7 @@ impl Broker {
         let port = free_port();
         std::fs::create_dir(dir).unwrap();
         let config = dir.join("mosquitto.conf");
-        // It would otherwise give up root for a user who may not write to `dir`.
+        // As root, mosquitto would change to a user who may not write to `dir`.
         let user = nix::unistd::User::from_uid(nix::unistd::geteuid()).unwrap().unwrap().name;
         let text = format!(
             "listener {port} 127.0.0.1\nallow_anonymous true\nuser {user}\n\
@@ -98,17 +99,18 @@ impl Broker {
         Self { port, config, process: None }
     }
 
-    /// What an `[[upstream]]` calls it.
+    /// Returns the address for the configuration of an `[[upstream]]`.
     pub fn address(&self) -> String {
         format!("mqtt://127.0.0.1:{}", self.port)
     }
 
-    /// More of its configuration, from the next start on.
+    /// Appends to the broker's configuration; it applies from the next start.
     pub fn add(&self, lines: &str) {
         let mut config = File::options().append(true).open(&self.config).unwrap();
         config.write_all(lines.as_bytes()).unwrap();
     }
 
+    /// Starts mosquitto and waits until it listens.
     pub fn start(&mut self) {
         assert!(self.process.is_none());
         let mut command = Command::new(mosquitto());
@@ -125,7 +127,7 @@ impl Broker {
         });
     }
 
-    /// As its operator does: it saves what subscribers have acknowledged.
+    /// Stops the broker as its operator does: it saves what subscribers have acknowledged.
     pub fn stop(&mut self) {
         let mut process = self.process.take().expect("started");
         // SAFETY: no memory is involved; the process is ours and not yet waited for.
@@ -133,7 +135,7 @@ impl Broker {
         assert!(process.wait().unwrap().success());
     }
 
-    /// It takes nothing in, and says nothing, until it goes on.
+    /// Freezes the broker: it neither reads nor sends until `go_on`.
     pub fn stall(&self) {
         self.signal(libc::SIGSTOP);
     }
@@ -148,7 +150,7 @@ impl Broker {
         assert_eq!(unsafe { libc::kill(process.id() as i32, signal) }, 0);
     }
 
-    /// As a power cut would.
+    /// Kills the broker, as a power cut would.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             let _ = process.kill();
@@ -156,9 +158,10 @@ impl Broker {
         }
     }
 
-    /// Until the broker has heard from the subscriber that it has what it was given; otherwise one that
-    /// ends here gives it once more. The subscriber acknowledges a message before it takes the next one,
-    /// which the first probe is; and before the broker takes in the second, it has read that.
+    /// Waits until the subscriber's acknowledgements have reached the broker. Otherwise a broker
+    /// that ends now would send the same messages again. Two probes prove it: the subscriber
+    /// acknowledges all earlier messages before it reads the first probe, and the broker reads
+    /// those acknowledgements before it handles the second probe.
     pub fn flush(&self, subscriber: &mut Subscriber) {
         static NEXT: AtomicU16 = AtomicU16::new(2);
         let port = self.port.to_string();
@@ -173,7 +176,7 @@ impl Broker {
         }
     }
 
-    /// A platform says something.
+    /// Publishes a message, as a platform does.
     pub fn publish(&self, topic: &str, payload: &[u8]) {
         use std::io::Write;
         let mut client = Command::new("mosquitto_pub")
@@ -185,7 +188,7 @@ impl Broker {
         assert!(client.wait().unwrap().success());
     }
 
-    /// A platform's subscriber, with a session that outlives the broker.
+    /// Connects a platform's subscriber, whose session outlives the broker.
     pub fn subscriber(&self) -> Subscriber {
         let port = self.port.to_string();
         let client = |program: &str| {
@@ -225,17 +228,17 @@ pub struct Message {
 }
 
 impl Message {
-    /// The last part of the topic: `attendance`, `event`, `status`.
+    /// Returns the last part of the topic: `attendance`, `event`, `status`.
     pub fn leaf(&self) -> &str {
         self.topic.rsplit('/').next().unwrap()
     }
 }
 
-/// A subscriber's process; it ends with this value.
+/// A subscriber's process. Dropping this value ends it.
 pub struct Subscriber {
     process: Child,
     lines: mpsc::Receiver<String>,
-    /// All of `attendance` and `event` that came, as it came.
+    /// All messages on `attendance` and `event`, in the order of arrival.
     pub records: Vec<Message>,
 }
 
@@ -245,7 +248,7 @@ impl Subscriber {
             .unwrap_or_else(|| panic!("no further message; so far: {:#?}", self.records))
     }
 
-    /// The next message, if one comes within this time.
+    /// Returns the next message, if it comes within this time.
     pub fn next_within(&mut self, patience: Duration) -> Option<Message> {
         let line = match self.lines.recv_timeout(patience) {
             Ok(line) => line,
@@ -261,7 +264,7 @@ impl Subscriber {
         Some(message)
     }
 
-    /// The next message on this topic.
+    /// Returns the next message on this topic.
     pub fn next_on(&mut self, leaf: &str) -> Value {
         loop {
             let message = self.next();
@@ -271,7 +274,7 @@ impl Subscriber {
         }
     }
 
-    /// The next event of this kind.
+    /// Returns the next event of this kind.
     pub fn event(&mut self, kind: &str) -> Value {
         loop {
             let event = self.next_on("event");
@@ -281,7 +284,7 @@ impl Subscriber {
         }
     }
 
-    /// What came is whole: each seq from 1 on, once, in order, of one ledger.
+    /// Asserts that the records are complete: each seq from 1 on, once, in order, from one ledger.
     pub fn assert_whole(&self) {
         let seqs: Vec<_> = self.records.iter().map(|m| m.json["seq"].as_u64().unwrap()).collect();
         let expected: Vec<_> = (1..=seqs.len() as u64).collect();

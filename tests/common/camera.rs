@@ -1,4 +1,4 @@
-//! A camera that shows what the test wants: JPEGs into a named pipe, at a camera's pace.
+//! A camera that shows what the test chooses: JPEG frames in a named pipe, at a camera's pace.
 
 use std::{
     fs::{File, OpenOptions},
@@ -16,10 +16,10 @@ use std::{
 use image::{RgbImage, imageops};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-/// From one frame to the next.
+/// Interval between two frames.
 const PERIOD: Duration = Duration::from_millis(100);
 
-/// One of the test photos, as its file's bytes.
+/// Returns the bytes of one of the test photos.
 pub fn photo(name: &str) -> Vec<u8> {
     let path = photo_path(name);
     std::fs::read(&path)
@@ -36,12 +36,12 @@ pub fn jpeg(picture: &RgbImage) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// Grey, as a gate without anybody before it.
+/// Returns a grey picture, as of a gate with no person before the camera.
 pub fn empty() -> RgbImage {
     RgbImage::from_pixel(640, 480, image::Rgb([120, 120, 120]))
 }
 
-/// These photos, scaled to a height of so many pixels, in a row on grey.
+/// Returns a grey picture with these photos in a row, scaled to this height in pixels.
 pub fn group(names: &[&str], height: u32) -> RgbImage {
     let mut picture = empty();
     for (n, name) in names.iter().enumerate() {
@@ -53,7 +53,7 @@ pub fn group(names: &[&str], height: u32) -> RgbImage {
     picture
 }
 
-/// The camera; its thread ends with this value.
+/// A camera. Dropping this value ends its thread.
 pub struct Camera {
     scene: Arc<Mutex<Vec<u8>>>,
     stop: Arc<AtomicBool>,
@@ -61,7 +61,7 @@ pub struct Camera {
 }
 
 impl Camera {
-    /// Makes the pipe and shows an empty gate.
+    /// Creates the pipe and shows an empty gate.
     pub fn plug_in(path: &Path) -> Self {
         nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
         let scene = Arc::new(Mutex::new(jpeg(&empty())));
@@ -72,7 +72,7 @@ impl Camera {
             while !stopped.load(Ordering::Relaxed) {
                 let frame = shown.lock().unwrap().clone();
                 file = file.or_else(|| open_for_a_reader(&pipe));
-                // Where the daemon was killed, the rest of the frame is lost with it.
+                // A daemon that is killed has not read the whole frame; the rest is lost.
                 file = file.filter(|mut file| file.write_all(&frame).is_ok());
                 std::thread::sleep(PERIOD);
             }
@@ -80,17 +80,18 @@ impl Camera {
         Self { scene, stop, thread: Some(thread) }
     }
 
-    /// From now on every frame shows this.
+    /// Shows this picture in every frame from now on.
     pub fn show(&self, jpeg: Vec<u8>) {
         *self.scene.lock().unwrap() = jpeg;
     }
 
-    pub fn nobody(&self) {
+    pub fn show_empty(&self) {
         self.show(jpeg(&empty()));
     }
 }
 
-/// `None` while nobody reads the pipe; to wait for that would not see a stop.
+/// Opens the pipe, or returns `None` while it has no reader. A blocking open would not notice a
+/// stop.
 fn open_for_a_reader(pipe: &Path) -> Option<File> {
     let flags = OFlag::O_NONBLOCK.bits();
     let file = OpenOptions::new().write(true).custom_flags(flags).open(pipe).ok()?;

@@ -1,4 +1,4 @@
-//! The camera room alone: one capture thread and its slot.
+//! The room `camera` alone: one capture thread and its slot.
 
 use std::{
     path::Path,
@@ -14,15 +14,15 @@ use gatehouse::{
 use tokio_util::sync::CancellationToken;
 
 const SOON: Duration = Duration::from_secs(120);
-/// A stop takes no longer, on a busy machine either: less than the 3 s after which a camera is stalled,
-/// and than any pace or pause in these tests.
+/// Maximum duration of a stop, also on a busy machine. It is shorter than the 3 s after which a
+/// camera counts as stalled, and than every pace and pause in these tests.
 pub const PROMPT: Duration = Duration::from_secs(2);
 
 pub fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::new().unwrap())
 }
 
-/// The source of an address without reserved characters in its login.
+/// Returns the source for an address whose login has no reserved characters.
 pub fn network(address: &str) -> CameraSource {
     let mut url = url::Url::parse(address).unwrap();
     let login = url.password().map(|password| Login {
@@ -90,7 +90,7 @@ impl Capture {
         found.unwrap_or_else(|_| panic!("not in time: {:?}", self.handle.state.borrow()))
     }
 
-    /// Stops it and says how long that took.
+    /// Stops the capture thread and returns how long that took.
     pub fn stop(self) -> Duration {
         let begun = Instant::now();
         self.cancel.cancel();

@@ -1,47 +1,48 @@
-//! What stands in a site's `gatehouse.toml`: every test that needs one builds it here.
+//! Builds the `gatehouse.toml` of a site. Every test that needs such a file builds it here.
 
 use std::path::Path;
 
 use toml::{Table, Value};
 
-/// A lane and what hangs on it.
+/// A lane with its turnstile and cameras.
 #[derive(Clone)]
 pub struct Lane(Table);
 
 impl Lane {
-    /// The usual one: `north`, with a Modbus board at `tty` and a camera for entries at `camera`.
+    /// Returns the usual lane: `north`, with a Modbus board at `tty` and a camera for entries at
+    /// `camera`.
     pub fn north() -> Lane {
         Lane::modbus("north").camera("entry", "replay:camera")
     }
 
-    /// With a Modbus board at `tty`, and no camera.
+    /// Returns a lane with a Modbus board at `tty` and no camera.
     pub fn modbus(name: &str) -> Lane {
         Lane::driven(name, "modbus-rtu").turnstile("port", "tty")
     }
 
-    /// With no real turnstile, which `mode = "bench"` allows, and no camera.
+    /// Returns a lane with a simulated turnstile, which needs `mode = "bench"`, and no camera.
     pub fn simulated(name: &str) -> Lane {
         Lane::driven(name, "simulated")
     }
 
-    /// With this driver, of which no more is said.
+    /// Returns a lane with this driver and no further settings.
     pub fn driven(name: &str, driver: &str) -> Lane {
         Lane(Table::new()).set("name", name).turnstile("driver", driver)
     }
 
-    /// A key of `[[lane]]`.
+    /// Sets a key of `[[lane]]`.
     pub fn set(mut self, key: &str, value: impl Into<Value>) -> Lane {
         self.0.insert(key.to_owned(), value.into());
         self
     }
 
-    /// A key of `[lane.turnstile]`.
+    /// Sets a key of `[lane.turnstile]`.
     pub fn turnstile(mut self, key: &str, value: impl Into<Value>) -> Lane {
         table(&mut self.0, "turnstile").insert(key.to_owned(), value.into());
         self
     }
 
-    /// One more `[[lane.camera]]`.
+    /// Adds a `[[lane.camera]]`.
     pub fn camera(mut self, direction: &str, source: &str) -> Lane {
         let camera = [("direction", direction), ("source", source)];
         let camera: Table =
@@ -51,13 +52,14 @@ impl Lane {
     }
 }
 
-/// The whole file. Keys are added one by one; one that is there already is replaced.
+/// The whole file. Setting a key that exists replaces its value.
 #[derive(Clone)]
 pub struct Configuration(Table);
 
 impl Configuration {
-    /// The site `P-1`, its files beside the configuration, the checkout's models, and the upstream
-    /// `platform` at this broker. No lane.
+    /// Returns the configuration of the site `P-1`, without a lane. Its files lie beside the
+    /// configuration, its models are those of the checkout, and its upstream `platform` is this
+    /// broker.
     pub fn new(broker: &str) -> Configuration {
         let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
         Configuration(Table::new())
@@ -69,25 +71,25 @@ impl Configuration {
             .upstream("platform", broker)
     }
 
-    /// Simulated turnstiles are allowed.
+    /// Allows simulated turnstiles.
     pub fn bench(mut self) -> Configuration {
         self.0.insert("mode".to_owned(), "bench".into());
         self
     }
 
-    /// A key of the table of this name.
+    /// Sets a key of the table with this name.
     pub fn set(mut self, name: &str, key: &str, value: impl Into<Value>) -> Configuration {
         table(&mut self.0, name).insert(key.to_owned(), value.into());
         self
     }
 
-    /// One more lane.
+    /// Adds a lane.
     pub fn lane(mut self, lane: Lane) -> Configuration {
         list(&mut self.0, "lane").push(lane.0.into());
         self
     }
 
-    /// A key of the first lane's first camera.
+    /// Sets a key of the first camera of the first lane.
     pub fn camera(mut self, key: &str, value: impl Into<Value>) -> Configuration {
         let lane = list(&mut self.0, "lane")[0].as_table_mut().unwrap();
         let camera = list(lane, "camera")[0].as_table_mut().unwrap();
@@ -95,7 +97,7 @@ impl Configuration {
         self
     }
 
-    /// One more upstream.
+    /// Adds an upstream.
     pub fn upstream(mut self, name: &str, broker: &str) -> Configuration {
         let upstream = [("name", name), ("broker", broker)];
         let upstream: Table =
@@ -104,14 +106,13 @@ impl Configuration {
         self
     }
 
-    /// A key of the last upstream.
+    /// Sets a key of the last upstream.
     pub fn its(mut self, key: &str, value: impl Into<Value>) -> Configuration {
         let upstream = list(&mut self.0, "upstream").last_mut().unwrap().as_table_mut().unwrap();
         upstream.insert(key.to_owned(), value.into());
         self
     }
 
-    /// Writes the file.
     pub fn write(&self, file: &Path) {
         std::fs::write(file, toml::to_string(&self.0).unwrap()).unwrap();
     }

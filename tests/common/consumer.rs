@@ -1,4 +1,4 @@
-//! `tests/peers/consumer.py` as a process: a platform behind a broker, by paho-mqtt and SQLite.
+//! Runs `tests/peers/consumer.py`: a platform behind a broker, made with paho-mqtt and SQLite.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -14,44 +14,45 @@ use serde_json::Value;
 
 use super::slave::python;
 
-/// Longest wait for something to move; a cluster of brokers may elect a leader meanwhile.
+/// Timeout after which a test without progress fails. Meanwhile a cluster of brokers may elect a
+/// leader.
 pub const PATIENCE: Duration = Duration::from_secs(300);
 
-/// What the platform says of itself.
+/// The platform's report about itself.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Report {
     #[serde(rename = "report")]
     pub records: u64,
     pub highest: u64,
-    /// Below the highest.
+    /// Seqs below the highest that have not come.
     pub missing: u64,
     pub repeats: u64,
-    /// Repeats without a mark, of a record of which a copy without a mark had come before: their seqs.
+    /// Seqs of repeats without the mark `repeat`, where the first copy had no mark either.
     pub unmarked: Vec<u64>,
-    /// Repeats that say something else.
+    /// Repeats whose content differs from the first copy.
     pub differing: u64,
-    /// First copies that came after one of a higher seq.
+    /// First copies that came after a record with a higher seq.
     pub late: u64,
-    /// What it published and its broker has not acknowledged.
+    /// Messages that it published and its broker has not acknowledged.
     #[allow(dead_code, reason = "printed")]
     pub untaken: u64,
     pub connects: u64,
-    /// Connections on which the broker did not know it any more.
+    /// Connections on which the broker had lost the session.
     pub sessions_lost: u64,
 }
 
-/// The platform's process; it ends with this value.
+/// The platform's process. Dropping this value ends it.
 pub struct Consumer {
     child: Child,
     commands: ChildStdin,
     lines: mpsc::Receiver<String>,
     database: PathBuf,
-    /// Records that it has stored, by its latest word.
+    /// Number of stored records in its latest message.
     pub stored: u64,
 }
 
 impl Consumer {
-    /// Returns when its subscriptions stand. `ack`: `broker` or `platform`.
+    /// Starts the platform and returns when it is subscribed. `ack` is `broker` or `platform`.
     pub fn start(dir: &Path, ports: &[u16], root: &str, ack: &str) -> Consumer {
         let (python, database) = (python(), dir.join("platform.db"));
         let mut command = Command::new(&python);
@@ -74,7 +75,7 @@ impl Consumer {
         consumer
     }
 
-    /// What it says next, if it says anything within this time.
+    /// Returns its next message, if it comes within this time.
     pub fn next_within(&mut self, patience: Duration) -> Option<Value> {
         let line = match self.lines.recv_timeout(patience) {
             Ok(line) => line,
@@ -89,7 +90,7 @@ impl Consumer {
         Some(said)
     }
 
-    /// The next thing of this name that it says.
+    /// Returns its next message that has this key.
     pub fn says(&mut self, name: &str) -> Value {
         let begun = Instant::now();
         while let Some(left) = PATIENCE.checked_sub(begun.elapsed()) {
@@ -113,7 +114,7 @@ impl Consumer {
         report
     }
 
-    /// Seq and leaf hash of each record on its disk, in the order in which they came.
+    /// Returns the seq and the leaf hash of each stored record, in the order of arrival.
     pub fn arrivals(&self) -> Vec<(u64, String)> {
         let database =
             Connection::open_with_flags(&self.database, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();

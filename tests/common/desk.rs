@@ -1,5 +1,5 @@
-//! The daemon in the test's own process, with a clock whose trust the test decides, and commands
-//! that are handed to it as a link would. Ends when it is dropped.
+//! The daemon inside the test's process. The test decides whether its clock is synchronised, and
+//! hands it commands as a link would. Dropping it stops the daemon.
 
 use std::{
     sync::{
@@ -30,7 +30,7 @@ use super::{Configuration, Lane};
 
 const SOON: Duration = Duration::from_secs(180);
 
-/// The kernel's clock, synchronised or not as the test says.
+/// The kernel's clock; the test sets whether it counts as synchronised.
 struct Trusted(SystemClock, AtomicBool);
 
 impl Clock for Trusted {
@@ -52,8 +52,8 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A lane with a simulated turnstile through which somebody walks at once, and a link whose
-    /// broker is not there.
+    /// Starts a daemon with one lane and a link whose broker does not exist. The simulated
+    /// turnstile reports a passage soon after each release.
     pub fn start() -> Desk {
         let dir = tempfile::tempdir().unwrap();
         let lane = Lane::simulated("north").turnstile("pass_after_ms", 100);
@@ -83,7 +83,7 @@ impl Desk {
         }));
     }
 
-    /// Stops the daemon and changes its database as the SQL says, before it starts again.
+    /// Stops the daemon, runs this SQL on its database, and starts it again.
     pub fn restart_with(&mut self, sql: &str) {
         let (running, _, cancel) = self.up.take().unwrap();
         cancel.cancel();
@@ -98,7 +98,7 @@ impl Desk {
         self.clock.1.store(synced, Ordering::Relaxed);
     }
 
-    /// Hands a payload over; its reply comes in its own time.
+    /// Hands a payload to the daemon. The returned receiver gets the reply.
     pub fn hand_over(&self, encoding: Encoding, payload: Vec<u8>) -> oneshot::Receiver<Vec<u8>> {
         let (answer, reply) = oneshot::channel();
         let upstream = "platform".to_owned();
@@ -122,14 +122,14 @@ impl Desk {
         serde_json::from_slice(&self.reply(reply)).unwrap()
     }
 
-    /// It is carried out. What it gives.
+    /// Asserts that the daemon carries out the command, and returns the result.
     pub fn does(&self, id: &str, verb: &str, args: Value) -> Value {
         let reply = self.asks(&command(id, verb, args));
         assert_eq!((&reply["id"], &reply["ok"]), (&json!(id), &json!(true)), "{reply}");
         reply["result"].clone()
     }
 
-    /// It is refused with this code.
+    /// Asserts that the daemon refuses the command with this code, and returns the message.
     pub fn refuses(&self, code: &str, command: &Value) -> String {
         let reply = self.asks(command);
         assert_eq!(
@@ -140,7 +140,7 @@ impl Desk {
         reply["error"]["message"].as_str().unwrap().to_owned()
     }
 
-    /// A number that the database gives.
+    /// Returns the number that this SQL expression selects.
     pub fn count(&self, sql: &str) -> u64 {
         let path = self.dir.path().join("data/gatehouse.db");
         let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
@@ -157,12 +157,12 @@ impl Drop for Desk {
     }
 }
 
-/// A command issued now, for a minute.
+/// Returns a command that is issued now and expires in a minute.
 pub fn command(id: &str, verb: &str, args: Value) -> Value {
     issued(0, 60, id, verb, args)
 }
 
-/// A command issued and void so many seconds from now.
+/// Returns a command that is issued `from` and expires `until`, in seconds from now.
 pub fn issued(from: i64, until: i64, id: &str, verb: &str, args: Value) -> Value {
     let at = |seconds: i64| {
         (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds)).to_string()

@@ -4,20 +4,21 @@ use std::{fs::File, os::unix::fs::FileExt, path::Path, time::Duration};
 
 use super::shim::shim;
 
-/// The places of `struct state` in `faulty_disk.c`.
+/// Offsets in `struct state` of `faulty_disk.c`.
 const MODE: u64 = 0;
 const ROOM: u64 = 8;
 const SYNC_MS: u64 = 16;
 const FAULTS: u64 = 24;
 
-/// What lies below one folder, and how the disk treats it.
+/// The files below one folder, and how the simulated disk treats them.
 pub struct Disk {
     environment: [(&'static str, String); 3],
     state: File,
 }
 
 impl Disk {
-    /// A well disk under `folder`, which need not be there yet. Its state is kept beside it.
+    /// Returns a healthy disk for `folder`, which may not exist yet. Its state file lies beside
+    /// `folder`.
     pub fn under(folder: &Path) -> Disk {
         let (site, name) = (folder.parent().unwrap(), folder.file_name().unwrap());
         let path = site.join("disk-state");
@@ -33,7 +34,7 @@ impl Disk {
         Disk { environment, state }
     }
 
-    /// For the daemon that is to suffer it.
+    /// Returns the environment for the daemon that is to use this disk.
     pub fn environment(&self) -> [(&str, &str); 3] {
         self.environment.each_ref().map(|(name, value)| (*name, value.as_str()))
     }
@@ -43,7 +44,8 @@ impl Disk {
         self.set(MODE, 0);
     }
 
-    /// So many bytes are left. Below zero, others take up at once so much of what is given back.
+    /// Leaves `room` free bytes. A negative `room` means: other programs take freed space at once,
+    /// up to that number of bytes.
     pub fn full(&self, room: i64) {
         self.set(ROOM, room);
         self.set(MODE, 1);
@@ -53,7 +55,7 @@ impl Disk {
         self.set(MODE, 2);
     }
 
-    /// Writes and syncs fail.
+    /// Makes writes and syncs fail.
     pub fn failing(&self) {
         self.set(MODE, 3);
     }
@@ -62,12 +64,12 @@ impl Disk {
         self.set(MODE, 4);
     }
 
-    /// Each sync takes so much longer.
+    /// Makes each sync take longer by this time.
     pub fn slow(&self, by: Duration) {
         self.set(SYNC_MS, by.as_millis() as i64);
     }
 
-    /// How many calls were made to fail so far.
+    /// Returns the number of calls that failed so far.
     pub fn faults(&self) -> u64 {
         let mut bytes = [0; 8];
         self.state.read_exact_at(&mut bytes, FAULTS).unwrap();

@@ -1,5 +1,5 @@
-//! Cameras on the network that we did not write: ffmpeg as Motion JPEG over HTTP, GStreamer as
-//! H.264 over RTSP. Both show the same film: a photo in a 720p frame, which moves a little.
+//! Network cameras from other projects: ffmpeg serves Motion JPEG over HTTP, GStreamer serves H.264
+//! over RTSP. Both show the same film: a photo in a 720p frame, which moves a little.
 
 use std::{
     io::{BufRead, BufReader},
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 
 use super::{camera::photo, process::ends_with_test};
 
-/// A folder of frames f00000.jpg and so on.
+/// Makes a folder of frames: f00000.jpg, f00001.jpg and so on.
 pub fn film(photo_name: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
     let photo = image::load_from_memory(&photo(photo_name)).unwrap();
@@ -37,7 +37,7 @@ pub fn film(photo_name: &str) -> TempDir {
     dir
 }
 
-/// A process that ends with this value.
+/// A process that is killed when this value is dropped.
 struct Ends(Child);
 
 impl Ends {
@@ -53,7 +53,7 @@ impl Drop for Ends {
     }
 }
 
-/// ffmpeg, which serves one client and ends; then it is started again, as a camera is there still.
+/// ffmpeg as a camera. It serves one client and ends; then a thread starts it again.
 pub struct Mjpeg {
     serving: Arc<Mutex<Option<Ends>>>,
     over: Arc<AtomicBool>,
@@ -61,7 +61,7 @@ pub struct Mjpeg {
 }
 
 impl Mjpeg {
-    /// At `http://127.0.0.1:PORT/cam.mjpg`.
+    /// Starts it at `http://127.0.0.1:PORT/cam.mjpg`.
     pub fn start(film: &Path, port: u16) -> Self {
         let ffmpeg = {
             let frames = film.join("f%05d.jpg");
@@ -101,7 +101,7 @@ impl Mjpeg {
         Self { serving, over, again: Some(again) }
     }
 
-    /// The process, by a signal: to stop it where it stands, to let it go on.
+    /// Sends a signal to ffmpeg, for example to freeze it or to let it continue.
     pub fn signal(&self, signal: Signal) {
         self.serving.lock().unwrap().as_ref().unwrap().signal(signal);
     }
@@ -115,16 +115,17 @@ impl Drop for Mjpeg {
     }
 }
 
-/// A script of `tests/peers`, by the system's Python, which has GStreamer's bindings.
+/// A script of `tests/peers`, run by the system's Python, which has the bindings of GStreamer.
 pub struct Script {
     process: Ends,
     said: BufReader<ChildStdout>,
-    /// Where it listens.
+    /// The port where it listens.
     pub port: u16,
 }
 
 impl Script {
-    /// At `rtsp://127.0.0.1:PORT/cam`. `login`: `basic` or `digest`, user, password; or nothing.
+    /// Starts a server at `rtsp://127.0.0.1:PORT/cam`. `login` is empty, or `basic` or `digest`
+    /// with a user and a password.
     pub fn rtsp(film: &Path, port: u16, login: &[&str]) -> Self {
         let port = port.to_string();
         let arguments = [&[film.to_str().unwrap(), &port], login].concat();
@@ -146,14 +147,14 @@ impl Script {
         script
     }
 
-    /// What it says next; nothing where it has ended.
+    /// Returns its next line of output, or nothing where it has ended.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.said.read_line(&mut line).unwrap();
         line.trim().to_owned()
     }
 
-    /// The process, by a signal.
+    /// Sends a signal to the script.
     pub fn signal(&self, signal: Signal) {
         self.process.signal(signal);
     }

@@ -1,5 +1,5 @@
-//! Several lanes: their controllers are simulated devices on pseudo-terminals, some of them on one
-//! line, and each has a camera for entries.
+//! A gateway with several lanes. Their controllers are simulated devices on pseudo-terminals, and
+//! several can share a line. Each lane has a camera for entries.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -15,17 +15,17 @@ use super::{
     Camera, Daemon, Site, Subscriber, configuration::Lane as Configured, photo_path, port::Watch,
 };
 
-/// Its fire alarm's contact, where a Modbus board has one.
+/// Input of a Modbus board for the contact of the fire alarm.
 pub const FIRE_INPUT: u16 = 7;
 
-/// Who is enrolled: id, name, ID number, photo.
+/// The enrolled workers: id, name, ID number, photo.
 pub const WORKERS: [(&str, &str, &str, &str); 4] = [
     ("W001", "刘峰", "522201199003074411", "person_a_2.jpg"),
     ("W002", "Jacinda", "522201198805112024", "person_b_2.jpg"),
     ("W003", "陈静", "35098219920101552X", "impostor_1.jpg"),
     ("W004", "马强", "620502198712123319", "impostor_2.jpg"),
 ];
-/// The photo of each that the cameras see.
+/// The photo of each worker that the cameras show.
 pub const SEEN: [&str; 4] =
     ["person_a_1.jpg", "person_b_1.jpg", "impostor_1.jpg", "impostor_2.jpg"];
 
@@ -37,7 +37,7 @@ pub struct Lane {
 
 /// The lanes of one gateway.
 pub struct Lanes {
-    // In the order in which they may go.
+    // Fields are dropped in this order.
     pub daemon: Option<Daemon>,
     pub platform: Subscriber,
     pub lanes: Vec<Lane>,
@@ -48,8 +48,8 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// A line for each of `lines`, with so many lanes on it; `lane-0` is the first. `more` are keys of
-    /// each lane.
+    /// Starts a gateway with one serial line for each of `lines`, and that number of lanes on it.
+    /// The first lane is `lane-0`. `more` holds further keys for each lane.
     pub fn start(lines: &[(Protocol, u8)], more: &[(&str, i64)]) -> Lanes {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
@@ -112,7 +112,7 @@ impl Lanes {
         self.daemon = Some(self.site.start());
     }
 
-    /// A lane as `status` has it.
+    /// Returns the lane as `status` shows it.
     pub fn lane(&self, lane: usize) -> Value {
         self.site.status()["lanes"][lane].clone()
     }

@@ -1,5 +1,5 @@
-//! A gate as it stands at a site: the real daemon as a process, a camera, a relay board, a broker
-//! with a platform behind it. Each test has its own, in its own folder, and leaves nothing behind.
+//! A gate as at a site: the real daemon as a process, a camera, a relay board, and a broker with a
+//! platform behind it. Each test has its own gate in its own folder and leaves nothing behind.
 
 pub mod broker;
 pub mod camera;
@@ -43,19 +43,20 @@ pub use self::{
     wall::WallClock,
 };
 
-/// Timeout of a first visit without a release; it doubles with each further visit, for a busy machine.
+/// Timeout of a first visit without a release. It doubles with each further visit, because the
+/// machine may be busy.
 const COMES_UP: Duration = Duration::from_secs(3);
-/// For so long that it is another visit.
+/// Time without a sighting after which the next sighting begins another visit.
 const STEPS_ASIDE: Duration = Duration::from_secs(2);
 const STARTED_WITHIN: Duration = Duration::from_secs(180);
 
-/// The program under test. `cross/test` names another one than cargo built here: one for ARM.
+/// Returns the program under test. `cross/test` sets the variable to a program for ARM.
 pub fn program() -> std::ffi::OsString {
     let built = || env!("CARGO_BIN_EXE_gatehouse").into();
     std::env::var_os("GATEHOUSE_TEST_PROGRAM").unwrap_or_else(built)
 }
 
-/// What a command said.
+/// The result of a command.
 #[derive(Debug)]
 pub struct Said {
     pub code: i32,
@@ -64,13 +65,13 @@ pub struct Said {
 }
 
 impl Said {
-    /// It must have succeeded. Its lines, as JSON.
+    /// Asserts that the command succeeded, and returns its output lines as JSON.
     pub fn json_lines(&self) -> Vec<Value> {
         assert_eq!(self.code, 0, "{self:?}");
         self.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
-    /// It must have failed, with this in its message.
+    /// Asserts that the command failed with this text in its message.
     pub fn refused(&self, expected: &str) {
         assert_eq!(self.code, 1, "{self:?}");
         assert!(self.err.contains(expected), "{self:?} lacks {expected:?}");
@@ -78,17 +79,17 @@ impl Said {
     }
 }
 
-/// The daemon's process; it ends with this value.
+/// The daemon's process. Dropping this value ends it.
 pub struct Daemon(pub Child);
 
 impl Daemon {
-    /// As a power cut would.
+    /// Kills the daemon, as a power cut would.
     pub fn kill(mut self) {
         self.0.kill().unwrap();
         self.0.wait().unwrap();
     }
 
-    /// As systemd does.
+    /// Stops the daemon, as systemd does.
     pub fn stop(mut self) {
         // SAFETY: no memory is involved; the process is ours and not yet waited for.
         assert_eq!(unsafe { libc::kill(self.0.id() as i32, libc::SIGTERM) }, 0);
@@ -103,7 +104,7 @@ impl Drop for Daemon {
     }
 }
 
-/// A folder with a configuration and all that it names.
+/// A folder with a configuration and all files that it names.
 pub struct Site {
     pub broker: Broker,
     dir: TempDir,
@@ -111,22 +112,23 @@ pub struct Site {
 }
 
 impl Site {
-    /// The usual lane and one upstream; no camera, board or broker is there yet.
+    /// Prepares the usual lane and one upstream. The camera, the board and the broker do not exist
+    /// yet.
     pub fn prepare() -> Site {
         Site::of(Lane::north())
     }
 
-    /// The same with this lane.
+    /// As `prepare`, with this lane.
     pub fn of(lane: Lane) -> Site {
         Site::with(|configuration| configuration.lane(lane))
     }
 
-    /// One upstream and no lane.
+    /// Prepares one upstream and no lane.
     pub fn without_lanes() -> Site {
         Site::with(|configuration| configuration)
     }
 
-    /// One upstream, and what is added to that.
+    /// Prepares one upstream and the additions of `add`.
     pub fn with(add: impl FnOnce(Configuration) -> Configuration) -> Site {
         let dir = tempfile::tempdir().unwrap();
         let broker = Broker::new(&dir.path().join("broker"));
@@ -140,7 +142,6 @@ impl Site {
         self.configuration.lock().unwrap().clone()
     }
 
-    /// Changes the configuration.
     pub fn configure(&self, change: impl FnOnce(Configuration) -> Configuration) {
         let changed = change(self.configuration());
         changed.write(&self.path("gatehouse.toml"));
@@ -155,19 +156,19 @@ impl Site {
         Camera::plug_in(&self.path("camera"))
     }
 
-    /// A relay board at the configured port.
+    /// Connects a relay board to the configured port.
     pub fn plug_board_in(&self) -> Slave {
         let mut slave = Slave::start(&[]);
         slave.plug_in(&self.path("tty"));
         slave
     }
 
-    /// Starts the daemon and waits until it tells systemd that it is ready.
+    /// Starts the daemon and waits until it reports to systemd that it is ready.
     pub fn start(&self) -> Daemon {
         self.start_with(&[])
     }
 
-    /// The same, with more in its environment.
+    /// As `start`, with additional environment variables.
     pub fn start_with(&self, environment: &[(&str, &str)]) -> Daemon {
         let notify = self.path("notify");
         let _ = std::fs::remove_file(&notify);
@@ -182,7 +183,7 @@ impl Site {
         daemon
     }
 
-    /// Starts the daemon and waits for nothing.
+    /// Starts the daemon without waiting.
     pub fn spawn(&self, environment: &[(&str, &str)]) -> Daemon {
         let log = File::options().create(true).append(true).open(self.path("log")).unwrap();
         let mut daemon = Command::new(program());
@@ -197,7 +198,7 @@ impl Site {
         Daemon(ends_with_test(&mut daemon).spawn().unwrap())
     }
 
-    /// What the daemons of this site have logged.
+    /// Returns the log of all daemons of this site.
     pub fn log(&self) -> String {
         let mut log = String::new();
         File::open(self.path("log")).unwrap().read_to_string(&mut log).unwrap();
@@ -247,27 +248,28 @@ impl Site {
         self.gatehouse(&["--json", "status"]).json_lines().remove(0)
     }
 
-    /// The first status of which this holds.
+    /// Polls the status until this condition holds, and returns it.
     pub fn status_when(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
         until(what, || Some(self.status()).filter(&holds))
     }
 
-    /// All is well and acknowledged: a broker that goes now is owed nothing.
+    /// Waits until nothing is degraded and all records are acknowledged. A broker that stops now
+    /// misses nothing.
     pub fn settled(&self, platform: &mut Subscriber) {
         let well = |s: &Value| Self::degraded(s).is_empty() && Self::outbox(s) == 0;
         self.status_when("all to be well", well);
         self.broker.flush(platform);
     }
 
-    /// What waits for the platform.
+    /// Returns the number of records that wait for the platform.
     pub fn outbox(status: &Value) -> u64 {
         status["upstreams"][0]["outbox"].as_u64().unwrap()
     }
 
-    /// What the status says needs attention.
+    /// Returns the subjects that the status shows as degraded.
     pub fn degraded(status: &Value) -> Vec<&str> {
-        // The clock of the machine that tests may be unsynchronised, and its disk busy with a build:
-        // that is its own affair.
+        // The clock of the test machine may be unsynchronised, and a build may keep its disk busy.
+        // Neither is a fault of the program.
         let told = |d: &&Value| {
             let remedy = d["remedy"].as_str().unwrap();
             d["what"] != "clock" && !remedy.starts_with("a commit to ")
@@ -281,16 +283,16 @@ impl Drop for Site {
     fn drop(&mut self) {
         if std::thread::panicking() && self.path("log").exists() {
             let log = self.log();
-            // What is traced is for the tests to count.
+            // Trace lines are for tests that count them.
             let told = log.lines().filter(|line| !line.contains(" TRACE "));
             eprintln!("the daemon's log:\n{}", told.collect::<Vec<_>>().join("\n"));
         }
     }
 }
 
-/// A site with everything at its place and the daemon running.
+/// A site with all devices connected and the daemon running.
 pub struct Gate {
-    // In the order in which they may go.
+    // Fields are dropped in this order.
     pub daemon: Option<Daemon>,
     pub platform: Subscriber,
     pub camera: Camera,
@@ -299,7 +301,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// At the usual lane, with this in the daemon's environment.
+    /// Starts the usual lane, with these variables in the daemon's environment.
     pub fn start(environment: &[(&str, &str)]) -> Gate {
         Gate::at(Site::prepare(), environment)
     }
@@ -314,24 +316,24 @@ impl Gate {
         gate
     }
 
-    /// Somebody comes before the camera, is let through and walks.
+    /// Shows a worker to the camera; the worker is let through and walks.
     pub fn pass(&mut self, photo_name: &str) {
         self.camera.show(photo(photo_name));
         assert_eq!(self.board.line(), "coil 0 on");
-        self.camera.nobody();
+        self.camera.show_empty();
         walk(&self.site, &mut self.board);
     }
 }
 
 impl Gate {
-    /// As [`pass`](Self::pass), for somebody who may have passed just now: who lingers is not let
-    /// in again, so they step aside and come back.
+    /// As [`pass`](Self::pass), for a worker who may have passed just now. A worker who stays
+    /// before the camera is not let in again, so the worker steps aside and comes back.
     pub fn pass_again(&mut self, photo_name: &str) {
         let mut patience = COMES_UP;
         until("the arm to be released", || {
             self.camera.show(photo(photo_name));
             let released = self.board.line_within(patience);
-            self.camera.nobody();
+            self.camera.show_empty();
             if released.is_none() {
                 std::thread::sleep(STEPS_ASIDE);
                 patience *= 2;
@@ -342,7 +344,7 @@ impl Gate {
     }
 }
 
-/// After the arm was released for an entry: somebody walks through it.
+/// Moves the sensors as a worker who walks through the released arm.
 pub fn walk(site: &Site, board: &mut Slave) {
     let passages = |s: &Value| s["lanes"][0]["turnstile"]["passages"].as_u64().unwrap();
     let before = passages(&site.status());

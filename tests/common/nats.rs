@@ -1,4 +1,5 @@
-//! Three real nats-servers on loopback as one broker: JetStream, each stream on all three, and MQTT.
+//! Three real nats-servers on the loopback as one broker: JetStream with each stream on all three,
+//! and MQTT.
 
 use std::{
     io::{Read, Write},
@@ -16,10 +17,11 @@ use super::{
 
 pub const NODES: usize = 3;
 const ANSWERED: Duration = Duration::from_secs(30);
-/// Interval between two looks at a node.
+/// Interval between two health checks of a node.
 const LOOK: Duration = Duration::from_millis(250);
 
-/// It lies beside the Python that `tests/run` makes: see `tests/peers/nats.txt`.
+/// Returns the server's path, beside the Python that `tests/run` installs: see
+/// `tests/peers/nats.txt`.
 fn server() -> PathBuf {
     Path::new(&python()).with_file_name("nats-server")
 }
@@ -33,8 +35,8 @@ struct Node {
 }
 
 impl Node {
-    /// Until it says so: it has the streams and consumers that their leaders have. What it lacks must
-    /// change meanwhile, however long all of it takes.
+    /// Waits until the node reports that it is healthy: it has all streams and consumers of their
+    /// leaders. Recovery may take any time, but what is missing must change within each `SOON`.
     fn be_well(&mut self) {
         let process = self.process.as_mut().expect("a node that runs");
         let (mut lacks, mut changed) = (String::new(), Instant::now());
@@ -56,13 +58,14 @@ impl Node {
     }
 }
 
-/// The cluster; it ends with this value.
+/// The cluster. Dropping this value ends its processes.
 pub struct Cluster {
     nodes: Vec<Node>,
 }
 
 impl Cluster {
-    /// Not started yet. Each node keeps its streams in a folder of its own in `dir`.
+    /// Prepares the cluster without starting it. Each node keeps its streams in its own folder in
+    /// `dir`.
     pub fn new(dir: &Path) -> Cluster {
         let routes: Vec<u16> = (0..NODES).map(|_| free_port()).collect();
         let all: Vec<_> = routes.iter().map(|port| format!("nats://127.0.0.1:{port}")).collect();
@@ -88,13 +91,13 @@ mqtt {{ listen: "127.0.0.1:{mqtt}", ack_wait: "10s", max_ack_pending: 1000 }}
         Cluster { nodes: nodes.collect() }
     }
 
-    /// Where MQTT is spoken.
+    /// Returns the nodes' ports for MQTT.
     pub fn ports(&self) -> Vec<u16> {
         self.nodes.iter().map(|node| node.mqtt).collect()
     }
 
-    /// Starts those that do not run, and waits until all have the streams and consumers that their
-    /// leaders have: before that, the loss of one more is the loss of two.
+    /// Starts the stopped nodes and waits until all nodes have the streams and consumers of their
+    /// leaders. Before that, the loss of one more node would be the loss of two.
     pub fn start(&mut self) {
         for node in self.nodes.iter_mut().filter(|node| node.process.is_none()) {
             let mut command = Command::new(server());
@@ -107,7 +110,7 @@ mqtt {{ listen: "127.0.0.1:{mqtt}", ack_wait: "10s", max_ack_pending: 1000 }}
         self.nodes.iter_mut().for_each(Node::be_well);
     }
 
-    /// To all nodes that run.
+    /// Sends a signal to all running nodes.
     pub fn signal(&self, signal: i32) {
         for process in self.nodes.iter().filter_map(|node| node.process.as_ref()) {
             // SAFETY: no memory is involved; the process is ours and not yet waited for.
@@ -115,7 +118,7 @@ mqtt {{ listen: "127.0.0.1:{mqtt}", ack_wait: "10s", max_ack_pending: 1000 }}
         }
     }
 
-    /// As a power cut would.
+    /// Kills a node, as a power cut would.
     pub fn kill(&mut self, n: usize) {
         if let Some(mut process) = self.nodes[n].process.take() {
             let _ = process.kill();
@@ -135,7 +138,7 @@ impl Drop for Cluster {
     }
 }
 
-/// What its monitor answers.
+/// Returns the answer of a node's monitor.
 fn asked(port: u16, path: &str) -> std::io::Result<String> {
     let mut monitor = TcpStream::connect(("127.0.0.1", port))?;
     monitor.set_read_timeout(Some(ANSWERED))?;

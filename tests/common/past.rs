@@ -1,4 +1,4 @@
-//! What a site has recorded before the test: workers and passages, written as the daemon does.
+//! Records from before the test: workers and passages, written as the daemon writes them.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use rusqlite::Transaction;
 
 use super::Site;
 
-/// Somebody who went through.
+/// A passage of a worker.
 #[derive(Clone)]
 pub struct Went {
     pub person: Person,
@@ -26,7 +26,7 @@ pub struct Went {
     pub at_ms: i64,
     pub lane: &'static str,
     pub outcome: Outcome,
-    /// A guard vouched.
+    /// A guard vouched for the worker, instead of a camera.
     pub vouched: bool,
 }
 
@@ -40,20 +40,21 @@ pub fn person(id: &str, name: &str, team: &str) -> Person {
     }
 }
 
-/// By face, at the lane `north`. `at`: RFC 3339.
+/// Returns a passage by face at the lane `north`. `at` is in RFC 3339.
 pub fn went(person: &Person, direction: Direction, at: &str) -> Went {
     let at_ms = at.parse::<jiff::Timestamp>().unwrap().as_millisecond();
     let (person, outcome) = (person.clone(), Outcome::Passed);
     Went { person, direction, at_ms, lane: "north", outcome, vouched: false }
 }
 
-/// Before the daemon starts. Each of `people` is on the roster, without a template; of the passages
-/// none is sent upstream twice.
+/// Writes the past of a site before the daemon starts. Each of `people` is on the roster, without a
+/// template. No passage is sent upstream twice.
 pub fn write(site: &Site, people: &[Person], passages: impl Iterator<Item = Went>) {
     write_for(site, &["platform"], people, passages);
 }
 
-/// The same, with rows for these upstreams. One that is met later gets all of it.
+/// As `write`, with outbox rows for these upstreams. An upstream that is added later gets all
+/// records.
 pub fn write_for(
     site: &Site,
     upstreams: &[&str],

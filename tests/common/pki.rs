@@ -1,4 +1,4 @@
-//! Certificates, made for one test by an authority of its own.
+//! Certificates for one test, signed by the test's own authority.
 
 use std::{os::unix::fs::PermissionsExt, path::Path};
 
@@ -19,7 +19,7 @@ pub struct Signed {
     pub key: String,
 }
 
-/// So many days from today, in UTC.
+/// Returns the date this number of days from today, in UTC.
 pub fn day(days: i32) -> Date {
     jiff::Timestamp::now().to_zoned(TimeZone::UTC).date() + days.days()
 }
@@ -50,7 +50,7 @@ impl Authority {
         self.sign_for(names, (-10, 365))
     }
 
-    /// Valid from so many days from now until so many.
+    /// Signs a certificate that is valid between these two days, counted from today.
     pub fn sign_for(&self, names: &[&str], days: (i32, i32)) -> Signed {
         let key = KeyPair::generate().unwrap();
         let mut params = params(names, days);
@@ -60,7 +60,8 @@ impl Authority {
     }
 }
 
-/// Signed by nobody but itself; `authority`: as `openssl req -x509` makes it.
+/// Makes a certificate that signs itself. `authority`: it is an authority, as `openssl req -x509`
+/// makes.
 pub fn self_signed(names: &[&str], authority: bool) -> Signed {
     let key = KeyPair::generate().unwrap();
     let mut params = params(names, (-10, 365));
@@ -72,7 +73,7 @@ pub fn self_signed(names: &[&str], authority: bool) -> Signed {
 }
 
 impl Signed {
-    /// As `NAME.pem` and `NAME.key`, the key for its owner alone.
+    /// Writes `NAME.pem` and `NAME.key`; only the owner may read the key.
     pub fn write(&self, folder: &Path, name: &str) {
         std::fs::write(folder.join(format!("{name}.pem")), &self.cert).unwrap();
         let key = folder.join(format!("{name}.key"));

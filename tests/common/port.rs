@@ -1,8 +1,9 @@
-//! The test's pseudo-terminals stay the test's.
+//! Keeps foreign processes away from the pseudo-terminals of a test.
 //!
-//! The kernel gives the number of a pseudo-terminal that is gone to the next one. A gate that was left
-//! over elsewhere on the machine may still want `/dev/pts/3`: it opens the test's new one, and the gate
-//! under test finds it in use. [`Watch`] sees that, has another pseudo-terminal made, and says so.
+//! The kernel reuses the number of a closed pseudo-terminal. A gate left over elsewhere on the
+//! machine may still try to open `/dev/pts/3`. It then opens the test's new terminal, and the gate
+//! under test finds it in use. [`Watch`] notices that, has another pseudo-terminal made, and
+//! reports it.
 
 use std::{
     ffi::OsStr,
@@ -17,11 +18,11 @@ use std::{
 
 use super::slave::python;
 
-/// Interval between two looks.
+/// Interval between two checks.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// A process that has locked the terminal for itself, as every gate does, and that neither is this test
-/// nor was started by it.
+/// Returns the process that holds the lock on the terminal, as every gate does, unless the process
+/// is this test or was started by it.
 fn holder(port: &Path) -> Option<u32> {
     let port = std::fs::metadata(port).ok()?;
     let (major, minor) = (libc::major(port.dev()), libc::minor(port.dev()));
@@ -36,7 +37,8 @@ fn holder(port: &Path) -> Option<u32> {
     holders.into_iter().find(|pid| is_a_stranger(*pid))
 }
 
-/// A process that ends meanwhile counts as the test's own.
+/// Returns whether the process is neither this test nor a descendant. A process that ends meanwhile
+/// counts as the test's own.
 fn is_a_stranger(mut pid: u32) -> bool {
     while pid > 1 {
         if pid == std::process::id() {
@@ -50,14 +52,15 @@ fn is_a_stranger(mut pid: u32) -> bool {
     true
 }
 
-/// Looks at a link to a pseudo-terminal until it is dropped.
+/// Checks a link to a pseudo-terminal until this value is dropped.
 pub struct Watch {
     over: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Watch {
-    /// `another` makes another pseudo-terminal and returns when the link leads there.
+    /// Starts the checks. `another` makes another pseudo-terminal and returns when the link points
+    /// to it.
     pub fn over(link: &Path, another: impl Fn() + Send + 'static) -> Watch {
         let (over, is_over) = mpsc::channel::<()>();
         let link: PathBuf = link.into();
@@ -65,7 +68,7 @@ impl Watch {
             while is_over.recv_timeout(LOOK) == Err(mpsc::RecvTimeoutError::Timeout) {
                 let Some(pid) = holder(&link) else { continue };
                 let lost = std::fs::read_link(&link).unwrap_or_default();
-                // Not captured by the test harness.
+                // The test harness does not capture this stream.
                 let _ = writeln!(
                     std::io::stderr(),
                     "{} was taken by process {pid}, a gate left over elsewhere; the test makes \
@@ -79,8 +82,8 @@ impl Watch {
     }
 }
 
-/// A gate that was left over elsewhere: it has opened a terminal and locked it for itself. The test is not
-/// its parent; it ends with this value.
+/// A gate left over elsewhere: it has opened a terminal and locked it. The test is not its parent.
+/// Dropping this value ends it.
 pub struct Stranger {
     _lives: Child,
 }
@@ -92,7 +95,8 @@ impl Stranger {
             fcntl.flock(port, fcntl.LOCK_EX | fcntl.LOCK_NB)\n\
             print('taken', flush=True)\n\
             sys.stdin.read()";
-        // The shell ends at once, and leaves it to init. It ends with its input.
+        // The shell ends at once, so that init adopts the process. The process ends when its input
+        // closes.
         let mut shell = Command::new("sh")
             .args(["-c", r#"exec 3<&0; "$0" -c "$1" "$2" <&3 3<&- &"#])
             .arg(python())

@@ -1,9 +1,9 @@
-//! What a test starts ends with it, also where the test itself is killed.
+//! Processes that end with the test, even where the test is killed.
 
 use std::{io, os::unix::process::CommandExt, process::Command};
 
-/// Has the kernel kill the program when the thread that starts it ends. A gate that outlives a killed
-/// test would keep its ports, and would open the next pseudo-terminal of the same number.
+/// Has the kernel kill the program when the thread that started it ends. A gate that outlives a
+/// killed test would keep its ports, and would open the next pseudo-terminal with the same number.
 pub fn ends_with_test(command: &mut Command) -> &mut Command {
     let test = nix::unistd::getpid();
     let bind = move || {
@@ -11,7 +11,7 @@ pub fn ends_with_test(command: &mut Command) -> &mut Command {
         if unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        // A test that has ended before this call sends no signal any more.
+        // No signal comes from a test that ended before the call above.
         if nix::unistd::getppid() == test { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     };
     // SAFETY: between fork and exec there are two system calls, and no memory is allocated.

@@ -1,4 +1,4 @@
-//! Whoever sits on the line between the gateway and its broker, and keeps every byte.
+//! An eavesdropper between the gateway and its broker, who records every byte.
 
 use std::{
     io::{Read, Write},
@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Passes connections on to another port of this machine. Its threads end with the connections.
+/// Forwards connections to another port of this machine. Its threads end with the connections.
 pub struct Relay {
     pub port: u16,
     heard: Arc<Mutex<Vec<u8>>>,
@@ -30,7 +30,7 @@ impl Relay {
         relay
     }
 
-    /// All bytes so far, of both directions.
+    /// Returns all bytes so far, in both directions.
     pub fn heard(&self) -> Vec<u8> {
         self.heard.lock().unwrap().clone()
     }

@@ -1,4 +1,4 @@
-//! The C sources of `tests/peers`, compiled to be preloaded.
+//! Compiles the C sources of `tests/peers` for preloading.
 
 use std::{
     collections::HashMap,
@@ -7,7 +7,7 @@ use std::{
     sync::Mutex,
 };
 
-/// The library made of `tests/peers/NAME.c`, once a test program.
+/// Returns the library from `tests/peers/NAME.c`, which is compiled once for each test program.
 pub fn shim(name: &'static str) -> PathBuf {
     static MADE: Mutex<Option<HashMap<&str, PathBuf>>> = Mutex::new(None);
     let mut made = MADE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -23,7 +23,8 @@ fn compile(name: &str) -> PathBuf {
     let compiled = compiler.arg("-ldl").output();
     let said = compiled.unwrap_or_else(|e| panic!("cannot run cc: {e}; run tests/run"));
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    // Under one name for all, so that nothing piles up: whoever is last puts the same there.
+    // All test programs use one name, so that old files do not pile up. The last one replaces the
+    // others with the same content.
     let named = made.with_file_name(format!("{name}.so"));
     std::fs::rename(&made, &named).unwrap();
     named

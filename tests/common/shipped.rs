@@ -1,9 +1,10 @@
-//! `config/gatehouse.toml` for a device whose files are in a folder of the test.
+//! `config/gatehouse.toml`, adapted to a device whose files are in a folder of the test.
 
 use std::{fs, path::Path};
 
-/// Returns its text with this folder in place of the device's own, the checkout's models, and a broker at this
-/// port of the loopback. The serial port is `tty` in the folder, the camera `camera`.
+/// Returns the text of the shipped configuration with changed paths. Its files are in `folder`,
+/// with the serial port at `tty` and the camera at `camera`. The models are those of the checkout,
+/// and the broker is at this port of the loopback.
 pub fn gatehouse_toml(folder: &Path, broker: u16) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut text = fs::read_to_string(root.join("config/gatehouse.toml")).unwrap();

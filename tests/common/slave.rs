@@ -1,4 +1,4 @@
-//! `tests/peers/modbus_slave.py` as a process: a relay board by others behind a pseudo-terminal.
+//! Runs `tests/peers/modbus_slave.py`: a relay board by another project behind a pseudo-terminal.
 
 use std::{
     ffi::OsString,
@@ -14,14 +14,14 @@ use super::port::Watch;
 
 const SOON: Duration = Duration::from_secs(120);
 
-/// The Python that has what the peers need.
+/// Returns the Python that has the packages of the peers.
 pub fn python() -> OsString {
     std::env::var_os("GATEHOUSE_TEST_PYTHON").unwrap_or_else(|| {
         panic!("run tests/run: it makes the Python with pymodbus and sets GATEHOUSE_TEST_PYTHON")
     })
 }
 
-/// The slave's process; it ends with this value.
+/// The slave's process. Dropping this value ends it.
 pub struct Slave {
     plugged: Option<(PathBuf, Watch)>,
     child: Child,
@@ -62,12 +62,13 @@ impl Slave {
         slave
     }
 
-    /// The terminal to open.
+    /// Returns the path of the terminal to open.
     pub fn port(&self) -> String {
         self.terminal.lock().unwrap().clone()
     }
 
-    /// From now on this path leads to the terminal, and to another one where a stranger has taken it.
+    /// Makes `link` point to the terminal. Where a foreign process takes the terminal, `link`
+    /// changes to another one.
     pub fn plug_in(&mut self, link: &Path) {
         symlink(self.port(), link).unwrap();
         let (commands, terminals) = (self.commands.clone(), self.terminals.clone());
@@ -78,7 +79,7 @@ impl Slave {
                 return;
             };
             let Ok(another) = another else { return };
-            // In its place at once.
+            // Replaces the link atomically.
             let new = path.with_extension("new");
             symlink(&another, &new).unwrap();
             std::fs::rename(new, &path).unwrap();
@@ -87,7 +88,7 @@ impl Slave {
         self.plugged = Some((link.to_owned(), watch));
     }
 
-    /// A path that led nowhere would be a gate's to the next terminal of that number.
+    /// Removes the link. A dangling link would lead a gate to the next terminal with that number.
     pub fn unplug(&mut self) {
         if let Some((link, watch)) = self.plugged.take() {
             drop(watch);
@@ -95,14 +96,14 @@ impl Slave {
         }
     }
 
-    /// What it says next.
+    /// Returns its next line.
     pub fn line(&mut self) -> String {
         self.lines.recv_timeout(SOON).unwrap_or_else(|e| {
             panic!("pymodbus says nothing ({e}; {:?}); run tests/run", self.child.try_wait())
         })
     }
 
-    /// What it says next, if it says anything within this time.
+    /// Returns its next line, if it comes within this time.
     pub fn line_within(&mut self, patience: Duration) -> Option<String> {
         match self.lines.recv_timeout(patience) {
             Ok(line) => Some(line),
@@ -111,7 +112,7 @@ impl Slave {
         }
     }
 
-    /// Sends a command and returns what was said before it was done.
+    /// Sends a command and returns the lines that come before its confirmation.
     pub fn command(&mut self, command: &str) -> Vec<String> {
         writeln!(self.commands.lock().unwrap(), "{command}").unwrap();
         let mut said = Vec::new();

@@ -5,7 +5,7 @@ use std::{fs::File, os::unix::fs::FileExt, path::Path};
 
 use super::shim::shim;
 
-/// The places of `struct state` in `faulty_clock.c`.
+/// Offsets in `struct state` of `faulty_clock.c`.
 const AHEAD_MS: u64 = 0;
 const SYNCED: u64 = 8;
 
@@ -15,7 +15,7 @@ pub struct WallClock {
 }
 
 impl WallClock {
-    /// Right, and not synchronised. Its state is kept in `folder`.
+    /// Returns a clock that is right and not synchronised. Its state file is in `folder`.
     pub fn new(folder: &Path) -> WallClock {
         let path = folder.join("clock-state");
         let state = File::options().create(true).write(true).truncate(true).open(&path).unwrap();
@@ -27,12 +27,13 @@ impl WallClock {
         WallClock { environment, state }
     }
 
-    /// For the daemon that is to go by it.
+    /// Returns the environment for the daemon that is to use this clock.
     pub fn environment(&self) -> [(&str, &str); 2] {
         self.environment.each_ref().map(|(name, value)| (*name, value.as_str()))
     }
 
-    /// Sets it so many seconds ahead of the real one, or behind.
+    /// Sets the clock this number of seconds ahead of the real one; a negative number sets it
+    /// behind.
     pub fn ahead(&self, seconds: i64) {
         self.set(AHEAD_MS, seconds * 1000);
     }

@@ -1,5 +1,5 @@
-//! What needs attention at a distance, under the real daemon: it reaches the platform as events,
-//! raised and over in turns, also across restarts, and stands in `status`.
+//! Alarms of the real daemon: the platform gets them as events, raised and over in turns, also
+//! across restarts. `status` lists those that stand.
 
 use std::path::PathBuf;
 
@@ -8,7 +8,7 @@ use crate::common::{
 };
 use serde_json::{Value, json};
 
-/// The next alarm of this sort.
+/// Returns the next alarm of this sort.
 fn alarm(platform: &mut Subscriber, what: &str) -> Value {
     loop {
         let event = platform.event("alarm");
@@ -18,7 +18,7 @@ fn alarm(platform: &mut Subscriber, what: &str) -> Value {
     }
 }
 
-/// All alarms that came, as (what, subject, raised).
+/// Returns all alarms that came, as (what, subject, raised).
 fn told(platform: &Subscriber) -> Vec<(String, String, bool)> {
     let alarms = platform.records.iter().filter(|m| m.json["kind"] == "alarm");
     let text = |value: &Value| value.as_str().unwrap().to_owned();
@@ -28,7 +28,7 @@ fn told(platform: &Subscriber) -> Vec<(String, String, bool)> {
     alarms.map(|m| of(&m.json)).collect()
 }
 
-/// The standing alarm of this sort, where there is one.
+/// Returns the standing alarm of this sort, if there is one.
 fn standing(status: &Value, what: &str) -> Option<Value> {
     let all = status["alarms"]["standing"].as_array().unwrap();
     all.iter().find(|alarm| alarm["what"] == what).cloned()
@@ -39,7 +39,7 @@ fn raised(status: &Value) -> u64 {
 }
 
 #[test]
-fn a_lost_link_and_what_waits_for_it_are_told_when_it_is_back_also_after_a_restart() {
+fn a_lost_link_and_a_waiting_outbox_raise_alarms_that_survive_a_restart() {
     let site = Site::prepare();
     site.configure(|c| c.set("alarms", "link_down_s", 2).set("alarms", "outbox_age_s", 3));
     let mut gate = Gate::at(site, &[]);
@@ -49,12 +49,12 @@ fn a_lost_link_and_what_waits_for_it_are_told_when_it_is_back_also_after_a_resta
     let link = standing(&lost, "link").unwrap();
     assert_eq!(link["subject"], "platform");
     assert!(link["detail"].as_str().unwrap().contains("see to the link and the broker"), "{link}");
-    // It waits itself, and so becomes the next one.
+    // The alarm also waits in the outbox, and so it causes the second alarm.
     let lost = gate.site.status_when("what waits", |s| standing(s, "outbox").is_some());
     assert_eq!(raised(&lost), 2);
     assert!(Site::degraded(&lost).contains(&"upstream platform"), "{lost:#}");
 
-    // A power cut in between: it stands since then, and is not raised again.
+    // A power cut in between: the alarm still stands and is not raised again.
     gate.daemon.take().unwrap().kill();
     gate.daemon = Some(gate.site.start());
     let again = gate.site.status_when("both to stand", |s| standing(s, "outbox").is_some());
@@ -72,7 +72,7 @@ fn a_lost_link_and_what_waits_for_it_are_told_when_it_is_back_also_after_a_resta
     };
     assert!(over["detail"].as_str().unwrap().contains("records waited at most"), "{over}");
     let well = gate.site.status_when("none to stand", |s| s["alarms"]["standing"] == json!([]));
-    assert_eq!(raised(&well), 0, "since this start");
+    assert_eq!(raised(&well), 0, "alarms raised since this start");
     gate.site.status_when("the outbox to be empty", |s| Site::outbox(s) == 0);
     until("both to be over", || {
         let over = told(&gate.platform).iter().filter(|(.., raised)| !raised).count();
@@ -90,7 +90,7 @@ fn a_lost_link_and_what_waits_for_it_are_told_when_it_is_back_also_after_a_resta
 }
 
 #[test]
-fn a_camera_that_goes_and_comes_back_and_a_board_that_was_never_there_are_told() {
+fn a_camera_that_goes_and_a_board_that_never_answered_raise_alarms_until_they_come() {
     let mut site = Site::prepare();
     site.configure(|c| c.set("alarms", "device_down_s", 5));
     site.broker.start();
@@ -100,7 +100,7 @@ fn a_camera_that_goes_and_comes_back_and_a_board_that_was_never_there_are_told()
     let never = alarm(&mut platform, "turnstile");
     assert_eq!((&never["raised"], &never["subject"]), (&json!(true), &json!("north")));
     let status = site.status();
-    assert_eq!(standing(&status, "camera"), None, "it is there");
+    assert_eq!(standing(&status, "camera"), None, "the camera is there");
     let board = site.plug_board_in();
     let over = alarm(&mut platform, "turnstile");
     assert_eq!((&over["raised"], &over["subject"]), (&json!(false), &json!("north")));
@@ -113,7 +113,7 @@ fn a_camera_that_goes_and_comes_back_and_a_board_that_was_never_there_are_told()
     assert!(Site::degraded(&status).contains(&"camera north/entry"), "{status:#}");
     let text = site.gatehouse(&["status"]).out;
     assert!(text.contains("2 raised since the start, 1 not over: camera north/entry"), "{text}");
-    // While the daemon is away, the camera is plugged in again.
+    // The camera is plugged in again while the daemon is stopped.
     daemon.stop();
     let shown = site.plug_camera_in();
     let _daemon = site.start();
@@ -127,7 +127,7 @@ fn a_camera_that_goes_and_comes_back_and_a_board_that_was_never_there_are_told()
 }
 
 #[test]
-fn a_board_whose_terminal_a_left_over_gate_has_taken_goes_to_another_one() {
+fn a_board_moves_to_another_terminal_when_a_left_over_gate_has_taken_its_own() {
     let site = Site::prepare();
     let tty = site.path("tty");
     let mut board = site.plug_board_in();
@@ -139,14 +139,14 @@ fn a_board_whose_terminal_a_left_over_gate_has_taken_goes_to_another_one() {
     assert_ne!(board.port(), lost);
     assert_eq!(std::fs::read_link(&tty).unwrap().to_str().unwrap(), board.port());
     assert_eq!(board.command("input 5 off"), [""; 0], "it is the same board");
-    // A path without a terminal would be this gate's to the next one of that number.
+    // A dangling link would lead this gate to the next terminal with that number.
     drop(board);
     assert!(tty.symlink_metadata().is_err());
 }
 
-/// A test that is killed: the program that it has started ends too.
+/// The test is killed, and the program that it started ends too.
 #[test]
-fn what_a_test_starts_ends_with_the_test() {
+fn a_process_that_a_test_starts_ends_with_the_test() {
     let (word, words) = std::sync::mpsc::channel();
     let test = std::thread::spawn(move || {
         let mut command = std::process::Command::new("sleep");
@@ -159,7 +159,7 @@ fn what_a_test_starts_ends_with_the_test() {
 }
 
 #[test]
-fn faces_that_nobody_knows_in_a_burst_are_told_with_how_many() {
+fn a_burst_of_unknown_faces_raises_an_alarm_with_their_number() {
     let site = Site::prepare();
     site.configure(|c| {
         c.set("alarms", "unknown_faces", 2).set("alarms", "unknown_faces_within_s", 30)
@@ -169,14 +169,14 @@ fn faces_that_nobody_knows_in_a_burst_are_told_with_how_many() {
     let mut strangers = ["impostor_1.jpg", "person_a_1.jpg"].iter().cycle();
     let mut before = gate.site.status();
     assert_eq!((unknown(&before), raised(&before)), (0, 0), "{before:#}");
-    // One after the other, until two come within the time, however slow this machine is just now.
+    // Strangers come one by one, until two come within the time, also on a slow machine.
     while raised(&before) == 0 {
         gate.camera.show(photo(strangers.next().unwrap()));
         let one_more = |s: &Value| unknown(s) > unknown(&before);
-        before = gate.site.status_when("somebody unknown", one_more);
+        before = gate.site.status_when("an unknown face", one_more);
     }
     assert!(unknown(&before) >= 2, "{before:#}");
-    gate.camera.nobody();
+    gate.camera.show_empty();
     let first = alarm(&mut gate.platform, "unknown_faces");
     assert_eq!((&first["raised"], &first["subject"]), (&json!(true), &json!("north")));
     let detail = first["detail"].as_str().unwrap();
@@ -192,12 +192,12 @@ fn faces_that_nobody_knows_in_a_burst_are_told_with_how_many() {
     gate.platform.assert_whole();
 }
 
-/// The kernel's tables as a box at another place has them.
+/// The kernel's network tables, as on a box at another place.
 struct Network(PathBuf);
 
 impl Network {
     fn router(&self, mac: &str) {
-        // Written whole at once, for it may be read meanwhile.
+        // The file is replaced at once, because the daemon may read it meanwhile.
         let put = |name: &str, text: String| {
             let fresh = self.0.join(format!("{name}.new"));
             std::fs::write(&fresh, text).unwrap();
@@ -213,7 +213,7 @@ impl Network {
 }
 
 #[test]
-fn a_box_that_was_carried_to_another_network_is_told_until_it_is_back() {
+fn a_box_that_was_moved_to_another_network_raises_an_alarm_until_it_is_back() {
     let (home, away) = ("02:fc:00:00:00:05", "02:fc:00:00:00:77");
     let site = Site::prepare();
     let network = Network(site.path("network"));
@@ -225,7 +225,7 @@ fn a_box_that_was_carried_to_another_network_is_told_until_it_is_back() {
         ("GATEHOUSE_TEST_NETWORK", folder.to_str().unwrap()),
     ];
     let mut gate = Gate::at(site, &environment);
-    // The first one is learned; that nothing is said of it shows in the end.
+    // The daemon learns the first router; the end of the test shows that it raised no alarm.
     let database = gate.site.path("data/gatehouse.db");
     let known = || {
         let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
@@ -246,7 +246,7 @@ fn a_box_that_was_carried_to_another_network_is_told_until_it_is_back() {
     let status = gate.site.status();
     assert!(Site::degraded(&status).contains(&"network"), "{status:#}");
 
-    // Whoever switches it off and on does not get rid of it.
+    // The alarm survives a restart of the box.
     gate.daemon.take().unwrap().kill();
     gate.daemon = Some(gate.site.start_with(&environment));
     gate.site.status_when("it to stand", |s| Site::degraded(s).contains(&"network"));
@@ -260,11 +260,11 @@ fn a_box_that_was_carried_to_another_network_is_told_until_it_is_back() {
 }
 
 #[test]
-fn faces_on_which_the_gate_never_decides_are_a_trouble_an_alarm_and_a_denial() {
+fn faces_without_a_decision_cause_a_trouble_an_alarm_and_a_denial() {
     let site = Site::prepare();
     site.configure(|c| c.set("alarms", "undecided_s", 2));
-    // Four people in an order without a rule, each for one frame: no two looks agree, also where a
-    // busy machine looks at some frames only.
+    // Three people in an irregular order, each for one frame, so that no two sightings in a row
+    // agree. That holds too where a busy machine analyses only some of the frames.
     site.configure(|c| c.camera("source", "replay:people").camera("loop", true).camera("fps", 10));
     let people = site.path("people");
     std::fs::create_dir(&people).unwrap();

@@ -1,6 +1,6 @@
-//! What lies on the disk, searched byte by byte: while the daemon runs, after a removal, and after
-//! a change of the sealing key. Nothing of people is found in plain, nothing of who was removed,
-//! and nothing that the old key opens. A control shows that the search finds each of these.
+//! Searches the files on the disk byte by byte: while the daemon runs, after a removal, and after a
+//! change of the sealing key. No personal data is found in plain, nothing of a removed worker, and
+//! nothing that the old key opens. A control test proves that the search finds each of these.
 
 use std::{
     collections::BTreeSet,
@@ -21,13 +21,13 @@ use gatehouse::{
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
-/// Whom the daemon knows: id, number, phone, photo.
+/// The enrolled workers: id, number, phone, photo.
 const WORKERS: [(&str, &str, &str, &str); 2] = [
     ("W001", "522201199003074411", "13985012345", "person_a_2.jpg"),
     ("W002", "522201198805112024", "13885067890", "person_b_2.jpg"),
 ];
 
-/// What is searched for: a name for it, and its bytes.
+/// The byte strings to search for, each with a name.
 #[derive(Clone, Default)]
 struct Needles(Vec<(String, Vec<u8>)>);
 
@@ -45,7 +45,7 @@ impl Needles {
         self.add(&format!("{name}, UTF-16 BE"), be);
     }
 
-    /// Runs of its numbers in every notation that somebody might store them in.
+    /// Adds pieces of the template in every notation in which a program might store it.
     fn template(&mut self, name: &str, template: &Template) {
         let values = template.as_slice();
         let most = values.iter().fold(0.0f32, |most, v| most.max(v.abs()));
@@ -69,7 +69,7 @@ impl Needles {
         }
     }
 
-    /// Pieces: where pages cut some of them in two, others are whole.
+    /// Adds the bytes in pieces. A database page may cut one piece in two, but others stay whole.
     fn runs(&mut self, name: &str, bytes: &[u8], length: usize) {
         for piece in bytes.chunks_exact(length) {
             self.add(name, piece);
@@ -87,7 +87,7 @@ impl Needles {
         self.0.iter().map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Which of them stand in a folder's files, and where.
+    /// Returns the needles that occur in a folder's files, and where.
     fn found_in(&self, dir: &Path) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         for file in files(dir) {
@@ -107,7 +107,7 @@ impl Needles {
     }
 }
 
-/// IEEE 754's half precision; subnormal numbers are left out as zero.
+/// Converts to half precision of IEEE 754. Subnormal numbers become zero.
 fn half(value: f32) -> u16 {
     let bits = value.to_bits();
     let (sign, exponent) = ((bits >> 16) as u16 & 0x8000, (bits >> 23 & 0xff) as i32 - 112);
@@ -118,7 +118,7 @@ fn half(value: f32) -> u16 {
     sign | (rounded + (bits >> 12 & 1)) as u16
 }
 
-/// All of them, but the reserve, which is found to hold nothing at all.
+/// Returns all files except the reserve, which must hold only zeros.
 fn files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
@@ -144,7 +144,7 @@ fn vision() -> Vision {
     Vision::load(&daemon::models(&files), DetectOptions::default()).unwrap()
 }
 
-/// All that is known of these workers in plain.
+/// Returns all personal data of these workers in plain.
 fn plain(vision: &Vision) -> Needles {
     let mut needles = Needles::default();
     for (id, number, phone, name) in WORKERS {
@@ -184,14 +184,14 @@ fn enrol(site: &Site) {
     }
 }
 
-/// The sealed values of a query's column, in pieces.
+/// Returns the sealed values of a query's column, in pieces.
 fn sealed(site: &Site, sql: &str) -> Needles {
     let path = site.path("data/gatehouse.db");
     let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let mut query = database.prepare(sql).unwrap();
     let values = query.query_map([], |row| row.get::<_, Vec<u8>>(0)).unwrap();
     let mut needles = Needles::default();
-    // The first byte is the same in all.
+    // The first byte is the same in all sealed values.
     values.for_each(|value| needles.runs(sql, &value.unwrap()[1..], 24));
     assert!(!needles.0.is_empty(), "{sql}");
     needles
@@ -214,7 +214,7 @@ fn photos(site: &Site) -> Value {
     site.status()["photos"].clone()
 }
 
-/// The photo of a record, as an admin fetches it.
+/// Fetches the photo of a record as an admin does.
 fn fetched(site: &Site, of: &str) -> Vec<u8> {
     let out = site.path(&format!("photo-{of}.jpg"));
     let _ = std::fs::remove_file(&out);
@@ -225,7 +225,7 @@ fn fetched(site: &Site, of: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_search_finds_what_lies_in_plain_in_a_file_and_in_a_database() {
+fn the_search_finds_plain_data_in_a_file_and_in_a_database() {
     let needles = plain(&vision());
     assert!(needles.names().len() > 50, "{:#?}", needles.names());
     for way in ["file", "database"] {
@@ -235,7 +235,7 @@ fn the_search_finds_what_lies_in_plain_in_a_file_and_in_a_database() {
         let database = Connection::open(dir.path().join("gatehouse.db")).unwrap();
         database.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (b BLOB)").unwrap();
         for (_, bytes) in &needles.0 {
-            // Not at the beginning of anything.
+            // The needle must not be at the beginning of a file or a value.
             let bytes = [b"xyz", bytes.as_slice(), b"z"].concat();
             if way == "file" {
                 file.write_all(&bytes).unwrap();
@@ -251,7 +251,7 @@ fn the_search_finds_what_lies_in_plain_in_a_file_and_in_a_database() {
 }
 
 #[test]
-fn i5_i7_nothing_of_people_lies_on_the_disk_in_plain_nor_at_all_after_a_removal_or_another_key() {
+fn i5_i7_personal_data_is_sealed_and_its_old_copies_go_with_a_removal_or_a_new_key() {
     let plain = plain(&vision());
     let mut gate = Gate::start(&[]);
     let data = gate.site.path("data");
@@ -264,7 +264,7 @@ fn i5_i7_nothing_of_people_lies_on_the_disk_in_plain_nor_at_all_after_a_removal_
     assert!(status["photos"]["bytes"].as_u64().unwrap() > 2000, "{status:#}");
     plain.are_nowhere(&data);
 
-    // Each is the one that its record names, and a face.
+    // Each photo has the hash that its record names, and shows a face.
     let mut jpegs = Needles::default();
     for record in records(&gate.site) {
         let seq = record["seq"].to_string();
@@ -296,7 +296,7 @@ fn i5_i7_nothing_of_people_lies_on_the_disk_in_plain_nor_at_all_after_a_removal_
     let file = |passage: &str| files(&data).into_iter().find(|f| f.ends_with(passage));
     let theirs = std::fs::read(file(&passages[0]).unwrap()).unwrap();
     gone.runs("the file of the passage's photo", &theirs, 24);
-    assert!(gone.found_in(&data).len() >= 4, "what is searched for is there");
+    assert!(gone.found_in(&data).len() >= 4, "the search finds the data before the removal");
     let said = gate.site.gatehouse(&["worker", "remove", "W001"]);
     assert_eq!(said.code, 0, "{said:?}");
     gone.are_nowhere(&data);
@@ -305,7 +305,7 @@ fn i5_i7_nothing_of_people_lies_on_the_disk_in_plain_nor_at_all_after_a_removal_
     assert_eq!(photos(&gate.site)["kept"], 1);
     let arguments = ["attendance", "photo", &passages[0], "--out", "/dev/null/x"];
     gate.site.gatehouse(&arguments).refused("no photo of this passage is kept");
-    // Attendance stays, and says that there was a photo.
+    // The attendance stays, and still shows that there was a photo.
     assert!(records(&gate.site)[0]["photo"]["sha256"].is_string());
 
     // Another key.
@@ -323,7 +323,7 @@ fn i5_i7_nothing_of_people_lies_on_the_disk_in_plain_nor_at_all_after_a_removal_
     old.are_nowhere(&data);
     plain.are_nowhere(&data);
     assert_ne!(std::fs::read_to_string(data.join("key")).unwrap(), old_key);
-    assert_eq!(fetched_offline(&data, &passages[1]), kept, "the file need not change");
+    assert_eq!(fetched_offline(&data, &passages[1]), kept, "the photo's file does not change");
 
     gate.daemon = Some(gate.site.start());
     gate.board.command("input 5 off");
@@ -332,7 +332,7 @@ fn i5_i7_nothing_of_people_lies_on_the_disk_in_plain_nor_at_all_after_a_removal_
     assert!(jpegs.0.iter().any(|(_, piece)| jpeg.windows(64).any(|w| w == &piece[..])));
     gate.pass_again("person_b_1.jpg");
     until("the third record", || (records(&gate.site).len() == 3).then_some(()));
-    // The same number is still known for W002's.
+    // A number that is enrolled already is still recognised.
     let again = gate.site.enrol("W003", "x", WORKERS[1].1, &photo_path("impostor_1.jpg"));
     again.refused("already enrolled, as worker W002");
     plain.are_nowhere(&data);
@@ -355,7 +355,7 @@ fn i5_i7_nothing_of_people_lies_on_the_disk_in_plain_nor_at_all_after_a_removal_
     gate.daemon = Some(gate.site.start());
 }
 
-/// The sealed file of a passage's photo.
+/// Reads the sealed file of a passage's photo.
 fn fetched_offline(data: &Path, passage: &str) -> Vec<u8> {
     let file = files(data).into_iter().find(|f| f.ends_with(passage)).unwrap();
     std::fs::read(file).unwrap()

@@ -1,4 +1,4 @@
-//! Bounds of the control socket, on the real daemon (I8).
+//! Bounds of the control socket, tested on the real daemon (I8).
 
 use std::{
     fs::File,
@@ -20,11 +20,11 @@ use gatehouse::{
 use serde_json::{Value, json};
 
 const MIB: u64 = 1 << 20;
-/// The most bytes of a frame.
+/// Maximum size of a frame in bytes.
 const FRAME: usize = 256 << 10;
 const ID_A: &str = "522201199003074411";
 
-/// A client in bytes.
+/// A client that sends raw bytes.
 struct Raw(UnixStream);
 
 impl Raw {
@@ -34,7 +34,7 @@ impl Raw {
         Raw(stream)
     }
 
-    /// Kind 0 is JSON, kind 1 a photo's piece.
+    /// Sends a frame. Kind 0 is JSON, kind 1 a piece of a photo.
     fn send(&mut self, kind: u8, body: &[u8]) {
         let length = u32::try_from(body.len() + 1).unwrap().to_be_bytes();
         self.0.write_all(&[&length[..], &[kind], body].concat()).unwrap();
@@ -44,7 +44,7 @@ impl Raw {
         self.enrol_with(photos, "name", "x");
     }
 
-    /// With another text in one of its fields.
+    /// Sends the request with another text in one field.
     fn enrol_with(&mut self, photos: &[u64], field: &str, text: &str) {
         let photos: Vec<_> = photos.iter().map(|n| json!({"name": "p.jpg", "bytes": n})).collect();
         let mut request = json!({
@@ -56,7 +56,7 @@ impl Raw {
         self.send(0, request.to_string().as_bytes());
     }
 
-    /// The daemon's next frame, or `None` where it hangs up.
+    /// Returns the daemon's next frame, or `None` where it closes the connection.
     fn answer(&mut self) -> Option<Value> {
         let mut length = [0; 4];
         self.0.read_exact(&mut length).ok()?;
@@ -73,12 +73,12 @@ impl Raw {
 }
 
 #[test]
-fn i8_what_is_too_much_for_the_control_socket_is_refused_and_harms_nobody_else() {
+fn i8_the_control_socket_refuses_excess_input_and_keeps_serving_other_clients() {
     let site = Site::prepare();
     let daemon = site.start();
     let (mut silent, begun) = (Raw::of(&site), Instant::now());
 
-    // The largest message is looked at; one byte more is not waited for.
+    // The daemon reads the largest message. It does not wait for the bytes of a larger one.
     let mut client = Raw::of(&site);
     client.send(0, &vec![b' '; FRAME - 1]);
     assert!(client.refused().starts_with("not understood"));
@@ -87,7 +87,10 @@ fn i8_what_is_too_much_for_the_control_socket_is_refused_and_harms_nobody_else()
     let sent = Instant::now();
     client.0.write_all(&length).unwrap();
     assert_eq!(client.answer(), None);
-    assert!(sent.elapsed() < Duration::from_secs(20), "it was waited for");
+    assert!(
+        sent.elapsed() < Duration::from_secs(20),
+        "the daemon waited for a message that is too large"
+    );
 
     let mut client = Raw::of(&site);
     client.enrol(&[1000; 6]);
@@ -98,7 +101,7 @@ fn i8_what_is_too_much_for_the_control_socket_is_refused_and_harms_nobody_else()
     let mut client = Raw::of(&site);
     client.enrol(&[u64::MAX]);
     assert!(client.refused().contains("a photo has at most 16 MiB"));
-    // More than it announced.
+    // More bytes than announced.
     let mut client = Raw::of(&site);
     client.enrol(&[10]);
     assert_eq!(client.answer().unwrap(), json!({"send": 0}));
@@ -122,7 +125,7 @@ fn i8_what_is_too_much_for_the_control_socket_is_refused_and_harms_nobody_else()
     let large = site.path("large.jpg");
     File::create(&large).unwrap().set_len(40 * MIB).unwrap();
     site.enrol("W001", "刘峰", ID_A, &large).refused("large.jpg: 40 MiB; a photo has at most 16");
-    // As large as may be, a photo is taken in and examined.
+    // A photo of the maximum size is accepted.
     std::fs::write(&large, photo("person_a_2.jpg")).unwrap();
     File::options().write(true).open(&large).unwrap().set_len(16 * MIB).unwrap();
     assert_eq!(site.enrol("W001", "刘峰", ID_A, &large).code, 0);
@@ -134,7 +137,7 @@ fn i8_what_is_too_much_for_the_control_socket_is_refused_and_harms_nobody_else()
     said.refused("give at most 5 photos");
 
     assert_eq!(site.status()["roster"]["workers"], 1);
-    // Who says nothing is waited for, and then cut off.
+    // The daemon waits for a silent client, and then closes the connection.
     assert_eq!(silent.answer(), None);
     assert!(begun.elapsed() >= Duration::from_secs(29), "{:?}", begun.elapsed());
     daemon.stop();
@@ -146,7 +149,7 @@ fn person(n: usize) -> Person {
     Person { id, name: text(), team: text(), contractor: text(), trade: text() }
 }
 
-/// Workers who came and were removed, and passages, before the daemon starts.
+/// Writes workers who were enrolled and removed, and passages, before the daemon starts.
 fn fill(site: &Site, workers: usize, passages: usize) {
     let dir = site.path("data");
     let key = Secret::File(dir.join("key"));
@@ -185,9 +188,9 @@ fn fill(site: &Site, workers: usize, passages: usize) {
 }
 
 #[test]
-fn i8_a_listing_of_many_pages_is_whole_and_in_order() {
+fn i8_a_listing_of_many_pages_is_complete_and_in_order() {
     let site = Site::prepare();
-    // Pages have 500: the last one of these is full.
+    // A page has 500 lines, so the last page of the workers is full.
     let (workers, passages) = (1000, 1203);
     fill(&site, workers, passages);
     let daemon = site.start();

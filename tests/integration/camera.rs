@@ -1,4 +1,4 @@
-//! The camera room with real files, directories and named pipes.
+//! The room `camera` with real files, directories and named pipes.
 
 use std::{
     fs::File,
@@ -29,12 +29,12 @@ fn bytes(picture: &Picture) -> &[u8] {
     data
 }
 
-/// All images of a replay that is played once.
+/// Plays a replay once and returns its images and the number of skipped ones.
 fn play(path: &Path) -> Result<(Vec<Vec<u8>>, u64), CameraError> {
     play_each(path, 1)
 }
 
-/// The same, where each is shown this many times.
+/// As `play`, and shows each image this number of times.
 fn play_each(path: &Path, repeat: u32) -> Result<(Vec<Vec<u8>>, u64), CameraError> {
     let mut replay = Replay::open(path, Duration::from_millis(1), repeat, false, clock())?;
     let mut images = Vec::new();
@@ -127,7 +127,11 @@ fn a_replay_played_once_ends_and_says_so() {
     }
     let mut camera = Capture::replay(dir.path(), 100.0, false);
     let state = camera.state_when(|s| s.finished);
-    assert_eq!((state.frames, state.dropped, state.skipped), (4, 3, 0), "nobody took them");
+    assert_eq!(
+        (state.frames, state.dropped, state.skipped),
+        (4, 3, 0),
+        "no reader took the frames"
+    );
     let frame = camera.frame();
     assert_eq!((frame.seq, bytes(&frame.picture)), (3, &jpeg(3)[..]));
     assert!(!camera.state_when(|s| !s.connected).connected);
@@ -135,7 +139,7 @@ fn a_replay_played_once_ends_and_says_so() {
 }
 
 #[test]
-fn a_loop_reads_its_directory_anew_and_keeps_its_pace() {
+fn a_looped_replay_rereads_its_directory_and_keeps_its_pace() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("a.jpg"), jpeg(1)).unwrap();
     let begun = Instant::now();
@@ -152,7 +156,7 @@ fn a_loop_reads_its_directory_anew_and_keeps_its_pace() {
 }
 
 #[test]
-fn i10_a_camera_that_comes_back_is_taken_up_again() {
+fn i10_a_camera_that_comes_back_is_used_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("later");
     let mut camera = Capture::replay(&path, 50.0, true);
@@ -165,7 +169,7 @@ fn i10_a_camera_that_comes_back_is_taken_up_again() {
     camera.state_when(|s| !s.connected);
     std::fs::create_dir(&path).unwrap();
     std::fs::write(path.join("a.jpg"), jpeg(2)).unwrap();
-    // seq rises through it all.
+    // The seq rises across reconnections.
     let mut frame = camera.frame();
     while *bytes(&frame.picture) != jpeg(2)[..] {
         frame = camera.frame();
@@ -179,7 +183,7 @@ fn a_pipe_is_read_as_its_writers_come_and_go() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("camera");
     nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    // 1 frame a second, if it were paced.
+    // Pacing would allow 1 frame per second.
     let mut camera = Capture::replay(&pipe, 1.0, false);
     camera.state_when(|s| s.connected);
     let mut writer = File::options().write(true).open(&pipe).unwrap();
@@ -189,7 +193,7 @@ fn a_pipe_is_read_as_its_writers_come_and_go() {
     }
     writer.write_all(&jpeg(4)[..200]).unwrap();
     drop(writer);
-    // The torn frame is over before the next writer's begins.
+    // The torn frame is discarded before the first frame of the next writer.
     camera.state_when(|s| s.skipped == 1);
     let mut writer = File::options().write(true).open(&pipe).unwrap();
     writer.write_all(&jpeg(5)).unwrap();
@@ -203,21 +207,21 @@ fn make_pipe(path: &Path) {
     nix::unistd::mkfifo(path, nix::sys::stat::Mode::S_IRWXU).unwrap();
 }
 
-/// Opens a pipe for writing as soon as somebody reads from it.
+/// Opens a pipe for writing as soon as it has a reader.
 fn write_once_read(pipe: &Path) -> File {
     let begun = Instant::now();
     loop {
         let opened = File::options().write(true).custom_flags(libc::O_NONBLOCK).open(pipe);
         match opened {
             Ok(writer) => return writer,
-            Err(error) => assert!(begun.elapsed() < SOON, "nobody reads it: {error}"),
+            Err(error) => assert!(begun.elapsed() < SOON, "the pipe has no reader: {error}"),
         }
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
 #[test]
-fn i10_a_pipe_that_was_made_anew_is_opened_anew() {
+fn i10_a_pipe_that_was_replaced_is_reopened() {
     let dir = tempfile::tempdir().unwrap();
     let pipe = dir.path().join("run/camera");
     let run = pipe.parent().unwrap();
@@ -227,7 +231,7 @@ fn i10_a_pipe_that_was_made_anew_is_opened_anew() {
     let mut writer = write_once_read(&pipe);
     writer.write_all(&jpeg(1)).unwrap();
     assert_eq!(*bytes(&camera.frame().picture), jpeg(1)[..]);
-    // The feeder ends, and its directory goes and comes with it.
+    // The camera's program ends, and its directory is removed and made again.
     drop(writer);
     std::fs::remove_dir_all(run).unwrap();
     let state = camera.state_when(|s| !s.connected);
@@ -237,7 +241,7 @@ fn i10_a_pipe_that_was_made_anew_is_opened_anew() {
     let mut writer = write_once_read(&pipe);
     writer.write_all(&jpeg(2)).unwrap();
     assert_eq!(*bytes(&camera.frame().picture), jpeg(2)[..]);
-    // Replaced without a moment in which it is missing.
+    // The pipe is replaced atomically, so it is never missing.
     drop(writer);
     let other = run.join("other");
     make_pipe(&other);
@@ -250,13 +254,13 @@ fn i10_a_pipe_that_was_made_anew_is_opened_anew() {
 }
 
 #[test]
-fn a_stop_is_prompt_while_garbage_comes_without_end() {
+fn a_stop_is_prompt_while_a_source_sends_endless_garbage() {
     let mut camera = Capture::replay(Path::new("/dev/zero"), 1.0, true);
     camera.state_when(|s| s.connected);
     camera.cancel.cancel();
     let begun = Instant::now();
     while !camera.handle.thread.is_finished() {
-        assert!(begun.elapsed() < PROMPT, "it goes on");
+        assert!(begun.elapsed() < PROMPT, "the capture thread still runs");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,4 +1,4 @@
-//! A wall clock that is wrong, is set, and becomes good, under the real daemon.
+//! The real daemon with a wall clock that is wrong, is set, and becomes synchronised.
 
 use crate::common::{Gate, Lane, Site, WallClock, photo, photo_path, walk};
 use serde_json::json;
@@ -14,7 +14,7 @@ fn ms(time: &serde_json::Value) -> i64 {
 fn i9_no_step_of_the_wall_clock_disturbs_a_passage_and_each_becomes_an_event() {
     let site = Site::of(Lane::north().set("pass_within_s", 20));
     let clock = WallClock::new(&site.path(""));
-    // A box without a battery: it believes to be a year back.
+    // A box without a battery for its clock: the clock is a year behind.
     clock.ahead(-365 * 24 * HOUR);
     let mut gate = Gate::at(site, &clock.environment());
     let enrolled = gate.site.enrol("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"));
@@ -23,8 +23,9 @@ fn i9_no_step_of_the_wall_clock_disturbs_a_passage_and_each_becomes_an_event() {
 
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.board.line(), "coil 0 on");
-    gate.camera.nobody();
-    // Set two hours ahead while the worker walks: nothing runs out, and nothing hangs.
+    gate.camera.show_empty();
+    // The clock moves two hours ahead while the worker walks. No deadline passes, and nothing
+    // hangs.
     clock.ahead(-365 * 24 * HOUR + 2 * HOUR);
     let step = gate.platform.event("clock");
     assert_eq!((&step["change"], &step["booted_at"]), (&json!("stepped"), &json!(null)));
@@ -33,7 +34,7 @@ fn i9_no_step_of_the_wall_clock_disturbs_a_passage_and_each_becomes_an_event() {
     let before = gate.platform.next_on("attendance");
     assert_eq!((&before["outcome"], &before["clock"]["synced"]), (&json!("passed"), &json!(false)));
 
-    // A daemon that comes back in the same boot has nothing new to tell, until the clock is good.
+    // A daemon that restarts in the same boot has no clock event to record until the clock is good.
     gate.daemon.take().unwrap().stop();
     gate.daemon = Some(gate.site.start_with(&clock.environment()));
     clock.ahead(0);
@@ -41,7 +42,8 @@ fn i9_no_step_of_the_wall_clock_disturbs_a_passage_and_each_becomes_an_event() {
     let good = gate.platform.event("clock");
     assert_eq!(good["change"], "synchronised", "{good}");
     assert_eq!(good["clock"]["synced"], true);
-    // It dates what was recorded before, by the wrong clock, in the same boot.
+    // The event corrects the times of earlier records of the same boot, which the wrong clock
+    // dated.
     assert_eq!(good["clock"]["boot"], before["clock"]["boot"]);
     let really = ms(&good["booted_at"]) + before["clock"]["uptime_ms"].as_i64().unwrap();
     let off_by = really - ms(&before["at"]);

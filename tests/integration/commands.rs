@@ -1,6 +1,6 @@
-//! A platform's commands: carried out once, answered as often as they come, and never late at a
-//! gate. Handed to a daemon in this process as its links would, and over a real mosquitto to a
-//! daemon of its own.
+//! Commands of a platform: each is carried out once, answered each time it comes, and never opens a
+//! gate late. Some tests hand commands to a daemon in this process, as its links do. Others send
+//! them over a real mosquitto to a daemon process.
 
 use crate::common::{
     Broker, Gate, Site, Subscriber, WallClock,
@@ -41,7 +41,7 @@ fn a_worker_is_enrolled_once_however_often_the_command_comes() {
     let expected = json!({ "id": "W001", "result": "enrolled", "state": "active", "templates": 1 });
     assert_eq!(reply["result"], expected);
     assert_eq!(desk.asks(&first), reply);
-    // Also when it is long over, and in another encoding.
+    // The reply is the same after the command has expired, and in another encoding.
     let mut old = issued(-600, -300, "c-1", "worker.upsert", a());
     assert_eq!(desk.asks(&old), reply);
     let mut payload = Vec::new();
@@ -55,7 +55,7 @@ fn a_worker_is_enrolled_once_however_often_the_command_comes() {
     assert!(said.contains("an id of its own"), "{said}");
     old["id"] = json!("c-2");
     desk.refuses("expired", &old);
-    // What is not given stays, as in an import.
+    // A field that is not given keeps its value, as in an import.
     let update = worker("W001", "刘峰", ID_A, &[]);
     assert_eq!(desk.does("c-3", "worker.upsert", update.clone())["result"], "unchanged");
     let mut update = update;
@@ -67,7 +67,7 @@ fn a_worker_is_enrolled_once_however_often_the_command_comes() {
     let b = blank(worker("W002", "B", ID_B, &[]));
     desk.refuses("no_face", &command("c-6", "worker.upsert", b));
     assert_eq!((entries(&desk, "enrolment"), entries(&desk, "amendment")), (1, 1));
-    // Neither a number nor a name is kept with the replies.
+    // Stored replies contain neither a number nor a name.
     let told = format!(
         "count(*) FROM command WHERE reply LIKE '%{ID_A}%' OR reply LIKE '%刘峰%' OR reply IS NULL"
     );
@@ -75,7 +75,7 @@ fn a_worker_is_enrolled_once_however_often_the_command_comes() {
 }
 
 #[test]
-fn what_is_refused_to_a_platform_is_said_in_its_own_words() {
+fn a_refusal_to_a_platform_names_the_fields_of_its_command() {
     let desk = Desk::start();
     let mut ids = 0;
     let mut said = |code: &str, change: &dyn Fn(&mut Value)| {
@@ -83,7 +83,7 @@ fn what_is_refused_to_a_platform_is_said_in_its_own_words() {
         let mut worker = a();
         change(&mut worker);
         let said = desk.refuses(code, &command(&format!("c-{ids}"), "worker.upsert", worker));
-        // No option of the command line, and nobody stands before a camera.
+        // Neither options of the command line nor advice to a person before a camera.
         for word in ["--", "hold still", "lens", "camera", "id-number"] {
             assert!(!said.contains(word), "{said}");
         }
@@ -108,14 +108,14 @@ fn what_is_refused_to_a_platform_is_said_in_its_own_words() {
         blurred.contains("photos[0]: The face in the photo is blurred: take another"),
         "{blurred}"
     );
-    // As an office writes it.
+    // As an office may write it.
     let mut worker = a();
     worker["id_number"] = json!("522201 19900307\u{3000}4411");
     assert_eq!(desk.does("c-9", "worker.upsert", worker)["result"], "enrolled");
     assert_eq!(desk.does("c-10", "worker.upsert", a())["result"], "unchanged");
 }
 
-/// A picture without anybody on it.
+/// Replaces the photos with a picture without a face.
 fn blank(mut worker: Value) -> Value {
     worker["photos"] =
         json!([STANDARD.encode(crate::common::camera::jpeg(&crate::common::camera::empty()))]);
@@ -123,7 +123,7 @@ fn blank(mut worker: Value) -> Value {
 }
 
 #[test]
-fn a_worker_is_suspended_resumed_and_removed_and_the_ledger_says_by_whom() {
+fn a_worker_is_suspended_resumed_and_removed_and_the_ledger_names_the_upstream() {
     let mut desk = Desk::start();
     desk.does("c-1", "worker.upsert", worker("W001", "刘峰", ID_A, &[]));
     let suspend = || json!({ "id": "W001", "reason": "contract over" });
@@ -133,7 +133,7 @@ fn a_worker_is_suspended_resumed_and_removed_and_the_ledger_says_by_whom() {
     assert_eq!(page["workers"][0]["state_reason"], "contract over");
     assert_eq!(page["workers"][0]["name"], "刘峰");
     assert!(!page.to_string().contains(ID_A), "{page}");
-    // A crash left it begun: it is done again, and finds that it was done.
+    // A crash left the command begun. It is carried out again, and finds that the work was done.
     desk.restart_with("UPDATE command SET reply = NULL WHERE id = 'c-2'");
     assert_eq!(desk.does("c-2", "worker.suspend", suspend()), suspended);
     assert_eq!(entries(&desk, "state"), 1);
@@ -145,7 +145,7 @@ fn a_worker_is_suspended_resumed_and_removed_and_the_ledger_says_by_whom() {
     let again = desk.does("c-5", "worker.remove", json!({ "id": "W001" }));
     assert_eq!((&again["state"], entries(&desk, "removal")), (&json!("removed"), 1));
     desk.refuses("no_such_worker", &command("c-6", "worker.remove", json!({ "id": "W001" })));
-    // A platform's doing is told apart from an admin's.
+    // The ledger distinguishes a platform's action from an admin's.
     let by = "instr(bytes, CAST('upstream' AS BLOB)) > 0";
     assert_eq!(desk.count(&format!("count(*) FROM entry WHERE kind = 'removal' AND {by}")), 1);
 }
@@ -181,10 +181,11 @@ fn i4_a_gate_is_released_only_where_that_is_allowed_once_and_in_time() {
     );
     desk.synchronised(false);
     desk.refuses("clock", &release("r-4"));
-    // What is no release has no such need.
+    // Commands other than a release do not need a synchronised clock.
     desk.does("c-1", "worker.upsert", worker("W001", "刘峰", ID_A, &[]));
     desk.synchronised(true);
-    // The daemon ended within it: whatever became of it, the gate is not opened by it again.
+    // The daemon ended during the command. Whatever its outcome was, it does not open the gate
+    // again.
     desk.restart_with("UPDATE command SET reply = NULL WHERE id = 'r-1'");
     let reply = desk.asks(&first);
     assert_eq!(reply["error"]["code"], "interrupted", "{reply}");
@@ -193,7 +194,7 @@ fn i4_a_gate_is_released_only_where_that_is_allowed_once_and_in_time() {
 }
 
 #[test]
-fn a_platform_can_tell_whether_its_roster_is_ours() {
+fn a_platform_can_compare_its_roster_with_that_of_the_gateway() {
     let desk = Desk::start();
     let empty = hex::encode(Sha256::digest(b""));
     let digest = |n: u8| desk.does(&format!("d-{n}"), "roster.digest", json!({}));
@@ -219,7 +220,7 @@ fn a_platform_can_tell_whether_its_roster_is_ours() {
     let rest = page(2, json!({ "limit": 1, "after": "W001" }));
     assert_eq!(rest["workers"][0]["id"], "W002");
     assert_eq!(page(3, json!({ "after": "W002" }))["workers"], json!([]));
-    // A question is not remembered: asked again it is answered anew.
+    // A query is not remembered; a repeated query is answered with the current state.
     assert_eq!(desk.count("count(*) FROM command"), 3);
     let status = desk.does("s-1", "status.now", json!({}));
     assert_eq!(
@@ -230,12 +231,12 @@ fn a_platform_can_tell_whether_its_roster_is_ours() {
 }
 
 #[test]
-fn i3_records_asked_for_again_wait_again_and_what_is_gone_is_said() {
+fn i3_a_resend_queues_records_again_and_reports_those_that_are_gone() {
     let mut desk = Desk::start();
     for n in 0..3 {
         desk.does(&format!("c-{n}"), "worker.upsert", worker("W001", &format!("N{n}"), ID_A, &[]));
     }
-    // All of it was sent, and one record has since been damaged.
+    // All records were sent, and one entry has been damaged since.
     desk.restart_with("DELETE FROM outbox; UPDATE entry SET bytes = x'00' WHERE seq = 2");
     let last = desk.count("max(seq) FROM entry");
     let waiting = || desk.count("count(*) FROM outbox WHERE seq <= 4");
@@ -255,7 +256,7 @@ fn i3_records_asked_for_again_wait_again_and_what_is_gone_is_said() {
 }
 
 #[test]
-fn i8_what_is_no_command_is_refused_and_the_next_one_is_carried_out() {
+fn i8_an_invalid_command_is_refused_and_the_next_one_is_carried_out() {
     let desk = Desk::start();
     let said = |payload: Vec<u8>| -> Value {
         let reply = desk.reply(desk.hand_over(Encoding::Json, payload));
@@ -271,7 +272,7 @@ fn i8_what_is_no_command_is_refused_and_the_next_one_is_carried_out() {
     desk.refuses("unknown_verb", &command("c-2", "gate.open", json!({})));
     desk.refuses("invalid", &command("c-3", "worker.upsert", json!({ "id": "W001" })));
     assert_eq!(desk.count("count(*) FROM command"), 0);
-    // More at once than can wait are told so, each with its id; none is lost.
+    // Commands that find no free place get `busy`, each with its id. No command is lost.
     let all: Vec<_> = (0..12)
         .map(|n| {
             let command = command(&format!("m-{n}"), "worker.upsert", a());
@@ -310,14 +311,14 @@ impl Platform<'_> {
 }
 
 #[test]
-fn over_a_broker_a_worker_is_enrolled_and_passes_and_records_come_again() {
+fn over_a_broker_a_worker_is_enrolled_and_passes_and_records_are_resent() {
     let mut gate = Gate::start(&[]);
     let mut platform = Platform { broker: &gate.site.broker, ear: &mut gate.platform };
     let first = command("c-1", "worker.upsert", a());
     let reply = platform.asks(&first);
     assert_eq!(reply["result"]["result"], "enrolled", "{reply}");
     assert_eq!(platform.asks(&first), reply);
-    // Not a command; the link holds, and the next one is answered.
+    // A malformed command: the link holds, and the next command is answered.
     let malformed = json!(["open the gate"]);
     platform.broker.publish("gatehouse/v1/P-1/gate-1/command", malformed.to_string().as_bytes());
     let refused = platform.ear.next_on("reply");
@@ -354,7 +355,7 @@ fn i4_over_a_broker_a_gate_is_released_where_the_configuration_allows_it_and_nev
     let blind = platform.asks(&command("r-2", "lane.release", args()));
     assert_eq!(blind["error"]["code"], "clock", "{blind}");
     wall.synchronised(true);
-    // Nothing has moved until now: this is the first that the board says.
+    // No coil has moved so far, so this is the board's first line.
     let first = command("r-3", "lane.release", args());
     let topic = "gatehouse/v1/P-1/gate-1/command";
     gate.site.broker.publish(topic, first.to_string().as_bytes());

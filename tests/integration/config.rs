@@ -1,4 +1,4 @@
-//! The shipped configurations load, and the commented one explains every key there is.
+//! The shipped configurations load, and `config/gatehouse.toml` explains every key.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,8 @@ fn commented() -> (PathBuf, String) {
     (path, text)
 }
 
-/// With the settings that are commented out (`#key = value`) and `wanted` switched on; how many.
+/// Returns the text with those commented-out settings (`#key = value`) that are `wanted`, and their
+/// number.
 fn switched_on(text: &str, wanted: impl Fn(&str) -> bool) -> (String, usize) {
     let mut count = 0;
     let lines = text.lines().map(|line| match line.strip_prefix('#') {
@@ -28,7 +29,7 @@ fn switched_on(text: &str, wanted: impl Fn(&str) -> bool) -> (String, usize) {
     (lines.collect::<Vec<_>>().join("\n"), count)
 }
 
-/// Everything but the hash of the file, which each comment changes.
+/// Returns the configuration without the hash of its file, which depends on the comments.
 fn meaning(config: Config) -> String {
     format!("{:?}", Config { sha256: [0; 32], ..config })
 }
@@ -43,7 +44,7 @@ fn every_shipped_configuration_loads() {
 }
 
 #[test]
-fn what_is_commented_out_is_the_default_or_a_valid_example() {
+fn each_commented_out_setting_is_the_default_or_a_valid_example() {
     let (path, text) = commented();
     let shipped = meaning(Config::parse(&path, &text).unwrap());
     let example = |line: &str| line.ends_with("# an example");
@@ -55,7 +56,7 @@ fn what_is_commented_out_is_the_default_or_a_valid_example() {
     assert_ne!(meaning(Config::parse(&path, &all).unwrap()), shipped);
 }
 
-/// Every table there is, with what it cannot do without.
+/// Every table, with its required keys.
 const EVERY_TABLE: &str = r#"
 [site]
 project_code = "P"
@@ -79,8 +80,8 @@ direction = "entry"
 source = "replay:frames"
 "#;
 
-/// The keys that the table below `header` accepts, in the parser's own words: it lists them when
-/// it refuses another.
+/// Returns the keys that the table below `header` accepts. The parser lists them when it refuses an
+/// unknown key.
 fn accepted_below(header: &str) -> Vec<String> {
     let text = EVERY_TABLE.replacen(header, &format!("{header}\nno_such_key = 1"), 1);
     let message = match Config::parse(Path::new("probe.toml"), &text) {
@@ -112,7 +113,7 @@ fn the_commented_configuration_explains_every_key() {
             if is_table(&key) {
                 continue;
             }
-            // A setting, a default or an example, or indented within a comment.
+            // The key is a setting, a default or an example, or it is indented in a comment.
             let explained = section
                 .lines()
                 .any(|line| line.trim_start_matches(['#', ' ']).starts_with(&format!("{key} = ")));

@@ -1,7 +1,7 @@
-//! A power cut at every step of a passage, a delivery, a start and a change of the roster: the
-//! daemon is killed exactly there (SIGKILL at a point of `src/failpoint.rs`) and started again.
-//! What holds then is looked at from outside: the database, the relay board, the platform.
-//! Needs the feature `failpoints`; `tests/run` builds with it.
+//! A power cut at every step of a passage, a delivery, a start and a change of the roster. The
+//! daemon is killed exactly there (SIGKILL at a point of `src/failpoint.rs`) and started again. The
+//! tests then check the database, the relay board and the platform from outside. They need the
+//! feature `failpoints`, which `tests/run` enables.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,8 +17,8 @@ use sha2::{Digest, Sha256};
 const ID_A: &str = "522201199003074411";
 const FAILPOINTS: &str = "FAILPOINTS";
 
-/// One test a step: its name, and what the family's function is told: the point, and what is to be
-/// found after a cut there.
+/// Defines one test for each step. Its arguments go to the family's function: the failpoint, and
+/// the expected state after a cut there.
 macro_rules! at {
     ($family:ident by $test:ident: $($name:ident: $($argument:expr),+;)+) => {
         mod $family {
@@ -29,7 +29,7 @@ macro_rules! at {
     };
 }
 
-at! { i1_a_cut_within_a_passage_leaves_it_whole_or_unconfirmed by cut_within_a_passage:
+at! { i1_a_cut_within_a_passage_leaves_it_complete_or_unconfirmed by cut_within_a_passage:
     sighting_looked_at: "sight.look", Nothing, false;
     sighting_handed_over: "sight.handed", Nothing, false;
     grant_decided: "grant.decided", Nothing, false;
@@ -58,13 +58,13 @@ at! { i3_a_cut_within_a_delivery_loses_nothing_and_marks_repeats by cut_within_a
     rows_struck_off: "uplink.struck", true, false;
 }
 
-at! { i2_a_cut_within_a_start_closes_what_was_open_once by cut_within_a_start:
+at! { i2_a_cut_within_a_start_closes_an_open_passage_once by cut_within_a_start:
     store_opened: "start.opened", 0;
     in_its_transaction: "start.written", 0;
     committed: "start.committed", 1;
 }
 
-at! { a_cut_within_an_enrolment_leaves_the_worker_whole_or_not_there by cut_within_an_enrolment:
+at! { a_cut_within_an_enrolment_leaves_the_worker_complete_or_absent by cut_within_an_enrolment:
     photo_received: "enrolment.received", false;
     photo_examined: "enrolment.examined", false;
     in_its_transaction: "enrolment.written", false;
@@ -85,7 +85,7 @@ at! { i4_a_cut_within_a_command_leaves_it_done_once by cut_within_a_command:
     answered: "command.answered";
 }
 
-at! { i5_a_cut_within_a_change_of_the_key_leaves_what_exactly_one_key_opens by cut_within_a_rotation:
+at! { i5_a_cut_within_a_change_of_the_key_leaves_data_that_exactly_one_key_opens by cut_within_a_rotation:
     new_key_made: "rotation.made", false;
     in_its_transaction: "rotation.written", false;
     committed: "rotation.committed", true;
@@ -93,12 +93,12 @@ at! { i5_a_cut_within_a_change_of_the_key_leaves_what_exactly_one_key_opens by c
     in_its_place: "rotation.renamed", true;
 }
 
-at! { a_cut_while_a_photo_of_a_passage_is_kept_costs_the_photo_alone by cut_within_the_album:
+at! { a_cut_while_a_photo_of_a_passage_is_saved_costs_only_the_photo by cut_within_the_album:
     file_written: "album.written", 0;
     row_committed: "album.entered", 1;
 }
 
-at! { i7_a_cut_while_a_removed_workers_photos_go_is_made_up_for by cut_within_erasing_photos:
+at! { i7_the_next_start_deletes_a_removed_workers_photos_that_a_cut_left by cut_within_erasing_photos:
     log_emptied: "removal.emptied", 1;
     files_removed: "album.removed", 0;
 }
@@ -113,18 +113,18 @@ fn i1_the_coil_waits_for_a_slow_commit() {
 }
 
 #[test]
-fn i4_a_commit_that_takes_too_long_releases_nobody() {
+fn i4_a_commit_that_takes_too_long_opens_no_gate() {
     let mut gate = Gate::start(&[(FAILPOINTS, "grant.written=sleep(4000)")]);
     enrol(&gate.site);
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.platform.next_on("attendance")["outcome"], "not_passed");
-    gate.camera.nobody();
+    gate.camera.show_empty();
     assert_eq!(gate.board.command("input 5 off"), [""; 0], "no coil moved");
     let outcomes: Vec<_> = Book::read(&gate.site).outcomes().collect();
     assert_eq!(outcomes, [Outcome::NotPassed]);
 }
 
-/// What a cut leaves of a passage.
+/// The state of a passage after a cut.
 #[derive(Clone, Copy, PartialEq)]
 enum Left {
     Nothing,
@@ -132,7 +132,7 @@ enum Left {
     Passed,
 }
 
-/// A gate whose daemon dies where it comes to `point`, with a worker on the roster.
+/// Starts a gate with a worker on the roster, whose daemon dies when it reaches `point`.
 fn gate_that_dies_at(point: &str) -> Gate {
     let mut gate = Gate::start(&[(FAILPOINTS, &dies_at(point))]);
     enrol(&gate.site);
@@ -154,9 +154,9 @@ fn enrol(site: &Site) {
 }
 
 fn cut_within_a_passage(point: &str, left: Left, released: bool) {
-    // The first frame comes before anybody can be enrolled.
+    // The first frame comes before a worker can be enrolled.
     if point == "sight.look" {
-        return cut_before_anybody_came(point);
+        return cut_before_any_worker_came(point);
     }
     let mut gate = gate_that_dies_at(point);
     gate.camera.show(photo("person_a_1.jpg"));
@@ -177,7 +177,7 @@ fn cut_within_a_passage(point: &str, left: Left, released: bool) {
     gate.works(&book);
 }
 
-fn cut_before_anybody_came(point: &str) {
+fn cut_before_any_worker_came(point: &str) {
     let mut site = Site::prepare();
     site.broker.start();
     let platform = site.broker.subscriber();
@@ -205,7 +205,7 @@ fn cut_within_a_release(point: &str, left: Left) {
     gate.works(&book);
 }
 
-/// The broker comes only when there is something for it, and the link dies with its first batch.
+/// Starts the broker only after there are records, so that the daemon dies at the first batch.
 fn cut_within_a_delivery(point: &str, struck: bool, repeated: bool) {
     let mut site = Site::prepare();
     site.broker.start();
@@ -236,14 +236,17 @@ fn cut_within_a_delivery(point: &str, struck: bool, repeated: bool) {
     gate.works(&book);
     let came = |seq: &u64| gate.platform.records.iter().filter(|m| m.json["seq"] == *seq).count();
     let repeats: BTreeSet<_> = all.iter().copied().filter(|seq| came(seq) > 1).collect();
-    assert!(repeats.is_subset(&waiting), "{repeats:?} had been struck off");
+    assert!(repeats.is_subset(&waiting), "{repeats:?} came again after their acknowledgement");
     if repeated {
-        assert!(!repeats.is_empty(), "what the broker has and the outbox too comes again");
+        assert!(
+            !repeats.is_empty(),
+            "rows that the broker has and that are still in the outbox come again"
+        );
     }
 }
 
-/// First on an empty folder, then after a cut within a passage. `boots`: how many of the two
-/// starts that are cut stand in the ledger, each.
+/// Cuts a start on an empty folder, then a start after a cut within a passage. `boots`: the number
+/// of boot entries that each cut start leaves in the ledger.
 fn cut_within_a_start(point: &str, boots: usize) {
     let mut site = Site::prepare();
     let dies = [(FAILPOINTS, &*dies_at(point))];
@@ -258,7 +261,7 @@ fn cut_within_a_start(point: &str, boots: usize) {
     enrol(&gate.site);
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.board.line(), "coil 0 on");
-    gate.camera.nobody();
+    gate.camera.show_empty();
     gate.daemon.take().unwrap().kill();
     let mut coils = vec!["coil 0 on".to_owned()];
     coils.extend(gate.board.command("closed"));
@@ -295,11 +298,14 @@ fn cut_within_an_enrolment(point: &str, enrolled: bool) {
 fn cut_within_a_removal(point: &str, removed: bool) {
     let mut gate = gate_that_dies_at(point);
     let sealed = sealed(&gate.site);
-    assert!(sealed.len() > 10 && any_in_files(&gate.site, &sealed), "what is searched is found");
+    assert!(
+        sealed.len() > 10 && any_in_files(&gate.site, &sealed),
+        "the search finds the sealed data before the removal"
+    );
     let said = gate.site.gatehouse(&["worker", "remove", "W001"]);
     assert_eq!(said.code, 1, "{said:?}");
     let cut = Cut::happened(&mut gate, point, Vec::new());
-    // Until the log is emptied it holds what was erased: the next start has something to do.
+    // The erased data stays in the log until the log is emptied, so the next start has work to do.
     assert_eq!(any_in_files(&gate.site, &sealed), point != "removal.emptied");
     let book = cut.restart(&mut gate);
     if !removed {
@@ -315,7 +321,7 @@ fn cut_within_a_removal(point: &str, removed: bool) {
     enrol_said(&gate.site).refused("ids are never used again");
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.platform.event("denial")["reason"], "unknown_face");
-    gate.camera.nobody();
+    gate.camera.show_empty();
     assert_eq!(gate.board.command("input 5 off"), [""; 0], "no coil moved");
     gate.settled(&book);
 }
@@ -327,7 +333,7 @@ fn cut_within_a_command(point: &str) {
     let topic = "gatehouse/v1/P-1/gate-1/command";
     gate.site.broker.publish(topic, suspend.as_bytes());
     Cut::happened(&mut gate, point, Vec::new()).restart(&mut gate);
-    // The platform heard nothing, and says it again.
+    // The platform got no reply, and so it sends the command again.
     gate.site.broker.publish(topic, suspend.as_bytes());
     let reply = gate.platform.next_on("reply");
     assert_eq!(reply["result"]["state"], "suspended", "{point}: {reply}");
@@ -351,7 +357,7 @@ fn i10_a_fault_within_a_command_costs_that_command_and_nothing_else() {
     let lost = asks("c-1");
     assert_eq!(lost["error"]["code"], "internal", "{lost}");
     assert_eq!(asks("c-2")["result"]["state"], "suspended");
-    // The one that was lost is taken up again, and finds it done.
+    // The lost command is carried out again, and finds its work done.
     assert_eq!(asks("c-1")["result"]["state"], "suspended");
     assert_eq!(rows(&gate.site, "entry WHERE kind = 'state'"), 1);
     gate.daemon.take().unwrap().stop();
@@ -377,7 +383,7 @@ fn cut_within_a_rotation(point: &str, new: bool) {
     assert_eq!(ended.signal(), Some(libc::SIGKILL), "{point}: {ended}");
     let both = gate.site.path("data/key.next").exists();
     assert_eq!(both, point != "rotation.renamed");
-    // A look at it changes nothing, and finds nothing wrong with it.
+    // `check` changes nothing and finds no fault.
     let looked = gate.site.gatehouse(&["check"]);
     assert!(
         looked.out.contains("storage: ") && !looked.out.contains("FAIL  storage"),
@@ -391,7 +397,7 @@ fn cut_within_a_rotation(point: &str, new: bool) {
     let book = Book::read(&gate.site);
     assert_eq!(book.count("key"), usize::from(new));
     assert_eq!(any_in_files(&gate.site, &old_sealed), !new);
-    // Everything opens: the identity, the template, the photo of the passage.
+    // The key opens all data: the identity, the template, the photo of the passage.
     let again = gate.site.enrol("W009", "x", ID_A, &photo_path("impostor_1.jpg"));
     again.refused("already enrolled, as worker W001");
     let out = gate.site.path("photo.jpg");
@@ -402,7 +408,7 @@ fn cut_within_a_rotation(point: &str, new: bool) {
     gate.board.command("input 5 off");
     gate.pass_again("person_a_1.jpg");
     gate.daemon.take().unwrap().stop();
-    // And it can be done again.
+    // A second change of the key works.
     let said = gate.site.gatehouse(&["key", "rotate"]);
     assert_eq!(said.code, 0, "{said:?}");
     assert!(!any_in_files(&gate.site, &old_sealed));
@@ -415,7 +421,7 @@ fn cut_within_the_album(point: &str, kept: u64) {
     assert_eq!(cut.book.causes(), 1);
     let book = cut.restart(&mut gate);
     assert_eq!(book.outcomes().count(), 1);
-    // The file without a row is swept away.
+    // The sweep removes a file without a row.
     gate.site.status_when("the album", |s| s["photos"]["kept"] == kept);
     until("the sweep", || (passage_photos(&gate.site) == kept).then_some(()));
 }
@@ -427,7 +433,7 @@ fn cut_within_erasing_photos(point: &str, files: u64) {
     let said = gate.site.gatehouse(&["worker", "remove", "W001"]);
     assert_eq!(said.code, 1, "{said:?}");
     let cut = Cut::happened(&mut gate, point, Vec::new());
-    // There may be a file, and no key to it.
+    // A file may be left, but no key opens it.
     assert_eq!(passage_photos(&gate.site), files);
     assert_eq!(rows(&gate.site, "passage_photo WHERE length(key) > 0"), 0);
     cut.restart(&mut gate);
@@ -435,33 +441,33 @@ fn cut_within_erasing_photos(point: &str, files: u64) {
     until("the rows to go", || (rows(&gate.site, "passage_photo") == 0).then_some(()));
 }
 
-/// How many files the album has.
+/// Returns the number of files in the album.
 fn passage_photos(site: &Site) -> u64 {
     let Ok(folders) = std::fs::read_dir(site.path("data/photos")) else { return 0 };
     folders.flat_map(|f| std::fs::read_dir(f.unwrap().path()).unwrap()).count() as u64
 }
 
-/// What was there right after a cut.
+/// The database and the board right after a cut.
 struct Cut {
     book: Book,
     coils: Vec<String>,
 }
 
 impl Cut {
-    /// Waits until the daemon has died at `point`, and clears the place before the camera.
-    /// `coils`: what the board has said so far.
+    /// Waits until the daemon has died at `point`, and shows an empty gate to the camera. `coils`:
+    /// the board's lines so far.
     fn happened(gate: &mut Gate, point: &str, mut coils: Vec<String>) -> Cut {
         let mut daemon = gate.daemon.take().unwrap();
         let ended =
             until(&format!("the daemon to die at {point}"), || daemon.0.try_wait().unwrap());
         assert_eq!(ended.signal(), Some(libc::SIGKILL), "{point}: {ended}\n{}", gate.site.log());
-        gate.camera.nobody();
+        gate.camera.show_empty();
         coils.extend(gate.board.command("closed"));
         coils.extend(gate.board.command("input 0 off"));
         Cut { book: Book::read(&gate.site), coils }
     }
 
-    /// I1: no coil went on without a grant or a release in the database.
+    /// Asserts I1: no coil went on without a grant or a release in the database.
     fn left(&self, left: Left, released: bool) {
         let on = self.coils.iter().filter(|line| line.ends_with(" on")).count();
         assert_eq!(on, usize::from(released), "{:?}", self.coils);
@@ -470,7 +476,8 @@ impl Cut {
         assert_eq!(self.book.open, usize::from(left == Left::Unconfirmed));
     }
 
-    /// Starts the daemon again: coils are off, nothing is open, and nothing old has changed.
+    /// Starts the daemon again and asserts that coils are off, no passage is open, and no old entry
+    /// has changed.
     fn restart(mut self, gate: &mut Gate) -> Book {
         gate.daemon = Some(gate.site.start());
         let well = |s: &Value| Site::degraded(s).is_empty() && Site::outbox(s) == 0;
@@ -486,9 +493,9 @@ impl Cut {
 }
 
 trait AfterTheCut {
-    /// The same worker passes as if nothing had been.
+    /// Asserts that the same worker can pass as usual.
     fn works(&mut self, since: &Book);
-    /// The platform has everything; what was before is unchanged.
+    /// Asserts that the platform has all records, and that earlier entries are unchanged.
     fn settled(&mut self, since: &Book);
 }
 
@@ -511,8 +518,8 @@ impl AfterTheCut for Gate {
     }
 }
 
-/// I3: the platform has each seq from 1 on; first deliveries rise, and what comes again is marked
-/// and otherwise the same.
+/// Asserts I3: the platform has each seq from 1 on. First deliveries rise in seq; a repeat is
+/// marked and otherwise equal.
 fn has_all(platform: &mut Subscriber, book: &Book) {
     let last = book.seqs().last().unwrap();
     while platform.records.iter().all(|m| m.json["seq"] != last) {
@@ -540,17 +547,18 @@ fn has_all(platform: &mut Subscriber, book: &Book) {
     }
 }
 
-/// The ledger as the database has it.
+/// The ledger as it is in the database.
 struct Book {
     entries: Vec<Entry>,
     bytes: Vec<Vec<u8>>,
-    /// How many passages have no outcome yet.
+    /// Number of passages without an outcome.
     open: usize,
     outbox: BTreeSet<u64>,
 }
 
 impl Book {
-    /// Reads it, and checks what holds at any moment, also right after a cut.
+    /// Reads the ledger and asserts its invariants, which hold at any moment, also right after a
+    /// cut.
     fn read(site: &Site) -> Book {
         let mut database = database(site);
         let database = database.transaction().unwrap();
@@ -574,7 +582,7 @@ impl Book {
                 seqs += 1;
                 assert_eq!(seq, Some(seqs), "entry {index}");
             }
-            // I9: each run's entries follow its boot, an outcome follows its cause.
+            // I9: the entries of each run follow its boot, and an outcome follows its cause.
             if kind == "boot" {
                 assert!(begun <= entry.stamp.uptime_ms, "entry {index}");
                 begun = entry.stamp.uptime_ms;
@@ -616,7 +624,7 @@ impl Book {
         self.entries.iter().filter(|entry| entry.body.kind() == kind).count()
     }
 
-    /// Grants and releases by hand.
+    /// Counts grants and releases by hand.
     fn causes(&self) -> usize {
         self.count("grant") + self.count("release")
     }
@@ -629,7 +637,7 @@ impl Book {
     }
 }
 
-/// RFC 9162.
+/// Returns the leaf hash of RFC 9162.
 fn leaf(bytes: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update([0]).chain_update(bytes).finalize().into()
 }
@@ -639,14 +647,14 @@ fn database(site: &Site) -> Connection {
     Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap()
 }
 
-/// How many rows the daemon's database has of something.
+/// Returns the number of rows of a table, or of a table with a condition.
 fn rows(site: &Site, of: &str) -> u64 {
     let count = format!("SELECT count(*) FROM {of}");
     database(site).query_row(&count, [], |row| row.get(0)).unwrap()
 }
 
-/// Pieces of the sealed template and photo. SQLite spreads a photo over its pages, so that some
-/// pieces are cut in two; most are not.
+/// Returns pieces of the sealed template and photo. SQLite spreads a photo over pages, which cut
+/// some pieces in two; most pieces stay whole.
 fn sealed(site: &Site) -> Vec<Vec<u8>> {
     let database = database(site);
     let mut statement =
@@ -657,7 +665,7 @@ fn sealed(site: &Site) -> Vec<Vec<u8>> {
 
 fn any_in_files(site: &Site, pieces: &[Vec<u8>]) -> bool {
     ["gatehouse.db", "gatehouse.db-wal", "gatehouse.db-shm"].iter().any(|name| {
-        // While no daemon runs there is one alone.
+        // Without a running daemon only the first file exists.
         let bytes = std::fs::read(site.path("data").join(name)).unwrap_or_default();
         pieces.iter().any(|piece| bytes.windows(piece.len()).any(|window| window == piece))
     })

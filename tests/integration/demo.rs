@@ -1,4 +1,4 @@
-//! `gatehouse demo`, as a stranger runs it.
+//! `gatehouse demo`, run as by a newcomer.
 
 #[allow(dead_code, reason = "a program of its own")]
 #[path = "../benches/commits.rs"]
@@ -17,10 +17,11 @@ use std::{
 use assert_cmd::Command;
 use serde_json::Value;
 
-/// Timeout of a run, which takes some ten seconds on an idle machine.
+/// Timeout after which a run fails. It takes about ten seconds on an idle machine.
 const TOO_LONG: Duration = Duration::from_secs(240);
 
-/// Runs it in a checkout, and returns its stdout and stderr. It must leave nothing behind.
+/// Runs the program in a checkout, and returns its stdout and stderr. Asserts that it leaves no
+/// files.
 fn demo(checkout: &Path, arguments: &[&str], environment: &[(&str, String)]) -> (String, String) {
     let scratch = tempfile::tempdir().unwrap();
     let begun = Instant::now();
@@ -71,7 +72,7 @@ fn the_demo_prints_json_and_nothing_else() {
     assert_eq!(of("enrolled", "worker"), ["D001", "D002"]);
     assert_eq!(of("turnstile", "bytes")[0], "01050000ff008c3a");
     assert_eq!(of("turnstile", "bytes").len(), 6);
-    // On a very busy machine a grant may be void, and its record says so.
+    // On a very busy machine a grant may become void, and its record then shows that.
     let passages =
         of("platform", "record").into_iter().filter(|record| record["outcome"] == "passed");
     let workers = passages.map(|record| record["worker"].clone());
@@ -107,7 +108,7 @@ fn a_first_run_says_once_that_it_fetches_the_models() {
     assert_eq!(complaints, "fetching models (22 MB)\n");
     assert!(said.lines().all(|line| line.starts_with('{')), "{said}");
     assert!(models.join("photos/CREDITS.md").exists());
-    // Where something is missing again, that alone is fetched.
+    // A missing file is fetched again, and no other file.
     let again = |expected: &str| {
         let mut fetch = Command::new(models.join("fetch"));
         fetch.envs(environment.clone()).assert().success().stdout("").stderr(expected.to_owned());
@@ -118,8 +119,8 @@ fn a_first_run_says_once_that_it_fetches_the_models() {
     again("");
 }
 
-/// Each as short as it goes. A worker comes again and again, and each time the camera sends no frame
-/// in between.
+/// Each bench runs as briefly as possible. The bench of the lanes brings a worker back repeatedly,
+/// with a pause of the camera before each visit.
 #[test]
 fn each_bench_ends_with_its_figures_and_leaves_nothing() {
     let stages = &["--json", "bench", "--rounds", "3", "--workers", "10"][..];

@@ -1,8 +1,9 @@
-//! What the package puts on a device beside the program.
+//! The files that the package installs on a device beside the program.
 
 use std::{fs, path::Path, process::Command};
 
-/// What `gatehouse-port` calls a device. `files`: of the kernel, by their path under /sys.
+/// Returns the name that `gatehouse-port` gives a device. `files`: files of the kernel, by path in
+/// /sys.
 fn place(device: &str, files: &[(&str, &str)]) -> String {
     let sys = tempfile::tempdir().unwrap();
     for (path, text) in files {
@@ -17,14 +18,14 @@ fn place(device: &str, files: &[(&str, &str)]) -> String {
 }
 
 #[test]
-fn a_port_has_one_name_whatever_number_the_kernel_deals_to_what_is_plugged_in() {
+fn a_port_keeps_its_name_under_any_kernel_number() {
     let usb = "/devices/platform/fd800000.usb";
     let one = place(&format!("{usb}/usb3/3-1/3-1:1.0/ttyUSB0/tty/ttyUSB0"), &[]);
     assert_eq!(one, "fd800000.usb-1");
     assert_eq!(place(&format!("{usb}/usb1/1-1/1-1:1.0/ttyUSB7/tty/ttyUSB7"), &[]), one);
     let auto = format!("{usb}/xhci-hcd.4.auto/usb2/2-1/2-1:1.0/ttyUSB0/tty/ttyUSB0");
     assert_eq!(place(&auto, &[]), one);
-    // Behind hubs, and of a modem's kind.
+    // Behind two hubs, and a device of the class of modems.
     let hub = format!("{usb}/usb3/3-1/3-1.4/3-1.4.2/3-1.4.2:1.0/tty/ttyACM0");
     assert_eq!(place(&hub, &[]), "fd800000.usb-1.4.2");
 }

@@ -1,4 +1,4 @@
-//! The real daemon on a disk that fills up, fails, dawdles, or damages what was written.
+//! The real daemon on a disk that fills up, fails, is slow, or damages its data.
 
 use std::{
     collections::BTreeMap,
@@ -44,7 +44,7 @@ fn is_well(status: &Value) -> bool {
     status["disk"]["room"] == "ample" && status["disk"]["failing"] == Value::Null
 }
 
-/// What the status says to do about the disk.
+/// Returns the remedy that the status shows for this trouble.
 fn remedy(status: &Value, what: &str) -> String {
     let all = status["degraded"].as_array().unwrap();
     let found = all.iter().find(|d| d["what"] == what);
@@ -52,7 +52,7 @@ fn remedy(status: &Value, what: &str) -> String {
     found["remedy"].as_str().unwrap().to_owned()
 }
 
-/// The states that the platform was told of, up to and with this one.
+/// Returns the storage events that the platform got, up to this state.
 fn told_until(gate: &mut Gate, last: &str) -> Vec<Value> {
     let mut told = Vec::new();
     loop {
@@ -67,7 +67,7 @@ fn told_until(gate: &mut Gate, last: &str) -> Vec<Value> {
 
 fn assert_one_process(gate: &Gate) {
     let starts = gate.site.log().matches("running version").count();
-    assert_eq!(starts, 1, "the daemon was started once and is still the same");
+    assert_eq!(starts, 1, "the daemon has not restarted");
 }
 
 #[test]
@@ -77,20 +77,20 @@ fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
     let reserve = gate.site.status()["disk"]["reserve_bytes"].as_i64().unwrap();
     assert_eq!(fs::metadata(gate.site.path("data/reserve")).unwrap().len() as i64, reserve);
 
-    // Denials go first.
+    // The daemon gives up denials first.
     disk.full(60 * MIB);
     let status = gate.site.status_when("little room", room_is("low"));
     assert!(remedy(&status, "disk").contains("make room"), "{status:#}");
     assert_eq!(gate.platform.event("storage")["state"], "low");
     gate.camera.show(photo("impostor_1.jpg"));
     gate.site.status_when("a denial given up", |s| s["disk"]["unrecorded"] != 0);
-    nobody_is_there(&gate);
+    wait_for_an_empty_gate(&gate);
     assert_eq!(enrol_b(&gate.site).code, 0);
     gate.pass_again("person_b_1.jpg");
     assert_eq!(gate.platform.next_on("attendance")["worker"], "W002");
     gate.site.status_when("the photo of it", |s| s["photos"]["kept"] == 1);
 
-    // Then photos.
+    // Then it gives up photos.
     disk.full(20 * MIB);
     let status = gate.site.status_when("less room", room_is("scarce"));
     assert!(remedy(&status, "disk").contains("nobody can be enrolled"), "{status:#}");
@@ -100,10 +100,10 @@ fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
     assert_eq!(gate.platform.next_on("attendance")["worker"], "W001");
     let status = gate.site.status_when("a photo given up", |s| s["photos"]["given_up"] == 1);
     assert_eq!(status["photos"]["given_up"], 1);
-    // And the old ones make room.
+    // Old photos are removed to make room.
     gate.site.status_when("the old photo gone", |s| s["photos"]["kept"] == 0);
 
-    // With not a byte left there is the reserve.
+    // With no free byte left, the reserve is used.
     disk.full(0);
     let status = gate.site.status_when("no room", room_is("full"));
     assert!(status["disk"]["reserve_bytes"].as_i64().unwrap() < reserve, "{status:#}");
@@ -114,7 +114,7 @@ fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
     assert_eq!(attendance(&gate.site).len(), 4);
     assert_eq!(status["disk"]["failing"], Value::Null);
 
-    // And when there is room again, all is as it was, with nobody's help.
+    // When there is room again, the gate recovers without help.
     disk.well();
     let status = gate.site.status_when("room", is_well);
     assert_eq!(status["disk"]["reserve_bytes"], reserve);
@@ -122,14 +122,14 @@ fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
     assert!(healed["unrecorded"].as_u64().unwrap() > 0, "{healed}");
     gate.camera.show(photo("impostor_1.jpg"));
     assert_eq!(gate.platform.event("denial")["reason"], "unknown_face");
-    gate.camera.nobody();
+    gate.camera.show_empty();
     assert_one_process(&gate);
     gate.platform.assert_whole();
 }
 
-/// Whoever stood before the camera has left, and none of the frames on their way shows a face.
-fn nobody_is_there(gate: &Gate) {
-    gate.camera.nobody();
+/// Shows an empty gate to the camera and waits until no frame with a face is under way.
+fn wait_for_an_empty_gate(gate: &Gate) {
+    gate.camera.show_empty();
     let seen = || {
         let camera = gate.site.status()["lanes"][0]["cameras"][0].clone();
         (camera["analysed"].as_u64().unwrap(), camera["faces"].as_u64().unwrap())
@@ -144,13 +144,13 @@ fn nobody_is_there(gate: &Gate) {
     });
 }
 
-/// The disk takes nothing in: a worker comes, and no coil moves.
-fn nobody_is_let_through(gate: &mut Gate, photo_name: &str) -> Value {
+/// Shows a worker while the disk accepts no data, and asserts that no coil moves.
+fn the_gate_stays_closed(gate: &mut Gate, photo_name: &str) -> Value {
     let errors = |s: &Value| s["lanes"][0]["commit_errors"].as_u64().unwrap();
     let before = errors(&gate.site.status());
     gate.camera.show(photo(photo_name));
     let status = gate.site.status_when("a grant that is not recorded", |s| errors(s) > before);
-    nobody_is_there(gate);
+    wait_for_an_empty_gate(gate);
     assert_eq!(gate.board.command("input 5 off"), [""; 0], "a coil moved");
     let remedy = remedy(&status, "disk");
     assert!(remedy.contains("nobody is let through"), "{remedy}");
@@ -165,18 +165,18 @@ fn i1_when_the_reserve_is_used_up_nothing_opens_until_there_is_room() {
     assert_eq!((enrol_a(&gate.site).code, enrol_b(&gate.site).code), (0, 0));
     gate.pass_again("person_a_1.jpg");
     gate.platform.next_on("attendance");
-    // Somebody else's files grow into whatever the reserve gives back.
+    // Another program's files take all space that the reserve frees.
     let reserve = gate.site.status()["disk"]["reserve_bytes"].as_i64().unwrap();
     disk.full(-reserve);
     gate.site.status_when("an empty reserve", |s| s["disk"]["reserve_bytes"] == 0);
-    // What the log has room for already is recorded still: it is to have none.
+    // The log may still have room for a record, so the log is emptied.
     let database = Connection::open(gate.site.path("data/gatehouse.db")).unwrap();
     let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
     until("an empty log", || {
         let busy: bool = database.query_row(truncate, [], |row| row.get(0)).unwrap();
         (!busy).then_some(())
     });
-    let status = nobody_is_let_through(&mut gate, "person_b_1.jpg");
+    let status = the_gate_stays_closed(&mut gate, "person_b_1.jpg");
     assert_eq!(status["disk"]["room"], "full");
     assert!(disk.faults() > 0);
     assert_eq!(attendance(&gate.site).len(), 1);
@@ -189,7 +189,8 @@ fn i1_when_the_reserve_is_used_up_nothing_opens_until_there_is_room() {
     gate.platform.assert_whole();
 }
 
-/// A disk that takes nothing in, for whatever reason, and is mended while the daemon runs.
+/// Breaks the disk, asserts that nothing opens, repairs it while the daemon runs, and asserts that
+/// the gate works again.
 fn nothing_opens_and_it_heals(break_it: impl FnOnce(&Disk)) {
     let (mut gate, disk) = start();
     assert_eq!((enrol_a(&gate.site).code, enrol_b(&gate.site).code), (0, 0));
@@ -197,7 +198,7 @@ fn nothing_opens_and_it_heals(break_it: impl FnOnce(&Disk)) {
     gate.site.status_when("all to be sent", |s| Site::outbox(s) == 0);
 
     break_it(&disk);
-    nobody_is_let_through(&mut gate, "person_b_1.jpg");
+    the_gate_stays_closed(&mut gate, "person_b_1.jpg");
     let said = gate.site.gatehouse(&[
         "--json",
         "lane",
@@ -210,7 +211,7 @@ fn nothing_opens_and_it_heals(break_it: impl FnOnce(&Disk)) {
     ]);
     assert_eq!((said.code, said.err.contains("cannot be recorded")), (1, true), "{said:?}");
     assert_eq!(gate.board.command("input 5 off"), [""; 0], "a coil moved");
-    // What was recorded can still be read.
+    // Recorded entries can still be read.
     assert_eq!(attendance(&gate.site).len(), 1);
 
     disk.well();
@@ -234,12 +235,12 @@ fn i1_a_disk_with_write_errors_opens_nothing_and_heals() {
 }
 
 #[test]
-fn an_outcome_that_the_disk_does_not_take_is_recorded_when_it_does() {
+fn an_outcome_that_cannot_be_written_is_recorded_when_the_disk_is_healthy() {
     let (mut gate, disk) = start();
     assert_eq!(enrol_a(&gate.site).code, 0);
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.board.line(), "coil 0 on");
-    gate.camera.nobody();
+    gate.camera.show_empty();
     disk.failing();
     crate::common::walk(&gate.site, &mut gate.board);
     gate.site.status_when("an outcome that is not recorded", |s| {
@@ -258,18 +259,18 @@ fn i4_a_grant_whose_commit_takes_too_long_opens_nothing() {
     let (mut gate, disk) = start();
     assert_eq!((enrol_a(&gate.site).code, enrol_b(&gate.site).code), (0, 0));
     gate.site.status_when("all to be sent", |s| Site::outbox(s) == 0);
-    // As slow as a worn card.
+    // As slow as a worn SD card.
     disk.slow(Duration::from_millis(300));
     gate.pass_again("person_b_1.jpg");
     assert_eq!(gate.platform.next_on("attendance")["outcome"], "passed");
     gate.site.status_when("all to be sent", |s| Site::outbox(s) == 0);
     assert_eq!(gate.site.status()["lanes"][0]["void"], 0);
 
-    // As slow as a dying one: whoever stood there has moved on.
+    // As slow as a dying card. The worker has already moved on.
     disk.slow(Duration::from_millis(4000));
     gate.camera.show(photo("person_a_1.jpg"));
     gate.site.status_when("a passage to begin", |s| s["lanes"][0]["busy"] == true);
-    gate.camera.nobody();
+    gate.camera.show_empty();
     let status = gate.site.status_when("a void grant", |s| s["lanes"][0]["void"] == 1);
     disk.well();
     assert!(remedy(&status, "disk").contains("commit"), "{status:#}");
@@ -294,7 +295,7 @@ fn a_start_on_a_full_disk_lives_on_the_reserve() {
 }
 
 #[test]
-fn a_disk_that_is_away_at_the_start_is_waited_for_and_is_no_damage() {
+fn a_start_on_a_failing_disk_ends_and_sets_no_database_aside() {
     let (mut gate, disk) = start();
     assert_eq!(enrol_a(&gate.site).code, 0);
     let ledger = gate.site.status()["ledger"]["id"].clone();
@@ -307,7 +308,7 @@ fn a_disk_that_is_away_at_the_start_is_waited_for_and_is_no_damage() {
         }
         let mut daemon = gate.site.spawn(&disk.environment());
         let code = daemon.0.wait().unwrap().code();
-        assert_eq!(code, Some(1), "{how}: systemd starts it again");
+        assert_eq!(code, Some(1), "{how}: systemd would start it again");
         disk.well();
         gate.daemon = Some(gate.site.start_with(&disk.environment()));
         let status = gate.site.status();
@@ -317,7 +318,7 @@ fn a_disk_that_is_away_at_the_start_is_waited_for_and_is_no_damage() {
     }
 }
 
-/// All that lies in a folder, by its path within it.
+/// Returns all files of a folder, by their path in it.
 fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     let mut folders = vec![dir.to_owned()];
@@ -334,7 +335,7 @@ fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     found
 }
 
-/// Puts a folder back to what it held.
+/// Restores the content of a folder.
 fn put_back(dir: &Path, contents: &BTreeMap<PathBuf, Vec<u8>>) {
     fs::remove_dir_all(dir).unwrap();
     fs::create_dir(dir).unwrap();
@@ -349,13 +350,13 @@ fn put_back(dir: &Path, contents: &BTreeMap<PathBuf, Vec<u8>>) {
 
 const PAGE: usize = 4096;
 
-/// The first page of a table or an index.
+/// Returns the first page of a table or an index.
 fn root_of(database: &Path, name: &str) -> usize {
     let sql = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
     Connection::open(database).unwrap().query_row(sql, [name], |r| r.get(0)).unwrap()
 }
 
-/// A gate with two workers and a record, stopped: where it is, and what its data folder holds.
+/// Returns a stopped gate with two workers and a record, and the content of its data folder.
 fn a_gate_with_a_past() -> (Gate, BTreeMap<PathBuf, Vec<u8>>) {
     let mut gate = Gate::start(&[]);
     assert_eq!((enrol_a(&gate.site).code, enrol_b(&gate.site).code), (0, 0));
@@ -363,7 +364,7 @@ fn a_gate_with_a_past() -> (Gate, BTreeMap<PathBuf, Vec<u8>>) {
     gate.platform.next_on("attendance");
     gate.site.status_when("all to be sent", |s| Site::outbox(s) == 0);
     gate.daemon.take().unwrap().stop();
-    // All of it into the one file: the last to close it may have been a reader.
+    // All data moves into the one file. The last program that closed it may have been a reader.
     let database = Connection::open(gate.site.path("data/gatehouse.db")).unwrap();
     database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
     drop(database);
@@ -371,9 +372,9 @@ fn a_gate_with_a_past() -> (Gate, BTreeMap<PathBuf, Vec<u8>>) {
     (gate, before)
 }
 
-/// What a damage leaves of the past.
+/// The part of the data that a damage leaves readable.
 struct Left {
-    /// The damaged ledger's id can be read.
+    /// Whether the damaged ledger's id can be read.
     id: bool,
     workers: u32,
     workers_lost: u32,
@@ -413,7 +414,7 @@ fn a_damaged_database_is_set_aside_whole_and_the_gate_goes_on() {
         fs::write(&database, &bytes).unwrap();
         gate.daemon = Some(gate.site.start());
 
-        // What was damaged lies there, as it was, and the status says where.
+        // The damaged files are set aside unchanged, and the status names the place.
         let status = gate.site.status();
         let place = PathBuf::from(status["disk"]["set_aside"][0].as_str().unwrap());
         assert!(place.starts_with(data.join("set-aside")), "{damage}: {place:?}");
@@ -421,7 +422,7 @@ fn a_damaged_database_is_set_aside_whole_and_the_gate_goes_on() {
         let remedy = remedy(&status, "database");
         assert!(remedy.contains(place.to_str().unwrap()), "{damage}: {remedy}");
 
-        // The platform hears of it first in the new ledger.
+        // The platform gets this event first in the new ledger.
         let first = gate.platform.event("successor");
         assert_eq!(first["seq"], 1, "{damage}");
         assert_eq!(first["ledger"], status["ledger"]["id"], "{damage}");
@@ -437,7 +438,7 @@ fn a_damaged_database_is_set_aside_whole_and_the_gate_goes_on() {
         }
         assert_eq!(attendance(&gate.site).len(), 0, "{damage}");
 
-        // Who came over is let through; who did not can be enrolled.
+        // A worker whose data was saved is let through; a lost worker can be enrolled.
         gate.site.status_when("the turnstile", |s| s["lanes"][0]["turnstile"]["connected"] == true);
         if first["workers"] != 2 {
             assert_eq!(enrol_a(&gate.site).code, 0, "{damage}");
@@ -445,7 +446,7 @@ fn a_damaged_database_is_set_aside_whole_and_the_gate_goes_on() {
         gate.pass_again("person_a_1.jpg");
         let record = gate.platform.next_on("attendance");
         assert_eq!((&record["worker"], &record["ledger"]), (&json!("W001"), &first["ledger"]));
-        // A start after that is like any other.
+        // A later start is like any other.
         gate.daemon.take().unwrap().stop();
         gate.daemon = Some(gate.site.start());
         let status = gate.site.status();
@@ -457,7 +458,7 @@ fn a_damaged_database_is_set_aside_whole_and_the_gate_goes_on() {
 }
 
 #[test]
-fn a_log_that_is_garbage_costs_nothing_that_is_in_the_database() {
+fn a_garbage_write_ahead_log_costs_no_committed_data() {
     let (mut gate, before) = a_gate_with_a_past();
     assert!(!before.contains_key(Path::new("gatehouse.db-wal")));
     fs::write(gate.site.path("data/gatehouse.db-wal"), vec![0xAA; 9 * PAGE]).unwrap();
@@ -472,7 +473,7 @@ fn a_log_that_is_garbage_costs_nothing_that_is_in_the_database() {
 }
 
 #[test]
-fn what_is_no_damage_is_refused_and_stays_where_it_is() {
+fn a_wrong_key_or_a_foreign_database_is_refused_and_stays_in_place() {
     let (gate, before) = a_gate_with_a_past();
     let data = gate.site.path("data");
     let database = data.join("gatehouse.db");
@@ -499,7 +500,7 @@ fn what_is_no_damage_is_refused_and_stays_where_it_is() {
         let after = contents(&data);
         assert!(!data.join("set-aside").exists(), "{expected}");
         for (path, bytes) in &changed {
-            assert!(after.get(path) == Some(bytes), "{expected}: {path:?} is another");
+            assert!(after.get(path) == Some(bytes), "{expected}: {path:?} has changed");
         }
     }
 }

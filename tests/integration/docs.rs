@@ -1,4 +1,4 @@
-//! The commands of README.md and docs/ run as they are written.
+//! Runs the commands of README.md and docs/ as they are written.
 //!
 //! A session is a shell, a folder and the files that the commands need. Each block of commands (`sh`) runs in
 //! one session, in the order of the page. Marks say which; a block without a mark runs in the session
@@ -34,7 +34,7 @@ use yaml_rust2::YamlLoader;
 
 /// The session of a block without a mark.
 const USUAL: &str = "gate";
-/// Each has a test below.
+/// The sessions; each has a test below.
 const SESSIONS: [&str; 7] =
     ["checkout", "bench", USUAL, "gate-2", "platform", "device", "device with its key apart"];
 
@@ -86,18 +86,18 @@ fn checkout() -> (tempfile::TempDir, Session) {
 
 #[test]
 #[cfg(feature = "demo")]
-fn what_is_told_to_see_it_works() {
+fn the_commands_of_see_it_work() {
     let (_folder, session) = checkout();
     run("checkout", &session);
 }
 
 #[test]
-fn a_gate_of_ones_own_grants_and_denies_as_told() {
+fn the_commands_of_the_bench_gate_work() {
     let (_folder, session) = checkout();
     run("bench", &session);
 }
 
-/// Each release is followed by a passage.
+/// Prepares a site with a lane whose simulated turnstile reports a passage after each release.
 fn with_a_lane() -> Site {
     let lane = Lane::simulated("north").turnstile("pass_after_ms", 300);
     let lane = lane.camera("entry", "replay:camera").camera("exit", "replay:exit");
@@ -135,7 +135,7 @@ fn copy_photo(photo: &str, to: &Path) {
 }
 
 #[test]
-fn what_is_told_of_a_gate_at_work_works() {
+fn the_commands_for_a_running_gate_work() {
     let gate = gate("gate-1");
     let second = self::gate("gate-2");
     run("gate-2", &second.session);
@@ -163,7 +163,7 @@ fn what_is_told_of_a_gate_at_work_works() {
 }
 
 #[test]
-fn a_platforms_commands_are_answered_as_told() {
+fn the_commands_of_a_platform_are_answered_as_documented() {
     let gate = gate("gate-1");
     copy_photo("person_a_2.jpg", &gate.site.path("photo.jpg"));
     run("platform", &gate.session);
@@ -188,12 +188,12 @@ fn device(name: &str) {
 }
 
 #[test]
-fn what_is_told_of_passwords_keys_and_a_reset_works() {
+fn the_commands_for_passwords_keys_and_a_reset_work() {
     device("device");
 }
 
 #[test]
-fn a_sealing_key_is_kept_elsewhere_as_told() {
+fn the_commands_for_a_separate_sealing_key_work() {
     device("device with its key apart");
 }
 
@@ -204,7 +204,7 @@ fn every_block_of_commands_is_run_or_says_why_not() {
         let Block { place, language, marks, text } = block;
         let allowed: &[&str] = match (language.as_str(), block.value("not run")) {
             ("sh", Some(reason)) => {
-                assert!(reason.len() > 10, "{place}: why?");
+                assert!(reason.len() > 10, "{place}: give the reason");
                 &["not run"]
             }
             ("sh", None) => &["run", "stays", "wait", "expect"],
@@ -216,13 +216,13 @@ fn every_block_of_commands_is_run_or_says_why_not() {
                 assert!(!text.lines().any(types), "{place}: commands are `sh`");
                 &[]
             }
-            _ => panic!("{place}: nothing here knows what {language:?} is"),
+            _ => panic!("{place}: the language {language:?} is unknown here"),
         };
         for (key, _) in marks {
             assert!(allowed.contains(&key.as_str()), "{place}: {key:?} is no mark of such a block");
         }
         let shows = block.value("printed above").is_some();
-        assert!(!shows || before, "{place}: what is above it prints nothing");
+        assert!(!shows || before, "{place}: the block above it prints nothing");
         before = session_of(block).is_some();
         if let Some(session) = session_of(block) {
             assert!(SESSIONS.contains(&session), "{place}: there is no session {session:?}");
@@ -233,7 +233,7 @@ fn every_block_of_commands_is_run_or_says_why_not() {
 }
 
 #[test]
-fn what_is_shown_of_configurations_json_and_yaml_is_valid() {
+fn every_block_of_toml_json_and_yaml_is_valid() {
     let mut seen = BTreeSet::new();
     for Block { place, language, text, .. } in page::all().iter().flat_map(|page| &page.blocks) {
         match language.as_str() {
@@ -257,7 +257,7 @@ fn what_is_shown_of_configurations_json_and_yaml_is_valid() {
 }
 
 #[test]
-fn a_roster_that_is_shown_is_taken_in() {
+fn every_roster_that_is_shown_can_be_imported() {
     let site = with_a_lane();
     let _daemon = site.start();
     let mut seen = 0;
@@ -277,7 +277,7 @@ fn a_roster_that_is_shown_is_taken_in() {
 const PLACEHOLDERS: [(&str, &str); 1] = [("SEQ", "4711")];
 
 #[test]
-fn every_command_in_a_sentence_is_one_that_the_program_knows() {
+fn every_command_in_a_sentence_exists_in_the_program() {
     let program = gatehouse::cli::command();
     let mut seen = 0;
     for Page { name, spans, .. } in page::all().into_iter().chain(page::comments()) {
@@ -302,7 +302,7 @@ fn every_command_in_a_sentence_is_one_that_the_program_knows() {
                 .try_get_matches_from(["gatehouse".to_owned()].into_iter().chain(words));
             match parsed.as_ref().map_err(clap::Error::kind) {
                 Ok(_) | Err(ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {}
-                // Named without what it needs: `worker enroll`.
+                // A mention without required arguments, such as `worker enroll`.
                 Err(ErrorKind::MissingRequiredArgument) if !has_options => {}
                 Err(_) => panic!("{place}: {}", parsed.unwrap_err()),
             }
@@ -313,7 +313,7 @@ fn every_command_in_a_sentence_is_one_that_the_program_knows() {
 }
 
 #[test]
-fn every_key_in_a_sentence_is_one_of_the_configuration() {
+fn every_key_in_a_sentence_exists_in_the_configuration() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/gatehouse.toml");
     let commented = fs::read_to_string(path).unwrap();
     let mut seen = 0;
@@ -368,7 +368,7 @@ fn every_page_is_in_the_contents_and_every_link_leads_somewhere() {
 }
 
 #[test]
-fn a_mark_or_a_block_that_would_be_passed_over_is_refused() {
+fn a_mark_or_a_block_that_would_be_ignored_is_refused() {
     let refused = |text: &str| Page::parse("a.md", text).err();
     assert_eq!(refused("<!-- run: bench -->\n```sh\ntrue\n```\n"), None);
     for text in [

@@ -1,5 +1,5 @@
 //! The whole gate, from camera to broker: the daemon as a process, a replayed camera, a Modbus
-//! slave that we did not write (pymodbus), and a real mosquitto that goes away and comes back.
+//! slave of another project (pymodbus), and a real mosquitto that stops and starts again.
 //! `tests/run` installs what this needs.
 
 use std::{collections::BTreeSet, path::Path};
@@ -23,7 +23,7 @@ fn enrol_b(site: &Site) {
     assert_enrolled(&site.enrol("W002", "Jacinda", ID_B, &photo_path("person_b_2.jpg")));
 }
 
-/// How many rows the daemon's database has of something.
+/// Returns the number of rows of a table, or of a table with a condition.
 fn rows(site: &Site, of: &str) -> u64 {
     let path = site.path("data/gatehouse.db");
     let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
@@ -38,7 +38,7 @@ fn attendance(site: &Site) -> Vec<Value> {
     site.gatehouse(&["--json", "attendance", "list"]).json_lines()
 }
 
-/// The board holds the arm open for 10 s.
+/// Returns a lane whose board holds the arm open for 10 s.
 fn with_a_long_pulse() -> Lane {
     Lane::north().set("pass_within_s", 20).turnstile("pulse_ms", 10_000)
 }
@@ -88,7 +88,7 @@ fn a_worker_passes_a_stranger_does_not_and_the_platform_has_the_record() {
     assert_eq!(attendance(&gate.site), std::slice::from_ref(&record));
     assert_eq!(record["ledger"], gate.site.status()["ledger"]["id"]);
 
-    // A frame that is no picture, between others, changes nothing but a counter.
+    // A frame that is no picture, between others, changes only a counter.
     gate.camera.show(b"\xFF\xD8\xFF\xDA\x00\x02no picture\xFF\xD9".to_vec());
     gate.site.status_when("a frame that does not decode", |s| {
         s["lanes"][0]["cameras"][0]["undecodable"].as_u64().unwrap() > 0
@@ -97,7 +97,7 @@ fn a_worker_passes_a_stranger_does_not_and_the_platform_has_the_record() {
     let denial = gate.platform.event("denial");
     assert_eq!(denial["reason"], "unknown_face");
     assert_eq!((&denial["worker"], &denial["name"]), (&Value::Null, &Value::Null));
-    gate.camera.nobody();
+    gate.camera.show_empty();
     // The board's next line answers this, so no coil moved for the stranger.
     assert_eq!(gate.board.command("input 5 off"), [""; 0]);
 
@@ -109,7 +109,7 @@ fn a_worker_passes_a_stranger_does_not_and_the_platform_has_the_record() {
 }
 
 #[test]
-fn i3_what_happens_without_the_broker_arrives_later_once_and_in_order() {
+fn i3_records_made_without_the_broker_arrive_later_once_and_in_order() {
     let mut gate = Gate::start(&[]);
     enrol_a(&gate.site);
     enrol_b(&gate.site);
@@ -129,7 +129,7 @@ fn i3_what_happens_without_the_broker_arrives_later_once_and_in_order() {
     let arrived = [gate.platform.next_on("attendance"), gate.platform.next_on("attendance")];
     assert_eq!(arrived.to_vec(), attendance(&gate.site));
     assert_eq!((&arrived[0]["worker"], &arrived[1]["worker"]), (&json!("W001"), &json!("W002")));
-    // What comes after the backlog comes after it.
+    // A later record comes after the backlog.
     gate.camera.show(photo("impostor_1.jpg"));
     gate.platform.event("denial");
     gate.site.status_when("the outbox to be empty", |s| Site::outbox(s) == 0);
@@ -137,9 +137,9 @@ fn i3_what_happens_without_the_broker_arrives_later_once_and_in_order() {
 }
 
 #[test]
-fn a_photo_that_cannot_enrol_is_refused_in_its_own_words_and_nothing_is_stored() {
+fn a_photo_that_cannot_enrol_is_refused_with_its_reason_and_not_stored() {
     let site = Site::prepare();
-    // No device is there; what a slow machine records of that is no change of the roster.
+    // No device exists. On a slow machine the alarms about that must not change the ledger's size.
     site.configure(|c| c.set("alarms", "device_down_s", 3600).set("alarms", "link_down_s", 3600));
     let _daemon = site.start();
     let before = site.status()["ledger"]["size"].clone();
@@ -172,7 +172,7 @@ fn a_photo_that_cannot_enrol_is_refused_in_its_own_words_and_nothing_is_stored()
     };
     site.gatehouse(&arguments(&[])).refused("the signed form with --consent");
     site.gatehouse(&arguments(&["--consent", "  "])).refused("consent: must not be empty");
-    // The second of two photos is bad: the first is not kept either.
+    // The second of two photos is bad, so the first one is not stored either.
     site.gatehouse(
         &[
             &arguments(&["--consent", "C-1"])[..],
@@ -191,10 +191,11 @@ fn a_photo_that_cannot_enrol_is_refused_in_its_own_words_and_nothing_is_stored()
     for table in ["worker", "template", "photo"] {
         assert_eq!(rows(&site, table), 0, "{table}");
     }
-    // The same words with a good photo do enrol.
+    // The same arguments with a good photo enrol the worker.
     assert_enrolled(&site.gatehouse(&arguments(&["--consent", "C-1"])));
     assert_eq!((rows(&site, "template"), rows(&site, "photo")), (1, 1));
-    // A face that two workers had would let neither through, and two faces of one worker anybody.
+    // If two workers had one face, neither would be let through. If one worker had two faces, a
+    // stranger could pass.
     let same = photo_path("person_a_1.jpg");
     site.enrol("W002", "刘峰", ID_B, &same).refused("already enrolled, as worker W001 刘峰");
     let (b, stranger) = (photo_path("person_b_1.jpg"), photo_path("impostor_1.jpg"));
@@ -204,16 +205,16 @@ fn a_photo_that_cannot_enrol_is_refused_in_its_own_words_and_nothing_is_stored()
     two_people.extend(photos);
     site.gatehouse(&two_people).refused("the face is not that of the first photo");
     assert_eq!((rows(&site, "worker"), rows(&site, "template")), (1, 1));
-    // An id that never was is no worker who never came.
+    // An unknown id is refused; an empty list would mean a worker who never came.
     site.gatehouse(&["attendance", "list", "--worker", "W099"]).refused("there is no worker W099");
     let said = site.gatehouse(&["attendance", "list", "--from", "yesterday"]);
     assert_eq!((said.code, said.err.contains("a day such as 2026-10-01")), (2, true), "{said:?}");
 }
 
 #[test]
-fn i10_a_gate_starts_without_its_devices_and_takes_them_up_as_they_appear() {
+fn i10_a_gate_starts_without_its_devices_and_uses_them_as_they_appear() {
     let mut site = Site::prepare();
-    // The platform has subscribed before; now its broker is away.
+    // The platform has subscribed before; now its broker is stopped.
     site.broker.start();
     let mut platform = site.broker.subscriber();
     site.broker.kill();
@@ -242,7 +243,7 @@ fn i10_a_gate_starts_without_its_devices_and_takes_them_up_as_they_appear() {
     gate.pass("person_a_1.jpg");
     assert_eq!(gate.platform.next_on("attendance")["outcome"], "passed");
     gate.platform.assert_whole();
-    // A clean stop tells the platform, and leaves nothing of the socket.
+    // A clean stop reports to the platform and removes the socket.
     gate.daemon.take().unwrap().stop();
     while gate.platform.next_on("status")["state"] != "offline" {}
     assert!(!gate.site.path("control.sock").exists());
@@ -275,11 +276,11 @@ fn without_a_daemon_or_its_models_the_message_says_what_to_do() {
     bytes[1000] ^= 1;
     std::fs::write(&altered, bytes).unwrap();
     run_and_check("is not the one this program was tested with");
-    assert!(!site.path("data").exists(), "nothing is made before the models are right");
+    assert!(!site.path("data").exists(), "no folder is made before the models are right");
 }
 
 #[test]
-fn a_release_by_hand_is_recorded_with_who_asked() {
+fn a_release_by_hand_is_recorded_with_the_name_of_the_user() {
     let mut gate = Gate::at(Site::of(Lane::north().set("pass_within_s", 5)), &[]);
     enrol_a(&gate.site);
     gate.platform.event("enrolment");
@@ -307,7 +308,8 @@ fn a_release_by_hand_is_recorded_with_who_asked() {
     assert_eq!(record["passage"], event["passage"]);
     assert_eq!(attendance(&gate.site), [record]);
 
-    // For nobody in particular, and nobody walks: an event with its outcome, no attendance.
+    // A release without a worker, and without a passage: an event with its outcome, and no
+    // attendance.
     let said = gate.site.gatehouse(&release);
     assert_eq!(said.json_lines()[0]["outcome"], "not_passed");
     assert_eq!([gate.board.line(), gate.board.line()], ["coil 0 on", "coil 0 off"]);
@@ -352,7 +354,7 @@ fn i7_a_removed_worker_is_erased_not_admitted_and_may_come_back_under_a_new_id()
     assert_eq!(gate.platform.event("removal")["worker"], "W001");
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.platform.event("denial")["reason"], "unknown_face");
-    gate.camera.nobody();
+    gate.camera.show_empty();
 
     let photo = photo_path("person_a_2.jpg");
     gate.site.gatehouse(&["worker", "remove", "W001"]).refused("there is no worker W001");
@@ -365,7 +367,7 @@ fn i7_a_removed_worker_is_erased_not_admitted_and_may_come_back_under_a_new_id()
 }
 
 #[test]
-fn i5_nothing_secret_stands_in_the_files() {
+fn i5_the_files_hold_no_secret_in_plain() {
     let site = Site::prepare();
     let daemon = site.start();
     enrol_a(&site);
@@ -379,7 +381,7 @@ fn i5_nothing_secret_stands_in_the_files() {
         bytes.extend(std::fs::read(file.path()).unwrap());
     }
     let holds = |needle: &[u8]| bytes.windows(needle.len()).any(|w| w == needle);
-    // What is not secret is found, so the search would find what is.
+    // The search finds data that is not secret, so it would also find a secret.
     assert!(holds("刘峰".as_bytes()) && holds(b"C-1"));
     for (what, secret) in [
         ("an ID number", ID_A.as_bytes()),
@@ -388,19 +390,19 @@ fn i5_nothing_secret_stands_in_the_files() {
         ("a JPEG", b"\xFF\xD8\xFF\xDB"),
         ("a JPEG", b"JFIF\0"),
     ] {
-        assert!(!holds(secret), "{what} stands in {files:?}");
+        assert!(!holds(secret), "{what} is in {files:?}");
     }
 }
 
 #[test]
 fn i1_a_crash_within_a_passage_leaves_it_unconfirmed_and_the_coil_withdrawn() {
-    // A pulse longer than the crash, so that the board is left with its coil on.
+    // A pulse that outlasts the crash, so that the board's coil stays on.
     let mut gate = Gate::at(Site::of(with_a_long_pulse()), &[]);
     enrol_a(&gate.site);
     gate.platform.event("enrolment");
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.board.line(), "coil 0 on");
-    gate.camera.nobody();
+    gate.camera.show_empty();
     gate.daemon.take().unwrap().kill();
     assert_eq!(gate.board.command("closed"), [""; 0]);
     assert_eq!(rows(&gate.site, "entry WHERE kind = 'outcome'"), 0);
@@ -415,19 +417,19 @@ fn i1_a_crash_within_a_passage_leaves_it_unconfirmed_and_the_coil_withdrawn() {
 
 #[test]
 fn i1_a_stop_within_a_passage_withdraws_the_coil_first_and_leaves_it_unconfirmed() {
-    // A pulse longer than the stop: the coil goes off because the daemon ends.
+    // A pulse that outlasts the stop: the coil goes off because the daemon ends.
     let mut gate = Gate::at(Site::of(with_a_long_pulse()), &[]);
     enrol_a(&gate.site);
     gate.platform.event("enrolment");
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.board.line(), "coil 0 on");
-    // The worker still stands there. A stop that took longer than its bound would be no success.
+    // The worker still stands before the camera. A stop that takes longer than its bound fails.
     gate.daemon.take().unwrap().stop();
     assert_eq!(gate.board.command("closed"), ["coil 0 off"]);
     let grants = || rows(&gate.site, "entry WHERE kind = 'grant'");
     let outcomes = || rows(&gate.site, "entry WHERE kind = 'outcome'");
     assert_eq!((grants(), outcomes()), (1, 0));
-    gate.camera.nobody();
+    gate.camera.show_empty();
     for _ in 0..2 {
         let daemon = gate.site.start();
         gate.site.status_when("all to be well", |s| Site::degraded(s).is_empty());

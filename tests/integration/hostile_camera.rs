@@ -1,4 +1,4 @@
-//! Cameras on the network that are broken, slow or hostile, and cameras that ask for a login.
+//! Network cameras that are broken, slow or hostile, and cameras that ask for a login.
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -22,7 +22,7 @@ use gatehouse::camera::Picture;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-/// A server that does to each connection what the test wants; it ends with this value.
+/// A server that treats each connection as the test chooses. Dropping this value ends it.
 struct Server {
     port: u16,
     connections: Arc<AtomicUsize>,
@@ -31,7 +31,8 @@ struct Server {
 }
 
 impl Server {
-    /// `serve` has the connection and its number, after the head of a request was read from it.
+    /// Starts the server. `serve` gets each connection and its number, after a request's head was
+    /// read.
     fn start(serve: impl Fn(TcpStream, usize) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -43,7 +44,7 @@ impl Server {
                     break;
                 }
                 let (serve, n) = (serve.clone(), count.fetch_add(1, Ordering::Relaxed));
-                // Ends with its connection.
+                // The thread ends with its connection.
                 std::thread::spawn(move || {
                     let mut request = BufReader::new(stream.try_clone().unwrap());
                     let mut line = String::new();
@@ -99,7 +100,7 @@ fn is(picture: &Picture, jpeg: &[u8]) -> bool {
 }
 
 #[test]
-fn what_is_no_stream_is_refused_with_what_to_do() {
+fn an_answer_that_is_no_stream_is_refused_with_a_remedy() {
     let cases: [(&[u8], &str); 8] = [
         (b"HTTP/1.1 302 Found\r\nLocation: http://other/\r\n\r\n", "302 Found, which is not foll"),
         (b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n\r\n", "image/jpeg, and not a stream"),
@@ -126,7 +127,7 @@ fn what_is_no_stream_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn i10_a_head_without_end_costs_its_connection_only() {
+fn i10_an_endless_head_costs_only_its_connection() {
     let server = Server::start(|mut stream, n| {
         if n > 0 {
             let _ = stream.write_all(&[STREAM, &part(&jpeg(&empty()))].concat());
@@ -143,7 +144,7 @@ fn i10_a_head_without_end_costs_its_connection_only() {
 }
 
 #[test]
-fn i8_a_part_of_100_megabytes_is_passed_over() {
+fn i8_a_part_of_100_megabytes_is_skipped() {
     let server = Server::start(|mut stream, _| {
         let _ = stream.write_all(&[STREAM, b"--b\r\n\r\n\xFF\xD8\xFF\xDA\x00\x02"].concat());
         let much = vec![0x55; 1 << 20];
@@ -157,10 +158,10 @@ fn i8_a_part_of_100_megabytes_is_passed_over() {
 }
 
 #[test]
-fn i8_a_camera_of_4k_at_60_frames_a_second_fills_no_memory() {
+fn i8_a_4k_camera_at_60_frames_a_second_does_not_fill_the_memory() {
     let picture = image::load_from_memory(&photo("person_b_1.jpg")).unwrap();
     let mut frame = picture.resize_exact(3840, 2160, image::imageops::Triangle).to_rgb8();
-    // As much as such a camera sends: a megabyte or so.
+    // A realistic frame of such a camera has about 1 MiB.
     for (n, pixel) in frame.pixels_mut().enumerate() {
         pixel.0[1] ^= ((n * n) >> 7) as u8 & 15;
     }
@@ -191,10 +192,10 @@ fn i8_a_camera_of_4k_at_60_frames_a_second_fills_no_memory() {
 }
 
 #[test]
-fn i10_a_stream_that_drips_is_stalled_and_opened_anew() {
+fn i10_a_stream_that_drips_counts_as_stalled_and_is_reopened() {
     let server = Server::start(|mut stream, n| {
         let frame = part(&jpeg(&empty()));
-        // One frame; then bytes of the next, none of which comes to its end.
+        // One whole frame, then single bytes of a frame that never ends.
         let _ = stream.write_all(&[STREAM, &frame].concat());
         let mut drip = frame.iter().take(if n == 0 { frame.len() / 2 } else { 0 });
         while let Some(byte) = drip.next()
@@ -218,7 +219,7 @@ fn i10_a_stream_that_drips_is_stalled_and_opened_anew() {
 }
 
 #[test]
-fn i10_a_camera_of_motion_jpeg_that_stands_still_is_opened_anew() {
+fn i10_a_motion_jpeg_camera_that_freezes_is_reopened() {
     let (film, port) = (film("person_a_1.jpg"), free_port());
     let peer = Mjpeg::start(film.path(), port);
     let mut capture = Capture::network(&format!("http://127.0.0.1:{port}/cam.mjpg"));
@@ -227,7 +228,7 @@ fn i10_a_camera_of_motion_jpeg_that_stands_still_is_opened_anew() {
 }
 
 #[test]
-fn i10_a_camera_of_rtsp_that_stands_still_is_opened_anew() {
+fn i10_an_rtsp_camera_that_freezes_is_reopened() {
     let film = film("person_a_1.jpg");
     let peer = Script::rtsp(film.path(), 0, &["basic", "gate", "word"]);
     let mut capture = Capture::network(&format!("rtsp://gate:word@127.0.0.1:{}/cam", peer.port));
@@ -242,12 +243,12 @@ fn stands_still(peer: &str, capture: &mut Capture, signal: &dyn Fn(Signal)) {
     let begun = Instant::now();
     let state = capture.state_when(|s| s.errors > before);
     let noticed = begun.elapsed();
-    // Where the next attempt has failed by now, that is what is seen.
+    // The next attempt may have failed already; then its error is in the state.
     let (error, stalled) = (state.last_error.unwrap(), state.errors == before + 1);
     let says = if stalled { "gave no whole frame for 3s" } else { "127.0.0.1" };
     assert!(error.contains(says), "{peer}: {error}");
     assert!(noticed >= Duration::from_secs(2), "{peer}: after {noticed:?}: {error}");
-    // Nobody answers in its place, which is an error of its own.
+    // The frozen peer answers no new connection, which is a second error.
     capture.state_when(|s| s.errors > before + 1);
     signal(Signal::SIGCONT);
     let begun = Instant::now();
@@ -259,7 +260,7 @@ fn stands_still(peer: &str, capture: &mut Capture, signal: &dyn Fn(Signal)) {
 }
 
 #[test]
-fn a_camera_lets_in_who_has_its_login_and_says_who_has_not() {
+fn a_camera_streams_with_the_right_login_and_reports_a_wrong_one() {
     let photo = photo_path("person_a_1.jpg");
     let expected = std::fs::read(&photo).unwrap();
     for kind in ["basic", "digest"] {
@@ -289,7 +290,7 @@ fn a_camera_lets_in_who_has_its_login_and_says_who_has_not() {
     }
 }
 
-/// An answer to DESCRIBE with this SDP.
+/// Returns an answer to DESCRIBE with this SDP.
 macro_rules! described {
     ($sdp:literal) => {
         concat!(
@@ -316,7 +317,7 @@ fn i10_a_server_that_speaks_no_rtsp_is_an_error_and_no_panic() {
     ];
     let all = answers.map(|answer| {
         let server = Server::start(move |mut stream, _| {
-            // What is missing of it never comes.
+            // The missing rest of the answer never comes.
             let _ = stream.write_all(answer);
             let _ = stream.shutdown(std::net::Shutdown::Write);
             gone(&mut stream);
@@ -356,7 +357,7 @@ fn i8_streams_that_cannot_be_decoded_are_refused_before_they_begin() {
 }
 
 #[test]
-fn a_stop_is_prompt_wherever_it_finds_a_camera() {
+fn a_stop_is_prompt_in_every_state_of_a_network_camera() {
     let silent = Server::answers(b"");
     let stalling = Server::answers(STREAM);
     let absent = free_port();
@@ -368,7 +369,7 @@ fn a_stop_is_prompt_wherever_it_finds_a_camera() {
     let accepted = |server: &Server| {
         let begun = Instant::now();
         while server.connections.load(Ordering::Relaxed) == 0 {
-            assert!(begun.elapsed() < SOON, "it does not connect");
+            assert!(begun.elapsed() < SOON, "the camera does not connect");
             std::thread::yield_now();
         }
     };

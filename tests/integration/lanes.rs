@@ -1,5 +1,5 @@
-//! Several lanes of one gateway, with controllers of every kind: each lane works by itself, a mode
-//! and a fire alarm hold across crashes, and who passes without being let through is noticed.
+//! Several lanes of one gateway, with controllers of every kind. Each lane works by itself, a mode
+//! and a fire alarm survive crashes, and a passage without a release is recorded.
 
 use crate::common::{
     lanes::{Lanes, SEEN},
@@ -15,8 +15,8 @@ impl Lanes {
         self.lanes[lane].camera.as_ref().unwrap().show(photo(photo_name));
     }
 
-    fn nobody(&self, lane: usize) {
-        self.lanes[lane].camera.as_ref().unwrap().nobody();
+    fn show_empty(&self, lane: usize) {
+        self.lanes[lane].camera.as_ref().unwrap().show_empty();
     }
 
     fn stands_open(&self, lane: usize) -> bool {
@@ -31,25 +31,25 @@ impl Lanes {
         until(what, || holds().then_some(()));
     }
 
-    /// Somebody walks through, let through or not.
+    /// Moves the sensors as a person who walks through, with or without a release.
     fn walk(&self, lane: usize, direction: Direction) {
         let _within = self.runtime.enter();
         self.lanes[lane].device.walk(direction);
     }
 
-    /// Somebody comes, is let through and walks. The record of it.
+    /// Shows a worker who is let through and walks. Returns the attendance record.
     fn pass(&mut self, lane: usize, person: usize) -> Value {
         let device = self.lanes[lane].device.clone();
         let before = device.passages();
         self.shows(lane, SEEN[person]);
-        self.wait("somebody to walk", || device.passages() > before);
-        self.nobody(lane);
+        self.wait("the worker to walk", || device.passages() > before);
+        self.show_empty(lane);
         self.platform.next_on("attendance")
     }
 }
 
 #[test]
-fn each_kind_of_controller_lets_a_worker_through_and_says_what_it_can() {
+fn each_kind_of_controller_lets_a_worker_through_and_reports_the_passage_if_it_can() {
     let mut lanes = Lanes::start(
         &[(Protocol::ModbusRtu, 1), (Protocol::Counting, 1), (Protocol::OneWay, 1)],
         &[],
@@ -68,7 +68,7 @@ fn each_kind_of_controller_lets_a_worker_through_and_says_what_it_can() {
 }
 
 #[test]
-fn i1_free_mode_survives_a_kill_and_a_stop_until_somebody_ends_it() {
+fn i1_free_mode_survives_a_kill_and_a_stop_until_it_is_ended() {
     let kinds = [Protocol::ModbusRtu, Protocol::Counting, Protocol::OneWay];
     let mut lanes = Lanes::start(&kinds.map(|kind| (kind, 1)), &[]);
     let said = lanes.mode(0, "ajar");
@@ -82,11 +82,11 @@ fn i1_free_mode_survives_a_kill_and_a_stop_until_somebody_ends_it() {
         assert_eq!(said, (&json!("free"), &json!("a drill"), &json!(format!("lane-{lane}"))));
         assert!(event["by"].is_string());
     }
-    // Who comes is recorded, and nothing is released for it.
+    // A worker who comes is recorded, without a release.
     lanes.shows(1, SEEN[0]);
     let record = lanes.platform.next_on("attendance");
     assert_eq!((&record["worker"], &record["outcome"]), (&json!("W001"), &json!("unconfirmed")));
-    lanes.nobody(1);
+    lanes.show_empty(1);
     assert_eq!(lanes.lanes[1].device.releases(), 0);
 
     lanes.kill();
@@ -111,13 +111,13 @@ fn i1_free_mode_survives_a_kill_and_a_stop_until_somebody_ends_it() {
 }
 
 #[test]
-fn i1_a_fire_alarm_opens_all_lanes_and_the_platform_hears_of_it() {
+fn i1_a_fire_alarm_opens_all_lanes_and_reaches_the_platform() {
     let mut lanes = Lanes::start(&[(Protocol::ModbusRtu, 2), (Protocol::Counting, 1)], &[]);
     lanes.lanes[1].device.set_fire(true);
     for lane in 0..3 {
         lanes.wait("the arm to stand open", || lanes.stands_open(lane));
     }
-    // Each lane records for itself, and so in any order.
+    // Each lane records on its own, so the order may vary.
     let (mut fires, mut modes) = (Vec::new(), Vec::new());
     while fires.is_empty() || modes.len() < 3 {
         let event = lanes.platform.next_on("event");
@@ -133,7 +133,7 @@ fn i1_a_fire_alarm_opens_all_lanes_and_the_platform_hears_of_it() {
     assert!(crate::common::Site::degraded(&status).contains(&"fire alarm lane-1"), "{status}");
     lanes.mode(0, "normal").refused("the fire alarm at lane lane-1 is on");
 
-    // A crash while it lasts, and it is over when the gateway is back.
+    // The gateway crashes during the alarm, and the alarm is over when it starts again.
     lanes.kill();
     lanes.lanes[1].device.set_fire(false);
     lanes.restart();
@@ -146,14 +146,14 @@ fn i1_a_fire_alarm_opens_all_lanes_and_the_platform_hears_of_it() {
 }
 
 #[test]
-fn a_person_nobody_let_through_is_a_tailgate_on_each_controller_that_can_tell() {
+fn a_passage_without_a_release_is_a_tailgate_on_each_controller_that_reports_passages() {
     let mut lanes = Lanes::start(&[(Protocol::ModbusRtu, 1), (Protocol::Counting, 1)], &[]);
     for lane in 0..2 {
         lanes.walk(lane, Direction::Exit);
         let event = lanes.platform.event("tailgate");
         let said = (&event["lane"], &event["direction"], event.get("after"));
         assert_eq!(said, (&json!(format!("lane-{lane}")), &json!("exit"), None));
-        // Second on another's release.
+        // A second person follows on the release of a worker.
         let record = lanes.pass(lane, lane);
         lanes.walk(lane, Direction::Entry);
         let event = lanes.platform.event("tailgate");
@@ -163,7 +163,7 @@ fn a_person_nobody_let_through_is_a_tailgate_on_each_controller_that_can_tell() 
 }
 
 #[test]
-fn a_line_whose_terminal_a_left_over_gate_has_taken_goes_to_another_one() {
+fn a_line_moves_to_another_terminal_when_a_left_over_gate_has_taken_its_own() {
     let mut lanes = Lanes::start(&[(Protocol::Counting, 1)], &[]);
     let line = lanes.site.path("line-0");
     lanes.kill();
@@ -182,7 +182,7 @@ fn a_closed_lane_denies_entry_and_says_why() {
     lanes.shows(0, SEEN[0]);
     let denial = lanes.platform.event("denial");
     assert_eq!((&denial["reason"], &denial["worker"]), (&json!("lane_closed"), &json!("W001")));
-    lanes.nobody(0);
+    lanes.show_empty(0);
     let by_hand = ["lane", "release", "lane-0", "--reason", "guest", "--direction"];
     lanes.site.gatehouse(&[&by_hand[..], &["entry"]].concat()).refused("closed: nobody enters");
     assert_eq!(lanes.site.gatehouse(&[&by_hand[..], &["exit"]].concat()).code, 0);
@@ -192,7 +192,7 @@ fn a_closed_lane_denies_entry_and_says_why() {
 #[test]
 fn i10_a_silent_controller_a_lost_line_and_a_dead_camera_leave_the_other_lanes_working() {
     let mut lanes = Lanes::start(&[(Protocol::ModbusRtu, 2), (Protocol::Counting, 2)], &[]);
-    // On its own line, and on another's.
+    // One fault on the lane's own line, one on another line.
     lanes.lanes[0].device.set_fault(Some(Fault::Mute));
     let other_line = lanes.buses[1].clone();
     lanes.runtime.block_on(other_line.unplug());

@@ -1,8 +1,8 @@
-//! What the program does, tested from outside: mostly the real daemon at a site of the test's own, with
-//! cameras, relay boards and brokers by others. `tests/run` installs what this needs.
+//! Tests of the program from outside. Most run the real daemon at their own site, with cameras,
+//! relay boards and brokers of other projects. `tests/run` installs what this needs.
 //!
-//! One program, because each test program links the whole library. The soaks are another one,
-//! `tests/soak`: they count on the machine, and nothing else runs beside them.
+//! All are in one program, because each test program links the whole library. The soak tests are a
+//! program of their own, `tests/soak`, because they need the whole machine.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may end here")]
 #![allow(clippy::disallowed_methods, reason = "tests wait for other programs")]
@@ -47,7 +47,8 @@ mod timesheet;
 mod tls;
 mod turnstile;
 
-/// Without a feature its tests are not there, and the rest would pass without them.
+/// Fails where a feature is missing; otherwise the run would pass without the tests of that
+/// feature.
 #[cfg(not(all(feature = "failpoints", feature = "demo")))]
 #[test]
 fn all_features_are_tested() {

@@ -1,4 +1,4 @@
-//! The man pages in `docs/man`, which the package installs, say what the program says.
+//! The man pages in `docs/man`, which the package installs, agree with the program.
 //!
 //! `GATEHOUSE_MAN=write tests/run --test integration man::` writes them again.
 
@@ -10,11 +10,11 @@ use clap_mangen::{
     roff::{Roff, roman},
 };
 
-/// Sections of the manual: commands of an administrator, and files.
+/// Sections of the manual: administration commands, and file formats.
 const COMMANDS: &str = "8";
 const FILES: &str = "5";
 
-/// Returns the pages of a command and of those below it, by file name.
+/// Adds the pages of a command and its subcommands, by file name.
 fn commands(command: Command, pages: &mut BTreeMap<String, Vec<u8>>) {
     let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
     for below in command.get_subcommands().filter(|c| !c.is_hide_set() && c.get_name() != "help") {
@@ -25,7 +25,7 @@ fn commands(command: Command, pages: &mut BTreeMap<String, Vec<u8>>) {
     pages.insert(format!("{name}.{COMMANDS}"), page);
 }
 
-/// Returns the page of the configuration: its commented file, as it is.
+/// Returns the page of the configuration, which contains the commented file unchanged.
 fn configuration(text: &str) -> Vec<u8> {
     let mut page = Roff::new();
     page.control("TH", ["gatehouse.toml", FILES]);
@@ -37,10 +37,10 @@ fn configuration(text: &str) -> Vec<u8> {
 }
 
 #[test]
-fn the_man_pages_say_what_the_program_says() {
+fn the_man_pages_agree_with_the_program() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = root.join("docs/man");
-    // Packages have no demo.
+    // The packages are built without the demo.
     let mut command = gatehouse::cli::command().mut_subcommand("demo", |demo| demo.hide(true));
     command.build();
     let mut pages = BTreeMap::new();
@@ -59,6 +59,6 @@ fn the_man_pages_say_what_the_program_says() {
     assert!(pages.len() > 20 && pages.contains_key("gatehouse-worker-enroll.8"));
     for name in pages.keys().chain(found.keys()) {
         let same = found.get(name) == pages.get(name);
-        assert!(same, "docs/man/{name} is not what the program says: tests/integration/man.rs");
+        assert!(same, "docs/man/{name} is out of date: see tests/integration/man.rs");
     }
 }

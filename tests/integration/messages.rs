@@ -1,4 +1,5 @@
-//! What the program says: nothing of a password, the log in the site's time, the state in words.
+//! The program's output: no password appears, the log is in the site's time, and states are in
+//! words.
 
 use std::{
     io::{BufRead, BufReader, Write},
@@ -9,9 +10,9 @@ use std::{
 use crate::common::{Lane, Said, Site, program};
 use gatehouse::config::Config;
 
-/// `p@ss/s3cret`, as an address must have it.
+/// `p@ss/s3cret`, percent-encoded for an address.
 const PASSWORD: &str = "p%40ss%2Fs3cret";
-/// Pieces of it, as it is, as it stands in the address and in base64 (`admin:p@ss/s3cret`).
+/// Pieces of the password: plain, as in the address, and in base64 (`admin:p@ss/s3cret`).
 const PIECES: [&str; 5] = ["s3cret", "p@ss", "p%40ss", "YWRtaW46cEBzcy9zM2NyZXQ", "pwd=p"];
 
 #[track_caller]
@@ -43,7 +44,7 @@ fn run_that_ends(site: &Site, environment: &[(&str, &str)]) -> Said {
 }
 
 #[test]
-fn a_password_with_a_slash_as_it_is_is_refused_by_every_command_and_shown_by_none() {
+fn an_unescaped_password_is_refused_by_every_command_and_shown_by_none() {
     for (address, remedy) in [
         ("rtsp://admin:p@ss/s3cret@10.0.0.9/1", "write / as %2F"),
         ("http://admin:p@ss?s3cret@10.0.0.9/1", "write ? as %3F"),
@@ -64,7 +65,7 @@ fn a_password_with_a_slash_as_it_is_is_refused_by_every_command_and_shown_by_non
     }
 }
 
-/// Asks everybody for a login, and refuses it, over HTTP and RTSP.
+/// Starts a camera that asks for a login and refuses it, over HTTP and RTSP. Returns its port.
 fn suspicious_cameras() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -87,7 +88,7 @@ fn suspicious_cameras() -> u16 {
         }
         Ok(())
     };
-    // It ends with the test's process.
+    // The thread ends with the test's process.
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             std::thread::spawn(move || answer(stream));
@@ -97,7 +98,7 @@ fn suspicious_cameras() -> u16 {
 }
 
 #[test]
-fn a_password_stands_in_no_log_state_or_check_even_where_everything_is_traced() {
+fn no_password_is_in_the_log_the_status_or_the_check_even_with_full_tracing() {
     let port = suspicious_cameras();
     let site = site(
         &format!("rtsp://admin:{PASSWORD}@127.0.0.1:{port}/video"),
@@ -129,7 +130,7 @@ fn a_password_stands_in_no_log_state_or_check_even_where_everything_is_traced() 
 }
 
 #[test]
-fn the_log_is_gatehouses_own_and_in_the_sites_time() {
+fn the_log_holds_only_gatehouses_lines_in_the_sites_time() {
     let site = Site::without_lanes();
     let text = ("GATEHOUSE_LOG", "debug");
     site.start_with(&[text, ("TZ", "America/New_York")]).stop();
@@ -158,7 +159,7 @@ fn the_log_is_gatehouses_own_and_in_the_sites_time() {
 }
 
 #[test]
-fn a_workers_history_says_from_what_to_what_and_a_gate_without_lanes_says_so() {
+fn a_workers_history_shows_old_and_new_values_and_a_gate_without_lanes_reports_that() {
     let site = Site::without_lanes();
     let _daemon = site.start();
     let who = ["worker", "enroll", "--id", "W001", "--name", "刘峰"];

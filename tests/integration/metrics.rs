@@ -1,4 +1,4 @@
-//! The metrics of the whole gate, over a plain socket, read by Prometheus' own parser.
+//! The metrics of the whole gate, read from a plain socket and parsed by Prometheus' own parser.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 const ID_A: &str = "522201199003074411";
 
-/// A site whose daemon serves its metrics.
+/// Returns a site whose daemon serves its metrics, and their address.
 fn site() -> (Site, SocketAddr) {
     let site = Site::prepare();
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
@@ -21,7 +21,7 @@ fn site() -> (Site, SocketAddr) {
     (site, address)
 }
 
-/// The whole answer to a request of one line.
+/// Returns the whole answer to a request with one line.
 fn asked(address: SocketAddr, line: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(180))).unwrap();
@@ -39,7 +39,7 @@ fn page(address: SocketAddr) -> String {
     page.to_owned()
 }
 
-/// The page's series by name and labels, in the words of a parser that is not ours.
+/// Returns the page's series by name and labels, as Prometheus' parser reads them.
 fn read(page: &str) -> BTreeMap<String, f64> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/metrics_reader.py");
     let mut reader = Command::new(python())
@@ -55,8 +55,8 @@ fn read(page: &str) -> BTreeMap<String, f64> {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Every counter of this part of the status stands in the metrics, and lies between what two looks
-/// at the status saw: they are the same numbers.
+/// Asserts that each of these counters is in the metrics, with a value between an earlier and a
+/// later status. This shows that both have the same numbers.
 fn assert_counted(
     metrics: &BTreeMap<String, f64>,
     prefix: &str,
@@ -73,7 +73,7 @@ fn assert_counted(
 }
 
 #[test]
-fn the_metrics_are_the_numbers_of_status_and_name_no_worker() {
+fn the_metrics_equal_the_numbers_of_status_and_name_no_worker() {
     let (site, address) = site();
     let mut gate = Gate::at(site, &[]);
     let enrolled = gate.site.enrol("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"));
@@ -138,7 +138,7 @@ fn the_metrics_are_the_numbers_of_status_and_name_no_worker() {
     for name in ["process_resident_memory_bytes", "process_open_fds", "disk_free_bytes"] {
         assert!(of(name).unwrap() > 0.0, "{name}");
     }
-    // A passage takes its stages in this order, and the status has their times.
+    // A passage takes its stages in this order, and the status shows their times.
     let sum = |stage: &str| of(&format!("stage_seconds_sum{{stage=\"{stage}\"}}")).unwrap();
     assert!(0.0 < sum("decision") && sum("decision") < sum("release"), "{page_seen}");
     let stages = after["stages"].as_array().unwrap();
@@ -158,7 +158,7 @@ fn the_metrics_are_the_numbers_of_status_and_name_no_worker() {
 }
 
 #[test]
-fn a_lost_link_shows_and_no_client_holds_up_the_gate_or_the_next_scrape() {
+fn a_lost_link_is_shown_and_no_client_delays_the_gate_or_the_next_scrape() {
     let (site, address) = site();
     let mut gate = Gate::at(site, &[]);
     let enrolled = gate.site.enrol("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"));
@@ -169,7 +169,7 @@ fn a_lost_link_shows_and_no_client_holds_up_the_gate_or_the_next_scrape() {
     assert!(asked(address, "POST /metrics").starts_with("HTTP/1.1 405 "));
     assert!(asked(address, "GET /").starts_with("HTTP/1.1 404 "));
 
-    // A hundred clients that never finish their request.
+    // A hundred clients that never complete their request.
     let mut slow: Vec<TcpStream> = (0..100)
         .map(|_| {
             let mut client = TcpStream::connect(address).unwrap();
@@ -182,7 +182,8 @@ fn a_lost_link_shows_and_no_client_holds_up_the_gate_or_the_next_scrape() {
     gate.site.status_when("the record to wait", |s| {
         Site::outbox(s) == 1 && s["upstreams"][0]["connected"] == false
     });
-    // As many stay as are served at once: they are cut off, and the next one has its turn.
+    // As many slow clients stay as the daemon serves at once. It cuts them off and serves the next
+    // client.
     slow.truncate(4);
     let metrics = read(&page(address));
     let of = |name: &str| metrics.get(&format!("gatehouse_{name}")).copied();
@@ -198,7 +199,7 @@ fn a_lost_link_shows_and_no_client_holds_up_the_gate_or_the_next_scrape() {
     for client in &mut slow {
         client.set_read_timeout(Some(Duration::from_secs(180))).unwrap();
         let mut answer = Vec::new();
-        // Hung up, with or without a reset.
+        // The connection was closed, with or without a reset.
         let _ = client.read_to_end(&mut answer);
         assert_eq!(answer, b"");
     }
@@ -216,14 +217,14 @@ fn a_lost_link_shows_and_no_client_holds_up_the_gate_or_the_next_scrape() {
 }
 
 #[test]
-fn an_address_that_is_taken_is_named_by_check_and_stops_no_gate() {
+fn a_taken_address_is_reported_by_check_and_does_not_stop_the_gate() {
     let (site, address) = site();
     let said = site.gatehouse(&["check"]);
     assert!(said.out.contains(&format!("ok    metrics: {address} is free")), "{said:?}");
     let other = TcpListener::bind(address).unwrap();
     let said = site.gatehouse(&["check"]);
     assert!(said.out.contains(&format!("FAIL  metrics: {address}: ")), "{said:?}");
-    // The gate works without; it is shown until the address is free again.
+    // The gate works without its metrics, and shows the fault until the address is free.
     let daemon = site.start();
     let missed = |s: &Value| Site::degraded(s).contains(&"metrics");
     site.status_when("the metrics to be missed", missed);

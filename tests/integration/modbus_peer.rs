@@ -1,5 +1,5 @@
-//! The Modbus turnstile against a slave by others (pymodbus), so that driver and device cannot
-//! agree on a mistake. `tests/run` makes the Python that this needs.
+//! The Modbus driver with a slave of another project (pymodbus). Our own slave might repeat a
+//! mistake of our driver. `tests/run` installs the Python that this needs.
 
 use std::{sync::Arc, time::Duration};
 
@@ -113,13 +113,13 @@ async fn a_coil_left_on_is_withdrawn_and_a_pulled_cable_comes_back() {
     let mut peer = Slave::start(&["--coil-on", "5"]);
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let cancel = CancellationToken::new();
-    // Long enough for the cable to be pulled within it.
+    // The pulse is long enough to pull the cable within it.
     let driver = driver(&peer.port(), Duration::from_secs(3));
     let buses = Buses::new(clock.clone());
     let (mut handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone(), false);
     assert_eq!(event(&mut handle).await, TurnstileEvent::Up { withdrawn: vec![Direction::Exit] });
     assert_eq!(peer.line(), "coil 5 off");
-    // The cable is pulled within a pulse: the coil stays on until it is mended.
+    // The cable is pulled within a pulse, so the coil stays on until the cable is repaired.
     let deadline = clock.monotonic() + SOON;
     let release = Release { passage: PassageId([7; 16]), direction: Direction::Entry, deadline };
     handle.releases.send(release).await.unwrap();

@@ -1,5 +1,5 @@
-//! Cameras on the network: ffmpeg and GStreamer serve them, the real daemon recognises who is shown.
-//! `tests/run` installs what this needs.
+//! Network cameras: ffmpeg and GStreamer serve a film, and the real daemon recognises the worker in
+//! it. `tests/run` installs what this needs.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
@@ -14,10 +14,10 @@ use crate::common::{
 };
 use serde_json::Value;
 
-/// A debug build on a small machine, with the peer's encoder beside it, is slow to look.
+/// Timeout of a release. A debug build on a small machine, beside the peer's encoder, needs long.
 const LET_IN_WITHIN: Duration = Duration::from_secs(120);
 
-/// One gate at a time: it has a machine of its own where it matters.
+/// Allows one gate at a time, because a gateway also has its machine to itself.
 static MACHINE: Mutex<()> = Mutex::new(());
 
 /// A gate whose camera is at this address, with worker A on its roster.
@@ -41,7 +41,7 @@ impl Gate {
         Self { _daemon: daemon, board, site, _machine: machine }
     }
 
-    /// Waits until the arm is released, and walks.
+    /// Waits for the release of the arm, and walks.
     fn let_in(&mut self) {
         let line = self.board.line_within(LET_IN_WITHIN);
         assert_eq!(line.as_deref(), Some("coil 0 on"), "{}", self.site.status());
@@ -53,7 +53,7 @@ impl Gate {
         camera(&self.site.status_when(what, |s| holds(&camera(s))))
     }
 
-    /// The camera shows A; it goes and comes back, and A is let in again.
+    /// Lets A in, stops the camera, starts it again, and asserts that A is let in again.
     fn recovers<Peer>(&mut self, peer: Peer, start: impl Fn() -> Peer) {
         self.let_in();
         let camera = self.camera_when("frames", |c| c["frames"].as_u64() > Some(0));
@@ -61,8 +61,8 @@ impl Gate {
         drop(peer);
         let camera = self.camera_when("its absence", |c| c["connected"] == false);
         assert!(camera["last_error"].as_str().unwrap().contains("127.0.0.1"), "{camera}");
-        // It is away for so long that the pause between two attempts is at its longest, and A has
-        // another visit.
+        // The camera is away until the pause between two attempts is at its longest. A's visit is
+        // over by then, so the next sighting begins another visit.
         let errors = camera["errors"].as_u64().unwrap();
         self.camera_when("attempts", |c| c["errors"].as_u64() > Some(errors + 5));
         let back = Instant::now();
@@ -79,7 +79,7 @@ impl Gate {
 }
 
 #[test]
-fn i10_a_worker_is_recognised_by_a_camera_of_motion_jpeg_that_goes_and_comes_back() {
+fn i10_a_worker_is_recognised_by_a_motion_jpeg_camera_that_goes_and_comes_back() {
     let (film, port) = (film("person_a_1.jpg"), free_port());
     let start = || Mjpeg::start(film.path(), port);
     let peer = start();
@@ -88,7 +88,7 @@ fn i10_a_worker_is_recognised_by_a_camera_of_motion_jpeg_that_goes_and_comes_bac
 }
 
 #[test]
-fn i10_a_worker_is_recognised_by_a_camera_of_rtsp_that_goes_and_comes_back() {
+fn i10_a_worker_is_recognised_by_an_rtsp_camera_that_goes_and_comes_back() {
     let (film, port) = (film("person_a_1.jpg"), free_port());
     let peer = Script::rtsp(film.path(), port, &["digest", "gate", "p/w:1 @"]);
     let source = format!("rtsp://gate:p%2Fw%3A1%20%40@127.0.0.1:{port}/cam");
@@ -101,7 +101,7 @@ fn i10_a_worker_is_recognised_by_a_camera_of_rtsp_that_goes_and_comes_back() {
 }
 
 #[test]
-fn check_looks_through_a_camera_and_says_what_it_sees_or_what_to_do() {
+fn check_opens_a_camera_and_reports_its_picture_size_or_a_remedy() {
     let film = film("person_a_1.jpg");
     let peer = Script::rtsp(film.path(), 0, &["basic", "gate", "word"]);
     let address = |login| format!("rtsp://{login}127.0.0.1:{}/cam", peer.port);

@@ -1,6 +1,6 @@
-//! The whole program without its eyes, once through: a roster, a relay board on a serial line, TLS, MQTT,
-//! the database, a power cut. `cross/test` runs this against a program for another processor, which
-//! an emulator makes too slow to look at faces in time.
+//! The whole program without its vision: a roster, a relay board on a serial line, TLS, MQTT, the
+//! database, a power cut. `cross/test` runs this with a program for another processor. Its emulator
+//! is too slow to recognise faces in time.
 
 use std::collections::BTreeSet;
 
@@ -12,12 +12,12 @@ use crate::common::{Gate, Lane, Site, broker::free_port, pki::Authority, walk};
 
 const ID_NUMBER: &str = "522201199003074411";
 
-/// Without a camera. Commands may take seconds, and somebody walks meanwhile.
+/// Returns a lane without a camera. Its passages may take long, because commands may need seconds.
 fn lane() -> Lane {
     Lane::modbus("north").set("pass_within_s", 60)
 }
 
-/// Its broker is reached by TLS alone.
+/// Starts a gate whose broker is reached only by TLS.
 fn gate() -> Gate {
     let site = Site::of(lane());
     let authority = Authority::new("The project's authority");
@@ -62,7 +62,7 @@ fn a_passage_by_hand_is_released_recorded_sealed_sent_and_outlives_a_power_cut()
     assert_eq!(attendance(&gate.site), [record]);
     gate.daemon.take().unwrap().stop();
 
-    // What that processor wrote, by this one's reckoning.
+    // This processor verifies the data that the other one wrote.
     let path = gate.site.path("data/gatehouse.db");
     let database = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
     let sound: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
@@ -83,7 +83,7 @@ fn a_passage_by_hand_is_released_recorded_sealed_sent_and_outlives_a_power_cut()
         }
         let bytes = std::fs::read(file.path()).unwrap();
         let plain = bytes.windows(ID_NUMBER.len()).any(|w| w == ID_NUMBER.as_bytes());
-        assert!(!plain, "an ID number stands in {}", file.path().display());
+        assert!(!plain, "an ID number is in {}", file.path().display());
         looked_at.insert(file.file_name().into_string().unwrap());
     }
     assert!(looked_at.contains("gatehouse.db"), "{looked_at:?}");

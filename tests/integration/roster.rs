@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 const ID_A: &str = "522201199003074411";
 const ID_B: &str = "522201198805112024";
 
-/// `worker enroll` with what every worker has.
+/// Runs `worker enroll` with the fields that every worker has.
 fn enrol(site: &Site, id: &str, number: &str, more: &[&str]) -> crate::common::Said {
     let always = ["worker", "enroll", "--id", id, "--name", "刘峰", "--id-number", number];
     let job = ["--team", "钢筋一班", "--contractor", "Fuding Labour", "--trade", "steel fixer"];
@@ -28,15 +28,15 @@ fn photo_of(name: &str) -> String {
     photo_path(name).to_str().unwrap().to_owned()
 }
 
-/// Somebody stands before the entry camera until the gate has said why they may not enter. Who
-/// passed just now is not looked at for a while: they step aside and come back.
+/// Shows a worker to the entry camera and returns the reason of the denial. A worker who passed
+/// just now is ignored for a while, so the worker steps aside and comes back.
 fn denied(gate: &mut Gate, photo_name: &str) -> Value {
     let mut patience = Duration::from_secs(3);
     until("a denial", || {
         gate.camera.show(photo(photo_name));
         let denial = std::iter::from_fn(|| gate.platform.next_within(patience))
             .find(|message| message.json["kind"] == "denial");
-        gate.camera.nobody();
+        gate.camera.show_empty();
         if denial.is_none() {
             std::thread::sleep(Duration::from_secs(2));
             patience *= 2;
@@ -46,7 +46,7 @@ fn denied(gate: &mut Gate, photo_name: &str) -> Value {
 }
 
 #[test]
-fn standing_decides_at_the_gate_and_each_change_names_who_made_it() {
+fn standing_decides_at_the_gate_and_each_change_names_its_author() {
     let site = Site::of(Lane::north().set("cool_down_s", 0.1));
     site.configure(|c| c.set("roster", "require_training", true));
     let mut gate = Gate::at(site, &[]);
@@ -68,7 +68,7 @@ fn standing_decides_at_the_gate_and_each_change_names_who_made_it() {
     let user = event["by"].as_str().unwrap().to_owned();
     assert_eq!((&event["state"], &event["reason"]), (&json!("suspended"), &json!("no helmet")));
     assert_eq!(denied(&mut gate, "person_a_1.jpg"), "suspended");
-    // A guard does not vouch against the site's own decision, but lets everybody out.
+    // A guard cannot vouch for the entry of a suspended worker. Every worker may leave.
     let release = ["lane", "release", "north", "--worker", "W001", "--reason", "x", "--direction"];
     gate.site
         .gatehouse(&[&release[..], &["entry"]].concat())
@@ -97,7 +97,7 @@ fn standing_decides_at_the_gate_and_each_change_names_who_made_it() {
 }
 
 #[test]
-fn who_gives_no_consent_is_on_the_roster_without_a_face_and_a_guard_vouches() {
+fn a_worker_without_consent_is_enrolled_without_a_face_and_a_guard_vouches() {
     let mut gate = Gate::start(&[]);
     let a = photo_of("person_a_2.jpg");
     let refused = enrol(&gate.site, "W001", ID_A, &["--photo", &a]);
@@ -128,7 +128,7 @@ fn who_gives_no_consent_is_on_the_roster_without_a_face_and_a_guard_vouches() {
     }
     assert!(record["by"].is_string());
 
-    // Who is not in force is nobody to vouch for.
+    // A guard cannot vouch for a worker before the worker's first valid day.
     said(&gate.site, &["worker", "update", "W001", "--valid-from", "2099-01-01"]);
     let early = [&release[..], &reason].concat();
     if gate.site.status()["clock"]["synced"] == true {
@@ -155,7 +155,7 @@ fn who_gives_no_consent_is_on_the_roster_without_a_face_and_a_guard_vouches() {
 }
 
 #[test]
-fn photos_are_added_and_replaced_and_must_be_of_one_person_alone() {
+fn photos_are_added_and_replaced_and_must_show_one_person_alone() {
     let site = Site::prepare();
     let _daemon = site.start();
     let (a1, a2) = (photo_of("person_a_1.jpg"), photo_of("person_a_2.jpg"));
@@ -173,7 +173,7 @@ fn photos_are_added_and_replaced_and_must_be_of_one_person_alone() {
     change("--add", &[&a1, &a2, &a1, &a2]).refused("6 photos, and 5 is the most");
     change("--replace", &[&b2]).refused("already enrolled, as worker W002");
     change("--replace", &[&a1, &b2]).refused("is not that of the first photo");
-    // Of somebody whom nobody knows yet.
+    // The photo shows a person who is not enrolled.
     let c = photo_of("impostor_1.jpg");
     change("--add", &[&c]).refused("not the face that worker W001 is enrolled with");
     change("--replace", &[&c]).refused("not the face that worker W001 is enrolled with");
@@ -181,7 +181,7 @@ fn photos_are_added_and_replaced_and_must_be_of_one_person_alone() {
     let again = change("--replace", &[&a2]).json_lines().remove(0);
     assert_eq!(again["result"], "unchanged");
 
-    // Twins, as far as any camera can tell.
+    // Twins, whom a camera cannot distinguish.
     let twin = ["--id-type", "passport", "--consent", "C-3", "--photo", &a2];
     enrol(&site, "W003", "E12345678", &twin).refused("already enrolled, as worker W001");
     let allowed = ["--allow-duplicate-face", "--reason", "twin brother"];
@@ -232,7 +232,7 @@ fn real_name_rules_hold_at_enrolment_and_for_changes() {
     ] {
         assert_eq!(shown[key], expected, "{key}");
     }
-    // A number that was mistyped is corrected, and the ledger has a new commitment to it.
+    // A mistyped number is corrected, and the ledger gets a commitment to the correct one.
     let taken = ["worker", "update", "W002", "--id-number", ID_A];
     site.gatehouse(&taken).refused("must be H or M");
     site.gatehouse(&[&taken[..], &["--id-type", "resident"]].concat()).refused("as worker W001");
@@ -249,7 +249,7 @@ fn real_name_rules_hold_at_enrolment_and_for_changes() {
     assert!(!site.log().contains(ID_A) && !site.log().contains("0013-8000"));
 }
 
-/// Of what a command says on stderr, until it has said this.
+/// Reads the command's stderr until a line contains `what`.
 fn wait_for(lines: &mut impl Iterator<Item = std::io::Result<String>>, what: &str) {
     let mut said = Vec::new();
     for line in lines {
@@ -264,7 +264,7 @@ fn wait_for(lines: &mut impl Iterator<Item = std::io::Result<String>>, what: &st
 }
 
 #[test]
-fn a_worker_is_enrolled_before_the_lanes_camera_and_told_what_is_wrong() {
+fn a_worker_is_enrolled_at_the_lanes_camera_with_hints_on_what_is_wrong() {
     let mut gate = Gate::start(&[]);
     let job = ["--team", "x", "--contractor", "x", "--trade", "x", "--consent", "C-1"];
     let live = ["--lane", "north", "--direction", "entry"];
@@ -293,13 +293,13 @@ fn a_worker_is_enrolled_before_the_lanes_camera_and_told_what_is_wrong() {
     assert!(output.status.success());
     let worker: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!((1..=3).contains(&worker["templates"].as_u64().unwrap()), "{worker}");
-    gate.camera.nobody();
-    // Nobody of those who sat for it was taken for a visitor.
+    gate.camera.show_empty();
+    // No face of the enrolment counts as a visit.
     let lane = &gate.site.status()["lanes"][0];
     assert_eq!((&lane["denials"], &lane["cameras"][0]["lent"]), (&json!(0), &json!(false)));
     gate.pass_again("person_a_1.jpg");
 
-    // What changes while somebody sits for new photos is not undone by them.
+    // A change of the worker during a sitting is kept when the new photos are stored.
     let photos = ["--json", "worker", "photo", "W001", "--lane", "north", "--direction", "entry"];
     let mut command = Command::new(crate::common::program());
     command.args(photos).env("GATEHOUSE_CONFIG", &config).stdin(Stdio::null());
@@ -315,9 +315,9 @@ fn a_worker_is_enrolled_before_the_lanes_camera_and_told_what_is_wrong() {
         (&worker["trained_on"], &worker["result"]),
         (&json!("2026-03-02"), &json!("updated"))
     );
-    gate.camera.nobody();
+    gate.camera.show_empty();
 
-    // Whoever breaks it off gives the camera back.
+    // A client that ends during a sitting returns the camera to the gate.
     let mut again = start();
     let mut lines = BufReader::new(again.stderr.take().unwrap()).lines();
     again.kill().unwrap();

@@ -1,4 +1,4 @@
-//! Starts each configuration in `config/`, until it does what it is for.
+//! Starts each configuration in `config/` and checks that it serves its purpose.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -47,14 +47,14 @@ fn bench_toml_grants_and_denies() {
     let _daemon = site.start();
     let enrolled = site.enrol("W001", "刘峰", ID_NUMBER, &photo_path("person_a_2.jpg"));
     assert_eq!(enrolled.code, 0, "{enrolled:?}");
-    // The photos repeat without end: a record and a denial come, in either order, again and again.
+    // The photos repeat without end, so that records and denials come repeatedly, in either order.
     let record = platform.next_on("attendance");
     assert_eq!((&record["worker"], &record["outcome"]), (&json!("W001"), &json!("passed")));
     assert_eq!(platform.event("denial")["lane"], "desk");
 }
 
 #[test]
-fn gatehouse_toml_says_what_is_missing_and_is_a_gate_when_it_is_there() {
+fn gatehouse_toml_reports_missing_devices_and_works_when_they_appear() {
     let mut site = site(|site| shipped::gatehouse_toml(&site.path(""), site.broker.port));
     fs::create_dir_all(site.path("var/lib")).unwrap();
     let said = site.gatehouse(&["check"]);

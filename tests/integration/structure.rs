@@ -1,5 +1,6 @@
-//! The list of rooms in `src/lib.rs` holds: no room imports one below it, and within a room no
-//! files import each other in a circle. A file may use what its own folder's `mod.rs` declares.
+//! Checks the list of rooms in `src/lib.rs`: no room imports a room below it, and within a room no
+//! files import each other in a circle. A file may use the declarations in the `mod.rs` of its
+//! folder.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,10 +8,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// A module's path below the crate: `["store", "album"]`.
+/// Path of a module below the crate: `["store", "album"]`.
 type Module = Vec<String>;
 
-/// Each module of `src/`, with its text. Those that are not of the program are left out.
+/// Returns each module of `src/` with its text, except for files that are not part of the program.
 fn modules() -> BTreeMap<Module, String> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let (mut folders, mut found) = (vec![src.clone()], BTreeMap::new());
@@ -40,7 +41,7 @@ fn modules() -> BTreeMap<Module, String> {
     found
 }
 
-/// A `use` tree, flattened: `a::{b, c::d}` is `a::b` and `a::c::d`. Renaming is passed over.
+/// Flattens a `use` tree: `a::{b, c::d}` becomes `a::b` and `a::c::d`. Renames are ignored.
 fn flattened(tree: &str, before: &[String], into: &mut Vec<Module>) {
     let tree = tree.trim();
     if let Some((head, list)) = tree.split_once('{') {
@@ -67,7 +68,8 @@ fn flattened(tree: &str, before: &[String], into: &mut Vec<Module>) {
     }
 }
 
-/// What a text imports, and whether it passes it on (`pub use`); and paths within its code.
+/// Returns the imports of a text, each with whether it is a `pub use`, and the paths within its
+/// code.
 fn imports(text: &str) -> Vec<(Module, bool)> {
     let (mut found, mut code) = (Vec::new(), String::new());
     for statement in text.split_inclusive(';') {
@@ -107,7 +109,7 @@ impl House {
         House { modules, imports }
     }
 
-    /// The module in which a path named in `at` ends; what a module passes on is followed.
+    /// Returns the module that defines a path used in `at`. Follows `pub use`.
     fn owner(&self, at: &Module, path: &[String], hops: u8) -> Option<Module> {
         let mut module = at.clone();
         let mut rest = path;
@@ -146,13 +148,13 @@ impl House {
         }
     }
 
-    /// Who uses whom.
+    /// Returns each pair of a module and a module that it uses.
     fn edges(&self) -> BTreeSet<(Module, Module)> {
         let mut edges = BTreeSet::new();
         for (module, imports) in &self.imports {
             for (path, passed_on) in imports {
                 let Some(owner) = self.owner(module, path, 4) else { continue };
-                // A file and the folder that it stands in belong together.
+                // A file may use the module of its own folder.
                 if !passed_on && !module.starts_with(&owner) {
                     edges.insert((module.clone(), owner));
                 }
@@ -163,7 +165,7 @@ impl House {
 }
 
 #[test]
-fn no_room_imports_one_below_it() {
+fn no_room_imports_a_room_below_it() {
     let house = House::new();
     let lib = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/lib.rs")).unwrap();
     let row = |line: &str| Some(line.strip_prefix("//! | [`")?.split_once("`] |")?.0.to_owned());
@@ -181,7 +183,8 @@ fn no_room_imports_one_below_it() {
 fn no_files_of_a_room_import_each_other_in_a_circle() {
     let mut edges = House::new().edges();
     edges.retain(|(from, to)| from.first() == to.first());
-    // What imports nothing that is left is in no circle, nor what nothing that is left imports.
+    // A module that imports no other remaining module is in no circle. The same holds for a module
+    // that no other remaining module imports.
     loop {
         let from: BTreeSet<Module> = edges.iter().map(|(from, _)| from.clone()).collect();
         let to: BTreeSet<Module> = edges.iter().map(|(_, to)| to.clone()).collect();

@@ -1,5 +1,5 @@
-//! What stands still, takes too long or faults, on the real daemon, with the test as its systemd.
-//! `tests/run` installs what this needs; faults need the feature `failpoints`.
+//! The real daemon with parts that stall, take too long or panic; the test acts as systemd.
+//! `tests/run` installs what this needs. The panics need the feature `failpoints`.
 
 use std::{
     os::unix::net::{UnixDatagram, UnixStream},
@@ -10,8 +10,9 @@ use std::{
 use crate::common::{Daemon, Lane, Site, until};
 use rusqlite::Connection;
 
-/// Timeout after which systemd would start the daemon again. A quarter of it is each part's own timeout,
-/// also on a busy machine; and a store that stands still answers every 5 s, so that it must be shorter.
+/// Timeout after which systemd would restart the daemon. Each part's own timeout is a quarter of
+/// it, also on a busy machine. A stalled store still answers every 5 s, so the timeout must be
+/// shorter.
 const WATCHDOG: Duration = Duration::from_secs(3);
 
 /// systemd's end of the daemon's watchdog.
@@ -33,7 +34,7 @@ impl Watchdog {
         (daemon, Watchdog(systemd))
     }
 
-    /// Whether a feed comes in time.
+    /// Returns whether a feed comes in time.
     fn is_fed(&self) -> bool {
         let mut word = [0; 256];
         match self.0.recv(&mut word) {
@@ -56,7 +57,7 @@ impl Watchdog {
     }
 }
 
-/// Holds the database's one lock for writing: the daemon's writer waits for some seconds at each
+/// Holds the write lock of the database. The daemon's writer then waits several seconds in each
 /// transaction, as on a disk that does not answer.
 struct StalledStore(Connection);
 
@@ -72,13 +73,13 @@ impl StalledStore {
     }
 }
 
-/// How the daemon ends, if it does.
+/// Waits for the daemon to end, and returns its exit status.
 fn ended(daemon: &mut Daemon) -> ExitStatus {
     until("the daemon to end", || daemon.0.try_wait().unwrap())
 }
 
-/// So many commands that write, at once; `meanwhile` runs beside them. Changes of the roster wait for
-/// each other before the store; these do not.
+/// Runs this number of writing commands at once, and `meanwhile` beside them. These commands wait
+/// only for the store, unlike changes of the roster, which also wait for each other.
 fn with_writes(site: &Site, count: usize, meanwhile: impl FnOnce()) {
     std::thread::scope(|scope| {
         for _ in 0..count {
@@ -89,20 +90,20 @@ fn with_writes(site: &Site, count: usize, meanwhile: impl FnOnce()) {
 }
 
 #[test]
-fn a_store_that_stands_still_is_not_fed_for_and_shown_and_a_store_that_goes_on_is() {
+fn a_stalled_store_starves_the_watchdog_and_is_shown_until_it_continues() {
     let site = Site::prepare();
     let (daemon, watchdog) = Watchdog::start(&site);
     watchdog.is_fed_for(2 * WATCHDOG);
     let stalled = StalledStore::of(&site);
     with_writes(&site, 3, || {
-        until("systemd to lose its patience", || (!watchdog.is_fed()).then_some(()));
+        until("the watchdog to starve", || (!watchdog.is_fed()).then_some(()));
         site.status_when("it to be shown", |s| Site::degraded(s).contains(&"store"));
         stalled.goes_on();
         until("the next feed", || watchdog.is_fed().then_some(()));
     });
     watchdog.is_fed_for(WATCHDOG);
     assert!(!Site::degraded(&site.status()).contains(&"store"));
-    // Said once each time, however long it lasts.
+    // Each stall is logged once, also when it lasts long.
     let log = site.log();
     let said = |what| log.lines().filter(|l| l.contains(what) && l.contains("store")).count();
     let lost = said("makes no progress");
@@ -111,10 +112,10 @@ fn a_store_that_stands_still_is_not_fed_for_and_shown_and_a_store_that_goes_on_i
 }
 
 #[test]
-fn clients_that_say_nothing_do_not_keep_the_watchdog_from_its_food() {
+fn silent_clients_do_not_starve_the_watchdog() {
     let site = Site::prepare();
     let (daemon, watchdog) = Watchdog::start(&site);
-    // More than are served at once.
+    // More clients than the daemon serves at once.
     let connect = |_| UnixStream::connect(site.path("control.sock")).unwrap();
     let silent: Vec<UnixStream> = (0..20).map(connect).collect();
     watchdog.is_fed_for(3 * WATCHDOG);
@@ -124,18 +125,18 @@ fn clients_that_say_nothing_do_not_keep_the_watchdog_from_its_food() {
 }
 
 #[test]
-fn a_stop_that_takes_too_long_ends_the_process_and_says_so() {
+fn a_stop_that_takes_too_long_ends_the_process_and_is_logged() {
     let site = Site::prepare();
     let (mut daemon, watchdog) = Watchdog::start(&site);
     let stalled = StalledStore::of(&site);
-    // Each keeps the writer for five seconds.
+    // Each command keeps the writer for five seconds.
     with_writes(&site, 8, || {
         until("the store to stand still", || (!watchdog.is_fed()).then_some(()));
         let begun = Instant::now();
         // SAFETY: no memory is involved; the process is ours and not yet waited for.
         assert_eq!(unsafe { libc::kill(daemon.0.id() as i32, libc::SIGTERM) }, 0);
         assert_eq!(ended(&mut daemon).code(), Some(1));
-        // The writers take longer.
+        // All the commands together would take longer.
         assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     });
     stalled.goes_on();
@@ -162,8 +163,8 @@ mod faults {
         }
     }
 
-    /// A passage is lost to a fault at `point`, and the same daemon records the next one. Returns
-    /// the status after the fault.
+    /// Asserts that a fault at `point` loses a passage, and that the same daemon records the next
+    /// one. Returns the status after the fault.
     fn a_passage_is_lost_and_the_next_is_not(point: &str) -> Value {
         let fault = format!("{point}=1*panic(a test)");
         let site = Site::of(Lane::north().set("pass_within_s", 5));
@@ -171,11 +172,11 @@ mod faults {
         enrol(&gate.site);
         gate.camera.show(photo("person_a_1.jpg"));
         assert_eq!(gate.platform.next_on("attendance")["outcome"], "unconfirmed");
-        gate.camera.nobody();
+        gate.camera.show_empty();
         assert_eq!(gate.board.command("input 5 off"), [""; 0], "no coil moved");
         let status = gate.site.status();
         gate.site.status_when("the lane to be free", |s| s["lanes"][0]["busy"] == false);
-        // Not the same worker: whoever may have gone is not let in again so soon.
+        // Another worker comes, because a worker who may have passed is not let in again so soon.
         gate.pass("person_b_1.jpg");
         assert_eq!(gate.platform.next_on("attendance")["outcome"], "passed");
         let boots = gate.platform.records.iter().filter(|m| m.json["kind"] == "boot");
@@ -186,32 +187,32 @@ mod faults {
     }
 
     #[test]
-    fn i10_a_lane_that_faults_is_begun_anew_by_the_same_daemon() {
+    fn i10_a_lane_that_panics_is_restarted_by_the_same_daemon() {
         let status = a_passage_is_lost_and_the_next_is_not("lane.releases");
         assert_eq!(status["lanes"][0]["restarts"], json!(1), "{status:#}");
         assert!(Site::degraded(&status).contains(&"lane north"), "{status:#}");
     }
 
     #[test]
-    fn i10_a_driver_that_faults_is_made_anew_by_the_same_daemon() {
+    fn i10_a_driver_that_panics_is_restarted_by_the_same_daemon() {
         let status = a_passage_is_lost_and_the_next_is_not("turnstile.taken");
         assert_eq!(status["lanes"][0]["turnstile"]["restarts"], json!(1), "{status:#}");
         assert_eq!(status["lanes"][0]["restarts"], json!(0), "{status:#}");
     }
 
     #[test]
-    fn a_vision_worker_that_stands_still_is_not_fed_for_and_shown() {
+    fn a_stalled_vision_worker_starves_the_watchdog_and_is_shown() {
         let site = Site::prepare();
         let _camera = site.plug_camera_in();
         let (_daemon, watchdog) = Watchdog::start_with(&site, &[(FAILPOINTS, "sight.look=pause")]);
-        until("systemd to lose its patience", || (!watchdog.is_fed()).then_some(()));
+        until("the watchdog to starve", || (!watchdog.is_fed()).then_some(()));
         let status = site.status();
         let late = Site::degraded(&status);
         assert!(late.iter().any(|what| what.starts_with("vision ")), "{status:#}");
     }
 
     #[test]
-    fn a_vision_worker_or_a_store_that_faults_takes_the_daemon_with_it() {
+    fn a_panic_of_a_vision_worker_or_the_store_ends_the_daemon() {
         for (point, said) in
             [("sight.look", "a vision worker ended early"), ("enrolment.written", "the store")]
         {

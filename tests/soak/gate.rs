@@ -289,7 +289,7 @@ impl Soak {
         let Some(visitor) = self.visitor.take() else { return };
         self.left = Instant::now();
         if let Some(camera) = &self.camera {
-            camera.nobody();
+            camera.show_empty();
         }
         if visitor.served && !visitor.stranger {
             self.tally.due += 1;
@@ -439,7 +439,7 @@ impl Soak {
         }
         self.visitor = None;
         if let Some(camera) = &self.camera {
-            camera.nobody();
+            camera.show_empty();
         }
         self.site.status_when("all to be well and said", |s| {
             let idle = s["lanes"][0]["busy"] == false;

@@ -161,7 +161,7 @@ impl Soak {
         let releases = end.device.releases();
         let leave = |camera: &Option<Camera>| {
             if let Some(camera) = camera {
-                camera.nobody();
+                camera.show_empty();
             }
         };
         match &desk.visitor {
@@ -296,7 +296,7 @@ impl Soak {
     /// Everybody goes, and what is under way comes to its end.
     fn settle(&mut self) {
         for (desk, lane) in self.desks.iter_mut().zip(&self.lanes.lanes) {
-            lane.camera.as_ref().unwrap().nobody();
+            lane.camera.as_ref().unwrap().show_empty();
             if let Some(visitor) = desk.visitor.take() {
                 let released = lane.device.releases() > visitor.releases_before;
                 desk.books.let_through += u64::from(released);

@@ -1,4 +1,4 @@
-//! What stands between the gateway and the platform, and how it fails.
+//! The brokers between the gateway and the platform, and their failures.
 
 use std::path::Path;
 
@@ -41,7 +41,8 @@ impl Brokers {
         }
     }
 
-    /// As a power cut would; of a cluster one node, and of that never two.
+    /// Kills the broker, as a power cut would. Of a cluster it kills one node, and never two at
+    /// once.
     pub fn kill(&mut self, random: usize) {
         match self {
             Brokers::Mosquitto(broker) => broker.kill(),
@@ -52,7 +53,7 @@ impl Brokers {
         }
     }
 
-    /// Nothing is taken in, and nothing said, until they go on.
+    /// Freezes the brokers: they neither read nor send until `go_on`.
     pub fn stall(&self) {
         match self {
             Brokers::Mosquitto(broker) => broker.stall(),
@@ -67,7 +68,7 @@ impl Brokers {
         }
     }
 
-    /// A cluster does without its node until another one is killed.
+    /// Starts mosquitto again. A cluster runs without the killed node until another node is killed.
     pub fn restart(&mut self) {
         if let Brokers::Mosquitto(broker) = self {
             broker.start();

@@ -1,4 +1,5 @@
-//! One run: records are written, troubles come, and the books are compared.
+//! One run: records are written, troubles come, and the platform's records are compared with the
+//! ledger.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,49 +16,51 @@ use crate::common::{
     past::{self, Went, person, went},
 };
 
-/// The daemon is killed so often, and each time more has been recorded when it starts again.
+/// Number of times that the daemon is killed. Each time, records are added before it starts again.
 const LIVES: u64 = 8;
-/// Of these kills, so many meet a broker that is down.
+/// Number of these kills that happen while the broker is down.
 const AT_ONCE: u64 = 2;
+/// Number of kills of a broker.
 const BROKERS_KILLED: usize = 6;
-/// The share of the records that waits when the daemon starts for the first time, in tenths.
+/// Share of the records that waits when the daemon first starts, in tenths.
 const AT_FIRST: u64 = 5;
-/// What a broker takes in for a platform that is away, before it is killed.
-const FOR_NOBODY: u64 = 200;
-/// Each row that a daemon sends is in its log.
+/// Number of records that a broker accepts for an absent platform before it is killed.
+const WITHOUT_PLATFORM: u64 = 200;
+/// Log filter that shows each row that a daemon sends.
 const LOG: &str = "info,gatehouse::uplink=trace";
 const HANDED_ON: &str = "a row is handed on seq=";
-/// Time for which brokers that are stalled go on between two looks.
+/// Time for which stalled brokers run between two checks.
 const A_LITTLE: Duration = Duration::from_millis(5);
-/// Between two looks at the outbox, where the platform says nothing meanwhile.
+/// Interval between two checks of the outbox while the platform is silent.
 const LOOK: Duration = Duration::from_millis(100);
-/// A platform that is back has got by then what was recorded.
+/// Timeout after which a returned platform should have got a new record.
 const HEARD: Duration = Duration::from_secs(10);
-/// A cluster delivers anew what was not acknowledged to a node that is dead: its `ack_wait`, and more.
-const DELIVERED_ANEW: Duration = Duration::from_secs(15);
+/// Time after which a cluster has redelivered messages that a dead node left unacknowledged: its
+/// `ack_wait` with a margin.
+const REDELIVERED: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Trouble {
     Daemon,
     Broker,
     Both,
-    /// Of the broker, while the platform is away.
-    ForNobody,
+    /// The broker is killed while the platform is absent.
+    WithoutPlatform,
 }
 
-/// How a run ended.
+/// The result of a run.
 pub struct End {
-    /// What the brokers had acknowledged and never delivered.
+    /// Number of records that the brokers acknowledged and never delivered.
     pub lost: u64,
-    /// With so many commands the platform asked for it.
+    /// Number of commands with which the platform asked for them.
     pub commands: u64,
-    /// Before that.
+    /// The platform's report before those commands.
     pub report: Report,
-    /// What had waited for longer than a new record, and came after it.
+    /// Number of records that waited longer than a new record and came after it.
     pub overtook: u64,
 }
 
-/// xorshift64*: enough to choose by, and the same for the same seed.
+/// xorshift64*: good enough to choose, and the same for the same seed.
 struct Chance(u64);
 
 impl Chance {
@@ -73,7 +76,8 @@ fn setting(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|e| panic!("{name}: {e}")))
 }
 
-/// In a random order; the platform's absence follows a start of the daemon, so that records wait.
+/// Returns the troubles in a random order. The platform is absent right after a start of the
+/// daemon, so that records wait.
 fn troubles(chance: &mut Chance) -> Vec<Trouble> {
     let mut all: Vec<_> = (0..LIVES)
         .map(|n| if n < AT_ONCE { Trouble::Both } else { Trouble::Daemon })
@@ -83,12 +87,12 @@ fn troubles(chance: &mut Chance) -> Vec<Trouble> {
         all.swap(n, chance.below(n as u64 + 1) as usize);
     }
     let start = all.iter().rposition(|t| *t == Trouble::Daemon).unwrap();
-    all.insert(start + 1, Trouble::ForNobody);
+    all.insert(start + 1, Trouble::WithoutPlatform);
     all
 }
 
 struct Course {
-    // In the order in which they may go.
+    // Fields are dropped in this order.
     daemon: Option<Daemon>,
     platform: Consumer,
     brokers: Brokers,
@@ -100,7 +104,7 @@ struct Course {
     written: u64,
 }
 
-/// `usual`: how many records, unless they are set.
+/// Runs the whole course. `usual`: the default number of records.
 pub fn run(kind: Kind, ack: &'static str, usual: u64) -> End {
     let seed = setting("GATEHOUSE_DELIVERY_SEED").unwrap_or_else(|| u64::from(std::process::id()));
     let records = setting("GATEHOUSE_DELIVERY_RECORDS").unwrap_or(usual);
@@ -116,9 +120,9 @@ pub fn run(kind: Kind, ack: &'static str, usual: u64) -> End {
     let end = course.end(kind, new);
     let Report { repeats, late, connects, sessions_lost, .. } = end.report;
     eprintln!(
-        "{kind:?}, ack = {ack:?}: of {} records {} were lost by brokers and asked for with {} commands; \
+        "{kind:?}, ack = {ack:?}: of {} records brokers lost {}, which the platform requested with {} commands; \
          {repeats} repeats, {late} late; a new record overtook {}; the platform connected \
-         {connects} times and was forgotten {sessions_lost} times; {:.0?}",
+         {connects} times and lost its session {sessions_lost} times; {:.0?}",
         end.report.records + end.lost,
         end.lost,
         end.commands,
@@ -149,7 +153,7 @@ impl Course {
             records,
             written: 0,
         };
-        // Of these none was ever sent, so that none of them is marked as a repeat when it is not.
+        // These records were never sent, so that none of them is wrongly marked as a repeat.
         let first = course.passages(records * AT_FIRST / 10);
         past::write_for(&course.site, &[], &course.people[..1], first.into_iter());
         course.brokers.stall();
@@ -161,7 +165,8 @@ impl Course {
         self.daemon = Some(self.site.start_with(&[("GATEHOUSE_LOG", LOG)]));
     }
 
-    /// How often each row left the gateway without a mark, by all its daemons' logs.
+    /// Returns how often each row left the gateway without a mark, from the logs of all its
+    /// daemons.
     fn handed_on_unmarked(&self) -> BTreeMap<u64, usize> {
         let (mut times, mut all) = (BTreeMap::new(), BTreeSet::new());
         for line in self.site.log().lines() {
@@ -178,7 +183,7 @@ impl Course {
         times
     }
 
-    /// The next passages, as many.
+    /// Returns the next `count` passages.
     fn passages(&mut self, count: u64) -> Vec<Went> {
         let from = self.written;
         self.written += count;
@@ -191,7 +196,7 @@ impl Course {
         (from..self.written).map(one).collect()
     }
 
-    /// What has been recorded while the daemon was away.
+    /// Writes the records that were added while the daemon was stopped.
     fn write_more(&mut self) {
         let share = (self.records - self.records * AT_FIRST / 10) / LIVES;
         let left = self.records - self.written;
@@ -210,8 +215,8 @@ impl Course {
         self.number("SELECT count(*) FROM outbox WHERE upstream = 'platform'")
     }
 
-    /// Until this holds of the outbox; what the platform says meanwhile is heard. Something must go
-    /// forward all the time.
+    /// Waits until this condition holds for the outbox, and processes the platform's messages
+    /// meanwhile. Fails without progress for `PATIENCE`.
     fn outbox_until(&mut self, what: &str, mut holds: impl FnMut(&Course, u64) -> bool) {
         let (mut least, mut moved) = (u64::MAX, Instant::now());
         loop {
@@ -224,7 +229,7 @@ impl Course {
             }
             assert!(
                 moved.elapsed() < PATIENCE,
-                "{what}: {waiting} wait, and nothing moves\n{:?}",
+                "{what}: {waiting} wait, and there is no progress\n{:?}",
                 self.platform.report()
             );
         }
@@ -234,7 +239,7 @@ impl Course {
         self.outbox_until("the outbox to be empty", |_, waiting| waiting == 0);
     }
 
-    /// Something that is recorded while the daemon runs: its seq.
+    /// Records an entry while the daemon runs, and returns its seq.
     fn record_now(&self, verb: &str) -> u64 {
         let id = self.people[0].id.as_str();
         let said = self.site.gatehouse(&["worker", verb, id, "--reason", "a drill"]);
@@ -242,7 +247,8 @@ impl Course {
         self.number("SELECT max(seq) FROM entry WHERE kind = 'state'")
     }
 
-    /// Until the platform, which may be on its way back to its broker, has got the last one: its seq.
+    /// Records entries until the platform, which may still be reconnecting, has got the latest one.
+    /// Returns its seq.
     fn record_until_heard(&mut self) -> u64 {
         let begun = Instant::now();
         let mut verbs = ["resume", "suspend"].into_iter().cycle();
@@ -257,12 +263,12 @@ impl Course {
                 self.platform.next_within(LOOK);
             }
         }
-        panic!("the platform hears nothing new: {:?}", self.platform.report())
+        panic!("the platform gets no new record: {:?}", self.platform.report())
     }
 
-    /// While the backlog drains, something new is recorded, and delivered before anything is killed.
-    /// Returns its seq. The brokers take in a little at a time, so that the backlog is not through before
-    /// that where this test is slow.
+    /// Records an entry while the backlog drains, and waits until it is delivered, before anything
+    /// is killed. Returns its seq. The brokers read only a little at a time, so that the backlog is
+    /// still there on a slow machine.
     fn record_while_others_wait(&mut self) -> u64 {
         self.outbox_until("the backlog to drain", |course, _| {
             let drains = course.site.log().contains(HANDED_ON);
@@ -280,7 +286,7 @@ impl Course {
         seq
     }
 
-    /// The platform gets on by a random number of records, or has got all there are.
+    /// Waits until the platform has a random number of further records, or all records.
     fn get_on(&mut self, troubles: u64) {
         let step = 1 + self.chance.below(2 * self.records / (troubles + 1));
         let goal = self.platform.stored + step;
@@ -289,7 +295,7 @@ impl Course {
     }
 
     fn meet(&mut self, trouble: Trouble, troubles: u64) {
-        if trouble != Trouble::ForNobody {
+        if trouble != Trouble::WithoutPlatform {
             self.get_on(troubles);
         }
         if matches!(trouble, Trouble::Broker | Trouble::Both) {
@@ -300,11 +306,11 @@ impl Course {
             self.write_more();
             self.start_daemon();
         }
-        if trouble == Trouble::ForNobody {
+        if trouble == Trouble::WithoutPlatform {
             self.platform.tell("leave");
             self.platform.says("left");
             if self.ack == "broker" {
-                let goal = self.outbox().saturating_sub(FOR_NOBODY);
+                let goal = self.outbox().saturating_sub(WITHOUT_PLATFORM);
                 self.outbox_until("the broker to take records", |_, waiting| waiting <= goal);
             }
             self.brokers.kill(self.chance.below(100) as usize);
@@ -312,21 +318,23 @@ impl Course {
         if trouble != Trouble::Daemon {
             self.brokers.restart();
         }
-        if trouble == Trouble::ForNobody {
+        if trouble == Trouble::WithoutPlatform {
             self.platform.tell("come");
         }
     }
 
-    /// All has been sent. The platform gets what is missing, and has the same as the ledger.
+    /// Waits until all records are sent. Asserts that the platform gets those that are missing, and
+    /// that its records equal the ledger.
     fn end(mut self, kind: Kind, new: u64) -> End {
         self.brokers.all_well();
         self.emptied();
-        // Nothing is killed any more: after this one, the platform sees what is missing before it.
+        // No process is killed any more. This record shows the platform which earlier ones are
+        // missing.
         let last = self.record_until_heard();
-        // For so long what is missing may still come by itself.
+        // Until this time missing records may still come without a command.
         let by_itself = match (self.ack, kind) {
             ("broker", Kind::Mosquitto) => Duration::ZERO,
-            ("broker", Kind::Cluster) => DELIVERED_ANEW,
+            ("broker", Kind::Cluster) => REDELIVERED,
             _ => PATIENCE,
         };
         let begun = Instant::now();
@@ -348,8 +356,8 @@ impl Course {
         assert!(sent_twice.is_empty(), "sent twice without a mark: {sent_twice:?}");
         match kind {
             Kind::Mosquitto => assert!(report.unmarked.is_empty(), "{report:?}"),
-            // A node that dies may take with it that it delivered a message, and the next one delivers
-            // it as if for the first time (nats-io/nats-server, pull request 6566).
+            // A dead node may not have replicated that it delivered a message. Another node then
+            // delivers the message without a mark (nats-io/nats-server, pull request 6566).
             Kind::Cluster => {
                 eprintln!("the cluster delivered twice, unmarked: {:?}", report.unmarked)
             }
@@ -360,7 +368,8 @@ impl Course {
         end
     }
 
-    /// The platform's disk with the ledger. Returns how many older ones came after the new record.
+    /// Compares the platform's disk with the ledger. Returns how many older records came after the
+    /// new one.
     fn compare(&self, last: u64, new: u64) -> u64 {
         let database = self.site.path("data/gatehouse.db");
         let database =
@@ -374,7 +383,7 @@ impl Course {
         let overtook = after_it.filter(|(seq, _)| *seq < new).count() as u64;
         let mut arrived: BTreeMap<u64, String> = arrivals.into_iter().collect();
         arrived.retain(|seq, _| *seq <= last);
-        assert!(recorded == arrived, "the platform has something else than the ledger");
+        assert!(recorded == arrived, "the platform's records differ from the ledger");
         overtook
     }
 }

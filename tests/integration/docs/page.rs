@@ -33,7 +33,7 @@ pub struct Page {
     pub spans: Vec<(usize, String)>,
 }
 
-/// Returns the pages beside README.md, then those of docs/ in the order of its contents.
+/// Returns the pages in the root folder, then those of docs/ in the order of its contents.
 pub fn all() -> Vec<Page> {
     let contents = read("docs/SUMMARY.md");
     let listed = links(&contents).into_iter().map(|link| format!("docs/{link}"));
@@ -67,7 +67,11 @@ fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
     let names = found.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<_> = names.filter(|name| name.ends_with(ending)).collect();
     names.sort();
-    names.into_iter().map(|n| format!("{folder}{n}")).map(|name| (name.clone(), read(&name))).collect()
+    names
+        .into_iter()
+        .map(|n| format!("{folder}{n}"))
+        .map(|name| (name.clone(), read(&name)))
+        .collect()
 }
 
 fn read(name: &str) -> String {
@@ -81,7 +85,12 @@ fn is_fence(line: &str) -> bool {
 
 impl Page {
     pub fn parse(name: &str, text: &str) -> Result<Page, String> {
-        let mut page = Page { name: name.to_owned(), blocks: Vec::new(), prose: String::new(), spans: Vec::new() };
+        let mut page = Page {
+            name: name.to_owned(),
+            blocks: Vec::new(),
+            prose: String::new(),
+            spans: Vec::new(),
+        };
         let mut marks = Vec::new();
         let mut prose = String::new();
         let mut open: Option<Block> = None;

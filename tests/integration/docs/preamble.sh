@@ -1,21 +1,21 @@
 # Sourced before the blocks of a session.
 
-# ---- What stands for a program ------------------------------------------------------------------
+# ---- Stand-ins for programs ---------------------------------------------------------------------
 
-# The program under test: to build it once more, in a clean clone, takes many minutes. `.ci/run` does so.
+# The program under test. A build in a clean clone takes many minutes; `.ci/run` does that.
 cargo() {
     [ "$1 $2 $3" = "run --release --" ] || { echo "cargo $* is not known here"; return 2; }
     gatehouse "${@:4}"
 }
 
-# What a session changes is its own: that takes no rights.
+# A session changes only its own files, which needs no rights.
 sudo() { "$@"; }
 
-# A password is typed.
+# Stands for an editor in which a person types a password.
 editor() { echo secret >"$1"; }
 
-# systemctl stop|start|restart gatehouse, for a device whose files are the session's own. Secrets are handed
-# over and the data's folder is made as systemd/gatehouse.service says.
+# systemctl stop|start|restart gatehouse, for a device whose files belong to the session. It passes
+# the secrets and makes the data folder as systemd/gatehouse.service does.
 systemctl() {
     [ "${2-}" = gatehouse ] || { echo "systemctl $* is not known here"; return 2; }
     case $1 in
@@ -47,24 +47,24 @@ systemctl() {
 }
 service=''
 
-# ---- What the harness does between blocks -------------------------------------------------------
+# ---- Functions between blocks -------------------------------------------------------------------
 
-# What the block in the background prints, and its process group.
+# The output file of the block in the background, and its process group.
 background='' job=''
 
-# stays N TEXT: block N, just started, goes on in the background. Returns once it has printed TEXT.
+# stays N TEXT: keeps block N, just started, in the background. Returns when it has printed TEXT.
 stays() {
     background=out.$1 job=$!
     await "$2"
 }
 
-# await TEXT: waits until the background has printed TEXT.
+# await TEXT: waits until the block in the background has printed TEXT.
 await() {
     timeout 120 grep -qF -m 1 -- "$1" < <(exec tail -n +1 -f --pid="$job" "$background") \
         || { echo "\"$1\" was not printed in the background:"; cat "$background"; exit 1; }
 }
 
-# Prints the number of a passage that the gate has recorded; waits for the first.
+# Prints the seq of an attendance record by face; waits for the first one.
 a_record() {
     local seq=''
     until [ -n "$seq" ]; do
@@ -75,7 +75,7 @@ a_record() {
     echo "$seq"
 }
 
-# in_gatehouse_toml KEY = VALUE: switches a key of config/gatehouse.toml on, as its head says.
+# in_gatehouse_toml KEY = VALUE: switches on a key of config/gatehouse.toml, as its head explains.
 in_gatehouse_toml() {
     grep -q "^#$1 = " "$GATEHOUSE_CONFIG"
     sed -i "s|^#$1 = .*|$1 = \"$3\"|" "$GATEHOUSE_CONFIG"
@@ -83,9 +83,9 @@ in_gatehouse_toml() {
 
 ended() {
     local code=$?
-    # What a block prints goes elsewhere, also when it ends here.
+    # A block's output is redirected, also when it ends here.
     [ "$code" -eq 0 ] || echo "ended within $begun" >&3
-    # As Ctrl-C does.
+    # Stops it as Ctrl-C does.
     [ -z "$job" ] || { kill -INT -- "-$job" && wait "$job"; } || true
     [ -z "$service" ] || { kill "$service" && wait "$service"; } || true
 }

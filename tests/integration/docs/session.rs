@@ -15,10 +15,10 @@ use serde_json::Value;
 use super::page::Block;
 use crate::common::{self, WallClock};
 
-/// Timeout of a session: several times what the longest takes beside busy loops on every core.
+/// Timeout of a session: several times the longest one on a machine with all cores busy.
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Text in a block, and what runs in its place.
+/// Text in a block, and the text that runs in its place.
 const SUBSTITUTED: [(&str, &str); 4] = [
     // A device's folders are the session's own.
     ("/etc/gatehouse", "$DEVICE/etc/gatehouse"),
@@ -77,7 +77,8 @@ impl Session {
         &self.clock
     }
 
-    /// Runs the blocks and looks at what they print. Beside a block: the one behind it that shows what it prints.
+    /// Runs the blocks and checks their output. Each block may have another one that shows this
+    /// output.
     pub fn run(&self, blocks: &[(&Block, Option<&Block>)]) {
         let (blocks, shown): (Vec<&Block>, Vec<_>) = blocks.iter().copied().unzip();
         assert!(!blocks.is_empty(), "the documents have no such session any more");
@@ -93,7 +94,7 @@ impl Session {
             script += &match block.value("stays") {
                 Some(ready) => {
                     let ready = quoted(ready);
-                    // The file is there before the block begins.
+                    // The file must exist before the block starts.
                     let start =
                         format!(": >out.{n}\nset -m\n(\n{text}) >>out.{n} 2>&1 &\nset +m\n");
                     format!("{start}stays {n} {ready}\n")

@@ -1,4 +1,4 @@
-//! A roster made for a test: its rows, their photos, and what must become of each.
+//! A generated roster: its rows, their photos, and the expected result of each row.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -39,17 +39,17 @@ pub const CHINESE: [&str; 14] = [
     "备注",
 ];
 
-/// Photos that can be had: person and number.
+/// Returns the usable photos: person and number.
 pub fn faces() -> impl Iterator<Item = (usize, usize)> {
-    // The package's files went through a text mode that turned line feeds into two bytes; in the
-    // first two that cannot be undone. On the third the face is turned away.
+    // The package's files were converted as text, which replaced each line feed by two bytes. Two
+    // files cannot be repaired. On the third photo the face is turned away.
     let whole = |face: &(usize, usize)| ![(9, 8), (8, 10), (26, 5)].contains(face);
     (1..=10).flat_map(|number| (1..=40).map(move |person| (person, number))).filter(whole)
 }
 
 fn face((person, number): (usize, usize)) -> GrayImage {
     let dir = std::env::var_os("GATEHOUSE_TEST_FACES").expect(
-        "GATEHOUSE_TEST_FACES names no folder of faces: run this by tests/run, which fetches them",
+        "GATEHOUSE_TEST_FACES must name the folder of faces: run tests/run, which fetches them",
     );
     let path = Path::new(&dir).join(format!("s{person}/{number}.pgm"));
     let bytes =
@@ -63,7 +63,7 @@ fn face((person, number): (usize, usize)) -> GrayImage {
     GrayImage::from_raw(92, 112, pixels.to_vec()).expect("92 x 112 pixels")
 }
 
-/// A JPEG with these faces side by side.
+/// Returns a JPEG with these faces side by side.
 pub fn photo(faces: &[(usize, usize)]) -> Vec<u8> {
     let width = 20 + 112 * faces.len() as u32;
     let mut picture = RgbImage::from_pixel(width, 152, image::Rgb([110; 3]));
@@ -74,7 +74,7 @@ pub fn photo(faces: &[(usize, usize)]) -> Vec<u8> {
     camera::jpeg(&picture)
 }
 
-/// A resident ID number with its check digit.
+/// Returns a resident ID number with its check digit.
 fn id_number(sequence: usize) -> String {
     let seventeen = format!("52220119{:02}0307{:03}", 60 + sequence / 900, 100 + sequence % 900);
     // ISO 7064, MOD 11-2.
@@ -82,10 +82,10 @@ fn id_number(sequence: usize) -> String {
     format!("{seventeen}{}", char::from(b"0123456789X"[((12 - sum) % 11) as usize]))
 }
 
-/// What a row must come to.
+/// The expected result of a row.
 #[derive(Clone, Debug)]
 pub enum Must {
-    /// With so many templates.
+    /// The worker is enrolled with this number of templates.
     Enrol(u64),
     Refuse(&'static str),
 }
@@ -103,7 +103,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// So many workers who are all right, each with a photo by id, ID number or name.
+    /// Returns a roster of correct workers. Each has a photo named by id, ID number or name.
     pub fn good(count: usize) -> Plan {
         let mut plan = Plan { rows: Vec::new(), photos: BTreeMap::new() };
         for (at, one) in faces().take(count).enumerate() {
@@ -121,7 +121,7 @@ impl Plan {
         plan
     }
 
-    /// A row that is all right, and its photo missing.
+    /// Returns a correct row without its photo.
     fn worker(&self, at: usize) -> Row {
         let id = format!("W{at:03}");
         let cells = [
@@ -143,7 +143,7 @@ impl Plan {
         Row { cells, must: Must::Enrol(1) }
     }
 
-    /// One row more, changed, with these photos under its id.
+    /// Adds a row with this change, and these photos under its id.
     fn add(&mut self, must: Must, change: impl FnOnce(&mut [String; 14]), photos: &[Vec<u8>]) {
         let mut row = self.worker(800 + self.rows.len());
         for (number, photo) in (1..).zip(photos) {
@@ -154,7 +154,7 @@ impl Plan {
         self.rows.push(row);
     }
 
-    /// Rows that are wrong, each in its way, and a few that look so.
+    /// Adds rows with one fault each, and a few rows that only look faulty.
     pub fn add_bad(&mut self) {
         use Must::{Enrol, Refuse};
         let mut spare = faces().skip(self.rows.len()).map(|one| photo(&[one]));
@@ -181,7 +181,7 @@ impl Plan {
             },
             &one(),
         );
-        // Neither of two who share an id, or a number.
+        // Two rows with one id, or one ID number, are both refused.
         for _ in 0..2 {
             self.add(Refuse("工号: is that of row"), |c| c[0] = "TWICE".into(), &[]);
             self.add(Refuse("身份证号码: is that of row"), |c| c[3] = id_number(9_999), &one());
@@ -263,10 +263,10 @@ impl Plan {
         workbook.save(path).unwrap();
     }
 
-    /// What each row came to, by the report, is what it must.
+    /// Asserts that the report has the expected result for each row.
     pub fn assert_held(&self, report: &Path, headings: &[&str], again: Option<&str>) {
         let text = fs::read_to_string(report).unwrap();
-        let text = text.strip_prefix('\u{feff}').expect("the mark that Excel wants");
+        let text = text.strip_prefix('\u{feff}').expect("the byte order mark for Excel");
         for row in &self.rows {
             assert!(!text.contains(&row.cells[3]), "an ID number in the report");
         }
@@ -282,7 +282,7 @@ impl Plan {
                     assert_eq!(said[4].contains("a guard vouches"), *templates == 0, "{said:?}");
                 }
                 Must::Refuse(why) => {
-                    // The reason names the heading, and this file's may be the English one.
+                    // The reason names the heading, which is English in some files.
                     let (heading, problem) = why.split_once(": ").unwrap_or(("", why));
                     let at = CHINESE.iter().position(|chinese| *chinese == heading);
                     let why =
