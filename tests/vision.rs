@@ -1,8 +1,9 @@
-//! Vision against OpenCV: the same photos, the same models, the same figures. A program of its own,
-//! because `cross/test` builds it for ARM without the features that the other tests need.
+//! Compares the vision with OpenCV: the same photos and models must give the same figures. This is
+//! a separate program, because `cross/test` builds it for ARM without the features of the other
+//! tests.
 //!
-//! Needs the models and photos that `models/fetch` gets. Without them these
-//! tests fail and say so: a test that skips itself proves nothing.
+//! The tests need the models and photos that `models/fetch` downloads, and fail without them. A
+//! test that skips itself would prove nothing.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may end here")]
 
@@ -23,7 +24,7 @@ fn at_least(min_face_px: f32) -> FaceLimits {
     FaceLimits { min_face_px, ..FaceLimits::default() }
 }
 
-/// The size OpenCV searched the photos at.
+/// Longest side at which OpenCV searched the photos, in pixels.
 const LONGEST_SIDE: u32 = 640;
 
 #[derive(Deserialize)]
@@ -54,7 +55,7 @@ fn models_dir() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
 }
 
-/// Loaded once for all tests of this file.
+/// Returns the models, which are loaded once for all tests of this file.
 fn vision() -> &'static Vision {
     static VISION: OnceLock<Vision> = OnceLock::new();
     VISION.get_or_init(|| {
@@ -69,7 +70,7 @@ fn photo(file: &str) -> Vec<u8> {
         .unwrap_or_else(|error| panic!("run models/fetch first: {}: {error}", path.display()))
 }
 
-/// The one face in a photo, and its template.
+/// Returns the only face in a photo, and its template.
 fn only_face(file: &str) -> (Image, Face, Template) {
     let image = vision::decode(&photo(file)).unwrap();
     let mut faces = vision().detect(&image, LONGEST_SIDE).unwrap();
@@ -89,7 +90,7 @@ fn png(image: &Image) -> Vec<u8> {
 }
 
 #[test]
-fn boxes_and_landmarks_are_opencvs() {
+fn boxes_and_landmarks_equal_those_of_opencv() {
     for expected in reference().photos {
         let (image, face, _) = only_face(&expected.file);
         assert_eq!((image.width(), image.height()), (expected.width, expected.height));
@@ -101,33 +102,33 @@ fn boxes_and_landmarks_are_opencvs() {
         for (found, wanted) in found.zip(wanted) {
             assert!(
                 (found - wanted).abs() <= tolerance,
-                "{}: {found} where OpenCV has {wanted}, {face:?}",
+                "{}: {found}, but OpenCV has {wanted}, {face:?}",
                 expected.file
             );
         }
     }
 }
 
-fn template_is_opencvs(expected: &Photo) {
+fn assert_template_of_opencv(expected: &Photo) {
     assert_eq!(expected.template.len(), TEMPLATE_LEN);
     let opencv = Template::from_slice(&expected.template).unwrap();
     let cosine = only_face(&expected.file).2.cosine(&opencv);
     assert!(cosine >= 0.99, "{}: {cosine}", expected.file);
 }
 
-/// Alone, for `cross/test`: an emulator looks at a photo for a minute.
+/// A separate test for `cross/test`, because an emulator needs a minute for each photo.
 #[test]
-fn the_first_template_is_opencvs() {
-    template_is_opencvs(&reference().photos[0]);
+fn the_first_template_equals_that_of_opencv() {
+    assert_template_of_opencv(&reference().photos[0]);
 }
 
 #[test]
-fn templates_are_opencvs() {
-    reference().photos.iter().skip(1).for_each(template_is_opencvs);
+fn templates_equal_those_of_opencv() {
+    reference().photos.iter().skip(1).for_each(assert_template_of_opencv);
 }
 
 #[test]
-fn likeness_is_opencvs() {
+fn similarities_equal_those_of_opencv() {
     let reference = reference();
     let templates: Vec<Template> =
         reference.photos.iter().map(|photo| only_face(&photo.file).2).collect();
@@ -138,7 +139,7 @@ fn likeness_is_opencvs() {
             let found = templates[i].cosine(&templates[j]);
             assert!(
                 (found - wanted).abs() <= 0.02,
-                "{} and {}: {found} where OpenCV has {wanted}",
+                "{} and {}: {found}, but OpenCV has {wanted}",
                 reference.photos[i].file,
                 reference.photos[j].file
             );
@@ -147,7 +148,7 @@ fn likeness_is_opencvs() {
 }
 
 #[test]
-fn a_face_is_found_at_gate_speed_too() {
+fn a_face_is_found_at_the_image_size_of_the_gate_too() {
     for expected in reference().photos {
         let (image, _, template) = only_face(&expected.file);
         let faces = vision().detect(&image, 320).unwrap();
@@ -224,7 +225,7 @@ fn a_file_that_is_no_photo_is_refused_with_a_remedy() {
 }
 
 #[test]
-fn a_search_size_beyond_reason_is_an_error() {
+fn an_unreasonable_search_size_is_an_error() {
     let image = Image::from_rgb(8, 8, vec![0; 192]).unwrap();
     for asked in [0, 31, 1_000_000] {
         let error = vision().detect(&image, asked).unwrap_err();
@@ -241,7 +242,7 @@ fn landmarks_that_are_no_face_are_an_error() {
 }
 
 #[test]
-fn more_sizes_than_are_kept_still_work_from_several_threads() {
+fn more_sizes_than_the_cache_holds_work_from_several_threads() {
     std::thread::scope(|scope| {
         for thread in 0..2u32 {
             scope.spawn(move || {
@@ -281,7 +282,7 @@ fn an_altered_or_missing_model_is_named() {
     assert!(error.to_string().contains(found.as_str()), "{error}");
 }
 
-/// A photo in the middle of a 720p frame, its face so many pixels wide.
+/// Returns a 720p frame with a photo in the middle, whose face is this many pixels wide.
 fn at_a_gate(of: &Photo, face_px: f32) -> image::RgbImage {
     let scaled = |side: u32| (side as f32 * face_px / of.box_xywh[2]) as u32;
     let (w, h) = (scaled(of.width), scaled(of.height));
@@ -299,7 +300,7 @@ fn as_jpeg(frame: &image::RgbImage) -> Picture {
     Picture::Encoded(out.into_inner().into())
 }
 
-/// As BT.601 has it, video range.
+/// Converts to YUV by BT.601 in the video range.
 fn as_yuv(frame: &image::RgbImage, layout: Layout) -> Picture {
     let (width, height) = frame.dimensions();
     let yuv = |x: u32, y: u32| {
@@ -328,7 +329,7 @@ fn as_yuv(frame: &image::RgbImage, layout: Layout) -> Picture {
     Picture::Raw(Arc::new(Yuv { width, height, layout, data }))
 }
 
-/// The one face as the gate finds it, its quality, and its template.
+/// Returns the only face, its quality and its template, found as the gate finds them.
 fn at_reduced_scale(picture: &Picture) -> (Face, Quality, Template) {
     let view = View::new(picture).unwrap();
     let small = view.for_detection(GATE_LONGEST_SIDE).unwrap();
@@ -355,12 +356,13 @@ fn at_full_scale(picture: &Picture) -> (Face, Template) {
     (faces[0].clone(), template)
 }
 
-/// Each pair of photos is one person or two, at the gate's usual threshold, as it is at full scale.
+/// Each pair of photos must match or not match at the gate's usual threshold, as it does at full
+/// scale.
 #[test]
-fn a_face_at_reduced_scale_has_its_template_and_is_recognised_alike() {
+fn a_face_at_reduced_scale_has_the_same_template_and_is_recognised_alike() {
     let reference = reference();
     for (i, photo) in reference.photos.iter().enumerate() {
-        // Searched at a quarter; embedded at full scale, at full scale, at a half.
+        // Detected at a quarter of the scale; embedded at full scale, at full scale, and at a half.
         for face_px in [75.0, 150.0, 290.0] {
             let frame = at_a_gate(photo, face_px);
             let mut pictures = vec![as_jpeg(&frame)];

@@ -2,11 +2,11 @@
 //!
 //!     cargo bench --bench delivery -- --broker mqtt://127.0.0.1:1883
 //!
-//! Gatehouse and bare rumqttc take turns at one broker. Gatehouse reads the records from the
-//! database, publishes them and deletes acknowledged rows, as the daemon does, until the outbox is
-//! empty. Bare rumqttc publishes the same payloads, prepared beforehand, until the broker has
-//! acknowledged the last one. The window, the quality of service and the MQTT version are the same.
-//! Neither waits for a subscriber.
+//! Gatehouse and bare rumqttc take turns at one broker. Gatehouse works as the daemon does: it
+//! reads the records from the database, publishes them and deletes acknowledged rows. It is done
+//! when the outbox is empty. Bare rumqttc publishes the same payloads, prepared beforehand. It is
+//! done when the broker has acknowledged the last one. The window, the quality of service and the
+//! MQTT version are the same. Neither waits for a subscriber.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures")]
 

@@ -3,9 +3,8 @@
 //!     cargo bench --bench roster
 //!
 //! The daemon is a separate process with invented workers. Each command of an admin is also a
-//! separate process, timed from its start to its end. Two things are timed in this process, on the
-//! same database: reading the roster as the daemon does at its start, and making the snapshot after
-//! a change.
+//! separate process, timed from its start to its end. The load of the roster at a start and the new
+//! snapshot after a change are timed in this process, on the same database.
 
 #![allow(clippy::disallowed_methods, reason = "a bench measures")]
 

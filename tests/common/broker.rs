@@ -29,7 +29,7 @@ const PROBE: &str = "gatehouse/probe";
 
 /// Returns a free port below the range from which the kernel chooses clients' ports. A client can
 /// therefore not take it while the broker is away, nor connect to itself on it. Other tests on this
-/// machine do not get it either: each taken port is a socket with a name that all tests know, and
+/// machine do not get it either. Each taken port is a socket with a name that all tests know, and
 /// the kernel keeps the socket until this process ends.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -159,9 +159,9 @@ impl Broker {
     }
 
     /// Waits until the subscriber's acknowledgements have reached the broker. Otherwise a broker
-    /// that ends now would send the same messages again. Two probes prove it: the subscriber
-    /// acknowledges all earlier messages before it reads the first probe, and the broker reads
-    /// those acknowledgements before it handles the second probe.
+    /// that ends now would send the same messages again. Two probes prove it. The subscriber
+    /// acknowledges all earlier messages before it reads the first probe. The broker reads those
+    /// acknowledgements before it handles the second probe.
     pub fn flush(&self, subscriber: &mut Subscriber) {
         static NEXT: AtomicU16 = AtomicU16::new(2);
         let port = self.port.to_string();

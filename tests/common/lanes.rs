@@ -95,7 +95,7 @@ impl Lanes {
         }
         drop(within);
         let lanes = Lanes { daemon, platform, lanes, _watches: watches, buses, site, runtime };
-        lanes.site.status_when("all to be well", |s| Site::degraded(s).is_empty());
+        lanes.site.status_when("a healthy gate", |s| Site::degraded(s).is_empty());
         lanes
     }
 

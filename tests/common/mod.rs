@@ -1,5 +1,6 @@
-//! A gate as at a site: the real daemon as a process, a camera, a relay board, and a broker with a
-//! platform behind it. Each test has its own gate in its own folder and leaves nothing behind.
+//! A gate as at a site. The daemon, the camera, the relay board, the broker and the platform are
+//! real processes or devices. Each test has its own gate in its own folder and leaves nothing
+//! behind.
 
 pub mod broker;
 pub mod camera;
@@ -257,7 +258,7 @@ impl Site {
     /// misses nothing.
     pub fn settled(&self, platform: &mut Subscriber) {
         let well = |s: &Value| Self::degraded(s).is_empty() && Self::outbox(s) == 0;
-        self.status_when("all to be well", well);
+        self.status_when("a healthy gate", well);
         self.broker.flush(platform);
     }
 
@@ -312,11 +313,11 @@ impl Gate {
         let (camera, board) = (site.plug_camera_in(), site.plug_board_in());
         let daemon = Some(site.start_with(environment));
         let gate = Gate { daemon, platform, camera, board, site };
-        gate.site.status_when("all to be well", |s| Site::degraded(s).is_empty());
+        gate.site.status_when("a healthy gate", |s| Site::degraded(s).is_empty());
         gate
     }
 
-    /// Shows a worker to the camera; the worker is let through and walks.
+    /// Shows a worker to the camera. The worker gets a release and walks.
     pub fn pass(&mut self, photo_name: &str) {
         self.camera.show(photo(photo_name));
         assert_eq!(self.board.line(), "coil 0 on");
@@ -327,7 +328,7 @@ impl Gate {
 
 impl Gate {
     /// As [`pass`](Self::pass), for a worker who may have passed just now. A worker who stays
-    /// before the camera is not let in again, so the worker steps aside and comes back.
+    /// before the camera gets no second release, so the worker steps aside and comes back.
     pub fn pass_again(&mut self, photo_name: &str) {
         let mut patience = COMES_UP;
         until("the arm to be released", || {

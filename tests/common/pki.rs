@@ -24,7 +24,7 @@ pub fn day(days: i32) -> Date {
     jiff::Timestamp::now().to_zoned(TimeZone::UTC).date() + days.days()
 }
 
-/// A certificate for these names, valid from the first to the last of these days.
+/// Returns a certificate for these names, valid from the first to the last of these days.
 fn params(names: &[&str], (from, until): (i32, i32)) -> CertificateParams {
     let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     let time = |day: Date| {

@@ -2,7 +2,7 @@
 //!
 //! The kernel reuses the number of a closed pseudo-terminal. A gate left over elsewhere on the
 //! machine may still try to open `/dev/pts/3`. It then opens the test's new terminal, and the gate
-//! under test finds it in use. [`Watch`] notices that, has another pseudo-terminal made, and
+//! under test finds it in use. The [`Watch`] notices that, has another pseudo-terminal made, and
 //! reports it.
 
 use std::{
@@ -21,8 +21,8 @@ use super::slave::python;
 /// Interval between two checks.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Returns the process that holds the lock on the terminal, as every gate does, unless the process
-/// is this test or was started by it.
+/// Returns the foreign process that holds the lock on the terminal, as every gate does. Foreign
+/// means that the test did not start it.
 fn holder(port: &Path) -> Option<u32> {
     let port = std::fs::metadata(port).ok()?;
     let (major, minor) = (libc::major(port.dev()), libc::minor(port.dev()));

@@ -50,7 +50,8 @@ fn a_lost_link_and_a_waiting_outbox_raise_alarms_that_survive_a_restart() {
     assert_eq!(link["subject"], "platform");
     assert!(link["detail"].as_str().unwrap().contains("see to the link and the broker"), "{link}");
     // The alarm also waits in the outbox, and so it causes the second alarm.
-    let lost = gate.site.status_when("what waits", |s| standing(s, "outbox").is_some());
+    let lost =
+        gate.site.status_when("the alarm of the outbox", |s| standing(s, "outbox").is_some());
     assert_eq!(raised(&lost), 2);
     assert!(Site::degraded(&lost).contains(&"upstream platform"), "{lost:#}");
 
@@ -109,7 +110,7 @@ fn a_camera_that_goes_and_a_board_that_never_answered_raise_alarms_until_they_co
     std::fs::remove_file(site.path("camera")).unwrap();
     let gone = alarm(&mut platform, "camera");
     assert_eq!((&gone["raised"], &gone["subject"]), (&json!(true), &json!("north/entry")));
-    let status = site.status_when("it to be missed", |s| standing(s, "camera").is_some());
+    let status = site.status_when("the missing camera", |s| standing(s, "camera").is_some());
     assert!(Site::degraded(&status).contains(&"camera north/entry"), "{status:#}");
     let text = site.gatehouse(&["status"]).out;
     assert!(text.contains("2 raised since the start, 1 not over: camera north/entry"), "{text}");
@@ -120,7 +121,7 @@ fn a_camera_that_goes_and_a_board_that_never_answered_raise_alarms_until_they_co
     let over = alarm(&mut platform, "camera");
     assert_eq!((&over["raised"], &over["subject"]), (&json!(false), &json!("north/entry")));
     assert!(over["detail"].as_str().unwrap().starts_with("over after "), "{over}");
-    let status = site.status_when("all to be well", |s| Site::degraded(s).is_empty());
+    let status = site.status_when("a healthy gate", |s| Site::degraded(s).is_empty());
     assert_eq!(status["alarms"], json!({ "raised": 0, "standing": [] }));
     platform.assert_whole();
     drop((shown, board));
@@ -187,7 +188,7 @@ fn a_burst_of_unknown_faces_raises_an_alarm_with_their_number() {
     let over = alarm(&mut gate.platform, "unknown_faces");
     assert_eq!(over["raised"], false);
     assert!(over["detail"].as_str().unwrap().ends_with(" in all"), "{over}");
-    let status = gate.site.status_when("quiet", |s| Site::degraded(s).is_empty());
+    let status = gate.site.status_when("the end of the alarm", |s| Site::degraded(s).is_empty());
     assert_eq!(status["alarms"], json!({ "raised": 1, "standing": [] }));
     gate.platform.assert_whole();
 }
@@ -249,11 +250,11 @@ fn a_box_that_was_moved_to_another_network_raises_an_alarm_until_it_is_back() {
     // The alarm survives a restart of the box.
     gate.daemon.take().unwrap().kill();
     gate.daemon = Some(gate.site.start_with(&environment));
-    gate.site.status_when("it to stand", |s| Site::degraded(s).contains(&"network"));
+    gate.site.status_when("the standing alarm", |s| Site::degraded(s).contains(&"network"));
     network.router(home);
     let over = alarm(&mut gate.platform, "neighbourhood");
     assert_eq!((&over["raised"], &over["subject"]), (&json!(false), &json!(away)));
-    gate.site.status_when("all to be well", |s| Site::degraded(s).is_empty());
+    gate.site.status_when("a healthy gate", |s| Site::degraded(s).is_empty());
     let of = |raised| ("neighbourhood".to_owned(), away.to_owned(), raised);
     assert_eq!(told(&gate.platform), [of(true), of(false)]);
     gate.platform.assert_whole();

@@ -184,8 +184,8 @@ fn i4_a_gate_is_released_only_where_that_is_allowed_once_and_in_time() {
     // Commands other than a release do not need a synchronised clock.
     desk.does("c-1", "worker.upsert", worker("W001", "刘峰", ID_A, &[]));
     desk.synchronised(true);
-    // The daemon ended during the command. Whatever its outcome was, it does not open the gate
-    // again.
+    // The daemon ended during the command. The repeated command does not open the gate, also
+    // if the first one did not.
     desk.restart_with("UPDATE command SET reply = NULL WHERE id = 'r-1'");
     let reply = desk.asks(&first);
     assert_eq!(reply["error"]["code"], "interrupted", "{reply}");

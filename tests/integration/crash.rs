@@ -213,7 +213,9 @@ fn cut_within_a_delivery(point: &str, struck: bool, repeated: bool) {
     site.broker.kill();
     let (camera, board) = (site.plug_camera_in(), site.plug_board_in());
     let daemon = Some(site.start_with(&[(FAILPOINTS, &dies_at(point))]));
-    site.status_when("all else to be well", |s| Site::degraded(s) == ["upstream platform"]);
+    site.status_when("a gate with only the upstream degraded", |s| {
+        Site::degraded(s) == ["upstream platform"]
+    });
     let mut gate = Gate { daemon, platform, camera, board, site };
     enrol(&gate.site);
     gate.pass("person_a_1.jpg");
@@ -481,7 +483,7 @@ impl Cut {
     fn restart(mut self, gate: &mut Gate) -> Book {
         gate.daemon = Some(gate.site.start());
         let well = |s: &Value| Site::degraded(s).is_empty() && Site::outbox(s) == 0;
-        gate.site.status_when("all to be well and sent", well);
+        gate.site.status_when("a healthy gate with an empty outbox", well);
         self.coils.extend(gate.board.command("input 5 off"));
         assert!(self.coils.last().is_none_or(|line| line == "coil 0 off"), "{:?}", self.coils);
         let book = Book::read(&gate.site);

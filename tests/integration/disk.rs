@@ -79,7 +79,7 @@ fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
 
     // The daemon gives up denials first.
     disk.full(60 * MIB);
-    let status = gate.site.status_when("little room", room_is("low"));
+    let status = gate.site.status_when("a disk with little room", room_is("low"));
     assert!(remedy(&status, "disk").contains("make room"), "{status:#}");
     assert_eq!(gate.platform.event("storage")["state"], "low");
     gate.camera.show(photo("impostor_1.jpg"));
@@ -92,7 +92,7 @@ fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
 
     // Then it gives up photos.
     disk.full(20 * MIB);
-    let status = gate.site.status_when("less room", room_is("scarce"));
+    let status = gate.site.status_when("a disk with less room", room_is("scarce"));
     assert!(remedy(&status, "disk").contains("nobody can be enrolled"), "{status:#}");
     let said = gate.site.enrol("W003", "x", "110101199003070134", &photo_path("impostor_2.jpg"));
     said.refused("make room");
@@ -105,7 +105,7 @@ fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
 
     // With no free byte left, the reserve is used.
     disk.full(0);
-    let status = gate.site.status_when("no room", room_is("full"));
+    let status = gate.site.status_when("a full disk", room_is("full"));
     assert!(status["disk"]["reserve_bytes"].as_i64().unwrap() < reserve, "{status:#}");
     assert!(remedy(&status, "disk").contains("reserve"), "{status:#}");
     gate.pass_again("person_b_1.jpg");
@@ -116,7 +116,7 @@ fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
 
     // When there is room again, the gate recovers without help.
     disk.well();
-    let status = gate.site.status_when("room", is_well);
+    let status = gate.site.status_when("a disk with room", is_well);
     assert_eq!(status["disk"]["reserve_bytes"], reserve);
     let healed = told_until(&mut gate, "ample").pop().unwrap();
     assert!(healed["unrecorded"].as_u64().unwrap() > 0, "{healed}");
@@ -182,7 +182,7 @@ fn i1_when_the_reserve_is_used_up_nothing_opens_until_there_is_room() {
     assert_eq!(attendance(&gate.site).len(), 1);
 
     disk.well();
-    gate.site.status_when("room", is_well);
+    gate.site.status_when("a disk with room", is_well);
     gate.pass_again("person_a_1.jpg");
     assert_eq!(gate.platform.next_on("attendance")["outcome"], "passed");
     assert_one_process(&gate);
@@ -215,7 +215,7 @@ fn nothing_opens_and_it_heals(break_it: impl FnOnce(&Disk)) {
     assert_eq!(attendance(&gate.site).len(), 1);
 
     disk.well();
-    gate.site.status_when("health", is_well);
+    gate.site.status_when("a healthy disk", is_well);
     assert_eq!(told_until(&mut gate, "ample")[0]["state"], "failing");
     gate.pass_again("person_a_1.jpg");
     gate.platform.next_on("attendance");
@@ -249,7 +249,7 @@ fn an_outcome_that_cannot_be_written_is_recorded_when_the_disk_is_healthy() {
     disk.well();
     let record = gate.platform.next_on("attendance");
     assert_eq!((&record["worker"], &record["outcome"]), (&json!("W001"), &json!("passed")));
-    gate.site.status_when("health", is_well);
+    gate.site.status_when("a healthy disk", is_well);
     assert_one_process(&gate);
     gate.platform.assert_whole();
 }
@@ -287,7 +287,7 @@ fn a_start_on_a_full_disk_lives_on_the_reserve() {
     gate.daemon.take().unwrap().stop();
     disk.full(0);
     gate.daemon = Some(gate.site.start_with(&disk.environment()));
-    gate.site.status_when("no room", room_is("full"));
+    gate.site.status_when("a full disk", room_is("full"));
     gate.site.status_when("the turnstile", |s| s["lanes"][0]["turnstile"]["connected"] == true);
     gate.pass_again("person_a_1.jpg");
     assert_eq!(gate.platform.next_on("attendance")["outcome"], "passed");
@@ -438,7 +438,7 @@ fn a_damaged_database_is_set_aside_whole_and_the_gate_goes_on() {
         }
         assert_eq!(attendance(&gate.site).len(), 0, "{damage}");
 
-        // A worker whose data was saved is let through; a lost worker can be enrolled.
+        // A worker whose data was saved can pass; a lost worker can be enrolled.
         gate.site.status_when("the turnstile", |s| s["lanes"][0]["turnstile"]["connected"] == true);
         if first["workers"] != 2 {
             assert_eq!(enrol_a(&gate.site).code, 0, "{damage}");

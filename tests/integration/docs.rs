@@ -126,7 +126,7 @@ fn gate(id: &str) -> Gate {
     session.set("GATEHOUSE_CONFIG", site.path("gatehouse.toml"));
     session.broker_at(site.broker.port);
     let daemon = site.start_with(&session.clock().environment());
-    site.status_when("all to be well", |s| Site::degraded(s).is_empty());
+    site.status_when("a healthy gate", |s| Site::degraded(s).is_empty());
     Gate { _daemon: daemon, _platform: platform, _cameras: cameras, session, site }
 }
 
@@ -329,7 +329,7 @@ fn every_key_in_a_sentence_exists_in_the_configuration() {
     assert!(seen > 5, "{seen}");
 }
 
-/// The anchor that Markdown readers make of a heading.
+/// Returns the anchor that Markdown readers make of a heading.
 fn anchor(heading: &str) -> String {
     let heading = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
     heading.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect()

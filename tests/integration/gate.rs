@@ -1,5 +1,5 @@
-//! The whole gate, from camera to broker: the daemon as a process, a replayed camera, a Modbus
-//! slave of another project (pymodbus), and a real mosquitto that stops and starts again.
+//! The whole gate, from camera to broker. The daemon is a process with a replayed camera. The
+//! Modbus slave is of another project (pymodbus), and a real mosquitto stops and starts again.
 //! `tests/run` installs what this needs.
 
 use std::{collections::BTreeSet, path::Path};
@@ -194,8 +194,8 @@ fn a_photo_that_cannot_enrol_is_refused_with_its_reason_and_not_stored() {
     // The same arguments with a good photo enrol the worker.
     assert_enrolled(&site.gatehouse(&arguments(&["--consent", "C-1"])));
     assert_eq!((rows(&site, "template"), rows(&site, "photo")), (1, 1));
-    // If two workers had one face, neither would be let through. If one worker had two faces, a
-    // stranger could pass.
+    // Two workers with one face could never pass. One worker with two faces would let a stranger
+    // pass.
     let same = photo_path("person_a_1.jpg");
     site.enrol("W002", "刘峰", ID_B, &same).refused("already enrolled, as worker W001 刘峰");
     let (b, stranger) = (photo_path("person_b_1.jpg"), photo_path("impostor_1.jpg"));
@@ -432,7 +432,7 @@ fn i1_a_stop_within_a_passage_withdraws_the_coil_first_and_leaves_it_unconfirmed
     gate.camera.show_empty();
     for _ in 0..2 {
         let daemon = gate.site.start();
-        gate.site.status_when("all to be well", |s| Site::degraded(s).is_empty());
+        gate.site.status_when("a healthy gate", |s| Site::degraded(s).is_empty());
         assert_eq!((grants(), outcomes()), (1, 1));
         assert_eq!(attendance(&gate.site)[0]["outcome"], "unconfirmed");
         daemon.stop();

@@ -82,7 +82,7 @@ fn three_hundred_workers_are_enrolled_and_every_bad_row_is_refused_with_its_reas
     // The table lists no correct row of the 300, and every refused row.
     assert_eq!(said.out.lines().count(), 1 + (all - good) + 1 + 1, "{said:?}");
     assert!(said.err.contains("columns that are not taken in: 备注"), "{said:?}");
-    assert!(said.err.contains("left over: nobody.jpg"), "{said:?}");
+    assert!(said.err.contains("left over: stranger.jpg"), "{said:?}");
     // A refusal is in the table and not repeated on stderr.
     assert!(said.out.contains("does not fit its check digit"), "{said:?}");
     assert!(!said.err.contains("refused"), "{said:?}");

@@ -37,7 +37,7 @@ impl Lanes {
         self.lanes[lane].device.walk(direction);
     }
 
-    /// Shows a worker who is let through and walks. Returns the attendance record.
+    /// Shows a worker, who gets a release and walks. Returns the attendance record.
     fn pass(&mut self, lane: usize, person: usize) -> Value {
         let device = self.lanes[lane].device.clone();
         let before = device.passages();
@@ -170,7 +170,7 @@ fn a_line_moves_to_another_terminal_when_a_left_over_gate_has_taken_its_own() {
     let lost = std::fs::read_link(&line).unwrap();
     let _stranger = Stranger::takes(&line);
     lanes.restart();
-    lanes.site.status_when("all to be well", |s| crate::common::Site::degraded(s).is_empty());
+    lanes.site.status_when("a healthy gate", |s| crate::common::Site::degraded(s).is_empty());
     assert_ne!(std::fs::read_link(&line).unwrap(), lost);
     assert_eq!(lanes.pass(0, 0)["outcome"], "passed");
 }

@@ -22,7 +22,7 @@ fn tells_nothing(what: &str, text: &str) {
     }
 }
 
-/// A lane with a camera on each side and no real turnstile.
+/// Returns a site with one lane: a camera on each side and a simulated turnstile.
 fn site(entry: &str, exit: &str) -> Site {
     let lane = Lane::simulated("north").camera("entry", entry).camera("exit", exit);
     Site::with(|c| c.bench().lane(lane))

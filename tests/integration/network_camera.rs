@@ -53,7 +53,7 @@ impl Gate {
         camera(&self.site.status_when(what, |s| holds(&camera(s))))
     }
 
-    /// Lets A in, stops the camera, starts it again, and asserts that A is let in again.
+    /// Waits until A passes, stops the camera, starts it again, and asserts that A passes again.
     fn recovers<Peer>(&mut self, peer: Peer, start: impl Fn() -> Peer) {
         self.let_in();
         let camera = self.camera_when("frames", |c| c["frames"].as_u64() > Some(0));

@@ -181,7 +181,7 @@ fn photos_are_added_and_replaced_and_must_show_one_person_alone() {
     let again = change("--replace", &[&a2]).json_lines().remove(0);
     assert_eq!(again["result"], "unchanged");
 
-    // Twins, whom a camera cannot distinguish.
+    // Twins: no camera can distinguish them.
     let twin = ["--id-type", "passport", "--consent", "C-3", "--photo", &a2];
     enrol(&site, "W003", "E12345678", &twin).refused("already enrolled, as worker W001");
     let allowed = ["--allow-duplicate-face", "--reason", "twin brother"];

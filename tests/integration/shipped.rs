@@ -84,7 +84,7 @@ fn gatehouse_toml_reports_missing_devices_and_works_when_they_appear() {
     let platform = site.broker.subscriber();
     let (camera, board) = (site.plug_camera_in(), site.plug_board_in());
     let mut gate = Gate { daemon, platform, camera, board, site };
-    gate.site.status_when("all to be well", |s| Site::degraded(s).is_empty());
+    gate.site.status_when("a healthy gate", |s| Site::degraded(s).is_empty());
     let enrolled = gate.site.enrol("W001", "刘峰", ID_NUMBER, &photo_path("person_a_2.jpg"));
     assert_eq!(enrolled.code, 0, "{enrolled:?}");
     gate.pass("person_a_1.jpg");

@@ -1,4 +1,4 @@
-//! Checks the list of rooms in `src/lib.rs`: no room imports a room below it, and within a room no
+//! Checks the list of rooms in `src/lib.rs`. No room imports a room below it. Within a room no
 //! files import each other in a circle. A file may use the declarations in the `mod.rs` of its
 //! folder.
 

@@ -97,7 +97,9 @@ fn a_stalled_store_starves_the_watchdog_and_is_shown_until_it_continues() {
     let stalled = StalledStore::of(&site);
     with_writes(&site, 3, || {
         until("the watchdog to starve", || (!watchdog.is_fed()).then_some(()));
-        site.status_when("it to be shown", |s| Site::degraded(s).contains(&"store"));
+        site.status_when("the stalled store in the status", |s| {
+            Site::degraded(s).contains(&"store")
+        });
         stalled.goes_on();
         until("the next feed", || watchdog.is_fed().then_some(()));
     });
@@ -176,7 +178,7 @@ mod faults {
         assert_eq!(gate.board.command("input 5 off"), [""; 0], "no coil moved");
         let status = gate.site.status();
         gate.site.status_when("the lane to be free", |s| s["lanes"][0]["busy"] == false);
-        // Another worker comes, because a worker who may have passed is not let in again so soon.
+        // Another worker comes, because a worker who may have passed gets no second release so soon.
         gate.pass("person_b_1.jpg");
         assert_eq!(gate.platform.next_on("attendance")["outcome"], "passed");
         let boots = gate.platform.records.iter().filter(|m| m.json["kind"] == "boot");

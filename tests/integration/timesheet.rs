@@ -1,6 +1,6 @@
-//! Attendance as people ask for it, on the real daemon: lists, who is on site, what is added and
-//! disputed by hand, and the monthly sheet of two gateways. What is written for Excel is opened by
-//! programs that we did not write: openpyxl, and Python's csv.
+//! Attendance reports from the real daemon: lists, workers on site, supplements and disputes by
+//! hand, and the monthly sheet of two gateways. Programs of other projects read the files for
+//! Excel: openpyxl, and Python's csv.
 
 use std::{path::Path, process::Command};
 
@@ -29,7 +29,7 @@ fn chen() -> Person {
     person("W002", "陈静", "瓦工班")
 }
 
-/// A site named 一号地块, of which this gateway has recorded `passages`.
+/// Starts a site named 一号地块, whose gateway has recorded `passages`.
 fn site(gateway: &str, project: &str, passages: Vec<Went>) -> (Site, Daemon) {
     let site = Site::prepare();
     site.configure(|c| {
@@ -44,7 +44,7 @@ fn site(gateway: &str, project: &str, passages: Vec<Went>) -> (Site, Daemon) {
     (site, daemon)
 }
 
-/// 2024-10 and the day, at a time in Shanghai.
+/// Returns a passage in 2024-10, at a day and time in Shanghai.
 fn on(person: &Person, direction: Direction, time: &str) -> Went {
     went(person, direction, &format!("2024-10-{time}:00+08:00"))
 }
@@ -58,7 +58,7 @@ fn one(said: &Said) -> Value {
 }
 
 #[test]
-fn the_sheet_of_two_gateways_is_one_days_work_and_says_where_it_comes_from() {
+fn a_sheet_merges_the_records_of_two_gateways_and_names_its_sources() {
     let (there, _daemon) = site(
         "gate-2",
         "P-1",
@@ -85,7 +85,7 @@ fn the_sheet_of_two_gateways_is_one_days_work_and_says_where_it_comes_from() {
         (0, true),
         "{said:?}"
     );
-    // It says who was where.
+    // The export shows the whereabouts of workers, so only the owner may read it.
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     there.gatehouse(&export).refused("is there already; --force replaces it");
@@ -96,7 +96,7 @@ fn the_sheet_of_two_gateways_is_one_days_work_and_says_where_it_comes_from() {
         (&alone["total"]["missing_out"], &alone["total"]["minutes"]),
         (&json!(2), &json!(572))
     );
-    // Twice the same: it counts once.
+    // A file that is given twice counts once.
     let made = one(&sheet(&here, &["--with", out, "--with", out]));
     let rows = made["rows"].as_array().unwrap();
     let days = |row: &Value| -> Vec<Value> {
@@ -109,7 +109,7 @@ fn the_sheet_of_two_gateways_is_one_days_work_and_says_where_it_comes_from() {
     assert_eq!(days(&rows[0]), expected);
     assert_eq!((&rows[1]["worker"], &rows[1]["name"]), (&json!("W001"), &json!("刘峰")));
     assert_eq!(days(&rows[1]), [json!(["2024-10-09", 243 + 270, ["unconfirmed"]])]);
-    // Of the ID number, which is E0000W001 here, no more than its end.
+    // The sheet shows only the end of the ID number, which is E0000W001 here.
     assert_eq!((&rows[1]["trade"], &rows[1]["id_tail"]), (&json!("steel fixer"), &json!("W001")));
     assert!(!made.to_string().contains("0W001"), "{made}");
     let day = &rows[1]["days"][0];
@@ -134,7 +134,7 @@ fn the_sheet_of_two_gateways_is_one_days_work_and_says_where_it_comes_from() {
         })
         .collect();
     let (ours, theirs) = (&here.status()["ledger"]["id"], &there.status()["ledger"]["id"]);
-    // A guard's release is a record of its own.
+    // A guard's release is a separate record.
     let expected = [
         json!(["gate-1", ours, 1, 6, 5, null]),
         json!(["gate-2", theirs, 1, 3, 3, "gate-2.jsonl"]),
@@ -153,7 +153,7 @@ fn the_sheet_of_two_gateways_is_one_days_work_and_says_where_it_comes_from() {
         .refused("with records: 福鼎劳务 / 瓦工班, 福鼎劳务 / 钢筋一班");
     sheet(&here, &["--worker", "W009"]).refused("there is no worker W009");
 
-    // For people.
+    // The table for people.
     let month = ["timesheet", "--month", "2024-10", "--with", out];
     let said = here.gatehouse(&month);
     for part in ["刘峰", "8:33", "10:00", "18:33", "gate-2", "seq 1 to 3"] {
@@ -178,7 +178,7 @@ fn the_sheet_of_two_gateways_is_one_days_work_and_says_where_it_comes_from() {
 }
 
 #[test]
-fn an_export_that_is_not_whole_or_not_ours_is_refused_by_its_name() {
+fn an_export_that_is_incomplete_or_of_another_project_is_refused_with_its_file_name() {
     let (there, daemon) = site("gate-2", "P-2", vec![on(&liu(), Exit, "09T12:01")]);
     let (here, _daemon) = site("gate-1", "P-1", vec![on(&liu(), Entry, "09T07:58")]);
     let file = here.path("there.jsonl");
@@ -205,13 +205,13 @@ fn an_export_that_is_not_whole_or_not_ours_is_refused_by_its_name() {
     let said = sheet(&here, &[&named[..], &["--same-person", "W001"]].concat());
     assert_eq!(one(&said)["total"]["minutes"], 243);
     assert_eq!(one(&said)["rows"][0]["id_tail"], "W001");
-    // Its nights over the month's ends are missing, and it says so.
+    // The export lacks the night shifts at the month's ends, and the program reports that.
     assert!(said.err.contains("export 2024-09-30 to 2024-11-01 for the whole month"), "{said:?}");
     std::fs::File::create(&file).unwrap().set_len(1 << 30).unwrap();
     sheet(&here, &named).refused("line 1: the line has more than 64 KiB");
     sheet(&here, &["--with", "nowhere.jsonl"]).refused("nowhere.jsonl");
 
-    // Nothing is left of an export that failed.
+    // A failed export leaves no file.
     daemon.stop();
     std::fs::remove_file(&out).unwrap();
     assert_eq!(there.gatehouse(&export).code, 3);
@@ -257,7 +257,7 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
     assert_eq!(same["at"], "2024-10-09T16:30:00.000+08:00");
     platform.next_on("attendance");
     supplement("W001", "2100-01-01 00:00", "x").refused("lies in the future");
-    // Asked twice, and recorded once; the other way is another passage.
+    // A repeated supplement is refused. The other direction would be another passage.
     let again = format!("is added already, as record {}", added["seq"]);
     supplement("W001", "2024-10-09 17:30", "no answer came").refused(&again);
     supplement("W009", "2024-10-09 17:30", "x").refused("there is no worker W009");
@@ -276,7 +276,7 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
     assert_eq!((&event["reason"], &event["by"]), (&json!("it was his brother"), &json!(me)));
     assert_eq!(event["disputes"], wrong["leaf"]);
     assert_eq!(marked["disputed"], event["seq"]);
-    // The old entry stays, and says so where it is listed.
+    // The old entry stays, and lists show that it is disputed.
     let listed = site.gatehouse(&["--json", "attendance", "list"]).json_lines();
     let mut expected = wrong.clone();
     expected.as_object_mut().unwrap().remove("resent");
@@ -288,7 +288,7 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
     dispute(&wrong["seq"], "x").refused("is already disputed, by record");
     dispute(&event["seq"], "x").refused("is no attendance of a worker");
     dispute(&json!(99_999), "x").refused("is no attendance of a worker");
-    // So may a supplement be.
+    // A supplement can be disputed too.
     assert_eq!(dispute(&same["seq"], "not true").code, 0);
 
     let made = one(&sheet(&site, &[]));
@@ -302,7 +302,7 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
 }
 
 #[test]
-fn what_can_only_be_mistyped_is_refused_and_what_may_be_is_asked_about() {
+fn an_impossible_date_is_refused_and_an_unlikely_one_needs_confirmation() {
     let site = Site::prepare();
     past::write(&site, &[liu()], vec![on(&liu(), Entry, "09T08:00")].into_iter());
     let clock = WallClock::new(&site.path("."));
@@ -317,7 +317,7 @@ fn what_can_only_be_mistyped_is_refused_and_what_may_be_is_asked_about() {
         let rest = ["--team", "x", "--contractor", "x", "--trade", "x", "--consent", "C-1"];
         site.gatehouse(&[&["worker", "enroll"][..], &who, &rest, more].concat())
     };
-    // Where the clock is trusted nothing is ahead of it, whatever somebody says.
+    // With a synchronised clock a future time is refused, also with --yes.
     for more in [&[][..], &["--yes"]] {
         supplement("2100-01-01 00:00", more)
             .refused("at: 2100-01-01T00:00:00.000+08:00 lies in the future");
@@ -333,7 +333,7 @@ fn what_can_only_be_mistyped_is_refused_and_what_may_be_is_asked_about() {
     let turned = ["--valid-from", "2026-10-02", "--valid-until", "2026-10-01"];
     enroll("W009", &turned).refused("valid-until: 2026-10-01 is before 2026-10-02");
     enroll("W009", &["--valid-until", "0226-10-01"]).refused("is no date of our time");
-    // Long before the gate was there it asks too.
+    // A time long before the gateway's first entry needs --yes too.
     let asks = "nothing is changed. If it is meant, give --yes";
     supplement("2004-10-09 17:30", &[]).refused("more than a year before the first entry");
     supplement("2004-10-09 17:30", &[]).refused(asks);
@@ -360,7 +360,7 @@ fn what_can_only_be_mistyped_is_refused_and_what_may_be_is_asked_about() {
 }
 
 #[test]
-fn a_list_may_be_of_a_lane_that_is_gone_and_not_of_one_that_never_was() {
+fn a_list_accepts_a_former_lane_and_refuses_an_unknown_one() {
     let gone = Went { lane: "old gate", ..on(&chen(), Entry, "09T08:00") };
     let (site, _daemon) = site("gate-1", "P-1", vec![gone, on(&liu(), Entry, "09T08:01")]);
     let list =
@@ -379,7 +379,7 @@ fn a_list_may_be_of_a_lane_that_is_gone_and_not_of_one_that_never_was() {
 }
 
 #[test]
-fn on_site_is_whose_latest_passage_that_counts_is_an_entry() {
+fn a_worker_is_on_site_when_the_latest_counted_passage_is_an_entry() {
     let now = jiff::Timestamp::now().as_millisecond();
     let ago = |person: &Person, direction, hours: i64| Went {
         at_ms: now - hours * 3_600_000,
@@ -429,7 +429,7 @@ fn on_site_is_whose_latest_passage_that_counts_is_an_entry() {
     let table = site.gatehouse(&["attendance", "onsite"]).out;
     assert!(table.contains("no exit recorded since") && table.contains("added by hand"), "{table}");
     assert!(table.contains("5 on site at"), "{table}");
-    // Who was taken off the roster meanwhile is still inside.
+    // A worker who was removed meanwhile is still on site.
     assert_eq!(site.gatehouse(&["worker", "remove", "W004", "--reason", "left"]).code, 0);
     let said = site.gatehouse(&["--json", "attendance", "onsite"]).json_lines();
     let removed: Vec<_> = said.iter().map(|p| (&p["worker"], &p["removed"])).collect();
@@ -442,14 +442,14 @@ fn on_site_is_whose_latest_passage_that_counts_is_an_entry() {
     site.gatehouse(&["attendance", "onsite", "--since", "2100-01-01"]).refused("in the future");
 }
 
-/// Where `GATEHOUSE_KEEP_SHEET` says, to be looked at.
+/// Copies the workbook to the path in `GATEHOUSE_KEEP_SHEET`, so that a person can view it.
 fn kept(workbook: &Path) {
     if let Some(to) = std::env::var_os("GATEHOUSE_KEEP_SHEET") {
         std::fs::copy(workbook, to).unwrap();
     }
 }
 
-/// What a program that we did not write reads in a file.
+/// Returns a file's content as a program of another project reads it.
 fn read(script: &str, file: &Path) -> Value {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers").join(script);
     let output = Command::new(python()).arg(script).arg(file).output().unwrap();
@@ -460,8 +460,8 @@ fn read(script: &str, file: &Path) -> Value {
 /// Id, name, team and contractor; then direction, time, means and outcome.
 type Went26<'a> = ([&'a str; 4], &'a str, &'a str, &'a str, &'a str);
 
-/// A sheet of October 2026, of records from seq 41 on; the gateway of each, and whether its clock was
-/// synchronised.
+/// Returns a sheet of October 2026 with records from seq 41 on. `clock` returns the gateway of each
+/// record and whether its clock was synchronised.
 fn document(rows: &[Went26], clock: impl Fn(u64) -> (&'static str, bool)) -> Document {
     let zone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();
     let (first, last) = ("2026-10-01".parse().unwrap(), "2026-10-31".parse().unwrap());
@@ -517,7 +517,7 @@ fn document(rows: &[Went26], clock: impl Fn(u64) -> (&'static str, bool)) -> Doc
     }
 }
 
-/// Three workers of two teams of two contractors, a few days.
+/// Returns a sheet of a few days: three workers in two teams of two contractors.
 fn fixed() -> Document {
     let (liu, chen) =
         (["W001", "刘峰", "钢筋一班", "福鼎劳务"], ["W002", "=1+1", "瓦工班", "福鼎劳务"]);
@@ -541,7 +541,7 @@ fn fixed() -> Document {
     document(&rows, |_| ("gate-1", true))
 }
 
-/// What openpyxl reads of the workbook.
+/// Returns the workbook as openpyxl reads it.
 fn workbook(document: &Document) -> Value {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("sheet.xlsx");
@@ -574,13 +574,12 @@ fn pages_are_full_and_a_teams_last_workers_stay_with_its_sum() {
             })
             .collect();
         let book = workbook(&document(&rows, |_| ("gate-1", true)));
-        // A font of which each system has one whose digits are as wide.
+        // Every system has a font with the same digit width as this one.
         assert_eq!(book["default_font"], json!(["Verdana", 8.0]));
         let sheet = &book["sheets"][0];
         let number = |value: &Value| value.as_f64().unwrap();
         let numbers = |of: &str| sheet[of].as_array().unwrap().iter().map(number);
-        // As wide as the columns are, the whole is shrunk to the page; 7 pixels make a digit, and 96 an
-        // inch.
+        // The page shrinks to the width of the columns. A digit has 7 pixels, and an inch 96.
         let margins: Vec<f64> = numbers("margins").collect();
         let inches = numbers("widths").map(|digits| (digits * 7.0).round()).sum::<f64>() / 96.0;
         let scale = (297.0 / 25.4 - margins[0] - margins[1]) / inches;
@@ -607,19 +606,19 @@ fn pages_are_full_and_a_teams_last_workers_stay_with_its_sum() {
             let above = if at == 0 { 0.0 } else { headings };
             let used = above + heights[start..end].iter().sum::<f64>();
             assert!(used <= page, "{sizes:?}: page {at} has {used} points of {page}");
-            // Room for two more workers and all sums would be room for the next one.
+            // Otherwise the page would have room for two more workers and all sums.
             let most = page * 0.95 - 4.0 * 35.0;
             assert!(end == heights.len() || used > most, "{sizes:?}: {used} of {page} are used");
             if at == 0 {
                 continue;
             }
-            // It begins with a team or a worker, and what it ends has workers with it.
+            // A page begins with a team or a worker. A sum at its start has workers above it.
             assert!(is_worker(start) || text(start).contains("班组 Team:"), "{sizes:?}: {start}");
             let sum = (start..end).find(|row| text(*row).starts_with("班组小计"));
             let workers = |rows: std::ops::Range<usize>| rows.filter(|row| is_worker(*row)).count();
             let of_one = sum.is_some_and(|sum| text(sum).contains("(1 人)"));
             assert!(sum.is_none_or(|sum| of_one || workers(start..sum) >= 2), "{sizes:?}: {start}");
-            // No team's name stands alone at the end.
+            // No page ends with the name of a team.
             assert!(end == heights.len() || !text(end - 1).contains("班组 Team:"), "{sizes:?}");
         }
         let last = starts.last().unwrap();
@@ -628,7 +627,7 @@ fn pages_are_full_and_a_teams_last_workers_stay_with_its_sum() {
 }
 
 #[test]
-fn a_gateway_without_a_time_server_is_said_once_and_marks_no_cell() {
+fn a_gateway_without_a_time_server_gets_one_note_and_no_marked_cell() {
     let (liu, chen) =
         (["W001", "刘峰", "钢筋一班", "福鼎劳务"], ["W002", "陈静", "瓦工班", "福鼎劳务"]);
     let rows = [
@@ -651,7 +650,7 @@ fn a_gateway_without_a_time_server_is_said_once_and_marks_no_cell() {
         with.map(|cell| (cell["value"].as_str().unwrap().to_owned(), cell["colour"].clone()))
             .collect::<Vec<_>>()
     };
-    // gate-2 has no time server; gate-1 lacked its own for one passage.
+    // gate-2 has no time server. The clock of gate-1 was not synchronised for one passage.
     let all =
         document(&rows, |seq| if seq < 45 { ("gate-2", false) } else { ("gate-1", seq != 46) });
     let said = "注意 Note: 钟 闸机 gate-2 的时钟未同步，其全部时刻可能有偏差。gate-2: its clock was \
@@ -681,7 +680,7 @@ fn rows_of_several_passages_are_as_high_as_their_lines() {
     let passages = "08:00–09:00, 10:00–11:00,\n12:00–13:00, 14:00–15:00,\n16:00–17:00";
     assert_eq!(details["cells"]["H2"]["value"], passages);
     let height = |row: usize| details["heights"][row - 1].as_f64().unwrap();
-    // At 10 points a line takes 12 to 13.5.
+    // A line of 10 points takes 12 to 13.5 points.
     assert!(height(2) >= 3.0 * 13.5 && (13.5..20.0).contains(&height(3)), "{details}");
 }
 
@@ -707,7 +706,7 @@ fn a_shift_that_may_still_run_is_noted_in_both_languages() {
         let notes = made["notes"].as_array().unwrap();
         notes.iter().map(|note| note.as_str().unwrap().to_owned()).collect()
     };
-    // The month is over, and the night shift of its last day is not.
+    // The month is over, but the night shift of its last day is not.
     let runs =
         "1 worker has come in and not left when the records were read: the shift may still run";
     let now = notes(&[]);
@@ -730,7 +729,7 @@ fn a_shift_that_may_still_run_is_noted_in_both_languages() {
         let found = texts.iter().find(|text| text.contains(both)).expect(both);
         assert!(found.starts_with("注意 Note: ") && found.is_ascii() == both.is_ascii(), "{found}");
     }
-    // On its last day the month is not past; and long after it nobody is waited for.
+    // On its last day the month is not over. Long after the month no shift can still run.
     at("2024-10-31T23:00:00+08:00");
     let before = notes(&[]);
     let not_past = "gate-1: read on 2024-10-31 23:00, before all of the month was past";
@@ -742,9 +741,9 @@ fn a_shift_that_may_still_run_is_noted_in_both_languages() {
 }
 
 #[test]
-fn the_workbook_says_cell_by_cell_what_was_meant_and_prints_on_a4() {
+fn the_workbook_has_the_expected_cells_and_prints_on_a4() {
     let bytes = print::xlsx(&fixed()).unwrap();
-    assert!(bytes == print::xlsx(&fixed()).unwrap(), "the same sheet, other bytes");
+    assert!(bytes == print::xlsx(&fixed()).unwrap(), "the same sheet has other bytes");
     let book = workbook(&fixed());
     assert_eq!(book["created"], "2026-11-05 01:02:03");
     let sheets = book["sheets"].as_array().unwrap();
@@ -774,7 +773,7 @@ fn the_workbook_says_cell_by_cell_what_was_meant_and_prints_on_a4() {
         lines.sort();
         cells.extend(lines.into_iter().map(|(.., line)| line));
     }
-    // Its lines were read one by one when it was made.
+    // A person has checked each line of this file.
     let expected = include_str!("data/timesheet_cells.txt");
     for (n, (is, should)) in cells.lines().zip(expected.lines()).enumerate() {
         assert_eq!(
@@ -788,7 +787,7 @@ fn the_workbook_says_cell_by_cell_what_was_meant_and_prints_on_a4() {
 }
 
 #[test]
-fn the_csv_is_read_as_it_was_meant_and_no_cell_of_it_is_a_formula() {
+fn the_csv_has_the_expected_cells_and_no_formula() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("sheet.csv");
     let bytes = print::csv(&fixed()).unwrap();
@@ -832,10 +831,10 @@ fn the_csv_is_read_as_it_was_meant_and_no_cell_of_it_is_a_formula() {
     assert!(of("source")[0][17].contains("gate-1") && of("source")[0][17].contains("41–54"));
 }
 
-/// By default a week of some workers; `GATEHOUSE_LEDGER_DAYS=1095 GATEHOUSE_LEDGER_WORKERS=288` makes
-/// the three years of a site, 1.26 million records, and prints how long each look at them takes.
+/// Uses a week of some workers. `GATEHOUSE_LEDGER_DAYS=1095 GATEHOUSE_LEDGER_WORKERS=288` makes the
+/// three years of a site, 1.26 million records, and prints the time of each query.
 #[test]
-fn a_long_ledger_is_looked_at_by_month_by_worker_and_for_who_is_on_site() {
+fn a_long_ledger_is_queried_by_month_by_worker_and_for_workers_on_site() {
     let size =
         |name: &str, usual: i64| std::env::var(name).map_or(usual, |size| size.parse().unwrap());
     let (days, workers) = (size("GATEHOUSE_LEDGER_DAYS", 7), size("GATEHOUSE_LEDGER_WORKERS", 24));
@@ -843,7 +842,7 @@ fn a_long_ledger_is_looked_at_by_month_by_worker_and_for_who_is_on_site() {
     let people: Vec<Person> = (0..workers)
         .map(|n| person(&format!("W{n:04}"), &format!("工人{n}"), &format!("班组 {}", n % 12)))
         .collect();
-    // The last of these days is the last one of a month, and the night before today.
+    // The last of these days is the last day of the previous month.
     let today = jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::get("Asia/Shanghai").unwrap());
     let month = today.date().first_of_month().yesterday().unwrap();
     let last = month.to_zoned(today.time_zone().clone()).unwrap().timestamp().as_millisecond();
@@ -892,9 +891,13 @@ fn a_long_ledger_is_looked_at_by_month_by_worker_and_for_who_is_on_site() {
     let breaks = first["breaks"].as_array().unwrap();
     assert!(!breaks.is_empty());
     for after in breaks {
-        // A worker's second row has nothing there.
+        // The cell is empty in a worker's second row.
         let begins = format!("A{}", after.as_u64().unwrap() + 1);
-        assert_ne!(first["cells"][&begins], Value::Null, "a page begins within a worker's rows");
+        assert_ne!(
+            first["cells"][&begins],
+            Value::Null,
+            "a page begins in the middle of a worker's rows"
+        );
     }
     let of_one = ["timesheet", "--json", "--month", &name, "--worker", "W0007"];
     assert_eq!(one(&timed("timesheet of one worker", &of_one))["total"]["minutes"], shown * 600);
@@ -905,6 +908,6 @@ fn a_long_ledger_is_looked_at_by_month_by_worker_and_for_who_is_on_site() {
     assert_eq!(timed("list of a day", &list).json_lines().len() as i64, 4 * workers);
     let onsite = ["--json", "attendance", "onsite", "--since", &day];
     assert_eq!(timed("onsite", &onsite).json_lines().len(), 0);
-    let nobody = site.gatehouse(&["attendance", "list", "--lane", "nowhere"]);
-    nobody.refused("there is no lane nowhere; there are: north");
+    let unknown = site.gatehouse(&["attendance", "list", "--lane", "nowhere"]);
+    unknown.refused("there is no lane nowhere; there are: north");
 }

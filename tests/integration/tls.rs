@@ -1,5 +1,5 @@
-//! Encrypted links: a real mosquitto with TLS, certificates of authorities made here, and someone on
-//! the line who hears every byte.
+//! Encrypted links: a real mosquitto with TLS, certificates of the test's own authorities, and an
+//! eavesdropper on the line.
 
 use std::{collections::BTreeSet, process::Command};
 
@@ -18,18 +18,18 @@ const NAME: &str = "刘峰";
 const ID_NUMBER: &str = "522201199003074411";
 const PASSWORD: &str = "correct-horse-7301";
 
-/// Where the gateway reaches the broker, and what its `[[upstream]]` says besides.
+/// Sets the broker's address, and further keys of its `[[upstream]]`.
 fn upstream(site: &Site, address: &str, more: &str) {
     site.configure(|c| with(c.its("broker", address), more));
 }
 
-/// The last `[[upstream]]` with these lines too.
+/// Adds these lines to the last `[[upstream]]`.
 fn with(configuration: Configuration, more: &str) -> Configuration {
     let more: toml::Table = more.parse().unwrap();
     more.into_iter().fold(configuration, |c, (key, value)| c.its(&key, value))
 }
 
-/// The broker listens with TLS as well, with `server.pem` and `server.key`; where.
+/// Lets the broker also listen with TLS, with `server.pem` and `server.key`. Returns the port.
 fn encrypted(site: &Site, more: &str) -> u16 {
     encrypted_as(site, "server", more)
 }
@@ -42,7 +42,7 @@ fn encrypted_as(site: &Site, name: &str, more: &str) -> u16 {
     port
 }
 
-/// A site without lanes whose gateway trusts an authority, and the broker's port with TLS.
+/// Returns a site without lanes whose gateway trusts an authority, and the broker's TLS port.
 fn site_with(authority: &Authority) -> (Site, u16) {
     let site = Site::without_lanes();
     authority.sign(&["localhost", "127.0.0.1"]).write(site.path("").as_path(), "server");
@@ -56,7 +56,7 @@ fn enrol(site: &Site) {
     assert_eq!(said.code, 0, "{said:?}");
 }
 
-/// Something to report; its reason.
+/// Makes an event with this reason.
 fn report(site: &Site, reason: &str) {
     let said = site.gatehouse(&["worker", "suspend", "W001", "--reason", reason]);
     assert_eq!(said.code, 0, "{said:?}");
@@ -66,7 +66,7 @@ fn arrives(platform: &mut Subscriber, reason: &str) {
     while platform.next_on("event")["reason"] != reason {}
 }
 
-/// The state of the upstream once it is connected, or not.
+/// Returns the state of the upstream once it is connected, or once it is not.
 fn link_when(site: &Site, connected: bool) -> Value {
     let status = site.status_when("the link to change", |s| {
         s["upstreams"][0]["connected"] == connected
@@ -75,7 +75,7 @@ fn link_when(site: &Site, connected: bool) -> Value {
     status["upstreams"][0].clone()
 }
 
-/// The lines of `gatehouse check` about this.
+/// Returns the lines of `gatehouse check` about this subject.
 fn checked(site: &Site, about: &str) -> Vec<Value> {
     let said = site.gatehouse(&["--json", "check"]);
     let lines = said.out.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -83,12 +83,12 @@ fn checked(site: &Site, about: &str) -> Vec<Value> {
 }
 
 #[test]
-fn records_arrive_over_tls_with_an_authority_of_our_own() {
+fn records_arrive_over_tls_with_a_private_authority() {
     let site = Site::prepare();
     let authority = Authority::new("The project's authority");
     authority.sign_for(&["127.0.0.1"], (-10, 12)).write(site.path("").as_path(), "server");
     std::fs::write(site.path("ca.pem"), &authority.pem).unwrap();
-    // The other tests have 1.3.
+    // The other tests use TLS 1.3.
     let port = encrypted(&site, "tls_version tlsv1.2\n");
     upstream(&site, &format!("mqtts://127.0.0.1:{port}"), "ca = \"ca.pem\"\n");
     let mut gate = Gate::at(site, &[]);
@@ -107,7 +107,7 @@ fn records_arrive_over_tls_with_an_authority_of_our_own() {
     assert_eq!(of("authority")["path"], ca);
     assert!(of("authority")["until"].as_str().unwrap().starts_with(&day(3650).to_string()));
 
-    // The check logs in beside the daemon and does not throw it off.
+    // The check logs in beside the daemon and does not break the daemon's connection.
     let lines = checked(&gate.site, "upstream platform");
     let expected = format!(
         "mqtts://127.0.0.1:{port} lets us in by MQTT 5, its certificate is valid until {}",
@@ -126,9 +126,9 @@ fn records_arrive_over_tls_with_an_authority_of_our_own() {
 }
 
 #[test]
-fn a_broker_that_is_not_to_be_trusted_gets_nothing_and_says_why_until_it_is_right() {
+fn an_untrusted_broker_gets_no_record_until_its_certificate_is_right() {
     let authority = Authority::new("The project's authority");
-    let other = Authority::new("Somebody else");
+    let other = Authority::new("Another authority");
     let (mut site, port) = site_with(&authority);
     upstream(&site, &format!("mqtts://localhost:{port}"), "ca = \"ca.pem\"\n");
     site.broker.start();
@@ -143,7 +143,7 @@ fn a_broker_that_is_not_to_be_trusted_gets_nothing_and_says_why_until_it_is_righ
         format!("expired (its own ends on {}); this box's clock says {}", day(-2), day(0));
     let early = format!("is not valid yet (its own begins on {}); this box's clock says", day(5));
     let bad: [(Signed, &[&str]); 6] = [
-        (other.sign(names), &["is signed by nobody in", &ca, "Somebody else", "with ca"]),
+        (other.sign(names), &["is signed by nobody in", &ca, "Another authority", "with ca"]),
         (authority.sign_for(names, (-9, -2)), &[&expired, "must renew it"]),
         (authority.sign_for(names, (5, 9)), &[&early, "Set the clock"]),
         (self_signed(names, false), &["is self-signed, and not one of", &ca]),
@@ -181,7 +181,7 @@ fn a_broker_that_is_not_to_be_trusted_gets_nothing_and_says_why_until_it_is_righ
         assert!(expected.iter().all(|words| detail.contains(words)), "{detail}");
         assert_eq!(line["ok"], false);
 
-        // On the same port, as it should be: what waited comes.
+        // With the right certificate on the same port, the waiting records arrive.
         site.broker.stop();
         good.write(&folder, "server");
         site.broker.start();
@@ -192,7 +192,7 @@ fn a_broker_that_is_not_to_be_trusted_gets_nothing_and_says_why_until_it_is_righ
 }
 
 #[test]
-fn the_broker_knows_the_gateway_by_certificate_and_password_and_neither_is_told() {
+fn the_broker_authenticates_the_gateway_and_no_secret_is_logged() {
     let (authority, clients) = (Authority::new("The project's authority"), Authority::new("Gates"));
     let successor = Authority::new("Gates from next year");
     let mut site = Site::without_lanes();
@@ -233,7 +233,8 @@ fn the_broker_knows_the_gateway_by_certificate_and_password_and_neither_is_told(
     let warned = checked(&site, "certificates of platform").remove(0);
     assert!(warned.to_string().contains("no restart is needed"), "{warned}");
 
-    // The broker's operator changes who may come; the gateway's certificate is renewed in place.
+    // The broker's operator trusts another authority. The gateway's certificate is renewed in
+    // place.
     site.settled(&mut platform);
     site.broker.stop();
     std::fs::write(site.path("clients.pem"), &successor.pem).unwrap();
@@ -247,7 +248,7 @@ fn the_broker_knows_the_gateway_by_certificate_and_password_and_neither_is_told(
     let status = refused(&site, &format!("certificate {}", site.path("gate.pem").display()));
     assert_eq!(Site::outbox(&status), 1, "{status:#}");
     let second = successor.sign(&["gate-1"]);
-    // Half of it is there: the next attempts say so.
+    // Only a part of the new files is written: the next attempts report that.
     std::fs::write(site.path("gate.pem"), &second.cert).unwrap();
     refused(&site, "does not belong to cert");
     let half = &second.key[..second.key.len() / 2];
@@ -261,7 +262,7 @@ fn the_broker_knows_the_gateway_by_certificate_and_password_and_neither_is_told(
     let link = link_when(&site, true);
     assert!(link["certificates"].to_string().contains(&day(365).to_string()), "{link}");
 
-    // A password that is not the right one, found out by whoever asks before the daemon starts.
+    // A wrong password, which `check` finds before the daemon starts.
     std::fs::write(site.path("password"), "wrong-horse-1111\n").unwrap();
     said.push(site.gatehouse(&["check"]));
     let line = checked(&site, "upstream platform").remove(0);
@@ -287,16 +288,16 @@ fn the_broker_knows_the_gateway_by_certificate_and_password_and_neither_is_told(
         let lines: Vec<&str> = key.lines().filter(|line| !line.starts_with("-----")).collect();
         assert!(lines.len() > 1, "{key}");
         for line in lines {
-            assert!(!all.contains(line), "a line of a private key was told");
+            assert!(!all.contains(line), "a line of a private key is in the output");
         }
     }
     for secret in [PASSWORD, "wrong-horse-1111"] {
-        assert!(!all.contains(secret), "a password was told");
+        assert!(!all.contains(secret), "a password is in the output");
     }
 }
 
 #[test]
-fn the_check_says_of_each_broker_what_is_wrong() {
+fn the_check_reports_the_fault_of_each_broker() {
     let (authority, other) = (Authority::new("The project's authority"), Authority::new("Others"));
     let (mut site, port) = site_with(&authority);
     let folder = site.path("");
@@ -320,7 +321,7 @@ fn the_check_says_of_each_broker_what_is_wrong() {
     let pinned = encrypted_as(&site, "own", "");
     let pinned_ca = encrypted_as(&site, "own-ca", "");
     std::fs::write(site.path("garbled.pem"), "-----BEGIN CERTIFICATE-----\nAAAA\n").unwrap();
-    let nobody = free_port();
+    let absent = free_port();
     let plain = site.broker.port;
     let own =
         |name: &str| format!("ca = \"ca.pem\"\ncert = \"{name}.pem\"\nkey = \"file:{name}.key\"\n");
@@ -337,10 +338,11 @@ fn the_check_says_of_each_broker_what_is_wrong() {
         ("foreign", strict, own("foreign"), "our certificate"),
         ("foreign-12", strict_12, own("foreign"), "our certificate"),
         ("plain", plain, ca.clone(), "or its port takes no TLS"),
-        ("nobody", nobody, ca.clone(), "onnection refused"),
+        ("absent", absent, ca.clone(), "onnection refused"),
         ("missing", port, "ca = \"none.pem\"\n".to_owned(), "none.pem: No such file"),
         ("garbled", port, "ca = \"garbled.pem\"\n".to_owned(), "certificate 1 in it is damaged"),
-        // One that signed itself is trusted where it is named, but not as an authority that serves.
+        // A self-signed certificate is trusted where `ca` names it, unless it is an authority's
+        // own.
         ("pinned", pinned, "ca = \"own.pem\"\n".to_owned(), "lets us in by MQTT 5, its"),
         (
             "pinned-ca",
@@ -356,7 +358,7 @@ fn the_check_says_of_each_broker_what_is_wrong() {
     }
     let bare = site.configuration();
     let mut left: Vec<_> = cases.iter().collect();
-    // A broker is one upstream's, so each look is at one case of each.
+    // Two upstreams cannot share a broker, so each check covers one case of each port.
     while !left.is_empty() {
         let mut ports = BTreeSet::new();
         let (now, later) = left.into_iter().partition(|(_, port, ..)| ports.insert(*port));
@@ -376,11 +378,14 @@ fn the_check_says_of_each_broker_what_is_wrong() {
             assert_eq!(line["ok"], expected.starts_with("lets us in"), "{line}");
             assert!(detail.contains(expected), "{detail:?} lacks {expected:?}");
         }
-        assert_eq!(said.code, 1, "no clock is trusted, or no broker there");
+        assert_eq!(
+            said.code, 1,
+            "a check must fail: the clock is not synchronised, or a broker is absent"
+        );
     }
 }
 
-/// Everything about a gateway and its workers that a stranger on the line might look for.
+/// Data about a gateway and its workers that an eavesdropper might look for.
 const TOLD: [&[u8]; 8] = [
     b"gatehouse/v1",
     b"P-1",
@@ -393,8 +398,8 @@ const TOLD: [&[u8]; 8] = [
 ];
 
 #[test]
-fn whoever_hears_an_encrypted_link_reads_nothing_in_it() {
-    // The control: the same on a plain link is all there to be read, by the same ears.
+fn an_eavesdropper_reads_nothing_on_an_encrypted_link() {
+    // As a control, the eavesdropper finds all of it on a plain link.
     for encrypted in [false, true] {
         let authority = Authority::new("The project's authority");
         let (mut site, port) = site_with(&authority);
@@ -404,7 +409,7 @@ fn whoever_hears_an_encrypted_link_reads_nothing_in_it() {
         upstream(&site, &format!("{scheme}://localhost:{}", relay.port), &login);
         site.broker.start();
         let mut platform = site.broker.subscriber();
-        // Without `ca`, whom the operating system trusts is trusted.
+        // Without `ca` the gateway trusts the authorities of the operating system.
         let trusted = site.path("ca.pem");
         let daemon = site.start_with(&[("SSL_CERT_FILE", trusted.to_str().unwrap())]);
         enrol(&site);
@@ -415,18 +420,18 @@ fn whoever_hears_an_encrypted_link_reads_nothing_in_it() {
         while platform.next_on("status")["state"] != "offline" {}
         platform.assert_whole();
 
-        let heard = until("the relay to have heard it all", || {
+        let heard = until("the bytes at the relay", || {
             Some(relay.heard()).filter(|heard| heard.len() > 1000)
         });
         let found: Vec<_> = TOLD.iter().filter(|needle| holds(&heard, needle)).collect();
         if encrypted {
             assert!(found.is_empty(), "{found:?}");
-            // It heard the handshake, though: whom the gateway asks for goes before the encryption.
+            // The handshake names the requested host before the encryption begins.
             assert!(holds(&heard, b"localhost"));
         } else {
             assert_eq!(found.len(), TOLD.len(), "{found:?}");
         }
-        // No ID number goes out on either.
+        // Neither link carries an ID number.
         assert!(!holds(&heard, ID_NUMBER.as_bytes()));
     }
 }

@@ -1,4 +1,4 @@
-//! The turnstile room against its simulated device: true Modbus RTU bytes on a pseudo-terminal.
+//! The room `turnstile` with its simulated device: real Modbus RTU bytes on a pseudo-terminal.
 
 use std::{sync::Arc, time::Duration};
 
@@ -57,7 +57,7 @@ impl Bench {
         Self { clock, device, frames, handle, cancel, task }
     }
 
-    /// With the task connected.
+    /// Returns a bench whose task is connected.
     async fn up() -> Self {
         Self::up_with(None).await
     }
@@ -77,7 +77,7 @@ impl Bench {
         timeout(SOON, self.frames.recv()).await.expect("a frame").expect("no frame missed")
     }
 
-    /// The next frame that is not the task looking at its inputs.
+    /// Returns the next frame other than a poll of the inputs.
     async fn command(&mut self) -> Vec<u8> {
         loop {
             let frame = self.frame().await;
@@ -119,7 +119,7 @@ impl Bench {
     }
 }
 
-/// The settings for a simulated board.
+/// Returns the settings for a simulated board.
 fn board(device: &SimulatedDevice) -> ModbusRtu {
     ModbusRtu::usual(device.line(), device.address())
 }
@@ -129,7 +129,7 @@ fn modbus(config: ModbusRtu, clock: &Arc<dyn Clock>) -> ModbusTurnstile {
     ModbusTurnstile::new(config, port)
 }
 
-/// As the task does. What was found released.
+/// Connects as the task does, and returns the directions that were found released.
 async fn connect(driver: &mut ModbusTurnstile) -> Result<Vec<Direction>, TurnstileError> {
     let met = driver.connect().await?;
     driver.hold(false).await?;
@@ -144,7 +144,7 @@ fn in_time(clock: &Arc<dyn Clock>) -> Monotonic {
 #[tokio::test]
 async fn a_release_pulses_the_coil_and_the_passage_is_reported() {
     let mut bench = Bench::up_with(Some(Duration::from_millis(50))).await;
-    assert_eq!(bench.command().await, READ_COILS, "what is released is looked at first");
+    assert_eq!(bench.command().await, READ_COILS, "the task reads the coils first");
     bench.released(Direction::Entry).await;
     assert!(matches!(
         bench.event().await,
@@ -208,7 +208,7 @@ async fn i4_a_late_release_never_touches_the_wire() {
         TurnstileEvent::NotReleased { passage, why, may_have_released: false }
     );
     assert_eq!(bench.handle.state.borrow().late, 1);
-    // The next release goes through: so the late one was not merely slow.
+    // The next release succeeds, so the late one was not merely slow.
     bench.released(Direction::Exit).await;
     assert_eq!(bench.command().await, READ_COILS);
     assert_eq!(bench.command().await, EXIT_ON);
@@ -253,7 +253,7 @@ async fn i4_a_release_while_the_line_is_down_is_refused_and_never_replayed() {
 async fn a_release_without_an_answer_may_have_released_and_is_withdrawn() {
     let mut bench = Bench::up().await;
     bench.device.set_fault(Some(Fault::Mute));
-    // The release may come after a poll that fails first; then it is refused instead.
+    // A failed poll may come before the release, which is then refused.
     let passage = bench.release(Direction::Entry, bench.in_time()).await;
     let mut may_have = None;
     let mut withdrawn = None;
@@ -268,7 +268,7 @@ async fn a_release_without_an_answer_may_have_released_and_is_withdrawn() {
             other => panic!("{other:?}"),
         }
     }
-    let may_have = may_have.expect("the release was answered");
+    let may_have = may_have.expect("an answer to the release");
     let expected = if may_have { vec![Direction::Entry] } else { vec![] };
     assert_eq!(withdrawn.unwrap(), expected);
     assert!(!bench.device.released(Direction::Entry));
@@ -276,27 +276,27 @@ async fn a_release_without_an_answer_may_have_released_and_is_withdrawn() {
 }
 
 #[tokio::test]
-async fn a_late_answer_is_not_taken_for_the_next_requests() {
-    // Driven by hand, so that each step is known.
+async fn a_late_answer_is_not_accepted_for_the_next_request() {
+    // The test drives the task step by step.
     let (device, clock) = Bench::device(None);
     let mut frames = device.frames();
     let mut driver = modbus(board(&device), &clock);
     connect(&mut driver).await.unwrap();
-    // Later than the driver waits, and within what it waits for silence after.
+    // The delay exceeds the driver's timeout, but not the time for which it then waits for silence.
     device.set_fault(Some(Fault::Late(Duration::from_millis(330))));
     device.set_sensor(Direction::Entry, true);
     let error = driver.poll().await.unwrap_err();
     assert!(matches!(error, TurnstileError::NoAnswer { .. }), "{error}");
-    // Asked again on the same line, the late answer would fit: so there is no such asking.
+    // The late answer would fit a repeated request, so the driver does not repeat it on this line.
     let again = driver.poll().await;
     assert!(matches!(again, Err(TurnstileError::NotConnected { .. })), "{again:?}");
     device.set_fault(None);
     device.set_sensor(Direction::Entry, false);
-    // The old answer says "entry is on". It is drained, or has the wrong function: it costs at
-    // most an attempt, and is never believed.
+    // The old answer means "entry is on". It is drained, or it has the wrong function code. It may
+    // cost one attempt and is never accepted.
     while connect(&mut driver).await.is_err() {}
     assert_eq!(driver.poll().await.unwrap(), Seen::default());
-    // A late echo of a write: the next release must have its own.
+    // A late echo of a write: the next release needs its own echo.
     device.set_fault(Some(Fault::Late(Duration::from_millis(420))));
     driver.release(Direction::Entry, in_time(&clock)).await.unwrap_err();
     device.set_fault(None);
@@ -317,12 +317,12 @@ async fn a_late_answer_is_not_taken_for_the_next_requests() {
 }
 
 #[tokio::test]
-async fn wrong_answers_are_never_believed() {
+async fn wrong_answers_are_never_accepted() {
     for fault in [
         Fault::WrongChecksum,
         Fault::FromAddress(2),
         Fault::Half,
-        // A whole answer of this board, and not to this.
+        // A complete answer of this board to another request.
         Fault::Noise(vec![0x01, 0x05, 0x00, 0x01, 0xFF, 0x00, 0xDD, 0xFA]),
     ] {
         let (device, clock) = Bench::device(None);
@@ -332,7 +332,7 @@ async fn wrong_answers_are_never_believed() {
         let error = driver.release(Direction::Entry, in_time(&clock)).await.unwrap_err();
         assert!(error.may_have_acted(), "{fault:?}: {error}");
         assert!(error.to_string().contains("check wiring A/B"), "{fault:?}: {error}");
-        // Ended: nothing more goes out, and nothing is read, until it connects anew.
+        // The connection is over: the driver neither sends nor reads until it connects again.
         let next = driver.poll().await.unwrap_err();
         assert!(matches!(next, TurnstileError::NotConnected { .. }), "{fault:?}: {next}");
         device.set_fault(None);
@@ -345,10 +345,10 @@ async fn an_answer_is_found_behind_noise() {
     for noise in [
         vec![0xFF, 0xFF],
         vec![0x00; 40],
-        // Half an answer, and another board's.
+        // Half an answer, and the answer of another board.
         vec![0x01, 0x05, 0x00, 0x00],
         vec![0x02, 0x05, 0x00, 0x00, 0xFF, 0x00, 0x8C, 0x09],
-        // I8: more than any frame, and more than the line keeps.
+        // I8: more than any frame, and more than the line stores.
         [vec![0x01, 0x02, 0xFF], vec![0x00; 4096]].concat(),
     ] {
         let (device, clock) = Bench::device(None);
@@ -362,7 +362,7 @@ async fn an_answer_is_found_behind_noise() {
 }
 
 #[tokio::test]
-async fn i8_a_line_that_is_never_silent_is_given_up_and_named() {
+async fn i8_a_line_that_is_never_silent_is_refused_and_named() {
     let (mut babbler, terminal) = tokio_serial::SerialStream::pair().unwrap();
     let port = tokio_serial::SerialPort::name(&terminal).unwrap();
     let (device, clock) = Bench::device(None);
@@ -392,7 +392,7 @@ async fn a_person_already_in_the_sensor_is_no_passage() {
 }
 
 #[tokio::test]
-async fn a_stop_withdraws_what_is_released() {
+async fn a_stop_withdraws_a_release() {
     let mut bench = Bench::up().await;
     bench.released(Direction::Entry).await;
     assert!(bench.device.released(Direction::Entry));
@@ -414,7 +414,7 @@ async fn a_stop_right_after_a_lost_answer_withdraws_too() {
 }
 
 #[tokio::test]
-async fn a_lane_that_goes_away_leaves_no_gate_open() {
+async fn a_lane_that_ends_leaves_no_gate_open() {
     let mut bench = Bench::up().await;
     bench.released(Direction::Entry).await;
     drop(bench.handle);
@@ -425,7 +425,7 @@ async fn a_lane_that_goes_away_leaves_no_gate_open() {
 #[tokio::test]
 async fn a_lane_that_does_not_listen_does_not_keep_a_gate_open() {
     let mut bench = Bench::up().await;
-    // More answers than the events channel holds, none taken.
+    // More answers than the events channel holds, and the lane takes none.
     let sent = 70;
     for _ in 0..sent {
         bench.release(Direction::Exit, Monotonic::from_millis(1)).await;
@@ -473,7 +473,7 @@ async fn a_missing_port_is_named_and_tried_again() {
 }
 
 #[tokio::test]
-async fn the_simulated_driver_lets_somebody_through_and_shows_its_frames() {
+async fn the_simulated_driver_reports_a_passage_and_shows_its_frames() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let driver = TurnstileDriver::Simulated(SimulatedTurnstile {
         pass_after: Some(Duration::from_millis(20)),

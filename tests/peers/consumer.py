@@ -1,14 +1,14 @@
-"""A platform by others' hands: paho-mqtt with a persistent session, and SQLite for what has come.
+"""A platform from other projects' parts: paho-mqtt with a persistent session, and SQLite.
 
-It acknowledges a message to the broker only when it is on its own disk. What is missing in seq it asks
-for with `attendance.resend`, one command at a time; with `--ack platform` it never asks, and says on
-`ack` instead up to where it has all. Where its broker fails it goes to the next one given.
+It acknowledges a message to the broker only after the message is on its own disk. It asks for missing
+seqs with `attendance.resend`, one command at a time. With `--ack platform` it never asks. Instead it
+publishes on `ack` up to which seq it has all records. When its broker fails, it changes to the next one.
 
-In, a line each: `leave` and `come` (the session stays with the broker), `mend` (ask until nothing is
-missing up to the highest seq that came), `report`, `quit`. Out, JSON, an object a line: `ready` (the
-subscriptions stand), `connected` (to whom), `stored` (how many records there are, after each hundred),
-`left`, `mended` (how many were missing), `refused` (what the gateway said to a command), `report`.
-It ends with its input.
+Input, one command a line: `leave` and `come` (the broker keeps the session), `mend` (asks until no seq
+below the highest one is missing), `report`, `quit`. Output, one JSON object a line: `ready` (it is
+subscribed), `connected` (the broker), `stored` (the number of records, after each hundred), `left`,
+`mended` (the number of records that were missing), `refused` (the gateway's error for a command),
+`report`. It ends when its input ends.
 """
 
 import argparse
@@ -25,13 +25,14 @@ from datetime import datetime, timedelta, timezone
 
 import paho.mqtt.client as mqtt
 
-# Taken in at once before they are stored and acknowledged.
+# Maximum number of messages that are stored in one transaction and then acknowledged.
 BATCH = 500
 CONNACK_WITHIN_S, AGAIN_AFTER_S = 20.0, 0.2
 REPLY_WITHIN_S, ARRIVE_WITHIN_S = 5.0, 5.0
-# What it publishes is acknowledged by the broker within this, or it goes to the next one.
+# Timeout after which an unacknowledged publication makes it change to the next broker.
 TAKEN_WITHIN_S = 20.0
-# Its word to the gateway is said anew: a gateway that was not connected may not have heard it.
+# Interval between acknowledgements to the gateway. They are repeated, because a gateway without a
+# connection may have missed one.
 SAID_ANEW_S = 5.0
 COMMAND_AT_MOST, COMMAND_VALID_S = 10_000, 60
 SAY_EVERY = 100
@@ -42,7 +43,7 @@ def say(**what):
 
 
 class Book:
-    """What has come, on the disk: a row for each (ledger, seq), in the order of arrival."""
+    """The received records on disk: a row for each (ledger, seq), in the order of arrival."""
 
     def __init__(self, path):
         self.database = sqlite3.connect(path, isolation_level=None)
@@ -52,13 +53,13 @@ class Book:
             "CREATE TABLE record (arrival INTEGER PRIMARY KEY, ledger TEXT NOT NULL, seq INTEGER NOT NULL,"
             " leaf TEXT NOT NULL, marked INTEGER NOT NULL, body BLOB NOT NULL, UNIQUE (ledger, seq))"
         )
-        self.records = {}  # (ledger, seq): what it says, and whether a copy without a mark came
+        self.records = {}  # (ledger, seq): hash of the content, and whether an unmarked copy came
         self.upto, self.highest = {}, {}
         self.repeats = self.differing = self.late = 0
         self.unmarked = []
 
     def store(self, messages):
-        """Returns the ledgers of which something came."""
+        """Stores the messages and returns the ledgers of their records."""
         rows, ledgers = [], set()
         for payload, redelivered in messages:
             record = json.loads(payload)
@@ -75,7 +76,7 @@ class Book:
                 continue
             self.repeats += 1
             self.differing += known[0] != body
-            # Copies may overtake each other: all but one of them are marked.
+            # Copies may overtake each other. All but one must be marked.
             if known[1] and not marked:
                 self.unmarked.append(seq)
             self.records[ledger, seq] = (known[0], known[1] or not marked)
@@ -93,7 +94,7 @@ class Book:
         return ledgers
 
     def gaps(self):
-        """(ledger, from, to), the oldest first."""
+        """Returns the gaps as (ledger, from, to), the oldest first."""
         found = []
         for ledger, highest in self.highest.items():
             for seq in range(self.upto[ledger] + 1, highest):
@@ -110,7 +111,7 @@ class Book:
 
 
 class Mending:
-    """What is missing is asked for, gap by gap, until it is there."""
+    """Asks for the missing records, gap by gap, until none is missing."""
 
     def __init__(self, consumer):
         self.consumer, self.commands = consumer, 0
@@ -126,7 +127,7 @@ class Mending:
         self.asked, self.sent_at, self.all_asked_at = None, 0.0, None
 
     def step(self, now):
-        """Returns whether it is done."""
+        """Does the next step and returns whether no record is missing."""
         if not self.consumer.standing:
             return False
         if self.asked is None and self.ranges:
@@ -136,13 +137,13 @@ class Mending:
             self.send(now)
         elif self.asked is not None:
             if now - self.sent_at > REPLY_WITHIN_S:
-                self.send(now)  # the same id: if it was done, it is not done again
+                self.send(now)  # the same id, so that the gateway carries it out once
         elif not self.consumer.book.missing():
             return True
         else:
             self.all_asked_at = self.all_asked_at or now
             if now - self.all_asked_at > ARRIVE_WITHIN_S:
-                self.begin()  # a broker lost some of them, too
+                self.begin()  # a broker has lost some of them again
         return False
 
     def send(self, now):
@@ -153,7 +154,7 @@ class Mending:
 
     def replied(self, reply):
         if self.asked is None or reply["id"] != self.asked["id"]:
-            return  # of an earlier sending
+            return  # reply to an earlier command
         if reply["ok"]:
             self.asked = None
         elif reply["error"]["code"] == "busy":
@@ -191,7 +192,7 @@ class Consumer:
         self.untaken.pop(mid, None)
 
     def stuck(self, now):
-        """Where the broker says nothing, while it is owed an answer."""
+        """Returns whether the broker owes an answer for too long."""
         if not self.standing:
             return now - self.tried_at > CONNACK_WITHIN_S
         return any(now - since > TAKEN_WITHIN_S for since in self.untaken.values())
@@ -199,12 +200,12 @@ class Consumer:
     def connect(self, now):
         self.turn = (self.turn + 1) % len(self.brokers)
         self.standing, self.tried_at = False, now
-        self.untaken = dict.fromkeys(self.untaken, now)  # they are sent again
+        self.untaken = dict.fromkeys(self.untaken, now)  # paho sends them again
         host, port = self.brokers[self.turn].rsplit(":", 1)
         try:
             self.client.connect(host, int(port), keepalive=20)
         except OSError:
-            pass  # the next one's turn
+            pass  # the next call tries the next broker
 
     def connected(self, client, _userdata, flags, reason, _properties):
         if reason.is_failure:
@@ -216,11 +217,11 @@ class Consumer:
 
     def subscribed(self, _client, _userdata, _mid, reasons, _properties):
         if any(reason.is_failure for reason in reasons):
-            return  # connected anew when its time is over
+            return  # `stuck` connects again after the timeout
         self.standing = True
         if self.connects == 1:
             say(ready=True)
-        if self.platform:  # a broker may have lost what it said last
+        if self.platform:  # a broker may have lost the last acknowledgement
             self.acknowledge(self.book.upto)
 
     def came(self, _client, _userdata, message):
@@ -249,7 +250,7 @@ class Consumer:
             say(stored=stored)
 
     def turn_over(self, now):
-        """Once round: what can be read and written, and what is due."""
+        """Does one round: reads, writes, and does what is due."""
         sock = self.client.socket()
         if sock is None:
             self.standing = False
@@ -257,7 +258,7 @@ class Consumer:
                 self.connect(now)
             sock = self.client.socket()
         elif self.stuck(now):
-            self.connect(now)  # it closes the one before
+            self.connect(now)  # this closes the old connection
             sock = self.client.socket()
         sockets = [sock] if sock is not None else []
         writing = sockets if self.client.want_write() else []
@@ -311,8 +312,8 @@ class Consumer:
 
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--broker", action="append", required=True, help="HOST:PORT, once for each")
-    arguments.add_argument("--root", required=True, help="the gateway's topics, without the last part")
+    arguments.add_argument("--broker", action="append", required=True, help="HOST:PORT; repeat it for several brokers")
+    arguments.add_argument("--root", required=True, help="prefix of the gateway's topics, without the last level")
     arguments.add_argument("--database", required=True)
     arguments.add_argument("--ack", choices=["broker", "platform"], default="broker")
     consumer = Consumer(arguments.parse_args())

@@ -1,8 +1,8 @@
-/* A wall clock that a test sets, for one process: preloaded, it answers for the kernel.
+/* A wall clock that a test sets, for one process. Preloaded, it answers in place of the kernel.
  *
- * The file named by GATEHOUSE_TEST_CLOCK_STATE holds two 64-bit integers: how many milliseconds the
- * wall clock is ahead of the real one, and whether adjtimex says that it is synchronised. The
- * monotonic clocks are left alone.
+ * GATEHOUSE_TEST_CLOCK_STATE names a file with two 64-bit integers. The first is the number of
+ * milliseconds that the wall clock is ahead of the real one. The second is whether adjtimex reports the
+ * clock as synchronised. The monotonic clocks do not change.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

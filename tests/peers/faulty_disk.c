@@ -1,12 +1,12 @@
-/* A faulty disk, without privileges: preloaded into the program under test, it stands before the C
- * library's calls for whatever lies below one folder.
+/* Simulates a faulty disk without privileges. Preloaded into the program under test, it replaces the C
+ * library's calls for files below one folder.
  *
- * GATEHOUSE_TEST_DISK is that folder; GATEHOUSE_TEST_DISK_STATE a file of `struct state`, which the
- * test writes at will and which holds for all processes that share it.
+ * GATEHOUSE_TEST_DISK names that folder. GATEHOUSE_TEST_DISK_STATE names a file with `struct state`. The
+ * test writes it at any time, and all processes that map it see the change.
  *
- * A full disk behaves as a real one: what is there may be overwritten, what grows takes room by
- * blocks, writes become short before they fail, and what is cut off or removed gives its room back.
- * (Not so real: a hole takes room when it is made.)
+ * A full disk behaves as a real one. Existing data can be overwritten. A growing file takes room in
+ * blocks. Writes become short before they fail. Truncation and removal free room. (Unlike on a real disk,
+ * a hole takes room when it is made.)
  *
  * cc -shared -fPIC -O1 -o faulty_disk.so faulty_disk.c -ldl
  */
@@ -32,9 +32,9 @@ enum mode { WELL, FULL, READ_ONLY, IO_ERROR, IO_ERROR_READING };
 
 struct state {
     _Atomic int64_t mode;
-    _Atomic int64_t room;    /* FULL: bytes that are left */
-    _Atomic int64_t sync_ms; /* how much longer each sync takes, in whatever mode */
-    _Atomic int64_t faults;  /* calls that were made to fail */
+    _Atomic int64_t room;    /* FULL: free bytes */
+    _Atomic int64_t sync_ms; /* additional time of each sync, in every mode */
+    _Atomic int64_t faults;  /* number of failed calls */
 };
 
 #define BLOCK 4096
@@ -43,7 +43,7 @@ static struct state well, *state = &well;
 static char folder[PATH_MAX];
 static size_t folder_length;
 
-/* The C library's own function of that name. */
+/* The function of this name in the C library. */
 #define REAL(name) \
     static __typeof__(name) *real; \
     if (!real) real = (__typeof__(name) *)dlsym(RTLD_NEXT, #name)
@@ -110,7 +110,7 @@ static void give_back(int64_t bytes) {
     if (state->mode == FULL) atomic_fetch_add(&state->room, blocks(bytes) * BLOCK);
 }
 
-/* Takes the room for a file to grow to `end`; how far it may. */
+/* Takes the room for a file to grow to `end`. Returns the size that it may have. */
 static int64_t take(int fd, int64_t end) {
     int64_t size = size_of(fd), wanted = blocks(end) - blocks(size);
     if (wanted <= 0) return end;
@@ -122,7 +122,7 @@ static int64_t take(int fd, int64_t end) {
     return taken == wanted ? end : (blocks(size) + taken) * BLOCK;
 }
 
-/* How many bytes may be written at `from`; -1 with errno where none. */
+/* Returns how many bytes may be written at `from`, or -1 with errno. */
 static ssize_t allowed(int fd, int64_t from, size_t count) {
     int64_t mode = state->mode;
     if (mode == WELL || mode == IO_ERROR_READING || !count || !is_ours(fd)) return count;
@@ -177,7 +177,7 @@ ssize_t read(int fd, void *bytes, size_t count) {
 PREAD(pread)
 PREAD(pread64)
 
-/* Whether a change that needs no room is refused: 0, or the error. */
+/* Returns the error for a change that needs no room, or 0. */
 static int refused(void) {
     if (state->mode == READ_ONLY) return EROFS;
     return state->mode == IO_ERROR ? EIO : 0;
@@ -197,7 +197,7 @@ static int refused(void) {
 FTRUNCATE(ftruncate)
 FTRUNCATE(ftruncate64)
 
-/* Room for a file up to `end`: 0, or the error. All of it or none. */
+/* Takes all the room for a file up to `end`, or none. Returns 0, or the error. */
 static int allot(int fd, int64_t end) {
     if (state->mode == WELL || !is_ours(fd)) return 0;
     if (refused()) return refused();
@@ -242,13 +242,13 @@ POSIX_FALLOCATE(posix_fallocate64)
 SYNC(fsync)
 SYNC(fdatasync)
 
-/* Whether opening it so is refused. */
+/* Returns whether opening the file with these flags fails. */
 static int may_not_open(int dir, const char *path, int flags) {
     if (state->mode != READ_ONLY || !path_is_ours(dir, path)) return 0;
     return (flags & O_ACCMODE) != O_RDONLY || (flags & (O_CREAT | O_TRUNC));
 }
 
-/* What O_TRUNC cuts off is given back. */
+/* Returns the room that O_TRUNC frees. */
 static int64_t cut_by(int dir, const char *path, int flags) {
     struct stat it;
     if (state->mode != FULL || !(flags & O_TRUNC) || !path_is_ours(dir, path)) return 0;
@@ -288,7 +288,7 @@ OPEN(open64)
 OPENAT(openat)
 OPENAT(openat64)
 
-/* The room that a name's removal gives back. */
+/* Returns the room that the removal of a name frees. */
 static int64_t held_by(const char *path) {
     struct stat it;
     return lstat(path, &it) || it.st_nlink != 1 || !S_ISREG(it.st_mode) ? 0 : it.st_size;
@@ -318,7 +318,7 @@ int mkdir(const char *path, mode_t mode) {
     REAL(mkdir);
     struct stat it;
     if (state->mode == WELL || !path_is_ours(AT_FDCWD, path) || !lstat(path, &it))
-        return real(path, mode); /* which says so where it is there already */
+        return real(path, mode); /* fails where the folder exists */
     if (refused()) return failed(refused());
     return state->mode == FULL && state->room < BLOCK ? failed(ENOSPC) : real(path, mode);
 }

@@ -1,8 +1,8 @@
-"""A Motion JPEG camera that asks for a login, by Python's own HTTP server.
+"""A Motion JPEG camera that asks for a login, made with Python's HTTP server.
 
     http_camera.py JPEG basic|digest USER PASSWORD
 
-Shows the JPEG ten times a second, at any path, to who logs in as RFC 7617 and RFC 7616 have it; says
+Serves the JPEG ten times a second, at any path, to clients that log in by RFC 7617 or RFC 7616. Prints
 "ready PORT", and "refused" for each wrong login.
 """
 
@@ -41,7 +41,7 @@ class Camera(http.server.BaseHTTPRequestHandler):
             if header is not None:
                 print("refused", flush=True)
             self.send_response(401)
-            # A camera that knows digest mostly offers basic too.
+            # Most cameras with digest authentication also offer basic.
             self.send_header("WWW-Authenticate", 'Basic realm="camera"')
             if kind == "digest":
                 self.send_header(

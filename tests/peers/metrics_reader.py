@@ -1,4 +1,4 @@
-"""Reads a page of metrics from stdin with Prometheus' own strict parser, which we did not write.
+"""Reads a page of metrics from stdin with Prometheus' own strict parser.
 
 Prints one JSON object: each series, as NAME or NAME{KEY="VALUE",...} with sorted keys, and its
 value.

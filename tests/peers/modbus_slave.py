@@ -1,16 +1,23 @@
-"""A relay board by others: pymodbus as a Modbus RTU slave behind a pseudo-terminal.
+"""A relay board of another project: pymodbus as a Modbus RTU slave behind a pseudo-terminal.
 
-Two pseudo-terminals and a pump between their masters are the cable; the program under test opens
-one terminal, pymodbus the other.
+Two pseudo-terminals act as the cable: a pump copies bytes between their masters. The program under test
+opens one terminal, pymodbus the other.
 
-Out, a line each: `terminal PATH` (the one to open; at the start, and after `another`), `coil N on|off`
-whenever one changes, `walk N` when somebody steps into a passage by himself, `ok COMMAND`. In: `input N
-on|off`, `cut` and `mend` (the cable), `closed` (whoever had the terminal open is dead), `another` (a
-program from elsewhere has the terminal: the board goes to another one), `walks MS` (from now on somebody
-walks so long after each release, seen by the input of its coil's number), `quit`. It ends with its
-input.
-Arguments: `--coil-on N` leaves a coil on from the start, as a crash would; `--second` puts a board
-at address 2 beside the one at 1, of which everything is said, and told, with `2:` before the number.
+Output, one item a line: `terminal PATH` (the terminal to open; at the start, and after `another`),
+`coil N on|off` (a coil changes), `walk N` (a worker enters the sensor after a release), `ok COMMAND`.
+
+Input, one command a line:
+`input N on|off`
+`cut`, `mend`     the cable
+`closed`          the program that had the terminal open is dead
+`another`         a foreign program has the terminal, so the board changes to another terminal
+`walks MS`        from now on a worker walks this long after each release; the sensor is the input with
+                  the coil's number
+`quit`
+It also ends when its input ends.
+
+Arguments: `--coil-on N` leaves a coil on from the start, as a crash would. `--second` adds a board at
+address 2. Its number has the prefix `2:` in input and output.
 """
 
 import argparse
@@ -26,8 +33,8 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 BAUD = 9600
 READ_INPUTS, WRITE_COIL = 2, 5
-# Who walks stands in the passage sensor for so long, and on until the sensor has been looked at
-# this often, so that a busy machine misses nobody; but no longer than that.
+# A worker stands in the passage sensor for WALK_S, and longer until WALK_LOOKS polls have seen it,
+# because a busy machine polls slowly. WALK_AT_MOST_S is the maximum.
 WALK_S, WALK_LOOKS, WALK_AT_MOST_S = 0.2, 2, 1.0
 
 
@@ -50,7 +57,7 @@ class Board:
         if function == READ_INPUTS:
             registers[0] = self.inputs
             self.looks += 1
-        elif function == WRITE_COIL and values:  # pymodbus also reads back what it wrote
+        elif function == WRITE_COIL and values:  # pymodbus also reads the coil after a write
             on = bool(values[0])
             if self.coils.get(address, False) != on:
                 self.coils[address] = on
@@ -104,7 +111,8 @@ class Cable:
         self.loop.add_reader(right, self.carry, right, left)
 
     def another(self):
-        # The old one stays open and silent: who has it keeps it, and does not get the next one.
+        # The old terminal stays open and silent, so that the program that has it does not get the
+        # next one.
         self.loop.remove_reader(self.ends[0][0])
         self.ends[0] = self.terminal()
         self.join()
@@ -113,7 +121,8 @@ class Cable:
         return os.ttyname(self.ends[end][1])
 
     def closed(self):
-        # A real port is no longer exclusive when its last user is dead. This one stays open here.
+        # A real port is no longer exclusive after its last user has died. This terminal stays open
+        # here.
         fcntl.ioctl(self.ends[0][1], termios.TIOCNXCL)
 
     def carry(self, source, sink):

@@ -1,5 +1,5 @@
-/* Another network around one process: preloaded, it has what is read below /proc/net come from the
- * folder that GATEHOUSE_TEST_NETWORK names.
+/* Simulates another network for one process. Preloaded, it redirects reads below /proc/net to the folder
+ * that GATEHOUSE_TEST_NETWORK names.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

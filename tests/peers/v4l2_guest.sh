@@ -1,6 +1,6 @@
 #!/bin/busybox sh
-# What tests/v4l2-qemu runs as the only process of its virtual machine. It says on the console what
-# it sees, and at last PASSED or FAILED.
+# Runs as the only process in the virtual machine of tests/v4l2-qemu. Prints its results on the
+# console, and PASSED or FAILED at the end.
 /bin/busybox --install -s /bin
 export PATH=/bin
 mount -t proc proc /proc
@@ -13,7 +13,7 @@ ip link set lo up
 
 end() {
     echo "$1"
-    [ "$1" = PASSED ] || { echo "--- the logs"; tail -n 40 /tmp/log; dmesg | tail -n 20; }
+    [ "$1" = PASSED ] || { echo "--- logs"; tail -n 40 /tmp/log; dmesg | tail -n 20; }
     poweroff -f
     sleep 60
 }
@@ -25,7 +25,7 @@ fail() {
 plug() { modprobe vivid n_devs=1 node_types=0x1 || fail "vivid does not load"; }
 uptime_ms() { awk '{ printf "%d", $1 * 1000 }' /proc/uptime; }
 
-configure() { # configure FILE MODELS SIZE FPS: a gate with vivid's camera
+configure() { # configure FILE MODELS SIZE FPS: writes the configuration of a gate with vivid's camera
     cat >"$1" <<END
 mode = "bench"
 [site]
@@ -49,10 +49,10 @@ END
 }
 
 configure /tmp/gate /models "[1280, 720]" 15
-camera() { # camera FILTER: of the camera's status
+camera() { # camera FILTER: prints this part of the camera's status
     timeout 60 gatehouse --config /tmp/gate status --json 2>/dev/null | jq -r ".lanes[0].cameras[0] | $1"
 }
-wait_for() { # wait_for WHAT FILTER: until the camera's status is so
+wait_for() { # wait_for FAULT FILTER: waits until the filter is true, or fails with FAULT
     tries=0
     until [ "$(camera "$2")" = true ]; do
         tries=$((tries + 1))
@@ -60,17 +60,17 @@ wait_for() { # wait_for WHAT FILTER: until the camera's status is so
         sleep 0.1
     done
 }
-flows() { # flows WHAT: another ten frames come
+flows() { # flows WHEN: waits for ten more frames
     frames=$(camera .frames)
     wait_for "no frames $1" ".connected and .frames >= $frames + 10"
     echo "frames come $1"
 }
-checked() { # checked SIZE FPS WANTED: what `check` says of such a camera holds it
-    # It loads no models: that takes time.
+checked() { # checked SIZE FPS WANTED: asserts that `check` prints WANTED for such a camera
+    # Without models, because loading them takes time.
     configure /tmp/other /none "$1" "$2"
     said=$(gatehouse --config /tmp/other check 2>&1 | grep camera)
     echo "check: $said"
-    echo "$said" | grep -q "$3" || fail "check does not say $3"
+    echo "$said" | grep -q "$3" || fail "check does not print $3"
 }
 
 echo "Linux $(uname -r), $(nproc) CPUs"
@@ -85,8 +85,8 @@ gatehouse --config /tmp/gate run >/tmp/log 2>&1 &
 daemon=$!
 wait_for "the daemon does not start" ".connected"
 flows "at first"
-# The nearest to 15 that vivid has at this size.
-grep -q "YUYV 1280 x 720, 12.5 frames a second" /tmp/log || fail "it agreed on something else"
+# The nearest rate to 15 that vivid offers at this size.
+grep -q "YUYV 1280 x 720, 12.5 frames a second" /tmp/log || fail "the daemon chose another format"
 before=$(camera "[.frames, .last_frame_uptime_ms] | @tsv")
 sleep 5
 after=$(camera "[.frames, .last_frame_uptime_ms, .dropped, .skipped, .analysed, .undecodable] | @tsv")
@@ -103,10 +103,10 @@ for round in 1 2 3; do
     echo vivid.0 >/sys/bus/platform/drivers/vivid/unbind || fail "vivid cannot be unbound"
     wait_for "unplugging is not noticed" ".connected | not"
     echo "unplugged: noticed after $(($(camera .since_uptime_ms) - at)) ms: $(camera .last_error)"
-    camera .last_error | grep -q "/dev/video0: .*plug the camera in" || fail "that error is wrong"
+    camera .last_error | grep -q "/dev/video0: .*plug the camera in" || fail "the error message is wrong"
     errors=$(camera .errors)
-    wait_for "it is not tried again" ".errors > $errors + 1"
-    # Refused while anybody holds the device.
+    wait_for "the daemon does not try again" ".errors > $errors + 1"
+    # rmmod fails while a program holds the device.
     rmmod vivid || fail "the daemon still holds the device"
     at=$(uptime_ms)
     plug
@@ -115,7 +115,7 @@ for round in 1 2 3; do
     flows "after it was plugged in, round $round"
 done
 
-inject() { # inject CONTROL: what vivid is to do
+inject() { # inject CONTROL: makes vivid do this
     timeout 60 v4l2-ctl -d /dev/video0 -c "$1=1" || fail "vivid does not do $1"
 }
 skipped=$(camera .skipped)
@@ -128,7 +128,7 @@ wait_for "a fatal error is not noticed" ".errors > $errors and .connected"
 echo "a fatal error: $(camera .last_error)"
 flows "after a fatal error"
 
-# Each call fails until the last one to hold the device has let go of it.
+# Every call fails until the last program has closed the device.
 errors=$(camera .errors)
 inject disconnect
 wait_for "a disconnected device is not noticed" ".errors > $errors and .connected"

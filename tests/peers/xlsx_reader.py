@@ -1,4 +1,4 @@
-"""Prints what a workbook says, as JSON: per sheet its page setup, what is merged, and its cells."""
+"""Prints the content of a workbook as JSON: for each sheet its page setup, merged ranges and cells."""
 
 import json
 import sys
@@ -15,14 +15,14 @@ for sheet in book.worksheets:
                 continue
             value = cell.value
             if cell.is_date or not isinstance(value, (str, int, float)):
-                # A duration; openpyxl makes a time of it.
+                # A duration, which openpyxl returns as a time.
                 value = str(value)
             cells[cell.coordinate] = {
                 "value": value,
                 "type": cell.data_type,
                 "format": cell.number_format,
                 "font": cell.font.name,
-                # Of a theme it is no text.
+                # The colour of a theme is not text.
                 "colour": str(cell.font.color.rgb) if cell.font.color else None,
             }
     sheets.append(
@@ -32,11 +32,12 @@ for sheet in book.worksheets:
             "orientation": sheet.page_setup.orientation,
             "fit": [
                 sheet.sheet_properties.pageSetUpPr.fitToPage,
-                # 1 is what the format has where nothing is said.
+                # The file format's default is 1.
                 1 if sheet.page_setup.fitToWidth is None else sheet.page_setup.fitToWidth,
                 sheet.page_setup.fitToHeight,
             ],
-            # Inches, points, and digits of the default font with what is around them.
+            # Units: inches for margins, points for heights, and digits of the default font for
+            # widths.
             "margins": [
                 sheet.page_margins.left,
                 sheet.page_margins.right,

@@ -1,8 +1,9 @@
-//! A gate for a long time, with everything that can fail failing at random, and the books at the
-//! end: not an entry, a record or a release too many or too few, and no memory lost.
+//! Runs a gate for a long time with random faults of every kind. At the end it compares all counts:
+//! no entry, record or release is missing or surplus, and no memory leaks.
 //!
-//! GATEHOUSE_SOAK_S: how long, in seconds (90; the real one is 1800). Short ones have shorter
-//! faults. GATEHOUSE_SOAK_SEED: repeats the choice of faults that a run has printed.
+//! GATEHOUSE_SOAK_S sets the length in seconds. The default is 90, and a full soak has 1800. A
+//! short soak has shorter faults. GATEHOUSE_SOAK_SEED repeats the random faults of a run that
+//! printed this seed.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -19,38 +20,42 @@ use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// 40 visits a minute.
+/// Interval between two visits: 40 visits a minute.
 const VISIT_EVERY: Duration = Duration::from_millis(1500);
-/// While the gate does not work people queue up, but no more than come in this time; then one
-/// follows the other after a pause.
+/// Maximum time for which visits accumulate while the gate does not work. Afterwards the queued
+/// visits follow with a pause.
 const QUEUE: Duration = Duration::from_secs(15);
+/// Interval between the end of a visit and the next queued visit.
 const PAUSE: Duration = Duration::from_millis(500);
-/// A worker who is not let through goes away after this.
+/// Timeout after which a worker without a release leaves.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// The same where nothing is in the gate's way: a busy machine is slow to look.
+/// Timeout of a visit without a fault. It is longer, because a busy machine analyses frames slowly.
 const PATIENCE_WITH_A_MACHINE: Duration = Duration::from_secs(20);
-/// A stranger stays for so long, which is enough to be denied.
+/// Time for which a stranger stays, which is enough for a denial.
 const STRANGER_STAYS: Duration = Duration::from_millis(2500);
+/// Minimum number of visits from one stranger to the next.
 const STRANGER_EVERY: u64 = 10;
-/// Of the visits in which nothing is in the gate's way, so many at least succeed.
+/// Minimum share of the visits without a fault that must succeed.
 const SERVED: f64 = 0.9;
-/// From the release until somebody walks.
+/// Command to the board: a worker walks 300 ms after a release.
 const WALKS: &str = "walks 300";
-/// systemd's RestartSec.
+/// Time before a restart, as RestartSec of systemd.
 const RESTART: Duration = Duration::from_secs(1);
-/// After a fault is over, all must be well again within this: links wait 30 s at most.
+/// Timeout of a recovery after a fault is over. Links wait at most 30 s.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(180);
-/// There is at least so long without a fault before the next one.
+/// Minimum time without a fault before the next one.
 const CALM: Duration = Duration::from_secs(4);
+/// Interval between two checks of a recovery.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// What must not be exceeded while the process is the same: SQLite's page caches (2 MiB a
-/// connection) fill up slowly, and glibc keeps what was freed in pieces. A leak of a sighting a
-/// passage, or of a frame now and then, is far more within ten minutes.
+/// Maximum growth of memory within one process. SQLite's page caches (2 MiB a connection) fill
+/// slowly, and glibc keeps fragments of freed memory. A leak of one sighting per passage, or of an
+/// occasional frame, is far larger within ten minutes.
 const GROWTH: f64 = 0.05;
 const GROWTH_KIB: f64 = 4096.0;
-/// Of a process's life, what is not looked at: buffers, caches and pools fill up for half a minute.
+/// Time at the start of a process that is not measured, because buffers, caches and pools fill up.
 const WARMING_UP: Duration = Duration::from_secs(60);
-/// A short soak ends before they are full, and sees gross leaks only.
+/// Maximum growth in a short soak, which ends before the caches are full and finds only gross
+/// leaks.
 const GROWTH_COLD_KIB: f64 = 96.0 * 1024.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +81,7 @@ impl Fault {
     }
 }
 
-/// xorshift64*: enough to choose faults by, and the same for the same seed.
+/// xorshift64*: good enough to choose faults, and the same for the same seed.
 struct Chance(u64);
 
 impl Chance {
@@ -106,18 +111,18 @@ enum Phase {
     Recovering { fault: Fault, since: Instant, look: Instant },
 }
 
-/// Who stands before the camera.
+/// The visitor before the camera.
 struct Visitor {
     stranger: bool,
     since: Instant,
-    /// Has seen no fault that keeps the gate from working.
+    /// Whether no fault has kept the gate from working during the visit.
     served: bool,
 }
 
 #[derive(Default)]
 struct Tally {
     visits: u64,
-    /// Workers' visits during which the gate had to work, and those of them let through.
+    /// Number of workers' visits during which the gate had to work, and of those let through.
     due: u64,
     let_through: u64,
     coil_on: u64,
@@ -129,7 +134,7 @@ struct Tally {
 
 struct Soak {
     chance: Chance,
-    /// Faults last so much of what they do in the real soak.
+    /// Factor for the duration of faults; 1 is that of a full soak.
     scale: f64,
     begun: Instant,
     ends: Instant,
@@ -140,11 +145,12 @@ struct Soak {
     left: Instant,
     last_stranger: u64,
     tally: Tally,
-    /// The daemon's resident memory in KiB, each second of its present life, and when that began.
+    /// The daemon's resident memory in KiB for each second since its start, and the time of that
+    /// start.
     resident: Vec<f64>,
     born: Instant,
     all_resident: Vec<f64>,
-    // In the order in which they may go.
+    // Fields are dropped in this order.
     daemon: Option<Daemon>,
     platform: Subscriber,
     camera: Option<Camera>,
@@ -162,7 +168,7 @@ impl Soak {
         assert_eq!(board.command(WALKS), [""; 0]);
         let disk = Disk::under(&site.path("data"));
         let daemon = Some(site.start_with(&disk.environment()));
-        site.status_when("all to be well", |s| Site::degraded(s).is_empty());
+        site.status_when("a healthy gate", |s| Site::degraded(s).is_empty());
         for (id, id_number, name) in
             [("W001", "522201199003074411", "a"), ("W002", "522201198805112024", "b")]
         {
@@ -198,7 +204,7 @@ impl Soak {
     }
 
     fn run(&mut self) {
-        // The last third belongs to one process, whose memory is looked at.
+        // In the last third the daemon is not restarted, so that its memory can be compared.
         let third = (self.ends - self.begun) / 3;
         let mut sample_at = self.begun;
         let mut every_kind = false;
@@ -209,7 +215,7 @@ impl Soak {
             if !restarts && now >= self.ends.max(self.born + third) {
                 break;
             }
-            // The board's lines pace this loop.
+            // The board's output sets the pace of this loop.
             if let Some(line) = self.board.line_within(Duration::from_millis(20)) {
                 self.heard(&line);
             }
@@ -222,7 +228,7 @@ impl Soak {
         }
     }
 
-    /// What the board says.
+    /// Counts a line of the board.
     fn heard(&mut self, line: &str) {
         match line {
             "coil 0 on" => {
@@ -241,7 +247,8 @@ impl Soak {
         }
     }
 
-    /// Whether the gate must let workers through now: no fault, or one that is none of its own.
+    /// Returns whether the gate must let workers through now: there is no fault, or the fault does
+    /// not affect them.
     fn serves(&self) -> bool {
         match self.phase {
             Phase::Calm { .. } => true,
@@ -252,7 +259,7 @@ impl Soak {
         }
     }
 
-    /// Visitors come and go.
+    /// Lets visitors come and leave.
     fn receive(&mut self, now: Instant) {
         let patience = |v: &Visitor| match (v.stranger, v.served) {
             (true, _) => STRANGER_STAYS,
@@ -265,7 +272,7 @@ impl Soak {
             None if now >= self.next_visit && now >= self.left + PAUSE => {
                 self.next_visit = (self.next_visit + VISIT_EVERY).max(now - QUEUE);
                 self.tally.visits += 1;
-                // Strangers come when their denial is recorded.
+                // Strangers come only while denials can be recorded.
                 let calm = matches!(self.phase, Phase::Calm { .. });
                 let stranger = calm && self.tally.visits >= self.last_stranger + STRANGER_EVERY;
                 let name = match self.tally.visits {
@@ -306,7 +313,7 @@ impl Soak {
             .mul_f64(self.scale)
     }
 
-    /// Faults come, go and are recovered from, one at a time.
+    /// Begins faults, ends them and waits for the recovery, one at a time.
     fn go_wrong(&mut self, now: Instant, restarts: bool) {
         self.change(now, restarts);
         let serves = self.serves();
@@ -336,7 +343,7 @@ impl Soak {
             }
             Phase::Recovering { fault, since, look } if now >= look => {
                 let status = self.site.status();
-                // That a commit was slow is said for a minute or two after it.
+                // The status reports a slow commit for a minute or two.
                 let disk = &status["disk"];
                 let disk_is_well = disk["room"] == "ample" && disk["failing"].is_null();
                 let mut missing = Site::degraded(&status);
@@ -432,7 +439,7 @@ impl Soak {
         self.all_resident.push(kib);
     }
 
-    /// Everything is mended, and what was under way comes to its end.
+    /// Ends the current fault and waits until all passages are complete.
     fn settle(&mut self) {
         if let Phase::Suffering { fault, .. } = self.phase {
             self.end(fault);
@@ -441,11 +448,11 @@ impl Soak {
         if let Some(camera) = &self.camera {
             camera.show_empty();
         }
-        self.site.status_when("all to be well and said", |s| {
+        self.site.status_when("a healthy gate with an empty outbox", |s| {
             let idle = s["lanes"][0]["busy"] == false;
             Site::degraded(s).is_empty() && Site::outbox(s) == 0 && idle
         });
-        // A last passage may have begun before the camera showed nobody; its walk is over by now.
+        // A last passage may have begun before the gate was empty. Its walk is over by now.
         while let Some(line) = self.board.line_within(Duration::from_secs(2)) {
             self.heard(&line);
         }
@@ -454,21 +461,21 @@ impl Soak {
         });
     }
 
-    /// Median resident memory in KiB early and late in the last process's life, and how much more
-    /// it may be late.
+    /// Returns the median resident memory in KiB early and late in the life of the last process,
+    /// and the allowed growth.
     fn memory(&self) -> (f64, f64, f64) {
         let warming_up = WARMING_UP.as_secs() as usize;
         let warm = self.resident.len() >= 2 * warming_up;
         let seen = &self.resident[if warm { warming_up } else { 0 }..];
         let quarter = seen.len() / 4;
-        assert!(quarter >= 3, "the last process lived too short: {seen:?}");
+        assert!(quarter >= 3, "the last process ran too briefly: {seen:?}");
         let (early, late) = (median(&seen[..quarter]), median(&seen[seen.len() - quarter..]));
         let growth = if warm { early * GROWTH + GROWTH_KIB } else { GROWTH_COLD_KIB };
         (early, late, growth)
     }
 }
 
-/// Not captured by the test harness, so that who waits sees how it goes.
+/// Prints the progress to a stream that the test harness does not capture.
 fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "soak: {line}");
 }
@@ -479,7 +486,7 @@ fn median(values: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-/// What stands in the database, read as anybody could who knows the format.
+/// The counts of the database, read independently of the program's code.
 #[derive(Default)]
 struct Books {
     grants: u64,
@@ -498,7 +505,8 @@ fn number(value: &Cbor) -> u64 {
     u64::try_from(value.as_integer().unwrap()).unwrap()
 }
 
-/// Entries without a gap, each with its leaf, each grant with exactly one outcome.
+/// Asserts that entries have no gap, that each has its leaf hash, and that each grant has one
+/// outcome.
 fn audit(site: &Site) -> Books {
     let path = site.path("data/gatehouse.db");
     let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
@@ -549,7 +557,7 @@ fn audit(site: &Site) -> Books {
     books
 }
 
-/// What the platform received, each seq once, in order; and how often something came again.
+/// The records of the platform, each seq once, in order, and the number of repeats.
 struct Received {
     records: BTreeMap<u64, (String, Value)>,
     resent: u64,
@@ -580,9 +588,9 @@ fn receive_all(platform: &mut Subscriber, last_seq: u64) -> Received {
                 received.records.insert(seq, (topic, json));
             }
             Some(first) => {
-                assert_eq!(first, &(topic, json), "the same seq, and another content");
-                // A broker that was killed delivers again what its subscriber had not
-                // acknowledged to it; of that we know nothing.
+                assert_eq!(first, &(topic, json), "the same seq has another content");
+                // A killed broker redelivers messages that its subscriber had not acknowledged. The
+                // gateway does not know about these.
                 *(if resent { &mut received.resent } else { &mut received.by_the_broker }) += 1;
             }
         }
@@ -645,8 +653,8 @@ fn after_random_faults_the_sums_are_right_and_memory_is_flat() {
         ("workers' visits that had to succeed", tally.due.to_string()),
         ("  of these let through", tally.let_through.to_string()),
         ("grants", books.grants.to_string()),
-        ("released at the board", tally.coil_on.to_string()),
-        ("walked at the board", tally.walks.to_string()),
+        ("releases at the board", tally.coil_on.to_string()),
+        ("walks at the board", tally.walks.to_string()),
         ("outcomes", format!("{:?}", books.outcomes)),
         ("denials", books.denials.to_string()),
         ("entries, of these sent", format!("{}, {}", books.size, books.last_seq)),
@@ -673,14 +681,14 @@ fn after_random_faults_the_sums_are_right_and_memory_is_flat() {
     assert_eq!(tally.faults.keys().copied().collect::<Vec<_>>(), FAULTS, "every kind of fault");
     assert_eq!(books.outcomes.values().sum::<u64>(), books.grants);
     assert!(tally.coil_on <= books.grants, "a release without a grant");
-    assert!(passed <= tally.coil_on, "somebody passed without a release");
-    assert!(passed <= tally.walks, "a passage that nobody walked");
-    assert!(tally.walks <= passed + unconfirmed, "somebody walked and has no record of it");
+    assert!(passed <= tally.coil_on, "a passage without a release");
+    assert!(passed <= tally.walks, "a recorded passage without a walk");
+    assert!(tally.walks <= passed + unconfirmed, "a walk without a record");
     assert_eq!(tally.walks, tally.coil_on);
     assert_eq!(listed, attendance);
     assert_eq!(attendance.len() as u64, books.grants);
     let passages: HashMap<_, _> = attendance.iter().map(|a| (a["passage"].as_str(), ())).collect();
-    assert_eq!(passages.len(), attendance.len(), "a passage twice");
+    assert_eq!(passages.len(), attendance.len(), "a passage has two records");
     assert_eq!(status["ledger"]["id"], attendance[0]["ledger"]);
     assert!(books.denials > 0);
     let served = tally.let_through as f64 / tally.due as f64;

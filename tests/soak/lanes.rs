@@ -1,9 +1,9 @@
-//! Four lanes on two lines with 40 people a minute at each, and controllers, lines, cameras and the
-//! daemon itself failing at random. At the end the books: who was let through is in the ledger, and
-//! nobody was let through who is not.
+//! Runs four lanes on two lines with 40 visits a minute each. Controllers, lines, cameras and the
+//! daemon fail at random. At the end each release must have a grant in the ledger, and each walk an
+//! outcome.
 //!
-//! GATEHOUSE_SOAK_S: how long, in seconds (60; the real one is 600). GATEHOUSE_SOAK_SEED: repeats
-//! the choice of faults that a run has printed.
+//! GATEHOUSE_SOAK_S sets the length in seconds. The default is 60, and a full soak has 600.
+//! GATEHOUSE_SOAK_SEED repeats the random faults of a run that printed this seed.
 
 use std::{
     collections::BTreeMap,
@@ -19,18 +19,18 @@ use gatehouse::turnstile::{Fault, Protocol};
 use serde_json::Value;
 
 const LANES: usize = 4;
-/// 40 people a minute.
+/// Interval between two visits: 40 visits a minute.
 const EVERY: Duration = Duration::from_millis(1500);
-/// A worker who is not let through goes away after this.
+/// Timeout after which a worker without a release leaves.
 const GIVES_UP: Duration = Duration::from_secs(3);
-/// The same where nothing is wrong with the lane: a busy machine is slow to look.
+/// Timeout of a visit without a fault. It is longer, because a busy machine analyses frames slowly.
 const GIVES_A_MACHINE_UP: Duration = Duration::from_secs(20);
-/// Between one and the next, at least.
+/// Minimum interval between two visits.
 const PAUSE: Duration = Duration::from_millis(300);
 const RECOVERED_WITHIN: Duration = Duration::from_secs(180);
-/// Of those who come to a lane that nothing is wrong with, so many at least are let through.
+/// Minimum share of the visits without a fault that must succeed.
 const SERVED: f64 = 0.9;
-/// Growth of the daemon's resident memory from the middle of its last life to its end, KiB.
+/// Maximum growth of the daemon's memory between the two halves of its last life, in KiB.
 const GROWTH_KIB: f64 = 16.0 * 1024.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,7 +67,7 @@ impl Trouble {
     }
 }
 
-/// xorshift64*: enough to choose by, and the same for the same seed.
+/// xorshift64*: good enough to choose, and the same for the same seed.
 struct Chance(u64);
 
 impl Chance {
@@ -79,11 +79,11 @@ impl Chance {
     }
 }
 
-/// Who stands before a lane's camera.
+/// The visitor before a lane's camera.
 struct Visitor {
     since: Instant,
     releases_before: u64,
-    /// Nothing has been wrong with the lane so far.
+    /// Whether the lane has had no fault during the visit.
     served: bool,
 }
 
@@ -91,7 +91,7 @@ struct Visitor {
 struct Books {
     visits: u64,
     let_through: u64,
-    /// While nothing was wrong: those who came, and those let through.
+    /// Number of visits without a fault, and of those let through.
     due: u64,
     served: u64,
 }
@@ -108,7 +108,7 @@ struct Soak {
     desks: Vec<Desk>,
     chance: Chance,
     deck: Vec<Trouble>,
-    /// What is wrong, where, and until when; then it is waited for that all is well.
+    /// The current trouble, its lane, and its end. `true` means that the recovery has begun.
     trouble: Option<(Trouble, usize, Instant, bool)>,
     calm_until: Instant,
     began: BTreeMap<Trouble, u32>,
@@ -146,7 +146,7 @@ impl Soak {
             if let (Some(visitor), Some((trouble, at))) = (&mut desk.visitor, touched) {
                 let its_own = match trouble {
                     Killed => true,
-                    // All that share its line.
+                    // Affects all lanes on the same line.
                     Unplugged => lane / 2 == at / 2,
                     _ => lane == at,
                 };
@@ -155,7 +155,7 @@ impl Soak {
         }
     }
 
-    /// People come to a lane and go.
+    /// Lets visitors of a lane come and leave.
     fn serve(&mut self, lane: usize, now: Instant) {
         let (desk, end) = (&mut self.desks[lane], &self.lanes.lanes[lane]);
         let releases = end.device.releases();
@@ -244,7 +244,7 @@ fn mean(samples: &[f64]) -> f64 {
 }
 
 #[test]
-fn who_passes_four_lanes_is_in_the_ledger_whatever_fails() {
+fn every_passage_of_four_lanes_is_in_the_ledger_despite_random_faults() {
     let _machine = crate::machine();
     let set = |name: &str| std::env::var(name).ok().and_then(|value| value.parse().ok());
     let length = Duration::from_secs(set("GATEHOUSE_SOAK_S").unwrap_or(60));
@@ -256,7 +256,7 @@ fn who_passes_four_lanes_is_in_the_ledger_whatever_fails() {
     let begun = Instant::now();
     let desk = |lane: usize| Desk {
         visitor: None,
-        // Not all at once.
+        // The lanes begin one after the other.
         next: begun + EVERY * lane as u32 / LANES as u32,
         person: lane,
         books: Books::default(),
@@ -279,7 +279,7 @@ fn who_passes_four_lanes_is_in_the_ledger_whatever_fails() {
         if over && soak.trouble.is_none() {
             break;
         }
-        // The last half belongs to one process, whose memory is looked at.
+        // In the last half the daemon is not killed, so that its memory can be compared.
         soak.turn(now, !over, now.duration_since(begun) < length / 2);
         if now >= sample_at {
             sample_at += Duration::from_secs(1);
@@ -293,7 +293,7 @@ fn who_passes_four_lanes_is_in_the_ledger_whatever_fails() {
 }
 
 impl Soak {
-    /// Everybody goes, and what is under way comes to its end.
+    /// Empties all lanes and waits until all passages are complete.
     fn settle(&mut self) {
         for (desk, lane) in self.desks.iter_mut().zip(&self.lanes.lanes) {
             lane.camera.as_ref().unwrap().show_empty();
@@ -303,7 +303,8 @@ impl Soak {
             }
         }
         let at_rest = |s: &Value| s["lanes"].as_array().unwrap().iter().all(|l| l["busy"] == false);
-        // Twice: the last one seen may have been granted between the two.
+        // The releases are counted after a wait too, because a last visitor may be granted
+        // meanwhile.
         std::thread::sleep(GIVES_UP);
         self.lanes.site.status_when("the lanes to come to rest", at_rest);
         for (desk, lane) in self.desks.iter_mut().zip(&self.lanes.lanes) {
@@ -331,7 +332,7 @@ impl Soak {
         for (n, desk) in self.desks.iter().enumerate() {
             let (device, books) = (&self.lanes.lanes[n].device, &desk.books);
             eprintln!(
-                "lane-{n}: {} visits, {} releases, {} passages, {:?}; {} of {} served when all was well",
+                "lane-{n}: {} visits, {} releases, {} passages, {:?}; {} of {} served without a fault",
                 books.visits,
                 device.releases(),
                 device.passages(),
@@ -353,11 +354,11 @@ impl Soak {
             let outcomes = self.outcomes(n);
             let of = |what: &str| outcomes.get(what).copied().unwrap_or_default();
             let recorded: u64 = outcomes.values().sum();
-            // Each release has one cause, and all of them are workers' here.
+            // Each release has one cause, which is always a worker's grant here.
             assert!(releases <= recorded, "lane-{n}: a release without an entry");
-            // After each release one walks. Where the controller was away just then, nobody can
-            // say so, and the outcome is unconfirmed; it is never invented, and never lost.
-            assert_eq!(passages, releases, "lane-{n}: who was let through walked");
+            // A worker walks after each release. Where the controller was away then, the outcome is
+            // unconfirmed. A passage is never invented and never lost.
+            assert_eq!(passages, releases, "lane-{n}: each release has one passage");
             assert!(of("passed") <= passages, "lane-{n}: a passage is invented");
             assert!(passages <= of("passed") + of("unconfirmed"), "lane-{n}: a passage is lost");
             let (served, due) = (desk.books.served as f64, desk.books.due as f64);

@@ -1,7 +1,8 @@
-//! Gates for a long time, with everything that can fail failing at random, and the books at the end.
+//! Soak tests: gates that run for a long time with random faults, and a comparison of all counts.
 //!
-//! A program of their own: a soak counts how many of those who came were served, and how the daemon's
-//! memory grew. So neither other tests nor the other soak run beside it.
+//! They are a separate program, because a soak needs the whole machine. It measures the share of
+//! served visits and the growth of the daemon's memory. Neither other tests nor another soak may
+//! run beside it.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may end here")]
 #![allow(clippy::disallowed_methods, reason = "tests wait for other programs")]

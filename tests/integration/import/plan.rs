@@ -229,7 +229,7 @@ impl Plan {
             },
             &both[1..],
         );
-        self.photos.insert("nobody.jpg".into(), photo(&[(1, 1)]));
+        self.photos.insert("stranger.jpg".into(), photo(&[(1, 1)]));
     }
 
     pub fn write_photos(&self, dir: &Path) {

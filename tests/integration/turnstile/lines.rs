@@ -1,4 +1,4 @@
-//! Lanes on serial lines of each protocol, alone and shared, with simulated controllers.
+//! Lanes on serial lines with each protocol, alone and shared, with simulated controllers.
 
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_secs(120);
 const ALL: [Protocol; 3] = [Protocol::ModbusRtu, Protocol::Counting, Protocol::OneWay];
 const FIRE: u16 = 7;
 
-/// A line, its devices at 1 and up, and a lane for each.
+/// A line, its devices at addresses 1 and up, and a lane for each.
 struct Line {
     clock: Arc<dyn Clock>,
     bus: SimulatedBus,
@@ -56,11 +56,11 @@ fn line(protocol: Protocol, devices: u8, pass_after: Option<Duration>) -> Simula
     }
 }
 
-/// They walk right after the release.
+/// Time from a release until the worker walks.
 const WALKS: Option<Duration> = Some(Duration::from_millis(30));
 
 impl Line {
-    /// With all lanes connected.
+    /// Returns a line whose lanes are all connected.
     async fn up(protocol: Protocol, devices: u8, pass_after: Option<Duration>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let link = Some(dir.path().join("ttyUSB0"));
@@ -83,7 +83,7 @@ impl Line {
         (line, lane)
     }
 
-    /// What went out since the last look, but for the looking itself.
+    /// Returns the commands since the last call, without polls.
     fn commands(&mut self) -> Vec<String> {
         let mut commands = Vec::new();
         while let Ok(frame) = self.frames.try_recv() {
@@ -160,7 +160,7 @@ impl Lane {
         timeout(SOON, held).await.expect("in time").unwrap();
     }
 
-    /// What is sent to a one-way controller is not there yet when it has left.
+    /// Waits for this state, because a command to a one-way controller arrives after it was sent.
     async fn stands(&self, open: [bool; 2]) {
         until(|| self.is_open() == open).await;
     }
@@ -177,9 +177,13 @@ impl Lane {
 }
 
 #[tokio::test]
-async fn a_counting_controller_is_released_and_says_who_passed() {
+async fn a_counting_controller_is_released_and_reports_passages() {
     let (mut line, mut lane) = Line::alone(Protocol::Counting, WALKS).await;
-    assert_eq!(line.commands(), ["7E000184000000FC"], "what a crash left is closed");
+    assert_eq!(
+        line.commands(),
+        ["7E000184000000FC"],
+        "the lane closes an arm that a crash left open"
+    );
     lane.released(Direction::Entry).await;
     assert_eq!(lane.passed().await, Direction::Entry);
     lane.released(Direction::Exit).await;
@@ -189,19 +193,19 @@ async fn a_counting_controller_is_released_and_says_who_passed() {
     assert!(state.connected && state.confirms_passage);
     assert_eq!((state.releases, state.passages, state.errors), (2, 2, 0));
     assert_eq!((lane.device.releases(), lane.device.passages()), (2, 2));
-    // Nobody came for this one: a stop takes it back.
+    // This release has no passage, and a stop withdraws it.
     lane.device.set_fault(None);
     let device = lane.stop().await;
     assert!(Direction::BOTH.iter().all(|direction| !device.released(*direction)));
 }
 
 #[tokio::test]
-async fn a_one_way_controller_is_told_and_nobody_is_said_to_have_passed() {
+async fn a_one_way_controller_is_released_and_reports_no_passage() {
     let (mut line, mut lane) = Line::alone(Protocol::OneWay, WALKS).await;
     assert_eq!(line.commands(), ["EB014300A9"]);
     lane.released(Direction::Entry).await;
     lane.released(Direction::Exit).await;
-    // The next thing said is of the next release: nothing of those who walked.
+    // The next event is about the next release; the walks cause no events.
     lane.released(Direction::Entry).await;
     let state = lane.handle.state.borrow().clone();
     assert!(state.connected && !state.confirms_passage);
@@ -212,7 +216,7 @@ async fn a_one_way_controller_is_told_and_nobody_is_said_to_have_passed() {
 }
 
 #[tokio::test]
-async fn entry_is_the_side_that_the_config_says() {
+async fn the_configuration_sets_the_entry_side() {
     for protocol in [Protocol::Counting, Protocol::OneWay] {
         let clock = clock();
         let bus = simulated(line(protocol, 1, None), &clock);
@@ -227,7 +231,7 @@ async fn entry_is_the_side_that_the_config_says() {
         let mut lane = Lane { clock, device, handle, cancel, task };
         assert!(matches!(lane.event().await, TurnstileEvent::Up { .. }));
         lane.released(Direction::Entry).await;
-        // The device's exit is the right.
+        // The right side is the exit of the device.
         let right = if protocol == Protocol::OneWay { 0x41 } else { 0x82 };
         until(|| lane.device.commands().contains(&right)).await;
         if protocol == Protocol::Counting {
@@ -239,7 +243,7 @@ async fn entry_is_the_side_that_the_config_says() {
 }
 
 #[tokio::test]
-async fn who_walks_without_a_release_or_behind_another_is_seen() {
+async fn a_passage_without_a_release_or_behind_another_is_reported() {
     for protocol in [Protocol::ModbusRtu, Protocol::Counting] {
         let (_line, mut lane) = Line::alone(protocol, None).await;
         lane.device.walk(Direction::Entry);
@@ -255,17 +259,17 @@ async fn who_walks_without_a_release_or_behind_another_is_seen() {
 }
 
 #[tokio::test]
-async fn an_arm_that_is_to_stand_open_is_opened_at_once_and_at_each_connection() {
+async fn an_arm_held_open_opens_at_once_and_at_each_connection() {
     for protocol in ALL {
         let (mut line, mut lane) = Line::alone(protocol, None).await;
         lane.handle.hold_open.send_replace(true);
         lane.held(true).await;
         lane.stands([true, true]).await;
         line.commands();
-        // A release has nothing to do.
+        // A release sends no command while the arm is open.
         lane.released(Direction::Entry).await;
         assert_eq!(line.commands(), [""; 0], "{protocol:?}");
-        // The controller has lost its power, and with it what it was told.
+        // The controller loses power, and with it the commands.
         line.bus.unplug().await;
         lane.down().await;
         Direction::BOTH.iter().for_each(|d| lane.device.set_released(*d, false));
@@ -275,7 +279,7 @@ async fn an_arm_that_is_to_stand_open_is_opened_at_once_and_at_each_connection()
         lane.handle.hold_open.send_replace(false);
         lane.held(false).await;
         lane.stands([false, false]).await;
-        // It is a gate again.
+        // The arm works normally again.
         line.commands();
         lane.released(Direction::Entry).await;
         until(|| lane.device.releases() > 0).await;
@@ -284,7 +288,7 @@ async fn an_arm_that_is_to_stand_open_is_opened_at_once_and_at_each_connection()
 }
 
 #[tokio::test]
-async fn neither_a_stop_nor_a_start_closes_an_arm_that_is_to_stand_open() {
+async fn neither_a_stop_nor_a_start_closes_an_arm_held_open() {
     for protocol in ALL {
         let (mut line, mut lane) = Line::alone(protocol, None).await;
         lane.handle.hold_open.send_replace(true);
@@ -293,7 +297,7 @@ async fn neither_a_stop_nor_a_start_closes_an_arm_that_is_to_stand_open() {
         line.commands();
         let buses = Buses::new(line.clock.clone());
         let mut lane = Lane::on(device, &buses, &line.clock);
-        // As a lane does that comes up in free mode.
+        // A lane in free mode does the same at its start.
         lane.handle.hold_open.send_replace(true);
         lane.held(true).await;
         lane.stands([true, true]).await;
@@ -307,7 +311,7 @@ async fn neither_a_stop_nor_a_start_closes_an_arm_that_is_to_stand_open() {
 }
 
 #[tokio::test]
-async fn a_relay_board_that_forgets_an_open_arm_is_told_again() {
+async fn a_relay_board_that_forgets_an_open_arm_gets_the_command_again() {
     let (_line, mut lane) = Line::alone(Protocol::ModbusRtu, None).await;
     lane.handle.hold_open.send_replace(true);
     lane.held(true).await;
@@ -317,12 +321,12 @@ async fn a_relay_board_that_forgets_an_open_arm_is_told_again() {
 }
 
 #[tokio::test]
-async fn i1_a_fire_alarm_opens_first_and_is_said_then() {
+async fn i1_a_fire_alarm_opens_the_arm_before_it_is_reported() {
     let (mut line, mut lane) = Line::alone(Protocol::ModbusRtu, None).await;
     lane.device.set_fire(true);
     assert!(lane.fire().await);
-    assert_eq!(lane.is_open(), [true, true], "open before it was said");
-    // In the same turn: the input, both coils, and nothing between.
+    assert_eq!(lane.is_open(), [true, true], "the arm opens before the report");
+    // In one turn the driver reads the input and writes both coils, without a frame between.
     let mut frames = Vec::new();
     while let Ok(frame) = line.frames.try_recv() {
         frames.push(frame);
@@ -333,14 +337,14 @@ async fn i1_a_fire_alarm_opens_first_and_is_said_then() {
         frames[seen + 1..].iter().take(2).map(|f| f.received[1..6].to_vec()).collect();
     assert_eq!(next, [[5, 0, 0, 0xFF, 0], [5, 0, 1, 0xFF, 0]]);
     assert_eq!(lane.handle.state.borrow().fire, Some(true));
-    // It goes off before the lane has done anything: the arm stays open.
+    // The alarm ends before the lane has reacted: the arm stays open.
     lane.device.set_fire(false);
     assert!(!lane.fire().await);
     assert_eq!(lane.is_open(), [true, true]);
-    // The lane takes over, and ends it.
+    // The lane takes over and ends the free mode.
     lane.handle.hold_open.send_replace(true);
     line.commands();
-    // Some polls go by: nothing closes it.
+    // Several polls pass, and none closes the arm.
     for _ in 0..8 {
         timeout(SOON, line.frames.recv()).await.unwrap().unwrap();
     }
@@ -352,7 +356,7 @@ async fn i1_a_fire_alarm_opens_first_and_is_said_then() {
 }
 
 #[tokio::test]
-async fn a_fire_alarm_outlasts_the_line_and_is_said_at_each_connection() {
+async fn a_fire_alarm_outlasts_the_line_and_is_reported_at_each_connection() {
     let (line, mut lane) = Line::alone(Protocol::ModbusRtu, None).await;
     lane.device.set_fire(true);
     assert!(lane.fire().await);
@@ -363,7 +367,7 @@ async fn a_fire_alarm_outlasts_the_line_and_is_said_at_each_connection() {
     assert_eq!(lane.event().await, TurnstileEvent::Up { withdrawn: vec![] });
     assert_eq!(lane.is_open(), [true, true]);
     assert!(lane.fire().await);
-    // It goes off while the line is down: nobody but the lane closes the arm all the same.
+    // The alarm ends while the line is down. Still only the lane closes the arm.
     line.bus.unplug().await;
     lane.down().await;
     lane.device.set_fire(false);
@@ -384,7 +388,7 @@ async fn an_alarm_that_the_lane_ends_while_the_line_is_down_opens_nothing_later(
     lane.device.set_fire(false);
     let errors = lane.handle.state.borrow().errors;
     lane.handle.hold_open.send_replace(true);
-    // Taken: an attempt to connect was made at once.
+    // The error proves that the lane's command was processed: the task tried to connect at once.
     let taken = lane.handle.state.wait_for(|s| s.errors > errors);
     timeout(SOON, taken).await.expect("in time").unwrap();
     lane.handle.hold_open.send_replace(false);
@@ -418,7 +422,7 @@ async fn a_fire_alarm_that_is_on_when_the_line_comes_up_closes_nothing_first() {
 }
 
 #[tokio::test]
-async fn a_counting_controllers_wrong_answers_are_never_believed() {
+async fn a_counting_controllers_wrong_answers_are_never_accepted() {
     for fault in [
         Fault::Deaf,
         Fault::Mute,
@@ -430,7 +434,7 @@ async fn a_counting_controllers_wrong_answers_are_never_believed() {
         let (_line, mut lane) = Line::alone(Protocol::Counting, None).await;
         lane.device.set_fault(Some(fault.clone()));
         let passage = lane.release(Direction::Entry).await;
-        // It meets either the fault itself, or a line that a poll found down before it.
+        // The release meets either the fault itself, or a line that an earlier poll found down.
         let (mut answered, mut down) = (false, false);
         while !(answered && down) {
             match lane.event().await {
@@ -446,7 +450,11 @@ async fn a_counting_controllers_wrong_answers_are_never_believed() {
         }
         lane.device.set_fault(None);
         assert_eq!(lane.event().await, TurnstileEvent::Up { withdrawn: vec![] }, "{fault:?}");
-        assert_eq!(lane.is_open(), [false, false], "{fault:?}: what got through is taken back");
+        assert_eq!(
+            lane.is_open(),
+            [false, false],
+            "{fault:?}: a release that got through is withdrawn"
+        );
         lane.released(Direction::Exit).await;
         assert_eq!(lane.is_open(), [false, true], "{fault:?}");
         lane.stop().await;
@@ -456,7 +464,7 @@ async fn a_counting_controllers_wrong_answers_are_never_believed() {
 #[tokio::test]
 async fn noise_before_a_counting_controllers_answer_costs_nothing() {
     let (line, mut lane) = Line::alone(Protocol::Counting, WALKS).await;
-    // The beginning of a frame, and another machine's whole one.
+    // The beginning of a frame, and a complete frame of another machine.
     let other = "7F01020000000001020000030000 0C00006B".replace(' ', "");
     let noise = [vec![0x7F, 1, 1, 0], hex::decode(other).unwrap(), vec![0x7F]].concat();
     lane.device.set_fault(Some(Fault::Noise(noise)));
@@ -468,8 +476,8 @@ async fn noise_before_a_counting_controllers_answer_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_late_answer_is_not_taken_for_the_next_commands() {
-    // Driven by hand, so that each step is known.
+async fn a_late_answer_is_not_accepted_for_the_next_command() {
+    // The test drives the task step by step.
     let clock = clock();
     let bus = simulated(line(Protocol::Counting, 1, None), &clock);
     let device = bus.device(1).unwrap();
@@ -483,11 +491,11 @@ async fn a_late_answer_is_not_taken_for_the_next_commands() {
     device.set_fault(Some(Fault::Late(Duration::from_millis(420))));
     let error = driver.poll().await.unwrap_err();
     assert!(matches!(error, TurnstileError::NoAnswer { .. }), "{error}");
-    // The late state would do for a release's: so none is sent before it was waited for.
+    // The late answer would fit a release, so the driver sends none before it has waited.
     let error = driver.release(Direction::Entry, deadline()).await.unwrap_err();
     assert!(matches!(error, TurnstileError::NotConnected { .. }), "{error}");
     assert!(!error.may_have_acted());
-    // A controller that is late each time is never connected to.
+    // A connection to a controller that is always late never succeeds.
     for _ in 0..2 {
         let error = driver.connect().await.unwrap_err();
         assert!(error.may_have_acted(), "{error}");
@@ -500,7 +508,7 @@ async fn a_late_answer_is_not_taken_for_the_next_commands() {
 }
 
 #[tokio::test]
-async fn a_controller_that_starts_again_is_told_and_makes_up_no_passage() {
+async fn a_restart_of_a_controller_is_reported_and_invents_no_passage() {
     let (_line, mut lane) = Line::alone(Protocol::Counting, None).await;
     lane.device.set_counted(Direction::Entry, 5_000);
     let said = lane.handle.state.wait_for(|s| s.last_error.is_some());
@@ -512,7 +520,7 @@ async fn a_controller_that_starts_again_is_told_and_makes_up_no_passage() {
         .state
         .wait_for(|s| s.last_error.as_ref().is_some_and(|e| e.contains("reports fault 03")));
     timeout(SOON, said).await.expect("in time").unwrap();
-    // The counter wraps: a passage.
+    // A wrap of the counter is a passage.
     lane.device.set_counted(Direction::Exit, 0xFF_FFFF);
     let said = lane.handle.state.wait_for(|s| s.last_error.as_ref().unwrap().contains("16777215]"));
     timeout(SOON, said).await.expect("in time").unwrap();
@@ -548,7 +556,7 @@ async fn i10_a_port_that_disappears_comes_back_with_all_its_lanes() {
         line.bus.replug().await;
         for lane in &mut line.lanes {
             assert_eq!(lane.event().await, TurnstileEvent::Up { withdrawn: vec![] });
-            assert_eq!(lane.device.releases(), 0, "never replayed");
+            assert_eq!(lane.device.releases(), 0, "a release is never replayed");
             lane.released(Direction::Entry).await;
             until(|| lane.device.releases() == 1).await;
         }
@@ -575,7 +583,7 @@ async fn i10_a_silent_controller_does_not_starve_the_others_on_its_line() {
         for _ in 0..10 {
             while line.frames.try_recv().is_ok() {}
             lane.released(Direction::Entry).await;
-            // What went out before it: at most one command that nobody answered.
+            // Before its command the line carries at most one command to a silent controller.
             let mut silent = 0;
             loop {
                 let frame = timeout(SOON, line.frames.recv()).await.unwrap().unwrap();
@@ -590,8 +598,8 @@ async fn i10_a_silent_controller_does_not_starve_the_others_on_its_line() {
         }
         let state = lane.handle.state.borrow().clone();
         assert_eq!((state.releases, state.passages, state.errors), (10, 10, 0), "{protocol:?}");
-        assert!(asked < 10, "they are asked more rarely than people come: {asked}");
-        // And they are not forgotten.
+        assert!(asked < 10, "silent controllers get a turn at every release: {asked}");
+        // The silent controllers are still polled.
         for dead in &mut line.lanes {
             dead.device.set_fault(None);
             assert_eq!(dead.event().await, TurnstileEvent::Up { withdrawn: vec![] });
@@ -604,7 +612,7 @@ async fn i10_a_silent_controller_does_not_starve_the_others_on_its_line() {
 }
 
 #[tokio::test]
-async fn lanes_on_one_line_hear_of_their_own_people_only() {
+async fn lanes_on_one_line_report_only_their_own_passages() {
     for protocol in [Protocol::ModbusRtu, Protocol::Counting] {
         let mut line = Line::up(protocol, 4, WALKS).await;
         for round in 0..3 {
