@@ -303,7 +303,7 @@ impl Soak {
             }
         }
         let at_rest = |s: &Value| s["lanes"].as_array().unwrap().iter().all(|l| l["busy"] == false);
-        // The releases are counted after a wait too, because a last visitor may be granted
+        // The releases are counted after a wait too, because a last visitor may get a grant
         // meanwhile.
         std::thread::sleep(GIVES_UP);
         self.lanes.site.status_when("the lanes to come to rest", at_rest);

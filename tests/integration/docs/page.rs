@@ -107,23 +107,22 @@ impl Page {
                 let (language, marks) = (language.to_owned(), std::mem::take(&mut marks));
                 open = Some(Block { place, language, text: String::new(), marks });
             } else if let Some(comment) = line.strip_prefix("<!--") {
-                let inside =
-                    comment.strip_suffix("-->").ok_or(format!("{place}: a long comment"))?;
+                let inside = comment
+                    .strip_suffix("-->")
+                    .ok_or(format!("{place}: a comment must end on its line"))?;
                 let (key, value) = inside.split_once(':').unwrap_or((inside, ""));
                 marks.push((key.trim().to_owned(), value.trim().to_owned()));
             } else if line.starts_with("    ") || is_fence(line.trim_start()) {
-                return Err(format!("{place}: a block is fenced by ``` at the line's beginning"));
+                return Err(format!("{place}: a block needs ``` at the beginning of the line"));
             } else if !marks.is_empty() {
-                return Err(format!(
-                    "{place}: the comment before it is not directly before a block"
-                ));
+                return Err(format!("{place}: a mark must be directly before a block"));
             } else {
                 shown = line;
             }
             prose += &format!("{shown}\n");
         }
         if open.is_some() || !marks.is_empty() {
-            return Err(format!("{name}: its end is within a block"));
+            return Err(format!("{name}: a block or a mark at the end is not closed"));
         }
         let mut pieces = prose.split('`');
         let mut line = 1 + pieces.next().unwrap_or_default().matches('\n').count();

@@ -77,11 +77,11 @@ impl Session {
         &self.clock
     }
 
-    /// Runs the blocks and checks their output. Each block may have another one that shows this
-    /// output.
+    /// Runs the blocks and checks their output. Beside a block stands the JSON block with its
+    /// output, if there is one.
     pub fn run(&self, blocks: &[(&Block, Option<&Block>)]) {
         let (blocks, shown): (Vec<&Block>, Vec<_>) = blocks.iter().copied().unzip();
-        assert!(!blocks.is_empty(), "the documents have no such session any more");
+        assert!(!blocks.is_empty(), "the documents have no block for this session");
         let preamble =
             Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/integration/docs/preamble.sh");
         let quoted = |text| shlex::try_quote(text).unwrap();
@@ -112,7 +112,7 @@ impl Session {
         for (n, Block { place, text, .. }) in blocks.iter().enumerate().take(until + 1) {
             println!("{place}\n{text}\n{}", said(n));
         }
-        assert_eq!(code, Some(0), "{} ends with this: {heard}", blocks[until].place);
+        assert_eq!(code, Some(0), "{} failed: {heard}", blocks[until].place);
         for (n, block) in blocks.iter().enumerate() {
             let (printed, place) = (said(n), &block.place);
             let mut rest = printed.as_str();
