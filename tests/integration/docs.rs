@@ -16,6 +16,7 @@
 //! `session::SUBSTITUTED`, `docs/preamble.sh` and `docs/gatehouse` hold every difference from what is written,
 //! with its reason.
 
+mod bounds;
 mod page;
 mod session;
 

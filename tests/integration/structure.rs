@@ -12,7 +12,7 @@ use std::{
 type Module = Vec<String>;
 
 /// Returns each module of `src/` with its text, except for files that are not part of the program.
-fn modules() -> BTreeMap<Module, String> {
+pub fn modules() -> BTreeMap<Module, String> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let (mut folders, mut found) = (vec![src.clone()], BTreeMap::new());
     while let Some(folder) = folders.pop() {
@@ -31,7 +31,7 @@ fn modules() -> BTreeMap<Module, String> {
                     module.push(stem);
                 }
                 let text = fs::read_to_string(&path).unwrap();
-                let shipped = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+                let shipped = text.split("#[cfg(test)]\nmod tests {").next().unwrap();
                 let is_code = |line: &&str| !line.trim_start().starts_with("//");
                 let code: Vec<_> = shipped.lines().filter(is_code).collect();
                 found.insert(module, code.join("\n"));
