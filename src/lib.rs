@@ -154,7 +154,7 @@
 //! | a worker's id, a text field, a contractor, a reason, a phone | 32, 64, 128, 200, 20 characters | refused |
 //! | clock and disk entries | one a minute for each, and that the disk is well again | told at the minute's end |
 //! | alarms told in a minute ([`alarms`]) | 12; each one raised once; over after 10 s | the next ones wait; what is so in the end is told |
-//! | alarms that stand; what one says | 128; 300 characters | the next one is told when one is over; cut |
+//! | alarms that stand; a text in what one says | 128; 300 characters | the next one is told when one is over; cut |
 //! | alarms waiting for a disk that fails | 16 | what is so when it is well again is told |
 //! | unknown faces of a lane that are remembered | as many as make an alarm | the oldest is forgotten |
 //! | read of the kernel's table of routes, of neighbours | 256 KiB | the rest is passed over |

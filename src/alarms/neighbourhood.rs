@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{Look, Trouble};
 use crate::{
     clock::{Monotonic, Stamp},
-    ledger::AlarmWhat,
+    ledger::{AlarmWhat, Detail},
 };
 
 /// Another router is one when it was seen so often, and for so long, and no other in between.
@@ -233,12 +233,10 @@ impl Neighbourhood {
     pub fn trouble(&self, started: Monotonic) -> Option<Look> {
         let KnownRouter { known, moved } = self.kept.as_ref()?;
         let to = moved.as_ref()?.to;
-        let text = format!(
-            "the router is {to} and was {known} until now: either the router or modem was replaced, \
-             or this box was moved to another place, where attendance means nothing; go and see. It \
-             ends when {known} is back, or after 7 days"
-        );
-        let trouble = Trouble { since: self.since.unwrap_or(started), text, count: None };
+        let detail = Detail::new("router_changed")
+            .with("router", to.to_string())
+            .with("known", known.to_string());
+        let trouble = Trouble { since: self.since.unwrap_or(started), detail, count: None };
         Some(Look::new(AlarmWhat::Neighbourhood, to.to_string(), Some(trouble)))
     }
 }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::{
     AlarmStatus, AlarmsStatus, CameraStatus, ClockStatus, Degraded, LaneStatus, LedgerStatus,
     ProcessStatus, RosterStatus, StageStatus, Status, UpstreamStatus,
-    attention::{Attention, wall},
+    attention::Attention,
     disk::disk,
     part::Part,
     troubles::{self, Backlog},
@@ -214,7 +214,7 @@ fn upstreams(
         let link = upstream.state.borrow().clone();
         let backlog = backlogs.and_then(|all| all.get(n)).copied();
         let oldest = backlog.and_then(|(_, oldest)| oldest);
-        let age_s = |at| i64::try_from(troubles::age(at, now).as_secs()).unwrap_or(i64::MAX);
+        let age_s = |at| i64::try_from(now.since(at).as_secs()).unwrap_or(i64::MAX);
         let what = Part::Upstream(link.name.clone());
         // That the link is down says already that records wait.
         let old = |backlog| troubles::outbox(&link, backlog, now, &services.alarm_limits);
@@ -271,9 +271,9 @@ fn alarms(services: &Services, attention: &mut Attention<'_>) -> AlarmsStatus {
     }
     let standing = state.standing.into_iter().map(|alarm| AlarmStatus {
         what: alarm.what,
-        since: services.origin.time(wall(alarm.wall_ms)),
+        since: services.origin.time(alarm.raised.timestamp()),
         subject: alarm.subject,
-        detail: alarm.detail,
+        detail: alarm.detail.to_string(),
     });
     AlarmsStatus { raised: state.raised, standing: standing.collect() }
 }
