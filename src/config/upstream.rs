@@ -12,6 +12,7 @@ use super::{
     value::{self, Checked, wrong},
     written::Written,
 };
+use crate::words::words;
 
 /// One connection to a platform.
 #[derive(Clone, Debug, Deserialize)]
@@ -158,21 +159,10 @@ pub struct Tls {
     pub own: Option<(PathBuf, Secret)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MqttVersion {
-    #[serde(rename = "3.1.1")]
-    V4,
-    #[serde(rename = "5")]
-    V5,
-}
-
-impl MqttVersion {
-    /// Its name in the configuration.
-    pub fn word(self) -> &'static str {
-        match self {
-            MqttVersion::V4 => "3.1.1",
-            MqttVersion::V5 => "5",
-        }
+words! {
+    pub enum MqttVersion {
+        V4 = "3.1.1",
+        V5 = "5",
     }
 }
 
