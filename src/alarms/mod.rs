@@ -58,6 +58,11 @@ impl Look {
         Look { what, subject: subject.into(), verdict }
     }
 
+    /// Nobody can tell.
+    pub fn unknown(what: AlarmWhat, subject: &str) -> Look {
+        Look { what, subject: subject.to_owned(), verdict: Verdict::Unknown }
+    }
+
     pub fn trouble(&self) -> Option<&Trouble> {
         match &self.verdict {
             Verdict::Trouble(trouble) => Some(trouble),

@@ -48,15 +48,13 @@ impl FromStr for Mac {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Mac, Self::Err> {
-        const NO_MAC: &str = "it must be six bytes such as 02:fc:00:00:00:05";
-        let mut bytes = [0; 6];
-        let mut parts = text.split(':');
-        for byte in &mut bytes {
-            let part = parts.next().filter(|part| part.len() == 2).ok_or(NO_MAC)?;
-            *byte = u8::try_from(hex_number(part).ok_or(NO_MAC)?).map_err(|_| NO_MAC)?;
+        let byte = |part: &str| hex_number(part).filter(|_| part.len() == 2)?.try_into().ok();
+        let bytes: Option<Vec<u8>> = text.split(':').map(byte).collect();
+        match bytes.map(<[u8; 6]>::try_from) {
+            // All zeros is what the kernel writes before it knows.
+            Some(Ok(bytes)) if bytes != [0; 6] => Ok(Mac(bytes)),
+            _ => Err("it must be six bytes such as 02:fc:00:00:00:05"),
         }
-        // All zeros is what the kernel writes before it knows.
-        if parts.next().is_some() || bytes == [0; 6] { Err(NO_MAC) } else { Ok(Mac(bytes)) }
     }
 }
 
@@ -82,10 +80,7 @@ fn hex_number(text: &str) -> Option<u32> {
 
 /// Where the kernel says who is next.
 #[derive(Clone, Debug)]
-pub struct Proc {
-    route: PathBuf,
-    arp: PathBuf,
-}
+pub struct Proc(PathBuf);
 
 impl Default for Proc {
     fn default() -> Proc {
@@ -95,13 +90,15 @@ impl Default for Proc {
 
 impl Proc {
     pub fn at(dir: &Path) -> Proc {
-        Proc { route: dir.join("route"), arp: dir.join("arp") }
+        Proc(dir.to_owned())
     }
 
     /// The router's hardware address, where there is one and it is known.
     pub fn router(&self) -> io::Result<Option<Mac>> {
-        let Some((device, router)) = default_route(&bounded(&self.route)?) else { return Ok(None) };
-        Ok(hardware_address(&bounded(&self.arp)?, &device, router))
+        let Some((device, router)) = default_route(&bounded(&self.0.join("route"))?) else {
+            return Ok(None);
+        };
+        Ok(hardware_address(&bounded(&self.0.join("arp"))?, &device, router))
     }
 }
 

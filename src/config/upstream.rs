@@ -24,7 +24,7 @@ pub struct Upstream {
     #[serde(rename = "broker", deserialize_with = "one_or_many")]
     pub brokers: Vec<Broker>,
     /// `None`: the gateway's id and the upstream's name.
-    #[serde(default, deserialize_with = "value::some_name")]
+    #[serde(default, deserialize_with = "value::name")]
     pub client_id: Option<String>,
     /// What the platform speaks: a name that the uplink knows, and checks.
     #[serde(default = "native", deserialize_with = "value::name")]
@@ -34,7 +34,7 @@ pub struct Upstream {
     /// PEM: our own certificate with its chain.
     pub cert: Option<PathBuf>,
     /// PEM: its private key. The two are there together.
-    #[serde(default, deserialize_with = "Secret::some_kept_apart")]
+    #[serde(default, deserialize_with = "Secret::kept_apart")]
     pub key: Option<Secret>,
     pub username: Option<String>,
     pub password: Option<Secret>,

@@ -45,19 +45,19 @@ where
 
 /// Reads the name of a project, a gateway, a lane, an upstream or a client. All become part of a
 /// topic, a file name or a metric.
-pub(super) fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+pub(super) fn name<'de, D, N>(from: D) -> Result<N, D::Error>
+where
+    D: Deserializer<'de>,
+    N: From<String>,
+{
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let plain = |text: &str| (1..=64).contains(&text.len()) && text.chars().all(allowed);
     formed(
         from,
-        |text| plain(text).then(|| text.to_owned()),
+        |text| plain(text).then(|| text.to_owned().into()),
         "no name: a name is 1 to 64 characters of A-Z, a-z, 0-9, - and _, because it becomes part of \
          topics",
     )
-}
-
-pub(super) fn some_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    name(from).map(Some)
 }
 
 /// Reads the name of a group of the operating system, which must be there.

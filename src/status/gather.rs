@@ -13,7 +13,6 @@ use super::{
     troubles::{self, Backlog},
 };
 use crate::{
-    alarms::Look,
     clock::Monotonic,
     figures::counted,
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
@@ -235,17 +234,12 @@ fn upstreams(
             attention.add(what, link.troubled_at, trouble.clone());
         }
         let certificates = troubles::certificates(&link, now, services.started);
-        let ended = |soon: &Look| {
-            let same = certificates.iter().filter(|(_, c)| c.subject == soon.subject);
-            let mut ended = same.filter(|(_, c)| c.what == AlarmWhat::CertificateEnded);
-            ended.any(|(_, c)| c.trouble().is_some())
-        };
-        for (whose, look) in &certificates {
+        for of_one in certificates.chunk_by(|(whose, _), (next, _)| whose == next) {
             // One that has ended is not shown to end soon as well.
-            let twice = look.what == AlarmWhat::Certificate && ended(look);
-            if !twice {
-                let whose = *whose;
-                attention.look(Part::Certificate { upstream: link.name.clone(), whose }, look);
+            let worst = of_one.iter().rfind(|(_, look)| look.trouble().is_some());
+            if let Some((whose, look)) = worst {
+                let (upstream, whose) = (link.name.clone(), *whose);
+                attention.look(Part::Certificate { upstream, whose }, look);
             }
         }
         let carried_out = services.commands.of(&link.name);

@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use crate::{
-    alarms::{Look, Trouble, Verdict},
+    alarms::{Look, Trouble},
     camera::CameraState,
     clock::{Monotonic, Stamp},
     config::AlarmLimits,
@@ -16,7 +18,7 @@ use crate::{
 };
 
 /// A certificate that ends sooner is an alarm.
-const ENDS_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
+const ENDS_SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Faces on which a lane did not decide are a trouble until none was there for this time.
 const UNDECIDED_OVER: Duration = Duration::from_secs(10);
@@ -59,11 +61,7 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<Look> {
                 let found = outbox(&state, backlog, stamp, &services.alarm_limits);
                 Look::new(AlarmWhat::Outbox, &state.name, found)
             }
-            None => Look {
-                what: AlarmWhat::Outbox,
-                subject: state.name.clone(),
-                verdict: Verdict::Unknown,
-            },
+            None => Look::unknown(AlarmWhat::Outbox, &state.name),
         });
         let certificates = certificates(&state, stamp, services.started);
         looks.extend(certificates.into_iter().map(|(_, look)| look));
@@ -204,33 +202,31 @@ pub(super) fn certificates(
     for whose in CertificateOf::ALL {
         let first = state.certificates.iter().filter(|c| c.whose == whose).min_by_key(|c| c.until);
         let subject = format!("{}/{}", state.name, whose.word());
-        let sorts =
-            [(AlarmWhat::Certificate, ENDS_SOON), (AlarmWhat::CertificateEnded, Duration::ZERO)];
+        let sorts = [
+            (AlarmWhat::Certificate, ENDS_SOON),
+            (AlarmWhat::CertificateEnded, SignedDuration::ZERO),
+        ];
         for (what, ahead) in sorts {
-            let verdict = match first {
+            let look = match first {
                 Some(certificate) if now.synced => {
                     let left = certificate.until.duration_since(now.timestamp());
-                    let ahead = jiff::SignedDuration::try_from(ahead).unwrap_or_default();
-                    match left <= ahead {
-                        true => Verdict::Trouble(Trouble {
-                            since: started,
-                            detail: ends(certificate, left),
-                            count: None,
-                        }),
-                        false => Verdict::Well,
-                    }
+                    let trouble = || {
+                        let detail = ends(certificate, left);
+                        Trouble { since: started, detail, count: None }
+                    };
+                    Look::new(what, &subject, (left <= ahead).then(trouble))
                 }
                 // A link without any.
-                None if state.connected => Verdict::Well,
-                _ => Verdict::Unknown,
+                None if state.connected => Look::new(what, &subject, None),
+                _ => Look::unknown(what, &subject),
             };
-            looks.push((whose, Look { what, subject: subject.clone(), verdict }));
+            looks.push((whose, look));
         }
     }
     looks
 }
 
-fn ends(certificate: &Certificate, left: jiff::SignedDuration) -> Detail {
+fn ends(certificate: &Certificate, left: SignedDuration) -> Detail {
     let code = match (certificate.whose, left.is_positive()) {
         (CertificateOf::Authority, true) => "authority_certificate_ends",
         (CertificateOf::Authority, false) => "authority_certificate_ended",

@@ -1,9 +1,7 @@
 //! Troubles as the parts' states have them.
 
-use jiff::SignedDuration;
-
 use super::*;
-use crate::{clock::BootId, turnstile::TurnstileState};
+use crate::{alarms::Verdict, clock::BootId, turnstile::TurnstileState};
 
 fn now(synced: bool) -> Stamp {
     let wall_ms = 1_793_228_400_000;
