@@ -82,7 +82,7 @@ impl std::fmt::Debug for BootId {
 }
 
 /// What each ledger entry says of its time (I9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     /// Wall clock, milliseconds since the Unix epoch.
     pub wall_ms: i64,
@@ -98,6 +98,17 @@ impl Stamp {
     /// The wall time, kept within what a calendar can show.
     pub fn timestamp(&self) -> Timestamp {
         Timestamp::from_millisecond(self.wall_ms).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// Returns how long ago `earlier` was; zero when it lies ahead. Within a boot the clock that is
+    /// never set tells; across boots the wall clock is all there is.
+    pub fn since(&self, earlier: Stamp) -> Duration {
+        let ms = if earlier.boot == self.boot {
+            self.uptime_ms.saturating_sub(earlier.uptime_ms)
+        } else {
+            u64::try_from(self.wall_ms.saturating_sub(earlier.wall_ms)).unwrap_or(0)
+        };
+        Duration::from_millis(ms)
     }
 }
 

@@ -31,6 +31,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
+//! | [`words`] | declares enums whose variants are words |
 //! | [`failpoint`] | where tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether to trust it |
 //! | [`figures`] | how long the stages take |
@@ -136,3 +137,4 @@ pub mod turnstile;
 pub mod uplink;
 pub mod vigil;
 pub mod vision;
+pub mod words;

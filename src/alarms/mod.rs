@@ -14,8 +14,6 @@ mod burst;
 mod neighbourhood;
 mod watchman;
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 pub use self::{
@@ -25,7 +23,7 @@ pub use self::{
 };
 use crate::{
     clock::{Monotonic, Stamp},
-    ledger::AlarmWhat,
+    ledger::{AlarmWhat, Detail},
 };
 
 /// One part at one look.
@@ -49,7 +47,7 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trouble {
     pub since: Monotonic,
-    pub text: String,
+    pub detail: Detail,
     /// Records that wait, or faces that came.
     pub count: Option<u64>,
 }
@@ -58,6 +56,11 @@ impl Look {
     pub fn new(what: AlarmWhat, subject: impl Into<String>, trouble: Option<Trouble>) -> Look {
         let verdict = trouble.map_or(Verdict::Well, Verdict::Trouble);
         Look { what, subject: subject.into(), verdict }
+    }
+
+    /// Nobody can tell.
+    pub fn unknown(what: AlarmWhat, subject: &str) -> Look {
+        Look { what, subject: subject.to_owned(), verdict: Verdict::Unknown }
     }
 
     pub fn trouble(&self) -> Option<&Trouble> {
@@ -74,34 +77,8 @@ impl Look {
 pub struct Standing {
     pub what: AlarmWhat,
     pub subject: String,
-    pub detail: String,
-    /// When it was raised.
-    pub wall_ms: i64,
-    boot: String,
-    uptime_ms: u64,
-}
-
-impl Standing {
-    fn new(what: AlarmWhat, subject: &str, detail: &str, stamp: Stamp) -> Standing {
-        Standing {
-            what,
-            subject: subject.to_owned(),
-            detail: detail.to_owned(),
-            wall_ms: stamp.wall_ms,
-            boot: stamp.boot.to_string(),
-            uptime_ms: stamp.uptime_ms,
-        }
-    }
-
-    /// For how long by now. Across boots the wall clock is all there is.
-    fn lasted(&self, now: Stamp) -> Duration {
-        let ms = if self.boot == now.boot.to_string() {
-            now.uptime_ms.saturating_sub(self.uptime_ms)
-        } else {
-            u64::try_from(now.wall_ms.saturating_sub(self.wall_ms)).unwrap_or(0)
-        };
-        Duration::from_millis(ms)
-    }
+    pub detail: Detail,
+    pub raised: Stamp,
 }
 
 /// What `status` shows of alarms.
@@ -112,15 +89,4 @@ pub struct AlarmState {
     pub standing: Vec<Standing>,
     /// What whoever looks after the alarms alone can tell: unknown faces, and the neighbourhood.
     pub looks: Vec<Look>,
-}
-
-/// As people say it: the largest two units are enough.
-pub fn in_words(time: Duration) -> String {
-    let s = time.as_secs();
-    match s {
-        0..120 => format!("{s} s"),
-        120..7200 => format!("{} min", s / 60),
-        7200..172_800 => format!("{} h {} min", s / 3600, s % 3600 / 60),
-        _ => format!("{} days", s / 86_400),
-    }
 }

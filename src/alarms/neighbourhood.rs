@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{Look, Trouble};
 use crate::{
     clock::{Monotonic, Stamp},
-    ledger::AlarmWhat,
+    ledger::{AlarmWhat, Detail},
 };
 
 /// Another router is one when it was seen so often, and for so long, and no other in between.
@@ -48,15 +48,13 @@ impl FromStr for Mac {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Mac, Self::Err> {
-        const NO_MAC: &str = "it must be six bytes such as 02:fc:00:00:00:05";
-        let mut bytes = [0; 6];
-        let mut parts = text.split(':');
-        for byte in &mut bytes {
-            let part = parts.next().filter(|part| part.len() == 2).ok_or(NO_MAC)?;
-            *byte = u8::try_from(hex_number(part).ok_or(NO_MAC)?).map_err(|_| NO_MAC)?;
+        let byte = |part: &str| hex_number(part).filter(|_| part.len() == 2)?.try_into().ok();
+        let bytes: Option<Vec<u8>> = text.split(':').map(byte).collect();
+        match bytes.map(<[u8; 6]>::try_from) {
+            // All zeros is what the kernel writes before it knows.
+            Some(Ok(bytes)) if bytes != [0; 6] => Ok(Mac(bytes)),
+            _ => Err("it must be six bytes such as 02:fc:00:00:00:05"),
         }
-        // All zeros is what the kernel writes before it knows.
-        if parts.next().is_some() || bytes == [0; 6] { Err(NO_MAC) } else { Ok(Mac(bytes)) }
     }
 }
 
@@ -82,10 +80,7 @@ fn hex_number(text: &str) -> Option<u32> {
 
 /// Where the kernel says who is next.
 #[derive(Clone, Debug)]
-pub struct Proc {
-    route: PathBuf,
-    arp: PathBuf,
-}
+pub struct Proc(PathBuf);
 
 impl Default for Proc {
     fn default() -> Proc {
@@ -95,13 +90,15 @@ impl Default for Proc {
 
 impl Proc {
     pub fn at(dir: &Path) -> Proc {
-        Proc { route: dir.join("route"), arp: dir.join("arp") }
+        Proc(dir.to_owned())
     }
 
     /// The router's hardware address, where there is one and it is known.
     pub fn router(&self) -> io::Result<Option<Mac>> {
-        let Some((device, router)) = default_route(&bounded(&self.route)?) else { return Ok(None) };
-        Ok(hardware_address(&bounded(&self.arp)?, &device, router))
+        let Some((device, router)) = default_route(&bounded(&self.0.join("route"))?) else {
+            return Ok(None);
+        };
+        Ok(hardware_address(&bounded(&self.0.join("arp"))?, &device, router))
     }
 }
 
@@ -233,12 +230,10 @@ impl Neighbourhood {
     pub fn trouble(&self, started: Monotonic) -> Option<Look> {
         let KnownRouter { known, moved } = self.kept.as_ref()?;
         let to = moved.as_ref()?.to;
-        let text = format!(
-            "the router is {to} and was {known} until now: either the router or modem was replaced, \
-             or this box was moved to another place, where attendance means nothing; go and see. It \
-             ends when {known} is back, or after 7 days"
-        );
-        let trouble = Trouble { since: self.since.unwrap_or(started), text, count: None };
+        let detail = Detail::new("router_changed")
+            .with("router", to.to_string())
+            .with("known", known.to_string());
+        let trouble = Trouble { since: self.since.unwrap_or(started), detail, count: None };
         Some(Look::new(AlarmWhat::Neighbourhood, to.to_string(), Some(trouble)))
     }
 }

@@ -9,11 +9,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Look, Standing, Trouble, Verdict, in_words};
+use super::{Look, Standing, Trouble, Verdict};
 use crate::{
     clock::{Monotonic, Stamp},
     config::AlarmLimits,
-    ledger::{Alarm, AlarmWhat, Detail},
+    ledger::{Alarm, AlarmWhat, Detail, Param},
 };
 
 /// All must be well for so long before an alarm is over.
@@ -28,7 +28,7 @@ const A_MINUTE: usize = 12;
 const MINUTE: Duration = Duration::from_secs(60);
 /// Alarms that stand at once. The next one is told when another is over.
 const STANDING: usize = 128;
-/// Characters of a subject and of what an alarm says; the rest is left out.
+/// Characters of a subject and of a text in what an alarm says; the rest is left out.
 const SUBJECT: usize = 160;
 const DETAIL: usize = 300;
 
@@ -161,9 +161,18 @@ impl Watchman {
         if standing >= STANDING {
             return None;
         }
-        let text = cut(&trouble.text, DETAIL);
-        told.standing = Some(Standing::new(what, &subject, &text, stamp));
-        let detail = Detail::new("alarm").with("text", text);
+        let mut detail = trouble.detail.clone();
+        for value in detail.params.values_mut() {
+            if let Param::Text(text) = value {
+                *text = cut(text, DETAIL);
+            }
+        }
+        told.standing = Some(Standing {
+            what,
+            subject: subject.clone(),
+            detail: detail.clone(),
+            raised: stamp,
+        });
         told.raised_at = Some(Monotonic::from_millis(stamp.uptime_ms));
         told.most = trouble.count.unwrap_or(0);
         self.raised += 1;
@@ -200,12 +209,12 @@ fn why_over(over: &Standing, now: Stamp, most: u64, gone: bool) -> Detail {
         AlarmWhat::Neighbourhood => Detail::new("router_over"),
         _ if gone => Detail::new("configuration_gone"),
         AlarmWhat::Link | AlarmWhat::Outbox if most > 0 => {
-            Detail::new("records_over").with("records", crate::figures::counted(most, "record"))
+            Detail::new("records_over").with("records", most)
         }
         AlarmWhat::UnknownFaces if most > 0 => Detail::new("faces_over").with("most", most),
         _ => Detail::new("over"),
     };
-    detail.with("lasted", in_words(over.lasted(now)))
+    detail.with("lasted_s", now.since(over.raised).as_secs())
 }
 
 /// What stands, as the database keeps it, after this alarm: written in its own transaction.
@@ -213,7 +222,8 @@ pub fn kept_after(kept: Option<&[u8]>, alarm: &Alarm, stamp: Stamp) -> Vec<u8> {
     let mut standing = read(kept);
     standing.retain(|s| (s.what, &s.subject) != (alarm.what, &alarm.subject));
     if alarm.raised && standing.len() < STANDING {
-        standing.push(Standing::new(alarm.what, &alarm.subject, &alarm.detail.to_string(), stamp));
+        let Alarm { what, subject, detail, .. } = alarm.clone();
+        standing.push(Standing { what, subject, detail, raised: stamp });
     }
     // Words and numbers: there is nothing in it that JSON could not say.
     serde_json::to_vec(&standing).unwrap_or_default()

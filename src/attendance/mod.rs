@@ -236,7 +236,7 @@ impl Record {
             ledger: hexadecimal(entry.entry.ledger.0),
             seq: entry.entry.seq?,
             passage: hexadecimal(passage.0),
-            worker: person.id.into(),
+            worker: person.id.to_string(),
             name: person.name,
             team: person.team,
             contractor: person.contractor,

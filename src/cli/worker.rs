@@ -171,7 +171,7 @@ fn show_list(context: &Context, workers: &[Worker]) -> anyhow::Result<()> {
     let rows = workers.iter().map(|w| {
         let person = w.person.clone();
         vec![
-            person.id.into(),
+            person.id.to_string(),
             person.name,
             person.team,
             person.contractor,

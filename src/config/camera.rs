@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 use super::{
     address,
-    value::{self, Checked, hint, wrong},
+    value::{self, Checked, hint, within, wrong},
     written::Written,
 };
 use crate::turnstile::Direction;
@@ -73,9 +73,7 @@ impl Camera {
         if !written.has(&key) {
             self.fps = if replay { 10.0 } else { 15.0 };
         }
-        if !(0.1..=60.0).contains(&self.fps) {
-            return wrong(key, format!("{} must be from 0.1 to 60 frames a second", self.fps));
-        }
+        within(self.fps, 0.1..=60.0).or_else(|message| wrong(key, message + " frames a second"))?;
         if let CameraSource::Replay(path) | CameraSource::V4l2(path) = &mut self.source {
             written.absolute(path);
         }

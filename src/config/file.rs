@@ -1,6 +1,6 @@
 //! The file as a whole: its text, its tables, and the place of what is wrong with it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 use toml::de::{DeTable, DeValue};
@@ -8,86 +8,59 @@ use toml::de::{DeTable, DeValue};
 use super::{
     Config, ConfigError,
     lane::lanes,
-    syntax,
-    tables::File,
-    typed, upstream,
+    syntax, typed, upstream,
     value::{Checked, wrong},
     written::{Written, place},
 };
 
 /// Reads the bytes of a file. UTF-8, with a byte order mark before it or without.
-pub(super) fn parse_bytes(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
-    let text = syntax::decode(bytes).map_err(|(line, message)| ConfigError::Wrong {
-        path: path.to_owned(),
-        line,
-        key: "encoding".to_owned(),
-        message,
-    })?;
-    Ok(Config { sha256: Sha256::digest(bytes).into(), ..parse(path, text)? })
+pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
+    let (file, sha256) = (path.to_owned(), Sha256::digest(bytes).into());
+    match read(path, bytes) {
+        Ok(config) => Ok(Config { path: file, sha256, ..config }),
+        Err((line, key, message)) => Err(ConfigError::Wrong { path: file, line, key, message }),
+    }
 }
 
-pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
-    let located = |at, key, message| ConfigError::Wrong {
-        path: path.to_owned(),
-        line: line_at(text, at),
-        key,
-        message,
-    };
-    let no_toml = |e: toml::de::Error| {
-        let (line, message) = syntax::explain(text, &e);
-        ConfigError::Wrong { path: path.to_owned(), line, key: "syntax".to_owned(), message }
+/// What is wrong: the line, the key, and in words.
+type Located = (usize, String, String);
+
+fn read(path: &Path, bytes: &[u8]) -> Result<Config, Located> {
+    let no_text = |(line, message)| (line, "encoding".to_owned(), message);
+    let text = syntax::decode(bytes).map_err(no_text)?;
+    let no_toml = |error: toml::de::Error| {
+        let (line, message) = syntax::explain(text, &error);
+        (line, "syntax".to_owned(), message)
     };
     let tree = DeTable::parse(text).map_err(no_toml)?;
     let tree = tree.get_ref();
-    let file: File = toml::de::Deserializer::parse(text).map_err(no_toml).and_then(|d| {
-        serde_path_to_error::deserialize(d).map_err(|e| {
-            let path = e.path().to_string();
-            let at = e.inner().span().map_or(0, |span| span.start).max(place(tree, &path).0);
-            let (key, message) = typed::explain(&path, e.inner().message());
-            located(at, key, message)
-        })
+    let config = toml::de::Deserializer::parse(text).map_err(no_toml)?;
+    let mut config: Config = serde_path_to_error::deserialize(config).map_err(|e| {
+        let path = e.path().to_string();
+        let at = e.inner().span().map_or(0, |span| span.start).max(place(tree, &path).0);
+        let (key, message) = typed::explain(&path, e.inner().message());
+        (line_at(text, at), key, message)
     })?;
     let base = path.parent().unwrap_or(Path::new(""));
     let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
-    let config = file.complete(&Written { tree, base: &base }).and_then(|config| {
-        escaped_by_mistake(tree, "")?;
-        Ok(config)
-    });
-    let config = config.map_err(|w| located(place(tree, &w.key).0, w.key, w.message))?;
-    let sha256 = Sha256::digest(text.as_bytes()).into();
-    Ok(Config { path: path.to_owned(), sha256, ..config })
+    complete(&mut config, &Written { tree, base: &base })
+        .and_then(|()| escaped_by_mistake(tree, ""))
+        .map_err(|w| (line_at(text, place(tree, &w.key).0), w.key, w.message))?;
+    Ok(config)
 }
 
-impl File {
-    /// Fills in what depends on several keys, and checks it.
-    fn complete(mut self, written: &Written<'_>) -> Checked<Config> {
-        self.site.complete(written);
-        self.storage.complete(written);
-        self.models.complete(written);
-        self.recognition.check()?;
-        if !written.has("enrolment.min_face_px") {
-            self.enrolment.min_face_px = self.recognition.min_face_px;
-        }
-        self.enrolment.check()?;
-        upstream::complete(&mut self.upstream, written)?;
-        written.absolute(&mut self.control.socket);
-        Ok(Config {
-            path: PathBuf::new(),
-            sha256: [0; 32],
-            lanes: lanes(self.lane, self.mode, written)?,
-            site: self.site,
-            mode: self.mode,
-            storage: self.storage,
-            models: self.models,
-            roster: self.roster,
-            enrolment: self.enrolment,
-            recognition: self.recognition,
-            upstreams: self.upstream,
-            control: self.control,
-            metrics: self.metrics,
-            alarms: self.alarms,
-        })
+/// Fills in what depends on several keys, and checks it.
+fn complete(config: &mut Config, written: &Written<'_>) -> Checked<()> {
+    config.site.complete(written);
+    config.storage.complete(written);
+    config.models.complete(written);
+    if !written.has("enrolment.min_face_px") {
+        config.enrolment.min_face_px = config.recognition.min_face_px;
     }
+    upstream::complete(&mut config.upstreams, written)?;
+    written.absolute(&mut config.control.socket);
+    config.lanes = lanes(std::mem::take(&mut config.lane_tables), config.mode, written)?;
+    Ok(())
 }
 
 /// No value has a use for a control character. A path of Windows in double quotes gets some.

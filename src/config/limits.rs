@@ -2,23 +2,28 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use super::value::{self, Checked, within, wrong};
+use super::value::{self, within};
 
 /// How good a look at a face must be.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FaceLimits {
     /// Least width of the face's box, in pixels of the picture.
+    #[serde(deserialize_with = "value::decimal::<_, 1600, 200_000>")]
     pub min_face_px: f32,
     /// Least sharpness, as [`crate::vision::Quality`] measures it.
+    #[serde(deserialize_with = "value::decimal::<_, 0, 200>")]
     pub min_sharpness: f32,
     /// How far the face may be turned aside, in distances between the eyes.
+    #[serde(deserialize_with = "value::decimal::<_, 5, 100>")]
     pub max_aside: f32,
     /// How far the head may be tilted; degrees.
+    #[serde(deserialize_with = "value::decimal::<_, 500, 9000>")]
     pub max_tilt_deg: f32,
     /// Least and most of its mean grey level, 0 to 255.
+    #[serde(deserialize_with = "light")]
     pub light: (f32, f32),
 }
 
@@ -34,19 +39,13 @@ impl Default for FaceLimits {
     }
 }
 
-impl FaceLimits {
-    pub(super) fn check(&self) -> Checked<()> {
-        within("enrolment.min_face_px", self.min_face_px, 16.0..=2000.0)?;
-        within("enrolment.min_sharpness", self.min_sharpness, 0.0..=2.0)?;
-        within("enrolment.max_aside", self.max_aside, 0.05..=1.0)?;
-        within("enrolment.max_tilt_deg", self.max_tilt_deg, 5.0..=90.0)?;
-        let (dark, bright) = self.light;
-        if 0.0 <= dark && dark < bright && bright <= 255.0 {
-            return Ok(());
-        }
-        let problem = format!("[{dark}, {bright}] must be two rising grey levels from 0 to 255");
-        wrong("enrolment.light", problem)
+fn light<'de, D: Deserializer<'de>>(from: D) -> Result<(f32, f32), D::Error> {
+    let (dark, bright) = <(f32, f32)>::deserialize(from)?;
+    if 0.0 <= dark && dark < bright && bright <= 255.0 {
+        return Ok((dark, bright));
     }
+    let problem = format!("[{dark}, {bright}] must be two rising grey levels from 0 to 255");
+    Err(D::Error::custom(problem))
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
@@ -54,8 +53,10 @@ impl FaceLimits {
 pub struct Recognition {
     pub threshold: MatchThreshold,
     /// Least distance of the best worker's score to the second's.
+    #[serde(deserialize_with = "value::decimal::<_, 0, 50>")]
     pub margin: f32,
     /// Least width of a face's box in pixels of the camera's frame.
+    #[serde(deserialize_with = "told_apart")]
     pub min_face_px: f32,
     /// So many frames of one visit must name the same worker.
     #[serde(deserialize_with = "value::whole::<_, _, 1, 10>")]
@@ -75,13 +76,9 @@ impl Default for Recognition {
     }
 }
 
-impl Recognition {
-    pub(super) fn check(&self) -> Checked<()> {
-        within("recognition.margin", self.margin, 0.0..=0.5)?;
-        let reason = ": smaller faces cannot be told apart";
-        within("recognition.min_face_px", self.min_face_px, 16.0..=2000.0)
-            .or_else(|w| wrong(w.key, w.message + reason))
-    }
+fn told_apart<'de, D: Deserializer<'de>>(from: D) -> Result<f32, D::Error> {
+    let refused = |message| format!("{message}: smaller faces cannot be told apart");
+    within(f32::deserialize(from)?, 16.0..=2000.0).map_err(refused).map_err(D::Error::custom)
 }
 
 /// Whether a living face is told from a photo held before the camera.
@@ -100,7 +97,7 @@ pub struct MatchThreshold(f32);
 impl MatchThreshold {
     /// `None` outside 0.3 to 1: below, strangers pass by the dozen.
     pub fn new(cosine: f32) -> Option<Self> {
-        (0.3..=1.0).contains(&cosine).then_some(Self(cosine))
+        Self::try_from(cosine).ok()
     }
 
     pub fn cosine(self) -> f32 {
@@ -112,7 +109,7 @@ impl TryFrom<f32> for MatchThreshold {
     type Error = String;
 
     fn try_from(cosine: f32) -> Result<Self, String> {
-        Self::new(cosine).ok_or_else(|| format!("{cosine} must be from 0.3 to 1"))
+        within(cosine, 0.3..=1.0).map(Self)
     }
 }
 

@@ -28,6 +28,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use self::tables::LaneTable;
 pub use self::{
     camera::{Camera, CameraSource, CameraUrl, Login},
     lane::Lane,
@@ -39,23 +40,40 @@ pub use self::{
 pub use crate::turnstile::{Direction, TurnstileDriver};
 
 /// Everything the daemon needs to know before it starts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Config {
     /// The file it was read from.
+    #[serde(skip)]
     pub path: PathBuf,
     /// SHA-256 of the file's bytes; a change of it is a ledger entry.
+    #[serde(skip)]
     pub sha256: [u8; 32],
     pub site: Site,
+    #[serde(default)]
     pub mode: Mode,
+    #[serde(default)]
     pub storage: Storage,
+    #[serde(default)]
     pub models: ModelFiles,
+    #[serde(default)]
     pub roster: RosterRules,
+    #[serde(default)]
     pub enrolment: FaceLimits,
+    #[serde(default)]
     pub recognition: Recognition,
+    #[serde(skip)]
     pub lanes: Vec<Lane>,
+    /// The lanes as they are written, until `lanes` is made of them.
+    #[serde(default, rename = "lane")]
+    lane_tables: Vec<LaneTable>,
+    #[serde(default, rename = "upstream")]
     pub upstreams: Vec<Upstream>,
+    #[serde(default)]
     pub control: Control,
+    #[serde(default)]
     pub metrics: Metrics,
+    #[serde(default)]
     pub alarms: AlarmLimits,
 }
 
@@ -82,7 +100,7 @@ impl Config {
     pub fn load(path: &Path) -> Result<Config, ConfigError> {
         let bytes = std::fs::read(path)
             .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
-        file::parse_bytes(path, &bytes)
+        file::parse(path, &bytes)
     }
 
     /// A complaint about a key by the room that reads it, with its line in the file.
@@ -94,6 +112,6 @@ impl Config {
 
     /// Checks `text` as the contents of `path`.
     pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
-        file::parse(path, text)
+        file::parse(path, text.as_bytes())
     }
 }

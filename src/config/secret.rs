@@ -47,20 +47,17 @@ impl From<String> for Secret {
 
 impl Secret {
     /// Reads one that must not stand in the configuration itself.
-    pub(super) fn kept_apart<'de, D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
+    pub(super) fn kept_apart<'de, D, S>(from: D) -> Result<S, D::Error>
+    where
+        D: Deserializer<'de>,
+        S: From<Secret>,
+    {
         match Secret::deserialize(from)? {
             Secret::Plain(_) => {
                 Err(D::Error::custom("give file:PATH or credential:NAME, never the key itself"))
             }
-            secret => Ok(secret),
+            secret => Ok(secret.into()),
         }
-    }
-
-    pub(super) fn some_kept_apart<'de, D>(from: D) -> Result<Option<Secret>, D::Error>
-    where
-        D: Deserializer<'de>,
-    {
-        Secret::kept_apart(from).map(Some)
     }
 
     /// A relative `file:` begins at this folder.
@@ -116,20 +113,4 @@ impl std::fmt::Debug for Secret {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn outside_the_unit_a_credential_is_the_file_that_the_unit_takes() {
-        let path = |name, given: Option<&str>| credential(name, given.map(Into::into));
-        let inside = path("secret_key", Some("/run/credentials/gatehouse.service")).unwrap();
-        assert_eq!(inside, Path::new("/run/credentials/gatehouse.service/secret_key"));
-        assert_eq!(path("secret_key", None).unwrap(), Path::new("/etc/gatehouse/secrets/key"));
-        let other = path("gate-key", None).unwrap_err().to_string();
-        assert!(other.contains("/etc/gatehouse/secrets"), "{other}");
-        assert!(other.contains("LoadCredential=gate-key:PATH"), "{other}");
-        // The unit's folder is the one that is named here.
-        let unit = include_str!("../../systemd/gatehouse.service");
-        assert!(unit.contains("\nLoadCredential=secret:/etc/gatehouse/secrets\n"));
-    }
-}
+mod tests;

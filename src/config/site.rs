@@ -23,7 +23,7 @@ pub struct Site {
     #[serde(deserialize_with = "value::name")]
     pub project_code: String,
     /// `None`: made once with the database and kept in it.
-    #[serde(default, deserialize_with = "value::some_name")]
+    #[serde(default, deserialize_with = "value::name")]
     pub gateway_id: Option<String>,
     #[serde(default)]
     pub name: String,

@@ -5,41 +5,13 @@ use std::{sync::LazyLock, time::Duration};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
-    AlarmLimits, Camera, Control, FaceLimits, Metrics, Mode, ModelFiles, Recognition, RosterRules,
-    Site, Storage, Upstream, value,
+    AlarmLimits, Camera, Config, Control, FaceLimits, Metrics, ModelFiles, Recognition,
+    RosterRules, Site, Storage, Upstream, value,
 };
 use crate::turnstile::drivers;
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct File {
-    pub(super) site: Site,
-    #[serde(default)]
-    pub(super) mode: Mode,
-    #[serde(default)]
-    pub(super) storage: Storage,
-    #[serde(default)]
-    pub(super) models: ModelFiles,
-    #[serde(default)]
-    pub(super) roster: RosterRules,
-    #[serde(default)]
-    pub(super) enrolment: FaceLimits,
-    #[serde(default)]
-    pub(super) recognition: Recognition,
-    #[serde(default)]
-    pub(super) lane: Vec<LaneTable>,
-    #[serde(default)]
-    pub(super) upstream: Vec<Upstream>,
-    #[serde(default)]
-    pub(super) control: Control,
-    #[serde(default)]
-    pub(super) metrics: Metrics,
-    #[serde(default)]
-    pub(super) alarms: AlarmLimits,
-}
-
 /// `[[lane]]`, of which some keys belong to the turnstile's driver.
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LaneTable {
     #[serde(deserialize_with = "value::name")]
@@ -67,7 +39,7 @@ fn pass_within() -> Duration {
 /// has an entry of its own.
 pub(super) static TABLES: LazyLock<[(&str, Vec<String>); 14]> = LazyLock::new(|| {
     [
-        ("", keys::<File>()),
+        ("", keys::<Config>()),
         ("site", keys::<Site>()),
         ("storage", keys::<Storage>()),
         ("models", keys::<ModelFiles>()),

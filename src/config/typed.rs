@@ -12,16 +12,8 @@ const SEVERAL: [&str; 3] = ["lane", "lane.camera", "upstream"];
 
 /// `lane[0].turnstile.port` as the name of its table and its own: `lane.turnstile`, `port`.
 fn parts(key: &str) -> (String, String) {
-    let mut plain = String::new();
-    let mut index = false;
-    for c in key.chars() {
-        match c {
-            '[' => index = true,
-            ']' => index = false,
-            c if !index => plain.push(c),
-            _ => {}
-        }
-    }
+    let without_index = |segment: &str| segment.split('[').next().unwrap_or_default().to_owned();
+    let plain = key.split('.').map(without_index).collect::<Vec<_>>().join(".");
     match plain.rsplit_once('.') {
         Some((table, name)) => (table.to_owned(), name.to_owned()),
         None => (String::new(), plain),

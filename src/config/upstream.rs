@@ -12,6 +12,7 @@ use super::{
     value::{self, Checked, wrong},
     written::Written,
 };
+use crate::words::words;
 
 /// One connection to a platform.
 #[derive(Clone, Debug, Deserialize)]
@@ -23,7 +24,7 @@ pub struct Upstream {
     #[serde(rename = "broker", deserialize_with = "one_or_many")]
     pub brokers: Vec<Broker>,
     /// `None`: the gateway's id and the upstream's name.
-    #[serde(default, deserialize_with = "value::some_name")]
+    #[serde(default, deserialize_with = "value::name")]
     pub client_id: Option<String>,
     /// What the platform speaks: a name that the uplink knows, and checks.
     #[serde(default = "native", deserialize_with = "value::name")]
@@ -33,7 +34,7 @@ pub struct Upstream {
     /// PEM: our own certificate with its chain.
     pub cert: Option<PathBuf>,
     /// PEM: its private key. The two are there together.
-    #[serde(default, deserialize_with = "Secret::some_kept_apart")]
+    #[serde(default, deserialize_with = "Secret::kept_apart")]
     pub key: Option<Secret>,
     pub username: Option<String>,
     pub password: Option<Secret>,
@@ -158,21 +159,10 @@ pub struct Tls {
     pub own: Option<(PathBuf, Secret)>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum MqttVersion {
-    #[serde(rename = "3.1.1")]
-    V4,
-    #[serde(rename = "5")]
-    V5,
-}
-
-impl MqttVersion {
-    /// Its name in the configuration.
-    pub fn word(self) -> &'static str {
-        match self {
-            MqttVersion::V4 => "3.1.1",
-            MqttVersion::V5 => "5",
-        }
+words! {
+    pub enum MqttVersion {
+        V4 = "3.1.1",
+        V5 = "5",
     }
 }
 

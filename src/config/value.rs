@@ -3,37 +3,20 @@
 //! An error says what is wrong with the value. The file, the line and the key are added by
 //! [`super::file`].
 
-use std::{fmt::Display, ops::RangeInclusive, time::Duration};
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error};
 
 use super::{address::quoted, lookalike};
-pub(super) use crate::turnstile::settings::{Checked, Wrong, wrong};
+pub(super) use crate::turnstile::settings::{Checked, Wrong, whole, within, wrong};
 
-/// Checks a number with decimals.
-pub(super) fn within(key: &str, value: f32, bounds: RangeInclusive<f32>) -> Checked<()> {
-    if bounds.contains(&value) {
-        return Ok(());
-    }
-    wrong(key, out_of(value, bounds.start(), bounds.end()))
-}
-
-fn out_of(value: impl Display, least: impl Display, most: impl Display) -> String {
-    format!("{value} must be from {least} to {most}")
-}
-
-/// Reads a whole number. It is read as TOML has it, so that one that its type cannot hold is refused
-/// with the bounds too.
-pub(super) fn whole<'de, D, T, const LEAST: i64, const MOST: i64>(from: D) -> Result<T, D::Error>
+/// Reads a number with decimals. The bounds are hundredths.
+pub(super) fn decimal<'de, D, const LEAST: u32, const MOST: u32>(from: D) -> Result<f32, D::Error>
 where
     D: Deserializer<'de>,
-    T: TryFrom<i64>,
 {
-    let value = i64::deserialize(from)?;
-    match T::try_from(value) {
-        Ok(number) if (LEAST..=MOST).contains(&value) => Ok(number),
-        _ => Err(D::Error::custom(out_of(value, LEAST, MOST))),
-    }
+    let bounds = LEAST as f32 / 100.0..=MOST as f32 / 100.0;
+    within(f32::deserialize(from)?, bounds).map_err(D::Error::custom)
 }
 
 /// Reads seconds, from 0.1 to `MOST`.
@@ -41,11 +24,9 @@ pub(super) fn seconds<'de, D, const MOST: u64>(from: D) -> Result<Duration, D::E
 where
     D: Deserializer<'de>,
 {
-    let value = f64::deserialize(from)?;
-    if !(0.1..=MOST as f64).contains(&value) {
-        return Err(D::Error::custom(out_of(value, 0.1, MOST) + " seconds"));
-    }
-    Ok(Duration::from_secs_f64(value))
+    let seconds = within(f64::deserialize(from)?, 0.1..=MOST as f64);
+    let seconds = seconds.map_err(|refused| D::Error::custom(refused + " seconds"))?;
+    Ok(Duration::from_secs_f64(seconds))
 }
 
 /// Reads text of a form; `lacks` says what it is not, and gives an example.
@@ -64,19 +45,19 @@ where
 
 /// Reads the name of a project, a gateway, a lane, an upstream or a client. All become part of a
 /// topic, a file name or a metric.
-pub(super) fn name<'de, D: Deserializer<'de>>(from: D) -> Result<String, D::Error> {
+pub(super) fn name<'de, D, N>(from: D) -> Result<N, D::Error>
+where
+    D: Deserializer<'de>,
+    N: From<String>,
+{
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let plain = |text: &str| (1..=64).contains(&text.len()) && text.chars().all(allowed);
     formed(
         from,
-        |text| plain(text).then(|| text.to_owned()),
+        |text| plain(text).then(|| text.to_owned().into()),
         "no name: a name is 1 to 64 characters of A-Z, a-z, 0-9, - and _, because it becomes part of \
          topics",
     )
-}
-
-pub(super) fn some_name<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    name(from).map(Some)
 }
 
 /// Reads the name of a group of the operating system, which must be there.

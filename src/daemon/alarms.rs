@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     alarms::{AlarmState, Burst, Look, Neighbourhood, Proc, Trouble, Watchman, kept_after},
     clock::{Monotonic, Stamp},
-    ledger::{Alarm, AlarmWhat, LedgerError},
+    ledger::{Alarm, AlarmWhat, Detail, LedgerError},
     services::Services,
     status::{self, Backlog},
     store::{self, Priority},
@@ -109,11 +109,9 @@ impl AlarmKeeper {
             let found = burst.look(now, lane.state.borrow().unknown_faces);
             let trouble = found.map(|(since, count)| Trouble {
                 since,
-                text: format!(
-                    "{count} visits of faces that nobody knows, with less than {within} s between \
-                     two: somebody tries pictures or masks, or those who come are not on the \
-                     roster; see who stands there"
-                ),
+                detail: Detail::new("faces_unknown")
+                    .with("count", count)
+                    .with("within", within.to_string()),
                 count: Some(count),
             });
             looks.push(Look::new(AlarmWhat::UnknownFaces, &lane.name, trouble));

@@ -7,6 +7,7 @@ use crate::{
     config::{Direction, Recognition},
     ledger::LaneMode,
     roster::{Match, Standing, Worker, WorkerId},
+    words::words,
 };
 
 /// Whom one frame shows.
@@ -67,35 +68,21 @@ pub enum Decision {
     Deny(Reason),
 }
 
-/// Why somebody is not let through, as the entry and the event say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reason {
-    /// Nobody on the roster looks like this.
-    UnknownFace,
-    /// Two workers on the roster look like this.
-    AmbiguousFace,
-    NotYetValid,
-    Expired,
-    Suspended,
-    Barred,
-    /// Not trained in safety, where the site asks for that.
-    TrainingMissing,
-    /// Nobody enters through this lane for now.
-    LaneClosed,
-}
-
-impl Reason {
-    pub fn word(self) -> &'static str {
-        match self {
-            Reason::UnknownFace => "unknown_face",
-            Reason::AmbiguousFace => "ambiguous_face",
-            Reason::NotYetValid => "not_yet_valid",
-            Reason::Expired => "expired",
-            Reason::Suspended => "suspended",
-            Reason::Barred => "barred",
-            Reason::TrainingMissing => "training_missing",
-            Reason::LaneClosed => "lane_closed",
-        }
+words! {
+    /// Why somebody is not let through, as the entry and the event say it.
+    pub enum Reason {
+        /// Nobody on the roster looks like this.
+        UnknownFace = "unknown_face",
+        /// Two workers on the roster look like this.
+        AmbiguousFace = "ambiguous_face",
+        NotYetValid = "not_yet_valid",
+        Expired = "expired",
+        Suspended = "suspended",
+        Barred = "barred",
+        /// Not trained in safety, where the site asks for that.
+        TrainingMissing = "training_missing",
+        /// Nobody enters through this lane for now.
+        LaneClosed = "lane_closed",
     }
 }
 

@@ -4,6 +4,8 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
+use crate::figures::counted;
+
 /// A code and its parameters, as an entry holds them. Readers show codes that they do not know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
@@ -58,11 +60,32 @@ impl Detail {
     }
 }
 
-/// In English: a code, and what it says. `{name}` is a parameter.
+/// In English: a code, and what it says. `{name}` is a parameter, `{name:seconds}` a time, and
+/// `{name:record}` how many there are. What stands in `[ ]` is left out where its parameter is not there.
 const ENGLISH: &[(&str, &str)] = &[
-    ("alarm", "{text}"),
+    (
+        "authority_certificate_ended",
+        "the authority's certificate[ in {path}] has ended on {until}: ask whoever runs the broker for \
+         the new one",
+    ),
+    (
+        "authority_certificate_ends",
+        "the authority's certificate[ in {path}] ends on {until}, in {left_s:seconds}; then this link is \
+         down: ask whoever runs the broker for the new one",
+    ),
+    (
+        "broker_certificate_ended",
+        "the broker's certificate[ in {path}] has ended on {until}: its operator must renew it",
+    ),
+    (
+        "broker_certificate_ends",
+        "the broker's certificate[ in {path}] ends on {until}, in {left_s:seconds}; then this link is \
+         down: its operator must renew it",
+    ),
+    ("camera_error", "{problem}"),
+    ("camera_silent", "{source} is open but sends no frames: see to the camera"),
     ("commit_late", "void: recorded only after its time was over"),
-    ("configuration_gone", "over after {lasted}: it is not configured any more"),
+    ("configuration_gone", "over after {lasted_s:seconds}: it is not configured any more"),
     ("controller_away", "the turnstile was away while somebody may have walked through"),
     ("damaged", "{problem}"),
     (
@@ -72,23 +95,79 @@ const ENGLISH: &[(&str, &str)] = &[
     ("damaged_unacknowledged", "{problem}; {records} of its records were not yet acknowledged"),
     ("disk_error", "{problem}"),
     ("disk_free", "{mib} MiB free in {folder}"),
-    ("faces_over", "over after {lasted}; {most} in all"),
+    ("faces_over", "over after {lasted_s:seconds}; {most} in all"),
+    (
+        "faces_too_small",
+        "{source} shows faces that are all narrower than recognition.min_face_px: if workers stand \
+         there, move the camera nearer, or give it a larger picture or a narrower view",
+    ),
+    (
+        "faces_undecided",
+        "{source} shows faces, and the gate has decided on none of them for {lasted_s:seconds}: no look \
+         agrees with the one before. See what stands before the camera; with GATEHOUSE_LOG=debug the \
+         log says of each look what it was taken for",
+    ),
+    (
+        "faces_unknown",
+        "{count} visits of faces that nobody knows, with less than {within} s between two: somebody \
+         tries pictures or masks, or those who come are not on the roster; see who stands there",
+    ),
     ("fire_alarm", "fire alarm at lane {lane}"),
+    (
+        "gateway_certificate_ended",
+        "this gateway's certificate[ in {path}] has ended on {until}: have a new one issued and put it \
+         there",
+    ),
+    (
+        "gateway_certificate_ends",
+        "this gateway's certificate[ in {path}] ends on {until}, in {left_s:seconds}; then this link is \
+         down: have a new one issued and put it there",
+    ),
     ("gateway_restarted", "the gateway restarted before the outcome was known"),
     ("lane_restarted", "the lane restarted before the outcome was known"),
     ("lane_stands_open", "the lane stands open"),
+    (
+        "link_down",
+        "{problem}; see to the link and the broker: it is tried again every 30 s at most, and what waits \
+         ({records:record}) is sent then",
+    ),
     ("no_answer", "the turnstile gave no answer"),
     ("no_passage_reports", "this controller does not report passages"),
     ("not_released", "not released: {problem}"),
     ("nothing_passed", "nobody walked through in time"),
-    ("over", "over after {lasted}"),
-    ("records_over", "over after {lasted}; {records} waited at most"),
+    (
+        "one_record_waits",
+        "1 record has waited for {age_s:seconds}, though the broker is connected; where their number does \
+         not fall, ask its operator",
+    ),
+    (
+        "one_record_waits_link_down",
+        "1 record has waited for {age_s:seconds}, and the link is down: see to it",
+    ),
+    ("over", "over after {lasted_s:seconds}"),
+    ("records_over", "over after {lasted_s:seconds}; {records:record} waited at most"),
+    (
+        "records_wait",
+        "{records} records wait, the oldest for {age_s:seconds}, though the broker is connected; where \
+         their number does not fall, ask its operator",
+    ),
+    (
+        "records_wait_link_down",
+        "{records} records wait, the oldest for {age_s:seconds}, and the link is down: see to it",
+    ),
     ("release_late", "void: its time was over before the turnstile was told"),
     (
+        "router_changed",
+        "the router is {router} and was {known} until now: either the router or modem was replaced, or \
+         this box was moved to another place, where attendance means nothing; go and see. It ends when \
+         {known} is back, or after 7 days",
+    ),
+    (
         "router_over",
-        "over after {lasted}: the known router is back, or another one took this one's place, or \
+        "over after {lasted_s:seconds}: the known router is back, or another one took this one's place, or \
          this one is known now",
     ),
+    ("turnstile_down", "{problem}"),
 ];
 
 impl fmt::Display for Detail {
@@ -97,31 +176,44 @@ impl fmt::Display for Detail {
             f.write_str(&self.code)?;
             return self.params.iter().try_for_each(|(name, value)| write!(f, ", {name} {value}"));
         };
-        let mut rest = *english;
-        while let Some((before, (name, after))) =
-            rest.split_once('{').and_then(|(before, more)| Some((before, more.split_once('}')?)))
-        {
-            f.write_str(before)?;
-            match self.params.get(name) {
-                Some(value) => value.fmt(f)?,
-                None => f.write_str("?")?,
+        for (n, part) in english.split(['[', ']']).enumerate() {
+            let mut pieces = part.split(['{', '}']);
+            let lacks = |name| !self.params.contains_key(name);
+            if n % 2 == 1 && pieces.clone().nth(1).is_some_and(lacks) {
+                continue;
             }
-            rest = after;
+            while let Some(words) = pieces.next() {
+                f.write_str(words)?;
+                pieces.next().map_or(Ok(()), |placeholder| f.write_str(&self.said(placeholder)))?;
+            }
         }
-        f.write_str(rest)
+        Ok(())
+    }
+}
+
+impl Detail {
+    /// Returns a parameter as its sentence says it.
+    fn said(&self, placeholder: &str) -> String {
+        let (name, form) = placeholder.split_once(':').unwrap_or((placeholder, ""));
+        match (self.params.get(name), form) {
+            (Some(Param::Number(time)), "seconds") => in_words(time.unsigned_abs()),
+            (Some(Param::Number(count)), one) if !one.is_empty() => counted(*count, one),
+            (Some(value), _) => value.to_string(),
+            (None, "") => "?".to_owned(),
+            (None, one) => format!("? {one}s"),
+        }
+    }
+}
+
+/// As people say it: the largest two units are enough.
+fn in_words(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} days", seconds / 86_400),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_code_becomes_a_sentence_and_an_unknown_one_is_shown_as_it_stands() {
-        let detail = Detail::new("disk_free").with("mib", 12_u64).with("folder", "/var");
-        assert_eq!(detail.to_string(), "12 MiB free in /var");
-        let later = Detail::new("flooded").with("cm", 40_u64).with("lane", "north");
-        assert_eq!(later.to_string(), "flooded, cm 40, lane north");
-        assert_eq!(Detail::new("not_released").to_string(), "not released: ?");
-    }
-}
+mod tests;

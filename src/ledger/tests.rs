@@ -178,7 +178,8 @@ fn one_of_each_kind() -> Vec<Entry> {
         raised,
         detail,
     };
-    let said = |text: &str| Detail::new("alarm").with("text", text);
+    let problem = |code, text: &str| Detail::new(code).with("problem", text);
+    let lasted = |code| Detail::new(code).with("lasted_s", 200_u64);
     let bodies: Vec<Body> = vec![
         Boot { version: "0.1.0".into() }.into(),
         ConfigChange { config_sha256: [0xcf; 32] }.into(),
@@ -236,23 +237,54 @@ fn one_of_each_kind() -> Vec<Entry> {
             keep_years: 3,
         }
         .into(),
-        alarm(AlarmWhat::Outbox, "platform", true, said("41 records wait")).into(),
-        alarm(AlarmWhat::Link, "platform", true, said("connection refused")).into(),
         alarm(
-            AlarmWhat::Link,
+            AlarmWhat::Outbox,
             "platform",
-            false,
-            Detail::new("records_over").with("lasted", "3 min").with("records", "41 records"),
+            true,
+            Detail::new("records_wait").with("records", 41_u64),
         )
         .into(),
-        alarm(AlarmWhat::Certificate, "platform/broker", true, said("ends in 29 days")).into(),
-        alarm(AlarmWhat::CertificateEnded, "platform/gateway", true, said("has ended")).into(),
-        alarm(AlarmWhat::Camera, "north/entry", true, said("no such device")).into(),
-        alarm(AlarmWhat::Turnstile, "north", true, said("no answer")).into(),
-        alarm(AlarmWhat::UnknownFaces, "north", true, said("10 visits within 60 s")).into(),
-        alarm(AlarmWhat::Neighbourhood, "02:fc:00:00:00:05", true, said("another one: 工地"))
+        alarm(AlarmWhat::Link, "platform", true, problem("link_down", "connection refused")).into(),
+        alarm(AlarmWhat::Link, "platform", false, lasted("records_over").with("records", 41_u64))
             .into(),
-        alarm(AlarmWhat::Undecided, "north/entry", true, said("for 60 s")).into(),
+        alarm(
+            AlarmWhat::Certificate,
+            "platform/broker",
+            true,
+            Detail::new("broker_certificate_ends").with("left_s", 2_505_600_u64),
+        )
+        .into(),
+        alarm(
+            AlarmWhat::CertificateEnded,
+            "platform/gateway",
+            true,
+            Detail::new("gateway_certificate_ended").with("path", "/x.pem"),
+        )
+        .into(),
+        alarm(AlarmWhat::Camera, "north/entry", true, problem("camera_error", "no such device"))
+            .into(),
+        alarm(AlarmWhat::Turnstile, "north", true, problem("turnstile_down", "no answer")).into(),
+        alarm(
+            AlarmWhat::UnknownFaces,
+            "north",
+            true,
+            Detail::new("faces_unknown").with("count", 10_u64),
+        )
+        .into(),
+        alarm(
+            AlarmWhat::Neighbourhood,
+            "02:fc:00:00:00:05",
+            true,
+            Detail::new("router_changed").with("known", "工地"),
+        )
+        .into(),
+        alarm(
+            AlarmWhat::Undecided,
+            "north/entry",
+            true,
+            lasted("faces_undecided").with("source", "v4l2:/dev/video0"),
+        )
+        .into(),
     ];
     (0..)
         .zip(bodies)

@@ -6,7 +6,7 @@ use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
 
 use super::{
     RosterError,
-    rows::{legible, place},
+    rows::{legible, place, set_version, version},
 };
 use crate::store::Sealer;
 
@@ -43,9 +43,7 @@ pub fn carry_over(
     }
     let all: Option<u32> = old.query_row("SELECT count(*) FROM worker", [], |r| r.get(0)).ok();
     done.lost = done.lost.max(all.unwrap_or(0).saturating_sub(done.workers));
-    let version = crate::store::meta(old, "roster_version").ok().flatten();
-    let version = version.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes);
-    crate::store::set_meta(tx, "roster_version", &version.saturating_add(1).to_be_bytes())?;
+    set_version(tx, version(old).unwrap_or(0).saturating_add(1))?;
     Ok(done)
 }
 
@@ -123,100 +121,4 @@ fn rows(
 }
 
 #[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::{
-        clock::SystemClock,
-        config::{Secret, Storage},
-        roster::{Enrolment, FaceOnFile, IdType, Identity, Person, Worker, enrol, load, remove},
-        store::{self, Priority},
-        vision::{TEMPLATE_LEN, Template},
-    };
-
-    pub fn enrolment(n: usize) -> Enrolment {
-        let mut direction = [0.0; TEMPLATE_LEN];
-        direction[n] = 1.0;
-        let person = Person {
-            id: format!("W{n:03}").parse().unwrap(),
-            name: "刘峰".into(),
-            team: "t".into(),
-            contractor: "c".into(),
-            trade: "x".into(),
-        };
-        let mut worker = Worker { templates: 1, ..Worker::new(person) };
-        worker.terms.consent = Some("C".into());
-        let number = format!("E5222019{n:04}");
-        Enrolment {
-            worker,
-            identity: Identity::checked(IdType::Passport, &number, Default::default(), None)
-                .unwrap(),
-            model: "m".into(),
-            faces: vec![FaceOnFile {
-                template: Template::from_slice(&direction).unwrap(),
-                jpeg: vec![7; 3000],
-            }],
-        }
-    }
-
-    #[tokio::test]
-    async fn workers_on_either_side_of_the_damage_come_over_and_can_be_matched() {
-        let dir = tempfile::tempdir().unwrap();
-        let key = Secret::File(dir.path().join("key"));
-        let storage = |name: &str| Storage::usual(dir.path().join(name), key.clone());
-        let clock = std::sync::Arc::new(SystemClock::new().unwrap());
-        let (store, thread) = store::open(&storage("old"), clock.clone()).unwrap();
-        let sealer = store.sealer().clone();
-        let enrolled = store.write(Priority::Photo, move |tx| {
-            (0..60).try_for_each(|n| enrol(tx, &sealer, &enrolment(n)))?;
-            remove(tx, &"W059".parse().unwrap())
-        });
-        enrolled.await.unwrap();
-        drop(store);
-        thread.join().unwrap();
-
-        let (fresh, _thread) = store::open(&storage("new"), clock).unwrap();
-        let sealer = fresh.sealer().clone();
-        let path = storage("old").database();
-        let old = Connection::open(&path).unwrap();
-        let carry = |old: Connection| {
-            let sealer = sealer.clone();
-            fresh.write(Priority::Upkeep, move |tx| {
-                let done = carry_over(tx, &sealer, &old)?;
-                let roster = load(tx, &sealer, "m")?;
-                tx.execute_batch("DELETE FROM template; DELETE FROM photo; DELETE FROM worker")?;
-                Ok::<_, RosterError>((done, roster))
-            })
-        };
-        let (done, roster) = carry(old).await.unwrap();
-        assert_eq!(done, CarriedOver { workers: 60, lost: 0 });
-        assert_eq!((roster.workers().len(), roster.version()), (59, 62));
-        assert!(roster.best(&enrolment(7).faces[0].template).unwrap().score > 0.99);
-
-        // A page in the middle of the workers' own table is lost, and one template altered.
-        let old = Connection::open(&path).unwrap();
-        let leaf: u64 = old
-            .query_row(
-                "SELECT pageno FROM dbstat WHERE name = 'worker' AND pagetype = 'leaf' \
-                 ORDER BY pageno LIMIT 1 OFFSET 2",
-                [],
-                |r| r.get(0),
-            )
-            .unwrap();
-        old.execute("UPDATE template SET sealed = zeroblob(9) WHERE worker = 'W001'", []).unwrap();
-        // And rows that break the rules, or are no workers.
-        old.pragma_update(None, "ignore_check_constraints", "ON").unwrap();
-        old.execute("UPDATE worker SET state = 'actmve' WHERE id = 'W002'", []).unwrap();
-        old.execute("UPDATE worker SET valid_from = '2026-61-01' WHERE id = 'W003'", []).unwrap();
-        drop(old);
-        let mut bytes = std::fs::read(&path).unwrap();
-        bytes[(leaf as usize - 1) * 4096..][..4096].fill(0xAA);
-        std::fs::write(&path, bytes).unwrap();
-        let (done, roster) = carry(Connection::open(&path).unwrap()).await.unwrap();
-        assert!(done.workers > 20 && done.workers < 59 && done.lost >= 4, "{done:?}");
-        assert!(roster.worker(&"W000".parse().unwrap()).is_some());
-        for lost in ["W001", "W002", "W003"] {
-            assert!(roster.worker(&lost.parse().unwrap()).is_none(), "{lost}");
-        }
-        assert!(roster.worker(&"W058".parse().unwrap()).is_some());
-    }
-}
+pub(super) mod tests;

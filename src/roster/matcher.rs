@@ -44,8 +44,8 @@ impl Roster {
         let count: usize = workers.iter().map(|(_, templates)| templates.len()).sum();
         // Reserved whole, so that no unzeroised copy is left behind by growing.
         roster.templates.reserve_exact(count * TEMPLATE_LEN);
-        for worker in workers {
-            roster.push(worker);
+        for (worker, templates) in workers {
+            roster.push(Arc::new(worker), templates.iter().map(Template::as_slice));
         }
         roster
     }
@@ -62,40 +62,40 @@ impl Roster {
         let more = changed.as_ref().map_or(0, |(_, faces)| faces.len());
         roster.templates.reserve_exact(self.templates.len() + more * TEMPLATE_LEN);
         roster.owners.reserve_exact(self.owners.len() + more);
-        // Owners rise with their workers, who rise with their ids.
-        let mut templates = self.templates.chunks_exact(TEMPLATE_LEN).zip(&self.owners).peekable();
-        let mut changed = changed;
-        for (owner, worker) in (0..).zip(&self.workers) {
-            if worker.person.id > *id
-                && let Some(changed) = changed.take()
-            {
-                roster.push(changed);
-            }
-            let kept = worker.person.id != *id;
-            let new_owner = u32::try_from(roster.workers.len()).unwrap_or(u32::MAX);
-            while let Some((template, _)) = templates.next_if(|(_, of)| **of == owner) {
-                if kept {
-                    roster.templates.extend_from_slice(template);
-                    roster.owners.push(new_owner);
-                }
-            }
-            if kept {
-                roster.workers.push(worker.clone());
-            }
+        // Workers rise with their ids.
+        let place = self.workers.partition_point(|worker| worker.person.id < *id);
+        for (worker, templates) in self.each().take(place) {
+            roster.push(worker.clone(), templates.chunks_exact(TEMPLATE_LEN));
         }
-        if let Some(changed) = changed {
-            roster.push(changed);
+        if let Some((worker, templates)) = changed {
+            roster.push(Arc::new(worker), templates.iter().map(Template::as_slice));
+        }
+        let kept = |(worker, _): &(&Arc<Worker>, &[f32])| worker.person.id != *id;
+        for (worker, templates) in self.each().skip(place).filter(kept) {
+            roster.push(worker.clone(), templates.chunks_exact(TEMPLATE_LEN));
         }
         roster
     }
 
-    fn push(&mut self, (worker, faces): (Worker, Vec<Template>)) {
+    fn push<'t>(&mut self, worker: Arc<Worker>, templates: impl Iterator<Item = &'t [f32]>) {
         let owner = u32::try_from(self.workers.len()).unwrap_or(u32::MAX);
-        self.workers.push(Arc::new(worker));
-        for face in faces {
-            self.templates.extend_from_slice(face.as_slice());
+        self.workers.push(worker);
+        for template in templates {
+            self.templates.extend_from_slice(template);
             self.owners.push(owner);
         }
+    }
+
+    /// Each worker with its templates, one after another.
+    fn each(&self) -> impl Iterator<Item = (&Arc<Worker>, &[f32])> {
+        // Owners rise with their workers.
+        let mut of_workers = self.owners.chunk_by(|a, b| a == b).peekable();
+        let mut templates = &self.templates[..];
+        (0..).zip(&self.workers).map(move |(owner, worker)| {
+            let own = of_workers.next_if(|of| of.first() == Some(&owner));
+            let own = templates.split_off(..own.map_or(0, <[u32]>::len) * TEMPLATE_LEN);
+            (worker, own.unwrap_or_default())
+        })
     }
 
     /// Rises with each change.
@@ -115,10 +115,8 @@ impl Roster {
     /// How like a worker's own templates a face is; `None` where there are none.
     pub fn likeness(&self, id: &WorkerId, face: &Template) -> Option<f32> {
         let face: &[f32; TEMPLATE_LEN] = face.as_slice().try_into().ok()?;
-        let at = self.workers.binary_search_by(|w| w.person.id.cmp(id)).ok()?;
-        let templates = self.templates.chunks_exact(TEMPLATE_LEN).zip(&self.owners);
-        let own = templates.filter(|(_, owner)| **owner as usize == at);
-        own.map(|(template, _)| dot(template, face)).reduce(f32::max)
+        let (_, own) = self.each().find(|(worker, _)| worker.person.id == *id)?;
+        own.chunks_exact(TEMPLATE_LEN).map(|template| dot(template, face)).reduce(f32::max)
     }
 
     /// As [`best`](Self::best), but without one worker, who is that person themselves.

@@ -14,8 +14,11 @@ mod rows;
 
 use std::{str::FromStr, sync::Arc};
 
-use crate::store::{SealError, StoreError};
-use crate::vision::Template;
+use crate::{
+    store::{SealError, StoreError},
+    vision::Template,
+    words::words,
+};
 #[cfg(test)]
 pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};
@@ -115,12 +118,6 @@ impl FromStr for WorkerId {
     }
 }
 
-impl From<WorkerId> for String {
-    fn from(id: WorkerId) -> String {
-        id.as_str().to_owned()
-    }
-}
-
 impl std::fmt::Display for WorkerId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
@@ -169,32 +166,15 @@ pub struct Worker {
     pub templates: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    Active,
-    /// Kept out for the time being.
-    Suspended,
-    /// Kept out for good, and on the roster so that they are known.
-    Barred,
-    /// Off the roster. Templates and photos are erased.
-    Removed,
-}
-
-impl State {
-    pub const ALL: [State; 4] = [State::Active, State::Suspended, State::Barred, State::Removed];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            State::Active => "active",
-            State::Suspended => "suspended",
-            State::Barred => "barred",
-            State::Removed => "removed",
-        }
-    }
-
-    pub fn from_word(word: &str) -> Option<Self> {
-        State::ALL.into_iter().find(|s| s.word() == word)
+words! {
+    pub enum State {
+        Active = "active",
+        /// Kept out for the time being.
+        Suspended = "suspended",
+        /// Kept out for good, and on the roster so that they are known.
+        Barred = "barred",
+        /// Off the roster. Templates and photos are erased.
+        Removed = "removed",
     }
 }
 

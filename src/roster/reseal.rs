@@ -60,8 +60,7 @@ fn identities(
         let Some((id, sealed)) = row else { return Ok(()) };
         let context = place("identity", &id, 0);
         if let Some(plain) = done.count(old, &context, &sealed) {
-            let identity: Identity = ciborium::from_reader(plain.as_slice())
-                .map_err(|e| RosterError::Invalid { field: "id-number", problem: e.to_string() })?;
+            let identity = Identity::from_bytes(&plain)?;
             update.execute(params![id, new.seal(&context, &plain)?, lookup(new, &identity)])?;
         }
         after = id;

@@ -1,14 +1,8 @@
 //! The roster's tables. Every function works inside its caller's transaction.
 
-mod reading;
-
-use jiff::civil::Date;
-use rusqlite::{OptionalExtension, Row, Transaction, params, types::Type};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params, types::Type};
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
-pub(super) use self::reading::legible;
-pub use self::reading::{identity, list, load, load_one, must_exist};
 use super::{
     Enrolment, FaceOnFile, Identity, Person, Roster, RosterError, State, Terms, Worker, WorkerId,
 };
@@ -33,13 +27,10 @@ pub fn enrol(
     enrolment: &Enrolment,
 ) -> Result<(), RosterError> {
     let id = &enrolment.worker.person.id;
-    match tx
-        .query_row("SELECT state FROM worker WHERE id = ?1", [id.as_str()], |r| {
-            r.get::<_, String>(0)
-        })
-        .optional()?
-        .as_deref()
-    {
+    let state: Option<String> = tx
+        .query_row("SELECT state FROM worker WHERE id = ?1", [id.as_str()], |r| r.get(0))
+        .optional()?;
+    match state.as_deref() {
         None => {}
         Some("removed") => return Err(RosterError::IdRetired(id.clone())),
         Some(_) => return Err(RosterError::IdTaken(id.clone())),
@@ -52,14 +43,13 @@ pub fn enrol(
     if let Some(other) = holder_of(tx, sealer, &enrolment.identity)? {
         return Err(RosterError::IdentityTaken(other));
     }
-    let sealed = seal_identity(sealer, id, &enrolment.identity)?;
     tx.execute(
         "INSERT INTO worker (id, name, team, contractor, trade, identity, identity_lookup, state)
-         VALUES (?1, '', '', '', '', ?2, ?3, 'active')",
-        params![id.as_str(), sealed, lookup(sealer, &enrolment.identity)],
+         VALUES (?1, '', '', '', '', x'', x'', 'active')",
+        [id.as_str()],
     )?;
-    describe(tx, &enrolment.worker)?;
-    add_faces(tx, sealer, id, &enrolment.model, &enrolment.faces, 0)?;
+    describe(tx, sealer, &enrolment.worker, &enrolment.identity)?;
+    add_faces(tx, sealer, id, &enrolment.model, &enrolment.faces)?;
     raise_version(tx)
 }
 
@@ -83,41 +73,37 @@ pub(super) fn lookup(sealer: &Sealer, identity: &Identity) -> [u8; 32] {
     sealer.lookup(&format!("{}:{}", identity.id_type.word(), *identity.number))
 }
 
-fn seal_identity(
+/// Writes what stands in the worker's row, the state apart.
+fn describe(
+    tx: &Transaction<'_>,
     sealer: &Sealer,
-    id: &WorkerId,
+    worker: &Worker,
     identity: &Identity,
-) -> Result<Vec<u8>, RosterError> {
-    let mut plain = Zeroizing::new(Vec::new());
-    ciborium::into_writer(identity, &mut *plain)
-        .map_err(|e| RosterError::Invalid { field: "id-number", problem: e.to_string() })?;
-    Ok(sealer.seal(&place("identity", id, 0), &plain)?)
-}
-
-/// Writes what stands in the worker's row in plain, the state apart.
-fn describe(tx: &Transaction<'_>, worker: &Worker) -> Result<(), RosterError> {
+) -> Result<(), RosterError> {
     let Worker { person, terms, .. } = worker;
-    let day = |day: Option<Date>| day.map(|d| d.to_string());
-    tx.execute(
+    let sealed = sealer.seal(&place("identity", &person.id, 0), &identity.to_bytes()?)?;
+    let changed = tx.execute(
         "UPDATE worker SET name = ?2, team = ?3, contractor = ?4, trade = ?5, valid_from = ?6,
              valid_until = ?7, consent = ?8, consent_on = ?9, contract_signed = ?10,
-             trained_on = ?11
-         WHERE id = ?1",
+             trained_on = ?11, identity = ?12, identity_lookup = ?13
+         WHERE id = ?1 AND state <> 'removed'",
         params![
             person.id.as_str(),
             person.name,
             person.team,
             person.contractor,
             person.trade,
-            day(terms.valid_from),
-            day(terms.valid_until),
+            terms.valid_from,
+            terms.valid_until,
             terms.consent,
-            day(terms.consent_on),
-            day(terms.contract_signed),
-            day(terms.trained_on)
+            terms.consent_on,
+            terms.contract_signed,
+            terms.trained_on,
+            sealed,
+            lookup(sealer, identity)
         ],
     )?;
-    Ok(())
+    on_the_roster(changed, &person.id)
 }
 
 fn add_faces(
@@ -126,8 +112,14 @@ fn add_faces(
     id: &WorkerId,
     model: &str,
     faces: &[FaceOnFile],
-    from: usize,
 ) -> Result<(), RosterError> {
+    let from: usize = tx.query_row(
+        "SELECT coalesce(max(ordinal) + 1, 0) FROM
+             (SELECT worker, ordinal FROM template UNION ALL SELECT worker, ordinal FROM photo)
+         WHERE worker = ?1",
+        [id.as_str()],
+        |r| r.get(0),
+    )?;
     for (ordinal, face) in (from..).zip(faces) {
         let template = face.template.to_bytes();
         let template = sealer.seal(&place("template", id, ordinal), template.as_slice())?;
@@ -169,15 +161,7 @@ pub fn amend(tx: &Transaction<'_>, sealer: &Sealer, to: &Amended) -> Result<u32,
         Some(other) if other != *id => return Err(RosterError::IdentityTaken(other)),
         _ => {}
     }
-    let sealed = seal_identity(sealer, id, &to.identity)?;
-    let changed = tx.execute(
-        "UPDATE worker SET identity = ?2, identity_lookup = ?3 WHERE id = ?1 AND state <> 'removed'",
-        params![id.as_str(), sealed, lookup(sealer, &to.identity)],
-    )?;
-    if changed == 0 {
-        return Err(RosterError::NoSuchWorker(id.clone()));
-    }
-    describe(tx, &to.worker)?;
+    describe(tx, sealer, &to.worker, &to.identity)?;
     match &to.faces {
         Faces::Keep => {}
         Faces::Erase => {
@@ -186,22 +170,21 @@ pub fn amend(tx: &Transaction<'_>, sealer: &Sealer, to: &Amended) -> Result<u32,
         }
         Faces::Replace { model, faces } => {
             erase(tx, id)?;
-            add_faces(tx, sealer, id, model, faces, 0)?;
+            add_faces(tx, sealer, id, model, faces)?;
         }
-        Faces::Add { model, faces } => {
-            let next: usize = tx.query_row(
-                "SELECT coalesce(max(ordinal) + 1, 0) FROM
-                     (SELECT worker, ordinal FROM template UNION ALL SELECT worker, ordinal FROM photo)
-                 WHERE worker = ?1",
-                [id.as_str()],
-                |r| r.get(0),
-            )?;
-            add_faces(tx, sealer, id, model, faces, next)?;
-        }
+        Faces::Add { model, faces } => add_faces(tx, sealer, id, model, faces)?,
     }
     raise_version(tx)?;
     let templates = "SELECT count(*) FROM template WHERE worker = ?1";
     Ok(tx.query_row(templates, [id.as_str()], |r| r.get(0))?)
+}
+
+/// Whether a change met a worker who is on the roster.
+fn on_the_roster(changed: usize, id: &WorkerId) -> Result<(), RosterError> {
+    match changed {
+        0 => Err(RosterError::NoSuchWorker(id.clone())),
+        _ => Ok(()),
+    }
 }
 
 /// How much of a worker was erased.
@@ -225,9 +208,7 @@ pub fn remove(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError
         "UPDATE worker SET state = 'removed', held = NULL WHERE id = ?1 AND state <> 'removed'",
         [id.as_str()],
     )?;
-    if changed == 0 {
-        return Err(RosterError::NoSuchWorker(id.clone()));
-    }
+    on_the_roster(changed, id)?;
     let erased = erase(tx, id)?;
     album::erase(tx, id.as_str())?;
     raise_version(tx)?;
@@ -249,9 +230,7 @@ pub fn hold(
         "UPDATE worker SET held = ?2, held_reason = ?3 WHERE id = ?1 AND state <> 'removed'",
         params![id.as_str(), held.map(|h| h.0), held.map(|h| h.1)],
     )?;
-    if changed == 0 {
-        return Err(RosterError::NoSuchWorker(id.clone()));
-    }
+    on_the_roster(changed, id)?;
     raise_version(tx)
 }
 
@@ -269,14 +248,196 @@ pub fn forget_removed(tx: &Transaction<'_>) -> Result<usize, RosterError> {
 }
 
 fn raise_version(tx: &Transaction<'_>) -> Result<(), RosterError> {
-    let raised = version(tx)?.saturating_add(1);
-    Ok(crate::store::set_meta(tx, "roster_version", &raised.to_be_bytes())?)
+    set_version(tx, version(tx)?.saturating_add(1))
+}
+
+pub(super) fn set_version(tx: &Transaction<'_>, version: u64) -> Result<(), RosterError> {
+    Ok(crate::store::set_meta(tx, "roster_version", &version.to_be_bytes())?)
 }
 
 /// Rises with each change.
-pub fn version(tx: &Transaction<'_>) -> Result<u64, RosterError> {
+pub fn version(tx: &Connection) -> Result<u64, RosterError> {
     let bytes = crate::store::meta(tx, "roster_version")?;
     Ok(bytes.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes))
+}
+
+/// A removed worker is not held as well.
+const COLUMNS: &str = "id, name, team, contractor, trade, valid_from, valid_until, consent,
+    consent_on, contract_signed, trained_on,
+    CASE state WHEN 'removed' THEN state ELSE coalesce(held, state) END AS standing, held_reason,
+    (SELECT count(*) FROM template WHERE worker = worker.id) AS templates";
+
+fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
+    let id: String = row.get(0)?;
+    let no_id =
+        |e: RosterError| rusqlite::Error::FromSqlConversionFailure(0, Type::Text, Box::new(e));
+    let state: String = row.get(11)?;
+    Ok(Worker {
+        person: Person {
+            id: id.parse().map_err(no_id)?,
+            name: row.get(1)?,
+            team: row.get(2)?,
+            contractor: row.get(3)?,
+            trade: row.get(4)?,
+        },
+        terms: Terms {
+            valid_from: row.get(5)?,
+            valid_until: row.get(6)?,
+            consent: row.get(7)?,
+            consent_on: row.get(8)?,
+            contract_signed: row.get(9)?,
+            trained_on: row.get(10)?,
+        },
+        state: State::from_word(&state).unwrap_or(State::Active),
+        state_reason: row.get(12)?,
+        templates: row.get(13)?,
+    })
+}
+
+/// Some of the workers.
+#[derive(Debug)]
+pub struct Page {
+    pub workers: Vec<Worker>,
+    /// After whom the next page begins; `None` where this is the last.
+    pub next: Option<WorkerId>,
+}
+
+/// The workers of a state (`None`: all who are on the roster), by id: those after `after`, at most
+/// `limit`. A row that cannot be read is left out; the snapshot counts it.
+pub fn list(
+    tx: &Transaction<'_>,
+    state: Option<State>,
+    after: Option<&WorkerId>,
+    limit: usize,
+) -> Result<Page, RosterError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM worker
+         WHERE (?1 IS NULL AND state <> 'removed' OR standing = ?1) AND (?2 IS NULL OR id > ?2)
+         ORDER BY id LIMIT ?3"
+    );
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let mut query = tx.prepare_cached(&sql)?;
+    let mut rows =
+        query.query(params![state.map(State::word), after.map(WorkerId::as_str), most])?;
+    let (mut workers, mut count, mut last) = (Vec::new(), 0, None);
+    while let Some(row) = rows.next()? {
+        count += 1;
+        let id: String = row.get(0)?;
+        workers.extend(sound(&id, worker(row))?);
+        last = id.parse().ok().or(last);
+    }
+    Ok(Page { workers, next: last.filter(|_| count >= limit) })
+}
+
+/// Whether there is, or ever was, such a worker.
+pub fn must_exist(tx: &Transaction<'_>, id: &WorkerId) -> Result<(), RosterError> {
+    tx.query_row("SELECT 1 FROM worker WHERE id = ?1", [id.as_str()], |_| Ok(()))
+        .optional()?
+        .ok_or_else(|| RosterError::NoSuchWorker(id.clone()))
+}
+
+/// One worker, whatever the state, with the identity opened.
+pub fn identity(
+    tx: &Transaction<'_>,
+    sealer: &Sealer,
+    id: &WorkerId,
+) -> Result<(Worker, Identity), RosterError> {
+    let sql = format!("SELECT {COLUMNS}, identity FROM worker WHERE id = ?1");
+    let found =
+        tx.query_row(&sql, [id.as_str()], |row| Ok((worker(row)?, row.get::<_, Vec<u8>>(14)?)));
+    let (worker, sealed) = sound(id.as_str(), found.optional())?
+        .ok_or_else(|| RosterError::Damaged(id.clone()))?
+        .filter(|(worker, sealed)| worker.state != State::Removed || !sealed.is_empty())
+        .ok_or_else(|| RosterError::NoSuchWorker(id.clone()))?;
+    let plain = sealer.open(&place("identity", id, 0), &sealed)?;
+    Ok((worker, Identity::from_bytes(&plain)?))
+}
+
+/// A worker's row, where it can be read.
+pub(super) fn legible(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Worker> {
+    tx.prepare_cached(&format!("SELECT {COLUMNS} FROM worker WHERE id = ?1"))?
+        .query_row([id], worker)
+}
+
+/// The snapshot that the gate matches against: who is on the roster, and those of their templates
+/// that this embedder made. A row or a template that is damaged costs its worker, and nobody else.
+pub fn load(tx: &Transaction<'_>, sealer: &Sealer, model: &str) -> Result<Roster, RosterError> {
+    let ids: Vec<String> = tx
+        .prepare("SELECT id FROM worker WHERE state <> 'removed' ORDER BY id LIMIT ?1")?
+        .query_map([MOST_WORKERS], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut damaged = 0;
+    let mut filled = Vec::with_capacity(ids.len());
+    for id in ids {
+        let Some(worker) = sound(&id, legible(tx, &id))? else {
+            damaged += 1;
+            continue;
+        };
+        let (faces, lost) = templates(tx, sealer, &id, model)?;
+        damaged += lost;
+        filled.push((worker, faces));
+    }
+    let mut roster = Roster::new(version(tx)?, filled);
+    roster.damaged = damaged;
+    Ok(roster)
+}
+
+/// One worker as [`load`] has them, for [`Roster::with`]; `None` for one who is off the roster, or
+/// whose row is damaged.
+pub fn load_one(
+    tx: &Transaction<'_>,
+    sealer: &Sealer,
+    model: &str,
+    id: &WorkerId,
+) -> Result<Option<(Worker, Vec<Template>)>, RosterError> {
+    let worker = sound(id.as_str(), legible(tx, id.as_str()).optional())?.flatten();
+    let worker = worker.filter(|worker| worker.state != State::Removed);
+    worker.map(|worker| Ok((worker, templates(tx, sealer, id.as_str(), model)?.0))).transpose()
+}
+
+/// What was read of a worker; `None`, and a line in the log, where it is damaged.
+fn sound<T>(id: &str, read: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
+    match read {
+        Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
+            unreadable(id, &error);
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
+}
+
+fn unreadable(id: &str, error: &dyn std::fmt::Display) {
+    tracing::error!(worker = id, %error, "this worker's data is damaged");
+}
+
+/// A worker's templates of this embedder, and how many of them cannot be read.
+fn templates(
+    tx: &Transaction<'_>,
+    sealer: &Sealer,
+    id: &str,
+    model: &str,
+) -> Result<(Vec<Template>, u64), RosterError> {
+    let mut query = tx.prepare_cached(
+        "SELECT ordinal, sealed FROM template WHERE worker = ?1 AND model = ?2 ORDER BY ordinal",
+    )?;
+    let rows = query
+        .query_map([id, model], |row| Ok((row.get::<_, u32>(0)?, row.get::<_, Vec<u8>>(1)?)))?;
+    let (mut faces, mut damaged) = (Vec::new(), 0);
+    for row in rows {
+        let (ordinal, sealed) = row?;
+        let opened = sealer.open(&place("template", id, ordinal as usize), &sealed);
+        let face = opened
+            .map_err(|e| e.to_string())
+            .and_then(|plain| Template::from_bytes(&plain).map_err(|e| e.to_string()));
+        match face {
+            Ok(face) => faces.push(face),
+            Err(error) => {
+                damaged += 1;
+                unreadable(id, &error);
+            }
+        }
+    }
+    Ok((faces, damaged))
 }
 
 #[cfg(test)]

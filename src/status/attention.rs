@@ -1,7 +1,5 @@
 //! What needs attention, as it is found.
 
-use jiff::Timestamp;
-
 use super::{Degraded, part::Part};
 use crate::{
     alarms::{Look, Trouble},
@@ -34,7 +32,7 @@ impl<'a> Attention<'a> {
     }
 
     pub(super) fn trouble(&mut self, what: Part, trouble: Trouble) {
-        self.add(what, trouble.since, trouble.text);
+        self.add(what, trouble.since, trouble.detail.to_string());
     }
 
     /// Of one that was told as an alarm: since then. It may be older than this run of the daemon.
@@ -44,14 +42,10 @@ impl<'a> Attention<'a> {
         let told =
             alarms.standing.iter().find(|s| (s.what, &s.subject) == (look.what, &look.subject));
         let since = match told {
-            Some(alarm) => self.services.origin.time(wall(alarm.wall_ms)),
+            Some(alarm) => self.services.origin.time(alarm.raised.timestamp()),
             None => self.since(trouble.since),
         };
         drop(alarms);
-        self.found.push(Degraded { what, since, remedy: trouble.text.clone() });
+        self.found.push(Degraded { what, since, remedy: trouble.detail.to_string() });
     }
-}
-
-pub(super) fn wall(at_ms: i64) -> Timestamp {
-    Timestamp::from_millisecond(at_ms).unwrap_or(Timestamp::UNIX_EPOCH)
 }

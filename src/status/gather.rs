@@ -7,13 +7,12 @@ use jiff::Timestamp;
 use super::{
     AlarmStatus, AlarmsStatus, CameraStatus, ClockStatus, Degraded, LaneStatus, LedgerStatus,
     ProcessStatus, RosterStatus, StageStatus, Status, UpstreamStatus,
-    attention::{Attention, wall},
+    attention::Attention,
     disk::disk,
     part::Part,
     troubles::{self, Backlog},
 };
 use crate::{
-    alarms::Look,
     clock::Monotonic,
     figures::counted,
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
@@ -214,7 +213,7 @@ fn upstreams(
         let link = upstream.state.borrow().clone();
         let backlog = backlogs.and_then(|all| all.get(n)).copied();
         let oldest = backlog.and_then(|(_, oldest)| oldest);
-        let age_s = |at| i64::try_from(troubles::age(at, now).as_secs()).unwrap_or(i64::MAX);
+        let age_s = |at| i64::try_from(now.since(at).as_secs()).unwrap_or(i64::MAX);
         let what = Part::Upstream(link.name.clone());
         // That the link is down says already that records wait.
         let old = |backlog| troubles::outbox(&link, backlog, now, &services.alarm_limits);
@@ -235,17 +234,12 @@ fn upstreams(
             attention.add(what, link.troubled_at, trouble.clone());
         }
         let certificates = troubles::certificates(&link, now, services.started);
-        let ended = |soon: &Look| {
-            let same = certificates.iter().filter(|(_, c)| c.subject == soon.subject);
-            let mut ended = same.filter(|(_, c)| c.what == AlarmWhat::CertificateEnded);
-            ended.any(|(_, c)| c.trouble().is_some())
-        };
-        for (whose, look) in &certificates {
+        for of_one in certificates.chunk_by(|(whose, _), (next, _)| whose == next) {
             // One that has ended is not shown to end soon as well.
-            let twice = look.what == AlarmWhat::Certificate && ended(look);
-            if !twice {
-                let whose = *whose;
-                attention.look(Part::Certificate { upstream: link.name.clone(), whose }, look);
+            let worst = of_one.iter().rfind(|(_, look)| look.trouble().is_some());
+            if let Some((whose, look)) = worst {
+                let (upstream, whose) = (link.name.clone(), *whose);
+                attention.look(Part::Certificate { upstream, whose }, look);
             }
         }
         let carried_out = services.commands.of(&link.name);
@@ -271,9 +265,9 @@ fn alarms(services: &Services, attention: &mut Attention<'_>) -> AlarmsStatus {
     }
     let standing = state.standing.into_iter().map(|alarm| AlarmStatus {
         what: alarm.what,
-        since: services.origin.time(wall(alarm.wall_ms)),
+        since: services.origin.time(alarm.raised.timestamp()),
         subject: alarm.subject,
-        detail: alarm.detail,
+        detail: alarm.detail.to_string(),
     });
     AlarmsStatus { raised: state.raised, standing: standing.collect() }
 }

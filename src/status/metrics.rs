@@ -15,7 +15,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{CameraStatus, LaneStatus, ProcessStatus, Status, UpstreamStatus};
+use super::{CameraStatus, LaneStatus, Status, UpstreamStatus};
 use crate::{figures::Spread, turnstile::TurnstileState, uplink::CertificateOf};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -109,47 +109,42 @@ impl Collector for Shown {
         let started = status.started_at.parse::<Timestamp>().ok();
         let started = started.map(|at| at.as_millisecond() as f64 / 1000.0);
         page.gauge("start_time_seconds", "When the daemon started, Unix time", started)?;
-        let synced = Some(u64::from(status.clock.synced));
-        page.gauge("clock_synced", "The kernel holds the clock for right", synced)?;
-        page.gauge("roster_workers", "Active workers", Some(status.roster.workers))?;
-        page.gauge("roster_templates", "Their templates", Some(status.roster.templates))?;
-        page.gauge("roster_version", "Changes of the roster", Some(status.roster.version))?;
-        page.gauge("ledger_entries", "Entries in the ledger", status.ledger.size)?;
-        let pruned = status.ledger.pruned_before;
-        page.gauge("ledger_entries_pruned", "Entries whose retention was over", pruned)?;
-        let commits = ConstCounter::new(status.disk.commits);
-        page.one("commits", "Transactions written to the disk", commits)?;
-        let failures = ConstCounter::new(status.disk.failures);
-        page.one("commit_failures", "Transactions that the disk did not take", failures)?;
-        let unrecorded = ConstCounter::new(status.disk.unrecorded);
-        page.one("events_unrecorded", "Denials given up for want of room", unrecorded)?;
-        let photos = &status.photos;
-        page.gauge("photos", "Photos of passages that are kept", Some(photos.kept))?;
-        page.gauge("photos_bytes", "The room they take", Some(photos.bytes))?;
-        for (name, help, count) in [
+        let Status { roster, ledger, disk, photos, alarms, process, .. } = status;
+        let count = |count: usize| u64::try_from(count).ok();
+        let is = |is: bool| Some(u64::from(is));
+        for (name, help, number) in [
+            ("clock_synced", "The kernel holds the clock for right", is(status.clock.synced)),
+            ("roster_workers", "Active workers", count(roster.workers)),
+            ("roster_templates", "Their templates", count(roster.templates)),
+            ("roster_version", "Changes of the roster", Some(roster.version)),
+            ("ledger_entries", "Entries in the ledger", ledger.size),
+            ("ledger_entries_pruned", "Entries whose retention was over", ledger.pruned_before),
+            ("photos", "Photos of passages that are kept", Some(photos.kept)),
+            ("photos_bytes", "The room they take", Some(photos.bytes)),
+            ("disk_failing", "The disk takes nothing in", is(disk.failing.is_some())),
+            ("disk_room", "0 ample, 1 low, 2 scarce, 3 full", Some(disk.room as u64)),
+            ("disk_reserve_bytes", "For attendance", Some(disk.reserve_bytes)),
+            ("databases_set_aside", "Damaged databases", count(disk.set_aside.len())),
+            ("database_bytes", "Size of the database", disk.database_bytes),
+            ("disk_free_bytes", "Free for the storage folder", disk.free_bytes),
+            ("disk_total_bytes", "Size of its file system", disk.total_bytes),
+            ("alarms_standing", "Alarms that are not over", count(alarms.standing.len())),
+            ("process_resident_memory_bytes", "Memory in use", process.resident_bytes),
+            ("process_open_fds", "Open file descriptors", process.open_fds),
+        ] {
+            page.gauge(name, help, number)?;
+        }
+        for (name, help, number) in [
+            ("commits", "Transactions written to the disk", disk.commits),
+            ("commit_failures", "Transactions that the disk did not take", disk.failures),
+            ("events_unrecorded", "Denials given up for want of room", disk.unrecorded),
             ("photos_given_up", "Photos of passages not kept for want of room", photos.given_up),
             ("photos_dropped", "Photos of passages that came too fast", photos.dropped),
             ("photos_failed", "Photos of passages that could not be written", photos.failed),
+            ("alarms_raised", "Alarms that were raised", alarms.raised),
         ] {
-            page.one(name, help, ConstCounter::new(count))?;
+            page.one(name, help, ConstCounter::new(number))?;
         }
-        let failing = u64::from(status.disk.failing.is_some());
-        page.gauge("disk_failing", "The disk takes nothing in", Some(failing))?;
-        let room = Some(status.disk.room as u64);
-        page.gauge("disk_room", "0 ample, 1 low, 2 scarce, 3 full", room)?;
-        page.gauge("disk_reserve_bytes", "For attendance", Some(status.disk.reserve_bytes))?;
-        let set_aside = Some(status.disk.set_aside.len());
-        page.gauge("databases_set_aside", "Damaged databases", set_aside)?;
-        page.gauge("database_bytes", "Size of the database", status.disk.database_bytes)?;
-        page.gauge("disk_free_bytes", "Free for the storage folder", status.disk.free_bytes)?;
-        page.gauge("disk_total_bytes", "Size of its file system", status.disk.total_bytes)?;
-        let raised = ConstCounter::new(status.alarms.raised);
-        page.one("alarms_raised", "Alarms that were raised", raised)?;
-        let standing = Some(status.alarms.standing.len());
-        page.gauge("alarms_standing", "Alarms that are not over", standing)?;
-        let ProcessStatus { resident_bytes, open_fds } = status.process;
-        page.gauge("process_resident_memory_bytes", "Memory in use", resident_bytes)?;
-        page.gauge("process_open_fds", "Open file descriptors", open_fds)?;
         page.lanes(&status.lanes)?;
         page.upstreams(&status.upstreams)?;
         let stages = status.stages.iter();

@@ -3,21 +3,22 @@
 
 use std::time::Duration;
 
+use jiff::SignedDuration;
+
 use crate::{
-    alarms::{Look, Trouble, Verdict, in_words},
+    alarms::{Look, Trouble},
     camera::CameraState,
     clock::{Monotonic, Stamp},
     config::AlarmLimits,
-    figures::counted,
     gate::sight::Showing,
-    ledger::{self, AlarmWhat, LedgerError},
+    ledger::{self, AlarmWhat, Detail, LedgerError},
     services::{CameraPanel, LanePanel, Services},
     turnstile::TurnstileState,
     uplink::{Certificate, CertificateOf, UpstreamState},
 };
 
 /// A certificate that ends sooner is an alarm.
-const ENDS_SOON: Duration = Duration::from_secs(30 * 24 * 3600);
+const ENDS_SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
 /// Faces on which a lane did not decide are a trouble until none was there for this time.
 const UNDECIDED_OVER: Duration = Duration::from_secs(10);
@@ -60,11 +61,7 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<Look> {
                 let found = outbox(&state, backlog, stamp, &services.alarm_limits);
                 Look::new(AlarmWhat::Outbox, &state.name, found)
             }
-            None => Look {
-                what: AlarmWhat::Outbox,
-                subject: state.name.clone(),
-                verdict: Verdict::Unknown,
-            },
+            None => Look::unknown(AlarmWhat::Outbox, &state.name),
         });
         let certificates = certificates(&state, stamp, services.started);
         looks.extend(certificates.into_iter().map(|(_, look)| look));
@@ -85,12 +82,13 @@ pub(super) fn stalled(panel: &CameraPanel, state: &CameraState, now: Monotonic) 
 
 pub(super) fn camera(panel: &CameraPanel, state: &CameraState, now: Monotonic) -> Option<Trouble> {
     if !state.connected && !state.finished {
-        let text = of_source(&panel.source, state.last_error.as_deref().unwrap_or("opening"));
-        return Some(Trouble { since: state.since, text, count: None });
+        let problem = of_source(&panel.source, state.last_error.as_deref().unwrap_or("opening"));
+        let detail = Detail::new("camera_error").with("problem", problem);
+        return Some(Trouble { since: state.since, detail, count: None });
     }
     stalled(panel, state, now).then(|| Trouble {
         since: state.last_frame.unwrap_or(state.since),
-        text: format!("{} is open but sends no frames: see to the camera", panel.source),
+        detail: Detail::new("camera_silent").with("source", &*panel.source),
         count: None,
     })
 }
@@ -105,13 +103,9 @@ pub(super) fn undecided(
     let settled = lane.state.borrow().settled[camera.direction as usize];
     undecided_since(camera.seen.showing()?, settled, now, limit).map(|since| Trouble {
         since,
-        text: format!(
-            "{} shows faces, and the gate has decided on none of them for {}: no look agrees with \
-             the one before. See what stands before the camera; with GATEHOUSE_LOG=debug the log \
-             says of each look what it was taken for",
-            camera.source,
-            in_words(now.since(since)),
-        ),
+        detail: Detail::new("faces_undecided")
+            .with("source", &*camera.source)
+            .with("lasted_s", now.since(since).as_secs()),
         count: None,
     })
 }
@@ -121,11 +115,7 @@ pub(super) fn undecided(
 pub(super) fn too_small(camera: &CameraPanel, now: Monotonic, limit: Duration) -> Option<Trouble> {
     undecided_since(camera.seen.showing_small()?, None, now, limit).map(|since| Trouble {
         since,
-        text: format!(
-            "{} shows faces that are all narrower than recognition.min_face_px: if workers stand \
-             there, move the camera nearer, or give it a larger picture or a narrower view",
-            camera.source
-        ),
+        detail: Detail::new("faces_too_small").with("source", &*camera.source),
         count: None,
     })
 }
@@ -154,8 +144,11 @@ fn of_source(source: &str, error: &str) -> String {
 }
 
 pub(super) fn turnstile(state: &TurnstileState) -> Option<Trouble> {
-    let error = || state.last_error.clone().unwrap_or_else(|| "connecting".to_owned());
-    (!state.connected).then(|| Trouble { since: state.since, text: error(), count: None })
+    (!state.connected).then(|| Trouble {
+        since: state.since,
+        detail: Detail::new("turnstile_down").with("problem", problem(&state.last_error)),
+        count: None,
+    })
 }
 
 pub(super) fn link(state: &UpstreamState, backlog: Option<Backlog>) -> Option<Trouble> {
@@ -163,13 +156,16 @@ pub(super) fn link(state: &UpstreamState, backlog: Option<Backlog>) -> Option<Tr
         return None;
     }
     let count = backlog.map(|(rows, _)| rows);
-    let rows = count.map_or_else(|| "? records".to_owned(), |rows| counted(rows, "record"));
-    let error = state.last_error.as_deref().unwrap_or("connecting");
-    let text = format!(
-        "{error}; see to the link and the broker: it is tried again every 30 s at most, and what \
-         waits ({rows}) is sent then"
-    );
-    Some(Trouble { since: state.since, text, count })
+    let down = Detail::new("link_down").with("problem", problem(&state.last_error));
+    let detail = match count {
+        Some(rows) => down.with("records", rows),
+        None => down,
+    };
+    Some(Trouble { since: state.since, detail, count })
+}
+
+fn problem(last_error: &Option<String>) -> &str {
+    last_error.as_deref().unwrap_or("connecting")
 }
 
 pub(super) fn outbox(
@@ -178,36 +174,21 @@ pub(super) fn outbox(
     now: Stamp,
     limits: &AlarmLimits,
 ) -> Option<Trouble> {
-    let age = age(oldest?, now);
+    let age = now.since(oldest?);
     if age <= limits.outbox_age {
         return None;
     }
-    let told = in_words(age);
-    let waiting = match rows {
-        1 => format!("1 record has waited for {told}"),
-        rows => format!("{rows} records wait, the oldest for {told}"),
+    let code = match (rows, state.connected) {
+        (1, true) => "one_record_waits",
+        (1, false) => "one_record_waits_link_down",
+        (_, true) => "records_wait",
+        (_, false) => "records_wait_link_down",
     };
-    let text = if state.connected {
-        format!(
-            "{waiting}, though the broker is connected; where their number does not fall, ask its operator"
-        )
-    } else {
-        format!("{waiting}, and the link is down: see to it")
-    };
+    let detail = Detail::new(code).with("records", rows).with("age_s", age.as_secs());
     // How long it has been an alarm; none is older than this boot, as far as status can say.
     let over = u64::try_from((age - limits.outbox_age).as_millis()).unwrap_or(u64::MAX);
     let since = Monotonic::from_millis(now.uptime_ms.saturating_sub(over));
-    Some(Trouble { since, text, count: Some(rows) })
-}
-
-/// Within a boot by the clock that is never set; across boots the wall clock is all there is.
-pub(super) fn age(at: Stamp, now: Stamp) -> Duration {
-    let ms = if at.boot == now.boot {
-        now.uptime_ms.saturating_sub(at.uptime_ms)
-    } else {
-        u64::try_from(now.wall_ms.saturating_sub(at.wall_ms)).unwrap_or(0)
-    };
-    Duration::from_millis(ms)
+    Some(Trouble { since, detail, count: Some(rows) })
 }
 
 /// Of each that this link needs, the one that ends first: whether it ends soon, and whether it has.
@@ -221,53 +202,45 @@ pub(super) fn certificates(
     for whose in CertificateOf::ALL {
         let first = state.certificates.iter().filter(|c| c.whose == whose).min_by_key(|c| c.until);
         let subject = format!("{}/{}", state.name, whose.word());
-        let sorts =
-            [(AlarmWhat::Certificate, ENDS_SOON), (AlarmWhat::CertificateEnded, Duration::ZERO)];
+        let sorts = [
+            (AlarmWhat::Certificate, ENDS_SOON),
+            (AlarmWhat::CertificateEnded, SignedDuration::ZERO),
+        ];
         for (what, ahead) in sorts {
-            let verdict = match first {
+            let look = match first {
                 Some(certificate) if now.synced => {
                     let left = certificate.until.duration_since(now.timestamp());
-                    let ahead = jiff::SignedDuration::try_from(ahead).unwrap_or_default();
-                    match left <= ahead {
-                        true => Verdict::Trouble(Trouble {
-                            since: started,
-                            text: ends(certificate, left),
-                            count: None,
-                        }),
-                        false => Verdict::Well,
-                    }
+                    let trouble = || {
+                        let detail = ends(certificate, left);
+                        Trouble { since: started, detail, count: None }
+                    };
+                    Look::new(what, &subject, (left <= ahead).then(trouble))
                 }
                 // A link without any.
-                None if state.connected => Verdict::Well,
-                _ => Verdict::Unknown,
+                None if state.connected => Look::new(what, &subject, None),
+                _ => Look::unknown(what, &subject),
             };
-            looks.push((whose, Look { what, subject: subject.clone(), verdict }));
+            looks.push((whose, look));
         }
     }
     looks
 }
 
-fn ends(certificate: &Certificate, left: jiff::SignedDuration) -> String {
-    let (whose, remedy) = match certificate.whose {
-        CertificateOf::Authority => {
-            ("the authority's certificate", "ask whoever runs the broker for the new one")
-        }
-        CertificateOf::Gateway => {
-            ("this gateway's certificate", "have a new one issued and put it there")
-        }
-        CertificateOf::Broker => ("the broker's certificate", "its operator must renew it"),
+fn ends(certificate: &Certificate, left: SignedDuration) -> Detail {
+    let code = match (certificate.whose, left.is_positive()) {
+        (CertificateOf::Authority, true) => "authority_certificate_ends",
+        (CertificateOf::Authority, false) => "authority_certificate_ended",
+        (CertificateOf::Gateway, true) => "gateway_certificate_ends",
+        (CertificateOf::Gateway, false) => "gateway_certificate_ended",
+        (CertificateOf::Broker, true) => "broker_certificate_ends",
+        (CertificateOf::Broker, false) => "broker_certificate_ended",
     };
-    let place = certificate.path.as_ref().map(|path| format!(" in {}", path.display()));
-    let place = place.unwrap_or_default();
-    let until = certificate.until.strftime("%Y-%m-%d %H:%M UTC");
-    match left.is_positive() {
-        true => {
-            let left = in_words(left.unsigned_abs());
-            format!("{whose}{place} ends on {until}, in {left}; then this link is down: {remedy}")
-        }
-        false => {
-            format!("{whose}{place} has ended on {until}: {remedy}")
-        }
+    let until = certificate.until.strftime("%Y-%m-%d %H:%M UTC").to_string();
+    let detail =
+        Detail::new(code).with("until", until).with("left_s", left.unsigned_abs().as_secs());
+    match &certificate.path {
+        Some(path) => detail.with("path", path.display().to_string()),
+        None => detail,
     }
 }
 

@@ -12,9 +12,9 @@ use std::{
 
 use libc::off_t;
 use nix::{fcntl::posix_fallocate, sys::statvfs::statvfs};
-use serde::{Deserialize, Serialize};
 
 use super::Priority;
+use crate::words::words;
 
 const MIB: u64 = 1 << 20;
 /// With less than this, events are no longer recorded.
@@ -41,31 +41,23 @@ pub fn space(dir: &Path) -> nix::Result<(u64, u64)> {
     Ok((bytes(fs.blocks_available(), size), bytes(fs.blocks(), size)))
 }
 
-/// How the disk does, from the best to the worst.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Room {
-    /// Everything is recorded.
-    #[default]
-    Ample,
-    /// Events (denials) are not.
-    Low,
-    /// Nor are photos: nobody can be enrolled.
-    Scarce,
-    /// The reserve is in use: attendance goes on for as long as it lasts.
-    Full,
+words! {
+    /// How the disk does, from the best to the worst.
+    #[derive(Default, PartialOrd, Ord)]
+    pub enum Room {
+        /// Everything is recorded.
+        #[default]
+        Ample = "ample",
+        /// Events (denials) are not.
+        Low = "low",
+        /// Nor are photos: nobody can be enrolled.
+        Scarce = "scarce",
+        /// The reserve is in use: attendance goes on for as long as it lasts.
+        Full = "full",
+    }
 }
 
 impl Room {
-    pub fn word(self) -> &'static str {
-        match self {
-            Room::Ample => "ample",
-            Room::Low => "low",
-            Room::Scarce => "scarce",
-            Room::Full => "full",
-        }
-    }
-
     /// The room there is with so many bytes free.
     pub fn with(free: u64) -> Room {
         Room::Ample.next(free, false)

@@ -5,13 +5,16 @@
 //! touches nothing.
 
 use std::{
-    fmt,
+    fmt::{self, Display},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error},
+};
 
 /// Which way a person goes through a lane.
 ///
@@ -41,11 +44,13 @@ impl fmt::Display for Direction {
     }
 }
 
-/// One number for each direction: a coil, an input.
+/// One number for each direction: a coil, an input. Both are counted from 0, as on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PerDirection {
+    #[serde(deserialize_with = "whole::<_, _, 0, 65_535>")]
     pub entry: u16,
+    #[serde(deserialize_with = "whole::<_, _, 0, 65_535>")]
     pub exit: u16,
 }
 
@@ -90,7 +95,7 @@ impl Settings for FramedBoard {
     fn read(keys: &Keys<'_>) -> Checked<FramedBoard> {
         Ok(FramedBoard {
             line: keys.line()?,
-            address: keys.whole("address", 0..=255)?.unwrap_or(1),
+            address: keys.whole::<_, 0, 255>("address")?.unwrap_or(1),
             entry_side: keys.given("entry_side")?.unwrap_or_default(),
         })
     }
@@ -127,9 +132,6 @@ pub trait Settings: Clone + fmt::Debug + PartialEq + Send + Sync + Sized + 'stat
 /// Keys of turnstiles that stand in `[[lane]]` itself.
 pub const OF_THE_LANE: [&str; 2] = ["entry_side", "fire_input"];
 
-/// Coils and inputs are counted from 0, as on the wire.
-pub const ON_THE_WIRE: RangeInclusive<i64> = 0..=65_535;
-
 /// A complaint about one key; an empty key is the table itself.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Wrong {
@@ -141,6 +143,25 @@ pub type Checked<T> = Result<T, Wrong>;
 
 pub fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Checked<T> {
     Err(Wrong { key: key.into(), message: message.into() })
+}
+
+/// Checks a number; where it is refused, the message gives the bounds.
+pub fn within<N: Display + PartialOrd>(value: N, bounds: RangeInclusive<N>) -> Result<N, String> {
+    if bounds.contains(&value) {
+        return Ok(value);
+    }
+    Err(format!("{value} must be from {} to {}", bounds.start(), bounds.end()))
+}
+
+/// Reads a whole number within bounds, which are within those of its type. It is read as TOML has it,
+/// so that one that its type cannot hold is refused with the bounds too.
+pub fn whole<'de, D, N, const LEAST: i64, const MOST: i64>(from: D) -> Result<N, D::Error>
+where
+    D: Deserializer<'de>,
+    N: TryFrom<i64>,
+{
+    let value = within(i64::deserialize(from)?, LEAST..=MOST).map_err(D::Error::custom)?;
+    N::try_from(value).map_err(|_| D::Error::custom(format!("{value} is too large")))
 }
 
 /// The keys of one lane's turnstile, as they are written.
@@ -165,30 +186,25 @@ impl Keys<'_> {
         })
     }
 
-    /// A whole number within its bounds, which are within those of its type.
-    pub fn whole<T: TryFrom<i64>>(
+    /// A whole number within bounds.
+    pub fn whole<N: TryFrom<i64>, const LEAST: i64, const MOST: i64>(
         &self,
         key: &str,
-        bounds: RangeInclusive<i64>,
-    ) -> Checked<Option<T>> {
-        self.given(key)?.map(|value| within(key, value, bounds)).transpose()
+    ) -> Checked<Option<N>> {
+        let Some(value) = self.table.get(key) else { return Ok(None) };
+        let read = whole::<_, N, LEAST, MOST>(value.clone());
+        read.map(Some).or_else(|error| wrong(key, error.message()))
     }
 
     /// Two different numbers of coils or inputs.
     pub fn pair(&self, key: &str) -> Checked<Option<PerDirection>> {
-        #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct Pair {
-            entry: i64,
-            exit: i64,
+        let pair: Option<PerDirection> = self.given(key)?;
+        match pair {
+            Some(PerDirection { entry, exit }) if entry == exit => {
+                wrong(key, "entry and exit must differ")
+            }
+            pair => Ok(pair),
         }
-        let Some(Pair { entry, exit }) = self.given(key)? else { return Ok(None) };
-        let entry = within(&format!("{key}.entry"), entry, ON_THE_WIRE)?;
-        let exit = within(&format!("{key}.exit"), exit, ON_THE_WIRE)?;
-        if entry == exit {
-            return wrong(key, "entry and exit must differ");
-        }
-        Ok(Some(PerDirection { entry, exit }))
     }
 
     /// `port` and `baud`.
@@ -197,17 +213,7 @@ impl Keys<'_> {
             let driver: String = self.given("driver")?.unwrap_or_default();
             return wrong("port", format!("{driver} needs one, such as \"/dev/ttyUSB0\""));
         };
-        let baud = self.whole("baud", 1200..=921_600)?.unwrap_or(9600);
+        let baud = self.whole::<_, 1200, 921_600>("baud")?.unwrap_or(9600);
         Ok(SerialLine { port: self.base.join(port), baud })
-    }
-}
-
-fn within<T: TryFrom<i64>>(key: &str, value: i64, bounds: RangeInclusive<i64>) -> Checked<T> {
-    match T::try_from(value) {
-        Ok(number) if bounds.contains(&value) => Ok(number),
-        _ => {
-            let (least, most) = bounds.into_inner();
-            wrong(key, format!("{value} must be from {least} to {most}"))
-        }
     }
 }

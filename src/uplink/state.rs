@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::Monotonic,
     config::{Ack, MqttVersion},
+    words::words,
 };
 
 /// How one upstream is doing.
@@ -70,23 +71,10 @@ pub struct Certificate {
     pub until: jiff::Timestamp,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CertificateOf {
-    Authority,
-    Gateway,
-    Broker,
-}
-
-impl CertificateOf {
-    pub const ALL: [CertificateOf; 3] =
-        [CertificateOf::Authority, CertificateOf::Gateway, CertificateOf::Broker];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            CertificateOf::Authority => "authority",
-            CertificateOf::Gateway => "gateway",
-            CertificateOf::Broker => "broker",
-        }
+words! {
+    pub enum CertificateOf {
+        Authority = "authority",
+        Gateway = "gateway",
+        Broker = "broker",
     }
 }

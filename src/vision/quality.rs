@@ -20,6 +20,7 @@
 use super::align::{ALIGNED_SIDE, Aligned};
 use super::face::{Face, Landmarks};
 use crate::config::FaceLimits;
+use crate::words::words;
 
 /// What a score counts as good; see [`FaceLimits`] for what is good enough.
 const SHARP: f32 = 0.05;
@@ -37,13 +38,14 @@ const WIDE_PX: f32 = 112.0;
 /// The part of the 112 x 112 that is face and not hair or background.
 const INNER: std::ops::Range<usize> = 20..ALIGNED_SIDE - 20;
 
-/// Why a look is poor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Flaw {
-    Blurred,
-    TurnedAway,
-    TooDark,
-    TooBright,
+words! {
+    /// Why a look is poor.
+    pub enum Flaw {
+        Blurred = "blurred",
+        TurnedAway = "turned_away",
+        TooDark = "too_dark",
+        TooBright = "too_bright",
+    }
 }
 
 impl Flaw {
@@ -64,15 +66,6 @@ impl Flaw {
             Flaw::TurnedAway => "on which the worker looks straight ahead",
             Flaw::TooDark => "with more light on the face",
             Flaw::TooBright => "with less light on the face, and none behind it",
-        }
-    }
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Flaw::Blurred => "blurred",
-            Flaw::TurnedAway => "turned_away",
-            Flaw::TooDark => "too_dark",
-            Flaw::TooBright => "too_bright",
         }
     }
 }

@@ -122,7 +122,7 @@ impl Gateway {
     fn troubled(&self) -> Option<String> {
         let look = self.neighbourhood.trouble(Monotonic::default())?;
         assert_eq!(look.what, AlarmWhat::Neighbourhood);
-        assert!(look.trouble().unwrap().text.contains(&look.subject));
+        assert!(look.trouble().unwrap().detail.to_string().contains(&look.subject));
         look.subject.chars().last().map(String::from)
     }
 

@@ -21,7 +21,7 @@ fn at(second: u64) -> Stamp {
 
 fn trouble(second: u64, count: Option<u64>) -> Option<Trouble> {
     let since = Monotonic::from_millis(second * 1000);
-    Some(Trouble { since, text: "refused".into(), count })
+    Some(Trouble { since, detail: Detail::new("refused"), count })
 }
 
 /// One subject, and what was told of it, with the second.

@@ -182,11 +182,11 @@ fn what_concerns_the_ledger_itself_and_its_lanes_keeps_its_names() {
     let (direction, after) = (Direction::Exit, Some(PassageId([7; 16])));
     let tailgate = told(Tailgate { lane: "north".into(), direction, after });
     assert_eq!(tailgate["after"], "07".repeat(16));
-    let detail = Detail::new("alarm").with("text", "no answer");
+    let detail = Detail::new("turnstile_down").with("problem", "no answer");
     let (what, subject) = (AlarmWhat::Turnstile, "north".to_owned());
     let expected = json!({
         "kind": "alarm", "what": "turnstile", "subject": "north", "raised": true,
-        "detail": "no answer", "code": "alarm",
+        "detail": "no answer", "code": "turnstile_down",
     });
     assert_eq!(told(Alarm { what, subject, raised: true, detail }), expected);
 }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::super::{file::*, *};
 
 fn refusal(bytes: &[u8]) -> String {
-    let refused = parse_bytes(Path::new("/etc/g.toml"), bytes).unwrap_err().to_string();
+    let refused = parse(Path::new("/etc/g.toml"), bytes).unwrap_err().to_string();
     assert_eq!(refused.lines().count(), 1, "{refused}");
     refused.strip_prefix("/etc/g.toml:").unwrap_or_else(|| panic!("{refused}")).to_owned()
 }
@@ -25,7 +25,7 @@ fn told(text: &str, expected: &str) {
 #[test]
 fn a_byte_order_mark_and_windows_line_ends_are_taken() {
     let text = format!("\u{FEFF}{}", SITE.replace('\n', "\r\n"));
-    let config = parse_bytes(Path::new("/etc/g.toml"), text.as_bytes()).unwrap();
+    let config = parse(Path::new("/etc/g.toml"), text.as_bytes()).unwrap();
     assert_eq!(config.site.project_code, "P1");
     assert_eq!(config.sha256[..], Sha256::digest(text.as_bytes())[..]);
 }
@@ -99,7 +99,10 @@ fn a_character_that_looks_like_another_is_named_with_its_place_and_what_to_type(
     }
     // In text and remarks they are what people write.
     let text = format!("{SITE}name = \"“东区”，北门：１号\" # ‘，’\n");
-    assert_eq!(parse(Path::new("/etc/g.toml"), &text).unwrap().site.name, "“东区”，北门：１号");
+    assert_eq!(
+        parse(Path::new("/etc/g.toml"), text.as_bytes()).unwrap().site.name,
+        "“东区”，北门：１号"
+    );
 }
 
 #[test]
@@ -289,7 +292,7 @@ fn each_table_is_told_with_the_keys_that_it_takes() {
     let camera = "[[lane.camera]]\ndirection = \"exit\"\nsource = \"replay:x\"\n";
     let rest = "[storage]\n[models]\n[roster]\n[enrolment]\n[recognition]\n[control]\n[metrics]\n[alarms]\n";
     let text = format!("{SITE}{LANE}{camera}[[upstream]]\nbroker = \"mqtt://localhost\"\n{rest}");
-    parse(Path::new("/etc/g.toml"), &text).unwrap();
+    parse(Path::new("/etc/g.toml"), text.as_bytes()).unwrap();
     for (table, keys) in &*tables::TABLES {
         let header = [format!("[[{table}]]\n"), format!("[{table}]\n")];
         let probe = match header.iter().find(|header| text.contains(*header)) {

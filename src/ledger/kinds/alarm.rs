@@ -3,61 +3,28 @@
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
-use crate::ledger::Detail;
+use crate::{ledger::Detail, words::words};
 
-/// What an alarm is about. Clock and disk have kinds of their own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AlarmWhat {
-    /// Records wait for an upstream for too long.
-    Outbox,
-    /// The link to an upstream is down.
-    Link,
-    /// A certificate that a link needs ends soon.
-    Certificate,
-    /// It has ended.
-    CertificateEnded,
-    Camera,
-    Turnstile,
-    /// Many faces in a short time that nobody knows.
-    UnknownFaces,
-    /// The box is on another network than before.
-    Neighbourhood,
-    /// A camera shows faces, and the lane decides on none.
-    Undecided,
-}
-
-impl AlarmWhat {
-    pub const ALL: [AlarmWhat; 9] = [
-        AlarmWhat::Outbox,
-        AlarmWhat::Link,
-        AlarmWhat::Certificate,
-        AlarmWhat::CertificateEnded,
-        AlarmWhat::Camera,
-        AlarmWhat::Turnstile,
-        AlarmWhat::UnknownFaces,
-        AlarmWhat::Neighbourhood,
-        AlarmWhat::Undecided,
-    ];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            AlarmWhat::Outbox => "outbox",
-            AlarmWhat::Link => "link",
-            AlarmWhat::Certificate => "certificate",
-            AlarmWhat::CertificateEnded => "certificate_ended",
-            AlarmWhat::Camera => "camera",
-            AlarmWhat::Turnstile => "turnstile",
-            AlarmWhat::UnknownFaces => "unknown_faces",
-            AlarmWhat::Neighbourhood => "neighbourhood",
-            AlarmWhat::Undecided => "undecided",
-        }
-    }
-}
-
-impl std::fmt::Display for AlarmWhat {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.word())
+words! {
+    /// What an alarm is about. Clock and disk have kinds of their own.
+    #[derive(PartialOrd, Ord, Hash)]
+    pub enum AlarmWhat {
+        /// Records wait for an upstream for too long.
+        Outbox = "outbox",
+        /// The link to an upstream is down.
+        Link = "link",
+        /// A certificate that a link needs ends soon.
+        Certificate = "certificate",
+        /// It has ended.
+        CertificateEnded = "certificate_ended",
+        Camera = "camera",
+        Turnstile = "turnstile",
+        /// Many faces in a short time that nobody knows.
+        UnknownFaces = "unknown_faces",
+        /// The box is on another network than before.
+        Neighbourhood = "neighbourhood",
+        /// A camera shows faces, and the lane decides on none.
+        Undecided = "undecided",
     }
 }
 

@@ -5,65 +5,21 @@
 
 use super::{
     Cell, Line, cells, compact, folded,
-    headings::{self, Field},
+    headings::{self, Field, Layout},
 };
 use crate::roster::WorkerId;
 
 /// Beginnings of a cell, in Chinese. Blanks within are left out: 合　计.
-const BEGINNINGS: [&str; 26] = [
-    "累计",
-    "总人数",
-    "制表",
-    "填表",
-    "填报",
-    "编制",
-    "审核",
-    "审查",
-    "复核",
-    "审批",
-    "审定",
-    "批准",
-    "核准",
-    "校对",
-    "经办",
-    "负责人",
-    "项目负责人",
-    "项目经理",
-    "日期",
-    "备注",
-    "说明",
-    "注:",
-    "附:",
-    "以下空白",
-    "以下无正文",
-    "续表",
-];
+const BEGINNINGS: &str = "累计 总人数 制表 填表 填报 编制 审核 审查 复核 审批 审定 批准 核准 校对 经办 负责人 \
+    项目负责人 项目经理 日期 备注 说明 注: 附: 以下空白 以下无正文 续表";
 /// What such a cell may hold anywhere: 钢筋班小计, 负责人签字.
-const WITHIN: [&str; 8] = ["合计", "小计", "总计", "共计", "签字", "签名", "签章", "盖章"];
+const WITHIN: &str = "合计 小计 总计 共计 签字 签名 签章 盖章";
 /// Beginnings in English, and no letter behind them.
-const WORDS: [&str; 19] = [
-    "total",
-    "totals",
-    "subtotal",
-    "sub-total",
-    "sub total",
-    "grand total",
-    "sum",
-    "prepared by",
-    "made by",
-    "filled in by",
-    "checked by",
-    "reviewed by",
-    "verified by",
-    "approved by",
-    "signature",
-    "signatures",
-    "signed",
-    "signed by",
-    "authorised by",
-];
+const WORDS: &str = "total, totals, subtotal, sub-total, sub total, grand total, sum, prepared by, made by, \
+    filled in by, checked by, reviewed by, verified by, approved by, signature, signatures, \
+    signed, signed by, authorised by";
 /// The same, with a colon or a number behind them: by themselves they are names too.
-const LABELS: [&str; 6] = ["date", "note", "notes", "remark", "remarks", "page"];
+const LABELS: &str = "date note notes remark remarks page";
 /// Cells looked at, from the left: a sum may stand behind its team and contractor.
 const CELLS: usize = 3;
 /// Characters of a label before its colon: 班组长：
@@ -73,11 +29,8 @@ const NUMBER: (usize, usize) = (8, 6);
 const SHOWN: usize = 20;
 
 /// What stands first in a line that is no worker's; `None`: it may be one's.
-pub(super) fn what(line: &Line, columns: &[Option<Field>]) -> Option<String> {
-    let cell = |field| {
-        let mut known = columns.iter().zip(&line.cells);
-        known.find(|(f, _)| **f == Some(field)).map_or(&Cell::Empty, |(_, cell)| cell)
-    };
+pub(super) fn what(line: &Line, layout: &Layout) -> Option<String> {
+    let cell = |field| layout.cell(line, field);
     if is_number(cell(Field::IdNumber)) || is_somebody(cell(Field::Id), cell(Field::Name)) {
         return None;
     }
@@ -126,9 +79,9 @@ fn closes(text: &str) -> bool {
     let close: String = compact(text);
     let behind = |text: &str, word: &str| text.strip_prefix(word).map(|r| r.chars().next());
     let word =
-        |word: &&str| behind(text, word).is_some_and(|c| c.is_none_or(|c| !c.is_alphanumeric()));
-    let label = |word: &&str| {
-        let rest = text.strip_prefix(*word).map(str::trim_start);
+        |word: &str| behind(text, word).is_some_and(|c| c.is_none_or(|c| !c.is_alphanumeric()));
+    let label = |word: &str| {
+        let rest = text.strip_prefix(word).map(str::trim_start);
         let next = rest.map(|rest| rest.chars().next());
         next.flatten().is_some_and(|c| c == ':' || c.is_ascii_digit())
     };
@@ -144,8 +97,8 @@ fn closes(text: &str) -> bool {
     labelled
         || counted('共', ['人', '名', '页'])
         || counted('第', ['页', '张', '/'])
-        || BEGINNINGS.iter().any(|word| close.starts_with(word))
-        || WITHIN.iter().any(|word| close.contains(word))
-        || WORDS.iter().any(word)
-        || LABELS.iter().any(label)
+        || BEGINNINGS.split(' ').any(|word| close.starts_with(word))
+        || WITHIN.split(' ').any(|word| close.contains(word))
+        || WORDS.split(", ").any(word)
+        || LABELS.split(' ').any(label)
 }

@@ -1,144 +1,53 @@
 //! Which column is what. Headings are compared without case, width, spaces, brackets and signs.
 
-use super::{Cell, HEADINGS_WITHIN, ImportError, Line, folded};
+use std::sync::LazyLock;
 
-/// What a column may hold. The order is that of the table below.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Field {
-    Id,
-    Name,
-    IdNumber,
-    Team,
-    Contractor,
-    Trade,
-    IdType,
-    Gender,
-    BirthDate,
-    Phone,
-    ValidFrom,
-    ValidUntil,
-    Consent,
-    ConsentOn,
-    ContractSigned,
-    TrainedOn,
-    BankTail,
+use super::{Cell, HEADINGS_WITHIN, ImportError, Line, folded};
+use crate::words::words;
+
+words! {
+    /// What a column may hold, and its label in messages.
+    pub(super) enum Field {
+        Id = "id",
+        Name = "name",
+        IdNumber = "id-number",
+        Team = "team",
+        Contractor = "contractor",
+        Trade = "trade",
+        IdType = "id-type",
+        Gender = "gender",
+        BirthDate = "birth-date",
+        Phone = "phone",
+        ValidFrom = "valid-from",
+        ValidUntil = "valid-until",
+        Consent = "consent",
+        ConsentOn = "consent-on",
+        ContractSigned = "contract-signed",
+        TrainedOn = "trained-on",
+        BankTail = "bank-tail",
+    }
 }
 
-/// How a field is called: in messages, and in files. The first two spellings are shown.
+/// How a field is called: in messages, and in files (`headings.txt`).
 struct Known {
     field: Field,
-    label: &'static str,
     spellings: &'static str,
 }
 
 /// Those that every row needs come first.
 const REQUIRED: usize = 6;
-const KNOWN: [Known; 17] = [
-    Known {
-        field: Field::Id,
-        label: "id",
-        spellings: "id 工号 编号 workerid workernumber workerno employeeid 员工编号 人员编号 工人编号 \
-                    工人工号",
-    },
-    Known {
-        field: Field::Name,
-        label: "name",
-        spellings: "name 姓名 workername fullname 工人姓名 人员姓名 员工姓名",
-    },
-    Known {
-        field: Field::IdNumber,
-        label: "id-number",
-        spellings: "idnumber 身份证号 证件号码 证件号 身份证号码 公民身份号码 居民身份证号 \
-                    居民身份证号码 身份证 idno idcard idcardno idcardnumber documentnumber",
-    },
-    Known {
-        field: Field::Team,
-        label: "team",
-        spellings: "team 班组 班组名称 所属班组 所在班组 teamname crew gang",
-    },
-    Known {
-        field: Field::Contractor,
-        label: "contractor",
-        spellings: "contractor 劳务公司 分包单位 参建单位 劳务单位 劳务企业 分包公司 分包企业 参建企业 \
-                    用工单位 用人单位 所属单位 所属公司 单位 单位名称 employer company subcontractor \
-                    contractorname",
-    },
-    Known {
-        field: Field::Trade,
-        label: "trade",
-        spellings: "trade 工种 工种名称 岗位工种 tradename occupation",
-    },
-    Known {
-        field: Field::IdType,
-        label: "id-type",
-        spellings: "idtype 证件类型 证件种类 证件名称 documenttype",
-    },
-    Known { field: Field::Gender, label: "gender", spellings: "gender 性别 sex" },
-    Known {
-        field: Field::BirthDate,
-        label: "birth-date",
-        spellings: "birthdate 出生日期 出生年月日 生日 dateofbirth birthday",
-    },
-    Known {
-        field: Field::Phone,
-        label: "phone",
-        spellings: "phone 手机号 联系电话 手机号码 手机 电话 电话号码 联系方式 phonenumber mobile \
-                    mobilenumber mobilephone telephone tel",
-    },
-    Known {
-        field: Field::ValidFrom,
-        label: "valid-from",
-        spellings: "validfrom 进场日期 有效期起 进场时间 入场日期 入场时间 有效期自 有效期开始 \
-                    有效期起始 有效期起始日期 有效期开始日期 entrydate startdate",
-    },
-    Known {
-        field: Field::ValidUntil,
-        label: "valid-until",
-        spellings: "validuntil 退场日期 有效期止 退场时间 离场日期 离场时间 有效期至 有效期结束 \
-                    有效期截止 有效期截止日期 有效期结束日期 validto exitdate enddate",
-    },
-    Known {
-        field: Field::Consent,
-        label: "consent",
-        spellings: "consent 同意书编号 同意书 同意书号 知情同意书编号 人脸同意书编号 授权书编号 \
-                    consentform consentformnumber consentformno consentnumber consentno formnumber",
-    },
-    Known {
-        field: Field::ConsentOn,
-        label: "consent-on",
-        spellings: "consentdate 同意书日期 同意日期 同意书签订日期 同意书签署日期 consenton \
-                    consentsigned dateofconsent",
-    },
-    Known {
-        field: Field::ContractSigned,
-        label: "contract-signed",
-        spellings: "contractsigned 合同签订日期 合同日期 劳动合同签订日期 合同签订时间 contractdate \
-                    contractsignedon contractsigneddate",
-    },
-    Known {
-        field: Field::TrainedOn,
-        label: "trained-on",
-        spellings: "safetytraining 安全教育日期 培训日期 安全培训日期 安全教育时间 三级教育日期 \
-                    三级安全教育日期 入场教育日期 教育日期 safetytrainingdate trainingdate training \
-                    trainedon",
-    },
-    Known {
-        field: Field::BankTail,
-        label: "bank-tail",
-        spellings: "banktail 工资卡尾号 银行卡尾号 工资卡后四位 银行卡后四位 卡号后四位 \
-                    wageaccounttail bankcardtail",
-    },
-];
+static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
+    let known = |line: &'static str| {
+        let (label, spellings) = line.split_once(": ")?;
+        Some(Known { field: Field::from_word(label)?, spellings })
+    };
+    include_str!("headings.txt").lines().filter_map(known).collect()
+});
 
 /// With so many columns known, a line is that of the headings.
 pub(super) const ENOUGH: usize = 3;
 
 impl Field {
-    /// The field of that label: as the daemon calls it in a refusal.
-    fn labelled(label: &str) -> Option<Field> {
-        KNOWN.iter().find(|k| k.label == label).map(|k| k.field)
-    }
-
     /// The field that a heading names. What stands in brackets may matter (`有效期（起）`) or not
     /// (`姓名（必填）`).
     pub(super) fn named(heading: &str) -> Option<Field> {
@@ -174,6 +83,14 @@ pub(super) struct Layout {
     pub names: Names,
 }
 
+impl Layout {
+    /// What stands in a line under the heading of a field.
+    pub(super) fn cell<'l>(&self, line: &'l Line, field: Field) -> &'l Cell {
+        let mut known = self.columns.iter().zip(&line.cells);
+        known.find(|(f, _)| **f == Some(field)).map_or(&Cell::Empty, |(_, cell)| cell)
+    }
+}
+
 /// What the file calls each field, for whoever reads what is wrong with it.
 #[derive(Debug, Default)]
 pub struct Names(Vec<(Field, String)>);
@@ -193,7 +110,7 @@ impl Names {
 
     /// The same by the label of a field, which is itself where no column may hold it.
     pub fn called(&self, label: &str) -> String {
-        Field::labelled(label).map_or_else(|| label.to_owned(), |field| self.of(field))
+        Field::from_word(label).map_or_else(|| label.to_owned(), |field| self.of(field))
     }
 }
 
@@ -233,27 +150,29 @@ pub(super) fn find(lines: &[Line]) -> Result<Layout, ImportError> {
         ));
     };
     let columns: Vec<Option<Field>> = fields(line).collect();
-    let heading = |at: usize| match line.cells.get(at) {
-        Some(Cell::Text(text)) => text.trim().to_owned(),
-        _ => String::new(),
+    let texts = line.cells.iter().map(|cell| match cell {
+        Cell::Text(text) => text.trim(),
+        _ => "",
+    });
+    let headings: Vec<(Option<Field>, &str)> = columns.iter().copied().zip(texts).collect();
+    let of = |field: Option<Field>| {
+        headings.iter().filter(move |(f, _)| *f == field).map(|(_, heading)| *heading)
     };
-    for known in &KNOWN {
-        let of_field = |(at, field): (usize, &Option<Field>)| {
-            (*field == Some(known.field)).then(|| heading(at))
-        };
-        let twice: Vec<String> = columns.iter().enumerate().filter_map(of_field).collect();
+    for known in &*KNOWN {
+        let twice: Vec<&str> = of(Some(known.field)).collect();
         if twice.len() > 1 {
             return wrong(format!(
                 "line {}: {} columns are the {}: {}; keep one of them",
                 line.number,
                 twice.len(),
-                known.label,
+                known.field,
                 twice.join(", ")
             ));
         }
     }
+    let required = KNOWN.iter().take(REQUIRED);
     let missing: Vec<&Known> =
-        KNOWN.iter().take(REQUIRED).filter(|known| !columns.contains(&Some(known.field))).collect();
+        required.filter(|known| !columns.contains(&Some(known.field))).collect();
     if !missing.is_empty() {
         return wrong(format!(
             "headings are missing in line {}: {}; other columns are optional",
@@ -261,15 +180,11 @@ pub(super) fn find(lines: &[Line]) -> Result<Layout, ImportError> {
             spelled(&missing)
         ));
     }
-    let unknown = |(at, field): (usize, &Option<Field>)| match field {
-        None => Some(heading(at)).filter(|h| !h.is_empty()),
-        Some(_) => None,
-    };
-    let ignored = columns.iter().enumerate().filter_map(unknown).collect();
+    let ignored = of(None).filter(|heading| !heading.is_empty()).map(str::to_owned).collect();
     // On one line, as it stands in a message.
-    let one_line = |at| heading(at).split_whitespace().collect::<Vec<_>>().join(" ");
-    let named = |(at, field): (usize, &Option<Field>)| Some(((*field)?, one_line(at)));
-    let names = Names(columns.iter().enumerate().filter_map(named).collect());
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let named = |(field, heading): &(Option<Field>, &str)| Some(((*field)?, one_line(heading)));
+    let names = Names(headings.iter().filter_map(named).collect());
     Ok(Layout { above: at + 1, columns, ignored, names })
 }
 
@@ -277,7 +192,7 @@ pub(super) fn find(lines: &[Line]) -> Result<Layout, ImportError> {
 fn spelled(known: &[&Known]) -> String {
     let one = |known: &&Known| {
         let spellings: Vec<&str> = known.spellings.split_whitespace().skip(1).take(3).collect();
-        format!("{} ({})", known.label, spellings.join(", "))
+        format!("{} ({})", known.field, spellings.join(", "))
     };
     known.iter().map(one).collect::<Vec<_>>().join(", ")
 }
@@ -285,4 +200,9 @@ fn spelled(known: &[&Known]) -> String {
 #[cfg(test)]
 pub(super) fn every_spelling() -> impl Iterator<Item = (Field, &'static str)> {
     KNOWN.iter().flat_map(|k| k.spellings.split_whitespace().map(|s| (k.field, s)))
+}
+
+#[cfg(test)]
+pub(super) fn every_field() -> usize {
+    KNOWN.iter().filter(|k| k.spellings.split(' ').count() >= 2).count()
 }

@@ -11,6 +11,7 @@ use std::{
 use encoding_rs::GB18030;
 
 use super::{Row, compact, folded, masked};
+use crate::roster::identity::starred;
 
 /// Photos of one worker.
 const MOST: usize = 5;
@@ -177,10 +178,4 @@ fn unnumbered(stem: &str) -> &str {
         Some(key) if (1..=2).contains(&digits) => key.trim_end(),
         _ => stem,
     }
-}
-
-/// All but the last four characters are stars.
-fn starred(key: &str) -> String {
-    let hidden = key.chars().count().saturating_sub(4);
-    "*".repeat(hidden) + &key.chars().skip(hidden).collect::<String>()
 }

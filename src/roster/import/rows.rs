@@ -12,7 +12,9 @@ use super::{
     headings::{Field, Layout},
     too_many_rows,
 };
-use crate::roster::{Gender, IdType, Particulars, Person, RosterError, Terms, WorkerId};
+use crate::roster::{
+    Gender, IdType, Particulars, Person, RosterError, Terms, WorkerId, identity::starred,
+};
 
 /// Somebody who may come onto the roster, for all that the file shows.
 #[derive(Clone)]
@@ -40,9 +42,8 @@ impl Row {
     /// The id for people and reports: behind stars where it is the ID number in the wrong column.
     pub fn shown_id(&self) -> String {
         let is_number = !self.id.is_empty() && compact(&self.id) == compact(&self.id_number);
-        let hidden = if is_number { self.id.chars().count().saturating_sub(4) } else { 0 };
-        let shown: String = self.id.chars().skip(hidden).collect();
-        format!("{}{}", "*".repeat(hidden), super::masked(&shown))
+        let shown = if is_number { starred(&self.id) } else { self.id.clone() };
+        super::masked(&shown)
     }
 }
 
@@ -61,7 +62,7 @@ pub(super) fn read(
 ) -> Result<RosterFile, ImportError> {
     let (mut rows, mut passed_over): (Vec<Row>, _) = (Vec::new(), Vec::new());
     for line in lines.iter().skip(layout.above) {
-        if let Some(what) = closing::what(line, &layout.columns) {
+        if let Some(what) = closing::what(line, &layout) {
             passed_over.push((line.number, what));
         } else if let Some(row) = row(line, &layout, separated) {
             if rows.len() == ROWS_MAX {
@@ -110,23 +111,21 @@ fn refuse_twice(rows: &mut [Row], names: &Names) {
     }
 }
 
-/// The cells of a row, by what they are, and what is wrong so far.
+/// A row, and what is wrong with it so far.
 struct Cells<'a> {
-    cells: Vec<(Field, &'a Cell)>,
-    names: &'a Names,
+    line: &'a Line,
+    layout: &'a Layout,
     wrong: Vec<String>,
 }
 
 /// `None`: nothing stands there.
 fn row(line: &Line, layout: &Layout, separated: bool) -> Option<Row> {
     let columns = &layout.columns;
-    let known = columns.iter().zip(&line.cells);
-    let cells: Vec<(Field, &Cell)> =
-        known.filter_map(|(field, cell)| Some(((*field)?, cell))).collect();
-    let mut cells = Cells { cells, names: &layout.names, wrong: Vec::new() };
-    if cells.cells.iter().all(|(_, cell)| plain(cell).is_ok_and(|t| t.is_none())) {
+    let mut known = columns.iter().zip(&line.cells).filter(|(field, _)| field.is_some());
+    if known.all(|(_, cell)| plain(cell).is_ok_and(|t| t.is_none())) {
         return None;
     }
+    let mut cells = Cells { line, layout, wrong: Vec::new() };
     if separated && line.cells.len() > columns.len() {
         let problem = format!(
             "it has {} cells below {} headings: a separator within a cell needs quotes around it",
@@ -191,11 +190,11 @@ fn row(line: &Line, layout: &Layout, separated: bool) -> Option<Row> {
 
 impl Cells<'_> {
     fn cell(&self, field: Field) -> &Cell {
-        self.cells.iter().find(|(f, _)| *f == field).map_or(&Cell::Empty, |(_, cell)| cell)
+        self.layout.cell(self.line, field)
     }
 
     fn is_wrong(&mut self, field: Field, problem: impl std::fmt::Display) {
-        self.wrong.push(format!("{}: {problem}", self.names.of(field)));
+        self.wrong.push(format!("{}: {problem}", self.layout.names.of(field)));
     }
 
     /// `None`: nothing stands there, or a word for nothing.
@@ -262,27 +261,10 @@ impl Cells<'_> {
 
 /// How an office writes that there is nothing: 无, 未签, "/", "—".
 fn is_none(text: &str) -> bool {
-    const WORDS: [&str; 17] = [
-        "无",
-        "暂无",
-        "没有",
-        "未",
-        "未签",
-        "未签订",
-        "未签署",
-        "未办",
-        "未办理",
-        "未提供",
-        "否",
-        "空",
-        "none",
-        "no",
-        "na",
-        "nil",
-        "null",
-    ];
+    const WORDS: &str =
+        "无 暂无 没有 未 未签 未签订 未签署 未办 未办理 未提供 否 空 none no na nil null";
     let word: String = folded(text).chars().filter(|c| c.is_alphanumeric()).collect();
-    word.is_empty() || WORDS.contains(&word.as_str())
+    word.is_empty() || WORDS.split(' ').any(|none| none == word)
 }
 
 fn shortened(text: &str) -> String {
@@ -298,24 +280,19 @@ fn gender(word: &str) -> Option<Gender> {
 }
 
 fn id_type(word: &str) -> Option<IdType> {
-    match word {
-        "身份证"
-        | "居民身份证"
-        | "二代身份证"
-        | "中华人民共和国居民身份证"
-        | "居民居住证"
-        | "港澳台居民居住证"
-        | "idcard"
-        | "residentidcard" => Some(IdType::Resident),
-        "护照" => Some(IdType::Passport),
-        "港澳居民来往内地通行证" | "港澳通行证" | "港澳居民通行证" | "回乡证" => {
-            Some(IdType::HkMacaoPermit)
-        }
-        "台湾居民来往大陆通行证" | "台胞证" | "台湾通行证" | "台湾居民通行证" => {
-            Some(IdType::TaiwanPermit)
-        }
-        word => IdType::ALL.into_iter().find(|t| t.word().replace('_', "") == word),
-    }
+    const RESIDENT: &str = "身份证 居民身份证 二代身份证 中华人民共和国居民身份证 居民居住证 \
+        港澳台居民居住证 idcard residentidcard";
+    const HK_MACAO: &str = "港澳居民来往内地通行证 港澳通行证 港澳居民通行证 回乡证";
+    const TAIWAN: &str = "台湾居民来往大陆通行证 台胞证 台湾通行证 台湾居民通行证";
+    IdType::ALL.into_iter().find(|id_type| {
+        let spellings = match id_type {
+            IdType::Resident => RESIDENT,
+            IdType::Passport => "护照",
+            IdType::HkMacaoPermit => HK_MACAO,
+            IdType::TaiwanPermit => TAIWAN,
+        };
+        spellings.split(' ').any(|known| known == word) || id_type.word().replace('_', "") == word
+    })
 }
 
 /// 2026-10-01, 2026/10/1, 2026.10.1, 20261001, 2026年10月1日; a midnight after it is no time.
@@ -324,28 +301,18 @@ pub(super) fn date(text: &str) -> Option<Date> {
     let mut text = trimmed(&text).to_owned();
     if text.contains('年') {
         text.retain(|c| !c.is_whitespace());
-        text = text.replace(['年', '月'], "-");
-        text = text.strip_suffix('日').unwrap_or(&text).to_owned();
     } else if let Some((day, time)) = text.split_once([' ', 't'])
         && time.trim().chars().all(|c| matches!(c, '0' | ':' | '.'))
     {
         text = day.to_owned();
     }
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
-    let parts: Vec<&str> = if text.len() == 8 && digits(&text) {
-        vec![text.get(..4)?, text.get(4..6)?, text.get(6..)?]
-    } else {
-        let separator = text.chars().find(|c| !c.is_ascii_digit())?;
-        if !matches!(separator, '-' | '/' | '.') {
-            return None;
-        }
-        text.split(separator).collect()
+    let forms: &[&str] = match text.len() == 8 && digits(&text) {
+        true => &["%Y%m%d"],
+        false => &["%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日", "%Y年%m月%d"],
     };
-    let [year, month, day] = parts.as_slice() else { return None };
-    let fits = |part: &str, most: usize| digits(part) && (1..=most).contains(&part.len());
-    if year.len() != 4 || !digits(year) || !fits(month, 2) || !fits(day, 2) {
-        return None;
-    }
-    let date = Date::new(year.parse().ok()?, month.parse().ok()?, day.parse().ok()?).ok()?;
+    // A year has no sign.
+    let forms = forms.iter().filter(|_| text.starts_with(|c: char| c.is_ascii_digit()));
+    let date = forms.map(|form| Date::strptime(form, &text)).find_map(Result::ok)?;
     (1900..=2200).contains(&date.year()).then_some(date)
 }

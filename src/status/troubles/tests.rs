@@ -1,9 +1,7 @@
 //! Troubles as the parts' states have them.
 
-use jiff::SignedDuration;
-
 use super::*;
-use crate::{clock::BootId, turnstile::TurnstileState};
+use crate::{alarms::Verdict, clock::BootId, turnstile::TurnstileState};
 
 fn now(synced: bool) -> Stamp {
     let wall_ms = 1_793_228_400_000;
@@ -36,10 +34,11 @@ fn a_link_that_is_down_says_why_and_what_waits() {
     assert_eq!(link(&upstream(true), Some((7, None))), None);
     let found = link(&upstream(false), Some((7, None))).unwrap();
     assert_eq!((found.since, found.count), (Monotonic::from_millis(5000), Some(7)));
-    assert!(found.text.starts_with("connection refused; see to the link"), "{}", found.text);
-    assert!(found.text.contains("(7 records)"), "{}", found.text);
+    let text = found.detail.to_string();
+    assert!(text.starts_with("connection refused; see to the link"), "{text}");
+    assert!(text.contains("(7 records)"), "{text}");
     // The database cannot be read.
-    assert!(link(&upstream(false), None).unwrap().text.contains("(? records)"));
+    assert!(link(&upstream(false), None).unwrap().detail.to_string().contains("(? records)"));
 }
 
 #[test]
@@ -54,15 +53,19 @@ fn an_outbox_is_a_trouble_from_the_configured_age_on_whatever_the_link_says() {
     assert_eq!(of(true, Some(written(900_000))), None);
     let found = of(true, Some(written(960_000))).unwrap();
     assert_eq!((found.since, found.count), (Monotonic::from_millis(3_540_000), Some(41)));
-    assert!(found.text.starts_with("41 records wait, the oldest for 16 min"), "{}", found.text);
-    assert!(found.text.contains("though the broker is connected"), "{}", found.text);
-    assert!(of(false, Some(written(960_000))).unwrap().text.contains("the link is down"));
+    let text = found.detail.to_string();
+    assert!(text.starts_with("41 records wait, the oldest for 16 min"), "{text}");
+    assert!(text.contains("though the broker is connected"), "{text}");
+    assert!(
+        of(false, Some(written(960_000))).unwrap().detail.to_string().contains("the link is down")
+    );
     // Of another boot, days ago; and of a time that is still to come.
     let other = Stamp { boot: BootId([8; 16]), ..stamp };
     let days = Stamp { wall_ms: stamp.wall_ms - 5 * 24 * 3_600_000, ..other };
     let found = of(true, Some(days)).unwrap();
     assert_eq!(found.since, Monotonic::default());
-    assert!(found.text.contains("for 5 days"), "{}", found.text);
+    let text = found.detail.to_string();
+    assert!(text.contains("for 5 days"), "{text}");
     assert_eq!(of(true, Some(Stamp { wall_ms: stamp.wall_ms + 9_000_000, ..other })), None);
 }
 
@@ -108,7 +111,7 @@ fn a_certificate_says_where_it_lies_when_it_ends_and_whose_it_is_to_renew() {
     let until = now(true).timestamp() + SignedDuration::from_hours(24 * 28);
     let path = Some("/etc/gatehouse/own.pem".into());
     let certificate = Certificate { whose: CertificateOf::Gateway, path, until };
-    let text = ends(&certificate, SignedDuration::from_hours(24 * 28));
+    let text = ends(&certificate, SignedDuration::from_hours(24 * 28)).to_string();
     let until = until.strftime("%Y-%m-%d %H:%M UTC");
     let expected = format!(
         "this gateway's certificate in /etc/gatehouse/own.pem ends on {until}, in 28 days; then this \
@@ -116,7 +119,7 @@ fn a_certificate_says_where_it_lies_when_it_ends_and_whose_it_is_to_renew() {
     );
     assert_eq!(text, expected);
     let broker = Certificate { whose: CertificateOf::Broker, path: None, ..certificate };
-    let text = ends(&broker, SignedDuration::ZERO);
+    let text = ends(&broker, SignedDuration::ZERO).to_string();
     assert!(text.starts_with("the broker's certificate has ended on"), "{text}");
 }
 
@@ -132,7 +135,7 @@ fn a_turnstile_that_does_not_answer_is_a_trouble() {
         .unwrap()
     };
     assert_eq!(turnstile(&state(true)), None);
-    assert_eq!(turnstile(&state(false)).unwrap().text, "no answer");
+    assert_eq!(turnstile(&state(false)).unwrap().detail.to_string(), "no answer");
 }
 
 #[test]

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use crate::turnstile::settings::{
-    Checked, Keys, ON_THE_WIRE, PerDirection, SerialLine, Settings, wrong,
-};
+use crate::turnstile::settings::{Checked, Keys, PerDirection, SerialLine, Settings, wrong};
 
 /// A Modbus RTU relay board.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,12 +37,12 @@ impl Settings for ModbusRtu {
 
     fn read(keys: &Keys<'_>) -> Checked<ModbusRtu> {
         let line = keys.line()?;
-        let usual = ModbusRtu::usual(line, keys.whole("address", 1..=247)?.unwrap_or(1));
-        let pulse_ms = keys.whole("pulse_ms", 50..=10_000)?;
+        let usual = ModbusRtu::usual(line, keys.whole::<_, 1, 247>("address")?.unwrap_or(1));
+        let pulse_ms = keys.whole::<_, 50, 10_000>("pulse_ms")?;
         let board = ModbusRtu {
             release_coil: keys.pair("release_coil")?.unwrap_or(usual.release_coil),
             passage_input: keys.pair("passage_input")?.unwrap_or(usual.passage_input),
-            fire_input: keys.whole("fire_input", ON_THE_WIRE)?,
+            fire_input: keys.whole::<_, 0, 65_535>("fire_input")?,
             pulse: pulse_ms.map_or(usual.pulse, Duration::from_millis),
             ..usual
         };

@@ -10,7 +10,7 @@ use crate::{
     turnstile::{
         drivers::kind::Driver,
         error::TurnstileError,
-        settings::{Checked, Keys, ON_THE_WIRE, Settings},
+        settings::{Checked, Keys, Settings},
         simulation::{DeviceFrame, SimulatedBus, SimulatedDevice, SimulatedLine, Speaks},
     },
 };
@@ -30,11 +30,11 @@ impl Settings for SimulatedTurnstile {
     const KEYS: &[&str] = &["pass_after_ms", "passes", "fire_input"];
 
     fn read(keys: &Keys<'_>) -> Checked<SimulatedTurnstile> {
-        let after = keys.whole("pass_after_ms", 0..=600_000)?.unwrap_or(700);
+        let after = keys.whole::<_, 0, 600_000>("pass_after_ms")?.unwrap_or(700);
         let passes = keys.given("passes")?.unwrap_or(true);
         Ok(SimulatedTurnstile {
             pass_after: passes.then_some(Duration::from_millis(after)),
-            fire_input: keys.whole("fire_input", ON_THE_WIRE)?,
+            fire_input: keys.whole::<_, 0, 65_535>("fire_input")?,
         })
     }
 }
