@@ -13,7 +13,7 @@ pub mod profiles;
 mod route;
 mod state;
 #[cfg(test)]
-mod survival;
+mod tests;
 pub mod tls;
 
 use tokio::{
