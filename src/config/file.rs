@@ -38,15 +38,17 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
         ConfigError::Wrong { path: path.to_owned(), line, key: "syntax".to_owned(), message }
     };
     let tree = DeTable::parse(text).map_err(no_toml)?;
+    let mut common = tree.clone();
     let tree = tree.get_ref();
-    let file: File = toml::de::Deserializer::parse(text).map_err(no_toml).and_then(|d| {
-        serde_path_to_error::deserialize(d).map_err(|e| {
-            let path = e.path().to_string();
-            let at = e.inner().span().map_or(0, |span| span.start).max(place(tree, &path).0);
-            let (key, message) = typed::explain(&path, e.inner().message());
-            located(at, key, message)
-        })
+    let own = upstream::take_own_keys(common.get_mut());
+    let common = toml::de::Deserializer::from(common);
+    let mut file: File = serde_path_to_error::deserialize(common).map_err(|e| {
+        let path = e.path().to_string();
+        let at = e.inner().span().map_or(0, |span| span.start).max(place(tree, &path).0);
+        let (key, message) = typed::explain(&path, e.inner().message());
+        located(at, key, message)
     })?;
+    file.upstream.iter_mut().zip(own).for_each(|(upstream, own)| upstream.own = own);
     let base = path.parent().unwrap_or(Path::new(""));
     let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
     let config = file.complete(&Written { tree, base: &base }).and_then(|config| {

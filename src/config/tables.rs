@@ -85,7 +85,7 @@ pub(super) static TABLES: LazyLock<[(&str, Vec<String>); 14]> = LazyLock::new(||
 });
 
 /// The keys of a table, which serde lists where it refuses another.
-fn keys<T: DeserializeOwned>() -> Vec<String> {
+pub(crate) fn keys<T: DeserializeOwned>() -> Vec<String> {
     toml::from_str::<T>("\"?\" = 0").err().map(|e| listed(e.message())).unwrap_or_default()
 }
 

@@ -139,7 +139,11 @@ fn of_another_type(path: &str, found: &str, wanted: &str) -> String {
 }
 
 /// A key that its table does not have: perhaps another one's, or misspelt.
-fn unknown(table: &str, name: &str, keys: &[String]) -> String {
+fn unknown(table: &str, name: &str, listed: &[String]) -> String {
+    // Of an upstream's keys, its profile lists only its own.
+    let common = TABLES.iter().filter(|(known, _)| *known == table).flat_map(|(_, keys)| keys);
+    let own = listed.iter().filter(|key| !common.clone().any(|known| known == *key));
+    let keys: Vec<&String> = common.clone().chain(own).collect();
     let shown = |table: &str, key: &str| {
         let path = below(table, key);
         if is_table(&path) { header(&path) } else { key.to_owned() }

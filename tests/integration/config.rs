@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use gatehouse::config::{Config, ConfigError};
+use gatehouse::{
+    config::{Config, ConfigError},
+    uplink,
+};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
@@ -83,10 +86,11 @@ source = "replay:frames"
 /// it refuses another.
 fn accepted_below(header: &str) -> Vec<String> {
     let text = EVERY_TABLE.replacen(header, &format!("{header}\nno_such_key = 1"), 1);
-    let message = match Config::parse(Path::new("probe.toml"), &text) {
-        Err(ConfigError::Wrong { message, .. }) => message,
-        other => panic!("{text}\nwas not refused: {other:?}"),
-    };
+    let message =
+        match Config::parse(Path::new("probe.toml"), &text).and_then(|c| uplink::check(&c)) {
+            Err(ConfigError::Wrong { message, .. }) => message,
+            other => panic!("{text}\nwas not refused: {other:?}"),
+        };
     let (_, listed) = message.split_once("expected ").unwrap_or_else(|| panic!("{message}"));
     let keys: Vec<_> = listed.split('`').skip(1).step_by(2).map(str::to_owned).collect();
     assert!(!keys.is_empty(), "{message}");

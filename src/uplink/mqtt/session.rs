@@ -15,13 +15,13 @@ use tokio::{
     time::{Interval, MissedTickBehavior, interval, timeout},
 };
 
-use self::work::{Answer, Later, PageRead, Row, Work, under_way};
-use super::to::{To, options};
+use self::work::{Answer, Later, PageRead, Row, Struck, Work, under_way};
+use super::to::To;
 use crate::{
     clock::Monotonic,
     failpoint, ledger,
     uplink::{
-        client::{Client, Ended, Happened, MAX_OUTGOING_BYTES},
+        client::{Client, Ended, Happened, MAX_OUTGOING_BYTES, Options},
         delivery::{Delivery, Late, WINDOW},
         link::{Asked, Context, LinkError},
         profiles::{self, Online},
@@ -54,7 +54,7 @@ struct Session<'a> {
     /// The platform's last word that was struck off.
     struck_upto: u64,
     /// Rows that are being struck off.
-    striking: Option<Work<Result<u64, LinkError>>>,
+    striking: Option<Work<Result<Struck, LinkError>>>,
     /// Subscriptions that the broker has not answered, and when they were asked for.
     unanswered: usize,
     asked_at: Monotonic,
@@ -75,7 +75,10 @@ pub(super) async fn session(
     delivery: &mut Delivery<Row>,
     asked: &mut mpsc::Receiver<Asked>,
 ) -> Result<(), LinkError> {
-    let client = Client::connect(options(to, context)?);
+    let client_id = to.upstream.client_id(&context.origin.gateway);
+    let mut options = Options::new(to.upstream, to.broker, to.version, to.safety, client_id)?;
+    (options.will, options.lasting) = (to.profile.offline()?, true);
+    let client = Client::connect(options);
     state.send_modify(|s| s.version = Some(to.version));
     let mut session = Session {
         to,
@@ -296,12 +299,14 @@ impl Session<'_> {
         let certificates = self.to.safety.certificates();
         self.state.send_modify(|s| s.certificates = certificates);
         let online = Online { outbox, ..online.borrow().clone() };
-        self.publish_other(self.to.profile.status(&online)?)
+        let status = self.to.profile.status(&online)?;
+        status.map_or(Ok(()), |status| self.publish_other(status))
     }
 
     /// Says offline, and takes in the acknowledgements still on their way, within a bound.
     async fn farewell(&mut self) -> Result<(), LinkError> {
-        let said = self.publish_other(self.to.profile.offline()?);
+        let offline = self.to.profile.offline()?;
+        let said = offline.map_or(Ok(()), |offline| self.publish_other(offline));
         if said.is_ok() && self.client.disconnect().is_ok() {
             let drained = async {
                 while let Ok(event) = self.client.next().await {

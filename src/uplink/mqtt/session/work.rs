@@ -15,6 +15,12 @@ pub struct Row {
     pub resent: bool,
 }
 
+/// How many rows were struck off.
+pub struct Struck {
+    pub acknowledged: u64,
+    pub left_out: u64,
+}
+
 /// What is no row and waits for room in the client.
 pub enum Later {
     Receipt(Box<Message>),
