@@ -1,4 +1,4 @@
-//! Who makes progress, and what is begun anew after a fault.
+//! Who makes progress, what is begun anew after a fault, and what caused it.
 //!
 //! In: beats of the daemon's vital parts, and futures that may panic. Out: who is late, what a
 //! panic said, and how long to wait before the next attempt. Touches nothing; time is the clock's.
@@ -7,6 +7,8 @@
 
 use std::{
     any::Any,
+    error::Error,
+    io,
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -37,6 +39,23 @@ impl Panicked {
 /// it that this is whole after each step, or made anew.
 pub async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| Panicked::of(&*panic))
+}
+
+/// Returns the first error of this type, going down to what caused it.
+pub fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        // An io::Error made of another one passes over it in `source`.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
 }
 
 /// Between two attempts of a part that faults: doubling, never giving up.

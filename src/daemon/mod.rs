@@ -90,7 +90,6 @@ fn watch_over(task: JoinHandle<()>, what: &'static str, ended: &Ended) -> JoinHa
     })
 }
 
-/// Loads the models, off the async threads.
 /// Runs what must not end while the gate runs.
 fn keep(what: &'static str, ended: &Ended, work: impl Future<Output = ()> + Send + 'static) {
     watch_over(tokio::spawn(work), what, ended);
@@ -112,6 +111,7 @@ fn links(
     config.upstreams.iter().map(spawn).collect()
 }
 
+/// Loads the models, off the async threads.
 async fn load_vision(files: &ModelFiles) -> anyhow::Result<Arc<Vision>> {
     let models = models(files);
     let loaded =

@@ -35,7 +35,7 @@ pub use self::database::SCHEMA;
 use self::{
     database::is_damage,
     room::Disk,
-    writer::{Job, Queues, Shared, Writer, sqlite_cause, update},
+    writer::{Job, Queues, Shared, Writer, update},
 };
 pub use self::{
     database::{Predecessor, examine, predecessor, succeeded},
@@ -46,7 +46,7 @@ pub use self::{
     sealing::{KeyError, SealError, Sealer},
     writer::StoreState,
 };
-use crate::{clock::Clock, config::Storage, figures::Histogram};
+use crate::{clock::Clock, config::Storage, figures::Histogram, vigil::cause};
 
 /// Grants, releases by hand and outcomes waiting to be committed. A lane has one passage at a time,
 /// so this is hardly ever full; a sender then waits.
@@ -292,7 +292,7 @@ impl Store {
         };
         let result = tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Stopped)?;
         if let Err(error) = &result
-            && let Some(cause) = sqlite_cause(error).filter(|e| is_damage(e))
+            && let Some(cause) = cause(error).filter(|e| is_damage(e))
         {
             let found = cause.to_string();
             database::suspect(&self.path, &found);

@@ -6,7 +6,6 @@
 
 use std::{
     fs::File,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +13,7 @@ use libc::off_t;
 use nix::{fcntl::posix_fallocate, sys::statvfs::statvfs};
 use serde::{Deserialize, Serialize};
 
-use super::Priority;
+use super::{Priority, folder::own_file};
 
 const MIB: u64 = 1 << 20;
 /// With less than this, events are no longer recorded.
@@ -109,14 +108,8 @@ pub(super) struct Disk {
 impl Disk {
     /// Takes up the reserve that an earlier run left.
     pub(super) fn of(dir: &Path) -> Disk {
-        let reserve = std::fs::OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(dir.join("reserve"));
         // Without it the disk is as full as it looks.
-        let reserve = reserve
+        let reserve = own_file(&dir.join("reserve"))
             .inspect_err(|error| tracing::warn!(%error, "no reserve of disk room can be kept"))
             .ok();
         let length = reserve.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len());

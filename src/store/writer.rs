@@ -20,6 +20,7 @@ use super::{
 use crate::{
     clock::{Clock, Monotonic},
     figures::Histogram,
+    vigil::cause,
 };
 
 /// One turn of the writer. It answers whoever waits for it.
@@ -86,18 +87,6 @@ pub(super) type Shared = Arc<Mutex<StoreState>>;
 
 pub(super) fn update(shared: &Shared, change: impl FnOnce(&mut StoreState)) {
     change(&mut shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
-}
-
-/// The SQLite error at the root of a room's error, if that is what it comes from.
-pub(super) fn sqlite_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rusqlite::Error> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        cause = error.source();
-    }
-    None
 }
 
 /// Whether it is the disk that fails, rather than what was asked of it.
@@ -195,7 +184,7 @@ impl Writer {
                 self.commits.send_modify(|n| *n = n.wrapping_add(1));
             }
             Err(error) => {
-                if let Some(cause) = sqlite_cause(error).filter(|e| is_the_disks(e)) {
+                if let Some(cause) = cause(error).filter(|e| is_the_disks(e)) {
                     self.failed(now, cause);
                 }
             }

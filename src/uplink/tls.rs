@@ -127,32 +127,23 @@ impl Safety {
     /// Until when those certificates are valid that lie in files, and, once a connection stood, the
     /// broker's own. A file that cannot be read is left out: [`Safety::transport`] says why.
     pub fn certificates(&self) -> Vec<Certificate> {
-        let mut found = Vec::new();
-        if let Some(ca) = &self.tls.ca {
-            // Where an old one and a new one stand, the new one counts.
-            let until = certificates_in("ca", ca).ok().and_then(|all| ends(&all).max());
-            found.extend(until.map(|until| Certificate {
-                whose: CertificateOf::Authority,
-                path: Some(ca.clone()),
-                until,
-            }));
-        }
-        if let Some((cert, _)) = &self.tls.own {
-            // Ours is the first; behind it stands who vouches for it.
-            let until = certificates_in("cert", cert).ok().and_then(|all| ends(&all).next());
-            found.extend(until.map(|until| Certificate {
-                whose: CertificateOf::Gateway,
-                path: Some(cert.clone()),
-                until,
-            }));
-        }
-        let shown = self.shown().filter(|shown| shown.vouched);
-        found.extend(shown.map(|shown| Certificate {
-            whose: CertificateOf::Broker,
-            path: None,
-            until: shown.until,
-        }));
-        found
+        let Tls { ca, own } = &self.tls;
+        let (ca, cert) = (ca.as_ref(), own.as_ref().map(|(cert, _)| cert));
+        let ends_in = |key, path: Option<&PathBuf>| Some(ends(&certificates_in(key, path?).ok()?));
+        // Where an old authority and a new one stand, the new one counts. Of ours the first one is ours;
+        // behind it stands who vouches for it.
+        let authority = ends_in("ca", ca).and_then(|ends| ends.into_iter().max());
+        let gateway = ends_in("cert", cert).and_then(|ends| ends.into_iter().next());
+        let broker = self.shown().filter(|shown| shown.vouched).map(|shown| shown.until);
+        let all = [
+            (CertificateOf::Authority, ca, authority),
+            (CertificateOf::Gateway, cert, gateway),
+            (CertificateOf::Broker, None, broker),
+        ];
+        let known = all.into_iter().filter_map(|(whose, path, until)| {
+            Some(Certificate { whose, path: path.cloned(), until: until? })
+        });
+        known.collect()
     }
 
     fn shown(&self) -> Option<Shown> {
@@ -208,8 +199,8 @@ fn private_key(secret: &Secret) -> Result<(String, PrivateKeyDer<'static>), TlsE
 }
 
 /// When each of these ends.
-fn ends(all: &[CertificateDer<'_>]) -> impl Iterator<Item = Timestamp> {
-    all.iter().filter_map(|der| Shown::of(der, false)).map(|c| c.until)
+fn ends(all: &[CertificateDer<'_>]) -> Vec<Timestamp> {
+    all.iter().filter_map(|der| Shown::of(der, false)).map(|c| c.until).collect()
 }
 
 impl Shown {

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use image::Rgb;
+
 use super::face::Landmarks;
 use super::image::Image;
 use super::portrait;
@@ -138,20 +140,16 @@ fn sample(image: &Image, x: f64, y: f64) -> [f32; 3] {
     let mut colour = [0.0; 3];
     for (x, y, weight) in corners {
         if let Some(pixel) = pixel(image, x, y) {
-            for (sum, value) in colour.iter_mut().zip(pixel) {
-                *sum += weight * f32::from(*value);
+            for (sum, value) in colour.iter_mut().zip(pixel.0) {
+                *sum += weight * f32::from(value);
             }
         }
     }
     colour
 }
 
-fn pixel(image: &Image, x: i64, y: i64) -> Option<&[u8]> {
-    if x < 0 || y < 0 || x >= i64::from(image.width()) || y >= i64::from(image.height()) {
-        return None;
-    }
-    let at = (y as usize * image.width() as usize + x as usize) * 3;
-    image.rgb().get(at..at + 3)
+fn pixel(image: &Image, x: i64, y: i64) -> Option<&Rgb<u8>> {
+    image.pixels().get_pixel_checked(x.try_into().ok()?, y.try_into().ok()?)
 }
 
 #[cfg(test)]

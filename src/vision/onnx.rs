@@ -8,13 +8,14 @@
 //! while loading, and hand tract a network with plain f32 weights.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use prost::Message;
 use tract_onnx::data_resolver::MmapDataResolver;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
 use tract_onnx::prelude::tract_ndarray::{ArrayD, Axis};
-use tract_onnx::prelude::{Datum, Framework, InferenceModel, TDim};
+use tract_onnx::prelude::*;
 use tract_onnx::tensor::load_tensor;
 use tract_onnx::tract_core::ops::change_axes::compute_shape_with_tf_rules;
 
@@ -45,6 +46,16 @@ pub(super) fn load(bytes: Vec<u8>) -> Result<InferenceModel, OnnxError> {
         .with_ignore_value_info(true)
         .model_for_proto_model(&proto)
         .map_err(OnnxError::Tract)
+}
+
+/// Makes a network ready for pictures of one size, which takes some tens of milliseconds.
+pub(super) fn ready(
+    network: InferenceModel,
+    width: usize,
+    height: usize,
+) -> TractResult<Arc<TypedRunnableModel>> {
+    let shape = f32::fact([1, 3, height, width]);
+    network.with_input_fact(0, shape.into())?.into_optimized()?.into_runnable()
 }
 
 /// Replaces each block-quantised weight by its f32 values, in place, and

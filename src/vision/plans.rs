@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tract_onnx::prelude::*;
 
+use super::onnx;
+
 /// Sizes kept. The least recently used one goes.
 const MAX_PLANS: usize = 8;
 
@@ -37,13 +39,7 @@ impl Plans {
         if let Some(plan) = self.kept(width, height) {
             return Ok(plan);
         }
-        let shape = [1, 3, height as usize, width as usize];
-        let plan = self
-            .network
-            .clone()
-            .with_input_fact(0, f32::fact(shape).into())?
-            .into_optimized()?
-            .into_runnable()?;
+        let plan = onnx::ready(self.network.clone(), width as usize, height as usize)?;
         if let Some(plan) = self.kept(width, height) {
             return Ok(plan);
         }

@@ -3,7 +3,7 @@
 //! An admin who looks a worker up needs to recognise a face, not the room behind it, and a bound
 //! on each photo bounds the database.
 
-use image::{ImageEncoder, RgbImage, codecs::jpeg::JpegEncoder, imageops};
+use image::{RgbImage, codecs::jpeg::JpegEncoder, imageops};
 
 use super::{face::Face, image::Image};
 
@@ -24,11 +24,7 @@ pub fn portrait(image: &Image, face: &Face) -> Result<Vec<u8>, image::ImageError
     };
     let (x, w) = span(face.bbox.x, face.bbox.w, width);
     let (y, h) = span(face.bbox.y, face.bbox.h, height);
-    let (left, wide) = (3 * x as usize, 3 * w as usize);
-    let rows = image.rgb().chunks_exact(3 * width.max(1) as usize);
-    let rows = rows.skip(y as usize).take(h as usize);
-    let pixels = rows.flat_map(|row| row.iter().skip(left).take(wide).copied()).collect();
-    let mut head = RgbImage::from_raw(w, h, pixels).unwrap_or_default();
+    let mut head = imageops::crop_imm(image.pixels(), x, y, w, h).to_image();
     let longest = w.max(h);
     if longest > LONGEST_SIDE {
         let scaled = |side: u32| (side * LONGEST_SIDE / longest).max(1);
@@ -39,18 +35,12 @@ pub fn portrait(image: &Image, face: &Face) -> Result<Vec<u8>, image::ImageError
 
 /// A JPEG of the whole picture, which is small already.
 pub(super) fn small(image: &Image) -> Result<Vec<u8>, image::ImageError> {
-    let whole = RgbImage::from_raw(image.width(), image.height(), image.rgb().to_vec());
-    encode(&whole.unwrap_or_default())
+    encode(image.pixels())
 }
 
 fn encode(head: &RgbImage) -> Result<Vec<u8>, image::ImageError> {
     let mut jpeg = Vec::new();
-    JpegEncoder::new_with_quality(&mut jpeg, QUALITY).write_image(
-        head.as_raw(),
-        head.width(),
-        head.height(),
-        image::ExtendedColorType::Rgb8,
-    )?;
+    JpegEncoder::new_with_quality(&mut jpeg, QUALITY).encode_image(head)?;
     Ok(jpeg)
 }
 
