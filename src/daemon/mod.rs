@@ -50,7 +50,7 @@ use crate::{
     turnstile::{self, DeviceFrame},
     uplink,
     vigil::Beats,
-    vision::{DetectOptions, Models, Vision},
+    vision::Vision,
 };
 
 /// All of a shutdown together: the links' farewell, a coil's withdrawal, the store's queue.
@@ -69,11 +69,6 @@ pub struct Running {
     links: Vec<JoinHandle<()>>,
     threads: Vec<thread::JoinHandle<()>>,
     store: Option<StoreThread>,
-}
-
-/// Where the vision room finds the configured models.
-pub fn models(files: &ModelFiles) -> Models {
-    Models { detector: files.detector.clone(), embedder: files.embedder.clone() }
 }
 
 /// What must not end, ending.
@@ -113,12 +108,10 @@ fn links(
 
 /// Loads the models, off the async threads.
 async fn load_vision(files: &ModelFiles) -> anyhow::Result<Arc<Vision>> {
-    let models = models(files);
-    let loaded =
-        tokio::task::spawn_blocking(move || Vision::load(&models, DetectOptions::default()));
-    let vision = Arc::new(loaded.await??);
+    let files = files.clone();
+    let vision = tokio::task::spawn_blocking(move || Vision::load(&files)).await??;
     give_back_memory();
-    Ok(vision)
+    Ok(Arc::new(vision))
 }
 
 /// Unpacking the models takes twice what they need afterwards; glibc keeps that until told.

@@ -131,7 +131,8 @@ pub const OF_THE_LANE: [&str; 2] = ["entry_side", "fire_input"];
 pub const ON_THE_WIRE: RangeInclusive<i64> = 0..=65_535;
 
 /// A complaint about one key; an empty key is the table itself.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {message}")]
 pub struct Wrong {
     pub key: String,
     pub message: String,

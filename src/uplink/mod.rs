@@ -25,13 +25,13 @@ use self::link::ASKED;
 pub use self::{
     link::{Asked, COMMANDS, Context, Incoming, Link},
     probe::{Found, probe},
-    profiles::{NoProfile, Online, OnlineLane, Profile, check},
+    profiles::{Online, OnlineLane, Profile, check},
     state::{Certificate, CertificateOf, UpstreamState},
 };
-use crate::config::Upstream;
+use crate::{config::Upstream, turnstile::settings::Checked};
 
 /// Starts the task of one upstream.
-pub fn spawn(upstream: Upstream, context: Context) -> Result<(Link, JoinHandle<()>), NoProfile> {
+pub fn spawn(upstream: Upstream, context: Context) -> Checked<(Link, JoinHandle<()>)> {
     let profile = profiles::of(&upstream, &context.origin)?;
     let (state, watched) = watch::channel(UpstreamState {
         name: upstream.name.clone(),

@@ -41,15 +41,6 @@ fn make<D: Dialect>(upstream: &Upstream, origin: &Origin) -> Checked<Arc<dyn Pro
     Ok(Arc::new(D::new(keys, upstream, origin)?))
 }
 
-/// An upstream's keys do not make a profile, which [`check`] sees before.
-#[derive(Debug, thiserror::Error)]
-#[error("upstream {upstream}: {key}: {message}")]
-pub struct NoProfile {
-    upstream: String,
-    key: String,
-    message: String,
-}
-
 /// Refuses a configuration with a profile that there is not, or that cannot do what is asked of it.
 pub fn check(config: &Config) -> Result<(), ConfigError> {
     checked(PROFILES, config)
@@ -139,13 +130,9 @@ fn apart(
     Ok(())
 }
 
-/// What this upstream speaks.
-pub fn of(upstream: &Upstream, origin: &Origin) -> Result<Arc<dyn Profile>, NoProfile> {
-    made(PROFILES, upstream, origin).map_err(|Wrong { key, message }| NoProfile {
-        upstream: upstream.name.clone(),
-        key,
-        message,
-    })
+/// What this upstream speaks, which [`check`] has seen to be right.
+pub fn of(upstream: &Upstream, origin: &Origin) -> Checked<Arc<dyn Profile>> {
+    made(PROFILES, upstream, origin)
 }
 
 /// An outbox row's message: attendance where an outcome closes a worker's passage or somebody adds
