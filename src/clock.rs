@@ -226,6 +226,14 @@ pub struct ClockWatch {
     quiet_until: Monotonic,
 }
 
+/// What the ledger was told of a boot's clock.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    boot: BootId,
+    synced: bool,
+    booted_at_ms: i64,
+}
+
 impl ClockWatch {
     /// `told`: the ledger knows already that this boot's clock is good.
     pub fn new(stamp: Stamp, told: bool) -> ClockWatch {
@@ -235,24 +243,19 @@ impl ClockWatch {
 
     /// Goes on from what [`told`](Self::told) gave, where that was in this boot.
     pub fn resumed(stamp: Stamp, told: Option<&[u8]>) -> ClockWatch {
-        let told = told.and_then(|told| {
-            let (boot, rest) = told.split_first_chunk::<16>()?;
-            let (synced, booted_at) = rest.split_first_chunk::<1>()?;
-            let booted_at_ms = i64::from_be_bytes(booted_at.try_into().ok()?);
-            (*boot == stamp.boot.0).then_some((*synced == [1], booted_at_ms))
-        });
+        let told = told.and_then(|told| serde_json::from_slice::<Told>(told).ok());
         let fresh = ClockWatch::new(stamp, false);
-        told.map_or(fresh, |(synced, booted_at_ms)| ClockWatch {
-            synced,
-            booted_at_ms,
-            quiet_until: Monotonic::default(),
-        })
+        match told.filter(|told| told.boot == stamp.boot) {
+            Some(Told { synced, booted_at_ms, .. }) => ClockWatch { synced, booted_at_ms, ..fresh },
+            None => fresh,
+        }
     }
 
     /// What was told of this boot's clock, for [`resumed`](Self::resumed).
     pub fn told(&self, stamp: Stamp) -> Vec<u8> {
-        let parts = [&stamp.boot.0[..], &[u8::from(self.synced)], &self.booted_at_ms.to_be_bytes()];
-        parts.concat()
+        let (boot, synced, booted_at_ms) = (stamp.boot, self.synced, self.booted_at_ms);
+        // Writing a document has no error to give.
+        serde_json::to_vec(&Told { boot, synced, booted_at_ms }).unwrap_or_default()
     }
 
     /// Of a step and a change of trust at once, the trust is told, with how far the clock moved.

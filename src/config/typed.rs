@@ -1,11 +1,7 @@
 //! TOML that is no configuration: a key that is not known or is missing, a value of another type. In
 //! words of the file, where serde speaks of Rust's types.
 
-use super::{
-    tables::{TABLES, listed},
-    upstream::ADDRESSES,
-    written::one_line,
-};
+use super::{tables::TABLES, upstream::ADDRESSES, value::listed, written::one_line};
 
 /// Of these there may be several.
 const SEVERAL: [&str; 3] = ["lane", "lane.camera", "upstream"];

@@ -14,8 +14,7 @@ use toml::{
 
 use super::{
     Secret, address,
-    tables::keys,
-    value::{self, Checked, wrong},
+    value::{self, Checked, keys, wrong},
     written::Written,
 };
 

@@ -98,14 +98,14 @@ fn folded(node: &NodeProto, weights: &mut Weights) -> Result<Option<TensorProto>
             if block_size == 0 || !weights.has(input) || !weights.has(second) {
                 return Ok(None);
             }
-            let quantised = Quantised {
-                axis: attribute(node, "axis").unwrap_or(1),
-                block_size,
-                values: weights.use_up(input),
-                scales: weights.use_up(second),
-                zero_points: if third.is_empty() { None } else { weights.use_up(third) },
+            let (Some(values), Some(scales)) = (weights.use_up(input), weights.use_up(second))
+            else {
+                return Ok(None);
             };
-            Ok(Some(quantised.dequantise(output)?))
+            let zero_points = if third.is_empty() { None } else { weights.use_up(third) };
+            let axis = attribute(node, "axis").unwrap_or(1);
+            dequantised(output, (axis, block_size), &values, &scales, zero_points.as_ref())
+                .map(Some)
         }
         "Reshape" if weights.is_folded(input) && weights.has(second) => {
             let shape = weights.use_up(second);
@@ -178,54 +178,49 @@ impl Weights {
     }
 }
 
-/// One `DequantizeLinear` with constant inputs: y = (x - zero point) * scale,
+/// Carries out one `DequantizeLinear` with constant inputs: y = (x - zero point) * scale,
 /// where scale and zero point have x's shape except along `axis`, on which
 /// each of theirs covers `block_size` of x's (the last block may be short).
 /// <https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html>
-struct Quantised {
-    axis: i64,
-    block_size: i64,
-    values: Option<TensorProto>,
-    scales: Option<TensorProto>,
-    zero_points: Option<TensorProto>,
-}
-
-impl Quantised {
-    fn dequantise(self, name: &str) -> Result<TensorProto, OnnxError> {
-        let (Some(values), Some(scales)) = (self.values, self.scales) else {
-            return Err(bad(name, "its values or scales are missing"));
-        };
-        let dims = values.dims.clone();
-        let (values, scales) = (array::<i8>(&values, name)?, array::<f32>(&scales, name)?);
-        let zero_points = match &self.zero_points {
-            Some(tensor) => array(tensor, name)?,
-            None => ArrayD::zeros(scales.raw_dim()),
-        };
-        let axis = if self.axis < 0 { self.axis + values.ndim() as i64 } else { self.axis };
-        let axis = usize::try_from(axis).ok().filter(|axis| *axis < values.ndim());
-        let axis = Axis(axis.ok_or_else(|| bad(name, "it has no such axis"))?);
-        let block = usize::try_from(self.block_size).ok().filter(|block| *block > 0);
-        let block = block.ok_or_else(|| bad(name, "its block size is not positive"))?;
-        let mut blocks = values.raw_dim();
-        blocks[axis.index()] = blocks[axis.index()].div_ceil(block);
-        if scales.raw_dim() != blocks || zero_points.raw_dim() != blocks {
-            return Err(bad(name, "it has not one scale and zero point a block"));
-        }
-
-        let mut floats = values.mapv(f32::from);
-        let of_blocks = scales.axis_iter(axis).zip(zero_points.axis_iter(axis));
-        for (mut values, (scale, zero)) in floats.axis_chunks_iter_mut(axis, block).zip(of_blocks) {
-            values -= &zero.mapv(|zero: i8| f32::from(zero)).insert_axis(axis);
-            values *= &scale.insert_axis(axis);
-        }
-        Ok(TensorProto {
-            name: name.to_owned(),
-            dims,
-            data_type: DataType::Float as i32,
-            raw_data: floats.iter().flat_map(|value| value.to_le_bytes()).collect(),
-            ..TensorProto::default()
-        })
+fn dequantised(
+    name: &str,
+    (axis, block_size): (i64, i64),
+    values: &TensorProto,
+    scales: &TensorProto,
+    zero_points: Option<&TensorProto>,
+) -> Result<TensorProto, OnnxError> {
+    let dims = values.dims.clone();
+    let (values, scales) = (array::<i8>(values, name)?, array::<f32>(scales, name)?);
+    let zero_points = match zero_points {
+        Some(tensor) => array(tensor, name)?,
+        None => ArrayD::zeros(scales.raw_dim()),
+    };
+    let axis = if axis < 0 { axis + values.ndim() as i64 } else { axis };
+    let axis = usize::try_from(axis).ok().filter(|axis| *axis < values.ndim());
+    let axis = Axis(axis.ok_or_else(|| bad(name, "it has no such axis"))?);
+    let block = usize::try_from(block_size).ok().filter(|block| *block > 0);
+    let block = block.ok_or_else(|| bad(name, "its block size is not positive"))?;
+    let mut blocks = values.raw_dim();
+    blocks[axis.index()] = blocks[axis.index()].div_ceil(block);
+    if scales.raw_dim() != blocks || zero_points.raw_dim() != blocks {
+        return Err(bad(name, "it has not one scale and zero point a block"));
     }
+
+    let mut floats = values.mapv(f32::from);
+    let of_blocks = scales.axis_iter(axis).zip(zero_points.axis_iter(axis));
+    for (mut values, (scale, zero)) in floats.axis_chunks_iter_mut(axis, block).zip(of_blocks) {
+        values -= &zero.mapv(|zero: i8| f32::from(zero)).insert_axis(axis);
+        values *= &scale.insert_axis(axis);
+    }
+    let mut raw_data = Vec::with_capacity(4 * floats.len());
+    floats.iter().for_each(|value| raw_data.extend(value.to_le_bytes()));
+    Ok(TensorProto {
+        name: name.to_owned(),
+        dims,
+        data_type: DataType::Float as i32,
+        raw_data,
+        ..TensorProto::default()
+    })
 }
 
 fn attribute(node: &NodeProto, name: &str) -> Option<i64> {

@@ -15,15 +15,7 @@ const QUALITY: u8 = 85;
 
 /// A JPEG of the head, at most 320 pixels a side.
 pub fn portrait(image: &Image, face: &Face) -> Result<Vec<u8>, image::ImageError> {
-    let (width, height) = (image.width(), image.height());
-    let span = |at: f32, size: f32, limit: u32| {
-        // `as` keeps what lies outside the picture within it.
-        let from = (at - size * (AROUND - 1.0) / 2.0).max(0.0) as u32;
-        let from = from.min(limit.saturating_sub(1));
-        (from, ((size * AROUND) as u32).clamp(1, limit - from))
-    };
-    let (x, w) = span(face.bbox.x, face.bbox.w, width);
-    let (y, h) = span(face.bbox.y, face.bbox.h, height);
+    let [(x, y), (w, h)] = face.bbox.around(AROUND, (image.width(), image.height()));
     let mut head = imageops::crop_imm(image.pixels(), x, y, w, h).to_image();
     let longest = w.max(h);
     if longest > LONGEST_SIDE {
