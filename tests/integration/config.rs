@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use assert_cmd::Command;
 use gatehouse::{
     config::{Config, ConfigError},
-    uplink,
+    uplink::{self, profiles::native::Keys},
 };
 
 fn folder() -> PathBuf {
@@ -31,9 +31,12 @@ fn switched_on(text: &str, wanted: impl Fn(&str) -> bool) -> (String, usize) {
     (lines.collect::<Vec<_>>().join("\n"), count)
 }
 
-/// Everything but the hash of the file, which each comment changes.
-fn meaning(config: Config) -> String {
-    format!("{:?}", Config { sha256: [0; 32], ..config })
+/// Everything but the hash of the file, which each comment changes. The keys of the upstreams' profile
+/// are what it reads.
+fn meaning(mut config: Config) -> String {
+    let own = config.upstreams.iter_mut().map(|upstream| std::mem::take(&mut upstream.own).0);
+    let own: Vec<Keys> = own.map(|own| own.try_into().unwrap()).collect();
+    format!("{:?} {own:?}", Config { sha256: [0; 32], ..config })
 }
 
 #[test]
@@ -41,7 +44,8 @@ fn every_shipped_configuration_loads() {
     let files: Vec<_> = std::fs::read_dir(folder()).unwrap().map(|e| e.unwrap().path()).collect();
     assert!(files.len() >= 2, "{files:?}");
     for file in files {
-        Config::load(&file).unwrap_or_else(|e| panic!("{e}"));
+        let loaded = Config::load(&file).and_then(|config| uplink::check(&config));
+        loaded.unwrap_or_else(|e| panic!("{e}"));
     }
 }
 
