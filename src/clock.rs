@@ -9,7 +9,6 @@
 
 use std::{
     ops::{Add, Sub},
-    sync::Mutex,
     time::Duration,
 };
 
@@ -238,6 +237,14 @@ pub struct ClockWatch {
     quiet_until: Monotonic,
 }
 
+/// What the ledger was told of a boot's clock.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    boot: BootId,
+    synced: bool,
+    booted_at_ms: i64,
+}
+
 impl ClockWatch {
     /// `told`: the ledger knows already that this boot's clock is good.
     pub fn new(stamp: Stamp, told: bool) -> ClockWatch {
@@ -247,24 +254,19 @@ impl ClockWatch {
 
     /// Goes on from what [`told`](Self::told) gave, where that was in this boot.
     pub fn resumed(stamp: Stamp, told: Option<&[u8]>) -> ClockWatch {
-        let told = told.and_then(|told| {
-            let (boot, rest) = told.split_first_chunk::<16>()?;
-            let (synced, booted_at) = rest.split_first_chunk::<1>()?;
-            let booted_at_ms = i64::from_be_bytes(booted_at.try_into().ok()?);
-            (*boot == stamp.boot.0).then_some((*synced == [1], booted_at_ms))
-        });
+        let told = told.and_then(|told| serde_json::from_slice::<Told>(told).ok());
         let fresh = ClockWatch::new(stamp, false);
-        told.map_or(fresh, |(synced, booted_at_ms)| ClockWatch {
-            synced,
-            booted_at_ms,
-            quiet_until: Monotonic::default(),
-        })
+        match told.filter(|told| told.boot == stamp.boot) {
+            Some(Told { synced, booted_at_ms, .. }) => ClockWatch { synced, booted_at_ms, ..fresh },
+            None => fresh,
+        }
     }
 
     /// What was told of this boot's clock, for [`resumed`](Self::resumed).
     pub fn told(&self, stamp: Stamp) -> Vec<u8> {
-        let parts = [&stamp.boot.0[..], &[u8::from(self.synced)], &self.booted_at_ms.to_be_bytes()];
-        parts.concat()
+        let (boot, synced, booted_at_ms) = (stamp.boot, self.synced, self.booted_at_ms);
+        // Writing a document has no error to give.
+        serde_json::to_vec(&Told { boot, synced, booted_at_ms }).unwrap_or_default()
     }
 
     /// Of a step and a change of trust at once, the trust is told, with how far the clock moved.
@@ -292,90 +294,7 @@ fn booted_at_ms(stamp: Stamp) -> i64 {
     stamp.wall_ms.saturating_sub_unsigned(stamp.uptime_ms)
 }
 
-/// A clock that a test or the bench moves by hand.
-#[derive(Debug)]
-pub struct ManualClock {
-    now: Mutex<Stamp>,
-}
-
-impl ManualClock {
-    /// Stands still at this wall time, milliseconds since 1970.
-    pub fn new(wall_ms: i64, synced: bool) -> Self {
-        let boot = BootId([7; 16]);
-        Self { now: Mutex::new(Stamp { wall_ms, synced, boot, uptime_ms: 1_000 }) }
-    }
-
-    /// Moves both clocks forward.
-    pub fn advance(&self, by: Duration) {
-        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
-        let mut now = self.lock();
-        now.uptime_ms = now.uptime_ms.saturating_add(ms);
-        now.wall_ms = now.wall_ms.saturating_add_unsigned(ms);
-    }
-
-    /// Sets the wall clock, and whether it counts as synchronised.
-    pub fn set(&self, wall_ms: i64, synced: bool) {
-        let mut now = self.lock();
-        (now.wall_ms, now.synced) = (wall_ms, synced);
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Stamp> {
-        self.now.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-}
-
-impl Clock for ManualClock {
-    fn monotonic(&self) -> Monotonic {
-        Monotonic::from_millis(self.lock().uptime_ms)
-    }
-
-    fn stamp(&self) -> Stamp {
-        *self.lock()
-    }
-}
-
-/// A clock whose next reading panics when a test says so: a fault in whatever reads it.
-#[cfg(test)]
-pub struct Tripwire {
-    clock: SystemClock,
-    armed: std::sync::atomic::AtomicBool,
-    ahead_ms: std::sync::atomic::AtomicU64,
-}
-
-#[cfg(test)]
-impl Default for Tripwire {
-    fn default() -> Self {
-        let clock = SystemClock::new().unwrap();
-        Self { clock, armed: false.into(), ahead_ms: 0.into() }
-    }
-}
-
-#[cfg(test)]
-impl Tripwire {
-    /// The next reading panics.
-    pub fn arm(&self) {
-        self.armed.store(true, std::sync::atomic::Ordering::SeqCst);
-    }
-
-    /// So much time passes at once.
-    pub fn advance(&self, by: Duration) {
-        let ms = u64::try_from(by.as_millis()).unwrap();
-        self.ahead_ms.fetch_add(ms, std::sync::atomic::Ordering::SeqCst);
-    }
-}
-
-#[cfg(test)]
-impl Clock for Tripwire {
-    fn monotonic(&self) -> Monotonic {
-        assert!(!self.armed.swap(false, std::sync::atomic::Ordering::SeqCst), "tripped");
-        let ahead = self.ahead_ms.load(std::sync::atomic::Ordering::SeqCst);
-        self.clock.monotonic() + Duration::from_millis(ahead)
-    }
-
-    fn stamp(&self) -> Stamp {
-        self.clock.stamp()
-    }
-}
-
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub use self::tests::{ManualClock, Tripwire};

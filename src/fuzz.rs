@@ -8,7 +8,6 @@ use std::collections::HashSet;
 
 use crate::{
     camera::mjpeg::Splitter,
-    config::Encoding,
     control::{Request, Wire},
     ledger::Entry,
     roster::import,
@@ -16,7 +15,7 @@ use crate::{
         drivers::{d7e7f::codec as counting, modbus_rtu::codec as modbus},
         scan::Found,
     },
-    uplink::profiles::profile::Envelope,
+    uplink::profiles::{native::Encoding, profile::Envelope},
 };
 
 /// Reads an entry of the ledger. What is known in it is written again in the same bytes.

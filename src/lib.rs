@@ -80,7 +80,8 @@
 //! - **I2** A ledger entry is never changed or removed; a correction is a new entry. When its retention
 //!   is over (`site.settled_on`), its bytes go; its leaf hash and its place stay.
 //! - **I3** An outbox row leaves on the broker's acknowledgement (PUBACK), or, with `ack = "platform"`,
-//!   on the consumer's own, up to a seq. First deliveries rise in seq, but that what is new overtakes
+//!   on the consumer's own, up to a seq. A row that its profile has no message for leaves unsent, and
+//!   is counted. First deliveries rise in seq, but that what is new overtakes
 //!   what waited; what may be a repeat is marked outside the hashed bytes. (ledger, seq) makes repeats
 //!   harmless and gaps visible.
 //! - **I4** A late, replayed or forged message never releases a gate.
@@ -114,7 +115,12 @@
 //! open) or closed (nobody enters). Ledger: all entries, in order, under one ledger id. Outbox: entries an upstream has not
 //! acknowledged. Upstream: one connection to a platform.
 
-pub mod alarms;
+#![allow(
+    rustdoc::private_intra_doc_links,
+    reason = "these pages are for those who work on the rooms"
+)]
+
+pub(crate) mod alarms;
 pub mod attendance;
 pub mod camera;
 pub mod cli;
@@ -123,18 +129,18 @@ pub mod commands;
 pub mod config;
 pub mod control;
 pub mod daemon;
-pub mod failpoint;
-pub mod figures;
+pub(crate) mod failpoint;
+pub(crate) mod figures;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod gate;
 pub mod ledger;
 pub mod roster;
 pub mod services;
-pub mod status;
+pub(crate) mod status;
 pub mod store;
 pub mod turnstile;
 pub mod uplink;
-pub mod vigil;
+pub(crate) mod vigil;
 pub mod vision;
 pub mod words;

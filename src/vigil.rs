@@ -1,4 +1,4 @@
-//! Who makes progress, and what is begun anew after a fault.
+//! Who makes progress, what is begun anew after a fault, and what caused it.
 //!
 //! In: beats of the daemon's vital parts, and futures that may panic. Out: who is late, what a
 //! panic said, and how long to wait before the next attempt. Touches nothing; time is the clock's.
@@ -7,6 +7,8 @@
 
 use std::{
     any::Any,
+    error::Error,
+    io,
     panic::AssertUnwindSafe,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -37,6 +39,23 @@ impl Panicked {
 /// it that this is whole after each step, or made anew.
 pub async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| Panicked::of(&*panic))
+}
+
+/// Returns the first error of this type, going down to what caused it.
+pub fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref::<T>() {
+            return Some(found);
+        }
+        // An io::Error made of another one passes over it in `source`.
+        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        next = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    None
 }
 
 /// Between two attempts of a part that faults: doubling, never giving up.
@@ -154,42 +173,4 @@ impl Beat {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::ManualClock;
-
-    #[test]
-    fn who_does_not_beat_is_late_and_no_longer_when_it_does() {
-        let clock = Arc::new(ManualClock::new(0, true));
-        let beats = Beats::new(clock.clone(), Duration::from_secs(15));
-        let (store, vision) = (beats.part("store"), beats.part("vision 0"));
-        let begun = clock.monotonic();
-        clock.advance(Duration::from_secs(15));
-        assert_eq!(beats.late(), []);
-        vision.beat();
-        clock.advance(Duration::from_millis(1));
-        assert_eq!(beats.late(), [Late { part: "store".to_owned(), since: begun }]);
-        store.beat();
-        assert_eq!(beats.late(), []);
-        clock.advance(Duration::from_secs(16));
-        assert_eq!(beats.late().len(), 2);
-    }
-
-    #[test]
-    fn the_pause_doubles_up_to_its_cap_and_begins_anew_after_a_run_that_held() {
-        let mut backoff = Backoff::default();
-        let pauses: Vec<_> =
-            (0..10).map(|_| backoff.after(Duration::from_secs(59)).as_millis()).collect();
-        assert_eq!(pauses, [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000, 30_000]);
-        assert_eq!(backoff.after(HELD).as_millis(), 200);
-        assert_eq!(backoff.after(Duration::ZERO).as_millis(), 400);
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_caught_with_its_words() {
-        assert_eq!(caught(async { 5 }).await, Ok(5));
-        let fault = caught(async { panic!("no {}", "way") }).await;
-        let fault: Panicked = fault.map(|(): ()| ()).unwrap_err();
-        assert_eq!(fault.to_string(), "a fault in this program: no way; please report this");
-    }
-}
+mod tests;

@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use gatehouse::camera::{Layout, Picture, Yuv};
-use gatehouse::config::FaceLimits;
+use gatehouse::config::{FaceLimits, ModelFiles};
 use gatehouse::gate::sight::GATE_LONGEST_SIDE;
 use gatehouse::vision::{
-    self, DetectOptions, Face, Image, ModelError, Models, PhotoError, Quality, TEMPLATE_LEN,
-    Template, View, Vision, VisionError,
+    self, Face, Image, ModelError, PhotoError, Quality, TEMPLATE_LEN, Template, View, Vision,
+    VisionError,
 };
 use serde::Deserialize;
 
@@ -59,7 +59,7 @@ fn models_dir() -> PathBuf {
 fn vision() -> &'static Vision {
     static VISION: OnceLock<Vision> = OnceLock::new();
     VISION.get_or_init(|| {
-        Vision::load(&Models::in_dir(&models_dir()), DetectOptions::default())
+        Vision::load(&ModelFiles::in_dir(&models_dir()))
             .unwrap_or_else(|error| panic!("run models/fetch first: {error}"))
     })
 }
@@ -260,14 +260,14 @@ fn more_sizes_than_the_cache_holds_work_from_several_threads() {
 #[test]
 fn an_altered_or_missing_model_is_named() {
     let dir = tempfile::tempdir().unwrap();
-    let copies = Models::in_dir(dir.path());
-    let load = || Vision::load(&copies, DetectOptions::default()).err().expect("must not load");
+    let copies = ModelFiles::in_dir(dir.path());
+    let load = || Vision::load(&copies).err().expect("must not load");
 
     let error = load();
     assert!(matches!(&error, ModelError::Missing { path } if *path == copies.detector), "{error}");
     assert!(error.to_string().contains("models/fetch"), "{error}");
 
-    let originals = Models::in_dir(&models_dir());
+    let originals = ModelFiles::in_dir(&models_dir());
     std::fs::copy(&originals.detector, &copies.detector).expect("run models/fetch first");
     let mut embedder = std::fs::read(&originals.embedder).expect("run models/fetch first");
     let middle = embedder.len() / 2;

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     burst::Burst,
-    neighbourhood::{KnownRouter, Mac, Neighbourhood, Proc},
+    neighbourhood::{Neighbourhood, Proc},
     watchman::{Watchman, kept_after},
 };
 use crate::{

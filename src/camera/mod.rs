@@ -133,7 +133,9 @@ pub struct Frame {
 
 /// What a source had.
 #[derive(Debug, PartialEq, Eq)]
+#[warn(missing_docs)]
 pub enum Next {
+    /// The next image.
     Image(Picture),
     /// Nothing yet: ask again.
     Waiting,
@@ -183,6 +185,7 @@ pub enum CameraError {
 /// The port to a camera. Real and simulated devices behave alike.
 ///
 /// A source is opened by its constructor and closed by dropping it.
+#[warn(missing_docs)]
 pub trait FrameSource: Send {
     /// Blocks until the next image, but not much longer than [`PATIENCE`]: then it says
     /// [`Next::Waiting`], so that its thread sees a stop in time.

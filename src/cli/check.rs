@@ -17,10 +17,9 @@ use crate::{
     camera::{self, Bell, CameraConfig, PATIENCE, Picture, Slot},
     clock::{Clock, SystemClock},
     config::{self, CameraSource, Config, Mode, Secret, Storage, TurnstileDriver},
-    daemon,
     store::{self, Room},
     turnstile::{self, Buses},
-    vision::{self, DetectOptions, Vision},
+    vision::{self, Vision},
 };
 
 const LISTENER_PATIENCE: Duration = Duration::from_secs(3);
@@ -64,9 +63,8 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let running = connected.as_ref().map_or_else(denied, |_| true);
     let daemon = if running { "running" } else { "not running" };
     lines.add("daemon", Ok(daemon.to_owned()));
-    let models = daemon::models(&config.models);
-    let loaded =
-        tokio::task::spawn_blocking(move || Vision::load(&models, DetectOptions::default()));
+    let models = config.models.clone();
+    let loaded = tokio::task::spawn_blocking(move || Vision::load(&models));
     lines.add(
         "models",
         match loaded.await? {

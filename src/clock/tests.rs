@@ -1,4 +1,87 @@
+use std::sync::{Mutex, MutexGuard};
+
 use super::*;
+
+/// A clock that a test moves by hand.
+#[derive(Debug)]
+pub struct ManualClock {
+    now: Mutex<Stamp>,
+}
+
+impl ManualClock {
+    /// Stands still at this wall time, milliseconds since 1970.
+    pub fn new(wall_ms: i64, synced: bool) -> Self {
+        let boot = BootId([7; 16]);
+        Self { now: Mutex::new(Stamp { wall_ms, synced, boot, uptime_ms: 1_000 }) }
+    }
+
+    /// Moves both clocks forward.
+    pub fn advance(&self, by: Duration) {
+        let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+        let mut now = self.lock();
+        now.uptime_ms = now.uptime_ms.saturating_add(ms);
+        now.wall_ms = now.wall_ms.saturating_add_unsigned(ms);
+    }
+
+    /// Sets the wall clock, and whether it counts as synchronised.
+    pub fn set(&self, wall_ms: i64, synced: bool) {
+        let mut now = self.lock();
+        (now.wall_ms, now.synced) = (wall_ms, synced);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stamp> {
+        self.now.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+}
+
+impl Clock for ManualClock {
+    fn monotonic(&self) -> Monotonic {
+        Monotonic::from_millis(self.lock().uptime_ms)
+    }
+
+    fn stamp(&self) -> Stamp {
+        *self.lock()
+    }
+}
+
+/// A clock whose next reading panics when a test says so: a fault in whatever reads it.
+pub struct Tripwire {
+    clock: SystemClock,
+    armed: std::sync::atomic::AtomicBool,
+    ahead_ms: std::sync::atomic::AtomicU64,
+}
+
+impl Default for Tripwire {
+    fn default() -> Self {
+        let clock = SystemClock::new().unwrap();
+        Self { clock, armed: false.into(), ahead_ms: 0.into() }
+    }
+}
+
+impl Tripwire {
+    /// The next reading panics.
+    pub fn arm(&self) {
+        self.armed.store(true, std::sync::atomic::Ordering::SeqCst);
+    }
+
+    /// So much time passes at once.
+    pub fn advance(&self, by: Duration) {
+        let ms = u64::try_from(by.as_millis()).unwrap();
+        self.ahead_ms.fetch_add(ms, std::sync::atomic::Ordering::SeqCst);
+    }
+}
+
+impl Clock for Tripwire {
+    fn monotonic(&self) -> Monotonic {
+        assert!(!self.armed.swap(false, std::sync::atomic::Ordering::SeqCst), "tripped");
+        let ahead = self.ahead_ms.load(std::sync::atomic::Ordering::SeqCst);
+        self.clock.monotonic() + Duration::from_millis(ahead)
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.clock.stamp()
+    }
+}
 
 #[test]
 fn the_system_clock_moves_forward_and_knows_its_boot() {

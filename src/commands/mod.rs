@@ -79,7 +79,6 @@ struct Asked {
 struct From {
     upstream: String,
     profile: Arc<dyn Profile>,
-    remote_release: bool,
     answer: oneshot::Sender<Vec<u8>>,
 }
 
@@ -154,9 +153,9 @@ struct Desk<'a> {
 impl Desk<'_> {
     /// Reads a payload; answers it where it is no command.
     async fn read(&self, came: Incoming) -> Option<Asked> {
-        let Incoming { upstream, profile, remote_release, payload, received, answer } = came;
+        let Incoming { upstream, profile, payload, received, answer } = came;
         let (speaks, upstream_name) = (profile.clone(), upstream.clone());
-        let from = From { upstream, profile, remote_release, answer };
+        let from = From { upstream, profile, answer };
         let (sealer, stamp) = (self.services.store.sealer().clone(), self.services.clock.stamp());
         let large = payload.len() > SMALL;
         let read = move || read(&sealer, stamp, &upstream_name, received, &*speaks, &payload);
@@ -241,7 +240,7 @@ impl Desk<'_> {
         let mut attempts = 1;
         let void_after = match seen {
             Seen::New => {
-                if matches!(verb, Verb::Release { .. }) && !from.remote_release {
+                if matches!(verb, Verb::Release { .. }) && !from.profile.remote_release() {
                     let problem = "the gates of this gateway are not released from afar; its \
                                    configuration may allow it (remote_release)";
                     return Err(Failure::new(Code::NotAllowed, problem));

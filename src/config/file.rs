@@ -33,14 +33,17 @@ fn read(path: &Path, bytes: &[u8]) -> Result<Config, Located> {
         (line, "syntax".to_owned(), message)
     };
     let tree = DeTable::parse(text).map_err(no_toml)?;
+    let mut common = tree.clone();
     let tree = tree.get_ref();
-    let config = toml::de::Deserializer::parse(text).map_err(no_toml)?;
-    let mut config: Config = serde_path_to_error::deserialize(config).map_err(|e| {
+    let own = upstream::take_own_keys(common.get_mut());
+    let common = toml::de::Deserializer::from(common);
+    let mut config: Config = serde_path_to_error::deserialize(common).map_err(|e| {
         let path = e.path().to_string();
         let at = e.inner().span().map_or(0, |span| span.start).max(place(tree, &path).0);
         let (key, message) = typed::explain(&path, e.inner().message());
         (line_at(text, at), key, message)
     })?;
+    config.upstreams.iter_mut().zip(own).for_each(|(upstream, own)| upstream.own = own);
     let base = path.parent().unwrap_or(Path::new(""));
     let base = std::path::absolute(base).unwrap_or_else(|_| base.to_owned());
     complete(&mut config, &Written { tree, base: &base })

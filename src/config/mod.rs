@@ -29,13 +29,14 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use self::tables::LaneTable;
+pub(crate) use self::value::keys;
 pub use self::{
     camera::{Camera, CameraSource, CameraUrl, Login},
     lane::Lane,
     limits::{AlarmLimits, FaceLimits, Liveness, MatchThreshold, Recognition},
     secret::{Secret, SecretError},
     site::{Control, INSTALLED_MODELS, Metrics, ModelFiles, RosterRules, Site, Storage},
-    upstream::{Ack, Broker, Encoding, MqttVersion, Tls, Upstream},
+    upstream::{Ack, Broker, MqttVersion, OwnKeys, Tls, Upstream},
 };
 pub use crate::turnstile::{Direction, TurnstileDriver};
 
@@ -103,11 +104,13 @@ impl Config {
         file::parse(path, &bytes)
     }
 
-    /// A complaint about a key by the room that reads it, with its line in the file.
-    pub fn wrong(&self, key: &str, message: String) -> ConfigError {
+    /// A complaint about a key by the room that reads it, with its line in the file. What serde says is
+    /// put in words of the file.
+    pub fn wrong(&self, key: &str, message: &str) -> ConfigError {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
         let (path, line) = (self.path.clone(), file::line(&text, key));
-        ConfigError::Wrong { path, line, key: key.to_owned(), message }
+        let (key, message) = typed::explain(key, message);
+        ConfigError::Wrong { path, line, key, message }
     }
 
     /// Checks `text` as the contents of `path`.

@@ -1,6 +1,9 @@
 //! The gateway and its site: names, folders, the roster's rules, who may command it.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use jiff::{
     civil::{Date, Time},
@@ -150,10 +153,19 @@ impl Default for ModelFiles {
 }
 
 impl ModelFiles {
+    /// The files under their usual names in one directory.
+    pub fn in_dir(dir: &Path) -> ModelFiles {
+        ModelFiles { dir: dir.to_owned(), ..ModelFiles::default() }.joined()
+    }
+
+    fn joined(self) -> ModelFiles {
+        let (detector, embedder) = (self.dir.join(self.detector), self.dir.join(self.embedder));
+        ModelFiles { dir: self.dir, detector, embedder }
+    }
+
     pub(super) fn complete(&mut self, written: &Written<'_>) {
         written.absolute(&mut self.dir);
-        self.detector = self.dir.join(&self.detector);
-        self.embedder = self.dir.join(&self.embedder);
+        *self = self.clone().joined();
     }
 }
 

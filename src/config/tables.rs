@@ -2,11 +2,12 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
 use super::{
     AlarmLimits, Camera, Config, Control, FaceLimits, Metrics, ModelFiles, Recognition,
-    RosterRules, Site, Storage, Upstream, value,
+    RosterRules, Site, Storage, Upstream,
+    value::{self, keys},
 };
 use crate::turnstile::drivers;
 
@@ -55,14 +56,3 @@ pub(super) static TABLES: LazyLock<[(&str, Vec<String>); 14]> = LazyLock::new(||
         ("alarms", keys::<AlarmLimits>()),
     ]
 });
-
-/// The keys of a table, which serde lists where it refuses another.
-fn keys<T: DeserializeOwned>() -> Vec<String> {
-    toml::from_str::<T>("\"?\" = 0").err().map(|e| listed(e.message())).unwrap_or_default()
-}
-
-/// What serde expected instead of what it found.
-pub(super) fn listed(message: &str) -> Vec<String> {
-    let (_, known) = message.split_once(", expected ").unwrap_or_default();
-    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
-}

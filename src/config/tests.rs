@@ -272,13 +272,6 @@ fn an_upstream_has_nodes_with_and_without_tls_and_files_beside_the_configuration
          [[upstream]]\nbroker = \"mqtt://10.0.0.9\"\nallow_plaintext = true\n\
          [[upstream]]\nbroker = \"mqtts://b.example\"\n"
     );
-    // Another's broker would carry its records twice, and its commands to both.
-    let shared = text.replace("mqtts://b.example", "mqtts://a.example");
-    let refused = Config::parse(Path::new("/etc/g.toml"), &shared).unwrap_err().to_string();
-    assert!(
-        refused.contains("upstream[2].broker: is that of the upstream \"upstream0\""),
-        "{refused}"
-    );
     let config = Config::parse(Path::new("/etc/g.toml"), &text).unwrap();
     let [nodes, private, plain] = &config.upstreams[..] else { panic!("{config:?}") };
     let broker = |host: &str, port, tls| Broker { host: host.into(), port, tls };
@@ -299,7 +292,8 @@ fn an_upstream_has_nodes_with_and_without_tls_and_files_beside_the_configuration
         ("/etc/gate.pem".as_ref(), "/etc/gate.key".as_ref())
     );
     assert_eq!((nodes.version, nodes.ack), (Some(MqttVersion::V4), Ack::Platform));
-    assert!(nodes.remote_release && !plain.remote_release);
+    let own: Vec<_> = nodes.own.0.keys().collect();
+    assert!(own == ["remote_release"] && plain.own.0.is_empty(), "{own:?}");
     assert_eq!(private.brokers, [broker("10.0.0.9", 1883, false)]);
     assert!(plain.ca.is_none() && plain.cert.is_none());
     assert_eq!((plain.version, plain.ack), (None, Ack::Broker));

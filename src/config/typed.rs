@@ -1,11 +1,7 @@
 //! TOML that is no configuration: a key that is not known or is missing, a value of another type. In
 //! words of the file, where serde speaks of Rust's types.
 
-use super::{
-    tables::{TABLES, listed},
-    upstream::ADDRESSES,
-    written::one_line,
-};
+use super::{tables::TABLES, upstream::ADDRESSES, value::listed, written::one_line};
 
 /// Of these there may be several.
 const SEVERAL: [&str; 3] = ["lane", "lane.camera", "upstream"];
@@ -131,7 +127,11 @@ fn of_another_type(path: &str, found: &str, wanted: &str) -> String {
 }
 
 /// A key that its table does not have: perhaps another one's, or misspelt.
-fn unknown(table: &str, name: &str, keys: &[String]) -> String {
+fn unknown(table: &str, name: &str, listed: &[String]) -> String {
+    // Of an upstream's keys, its profile lists only its own.
+    let common = TABLES.iter().filter(|(known, _)| *known == table).flat_map(|(_, keys)| keys);
+    let own = listed.iter().filter(|key| !common.clone().any(|known| known == *key));
+    let keys: Vec<&String> = common.clone().chain(own).collect();
     let shown = |table: &str, key: &str| {
         let path = below(table, key);
         if is_table(&path) { header(&path) } else { key.to_owned() }

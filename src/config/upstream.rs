@@ -7,9 +7,14 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue, ValueDeserializer},
+};
+
 use super::{
     Secret, address,
-    value::{self, Checked, wrong},
+    value::{self, Checked, keys, wrong},
     written::Written,
 };
 use crate::words::words;
@@ -39,23 +44,67 @@ pub struct Upstream {
     pub username: Option<String>,
     pub password: Option<Secret>,
     #[serde(default)]
-    pub encoding: Encoding,
-    #[serde(default)]
     pub ack: Ack,
     /// `None`: MQTT 5, and 3.1.1 where that is refused.
     pub version: Option<MqttVersion>,
     /// Whether a broker elsewhere may be reached without encryption.
     #[serde(default)]
     pub allow_plaintext: bool,
-    /// Whether commands of this upstream may open a gate.
-    #[serde(default)]
-    pub remote_release: bool,
     /// Sending photos, which this version does not do.
     #[serde(default)]
     pub photos: bool,
+    /// The other keys of its table, which its profile reads.
+    #[serde(skip)]
+    pub own: OwnKeys,
+}
+
+/// Keys that are not common to all profiles, as they are written.
+#[derive(Clone, Default)]
+pub struct OwnKeys(pub toml::Table);
+
+/// A value may be a secret, and is not shown.
+impl fmt::Debug for OwnKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// Takes the keys of profiles out of the tree: those of each upstream that all do not have in common.
+pub(super) fn take_own_keys(tree: &mut DeTable<'_>) -> Vec<OwnKeys> {
+    let Some(DeValue::Array(upstreams)) = tree.get_mut("upstream").map(Spanned::get_mut) else {
+        return Vec::new();
+    };
+    let common = keys::<Upstream>();
+    let take = |upstream: &mut Spanned<DeValue<'_>>| {
+        let mut own = toml::Table::new();
+        if let DeValue::Table(table) = upstream.get_mut() {
+            for (key, value) in std::mem::take(table) {
+                if common.iter().any(|known| known == key.get_ref()) {
+                    table.insert(key, value);
+                } else if let Ok(value) = toml::Value::deserialize(ValueDeserializer::from(value)) {
+                    own.insert(key.into_inner().into_owned(), value);
+                }
+            }
+        }
+        OwnKeys(own)
+    };
+    upstreams.iter_mut().map(take).collect()
 }
 
 impl Upstream {
+    /// Its client id at a broker, which keeps a session under it.
+    pub fn client_id(&self, gateway: &str) -> String {
+        self.client_id.clone().unwrap_or_else(|| format!("{gateway}-{}", self.name))
+    }
+
+    /// Whether they have a broker in common.
+    pub fn shares_a_broker(&self, other: &Upstream) -> bool {
+        let has = |mine: &Broker| {
+            other.brokers.iter().any(|b| (&b.host, b.port) == (&mine.host, mine.port))
+        };
+        self.brokers.iter().any(has)
+    }
+
     /// What is proved at a broker with `mqtts:`.
     pub fn tls(&self) -> Tls {
         Tls { ca: self.ca.clone(), own: self.cert.clone().zip(self.key.clone()) }
@@ -117,7 +166,7 @@ impl Upstream {
     }
 }
 
-/// Completes each, and sees that no two have a name or a broker in common.
+/// Completes each, and sees that no two have a name in common.
 pub(super) fn complete(upstreams: &mut [Upstream], written: &Written<'_>) -> Checked<()> {
     for i in 0..upstreams.len() {
         let Some((upstream, before)) = upstreams.get_mut(..=i).and_then(<[_]>::split_last_mut)
@@ -130,17 +179,6 @@ pub(super) fn complete(upstreams: &mut [Upstream], written: &Written<'_>) -> Che
                 format!("upstream[{i}].name"),
                 format!("{:?} stands twice", upstream.name),
             );
-        }
-        let has = |other: &&mut Upstream, mine: &Broker| {
-            other.brokers.iter().any(|b| (&b.host, b.port) == (&mine.host, mine.port))
-        };
-        let shares = |other: &&mut Upstream| upstream.brokers.iter().any(|mine| has(other, mine));
-        if let Some(other) = before.iter_mut().find(shares) {
-            let problem = format!(
-                "is that of the upstream {:?} too, whose topics are the same: a broker is one upstream's",
-                other.name
-            );
-            return wrong(format!("upstream[{i}].broker"), problem);
         }
     }
     Ok(())
@@ -175,15 +213,6 @@ pub enum Ack {
     Broker,
     /// The consumer's, for all up to a seq.
     Platform,
-}
-
-/// How payloads are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Encoding {
-    #[default]
-    Json,
-    Cbor,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, Error},
+};
 
 use super::{address::quoted, lookalike};
 pub(super) use crate::turnstile::settings::{Checked, Wrong, whole, within, wrong};
@@ -75,4 +78,15 @@ pub(super) fn group<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>
 /// What a value has instead of what it must have, where that can be seen from it.
 pub(super) fn hint(text: &str) -> String {
     lookalike::in_value(text).map_or_else(String::new, |words| format!(" ({words})"))
+}
+
+/// The keys of a table, which serde lists where it refuses another.
+pub(crate) fn keys<T: DeserializeOwned>() -> Vec<String> {
+    toml::from_str::<T>("\"?\" = 0").err().map(|e| listed(e.message())).unwrap_or_default()
+}
+
+/// What serde expected instead of what it found.
+pub(super) fn listed(message: &str) -> Vec<String> {
+    let (_, known) = message.split_once(", expected ").unwrap_or_default();
+    known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }

@@ -50,7 +50,7 @@ use crate::{
     turnstile::{self, DeviceFrame},
     uplink,
     vigil::Beats,
-    vision::{DetectOptions, Models, Vision},
+    vision::Vision,
 };
 
 /// All of a shutdown together: the links' farewell, a coil's withdrawal, the store's queue.
@@ -71,11 +71,6 @@ pub struct Running {
     store: Option<StoreThread>,
 }
 
-/// Where the vision room finds the configured models.
-pub fn models(files: &ModelFiles) -> Models {
-    Models { detector: files.detector.clone(), embedder: files.embedder.clone() }
-}
-
 /// What must not end, ending.
 type Ended = mpsc::Sender<&'static str>;
 /// The first to end counts; what ends after it is let go.
@@ -90,7 +85,6 @@ fn watch_over(task: JoinHandle<()>, what: &'static str, ended: &Ended) -> JoinHa
     })
 }
 
-/// Loads the models, off the async threads.
 /// Runs what must not end while the gate runs.
 fn keep(what: &'static str, ended: &Ended, work: impl Future<Output = ()> + Send + 'static) {
     watch_over(tokio::spawn(work), what, ended);
@@ -112,13 +106,12 @@ fn links(
     config.upstreams.iter().map(spawn).collect()
 }
 
+/// Loads the models, off the async threads.
 async fn load_vision(files: &ModelFiles) -> anyhow::Result<Arc<Vision>> {
-    let models = models(files);
-    let loaded =
-        tokio::task::spawn_blocking(move || Vision::load(&models, DetectOptions::default()));
-    let vision = Arc::new(loaded.await??);
+    let files = files.clone();
+    let vision = tokio::task::spawn_blocking(move || Vision::load(&files)).await??;
     give_back_memory();
-    Ok(vision)
+    Ok(Arc::new(vision))
 }
 
 /// Unpacking the models takes twice what they need afterwards; glibc keeps that until told.

@@ -84,23 +84,4 @@ async fn feed(beats: &Beats) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::clock::{Clock, ManualClock};
-
-    #[test]
-    fn nothing_is_fed_while_a_part_is_late() {
-        let clock = Arc::new(ManualClock::new(0, true));
-        let beats = Beats::new(clock.clone() as Arc<dyn Clock>, Duration::from_secs(15));
-        let (lane, store) = (beats.part("lane north"), beats.part("store"));
-        let mut lateness = Lateness::default();
-        assert!(lateness.look(&beats.late()));
-        clock.advance(Duration::from_secs(16));
-        lane.beat();
-        assert!(!lateness.look(&beats.late()));
-        assert_eq!(lateness.0, BTreeSet::from(["store".to_owned()]));
-        store.beat();
-        assert!(lateness.look(&beats.late()));
-        assert_eq!(lateness.0, BTreeSet::new());
-    }
-}
+mod tests;

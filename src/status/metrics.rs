@@ -82,13 +82,14 @@ const TURNSTILE: [Number<TurnstileState>; 7] = [
     ("restarts", "Faults that its driver was made anew after", |t| t.restarts),
 ];
 
-const UPSTREAM: [Number<UpstreamStatus>; 14] = [
+const UPSTREAM: [Number<UpstreamStatus>; 15] = [
     ("connects", "Connections to its broker", |u| u.link.connects),
     ("published", "Records sent, repeats included", |u| u.link.published),
     ("acknowledged", "Records acknowledged, and struck off", |u| u.link.acknowledged),
     ("repeated", "Records sent that may have been sent before", |u| u.link.repeated),
     ("refused", "Times that the broker did not take a record", |u| u.link.refused),
     ("unheard", "Records that nobody was subscribed to", |u| u.link.unheard),
+    ("left_out", "Records that are not for its platform, struck off unsent", |u| u.link.left_out),
     ("stalls", "Connections given up for want of acknowledgements", |u| u.link.stalls),
     ("acks_refused", "Acknowledgements of the platform not taken", |u| u.link.acks_refused),
     ("commands_busy", "Commands that came while too many waited", |u| u.link.commands_refused),

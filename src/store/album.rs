@@ -14,7 +14,7 @@ mod rows;
 mod tests;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -149,8 +149,7 @@ impl Album {
     pub async fn open(&self, passage: [u8; 16]) -> Result<Option<Vec<u8>>, AlbumError> {
         let row = self.store.read(move |tx| rows::find(tx, &passage)).await?;
         let Some((folder, key)) = row else { return Ok(None) };
-        let path = self.dir.join(folder).join(hex::encode(passage));
-        let sealed = blocking(move || files::read(&path)).await?;
+        let sealed = self.on_files(move |dir| files::read(dir, &folder, &passage)).await?;
         let Some(sealed) = sealed else { return Ok(None) };
         let sealer = rows::photo_sealer(self.store.sealer(), &passage, &key)?;
         Ok(Some(sealer.open(&files::place(&passage), &sealed)?.to_vec()))
@@ -171,13 +170,15 @@ impl Album {
             s.last_error = Some(error.to_string());
         });
     }
-}
 
-/// File work, off the async threads.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, AlbumError> + Send + 'static,
-) -> Result<T, AlbumError> {
-    tokio::task::spawn_blocking(work).await.map_err(|_| StoreError::Stopped)?
+    /// Works on the files in the album's folder, off the async threads.
+    async fn on_files<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Path) -> Result<T, AlbumError> + Send + 'static,
+    ) -> Result<T, AlbumError> {
+        let dir = self.dir.clone();
+        tokio::task::spawn_blocking(move || work(&dir)).await.map_err(|_| StoreError::Stopped)?
+    }
 }
 
 impl Keeper {
@@ -240,7 +241,7 @@ impl Keeper {
             self.album.failed(count, &error);
         }
         if !waiting.is_empty() {
-            if let Err(error) = self.remove_erased().await {
+            if let Err(error) = self.remove_all(rows::ERASED, "").await {
                 tracing::warn!(%error, "files of erased photos stay, and cannot be opened any more");
             }
             for done in waiting {
@@ -262,12 +263,11 @@ impl Keeper {
             let sealed = photo_sealer.seal(&files::place(&passage), &jpeg)?;
             drafts.push(Draft { passage, worker, folder: folder.clone(), sealed, key });
         }
-        let dir = self.album.dir.clone();
-        let drafts = blocking(move || {
-            drafts.iter().try_for_each(|draft| files::write(&dir, draft))?;
+        let written = self.album.on_files(move |dir| {
+            drafts.iter().try_for_each(|draft| files::write(dir, draft))?;
             Ok(drafts)
-        })
-        .await?;
+        });
+        let drafts = written.await?;
         failpoint::at("album.written");
         let day = day.map(|day| day.to_string());
         // Somebody who was removed meanwhile gets no row.
@@ -288,8 +288,9 @@ impl Keeper {
             s.kept += bytes.len() as u64;
             s.bytes += bytes.iter().sum::<u64>();
         });
-        let dir = self.album.dir.clone();
-        blocking(move || refused.iter().try_for_each(|(f, p)| files::remove(&dir, f, p))).await
+        let remove =
+            move |dir: &Path| refused.iter().try_for_each(|(f, p)| files::remove(dir, f, p));
+        self.album.on_files(remove).await
     }
 
     fn site_day(&self, at: jiff::Timestamp) -> Date {
@@ -299,7 +300,7 @@ impl Keeper {
     /// Removes what was kept long enough, or is too much, oldest first. Days count only while the
     /// clock is trusted.
     async fn trim(&mut self) -> Result<(), AlbumError> {
-        self.remove_erased().await?;
+        self.remove_all(rows::ERASED, "").await?;
         let stamp = self.clock.stamp();
         if stamp.synced {
             let today = self.site_day(stamp.timestamp());
@@ -310,18 +311,11 @@ impl Keeper {
             }
             let keep = Span::new().days(self.keep_days);
             let first = today.checked_sub(keep).unwrap_or(Date::MIN).to_string();
-            loop {
-                let before = first.clone();
-                let old = self.album.store.read(move |tx| rows::before(tx, &before, PAGE)).await?;
-                if old.is_empty() {
-                    break;
-                }
-                self.remove(old).await?;
-            }
+            self.remove_all(rows::BEFORE, &first).await?;
         }
         // Where there is no room for new ones, old ones make some: attendance is next.
         while self.album.store.state().room.refuses(Priority::Photo) {
-            let oldest = self.album.store.read(move |tx| rows::oldest(tx, PAGE)).await?;
+            let oldest = self.album.store.read(|tx| rows::after(tx, 0)).await?;
             if oldest.is_empty() {
                 break;
             }
@@ -330,16 +324,13 @@ impl Keeper {
             self.album.store.beat().await?;
         }
         while self.album.state().bytes > self.max_bytes {
-            let oldest = self.album.store.read(move |tx| rows::oldest(tx, PAGE)).await?;
+            let mut going = self.album.store.read(|tx| rows::after(tx, 0)).await?;
             let mut over = self.album.state().bytes.saturating_sub(self.max_bytes);
-            let mut going = Vec::new();
-            for row in oldest {
-                if over == 0 {
-                    break;
-                }
+            going.retain(|row| {
+                let goes = over > 0;
                 over = over.saturating_sub(row.bytes);
-                going.push(row);
-            }
+                goes
+            });
             if going.is_empty() {
                 break;
             }
@@ -348,24 +339,25 @@ impl Keeper {
         Ok(())
     }
 
-    async fn remove_erased(&mut self) -> Result<(), AlbumError> {
+    /// Removes all photos of a kind, a page at a time.
+    async fn remove_all(&mut self, which: &'static str, day: &str) -> Result<(), AlbumError> {
         loop {
-            let erased = self.album.store.read(move |tx| rows::erased(tx, PAGE)).await?;
-            if erased.is_empty() {
+            let day = day.to_owned();
+            let rows = self.album.store.read(move |tx| rows::some(tx, which, day)).await?;
+            if rows.is_empty() {
                 return Ok(());
             }
-            self.remove(erased).await?;
+            self.remove(rows).await?;
         }
     }
 
     /// Files first: a row tells the next attempt what is left to do.
     async fn remove(&mut self, rows: Vec<rows::Row>) -> Result<(), AlbumError> {
-        let dir = self.album.dir.clone();
-        let rows = blocking(move || {
-            rows.iter().try_for_each(|row| files::remove(&dir, &row.folder, &row.passage))?;
+        let removed = self.album.on_files(move |dir| {
+            rows.iter().try_for_each(|row| files::remove(dir, &row.folder, &row.passage))?;
             Ok(rows)
-        })
-        .await?;
+        });
+        let rows = removed.await?;
         failpoint::at("album.removed");
         let (kept, bytes) = (rows.len() as u64, rows.iter().map(|row| row.bytes).sum::<u64>());
         self.album.store.write(Priority::Upkeep, move |tx| rows::delete(tx, &rows)).await?;
@@ -377,32 +369,31 @@ impl Keeper {
 
     /// After a start: what a power cut left of files without rows, and of rows without files.
     async fn sweep(&mut self) -> Result<(), AlbumError> {
-        self.remove_erased().await?;
-        let dir = self.album.dir.clone();
-        for folder in blocking(move || files::folders(&dir)).await? {
-            let (dir, name) = (self.album.dir.clone(), folder.clone());
-            let found = blocking(move || files::list(&dir.join(name))).await?;
+        self.remove_all(rows::ERASED, "").await?;
+        for folder in self.album.on_files(files::folders).await? {
+            let name = folder.clone();
+            let found = self.album.on_files(move |dir| files::list(&dir.join(name))).await?;
             for page in found.chunks(PAGE) {
-                let page = page.to_vec();
+                let (page, folder) = (page.to_vec(), folder.clone());
                 let strays = self.album.store.read(move |tx| rows::strays(tx, page)).await?;
-                let dir = self.album.dir.join(&folder);
-                blocking(move || strays.iter().try_for_each(|name| files::unlink(&dir.join(name))))
-                    .await?;
+                let unlink = move |dir: &Path| {
+                    let mut strays = strays.iter().map(|name| dir.join(&folder).join(name));
+                    strays.try_for_each(|stray| files::unlink(&stray))
+                };
+                self.album.on_files(unlink).await?;
             }
-            let dir = self.album.dir.clone();
-            blocking(move || files::drop_empty(&dir, &folder)).await?;
+            self.album.on_files(move |dir| files::drop_empty(dir, &folder)).await?;
         }
         let mut after = 0;
         loop {
-            let page = self.album.store.read(move |tx| rows::page(tx, after, PAGE)).await?;
+            let page = self.album.store.read(move |tx| rows::after(tx, after)).await?;
             let Some(last) = page.last() else { break };
             after = last.n;
-            let dir = self.album.dir.clone();
-            let lost = blocking(move || {
-                let gone = |row: &rows::Row| !files::path(&dir, &row.folder, &row.passage).exists();
+            let lost = self.album.on_files(move |dir| {
+                let gone = |row: &rows::Row| !files::path(dir, &row.folder, &row.passage).exists();
                 Ok(page.into_iter().filter(gone).collect::<Vec<_>>())
-            })
-            .await?;
+            });
+            let lost = lost.await?;
             if !lost.is_empty() {
                 tracing::warn!(photos = lost.len(), "a power cut lost photos of passages");
                 self.album.store.write(Priority::Upkeep, move |tx| rows::delete(tx, &lost)).await?;

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -12,7 +12,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
     Sealer, StoreError,
-    folder::{finish_setting_aside, locked, newest, read_sent, say_made, set_aside, was_made},
+    folder::{
+        finish_setting_aside, locked, newest, own_file, read_sent, say_made, set_aside, was_made,
+    },
     meta::{KEY_PROOF, meta, set_meta},
     settling,
 };
@@ -82,13 +84,7 @@ pub(super) fn try_open(
         return Err(StoreError::Damaged { path, found: "the file is empty".to_owned() });
     }
     // Made by us first, so that SQLite's three files are 0600 from their first byte.
-    std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path)
-        .map_err(|source| StoreError::Folder { path: path.clone(), source })?;
+    own_file(&path).map_err(|source| StoreError::Folder { path: path.clone(), source })?;
     let mut connection = Connection::open(&path)?;
     connection.pragma_update(None, "secure_delete", "ON")?;
     // What is not ours, or newer, is left as it is.

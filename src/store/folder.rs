@@ -24,14 +24,12 @@ pub(super) fn lock_folder(config: &Storage) -> Result<File, StoreError> {
         }
         std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).map_err(folder)?;
     }
-    let lock = std::fs::OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(dir.join("lock"))
-        .map_err(folder)?;
-    locked(lock, dir)
+    locked(own_file(&dir.join("lock")).map_err(folder)?, dir)
+}
+
+/// Opens a file of the folder. One that is not there is made, and is ours alone from its first byte.
+pub(super) fn own_file(path: &Path) -> std::io::Result<File> {
+    std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
 }
 
 pub(super) fn locked(lock: File, dir: &Path) -> Result<File, StoreError> {

@@ -35,7 +35,7 @@ pub use self::database::SCHEMA;
 use self::{
     database::is_damage,
     room::Disk,
-    writer::{Job, Queues, Shared, Writer, sqlite_cause, update},
+    writer::{Job, Queues, Shared, Writer},
 };
 pub use self::{
     database::{Predecessor, examine, predecessor, succeeded},
@@ -46,7 +46,7 @@ pub use self::{
     sealing::{KeyError, SealError, Sealer},
     writer::StoreState,
 };
-use crate::{clock::Clock, config::Storage, figures::Histogram};
+use crate::{clock::Clock, config::Storage, figures::Histogram, vigil::cause};
 
 /// Grants, releases by hand and outcomes waiting to be committed. A lane has one passage at a time,
 /// so this is hardly ever full; a sender then waits.
@@ -142,10 +142,7 @@ pub struct Store {
     path: PathBuf,
     readers: Arc<Mutex<Vec<Connection>>>,
     sealer: Arc<Sealer>,
-    commits: Arc<watch::Sender<u64>>,
-    state: Shared,
-    /// From the start of a transaction until it is on the disk.
-    commit_times: Arc<Histogram>,
+    shared: Arc<Shared>,
 }
 
 /// Ends when the writer's thread does.
@@ -173,17 +170,14 @@ pub fn open(config: &Storage, clock: Arc<dyn Clock>) -> Result<(Store, StoreThre
     let (bulk, bulk_jobs) = mpsc::channel(BULK_QUEUE);
     let queues = Queues { attendance: attendance_jobs, events: event_jobs, bulk: bulk_jobs };
     let (end, ended) = oneshot::channel();
-    let (state, commits) = (Shared::default(), Arc::new(watch::Sender::new(0)));
-    let commit_times = Arc::<Histogram>::default();
+    let shared = Arc::<Shared>::default();
     let writer = Writer {
         connection,
         disk,
         path: path.clone(),
         clock,
-        state: state.clone(),
+        shared: shared.clone(),
         sent: (0, 0),
-        commits: commits.clone(),
-        commit_times: commit_times.clone(),
         _lock: lock,
     };
     let no_thread = |source| StoreError::Folder { path: config.dir.clone(), source };
@@ -193,8 +187,7 @@ pub fn open(config: &Storage, clock: Arc<dyn Clock>) -> Result<(Store, StoreThre
         .spawn(move || runtime.block_on(writer.run(queues, end)))
         .map_err(no_thread)?;
     let (readers, sealer) = (Arc::default(), Arc::new(sealer));
-    let store =
-        Store { attendance, events, bulk, path, readers, sealer, commits, state, commit_times };
+    let store = Store { attendance, events, bulk, path, readers, sealer, shared };
     Ok((store, StoreThread { ended: Some(ended), thread }))
 }
 
@@ -292,11 +285,11 @@ impl Store {
         };
         let result = tokio::task::spawn_blocking(read).await.map_err(|_| StoreError::Stopped)?;
         if let Err(error) = &result
-            && let Some(cause) = sqlite_cause(error).filter(|e| is_damage(e))
+            && let Some(cause) = cause(error).filter(|e| is_damage(e))
         {
             let found = cause.to_string();
             database::suspect(&self.path, &found);
-            update(&self.state, |s| s.damaged = Some(found));
+            self.shared.state().damaged = Some(found);
             // The writer sees it at its next turn, which is this one.
             let _ = self.attendance.try_send(Box::new(|_: &mut Writer| {}));
         }
@@ -309,16 +302,16 @@ impl Store {
 
     /// Changes after each commit: what waits for rows looks again then.
     pub fn commits(&self) -> watch::Receiver<u64> {
-        self.commits.subscribe()
+        self.shared.commits.subscribe()
     }
 
     pub fn state(&self) -> StoreState {
-        self.state.lock().unwrap_or_else(|p| p.into_inner()).clone()
+        self.shared.state().clone()
     }
 
     /// How long commits took.
     pub fn commit_times(&self) -> &Histogram {
-        &self.commit_times
+        &self.shared.commit_times
     }
 
     pub fn path(&self) -> &Path {

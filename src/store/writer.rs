@@ -4,7 +4,7 @@ use std::{
     error::Error,
     fs::File,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     clock::{Clock, Monotonic},
     figures::Histogram,
+    vigil::cause,
 };
 
 /// One turn of the writer. It answers whoever waits for it.
@@ -82,22 +83,19 @@ impl Slowest {
 }
 
 /// Shared by the writer and the handles.
-pub(super) type Shared = Arc<Mutex<StoreState>>;
-
-pub(super) fn update(shared: &Shared, change: impl FnOnce(&mut StoreState)) {
-    change(&mut shared.lock().unwrap_or_else(|poisoned| poisoned.into_inner()));
+#[derive(Default)]
+pub(super) struct Shared {
+    state: Mutex<StoreState>,
+    /// Changes after each commit.
+    pub(super) commits: watch::Sender<u64>,
+    /// From the start of a transaction until it is on the disk.
+    pub(super) commit_times: Histogram,
 }
 
-/// The SQLite error at the root of a room's error, if that is what it comes from.
-pub(super) fn sqlite_cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rusqlite::Error> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        cause = error.source();
+impl Shared {
+    pub(super) fn state(&self) -> MutexGuard<'_, StoreState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    None
 }
 
 /// Whether it is the disk that fails, rather than what was asked of it.
@@ -126,12 +124,9 @@ pub(super) struct Writer {
     pub(super) disk: Disk,
     pub(super) path: PathBuf,
     pub(super) clock: Arc<dyn Clock>,
-    pub(super) state: Shared,
+    pub(super) shared: Arc<Shared>,
     /// The highest seq sent in this run, and the one that is written down.
     pub(super) sent: (u64, u64),
-    pub(super) commits: Arc<watch::Sender<u64>>,
-    /// From the start of a transaction until it is on the disk.
-    pub(super) commit_times: Arc<Histogram>,
     /// Held for as long as the thread lives.
     pub(super) _lock: File,
 }
@@ -155,7 +150,7 @@ impl Writer {
                 else => break,
             };
             job(&mut self);
-            let damaged = self.state.lock().unwrap_or_else(|p| p.into_inner()).damaged.clone();
+            let damaged = self.shared.state().damaged.clone();
             if let Some(found) = damaged {
                 tracing::error!(%found, "the database is damaged: the next start sets it aside");
                 break;
@@ -174,10 +169,9 @@ impl Writer {
     {
         self.look();
         if self.disk.room.refuses(priority) {
-            update(&self.state, |s| {
-                s.unrecorded += u64::from(priority == Priority::Event);
-                s.photos_refused += u64::from(priority == Priority::Photo);
-            });
+            let mut state = self.shared.state();
+            state.unrecorded += u64::from(priority == Priority::Event);
+            state.photos_refused += u64::from(priority == Priority::Photo);
             let (path, free_mib) = (self.path.clone(), self.disk.free_bytes >> 20);
             return Err(StoreError::NoRoom { path, free_mib }.into());
         }
@@ -186,16 +180,16 @@ impl Writer {
         let now = self.clock.monotonic();
         match &outcome {
             Ok(_) => {
-                self.commit_times.observe(now.since(began));
-                update(&self.state, |s| {
-                    s.commits += 1;
-                    s.failing = None;
-                    s.slowest.add(now, now.since(began));
-                });
-                self.commits.send_modify(|n| *n = n.wrapping_add(1));
+                self.shared.commit_times.observe(now.since(began));
+                let mut state = self.shared.state();
+                state.commits += 1;
+                state.failing = None;
+                state.slowest.add(now, now.since(began));
+                drop(state);
+                self.shared.commits.send_modify(|n| *n = n.wrapping_add(1));
             }
             Err(error) => {
-                if let Some(cause) = sqlite_cause(error).filter(|e| is_the_disks(e)) {
+                if let Some(cause) = cause(error).filter(|e| is_the_disks(e)) {
                     self.failed(now, cause);
                 }
             }
@@ -221,9 +215,8 @@ impl Writer {
     pub(super) fn look(&mut self) {
         self.disk.look();
         let Disk { room, free_bytes, reserve_bytes, .. } = self.disk;
-        update(&self.state, |s| {
-            (s.room, s.free_bytes, s.reserve_bytes) = (room, free_bytes, reserve_bytes);
-        });
+        let mut state = self.shared.state();
+        (state.room, state.free_bytes, state.reserve_bytes) = (room, free_bytes, reserve_bytes);
     }
 
     fn attempt<T, E: From<StoreError>>(
@@ -240,23 +233,18 @@ impl Writer {
 
     fn failed(&self, now: Monotonic, cause: &rusqlite::Error) {
         let error = cause.to_string();
-        update(&self.state, |s| {
-            s.failures += 1;
-            if s.failing.is_none() {
-                s.failing_since = now;
-                tracing::error!(%error, "the disk takes nothing in");
-            }
-            s.failing = Some(error.clone());
-            s.last_error = Some(error.clone());
-        });
-        if is_damage(cause) {
-            self.damaged(error);
+        let mut state = self.shared.state();
+        state.failures += 1;
+        if state.failing.is_none() {
+            state.failing_since = now;
+            tracing::error!(%error, "the disk takes nothing in");
         }
-    }
-
-    fn damaged(&self, found: String) {
-        suspect(&self.path, &found);
-        update(&self.state, |s| s.damaged = Some(found));
+        state.failing = Some(error.clone());
+        state.last_error = Some(error.clone());
+        if is_damage(cause) {
+            suspect(&self.path, &error);
+            state.damaged = Some(error);
+        }
     }
 
     /// Empties the write-ahead log into the database.
@@ -267,21 +255,4 @@ impl Writer {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_slowest_commit_is_forgotten_after_a_minute_or_two() {
-        let at = |s: u64| Monotonic::from_millis(s * 1000);
-        let ms = Duration::from_millis;
-        let mut slowest = Slowest::default();
-        slowest.add(at(100), ms(900));
-        slowest.add(at(110), ms(5));
-        assert_eq!(slowest.get(at(159)), ms(900));
-        slowest.add(at(165), ms(7));
-        assert_eq!(slowest.get(at(170)), ms(900));
-        slowest.add(at(230), ms(6));
-        assert_eq!(slowest.get(at(231)), ms(7));
-        assert_eq!(slowest.get(at(400)), Duration::ZERO);
-    }
-}
+mod tests;

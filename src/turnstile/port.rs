@@ -1,5 +1,7 @@
 //! The port to a turnstile's controller, and what a lane hears of it.
 
+#![warn(missing_docs)]
+
 use std::{future::Future, time::Duration};
 
 use super::{error::TurnstileError, passage_id::PassageId, settings::Direction};
@@ -10,12 +12,14 @@ use crate::clock::Monotonic;
 pub struct Met {
     /// Directions that stand released, as far as it tells: after a crash, say.
     pub released: Vec<Direction>,
+    /// The fire alarm's input, where there is one.
     pub fire: Option<bool>,
 }
 
 /// What one step of listening brought.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
+    /// A direction for each passage.
     pub passed: Vec<Direction>,
     /// The fire alarm's input, where there is one.
     pub fire: Option<bool>,
@@ -62,7 +66,9 @@ pub trait Turnstile: Send + 'static {
 /// The command to let one person through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Release {
+    /// The passage that it begins.
     pub passage: PassageId,
+    /// The way that the person goes.
     pub direction: Direction,
     /// After this moment the command is void (I4).
     pub deadline: Monotonic,
@@ -77,8 +83,9 @@ pub enum NotReleased {
     Failed(String),
 }
 
-/// What the lane hears. Every [`Release`] is answered by one `Released` or `NotReleased`.
+/// What the lane hears; `at` is when the driver heard it. Every [`Release`] is answered by one `Released` or `NotReleased`.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "what a variant says is what its fields are")]
 pub enum TurnstileEvent {
     /// The controller answers; `withdrawn` are the releases it was found with.
     Up { withdrawn: Vec<Direction> },

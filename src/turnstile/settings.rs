@@ -133,7 +133,8 @@ pub trait Settings: Clone + fmt::Debug + PartialEq + Send + Sync + Sized + 'stat
 pub const OF_THE_LANE: [&str; 2] = ["entry_side", "fire_input"];
 
 /// A complaint about one key; an empty key is the table itself.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {message}")]
 pub struct Wrong {
     pub key: String,
     pub message: String,

@@ -13,9 +13,11 @@ use zeroize::Zeroizing;
 
 use super::{
     delivery::WINDOW,
+    link::LinkError,
     profiles::{self, profile::COMMAND_MAX},
+    tls::Safety,
 };
-use crate::config::MqttVersion;
+use crate::config::{Broker, MqttVersion, Secret, Upstream};
 
 /// TCP, TLS and CONNACK together; a NATS cluster that has just lost a node answers within 4 s.
 const CONNECT_TIMEOUT_S: u64 = 10;
@@ -41,13 +43,17 @@ const SESSION_S: u32 = 7 * 24 * 3600;
 const RECEIVE_MAXIMUM: u16 = 8;
 
 pub(super) struct Options {
-    pub version: MqttVersion,
-    pub host: String,
-    pub port: u16,
-    pub transport: Transport,
-    pub client_id: String,
-    pub login: Option<(String, Zeroizing<String>)>,
-    pub will: profiles::Message,
+    version: MqttVersion,
+    host: String,
+    port: u16,
+    transport: Transport,
+    client_id: String,
+    login: Option<(String, Zeroizing<String>)>,
+    /// For TCP, TLS and CONNACK together.
+    pub timeout_s: u64,
+    /// The broker keeps our subscriptions, and commands, while we are away.
+    pub lasting: bool,
+    pub will: Option<profiles::Message>,
 }
 
 /// What came of a connection.
@@ -137,8 +143,9 @@ impl Client {
     pub fn connect(options: Options) -> Client {
         let (sender, eventloop) = match options.version {
             MqttVersion::V4 => {
+                let network = options.network();
                 let (client, mut eventloop) = v4::AsyncClient::new(options.v4(), REQUESTS);
-                eventloop.network_options = network_options();
+                eventloop.network_options = network;
                 (Sender::V4(client), EventLoop::V4(Box::new(eventloop)))
             }
             MqttVersion::V5 => {
@@ -211,14 +218,37 @@ impl Client {
     }
 }
 
-fn network_options() -> v4::NetworkOptions {
-    let mut network = v4::NetworkOptions::new();
-    network.set_connection_timeout(CONNECT_TIMEOUT_S);
-    network.set_tcp_send_buffer_size(SEND_BUFFER_BYTES);
-    network
-}
-
 impl Options {
+    /// For a connection that leaves nothing behind at the broker.
+    pub fn new(
+        upstream: &Upstream,
+        broker: &Broker,
+        version: MqttVersion,
+        safety: &Safety,
+        client_id: String,
+    ) -> Result<Options, LinkError> {
+        let password =
+            upstream.password.as_ref().map(Secret::read).transpose()?.unwrap_or_default();
+        Ok(Options {
+            version,
+            host: broker.host.clone(),
+            port: broker.port,
+            transport: safety.transport(broker)?,
+            client_id,
+            login: upstream.username.clone().map(|username| (username, password)),
+            timeout_s: CONNECT_TIMEOUT_S,
+            lasting: false,
+            will: None,
+        })
+    }
+
+    fn network(&self) -> v4::NetworkOptions {
+        let mut network = v4::NetworkOptions::new();
+        network.set_connection_timeout(self.timeout_s);
+        network.set_tcp_send_buffer_size(SEND_BUFFER_BYTES);
+        network
+    }
+
     /// An address of IPv6 as rumqttc joins it with a port; a certificate names it bare.
     fn host(&self) -> String {
         let bare = matches!(self.transport, Transport::Tcp) && self.host.contains(':');
@@ -228,12 +258,13 @@ impl Options {
     fn v4(self) -> v4::MqttOptions {
         let mut options = v4::MqttOptions::new(&self.client_id, self.host(), self.port);
         options.set_keep_alive(KEEP_ALIVE);
-        options.set_clean_session(false);
+        options.set_clean_session(!self.lasting);
         options.set_manual_acks(true);
         options.set_inflight(PACKET_IDS);
         options.set_max_packet_size(MAX_INCOMING_BYTES as usize, MAX_OUTGOING_BYTES);
-        let profiles::Message { topic, payload, retained } = self.will;
-        options.set_last_will(v4::LastWill::new(topic, payload, QoS::AtLeastOnce, retained));
+        if let Some(profiles::Message { topic, payload, retained }) = self.will {
+            options.set_last_will(v4::LastWill::new(topic, payload, QoS::AtLeastOnce, retained));
+        }
         if let Some((username, password)) = &self.login {
             options.set_credentials(username, password.as_str());
         }
@@ -244,18 +275,19 @@ impl Options {
     fn v5(self) -> v5::MqttOptions {
         let mut options = v5::MqttOptions::new(&self.client_id, self.host(), self.port);
         options.set_keep_alive(KEEP_ALIVE);
-        options.set_connection_timeout(CONNECT_TIMEOUT_S);
-        options.set_network_options(network_options());
-        options.set_clean_start(false);
-        options.set_session_expiry_interval(Some(SESSION_S));
+        options.set_connection_timeout(self.timeout_s);
+        options.set_network_options(self.network());
+        options.set_clean_start(!self.lasting);
+        options.set_session_expiry_interval(self.lasting.then_some(SESSION_S));
         options.set_manual_acks(true);
         options.set_outgoing_inflight_upper_limit(PACKET_IDS);
         options.set_receive_maximum(Some(RECEIVE_MAXIMUM));
         options.set_max_packet_size(Some(MAX_INCOMING_BYTES));
-        let profiles::Message { topic, payload, retained } = self.will;
-        let qos = v5::mqttbytes::QoS::AtLeastOnce;
-        options
-            .set_last_will(v5::mqttbytes::v5::LastWill::new(topic, payload, qos, retained, None));
+        if let Some(profiles::Message { topic, payload, retained }) = self.will {
+            use v5::mqttbytes::{QoS, v5::LastWill};
+            let will = LastWill::new(topic, payload, QoS::AtLeastOnce, retained, None);
+            options.set_last_will(will);
+        }
         if let Some((username, password)) = &self.login {
             options.set_credentials(username, password.as_str());
         }

@@ -68,6 +68,8 @@ pub struct Fetch {
 #[derive(Debug)]
 pub struct Page<T> {
     pub rows: Vec<(u64, T)>,
+    /// Rows that are not for this platform.
+    pub left_out: Vec<u64>,
     /// The last seq looked at, of a row that can be sent or not.
     pub upto: u64,
     /// There may be more after it.
@@ -134,6 +136,7 @@ pub struct Delivery<T> {
     /// The rows among those.
     busy: BTreeSet<u64>,
     acknowledged: Vec<u64>,
+    left_out: Vec<u64>,
     /// The platform has everything up to here.
     upto: Option<u64>,
     platform_since: Option<Monotonic>,
@@ -162,6 +165,7 @@ impl<T> Delivery<T> {
             in_flight: HashMap::new(),
             busy: BTreeSet::new(),
             acknowledged: Vec::new(),
+            left_out: Vec::new(),
             upto: None,
             platform_since: None,
             platform_patience: *PLATFORM_PATIENCE.start(),
@@ -183,6 +187,7 @@ impl<T> Delivery<T> {
         self.in_flight.clear();
         self.busy.clear();
         self.acknowledged.clear();
+        self.left_out.clear();
         self.platform_since = None;
         self.refused = None;
         self.refusals = 0;
@@ -235,6 +240,7 @@ impl<T> Delivery<T> {
         queue.cursor = queue.cursor.max(page.upto);
         queue.dry = !page.more && !news;
         queue.ready.extend(page.rows);
+        self.left_out.extend(page.left_out);
     }
 
     /// The next row to hand to the client.
@@ -352,14 +358,19 @@ impl<T> Delivery<T> {
         self.upto
     }
 
-    /// How many rows were acknowledged and not taken by [`Delivery::strike`].
+    /// How many rows [`Delivery::strike`] and [`Delivery::strike_left_out`] would give.
     pub fn to_strike(&self) -> usize {
-        self.acknowledged.len()
+        self.acknowledged.len() + self.left_out.len()
     }
 
     /// Rows that the broker has acknowledged, once.
     pub fn strike(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.acknowledged)
+    }
+
+    /// Rows that are not for this platform, once.
+    pub fn strike_left_out(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.left_out)
     }
 
     /// Nothing is on its way to the broker.

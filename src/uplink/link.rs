@@ -22,7 +22,6 @@ use crate::{
 pub struct Incoming {
     pub upstream: String,
     pub profile: Arc<dyn Profile>,
-    pub remote_release: bool,
     pub payload: Vec<u8>,
     pub received: Monotonic,
     pub answer: oneshot::Sender<Vec<u8>>,

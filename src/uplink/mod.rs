@@ -13,8 +13,10 @@ pub mod profiles;
 mod route;
 mod state;
 #[cfg(test)]
-mod survival;
+mod tests;
 pub mod tls;
+
+use std::sync::Arc;
 
 use tokio::{
     sync::{mpsc, watch},
@@ -25,14 +27,22 @@ use self::link::ASKED;
 pub use self::{
     link::{Asked, COMMANDS, Context, Incoming, Link},
     probe::{Found, probe},
-    profiles::{NoProfile, Online, OnlineLane, Profile, check},
+    profiles::{Online, OnlineLane, Profile, check},
     state::{Certificate, CertificateOf, UpstreamState},
 };
-use crate::config::Upstream;
+use crate::{config::Upstream, turnstile::settings::Checked};
 
 /// Starts the task of one upstream.
-pub fn spawn(upstream: Upstream, context: Context) -> Result<(Link, JoinHandle<()>), NoProfile> {
+pub fn spawn(upstream: Upstream, context: Context) -> Checked<(Link, JoinHandle<()>)> {
     let profile = profiles::of(&upstream, &context.origin)?;
+    Ok(begin(upstream, profile, context))
+}
+
+fn begin(
+    upstream: Upstream,
+    profile: Arc<dyn Profile>,
+    context: Context,
+) -> (Link, JoinHandle<()>) {
     let (state, watched) = watch::channel(UpstreamState {
         name: upstream.name.clone(),
         broker: upstream.brokers.first().map(ToString::to_string).unwrap_or_default(),
@@ -42,5 +52,5 @@ pub fn spawn(upstream: Upstream, context: Context) -> Result<(Link, JoinHandle<(
     });
     let (asked, asks) = mpsc::channel(ASKED);
     let task = tokio::spawn(mqtt::run(upstream, profile, context, state, asks));
-    Ok((Link { state: watched, asked }, task))
+    (Link { state: watched, asked }, task)
 }

@@ -6,7 +6,6 @@
 mod session;
 #[cfg(test)]
 mod tests;
-mod to;
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,7 +14,7 @@ use tokio::{
     time::sleep,
 };
 
-use self::{session::session, to::To};
+use self::session::{To, session};
 use super::{
     delivery::Delivery,
     link::{Asked, Context, LinkError},

@@ -37,6 +37,9 @@ pub struct UpstreamState {
     pub refused: u64,
     /// Records that the broker took though, as it said, nobody is subscribed to them.
     pub unheard: u64,
+    /// Rows that are not for this platform, and were struck off unsent.
+    #[serde(default)]
+    pub left_out: u64,
     /// Records sent that may have been sent before, and are marked so.
     pub repeated: u64,
     /// Why the broker does not let us subscribe: neither commands nor the platform's acknowledgements

@@ -28,7 +28,6 @@ use rustls::{
         WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
-    crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
 };
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -41,17 +40,8 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    #[error("{key} {}: {source}; put the file there, readable by the daemon", path.display())]
-    Unreadable { key: &'static str, path: PathBuf, source: io::Error },
-    #[error("{key} {}: more than {MAX_FILE_BYTES} bytes; name a file of certificates", path.display())]
-    TooLarge { key: &'static str, path: PathBuf },
-    #[error(
-        "{key} {}: holds no certificate in PEM; it must have a whole -----BEGIN CERTIFICATE----- block",
-        path.display()
-    )]
-    NoCertificate { key: &'static str, path: PathBuf },
-    #[error("{key} {}: certificate {number} in it is damaged; copy the file anew", path.display())]
-    Damaged { key: &'static str, path: PathBuf, number: usize },
+    #[error("{key} {}: {fault}", path.display())]
+    File { key: &'static str, path: PathBuf, fault: FileFault },
     #[error("key: {0}")]
     Secret(#[from] SecretError),
     // What a key's file holds instead is not told: it may be the key.
@@ -68,6 +58,25 @@ pub enum TlsError {
     NoAuthority,
     #[error("TLS cannot be set up: {0}")]
     Setup(rustls::Error),
+}
+
+/// Why a file of certificates cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileFault {
+    #[error("{0}; put the file there, readable by the daemon")]
+    Unreadable(#[from] io::Error),
+    #[error("more than {MAX_FILE_BYTES} bytes; name a file of certificates")]
+    TooLarge,
+    #[error("holds no certificate in PEM; it must have a whole -----BEGIN CERTIFICATE----- block")]
+    NoCertificate,
+    #[error("certificate {number} in it is damaged; copy the file anew")]
+    Damaged { number: usize },
+}
+
+impl FileFault {
+    fn of(self, key: &'static str, path: &Path) -> TlsError {
+        TlsError::File { key, path: path.to_owned(), fault: self }
+    }
 }
 
 /// The safety of one upstream's connections. It remembers what the broker showed.
@@ -103,7 +112,10 @@ impl Safety {
         let builder = ClientConfig::builder_with_provider(provider.clone())
             .with_safe_default_protocol_versions()
             .map_err(TlsError::Setup)?;
-        let witness = Witness::new(self.roots()?, provider, self.shown.clone())?;
+        let roots = Arc::new(self.roots()?);
+        let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
+        let verifier = verifier.map_err(|_| TlsError::NoAuthority)?;
+        let witness = Witness { verifier, shown: self.shown.clone() };
         let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(witness));
         let config = match &self.tls.own {
             None => builder.with_no_client_auth(),
@@ -115,7 +127,7 @@ impl Safety {
                         TlsError::Mismatch { place, cert: cert.clone() }
                     }
                     rustls::Error::InvalidCertificate(_) => {
-                        TlsError::Damaged { key: "cert", path: cert.clone(), number: 1 }
+                        FileFault::Damaged { number: 1 }.of("cert", cert)
                     }
                     _ => TlsError::NoKey { place },
                 })?
@@ -127,32 +139,23 @@ impl Safety {
     /// Until when those certificates are valid that lie in files, and, once a connection stood, the
     /// broker's own. A file that cannot be read is left out: [`Safety::transport`] says why.
     pub fn certificates(&self) -> Vec<Certificate> {
-        let mut found = Vec::new();
-        if let Some(ca) = &self.tls.ca {
-            // Where an old one and a new one stand, the new one counts.
-            let until = certificates_in("ca", ca).ok().and_then(|all| ends(&all).max());
-            found.extend(until.map(|until| Certificate {
-                whose: CertificateOf::Authority,
-                path: Some(ca.clone()),
-                until,
-            }));
-        }
-        if let Some((cert, _)) = &self.tls.own {
-            // Ours is the first; behind it stands who vouches for it.
-            let until = certificates_in("cert", cert).ok().and_then(|all| ends(&all).next());
-            found.extend(until.map(|until| Certificate {
-                whose: CertificateOf::Gateway,
-                path: Some(cert.clone()),
-                until,
-            }));
-        }
-        let shown = self.shown().filter(|shown| shown.vouched);
-        found.extend(shown.map(|shown| Certificate {
-            whose: CertificateOf::Broker,
-            path: None,
-            until: shown.until,
-        }));
-        found
+        let Tls { ca, own } = &self.tls;
+        let (ca, cert) = (ca.as_ref(), own.as_ref().map(|(cert, _)| cert));
+        let ends_in = |key, path: Option<&PathBuf>| Some(ends(&certificates_in(key, path?).ok()?));
+        // Where an old authority and a new one stand, the new one counts. Of ours the first one is ours;
+        // behind it stands who vouches for it.
+        let authority = ends_in("ca", ca).and_then(|ends| ends.into_iter().max());
+        let gateway = ends_in("cert", cert).and_then(|ends| ends.into_iter().next());
+        let broker = self.shown().filter(|shown| shown.vouched).map(|shown| shown.until);
+        let all = [
+            (CertificateOf::Authority, ca, authority),
+            (CertificateOf::Gateway, cert, gateway),
+            (CertificateOf::Broker, None, broker),
+        ];
+        let known = all.into_iter().filter_map(|(whose, path, until)| {
+            Some(Certificate { whose, path: path.cloned(), until: until? })
+        });
+        known.collect()
     }
 
     fn shown(&self) -> Option<Shown> {
@@ -166,8 +169,8 @@ impl Safety {
             return if roots.is_empty() { Err(TlsError::NoAuthority) } else { Ok(roots) };
         };
         for (i, certificate) in certificates_in("ca", ca)?.into_iter().enumerate() {
-            let damaged = TlsError::Damaged { key: "ca", path: ca.clone(), number: i + 1 };
-            roots.add(certificate).map_err(|_| damaged)?;
+            let damaged = |_| FileFault::Damaged { number: i + 1 }.of("ca", ca);
+            roots.add(certificate).map_err(damaged)?;
         }
         Ok(roots)
     }
@@ -178,23 +181,21 @@ fn certificates_in(
     key: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let unreadable = |source| TlsError::Unreadable { key, path: path.to_owned(), source };
+    certificates(path).map_err(|fault| fault.of(key, path))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileFault> {
     let mut pem = Vec::new();
-    let file = File::open(path).map_err(unreadable)?;
-    file.take(MAX_FILE_BYTES + 1).read_to_end(&mut pem).map_err(unreadable)?;
+    File::open(path)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut pem)?;
     if pem.len() as u64 > MAX_FILE_BYTES {
-        return Err(TlsError::TooLarge { key, path: path.to_owned() });
+        return Err(FileFault::TooLarge);
     }
     let mut all = Vec::new();
     for (i, certificate) in CertificateDer::pem_slice_iter(&pem).enumerate() {
         let certificate = certificate.ok().filter(|der| X509Certificate::from_der(der).is_ok());
-        let damaged = TlsError::Damaged { key, path: path.to_owned(), number: i + 1 };
-        all.push(certificate.ok_or(damaged)?);
+        all.push(certificate.ok_or(FileFault::Damaged { number: i + 1 })?);
     }
-    if all.is_empty() {
-        return Err(TlsError::NoCertificate { key, path: path.to_owned() });
-    }
-    Ok(all)
+    if all.is_empty() { Err(FileFault::NoCertificate) } else { Ok(all) }
 }
 
 /// A private key, and where it lies.
@@ -208,8 +209,8 @@ fn private_key(secret: &Secret) -> Result<(String, PrivateKeyDer<'static>), TlsE
 }
 
 /// When each of these ends.
-fn ends(all: &[CertificateDer<'_>]) -> impl Iterator<Item = Timestamp> {
-    all.iter().filter_map(|der| Shown::of(der, false)).map(|c| c.until)
+fn ends(all: &[CertificateDer<'_>]) -> Vec<Timestamp> {
+    all.iter().filter_map(|der| Shown::of(der, false)).map(|c| c.until).collect()
 }
 
 impl Shown {
@@ -237,17 +238,6 @@ impl Shown {
 struct Witness {
     verifier: Arc<WebPkiServerVerifier>,
     shown: Arc<Mutex<Option<Shown>>>,
-}
-
-impl Witness {
-    fn new(
-        roots: RootCertStore,
-        provider: Arc<CryptoProvider>,
-        shown: Arc<Mutex<Option<Shown>>>,
-    ) -> Result<Witness, TlsError> {
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
-        Ok(Witness { verifier: verifier.build().map_err(|_| TlsError::NoAuthority)?, shown })
-    }
 }
 
 impl ServerCertVerifier for Witness {

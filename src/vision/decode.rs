@@ -10,7 +10,7 @@ use std::panic::{UnwindSafe, catch_unwind};
 
 use image::codecs::png::PngDecoder;
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, Limits, RgbImage};
+use image::{DynamicImage, ImageDecoder, ImageError, Limits};
 
 use super::image::{DecodeError, Image, MAX_FRAME_PIXELS, MAX_PIXELS, check_size};
 use super::jpeg::{self, Jpeg, Scale};
@@ -37,20 +37,14 @@ pub fn decode_frame(bytes: &[u8]) -> Result<Image, DecodeError> {
 }
 
 fn decode_within(bytes: &[u8], most: u64) -> Result<Image, DecodeError> {
-    let format = if bytes.starts_with(JPEG_MAGIC) {
-        "JPEG"
+    if bytes.starts_with(JPEG_MAGIC) {
+        jpeg::check_scans(bytes)?;
+        guarded("JPEG", || jpeg_pixels(bytes, most, Scale::Full))
     } else if bytes.starts_with(PNG_MAGIC) {
-        "PNG"
+        guarded("PNG", || png_pixels(bytes, most))
     } else {
-        return Err(DecodeError::UnknownFormat);
-    };
-    guarded(format, || match format {
-        "JPEG" => {
-            jpeg::check_scans(bytes)?;
-            jpeg_pixels(bytes, most, Scale::Full)
-        }
-        _ => png_pixels(bytes, most),
-    })
+        Err(DecodeError::UnknownFormat)
+    }
 }
 
 /// The decoders are other people's code reading other people's bytes. One
@@ -72,16 +66,8 @@ pub(super) fn guarded<T>(
 /// Upright. Unwinds: see [`guarded`].
 pub(super) fn jpeg_pixels(bytes: &[u8], most: u64, scale: Scale) -> Result<Image, DecodeError> {
     let Jpeg { width, height, rgb, orientation } = jpeg::decode(bytes, most, scale)?;
-    if orientation == Orientation::NoTransforms {
-        return Image::from_rgb(width, height, rgb);
-    }
-    let found = rgb.len();
-    let pixels = RgbImage::from_raw(width, height, rgb).ok_or(DecodeError::WrongLength {
-        width,
-        height,
-        bytes: found,
-    })?;
-    upright(DynamicImage::ImageRgb8(pixels), orientation)
+    let image = Image::from_rgb(width, height, rgb)?;
+    upright(DynamicImage::ImageRgb8(image.into_pixels()), orientation)
 }
 
 fn png_pixels(bytes: &[u8], most: u64) -> Result<Image, DecodeError> {

@@ -14,21 +14,11 @@ use super::onnx::{self, OnnxError};
 use super::plans::Plans;
 use super::scale::scaled_rows;
 
-/// How sure, and how far apart.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct DetectOptions {
-    /// Faces less sure than this are not reported. 0.6 to 0.7 is usual.
-    pub score_threshold: f32,
-    /// Of two faces whose boxes overlap by more than this share of their
-    /// union, the surer one stays.
-    pub overlap_threshold: f32,
-}
-
-impl Default for DetectOptions {
-    fn default() -> Self {
-        DetectOptions { score_threshold: 0.6, overlap_threshold: 0.3 }
-    }
-}
+/// Faces less sure than this are not reported. 0.6 to 0.7 is usual.
+const SCORE_THRESHOLD: f32 = 0.6;
+/// Of two faces whose boxes overlap by more than this share of their union,
+/// the surer one stays.
+const OVERLAP_THRESHOLD: f32 = 0.3;
 
 /// Range of the longer side a picture may be searched at, in pixels.
 pub const LONGEST_SIDE_MIN: u32 = 32;
@@ -44,12 +34,11 @@ const MAX_CANDIDATES: usize = 1000;
 
 pub(super) struct Detector {
     plans: Plans,
-    options: DetectOptions,
 }
 
 impl Detector {
-    pub(super) fn new(model: Vec<u8>, options: DetectOptions) -> Result<Detector, OnnxError> {
-        Ok(Detector { plans: Plans::new(onnx::load(model)?), options })
+    pub(super) fn new(model: Vec<u8>) -> Result<Detector, OnnxError> {
+        Ok(Detector { plans: Plans::new(onnx::load(model)?) })
     }
 
     pub(super) fn detect(
@@ -75,9 +64,7 @@ impl Detector {
         }
         let slices: Vec<&[f32]> =
             values.iter().map(|view| view.as_slice().unwrap_or_default()).collect();
-        let candidates =
-            candidates(&slices, padded_width, padded_height, self.options.score_threshold)?;
-        let mut faces = surest(candidates, self.options.overlap_threshold);
+        let mut faces = surest(candidates(&slices, padded_width, padded_height)?);
         // One scale for both axes, as the reference figures have it: the
         // shorter side's rounding moves nothing by more than half a pixel of
         // the scaled picture.
@@ -158,12 +145,7 @@ impl Input {
 /// score = sqrt(cls * obj), both clipped to 0..=1; centre = (cell + d) *
 /// stride, size = exp(d) * stride, landmark = (cell + k) * stride (OpenCV,
 /// `modules/objdetect/src/face_detect.cpp`).
-fn candidates(
-    outputs: &[&[f32]],
-    width: u32,
-    height: u32,
-    threshold: f32,
-) -> Result<Vec<Face>, VisionError> {
+fn candidates(outputs: &[&[f32]], width: u32, height: u32) -> Result<Vec<Face>, VisionError> {
     let odd = || VisionError::Detector("its output has an unknown shape".to_owned());
     let mut faces = Vec::new();
     for (s, stride) in STRIDES.into_iter().enumerate() {
@@ -180,7 +162,7 @@ fn candidates(
         for (i, (((cls, obj), [dx, dy, dw, dh]), points)) in cells.enumerate() {
             let score = (cls.clamp(0.0, 1.0) * obj.clamp(0.0, 1.0)).sqrt();
             // NaN is not sure of anything.
-            if score.is_nan() || score < threshold {
+            if score.is_nan() || score < SCORE_THRESHOLD {
                 continue;
             }
             let stride = stride as f32;
@@ -217,12 +199,12 @@ fn is_finite(face: &Face) -> bool {
 
 /// Keeps, surest first, each face that overlaps none kept before it
 /// (non-maximum suppression).
-fn surest(mut candidates: Vec<Face>, overlap_threshold: f32) -> Vec<Face> {
+fn surest(mut candidates: Vec<Face>) -> Vec<Face> {
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     candidates.truncate(MAX_CANDIDATES);
     let mut kept: Vec<Face> = Vec::new();
     for face in candidates {
-        if kept.iter().all(|other| overlap(&face.bbox, &other.bbox) <= overlap_threshold) {
+        if kept.iter().all(|other| overlap(&face.bbox, &other.bbox) <= OVERLAP_THRESHOLD) {
             kept.push(face);
         }
     }

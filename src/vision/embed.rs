@@ -15,13 +15,8 @@ pub(super) struct Embedder {
 
 impl Embedder {
     pub(super) fn new(model: Vec<u8>) -> Result<Embedder, OnnxError> {
-        let shape = [1, 3, ALIGNED_SIDE, ALIGNED_SIDE];
-        let plan = onnx::load(model)?
-            .with_input_fact(0, f32::fact(shape).into())
-            .and_then(|model| model.into_optimized())
-            .and_then(|model| model.into_runnable())
-            .map_err(OnnxError::Tract)?;
-        Ok(Embedder { plan })
+        let plan = onnx::ready(onnx::load(model)?, ALIGNED_SIDE, ALIGNED_SIDE);
+        Ok(Embedder { plan: plan.map_err(OnnxError::Tract)? })
     }
 
     pub(super) fn embed(&self, Aligned(planes): Aligned) -> Result<Template, VisionError> {

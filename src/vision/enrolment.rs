@@ -89,19 +89,4 @@ impl Vision {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_said_of_a_photo_speaks_to_nobody_before_a_camera() {
-        for flaw in [Flaw::Blurred, Flaw::TurnedAway, Flaw::TooDark, Flaw::TooBright] {
-            let said = PhotoError::Poor { flaw }.to_string();
-            assert!(said.contains(": take another photo, "), "{said}");
-            assert!(["hold still", "lens", "camera"].iter().all(|w| !said.contains(w)), "{said}");
-        }
-        let small = PhotoError::FaceTooSmall { width_px: 20.0, min_px: 80.0 }.to_string();
-        for said in [small, PhotoError::NoFace.to_string()] {
-            assert!(!said.contains("camera") && !said.contains("loser"), "{said}");
-        }
-    }
-}
+mod tests;

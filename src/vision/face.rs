@@ -13,6 +13,21 @@ pub struct Rect {
     pub h: f32,
 }
 
+impl Rect {
+    /// Returns the corner and the size of what lies around it, so many times as wide and high, within a
+    /// picture of a size.
+    pub(super) fn around(&self, times: f32, (width, height): (u32, u32)) -> [(u32, u32); 2] {
+        let span = |at: f32, size: f32, limit: u32| {
+            // `as` keeps what lies outside the picture within it.
+            let from = (at - size * (times - 1.0) / 2.0).max(0.0) as u32;
+            let from = from.min(limit.saturating_sub(1));
+            (from, ((size * times) as u32).clamp(1, limit - from))
+        };
+        let ((x, w), (y, h)) = (span(self.x, self.w, width), span(self.y, self.h, height));
+        [(x, y), (w, h)]
+    }
+}
+
 /// One face found. Box and landmarks are in pixels of the picture given, and
 /// finite; at the edge they may reach beyond the picture.
 #[derive(Debug, Clone, PartialEq)]

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use image::RgbImage;
+
 /// Longest side accepted, in pixels.
 pub const MAX_SIDE: u32 = 16_384;
 /// Most pixels accepted: 50 Mpx, what the largest phone cameras take. Decoded
@@ -15,11 +17,7 @@ pub const MAX_FRAME_PIXELS: u64 = 12_000_000;
 /// A picture: RGB, 8 bits a channel, row-major, no padding between rows.
 /// Neither side is 0.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Image {
-    width: u32,
-    height: u32,
-    rgb: Vec<u8>,
-}
+pub struct Image(RgbImage);
 
 /// Why bytes are not a picture this program looks at.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -43,33 +41,41 @@ impl Image {
     /// bytes. They are limited as a decoded photo's are: see [`MAX_PIXELS`].
     pub fn from_rgb(width: u32, height: u32, rgb: Vec<u8>) -> Result<Image, DecodeError> {
         check_size(width, height, MAX_PIXELS)?;
-        if rgb.len() as u64 != u64::from(width) * u64::from(height) * 3 || rgb.is_empty() {
-            return Err(DecodeError::WrongLength { width, height, bytes: rgb.len() });
-        }
-        Ok(Image { width, height, rgb })
+        let bytes = rgb.len();
+        let fits = bytes > 0 && bytes as u64 == u64::from(width) * u64::from(height) * 3;
+        let pixels = RgbImage::from_raw(width, height, rgb).filter(|_| fits);
+        pixels.map(Image).ok_or(DecodeError::WrongLength { width, height, bytes })
+    }
+
+    pub(super) fn pixels(&self) -> &RgbImage {
+        &self.0
+    }
+
+    pub(super) fn into_pixels(self) -> RgbImage {
+        self.0
     }
 
     /// In pixels, at least 1.
     pub fn width(&self) -> u32 {
-        self.width
+        self.0.width()
     }
 
     /// In pixels, at least 1.
     pub fn height(&self) -> u32 {
-        self.height
+        self.0.height()
     }
 
     /// 3 * width * height bytes: R, G, B of the first pixel of the top row,
     /// and so on.
     pub fn rgb(&self) -> &[u8] {
-        &self.rgb
+        self.0.as_raw()
     }
 }
 
 /// Size only: a picture of a person does not belong in a log.
 impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Image({} x {})", self.width, self.height)
+        write!(f, "Image({} x {})", self.width(), self.height())
     }
 }
 

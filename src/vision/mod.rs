@@ -52,12 +52,12 @@ mod view;
 
 pub use self::align::Aligned;
 pub use self::decode::{decode, decode_frame};
-pub use self::detect::{DetectOptions, LONGEST_SIDE_MAX, LONGEST_SIDE_MIN};
+pub use self::detect::{LONGEST_SIDE_MAX, LONGEST_SIDE_MIN};
 pub use self::enrolment::PhotoError;
 pub use self::error::{ModelError, VisionError};
 pub use self::face::{Face, Landmarks, Rect};
 pub use self::image::{DecodeError, Image, MAX_FRAME_PIXELS, MAX_PIXELS, MAX_SIDE};
-pub use self::models::{DETECTOR_FILE, EMBEDDER_FILE, EMBEDDER_NAME, Models};
+pub use self::models::EMBEDDER_NAME;
 pub use self::motion::Motion;
 pub use self::portrait::portrait;
 pub use self::quality::{Flaw, Quality, assess};
@@ -69,6 +69,7 @@ use std::path::Path;
 use self::detect::Detector;
 use self::embed::Embedder;
 use self::onnx::OnnxError;
+use crate::config::ModelFiles;
 
 /// The two networks, ready. One serves all threads: share it in an `Arc`.
 pub struct Vision {
@@ -79,13 +80,13 @@ pub struct Vision {
 impl Vision {
     /// Reads, checks and prepares the models. Takes a second or so, and about
     /// 100 MB for the moment.
-    pub fn load(models: &Models, options: DetectOptions) -> Result<Vision, ModelError> {
+    pub fn load(models: &ModelFiles) -> Result<Vision, ModelError> {
         let unloadable = |path: &Path| {
             let path = path.to_owned();
             move |error: OnnxError| ModelError::Unloadable { path, why: error.to_string() }
         };
         let bytes = models::read(&models.detector, models::DETECTOR_SHA256)?;
-        let detector = Detector::new(bytes, options).map_err(unloadable(&models.detector))?;
+        let detector = Detector::new(bytes).map_err(unloadable(&models.detector))?;
         let bytes = models::read(&models.embedder, models::EMBEDDER_SHA256)?;
         let embedder = Embedder::new(bytes).map_err(unloadable(&models.embedder))?;
         Ok(Vision { detector, embedder })

@@ -6,39 +6,23 @@
 //! pinned by hash.
 
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
 use super::error::ModelError;
 
 /// YuNet 2023mar from the OpenCV Zoo (MIT), weights block-quantised to int8.
-pub const DETECTOR_FILE: &str = "face_detection_yunet_2023mar_int8bq.onnx";
 pub(super) const DETECTOR_SHA256: &str =
     "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10";
 
 /// SFace 2021dec from the OpenCV Zoo (Apache-2.0), likewise.
-pub const EMBEDDER_FILE: &str = "face_recognition_sface_2021dec_int8bq.onnx";
 pub(super) const EMBEDDER_SHA256: &str =
     "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee";
 
 /// The name templates are stored under. Templates of different embedders are
 /// never compared.
 pub const EMBEDDER_NAME: &str = "sface_2021dec";
-
-/// Where the model files lie.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Models {
-    pub detector: PathBuf,
-    pub embedder: PathBuf,
-}
-
-impl Models {
-    /// The files under their usual names in one directory.
-    pub fn in_dir(dir: &Path) -> Models {
-        Models { detector: dir.join(DETECTOR_FILE), embedder: dir.join(EMBEDDER_FILE) }
-    }
-}
 
 /// Reads a model file, if it is the one expected.
 pub(super) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, ModelError> {

@@ -8,11 +8,16 @@
 //! while loading, and hand tract a network with plain f32 weights.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use prost::Message;
+use tract_onnx::data_resolver::MmapDataResolver;
 use tract_onnx::pb::tensor_proto::DataType;
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto};
-use tract_onnx::prelude::{Framework, InferenceModel};
+use tract_onnx::prelude::tract_ndarray::{ArrayD, Axis};
+use tract_onnx::prelude::*;
+use tract_onnx::tensor::load_tensor;
+use tract_onnx::tract_core::ops::change_axes::compute_shape_with_tf_rules;
 
 /// Why a model's bytes do not make a network.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +27,7 @@ pub(super) enum OnnxError {
     #[error("it has no graph")]
     NoGraph,
     #[error("weight {tensor}: {why}")]
-    Weight { tensor: String, why: &'static str },
+    Weight { tensor: String, why: String },
     #[error("{0:#}")]
     Tract(tract_onnx::prelude::TractError),
 }
@@ -41,6 +46,16 @@ pub(super) fn load(bytes: Vec<u8>) -> Result<InferenceModel, OnnxError> {
         .with_ignore_value_info(true)
         .model_for_proto_model(&proto)
         .map_err(OnnxError::Tract)
+}
+
+/// Makes a network ready for pictures of one size, which takes some tens of milliseconds.
+pub(super) fn ready(
+    network: InferenceModel,
+    width: usize,
+    height: usize,
+) -> TractResult<Arc<TypedRunnableModel>> {
+    let shape = f32::fact([1, 3, height, width]);
+    network.with_input_fact(0, shape.into())?.into_optimized()?.into_runnable()
 }
 
 /// Replaces each block-quantised weight by its f32 values, in place, and
@@ -83,22 +98,25 @@ fn folded(node: &NodeProto, weights: &mut Weights) -> Result<Option<TensorProto>
             if block_size == 0 || !weights.has(input) || !weights.has(second) {
                 return Ok(None);
             }
-            let quantised = Quantised {
-                axis: attribute(node, "axis").unwrap_or(1),
-                block_size,
-                values: weights.use_up(input),
-                scales: weights.use_up(second),
-                zero_points: if third.is_empty() { None } else { weights.use_up(third) },
+            let (Some(values), Some(scales)) = (weights.use_up(input), weights.use_up(second))
+            else {
+                return Ok(None);
             };
-            Ok(Some(quantised.dequantise(output)?))
+            let zero_points = if third.is_empty() { None } else { weights.use_up(third) };
+            let axis = attribute(node, "axis").unwrap_or(1);
+            dequantised(output, (axis, block_size), &values, &scales, zero_points.as_ref())
+                .map(Some)
         }
         "Reshape" if weights.is_folded(input) && weights.has(second) => {
             let shape = weights.use_up(second);
             let (Some(shape), Some(mut tensor)) = (shape, weights.use_up(input)) else {
                 return Ok(None);
             };
-            tensor.dims = reshaped(&tensor.dims, &int64s(&shape)?)
-                .ok_or_else(|| bad(input, "its Reshape does not fit its size"))?;
+            let from: Vec<TDim> = tensor.dims.iter().map(|size| TDim::from(*size)).collect();
+            let to: Vec<TDim> = array::<i64>(&shape, input)?.iter().map(TDim::from).collect();
+            let dims = compute_shape_with_tf_rules(&from, &to)
+                .and_then(|dims| dims.iter().map(|size| Ok(size.to_i64()?)).collect());
+            tensor.dims = dims.map_err(|error| bad(input, format!("its Reshape: {error:#}")))?;
             tensor.name = output.clone();
             Ok(Some(tensor))
         }
@@ -160,144 +178,64 @@ impl Weights {
     }
 }
 
-/// One `DequantizeLinear` with constant inputs: y = (x - zero point) * scale,
+/// Carries out one `DequantizeLinear` with constant inputs: y = (x - zero point) * scale,
 /// where scale and zero point have x's shape except along `axis`, on which
 /// each of theirs covers `block_size` of x's (the last block may be short).
 /// <https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html>
-struct Quantised {
-    axis: i64,
-    block_size: i64,
-    values: Option<TensorProto>,
-    scales: Option<TensorProto>,
-    zero_points: Option<TensorProto>,
-}
-
-impl Quantised {
-    fn dequantise(self, name: &str) -> Result<TensorProto, OnnxError> {
-        let (Some(values), Some(scales)) = (self.values, self.scales) else {
-            return Err(bad(name, "its values or scales are missing"));
-        };
-        let dims = sizes(&values.dims).ok_or_else(|| bad(name, "it has a negative size"))?;
-        let rank = dims.len() as i64;
-        let axis = if self.axis < 0 { self.axis + rank } else { self.axis };
-        let (outer, length, inner) = usize::try_from(axis)
-            .ok()
-            .and_then(|axis| {
-                let length = *dims.get(axis)?;
-                Some((product(dims.get(..axis)?)?, length, product(dims.get(axis + 1..)?)?))
-            })
-            .ok_or_else(|| bad(name, "it has no such axis"))?;
-        let block = usize::try_from(self.block_size)
-            .ok()
-            .filter(|block| *block > 0)
-            .ok_or_else(|| bad(name, "its block size is not positive"))?;
-        let blocks = length.div_ceil(block);
-
-        let quantised = int8s(&values)?;
-        let scale = floats(&scales)?;
-        let zero_point = match &self.zero_points {
-            Some(tensor) => int8s(tensor)?,
-            None => vec![0; scale.len()],
-        };
-        let expected = product(&[outer, length, inner]);
-        let expected_scales = product(&[outer, blocks, inner]);
-        if Some(quantised.len()) != expected {
-            return Err(bad(name, "its values do not fill its shape"));
-        }
-        if Some(scale.len()) != expected_scales || zero_point.len() != scale.len() {
-            return Err(bad(name, "it has not one scale and zero point a block"));
-        }
-
-        let mut raw = Vec::with_capacity(quantised.len() * 4);
-        for (i, value) in quantised.iter().enumerate() {
-            // i = (o * length + l) * inner + k, with l inside block l / block.
-            let (o, l, k) = (i / (length * inner), i / inner % length, i % inner);
-            let at = (o * blocks + l / block) * inner + k;
-            let folded = match (scale.get(at), zero_point.get(at)) {
-                (Some(scale), Some(zero)) => {
-                    f32::from(i16::from(*value) - i16::from(*zero)) * scale
-                }
-                _ => return Err(bad(name, "it has not one scale and zero point a block")),
-            };
-            raw.extend(folded.to_le_bytes());
-        }
-        Ok(TensorProto {
-            name: name.to_owned(),
-            dims: values.dims,
-            data_type: DataType::Float as i32,
-            raw_data: raw,
-            ..TensorProto::default()
-        })
+fn dequantised(
+    name: &str,
+    (axis, block_size): (i64, i64),
+    values: &TensorProto,
+    scales: &TensorProto,
+    zero_points: Option<&TensorProto>,
+) -> Result<TensorProto, OnnxError> {
+    let dims = values.dims.clone();
+    let (values, scales) = (array::<i8>(values, name)?, array::<f32>(scales, name)?);
+    let zero_points = match zero_points {
+        Some(tensor) => array(tensor, name)?,
+        None => ArrayD::zeros(scales.raw_dim()),
+    };
+    let axis = if axis < 0 { axis + values.ndim() as i64 } else { axis };
+    let axis = usize::try_from(axis).ok().filter(|axis| *axis < values.ndim());
+    let axis = Axis(axis.ok_or_else(|| bad(name, "it has no such axis"))?);
+    let block = usize::try_from(block_size).ok().filter(|block| *block > 0);
+    let block = block.ok_or_else(|| bad(name, "its block size is not positive"))?;
+    let mut blocks = values.raw_dim();
+    blocks[axis.index()] = blocks[axis.index()].div_ceil(block);
+    if scales.raw_dim() != blocks || zero_points.raw_dim() != blocks {
+        return Err(bad(name, "it has not one scale and zero point a block"));
     }
-}
 
-/// ONNX Reshape: 0 keeps a size, one -1 takes what is left. None if it does
-/// not fit.
-fn reshaped(from: &[i64], to: &[i64]) -> Option<Vec<i64>> {
-    let total = product(&sizes(from)?)? as i64;
-    let mut dims = Vec::with_capacity(to.len());
-    for (i, size) in to.iter().enumerate() {
-        dims.push(match *size {
-            0 => *from.get(i)?,
-            size => size,
-        });
+    let mut floats = values.mapv(f32::from);
+    let of_blocks = scales.axis_iter(axis).zip(zero_points.axis_iter(axis));
+    for (mut values, (scale, zero)) in floats.axis_chunks_iter_mut(axis, block).zip(of_blocks) {
+        values -= &zero.mapv(|zero: i8| f32::from(zero)).insert_axis(axis);
+        values *= &scale.insert_axis(axis);
     }
-    if let Some(open) = dims.iter().position(|size| *size == -1) {
-        let known: i64 = dims
-            .iter()
-            .filter(|size| **size != -1)
-            .try_fold(1i64, |all, size| all.checked_mul(*size))?;
-        *dims.get_mut(open)? = total.checked_div(known)?;
-    }
-    (product(&sizes(&dims)?)? as i64 == total).then_some(dims)
-}
-
-fn sizes(dims: &[i64]) -> Option<Vec<usize>> {
-    dims.iter().map(|size| usize::try_from(*size).ok()).collect()
-}
-
-fn product(sizes: &[usize]) -> Option<usize> {
-    sizes.iter().try_fold(1usize, |all, size| all.checked_mul(*size))
+    let mut raw_data = Vec::with_capacity(4 * floats.len());
+    floats.iter().for_each(|value| raw_data.extend(value.to_le_bytes()));
+    Ok(TensorProto {
+        name: name.to_owned(),
+        dims,
+        data_type: DataType::Float as i32,
+        raw_data,
+        ..TensorProto::default()
+    })
 }
 
 fn attribute(node: &NodeProto, name: &str) -> Option<i64> {
     node.attribute.iter().find(|a| a.name == name).map(|a| a.i)
 }
 
-fn int8s(tensor: &TensorProto) -> Result<Vec<i8>, OnnxError> {
-    if tensor.data_type != DataType::Int8 as i32 {
-        return Err(bad(&tensor.name, "it is not int8"));
-    }
-    if tensor.raw_data.is_empty() {
-        return Ok(tensor.int32_data.iter().map(|v| *v as i8).collect());
-    }
-    Ok(tensor.raw_data.iter().map(|v| *v as i8).collect())
+/// A tensor's values. `of`: the weight that they make.
+fn array<T: Datum>(tensor: &TensorProto, of: &str) -> Result<ArrayD<T>, OnnxError> {
+    load_tensor(&MmapDataResolver, tensor, None)
+        .and_then(|read| Ok(read.to_plain_array_view::<T>()?.to_owned()))
+        .map_err(|error| bad(of, format!("{error:#}")))
 }
 
-fn floats(tensor: &TensorProto) -> Result<Vec<f32>, OnnxError> {
-    if tensor.data_type != DataType::Float as i32 {
-        return Err(bad(&tensor.name, "it is not f32"));
-    }
-    if tensor.raw_data.is_empty() {
-        return Ok(tensor.float_data.clone());
-    }
-    let (values, _) = tensor.raw_data.as_chunks();
-    Ok(values.iter().map(|v| f32::from_le_bytes(*v)).collect())
-}
-
-fn int64s(tensor: &TensorProto) -> Result<Vec<i64>, OnnxError> {
-    if tensor.data_type != DataType::Int64 as i32 {
-        return Err(bad(&tensor.name, "it is not int64"));
-    }
-    if tensor.raw_data.is_empty() {
-        return Ok(tensor.int64_data.clone());
-    }
-    let (values, _) = tensor.raw_data.as_chunks();
-    Ok(values.iter().map(|v| i64::from_le_bytes(*v)).collect())
-}
-
-fn bad(tensor: &str, why: &'static str) -> OnnxError {
-    OnnxError::Weight { tensor: tensor.to_owned(), why }
+fn bad(tensor: &str, why: impl Into<String>) -> OnnxError {
+    OnnxError::Weight { tensor: tensor.to_owned(), why: why.into() }
 }
 
 #[cfg(test)]

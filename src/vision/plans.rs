@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tract_onnx::prelude::*;
 
+use super::onnx;
+
 /// Sizes kept. The least recently used one goes.
 const MAX_PLANS: usize = 8;
 
@@ -37,13 +39,7 @@ impl Plans {
         if let Some(plan) = self.kept(width, height) {
             return Ok(plan);
         }
-        let shape = [1, 3, height as usize, width as usize];
-        let plan = self
-            .network
-            .clone()
-            .with_input_fact(0, f32::fact(shape).into())?
-            .into_optimized()?
-            .into_runnable()?;
+        let plan = onnx::ready(self.network.clone(), width as usize, height as usize)?;
         if let Some(plan) = self.kept(width, height) {
             return Ok(plan);
         }
@@ -69,26 +65,4 @@ impl Plans {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn i8_the_plan_that_was_not_used_for_longest_goes_and_is_made_anew_when_needed() {
-        let mut network = InferenceModel::default();
-        network.add_source("picture", InferenceFact::default()).unwrap();
-        network.auto_outputs().unwrap();
-        let plans = Plans::new(network);
-        let sizes =
-            || -> Vec<u32> { plans.ready.lock().unwrap().iter().map(|r| r.width).collect() };
-        for width in 1..=MAX_PLANS as u32 {
-            plans.get(width, 32).unwrap();
-        }
-        let first = plans.get(1, 32).unwrap();
-        assert_eq!(sizes(), [2, 3, 4, 5, 6, 7, 8, 1]);
-        plans.get(9, 32).unwrap();
-        assert_eq!(sizes(), [3, 4, 5, 6, 7, 8, 1, 9]);
-        assert!(Arc::ptr_eq(&first, &plans.get(1, 32).unwrap()), "kept");
-        plans.get(2, 32).unwrap();
-        assert_eq!(sizes(), [4, 5, 6, 7, 8, 9, 1, 2]);
-    }
-}
+mod tests;

@@ -133,14 +133,8 @@ impl<'a> View<'a> {
         match &self.pixels {
             Pixels::Raw(yuv) => {
                 // The 112 x 112 reach beyond the box by less than its size.
-                let span = |at: f32, size: f32, limit: u32| {
-                    let from = (at - size).max(0.0) as u32;
-                    let from = from.min(limit - 1);
-                    (from, ((3.0 * size) as u32).clamp(1, limit - from))
-                };
-                let (left, width) = span(face.bbox.x, face.bbox.w, self.width);
-                let (top, height) = span(face.bbox.y, face.bbox.h, self.height);
-                let image = raw::part(yuv, (left, top), (width, height), scale)?;
+                let [(left, top), size] = face.bbox.around(3.0, self.size());
+                let image = raw::part(yuv, (left, top), size, scale)?;
                 Ok(Reduced { image: Cow::Owned(image), step: scale.step(), left, top })
             }
             _ => self.whole_at(scale),

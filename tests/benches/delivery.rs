@@ -129,7 +129,8 @@ pub async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
         let took = bare(broker, mqtt, &messages).await?;
         bare_per_s.push(records as f64 / took.as_secs_f64());
     }
-    forget_status(broker, mqtt, profiles::of(upstream, &origin)?.offline()?).await?;
+    let offline = profiles::of(upstream, &origin)?.offline()?.context("nothing to forget")?;
+    forget_status(broker, mqtt, offline).await?;
     drop(store);
     thread.join()?;
     let bytes: usize = messages.iter().map(|message| message.payload.len()).sum();
@@ -186,7 +187,8 @@ async fn payloads(
     let message = |(stored, cause): (Stored, Option<Stored>)| {
         profiles::message(&*profile, origin, &stored, cause, false)
     };
-    Ok(rows.await?.into_iter().filter_map(message).collect::<Result<_, _>>()?)
+    let messages = rows.await?.into_iter().filter_map(message).collect::<Result<Vec<_>, _>>()?;
+    Ok(messages.into_iter().flatten().collect())
 }
 
 struct Drained {

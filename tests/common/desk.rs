@@ -13,9 +13,12 @@ use gatehouse::{
     attendance::Origin,
     clock::{Clock, Monotonic, Stamp, SystemClock},
     commands,
-    config::{Ack, Config, Encoding},
+    config::{Ack, Config},
     daemon::{self, Running},
-    uplink::{Incoming, profiles::native::Native},
+    uplink::{
+        Incoming,
+        profiles::native::{Encoding, Keys, Native},
+    },
 };
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
@@ -102,11 +105,12 @@ impl Desk {
     pub fn hand_over(&self, encoding: Encoding, payload: Vec<u8>) -> oneshot::Receiver<Vec<u8>> {
         let (answer, reply) = oneshot::channel();
         let upstream = "platform".to_owned();
-        let (remote_release, received) = (self.remote_release, self.clock.monotonic());
+        let received = self.clock.monotonic();
+        let keys = Keys { encoding, remote_release: self.remote_release };
         let timezone = jiff::tz::TimeZone::UTC;
         let origin = Origin { gateway: "g".into(), project: "p".into(), timezone };
-        let profile = Arc::new(Native::new(&origin, encoding, Ack::Broker));
-        let incoming = Incoming { upstream, profile, remote_release, payload, received, answer };
+        let profile = Arc::new(Native::speaking(keys, Ack::Broker, &origin));
+        let incoming = Incoming { upstream, profile, payload, received, answer };
         let (_, commands, _) = self.up.as_ref().unwrap();
         self.runtime.block_on(commands.send(incoming)).map_err(drop).unwrap();
         reply

@@ -10,13 +10,12 @@ use std::{
 
 use crate::common::{Gate, Site, photo, photo_path, until};
 use gatehouse::{
-    config::{FaceLimits, Secret},
+    config::{FaceLimits, ModelFiles, Secret},
     control::{Client, Request},
-    daemon,
     roster::{IdType, Person},
     services::{Enrol, Enrolled, Photo},
     store::Sealer,
-    vision::{DetectOptions, Template, Vision},
+    vision::{Template, Vision},
 };
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
@@ -136,12 +135,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 
 fn vision() -> Vision {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    let files = gatehouse::config::ModelFiles {
-        detector: dir.join(gatehouse::vision::DETECTOR_FILE),
-        embedder: dir.join(gatehouse::vision::EMBEDDER_FILE),
-        ..Default::default()
-    };
-    Vision::load(&daemon::models(&files), DetectOptions::default()).unwrap()
+    Vision::load(&ModelFiles::in_dir(&dir)).unwrap()
 }
 
 /// Returns all personal data of these workers in plain.

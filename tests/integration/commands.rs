@@ -8,7 +8,7 @@ use crate::common::{
     photo, walk,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use gatehouse::config::Encoding;
+use gatehouse::uplink::profiles::native::Encoding;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 

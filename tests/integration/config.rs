@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
-use gatehouse::config::{Config, ConfigError};
+use gatehouse::{
+    config::{Config, ConfigError},
+    uplink::{self, profiles::native::Keys},
+};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("config")
@@ -29,10 +32,13 @@ fn switched_on(text: &str, wanted: impl Fn(&str) -> bool) -> (String, usize) {
     (lines.collect::<Vec<_>>().join("\n"), count)
 }
 
-/// Returns the configuration without the hash of its file, which depends on the comments.
+/// Returns the configuration without the hash of its file, which depends on the comments. The keys of an
+/// upstream's own profile are given as the profile reads them.
 fn meaning(mut config: Config) -> String {
+    let own = config.upstreams.iter_mut().map(|upstream| std::mem::take(&mut upstream.own).0);
+    let own: Vec<Keys> = own.map(|own| own.try_into().unwrap()).collect();
     config.sha256 = [0; 32];
-    format!("{config:?}")
+    format!("{config:?} {own:?}")
 }
 
 #[test]
@@ -40,7 +46,8 @@ fn every_shipped_configuration_loads() {
     let files: Vec<_> = std::fs::read_dir(folder()).unwrap().map(|e| e.unwrap().path()).collect();
     assert!(files.len() >= 2, "{files:?}");
     for file in files {
-        Config::load(&file).unwrap_or_else(|e| panic!("{e}"));
+        let loaded = Config::load(&file).and_then(|config| uplink::check(&config));
+        loaded.unwrap_or_else(|e| panic!("{e}"));
     }
 }
 
@@ -85,10 +92,11 @@ source = "replay:frames"
 /// unknown key.
 fn accepted_below(header: &str) -> Vec<String> {
     let text = EVERY_TABLE.replacen(header, &format!("{header}\nno_such_key = 1"), 1);
-    let message = match Config::parse(Path::new("probe.toml"), &text) {
-        Err(ConfigError::Wrong { message, .. }) => message,
-        other => panic!("{text}\nwas not refused: {other:?}"),
-    };
+    let message =
+        match Config::parse(Path::new("probe.toml"), &text).and_then(|c| uplink::check(&c)) {
+            Err(ConfigError::Wrong { message, .. }) => message,
+            other => panic!("{text}\nwas not refused: {other:?}"),
+        };
     let (_, listed) = message.split_once("expected ").unwrap_or_else(|| panic!("{message}"));
     let keys: Vec<_> = listed.split('`').skip(1).step_by(2).map(str::to_owned).collect();
     assert!(!keys.is_empty(), "{message}");

@@ -1,9 +1,15 @@
 //! The room `turnstile` with its simulated device: real Modbus RTU bytes on a pseudo-terminal.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use gatehouse::{
-    clock::{Clock, ManualClock, Monotonic, SystemClock},
+    clock::{Clock, Monotonic, Stamp, SystemClock},
     config::{Direction, TurnstileDriver},
     turnstile::{
         Buses, DeviceFrame, Fault, NotReleased, PassageId, Release, Seen, SimulatedDevice,
@@ -193,10 +199,29 @@ async fn a_coil_found_on_is_withdrawn_before_anything_else() {
     bench.stop().await;
 }
 
+/// The kernel's clock, so many milliseconds ahead.
+struct Ahead(SystemClock, AtomicU64);
+
+impl Ahead {
+    fn advance(&self, by: Duration) {
+        self.1.fetch_add(by.as_millis() as u64, Ordering::SeqCst);
+    }
+}
+
+impl Clock for Ahead {
+    fn monotonic(&self) -> Monotonic {
+        self.0.monotonic() + Duration::from_millis(self.1.load(Ordering::SeqCst))
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.0.stamp()
+    }
+}
+
 #[tokio::test]
 async fn i4_a_late_release_never_touches_the_wire() {
     let (device, _) = Bench::device(None);
-    let manual = Arc::new(ManualClock::new(0, true));
+    let manual = Arc::new(Ahead(SystemClock::new().unwrap(), AtomicU64::new(0)));
     let mut bench = Bench::on(device, manual.clone());
     assert!(matches!(bench.event().await, TurnstileEvent::Up { .. }));
     let deadline = manual.monotonic() + Duration::from_millis(100);

@@ -22,9 +22,9 @@ use super::{
 use crate::{
     cli::rig,
     clock::{Clock, Monotonic, SystemClock},
-    config::{Config, FaceLimits},
+    config::{Config, FaceLimits, ModelFiles},
     turnstile::{DeviceFrame, SimulatedDevice, drivers::simulated::SimulatedTurnstile},
-    vision::{DetectOptions, Models, Template, Vision},
+    vision::{Template, Vision},
 };
 
 #[derive(clap::Args)]
@@ -84,7 +84,7 @@ pub(super) async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
         let path = models.join("photos").join(name);
         std::fs::read(&path).with_context(|| format!("{} (models/fetch)", path.display()))
     };
-    let vision = Vision::load(&Models::in_dir(&models), DetectOptions::default())?;
+    let vision = Vision::load(&ModelFiles::in_dir(&models))?;
     let (mut faces, mut shown) = (Vec::new(), Vec::new());
     for (enrolled, before_camera) in PEOPLE {
         let limits = FaceLimits { min_face_px: 1.0, ..FaceLimits::default() };

@@ -22,11 +22,10 @@ use super::{
 use crate::{
     cli::rig::{self, Bench},
     clock::{Clock, SystemClock},
-    config::{Config, FaceLimits},
-    daemon,
+    config::{Config, FaceLimits, ModelFiles},
     gate::{policy, sight::GATE_LONGEST_SIDE},
     roster::Roster,
-    vision::{self, DetectOptions, Image, Models, Vision},
+    vision::{self, Image, Vision},
 };
 
 #[derive(clap::Args)]
@@ -68,11 +67,11 @@ pub(super) struct Report {
 }
 
 /// A bench in a checkout needs no configuration; one that was named must be right.
-fn models(context: &Context) -> anyhow::Result<Models> {
+fn models(context: &Context) -> anyhow::Result<ModelFiles> {
     match context.config() {
-        Ok(config) => Ok(daemon::models(&config.models)),
+        Ok(config) => Ok(config.models),
         Err(e) if context.names_a_config() => Err(e.into()),
-        Err(_) => Ok(Models::in_dir(&rig::models_of_checkout())),
+        Err(_) => Ok(ModelFiles::in_dir(&rig::models_of_checkout())),
     }
 }
 
@@ -88,7 +87,7 @@ pub(super) async fn measure(context: &Context, arguments: Arguments) -> anyhow::
     let dir = models.detector.parent().map(PathBuf::from).unwrap_or_default();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
     let bench = Bench::new(&dir, clock, "")?;
-    let vision = Vision::load(&models, DetectOptions::default())?;
+    let vision = Vision::load(&models)?;
     let frame = frame_720p(&photo).with_context(|| named.clone())?;
     let limits = FaceLimits { min_face_px: 1.0, ..FaceLimits::default() };
     let (_, _, face, _) =

@@ -8,10 +8,9 @@ use super::*;
 use crate::{
     camera::{Layout, Picture, Yuv},
     clock::ManualClock,
-    config::{FaceLimits, MatchThreshold},
+    config::{FaceLimits, MatchThreshold, ModelFiles},
     gate::{lane::SIGHTINGS, policy::Sighted},
     roster::{Person, Worker},
-    vision::{DetectOptions, Models},
 };
 
 /// 15 frames a second.
@@ -23,7 +22,7 @@ fn models() -> &'static Path {
 
 fn vision() -> Arc<Vision> {
     static VISION: OnceLock<Arc<Vision>> = OnceLock::new();
-    let load = || Vision::load(&Models::in_dir(models()), DetectOptions::default());
+    let load = || Vision::load(&ModelFiles::in_dir(models()));
     VISION
         .get_or_init(|| Arc::new(load().unwrap_or_else(|e| panic!("run models/fetch first: {e}"))))
         .clone()

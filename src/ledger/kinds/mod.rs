@@ -32,6 +32,7 @@ use super::{
 use crate::{roster::WorkerId, turnstile::PassageId};
 
 /// What the ledger needs to know of a kind.
+#[warn(missing_docs)]
 pub trait Kind: Serialize + for<'a> Deserialize<'a> {
     /// Its word in entries and events.
     const NAME: &str;
@@ -45,6 +46,7 @@ pub trait Kind: Serialize + for<'a> Deserialize<'a> {
         None
     }
 
+    /// The lane it happened at, if any.
     fn lane(&self) -> Option<&str> {
         None
     }

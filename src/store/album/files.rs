@@ -55,12 +55,16 @@ pub(super) fn write(dir: &Path, draft: &Draft) -> Result<(), AlbumError> {
     })
 }
 
-pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, AlbumError> {
-    let mut sealed = Vec::new();
-    match File::open(path) {
-        Ok(file) => file.take(MOST_BYTES).read_to_end(&mut sealed).map_err(at(path))?,
+pub(super) fn read(
+    dir: &Path,
+    folder: &str,
+    passage: &[u8; 16],
+) -> Result<Option<Vec<u8>>, AlbumError> {
+    let (path, mut sealed) = (path(dir, folder, passage), Vec::new());
+    match File::open(&path) {
+        Ok(file) => file.take(MOST_BYTES).read_to_end(&mut sealed).map_err(at(&path))?,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(at(path)(e)),
+        Err(e) => return Err(at(&path)(e)),
     };
     Ok(Some(sealed))
 }

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use zeroize::Zeroizing;
 
-use super::{super::sealing::SealError, Draft, Sealer, StoreError};
+use super::{super::sealing::SealError, Draft, PAGE, Sealer, StoreError};
 
 /// A photo, as far as it takes to remove it.
 pub(super) struct Row {
@@ -131,11 +131,16 @@ pub(super) fn count(tx: &Transaction<'_>) -> Result<(u64, u64), StoreError> {
     Ok(tx.query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
-fn some(
+/// Whose key was erased; their files go next.
+pub(super) const ERASED: &str = "length(key) = 0 AND ?1 = ?1";
+/// Of days before the one that is given.
+pub(super) const BEFORE: &str = "day < ?1";
+
+/// Returns a page of the photos for which `which` holds, oldest first.
+pub(super) fn some(
     tx: &Transaction<'_>,
     which: &str,
     argument: impl rusqlite::ToSql,
-    limit: usize,
 ) -> Result<Vec<Row>, StoreError> {
     let sql = format!(
         "SELECT n, passage, folder, bytes FROM passage_photo WHERE {which} ORDER BY n LIMIT ?2"
@@ -145,28 +150,12 @@ fn some(
         Ok(Row { n, passage, folder, bytes })
     };
     let mut found = tx.prepare_cached(&sql)?;
-    Ok(found.query_map(params![argument, limit], row)?.collect::<Result<_, _>>()?)
+    Ok(found.query_map(params![argument, PAGE], row)?.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn page(tx: &Transaction<'_>, after: i64, limit: usize) -> Result<Vec<Row>, StoreError> {
-    some(tx, "n > ?1", after, limit)
-}
-
-pub(super) fn oldest(tx: &Transaction<'_>, limit: usize) -> Result<Vec<Row>, StoreError> {
-    some(tx, "n > ?1", 0, limit)
-}
-
-/// Of days before this one.
-pub(super) fn before(
-    tx: &Transaction<'_>,
-    day: &str,
-    limit: usize,
-) -> Result<Vec<Row>, StoreError> {
-    some(tx, "day < ?1", day, limit)
-}
-
-pub(super) fn erased(tx: &Transaction<'_>, limit: usize) -> Result<Vec<Row>, StoreError> {
-    some(tx, "length(key) = 0 AND n > ?1", 0, limit)
+/// Those that were kept after the one with this number.
+pub(super) fn after(tx: &Transaction<'_>, n: i64) -> Result<Vec<Row>, StoreError> {
+    some(tx, "n > ?1", n)
 }
 
 pub(super) fn has_undated(tx: &Transaction<'_>) -> Result<bool, StoreError> {

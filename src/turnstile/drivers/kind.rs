@@ -1,5 +1,7 @@
 //! What makes a folder a driver.
 
+#![warn(missing_docs)]
+
 use std::sync::Arc;
 
 use tokio::sync::broadcast;
@@ -16,7 +18,9 @@ pub trait Driver {
     /// It stands for hardware that is not there: refused unless `mode = "bench"`.
     const SIMULATED: bool = false;
 
+    /// Its keys of `[lane.turnstile]`.
     type Config: Settings;
+    /// Its end of the port.
     type Turnstile: Turnstile;
 
     /// The driver, not connected yet.
@@ -35,7 +39,9 @@ pub trait Driver {
 /// What a driver may be made of.
 #[derive(Clone)]
 pub struct Means {
+    /// The serial lines, each of which may carry several controllers.
     pub buses: Buses,
+    /// The clock that deadlines are measured by.
     pub clock: Arc<dyn Clock>,
     /// Where a simulated line shows its frames.
     pub tap: broadcast::Sender<DeviceFrame>,

@@ -124,7 +124,7 @@ impl World {
                     let more = rows.len() == PAGE;
                     let upto = rows.last().map_or(fetch.after, |seq| **seq);
                     let rows = rows.into_iter().map(|s| (*s, fetch.sent.contains(*s))).collect();
-                    (fetch, Page { rows, upto, more })
+                    (fetch, Page { rows, left_out: Vec::new(), upto, more })
                 });
             }
             Step::Hand(rows) => (0..rows).for_each(|_| self.hand()),
@@ -421,4 +421,24 @@ fn a_broker_that_takes_nothing_is_offered_a_row_a_second() {
     world.step(Step::Acknowledge(0));
     world.step(Step::Hand(WINDOW));
     assert_eq!(world.client.len(), WINDOW);
+}
+
+#[test]
+fn a_row_that_is_not_for_the_platform_is_struck_off_unsent() {
+    for ack in [Ack::Broker, Ack::Platform] {
+        let mut delivery = Delivery::new(ack, 0);
+        delivery.connected(3);
+        let fetch = delivery.wants().unwrap();
+        let (rows, left_out) = (vec![(2, ())], vec![1, 3]);
+        delivery.fetched(&fetch, Page { rows, left_out, upto: 3, more: false });
+        assert_eq!(delivery.next(Monotonic::default()), Some((2, ())));
+        assert_eq!(delivery.next(Monotonic::default()), None);
+        assert_eq!((delivery.to_strike(), delivery.strike()), (2, Vec::new()));
+        assert_eq!(delivery.strike_left_out(), [1, 3]);
+        assert_eq!(delivery.to_strike(), 0);
+        // The platform has heard of nothing after 2, and says so of what went before.
+        assert!(
+            ack == Ack::Broker || delivery.platform_acknowledged(2, Monotonic::default()).is_ok()
+        );
+    }
 }

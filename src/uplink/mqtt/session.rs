@@ -7,25 +7,26 @@ mod inbound;
 mod rows;
 mod work;
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::{StreamExt, future::OptionFuture, stream::FuturesUnordered};
 use tokio::{
     sync::{mpsc, watch},
     time::{Interval, MissedTickBehavior, interval, timeout},
 };
 
-use self::work::{Answer, Later, PageRead, Row, Work, under_way};
-use super::to::{To, options};
+use self::work::{Answer, Later, PageRead, Row, Striking};
 use crate::{
     clock::Monotonic,
+    config::{Broker, MqttVersion, Upstream},
     failpoint, ledger,
     uplink::{
-        client::{Client, Ended, Happened, MAX_OUTGOING_BYTES},
+        client::{Client, Ended, Happened, MAX_OUTGOING_BYTES, Options},
         delivery::{Delivery, Late, WINDOW},
         link::{Asked, Context, LinkError},
-        profiles::{self, Online},
+        profiles::{self, Online, Profile},
         state::UpstreamState,
+        tls::Safety,
     },
 };
 
@@ -42,6 +43,16 @@ const UNHEARD: &str = "the broker took a record and has nobody subscribed to it:
 /// At shutdown, how long the last messages may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
+/// Where a connection goes, and how.
+#[derive(Clone, Copy)]
+pub(super) struct To<'a> {
+    pub upstream: &'a Upstream,
+    pub profile: &'a Arc<dyn Profile>,
+    pub broker: &'a Broker,
+    pub version: MqttVersion,
+    pub safety: &'a Safety,
+}
+
 /// One connection.
 struct Session<'a> {
     to: To<'a>,
@@ -54,7 +65,7 @@ struct Session<'a> {
     /// The platform's last word that was struck off.
     struck_upto: u64,
     /// Rows that are being struck off.
-    striking: Option<Work<Result<u64, LinkError>>>,
+    striking: Option<Striking>,
     /// Subscriptions that the broker has not answered, and when they were asked for.
     unanswered: usize,
     asked_at: Monotonic,
@@ -75,7 +86,10 @@ pub(super) async fn session(
     delivery: &mut Delivery<Row>,
     asked: &mut mpsc::Receiver<Asked>,
 ) -> Result<(), LinkError> {
-    let client = Client::connect(options(to, context)?);
+    let client_id = to.upstream.client_id(&context.origin.gateway);
+    let mut options = Options::new(to.upstream, to.broker, to.version, to.safety, client_id)?;
+    (options.will, options.lasting) = (to.profile.offline()?, true);
+    let client = Client::connect(options);
     state.send_modify(|s| s.version = Some(to.version));
     let mut session = Session {
         to,
@@ -135,7 +149,7 @@ impl Session<'_> {
                 event = self.client.next() => {
                     self.heard(event, self.context.clock.monotonic()).await?;
                 }
-                read = under_way(&mut page) => {
+                Some(read) = OptionFuture::from(page.as_mut()) => {
                     page = None;
                     let (fetch, read) = read?;
                     failpoint::at("uplink.read");
@@ -144,7 +158,7 @@ impl Session<'_> {
                     }
                     self.delivery.fetched(&fetch, read);
                 }
-                struck = under_way(&mut self.striking) => {
+                Some(struck) = OptionFuture::from(self.striking.as_mut()) => {
                     self.striking = None;
                     self.struck(struck?);
                 }
@@ -296,12 +310,14 @@ impl Session<'_> {
         let certificates = self.to.safety.certificates();
         self.state.send_modify(|s| s.certificates = certificates);
         let online = Online { outbox, ..online.borrow().clone() };
-        self.publish_other(self.to.profile.status(&online)?)
+        let status = self.to.profile.status(&online)?;
+        status.map_or(Ok(()), |status| self.publish_other(status))
     }
 
     /// Says offline, and takes in the acknowledgements still on their way, within a bound.
     async fn farewell(&mut self) -> Result<(), LinkError> {
-        let said = self.publish_other(self.to.profile.offline()?);
+        let offline = self.to.profile.offline()?;
+        let said = offline.map_or(Ok(()), |offline| self.publish_other(offline));
         if said.is_ok() && self.client.disconnect().is_ok() {
             let drained = async {
                 while let Ok(event) = self.client.next().await {

@@ -2,17 +2,19 @@ mod peer;
 
 use tokio::net::TcpListener;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
 use crate::{
+    attendance::{EventRecord, Record},
     config::{Ack, Broker, MqttVersion},
     ledger::LedgerError,
     store::Priority,
     uplink::{
-        Asked, client,
+        Asked, Online, Profile, client,
         delivery::{BROKER_PATIENCE, REFUSED_PAUSE, WINDOW},
+        profiles::{Made, Message},
     },
 };
 use peer::{CONNACK, Link, Packet, Peer};
@@ -468,4 +470,55 @@ async fn a_broker_that_says_what_none_says_is_left() {
     }
     assert_eq!(link.outbox().await, [1]);
     link.stop().await;
+}
+
+/// A made-up profile of a platform that takes every other event, and nothing else.
+struct Even;
+
+impl Profile for Even {
+    fn topics(&self) -> &str {
+        "even/"
+    }
+
+    fn record(&self, _: &Record) -> Made {
+        Ok(None)
+    }
+
+    fn event(&self, event: &EventRecord) -> Made {
+        let payload = serde_json::to_vec(event)?;
+        let message = Message { topic: "even/event".to_owned(), payload, retained: false };
+        Ok(event.seq.is_multiple_of(2).then_some(message))
+    }
+
+    fn status(&self, _: &Online) -> Made {
+        Ok(None)
+    }
+
+    fn offline(&self) -> Made {
+        Ok(None)
+    }
+}
+
+#[tokio::test]
+async fn i3_rows_that_are_not_for_the_platform_leave_unsent_and_are_counted() {
+    for ack in [Ack::Broker, Ack::Platform] {
+        let mut link = Link::speaking(Some(Arc::new(Even)), 5, |upstream| upstream.ack = ack).await;
+        let mut peer = Peer::accept(&link.broker).await;
+        peer.let_in().await;
+        for seq in [2, 4] {
+            let (packet, came, _) = peer.record().await;
+            assert_eq!(came, seq);
+            peer.acknowledge(packet).await;
+        }
+        let state = link.state_when(|s| s.left_out == 3).await;
+        assert_eq!((state.published, state.connects), (2, 1));
+        if ack == Ack::Broker {
+            link.state_when(|s| s.acknowledged == 2).await;
+            assert!(link.outbox().await.is_empty());
+        } else {
+            assert_eq!(link.outbox().await, [2, 4]);
+        }
+        drop(peer);
+        link.stop().await;
+    }
 }

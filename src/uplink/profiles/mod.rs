@@ -1,62 +1,138 @@
 //! The profiles there are, each a folder: a platform's topics and payloads.
 //!
-//! A new profile is a folder with a [`Profile`], its `mod`, and its line in `PROFILES`. From there come the
-//! words of `profile = "…"` and what each upstream speaks.
+//! A new profile is a folder with a [`Profile`] that is a [`Dialect`], its `mod`, and its line in
+//! `PROFILES`. From there come the words of `profile = "…"`, the keys that are known, and what each
+//! upstream speaks.
+
+#![warn(missing_docs)]
 
 pub mod native;
 pub mod profile;
 
 use std::sync::Arc;
 
-pub use self::profile::{Heard, Made, Message, Online, OnlineLane, Profile};
+pub use self::profile::{Dialect, Heard, Made, Message, Online, OnlineLane, Profile};
 use crate::{
     attendance::{EventRecord, Origin, Record},
-    config::{Ack, Config, ConfigError, Upstream},
+    config::{self, Ack, Config, ConfigError, Upstream},
     ledger::Stored,
+    turnstile::settings::{Checked, Wrong, wrong},
 };
 
-type Make = fn(&Upstream, &Origin) -> Arc<dyn Profile>;
+const PROFILES: &[Known] = &[known::<native::Native>()];
 
-/// Each profile by its name in the configuration.
-const PROFILES: &[(&str, Make)] = &[("native", native::profile)];
-
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not in this version; it has {names}", names = names())]
-pub struct NoProfile(String);
-
-fn names() -> String {
-    PROFILES.iter().map(|(name, _)| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+/// A profile in the list.
+struct Known {
+    word: &'static str,
+    keys: fn() -> Vec<String>,
+    make: fn(&Upstream, &Origin) -> Checked<Arc<dyn Profile>>,
 }
 
-fn named(name: &str) -> Result<Make, NoProfile> {
-    let found = PROFILES.iter().find(|(known, _)| *known == name);
-    found.map(|(_, make)| *make).ok_or_else(|| NoProfile(name.to_owned()))
+const fn known<D: Dialect>() -> Known {
+    Known { word: D::WORD, keys: config::keys::<D::Keys>, make: make::<D> }
+}
+
+fn make<D: Dialect>(upstream: &Upstream, origin: &Origin) -> Checked<Arc<dyn Profile>> {
+    let own = toml::Value::Table(upstream.own.0.clone());
+    let keys = serde_path_to_error::deserialize(own).or_else(|error| {
+        let path = error.path().to_string();
+        wrong(path.trim_start_matches('.'), error.inner().message())
+    })?;
+    Ok(Arc::new(D::new(keys, upstream, origin)?))
 }
 
 /// Refuses a configuration with a profile that there is not, or that cannot do what is asked of it.
 pub fn check(config: &Config) -> Result<(), ConfigError> {
-    // Topics are of no interest here.
-    let (project, timezone) = (config.site.project_code.clone(), config.site.timezone.clone());
-    let origin = Origin { gateway: String::new(), project, timezone };
-    config.upstreams.iter().enumerate().try_for_each(|(i, upstream)| {
-        let wrong = |key: &str, message| config.wrong(&format!("upstream[{i}].{key}"), message);
-        let profile = of(upstream, &origin).map_err(|e| wrong("profile", e.to_string()))?;
-        can_acknowledge(&*profile, upstream).map_err(|message| wrong("ack", message))
+    checked(PROFILES, config)
+}
+
+fn checked(profiles: &[Known], config: &Config) -> Result<(), ConfigError> {
+    let site = &config.site;
+    // Where the configuration names no gateway, the daemon makes a name, which no key can hold.
+    let gateway = site.gateway_id.clone().unwrap_or_default();
+    let (project, timezone) = (site.project_code.clone(), site.timezone.clone());
+    let origin = Origin { gateway, project, timezone };
+    let mut before: Vec<(&Upstream, Arc<dyn Profile>)> = Vec::new();
+    for (i, upstream) in config.upstreams.iter().enumerate() {
+        let made = made(profiles, upstream, &origin).and_then(|profile| {
+            can_acknowledge(&*profile, upstream)?;
+            before.iter().try_for_each(|(other, theirs)| {
+                apart((upstream, &*profile), (other, &**theirs), &origin)
+            })?;
+            Ok(profile)
+        });
+        let at = |key: &str| format!("upstream[{i}].{key}").trim_end_matches('.').to_owned();
+        let profile = made.map_err(|wrong| config.wrong(&at(&wrong.key), &wrong.message))?;
+        before.push((upstream, profile));
+    }
+    Ok(())
+}
+
+fn made(profiles: &[Known], upstream: &Upstream, origin: &Origin) -> Checked<Arc<dyn Profile>> {
+    let named = |known: &&Known| known.word == upstream.profile;
+    let Some(profile) = profiles.iter().find(named) else {
+        let word = &upstream.profile;
+        let names = listed(profiles.iter(), ", ");
+        return wrong("profile", format!("{word:?} is not in this version; it has {names}"));
+    };
+    (profile.make)(upstream, origin).map_err(|Wrong { key, message }| {
+        let has = |known: &&Known| (known.keys)().contains(&key);
+        let owners = listed(profiles.iter().filter(has), " or ");
+        let of_another = message.starts_with("unknown field") && !owners.is_empty();
+        let message = if of_another { format!("belongs to profile = {owners}") } else { message };
+        Wrong { key, message }
     })
 }
 
+fn listed<'a>(profiles: impl Iterator<Item = &'a Known>, between: &str) -> String {
+    profiles.map(|known| format!("{:?}", known.word)).collect::<Vec<_>>().join(between)
+}
+
 /// A row would wait for ever for an acknowledgement that cannot come.
-fn can_acknowledge(profile: &dyn Profile, upstream: &Upstream) -> Result<(), String> {
+fn can_acknowledge(profile: &dyn Profile, upstream: &Upstream) -> Checked<()> {
     if upstream.ack == Ack::Broker || profile.acknowledges() {
         return Ok(());
     }
     let name = &upstream.profile;
-    Err(format!("a platform with profile = {name:?} acknowledges nothing: write \"broker\""))
+    let problem =
+        format!("a platform with profile = {name:?} acknowledges nothing: write \"broker\"");
+    wrong("ack", problem)
 }
 
-/// What this upstream speaks.
-pub fn of(upstream: &Upstream, origin: &Origin) -> Result<Arc<dyn Profile>, NoProfile> {
-    Ok(named(&upstream.profile)?(upstream, origin))
+/// Two upstreams of one broker have no topic in common, and no client id: the broker keeps a session
+/// for each, and lets in one connection under an id.
+fn apart(
+    (upstream, profile): (&Upstream, &dyn Profile),
+    (other, theirs): (&Upstream, &dyn Profile),
+    origin: &Origin,
+) -> Checked<()> {
+    if !upstream.shares_a_broker(other) {
+        return Ok(());
+    }
+    let (topics, taken) = (profile.topics(), theirs.topics());
+    if topics.starts_with(taken) || taken.starts_with(topics) {
+        let problem = format!(
+            "is that of the upstream {:?} too, whose topics are the same: name another broker, or leave \
+             one of the two out",
+            other.name
+        );
+        return wrong("broker", problem);
+    }
+    let id = upstream.client_id(&origin.gateway);
+    if id == other.client_id(&origin.gateway) {
+        let problem = format!(
+            "{id:?} is that of the upstream {:?} on the same broker, which would let in only one of the \
+             two: write another one",
+            other.name
+        );
+        return wrong("client_id", problem);
+    }
+    Ok(())
+}
+
+/// What this upstream speaks, which [`check`] has seen to be right.
+pub fn of(upstream: &Upstream, origin: &Origin) -> Checked<Arc<dyn Profile>> {
+    made(PROFILES, upstream, origin)
 }
 
 /// An outbox row's message: attendance where an outcome closes a worker's passage or somebody adds
@@ -78,41 +154,4 @@ pub fn message(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Says nothing and hears nothing.
-    struct Mute;
-
-    impl Profile for Mute {
-        fn record(&self, _: &Record) -> Made {
-            unreachable!()
-        }
-
-        fn event(&self, _: &EventRecord) -> Made {
-            unreachable!()
-        }
-
-        fn status(&self, _: &Online) -> Made {
-            unreachable!()
-        }
-
-        fn offline(&self) -> Made {
-            unreachable!()
-        }
-    }
-
-    #[test]
-    fn i3_rows_do_not_wait_for_a_platform_that_cannot_acknowledge() {
-        let upstream = |ack: &str| {
-            toml::from_str(&format!("name = 'up'\nbroker = 'mqtt://h'\nack = '{ack}'")).unwrap()
-        };
-        assert!(can_acknowledge(&Mute, &upstream("broker")).is_ok());
-        let refused = can_acknowledge(&Mute, &upstream("platform")).unwrap_err();
-        assert!(refused.contains("write \"broker\""), "{refused}");
-        let timezone = jiff::tz::TimeZone::UTC;
-        let origin = Origin { gateway: "g".into(), project: "p".into(), timezone };
-        let native = of(&upstream("platform"), &origin).unwrap();
-        assert!(can_acknowledge(&*native, &upstream("platform")).is_ok());
-    }
-}
+mod tests;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rustls::{AlertDescription, CertificateError, pki_types::ServerName};
 
 use super::Safety;
-use crate::{clock::Stamp, config::Broker};
+use crate::{clock::Stamp, config::Broker, vigil::cause};
 
 impl Safety {
     /// Says what went wrong with a connection to `broker`. `error`: rumqttc's, of MQTT 3.1.1 or 5.
@@ -19,7 +19,7 @@ impl Safety {
         if let Some(words) = refused(error) {
             return words;
         }
-        match find::<rustls::Error>(error) {
+        match cause::<rustls::Error>(error) {
             Some(rustls::Error::InvalidCertificate(problem)) => {
                 self.untrusted(broker, problem, now)
             }
@@ -32,7 +32,7 @@ impl Safety {
                 broker.port
             ),
             Some(other) => format!("TLS: {other}"),
-            None => match find::<io::Error>(error) {
+            None => match cause::<io::Error>(error) {
                 Some(cause) if broker.tls && hung_up(cause) => self.hung_up(),
                 Some(cause) => cause.to_string(),
                 None => error.to_string(),
@@ -185,23 +185,6 @@ fn refused(error: &(dyn Error + 'static)) -> Option<String> {
         }
         other => format!("the broker refuses the connection ({other:?}): see with its operator"),
     })
-}
-
-/// The first error of this type, going down to what caused it.
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<T>() {
-            return Some(found);
-        }
-        // An io::Error made of another one passes over it in `source`.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        next = match inner {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
-    }
-    None
 }
 
 fn day(time: Timestamp) -> jiff::civil::Date {

@@ -6,18 +6,18 @@ fn face(score: f32, x: f32, w: f32) -> Face {
 
 #[test]
 fn of_overlapping_faces_the_surest_stays() {
-    let kept = surest(vec![face(0.7, 2.0, 10.0), face(0.9, 0.0, 10.0), face(0.8, 40.0, 10.0)], 0.3);
+    let kept = surest(vec![face(0.7, 2.0, 10.0), face(0.9, 0.0, 10.0), face(0.8, 40.0, 10.0)]);
     let scores: Vec<f32> = kept.iter().map(|face| face.score).collect();
     assert_eq!(scores, [0.9, 0.8]);
     // 5 of 15 in common is just above 0.3, 4 of 16 below.
-    assert_eq!(surest(vec![face(0.9, 0.0, 10.0), face(0.8, 5.0, 10.0)], 0.3).len(), 1);
-    assert_eq!(surest(vec![face(0.9, 0.0, 10.0), face(0.8, 6.0, 10.0)], 0.3).len(), 2);
+    assert_eq!(surest(vec![face(0.9, 0.0, 10.0), face(0.8, 5.0, 10.0)]).len(), 1);
+    assert_eq!(surest(vec![face(0.9, 0.0, 10.0), face(0.8, 6.0, 10.0)]).len(), 2);
 }
 
 #[test]
 fn i8_of_too_many_faces_the_surest_are_examined() {
     let crowd = |n: u16| face(0.6 + f32::from(n) * 1e-5, f32::from(n) * 20.0, 10.0);
-    let kept = surest((0..1_500).map(crowd).collect(), 0.3);
+    let kept = surest((0..1_500).map(crowd).collect());
     assert_eq!(kept.len(), MAX_CANDIDATES);
     assert_eq!(kept.last().unwrap().bbox.x, 500.0 * 20.0);
 }
@@ -30,7 +30,7 @@ fn silent() -> Vec<Vec<f32>> {
 
 fn read(outputs: &[Vec<f32>]) -> Result<Vec<Face>, VisionError> {
     let slices: Vec<&[f32]> = outputs.iter().map(Vec::as_slice).collect();
-    candidates(&slices, 64, 32, 0.6)
+    candidates(&slices, 64, 32)
 }
 
 #[test]

@@ -88,7 +88,6 @@ impl Session<'_> {
         let incoming = Incoming {
             upstream: self.to.upstream.name.clone(),
             profile: self.to.profile.clone(),
-            remote_release: self.to.upstream.remote_release,
             payload: payload.to_vec(),
             received: self.context.clock.monotonic(),
             answer,

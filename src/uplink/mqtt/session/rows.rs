@@ -2,7 +2,7 @@
 
 use super::{
     Session,
-    work::{PageRead, Row},
+    work::{PageRead, Row, Struck},
 };
 use crate::{
     failpoint,
@@ -52,12 +52,19 @@ impl Session<'_> {
                 let make = |stored: Stored, cause| {
                     let seq = stored.entry.seq?;
                     let resent = sent.contains(seq);
-                    let message = profiles::message(&*profile, &origin, &stored, cause, resent)?;
-                    Some(message.map(|message| (seq, Row { message, resent })))
+                    let made = profiles::message(&*profile, &origin, &stored, cause, resent)?;
+                    Some(made.map(|message| (seq, message.map(|message| Row { message, resent }))))
                 };
                 let waiting = ledger::waiting(tx, &name, after, until, PAGE, make)?;
-                let rows = waiting.rows.into_iter().flatten().collect::<Result<_, _>>()?;
-                Ok::<_, LinkError>(Page { rows, upto: waiting.upto, more: waiting.more })
+                let (upto, more) = (waiting.upto, waiting.more);
+                let mut page = Page { rows: Vec::new(), left_out: Vec::new(), upto, more };
+                for made in waiting.rows.into_iter().flatten() {
+                    match made? {
+                        (seq, Some(row)) => page.rows.push((seq, row)),
+                        (seq, None) => page.left_out.push(seq),
+                    }
+                }
+                Ok::<_, LinkError>(page)
             });
             Ok((fetch, read.await?))
         }))
@@ -73,29 +80,35 @@ impl Session<'_> {
         self.striking.is_none() && (enough || last)
     }
 
-    /// Begins to take what was acknowledged out of the outbox.
+    /// Begins to take out of the outbox what was acknowledged, and what is not for this platform.
     pub(super) fn strike(&mut self) {
-        let (rows, upto) = (self.delivery.strike(), self.delivery.upto().unwrap_or(0));
+        let (rows, left_out) = (self.delivery.strike(), self.delivery.strike_left_out());
+        let upto = self.delivery.upto().unwrap_or(0);
         let upto = (upto > self.struck_upto).then_some(upto);
         self.struck_upto = upto.unwrap_or(self.struck_upto);
         let (store, name) = (self.context.store.clone(), self.to.upstream.name.clone());
         self.striking = Some(Box::pin(async move {
             let struck = store.write(Priority::Upkeep, move |tx| {
                 let rows = ledger::strike_off(tx, &name, &rows)?;
+                let left_out = ledger::strike_off(tx, &name, &left_out)?;
                 let more = upto.map(|upto| ledger::strike_off_upto(tx, &name, upto));
                 failpoint::at("uplink.striking");
-                Ok::<_, LedgerError>(rows + more.transpose()?.unwrap_or(0))
+                let acknowledged = rows + more.transpose()?.unwrap_or(0);
+                Ok::<_, LedgerError>(Struck { acknowledged, left_out })
             });
             Ok(struck.await?)
         }));
     }
 
-    pub(super) fn struck(&self, rows: u64) {
+    pub(super) fn struck(&self, rows: Struck) {
         failpoint::at("uplink.struck");
-        self.state.send_modify(|s| s.acknowledged += rows);
+        self.state.send_modify(|s| {
+            s.acknowledged += rows.acknowledged;
+            s.left_out += rows.left_out;
+        });
     }
 
-    /// Strikes off all that was acknowledged.
+    /// Strikes off all that is to be.
     pub(super) async fn settle(&mut self) -> Result<(), LinkError> {
         loop {
             match self.striking.take() {

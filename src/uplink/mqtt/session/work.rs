@@ -1,6 +1,6 @@
 //! What a connection has under way.
 
-use std::{future::Future, pin::Pin};
+use futures_util::future::BoxFuture;
 
 use crate::uplink::{
     client::Message,
@@ -15,20 +15,18 @@ pub struct Row {
     pub resent: bool,
 }
 
+/// How many rows were struck off.
+pub struct Struck {
+    pub acknowledged: u64,
+    pub left_out: u64,
+}
+
 /// What is no row and waits for room in the client.
 pub enum Later {
     Receipt(Box<Message>),
     Reply(profiles::Message),
 }
 
-pub type Work<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-pub type PageRead = Work<Result<(Fetch, Page<Row>), LinkError>>;
-pub type Answer = Work<(Box<Message>, Option<Vec<u8>>)>;
-
-/// What is under way, if anything is; else it never comes.
-pub async fn under_way<T>(work: &mut Option<Work<T>>) -> T {
-    match work {
-        Some(work) => work.await,
-        None => std::future::pending().await,
-    }
-}
+pub type PageRead = BoxFuture<'static, Result<(Fetch, Page<Row>), LinkError>>;
+pub type Striking = BoxFuture<'static, Result<Struck, LinkError>>;
+pub type Answer = BoxFuture<'static, (Box<Message>, Option<Vec<u8>>)>;

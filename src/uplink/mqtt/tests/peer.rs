@@ -18,7 +18,7 @@ use crate::{
     config::{Secret, Storage, Upstream},
     ledger::{Boot, Ledger, LedgerError, Stored},
     store::{self, Priority, Store},
-    uplink::{Asked, Context, Incoming, Online, UpstreamState, spawn},
+    uplink::{Asked, Context, Incoming, Online, Profile, UpstreamState, begin, profiles},
 };
 
 pub const SOON: Duration = Duration::from_secs(120);
@@ -209,6 +209,15 @@ impl Link {
 
     /// With so many rows; `change` sees to what else the upstream is.
     pub async fn with(rows: u64, change: impl FnOnce(&mut Upstream)) -> Link {
+        Link::speaking(None, rows, change).await
+    }
+
+    /// The same with a profile of the test's own.
+    pub async fn speaking(
+        profile: Option<Arc<dyn Profile>>,
+        rows: u64,
+        change: impl FnOnce(&mut Upstream),
+    ) -> Link {
         let dir = tempfile::tempdir().unwrap();
         let key = Secret::File(dir.path().join("key"));
         let config = Storage::usual(dir.path().into(), key);
@@ -237,7 +246,8 @@ impl Link {
             cancel: cancel.clone(),
         };
         record(&store, &ledger, rows).await;
-        let (link, task) = spawn(upstream, context).unwrap();
+        let native = profiles::of(&upstream, &context.origin).unwrap();
+        let (link, task) = begin(upstream, profile.unwrap_or(native), context);
         Link {
             broker,
             clock,

@@ -7,11 +7,8 @@
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value, json};
 
-use super::encoding::encode;
-use crate::{
-    config::Encoding,
-    uplink::profiles::profile::{COMMAND_MAX, Envelope, NoCommand},
-};
+use super::encoding::{Encoding, encode};
+use crate::uplink::profiles::profile::{COMMAND_MAX, Envelope, NoCommand};
 
 /// Names in one map, values in one list.
 const MEMBERS_MAX: usize = 64;
@@ -23,6 +20,7 @@ const TIME_MAX: usize = 40;
 const GLANCE_MAX: usize = 64 * 1024;
 
 impl Envelope {
+    /// Reads a payload strictly, within the bounds above.
     pub fn read(encoding: Encoding, payload: &[u8]) -> Result<Envelope, NoCommand> {
         let mut members = document(encoding, payload)?;
         let id = id(members.remove("id"))?;

@@ -1,8 +1,17 @@
 //! Payloads in JSON, or the same documents in CBOR.
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::config::Encoding;
+/// How payloads are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Encoding {
+    /// RFC 8259.
+    #[default]
+    Json,
+    /// RFC 8949, with the names that JSON has.
+    Cbor,
+}
 
 /// A record takes less, in most cases.
 const USUAL_BYTES: usize = 1024;

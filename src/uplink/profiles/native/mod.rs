@@ -8,35 +8,53 @@ mod encoding;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+pub use self::encoding::Encoding;
 use self::encoding::{decode, encode};
-use super::profile::{Acknowledgement, Envelope, Heard, Made, Message, NoCommand, Online, Profile};
+use super::profile::{
+    Acknowledgement, Dialect, Envelope, Heard, Made, Message, NoCommand, Online, Profile,
+};
 use crate::{
     attendance::{EventRecord, Origin, Record},
-    config::{Ack, Encoding, Upstream},
+    config::{Ack, Upstream},
+    turnstile::settings::Checked,
 };
 
 /// How a platform of our own making is spoken to.
 pub struct Native {
     /// All topics begin with this.
     prefix: String,
-    encoding: Encoding,
+    keys: Keys,
     /// The platform acknowledges, too.
     acknowledges: bool,
 }
 
-pub fn profile(upstream: &Upstream, origin: &Origin) -> Arc<dyn Profile> {
-    Arc::new(Native::new(origin, upstream.encoding, upstream.ack))
+/// The keys of `[[upstream]]` that are its own.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Keys {
+    /// How payloads are written.
+    pub encoding: Encoding,
+    /// Whether commands may open a gate.
+    pub remote_release: bool,
+}
+
+impl Dialect for Native {
+    const WORD: &'static str = "native";
+    type Keys = Keys;
+
+    fn new(keys: Keys, upstream: &Upstream, origin: &Origin) -> Checked<Native> {
+        Ok(Native::speaking(keys, upstream.ack, origin))
+    }
 }
 
 impl Native {
-    pub fn new(origin: &Origin, encoding: Encoding, ack: Ack) -> Native {
+    /// The profile of one gateway.
+    pub fn speaking(keys: Keys, ack: Ack, origin: &Origin) -> Native {
         let prefix = format!("gatehouse/v1/{}/{}/", origin.project, origin.gateway);
-        Native { prefix, encoding, acknowledges: ack == Ack::Platform }
+        Native { prefix, keys, acknowledges: ack == Ack::Platform }
     }
 
     fn topic(&self, leaf: &str) -> String {
@@ -44,12 +62,16 @@ impl Native {
     }
 
     fn message(&self, leaf: &str, value: &impl Serialize, retained: bool) -> Made {
-        let payload = encode(value, self.encoding)?;
-        Ok(Message { topic: self.topic(leaf), payload, retained })
+        let payload = encode(value, self.keys.encoding)?;
+        Ok(Some(Message { topic: self.topic(leaf), payload, retained }))
     }
 }
 
 impl Profile for Native {
+    fn topics(&self) -> &str {
+        &self.prefix
+    }
+
     fn record(&self, record: &Record) -> Made {
         self.message("attendance", record, false)
     }
@@ -70,6 +92,10 @@ impl Profile for Native {
         true
     }
 
+    fn remote_release(&self) -> bool {
+        self.keys.remote_release
+    }
+
     fn listens_on(&self) -> Vec<String> {
         let acks = self.acknowledges.then_some("ack");
         ["command"].into_iter().chain(acks).map(|leaf| self.topic(leaf)).collect()
@@ -79,22 +105,22 @@ impl Profile for Native {
         match topic.strip_prefix(&self.prefix) {
             Some("command") => Heard::Command,
             Some("ack") if self.acknowledges => {
-                Heard::Acknowledgement(acknowledgement(self.encoding, payload))
+                Heard::Acknowledgement(acknowledgement(self.keys.encoding, payload))
             }
             _ => Heard::Nothing,
         }
     }
 
     fn command(&self, payload: &[u8]) -> Result<Envelope, NoCommand> {
-        Envelope::read(self.encoding, payload)
+        Envelope::read(self.keys.encoding, payload)
     }
 
     fn answer(&self, reply: &Value) -> Vec<u8> {
-        command::reply(self.encoding, reply)
+        command::reply(self.keys.encoding, reply)
     }
 
     fn busy(&self, payload: &[u8]) -> Option<Vec<u8>> {
-        command::busy(self.encoding, payload)
+        command::busy(self.keys.encoding, payload)
     }
 
     fn reply(&self, answer: Vec<u8>) -> Option<Message> {

@@ -27,7 +27,7 @@ fn message(
     cause: Option<Stored>,
     resent: bool,
 ) -> Made {
-    let native = Native::new(origin, encoding, Ack::Broker);
+    let native = Native::speaking(Keys { encoding, remote_release: false }, Ack::Broker, origin);
     super::super::message(&native, origin, stored, cause, resent).unwrap()
 }
 
@@ -65,6 +65,7 @@ fn attendance(encoding: Encoding, resent: bool) -> Message {
     let outcome = Closing { passage, cause, outcome, detail, flags };
     message(&origin(), encoding, &stored(4, Some(2), outcome, OUTCOME), Some(grant), resent)
         .unwrap()
+        .unwrap()
 }
 
 fn denial(encoding: Encoding) -> Message {
@@ -76,7 +77,7 @@ fn denial(encoding: Encoding) -> Message {
         evidence: vec![face()],
         flags: Vec::new(),
     };
-    message(&origin(), encoding, &stored(5, Some(3), denial, DENIAL), None, false).unwrap()
+    message(&origin(), encoding, &stored(5, Some(3), denial, DENIAL), None, false).unwrap().unwrap()
 }
 
 #[test]

@@ -228,7 +228,12 @@ impl Gateway {
                 let seq = seq.expect("a row of the outbox has a seq");
                 (seq, fetch.sent.contains(seq))
             });
-            let page = Page { rows: rows.collect(), upto: read.upto, more: read.more };
+            let page = Page {
+                rows: rows.collect(),
+                left_out: Vec::new(),
+                upto: read.upto,
+                more: read.more,
+            };
             session.delivery.fetched(&fetch, page);
         }
         while let Some((seq, resent)) = session.delivery.next(Monotonic::default()) {

@@ -1,0 +1,82 @@
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+
+use super::*;
+use crate::clock::SystemClock;
+
+fn upstream(version: Option<MqttVersion>) -> Upstream {
+    let text = "name = 'up'\nbroker = 'mqtt://h'\nusername = 'u'\npassword = 'hunter2'";
+    Upstream { version, ..toml::from_str(text).unwrap() }
+}
+
+/// A broker that answers each CONNECT in turn so, and what it was asked.
+async fn answered(
+    version: Option<MqttVersion>,
+    answers: &[&[u8]],
+) -> (Result<Found, String>, Vec<Vec<u8>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answers: Vec<Vec<u8>> = answers.iter().map(|answer| answer.to_vec()).collect();
+    let broker = tokio::spawn(async move {
+        let mut asked = Vec::new();
+        for answer in answers {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut connect = vec![0; 1024];
+            let length = client.read(&mut connect).await.unwrap();
+            connect.truncate(length);
+            asked.push(connect);
+            client.write_all(&answer).await.unwrap();
+            // Who is refused is hung up on; who is let in says DISCONNECT.
+            if [LET_IN, LET_IN_V5].contains(&answer.as_slice()) {
+                let _ = client.read(&mut [0; 16]).await;
+            }
+        }
+        asked
+    });
+    let clock = SystemClock::new().unwrap();
+    let broker_at = Broker { host: "127.0.0.1".to_owned(), port, tls: false };
+    let found = probe(&upstream(version), &broker_at, "gw", &clock).await;
+    let asked = timeout(2 * FAREWELL, broker).await.expect("each answer is asked for");
+    (found, asked.unwrap())
+}
+
+const LET_IN: &[u8] = &[0x20, 2, 0, 0];
+const LET_IN_V5: &[u8] = &[0x20, 3, 0, 0, 0];
+
+#[tokio::test]
+async fn who_refuses_version_5_is_asked_in_3_1_1_under_an_id_that_is_not_the_daemons() {
+    for answers in
+        [&[&[0x20, 2, 0, 1][..], LET_IN], &[&[0x20, 3, 0, 0x84, 0][..], LET_IN], &[&[][..], LET_IN]]
+    {
+        let (found, asked) = answered(None, answers).await;
+        assert_eq!(found.unwrap().version, MqttVersion::V4, "{answers:?}");
+        let [v5, v4] = &asked[..] else { panic!("{asked:?}") };
+        // The protocol's level stands after its name.
+        assert_eq!((v5[8], v4[8]), (5, 4));
+        for connect in &asked {
+            assert!(connect.windows(11).any(|w| w == b"gw-up-check"), "{connect:?}");
+        }
+    }
+    assert_eq!(answered(None, &[LET_IN_V5]).await.0.unwrap().version, MqttVersion::V5);
+    let only = answered(Some(MqttVersion::V4), &[LET_IN]).await.0.unwrap();
+    assert_eq!(only.version, MqttVersion::V4);
+}
+
+#[tokio::test]
+async fn a_refusal_is_told_in_words_without_the_password() {
+    for (version, answer, expected) in [
+        (MqttVersion::V4, &[0x20, 2, 0, 4][..], "refuses username, password or client_id"),
+        (MqttVersion::V4, &[0x20, 2, 0, 5], "refuses username, password or client_id"),
+        (MqttVersion::V4, &[0x20, 2, 0, 2], "refuses client_id"),
+        (MqttVersion::V5, &[0x20, 3, 0, 0x86, 0], "refuses username, password or client_id"),
+        (MqttVersion::V5, &[0x20, 3, 0, 0x85, 0], "refuses client_id"),
+        (MqttVersion::V5, &[0x20, 3, 0, 0x84, 0], "leave out version"),
+        (MqttVersion::V5, &[0x20, 3, 0, 0x8A, 0], "refuses the connection (Banned)"),
+    ] {
+        let problem = answered(Some(version), &[answer]).await.0.unwrap_err();
+        assert!(problem.contains(expected), "{problem:?} lacks {expected:?}");
+        assert!(!problem.contains("hunter2"), "{problem}");
+    }
+}

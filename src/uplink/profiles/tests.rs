@@ -1,0 +1,136 @@
+use serde::Deserialize;
+
+use super::*;
+
+/// A made-up platform: it takes attendance only, and neither acknowledges nor commands.
+struct Terminal {
+    topics: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TerminalKeys {
+    facility: u16,
+}
+
+impl Dialect for Terminal {
+    const WORD: &'static str = "terminal";
+    type Keys = TerminalKeys;
+
+    fn new(keys: TerminalKeys, _: &Upstream, _: &Origin) -> Checked<Terminal> {
+        if keys.facility == 0 {
+            return wrong("facility", "must be from 1 to 65535");
+        }
+        Ok(Terminal { topics: format!("terminal/{}/", keys.facility) })
+    }
+}
+
+impl Profile for Terminal {
+    fn topics(&self) -> &str {
+        &self.topics
+    }
+
+    fn record(&self, record: &Record) -> Made {
+        let topic = format!("{}passage", self.topics);
+        let payload = serde_json::to_vec(&record.seq)?;
+        Ok(Some(Message { topic, payload, retained: false }))
+    }
+
+    fn event(&self, _: &EventRecord) -> Made {
+        Ok(None)
+    }
+
+    fn status(&self, _: &Online) -> Made {
+        Ok(None)
+    }
+
+    fn offline(&self) -> Made {
+        Ok(None)
+    }
+}
+
+const BOTH: &[Known] = &[known::<native::Native>(), known::<Terminal>()];
+
+/// Checks a file with these upstreams, each from the line after its `[[upstream]]`.
+fn checked_file(upstreams: &[&str]) -> Result<(), String> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("g.toml");
+    let head = "[site]\nproject_code = \"P\"\ngateway_id = \"g\"\n".to_owned();
+    let text = upstreams.iter().fold(head, |text, keys| text + "[[upstream]]\n" + keys + "\n");
+    std::fs::write(&path, &text).unwrap();
+    let config = Config::parse(&path, &text).map_err(|e| e.to_string())?;
+    checked(BOTH, &config).map_err(|e| e.to_string().replace(path.to_str().unwrap(), "g.toml"))
+}
+
+fn refused(upstreams: &[&str], expected: &str) {
+    let message = checked_file(upstreams).unwrap_err();
+    assert!(message.starts_with(expected), "{message:?} does not begin with {expected:?}");
+}
+
+const HERE: &str = "broker = \"mqtt://localhost\"\n";
+
+#[test]
+fn a_profile_reads_its_own_keys_strictly_and_says_where_one_is_wrong() {
+    let terminal = |own: &str| format!("{HERE}profile = \"terminal\"\n{own}");
+    assert_eq!(checked_file(&[&terminal("facility = 7")]), Ok(()));
+    for (own, expected) in [
+        ("", "g.toml:4: upstream[0].facility: is missing: add facility = … under [[upstream]]"),
+        ("facility = 0", "g.toml:7: upstream[0].facility: must be from 1 to 65535"),
+        ("facility = \"7\"", "g.toml:7: upstream[0].facility: must be "),
+        (
+            "facility = 7\nfacilty = 8",
+            "g.toml:8: upstream[0].facilty: unknown key (did you mean facility?), expected `name`, ",
+        ),
+    ] {
+        refused(&[&terminal(own)], expected);
+    }
+    let named = format!("{HERE}profile = \"x\"");
+    let expected = "g.toml:6: upstream[0].profile: \"x\" is not in this version; it has \"native\", \"terminal\"";
+    refused(&[&named], expected);
+}
+
+#[test]
+fn keys_of_another_profile_are_refused_by_one_that_makes_no_use_of_them() {
+    for key in ["encoding = \"cbor\"", "remote_release = true"] {
+        assert_eq!(checked_file(&[&format!("{HERE}{key}")]), Ok(()));
+        let terminal = format!("{HERE}profile = \"terminal\"\nfacility = 7\n{key}");
+        let name = key.split(' ').next().unwrap();
+        let expected = format!("g.toml:8: upstream[0].{name}: belongs to profile = \"native\"");
+        refused(&[&terminal], &expected);
+    }
+    let expected = "g.toml:6: upstream[0].facility: belongs to profile = \"terminal\"";
+    refused(&[&format!("{HERE}facility = 7")], expected);
+    let expected = "g.toml:6: upstream[0].encoding: must be \"json\" or \"cbor\"";
+    refused(&[&format!("{HERE}encoding = \"xml\"")], expected);
+}
+
+#[test]
+fn upstreams_of_one_broker_differ_in_topics_and_client_ids() {
+    let terminal = |own: &str| format!("{HERE}profile = \"terminal\"\n{own}");
+    let seven = terminal("facility = 7");
+    assert_eq!(checked_file(&[HERE, &seven, &terminal("facility = 8")]), Ok(()));
+    // Another's broker would carry its records twice, and its commands to both.
+    let whose = "is that of the upstream \"upstream0\" too, whose topics are the same";
+    refused(&[HERE, &seven, HERE], &format!("g.toml:12: upstream[2].broker: {whose}"));
+    refused(&[&seven, &seven], &format!("g.toml:9: upstream[1].broker: {whose}"));
+    // The broker has one session under an id, and throws the one off when the other comes.
+    let named = |id: &str| terminal(&format!("facility = 9\nclient_id = {id:?}"));
+    assert_eq!(checked_file(&[HERE, &named("g-terminal")]), Ok(()));
+    let whose = "is that of the upstream \"upstream0\" on the same broker";
+    refused(
+        &[HERE, &named("g-upstream0")],
+        &format!("g.toml:11: upstream[1].client_id: \"g-upstream0\" {whose}"),
+    );
+    let elsewhere = named("g-upstream0").replace("localhost", "127.0.0.2");
+    assert_eq!(checked_file(&[HERE, &elsewhere]), Ok(()));
+}
+
+#[test]
+fn i3_rows_do_not_wait_for_a_platform_that_cannot_acknowledge() {
+    let acknowledged = format!("{HERE}ack = \"platform\"\n");
+    assert_eq!(checked_file(&[&acknowledged]), Ok(()));
+    let terminal = format!("{acknowledged}profile = \"terminal\"\nfacility = 7");
+    let message = checked_file(&[&terminal]).unwrap_err();
+    assert!(message.starts_with("g.toml:6: upstream[0].ack: "), "{message}");
+    assert!(message.contains("write \"broker\""), "{message}");
+}

@@ -1,0 +1,3 @@
+//! The uplink together with the store and the ledger.
+
+mod survival;
