@@ -29,12 +29,11 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use jiff::civil::Date;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     config::{Config, ConfigError},
-    control::{Client, ClientError},
+    control::{Client, ClientError, Request},
 };
 
 /// Calls that block (the store's readers, an enrolment's photo) at once; the next one waits. The
@@ -123,6 +122,34 @@ impl Context {
         Ok(Client::connect(&self.config()?.control.socket).await?)
     }
 
+    /// Asks the daemon for one thing.
+    async fn ask<T: DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
+        Ok(self.client().await?.ask(request).await?)
+    }
+
+    /// Asks the daemon for a list, and prints it: a line each as JSON, or a table.
+    async fn list<I: Serialize + DeserializeOwned, D: DeserializeOwned>(
+        &self,
+        request: &Request,
+        columns: &[&str],
+        row: impl Fn(I) -> Vec<String>,
+    ) -> anyhow::Result<D> {
+        let (mut rows, mut printed) = (Vec::new(), Ok(()));
+        let each = |item: I| {
+            if !self.json {
+                rows.push(row(item));
+            } else if printed.is_ok() {
+                printed = print_json(&item);
+            }
+        };
+        let done = self.client().await?.list(request, each).await?;
+        printed?;
+        if !self.json {
+            print_line(&table(columns, rows))?;
+        }
+        Ok(done)
+    }
+
     /// Prints one document: as JSON, or as `human` puts it.
     fn print<T: Serialize>(
         &self,
@@ -132,6 +159,10 @@ impl Context {
         let text = if self.json { serde_json::to_string(value)? } else { human(value) };
         print_line(&text)
     }
+}
+
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print_line(&serde_json::to_string(value)?)
 }
 
 /// A closed pipe (`gatehouse … | head`) is no failure of ours.
@@ -207,11 +238,6 @@ fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     table.load_style(comfy_table::presets::NOTHING).set_header(head.to_vec());
     table.add_rows(rows);
     table.trim_fmt()
-}
-
-/// A day as people give it on the command line.
-fn day(text: &str) -> Result<Date, String> {
-    text.parse().map_err(|_| "must be a day such as 2026-10-01".to_owned())
 }
 
 /// Returns the whole command line's grammar, by which the documents' commands are checked.

@@ -13,7 +13,6 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use jiff::civil::Date;
-use serde_json::Value;
 
 use super::{Context, WholeFile};
 use crate::{
@@ -142,7 +141,7 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
     let mut taken = Ok(());
     let mut client = context.client().await?;
     let own: Extent = client
-        .ask(&Request::Attendance(query), |record: Record| {
+        .list(&Request::Attendance(query), |record: Record| {
             if taken.is_ok() {
                 taken = gathered.take(&record).map(drop);
             }
@@ -218,7 +217,7 @@ async fn id_tails(
     for row in &mut sheet.rows {
         if !known.contains_key(&row.worker) {
             let Ok(id) = row.worker.parse() else { continue };
-            let shown = match client.ask(&Request::Worker { id }, |_: Value| {}).await {
+            let shown = match client.ask(&Request::Worker { id }).await {
                 Ok(shown) => Some(shown),
                 // Not on the roster; or damaged, which `status` says.
                 Err(ClientError::Refused(_)) => None,

@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     config::Direction,
-    ledger::LaneMode,
-    roster::{State, WorkerId},
-    services::{Amend, AttendanceQuery, Enrol, Failure, PassageAsked, WorkerQuery},
+    roster::WorkerId,
+    services::{
+        Amend, AttendanceQuery, Dispute, Enrol, Failure, Hold, ModeChange, PassageAsked, Release,
+        Remove, WorkerQuery,
+    },
 };
 
 /// Has no `Debug`: an enrolment's ID number belongs in no log.
@@ -21,16 +23,8 @@ pub enum Request {
     Status,
     Enrol(Box<Enrol>),
     Amend(Box<Amend>),
-    /// Suspends, bars or (`active`) readmits a worker.
-    Hold {
-        id: WorkerId,
-        state: State,
-        reason: String,
-    },
-    Remove {
-        id: WorkerId,
-        reason: Option<String>,
-    },
+    Hold(Hold),
+    Remove(Remove),
     Workers(WorkerQuery),
     Worker {
         id: WorkerId,
@@ -59,22 +53,9 @@ pub enum Request {
         #[serde(default)]
         confirmed: bool,
     },
-    /// It was not this person: the attendance of this seq does not count.
-    Dispute {
-        seq: u64,
-        reason: String,
-    },
-    Release {
-        lane: String,
-        direction: Direction,
-        worker: Option<WorkerId>,
-        reason: String,
-    },
-    Mode {
-        lane: String,
-        mode: LaneMode,
-        reason: String,
-    },
+    Dispute(Dispute),
+    Release(Release),
+    Mode(ModeChange),
 }
 
 impl Request {

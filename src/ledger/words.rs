@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::roster::WorkerId;
+use crate::{roster::WorkerId, words::words};
 
 /// A cosine in ten-thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,12 +69,12 @@ pub struct FacesChanged {
     pub templates: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FacesWhat {
-    Added,
-    Replaced,
-    Erased,
+words! {
+    pub enum FacesWhat {
+        Added "added",
+        Replaced "replaced",
+        Erased "erased",
+    }
 }
 
 /// Whether somebody went through.
@@ -87,37 +87,16 @@ pub enum Outcome {
     Unconfirmed,
 }
 
-/// How a lane works.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LaneMode {
-    /// Who is recognised and in force passes.
-    #[default]
-    Normal,
-    /// It stands open both ways, for an emergency. Who is recognised is recorded all the same.
-    Free,
-    /// Nobody enters. Who is recognised leaves: nobody is locked in.
-    Closed,
-}
-
-impl LaneMode {
-    pub const ALL: [LaneMode; 3] = [LaneMode::Normal, LaneMode::Free, LaneMode::Closed];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            LaneMode::Normal => "normal",
-            LaneMode::Free => "free",
-            LaneMode::Closed => "closed",
-        }
-    }
-
-    pub fn from_word(word: &str) -> Option<Self> {
-        LaneMode::ALL.into_iter().find(|mode| mode.word() == word)
-    }
-}
-
-impl std::fmt::Display for LaneMode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.word())
+words! {
+    /// How a lane works.
+    #[derive(Default)]
+    pub enum LaneMode {
+        /// Who is recognised and in force passes.
+        #[default]
+        Normal "normal",
+        /// It stands open both ways, for an emergency. Who is recognised is recorded all the same.
+        Free "free",
+        /// Nobody enters. Who is recognised leaves: nobody is locked in.
+        Closed "closed",
     }
 }

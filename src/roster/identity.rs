@@ -5,63 +5,37 @@
 //! sequence of which the last is odd for men and even for women, and a check character (ISO 7064,
 //! MOD 11-2: 0 to 9 or X).
 
+use clap::Args;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{RosterError, WorkerId};
-use crate::store::StoreError;
+use crate::{
+    store::StoreError,
+    words::{day, words},
+};
 
-/// Which paper a number is of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IdType {
-    /// The resident identity card, and the residence permit with such a number for people of Hong
-    /// Kong, Macao and Taiwan.
-    #[default]
-    Resident,
-    Passport,
-    /// The permit with which people of Hong Kong and Macao travel to the mainland.
-    HkMacaoPermit,
-    /// The same of people of Taiwan.
-    TaiwanPermit,
-}
-
-impl IdType {
-    pub const ALL: [IdType; 4] =
-        [IdType::Resident, IdType::Passport, IdType::HkMacaoPermit, IdType::TaiwanPermit];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            IdType::Resident => "resident",
-            IdType::Passport => "passport",
-            IdType::HkMacaoPermit => "hk_macao_permit",
-            IdType::TaiwanPermit => "taiwan_permit",
-        }
-    }
-
-    pub fn from_word(word: &str) -> Option<Self> {
-        IdType::ALL.into_iter().find(|t| t.word() == word)
+words! {
+    /// Which paper a number is of.
+    #[derive(Default)]
+    pub enum IdType {
+        /// The resident identity card, and the residence permit with such a number for people of Hong
+        /// Kong, Macao and Taiwan.
+        #[default]
+        Resident "resident",
+        Passport "passport",
+        /// The permit with which people of Hong Kong and Macao travel to the mainland.
+        HkMacaoPermit "hk_macao_permit",
+        /// The same of people of Taiwan.
+        TaiwanPermit "taiwan_permit",
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Gender {
-    Male,
-    Female,
-}
-
-impl Gender {
-    pub fn word(self) -> &'static str {
-        match self {
-            Gender::Male => "male",
-            Gender::Female => "female",
-        }
-    }
-
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Gender::Male, Gender::Female].into_iter().find(|g| g.word() == word)
+words! {
+    pub enum Gender {
+        Male "male",
+        Female "female",
     }
 }
 
@@ -78,18 +52,22 @@ pub struct Identity {
 }
 
 /// What else is known of a person and shown to admins alone.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 pub struct Particulars {
-    /// Of a resident: from the number.
+    /// male or female; of a resident it follows from the number
+    #[arg(long)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gender: Option<Gender>,
-    /// Of a resident: from the number.
+    /// Birth date; of a resident it follows from the number
+    #[arg(long, value_name = "DATE", value_parser = day)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub birth_date: Option<Date>,
-    /// 5 to 20 of digits, spaces, `-` and a leading `+`.
+    /// Phone number, 5 to 20 of digits, spaces, - and a leading +; kept encrypted
+    #[arg(long)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phone: Option<String>,
-    /// The last four digits of the account that wages go to.
+    /// The last four digits of the wage account; kept encrypted
+    #[arg(long, value_name = "DIGITS")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bank_tail: Option<String>,
 }
@@ -373,7 +351,7 @@ pub(crate) mod tests {
         ] {
             assert!(check(id_type, good).is_ok(), "{good}");
             assert!(check(id_type, bad).is_err(), "{bad}");
-            assert_eq!(IdType::from_word(id_type.word()), Some(id_type));
+            assert_eq!(id_type.word().parse(), Ok(id_type));
         }
     }
 

@@ -11,74 +11,60 @@ use crate::{
     roster::RosterError,
     store::{StoreError, album::AlbumError},
     vision::{Flaw, PhotoError},
+    words::words,
 };
 
-macro_rules! codes {
-    ($($code:ident $word:literal,)*) => {
-        /// The stable word of a failure.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        pub enum Code {
-            $(#[serde(rename = $word)] $code,)*
-        }
-
-        impl Code {
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(Code::$code => $word,)*
-                }
-            }
-        }
-    };
-}
-
-codes! {
-    AlreadyAdded "already_added",
-    AlreadyDisputed "already_disputed",
-    AnotherFace "another_face",
-    Blurred "blurred",
-    Busy "busy",
-    CameraLent "camera_lent",
-    Clock "clock",
-    Damaged "damaged",
-    Duplicate "duplicate",
-    DuplicateFace "duplicate_face",
-    Expired "expired",
-    FaceTooSmall "face_too_small",
-    Full "full",
-    IdReused "id_reused",
-    Internal "internal",
-    Interrupted "interrupted",
-    Invalid "invalid",
-    Malformed "malformed",
-    NoAttendance "no_attendance",
-    NoCamera "no_camera",
-    NoConsent "no_consent",
-    NoFace "no_face",
-    NoGoodLook "no_good_look",
-    NoPhoto "no_photo",
-    NoSuchLane "no_such_lane",
-    NoSuchWorker "no_such_worker",
-    NotAllowed "not_allowed",
-    NotChanged "not_changed",
-    NotInForce "not_in_force",
-    NotReleased "not_released",
-    NotYet "not_yet",
-    PhotoTooLarge "photo_too_large",
-    PhotoUnreadable "photo_unreadable",
-    SeveralFaces "several_faces",
-    SeveralPeople "several_people",
-    Stopping "stopping",
-    Storage "storage",
-    Timeout "timeout",
-    TooBright "too_bright",
-    TooDark "too_dark",
-    TooMany "too_many",
-    TurnedAway "turned_away",
-    Unchanged "unchanged",
-    UnknownVerb "unknown_verb",
-    // It is asked back, and nothing is changed until it is confirmed.
-    Unlikely "unlikely",
-    Vision "vision",
+words! {
+    /// The stable word of a failure.
+    pub enum Code {
+        AlreadyAdded "already_added",
+        AlreadyDisputed "already_disputed",
+        AnotherFace "another_face",
+        Blurred "blurred",
+        Busy "busy",
+        CameraLent "camera_lent",
+        Clock "clock",
+        Damaged "damaged",
+        Duplicate "duplicate",
+        DuplicateFace "duplicate_face",
+        Expired "expired",
+        FaceTooSmall "face_too_small",
+        Full "full",
+        IdReused "id_reused",
+        Internal "internal",
+        Interrupted "interrupted",
+        Invalid "invalid",
+        Malformed "malformed",
+        NoAttendance "no_attendance",
+        NoCamera "no_camera",
+        NoConsent "no_consent",
+        NoFace "no_face",
+        NoGoodLook "no_good_look",
+        NoPhoto "no_photo",
+        NoSuchLane "no_such_lane",
+        NoSuchWorker "no_such_worker",
+        NotAllowed "not_allowed",
+        NotChanged "not_changed",
+        NotInForce "not_in_force",
+        NotReleased "not_released",
+        NotYet "not_yet",
+        PhotoTooLarge "photo_too_large",
+        PhotoUnreadable "photo_unreadable",
+        SeveralFaces "several_faces",
+        SeveralPeople "several_people",
+        Stopping "stopping",
+        Storage "storage",
+        Timeout "timeout",
+        TooBright "too_bright",
+        TooDark "too_dark",
+        TooMany "too_many",
+        TurnedAway "turned_away",
+        Unchanged "unchanged",
+        UnknownVerb "unknown_verb",
+        // It is asked back, and nothing is changed until it is confirmed.
+        Unlikely "unlikely",
+        Vision "vision",
+    }
 }
 
 /// Why a request was not carried out.

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::{
     attendance::EventRecord,
-    ledger::{Amendment, Body, Enrolment, FacesWhat, Removal, StateChange, Stored, commitment},
+    ledger::{Amendment, Body, Enrolment, Removal, StateChange, Stored, commitment},
     roster::{Identity, Person, State, Terms},
 };
 
@@ -111,12 +111,7 @@ impl Past {
                     changes.hidden(name);
                 }
                 if let Some(faces) = faces {
-                    let what = match faces.what {
-                        FacesWhat::Added => "added",
-                        FacesWhat::Replaced => "replaced",
-                        FacesWhat::Erased => "erased",
-                    };
-                    changes.add("photos", Value::Null, Value::text(what));
+                    changes.add("photos", Value::Null, Value::text(faces.what));
                     self.templates(faces.templates, &mut changes);
                 }
                 if let Some(alike) = alike {

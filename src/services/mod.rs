@@ -43,15 +43,15 @@ use tokio::sync::{mpsc, watch};
 
 pub use self::{
     asked::{Amend, AmendFaces, Clear, Enrol, EnrolResult, Enrolled, IfKnown, Live, Photo},
-    attendance::{AttendanceQuery, Listing, OnSite, OnsiteDone},
+    attendance::{AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone},
     command_counts::{CommandCounts, Commands},
     dry_run::DryRuns,
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},
     failure::{ChangeError, Code, Failure},
     history::{Change, Happened},
-    lanes::{ModeSet, Released},
+    lanes::{ModeChange, Release, Released},
     photo::{PassageAsked, PassagePhoto},
-    roster::{Held, Removed, WorkerPage, WorkerQuery, WorkerShown},
+    roster::{Hold, Remove, Removed, WorkerPage, WorkerQuery, WorkerShown},
 };
 use crate::{
     alarms::AlarmState,

@@ -38,7 +38,7 @@ pub(in crate::cli) async fn run(context: &Context, photo: Photo) -> anyhow::Resu
         Ok(bytes) => jpeg.extend(bytes),
         Err(_) => broken = true,
     };
-    let shown: PhotoShown = client.ask(&Request::PassagePhoto { of: photo.of }, each).await?;
+    let shown: PhotoShown = client.list(&Request::PassagePhoto { of: photo.of }, each).await?;
     anyhow::ensure!(!broken && jpeg.len() == shown.bytes, "the photo did not arrive whole");
     let out = photo.out.display();
     // A picture of a person: for whoever asked, and nobody else.

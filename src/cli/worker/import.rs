@@ -57,7 +57,7 @@ pub(crate) struct Import {
 pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<ExitCode> {
     let clock = SystemClock::new()?;
     let Import { roster, photos, dry_run, update, report } = import;
-    let report = report.map(|path| outcome::Report::prepare(path, &roster)).transpose()?;
+    let report = report.as_deref().map(|path| outcome::prepare(path, &roster)).transpose()?;
     let read = tokio::task::spawn_blocking(move || folder::read(&roster, photos.as_deref())).await;
     let work = read.context("the roster cannot be read")??;
     if !work.ignored.is_empty() {
@@ -81,8 +81,7 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
         }
         let outcome = match (&stopped, &row.candidate, photos) {
             (Some(stopped), _, _) => stopped.not_done(),
-            (None, Err(wrong), _) => Outcome::refused(wrong.clone()),
-            (None, Ok(_), Err(wrong)) => Outcome::refused(wrong.clone()),
+            (None, Err(wrong), _) | (None, _, Err(wrong)) => Outcome::refused(wrong.clone(), false),
             (None, Ok(candidate), Ok(photos)) => {
                 let sent = send(&mut client, candidate, photos, if_known, dry_run, &work.names);
                 let twice = async {
@@ -116,7 +115,7 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
     progress.end();
     let seconds = clock.monotonic().since(began).as_secs_f64();
     if let Some(report) = report {
-        report.write(&done)?;
+        outcome::report(report, &done)?;
     }
     for (at, (name, why)) in work.left_over.iter().enumerate() {
         if at == NAMED {
@@ -214,22 +213,22 @@ async fn send(
                 announced.push(Photo { name: photo.shown.clone(), bytes: read.len() as u64 });
                 bytes.push(read);
             }
-            Err(e) => return Ok(Outcome::refused(format!("{e:#}"))),
+            Err(e) => return Ok(Outcome::refused(format!("{e:#}"), false)),
         }
     }
-    let candidate = candidate.clone();
-    let mut enrol =
-        Enrol::new(candidate.person, candidate.id_type, candidate.id_number.to_string());
-    enrol.particulars = candidate.particulars;
-    enrol.terms = candidate.terms;
-    enrol.photos = announced;
-    enrol.if_known = if_known;
-    enrol.dry_run = dry_run;
-    // A row of hundreds is not asked about.
-    enrol.confirmed = true;
+    let Candidate { person, id_type, id_number, particulars, terms } = candidate.clone();
+    let enrol = Enrol {
+        particulars,
+        terms,
+        photos: announced,
+        if_known,
+        dry_run,
+        // A row of hundreds is not asked about.
+        confirmed: true,
+        ..Enrol::new(person, id_type, id_number.to_string())
+    };
     let request = Request::Enrol(Box::new(enrol));
-    let asked = client.ask_with(&request, &bytes, |_: Value| {}).await;
-    match asked {
+    match client.ask_with(&request, &bytes, |_: Value| {}).await {
         Ok(Enrolled { worker, result }) => {
             let note = match (result, worker.templates, photos.len()) {
                 (EnrolResult::Unchanged, 0, 1..) => {
@@ -246,7 +245,7 @@ async fn send(
         Err(ClientError::Refused(failure)) => {
             let reason = failure.in_words_of(|field| names.called(field));
             let of_consent = matches!(failure.field.as_deref(), Some("consent" | "consent-on"));
-            Ok(if of_consent { Outcome::unconsented(reason) } else { Outcome::refused(reason) })
+            Ok(Outcome::refused(reason, of_consent))
         }
         Err(lost) => Err(Stopped::Lost(lost)),
     }
