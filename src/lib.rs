@@ -31,7 +31,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | [`words`] | enums of words, each word spelled once; what people type |
+//! | [`words`] | declares enums whose variants are words |
 //! | [`failpoint`] | where tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether to trust it |
 //! | [`figures`] | how long the stages take |
@@ -230,4 +230,4 @@ pub mod turnstile;
 pub mod uplink;
 pub mod vigil;
 pub mod vision;
-mod words;
+pub mod words;

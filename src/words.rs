@@ -1,27 +1,37 @@
-//! Enums that are words to people, files and platforms alike: each word is spelled once.
+//! Enums whose variants are words: of entries, of the configuration, of the command line.
 //!
-//! In: an enum's declaration, with each variant's word. Out: the enum, the word both ways, and all of
-//! them in order. Touches nothing.
+//! In: the declaration of an enum, each variant with its word. Out: the enum, which reads and writes
+//! itself as that word; what is typed in its place is refused with the words that there are. Touches
+//! nothing.
 
-/// Declares an enum of words. Serde writes the same words; an unknown one is refused with those that
-/// there are.
+/// Declares an enum of words.
 macro_rules! words {
-    ($(#[$meta:meta])* pub enum $name:ident {
-        $($(#[$of:meta])* $variant:ident $word:literal,)+
-    }) => {
-        $(#[$meta])*
+    (
+        $(#[$of_enum:meta])*
+        $vis:vis enum $name:ident {
+            $($(#[$of_variant:meta])* $variant:ident = $word:literal,)+
+        }
+    ) => {
+        $(#[$of_enum])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-        pub enum $name {
-            $($(#[$of])* #[serde(rename = $word)] $variant,)+
+        $vis enum $name {
+            $($(#[$of_variant])* #[serde(rename = $word)] $variant,)+
         }
 
         impl $name {
+            /// In the order of their declaration.
             pub const ALL: [$name; [$($word),+].len()] = [$($name::$variant),+];
 
-            pub fn word(self) -> &'static str {
+            /// Returns its word.
+            pub const fn word(self) -> &'static str {
                 match self {
                     $($name::$variant => $word,)+
                 }
+            }
+
+            /// Returns the one with this word.
+            pub fn from_word(word: &str) -> Option<$name> {
+                $name::ALL.into_iter().find(|known| known.word() == word)
             }
         }
 
@@ -34,13 +44,13 @@ macro_rules! words {
         impl std::str::FromStr for $name {
             type Err = String;
 
-            fn from_str(text: &str) -> std::result::Result<$name, String> {
-                let found = $name::ALL.into_iter().find(|one| one.word() == text);
-                found.ok_or_else(|| crate::words::one_of(&[$($word),+]))
+            fn from_str(word: &str) -> std::result::Result<$name, String> {
+                $name::from_word(word).ok_or_else(|| crate::words::one_of(&[$($word),+]))
             }
         }
     };
 }
+
 pub(crate) use words;
 
 /// What a word must be.

@@ -50,14 +50,14 @@ fn hexadecimal<const N: usize>(bytes: [u8; N]) -> String {
 words! {
     /// How somebody was let through.
     pub enum Means {
-        Face "face",
-        Card "card",
-        IdCard "id_card",
-        Qr "qr",
+        Face = "face",
+        Card = "card",
+        IdCard = "id_card",
+        Qr = "qr",
         /// A guard vouched.
-        Manual "manual",
+        Manual = "manual",
         /// No gate recorded it; somebody says so.
-        Supplement "supplement",
+        Supplement = "supplement",
     }
 }
 
@@ -77,11 +77,11 @@ impl Means {
 words! {
     /// What became of it.
     pub enum Result {
-        Passed "passed",
-        NotPassed "not_passed",
-        Unconfirmed "unconfirmed",
+        Passed = "passed",
+        NotPassed = "not_passed",
+        Unconfirmed = "unconfirmed",
         /// Of a supplement: it is said to have been.
-        Claimed "claimed",
+        Claimed = "claimed",
     }
 }
 

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Context;
 use crate::{
     camera::{self, Bell, CameraConfig, PATIENCE, Picture, Slot},
-    clock::{Clock, SystemClock},
+    clock::{Clock, Stamp, SystemClock},
     config::{self, CameraSource, Config, Mode, Secret, Storage, TurnstileDriver},
     daemon,
     store::{self, Room},
@@ -78,8 +78,8 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     if let Some(warning) = key_beside_the_data(&config.storage) {
         lines.warn("key", warning);
     }
-    lines.add("clock", synchronised());
     let clock = Arc::new(SystemClock::new()?);
+    lines.add("clock", synchronised(clock.stamp()));
     if config.mode == Mode::Field {
         machine::check(&mut lines, Path::new("/"), clock.stamp());
     }
@@ -165,14 +165,10 @@ fn key_beside_the_data(storage: &Storage) -> Option<String> {
     ))
 }
 
-fn synchronised() -> Result<String, String> {
-    match SystemClock::new() {
-        Err(e) => Err(e.to_string()),
-        Ok(clock) if clock.stamp().synced => Ok("synchronised".to_owned()),
-        Ok(_) => Err("the kernel does not hold the clock for synchronised: start chrony or \
-                      systemd-timesyncd"
-            .to_owned()),
-    }
+fn synchronised(now: Stamp) -> Result<String, String> {
+    const NOT: &str = "the kernel does not hold the clock for synchronised: start chrony or \
+                       systemd-timesyncd";
+    if now.synced { Ok("synchronised".to_owned()) } else { Err(NOT.to_owned()) }
 }
 
 async fn turnstile(

@@ -165,9 +165,13 @@ fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     print_line(&serde_json::to_string(value)?)
 }
 
-/// A closed pipe (`gatehouse … | head`) is no failure of ours.
 fn print_line(text: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n')) {
+    print_bytes(format!("{}\n", text.trim_end_matches('\n')).as_bytes())
+}
+
+/// A closed pipe (`gatehouse … | head`) is no failure of ours.
+fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(bytes) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),
     }

@@ -105,10 +105,8 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let Some(mut file) = file else {
         // As it is: of a CSV the mark before it and the ends of its lines are a part.
         let end: &[u8] = if bytes.ends_with(b"\n") { b"" } else { b"\n" };
-        return match std::io::stdout().write_all(&[&bytes, end].concat()) {
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
-            _ => Ok(ExitCode::SUCCESS),
-        };
+        super::print_bytes(&[&bytes, end].concat())?;
+        return Ok(ExitCode::SUCCESS);
     };
     file.file
         .write_all(&bytes)
@@ -228,14 +226,10 @@ async fn id_tails(
         let shown = known.get(&row.worker).and_then(Option::as_ref);
         let same =
             |s: &&WorkerShown| ours.contains(&row.worker) || s.worker.person.name == *row.name;
-        row.id_tail = shown.filter(same).map(|s| tail(&s.id_number));
+        // All but these are stars.
+        row.id_tail = shown.filter(same).map(|s| s.id_number.trim_start_matches('*').to_owned());
     }
     Ok(())
-}
-
-/// All but the last four characters are stars.
-fn tail(masked: &str) -> String {
-    masked.trim_start_matches('*').to_owned()
 }
 
 fn file_name(path: &Path) -> String {

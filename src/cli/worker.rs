@@ -1,6 +1,7 @@
 //! `gatehouse worker …`: the roster.
 
 mod enrol;
+mod file;
 mod import;
 
 use std::process::ExitCode;

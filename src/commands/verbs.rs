@@ -168,15 +168,8 @@ async fn again(services: &Services, upstream: &str, from: u64, to: u64) {
 
 /// Rising numbers as stretches, from and to.
 fn stretches(seqs: &[u64]) -> Vec<[u64; 2]> {
-    let mut stretches: Vec<[u64; 2]> = Vec::new();
-    for seq in seqs {
-        match stretches.last_mut() {
-            Some([_, to]) if *to + 1 == *seq => *to = *seq,
-            _ => stretches.push([*seq, *seq]),
-        }
-    }
-    stretches.truncate(GONE_NAMED);
-    stretches
+    let stretches = seqs.chunk_by(|a, b| a + 1 == *b);
+    stretches.filter_map(|s| Some([*s.first()?, *s.last()?])).take(GONE_NAMED).collect()
 }
 
 /// What a platform needs to know of the gateway, and nothing of other platforms.

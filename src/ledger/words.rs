@@ -71,9 +71,9 @@ pub struct FacesChanged {
 
 words! {
     pub enum FacesWhat {
-        Added "added",
-        Replaced "replaced",
-        Erased "erased",
+        Added = "added",
+        Replaced = "replaced",
+        Erased = "erased",
     }
 }
 
@@ -93,10 +93,10 @@ words! {
     pub enum LaneMode {
         /// Who is recognised and in force passes.
         #[default]
-        Normal "normal",
+        Normal = "normal",
         /// It stands open both ways, for an emergency. Who is recognised is recorded all the same.
-        Free "free",
+        Free = "free",
         /// Nobody enters. Who is recognised leaves: nobody is locked in.
-        Closed "closed",
+        Closed = "closed",
     }
 }

@@ -191,13 +191,13 @@ pub struct Worker {
 
 words! {
     pub enum State {
-        Active "active",
+        Active = "active",
         /// Kept out for the time being.
-        Suspended "suspended",
+        Suspended = "suspended",
         /// Kept out for good, and on the roster so that they are known.
-        Barred "barred",
+        Barred = "barred",
         /// Off the roster. Templates and photos are erased.
-        Removed "removed",
+        Removed = "removed",
     }
 }
 

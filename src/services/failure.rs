@@ -17,53 +17,53 @@ use crate::{
 words! {
     /// The stable word of a failure.
     pub enum Code {
-        AlreadyAdded "already_added",
-        AlreadyDisputed "already_disputed",
-        AnotherFace "another_face",
-        Blurred "blurred",
-        Busy "busy",
-        CameraLent "camera_lent",
-        Clock "clock",
-        Damaged "damaged",
-        Duplicate "duplicate",
-        DuplicateFace "duplicate_face",
-        Expired "expired",
-        FaceTooSmall "face_too_small",
-        Full "full",
-        IdReused "id_reused",
-        Internal "internal",
-        Interrupted "interrupted",
-        Invalid "invalid",
-        Malformed "malformed",
-        NoAttendance "no_attendance",
-        NoCamera "no_camera",
-        NoConsent "no_consent",
-        NoFace "no_face",
-        NoGoodLook "no_good_look",
-        NoPhoto "no_photo",
-        NoSuchLane "no_such_lane",
-        NoSuchWorker "no_such_worker",
-        NotAllowed "not_allowed",
-        NotChanged "not_changed",
-        NotInForce "not_in_force",
-        NotReleased "not_released",
-        NotYet "not_yet",
-        PhotoTooLarge "photo_too_large",
-        PhotoUnreadable "photo_unreadable",
-        SeveralFaces "several_faces",
-        SeveralPeople "several_people",
-        Stopping "stopping",
-        Storage "storage",
-        Timeout "timeout",
-        TooBright "too_bright",
-        TooDark "too_dark",
-        TooMany "too_many",
-        TurnedAway "turned_away",
-        Unchanged "unchanged",
-        UnknownVerb "unknown_verb",
+        AlreadyAdded = "already_added",
+        AlreadyDisputed = "already_disputed",
+        AnotherFace = "another_face",
+        Blurred = "blurred",
+        Busy = "busy",
+        CameraLent = "camera_lent",
+        Clock = "clock",
+        Damaged = "damaged",
+        Duplicate = "duplicate",
+        DuplicateFace = "duplicate_face",
+        Expired = "expired",
+        FaceTooSmall = "face_too_small",
+        Full = "full",
+        IdReused = "id_reused",
+        Internal = "internal",
+        Interrupted = "interrupted",
+        Invalid = "invalid",
+        Malformed = "malformed",
+        NoAttendance = "no_attendance",
+        NoCamera = "no_camera",
+        NoConsent = "no_consent",
+        NoFace = "no_face",
+        NoGoodLook = "no_good_look",
+        NoPhoto = "no_photo",
+        NoSuchLane = "no_such_lane",
+        NoSuchWorker = "no_such_worker",
+        NotAllowed = "not_allowed",
+        NotChanged = "not_changed",
+        NotInForce = "not_in_force",
+        NotReleased = "not_released",
+        NotYet = "not_yet",
+        PhotoTooLarge = "photo_too_large",
+        PhotoUnreadable = "photo_unreadable",
+        SeveralFaces = "several_faces",
+        SeveralPeople = "several_people",
+        Stopping = "stopping",
+        Storage = "storage",
+        Timeout = "timeout",
+        TooBright = "too_bright",
+        TooDark = "too_dark",
+        TooMany = "too_many",
+        TurnedAway = "turned_away",
+        Unchanged = "unchanged",
+        UnknownVerb = "unknown_verb",
         // It is asked back, and nothing is changed until it is confirmed.
-        Unlikely "unlikely",
-        Vision "vision",
+        Unlikely = "unlikely",
+        Vision = "vision",
     }
 }
 
@@ -167,32 +167,8 @@ impl From<AlbumError> for Failure {
     }
 }
 
-/// The roster and the ledger change in one transaction; either may fail.
-#[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
-    #[error(transparent)]
-    Roster(#[from] RosterError),
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-}
-
-impl From<StoreError> for ChangeError {
-    fn from(e: StoreError) -> Self {
-        ChangeError::Roster(e.into())
-    }
-}
-
-impl From<rusqlite::Error> for ChangeError {
+impl From<rusqlite::Error> for Failure {
     fn from(e: rusqlite::Error) -> Self {
         StoreError::from(e).into()
-    }
-}
-
-impl From<ChangeError> for Failure {
-    fn from(e: ChangeError) -> Self {
-        match e {
-            ChangeError::Roster(e) => e.into(),
-            ChangeError::Ledger(e) => e.into(),
-        }
     }
 }

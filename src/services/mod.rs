@@ -47,7 +47,7 @@ pub use self::{
     command_counts::{CommandCounts, Commands},
     dry_run::DryRuns,
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},
-    failure::{ChangeError, Code, Failure},
+    failure::{Code, Failure},
     history::{Change, Happened},
     lanes::{ModeChange, Release, Released},
     photo::{PassageAsked, PassagePhoto},
@@ -161,6 +161,12 @@ impl Services {
     pub fn may_change(&self, by: &Actor) -> Result<(), Failure> {
         may_change(self.roster_rules.admin_group.as_deref(), by)
     }
+}
+
+/// A user of the operating system.
+pub fn actor(uid: u32, via: Via) -> Actor {
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    Actor { uid, user: user.map_or_else(|| format!("uid {uid}"), |u| u.name), via }
 }
 
 /// Where a group is named for it, its members may change things, and root, and the daemon's own

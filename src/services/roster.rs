@@ -12,7 +12,7 @@ use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChangeError, Code, Failure, PAGE, Services,
+    Code, Failure, PAGE, Services,
     asked::{Asked, checked_reason},
     dates,
     history::{Happened, Past},
@@ -178,7 +178,7 @@ impl Services {
         id: WorkerId,
         priority: Priority,
         work: impl FnOnce(&Transaction<'_>) -> Result<(Body, T), RosterError> + Send + 'static,
-    ) -> Result<T, ChangeError> {
+    ) -> Result<T, Failure> {
         let (ledger, stamp, changed) = (self.ledger.clone(), self.clock.stamp(), id.clone());
         let (sealer, model) = (self.store.sealer().clone(), self.vision.embedder_name().to_owned());
         // Loaded before the commit: a change that cannot take effect at the gate is not made.
@@ -189,7 +189,7 @@ impl Services {
             let fresh = roster::load_one(tx, &sealer, &model, &changed)?;
             let version = roster::version(tx)?;
             failpoint::at(format_args!("{kind}.written"));
-            Ok::<_, ChangeError>((kind, done, version, fresh))
+            Ok::<_, Failure>((kind, done, version, fresh))
         });
         let (kind, done, version, fresh) = written.await?;
         failpoint::at(format_args!("{kind}.committed"));

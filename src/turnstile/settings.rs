@@ -22,8 +22,8 @@ words! {
     /// profile's table.
     #[derive(Hash, PartialOrd, Ord)]
     pub enum Direction {
-        Entry "entry",
-        Exit "exit",
+        Entry = "entry",
+        Exit = "exit",
     }
 }
 

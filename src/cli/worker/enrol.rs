@@ -2,20 +2,17 @@
 
 use std::{
     io::{IsTerminal, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
-use anyhow::Context as _;
 use clap::Args;
 
-use super::super::Context;
+use super::{super::Context, file::photo};
 use crate::{
     control::Request,
     figures::counted,
     roster::{IdType, Particulars, Person, Terms, WorkerId},
-    services::{
-        Amend, AmendFaces, Enrol, EnrolResult, Enrolled, Hint, Live, PHOTO_MAX, PHOTOS_MAX, Photo,
-    },
+    services::{Amend, AmendFaces, Enrol, EnrolResult, Enrolled, Hint, Live, PHOTOS_MAX, Photo},
 };
 
 #[derive(Args)]
@@ -84,24 +81,9 @@ pub(in crate::cli) struct Photos {
 /// What is announced of photos, and their bytes.
 fn read(paths: &[PathBuf]) -> anyhow::Result<(Vec<Photo>, Vec<Vec<u8>>)> {
     anyhow::ensure!(paths.len() <= PHOTOS_MAX, "give at most {PHOTOS_MAX} photos");
-    let one = |path: &PathBuf| -> anyhow::Result<(Photo, Vec<u8>)> {
-        let shown = path.display();
-        let bytes = size(path).with_context(|| format!("photo {shown}"))?;
-        // One that is too large is not read: the daemon refuses it by its size.
-        let read = bytes <= PHOTO_MAX as u64;
-        let content = if read { std::fs::read(path) } else { Ok(Vec::new()) };
-        let content = content.with_context(|| format!("photo {shown}"))?;
-        let bytes = if read { content.len() as u64 } else { bytes };
-        Ok((Photo { name: shown.to_string(), bytes }, content))
-    };
-    let all: anyhow::Result<Vec<_>> = paths.iter().map(one).collect();
+    let read = |path: &PathBuf| photo(path, path.display().to_string());
+    let all: anyhow::Result<Vec<_>> = paths.iter().map(read).collect();
     Ok(all?.into_iter().unzip())
-}
-
-fn size(path: &Path) -> anyhow::Result<u64> {
-    let meta = std::fs::metadata(path)?;
-    anyhow::ensure!(meta.is_file(), "it is no file");
-    Ok(meta.len())
 }
 
 /// Shows what is wrong with the latest look, on one line of a terminal or where it changes.

@@ -26,8 +26,8 @@ use crate::{
     clock::{Clock as _, SystemClock},
     control::{Client, ClientError, Request},
     figures::counted,
-    roster::import::{self, Candidate, Row},
-    services::{Code, Enrol, EnrolResult, Enrolled, Failure, IfKnown, Photo},
+    roster::import::{self, Candidate},
+    services::{Code, Enrol, EnrolResult, Enrolled, Failure, IfKnown},
 };
 
 /// As of a process that Ctrl-C ended.
@@ -59,23 +59,23 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
     let Import { roster, photos, dry_run, update, report } = import;
     let report = report.as_deref().map(|path| outcome::prepare(path, &roster)).transpose()?;
     let read = tokio::task::spawn_blocking(move || folder::read(&roster, photos.as_deref())).await;
-    let work = read.context("the roster cannot be read")??;
-    if !work.ignored.is_empty() {
-        let ignored = work.ignored.iter().map(|h| import::masked(h)).collect::<Vec<_>>();
+    let (file, assigned) = read.context("the roster cannot be read")??;
+    if !file.ignored.is_empty() {
+        let ignored = file.ignored.iter().map(|h| import::masked(h)).collect::<Vec<_>>();
         eprintln!("columns that are not taken in: {}", ignored.join(", "));
     }
-    if !work.passed_over.is_empty() {
-        eprintln!("{}", outcome::passed_over(&work.passed_over));
+    if !file.passed_over.is_empty() {
+        eprintln!("{}", outcome::passed_over(&file.passed_over));
     }
     let mut client = context.client().await?;
     let if_known = if update { IfKnown::Update } else { IfKnown::Same };
     let began = clock.monotonic();
-    let mut progress = Progress::begin(work.rows.len());
+    let mut progress = Progress::begin(file.rows.len());
     let mut interrupts = interrupts()?;
-    let mut done: Vec<Done> = Vec::with_capacity(work.rows.len());
+    let mut done: Vec<Done> = Vec::with_capacity(file.rows.len());
     // Why the rest is not done.
     let mut stopped: Option<Stopped> = None;
-    for (row, photos) in work.rows.iter().zip(&work.photos) {
+    for (row, photos) in file.rows.iter().zip(&assigned.of_rows) {
         if stopped.is_none() && *interrupts.borrow() > 0 {
             stopped = Some(Stopped::Interrupted);
         }
@@ -83,7 +83,7 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
             (Some(stopped), _, _) => stopped.not_done(),
             (None, Err(wrong), _) | (None, _, Err(wrong)) => Outcome::refused(wrong.clone(), false),
             (None, Ok(candidate), Ok(photos)) => {
-                let sent = send(&mut client, candidate, photos, if_known, dry_run, &work.names);
+                let sent = send(&mut client, candidate, photos, if_known, dry_run, &file.names);
                 let twice = async {
                     if interrupts.wait_for(|count| *count > 1).await.is_err() {
                         std::future::pending().await
@@ -107,7 +107,8 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
         };
         let seconds = clock.monotonic().since(began).as_secs_f64();
         // Of who is known already the daemon asks for no photo, unless it is to bring them up to date.
-        let examined = if outcome.unchanged() && !update { 0 } else { photos_of(photos) };
+        let brought = photos.as_ref().map_or(0, Vec::len);
+        let examined = if outcome.unchanged() && !update { 0 } else { brought };
         let row_done = Done::of(row, outcome);
         progress.row(&row_done, examined, seconds);
         done.push(row_done);
@@ -117,16 +118,16 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
     if let Some(report) = report {
         outcome::report(report, &done)?;
     }
-    for (at, (name, why)) in work.left_over.iter().enumerate() {
+    for (at, (name, why)) in assigned.left_over.iter().enumerate() {
         if at == NAMED {
-            let more = counted(work.left_over.len() - NAMED, "more file");
+            let more = counted(assigned.left_over.len() - NAMED, "more file");
             eprintln!("… and {more} left over");
             break;
         }
         eprintln!("left over: {name}: {why}");
     }
     outcome::show(context, &done)?;
-    let summary = Summary::of(&done, work.passed_over.len(), progress.photos(), seconds);
+    let summary = Summary::of(&done, file.passed_over.len(), progress.photos(), seconds);
     if !context.json {
         super::super::print_line(&summary.in_words(dry_run))?;
     }
@@ -138,10 +139,6 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
         _ if summary.all_well() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
-}
-
-fn photos_of(photos: &Result<Vec<import::Photo>, String>) -> usize {
-    photos.as_ref().map_or(0, Vec::len)
 }
 
 /// Why an import ends before its last row.
@@ -208,9 +205,9 @@ async fn send(
     let mut announced = Vec::with_capacity(photos.len());
     let mut bytes = Vec::with_capacity(photos.len());
     for photo in photos {
-        match folder::photo(photo) {
-            Ok(read) => {
-                announced.push(Photo { name: photo.shown.clone(), bytes: read.len() as u64 });
+        match super::file::photo(&photo.path, photo.shown.clone()) {
+            Ok((photo, read)) => {
+                announced.push(photo);
                 bytes.push(read);
             }
             Err(e) => return Ok(Outcome::refused(format!("{e:#}"), false)),
@@ -249,15 +246,4 @@ async fn send(
         }
         Err(lost) => Err(Stopped::Lost(lost)),
     }
-}
-
-/// All that is to be done.
-struct Work {
-    rows: Vec<Row>,
-    ignored: Vec<String>,
-    passed_over: Vec<(u32, String)>,
-    names: import::Names,
-    /// Of each row.
-    photos: Vec<Result<Vec<import::Photo>, String>>,
-    left_over: Vec<(String, &'static str)>,
 }

@@ -293,7 +293,7 @@ fn gender(word: &str) -> Option<Gender> {
     match word {
         "男" | "男性" | "m" => Some(Gender::Male),
         "女" | "女性" | "f" => Some(Gender::Female),
-        word => word.parse().ok(),
+        word => Gender::from_word(word),
     }
 }
 

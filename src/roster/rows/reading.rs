@@ -33,7 +33,7 @@ fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
             contract_signed: date(9)?,
             trained_on: date(10)?,
         },
-        state: state.parse().unwrap_or(State::Active),
+        state: State::from_word(&state).unwrap_or(State::Active),
         state_reason: row.get(12)?,
         templates: row.get(13)?,
     })

@@ -24,11 +24,11 @@ const PASSED_NAMED: usize = 20;
 words! {
     /// What became of a row.
     pub enum Word {
-        Enrolled "enrolled",
-        Updated "updated",
-        Unchanged "unchanged",
-        Refused "refused",
-        NotDone "not_done",
+        Enrolled = "enrolled",
+        Updated = "updated",
+        Unchanged = "unchanged",
+        Refused = "refused",
+        NotDone = "not_done",
     }
 }
 
