@@ -28,7 +28,7 @@ use crate::{
     control::Request,
     figures::counted,
     roster::WorkerId,
-    services::{AttendanceQuery, Dispute, OnsiteDone},
+    services::{Addition, AttendanceQuery, Dispute, OnsiteDone},
     words::day,
 };
 
@@ -146,8 +146,8 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
             let at = at.within(&context.config()?.site.timezone)?;
             let added = super::confirmed(yes, "Add it all the same?", async |confirmed| {
                 let (worker, reason) = (worker.clone(), reason.clone());
-                let request = Request::Supplement { worker, at, direction, reason, confirmed };
-                context.ask(&request).await
+                let added = Addition { worker, at, direction, reason, confirmed };
+                context.ask(&Request::Supplement(added)).await
             });
             let added: Record = added.await?;
             context.print(&added, |r| {

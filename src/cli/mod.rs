@@ -101,19 +101,14 @@ enum Command {
 
 /// What every command is given.
 struct Context {
+    /// The configuration, where one is named.
     config: Option<PathBuf>,
     json: bool,
 }
 
 impl Context {
-    fn names_a_config(&self) -> bool {
-        self.config.is_some() || std::env::var_os("GATEHOUSE_CONFIG").is_some()
-    }
-
     fn config(&self) -> Result<Config, ConfigError> {
-        let named =
-            self.config.clone().or_else(|| std::env::var_os("GATEHOUSE_CONFIG").map(Into::into));
-        let config = Config::load(&named.unwrap_or_else(|| DEFAULT_CONFIG.into()))?;
+        let config = Config::load(self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG)))?;
         crate::uplink::check(&config)?;
         Ok(config)
     }
@@ -252,7 +247,9 @@ pub fn command() -> clap::Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let context = Context { config: arguments.config, json: arguments.json };
+    let config =
+        arguments.config.or_else(|| std::env::var_os("GATEHOUSE_CONFIG").map(PathBuf::from));
+    let context = Context { config, json: arguments.json };
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = match runtime.max_blocking_threads(BLOCKING).enable_all().build() {
         Ok(runtime) => runtime,

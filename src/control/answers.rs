@@ -130,9 +130,8 @@ impl Desk<'_> {
                 self.items(on_site.present).await?;
                 self.done(on_site.done).await
             }
-            Request::Supplement { worker, at, direction, reason, confirmed } => {
-                let added = services.supplement(worker, at, direction, &reason, confirmed, by);
-                self.done(added.await?).await
+            Request::Supplement(addition) => {
+                self.done(services.supplement(addition, by).await?).await
             }
             Request::Dispute(dispute) => self.done(services.dispute(dispute, by).await?).await,
             Request::Release(release) => {

@@ -4,15 +4,14 @@
 //! sends the photo of that number, of those that its request announced, in pieces of at most
 //! [`PIECE`](super::wire::PIECE) bytes. Then it may ask again.
 
-use jiff::{Timestamp, civil::Date};
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::Direction,
     roster::WorkerId,
     services::{
-        Amend, AttendanceQuery, Dispute, Enrol, Failure, Hold, ModeChange, PassageAsked, Release,
-        Remove, WorkerQuery,
+        Addition, Amend, AttendanceQuery, Dispute, Enrol, Failure, Hold, ModeChange, PassageAsked,
+        Release, Remove, WorkerQuery,
     },
 };
 
@@ -43,16 +42,7 @@ pub enum Request {
         /// Who came before this day is not looked for; three days ago.
         since: Option<Date>,
     },
-    /// A passage that no gate recorded. `at`: RFC 3339.
-    Supplement {
-        worker: WorkerId,
-        at: Timestamp,
-        direction: Direction,
-        reason: String,
-        /// Somebody was asked whether a time that looks mistyped is meant.
-        #[serde(default)]
-        confirmed: bool,
-    },
+    Supplement(Addition),
     Dispute(Dispute),
     Release(Release),
     Mode(ModeChange),

@@ -146,10 +146,15 @@ impl Identity {
 
     /// The last four characters, behind stars.
     pub fn masked(&self) -> String {
-        let shown = self.number.len().saturating_sub(4);
-        let tail = self.number.get(shown..).unwrap_or_default();
-        format!("{}{tail}", "*".repeat(shown))
+        starred(&self.number)
     }
+}
+
+/// The last four characters, behind stars.
+pub fn starred(text: &str) -> String {
+    let hidden = text.chars().count().saturating_sub(4);
+    let tail: String = text.chars().skip(hidden).collect();
+    format!("{}{tail}", "*".repeat(hidden))
 }
 
 impl std::fmt::Debug for Identity {

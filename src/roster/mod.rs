@@ -21,7 +21,7 @@ use crate::words::{day, words};
 pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};
 use clap::Args;
-pub use identity::{Gender, IdType, Identity, Particulars, is_document};
+pub use identity::{Gender, IdType, Identity, Particulars, is_document, starred};
 use jiff::civil::Date;
 pub use matcher::{Match, Roster};
 pub use reseal::{Resealed, reseal};

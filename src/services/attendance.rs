@@ -48,6 +48,18 @@ pub struct AttendanceQuery {
     pub to_at: Option<Timestamp>,
 }
 
+/// A passage that no gate recorded.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Addition {
+    pub worker: WorkerId,
+    pub at: Timestamp,
+    pub direction: Direction,
+    pub reason: String,
+    /// Somebody was asked whether a time that looks mistyped is meant.
+    #[serde(default)]
+    pub confirmed: bool,
+}
+
 /// It was not this person: the attendance of this seq does not count.
 #[derive(Clone, Args, Serialize, Deserialize)]
 pub struct Dispute {
@@ -104,14 +116,10 @@ pub struct OnsiteDone {
 impl Services {
     pub async fn supplement(
         &self,
-        id: WorkerId,
-        at: Timestamp,
-        direction: Direction,
-        reason: &str,
-        confirmed: bool,
+        Addition { worker: id, at, direction, reason, confirmed }: Addition,
         by: Actor,
     ) -> Result<Option<Record>, Failure> {
-        let reason = checked_reason(reason)?;
+        let reason = checked_reason(&reason)?;
         let (sealer, stamp) = (self.store.sealer().clone(), self.clock.stamp());
         // Also for one who has left: the wages of the last month are still to be paid.
         let (worker, _) = self.store.read(move |tx| roster::identity(tx, &sealer, &id)).await?;

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::{
     attendance::EventRecord,
     ledger::{Amendment, Body, Enrolment, Removal, StateChange, Stored, commitment},
-    roster::{Identity, Person, State, Terms},
+    roster::{Identity, Person, State, Terms, starred},
 };
 
 /// A value that is not shown.
@@ -79,7 +79,7 @@ impl Past {
         // What the last one that changed the phone number made of it is what the worker has.
         let phones = all.iter_mut().flatten().filter(|c| c.field == "phone");
         if let (Some(last), Some(identity)) = (phones.last(), &self.identity) {
-            last.to = Value::given(&identity.particulars.phone.as_deref().map(masked));
+            last.to = Value::given(&identity.particulars.phone.as_deref().map(starred));
         }
         all
     }
@@ -166,13 +166,6 @@ impl Past {
         let from = std::mem::replace(&mut self.templates, to.clone());
         changes.add("templates", from, to);
     }
-}
-
-/// The last four characters, behind stars.
-fn masked(text: &str) -> String {
-    let hidden = text.chars().count().saturating_sub(4);
-    let tail: String = text.chars().skip(hidden).collect();
-    format!("{}{tail}", "*".repeat(hidden))
 }
 
 struct Changes(Vec<Change>);

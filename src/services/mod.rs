@@ -43,7 +43,7 @@ use tokio::sync::{mpsc, watch};
 
 pub use self::{
     asked::{Amend, AmendFaces, Clear, Enrol, EnrolResult, Enrolled, IfKnown, Live, Photo},
-    attendance::{AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone},
+    attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone},
     command_counts::{CommandCounts, Commands},
     dry_run::DryRuns,
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},

@@ -68,7 +68,7 @@ pub(super) struct Report {
 fn models(context: &Context) -> anyhow::Result<Models> {
     match context.config() {
         Ok(config) => Ok(daemon::models(&config.models)),
-        Err(e) if context.names_a_config() => Err(e.into()),
+        Err(e) if context.config.is_some() => Err(e.into()),
         Err(_) => Ok(Models::in_dir(&rig::models_of_checkout())),
     }
 }

@@ -18,12 +18,11 @@ use tokio::{
 };
 
 use self::{
-    outcome::{Done, Outcome, Summary},
+    outcome::{Done, Outcome},
     progress::Progress,
 };
 use super::super::Context;
 use crate::{
-    clock::{Clock as _, SystemClock},
     control::{Client, ClientError, Request},
     figures::counted,
     roster::import::{self, Candidate},
@@ -55,7 +54,6 @@ pub(crate) struct Import {
 }
 
 pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<ExitCode> {
-    let clock = SystemClock::new()?;
     let Import { roster, photos, dry_run, update, report } = import;
     let report = report.as_deref().map(|path| outcome::prepare(path, &roster)).transpose()?;
     let read = tokio::task::spawn_blocking(move || folder::read(&roster, photos.as_deref())).await;
@@ -69,8 +67,7 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
     }
     let mut client = context.client().await?;
     let if_known = if update { IfKnown::Update } else { IfKnown::Same };
-    let began = clock.monotonic();
-    let mut progress = Progress::begin(file.rows.len());
+    let mut progress = Progress::begin(file.rows.len())?;
     let mut interrupts = interrupts()?;
     let mut done: Vec<Done> = Vec::with_capacity(file.rows.len());
     // Why the rest is not done.
@@ -105,16 +102,14 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
                 }
             }
         };
-        let seconds = clock.monotonic().since(began).as_secs_f64();
         // Of who is known already the daemon asks for no photo, unless it is to bring them up to date.
         let brought = photos.as_ref().map_or(0, Vec::len);
         let examined = if outcome.unchanged() && !update { 0 } else { brought };
         let row_done = Done::of(row, outcome);
-        progress.row(&row_done, examined, seconds);
+        progress.row(&row_done, examined);
         done.push(row_done);
     }
-    progress.end();
-    let seconds = clock.monotonic().since(began).as_secs_f64();
+    let counts = progress.end(dry_run, file.passed_over.len());
     if let Some(report) = report {
         outcome::report(report, &done)?;
     }
@@ -127,16 +122,15 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
         eprintln!("left over: {name}: {why}");
     }
     outcome::show(context, &done)?;
-    let summary = Summary::of(&done, file.passed_over.len(), progress.photos(), seconds);
     if !context.json {
-        super::super::print_line(&summary.in_words(dry_run))?;
+        super::super::print_line(&counts)?;
     }
     if let Some(stopped) = &stopped {
         eprintln!("gatehouse: {}", stopped.in_words());
     }
     Ok(match stopped {
         Some(Stopped::Interrupted) => ExitCode::from(INTERRUPTED),
-        _ if summary.all_well() => ExitCode::SUCCESS,
+        _ if progress.all_well() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
 }

@@ -35,9 +35,9 @@ words! {
 /// What the daemon, or the file, said of a row.
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
-    result: Word,
+    pub(super) result: Word,
     reason: Option<String>,
-    templates: Option<u32>,
+    pub(super) templates: Option<u32>,
     /// Refused for want of the number of a consent form.
     #[serde(skip)]
     of_consent: bool,
@@ -75,7 +75,7 @@ pub(super) struct Done {
     id: String,
     name: String,
     #[serde(flatten)]
-    outcome: Outcome,
+    pub(super) outcome: Outcome,
 }
 
 impl Done {
@@ -189,54 +189,4 @@ pub(super) fn report(mut whole: WholeFile<'_>, done: &[Done]) -> anyhow::Result<
     csv.flush()?;
     drop(csv);
     whole.finish()
-}
-
-/// The counts.
-#[derive(Debug, Default)]
-pub(super) struct Summary {
-    rows: usize,
-    passed_over: usize,
-    of: [usize; 5],
-    without_photo: usize,
-    photos: usize,
-    seconds: f64,
-}
-
-impl Summary {
-    pub(super) fn of(done: &[Done], passed_over: usize, photos: usize, seconds: f64) -> Summary {
-        Summary {
-            rows: done.len(),
-            passed_over,
-            of: Word::ALL.map(|word| done.iter().filter(|d| d.outcome.result == word).count()),
-            without_photo: done.iter().filter(|d| d.outcome.templates == Some(0)).count(),
-            photos,
-            seconds,
-        }
-    }
-
-    pub(super) fn all_well(&self) -> bool {
-        let [.., refused, not_done] = self.of;
-        refused == 0 && not_done == 0
-    }
-
-    pub(super) fn in_words(&self, dry_run: bool) -> String {
-        let [enrolled, updated, unchanged, refused, not_done] = self.of;
-        let dry = if dry_run { "dry run, nothing is changed: " } else { "" };
-        let mut rest = if not_done > 0 { format!(", {not_done} not done") } else { String::new() };
-        if self.passed_over > 0 {
-            rest += &format!("; {} passed over", counted(self.passed_over, "line"));
-        }
-        format!(
-            "{dry}{}: {enrolled} enrolled, {updated} updated, {unchanged} unchanged, {refused} \
-             refused{rest}; {} without a photo; {:.1} s, {:.1} photos a second",
-            counted(self.rows, "row"),
-            self.without_photo,
-            self.seconds,
-            rate(self.photos, self.seconds)
-        )
-    }
-}
-
-pub(super) fn rate(photos: usize, seconds: f64) -> f64 {
-    if seconds > 0.0 { photos as f64 / seconds } else { 0.0 }
 }
