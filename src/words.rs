@@ -1,7 +1,8 @@
 //! Enums whose variants are words: of entries, of the configuration, of the command line.
 //!
 //! In: the declaration of an enum, each variant with its word. Out: the enum, which reads and writes
-//! itself as that word. Touches nothing.
+//! itself as that word; what is typed in its place is refused with the words that there are. Touches
+//! nothing.
 
 /// Declares an enum of words.
 macro_rules! words {
@@ -39,7 +40,30 @@ macro_rules! words {
                 f.write_str(self.word())
             }
         }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(word: &str) -> std::result::Result<$name, String> {
+                $name::from_word(word).ok_or_else(|| crate::words::one_of(&[$($word),+]))
+            }
+        }
     };
 }
 
 pub(crate) use words;
+
+/// What a word must be.
+pub(crate) fn one_of(words: &[&str]) -> String {
+    match words {
+        [first @ .., last] if !first.is_empty() => {
+            format!("must be {} or {last}", first.join(", "))
+        }
+        words => format!("must be {}", words.concat()),
+    }
+}
+
+/// Reads a day as people give it.
+pub(crate) fn day(text: &str) -> Result<jiff::civil::Date, String> {
+    text.parse().map_err(|_| "must be a day such as 2026-10-01".to_owned())
+}

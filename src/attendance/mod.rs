@@ -19,6 +19,7 @@ use crate::{
     clock::Stamp,
     config::Direction,
     ledger::{Actor, Attended, Body, Evidence, FaceEvidence, Flag, Outcome, Stored},
+    words::words,
 };
 pub use event::EventRecord;
 
@@ -46,18 +47,18 @@ fn hexadecimal<const N: usize>(bytes: [u8; N]) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
-/// How somebody was let through.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Means {
-    Face,
-    Card,
-    IdCard,
-    Qr,
-    /// A guard vouched.
-    Manual,
-    /// No gate recorded it; somebody says so.
-    Supplement,
+words! {
+    /// How somebody was let through.
+    pub enum Means {
+        Face = "face",
+        Card = "card",
+        IdCard = "id_card",
+        Qr = "qr",
+        /// A guard vouched.
+        Manual = "manual",
+        /// No gate recorded it; somebody says so.
+        Supplement = "supplement",
+    }
 }
 
 impl Means {
@@ -73,15 +74,15 @@ impl Means {
     }
 }
 
-/// What became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Result {
-    Passed,
-    NotPassed,
-    Unconfirmed,
-    /// Of a supplement: it is said to have been.
-    Claimed,
+words! {
+    /// What became of it.
+    pub enum Result {
+        Passed = "passed",
+        NotPassed = "not_passed",
+        Unconfirmed = "unconfirmed",
+        /// Of a supplement: it is said to have been.
+        Claimed = "claimed",
+    }
 }
 
 impl From<Outcome> for Result {

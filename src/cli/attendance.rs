@@ -16,12 +16,11 @@ use jiff::{
     tz::TimeZone,
 };
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Context, WholeFile, timesheet::month};
 use crate::{
     attendance::{
-        Means, Record, Result as Outcome,
+        Means, Record,
         merge::{Extent, Heading},
         onsite::Present,
     },
@@ -29,7 +28,8 @@ use crate::{
     control::Request,
     figures::counted,
     roster::WorkerId,
-    services::{AttendanceQuery, OnsiteDone},
+    services::{Addition, AttendanceQuery, Dispute, OnsiteDone},
+    words::day,
 };
 
 #[derive(Subcommand)]
@@ -38,7 +38,7 @@ pub(super) enum Command {
     #[command(after_help = "Examples:
   gatehouse attendance list --from 2026-10-01 --to 2026-10-31 --team \"钢筋一班\"
   gatehouse attendance list --worker W001 --json")]
-    List(List),
+    List(AttendanceQuery),
     /// Fetch the photo of a passage, while one is kept; who looked is logged
     #[command(after_help = "Example:\n  gatehouse attendance photo 1842 --out passage.jpg")]
     Photo(photo::Photo),
@@ -46,7 +46,11 @@ pub(super) enum Command {
     #[command(after_help = "Examples:
   gatehouse attendance onsite
   gatehouse attendance onsite --since 2026-10-01")]
-    Onsite(Onsite),
+    Onsite {
+        /// The first day on which somebody may have come in [default: three days ago]
+        #[arg(long, value_name = "DATE", value_parser = day)]
+        since: Option<Date>,
+    },
     /// Write records to a file for the timesheet that another gateway of the site makes
     #[command(after_help = "Examples:
   gatehouse attendance export --month 2026-10 --out south.jsonl
@@ -65,41 +69,12 @@ pub(super) enum Command {
 }
 
 #[derive(Args)]
-pub(super) struct List {
-    /// Those of this worker alone
-    #[arg(long, value_name = "ID", display_order = 3)]
-    worker: Option<WorkerId>,
-    /// First day, such as 2026-10-01
-    #[arg(long, value_name = "DATE", value_parser = super::day, display_order = 1)]
-    from: Option<Date>,
-    /// Last day
-    #[arg(long, value_name = "DATE", value_parser = super::day, display_order = 2)]
-    to: Option<Date>,
-    /// Those at this lane alone
-    #[arg(long, display_order = 6)]
-    lane: Option<String>,
-    /// Those of this team alone
-    #[arg(long, display_order = 4)]
-    team: Option<String>,
-    /// Those of this contractor alone
-    #[arg(long, display_order = 5)]
-    contractor: Option<String>,
-}
-
-#[derive(Args)]
-pub(super) struct Onsite {
-    /// The first day on which somebody may have come in [default: three days ago]
-    #[arg(long, value_name = "DATE", value_parser = super::day)]
-    since: Option<Date>,
-}
-
-#[derive(Args)]
 pub(super) struct Export {
     /// First day, such as 2026-10-01
-    #[arg(long, value_name = "DATE", value_parser = super::day, required_unless_present = "month", display_order = 3)]
+    #[arg(long, value_name = "DATE", value_parser = day, required_unless_present = "month", display_order = 3)]
     from: Option<Date>,
     /// Last day
-    #[arg(long, value_name = "DATE", value_parser = super::day, required_unless_present = "month", display_order = 4)]
+    #[arg(long, value_name = "DATE", value_parser = day, required_unless_present = "month", display_order = 4)]
     to: Option<Date>,
     /// Instead of days: all that a month's timesheet needs, with the nights before and after
     #[arg(long, value_parser = month, conflicts_with_all = ["from", "to"], display_order = 2)]
@@ -121,7 +96,7 @@ pub(super) struct Supplement {
     #[arg(long, value_name = "TIME", value_parser = moment)]
     at: Moment,
     /// entry or exit
-    #[arg(long, value_parser = super::lane::direction)]
+    #[arg(long)]
     direction: Direction,
     /// Why, in words
     #[arg(long)]
@@ -130,15 +105,6 @@ pub(super) struct Supplement {
     /// or long before the first entry
     #[arg(long)]
     yes: bool,
-}
-
-#[derive(Args)]
-pub(super) struct Dispute {
-    /// The record's number, as `attendance list` shows it
-    seq: u64,
-    /// Why, in words
-    #[arg(long)]
-    reason: String,
 }
 
 /// A time as people give it.
@@ -173,15 +139,15 @@ impl Moment {
 pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Photo(photo) => return photo::run(context, photo).await,
-        Command::List(list) => listed(context, list).await?,
-        Command::Onsite(Onsite { since }) => onsite(context, since).await?,
+        Command::List(query) => listed(context, query).await?,
+        Command::Onsite { since } => onsite(context, since).await?,
         Command::Export(arguments) => export(context, arguments).await?,
         Command::Supplement(Supplement { worker, at, direction, reason, yes }) => {
             let at = at.within(&context.config()?.site.timezone)?;
             let added = super::confirmed(yes, "Add it all the same?", async |confirmed| {
                 let (worker, reason) = (worker.clone(), reason.clone());
-                let request = Request::Supplement { worker, at, direction, reason, confirmed };
-                Ok(context.client().await?.ask(&request, |_: Value| {}).await?)
+                let added = Addition { worker, at, direction, reason, confirmed };
+                context.ask(&Request::Supplement(added)).await
             });
             let added: Record = added.await?;
             context.print(&added, |r| {
@@ -189,9 +155,8 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
                 format!("record {seq}: worker {worker} {name}, {direction} at {at}, added by hand")
             })?;
         }
-        Command::Dispute(Dispute { seq, reason }) => {
-            let request = Request::Dispute { seq, reason };
-            let disputed: Record = context.client().await?.ask(&request, |_: Value| {}).await?;
+        Command::Dispute(dispute) => {
+            let disputed: Record = context.ask(&Request::Dispute(dispute)).await?;
             context.print(&disputed, |r| {
                 let Record { seq, worker, name, direction, at, .. } = r;
                 format!("record {seq} is disputed: worker {worker} {name}, {direction} at {at}")
@@ -201,10 +166,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-async fn listed(context: &Context, list: List) -> anyhow::Result<()> {
-    let List { worker, from, to, lane, team, contractor } = list;
-    let query =
-        AttendanceQuery { worker, lane, team, contractor, from, to, ..AttendanceQuery::default() };
+async fn listed(context: &Context, query: AttendanceQuery) -> anyhow::Result<()> {
     let columns = [
         "SEQ",
         "AT",
@@ -218,7 +180,7 @@ async fn listed(context: &Context, list: List) -> anyhow::Result<()> {
         "OUTCOME",
         "DISPUTED",
     ];
-    let _: Extent = items(context, &Request::Attendance(query), &columns, |r: Record| {
+    let row = |r: Record| {
         vec![
             r.seq.to_string(),
             r.at,
@@ -227,19 +189,19 @@ async fn listed(context: &Context, list: List) -> anyhow::Result<()> {
             r.team,
             r.direction.to_string(),
             r.lane.unwrap_or_else(|| "-".to_owned()),
-            means(r.means).to_owned(),
+            r.means.to_string(),
             r.score.map_or_else(|| "-".to_owned(), |score| score.to_string()),
-            outcome(r.outcome).to_owned(),
+            r.outcome.to_string(),
             r.disputed.map_or_else(String::new, |seq| format!("by {seq}")),
         ]
-    })
-    .await?;
+    };
+    let _: Extent = context.list(&Request::Attendance(query), &columns, row).await?;
     Ok(())
 }
 
 async fn onsite(context: &Context, since: Option<Date>) -> anyhow::Result<()> {
     let columns = ["CONTRACTOR", "TEAM", "WORKER", "NAME", "TRADE", "SINCE", "LANE", ""];
-    let done: OnsiteDone = items(context, &Request::Onsite { since }, &columns, |p: Present| {
+    let row = |p: Present| {
         let remarks = [
             (p.means == Means::Supplement, "added by hand"),
             (p.overdue, "no exit recorded since"),
@@ -248,8 +210,8 @@ async fn onsite(context: &Context, since: Option<Date>) -> anyhow::Result<()> {
         let remarks: Vec<_> = remarks.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect();
         let lane = p.lane.unwrap_or_else(|| "-".to_owned());
         vec![p.contractor, p.team, p.worker, p.name, p.trade, p.since, lane, remarks.join("; ")]
-    })
-    .await?;
+    };
+    let done: OnsiteDone = context.list(&Request::Onsite { since }, &columns, row).await?;
     if !context.json {
         super::print_line(&format!(
             "{} on site at {}; who came in before {} is not looked for",
@@ -257,56 +219,6 @@ async fn onsite(context: &Context, since: Option<Date>) -> anyhow::Result<()> {
         ))?;
     }
     Ok(())
-}
-
-/// Asks for a list, and prints it: a line each as JSON, or a table.
-async fn items<I, D>(
-    context: &Context,
-    request: &Request,
-    columns: &[&str],
-    row: impl Fn(I) -> Vec<String>,
-) -> anyhow::Result<D>
-where
-    I: Serialize + serde::de::DeserializeOwned,
-    D: serde::de::DeserializeOwned,
-{
-    let (mut rows, mut printed) = (Vec::new(), Ok(()));
-    let mut client = context.client().await?;
-    let done = client
-        .ask(request, |item: I| {
-            if !context.json {
-                rows.push(row(item));
-            } else if printed.is_ok() {
-                let line = serde_json::to_string(&item).map_err(anyhow::Error::from);
-                printed = line.and_then(|line| super::print_line(&line));
-            }
-        })
-        .await?;
-    printed?;
-    if !context.json {
-        super::print_line(&super::table(columns, rows))?;
-    }
-    Ok(done)
-}
-
-fn means(means: Means) -> &'static str {
-    match means {
-        Means::Face => "face",
-        Means::Card => "card",
-        Means::IdCard => "id_card",
-        Means::Qr => "qr",
-        Means::Manual => "manual",
-        Means::Supplement => "supplement",
-    }
-}
-
-fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Passed => "passed",
-        Outcome::NotPassed => "not_passed",
-        Outcome::Unconfirmed => "unconfirmed",
-        Outcome::Claimed => "claimed",
-    }
 }
 
 async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {
@@ -328,13 +240,13 @@ async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {
     };
     // Who speaks, which stands before the records.
     let never = Some(Timestamp::UNIX_EPOCH);
-    let who: Extent = client.ask(&query(never, never, None, None), |_: Value| {}).await?;
+    let who: Extent = client.ask(&query(never, never, None, None)).await?;
     let exported_at = format!("{:.3}", who.at.display_with_offset(zone.to_offset(who.at)));
     let mut lines = BufWriter::new(&mut file.file);
     let heading = Heading::new(&who, (from, to), exported_at, zone.iana_name());
     let mut written = put(&mut lines, &heading);
     let read: Extent = client
-        .ask(&query(None, None, Some(from), Some(to)), |record: Record| {
+        .list(&query(None, None, Some(from), Some(to)), |record: Record| {
             if written.is_ok() {
                 written = put(&mut lines, &record);
             }

@@ -10,9 +10,16 @@ mod stages;
 
 use std::{process::ExitCode, time::Duration};
 
+use anyhow::Context as _;
+use image::{
+    DynamicImage, RgbImage,
+    codecs::jpeg::JpegEncoder,
+    imageops::{self, FilterType},
+};
 use serde::Serialize;
 
 use super::{Context, rig::unless_interrupted};
+use crate::vision;
 
 #[derive(clap::Args)]
 #[command(
@@ -64,6 +71,23 @@ impl Times {
 
 fn table_head() -> String {
     format!("\n{:<38}{:>9} {:>9} {:>9}\n", "ms", "p50", "p99", "max")
+}
+
+/// A photo before a 1280x720 background, as large as fits below `top`.
+fn before(mut background: RgbImage, photo: &[u8], top: u32) -> anyhow::Result<RgbImage> {
+    let photo = vision::decode(photo)?;
+    let photo = RgbImage::from_raw(photo.width(), photo.height(), photo.rgb().to_vec());
+    let photo = DynamicImage::from(photo.context("the photo's pixels")?);
+    let photo = photo.resize(1280, 720 - top, FilterType::Triangle).to_rgb8();
+    let left = (1280 - photo.width()) / 2;
+    imageops::overlay(&mut background, &photo, left.into(), top.into());
+    Ok(background)
+}
+
+fn jpeg(picture: &RgbImage, quality: u8) -> anyhow::Result<Vec<u8>> {
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, quality).encode_image(picture)?;
+    Ok(jpeg)
 }
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {

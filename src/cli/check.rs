@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Context;
 use crate::{
     camera::{self, Bell, CameraConfig, PATIENCE, Picture, Slot},
-    clock::{Clock, SystemClock},
+    clock::{Clock, Stamp, SystemClock},
     config::{self, CameraSource, Config, Mode, Secret, Storage, TurnstileDriver},
     store::{self, Room},
     turnstile::{self, Buses},
@@ -76,8 +76,8 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     if let Some(warning) = key_beside_the_data(&config.storage) {
         lines.warn("key", warning);
     }
-    lines.add("clock", synchronised());
     let clock = Arc::new(SystemClock::new()?);
+    lines.add("clock", synchronised(clock.stamp()));
     if config.mode == Mode::Field {
         machine::check(&mut lines, Path::new("/"), clock.stamp());
     }
@@ -163,14 +163,10 @@ fn key_beside_the_data(storage: &Storage) -> Option<String> {
     ))
 }
 
-fn synchronised() -> Result<String, String> {
-    match SystemClock::new() {
-        Err(e) => Err(e.to_string()),
-        Ok(clock) if clock.stamp().synced => Ok("synchronised".to_owned()),
-        Ok(_) => Err("the kernel does not hold the clock for synchronised: start chrony or \
-                      systemd-timesyncd"
-            .to_owned()),
-    }
+fn synchronised(now: Stamp) -> Result<String, String> {
+    const NOT: &str = "the kernel does not hold the clock for synchronised: start chrony or \
+                       systemd-timesyncd";
+    if now.synced { Ok("synchronised".to_owned()) } else { Err(NOT.to_owned()) }
 }
 
 async fn turnstile(
@@ -271,21 +267,4 @@ fn first_frame(camera: &CameraConfig) -> Result<String, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn i5_a_key_beside_the_data_is_warned_of_and_one_elsewhere_is_not() {
-        let dir = tempfile::tempdir().unwrap();
-        let warning = |key| key_beside_the_data(&Storage::usual(dir.path().join("data"), key));
-        let file = |path: &Path| Secret::File(path.to_owned());
-        let inside = warning(file(&dir.path().join("data/key"))).unwrap();
-        assert!(inside.contains("lies in the storage folder"), "{inside}");
-        let beside = warning(file(&dir.path().join("secrets/key"))).unwrap();
-        assert!(beside.contains("on the disk of the storage folder"), "{beside}");
-        assert!(beside.contains("README, The sealing key"), "{beside}");
-        // The kernel's own file system is never the disk of a temporary folder.
-        assert_eq!(warning(file(Path::new("/proc/key"))), None);
-        assert_eq!(warning(Secret::Credential("gatehouse-key".into())), None);
-    }
-}
+mod tests;

@@ -8,8 +8,9 @@ use serde_json::json;
 use super::Context;
 use crate::{
     clock::{Clock, SystemClock},
-    ledger::{Actor, KeyChange, Ledger, Via},
+    ledger::{KeyChange, Ledger, Via},
     roster::{self, Resealed},
+    services::actor,
     store::{self, NewKey, album},
 };
 
@@ -44,7 +45,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
     let _failpoints = fail::FailScenario::setup();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
     let upstreams: Vec<String> = config.upstreams.iter().map(|u| u.name.clone()).collect();
-    let (stamp, by) = (clock.stamp(), console());
+    let (stamp, by) = (clock.stamp(), actor(nix::unistd::getuid().as_raw(), Via::Console));
     let keys = NewKey { to: to.as_deref(), from: from.as_deref() };
     let mut done = Resealed::default();
     let rotated = store::rotate(&config.storage, &clock, keys, |tx, old, new| {
@@ -81,12 +82,4 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         format!("{values} sealed with the new key {key}; {next}")
     })?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whoever runs this command.
-fn console() -> Actor {
-    let uid = nix::unistd::getuid();
-    let user = nix::unistd::User::from_uid(uid).ok().flatten();
-    let user = user.map_or_else(|| format!("uid {uid}"), |u| u.name);
-    Actor { uid: uid.as_raw(), user, via: Via::Console }
 }

@@ -29,12 +29,11 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use jiff::civil::Date;
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     config::{Config, ConfigError},
-    control::{Client, ClientError},
+    control::{Client, ClientError, Request},
 };
 
 /// Calls that block (the store's readers, an enrolment's photo) at once; the next one waits. The
@@ -102,25 +101,48 @@ enum Command {
 
 /// What every command is given.
 struct Context {
+    /// The configuration, where one is named.
     config: Option<PathBuf>,
     json: bool,
 }
 
 impl Context {
-    fn names_a_config(&self) -> bool {
-        self.config.is_some() || std::env::var_os("GATEHOUSE_CONFIG").is_some()
-    }
-
     fn config(&self) -> Result<Config, ConfigError> {
-        let named =
-            self.config.clone().or_else(|| std::env::var_os("GATEHOUSE_CONFIG").map(Into::into));
-        let config = Config::load(&named.unwrap_or_else(|| DEFAULT_CONFIG.into()))?;
+        let config = Config::load(self.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG)))?;
         crate::uplink::check(&config)?;
         Ok(config)
     }
 
     async fn client(&self) -> anyhow::Result<Client> {
         Ok(Client::connect(&self.config()?.control.socket).await?)
+    }
+
+    /// Asks the daemon for one thing.
+    async fn ask<T: DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
+        Ok(self.client().await?.ask(request).await?)
+    }
+
+    /// Asks the daemon for a list, and prints it: a line each as JSON, or a table.
+    async fn list<I: Serialize + DeserializeOwned, D: DeserializeOwned>(
+        &self,
+        request: &Request,
+        columns: &[&str],
+        row: impl Fn(I) -> Vec<String>,
+    ) -> anyhow::Result<D> {
+        let (mut rows, mut printed) = (Vec::new(), Ok(()));
+        let each = |item: I| {
+            if !self.json {
+                rows.push(row(item));
+            } else if printed.is_ok() {
+                printed = print_json(&item);
+            }
+        };
+        let done = self.client().await?.list(request, each).await?;
+        printed?;
+        if !self.json {
+            print_line(&table(columns, rows))?;
+        }
+        Ok(done)
     }
 
     /// Prints one document: as JSON, or as `human` puts it.
@@ -134,9 +156,17 @@ impl Context {
     }
 }
 
-/// A closed pipe (`gatehouse … | head`) is no failure of ours.
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print_line(&serde_json::to_string(value)?)
+}
+
 fn print_line(text: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n')) {
+    print_bytes(format!("{}\n", text.trim_end_matches('\n')).as_bytes())
+}
+
+/// A closed pipe (`gatehouse … | head`) is no failure of ours.
+fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(bytes) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
         _ => Ok(()),
     }
@@ -209,11 +239,6 @@ fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     table.trim_fmt()
 }
 
-/// A day as people give it on the command line.
-fn day(text: &str) -> Result<Date, String> {
-    text.parse().map_err(|_| "must be a day such as 2026-10-01".to_owned())
-}
-
 /// Returns the whole command line's grammar, by which the documents' commands are checked.
 pub fn command() -> clap::Command {
     <Arguments as clap::CommandFactory>::command()
@@ -222,7 +247,9 @@ pub fn command() -> clap::Command {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let context = Context { config: arguments.config, json: arguments.json };
+    let config =
+        arguments.config.or_else(|| std::env::var_os("GATEHOUSE_CONFIG").map(PathBuf::from));
+    let context = Context { config, json: arguments.json };
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = match runtime.max_blocking_threads(BLOCKING).enable_all().build() {
         Ok(runtime) => runtime,

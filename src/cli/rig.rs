@@ -63,14 +63,13 @@ pub(super) struct Bench {
     /// Removed when dropped.
     dir: tempfile::TempDir,
     pub(super) config: Config,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Bench {
-    /// `more`: what the configuration has besides a lane.
+    /// `more`: what the configuration has besides the models, lanes too.
     pub(super) fn new(models: &Path, clock: Arc<dyn Clock>, more: &str) -> anyhow::Result<Bench> {
         let dir = tempfile::Builder::new().prefix("gatehouse-").tempdir()?;
-        nix::unistd::mkfifo(&dir.path().join(PIPE), nix::sys::stat::Mode::S_IRWXU)?;
         let text = format!(
             r#"mode = "bench"
 [site]
@@ -80,15 +79,6 @@ gateway_id = "gate-1"
 dir = "data"
 [models]
 dir = {models:?}
-[[lane]]
-name = "{LANE}"
-cool_down_s = 1
-[lane.turnstile]
-driver = "simulated"
-pass_after_ms = 300
-[[lane.camera]]
-direction = "entry"
-source = "replay:{PIPE}"
 [control]
 socket = "control.sock"
 {more}"#
@@ -99,77 +89,98 @@ socket = "control.sock"
         Ok(Bench { dir, config, clock })
     }
 
-    /// Somebody stands before the camera, whether or not a daemon looks yet.
+    /// With a lane: a pipe for its camera, a simulated turnstile.
+    pub(super) fn with_lane(
+        models: &Path,
+        clock: Arc<dyn Clock>,
+        more: &str,
+    ) -> anyhow::Result<Bench> {
+        let lane = format!(
+            r#"[[lane]]
+name = "{LANE}"
+cool_down_s = 1
+[lane.turnstile]
+driver = "simulated"
+pass_after_ms = 300
+[[lane.camera]]
+direction = "entry"
+source = "replay:{PIPE}"
+{more}"#
+        );
+        let bench = Bench::new(models, clock, &lane)?;
+        nix::unistd::mkfifo(&bench.pipe(), nix::sys::stat::Mode::S_IRWXU)?;
+        Ok(bench)
+    }
+
+    fn pipe(&self) -> PathBuf {
+        self.dir.path().join(PIPE)
+    }
+
+    /// Somebody stands before the camera until they walk off, whether or not a daemon looks yet.
     pub(super) fn show(&self, jpeg: Vec<u8>) -> Visitor {
-        Visitor::before(self.dir.path().join(PIPE), jpeg)
+        Visitor::before(self.pipe(), jpeg)
     }
 
     pub(super) async fn start(self) -> anyhow::Result<Rig> {
-        let Bench { dir, config, clock } = self;
-        let running = daemon::start(&config, clock.clone()).await?;
+        let running = daemon::start(&self.config, self.clock.clone()).await?;
         let tap = running.taps.iter().find(|(lane, _)| lane == LANE);
         let line = tap.context("the simulated turnstile has no tap")?.1.subscribe();
-        Ok(Rig { dir, config, clock, running, line })
+        Ok(Rig { bench: self, running, line })
     }
 }
 
 /// The gate at work.
 pub(super) struct Rig {
-    dir: tempfile::TempDir,
-    config: Config,
-    pub(super) clock: Arc<dyn Clock>,
+    pub(super) bench: Bench,
     pub(super) running: Running,
     line: broadcast::Receiver<DeviceFrame>,
 }
 
 impl Rig {
     pub(super) async fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::connect(&self.config.control.socket).await?)
-    }
-
-    /// Somebody stands before the camera, until they walk off.
-    pub(super) fn show(&self, jpeg: Vec<u8>) -> Visitor {
-        Visitor::before(self.dir.path().join(PIPE), jpeg)
+        Ok(Client::connect(&self.bench.config.control.socket).await?)
     }
 
     /// The next release's bytes, as the controller received them.
     pub(super) async fn release(&mut self) -> anyhow::Result<Vec<u8>> {
-        // Function 05, coil 0, FF00: release entry.
-        self.frame(|f| (f.received.get(1..6) == Some(&[5, 0, 0, 0xff, 0])).then_some(f.received))
-            .await
-            .context("the turnstile was not released")
+        let released = timeout(PATIENCE, released(&mut self.line)).await;
+        Ok(released.context("the turnstile was not released")??.received)
     }
 
     /// The sensor's answer after a release, when somebody walks through.
     pub(super) async fn walked(&mut self) -> anyhow::Result<Vec<u8>> {
         // Function 02 answered with input 0 on: somebody in the passage.
-        let passed = |f: DeviceFrame| {
+        let passed = |f: &DeviceFrame| {
             let on = f.answered.get(3).is_some_and(|inputs| inputs & 1 == 1);
-            (f.answered.get(1..3) == Some(&[2, 1]) && on).then_some(f.answered)
+            f.answered.get(1..3) == Some(&[2, 1]) && on
         };
-        self.frame(passed).await.context("nobody passed")
-    }
-
-    async fn frame<T>(&mut self, wanted: impl Fn(DeviceFrame) -> Option<T>) -> anyhow::Result<T> {
-        let line = &mut self.line;
-        let found = timeout(PATIENCE, async {
-            loop {
-                match line.recv().await {
-                    Ok(frame) => {
-                        if let Some(found) = wanted(frame) {
-                            return Ok(found);
-                        }
-                    }
-                    Err(broadcast::error::RecvError::Lagged(_)) => {}
-                    Err(e) => bail!(e),
-                }
-            }
-        });
-        found.await?
+        let passed = timeout(PATIENCE, heard(&mut self.line, passed)).await;
+        Ok(passed.context("nobody passed")??.answered)
     }
 
     pub(super) async fn stop(self) -> anyhow::Result<()> {
         self.running.shutdown().await
+    }
+}
+
+/// The next release of an entry that the controller receives.
+pub(super) async fn released(
+    line: &mut broadcast::Receiver<DeviceFrame>,
+) -> anyhow::Result<DeviceFrame> {
+    // Function 05, coil 0, FF00.
+    heard(line, |frame| frame.received.get(1..6) == Some(&[5, 0, 0, 0xff, 0])).await
+}
+
+async fn heard(
+    line: &mut broadcast::Receiver<DeviceFrame>,
+    wanted: impl Fn(&DeviceFrame) -> bool,
+) -> anyhow::Result<DeviceFrame> {
+    loop {
+        match line.recv().await {
+            Ok(frame) if wanted(&frame) => return Ok(frame),
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(e) => bail!(e),
+        }
     }
 }
 

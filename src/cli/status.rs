@@ -2,8 +2,6 @@
 
 use std::{fmt::Write as _, process::ExitCode};
 
-use serde_json::Value;
-
 use super::Context;
 use crate::{control::Request, figures::counted, status::Status};
 
@@ -11,7 +9,7 @@ pub(super) const NO_LANE: &str =
     "none is configured, so no gate opens: add a [[lane]] to the configuration";
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
-    let status: Status = context.client().await?.ask(&Request::Status, |_: Value| {}).await?;
+    let status: Status = context.ask(&Request::Status).await?;
     context.print(&status, human)?;
     Ok(ExitCode::SUCCESS)
 }

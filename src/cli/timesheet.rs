@@ -13,7 +13,6 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use jiff::civil::Date;
-use serde_json::Value;
 
 use super::{Context, WholeFile};
 use crate::{
@@ -106,10 +105,8 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let Some(mut file) = file else {
         // As it is: of a CSV the mark before it and the ends of its lines are a part.
         let end: &[u8] = if bytes.ends_with(b"\n") { b"" } else { b"\n" };
-        return match std::io::stdout().write_all(&[&bytes, end].concat()) {
-            Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
-            _ => Ok(ExitCode::SUCCESS),
-        };
+        super::print_bytes(&[&bytes, end].concat())?;
+        return Ok(ExitCode::SUCCESS);
     };
     file.file
         .write_all(&bytes)
@@ -142,7 +139,7 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
     let mut taken = Ok(());
     let mut client = context.client().await?;
     let own: Extent = client
-        .ask(&Request::Attendance(query), |record: Record| {
+        .list(&Request::Attendance(query), |record: Record| {
             if taken.is_ok() {
                 taken = gathered.take(&record).map(drop);
             }
@@ -218,7 +215,7 @@ async fn id_tails(
     for row in &mut sheet.rows {
         if !known.contains_key(&row.worker) {
             let Ok(id) = row.worker.parse() else { continue };
-            let shown = match client.ask(&Request::Worker { id }, |_: Value| {}).await {
+            let shown = match client.ask(&Request::Worker { id }).await {
                 Ok(shown) => Some(shown),
                 // Not on the roster; or damaged, which `status` says.
                 Err(ClientError::Refused(_)) => None,
@@ -229,14 +226,10 @@ async fn id_tails(
         let shown = known.get(&row.worker).and_then(Option::as_ref);
         let same =
             |s: &&WorkerShown| ours.contains(&row.worker) || s.worker.person.name == *row.name;
-        row.id_tail = shown.filter(same).map(|s| tail(&s.id_number));
+        // All but these are stars.
+        row.id_tail = shown.filter(same).map(|s| s.id_number.trim_start_matches('*').to_owned());
     }
     Ok(())
-}
-
-/// All but the last four characters are stars.
-fn tail(masked: &str) -> String {
-    masked.trim_start_matches('*').to_owned()
 }
 
 fn file_name(path: &Path) -> String {

@@ -1,6 +1,7 @@
 //! `gatehouse worker …`: the roster.
 
 mod enrol;
+mod file;
 mod import;
 
 use std::process::ExitCode;
@@ -13,7 +14,7 @@ use super::Context;
 use crate::{
     control::Request,
     roster::{State, Worker, WorkerId},
-    services::{WorkerQuery, WorkerShown},
+    services::{Amend, Hold, Remove, Removed, WorkerQuery, WorkerShown},
 };
 
 #[derive(Subcommand)]
@@ -34,7 +35,7 @@ pub(super) enum Command {
     #[command(after_help = "Examples:
   gatehouse worker update W001 --team \"木工班\" --valid-until 2027-03-31
   gatehouse worker update W001 --clear valid-until --reason \"the contract goes on\"")]
-    Update(Box<enrol::Update>),
+    Update(Box<Amend>),
     /// Add, replace or erase a worker's photos and templates
     #[command(after_help = "Examples:
   gatehouse worker photo W001 --add helmet.jpg
@@ -45,7 +46,7 @@ pub(super) enum Command {
     #[command(after_help = "Examples:
   gatehouse worker list --team \"钢筋一班\"
   gatehouse worker list --state removed --json")]
-    List(List),
+    List(WorkerQuery),
     /// Show one worker; the ID number is masked
     #[command(after_help = "Example:\n  gatehouse worker show W001")]
     Show {
@@ -60,10 +61,10 @@ pub(super) enum Command {
     },
     /// Keep a worker out for the time being; whoever is inside may leave
     #[command(after_help = "Example:\n  gatehouse worker suspend W001 --reason \"no helmet\"")]
-    Suspend(Hold),
+    Suspend(Kept),
     /// Keep a worker out for good, on the roster so that they are known
     #[command(after_help = "Example:\n  gatehouse worker bar W001 --reason \"stole copper\"")]
-    Bar(Hold),
+    Bar(Kept),
     /// Admit a worker again who was suspended or barred
     #[command(
         after_help = "Example:\n  gatehouse worker resume W001 --reason \"has a helmet now\""
@@ -77,40 +78,16 @@ pub(super) enum Command {
     },
     /// Take a worker off the roster: templates and photos are erased at once, attendance stays
     #[command(after_help = "Example:\n  gatehouse worker remove W001 --reason \"left the site\"")]
-    Remove {
-        /// The worker's id
-        id: WorkerId,
-        /// Why, in words
-        #[arg(long)]
-        reason: Option<String>,
-    },
+    Remove(Remove),
 }
 
 #[derive(Args)]
-pub(super) struct Hold {
+pub(super) struct Kept {
     /// The worker's id
     id: WorkerId,
     /// Why, in words
     #[arg(long)]
     reason: String,
-}
-
-#[derive(Args)]
-pub(super) struct List {
-    /// Those of this team alone
-    #[arg(long)]
-    team: Option<String>,
-    /// Those of this contractor alone
-    #[arg(long)]
-    contractor: Option<String>,
-    /// active, suspended, barred or removed; without it all who are not removed
-    #[arg(long, value_parser = state)]
-    state: Option<State>,
-}
-
-fn state(text: &str) -> Result<State, String> {
-    let words = || State::ALL.map(State::word).join(", ");
-    State::from_word(text).ok_or_else(|| format!("must be one of {}", words()))
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
@@ -119,33 +96,24 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         Command::Import(import) => return import::run(context, import).await,
         Command::Update(update) => enrol::update(context, *update).await?,
         Command::Photo(photos) => enrol::photos(context, *photos).await?,
-        Command::List(List { team, contractor, state }) => {
-            let request = Request::Workers(WorkerQuery { team, contractor, state });
-            let mut workers: Vec<Worker> = Vec::new();
-            let _: Value = context.client().await?.ask(&request, |w| workers.push(w)).await?;
-            show_list(context, &workers)?;
-        }
+        Command::List(query) => list(context, query).await?,
         Command::Show { id } => {
-            let mut client = context.client().await?;
-            let shown: WorkerShown = client.ask(&Request::Worker { id }, |_: Value| {}).await?;
+            let shown: WorkerShown = context.ask(&Request::Worker { id }).await?;
             context.print(&shown, human)?;
         }
-        Command::History { id } => {
-            let mut events: Vec<Value> = Vec::new();
-            let mut client = context.client().await?;
-            let _: Value = client.ask(&Request::History { id }, |e| events.push(e)).await?;
-            show_history(context, &events)?;
+        Command::History { id } => history(context, id).await?,
+        Command::Suspend(Kept { id, reason }) => {
+            hold(context, Hold { id, state: State::Suspended, reason }).await?;
         }
-        Command::Suspend(Hold { id, reason }) => {
-            hold(context, id, State::Suspended, reason).await?;
+        Command::Bar(Kept { id, reason }) => {
+            hold(context, Hold { id, state: State::Barred, reason }).await?;
         }
-        Command::Bar(Hold { id, reason }) => hold(context, id, State::Barred, reason).await?,
-        Command::Resume { id, reason } => hold(context, id, State::Active, reason).await?,
-        Command::Remove { id, reason } => {
-            let mut client = context.client().await?;
-            let request = Request::Remove { id: id.clone(), reason };
-            let done: Value = client.ask(&request, |_: Value| {}).await?;
-            context.print(&done, |_| {
+        Command::Resume { id, reason } => {
+            hold(context, Hold { id, state: State::Active, reason }).await?;
+        }
+        Command::Remove(remove) => {
+            let removed: Removed = context.ask(&Request::Remove(remove)).await?;
+            context.print(&removed, |Removed { id, .. }| {
                 format!("{id} is removed; templates and photos are erased, attendance stays")
             })?;
         }
@@ -153,49 +121,44 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-async fn hold(context: &Context, id: WorkerId, state: State, reason: String) -> anyhow::Result<()> {
-    let request = Request::Hold { id: id.clone(), state, reason };
-    let done: Value = context.client().await?.ask(&request, |_: Value| {}).await?;
-    context.print(&done, |_| match state {
+async fn hold(context: &Context, hold: Hold) -> anyhow::Result<()> {
+    let held: Hold = context.ask(&Request::Hold(hold)).await?;
+    context.print(&held, |Hold { id, state, .. }| match state {
         State::Suspended => format!("{id} is suspended: no entry until `worker resume`"),
         State::Barred => format!("{id} is barred: no entry until `worker resume`"),
         State::Active | State::Removed => format!("{id} is admitted again"),
     })
 }
 
-fn show_list(context: &Context, workers: &[Worker]) -> anyhow::Result<()> {
-    if context.json {
-        return workers.iter().try_for_each(|w| super::print_line(&serde_json::to_string(w)?));
-    }
-    let date = |d: &Option<Date>| d.map_or_else(String::new, |d| d.to_string());
-    let rows = workers.iter().map(|w| {
-        let person = w.person.clone();
+async fn list(context: &Context, query: WorkerQuery) -> anyhow::Result<()> {
+    let head = ["ID", "NAME", "TEAM", "CONTRACTOR", "TRADE", "FROM", "UNTIL", "STATE", "TEMPLATES"];
+    let date = |d: Option<Date>| d.map_or_else(String::new, |d| d.to_string());
+    let row = |w: Worker| {
+        let person = w.person;
         vec![
             person.id.to_string(),
             person.name,
             person.team,
             person.contractor,
             person.trade,
-            date(&w.terms.valid_from),
-            date(&w.terms.valid_until),
-            w.state.word().to_owned(),
+            date(w.terms.valid_from),
+            date(w.terms.valid_until),
+            w.state.to_string(),
             w.templates.to_string(),
         ]
-    });
-    let head = ["ID", "NAME", "TEAM", "CONTRACTOR", "TRADE", "FROM", "UNTIL", "STATE", "TEMPLATES"];
-    super::print_line(&super::table(&head, rows))
+    };
+    let _: Value = context.list(&Request::Workers(query), &head, row).await?;
+    Ok(())
 }
 
-fn show_history(context: &Context, events: &[Value]) -> anyhow::Result<()> {
-    if context.json {
-        return events.iter().try_for_each(|e| super::print_line(&e.to_string()));
-    }
+async fn history(context: &Context, id: WorkerId) -> anyhow::Result<()> {
+    let head = ["SEQ", "AT", "KIND", "WHAT", "BY", "REASON"];
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Null => "-".to_owned(),
         other => other.to_string(),
     };
-    let rows = events.iter().map(|e| {
+    let row = |e: Value| {
         let changes = e["changes"].as_array().map(Vec::as_slice).unwrap_or_default();
         let mut lines: Vec<String> = changes
             .iter()
@@ -210,17 +173,21 @@ fn show_history(context: &Context, events: &[Value]) -> anyhow::Result<()> {
             .collect();
         lines.extend(e["disputed"].as_u64().map(|seq| format!("record {seq}: disputed")));
         let why = [&e["reason"], &e["alike_reason"]].into_iter().find(|why| !why.is_null());
+        let why = text(why.unwrap_or(&Value::Null));
         vec![
             text(&e["seq"]),
             text(&e["at"]),
             text(&e["kind"]),
-            lines.join("\n"),
+            lines.join(
+                "
+",
+            ),
             text(&e["by"]),
-            text(why.unwrap_or(&Value::Null)),
+            why,
         ]
-    });
-    let head = ["SEQ", "AT", "KIND", "WHAT", "BY", "REASON"];
-    super::print_line(&super::table(&head, rows))
+    };
+    let _: Value = context.list(&Request::History { id }, &head, row).await?;
+    Ok(())
 }
 
 fn human(shown: &WorkerShown) -> String {

@@ -1,17 +1,14 @@
 //! What a platform's command asks for, strictly read: every argument is known, of its kind and
 //! within its bound, or the command is refused. Messages never show a value: it may be an ID number.
 
-use std::str::FromStr;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jiff::civil::Date;
 use serde_json::{Map, Value};
 
 use crate::{
-    config::Direction,
-    roster::{Gender, IdType, Identity, Particulars, Person, Terms, WorkerId},
-    services::{Code, Enrol, Failure, IfKnown, PHOTOS_MAX, Photo},
+    roster::{IdType, Identity, Particulars, Person, State, Terms, WorkerId},
+    services::{Code, Enrol, Failure, Hold, IfKnown, PHOTOS_MAX, Photo, Release, Remove},
     uplink::profiles::native::command::shown,
+    words::day,
 };
 
 /// A photo's bytes.
@@ -26,12 +23,11 @@ pub(super) const RESEND_MAX: u64 = 10_000;
 /// What is to be done.
 pub(super) enum Verb {
     Upsert { enrol: Box<Enrol>, photos: Vec<Vec<u8>> },
-    Suspend { id: WorkerId, reason: String },
-    Resume { id: WorkerId, reason: String },
-    Remove { id: WorkerId, reason: Option<String> },
+    Hold(Hold),
+    Remove(Remove),
     Digest,
     Page { after: Option<WorkerId>, limit: u64 },
-    Release { lane: String, direction: Direction, worker: Option<WorkerId>, reason: String },
+    Release(Release),
     Resend { from: u64, to: u64 },
     Status,
 }
@@ -42,28 +38,29 @@ impl Verb {
         let read = match verb {
             "worker.upsert" => upsert(&mut args)?,
             "worker.suspend" => {
-                Verb::Suspend { id: args.worker()?, reason: args.needed("reason")? }
+                let (id, reason) = (args.worker()?, args.needed("reason")?);
+                Verb::Hold(Hold { id, state: State::Suspended, reason })
             }
             "worker.resume" => {
                 let reason = args.text("reason")?.unwrap_or_else(|| "resumed".to_owned());
-                Verb::Resume { id: args.worker()?, reason }
+                Verb::Hold(Hold { id: args.worker()?, state: State::Active, reason })
             }
-            "worker.remove" => Verb::Remove { id: args.worker()?, reason: args.text("reason")? },
+            "worker.remove" => {
+                Verb::Remove(Remove { id: args.worker()?, reason: args.text("reason")? })
+            }
             "roster.digest" => Verb::Digest,
             "roster.page" => Verb::Page {
                 after: args.worker_at("after")?,
                 limit: args.number("limit")?.unwrap_or(PAGE_MAX),
             },
-            "lane.release" => Verb::Release {
+            "lane.release" => Verb::Release(Release {
                 lane: args.needed("lane")?,
-                direction: match &*args.needed("direction")? {
-                    "entry" => Direction::Entry,
-                    "exit" => Direction::Exit,
-                    _ => return Err(invalid("direction", "must be entry or exit")),
-                },
+                direction: args
+                    .read("direction", str::parse)?
+                    .ok_or_else(|| missing("direction"))?,
                 worker: args.worker_at("worker")?,
                 reason: args.needed("reason")?,
-            },
+            }),
             "attendance.resend" => Verb::Resend {
                 from: args.number("from")?.ok_or_else(|| missing("from"))?,
                 to: args.number("to")?.ok_or_else(|| missing("to"))?,
@@ -119,25 +116,21 @@ fn upsert(args: &mut Args) -> Result<Verb, Failure> {
         contractor: args.needed("contractor")?,
         trade: args.needed("trade")?,
     };
-    let id_type = args.word(
-        "id_type",
-        IdType::from_word,
-        "resident, passport, hk_macao_permit or taiwan_permit",
-    )?;
-    let mut enrol = Enrol::new(person, id_type.unwrap_or_default(), args.needed("id_number")?);
+    let id_type = args.read("id_type", str::parse)?.unwrap_or_default();
+    let mut enrol = Enrol::new(person, id_type, args.needed("id_number")?);
     enrol.particulars = Particulars {
-        gender: args.word("gender", Gender::from_word, "male or female")?,
-        birth_date: args.day("birth_date")?,
+        gender: args.read("gender", str::parse)?,
+        birth_date: args.read("birth_date", day)?,
         phone: args.text("phone")?,
         bank_tail: args.text("bank_tail")?,
     };
     enrol.terms = Terms {
-        valid_from: args.day("valid_from")?,
-        valid_until: args.day("valid_until")?,
+        valid_from: args.read("valid_from", day)?,
+        valid_until: args.read("valid_until", day)?,
         consent: args.text("consent")?,
-        consent_on: args.day("consent_on")?,
-        contract_signed: args.day("contract_signed")?,
-        trained_on: args.day("trained_on")?,
+        consent_on: args.read("consent_on", day)?,
+        contract_signed: args.read("contract_signed", day)?,
+        trained_on: args.read("trained_on", day)?,
     };
     enrol.allow_duplicate_face = args.text("allow_duplicate_face")?;
     enrol.if_known = IfKnown::Update;
@@ -183,20 +176,13 @@ impl Args {
         self.text(key)?.ok_or_else(|| missing(key))
     }
 
-    fn word<T>(
+    fn read<T>(
         &mut self,
         key: &str,
-        from_word: impl Fn(&str) -> Option<T>,
-        words: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, Failure> {
-        let read = |text: String| {
-            from_word(&text).ok_or_else(|| invalid(key, &format!("must be {words}")))
-        };
+        let read = |text: String| read(&text).map_err(|problem| invalid(key, &problem));
         self.text(key)?.map(read).transpose()
-    }
-
-    fn day(&mut self, key: &str) -> Result<Option<Date>, Failure> {
-        self.word(key, |text| Date::from_str(text).ok(), "a day such as 2026-10-01")
     }
 
     fn number(&mut self, key: &str) -> Result<Option<u64>, Failure> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::parse::Verb;
 use crate::{
@@ -13,9 +13,9 @@ use crate::{
 /// A release is void so long after it was issued.
 const RELEASE_LIFE: Duration = Duration::from_secs(10);
 /// How far the platform's clock may be ahead of this one, for a release and for all else.
-const RELEASE_AHEAD: Duration = Duration::from_secs(2);
+const RELEASE_AHEAD: SignedDuration = SignedDuration::from_secs(2);
 pub(super) const AHEAD_MS: i64 = 300_000;
-const AHEAD: Duration = Duration::from_millis(AHEAD_MS.unsigned_abs());
+const AHEAD: SignedDuration = SignedDuration::from_millis(AHEAD_MS);
 
 /// When a command was issued, when it is over, and when it came.
 #[derive(Clone, Copy)]
@@ -37,7 +37,7 @@ impl Times {
         }
         let wall = now.timestamp();
         let ahead = if release { RELEASE_AHEAD } else { AHEAD };
-        if self.issued_at.duration_since(wall) > to_signed(ahead) {
+        if self.issued_at.duration_since(wall) > ahead {
             let problem = format!(
                 "issued_at: is more than {} s ahead of the gateway's clock ({wall}); see to the time \
                  on both sides",
@@ -58,10 +58,6 @@ impl Times {
         let void_after = Monotonic::from_millis(now.uptime_ms) + left;
         Ok(release.then(|| void_after.min(self.received + RELEASE_LIFE)))
     }
-}
-
-fn to_signed(time: Duration) -> jiff::SignedDuration {
-    jiff::SignedDuration::try_from(time).unwrap_or(jiff::SignedDuration::MAX)
 }
 
 #[cfg(test)]

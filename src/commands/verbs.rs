@@ -10,8 +10,8 @@ use super::parse::Verb;
 use crate::{
     clock::Monotonic,
     ledger::{self, Actor},
-    roster::{self, RosterError, State, Worker, WorkerId},
-    services::{Code, DryRuns, Failure, Held, PAGE, Services, Source},
+    roster::{self, RosterError, State, Worker},
+    services::{Code, DryRuns, Failure, Hold, PAGE, Remove, Services, Source},
     status,
     store::Priority,
     uplink::Asked,
@@ -47,19 +47,14 @@ pub(super) async fn carry_out(
                 "templates": done.worker.templates,
             }))
         }
-        Verb::Suspend { id, reason } => {
-            hold(services, id, State::Suspended, reason, by, again).await
-        }
-        Verb::Resume { id, reason } => hold(services, id, State::Active, reason, by, again).await,
-        Verb::Remove { id, reason } => remove(services, id, reason, by, again).await,
+        Verb::Hold(asked) => hold(services, asked, by, again).await,
+        Verb::Remove(asked) => remove(services, asked, by, again).await,
         Verb::Digest => digest(services).await,
         Verb::Page { after, limit } => {
             let limit = usize::try_from(limit).unwrap_or(PAGE);
             said(services.workers(&Default::default(), after, limit).await?)
         }
-        Verb::Release { lane, direction, worker, reason } => {
-            said(services.release(lane, direction, worker, &reason, by, void_after).await?)
-        }
+        Verb::Release(release) => said(services.release(release, by, void_after).await?),
         Verb::Resend { from, to } => resend(services, &by.user, from, to).await,
         Verb::Status => Ok(compact(services, &by.user).await),
     }
@@ -70,31 +65,25 @@ fn said(result: impl Serialize) -> Result<Value, Failure> {
     serde_json::to_value(result).map_err(Failure::internal)
 }
 
-async fn hold(
-    services: &Services,
-    id: WorkerId,
-    state: State,
-    reason: String,
-    by: Actor,
-    again: bool,
-) -> Result<Value, Failure> {
-    if again && services.roster.borrow().worker(&id).is_some_and(|w| w.state == state) {
-        return said(Held { id, state, reason });
+async fn hold(services: &Services, asked: Hold, by: Actor, again: bool) -> Result<Value, Failure> {
+    let roster = services.roster.borrow().clone();
+    if again && roster.worker(&asked.id).is_some_and(|w| w.state == asked.state) {
+        return said(asked);
     }
-    said(services.hold(id, state, &reason, by).await?)
+    said(services.hold(asked, by).await?)
 }
 
 async fn remove(
     services: &Services,
-    id: WorkerId,
-    reason: Option<String>,
+    asked: Remove,
     by: Actor,
     again: bool,
 ) -> Result<Value, Failure> {
-    match services.remove(id.clone(), reason, by).await {
+    let id = asked.id.clone();
+    match services.remove(asked, by).await {
         Err(failure) if again && failure.code == Code::NoSuchWorker => {
-            let (asked, removed) = (id.clone(), json!({ "id": id, "state": State::Removed }));
-            let known = services.store.read(move |tx| roster::must_exist(tx, &asked)).await;
+            let removed = json!({ "id": id, "state": State::Removed });
+            let known = services.store.read(move |tx| roster::must_exist(tx, &id)).await;
             known.map(|()| removed).map_err(|_| failure)
         }
         done => said(done?),
@@ -179,15 +168,8 @@ async fn again(services: &Services, upstream: &str, from: u64, to: u64) {
 
 /// Rising numbers as stretches, from and to.
 fn stretches(seqs: &[u64]) -> Vec<[u64; 2]> {
-    let mut stretches: Vec<[u64; 2]> = Vec::new();
-    for seq in seqs {
-        match stretches.last_mut() {
-            Some([_, to]) if *to + 1 == *seq => *to = *seq,
-            _ => stretches.push([*seq, *seq]),
-        }
-    }
-    stretches.truncate(GONE_NAMED);
-    stretches
+    let stretches = seqs.chunk_by(|a, b| a + 1 == *b);
+    stretches.filter_map(|s| Some([*s.first()?, *s.last()?])).take(GONE_NAMED).collect()
 }
 
 /// What a platform needs to know of the gateway, and nothing of other platforms.

@@ -87,12 +87,8 @@ impl Desk<'_> {
                 let amended = self.accompany(asked, work).await?;
                 self.done(amended).await
             }
-            Request::Hold { id, state, reason } => {
-                self.done(services.hold(id, state, &reason, by).await?).await
-            }
-            Request::Remove { id, reason } => {
-                self.done(services.remove(id, reason, by).await?).await
-            }
+            Request::Hold(hold) => self.done(services.hold(hold, by).await?).await,
+            Request::Remove(remove) => self.done(services.remove(remove, by).await?).await,
             Request::Workers(query) => {
                 let (mut count, mut after) = (0, None);
                 loop {
@@ -134,20 +130,14 @@ impl Desk<'_> {
                 self.items(on_site.present).await?;
                 self.done(on_site.done).await
             }
-            Request::Supplement { worker, at, direction, reason, confirmed } => {
-                let added = services.supplement(worker, at, direction, &reason, confirmed, by);
-                self.done(added.await?).await
+            Request::Supplement(addition) => {
+                self.done(services.supplement(addition, by).await?).await
             }
-            Request::Dispute { seq, reason } => {
-                self.done(services.dispute(seq, &reason, by).await?).await
+            Request::Dispute(dispute) => self.done(services.dispute(dispute, by).await?).await,
+            Request::Release(release) => {
+                self.done(services.release(release, by, None).await?).await
             }
-            Request::Release { lane, direction, worker, reason } => {
-                let released = services.release(lane, direction, worker, &reason, by, None);
-                self.done(released.await?).await
-            }
-            Request::Mode { lane, mode, reason } => {
-                self.done(services.mode(lane, mode, &reason, by).await?).await
-            }
+            Request::Mode(change) => self.done(services.mode(change, by).await?).await,
         }
     }
 

@@ -44,8 +44,13 @@ impl Client {
         }
     }
 
-    /// Sends a request and gives each item to `each`; returns the closing word.
-    pub async fn ask<I: DeserializeOwned, D: DeserializeOwned>(
+    /// Sends a request; returns the closing word.
+    pub async fn ask<D: DeserializeOwned>(&mut self, request: &Request) -> Result<D, ClientError> {
+        self.ask_with(request, &[], |_: serde_json::Value| {}).await
+    }
+
+    /// The same of a list: gives each item to `each`.
+    pub async fn list<I: DeserializeOwned, D: DeserializeOwned>(
         &mut self,
         request: &Request,
         each: impl FnMut(I),

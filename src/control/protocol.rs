@@ -4,14 +4,15 @@
 //! sends the photo of that number, of those that its request announced, in pieces of at most
 //! [`PIECE`](super::wire::PIECE) bytes. Then it may ask again.
 
-use jiff::{Timestamp, civil::Date};
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::Direction,
-    ledger::LaneMode,
-    roster::{State, WorkerId},
-    services::{Amend, AttendanceQuery, Enrol, Failure, PassageAsked, WorkerQuery},
+    roster::WorkerId,
+    services::{
+        Addition, Amend, AttendanceQuery, Dispute, Enrol, Failure, Hold, ModeChange, PassageAsked,
+        Release, Remove, WorkerQuery,
+    },
 };
 
 /// Has no `Debug`: an enrolment's ID number belongs in no log.
@@ -21,16 +22,8 @@ pub enum Request {
     Status,
     Enrol(Box<Enrol>),
     Amend(Box<Amend>),
-    /// Suspends, bars or (`active`) readmits a worker.
-    Hold {
-        id: WorkerId,
-        state: State,
-        reason: String,
-    },
-    Remove {
-        id: WorkerId,
-        reason: Option<String>,
-    },
+    Hold(Hold),
+    Remove(Remove),
     Workers(WorkerQuery),
     Worker {
         id: WorkerId,
@@ -49,32 +42,10 @@ pub enum Request {
         /// Who came before this day is not looked for; three days ago.
         since: Option<Date>,
     },
-    /// A passage that no gate recorded. `at`: RFC 3339.
-    Supplement {
-        worker: WorkerId,
-        at: Timestamp,
-        direction: Direction,
-        reason: String,
-        /// Somebody was asked whether a time that looks mistyped is meant.
-        #[serde(default)]
-        confirmed: bool,
-    },
-    /// It was not this person: the attendance of this seq does not count.
-    Dispute {
-        seq: u64,
-        reason: String,
-    },
-    Release {
-        lane: String,
-        direction: Direction,
-        worker: Option<WorkerId>,
-        reason: String,
-    },
-    Mode {
-        lane: String,
-        mode: LaneMode,
-        reason: String,
-    },
+    Supplement(Addition),
+    Dispute(Dispute),
+    Release(Release),
+    Mode(ModeChange),
 }
 
 impl Request {

@@ -20,8 +20,8 @@ use super::{
 };
 use crate::{
     config::Config,
-    ledger::{Actor, Via},
-    services::{Code, DryRuns, Failure, Services},
+    ledger::Via,
+    services::{Code, DryRuns, Failure, Services, actor},
     vigil::Beat,
 };
 
@@ -103,17 +103,10 @@ pub async fn serve(
     std::fs::remove_file(path)
 }
 
-/// Who is at the other end, by the kernel's word.
-fn actor(stream: &UnixStream) -> std::io::Result<Actor> {
-    let uid = stream.peer_cred()?.uid();
-    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
-    let user = user.map_or_else(|| format!("uid {uid}"), |u| u.name);
-    Ok(Actor { uid, user, via: Via::Socket })
-}
-
 /// One request after the other, until the client hangs up.
 async fn connection(services: &Services, stream: UnixStream) -> Result<(), WireError> {
-    let by = actor(&stream)?;
+    // By the kernel's word.
+    let by = actor(stream.peer_cred()?.uid(), Via::Socket);
     let mut desk = Desk { services, wire: Wire::new(stream), by, dry: DryRuns::default() };
     loop {
         match patient(desk.wire.receive_json()).await {

@@ -10,7 +10,7 @@ use crate::{
     clock::{Clock, ClockWatch, Monotonic, Stamp},
     ledger::{self, Body, Detail, DiskState, Ledger, LedgerError, Retention},
     roster,
-    services::{Audit, ChangeError, Services},
+    services::{Audit, Failure, Services},
     store::{self, Priority, Store, StoreState},
 };
 
@@ -133,7 +133,7 @@ impl Caretaker {
     }
 
     /// True where there may be more.
-    async fn prune_some(&mut self) -> Result<bool, ChangeError> {
+    async fn prune_some(&mut self) -> Result<bool, Failure> {
         let (ledger, retention, stamp) =
             (self.ledger.clone(), self.retention.clone(), self.clock.stamp());
         let rules = retention.clone();
@@ -151,7 +151,7 @@ impl Caretaker {
                 before if over && before > 0 => roster::forget_removed(tx)?,
                 _ => 0,
             };
-            Ok::<_, ChangeError>((entries, forgotten))
+            Ok::<_, Failure>((entries, forgotten))
         });
         let (entries, forgotten) = told.await?;
         if entries > 0 || forgotten > 0 {

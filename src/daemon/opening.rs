@@ -13,7 +13,7 @@ use crate::{
     gate::lane::{self, ModeState},
     ledger::{self, Boot, ConfigChange, Detail, Ledger, LedgerId, Successor},
     roster::{self, CarriedOver, Roster},
-    services::ChangeError,
+    services::Failure,
     store::{self, Predecessor, Priority, Store, StoreError, album},
 };
 
@@ -35,7 +35,7 @@ pub(super) async fn open(
     config: &Config,
     stamp: Stamp,
     model: &str,
-) -> Result<Opened, ChangeError> {
+) -> Result<Opened, Failure> {
     let upstreams = config.upstreams.iter().map(|u| u.name.clone()).collect();
     let (configured, sha256) = (config.site.gateway_id.clone(), config.sha256);
     let (sealer, model) = (store.sealer().clone(), model.to_owned());
@@ -91,7 +91,7 @@ fn succeed(
     sealer: &store::Sealer,
     lanes: &[String],
     old: &Predecessor,
-) -> Result<(), ChangeError> {
+) -> Result<(), Failure> {
     let found = store::why_set_aside(&old.place);
     let mut detail = Detail::new("damaged").with("problem", found);
     let (mut predecessor, mut head, mut carried) = (None, None, CarriedOver::default());
@@ -140,7 +140,7 @@ fn succeed(
 }
 
 /// A name for this box, made once and kept with its database.
-fn made_gateway_id(tx: &Transaction<'_>) -> Result<String, ChangeError> {
+fn made_gateway_id(tx: &Transaction<'_>) -> Result<String, Failure> {
     let kept = store::meta(tx, GATEWAY)?;
     if let Some(kept) = kept.and_then(|bytes| String::from_utf8(bytes).ok()) {
         return Ok(kept);

@@ -69,12 +69,12 @@ pub struct FacesChanged {
     pub templates: u32,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FacesWhat {
-    Added,
-    Replaced,
-    Erased,
+words! {
+    pub enum FacesWhat {
+        Added = "added",
+        Replaced = "replaced",
+        Erased = "erased",
+    }
 }
 
 /// Whether somebody went through.

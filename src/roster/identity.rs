@@ -5,12 +5,16 @@
 //! sequence of which the last is odd for men and even for women, and a check character (ISO 7064,
 //! MOD 11-2: 0 to 9 or X).
 
+use clap::Args;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{RosterError, WorkerId};
-use crate::{store::StoreError, words::words};
+use crate::{
+    store::StoreError,
+    words::{day, words},
+};
 
 words! {
     /// Which paper a number is of.
@@ -48,18 +52,22 @@ pub struct Identity {
 }
 
 /// What else is known of a person and shown to admins alone.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 pub struct Particulars {
-    /// Of a resident: from the number.
+    /// male or female; of a resident it follows from the number
+    #[arg(long)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gender: Option<Gender>,
-    /// Of a resident: from the number.
+    /// Birth date; of a resident it follows from the number
+    #[arg(long, value_name = "DATE", value_parser = day)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub birth_date: Option<Date>,
-    /// 5 to 20 of digits, spaces, `-` and a leading `+`.
+    /// Phone number, 5 to 20 of digits, spaces, - and a leading +; kept encrypted
+    #[arg(long)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phone: Option<String>,
-    /// The last four digits of the account that wages go to.
+    /// The last four digits of the wage account; kept encrypted
+    #[arg(long, value_name = "DIGITS")]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bank_tail: Option<String>,
 }
@@ -155,16 +163,17 @@ impl Identity {
     }
 }
 
+/// The last four characters, behind stars.
+pub fn starred(text: &str) -> String {
+    let hidden = text.chars().count().saturating_sub(4);
+    let tail: String = text.chars().skip(hidden).collect();
+    format!("{}{tail}", "*".repeat(hidden))
+}
+
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Identity({})", self.masked())
     }
-}
-
-/// All but the last four characters are stars.
-pub(super) fn starred(number: &str) -> String {
-    let hidden = number.chars().count().saturating_sub(4);
-    "*".repeat(hidden) + &number.chars().skip(hidden).collect::<String>()
 }
 
 fn said_other<T: PartialEq>(said: Option<T>, is: T) -> bool {

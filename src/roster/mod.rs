@@ -14,15 +14,14 @@ mod rows;
 
 use std::{str::FromStr, sync::Arc};
 
-use crate::{
-    store::{SealError, StoreError},
-    vision::Template,
-    words::words,
-};
+use crate::store::{SealError, StoreError};
+use crate::vision::Template;
+use crate::words::{day, words};
 #[cfg(test)]
 pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};
-pub use identity::{Gender, IdType, Identity, Particulars, is_document};
+use clap::Args;
+pub use identity::{Gender, IdType, Identity, Particulars, is_document, starred};
 use jiff::civil::Date;
 pub use matcher::{Match, Roster};
 pub use reseal::{Resealed, reseal};
@@ -125,30 +124,48 @@ impl std::fmt::Display for WorkerId {
 }
 
 /// Who somebody is on this site, as each record of theirs repeats it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Args, Serialize, Deserialize)]
 pub struct Person {
+    /// The worker's id at this site: 1 to 32 of A-Z, a-z, 0-9, -, _ and . Never used again
+    #[arg(long)]
     pub id: WorkerId,
+    /// The name, as it stands in the document
+    #[arg(long)]
     pub name: String,
+    /// The team; timesheets are by team
+    #[arg(long)]
     pub team: String,
+    /// The labour contractor that the team is of
+    #[arg(long)]
     pub contractor: String,
+    /// What the worker does: steel fixer, carpenter
+    #[arg(long)]
     pub trade: String,
 }
 
 /// On what terms somebody works here: days, and papers signed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
+#[command(next_help_heading = "What else is said of the worker")]
 #[serde(default)]
 pub struct Terms {
-    /// First day of admission.
+    /// First day of admission, such as 2026-10-01
+    #[arg(long, value_name = "DATE", value_parser = day)]
     pub valid_from: Option<Date>,
-    /// Last day of admission.
+    /// Last day of admission
+    #[arg(long, value_name = "DATE", value_parser = day)]
     pub valid_until: Option<Date>,
-    /// The number of the form by which the worker agrees that their face is kept.
+    /// Number of the form by which the worker agrees that their face is kept; without it no photo is
+    /// taken in unless the configuration says otherwise
+    #[arg(long, value_name = "FORM-NUMBER")]
     pub consent: Option<String>,
-    /// When it was signed.
+    /// When that form was signed
+    #[arg(long, value_name = "DATE", value_parser = day)]
     pub consent_on: Option<Date>,
-    /// When the labour contract was signed.
+    /// When the labour contract was signed
+    #[arg(long, value_name = "DATE", value_parser = day)]
     pub contract_signed: Option<Date>,
-    /// When the worker was trained in safety.
+    /// When the worker was trained in safety
+    #[arg(long, value_name = "DATE", value_parser = day)]
     pub trained_on: Option<Date>,
 }
 

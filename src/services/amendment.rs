@@ -187,12 +187,12 @@ fn document(
     said: Particulars,
     today: Option<Date>,
 ) -> Result<(Identity, bool), Failure> {
-    let (id_type, number) = match &amend.document {
-        Some((id_type, number)) => (id_type.unwrap_or(on_file.id_type), &**number),
+    let (id_type, number) = match &amend.id_number {
+        Some(number) => (amend.id_type.unwrap_or(on_file.id_type), &**number),
         None => (on_file.id_type, &**on_file.number),
     };
     // One that an early version took in without a check digit stays as it is.
-    if amend.document.is_none() && said == on_file.particulars {
+    if amend.id_number.is_none() && said == on_file.particulars {
         return Ok((on_file.clone(), false));
     }
     let checked = Identity::checked(id_type, number, said.clone(), today);
@@ -201,7 +201,7 @@ fn document(
         Ok(identity) if another(&identity) => Ok((identity, true)),
         Ok(identity) => Ok((Identity { salt: on_file.salt, ..identity }, false)),
         // The number says another birth date or gender than the one that was wrong did.
-        Err(error) if amend.document.is_some() && id_type == IdType::Resident => {
+        Err(error) if amend.id_number.is_some() && id_type == IdType::Resident => {
             let given = Particulars {
                 phone: said.phone,
                 bank_tail: said.bank_tail,

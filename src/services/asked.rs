@@ -1,5 +1,6 @@
 //! What an enrolment and an amendment ask for, and what they give.
 
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -72,9 +73,14 @@ pub enum IfKnown {
 }
 
 /// From a lane's camera.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub struct Live {
+    /// Take the photos now, with the camera of this lane, in place of those there are; the gate there
+    /// waits meanwhile
+    #[arg(long, required = false, requires = "direction")]
     pub lane: String,
+    /// Which of its cameras: entry or exit
+    #[arg(long, required = false, requires = "lane")]
     pub direction: Direction,
 }
 
@@ -95,28 +101,53 @@ pub enum EnrolResult {
 }
 
 /// What is said of a worker changes: what is given, and no more.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Args, Serialize, Deserialize)]
 pub struct Amend {
+    /// The worker's id
     pub id: WorkerId,
-    pub name: Option<String>,
-    /// Its number, and its type where that is another one.
-    pub document: Option<(Option<IdType>, String)>,
-    pub particulars: Particulars,
+    /// Another team
+    #[arg(long)]
     pub team: Option<String>,
+    /// Another contractor
+    #[arg(long)]
     pub contractor: Option<String>,
+    /// Another trade
+    #[arg(long)]
     pub trade: Option<String>,
-    pub terms: Terms,
-    /// What is no longer said of the worker.
+    /// Another name, where the one there is was wrong
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Another number, where the one there is was wrong
+    #[arg(long, value_name = "NUMBER")]
+    pub id_number: Option<String>,
+    /// With --id-number, where it is of another type: resident, passport, hk_macao_permit or
+    /// taiwan_permit
+    #[arg(long, value_name = "TYPE", requires = "id_number")]
+    pub id_type: Option<IdType>,
+    /// What is no longer so; several times for several
+    #[arg(long, value_name = "FIELD")]
     #[serde(default)]
     pub clear: Vec<Clear>,
+    #[arg(skip)]
     pub faces: AmendFaces,
+    #[arg(skip)]
     pub photos: Vec<Photo>,
+    #[arg(skip)]
     pub live: Option<Live>,
+    #[arg(skip)]
     pub allow_duplicate_face: Option<String>,
+    /// Why, in words; recorded
+    #[arg(long)]
     pub reason: Option<String>,
-    /// As of an enrolment.
+    /// A date that lies ahead of a clock that is not synchronised is meant
+    #[arg(long = "yes")]
     #[serde(default)]
     pub confirmed: bool,
+    // Last, because its heading goes on for what follows.
+    #[command(flatten)]
+    pub terms: Terms,
+    #[command(flatten)]
+    pub particulars: Particulars,
 }
 
 impl Amend {
@@ -124,13 +155,12 @@ impl Amend {
     pub fn nothing(id: WorkerId) -> Amend {
         Amend {
             id,
-            name: None,
-            document: None,
-            particulars: Particulars::default(),
             team: None,
             contractor: None,
             trade: None,
-            terms: Terms::default(),
+            name: None,
+            id_number: None,
+            id_type: None,
             clear: Vec::new(),
             faces: AmendFaces::Keep,
             photos: Vec::new(),
@@ -138,12 +168,14 @@ impl Amend {
             allow_duplicate_face: None,
             reason: None,
             confirmed: false,
+            terms: Terms::default(),
+            particulars: Particulars::default(),
         }
     }
 }
 
 /// What may be unsaid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clear {
     ValidFrom,
@@ -152,18 +184,6 @@ pub enum Clear {
     TrainedOn,
     Phone,
     BankTail,
-}
-
-impl Clear {
-    /// As the command line calls them.
-    pub const WORDS: [(&str, Clear); 6] = [
-        ("valid-from", Clear::ValidFrom),
-        ("valid-until", Clear::ValidUntil),
-        ("contract-signed", Clear::ContractSigned),
-        ("trained-on", Clear::TrainedOn),
-        ("phone", Clear::Phone),
-        ("bank-tail", Clear::BankTail),
-    ];
 }
 
 /// What becomes of the templates and photos there are.

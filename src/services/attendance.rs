@@ -1,7 +1,7 @@
 //! What was recorded of who went through, who is on site, and what is added to the record.
 
+use clap::Args;
 use jiff::{SignedDuration, Timestamp, civil::Date};
-
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -14,25 +14,60 @@ use crate::{
     roster::{self, WorkerId},
     store::{Priority, StoreError},
     turnstile::PassageId,
+    words::day,
 };
 
 /// Who came in longer ago than this has gone, and nothing recorded it.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(72);
 
 /// Which records are wanted.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 pub struct AttendanceQuery {
-    pub worker: Option<WorkerId>,
-    pub lane: Option<String>,
-    pub team: Option<String>,
-    pub contractor: Option<String>,
-    /// First day, in the site's zone.
+    /// First day, such as 2026-10-01
+    #[arg(long, value_name = "DATE", value_parser = day)]
     pub from: Option<Date>,
-    /// Last day, in the site's zone.
+    /// Last day
+    #[arg(long, value_name = "DATE", value_parser = day)]
     pub to: Option<Date>,
+    /// Those of this worker alone
+    #[arg(long, value_name = "ID")]
+    pub worker: Option<WorkerId>,
+    /// Those of this team alone
+    #[arg(long)]
+    pub team: Option<String>,
+    /// Those of this contractor alone
+    #[arg(long)]
+    pub contractor: Option<String>,
+    /// Those at this lane alone
+    #[arg(long)]
+    pub lane: Option<String>,
     /// From this instant on, and until before that one; instead of days.
+    #[arg(skip)]
     pub from_at: Option<Timestamp>,
+    #[arg(skip)]
     pub to_at: Option<Timestamp>,
+}
+
+/// A passage that no gate recorded.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Addition {
+    pub worker: WorkerId,
+    pub at: Timestamp,
+    pub direction: Direction,
+    pub reason: String,
+    /// Somebody was asked whether a time that looks mistyped is meant.
+    #[serde(default)]
+    pub confirmed: bool,
+}
+
+/// It was not this person: the attendance of this seq does not count.
+#[derive(Clone, Args, Serialize, Deserialize)]
+pub struct Dispute {
+    /// The record's number, as `attendance list` shows it
+    pub seq: u64,
+    /// Why, in words
+    #[arg(long)]
+    pub reason: String,
 }
 
 /// Records, page by page, and what was read so far.
@@ -81,14 +116,10 @@ pub struct OnsiteDone {
 impl Services {
     pub async fn supplement(
         &self,
-        id: WorkerId,
-        at: Timestamp,
-        direction: Direction,
-        reason: &str,
-        confirmed: bool,
+        Addition { worker: id, at, direction, reason, confirmed }: Addition,
         by: Actor,
     ) -> Result<Option<Record>, Failure> {
-        let reason = checked_reason(reason)?;
+        let reason = checked_reason(&reason)?;
         let (sealer, stamp) = (self.store.sealer().clone(), self.clock.stamp());
         // Also for one who has left: the wages of the last month are still to be paid.
         let (worker, _) = self.store.read(move |tx| roster::identity(tx, &sealer, &id)).await?;
@@ -120,11 +151,10 @@ impl Services {
 
     pub async fn dispute(
         &self,
-        seq: u64,
-        reason: &str,
+        Dispute { seq, reason }: Dispute,
         by: Actor,
     ) -> Result<Option<Record>, Failure> {
-        let reason = checked_reason(reason)?;
+        let reason = checked_reason(&reason)?;
         let (ledger, stamp) = (self.ledger.clone(), self.clock.stamp());
         let written = self
             .store

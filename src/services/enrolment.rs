@@ -120,7 +120,8 @@ fn comes_again(
     }
     Ok(Some(Amend {
         name: Some(person.name),
-        document: Some((Some(enrol.id_type), enrol.id_number)),
+        id_number: Some(enrol.id_number),
+        id_type: Some(enrol.id_type),
         particulars: enrol.particulars,
         team: Some(person.team),
         contractor: Some(person.contractor),

@@ -167,32 +167,8 @@ impl From<AlbumError> for Failure {
     }
 }
 
-/// The roster and the ledger change in one transaction; either may fail.
-#[derive(Debug, thiserror::Error)]
-pub enum ChangeError {
-    #[error(transparent)]
-    Roster(#[from] RosterError),
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-}
-
-impl From<StoreError> for ChangeError {
-    fn from(e: StoreError) -> Self {
-        ChangeError::Roster(e.into())
-    }
-}
-
-impl From<rusqlite::Error> for ChangeError {
+impl From<rusqlite::Error> for Failure {
     fn from(e: rusqlite::Error) -> Self {
         StoreError::from(e).into()
-    }
-}
-
-impl From<ChangeError> for Failure {
-    fn from(e: ChangeError) -> Self {
-        match e {
-            ChangeError::Roster(e) => e.into(),
-            ChangeError::Ledger(e) => e.into(),
-        }
     }
 }

@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::{
     attendance::EventRecord,
-    ledger::{Amendment, Body, Enrolment, FacesWhat, Removal, StateChange, Stored, commitment},
-    roster::{Identity, Person, State, Terms},
+    ledger::{Amendment, Body, Enrolment, Removal, StateChange, Stored, commitment},
+    roster::{Identity, Person, State, Terms, starred},
 };
 
 /// A value that is not shown.
@@ -79,7 +79,7 @@ impl Past {
         // What the last one that changed the phone number made of it is what the worker has.
         let phones = all.iter_mut().flatten().filter(|c| c.field == "phone");
         if let (Some(last), Some(identity)) = (phones.last(), &self.identity) {
-            last.to = Value::given(&identity.particulars.phone.as_deref().map(masked));
+            last.to = Value::given(&identity.particulars.phone.as_deref().map(starred));
         }
         all
     }
@@ -111,12 +111,7 @@ impl Past {
                     changes.hidden(name);
                 }
                 if let Some(faces) = faces {
-                    let what = match faces.what {
-                        FacesWhat::Added => "added",
-                        FacesWhat::Replaced => "replaced",
-                        FacesWhat::Erased => "erased",
-                    };
-                    changes.add("photos", Value::Null, Value::text(what));
+                    changes.add("photos", Value::Null, Value::text(faces.what));
                     self.templates(faces.templates, &mut changes);
                 }
                 if let Some(alike) = alike {
@@ -171,13 +166,6 @@ impl Past {
         let from = std::mem::replace(&mut self.templates, to.clone());
         changes.add("templates", from, to);
     }
-}
-
-/// The last four characters, behind stars.
-fn masked(text: &str) -> String {
-    let hidden = text.chars().count().saturating_sub(4);
-    let tail: String = text.chars().skip(hidden).collect();
-    format!("{}{tail}", "*".repeat(hidden))
 }
 
 struct Changes(Vec<Change>);

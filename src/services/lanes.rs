@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, time::Duration};
 
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
@@ -21,7 +22,23 @@ use crate::{
 /// Timeout for a lane's answer. A release is answered with its outcome, which has its own bounds.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// What `lane release` gives.
+/// A gate opened by hand, once.
+#[derive(Clone, Args, Serialize, Deserialize)]
+pub struct Release {
+    /// The lane's name, as the configuration has it
+    pub lane: String,
+    /// entry or exit
+    #[arg(long)]
+    pub direction: Direction,
+    /// Why, in words
+    #[arg(long)]
+    pub reason: String,
+    /// The worker for whom a guard vouches
+    #[arg(long, value_name = "ID")]
+    pub worker: Option<WorkerId>,
+}
+
+/// What a release gives.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Released {
     pub lane: String,
@@ -30,11 +47,15 @@ pub struct Released {
     pub answered: Answered,
 }
 
-/// What `lane mode` gives.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct ModeSet {
+/// How a lane is to work from now on; as it is asked for, and as it is done.
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
+pub struct ModeChange {
+    /// The lane's name, as the configuration has it
     pub lane: String,
+    /// normal; free: it stands open both ways; closed: nobody enters, whoever is inside leaves
     pub mode: LaneMode,
+    /// Why, in words
+    #[arg(long)]
     pub reason: String,
 }
 
@@ -83,34 +104,26 @@ impl Services {
         Err(Failure::new(Code::NotInForce, problem))
     }
 
-    pub async fn mode(
-        &self,
-        name: String,
-        mode: LaneMode,
-        reason: &str,
-        by: Actor,
-    ) -> Result<ModeSet, Failure> {
-        let reason = checked_reason(reason)?;
+    pub async fn mode(&self, asked: ModeChange, by: Actor) -> Result<ModeChange, Failure> {
+        let ModeChange { lane, mode, reason } = asked;
+        let reason = checked_reason(&reason)?;
         let (reply, answer) = oneshot::channel();
         let request = lane::Request::Mode(ModeRequest { mode, reason, by, reply });
-        let answered = self.answer(&name, request, answer, "").await?;
+        let answered = self.answer(&lane, request, answer, "").await?;
         let set = answered
-            .map_err(|problem| Failure::new(Code::NotChanged, format!("lane {name}: {problem}")))?;
-        Ok(ModeSet { lane: name, mode: set.mode, reason: set.reason })
+            .map_err(|problem| Failure::new(Code::NotChanged, format!("lane {lane}: {problem}")))?;
+        Ok(ModeChange { lane, mode: set.mode, reason: set.reason })
     }
 
     /// `void_after`: nothing is released then, whatever keeps the lane busy until then.
     pub async fn release(
         &self,
-        name: String,
-        direction: Direction,
-        worker: Option<WorkerId>,
-        reason: &str,
+        Release { lane, direction, reason, worker }: Release,
         by: Actor,
         void_after: Option<Monotonic>,
     ) -> Result<Released, Failure> {
-        let reason = checked_reason(reason)?;
-        self.lane(&name)?;
+        let reason = checked_reason(&reason)?;
+        self.lane(&lane)?;
         let person = match worker {
             None => None,
             Some(id) => match self.roster.borrow().worker(&id) {
@@ -125,10 +138,10 @@ impl Services {
         let release = ManualRelease { direction, person, reason, by, void_after };
         let request = lane::Request::Release { release, reply };
         let unknown = ": whether it released is not known here";
-        let answered = self.answer(&name, request, answer, unknown).await?.map_err(|problem| {
-            Failure::new(Code::NotReleased, format!("lane {name}: {problem}"))
+        let answered = self.answer(&lane, request, answer, unknown).await?.map_err(|problem| {
+            Failure::new(Code::NotReleased, format!("lane {lane}: {problem}"))
         })?;
-        Ok(Released { lane: name, direction, answered })
+        Ok(Released { lane, direction, answered })
     }
 
     /// What a lane answers. `unknown`: what is not known where it stops before.

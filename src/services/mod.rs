@@ -43,15 +43,15 @@ use tokio::sync::{mpsc, watch};
 
 pub use self::{
     asked::{Amend, AmendFaces, Clear, Enrol, EnrolResult, Enrolled, IfKnown, Live, Photo},
-    attendance::{AttendanceQuery, Listing, OnSite, OnsiteDone},
+    attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone},
     command_counts::{CommandCounts, Commands},
     dry_run::DryRuns,
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},
-    failure::{ChangeError, Code, Failure},
+    failure::{Code, Failure},
     history::{Change, Happened},
-    lanes::{ModeSet, Released},
+    lanes::{ModeChange, Release, Released},
     photo::{PassageAsked, PassagePhoto},
-    roster::{Held, Removed, WorkerPage, WorkerQuery, WorkerShown},
+    roster::{Hold, Remove, Removed, WorkerPage, WorkerQuery, WorkerShown},
 };
 use crate::{
     alarms::AlarmState,
@@ -161,6 +161,12 @@ impl Services {
     pub fn may_change(&self, by: &Actor) -> Result<(), Failure> {
         may_change(self.roster_rules.admin_group.as_deref(), by)
     }
+}
+
+/// A user of the operating system.
+pub fn actor(uid: u32, via: Via) -> Actor {
+    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
+    Actor { uid, user: user.map_or_else(|| format!("uid {uid}"), |u| u.name), via }
 }
 
 /// Where a group is named for it, its members may change things, and root, and the daemon's own

@@ -6,12 +6,13 @@
 
 use std::sync::Arc;
 
+use clap::Args;
 use jiff::civil::Date;
 use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ChangeError, Code, Failure, PAGE, Services,
+    Code, Failure, PAGE, Services,
     asked::{Asked, checked_reason},
     dates,
     history::{Happened, Past},
@@ -32,11 +33,17 @@ pub(super) fn committed(identity: &Identity) -> [u8; 32] {
     commitment(&identity.salt, identity.id_type.word(), &identity.number)
 }
 
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+/// Which workers are wanted.
+#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 pub struct WorkerQuery {
+    /// Those of this team alone
+    #[arg(long)]
     pub team: Option<String>,
+    /// Those of this contractor alone
+    #[arg(long)]
     pub contractor: Option<String>,
-    /// `None`: all who are on the roster.
+    /// active, suspended, barred or removed; without it all who are not removed
+    #[arg(long)]
     pub state: Option<State>,
 }
 
@@ -72,16 +79,26 @@ pub struct WorkerShown {
     pub particulars: Particulars,
 }
 
-/// A worker who is suspended, barred or readmitted.
-#[derive(Clone, Debug, Serialize)]
-pub struct Held {
+/// A worker suspended, barred or (`active`) readmitted; as it is asked for, and as it is done.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hold {
     pub id: WorkerId,
     pub state: State,
     pub reason: String,
 }
 
+/// A worker to be taken off the roster.
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
+pub struct Remove {
+    /// The worker's id
+    pub id: WorkerId,
+    /// Why, in words
+    #[arg(long)]
+    pub reason: Option<String>,
+}
+
 /// A worker who is off the roster.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Removed {
     pub id: WorkerId,
     pub state: State,
@@ -90,18 +107,12 @@ pub struct Removed {
 }
 
 impl Services {
-    pub async fn hold(
-        &self,
-        id: WorkerId,
-        state: State,
-        reason: &str,
-        by: Actor,
-    ) -> Result<Held, Failure> {
+    pub async fn hold(&self, Hold { id, state, reason }: Hold, by: Actor) -> Result<Hold, Failure> {
         if state == State::Removed {
             let problem = "`worker remove` takes somebody off the roster";
             return Err(Failure::new(Code::Invalid, problem));
         }
-        let reason = checked_reason(reason)?;
+        let reason = checked_reason(&reason)?;
         let changing = self.changing.lock().await;
         let (worker, _) = self.on_roster(&id).await?;
         if worker.state == state && state == State::Active {
@@ -115,13 +126,12 @@ impl Services {
             Ok((change.into(), ()))
         })
         .await?;
-        Ok(Held { id, state, reason })
+        Ok(Hold { id, state, reason })
     }
 
     pub async fn remove(
         &self,
-        id: WorkerId,
-        reason: Option<String>,
+        Remove { id, reason }: Remove,
         by: Actor,
     ) -> Result<Removed, Failure> {
         let reason = reason.as_deref().map(checked_reason).transpose()?;
@@ -168,7 +178,7 @@ impl Services {
         id: WorkerId,
         priority: Priority,
         work: impl FnOnce(&Transaction<'_>) -> Result<(Body, T), RosterError> + Send + 'static,
-    ) -> Result<T, ChangeError> {
+    ) -> Result<T, Failure> {
         let (ledger, stamp, changed) = (self.ledger.clone(), self.clock.stamp(), id.clone());
         let (sealer, model) = (self.store.sealer().clone(), self.vision.embedder_name().to_owned());
         // Loaded before the commit: a change that cannot take effect at the gate is not made.
@@ -179,7 +189,7 @@ impl Services {
             let fresh = roster::load_one(tx, &sealer, &model, &changed)?;
             let version = roster::version(tx)?;
             failpoint::at(format_args!("{kind}.written"));
-            Ok::<_, ChangeError>((kind, done, version, fresh))
+            Ok::<_, Failure>((kind, done, version, fresh))
         });
         let (kind, done, version, fresh) = written.await?;
         failpoint::at(format_args!("{kind}.committed"));

@@ -16,32 +16,22 @@ use serde::{
     de::{DeserializeOwned, Error},
 };
 
-/// Which way a person goes through a lane.
-///
-/// Platforms code it in many ways (0/1, 1/2, "01"/"02"): inside it is this enum, outside a
-/// profile's table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Direction {
-    Entry,
-    Exit,
+use crate::words::words;
+
+words! {
+    /// Which way a person goes through a lane.
+    ///
+    /// Platforms code it in many ways (0/1, 1/2, "01"/"02"): inside it is this enum, outside a
+    /// profile's table.
+    #[derive(Hash, PartialOrd, Ord)]
+    pub enum Direction {
+        Entry = "entry",
+        Exit = "exit",
+    }
 }
 
 impl Direction {
-    pub const BOTH: [Direction; 2] = [Direction::Entry, Direction::Exit];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            Direction::Entry => "entry",
-            Direction::Exit => "exit",
-        }
-    }
-}
-
-impl fmt::Display for Direction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
+    pub const BOTH: [Direction; 2] = Direction::ALL;
 }
 
 /// One number for each direction: a coil, an input. Both are counted from 0, as on the wire.

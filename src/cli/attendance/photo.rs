@@ -38,7 +38,7 @@ pub(in crate::cli) async fn run(context: &Context, photo: Photo) -> anyhow::Resu
         Ok(bytes) => jpeg.extend(bytes),
         Err(_) => broken = true,
     };
-    let shown: PhotoShown = client.ask(&Request::PassagePhoto { of: photo.of }, each).await?;
+    let shown: PhotoShown = client.list(&Request::PassagePhoto { of: photo.of }, each).await?;
     anyhow::ensure!(!broken && jpeg.len() == shown.bytes, "the photo did not arrive whole");
     let out = photo.out.display();
     // A picture of a person: for whoever asked, and nobody else.
@@ -51,14 +51,4 @@ pub(in crate::cli) async fn run(context: &Context, photo: Photo) -> anyhow::Resu
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_passage_is_named_by_its_number_or_its_digits() {
-        assert_eq!(asked("17"), Ok(PassageAsked::Seq(17)));
-        let digits = "0123456789abcdef0123456789abcdef";
-        assert_eq!(asked(digits), Ok(PassageAsked::Passage(digits.to_owned())));
-        assert!(asked("W001").is_err() && asked("-1").is_err() && asked("").is_err());
-    }
-}
+mod tests;

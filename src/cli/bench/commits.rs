@@ -10,7 +10,6 @@ use std::{
 };
 
 use anyhow::Context as _;
-use rusqlite::Transaction;
 use serde::Serialize;
 
 use super::{
@@ -21,8 +20,8 @@ use super::{
 use crate::{
     clock::{Clock, SystemClock},
     config::{Secret, Storage},
-    ledger::{Ledger, LedgerError, Outcome, Stored},
-    store::{self, Priority, Store, StoreError, StoreThread},
+    ledger::{Ledger, Outcome},
+    store::{self, Priority},
     turnstile::PassageId,
 };
 
@@ -58,17 +57,9 @@ pub(super) async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
         .tempdir_in(&parent)
         .with_context(|| format!("a folder in {} (--dir names another)", parent.display()))?;
     let key = Secret::File(dir.path().join("key"));
-    let passages = Passages::open(&Storage::usual(dir.path().join("data"), key)).await?;
-    for _ in 0..WARM_UP {
-        passages.passage().await?;
-    }
-    let (mut grants, mut outcomes) = (Vec::new(), Vec::new());
-    for _ in 0..arguments.passages.clamp(1, 1_000_000) {
-        let (grant, outcome) = passages.passage().await?;
-        grants.push(grant);
-        outcomes.push(outcome);
-    }
-    passages.close()?;
+    let storage = Storage::usual(dir.path().join("data"), key);
+    let count = arguments.passages.clamp(1, 1_000_000);
+    let [grants, outcomes] = passages(&storage, WARM_UP, count).await?;
     let took: Duration = grants.iter().chain(&outcomes).sum();
     let commits = grants.len() + outcomes.len();
     Ok(Report {
@@ -82,56 +73,35 @@ pub(super) async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
     })
 }
 
-/// Passages through the store and the ledger, for one upstream.
-pub(super) struct Passages {
-    store: Store,
-    thread: StoreThread,
-    ledger: Ledger,
-    clock: Arc<dyn Clock>,
-}
-
-impl Passages {
-    pub(super) async fn open(storage: &Storage) -> anyhow::Result<Passages> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
-        let (store, thread) = store::open(storage, clock.clone())?;
-        let ledger =
-            store.write(Priority::Attendance, |tx| Ledger::open(tx, vec!["u".into()])).await?;
-        Ok(Passages { store, thread, ledger, clock })
-    }
-
-    /// What the grant and the outcome took, each until it was on the disk.
-    pub(super) async fn passage(&self) -> anyhow::Result<(Duration, Duration)> {
+/// What grants and their outcomes took, each until it was on the disk. `warm_up`: passages that are not
+/// counted, to begin with.
+pub(super) async fn passages(
+    storage: &Storage,
+    warm_up: usize,
+    count: usize,
+) -> anyhow::Result<[Vec<Duration>; 2]> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
+    let (store, thread) = store::open(storage, clock.clone())?;
+    let commit = Priority::Attendance;
+    let ledger = store.write(commit, |tx| Ledger::open(tx, vec!["u".into()])).await?;
+    let (mut grants, mut outcomes) = (Vec::new(), Vec::new());
+    for n in 0..warm_up + count {
+        let (passage, person) = (PassageId::random()?, person(0)?);
+        let (granting, closing) = (ledger.clone(), ledger.clone());
         let began = Instant::now();
-        let passage = PassageId::random()?;
-        self.grant(passage).await?;
+        let (stamp, body) = (clock.stamp(), grant(passage, person));
+        store.write(commit, move |tx| granting.append(tx, stamp, body)).await?;
         let granted = began.elapsed();
-        self.outcome(passage).await?;
-        Ok((granted, began.elapsed() - granted))
+        let (stamp, passed) = (clock.stamp(), Outcome::Passed);
+        store.write(commit, move |tx| closing.close(tx, stamp, passage, passed, None)).await?;
+        if n >= warm_up {
+            grants.push(granted);
+            outcomes.push(began.elapsed() - granted);
+        }
     }
-
-    async fn grant(&self, passage: PassageId) -> anyhow::Result<Stored> {
-        let (stamp, person) = (self.clock.stamp(), person(0)?);
-        let body = grant(passage, person);
-        self.write(move |ledger, tx| ledger.append(tx, stamp, body)).await
-    }
-
-    async fn outcome(&self, passage: PassageId) -> anyhow::Result<Stored> {
-        let stamp = self.clock.stamp();
-        self.write(move |ledger, tx| ledger.close(tx, stamp, passage, Outcome::Passed, None)).await
-    }
-
-    async fn write(
-        &self,
-        work: impl FnOnce(&Ledger, &Transaction<'_>) -> Result<Stored, LedgerError> + Send + 'static,
-    ) -> anyhow::Result<Stored> {
-        let ledger = self.ledger.clone();
-        Ok(self.store.write(Priority::Attendance, move |tx| work(&ledger, tx)).await?)
-    }
-
-    pub(super) fn close(self) -> Result<(), StoreError> {
-        drop(self.store);
-        self.thread.join()
-    }
+    drop(store);
+    thread.join()?;
+    Ok([grants, outcomes])
 }
 
 /// Type and device of what is mounted there.

@@ -7,7 +7,7 @@
 
 mod camera;
 
-use std::{fmt::Write as _, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt::Write as _, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     cli::rig,
-    clock::{Clock, Monotonic, SystemClock},
-    config::{Config, FaceLimits, ModelFiles},
+    clock::{Clock, SystemClock},
+    config::{FaceLimits, ModelFiles},
     turnstile::{DeviceFrame, SimulatedDevice, drivers::simulated::SimulatedTurnstile},
     vision::{Template, Vision},
 };
@@ -106,9 +106,7 @@ pub(super) async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
 struct Site {
     lanes: Vec<Lane>,
     daemon: Daemon,
-    _dir: tempfile::TempDir,
-    socket: PathBuf,
-    clock: Arc<dyn Clock>,
+    bench: rig::Bench,
 }
 
 struct Lane {
@@ -122,16 +120,11 @@ impl Site {
         count: usize,
         faces: &[Template],
         scenes: &Arc<Scenes>,
-        models: &std::path::Path,
+        models: &Path,
         arguments: &Arguments,
     ) -> anyhow::Result<Site> {
-        let dir = tempfile::Builder::new().prefix("gatehouse-").tempdir()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
-        let mut text = format!(
-            "mode = \"bench\"\n[site]\nproject_code = \"bench\"\n[storage]\ndir = \"data\"\n\
-             [models]\ndir = {models:?}\n[control]\nsocket = \"control.sock\"\n"
-        );
-        let mut lanes = Vec::new();
+        let (mut text, mut lanes) = (String::new(), Vec::new());
         for n in 0..count {
             let (tap, line) = broadcast::channel(1024);
             let pass_after = Some(Duration::from_millis(300));
@@ -148,20 +141,17 @@ impl Site {
             )?;
             lanes.push(Lane { camera, line, _device: device });
         }
-        let path = dir.path().join("gatehouse.toml");
-        std::fs::write(&path, &text)?;
-        let config = Config::parse(&path, &text)?;
-        fill(&config, arguments.workers.clamp(PEOPLE.len(), 10_000), faces).await?;
-        let daemon = Daemon::start(&path)?;
-        let socket = config.control.socket.clone();
-        let site = Site { lanes, daemon, _dir: dir, socket, clock };
+        let bench = rig::Bench::new(models, clock, &text)?;
+        fill(&bench.config, arguments.workers.clamp(PEOPLE.len(), 10_000), faces).await?;
+        let daemon = Daemon::start(&bench.config.path)?;
+        let site = Site { lanes, daemon, bench };
         timeout(rig::PATIENCE, site.ready()).await.context("the lanes are not ready in time")??;
         Ok(site)
     }
 
     async fn ready(&self) -> anyhow::Result<()> {
         loop {
-            let status = status(&self.socket).await?;
+            let status = status(&self.bench.config.control.socket).await?;
             if status.is_some_and(|status| status.lanes.iter().all(|lane| lane.ready)) {
                 return Ok(());
             }
@@ -187,11 +177,12 @@ impl Site {
             tokio::time::sleep(IDLE_BETWEEN).await;
         }
 
-        let (begun, before) = (self.clock.monotonic(), self.daemon.cpu()?);
+        let clock = self.bench.clock.clone();
+        let (begun, before) = (clock.monotonic(), self.daemon.cpu()?);
         let every = Duration::from_secs(60) / arguments.people.clamp(1, 60);
         let mut crowds = tokio::task::JoinSet::new();
         for (n, mut lane) in self.lanes.drain(..).enumerate() {
-            let (clock, ends) = (self.clock.clone(), begun + window);
+            let (clock, ends) = (clock.clone(), begun + window);
             crowds.spawn(async move {
                 // Not all at once: people come when they come.
                 let mut next = begun + every * (n as u32) / (count as u32);
@@ -213,7 +204,7 @@ impl Site {
             kept.push(lane);
             busy.extend(latencies);
         }
-        let took = self.clock.monotonic() - begun;
+        let took = clock.monotonic() - begun;
         let busy_cpu_percent = percent(self.daemon.cpu()? - before, took);
         let rss_mib = self.daemon.memory("VmRSS")?;
         let people = alone.len() + busy.len();
@@ -236,28 +227,14 @@ impl Lane {
     /// Somebody steps before the camera and stays until the arm is free. `None`: they gave up.
     async fn visit(&mut self, person: usize) -> anyhow::Result<Option<Duration>> {
         self.camera.show(Some(person));
-        let released = timeout(GIVES_UP, self.release()).await;
+        let released = timeout(GIVES_UP, rig::released(&mut self.line)).await;
         let since = self.camera.shown_since();
         if released.is_ok() {
             tokio::time::sleep(WALKS_OFF).await;
         }
         self.camera.show(None);
         let Ok(released) = released else { return Ok(None) };
-        Ok(Some(released?.since(since.context("released before anybody was shown")?)))
-    }
-
-    /// When the next release's bytes had come.
-    async fn release(&mut self) -> anyhow::Result<Monotonic> {
-        loop {
-            match self.line.recv().await {
-                // Function 05, coil 0, FF00: release entry.
-                Ok(frame) if frame.received.get(1..6) == Some(&[5, 0, 0, 0xff, 0]) => {
-                    return Ok(frame.at);
-                }
-                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(e) => anyhow::bail!(e),
-            }
-        }
+        Ok(Some(released?.at.since(since.context("released before anybody was shown")?)))
     }
 }
 

@@ -72,5 +72,5 @@ impl Drop for Daemon {
 /// The state of the daemon behind this socket, once it answers.
 pub(super) async fn status(socket: &Path) -> anyhow::Result<Option<Status>> {
     let Ok(mut client) = Client::connect(socket).await else { return Ok(None) };
-    Ok(Some(client.ask(&Request::Status, |_: serde_json::Value| {}).await?))
+    Ok(Some(client.ask(&Request::Status).await?))
 }

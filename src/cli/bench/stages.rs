@@ -10,12 +10,14 @@ use std::{
 };
 
 use anyhow::Context as _;
+use image::RgbImage;
 use serde::Serialize;
 
 use super::{
-    Context, Times,
-    commits::Passages,
+    Context, Times, before,
+    commits::passages,
     crowd::{fill, made_up_roster},
+    jpeg,
     process::{Daemon, status},
     table_head,
 };
@@ -47,13 +49,8 @@ pub(super) struct Report {
     cores: usize,
     workers: usize,
     templates: usize,
-    /// From the start of the process until requests are answered.
-    start_to_ready_ms: f64,
-    /// Until a worker who already stood there was granted.
-    start_to_first_decision_ms: f64,
-    /// Resident memory of that process.
-    rss_mib: f64,
-    rss_peak_mib: f64,
+    #[serde(flatten)]
+    process: Process,
     /// One 1280x720 JPEG frame, one thread, by stage.
     decode_ms: Times,
     detect_ms: Times,
@@ -70,7 +67,7 @@ pub(super) struct Report {
 fn models(context: &Context) -> anyhow::Result<ModelFiles> {
     match context.config() {
         Ok(config) => Ok(config.models),
-        Err(e) if context.names_a_config() => Err(e.into()),
+        Err(e) if context.config.is_some() => Err(e.into()),
         Err(_) => Ok(ModelFiles::in_dir(&rig::models_of_checkout())),
     }
 }
@@ -86,9 +83,10 @@ pub(super) async fn measure(context: &Context, arguments: Arguments) -> anyhow::
 
     let dir = models.detector.parent().map(PathBuf::from).unwrap_or_default();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new()?);
-    let bench = Bench::new(&dir, clock, "")?;
+    let bench = Bench::with_lane(&dir, clock, "")?;
     let vision = Vision::load(&models)?;
-    let frame = frame_720p(&photo).with_context(|| named.clone())?;
+    let grey = RgbImage::from_pixel(1280, 720, image::Rgb([96, 96, 96]));
+    let frame = jpeg(&before(grey, &photo, 0).with_context(|| named.clone())?, 85)?;
     let limits = FaceLimits { min_face_px: 1.0, ..FaceLimits::default() };
     let (_, _, face, _) =
         vision.face_for_enrolment(&photo, &limits).with_context(|| named.clone())?;
@@ -96,14 +94,15 @@ pub(super) async fn measure(context: &Context, arguments: Arguments) -> anyhow::
     let stages = stages(&vision, &frame, &roster, &bench.config, rounds)?;
     drop((vision, roster));
     fill(&bench.config, workers, &[face]).await?;
-    let commit_ms = commits(&bench.config, rounds).await?;
+    let commits = passages(&bench.config.storage, 0, rounds).await?;
+    let commit_ms = Times::of(commits.concat());
 
     let process = of_a_process(&bench, frame.clone()).await?;
     let mut rig = bench.start().await?;
     let mut step_up = Vec::new();
     for _ in 0..rounds.min(10) {
         let steps_up = Instant::now();
-        let worker = rig.show(frame.clone());
+        let worker = rig.bench.show(frame.clone());
         rig.release().await?;
         step_up.push(steps_up.elapsed());
         worker.walks_off().await?;
@@ -112,16 +111,12 @@ pub(super) async fn measure(context: &Context, arguments: Arguments) -> anyhow::
     }
     rig.stop().await?;
     let [decode_ms, detect_ms, embed_ms, match_ms, frame_ms] = stages;
-    let milliseconds = |d: Duration| d.as_secs_f64() * 1000.0;
     Ok(Report {
         version: env!("CARGO_PKG_VERSION"),
         cores: std::thread::available_parallelism().map_or(1, |n| n.get()),
         workers,
         templates: workers * 3,
-        start_to_ready_ms: milliseconds(process.ready),
-        start_to_first_decision_ms: milliseconds(process.decided),
-        rss_mib: process.rss_mib,
-        rss_peak_mib: process.rss_peak_mib,
+        process,
         decode_ms,
         detect_ms,
         embed_ms,
@@ -130,20 +125,6 @@ pub(super) async fn measure(context: &Context, arguments: Arguments) -> anyhow::
         commit_ms,
         step_up_to_release_ms: Times::of(step_up),
     })
-}
-
-/// The photo in the middle of a 1280x720 JPEG.
-fn frame_720p(photo: &[u8]) -> anyhow::Result<Vec<u8>> {
-    let photo = vision::decode(photo)?;
-    let whole = image::RgbImage::from_raw(photo.width(), photo.height(), photo.rgb().to_vec())
-        .context("the photo's pixels")?;
-    let whole = image::DynamicImage::from(whole).resize(1280, 720, image::imageops::Triangle);
-    let mut frame = image::RgbImage::from_pixel(1280, 720, image::Rgb([96, 96, 96]));
-    let left = i64::from((1280 - whole.width()) / 2);
-    image::imageops::overlay(&mut frame, &whole.to_rgb8(), left, 0);
-    let mut jpeg = Vec::new();
-    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 85).encode_image(&frame)?;
-    Ok(jpeg)
 }
 
 fn stages(
@@ -176,22 +157,14 @@ fn stages(
     Ok(samples.map(Times::of))
 }
 
-/// Grants and their outcomes, each committed by itself.
-async fn commits(config: &Config, rounds: usize) -> anyhow::Result<Times> {
-    let passages = Passages::open(&config.storage).await?;
-    let mut samples = Vec::new();
-    for _ in 0..rounds {
-        let (grant, outcome) = passages.passage().await?;
-        samples.extend([grant, outcome]);
-    }
-    passages.close()?;
-    Ok(Times::of(samples))
-}
-
 /// What a daemon of its own took.
+#[derive(Serialize)]
 struct Process {
-    ready: Duration,
-    decided: Duration,
+    /// From its start until requests are answered.
+    start_to_ready_ms: f64,
+    /// Until a worker who already stood there was granted.
+    start_to_first_decision_ms: f64,
+    /// Resident memory.
     rss_mib: f64,
     rss_peak_mib: f64,
 }
@@ -215,9 +188,15 @@ async fn of_a_process(bench: &Bench, frame: Vec<u8>) -> anyhow::Result<Process> 
         tokio::time::sleep(POLL).await;
     };
     worker.walks_off().await?;
-    let (rss_mib, rss_peak_mib) = (daemon.memory("VmRSS")?, daemon.memory("VmHWM")?);
+    let milliseconds = |d: Duration| d.as_secs_f64() * 1000.0;
+    let took = Process {
+        start_to_ready_ms: milliseconds(ready.unwrap_or(decided)),
+        start_to_first_decision_ms: milliseconds(decided),
+        rss_mib: daemon.memory("VmRSS")?,
+        rss_peak_mib: daemon.memory("VmHWM")?,
+    };
     daemon.stop().await?;
-    Ok(Process { ready: ready.unwrap_or(decided), decided, rss_mib, rss_peak_mib })
+    Ok(took)
 }
 
 pub(super) fn human(report: &Report) -> String {
@@ -227,10 +206,10 @@ pub(super) fn human(report: &Report) -> String {
             "gatehouse {} · {} cores · {} workers, {} templates\n\n",
             report.version, report.cores, report.workers, report.templates
         ),
-        one("start to ready", report.start_to_ready_ms, "ms"),
-        one("start to first decision", report.start_to_first_decision_ms, "ms"),
-        one("resident memory", report.rss_mib, "MiB"),
-        one("resident memory, peak", report.rss_peak_mib, "MiB"),
+        one("start to ready", report.process.start_to_ready_ms, "ms"),
+        one("start to first decision", report.process.start_to_first_decision_ms, "ms"),
+        one("resident memory", report.process.rss_mib, "MiB"),
+        one("resident memory, peak", report.process.rss_peak_mib, "MiB"),
         table_head(),
         report.decode_ms.row("decode 1280x720 JPEG"),
         report.detect_ms.row("detect"),

@@ -29,6 +29,7 @@ use crate::{
     roster::{IdType, Person},
     services::{AttendanceQuery, Enrol, Enrolled, Photo},
     status::Status,
+    uplink::UpstreamState,
 };
 
 pub(super) async fn run(context: &super::Context) -> anyhow::Result<ExitCode> {
@@ -110,7 +111,7 @@ impl Demo {
         let link = broker::Link::to(broker).await?;
         let upstream =
             format!("[[upstream]]\nname = \"platform\"\nbroker = \"mqtt://{}\"\n", link.address);
-        let mut bench = Bench::new(&models, clock, &upstream)?;
+        let mut bench = Bench::with_lane(&models, clock, &upstream)?;
         bench.config.lanes.iter_mut().for_each(|lane| lane.cool_down = COOL_DOWN);
         let rig = bench.start().await?;
         let (photos, platform) = (models.join("photos"), BTreeMap::new());
@@ -125,7 +126,7 @@ impl Demo {
     }
 
     fn say_with(&self, what: &str, text: &str, more: Value) {
-        let seconds = self.rig.clock.monotonic().since(self.began).as_secs_f64();
+        let seconds = self.rig.bench.clock.monotonic().since(self.began).as_secs_f64();
         if self.json {
             let after_s = (seconds * 1000.0).round() / 1000.0;
             // Strings and numbers are always written.
@@ -141,7 +142,7 @@ impl Demo {
         self.enrol("D002", "演示工人乙 (Demo B)", "110101199003070038", "person_b_1.jpg").await?;
         self.pass("D001", "person_a_1.jpg").await?;
         self.told_of_a_passage().await?;
-        let recorded = self.rig.clock.monotonic();
+        let recorded = self.rig.bench.clock.monotonic();
         let stranger = self.show("a stranger", "impostor_1.jpg")?;
         let denial = self.next_event("denial").await?;
         let text = format!("{} (score {})", denial["reason"], denial["score"]).replace('"', "");
@@ -156,7 +157,7 @@ impl Demo {
         for (id, photo) in [("D002", "person_b_2.jpg"), ("D001", "person_a_1.jpg")] {
             if id == "D001" {
                 // A worker who is seen before the cool-down is over is still on the same visit.
-                let since = self.rig.clock.monotonic().since(recorded);
+                let since = self.rig.bench.clock.monotonic().since(recorded);
                 tokio::time::sleep(COOL_DOWN.saturating_sub(since)).await;
             }
             self.pass(id, photo).await?;
@@ -195,7 +196,7 @@ impl Demo {
     fn show(&self, who: &str, photo: &str) -> anyhow::Result<Visitor> {
         self.say("camera", &format!("{who} ({photo})"));
         let jpeg = std::fs::read(self.photos.join(photo)).with_context(|| photo.to_owned())?;
-        Ok(self.rig.show(jpeg))
+        Ok(self.rig.bench.show(jpeg))
     }
 
     async fn pass(&mut self, who: &str, photo: &str) -> anyhow::Result<()> {
@@ -214,17 +215,22 @@ impl Demo {
         worker.walks_off().await
     }
 
-    /// The next message of a topic; all that comes is kept for the reckoning.
+    /// The next message; all that comes is kept for the reckoning.
+    async fn received(&mut self) -> anyhow::Result<broker::Received> {
+        let (leaf, json) =
+            timeout(PATIENCE, self.received.recv()).await?.context("no subscriber")?;
+        if let Some(seq) = json["seq"].as_u64() {
+            self.platform.entry(seq).or_insert((0, leaf.clone(), json.clone())).0 += 1;
+        }
+        Ok((leaf, json))
+    }
+
+    /// The next message of a topic.
     async fn next(&mut self, topic: &str) -> anyhow::Result<Value> {
-        let waiting = format!("the platform received no {topic}");
         loop {
-            let message = timeout(PATIENCE, self.received.recv()).await;
+            let message = self.received().await;
             let (leaf, json) =
-                message.with_context(|| waiting.clone())?.context("no subscriber")?;
-            if let Some(seq) = json["seq"].as_u64() {
-                let kept = self.platform.entry(seq).or_insert((0, leaf.clone(), json.clone()));
-                kept.0 += 1;
-            }
+                message.with_context(|| format!("the platform received no {topic}"))?;
             if leaf == topic {
                 return Ok(json);
             }
@@ -267,7 +273,7 @@ impl Demo {
     async fn records(&self) -> anyhow::Result<Vec<Value>> {
         let mut records = Vec::new();
         let request = Request::Attendance(AttendanceQuery::default());
-        let _: Value = self.rig.client().await?.ask(&request, |r| records.push(r)).await?;
+        let _: Value = self.rig.client().await?.list(&request, |r| records.push(r)).await?;
         Ok(records)
     }
 
@@ -288,20 +294,21 @@ impl Demo {
     }
 
     async fn upstream_until(&self, connected: bool) -> anyhow::Result<()> {
+        let reached = self.link_until(|link| link.connected == connected);
+        reached.await.context("the link does not change")
+    }
+
+    async fn link_until(&self, wanted: impl FnMut(&UpstreamState) -> bool) -> anyhow::Result<()> {
         let upstream = self.rig.running.services.upstreams.first().context("no upstream")?;
-        let mut upstream = upstream.state.clone();
-        let reached = upstream.wait_for(|state| state.connected == connected);
-        timeout(PATIENCE, reached).await.context("the link does not change")??;
+        timeout(PATIENCE, upstream.state.clone().wait_for(wanted)).await??;
         Ok(())
     }
 
     /// Waits until the broker has acknowledged all there is; returns the last seq.
     async fn acknowledged(&self) -> anyhow::Result<u64> {
-        let upstream = self.rig.running.services.upstreams.first().context("no upstream")?;
         let last = self.rig.running.services.store.read(ledger::last_seq).await?;
-        let mut upstream = upstream.state.clone();
-        let all = upstream.wait_for(|state| state.acknowledged >= last);
-        timeout(PATIENCE, all).await.context("the broker did not acknowledge every record")??;
+        let all = self.link_until(|link| link.acknowledged >= last);
+        all.await.context("the broker did not acknowledge every record")?;
         Ok(last)
     }
 
@@ -309,12 +316,8 @@ impl Demo {
     async fn reconcile(&mut self) -> anyhow::Result<()> {
         let last = self.acknowledged().await?;
         while (self.platform.len() as u64) < last {
-            let missing = || anyhow::anyhow!("the platform lacks some of {last} records");
-            let (leaf, json) =
-                timeout(PATIENCE, self.received.recv()).await?.with_context(missing)?;
-            if let Some(seq) = json["seq"].as_u64() {
-                self.platform.entry(seq).or_insert((0, leaf, json)).0 += 1;
-            }
+            let missing = || format!("the platform lacks some of {last} records");
+            self.received().await.with_context(missing)?;
         }
         for (expected, (seq, (times, ..))) in (1..).zip(&self.platform) {
             ensure!(expected == *seq, "seq {expected} is missing at the platform");
@@ -333,7 +336,7 @@ impl Demo {
         );
         let passed = listed.iter().filter(|record| record["outcome"] == "passed").count();
         ensure!(passed == 3, "3 passages were expected, {passed} are listed");
-        let status: Status = self.rig.client().await?.ask(&Request::Status, |_: Value| {}).await?;
+        let status: Status = self.rig.client().await?.ask(&Request::Status).await?;
         let (attendance, waiting) = (came.len() as u64, status.upstreams.first());
         let waiting = waiting.and_then(|u| u.outbox).unwrap_or_default();
         let events = last - attendance;

@@ -18,16 +18,15 @@ use tokio::{
 };
 
 use self::{
-    outcome::{Done, Outcome, Summary},
+    outcome::{Done, Outcome},
     progress::Progress,
 };
 use super::super::Context;
 use crate::{
-    clock::{Clock as _, SystemClock},
     control::{Client, ClientError, Request},
     figures::counted,
-    roster::import::{self, Candidate, Row},
-    services::{Code, Enrol, EnrolResult, Enrolled, Failure, IfKnown, Photo},
+    roster::import::{self, Candidate},
+    services::{Code, Enrol, EnrolResult, Enrolled, Failure, IfKnown},
 };
 
 /// As of a process that Ctrl-C ended.
@@ -55,36 +54,33 @@ pub(crate) struct Import {
 }
 
 pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<ExitCode> {
-    let clock = SystemClock::new()?;
     let Import { roster, photos, dry_run, update, report } = import;
-    let report = report.map(|path| outcome::Report::prepare(path, &roster)).transpose()?;
+    let report = report.as_deref().map(|path| outcome::prepare(path, &roster)).transpose()?;
     let read = tokio::task::spawn_blocking(move || folder::read(&roster, photos.as_deref())).await;
-    let work = read.context("the roster cannot be read")??;
-    if !work.ignored.is_empty() {
-        let ignored = work.ignored.iter().map(|h| import::masked(h)).collect::<Vec<_>>();
+    let (file, assigned) = read.context("the roster cannot be read")??;
+    if !file.ignored.is_empty() {
+        let ignored = file.ignored.iter().map(|h| import::masked(h)).collect::<Vec<_>>();
         eprintln!("columns that are not taken in: {}", ignored.join(", "));
     }
-    if !work.passed_over.is_empty() {
-        eprintln!("{}", outcome::passed_over(&work.passed_over));
+    if !file.passed_over.is_empty() {
+        eprintln!("{}", outcome::passed_over(&file.passed_over));
     }
     let mut client = context.client().await?;
     let if_known = if update { IfKnown::Update } else { IfKnown::Same };
-    let began = clock.monotonic();
-    let mut progress = Progress::begin(work.rows.len());
+    let mut progress = Progress::begin(file.rows.len())?;
     let mut interrupts = interrupts()?;
-    let mut done: Vec<Done> = Vec::with_capacity(work.rows.len());
+    let mut done: Vec<Done> = Vec::with_capacity(file.rows.len());
     // Why the rest is not done.
     let mut stopped: Option<Stopped> = None;
-    for (row, photos) in work.rows.iter().zip(&work.photos) {
+    for (row, photos) in file.rows.iter().zip(&assigned.of_rows) {
         if stopped.is_none() && *interrupts.borrow() > 0 {
             stopped = Some(Stopped::Interrupted);
         }
         let outcome = match (&stopped, &row.candidate, photos) {
             (Some(stopped), _, _) => stopped.not_done(),
-            (None, Err(wrong), _) => Outcome::refused(wrong.clone()),
-            (None, Ok(_), Err(wrong)) => Outcome::refused(wrong.clone()),
+            (None, Err(wrong), _) | (None, _, Err(wrong)) => Outcome::refused(wrong.clone(), false),
             (None, Ok(candidate), Ok(photos)) => {
-                let sent = send(&mut client, candidate, photos, if_known, dry_run, &work.names);
+                let sent = send(&mut client, candidate, photos, if_known, dry_run, &file.names);
                 let twice = async {
                     if interrupts.wait_for(|count| *count > 1).await.is_err() {
                         std::future::pending().await
@@ -106,43 +102,37 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
                 }
             }
         };
-        let seconds = clock.monotonic().since(began).as_secs_f64();
         // Of who is known already the daemon asks for no photo, unless it is to bring them up to date.
-        let examined = if outcome.unchanged() && !update { 0 } else { photos_of(photos) };
+        let brought = photos.as_ref().map_or(0, Vec::len);
+        let examined = if outcome.unchanged() && !update { 0 } else { brought };
         let row_done = Done::of(row, outcome);
-        progress.row(&row_done, examined, seconds);
+        progress.row(&row_done, examined);
         done.push(row_done);
     }
-    progress.end();
-    let seconds = clock.monotonic().since(began).as_secs_f64();
+    let counts = progress.end(dry_run, file.passed_over.len());
     if let Some(report) = report {
-        report.write(&done)?;
+        outcome::report(report, &done)?;
     }
-    for (at, (name, why)) in work.left_over.iter().enumerate() {
+    for (at, (name, why)) in assigned.left_over.iter().enumerate() {
         if at == NAMED {
-            let more = counted(work.left_over.len() - NAMED, "more file");
+            let more = counted(assigned.left_over.len() - NAMED, "more file");
             eprintln!("… and {more} left over");
             break;
         }
         eprintln!("left over: {name}: {why}");
     }
     outcome::show(context, &done)?;
-    let summary = Summary::of(&done, work.passed_over.len(), progress.photos(), seconds);
     if !context.json {
-        super::super::print_line(&summary.in_words(dry_run))?;
+        super::super::print_line(&counts)?;
     }
     if let Some(stopped) = &stopped {
         eprintln!("gatehouse: {}", stopped.in_words());
     }
     Ok(match stopped {
         Some(Stopped::Interrupted) => ExitCode::from(INTERRUPTED),
-        _ if summary.all_well() => ExitCode::SUCCESS,
+        _ if progress.all_well() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     })
-}
-
-fn photos_of(photos: &Result<Vec<import::Photo>, String>) -> usize {
-    photos.as_ref().map_or(0, Vec::len)
 }
 
 /// Why an import ends before its last row.
@@ -209,27 +199,27 @@ async fn send(
     let mut announced = Vec::with_capacity(photos.len());
     let mut bytes = Vec::with_capacity(photos.len());
     for photo in photos {
-        match folder::photo(photo) {
-            Ok(read) => {
-                announced.push(Photo { name: photo.shown.clone(), bytes: read.len() as u64 });
+        match super::file::photo(&photo.path, photo.shown.clone()) {
+            Ok((photo, read)) => {
+                announced.push(photo);
                 bytes.push(read);
             }
-            Err(e) => return Ok(Outcome::refused(format!("{e:#}"))),
+            Err(e) => return Ok(Outcome::refused(format!("{e:#}"), false)),
         }
     }
-    let candidate = candidate.clone();
-    let mut enrol =
-        Enrol::new(candidate.person, candidate.id_type, candidate.id_number.to_string());
-    enrol.particulars = candidate.particulars;
-    enrol.terms = candidate.terms;
-    enrol.photos = announced;
-    enrol.if_known = if_known;
-    enrol.dry_run = dry_run;
-    // A row of hundreds is not asked about.
-    enrol.confirmed = true;
+    let Candidate { person, id_type, id_number, particulars, terms } = candidate.clone();
+    let enrol = Enrol {
+        particulars,
+        terms,
+        photos: announced,
+        if_known,
+        dry_run,
+        // A row of hundreds is not asked about.
+        confirmed: true,
+        ..Enrol::new(person, id_type, id_number.to_string())
+    };
     let request = Request::Enrol(Box::new(enrol));
-    let asked = client.ask_with(&request, &bytes, |_: Value| {}).await;
-    match asked {
+    match client.ask_with(&request, &bytes, |_: Value| {}).await {
         Ok(Enrolled { worker, result }) => {
             let note = match (result, worker.templates, photos.len()) {
                 (EnrolResult::Unchanged, 0, 1..) => {
@@ -246,19 +236,8 @@ async fn send(
         Err(ClientError::Refused(failure)) => {
             let reason = failure.in_words_of(|field| names.called(field));
             let of_consent = matches!(failure.field.as_deref(), Some("consent" | "consent-on"));
-            Ok(if of_consent { Outcome::unconsented(reason) } else { Outcome::refused(reason) })
+            Ok(Outcome::refused(reason, of_consent))
         }
         Err(lost) => Err(Stopped::Lost(lost)),
     }
-}
-
-/// All that is to be done.
-struct Work {
-    rows: Vec<Row>,
-    ignored: Vec<String>,
-    passed_over: Vec<(u32, String)>,
-    names: import::Names,
-    /// Of each row.
-    photos: Vec<Result<Vec<import::Photo>, String>>,
-    left_over: Vec<(String, &'static str)>,
 }

@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::roster::Gender;
 
 const ID_NUMBER: &str = "522201199003074411";
 

@@ -41,7 +41,7 @@ async fn caretaker(dir: &std::path::Path, clock: Arc<ManualClock>) -> Caretaker 
 impl Caretaker {
     async fn writes<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&rusqlite::Transaction<'_>, &Ledger, Stamp) -> Result<T, ChangeError>
+        work: impl FnOnce(&rusqlite::Transaction<'_>, &Ledger, Stamp) -> Result<T, Failure>
         + Send
         + 'static,
     ) -> T {

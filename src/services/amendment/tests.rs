@@ -55,17 +55,20 @@ fn another_document_says_what_it_says_and_keeps_the_rest() {
     };
     let before = known(IdType::Passport, "E12345678", said.clone());
     // A renewed passport, by its number alone.
-    let document = Some((None, "E99999999".into()));
-    let renewed = planned(&before, Amend { document, ..nothing() });
+    let id_number = Some("E99999999".into());
+    let renewed = planned(&before, Amend { id_number, ..nothing() });
     assert!(renewed.other_document && renewed.identity.particulars == said);
     assert_ne!(renewed.identity.salt, before.1.salt);
     // A resident number knows better.
-    let document = Some((Some(IdType::Resident), ID_B.into()));
-    let resident = planned(&before, Amend { document, ..nothing() }).identity.particulars;
+    let of_a_resident = |number: &str| Amend {
+        id_number: Some(number.into()),
+        id_type: Some(IdType::Resident),
+        ..nothing()
+    };
+    let resident = planned(&before, of_a_resident(ID_B)).identity.particulars;
     assert_eq!(resident.birth_date, Some(date(1988, 5, 11)));
     // But what is said now must fit it.
-    let document = Some((Some(IdType::Resident), ID_A.into()));
-    let wrong = Amend { document, particulars: said, ..nothing() };
+    let wrong = Amend { particulars: said, ..of_a_resident(ID_A) };
     assert!(plan(&before, &wrong, None).is_err());
 }
 
@@ -74,7 +77,7 @@ fn another_name_with_another_number_is_another_person() {
     let before = known(IdType::Resident, ID_A, Particulars::default());
     let both = |reason: Option<&str>| Amend {
         name: Some("y".into()),
-        document: Some((None, ID_B.into())),
+        id_number: Some(ID_B.into()),
         reason: reason.map(Into::into),
         ..nothing()
     };

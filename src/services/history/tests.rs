@@ -1,4 +1,5 @@
 use super::*;
+use crate::ledger::FacesWhat;
 use crate::{
     clock::{BootId, Stamp},
     ledger::{Actor, Alike, Entry, FacesChanged, LedgerId, Score, Via},

@@ -12,13 +12,10 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context as _;
-use image::{RgbImage, imageops};
+use image::RgbImage;
 
-use crate::{
-    clock::{Clock, Monotonic},
-    vision,
-};
+use super::super::{before, jpeg};
+use crate::clock::{Clock, Monotonic};
 
 /// So many frames of one scene differ, as those of a sensor do.
 const VARIANTS: usize = 6;
@@ -37,19 +34,9 @@ impl Scenes {
         let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
         let empty = site();
         let nobody = variants(&empty, &mut dice)?;
-        let mut people = Vec::new();
-        for photo in photos {
-            let photo = vision::decode(photo)?;
-            let (width, height) = (photo.width(), photo.height());
-            let photo = RgbImage::from_raw(width, height, photo.rgb().to_vec());
-            let photo = image::DynamicImage::from(photo.context("the photo's pixels")?);
-            let photo = photo.resize(1280, 600, imageops::FilterType::Triangle).to_rgb8();
-            let mut scene = empty.clone();
-            let left = i64::from(1280_u32.saturating_sub(photo.width()) / 2);
-            imageops::overlay(&mut scene, &photo, left, 120);
-            people.push(variants(&scene, &mut dice)?);
-        }
-        Ok(Scenes { nobody, people })
+        let mut person = |photo| variants(&before(empty.clone(), photo, 120)?, &mut dice);
+        let people = photos.iter().map(|photo| person(photo));
+        Ok(Scenes { nobody, people: people.collect::<Result<_, _>>()? })
     }
 
     fn frame(&self, person: Option<usize>, n: usize) -> &[u8] {
@@ -74,9 +61,7 @@ fn variants(scene: &RgbImage, dice: &mut Dice) -> anyhow::Result<Vec<Vec<u8>>> {
             let noise = dice.below(2 * NOISE as u64 + 1) as i16 - NOISE;
             *sample = (i16::from(*sample) + noise).clamp(0, 255) as u8;
         }
-        let mut jpeg = Vec::new();
-        image::codecs::jpeg::JpegEncoder::new_with_quality(&mut jpeg, 80).encode_image(&noisy)?;
-        Ok(jpeg)
+        jpeg(&noisy, 80)
     });
     frames.collect()
 }

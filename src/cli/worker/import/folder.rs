@@ -1,24 +1,16 @@
 //! The files: the roster, and the folder of photos.
 
-use std::{
-    fs::{File, OpenOptions},
-    io::Read as _,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-};
+use std::path::Path;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 
-use super::Work;
-use crate::{
-    roster::import::{self, FILE_MAX, Listed, Photo},
-    services::PHOTO_MAX,
-};
+use super::super::file::bounded;
+use crate::roster::import::{self, Assigned, FILE_MAX, Listed, RosterFile};
 
 /// Entries of the folder of photos, and of the folders in it.
 const ENTRIES_MAX: usize = 100_000;
 
-pub(super) fn read(roster: &Path, photos: Option<&Path>) -> anyhow::Result<Work> {
+pub(super) fn read(roster: &Path, photos: Option<&Path>) -> anyhow::Result<(RosterFile, Assigned)> {
     let bytes = bounded(roster, FILE_MAX).with_context(|| roster.display().to_string())?;
     let bytes = bytes.with_context(|| {
         format!(
@@ -33,37 +25,7 @@ pub(super) fn read(roster: &Path, photos: Option<&Path>) -> anyhow::Result<Work>
         None => Vec::new(),
     };
     let assigned = import::assign(&file.rows, listed);
-    Ok(Work {
-        rows: file.rows,
-        ignored: file.ignored,
-        passed_over: file.passed_over,
-        names: file.names,
-        photos: assigned.of_rows,
-        left_over: assigned.left_over,
-    })
-}
-
-/// A photo's bytes; one that is too large is not read.
-pub(super) fn photo(photo: &Photo) -> anyhow::Result<Vec<u8>> {
-    let bytes = bounded(&photo.path, PHOTO_MAX as u64).with_context(|| photo.shown.clone())?;
-    bytes.with_context(|| {
-        format!("{}: a photo has at most {} MiB; scale it down", photo.shown, PHOTO_MAX >> 20)
-    })
-}
-
-/// `None`: it is larger than that.
-fn bounded(path: &Path, most: u64) -> anyhow::Result<Option<Vec<u8>>> {
-    // A pipe in a file's place would be waited for for ever.
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let about = file.metadata()?;
-    ensure!(about.is_file(), "is no file");
-    if about.len() > most {
-        return Ok(None);
-    }
-    let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0));
-    // It may grow while it is read.
-    File::take(file, most + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= most).then_some(bytes))
+    Ok((file, assigned))
 }
 
 /// Every file in a folder and in the folders in it. Links are not followed: they may lead anywhere.

@@ -1,25 +1,32 @@
-//! How far an import is, on stderr: a bar on a terminal, plain lines elsewhere.
+//! How far an import is, on stderr: a bar on a terminal, plain lines elsewhere; and its counts.
 
 use std::io::IsTerminal as _;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::outcome::{Done, rate};
-use crate::figures::counted;
+use super::outcome::Done;
+use crate::{
+    clock::{Clock as _, Monotonic, SystemClock},
+    figures::counted,
+};
 
 /// Maximum number of lines where there is no bar.
 const LINES: usize = 10;
 
 pub(super) struct Progress {
+    clock: SystemClock,
+    began: Monotonic,
     bar: Option<ProgressBar>,
     rows: usize,
-    done: usize,
-    failed: usize,
+    /// Rows that are through, by what became of them, in the order of `Word`.
+    of: [usize; 5],
+    without_photo: usize,
+    /// Photos of the rows that went well.
     photos: usize,
 }
 
 impl Progress {
-    pub(super) fn begin(rows: usize) -> Progress {
+    pub(super) fn begin(rows: usize) -> anyhow::Result<Progress> {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(rows as u64);
             let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, {eta} left");
@@ -28,44 +35,58 @@ impl Progress {
             }
             bar
         });
-        Progress { bar, rows, done: 0, failed: 0, photos: 0 }
+        let clock = SystemClock::new()?;
+        let began = clock.monotonic();
+        Ok(Progress { clock, began, bar, rows, of: [0; 5], without_photo: 0, photos: 0 })
     }
 
-    /// A row is through, with so many photos, so long after the beginning.
-    pub(super) fn row(&mut self, row: &Done, photos: usize, seconds: f64) {
-        self.done += 1;
-        self.failed += usize::from(!row.well());
-        if row.well() {
-            self.photos += photos;
+    /// A row is through, with so many photos.
+    pub(super) fn row(&mut self, row: &Done, photos: usize) {
+        self.of[row.outcome.result as usize] += 1;
+        self.without_photo += usize::from(row.outcome.templates == Some(0));
+        self.photos += if row.well() { photos } else { 0 };
+        let [.., refused, not_done] = self.of;
+        let how = format!("{} failed, {:.1} photos/s", refused + not_done, self.rate().1);
+        if let Some(bar) = &self.bar {
+            bar.set_message(how);
+            bar.inc(1);
+            return;
         }
-        let rate = rate(self.photos, seconds);
-        match &self.bar {
-            Some(bar) => {
-                bar.set_message(format!("{} failed, {rate:.1} photos/s", self.failed));
-                bar.inc(1);
-            }
-            None => {
-                let tenth = |done: usize| done * LINES / self.rows.max(1);
-                if tenth(self.done) > tenth(self.done - 1) {
-                    eprintln!(
-                        "{}/{}, {} failed, {rate:.1} photos/s",
-                        self.done,
-                        counted(self.rows, "row"),
-                        self.failed
-                    );
-                }
-            }
+        let done: usize = self.of.iter().sum();
+        let tenth = |done: usize| done * LINES / self.rows.max(1);
+        if tenth(done) > tenth(done - 1) {
+            eprintln!("{done}/{}, {how}", counted(self.rows, "row"));
         }
     }
 
-    pub(super) fn end(&self) {
+    /// Seconds until now, and photos a second.
+    fn rate(&self) -> (f64, f64) {
+        let seconds = self.clock.monotonic().since(self.began).as_secs_f64();
+        (seconds, if seconds > 0.0 { self.photos as f64 / seconds } else { 0.0 })
+    }
+
+    pub(super) fn all_well(&self) -> bool {
+        let [.., refused, not_done] = self.of;
+        refused == 0 && not_done == 0
+    }
+
+    /// Ends it; returns the counts in words. `passed_over`: lines that are no workers.
+    pub(super) fn end(&self, dry_run: bool, passed_over: usize) -> String {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
-    }
-
-    /// Photos of the rows that went well.
-    pub(super) fn photos(&self) -> usize {
-        self.photos
+        let [enrolled, updated, unchanged, refused, not_done] = self.of;
+        let dry = if dry_run { "dry run, nothing is changed: " } else { "" };
+        let mut rest = if not_done > 0 { format!(", {not_done} not done") } else { String::new() };
+        if passed_over > 0 {
+            rest += &format!("; {} passed over", counted(passed_over, "line"));
+        }
+        let (seconds, rate) = self.rate();
+        format!(
+            "{dry}{}: {enrolled} enrolled, {updated} updated, {unchanged} unchanged, {refused} \
+             refused{rest}; {} without a photo; {seconds:.1} s, {rate:.1} photos a second",
+            counted(self.rows, "row"),
+            self.without_photo,
+        )
     }
 }
