@@ -10,7 +10,7 @@ use super::{
 use crate::clock::Monotonic;
 
 /// What `gatehouse status` shows of a turnstile. Counters run from the task's start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnstileState {
     pub connected: bool,
     /// When `connected` last changed; milliseconds since boot.

@@ -33,6 +33,11 @@ impl Direction {
             Direction::Exit => "exit",
         }
     }
+
+    /// Its place in [`BOTH`](Self::BOTH).
+    pub fn index(self) -> usize {
+        self as usize
+    }
 }
 
 impl fmt::Display for Direction {
@@ -42,8 +47,7 @@ impl fmt::Display for Direction {
 }
 
 /// One number for each direction: a coil, an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PerDirection {
     pub entry: u16,
     pub exit: u16,
@@ -63,6 +67,13 @@ impl PerDirection {
 pub struct SerialLine {
     pub port: PathBuf,
     pub baud: u32,
+}
+
+impl SerialLine {
+    /// The port's name in messages.
+    pub fn name(&self) -> String {
+        self.port.display().to_string()
+    }
 }
 
 /// A side of the arm, as the controller's manual has it.

@@ -15,16 +15,16 @@
 
 mod desk;
 
-use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use tokio::{
     sync::{broadcast, mpsc, watch},
     task::JoinHandle,
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+pub(super) use self::desk::Lane;
 use self::desk::{Desk, Turn};
 use super::{
     error::TurnstileError,
@@ -33,7 +33,6 @@ use super::{
     simulation::DeviceFrame,
 };
 use crate::{
-    clock::Clock,
     failpoint,
     vigil::{Backoff, caught},
 };
@@ -49,59 +48,29 @@ const POLL: Duration = Duration::from_millis(40);
 /// Between attempts to connect: doubling, never giving up.
 const BACKOFF: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(200)..=Duration::from_secs(5);
+/// A controller is told again after this that its arm is to stand open: it may have lost its power, or
+/// somebody may have used its own buttons.
+const HELD_AGAIN: Duration = Duration::from_secs(10);
 /// How long a stop may take to withdraw what is released.
 const WITHDRAW_WITHIN: Duration = Duration::from_millis(1500);
 
 pub(super) fn spawn<T: Turnstile>(
     make: impl Fn() -> T + Send + Sync + 'static,
-    lane: &str,
-    clock: Arc<dyn Clock>,
-    cancel: CancellationToken,
+    lane: Lane,
+    port: String,
     tap: Option<broadcast::Sender<DeviceFrame>>,
-    hold_open: bool,
 ) -> (TurnstileHandle, JoinHandle<()>) {
-    let driver = make();
-    let (release_tx, releases) = mpsc::channel(RELEASES);
-    let (events, event_rx) = mpsc::channel(EVENTS);
-    let (state, state_rx) = watch::channel(TurnstileState {
-        connected: false,
-        since: clock.monotonic(),
-        last_error: None,
-        confirms_passage: driver.confirms_passage(),
-        held_open: false,
-        fire: None,
-        port: driver.port(),
-        releases: 0,
-        passages: 0,
-        errors: 0,
-        reconnects: 0,
-        late: 0,
-        lost_events: 0,
-        restarts: 0,
+    let (releases, taken) = mpsc::channel(RELEASES);
+    let (events, heard) = mpsc::channel(EVENTS);
+    let (hold_open, held_by_lane) = watch::channel(lane.hold_open);
+    let (state, shown) = watch::channel(TurnstileState {
+        since: lane.clock.monotonic(),
+        confirms_passage: T::CONFIRMS_PASSAGE,
+        port,
+        ..TurnstileState::default()
     });
-    let (held_by, held_by_lane) = watch::channel(hold_open);
-    let desk = Desk {
-        hold_open: held_by_lane,
-        held: false,
-        alarm: false,
-        alarm_said: false,
-        // A lane that stood open may believe in an alarm that is over.
-        fire_said: hold_open,
-        lane: lane.to_owned(),
-        clock,
-        cancel,
-        releases,
-        events,
-        state,
-        outgoing: VecDeque::new(),
-        said_down: false,
-        was_up: false,
-        under_way: None,
-        touched: false,
-    };
-    let task = tokio::spawn(run(make, desk));
-    let (releases, events, state) = (release_tx, event_rx, state_rx);
-    (TurnstileHandle { releases, events, hold_open: held_by, state, tap }, task)
+    let task = tokio::spawn(run(make, Desk::new(lane, held_by_lane, taken, events, state)));
+    (TurnstileHandle { releases, events: heard, hold_open, state: shown, tap }, task)
 }
 
 async fn run<T: Turnstile>(make: impl Fn() -> T, mut desk: Desk) {
@@ -129,7 +98,7 @@ async fn run<T: Turnstile>(make: impl Fn() -> T, mut desk: Desk) {
 /// Connects, again and again, and serves, until it is time to stop; then withdraws.
 async fn drive<T: Turnstile>(mut driver: T, desk: &mut Desk, mut pause: Duration) {
     // A driver does not know what the one before it had released.
-    let mut orphaned = desk.touched || desk.held;
+    let mut orphaned = desk.may_be_open();
     loop {
         if desk.refuse_for(pause).await.is_break() {
             break;
@@ -147,6 +116,7 @@ async fn drive<T: Turnstile>(mut driver: T, desk: &mut Desk, mut pause: Duration
         match connected {
             None => break,
             Some(Ok(met)) => {
+                orphaned |= !met.released.is_empty();
                 if let Err(error) = settle(&mut driver, desk, met).await {
                     desk.down(&error);
                     pause = longer(pause);
@@ -170,17 +140,15 @@ async fn drive<T: Turnstile>(mut driver: T, desk: &mut Desk, mut pause: Duration
         info!(lane = desk.lane, "the arm is left as it is: it is to stand open");
         return;
     }
-    // An arm that was to be closed just now is closed yet.
-    let held = desk.held;
+    if !orphaned && !desk.may_be_open() {
+        return;
+    }
     let withdraw = async {
-        if !orphaned && !held {
-            return driver.withdraw().await;
-        }
         if orphaned || driver.hold(false).await.is_err() {
             driver.connect().await?;
             driver.hold(false).await?;
         }
-        Ok(())
+        Ok::<_, TurnstileError>(())
     };
     match timeout(WITHDRAW_WITHIN, withdraw).await {
         Ok(Ok(())) => {}
@@ -203,7 +171,7 @@ async fn settle<T: Turnstile>(
     // Said at each connection anew.
     desk.fire_said &= met.fire != Some(true);
     let fire = desk.notices(met.fire);
-    desk.held = false;
+    desk.held = None;
     let open = desk.is_to_be_open();
     let settled = async {
         driver.hold(open).await?;
@@ -266,7 +234,8 @@ async fn serve<T: Turnstile>(driver: &mut T, desk: &mut Desk) -> Option<(Turnsti
 /// Brings the arm to where it is to stand.
 async fn converge<T: Turnstile>(driver: &mut T, desk: &mut Desk) -> Result<(), TurnstileError> {
     let open = desk.is_to_be_open();
-    if open != desk.held {
+    let again = desk.held.is_some_and(|since| desk.clock.monotonic() - since > HELD_AGAIN);
+    if open != desk.held.is_some() || again {
         driver.hold(open).await?;
         desk.holds(open);
     }
@@ -302,7 +271,7 @@ async fn carry_out<T: Turnstile>(
         return Ok(false);
     }
     let passage = release.passage;
-    if desk.held {
+    if desk.held.is_some() {
         // Nothing stands in the way.
         desk.released(passage);
         return Ok(true);

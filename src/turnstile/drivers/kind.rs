@@ -1,26 +1,30 @@
 //! What makes a folder a driver.
 
-use std::sync::Arc;
-
 use tokio::sync::broadcast;
 
-use crate::{
-    clock::Clock,
-    turnstile::{bus::Buses, port::Turnstile, settings::Settings, simulation::DeviceFrame},
+#[cfg(any(test, feature = "failpoints"))]
+use crate::turnstile::simulation::Board;
+use crate::turnstile::{
+    bus::{Buses, Session},
+    port::Turnstile,
+    settings::{SerialLine, Settings},
+    simulation::DeviceFrame,
 };
 
+/// Frames kept for a slow listener at the tap; it loses the oldest.
+const TAPPED_FRAMES: usize = 64;
+
 /// What a driver's folder tells the rest of the program.
-pub trait Driver {
+pub trait Driver: Turnstile + Sized {
     /// Its name in the configuration.
     const WORD: &'static str;
     /// It stands for hardware that is not there: refused unless `mode = "bench"`.
     const SIMULATED: bool = false;
 
     type Config: Settings;
-    type Turnstile: Turnstile;
 
     /// The driver, not connected yet.
-    fn turnstile(config: &Self::Config, means: &Means) -> Self::Turnstile;
+    fn new(config: Self::Config, means: &Means) -> Self;
 
     /// What `gatehouse check` says of a controller after a connection.
     fn found(address: u8, port: &str) -> String {
@@ -29,14 +33,28 @@ pub trait Driver {
 
     /// A simulated controller, for tests.
     #[cfg(any(test, feature = "failpoints"))]
-    fn board(address: u8) -> Box<dyn crate::turnstile::simulation::Board>;
+    fn board(address: u8) -> Box<dyn Board>;
+
+    /// Looks for answers among any bytes, and reads them. It panics where something does not hold.
+    #[cfg(any(test, fuzzing))]
+    fn fuzz(_heard: &[u8]) {}
 }
 
 /// What a driver may be made of.
 #[derive(Clone)]
 pub struct Means {
     pub buses: Buses,
-    pub clock: Arc<dyn Clock>,
     /// Where a simulated line shows its frames.
     pub tap: broadcast::Sender<DeviceFrame>,
+}
+
+impl Means {
+    pub fn new(buses: &Buses) -> Means {
+        Means { buses: buses.clone(), tap: broadcast::channel(TAPPED_FRAMES).0 }
+    }
+
+    /// A place at a line, which is the same for all that name its port.
+    pub fn session(&self, line: &SerialLine, address: u8) -> Session {
+        Session::new(self.buses.port(line), address)
+    }
 }

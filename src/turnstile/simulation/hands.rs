@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use super::{Board, SimulatedBus, SimulatedDevice, Speaks};
+use super::{Board, Order, SimulatedBus, SimulatedDevice, Speaks};
 use crate::turnstile::settings::Direction;
 
 /// How a device can misbehave.
@@ -45,6 +45,11 @@ impl Fault {
 }
 
 impl SimulatedBus {
+    /// What a frame tells the controller that it is for.
+    pub fn order(&self, frame: &[u8]) -> Option<Order> {
+        self.shared.devices.values().find_map(|device| device.mind().board.order(frame))
+    }
+
     /// Pulls the adapter out; returns when it is gone.
     pub async fn unplug(&self) {
         self.shared.plug.send_replace(false);
@@ -81,11 +86,6 @@ impl SimulatedDevice {
     /// People who walked through, after a release or without.
     pub fn passages(&self) -> u64 {
         self.device.passages.load(Ordering::Relaxed)
-    }
-
-    /// The newest commands of a 7E/7F or EB controller.
-    pub fn commands(&self) -> Vec<u8> {
-        self.device.mind().board.commands()
     }
 
     /// Somebody walks through, released or not, when those before have.

@@ -23,7 +23,7 @@ use tokio::sync::{broadcast, watch};
 use tokio_serial::{SerialPort, SerialStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use self::board::{Board, Heard, at};
+pub use self::board::{Board, Heard};
 use self::served::Served;
 #[cfg(any(test, feature = "failpoints"))]
 pub use self::{

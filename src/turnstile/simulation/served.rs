@@ -52,9 +52,7 @@ impl Shared {
         let device = device.clone();
         tokio::spawn(self.ended.clone().run_until_cancelled_owned(async move {
             sleep(after).await;
-            let [entry, exit] = &device.ways;
-            let way = if direction == Direction::Entry { entry } else { exit };
-            let _turn = way.lock().await;
+            let _turn = device.ways[direction.index()].lock().await;
             let waits = {
                 let board = &mut device.mind().board;
                 board.step(direction, true);
