@@ -103,7 +103,7 @@
 //! |---|---|---|
 //! | frames of a camera waiting ([`camera::Slot`]) | 1 | a newer one replaces it; counted as `dropped` |
 //! | an encoded frame | 8 MiB | passed over; `skipped` |
-//! | a camera without a whole frame ([`camera::CameraConfig::stalled_after`]); until it is open | 3 s; 5 s | it has failed, and is opened anew |
+//! | a camera without a whole frame ([`camera::stalled_after`]); until it is open | 3 s; 5 s | it has failed, and is opened anew |
 //! | the head of a camera's answer over HTTP | 64 KiB | the connection is made anew |
 //! | an RTSP message, an H.264 picture under way | what its line carries in 3 s, 5 s while it opens | the connection is made anew |
 //! | an H.264 picture's pixels; those that the decoder keeps | 9.4 million; 18 | the camera has failed; the oldest goes |

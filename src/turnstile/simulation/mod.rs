@@ -15,7 +15,7 @@ mod served;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -98,9 +98,6 @@ struct Shared {
 struct Device {
     address: u8,
     mind: Mutex<Mind>,
-    releases: AtomicU64,
-    passages: AtomicU64,
-    looks: AtomicU64,
     /// One after the other.
     ways: [tokio::sync::Mutex<()>; 2],
 }
@@ -110,6 +107,9 @@ struct Mind {
     board: Box<dyn Board>,
     #[cfg(any(test, feature = "failpoints"))]
     fault: Option<Fault>,
+    releases: u64,
+    passages: u64,
+    looks: u64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -140,16 +140,12 @@ impl SimulatedBus {
                 board: (line.speaks.board)(*address),
                 #[cfg(any(test, feature = "failpoints"))]
                 fault: None,
+                releases: 0,
+                passages: 0,
+                looks: 0,
             };
-            let device = Device {
-                address: *address,
-                mind: Mutex::new(mind),
-                releases: AtomicU64::new(0),
-                passages: AtomicU64::new(0),
-                looks: AtomicU64::new(0),
-                ways: Default::default(),
-            };
-            (*address, Arc::new(device))
+            let (address, mind) = (*address, Mutex::new(mind));
+            (address, Arc::new(Device { address, mind, ways: Default::default() }))
         };
         let shared = Arc::new(Shared {
             devices: line.addresses.iter().map(device).collect(),

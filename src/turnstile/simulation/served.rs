@@ -3,7 +3,7 @@
 use std::{
     os::unix::fs::symlink,
     path::PathBuf,
-    sync::{Arc, MutexGuard, atomic::Ordering},
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
@@ -54,11 +54,11 @@ impl Shared {
             sleep(after).await;
             let _turn = device.ways[direction.index()].lock().await;
             let waits = {
-                let board = &mut device.mind().board;
-                board.step(direction, true);
-                board.has_sensor()
+                let mut mind = device.mind();
+                mind.passages += 1;
+                mind.board.step(direction, true);
+                mind.board.has_sensor()
             };
-            device.passages.fetch_add(1, Ordering::Relaxed);
             if waits {
                 device.looked(LOOKS, IN_SENSOR).await;
                 device.mind().board.step(direction, false);
@@ -74,10 +74,10 @@ impl Device {
     }
 
     async fn looked(&self, times: u64, at_least: Duration) {
-        let before = self.looks.load(Ordering::Relaxed);
+        let before = self.mind().looks;
         sleep(at_least).await;
         let enough = async {
-            while self.looks.load(Ordering::Relaxed) < before + times {
+            while self.mind().looks < before + times {
                 sleep(STEP).await;
             }
         };
@@ -87,22 +87,16 @@ impl Device {
 
 impl Mind {
     /// What it makes of a frame, and how late its answer is.
-    #[cfg(not(any(test, feature = "failpoints")))]
     fn hear(&mut self, frame: &[u8]) -> (Heard, Duration) {
-        (self.board.hear(frame), Duration::ZERO)
-    }
-
-    /// What it makes of a frame, and how late its answer is.
-    #[cfg(any(test, feature = "failpoints"))]
-    fn hear(&mut self, frame: &[u8]) -> (Heard, Duration) {
-        use super::Fault;
-        if self.fault == Some(Fault::Deaf) {
-            return (Heard::default(), Duration::ZERO);
-        }
-        let mut heard = self.board.hear(frame);
-        let Some(fault) = self.fault.clone() else { return (heard, Duration::ZERO) };
-        let late = if let Fault::Late(late) = fault { late } else { Duration::ZERO };
-        heard.answer = heard.answer.map(|answer| fault.spoil(&*self.board, answer));
+        #[cfg(any(test, feature = "failpoints"))]
+        let (heard, late) = match self.fault.clone() {
+            Some(fault) => fault.hear(&mut *self.board, frame),
+            None => (self.board.hear(frame), Duration::ZERO),
+        };
+        #[cfg(not(any(test, feature = "failpoints")))]
+        let (heard, late) = (self.board.hear(frame), Duration::ZERO);
+        self.looks += u64::from(heard.looked);
+        self.releases += heard.released.len() as u64;
         (heard, late)
     }
 }
@@ -194,10 +188,8 @@ impl Served {
         let (mut answered, mut delay) = (Vec::new(), Duration::ZERO);
         for device in self.shared.devices.values() {
             let (heard, late) = device.mind().hear(received);
-            device.looks.fetch_add(u64::from(heard.looked), Ordering::Relaxed);
-            for direction in heard.released {
-                device.releases.fetch_add(1, Ordering::Relaxed);
-                if let Some(after) = self.shared.line.pass_after {
+            if let Some(after) = self.shared.line.pass_after {
+                for direction in heard.released {
                     self.shared.somebody_walks(device, direction, after);
                 }
             }
