@@ -46,22 +46,6 @@ impl fmt::Display for Direction {
     }
 }
 
-/// One number for each direction: a coil, an input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PerDirection {
-    pub entry: u16,
-    pub exit: u16,
-}
-
-impl PerDirection {
-    pub fn get(&self, direction: Direction) -> u16 {
-        match direction {
-            Direction::Entry => self.entry,
-            Direction::Exit => self.exit,
-        }
-    }
-}
-
 /// A serial port, 8N1. Lanes that name the same one share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SerialLine {
@@ -112,12 +96,9 @@ impl Settings for FramedBoard {
 }
 
 impl FramedBoard {
-    pub fn side(&self, direction: Direction) -> Side {
-        match (direction, self.entry_side) {
-            (Direction::Entry, side) => side,
-            (Direction::Exit, Side::Left) => Side::Right,
-            (Direction::Exit, Side::Right) => Side::Left,
-        }
+    /// Whether this direction leads to the arm's left side.
+    pub fn is_left(&self, direction: Direction) -> bool {
+        (direction == Direction::Entry) == (self.entry_side == Side::Left)
     }
 }
 
@@ -185,8 +166,8 @@ impl Keys<'_> {
         self.given(key)?.map(|value| within(key, value, bounds)).transpose()
     }
 
-    /// Two different numbers of coils or inputs.
-    pub fn pair(&self, key: &str) -> Checked<Option<PerDirection>> {
+    /// Two different numbers of coils or inputs, as of [`Direction::BOTH`].
+    pub fn pair(&self, key: &str) -> Checked<Option<[u16; 2]>> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
         struct Pair {
@@ -199,7 +180,7 @@ impl Keys<'_> {
         if entry == exit {
             return wrong(key, "entry and exit must differ");
         }
-        Ok(Some(PerDirection { entry, exit }))
+        Ok(Some([entry, exit]))
     }
 
     /// `port` and `baud`.

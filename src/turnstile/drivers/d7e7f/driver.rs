@@ -26,7 +26,7 @@ use crate::{
         drivers::kind::{Driver, Means},
         error::TurnstileError,
         port::{Met, Seen, Turnstile},
-        settings::{Direction, FramedBoard, Side},
+        settings::{Direction, FramedBoard},
     },
 };
 
@@ -73,10 +73,8 @@ impl CountingTurnstile {
 
     /// The counters, as of [`Direction::BOTH`].
     fn counters(&self, state: &State) -> [u32; 2] {
-        match self.config.entry_side {
-            Side::Left => [state.left, state.right],
-            Side::Right => [state.right, state.left],
-        }
+        let counted = |d| if self.config.is_left(d) { state.left } else { state.right };
+        Direction::BOTH.map(counted)
     }
 
     /// The passages since the last poll, and what there is to say.
@@ -153,7 +151,7 @@ impl Turnstile for CountingTurnstile {
         direction: Direction,
         deadline: Monotonic,
     ) -> Result<(), TurnstileError> {
-        let left = self.config.side(direction) == Side::Left;
+        let left = self.config.is_left(direction);
         let command = if left { Command::Left } else { Command::Right };
         self.request(command, Some(deadline)).await.map(drop)
     }

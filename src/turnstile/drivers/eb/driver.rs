@@ -16,7 +16,7 @@ use crate::{
         drivers::kind::{Driver, Means},
         error::TurnstileError,
         port::{Met, Seen, Turnstile},
-        settings::{Direction, FramedBoard, Side},
+        settings::{Direction, FramedBoard},
     },
 };
 
@@ -68,7 +68,7 @@ impl Turnstile for OneWayTurnstile {
         direction: Direction,
         deadline: Monotonic,
     ) -> Result<(), TurnstileError> {
-        let left = self.config.side(direction) == Side::Left;
+        let left = self.config.is_left(direction);
         self.send(if left { Command::Left } else { Command::Right }, Some(deadline)).await
     }
 

@@ -95,7 +95,8 @@ impl ModbusTurnstile {
         on: bool,
         deadline: Option<Monotonic>,
     ) -> Result<(), TurnstileError> {
-        let (at, coil) = (direction.index(), self.config.release_coil.get(direction));
+        let at = direction.index();
+        let coil = self.config.release_coil[at];
         let before = self.coils[at];
         self.coils[at].maybe_on = true;
         let written = self.request(Ask::Write { coil, on }, Turn::Urgent, deadline).await;
@@ -136,22 +137,18 @@ impl ModbusTurnstile {
     }
 
     async fn read_coils(&mut self) -> Result<[bool; 2], TurnstileError> {
-        let coils = Direction::BOTH.map(|d| self.config.release_coil.get(d));
-        self.read(coils, |first, count| Ask::Coils { first, count }).await
+        self.read(self.config.release_coil, |first, count| Ask::Coils { first, count }).await
     }
 
     /// The passage inputs, and the fire alarm's.
     async fn read_inputs(&mut self) -> Result<([bool; 2], Option<bool>), TurnstileError> {
         let ask = |first, count| Ask::Inputs { first, count };
-        let passage = Direction::BOTH.map(|d| self.config.passage_input.get(d));
-        let [entry, exit] = passage;
-        match self.config.fire_input {
-            None => Ok((self.read(passage, ask).await?, None)),
-            Some(fire) => {
-                let [entry, exit, fire] = self.read([entry, exit, fire], ask).await?;
-                Ok(([entry, exit], Some(fire)))
-            }
-        }
+        let [entry, exit] = self.config.passage_input;
+        let Some(fire) = self.config.fire_input else {
+            return Ok((self.read([entry, exit], ask).await?, None));
+        };
+        let [entry, exit, fire] = self.read([entry, exit, fire], ask).await?;
+        Ok(([entry, exit], Some(fire)))
     }
 
     /// Switches off what `due` picks among the coils that may be on.

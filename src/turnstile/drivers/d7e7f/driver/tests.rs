@@ -3,7 +3,10 @@ use std::sync::Arc;
 use super::*;
 use crate::{
     clock::SystemClock,
-    turnstile::{Buses, PassageId, settings::SerialLine},
+    turnstile::{
+        Buses, PassageId,
+        settings::{SerialLine, Side},
+    },
 };
 
 fn driver(entry_side: Side) -> CountingTurnstile {
