@@ -50,25 +50,15 @@ impl Http {
 
 impl FrameSource for Http {
     fn next(&mut self) -> Result<Next, CameraError> {
-        let waiting = |splitter: &mut Splitter| match splitter.next_frame() {
-            Some(image) => Next::Image(Picture::Encoded(image.into())),
-            None => Next::Waiting,
-        };
-        if let image @ Next::Image(_) = waiting(&mut self.splitter) {
-            return Ok(image);
-        }
+        let mut image = self.splitter.next_frame();
         // One piece at a time: a stream of garbage does not hold up a stop.
-        match self.link.wait(piece(self.answer.0.body_mut())) {
-            None => Ok(Next::Waiting),
-            Some(Some(Ok(piece))) => {
-                self.splitter.push(&piece);
-                Ok(waiting(&mut self.splitter))
-            }
-            Some(Some(Err(error))) => {
-                Err(self.link.fails(format!("the stream broke off: {}", plain(&error))))
-            }
-            Some(None) => Err(self.link.fails("it has ended the stream".to_owned())),
+        if image.is_none()
+            && let Some(piece) = self.link.read(piece(self.answer.0.body_mut()))?
+        {
+            self.splitter.push(&piece);
+            image = self.splitter.next_frame();
         }
+        Ok(image.map_or(Next::Waiting, |image| Next::Image(Picture::Encoded(image.into()))))
     }
 
     fn skipped(&self) -> u64 {

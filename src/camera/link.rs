@@ -62,10 +62,20 @@ impl Link {
         }
     }
 
-    /// What `next` gives within [`PATIENCE`]. Where that is not enough, `next` is dropped, and so
-    /// must be one that can be begun again.
-    pub fn wait<T>(&self, next: impl Future<Output = T>) -> Option<T> {
-        self.block_on(async { timeout(PATIENCE, next).await.ok() }).flatten()
+    /// What comes of a stream without end within [`PATIENCE`]. Where that is not enough, `next` is
+    /// dropped, and so must be one that can be begun again.
+    pub fn read<T, E: std::error::Error>(
+        &self,
+        next: impl Future<Output = Option<Result<T, E>>>,
+    ) -> Result<Option<T>, CameraError> {
+        match self.block_on(async { timeout(PATIENCE, next).await.ok() }).flatten() {
+            None => Ok(None),
+            Some(Some(Ok(next))) => Ok(Some(next)),
+            Some(Some(Err(error))) => {
+                Err(self.fails(format!("the stream broke off: {}", plain(&error))))
+            }
+            Some(None) => Err(self.fails("it has ended the stream".to_owned())),
+        }
     }
 
     /// `what` may repeat the address as the library or the camera has it.

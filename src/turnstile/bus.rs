@@ -155,10 +155,6 @@ impl Session {
         self.port.name()
     }
 
-    pub fn address(&self) -> u8 {
-        self.address
-    }
-
     pub fn now(&self) -> Monotonic {
         self.port.clock.monotonic()
     }

@@ -20,11 +20,9 @@ use std::{
 };
 
 use tokio::sync::{broadcast, watch};
-use tokio_serial::{SerialPort, SerialStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 pub use self::board::{Board, Heard};
-use self::served::Served;
 #[cfg(any(test, feature = "failpoints"))]
 pub use self::{
     arm::{Arm, Order},
@@ -69,20 +67,19 @@ pub struct SimulatedLine {
 }
 
 /// A line with its devices. It lives until it, and each [`SimulatedDevice`] of it, is dropped.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SimulatedBus {
     shared: Arc<Shared>,
     _alive: Arc<DropGuard>,
 }
 
 /// One device at a line.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SimulatedDevice {
     bus: SimulatedBus,
     device: Arc<Device>,
 }
 
-#[derive(Debug)]
 struct Shared {
     line: SimulatedLine,
     path: Mutex<PathBuf>,
@@ -92,6 +89,7 @@ struct Shared {
     plug: watch::Sender<bool>,
     plugged: watch::Sender<bool>,
     ended: CancellationToken,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Debug)]
@@ -116,17 +114,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// The two ends of a new pseudo-terminal, and the path of the second.
-fn terminal() -> Result<(SerialStream, SerialStream, PathBuf), TurnstileError> {
-    let no_simulation = |source| TurnstileError::NoSimulation { source };
-    let (master, terminal) = SerialStream::pair().map_err(no_simulation)?;
-    let path = terminal.name().map(PathBuf::from).ok_or_else(|| {
-        let kind = tokio_serial::ErrorKind::NoDevice;
-        no_simulation(tokio_serial::Error::new(kind, "a terminal without a name"))
-    })?;
-    Ok((master, terminal, path))
-}
-
 impl SimulatedBus {
     /// Opens a pseudo-terminal and serves it. Must be called within a tokio runtime.
     pub fn spawn(
@@ -134,7 +121,6 @@ impl SimulatedBus {
         clock: Arc<dyn Clock>,
         tap: broadcast::Sender<DeviceFrame>,
     ) -> Result<Self, TurnstileError> {
-        let (master, held, path) = terminal()?;
         let device = |address: &u8| {
             let mind = Mind {
                 board: (line.speaks.board)(*address),
@@ -153,12 +139,12 @@ impl SimulatedBus {
             path: Mutex::default(),
             tap,
             plug: watch::Sender::new(true),
-            plugged: watch::Sender::new(true),
+            plugged: watch::Sender::new(false),
             ended: CancellationToken::new(),
+            clock,
         });
-        shared.plugged_in(path).map_err(|e| TurnstileError::NoSimulation { source: e.into() })?;
-        let served = Served { shared: shared.clone(), clock };
-        tokio::spawn(served.serve(master, held));
+        let ends = shared.plugged_in().map_err(|source| TurnstileError::NoSimulation { source })?;
+        tokio::spawn(shared.clone().serve(ends));
         let alive = Arc::new(shared.ended.clone().drop_guard());
         Ok(Self { shared, _alive: alive })
     }
