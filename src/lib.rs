@@ -129,7 +129,7 @@
 //! | a controller's line without a silence | 600 ms more than is wanted | it is not connected to; tried again |
 //! | passages counted between two looks (`7e7f`) | 16 | none; the controller is taken to have started again |
 //! | frames at a simulated turnstile's tap | 64 | a slow listener loses the oldest |
-//! | late answers, kept commands of a simulated controller | 64, 256 | the next one waits; the oldest is forgotten |
+//! | late answers of a simulated controller | 64 | the next one waits |
 //! | jobs waiting for the store, each of three queues | 64 | the sender waits |
 //! | answers of the store on their way to a lane | 8 | the answer waits |
 //! | connections kept for readers | 4 | more are opened and closed again |

@@ -75,7 +75,7 @@ macro_rules! drivers {
             /// Whether its controllers report that somebody went through.
             pub fn confirms_passage(self) -> bool {
                 match self {
-                    $(Protocol::$name => <$driver>::CONFIRMS_PASSAGE,)+
+                    $(Protocol::$name => <$driver as crate::turnstile::Turnstile>::CONFIRMS_PASSAGE,)+
                 }
             }
 

@@ -23,7 +23,6 @@ use super::{
     bus::Buses,
     error::TurnstileError,
     handle::TurnstileHandle,
-    port::Turnstile,
     settings::{Checked, Keys, OF_THE_LANE, SerialLine, Settings, wrong},
     task::{self, Lane},
 };
