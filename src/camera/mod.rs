@@ -201,6 +201,14 @@ pub struct CameraState {
     pub finished: bool,
 }
 
+impl CameraState {
+    fn turn(&mut self, connected: bool, now: Monotonic) {
+        if std::mem::replace(&mut self.connected, connected) != connected {
+            self.since = now;
+        }
+    }
+}
+
 /// A running camera. Its thread ends within 300 ms of the token's cancellation.
 #[derive(Debug)]
 pub struct CameraHandle {
@@ -299,7 +307,8 @@ impl Capture {
             self.rest(pause);
             pause = (pause * 2).min(*BACKOFF.end());
         }
-        self.is_connected(false);
+        let now = self.clock.monotonic();
+        self.state.send_modify(|s| s.turn(false, now));
         self.slot.ring();
     }
 
@@ -354,32 +363,24 @@ impl Capture {
     }
 
     fn up(&self) {
-        self.is_connected(true);
+        let now = self.clock.monotonic();
+        self.state.send_modify(|s| s.turn(true, now));
         info!(camera = self.name, "camera open");
     }
 
     fn down(&self, error: &CameraError) {
-        let error = Some(error.to_string());
-        // The same trouble at each attempt is said once.
-        if self.is_connected(false) || self.state.borrow().last_error != error {
+        let (now, error) = (self.clock.monotonic(), error.to_string());
+        let mut is_news = false;
+        self.state.send_modify(|s| {
+            // The same trouble at each attempt is said once.
+            is_news = s.connected || s.last_error.as_ref() != Some(&error);
+            s.turn(false, now);
+            s.errors += 1;
+            s.last_error = Some(error.clone());
+        });
+        if is_news {
             warn!(camera = self.name, error, "camera down");
         }
-        self.state.send_modify(|s| {
-            s.errors += 1;
-            s.last_error = error;
-        });
-    }
-
-    /// Whether that is a change.
-    fn is_connected(&self, connected: bool) -> bool {
-        let now = self.clock.monotonic();
-        self.state.send_if_modified(|s| {
-            let changed = std::mem::replace(&mut s.connected, connected) != connected;
-            if changed {
-                s.since = now;
-            }
-            changed
-        })
     }
 
     /// Waits, in pieces that let a stop through.

@@ -37,6 +37,14 @@ pub struct TurnstileState {
     pub restarts: u64,
 }
 
+impl TurnstileState {
+    pub(super) fn turn(&mut self, connected: bool, now: Monotonic) {
+        if std::mem::replace(&mut self.connected, connected) != connected {
+            self.since = now;
+        }
+    }
+}
+
 /// The lane's end of a turnstile task. Dropping `releases` or `events` ends the task.
 #[derive(Debug)]
 pub struct TurnstileHandle {

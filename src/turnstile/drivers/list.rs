@@ -38,7 +38,11 @@ macro_rules! drivers {
                 }
             }
 
-            pub(super) fn spawn(&self, lane: Lane, buses: &Buses) -> (TurnstileHandle, JoinHandle<()>) {
+            pub(super) fn spawn(
+                &self,
+                lane: Lane,
+                buses: &Buses,
+            ) -> (TurnstileHandle, JoinHandle<()>) {
                 match self {
                     $(TurnstileDriver::$name(config) => spawn::<$driver>(config, lane, buses),)+
                 }

@@ -218,9 +218,12 @@ impl Desk {
         while let Ok(release) = self.releases.try_recv() {
             self.refuse(release);
         }
-        self.is_connected(true);
+        let now = self.clock.monotonic();
         let again = std::mem::replace(&mut self.was_up, true);
-        self.state.send_modify(|s| s.reconnects += u64::from(again));
+        self.state.send_modify(|s| {
+            s.turn(true, now);
+            s.reconnects += u64::from(again);
+        });
         if withdrawn.is_empty() {
             info!(lane = self.lane, "turnstile connected");
         } else {
@@ -245,10 +248,12 @@ impl Desk {
     }
 
     pub fn down(&mut self, error: &TurnstileError) {
-        let error = error.to_string();
-        // Said once, and not at each attempt.
-        let is_news = self.is_connected(false) || self.state.borrow().errors == 0;
+        let (now, error) = (self.clock.monotonic(), error.to_string());
+        let mut is_news = false;
         self.state.send_modify(|s| {
+            // Said once, and not at each attempt.
+            is_news = s.connected || s.errors == 0;
+            s.turn(false, now);
             s.errors += 1;
             s.last_error = Some(error.clone());
         });
@@ -256,18 +261,6 @@ impl Desk {
             warn!(lane = self.lane, error, "turnstile down");
             self.say(TurnstileEvent::Down { error });
         }
-    }
-
-    /// Whether that is a change.
-    fn is_connected(&self, connected: bool) -> bool {
-        let now = self.clock.monotonic();
-        self.state.send_if_modified(|s| {
-            let changed = std::mem::replace(&mut s.connected, connected) != connected;
-            if changed {
-                s.since = now;
-            }
-            changed
-        })
     }
 
     pub fn passed(&mut self, direction: Direction) {
@@ -300,6 +293,7 @@ impl Desk {
                 self.lose(&event);
             }
         }
-        self.is_connected(false);
+        let now = self.clock.monotonic();
+        self.state.send_modify(|s| s.turn(false, now));
     }
 }
