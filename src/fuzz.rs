@@ -11,10 +11,7 @@ use crate::{
     control::{Request, Wire},
     ledger::Entry,
     roster::import,
-    turnstile::{
-        drivers::{d7e7f::codec as counting, modbus_rtu::codec as modbus},
-        scan::Found,
-    },
+    turnstile::drivers,
     uplink::profiles::{native::Encoding, profile::Envelope},
 };
 
@@ -56,30 +53,7 @@ pub fn mjpeg(bytes: &[u8]) {
 
 /// Looks for answers on a turnstile's line.
 pub fn turnstile(bytes: &[u8]) {
-    let asks = [
-        modbus::Ask::Coils { first: 0, count: 8 },
-        modbus::Ask::Inputs { first: 3, count: 16 },
-        modbus::Ask::Write { coil: 5, on: true },
-    ];
-    for ask in asks {
-        if let Some(frame) = found(bytes, ask.find(1, bytes)) {
-            ask.read(frame);
-        }
-    }
-    if let Some(frame) = found(bytes, counting::find(1, bytes)) {
-        assert!(counting::State::read(frame).is_some());
-    }
-}
-
-/// Returns the answer. What was found lies within what was heard.
-fn found(heard: &[u8], found: Found) -> Option<&[u8]> {
-    match found {
-        Found::Nothing { passed_over } => {
-            assert!(passed_over <= heard.len());
-            None
-        }
-        Found::Answer { passed_over, len } => Some(&heard[passed_over..passed_over + len]),
-    }
+    drivers::fuzz(bytes);
 }
 
 /// Reads a roster: text, or a workbook. An ID that is good twice is in no file.

@@ -37,13 +37,8 @@ pub struct Http {
     link: Link,
 }
 
-/// An answer whose body is still coming.
-struct Answer {
-    head: Response<()>,
-    body: Incoming,
-    /// The connection is closed with it.
-    _connection: SendRequest<String>,
-}
+/// An answer whose body is still coming. The connection is closed with the second.
+type Answer = (Response<Incoming>, SendRequest<String>);
 
 impl Http {
     /// Asks for the stream. A stop while it does so is [`CameraError::Stopped`].
@@ -55,25 +50,15 @@ impl Http {
 
 impl FrameSource for Http {
     fn next(&mut self) -> Result<Next, CameraError> {
-        let waiting = |splitter: &mut Splitter| match splitter.next_frame() {
-            Some(image) => Next::Image(Picture::Encoded(image.into())),
-            None => Next::Waiting,
-        };
-        if let image @ Next::Image(_) = waiting(&mut self.splitter) {
-            return Ok(image);
-        }
+        let mut image = self.splitter.next_frame();
         // One piece at a time: a stream of garbage does not hold up a stop.
-        match self.link.wait(piece(&mut self.answer.body)) {
-            None => Ok(Next::Waiting),
-            Some(Some(Ok(piece))) => {
-                self.splitter.push(&piece);
-                Ok(waiting(&mut self.splitter))
-            }
-            Some(Some(Err(error))) => {
-                Err(self.link.fails(format!("the stream broke off: {}", plain(&error))))
-            }
-            Some(None) => Err(self.link.fails("it has ended the stream".to_owned())),
+        if image.is_none()
+            && let Some(piece) = self.link.read(piece(self.answer.0.body_mut()))?
+        {
+            self.splitter.push(&piece);
+            image = self.splitter.next_frame();
         }
+        Ok(image.map_or(Next::Waiting, |image| Next::Image(Picture::Encoded(image.into()))))
     }
 
     fn skipped(&self) -> u64 {
@@ -94,19 +79,19 @@ async fn piece(body: &mut Incoming) -> Option<hyper::Result<Bytes>> {
 /// Asks for the stream, with a login where it is asked for.
 async fn begin(url: &CameraUrl) -> Result<Answer, String> {
     let mut answer = ask(&url.url, None).await?;
-    if answer.head.status() == StatusCode::UNAUTHORIZED {
+    if answer.0.status() == StatusCode::UNAUTHORIZED {
         let Some(login) = &url.login else {
             return Err("it asks for a login; put one into its address: \
                         http://USER:PASSWORD@HOST/…"
                 .to_owned());
         };
-        let authorization = respond(&answer.head, login, path(&url.url))?;
+        let authorization = respond(&answer.0, login, path(&url.url))?;
         answer = ask(&url.url, Some(authorization)).await?;
-        if answer.head.status() == StatusCode::UNAUTHORIZED {
+        if answer.0.status() == StatusCode::UNAUTHORIZED {
             return Err("it refuses the login; check user and password".to_owned());
         }
     }
-    let status = answer.head.status();
+    let status = answer.0.status();
     if status.is_redirection() {
         return Err(format!(
             "it answers {status}, which is not followed; give the address that it leads to"
@@ -115,7 +100,7 @@ async fn begin(url: &CameraUrl) -> Result<Answer, String> {
     if status != StatusCode::OK {
         return Err(format!("it answers {status}; check the address in the camera's manual"));
     }
-    let kind = answer.head.headers().get(header::CONTENT_TYPE).map(HeaderValue::to_str);
+    let kind = answer.0.headers().get(header::CONTENT_TYPE).map(HeaderValue::to_str);
     let kind = kind.and_then(Result::ok).unwrap_or("nothing that has a type").to_ascii_lowercase();
     if !kind.starts_with("multipart/") && !kind.starts_with("video/") {
         return Err(format!(
@@ -148,8 +133,8 @@ async fn ask(url: &url::Url, authorization: Option<HeaderValue>) -> Result<Answe
         request = request.header(header::AUTHORIZATION, authorization);
     }
     let request = request.body(String::new()).map_err(|error| plain(&error))?;
-    let (head, body) = requests.send_request(request).await.map_err(fault)?.into_parts();
-    Ok(Answer { head: Response::from_parts(head, ()), body, _connection: requests })
+    let answer = requests.send_request(request).await.map_err(fault)?;
+    Ok((answer, requests))
 }
 
 fn path(url: &url::Url) -> &str {
@@ -157,7 +142,7 @@ fn path(url: &url::Url) -> &str {
 }
 
 /// What answers the camera's question for a login.
-fn respond(head: &Response<()>, login: &Login, path: &str) -> Result<HeaderValue, String> {
+fn respond(head: &Response<Incoming>, login: &Login, path: &str) -> Result<HeaderValue, String> {
     let unknown = |_| {
         "it asks for a login of a kind that is not known here; set it to digest or basic".to_owned()
     };

@@ -17,9 +17,10 @@ const TEM: u8 = 0x01;
 const RST: std::ops::RangeInclusive<u8> = 0xD0..=0xD7;
 
 /// Where the walk is. The frame under way, if any, begins at the buffer's first byte.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum At {
     /// Between frames: looking for SOI.
+    #[default]
     Outside,
     /// Before a marker.
     Marker,
@@ -28,7 +29,7 @@ enum At {
 }
 
 /// Cuts one stream. Feed it with [`push`](Self::push), then take frames until there is none.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Splitter {
     buffer: Vec<u8>,
     at: At,
@@ -46,16 +47,7 @@ pub struct Splitter {
 impl Splitter {
     /// `max_frame`: the longest frame, in bytes.
     pub fn new(max_frame: usize) -> Self {
-        Self {
-            buffer: Vec::new(),
-            at: At::Outside,
-            next: 0,
-            scanned: false,
-            skip: 0,
-            max_frame,
-            garbage: 0,
-            torn: 0,
-        }
+        Self { max_frame, ..Self::default() }
     }
 
     /// Bytes that belonged to no whole frame.
@@ -128,11 +120,7 @@ impl Splitter {
             None => {
                 // The last byte may be a marker's FF.
                 self.next += rest.len().saturating_sub(1);
-                if self.next > self.max_frame {
-                    self.give_up(self.next);
-                    return Some(());
-                }
-                None
+                (self.next > self.max_frame).then_some(())
             }
         }
     }

@@ -47,40 +47,21 @@ pub use self::{
 };
 use crate::{
     clock::{Clock, Monotonic},
-    config::CameraSource,
+    config::{Camera, CameraSource},
     vigil::Panicked,
 };
 
 /// The largest encoded image that is taken from any camera, in bytes.
 pub const MAX_IMAGE: usize = 8 * 1024 * 1024;
 
-/// One camera, as the config gives it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CameraConfig {
-    pub name: String,
-    pub source: CameraSource,
-    /// Frames a second of a source that has no pace of its own; more than 0, at most 100.
-    pub fps: f32,
-    /// Wanted of a `v4l2` camera, in pixels.
-    pub size: (u32, u32),
-    /// Number of times that a replay shows each image of a folder or file; at least 1.
-    pub repeat: u32,
-    /// Whether a replay begins again at its end.
-    pub looped: bool,
+/// The time from one frame to the next, for a source without a pace of its own.
+fn period(camera: &Camera) -> Duration {
+    Duration::from_secs_f32(1.0 / camera.fps)
 }
 
-impl CameraConfig {
-    /// The time from one frame to the next, for a source without a pace of its own.
-    fn period(&self) -> Duration {
-        // The config admits 0 < fps <= 100; what comes from elsewhere is brought within it.
-        let fps = if self.fps.is_finite() { self.fps.clamp(0.01, 100.0) } else { 10.0 };
-        Duration::from_secs_f32(1.0 / fps)
-    }
-
-    /// Without a frame for so long it is stalled.
-    pub fn stalled_after(&self) -> Duration {
-        (self.period() * 3).max(Duration::from_secs(3))
-    }
+/// Without a whole frame for so long an open camera has failed.
+pub fn stalled_after(camera: &Camera) -> Duration {
+    (period(camera) * 3).max(Duration::from_secs(3))
 }
 
 /// One image, as its camera gave it.
@@ -199,7 +180,7 @@ pub trait FrameSource: Send {
 pub const PATIENCE: Duration = Duration::from_millis(100);
 
 /// What `gatehouse status` shows of a camera. Counters run from the daemon's start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CameraState {
     pub name: String,
     /// It is open and, unless it is a replay, gave a frame since then.
@@ -223,6 +204,14 @@ pub struct CameraState {
     pub finished: bool,
 }
 
+impl CameraState {
+    fn turn(&mut self, connected: bool, now: Monotonic) {
+        if std::mem::replace(&mut self.connected, connected) != connected {
+            self.since = now;
+        }
+    }
+}
+
 /// A running camera. Its thread ends within 300 ms of the token's cancellation.
 #[derive(Debug)]
 pub struct CameraHandle {
@@ -233,33 +222,33 @@ pub struct CameraHandle {
 /// Starts the capture thread of a camera. It ends when `cancel` is cancelled, or at the end of a
 /// replay that is played once; either way the slot's bell rings.
 pub fn spawn(
-    config: &CameraConfig,
+    name: &str,
+    camera: &Camera,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
     slot: Arc<Slot>,
 ) -> Result<CameraHandle, CameraError> {
-    let config = config.clone();
-    let (period, replay_clock, stop) = (config.period(), clock.clone(), cancel.clone());
+    let camera = camera.clone();
+    let (replay_clock, stop) = (clock.clone(), cancel.clone());
     // A replay may rest as long as whoever fills it likes.
     let patience =
-        (!matches!(config.source, CameraSource::Replay(_))).then(|| config.stalled_after());
-    let name = config.name.clone();
+        (!matches!(camera.source, CameraSource::Replay(_))).then(|| stalled_after(&camera));
     let open = move || -> Result<Box<dyn FrameSource>, CameraError> {
-        Ok(match &config.source {
+        Ok(match &camera.source {
             CameraSource::Replay(path) => {
-                let (repeat, looped) = (config.repeat, config.looped);
-                Box::new(Replay::open(path, period, repeat, looped, replay_clock.clone())?)
+                let (period, clock) = (period(&camera), replay_clock.clone());
+                Box::new(Replay::open(path, period, camera.repeat, camera.looped, clock)?)
             }
             #[cfg(target_pointer_width = "64")]
-            CameraSource::V4l2(path) => Box::new(v4l2::V4l2::open(path, config.size, config.fps)?),
+            CameraSource::V4l2(path) => Box::new(v4l2::V4l2::open(path, camera.size, camera.fps)?),
             CameraSource::Http(url) => Box::new(http::Http::open(url, &stop)?),
             #[cfg(feature = "h264")]
             CameraSource::Rtsp(url) => Box::new(rtsp::Rtsp::open(url, &stop)?),
             #[cfg(not(all(target_pointer_width = "64", feature = "h264")))]
-            _ => return Err(CameraError::LeftOut(config.source.left_out().unwrap_or_default())),
+            _ => return Err(CameraError::LeftOut(camera.source.left_out().unwrap_or_default())),
         })
     };
-    spawn_with(name, Box::new(open), patience, clock, cancel, slot)
+    spawn_with(name.to_owned(), Box::new(open), patience, clock, cancel, slot)
 }
 
 /// Opens the source of a camera, each time anew.
@@ -273,18 +262,9 @@ fn spawn_with(
     cancel: CancellationToken,
     slot: Arc<Slot>,
 ) -> Result<CameraHandle, CameraError> {
-    let (state, receiver) = watch::channel(CameraState {
-        name: name.clone(),
-        connected: false,
-        since: clock.monotonic(),
-        last_frame: None,
-        last_error: None,
-        errors: 0,
-        frames: 0,
-        dropped: 0,
-        skipped: 0,
-        finished: false,
-    });
+    let since = clock.monotonic();
+    let (state, receiver) =
+        watch::channel(CameraState { name: name.clone(), since, ..CameraState::default() });
     let thread_name = format!("camera {name}");
     let mut capture = Capture { name, open, patience, clock, cancel, slot, state };
     let thread = std::thread::Builder::new()
@@ -331,11 +311,7 @@ impl Capture {
             pause = (pause * 2).min(*BACKOFF.end());
         }
         let now = self.clock.monotonic();
-        self.state.send_modify(|s| {
-            if std::mem::replace(&mut s.connected, false) {
-                s.since = now;
-            }
-        });
+        self.state.send_modify(|s| s.turn(false, now));
         self.slot.ring();
     }
 
@@ -389,29 +365,25 @@ impl Capture {
         });
     }
 
-    fn up(&mut self) {
+    fn up(&self) {
         let now = self.clock.monotonic();
-        self.state.send_modify(|s| {
-            s.connected = true;
-            s.since = now;
-        });
+        self.state.send_modify(|s| s.turn(true, now));
         info!(camera = self.name, "camera open");
     }
 
-    fn down(&mut self, error: &CameraError) {
+    fn down(&self, error: &CameraError) {
         let (now, error) = (self.clock.monotonic(), error.to_string());
-        // The same trouble at each attempt is said once.
-        if self.state.borrow().last_error.as_ref() != Some(&error) || self.state.borrow().connected
-        {
+        let mut is_news = false;
+        self.state.send_modify(|s| {
+            // The same trouble at each attempt is said once.
+            is_news = s.connected || s.last_error.as_ref() != Some(&error);
+            s.turn(false, now);
+            s.errors += 1;
+            s.last_error = Some(error.clone());
+        });
+        if is_news {
             warn!(camera = self.name, error, "camera down");
         }
-        self.state.send_modify(|s| {
-            if std::mem::replace(&mut s.connected, false) {
-                s.since = now;
-            }
-            s.errors += 1;
-            s.last_error = Some(error);
-        });
     }
 
     /// Waits, in pieces that let a stop through.

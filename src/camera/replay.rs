@@ -24,8 +24,9 @@ use crate::clock::{Clock, Monotonic};
 const MAX_FILES: usize = 100_000;
 /// Bytes read from a stream at once.
 const PIECE: usize = 64 * 1024;
-/// Between two looks into an empty pipe.
+/// Between two looks into an empty pipe, and how many there are within [`PATIENCE`].
 const PIPE_LOOK: Duration = Duration::from_millis(10);
+const PIPE_LOOKS: u128 = PATIENCE.as_millis() / PIPE_LOOK.as_millis();
 
 /// The source.
 pub struct Replay {
@@ -39,14 +40,21 @@ pub struct Replay {
     again: Option<(Arc<[u8]>, u32)>,
     /// When the next image may be shown.
     due: Option<Monotonic>,
-    /// Images of this round: since the beginning was last begun with.
-    shown: u64,
-    unreadable: u64,
+    /// An image was shown since the beginning was last begun with.
+    shown: bool,
 }
 
 enum From {
-    Directory { left: VecDeque<PathBuf> },
+    Directory { left: VecDeque<PathBuf>, unreadable: u64 },
     Stream { file: File, pipe: bool, splitter: Splitter },
+}
+
+enum Found {
+    Image(Vec<u8>),
+    /// None yet.
+    Waiting,
+    /// None is left.
+    Over,
 }
 
 impl Replay {
@@ -61,7 +69,7 @@ impl Replay {
     ) -> Result<Self, CameraError> {
         let unreadable = |source| CameraError::Read { path: shown(path), source };
         let from = if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
-            From::Directory { left: images_in(path)? }
+            From::Directory { left: images_in(path)?, unreadable: 0 }
         } else {
             // Opening a pipe for reading would otherwise block until somebody writes. A regular
             // file takes no notice of the flag.
@@ -71,18 +79,7 @@ impl Replay {
             From::Stream { file, pipe, splitter: Splitter::new(MAX_IMAGE) }
         };
         let path = path.to_owned();
-        Ok(Self {
-            path,
-            from,
-            period,
-            repeat,
-            looped,
-            clock,
-            again: None,
-            due: None,
-            shown: 0,
-            unreadable: 0,
-        })
+        Ok(Self { path, from, period, repeat, looped, clock, again: None, due: None, shown: false })
     }
 
     /// Waits until the next image is due, or as long as patience allows. Whether it is due.
@@ -101,7 +98,7 @@ impl Replay {
         if self.repeat > 1 && self.paced() {
             self.again = Some((image.clone(), self.repeat - 1));
         }
-        self.shown += 1;
+        self.shown = true;
         self.put_up(image)
     }
 
@@ -129,91 +126,94 @@ impl FrameSource for Replay {
             self.again = (times > 1).then(|| (image.clone(), times - 1));
             return Ok(self.put_up(image));
         }
-        match &mut self.from {
-            From::Directory { left } => {
-                while let Some(path) = left.pop_front() {
-                    match read_image(&path) {
-                        Ok(image) => return Ok(self.show(image)),
-                        Err(error) => {
-                            self.unreadable += 1;
-                            tracing::warn!(path = %path.display(), %error, "image skipped");
-                        }
-                    }
-                }
-                if self.shown == 0 {
-                    return Err(CameraError::NoImages { path: shown(&self.path) });
-                }
+        match self.from.next(&self.path)? {
+            Found::Image(image) => Ok(self.show(image)),
+            Found::Waiting => Ok(Next::Waiting),
+            Found::Over if std::mem::take(&mut self.shown) => {
                 if !self.looped {
                     return Ok(Next::End);
                 }
-                self.shown = 0;
-                *left = images_in(&self.path)?;
+                self.from.rewind(&self.path)?;
                 Ok(Next::Waiting)
             }
-            From::Stream { file, pipe, splitter } => {
-                let unreadable = |source| CameraError::Read { path: shown(&self.path), source };
-                let mut patience = PATIENCE;
-                let mut piece = vec![0; PIECE];
-                let mut fed = false;
-                loop {
-                    if let Some(image) = splitter.next_frame() {
-                        return Ok(self.show(image));
-                    }
-                    // One piece at a time: a stream of garbage does not hold up a stop.
-                    if fed {
-                        return Ok(Next::Waiting);
-                    }
-                    let mut abandoned = false;
-                    let read = match file.read(&mut piece) {
-                        Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => None,
-                        Err(source) => return Err(unreadable(source)),
-                        Ok(0) if *pipe => {
-                            // The writer is gone, and took the rest of its frame with it. The
-                            // next one is read from the same descriptor, if it finds this pipe.
-                            splitter.end();
-                            abandoned = true;
-                            None
-                        }
-                        Ok(read) => Some(read),
-                    };
-                    match read {
-                        Some(0) => break,
-                        Some(read) => {
-                            splitter.push(piece.get(..read).unwrap_or_default());
-                            fed = true;
-                        }
-                        None if patience.is_zero() => {
-                            if abandoned && !leads_to(&self.path, file).map_err(unreadable)? {
-                                return Err(CameraError::Replaced { path: shown(&self.path) });
-                            }
-                            return Ok(Next::Waiting);
-                        }
-                        None => {
-                            std::thread::sleep(PIPE_LOOK);
-                            patience = patience.saturating_sub(PIPE_LOOK);
-                        }
-                    }
-                }
-                splitter.end();
-                if self.shown == 0 {
-                    return Err(CameraError::NoFrames { path: shown(&self.path) });
-                }
-                if !self.looped {
-                    return Ok(Next::End);
-                }
-                self.shown = 0;
-                file.rewind().map_err(unreadable)?;
-                Ok(Next::Waiting)
-            }
+            Found::Over => Err(match self.from {
+                From::Directory { .. } => CameraError::NoImages { path: shown(&self.path) },
+                From::Stream { .. } => CameraError::NoFrames { path: shown(&self.path) },
+            }),
         }
     }
 
     fn skipped(&self) -> u64 {
         match &self.from {
-            From::Directory { .. } => self.unreadable,
+            From::Directory { unreadable, .. } => *unreadable,
             From::Stream { splitter, .. } => splitter.torn(),
         }
+    }
+}
+
+impl From {
+    fn next(&mut self, path: &Path) -> Result<Found, CameraError> {
+        match self {
+            From::Directory { left, unreadable } => {
+                while let Some(path) = left.pop_front() {
+                    match read_image(&path) {
+                        Ok(image) => return Ok(Found::Image(image)),
+                        Err(error) => {
+                            *unreadable += 1;
+                            tracing::warn!(path = %path.display(), %error, "image skipped");
+                        }
+                    }
+                }
+                Ok(Found::Over)
+            }
+            From::Stream { file, pipe, splitter } => {
+                if let Some(image) = splitter.next_frame() {
+                    return Ok(Found::Image(image));
+                }
+                let unreadable = |source| CameraError::Read { path: shown(path), source };
+                let mut piece = vec![0; PIECE];
+                let mut abandoned = false;
+                for _ in 0..=PIPE_LOOKS {
+                    abandoned = false;
+                    match file.read(&mut piece) {
+                        // One piece at a time: a stream of garbage does not hold up a stop.
+                        Ok(read) if read > 0 => {
+                            splitter.push(piece.get(..read).unwrap_or_default());
+                            return Ok(splitter.next_frame().map_or(Found::Waiting, Found::Image));
+                        }
+                        // Of a pipe the writer is gone, and took the rest of its frame with it. The
+                        // next one is read from the same descriptor, if it finds this pipe.
+                        Ok(_) => {
+                            splitter.end();
+                            if !*pipe {
+                                return Ok(Found::Over);
+                            }
+                            abandoned = true;
+                        }
+                        Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+                        Err(source) => return Err(unreadable(source)),
+                    }
+                    std::thread::sleep(PIPE_LOOK);
+                }
+                if abandoned && !leads_to(path, file).map_err(unreadable)? {
+                    return Err(CameraError::Replaced { path: shown(path) });
+                }
+                Ok(Found::Waiting)
+            }
+        }
+    }
+
+    /// Begins again.
+    fn rewind(&mut self, path: &Path) -> Result<(), CameraError> {
+        match self {
+            From::Directory { left, .. } => *left = images_in(path)?,
+            From::Stream { file, .. } => {
+                let unreadable = |source| CameraError::Read { path: shown(path), source };
+                file.rewind().map_err(unreadable)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -59,14 +59,10 @@ impl Rtsp {
 
 impl FrameSource for Rtsp {
     fn next(&mut self) -> Result<Next, CameraError> {
-        match self.link.wait(self.frames.next()) {
-            Some(Some(Ok(CodecItem::VideoFrame(frame)))) => self.look(&frame),
+        match self.link.read(self.frames.next())? {
+            Some(CodecItem::VideoFrame(frame)) => self.look(&frame),
             // Reports on the transmission.
-            Some(Some(Ok(_))) | None => Ok(Next::Waiting),
-            Some(Some(Err(error))) => {
-                Err(self.link.fails(format!("the stream broke off: {}", plain(&error))))
-            }
-            Some(None) => Err(self.link.fails("it has ended the stream".to_owned())),
+            Some(_) | None => Ok(Next::Waiting),
         }
     }
 

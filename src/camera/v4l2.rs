@@ -17,7 +17,7 @@ use std::{
 
 use linuxvideo::{
     BufType, CapabilityFlags, Device, Fract,
-    format::{FrameIntervals, FrameSizes, PixFormat, PixelFormat},
+    format::{DiscreteFrameSize, FrameIntervals, FrameSizes, PixFormat, PixelFormat},
     stream::ReadStream,
 };
 use nix::{
@@ -74,7 +74,7 @@ impl V4l2 {
         }
         let offers = offers(&camera).map_err(failed)?;
         let no_format = || {
-            let offers: Vec<_> = offers.iter().take(8).map(Offer::to_string).collect();
+            let offers: Vec<_> = offers.iter().take(16).map(Offer::to_string).collect();
             let offers = if offers.is_empty() { "nothing".into() } else { offers.join(", ") };
             CameraError::NoFormat { device: device.clone(), offers }
         };
@@ -159,57 +159,49 @@ fn failure(device: &str, source: io::Error) -> CameraError {
     CameraError::Device { device: device.to_owned(), source, remedy }
 }
 
-/// One format of a device, and its sizes.
+/// One format of a device, and a range of its sizes, or one size.
 struct Offer {
     format: PixelFormat,
-    sizes: Sizes,
+    least: Size,
+    most: Size,
+    step: Size,
 }
 
-enum Sizes {
-    Listed(Vec<Size>),
-    Range {
-        least: Size,
-        most: Size,
-        step: Size,
-    },
-    /// The driver does not tell.
-    Untold,
-}
+/// Of a driver that does not tell its sizes.
+const ANY: (Size, Size, Size) = ((2, 2), (u32::MAX, u32::MAX), (1, 1));
 
 impl fmt::Display for Offer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let shown = |(width, height): &Size| format!("{width} x {height}");
-        match &self.sizes {
-            Sizes::Listed(sizes) => {
-                let some: Vec<_> = sizes.iter().take(8).map(shown).collect();
-                write!(f, "{} ({})", self.format, some.join(", "))
-            }
-            Sizes::Range { least, most, .. } => {
-                write!(f, "{} ({} to {})", self.format, shown(least), shown(most))
-            }
-            Sizes::Untold => write!(f, "{}", self.format),
+        let (width, height) = self.least;
+        write!(f, "{}", self.format)?;
+        match self.most {
+            most if most == ANY.1 => Ok(()),
+            most if most == self.least => write!(f, " {width} x {height}"),
+            most => write!(f, " {width} x {height} to {} x {}", most.0, most.1),
         }
     }
 }
 
 fn offers(camera: &Device) -> io::Result<Vec<Offer>> {
-    let formats = camera.formats(BufType::VIDEO_CAPTURE);
-    let offers = formats.map(|format| {
+    let mut offers = Vec::new();
+    for format in camera.formats(BufType::VIDEO_CAPTURE) {
         let format = format?.pixel_format();
-        let sizes = match camera.frame_sizes(format) {
+        let ranges = match camera.frame_sizes(format) {
             Ok(FrameSizes::Discrete(sizes)) => {
-                Sizes::Listed(sizes.iter().map(|s| (s.width(), s.height())).collect())
+                let size = |s: &DiscreteFrameSize| (s.width(), s.height());
+                sizes.iter().map(|s| (size(s), size(s), (1, 1))).collect()
             }
-            Ok(FrameSizes::Stepwise(s) | FrameSizes::Continuous(s)) => Sizes::Range {
-                least: (s.min_width(), s.min_height()),
-                most: (s.max_width(), s.max_height()),
-                step: (s.step_width(), s.step_height()),
-            },
-            Err(_) => Sizes::Untold,
+            Ok(FrameSizes::Stepwise(s) | FrameSizes::Continuous(s)) => vec![(
+                (s.min_width(), s.min_height()),
+                (s.max_width(), s.max_height()),
+                (s.step_width(), s.step_height()),
+            )],
+            Err(_) => vec![ANY],
         };
-        Ok(Offer { format, sizes })
-    });
-    offers.collect()
+        let offer = |(least, most, step)| Offer { format, least, most, step };
+        offers.extend(ranges.into_iter().map(offer));
+    }
+    Ok(offers)
 }
 
 fn fits((width, height): Size) -> bool {
@@ -223,7 +215,7 @@ fn choose(offers: &[Offer], wanted: Size) -> Option<(PixelFormat, Size)> {
     let wanted = (wanted.0, wanted.1.min(u32::try_from(rows).unwrap_or(u32::MAX)));
     let sizes_of = |format| offers.iter().filter(move |offer| offer.format == format);
     FORMATS.into_iter().find_map(|format| {
-        let sizes = sizes_of(format).filter_map(|offer| nearest(&offer.sizes, wanted));
+        let sizes = sizes_of(format).filter_map(|offer| nearest(offer, wanted));
         Some((format, sizes.min_by_key(|size| distance(*size, wanted))?))
     })
 }
@@ -232,24 +224,15 @@ fn distance(a: Size, b: Size) -> u64 {
     u64::from(a.0.abs_diff(b.0)) + u64::from(a.1.abs_diff(b.1))
 }
 
-fn nearest(sizes: &Sizes, wanted: Size) -> Option<Size> {
-    let size = match sizes {
-        Sizes::Listed(sizes) => {
-            let usable = sizes.iter().copied().filter(|size| fits(*size));
-            return usable.min_by_key(|size| distance(*size, wanted));
-        }
-        Sizes::Range { least, most, step } => {
-            let side = |wanted: u32, least: u32, most: u32, step: u32| {
-                // A step of 0 is a driver's fault; so is a least above the most.
-                let (most, step) = (most.max(least), step.max(1));
-                let wanted = wanted.clamp(least, most);
-                wanted - (wanted - least) % step
-            };
-            let width = side(wanted.0, least.0, most.0, step.0);
-            (width, side(wanted.1, least.1, most.1, step.1))
-        }
-        Sizes::Untold => wanted,
+fn nearest(Offer { least, most, step, .. }: &Offer, wanted: Size) -> Option<Size> {
+    let side = |wanted: u32, least: u32, most: u32, step: u32| {
+        // A step of 0 is a driver's fault; so is a least above the most.
+        let (most, step) = (most.max(least), step.max(1));
+        let wanted = wanted.clamp(least, most);
+        wanted - (wanted - least) % step
     };
+    let width = side(wanted.0, least.0, most.0, step.0);
+    let size = (width, side(wanted.1, least.1, most.1, step.1));
     fits(size).then_some(size)
 }
 

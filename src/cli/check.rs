@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use crate::{
-    camera::{self, Bell, CameraConfig, PATIENCE, Picture, Slot},
+    camera::{self, Bell, PATIENCE, Picture, Slot},
     clock::{Clock, Stamp, SystemClock},
     config::{self, CameraSource, Config, Mode, Secret, Storage, TurnstileDriver},
     store::{self, Room},
@@ -213,15 +213,8 @@ async fn source(name: String, camera: &config::Camera, running: bool) -> Result<
             Ok(format!("{source} is in use by the daemon: see `gatehouse status`"))
         }
         CameraSource::V4l2(_) | CameraSource::Http(_) | CameraSource::Rtsp(_) => {
-            let camera = CameraConfig {
-                name,
-                source: source.clone(),
-                fps: camera.fps,
-                size: camera.size,
-                repeat: 1,
-                looped: false,
-            };
-            let looks = tokio::task::spawn_blocking(move || first_frame(&camera)).await;
+            let camera = camera.clone();
+            let looks = tokio::task::spawn_blocking(move || first_frame(&name, &camera)).await;
             match looks.map_err(|e| e.to_string())? {
                 Ok(picture) => Ok(format!("{source} shows {picture}")),
                 Err(e) if running => {
@@ -234,12 +227,12 @@ async fn source(name: String, camera: &config::Camera, running: bool) -> Result<
 }
 
 /// Opens a camera as the daemon does, and says what its first frame is.
-fn first_frame(camera: &CameraConfig) -> Result<String, String> {
+fn first_frame(name: &str, camera: &config::Camera) -> Result<String, String> {
     let clock = Arc::new(SystemClock::new().map_err(|e| e.to_string())?);
     let (bell, cancel) = (Arc::new(Bell::default()), CancellationToken::new());
     let _stops = cancel.clone().drop_guard();
     let slot = Arc::new(Slot::new(bell.clone()));
-    let handle = camera::spawn(camera, clock.clone(), cancel, slot.clone());
+    let handle = camera::spawn(name, camera, clock.clone(), cancel, slot.clone());
     let handle = handle.map_err(|e| e.to_string())?;
     let (begun, mut heard) = (clock.monotonic(), 0);
     let frame = loop {

@@ -29,7 +29,7 @@ use self::{
 };
 use crate::{
     attendance::Origin,
-    camera::{self, Bell, CameraConfig, Slot},
+    camera::{self, Bell, Slot},
     clock::Clock,
     commands,
     config::{Config, Direction, Lane, ModelFiles, Upstream},

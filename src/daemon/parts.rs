@@ -62,34 +62,26 @@ impl Parts {
         let (requests, asked) = mpsc::channel(REQUESTS);
         let (state, watched) = watch::channel(lane::LaneState::default());
         let mut cameras = Vec::new();
-        for camera in &lane.cameras {
+        for side in &lane.cameras {
             let slot = Arc::new(Slot::new(bell.clone()));
             let seen = Arc::new(Seen::default());
-            let name = format!("{}/{}", lane.name, camera.direction);
-            let config = CameraConfig {
-                name: name.clone(),
-                source: camera.source.clone(),
-                fps: camera.fps,
-                size: camera.size,
-                repeat: camera.repeat,
-                looped: camera.looped,
-            };
+            let name = format!("{}/{}", lane.name, side.direction);
             let capture =
-                camera::spawn(&config, built.clock.clone(), cancel.clone(), slot.clone())?;
+                camera::spawn(&name, side, built.clock.clone(), cancel.clone(), slot.clone())?;
             self.captures.push(capture.thread);
             self.eyes.push(Eye {
                 name,
-                direction: camera.direction,
+                direction: side.direction,
                 slot: slot.clone(),
                 lane: sighted.clone(),
                 seen: seen.clone(),
                 turn: Default::default(),
             });
             cameras.push(CameraPanel {
-                direction: camera.direction,
-                source: camera.source.to_string(),
+                direction: side.direction,
+                source: side.source.to_string(),
                 state: capture.state,
-                stalled_after: config.stalled_after(),
+                stalled_after: camera::stalled_after(side),
                 seen,
                 slot,
             });

@@ -73,7 +73,7 @@ impl Buses {
     }
 }
 
-/// A driver's way to its line.
+/// The lanes' way to a line.
 pub struct Port {
     line: SerialLine,
     clock: Arc<dyn Clock>,
@@ -83,8 +83,9 @@ pub struct Port {
 }
 
 /// When an exchange may wait for others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Turn {
+    #[default]
     Urgent,
     Routine,
 }
@@ -92,7 +93,8 @@ pub enum Turn {
 /// Knows the answer among the bytes heard since the command.
 pub type Find = Box<dyn Fn(&[u8]) -> Found + Send + Sync>;
 
-/// Bytes to be sent, and what for.
+/// Bytes to be sent, and what for. One of no bytes says whether the port is still open.
+#[derive(Default)]
 pub struct Exchange {
     pub send: Vec<u8>,
     /// `None`: no answer comes; it is done when the bytes have left.
@@ -100,31 +102,22 @@ pub struct Exchange {
     /// A longer pause between two bytes of an answer parts them.
     pub gap: Option<Duration>,
     pub turn: Turn,
+    /// Before it, nothing may have come unasked for so long.
+    pub after_quiet: Duration,
     /// After this it is void, and not sent.
     pub deadline: Option<Monotonic>,
 }
 
+type Answer = Result<Vec<u8>, TurnstileError>;
+
 struct Job {
     address: u8,
     session: u64,
+    /// Its device has not answered yet in this session.
     first: bool,
-    what: What,
-}
-
-enum What {
-    /// Begins a session.
-    Open(oneshot::Sender<Result<(), TurnstileError>>),
-    Exchange(Exchange, oneshot::Sender<Result<Vec<u8>, TurnstileError>>),
-    /// Whether the port is still open.
-    Look(oneshot::Sender<Result<(), TurnstileError>>),
-}
-
-/// A driver's connection. The first error ends it.
-pub struct Session {
-    port: Arc<Port>,
-    address: u8,
-    id: u64,
-    answered: bool,
+    /// `None`: a session begins.
+    exchange: Option<Exchange>,
+    reply: oneshot::Sender<Answer>,
 }
 
 impl Port {
@@ -137,74 +130,110 @@ impl Port {
     }
 
     pub fn name(&self) -> String {
-        self.line.port.display().to_string()
-    }
-
-    pub fn now(&self) -> Monotonic {
-        self.clock.monotonic()
-    }
-
-    /// Opens the port if it must, and waits until nothing came unasked for `quiet`.
-    pub async fn connect(
-        self: &Arc<Self>,
-        address: u8,
-        quiet: Duration,
-    ) -> Result<Session, TurnstileError> {
-        static SESSIONS: AtomicU64 = AtomicU64::new(0);
-        let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
-        let (reply, opened) = oneshot::channel();
-        self.ask(Job { address, session: id, first: false, what: What::Open(reply) }).await?;
-        opened.await.map_err(|_| self.lost())??;
-        let session = Session { port: self.clone(), address, id, answered: false };
-        session.quiet(quiet).await?;
-        Ok(session)
-    }
-
-    async fn ask(&self, job: Job) -> Result<(), TurnstileError> {
-        self.jobs.send(job).await.map_err(|_| self.lost())
-    }
-
-    /// The task has met a fault, and the answer with it.
-    fn lost(&self) -> TurnstileError {
-        let source = io::Error::other("a fault in this program, logged as such");
-        TurnstileError::Line { port: self.name(), source }
+        self.line.name()
     }
 }
 
+/// A driver's place at a line: the port, its controller's address there, and whether it is connected.
+/// It is so from [`connect`](Self::connect) until the first error but [`TurnstileError::Late`], or
+/// until a call is dropped before its end.
+pub struct Session {
+    port: Arc<Port>,
+    address: u8,
+    /// `None`: not connected.
+    id: Option<u64>,
+    answered: bool,
+}
+
 impl Session {
-    /// Waits until nothing came unasked for so long.
-    pub async fn quiet(&self, quiet: Duration) -> Result<(), TurnstileError> {
-        let mut strays = self.port.strays.clone();
-        strays.mark_unchanged();
-        let silent = async { while let Ok(Ok(())) = timeout(quiet, strays.changed()).await {} };
-        let never = |_| TurnstileError::NeverSilent { port: self.port.name() };
-        timeout(quiet + QUIET_WITHIN, silent).await.map_err(never)
+    /// Not connected yet.
+    pub fn new(port: Arc<Port>, address: u8) -> Self {
+        Self { port, address, id: None, answered: false }
+    }
+
+    pub fn port(&self) -> String {
+        self.port.name()
+    }
+
+    pub fn now(&self) -> Monotonic {
+        self.port.clock.monotonic()
+    }
+
+    /// Opens the port if it must, and waits until nothing came unasked for `quiet`.
+    pub async fn connect(&mut self, quiet: Duration) -> Result<(), TurnstileError> {
+        static SESSIONS: AtomicU64 = AtomicU64::new(0);
+        self.end();
+        let id = SESSIONS.fetch_add(1, Ordering::Relaxed);
+        self.ask(id, None).await?;
+        self.quiet(quiet).await?;
+        (self.id, self.answered) = (Some(id), false);
+        Ok(())
     }
 
     /// One exchange; its answer, empty where none is looked for.
-    pub async fn exchange(&mut self, exchange: Exchange) -> Result<Vec<u8>, TurnstileError> {
-        let (reply, answer) = oneshot::channel();
-        let first = !self.answered && exchange.find.is_some();
-        let what = What::Exchange(exchange, reply);
-        self.port.ask(Job { address: self.address, session: self.id, first, what }).await?;
-        let answer = answer.await.map_err(|_| self.port.lost())??;
-        self.answered = true;
-        Ok(answer)
+    pub async fn exchange(&mut self, exchange: Exchange) -> Answer {
+        let id = self.taken()?;
+        if !exchange.after_quiet.is_zero() {
+            self.quiet(exchange.after_quiet).await?;
+        }
+        let answer = self.ask(id, Some(exchange)).await;
+        self.answered |= answer.is_ok();
+        if matches!(answer, Ok(_) | Err(TurnstileError::Late { .. })) {
+            self.id = Some(id);
+        }
+        answer
     }
 
-    /// Whether nothing comes unasked for so long.
-    pub async fn stays_quiet(&self, quiet: Duration) -> bool {
+    /// Listens for so long, whether anything comes unasked.
+    pub async fn stays_quiet(&mut self, quiet: Duration) -> Result<(), TurnstileError> {
+        let id = self.taken()?;
+        if timeout(quiet, self.strays().changed()).await.is_ok() {
+            return Err(self.garbled("an older answer, or noise after it".to_owned()));
+        }
+        self.id = Some(id);
+        Ok(())
+    }
+
+    /// An answer that cannot be believed: it ends the session.
+    pub fn garbled(&mut self, what: String) -> TurnstileError {
+        self.end();
+        TurnstileError::Garbled { port: self.port(), address: self.address, what }
+    }
+
+    pub fn end(&mut self) {
+        self.id = None;
+    }
+
+    /// The live session, to be put back when all went well.
+    fn taken(&mut self) -> Result<u64, TurnstileError> {
+        self.id.take().ok_or_else(|| TurnstileError::NotConnected { port: self.port() })
+    }
+
+    /// What comes unasked from now on.
+    fn strays(&self) -> watch::Receiver<u64> {
         let mut strays = self.port.strays.clone();
         strays.mark_unchanged();
-        timeout(quiet, strays.changed()).await.is_err()
+        strays
     }
 
-    /// Whether the port is open still; costs no bytes.
-    pub async fn look(&self) -> Result<(), TurnstileError> {
-        let (reply, seen) = oneshot::channel();
-        let (address, session, what) = (self.address, self.id, What::Look(reply));
-        self.port.ask(Job { address, session, first: false, what }).await?;
-        seen.await.map_err(|_| self.port.lost())?
+    async fn quiet(&self, quiet: Duration) -> Result<(), TurnstileError> {
+        let mut strays = self.strays();
+        let silent = async { while let Ok(Ok(())) = timeout(quiet, strays.changed()).await {} };
+        let never = |_| TurnstileError::NeverSilent { port: self.port() };
+        timeout(quiet + QUIET_WITHIN, silent).await.map_err(never)
+    }
+
+    async fn ask(&self, session: u64, exchange: Option<Exchange>) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let first = !self.answered && exchange.as_ref().is_some_and(|e| e.find.is_some());
+        let job = Job { address: self.address, session, first, exchange, reply };
+        // The task has met a fault, and the answer with it.
+        let lost = || {
+            let source = io::Error::other("a fault in this program, logged as such");
+            TurnstileError::Line { port: self.port(), source }
+        };
+        self.port.jobs.send(job).await.map_err(|_| lost())?;
+        answer.await.map_err(|_| lost())?
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
 use crate::clock::Monotonic;
 
 /// What `gatehouse status` shows of a turnstile. Counters run from the task's start.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnstileState {
     pub connected: bool,
     /// When `connected` last changed; milliseconds since boot.
@@ -35,6 +35,14 @@ pub struct TurnstileState {
     pub lost_events: u64,
     /// Times that a fault in this program cost the driver, which was then made anew.
     pub restarts: u64,
+}
+
+impl TurnstileState {
+    pub(super) fn turn(&mut self, connected: bool, now: Monotonic) {
+        if std::mem::replace(&mut self.connected, connected) != connected {
+            self.since = now;
+        }
+    }
 }
 
 /// The lane's end of a turnstile task. Dropping `releases` or `events` ends the task.

@@ -23,7 +23,7 @@ mod error;
 mod handle;
 mod passage_id;
 mod port;
-pub(crate) mod scan;
+mod scan;
 pub mod settings;
 mod simulation;
 mod task;
@@ -46,7 +46,10 @@ pub use self::{
     simulation::{DeviceFrame, SimulatedBus, SimulatedDevice, SimulatedLine},
 };
 #[cfg(any(test, feature = "failpoints"))]
-pub use self::{drivers::Protocol, simulation::Fault};
+pub use self::{
+    drivers::Protocol,
+    simulation::{Fault, Order},
+};
 use crate::clock::Clock;
 
 /// Starts the task that drives `driver` for `lane`, on the line that it may share with others of
@@ -65,7 +68,7 @@ pub fn spawn(
     cancel: CancellationToken,
     hold_open: bool,
 ) -> (TurnstileHandle, JoinHandle<()>) {
-    driver.spawn(drivers::Task { lane, buses, clock, cancel, hold_open })
+    driver.spawn(task::Lane { name: lane.to_owned(), clock, cancel, hold_open }, buses)
 }
 
 /// Connects once and looks, for `gatehouse check`: moves no arm, held open or not. What was found,

@@ -2,8 +2,6 @@
 
 #![warn(missing_docs)]
 
-use std::{future::Future, time::Duration};
-
 use super::{error::TurnstileError, passage_id::PassageId, settings::Direction};
 use crate::clock::Monotonic;
 
@@ -33,11 +31,8 @@ pub struct Seen {
 /// [`connect`](Turnstile::connect). A dropped future must leave the driver so that the next call
 /// cannot take an old answer for its own.
 pub trait Turnstile: Send + 'static {
-    /// The line's name in messages and in the status.
-    fn port(&self) -> String;
-
     /// Whether the controller reports that somebody went through.
-    fn confirms_passage(&self) -> bool;
+    const CONFIRMS_PASSAGE: bool = true;
 
     /// Opens the line and looks; moves nothing. [`hold`](Turnstile::hold) comes next, before
     /// anything else: a coil left on by a crash would keep the gate open.
@@ -56,11 +51,9 @@ pub trait Turnstile: Send + 'static {
     fn poll(&mut self) -> impl Future<Output = Result<Seen, TurnstileError>> + Send;
 
     /// Opens the arm both ways, until it is closed again; or closes it, and withdraws with it every
-    /// release that is, or may be, under way.
+    /// release that is, or may be, under way. Without a connection that is an error where there may
+    /// be one. The task says again after a while that an arm is to be open.
     fn hold(&mut self, open: bool) -> impl Future<Output = Result<(), TurnstileError>> + Send;
-
-    /// Withdraws every release that is, or may be, under way; connects for it if it must.
-    fn withdraw(&mut self) -> impl Future<Output = Result<(), TurnstileError>> + Send;
 }
 
 /// The command to let one person through.
@@ -102,7 +95,3 @@ pub enum TurnstileEvent {
     /// it, sets `hold_open` and later clears it.
     Fire { on: bool, at: Monotonic },
 }
-
-/// A controller that does not say whether its arm hangs open is told so again after this: it may have
-/// lost power, or somebody may have used its own buttons.
-pub const HELD_AGAIN: Duration = Duration::from_secs(10);

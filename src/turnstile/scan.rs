@@ -52,31 +52,19 @@ pub fn scan(heard: &[u8], here: impl Fn(&[u8]) -> Here) -> Found {
     Found::Nothing { passed_over: part.unwrap_or(at).min(heard.len()) }
 }
 
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-
-    /// Hears `line` in pieces, as a port does. The first answer, and the most that was kept.
-    pub fn hear(
-        line: &[u8],
-        pieces: &[usize],
-        find: impl Fn(&[u8]) -> Found,
-    ) -> (Option<Vec<u8>>, usize) {
-        let (mut heard, mut most) = (Vec::new(), 0);
-        let (mut line, mut pieces) = (line, pieces.iter().cycle());
-        while !line.is_empty() {
-            let piece = *pieces.next().unwrap_or(&1);
-            let (now, later) = line.split_at(piece.clamp(1, line.len()));
-            line = later;
-            heard.extend_from_slice(now);
-            match find(&heard) {
-                Found::Answer { passed_over, len } => {
-                    return (Some(heard[passed_over..passed_over + len].to_vec()), most);
-                }
-                Found::Nothing { passed_over } => drop(heard.drain(..passed_over)),
+#[cfg(any(test, fuzzing))]
+impl Found {
+    /// Returns the answer. What was found lies within what was heard.
+    pub fn frame(self, heard: &[u8]) -> Option<&[u8]> {
+        match self {
+            Found::Nothing { passed_over } => {
+                assert!(passed_over <= heard.len());
+                None
             }
-            most = most.max(heard.len());
+            Found::Answer { passed_over, len } => Some(&heard[passed_over..passed_over + len]),
         }
-        (None, most)
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests;

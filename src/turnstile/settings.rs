@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde::{
-    Deserialize, Deserializer, Serialize,
+    Deserialize, Deserializer,
     de::{DeserializeOwned, Error},
 };
 
@@ -32,24 +32,10 @@ words! {
 
 impl Direction {
     pub const BOTH: [Direction; 2] = Direction::ALL;
-}
 
-/// One number for each direction: a coil, an input. Both are counted from 0, as on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PerDirection {
-    #[serde(deserialize_with = "whole::<_, _, 0, 65_535>")]
-    pub entry: u16,
-    #[serde(deserialize_with = "whole::<_, _, 0, 65_535>")]
-    pub exit: u16,
-}
-
-impl PerDirection {
-    pub fn get(&self, direction: Direction) -> u16 {
-        match direction {
-            Direction::Entry => self.entry,
-            Direction::Exit => self.exit,
-        }
+    /// Its place in [`BOTH`](Self::BOTH).
+    pub fn index(self) -> usize {
+        self as usize
     }
 }
 
@@ -58,6 +44,13 @@ impl PerDirection {
 pub struct SerialLine {
     pub port: PathBuf,
     pub baud: u32,
+}
+
+impl SerialLine {
+    /// The port's name in messages.
+    pub fn name(&self) -> String {
+        self.port.display().to_string()
+    }
 }
 
 /// A side of the arm, as the controller's manual has it.
@@ -96,12 +89,9 @@ impl Settings for FramedBoard {
 }
 
 impl FramedBoard {
-    pub fn side(&self, direction: Direction) -> Side {
-        match (direction, self.entry_side) {
-            (Direction::Entry, side) => side,
-            (Direction::Exit, Side::Left) => Side::Right,
-            (Direction::Exit, Side::Right) => Side::Left,
-        }
+    /// Whether this direction leads to the arm's left side.
+    pub fn is_left(&self, direction: Direction) -> bool {
+        (direction == Direction::Entry) == (self.entry_side == Side::Left)
     }
 }
 
@@ -187,14 +177,19 @@ impl Keys<'_> {
         read.map(Some).or_else(|error| wrong(key, error.message()))
     }
 
-    /// Two different numbers of coils or inputs.
-    pub fn pair(&self, key: &str) -> Checked<Option<PerDirection>> {
-        let pair: Option<PerDirection> = self.given(key)?;
-        match pair {
-            Some(PerDirection { entry, exit }) if entry == exit => {
-                wrong(key, "entry and exit must differ")
-            }
-            pair => Ok(pair),
+    /// Two different numbers of coils or inputs, as of [`Direction::BOTH`].
+    pub fn pair(&self, key: &str) -> Checked<Option<[u16; 2]>> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Pair {
+            #[serde(deserialize_with = "whole::<_, _, 0, 65_535>")]
+            entry: u16,
+            #[serde(deserialize_with = "whole::<_, _, 0, 65_535>")]
+            exit: u16,
+        }
+        match self.given(key)? {
+            Some(Pair { entry, exit }) if entry == exit => wrong(key, "entry and exit must differ"),
+            pair => Ok(pair.map(|Pair { entry, exit }| [entry, exit])),
         }
     }
 

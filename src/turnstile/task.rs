@@ -15,16 +15,16 @@
 
 mod desk;
 
-use std::{collections::VecDeque, pin::pin, sync::Arc, time::Duration};
+use std::{pin::pin, time::Duration};
 
 use tokio::{
     sync::{broadcast, mpsc, watch},
     task::JoinHandle,
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+pub(super) use self::desk::Lane;
 use self::desk::{Desk, Turn};
 use super::{
     error::TurnstileError,
@@ -33,7 +33,6 @@ use super::{
     simulation::DeviceFrame,
 };
 use crate::{
-    clock::Clock,
     failpoint,
     vigil::{Backoff, caught},
 };
@@ -49,59 +48,29 @@ const POLL: Duration = Duration::from_millis(40);
 /// Between attempts to connect: doubling, never giving up.
 const BACKOFF: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(200)..=Duration::from_secs(5);
+/// A controller is told again after this that its arm is to stand open: it may have lost its power, or
+/// somebody may have used its own buttons.
+const HELD_AGAIN: Duration = Duration::from_secs(10);
 /// How long a stop may take to withdraw what is released.
 const WITHDRAW_WITHIN: Duration = Duration::from_millis(1500);
 
 pub(super) fn spawn<T: Turnstile>(
     make: impl Fn() -> T + Send + Sync + 'static,
-    lane: &str,
-    clock: Arc<dyn Clock>,
-    cancel: CancellationToken,
+    lane: Lane,
+    port: String,
     tap: Option<broadcast::Sender<DeviceFrame>>,
-    hold_open: bool,
 ) -> (TurnstileHandle, JoinHandle<()>) {
-    let driver = make();
-    let (release_tx, releases) = mpsc::channel(RELEASES);
-    let (events, event_rx) = mpsc::channel(EVENTS);
-    let (state, state_rx) = watch::channel(TurnstileState {
-        connected: false,
-        since: clock.monotonic(),
-        last_error: None,
-        confirms_passage: driver.confirms_passage(),
-        held_open: false,
-        fire: None,
-        port: driver.port(),
-        releases: 0,
-        passages: 0,
-        errors: 0,
-        reconnects: 0,
-        late: 0,
-        lost_events: 0,
-        restarts: 0,
+    let (releases, taken) = mpsc::channel(RELEASES);
+    let (events, heard) = mpsc::channel(EVENTS);
+    let (hold_open, held_by_lane) = watch::channel(lane.hold_open);
+    let (state, shown) = watch::channel(TurnstileState {
+        since: lane.clock.monotonic(),
+        confirms_passage: T::CONFIRMS_PASSAGE,
+        port,
+        ..TurnstileState::default()
     });
-    let (held_by, held_by_lane) = watch::channel(hold_open);
-    let desk = Desk {
-        hold_open: held_by_lane,
-        held: false,
-        alarm: false,
-        alarm_said: false,
-        // A lane that stood open may believe in an alarm that is over.
-        fire_said: hold_open,
-        lane: lane.to_owned(),
-        clock,
-        cancel,
-        releases,
-        events,
-        state,
-        outgoing: VecDeque::new(),
-        said_down: false,
-        was_up: false,
-        under_way: None,
-        touched: false,
-    };
-    let task = tokio::spawn(run(make, desk));
-    let (releases, events, state) = (release_tx, event_rx, state_rx);
-    (TurnstileHandle { releases, events, hold_open: held_by, state, tap }, task)
+    let task = tokio::spawn(run(make, Desk::new(lane, held_by_lane, taken, events, state)));
+    (TurnstileHandle { releases, events: heard, hold_open, state: shown, tap }, task)
 }
 
 async fn run<T: Turnstile>(make: impl Fn() -> T, mut desk: Desk) {
@@ -110,7 +79,9 @@ async fn run<T: Turnstile>(make: impl Fn() -> T, mut desk: Desk) {
     loop {
         let (begun, last) = (desk.clock.monotonic(), desk.is_over());
         // What outlives a panic are queues and counters, whole after each step.
-        let Err(fault) = caught(async { drive(make(), &mut desk, pause).await }).await else {
+        let Err(fault) =
+            caught(async { Driven { driver: make(), desk: &mut desk }.run(pause).await }).await
+        else {
             break;
         };
         let longer = backoff.after(desk.clock.monotonic().since(begun));
@@ -126,207 +97,185 @@ async fn run<T: Turnstile>(make: impl Fn() -> T, mut desk: Desk) {
     desk.close();
 }
 
-/// Connects, again and again, and serves, until it is time to stop; then withdraws.
-async fn drive<T: Turnstile>(mut driver: T, desk: &mut Desk, mut pause: Duration) {
-    // A driver does not know what the one before it had released.
-    let mut orphaned = desk.touched || desk.held;
-    loop {
-        if desk.refuse_for(pause).await.is_break() {
-            break;
-        }
-        let connected = {
-            let mut connect = pin!(driver.connect());
-            loop {
-                tokio::select! {
-                    biased;
-                    outcome = &mut connect => break Some(outcome),
-                    step = desk.refuse_for(POLL) => if step.is_break() { break None },
+/// A driver, and the lane that it is for.
+struct Driven<'a, T> {
+    driver: T,
+    desk: &'a mut Desk,
+}
+
+impl<T: Turnstile> Driven<'_, T> {
+    /// Connects, again and again, and serves, until it is time to stop; then withdraws.
+    async fn run(mut self, mut pause: Duration) {
+        // A driver does not know what the one before it had released.
+        let mut orphaned = self.desk.may_be_open();
+        while self.desk.refuse_for(pause).await.is_continue() {
+            let Some(connected) = self.connect().await else { break };
+            let settled = match connected {
+                Ok(met) => {
+                    orphaned |= !met.released.is_empty();
+                    self.settle(met).await
                 }
-            }
-        };
-        match connected {
-            None => break,
-            Some(Ok(met)) => {
-                if let Err(error) = settle(&mut driver, desk, met).await {
-                    desk.down(&error);
-                    pause = longer(pause);
-                    continue;
+                Err(error) => Err(error),
+            };
+            let failed = match settled {
+                Ok(()) => {
+                    orphaned = false;
+                    let Some((error, at_once)) = self.serve().await else { break };
+                    pause = if at_once { Duration::ZERO } else { *BACKOFF.start() };
+                    error
                 }
-                orphaned = false;
-                let served = serve(&mut driver, desk).await;
-                let Some((error, at_once)) = served else { break };
-                desk.down(&error);
-                // Where a coil may be on, the first attempt is made at once; not for
-                // a controller that connects and fails at its first poll, time after time.
-                pause = if at_once { Duration::ZERO } else { *BACKOFF.start() };
-            }
-            Some(Err(error)) => {
-                desk.down(&error);
-                pause = longer(pause);
-            }
-        }
-    }
-    if desk.is_to_be_open() {
-        info!(lane = desk.lane, "the arm is left as it is: it is to stand open");
-        return;
-    }
-    // An arm that was to be closed just now is closed yet.
-    let held = desk.held;
-    let withdraw = async {
-        if !orphaned && !held {
-            return driver.withdraw().await;
-        }
-        if orphaned || driver.hold(false).await.is_err() {
-            driver.connect().await?;
-            driver.hold(false).await?;
-        }
-        Ok(())
-    };
-    match timeout(WITHDRAW_WITHIN, withdraw).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => error!(lane = desk.lane, %error, "a release may be left under way"),
-        Err(_) => error!(lane = desk.lane, "no time to withdraw: a release may be left under way"),
-    }
-}
-
-fn longer(pause: Duration) -> Duration {
-    (pause * 2).clamp(*BACKOFF.start(), *BACKOFF.end())
-}
-
-/// After a connection, before it counts as one: opens what is to be open, withdraws everything
-/// else, and takes what the sensors show for given.
-async fn settle<T: Turnstile>(
-    driver: &mut T,
-    desk: &mut Desk,
-    met: Met,
-) -> Result<(), TurnstileError> {
-    // Said at each connection anew.
-    desk.fire_said &= met.fire != Some(true);
-    let fire = desk.notices(met.fire);
-    desk.held = false;
-    let open = desk.is_to_be_open();
-    let settled = async {
-        driver.hold(open).await?;
-        driver.poll().await
-    };
-    let seen = match settled.await {
-        Ok(seen) => seen,
-        Err(error) => {
-            // Not up yet, but an alarm is an alarm.
-            desk.says_fire(fire);
-            return Err(error);
-        }
-    };
-    desk.holds(open);
-    desk.up(if open { Vec::new() } else { met.released });
-    desk.says_fire(fire);
-    heed(driver, desk, seen).await
-}
-
-/// While the line is up. Returns the error that ended it and whether to connect at once, because
-/// a coil may be on or the line was good; or `None` to stop. A poll follows each release, so that
-/// no rush of releases delays the end of a pulse.
-async fn serve<T: Turnstile>(driver: &mut T, desk: &mut Desk) -> Option<(TurnstileError, bool)> {
-    let mut at_once = false;
-    loop {
-        let turn = desk.wait(POLL).await;
-        if matches!(turn, Turn::Stop) {
-            return None;
-        }
-        let converged = converge(driver, desk).await;
-        if let Turn::Release(release) = turn {
-            let carried_out = match converged {
-                Ok(()) => carry_out(driver, desk, release).await,
                 Err(error) => {
-                    desk.fail(release.passage, &error, false);
-                    Err(error)
+                    pause = (pause * 2).clamp(*BACKOFF.start(), *BACKOFF.end());
+                    error
                 }
             };
-            match carried_out {
-                Ok(released) => at_once |= released,
+            self.desk.down(&failed);
+        }
+        if self.desk.is_to_be_open() {
+            info!(lane = self.desk.lane, "the arm is left as it is: it is to stand open");
+        } else if orphaned || self.desk.may_be_open() {
+            let error = match timeout(WITHDRAW_WITHIN, self.withdraw(orphaned)).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no time to withdraw".to_owned(),
+            };
+            error!(lane = self.desk.lane, error, "a release may be left under way");
+        }
+    }
+
+    /// `None`: it is time to stop.
+    async fn connect(&mut self) -> Option<Result<Met, TurnstileError>> {
+        let mut connect = pin!(self.driver.connect());
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut connect => return Some(outcome),
+                step = self.desk.refuse_for(POLL) => if step.is_break() { return None },
+            }
+        }
+    }
+
+    async fn withdraw(&mut self, orphaned: bool) -> Result<(), TurnstileError> {
+        if orphaned || self.driver.hold(false).await.is_err() {
+            self.driver.connect().await?;
+            self.driver.hold(false).await?;
+        }
+        Ok(())
+    }
+
+    /// After a connection, before it counts as one: opens what is to be open, withdraws everything
+    /// else, and takes what the sensors show for given.
+    async fn settle(&mut self, met: Met) -> Result<(), TurnstileError> {
+        let Self { driver, desk } = self;
+        // Said at each connection anew.
+        desk.fire_said &= met.fire != Some(true);
+        let fire = desk.notices(met.fire);
+        desk.held = None;
+        let open = desk.is_to_be_open();
+        let settled = async {
+            driver.hold(open).await?;
+            driver.poll().await
+        };
+        let settled = settled.await;
+        if settled.is_ok() {
+            desk.holds(open);
+            desk.up(if open { Vec::new() } else { met.released });
+        }
+        // An alarm is an alarm, also where the line is not up yet.
+        desk.says_fire(fire);
+        self.heed(settled?).await
+    }
+
+    /// While the line is up. Returns the error that ended it and whether to connect at once, because
+    /// a coil may be on or the line was good: not for a controller that connects and fails at its next
+    /// poll, time after time. `None` to stop.
+    async fn serve(&mut self) -> Option<(TurnstileError, bool)> {
+        let mut was_good = false;
+        loop {
+            let turn = self.desk.wait(POLL).await;
+            if matches!(turn, Turn::Stop) {
+                return None;
+            }
+            if let Err(error) = self.take(turn).await {
+                return Some((error, was_good || self.desk.touched));
+            }
+            was_good = true;
+        }
+    }
+
+    /// One turn. A poll follows each release, so that no rush of releases delays the end of a pulse.
+    async fn take(&mut self, turn: Turn) -> Result<(), TurnstileError> {
+        let converged = self.converge().await;
+        if let Turn::Release(release) = turn {
+            match converged {
+                Ok(()) => self.carry_out(release).await?,
                 Err(error) => {
-                    at_once |= error.may_have_acted();
-                    return Some((error, at_once));
+                    self.desk.fail(release.passage, &error, false);
+                    return Err(error);
                 }
             }
-        } else if let Err(error) = converged {
-            return Some((error, true));
+        } else {
+            converged?;
         }
-        let heeded = match driver.poll().await {
-            Ok(seen) => heed(driver, desk, seen).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = heeded {
-            return Some((error, at_once));
+        let seen = self.driver.poll().await?;
+        self.heed(seen).await
+    }
+
+    /// Brings the arm to where it is to stand.
+    async fn converge(&mut self) -> Result<(), TurnstileError> {
+        let Self { driver, desk } = self;
+        let open = desk.is_to_be_open();
+        let again = desk.held.is_some_and(|since| desk.clock.monotonic() - since > HELD_AGAIN);
+        if open != desk.held.is_some() || again {
+            driver.hold(open).await?;
+            desk.holds(open);
         }
-        at_once = true;
+        Ok(())
     }
-}
 
-/// Brings the arm to where it is to stand.
-async fn converge<T: Turnstile>(driver: &mut T, desk: &mut Desk) -> Result<(), TurnstileError> {
-    let open = desk.is_to_be_open();
-    if open != desk.held {
-        driver.hold(open).await?;
-        desk.holds(open);
-    }
-    Ok(())
-}
-
-/// Deals with what a poll saw. A fire alarm opens the arm first, and is said then.
-async fn heed<T: Turnstile>(
-    driver: &mut T,
-    desk: &mut Desk,
-    seen: Seen,
-) -> Result<(), TurnstileError> {
-    let fire = desk.notices(seen.fire);
-    let opened = if fire == Some(true) { converge(driver, desk).await } else { Ok(()) };
-    desk.says_fire(fire);
-    if let Some(remark) = seen.remark {
-        warn!(lane = desk.lane, remark, "from the turnstile");
-        desk.state.send_modify(|s| s.last_error = Some(remark));
-    }
-    seen.passed.into_iter().for_each(|direction| desk.passed(direction));
-    opened
-}
-
-/// Whether it released: not where the release was late.
-async fn carry_out<T: Turnstile>(
-    driver: &mut T,
-    desk: &mut Desk,
-    release: Release,
-) -> Result<bool, TurnstileError> {
-    let now = desk.clock.monotonic();
-    if now > release.deadline {
-        desk.refuse(release);
-        return Ok(false);
-    }
-    let passage = release.passage;
-    if desk.held {
-        // Nothing stands in the way.
-        desk.released(passage);
-        return Ok(true);
-    }
-    desk.touched = true;
-    desk.under_way = Some(passage);
-    failpoint::at("turnstile.taken");
-    let released = match driver.release(release.direction, release.deadline).await {
-        Ok(()) => {
-            failpoint::at("turnstile.released");
-            desk.released(passage);
-            Ok(true)
+    /// Deals with what a poll saw. A fire alarm opens the arm first, and is said then.
+    async fn heed(&mut self, seen: Seen) -> Result<(), TurnstileError> {
+        let fire = self.desk.notices(seen.fire);
+        let opened = if fire == Some(true) { self.converge().await } else { Ok(()) };
+        self.desk.says_fire(fire);
+        if let Some(remark) = seen.remark {
+            warn!(lane = self.desk.lane, remark, "from the turnstile");
+            self.desk.state.send_modify(|s| s.last_error = Some(remark));
         }
-        Err(TurnstileError::Late { .. }) => {
+        seen.passed.into_iter().for_each(|direction| self.desk.passed(direction));
+        opened
+    }
+
+    async fn carry_out(&mut self, release: Release) -> Result<(), TurnstileError> {
+        let Self { driver, desk } = self;
+        let Release { passage, direction, deadline } = release;
+        if desk.clock.monotonic() > deadline {
             desk.refuse(release);
-            Ok(false)
+            return Ok(());
         }
-        Err(error) => {
-            desk.fail(passage, &error, error.may_have_acted());
-            Err(error)
+        if desk.held.is_some() {
+            // Nothing stands in the way.
+            desk.released(passage);
+            return Ok(());
         }
-    };
-    desk.under_way = None;
-    released
+        desk.touched = true;
+        desk.under_way = Some(passage);
+        failpoint::at("turnstile.taken");
+        let released = driver.release(direction, deadline).await;
+        desk.under_way = None;
+        match released {
+            Ok(()) => {
+                failpoint::at("turnstile.released");
+                desk.released(passage);
+            }
+            Err(TurnstileError::Late { .. }) => desk.refuse(release),
+            Err(error) => {
+                desk.fail(passage, &error, error.may_have_acted());
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -7,9 +7,9 @@ use std::{
 };
 
 use gatehouse::{
-    camera::{Bell, CameraConfig, CameraHandle, CameraState, Frame, Slot, spawn},
+    camera::{Bell, CameraHandle, CameraState, Frame, Slot, spawn},
     clock::{Clock, SystemClock},
-    config::{CameraSource, CameraUrl, Login},
+    config::{Camera, CameraSource, CameraUrl, Direction, Login},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -58,15 +58,15 @@ impl Capture {
         let bell = Arc::new(Bell::default());
         let slot = Arc::new(Slot::new(bell.clone()));
         let cancel = CancellationToken::new();
-        let config = CameraConfig {
-            name: "north entry".into(),
+        let camera = Camera {
+            direction: Direction::Entry,
             source,
             fps,
             size: (1280, 720),
             repeat: 1,
             looped,
         };
-        let handle = spawn(&config, clock(), cancel.clone(), slot.clone()).unwrap();
+        let handle = spawn("north entry", &camera, clock(), cancel.clone(), slot.clone()).unwrap();
         Self { slot, bell, heard: 0, handle, cancel }
     }
 

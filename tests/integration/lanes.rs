@@ -69,8 +69,10 @@ fn each_kind_of_controller_lets_a_worker_through_and_reports_the_passage_if_it_c
 
 #[test]
 fn i1_free_mode_survives_a_kill_and_a_stop_until_it_is_ended() {
-    let kinds = [Protocol::ModbusRtu, Protocol::Counting, Protocol::OneWay];
-    let mut lanes = Lanes::start(&kinds.map(|kind| (kind, 1)), &[]);
+    let kinds = Protocol::all();
+    assert!(kinds.len() >= 3, "{kinds:?}");
+    let lines: Vec<_> = kinds.iter().map(|kind| (*kind, 1)).collect();
+    let mut lanes = Lanes::start(&lines, &[]);
     let said = lanes.mode(0, "ajar");
     assert_eq!((said.code, said.err.contains("must be normal, free or closed")), (2, true));
     for lane in 0..kinds.len() {
@@ -90,7 +92,7 @@ fn i1_free_mode_survives_a_kill_and_a_stop_until_it_is_ended() {
     assert_eq!(lanes.lanes[1].device.releases(), 0);
 
     lanes.kill();
-    assert!((0..3).all(|lane| lanes.stands_open(lane)));
+    assert!((0..kinds.len()).all(|lane| lanes.stands_open(lane)));
     lanes.restart();
     let all_held = |s: &Value| {
         let lanes = s["lanes"].as_array().unwrap();
@@ -98,9 +100,9 @@ fn i1_free_mode_survives_a_kill_and_a_stop_until_it_is_ended() {
     };
     let status = lanes.site.status_when("the lanes to stand open again", all_held);
     assert!(crate::common::Site::degraded(&status).contains(&"lane lane-0"), "{status}");
-    assert!((0..3).all(|lane| lanes.stands_open(lane)));
+    assert!((0..kinds.len()).all(|lane| lanes.stands_open(lane)));
     lanes.daemon.take().unwrap().stop();
-    assert!((0..3).all(|lane| lanes.stands_open(lane)), "a stop closes nothing");
+    assert!((0..kinds.len()).all(|lane| lanes.stands_open(lane)), "a stop closes nothing");
     lanes.restart();
     for lane in 0..kinds.len() {
         assert_eq!(lanes.mode(lane, "normal").code, 0);

@@ -7,10 +7,8 @@ use gatehouse::{
     clock::{Clock, SystemClock},
     config::{Direction, TurnstileDriver},
     turnstile::{
-        Buses, PassageId, Release, TurnstileEvent, TurnstileHandle,
-        drivers::modbus_rtu::ModbusRtu,
-        settings::{PerDirection, SerialLine},
-        spawn,
+        Buses, PassageId, Release, TurnstileEvent, TurnstileHandle, drivers::modbus_rtu::ModbusRtu,
+        settings::SerialLine, spawn,
     },
 };
 use tokio::time::timeout;
@@ -25,8 +23,8 @@ fn driver(port: &str, pulse: Duration) -> TurnstileDriver {
     TurnstileDriver::ModbusRtu(ModbusRtu {
         line: SerialLine { port: port.into(), baud: 9600 },
         address: 1,
-        release_coil: PerDirection { entry: 3, exit: 5 },
-        passage_input: PerDirection { entry: 9, exit: 2 },
+        release_coil: [3, 5],
+        passage_input: [9, 2],
         fire_input: None,
         pulse,
     })
@@ -149,7 +147,7 @@ async fn a_wrong_coil_number_is_refused_and_named() {
     let TurnstileDriver::ModbusRtu(mut config) = driver(&peer.port(), PULSE) else {
         unreachable!()
     };
-    config.release_coil = PerDirection { entry: 30, exit: 31 };
+    config.release_coil = [30, 31];
     let cancel = CancellationToken::new();
     let driver = TurnstileDriver::ModbusRtu(config);
     let buses = Buses::new(clock.clone());

@@ -2,21 +2,21 @@ use super::*;
 
 const GREY: PixelFormat = PixelFormat::from_fourcc(*b"GREY");
 
-fn listed(format: PixelFormat, sizes: &[Size]) -> Offer {
-    Offer { format, sizes: Sizes::Listed(sizes.to_vec()) }
+fn listed(format: PixelFormat, (width, height): Size) -> Offer {
+    Offer { format, least: (width, height), most: (width, height), step: (1, 1) }
 }
 
 fn range(least: Size, most: Size, step: Size) -> [Offer; 1] {
-    [Offer { format: PixelFormat::YUYV, sizes: Sizes::Range { least, most, step } }]
+    [Offer { format: PixelFormat::YUYV, least, most, step }]
 }
 
 #[test]
 fn mjpeg_comes_before_yuyv_and_other_formats_are_left_alone() {
     let all = [
-        listed(GREY, &[(1280, 720)]),
-        listed(PixelFormat::YUYV, &[(1280, 720)]),
-        listed(PixelFormat::JPEG, &[(1280, 720)]),
-        listed(PixelFormat::MJPG, &[(640, 480)]),
+        listed(GREY, (1280, 720)),
+        listed(PixelFormat::YUYV, (1280, 720)),
+        listed(PixelFormat::JPEG, (1280, 720)),
+        listed(PixelFormat::MJPG, (640, 480)),
     ];
     let chosen = |offers| choose(offers, (1280, 720));
     assert_eq!(chosen(&all), Some((PixelFormat::MJPG, (640, 480))));
@@ -29,12 +29,12 @@ fn mjpeg_comes_before_yuyv_and_other_formats_are_left_alone() {
 #[test]
 fn the_nearest_listed_size_is_chosen_and_none_beyond_12_million_pixels() {
     let sizes = [(320, 240), (640, 480), (1280, 960), (1920, 1080), (8000, 6000), (0, 720)];
-    let chosen = |wanted| choose(&[listed(PixelFormat::MJPG, &sizes)], wanted).unwrap().1;
+    let offers = sizes.map(|size| listed(PixelFormat::MJPG, size));
+    let chosen = |wanted| choose(&offers, wanted).unwrap().1;
     assert_eq!(chosen((1280, 720)), (1280, 960));
     assert_eq!(chosen((160, 120)), (320, 240));
     assert_eq!(chosen((4096, 4096)), (1920, 1080));
-    let huge =
-        [listed(PixelFormat::MJPG, &[(8000, 6000)]), listed(PixelFormat::YUYV, &[(640, 480)])];
+    let huge = [listed(PixelFormat::MJPG, (8000, 6000)), listed(PixelFormat::YUYV, (640, 480))];
     assert_eq!(choose(&huge, (1280, 720)), Some((PixelFormat::YUYV, (640, 480))));
     assert_eq!(choose(&huge[..1], (1280, 720)), None);
 }
@@ -51,8 +51,18 @@ fn a_size_within_a_range_keeps_to_its_steps() {
     // Drivers' faults.
     assert_eq!(chosen(&range((640, 480), (0, 0), (0, 0)), (1280, 720)), Some((640, 480)));
     assert_eq!(chosen(&range((0, 0), (0, 0), (0, 0)), (1280, 720)), None);
-    let untold = [Offer { format: PixelFormat::YUYV, sizes: Sizes::Untold }];
+    let untold = range(ANY.0, ANY.1, ANY.2);
     assert_eq!(chosen(&untold, (1280, 720)), Some((1280, 720)));
+}
+
+#[test]
+fn what_a_camera_offers_is_shown_with_its_sizes() {
+    let shown = |offer: &Offer| offer.to_string();
+    assert_eq!(shown(&listed(GREY, (640, 480))), format!("{GREY} 640 x 480"));
+    let [steps] = range((48, 32), (1920, 1080), (16, 8));
+    assert_eq!(shown(&steps), format!("{} 48 x 32 to 1920 x 1080", steps.format));
+    let [untold] = range(ANY.0, ANY.1, ANY.2);
+    assert_eq!(shown(&untold), untold.format.to_string());
 }
 
 #[test]

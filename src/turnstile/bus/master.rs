@@ -16,7 +16,7 @@ use tokio::{
 use tokio_serial::{ClearBuffer, SerialPort, SerialStream};
 use tracing::error;
 
-use super::{EXCHANGES, Exchange, Find, Job, Turn, What};
+use super::{Answer, EXCHANGES, Exchange, Find, Job, Turn};
 use crate::{
     clock::Clock,
     turnstile::{error::TurnstileError, scan::Found, settings::SerialLine},
@@ -128,14 +128,13 @@ impl Master {
 
     /// Whose turn it is.
     fn next(&mut self) -> Option<Job> {
-        self.waiting.retain(|job| !job.is_given_up());
+        // Those that nobody waits for any more are given up.
+        self.waiting.retain(|job| !job.reply.is_closed());
         let sessions = &self.sessions;
         let others = |job: &Job| sessions.keys().any(|address| *address != job.address);
         let spacing = self.spacing.is_some();
-        let urgent = |job: &Job| match &job.what {
-            What::Exchange(exchange, _) => exchange.turn == Turn::Urgent && !job.first,
-            What::Open(_) | What::Look(_) => true,
-        };
+        let urgent =
+            |job: &Job| !job.first && job.exchange.as_ref().is_none_or(|e| e.turn == Turn::Urgent);
         let first = |job: &Job| job.first && !(spacing && others(job));
         let turns: [&dyn Fn(&Job) -> bool; 3] = [&urgent, &first, &|job| !job.first];
         let at = turns.iter().find_map(|turn| self.waiting.iter().position(turn))?;
@@ -143,49 +142,39 @@ impl Master {
     }
 
     async fn carry_out(&mut self, job: Job) {
-        let Job { address, session, first, what } = job;
-        match what {
-            What::Open(reply) => {
-                let opened = self.open();
-                if opened.is_ok() {
-                    self.sessions.insert(address, session);
-                }
-                let _ = reply.send(opened);
+        let Job { address, session, first, exchange, reply } = job;
+        let Some(exchange) = exchange else {
+            let opened = self.open();
+            if opened.is_ok() {
+                self.sessions.insert(address, session);
             }
-            What::Look(reply) => {
-                let _ = reply.send(self.session(address, session));
-            }
-            What::Exchange(exchange, reply) => {
-                let wants_answer = exchange.find.is_some();
-                let answer = match self.session(address, session) {
-                    Ok(()) => self.exchange(address, exchange).await,
-                    Err(error) => Err(error),
-                };
-                match &answer {
-                    Ok(_) => self.answered |= wants_answer,
-                    // Nothing was sent.
-                    Err(TurnstileError::Late { .. } | TurnstileError::NotConnected { .. }) => {}
-                    Err(TurnstileError::Line { .. }) => self.close(),
-                    Err(_) => {
-                        self.sessions.remove(&address);
-                        self.answered = false;
-                        if first {
-                            self.spacing = Some(Box::pin(sleep(SPACING)));
-                        }
-                    }
+            let _ = reply.send(opened.map(|()| Vec::new()));
+            return;
+        };
+        let answer = match self.sessions.get(&address) {
+            Some(live) if *live == session => self.exchange(address, &exchange).await,
+            _ => Err(self.not_connected()),
+        };
+        match &answer {
+            Ok(_) => self.answered |= exchange.find.is_some(),
+            // Nothing was sent.
+            Err(TurnstileError::Late { .. } | TurnstileError::NotConnected { .. }) => {}
+            Err(TurnstileError::Line { .. }) => self.close(),
+            Err(_) => {
+                self.sessions.remove(&address);
+                self.answered = false;
+                if first {
+                    self.spacing = Some(Box::pin(sleep(SPACING)));
                 }
-                let _ = reply.send(answer);
-                // A frame begins after a silence of 3.5 characters.
-                sleep(Duration::from_micros(38_500_000 / u64::from(self.line.baud.max(1)))).await;
             }
         }
+        let _ = reply.send(answer);
+        // A frame begins after a silence of 3.5 characters.
+        sleep(Duration::from_micros(38_500_000 / u64::from(self.line.baud.max(1)))).await;
     }
 
-    fn session(&self, address: u8, session: u64) -> Result<(), TurnstileError> {
-        match self.sessions.get(&address) {
-            Some(live) if *live == session && self.open.is_some() => Ok(()),
-            _ => Err(TurnstileError::NotConnected { port: self.line.port.display().to_string() }),
-        }
+    fn not_connected(&self) -> TurnstileError {
+        TurnstileError::NotConnected { port: self.line.name() }
     }
 
     fn open(&mut self) -> Result<(), TurnstileError> {
@@ -194,16 +183,14 @@ impl Master {
             return Ok(());
         }
         self.close();
-        let port = self.line.port.display().to_string();
+        let port = self.line.name();
         // 8 data bits, no parity, one stop bit and exclusive use are the builder's defaults.
-        let builder = tokio_serial::new(port.clone(), self.line.baud);
-        let stream = SerialStream::open(&builder).map_err(|source| match source.kind {
-            tokio_serial::ErrorKind::NoDevice => TurnstileError::Busy { port: port.clone() },
-            _ => TurnstileError::Open { port: port.clone(), source },
+        let opened = SerialStream::open(&tokio_serial::new(port.clone(), self.line.baud));
+        let cleared = opened.and_then(|stream| stream.clear(ClearBuffer::All).map(|()| stream));
+        let stream = cleared.map_err(|source| match source.kind {
+            tokio_serial::ErrorKind::NoDevice => TurnstileError::Busy { port },
+            _ => TurnstileError::Open { port, source },
         })?;
-        stream
-            .clear(ClearBuffer::All)
-            .map_err(|source| TurnstileError::Open { port: port.clone(), source })?;
         (self.open, self.answered) = (Some(stream), true);
         Ok(())
     }
@@ -212,16 +199,10 @@ impl Master {
         self.strays.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    async fn exchange(
-        &mut self,
-        address: u8,
-        exchange: Exchange,
-    ) -> Result<Vec<u8>, TurnstileError> {
-        let port = self.line.port.display().to_string();
+    async fn exchange(&mut self, address: u8, exchange: &Exchange) -> Answer {
+        let port = self.line.name();
         let failed = |source: io::Error| TurnstileError::Line { port: port.clone(), source };
-        let Some(stream) = &mut self.open else {
-            return Err(TurnstileError::NotConnected { port });
-        };
+        let Some(stream) = &mut self.open else { return Err(self.not_connected()) };
         // What is there already answers something older.
         if stream.bytes_to_read().map_err(|e| failed(e.into()))? > 0 {
             stream.clear(ClearBuffer::Input).map_err(|e| failed(e.into()))?;
@@ -230,11 +211,11 @@ impl Master {
         if exchange.deadline.is_some_and(|deadline| self.clock.monotonic() > deadline) {
             return Err(TurnstileError::Late { port });
         }
-        let sent = timeout(SENT_WITHIN, send(stream, &exchange)).await;
+        let sent = timeout(SENT_WITHIN, send(stream, exchange)).await;
         sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(failed)?;
-        let Some(find) = exchange.find else { return Ok(Vec::new()) };
+        let Some(find) = &exchange.find else { return Ok(Vec::new()) };
         let mut answer = Hearing { stream, heard: Vec::new(), noise: 0 };
-        let answered = timeout(ANSWER_WITHIN, answer.listen(&find, exchange.gap)).await;
+        let answered = timeout(ANSWER_WITHIN, answer.listen(find, exchange.gap)).await;
         let noise = answer.noise + answer.heard.len();
         if noise > 0 {
             self.stray();
@@ -248,16 +229,6 @@ impl Master {
                 Err(TurnstileError::Garbled { port, address, what })
             }
             Err(_) => Err(TurnstileError::NoAnswer { port, address, within: ANSWER_WITHIN }),
-        }
-    }
-}
-
-impl Job {
-    /// Nobody waits for it any more.
-    fn is_given_up(&self) -> bool {
-        match &self.what {
-            What::Open(reply) | What::Look(reply) => reply.is_closed(),
-            What::Exchange(_, reply) => reply.is_closed(),
         }
     }
 }

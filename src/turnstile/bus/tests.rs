@@ -32,7 +32,7 @@ impl Bench {
     }
 
     async fn connect(&self, address: u8) -> Session {
-        self.port.connect(address, Duration::ZERO).await.unwrap()
+        connected(&self.port, address).await
     }
 
     /// The next command, of two bytes: an address, and what.
@@ -47,13 +47,19 @@ impl Bench {
     }
 }
 
+async fn connected(port: &Arc<Port>, address: u8) -> Session {
+    let mut session = Session::new(port.clone(), address);
+    session.connect(Duration::ZERO).await.unwrap();
+    session
+}
+
 /// An answer is two bytes, the first the address.
 fn ask(address: u8, what: u8, turn: Turn) -> Exchange {
     let find: Find = Box::new(move |heard| match heard.iter().position(|b| *b == address) {
         Some(at) if at + 2 <= heard.len() => Found::Answer { passed_over: at, len: 2 },
         at => Found::Nothing { passed_over: at.unwrap_or(heard.len()) },
     });
-    Exchange { send: vec![address, what], find: Some(find), gap: None, turn, deadline: None }
+    Exchange { send: vec![address, what], find: Some(find), turn, ..Exchange::default() }
 }
 
 /// Carried out beside the test.
@@ -86,7 +92,7 @@ async fn an_urgent_exchange_waits_behind_one_silent_device_at_most() {
     let dead = [2, 3, 4].map(|address| (address, bench.port.clone()));
     let mut silent = Vec::new();
     for (address, port) in dead {
-        let session = port.connect(address, Duration::ZERO).await.unwrap();
+        let session = connected(&port, address).await;
         silent.push(beside(session, ask(address, 9, Turn::Routine)));
     }
     // The first of them has the line; all others wait.
@@ -155,7 +161,10 @@ async fn a_late_answer_makes_the_line_not_quiet_and_is_nobodys() {
     bench.hears().await;
     let quiet = tokio::spawn({
         let port = bench.port.clone();
-        async move { port.connect(1, Duration::from_secs(1)).await }
+        async move {
+            let mut session = Session::new(port, 1);
+            session.connect(Duration::from_secs(1)).await.map(|()| session)
+        }
     });
     // While another one is asked, the late answer arrives, and then the right one.
     let asked = tokio::spawn(async move { other.exchange(ask(2, 5, Turn::Routine)).await });

@@ -1,34 +1,25 @@
 //! The list of drivers, and what follows from a line of it.
 
-/// Makes of `Name: folder,` a variant of each enum here, and of [`Driver`](super::Driver) what is
+/// Makes of `Name: Driver,` a variant of each enum here, and of the [`Driver`](super::Driver) what is
 /// asked of it.
 macro_rules! drivers {
-    ($($(#[$doc:meta])* $name:ident: $folder:ident,)+) => {
+    ($($(#[$doc:meta])* $name:ident: $driver:ty,)+) => {
         /// The controller of a lane.
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum TurnstileDriver {
-            $($(#[$doc])* $name(<$folder::Kind as Driver>::Config),)+
-        }
-
-        /// What a simulated line speaks.
-        #[cfg(any(test, feature = "failpoints"))]
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub enum Protocol {
-            $($name,)+
+            $($(#[$doc])* $name(<$driver as Driver>::Config),)+
         }
 
         /// Each driver's name and keys.
         const KINDS: &[(&str, &[&str])] =
-            &[$((<$folder::Kind as Driver>::WORD, <<$folder::Kind as Driver>::Config as Settings>::KEYS),)+];
+            &[$((<$driver>::WORD, <<$driver as Driver>::Config as Settings>::KEYS),)+];
 
         impl TurnstileDriver {
             /// Reads the keys of one lane's turnstile.
             pub fn read(keys: &Keys<'_>) -> Checked<TurnstileDriver> {
                 let word: Option<String> = keys.given("driver")?;
                 match word.as_deref() {
-                    $(Some(<$folder::Kind as Driver>::WORD) => {
-                        read::<$folder::Kind>(keys).map(TurnstileDriver::$name)
-                    })+
+                    $(Some(<$driver>::WORD) => read::<$driver>(keys).map(TurnstileDriver::$name),)+
                     other => no_driver(other),
                 }
             }
@@ -36,7 +27,7 @@ macro_rules! drivers {
             /// Its name in the configuration.
             pub fn word(&self) -> &'static str {
                 match self {
-                    $(TurnstileDriver::$name(_) => <$folder::Kind as Driver>::WORD,)+
+                    $(TurnstileDriver::$name(_) => <$driver>::WORD,)+
                 }
             }
 
@@ -47,29 +38,57 @@ macro_rules! drivers {
                 }
             }
 
-            pub(super) fn spawn(&self, task: Task<'_>) -> (TurnstileHandle, JoinHandle<()>) {
+            pub(super) fn spawn(
+                &self,
+                lane: Lane,
+                buses: &Buses,
+            ) -> (TurnstileHandle, JoinHandle<()>) {
                 match self {
-                    $(TurnstileDriver::$name(config) => spawn::<$folder::Kind>(config, task),)+
+                    $(TurnstileDriver::$name(config) => spawn::<$driver>(config, lane, buses),)+
                 }
             }
 
             pub(super) async fn probe(&self, buses: &Buses) -> Result<String, TurnstileError> {
                 match self {
-                    $(TurnstileDriver::$name(config) => {
-                        probe::<$folder::Kind>(config, buses).await
-                    })+
+                    $(TurnstileDriver::$name(config) => probe::<$driver>(config, buses).await,)+
                 }
             }
         }
 
+        /// Looks for each driver's answers among any bytes.
+        #[cfg(any(test, fuzzing))]
+        pub fn fuzz(heard: &[u8]) {
+            $(<$driver>::fuzz(heard);)+
+        }
+
+        /// What a simulated line speaks.
+        #[cfg(any(test, feature = "failpoints"))]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Protocol {
+            $($name,)+
+        }
+
         #[cfg(any(test, feature = "failpoints"))]
         impl Protocol {
+            /// Those of real controllers.
+            pub fn all() -> Vec<Protocol> {
+                let all = [$((Protocol::$name, <$driver>::SIMULATED),)+];
+                all.into_iter().filter(|(_, simulated)| !simulated).map(|(one, _)| one).collect()
+            }
+
+            /// Whether its controllers report that somebody went through.
+            pub fn confirms_passage(self) -> bool {
+                match self {
+                    $(Protocol::$name => <$driver as crate::turnstile::Turnstile>::CONFIRMS_PASSAGE,)+
+                }
+            }
+
             /// For a [`SimulatedLine`](super::SimulatedLine).
-            pub fn speaks(self) -> crate::turnstile::simulation::Speaks {
+            pub fn speaks(self) -> Speaks {
                 let (driver, board): (_, fn(u8) -> _) = match self {
-                    $(Protocol::$name => (<$folder::Kind as Driver>::WORD, $folder::Kind::board),)+
+                    $(Protocol::$name => (<$driver>::WORD, <$driver>::board),)+
                 };
-                crate::turnstile::simulation::Speaks { driver, board }
+                Speaks { driver, board }
             }
         }
     };

@@ -1,9 +1,9 @@
 //! The drivers there are, each a folder: its settings, its frames, the driver, and a simulated
 //! controller that the driver is tested against.
 //!
-//! A new driver is a folder with a [`Driver`] called `Kind`, its `mod`, and its line in the list below.
-//! From there come the words of `driver = "…"`, the keys that are known, the lane's task,
-//! `gatehouse check` and the simulated lines.
+//! A new driver is a folder with a [`Driver`], its `mod`, and its line in the list below. From there
+//! come the words of `driver = "…"`, the keys that are known, the lane's task, `gatehouse check`, the
+//! simulated lines that the tests of all drivers run on, and what is fuzzed.
 
 mod kind;
 #[macro_use]
@@ -14,42 +14,27 @@ pub mod eb;
 pub mod modbus_rtu;
 pub mod simulated;
 
-use std::sync::Arc;
-
-use tokio::{sync::broadcast, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinHandle;
 
 pub use self::kind::{Driver, Means};
+#[cfg(any(test, feature = "failpoints"))]
+use super::simulation::{SimulatedDevice, Speaks};
 use super::{
     bus::Buses,
     error::TurnstileError,
     handle::TurnstileHandle,
-    port::Turnstile,
     settings::{Checked, Keys, OF_THE_LANE, SerialLine, Settings, wrong},
-    task,
+    task::{self, Lane},
 };
-use crate::clock::Clock;
 
 drivers! {
-    ModbusRtu: modbus_rtu,
+    ModbusRtu: modbus_rtu::ModbusTurnstile,
     /// It counts passages.
-    Counting: d7e7f,
+    Counting: d7e7f::CountingTurnstile,
     /// It takes commands and never answers.
-    OneWay: eb,
-    Simulated: simulated,
+    OneWay: eb::OneWayTurnstile,
+    Simulated: simulated::Simulated,
 }
-
-/// What the task of a lane's turnstile is begun with.
-pub(super) struct Task<'a> {
-    pub lane: &'a str,
-    pub buses: &'a Buses,
-    pub clock: Arc<dyn Clock>,
-    pub cancel: CancellationToken,
-    pub hold_open: bool,
-}
-
-/// Frames kept for a slow listener at the tap; it loses the oldest.
-const TAPPED_FRAMES: usize = 64;
 
 fn read<D: Driver>(keys: &Keys<'_>) -> Checked<D::Config> {
     if D::SIMULATED && !keys.bench {
@@ -107,37 +92,37 @@ pub fn keys() -> Vec<&'static str> {
     keys
 }
 
-fn spawn<D: Driver>(config: &D::Config, task: Task<'_>) -> (TurnstileHandle, JoinHandle<()>) {
-    let (tap, _) = broadcast::channel(TAPPED_FRAMES);
-    let (buses, clock) = (task.buses.clone(), task.clock.clone());
+fn spawn<D: Driver>(
+    config: &D::Config,
+    lane: Lane,
+    buses: &Buses,
+) -> (TurnstileHandle, JoinHandle<()>) {
+    let (config, means) = (config.clone(), Means::new(buses));
     // The line stays open when the driver is made again after a fault.
     let port = config.place().map(|(line, _)| buses.port(line));
-    let (config, means) = (config.clone(), Means { buses, clock, tap: tap.clone() });
+    let name = port.as_ref().map_or_else(|| D::WORD.to_owned(), |port| port.name());
+    let tap = D::SIMULATED.then(|| means.tap.clone());
     let make = move || {
         let _held = &port;
-        D::turnstile(&config, &means)
+        D::new(config.clone(), &means)
     };
-    let tap = D::SIMULATED.then_some(tap);
-    task::spawn(make, task.lane, task.clock, task.cancel, tap, task.hold_open)
+    task::spawn(make, lane, name, tap)
 }
 
 async fn probe<D: Driver>(config: &D::Config, buses: &Buses) -> Result<String, TurnstileError> {
     let Some((line, address)) = config.place() else { return Ok(D::WORD.to_owned()) };
-    let port = buses.port(line);
-    let (tap, _) = broadcast::channel(1);
-    let means = Means { buses: buses.clone(), clock: buses.clock(), tap };
-    D::turnstile(config, &means).connect().await?;
-    Ok(D::found(address, &port.name()))
+    D::new(config.clone(), &Means::new(buses)).connect().await?;
+    Ok(D::found(address, &line.name()))
 }
 
 #[cfg(any(test, feature = "failpoints"))]
 impl TurnstileDriver {
     /// The driver for a simulated controller, by default settings.
-    pub fn of(device: &super::simulation::SimulatedDevice) -> Checked<TurnstileDriver> {
+    pub fn of(device: &SimulatedDevice) -> Checked<TurnstileDriver> {
         let word = device.speaks().driver;
         let mut table = toml::Table::new();
         table.insert("driver".to_owned(), word.into());
-        table.insert("port".to_owned(), device.path().display().to_string().into());
+        table.insert("port".to_owned(), device.line().name().into());
         table.insert("address".to_owned(), i64::from(device.address()).into());
         let known = KINDS.iter().find(|(other, _)| *other == word);
         let fire = known.is_some_and(|(_, keys)| keys.contains(&"fire_input"));

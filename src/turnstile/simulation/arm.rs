@@ -1,9 +1,6 @@
 //! An arm that is told what to do by commands: the common part of controllers that only tests
 //! simulate.
 
-use std::collections::VecDeque;
-
-use super::board::at;
 use crate::turnstile::settings::Direction;
 
 /// What an arm was told.
@@ -13,50 +10,37 @@ pub struct Arm {
     /// People who may pass, in each direction.
     pub passes: [u32; 2],
     pub open: [bool; 2],
-    /// The newest commands.
-    pub commands: VecDeque<u8>,
 }
 
-/// Maximum number of commands that an arm remembers.
-const COMMANDS: usize = 256;
-
+/// What a frame tells a controller to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
+    /// Lets so many people through.
     Release(Direction, u8),
     Open(&'static [Direction]),
     Close,
-    Nothing,
+    /// It moves nothing.
+    Look,
 }
 
 impl Arm {
-    /// Carries out a command. Returns the direction that it released.
-    pub fn order(&mut self, command: u8, told: Order) -> Vec<Direction> {
-        if self.commands.len() == COMMANDS {
-            self.commands.pop_front();
-        }
-        self.commands.push_back(command);
-        match told {
+    /// Returns the direction that was released.
+    pub fn carry_out(&mut self, order: Order) -> Option<Direction> {
+        match order {
             Order::Release(direction, passes) => {
-                self.passes[at(direction)] += u32::from(passes);
-                return vec![direction];
+                self.passes[direction.index()] += u32::from(passes);
+                return Some(direction);
             }
-            Order::Open(directions) => directions.iter().for_each(|d| self.open[at(*d)] = true),
+            Order::Open(directions) => directions.iter().for_each(|d| self.open[d.index()] = true),
             Order::Close => (self.passes, self.open) = ([0; 2], [false; 2]),
-            Order::Nothing => {}
+            Order::Look => {}
         }
-        Vec::new()
+        None
     }
 
     /// Somebody has gone through.
     pub fn pass(&mut self, direction: Direction) {
-        let passes = &mut self.passes[at(direction)];
+        let passes = &mut self.passes[direction.index()];
         *passes = passes.saturating_sub(1);
-    }
-
-    pub fn is_open(&self, direction: Direction) -> bool {
-        self.open[at(direction)] || self.passes[at(direction)] > 0
-    }
-
-    pub fn set_open(&mut self, direction: Direction, open: bool) {
-        self.open[at(direction)] = open;
     }
 }

@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+#[cfg(any(test, feature = "failpoints"))]
+use super::arm::{Arm, Order};
 use crate::turnstile::settings::Direction;
 
 /// One controller, without its line.
@@ -37,9 +39,24 @@ pub struct Heard {
 /// What only tests do to a controller.
 #[cfg(any(test, feature = "failpoints"))]
 pub trait Hands {
-    fn is_open(&self, direction: Direction) -> bool;
+    /// What a frame tells this controller; `None` where it is for another one.
+    fn order(&self, frame: &[u8]) -> Option<Order>;
 
-    fn set_open(&mut self, direction: Direction, open: bool);
+    /// The arm of a controller that has one.
+    fn arm(&mut self) -> Option<&mut Arm> {
+        None
+    }
+
+    fn is_open(&mut self, direction: Direction) -> bool {
+        let at = direction.index();
+        self.arm().is_some_and(|arm| arm.open[at] || arm.passes[at] > 0)
+    }
+
+    fn set_open(&mut self, direction: Direction, open: bool) {
+        if let Some(arm) = self.arm() {
+            arm.open[direction.index()] = open;
+        }
+    }
 
     /// An answer of its own as the controller at `address` would give it.
     fn readdressed(&self, answer: Vec<u8>, _address: u8) -> Vec<u8> {
@@ -51,11 +68,6 @@ pub trait Hands {
     fn set_counted(&mut self, _direction: Direction, _passages: u32) {}
 
     fn set_trouble(&mut self, _fault: u8, _alarm: u8) {}
-
-    /// The newest commands.
-    fn commands(&self) -> Vec<u8> {
-        Vec::new()
-    }
 }
 
 /// What only tests do to a controller: nothing, in the shipped program.
@@ -64,7 +76,3 @@ pub trait Hands {}
 
 #[cfg(not(any(test, feature = "failpoints")))]
 impl<T> Hands for T {}
-
-pub fn at(direction: Direction) -> usize {
-    usize::from(direction == Direction::Exit)
-}

@@ -1,8 +1,8 @@
 //! What only tests do at a simulated line: people who walk, a fire alarm, faults, a pulled plug.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
-use super::{Board, SimulatedBus, SimulatedDevice, Speaks};
+use super::{Board, Heard, Order, SimulatedBus, SimulatedDevice, Speaks};
 use crate::turnstile::settings::Direction;
 
 /// How a device can misbehave.
@@ -25,26 +25,36 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// The answer as it lets it out.
-    pub(super) fn spoil(self, board: &dyn Board, mut answer: Vec<u8>) -> Vec<u8> {
-        match self {
-            Fault::Deaf | Fault::Mute => Vec::new(),
-            Fault::WrongChecksum => {
-                answer.iter_mut().rev().take(1).for_each(|b| *b ^= 0x55);
-                answer
-            }
-            Fault::FromAddress(address) => board.readdressed(answer, address),
-            Fault::Noise(noise) => [noise, answer].concat(),
-            Fault::Half => {
-                answer.truncate(answer.len() / 2);
-                answer
-            }
-            Fault::Late(_) => answer,
+    /// What a controller with it makes of a frame, and how late its answer is.
+    pub(super) fn hear(self, board: &mut dyn Board, frame: &[u8]) -> (Heard, Duration) {
+        if self == Fault::Deaf {
+            return (Heard::default(), Duration::ZERO);
         }
+        let late = if let Fault::Late(late) = self { late } else { Duration::ZERO };
+        let mut heard = board.hear(frame);
+        heard.answer = heard.answer.map(|answer| self.spoil(board, answer));
+        (heard, late)
+    }
+
+    fn spoil(self, board: &dyn Board, mut answer: Vec<u8>) -> Vec<u8> {
+        match self {
+            Fault::Deaf | Fault::Mute => answer.clear(),
+            Fault::WrongChecksum => answer.iter_mut().rev().take(1).for_each(|b| *b ^= 0x55),
+            Fault::FromAddress(address) => return board.readdressed(answer, address),
+            Fault::Noise(noise) => return [noise, answer].concat(),
+            Fault::Half => answer.truncate(answer.len() / 2),
+            Fault::Late(_) => {}
+        }
+        answer
     }
 }
 
 impl SimulatedBus {
+    /// What a frame tells the controller that it is for.
+    pub fn order(&self, frame: &[u8]) -> Option<Order> {
+        self.shared.devices.values().find_map(|device| device.mind().board.order(frame))
+    }
+
     /// Pulls the adapter out; returns when it is gone.
     pub async fn unplug(&self) {
         self.shared.plug.send_replace(false);
@@ -75,17 +85,12 @@ impl SimulatedDevice {
 
     /// Releases received, by command; each coil of a Modbus board that is switched on is one.
     pub fn releases(&self) -> u64 {
-        self.device.releases.load(Ordering::Relaxed)
+        self.device.mind().releases
     }
 
     /// People who walked through, after a release or without.
     pub fn passages(&self) -> u64 {
-        self.device.passages.load(Ordering::Relaxed)
-    }
-
-    /// The newest commands of a 7E/7F or EB controller.
-    pub fn commands(&self) -> Vec<u8> {
-        self.device.mind().board.commands()
+        self.device.mind().passages
     }
 
     /// Somebody walks through, released or not, when those before have.

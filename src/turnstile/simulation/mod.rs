@@ -15,16 +15,14 @@ mod served;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, atomic::AtomicU64},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use tokio::sync::{broadcast, watch};
-use tokio_serial::{SerialPort, SerialStream};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use self::board::{Board, Heard, at};
-use self::served::Served;
+pub use self::board::{Board, Heard};
 #[cfg(any(test, feature = "failpoints"))]
 pub use self::{
     arm::{Arm, Order},
@@ -69,20 +67,19 @@ pub struct SimulatedLine {
 }
 
 /// A line with its devices. It lives until it, and each [`SimulatedDevice`] of it, is dropped.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SimulatedBus {
     shared: Arc<Shared>,
     _alive: Arc<DropGuard>,
 }
 
 /// One device at a line.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SimulatedDevice {
     bus: SimulatedBus,
     device: Arc<Device>,
 }
 
-#[derive(Debug)]
 struct Shared {
     line: SimulatedLine,
     path: Mutex<PathBuf>,
@@ -92,15 +89,13 @@ struct Shared {
     plug: watch::Sender<bool>,
     plugged: watch::Sender<bool>,
     ended: CancellationToken,
+    clock: Arc<dyn Clock>,
 }
 
 #[derive(Debug)]
 struct Device {
     address: u8,
     mind: Mutex<Mind>,
-    releases: AtomicU64,
-    passages: AtomicU64,
-    looks: AtomicU64,
     /// One after the other.
     ways: [tokio::sync::Mutex<()>; 2],
 }
@@ -110,21 +105,13 @@ struct Mind {
     board: Box<dyn Board>,
     #[cfg(any(test, feature = "failpoints"))]
     fault: Option<Fault>,
+    releases: u64,
+    passages: u64,
+    looks: u64,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
-
-/// The two ends of a new pseudo-terminal, and the path of the second.
-fn terminal() -> Result<(SerialStream, SerialStream, PathBuf), TurnstileError> {
-    let no_simulation = |source| TurnstileError::NoSimulation { source };
-    let (master, terminal) = SerialStream::pair().map_err(no_simulation)?;
-    let path = terminal.name().map(PathBuf::from).ok_or_else(|| {
-        let kind = tokio_serial::ErrorKind::NoDevice;
-        no_simulation(tokio_serial::Error::new(kind, "a terminal without a name"))
-    })?;
-    Ok((master, terminal, path))
 }
 
 impl SimulatedBus {
@@ -134,22 +121,17 @@ impl SimulatedBus {
         clock: Arc<dyn Clock>,
         tap: broadcast::Sender<DeviceFrame>,
     ) -> Result<Self, TurnstileError> {
-        let (master, held, path) = terminal()?;
         let device = |address: &u8| {
             let mind = Mind {
                 board: (line.speaks.board)(*address),
                 #[cfg(any(test, feature = "failpoints"))]
                 fault: None,
+                releases: 0,
+                passages: 0,
+                looks: 0,
             };
-            let device = Device {
-                address: *address,
-                mind: Mutex::new(mind),
-                releases: AtomicU64::new(0),
-                passages: AtomicU64::new(0),
-                looks: AtomicU64::new(0),
-                ways: Default::default(),
-            };
-            (*address, Arc::new(device))
+            let (address, mind) = (*address, Mutex::new(mind));
+            (address, Arc::new(Device { address, mind, ways: Default::default() }))
         };
         let shared = Arc::new(Shared {
             devices: line.addresses.iter().map(device).collect(),
@@ -157,12 +139,12 @@ impl SimulatedBus {
             path: Mutex::default(),
             tap,
             plug: watch::Sender::new(true),
-            plugged: watch::Sender::new(true),
+            plugged: watch::Sender::new(false),
             ended: CancellationToken::new(),
+            clock,
         });
-        shared.plugged_in(path).map_err(|e| TurnstileError::NoSimulation { source: e.into() })?;
-        let served = Served { shared: shared.clone(), clock };
-        tokio::spawn(served.serve(master, held));
+        let ends = shared.plugged_in().map_err(|source| TurnstileError::NoSimulation { source })?;
+        tokio::spawn(shared.clone().serve(ends));
         let alive = Arc::new(shared.ended.clone().drop_guard());
         Ok(Self { shared, _alive: alive })
     }

@@ -3,7 +3,7 @@
 use std::{
     os::unix::fs::symlink,
     path::PathBuf,
-    sync::{Arc, MutexGuard, atomic::Ordering},
+    sync::{Arc, MutexGuard},
     time::Duration,
 };
 
@@ -12,10 +12,10 @@ use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
 };
-use tokio_serial::SerialStream;
+use tokio_serial::{SerialPort, SerialStream};
 
-use super::{Device, DeviceFrame, Heard, Mind, Shared, lock, terminal};
-use crate::{clock::Clock, turnstile::settings::Direction};
+use super::{Device, DeviceFrame, Heard, Mind, Shared, lock};
+use crate::turnstile::settings::Direction;
 
 /// A frame ends with a silence. The standard's 3.5 characters are 4 ms at 9600 baud; a busy
 /// machine's scheduler needs more.
@@ -34,8 +34,15 @@ const LATE_ANSWERS: usize = 64;
 /// The longest of all frames, in bytes: Modbus RTU's.
 const LONGEST: usize = 256;
 
+/// The two ends of a pseudo-terminal.
+type Ends = (SerialStream, SerialStream);
+
 impl Shared {
-    pub fn plugged_in(&self, path: PathBuf) -> std::io::Result<()> {
+    /// Plugs in a new pseudo-terminal. Of its two ends the second stays open, so that the first does not
+    /// hang up where no driver is connected.
+    pub fn plugged_in(&self) -> Result<Ends, tokio_serial::Error> {
+        let (master, terminal) = SerialStream::pair()?;
+        let path = PathBuf::from(terminal.name().unwrap_or_default());
         if let Some(link) = &self.line.link {
             // In its place at once.
             let new = link.with_extension("new");
@@ -44,7 +51,7 @@ impl Shared {
         }
         *lock(&self.path) = path;
         self.plugged.send_replace(true);
-        Ok(())
+        Ok((master, terminal))
     }
 
     /// Ends with the bus. There are as many such tasks as releases within their few seconds.
@@ -52,15 +59,13 @@ impl Shared {
         let device = device.clone();
         tokio::spawn(self.ended.clone().run_until_cancelled_owned(async move {
             sleep(after).await;
-            let [entry, exit] = &device.ways;
-            let way = if direction == Direction::Entry { entry } else { exit };
-            let _turn = way.lock().await;
+            let _turn = device.ways[direction.index()].lock().await;
             let waits = {
-                let board = &mut device.mind().board;
-                board.step(direction, true);
-                board.has_sensor()
+                let mut mind = device.mind();
+                mind.passages += 1;
+                mind.board.step(direction, true);
+                mind.board.has_sensor()
             };
-            device.passages.fetch_add(1, Ordering::Relaxed);
             if waits {
                 device.looked(LOOKS, IN_SENSOR).await;
                 device.mind().board.step(direction, false);
@@ -76,10 +81,10 @@ impl Device {
     }
 
     async fn looked(&self, times: u64, at_least: Duration) {
-        let before = self.looks.load(Ordering::Relaxed);
+        let before = self.mind().looks;
         sleep(at_least).await;
         let enough = async {
-            while self.looks.load(Ordering::Relaxed) < before + times {
+            while self.mind().looks < before + times {
                 sleep(STEP).await;
             }
         };
@@ -89,61 +94,45 @@ impl Device {
 
 impl Mind {
     /// What it makes of a frame, and how late its answer is.
-    #[cfg(not(any(test, feature = "failpoints")))]
     fn hear(&mut self, frame: &[u8]) -> (Heard, Duration) {
-        (self.board.hear(frame), Duration::ZERO)
-    }
-
-    /// What it makes of a frame, and how late its answer is.
-    #[cfg(any(test, feature = "failpoints"))]
-    fn hear(&mut self, frame: &[u8]) -> (Heard, Duration) {
-        use super::Fault;
-        if self.fault == Some(Fault::Deaf) {
-            return (Heard::default(), Duration::ZERO);
-        }
-        let mut heard = self.board.hear(frame);
-        let Some(fault) = self.fault.clone() else { return (heard, Duration::ZERO) };
-        let late = if let Fault::Late(late) = fault { late } else { Duration::ZERO };
-        heard.answer = heard.answer.map(|answer| fault.spoil(&*self.board, answer));
+        #[cfg(any(test, feature = "failpoints"))]
+        let (heard, late) = match self.fault.clone() {
+            Some(fault) => fault.hear(&mut *self.board, frame),
+            None => (self.board.hear(frame), Duration::ZERO),
+        };
+        #[cfg(not(any(test, feature = "failpoints")))]
+        let (heard, late) = (self.board.hear(frame), Duration::ZERO);
+        self.looks += u64::from(heard.looked);
+        self.releases += heard.released.len() as u64;
         (heard, late)
     }
 }
 
 /// The line's task.
-pub(super) struct Served {
-    pub shared: Arc<Shared>,
-    pub clock: Arc<dyn Clock>,
-}
-
-impl Served {
-    pub async fn serve(self, master: SerialStream, held: SerialStream) {
-        let ended = self.shared.ended.clone();
-        if let Some(Err(error)) = ended.run_until_cancelled(self.stay(master, held)).await {
+impl Shared {
+    pub async fn serve(self: Arc<Self>, ends: Ends) {
+        let ended = self.ended.clone();
+        if let Some(Err(error)) = ended.run_until_cancelled(self.stay(ends)).await {
             tracing::error!(%error, "the simulated turnstile's line failed");
         }
-        if let Some(link) = &self.shared.line.link {
+        if let Some(link) = &self.line.link {
             let _ = std::fs::remove_file(link);
         }
     }
 
-    /// `held` is the terminal's other end: while it is open the master does not hang up where no
-    /// driver is connected.
-    async fn stay(&self, mut master: SerialStream, mut held: SerialStream) -> std::io::Result<()> {
+    async fn stay(&self, mut ends: Ends) -> std::io::Result<()> {
         loop {
-            let mut plug = self.shared.plug.subscribe();
+            let mut plug = self.plug.subscribe();
             tokio::select! {
-                failed = self.listen(&mut master) => return failed,
-                _ = plug.wait_for(|plug| !plug) => {}
+                failed = self.listen(&mut ends.0) => return failed,
+                _ = plug.wait_for(|plug| !plug) => drop(ends),
             }
-            drop((master, held));
-            if let Some(link) = &self.shared.line.link {
+            if let Some(link) = &self.line.link {
                 std::fs::remove_file(link)?;
             }
-            self.shared.plugged.send_replace(false);
+            self.plugged.send_replace(false);
             let _ = plug.wait_for(|plug| *plug).await;
-            let path;
-            (master, held, path) = terminal().map_err(std::io::Error::other)?;
-            self.shared.plugged_in(path)?;
+            ends = self.plugged_in()?;
         }
     }
 
@@ -183,7 +172,7 @@ impl Served {
 
     /// The length of the whole frame that these bytes begin with.
     fn whole(&self, heard: &[u8]) -> Option<usize> {
-        let device = self.shared.devices.values().next()?;
+        let device = self.devices.values().next()?;
         device.mind().board.whole(heard)
     }
 
@@ -194,13 +183,11 @@ impl Served {
         late: &mpsc::Sender<Vec<u8>>,
     ) -> std::io::Result<()> {
         let (mut answered, mut delay) = (Vec::new(), Duration::ZERO);
-        for device in self.shared.devices.values() {
+        for device in self.devices.values() {
             let (heard, late) = device.mind().hear(received);
-            device.looks.fetch_add(u64::from(heard.looked), Ordering::Relaxed);
-            for direction in heard.released {
-                device.releases.fetch_add(1, Ordering::Relaxed);
-                if let Some(after) = self.shared.line.pass_after {
-                    self.shared.somebody_walks(device, direction, after);
+            if let Some(after) = self.line.pass_after {
+                for direction in heard.released {
+                    self.somebody_walks(device, direction, after);
                 }
             }
             if let Some(answer) = heard.answer {
@@ -208,7 +195,7 @@ impl Served {
             }
         }
         // No listener is no error: the tap is there for whoever is curious.
-        let _ = self.shared.tap.send(DeviceFrame {
+        let _ = self.tap.send(DeviceFrame {
             at: self.clock.monotonic(),
             received: received.to_vec(),
             answered: answered.clone(),

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, Monotonic},
     failpoint,
     turnstile::{
         error::TurnstileError,
@@ -37,32 +37,67 @@ pub(super) enum Turn {
     Tick,
 }
 
+/// What the task of a lane's turnstile is begun with.
+pub struct Lane {
+    pub name: String,
+    pub clock: Arc<dyn Clock>,
+    pub cancel: CancellationToken,
+    /// The arm is to stand open from the first moment on.
+    pub hold_open: bool,
+}
+
 /// The lane's side of the task: what comes from it and goes to it.
 pub(super) struct Desk {
     pub lane: String,
-    pub hold_open: watch::Receiver<bool>,
-    /// The controller has acknowledged that the arm stands open, and not since that it does not.
-    pub held: bool,
+    hold_open: watch::Receiver<bool>,
+    /// Since when the arm stands open, as the controller has acknowledged, or was told so again.
+    pub held: Option<Monotonic>,
     /// A fire alarm keeps the arm open until the lane, having heard of it, does.
-    pub alarm: bool,
-    pub alarm_said: bool,
+    alarm: bool,
+    alarm_said: bool,
     /// The last `Fire` that was said.
     pub fire_said: bool,
     pub clock: Arc<dyn Clock>,
-    pub cancel: CancellationToken,
-    pub releases: mpsc::Receiver<Release>,
-    pub events: mpsc::Sender<TurnstileEvent>,
+    cancel: CancellationToken,
+    releases: mpsc::Receiver<Release>,
+    events: mpsc::Sender<TurnstileEvent>,
     pub state: watch::Sender<TurnstileState>,
-    pub outgoing: VecDeque<TurnstileEvent>,
-    pub said_down: bool,
-    pub was_up: bool,
+    outgoing: VecDeque<TurnstileEvent>,
+    was_up: bool,
     /// The release that is being carried out and not yet answered.
     pub under_way: Option<PassageId>,
-    /// A release was tried since the connection.
+    /// A release was tried since the arm was last closed, or opened to stand so.
     pub touched: bool,
 }
 
 impl Desk {
+    pub fn new(
+        lane: Lane,
+        hold_open: watch::Receiver<bool>,
+        releases: mpsc::Receiver<Release>,
+        events: mpsc::Sender<TurnstileEvent>,
+        state: watch::Sender<TurnstileState>,
+    ) -> Self {
+        Self {
+            lane: lane.name,
+            hold_open,
+            held: None,
+            alarm: false,
+            alarm_said: false,
+            // A lane that stood open may believe in an alarm that is over.
+            fire_said: lane.hold_open,
+            clock: lane.clock,
+            cancel: lane.cancel,
+            releases,
+            events,
+            state,
+            outgoing: VecDeque::new(),
+            was_up: false,
+            under_way: None,
+            touched: false,
+        }
+    }
+
     /// Hands events to the lane until `patience` is over, a release comes, or it is time to stop.
     /// Cancel-safe: nothing is taken from a queue before it is certain to be dealt with.
     pub async fn wait(&mut self, patience: Duration) -> Turn {
@@ -117,10 +152,17 @@ impl Desk {
         by_lane || self.alarm
     }
 
+    /// Whether somebody might walk through, as far as this task knows.
+    pub fn may_be_open(&self) -> bool {
+        self.touched || self.held.is_some()
+    }
+
     pub fn holds(&mut self, open: bool) {
-        if std::mem::replace(&mut self.held, open) != open {
+        let held = open.then(|| self.clock.monotonic());
+        if std::mem::replace(&mut self.held, held).is_some() != open {
             info!(lane = self.lane, open, "the arm is held open, or no longer");
         }
+        self.touched = false;
         self.state.send_modify(|s| s.held_open = open);
     }
 
@@ -179,12 +221,9 @@ impl Desk {
         let now = self.clock.monotonic();
         let again = std::mem::replace(&mut self.was_up, true);
         self.state.send_modify(|s| {
-            s.connected = true;
-            s.since = now;
+            s.turn(true, now);
             s.reconnects += u64::from(again);
         });
-        self.said_down = false;
-        self.touched = false;
         if withdrawn.is_empty() {
             info!(lane = self.lane, "turnstile connected");
         } else {
@@ -209,17 +248,16 @@ impl Desk {
     }
 
     pub fn down(&mut self, error: &TurnstileError) {
-        let error = error.to_string();
-        let now = self.clock.monotonic();
+        let (now, error) = (self.clock.monotonic(), error.to_string());
+        let mut is_news = false;
         self.state.send_modify(|s| {
-            if s.connected {
-                s.since = now;
-            }
-            s.connected = false;
+            // Said once, and not at each attempt.
+            is_news = s.connected || s.errors == 0;
+            s.turn(false, now);
             s.errors += 1;
             s.last_error = Some(error.clone());
         });
-        if !std::mem::replace(&mut self.said_down, true) {
+        if is_news {
             warn!(lane = self.lane, error, "turnstile down");
             self.say(TurnstileEvent::Down { error });
         }
@@ -256,10 +294,6 @@ impl Desk {
             }
         }
         let now = self.clock.monotonic();
-        self.state.send_modify(|s| {
-            if std::mem::replace(&mut s.connected, false) {
-                s.since = now;
-            }
-        });
+        self.state.send_modify(|s| s.turn(false, now));
     }
 }

@@ -4,21 +4,32 @@
 
 use std::{
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     time::Instant,
 };
 
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::{desk::HELD_BACK, *};
 use crate::{
-    clock::{Monotonic, SystemClock},
+    clock::{Clock, Monotonic, SystemClock},
     turnstile::{Direction, NotReleased, PassageId, TurnstileEvent},
 };
 
 const SOON: Duration = Duration::from_secs(120);
+
+fn north<T: Turnstile>(
+    make: impl Fn() -> T + Send + Sync + 'static,
+    clock: &Arc<dyn Clock>,
+    cancel: &CancellationToken,
+) -> (TurnstileHandle, JoinHandle<()>) {
+    let (clock, cancel) = (clock.clone(), cancel.clone());
+    let lane = Lane { name: "north".into(), clock, cancel, hold_open: false };
+    spawn(make, lane, "broken".into(), None)
+}
 
 /// A controller of which only the first poll goes well, and which says when it is connected to.
 struct Broken {
@@ -35,14 +46,6 @@ fn no_answer() -> TurnstileError {
 }
 
 impl Turnstile for Broken {
-    fn port(&self) -> String {
-        "broken".into()
-    }
-
-    fn confirms_passage(&self) -> bool {
-        true
-    }
-
     async fn connect(&mut self) -> Result<Met, TurnstileError> {
         if self.failing > 0 {
             self.failing -= 1;
@@ -67,10 +70,6 @@ impl Turnstile for Broken {
     async fn hold(&mut self, _: bool) -> Result<(), TurnstileError> {
         Ok(())
     }
-
-    async fn withdraw(&mut self) -> Result<(), TurnstileError> {
-        Ok(())
-    }
 }
 
 struct Bench {
@@ -87,7 +86,7 @@ impl Bench {
         let make = move || Broken { failing, acknowledges, polled: false, connects: told.clone() };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
         let cancel = CancellationToken::new();
-        let (handle, task) = spawn(make, "north", clock.clone(), cancel.clone(), None, false);
+        let (handle, task) = north(make, &clock, &cancel);
         Self { handle, clock, connects, cancel, task }
     }
 
@@ -157,14 +156,6 @@ struct Faulty {
 }
 
 impl Turnstile for Faulty {
-    fn port(&self) -> String {
-        "faulty".into()
-    }
-
-    fn confirms_passage(&self) -> bool {
-        true
-    }
-
     async fn connect(&mut self) -> Result<Met, TurnstileError> {
         let connect = (self.number, Instant::now(), self.cancel.is_cancelled());
         self.line.connects.lock().unwrap().push(connect);
@@ -183,10 +174,6 @@ impl Turnstile for Faulty {
     async fn hold(&mut self, _: bool) -> Result<(), TurnstileError> {
         Ok(())
     }
-
-    async fn withdraw(&mut self) -> Result<(), TurnstileError> {
-        Ok(())
-    }
 }
 
 struct FaultBench {
@@ -203,14 +190,13 @@ impl FaultBench {
         let (line, cancel) = (Arc::new(Line::default()), CancellationToken::new());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
         let (shared, token) = (line.clone(), cancel.clone());
-        // Number 0 only says what it is called.
         let make = move || Faulty {
-            number: shared.made.fetch_add(1, Ordering::SeqCst),
+            number: 1 + shared.made.fetch_add(1, Ordering::SeqCst),
             line: shared.clone(),
             cancel: token.clone(),
             connects,
         };
-        let (handle, task) = spawn(make, "north", clock.clone(), cancel.clone(), None, false);
+        let (handle, task) = north(make, &clock, &cancel);
         Self { handle, clock, line, cancel, task }
     }
 
@@ -312,14 +298,6 @@ async fn i10_workers_who_keep_coming_do_not_keep_the_controller_away() {
 struct Crowd;
 
 impl Turnstile for Crowd {
-    fn port(&self) -> String {
-        "crowd".into()
-    }
-
-    fn confirms_passage(&self) -> bool {
-        true
-    }
-
     async fn connect(&mut self) -> Result<Met, TurnstileError> {
         Ok(Met::default())
     }
@@ -335,17 +313,13 @@ impl Turnstile for Crowd {
     async fn hold(&mut self, _: bool) -> Result<(), TurnstileError> {
         Ok(())
     }
-
-    async fn withdraw(&mut self) -> Result<(), TurnstileError> {
-        Ok(())
-    }
 }
 
 #[tokio::test]
 async fn i8_a_lane_that_takes_no_events_gets_no_release_and_then_loses_events_by_number() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let cancel = CancellationToken::new();
-    let (mut handle, task) = spawn(|| Crowd, "north", clock.clone(), cancel.clone(), None, false);
+    let (mut handle, task) = north(|| Crowd, &clock, &cancel);
     let state = |holds: fn(&TurnstileState) -> bool| {
         let mut state = handle.state.clone();
         async move { timeout(SOON, state.wait_for(holds)).await.expect("in time").unwrap().clone() }
@@ -390,14 +364,6 @@ struct Stuck {
 }
 
 impl Turnstile for Stuck {
-    fn port(&self) -> String {
-        "stuck".into()
-    }
-
-    fn confirms_passage(&self) -> bool {
-        true
-    }
-
     async fn connect(&mut self) -> Result<Met, TurnstileError> {
         Ok(Met { fire: Some(self.holds.lock().unwrap().is_empty()), ..Met::default() })
     }
@@ -415,10 +381,6 @@ impl Turnstile for Stuck {
         holds.push(open);
         if holds.len() == 1 { Err(no_answer()) } else { Ok(()) }
     }
-
-    async fn withdraw(&mut self) -> Result<(), TurnstileError> {
-        Ok(())
-    }
 }
 
 #[tokio::test]
@@ -427,7 +389,7 @@ async fn a_fire_alarm_is_said_though_the_arm_does_not_open_and_opens_it_later() 
     let (holds, cancel) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
     let kept = holds.clone();
     let make = move || Stuck { holds: kept.clone() };
-    let (mut handle, task) = spawn(make, "north", clock, cancel.clone(), None, false);
+    let (mut handle, task) = north(make, &clock, &cancel);
     let mut said = Vec::new();
     while said.len() < 4 {
         said.push(timeout(SOON, handle.events.recv()).await.expect("in time").expect("a task"));

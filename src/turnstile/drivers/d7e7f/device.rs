@@ -2,7 +2,7 @@
 
 use crate::turnstile::{
     settings::Direction,
-    simulation::{Arm, Board, Hands, Heard, Order, at},
+    simulation::{Arm, Board, Hands, Heard, Order},
 };
 
 #[derive(Debug, Default)]
@@ -42,27 +42,14 @@ impl Board for Counter {
     }
 
     fn hear(&mut self, frame: &[u8]) -> Heard {
-        let [0x7E, 0, machine, command, passes, _, _, _] = *frame else {
-            return Heard::default();
-        };
-        if machine != self.arm.address {
-            return Heard::default();
-        }
-        let told = match command {
-            0x80 => Order::Release(Direction::Entry, passes),
-            0x82 => Order::Release(Direction::Exit, passes),
-            0x81 => Order::Open(&[Direction::Entry]),
-            0x83 => Order::Open(&[Direction::Exit]),
-            0x84 => Order::Close,
-            _ => Order::Nothing,
-        };
-        let released = self.arm.order(command, told);
+        let Some(order) = self.order(frame) else { return Heard::default() };
+        let released = self.arm.carry_out(order).into_iter().collect();
         Heard { answer: Some(self.state()), released, looked: true }
     }
 
     fn step(&mut self, direction: Direction, inside: bool) {
         if inside {
-            let counted = &mut self.counted[at(direction)];
+            let counted = &mut self.counted[direction.index()];
             *counted = (*counted + 1) & 0xFF_FFFF;
             self.arm.pass(direction);
         }
@@ -70,12 +57,20 @@ impl Board for Counter {
 }
 
 impl Hands for Counter {
-    fn is_open(&self, direction: Direction) -> bool {
-        self.arm.is_open(direction)
+    fn order(&self, frame: &[u8]) -> Option<Order> {
+        let [0x7E, 0, machine, command, passes, _, _, _] = *frame else { return None };
+        (machine == self.arm.address).then_some(match command {
+            0x80 => Order::Release(Direction::Entry, passes),
+            0x82 => Order::Release(Direction::Exit, passes),
+            0x81 => Order::Open(&[Direction::Entry]),
+            0x83 => Order::Open(&[Direction::Exit]),
+            0x84 => Order::Close,
+            _ => Order::Look,
+        })
     }
 
-    fn set_open(&mut self, direction: Direction, open: bool) {
-        self.arm.set_open(direction, open);
+    fn arm(&mut self) -> Option<&mut Arm> {
+        Some(&mut self.arm)
     }
 
     fn readdressed(&self, mut answer: Vec<u8>, address: u8) -> Vec<u8> {
@@ -85,15 +80,11 @@ impl Hands for Counter {
     }
 
     fn set_counted(&mut self, direction: Direction, passages: u32) {
-        self.counted[at(direction)] = passages & 0xFF_FFFF;
+        self.counted[direction.index()] = passages & 0xFF_FFFF;
     }
 
     fn set_trouble(&mut self, fault: u8, alarm: u8) {
         (self.fault, self.alarm) = (fault, alarm);
-    }
-
-    fn commands(&self) -> Vec<u8> {
-        self.arm.commands.iter().copied().collect()
     }
 }
 

@@ -12,18 +12,21 @@
 //! right before, and acknowledged only by what came after it. What remains possible: an answer that
 //! is later than all of this, some 0.8 s, where the right one is lost at the same time.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use tracing::warn;
 
 use super::codec::{Command, State, find};
+#[cfg(any(test, feature = "failpoints"))]
+use crate::turnstile::simulation::Board;
 use crate::{
     clock::Monotonic,
     turnstile::{
-        bus::{Exchange, Port, Session, Turn},
+        bus::{Exchange, Session, Turn},
+        drivers::kind::{Driver, Means},
         error::TurnstileError,
-        port::{HELD_AGAIN, Met, Seen, Turnstile},
-        settings::{Direction, FramedBoard, Side},
+        port::{Met, Seen, Turnstile},
+        settings::{Direction, FramedBoard},
     },
 };
 
@@ -43,57 +46,35 @@ const COUNTED: u32 = 0xFF_FFFF;
 /// The driver; one machine on a line.
 pub struct CountingTurnstile {
     config: FramedBoard,
-    port: Arc<Port>,
-    /// `None` until connected, and from a failed (or dropped) request on.
-    session: Option<Session>,
+    session: Session,
     counted: Option<[u32; 2]>,
     /// The last poll's fault and alarm.
     trouble: (u8, u8),
-    /// Since the last close.
-    released: bool,
-    /// Since when the arm is held open, or was told so again.
-    held: Option<Monotonic>,
 }
 
 impl CountingTurnstile {
-    pub fn new(config: FramedBoard, port: Arc<Port>) -> Self {
-        let (released, held) = (false, None);
-        Self { config, port, session: None, counted: None, trouble: (0, 0), released, held }
-    }
-
     async fn request(
         &mut self,
         command: Command,
         deadline: Option<Monotonic>,
     ) -> Result<State, TurnstileError> {
-        let (port, address) = (self.port.name(), self.config.address);
-        let Some(mut session) = self.session.take() else {
-            return Err(TurnstileError::NotConnected { port });
-        };
-        if deadline.is_some() {
-            session.quiet(QUIET).await?;
-        }
+        let address = self.config.address;
         let exchange = Exchange {
             send: command.frame(address),
             find: Some(Box::new(move |heard| find(address, heard))),
             gap: Some(GAP),
             turn: if command == Command::Status { Turn::Routine } else { Turn::Urgent },
+            after_quiet: if deadline.is_some() { QUIET } else { Duration::ZERO },
             deadline,
         };
-        let frame = session.exchange(exchange).await;
-        if matches!(frame, Ok(_) | Err(TurnstileError::Late { .. })) {
-            self.session = Some(session);
-        }
-        let what = "half a frame".to_owned();
-        State::read(&frame?).ok_or(TurnstileError::Garbled { port, address, what })
+        let frame = self.session.exchange(exchange).await?;
+        State::read(&frame).ok_or_else(|| self.session.garbled("half a frame".to_owned()))
     }
 
     /// The counters, as of [`Direction::BOTH`].
     fn counters(&self, state: &State) -> [u32; 2] {
-        match self.config.entry_side {
-            Side::Left => [state.left, state.right],
-            Side::Right => [state.right, state.left],
-        }
+        let counted = |d| if self.config.is_left(d) { state.left } else { state.right };
+        Direction::BOTH.map(counted)
     }
 
     /// The passages since the last poll, and what there is to say.
@@ -106,7 +87,7 @@ impl CountingTurnstile {
                 "address {} on {} went from {before:?} to {now:?} passages: it has started again, \
                  or was set back; look at its power supply",
                 self.config.address,
-                self.port.name()
+                self.session.port()
             );
             return (Vec::new(), Some(remark));
         }
@@ -122,7 +103,7 @@ impl CountingTurnstile {
             format!(
                 "address {} on {} reports fault {:02X} and alarm {:02X}: see the controller's manual",
                 self.config.address,
-                self.port.name(),
+                self.session.port(),
                 trouble.0,
                 trouble.1
             )
@@ -130,34 +111,38 @@ impl CountingTurnstile {
     }
 }
 
+impl Driver for CountingTurnstile {
+    const WORD: &str = "7e7f";
+    type Config = FramedBoard;
+
+    fn new(config: FramedBoard, means: &Means) -> Self {
+        let session = means.session(&config.line, config.address);
+        Self { config, session, counted: None, trouble: (0, 0) }
+    }
+
+    #[cfg(any(test, feature = "failpoints"))]
+    fn board(address: u8) -> Box<dyn Board> {
+        Box::new(super::device::Counter::new(address))
+    }
+
+    #[cfg(any(test, fuzzing))]
+    fn fuzz(heard: &[u8]) {
+        if let Some(frame) = find(1, heard).frame(heard) {
+            assert!(State::read(frame).is_some());
+        }
+    }
+}
+
 impl Turnstile for CountingTurnstile {
-    fn port(&self) -> String {
-        self.port.name()
-    }
-
-    fn confirms_passage(&self) -> bool {
-        true
-    }
-
     async fn connect(&mut self) -> Result<Met, TurnstileError> {
-        self.session = None;
-        self.session = Some(self.port.connect(self.config.address, QUARANTINE).await?);
+        self.session.connect(QUARANTINE).await?;
         let state = self.request(Command::Status, None).await?;
-        if let Some(session) = self.session.take() {
-            if !session.stays_quiet(NOTHING_FOLLOWS).await {
-                let (port, address) = (self.port.name(), self.config.address);
-                let what = "an older answer, or noise after it".to_owned();
-                return Err(TurnstileError::Garbled { port, address, what });
-            }
-            self.session = Some(session);
-        }
-        let before = self.counted.take();
+        self.session.stays_quiet(NOTHING_FOLLOWS).await?;
         let now = self.counters(&state);
-        if before.is_some_and(|before| before != now) {
-            let address = self.config.address;
-            warn!(port = self.port.name(), address, ?before, ?now, "counted while it was away");
+        if let Some(before) = self.counted.replace(now).filter(|before| *before != now) {
+            let (port, address) = (self.session.port(), self.config.address);
+            warn!(port, address, ?before, ?now, "counted while it was away");
         }
-        self.counted = Some(now);
         Ok(Met::default())
     }
 
@@ -166,17 +151,12 @@ impl Turnstile for CountingTurnstile {
         direction: Direction,
         deadline: Monotonic,
     ) -> Result<(), TurnstileError> {
-        let left = self.config.side(direction) == Side::Left;
+        let left = self.config.is_left(direction);
         let command = if left { Command::Left } else { Command::Right };
-        self.released = true;
         self.request(command, Some(deadline)).await.map(drop)
     }
 
     async fn poll(&mut self) -> Result<Seen, TurnstileError> {
-        let now = self.port.now();
-        if self.held.is_some_and(|since| now.since(since) > HELD_AGAIN) {
-            self.hold(true).await?;
-        }
         let state = self.request(Command::Status, None).await?;
         let (passed, started_again) = self.count(&state);
         let remark = started_again.or_else(|| self.trouble(&state));
@@ -184,25 +164,11 @@ impl Turnstile for CountingTurnstile {
     }
 
     async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {
-        if open {
-            self.request(Command::KeepLeftOpen, None).await?;
-            self.request(Command::KeepRightOpen, None).await?;
-        } else {
-            self.request(Command::Close, None).await?;
+        if !open {
+            return self.request(Command::Close, None).await.map(drop);
         }
-        self.released = false;
-        self.held = open.then(|| self.port.now());
-        Ok(())
-    }
-
-    async fn withdraw(&mut self) -> Result<(), TurnstileError> {
-        if !self.released {
-            return Ok(());
-        }
-        if self.session.is_none() {
-            self.connect().await?;
-        }
-        self.hold(false).await
+        self.request(Command::KeepLeftOpen, None).await?;
+        self.request(Command::KeepRightOpen, None).await.map(drop)
     }
 }
 

@@ -23,18 +23,8 @@ impl Board for Tripod {
     }
 
     fn hear(&mut self, frame: &[u8]) -> Heard {
-        let [0xEB, address, command, _, _] = *frame else { return Heard::default() };
-        if address != self.0.address {
-            return Heard::default();
-        }
-        let told = match command {
-            0x40 => Order::Release(Direction::Entry, 1),
-            0x41 => Order::Release(Direction::Exit, 1),
-            0x42 => Order::Open(&Direction::BOTH),
-            0x43 => Order::Close,
-            _ => Order::Nothing,
-        };
-        Heard { released: self.0.order(command, told), ..Heard::default() }
+        let released = self.order(frame).and_then(|order| self.0.carry_out(order));
+        Heard { released: released.into_iter().collect(), ..Heard::default() }
     }
 
     fn step(&mut self, direction: Direction, inside: bool) {
@@ -45,16 +35,19 @@ impl Board for Tripod {
 }
 
 impl Hands for Tripod {
-    fn is_open(&self, direction: Direction) -> bool {
-        self.0.is_open(direction)
+    fn order(&self, frame: &[u8]) -> Option<Order> {
+        let [0xEB, address, command, _, _] = *frame else { return None };
+        (address == self.0.address).then_some(match command {
+            0x40 => Order::Release(Direction::Entry, 1),
+            0x41 => Order::Release(Direction::Exit, 1),
+            0x42 => Order::Open(&Direction::BOTH),
+            0x43 => Order::Close,
+            _ => Order::Look,
+        })
     }
 
-    fn set_open(&mut self, direction: Direction, open: bool) {
-        self.0.set_open(direction, open);
-    }
-
-    fn commands(&self) -> Vec<u8> {
-        self.0.commands.iter().copied().collect()
+    fn arm(&mut self) -> Option<&mut Arm> {
+        Some(&mut self.0)
     }
 }
 

@@ -4,60 +4,62 @@
 //! when its bytes have left the port. Whether there is a controller at the other end nobody knows,
 //! and no passage is reported.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::codec::Command;
+#[cfg(any(test, feature = "failpoints"))]
+use crate::turnstile::simulation::Board;
 use crate::{
     clock::Monotonic,
     turnstile::{
-        bus::{Exchange, Port, Session, Turn},
+        bus::{Exchange, Session},
+        drivers::kind::{Driver, Means},
         error::TurnstileError,
-        port::{HELD_AGAIN, Met, Seen, Turnstile},
-        settings::{Direction, FramedBoard, Side},
+        port::{Met, Seen, Turnstile},
+        settings::{Direction, FramedBoard},
     },
 };
 
 /// The driver; one address on a line.
 pub struct OneWayTurnstile {
     config: FramedBoard,
-    port: Arc<Port>,
-    session: Option<Session>,
-    released: bool,
-    /// Since when the arm hangs, or was told so again.
-    held: Option<Monotonic>,
+    session: Session,
 }
 
 impl OneWayTurnstile {
-    pub fn new(config: FramedBoard, port: Arc<Port>) -> Self {
-        Self { config, port, session: None, released: false, held: None }
-    }
-
     async fn send(
         &mut self,
         command: Command,
         deadline: Option<Monotonic>,
     ) -> Result<(), TurnstileError> {
-        let Some(session) = &mut self.session else {
-            return Err(TurnstileError::NotConnected { port: self.port.name() });
-        };
         let send = command.frame(self.config.address);
-        let turn = Turn::Urgent;
-        session.exchange(Exchange { send, find: None, gap: None, turn, deadline }).await.map(drop)
+        self.session.exchange(Exchange { send, deadline, ..Exchange::default() }).await.map(drop)
+    }
+}
+
+impl Driver for OneWayTurnstile {
+    const WORD: &str = "eb";
+    type Config = FramedBoard;
+
+    fn new(config: FramedBoard, means: &Means) -> Self {
+        Self { session: means.session(&config.line, config.address), config }
+    }
+
+    fn found(_: u8, port: &str) -> String {
+        format!("{port} opens; \"eb\" never answers: try `gatehouse lane release`")
+    }
+
+    #[cfg(any(test, feature = "failpoints"))]
+    fn board(address: u8) -> Box<dyn Board> {
+        Box::new(super::device::Tripod::new(address))
     }
 }
 
 impl Turnstile for OneWayTurnstile {
-    fn port(&self) -> String {
-        self.port.name()
-    }
-
-    fn confirms_passage(&self) -> bool {
-        false
-    }
+    const CONFIRMS_PASSAGE: bool = false;
 
     async fn connect(&mut self) -> Result<Met, TurnstileError> {
-        self.session = None;
-        self.session = Some(self.port.connect(self.config.address, Duration::ZERO).await?);
+        self.session.connect(Duration::ZERO).await?;
         Ok(Met::default())
     }
 
@@ -66,36 +68,16 @@ impl Turnstile for OneWayTurnstile {
         direction: Direction,
         deadline: Monotonic,
     ) -> Result<(), TurnstileError> {
-        let left = self.config.side(direction) == Side::Left;
-        self.released = true;
+        let left = self.config.is_left(direction);
         self.send(if left { Command::Left } else { Command::Right }, Some(deadline)).await
     }
 
     async fn poll(&mut self) -> Result<Seen, TurnstileError> {
-        let now = self.port.now();
-        if self.held.is_some_and(|since| now.since(since) > HELD_AGAIN) {
-            self.hold(true).await?;
-        }
-        match &self.session {
-            Some(session) => session.look().await.map(|()| Seen::default()),
-            None => Err(TurnstileError::NotConnected { port: self.port.name() }),
-        }
+        self.session.exchange(Exchange::default()).await?;
+        Ok(Seen::default())
     }
 
     async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {
-        self.send(if open { Command::DropArm } else { Command::RaiseArm }, None).await?;
-        self.released = false;
-        self.held = open.then(|| self.port.now());
-        Ok(())
-    }
-
-    async fn withdraw(&mut self) -> Result<(), TurnstileError> {
-        if !self.released {
-            return Ok(());
-        }
-        if self.session.is_none() {
-            self.connect().await?;
-        }
-        self.hold(false).await
+        self.send(if open { Command::DropArm } else { Command::RaiseArm }, None).await
     }
 }

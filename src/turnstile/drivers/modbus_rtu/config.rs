@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::turnstile::settings::{Checked, Keys, PerDirection, SerialLine, Settings, wrong};
+use crate::turnstile::settings::{Checked, Keys, SerialLine, Settings, wrong};
 
 /// A Modbus RTU relay board.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,8 +10,9 @@ pub struct ModbusRtu {
     pub line: SerialLine,
     /// Slave address, 1 to 247.
     pub address: u8,
-    pub release_coil: PerDirection,
-    pub passage_input: PerDirection,
+    /// As of [`Direction::BOTH`](crate::turnstile::Direction::BOTH), as the inputs are.
+    pub release_coil: [u16; 2],
+    pub passage_input: [u16; 2],
     /// A discrete input that is on while there is a fire alarm.
     pub fire_input: Option<u16>,
     pub pulse: Duration,
@@ -23,8 +24,8 @@ impl ModbusRtu {
         ModbusRtu {
             line,
             address,
-            release_coil: PerDirection { entry: 0, exit: 1 },
-            passage_input: PerDirection { entry: 0, exit: 1 },
+            release_coil: [0, 1],
+            passage_input: [0, 1],
             fire_input: None,
             pulse: Duration::from_millis(500),
         }
@@ -50,9 +51,8 @@ impl Settings for ModbusRtu {
             let message = "is longer than pass_within_s: the gate would stay open for the next one";
             return wrong("pulse_ms", message);
         }
-        let PerDirection { entry, exit } = board.passage_input;
         match board.fire_input {
-            Some(fire) if fire == entry || fire == exit => {
+            Some(fire) if board.passage_input.contains(&fire) => {
                 wrong("fire_input", format!("{fire} is a passage_input already"))
             }
             _ => Ok(board),

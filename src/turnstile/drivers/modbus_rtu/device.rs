@@ -5,9 +5,11 @@
 //! else is answered by an exception. Source: MODBUS Application Protocol V1.1b3, sections 6.1,
 //! 6.2, 6.5 and 7; CRC: MODBUS over Serial Line V1.02, appendix B.
 
+#[cfg(any(test, feature = "failpoints"))]
+use crate::turnstile::simulation::{Hands, Order};
 use crate::turnstile::{
     settings::Direction,
-    simulation::{Board, Heard, at},
+    simulation::{Board, Heard},
 };
 
 /// Coils, and inputs, of the board: numbers 0 to 15.
@@ -120,14 +122,14 @@ impl Board for Slave {
     fn hear(&mut self, frame: &[u8]) -> Heard {
         let before = self.coils;
         let answer = self.answer(frame);
-        let on = |d: &Direction| self.coils[at(*d)] && !before[at(*d)];
+        let on = |d: &Direction| self.coils[d.index()] && !before[d.index()];
         let released = Direction::BOTH.into_iter().filter(on).collect();
         let looked = answer.as_ref().is_some_and(|a| a.get(1) == Some(&READ_INPUTS));
         Heard { answer, released, looked }
     }
 
     fn step(&mut self, direction: Direction, inside: bool) {
-        self.inputs[at(direction)] = inside;
+        self.inputs[direction.index()] = inside;
     }
 
     fn has_sensor(&self) -> bool {
@@ -136,13 +138,22 @@ impl Board for Slave {
 }
 
 #[cfg(any(test, feature = "failpoints"))]
-impl crate::turnstile::simulation::Hands for Slave {
-    fn is_open(&self, direction: Direction) -> bool {
-        self.coils[at(direction)]
+impl Hands for Slave {
+    fn order(&self, frame: &[u8]) -> Option<Order> {
+        match *unframed(frame)? {
+            [address, ..] if address != self.address => None,
+            [_, WRITE_COIL, _, _, 0, _] => Some(Order::Close),
+            [_, WRITE_COIL, ..] => Some(Order::Open(&[])),
+            _ => Some(Order::Look),
+        }
+    }
+
+    fn is_open(&mut self, direction: Direction) -> bool {
+        self.coils[direction.index()]
     }
 
     fn set_open(&mut self, direction: Direction, open: bool) {
-        self.coils[at(direction)] = open;
+        self.coils[direction.index()] = open;
     }
 
     fn readdressed(&self, mut answer: Vec<u8>, address: u8) -> Vec<u8> {

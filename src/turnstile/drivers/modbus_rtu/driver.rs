@@ -16,16 +16,19 @@
 //! backpack's gap, is one passage. What is on when the line comes up is not a passage: nobody
 //! knows since when.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::{
     codec::{Answer, Ask, BITS},
     config::ModbusRtu,
 };
+#[cfg(any(test, feature = "failpoints"))]
+use crate::turnstile::simulation::Board;
 use crate::{
     clock::Monotonic,
     turnstile::{
-        bus::{Exchange, Port, Session, Turn},
+        bus::{Exchange, Session, Turn},
+        drivers::kind::{Driver, Means},
         error::TurnstileError,
         port::{Met, Seen, Turnstile},
         settings::Direction,
@@ -40,12 +43,11 @@ const POLLS_TO_REARM: u8 = 2;
 /// The driver; one address on a line.
 pub struct ModbusTurnstile {
     config: ModbusRtu,
-    port: Arc<Port>,
-    /// `None` until connected, and from a failed (or dropped) request on.
-    session: Option<Session>,
-    coils: [(Direction, Coil); 2],
+    session: Session,
+    /// As of [`Direction::BOTH`].
+    coils: [Coil; 2],
     /// `None` until the first poll of a connection.
-    sensors: Option<[(Direction, Sensor); 2]>,
+    sensors: Option<[Sensor; 2]>,
     held: bool,
 }
 
@@ -58,75 +60,52 @@ struct Coil {
 }
 
 impl ModbusTurnstile {
-    pub fn new(config: ModbusRtu, port: Arc<Port>) -> Self {
-        let coils = Direction::BOTH.map(|d| (d, Coil::default()));
-        Self { config, port, session: None, coils, sensors: None, held: false }
-    }
-
-    /// One request and its answer. The session is taken out and put back only after a proper
-    /// answer, so that an error, or this future being dropped, ends it.
     async fn request(
         &mut self,
         ask: Ask,
         turn: Turn,
         deadline: Option<Monotonic>,
     ) -> Result<Answer, TurnstileError> {
-        let (port, address) = (self.port.name(), self.config.address);
-        let Some(mut session) = self.session.take() else {
-            return Err(TurnstileError::NotConnected { port });
-        };
+        let address = self.config.address;
         let exchange = Exchange {
             send: ask.frame(address),
             find: Some(Box::new(move |heard| ask.find(address, heard))),
-            gap: None,
             turn,
             deadline,
+            ..Exchange::default()
         };
-        let frame = match session.exchange(exchange).await {
-            Err(error @ TurnstileError::Late { .. }) => {
-                self.session = Some(session);
-                return Err(error);
-            }
-            outcome => outcome?,
-        };
+        let frame = self.session.exchange(exchange).await?;
         match ask.read(&frame) {
             Answer::Unasked => {
                 let what = format!("to {} came {}", ask.words(), hex::encode_upper(&frame));
-                Err(TurnstileError::Garbled { port, address, what })
+                Err(self.session.garbled(what))
             }
             Answer::Refused(code) => {
-                Err(TurnstileError::Refused { port, address, request: ask.words(), code })
+                self.session.end();
+                let (port, request) = (self.session.port(), ask.words());
+                Err(TurnstileError::Refused { port, address, request, code })
             }
-            answer => {
-                self.session = Some(session);
-                Ok(answer)
-            }
+            answer => Ok(answer),
         }
     }
 
     async fn write(
         &mut self,
-        at: usize,
+        direction: Direction,
         on: bool,
         deadline: Option<Monotonic>,
     ) -> Result<(), TurnstileError> {
-        let Some((direction, coil)) = self.coils.get_mut(at) else { return Ok(()) };
-        let number = self.config.release_coil.get(*direction);
-        let before = *coil;
-        coil.maybe_on = true;
-        match self.request(Ask::Write { coil: number, on }, Turn::Urgent, deadline).await {
-            Err(error @ TurnstileError::Late { .. }) => {
-                self.coils[at].1 = before;
-                Err(error)
-            }
-            outcome => {
-                outcome?;
-                let coil = &mut self.coils[at].1;
-                coil.maybe_on = on;
-                coil.off_at = None;
-                Ok(())
-            }
+        let at = direction.index();
+        let coil = self.config.release_coil[at];
+        let before = self.coils[at];
+        self.coils[at].maybe_on = true;
+        let written = self.request(Ask::Write { coil, on }, Turn::Urgent, deadline).await;
+        match &written {
+            Ok(_) => self.coils[at] = Coil { maybe_on: on, off_at: None },
+            Err(TurnstileError::Late { .. }) => self.coils[at] = before,
+            Err(_) => {}
         }
+        written.map(drop)
     }
 
     /// These bits, each request for as many as are near to each other.
@@ -145,7 +124,7 @@ impl ModbusTurnstile {
             let span = group.last().map_or(0, |last| last - first) + 1;
             let ask = ask(first, u8::try_from(span).unwrap_or(BITS));
             let Answer::Bits(word) = self.request(ask, Turn::Routine, None).await? else {
-                return Err(TurnstileError::NotConnected { port: self.port.name() });
+                return Err(self.session.garbled("no bits".to_owned()));
             };
             for (bit, number) in bits.iter_mut().zip(wanted) {
                 if group.contains(&number) {
@@ -158,60 +137,72 @@ impl ModbusTurnstile {
     }
 
     async fn read_coils(&mut self) -> Result<[bool; 2], TurnstileError> {
-        let coils = Direction::BOTH.map(|d| self.config.release_coil.get(d));
-        self.read(coils, |first, count| Ask::Coils { first, count }).await
+        self.read(self.config.release_coil, |first, count| Ask::Coils { first, count }).await
     }
 
     /// The passage inputs, and the fire alarm's.
     async fn read_inputs(&mut self) -> Result<([bool; 2], Option<bool>), TurnstileError> {
         let ask = |first, count| Ask::Inputs { first, count };
-        let passage = Direction::BOTH.map(|d| self.config.passage_input.get(d));
-        let [entry, exit] = passage;
-        match self.config.fire_input {
-            None => Ok((self.read(passage, ask).await?, None)),
-            Some(fire) => {
-                let [entry, exit, fire] = self.read([entry, exit, fire], ask).await?;
-                Ok(([entry, exit], Some(fire)))
-            }
-        }
+        let [entry, exit] = self.config.passage_input;
+        let Some(fire) = self.config.fire_input else {
+            return Ok((self.read([entry, exit], ask).await?, None));
+        };
+        let [entry, exit, fire] = self.read([entry, exit, fire], ask).await?;
+        Ok(([entry, exit], Some(fire)))
     }
 
     /// Switches off what `due` picks among the coils that may be on.
     async fn switch_off(&mut self, due: impl Fn(&Coil) -> bool) -> Result<(), TurnstileError> {
-        for at in 0..self.coils.len() {
-            if self.coils[at].1.maybe_on && due(&self.coils[at].1) {
-                self.write(at, false, None).await?;
+        for direction in Direction::BOTH {
+            let coil = &self.coils[direction.index()];
+            if coil.maybe_on && due(coil) {
+                self.write(direction, false, None).await?;
             }
         }
         Ok(())
     }
 }
 
-impl Turnstile for ModbusTurnstile {
-    fn port(&self) -> String {
-        self.port.name()
+impl Driver for ModbusTurnstile {
+    const WORD: &str = "modbus-rtu";
+    type Config = ModbusRtu;
+
+    fn new(config: ModbusRtu, means: &Means) -> Self {
+        let session = means.session(&config.line, config.address);
+        Self { config, session, coils: Default::default(), sensors: None, held: false }
     }
 
-    fn confirms_passage(&self) -> bool {
-        true
+    #[cfg(any(test, feature = "failpoints"))]
+    fn board(address: u8) -> Box<dyn Board> {
+        super::board(address)
     }
 
-    async fn connect(&mut self) -> Result<Met, TurnstileError> {
-        self.session = None;
-        self.session = Some(self.port.connect(self.config.address, QUIET).await?);
-        self.sensors = None;
-        self.held = false;
-        let on = self.read_coils().await?;
-        for ((_, coil), on) in self.coils.iter_mut().zip(on) {
-            *coil = Coil { maybe_on: on, off_at: None };
+    #[cfg(any(test, fuzzing))]
+    fn fuzz(heard: &[u8]) {
+        for ask in [
+            Ask::Coils { first: 0, count: 8 },
+            Ask::Inputs { first: 3, count: 16 },
+            Ask::Write { coil: 5, on: true },
+        ] {
+            if let Some(frame) = ask.find(1, heard).frame(heard) {
+                ask.read(frame);
+            }
         }
-        let released = Direction::BOTH.into_iter().zip(on).filter(|(_, on)| *on);
-        let released = released.map(|(direction, _)| direction).collect();
+    }
+}
+
+impl Turnstile for ModbusTurnstile {
+    async fn connect(&mut self) -> Result<Met, TurnstileError> {
+        self.session.connect(QUIET).await?;
+        (self.sensors, self.held) = (None, false);
+        let on = self.read_coils().await?;
+        self.coils = on.map(|maybe_on| Coil { maybe_on, off_at: None });
+        let released = Direction::BOTH.into_iter().filter(|direction| on[direction.index()]);
         let fire = match self.config.fire_input {
             None => None,
             Some(_) => self.read_inputs().await?.1,
         };
-        Ok(Met { released, fire })
+        Ok(Met { released: released.collect(), fire })
     }
 
     async fn release(
@@ -219,37 +210,32 @@ impl Turnstile for ModbusTurnstile {
         direction: Direction,
         deadline: Monotonic,
     ) -> Result<(), TurnstileError> {
-        let at = usize::from(self.coils[0].0 != direction);
         // A board that is still within a pulse would not see another one begin.
-        if self.coils[at].1.maybe_on {
-            self.write(at, false, Some(deadline)).await?;
+        if self.coils[direction.index()].maybe_on {
+            self.write(direction, false, Some(deadline)).await?;
         }
-        self.write(at, true, Some(deadline)).await?;
-        self.coils[at].1.off_at = Some(self.port.now() + self.config.pulse);
+        self.write(direction, true, Some(deadline)).await?;
+        self.coils[direction.index()].off_at = Some(self.session.now() + self.config.pulse);
         Ok(())
     }
 
     async fn poll(&mut self) -> Result<Seen, TurnstileError> {
-        let now = self.port.now();
+        let now = self.session.now();
         self.switch_off(|coil| coil.off_at.is_some_and(|off_at| now >= off_at)).await?;
         if self.held {
             // A board that has started again has forgotten it.
-            for (at, on) in self.read_coils().await?.into_iter().enumerate() {
-                if !on {
-                    self.write(at, true, None).await?;
-                }
+            let on = self.read_coils().await?;
+            for direction in Direction::BOTH.into_iter().filter(|d| !on[d.index()]) {
+                self.write(direction, true, None).await?;
             }
         }
         let (levels, fire) = self.read_inputs().await?;
         let mut passed = Vec::new();
         match &mut self.sensors {
-            None => {
-                let both = [0, 1].map(|at| (Direction::BOTH[at], Sensor::starting(levels[at])));
-                self.sensors = Some(both);
-            }
+            None => self.sensors = Some(levels.map(Sensor::starting)),
             Some(sensors) => {
-                let sensors = sensors.iter_mut().zip(levels);
-                passed.extend(sensors.filter_map(|((d, s), on)| s.passed(on).then_some(*d)));
+                let begun = |d: &Direction| sensors[d.index()].passed(levels[d.index()]);
+                passed.extend(Direction::BOTH.into_iter().filter(begun));
             }
         }
         Ok(Seen { passed, fire, remark: None })
@@ -260,20 +246,10 @@ impl Turnstile for ModbusTurnstile {
         if !open {
             return self.switch_off(|_| true).await;
         }
-        for at in 0..self.coils.len() {
-            self.write(at, true, None).await?;
+        for direction in Direction::BOTH {
+            self.write(direction, true, None).await?;
         }
         Ok(())
-    }
-
-    async fn withdraw(&mut self) -> Result<(), TurnstileError> {
-        if self.coils.iter().all(|(_, coil)| !coil.maybe_on) {
-            return Ok(());
-        }
-        if self.session.is_none() {
-            self.connect().await?;
-        }
-        self.hold(false).await
     }
 }
 

@@ -4,11 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::broadcast;
 
-use super::super::modbus_rtu;
+use super::super::{
+    kind::Driver,
+    modbus_rtu::{self, ModbusTurnstile},
+};
 use crate::{
     clock::Clock,
     turnstile::{
-        drivers::kind::Driver,
         error::TurnstileError,
         settings::{Checked, Keys, Settings},
         simulation::{DeviceFrame, SimulatedBus, SimulatedDevice, SimulatedLine, Speaks},
@@ -46,9 +48,8 @@ impl SimulatedTurnstile {
         clock: Arc<dyn Clock>,
         tap: broadcast::Sender<DeviceFrame>,
     ) -> Result<SimulatedDevice, TurnstileError> {
-        let speaks = Speaks { driver: modbus_rtu::Kind::WORD, board: modbus_rtu::board };
         let line = SimulatedLine {
-            speaks,
+            speaks: Speaks { driver: ModbusTurnstile::WORD, board: modbus_rtu::board },
             addresses: vec![ADDRESS],
             pass_after: self.pass_after,
             fire_input: self.fire_input,

@@ -2,22 +2,22 @@
 //!
 //! In and out as any [`Turnstile`]; it touches one pseudo-terminal.
 
-use std::sync::Arc;
-
-use tokio::sync::broadcast;
-
 use super::{
-    super::modbus_rtu::{ModbusRtu, ModbusTurnstile},
+    super::{
+        kind::{Driver, Means},
+        modbus_rtu::{ModbusRtu, ModbusTurnstile},
+    },
     config::SimulatedTurnstile,
 };
+#[cfg(any(test, feature = "failpoints"))]
+use crate::turnstile::simulation::Board;
 use crate::{
-    clock::{Clock, Monotonic},
+    clock::Monotonic,
     turnstile::{
-        bus::Buses,
         error::TurnstileError,
         port::{Met, Seen, Turnstile},
         settings::Direction,
-        simulation::{DeviceFrame, SimulatedDevice},
+        simulation::SimulatedDevice,
     },
 };
 
@@ -25,46 +25,43 @@ use crate::{
 /// the config unless `mode = "bench"`.
 pub struct Simulated {
     config: SimulatedTurnstile,
-    clock: Arc<dyn Clock>,
-    tap: broadcast::Sender<DeviceFrame>,
+    means: Means,
     made: Option<(SimulatedDevice, ModbusTurnstile)>,
 }
 
 impl Simulated {
-    pub fn new(
-        config: SimulatedTurnstile,
-        clock: Arc<dyn Clock>,
-        tap: broadcast::Sender<DeviceFrame>,
-    ) -> Self {
-        Self { config, clock, tap, made: None }
-    }
-
     fn driver(&mut self) -> Result<&mut ModbusTurnstile, TurnstileError> {
         match &mut self.made {
             Some((_, driver)) => Ok(driver),
-            None => Err(TurnstileError::NotConnected { port: "simulated".to_owned() }),
+            None => Err(TurnstileError::NotConnected { port: Self::WORD.to_owned() }),
         }
     }
 }
 
+impl Driver for Simulated {
+    const WORD: &str = "simulated";
+    const SIMULATED: bool = true;
+    type Config = SimulatedTurnstile;
+
+    fn new(config: SimulatedTurnstile, means: &Means) -> Self {
+        Self { config, means: means.clone(), made: None }
+    }
+
+    #[cfg(any(test, feature = "failpoints"))]
+    fn board(address: u8) -> Box<dyn Board> {
+        ModbusTurnstile::board(address)
+    }
+}
+
 impl Turnstile for Simulated {
-    fn port(&self) -> String {
-        "simulated".to_owned()
-    }
-
-    fn confirms_passage(&self) -> bool {
-        true
-    }
-
     async fn connect(&mut self) -> Result<Met, TurnstileError> {
         if self.made.is_none() {
-            let device = self.config.device(self.clock.clone(), self.tap.clone())?;
+            let device = self.config.device(self.means.buses.clock(), self.means.tap.clone())?;
             let config = ModbusRtu {
                 fire_input: self.config.fire_input,
                 ..ModbusRtu::usual(device.line(), device.address())
             };
-            let port = Buses::new(self.clock.clone()).port(&config.line);
-            self.made = Some((device, ModbusTurnstile::new(config, port)));
+            self.made = Some((device, ModbusTurnstile::new(config, &self.means)));
         }
         self.driver()?.connect().await
     }
@@ -83,12 +80,5 @@ impl Turnstile for Simulated {
 
     async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {
         self.driver()?.hold(open).await
-    }
-
-    async fn withdraw(&mut self) -> Result<(), TurnstileError> {
-        match &mut self.made {
-            Some((_, driver)) => driver.withdraw().await,
-            None => Ok(()),
-        }
     }
 }

@@ -1,14 +1,18 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::{
     clock::SystemClock,
-    turnstile::{Buses, PassageId, settings::SerialLine},
+    turnstile::{
+        Buses, PassageId,
+        settings::{SerialLine, Side},
+    },
 };
 
 fn driver(entry_side: Side) -> CountingTurnstile {
     let line = SerialLine { port: PassageId([0; 16]).to_string().into(), baud: 9600 };
     let buses = Buses::new(Arc::new(SystemClock::new().unwrap()));
-    let port = buses.port(&line);
-    CountingTurnstile::new(FramedBoard { line, address: 1, entry_side }, port)
+    CountingTurnstile::new(FramedBoard { line, address: 1, entry_side }, &Means::new(&buses))
 }
 
 fn state(left: u32, right: u32) -> State {
