@@ -12,9 +12,9 @@
 //!    now, it searches the frame, follows the nearest face, and of a visit's frames makes the good
 //!    ones into templates, unit vectors.
 //! 3. The [`roster`] snapshot gives the best worker, the score and the margin to the second.
-//! 4. The looks of one visit agree on a worker ([`gate::visit`]): that is a [`gate::claim::Claim`], with
-//!    its evidence. [`gate::policy::decide`] grants or denies it by standing and direction. Where they
-//!    agree that no worker looks like this, that is a denial without a claim.
+//! 4. The looks of one visit agree on a worker, or that no worker looks like this ([`gate::visit`]):
+//!    that is a [`gate::claim::Claim`], with its evidence. [`gate::passage`] decides on every claim, by
+//!    whatever means it is made; [`gate::policy::decide`] grants or denies by standing and direction.
 //! 5. The grant is committed to the [`ledger`]. Only the answer to that commit makes the machine
 //!    ask for a release, with a deadline after which it is void. The [`turnstile`] task carries it
 //!    out.
@@ -114,12 +114,13 @@
 //! | poor looks that wait for a better one, templates, of a visit | 1, 3 | the best one stays; the first one and the latest ones |
 //! | frames of a `v4l2` camera in the kernel | 2 | it has none to fill, and leaves frames out |
 //! | images of a replayed folder | 100,000 | refused |
-//! | sightings waiting for a lane | 8 | the newest is dropped; `lane_full` |
+//! | looks and claims waiting for a lane | 8 | the newest look is dropped, `lane_full`; a reader waits |
 //! | denials and tailgates of a lane waiting to be recorded | 8 | the newest is dropped; `denials_dropped` |
 //! | tailgates of a lane recorded in a minute | 20 | counted only; `tailgates_unrecorded` |
 //! | records of what a fire alarm did to a lane | one a second | what is so at the second's end is recorded |
 //! | releases by hand waiting for a lane | 4 | the asker waits |
 //! | workers a lane remembers for the cool-down | 64 | the oldest is forgotten |
+//! | denials a lane remembers, to record one that repeats once | 16 | the oldest is forgotten |
 //! | releases waiting for a turnstile | 8 | refused, the passage is closed |
 //! | events of a turnstile waiting for its lane | 64 + 256 | from 128 held back on no release is taken; then lost, `lost_events` |
 //! | exchanges waiting for a serial line | 32 in its queue, 32 more | the lane waits; a release longer than its deadline is void |

@@ -1,6 +1,6 @@
 //! One lane's passages, as a machine that touches nothing.
 //!
-//! Sightings, answers of the store and of the turnstile, and time go in; what to commit and what
+//! Looks, claims, answers of the store and of the turnstile, and time go in; what to commit and what
 //! to release comes out. A lane has one arm, so it has one passage at a time:
 //!
 //! ```text
@@ -17,14 +17,17 @@
 
 mod claims;
 mod cooling;
+mod denied;
 mod events;
+mod looks;
 mod taken;
 
 use std::time::Duration;
 
 use self::{
     cooling::{CoolDown, Cooling},
-    taken::Undecided,
+    denied::Denials,
+    looks::Undecided,
 };
 pub use self::{
     events::{Action, Answered, Counters, Event, Rules},
@@ -101,7 +104,7 @@ pub struct Machine {
     state: State,
     visits: [Visit; 2],
     undecided: [Undecided; 2],
-    /// What the latest sighting was taken for.
+    /// What the latest look or claim was taken for.
     pub taken: Option<Taken>,
     /// The last passage that was released each way, and when it was over.
     released: [Option<(PassageId, Monotonic)>; 2],
@@ -111,6 +114,7 @@ pub struct Machine {
     /// When the tailgates under count began to be counted, and how many they are.
     tailgates: (Monotonic, u32),
     cooling: CoolDown,
+    denied: Denials,
     pub counters: Counters,
 }
 
@@ -129,6 +133,7 @@ impl Machine {
             next: Default::default(),
             tailgates: Default::default(),
             cooling: CoolDown::default(),
+            denied: Denials::default(),
             counters: Counters::default(),
         }
     }
@@ -154,7 +159,7 @@ impl Machine {
 
     pub fn handle(&mut self, now: Monotonic, event: Event) -> Vec<Action> {
         match event {
-            Event::Seen { sighting, fresh } => self.seen(now, sighting, fresh),
+            Event::Presented { what, fresh } => self.presented(now, what, fresh),
             Event::Asked { request, fresh } => self.asked(now, request, fresh),
             Event::Committed { passage, result } => self.committed(now, passage, result),
             Event::Closed { passage, result } => self.closed(now, passage, result),

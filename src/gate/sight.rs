@@ -41,7 +41,7 @@ use self::{
     watch::Glance,
 };
 use super::{
-    claim::{PassagePhoto, Sighting},
+    claim::{PassagePhoto, Presented, Sighting},
     policy,
 };
 use crate::{
@@ -66,7 +66,7 @@ pub struct Eye {
     pub name: String,
     pub direction: Direction,
     pub slot: Arc<Slot>,
-    pub lane: mpsc::Sender<Sighting>,
+    pub lane: mpsc::Sender<Presented>,
     pub seen: Arc<Seen>,
     /// Held by the worker that looks at this camera's frame, so that its frames stay in order.
     pub turn: Mutex<Watch>,
@@ -75,7 +75,7 @@ pub struct Eye {
 impl Eye {
     /// A lane that is too busy has newer sightings coming: this one is dropped, and counted.
     fn hand_over(&self, sighting: Sighting) {
-        if self.lane.try_send(sighting).is_err() {
+        if self.lane.try_send(Presented::Look(sighting)).is_err() {
             self.seen.lane_full.count();
             tracing::debug!(camera = %self.name, "face: the lane was too busy to take it");
         }

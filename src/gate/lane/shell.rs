@@ -7,7 +7,7 @@ pub(super) struct Shell<'a> {
     pub(super) machine: Machine,
     pub(super) results: mpsc::Sender<Done>,
     pub(super) asked: HashMap<PassageId, oneshot::Sender<Result<Answered, String>>>,
-    /// The last passage granted, and when the frame that decided it was captured.
+    /// The last passage granted, and when what decided it was captured.
     pub(super) granted: Option<(PassageId, Monotonic)>,
 }
 
@@ -44,20 +44,20 @@ impl Shell<'_> {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             let now = self.lane.clock.monotonic();
-            let sighting = match &event {
-                Event::Seen { sighting, .. } => Some(sighting.clone()),
+            let presented = match &event {
+                Event::Presented { what, .. } => Some(what.clone()),
                 _ => None,
             };
             let actions = self.machine.handle(now, event);
-            if let Some(sighting) = &sighting {
-                self.took(sighting);
+            if let Some(presented) = &presented {
+                self.took(presented);
             }
             for action in actions {
-                if let (Action::Commit { passage, .. }, Some(sighting)) = (&action, &sighting) {
-                    self.lane.stages.decision.observe(now.since(sighting.captured));
-                    self.granted = Some((*passage, sighting.captured));
+                if let (Action::Commit { passage, .. }, Some(presented)) = (&action, &presented) {
+                    self.lane.stages.decision.observe(now.since(presented.captured()));
+                    self.granted = Some((*passage, presented.captured()));
                 }
-                events.extend(self.act(action, sighting.as_ref().and_then(|s| s.photo.as_ref())));
+                events.extend(self.act(action, presented.as_ref().and_then(Presented::photo)));
             }
         }
         let (busy, counters) = (self.machine.busy(), self.machine.counters);
@@ -68,12 +68,21 @@ impl Shell<'_> {
         });
     }
 
-    /// Takes note of what the machine took a sighting for.
-    pub(super) fn took(&self, sighting: &Sighting) {
+    /// Takes note of what the machine took a look or a claim for.
+    fn took(&self, presented: &Presented) {
         let Some(taken) = self.machine.taken else { return };
+        let (lane, direction) = (&self.lane.name, presented.direction());
+        let sighting = match presented {
+            Presented::Look(sighting) => sighting,
+            Presented::Claim(claim) => {
+                let worker = claim.who.as_ref().ok().map(|worker| worker.person.id.as_str());
+                tracing::debug!(%lane, %direction, worker, "claim: {taken}");
+                return;
+            }
+        };
         tracing::debug!(
-            lane = %self.lane.name,
-            direction = %sighting.direction,
+            %lane,
+            %direction,
             visit = sighting.visit,
             worker = sighting.sighted.named().map(|id| id.as_str()),
             score = sighting.sighted.score(),
@@ -81,7 +90,7 @@ impl Shell<'_> {
         );
         if taken.settled() {
             self.lane.state.send_if_modified(|state| {
-                state.settled[sighting.direction as usize] = Some(sighting.captured);
+                state.settled[direction as usize] = Some(sighting.captured);
                 false
             });
         }

@@ -1,5 +1,7 @@
 //! The machine against generated orders of events.
 
+mod claims;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::civil::Date;
@@ -10,8 +12,9 @@ use super::*;
 use crate::{
     config::MatchThreshold,
     gate::{
-        claim::Sighting,
+        claim::{Presented, Sighting},
         policy::{self, Sighted},
+        visit::FaceRules,
     },
     ledger::{Actor, Body, Denial, Grant, Via},
     roster::{Match, Person, Worker},
@@ -23,13 +26,15 @@ const COOL_DOWN: Duration = Duration::from_secs(5);
 fn rules() -> Rules {
     Rules {
         lane: "north".into(),
-        threshold: MatchThreshold::new(0.5).unwrap(),
-        frames_to_agree: FRAMES_TO_AGREE,
         cool_down: COOL_DOWN,
         pass_within: Duration::from_secs(8),
         require_training: false,
-        model: "sface".into(),
-        cameras: ["v4l2"; 2],
+        faces: FaceRules {
+            threshold: MatchThreshold::new(0.5).unwrap(),
+            frames_to_agree: FRAMES_TO_AGREE,
+            model: "sface".into(),
+            cameras: ["v4l2"; 2],
+        },
     }
 }
 
@@ -58,6 +63,10 @@ fn sighting(captured: Monotonic, sighted: Sighted) -> Sighting {
     let direction = Direction::Entry;
     let (visit, roster_version, today, photo) = (0, 1, None, None);
     Sighting { direction, visit, captured, sighted, roster_version, today, photo }
+}
+
+fn presented(sighting: Sighting, fresh: PassageId) -> Event {
+    Event::Presented { what: Presented::Look(sighting), fresh }
 }
 
 fn passage_id(n: u64) -> PassageId {
@@ -260,7 +269,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                     let who = ids.get(usize::from(who)).map(ToString::to_string);
                     world.seen.push((direction(exit), visit, who));
                 }
-                ("seen", Event::Seen { sighting, fresh })
+                ("seen", presented(sighting, fresh))
             }
             Step::Ask { exit } => {
                 let by = Actor { uid: 0, user: "root".into(), via: Via::Socket };
@@ -336,7 +345,7 @@ proptest! {
 fn see(machine: &mut Machine, at: u64, sighted: Sighted, fresh: u64) -> Vec<Action> {
     let now = Monotonic::from_millis(at);
     let sighting = sighting(now, sighted);
-    machine.handle(now, Event::Seen { sighting, fresh: passage_id(fresh) })
+    machine.handle(now, presented(sighting, passage_id(fresh)))
 }
 
 fn tailgates(actions: &[Action]) -> Vec<(Direction, Option<PassageId>)> {
@@ -501,7 +510,7 @@ fn frames_of_two_visits_do_not_agree() {
     let mut see = |at: u64, visit: u64| {
         let now = Monotonic::from_millis(at);
         let sighting = Sighting { visit, ..sighting(now, named("A")) };
-        machine.handle(now, Event::Seen { sighting, fresh: passage_id(at) })
+        machine.handle(now, presented(sighting, passage_id(at)))
     };
     assert_eq!(see(1000, 1), []);
     assert_eq!(see(1100, 2), []);
@@ -680,7 +689,7 @@ fn an_expired_worker_is_denied_entry_but_never_exit_nor_by_an_untrusted_clock() 
         for i in 0..2 {
             let now = Monotonic::from_millis(1000 + 100 * i);
             let sighting = Sighting { direction, today, ..sighting(now, expired.clone()) };
-            actions = machine.handle(now, Event::Seen { sighting, fresh: passage_id(i) });
+            actions = machine.handle(now, presented(sighting, passage_id(i)));
         }
         match &actions[..] {
             [Action::Commit { .. }] => assert!(granted),
@@ -700,7 +709,7 @@ fn wavering(machine: &mut Machine, looks: u64, turns: &[Sighted]) -> Vec<(u64, R
         let sighted = turns[n as usize % turns.len()].clone();
         let at = Monotonic::from_millis(1000 + 400 * n);
         let sighting = Sighting { visit: n, ..sighting(at, sighted) };
-        let actions = machine.handle(at, Event::Seen { sighting, fresh: passage_id(n) });
+        let actions = machine.handle(at, presented(sighting, passage_id(n)));
         match machine.taken {
             Some(Taken::Wavers(reason)) => {
                 assert!(matches!(&actions[..], [Action::Deny { .. }]), "{actions:?}");
@@ -736,7 +745,7 @@ fn a_workers_first_look_behind_strangers_who_were_not_decided_on_denies_nothing(
     let mut look = |n: u64, sighted| {
         let at = Monotonic::from_millis(1000 + 690 * n);
         let sighting = Sighting { visit: n, ..sighting(at, sighted) };
-        machine.handle(at, Event::Seen { sighting, fresh: passage_id(n) })
+        machine.handle(at, presented(sighting, passage_id(n)))
     };
     for n in 0..8 {
         assert_eq!(look(n, stranger()), []);
