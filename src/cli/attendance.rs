@@ -21,7 +21,7 @@ use serde_json::Value;
 use super::{Context, WholeFile, timesheet::month};
 use crate::{
     attendance::{
-        Means, Record, Result as Outcome,
+        Means, Record,
         merge::{Extent, Heading},
         onsite::Present,
     },
@@ -227,9 +227,9 @@ async fn listed(context: &Context, list: List) -> anyhow::Result<()> {
             r.team,
             r.direction.to_string(),
             r.lane.unwrap_or_else(|| "-".to_owned()),
-            means(r.means).to_owned(),
+            r.means.to_string(),
             r.score.map_or_else(|| "-".to_owned(), |score| score.to_string()),
-            outcome(r.outcome).to_owned(),
+            r.outcome.to_string(),
             r.disputed.map_or_else(String::new, |seq| format!("by {seq}")),
         ]
     })
@@ -287,26 +287,6 @@ where
         super::print_line(&super::table(columns, rows))?;
     }
     Ok(done)
-}
-
-fn means(means: Means) -> &'static str {
-    match means {
-        Means::Face => "face",
-        Means::Card => "card",
-        Means::IdCard => "id_card",
-        Means::Qr => "qr",
-        Means::Manual => "manual",
-        Means::Supplement => "supplement",
-    }
-}
-
-fn outcome(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Passed => "passed",
-        Outcome::NotPassed => "not_passed",
-        Outcome::Unconfirmed => "unconfirmed",
-        Outcome::Claimed => "claimed",
-    }
 }
 
 async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {

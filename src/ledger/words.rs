@@ -1,6 +1,9 @@
 //! Words that several kinds of entries share.
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{self, value::StrDeserializer},
+};
 
 use crate::roster::WorkerId;
 
@@ -101,23 +104,13 @@ pub enum LaneMode {
 }
 
 impl LaneMode {
-    pub const ALL: [LaneMode; 3] = [LaneMode::Normal, LaneMode::Free, LaneMode::Closed];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            LaneMode::Normal => "normal",
-            LaneMode::Free => "free",
-            LaneMode::Closed => "closed",
-        }
-    }
-
     pub fn from_word(word: &str) -> Option<Self> {
-        LaneMode::ALL.into_iter().find(|mode| mode.word() == word)
+        LaneMode::deserialize(StrDeserializer::<de::value::Error>::new(word)).ok()
     }
 }
 
 impl std::fmt::Display for LaneMode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.word())
+        self.serialize(f)
     }
 }

@@ -27,37 +27,9 @@ pub enum AlarmWhat {
     Undecided,
 }
 
-impl AlarmWhat {
-    pub const ALL: [AlarmWhat; 9] = [
-        AlarmWhat::Outbox,
-        AlarmWhat::Link,
-        AlarmWhat::Certificate,
-        AlarmWhat::CertificateEnded,
-        AlarmWhat::Camera,
-        AlarmWhat::Turnstile,
-        AlarmWhat::UnknownFaces,
-        AlarmWhat::Neighbourhood,
-        AlarmWhat::Undecided,
-    ];
-
-    pub fn word(self) -> &'static str {
-        match self {
-            AlarmWhat::Outbox => "outbox",
-            AlarmWhat::Link => "link",
-            AlarmWhat::Certificate => "certificate",
-            AlarmWhat::CertificateEnded => "certificate_ended",
-            AlarmWhat::Camera => "camera",
-            AlarmWhat::Turnstile => "turnstile",
-            AlarmWhat::UnknownFaces => "unknown_faces",
-            AlarmWhat::Neighbourhood => "neighbourhood",
-            AlarmWhat::Undecided => "undecided",
-        }
-    }
-}
-
 impl std::fmt::Display for AlarmWhat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.word())
+        self.serialize(f)
     }
 }
 
