@@ -65,13 +65,6 @@ impl Presented {
             Presented::Claim(claim) => claim.captured,
         }
     }
-
-    pub fn photo(&self) -> Option<&PassagePhoto> {
-        match self {
-            Presented::Look(sighting) => sighting.photo.as_ref(),
-            Presented::Claim(claim) => claim.photo.as_ref(),
-        }
-    }
 }
 
 /// A JPEG of the face that was let through.

@@ -19,20 +19,15 @@ pub use self::mode::{
 };
 use self::shell::Shell;
 use super::{
-    claim::{ManualRelease, PassagePhoto, Presented},
-    passage::{Action, Answered, Counters, DECISION_LIFE, Event, Machine, RETRY, Rules},
-    policy::Reason,
+    claim::{ManualRelease, Presented},
+    passage::{Answered, Counters, DECISION_LIFE, Event, Machine, RETRY, Rules},
 };
 use crate::{
-    clock::{Clock, Monotonic, Stamp},
-    failpoint,
+    clock::{Clock, Monotonic},
     figures::Stages,
-    ledger::{Body, Denial, Evidence, Grant, Ledger, LedgerError},
-    store::{
-        Priority, Store,
-        album::{Album, Taken},
-    },
-    turnstile::{NotReleased, PassageId, Release, TurnstileEvent, TurnstileHandle},
+    ledger::{Ledger, LedgerError},
+    store::{Priority, Store, album::Album},
+    turnstile::{PassageId, TurnstileEvent, TurnstileHandle},
     vigil::{Backoff, Beat, Panicked, caught},
 };
 

@@ -186,23 +186,22 @@ impl Machine {
     fn asked(&mut self, now: Monotonic, request: ManualRelease, fresh: PassageId) -> Vec<Action> {
         let life = now + DECISION_LIFE;
         let deadline = request.void_after.map_or(life, |void_after| life.min(void_after));
-        if now > deadline {
-            self.counters.void += 1;
-            let answer = Err("void: its time was over before the lane heard of it".to_owned());
-            return vec![Action::Answer { passage: fresh, answer }];
-        }
-        if self.busy() {
-            let unrecorded = matches!(self.state, State::Closing { retry_at: Some(_), .. });
-            let problem = if unrecorded {
-                "the last passage cannot be recorded, so nobody is let through; see `gatehouse status`"
-            } else {
-                "somebody is passing through this lane; ask again"
-            };
-            let answer = Err(problem.to_owned());
-            return vec![Action::Answer { passage: fresh, answer }];
-        }
-        if self.mode == LaneMode::Closed && request.direction == Direction::Entry {
-            let problem = "it is closed: nobody enters; `gatehouse lane mode` opens it";
+        let closed = self.mode == LaneMode::Closed && request.direction == Direction::Entry;
+        let problem = match &self.state {
+            _ if now > deadline => {
+                self.counters.void += 1;
+                Some("void: its time was over before the lane heard of it")
+            }
+            State::Closing { retry_at: Some(_), .. } => Some(
+                "the last passage cannot be recorded, so nobody is let through; see `gatehouse status`",
+            ),
+            State::Idle if closed => {
+                Some("it is closed: nobody enters; `gatehouse lane mode` opens it")
+            }
+            State::Idle => None,
+            _ => Some("somebody is passing through this lane; ask again"),
+        };
+        if let Some(problem) = problem {
             return vec![Action::Answer { passage: fresh, answer: Err(problem.to_owned()) }];
         }
         let passage = Passage {
@@ -223,7 +222,7 @@ impl Machine {
             evidence: vec![Evidence::Guard(request.by)],
             flags: Vec::new(),
         };
-        vec![Action::Commit { passage: fresh, body: release.into() }]
+        vec![Action::Commit { passage: fresh, body: release.into(), photo: None }]
     }
 
     fn committed(

@@ -1,7 +1,10 @@
 //! Grant or deny: a pure function of the match, the worker's standing, the direction, the
 //! lane's mode and the clock.
 
+use std::fmt;
+
 use jiff::civil::Date;
+use serde::Serialize;
 
 use crate::{
     config::{Direction, Recognition},
@@ -62,7 +65,8 @@ pub fn judge(best: Option<Match>, rules: &Recognition) -> Sighted {
 }
 
 /// Why somebody is not let through, as the entry and the event say it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Nobody on the roster looks like this.
     UnknownFace,
@@ -78,18 +82,9 @@ pub enum Reason {
     LaneClosed,
 }
 
-impl Reason {
-    pub fn word(self) -> &'static str {
-        match self {
-            Reason::UnknownFace => "unknown_face",
-            Reason::AmbiguousFace => "ambiguous_face",
-            Reason::NotYetValid => "not_yet_valid",
-            Reason::Expired => "expired",
-            Reason::Suspended => "suspended",
-            Reason::Barred => "barred",
-            Reason::TrainingMissing => "training_missing",
-            Reason::LaneClosed => "lane_closed",
-        }
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 

@@ -1,6 +1,22 @@
 //! Carries out what a lane's machine asks for.
 
-use super::*;
+use std::collections::HashMap;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Done, Lane, Request};
+use crate::{
+    clock::{Monotonic, Stamp},
+    failpoint,
+    gate::{
+        claim::Presented,
+        passage::{Action, Answered, Event, Machine},
+        policy::Reason,
+    },
+    ledger::{Body, Denial, Evidence, Grant, Ledger, LedgerError},
+    store::{Priority, album::Taken},
+    turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
+};
 
 pub(super) struct Shell<'a> {
     pub(super) lane: &'a mut Lane,
@@ -57,7 +73,7 @@ impl Shell<'_> {
                     self.lane.stages.decision.observe(now.since(presented.captured()));
                     self.granted = Some((*passage, presented.captured()));
                 }
-                events.extend(self.act(action, presented.as_ref().and_then(Presented::photo)));
+                events.extend(self.act(action));
             }
         }
         let (busy, counters) = (self.machine.busy(), self.machine.counters);
@@ -97,10 +113,10 @@ impl Shell<'_> {
     }
 
     /// Carries one action out; some answer at once.
-    pub(super) fn act(&mut self, action: Action, photo: Option<&PassagePhoto>) -> Option<Event> {
+    fn act(&mut self, action: Action) -> Option<Event> {
         let lane = self.lane.name.clone();
         match action {
-            Action::Commit { passage, body } => {
+            Action::Commit { passage, body, photo } => {
                 failpoint::at(format_args!("{}.decided", body.kind()));
                 match &body {
                     Body::Grant(Grant { person, direction, evidence, .. }) => {
@@ -109,7 +125,12 @@ impl Shell<'_> {
                     }
                     _ => tracing::info!(%lane, %passage, "release by hand"),
                 }
-                let (album, taken) = (self.lane.album.clone(), taken(&body, photo));
+                let album = self.lane.album.clone();
+                let taken = photo.zip(body.worker()).map(|(photo, worker)| Taken {
+                    passage: passage.0,
+                    worker: worker.as_str().to_owned(),
+                    jpeg: photo.jpeg,
+                });
                 self.commit(
                     Priority::Attendance,
                     body.kind(),
@@ -128,7 +149,7 @@ impl Shell<'_> {
                     let score = score(evidence);
                     let worker = person.as_ref().map(|p| p.id.as_str());
                     tracing::info!(%lane, %direction, %reason, worker, score, "denial");
-                    if reason == Reason::UnknownFace.word() {
+                    if *reason == Reason::UnknownFace.to_string() {
                         self.lane.state.send_modify(|s| s.unknown_faces += 1);
                     }
                 }
@@ -173,7 +194,7 @@ impl Shell<'_> {
     }
 
     /// Records what has no passage waiting for it, where there is a place.
-    pub(super) fn note(&self, body: Body) {
+    fn note(&self, body: Body) {
         let Ok(place) = self.lane.denials.clone().try_acquire_owned() else {
             self.lane.state.send_modify(|s| s.denials_dropped += 1);
             tracing::error!(lane = %self.lane.name, kind = body.kind(), "not recorded: the disk stalls");
@@ -190,7 +211,7 @@ impl Shell<'_> {
         );
     }
 
-    pub(super) fn release(&self, release: Release) -> Option<Event> {
+    fn release(&self, release: Release) -> Option<Event> {
         failpoint::at("lane.releases");
         let passage = release.passage;
         self.lane.turnstile.releases.try_send(release).err().map(|error| {
@@ -243,12 +264,4 @@ impl Shell<'_> {
 /// How like the face was.
 fn score(evidence: &[Evidence]) -> Option<f64> {
     evidence.iter().find_map(Evidence::face).map(|face| face.score.value())
-}
-
-/// The photo that a grant names, for the album.
-fn taken(body: &Body, photo: Option<&PassagePhoto>) -> Option<Taken> {
-    let Body::Grant(Grant { passage, person, photo: Some(sha256), .. }) = body else { return None };
-    let photo = photo.filter(|photo| photo.sha256 == *sha256)?;
-    let worker = person.id.as_str().to_owned();
-    Some(Taken { passage: passage.0, worker, jpeg: photo.jpeg.clone() })
 }

@@ -4,7 +4,7 @@ use tokio::time::timeout;
 
 use super::{
     super::{
-        claim::{Claim, Sighting},
+        claim::{Claim, PassagePhoto, Sighting},
         policy::Sighted,
         visit::FaceRules,
     },
@@ -14,10 +14,11 @@ use crate::{
     clock::{SystemClock, Tripwire},
     config::{Direction, MatchThreshold, Secret, Storage},
     ledger::{
-        self, Actor, Closing, Fire, Grant, GuardRelease, LaneMode, ModeChange, Outcome, Stored, Via,
+        self, Actor, Body, Closing, Evidence, Fire, Grant, GuardRelease, LaneMode, ModeChange,
+        Outcome, Stored, Via,
     },
     store::{self, StoreError, album},
-    turnstile::TurnstileState,
+    turnstile::{NotReleased, Release, TurnstileState},
     vigil::Beats,
 };
 

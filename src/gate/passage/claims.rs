@@ -85,9 +85,10 @@ impl Machine {
             evidence: claim.evidence,
             flags: Vec::new(),
             roster: claim.roster_version,
-            photo: claim.photo.map(|photo| photo.sha256),
+            photo: claim.photo.as_ref().map(|photo| photo.sha256),
         };
-        (Taken::Granted, vec![Action::Commit { passage: fresh, body: grant.into() }])
+        let (passage, body, photo) = (fresh, grant.into(), claim.photo);
+        (Taken::Granted, vec![Action::Commit { passage, body, photo }])
     }
 
     /// Once where it repeats.
@@ -98,7 +99,7 @@ impl Machine {
         let denial = Denial {
             lane: self.rules.lane.clone(),
             direction: claim.direction,
-            reason: reason.word().to_owned(),
+            reason: reason.to_string(),
             person: claim.who.ok().map(|worker| worker.person.clone()),
             evidence: claim.evidence,
             flags: Vec::new(),

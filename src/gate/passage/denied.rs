@@ -17,71 +17,63 @@ use crate::{
 /// Maximum number of denials that are remembered; the oldest goes.
 pub(super) const MOST: usize = 16;
 
+/// By what a denial is known again.
+#[derive(Debug, PartialEq)]
+enum Denied {
+    /// By whatever means.
+    Worker(WorkerId),
+    Visit(u64),
+    Shown(Vec<Evidence>),
+}
+
 #[derive(Debug)]
-struct Denied {
-    direction: Direction,
-    reason: Reason,
-    person: Option<WorkerId>,
+struct Denial {
+    denied: (Direction, Reason, Denied),
     visit: Option<u64>,
-    evidence: Vec<Evidence>,
-    /// The same claim until then is a repetition.
+    /// The same one until then is a repetition.
     until: Monotonic,
 }
 
-impl Denied {
-    fn of(claim: &Claim, reason: Reason) -> Denied {
-        Denied {
-            direction: claim.direction,
-            reason,
-            person: claim.who.as_ref().ok().map(|worker| worker.person.id.clone()),
-            visit: claim.visit,
-            evidence: claim.evidence.clone(),
-            until: claim.captured + GAP_UNSEARCHED,
-        }
-    }
-
-    /// Of a worker, by whatever means; of no worker, in the same visit or by the same card.
-    fn is_same(&self, other: &Denied) -> bool {
-        let claims = (self.direction, self.reason, &self.person)
-            == (other.direction, other.reason, &other.person);
-        let presented = match self.visit {
-            Some(_) => self.visit == other.visit,
-            None => self.evidence == other.evidence,
-        };
-        claims && (self.person.is_some() || presented)
+impl Denial {
+    fn place(&self) -> (Direction, Option<u64>) {
+        (self.denied.0, self.visit)
     }
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Denials(VecDeque<Denied>);
+pub(super) struct Denials(VecDeque<Denial>);
 
 impl Denials {
     /// Takes note of a denial. Returns whether it repeats one of a moment ago.
     pub(super) fn repeats(&mut self, claim: &Claim, reason: Reason) -> bool {
-        let denied = Denied::of(claim, reason);
-        let before = self.0.iter().position(|before| before.is_same(&denied));
-        let until = before.and_then(|at| self.0.remove(at)).map(|before| before.until);
+        let denied = match (&claim.who, claim.visit) {
+            (Ok(worker), _) => Denied::Worker(worker.person.id.clone()),
+            (Err(_), Some(visit)) => Denied::Visit(visit),
+            (Err(_), None) => Denied::Shown(claim.evidence.clone()),
+        };
+        let denied = (claim.direction, reason, denied);
+        let before = self.0.iter().position(|before| before.denied == denied);
+        let known_until = before.and_then(|at| self.0.remove(at)).map(|before| before.until);
         if self.0.len() >= MOST {
             self.0.pop_front();
         }
-        let repeats = until.is_some_and(|until| claim.captured <= until);
-        self.0.push_back(Denied { until: denied.until.max(until.unwrap_or_default()), ..denied });
-        repeats
+        let until = known_until.max(Some(claim.captured + GAP_UNSEARCHED)).unwrap_or_default();
+        self.0.push_back(Denial { denied, visit: claim.visit, until });
+        known_until.is_some_and(|until| claim.captured <= until)
     }
 
     /// Who was denied and still is before the camera makes the same visit.
     pub(super) fn linger(&mut self, sighting: &Sighting) {
-        for denied in &mut self.0 {
-            let same =
-                denied.direction == sighting.direction && denied.visit == Some(sighting.visit);
-            if same && sighting.captured <= denied.until {
-                denied.until = denied.until.max(sighting.captured + GAP_UNSEARCHED);
-            }
+        let (place, at) = ((sighting.direction, Some(sighting.visit)), sighting.captured);
+        for denial in
+            self.0.iter_mut().filter(|denial| denial.place() == place && at <= denial.until)
+        {
+            denial.until = denial.until.max(at + GAP_UNSEARCHED);
         }
     }
 
     /// The claim was granted: a denial of the same visit is a new one from then on.
     pub(super) fn granted(&mut self, claim: &Claim) {
-        self.0.retain(|d| (d.direction, d.visit) != (claim.direction, claim.visit));
+        self.0.retain(|denial| denial.place() != (claim.direction, claim.visit));
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     gate::{
-        claim::{ManualRelease, Presented},
+        claim::{ManualRelease, PassagePhoto, Presented},
         visit::FaceRules,
     },
     ledger::{Body, Detail, LaneMode, Outcome},
@@ -58,6 +58,8 @@ pub enum Action {
     Commit {
         passage: PassageId,
         body: Body,
+        /// For the album, once the cause is there.
+        photo: Option<PassagePhoto>,
     },
     /// Put a denial into the ledger.
     Deny {

@@ -42,12 +42,12 @@ impl fmt::Display for Taken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Taken::Granted => f.write_str("granted"),
-            Taken::Denied(reason) => write!(f, "denied: {}", reason.word()),
+            Taken::Denied(reason) => write!(f, "denied: {reason}"),
             Taken::Wavers(reason) => {
-                write!(f, "denied, for no look agrees with the one before: {}", reason.word())
+                write!(f, "denied, for no look agrees with the one before: {reason}")
             }
             Taken::DeniedBefore(reason) => {
-                write!(f, "nothing: it was denied already: {}", reason.word())
+                write!(f, "nothing: it was denied already: {reason}")
             }
             Taken::CoolingDown => f.write_str("nothing: the worker passed a moment ago"),
             Taken::Busy => f.write_str("nothing: a passage is under way"),

@@ -61,7 +61,7 @@ fn a_card_is_granted_at_once_and_its_evidence_stands_in_the_grant() {
     let claim = card_of("A", 1000);
     let evidence = claim.evidence.clone();
     let actions = lay(&mut machine, claim, 1);
-    let [Action::Commit { passage, body: Body::Grant(grant) }] = &actions[..] else {
+    let [Action::Commit { passage, body: Body::Grant(grant), .. }] = &actions[..] else {
         panic!("{actions:?}")
     };
     assert_eq!((*passage, grant.person.id.as_str()), (passage_id(1), "A"));
