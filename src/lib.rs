@@ -12,9 +12,9 @@
 //!    now, it searches the frame, follows the nearest face, and of a visit's frames makes the good
 //!    ones into templates, unit vectors.
 //! 3. The [`roster`] snapshot gives the best worker, the score and the margin to the second.
-//! 4. The looks of one visit agree on a worker ([`gate::visit`]): that is a [`gate::claim::Claim`], with
-//!    its evidence. [`gate::policy::decide`] grants or denies it by standing and direction. Where they
-//!    agree that no worker looks like this, that is a denial without a claim.
+//! 4. The looks of one visit agree on a worker, or that no worker looks like this ([`gate::visit`]):
+//!    that is a [`gate::claim::Claim`], with its evidence. [`gate::passage`] decides on every claim, by
+//!    whatever means it is made; [`gate::policy::decide`] grants or denies by standing and direction.
 //! 5. The grant is committed to the [`ledger`]. Only the answer to that commit makes the machine
 //!    ask for a release, with a deadline after which it is void. The [`turnstile`] task carries it
 //!    out.

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// One part at one look.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Look {
     pub what: AlarmWhat,
     /// Which one of its kind.
@@ -35,7 +35,7 @@ pub struct Look {
     pub verdict: Verdict,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     Well,
     /// Nobody can tell now; what was told stands.
@@ -44,7 +44,7 @@ pub enum Verdict {
 }
 
 /// What is wrong, since when, and what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Trouble {
     pub since: Monotonic,
     pub detail: Detail,
@@ -72,7 +72,7 @@ impl Look {
 }
 
 /// An alarm that was raised and is not over.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Standing {
     pub what: AlarmWhat,

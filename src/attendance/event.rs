@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::Value as Json;
 
 use super::{ClockState, Leaf, Origin};
-use crate::ledger::{Body, Detail, ModeChange, Stored};
+use crate::ledger::{Body, Detail, Entry, ModeChange, Stored, Unknown};
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct EventRecord {
@@ -37,10 +37,7 @@ impl EventRecord {
         let entry = &stored.entry;
         let mut what = What::default();
         what.fields(origin, &entry.body.fields().ok()?);
-        for (path, value) in &entry.unknown {
-            let name = path.strip_prefix("data.").unwrap_or(path);
-            what.say(name, plain(name, value));
-        }
+        unknown(entry).for_each(|(name, value)| what.say(&name, value));
         match &entry.body {
             Body::Closing(_) => what.say_at_least("detail", ""),
             // The reason of an alarm is the program's own.
@@ -135,7 +132,6 @@ impl What {
     /// Of a face, how it was judged; of a guard, the name. The whole list where that does not tell it.
     fn evidence(&mut self, list: &Value) {
         let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
-        let mut told = list.len() <= 1;
         for (means, value) in list.iter().flat_map(pairs) {
             match means {
                 "face" => {
@@ -144,11 +140,12 @@ impl What {
                     pairs(value).filter(told).for_each(|(n, v)| self.say(n, plain(n, v)));
                 }
                 "guard" => self.actor(value),
-                _ => told = false,
+                _ => {}
             }
         }
-        if !told {
-            self.say("evidence", Json::Array(list.iter().map(|one| plain("", one)).collect()));
+        let told = |one: &Value| matches!(pairs(one).next(), Some(("face" | "guard", _)));
+        if !matches!(list, [one] if told(one)) {
+            self.say("evidence", list.iter().map(|one| plain("", one)).collect());
         }
     }
 
@@ -157,8 +154,23 @@ impl What {
         if let Ok(detail) = detail.deserialized::<Detail>() {
             self.say("detail", detail.to_string().into());
             self.say("code", detail.code.into());
+        } else {
+            self.say("detail", plain("", detail));
         }
     }
+}
+
+/// Fields of a later version: their paths and values.
+pub(super) fn unknown(entry: &Entry) -> impl Iterator<Item = (String, Json)> {
+    entry.unknown.iter().map(|Unknown { path, value }| {
+        let name = |key: &Value| match key {
+            Value::Text(name) => name.clone(),
+            other => plain("", other).to_string(),
+        };
+        let names =
+            Vec::from_iter(path.iter().skip_while(|key| key.as_text() == Some("data")).map(name));
+        (names.join("."), plain(names.last().map_or("", String::as_str), value))
+    })
 }
 
 fn pairs(map: &Value) -> impl Iterator<Item = (&str, &Value)> {
@@ -167,7 +179,7 @@ fn pairs(map: &Value) -> impl Iterator<Item = (&str, &Value)> {
 }
 
 /// A value as JSON has it.
-fn plain(name: &str, value: &Value) -> Json {
+pub(super) fn plain(name: &str, value: &Value) -> Json {
     match value {
         Value::Integer(int) => {
             let int = i64::try_from(i128::from(*int)).unwrap_or(i64::MAX);

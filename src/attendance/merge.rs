@@ -31,7 +31,7 @@ const RECORDS_MAX: usize = 1_000_000;
 const TEXT_MAX: usize = 256;
 
 /// What was read of a ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extent {
     pub project: String,
     pub gateway: String,
@@ -264,18 +264,7 @@ impl<'a> Gathered<'a> {
         let at = heading.exported_at.parse();
         let at = at.map_err(|e| lines.wrong(format!("exported_at: {e}")))?;
         let Heading { project, gateway, ledger, .. } = heading;
-        let (first_seq, last_seq) = (None, None);
-        let mut extent = Extent {
-            project,
-            gateway,
-            ledger,
-            count: 0,
-            first_seq,
-            last_seq,
-            at,
-            begins: None,
-            set_aside: None,
-        };
+        let mut extent = Extent { project, gateway, ledger, at, ..Extent::default() };
         let mut used = extent.clone();
         loop {
             let Some(line) = lines.next()? else {

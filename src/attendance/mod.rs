@@ -12,13 +12,15 @@ mod pass;
 pub mod print;
 pub mod timesheet;
 
+use ciborium::Value;
 use jiff::{Timestamp, fmt::temporal::DateTimePrinter, tz::TimeZone};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
 
 use crate::{
     clock::Stamp,
     config::Direction,
-    ledger::{Actor, Attended, Body, Evidence, FaceEvidence, Flag, Outcome, Stored},
+    ledger::{Actor, Attended, Body, Evidence, Flag, Outcome, Stored},
     words::words,
 };
 pub use event::EventRecord;
@@ -58,6 +60,9 @@ words! {
         Manual = "manual",
         /// No gate recorded it; somebody says so.
         Supplement = "supplement",
+        /// What a later version knows.
+        #[serde(other)]
+        Other = "other",
     }
 }
 
@@ -69,6 +74,7 @@ impl Means {
             Some(Evidence::Card(_)) => Means::Card,
             Some(Evidence::IdCard(_)) => Means::IdCard,
             Some(Evidence::Qr(_)) => Means::Qr,
+            Some(Evidence::Other(_)) => Means::Other,
             Some(Evidence::Guard(_)) | None => Means::Manual,
         }
     }
@@ -172,6 +178,12 @@ pub struct Record {
     /// Words that mark it.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub flags: Vec<Flag>,
+    /// What was presented, where the fields above do not tell it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub evidence: Vec<Json>,
+    /// Fields of a later version, in its entry or in that of the grant.
+    #[serde(skip_serializing_if = "Map::is_empty", default)]
+    pub unknown: Map<String, Json>,
     /// This record may have reached you before.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub resent: bool,
@@ -200,6 +212,7 @@ impl Record {
             }
             _ => return None,
         };
+        let unknown = event::unknown(&cause).chain(event::unknown(&entry.entry)).collect();
         let mut at = cause.stamp.timestamp();
         let (mut evidence, mut photo, mut by_hand) = (Vec::new(), None, None);
         let (person, direction, lane, means) = match cause.body {
@@ -212,6 +225,7 @@ impl Record {
             }
             Body::GuardRelease(release) => {
                 by_hand = Some((release.reason.clone(), release.by().cloned()));
+                evidence = release.evidence;
                 flags.extend(release.flags);
                 (release.person?, release.direction, Some(release.lane), Means::Manual)
             }
@@ -222,12 +236,14 @@ impl Record {
             }
             _ => return None,
         };
-        let (score, threshold, model) = match evidence.into_iter().find_map(Evidence::into_face) {
-            Some(FaceEvidence { score, threshold, model, .. }) => {
-                (Some(score.value()), Some(threshold.value()), Some(model))
+        let untold = match &evidence[..] {
+            [Evidence::Face(_) | Evidence::Guard(_)] => Vec::new(),
+            list => {
+                let values = list.iter().filter_map(|one| Value::serialized(one).ok());
+                values.map(|one| event::plain("", &one)).collect()
             }
-            None => (None, None, None),
         };
+        let face = evidence.iter().find_map(Evidence::face);
         let (reason, by) = by_hand.unzip();
         let by = by.flatten().map(|by: Actor| by.user);
         Some(Record {
@@ -246,9 +262,9 @@ impl Record {
             lane,
             at: origin.time(at),
             means,
-            score,
-            threshold,
-            model,
+            score: face.map(|face| face.score.value()),
+            threshold: face.map(|face| face.threshold.value()),
+            model: face.map(|face| face.model.clone()),
             liveness: None,
             outcome: result,
             recorded_at: origin.time(entry.entry.stamp.timestamp()),
@@ -258,8 +274,13 @@ impl Record {
             by,
             leaf: entry.into(),
             flags,
+            evidence: untold,
+            unknown,
             resent: false,
             disputed: None,
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,10 +12,9 @@ mod parts;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp, civil::Date};
-use serde::Serialize;
 
 pub use self::parts::{Apart, Day, Flag, Group, Note, Only, Row, Stretch, Timesheet, Totals, With};
-use super::{Means, Result as Outcome};
+use super::Result as Outcome;
 pub use super::{
     days::{At, Days},
     pass::{Pass, Passes, Text},

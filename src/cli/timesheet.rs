@@ -20,7 +20,7 @@ use crate::{
         Record,
         merge::{Extent, Gathered},
         print::{self, Document, hours},
-        timesheet::{Days, Flag, Note, Only, Text, Timesheet, Totals, still_inside, timesheet},
+        timesheet::{Days, Note, Only, Text, Timesheet, Totals, still_inside, timesheet},
     },
     clock::{Clock, SystemClock},
     control::{Client, ClientError, Request},
@@ -246,7 +246,7 @@ fn human(document: &Document, by_day: bool) -> String {
             let at = |at: Option<crate::attendance::timesheet::At>| {
                 at.map_or_else(|| "-".to_owned(), |at| at.on(day.date))
             };
-            let flags: Vec<_> = day.flags.iter().map(|flag| words(*flag)).collect();
+            let flags: Vec<_> = day.flags.iter().map(|flag| flag.english()).collect();
             vec![
                 day.date.to_string(),
                 at(day.first_in),
@@ -314,15 +314,4 @@ fn human(document: &Document, by_day: bool) -> String {
         );
     }
     text
-}
-
-fn words(flag: Flag) -> &'static str {
-    match flag {
-        Flag::MissingIn => "no entry recorded",
-        Flag::MissingOut => "no exit recorded",
-        Flag::Across => "night shift over the day's start",
-        Flag::Unconfirmed => "not confirmed by the gate",
-        Flag::Clock => "clock not synchronised",
-        Flag::Supplement => "passages added later, not counted in",
-    }
 }

@@ -36,9 +36,10 @@ use crate::{
     control, failpoint,
     figures::Stages,
     gate::{
-        lane::{self, Alarms, Holding, ModeState, REQUESTS, SIGHTINGS},
+        lane::{self, Alarms, Holding, ModeState, PRESENTED, REQUESTS},
         passage::Rules,
         sight::{self, Eye, Seen, Sight},
+        visit::FaceRules,
     },
     ledger::{LaneMode, Ledger, Retention},
     services::{CameraPanel, LanePanel, Services},

@@ -47,18 +47,20 @@ impl Parts {
         let confirms = turnstile_state.borrow().confirms_passage;
         let rules = Rules {
             lane: lane.name.clone(),
-            threshold: built.config.recognition.threshold,
-            frames_to_agree: built.config.recognition.frames_to_agree,
             cool_down: lane.cool_down,
             pass_within: lane.pass_within,
             require_training: built.config.roster.require_training,
-            model: vision.embedder_name().to_owned(),
-            cameras: Direction::BOTH.map(|direction| {
-                let camera = lane.cameras.iter().find(|camera| camera.direction == direction);
-                camera.map_or("", |camera| camera.source.kind())
-            }),
+            faces: FaceRules {
+                threshold: built.config.recognition.threshold,
+                frames_to_agree: built.config.recognition.frames_to_agree,
+                model: vision.embedder_name().to_owned(),
+                cameras: Direction::BOTH.map(|direction| {
+                    let camera = lane.cameras.iter().find(|camera| camera.direction == direction);
+                    camera.map_or("", |camera| camera.source.kind())
+                }),
+            },
         };
-        let (sighted, sightings) = mpsc::channel(SIGHTINGS);
+        let (presents, presented) = mpsc::channel(PRESENTED);
         let (requests, asked) = mpsc::channel(REQUESTS);
         let (state, watched) = watch::channel(lane::LaneState::default());
         let mut cameras = Vec::new();
@@ -73,7 +75,7 @@ impl Parts {
                 name,
                 direction: side.direction,
                 slot: slot.clone(),
-                lane: sighted.clone(),
+                lane: presents.clone(),
                 seen: seen.clone(),
                 turn: Default::default(),
             });
@@ -89,7 +91,7 @@ impl Parts {
         let task = lane::Lane {
             rules,
             confirms,
-            sightings,
+            presented,
             requests: asked,
             turnstile: handle,
             store: built.store.clone(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 
-use super::policy::Sighted;
+use super::policy::{Reason, Sighted};
 use crate::{
     clock::Monotonic,
     config::Direction,
@@ -28,19 +28,43 @@ pub struct Sighting {
     pub photo: Option<PassagePhoto>,
 }
 
-/// A worker, and what speaks for it being this one: the looks of a visit.
+/// Who stands there, and what speaks for it: the looks of a visit, a card.
 #[derive(Clone, Debug)]
 pub struct Claim {
     pub direction: Direction,
-    pub worker: Arc<Worker>,
+    /// The worker, or why it is none.
+    pub who: Result<Arc<Worker>, Reason>,
     pub evidence: Vec<Evidence>,
-    /// The visit to the camera that it belongs to.
-    pub visit: u64,
+    /// The visit to a camera that it belongs to; `None` of a reader.
+    pub visit: Option<u64>,
     /// When the last piece of evidence was taken.
     pub captured: Monotonic,
     pub roster_version: u64,
     pub today: Option<Date>,
     pub photo: Option<PassagePhoto>,
+}
+
+/// What a camera or a reader hands to a lane.
+#[derive(Clone, Debug)]
+pub enum Presented {
+    Look(Sighting),
+    Claim(Claim),
+}
+
+impl Presented {
+    pub fn direction(&self) -> Direction {
+        match self {
+            Presented::Look(sighting) => sighting.direction,
+            Presented::Claim(claim) => claim.direction,
+        }
+    }
+
+    pub fn captured(&self) -> Monotonic {
+        match self {
+            Presented::Look(sighting) => sighting.captured,
+            Presented::Claim(claim) => claim.captured,
+        }
+    }
 }
 
 /// A JPEG of the face that was let through.

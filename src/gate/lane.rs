@@ -19,25 +19,21 @@ pub use self::mode::{
 };
 use self::shell::Shell;
 use super::{
-    claim::{ManualRelease, PassagePhoto, Sighting},
-    passage::{Action, Answered, Counters, DECISION_LIFE, Event, Machine, RETRY, Rules},
-    policy::Reason,
+    claim::{ManualRelease, Presented},
+    passage::{Answered, Counters, DECISION_LIFE, Event, Machine, RETRY, Rules},
 };
 use crate::{
-    clock::{Clock, Monotonic, Stamp},
-    failpoint,
+    clock::{Clock, Monotonic},
     figures::Stages,
-    ledger::{Body, Denial, Evidence, Grant, Ledger, LedgerError},
-    store::{
-        Priority, Store,
-        album::{Album, Taken},
-    },
-    turnstile::{NotReleased, PassageId, Release, TurnstileEvent, TurnstileHandle},
+    ledger::{Ledger, LedgerError},
+    store::{Priority, Store, album::Album},
+    turnstile::{PassageId, TurnstileEvent, TurnstileHandle},
     vigil::{Backoff, Beat, Panicked, caught},
 };
 
-/// Sightings on their way to a lane. When it is full the newest is dropped and counted.
-pub const SIGHTINGS: usize = 8;
+/// Looks and claims on their way to a lane. When it is full the newest look is dropped and counted;
+/// a reader waits with its claim, and is the next one let in.
+pub const PRESENTED: usize = 8;
 /// Releases asked for by hand; when it is full the asker waits.
 pub const REQUESTS: usize = 4;
 /// Answers of the store on their way back: a cause, an outcome, and some denials.
@@ -122,7 +118,7 @@ pub struct Lane {
     pub rules: Rules,
     /// Whether the turnstile reports passages.
     pub confirms: bool,
-    pub sightings: mpsc::Receiver<Sighting>,
+    pub presented: mpsc::Receiver<Presented>,
     pub requests: mpsc::Receiver<Request>,
     pub turnstile: TurnstileHandle,
     pub store: Store,
@@ -296,8 +292,8 @@ async fn work(lane: &mut Lane, done: &mut mpsc::Receiver<Done>) -> Infallible {
                 Some(event) => event,
                 None => continue,
             },
-            Some(sighting) = shell.lane.sightings.recv() => match PassageId::random() {
-                Ok(fresh) => Event::Seen { sighting, fresh },
+            Some(what) = shell.lane.presented.recv() => match PassageId::random() {
+                Ok(fresh) => Event::Presented { what, fresh },
                 Err(error) => {
                     shell.complain(error.to_string());
                     continue;

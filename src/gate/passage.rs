@@ -1,6 +1,6 @@
 //! One lane's passages, as a machine that touches nothing.
 //!
-//! Sightings, answers of the store and of the turnstile, and time go in; what to commit and what
+//! Looks, claims, answers of the store and of the turnstile, and time go in; what to commit and what
 //! to release comes out. A lane has one arm, so it has one passage at a time:
 //!
 //! ```text
@@ -17,14 +17,17 @@
 
 mod claims;
 mod cooling;
+mod denied;
 mod events;
+mod looks;
 mod taken;
 
 use std::time::Duration;
 
 use self::{
     cooling::{CoolDown, Cooling},
-    taken::Undecided,
+    denied::Denials,
+    looks::Undecided,
 };
 pub use self::{
     events::{Action, Answered, Counters, Event, Rules},
@@ -101,7 +104,7 @@ pub struct Machine {
     state: State,
     visits: [Visit; 2],
     undecided: [Undecided; 2],
-    /// What the latest sighting was taken for.
+    /// What the latest look or claim was taken for.
     pub taken: Option<Taken>,
     /// The last passage that was released each way, and when it was over.
     released: [Option<(PassageId, Monotonic)>; 2],
@@ -111,6 +114,7 @@ pub struct Machine {
     /// When the tailgates under count began to be counted, and how many they are.
     tailgates: (Monotonic, u32),
     cooling: CoolDown,
+    denied: Denials,
     pub counters: Counters,
 }
 
@@ -129,6 +133,7 @@ impl Machine {
             next: Default::default(),
             tailgates: Default::default(),
             cooling: CoolDown::default(),
+            denied: Denials::default(),
             counters: Counters::default(),
         }
     }
@@ -154,7 +159,7 @@ impl Machine {
 
     pub fn handle(&mut self, now: Monotonic, event: Event) -> Vec<Action> {
         match event {
-            Event::Seen { sighting, fresh } => self.seen(now, sighting, fresh),
+            Event::Presented { what, fresh } => self.presented(now, what, fresh),
             Event::Asked { request, fresh } => self.asked(now, request, fresh),
             Event::Committed { passage, result } => self.committed(now, passage, result),
             Event::Closed { passage, result } => self.closed(now, passage, result),
@@ -181,23 +186,22 @@ impl Machine {
     fn asked(&mut self, now: Monotonic, request: ManualRelease, fresh: PassageId) -> Vec<Action> {
         let life = now + DECISION_LIFE;
         let deadline = request.void_after.map_or(life, |void_after| life.min(void_after));
-        if now > deadline {
-            self.counters.void += 1;
-            let answer = Err("void: its time was over before the lane heard of it".to_owned());
-            return vec![Action::Answer { passage: fresh, answer }];
-        }
-        if self.busy() {
-            let unrecorded = matches!(self.state, State::Closing { retry_at: Some(_), .. });
-            let problem = if unrecorded {
-                "the last passage cannot be recorded, so nobody is let through; see `gatehouse status`"
-            } else {
-                "somebody is passing through this lane; ask again"
-            };
-            let answer = Err(problem.to_owned());
-            return vec![Action::Answer { passage: fresh, answer }];
-        }
-        if self.mode == LaneMode::Closed && request.direction == Direction::Entry {
-            let problem = "it is closed: nobody enters; `gatehouse lane mode` opens it";
+        let closed = self.mode == LaneMode::Closed && request.direction == Direction::Entry;
+        let problem = match &self.state {
+            _ if now > deadline => {
+                self.counters.void += 1;
+                Some("void: its time was over before the lane heard of it")
+            }
+            State::Closing { retry_at: Some(_), .. } => Some(
+                "the last passage cannot be recorded, so nobody is let through; see `gatehouse status`",
+            ),
+            State::Idle if closed => {
+                Some("it is closed: nobody enters; `gatehouse lane mode` opens it")
+            }
+            State::Idle => None,
+            _ => Some("somebody is passing through this lane; ask again"),
+        };
+        if let Some(problem) = problem {
             return vec![Action::Answer { passage: fresh, answer: Err(problem.to_owned()) }];
         }
         let passage = Passage {
@@ -218,7 +222,7 @@ impl Machine {
             evidence: vec![Evidence::Guard(request.by)],
             flags: Vec::new(),
         };
-        vec![Action::Commit { passage: fresh, body: release.into() }]
+        vec![Action::Commit { passage: fresh, body: release.into(), photo: None }]
     }
 
     fn committed(

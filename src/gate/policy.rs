@@ -62,12 +62,6 @@ pub fn judge(best: Option<Match>, rules: &Recognition) -> Sighted {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    Grant,
-    Deny(Reason),
-}
-
 words! {
     /// Why somebody is not let through, as the entry and the event say it.
     pub enum Reason {
@@ -86,7 +80,7 @@ words! {
     }
 }
 
-/// Decides on a recognised worker. Standing never denies an exit: nobody is locked in. `today` is
+/// Decides on a worker. Standing never denies an exit: nobody is locked in. `today` is
 /// `None` while the clock is not trusted, and then validity dates do not deny; the entry's own
 /// time says that the clock was not synchronised. A lane that stands open denies nobody: who went
 /// through it is recorded.
@@ -96,18 +90,18 @@ pub fn decide(
     mode: LaneMode,
     today: Option<Date>,
     require_training: bool,
-) -> Decision {
+) -> Result<(), Reason> {
     match (direction, mode) {
-        (Direction::Exit, _) | (_, LaneMode::Free) => return Decision::Grant,
-        (Direction::Entry, LaneMode::Closed) => return Decision::Deny(Reason::LaneClosed),
+        (Direction::Exit, _) | (_, LaneMode::Free) => return Ok(()),
+        (Direction::Entry, LaneMode::Closed) => return Err(Reason::LaneClosed),
         (Direction::Entry, LaneMode::Normal) => {}
     }
     match worker.standing(today, require_training) {
-        Standing::InForce => Decision::Grant,
-        Standing::NotYet => Decision::Deny(Reason::NotYetValid),
-        Standing::Expired => Decision::Deny(Reason::Expired),
-        Standing::Suspended => Decision::Deny(Reason::Suspended),
-        Standing::Barred => Decision::Deny(Reason::Barred),
-        Standing::TrainingMissing => Decision::Deny(Reason::TrainingMissing),
+        Standing::InForce => Ok(()),
+        Standing::NotYet => Err(Reason::NotYetValid),
+        Standing::Expired => Err(Reason::Expired),
+        Standing::Suspended => Err(Reason::Suspended),
+        Standing::Barred => Err(Reason::Barred),
+        Standing::TrainingMissing => Err(Reason::TrainingMissing),
     }
 }

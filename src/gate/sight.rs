@@ -41,7 +41,7 @@ use self::{
     watch::Glance,
 };
 use super::{
-    claim::{PassagePhoto, Sighting},
+    claim::{PassagePhoto, Presented, Sighting},
     policy,
 };
 use crate::{
@@ -66,7 +66,7 @@ pub struct Eye {
     pub name: String,
     pub direction: Direction,
     pub slot: Arc<Slot>,
-    pub lane: mpsc::Sender<Sighting>,
+    pub lane: mpsc::Sender<Presented>,
     pub seen: Arc<Seen>,
     /// Held by the worker that looks at this camera's frame, so that its frames stay in order.
     pub turn: Mutex<Watch>,
@@ -75,8 +75,8 @@ pub struct Eye {
 impl Eye {
     /// A lane that is too busy has newer sightings coming: this one is dropped, and counted.
     fn hand_over(&self, sighting: Sighting) {
-        if self.lane.try_send(sighting).is_err() {
-            self.seen.lane_full.count();
+        if self.lane.try_send(Presented::Look(sighting)).is_err() {
+            self.seen.count(|seen| &mut seen.lane_full);
             tracing::debug!(camera = %self.name, "face: the lane was too busy to take it");
         }
     }
@@ -127,21 +127,12 @@ pub fn spawn(
 }
 
 /// Why a frame that was to be searched showed nobody.
+#[derive(Debug, thiserror::Error)]
 enum Lost {
-    Decoding(DecodeError),
-    Model(VisionError),
-}
-
-impl From<DecodeError> for Lost {
-    fn from(error: DecodeError) -> Lost {
-        Lost::Decoding(error)
-    }
-}
-
-impl From<VisionError> for Lost {
-    fn from(error: VisionError) -> Lost {
-        Lost::Model(error)
-    }
+    #[error(transparent)]
+    Decoding(#[from] DecodeError),
+    #[error(transparent)]
+    Model(#[from] VisionError),
 }
 
 impl Sight {
@@ -198,7 +189,7 @@ impl Sight {
 
     fn glance(&self, eye: &Eye, watch: &mut Watch, frame: Frame) {
         failpoint::at("sight.look");
-        eye.seen.analysed.count();
+        eye.seen.count(|seen| &mut seen.analysed);
         watch.visits.sent(frame.pause);
         let glance = self.stages.glance.time(&*self.clock, || {
             let luma = View::new(&frame.picture)?.luma()?;
@@ -207,11 +198,11 @@ impl Sight {
         match glance {
             Ok(Glance::Search) => {
                 if watch.waiting.replace(frame).is_some() {
-                    eye.seen.overtaken.count();
+                    eye.seen.count(|seen| &mut seen.overtaken);
                 }
             }
-            Ok(Glance::Unchanged) => drop(eye.seen.unchanged.count()),
-            Ok(Glance::Settled) => drop(eye.seen.settled.count()),
+            Ok(Glance::Unchanged) => drop(eye.seen.count(|seen| &mut seen.unchanged)),
+            Ok(Glance::Settled) => drop(eye.seen.count(|seen| &mut seen.settled)),
             Err(error) => self.lost(eye, Lost::Decoding(error)),
         }
     }
@@ -264,7 +255,7 @@ impl Sight {
         };
         seen.face(at);
         if !watch.visits.wants(at, frames_to_agree) {
-            seen.settled.count();
+            seen.count(|seen| &mut seen.settled);
             tracing::trace!(camera = %eye.name, "face: of a visit of which enough looks agree");
             return Ok(());
         }
@@ -281,7 +272,7 @@ impl Sight {
         };
         let flaw = look.quality.flaw;
         let Use::Embed(look) = watch.visits.offer(look) else {
-            seen.poor.count();
+            seen.count(|seen| &mut seen.poor);
             tracing::debug!(camera = %eye.name, ?flaw, "face: a better look is waited for");
             return Ok(());
         };
@@ -314,11 +305,13 @@ impl Sight {
     /// Counts a frame by why it was of no use.
     fn lost(&self, eye: &Eye, lost: Lost) {
         match lost {
-            Lost::Decoding(DecodeError::TooLarge { .. }) => drop(eye.seen.too_large.count()),
-            Lost::Decoding(_) => drop(eye.seen.undecodable.count()),
+            Lost::Decoding(DecodeError::TooLarge { .. }) => {
+                eye.seen.count(|seen| &mut seen.too_large);
+            }
+            Lost::Decoding(_) => drop(eye.seen.count(|seen| &mut seen.undecodable)),
             Lost::Model(error) => {
                 // Ten times a second, perhaps, and for days.
-                let times = eye.seen.failed.count();
+                let times = eye.seen.count(|seen| &mut seen.failed);
                 if times.is_power_of_two() {
                     tracing::error!(camera = %eye.name, %error, times, "a model failed on a frame");
                 }

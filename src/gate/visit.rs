@@ -1,16 +1,21 @@
 //! Who stands before one side of a lane, by the looks of a visit: pure.
 //!
 //! The vision workers follow a face and say which looks belong to one visit ([`super::sight`]). Here
-//! the looks of a visit agree, or do not: what comes out is that a worker is recognised, or that the
-//! roster knows nobody like this.
+//! the looks of a visit agree, or do not. Where they do, a claim comes out: to be a worker, or nobody
+//! whom the roster knows.
 
 use std::time::Duration;
 
 use super::{
-    claim::Sighting,
-    policy::{Reason, Sighted},
+    claim::{Claim, Sighting},
+    policy::Sighted,
 };
-use crate::{clock::Monotonic, roster::WorkerId};
+use crate::{
+    clock::Monotonic,
+    config::MatchThreshold,
+    ledger::{Evidence, FaceEvidence, Score},
+    roster::WorkerId,
+};
 
 /// A visit is over after this time without its face.
 pub const GAP: Duration = Duration::from_millis(1500);
@@ -66,13 +71,22 @@ impl Agreement {
     }
 }
 
+/// What a face is judged by, for its evidence too.
+#[derive(Clone, Debug)]
+pub struct FaceRules {
+    pub threshold: MatchThreshold,
+    pub frames_to_agree: u32,
+    /// The embedder's name.
+    pub model: String,
+    /// The kind of the camera each way; empty where there is none.
+    pub cameras: [&'static str; 2],
+}
+
 /// What the looks of a visit say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Verdict {
-    /// The worker whom the look names.
-    Recognised,
-    /// No worker, for this reason.
-    Unknown(Reason),
+    /// They agree on a worker, or that it is none.
+    Agreed(Claim),
     /// This number of looks in a row agree, and more must.
     Agreeing { looks: u32, of: u32 },
     /// A worker was recognised a moment ago, and turns to walk.
@@ -89,17 +103,11 @@ pub(super) struct Visit {
     last_face: Monotonic,
     last_named: Option<Monotonic>,
     agreement: Agreement,
-    denied: Option<(Option<WorkerId>, Reason)>,
 }
 
 impl Visit {
     /// Takes in a look. `counts`: a face that matches no one is of interest now.
-    pub(super) fn look(
-        &mut self,
-        sighting: &Sighting,
-        frames_to_agree: u32,
-        counts: bool,
-    ) -> Verdict {
+    pub(super) fn look(&mut self, sighting: &Sighting, rules: &FaceRules, counts: bool) -> Verdict {
         let at = sighting.captured;
         if self.id != sighting.visit || at.since(self.last_face) > GAP_UNSEARCHED {
             // Who turns to walk may look like another: that is remembered.
@@ -107,41 +115,48 @@ impl Visit {
             *self = Visit { id: sighting.visit, last_named, ..Visit::default() };
         }
         self.last_face = self.last_face.max(at);
-        let verdict = match &sighting.sighted {
-            Sighted::Worker(_) => {
-                self.last_named = Some(at);
-                Verdict::Recognised
-            }
-            unnamed => {
-                let turning = self.last_named.is_some_and(|named| at.since(named) < TURNING_AWAY);
-                if turning || !counts {
-                    self.agreement.pause();
-                    return if counts { Verdict::TurningAway } else { Verdict::Ignored };
-                }
-                Verdict::Unknown(unnamed.reason())
-            }
-        };
-        let looks = self.agreement.look(sighting.sighted.named());
-        if self.agreement.suffices(frames_to_agree) {
-            verdict
+        let named = sighting.sighted.named();
+        if named.is_some() {
+            self.last_named = Some(at);
         } else {
-            Verdict::Agreeing { looks, of: self.agreement.needed(frames_to_agree) }
+            let turning = self.last_named.is_some_and(|named| at.since(named) < TURNING_AWAY);
+            if turning || !counts {
+                self.agreement.pause();
+                return if counts { Verdict::TurningAway } else { Verdict::Ignored };
+            }
+        }
+        let looks = self.agreement.look(named);
+        if self.agreement.suffices(rules.frames_to_agree) {
+            Verdict::Agreed(self.claim(sighting, rules))
+        } else {
+            Verdict::Agreeing { looks, of: self.agreement.needed(rules.frames_to_agree) }
         }
     }
 
-    /// Looks in a row that agree.
-    pub(super) fn looks(&self) -> u32 {
-        self.agreement.looks()
-    }
-
-    /// Notes a denial. Returns whether the visit was denied for the same person and reason before.
-    pub(super) fn denied_before(&mut self, person: Option<WorkerId>, reason: Reason) -> bool {
-        let denial = Some((person, reason));
-        std::mem::replace(&mut self.denied, denial.clone()) == denial
-    }
-
-    /// The worker was let through: a denial from then on is a new one.
-    pub(super) fn granted(&mut self) {
-        self.denied = None;
+    /// What the looks of the visit claim, the latest one for all.
+    pub(super) fn claim(&self, sighting: &Sighting, rules: &FaceRules) -> Claim {
+        let (who, margin) = match &sighting.sighted {
+            Sighted::Worker(found) => (Ok(found.worker.clone()), found.margin),
+            unnamed => (Err(unnamed.reason()), None),
+        };
+        let face = FaceEvidence {
+            score: Score::of(sighting.sighted.score()),
+            threshold: Score::of(rules.threshold.cosine()),
+            margin: margin.map(Score::of),
+            model: rules.model.clone(),
+            frames: self.agreement.looks(),
+            camera: rules.cameras[sighting.direction as usize].to_owned(),
+            presentation: None,
+        };
+        Claim {
+            direction: sighting.direction,
+            who,
+            evidence: vec![Evidence::Face(face)],
+            visit: Some(sighting.visit),
+            captured: sighting.captured,
+            roster_version: sighting.roster_version,
+            today: sighting.today,
+            photo: sighting.photo.clone(),
+        }
     }
 }

@@ -6,6 +6,8 @@
 
 mod read;
 
+use std::cell::Cell;
+
 use ciborium::Value;
 use serde::Serialize;
 use smallvec::SmallVec;
@@ -29,6 +31,12 @@ pub enum CborError {
 /// A value that serde cannot write, such as an integer of more than 64 bits.
 pub fn encode(value: &impl Serialize) -> Result<Vec<u8>, CborError> {
     Ok(write(&canonical(value)?))
+}
+
+/// Encodes what is to stand as it is, but for the order of the keys.
+pub(super) fn encode_whole(mut value: Value) -> Vec<u8> {
+    sort(&mut value);
+    write(&value)
 }
 
 /// The value that [`encode`] writes.
@@ -110,7 +118,10 @@ impl Item<'_> {
 
 /// A decoded value as its items, in the order in which they were written.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Decoded<'a>(Items<'a>);
+pub struct Decoded<'a> {
+    items: Items<'a>,
+    passed_over: Cell<usize>,
+}
 
 /// Without an allocation for most entries.
 type Items<'a> = SmallVec<[Item<'a>; 64]>;
@@ -118,7 +129,12 @@ type Items<'a> = SmallVec<[Item<'a>; 64]>;
 impl<'a> Decoded<'a> {
     /// The whole value, for serde.
     pub fn read(&self) -> Read<'_, 'a> {
-        Read(&self.0)
+        Read { items: &self.items, passed_over: &self.passed_over }
+    }
+
+    /// How many values were not looked into, where it was read: of fields that are not known.
+    pub fn passed_over(&self) -> usize {
+        self.passed_over.get()
     }
 }
 
@@ -129,7 +145,11 @@ const DEPTH: u8 = 16;
 pub fn decode(bytes: &[u8]) -> Result<Decoded<'_>, CborError> {
     let (mut rest, mut items) = (bytes, Items::new());
     read(&mut rest, DEPTH, &mut items)?;
-    if rest.is_empty() { Ok(Decoded(items)) } else { Err(CborError::NotDeterministic) }
+    if rest.is_empty() {
+        Ok(Decoded { items, passed_over: Cell::default() })
+    } else {
+        Err(CborError::NotDeterministic)
+    }
 }
 
 fn malformed(what: &str) -> CborError {

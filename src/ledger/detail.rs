@@ -2,24 +2,27 @@
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
+use ciborium::Value;
 use serde::{Deserialize, Serialize};
 
 use crate::figures::counted;
 
 /// A code and its parameters, as an entry holds them. Readers show codes that they do not know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
     pub code: Cow<'static, str>,
     #[serde(default)]
     pub params: BTreeMap<Cow<'static, str>, Param>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Param {
     Number(i64),
     /// Of a name, or of an error of the operating system or a library.
     Text(String),
+    /// Of a later version.
+    Other(Value),
 }
 
 impl From<&str> for Param {
@@ -45,6 +48,10 @@ impl fmt::Display for Param {
         match self {
             Param::Number(number) => number.fmt(f),
             Param::Text(text) => f.write_str(text),
+            Param::Other(value) => match serde_json::to_string(value) {
+                Ok(json) => f.write_str(&json),
+                Err(_) => f.write_str("?"),
+            },
         }
     }
 }

@@ -17,8 +17,10 @@
 //!
 //! A reader keeps kinds and fields that it does not know, and never refuses them.
 
+use std::borrow::Cow;
+
 use ciborium::Value;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::IgnoredAny};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -52,13 +54,21 @@ pub struct Entry {
     /// How long this box has run in all since the ledger began, at least; seconds.
     pub ran_s: u64,
     pub body: Body,
-    /// Fields of a later version, by their paths.
-    pub unknown: Vec<(String, Value)>,
+    /// Fields of a later version.
+    pub unknown: Vec<Unknown>,
 }
 
-/// All but `data`; see the table above.
+/// A field that this version does not know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unknown {
+    /// Where it stands: keys, and the places in lists.
+    pub path: Vec<Value>,
+    pub value: Value,
+}
+
+/// See the table above. `data` are passed over until the kind is known.
 #[derive(Serialize, Deserialize)]
-struct Head<'a> {
+struct Whole<'a, Data> {
     v: u8,
     alg: u8,
     #[serde(with = "serde_bytes")]
@@ -68,7 +78,8 @@ struct Head<'a> {
     seq: Option<u64>,
     time: Time,
     #[serde(borrow)]
-    kind: std::borrow::Cow<'a, str>,
+    kind: Cow<'a, str>,
+    data: Data,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -80,27 +91,18 @@ struct Time {
     ran_s: u64,
 }
 
-#[derive(Serialize)]
-struct Whole<'a> {
-    #[serde(flatten)]
-    head: Head<'a>,
-    data: &'a Body,
-}
-
 impl Entry {
-    fn whole(&self) -> Whole<'_> {
+    fn whole(&self) -> Whole<'_, &Body> {
         let Stamp { wall_ms, synced, boot, uptime_ms } = self.stamp;
         Whole {
-            head: Head {
-                v: VERSION,
-                alg: SHA256_LEAVES,
-                salt: self.salt,
-                ledger: self.ledger,
-                index: self.index,
-                seq: self.seq,
-                time: Time { wall_ms, synced, boot, uptime_ms, ran_s: self.ran_s },
-                kind: self.body.word().into(),
-            },
+            v: VERSION,
+            alg: SHA256_LEAVES,
+            salt: self.salt,
+            ledger: self.ledger,
+            index: self.index,
+            seq: self.seq,
+            time: Time { wall_ms, synced, boot, uptime_ms, ran_s: self.ran_s },
+            kind: self.body.word().into(),
             data: &self.body,
         }
     }
@@ -108,7 +110,11 @@ impl Entry {
     /// # Errors
     /// None that a declared kind can give.
     pub fn encode(&self) -> Result<Vec<u8>, CborError> {
-        cbor::encode(&self.whole())
+        let mut whole = canonical(&self.whole())?;
+        for Unknown { path, value } in &self.unknown {
+            put_back(&mut whole, path, value);
+        }
+        Ok(cbor::encode_whole(whole))
     }
 
     /// Reads an entry of version 1. What it was taken for is written again and compared: only fields
@@ -119,23 +125,34 @@ impl Entry {
     pub fn decode(bytes: &[u8]) -> Result<Entry, CborError> {
         let decoded = cbor::decode(bytes)?;
         let mut entry = Entry::read(decoded.read())?;
-        let understood = canonical(&entry.whole())?;
-        let original = Value::deserialize(decoded.read())?;
-        if beyond(&original, &understood, String::new(), &mut entry.unknown) {
+        if entry.find_unknown(decoded.read())? {
             Ok(entry)
         } else {
             Err(CborError::NotDeterministic)
         }
     }
 
-    /// Of bytes that are known to be ours, by their hash: what else may stand in them is not looked
-    /// for.
+    /// Of bytes that are known to be ours, by their hash: that it is written in the same bytes again
+    /// is not looked for.
     pub(super) fn decode_known(bytes: &[u8]) -> Result<Entry, CborError> {
-        Entry::read(cbor::decode(bytes)?.read())
+        let decoded = cbor::decode(bytes)?;
+        let mut entry = Entry::read(decoded.read())?;
+        // `data` themselves are passed over once.
+        if decoded.passed_over() > 1 {
+            entry.find_unknown(decoded.read())?;
+        }
+        Ok(entry)
+    }
+
+    /// Takes up what else stands there. Returns whether all that was understood does.
+    fn find_unknown(&mut self, original: Read<'_, '_>) -> Result<bool, CborError> {
+        let (original, understood) = (Value::deserialize(original)?, canonical(&self.whole())?);
+        Ok(beyond(&original, &understood, &[], &mut self.unknown))
     }
 
     fn read(value: Read<'_, '_>) -> Result<Entry, CborError> {
-        let Head { v, alg, salt, ledger, index, seq, time, kind } = Head::deserialize(value)?;
+        let Whole { v, alg, salt, ledger, index, seq, time, kind, data: IgnoredAny } =
+            Whole::deserialize(value)?;
         if (v, alg) != (VERSION, SHA256_LEAVES) {
             return Err(CborError::Content(format!("version {v}, algorithm {alg}")));
         }
@@ -151,33 +168,51 @@ impl Entry {
 fn beyond(
     original: &Value,
     understood: &Value,
-    path: String,
-    unknown: &mut Vec<(String, Value)>,
+    path: &[Value],
+    unknown: &mut Vec<Unknown>,
 ) -> bool {
+    let within = |key: Value| [path, &[key]].concat();
     match (original, understood) {
         (Value::Map(all), Value::Map(known)) => {
             let mut found = 0;
-            all.iter().all(|(key, value)| {
-                let name = key.as_text().unwrap_or_default();
-                let path = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
-                match known.iter().find(|(known, _)| known == key) {
-                    Some((_, known)) => {
-                        found += 1;
-                        beyond(value, known, path, unknown)
-                    }
-                    None => {
-                        unknown.push((path, value.clone()));
-                        true
-                    }
+            all.iter().all(|(key, value)| match known.iter().find(|(known, _)| known == key) {
+                Some((_, known)) => {
+                    found += 1;
+                    beyond(value, known, &within(key.clone()), unknown)
+                }
+                None => {
+                    let (path, value) = (within(key.clone()), value.clone());
+                    unknown.push(Unknown { path, value });
+                    true
                 }
             }) && found == known.len()
         }
         (Value::Array(all), Value::Array(known)) => {
             all.len() == known.len()
                 && (all.iter().zip(known).enumerate())
-                    .all(|(n, (a, k))| beyond(a, k, format!("{path}.{n}"), unknown))
+                    .all(|(n, (a, k))| beyond(a, k, &within((n as u64).into()), unknown))
         }
         _ => original == understood,
+    }
+}
+
+/// Puts a field where it was found.
+fn put_back(into: &mut Value, path: &[Value], field: &Value) {
+    let Some((key, rest)) = path.split_first() else { return };
+    let next = match into {
+        Value::Map(pairs) if rest.is_empty() => {
+            pairs.push((key.clone(), field.clone()));
+            None
+        }
+        Value::Map(pairs) => pairs.iter_mut().find(|(name, _)| name == key).map(|(_, next)| next),
+        Value::Array(items) => {
+            let place = key.as_integer().and_then(|place| usize::try_from(place).ok());
+            place.and_then(|place| items.get_mut(place))
+        }
+        _ => None,
+    };
+    if let Some(next) = next {
+        put_back(next, rest, field);
     }
 }
 

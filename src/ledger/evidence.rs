@@ -1,13 +1,17 @@
 //! What was presented at a lane, one shape for all means; and words that mark an entry.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
-use serde::{Deserialize, Serialize};
+use ciborium::Value;
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{SeqAccess, Visitor},
+};
 
 use super::words::{Actor, Score};
 
 /// One thing that speaks for who stands there. A face and a card may both do.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
     Face(FaceEvidence),
@@ -16,6 +20,49 @@ pub enum Evidence {
     IdCard(CardEvidence),
     /// A guard's word.
     Guard(Actor),
+    /// Of a later version, as it stands in the entry.
+    #[serde(skip_deserializing)]
+    Other(Value),
+}
+
+impl Serialize for Evidence {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Evidence::Face(face) => serializer.collect_map([("face", face)]),
+            Evidence::Card(card) => serializer.collect_map([("card", card)]),
+            Evidence::Qr(card) => serializer.collect_map([("qr", card)]),
+            Evidence::IdCard(card) => serializer.collect_map([("id_card", card)]),
+            Evidence::Guard(guard) => serializer.collect_map([("guard", guard)]),
+            Evidence::Other(value) => value.serialize(serializer),
+        }
+    }
+}
+
+/// Reads a list of evidence, and keeps what is not known as it stands. An entry's reader passes by only
+/// what it could read, so that the same value can be read once more.
+pub(super) fn list<'de, D: Deserializer<'de>>(list: D) -> Result<Vec<Evidence>, D::Error> {
+    struct List;
+
+    impl<'de> Visitor<'de> for List {
+        type Value = Vec<Evidence>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of evidence")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut list = Vec::new();
+            loop {
+                match seq.next_element() {
+                    Ok(Some(known)) => list.push(known),
+                    Ok(None) => return Ok(list),
+                    Err(_) => list.extend(seq.next_element()?.map(Evidence::Other)),
+                }
+            }
+        }
+    }
+
+    list.deserialize_seq(List)
 }
 
 /// How a face was judged.
@@ -69,13 +116,6 @@ impl Evidence {
     }
 
     pub fn face(&self) -> Option<&FaceEvidence> {
-        match self {
-            Evidence::Face(face) => Some(face),
-            _ => None,
-        }
-    }
-
-    pub fn into_face(self) -> Option<FaceEvidence> {
         match self {
             Evidence::Face(face) => Some(face),
             _ => None,

@@ -28,12 +28,10 @@ pub use attended::{
 };
 pub use cbor::CborError;
 pub use detail::{Detail, Param};
-pub use entry::{Entry, LedgerId, commitment, leaf_hash};
+pub use entry::{Entry, LedgerId, Unknown, commitment, leaf_hash};
 pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation};
 pub use kinds::*;
-pub use outbox::{
-    Requeued, Waiting, backlog, queue_again, strike_off, strike_off_upto, unacknowledged, waiting,
-};
+pub use outbox::{Requeued, Waiting, backlog, queue_again, strike_off, strike_off_upto, waiting};
 pub use retention::{Retention, prunable, pruned_before};
 pub use words::{Actor, Alike, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Score, Via};
 
@@ -352,15 +350,20 @@ pub fn read(tx: &Transaction<'_>, index: u64) -> Result<Stored, LedgerError> {
     if bytes.is_empty() && index < pruned_before(tx)? {
         return Err(LedgerError::Pruned { index });
     }
-    decode(index, &bytes, leaf)
+    checked(index, &bytes, leaf, Entry::decode)
 }
 
-fn decode(index: u64, bytes: &[u8], leaf: [u8; 32]) -> Result<Stored, LedgerError> {
-    let damaged = |source| LedgerError::Damaged { index, source };
-    let entry = Entry::decode(bytes).map_err(damaged)?;
-    if entry.index != index || leaf_hash(bytes) != leaf {
-        return Err(damaged(CborError::Content("another leaf or index".to_owned())));
-    }
+/// An entry of these bytes, if they are of this index and leaf.
+fn checked(
+    index: u64,
+    bytes: &[u8],
+    leaf: [u8; 32],
+    decode: fn(&[u8]) -> Result<Entry, CborError>,
+) -> Result<Stored, LedgerError> {
+    let other = || CborError::Content("another leaf or index".to_owned());
+    let is_it = |entry: &Entry| entry.index == index && leaf_hash(bytes) == leaf;
+    let entry = decode(bytes).and_then(|entry| is_it(&entry).then_some(entry).ok_or_else(other));
+    let entry = entry.map_err(|source| LedgerError::Damaged { index, source })?;
     Ok(Stored { entry, leaf })
 }
 
@@ -403,12 +406,7 @@ fn known(row: &rusqlite::Row<'_>, at: usize) -> Result<Stored, LedgerError> {
     if bytes.is_empty() {
         return Err(LedgerError::Pruned { index });
     }
-    let damaged = |source| LedgerError::Damaged { index, source };
-    let entry = Entry::decode_known(bytes).map_err(damaged)?;
-    if entry.index != index || leaf_hash(bytes) != leaf {
-        return Err(damaged(CborError::Content("another leaf or index".to_owned())));
-    }
-    Ok(Stored { entry, leaf })
+    checked(index, bytes, leaf, Entry::decode_known)
 }
 
 /// What was entered on a worker apart from passages, oldest first; of very many, the last `limit`. With

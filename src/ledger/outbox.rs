@@ -5,41 +5,6 @@ use rusqlite::{OptionalExtension, Transaction, params};
 use super::{Body, LedgerError, Stored, known, last_seq, read};
 use crate::clock::Stamp;
 
-/// What one upstream has not acknowledged: oldest first, above `after`, at most `limit`. An entry
-/// that cannot be read is passed over: it must not hold up those behind it.
-pub fn unacknowledged(
-    tx: &Transaction<'_>,
-    upstream: &str,
-    after: u64,
-    limit: usize,
-) -> Result<Vec<Stored>, LedgerError> {
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut after = after;
-    loop {
-        let page: Vec<(u64, u64)> = tx
-            .prepare_cached(
-                "SELECT idx, outbox.seq FROM outbox JOIN entry USING (seq)
-                 WHERE upstream = ?1 AND outbox.seq > ?2 ORDER BY outbox.seq LIMIT ?3",
-            )?
-            .query_map(params![upstream, after, limit], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect::<Result<_, _>>()?;
-        let Some((_, last)) = page.last() else { return Ok(Vec::new()) };
-        after = *last;
-        let mut rows = Vec::with_capacity(page.len());
-        for (index, _) in page {
-            match read(tx, index) {
-                Err(error @ LedgerError::Damaged { .. }) => {
-                    tracing::error!(%error, upstream, "not sent");
-                }
-                row => rows.push(row?),
-            }
-        }
-        if !rows.is_empty() {
-            return Ok(rows);
-        }
-    }
-}
-
 /// Some rows of an outbox.
 #[derive(Debug)]
 pub struct Waiting<T> {
@@ -172,6 +137,12 @@ pub fn backlog(tx: &Transaction<'_>, upstream: &str) -> Result<(u64, Option<Stam
     let rows = tx
         .prepare_cached("SELECT count(*) FROM outbox WHERE upstream = ?1")?
         .query_row([upstream], |row| row.get(0))?;
-    let oldest = unacknowledged(tx, upstream, 0, 1)?.pop();
-    Ok((rows, oldest.map(|stored| stored.entry.stamp)))
+    let mut after = 0;
+    loop {
+        let next = waiting(tx, upstream, after, u64::MAX, 1, |stored, _| stored.entry.stamp)?;
+        match next.rows.first() {
+            None if next.more => after = next.upto,
+            oldest => return Ok((rows, oldest.copied())),
+        }
+    }
 }

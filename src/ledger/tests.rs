@@ -349,7 +349,9 @@ fn a_kind_or_a_field_of_a_later_version_is_kept_and_not_refused() {
     });
     let read = Entry::decode(&field).unwrap();
     assert_eq!(read.body, Fire { lane: lane(), on: true }.into());
-    assert_eq!(read.unknown, [("data.floor".to_owned(), 3.into())]);
+    let floor = Unknown { path: vec!["data".into(), "floor".into()], value: 3.into() };
+    assert_eq!(read.unknown, [floor]);
+    assert_eq!(read.encode().unwrap(), field);
     let kind = later("kind", |_| "flood".into());
     let read = Entry::decode(&kind).unwrap();
     assert_eq!((read.body.word(), read.encode().unwrap()), ("flood", kind));
@@ -365,6 +367,10 @@ async fn with_ledger(upstreams: &[&str]) -> (tempfile::TempDir, Store, Ledger) {
     let names: Vec<String> = upstreams.iter().map(ToString::to_string).collect();
     let ledger = store.write(Priority::Upkeep, move |tx| Ledger::open(tx, names)).await.unwrap();
     (dir, store, ledger)
+}
+
+fn waits(tx: &Transaction<'_>, upstream: &str, after: u64) -> Result<Vec<Stored>, LedgerError> {
+    Ok(waiting(tx, upstream, after, u64::MAX, 10, |stored, _| stored)?.rows)
 }
 
 async fn append(store: &Store, ledger: &Ledger, body: impl Into<Body>) -> Stored {
@@ -383,6 +389,79 @@ fn grant(n: u8) -> Grant {
         roster: 1,
         photo: None,
     }
+}
+
+fn text_map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
+    Value::Map(pairs.map(|(name, value)| (name.into(), value)).into())
+}
+
+/// What a later version may present: a means that is not known, a face with a field more, a word, and a
+/// guard who spoke by a way that is not known.
+fn evidence_of_a_later_version() -> Vec<Evidence> {
+    let palm = text_map([("palm", text_map([("score", 8123.into()), ("veins", 12.into())]))]);
+    let mut judged = Value::serialized(&face()).unwrap();
+    judged.as_map_mut().unwrap().push(("tilt".into(), 3.into()));
+    let guard = [("uid", 0.into()), ("via", "screen".into()), ("user", "root".into())];
+    let guard = text_map([("guard", text_map(guard))]);
+    [palm, text_map([("face", judged)]), "beacon".into(), guard].map(Evidence::Other).into()
+}
+
+#[test]
+fn evidence_and_words_of_a_later_version_are_kept_and_written_again_in_the_same_bytes() {
+    let (palm, rest) = (evidence_of_a_later_version().remove(0), evidence_of_a_later_version());
+    let flags = serde_json::from_str(r#"["late","drizzle"]"#).unwrap();
+    let written = Grant { evidence: evidence_of_a_later_version(), flags, ..grant(1) };
+    let field = |path: [&str; 2]| Unknown { path: path.map(Value::from).into(), value: 3.into() };
+    let written = Entry {
+        unknown: vec![field(["data", "floor"]), field(["time", "drift_ms"])],
+        ..entry(8, None, written)
+    };
+    let bytes = written.encode().unwrap();
+    let read = Entry::decode(&bytes).unwrap();
+    assert_eq!(read.encode().unwrap(), bytes);
+    assert_eq!(Entry::decode_known(&bytes).unwrap(), read, "known bytes tell as much");
+    let Body::Grant(Grant { evidence, flags, .. }) = &read.body else { panic!("{read:?}") };
+    let words: Vec<_> = flags.iter().map(Flag::word).collect();
+    assert_eq!(words, ["late", "drizzle"]);
+    assert_eq!(evidence[..2], [palm, Evidence::Face(face())]);
+    assert_eq!(evidence[2..], rest[2..]);
+    let tilt = ["data", "evidence"].map(Value::from).into_iter();
+    let tilt = tilt.chain([1.into(), "face".into(), "tilt".into()]).collect();
+    assert!(read.unknown.contains(&Unknown { path: tilt, value: 3.into() }), "{read:?}");
+    assert_eq!(read.unknown.len(), 3);
+
+    let params = serde_json::from_str(r#"{"code":"flooded","params":{"cm":40,"wet":true}}"#);
+    let detail: Option<Detail> = params.unwrap();
+    let cause = EntryRef { index: 8, hash: leaf_hash(&bytes) };
+    let (passage, outcome) = (PassageId([1; 16]), Outcome::NotPassed);
+    let closing = Closing { passage, cause, outcome, detail, flags: Vec::new() };
+    let bytes = entry(9, Some(9), closing).encode().unwrap();
+    let read = Entry::decode(&bytes).unwrap();
+    assert_eq!(read.encode().unwrap(), bytes);
+    let Body::Closing(Closing { detail: Some(detail), .. }) = &read.body else {
+        panic!("{read:?}")
+    };
+    assert_eq!(detail.to_string(), "flooded, cm 40, wet true");
+}
+
+#[tokio::test]
+async fn a_grant_with_evidence_of_a_later_version_is_listed_as_the_attendance_that_it_is() {
+    let (_dir, store, ledger) = with_ledger(&["a"]).await;
+    append(&store, &ledger, Grant { evidence: evidence_of_a_later_version(), ..grant(1) }).await;
+    let l = ledger.clone();
+    let close =
+        move |tx: &Transaction<'_>| l.close(tx, stamp(), PassageId([1; 16]), Outcome::Passed, None);
+    store.write(Priority::Attendance, close).await.unwrap();
+    let listed = store.read(|tx| {
+        let filter = AttendanceFilter { limit: 10, ..Default::default() };
+        Ok::<_, LedgerError>(super::attendance(tx, &filter)?.rows)
+    });
+    let listed = listed.await.unwrap();
+    let [Attended { cause: Some(cause), .. }] = &listed[..] else { panic!("{listed:?}") };
+    let Body::Grant(grant) = &cause.entry.body else { panic!("{cause:?}") };
+    assert_eq!((grant.person.clone(), grant.evidence.len()), (person(), 4));
+    assert_eq!(cause.entry.unknown.len(), 1, "the face's tilt");
+    assert_eq!(leaf_hash(&cause.entry.encode().unwrap()), cause.leaf);
 }
 
 #[tokio::test]
@@ -435,10 +514,7 @@ async fn a_grant_goes_upstream_with_its_outcome_and_seq_has_no_gaps() {
     let (waiting, attendance) = store
         .read(|tx| {
             let filter = AttendanceFilter { limit: 10, ..Default::default() };
-            Ok::<_, LedgerError>((
-                unacknowledged(tx, "a", 0, 10)?,
-                super::attendance(tx, &filter)?.rows,
-            ))
+            Ok::<_, LedgerError>((waits(tx, "a", 0)?, super::attendance(tx, &filter)?.rows))
         })
         .await
         .unwrap();
@@ -492,7 +568,7 @@ async fn i3_records_are_put_back_for_their_own_upstream_and_what_is_gone_is_name
     let found = again(2, u64::MAX).await.unwrap();
     assert_eq!(found, Requeued { rows: 3, gone: vec![] });
     let waiting = async |upstream: &'static str| {
-        let waiting = store.read(move |tx| unacknowledged(tx, upstream, 0, 10)).await.unwrap();
+        let waiting = store.read(move |tx| waits(tx, upstream, 0)).await.unwrap();
         waiting.iter().filter_map(|s| s.entry.seq).collect::<Vec<_>>()
     };
     assert_eq!((waiting("a").await, waiting("b").await), (vec![2, 3, 4], vec![1, 2, 3, 4]));
@@ -534,9 +610,11 @@ async fn a_damaged_entry_does_not_hold_up_those_behind_it() {
     }
     let raw = Connection::open(dir.path().join("gatehouse.db")).unwrap();
     raw.execute("UPDATE entry SET bytes = x'00' WHERE seq IN (1, 2, 4)", []).unwrap();
-    let waiting = store.read(|tx| unacknowledged(tx, "a", 0, 2)).await.unwrap();
+    let waiting = store.read(|tx| waits(tx, "a", 0)).await.unwrap();
     assert_eq!(waiting.iter().map(|s| s.entry.seq).collect::<Vec<_>>(), [Some(3)]);
-    assert!(store.read(|tx| unacknowledged(tx, "a", 3, 2)).await.unwrap().is_empty());
+    assert!(store.read(|tx| waits(tx, "a", 3)).await.unwrap().is_empty());
+    let backlog = store.read(|tx| backlog(tx, "a")).await.unwrap();
+    assert_eq!(backlog, (4, Some(stamp())), "the oldest one that can be read");
 }
 
 #[tokio::test]
@@ -555,7 +633,7 @@ async fn i3_an_upstream_that_leaves_the_configuration_and_comes_back_misses_noth
     let back = reopen(&["a"]).await.unwrap();
     assert_eq!(back.sent_before("a"), 1);
     append(&store, &back, Boot { version: "4".into() }).await;
-    let waiting = store.read(|tx| unacknowledged(tx, "a", 0, 10)).await.unwrap();
+    let waiting = store.read(|tx| waits(tx, "a", 0)).await.unwrap();
     let seqs: Vec<_> = waiting.iter().map(|s| s.entry.seq).collect();
     assert_eq!(seqs, [Some(2), Some(3), Some(4)]);
 }

@@ -176,12 +176,9 @@ async fn payloads(
 ) -> anyhow::Result<Vec<Message>> {
     let name = upstream.name.clone();
     let rows = store.read(move |tx| {
-        let rows = ledger::unacknowledged(tx, &name, 0, usize::MAX)?;
-        let with_cause = |stored: Stored| {
-            let cause = stored.entry.body.cause().map(|cause| ledger::read(tx, cause));
-            Ok((stored, cause.transpose()?))
-        };
-        rows.into_iter().map(with_cause).collect::<Result<Vec<_>, LedgerError>>()
+        let with_cause = |stored, cause| (stored, cause);
+        let waiting = ledger::waiting(tx, &name, 0, u64::MAX, usize::MAX, with_cause)?;
+        Ok::<_, LedgerError>(waiting.rows)
     });
     let profile = profiles::of(upstream, origin)?;
     let message = |(stored, cause): (Stored, Option<Stored>)| {

@@ -19,7 +19,7 @@ fn told(body: impl Into<Body>) -> Json {
     told_with(body, Vec::new())
 }
 
-fn told_with(body: impl Into<Body>, unknown: Vec<(String, Value)>) -> Json {
+fn told_with(body: impl Into<Body>, unknown: Vec<Unknown>) -> Json {
     let stamp = Stamp { wall_ms: 0, synced: true, boot: BootId([7; 16]), uptime_ms: 0 };
     let (salt, ledger) = ([0; 16], LedgerId([1; 16]));
     let body = body.into();
@@ -194,7 +194,7 @@ fn what_concerns_the_ledger_itself_and_its_lanes_keeps_its_names() {
 #[test]
 fn what_a_later_version_wrote_is_told_as_it_stands() {
     let fire = Fire { lane: "north".into(), on: true };
-    let unknown = vec![("data.floor".to_owned(), 3.into())];
+    let unknown = vec![Unknown { path: vec!["data".into(), "floor".into()], value: 3.into() }];
     let expected = json!({ "kind": "fire", "lane": "north", "on": true, "floor": 3 });
     assert_eq!(told_with(fire, unknown), expected);
     let data = Value::Map(vec![("lane".into(), "north".into()), ("cm".into(), 40.into())]);

@@ -42,6 +42,8 @@ fn record(seq: u64) -> Record {
         by: None,
         leaf: Leaf { index: seq, hash: "00".into() },
         flags: Vec::new(),
+        evidence: Vec::new(),
+        unknown: Default::default(),
         resent: false,
         disputed: None,
     }

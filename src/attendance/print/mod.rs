@@ -44,15 +44,15 @@ pub fn hours(minutes: u64) -> String {
     format!("{}:{:02}", minutes / 60, minutes % 60)
 }
 
-/// A flag in one sign, and in words.
+/// A flag in one sign, and in Chinese words.
 fn mark(flag: Flag) -> (&'static str, &'static str) {
     match flag {
-        Flag::MissingIn => ("入", "缺进场记录 no entry recorded"),
-        Flag::MissingOut => ("出", "缺出场记录 no exit recorded"),
-        Flag::Across => ("夜", "夜班，跨日 night shift over the day's start"),
-        Flag::Unconfirmed => ("疑", "通过未经闸机确认 passage not confirmed by the gate"),
-        Flag::Clock => ("钟", "时钟未同步 clock not synchronised"),
-        Flag::Supplement => ("补", "有补记，未计入 passages added later, not counted in"),
+        Flag::MissingIn => ("入", "缺进场记录"),
+        Flag::MissingOut => ("出", "缺出场记录"),
+        Flag::Across => ("夜", "夜班，跨日"),
+        Flag::Unconfirmed => ("疑", "通过未经闸机确认"),
+        Flag::Clock => ("钟", "时钟未同步"),
+        Flag::Supplement => ("补", "有补记，未计入"),
     }
 }
 
@@ -61,8 +61,11 @@ fn marks(day: &Day) -> String {
 }
 
 fn legend() -> String {
-    let signs = Flag::ALL.map(mark).map(|(sign, words)| format!("{sign} {words}"));
-    signs.join("；")
+    let sign = |flag: Flag| {
+        let (sign, chinese) = mark(flag);
+        format!("{sign} {chinese} {}", flag.english())
+    };
+    Flag::ALL.map(sign).join("；")
 }
 
 /// A note in one line, with the mark that it stands for.

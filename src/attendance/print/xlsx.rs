@@ -7,6 +7,7 @@
 //! digits of the workbook's default font. Where a page is full depends on that scale, and so on a font
 //! that every machine has: Verdana, or DejaVu Sans, whose digits are as wide.
 
+mod cells;
 mod lists;
 mod looks;
 mod pages;
@@ -14,55 +15,28 @@ mod pages;
 use std::collections::BTreeMap;
 
 use jiff::civil::{Date, Weekday};
-use rust_xlsxwriter::{
-    DocProperties, ExcelDateTime, Format, FormatAlign, FormatBorder, Workbook, Worksheet, XlsxError,
-};
+use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet, XlsxError};
 
 use self::{
+    cells::{lines, put, put_hours},
     lists::{details, listed_apart},
     looks::Looks,
-    pages::Pages,
+    pages::{Pages, page},
 };
-use super::{Document, direction, each_stretch, legend, marks, note, on, place, rules, source};
-use crate::attendance::timesheet::{Apart, Group, Row, Text, Totals};
+use super::{Document, legend, marks, note, rules, source};
+use crate::attendance::timesheet::{Group, Row, Text, Totals};
 
-const A4: u8 = 9;
-const RED: u32 = 0xC0_00_00;
-/// A cell takes 32,767 characters.
-const CELL_MAX: usize = 32_000;
-/// It shows Chinese wherever the sheet is opened: what lacks it takes its like.
-const FONT: &str = "宋体";
-const MINUTES_OF_A_DAY: f64 = 1440.0;
 /// The font by whose digits columns are measured, its size in points, and what is of a row and of a
 /// column by default, in pixels of 1/96 inch.
 const MEASURE: (&str, f64, u32, u32) = ("Verdana", 8.0, 15, 64);
-/// Width of a column in pixels: for each digit, and for its margins.
-const DIGIT_PX: f64 = 7.0;
-const CELL_PX: f64 = 5.0;
-const POINTS_OF_PX: f64 = 0.75;
-
 /// Heights of rows, in points.
 const TITLE: f64 = 28.0;
 const LINE: f64 = 14.0;
 const HEADING: f64 = 20.0;
 const WORKER: (f64, f64) = (20.0, 15.0);
 const SUM: f64 = 17.0;
-/// A line of a list, and the highest row that Excel has.
-const LIST_LINE: f64 = 13.5;
-const ROW_MAX: f64 = 409.0;
 /// The legend, a blank row and the signatures.
 const END: f64 = 3.0 * LINE + LINE + SUM;
-/// As many as Excel takes.
-const BREAKS_MAX: usize = 1_000;
-
-/// Margins in inches: left and right, top, bottom.
-const MARGINS: (f64, f64, f64) = (0.3, 0.4, 0.55);
-/// A4 across, in inches.
-const PAPER: (f64, f64) = (297.0 / 25.4, 210.0 / 25.4);
-/// What of a page is sure to find room: programs round the scale down to whole percents, and fonts are
-/// not alike to the last pixel.
-const SURE: f64 = 0.96;
-
 /// The workbook's bytes.
 pub fn xlsx(document: &Document) -> Result<Vec<u8>, XlsxError> {
     let mut workbook = Workbook::new();
@@ -82,59 +56,8 @@ pub fn xlsx(document: &Document) -> Result<Vec<u8>, XlsxError> {
     workbook.save_to_buffer()
 }
 
-fn page(sheet: &mut Worksheet, name: &str, headings: (u32, u32)) -> Result<(), XlsxError> {
-    let (side, top, bottom) = MARGINS;
-    sheet
-        .set_name(name)?
-        .set_paper_size(A4)
-        .set_landscape()
-        .set_print_fit_to_pages(1, 0)
-        .set_margins(side, side, top, bottom, 0.2, 0.25)
-        .set_print_center_horizontally(true)
-        .set_repeat_rows(headings.0, headings.1)?
-        .set_footer("&C第 &P 页，共 &N 页  Page &P of &N");
-    sheet.set_freeze_panes(headings.1 + 1, 0)?;
-    Ok(())
-}
-
-/// A text in a cell, whatever it begins with.
-fn put(
-    sheet: &mut Worksheet,
-    row: u32,
-    column: u16,
-    text: &str,
-    look: &Format,
-) -> Result<(), XlsxError> {
-    let shown = |c: char| if c.is_control() && c != '\n' { ' ' } else { c };
-    let text: String = text.chars().take(CELL_MAX).map(shown).collect();
-    sheet.write_string_with_format(row, column, text, look).map(drop)
-}
-
-fn put_hours(
-    sheet: &mut Worksheet,
-    row: u32,
-    column: u16,
-    minutes: u64,
-    look: &Format,
-) -> Result<(), XlsxError> {
-    sheet.write_number_with_format(row, column, minutes as f64 / MINUTES_OF_A_DAY, look).map(drop)
-}
-
-/// Half-width characters that fit on a line over the whole width, and on one of so many digits: the text's
-/// font is larger than the one that columns are measured by.
+/// Half-width characters that fit on a line over the whole width.
 const WIDE: f64 = 205.0;
-fn half_widths(digits: f64) -> f64 {
-    digits * DIGIT_PX / 7.5
-}
-
-/// Returns the number of lines that a text takes. `width`: half-width characters on a line.
-fn lines(text: &str, width: f64) -> usize {
-    let of_line = |line: &str| {
-        let halves: usize = line.chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum();
-        1 + (halves.saturating_sub(1) as f64 / width) as usize
-    };
-    text.lines().map(of_line).sum::<usize>().max(1)
-}
 
 /// A line over the whole width, as high as its text needs; returns that.
 fn line(
@@ -193,7 +116,7 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
         None => (note(said), &looks.plain),
     }));
     let mut row = 1;
-    let mut used = TITLE + 2.0 * HEADING;
+    let mut used = TITLE;
     for (text, look) in &above {
         used += line(sheet, row, last, text, look)?;
         row += 1;
@@ -201,7 +124,7 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
     page(sheet, "考勤表 Sheet", (row, row + 1))?;
     headings(sheet, row, &columns, looks)?;
     row += 2;
-    let mut pages = Pages::of(widths.into_iter(), used);
+    let mut pages = Pages::of(widths.into_iter(), used, 2.0 * HEADING);
     let mut number = 0;
     let mut left = document.sheet.rows.len();
     for of_contractor in document.sheet.rows.chunk_by(|a, b| a.contractor == b.contractor) {

@@ -1,6 +1,12 @@
 //! What a monthly sheet consists of.
 
-use super::*;
+use jiff::civil::Date;
+use serde::Serialize;
+
+use crate::{
+    attendance::{Means, days::At, pass::Text},
+    config::Direction,
+};
 
 /// What is to be known of a day's hours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -50,6 +56,18 @@ impl Flag {
         Flag::Clock,
         Flag::Supplement,
     ];
+
+    /// In words.
+    pub fn english(self) -> &'static str {
+        match self {
+            Flag::MissingIn => "no entry recorded",
+            Flag::MissingOut => "no exit recorded",
+            Flag::Across => "night shift over the day's start",
+            Flag::Unconfirmed => "passage not confirmed by the gate",
+            Flag::Clock => "clock not synchronised",
+            Flag::Supplement => "passages added later, not counted in",
+        }
+    }
 }
 
 /// An entry and its exit, or one of them without the other.

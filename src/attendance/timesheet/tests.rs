@@ -2,6 +2,7 @@ use jiff::{Timestamp, ToSpan, civil::Time, tz::TimeZone};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
+use crate::attendance::Means;
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()

@@ -163,40 +163,34 @@ impl Holding {
         state.send_modify(|s| s.mode = self.now.clone());
     }
 
-    /// What became of a change that was asked for: it is so from now on, or why not. Whether it is.
-    fn changed(&mut self, change: Change) -> bool {
-        let Change { state, result, heard, reply } = change;
-        let answer = match result {
-            Err(error) => Err(format!("not changed, for it cannot be recorded: {error}")),
-            Ok(()) if state.mode != LaneMode::Free && heard != self.heard => {
-                Err("a fire alarm came in between: it stands open".to_owned())
-            }
-            Ok(()) => Ok(state),
-        };
-        if let Ok(state) = &answer {
-            self.now = state.clone();
-        }
-        let changed = answer.is_ok();
-        // Who asked may have hung up; it holds all the same.
-        let _ = reply.send(answer);
-        changed
-    }
-
     /// When what is so may be recorded.
     pub(super) fn due(&self) -> Option<Monotonic> {
         let behind = self.recorded != (self.now.mode, self.fire);
         (behind && !self.recording).then_some(self.record_from)
     }
 
-    /// What became of a write. Whether the mode is another one now.
+    /// Takes in what became of a write. Returns whether the mode is another one now.
     pub(super) fn learn(&mut self, written: Written) -> bool {
         match written {
-            Written::Change(change) => {
+            Written::Change { state, result, heard, reply } => {
                 self.changing = false;
-                if change.result.is_ok() {
-                    self.recorded.0 = change.state.mode;
+                if result.is_ok() {
+                    self.recorded.0 = state.mode;
                 }
-                self.changed(change)
+                let answer = match result {
+                    Err(error) => Err(format!("not changed, for it cannot be recorded: {error}")),
+                    Ok(()) if state.mode != LaneMode::Free && heard != self.heard => {
+                        Err("a fire alarm came in between: it stands open".to_owned())
+                    }
+                    Ok(()) => Ok(state),
+                };
+                if let Ok(state) = &answer {
+                    self.now = state.clone();
+                }
+                let changed = answer.is_ok();
+                // Who asked may have hung up; it holds all the same.
+                let _ = reply.send(answer);
+                changed
             }
             Written::Record { mode, fire, result, at } => {
                 self.recording = false;
@@ -213,17 +207,16 @@ impl Holding {
 
 /// An answer of the store.
 pub(super) enum Written {
-    Change(Change),
+    /// Of an admin.
+    Change {
+        state: ModeState,
+        result: Result<(), String>,
+        /// [`Holding::heard`] when it was asked for.
+        heard: u64,
+        reply: oneshot::Sender<Result<ModeState, String>>,
+    },
+    /// Of what an alarm did.
     Record { mode: LaneMode, fire: bool, result: Result<(), String>, at: Monotonic },
-}
-
-/// An admin's change, when the store has answered.
-pub(super) struct Change {
-    state: ModeState,
-    result: Result<(), String>,
-    /// [`Holding::heard`] when it was asked for.
-    heard: u64,
-    reply: oneshot::Sender<Result<ModeState, String>>,
 }
 
 impl Lane {
@@ -315,7 +308,7 @@ impl Shell<'_> {
         self.commit(
             Priority::Attendance,
             "mode",
-            move |result| Some(Done::Mode(Written::Change(Change { state, result, heard, reply }))),
+            move |result| Some(Done::Mode(Written::Change { state, result, heard, reply })),
             move |ledger, tx, stamp| {
                 keep(tx, &lane, &kept)?;
                 let (reason, by) = (Some(reason), Some(by));

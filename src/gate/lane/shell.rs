@@ -1,13 +1,29 @@
 //! Carries out what a lane's machine asks for.
 
-use super::*;
+use std::collections::HashMap;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Done, Lane, Request};
+use crate::{
+    clock::{Monotonic, Stamp},
+    failpoint,
+    gate::{
+        claim::Presented,
+        passage::{Action, Answered, Event, Machine},
+        policy::Reason,
+    },
+    ledger::{Body, Denial, Evidence, Grant, Ledger, LedgerError},
+    store::{Priority, album::Taken},
+    turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
+};
 
 pub(super) struct Shell<'a> {
     pub(super) lane: &'a mut Lane,
     pub(super) machine: Machine,
     pub(super) results: mpsc::Sender<Done>,
     pub(super) asked: HashMap<PassageId, oneshot::Sender<Result<Answered, String>>>,
-    /// The last passage granted, and when the frame that decided it was captured.
+    /// The last passage granted, and when what decided it was captured.
     pub(super) granted: Option<(PassageId, Monotonic)>,
 }
 
@@ -44,20 +60,20 @@ impl Shell<'_> {
         let mut events = vec![event];
         while let Some(event) = events.pop() {
             let now = self.lane.clock.monotonic();
-            let sighting = match &event {
-                Event::Seen { sighting, .. } => Some(sighting.clone()),
+            let presented = match &event {
+                Event::Presented { what, .. } => Some(what.clone()),
                 _ => None,
             };
             let actions = self.machine.handle(now, event);
-            if let Some(sighting) = &sighting {
-                self.took(sighting);
+            if let Some(presented) = &presented {
+                self.took(presented);
             }
             for action in actions {
-                if let (Action::Commit { passage, .. }, Some(sighting)) = (&action, &sighting) {
-                    self.lane.stages.decision.observe(now.since(sighting.captured));
-                    self.granted = Some((*passage, sighting.captured));
+                if let (Action::Commit { passage, .. }, Some(presented)) = (&action, &presented) {
+                    self.lane.stages.decision.observe(now.since(presented.captured()));
+                    self.granted = Some((*passage, presented.captured()));
                 }
-                events.extend(self.act(action, sighting.as_ref().and_then(|s| s.photo.as_ref())));
+                events.extend(self.act(action));
             }
         }
         let (busy, counters) = (self.machine.busy(), self.machine.counters);
@@ -68,12 +84,21 @@ impl Shell<'_> {
         });
     }
 
-    /// Takes note of what the machine took a sighting for.
-    pub(super) fn took(&self, sighting: &Sighting) {
+    /// Takes note of what the machine took a look or a claim for.
+    fn took(&self, presented: &Presented) {
         let Some(taken) = self.machine.taken else { return };
+        let (lane, direction) = (&self.lane.name, presented.direction());
+        let sighting = match presented {
+            Presented::Look(sighting) => sighting,
+            Presented::Claim(claim) => {
+                let worker = claim.who.as_ref().ok().map(|worker| worker.person.id.as_str());
+                tracing::debug!(%lane, %direction, worker, "claim: {taken}");
+                return;
+            }
+        };
         tracing::debug!(
-            lane = %self.lane.name,
-            direction = %sighting.direction,
+            %lane,
+            %direction,
             visit = sighting.visit,
             worker = sighting.sighted.named().map(|id| id.as_str()),
             score = sighting.sighted.score(),
@@ -81,17 +106,17 @@ impl Shell<'_> {
         );
         if taken.settled() {
             self.lane.state.send_if_modified(|state| {
-                state.settled[sighting.direction as usize] = Some(sighting.captured);
+                state.settled[direction as usize] = Some(sighting.captured);
                 false
             });
         }
     }
 
     /// Carries one action out; some answer at once.
-    pub(super) fn act(&mut self, action: Action, photo: Option<&PassagePhoto>) -> Option<Event> {
+    fn act(&mut self, action: Action) -> Option<Event> {
         let lane = self.lane.name.clone();
         match action {
-            Action::Commit { passage, body } => {
+            Action::Commit { passage, body, photo } => {
                 failpoint::at(format_args!("{}.decided", body.kind()));
                 match &body {
                     Body::Grant(Grant { person, direction, evidence, .. }) => {
@@ -100,7 +125,12 @@ impl Shell<'_> {
                     }
                     _ => tracing::info!(%lane, %passage, "release by hand"),
                 }
-                let (album, taken) = (self.lane.album.clone(), taken(&body, photo));
+                let album = self.lane.album.clone();
+                let taken = photo.zip(body.worker()).map(|(photo, worker)| Taken {
+                    passage: passage.0,
+                    worker: worker.as_str().to_owned(),
+                    jpeg: photo.jpeg,
+                });
                 self.commit(
                     Priority::Attendance,
                     body.kind(),
@@ -119,7 +149,7 @@ impl Shell<'_> {
                     let score = score(evidence);
                     let worker = person.as_ref().map(|p| p.id.as_str());
                     tracing::info!(%lane, %direction, %reason, worker, score, "denial");
-                    if reason == Reason::UnknownFace.word() {
+                    if *reason == Reason::UnknownFace.to_string() {
                         self.lane.state.send_modify(|s| s.unknown_faces += 1);
                     }
                 }
@@ -164,7 +194,7 @@ impl Shell<'_> {
     }
 
     /// Records what has no passage waiting for it, where there is a place.
-    pub(super) fn note(&self, body: Body) {
+    fn note(&self, body: Body) {
         let Ok(place) = self.lane.denials.clone().try_acquire_owned() else {
             self.lane.state.send_modify(|s| s.denials_dropped += 1);
             tracing::error!(lane = %self.lane.name, kind = body.kind(), "not recorded: the disk stalls");
@@ -181,7 +211,7 @@ impl Shell<'_> {
         );
     }
 
-    pub(super) fn release(&self, release: Release) -> Option<Event> {
+    fn release(&self, release: Release) -> Option<Event> {
         failpoint::at("lane.releases");
         let passage = release.passage;
         self.lane.turnstile.releases.try_send(release).err().map(|error| {
@@ -234,12 +264,4 @@ impl Shell<'_> {
 /// How like the face was.
 fn score(evidence: &[Evidence]) -> Option<f64> {
     evidence.iter().find_map(Evidence::face).map(|face| face.score.value())
-}
-
-/// The photo that a grant names, for the album.
-fn taken(body: &Body, photo: Option<&PassagePhoto>) -> Option<Taken> {
-    let Body::Grant(Grant { passage, person, photo: Some(sha256), .. }) = body else { return None };
-    let photo = photo.filter(|photo| photo.sha256 == *sha256)?;
-    let worker = person.id.as_str().to_owned();
-    Some(Taken { passage: passage.0, worker, jpeg: photo.jpeg.clone() })
 }

@@ -2,15 +2,23 @@
 
 use tokio::time::timeout;
 
-use super::{super::policy::Sighted, *};
+use super::{
+    super::{
+        claim::{Claim, PassagePhoto, Sighting},
+        policy::Sighted,
+        visit::FaceRules,
+    },
+    *,
+};
 use crate::{
     clock::{SystemClock, Tripwire},
     config::{Direction, MatchThreshold, Secret, Storage},
     ledger::{
-        self, Actor, Closing, Fire, Grant, GuardRelease, LaneMode, ModeChange, Outcome, Stored, Via,
+        self, Actor, Body, Closing, Evidence, Fire, Grant, GuardRelease, LaneMode, ModeChange,
+        Outcome, Stored, Via,
     },
     store::{self, StoreError, album},
-    turnstile::TurnstileState,
+    turnstile::{NotReleased, Release, TurnstileState},
     vigil::Beats,
 };
 
@@ -23,7 +31,7 @@ struct Bench {
     releases: mpsc::Receiver<Release>,
     events: mpsc::Sender<TurnstileEvent>,
     state: watch::Receiver<LaneState>,
-    sightings: mpsc::Sender<Sighting>,
+    presents: mpsc::Sender<Presented>,
     hold_open: watch::Receiver<bool>,
     album: Album,
     keeper: Option<album::Keeper>,
@@ -60,7 +68,7 @@ impl Bench {
         let (store, _) = store::open(&config, Arc::new(SystemClock::new().unwrap())).unwrap();
         let ledger = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![])).await.unwrap();
         let clock = Arc::new(Tripwire::default());
-        let (sightings, seen) = mpsc::channel(SIGHTINGS);
+        let (presents, seen) = mpsc::channel(PRESENTED);
         let (requests, asked) = mpsc::channel(REQUESTS);
         let (release, releases) = mpsc::channel(8);
         let (events, heard) = mpsc::channel(8);
@@ -89,15 +97,17 @@ impl Bench {
             rules: Rules {
                 require_training: false,
                 lane: name.into(),
-                threshold: MatchThreshold::new(0.5).unwrap(),
-                frames_to_agree: 2,
                 cool_down: Duration::from_secs(5),
                 pass_within: Duration::from_millis(100),
-                model: "sface".into(),
-                cameras: ["v4l2"; 2],
+                faces: FaceRules {
+                    threshold: MatchThreshold::new(0.5).unwrap(),
+                    frames_to_agree: 2,
+                    model: "sface".into(),
+                    cameras: ["v4l2"; 2],
+                },
             },
             confirms: true,
-            sightings: seen,
+            presented: seen,
             requests: asked,
             turnstile: TurnstileHandle {
                 releases: release,
@@ -125,7 +135,7 @@ impl Bench {
             releases,
             events,
             state: watched,
-            sightings,
+            presents,
             hold_open,
             album,
             keeper: Some(keeper),
@@ -313,7 +323,7 @@ async fn i8_denials_that_a_stalled_disk_does_not_take_are_dropped_and_attendance
                 photo: None,
                 today: None,
             };
-            bench.sightings.send(sighting).await.unwrap();
+            bench.presents.send(Presented::Look(sighting)).await.unwrap();
         }
     }
     soon(bench.state.wait_for(|s| s.denials_dropped == 5)).await.unwrap();
@@ -354,7 +364,7 @@ async fn a_photo_goes_to_the_album_when_its_grant_is_committed_and_not_before() 
             photo: Some(photo.clone()),
             today: None,
         };
-        bench.sightings.send(sighting).await.unwrap();
+        bench.presents.send(Presented::Look(sighting)).await.unwrap();
     }
     soon(bench.state.wait_for(|s| s.busy)).await.unwrap();
     assert_eq!(bench.album.state(), Default::default());
@@ -375,6 +385,30 @@ async fn a_photo_goes_to_the_album_when_its_grant_is_committed_and_not_before() 
         matches!(entries[0], Body::Grant(Grant { photo: Some(named), .. }) if named == photo.sha256),
         "{entries:?}"
     );
+}
+
+#[tokio::test]
+async fn a_card_that_a_reader_hands_over_is_granted_in_the_ledger_and_released() {
+    let mut bench = Bench::start().await;
+    let worker = Arc::new(crate::roster::enrolment_of(1).worker);
+    let card = ledger::CardEvidence { reader: "north".into(), commitment: [0xca; 32] };
+    let claim = Claim {
+        direction: Direction::Entry,
+        who: Ok(worker),
+        evidence: vec![Evidence::Card(card)],
+        visit: None,
+        captured: bench.now(),
+        roster_version: 1,
+        today: None,
+        photo: None,
+    };
+    let evidence = claim.evidence.clone();
+    bench.presents.send(Presented::Claim(claim)).await.unwrap();
+    soon(bench.releases.recv()).await.unwrap();
+    let entries = bench.entries().await;
+    assert!(matches!(&entries[0], Body::Grant(grant) if grant.evidence == evidence), "{entries:?}");
+    let state = bench.state.borrow().clone();
+    assert_eq!((state.grants, state.settled), (1, [None; 2]), "no face was decided on");
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::MatchThreshold,
-    gate::claim::{ManualRelease, Sighting},
+    gate::{
+        claim::{ManualRelease, PassagePhoto, Presented},
+        visit::FaceRules,
+    },
     ledger::{Body, Detail, LaneMode, Outcome},
     turnstile::{PassageId, Release, TurnstileEvent},
 };
@@ -15,23 +17,18 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Rules {
     pub lane: String,
-    pub threshold: MatchThreshold,
-    pub frames_to_agree: u32,
     pub cool_down: Duration,
     pub pass_within: Duration,
     /// Nobody enters who was not trained in safety.
     pub require_training: bool,
-    /// The embedder's name, for the entries.
-    pub model: String,
-    /// The kind of the camera each way, for the entries; empty where there is none.
-    pub cameras: [&'static str; 2],
+    pub faces: FaceRules,
 }
 
 #[derive(Debug)]
 pub enum Event {
     /// `fresh` names the passage that may begin with it.
-    Seen {
-        sighting: Sighting,
+    Presented {
+        what: Presented,
         fresh: PassageId,
     },
     Asked {
@@ -61,6 +58,8 @@ pub enum Action {
     Commit {
         passage: PassageId,
         body: Body,
+        /// For the album, once the cause is there.
+        photo: Option<PassagePhoto>,
     },
     /// Put a denial into the ledger.
     Deny {
@@ -97,7 +96,7 @@ pub struct Answered {
 /// What the machine counted of what it did not act on (I6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Sightings older than [`DECISION_LIFE`](super::DECISION_LIFE) when they came in.
+    /// Looks and claims older than [`DECISION_LIFE`](super::DECISION_LIFE) when they came in.
     pub stale: u64,
     /// Passages that nobody was let through for.
     pub tailgates: u64,

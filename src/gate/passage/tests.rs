@@ -1,5 +1,7 @@
 //! The machine against generated orders of events.
 
+mod claims;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::civil::Date;
@@ -10,8 +12,9 @@ use super::*;
 use crate::{
     config::MatchThreshold,
     gate::{
-        claim::Sighting,
+        claim::{Presented, Sighting},
         policy::{self, Sighted},
+        visit::FaceRules,
     },
     ledger::{Actor, Body, Denial, Grant, Via},
     roster::{Match, Person, Worker},
@@ -23,13 +26,15 @@ const COOL_DOWN: Duration = Duration::from_secs(5);
 fn rules() -> Rules {
     Rules {
         lane: "north".into(),
-        threshold: MatchThreshold::new(0.5).unwrap(),
-        frames_to_agree: FRAMES_TO_AGREE,
         cool_down: COOL_DOWN,
         pass_within: Duration::from_secs(8),
         require_training: false,
-        model: "sface".into(),
-        cameras: ["v4l2"; 2],
+        faces: FaceRules {
+            threshold: MatchThreshold::new(0.5).unwrap(),
+            frames_to_agree: FRAMES_TO_AGREE,
+            model: "sface".into(),
+            cameras: ["v4l2"; 2],
+        },
     }
 }
 
@@ -58,6 +63,10 @@ fn sighting(captured: Monotonic, sighted: Sighted) -> Sighting {
     let direction = Direction::Entry;
     let (visit, roster_version, today, photo) = (0, 1, None, None);
     Sighting { direction, visit, captured, sighted, roster_version, today, photo }
+}
+
+fn presented(sighting: Sighting, fresh: PassageId) -> Event {
+    Event::Presented { what: Presented::Look(sighting), fresh }
 }
 
 fn passage_id(n: u64) -> PassageId {
@@ -100,7 +109,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (which, any::<bool>()).prop_map(|(which, maybe)| Step::NotReleased { which, maybe }),
         3 => prop::bool::weighted(0.2).prop_map(|exit| Step::Passed { exit }),
         1 => Just(Step::Down),
-        1 => (0..3_usize).prop_map(|mode| Step::Mode(LaneMode::ALL[mode])),
+        1 => prop_oneof![Just(LaneMode::Normal), Just(LaneMode::Free), Just(LaneMode::Closed)].prop_map(Step::Mode),
         4 => (1..6000_u64).prop_map(|ms| Step::Wait { ms: ms / 4 }),
     ];
     proptest::collection::vec(step, 0..120)
@@ -147,7 +156,7 @@ impl World {
     ) -> Result<(), TestCaseError> {
         for action in actions {
             match action {
-                Action::Commit { passage, body } => {
+                Action::Commit { passage, body, .. } => {
                     let under_way = self.order.last().and_then(|p| self.asked.get(p));
                     prop_assert!(
                         under_way.is_none_or(|k| k.finished || k.refused),
@@ -260,7 +269,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
                     let who = ids.get(usize::from(who)).map(ToString::to_string);
                     world.seen.push((direction(exit), visit, who));
                 }
-                ("seen", Event::Seen { sighting, fresh })
+                ("seen", presented(sighting, fresh))
             }
             Step::Ask { exit } => {
                 let by = Actor { uid: 0, user: "root".into(), via: Via::Socket };
@@ -336,7 +345,7 @@ proptest! {
 fn see(machine: &mut Machine, at: u64, sighted: Sighted, fresh: u64) -> Vec<Action> {
     let now = Monotonic::from_millis(at);
     let sighting = sighting(now, sighted);
-    machine.handle(now, Event::Seen { sighting, fresh: passage_id(fresh) })
+    machine.handle(now, presented(sighting, passage_id(fresh)))
 }
 
 fn tailgates(actions: &[Action]) -> Vec<(Direction, Option<PassageId>)> {
@@ -407,7 +416,8 @@ fn who_comes_while_another_is_being_recorded_in_an_open_lane_is_recorded_next() 
     let at = Monotonic::from_millis(1400);
     machine.handle(at, Event::Committed { passage: passage_id(2), result: Ok(()) });
     let next = machine.handle(at, Event::Closed { passage: passage_id(2), result: Ok(()) });
-    let [Action::Commit { passage, body: Body::Grant(Grant { person, .. }) }] = &next[..] else {
+    let [Action::Commit { passage, body: Body::Grant(Grant { person, .. }), .. }] = &next[..]
+    else {
         panic!("{next:?}")
     };
     assert_eq!((person.id.as_str(), *passage), ("B", passage_id(4)));
@@ -501,7 +511,7 @@ fn frames_of_two_visits_do_not_agree() {
     let mut see = |at: u64, visit: u64| {
         let now = Monotonic::from_millis(at);
         let sighting = Sighting { visit, ..sighting(now, named("A")) };
-        machine.handle(now, Event::Seen { sighting, fresh: passage_id(at) })
+        machine.handle(now, presented(sighting, passage_id(at)))
     };
     assert_eq!(see(1000, 1), []);
     assert_eq!(see(1100, 2), []);
@@ -514,7 +524,8 @@ fn a_worker_passes_and_the_actions_come_in_order() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     assert_eq!(see(&mut machine, 1000, named("A"), 1), []);
     let actions = see(&mut machine, 1100, named("A"), 2);
-    let [Action::Commit { passage, body: Body::Grant(Grant { person, .. }) }] = &actions[..] else {
+    let [Action::Commit { passage, body: Body::Grant(Grant { person, .. }), .. }] = &actions[..]
+    else {
         panic!("{actions:?}")
     };
     assert_eq!(person.id.as_str(), "A");
@@ -680,7 +691,7 @@ fn an_expired_worker_is_denied_entry_but_never_exit_nor_by_an_untrusted_clock() 
         for i in 0..2 {
             let now = Monotonic::from_millis(1000 + 100 * i);
             let sighting = Sighting { direction, today, ..sighting(now, expired.clone()) };
-            actions = machine.handle(now, Event::Seen { sighting, fresh: passage_id(i) });
+            actions = machine.handle(now, presented(sighting, passage_id(i)));
         }
         match &actions[..] {
             [Action::Commit { .. }] => assert!(granted),
@@ -700,7 +711,7 @@ fn wavering(machine: &mut Machine, looks: u64, turns: &[Sighted]) -> Vec<(u64, R
         let sighted = turns[n as usize % turns.len()].clone();
         let at = Monotonic::from_millis(1000 + 400 * n);
         let sighting = Sighting { visit: n, ..sighting(at, sighted) };
-        let actions = machine.handle(at, Event::Seen { sighting, fresh: passage_id(n) });
+        let actions = machine.handle(at, presented(sighting, passage_id(n)));
         match machine.taken {
             Some(Taken::Wavers(reason)) => {
                 assert!(matches!(&actions[..], [Action::Deny { .. }]), "{actions:?}");
@@ -736,7 +747,7 @@ fn a_workers_first_look_behind_strangers_who_were_not_decided_on_denies_nothing(
     let mut look = |n: u64, sighted| {
         let at = Monotonic::from_millis(1000 + 690 * n);
         let sighting = Sighting { visit: n, ..sighting(at, sighted) };
-        machine.handle(at, Event::Seen { sighting, fresh: passage_id(n) })
+        machine.handle(at, presented(sighting, passage_id(n)))
     };
     for n in 0..8 {
         assert_eq!(look(n, stranger()), []);

@@ -1,10 +1,7 @@
 //! What became of a camera's frames, in numbers (I6).
 
 use std::{
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -17,21 +14,14 @@ const FACES_APART: Duration = Duration::from_secs(10);
 
 /// Counts from the daemon's start.
 #[derive(Debug, Default)]
-pub struct Seen {
-    pub(super) analysed: Counter,
-    pub(super) undecodable: Counter,
-    pub(super) too_large: Counter,
-    pub(super) unchanged: Counter,
-    pub(super) overtaken: Counter,
-    pub(super) faces: Counter,
-    pub(super) too_small: Counter,
-    pub(super) poor: Counter,
-    pub(super) settled: Counter,
-    pub(super) lane_full: Counter,
-    pub(super) failed: Counter,
-    showing: Mutex<Option<Showing>>,
+pub struct Seen(Mutex<Counted>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    counts: SeenCounts,
+    showing: Option<Showing>,
     /// The same of faces that are too small, since the last one that was not.
-    showing_small: Mutex<Option<Showing>>,
+    showing_small: Option<Showing>,
 }
 
 /// Frames with a face, one soon after the other.
@@ -42,25 +32,10 @@ pub struct Showing {
 }
 
 impl Showing {
-    fn one_more(showing: &Mutex<Option<Showing>>, at: Monotonic) {
-        let mut showing = showing.lock().unwrap_or_else(PoisonError::into_inner);
+    fn one_more(showing: Option<Showing>, at: Monotonic) -> Option<Showing> {
         let together = showing.filter(|s| at.since(s.last) <= FACES_APART);
         let Showing { first, last } = together.unwrap_or(Showing { first: at, last: at });
-        *showing = Some(Showing { first, last: last.max(at) });
-    }
-
-    fn read(showing: &Mutex<Option<Showing>>) -> Option<Showing> {
-        *showing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    /// Counts one more, and says how many there are then.
-    pub(super) fn count(&self) -> u64 {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
+        Some(Showing { first, last: last.max(at) })
     }
 }
 
@@ -68,7 +43,7 @@ impl Counter {
 ///
 /// A frame that a newer one replaced before anybody looked is the camera's `dropped`; that is also
 /// what becomes of those beyond 15 a second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SeenCounts {
     /// Frames looked at.
     pub analysed: u64,
@@ -97,43 +72,44 @@ pub struct SeenCounts {
 }
 
 impl Seen {
+    fn counted(&self) -> MutexGuard<'_, Counted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts one more, and says how many there are then.
+    pub(super) fn count(&self, what: impl FnOnce(&mut SeenCounts) -> &mut u64) -> u64 {
+        let mut counted = self.counted();
+        let count = what(&mut counted.counts);
+        *count += 1;
+        *count
+    }
+
     /// Takes note of a frame with a face that is large enough.
     pub(super) fn face(&self, at: Monotonic) {
-        self.faces.count();
-        Showing::one_more(&self.showing, at);
-        *self.showing_small.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let mut counted = self.counted();
+        counted.counts.faces += 1;
+        counted.showing = Showing::one_more(counted.showing, at);
+        counted.showing_small = None;
     }
 
     /// Takes note of a frame whose faces are all too small.
     pub(super) fn small_face(&self, at: Monotonic) {
-        self.too_small.count();
-        Showing::one_more(&self.showing_small, at);
+        let mut counted = self.counted();
+        counted.counts.too_small += 1;
+        counted.showing_small = Showing::one_more(counted.showing_small, at);
     }
 
     /// The latest frames with a face that is large enough.
     pub fn showing(&self) -> Option<Showing> {
-        Showing::read(&self.showing)
+        self.counted().showing
     }
 
     /// The latest frames with faces that are too small, if none was large enough since.
     pub fn showing_small(&self) -> Option<Showing> {
-        Showing::read(&self.showing_small)
+        self.counted().showing_small
     }
 
     pub fn counts(&self) -> SeenCounts {
-        let read = |counter: &Counter| counter.0.load(Ordering::Relaxed);
-        SeenCounts {
-            analysed: read(&self.analysed),
-            undecodable: read(&self.undecodable),
-            too_large: read(&self.too_large),
-            unchanged: read(&self.unchanged),
-            overtaken: read(&self.overtaken),
-            faces: read(&self.faces),
-            too_small: read(&self.too_small),
-            poor: read(&self.poor),
-            settled: read(&self.settled),
-            lane_full: read(&self.lane_full),
-            failed: read(&self.failed),
-        }
+        self.counted().counts
     }
 }

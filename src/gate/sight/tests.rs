@@ -9,7 +9,7 @@ use crate::{
     camera::{Layout, Picture, Yuv},
     clock::ManualClock,
     config::{FaceLimits, MatchThreshold, ModelFiles},
-    gate::{lane::SIGHTINGS, policy::Sighted},
+    gate::{lane::PRESENTED, policy::Sighted},
     roster::{Person, Worker},
 };
 
@@ -56,7 +56,7 @@ struct Gate {
     sight: Sight,
     clock: Arc<ManualClock>,
     beat: Beat,
-    sightings: mpsc::Receiver<Sighting>,
+    presented: mpsc::Receiver<Presented>,
     seq: u64,
 }
 
@@ -64,7 +64,7 @@ struct Gate {
 fn gate(cameras: usize) -> Gate {
     let clock = Arc::new(ManualClock::new(crate::clock::wall().as_millisecond(), true));
     let bell: Arc<Bell> = Arc::default();
-    let (lane, sightings) = mpsc::channel(SIGHTINGS);
+    let (lane, presented) = mpsc::channel(PRESENTED);
     let eyes = (0..cameras).map(|n| Eye {
         name: format!("lane {n}"),
         direction: Direction::Entry,
@@ -100,7 +100,7 @@ fn gate(cameras: usize) -> Gate {
         cancel: CancellationToken::new(),
     };
     let beat = Beats::new(clock.clone(), Duration::from_secs(10)).part("vision");
-    Gate { sight, clock, beat, sightings, seq: 0 }
+    Gate { sight, clock, beat, presented, seq: 0 }
 }
 
 impl Gate {
@@ -117,7 +117,15 @@ impl Gate {
         self.clock.advance(FRAME);
         self.show(0, picture);
         while self.sight.round(&self.beat).is_none() {}
-        self.sightings.try_recv().ok()
+        self.sighting()
+    }
+
+    fn sighting(&mut self) -> Option<Sighting> {
+        match self.presented.try_recv() {
+            Ok(Presented::Look(sighting)) => Some(sighting),
+            Ok(claim) => panic!("{claim:?}"),
+            Err(_) => None,
+        }
     }
 
     fn seen(&self, camera: usize) -> SeenCounts {
@@ -144,14 +152,14 @@ fn i8_a_sighting_that_a_busy_lane_does_not_take_is_dropped_and_counted() {
         });
     };
     let begun = gate.clock.monotonic();
-    for n in 0..SIGHTINGS as u32 + 3 {
+    for n in 0..PRESENTED as u32 + 3 {
         see(&gate, begun + n * FRAME);
     }
     assert_eq!(gate.seen(0).lane_full, 3);
-    assert_eq!(gate.sightings.try_recv().unwrap().captured, begun);
+    assert_eq!(gate.sighting().unwrap().captured, begun);
     see(&gate, begun + 100 * FRAME);
     assert_eq!(gate.seen(0).lane_full, 3, "there is room again");
-    let last = std::iter::from_fn(|| gate.sightings.try_recv().ok()).last().unwrap();
+    let last = std::iter::from_fn(|| gate.sighting()).last().unwrap();
     assert_eq!(last.captured, begun + 100 * FRAME);
 }
 
@@ -332,7 +340,7 @@ fn of_crowded_cameras_each_gets_its_share_and_an_empty_one_does_not_wait_behind_
         gate.show(0, &empty);
         (1..8).for_each(|camera| gate.show(camera, &people[n % 2]));
         rounds += u64::from(gate.sight.round(&gate.beat).is_none());
-        while gate.sightings.try_recv().is_ok() {}
+        while gate.sighting().is_some() {}
         // The empty one was looked at in each round, and costs a search now and then.
         assert_eq!(gate.seen(0).analysed, n as u64 + 1);
     }
@@ -346,7 +354,7 @@ fn of_crowded_cameras_each_gets_its_share_and_an_empty_one_does_not_wait_behind_
 #[test]
 fn two_workers_serve_eight_crowded_cameras_alike() {
     let gate = gate(8);
-    let Gate { mut sight, beat: _, sightings: _kept, .. } = gate;
+    let Gate { mut sight, beat: _, presented: _kept, .. } = gate;
     sight.clock = Arc::new(crate::clock::SystemClock::new().unwrap());
     let (cancel, clock) = (sight.cancel.clone(), sight.clock.clone());
     let cameras: Vec<_> =

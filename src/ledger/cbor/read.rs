@@ -1,5 +1,7 @@
 //! Decoded values, as serde reads them.
 
+use std::cell::Cell;
+
 use serde::de::{
     self, DeserializeSeed, Deserializer, IntoDeserializer, MapAccess, SeqAccess, Visitor,
     value::{BorrowedStrDeserializer, MapAccessDeserializer},
@@ -7,36 +9,52 @@ use serde::de::{
 
 use super::{CborError, Item};
 
-/// One decoded value: its item, and the items that it holds.
+/// One decoded value.
 #[derive(Clone, Copy, Debug)]
-pub struct Read<'i, 'a>(pub(super) &'i [Item<'a>]);
+pub struct Read<'i, 'a> {
+    /// Its item, and the items that it holds.
+    pub(super) items: &'i [Item<'a>],
+    /// Counts the values that are not looked into.
+    pub(super) passed_over: &'i Cell<usize>,
+}
 
 impl<'i, 'a> Read<'i, 'a> {
     /// The value of a key, where this is a map that has it.
     pub fn field(self, key: &str) -> Option<Read<'i, 'a>> {
-        let [Item::Map(_), inside @ ..] = self.0 else { return None };
-        let mut rest = Parts(inside);
+        let [Item::Map(_), inside @ ..] = self.items else { return None };
+        let mut rest = Parts(self.of(inside));
         while let (Some(name), Some(value)) = (rest.take(), rest.take()) {
-            if matches!(name.0, [Item::Text(text)] if *text == key) {
+            if matches!(name.items, [Item::Text(text)] if *text == key) {
                 return Some(value);
             }
         }
         None
     }
+
+    fn of(self, items: &'i [Item<'a>]) -> Self {
+        Read { items, ..self }
+    }
 }
 
 /// The values that a list or a map holds and that were not read yet.
-struct Parts<'i, 'a>(&'i [Item<'a>]);
+struct Parts<'i, 'a>(Read<'i, 'a>);
 
 impl<'i, 'a> Parts<'i, 'a> {
     fn take(&mut self) -> Option<Read<'i, 'a>> {
-        let (value, rest) = self.0.split_at_checked(self.0.first()?.extent())?;
-        self.0 = rest;
-        Some(Read(value))
+        let items = self.0.items;
+        let (value, rest) = items.split_at_checked(items.first()?.extent())?;
+        self.0.items = rest;
+        Some(self.0.of(value))
     }
 
+    /// A value that could not be read is still the next one: it may be read as something else.
     fn next<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, CborError> {
-        self.take().map(|value| seed.deserialize(value)).transpose()
+        let here = self.0;
+        let read = self.take().map(|value| seed.deserialize(value)).transpose();
+        if read.is_err() {
+            self.0 = here;
+        }
+        read
     }
 }
 
@@ -76,7 +94,8 @@ impl<'de> Deserializer<'de> for Read<'_, 'de> {
     type Error = CborError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CborError> {
-        let (item, inside) = self.0.split_first().ok_or_else(|| de::Error::custom("no value"))?;
+        let (item, inside) =
+            self.items.split_first().ok_or_else(|| de::Error::custom("no value"))?;
         match *item {
             Item::Unsigned(int) => visitor.visit_u64(int),
             Item::Negative(int) => match i64::try_from(-1 - i128::from(int)) {
@@ -85,15 +104,15 @@ impl<'de> Deserializer<'de> for Read<'_, 'de> {
             },
             Item::Bytes(bytes) => visitor.visit_borrowed_bytes(bytes),
             Item::Text(text) => visitor.visit_borrowed_str(text),
-            Item::Array(_) => visitor.visit_seq(Parts(inside)),
-            Item::Map(_) => visitor.visit_map(Parts(inside)),
+            Item::Array(_) => visitor.visit_seq(Parts(self.of(inside))),
+            Item::Map(_) => visitor.visit_map(Parts(self.of(inside))),
             Item::Bool(is) => visitor.visit_bool(is),
             Item::Null => visitor.visit_unit(),
         }
     }
 
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CborError> {
-        match self.0 {
+        match self.items {
             [Item::Null] => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
@@ -113,14 +132,14 @@ impl<'de> Deserializer<'de> for Read<'_, 'de> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, CborError> {
-        match self.0 {
+        match self.items {
             [Item::Text(word)] => {
                 let word: BorrowedStrDeserializer<'de, CborError> =
                     BorrowedStrDeserializer::new(word);
                 visitor.visit_enum(word)
             }
             [Item::Map(_), inside @ ..] => {
-                visitor.visit_enum(MapAccessDeserializer::new(Parts(inside)))
+                visitor.visit_enum(MapAccessDeserializer::new(Parts(self.of(inside))))
             }
             _ => Err(de::Error::custom("neither a word nor a map")),
         }
@@ -128,6 +147,7 @@ impl<'de> Deserializer<'de> for Read<'_, 'de> {
 
     /// What is not known is not looked into.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CborError> {
+        self.passed_over.set(self.passed_over.get() + 1);
         visitor.visit_unit()
     }
 

@@ -1,3 +1,5 @@
+//! Codes become sentences.
+
 use super::*;
 
 #[test]

@@ -17,7 +17,7 @@ pub struct Denial {
     pub reason: String,
     /// Only where the person was recognised.
     pub person: Option<Person>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::ledger::evidence::list")]
     pub evidence: Vec<Evidence>,
     #[serde(default)]
     pub flags: Vec<Flag>,

@@ -17,7 +17,7 @@ pub struct Grant {
     pub direction: Direction,
     pub person: Person,
     /// What was presented, the first one first.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::ledger::evidence::list")]
     pub evidence: Vec<Evidence>,
     #[serde(default)]
     pub flags: Vec<Flag>,

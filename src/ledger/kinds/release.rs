@@ -19,7 +19,7 @@ pub struct GuardRelease {
     /// In the guard's words.
     pub reason: String,
     /// The guard's word.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "crate::ledger::evidence::list")]
     pub evidence: Vec<Evidence>,
     #[serde(default)]
     pub flags: Vec<Flag>,

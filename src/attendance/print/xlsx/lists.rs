@@ -1,6 +1,20 @@
 //! The sheets behind the first one: the days in detail, and what is listed apart.
 
-use super::*;
+use rust_xlsxwriter::{Worksheet, XlsxError};
+
+use super::{
+    cells::{half_widths, lines, put, put_hours},
+    looks::Looks,
+    pages::page,
+};
+use crate::attendance::{
+    print::{Document, direction, each_stretch, marks, on, place},
+    timesheet::Apart,
+};
+
+/// A line of a list, and the highest row that Excel has.
+const LIST_LINE: f64 = 13.5;
+const ROW_MAX: f64 = 409.0;
 
 /// A sheet that is a list, from its headings on.
 fn list(

@@ -342,9 +342,9 @@ impl Gateway {
     /// The outbox says what the model says, to each upstream.
     pub async fn check(&self) {
         let rows = |tx: &Transaction<'_>| {
-            let all = NAMES.map(|name| ledger::unacknowledged(tx, name, 0, usize::MAX));
-            let [a, b] = all;
-            Ok::<_, LedgerError>([a?, b?])
+            let all = |name| ledger::waiting(tx, name, 0, u64::MAX, usize::MAX, |stored, _| stored);
+            let [a, b] = NAMES.map(all);
+            Ok::<_, LedgerError>([a?.rows, b?.rows])
         };
         let rows = self.store.read(rows).await.unwrap();
         for (rows, link) in rows.iter().zip(&self.model.links) {

@@ -1,0 +1,84 @@
+//! What a record says to platforms.
+
+use serde_json::json;
+
+use super::*;
+use crate::{
+    clock::BootId,
+    ledger::{CardEvidence, Closing, Entry, EntryRef, Grant, LedgerId, Score, Unknown},
+    roster::Person,
+    turnstile::PassageId,
+};
+
+fn stored(index: u64, seq: Option<u64>, body: impl Into<Body>, unknown: Vec<Unknown>) -> Stored {
+    let stamp = Stamp { wall_ms: 0, synced: true, boot: BootId([7; 16]), uptime_ms: 0 };
+    let (salt, ledger, body) = ([0; 16], LedgerId([1; 16]), body.into());
+    let entry = Entry { salt, ledger, index, seq, stamp, ran_s: 0, body, unknown };
+    Stored { entry, leaf: [2; 32] }
+}
+
+/// The record of a passage by this evidence; with fields of a later version in grant and outcome.
+fn told(evidence: Vec<Evidence>, later: bool) -> Json {
+    let text = || "x".to_owned();
+    let id = "W001".parse().unwrap();
+    let person = Person { id, name: text(), team: text(), contractor: text(), trade: text() };
+    let (passage, direction) = (PassageId([9; 16]), Direction::Entry);
+    let face = Evidence::of_face(Score(7123), Score(5000), "sface");
+    let grant = Grant { evidence, ..Grant::new(passage, "north", direction, person, face) };
+    let field = |path: &[&str], value: Value| Unknown {
+        path: path.iter().map(|key| Value::from(*key)).collect(),
+        value,
+    };
+    let (of_grant, of_outcome) = match later {
+        true => (
+            vec![field(&["data", "floor"], 3.into())],
+            vec![field(&["time", "drift_ms"], Value::Bytes(vec![0xca, 0xfe]))],
+        ),
+        false => Default::default(),
+    };
+    let cause = EntryRef { index: 3, hash: [2; 32] };
+    let flags = serde_json::from_str(r#"["drizzle"]"#).unwrap();
+    let closing = Closing { passage, cause, outcome: Outcome::Passed, detail: None, flags };
+    let timezone = TimeZone::get("Asia/Shanghai").unwrap();
+    let origin = Origin { gateway: "gate-1".into(), project: "P1".into(), timezone };
+    let (grant, outcome) =
+        (stored(3, None, grant, of_grant), stored(4, Some(2), closing, of_outcome));
+    let record = Record::of(&origin, &outcome, Some(grant)).unwrap();
+    let told = serde_json::to_value(&record).unwrap();
+    assert_eq!(serde_json::from_value::<Record>(told.clone()).unwrap(), record);
+    told
+}
+
+#[test]
+fn a_record_shows_evidence_flags_and_fields_of_a_later_version() {
+    let palm = vec![("score".into(), 8123.into()), ("veins".into(), 12.into())];
+    let palm = Evidence::Other(Value::Map(vec![("palm".into(), Value::Map(palm))]));
+    let record = told(vec![palm], true);
+    assert_eq!((&record["means"], &record["outcome"]), (&json!("other"), &json!("passed")));
+    assert_eq!(record["evidence"], json!([{ "palm": { "score": 0.8123, "veins": 12 } }]));
+    assert_eq!(record["flags"], json!(["drizzle"]));
+    assert_eq!(record["unknown"], json!({ "floor": 3, "time.drift_ms": "cafe" }));
+}
+
+#[test]
+fn a_record_shows_its_evidence_where_means_and_score_do_not_tell_it() {
+    let face = || Evidence::of_face(Score(7123), Score(5000), "sface");
+    let alone = told(vec![face()], false);
+    assert_eq!((&alone["means"], &alone["score"]), (&json!("face"), &json!(0.7123)));
+    assert_eq!((alone.get("evidence"), alone.get("unknown")), (None, None));
+    let card = Evidence::Card(CardEvidence { reader: "entry".into(), commitment: [0xca; 32] });
+    let both = told(vec![card, face()], false);
+    assert_eq!((&both["means"], &both["score"]), (&json!("card"), &json!(0.7123)));
+    let card = json!({ "card": { "reader": "entry", "commitment": "ca".repeat(32) } });
+    assert_eq!(
+        (&both["evidence"][0], &both["evidence"][1]["face"]["score"]),
+        (&card, &json!(0.7123))
+    );
+}
+
+#[test]
+fn a_record_of_a_means_that_is_not_known_is_read() {
+    let mut record = told(vec![Evidence::of_face(Score(7123), Score(5000), "sface")], false);
+    record["means"] = "palm".into();
+    assert_eq!(serde_json::from_value::<Record>(record).unwrap().means, Means::Other);
+}

@@ -1,0 +1,105 @@
+//! From looks at faces to a claim; and faces on which a lane does not decide.
+
+use std::time::Duration;
+
+use super::{
+    Machine, Taken,
+    claims::{Decided, nothing},
+};
+use crate::{
+    clock::Monotonic,
+    gate::{
+        claim::{Claim, Sighting},
+        visit::Verdict,
+    },
+    ledger::LaneMode,
+    turnstile::PassageId,
+};
+
+/// A face is denied that is seen for this time, in this number of looks, without a decision: its
+/// looks name no worker twice running, or belong to ever new visits.
+const UNDECIDED_FOR: Duration = Duration::from_secs(5);
+const UNDECIDED_LOOKS: u32 = 8;
+/// Interval between two such denials of a side.
+const DENIED_EVERY: Duration = Duration::from_secs(30);
+/// Looks that are further apart than this do not belong together.
+const APART: Duration = Duration::from_secs(4);
+
+impl Machine {
+    pub(super) fn look(
+        &mut self,
+        now: Monotonic,
+        sighting: &Sighting,
+        fresh: PassageId,
+    ) -> Decided {
+        let (side, at) = (sighting.direction as usize, sighting.captured);
+        // Who was seen before is not there any more, or is seen again.
+        self.next[side].take_if(|(claim, _)| claim.visit.is_some());
+        self.cooling.linger(sighting);
+        self.denied.linger(sighting);
+        // Nobody is denied meanwhile.
+        let ignores = self.busy() || self.mode == LaneMode::Free;
+        let verdict = self.visits[side].look(sighting, &self.rules.faces, !ignores);
+        let named = sighting.sighted.named();
+        let cools = named.is_some_and(|id| self.cooling.holds(now, id, sighting.direction, at));
+        let decided = match verdict {
+            _ if cools => nothing(Taken::CoolingDown),
+            Verdict::Agreed(claim) => self.decide(now, claim, fresh),
+            Verdict::Agreeing { looks, of } => nothing(Taken::Agreeing { looks, of }),
+            Verdict::TurningAway => nothing(Taken::TurningAway),
+            Verdict::Ignored => nothing(if self.busy() { Taken::Busy } else { Taken::Free }),
+        };
+        if self.undecided[side].look(at, named.is_some(), decided.0) {
+            let reason = sighting.sighted.reason();
+            let claim = self.visits[side].claim(sighting, &self.rules.faces);
+            if let (Taken::Denied(_), deny) = self.deny(Claim { who: Err(reason), ..claim }, reason)
+            {
+                return (Taken::Wavers(reason), deny);
+            }
+        }
+        decided
+    }
+}
+
+/// The looks at one side of a lane since the lane decided there.
+#[derive(Debug, Default)]
+pub(super) struct Undecided {
+    looks: Option<Looks>,
+    denied: Option<Monotonic>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Looks {
+    first: Monotonic,
+    last: Monotonic,
+    /// All of them, and those that named a worker.
+    number: u32,
+    named: u32,
+}
+
+impl Undecided {
+    /// Takes note of a look, which names a worker or not. Returns whether the face is to be denied
+    /// now. The first look that names a worker never is: the next one may agree with it.
+    pub(super) fn look(&mut self, at: Monotonic, named: bool, taken: Taken) -> bool {
+        if taken.settled() {
+            self.looks = None;
+        }
+        if !matches!(taken, Taken::Agreeing { .. }) {
+            return false;
+        }
+        let together = self.looks.filter(|looks| at.since(looks.last) <= APART);
+        let mut looks = together.unwrap_or(Looks { first: at, last: at, number: 0, named: 0 });
+        looks.last = at;
+        looks.number = looks.number.saturating_add(1);
+        looks.named = looks.named.saturating_add(named.into());
+        self.looks = Some(looks);
+        let enough = looks.number >= UNDECIDED_LOOKS && at.since(looks.first) >= UNDECIDED_FOR;
+        let lately = self.denied.is_some_and(|denied| at.since(denied) < DENIED_EVERY);
+        let may_agree = named && looks.named == 1;
+        let denies = enough && !lately && !may_agree;
+        if denies {
+            self.denied = Some(at);
+        }
+        denies
+    }
+}

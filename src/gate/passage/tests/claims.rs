@@ -1,0 +1,180 @@
+//! Claims that no camera makes: a card is laid on a reader.
+
+use super::*;
+use crate::{gate::claim::Claim, ledger::CardEvidence};
+
+fn card_of(id: &str, at: u64) -> Claim {
+    let card = CardEvidence { reader: "north".into(), commitment: [id.as_bytes()[0]; 32] };
+    Claim {
+        direction: Direction::Entry,
+        who: Ok(worker(id, None)),
+        evidence: vec![Evidence::Card(card)],
+        visit: None,
+        captured: Monotonic::from_millis(at),
+        roster_version: 7,
+        today: Some(jiff::civil::date(2026, 11, 22)),
+        photo: None,
+    }
+}
+
+fn expired(id: &str, at: u64) -> Claim {
+    Claim { who: Ok(worker(id, Some(jiff::civil::date(2026, 11, 21)))), ..card_of(id, at) }
+}
+
+fn unknown(card: &str, at: u64) -> Claim {
+    Claim { who: Err(Reason::NotYetValid), ..card_of(card, at) }
+}
+
+fn lay(machine: &mut Machine, claim: Claim, fresh: u64) -> Vec<Action> {
+    let (now, fresh) = (claim.captured, passage_id(fresh));
+    machine.handle(now, Event::Presented { what: Presented::Claim(claim), fresh })
+}
+
+fn denials(actions: &[Action]) -> usize {
+    actions.iter().filter(|action| matches!(action, Action::Deny { .. })).count()
+}
+
+/// From its commit to its outcome: walked through, if `walks`.
+fn pass(machine: &mut Machine, passage: PassageId, at: u64, walks: bool) {
+    let at = Monotonic::from_millis(at);
+    let released = machine.handle(at, Event::Committed { passage, result: Ok(()) });
+    assert!(matches!(&released[..], [Action::Release(_)]), "{released:?}");
+    machine.handle(at, Event::Turnstile(TurnstileEvent::Released { passage, at }));
+    let (closed, event) = match walks {
+        true => (at, TurnstileEvent::Passed { direction: Direction::Entry, at }),
+        false => (
+            at,
+            TurnstileEvent::NotReleased {
+                passage,
+                why: NotReleased::Late,
+                may_have_released: false,
+            },
+        ),
+    };
+    machine.handle(closed, Event::Turnstile(event));
+    machine.handle(closed, Event::Closed { passage, result: Ok(()) });
+}
+
+#[test]
+fn a_card_is_granted_at_once_and_its_evidence_stands_in_the_grant() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    let claim = card_of("A", 1000);
+    let evidence = claim.evidence.clone();
+    let actions = lay(&mut machine, claim, 1);
+    let [Action::Commit { passage, body: Body::Grant(grant), .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((*passage, grant.person.id.as_str()), (passage_id(1), "A"));
+    assert_eq!((&grant.evidence, grant.roster, grant.photo), (&evidence, 7, None));
+    pass(&mut machine, passage_id(1), 1100, true);
+    assert!(!machine.busy());
+}
+
+#[test]
+fn a_card_of_an_expired_worker_is_denied_entry_and_never_exit() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    let actions = lay(&mut machine, expired("A", 1000), 1);
+    let [Action::Deny { body: Body::Denial(Denial { reason, person, evidence, .. }) }] =
+        &actions[..]
+    else {
+        panic!("{actions:?}")
+    };
+    assert_eq!((reason.as_str(), person.as_ref().unwrap().id.as_str()), ("expired", "A"));
+    assert_eq!(*evidence, expired("A", 1000).evidence);
+    let leaves = Claim { direction: Direction::Exit, ..expired("A", 1500) };
+    assert!(matches!(&lay(&mut machine, leaves, 2)[..], [Action::Commit { .. }]));
+}
+
+#[test]
+fn a_card_that_is_too_old_or_comes_while_another_passes_does_nothing() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    let now = Monotonic::from_millis(10_000);
+    let old = Event::Presented { what: Presented::Claim(card_of("A", 1000)), fresh: passage_id(1) };
+    assert_eq!(machine.handle(now, old), []);
+    assert_eq!((machine.taken, machine.counters.stale), (Some(Taken::Stale), 1));
+    assert_eq!(lay(&mut machine, card_of("A", 10_000), 2).len(), 1);
+    assert_eq!(lay(&mut machine, card_of("B", 10_100), 3), []);
+    assert_eq!(machine.taken, Some(Taken::Busy));
+}
+
+#[test]
+fn a_worker_who_passed_by_card_is_cooled_down_for_card_and_face() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    lay(&mut machine, card_of("A", 1000), 1);
+    pass(&mut machine, passage_id(1), 1100, true);
+    assert_eq!(lay(&mut machine, card_of("A", 2000), 2), []);
+    assert_eq!(machine.taken, Some(Taken::CoolingDown));
+    for at in [2100, 2200, 2300] {
+        assert_eq!(see(&mut machine, at, named("A"), at), []);
+        assert_eq!(machine.taken, Some(Taken::CoolingDown));
+    }
+    assert!(matches!(&lay(&mut machine, card_of("B", 2400), 3)[..], [Action::Commit { .. }]));
+    pass(&mut machine, passage_id(3), 2500, true);
+    assert!(matches!(&lay(&mut machine, card_of("A", 9000), 4)[..], [Action::Commit { .. }]));
+}
+
+#[test]
+fn a_repeated_denial_is_recorded_once_by_whatever_means() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    // A card that stays on the reader.
+    let held = |machine: &mut Machine, from: u64| -> usize {
+        (0..20).map(|n| denials(&lay(machine, expired("A", from + n * 500), n))).sum()
+    };
+    assert_eq!(held(&mut machine, 1000), 1);
+    // The same worker looks into the camera.
+    let face = || {
+        let valid_until = Some(jiff::civil::date(2026, 11, 21));
+        Sighted::Worker(Match { worker: worker("A", valid_until), score: 0.8, margin: None })
+    };
+    for n in 0..5 {
+        let now = Monotonic::from_millis(11_000 + n * 100);
+        let today = Some(jiff::civil::date(2026, 11, 22));
+        let sighting = Sighting { today, ..sighting(now, face()) };
+        assert_eq!(machine.handle(now, presented(sighting, passage_id(n))), []);
+    }
+    assert_eq!(machine.taken, Some(Taken::DeniedBefore(Reason::Expired)));
+    assert_eq!(held(&mut machine, 20_000), 1, "a moment later it is a new one");
+    // Of no worker it is the card that counts.
+    let cards = ["X", "Y", "X", "Y"].map(|card| unknown(card, 31_000));
+    assert_eq!(cards.map(|card| denials(&lay(&mut machine, card, 1))), [1, 1, 0, 0]);
+}
+
+#[test]
+fn a_card_is_decided_on_while_a_face_is_before_the_camera_and_disturbs_none_of_its_looks() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    // A stranger stands there, and was denied.
+    let stranger = || Sighted::Stranger { score: 0.3 };
+    let denied: usize =
+        (0..6).map(|n| denials(&see(&mut machine, 1000 + n * 100, stranger(), n))).sum();
+    assert_eq!(denied, 1);
+    assert!(matches!(&lay(&mut machine, card_of("B", 1600), 10)[..], [Action::Commit { .. }]));
+    assert_eq!(see(&mut machine, 1650, stranger(), 11), []);
+    assert_eq!(machine.taken, Some(Taken::Busy));
+    pass(&mut machine, passage_id(10), 1700, true);
+    for n in 0..6 {
+        assert_eq!(see(&mut machine, 1800 + n * 100, stranger(), 20 + n), []);
+    }
+    assert_eq!(machine.taken, Some(Taken::DeniedBefore(Reason::UnknownFace)), "the same visit");
+
+    // A worker's first look, a card, and the second look.
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    assert_eq!(see(&mut machine, 1000, named("A"), 1), []);
+    assert_eq!(denials(&lay(&mut machine, expired("B", 1050), 2)), 1);
+    assert!(matches!(&see(&mut machine, 1100, named("A"), 3)[..], [Action::Commit { .. }]));
+}
+
+#[test]
+fn in_a_lane_that_stands_open_a_card_is_recorded_next_and_an_unknown_one_is_not_denied() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Free);
+    lay(&mut machine, card_of("A", 1000), 1);
+    assert_eq!(lay(&mut machine, card_of("B", 1010), 2), []);
+    assert_eq!(see(&mut machine, 1020, Sighted::Stranger { score: 0.3 }, 3), []);
+    let at = Monotonic::from_millis(1100);
+    machine.handle(at, Event::Committed { passage: passage_id(1), result: Ok(()) });
+    let next = machine.handle(at, Event::Closed { passage: passage_id(1), result: Ok(()) });
+    assert!(matches!(&next[..], [Action::Commit { passage, .. }] if *passage == passage_id(2)));
+    machine.handle(at, Event::Committed { passage: passage_id(2), result: Ok(()) });
+    machine.handle(at, Event::Closed { passage: passage_id(2), result: Ok(()) });
+    assert_eq!(lay(&mut machine, unknown("X", 1200), 4), []);
+    assert_eq!(machine.taken, Some(Taken::Free));
+}
