@@ -8,7 +8,7 @@
 //!
 //! 1. A capture thread puts the newest frame of its [`camera`] into a slot; a frame that a newer
 //!    one replaces is dropped and counted.
-//! 2. A [`vision`] worker ([`gate::sight`]) glances at it. Where something moves, or a face was just
+//! 2. A [`vision`] worker ([`gate::vision_pool`]) glances at it. Where something moves, or a face was just
 //!    now, it searches the frame, follows the nearest face, and of a visit's frames makes the good
 //!    ones into templates, unit vectors.
 //! 3. The [`roster`] snapshot gives the best worker, the score and the margin to the second.
@@ -34,8 +34,8 @@
 //! | [`words`] | declares enums whose variants are words |
 //! | [`failpoint`] | where tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether to trust it |
-//! | [`figures`] | how long the stages take |
-//! | [`vigil`] | who makes progress; what a panic said, and the pause before the next attempt |
+//! | [`timing`] | how long the stages take |
+//! | [`supervision`] | who makes progress; what a panic said, and the pause before the next attempt |
 //! | [`turnstile`] | the serial lines and their settings; a folder a driver: its frames, a simulated controller |
 //! | [`config`] | strict TOML to domain types |
 //! | [`store`] | the one database and its one writer thread; sealing; the photos of passages |
@@ -43,7 +43,7 @@
 //! | [`vision`] | decode, at the scale needed; motion, detect, quality, align, embed |
 //! | [`roster`] | workers, real-name rules, templates, the matcher |
 //! | [`ledger`] | entries and their bytes, a file a kind ([`ledger::kinds`]); outbox rows |
-//! | [`gate`] | claim, visit, policy and passage (pure), sight and lane (their shells) |
+//! | [`gate`] | claim, visit, policy and passage (pure), vision pool and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; a folder a profile |
 //! | [`alarms`] | what needs attention, as events: when it is told (pure); the router next door |
@@ -57,7 +57,7 @@
 //! Imports run up this list: a room knows rooms above it; only [`daemon`] and [`cli`] know them
 //! all. Within a room no files import each other in a circle. `tests/integration/structure.rs` checks
 //! both. [`gate::visit`], [`gate::policy`], [`gate::passage`], [`uplink::delivery`] and
-//! [`alarms::Watchman`] return what is to be done and touch nothing; time is an argument. Nothing but
+//! [`alarms::Debouncer`] return what is to be done and touch nothing; time is an argument. Nothing but
 //! [`clock`] reads a clock, except for `bench`, which measures.
 //!
 //! # What fails, and what becomes of it
@@ -70,7 +70,7 @@
 //! The store, a vision worker, the control socket or a supervising task that ends takes the daemon
 //! with it, with a non-zero code, and systemd starts it again. What does not end but stands still is
 //! found by the watchdog: the store's writer, each vision worker, each lane and the control socket
-//! beat ([`vigil::Beats`]) where they make progress, and systemd is fed only while none is late. A
+//! beat ([`supervision::Heartbeats`]) where they make progress, and systemd is fed only while none is late. A
 //! shutdown that takes too long ends the process all the same.
 //!
 //! # What always holds
@@ -130,7 +130,6 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub(crate) mod failpoint;
-pub(crate) mod figures;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod gate;
@@ -139,8 +138,9 @@ pub mod roster;
 pub mod services;
 pub(crate) mod status;
 pub mod store;
+pub(crate) mod supervision;
+pub(crate) mod timing;
 pub mod turnstile;
 pub mod uplink;
-pub(crate) mod vigil;
 pub mod vision;
 pub mod words;

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 
 use gatehouse::camera::{Layout, Picture, Yuv};
 use gatehouse::config::{FaceLimits, ModelFiles};
-use gatehouse::gate::sight::GATE_LONGEST_SIDE;
+use gatehouse::gate::vision_pool::GATE_LONGEST_SIDE;
 use gatehouse::vision::{
     self, Face, Image, ModelError, PhotoError, Quality, TEMPLATE_LEN, Template, View, Vision,
     VisionError,

@@ -6,20 +6,20 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `watchman` | what of it is told, and when (pure) |
+//! | `debounce` | what of it is told, and when (pure) |
 //! | `burst` | faces that nobody knows, many in a short time (pure) |
-//! | `neighbourhood` | the router next to this box, and whether it is another one |
+//! | `relocation` | the router next to this box, and whether it is another one |
 
 mod burst;
-mod neighbourhood;
-mod watchman;
+mod debounce;
+mod relocation;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     burst::Burst,
-    neighbourhood::{Neighbourhood, Proc},
-    watchman::{Watchman, kept_after},
+    debounce::{Debouncer, kept_after},
+    relocation::{Proc, Relocation},
 };
 use crate::{
     clock::{Monotonic, Stamp},
@@ -28,7 +28,7 @@ use crate::{
 
 /// One part at one look.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Look {
+pub struct PartState {
     pub what: AlarmWhat,
     /// Which one of its kind.
     pub subject: String,
@@ -52,15 +52,15 @@ pub struct Trouble {
     pub count: Option<u64>,
 }
 
-impl Look {
-    pub fn new(what: AlarmWhat, subject: impl Into<String>, trouble: Option<Trouble>) -> Look {
+impl PartState {
+    pub fn new(what: AlarmWhat, subject: impl Into<String>, trouble: Option<Trouble>) -> PartState {
         let verdict = trouble.map_or(Verdict::Well, Verdict::Trouble);
-        Look { what, subject: subject.into(), verdict }
+        PartState { what, subject: subject.into(), verdict }
     }
 
     /// Nobody can tell.
-    pub fn unknown(what: AlarmWhat, subject: &str) -> Look {
-        Look { what, subject: subject.to_owned(), verdict: Verdict::Unknown }
+    pub fn unknown(what: AlarmWhat, subject: &str) -> PartState {
+        PartState { what, subject: subject.to_owned(), verdict: Verdict::Unknown }
     }
 
     pub fn trouble(&self) -> Option<&Trouble> {
@@ -88,5 +88,5 @@ pub struct AlarmState {
     pub raised: u64,
     pub standing: Vec<Standing>,
     /// What whoever looks after the alarms alone can tell: unknown faces, and the neighbourhood.
-    pub looks: Vec<Look>,
+    pub looks: Vec<PartState>,
 }

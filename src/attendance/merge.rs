@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     Record,
-    timesheet::{At, Days, Note, Pass, Passes, Text},
+    timesheet::{At, Crossing, Days, Note, Passes, Text},
 };
-use crate::figures::counted;
+use crate::timing::counted;
 
 /// What an export's first line says it is.
 const FORMAT: &str = "gatehouse attendance";
@@ -136,7 +136,7 @@ pub struct Source {
 pub struct Gathered<'a> {
     days: &'a Days,
     texts: Passes,
-    pub passes: Vec<Pass>,
+    pub passes: Vec<Crossing>,
     /// Where each record is.
     places: HashMap<(Text, u64), usize>,
     most: usize,
@@ -171,7 +171,7 @@ impl<'a> Gathered<'a> {
         let place = (new.ledger.clone(), new.seq);
         if let Some(known) = self.places.get(&place).and_then(|at| self.passes.get_mut(*at)) {
             let disputed = known.disputed.or(new.disputed);
-            if *known != (Pass { disputed: known.disputed, ..new }) {
+            if *known != (Crossing { disputed: known.disputed, ..new }) {
                 let (ledger, seq) = place;
                 return Err(format!("record {seq} of ledger {ledger} was read otherwise before"));
             }
@@ -326,11 +326,11 @@ impl<'a> Gathered<'a> {
 
     /// Itself, once each id is one person. `same`: ids of which somebody says so.
     pub fn one_person_each(mut self, same: &[String]) -> Result<Gathered<'a>, String> {
-        self.passes.sort_by_key(|pass| pass.at);
+        self.passes.sort_by_key(|crossing| crossing.at);
         // A name may have been corrected; the latest in each ledger counts.
-        let mut names: BTreeMap<&str, BTreeMap<&str, &Pass>> = BTreeMap::new();
-        for pass in &self.passes {
-            names.entry(&pass.worker).or_default().insert(&pass.ledger, pass);
+        let mut names: BTreeMap<&str, BTreeMap<&str, &Crossing>> = BTreeMap::new();
+        for crossing in &self.passes {
+            names.entry(&crossing.worker).or_default().insert(&crossing.ledger, crossing);
         }
         for (worker, latest) in names {
             let mut latest = latest.into_values();

@@ -4,11 +4,11 @@
 //! profile sends and `--json` prints; [`timesheet()`](timesheet::timesheet), who is on site, and
 //! sheets to print. Pure: nothing is read or written here.
 
+mod crossing;
 mod days;
 mod event;
 pub mod merge;
 pub mod onsite;
-mod pass;
 pub mod print;
 pub mod timesheet;
 
@@ -82,7 +82,7 @@ impl Means {
 
 words! {
     /// What became of it.
-    pub enum Result {
+    pub enum RecordOutcome {
         Passed = "passed",
         NotPassed = "not_passed",
         Unconfirmed = "unconfirmed",
@@ -91,12 +91,12 @@ words! {
     }
 }
 
-impl From<Outcome> for Result {
-    fn from(outcome: Outcome) -> Result {
+impl From<Outcome> for RecordOutcome {
+    fn from(outcome: Outcome) -> RecordOutcome {
         match outcome {
-            Outcome::Passed => Result::Passed,
-            Outcome::NotPassed => Result::NotPassed,
-            Outcome::Unconfirmed => Result::Unconfirmed,
+            Outcome::Passed => RecordOutcome::Passed,
+            Outcome::NotPassed => RecordOutcome::NotPassed,
+            Outcome::Unconfirmed => RecordOutcome::Unconfirmed,
         }
     }
 }
@@ -161,7 +161,7 @@ pub struct Record {
     pub model: Option<String>,
     /// Liveness is not examined: always `null`.
     pub liveness: Option<f64>,
-    pub outcome: Result,
+    pub outcome: RecordOutcome,
     /// When the outcome was recorded.
     pub recorded_at: String,
     /// The clock at `at`; of a supplement, when it was recorded.
@@ -204,11 +204,11 @@ impl Record {
     pub fn of(origin: &Origin, entry: &Stored, cause: Option<Stored>) -> Option<Record> {
         let (passage, result, mut flags, cause) = match (&entry.entry.body, cause) {
             (Body::Closing(closing), Some(cause)) => {
-                let result = Result::from(closing.outcome);
+                let result = RecordOutcome::from(closing.outcome);
                 (closing.passage, result, closing.flags.clone(), cause.entry)
             }
             (Body::Supplement(claimed), _) => {
-                (claimed.passage, Result::Claimed, Vec::new(), entry.entry.clone())
+                (claimed.passage, RecordOutcome::Claimed, Vec::new(), entry.entry.clone())
             }
             _ => return None,
         };

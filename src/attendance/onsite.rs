@@ -20,7 +20,7 @@ pub struct Present {
     /// Where; `null` for a supplement.
     pub lane: Option<String>,
     pub means: Means,
-    pub outcome: super::Result,
+    pub outcome: super::RecordOutcome,
     pub seq: u64,
     /// So long ago that the exit was probably missed: no exit recorded since.
     pub overdue: bool,

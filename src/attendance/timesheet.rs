@@ -1,6 +1,6 @@
 //! The monthly sheet: what the records say of who was on site, and for how long.
 //!
-//! In: [`Pass`]es of the month and of the days around it, of one gateway or of all of a site's. Out:
+//! In: [`Crossing`]es of the month and of the days around it, of one gateway or of all of a site's. Out:
 //! a [`Timesheet`]. Pure. Nothing is invented: a passage that is missing is flagged and adds no hour.
 //!
 //! A *gate capture* is what a gate recorded: by face or by a guard's release, passed or unconfirmed.
@@ -13,11 +13,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp, civil::Date};
 
-pub use self::parts::{Apart, Day, Flag, Group, Note, Only, Row, Stretch, Timesheet, Totals, With};
-use super::Result as Outcome;
+pub use self::parts::{
+    Day, Flag, Group, ListedSeparately, Note, Row, SheetFilter, Stretch, Timesheet, Totals, With,
+};
+use super::RecordOutcome;
 pub use super::{
+    crossing::{Crossing, Passes, Text},
     days::{At, Days},
-    pass::{Pass, Passes, Text},
 };
 use crate::config::Direction;
 
@@ -26,55 +28,62 @@ pub const NIGHT_SHIFT: SignedDuration = SignedDuration::from_hours(16);
 
 /// How many came in last, and so short before `read_at` that their shift may still run: by then no
 /// night shift that began at their entry was over.
-pub fn still_inside(passes: &[Pass], days: &Days, only: &Only, read_at: Timestamp) -> usize {
-    let mut latest: HashMap<&str, &Pass> = HashMap::new();
-    let counts = |pass: &&Pass| {
-        let counted = pass.is_capture() || pass.is_supplement();
-        counted && pass.disputed.is_none() && pass.at <= read_at
+pub fn still_inside(
+    passes: &[Crossing],
+    days: &Days,
+    only: &SheetFilter,
+    read_at: Timestamp,
+) -> usize {
+    let mut latest: HashMap<&str, &Crossing> = HashMap::new();
+    let counts = |crossing: &&Crossing| {
+        let counted = crossing.is_capture() || crossing.is_supplement();
+        counted && crossing.disputed.is_none() && crossing.at <= read_at
     };
-    for pass in passes.iter().filter(counts) {
-        let known = latest.entry(&pass.worker).or_insert(pass);
-        if (known.at, known.seq) < (pass.at, pass.seq) {
-            *known = pass;
+    for crossing in passes.iter().filter(counts) {
+        let known = latest.entry(&crossing.worker).or_insert(crossing);
+        if (known.at, known.seq) < (crossing.at, crossing.seq) {
+            *known = crossing;
         }
     }
-    let inside = latest.values().filter(|pass| {
-        pass.direction == Direction::Entry
-            && read_at.duration_since(pass.at) <= NIGHT_SHIFT
-            && days.of(pass.at).is_some_and(|date| days.show(date))
-            && only.admits(&pass.contractor, &pass.team, &pass.worker)
+    let inside = latest.values().filter(|crossing| {
+        crossing.direction == Direction::Entry
+            && read_at.duration_since(crossing.at) <= NIGHT_SHIFT
+            && days.of(crossing.at).is_some_and(|date| days.show(date))
+            && only.admits(&crossing.contractor, &crossing.team, &crossing.worker)
     });
     inside.count()
 }
 
 /// Returns the gateways without any capture by a synchronised clock.
-fn unsynchronised(passes: &[Pass]) -> Vec<Text> {
+fn unsynchronised(passes: &[Crossing]) -> Vec<Text> {
     let mut synced: BTreeMap<&Text, bool> = BTreeMap::new();
-    for pass in passes.iter().filter(|pass| pass.is_capture()) {
-        *synced.entry(&pass.gateway).or_default() |= pass.synced;
+    for crossing in passes.iter().filter(|crossing| crossing.is_capture()) {
+        *synced.entry(&crossing.gateway).or_default() |= crossing.synced;
     }
     synced.into_iter().filter(|(_, synced)| !synced).map(|(gateway, _)| gateway.clone()).collect()
 }
 
 /// Makes the sheet. A day belongs as a whole to the team of its latest gate capture, so that a
 /// worker who changed teams stands under each with the days there, and sums are sums.
-pub fn timesheet(mut passes: Vec<Pass>, days: &Days, only: &Only) -> Timesheet {
+pub fn timesheet(mut passes: Vec<Crossing>, days: &Days, only: &SheetFilter) -> Timesheet {
     let mut sheet = Timesheet::default();
-    passes.retain(|pass| days.need(pass.at));
+    passes.retain(|crossing| days.need(crossing.at));
     passes.sort_by(|a, b| (a.at, &a.ledger, a.seq).cmp(&(b.at, &b.ledger, b.seq)));
     sheet.unsynchronised = unsynchronised(&passes);
     // What is said of the whole gateway is not said of each of its days again.
-    for pass in passes.iter_mut().filter(|pass| !pass.synced) {
-        pass.synced = sheet.unsynchronised.contains(&pass.gateway);
+    for crossing in passes.iter_mut().filter(|crossing| !crossing.synced) {
+        crossing.synced = sheet.unsynchronised.contains(&crossing.gateway);
     }
-    let mut workers: BTreeMap<Text, Vec<&Pass>> = BTreeMap::new();
-    for pass in &passes {
-        if pass.disputed.is_some() {
-            let date = days.of(pass.at).filter(|date| days.show(*date));
-            let admitted = only.admits(&pass.contractor, &pass.team, &pass.worker);
-            sheet.disputed.extend(date.filter(|_| admitted).map(|date| apart(pass, date, days)));
-        } else if pass.is_capture() || pass.is_supplement() {
-            workers.entry(pass.worker.clone()).or_default().push(pass);
+    let mut workers: BTreeMap<Text, Vec<&Crossing>> = BTreeMap::new();
+    for crossing in &passes {
+        if crossing.disputed.is_some() {
+            let date = days.of(crossing.at).filter(|date| days.show(*date));
+            let admitted = only.admits(&crossing.contractor, &crossing.team, &crossing.worker);
+            sheet
+                .disputed
+                .extend(date.filter(|_| admitted).map(|date| apart(crossing, date, days)));
+        } else if crossing.is_capture() || crossing.is_supplement() {
+            workers.entry(crossing.worker.clone()).or_default().push(crossing);
         }
     }
     let mut rows = Vec::new();
@@ -111,41 +120,41 @@ fn group(rows: &[Row], team: Option<Text>) -> Group {
     Group { contractor, team, workers: distinct(rows), totals }
 }
 
-fn apart(pass: &Pass, date: Date, days: &Days) -> Apart {
-    Apart {
-        contractor: pass.contractor.clone(),
-        team: pass.team.clone(),
-        worker: pass.worker.clone(),
-        name: pass.name.clone(),
+fn apart(crossing: &Crossing, date: Date, days: &Days) -> ListedSeparately {
+    ListedSeparately {
+        contractor: crossing.contractor.clone(),
+        team: crossing.team.clone(),
+        worker: crossing.worker.clone(),
+        name: crossing.name.clone(),
         date,
-        direction: pass.direction,
-        at: days.at(pass.at),
-        means: pass.means,
-        gateway: pass.gateway.clone(),
-        ledger: pass.ledger.clone(),
-        seq: pass.seq,
-        lane: pass.lane.clone(),
-        reason: pass.reason.clone(),
-        by: pass.by.clone(),
-        recorded_at: days.at(pass.recorded_at),
-        disputed: pass.disputed,
+        direction: crossing.direction,
+        at: days.at(crossing.at),
+        means: crossing.means,
+        gateway: crossing.gateway.clone(),
+        ledger: crossing.ledger.clone(),
+        seq: crossing.seq,
+        lane: crossing.lane.clone(),
+        reason: crossing.reason.clone(),
+        by: crossing.by.clone(),
+        recorded_at: days.at(crossing.recorded_at),
+        disputed: crossing.disputed,
     }
 }
 
 /// An entry and its exit, or one of them alone.
 struct Pair<'a> {
-    entry: Option<&'a Pass>,
-    exit: Option<&'a Pass>,
+    entry: Option<&'a Crossing>,
+    exit: Option<&'a Crossing>,
     across: bool,
 }
 
 impl<'a> Pair<'a> {
-    fn passes(&self) -> impl Iterator<Item = &'a Pass> {
+    fn passes(&self) -> impl Iterator<Item = &'a Crossing> {
         self.entry.into_iter().chain(self.exit)
     }
 
     fn minutes(&self) -> u64 {
-        let minute = |pass: &Pass| pass.at.as_millisecond().div_euclid(60_000);
+        let minute = |crossing: &Crossing| crossing.at.as_millisecond().div_euclid(60_000);
         let both = self.entry.zip(self.exit);
         both.map_or(0, |(entry, exit)| minute(exit).abs_diff(minute(entry)))
     }
@@ -153,20 +162,20 @@ impl<'a> Pair<'a> {
 
 /// An entry that an exit follows directly is its pair on one working day, or within a night shift.
 /// By the working day to which they belong, which is the entry's.
-fn pairs<'a>(passes: &[&'a Pass], days: &Days) -> BTreeMap<Date, Vec<Pair<'a>>> {
+fn pairs<'a>(passes: &[&'a Crossing], days: &Days) -> BTreeMap<Date, Vec<Pair<'a>>> {
     let mut found: BTreeMap<Date, Vec<Pair<'a>>> = BTreeMap::new();
     let mut rest = passes.iter().copied().peekable();
-    while let Some(pass) = rest.next() {
-        let Some(date) = days.of(pass.at) else { continue };
+    while let Some(crossing) = rest.next() {
+        let Some(date) = days.of(crossing.at) else { continue };
         let mut pair = Pair { entry: None, exit: None, across: false };
-        if pass.direction == Direction::Exit {
-            pair.exit = Some(pass);
+        if crossing.direction == Direction::Exit {
+            pair.exit = Some(crossing);
         } else {
-            pair.entry = Some(pass);
+            pair.entry = Some(crossing);
             pair.exit = rest.next_if(|next| {
                 let same_day = days.of(next.at) == Some(date);
                 next.direction == Direction::Exit
-                    && (same_day || next.at.duration_since(pass.at) <= NIGHT_SHIFT)
+                    && (same_day || next.at.duration_since(crossing.at) <= NIGHT_SHIFT)
             });
             pair.across = pair.exit.is_some_and(|exit| days.of(exit.at) != Some(date));
         }
@@ -177,14 +186,15 @@ fn pairs<'a>(passes: &[&'a Pass], days: &Days) -> BTreeMap<Date, Vec<Pair<'a>>> 
 
 /// The rows of one worker, one for each team; and what was added.
 fn of_worker(
-    passes: &[&Pass],
+    passes: &[&Crossing],
     days: &Days,
-    only: &Only,
+    only: &SheetFilter,
     rows: &mut Vec<Row>,
-    supplements: &mut Vec<Apart>,
+    supplements: &mut Vec<ListedSeparately>,
 ) {
     let Some(latest) = passes.last() else { return };
-    let captures: Vec<&Pass> = passes.iter().copied().filter(|pass| pass.is_capture()).collect();
+    let captures: Vec<&Crossing> =
+        passes.iter().copied().filter(|crossing| crossing.is_capture()).collect();
     let (gate, with) = (pairs(&captures, days), pairs(passes, days));
     let dates: BTreeSet<Date> = gate.keys().chain(with.keys()).copied().collect();
     let none = Vec::new();
@@ -198,12 +208,15 @@ fn of_worker(
         if !only.admits(&contractor, &team, &last.worker) {
             continue;
         }
-        let added: Vec<&Pass> =
-            of_all.iter().flat_map(Pair::passes).filter(|pass| pass.is_supplement()).collect();
-        supplements.extend(added.iter().map(|pass| Apart {
+        let added: Vec<&Crossing> = of_all
+            .iter()
+            .flat_map(Pair::passes)
+            .filter(|crossing| crossing.is_supplement())
+            .collect();
+        supplements.extend(added.iter().map(|crossing| ListedSeparately {
             contractor: contractor.clone(),
             team: team.clone(),
-            ..apart(pass, date, days)
+            ..apart(crossing, date, days)
         }));
         let row = teams.entry((contractor.clone(), team.clone())).or_insert_with(|| Row {
             contractor,
@@ -251,13 +264,15 @@ fn day(date: Date, of_gate: &[Pair], of_all: &[Pair], added: usize, days: &Days)
         flags.extend(pair.entry.is_none().then_some(Flag::MissingIn));
         flags.extend(pair.exit.is_none().then_some(Flag::MissingOut));
         flags.extend(pair.across.then_some(Flag::Across));
-        for pass in pair.passes() {
-            flags.extend((pass.outcome == Outcome::Unconfirmed).then_some(Flag::Unconfirmed));
-            flags.extend((!pass.synced).then_some(Flag::Clock));
+        for crossing in pair.passes() {
+            flags.extend(
+                (crossing.outcome == RecordOutcome::Unconfirmed).then_some(Flag::Unconfirmed),
+            );
+            flags.extend((!crossing.synced).then_some(Flag::Clock));
         }
     }
     flags.extend((added > 0).then_some(Flag::Supplement));
-    let at = |pass: Option<&Pass>| pass.map(|pass| days.at(pass.at));
+    let at = |crossing: Option<&Crossing>| crossing.map(|crossing| days.at(crossing.at));
     Day {
         date,
         first_in: at(of_gate.iter().find_map(|pair| pair.entry)),

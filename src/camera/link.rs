@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use url::Position;
 
-use super::{CameraError, PATIENCE};
+use super::{CameraError, TIMEOUT};
 use crate::config::CameraUrl;
 
 /// A camera must be connected to, must let us in and answer within this.
@@ -62,13 +62,13 @@ impl Link {
         }
     }
 
-    /// What comes of a stream without end within [`PATIENCE`]. Where that is not enough, `next` is
+    /// What comes of a stream without end within [`TIMEOUT`]. Where that is not enough, `next` is
     /// dropped, and so must be one that can be begun again.
     pub fn read<T, E: std::error::Error>(
         &self,
         next: impl Future<Output = Option<Result<T, E>>>,
     ) -> Result<Option<T>, CameraError> {
-        match self.block_on(async { timeout(PATIENCE, next).await.ok() }).flatten() {
+        match self.block_on(async { timeout(TIMEOUT, next).await.ok() }).flatten() {
             None => Ok(None),
             Some(Some(Ok(next))) => Ok(Some(next)),
             Some(Some(Err(error))) => {

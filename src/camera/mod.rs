@@ -43,12 +43,12 @@ use tracing::{info, warn};
 
 pub use self::{
     replay::Replay,
-    slot::{Bell, Loan, Slot},
+    slot::{Loan, Slot, Wakeup},
 };
 use crate::{
     clock::{Clock, Monotonic},
     config::{Camera, CameraSource},
-    vigil::Panicked,
+    supervision::Panicked,
 };
 
 /// The largest encoded image that is taken from any camera, in bytes.
@@ -168,7 +168,7 @@ pub enum CameraError {
 /// A source is opened by its constructor and closed by dropping it.
 #[warn(missing_docs)]
 pub trait FrameSource: Send {
-    /// Blocks until the next image, but not much longer than [`PATIENCE`]: then it says
+    /// Blocks until the next image, but not much longer than [`TIMEOUT`]: then it says
     /// [`Next::Waiting`], so that its thread sees a stop in time.
     fn next(&mut self) -> Result<Next, CameraError>;
 
@@ -177,7 +177,7 @@ pub trait FrameSource: Send {
 }
 
 /// How long [`FrameSource::next`] may block without a frame.
-pub const PATIENCE: Duration = Duration::from_millis(100);
+pub const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What `gatehouse status` shows of a camera. Counters run from the daemon's start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,7 +231,7 @@ pub fn spawn(
     let camera = camera.clone();
     let (replay_clock, stop) = (clock.clone(), cancel.clone());
     // A replay may rest as long as whoever fills it likes.
-    let patience =
+    let timeout =
         (!matches!(camera.source, CameraSource::Replay(_))).then(|| stalled_after(&camera));
     let open = move || -> Result<Box<dyn FrameSource>, CameraError> {
         Ok(match &camera.source {
@@ -248,7 +248,7 @@ pub fn spawn(
             _ => return Err(CameraError::LeftOut(camera.source.left_out().unwrap_or_default())),
         })
     };
-    spawn_with(name.to_owned(), Box::new(open), patience, clock, cancel, slot)
+    spawn_with(name.to_owned(), Box::new(open), timeout, clock, cancel, slot)
 }
 
 /// Opens the source of a camera, each time anew.
@@ -257,7 +257,7 @@ type Opener = Box<dyn FnMut() -> Result<Box<dyn FrameSource>, CameraError> + Sen
 fn spawn_with(
     name: String,
     open: Opener,
-    patience: Option<Duration>,
+    timeout: Option<Duration>,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
     slot: Arc<Slot>,
@@ -266,7 +266,7 @@ fn spawn_with(
     let (state, receiver) =
         watch::channel(CameraState { name: name.clone(), since, ..CameraState::default() });
     let thread_name = format!("camera {name}");
-    let mut capture = Capture { name, open, patience, clock, cancel, slot, state };
+    let mut capture = Capture { name, open, timeout, clock, cancel, slot, state };
     let thread = std::thread::Builder::new()
         .name(thread_name)
         .spawn(move || capture.run())
@@ -282,7 +282,7 @@ struct Capture {
     name: String,
     open: Opener,
     /// A source that gives no frame for so long has failed. `None`: it may rest.
-    patience: Option<Duration>,
+    timeout: Option<Duration>,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
     slot: Arc<Slot>,
@@ -312,14 +312,14 @@ impl Capture {
         }
         let now = self.clock.monotonic();
         self.state.send_modify(|s| s.turn(false, now));
-        self.slot.ring();
+        self.slot.wake();
     }
 
     /// Opens the source and takes its frames, until it ends, fails, or it is time to stop.
     fn play(&mut self) -> Result<(), CameraError> {
         let mut source = (self.open)()?;
         // Until then, one that may not rest has shown nothing of what it is there for.
-        if self.patience.is_none() {
+        if self.timeout.is_none() {
             self.up();
         }
         let mut fed = self.clock.monotonic();
@@ -342,10 +342,10 @@ impl Capture {
                     break;
                 }
             }
-            if let Some(patience) = self.patience
-                && self.clock.monotonic() - fed > patience
+            if let Some(timeout) = self.timeout
+                && self.clock.monotonic() - fed > timeout
             {
-                return Err(CameraError::Stalled(patience));
+                return Err(CameraError::Stalled(timeout));
             }
         }
         Ok(())
@@ -389,7 +389,7 @@ impl Capture {
     /// Waits, in pieces that let a stop through.
     fn rest(&self, mut left: Duration) {
         while !left.is_zero() && !self.cancel.is_cancelled() {
-            let piece = left.min(PATIENCE);
+            let piece = left.min(TIMEOUT);
             std::thread::sleep(piece);
             left -= piece;
         }

@@ -17,21 +17,21 @@ use std::{
     time::Duration,
 };
 
-use super::{CameraError, FrameSource, MAX_IMAGE, Next, PATIENCE, Picture, mjpeg::Splitter};
+use super::{CameraError, FrameSource, MAX_IMAGE, Next, Picture, TIMEOUT, mjpeg::Splitter};
 use crate::clock::{Clock, Monotonic};
 
 /// Images of one directory.
 const MAX_FILES: usize = 100_000;
 /// Bytes read from a stream at once.
 const PIECE: usize = 64 * 1024;
-/// Between two looks into an empty pipe, and how many there are within [`PATIENCE`].
+/// Between two looks into an empty pipe, and how many there are within [`TIMEOUT`].
 const PIPE_LOOK: Duration = Duration::from_millis(10);
-const PIPE_LOOKS: u128 = PATIENCE.as_millis() / PIPE_LOOK.as_millis();
+const PIPE_LOOKS: u128 = TIMEOUT.as_millis() / PIPE_LOOK.as_millis();
 
 /// The source.
 pub struct Replay {
     path: PathBuf,
-    from: From,
+    from: Pictures,
     period: Duration,
     repeat: u32,
     looped: bool,
@@ -44,7 +44,7 @@ pub struct Replay {
     shown: bool,
 }
 
-enum From {
+enum Pictures {
     Directory { left: VecDeque<PathBuf>, unreadable: u64 },
     Stream { file: File, pipe: bool, splitter: Splitter },
 }
@@ -69,14 +69,14 @@ impl Replay {
     ) -> Result<Self, CameraError> {
         let unreadable = |source| CameraError::Read { path: shown(path), source };
         let from = if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
-            From::Directory { left: images_in(path)?, unreadable: 0 }
+            Pictures::Directory { left: images_in(path)?, unreadable: 0 }
         } else {
             // Opening a pipe for reading would otherwise block until somebody writes. A regular
             // file takes no notice of the flag.
             let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
             let file = file.map_err(unreadable)?;
             let pipe = file.metadata().map_err(unreadable)?.file_type().is_fifo();
-            From::Stream { file, pipe, splitter: Splitter::new(MAX_IMAGE) }
+            Pictures::Stream { file, pipe, splitter: Splitter::new(MAX_IMAGE) }
         };
         let path = path.to_owned();
         Ok(Self { path, from, period, repeat, looped, clock, again: None, due: None, shown: false })
@@ -86,7 +86,7 @@ impl Replay {
     fn pace(&mut self) -> bool {
         let left =
             |replay: &Self| replay.due.map_or(Duration::ZERO, |due| due - replay.clock.monotonic());
-        let wait = left(self).min(PATIENCE);
+        let wait = left(self).min(TIMEOUT);
         if !wait.is_zero() {
             std::thread::sleep(wait);
         }
@@ -103,7 +103,7 @@ impl Replay {
     }
 
     fn paced(&self) -> bool {
-        !matches!(self.from, From::Stream { pipe: true, .. })
+        !matches!(self.from, Pictures::Stream { pipe: true, .. })
     }
 
     fn put_up(&mut self, image: Arc<[u8]>) -> Next {
@@ -137,24 +137,24 @@ impl FrameSource for Replay {
                 Ok(Next::Waiting)
             }
             Found::Over => Err(match self.from {
-                From::Directory { .. } => CameraError::NoImages { path: shown(&self.path) },
-                From::Stream { .. } => CameraError::NoFrames { path: shown(&self.path) },
+                Pictures::Directory { .. } => CameraError::NoImages { path: shown(&self.path) },
+                Pictures::Stream { .. } => CameraError::NoFrames { path: shown(&self.path) },
             }),
         }
     }
 
     fn skipped(&self) -> u64 {
         match &self.from {
-            From::Directory { unreadable, .. } => *unreadable,
-            From::Stream { splitter, .. } => splitter.torn(),
+            Pictures::Directory { unreadable, .. } => *unreadable,
+            Pictures::Stream { splitter, .. } => splitter.torn(),
         }
     }
 }
 
-impl From {
+impl Pictures {
     fn next(&mut self, path: &Path) -> Result<Found, CameraError> {
         match self {
-            From::Directory { left, unreadable } => {
+            Pictures::Directory { left, unreadable } => {
                 while let Some(path) = left.pop_front() {
                     match read_image(&path) {
                         Ok(image) => return Ok(Found::Image(image)),
@@ -166,7 +166,7 @@ impl From {
                 }
                 Ok(Found::Over)
             }
-            From::Stream { file, pipe, splitter } => {
+            Pictures::Stream { file, pipe, splitter } => {
                 if let Some(image) = splitter.next_frame() {
                     return Ok(Found::Image(image));
                 }
@@ -207,8 +207,8 @@ impl From {
     /// Begins again.
     fn rewind(&mut self, path: &Path) -> Result<(), CameraError> {
         match self {
-            From::Directory { left, .. } => *left = images_in(path)?,
-            From::Stream { file, .. } => {
+            Pictures::Directory { left, .. } => *left = images_in(path)?,
+            Pictures::Stream { file, .. } => {
                 let unreadable = |source| CameraError::Read { path: shown(path), source };
                 file.rewind().map_err(unreadable)?;
             }

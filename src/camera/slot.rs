@@ -8,9 +8,9 @@
 //! A pool of workers serves many slots like this:
 //! ```
 //! # use std::{sync::Arc, time::Duration};
-//! # use gatehouse::camera::{Bell, Slot};
-//! # let bell = Arc::new(Bell::default());
-//! # let slots = vec![Arc::new(Slot::new(bell.clone()))];
+//! # use gatehouse::camera::{Wakeup, Slot};
+//! # let wakeup = Arc::new(Wakeup::default());
+//! # let slots = vec![Arc::new(Slot::new(wakeup.clone()))];
 //! # let stopped = true;
 //! let mut heard = 0;
 //! loop {
@@ -33,26 +33,26 @@ use crate::clock::Monotonic;
 
 /// Rings when any of its slots has a new frame. Shared by a pool's slots and workers.
 #[derive(Debug, Default)]
-pub struct Bell {
+pub struct Wakeup {
     rung: Mutex<u64>,
     waiting: Condvar,
 }
 
-impl Bell {
+impl Wakeup {
     /// Wakes all that wait.
-    pub fn ring(&self) {
+    pub fn wake(&self) {
         let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
         *rung = rung.wrapping_add(1);
         self.waiting.notify_all();
     }
 
-    /// Blocks until it has rung since it had rung `heard` times, or until `patience` is over.
+    /// Blocks until it has rung since it had rung `heard` times, or until `timeout` is over.
     /// Returns how often it has rung by now; begin with 0.
-    pub fn wait(&self, heard: u64, patience: Duration) -> u64 {
+    pub fn wait(&self, heard: u64, timeout: Duration) -> u64 {
         let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
         let (rung, _) = self
             .waiting
-            .wait_timeout_while(rung, patience, |rung| *rung == heard)
+            .wait_timeout_while(rung, timeout, |rung| *rung == heard)
             .unwrap_or_else(PoisonError::into_inner);
         *rung
     }
@@ -62,7 +62,7 @@ impl Bell {
 #[derive(Debug)]
 pub struct Slot {
     inner: Mutex<Inner>,
-    bell: Arc<Bell>,
+    wakeup: Arc<Wakeup>,
 }
 
 #[derive(Debug, Default)]
@@ -75,8 +75,8 @@ struct Inner {
 }
 
 impl Slot {
-    pub fn new(bell: Arc<Bell>) -> Self {
-        Self { inner: Mutex::default(), bell }
+    pub fn new(wakeup: Arc<Wakeup>) -> Self {
+        Self { inner: Mutex::default(), wakeup }
     }
 
     /// Puts a frame in, over an older one that was not taken, and rings. Sets the frame's pause.
@@ -90,7 +90,7 @@ impl Slot {
         }
         inner.newest = Some(frame);
         drop(inner);
-        self.bell.ring();
+        self.wakeup.wake();
     }
 
     /// The newest frame, if nobody took it yet. None while the camera is lent.
@@ -119,8 +119,8 @@ impl Slot {
     }
 
     /// Rings without a frame: the camera has ended.
-    pub fn ring(&self) {
-        self.bell.ring();
+    pub fn wake(&self) {
+        self.wakeup.wake();
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -140,9 +140,9 @@ impl Loan {
         self.slot.lock().newest.take()
     }
 
-    /// Waits until some camera has a new frame; see [`Bell::wait`].
-    pub fn wait(&self, heard: u64, patience: Duration) -> u64 {
-        self.slot.bell.wait(heard, patience)
+    /// Waits until some camera has a new frame; see [`Wakeup::wait`].
+    pub fn wait(&self, heard: u64, timeout: Duration) -> u64 {
+        self.slot.wakeup.wait(heard, timeout)
     }
 }
 

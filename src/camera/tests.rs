@@ -19,7 +19,7 @@ impl FrameSource for Faulty {
 
 #[test]
 fn i10_a_source_that_panics_is_opened_anew() {
-    let (bell, cancel) = (Arc::new(Bell::default()), CancellationToken::new());
+    let (wakeup, cancel) = (Arc::new(Wakeup::default()), CancellationToken::new());
     let mut attempts = 0;
     let open = move || -> Result<Box<dyn FrameSource>, CameraError> {
         attempts += 1;
@@ -27,7 +27,7 @@ fn i10_a_source_that_panics_is_opened_anew() {
         Ok(Box::new(Faulty(false)))
     };
     let clock = Arc::new(SystemClock::new().unwrap());
-    let slot = Arc::new(Slot::new(bell));
+    let slot = Arc::new(Slot::new(wakeup));
     let mut camera =
         spawn_with("faulty".into(), Box::new(open), None, clock, cancel.clone(), slot).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();

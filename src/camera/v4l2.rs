@@ -26,7 +26,7 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
-use super::{CameraError, FrameSource, Layout, MAX_IMAGE, Next, PATIENCE, Picture, Yuv};
+use super::{CameraError, FrameSource, Layout, MAX_IMAGE, Next, Picture, TIMEOUT, Yuv};
 
 /// The formats that are read here, the dearest first.
 const FORMATS: [PixelFormat; 3] = [PixelFormat::MJPG, PixelFormat::JPEG, PixelFormat::YUYV];
@@ -109,9 +109,9 @@ impl V4l2 {
 impl FrameSource for V4l2 {
     fn next(&mut self) -> Result<Next, CameraError> {
         let failed = |source| failure(&self.device, source);
-        let patience = PollTimeout::try_from(PATIENCE).unwrap_or(PollTimeout::ZERO);
+        let timeout = PollTimeout::try_from(TIMEOUT).unwrap_or(PollTimeout::ZERO);
         let mut ready = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut ready, patience) {
+        match poll(&mut ready, timeout) {
             Ok(0) | Err(Errno::EINTR) => return Ok(Next::Waiting),
             Ok(_) => {}
             Err(e) => return Err(failed(e.into())),

@@ -26,9 +26,9 @@ use crate::{
     },
     config::Direction,
     control::Request,
-    figures::counted,
     roster::WorkerId,
     services::{Addition, AttendanceQuery, Dispute, OnsiteDone},
+    timing::counted,
     words::day,
 };
 

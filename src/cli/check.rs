@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use crate::{
-    camera::{self, Bell, PATIENCE, Picture, Slot},
+    camera::{self, Picture, Slot, TIMEOUT, Wakeup},
     clock::{Clock, Stamp, SystemClock},
     config::{self, CameraSource, Config, Mode, Secret, Storage, TurnstileDriver},
     store::{self, Room},
@@ -22,9 +22,9 @@ use crate::{
     vision::{self, Vision},
 };
 
-const LISTENER_PATIENCE: Duration = Duration::from_secs(3);
+const LISTENER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longer than a camera takes to be open, or to be given up.
-const CAMERA_PATIENCE: Duration = Duration::from_secs(10);
+const CAMERA_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
 struct Line {
@@ -184,7 +184,7 @@ async fn turnstile(
 
 async fn metrics(address: SocketAddr, running: bool) -> Result<String, String> {
     if running {
-        let answers = tokio::time::timeout(LISTENER_PATIENCE, TcpStream::connect(address)).await;
+        let answers = tokio::time::timeout(LISTENER_TIMEOUT, TcpStream::connect(address)).await;
         return match answers {
             Ok(Ok(_)) => Ok(format!("{address} is in use by the daemon")),
             _ => Err(format!(
@@ -229,14 +229,14 @@ async fn source(name: String, camera: &config::Camera, running: bool) -> Result<
 /// Opens a camera as the daemon does, and says what its first frame is.
 fn first_frame(name: &str, camera: &config::Camera) -> Result<String, String> {
     let clock = Arc::new(SystemClock::new().map_err(|e| e.to_string())?);
-    let (bell, cancel) = (Arc::new(Bell::default()), CancellationToken::new());
+    let (wakeup, cancel) = (Arc::new(Wakeup::default()), CancellationToken::new());
     let _stops = cancel.clone().drop_guard();
-    let slot = Arc::new(Slot::new(bell.clone()));
+    let slot = Arc::new(Slot::new(wakeup.clone()));
     let handle = camera::spawn(name, camera, clock.clone(), cancel, slot.clone());
     let handle = handle.map_err(|e| e.to_string())?;
     let (begun, mut heard) = (clock.monotonic(), 0);
     let frame = loop {
-        heard = bell.wait(heard, PATIENCE);
+        heard = wakeup.wait(heard, TIMEOUT);
         if let Some(frame) = slot.take() {
             break frame;
         }
@@ -245,8 +245,8 @@ fn first_frame(name: &str, camera: &config::Camera) -> Result<String, String> {
         if state.errors > 0 {
             return Err(state.last_error.clone().unwrap_or_default());
         }
-        if clock.monotonic() - begun > CAMERA_PATIENCE {
-            return Err(format!("{} shows nothing within {CAMERA_PATIENCE:?}", camera.source));
+        if clock.monotonic() - begun > CAMERA_TIMEOUT {
+            return Err(format!("{} shows nothing within {CAMERA_TIMEOUT:?}", camera.source));
         }
     };
     Ok(match &frame.picture {

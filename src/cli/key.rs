@@ -11,7 +11,7 @@ use crate::{
     ledger::{KeyChange, Ledger, Via},
     roster::{self, Resealed},
     services::actor,
-    store::{self, NewKey, album},
+    store::{self, NewKey, photo_store},
 };
 
 #[derive(Subcommand)]
@@ -50,14 +50,14 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
     let mut done = Resealed::default();
     let rotated = store::rotate(&config.storage, &clock, keys, |tx, old, new| {
         done = roster::reseal(tx, old, new)?;
-        done.values += album::reseal(tx, old, new)?;
+        done.values += photo_store::reseal(tx, old, new)?;
         let ledger = Ledger::open(tx, upstreams)?;
         ledger.append(tx, stamp, KeyChange { resealed: done.values, by })?;
         Ok::<_, anyhow::Error>(())
     })?;
     let key = rotated.key.display();
     if done.damaged > 0 {
-        let values = crate::figures::counted(done.damaged, "damaged value");
+        let values = crate::timing::counted(done.damaged, "damaged value");
         eprintln!("{values} stayed as before: `gatehouse status` names the workers");
     }
     if !rotated.emptied {
@@ -78,7 +78,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         } else {
             format!("put {key} in the credential's place, back it up, then start the daemon")
         };
-        let values = crate::figures::counted(done.values, "value");
+        let values = crate::timing::counted(done.values, "value");
         format!("{values} sealed with the new key {key}; {next}")
     })?;
     Ok(ExitCode::SUCCESS)

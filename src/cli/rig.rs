@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Anything that is waited for comes well within this, also on a slow board.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) const LANE: &str = "north";
 /// From one frame of the camera to the next.
 const FRAME: Duration = Duration::from_millis(100);
@@ -143,7 +143,7 @@ impl Rig {
 
     /// The next release's bytes, as the controller received them.
     pub(super) async fn release(&mut self) -> anyhow::Result<Vec<u8>> {
-        let released = timeout(PATIENCE, released(&mut self.line)).await;
+        let released = timeout(TIMEOUT, released(&mut self.line)).await;
         Ok(released.context("the turnstile was not released")??.received)
     }
 
@@ -154,7 +154,7 @@ impl Rig {
             let on = f.answered.get(3).is_some_and(|inputs| inputs & 1 == 1);
             f.answered.get(1..3) == Some(&[2, 1]) && on
         };
-        let passed = timeout(PATIENCE, heard(&mut self.line, passed)).await;
+        let passed = timeout(TIMEOUT, heard(&mut self.line, passed)).await;
         Ok(passed.context("nobody passed")??.answered)
     }
 
@@ -214,7 +214,7 @@ impl Visitor {
 
     pub(super) async fn walks_off(self) -> anyhow::Result<()> {
         drop(self.walks_off);
-        timeout(PATIENCE, self.frames).await.context("the camera's pipe is not read")???;
+        timeout(TIMEOUT, self.frames).await.context("the camera's pipe is not read")???;
         Ok(())
     }
 }

@@ -47,9 +47,9 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
 }
 
 /// A shutdown is bounded by itself, as long as the runtime runs. This holds without it.
-fn exit_at_the_latest_after(patience: Duration) {
+fn exit_at_the_latest_after(timeout: Duration) {
     let gives_up = move || {
-        std::thread::sleep(patience);
+        std::thread::sleep(timeout);
         tracing::error!("stopping takes too long: giving up");
         std::process::exit(1);
     };

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, process::ExitCode};
 
 use super::Context;
-use crate::{control::Request, figures::counted, status::Status};
+use crate::{control::Request, status::Status, timing::counted};
 
 pub(super) const NO_LANE: &str =
     "none is configured, so no gate opens: add a [[lane]] to the configuration";

@@ -20,13 +20,13 @@ use crate::{
         Record,
         merge::{Extent, Gathered},
         print::{self, Document, hours},
-        timesheet::{Days, Note, Only, Text, Timesheet, Totals, still_inside, timesheet},
+        timesheet::{Days, Note, SheetFilter, Text, Timesheet, Totals, still_inside, timesheet},
     },
     clock::{Clock, SystemClock},
     control::{Client, ClientError, Request},
-    figures::counted,
     roster::WorkerId,
     services::{AttendanceQuery, WorkerShown},
+    timing::counted,
 };
 
 #[derive(Args)]
@@ -154,7 +154,7 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
     }
     let gathered = gathered.one_person_each(&arguments.same_person).map_err(anyhow::Error::msg)?;
     let Gathered { passes, sources, mut notes, read_at, .. } = gathered;
-    let only = Only {
+    let only = SheetFilter {
         worker: arguments.worker.as_ref().map(|id| id.as_str().to_owned()),
         team: arguments.team.clone(),
         contractor: arguments.contractor.clone(),

@@ -1,6 +1,6 @@
 //! `gatehouse worker …`: the roster.
 
-mod enrol;
+mod enroll;
 mod file;
 mod import;
 
@@ -14,7 +14,7 @@ use super::Context;
 use crate::{
     control::Request,
     roster::{State, Worker, WorkerId},
-    services::{Amend, Hold, Remove, Removed, WorkerQuery, WorkerShown},
+    services::{Remove, Removed, SetState, Update, WorkerQuery, WorkerShown},
 };
 
 #[derive(Subcommand)]
@@ -25,7 +25,7 @@ pub(super) enum Command {
     --contractor \"福鼎劳务\" --trade \"钢筋工\" --consent C-2026-001 --photo front.jpg --photo side.jpg
   gatehouse worker enroll --id W001 --name \"刘峰\" --id-number 110101199003070011 --team \"钢筋一班\" \\
     --contractor \"福鼎劳务\" --trade \"钢筋工\" --consent C-2026-001 --lane north --direction entry")]
-    Enroll(Box<enrol::Enroll>),
+    Enroll(Box<enroll::EnrollArgs>),
     /// Register many workers from a CSV file or an XLSX workbook, with a folder of photos
     #[command(after_help = "Examples:
   gatehouse worker import roster.xlsx --photos photos/ --dry-run --report report.csv
@@ -35,13 +35,13 @@ pub(super) enum Command {
     #[command(after_help = "Examples:
   gatehouse worker update W001 --team \"木工班\" --valid-until 2027-03-31
   gatehouse worker update W001 --clear valid-until --reason \"the contract goes on\"")]
-    Update(Box<Amend>),
+    Update(Box<Update>),
     /// Add, replace or erase a worker's photos and templates
     #[command(after_help = "Examples:
   gatehouse worker photo W001 --add helmet.jpg
   gatehouse worker photo W001 --lane north --direction entry
   gatehouse worker photo W001 --erase --reason \"consent withdrawn\"")]
-    Photo(Box<enrol::Photos>),
+    Photo(Box<enroll::Photos>),
     /// List the workers
     #[command(after_help = "Examples:
   gatehouse worker list --team \"钢筋一班\"
@@ -92,10 +92,10 @@ pub(super) struct Kept {
 
 pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Enroll(enroll) => enrol::enrol(context, *enroll).await?,
+        Command::Enroll(enroll) => enroll::enroll(context, *enroll).await?,
         Command::Import(import) => return import::run(context, import).await,
-        Command::Update(update) => enrol::update(context, *update).await?,
-        Command::Photo(photos) => enrol::photos(context, *photos).await?,
+        Command::Update(update) => enroll::update(context, *update).await?,
+        Command::Photo(photos) => enroll::photos(context, *photos).await?,
         Command::List(query) => list(context, query).await?,
         Command::Show { id } => {
             let shown: WorkerShown = context.ask(&Request::Worker { id }).await?;
@@ -103,13 +103,13 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         }
         Command::History { id } => history(context, id).await?,
         Command::Suspend(Kept { id, reason }) => {
-            hold(context, Hold { id, state: State::Suspended, reason }).await?;
+            set_state(context, SetState { id, state: State::Suspended, reason }).await?;
         }
         Command::Bar(Kept { id, reason }) => {
-            hold(context, Hold { id, state: State::Barred, reason }).await?;
+            set_state(context, SetState { id, state: State::Barred, reason }).await?;
         }
         Command::Resume { id, reason } => {
-            hold(context, Hold { id, state: State::Active, reason }).await?;
+            set_state(context, SetState { id, state: State::Active, reason }).await?;
         }
         Command::Remove(remove) => {
             let removed: Removed = context.ask(&Request::Remove(remove)).await?;
@@ -121,9 +121,9 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-async fn hold(context: &Context, hold: Hold) -> anyhow::Result<()> {
-    let held: Hold = context.ask(&Request::Hold(hold)).await?;
-    context.print(&held, |Hold { id, state, .. }| match state {
+async fn set_state(context: &Context, set_state: SetState) -> anyhow::Result<()> {
+    let held: SetState = context.ask(&Request::SetState(set_state)).await?;
+    context.print(&held, |SetState { id, state, .. }| match state {
         State::Suspended => format!("{id} is suspended: no entry until `worker resume`"),
         State::Barred => format!("{id} is barred: no entry until `worker resume`"),
         State::Active | State::Removed => format!("{id} is admitted again"),

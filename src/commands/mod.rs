@@ -12,16 +12,16 @@
 //! | file | what it does |
 //! |---|---|
 //! | `parse` | what is asked for, strictly read (pure) |
-//! | `seen` | which commands have been seen |
+//! | `earlier` | which commands have been seen |
 //! | `times` | from when until when a command is one (pure) |
 //! | `verbs` | carries them out, through [`Services`] |
 
+mod earlier;
 mod parse;
-mod seen;
 mod times;
 mod verbs;
 
-pub use self::seen::forget;
+pub use self::earlier::forget;
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -34,8 +34,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    earlier::{CommandKey, Earlier},
     parse::Verb,
-    seen::{Known, Seen},
     times::Times,
 };
 use crate::{
@@ -44,6 +44,7 @@ use crate::{
     ledger::{Actor, Via},
     services::{Code, Failure, Services},
     store::{Priority, Sealer},
+    supervision::caught,
     uplink::{
         Incoming,
         profiles::{
@@ -52,7 +53,6 @@ use crate::{
             profile::{Envelope, NoCommand},
         },
     },
-    vigil::caught,
 };
 
 /// Commands that are read and wait for the one before; the next one is told `busy`.
@@ -69,20 +69,20 @@ const SMALL: usize = 64 * 1024;
 
 /// A command that was read, and where its reply goes.
 struct Asked {
-    from: From,
+    from: Issuer,
     verb: Verb,
     times: Times,
-    known: Known,
+    known: CommandKey,
 }
 
 /// Whose command it is.
-struct From {
+struct Issuer {
     upstream: String,
     profile: Arc<dyn Profile>,
     answer: oneshot::Sender<Vec<u8>>,
 }
 
-impl From {
+impl Issuer {
     fn answer(self, reply: &Value) {
         // The link may have gone; the command stays answered.
         let _ = self.answer.send(self.profile.answer(reply));
@@ -109,10 +109,10 @@ pub async fn run(
     cancel: CancellationToken,
 ) {
     let (queue, mut waiting) = mpsc::channel::<Asked>(WAITING);
-    let desk = Desk { services: &services, under_way: Mutex::default() };
+    let runner = Runner { services: &services, under_way: Mutex::default() };
     let one_by_one = async {
         while let Some(asked) = waiting.recv().await {
-            desk.carry_out(asked).await;
+            runner.carry_out(asked).await;
         }
     };
     let hand_out = async {
@@ -124,17 +124,17 @@ pub async fn run(
             };
             // All links have ended.
             let Some(came) = came else { break };
-            let Some(asked) = desk.read(came).await else { continue };
+            let Some(asked) = runner.read(came).await else { continue };
             let full = match asked.verb {
                 Verb::Release { .. } if releases.len() < RELEASES => {
-                    releases.push(desk.carry_out(asked));
+                    releases.push(runner.carry_out(asked));
                     None
                 }
                 Verb::Release { .. } => Some(asked),
                 _ => queue.try_send(asked).err().map(mpsc::error::TrySendError::into_inner),
             };
             if let Some(Asked { from, known, .. }) = full {
-                desk.services.commands.count(&from.upstream, |c| c.commands_failed += 1);
+                runner.services.commands.count(&from.upstream, |c| c.commands_failed += 1);
                 from.refuse(&refusal(Some(&known.id), &Failure::new(Code::Busy, BUSY)));
             }
         }
@@ -144,18 +144,18 @@ pub async fn run(
 }
 
 /// Where commands are read and carried out.
-struct Desk<'a> {
+struct Runner<'a> {
     services: &'a Services,
     /// Commands being carried out, by upstream and id, each with the copies that came meanwhile.
-    under_way: Mutex<HashMap<(String, String), Vec<From>>>,
+    under_way: Mutex<HashMap<(String, String), Vec<Issuer>>>,
 }
 
-impl Desk<'_> {
+impl Runner<'_> {
     /// Reads a payload; answers it where it is no command.
     async fn read(&self, came: Incoming) -> Option<Asked> {
         let Incoming { upstream, profile, payload, received, answer } = came;
         let (speaks, upstream_name) = (profile.clone(), upstream.clone());
-        let from = From { upstream, profile, answer };
+        let from = Issuer { upstream, profile, answer };
         let (sealer, stamp) = (self.services.store.sealer().clone(), self.services.clock.stamp());
         let large = payload.len() > SMALL;
         let read = move || read(&sealer, stamp, &upstream_name, received, &*speaks, &payload);
@@ -224,10 +224,10 @@ impl Desk<'_> {
     /// The reply of a command that was carried out, now or before; or why it is not even tried.
     async fn done(
         &self,
-        from: &From,
+        from: &Issuer,
         verb: Verb,
         times: Times,
-        known: &Known,
+        known: &CommandKey,
     ) -> Result<Done, Failure> {
         let (store, id) = (&self.services.store, &known.id);
         if verb.only_reads() {
@@ -236,10 +236,10 @@ impl Desk<'_> {
             return Ok(Done::Now(reply(id, read)));
         }
         let looked = known.clone();
-        let seen = store.read(move |tx| seen::look(tx, &looked)).await?;
+        let earlier = store.read(move |tx| earlier::look(tx, &looked)).await?;
         let mut attempts = 1;
-        let void_after = match seen {
-            Seen::New => {
+        let void_after = match earlier {
+            Earlier::New => {
                 if matches!(verb, Verb::Release { .. }) && !from.profile.remote_release() {
                     let problem = "the gates of this gateway are not released from afar; its \
                                    configuration may allow it (remote_release)";
@@ -250,12 +250,12 @@ impl Desk<'_> {
                 let alone = matches!(verb, Verb::Release { .. });
                 let begun = store.write(Priority::Upkeep, move |tx| match alone {
                     // Over bridged brokers one command may come by two links.
-                    true if seen::is_known_elsewhere(tx, &begun)? => Ok(Seen::Reused),
-                    _ => seen::begin(tx, &begun),
+                    true if earlier::is_known_elsewhere(tx, &begun)? => Ok(Earlier::Reused),
+                    _ => earlier::begin(tx, &begun),
                 });
                 match begun.await? {
-                    Seen::New => {}
-                    Seen::Reused => {
+                    Earlier::New => {}
+                    Earlier::Reused => {
                         let problem =
                             "this release came over another upstream too, and is done once";
                         return Err(Failure::new(Code::IdReused, problem));
@@ -265,27 +265,27 @@ impl Desk<'_> {
                 failpoint::at("command.begun");
                 void_after
             }
-            Seen::Answered(reply) => {
+            Earlier::Answered(reply) => {
                 let kept = |e| Failure::new(Code::Damaged, format!("the reply that is kept: {e}"));
                 return Ok(Done::Before(serde_json::from_str(&reply).map_err(kept)?));
             }
-            Seen::Begun => {
+            Earlier::Begun => {
                 let begun = known.clone();
-                let attempt = store.write(Priority::Upkeep, move |tx| seen::attempt(tx, &begun));
+                let attempt = store.write(Priority::Upkeep, move |tx| earlier::attempt(tx, &begun));
                 attempts = attempt.await?;
                 None
             }
-            Seen::Reused => {
+            Earlier::Reused => {
                 let problem = "another command had this id: give each one an id of its own";
                 return Err(Failure::new(Code::IdReused, problem));
             }
-            Seen::Forgotten => {
+            Earlier::Forgotten => {
                 let problem = "it was issued before commands that are no longer remembered, so it \
                                may have been done: issue it anew where it was not";
                 return Err(Failure::new(Code::Expired, problem));
             }
         };
-        let again = seen == Seen::Begun;
+        let again = earlier == Earlier::Begun;
         let done = match verb {
             Verb::Release { .. } if again => {
                 let problem = "the daemon ended while it was carried out, and it is not done again; \
@@ -306,7 +306,7 @@ impl Desk<'_> {
         let reply = reply(id, done);
         let (answered, text) = (known.clone(), reply.to_string());
         let kept =
-            store.write(Priority::Upkeep, move |tx| seen::answered(tx, &answered, &text)).await;
+            store.write(Priority::Upkeep, move |tx| earlier::answered(tx, &answered, &text)).await;
         if let Err(error) = kept {
             // It is done all the same; where it comes again, it is done again.
             tracing::warn!(upstream = %from.upstream, id, %error, "the reply is not kept");
@@ -317,7 +317,7 @@ impl Desk<'_> {
 
     async fn tried(
         &self,
-        from: &From,
+        from: &Issuer,
         verb: Verb,
         void_after: Option<Monotonic>,
         again: bool,
@@ -327,7 +327,7 @@ impl Desk<'_> {
         verbs::carry_out(self.services, verb, by, void_after, again).await
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Vec<From>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Vec<Issuer>>> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -356,13 +356,13 @@ fn read(
     received: Monotonic,
     profile: &dyn Profile,
     payload: &[u8],
-) -> Result<(Verb, Times, Known), NoCommand> {
+) -> Result<(Verb, Times, CommandKey), NoCommand> {
     let Envelope { id, verb, args, issued_at, expires_at } = profile.command(payload)?;
     // The names are in order, so the same arguments make the same text.
     let contents = format!("{verb} {}", Value::Object(args.clone()));
     // One far ahead is refused, and must not make all that comes later look old.
     let issued_ms = issued_at.as_millisecond().min(stamp.wall_ms.saturating_add(times::AHEAD_MS));
-    let known = Known::new(sealer, upstream, &id, &contents, issued_ms, stamp.synced);
+    let known = CommandKey::new(sealer, upstream, &id, &contents, issued_ms, stamp.synced);
     match Verb::read(&verb, args) {
         Ok(verb) => Ok((verb, Times { issued_at, expires_at, received }, known)),
         Err(failure) => Err(refusal(Some(&id), &failure)),

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     roster::{IdType, Identity, Particulars, Person, State, Terms, WorkerId},
-    services::{Code, Enrol, Failure, Hold, IfKnown, PHOTOS_MAX, Photo, Release, Remove},
+    services::{Code, Enroll, Failure, IfKnown, PHOTOS_MAX, Photo, Release, Remove, SetState},
     uplink::profiles::native::command::shown,
     words::day,
 };
@@ -22,8 +22,8 @@ pub(super) const RESEND_MAX: u64 = 10_000;
 
 /// What is to be done.
 pub(super) enum Verb {
-    Upsert { enrol: Box<Enrol>, photos: Vec<Vec<u8>> },
-    Hold(Hold),
+    Upsert { enroll: Box<Enroll>, photos: Vec<Vec<u8>> },
+    SetState(SetState),
     Remove(Remove),
     Digest,
     Page { after: Option<WorkerId>, limit: u64 },
@@ -39,11 +39,11 @@ impl Verb {
             "worker.upsert" => upsert(&mut args)?,
             "worker.suspend" => {
                 let (id, reason) = (args.worker()?, args.needed("reason")?);
-                Verb::Hold(Hold { id, state: State::Suspended, reason })
+                Verb::SetState(SetState { id, state: State::Suspended, reason })
             }
             "worker.resume" => {
                 let reason = args.text("reason")?.unwrap_or_else(|| "resumed".to_owned());
-                Verb::Hold(Hold { id: args.worker()?, state: State::Active, reason })
+                Verb::SetState(SetState { id: args.worker()?, state: State::Active, reason })
             }
             "worker.remove" => {
                 Verb::Remove(Remove { id: args.worker()?, reason: args.text("reason")? })
@@ -117,14 +117,14 @@ fn upsert(args: &mut Args) -> Result<Verb, Failure> {
         trade: args.needed("trade")?,
     };
     let id_type = args.read("id_type", str::parse)?.unwrap_or_default();
-    let mut enrol = Enrol::new(person, id_type, args.needed("id_number")?);
-    enrol.particulars = Particulars {
+    let mut enroll = Enroll::new(person, id_type, args.needed("id_number")?);
+    enroll.particulars = Particulars {
         gender: args.read("gender", str::parse)?,
         birth_date: args.read("birth_date", day)?,
         phone: args.text("phone")?,
         bank_tail: args.text("bank_tail")?,
     };
-    enrol.terms = Terms {
+    enroll.terms = Terms {
         valid_from: args.read("valid_from", day)?,
         valid_until: args.read("valid_until", day)?,
         consent: args.text("consent")?,
@@ -132,17 +132,17 @@ fn upsert(args: &mut Args) -> Result<Verb, Failure> {
         contract_signed: args.read("contract_signed", day)?,
         trained_on: args.read("trained_on", day)?,
     };
-    enrol.allow_duplicate_face = args.text("allow_duplicate_face")?;
-    enrol.if_known = IfKnown::Update;
+    enroll.allow_duplicate_face = args.text("allow_duplicate_face")?;
+    enroll.if_known = IfKnown::Update;
     // There is no one to ask.
-    enrol.confirmed = true;
+    enroll.confirmed = true;
     let photos = args.photos()?;
     let announced = |(n, photo): (usize, &Vec<u8>)| Photo {
         name: format!("photos[{n}]"),
         bytes: photo.len() as u64,
     };
-    enrol.photos = photos.iter().enumerate().map(announced).collect();
-    Ok(Verb::Upsert { enrol: Box::new(enrol), photos })
+    enroll.photos = photos.iter().enumerate().map(announced).collect();
+    Ok(Verb::Upsert { enroll: Box::new(enroll), photos })
 }
 
 fn invalid(key: &str, problem: &str) -> Failure {

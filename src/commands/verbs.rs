@@ -11,7 +11,7 @@ use crate::{
     clock::Monotonic,
     ledger::{self, Actor},
     roster::{self, RosterError, State, Worker},
-    services::{Code, DryRuns, Failure, Hold, PAGE, Remove, Services, Source},
+    services::{Code, DryRuns, Failure, PAGE, Remove, Services, SetState, Source},
     status,
     store::Priority,
     uplink::Asked,
@@ -22,7 +22,7 @@ const PIECE: u64 = 200;
 /// Stretches of records that are gone, named in a reply.
 const GONE_NAMED: usize = 100;
 /// For a link that is asked to look at its outbox again. It looks by itself when it connects.
-const LINK_PATIENCE: Duration = Duration::from_secs(5);
+const LINK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `again`: it was begun before, and may have been done.
 pub(super) async fn carry_out(
@@ -37,9 +37,9 @@ pub(super) async fn carry_out(
     }
     match verb {
         // The reply names no one: it is kept for a while, when the worker may be long forgotten.
-        Verb::Upsert { enrol, photos } => {
+        Verb::Upsert { enroll, photos } => {
             let mut dry = DryRuns::default();
-            let done = services.enrol(Source::Here(photos), &mut dry, *enrol, by).await?;
+            let done = services.enroll(Source::Here(photos), &mut dry, *enroll, by).await?;
             Ok(json!({
                 "id": done.worker.person.id,
                 "result": done.result,
@@ -47,7 +47,7 @@ pub(super) async fn carry_out(
                 "templates": done.worker.templates,
             }))
         }
-        Verb::Hold(asked) => hold(services, asked, by, again).await,
+        Verb::SetState(asked) => set_state(services, asked, by, again).await,
         Verb::Remove(asked) => remove(services, asked, by, again).await,
         Verb::Digest => digest(services).await,
         Verb::Page { after, limit } => {
@@ -65,12 +65,17 @@ fn said(result: impl Serialize) -> Result<Value, Failure> {
     serde_json::to_value(result).map_err(Failure::internal)
 }
 
-async fn hold(services: &Services, asked: Hold, by: Actor, again: bool) -> Result<Value, Failure> {
+async fn set_state(
+    services: &Services,
+    asked: SetState,
+    by: Actor,
+    again: bool,
+) -> Result<Value, Failure> {
     let roster = services.roster.borrow().clone();
     if again && roster.worker(&asked.id).is_some_and(|w| w.state == asked.state) {
         return said(asked);
     }
-    said(services.hold(asked, by).await?)
+    said(services.set_state(asked, by).await?)
 }
 
 async fn remove(
@@ -163,7 +168,7 @@ async fn again(services: &Services, upstream: &str, from: u64, to: u64) {
     let Some(link) = links.find(|link| link.state.borrow().name == upstream) else { return };
     let asked = link.asked.send(Asked::Again { from, to });
     // A link that stands still, or begins again, looks at its outbox when it connects.
-    let _ = tokio::time::timeout(LINK_PATIENCE, asked).await;
+    let _ = tokio::time::timeout(LINK_TIMEOUT, asked).await;
 }
 
 /// Rising numbers as stretches, from and to.

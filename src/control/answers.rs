@@ -16,7 +16,7 @@ use crate::{
 
 /// Why there is no result.
 #[derive(Debug, thiserror::Error)]
-enum Ended {
+enum AnswerError {
     #[error(transparent)]
     Refused(#[from] Failure),
     /// There is no one to tell.
@@ -31,20 +31,20 @@ struct Counted {
 }
 
 /// One client.
-pub(super) struct Desk<'a> {
+pub(super) struct Connection<'a> {
     pub(super) services: &'a Services,
     pub(super) wire: Wire,
     pub(super) by: Actor,
     pub(super) dry: DryRuns,
 }
 
-impl Desk<'_> {
+impl Connection<'_> {
     /// Carries a request out and says what came of it. An error is the connection's.
     pub(super) async fn answer(&mut self, request: Request) -> Result<(), WireError> {
         match self.carry_out(request).await {
             Ok(()) => Ok(()),
-            Err(Ended::Refused(failure)) => self.send(&Reply::<()>::Error(failure)).await,
-            Err(Ended::Wire(e)) => Err(e),
+            Err(AnswerError::Refused(failure)) => self.send(&Reply::<()>::Error(failure)).await,
+            Err(AnswerError::Wire(e)) => Err(e),
         }
     }
 
@@ -62,32 +62,34 @@ impl Desk<'_> {
         Ok(())
     }
 
-    async fn done(&mut self, done: impl Serialize) -> Result<(), Ended> {
+    async fn done(&mut self, done: impl Serialize) -> Result<(), AnswerError> {
         Ok(self.send(&Reply::Done(done)).await?)
     }
 
-    async fn carry_out(&mut self, request: Request) -> Result<(), Ended> {
+    async fn carry_out(&mut self, request: Request) -> Result<(), AnswerError> {
         let (services, by) = (self.services, self.by.clone());
         if request.changes() {
             services.may_change(&by)?;
         }
         match request {
             Request::Status => self.done(status::gather(services).await).await,
-            Request::Enrol(enrol) => {
+            Request::Enroll(enroll) => {
                 let (client, asked) = mpsc::channel(HINTS);
                 let mut dry = std::mem::take(&mut self.dry);
-                let work = services.enrol(Source::Client(client), &mut dry, *enrol, by);
+                let work = services.enroll(Source::Client(client), &mut dry, *enroll, by);
                 let enrolled = self.accompany(asked, work).await;
                 self.dry = dry;
                 self.done(enrolled?).await
             }
-            Request::Amend(amend) => {
+            Request::Update(update) => {
                 let (client, asked) = mpsc::channel(HINTS);
-                let work = services.amend(Source::Client(client), *amend, by);
-                let amended = self.accompany(asked, work).await?;
-                self.done(amended).await
+                let work = services.update(Source::Client(client), *update, by);
+                let updated = self.accompany(asked, work).await?;
+                self.done(updated).await
             }
-            Request::Hold(hold) => self.done(services.hold(hold, by).await?).await,
+            Request::SetState(set_state) => {
+                self.done(services.set_state(set_state, by).await?).await
+            }
             Request::Remove(remove) => self.done(services.remove(remove, by).await?).await,
             Request::Workers(query) => {
                 let (mut count, mut after) = (0, None);
@@ -146,7 +148,7 @@ impl Desk<'_> {
         &mut self,
         mut asked: mpsc::Receiver<Ask>,
         work: impl Future<Output = Result<T, Failure>>,
-    ) -> Result<T, Ended> {
+    ) -> Result<T, AnswerError> {
         let ask = async {
             while let Some(ask) = asked.recv().await {
                 match ask {

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     roster::WorkerId,
     services::{
-        Addition, Amend, AttendanceQuery, Dispute, Enrol, Failure, Hold, ModeChange, PassageAsked,
-        Release, Remove, WorkerQuery,
+        Addition, AttendanceQuery, Dispute, Enroll, Failure, ModeChange, PassageAsked, Release,
+        Remove, SetState, Update, WorkerQuery,
     },
 };
 
@@ -20,9 +20,9 @@ use crate::{
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Request {
     Status,
-    Enrol(Box<Enrol>),
-    Amend(Box<Amend>),
-    Hold(Hold),
+    Enroll(Box<Enroll>),
+    Update(Box<Update>),
+    SetState(SetState),
     Remove(Remove),
     Workers(WorkerQuery),
     Worker {

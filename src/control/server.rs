@@ -14,7 +14,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answers::Desk,
+    answers::Connection,
     protocol::Reply,
     wire::{Wire, WireError, patient},
 };
@@ -22,7 +22,7 @@ use crate::{
     config::Config,
     ledger::Via,
     services::{Code, DryRuns, Failure, Services, actor},
-    vigil::Beat,
+    supervision::Heartbeat,
 };
 
 /// Connections at once; the next one waits.
@@ -65,7 +65,7 @@ pub async fn serve(
     listener: UnixListener,
     path: &Path,
     services: Arc<Services>,
-    beat: &Beat,
+    beat: &Heartbeat,
     cancel: CancellationToken,
 ) -> std::io::Result<()> {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
@@ -107,13 +107,14 @@ pub async fn serve(
 async fn connection(services: &Services, stream: UnixStream) -> Result<(), WireError> {
     // By the kernel's word.
     let by = actor(stream.peer_cred()?.uid(), Via::Socket);
-    let mut desk = Desk { services, wire: Wire::new(stream), by, dry: DryRuns::default() };
+    let mut connection =
+        Connection { services, wire: Wire::new(stream), by, dry: DryRuns::default() };
     loop {
-        match patient(desk.wire.receive_json()).await {
-            Ok(request) => desk.answer(request).await?,
+        match patient(connection.wire.receive_json()).await {
+            Ok(request) => connection.answer(request).await?,
             Err(WireError::Malformed(why)) => {
                 let failure = Failure::new(Code::Malformed, format!("not understood: {why}"));
-                return desk.send(&Reply::<()>::Error(failure)).await;
+                return connection.send(&Reply::<()>::Error(failure)).await;
             }
             Err(WireError::HungUp) => return Ok(()),
             Err(e) => return Err(e),

@@ -35,13 +35,13 @@ pub enum WireError {
 }
 
 /// Timeout after which a client that sends nothing, or takes nothing, is cut off.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// An exchange with a client, for as long as one is waited for.
 pub(super) async fn patient<T>(
     exchange: impl Future<Output = Result<T, WireError>>,
 ) -> Result<T, WireError> {
-    tokio::time::timeout(PATIENCE, exchange).await.unwrap_or(Err(WireError::HungUp))
+    tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or(Err(WireError::HungUp))
 }
 
 /// A connection in frames.

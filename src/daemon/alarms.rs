@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    alarms::{AlarmState, Burst, Look, Neighbourhood, Proc, Trouble, Watchman, kept_after},
+    alarms::{AlarmState, Burst, Debouncer, PartState, Proc, Relocation, Trouble, kept_after},
     clock::{Monotonic, Stamp},
     ledger::{Alarm, AlarmWhat, Detail, LedgerError},
     services::Services,
@@ -29,15 +29,15 @@ pub(super) const NEIGHBOURHOOD: &str = "neighbourhood";
 #[derive(Default)]
 pub(super) struct Kept {
     pub(super) standing: Option<Vec<u8>>,
-    pub(super) neighbourhood: Option<Vec<u8>>,
+    pub(super) relocation: Option<Vec<u8>>,
 }
 
 pub(super) struct AlarmKeeper {
     services: Arc<Services>,
-    watchman: Watchman,
+    debounce: Debouncer,
     /// One for each lane.
     bursts: Vec<Burst>,
-    neighbourhood: Neighbourhood,
+    relocation: Relocation,
     proc: Proc,
     backlogs: Option<Vec<Backlog>>,
     /// When the outboxes and the router were looked at last.
@@ -50,9 +50,9 @@ impl AlarmKeeper {
         let limits = services.alarm_limits;
         let burst = |_| Burst::new(limits.unknown_faces.into(), limits.unknown_faces_within);
         AlarmKeeper {
-            watchman: Watchman::resumed(limits, kept.standing.as_deref()),
+            debounce: Debouncer::resumed(limits, kept.standing.as_deref()),
             bursts: services.lanes.iter().map(burst).collect(),
-            neighbourhood: Neighbourhood::resumed(kept.neighbourhood.as_deref()),
+            relocation: Relocation::resumed(kept.relocation.as_deref()),
             proc: Proc::default(),
             backlogs: None,
             looked: None,
@@ -85,7 +85,7 @@ impl AlarmKeeper {
         looks.extend(own.iter().cloned());
         let room = PENDING - self.pending.len();
         let stamp = self.services.clock.stamp();
-        for alarm in self.watchman.look(stamp, &looks, room) {
+        for alarm in self.debounce.look(stamp, &looks, room) {
             let Alarm { what, subject, detail, raised } = &alarm;
             match raised {
                 true => tracing::warn!(%what, subject, %detail, "alarm"),
@@ -94,15 +94,15 @@ impl AlarmKeeper {
             self.pending.push_back((stamp, alarm));
         }
         self.services.alarms.send_replace(AlarmState {
-            raised: self.watchman.raised(),
-            standing: self.watchman.standing().cloned().collect(),
+            raised: self.debounce.raised(),
+            standing: self.debounce.standing().cloned().collect(),
             looks: own,
         });
         self.record().await;
     }
 
     /// What only this task knows of: how many came in which time, and who is next door.
-    fn own_looks(&mut self, now: Monotonic) -> Vec<Look> {
+    fn own_looks(&mut self, now: Monotonic) -> Vec<PartState> {
         let within = self.services.alarm_limits.unknown_faces_within.as_secs_f64();
         let mut looks = Vec::new();
         for (lane, burst) in self.services.lanes.iter().zip(&mut self.bursts) {
@@ -114,9 +114,9 @@ impl AlarmKeeper {
                     .with("within", within.to_string()),
                 count: Some(count),
             });
-            looks.push(Look::new(AlarmWhat::UnknownFaces, &lane.name, trouble));
+            looks.push(PartState::new(AlarmWhat::UnknownFaces, &lane.name, trouble));
         }
-        looks.extend(self.neighbourhood.trouble(self.services.started));
+        looks.extend(self.relocation.trouble(self.services.started));
         looks
     }
 
@@ -126,7 +126,7 @@ impl AlarmKeeper {
             tracing::debug!(%error, "the kernel does not say which router there is");
             None
         });
-        let Some(learned) = self.neighbourhood.look(self.services.clock.stamp(), seen) else {
+        let Some(learned) = self.relocation.look(self.services.clock.stamp(), seen) else {
             return;
         };
         // Addresses and numbers: there is nothing in it that JSON could not say.
@@ -135,7 +135,7 @@ impl AlarmKeeper {
             Ok::<_, LedgerError>(store::set_meta(tx, NEIGHBOURHOOD, &bytes)?)
         });
         match keep.await {
-            Ok(()) => self.neighbourhood.adopt(learned, self.services.clock.monotonic()),
+            Ok(()) => self.relocation.adopt(learned, self.services.clock.monotonic()),
             Err(error) => tracing::debug!(%error, "the router is not kept yet"),
         }
     }

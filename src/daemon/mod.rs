@@ -6,7 +6,7 @@
 //! way systemd starts it again.
 
 mod alarms;
-mod caretaker;
+mod maintenance;
 mod online;
 mod opening;
 mod parts;
@@ -23,22 +23,21 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     alarms::AlarmKeeper,
-    caretaker::Caretaker,
+    maintenance::Caretaker,
     online::keep_online,
     parts::{Built, Parts},
 };
 use crate::{
     attendance::Origin,
-    camera::{self, Bell, Slot},
+    camera::{self, Slot, Wakeup},
     clock::Clock,
     commands,
     config::{Config, Direction, Lane, ModelFiles, Upstream},
     control, failpoint,
-    figures::Stages,
     gate::{
-        lane::{self, Alarms, Holding, ModeState, PRESENTED, REQUESTS},
+        lane::{self, FireAlarms, ModeHolder, ModeState, PRESENTED, REQUESTS},
         passage::Rules,
-        sight::{self, Eye, Seen, Sight},
+        vision_pool::{self, CameraFeed, FrameCounts, VisionPool},
         visit::FaceRules,
     },
     ledger::{LaneMode, Ledger, Retention},
@@ -46,11 +45,12 @@ use crate::{
     status,
     store::{
         self, Store, StoreThread,
-        album::{self, Album},
+        photo_store::{self, PhotoStore},
     },
+    supervision::Heartbeats,
+    timing::Stages,
     turnstile::{self, DeviceFrame},
     uplink,
-    vigil::Beats,
     vision::Vision,
 };
 
@@ -73,12 +73,12 @@ pub struct Running {
 }
 
 /// What must not end, ending.
-type Ended = mpsc::Sender<&'static str>;
+type Fatal = mpsc::Sender<&'static str>;
 /// The first to end counts; what ends after it is let go.
 const ENDED: usize = 1;
 
 /// Says when a task ends, whether by itself or by a panic.
-fn watch_over(task: JoinHandle<()>, what: &'static str, ended: &Ended) -> JoinHandle<()> {
+fn watch_over(task: JoinHandle<()>, what: &'static str, ended: &Fatal) -> JoinHandle<()> {
     let ended = ended.clone();
     tokio::spawn(async move {
         let _ = task.await;
@@ -87,7 +87,7 @@ fn watch_over(task: JoinHandle<()>, what: &'static str, ended: &Ended) -> JoinHa
 }
 
 /// Runs what must not end while the gate runs.
-fn keep(what: &'static str, ended: &Ended, work: impl Future<Output = ()> + Send + 'static) {
+fn keep(what: &'static str, ended: &Fatal, work: impl Future<Output = ()> + Send + 'static) {
     watch_over(tokio::spawn(work), what, ended);
 }
 
@@ -96,7 +96,7 @@ fn links(
     config: &Config,
     context: &uplink::Context,
     ledger: &Ledger,
-    ended: &Ended,
+    ended: &Fatal,
 ) -> anyhow::Result<(Vec<uplink::Link>, Vec<JoinHandle<()>>)> {
     let spawn = |upstream: &Upstream| {
         let sent_before = ledger.sent_before(&upstream.name);
@@ -171,16 +171,20 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         keep("the store", &ended, closed);
     }
 
-    let beats = Arc::new(Beats::new(clock.clone(), watchdog::patience()));
-    let bell = Arc::new(Bell::default());
+    let beats = Arc::new(Heartbeats::new(clock.clone(), watchdog::timeout()));
+    let wakeup = Arc::new(Wakeup::default());
     let stages = Arc::new(Stages::default());
     let buses = turnstile::Buses::new(clock.clone());
-    let (album, keeper) =
-        album::album(store.clone(), &config.storage, clock.clone(), config.site.timezone.clone());
+    let (photo_store, keeper) = photo_store::photo_store(
+        store.clone(),
+        &config.storage,
+        clock.clone(),
+        config.site.timezone.clone(),
+    );
     let stop = cancel.clone();
     keep("the album", &ended, async move { keeper.run(stop).await });
     let mut parts = Parts::default();
-    let alarms = watch::Sender::new(Alarms::default());
+    let alarms = watch::Sender::new(FireAlarms::default());
     for lane in &config.lanes {
         let built = Built {
             config,
@@ -193,9 +197,9 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             ended: &ended,
             alarms: &alarms,
             modes: &opened.modes,
-            album: &album,
+            photo_store: &photo_store,
         };
-        parts.lane(lane, &built, &vision, &bell, &mut tasks, &cancel)?;
+        parts.lane(lane, &built, &vision, &wakeup, &mut tasks, &cancel)?;
     }
 
     let (commands, incoming) = mpsc::channel(uplink::COMMANDS);
@@ -240,7 +244,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         audit: watch::Sender::default(),
         alarm_limits: config.alarms,
         alarms: watch::Sender::default(),
-        album,
+        photo_store,
         store,
     });
     if let Some((address, listener)) = metrics {
@@ -266,26 +270,26 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     keep("the platforms' commands", &ended, platforms);
     let status = keep_online(services.clone(), online, cancel_links.clone());
     keep("the links' status", &ended, status);
-    let caretaker = Caretaker::new(&services, opened.clock);
-    keep("the caretaker", &ended, caretaker.run(cancel.clone()));
+    let maintenance = Caretaker::new(&services, opened.clock);
+    keep("the caretaker", &ended, maintenance.run(cancel.clone()));
     let keeper = AlarmKeeper::new(services.clone(), &opened.alarms);
     keep("the keeper of the alarms", &ended, keeper.run(cancel.clone()));
 
-    let sight = Sight {
+    let vision_pool = VisionPool {
         eyes: parts.eyes,
-        bell,
+        wakeup,
         vision,
         roster: services.roster.subscribe(),
         clock: clock.clone(),
         stages,
         rules: config.recognition,
         timezone: config.site.timezone.clone(),
-        photos: services.album.keeps(),
+        photos: services.photo_store.keeps(),
         cancel: cancel.clone(),
     };
     let workers = thread::available_parallelism().map_or(1, |n| n.get()).min(4);
-    let mut threads =
-        sight::spawn(sight, workers, &beats, &ended).context("cannot start the vision workers")?;
+    let mut threads = vision_pool::spawn(vision_pool, workers, &beats, &ended)
+        .context("cannot start the vision workers")?;
     threads.extend(parts.captures);
     Ok(Running {
         services,

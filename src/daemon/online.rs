@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     services::{LanePanel, Services},
+    supervision::{Backoff, caught},
     uplink,
-    vigil::{Backoff, caught},
 };
 
 /// How often the lanes' states are looked at for the links' retained status.

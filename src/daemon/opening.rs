@@ -14,7 +14,7 @@ use crate::{
     ledger::{self, Boot, ConfigChange, Detail, Ledger, LedgerId, Successor},
     roster::{self, CarriedOver, Roster},
     services::Failure,
-    store::{self, Predecessor, Priority, Store, StoreError, album},
+    store::{self, Predecessor, Priority, Store, StoreError, photo_store},
 };
 
 /// What the ledger, the roster and the gateway's name are when the store has been opened.
@@ -70,7 +70,7 @@ pub(super) async fn open(
             let modes = modes.collect::<Result<_, _>>()?;
             let alarms = alarms::Kept {
                 standing: store::meta(tx, alarms::STANDING)?,
-                neighbourhood: store::meta(tx, alarms::NEIGHBOURHOOD)?,
+                relocation: store::meta(tx, alarms::NEIGHBOURHOOD)?,
             };
             failpoint::at("start.written");
             Ok(Opened { ledger, gateway, roster, clock, modes, alarms })
@@ -112,7 +112,7 @@ fn succeed(
             lane::keep_mode(tx, name, &mode)?;
         }
         carried = roster::carry_over(tx, sealer, old)?;
-        album::carry_over(tx, sealer, old)?;
+        photo_store::carry_over(tx, sealer, old)?;
         // Which commands were done is not known any more: those of before are not done again.
         if stamp.synced {
             for upstream in ledger.upstreams() {

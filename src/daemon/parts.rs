@@ -9,18 +9,18 @@ pub(super) struct Built<'a> {
     pub(super) store: &'a Store,
     pub(super) ledger: &'a Ledger,
     pub(super) stages: &'a Arc<Stages>,
-    pub(super) beats: &'a Beats,
-    pub(super) ended: &'a Ended,
-    pub(super) alarms: &'a watch::Sender<Alarms>,
+    pub(super) beats: &'a Heartbeats,
+    pub(super) ended: &'a Fatal,
+    pub(super) alarms: &'a watch::Sender<FireAlarms>,
     pub(super) modes: &'a HashMap<String, ModeState>,
-    pub(super) album: &'a Album,
+    pub(super) photo_store: &'a PhotoStore,
 }
 
 /// What the lanes are made of, until everything is there to start them.
 #[derive(Default)]
 pub(super) struct Parts {
     pub(super) panels: Vec<LanePanel>,
-    pub(super) eyes: Vec<Eye>,
+    pub(super) eyes: Vec<CameraFeed>,
     pub(super) captures: Vec<thread::JoinHandle<()>>,
     pub(super) turnstiles: Vec<JoinHandle<()>>,
     pub(super) taps: Vec<(String, broadcast::Sender<DeviceFrame>)>,
@@ -32,7 +32,7 @@ impl Parts {
         lane: &Lane,
         built: &Built<'_>,
         vision: &Vision,
-        bell: &Arc<Bell>,
+        wakeup: &Arc<Wakeup>,
         tasks: &mut JoinSet<(&'static str, anyhow::Result<()>)>,
         cancel: &CancellationToken,
     ) -> anyhow::Result<()> {
@@ -65,13 +65,13 @@ impl Parts {
         let (state, watched) = watch::channel(lane::LaneState::default());
         let mut cameras = Vec::new();
         for side in &lane.cameras {
-            let slot = Arc::new(Slot::new(bell.clone()));
-            let seen = Arc::new(Seen::default());
+            let slot = Arc::new(Slot::new(wakeup.clone()));
+            let seen = Arc::new(FrameCounts::default());
             let name = format!("{}/{}", lane.name, side.direction);
             let capture =
                 camera::spawn(&name, side, built.clock.clone(), cancel.clone(), slot.clone())?;
             self.captures.push(capture.thread);
-            self.eyes.push(Eye {
+            self.eyes.push(CameraFeed {
                 name,
                 direction: side.direction,
                 slot: slot.clone(),
@@ -88,7 +88,7 @@ impl Parts {
                 slot,
             });
         }
-        let task = lane::Lane {
+        let task = lane::LaneTask {
             rules,
             confirms,
             presented,
@@ -102,8 +102,8 @@ impl Parts {
             name: lane.name.clone(),
             beat: built.beats.part(format!("lane {}", lane.name)),
             denials: lane::denials(),
-            holding: Holding::new(mode, built.alarms),
-            album: built.album.clone(),
+            holding: ModeHolder::new(mode, built.alarms),
+            photo_store: built.photo_store.clone(),
         };
         let stop = cancel.clone();
         tasks.spawn(async move {

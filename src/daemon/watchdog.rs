@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     store::Store,
-    vigil::{Beat, Beats, Late},
+    supervision::{Heartbeat, Heartbeats, Late},
 };
 
 /// Where there is no watchdog: that of the unit we ship.
@@ -20,7 +20,7 @@ const USUAL: Duration = Duration::from_secs(60);
 const SHORTEST: Duration = Duration::from_millis(400);
 
 /// A part may be late for so long, a quarter of what systemd waits: a feed or two may be missed.
-pub(super) fn patience() -> Duration {
+pub(super) fn timeout() -> Duration {
     sd_notify::watchdog_enabled().unwrap_or(USUAL).max(SHORTEST) / 4
 }
 
@@ -45,7 +45,7 @@ impl Lateness {
 
 /// Beats for the store, looks at all beats, and feeds where systemd asks for it. Ends by being
 /// dropped; from the cancellation on, the bound of the shutdown holds instead.
-pub(super) async fn watch(beats: Arc<Beats>, store: Store, stop: CancellationToken) {
+pub(super) async fn watch(beats: Arc<Heartbeats>, store: Store, stop: CancellationToken) {
     let beat = beats.part("store");
     tokio::select! {
         () = beat_for(&store, &beat) => {}
@@ -55,7 +55,7 @@ pub(super) async fn watch(beats: Arc<Beats>, store: Store, stop: CancellationTok
 }
 
 /// The writer beats by answering, in its turn among all that is to be committed.
-async fn beat_for(store: &Store, beat: &Beat) {
+async fn beat_for(store: &Store, beat: &Heartbeat) {
     loop {
         if store.beat().await.is_ok() {
             beat.beat();
@@ -64,10 +64,10 @@ async fn beat_for(store: &Store, beat: &Beat) {
     }
 }
 
-async fn feed(beats: &Beats) {
+async fn feed(beats: &Heartbeats) {
     let asked_for = sd_notify::watchdog_enabled().is_some();
     let mut lateness = Lateness::default();
-    let mut looks = tokio::time::interval(beats.patience());
+    let mut looks = tokio::time::interval(beats.timeout());
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first is at once, and systemd still waits to hear that the start is over.
     looks.tick().await;

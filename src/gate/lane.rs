@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub use self::mode::{
-    Alarms, Holding, ModeRequest, ModeState, keep as keep_mode, load as load_mode,
+    FireAlarms, ModeHolder, ModeRequest, ModeState, keep as keep_mode, load as load_mode,
 };
 use self::shell::Shell;
 use super::{
@@ -24,11 +24,11 @@ use super::{
 };
 use crate::{
     clock::{Clock, Monotonic},
-    figures::Stages,
     ledger::{Ledger, LedgerError},
-    store::{Priority, Store, album::Album},
+    store::{Priority, Store, photo_store::PhotoStore},
+    supervision::{Backoff, Heartbeat, Panicked, caught},
+    timing::Stages,
     turnstile::{PassageId, TurnstileEvent, TurnstileHandle},
-    vigil::{Backoff, Beat, Panicked, caught},
 };
 
 /// Looks and claims on their way to a lane. When it is full the newest look is dropped and counted;
@@ -114,7 +114,7 @@ impl LaneState {
 }
 
 /// All that a lane's task is given.
-pub struct Lane {
+pub struct LaneTask {
     pub rules: Rules,
     /// Whether the turnstile reports passages.
     pub confirms: bool,
@@ -127,12 +127,12 @@ pub struct Lane {
     pub stages: Arc<Stages>,
     pub state: watch::Sender<LaneState>,
     pub name: String,
-    pub beat: Beat,
+    pub beat: Heartbeat,
     /// See [`denials`].
     pub denials: Arc<Semaphore>,
-    pub holding: Holding,
+    pub holding: ModeHolder,
     /// Where photos of passages go.
-    pub album: Album,
+    pub photo_store: PhotoStore,
 }
 
 /// Places for denials and tailgates that wait to be recorded.
@@ -142,7 +142,7 @@ pub fn denials() -> Arc<Semaphore> {
 
 /// Runs until cancelled. A passage under way is then left to the next start, which closes it as
 /// unconfirmed.
-pub async fn run(mut lane: Lane, cancel: CancellationToken) {
+pub async fn run(mut lane: LaneTask, cancel: CancellationToken) {
     let mut backoff = Backoff::default();
     let mut pause = None;
     // What the writes of one machine report to; each write under way holds the other end.
@@ -175,8 +175,8 @@ pub async fn run(mut lane: Lane, cancel: CancellationToken) {
 }
 
 /// After a fault: settles what the lost machine left open, and rests for at least `pause`.
-async fn recover(lane: &mut Lane, done: &mut mpsc::Receiver<Done>, pause: Duration) {
-    let Lane { requests, turnstile, holding, .. } = lane;
+async fn recover(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>, pause: Duration) {
+    let LaneTask { requests, turnstile, holding, .. } = lane;
     let (name, rules, clock) = (&lane.name, &lane.rules, &lane.clock);
     let mut written = Vec::new();
     let settled = async {
@@ -222,7 +222,7 @@ async fn recover(lane: &mut Lane, done: &mut mpsc::Receiver<Done>, pause: Durati
                 () = holding.alarmed() => {}
             }
             // A fire does not wait until the lane is well again.
-            if holding.heed(clock.stamp().wall_ms) {
+            if holding.apply_fire(clock.stamp().wall_ms) {
                 holding.show(&turnstile.hold_open, &lane.state);
             }
         }
@@ -233,7 +233,7 @@ async fn recover(lane: &mut Lane, done: &mut mpsc::Receiver<Done>, pause: Durati
         () = lane.beat.keep() => {}
     }
     for answer in written {
-        lane.holding.learn(answer);
+        lane.holding.apply_written(answer);
     }
 }
 
@@ -249,7 +249,7 @@ impl Request {
 }
 
 /// Feeds a new machine, for ever.
-async fn work(lane: &mut Lane, done: &mut mpsc::Receiver<Done>) -> Infallible {
+async fn work(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>) -> Infallible {
     let (results, fresh) = mpsc::channel(RESULTS);
     *done = fresh;
     let mut machine = Machine::new(lane.rules.clone(), lane.confirms, lane.holding.mode());

@@ -1,6 +1,6 @@
 //! Who stands before one side of a lane, by the looks of a visit: pure.
 //!
-//! The vision workers follow a face and say which looks belong to one visit ([`super::sight`]). Here
+//! The vision workers follow a face and say which looks belong to one visit ([`super::vision_pool`]). Here
 //! the looks of a visit agree, or do not. Where they do, a claim comes out: to be a worker, or nobody
 //! whom the roster knows.
 

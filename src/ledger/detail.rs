@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 use ciborium::Value;
 use serde::{Deserialize, Serialize};
 
-use crate::figures::counted;
+use crate::timing::counted;
 
 /// A code and its parameters, as an entry holds them. Readers show codes that they do not know.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

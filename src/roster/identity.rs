@@ -228,7 +228,7 @@ fn resident(number: &str, today: Option<Date>) -> Result<(Date, Gender), RosterE
         let problem = format!(
             "must be 17 digits and a last digit or X; it has {}. In a spreadsheet, format the \
              column as text: a number loses its last digits",
-            crate::figures::counted(number.chars().count(), "character")
+            crate::timing::counted(number.chars().count(), "character")
         );
         return invalid(FIELD, problem);
     };

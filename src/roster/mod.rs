@@ -26,8 +26,8 @@ use jiff::civil::Date;
 pub use matcher::{Match, Roster};
 pub use reseal::{Resealed, reseal};
 pub use rows::{
-    Amended, Erased, Faces, MOST_WORKERS, amend, enrol, forget_removed, hold, holder_of, identity,
-    list, load, load_one, must_exist, remove, version,
+    Erased, Faces, MOST_WORKERS, Updated, enroll, forget_removed, holder_of, identity, list, load,
+    load_one, must_exist, remove, set_state, update, version,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 

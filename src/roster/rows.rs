@@ -7,7 +7,7 @@ use super::{
     Enrolment, FaceOnFile, Identity, Person, Roster, RosterError, State, Terms, Worker, WorkerId,
 };
 use crate::{
-    store::{Sealer, album},
+    store::{Sealer, photo_store},
     vision::Template,
 };
 
@@ -21,7 +21,7 @@ pub(super) fn place(table: &str, id: impl std::fmt::Display, ordinal: usize) -> 
 }
 
 /// Adds a worker with templates and photos. The caller appends the ledger's entry.
-pub fn enrol(
+pub fn enroll(
     tx: &Transaction<'_>,
     sealer: &Sealer,
     enrolment: &Enrolment,
@@ -147,7 +147,7 @@ pub enum Faces {
 
 /// A worker as they are to be from now on, the state apart.
 #[derive(Clone, Debug)]
-pub struct Amended {
+pub struct Updated {
     pub worker: Worker,
     pub identity: Identity,
     pub faces: Faces,
@@ -155,7 +155,7 @@ pub struct Amended {
 
 /// Changes a worker who is on the roster. How many templates there are then. The caller appends the
 /// ledger's entry and, where faces were erased, empties the write-ahead log after the commit.
-pub fn amend(tx: &Transaction<'_>, sealer: &Sealer, to: &Amended) -> Result<u32, RosterError> {
+pub fn update(tx: &Transaction<'_>, sealer: &Sealer, to: &Updated) -> Result<u32, RosterError> {
     let id = &to.worker.person.id;
     match holder_of(tx, sealer, &to.identity)? {
         Some(other) if other != *id => return Err(RosterError::IdentityTaken(other)),
@@ -166,7 +166,7 @@ pub fn amend(tx: &Transaction<'_>, sealer: &Sealer, to: &Amended) -> Result<u32,
         Faces::Keep => {}
         Faces::Erase => {
             erase(tx, id)?;
-            album::erase(tx, id.as_str())?;
+            photo_store::erase(tx, id.as_str())?;
         }
         Faces::Replace { model, faces } => {
             erase(tx, id)?;
@@ -210,13 +210,13 @@ pub fn remove(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError
     )?;
     on_the_roster(changed, id)?;
     let erased = erase(tx, id)?;
-    album::erase(tx, id.as_str())?;
+    photo_store::erase(tx, id.as_str())?;
     raise_version(tx)?;
     Ok(erased)
 }
 
 /// Suspends, bars or readmits a worker. The caller appends the ledger's entry.
-pub fn hold(
+pub fn set_state(
     tx: &Transaction<'_>,
     id: &WorkerId,
     state: State,

@@ -12,7 +12,7 @@ use crate::{
 /// Somebody comes onto the roster. Without photos and `live` they have no template, and pass only
 /// when a guard vouches for them.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct Enrol {
+pub struct Enroll {
     #[serde(flatten)]
     pub person: Person,
     #[serde(default)]
@@ -37,10 +37,10 @@ pub struct Enrol {
     pub confirmed: bool,
 }
 
-impl Enrol {
+impl Enroll {
     /// With no particulars, terms or photos yet.
-    pub fn new(person: Person, id_type: IdType, id_number: String) -> Enrol {
-        Enrol {
+    pub fn new(person: Person, id_type: IdType, id_number: String) -> Enroll {
+        Enroll {
             person,
             id_type,
             id_number,
@@ -89,12 +89,12 @@ pub struct Live {
 pub struct Enrolled {
     #[serde(flatten)]
     pub worker: Worker,
-    pub result: EnrolResult,
+    pub result: EnrollResult,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum EnrolResult {
+pub enum EnrollResult {
     Enrolled,
     Unchanged,
     Updated,
@@ -102,7 +102,7 @@ pub enum EnrolResult {
 
 /// What is said of a worker changes: what is given, and no more.
 #[derive(Clone, Args, Serialize, Deserialize)]
-pub struct Amend {
+pub struct Update {
     /// The worker's id
     pub id: WorkerId,
     /// Another team
@@ -129,7 +129,7 @@ pub struct Amend {
     #[serde(default)]
     pub clear: Vec<Clear>,
     #[arg(skip)]
-    pub faces: AmendFaces,
+    pub faces: UpdateFaces,
     #[arg(skip)]
     pub photos: Vec<Photo>,
     #[arg(skip)]
@@ -150,10 +150,10 @@ pub struct Amend {
     pub particulars: Particulars,
 }
 
-impl Amend {
+impl Update {
     /// Nothing changes yet.
-    pub fn nothing(id: WorkerId) -> Amend {
-        Amend {
+    pub fn nothing(id: WorkerId) -> Update {
+        Update {
             id,
             team: None,
             contractor: None,
@@ -162,7 +162,7 @@ impl Amend {
             id_number: None,
             id_type: None,
             clear: Vec::new(),
-            faces: AmendFaces::Keep,
+            faces: UpdateFaces::Keep,
             photos: Vec::new(),
             live: None,
             allow_duplicate_face: None,
@@ -189,7 +189,7 @@ pub enum Clear {
 /// What becomes of the templates and photos there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum AmendFaces {
+pub enum UpdateFaces {
     #[default]
     Keep,
     Add,
@@ -217,8 +217,8 @@ pub(super) enum Asked {
 }
 
 impl Asked {
-    pub(super) fn of(enrol: &Enrol, by: &Actor) -> Asked {
-        match enrol.if_known {
+    pub(super) fn of(enroll: &Enroll, by: &Actor) -> Asked {
+        match enroll.if_known {
             _ if by.via == Via::Upstream => Asked::Platform,
             IfKnown::Refuse => Asked::Alone,
             IfKnown::Same | IfKnown::Update => Asked::Import,

@@ -1,11 +1,11 @@
 //! Workers enrolled, for the first time or again.
 
 use super::{
-    Amend, AmendFaces, Code, DryRuns, Enrol, EnrolResult, Enrolled, Failure, IfKnown, Services,
-    Source,
-    amendment::{checked_terms, overlaid, overlaid_particulars},
+    Code, DryRuns, Enroll, EnrollResult, Enrolled, Failure, IfKnown, Services, Source, Update,
+    UpdateFaces,
     asked::{Asked, checked_person, checked_reason},
-    roster::{Known, committed},
+    roster::{Registered, committed},
+    update::{checked_terms, overlaid, overlaid_particulars},
 };
 use crate::{
     ledger::{self, Actor},
@@ -14,46 +14,46 @@ use crate::{
 };
 
 impl Services {
-    pub async fn enrol(
+    pub async fn enroll(
         &self,
         mut source: Source,
         dry: &mut DryRuns,
-        enrol: Enrol,
+        enroll: Enroll,
         by: Actor,
     ) -> Result<Enrolled, Failure> {
         let identity = Identity::checked(
-            enrol.id_type,
-            &enrol.id_number,
-            enrol.particulars.clone(),
+            enroll.id_type,
+            &enroll.id_number,
+            enroll.particulars.clone(),
             self.today(),
         )?;
-        let person = checked_person(&enrol.person)?;
+        let person = checked_person(&enroll.person)?;
         let id = person.id.clone();
         if roster::is_document(&id, &identity) {
             let problem = "it is an ID number, and would stand in every record: choose another";
             return Err(Failure::invalid("id", problem));
         }
-        let terms = checked_terms(enrol.terms.clone())?;
-        self.plausible(&terms, enrol.confirmed)?;
-        let asked = Asked::of(&enrol, &by);
+        let terms = checked_terms(enroll.terms.clone())?;
+        self.plausible(&terms, enroll.confirmed)?;
+        let asked = Asked::of(&enroll, &by);
         let known = self.known(&id).await?;
-        if let Some(known) = known.filter(|_| enrol.if_known != IfKnown::Refuse) {
-            let dry = enrol.dry_run.then_some(dry);
-            return match comes_again(enrol, person, &identity, &known)? {
-                Some(amend) => self.amended(source, amend, dry, asked, by).await,
-                None => Ok(Enrolled { worker: known.0, result: EnrolResult::Unchanged }),
+        if let Some(known) = known.filter(|_| enroll.if_known != IfKnown::Refuse) {
+            let dry = enroll.dry_run.then_some(dry);
+            return match comes_again(enroll, person, &identity, &known)? {
+                Some(update) => self.updated(source, update, dry, asked, by).await,
+                None => Ok(Enrolled { worker: known.0, result: EnrollResult::Unchanged }),
             };
         }
         self.free(&id, &identity).await?;
-        self.consented(enrol.brings_faces(), &terms, asked)?;
-        let allow = enrol.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
-        let faces = self.faces(&mut source, &enrol.photos, enrol.live.as_ref()).await?;
+        self.consented(enroll.brings_faces(), &terms, asked)?;
+        let allow = enroll.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
+        let faces = self.faces(&mut source, &enroll.photos, enroll.live.as_ref()).await?;
         let changing = self.changing.lock().await;
-        let alike = self.alike(&id, &faces, enrol.dry_run.then_some(&*dry), allow, asked)?;
+        let alike = self.alike(&id, &faces, enroll.dry_run.then_some(&*dry), allow, asked)?;
         let templates = u32::try_from(faces.len()).unwrap_or(u32::MAX);
         let worker = Worker { terms, templates, ..Worker::new(person) };
-        let done = Enrolled { worker: worker.clone(), result: EnrolResult::Enrolled };
-        if enrol.dry_run {
+        let done = Enrolled { worker: worker.clone(), result: EnrollResult::Enrolled };
+        if enroll.dry_run {
             dry.came_by(&self.roster.borrow(), id, Some(&identity), faces)?;
             return Ok(done);
         }
@@ -71,7 +71,7 @@ impl Services {
         let enrolment = Enrolment { worker, identity, model, faces };
         let sealer = self.store.sealer().clone();
         self.change(&changing, id, Priority::Photo, move |tx| {
-            roster::enrol(tx, &sealer, &enrolment)?;
+            roster::enroll(tx, &sealer, &enrolment)?;
             Ok((entry.into(), ()))
         })
         .await?;
@@ -82,19 +82,19 @@ impl Services {
 /// The same person comes by again, as in an import that is run again or brings the roster up to
 /// date. `None`: nothing is to be changed.
 fn comes_again(
-    enrol: Enrol,
+    enroll: Enroll,
     person: Person,
     given: &Identity,
-    (worker, identity): &Known,
-) -> Result<Option<Amend>, Failure> {
+    (worker, identity): &Registered,
+) -> Result<Option<Update>, Failure> {
     if worker.state == State::Removed {
         return Err(RosterError::IdRetired(person.id).into());
     }
     let said = overlaid_particulars(&identity.particulars, &given.particulars);
     let same = worker.person == person
-        && worker.terms == overlaid(&worker.terms, enrol.terms.clone())
+        && worker.terms == overlaid(&worker.terms, enroll.terms.clone())
         && identity.particulars == said;
-    let brings_faces = enrol.brings_faces();
+    let brings_faces = enroll.brings_faces();
     let faceless = worker.templates == 0 && brings_faces;
     // A sheet whose rows have moved against its ids would give each worker another identity.
     if !given.same_document(identity) {
@@ -105,7 +105,7 @@ fn comes_again(
         );
         return Err(Failure::of(Code::Duplicate, "id-number", problem));
     }
-    let problem = match enrol.if_known {
+    let problem = match enroll.if_known {
         IfKnown::Same if same && !faceless => return Ok(None),
         IfKnown::Same if same => {
             Some("is on the roster without a face; --update takes the photos in")
@@ -118,20 +118,20 @@ fn comes_again(
     if let Some(problem) = problem {
         return Err(Failure::new(Code::Duplicate, format!("worker {} {problem}", person.id)));
     }
-    Ok(Some(Amend {
+    Ok(Some(Update {
         name: Some(person.name),
-        id_number: Some(enrol.id_number),
-        id_type: Some(enrol.id_type),
-        particulars: enrol.particulars,
+        id_number: Some(enroll.id_number),
+        id_type: Some(enroll.id_type),
+        particulars: enroll.particulars,
         team: Some(person.team),
         contractor: Some(person.contractor),
         trade: Some(person.trade),
-        terms: enrol.terms,
-        faces: if brings_faces { AmendFaces::Replace } else { AmendFaces::Keep },
-        photos: enrol.photos,
-        live: enrol.live,
-        allow_duplicate_face: enrol.allow_duplicate_face,
-        confirmed: enrol.confirmed,
-        ..Amend::nothing(person.id)
+        terms: enroll.terms,
+        faces: if brings_faces { UpdateFaces::Replace } else { UpdateFaces::Keep },
+        photos: enroll.photos,
+        live: enroll.live,
+        allow_duplicate_face: enroll.allow_duplicate_face,
+        confirmed: enroll.confirmed,
+        ..Update::nothing(person.id)
     }))
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ledger::LedgerError,
     roster::RosterError,
-    store::{StoreError, album::AlbumError},
+    store::{StoreError, photo_store::AlbumError},
     vision::{Flaw, PhotoError},
     words::words,
 };

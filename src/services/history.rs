@@ -19,7 +19,7 @@ const UNKNOWN: &str = "?";
 
 /// One entry on a worker, and what it changed.
 #[derive(Clone, Debug, Serialize)]
-pub struct Happened {
+pub struct RosterChange {
     #[serde(flatten)]
     pub event: EventRecord,
     pub changes: Vec<Change>,

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Timeout for a lane's answer. A release is answered with its outcome, which has its own bounds.
-const PATIENCE: Duration = Duration::from_secs(90);
+const TIMEOUT: Duration = Duration::from_secs(90);
 
 /// A gate opened by hand, once.
 #[derive(Clone, Args, Serialize, Deserialize)]
@@ -161,7 +161,7 @@ impl Services {
             Failure::new(Code::Stopping, problem)
         };
         self.lane(name)?.requests.send(request).await.map_err(|_| stopped())?;
-        tokio::time::timeout(PATIENCE, answer)
+        tokio::time::timeout(TIMEOUT, answer)
             .await
             .map_err(|_| Failure::new(Code::Timeout, "the lane gave no answer"))?
             .map_err(|_| stopped())

@@ -1,6 +1,6 @@
 //! Whose face it is: that of the worker it is for, and of no one else.
 
-use super::{Amend, AmendFaces, Code, DryRuns, Failure, Services, asked::Asked};
+use super::{Code, DryRuns, Failure, Services, Update, UpdateFaces, asked::Asked};
 use crate::{
     ledger::{Alike, Score},
     roster::{self, FaceOnFile, RosterError, WorkerId},
@@ -15,7 +15,7 @@ impl Services {
         &self,
         id: &WorkerId,
         faces: &[FaceOnFile],
-        amend: &Amend,
+        update: &Update,
         asked: Asked,
     ) -> Result<(), Failure> {
         let roster = self.roster.borrow().clone();
@@ -23,7 +23,7 @@ impl Services {
         let Some(least) = alike.min_by(f32::total_cmp).filter(|least| *least < LEAST_ALIKE) else {
             return Ok(());
         };
-        if amend.faces == AmendFaces::Replace && amend.reason.is_some() {
+        if update.faces == UpdateFaces::Replace && update.reason.is_some() {
             return Ok(());
         }
         const AT_THE_GATEWAY: &str =

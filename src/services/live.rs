@@ -21,7 +21,7 @@ const APART: Duration = Duration::from_millis(400);
 const LOOKING: Duration = Duration::from_secs(3);
 /// The longest that a camera is lent.
 const SITTING: Duration = Duration::from_secs(20);
-const FRAME_PATIENCE: Duration = Duration::from_millis(200);
+const FRAME_TIMEOUT: Duration = Duration::from_millis(200);
 /// After this the client hears that no frame comes.
 const NO_FRAME: Duration = Duration::from_secs(2);
 
@@ -51,7 +51,7 @@ impl Services {
         let one_person = self.threshold.cosine();
         // Where the client goes, it ends too: its next hint finds no one.
         let looks = tokio::task::spawn_blocking(move || {
-            Sitting { loan, vision, limits, one_person, clock, client }.sit()
+            LiveCapture { loan, vision, limits, one_person, clock, client }.sit()
         });
         let looks = looks.await.map_err(Failure::internal)?.map_err(|hint| {
             let problem = format!("the camera saw no good look at a face: {hint}");
@@ -62,14 +62,14 @@ impl Services {
 }
 
 /// A good look at a face.
-struct Look {
+struct CapturedFace {
     face: FaceOnFile,
     quality: f32,
     at: Monotonic,
 }
 
 /// Somebody before a borrowed camera.
-struct Sitting {
+struct LiveCapture {
     loan: Loan,
     vision: Arc<Vision>,
     limits: FaceLimits,
@@ -79,12 +79,12 @@ struct Sitting {
     client: mpsc::Sender<Ask>,
 }
 
-impl Sitting {
+impl LiveCapture {
     /// The best looks, or what was wrong last.
-    fn sit(self) -> Result<Vec<Look>, String> {
+    fn sit(self) -> Result<Vec<CapturedFace>, String> {
         let begun = self.clock.monotonic();
         let (mut heard, mut last_seen) = (0, begun);
-        let (mut looks, mut first_good): (Vec<Look>, _) = (Vec::new(), None);
+        let (mut looks, mut first_good): (Vec<CapturedFace>, _) = (Vec::new(), None);
         let mut hint = "no frame came".to_owned();
         loop {
             let now = self.clock.monotonic();
@@ -92,7 +92,7 @@ impl Sitting {
             if enough || now.since(begun) > SITTING {
                 break;
             }
-            heard = self.loan.wait(heard, FRAME_PATIENCE);
+            heard = self.loan.wait(heard, FRAME_TIMEOUT);
             let Some(frame) = self.loan.take() else {
                 if now.since(last_seen) > NO_FRAME {
                     hint = "no frame comes from the camera".to_owned();
@@ -121,7 +121,7 @@ impl Sitting {
         if looks.is_empty() { Err(hint) } else { Ok(looks) }
     }
 
-    fn look(&self, frame: &Frame) -> Result<Look, String> {
+    fn look(&self, frame: &Frame) -> Result<CapturedFace, String> {
         let examine = || {
             let view = View::new(&frame.picture)?;
             let (width, height) = view.size();
@@ -138,10 +138,10 @@ impl Sitting {
             PhotoError::Vision(e) => format!("the picture could not be examined: {e}"),
         })?;
         let jpeg = jpeg.map_err(|e| e.to_string())?;
-        Ok(Look { face: FaceOnFile { template, jpeg }, quality, at: frame.captured })
+        Ok(CapturedFace { face: FaceOnFile { template, jpeg }, quality, at: frame.captured })
     }
 
-    fn alike(&self, a: &Look, b: &Look) -> bool {
+    fn alike(&self, a: &CapturedFace, b: &CapturedFace) -> bool {
         a.face.template.cosine(&b.face.template) >= self.one_person
     }
 
@@ -155,7 +155,7 @@ impl Sitting {
 }
 
 /// Of looks close in time the better one, of all the best.
-fn keep(looks: &mut Vec<Look>, look: Look) {
+fn keep(looks: &mut Vec<CapturedFace>, look: CapturedFace) {
     if let Some(last) = looks.last_mut().filter(|last| look.at.since(last.at) < APART) {
         if last.quality < look.quality {
             *last = look;

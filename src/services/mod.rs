@@ -21,7 +21,6 @@
 //! | `failure` | why it was not done |
 //! | `command_counts` | what became of the platforms' commands |
 
-mod amendment;
 mod asked;
 mod attendance;
 mod command_counts;
@@ -36,22 +35,23 @@ mod likeness;
 mod live;
 mod photo;
 mod roster;
+mod update;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
 
 pub use self::{
-    asked::{Amend, AmendFaces, Clear, Enrol, EnrolResult, Enrolled, IfKnown, Live, Photo},
+    asked::{Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Update, UpdateFaces},
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone},
     command_counts::{CommandCounts, Commands},
     dry_run::DryRuns,
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},
     failure::{Code, Failure},
-    history::{Change, Happened},
+    history::{Change, RosterChange},
     lanes::{ModeChange, Release, Released},
     photo::{PassageAsked, PassagePhoto},
-    roster::{Hold, Remove, Removed, WorkerPage, WorkerQuery, WorkerShown},
+    roster::{Remove, Removed, SetState, WorkerPage, WorkerQuery, WorkerShown},
 };
 use crate::{
     alarms::AlarmState,
@@ -59,17 +59,17 @@ use crate::{
     camera::{CameraState, Slot},
     clock::{Clock, Monotonic},
     config::{AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules},
-    figures::Stages,
     gate::{
         lane::{self, LaneState},
-        sight::Seen,
+        vision_pool::FrameCounts,
     },
     ledger::{Actor, Ledger, Retention, Via},
     roster::Roster,
-    store::{Store, album::Album},
+    store::{Store, photo_store::PhotoStore},
+    supervision::Heartbeats,
+    timing::Stages,
     turnstile::TurnstileState,
     uplink,
-    vigil::Beats,
     vision::Vision,
 };
 
@@ -83,7 +83,7 @@ pub struct CameraPanel {
     pub state: watch::Receiver<CameraState>,
     /// Timeout after which a camera that is open and sends no frame has stalled.
     pub stalled_after: Duration,
-    pub seen: Arc<Seen>,
+    pub seen: Arc<FrameCounts>,
     /// Where an enrolment borrows its frames.
     pub slot: Arc<Slot>,
 }
@@ -125,12 +125,12 @@ pub struct ExporterDown {
 pub struct Services {
     pub store: Store,
     pub storage_dir: PathBuf,
-    pub album: Album,
+    pub photo_store: PhotoStore,
     pub ledger: Ledger,
     pub clock: Arc<dyn Clock>,
     pub started: Monotonic,
     /// Of what must make progress for the gate to work.
-    pub beats: Arc<Beats>,
+    pub beats: Arc<Heartbeats>,
     pub origin: Origin,
     pub vision: Arc<Vision>,
     pub roster: watch::Sender<Arc<Roster>>,

@@ -15,7 +15,7 @@ use super::{
     Code, Failure, PAGE, Services,
     asked::{Asked, checked_reason},
     dates,
-    history::{Happened, Past},
+    history::{Past, RosterChange},
 };
 use crate::{
     attendance::EventRecord,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Somebody on the roster, before a change.
-pub(super) type Known = (Worker, Identity);
+pub(super) type Registered = (Worker, Identity);
 
 /// What opens to the document's number in a dispute.
 pub(super) fn committed(identity: &Identity) -> [u8; 32] {
@@ -81,7 +81,7 @@ pub struct WorkerShown {
 
 /// A worker suspended, barred or (`active`) readmitted; as it is asked for, and as it is done.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Hold {
+pub struct SetState {
     pub id: WorkerId,
     pub state: State,
     pub reason: String,
@@ -107,7 +107,11 @@ pub struct Removed {
 }
 
 impl Services {
-    pub async fn hold(&self, Hold { id, state, reason }: Hold, by: Actor) -> Result<Hold, Failure> {
+    pub async fn set_state(
+        &self,
+        SetState { id, state, reason }: SetState,
+        by: Actor,
+    ) -> Result<SetState, Failure> {
         if state == State::Removed {
             let problem = "`worker remove` takes somebody off the roster";
             return Err(Failure::new(Code::Invalid, problem));
@@ -122,11 +126,11 @@ impl Services {
         let change = StateChange { worker: id.clone(), state, reason: reason.clone(), by };
         let (held, why) = (id.clone(), reason.clone());
         self.change(&changing, id.clone(), Priority::Upkeep, move |tx| {
-            roster::hold(tx, &held, state, &why)?;
+            roster::set_state(tx, &held, state, &why)?;
             Ok((change.into(), ()))
         })
         .await?;
-        Ok(Hold { id, state, reason })
+        Ok(SetState { id, state, reason })
     }
 
     pub async fn remove(
@@ -146,7 +150,7 @@ impl Services {
         drop(changing);
         self.empty_log(&id).await;
         failpoint::at("removal.emptied");
-        self.album.tidy().await;
+        self.photo_store.tidy().await;
         Ok(Removed {
             id,
             state: State::Removed,
@@ -156,7 +160,7 @@ impl Services {
     }
 
     /// Who is on the roster under this id.
-    pub(super) async fn on_roster(&self, id: &WorkerId) -> Result<Known, RosterError> {
+    pub(super) async fn on_roster(&self, id: &WorkerId) -> Result<Registered, RosterError> {
         let known = self.known(id).await?.filter(|(worker, _)| worker.state != State::Removed);
         known.ok_or_else(|| RosterError::NoSuchWorker(id.clone()))
     }
@@ -201,7 +205,7 @@ impl Services {
     }
 
     /// Somebody with this id, whatever the state.
-    pub(super) async fn known(&self, id: &WorkerId) -> Result<Option<Known>, RosterError> {
+    pub(super) async fn known(&self, id: &WorkerId) -> Result<Option<Registered>, RosterError> {
         let (sealer, asked) = (self.store.sealer().clone(), id.clone());
         match self.store.read(move |tx| roster::identity(tx, &sealer, &asked)).await {
             Ok(known) => Ok(Some(known)),
@@ -291,7 +295,7 @@ impl Services {
     }
 
     /// The latest entries on a worker that are no attendance, oldest first.
-    pub async fn history(&self, id: WorkerId) -> Result<Vec<Happened>, Failure> {
+    pub async fn history(&self, id: WorkerId) -> Result<Vec<RosterChange>, Failure> {
         let asked = id.clone();
         self.store.read(move |tx| roster::must_exist(tx, &asked)).await?;
         // Of who was removed nothing may be left, and of who is damaged nothing opens.
@@ -300,7 +304,7 @@ impl Services {
         let changes = Past::new(identity).all(entries.iter().map(|(stored, _)| stored));
         let happened = entries.iter().zip(changes).filter_map(|((stored, disputed), changes)| {
             let event = EventRecord::of(&self.origin, stored)?;
-            Some(Happened { event, changes, disputed: *disputed })
+            Some(RosterChange { event, changes, disputed: *disputed })
         });
         Ok(happened.collect())
     }

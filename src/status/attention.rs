@@ -2,7 +2,7 @@
 
 use super::{Degraded, part::Part};
 use crate::{
-    alarms::{Look, Trouble},
+    alarms::{PartState, Trouble},
     clock::{Monotonic, Stamp},
     services::Services,
 };
@@ -36,7 +36,7 @@ impl<'a> Attention<'a> {
     }
 
     /// Of one that was told as an alarm: since then. It may be older than this run of the daemon.
-    pub(super) fn look(&mut self, what: Part, look: &Look) {
+    pub(super) fn look(&mut self, what: Part, look: &PartState) {
         let Some(trouble) = look.trouble() else { return };
         let alarms = self.services.alarms.borrow();
         let told =

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::{DiskStatus, Failing, attention::Attention, part::Part};
 use crate::{
-    figures::counted,
     services::Services,
     store::{self, Room},
+    timing::counted,
 };
 
 /// Below this a full disk is near.

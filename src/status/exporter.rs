@@ -1,7 +1,7 @@
 //! The listener for the metrics: HTTP on loopback, with one page and bounds on everything.
 //!
 //! In: `GET /metrics`. Out: the page, made for each request. No keep-alive: a client holds a place
-//! for [`PATIENCE`] at most. When the listener fails it is opened again, and nothing
+//! for [`TIMEOUT`] at most. When the listener fails it is opened again, and nothing
 //! else of the gate notices (I10).
 
 use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc};
@@ -26,13 +26,13 @@ use super::{gather, metrics};
 use crate::{
     clock::Clock,
     services::{ExporterDown, Services},
-    vigil::Backoff,
+    supervision::Backoff,
 };
 
 /// Connections at once; the next one waits in the kernel's own bounded queue.
 const PLACES: usize = 4;
 /// A connection is cut after so long, whatever it is at.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// A request's head; a larger one is answered 431.
 const HEAD_MAX: usize = 16 * 1024;
 
@@ -115,7 +115,7 @@ async fn serve(listener: TcpListener, page: &Page, cancel: &CancellationToken) -
             let _place = place;
             tokio::select! {
                 _ = cancel.cancelled() => {}
-                _ = timeout(PATIENCE, converse(stream, page)) => {}
+                _ = timeout(TIMEOUT, converse(stream, page)) => {}
             }
         });
     }

@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     clock::Monotonic,
-    figures::counted,
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
     services::{CameraPanel, LanePanel, Services},
+    timing::counted,
 };
 
 /// For so long after it failed, and longer while the disk does, a lane's commit is shown.
@@ -85,7 +85,7 @@ pub async fn gather(services: &Services) -> Status {
             kept_until: services.retention.kept_until(),
         },
         upstreams,
-        photos: services.album.state(),
+        photos: services.photo_store.state(),
         clock: ClockStatus {
             synced: stamp.synced,
             now: services.origin.time(stamp.timestamp()),

@@ -16,7 +16,7 @@ use prometheus_client::{
 };
 
 use super::{CameraStatus, LaneStatus, Status, UpstreamStatus};
-use crate::{figures::Spread, turnstile::TurnstileState, uplink::CertificateOf};
+use crate::{timing::Spread, turnstile::TurnstileState, uplink::CertificateOf};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

@@ -34,11 +34,11 @@ pub use self::{
 use crate::{
     camera::CameraState,
     config::Direction,
-    figures::Spread,
-    gate::{lane::LaneState, sight::SeenCounts},
+    gate::{lane::LaneState, vision_pool::SeenCounts},
     ledger::{AlarmWhat, LaneMode},
     services::CommandCounts,
-    store::{Room, album::AlbumState},
+    store::{Room, photo_store::AlbumState},
+    timing::Spread,
     turnstile::TurnstileState,
     uplink::UpstreamState,
 };

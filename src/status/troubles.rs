@@ -6,11 +6,11 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 use crate::{
-    alarms::{Look, Trouble},
+    alarms::{PartState, Trouble},
     camera::CameraState,
     clock::{Monotonic, Stamp},
     config::AlarmLimits,
-    gate::sight::Showing,
+    gate::vision_pool::Showing,
     ledger::{self, AlarmWhat, Detail, LedgerError},
     services::{CameraPanel, LanePanel, Services},
     turnstile::TurnstileState,
@@ -38,30 +38,30 @@ pub async fn backlogs(services: &Services) -> Result<Vec<Backlog>, LedgerError> 
 
 /// All there is that may become an alarm, but for what only time tells. `backlogs`: `None` where
 /// it could not be read.
-pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<Look> {
+pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState> {
     let now = services.clock.monotonic();
     let mut looks = Vec::new();
     for lane in &services.lanes {
         for panel in &lane.cameras {
             let found = camera(panel, &panel.state.borrow(), now);
-            looks.push(Look::new(AlarmWhat::Camera, camera_name(lane, panel), found));
+            looks.push(PartState::new(AlarmWhat::Camera, camera_name(lane, panel), found));
             let found = undecided(lane, panel, now, services.alarm_limits.undecided);
-            looks.push(Look::new(AlarmWhat::Undecided, camera_name(lane, panel), found));
+            looks.push(PartState::new(AlarmWhat::Undecided, camera_name(lane, panel), found));
         }
         let found = turnstile(&lane.turnstile.borrow());
-        looks.push(Look::new(AlarmWhat::Turnstile, &lane.name, found));
+        looks.push(PartState::new(AlarmWhat::Turnstile, &lane.name, found));
     }
     let stamp = services.clock.stamp();
     for (n, upstream) in services.upstreams.iter().enumerate() {
         let state = upstream.state.borrow();
         let backlog = backlogs.and_then(|all| all.get(n)).copied();
-        looks.push(Look::new(AlarmWhat::Link, &state.name, link(&state, backlog)));
+        looks.push(PartState::new(AlarmWhat::Link, &state.name, link(&state, backlog)));
         looks.push(match backlog {
             Some(backlog) => {
                 let found = outbox(&state, backlog, stamp, &services.alarm_limits);
-                Look::new(AlarmWhat::Outbox, &state.name, found)
+                PartState::new(AlarmWhat::Outbox, &state.name, found)
             }
-            None => Look::unknown(AlarmWhat::Outbox, &state.name),
+            None => PartState::unknown(AlarmWhat::Outbox, &state.name),
         });
         let certificates = certificates(&state, stamp, services.started);
         looks.extend(certificates.into_iter().map(|(_, look)| look));
@@ -197,7 +197,7 @@ pub(super) fn certificates(
     state: &UpstreamState,
     now: Stamp,
     started: Monotonic,
-) -> Vec<(CertificateOf, Look)> {
+) -> Vec<(CertificateOf, PartState)> {
     let mut looks = Vec::new();
     for whose in CertificateOf::ALL {
         let first = state.certificates.iter().filter(|c| c.whose == whose).min_by_key(|c| c.until);
@@ -214,11 +214,11 @@ pub(super) fn certificates(
                         let detail = ends(certificate, left);
                         Trouble { since: started, detail, count: None }
                     };
-                    Look::new(what, &subject, (left <= ahead).then(trouble))
+                    PartState::new(what, &subject, (left <= ahead).then(trouble))
                 }
                 // A link without any.
-                None if state.connected => Look::new(what, &subject, None),
-                _ => Look::unknown(what, &subject),
+                None if state.connected => PartState::new(what, &subject, None),
+                _ => PartState::unknown(what, &subject),
             };
             looks.push((whose, look));
         }

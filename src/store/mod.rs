@@ -10,10 +10,10 @@
 //! ([`predecessor`]). What SQLite finds damaged later ends the writer, and so the daemon: the next
 //! start sees to it.
 
-pub mod album;
 mod database;
 mod folder;
 mod meta;
+pub mod photo_store;
 mod room;
 mod rotation;
 mod sealing;
@@ -46,7 +46,7 @@ pub use self::{
     sealing::{KeyError, SealError, Sealer},
     writer::StoreState,
 };
-use crate::{clock::Clock, config::Storage, figures::Histogram, vigil::cause};
+use crate::{clock::Clock, config::Storage, supervision::cause, timing::Histogram};
 
 /// Grants, releases by hand and outcomes waiting to be committed. A lane has one passage at a time,
 /// so this is hardly ever full; a sender then waits.

@@ -19,8 +19,8 @@ use super::{
 };
 use crate::{
     clock::{Clock, Monotonic},
-    figures::Histogram,
-    vigil::cause,
+    supervision::cause,
+    timing::Histogram,
 };
 
 /// One turn of the writer. It answers whoever waits for it.

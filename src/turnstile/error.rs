@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::vigil::Panicked;
+use crate::supervision::Panicked;
 
 /// What went wrong between the gateway and a controller. The task answers each in the same way,
 /// by connecting anew; the person who reads it finds the port, the address and what to do.

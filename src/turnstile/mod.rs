@@ -41,7 +41,7 @@ pub use self::{
     error::TurnstileError,
     handle::{TurnstileHandle, TurnstileState},
     passage_id::{BadPassageId, NoRandomness, PassageId},
-    port::{Met, NotReleased, Release, Seen, Turnstile, TurnstileEvent},
+    port::{ConnectReport, NotReleased, Polled, Release, Turnstile, TurnstileEvent},
     settings::Direction,
     simulation::{DeviceFrame, SimulatedBus, SimulatedDevice, SimulatedLine},
 };

@@ -7,7 +7,7 @@ use crate::clock::Monotonic;
 
 /// What a controller was found with at a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Met {
+pub struct ConnectReport {
     /// Directions that stand released, as far as it tells: after a crash, say.
     pub released: Vec<Direction>,
     /// The fire alarm's input, where there is one.
@@ -16,7 +16,7 @@ pub struct Met {
 
 /// What one step of listening brought.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct Polled {
     /// A direction for each passage.
     pub passed: Vec<Direction>,
     /// The fire alarm's input, where there is one.
@@ -36,7 +36,7 @@ pub trait Turnstile: Send + 'static {
 
     /// Opens the line and looks; moves nothing. [`hold`](Turnstile::hold) comes next, before
     /// anything else: a coil left on by a crash would keep the gate open.
-    fn connect(&mut self) -> impl Future<Output = Result<Met, TurnstileError>> + Send;
+    fn connect(&mut self) -> impl Future<Output = Result<ConnectReport, TurnstileError>> + Send;
 
     /// Starts a release, unless `deadline` is over when its turn on the line comes; returns when
     /// the controller has acknowledged it.
@@ -48,7 +48,7 @@ pub trait Turnstile: Send + 'static {
 
     /// One step of listening: withdraws a release whose time is over, then returns the passages
     /// since the last step. The first step of a connection reports none.
-    fn poll(&mut self) -> impl Future<Output = Result<Seen, TurnstileError>> + Send;
+    fn poll(&mut self) -> impl Future<Output = Result<Polled, TurnstileError>> + Send;
 
     /// Opens the arm both ways, until it is closed again; or closes it, and withdraws with it every
     /// release that is, or may be, under way. Without a connection that is an error where there may

@@ -3,7 +3,7 @@
 //! Two things it must never do: release late (I4), and leave a gate open. So a release is judged
 //! against its deadline right before it goes to the device, it is refused and forgotten while the
 //! line is down, and the lane's slowness never delays the withdrawal of a pulse: events that the
-//! channel has no room for wait in `Desk::outgoing` while the task goes on polling.
+//! channel has no room for wait in `TaskState::outgoing` while the task goes on polling.
 //!
 //! A panic costs the driver and no more: the next one, made anew, begins by withdrawing what it
 //! finds, as at each connection.
@@ -13,7 +13,7 @@
 //! each connection, before anything else; then nothing is withdrawn, and a release has nothing to
 //! do.
 
-mod desk;
+mod state;
 
 use std::{pin::pin, time::Duration};
 
@@ -24,24 +24,24 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-pub(super) use self::desk::Lane;
-use self::desk::{Desk, Turn};
+pub(super) use self::state::Lane;
+use self::state::{TaskState, Turn};
 use super::{
     error::TurnstileError,
     handle::{TurnstileHandle, TurnstileState},
-    port::{Met, Release, Seen, Turnstile},
+    port::{ConnectReport, Polled, Release, Turnstile},
     simulation::DeviceFrame,
 };
 use crate::{
     failpoint,
-    vigil::{Backoff, caught},
+    supervision::{Backoff, caught},
 };
 
 /// Releases under way to the task. A lane has few people before it; when it is full, the
 /// lane's next one is refused.
 const RELEASES: usize = 8;
 /// Events under way to the lane. When it is full the task keeps on listening and withdrawing,
-/// and holds events back itself, within the bound of `desk`.
+/// and holds events back itself, within the bound of `state`.
 const EVENTS: usize = 64;
 /// Between two looks at the inputs. A sensor that is covered for 100 ms is seen twice.
 const POLL: Duration = Duration::from_millis(40);
@@ -69,46 +69,46 @@ pub(super) fn spawn<T: Turnstile>(
         port,
         ..TurnstileState::default()
     });
-    let task = tokio::spawn(run(make, Desk::new(lane, held_by_lane, taken, events, state)));
+    let task = tokio::spawn(run(make, TaskState::new(lane, held_by_lane, taken, events, state)));
     (TurnstileHandle { releases, events: heard, hold_open, state: shown, tap }, task)
 }
 
-async fn run<T: Turnstile>(make: impl Fn() -> T, mut desk: Desk) {
+async fn run<T: Turnstile>(make: impl Fn() -> T, mut state: TaskState) {
     let mut backoff = Backoff::default();
     let mut pause = Duration::ZERO;
     loop {
-        let (begun, last) = (desk.clock.monotonic(), desk.is_over());
+        let (begun, last) = (state.clock.monotonic(), state.is_over());
         // What outlives a panic are queues and counters, whole after each step.
         let Err(fault) =
-            caught(async { Driven { driver: make(), desk: &mut desk }.run(pause).await }).await
+            caught(async { Driven { driver: make(), state: &mut state }.run(pause).await }).await
         else {
             break;
         };
-        let longer = backoff.after(desk.clock.monotonic().since(begun));
+        let longer = backoff.after(state.clock.monotonic().since(begun));
         // Where a coil may be on there is no pause; the next one takes another release.
-        let connected = desk.state.borrow().connected;
-        pause = if connected && desk.touched { Duration::ZERO } else { longer };
-        desk.fault(fault.into());
+        let connected = state.state.borrow().connected;
+        pause = if connected && state.touched { Duration::ZERO } else { longer };
+        state.fault(fault.into());
         if last {
-            error!(lane = desk.lane, "a release may be left under way");
+            error!(lane = state.lane, "a release may be left under way");
             break;
         }
     }
-    desk.close();
+    state.close();
 }
 
 /// A driver, and the lane that it is for.
 struct Driven<'a, T> {
     driver: T,
-    desk: &'a mut Desk,
+    state: &'a mut TaskState,
 }
 
 impl<T: Turnstile> Driven<'_, T> {
     /// Connects, again and again, and serves, until it is time to stop; then withdraws.
     async fn run(mut self, mut pause: Duration) {
         // A driver does not know what the one before it had released.
-        let mut orphaned = self.desk.may_be_open();
-        while self.desk.refuse_for(pause).await.is_continue() {
+        let mut orphaned = self.state.may_be_open();
+        while self.state.refuse_for(pause).await.is_continue() {
             let Some(connected) = self.connect().await else { break };
             let settled = match connected {
                 Ok(met) => {
@@ -129,28 +129,28 @@ impl<T: Turnstile> Driven<'_, T> {
                     error
                 }
             };
-            self.desk.down(&failed);
+            self.state.down(&failed);
         }
-        if self.desk.is_to_be_open() {
-            info!(lane = self.desk.lane, "the arm is left as it is: it is to stand open");
-        } else if orphaned || self.desk.may_be_open() {
+        if self.state.is_to_be_open() {
+            info!(lane = self.state.lane, "the arm is left as it is: it is to stand open");
+        } else if orphaned || self.state.may_be_open() {
             let error = match timeout(WITHDRAW_WITHIN, self.withdraw(orphaned)).await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "no time to withdraw".to_owned(),
             };
-            error!(lane = self.desk.lane, error, "a release may be left under way");
+            error!(lane = self.state.lane, error, "a release may be left under way");
         }
     }
 
     /// `None`: it is time to stop.
-    async fn connect(&mut self) -> Option<Result<Met, TurnstileError>> {
+    async fn connect(&mut self) -> Option<Result<ConnectReport, TurnstileError>> {
         let mut connect = pin!(self.driver.connect());
         loop {
             tokio::select! {
                 biased;
                 outcome = &mut connect => return Some(outcome),
-                step = self.desk.refuse_for(POLL) => if step.is_break() { return None },
+                step = self.state.refuse_for(POLL) => if step.is_break() { return None },
             }
         }
     }
@@ -165,25 +165,25 @@ impl<T: Turnstile> Driven<'_, T> {
 
     /// After a connection, before it counts as one: opens what is to be open, withdraws everything
     /// else, and takes what the sensors show for given.
-    async fn settle(&mut self, met: Met) -> Result<(), TurnstileError> {
-        let Self { driver, desk } = self;
+    async fn settle(&mut self, met: ConnectReport) -> Result<(), TurnstileError> {
+        let Self { driver, state } = self;
         // Said at each connection anew.
-        desk.fire_said &= met.fire != Some(true);
-        let fire = desk.notices(met.fire);
-        desk.held = None;
-        let open = desk.is_to_be_open();
+        state.fire_said &= met.fire != Some(true);
+        let fire = state.notices(met.fire);
+        state.held = None;
+        let open = state.is_to_be_open();
         let settled = async {
             driver.hold(open).await?;
             driver.poll().await
         };
         let settled = settled.await;
         if settled.is_ok() {
-            desk.holds(open);
-            desk.up(if open { Vec::new() } else { met.released });
+            state.holds(open);
+            state.up(if open { Vec::new() } else { met.released });
         }
         // An alarm is an alarm, also where the line is not up yet.
-        desk.says_fire(fire);
-        self.heed(settled?).await
+        state.says_fire(fire);
+        self.apply_command(settled?).await
     }
 
     /// While the line is up. Returns the error that ended it and whether to connect at once, because
@@ -192,12 +192,12 @@ impl<T: Turnstile> Driven<'_, T> {
     async fn serve(&mut self) -> Option<(TurnstileError, bool)> {
         let mut was_good = false;
         loop {
-            let turn = self.desk.wait(POLL).await;
+            let turn = self.state.wait(POLL).await;
             if matches!(turn, Turn::Stop) {
                 return None;
             }
             if let Err(error) = self.take(turn).await {
-                return Some((error, was_good || self.desk.touched));
+                return Some((error, was_good || self.state.touched));
             }
             was_good = true;
         }
@@ -210,7 +210,7 @@ impl<T: Turnstile> Driven<'_, T> {
             match converged {
                 Ok(()) => self.carry_out(release).await?,
                 Err(error) => {
-                    self.desk.fail(release.passage, &error, false);
+                    self.state.fail(release.passage, &error, false);
                     return Err(error);
                 }
             }
@@ -218,59 +218,59 @@ impl<T: Turnstile> Driven<'_, T> {
             converged?;
         }
         let seen = self.driver.poll().await?;
-        self.heed(seen).await
+        self.apply_command(seen).await
     }
 
     /// Brings the arm to where it is to stand.
     async fn converge(&mut self) -> Result<(), TurnstileError> {
-        let Self { driver, desk } = self;
-        let open = desk.is_to_be_open();
-        let again = desk.held.is_some_and(|since| desk.clock.monotonic() - since > HELD_AGAIN);
-        if open != desk.held.is_some() || again {
+        let Self { driver, state } = self;
+        let open = state.is_to_be_open();
+        let again = state.held.is_some_and(|since| state.clock.monotonic() - since > HELD_AGAIN);
+        if open != state.held.is_some() || again {
             driver.hold(open).await?;
-            desk.holds(open);
+            state.holds(open);
         }
         Ok(())
     }
 
     /// Deals with what a poll saw. A fire alarm opens the arm first, and is said then.
-    async fn heed(&mut self, seen: Seen) -> Result<(), TurnstileError> {
-        let fire = self.desk.notices(seen.fire);
+    async fn apply_command(&mut self, seen: Polled) -> Result<(), TurnstileError> {
+        let fire = self.state.notices(seen.fire);
         let opened = if fire == Some(true) { self.converge().await } else { Ok(()) };
-        self.desk.says_fire(fire);
+        self.state.says_fire(fire);
         if let Some(remark) = seen.remark {
-            warn!(lane = self.desk.lane, remark, "from the turnstile");
-            self.desk.state.send_modify(|s| s.last_error = Some(remark));
+            warn!(lane = self.state.lane, remark, "from the turnstile");
+            self.state.state.send_modify(|s| s.last_error = Some(remark));
         }
-        seen.passed.into_iter().for_each(|direction| self.desk.passed(direction));
+        seen.passed.into_iter().for_each(|direction| self.state.passed(direction));
         opened
     }
 
     async fn carry_out(&mut self, release: Release) -> Result<(), TurnstileError> {
-        let Self { driver, desk } = self;
+        let Self { driver, state } = self;
         let Release { passage, direction, deadline } = release;
-        if desk.clock.monotonic() > deadline {
-            desk.refuse(release);
+        if state.clock.monotonic() > deadline {
+            state.refuse(release);
             return Ok(());
         }
-        if desk.held.is_some() {
+        if state.held.is_some() {
             // Nothing stands in the way.
-            desk.released(passage);
+            state.released(passage);
             return Ok(());
         }
-        desk.touched = true;
-        desk.under_way = Some(passage);
+        state.touched = true;
+        state.under_way = Some(passage);
         failpoint::at("turnstile.taken");
         let released = driver.release(direction, deadline).await;
-        desk.under_way = None;
+        state.under_way = None;
         match released {
             Ok(()) => {
                 failpoint::at("turnstile.released");
-                desk.released(passage);
+                state.released(passage);
             }
-            Err(TurnstileError::Late { .. }) => desk.refuse(release),
+            Err(TurnstileError::Late { .. }) => state.refuse(release),
             Err(error) => {
-                desk.fail(passage, &error, error.may_have_acted());
+                state.fail(passage, &error, error.may_have_acted());
                 return Err(error);
             }
         }

@@ -57,7 +57,7 @@ pub(super) struct Options {
 }
 
 /// What came of a connection.
-pub(super) enum Happened {
+pub(super) enum ClientEvent {
     /// With how many messages the broker takes at once, and how large, where it says.
     Connected {
         at_once: Option<u16>,
@@ -101,15 +101,15 @@ enum Receipt {
 
 /// Why a connection ended, or never was.
 #[derive(Clone, Debug)]
-pub(super) struct Ended {
+pub(super) struct ClientError {
     pub error: Arc<dyn std::error::Error + Send + Sync>,
     /// The broker may not know this version of MQTT.
     pub version_in_doubt: bool,
 }
 
-impl Ended {
-    fn of(error: impl std::error::Error + Send + Sync + 'static) -> Ended {
-        Ended { error: Arc::new(error), version_in_doubt: false }
+impl ClientError {
+    fn of(error: impl std::error::Error + Send + Sync + 'static) -> ClientError {
+        ClientError { error: Arc::new(error), version_in_doubt: false }
     }
 }
 
@@ -127,7 +127,7 @@ enum EventLoop {
 struct Polled {
     eventloop: EventLoop,
     connected: bool,
-    ended: Option<Ended>,
+    ended: Option<ClientError>,
 }
 
 /// Ends with its connection.
@@ -136,7 +136,7 @@ pub(super) struct Client {
     /// While nothing is polled; else `polling` has it. A poll that has begun is not dropped: it may
     /// have taken a message, and not sent it.
     idle: Option<Polled>,
-    polling: ReusableBoxFuture<'static, (Polled, Result<Happened, Ended>)>,
+    polling: ReusableBoxFuture<'static, (Polled, Result<ClientEvent, ClientError>)>,
 }
 
 impl Client {
@@ -158,7 +158,7 @@ impl Client {
     }
 
     /// What happens next. May be dropped and called again. After an error the connection is over.
-    pub async fn next(&mut self) -> Result<Happened, Ended> {
+    pub async fn next(&mut self) -> Result<ClientEvent, ClientError> {
         if let Some(mut polled) = self.idle.take() {
             let before = if polled.ended.is_none() { polled.buffered() } else { None };
             if let Some(happened) = before {
@@ -174,46 +174,46 @@ impl Client {
     }
 
     /// What has happened already.
-    pub fn happened(&mut self) -> Option<Result<Happened, Ended>> {
+    pub fn happened(&mut self) -> Option<Result<ClientEvent, ClientError>> {
         self.next().now_or_never()
     }
 
     /// Hands a message over, to be sent with QoS 1. Fails where too many wait.
-    pub fn publish(&self, message: profiles::Message) -> Result<(), Ended> {
+    pub fn publish(&self, message: profiles::Message) -> Result<(), ClientError> {
         let profiles::Message { topic, payload, retained } = message;
         match &self.sender {
             Sender::V4(c) => {
-                c.try_publish(topic, QoS::AtLeastOnce, retained, payload).map_err(Ended::of)
+                c.try_publish(topic, QoS::AtLeastOnce, retained, payload).map_err(ClientError::of)
             }
             Sender::V5(c) => {
                 let qos = v5::mqttbytes::QoS::AtLeastOnce;
-                c.try_publish(topic, qos, retained, payload).map_err(Ended::of)
+                c.try_publish(topic, qos, retained, payload).map_err(ClientError::of)
             }
         }
     }
 
-    pub fn subscribe(&self, topic: String) -> Result<(), Ended> {
+    pub fn subscribe(&self, topic: String) -> Result<(), ClientError> {
         match &self.sender {
-            Sender::V4(c) => c.try_subscribe(topic, QoS::AtLeastOnce).map_err(Ended::of),
+            Sender::V4(c) => c.try_subscribe(topic, QoS::AtLeastOnce).map_err(ClientError::of),
             Sender::V5(c) => {
-                c.try_subscribe(topic, v5::mqttbytes::QoS::AtLeastOnce).map_err(Ended::of)
+                c.try_subscribe(topic, v5::mqttbytes::QoS::AtLeastOnce).map_err(ClientError::of)
             }
         }
     }
 
     /// Tells the broker that a message is dealt with.
-    pub fn acknowledge(&self, message: &Message) -> Result<(), Ended> {
+    pub fn acknowledge(&self, message: &Message) -> Result<(), ClientError> {
         match (&self.sender, &message.receipt) {
-            (Sender::V4(c), Receipt::V4(publish)) => c.try_ack(publish).map_err(Ended::of),
-            (Sender::V5(c), Receipt::V5(publish)) => c.try_ack(publish).map_err(Ended::of),
+            (Sender::V4(c), Receipt::V4(publish)) => c.try_ack(publish).map_err(ClientError::of),
+            (Sender::V5(c), Receipt::V5(publish)) => c.try_ack(publish).map_err(ClientError::of),
             _ => Ok(()),
         }
     }
 
-    pub fn disconnect(&self) -> Result<(), Ended> {
+    pub fn disconnect(&self) -> Result<(), ClientError> {
         match &self.sender {
-            Sender::V4(c) => c.try_disconnect().map_err(Ended::of),
-            Sender::V5(c) => c.try_disconnect().map_err(Ended::of),
+            Sender::V4(c) => c.try_disconnect().map_err(ClientError::of),
+            Sender::V5(c) => c.try_disconnect().map_err(ClientError::of),
         }
     }
 }
@@ -297,7 +297,7 @@ impl Options {
 }
 
 impl Polled {
-    async fn next(mut self) -> (Polled, Result<Happened, Ended>) {
+    async fn next(mut self) -> (Polled, Result<ClientEvent, ClientError>) {
         if self.ended.is_none() {
             match self.poll().await {
                 Ok(happened) => {
@@ -308,40 +308,42 @@ impl Polled {
             }
         }
         // What came in before the packet that was one too many.
-        let over = || Ended::of(std::io::Error::from(std::io::ErrorKind::NotConnected));
+        let over = || ClientError::of(std::io::Error::from(std::io::ErrorKind::NotConnected));
         let before = self.buffered();
-        let before = before.filter(|happened| !matches!(happened, Happened::Connected { .. }));
+        let before = before.filter(|happened| !matches!(happened, ClientEvent::Connected { .. }));
         let last = before.map(Ok).unwrap_or_else(|| Err(self.ended.clone().unwrap_or_else(over)));
         (self, last)
     }
 
-    fn noted(&mut self, happened: Happened) -> Happened {
+    fn noted(&mut self, happened: ClientEvent) -> ClientEvent {
         match happened {
             // A second CONNACK would begin anew what is under way.
-            Happened::Connected { .. } if self.connected => {
+            ClientEvent::Connected { .. } if self.connected => {
                 let again = std::io::Error::other("the broker answered CONNECT twice");
-                self.ended = Some(Ended::of(again));
-                Happened::Nothing
+                self.ended = Some(ClientError::of(again));
+                ClientEvent::Nothing
             }
             happened => {
-                self.connected |= matches!(happened, Happened::Connected { .. });
+                self.connected |= matches!(happened, ClientEvent::Connected { .. });
                 happened
             }
         }
     }
 
     /// What came together with what was polled last.
-    fn buffered(&mut self) -> Option<Happened> {
+    fn buffered(&mut self) -> Option<ClientEvent> {
         match &mut self.eventloop {
             EventLoop::V4(eventloop) => eventloop.state.events.pop_front().map(happened_v4),
             EventLoop::V5(eventloop) => eventloop.state.events.pop_front().map(happened_v5),
         }
     }
 
-    async fn poll(&mut self) -> Result<Happened, Ended> {
+    async fn poll(&mut self) -> Result<ClientEvent, ClientError> {
         let connected = self.connected;
         match &mut self.eventloop {
-            EventLoop::V4(eventloop) => eventloop.poll().await.map(happened_v4).map_err(Ended::of),
+            EventLoop::V4(eventloop) => {
+                eventloop.poll().await.map(happened_v4).map_err(ClientError::of)
+            }
             EventLoop::V5(eventloop) => {
                 let polled = eventloop.poll().await;
                 if eventloop.options.keep_alive() < LEAST_KEEP_ALIVE {
@@ -353,30 +355,34 @@ impl Polled {
     }
 }
 
-fn happened_v4(event: v4::Event) -> Happened {
+fn happened_v4(event: v4::Event) -> ClientEvent {
     use v4::{Event, Outgoing, Packet, SubscribeReasonCode};
     match event {
-        Event::Incoming(Packet::ConnAck(_)) => Happened::Connected { at_once: None, largest: None },
-        Event::Outgoing(Outgoing::Publish(packet)) => Happened::Numbered(packet),
-        Event::Outgoing(Outgoing::PubAck(_)) => Happened::Receipted,
-        Event::Incoming(Packet::PubRec(_) | Packet::PubComp(_)) => Happened::Senseless,
-        Event::Incoming(Packet::PubAck(ack)) => Happened::Taken { packet: ack.pkid, heard: true },
+        Event::Incoming(Packet::ConnAck(_)) => {
+            ClientEvent::Connected { at_once: None, largest: None }
+        }
+        Event::Outgoing(Outgoing::Publish(packet)) => ClientEvent::Numbered(packet),
+        Event::Outgoing(Outgoing::PubAck(_)) => ClientEvent::Receipted,
+        Event::Incoming(Packet::PubRec(_) | Packet::PubComp(_)) => ClientEvent::Senseless,
+        Event::Incoming(Packet::PubAck(ack)) => {
+            ClientEvent::Taken { packet: ack.pkid, heard: true }
+        }
         Event::Incoming(Packet::Publish(mut publish)) => {
             let payload = std::mem::take(&mut publish.payload);
             let (topic, retained) = (publish.topic.clone(), publish.retain);
             let receipt = Receipt::V4(publish);
-            Happened::Message(Box::new(Message { topic, payload, retained, receipt }))
+            ClientEvent::Message(Box::new(Message { topic, payload, retained, receipt }))
         }
         Event::Incoming(Packet::SubAck(ack)) => {
             let refused = ack.return_codes.contains(&SubscribeReasonCode::Failure);
-            let why = || Happened::NotSubscribed("the broker gives no reason".to_owned());
-            if refused { why() } else { Happened::Subscribed }
+            let why = || ClientEvent::NotSubscribed("the broker gives no reason".to_owned());
+            if refused { why() } else { ClientEvent::Subscribed }
         }
-        _ => Happened::Nothing,
+        _ => ClientEvent::Nothing,
     }
 }
 
-fn happened_v5(event: v5::Event) -> Happened {
+fn happened_v5(event: v5::Event) -> ClientEvent {
     use v5::{
         Event,
         mqttbytes::v5::{Packet, PubAckReason, SubscribeReasonCode},
@@ -385,35 +391,36 @@ fn happened_v5(event: v5::Event) -> Happened {
         Event::Incoming(Packet::ConnAck(ack)) => {
             let says = ack.properties.as_ref();
             let at_once = says.and_then(|says| says.receive_max);
-            Happened::Connected { at_once, largest: says.and_then(|says| says.max_packet_size) }
+            ClientEvent::Connected { at_once, largest: says.and_then(|says| says.max_packet_size) }
         }
-        Event::Outgoing(v4::Outgoing::Publish(packet)) => Happened::Numbered(packet),
-        Event::Outgoing(v4::Outgoing::PubAck(_)) => Happened::Receipted,
-        Event::Incoming(Packet::PubRec(_) | Packet::PubComp(_)) => Happened::Senseless,
+        Event::Outgoing(v4::Outgoing::Publish(packet)) => ClientEvent::Numbered(packet),
+        Event::Outgoing(v4::Outgoing::PubAck(_)) => ClientEvent::Receipted,
+        Event::Incoming(Packet::PubRec(_) | Packet::PubComp(_)) => ClientEvent::Senseless,
         Event::Incoming(Packet::PubAck(ack)) => match ack.reason {
-            PubAckReason::Success => Happened::Taken { packet: ack.pkid, heard: true },
+            PubAckReason::Success => ClientEvent::Taken { packet: ack.pkid, heard: true },
             PubAckReason::NoMatchingSubscribers => {
-                Happened::Taken { packet: ack.pkid, heard: false }
+                ClientEvent::Taken { packet: ack.pkid, heard: false }
             }
-            reason => Happened::Refused { packet: ack.pkid, reason: format!("{reason:?}") },
+            reason => ClientEvent::Refused { packet: ack.pkid, reason: format!("{reason:?}") },
         },
         Event::Incoming(Packet::Publish(mut publish)) => {
             let payload = std::mem::take(&mut publish.payload);
             let topic = String::from_utf8_lossy(&publish.topic).into_owned();
             let (retained, receipt) = (publish.retain, Receipt::V5(publish));
-            Happened::Message(Box::new(Message { topic, payload, retained, receipt }))
+            ClientEvent::Message(Box::new(Message { topic, payload, retained, receipt }))
         }
         Event::Incoming(Packet::SubAck(ack)) => {
             let refused =
                 ack.return_codes.iter().find(|c| !matches!(c, SubscribeReasonCode::Success(_)));
-            refused
-                .map_or(Happened::Subscribed, |code| Happened::NotSubscribed(format!("{code:?}")))
+            refused.map_or(ClientEvent::Subscribed, |code| {
+                ClientEvent::NotSubscribed(format!("{code:?}"))
+            })
         }
-        _ => Happened::Nothing,
+        _ => ClientEvent::Nothing,
     }
 }
 
-fn ended_v5(error: v5::ConnectionError, connected: bool) -> Ended {
+fn ended_v5(error: v5::ConnectionError, connected: bool) -> ClientError {
     use std::io::ErrorKind as Io;
     use v5::{ConnectionError, mqttbytes::v5::ConnectReturnCode as Code};
     let version_in_doubt = !connected
@@ -431,5 +438,5 @@ fn ended_v5(error: v5::ConnectionError, connected: bool) -> Ended {
             ),
             _ => false,
         };
-    Ended { error: Arc::new(error), version_in_doubt }
+    ClientError { error: Arc::new(error), version_in_doubt }
 }

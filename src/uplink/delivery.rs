@@ -33,10 +33,10 @@ pub const PLATFORM_WINDOW: usize = 4096;
 pub const PAGE: usize = 512;
 /// A broker that owes an acknowledgement for so long is given up. A window takes half a minute at
 /// 20 kbit/s.
-pub const BROKER_PATIENCE: Duration = Duration::from_secs(60);
+pub const BROKER_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long the platform may say nothing new before it is sent again what it lacks: doubling, as
 /// long as nothing comes of it, and from the second time on over a new connection.
-pub const PLATFORM_PATIENCE: std::ops::RangeInclusive<Duration> =
+pub const PLATFORM_TIMEOUT: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(30)..=Duration::from_secs(600);
 /// After so long a row that the broker did not take is offered again.
 pub const REFUSED_PAUSE: Duration = Duration::from_secs(60);
@@ -46,7 +46,7 @@ const SLOW: Duration = Duration::from_secs(1);
 
 /// What waited when the connection came up, or what came since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub enum Origin {
     Backlog,
     Fresh,
 }
@@ -55,7 +55,7 @@ pub enum Lane {
 /// most [`PAGE`].
 #[derive(Clone, Debug)]
 pub struct Fetch {
-    pub lane: Lane,
+    pub lane: Origin,
     pub after: u64,
     pub until: u64,
     /// Marks a row as a repeat.
@@ -126,7 +126,7 @@ pub struct Delivery<T> {
     /// Whose turn it is where both lanes have a row.
     fresh_next: bool,
     /// Which lane was read last; where both are to be read, it is the other one's turn.
-    read_last: Lane,
+    read_last: Origin,
     /// A page that was asked for before this is of no use.
     turn: u64,
     commits: u64,
@@ -158,7 +158,7 @@ impl<T> Delivery<T> {
             backlog: Queue::new(0, 0),
             fresh: Queue::new(0, u64::MAX),
             fresh_next: true,
-            read_last: Lane::Fresh,
+            read_last: Origin::Fresh,
             turn: 0,
             commits: 0,
             unnumbered: VecDeque::new(),
@@ -168,7 +168,7 @@ impl<T> Delivery<T> {
             left_out: Vec::new(),
             upto: None,
             platform_since: None,
-            platform_patience: *PLATFORM_PATIENCE.start(),
+            platform_patience: *PLATFORM_TIMEOUT.start(),
             refused: None,
             refusals: 0,
             refused_at: Monotonic::default(),
@@ -208,10 +208,10 @@ impl<T> Delivery<T> {
         self.fresh.dry = false;
     }
 
-    fn queue(&mut self, lane: Lane) -> &mut Queue<T> {
+    fn queue(&mut self, lane: Origin) -> &mut Queue<T> {
         match lane {
-            Lane::Backlog => &mut self.backlog,
-            Lane::Fresh => &mut self.fresh,
+            Origin::Backlog => &mut self.backlog,
+            Origin::Fresh => &mut self.fresh,
         }
     }
 
@@ -219,9 +219,9 @@ impl<T> Delivery<T> {
     pub fn wants(&self) -> Option<Fetch> {
         let hungry = |queue: &Queue<T>| !queue.dry && queue.ready.len() < PAGE;
         let (lane, queue) = match (hungry(&self.fresh), hungry(&self.backlog)) {
-            (true, false) => (Lane::Fresh, &self.fresh),
-            (true, true) if self.read_last == Lane::Backlog => (Lane::Fresh, &self.fresh),
-            (_, true) => (Lane::Backlog, &self.backlog),
+            (true, false) => (Origin::Fresh, &self.fresh),
+            (true, true) if self.read_last == Origin::Backlog => (Origin::Fresh, &self.fresh),
+            (_, true) => (Origin::Backlog, &self.backlog),
             (false, false) => return None,
         };
         let (after, until, sent) = (queue.cursor, queue.until, self.sent.clone());
@@ -234,7 +234,7 @@ impl<T> Delivery<T> {
             return;
         }
         // What was committed while it was read may have come too late for it.
-        let news = fetch.lane == Lane::Fresh && fetch.commits != self.commits;
+        let news = fetch.lane == Origin::Fresh && fetch.commits != self.commits;
         self.read_last = fetch.lane;
         let queue = self.queue(fetch.lane);
         queue.cursor = queue.cursor.max(page.upto);
@@ -255,12 +255,12 @@ impl<T> Delivery<T> {
             let unread = !backlog.dry && backlog.cursor == 0;
             let nearly_done = backlog.dry && backlog.ready.len() <= WINDOW;
             let lane = match (waits(&self.fresh), waits(backlog)) {
-                (true, true) if self.fresh_next && !nearly_done => Lane::Fresh,
-                (_, true) => Lane::Backlog,
-                (true, false) if !unread => Lane::Fresh,
+                (true, true) if self.fresh_next && !nearly_done => Origin::Fresh,
+                (_, true) => Origin::Backlog,
+                (true, false) if !unread => Origin::Fresh,
                 _ => return None,
             };
-            self.fresh_next = lane == Lane::Backlog;
+            self.fresh_next = lane == Origin::Backlog;
             let upto = self.upto.unwrap_or(0);
             let queue = self.queue(lane);
             let (seq, row) = queue.ready.pop_front()?;
@@ -310,7 +310,7 @@ impl<T> Delivery<T> {
             Ack::Broker => self.acknowledged.push(seq),
             Ack::Platform if self.upto.is_some_and(|upto| seq <= upto) => {}
             Ack::Platform => {
-                let lane = if seq > self.head { Lane::Fresh } else { Lane::Backlog };
+                let lane = if seq > self.head { Origin::Fresh } else { Origin::Backlog };
                 self.queue(lane).awaited.insert(seq);
                 self.platform_since.get_or_insert(now);
             }
@@ -341,7 +341,7 @@ impl<T> Delivery<T> {
             return Ok(());
         }
         self.upto = Some(upto);
-        self.platform_patience = *PLATFORM_PATIENCE.start();
+        self.platform_patience = *PLATFORM_TIMEOUT.start();
         for queue in [&mut self.backlog, &mut self.fresh] {
             queue.awaited = queue.awaited.split_off(&(upto + 1));
         }
@@ -423,9 +423,9 @@ impl<T> Delivery<T> {
             self.rewind(first, last);
         }
         if self.platform_since.is_some_and(|at| now.since(at) >= self.platform_patience) {
-            let is_first = self.platform_patience == *PLATFORM_PATIENCE.start();
+            let is_first = self.platform_patience == *PLATFORM_TIMEOUT.start();
             self.platform_since = None;
-            self.platform_patience = (self.platform_patience * 2).min(*PLATFORM_PATIENCE.end());
+            self.platform_patience = (self.platform_patience * 2).min(*PLATFORM_TIMEOUT.end());
             if !is_first {
                 return Some(Late::Platform);
             }
@@ -438,6 +438,6 @@ impl<T> Delivery<T> {
         }
         let underway = self.unnumbered.iter().chain(self.in_flight.values());
         let oldest = underway.map(|(_, at)| *at).min();
-        oldest.is_some_and(|at| now.since(at) >= BROKER_PATIENCE).then_some(Late::Broker)
+        oldest.is_some_and(|at| now.since(at) >= BROKER_TIMEOUT).then_some(Late::Broker)
     }
 }

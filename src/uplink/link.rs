@@ -15,7 +15,7 @@ use crate::{
     clock::{Clock, Monotonic},
     ledger::{LedgerError, LedgerId},
     store::{Store, StoreError},
-    vigil::Panicked,
+    supervision::Panicked,
 };
 
 /// A command of a platform as it came, for whoever carries it out. The answer is the reply's payload; where it is dropped there is none.

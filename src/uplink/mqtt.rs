@@ -19,11 +19,11 @@ use super::{
     delivery::Delivery,
     link::{Asked, Context, LinkError},
     profiles::Profile,
-    route::{Route, Went},
+    route::{ConnectOutcome, Route},
     state::UpstreamState,
     tls::Safety,
 };
-use crate::{config::Upstream, vigil::caught};
+use crate::{config::Upstream, supervision::caught};
 
 /// A link that held for so long was worth something, whatever it carried.
 const HELD: Duration = Duration::from_secs(30);
@@ -60,10 +60,12 @@ pub(super) async fn run(
         let was_up = state.borrow().connected;
         let held = was_up && now.since(state.borrow().since) > HELD;
         let went = match &ended {
-            _ if held || state.borrow().acknowledged != acknowledged => Went::Well,
-            _ if was_up => Went::Up,
-            Err(LinkError::Connection { version_in_doubt: true, .. }) => Went::VersionInDoubt,
-            _ => Went::Nowhere,
+            _ if held || state.borrow().acknowledged != acknowledged => ConnectOutcome::Well,
+            _ if was_up => ConnectOutcome::Up,
+            Err(LinkError::Connection { version_in_doubt: true, .. }) => {
+                ConnectOutcome::VersionInDoubt
+            }
+            _ => ConnectOutcome::Nowhere,
         };
         let pause = route.went(went);
         let error = ended.err().map(|e| e.to_string());
@@ -73,7 +75,7 @@ pub(super) async fn run(
             tracing::warn!(upstream = %name, error = error.as_deref(), "link is down");
         }
         // One that is let in and thrown out again is down all the while.
-        if went == Went::Well {
+        if went == ConnectOutcome::Well {
             down_since = now;
         }
         state.send_modify(|s| {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::{
-    client::{Client, Ended, Happened, Options},
+    client::{Client, ClientError, ClientEvent, Options},
     state::Certificate,
     tls::Safety,
 };
@@ -55,9 +55,9 @@ pub async fn probe(
     Ok(Found { version, certificates })
 }
 
-async fn lets_in(options: Options) -> Result<(), Ended> {
+async fn lets_in(options: Options) -> Result<(), ClientError> {
     let mut client = Client::connect(options);
-    while !matches!(client.next().await?, Happened::Connected { .. }) {}
+    while !matches!(client.next().await?, ClientEvent::Connected { .. }) {}
     if client.disconnect().is_ok() {
         let _ = timeout(FAREWELL, async { while client.next().await.is_ok() {} }).await;
     }

@@ -27,7 +27,7 @@ pub(super) struct Route {
 
 /// How a connection went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Went {
+pub(super) enum ConnectOutcome {
     /// It carried something, or held.
     Well,
     /// It came up, and that was all.
@@ -53,22 +53,22 @@ impl Route {
     }
 
     /// Returns the pause before the next attempt.
-    pub fn went(&mut self, how: Went) -> Duration {
+    pub fn went(&mut self, how: ConnectOutcome) -> Duration {
         let (_, version) = self.next();
         let guessed = self.wanted.is_none() && self.spoken[self.at].is_none();
         match how {
-            Went::Well | Went::Up => self.spoken[self.at] = Some(version),
+            ConnectOutcome::Well | ConnectOutcome::Up => self.spoken[self.at] = Some(version),
             // A broker may be another one than before, or have learned.
-            Went::Nowhere => self.spoken[self.at] = None,
-            Went::VersionInDoubt if guessed && !self.doubted => {
+            ConnectOutcome::Nowhere => self.spoken[self.at] = None,
+            ConnectOutcome::VersionInDoubt if guessed && !self.doubted => {
                 self.doubted = true;
                 return Duration::ZERO;
             }
-            Went::VersionInDoubt => self.spoken[self.at] = None,
+            ConnectOutcome::VersionInDoubt => self.spoken[self.at] = None,
         }
         self.doubted = false;
         self.at = (self.at + 1) % self.spoken.len();
-        if how == Went::Well {
+        if how == ConnectOutcome::Well {
             (self.in_vain, self.pause) = (0, *PAUSES.start());
             return if self.spoken.len() > 1 { BETWEEN } else { self.pause };
         }

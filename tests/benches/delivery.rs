@@ -44,7 +44,7 @@ const TURNS: usize = 3;
 /// Number of passages in one transaction.
 const AT_ONCE: usize = 5_000;
 /// Timeout after which a turn fails, and with it the bench.
-const PATIENCE: Duration = Duration::from_secs(600);
+const TIMEOUT: Duration = Duration::from_secs(600);
 
 #[derive(clap::Parser)]
 pub struct Arguments {
@@ -221,7 +221,7 @@ async fn drain(
     let began = Instant::now();
     let (mut link, task) = uplink::spawn(upstream, context)?;
     let all = link.state.wait_for(|state| state.acknowledged >= records as u64);
-    let state = tokio::time::timeout(PATIENCE, all).await.context("the backlog does not drain")?;
+    let state = tokio::time::timeout(TIMEOUT, all).await.context("the backlog does not drain")?;
     let (took, mqtt) = (began.elapsed(), state?.version);
     let commits = store.commits().borrow().wrapping_sub(before);
     let left = store.read(move |tx| ledger::backlog(tx, &name)).await?.0;
@@ -319,7 +319,7 @@ async fn bare(
         messages.iter().map(|m| (m.topic.clone(), m.payload.clone(), false)).collect();
     let began = Instant::now();
     let all = Bare::new(broker, version).publish(&messages);
-    tokio::time::timeout(PATIENCE, all).await.context("bare rumqttc gets nowhere")??;
+    tokio::time::timeout(TIMEOUT, all).await.context("bare rumqttc gets nowhere")??;
     Ok(began.elapsed())
 }
 

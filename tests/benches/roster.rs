@@ -21,7 +21,7 @@ use gatehouse::{config::Config, control::Client, roster, store::Sealer, vision::
 use workshop::{Times, fill};
 
 /// Timeout after which the start of the daemon has failed.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(clap::Parser)]
 pub struct Arguments {
@@ -96,7 +96,7 @@ pub async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
     let mut daemon = Daemon(gatehouse().arg("run").stderr(Stdio::null()).spawn()?);
     while Client::connect(&config.control.socket).await.is_err() {
         anyhow::ensure!(daemon.0.try_wait()?.is_none(), "the daemon ended early");
-        anyhow::ensure!(began.elapsed() < PATIENCE, "the daemon does not answer");
+        anyhow::ensure!(began.elapsed() < TIMEOUT, "the daemon does not answer");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let ready = began.elapsed();

@@ -249,8 +249,8 @@ impl Subscriber {
     }
 
     /// Returns the next message, if it comes within this time.
-    pub fn next_within(&mut self, patience: Duration) -> Option<Message> {
-        let line = match self.lines.recv_timeout(patience) {
+    pub fn next_within(&mut self, timeout: Duration) -> Option<Message> {
+        let line = match self.lines.recv_timeout(timeout) {
             Ok(line) => line,
             Err(mpsc::RecvTimeoutError::Timeout) => return None,
             Err(e) => panic!("mosquitto_sub has ended ({e})"),

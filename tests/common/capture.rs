@@ -7,7 +7,7 @@ use std::{
 };
 
 use gatehouse::{
-    camera::{Bell, CameraHandle, CameraState, Frame, Slot, spawn},
+    camera::{CameraHandle, CameraState, Frame, Slot, Wakeup, spawn},
     clock::{Clock, SystemClock},
     config::{Camera, CameraSource, CameraUrl, Direction, Login},
 };
@@ -39,7 +39,7 @@ pub fn network(address: &str) -> CameraSource {
 
 pub struct Capture {
     pub slot: Arc<Slot>,
-    bell: Arc<Bell>,
+    bell: Arc<Wakeup>,
     heard: u64,
     pub handle: CameraHandle,
     pub cancel: CancellationToken,
@@ -55,7 +55,7 @@ impl Capture {
     }
 
     fn of(source: CameraSource, fps: f32, looped: bool) -> Self {
-        let bell = Arc::new(Bell::default());
+        let bell = Arc::new(Wakeup::default());
         let slot = Arc::new(Slot::new(bell.clone()));
         let cancel = CancellationToken::new();
         let camera = Camera {

@@ -16,7 +16,7 @@ use super::slave::python;
 
 /// Timeout after which a test without progress fails. Meanwhile a cluster of brokers may elect a
 /// leader.
-pub const PATIENCE: Duration = Duration::from_secs(300);
+pub const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// The platform's report about itself.
 #[derive(Clone, Debug, Deserialize)]
@@ -76,8 +76,8 @@ impl Consumer {
     }
 
     /// Returns its next message, if it comes within this time.
-    pub fn next_within(&mut self, patience: Duration) -> Option<Value> {
-        let line = match self.lines.recv_timeout(patience) {
+    pub fn next_within(&mut self, timeout: Duration) -> Option<Value> {
+        let line = match self.lines.recv_timeout(timeout) {
             Ok(line) => line,
             Err(mpsc::RecvTimeoutError::Timeout) => return None,
             Err(e) => panic!("the platform has ended ({e}; {:?})", self.child.try_wait()),
@@ -93,7 +93,7 @@ impl Consumer {
     /// Returns its next message that has this key.
     pub fn says(&mut self, name: &str) -> Value {
         let begun = Instant::now();
-        while let Some(left) = PATIENCE.checked_sub(begun.elapsed()) {
+        while let Some(left) = TIMEOUT.checked_sub(begun.elapsed()) {
             if let Some(said) = self.next_within(left)
                 && said.get(name).is_some()
             {

@@ -90,7 +90,7 @@ impl Lanes {
         let platform = site.broker.subscriber();
         let daemon = Some(site.start());
         for (id, name, id_number, photo) in WORKERS {
-            let said = site.enrol(id, name, id_number, &photo_path(photo));
+            let said = site.enroll(id, name, id_number, &photo_path(photo));
             assert_eq!(said.code, 0, "{said:?}");
         }
         drop(within);

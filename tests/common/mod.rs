@@ -221,7 +221,7 @@ impl Site {
         }
     }
 
-    pub fn enrol(&self, id: &str, name: &str, id_number: &str, photo: &Path) -> Said {
+    pub fn enroll(&self, id: &str, name: &str, id_number: &str, photo: &Path) -> Said {
         let photo = photo.to_str().unwrap();
         self.gatehouse(&[
             "worker",
@@ -330,14 +330,14 @@ impl Gate {
     /// As [`pass`](Self::pass), for a worker who may have passed just now. A worker who stays
     /// before the camera gets no second release, so the worker steps aside and comes back.
     pub fn pass_again(&mut self, photo_name: &str) {
-        let mut patience = COMES_UP;
+        let mut timeout = COMES_UP;
         until("the arm to be released", || {
             self.camera.show(photo(photo_name));
-            let released = self.board.line_within(patience);
+            let released = self.board.line_within(timeout);
             self.camera.show_empty();
             if released.is_none() {
                 std::thread::sleep(STEPS_ASIDE);
-                patience *= 2;
+                timeout *= 2;
             }
             released.map(|line| assert_eq!(line, "coil 0 on"))
         });

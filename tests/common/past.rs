@@ -73,7 +73,7 @@ pub fn write_for(
             let worker = Worker::new(person);
             let identity = Identity::checked(IdType::Passport, &number, Default::default(), None)?;
             let (model, faces) = ("m".to_owned(), vec![]);
-            roster::enrol(tx, &sealer, &Enrolment { worker, identity, model, faces })?;
+            roster::enroll(tx, &sealer, &Enrolment { worker, identity, model, faces })?;
         }
         Ok::<_, RosterError>(())
     });

@@ -104,8 +104,8 @@ impl Slave {
     }
 
     /// Returns its next line, if it comes within this time.
-    pub fn line_within(&mut self, patience: Duration) -> Option<String> {
-        match self.lines.recv_timeout(patience) {
+    pub fn line_within(&mut self, timeout: Duration) -> Option<String> {
+        match self.lines.recv_timeout(timeout) {
             Ok(line) => Some(line),
             Err(mpsc::RecvTimeoutError::Timeout) => None,
             Err(e) => panic!("pymodbus has ended ({e}; {:?})", self.child.try_wait()),

@@ -13,7 +13,7 @@ use gatehouse::{
     config::{FaceLimits, ModelFiles, Secret},
     control::{Client, Request},
     roster::{IdType, Person},
-    services::{Enrol, Enrolled, Photo},
+    services::{Enroll, Enrolled, Photo},
     store::Sealer,
     vision::{Template, Vision},
 };
@@ -155,21 +155,21 @@ fn plain(vision: &Vision) -> Needles {
     needles
 }
 
-fn enrol(site: &Site) {
+fn enroll(site: &Site) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for (id, number, phone, name) in WORKERS {
         let text = |text: &str| text.to_owned();
         let (team, contractor, trade) = (text("t"), text("c"), text("x"));
         let person =
             Person { id: id.parse().unwrap(), name: text("刘峰"), team, contractor, trade };
-        let mut enrol = Enrol::new(person, IdType::Resident, number.to_owned());
-        enrol.terms.consent = Some("C-1".to_owned());
-        enrol.particulars.phone = Some(phone.to_owned());
+        let mut enroll = Enroll::new(person, IdType::Resident, number.to_owned());
+        enroll.terms.consent = Some("C-1".to_owned());
+        enroll.particulars.phone = Some(phone.to_owned());
         let bytes = photo(name);
-        enrol.photos = vec![Photo { name: name.to_owned(), bytes: bytes.len() as u64 }];
+        enroll.photos = vec![Photo { name: name.to_owned(), bytes: bytes.len() as u64 }];
         let enrolled = async {
             let mut client = Client::connect(&site.path("control.sock")).await.unwrap();
-            let request = Request::Enrol(Box::new(enrol));
+            let request = Request::Enroll(Box::new(enroll));
             let done: Result<Enrolled, _> =
                 client.ask_with(&request, &[bytes], |_: Value| {}).await;
             done.unwrap()
@@ -249,7 +249,7 @@ fn i5_i7_personal_data_is_sealed_and_its_old_copies_go_with_a_removal_or_a_new_k
     let plain = plain(&vision());
     let mut gate = Gate::start(&[]);
     let data = gate.site.path("data");
-    enrol(&gate.site);
+    enroll(&gate.site);
     gate.pass("person_a_1.jpg");
     until("the first record", || (records(&gate.site).len() == 1).then_some(()));
     gate.pass_again("person_b_1.jpg");
@@ -327,7 +327,7 @@ fn i5_i7_personal_data_is_sealed_and_its_old_copies_go_with_a_removal_or_a_new_k
     gate.pass_again("person_b_1.jpg");
     until("the third record", || (records(&gate.site).len() == 3).then_some(()));
     // A number that is enrolled already is still recognised.
-    let again = gate.site.enrol("W003", "x", WORKERS[1].1, &photo_path("impostor_1.jpg"));
+    let again = gate.site.enroll("W003", "x", WORKERS[1].1, &photo_path("impostor_1.jpg"));
     again.refused("already enrolled, as worker W002");
     plain.are_nowhere(&data);
 

@@ -40,15 +40,15 @@ impl Raw {
         self.0.write_all(&[&length[..], &[kind], body].concat()).unwrap();
     }
 
-    fn enrol(&mut self, photos: &[u64]) {
-        self.enrol_with(photos, "name", "x");
+    fn enroll(&mut self, photos: &[u64]) {
+        self.enroll_with(photos, "name", "x");
     }
 
     /// Sends the request with another text in one field.
-    fn enrol_with(&mut self, photos: &[u64], field: &str, text: &str) {
+    fn enroll_with(&mut self, photos: &[u64], field: &str, text: &str) {
         let photos: Vec<_> = photos.iter().map(|n| json!({"name": "p.jpg", "bytes": n})).collect();
         let mut request = json!({
-            "verb": "enrol", "id": "W001", "name": "x", "id_number": ID_A, "team": "x",
+            "verb": "enroll", "id": "W001", "name": "x", "id_number": ID_A, "team": "x",
             "contractor": "x", "trade": "x", "terms": {"consent": "C-1"}, "photos": photos,
         });
         let fields = if field == "consent" { &mut request["terms"] } else { &mut request };
@@ -93,17 +93,17 @@ fn i8_the_control_socket_refuses_excess_input_and_keeps_serving_other_clients() 
     );
 
     let mut client = Raw::of(&site);
-    client.enrol(&[1000; 6]);
+    client.enroll(&[1000; 6]);
     assert_eq!(client.refused(), "give 1 to 5 photos, or a lane whose camera to look through");
     let mut client = Raw::of(&site);
-    client.enrol(&[16 * MIB + 1]);
+    client.enroll(&[16 * MIB + 1]);
     assert_eq!(client.refused(), "p.jpg: 16 MiB; a photo has at most 16 MiB, scale it down");
     let mut client = Raw::of(&site);
-    client.enrol(&[u64::MAX]);
+    client.enroll(&[u64::MAX]);
     assert!(client.refused().contains("a photo has at most 16 MiB"));
     // More bytes than announced.
     let mut client = Raw::of(&site);
-    client.enrol(&[10]);
+    client.enroll(&[10]);
     assert_eq!(client.answer().unwrap(), json!({"send": 0}));
     client.send(1, &[0; 11]);
     assert_eq!(client.answer(), None);
@@ -112,11 +112,11 @@ fn i8_the_control_socket_refuses_excess_input_and_keeps_serving_other_clients() 
         [("name", 64), ("team", 64), ("trade", 64), ("consent", 64), ("contractor", 128)]
     {
         let mut client = Raw::of(&site);
-        client.enrol_with(&[10], field, &"字".repeat(most + 1));
+        client.enroll_with(&[10], field, &"字".repeat(most + 1));
         assert_eq!(client.refused(), format!("{field}: must have at most {most} characters"));
     }
     let mut client = Raw::of(&site);
-    client.enrol_with(&[10], "id", &"W".repeat(33));
+    client.enroll_with(&[10], "id", &"W".repeat(33));
     assert!(client.refused().contains("must be 1 to 32 of"));
     let reason = "x".repeat(201);
     let release = ["lane", "release", "north", "--direction", "entry", "--reason", &reason];
@@ -124,11 +124,11 @@ fn i8_the_control_socket_refuses_excess_input_and_keeps_serving_other_clients() 
 
     let large = site.path("large.jpg");
     File::create(&large).unwrap().set_len(40 * MIB).unwrap();
-    site.enrol("W001", "刘峰", ID_A, &large).refused("large.jpg: 40 MiB; a photo has at most 16");
+    site.enroll("W001", "刘峰", ID_A, &large).refused("large.jpg: 40 MiB; a photo has at most 16");
     // A photo of the maximum size is accepted.
     std::fs::write(&large, photo("person_a_2.jpg")).unwrap();
     File::options().write(true).open(&large).unwrap().set_len(16 * MIB).unwrap();
-    assert_eq!(site.enrol("W001", "刘峰", ID_A, &large).code, 0);
+    assert_eq!(site.enroll("W001", "刘峰", ID_A, &large).code, 0);
     let one = photo_path("person_a_2.jpg");
     let photos = ["--photo", one.to_str().unwrap()].repeat(6);
     let worker = ["--id", "W2", "--name", "x", "--id-number", ID_A, "--team", "x"];
@@ -165,7 +165,7 @@ fn fill(site: &Site, workers: usize, passages: usize) {
             let number = format!("E{n:08}");
             let identity = Identity::checked(IdType::Passport, &number, Default::default(), None)?;
             let (model, faces) = ("m".to_owned(), vec![]);
-            roster::enrol(tx, &sealer, &Enrolment { worker, identity, model, faces })?;
+            roster::enroll(tx, &sealer, &Enrolment { worker, identity, model, faces })?;
             roster::remove(tx, &id)?;
         }
         Ok::<_, RosterError>(())

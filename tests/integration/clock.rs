@@ -17,7 +17,7 @@ fn i9_no_step_of_the_wall_clock_disturbs_a_passage_and_each_becomes_an_event() {
     // A box without a battery for its clock: the clock is a year behind.
     clock.ahead(-365 * 24 * HOUR);
     let mut gate = Gate::at(site, &clock.environment());
-    let enrolled = gate.site.enrol("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"));
+    let enrolled = gate.site.enroll("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"));
     assert_eq!(enrolled.code, 0, "{enrolled:?}");
     gate.platform.event("enrolment");
 

@@ -106,7 +106,7 @@ at! { i7_the_next_start_deletes_a_removed_workers_photos_that_a_cut_left by cut_
 #[test]
 fn i1_the_coil_waits_for_a_slow_commit() {
     let mut gate = Gate::start(&[(FAILPOINTS, "grant.written=sleep(1500)")]);
-    enrol(&gate.site);
+    enroll(&gate.site);
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.board.line(), "coil 0 on");
     assert_eq!(Book::read(&gate.site).causes(), 1, "a release without a cause");
@@ -115,7 +115,7 @@ fn i1_the_coil_waits_for_a_slow_commit() {
 #[test]
 fn i4_a_commit_that_takes_too_long_opens_no_gate() {
     let mut gate = Gate::start(&[(FAILPOINTS, "grant.written=sleep(4000)")]);
-    enrol(&gate.site);
+    enroll(&gate.site);
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.platform.next_on("attendance")["outcome"], "not_passed");
     gate.camera.show_empty();
@@ -135,7 +135,7 @@ enum Left {
 /// Starts a gate with a worker on the roster, whose daemon dies when it reaches `point`.
 fn gate_that_dies_at(point: &str) -> Gate {
     let mut gate = Gate::start(&[(FAILPOINTS, &dies_at(point))]);
-    enrol(&gate.site);
+    enroll(&gate.site);
     gate.platform.event("enrolment");
     gate
 }
@@ -144,12 +144,12 @@ fn dies_at(point: &str) -> String {
     format!("{point}=return")
 }
 
-fn enrol_said(site: &Site) -> Said {
-    site.enrol("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"))
+fn enroll_said(site: &Site) -> Said {
+    site.enroll("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"))
 }
 
-fn enrol(site: &Site) {
-    let said = enrol_said(site);
+fn enroll(site: &Site) {
+    let said = enroll_said(site);
     assert_eq!(said.code, 0, "{said:?}");
 }
 
@@ -187,7 +187,7 @@ fn cut_before_any_worker_came(point: &str) {
     let cut = Cut::happened(&mut gate, point, Vec::new());
     cut.left(Left::Nothing, false);
     let book = cut.restart(&mut gate);
-    enrol(&gate.site);
+    enroll(&gate.site);
     gate.works(&book);
 }
 
@@ -217,7 +217,7 @@ fn cut_within_a_delivery(point: &str, struck: bool, repeated: bool) {
         Site::degraded(s) == ["upstream platform"]
     });
     let mut gate = Gate { daemon, platform, camera, board, site };
-    enrol(&gate.site);
+    enroll(&gate.site);
     gate.pass("person_a_1.jpg");
     until("the record", || {
         let listed = gate.site.gatehouse(&["--json", "attendance", "list"]);
@@ -260,7 +260,7 @@ fn cut_within_a_start(point: &str, boots: usize) {
     let cut = Cut::happened(&mut gate, point, Vec::new());
     assert_eq!(cut.book.count("boot"), boots);
     cut.restart(&mut gate);
-    enrol(&gate.site);
+    enroll(&gate.site);
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.board.line(), "coil 0 on");
     gate.camera.show_empty();
@@ -278,7 +278,7 @@ fn cut_within_a_start(point: &str, boots: usize) {
 
 fn cut_within_an_enrolment(point: &str, enrolled: bool) {
     let mut gate = Gate::start(&[(FAILPOINTS, &dies_at(point))]);
-    let said = enrol_said(&gate.site);
+    let said = enroll_said(&gate.site);
     assert_eq!(said.code, 1, "{said:?}");
     let cut = Cut::happened(&mut gate, point, Vec::new());
     let book = cut.restart(&mut gate);
@@ -289,10 +289,10 @@ fn cut_within_an_enrolment(point: &str, enrolled: bool) {
     let shown = gate.site.gatehouse(&["worker", "show", "W001"]);
     if enrolled {
         assert!(shown.out.contains("**************4411"), "{shown:?}");
-        enrol_said(&gate.site).refused("worker W001 is already enrolled");
+        enroll_said(&gate.site).refused("worker W001 is already enrolled");
     } else {
         shown.refused("there is no worker W001");
-        enrol(&gate.site);
+        enroll(&gate.site);
     }
     gate.works(&book);
 }
@@ -320,7 +320,7 @@ fn cut_within_a_removal(point: &str, removed: bool) {
     assert_eq!((rows(&gate.site, "template"), rows(&gate.site, "photo")), (0, 0));
     assert!(!any_in_files(&gate.site, &sealed), "sealed copies stay behind");
     gate.site.gatehouse(&["worker", "remove", "W001"]).refused("there is no worker W001");
-    enrol_said(&gate.site).refused("ids are never used again");
+    enroll_said(&gate.site).refused("ids are never used again");
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.platform.event("denial")["reason"], "unknown_face");
     gate.camera.show_empty();
@@ -349,7 +349,7 @@ fn cut_within_a_command(point: &str) {
 fn i10_a_fault_within_a_command_costs_that_command_and_nothing_else() {
     let fault = [(FAILPOINTS, "command.begun=1*panic")];
     let mut gate = Gate::start(&fault);
-    enrol(&gate.site);
+    enroll(&gate.site);
     let mut asks = |id: &str| {
         let args = json!({ "id": "W001", "reason": "contract over" });
         let suspend = crate::common::desk::command(id, "worker.suspend", args).to_string();
@@ -367,7 +367,7 @@ fn i10_a_fault_within_a_command_costs_that_command_and_nothing_else() {
 
 fn cut_within_a_rotation(point: &str, new: bool) {
     let mut gate = Gate::start(&[]);
-    enrol(&gate.site);
+    enroll(&gate.site);
     gate.pass("person_a_1.jpg");
     gate.site.status_when("the photo", |s| s["photos"]["kept"] == 1);
     until("the outcome", || (Book::read(&gate.site).open == 0).then_some(()));
@@ -400,7 +400,7 @@ fn cut_within_a_rotation(point: &str, new: bool) {
     assert_eq!(book.count("key"), usize::from(new));
     assert_eq!(any_in_files(&gate.site, &old_sealed), !new);
     // The key opens all data: the identity, the template, the photo of the passage.
-    let again = gate.site.enrol("W009", "x", ID_A, &photo_path("impostor_1.jpg"));
+    let again = gate.site.enroll("W009", "x", ID_A, &photo_path("impostor_1.jpg"));
     again.refused("already enrolled, as worker W001");
     let out = gate.site.path("photo.jpg");
     let seq = book.entries.iter().find(|e| e.body.kind() == "outcome").unwrap().seq.unwrap();

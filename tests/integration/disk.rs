@@ -24,12 +24,12 @@ fn start() -> (Gate, Disk) {
     (gate, disk)
 }
 
-fn enrol_a(site: &Site) -> Said {
-    site.enrol("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"))
+fn enroll_a(site: &Site) -> Said {
+    site.enroll("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"))
 }
 
-fn enrol_b(site: &Site) -> Said {
-    site.enrol("W002", "Jacinda", ID_B, &photo_path("person_b_2.jpg"))
+fn enroll_b(site: &Site) -> Said {
+    site.enroll("W002", "Jacinda", ID_B, &photo_path("person_b_2.jpg"))
 }
 
 fn attendance(site: &Site) -> Vec<Value> {
@@ -73,7 +73,7 @@ fn assert_one_process(gate: &Gate) {
 #[test]
 fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
     let (mut gate, disk) = start();
-    assert_eq!(enrol_a(&gate.site).code, 0);
+    assert_eq!(enroll_a(&gate.site).code, 0);
     let reserve = gate.site.status()["disk"]["reserve_bytes"].as_i64().unwrap();
     assert_eq!(fs::metadata(gate.site.path("data/reserve")).unwrap().len() as i64, reserve);
 
@@ -85,7 +85,7 @@ fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
     gate.camera.show(photo("impostor_1.jpg"));
     gate.site.status_when("a denial given up", |s| s["disk"]["unrecorded"] != 0);
     wait_for_an_empty_gate(&gate);
-    assert_eq!(enrol_b(&gate.site).code, 0);
+    assert_eq!(enroll_b(&gate.site).code, 0);
     gate.pass_again("person_b_1.jpg");
     assert_eq!(gate.platform.next_on("attendance")["worker"], "W002");
     gate.site.status_when("the photo of it", |s| s["photos"]["kept"] == 1);
@@ -94,7 +94,7 @@ fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
     disk.full(20 * MIB);
     let status = gate.site.status_when("a disk with less room", room_is("scarce"));
     assert!(remedy(&status, "disk").contains("nobody can be enrolled"), "{status:#}");
-    let said = gate.site.enrol("W003", "x", "110101199003070134", &photo_path("impostor_2.jpg"));
+    let said = gate.site.enroll("W003", "x", "110101199003070134", &photo_path("impostor_2.jpg"));
     said.refused("make room");
     gate.pass_again("person_a_1.jpg");
     assert_eq!(gate.platform.next_on("attendance")["worker"], "W001");
@@ -162,7 +162,7 @@ fn the_gate_stays_closed(gate: &mut Gate, photo_name: &str) -> Value {
 #[test]
 fn i1_when_the_reserve_is_used_up_nothing_opens_until_there_is_room() {
     let (mut gate, disk) = start();
-    assert_eq!((enrol_a(&gate.site).code, enrol_b(&gate.site).code), (0, 0));
+    assert_eq!((enroll_a(&gate.site).code, enroll_b(&gate.site).code), (0, 0));
     gate.pass_again("person_a_1.jpg");
     gate.platform.next_on("attendance");
     // Another program's files take all space that the reserve frees.
@@ -193,7 +193,7 @@ fn i1_when_the_reserve_is_used_up_nothing_opens_until_there_is_room() {
 /// the gate works again.
 fn nothing_opens_and_it_heals(break_it: impl FnOnce(&Disk)) {
     let (mut gate, disk) = start();
-    assert_eq!((enrol_a(&gate.site).code, enrol_b(&gate.site).code), (0, 0));
+    assert_eq!((enroll_a(&gate.site).code, enroll_b(&gate.site).code), (0, 0));
     gate.pass_again("person_a_1.jpg");
     gate.site.status_when("all to be sent", |s| Site::outbox(s) == 0);
 
@@ -237,7 +237,7 @@ fn i1_a_disk_with_write_errors_opens_nothing_and_heals() {
 #[test]
 fn an_outcome_that_cannot_be_written_is_recorded_when_the_disk_is_healthy() {
     let (mut gate, disk) = start();
-    assert_eq!(enrol_a(&gate.site).code, 0);
+    assert_eq!(enroll_a(&gate.site).code, 0);
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.board.line(), "coil 0 on");
     gate.camera.show_empty();
@@ -257,7 +257,7 @@ fn an_outcome_that_cannot_be_written_is_recorded_when_the_disk_is_healthy() {
 #[test]
 fn i4_a_grant_whose_commit_takes_too_long_opens_nothing() {
     let (mut gate, disk) = start();
-    assert_eq!((enrol_a(&gate.site).code, enrol_b(&gate.site).code), (0, 0));
+    assert_eq!((enroll_a(&gate.site).code, enroll_b(&gate.site).code), (0, 0));
     gate.site.status_when("all to be sent", |s| Site::outbox(s) == 0);
     // As slow as a worn SD card.
     disk.slow(Duration::from_millis(300));
@@ -283,7 +283,7 @@ fn i4_a_grant_whose_commit_takes_too_long_opens_nothing() {
 #[test]
 fn a_start_on_a_full_disk_lives_on_the_reserve() {
     let (mut gate, disk) = start();
-    assert_eq!(enrol_a(&gate.site).code, 0);
+    assert_eq!(enroll_a(&gate.site).code, 0);
     gate.daemon.take().unwrap().stop();
     disk.full(0);
     gate.daemon = Some(gate.site.start_with(&disk.environment()));
@@ -297,7 +297,7 @@ fn a_start_on_a_full_disk_lives_on_the_reserve() {
 #[test]
 fn a_start_on_a_failing_disk_ends_and_sets_no_database_aside() {
     let (mut gate, disk) = start();
-    assert_eq!(enrol_a(&gate.site).code, 0);
+    assert_eq!(enroll_a(&gate.site).code, 0);
     let ledger = gate.site.status()["ledger"]["id"].clone();
     gate.daemon.take().unwrap().stop();
     for how in ["read-only", "failing", "failing to read"] {
@@ -359,7 +359,7 @@ fn root_of(database: &Path, name: &str) -> usize {
 /// Returns a stopped gate with two workers and a record, and the content of its data folder.
 fn a_gate_with_a_past() -> (Gate, BTreeMap<PathBuf, Vec<u8>>) {
     let mut gate = Gate::start(&[]);
-    assert_eq!((enrol_a(&gate.site).code, enrol_b(&gate.site).code), (0, 0));
+    assert_eq!((enroll_a(&gate.site).code, enroll_b(&gate.site).code), (0, 0));
     gate.pass_again("person_a_1.jpg");
     gate.platform.next_on("attendance");
     gate.site.status_when("all to be sent", |s| Site::outbox(s) == 0);
@@ -441,7 +441,7 @@ fn a_damaged_database_is_set_aside_whole_and_the_gate_goes_on() {
         // A worker whose data was saved can pass; a lost worker can be enrolled.
         gate.site.status_when("the turnstile", |s| s["lanes"][0]["turnstile"]["connected"] == true);
         if first["workers"] != 2 {
-            assert_eq!(enrol_a(&gate.site).code, 0, "{damage}");
+            assert_eq!(enroll_a(&gate.site).code, 0, "{damage}");
         }
         gate.pass_again("person_a_1.jpg");
         let record = gate.platform.next_on("attendance");

@@ -15,12 +15,12 @@ fn assert_enrolled(said: &Said) {
     assert_eq!(said.code, 0, "{said:?}");
 }
 
-fn enrol_a(site: &Site) {
-    assert_enrolled(&site.enrol("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg")));
+fn enroll_a(site: &Site) {
+    assert_enrolled(&site.enroll("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg")));
 }
 
-fn enrol_b(site: &Site) {
-    assert_enrolled(&site.enrol("W002", "Jacinda", ID_B, &photo_path("person_b_2.jpg")));
+fn enroll_b(site: &Site) {
+    assert_enrolled(&site.enroll("W002", "Jacinda", ID_B, &photo_path("person_b_2.jpg")));
 }
 
 /// Returns the number of rows of a table, or of a table with a condition.
@@ -48,7 +48,7 @@ fn a_worker_passes_a_stranger_does_not_and_the_platform_has_the_record() {
     let mut gate = Gate::start(&[]);
     let boot = gate.platform.next_on("event");
     assert_eq!((&boot["kind"], &boot["seq"]), (&json!("boot"), &json!(1)));
-    enrol_a(&gate.site);
+    enroll_a(&gate.site);
     let enrolment = gate.platform.event("enrolment");
     assert_eq!((&enrolment["worker"], &enrolment["name"]), (&json!("W001"), &json!("刘峰")));
     assert!(!enrolment.to_string().contains(ID_A));
@@ -111,8 +111,8 @@ fn a_worker_passes_a_stranger_does_not_and_the_platform_has_the_record() {
 #[test]
 fn i3_records_made_without_the_broker_arrive_later_once_and_in_order() {
     let mut gate = Gate::start(&[]);
-    enrol_a(&gate.site);
-    enrol_b(&gate.site);
+    enroll_a(&gate.site);
+    enroll_b(&gate.site);
     gate.site.settled(&mut gate.platform);
     gate.site.broker.kill();
     gate.site.status_when("the loss to show", |s| s["upstreams"][0]["connected"] == false);
@@ -158,7 +158,7 @@ fn a_photo_that_cannot_enrol_is_refused_with_its_reason_and_not_stored() {
         ),
         ("missing.jpg", "No such file or directory"),
     ] {
-        let said = site.enrol("W001", "刘峰", ID_A, &site.path(file));
+        let said = site.enroll("W001", "刘峰", ID_A, &site.path(file));
         said.refused(expected);
         said.refused(file);
     }
@@ -183,7 +183,7 @@ fn a_photo_that_cannot_enrol_is_refused_with_its_reason_and_not_stored() {
     .refused("There is no face");
     let said = site.gatehouse(&["worker", "enroll", "--id", "W001"]);
     assert_eq!((said.code, said.err.contains("--name")), (2, true), "{said:?}");
-    let said = site.enrol("not an id", "刘峰", ID_A, &photo);
+    let said = site.enroll("not an id", "刘峰", ID_A, &photo);
     assert_eq!((said.code, said.err.contains("must be 1 to 32 of")), (2, true), "{said:?}");
 
     assert_eq!(site.gatehouse(&["--json", "worker", "list"]).json_lines(), [Value::Null; 0]);
@@ -197,7 +197,7 @@ fn a_photo_that_cannot_enrol_is_refused_with_its_reason_and_not_stored() {
     // Two workers with one face could never pass. One worker with two faces would let a stranger
     // pass.
     let same = photo_path("person_a_1.jpg");
-    site.enrol("W002", "刘峰", ID_B, &same).refused("already enrolled, as worker W001 刘峰");
+    site.enroll("W002", "刘峰", ID_B, &same).refused("already enrolled, as worker W001 刘峰");
     let (b, stranger) = (photo_path("person_b_1.jpg"), photo_path("impostor_1.jpg"));
     let photos = ["--photo", b.to_str().unwrap(), "--photo", stranger.to_str().unwrap()];
     let mut two_people = vec!["worker", "enroll", "--id", "W002", "--name", "x", "--trade", "x"];
@@ -237,7 +237,7 @@ fn i10_a_gate_starts_without_its_devices_and_uses_them_as_they_appear() {
     site.status_when("the upstream", is_well(whats[2]));
     assert_eq!(Site::degraded(&site.status()), [""; 0]);
 
-    enrol_a(&site);
+    enroll_a(&site);
     platform.event("enrolment");
     let mut gate = Gate { daemon: Some(daemon), platform, camera, board, site };
     gate.pass("person_a_1.jpg");
@@ -282,7 +282,7 @@ fn without_a_daemon_or_its_models_the_message_says_what_to_do() {
 #[test]
 fn a_release_by_hand_is_recorded_with_the_name_of_the_user() {
     let mut gate = Gate::at(Site::of(Lane::north().set("pass_within_s", 5)), &[]);
-    enrol_a(&gate.site);
+    enroll_a(&gate.site);
     gate.platform.event("enrolment");
     let me = nix::unistd::User::from_uid(nix::unistd::getuid()).unwrap().unwrap().name;
     let reason = "helmet covers the face";
@@ -340,7 +340,7 @@ fn a_release_by_hand_is_recorded_with_the_name_of_the_user() {
 #[test]
 fn i7_a_removed_worker_is_erased_not_admitted_and_may_come_back_under_a_new_id() {
     let mut gate = Gate::start(&[]);
-    enrol_a(&gate.site);
+    enroll_a(&gate.site);
     gate.pass("person_a_1.jpg");
     gate.platform.next_on("attendance");
     assert_eq!((rows(&gate.site, "template"), rows(&gate.site, "photo")), (1, 1));
@@ -358,9 +358,9 @@ fn i7_a_removed_worker_is_erased_not_admitted_and_may_come_back_under_a_new_id()
 
     let photo = photo_path("person_a_2.jpg");
     gate.site.gatehouse(&["worker", "remove", "W001"]).refused("there is no worker W001");
-    gate.site.enrol("W001", "刘峰", ID_A, &photo).refused("ids are never used again");
-    assert_enrolled(&gate.site.enrol("W002", "刘峰", ID_A, &photo));
-    gate.site.enrol("W003", "刘峰", ID_A, &photo).refused("already enrolled, as worker W002");
+    gate.site.enroll("W001", "刘峰", ID_A, &photo).refused("ids are never used again");
+    assert_enrolled(&gate.site.enroll("W002", "刘峰", ID_A, &photo));
+    gate.site.enroll("W003", "刘峰", ID_A, &photo).refused("already enrolled, as worker W002");
     gate.pass("person_a_1.jpg");
     assert_eq!(gate.platform.next_on("attendance")["worker"], "W002");
     gate.platform.assert_whole();
@@ -370,8 +370,8 @@ fn i7_a_removed_worker_is_erased_not_admitted_and_may_come_back_under_a_new_id()
 fn i5_the_files_hold_no_secret_in_plain() {
     let site = Site::prepare();
     let daemon = site.start();
-    enrol_a(&site);
-    enrol_b(&site);
+    enroll_a(&site);
+    enroll_b(&site);
     assert_eq!(site.gatehouse(&["worker", "remove", "W002"]).code, 0);
     assert!(site.gatehouse(&["worker", "show", "W001"]).out.contains("**************4411"));
     daemon.stop();
@@ -398,7 +398,7 @@ fn i5_the_files_hold_no_secret_in_plain() {
 fn i1_a_crash_within_a_passage_leaves_it_unconfirmed_and_the_coil_withdrawn() {
     // A pulse that outlasts the crash, so that the board's coil stays on.
     let mut gate = Gate::at(Site::of(with_a_long_pulse()), &[]);
-    enrol_a(&gate.site);
+    enroll_a(&gate.site);
     gate.platform.event("enrolment");
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.board.line(), "coil 0 on");
@@ -419,7 +419,7 @@ fn i1_a_crash_within_a_passage_leaves_it_unconfirmed_and_the_coil_withdrawn() {
 fn i1_a_stop_within_a_passage_withdraws_the_coil_first_and_leaves_it_unconfirmed() {
     // A pulse that outlasts the stop: the coil goes off because the daemon ends.
     let mut gate = Gate::at(Site::of(with_a_long_pulse()), &[]);
-    enrol_a(&gate.site);
+    enroll_a(&gate.site);
     gate.platform.event("enrolment");
     gate.camera.show(photo("person_a_1.jpg"));
     assert_eq!(gate.board.line(), "coil 0 on");

@@ -76,7 +76,7 @@ fn assert_counted(
 fn the_metrics_equal_the_numbers_of_status_and_name_no_worker() {
     let (site, address) = site();
     let mut gate = Gate::at(site, &[]);
-    let enrolled = gate.site.enrol("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"));
+    let enrolled = gate.site.enroll("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"));
     assert_eq!(enrolled.code, 0, "{enrolled:?}");
     gate.platform.event("enrolment");
     gate.pass("person_a_1.jpg");
@@ -161,7 +161,7 @@ fn the_metrics_equal_the_numbers_of_status_and_name_no_worker() {
 fn a_lost_link_is_shown_and_no_client_delays_the_gate_or_the_next_scrape() {
     let (site, address) = site();
     let mut gate = Gate::at(site, &[]);
-    let enrolled = gate.site.enrol("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"));
+    let enrolled = gate.site.enroll("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"));
     assert_eq!(enrolled.code, 0, "{enrolled:?}");
     gate.site.status_when("the outbox to be empty", |s| Site::outbox(s) == 0);
     let said = gate.site.gatehouse(&["check"]);

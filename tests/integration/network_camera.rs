@@ -36,7 +36,7 @@ impl Gate {
         let board = site.plug_board_in();
         let daemon = site.start();
         let photo = photo_path("person_a_2.jpg");
-        let said = site.enrol("W001", "刘峰", "522201199003074411", &photo);
+        let said = site.enroll("W001", "刘峰", "522201199003074411", &photo);
         assert_eq!(said.code, 0, "{said:?}");
         Self { _daemon: daemon, board, site, _machine: machine }
     }

@@ -14,7 +14,7 @@ const ID_A: &str = "522201199003074411";
 const ID_B: &str = "522201198805112024";
 
 /// Runs `worker enroll` with the fields that every worker has.
-fn enrol(site: &Site, id: &str, number: &str, more: &[&str]) -> crate::common::Said {
+fn enroll(site: &Site, id: &str, number: &str, more: &[&str]) -> crate::common::Said {
     let always = ["worker", "enroll", "--id", id, "--name", "刘峰", "--id-number", number];
     let job = ["--team", "钢筋一班", "--contractor", "Fuding Labour", "--trade", "steel fixer"];
     site.gatehouse(&[&["--json"], &always[..], &job, more].concat())
@@ -31,15 +31,15 @@ fn photo_of(name: &str) -> String {
 /// Shows a worker to the entry camera and returns the reason of the denial. A worker who passed
 /// just now is ignored for a while, so the worker steps aside and comes back.
 fn denied(gate: &mut Gate, photo_name: &str) -> Value {
-    let mut patience = Duration::from_secs(3);
+    let mut timeout = Duration::from_secs(3);
     until("a denial", || {
         gate.camera.show(photo(photo_name));
-        let denial = std::iter::from_fn(|| gate.platform.next_within(patience))
+        let denial = std::iter::from_fn(|| gate.platform.next_within(timeout))
             .find(|message| message.json["kind"] == "denial");
         gate.camera.show_empty();
         if denial.is_none() {
             std::thread::sleep(Duration::from_secs(2));
-            patience *= 2;
+            timeout *= 2;
         }
         denial.map(|message| message.json["reason"].clone())
     })
@@ -52,7 +52,7 @@ fn standing_decides_at_the_gate_and_each_change_names_its_author() {
     let mut gate = Gate::at(site, &[]);
     let a = photo_of("person_a_2.jpg");
     let consent = ["--consent", "C-1", "--photo", &a];
-    assert_eq!(enrol(&gate.site, "W001", ID_A, &consent).code, 0);
+    assert_eq!(enroll(&gate.site, "W001", ID_A, &consent).code, 0);
     assert_eq!(denied(&mut gate, "person_a_1.jpg"), "training_missing");
     let updated = said(&gate.site, &["worker", "update", "W001", "--trained-on", "2026-03-02"]);
     assert_eq!(
@@ -100,9 +100,9 @@ fn standing_decides_at_the_gate_and_each_change_names_its_author() {
 fn a_worker_without_consent_is_enrolled_without_a_face_and_a_guard_vouches() {
     let mut gate = Gate::start(&[]);
     let a = photo_of("person_a_2.jpg");
-    let refused = enrol(&gate.site, "W001", ID_A, &["--photo", &a]);
+    let refused = enroll(&gate.site, "W001", ID_A, &["--photo", &a]);
     refused.refused("only with the worker's consent");
-    let enrolled = enrol(&gate.site, "W001", ID_A, &[]).json_lines().remove(0);
+    let enrolled = enroll(&gate.site, "W001", ID_A, &[]).json_lines().remove(0);
     assert_eq!(enrolled["templates"], 0);
     assert_eq!(denied(&mut gate, "person_a_1.jpg"), "unknown_face");
 
@@ -161,8 +161,8 @@ fn photos_are_added_and_replaced_and_must_show_one_person_alone() {
     let (a1, a2) = (photo_of("person_a_1.jpg"), photo_of("person_a_2.jpg"));
     let (b1, b2) = (photo_of("person_b_1.jpg"), photo_of("person_b_2.jpg"));
     let consent = ["--consent", "C-1", "--photo"];
-    assert_eq!(enrol(&site, "W001", ID_A, &[&consent[..], &[&a1]].concat()).code, 0);
-    assert_eq!(enrol(&site, "W002", ID_B, &[&consent[..], &[&b1]].concat()).code, 0);
+    assert_eq!(enroll(&site, "W001", ID_A, &[&consent[..], &[&a1]].concat()).code, 0);
+    assert_eq!(enroll(&site, "W002", ID_B, &[&consent[..], &[&b1]].concat()).code, 0);
     let change = |how: &str, files: &[&str]| {
         let files = files.iter().flat_map(|file| [how, *file]);
         let all: Vec<_> = ["--json", "worker", "photo", "W001"].into_iter().chain(files).collect();
@@ -183,9 +183,9 @@ fn photos_are_added_and_replaced_and_must_show_one_person_alone() {
 
     // Twins: no camera can distinguish them.
     let twin = ["--id-type", "passport", "--consent", "C-3", "--photo", &a2];
-    enrol(&site, "W003", "E12345678", &twin).refused("already enrolled, as worker W001");
+    enroll(&site, "W003", "E12345678", &twin).refused("already enrolled, as worker W001");
     let allowed = ["--allow-duplicate-face", "--reason", "twin brother"];
-    let enrolled = enrol(&site, "W003", "E12345678", &[&twin[..], &allowed].concat());
+    let enrolled = enroll(&site, "W003", "E12345678", &[&twin[..], &allowed].concat());
     assert_eq!(enrolled.code, 0, "{enrolled:?}");
     let history = site.gatehouse(&["--json", "worker", "history", "W003"]).json_lines();
     assert_eq!(
@@ -205,19 +205,19 @@ fn real_name_rules_hold_at_enrolment_and_for_changes() {
         ("002201199003074411", "begins with no region's code"),
         ("522201900307441", "15 digits"),
     ] {
-        enrol(&site, "W001", number, &[]).refused(problem);
+        enroll(&site, "W001", number, &[]).refused(problem);
     }
-    enrol(&site, "W001", ID_A, &["--gender", "female"]).refused("gender: is not the one");
-    enrol(&site, "W001", ID_A, &["--bank-tail", "6217000012345678"])
+    enroll(&site, "W001", ID_A, &["--gender", "female"]).refused("gender: is not the one");
+    enroll(&site, "W001", ID_A, &["--bank-tail", "6217000012345678"])
         .refused("the last four digits");
     let more =
         ["--phone", "+86 138-0013-8000", "--bank-tail", "8812", "--contract-signed", "2026-02-28"];
-    assert_eq!(enrol(&site, "W001", ID_A, &more).code, 0);
+    assert_eq!(enroll(&site, "W001", ID_A, &more).code, 0);
     let permit = ["--id-type", "hk_macao_permit", "--birth-date", "1990-03-07", "--gender", "male"];
-    enrol(&site, "W002", "12345678", &permit).refused("must be H or M and 8 or 10 digits");
-    assert_eq!(enrol(&site, "W002", "H12345678", &permit).code, 0);
-    enrol(&site, "W003", ID_A, &[]).refused("already enrolled, as worker W001");
-    enrol(&site, "E7654321", "E7654321", &["--id-type", "passport"]).refused("it is an ID number");
+    enroll(&site, "W002", "12345678", &permit).refused("must be H or M and 8 or 10 digits");
+    assert_eq!(enroll(&site, "W002", "H12345678", &permit).code, 0);
+    enroll(&site, "W003", ID_A, &[]).refused("already enrolled, as worker W001");
+    enroll(&site, "E7654321", "E7654321", &["--id-type", "passport"]).refused("it is an ID number");
 
     let shown = said(&site, &["worker", "show", "W001"]);
     for (key, expected) in [

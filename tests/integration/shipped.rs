@@ -45,7 +45,7 @@ fn bench_toml_grants_and_denies() {
     site.broker.start();
     let mut platform = site.broker.subscriber();
     let _daemon = site.start();
-    let enrolled = site.enrol("W001", "刘峰", ID_NUMBER, &photo_path("person_a_2.jpg"));
+    let enrolled = site.enroll("W001", "刘峰", ID_NUMBER, &photo_path("person_a_2.jpg"));
     assert_eq!(enrolled.code, 0, "{enrolled:?}");
     // The photos repeat without end, so that records and denials come repeatedly, in either order.
     let record = platform.next_on("attendance");
@@ -85,7 +85,7 @@ fn gatehouse_toml_reports_missing_devices_and_works_when_they_appear() {
     let (camera, board) = (site.plug_camera_in(), site.plug_board_in());
     let mut gate = Gate { daemon, platform, camera, board, site };
     gate.site.status_when("a healthy gate", |s| Site::degraded(s).is_empty());
-    let enrolled = gate.site.enrol("W001", "刘峰", ID_NUMBER, &photo_path("person_a_2.jpg"));
+    let enrolled = gate.site.enroll("W001", "刘峰", ID_NUMBER, &photo_path("person_a_2.jpg"));
     assert_eq!(enrolled.code, 0, "{enrolled:?}");
     gate.pass("person_a_1.jpg");
     assert_eq!(gate.platform.next_on("attendance")["outcome"], "passed");

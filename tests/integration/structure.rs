@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Path of a module below the crate: `["store", "album"]`.
+/// Path of a module below the crate: `["store", "photo_store"]`.
 type Module = Vec<String>;
 
 /// Returns each module of `src/` with its text, except for files that are not part of the program.

@@ -156,11 +156,11 @@ mod faults {
 
     const ID_B: &str = "522201198805112024";
 
-    fn enrol(site: &Site) {
+    fn enroll(site: &Site) {
         for (id, number, photo) in
             [("W001", ID_A, "person_a_2.jpg"), ("W002", ID_B, "person_b_2.jpg")]
         {
-            let said = site.enrol(id, "刘峰", number, &photo_path(photo));
+            let said = site.enroll(id, "刘峰", number, &photo_path(photo));
             assert_eq!(said.code, 0, "{said:?}");
         }
     }
@@ -171,7 +171,7 @@ mod faults {
         let fault = format!("{point}=1*panic(a test)");
         let site = Site::of(Lane::north().set("pass_within_s", 5));
         let mut gate = Gate::at(site, &[(FAILPOINTS, &fault)]);
-        enrol(&gate.site);
+        enroll(&gate.site);
         gate.camera.show(photo("person_a_1.jpg"));
         assert_eq!(gate.platform.next_on("attendance")["outcome"], "unconfirmed");
         gate.camera.show_empty();
@@ -224,7 +224,7 @@ mod faults {
             let (mut daemon, _watchdog) = Watchdog::start_with(&site, &[(FAILPOINTS, &fault)]);
             if point == "enrolment.written" {
                 let photo = photo_path("person_a_2.jpg");
-                assert_ne!(site.enrol("W001", "刘峰", ID_A, &photo).code, 0);
+                assert_ne!(site.enroll("W001", "刘峰", ID_A, &photo).code, 0);
             }
             assert_eq!(ended(&mut daemon).code(), Some(1));
             assert!(site.log().contains(said), "{point}");

@@ -13,7 +13,7 @@ use gatehouse::{
     attendance::{
         merge::Gathered,
         print::{self, Document},
-        timesheet::{Days, Only, timesheet},
+        timesheet::{Days, SheetFilter, timesheet},
     },
     config::Direction::{self, Entry, Exit},
     ledger::Outcome,
@@ -498,7 +498,7 @@ fn document(rows: &[Went26], clock: impl Fn(u64) -> (&'static str, bool)) -> Doc
     }
     gathered.own(extent);
     let Gathered { passes, sources, mut notes, .. } = gathered;
-    let mut sheet = timesheet(passes, &days, &Only::default());
+    let mut sheet = timesheet(passes, &days, &SheetFilter::default());
     notes.extend(sheet.notes());
     for row in sheet.rows.iter_mut().filter(|row| &*row.worker == "W001") {
         row.id_tail = Some("441X".into());

@@ -51,8 +51,8 @@ fn site_with(authority: &Authority) -> (Site, u16) {
     (site, port)
 }
 
-fn enrol(site: &Site) {
-    let said = site.enrol("W001", NAME, ID_NUMBER, &photo_path("person_a_2.jpg"));
+fn enroll(site: &Site) {
+    let said = site.enroll("W001", NAME, ID_NUMBER, &photo_path("person_a_2.jpg"));
     assert_eq!(said.code, 0, "{said:?}");
 }
 
@@ -92,7 +92,7 @@ fn records_arrive_over_tls_with_a_private_authority() {
     let port = encrypted(&site, "tls_version tlsv1.2\n");
     upstream(&site, &format!("mqtts://127.0.0.1:{port}"), "ca = \"ca.pem\"\n");
     let mut gate = Gate::at(site, &[]);
-    enrol(&gate.site);
+    enroll(&gate.site);
     gate.pass("person_a_1.jpg");
     let record = gate.platform.next_on("attendance");
     assert_eq!((&record["name"], &record["outcome"]), (&json!(NAME), &json!("passed")));
@@ -134,7 +134,7 @@ fn an_untrusted_broker_gets_no_record_until_its_certificate_is_right() {
     site.broker.start();
     let mut platform = site.broker.subscriber();
     let _daemon = site.start();
-    enrol(&site);
+    enroll(&site);
     platform.event("enrolment");
 
     let ca = site.path("ca.pem").display().to_string();
@@ -224,7 +224,7 @@ fn the_broker_authenticates_the_gateway_and_no_secret_is_logged() {
     let mut said: Vec<Said> = Vec::new();
     let daemon = site
         .start_with(&[("GATEHOUSE_LOG", "trace,rumqttc=trace,rustls=trace,tokio_rustls=trace")]);
-    enrol(&site);
+    enroll(&site);
     platform.event("enrolment");
     let link = link_when(&site, true);
     let own = link["certificates"].as_array().unwrap();
@@ -412,7 +412,7 @@ fn an_eavesdropper_reads_nothing_on_an_encrypted_link() {
         // Without `ca` the gateway trusts the authorities of the operating system.
         let trusted = site.path("ca.pem");
         let daemon = site.start_with(&[("SSL_CERT_FILE", trusted.to_str().unwrap())]);
-        enrol(&site);
+        enroll(&site);
         platform.event("enrolment");
         report(&site, "heard");
         arrives(&mut platform, "heard");

@@ -12,7 +12,7 @@ use gatehouse::{
     clock::{Clock, Monotonic, Stamp, SystemClock},
     config::{Direction, TurnstileDriver},
     turnstile::{
-        Buses, DeviceFrame, Fault, NotReleased, PassageId, Release, Seen, SimulatedDevice,
+        Buses, DeviceFrame, Fault, NotReleased, PassageId, Release, Polled, SimulatedDevice,
         Turnstile, TurnstileError, TurnstileEvent, TurnstileHandle,
         drivers::{
             Driver, Means,
@@ -320,7 +320,7 @@ async fn a_late_answer_is_not_accepted_for_the_next_request() {
     // The old answer means "entry is on". It is drained, or it has the wrong function code. It may
     // cost one attempt and is never accepted.
     while connect(&mut driver).await.is_err() {}
-    assert_eq!(driver.poll().await.unwrap(), Seen::default());
+    assert_eq!(driver.poll().await.unwrap(), Polled::default());
     // A late echo of a write: the next release needs its own echo.
     device.set_fault(Some(Fault::Late(Duration::from_millis(420))));
     driver.release(Direction::Entry, in_time(&clock)).await.unwrap_err();
@@ -381,7 +381,7 @@ async fn an_answer_is_found_behind_noise() {
         connect(&mut driver).await.unwrap();
         device.set_fault(Some(Fault::Noise(noise)));
         driver.release(Direction::Entry, in_time(&clock)).await.unwrap();
-        assert_eq!(driver.poll().await.unwrap(), Seen::default());
+        assert_eq!(driver.poll().await.unwrap(), Polled::default());
         assert!(device.released(Direction::Entry));
     }
 }

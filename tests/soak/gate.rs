@@ -28,7 +28,7 @@ const QUEUE: Duration = Duration::from_secs(15);
 /// Interval between the end of a visit and the next queued visit.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Timeout after which a worker without a release leaves.
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 /// Timeout of a visit without a fault. It is longer, because a busy machine analyses frames slowly.
 const PATIENCE_WITH_A_MACHINE: Duration = Duration::from_secs(20);
 /// Time for which a stranger stays, which is enough for a denial.
@@ -173,7 +173,7 @@ impl Soak {
             [("W001", "522201199003074411", "a"), ("W002", "522201198805112024", "b")]
         {
             let said =
-                site.enrol(id, name, id_number, &photo_path(&format!("person_{name}_2.jpg")));
+                site.enroll(id, name, id_number, &photo_path(&format!("person_{name}_2.jpg")));
             assert_eq!(said.code, 0, "{said:?}");
         }
         let mut chance = Chance(seed | 1);
@@ -261,13 +261,13 @@ impl Soak {
 
     /// Lets visitors come and leave.
     fn receive(&mut self, now: Instant) {
-        let patience = |v: &Visitor| match (v.stranger, v.served) {
+        let timeout = |v: &Visitor| match (v.stranger, v.served) {
             (true, _) => STRANGER_STAYS,
             (false, true) => PATIENCE_WITH_A_MACHINE,
-            (false, false) => PATIENCE,
+            (false, false) => TIMEOUT,
         };
         match &self.visitor {
-            Some(visitor) if now < visitor.since + patience(visitor) => {}
+            Some(visitor) if now < visitor.since + timeout(visitor) => {}
             Some(_) => self.leave(false),
             None if now >= self.next_visit && now >= self.left + PAUSE => {
                 self.next_visit = (self.next_visit + VISIT_EVERY).max(now - QUEUE);

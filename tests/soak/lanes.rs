@@ -167,8 +167,8 @@ impl Soak {
         match &desk.visitor {
             Some(visitor) => {
                 let released = releases > visitor.releases_before;
-                let patience = if visitor.served { GIVES_A_MACHINE_UP } else { GIVES_UP };
-                if !released && now < visitor.since + patience {
+                let timeout = if visitor.served { GIVES_A_MACHINE_UP } else { GIVES_UP };
+                if !released && now < visitor.since + timeout {
                     return;
                 }
                 leave(&end.camera);

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    attendance::{ClockState, Leaf, Means, Result as Outcome},
+    attendance::{ClockState, Leaf, Means, RecordOutcome},
     config::Direction,
 };
 
@@ -34,7 +34,7 @@ fn record(seq: u64) -> Record {
         threshold: Some(0.5),
         model: Some("m".into()),
         liveness: None,
-        outcome: Outcome::Passed,
+        outcome: RecordOutcome::Passed,
         recorded_at: "2026-10-09T08:00:02.000+08:00".into(),
         clock: ClockState { synced: true, boot: "00".into(), uptime_ms: 1 },
         photo: None,
@@ -97,7 +97,7 @@ fn an_export_is_taken_in_whole_and_again_adds_nothing() {
     gathered.export("b2.jsonl", &joined(&lines(&later))[..], "P-1").unwrap();
     let gathered = gathered.one_person_each(&[]).unwrap();
     let Gathered { passes, sources, notes, .. } = gathered;
-    let seqs: Vec<_> = passes.iter().map(|pass| (pass.seq, pass.disputed)).collect();
+    let seqs: Vec<_> = passes.iter().map(|crossing| (crossing.seq, crossing.disputed)).collect();
     assert_eq!(seqs, [(1, None), (2, Some(7)), (5, None), (6, None)]);
     let source = &sources[0];
     assert_eq!((source.first_seq, source.last_seq, source.records), (Some(1), Some(5), 3));

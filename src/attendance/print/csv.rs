@@ -2,7 +2,7 @@
 
 use super::{Document, direction, hours, legend, marks, note, on, rules, source, stretches};
 use crate::{
-    attendance::timesheet::{Apart, Totals},
+    attendance::timesheet::{ListedSeparately, Totals},
     roster::import::neutral,
 };
 
@@ -84,7 +84,7 @@ pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
     writer.into_inner().map_err(|e| e.into_error().into())
 }
 
-fn apart(kind: &str, apart: &Apart, remark: String) -> Line {
+fn apart(kind: &str, apart: &ListedSeparately, remark: String) -> Line {
     let who =
         [&apart.contractor, &apart.team, &apart.worker, &apart.name].map(|text| text.to_string());
     let passage = format!(

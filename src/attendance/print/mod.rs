@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     merge::Source,
-    timesheet::{Apart, At, Day, Flag, Note, Stretch, Timesheet},
+    timesheet::{At, Day, Flag, ListedSeparately, Note, Stretch, Timesheet},
 };
 use crate::config::Direction;
 
@@ -123,7 +123,7 @@ fn direction(direction: Direction) -> &'static str {
     }
 }
 
-fn place(apart: &Apart) -> String {
+fn place(apart: &ListedSeparately) -> String {
     let lane = apart.lane.as_deref().unwrap_or("—");
     format!("{} / {lane}", apart.gateway)
 }

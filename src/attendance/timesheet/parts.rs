@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::{
-    attendance::{Means, days::At, pass::Text},
+    attendance::{Means, crossing::Text, days::At},
     config::Direction,
 };
 
@@ -163,7 +163,7 @@ pub struct Group {
 
 /// A record that is listed apart: added later, or disputed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Apart {
+pub struct ListedSeparately {
     pub contractor: Text,
     pub team: Text,
     pub worker: Text,
@@ -186,13 +186,13 @@ pub struct Apart {
 
 /// Whom the sheet is about.
 #[derive(Clone, Debug, Default)]
-pub struct Only {
+pub struct SheetFilter {
     pub worker: Option<String>,
     pub team: Option<String>,
     pub contractor: Option<String>,
 }
 
-impl Only {
+impl SheetFilter {
     pub fn is_all(&self) -> bool {
         self.worker.is_none() && self.team.is_none() && self.contractor.is_none()
     }
@@ -212,8 +212,8 @@ pub struct Timesheet {
     /// How many different workers.
     pub workers: u32,
     pub total: Totals,
-    pub supplements: Vec<Apart>,
-    pub disputed: Vec<Apart>,
+    pub supplements: Vec<ListedSeparately>,
+    pub disputed: Vec<ListedSeparately>,
     /// Gateways that had no synchronised clock at any time: that is said once of each, and no day is
     /// flagged for it.
     pub unsynchronised: Vec<Text>,

@@ -9,9 +9,9 @@ fn at(text: &str) -> Timestamp {
 }
 
 /// A capture at gate-1; `at` in Shanghai, of October 2026.
-fn pass(worker: &str, direction: Direction, time: &str) -> Pass {
+fn crossing(worker: &str, direction: Direction, time: &str) -> Crossing {
     let moment = at(&format!("2026-{time}:00+08:00"));
-    Pass {
+    Crossing {
         worker: worker.into(),
         name: "刘峰".into(),
         team: "钢筋一班".into(),
@@ -21,7 +21,7 @@ fn pass(worker: &str, direction: Direction, time: &str) -> Pass {
         at: moment,
         recorded_at: moment,
         means: Means::Face,
-        outcome: Outcome::Passed,
+        outcome: RecordOutcome::Passed,
         synced: true,
         gateway: "gate-1".into(),
         ledger: "a1".into(),
@@ -33,17 +33,17 @@ fn pass(worker: &str, direction: Direction, time: &str) -> Pass {
     }
 }
 
-fn entry(time: &str) -> Pass {
-    pass("W001", Direction::Entry, time)
+fn entry(time: &str) -> Crossing {
+    crossing("W001", Direction::Entry, time)
 }
 
-fn exit(time: &str) -> Pass {
-    pass("W001", Direction::Exit, time)
+fn exit(time: &str) -> Crossing {
+    crossing("W001", Direction::Exit, time)
 }
 
-fn supplement(pass: Pass) -> Pass {
-    let (means, outcome) = (Means::Supplement, Outcome::Claimed);
-    Pass { means, outcome, lane: None, reason: Some("forgot".into()), ..pass }
+fn supplement(crossing: Crossing) -> Crossing {
+    let (means, outcome) = (Means::Supplement, RecordOutcome::Claimed);
+    Crossing { means, outcome, lane: None, reason: Some("forgot".into()), ..crossing }
 }
 
 fn october() -> Days {
@@ -52,8 +52,8 @@ fn october() -> Days {
     Days::new(first, last, zone, Time::constant(4, 0, 0, 0)).unwrap()
 }
 
-fn made(passes: Vec<Pass>) -> Timesheet {
-    timesheet(passes, &october(), &Only::default())
+fn made(passes: Vec<Crossing>) -> Timesheet {
+    timesheet(passes, &october(), &SheetFilter::default())
 }
 
 /// Day of the month, hours, first in, last out and flags of the only worker's days.
@@ -133,8 +133,8 @@ fn what_is_missing_is_flagged_and_adds_nothing() {
 
 #[test]
 fn who_did_not_walk_counts_nowhere_and_a_disputed_passage_is_listed_apart() {
-    let not_passed = Pass { outcome: Outcome::NotPassed, ..entry("10-09T07:00") };
-    let disputed = Pass { disputed: Some(99), ..exit("10-09T09:00") };
+    let not_passed = Crossing { outcome: RecordOutcome::NotPassed, ..entry("10-09T07:00") };
+    let disputed = Crossing { disputed: Some(99), ..exit("10-09T09:00") };
     let passes =
         vec![not_passed.clone(), entry("10-09T08:00"), disputed.clone(), exit("10-09T12:00")];
     let sheet = made(passes);
@@ -147,9 +147,9 @@ fn who_did_not_walk_counts_nowhere_and_a_disputed_passage_is_listed_apart() {
 
 #[test]
 fn unconfirmed_passages_count_and_say_so_and_so_does_a_clock_that_was_not_right() {
-    let in_ = Pass { outcome: Outcome::Unconfirmed, ..entry("10-09T08:00") };
-    let out = Pass { synced: false, ..exit("10-09T12:00") };
-    let manual = Pass { means: Means::Manual, ..entry("10-10T08:00") };
+    let in_ = Crossing { outcome: RecordOutcome::Unconfirmed, ..entry("10-09T08:00") };
+    let out = Crossing { synced: false, ..exit("10-09T12:00") };
+    let manual = Crossing { means: Means::Manual, ..entry("10-10T08:00") };
     let sheet = made(vec![in_, out, manual, exit("10-10T09:00")]);
     let flags = [Flag::Unconfirmed, Flag::Clock];
     let expected = [of(9, 240, "08:00", "12:00", &flags), of(10, 60, "08:00", "09:00", &[])];
@@ -179,8 +179,8 @@ fn a_supplement_is_never_mixed_with_what_gates_recorded() {
     let mut passes =
         vec![entry("10-09T08:00"), exit("10-09T09:00"), supplement(exit("10-09T12:00"))];
     passes.extend([
-        pass("W2", Direction::Entry, "10-09T08:00"),
-        pass("W2", Direction::Exit, "10-09T09:00"),
+        crossing("W2", Direction::Entry, "10-09T08:00"),
+        crossing("W2", Direction::Exit, "10-09T09:00"),
     ]);
     let sheet = made(passes);
     let with: Vec<_> = sheet.rows.iter().map(|row| row.totals.with_supplements).collect();
@@ -190,13 +190,14 @@ fn a_supplement_is_never_mixed_with_what_gates_recorded() {
 
 #[test]
 fn in_here_and_out_there_is_one_days_work() {
-    let there = Pass { gateway: "gate-2".into(), ledger: "b2".into(), ..exit("10-09T12:00") };
+    let there = Crossing { gateway: "gate-2".into(), ledger: "b2".into(), ..exit("10-09T12:00") };
     assert_eq!(days(&made(vec![there, entry("10-09T08:00")])), [of(9, 240, "08:00", "12:00", &[])]);
 }
 
 #[test]
 fn who_changes_teams_stands_under_both_and_sums_are_sums() {
-    let masons = |pass: Pass| Pass { team: "瓦工".into(), name: "刘锋".into(), ..pass };
+    let masons =
+        |crossing: Crossing| Crossing { team: "瓦工".into(), name: "刘锋".into(), ..crossing };
     let passes = vec![
         entry("10-09T08:00"),
         exit("10-09T12:00"),
@@ -208,7 +209,7 @@ fn who_changes_teams_stands_under_both_and_sums_are_sums() {
         sheet.rows.iter().map(|r| (&*r.team, &*r.name, r.totals.minutes, r.days.len())).collect();
     assert_eq!(rows, [("瓦工", "刘锋", 180, 1), ("钢筋一班", "刘锋", 240, 1)]);
     assert_eq!((sheet.total.minutes, sheet.total.days_present, sheet.workers), (420, 2, 1));
-    let only = Only { team: Some("瓦工".into()), ..Only::default() };
+    let only = SheetFilter { team: Some("瓦工".into()), ..SheetFilter::default() };
     let one = timesheet(passes, &october(), &only);
     assert_eq!((one.rows.len(), one.total.minutes), (1, 180));
 }
@@ -218,12 +219,12 @@ fn the_night_on_which_clocks_are_set_has_its_true_hours() {
     let zone = TimeZone::get("Europe/Berlin").unwrap();
     let (first, last) = (Date::constant(2026, 10, 1), Date::constant(2026, 10, 31));
     let days = Days::new(first, last, zone, Time::constant(4, 0, 0, 0)).unwrap();
-    let moved = |pass: Pass, to: &str| Pass { at: at(to), ..pass };
+    let moved = |crossing: Crossing, to: &str| Crossing { at: at(to), ..crossing };
     let passes = vec![
         moved(entry("10-09T08:00"), "2026-10-24T22:00:00+02:00"),
         moved(exit("10-09T08:00"), "2026-10-25T03:30:00+01:00"),
     ];
-    let sheet = timesheet(passes, &days, &Only::default());
+    let sheet = timesheet(passes, &days, &SheetFilter::default());
     let day = &sheet.rows[0].days[0];
     assert_eq!((day.date, day.minutes), (Date::constant(2026, 10, 24), 390));
     assert_eq!(day.last_out.unwrap().on(day.date), "03:30+1");
@@ -244,8 +245,8 @@ struct Plain {
 /// Slow and obvious: a day is looked for among all, the next passage is looked for among all, and
 /// hours are counted minute by minute.
 fn reference(
-    passes: &[Pass],
-    counts: impl Fn(&Pass) -> bool,
+    passes: &[Crossing],
+    counts: impl Fn(&Crossing) -> bool,
     zone: &TimeZone,
     starts: Time,
     (first, last): (Date, Date),
@@ -258,43 +259,44 @@ fn reference(
         }
         day
     };
-    let order = |pass: &Pass| (pass.at, pass.ledger.clone(), pass.seq);
-    let others =
-        |pass: &Pass| passes.iter().filter(|p| p.worker == pass.worker && counts(p)).collect();
-    let next = |pass: &Pass| {
-        let mut all: Vec<&Pass> = others(pass);
-        all.retain(|p| order(p) > order(pass));
+    let order = |crossing: &Crossing| (crossing.at, crossing.ledger.clone(), crossing.seq);
+    let others = |crossing: &Crossing| {
+        passes.iter().filter(|p| p.worker == crossing.worker && counts(p)).collect()
+    };
+    let next = |crossing: &Crossing| {
+        let mut all: Vec<&Crossing> = others(crossing);
+        all.retain(|p| order(p) > order(crossing));
         all.into_iter().min_by_key(|p| order(p))
     };
-    let before = |pass: &Pass| {
-        let mut all: Vec<&Pass> = others(pass);
-        all.retain(|p| order(p) < order(pass));
+    let before = |crossing: &Crossing| {
+        let mut all: Vec<&Crossing> = others(crossing);
+        all.retain(|p| order(p) < order(crossing));
         all.into_iter().max_by_key(|p| order(p))
     };
-    let belong = |entry: &Pass, exit: &Pass| {
+    let belong = |entry: &Crossing, exit: &Crossing| {
         entry.direction == Direction::Entry
             && exit.direction == Direction::Exit
             && (day_of(entry.at) == day_of(exit.at)
                 || exit.at.as_millisecond() - entry.at.as_millisecond() <= 16 * 3_600_000)
     };
     let mut found: BTreeMap<(String, Date), Plain> = BTreeMap::new();
-    for pass in passes.iter().filter(|p| counts(p)) {
-        let (mut day, mut add) = (day_of(pass.at), Plain { captures: 1, ..Plain::default() });
-        if pass.direction == Direction::Entry {
-            add.first_in = Some(pass.at);
-            match next(pass).filter(|exit| belong(pass, exit)) {
+    for crossing in passes.iter().filter(|p| counts(p)) {
+        let (mut day, mut add) = (day_of(crossing.at), Plain { captures: 1, ..Plain::default() });
+        if crossing.direction == Direction::Entry {
+            add.first_in = Some(crossing.at);
+            match next(crossing).filter(|exit| belong(crossing, exit)) {
                 None => add.missing_out = 1,
                 Some(exit) => {
                     add.across = day_of(exit.at) != day;
-                    let mut minute = pass.at.as_second() / 60;
+                    let mut minute = crossing.at.as_second() / 60;
                     while minute < exit.at.as_second() / 60 {
                         (minute, add.minutes) = (minute + 1, add.minutes + 1);
                     }
                 }
             }
         } else {
-            add.last_out = Some(pass.at);
-            match before(pass).filter(|entry| belong(entry, pass)) {
+            add.last_out = Some(crossing.at);
+            match before(crossing).filter(|entry| belong(entry, crossing)) {
                 None => add.missing_in = 1,
                 Some(entry) => day = day_of(entry.at),
             }
@@ -302,7 +304,7 @@ fn reference(
         if day < first || day > last {
             continue;
         }
-        let plain = found.entry((pass.worker.to_string(), day)).or_default();
+        let plain = found.entry((crossing.worker.to_string(), day)).or_default();
         plain.minutes += add.minutes;
         plain.captures += add.captures;
         plain.missing_in += add.missing_in;
@@ -316,7 +318,7 @@ fn reference(
 
 /// Some passages of few workers, at two gateways, around a month's beginning and the night on which
 /// New York's clocks go back.
-fn passages() -> impl Strategy<Value = Vec<Pass>> {
+fn passages() -> impl Strategy<Value = Vec<Crossing>> {
     let from = at("2026-10-28T00:00:00Z").as_second();
     let one = (
         0..3usize,
@@ -324,19 +326,19 @@ fn passages() -> impl Strategy<Value = Vec<Pass>> {
         // Whole hours too, so that two passages may be at one instant.
         prop_oneof![(0..8 * 86_400i64), (0..8 * 24i64).prop_map(|hour| hour * 3600)],
         select(vec![
-            (Means::Face, Outcome::Passed),
-            (Means::Face, Outcome::Passed),
-            (Means::Face, Outcome::Passed),
-            (Means::Manual, Outcome::Unconfirmed),
-            (Means::Face, Outcome::NotPassed),
-            (Means::Supplement, Outcome::Claimed),
+            (Means::Face, RecordOutcome::Passed),
+            (Means::Face, RecordOutcome::Passed),
+            (Means::Face, RecordOutcome::Passed),
+            (Means::Manual, RecordOutcome::Unconfirmed),
+            (Means::Face, RecordOutcome::NotPassed),
+            (Means::Supplement, RecordOutcome::Claimed),
         ]),
         (0..3u8, 0..8u8, any::<bool>(), 0..2usize),
     );
     vec(one, 0..60).prop_map(move |all| {
         let all = all.into_iter().enumerate();
         all.map(|(seq, (worker, enters, at, (means, outcome), (team, disputed, synced, gate)))| {
-            Pass {
+            Crossing {
                 worker: format!("W{worker}").as_str().into(),
                 team: format!("team {team}").as_str().into(),
                 direction: if enters { Direction::Entry } else { Direction::Exit },
@@ -367,12 +369,12 @@ proptest! {
         let first = Date::constant(2026, 11, 1);
         let last = if one_day { first } else { Date::constant(2026, 11, 3) };
         let days = Days::new(first, last, zone.clone(), starts).unwrap();
-        let sheet = timesheet(passes.clone(), &days, &Only::default());
+        let sheet = timesheet(passes.clone(), &days, &SheetFilter::default());
         let of = |with: bool| {
-            let counts = move |p: &Pass| p.disputed.is_none()
+            let counts = move |p: &Crossing| p.disputed.is_none()
                 && match p.means {
                     Means::Supplement => with,
-                    _ => p.outcome != Outcome::NotPassed,
+                    _ => p.outcome != RecordOutcome::NotPassed,
                 };
             reference(&passes, counts, &zone, starts, (first, last))
         };
@@ -418,6 +420,6 @@ proptest! {
         prop_assert_eq!(sheet.total.supplements as usize, sheet.supplements.len());
         // In whatever order they come.
         passes.reverse();
-        prop_assert_eq!(timesheet(passes, &days, &Only::default()), sheet);
+        prop_assert_eq!(timesheet(passes, &days, &SheetFilter::default()), sheet);
     }
 }

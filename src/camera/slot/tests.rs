@@ -39,8 +39,8 @@ fn a_frame_tells_the_cameras_longest_pause_since_the_last_one_that_was_taken() {
 #[test]
 fn workers_of_many_cameras_get_each_frame_once() {
     const FRAMES: u64 = 200;
-    let bell = Arc::new(Bell::default());
-    let slots: Vec<_> = (0..3).map(|_| Arc::new(Slot::new(bell.clone()))).collect();
+    let wakeup = Arc::new(Wakeup::default());
+    let slots: Vec<_> = (0..3).map(|_| Arc::new(Slot::new(wakeup.clone()))).collect();
     let taken: u64 = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..2)
             .map(|_| {
@@ -49,7 +49,7 @@ fn workers_of_many_cameras_get_each_frame_once() {
                     // Each camera's last frame is never dropped: someone takes it.
                     let mut last_seen = Vec::new();
                     loop {
-                        let rung = bell.wait(heard, Duration::from_millis(300));
+                        let rung = wakeup.wait(heard, Duration::from_millis(300));
                         if rung == heard {
                             return (taken, last_seen);
                         }
@@ -96,8 +96,8 @@ fn a_camera_that_is_lent_shows_its_frames_to_the_borrower_alone() {
 
 #[test]
 fn patience_ends_without_a_ring() {
-    let bell = Bell::default();
-    assert_eq!(bell.wait(0, Duration::from_millis(5)), 0);
-    bell.ring();
-    assert_eq!(bell.wait(0, Duration::from_secs(60)), 1);
+    let wakeup = Wakeup::default();
+    assert_eq!(wakeup.wait(0, Duration::from_millis(5)), 0);
+    wakeup.wake();
+    assert_eq!(wakeup.wait(0, Duration::from_secs(60)), 1);
 }

@@ -83,7 +83,7 @@ pub async fn fill(config: &Config, workers: usize, faces: &[Template]) -> anyhow
     let sealer = store.sealer().clone();
     store
         .write(Priority::Upkeep, move |tx| {
-            enrolments.iter().try_for_each(|e| roster::enrol(tx, &sealer, e))?;
+            enrolments.iter().try_for_each(|e| roster::enroll(tx, &sealer, e))?;
             Ok::<_, RosterError>(())
         })
         .await?;

@@ -104,12 +104,12 @@ pub(super) async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
 
 /// A daemon with its lanes.
 struct Site {
-    lanes: Vec<Lane>,
+    lanes: Vec<BenchLane>,
     daemon: Daemon,
     bench: rig::Bench,
 }
 
-struct Lane {
+struct BenchLane {
     camera: BenchCamera,
     line: broadcast::Receiver<DeviceFrame>,
     _device: SimulatedDevice,
@@ -139,13 +139,13 @@ impl Site {
                 device.path(),
                 camera.address
             )?;
-            lanes.push(Lane { camera, line, _device: device });
+            lanes.push(BenchLane { camera, line, _device: device });
         }
         let bench = rig::Bench::new(models, clock, &text)?;
         fill(&bench.config, arguments.workers.clamp(PEOPLE.len(), 10_000), faces).await?;
         let daemon = Daemon::start(&bench.config.path)?;
         let site = Site { lanes, daemon, bench };
-        timeout(rig::PATIENCE, site.ready()).await.context("the lanes are not ready in time")??;
+        timeout(rig::TIMEOUT, site.ready()).await.context("the lanes are not ready in time")??;
         Ok(site)
     }
 
@@ -223,7 +223,7 @@ impl Site {
     }
 }
 
-impl Lane {
+impl BenchLane {
     /// Somebody steps before the camera and stays until the arm is free. `None`: they gave up.
     async fn visit(&mut self, person: usize) -> anyhow::Result<Option<Duration>> {
         self.camera.show(Some(person));

@@ -25,7 +25,7 @@ use crate::{
     cli::rig::{self, Bench},
     clock::{Clock, SystemClock},
     config::{Config, FaceLimits, ModelFiles},
-    gate::{policy, sight::GATE_LONGEST_SIDE},
+    gate::{policy, vision_pool::GATE_LONGEST_SIDE},
     roster::Roster,
     vision::{self, Image, Vision},
 };
@@ -178,7 +178,7 @@ async fn of_a_process(bench: &Bench, frame: Vec<u8>) -> anyhow::Result<Process> 
     let mut ready = None;
     let decided = loop {
         anyhow::ensure!(daemon.still_runs()?, "the daemon ended early");
-        anyhow::ensure!(began.elapsed() < rig::PATIENCE, "the daemon decided nothing");
+        anyhow::ensure!(began.elapsed() < rig::TIMEOUT, "the daemon decided nothing");
         if let Some(status) = status(&bench.config.control.socket).await? {
             ready = ready.or(Some(began.elapsed()));
             if status.lanes.iter().any(|lane| lane.gate.grants > 0) {

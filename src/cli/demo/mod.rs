@@ -20,14 +20,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::{sync::mpsc, time::timeout};
 
-use super::rig::{self, Bench, LANE, PATIENCE, Rig, Visitor, unless_interrupted};
+use super::rig::{self, Bench, LANE, Rig, TIMEOUT, Visitor, unless_interrupted};
 use crate::{
     clock::{Clock, Monotonic, SystemClock},
     control::Request,
     gate::passage::DECISION_LIFE,
     ledger,
     roster::{IdType, Person},
-    services::{AttendanceQuery, Enrol, Enrolled, Photo},
+    services::{AttendanceQuery, Enroll, Enrolled, Photo},
     status::Status,
     uplink::UpstreamState,
 };
@@ -138,9 +138,9 @@ impl Demo {
     }
 
     async fn play(&mut self) -> anyhow::Result<()> {
-        self.enrol("D001", "演示工人甲 (Demo A)", "110101199003070011", "person_a_2.jpg").await?;
-        self.enrol("D002", "演示工人乙 (Demo B)", "110101199003070038", "person_b_1.jpg").await?;
-        self.pass("D001", "person_a_1.jpg").await?;
+        self.enroll("D001", "演示工人甲 (Demo A)", "110101199003070011", "person_a_2.jpg").await?;
+        self.enroll("D002", "演示工人乙 (Demo B)", "110101199003070038", "person_b_1.jpg").await?;
+        self.crossing("D001", "person_a_1.jpg").await?;
         self.told_of_a_passage().await?;
         let recorded = self.rig.bench.clock.monotonic();
         let stranger = self.show("a stranger", "impostor_1.jpg")?;
@@ -160,7 +160,7 @@ impl Demo {
                 let since = self.rig.bench.clock.monotonic().since(recorded);
                 tokio::time::sleep(COOL_DOWN.saturating_sub(since)).await;
             }
-            self.pass(id, photo).await?;
+            self.crossing(id, photo).await?;
             let kept =
                 self.recorded_until(|r| r["worker"] == id && r["outcome"] == "passed").await?;
             let text = format!("{id} passed; {kept} records in SQLite");
@@ -175,16 +175,16 @@ impl Demo {
         self.reconcile().await
     }
 
-    async fn enrol(&self, id: &str, name: &str, number: &str, photo: &str) -> anyhow::Result<()> {
+    async fn enroll(&self, id: &str, name: &str, number: &str, photo: &str) -> anyhow::Result<()> {
         let bytes = std::fs::read(self.photos.join(photo)).with_context(|| photo.to_owned())?;
         let announced = Photo { name: photo.to_owned(), bytes: bytes.len() as u64 };
         let text = || "demo".to_owned();
         let (id, name) = (id.parse()?, name.to_owned());
         let person = Person { id, name, team: text(), contractor: text(), trade: text() };
-        let mut enrol = Enrol::new(person, IdType::Resident, number.to_owned());
-        enrol.terms.consent = Some("DEMO-1".to_owned());
-        enrol.photos = vec![announced];
-        let request = Request::Enrol(Box::new(enrol));
+        let mut enroll = Enroll::new(person, IdType::Resident, number.to_owned());
+        enroll.terms.consent = Some("DEMO-1".to_owned());
+        enroll.photos = vec![announced];
+        let request = Request::Enroll(Box::new(enroll));
         let mut client = self.rig.client().await?;
         let done: Enrolled = client.ask_with(&request, &[bytes], |_: Value| {}).await?;
         let Person { id, name, .. } = &done.worker.person;
@@ -199,7 +199,7 @@ impl Demo {
         Ok(self.rig.bench.show(jpeg))
     }
 
-    async fn pass(&mut self, who: &str, photo: &str) -> anyhow::Result<()> {
+    async fn crossing(&mut self, who: &str, photo: &str) -> anyhow::Result<()> {
         let worker = self.show(who, photo)?;
         let release = self.rig.release().await?;
         worker.turns_away();
@@ -218,7 +218,7 @@ impl Demo {
     /// The next message; all that comes is kept for the reckoning.
     async fn received(&mut self) -> anyhow::Result<broker::Received> {
         let (leaf, json) =
-            timeout(PATIENCE, self.received.recv()).await?.context("no subscriber")?;
+            timeout(TIMEOUT, self.received.recv()).await?.context("no subscriber")?;
         if let Some(seq) = json["seq"].as_u64() {
             self.platform.entry(seq).or_insert((0, leaf.clone(), json.clone())).0 += 1;
         }
@@ -280,7 +280,7 @@ impl Demo {
     /// Waits until the newest record is as wanted; returns how many there are.
     async fn recorded_until(&self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<usize> {
         let mut commits = self.rig.running.services.store.commits();
-        let found = timeout(PATIENCE, async {
+        let found = timeout(TIMEOUT, async {
             loop {
                 commits.mark_unchanged();
                 let records = self.records().await?;
@@ -300,7 +300,7 @@ impl Demo {
 
     async fn link_until(&self, wanted: impl FnMut(&UpstreamState) -> bool) -> anyhow::Result<()> {
         let upstream = self.rig.running.services.upstreams.first().context("no upstream")?;
-        timeout(PATIENCE, upstream.state.clone().wait_for(wanted)).await??;
+        timeout(TIMEOUT, upstream.state.clone().wait_for(wanted)).await??;
         Ok(())
     }
 

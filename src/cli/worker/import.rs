@@ -24,9 +24,9 @@ use self::{
 use super::super::Context;
 use crate::{
     control::{Client, ClientError, Request},
-    figures::counted,
     roster::import::{self, Candidate},
-    services::{Code, Enrol, EnrolResult, Enrolled, Failure, IfKnown},
+    services::{Code, Enroll, EnrollResult, Enrolled, Failure, IfKnown},
+    timing::counted,
 };
 
 /// As of a process that Ctrl-C ended.
@@ -208,7 +208,7 @@ async fn send(
         }
     }
     let Candidate { person, id_type, id_number, particulars, terms } = candidate.clone();
-    let enrol = Enrol {
+    let enroll = Enroll {
         particulars,
         terms,
         photos: announced,
@@ -216,13 +216,13 @@ async fn send(
         dry_run,
         // A row of hundreds is not asked about.
         confirmed: true,
-        ..Enrol::new(person, id_type, id_number.to_string())
+        ..Enroll::new(person, id_type, id_number.to_string())
     };
-    let request = Request::Enrol(Box::new(enrol));
+    let request = Request::Enroll(Box::new(enroll));
     match client.ask_with(&request, &bytes, |_: Value| {}).await {
         Ok(Enrolled { worker, result }) => {
             let note = match (result, worker.templates, photos.len()) {
-                (EnrolResult::Unchanged, 0, 1..) => {
+                (EnrollResult::Unchanged, 0, 1..) => {
                     Some("on the roster without a template: --update takes the photos in")
                 }
                 (_, 0, _) => Some("no photo: passes when a guard vouches"),

@@ -44,12 +44,12 @@ fn an_upsert_says_what_an_enrolment_says() {
         args[key] = json!(value);
     }
     args["photos"] = json!([STANDARD.encode(b"\xFF\xD8\xFF and more")]);
-    let Ok(Verb::Upsert { enrol, photos }) = read("worker.upsert", args) else { panic!() };
+    let Ok(Verb::Upsert { enroll, photos }) = read("worker.upsert", args) else { panic!() };
     assert_eq!(photos, [b"\xFF\xD8\xFF and more"]);
-    assert_eq!((enrol.photos[0].bytes, enrol.if_known), (12, IfKnown::Update));
-    assert_eq!(enrol.terms.trained_on, Some(jiff::civil::date(2026, 9, 28)));
-    assert_eq!(enrol.particulars.gender, Some(Gender::Male));
-    assert_eq!(enrol.allow_duplicate_face.as_deref(), Some("twins"));
+    assert_eq!((enroll.photos[0].bytes, enroll.if_known), (12, IfKnown::Update));
+    assert_eq!(enroll.terms.trained_on, Some(jiff::civil::date(2026, 9, 28)));
+    assert_eq!(enroll.particulars.gender, Some(Gender::Male));
+    assert_eq!(enroll.allow_duplicate_face.as_deref(), Some("twins"));
     // What is null is not given.
     assert!(read("worker.upsert", with("phone", Value::Null)).is_ok());
 }

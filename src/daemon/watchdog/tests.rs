@@ -4,7 +4,7 @@ use crate::clock::{Clock, ManualClock};
 #[test]
 fn nothing_is_fed_while_a_part_is_late() {
     let clock = Arc::new(ManualClock::new(0, true));
-    let beats = Beats::new(clock.clone() as Arc<dyn Clock>, Duration::from_secs(15));
+    let beats = Heartbeats::new(clock.clone() as Arc<dyn Clock>, Duration::from_secs(15));
     let (lane, store) = (beats.part("lane north"), beats.part("store"));
     let mut lateness = Lateness::default();
     assert!(lateness.look(&beats.late()));

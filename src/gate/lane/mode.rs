@@ -11,7 +11,7 @@ use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
-use super::{Done, Lane, LaneState, RETRY, Shell};
+use super::{Done, LaneState, LaneTask, RETRY, Shell};
 use crate::{
     clock::Monotonic,
     gate::passage::Event,
@@ -45,7 +45,7 @@ pub struct ModeRequest {
 
 /// The fire alarms of all lanes of a gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Alarms {
+pub struct FireAlarms {
     /// Lanes at whose controller the alarm's input is on.
     on: BTreeSet<String>,
     /// How often an input went on.
@@ -56,7 +56,7 @@ pub struct Alarms {
 
 /// What a lane knows of its mode. Outlives a fault of the lane.
 #[derive(Debug)]
-pub struct Holding {
+pub struct ModeHolder {
     now: ModeState,
     /// What the ledger last said of the mode and of this lane's alarm input.
     recorded: (LaneMode, bool),
@@ -66,8 +66,8 @@ pub struct Holding {
     record_from: Monotonic,
     /// An admin's change is under way.
     changing: bool,
-    alarms: watch::Receiver<Alarms>,
-    ring: watch::Sender<Alarms>,
+    alarms: watch::Receiver<FireAlarms>,
+    wake: watch::Sender<FireAlarms>,
     heard: u64,
 }
 
@@ -94,18 +94,18 @@ pub fn keep(tx: &Transaction<'_>, lane: &str, state: &ModeState) -> Result<(), S
     Ok(store::set_meta(tx, &key(lane), &state)?)
 }
 
-impl Holding {
+impl ModeHolder {
     /// Begins with the mode that was kept.
-    pub fn new(kept: ModeState, ring: &watch::Sender<Alarms>) -> Holding {
-        Holding {
+    pub fn new(kept: ModeState, wake: &watch::Sender<FireAlarms>) -> ModeHolder {
+        ModeHolder {
             recorded: (kept.mode, kept.fire),
             fire: kept.fire,
             now: kept,
             recording: false,
             record_from: Monotonic::default(),
             changing: false,
-            alarms: ring.subscribe(),
-            ring: ring.clone(),
+            alarms: wake.subscribe(),
+            wake: wake.clone(),
             heard: 0,
         }
     }
@@ -125,7 +125,7 @@ impl Holding {
         if std::mem::replace(&mut self.fire, on) != on {
             tracing::error!(%lane, on, "fire alarm");
         }
-        self.ring.send_if_modified(|alarms| {
+        self.wake.send_if_modified(|alarms| {
             if !on {
                 return alarms.on.remove(lane);
             }
@@ -140,7 +140,7 @@ impl Holding {
 
     /// Takes in what has rung since this was last asked. Whether something has: then the lane is
     /// free, and that must be shown.
-    pub(super) fn heed(&mut self, at_ms: i64) -> bool {
+    pub(super) fn apply_fire(&mut self, at_ms: i64) -> bool {
         let (rung, by) = {
             let alarms = self.alarms.borrow_and_update();
             (alarms.rung, alarms.by.clone())
@@ -170,7 +170,7 @@ impl Holding {
     }
 
     /// Takes in what became of a write. Returns whether the mode is another one now.
-    pub(super) fn learn(&mut self, written: Written) -> bool {
+    pub(super) fn apply_written(&mut self, written: Written) -> bool {
         match written {
             Written::Change { state, result, heard, reply } => {
                 self.changing = false;
@@ -211,7 +211,7 @@ pub(super) enum Written {
     Change {
         state: ModeState,
         result: Result<(), String>,
-        /// [`Holding::heard`] when it was asked for.
+        /// [`ModeHolder::heard`] when it was asked for.
         heard: u64,
         reply: oneshot::Sender<Result<ModeState, String>>,
     },
@@ -219,7 +219,7 @@ pub(super) enum Written {
     Record { mode: LaneMode, fire: bool, result: Result<(), String>, at: Monotonic },
 }
 
-impl Lane {
+impl LaneTask {
     pub(super) fn show_mode(&self) {
         self.holding.show(&self.turnstile.hold_open, &self.state);
     }
@@ -234,7 +234,7 @@ impl Shell<'_> {
 
     /// Opens if an alarm has rung since this was last looked at.
     pub(super) fn alarm(&mut self) {
-        if self.lane.holding.heed(self.lane.clock.stamp().wall_ms) {
+        if self.lane.holding.apply_fire(self.lane.clock.stamp().wall_ms) {
             self.take_effect();
         }
     }
@@ -319,7 +319,7 @@ impl Shell<'_> {
     }
 
     pub(super) fn mode_written(&mut self, written: Written) {
-        if self.lane.holding.learn(written) {
+        if self.lane.holding.apply_written(written) {
             self.take_effect();
         }
     }

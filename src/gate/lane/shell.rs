@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Done, Lane, Request};
+use super::{Done, LaneTask, Request};
 use crate::{
     clock::{Monotonic, Stamp},
     failpoint,
@@ -14,12 +14,12 @@ use crate::{
         policy::Reason,
     },
     ledger::{Body, Denial, Evidence, Grant, Ledger, LedgerError},
-    store::{Priority, album::Taken},
+    store::{Priority, photo_store::Taken},
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
 };
 
 pub(super) struct Shell<'a> {
-    pub(super) lane: &'a mut Lane,
+    pub(super) lane: &'a mut LaneTask,
     pub(super) machine: Machine,
     pub(super) results: mpsc::Sender<Done>,
     pub(super) asked: HashMap<PassageId, oneshot::Sender<Result<Answered, String>>>,
@@ -125,7 +125,7 @@ impl Shell<'_> {
                     }
                     _ => tracing::info!(%lane, %passage, "release by hand"),
                 }
-                let album = self.lane.album.clone();
+                let photo_store = self.lane.photo_store.clone();
                 let taken = photo.zip(body.worker()).map(|(photo, worker)| Taken {
                     passage: passage.0,
                     worker: worker.as_str().to_owned(),
@@ -136,7 +136,7 @@ impl Shell<'_> {
                     body.kind(),
                     move |result| {
                         if let Some(taken) = taken.filter(|_| result.is_ok()) {
-                            album.keep(taken);
+                            photo_store.keep(taken);
                         }
                         Some(Done::Passage(Event::Committed { passage, result }))
                     },

@@ -17,9 +17,9 @@ use crate::{
         self, Actor, Body, Closing, Evidence, Fire, Grant, GuardRelease, LaneMode, ModeChange,
         Outcome, Stored, Via,
     },
-    store::{self, StoreError, album},
+    store::{self, StoreError, photo_store},
+    supervision::Heartbeats,
     turnstile::{NotReleased, Release, TurnstileState},
-    vigil::Beats,
 };
 
 const SOON: Duration = Duration::from_secs(120);
@@ -33,8 +33,8 @@ struct Bench {
     state: watch::Receiver<LaneState>,
     presents: mpsc::Sender<Presented>,
     hold_open: watch::Receiver<bool>,
-    album: Album,
-    keeper: Option<album::Keeper>,
+    photo_store: PhotoStore,
+    keeper: Option<photo_store::Keeper>,
     _turnstile: watch::Sender<TurnstileState>,
     _dir: tempfile::TempDir,
 }
@@ -60,7 +60,7 @@ impl Bench {
         Bench::of("north", &watch::Sender::default()).await
     }
 
-    async fn of(name: &str, alarms: &watch::Sender<Alarms>) -> Bench {
+    async fn of(name: &str, alarms: &watch::Sender<FireAlarms>) -> Bench {
         let (hold, hold_open) = watch::channel(false);
         let dir = tempfile::tempdir().unwrap();
         let key = Secret::File(dir.path().join("key"));
@@ -91,9 +91,9 @@ impl Bench {
         });
         // Beats have a clock of their own, so that only the lane's work trips.
         let time = Arc::new(SystemClock::new().unwrap());
-        let (album, keeper) =
-            album::album(store.clone(), &config, time.clone(), jiff::tz::TimeZone::UTC);
-        let lane = Lane {
+        let (photo_store, keeper) =
+            photo_store::photo_store(store.clone(), &config, time.clone(), jiff::tz::TimeZone::UTC);
+        let lane = LaneTask {
             rules: Rules {
                 require_training: false,
                 lane: name.into(),
@@ -122,10 +122,10 @@ impl Bench {
             clock: clock.clone(),
             state,
             name: name.into(),
-            beat: Beats::new(time, Duration::from_millis(400)).part("lane north"),
+            beat: Heartbeats::new(time, Duration::from_millis(400)).part("lane north"),
             denials: denials(),
-            holding: Holding::new(ModeState::default(), alarms),
-            album: album.clone(),
+            holding: ModeHolder::new(ModeState::default(), alarms),
+            photo_store: photo_store.clone(),
         };
         tokio::spawn(run(lane, CancellationToken::new()));
         Bench {
@@ -137,7 +137,7 @@ impl Bench {
             state: watched,
             presents,
             hold_open,
-            album,
+            photo_store,
             keeper: Some(keeper),
             _turnstile: turnstile,
             _dir: dir,
@@ -346,10 +346,10 @@ async fn a_photo_goes_to_the_album_when_its_grant_is_committed_and_not_before() 
     let enrolment = crate::roster::enrolment_of(1);
     let worker = Arc::new(enrolment.worker.clone());
     let sealer = bench.store.sealer().clone();
-    let enrol = bench
+    let enroll = bench
         .store
-        .write(Priority::Upkeep, move |tx| crate::roster::enrol(tx, &sealer, &enrolment));
-    enrol.await.unwrap();
+        .write(Priority::Upkeep, move |tx| crate::roster::enroll(tx, &sealer, &enrolment));
+    enroll.await.unwrap();
     tokio::spawn(bench.keeper.take().unwrap().run(CancellationToken::new()));
     let resume = bench.stall().await;
     let photo = PassagePhoto::new(vec![7; 2000]);
@@ -367,13 +367,13 @@ async fn a_photo_goes_to_the_album_when_its_grant_is_committed_and_not_before() 
         bench.presents.send(Presented::Look(sighting)).await.unwrap();
     }
     soon(bench.state.wait_for(|s| s.busy)).await.unwrap();
-    assert_eq!(bench.album.state(), Default::default());
+    assert_eq!(bench.photo_store.state(), Default::default());
     resume.send(()).unwrap();
     let passage = soon(bench.releases.recv()).await.unwrap().passage;
     let mut commits = bench.store.commits();
     let kept = async {
         loop {
-            if let Some(jpeg) = bench.album.open(passage.0).await.unwrap() {
+            if let Some(jpeg) = bench.photo_store.open(passage.0).await.unwrap() {
                 break jpeg;
             }
             commits.changed().await.unwrap();
@@ -568,15 +568,15 @@ async fn i1_an_alarm_opens_a_lane_that_is_settling_after_a_fault_and_rings_at_th
 
 #[tokio::test]
 async fn a_lane_that_is_made_after_an_alarm_rang_opens_too_and_an_alarms_end_is_recorded() {
-    let alarms = watch::Sender::new(Alarms::default());
+    let alarms = watch::Sender::new(FireAlarms::default());
     let kept = ModeState { mode: LaneMode::Free, fire: true, ..ModeState::default() };
-    let mut first = Holding::new(kept, &alarms);
+    let mut first = ModeHolder::new(kept, &alarms);
     assert_eq!(first.due(), None);
     first.input("north", false);
     assert!(first.due().is_some(), "the alarm was over when the gateway came back");
     first.input("north", true);
-    let mut later = Holding::new(ModeState::default(), &alarms);
-    assert!(later.heed(0));
+    let mut later = ModeHolder::new(ModeState::default(), &alarms);
+    assert!(later.apply_fire(0));
     assert_eq!(later.mode(), LaneMode::Free);
-    assert!(!later.heed(0), "once");
+    assert!(!later.apply_fire(0), "once");
 }

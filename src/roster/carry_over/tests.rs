@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     clock::SystemClock,
     config::{Secret, Storage},
-    roster::{Enrolment, FaceOnFile, IdType, Identity, Person, Worker, enrol, load, remove},
+    roster::{Enrolment, FaceOnFile, IdType, Identity, Person, Worker, enroll, load, remove},
     store::{self, Priority},
     vision::{TEMPLATE_LEN, Template},
 };
@@ -40,7 +40,7 @@ async fn workers_on_either_side_of_the_damage_come_over_and_can_be_matched() {
     let (store, thread) = store::open(&storage("old"), clock.clone()).unwrap();
     let sealer = store.sealer().clone();
     let enrolled = store.write(Priority::Photo, move |tx| {
-        (0..60).try_for_each(|n| enrol(tx, &sealer, &enrolment(n)))?;
+        (0..60).try_for_each(|n| enroll(tx, &sealer, &enrolment(n)))?;
         remove(tx, &"W059".parse().unwrap())
     });
     enrolled.await.unwrap();

@@ -29,17 +29,17 @@ words! {
 }
 
 /// How a field is called: in messages, and in files (`headings.txt`).
-struct Known {
+struct Heading {
     field: Field,
     spellings: &'static str,
 }
 
 /// Those that every row needs come first.
 const REQUIRED: usize = 6;
-static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
+static KNOWN: LazyLock<Vec<Heading>> = LazyLock::new(|| {
     let known = |line: &'static str| {
         let (label, spellings) = line.split_once(": ")?;
-        Some(Known { field: Field::from_word(label)?, spellings })
+        Some(Heading { field: Field::from_word(label)?, spellings })
     };
     include_str!("headings.txt").lines().filter_map(known).collect()
 });
@@ -171,7 +171,7 @@ pub(super) fn find(lines: &[Line]) -> Result<Layout, ImportError> {
         }
     }
     let required = KNOWN.iter().take(REQUIRED);
-    let missing: Vec<&Known> =
+    let missing: Vec<&Heading> =
         required.filter(|known| !columns.contains(&Some(known.field))).collect();
     if !missing.is_empty() {
         return wrong(format!(
@@ -189,8 +189,8 @@ pub(super) fn find(lines: &[Line]) -> Result<Layout, ImportError> {
 }
 
 /// The fields, and how each may be called.
-fn spelled(known: &[&Known]) -> String {
-    let one = |known: &&Known| {
+fn spelled(known: &[&Heading]) -> String {
+    let one = |known: &&Heading| {
         let spellings: Vec<&str> = known.spellings.split_whitespace().skip(1).take(3).collect();
         format!("{} ({})", known.field, spellings.join(", "))
     };

@@ -352,7 +352,7 @@ fn blanks_in_an_id_number_are_taken_out_and_hide_nothing() {
         assert!(file.rows.iter().all(|row| wrong(row).contains("id number: is that of row")));
         // Photos of either spelling are this worker's.
         for name in [format!("{spaced}.jpg"), format!("{number}_2.jpg")] {
-            let assigned = album(&[("W1", "x", &spaced)], &[&name]);
+            let assigned = photo_store(&[("W1", "x", &spaced)], &[&name]);
             let shown = shown(&assigned.of_rows[0]);
             assert!(shown.len() == 1 && !shown[0].contains(&number[6..10]), "{shown:?}");
         }
@@ -519,7 +519,7 @@ fn listed(path: &str) -> Listed {
     Listed { path, folder, name }
 }
 
-fn album(rows: &[(&str, &str, &str)], files: &[&str]) -> Assigned {
+fn photo_store(rows: &[(&str, &str, &str)], files: &[&str]) -> Assigned {
     let rows: Vec<String> = rows.iter().map(|(id, name, number)| line(id, name, number)).collect();
     let file = read(format!("{HEAD}\n{}\n", rows.join("\n")).as_bytes()).unwrap();
     assign(&file.rows, files.iter().map(|f| listed(f)).collect())
@@ -532,7 +532,7 @@ fn shown(photos: &Result<Vec<Photo>, String>) -> Vec<&str> {
 #[test]
 fn photos_are_found_by_id_number_id_or_name() {
     let resident = number(441);
-    let assigned = album(
+    let assigned = photo_store(
         &[
             ("W001", "刘峰", &resident),
             ("W-1", "Zo\u{e9}", "E12345678"),
@@ -577,7 +577,7 @@ fn photos_are_found_by_id_number_id_or_name() {
 fn too_many_photos_and_names_of_another_encoding_are_told() {
     let many: Vec<String> = (1..=6).map(|n| format!("W1_{n}.jpg")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let assigned = album(&[("W1", "x", "E12345678")], &many);
+    let assigned = photo_store(&[("W1", "x", "E12345678")], &many);
     let said = assigned.of_rows[0].as_ref().unwrap_err();
     assert!(said.contains("6 photos of this worker, and 5 is the most"), "{said}");
     let rows = read(format!("{HEAD}\n{}", line("W1", "刘㐂峰", "E12345678")).as_bytes()).unwrap();

@@ -13,10 +13,10 @@ fn i8_a_full_roster_refuses_one_more_until_somebody_leaves() {
     let key = crate::config::Secret::File(dir.path().join("key"));
     let sealer = Sealer::load(&key, true).unwrap();
     let tx = connection.transaction().unwrap();
-    let refused = enrol(&tx, &sealer, &enrolment(1)).unwrap_err();
+    let refused = enroll(&tx, &sealer, &enrolment(1)).unwrap_err();
     assert!(refused.to_string().contains("10000 workers"), "{refused}");
     remove(&tx, &"X7".parse().unwrap()).unwrap();
-    enrol(&tx, &sealer, &enrolment(1)).unwrap();
+    enroll(&tx, &sealer, &enrolment(1)).unwrap();
 }
 
 #[test]
@@ -27,7 +27,7 @@ fn a_damaged_row_or_template_costs_its_worker_and_nobody_else() {
     let key = crate::config::Secret::File(dir.path().join("key"));
     let sealer = Sealer::load(&key, true).unwrap();
     let tx = connection.transaction().unwrap();
-    (0..4).for_each(|n| enrol(&tx, &sealer, &enrolment(n)).unwrap());
+    (0..4).for_each(|n| enroll(&tx, &sealer, &enrolment(n)).unwrap());
     assert_eq!(load(&tx, &sealer, "m").unwrap().damaged, 0);
     let harm = [
         "UPDATE worker SET valid_until = '2026-61-01' WHERE id = 'W001'",

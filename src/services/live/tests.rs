@@ -7,7 +7,7 @@ fn of_many_looks_the_best_stay_and_they_lie_apart() {
     axis[0] = 1.0;
     let look = |ms: u64, quality: f32| {
         let face = FaceOnFile { template: Template::from_slice(&axis).unwrap(), jpeg: vec![] };
-        Look { face, quality, at: Monotonic::from_millis(ms) }
+        CapturedFace { face, quality, at: Monotonic::from_millis(ms) }
     };
     let mut looks = Vec::new();
     for (ms, quality) in

@@ -19,8 +19,8 @@ use tracing::error;
 use super::{Answer, EXCHANGES, Exchange, Find, Job, Turn};
 use crate::{
     clock::Clock,
+    supervision::caught,
     turnstile::{error::TurnstileError, scan::Found, settings::SerialLine},
-    vigil::caught,
 };
 
 /// From a request to its answer. A 7E/7F command and its answer take 217 ms at 1200 baud, and 27 ms
@@ -225,7 +225,7 @@ impl Master {
             Ok(Err(source)) => Err(failed(source)),
             Err(_) if noise > 0 => {
                 let what =
-                    format!("{} came, and no whole answer", crate::figures::counted(noise, "byte"));
+                    format!("{} came, and no whole answer", crate::timing::counted(noise, "byte"));
                 Err(TurnstileError::Garbled { port, address, what })
             }
             Err(_) => Err(TurnstileError::NoAnswer { port, address, within: ANSWER_WITHIN }),
@@ -279,8 +279,8 @@ impl Hearing<'_> {
     async fn listen(&mut self, find: &Find, gap: Option<Duration>) -> io::Result<Vec<u8>> {
         let mut chunk = [0; CHUNK];
         loop {
-            let patience = gap.filter(|_| !self.heard.is_empty()).unwrap_or(Duration::MAX);
-            let Ok(read) = timeout(patience, self.stream.read(&mut chunk)).await else {
+            let time_limit = gap.filter(|_| !self.heard.is_empty()).unwrap_or(Duration::MAX);
+            let Ok(read) = timeout(time_limit, self.stream.read(&mut chunk)).await else {
                 self.noise += std::mem::take(&mut self.heard).len();
                 continue;
             };

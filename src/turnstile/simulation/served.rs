@@ -143,13 +143,13 @@ impl Shared {
         loop {
             // A whole frame is answered at once; what is none yet is judged, and forgotten, at
             // the next silence: so noise costs one frame.
-            let patience = if heard.is_empty() { Duration::MAX } else { GAP };
+            let time_limit = if heard.is_empty() { Duration::MAX } else { GAP };
             let read = tokio::select! {
                 Some(answer) = due.recv() => {
                     master.write_all(&answer).await?;
                     continue;
                 }
-                read = timeout(patience, master.read(&mut bytes)) => read.ok().transpose()?,
+                read = timeout(time_limit, master.read(&mut bytes)) => read.ok().transpose()?,
             };
             match read {
                 Some(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),

@@ -13,7 +13,7 @@ use std::{
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{desk::HELD_BACK, *};
+use super::{state::HELD_BACK, *};
 use crate::{
     clock::{Clock, Monotonic, SystemClock},
     turnstile::{Direction, NotReleased, PassageId, TurnstileEvent},
@@ -46,25 +46,25 @@ fn no_answer() -> TurnstileError {
 }
 
 impl Turnstile for Broken {
-    async fn connect(&mut self) -> Result<Met, TurnstileError> {
+    async fn connect(&mut self) -> Result<ConnectReport, TurnstileError> {
         if self.failing > 0 {
             self.failing -= 1;
             return Err(no_answer());
         }
         self.polled = false;
         self.connects.send(Instant::now()).unwrap();
-        Ok(Met::default())
+        Ok(ConnectReport::default())
     }
 
     async fn release(&mut self, _: Direction, _: Monotonic) -> Result<(), TurnstileError> {
         if self.acknowledges { Ok(()) } else { Err(no_answer()) }
     }
 
-    async fn poll(&mut self) -> Result<Seen, TurnstileError> {
+    async fn poll(&mut self) -> Result<Polled, TurnstileError> {
         if std::mem::replace(&mut self.polled, true) {
             return Err(no_answer());
         }
-        Ok(Seen::default())
+        Ok(Polled::default())
     }
 
     async fn hold(&mut self, _: bool) -> Result<(), TurnstileError> {
@@ -156,10 +156,10 @@ struct Faulty {
 }
 
 impl Turnstile for Faulty {
-    async fn connect(&mut self) -> Result<Met, TurnstileError> {
+    async fn connect(&mut self) -> Result<ConnectReport, TurnstileError> {
         let connect = (self.number, Instant::now(), self.cancel.is_cancelled());
         self.line.connects.lock().unwrap().push(connect);
-        (self.connects)(self.number).map(|()| Met::default())
+        (self.connects)(self.number).map(|()| ConnectReport::default())
     }
 
     async fn release(&mut self, _: Direction, _: Monotonic) -> Result<(), TurnstileError> {
@@ -167,8 +167,8 @@ impl Turnstile for Faulty {
         Ok(())
     }
 
-    async fn poll(&mut self) -> Result<Seen, TurnstileError> {
-        Ok(Seen::default())
+    async fn poll(&mut self) -> Result<Polled, TurnstileError> {
+        Ok(Polled::default())
     }
 
     async fn hold(&mut self, _: bool) -> Result<(), TurnstileError> {
@@ -298,16 +298,16 @@ async fn i10_workers_who_keep_coming_do_not_keep_the_controller_away() {
 struct Crowd;
 
 impl Turnstile for Crowd {
-    async fn connect(&mut self) -> Result<Met, TurnstileError> {
-        Ok(Met::default())
+    async fn connect(&mut self) -> Result<ConnectReport, TurnstileError> {
+        Ok(ConnectReport::default())
     }
 
     async fn release(&mut self, _: Direction, _: Monotonic) -> Result<(), TurnstileError> {
         Ok(())
     }
 
-    async fn poll(&mut self) -> Result<Seen, TurnstileError> {
-        Ok(Seen { passed: vec![Direction::Entry; 16], ..Seen::default() })
+    async fn poll(&mut self) -> Result<Polled, TurnstileError> {
+        Ok(Polled { passed: vec![Direction::Entry; 16], ..Polled::default() })
     }
 
     async fn hold(&mut self, _: bool) -> Result<(), TurnstileError> {
@@ -364,16 +364,19 @@ struct Stuck {
 }
 
 impl Turnstile for Stuck {
-    async fn connect(&mut self) -> Result<Met, TurnstileError> {
-        Ok(Met { fire: Some(self.holds.lock().unwrap().is_empty()), ..Met::default() })
+    async fn connect(&mut self) -> Result<ConnectReport, TurnstileError> {
+        Ok(ConnectReport {
+            fire: Some(self.holds.lock().unwrap().is_empty()),
+            ..ConnectReport::default()
+        })
     }
 
     async fn release(&mut self, _: Direction, _: Monotonic) -> Result<(), TurnstileError> {
         Ok(())
     }
 
-    async fn poll(&mut self) -> Result<Seen, TurnstileError> {
-        Ok(Seen { fire: Some(self.holds.lock().unwrap().len() < 2), ..Seen::default() })
+    async fn poll(&mut self) -> Result<Polled, TurnstileError> {
+        Ok(Polled { fire: Some(self.holds.lock().unwrap().len() < 2), ..Polled::default() })
     }
 
     async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {

@@ -325,16 +325,16 @@ fn a_broker_that_never_acknowledges_is_late_and_the_window_bounds_what_it_gets()
     let mut world = with_backlog(Ack::Broker, 1_000);
     world.step(Step::Hand(1_000));
     assert_eq!(world.client.len(), WINDOW);
-    assert_eq!(world.delivery.look(world.now + (BROKER_PATIENCE - Duration::from_millis(1))), None);
+    assert_eq!(world.delivery.look(world.now + (BROKER_TIMEOUT - Duration::from_millis(1))), None);
     // Whether the client has sent it or sits on it.
-    assert_eq!(world.delivery.look(world.now + BROKER_PATIENCE), Some(Late::Broker));
+    assert_eq!(world.delivery.look(world.now + BROKER_TIMEOUT), Some(Late::Broker));
     world.step(Step::Number(WINDOW));
-    assert_eq!(world.delivery.look(world.now + BROKER_PATIENCE), Some(Late::Broker));
+    assert_eq!(world.delivery.look(world.now + BROKER_TIMEOUT), Some(Late::Broker));
     // One that acknowledges all but the first is late too.
     (0..WINDOW - 1).for_each(|_| world.step(Step::Acknowledge(1)));
-    assert_eq!(world.delivery.look(world.now + BROKER_PATIENCE), Some(Late::Broker));
+    assert_eq!(world.delivery.look(world.now + BROKER_TIMEOUT), Some(Late::Broker));
     world.step(Step::Acknowledge(0));
-    assert_eq!(world.delivery.look(world.now + BROKER_PATIENCE), None);
+    assert_eq!(world.delivery.look(world.now + BROKER_TIMEOUT), None);
 }
 
 #[test]

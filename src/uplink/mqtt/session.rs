@@ -21,7 +21,7 @@ use crate::{
     config::{Broker, MqttVersion, Upstream},
     failpoint, ledger,
     uplink::{
-        client::{Client, Ended, Happened, MAX_OUTGOING_BYTES, Options},
+        client::{Client, ClientError, ClientEvent, MAX_OUTGOING_BYTES, Options},
         delivery::{Delivery, Late, WINDOW},
         link::{Asked, Context, LinkError},
         profiles::{self, Online, Profile},
@@ -191,33 +191,33 @@ impl Session<'_> {
         LinkError::Connection { broker, problem, version_in_doubt: false }
     }
 
-    fn explained(&self, ended: &Ended) -> String {
+    fn explained(&self, ended: &ClientError) -> String {
         let now = self.context.clock.stamp();
         self.to.safety.explain(self.to.broker, &*ended.error, &now)
     }
 
     async fn heard(
         &mut self,
-        event: Result<Happened, Ended>,
+        event: Result<ClientEvent, ClientError>,
         now: Monotonic,
     ) -> Result<(), LinkError> {
         match event {
-            Ok(Happened::Connected { at_once, largest }) => {
+            Ok(ClientEvent::Connected { at_once, largest }) => {
                 self.delivery.narrow(at_once);
                 let largest = largest.and_then(|bytes| usize::try_from(bytes).ok());
                 self.largest = largest.unwrap_or(MAX_OUTGOING_BYTES).min(MAX_OUTGOING_BYTES);
                 self.begin().await?;
             }
-            Ok(Happened::Receipted) => self.others = self.others.saturating_sub(1),
-            Ok(Happened::Senseless) => return Err(self.failed("it answers what was not said")),
-            Ok(Happened::Numbered(packet)) => {
+            Ok(ClientEvent::Receipted) => self.others = self.others.saturating_sub(1),
+            Ok(ClientEvent::Senseless) => return Err(self.failed("it answers what was not said")),
+            Ok(ClientEvent::Numbered(packet)) => {
                 if self.delivery.numbered(packet) {
                     failpoint::at("uplink.published");
                 } else {
                     self.others = self.others.saturating_sub(1);
                 }
             }
-            Ok(Happened::Taken { packet, heard }) => {
+            Ok(ClientEvent::Taken { packet, heard }) => {
                 if !self.delivery.acknowledged(packet, now) {
                     return Ok(());
                 }
@@ -229,7 +229,7 @@ impl Session<'_> {
                     });
                 }
             }
-            Ok(Happened::Refused { packet, reason }) => {
+            Ok(ClientEvent::Refused { packet, reason }) => {
                 if self.delivery.refused(packet, now) {
                     self.state.send_modify(|s| {
                         s.refused += 1;
@@ -241,14 +241,14 @@ impl Session<'_> {
                     });
                 }
             }
-            Ok(Happened::Message(message)) => self.message(message),
-            Ok(Happened::Subscribed) => self.unanswered = self.unanswered.saturating_sub(1),
-            Ok(Happened::NotSubscribed(reason)) => {
+            Ok(ClientEvent::Message(message)) => self.message(message),
+            Ok(ClientEvent::Subscribed) => self.unanswered = self.unanswered.saturating_sub(1),
+            Ok(ClientEvent::NotSubscribed(reason)) => {
                 self.unanswered = self.unanswered.saturating_sub(1);
                 tracing::warn!(upstream = %self.to.upstream.name, reason, "the broker refuses a subscription");
                 self.state.send_modify(|s| s.not_subscribed = Some(reason));
             }
-            Ok(Happened::Nothing) => {}
+            Ok(ClientEvent::Nothing) => {}
             Err(ended) => {
                 return Err(LinkError::Connection {
                     broker: self.to.broker.to_string(),

@@ -13,7 +13,7 @@ use crate::{
     store::Priority,
     uplink::{
         Asked, Online, Profile, client,
-        delivery::{BROKER_PATIENCE, REFUSED_PAUSE, WINDOW},
+        delivery::{BROKER_TIMEOUT, REFUSED_PAUSE, WINDOW},
         profiles::{Made, Message},
     },
 };
@@ -71,7 +71,7 @@ async fn a_broker_that_never_acknowledges_is_left_and_loses_nothing() {
     for seq in 1..=WINDOW as u64 {
         assert_eq!(peer.record().await.1, seq);
     }
-    link.clock.advance(BROKER_PATIENCE);
+    link.clock.advance(BROKER_TIMEOUT);
     let state = link.state_when(|s| s.stalls == 1).await;
     assert!(state.acknowledged == 0);
     let said = link.state_when(|s| !s.connected).await.last_error.unwrap();
@@ -139,7 +139,7 @@ async fn i3_a_publish_that_collides_in_the_client_is_neither_lost_nor_stops_the_
         }
     }
     assert!((4_000..ROWS).contains(&came) && unanswered < 4096, "{came}");
-    link.clock.advance(BROKER_PATIENCE);
+    link.clock.advance(BROKER_TIMEOUT);
     link.state_when(|s| s.stalls == 1).await;
     assert!(peer.is_left().await);
     let mut peer = Peer::welcome(&link.broker).await;

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rustls::{AlertDescription, CertificateError, pki_types::ServerName};
 
 use super::Safety;
-use crate::{clock::Stamp, config::Broker, vigil::cause};
+use crate::{clock::Stamp, config::Broker, supervision::cause};
 
 impl Safety {
     /// Says what went wrong with a connection to `broker`. `error`: rumqttc's, of MQTT 3.1.1 or 5.

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::brokers::{Brokers, Kind};
 use crate::common::{
     Daemon, Site,
-    consumer::{Consumer, PATIENCE, Report},
+    consumer::{Consumer, Report, TIMEOUT},
     past::{self, Went, person, went},
 };
 
@@ -207,7 +207,7 @@ impl Course {
     fn number(&self, sql: &str) -> u64 {
         let path = self.site.path("data/gatehouse.db");
         let database = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
-        database.busy_timeout(PATIENCE).unwrap();
+        database.busy_timeout(TIMEOUT).unwrap();
         database.query_row(sql, [], |row| row.get(0)).unwrap()
     }
 
@@ -216,7 +216,7 @@ impl Course {
     }
 
     /// Waits until this condition holds for the outbox, and processes the platform's messages
-    /// meanwhile. Fails without progress for `PATIENCE`.
+    /// meanwhile. Fails without progress for `TIMEOUT`.
     fn outbox_until(&mut self, what: &str, mut holds: impl FnMut(&Course, u64) -> bool) {
         let (mut least, mut moved) = (u64::MAX, Instant::now());
         loop {
@@ -228,7 +228,7 @@ impl Course {
                 (least, moved) = (least.min(waiting), Instant::now());
             }
             assert!(
-                moved.elapsed() < PATIENCE,
+                moved.elapsed() < TIMEOUT,
                 "{what}: {waiting} wait, and there is no progress\n{:?}",
                 self.platform.report()
             );
@@ -252,7 +252,7 @@ impl Course {
     fn record_until_heard(&mut self) -> u64 {
         let begun = Instant::now();
         let mut verbs = ["resume", "suspend"].into_iter().cycle();
-        while begun.elapsed() < PATIENCE {
+        while begun.elapsed() < TIMEOUT {
             let seq = self.record_now(verbs.next().unwrap());
             self.emptied();
             let recorded = Instant::now();
@@ -335,7 +335,7 @@ impl Course {
         let by_itself = match (self.ack, kind) {
             ("broker", Kind::Mosquitto) => Duration::ZERO,
             ("broker", Kind::Cluster) => REDELIVERED,
-            _ => PATIENCE,
+            _ => TIMEOUT,
         };
         let begun = Instant::now();
         let mut report = self.platform.report();

@@ -16,7 +16,7 @@ use super::page::Block;
 use crate::common::{self, WallClock};
 
 /// Timeout of a session: several times the longest one on a machine with all cores busy.
-const PATIENCE: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Text in a block, and the text that runs in its place.
 const SUBSTITUTED: [(&str, &str); 4] = [
@@ -152,8 +152,8 @@ impl Session {
         let end = |signal| unsafe { libc::kill(-(id as i32), signal) };
         while !has_ended(id) {
             let late = begun.elapsed();
-            if late > PATIENCE {
-                let harder = late > PATIENCE + Duration::from_secs(10);
+            if late > TIMEOUT {
+                let harder = late > TIMEOUT + Duration::from_secs(10);
                 end(if harder { libc::SIGKILL } else { libc::SIGTERM });
             }
             std::thread::sleep(Duration::from_millis(50));

@@ -86,7 +86,7 @@ fn id_number(sequence: usize) -> String {
 #[derive(Clone, Debug)]
 pub enum Must {
     /// The worker is enrolled with this number of templates.
-    Enrol(u64),
+    Enroll(u64),
     Refuse(&'static str),
 }
 
@@ -140,7 +140,7 @@ impl Plan {
             "20260101".to_owned(),
             "no column\nof ours".to_owned(),
         ];
-        Row { cells, must: Must::Enrol(1) }
+        Row { cells, must: Must::Enroll(1) }
     }
 
     /// Adds a row with this change, and these photos under its id.
@@ -156,7 +156,7 @@ impl Plan {
 
     /// Adds rows with one fault each, and a few rows that only look faulty.
     pub fn add_bad(&mut self) {
-        use Must::{Enrol, Refuse};
+        use Must::{Enroll, Refuse};
         let mut spare = faces().skip(self.rows.len()).map(|one| photo(&[one]));
         let mut one = || vec![spare.next().unwrap()];
         let keep = |_: &mut [String; 14]| {};
@@ -218,11 +218,11 @@ impl Plan {
             self.add(Refuse("the name is ambiguous"), |c| c[1] = "王伟".into(), &[]);
         }
         self.photos.insert("王伟.jpg".into(), one().remove(0));
-        self.add(Enrol(0), |c| c[11].clear(), &[]);
+        self.add(Enroll(0), |c| c[11].clear(), &[]);
         let (name, both) = ("O'Neill \"Bo\", Jr.", [one(), one()].concat());
-        self.add(Enrol(1), |c| c[1] = name.into(), &both[..1]);
+        self.add(Enroll(1), |c| c[1] = name.into(), &both[..1]);
         self.add(
-            Enrol(1),
+            Enroll(1),
             |c| {
                 c[2] = "护照".into();
                 c[3] = " e12345678\u{a0}".into();
@@ -276,7 +276,7 @@ impl Plan {
         for (row, said) in self.rows.iter().zip(&reported) {
             assert!(said[1].is_empty() || said[1] == row.cells[0], "{said:?}");
             match &row.must {
-                Must::Enrol(templates) => {
+                Must::Enroll(templates) => {
                     assert_eq!(&said[3], again.unwrap_or("enrolled"), "{said:?}");
                     assert_eq!(said[5], templates.to_string(), "{said:?}");
                     assert_eq!(said[4].contains("a guard vouches"), *templates == 0, "{said:?}");
@@ -296,6 +296,6 @@ impl Plan {
     }
 
     pub fn good_rows(&self) -> usize {
-        self.rows.iter().filter(|row| matches!(row.must, Must::Enrol(_))).count()
+        self.rows.iter().filter(|row| matches!(row.must, Must::Enroll(_))).count()
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::attendance::{
     print::{Document, direction, each_stretch, marks, on, place},
-    timesheet::Apart,
+    timesheet::ListedSeparately,
 };
 
 /// A line of a list, and the highest row that Excel has.
@@ -107,7 +107,7 @@ pub(super) fn listed_apart(
     let added = document.sheet.supplements.iter().map(|apart| ("补记 added", apart));
     let disputed = document.sheet.disputed.iter().map(|apart| ("异议 disputed", apart));
     for (at, (kind, apart)) in (1..).zip(added.chain(disputed)) {
-        let Apart { contractor, team, worker, name, .. } = apart;
+        let ListedSeparately { contractor, team, worker, name, .. } = apart;
         put(sheet, at, 0, kind, &looks.text)?;
         for (column, text) in (1..).zip([contractor, team, worker, name]) {
             put(sheet, at, column, text, &looks.text)?;

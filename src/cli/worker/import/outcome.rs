@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::super::super::{Context, WholeFile, print_json, print_line, table};
 use crate::{
-    figures::counted,
     roster::import::{Row, masked, neutral},
-    services::EnrolResult,
+    services::EnrollResult,
+    timing::counted,
     words::words,
 };
 
@@ -44,11 +44,11 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn well(result: EnrolResult, templates: u32, note: Option<&str>) -> Outcome {
+    pub(super) fn well(result: EnrollResult, templates: u32, note: Option<&str>) -> Outcome {
         let result = match result {
-            EnrolResult::Enrolled => Word::Enrolled,
-            EnrolResult::Updated => Word::Updated,
-            EnrolResult::Unchanged => Word::Unchanged,
+            EnrollResult::Enrolled => Word::Enrolled,
+            EnrollResult::Updated => Word::Updated,
+            EnrollResult::Unchanged => Word::Unchanged,
         };
         let (reason, templates) = (note.map(str::to_owned), Some(templates));
         Outcome { result, reason, templates, of_consent: false }

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::outcome::Done;
 use crate::{
     clock::{Clock as _, Monotonic, SystemClock},
-    figures::counted,
+    timing::counted,
 };
 
 /// Maximum number of lines where there is no bar.

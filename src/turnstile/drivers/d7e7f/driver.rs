@@ -25,7 +25,7 @@ use crate::{
         bus::{Exchange, Session, Turn},
         drivers::kind::{Driver, Means},
         error::TurnstileError,
-        port::{Met, Seen, Turnstile},
+        port::{ConnectReport, Polled, Turnstile},
         settings::{Direction, FramedBoard},
     },
 };
@@ -134,7 +134,7 @@ impl Driver for CountingTurnstile {
 }
 
 impl Turnstile for CountingTurnstile {
-    async fn connect(&mut self) -> Result<Met, TurnstileError> {
+    async fn connect(&mut self) -> Result<ConnectReport, TurnstileError> {
         self.session.connect(QUARANTINE).await?;
         let state = self.request(Command::Status, None).await?;
         self.session.stays_quiet(NOTHING_FOLLOWS).await?;
@@ -143,7 +143,7 @@ impl Turnstile for CountingTurnstile {
             let (port, address) = (self.session.port(), self.config.address);
             warn!(port, address, ?before, ?now, "counted while it was away");
         }
-        Ok(Met::default())
+        Ok(ConnectReport::default())
     }
 
     async fn release(
@@ -156,11 +156,11 @@ impl Turnstile for CountingTurnstile {
         self.request(command, Some(deadline)).await.map(drop)
     }
 
-    async fn poll(&mut self) -> Result<Seen, TurnstileError> {
+    async fn poll(&mut self) -> Result<Polled, TurnstileError> {
         let state = self.request(Command::Status, None).await?;
         let (passed, started_again) = self.count(&state);
         let remark = started_again.or_else(|| self.trouble(&state));
-        Ok(Seen { passed, fire: None, remark })
+        Ok(Polled { passed, fire: None, remark })
     }
 
     async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {

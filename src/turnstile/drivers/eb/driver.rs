@@ -15,7 +15,7 @@ use crate::{
         bus::{Exchange, Session},
         drivers::kind::{Driver, Means},
         error::TurnstileError,
-        port::{Met, Seen, Turnstile},
+        port::{ConnectReport, Polled, Turnstile},
         settings::{Direction, FramedBoard},
     },
 };
@@ -58,9 +58,9 @@ impl Driver for OneWayTurnstile {
 impl Turnstile for OneWayTurnstile {
     const CONFIRMS_PASSAGE: bool = false;
 
-    async fn connect(&mut self) -> Result<Met, TurnstileError> {
+    async fn connect(&mut self) -> Result<ConnectReport, TurnstileError> {
         self.session.connect(Duration::ZERO).await?;
-        Ok(Met::default())
+        Ok(ConnectReport::default())
     }
 
     async fn release(
@@ -72,9 +72,9 @@ impl Turnstile for OneWayTurnstile {
         self.send(if left { Command::Left } else { Command::Right }, Some(deadline)).await
     }
 
-    async fn poll(&mut self) -> Result<Seen, TurnstileError> {
+    async fn poll(&mut self) -> Result<Polled, TurnstileError> {
         self.session.exchange(Exchange::default()).await?;
-        Ok(Seen::default())
+        Ok(Polled::default())
     }
 
     async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {

@@ -30,7 +30,7 @@ use crate::{
         bus::{Exchange, Session, Turn},
         drivers::kind::{Driver, Means},
         error::TurnstileError,
-        port::{Met, Seen, Turnstile},
+        port::{ConnectReport, Polled, Turnstile},
         settings::Direction,
     },
 };
@@ -192,7 +192,7 @@ impl Driver for ModbusTurnstile {
 }
 
 impl Turnstile for ModbusTurnstile {
-    async fn connect(&mut self) -> Result<Met, TurnstileError> {
+    async fn connect(&mut self) -> Result<ConnectReport, TurnstileError> {
         self.session.connect(QUIET).await?;
         (self.sensors, self.held) = (None, false);
         let on = self.read_coils().await?;
@@ -202,7 +202,7 @@ impl Turnstile for ModbusTurnstile {
             None => None,
             Some(_) => self.read_inputs().await?.1,
         };
-        Ok(Met { released: released.collect(), fire })
+        Ok(ConnectReport { released: released.collect(), fire })
     }
 
     async fn release(
@@ -219,7 +219,7 @@ impl Turnstile for ModbusTurnstile {
         Ok(())
     }
 
-    async fn poll(&mut self) -> Result<Seen, TurnstileError> {
+    async fn poll(&mut self) -> Result<Polled, TurnstileError> {
         let now = self.session.now();
         self.switch_off(|coil| coil.off_at.is_some_and(|off_at| now >= off_at)).await?;
         if self.held {
@@ -238,7 +238,7 @@ impl Turnstile for ModbusTurnstile {
                 passed.extend(Direction::BOTH.into_iter().filter(begun));
             }
         }
-        Ok(Seen { passed, fire, remark: None })
+        Ok(Polled { passed, fire, remark: None })
     }
 
     async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {

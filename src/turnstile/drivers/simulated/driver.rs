@@ -15,7 +15,7 @@ use crate::{
     clock::Monotonic,
     turnstile::{
         error::TurnstileError,
-        port::{Met, Seen, Turnstile},
+        port::{ConnectReport, Polled, Turnstile},
         settings::Direction,
         simulation::SimulatedDevice,
     },
@@ -54,7 +54,7 @@ impl Driver for Simulated {
 }
 
 impl Turnstile for Simulated {
-    async fn connect(&mut self) -> Result<Met, TurnstileError> {
+    async fn connect(&mut self) -> Result<ConnectReport, TurnstileError> {
         if self.made.is_none() {
             let device = self.config.device(self.means.buses.clock(), self.means.tap.clone())?;
             let config = ModbusRtu {
@@ -74,7 +74,7 @@ impl Turnstile for Simulated {
         self.driver()?.release(direction, deadline).await
     }
 
-    async fn poll(&mut self) -> Result<Seen, TurnstileError> {
+    async fn poll(&mut self) -> Result<Polled, TurnstileError> {
         self.driver()?.poll().await
     }
 

@@ -79,7 +79,7 @@ fn document(encoding: Encoding, payload: &[u8]) -> Result<Map<String, Value>, No
             if !rest.is_empty() {
                 return Err(malformed(format!(
                     "behind the command: {}",
-                    crate::figures::counted(rest.len(), "byte")
+                    crate::timing::counted(rest.len(), "byte")
                 )));
             }
             read

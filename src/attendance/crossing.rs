@@ -5,12 +5,12 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::{Means, Record, Result as Outcome};
+use super::{Means, Record, RecordOutcome};
 use crate::config::Direction;
 
 /// Of a record, what the sheet needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pass {
+pub struct Crossing {
     pub worker: Text,
     pub name: Text,
     pub team: Text,
@@ -20,7 +20,7 @@ pub struct Pass {
     pub at: Timestamp,
     pub recorded_at: Timestamp,
     pub means: Means,
-    pub outcome: Outcome,
+    pub outcome: RecordOutcome,
     /// Whether the clock was synchronised.
     pub synced: bool,
     pub gateway: Text,
@@ -67,7 +67,7 @@ impl Serialize for Text {
     }
 }
 
-/// Makes [`Pass`]es, of which each text is kept once.
+/// Makes [`Crossing`]es, of which each text is kept once.
 #[derive(Default)]
 pub struct Passes(BTreeSet<Text>);
 
@@ -83,8 +83,8 @@ impl Passes {
 
     /// # Errors
     /// A time that is none.
-    pub fn of(&mut self, record: &Record) -> Result<Pass, jiff::Error> {
-        Ok(Pass {
+    pub fn of(&mut self, record: &Record) -> Result<Crossing, jiff::Error> {
+        Ok(Crossing {
             worker: self.text(&record.worker),
             name: self.text(&record.name),
             team: self.text(&record.team),
@@ -107,10 +107,10 @@ impl Passes {
     }
 }
 
-impl Pass {
+impl Crossing {
     pub(super) fn is_capture(&self) -> bool {
         self.means != Means::Supplement
-            && matches!(self.outcome, Outcome::Passed | Outcome::Unconfirmed)
+            && matches!(self.outcome, RecordOutcome::Passed | RecordOutcome::Unconfirmed)
     }
 
     pub(super) fn is_supplement(&self) -> bool {

@@ -14,7 +14,7 @@ const NOON_MS: i64 = 1_793_200_000_000;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 struct Bench {
-    album: Album,
+    photo_store: PhotoStore,
     keeper: Keeper,
     clock: Arc<ManualClock>,
     store: Store,
@@ -41,13 +41,14 @@ impl Bench {
             Ok::<_, StoreError>(())
         });
         workers.await.unwrap();
-        let (album, keeper) = album(store.clone(), &config, clock.clone(), TimeZone::UTC);
-        Bench { album, keeper, clock, store, _thread }
+        let (photo_store, keeper) =
+            photo_store(store.clone(), &config, clock.clone(), TimeZone::UTC);
+        Bench { photo_store, keeper, clock, store, _thread }
     }
 
     async fn takes(&mut self, n: u8, worker: &str) {
         let jpeg = vec![n; 3000].into();
-        self.album.keep(Taken { passage: [n; 16], worker: worker.into(), jpeg });
+        self.photo_store.keep(Taken { passage: [n; 16], worker: worker.into(), jpeg });
         self.works().await;
     }
 
@@ -63,16 +64,16 @@ impl Bench {
     async fn photos(&self) -> Vec<u8> {
         let mut found = Vec::new();
         for n in 0..60 {
-            if let Some(jpeg) = self.album.open([n; 16]).await.unwrap() {
+            if let Some(jpeg) = self.photo_store.open([n; 16]).await.unwrap() {
                 assert_eq!(jpeg, vec![n; 3000]);
                 found.push(n);
             }
         }
-        assert_eq!(self.album.state().kept, found.len() as u64);
+        assert_eq!(self.photo_store.state().kept, found.len() as u64);
         assert_eq!(self.files().len(), found.len());
         let files = self.files();
         let bytes = files.iter().map(|path| std::fs::metadata(path).unwrap().len());
-        assert_eq!(self.album.state().bytes, bytes.sum::<u64>());
+        assert_eq!(self.photo_store.state().bytes, bytes.sum::<u64>());
         found
     }
 
@@ -81,7 +82,7 @@ impl Bench {
             let Ok(entries) = std::fs::read_dir(dir) else { return Vec::new() };
             entries.map(|e| e.unwrap().path()).collect()
         };
-        all(&self.album.dir).iter().flat_map(|folder| all(folder)).collect()
+        all(&self.photo_store.dir).iter().flat_map(|folder| all(folder)).collect()
     }
 
     async fn erases(&self, worker: &'static str) {
@@ -111,7 +112,7 @@ async fn i5_a_photo_is_sealed_on_the_disk_and_opens_for_its_passage_alone() {
     }
     // One put in the other's place does not open.
     std::fs::copy(&files[0], &files[1]).unwrap();
-    let opened = [bench.album.open([1; 16]).await, bench.album.open([2; 16]).await];
+    let opened = [bench.photo_store.open([1; 16]).await, bench.photo_store.open([2; 16]).await];
     assert_eq!(opened.iter().filter(|o| o.is_err()).count(), 1);
 }
 
@@ -151,11 +152,11 @@ async fn i8_more_photos_than_may_wait_are_dropped_and_counted() {
     let mut bench = Bench::open(dir.path(), |_| {}).await;
     for n in 0..QUEUE as u8 + 3 {
         let jpeg = vec![n; 3000].into();
-        bench.album.keep(Taken { passage: [n; 16], worker: "W001".into(), jpeg });
+        bench.photo_store.keep(Taken { passage: [n; 16], worker: "W001".into(), jpeg });
     }
     bench.works().await;
     assert_eq!(bench.photos().await, (0..QUEUE as u8).collect::<Vec<_>>());
-    assert_eq!(bench.album.state().dropped, 3);
+    assert_eq!(bench.photo_store.state().dropped, 3);
 }
 
 #[tokio::test]
@@ -163,11 +164,11 @@ async fn with_no_days_none_is_taken_and_those_there_are_go() {
     let dir = tempfile::tempdir().unwrap();
     let mut bench = Bench::open(dir.path(), |_| {}).await;
     bench.takes(1, "W001").await;
-    let Bench { album, keeper, store, _thread, .. } = bench;
-    drop((album, keeper, store));
+    let Bench { photo_store, keeper, store, _thread, .. } = bench;
+    drop((photo_store, keeper, store));
     _thread.join().unwrap();
     let mut bench = Bench::open(dir.path(), |c| c.photo_keep_days = 0).await;
-    assert!(!bench.album.keeps());
+    assert!(!bench.photo_store.keeps());
     bench.takes(2, "W001").await;
     assert_eq!(bench.photos().await, [0u8; 0]);
 }
@@ -181,7 +182,7 @@ async fn i7_a_removed_workers_photos_cannot_be_opened_at_once_and_their_files_go
     bench.erases("W001").await;
     // A power cut here: the file is there, and nothing opens it.
     assert_eq!(bench.files().len(), 2);
-    assert_eq!(bench.album.open([1; 16]).await.unwrap(), None);
+    assert_eq!(bench.photo_store.open([1; 16]).await.unwrap(), None);
     // The next start removes it. Who passed just before being removed gets no photo.
     bench.takes(3, "W001").await;
     assert_eq!(bench.photos().await, [2]);
@@ -217,7 +218,7 @@ async fn a_photo_that_cannot_be_written_is_counted_and_the_next_one_is_kept() {
         .keeper
         .carry_out(&mut vec![Wish::Keep(Taken { passage: [1; 16], worker: "W001".into(), jpeg })])
         .await;
-    let state = bench.album.state();
+    let state = bench.photo_store.state();
     assert_eq!((state.failed, state.kept), (1, 0));
     assert!(state.last_error.unwrap().contains("photos"));
     std::fs::remove_file(dir.path().join("photos")).unwrap();

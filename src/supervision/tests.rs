@@ -4,7 +4,7 @@ use crate::clock::ManualClock;
 #[test]
 fn who_does_not_beat_is_late_and_no_longer_when_it_does() {
     let clock = Arc::new(ManualClock::new(0, true));
-    let beats = Beats::new(clock.clone(), Duration::from_secs(15));
+    let beats = Heartbeats::new(clock.clone(), Duration::from_secs(15));
     let (store, vision) = (beats.part("store"), beats.part("vision 0"));
     let begun = clock.monotonic();
     clock.advance(Duration::from_secs(15));

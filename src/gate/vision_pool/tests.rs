@@ -53,9 +53,9 @@ fn scene(photo_name: Option<&str>) -> Picture {
 }
 
 struct Gate {
-    sight: Sight,
+    vision_pool: VisionPool,
     clock: Arc<ManualClock>,
-    beat: Beat,
+    beat: Heartbeat,
     presented: mpsc::Receiver<Presented>,
     seq: u64,
 }
@@ -63,12 +63,12 @@ struct Gate {
 /// A gate with so many cameras; on its roster stands person A.
 fn gate(cameras: usize) -> Gate {
     let clock = Arc::new(ManualClock::new(crate::clock::wall().as_millisecond(), true));
-    let bell: Arc<Bell> = Arc::default();
+    let wakeup: Arc<Wakeup> = Arc::default();
     let (lane, presented) = mpsc::channel(PRESENTED);
-    let eyes = (0..cameras).map(|n| Eye {
+    let eyes = (0..cameras).map(|n| CameraFeed {
         name: format!("lane {n}"),
         direction: Direction::Entry,
-        slot: Arc::new(Slot::new(bell.clone())),
+        slot: Arc::new(Slot::new(wakeup.clone())),
         lane: lane.clone(),
         seen: Arc::default(),
         turn: Mutex::default(),
@@ -81,9 +81,9 @@ fn gate(cameras: usize) -> Gate {
     let enrolled = vision().face_for_enrolment(&photo("person_a_2.jpg"), &limits);
     let (_, _, template, _) = enrolled.unwrap();
     let roster = Arc::new(Roster::new(1, vec![(worker, vec![template])]));
-    let sight = Sight {
+    let vision_pool = VisionPool {
         eyes: eyes.collect(),
-        bell,
+        wakeup,
         vision: vision(),
         roster: channel::channel(roster).1,
         clock: clock.clone(),
@@ -99,8 +99,8 @@ fn gate(cameras: usize) -> Gate {
         photos: true,
         cancel: CancellationToken::new(),
     };
-    let beat = Beats::new(clock.clone(), Duration::from_secs(10)).part("vision");
-    Gate { sight, clock, beat, presented, seq: 0 }
+    let beat = Heartbeats::new(clock.clone(), Duration::from_secs(10)).part("vision");
+    Gate { vision_pool, clock, beat, presented, seq: 0 }
 }
 
 impl Gate {
@@ -109,14 +109,14 @@ impl Gate {
         self.seq += 1;
         let frame =
             Frame { seq: self.seq, captured, pause: Duration::ZERO, picture: picture.clone() };
-        self.sight.eyes[camera].slot.put(frame);
+        self.vision_pool.eyes[camera].slot.put(frame);
     }
 
     /// The next frame of the first camera, and all that one worker makes of it.
     fn frame(&mut self, picture: &Picture) -> Option<Sighting> {
         self.clock.advance(FRAME);
         self.show(0, picture);
-        while self.sight.round(&self.beat).is_none() {}
+        while self.vision_pool.round(&self.beat).is_none() {}
         self.sighting()
     }
 
@@ -129,11 +129,11 @@ impl Gate {
     }
 
     fn seen(&self, camera: usize) -> SeenCounts {
-        self.sight.eyes[camera].seen.counts()
+        self.vision_pool.eyes[camera].seen.counts()
     }
 
     fn searches(&self) -> u64 {
-        self.sight.stages.detect.spread().count()
+        self.vision_pool.stages.detect.spread().count()
     }
 }
 
@@ -141,7 +141,7 @@ impl Gate {
 fn i8_a_sighting_that_a_busy_lane_does_not_take_is_dropped_and_counted() {
     let mut gate = gate(1);
     let see = |gate: &Gate, captured| {
-        gate.sight.eyes[0].hand_over(Sighting {
+        gate.vision_pool.eyes[0].hand_over(Sighting {
             direction: Direction::Entry,
             visit: 0,
             captured,
@@ -211,7 +211,7 @@ fn i5_a_sighting_bears_a_small_picture_where_it_names_a_worker_and_none_of_a_str
     // It is a face, large enough to be recognised by.
     let limits = FaceLimits::default();
     let (_, _, seen, _) = vision().face_for_enrolment(&photo.jpeg, &limits).unwrap();
-    assert!(gate.sight.roster.borrow().best(&seen).unwrap().score > 0.5);
+    assert!(gate.vision_pool.roster.borrow().best(&seen).unwrap().score > 0.5);
 
     let (empty, stranger) = (scene(None), scene(Some("impostor_1.jpg")));
     (0..60).for_each(|_| drop(gate.frame(&empty)));
@@ -220,7 +220,7 @@ fn i5_a_sighting_bears_a_small_picture_where_it_names_a_worker_and_none_of_a_str
     assert!(sightings.iter().all(|s| s.sighted.named().is_none() && s.photo.is_none()));
 
     let mut gate = self::gate(1);
-    gate.sight.photos = false;
+    gate.vision_pool.photos = false;
     let sighting = gate.frame(&scene(Some("person_a_1.jpg"))).unwrap();
     assert!(sighting.sighted.named().is_some() && sighting.photo.is_none());
 }
@@ -271,17 +271,17 @@ fn another_person_begins_another_visit_and_the_same_one_does_not() {
 #[test]
 fn faces_that_are_too_small_are_told_apart_from_those_that_are_large_enough() {
     let mut gate = gate(1);
-    gate.sight.rules.min_face_px = 1000.0;
+    gate.vision_pool.rules.min_face_px = 1000.0;
     gate.frame(&scene(Some("person_a_1.jpg")));
     let first = gate.clock.monotonic();
     // Nothing moves, and so the next search comes two seconds later.
     gate.clock.advance(Duration::from_secs(2));
     assert!(gate.frame(&scene(Some("person_a_1.jpg"))).is_none());
-    let seen = gate.sight.eyes[0].seen.clone();
+    let seen = gate.vision_pool.eyes[0].seen.clone();
     assert_eq!((seen.showing(), gate.seen(0).too_small), (None, 2));
     let small = seen.showing_small().unwrap();
     assert_eq!((small.first, small.last), (first, gate.clock.monotonic()));
-    gate.sight.rules.min_face_px = 48.0;
+    gate.vision_pool.rules.min_face_px = 48.0;
     gate.clock.advance(Duration::from_secs(2));
     gate.frame(&scene(Some("person_a_1.jpg")));
     assert_eq!(seen.showing_small(), None);
@@ -319,11 +319,11 @@ fn a_camera_that_sends_sixty_frames_a_second_is_looked_at_fifteen_times() {
     for _ in 0..600 {
         gate.clock.advance(Duration::from_millis(17));
         gate.show(0, &empty);
-        while gate.sight.round(&gate.beat).is_none() {}
+        while gate.vision_pool.round(&gate.beat).is_none() {}
     }
     let looks = gate.seen(0).analysed;
     assert!((150..=157).contains(&looks), "{looks} in 10.2 s");
-    let slot = &gate.sight.eyes[0].slot;
+    let slot = &gate.vision_pool.eyes[0].slot;
     assert_eq!(looks + slot.dropped() + u64::from(slot.take().is_some()), 600);
 }
 
@@ -339,7 +339,7 @@ fn of_crowded_cameras_each_gets_its_share_and_an_empty_one_does_not_wait_behind_
         gate.clock.advance(Duration::from_millis(150));
         gate.show(0, &empty);
         (1..8).for_each(|camera| gate.show(camera, &people[n % 2]));
-        rounds += u64::from(gate.sight.round(&gate.beat).is_none());
+        rounds += u64::from(gate.vision_pool.round(&gate.beat).is_none());
         while gate.sighting().is_some() {}
         // The empty one was looked at in each round, and costs a search now and then.
         assert_eq!(gate.seen(0).analysed, n as u64 + 1);
@@ -354,14 +354,14 @@ fn of_crowded_cameras_each_gets_its_share_and_an_empty_one_does_not_wait_behind_
 #[test]
 fn two_workers_serve_eight_crowded_cameras_alike() {
     let gate = gate(8);
-    let Gate { mut sight, beat: _, presented: _kept, .. } = gate;
-    sight.clock = Arc::new(crate::clock::SystemClock::new().unwrap());
-    let (cancel, clock) = (sight.cancel.clone(), sight.clock.clone());
+    let Gate { mut vision_pool, beat: _, presented: _kept, .. } = gate;
+    vision_pool.clock = Arc::new(crate::clock::SystemClock::new().unwrap());
+    let (cancel, clock) = (vision_pool.cancel.clone(), vision_pool.clock.clone());
     let cameras: Vec<_> =
-        sight.eyes.iter().map(|eye| (eye.slot.clone(), eye.seen.clone())).collect();
+        vision_pool.eyes.iter().map(|eye| (eye.slot.clone(), eye.seen.clone())).collect();
     let people = [scene(Some("person_a_1.jpg")), scene(Some("impostor_1.jpg"))];
-    let beats = Beats::new(clock.clone(), Duration::from_secs(60));
-    let workers = spawn(sight, 2, &beats, &mpsc::channel(2).0).unwrap();
+    let beats = Heartbeats::new(clock.clone(), Duration::from_secs(60));
+    let workers = spawn(vision_pool, 2, &beats, &mpsc::channel(2).0).unwrap();
     let served = || cameras.iter().map(|(_, seen)| seen.counts().faces).collect::<Vec<u64>>();
     let mut seq = 0;
     while served().iter().sum::<u64>() < 32 {

@@ -17,7 +17,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{Look, Trouble};
+use super::{PartState, Trouble};
 use crate::{
     clock::{Monotonic, Stamp},
     ledger::{AlarmWhat, Detail},
@@ -169,7 +169,7 @@ impl KnownRouter {
 
 /// Looks at the router now and then. Pure.
 #[derive(Debug, Default)]
-pub struct Neighbourhood {
+pub struct Relocation {
     kept: Option<KnownRouter>,
     /// Another one than the current: since when, and how often it was seen.
     other: Option<(Mac, Monotonic, u32)>,
@@ -177,15 +177,15 @@ pub struct Neighbourhood {
     since: Option<Monotonic>,
 }
 
-impl Neighbourhood {
+impl Relocation {
     /// Goes on from what was kept. What cannot be read is learned anew.
-    pub fn resumed(kept: Option<&[u8]>) -> Neighbourhood {
+    pub fn resumed(kept: Option<&[u8]>) -> Relocation {
         let read = kept.map(serde_json::from_slice).transpose();
         let kept = read.unwrap_or_else(|error| {
             tracing::error!(%error, "which router is known is damaged; it is learned anew");
             None
         });
-        Neighbourhood { kept, ..Neighbourhood::default() }
+        Relocation { kept, ..Relocation::default() }
     }
 
     /// What is to be kept from now on, where that changes: once it is, [`adopt`](Self::adopt) it.
@@ -227,14 +227,14 @@ impl Neighbourhood {
     }
 
     /// What is wrong with it; the subject is the router's address.
-    pub fn trouble(&self, started: Monotonic) -> Option<Look> {
+    pub fn trouble(&self, started: Monotonic) -> Option<PartState> {
         let KnownRouter { known, moved } = self.kept.as_ref()?;
         let to = moved.as_ref()?.to;
         let detail = Detail::new("router_changed")
             .with("router", to.to_string())
             .with("known", known.to_string());
         let trouble = Trouble { since: self.since.unwrap_or(started), detail, count: None };
-        Some(Look::new(AlarmWhat::Neighbourhood, to.to_string(), Some(trouble)))
+        Some(PartState::new(AlarmWhat::Neighbourhood, to.to_string(), Some(trouble)))
     }
 }
 

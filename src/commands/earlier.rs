@@ -12,7 +12,7 @@ const REPLY_MAX: usize = 64 * 1024;
 
 /// What a command is known by.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(super) struct CommandKey {
     pub(super) upstream: String,
     pub(super) id: String,
     digest: [u8; 32],
@@ -22,7 +22,7 @@ pub(super) struct Known {
     trusted: bool,
 }
 
-impl Known {
+impl CommandKey {
     /// `contents`: what was asked for. Its hash has a key, for it may hold an ID number (I5).
     pub(super) fn new(
         sealer: &Sealer,
@@ -31,8 +31,8 @@ impl Known {
         contents: &str,
         issued_ms: i64,
         trusted: bool,
-    ) -> Known {
-        Known {
+    ) -> CommandKey {
+        CommandKey {
             upstream: upstream.to_owned(),
             id: id.to_owned(),
             digest: sealer.lookup(&format!("command {contents}")),
@@ -45,7 +45,7 @@ impl Known {
 
 /// What is known of a command that comes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum Earlier {
     New,
     /// With this reply.
     Answered(String),
@@ -57,7 +57,7 @@ pub(super) enum Seen {
     Forgotten,
 }
 
-pub(super) fn look(tx: &Transaction<'_>, known: &Known) -> Result<Seen, StoreError> {
+pub(super) fn look(tx: &Transaction<'_>, known: &CommandKey) -> Result<Earlier, StoreError> {
     type Row = ([u8; 32], [u8; 32], Option<String>);
     let row: Option<Row> = tx
         .prepare_cached("SELECT digest, proof, reply FROM command WHERE upstream = ?1 AND id = ?2")?
@@ -66,28 +66,28 @@ pub(super) fn look(tx: &Transaction<'_>, known: &Known) -> Result<Seen, StoreErr
     match row {
         // With another key nothing can be said of the contents.
         Some((digest, proof, _)) if proof == known.proof && digest != known.digest => {
-            Ok(Seen::Reused)
+            Ok(Earlier::Reused)
         }
-        Some((_, _, Some(reply))) => Ok(Seen::Answered(reply)),
-        Some((_, _, None)) => Ok(Seen::Begun),
+        Some((_, _, Some(reply))) => Ok(Earlier::Answered(reply)),
+        Some((_, _, None)) => Ok(Earlier::Begun),
         None => {
             let upto: Option<i64> = tx
                 .prepare_cached("SELECT upto_ms FROM command_forgotten WHERE upstream = ?1")?
                 .query_row([&known.upstream], |row| row.get(0))
                 .optional()?;
             let old = upto.is_some_and(|upto| known.issued_ms < upto);
-            Ok(if old { Seen::Forgotten } else { Seen::New })
+            Ok(if old { Earlier::Forgotten } else { Earlier::New })
         }
     }
 }
 
 /// Remembers a new command, before it is carried out; says what [`look`] says of it.
-pub(super) fn begin(tx: &Transaction<'_>, known: &Known) -> Result<Seen, StoreError> {
-    let seen = look(tx, known)?;
-    if seen != Seen::New {
-        return Ok(seen);
+pub(super) fn begin(tx: &Transaction<'_>, known: &CommandKey) -> Result<Earlier, StoreError> {
+    let earlier = look(tx, known)?;
+    if earlier != Earlier::New {
+        return Ok(earlier);
     }
-    let Known { upstream, id, digest, proof, .. } = known;
+    let CommandKey { upstream, id, digest, proof, .. } = known;
     let issued_ms = known.trusted.then_some(known.issued_ms);
     tx.prepare_cached(
         "INSERT INTO command (upstream, id, digest, proof, issued_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -109,12 +109,15 @@ pub(super) fn begin(tx: &Transaction<'_>, known: &Known) -> Result<Seen, StoreEr
         )?;
         tx.execute("DELETE FROM command WHERE upstream = ?1 AND n <= ?2", params![upstream, last])?;
     }
-    Ok(Seen::New)
+    Ok(Earlier::New)
 }
 
 /// Whether the same command came over another upstream's link.
-pub(super) fn is_known_elsewhere(tx: &Transaction<'_>, known: &Known) -> Result<bool, StoreError> {
-    let Known { upstream, id, digest, issued_ms, .. } = known;
+pub(super) fn is_known_elsewhere(
+    tx: &Transaction<'_>,
+    known: &CommandKey,
+) -> Result<bool, StoreError> {
+    let CommandKey { upstream, id, digest, issued_ms, .. } = known;
     Ok(tx
         .prepare_cached(
             "SELECT 1 FROM command
@@ -124,7 +127,7 @@ pub(super) fn is_known_elsewhere(tx: &Transaction<'_>, known: &Known) -> Result<
 }
 
 /// A command that was begun is tried once more; says how many times that is now.
-pub(super) fn attempt(tx: &Transaction<'_>, known: &Known) -> Result<u32, StoreError> {
+pub(super) fn attempt(tx: &Transaction<'_>, known: &CommandKey) -> Result<u32, StoreError> {
     Ok(tx
         .prepare_cached(
             "UPDATE command SET attempts = attempts + 1 WHERE upstream = ?1 AND id = ?2
@@ -145,7 +148,11 @@ pub fn forget(tx: &Transaction<'_>, upstream: &str, upto_ms: i64) -> Result<(), 
 }
 
 /// What a command is answered from now on. A reply that is too large is not kept.
-pub(super) fn answered(tx: &Transaction<'_>, known: &Known, reply: &str) -> Result<(), StoreError> {
+pub(super) fn answered(
+    tx: &Transaction<'_>,
+    known: &CommandKey,
+    reply: &str,
+) -> Result<(), StoreError> {
     let reply = (reply.len() <= REPLY_MAX).then_some(reply);
     tx.prepare_cached("UPDATE command SET reply = ?3 WHERE upstream = ?1 AND id = ?2")?
         .execute(params![known.upstream, known.id, reply])?;

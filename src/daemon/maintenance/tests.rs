@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A caretaker of a folder, with a clock that the test moves.
-async fn caretaker(dir: &std::path::Path, clock: Arc<ManualClock>) -> Caretaker {
+async fn maintenance(dir: &std::path::Path, clock: Arc<ManualClock>) -> Caretaker {
     let config = Storage::usual(dir.into(), Secret::File(dir.join("key")));
     let (store, _thread) = store::open(&config, clock.clone()).unwrap();
     let opened = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec!["platform".to_owned()]));
@@ -101,28 +101,28 @@ fn noon(date: Date) -> i64 {
 async fn i2_nothing_is_forgotten_without_a_settlement_a_trusted_clock_and_every_upstream() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(noon(date(2026, 3, 1)), true));
-    let mut caretaker = caretaker(dir.path(), clock.clone()).await;
-    caretaker.passes(1).await;
+    let mut maintenance = maintenance(dir.path(), clock.clone()).await;
+    maintenance.passes(1).await;
     clock.set(noon(date(2040, 1, 1)), true);
     let nothing = (vec![], None);
-    assert_eq!(caretaker.next_day(&clock).await, nothing, "never settled");
-    caretaker.acknowledged().await;
-    assert_eq!(caretaker.next_day(&clock).await, nothing, "never settled");
-    caretaker.retention.settled_on = Some(date(2041, 1, 1));
-    assert_eq!(caretaker.next_day(&clock).await, nothing, "settled in the future");
-    caretaker.retention.settled_on = Some(date(2037, 6, 1));
-    assert_eq!(caretaker.next_day(&clock).await, nothing, "settled less than 3 years ago");
-    caretaker.retention.settled_on = Some(date(2027, 1, 31));
+    assert_eq!(maintenance.next_day(&clock).await, nothing, "never settled");
+    maintenance.acknowledged().await;
+    assert_eq!(maintenance.next_day(&clock).await, nothing, "never settled");
+    maintenance.retention.settled_on = Some(date(2041, 1, 1));
+    assert_eq!(maintenance.next_day(&clock).await, nothing, "settled in the future");
+    maintenance.retention.settled_on = Some(date(2037, 6, 1));
+    assert_eq!(maintenance.next_day(&clock).await, nothing, "settled less than 3 years ago");
+    maintenance.retention.settled_on = Some(date(2027, 1, 31));
     clock.set(noon(date(2040, 1, 2)), false);
-    assert_eq!(caretaker.next_day(&clock).await, nothing, "nobody knows what day it is");
+    assert_eq!(maintenance.next_day(&clock).await, nothing, "nobody knows what day it is");
     // An entry that the upstream has not acknowledged, and all behind it, stay.
     clock.set(noon(date(2026, 3, 2)), true);
-    caretaker.passes(2).await;
+    maintenance.passes(2).await;
     clock.set(noon(date(2040, 1, 3)), true);
-    assert_eq!(caretaker.next_day(&clock).await, (vec![0, 1], Some((2, 2))));
-    assert_eq!(caretaker.next_day(&clock).await, (vec![0, 1], Some((2, 2))), "told once");
-    caretaker.acknowledged().await;
-    let (pruned, told) = caretaker.next_day(&clock).await;
+    assert_eq!(maintenance.next_day(&clock).await, (vec![0, 1], Some((2, 2))));
+    assert_eq!(maintenance.next_day(&clock).await, (vec![0, 1], Some((2, 2))), "told once");
+    maintenance.acknowledged().await;
+    let (pruned, told) = maintenance.next_day(&clock).await;
     // The pruning entry is of 2040: it stays.
     assert_eq!((pruned, told), (vec![0, 1, 2, 3], Some((4, 2))));
     // An upstream that comes later gets what there is.
@@ -131,44 +131,44 @@ async fn i2_nothing_is_forgotten_without_a_settlement_a_trusted_clock_and_every_
         let all = "SELECT count(*), min(seq) FROM outbox WHERE upstream = 'second'";
         Ok(tx.query_row(all, [], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, u64>(1)?)))?)
     };
-    assert_eq!(caretaker.writes(fresh).await, (2, 3));
+    assert_eq!(maintenance.writes(fresh).await, (2, 3));
 }
 
 #[tokio::test]
 async fn i2_each_entry_is_kept_for_its_years_whatever_an_untrusted_clock_said() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(noon(date(2026, 3, 1)), true));
-    let mut caretaker = caretaker(dir.path(), clock.clone()).await;
-    caretaker.retention.settled_on = Some(date(2026, 4, 1));
-    caretaker.passes(1).await;
+    let mut maintenance = maintenance(dir.path(), clock.clone()).await;
+    maintenance.retention.settled_on = Some(date(2026, 4, 1));
+    maintenance.passes(1).await;
     // A box that lost its time: this may have been at any time until the next trusted one.
     clock.set(0, false);
-    caretaker.passes(2).await;
+    maintenance.passes(2).await;
     clock.set(noon(date(2028, 5, 5)), true);
-    caretaker.passes(3).await;
-    caretaker.acknowledged().await;
+    maintenance.passes(3).await;
+    maintenance.acknowledged().await;
     clock.set(noon(date(2029, 3, 31)), true);
-    assert_eq!(caretaker.next_day(&clock).await.0, [0u64; 0], "1 April is the last day");
-    assert_eq!(caretaker.next_day(&clock).await, (vec![0, 1], Some((2, 2))));
+    assert_eq!(maintenance.next_day(&clock).await.0, [0u64; 0], "1 April is the last day");
+    assert_eq!(maintenance.next_day(&clock).await, (vec![0, 1], Some((2, 2))));
     clock.set(noon(date(2031, 5, 4)), true);
-    assert_eq!(caretaker.next_day(&clock).await.0, [0, 1]);
-    assert_eq!(caretaker.next_day(&clock).await, (vec![0, 1, 2, 3, 4, 5], Some((6, 4))));
+    assert_eq!(maintenance.next_day(&clock).await.0, [0, 1]);
+    assert_eq!(maintenance.next_day(&clock).await, (vec![0, 1, 2, 3, 4, 5], Some((6, 4))));
 }
 
 #[tokio::test]
 async fn i2_what_is_forgotten_of_a_removed_worker_is_all_but_the_id() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(noon(date(2026, 3, 1)), true));
-    let mut caretaker = caretaker(dir.path(), clock.clone()).await;
-    caretaker.retention.settled_on = Some(date(2026, 4, 1));
-    let sealer = caretaker.store.sealer().clone();
-    caretaker
+    let mut maintenance = maintenance(dir.path(), clock.clone()).await;
+    maintenance.retention.settled_on = Some(date(2026, 4, 1));
+    let sealer = maintenance.store.sealer().clone();
+    maintenance
         .writes(move |tx, _, _| {
-            Ok((0..3).try_for_each(|n| roster::enrol(tx, &sealer, &carried(n)))?)
+            Ok((0..3).try_for_each(|n| roster::enroll(tx, &sealer, &carried(n)))?)
         })
         .await;
-    caretaker.passes(1).await;
-    caretaker.acknowledged().await;
+    maintenance.passes(1).await;
+    maintenance.acknowledged().await;
     let removal = |tx: &rusqlite::Transaction<'_>, ledger: &Ledger, stamp: Stamp| {
         let by = Actor { uid: 0, user: "root".into(), via: Via::Socket };
         for n in [0, 1] {
@@ -179,7 +179,7 @@ async fn i2_what_is_forgotten_of_a_removed_worker_is_all_but_the_id() {
         }
         Ok(tx.execute("DELETE FROM outbox", []).map(drop)?)
     };
-    caretaker.writes(removal).await;
+    maintenance.writes(removal).await;
     // W001 left a trace two years later.
     clock.set(noon(date(2028, 3, 1)), true);
     let late = Removal {
@@ -188,19 +188,22 @@ async fn i2_what_is_forgotten_of_a_removed_worker_is_all_but_the_id() {
         erased: roster::Erased { templates: 0, photos: 0 },
         by: Actor { uid: 0, user: "root".into(), via: Via::Socket },
     };
-    caretaker.writes(move |tx, ledger, stamp| Ok(ledger.append(tx, stamp, late).map(drop)?)).await;
-    caretaker.acknowledged().await;
+    maintenance
+        .writes(move |tx, ledger, stamp| Ok(ledger.append(tx, stamp, late).map(drop)?))
+        .await;
+    maintenance.acknowledged().await;
     clock.set(noon(date(2029, 6, 1)), true);
-    assert_eq!(caretaker.next_day(&clock).await.1, Some((4, 4)));
+    assert_eq!(maintenance.next_day(&clock).await.1, Some((4, 4)));
     let known = |tx: &rusqlite::Transaction<'_>, _: &Ledger, _: Stamp| {
         let all = "SELECT id FROM worker WHERE name <> '' AND length(identity) > 0 ORDER BY id";
         let mut all = tx.prepare(all)?;
         Ok(all.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?)
     };
-    assert_eq!(caretaker.writes(known).await, ["W001", "W002"]);
-    let sealer = caretaker.store.sealer().clone();
-    let again =
-        caretaker.store.write(Priority::Upkeep, move |tx| roster::enrol(tx, &sealer, &carried(0)));
+    assert_eq!(maintenance.writes(known).await, ["W001", "W002"]);
+    let sealer = maintenance.store.sealer().clone();
+    let again = maintenance
+        .store
+        .write(Priority::Upkeep, move |tx| roster::enroll(tx, &sealer, &carried(0)));
     assert!(again.await.unwrap_err().to_string().contains("never used again"));
 }
 
@@ -208,8 +211,8 @@ async fn i2_what_is_forgotten_of_a_removed_worker_is_all_but_the_id() {
 async fn many_entries_go_in_small_steps_and_a_cut_between_two_is_made_up_for() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(noon(date(2026, 3, 1)), true));
-    let mut caretaker = caretaker(dir.path(), clock.clone()).await;
-    caretaker
+    let mut maintenance = maintenance(dir.path(), clock.clone()).await;
+    maintenance
         .writes(|tx, ledger, stamp| {
             for on in 0..=1200 {
                 ledger.append(tx, stamp, Fire { lane: "north".into(), on: on % 2 == 0 })?;
@@ -217,21 +220,21 @@ async fn many_entries_go_in_small_steps_and_a_cut_between_two_is_made_up_for() {
             Ok(tx.execute("DELETE FROM outbox", []).map(drop)?)
         })
         .await;
-    caretaker.retention.settled_on = Some(date(2026, 3, 1));
+    maintenance.retention.settled_on = Some(date(2026, 3, 1));
     clock.set(noon(date(2030, 1, 1)), true);
     let mut before = Vec::new();
     for more in [true, true] {
-        assert_eq!(caretaker.prune_some().await.unwrap(), more);
-        before.push(caretaker.writes(|tx, _, _| Ok(ledger::pruned_before(tx)?)).await);
+        assert_eq!(maintenance.prune_some().await.unwrap(), more);
+        before.push(maintenance.writes(|tx, _, _| Ok(ledger::pruned_before(tx)?)).await);
     }
     assert_eq!(before, [500, 1000]);
     // Another start goes on where this one ended, and tells all of it.
-    let (pruned, told) = caretaker.next_day(&clock).await;
+    let (pruned, told) = maintenance.next_day(&clock).await;
     assert_eq!((pruned.len(), told), (1200, Some((1200, 1200))));
     // What has no bytes beyond that is damaged.
     let harm = "UPDATE entry SET bytes = x'' WHERE idx = 1200";
-    caretaker.writes(|tx, _, _| Ok(tx.execute(harm, []).map(drop)?)).await;
-    let audited = caretaker.store.read(|tx| ledger::audit(tx, 1000, 500)).await.unwrap();
+    maintenance.writes(|tx, _, _| Ok(tx.execute(harm, []).map(drop)?)).await;
+    let audited = maintenance.store.read(|tx| ledger::audit(tx, 1000, 500)).await.unwrap();
     assert_eq!(audited.0, [1200]);
 }
 
@@ -244,7 +247,7 @@ async fn i8_of_entries_that_wait_too_long_for_the_disk_the_first_ones_are_kept()
     let (store, _thread) = store::open(&config, clock.clone()).unwrap();
     let ledger = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![])).await.unwrap();
     let (stamp, stamp_time) = (clock.stamp(), clock.monotonic());
-    let mut caretaker = Caretaker {
+    let mut maintenance = Caretaker {
         store: store.clone(),
         ledger,
         clock,
@@ -260,9 +263,9 @@ async fn i8_of_entries_that_wait_too_long_for_the_disk_the_first_ones_are_kept()
     };
     for n in 0..PENDING as u64 + 4 {
         let (state, detail) = (FAILING.to_owned(), Detail::new("disk_error"));
-        caretaker.remember(DiskState { state, detail, unrecorded: n }.into());
+        maintenance.remember(DiskState { state, detail, unrecorded: n }.into());
     }
-    caretaker.look().await;
+    maintenance.look().await;
     let read = store.read(|tx| {
         let entries = (0..ledger::size(tx)?).map(|index| ledger::read(tx, index));
         entries.collect::<Result<Vec<_>, LedgerError>>()

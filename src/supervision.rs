@@ -89,9 +89,9 @@ impl Backoff {
 }
 
 /// The vital parts by name, each with the time of its last beat.
-pub struct Beats {
+pub struct Heartbeats {
     clock: Arc<dyn Clock>,
-    patience: Duration,
+    timeout: Duration,
     parts: Mutex<Vec<Part>>,
 }
 
@@ -109,17 +109,17 @@ pub struct Late {
     pub since: Monotonic,
 }
 
-impl Beats {
-    /// Without a beat for longer than `patience`, a part is late.
-    pub fn new(clock: Arc<dyn Clock>, patience: Duration) -> Beats {
-        Beats { clock, patience, parts: Mutex::default() }
+impl Heartbeats {
+    /// Without a beat for longer than `timeout`, a part is late.
+    pub fn new(clock: Arc<dyn Clock>, timeout: Duration) -> Heartbeats {
+        Heartbeats { clock, timeout, parts: Mutex::default() }
     }
 
     /// A further part, which makes progress now.
-    pub fn part(&self, name: impl Into<String>) -> Beat {
+    pub fn part(&self, name: impl Into<String>) -> Heartbeat {
         let at = Arc::new(AtomicU64::new(0));
         self.parts().push(Part { name: name.into(), at: at.clone() });
-        let beat = Beat { clock: self.clock.clone(), at, every: self.patience / 4 };
+        let beat = Heartbeat { clock: self.clock.clone(), at, every: self.timeout / 4 };
         beat.beat();
         beat
     }
@@ -129,15 +129,15 @@ impl Beats {
         let now = self.clock.monotonic();
         let late = |part: &Part| {
             let since = Monotonic::from_millis(part.at.load(Ordering::Relaxed));
-            let late = now.since(since) > self.patience;
+            let late = now.since(since) > self.timeout;
             late.then(|| Late { part: part.name.clone(), since })
         };
         self.parts().iter().filter_map(late).collect()
     }
 
     /// Returns after how long without a beat a part is late.
-    pub fn patience(&self) -> Duration {
-        self.patience
+    pub fn timeout(&self) -> Duration {
+        self.timeout
     }
 
     fn parts(&self) -> MutexGuard<'_, Vec<Part>> {
@@ -145,14 +145,14 @@ impl Beats {
     }
 }
 
-/// One part's end of [`Beats`]: beaten where the part makes progress, and nowhere else.
-pub struct Beat {
+/// One part's end of [`Heartbeats`]: beaten where the part makes progress, and nowhere else.
+pub struct Heartbeat {
     clock: Arc<dyn Clock>,
     at: Arc<AtomicU64>,
     every: Duration,
 }
 
-impl Beat {
+impl Heartbeat {
     /// Says that the part makes progress now.
     pub fn beat(&self) {
         self.at.store(self.clock.monotonic().as_millis(), Ordering::Relaxed);

@@ -33,7 +33,7 @@ use tokio::sync::{mpsc, watch as channel};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    counts::{Seen, SeenCounts, Showing},
+    counts::{FrameCounts, SeenCounts, Showing},
     watch::Watch,
 };
 use self::{
@@ -45,34 +45,34 @@ use super::{
     policy,
 };
 use crate::{
-    camera::{Bell, Frame, Slot},
+    camera::{Frame, Slot, Wakeup},
     clock::Clock,
     config::{Direction, FaceLimits, Recognition},
     failpoint,
-    figures::Stages,
     roster::Roster,
-    vigil::{Beat, Beats},
+    supervision::{Heartbeat, Heartbeats},
+    timing::Stages,
     vision::{self, DecodeError, View, Vision, VisionError},
 };
 
 /// The longer side at which frames are searched: fast, and enough for whoever stands at a gate.
 pub const GATE_LONGEST_SIDE: u32 = 320;
 /// How long a worker waits for a frame before it looks whether the daemon is stopping.
-const PATIENCE: Duration = Duration::from_millis(200);
+const TIMEOUT: Duration = Duration::from_millis(200);
 
 /// One camera as the vision workers see it.
-pub struct Eye {
+pub struct CameraFeed {
     /// Lane and direction, for the log.
     pub name: String,
     pub direction: Direction,
     pub slot: Arc<Slot>,
     pub lane: mpsc::Sender<Presented>,
-    pub seen: Arc<Seen>,
+    pub seen: Arc<FrameCounts>,
     /// Held by the worker that looks at this camera's frame, so that its frames stay in order.
     pub turn: Mutex<Watch>,
 }
 
-impl Eye {
+impl CameraFeed {
     /// A lane that is too busy has newer sightings coming: this one is dropped, and counted.
     fn hand_over(&self, sighting: Sighting) {
         if self.lane.try_send(Presented::Look(sighting)).is_err() {
@@ -83,9 +83,9 @@ impl Eye {
 }
 
 /// What all workers share.
-pub struct Sight {
-    pub eyes: Vec<Eye>,
-    pub bell: Arc<Bell>,
+pub struct VisionPool {
+    pub eyes: Vec<CameraFeed>,
+    pub wakeup: Arc<Wakeup>,
     pub vision: Arc<Vision>,
     pub roster: channel::Receiver<Arc<Roster>>,
     pub clock: Arc<dyn Clock>,
@@ -100,9 +100,9 @@ pub struct Sight {
 /// Starts the pool. Its threads end when the token is cancelled, within a frame's time; each says
 /// so to `ended`, also when it ends by a panic.
 pub fn spawn(
-    sight: Sight,
+    vision_pool: VisionPool,
     workers: usize,
-    beats: &Beats,
+    beats: &Heartbeats,
     ended: &mpsc::Sender<&'static str>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
     struct SaysSo(mpsc::Sender<&'static str>);
@@ -112,15 +112,15 @@ pub fn spawn(
         }
     }
 
-    let sight = Arc::new(sight);
+    let vision_pool = Arc::new(vision_pool);
     (0..workers.max(1))
         .map(|n| {
-            let (sight, says_so) = (sight.clone(), SaysSo(ended.clone()));
+            let (vision_pool, says_so) = (vision_pool.clone(), SaysSo(ended.clone()));
             let name = format!("vision {n}");
             let beat = beats.part(&name);
             std::thread::Builder::new().name(name).spawn(move || {
                 let _says_so = says_so;
-                sight.work(&beat);
+                vision_pool.work(&beat);
             })
         })
         .collect()
@@ -135,15 +135,15 @@ enum Lost {
     Model(#[from] VisionError),
 }
 
-impl Sight {
-    fn work(&self, beat: &Beat) {
-        let (mut heard, mut patience) = (0, PATIENCE);
+impl VisionPool {
+    fn work(&self, beat: &Heartbeat) {
+        let (mut heard, mut timeout) = (0, TIMEOUT);
         while !self.cancel.is_cancelled() {
-            heard = self.bell.wait(heard, patience);
+            heard = self.wakeup.wait(heard, timeout);
             beat.beat();
-            patience = loop {
-                if let Some(patience) = self.round(beat) {
-                    break patience;
+            timeout = loop {
+                if let Some(timeout) = self.round(beat) {
+                    break timeout;
                 }
             };
         }
@@ -151,11 +151,11 @@ impl Sight {
 
     /// Glances at all cameras and serves one; where none waits for that, says for how long there
     /// is nothing to do.
-    fn round(&self, beat: &Beat) -> Option<Duration> {
-        let patience = self.glance_at_all(beat);
-        let Some((eye, mut watch)) = self.served_longest_ago() else { return Some(patience) };
+    fn round(&self, beat: &Heartbeat) -> Option<Duration> {
+        let timeout = self.glance_at_all(beat);
+        let Some((eye, mut watch)) = self.served_longest_ago() else { return Some(timeout) };
         if self.cancel.is_cancelled() {
-            return Some(patience);
+            return Some(timeout);
         }
         if let Some(frame) = watch.waiting.take() {
             self.serve(eye, &mut watch, &frame);
@@ -165,8 +165,8 @@ impl Sight {
     }
 
     /// Looks at each camera that has a frame due. How long until the next one may be.
-    fn glance_at_all(&self, beat: &Beat) -> Duration {
-        let mut soonest = PATIENCE;
+    fn glance_at_all(&self, beat: &Heartbeat) -> Duration {
+        let mut soonest = TIMEOUT;
         for eye in &self.eyes {
             let Ok(mut watch) = eye.turn.try_lock() else { continue };
             let now = self.clock.monotonic();
@@ -187,7 +187,7 @@ impl Sight {
         soonest
     }
 
-    fn glance(&self, eye: &Eye, watch: &mut Watch, frame: Frame) {
+    fn glance(&self, eye: &CameraFeed, watch: &mut Watch, frame: Frame) {
         failpoint::at("sight.look");
         eye.seen.count(|seen| &mut seen.analysed);
         watch.visits.sent(frame.pause);
@@ -208,7 +208,7 @@ impl Sight {
     }
 
     /// Of the cameras with a frame to be searched, the one that had its turn first.
-    fn served_longest_ago(&self) -> Option<(&Eye, MutexGuard<'_, Watch>)> {
+    fn served_longest_ago(&self) -> Option<(&CameraFeed, MutexGuard<'_, Watch>)> {
         let free = self.eyes.iter().filter_map(|eye| Some((eye, eye.turn.try_lock().ok()?)));
         let mut waiting = 0;
         let first = free
@@ -217,12 +217,12 @@ impl Sight {
             .min_by_key(|(_, watch)| watch.served);
         // Another worker may have passed them by while this one held them.
         if waiting > 1 {
-            self.bell.ring();
+            self.wakeup.wake();
         }
         first
     }
 
-    fn serve(&self, eye: &Eye, watch: &mut Watch, frame: &Frame) {
+    fn serve(&self, eye: &CameraFeed, watch: &mut Watch, frame: &Frame) {
         watch.served = self.clock.monotonic();
         if let Err(error) = self.search(eye, watch, frame) {
             watch.searched(frame.captured, false);
@@ -230,7 +230,7 @@ impl Sight {
         }
     }
 
-    fn search(&self, eye: &Eye, watch: &mut Watch, frame: &Frame) -> Result<(), Lost> {
+    fn search(&self, eye: &CameraFeed, watch: &mut Watch, frame: &Frame) -> Result<(), Lost> {
         let (stages, clock, seen) = (&self.stages, &*self.clock, &eye.seen);
         let (at, frames_to_agree) = (frame.captured, self.rules.frames_to_agree);
         let view = View::new(&frame.picture)?;
@@ -303,7 +303,7 @@ impl Sight {
     }
 
     /// Counts a frame by why it was of no use.
-    fn lost(&self, eye: &Eye, lost: Lost) {
+    fn lost(&self, eye: &CameraFeed, lost: Lost) {
         match lost {
             Lost::Decoding(DecodeError::TooLarge { .. }) => {
                 eye.seen.count(|seen| &mut seen.too_large);

@@ -14,7 +14,7 @@ const FACES_APART: Duration = Duration::from_secs(10);
 
 /// Counts from the daemon's start.
 #[derive(Debug, Default)]
-pub struct Seen(Mutex<Counted>);
+pub struct FrameCounts(Mutex<Counted>);
 
 #[derive(Debug, Default)]
 struct Counted {
@@ -39,7 +39,7 @@ impl Showing {
     }
 }
 
-/// [`Seen`] at one moment.
+/// [`FrameCounts`] at one moment.
 ///
 /// A frame that a newer one replaced before anybody looked is the camera's `dropped`; that is also
 /// what becomes of those beyond 15 a second.
@@ -71,7 +71,7 @@ pub struct SeenCounts {
     pub failed: u64,
 }
 
-impl Seen {
+impl FrameCounts {
     fn counted(&self) -> MutexGuard<'_, Counted> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

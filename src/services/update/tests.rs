@@ -5,7 +5,7 @@ use jiff::civil::date;
 const ID_A: &str = "522201199003074411";
 const ID_B: &str = "522201198805112024";
 
-fn known(id_type: IdType, number: &str, particulars: Particulars) -> Known {
+fn known(id_type: IdType, number: &str, particulars: Particulars) -> Registered {
     let text = || "x".to_owned();
     let id = "W001".parse().unwrap();
     let person = Person { id, name: text(), team: text(), contractor: text(), trade: text() };
@@ -16,12 +16,12 @@ fn known(id_type: IdType, number: &str, particulars: Particulars) -> Known {
     (worker, Identity::checked(id_type, number, particulars, None).unwrap())
 }
 
-fn nothing() -> Amend {
-    Amend::nothing("W001".parse().unwrap())
+fn nothing() -> Update {
+    Update::nothing("W001".parse().unwrap())
 }
 
-fn planned(known: &Known, amend: Amend) -> Planned {
-    plan(known, &amend, None).map_err(|_| "refused").unwrap()
+fn planned(known: &Registered, update: Update) -> Planned {
+    plan(known, &update, None).map_err(|_| "refused").unwrap()
 }
 
 #[test]
@@ -30,19 +30,19 @@ fn what_is_not_given_stays_and_what_is_cleared_goes() {
     let before = known(IdType::Resident, ID_A, phone());
     let same = planned(&before, nothing());
     assert!(same.worker == before.0 && same.identity == before.1 && !same.other_document);
-    let team = planned(&before, Amend { team: Some(" b ".into()), ..nothing() });
+    let team = planned(&before, Update { team: Some(" b ".into()), ..nothing() });
     assert_eq!((&*team.worker.person.team, &team.worker.terms), ("b", &before.0.terms));
     let clear = vec![Clear::ValidUntil, Clear::Phone];
-    let cleared = planned(&before, Amend { clear, ..nothing() });
+    let cleared = planned(&before, Update { clear, ..nothing() });
     assert_eq!(cleared.worker.terms.valid_until, None);
     let particulars = &cleared.identity.particulars;
     assert_eq!((&particulars.phone, particulars.gender), (&None, Some(Gender::Male)));
     assert_eq!(cleared.identity.salt, before.1.salt);
     // Another form was signed on another day.
     let terms = Terms { consent: Some("C-2".into()), ..Terms::default() };
-    let consent = planned(&before, Amend { terms, ..nothing() }).worker.terms;
+    let consent = planned(&before, Update { terms, ..nothing() }).worker.terms;
     assert_eq!((consent.consent.as_deref(), consent.consent_on), (Some("C-2"), None));
-    let erased = planned(&before, Amend { faces: AmendFaces::Erase, ..nothing() });
+    let erased = planned(&before, Update { faces: UpdateFaces::Erase, ..nothing() });
     assert_eq!((erased.worker.terms.consent, erased.worker.terms.consent_on), (None, None));
 }
 
@@ -56,11 +56,11 @@ fn another_document_says_what_it_says_and_keeps_the_rest() {
     let before = known(IdType::Passport, "E12345678", said.clone());
     // A renewed passport, by its number alone.
     let id_number = Some("E99999999".into());
-    let renewed = planned(&before, Amend { id_number, ..nothing() });
+    let renewed = planned(&before, Update { id_number, ..nothing() });
     assert!(renewed.other_document && renewed.identity.particulars == said);
     assert_ne!(renewed.identity.salt, before.1.salt);
     // A resident number knows better.
-    let of_a_resident = |number: &str| Amend {
+    let of_a_resident = |number: &str| Update {
         id_number: Some(number.into()),
         id_type: Some(IdType::Resident),
         ..nothing()
@@ -68,14 +68,14 @@ fn another_document_says_what_it_says_and_keeps_the_rest() {
     let resident = planned(&before, of_a_resident(ID_B)).identity.particulars;
     assert_eq!(resident.birth_date, Some(date(1988, 5, 11)));
     // But what is said now must fit it.
-    let wrong = Amend { particulars: said, ..of_a_resident(ID_A) };
+    let wrong = Update { particulars: said, ..of_a_resident(ID_A) };
     assert!(plan(&before, &wrong, None).is_err());
 }
 
 #[test]
 fn another_name_with_another_number_is_another_person() {
     let before = known(IdType::Resident, ID_A, Particulars::default());
-    let both = |reason: Option<&str>| Amend {
+    let both = |reason: Option<&str>| Update {
         name: Some("y".into()),
         id_number: Some(ID_B.into()),
         reason: reason.map(Into::into),

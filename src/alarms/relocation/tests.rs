@@ -95,7 +95,7 @@ const DAY: u64 = 24 * 3600;
 
 struct Gateway {
     clock: ManualClock,
-    neighbourhood: Neighbourhood,
+    relocation: Relocation,
     /// As the database has it.
     kept: Option<Vec<u8>>,
 }
@@ -103,16 +103,16 @@ struct Gateway {
 impl Gateway {
     fn new(synced: bool) -> Gateway {
         let clock = ManualClock::new(1_793_228_400_000, synced);
-        Gateway { clock, neighbourhood: Neighbourhood::default(), kept: None }
+        Gateway { clock, relocation: Relocation::default(), kept: None }
     }
 
     /// Looks every five seconds, for so long. Which router is a trouble then.
     fn at(&mut self, router: Option<u8>, seconds: u64) -> Option<String> {
         for _ in 0..seconds.div_ceil(5) {
             let seen = router.map(|n| Mac([2, 0, 0, 0, 0, n]));
-            if let Some(kept) = self.neighbourhood.look(self.clock.stamp(), seen) {
+            if let Some(kept) = self.relocation.look(self.clock.stamp(), seen) {
                 self.kept = Some(serde_json::to_vec(&kept).unwrap());
-                self.neighbourhood.adopt(kept, self.clock.monotonic());
+                self.relocation.adopt(kept, self.clock.monotonic());
             }
             self.clock.advance(Duration::from_secs(5));
         }
@@ -120,14 +120,14 @@ impl Gateway {
     }
 
     fn troubled(&self) -> Option<String> {
-        let look = self.neighbourhood.trouble(Monotonic::default())?;
+        let look = self.relocation.trouble(Monotonic::default())?;
         assert_eq!(look.what, AlarmWhat::Neighbourhood);
         assert!(look.trouble().unwrap().detail.to_string().contains(&look.subject));
         look.subject.chars().last().map(String::from)
     }
 
     fn restart(&mut self) -> Option<String> {
-        self.neighbourhood = Neighbourhood::resumed(self.kept.as_deref());
+        self.relocation = Relocation::resumed(self.kept.as_deref());
         self.troubled()
     }
 }
@@ -173,7 +173,7 @@ fn after_seven_days_by_a_trusted_clock_the_other_router_is_the_known_one() {
 #[test]
 fn what_is_damaged_in_the_database_is_learned_anew() {
     for damaged in [&b"?"[..], b"{}", br#"{"known":"02","moved":null}"#] {
-        let neighbourhood = Neighbourhood::resumed(Some(damaged));
-        assert_eq!(neighbourhood.kept, None);
+        let relocation = Relocation::resumed(Some(damaged));
+        assert_eq!(relocation.kept, None);
     }
 }

@@ -47,7 +47,7 @@ pub struct Lane {
 }
 
 /// The lane's side of the task: what comes from it and goes to it.
-pub(super) struct Desk {
+pub(super) struct TaskState {
     pub lane: String,
     hold_open: watch::Receiver<bool>,
     /// Since when the arm stands open, as the controller has acknowledged, or was told so again.
@@ -70,7 +70,7 @@ pub(super) struct Desk {
     pub touched: bool,
 }
 
-impl Desk {
+impl TaskState {
     pub fn new(
         lane: Lane,
         hold_open: watch::Receiver<bool>,
@@ -98,10 +98,10 @@ impl Desk {
         }
     }
 
-    /// Hands events to the lane until `patience` is over, a release comes, or it is time to stop.
+    /// Hands events to the lane until `time_limit` is over, a release comes, or it is time to stop.
     /// Cancel-safe: nothing is taken from a queue before it is certain to be dealt with.
-    pub async fn wait(&mut self, patience: Duration) -> Turn {
-        self.wait_until(pin!(sleep(patience))).await
+    pub async fn wait(&mut self, time_limit: Duration) -> Turn {
+        self.wait_until(pin!(sleep(time_limit))).await
     }
 
     async fn wait_until(&mut self, mut over: Pin<&mut Sleep>) -> Turn {
@@ -127,8 +127,8 @@ impl Desk {
 
     /// As [`wait`](Self::wait), while the line is down: each release is refused as it comes, and
     /// none of them makes the wait longer.
-    pub async fn refuse_for(&mut self, patience: Duration) -> std::ops::ControlFlow<()> {
-        let mut over = pin!(sleep(patience));
+    pub async fn refuse_for(&mut self, time_limit: Duration) -> std::ops::ControlFlow<()> {
+        let mut over = pin!(sleep(time_limit));
         loop {
             match self.wait_until(over.as_mut()).await {
                 Turn::Stop => return std::ops::ControlFlow::Break(()),

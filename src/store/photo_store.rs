@@ -31,7 +31,7 @@ use crate::{
     clock::Clock,
     config::Storage,
     failpoint,
-    vigil::{Backoff, caught},
+    supervision::{Backoff, caught},
 };
 
 /// Photos waiting to be written. When it is full the newest is dropped and counted.
@@ -88,7 +88,7 @@ enum Wish {
 
 /// A handle to the album; clones share it.
 #[derive(Clone)]
-pub struct Album {
+pub struct PhotoStore {
     wishes: mpsc::Sender<Wish>,
     state: Arc<Mutex<AlbumState>>,
     store: Store,
@@ -99,7 +99,7 @@ pub struct Album {
 /// The album's own task.
 pub struct Keeper {
     wishes: mpsc::Receiver<Wish>,
-    album: Album,
+    photo_store: PhotoStore,
     clock: Arc<dyn Clock>,
     timezone: TimeZone,
     keep_days: u16,
@@ -107,24 +107,25 @@ pub struct Keeper {
 }
 
 /// The album of a storage folder; its keeper is to be run.
-pub fn album(
+pub fn photo_store(
     store: Store,
     config: &Storage,
     clock: Arc<dyn Clock>,
     timezone: TimeZone,
-) -> (Album, Keeper) {
+) -> (PhotoStore, Keeper) {
     let (sender, wishes) = mpsc::channel(QUEUE);
     let keeps = config.photo_keep_days > 0;
     let dir = config.dir.join("photos");
-    let album = Album { wishes: sender, state: Arc::default(), store, dir, keeps };
+    let photo_store = PhotoStore { wishes: sender, state: Arc::default(), store, dir, keeps };
     // Those of a time when photos were kept go too.
     let max_bytes = if keeps { config.photo_max_bytes } else { 0 };
     let keep_days = config.photo_keep_days;
-    let keeper = Keeper { wishes, album: album.clone(), clock, timezone, keep_days, max_bytes };
-    (album, keeper)
+    let keeper =
+        Keeper { wishes, photo_store: photo_store.clone(), clock, timezone, keep_days, max_bytes };
+    (photo_store, keeper)
 }
 
-impl Album {
+impl PhotoStore {
     /// Whether photos are kept at all: else none need be made.
     pub fn keeps(&self) -> bool {
         self.keeps
@@ -189,7 +190,7 @@ impl Keeper {
             let begun = self.clock.monotonic();
             let Err(fault) = caught(self.work(&cancel)).await else { return };
             tracing::error!(%fault, "the album is begun anew");
-            self.album.update(|s| s.last_error = Some(fault.to_string()));
+            self.photo_store.update(|s| s.last_error = Some(fault.to_string()));
             tokio::select! {
                 _ = cancel.cancelled() => return,
                 _ = tokio::time::sleep(backoff.after(self.clock.monotonic().since(begun))) => {}
@@ -219,7 +220,7 @@ impl Keeper {
             }
             if let Err(error) = self.trim().await {
                 tracing::warn!(%error, "photos are kept longer than they should be");
-                self.album.update(|s| s.last_error = Some(error.to_string()));
+                self.photo_store.update(|s| s.last_error = Some(error.to_string()));
             }
         }
     }
@@ -233,12 +234,12 @@ impl Keeper {
             }
         }
         let count = photos.len();
-        if self.album.store.state().room.refuses(Priority::Photo) {
-            self.album.update(|s| s.given_up += count as u64);
+        if self.photo_store.store.state().room.refuses(Priority::Photo) {
+            self.photo_store.update(|s| s.given_up += count as u64);
         } else if count > 0
             && let Err(error) = self.take_in(photos).await
         {
-            self.album.failed(count, &error);
+            self.photo_store.failed(count, &error);
         }
         if !waiting.is_empty() {
             if let Err(error) = self.remove_all(rows::ERASED, "").await {
@@ -256,14 +257,14 @@ impl Keeper {
         let stamp = self.clock.stamp();
         let day = stamp.synced.then(|| self.site_day(stamp.timestamp()));
         let folder = day.map_or_else(|| UNDATED.to_owned(), |day| day.to_string());
-        let sealer = self.album.store.sealer().clone();
+        let sealer = self.photo_store.store.sealer().clone();
         let mut drafts = Vec::with_capacity(photos.len());
         for Taken { passage, worker, jpeg } in photos {
             let (photo_sealer, key) = rows::new_key(&sealer, &passage)?;
             let sealed = photo_sealer.seal(&files::place(&passage), &jpeg)?;
             drafts.push(Draft { passage, worker, folder: folder.clone(), sealed, key });
         }
-        let written = self.album.on_files(move |dir| {
+        let written = self.photo_store.on_files(move |dir| {
             drafts.iter().try_for_each(|draft| files::write(dir, draft))?;
             Ok(drafts)
         });
@@ -271,7 +272,7 @@ impl Keeper {
         failpoint::at("album.written");
         let day = day.map(|day| day.to_string());
         // Somebody who was removed meanwhile gets no row.
-        let entered = self.album.store.write(Priority::Upkeep, move |tx| {
+        let entered = self.photo_store.store.write(Priority::Upkeep, move |tx| {
             let (mut bytes, mut refused) = (Vec::new(), Vec::new());
             for draft in drafts {
                 if rows::insert(tx, &draft, day.as_deref())? {
@@ -284,13 +285,13 @@ impl Keeper {
         });
         let (bytes, refused) = entered.await?;
         failpoint::at("album.entered");
-        self.album.update(|s| {
+        self.photo_store.update(|s| {
             s.kept += bytes.len() as u64;
             s.bytes += bytes.iter().sum::<u64>();
         });
         let remove =
             move |dir: &Path| refused.iter().try_for_each(|(f, p)| files::remove(dir, f, p));
-        self.album.on_files(remove).await
+        self.photo_store.on_files(remove).await
     }
 
     fn site_day(&self, at: jiff::Timestamp) -> Date {
@@ -304,28 +305,31 @@ impl Keeper {
         let stamp = self.clock.stamp();
         if stamp.synced {
             let today = self.site_day(stamp.timestamp());
-            let dated = self.album.store.read(rows::has_undated).await?;
+            let dated = self.photo_store.store.read(rows::has_undated).await?;
             if dated {
                 let day = today.to_string();
-                self.album.store.write(Priority::Upkeep, move |tx| rows::date(tx, &day)).await?;
+                self.photo_store
+                    .store
+                    .write(Priority::Upkeep, move |tx| rows::date(tx, &day))
+                    .await?;
             }
             let keep = Span::new().days(self.keep_days);
             let first = today.checked_sub(keep).unwrap_or(Date::MIN).to_string();
             self.remove_all(rows::BEFORE, &first).await?;
         }
         // Where there is no room for new ones, old ones make some: attendance is next.
-        while self.album.store.state().room.refuses(Priority::Photo) {
-            let oldest = self.album.store.read(|tx| rows::after(tx, 0)).await?;
+        while self.photo_store.store.state().room.refuses(Priority::Photo) {
+            let oldest = self.photo_store.store.read(|tx| rows::after(tx, 0)).await?;
             if oldest.is_empty() {
                 break;
             }
             self.remove(oldest).await?;
             // Looks at the disk.
-            self.album.store.beat().await?;
+            self.photo_store.store.beat().await?;
         }
-        while self.album.state().bytes > self.max_bytes {
-            let mut going = self.album.store.read(|tx| rows::after(tx, 0)).await?;
-            let mut over = self.album.state().bytes.saturating_sub(self.max_bytes);
+        while self.photo_store.state().bytes > self.max_bytes {
+            let mut going = self.photo_store.store.read(|tx| rows::after(tx, 0)).await?;
+            let mut over = self.photo_store.state().bytes.saturating_sub(self.max_bytes);
             going.retain(|row| {
                 let goes = over > 0;
                 over = over.saturating_sub(row.bytes);
@@ -343,7 +347,7 @@ impl Keeper {
     async fn remove_all(&mut self, which: &'static str, day: &str) -> Result<(), AlbumError> {
         loop {
             let day = day.to_owned();
-            let rows = self.album.store.read(move |tx| rows::some(tx, which, day)).await?;
+            let rows = self.photo_store.store.read(move |tx| rows::some(tx, which, day)).await?;
             if rows.is_empty() {
                 return Ok(());
             }
@@ -353,15 +357,15 @@ impl Keeper {
 
     /// Files first: a row tells the next attempt what is left to do.
     async fn remove(&mut self, rows: Vec<rows::Row>) -> Result<(), AlbumError> {
-        let removed = self.album.on_files(move |dir| {
+        let removed = self.photo_store.on_files(move |dir| {
             rows.iter().try_for_each(|row| files::remove(dir, &row.folder, &row.passage))?;
             Ok(rows)
         });
         let rows = removed.await?;
         failpoint::at("album.removed");
         let (kept, bytes) = (rows.len() as u64, rows.iter().map(|row| row.bytes).sum::<u64>());
-        self.album.store.write(Priority::Upkeep, move |tx| rows::delete(tx, &rows)).await?;
-        self.album.update(|s| {
+        self.photo_store.store.write(Priority::Upkeep, move |tx| rows::delete(tx, &rows)).await?;
+        self.photo_store.update(|s| {
             (s.kept, s.bytes) = (s.kept.saturating_sub(kept), s.bytes.saturating_sub(bytes));
         });
         Ok(())
@@ -370,37 +374,40 @@ impl Keeper {
     /// After a start: what a power cut left of files without rows, and of rows without files.
     async fn sweep(&mut self) -> Result<(), AlbumError> {
         self.remove_all(rows::ERASED, "").await?;
-        for folder in self.album.on_files(files::folders).await? {
+        for folder in self.photo_store.on_files(files::folders).await? {
             let name = folder.clone();
-            let found = self.album.on_files(move |dir| files::list(&dir.join(name))).await?;
+            let found = self.photo_store.on_files(move |dir| files::list(&dir.join(name))).await?;
             for page in found.chunks(PAGE) {
                 let (page, folder) = (page.to_vec(), folder.clone());
-                let strays = self.album.store.read(move |tx| rows::strays(tx, page)).await?;
+                let strays = self.photo_store.store.read(move |tx| rows::strays(tx, page)).await?;
                 let unlink = move |dir: &Path| {
                     let mut strays = strays.iter().map(|name| dir.join(&folder).join(name));
                     strays.try_for_each(|stray| files::unlink(&stray))
                 };
-                self.album.on_files(unlink).await?;
+                self.photo_store.on_files(unlink).await?;
             }
-            self.album.on_files(move |dir| files::drop_empty(dir, &folder)).await?;
+            self.photo_store.on_files(move |dir| files::drop_empty(dir, &folder)).await?;
         }
         let mut after = 0;
         loop {
-            let page = self.album.store.read(move |tx| rows::after(tx, after)).await?;
+            let page = self.photo_store.store.read(move |tx| rows::after(tx, after)).await?;
             let Some(last) = page.last() else { break };
             after = last.n;
-            let lost = self.album.on_files(move |dir| {
+            let lost = self.photo_store.on_files(move |dir| {
                 let gone = |row: &rows::Row| !files::path(dir, &row.folder, &row.passage).exists();
                 Ok(page.into_iter().filter(gone).collect::<Vec<_>>())
             });
             let lost = lost.await?;
             if !lost.is_empty() {
                 tracing::warn!(photos = lost.len(), "a power cut lost photos of passages");
-                self.album.store.write(Priority::Upkeep, move |tx| rows::delete(tx, &lost)).await?;
+                self.photo_store
+                    .store
+                    .write(Priority::Upkeep, move |tx| rows::delete(tx, &lost))
+                    .await?;
             }
         }
-        let (kept, bytes) = self.album.store.read(rows::count).await?;
-        self.album.update(|s| (s.kept, s.bytes) = (kept, bytes));
+        let (kept, bytes) = self.photo_store.store.read(rows::count).await?;
+        self.photo_store.update(|s| (s.kept, s.bytes) = (kept, bytes));
         Ok(())
     }
 }

@@ -19,18 +19,18 @@ impl Table {
         Sealer::load(&Secret::File(self.dir.path().join(key)), true).unwrap()
     }
 
-    fn known(&self, upstream: &str, id: &str, contents: &str, issued_ms: i64) -> Known {
-        Known::new(&self.sealer("key"), upstream, id, contents, issued_ms, true)
+    fn known(&self, upstream: &str, id: &str, contents: &str, issued_ms: i64) -> CommandKey {
+        CommandKey::new(&self.sealer("key"), upstream, id, contents, issued_ms, true)
     }
 
-    fn begin(&mut self, known: &Known) -> Seen {
+    fn begin(&mut self, known: &CommandKey) -> Earlier {
         let tx = self.connection.transaction().unwrap();
-        let seen = begin(&tx, known).unwrap();
+        let earlier = begin(&tx, known).unwrap();
         tx.commit().unwrap();
-        seen
+        earlier
     }
 
-    fn answered(&mut self, known: &Known, reply: &str) {
+    fn answered(&mut self, known: &CommandKey, reply: &str) {
         let tx = self.connection.transaction().unwrap();
         answered(&tx, known, reply).unwrap();
         tx.commit().unwrap();
@@ -45,20 +45,26 @@ impl Table {
 fn a_command_is_begun_once_and_answered_again_and_its_id_is_its_own() {
     let mut table = Table::new();
     let command = table.known("a", "c-1", "worker.remove {\"id\":\"W001\"}", 5);
-    assert_eq!(table.begin(&command), Seen::New);
-    assert_eq!(table.begin(&command), Seen::Begun);
+    assert_eq!(table.begin(&command), Earlier::New);
+    assert_eq!(table.begin(&command), Earlier::Begun);
     table.answered(&command, "{\"ok\":true}");
-    assert_eq!(table.begin(&command), Seen::Answered("{\"ok\":true}".into()));
+    assert_eq!(table.begin(&command), Earlier::Answered("{\"ok\":true}".into()));
     let other = table.known("a", "c-1", "worker.remove {\"id\":\"W002\"}", 5);
-    assert_eq!(table.begin(&other), Seen::Reused);
+    assert_eq!(table.begin(&other), Earlier::Reused);
     // Another platform chooses its own ids.
-    assert_eq!(table.begin(&Known { upstream: "b".into(), ..command.clone() }), Seen::New);
+    assert_eq!(table.begin(&CommandKey { upstream: "b".into(), ..command.clone() }), Earlier::New);
     // After a change of the sealing key the contents say nothing, and the id is still known.
-    let rekeyed =
-        Known::new(&table.sealer("key2"), "a", "c-1", "worker.remove {\"id\":\"W001\"}", 5, true);
-    assert_eq!(table.begin(&rekeyed), Seen::Answered("{\"ok\":true}".into()));
+    let rekeyed = CommandKey::new(
+        &table.sealer("key2"),
+        "a",
+        "c-1",
+        "worker.remove {\"id\":\"W001\"}",
+        5,
+        true,
+    );
+    assert_eq!(table.begin(&rekeyed), Earlier::Answered("{\"ok\":true}".into()));
     table.answered(&command, &"x".repeat(REPLY_MAX + 1));
-    assert_eq!(table.begin(&command), Seen::Begun);
+    assert_eq!(table.begin(&command), Earlier::Begun);
 }
 
 #[test]
@@ -66,20 +72,24 @@ fn i8_the_oldest_are_forgotten_and_then_nothing_as_old_is_done() {
     let mut table = Table::new();
     let most = i64::try_from(REMEMBERED).unwrap();
     for n in 1..=most {
-        assert_eq!(table.begin(&table.known("a", &format!("c-{n}"), "x", 10 * n)), Seen::New);
+        assert_eq!(table.begin(&table.known("a", &format!("c-{n}"), "x", 10 * n)), Earlier::New);
     }
-    assert_eq!(table.begin(&table.known("a", "late", "x", 1)), Seen::New);
-    assert_eq!((table.count(), table.begin(&table.known("a", "c-1", "x", 10))), (1_000, Seen::New));
+    assert_eq!(table.begin(&table.known("a", "late", "x", 1)), Earlier::New);
+    assert_eq!(
+        (table.count(), table.begin(&table.known("a", "c-1", "x", 10))),
+        (1_000, Earlier::New)
+    );
     // `c-1` was issued at 10 and forgotten; then it came as a new one, and `c-2`, of 20, went.
-    assert_eq!(table.begin(&table.known("a", "c-2", "x", 19)), Seen::Forgotten);
-    assert_eq!(table.begin(&table.known("a", "c-3", "x", 30)), Seen::Begun);
-    assert_eq!(table.begin(&table.known("b", "c-2", "x", 19)), Seen::New);
+    assert_eq!(table.begin(&table.known("a", "c-2", "x", 19)), Earlier::Forgotten);
+    assert_eq!(table.begin(&table.known("a", "c-3", "x", 30)), Earlier::Begun);
+    assert_eq!(table.begin(&table.known("b", "c-2", "x", 19)), Earlier::New);
     assert_eq!(table.count(), 1_001);
     // A time that no clock could vouch for makes nothing old.
     let mut table = Table::new();
     for n in 0..=most {
-        let known = Known { trusted: false, ..table.known("a", &format!("c-{n}"), "x", 99_999) };
-        assert_eq!(table.begin(&known), Seen::New);
+        let known =
+            CommandKey { trusted: false, ..table.known("a", &format!("c-{n}"), "x", 99_999) };
+        assert_eq!(table.begin(&known), Earlier::New);
     }
-    assert_eq!((table.count(), table.begin(&table.known("a", "y", "x", 1))), (1_000, Seen::New));
+    assert_eq!((table.count(), table.begin(&table.known("a", "y", "x", 1))), (1_000, Earlier::New));
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Look, Standing, Trouble, Verdict};
+use super::{PartState, Standing, Trouble, Verdict};
 use crate::{
     clock::{Monotonic, Stamp},
     config::AlarmLimits,
@@ -47,7 +47,7 @@ struct Told {
     most: u64,
 }
 
-pub struct Watchman {
+pub struct Debouncer {
     limits: AlarmLimits,
     told: BTreeMap<Which, Told>,
     /// When the latest alarms were told.
@@ -55,15 +55,15 @@ pub struct Watchman {
     raised: u64,
 }
 
-impl Watchman {
+impl Debouncer {
     /// Goes on from what [`kept_after`] gave. What cannot be read there is raised anew.
-    pub fn resumed(limits: AlarmLimits, kept: Option<&[u8]>) -> Watchman {
+    pub fn resumed(limits: AlarmLimits, kept: Option<&[u8]>) -> Debouncer {
         let mut told = BTreeMap::new();
         for standing in read(kept) {
             let which = (standing.what, standing.subject.clone());
             told.insert(which, Told { standing: Some(standing), ..Told::default() });
         }
-        Watchman { limits, told, lately: VecDeque::new(), raised: 0 }
+        Debouncer { limits, told, lately: VecDeque::new(), raised: 0 }
     }
 
     /// Raised since the start.
@@ -77,7 +77,7 @@ impl Watchman {
 
     /// What is to be told now, at most `room` of it. `looks` names all there is: what stands and is
     /// not among them is over.
-    pub fn look(&mut self, stamp: Stamp, looks: &[Look], room: usize) -> Vec<Alarm> {
+    pub fn look(&mut self, stamp: Stamp, looks: &[PartState], room: usize) -> Vec<Alarm> {
         let now = Monotonic::from_millis(stamp.uptime_ms);
         while self.lately.front().is_some_and(|at| now.since(*at) >= MINUTE) {
             self.lately.pop_front();
@@ -128,14 +128,14 @@ impl Watchman {
             return told.standing.as_ref().map(|_| Monotonic::default());
         }
         let turned = told.turned?;
-        let patience = if told.standing.is_some() { WELL_FOR } else { self.patience(what) };
+        let timeout = if told.standing.is_some() { WELL_FOR } else { self.timeout(what) };
         let again = told.raised_at.is_none_or(|at| now.since(at) >= AGAIN_AFTER);
         let may = told.standing.is_some() || again;
-        (may && now.since(turned) >= patience).then_some(turned)
+        (may && now.since(turned) >= timeout).then_some(turned)
     }
 
     /// How long a trouble lasts before it is told.
-    fn patience(&self, what: AlarmWhat) -> Duration {
+    fn timeout(&self, what: AlarmWhat) -> Duration {
         match what {
             AlarmWhat::Link => self.limits.link_down,
             AlarmWhat::Camera | AlarmWhat::Turnstile => self.limits.device_down,

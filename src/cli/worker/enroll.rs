@@ -10,13 +10,15 @@ use clap::Args;
 use super::{super::Context, file::photo};
 use crate::{
     control::Request,
-    figures::counted,
     roster::{IdType, Particulars, Person, Terms, WorkerId},
-    services::{Amend, AmendFaces, Enrol, EnrolResult, Enrolled, Hint, Live, PHOTOS_MAX, Photo},
+    services::{
+        Enroll, EnrollResult, Enrolled, Hint, Live, PHOTOS_MAX, Photo, Update, UpdateFaces,
+    },
+    timing::counted,
 };
 
 #[derive(Args)]
-pub(in crate::cli) struct Enroll {
+pub(in crate::cli) struct EnrollArgs {
     #[command(flatten)]
     person: Person,
     /// The number of the resident identity card, or of the document that --id-type names; kept
@@ -122,19 +124,19 @@ async fn ask(
     .await
 }
 
-pub(super) async fn enrol(context: &Context, enroll: Enroll) -> anyhow::Result<()> {
-    let (announced, photos) = read(&enroll.photo)?;
-    let live = enroll.live.is_some();
-    let enrol = Enrol {
-        terms: enroll.terms,
-        particulars: enroll.particulars,
+pub(super) async fn enroll(context: &Context, arguments: EnrollArgs) -> anyhow::Result<()> {
+    let (announced, photos) = read(&arguments.photo)?;
+    let live = arguments.live.is_some();
+    let enroll = Enroll {
+        terms: arguments.terms,
+        particulars: arguments.particulars,
         photos: announced,
-        live: enroll.live,
-        allow_duplicate_face: enroll.twin.reason.filter(|_| enroll.twin.allow_duplicate_face),
-        ..Enrol::new(enroll.person, enroll.id_type, enroll.id_number)
+        live: arguments.live,
+        allow_duplicate_face: arguments.twin.reason.filter(|_| arguments.twin.allow_duplicate_face),
+        ..Enroll::new(arguments.person, arguments.id_type, arguments.id_number)
     };
-    let request = |confirmed| Request::Enrol(Box::new(Enrol { confirmed, ..enrol.clone() }));
-    let done = ask(context, enroll.yes, request, &photos, live).await?;
+    let request = |confirmed| Request::Enroll(Box::new(Enroll { confirmed, ..enroll.clone() }));
+    let done = ask(context, arguments.yes, request, &photos, live).await?;
     context.print(&done.worker, |w| {
         let Person { id, name, .. } = &w.person;
         match w.templates {
@@ -146,31 +148,31 @@ pub(super) async fn enrol(context: &Context, enroll: Enroll) -> anyhow::Result<(
     })
 }
 
-pub(super) async fn update(context: &Context, amend: Amend) -> anyhow::Result<()> {
-    let request = |confirmed| Request::Amend(Box::new(Amend { confirmed, ..amend.clone() }));
-    say_amended(context, &ask(context, amend.confirmed, request, &[], false).await?)
+pub(super) async fn update(context: &Context, update: Update) -> anyhow::Result<()> {
+    let request = |confirmed| Request::Update(Box::new(Update { confirmed, ..update.clone() }));
+    say_amended(context, &ask(context, update.confirmed, request, &[], false).await?)
 }
 
 pub(super) async fn photos(context: &Context, photos: Photos) -> anyhow::Result<()> {
     let (faces, files) = match &photos.live {
-        Some(_) => (AmendFaces::Replace, Vec::new()),
-        None if photos.erase => (AmendFaces::Erase, Vec::new()),
-        None if photos.add.is_empty() => (AmendFaces::Replace, photos.replace),
-        None => (AmendFaces::Add, photos.add),
+        Some(_) => (UpdateFaces::Replace, Vec::new()),
+        None if photos.erase => (UpdateFaces::Erase, Vec::new()),
+        None if photos.add.is_empty() => (UpdateFaces::Replace, photos.replace),
+        None => (UpdateFaces::Add, photos.add),
     };
     let (announced, bytes) = read(&files)?;
     let Twin { allow_duplicate_face, reason } = photos.twin;
     let live = photos.live.is_some();
-    let amend = Amend {
+    let update = Update {
         terms: Terms { consent: photos.consent, ..Terms::default() },
         faces,
         photos: announced,
         live: photos.live,
         allow_duplicate_face: reason.clone().filter(|_| allow_duplicate_face),
         reason,
-        ..Amend::nothing(photos.id)
+        ..Update::nothing(photos.id)
     };
-    let request = |_| Request::Amend(Box::new(amend.clone()));
+    let request = |_| Request::Update(Box::new(update.clone()));
     say_amended(context, &ask(context, false, request, &bytes, live).await?)
 }
 
@@ -178,8 +180,8 @@ fn say_amended(context: &Context, done: &Enrolled) -> anyhow::Result<()> {
     context.print(done, |done| {
         let Person { id, name, .. } = &done.worker.person;
         let what = match done.result {
-            EnrolResult::Unchanged => "is as said already: nothing changed",
-            EnrolResult::Enrolled | EnrolResult::Updated => "is brought up to date",
+            EnrollResult::Unchanged => "is as said already: nothing changed",
+            EnrollResult::Enrolled | EnrollResult::Updated => "is brought up to date",
         };
         format!("{id} {name} {what}; templates: {}", done.worker.templates)
     })

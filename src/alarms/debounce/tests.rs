@@ -28,22 +28,22 @@ fn trouble(second: u64, count: Option<u64>) -> Option<Trouble> {
 
 /// One subject, and what was told of it, with the second.
 struct One {
-    watchman: Watchman,
+    debounce: Debouncer,
     what: AlarmWhat,
     kept: Option<Vec<u8>>,
 }
 
 impl One {
     fn new(what: AlarmWhat) -> One {
-        One { watchman: Watchman::resumed(LIMITS, None), what, kept: None }
+        One { debounce: Debouncer::resumed(LIMITS, None), what, kept: None }
     }
 
     fn restart(&mut self) {
-        self.watchman = Watchman::resumed(LIMITS, self.kept.as_deref());
+        self.debounce = Debouncer::resumed(LIMITS, self.kept.as_deref());
     }
 
-    fn told(&mut self, second: u64, looks: &[Look]) -> Vec<(bool, String)> {
-        let alarms = self.watchman.look(at(second), looks, 16);
+    fn told(&mut self, second: u64, looks: &[PartState]) -> Vec<(bool, String)> {
+        let alarms = self.debounce.look(at(second), looks, 16);
         for alarm in &alarms {
             self.kept = Some(kept_after(self.kept.as_deref(), alarm, at(second)));
         }
@@ -51,11 +51,11 @@ impl One {
     }
 
     fn well(&mut self, second: u64) -> Vec<(bool, String)> {
-        self.told(second, &[Look::new(self.what, "a", None)])
+        self.told(second, &[PartState::new(self.what, "a", None)])
     }
 
     fn wrong(&mut self, second: u64, since: u64, count: Option<u64>) -> Vec<(bool, String)> {
-        self.told(second, &[Look::new(self.what, "a", trouble(since, count))])
+        self.told(second, &[PartState::new(self.what, "a", trouble(since, count))])
     }
 }
 
@@ -79,7 +79,7 @@ fn a_link_that_is_down_for_a_minute_is_told_and_so_is_what_waited() {
     assert!(link.well(310).is_empty());
     assert_eq!(link.well(311), over("over after 2 min; 41 records waited at most"));
     assert!(link.well(4000).is_empty());
-    assert_eq!(link.watchman.raised(), 1);
+    assert_eq!(link.debounce.raised(), 1);
 }
 
 #[test]
@@ -127,11 +127,11 @@ fn one_that_was_raised_is_not_over_while_it_is_well_for_moments_only() {
 fn what_nobody_can_tell_changes_nothing() {
     let mut own = One::new(AlarmWhat::Certificate);
     assert_eq!(own.wrong(5, 5, None), raised());
-    let unknown = [Look { verdict: Verdict::Unknown, ..Look::new(own.what, "a", None) }];
+    let unknown = [PartState { verdict: Verdict::Unknown, ..PartState::new(own.what, "a", None) }];
     for second in 6..600 {
         assert!(own.told(second, &unknown).is_empty());
     }
-    assert_eq!(own.watchman.standing().count(), 1);
+    assert_eq!(own.debounce.standing().count(), 1);
 }
 
 #[test]
@@ -157,25 +157,25 @@ fn a_restart_tells_what_is_over_and_raises_nothing_twice() {
 #[test]
 fn what_was_kept_and_is_damaged_is_raised_anew() {
     for damaged in [&b"?"[..], b"{}", br#"[{"what":"weather"}]"#] {
-        assert_eq!(Watchman::resumed(LIMITS, Some(damaged)).standing().count(), 0);
+        assert_eq!(Debouncer::resumed(LIMITS, Some(damaged)).standing().count(), 0);
     }
 }
 
 #[test]
 fn i8_of_too_many_the_next_is_told_when_another_is_over() {
-    let look = |n: usize, trouble| Look::new(AlarmWhat::Camera, format!("lane-{n}"), trouble);
+    let look = |n: usize, trouble| PartState::new(AlarmWhat::Camera, format!("lane-{n}"), trouble);
     let all = |wrong: std::ops::Range<usize>| {
         let one = |n| look(n, wrong.contains(&n).then(|| trouble(0, None)).flatten());
         (0..STANDING + 5).map(one).collect::<Vec<_>>()
     };
-    let mut watchman = Watchman::resumed(LIMITS, None);
+    let mut debounce = Debouncer::resumed(LIMITS, None);
     let mut kept = None;
-    let mut told = |second: u64, looks: &[Look]| {
-        let alarms = watchman.look(at(second), looks, 16);
+    let mut told = |second: u64, looks: &[PartState]| {
+        let alarms = debounce.look(at(second), looks, 16);
         for alarm in &alarms {
             kept = Some(kept_after(kept.as_deref(), alarm, at(second)));
         }
-        assert_eq!(watchman.standing().count(), read(kept.as_deref()).len());
+        assert_eq!(debounce.standing().count(), read(kept.as_deref()).len());
         alarms.len()
     };
     let raised: usize = (100..1000).map(|second| told(second, &all(0..STANDING + 5))).sum();
@@ -189,7 +189,7 @@ fn i8_of_too_many_the_next_is_told_when_another_is_over() {
 #[derive(Clone, Debug)]
 enum Step {
     /// So many seconds go by with a look at each.
-    Look(u64),
+    PartState(u64),
     Turns(usize),
     Vanishes(usize),
     Restart,
@@ -201,7 +201,7 @@ const SUBJECTS: usize = 16;
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        6 => (1..70_u64).prop_map(Step::Look),
+        6 => (1..70_u64).prop_map(Step::PartState),
         20 => (0..SUBJECTS).prop_map(Step::Turns),
         1 => (0..SUBJECTS).prop_map(Step::Vanishes),
         1 => Just(Step::Restart),
@@ -218,12 +218,12 @@ proptest! {
     fn what_is_told_takes_turns_is_bounded_and_true_in_the_end(steps in steps()) {
         // Of each: since when it is wrong, if it is; absent, if it vanished.
         let mut subjects: Vec<Option<Option<u64>>> = vec![Some(None); SUBJECTS];
-        let mut watchman = Watchman::resumed(LIMITS, None);
+        let mut debounce = Debouncer::resumed(LIMITS, None);
         let (mut second, mut room, mut kept) = (1000, 16, None::<Vec<u8>>);
         let mut standing = [false; SUBJECTS];
         let mut raised_at = [None::<u64>; SUBJECTS];
         let mut lately: Vec<u64> = Vec::new();
-        let ending = [Step::Disk(true), Step::Look(60 * (2 + SUBJECTS as u64))];
+        let ending = [Step::Disk(true), Step::PartState(60 * (2 + SUBJECTS as u64))];
         for step in steps.into_iter().chain(ending) {
             match step {
                 Step::Turns(n) => subjects[n] = match subjects[n] {
@@ -233,18 +233,18 @@ proptest! {
                 Step::Vanishes(n) => subjects[n] = None,
                 Step::Disk(well) => room = if well { 16 } else { 0 },
                 Step::Restart => {
-                    watchman = Watchman::resumed(LIMITS, kept.as_deref());
+                    debounce = Debouncer::resumed(LIMITS, kept.as_deref());
                     lately.clear();
                     raised_at = [None; SUBJECTS];
                 }
-                Step::Look(seconds) => for _ in 0..seconds {
+                Step::PartState(seconds) => for _ in 0..seconds {
                     second += 1;
                     let look = |(n, state): (usize, &Option<Option<u64>>)| {
                         let trouble = state.as_ref()?.and_then(|since| trouble(since, None));
-                        Some(Look::new(KINDS[n % KINDS.len()], n.to_string(), trouble))
+                        Some(PartState::new(KINDS[n % KINDS.len()], n.to_string(), trouble))
                     };
                     let looks: Vec<_> = subjects.iter().enumerate().filter_map(look).collect();
-                    let alarms = watchman.look(at(second), &looks, room);
+                    let alarms = debounce.look(at(second), &looks, room);
                     prop_assert!(alarms.len() <= room);
                     for alarm in alarms {
                         let n: usize = alarm.subject.parse().unwrap();
@@ -263,12 +263,12 @@ proptest! {
             }
             let in_database = read(kept.as_deref()).len();
             prop_assert_eq!(in_database, standing.iter().filter(|s| **s).count());
-            prop_assert_eq!(in_database, watchman.standing().count());
+            prop_assert_eq!(in_database, debounce.standing().count());
         }
         for (n, state) in subjects.iter().enumerate() {
             prop_assert_eq!(standing[n], matches!(state, Some(Some(_))), "subject {}", n);
         }
         let raised = standing.iter().filter(|s| **s).count();
-        prop_assert_eq!(watchman.told.len(), raised, "nothing else is remembered");
+        prop_assert_eq!(debounce.told.len(), raised, "nothing else is remembered");
     }
 }

@@ -3,70 +3,70 @@
 use jiff::civil::Date;
 
 use super::{
-    Amend, AmendFaces, Clear, Code, DryRuns, EnrolResult, Enrolled, Failure, PHOTOS_MAX, Services,
-    Source,
+    Clear, Code, DryRuns, EnrollResult, Enrolled, Failure, PHOTOS_MAX, Services, Source, Update,
+    UpdateFaces,
     asked::{Asked, checked_person, checked_reason},
-    roster::{Known, committed},
+    roster::{Registered, committed},
 };
 use crate::{
     ledger::{self, Actor, FacesChanged, FacesWhat},
     roster::{
-        self, Amended, Faces, IdType, Identity, Particulars, Person, Terms, Worker, checked_text,
+        self, Faces, IdType, Identity, Particulars, Person, Terms, Updated, Worker, checked_text,
     },
     store::Priority,
 };
 
 impl Services {
-    pub async fn amend(
+    pub async fn update(
         &self,
         source: Source,
-        amend: Amend,
+        update: Update,
         by: Actor,
     ) -> Result<Enrolled, Failure> {
-        self.amended(source, amend, None, Asked::Alone, by).await
+        self.updated(source, update, None, Asked::Alone, by).await
     }
 
     /// `dry`: all is examined and nothing is changed.
-    pub(super) async fn amended(
+    pub(super) async fn updated(
         &self,
         mut source: Source,
-        amend: Amend,
+        update: Update,
         dry: Option<&mut DryRuns>,
         asked: Asked,
         by: Actor,
     ) -> Result<Enrolled, Failure> {
-        let id = amend.id.clone();
-        let wants_faces = matches!(amend.faces, AmendFaces::Add | AmendFaces::Replace);
-        let brings_faces = !amend.photos.is_empty() || amend.live.is_some();
+        let id = update.id.clone();
+        let wants_faces = matches!(update.faces, UpdateFaces::Add | UpdateFaces::Replace);
+        let brings_faces = !update.photos.is_empty() || update.live.is_some();
         if wants_faces != brings_faces {
             let problem = "give photos, and say whether to add them or to replace those there are";
             return Err(Failure::new(Code::Invalid, problem));
         }
         // What is wrong is said before photos travel.
-        self.plausible(&amend.terms, amend.confirmed)?;
-        let first = plan(&self.on_roster(&id).await?, &amend, self.today())?;
+        self.plausible(&update.terms, update.confirmed)?;
+        let first = plan(&self.on_roster(&id).await?, &update, self.today())?;
         self.consented(wants_faces, &first.worker.terms, asked)?;
-        let allow = amend.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
-        let faces = self.faces(&mut source, &amend.photos, amend.live.as_ref()).await?;
+        let allow = update.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
+        let faces = self.faces(&mut source, &update.photos, update.live.as_ref()).await?;
         let changing = self.changing.lock().await;
         // The roster may have changed meanwhile: what counts is what it is now.
         let known = self.on_roster(&id).await?;
         let Planned { mut worker, identity, other_document, reason } =
-            plan(&known, &amend, self.today())?;
+            plan(&known, &update, self.today())?;
         let (before, on_file) = known;
         self.consented(wants_faces, &worker.terms, asked)?;
         let alike = self.alike(&id, &faces, dry.as_deref(), allow, asked)?;
-        self.same_person(&id, &faces, &amend, asked)?;
-        let what = match amend.faces {
-            AmendFaces::Keep => None,
-            AmendFaces::Erase => (before.templates > 0).then_some(FacesWhat::Erased),
-            AmendFaces::Add => Some(FacesWhat::Added),
-            AmendFaces::Replace => {
+        self.same_person(&id, &faces, &update, asked)?;
+        let what = match update.faces {
+            UpdateFaces::Keep => None,
+            UpdateFaces::Erase => (before.templates > 0).then_some(FacesWhat::Erased),
+            UpdateFaces::Add => Some(FacesWhat::Added),
+            UpdateFaces::Replace => {
                 (!self.has_these(&id, &faces).await?).then_some(FacesWhat::Replaced)
             }
         };
         if what.is_none() && worker == before && identity == on_file {
-            return Ok(Enrolled { worker, result: EnrolResult::Unchanged });
+            return Ok(Enrolled { worker, result: EnrollResult::Unchanged });
         }
         let count = u32::try_from(faces.len()).unwrap_or(u32::MAX);
         worker.templates = match what {
@@ -82,7 +82,7 @@ impl Services {
             );
             return Err(Failure::new(Code::Invalid, problem));
         }
-        let done = Enrolled { worker: worker.clone(), result: EnrolResult::Updated };
+        let done = Enrolled { worker: worker.clone(), result: EnrollResult::Updated };
         if let Some(dry) = dry {
             dry.came_by(&self.roster.borrow(), id, None, faces)?;
             return Ok(done);
@@ -110,17 +110,17 @@ impl Services {
         };
         // What takes no room is done on a full disk too: above all an erasure.
         let priority = if wants_faces { Priority::Photo } else { Priority::Upkeep };
-        let amended = Amended { worker, identity, faces };
+        let updated = Updated { worker, identity, faces };
         let sealer = self.store.sealer().clone();
         self.change(&changing, id.clone(), priority, move |tx| {
-            roster::amend(tx, &sealer, &amended)?;
+            roster::update(tx, &sealer, &updated)?;
             Ok((entry.into(), ()))
         })
         .await?;
         drop(changing);
         if matches!(what, Some(FacesWhat::Erased | FacesWhat::Replaced)) {
             self.empty_log(&id).await;
-            self.album.tidy().await;
+            self.photo_store.tidy().await;
         }
         Ok(done)
     }
@@ -136,22 +136,22 @@ pub(super) struct Planned {
 }
 
 pub(super) fn plan(
-    (before, on_file): &Known,
-    amend: &Amend,
+    (before, on_file): &Registered,
+    update: &Update,
     today: Option<Date>,
 ) -> Result<Planned, Failure> {
     let kept = &before.person;
     let text = |given: &Option<String>, kept: &String| given.as_ref().unwrap_or(kept).clone();
     let person = checked_person(&Person {
         id: kept.id.clone(),
-        name: text(&amend.name, &kept.name),
-        team: text(&amend.team, &kept.team),
-        contractor: text(&amend.contractor, &kept.contractor),
-        trade: text(&amend.trade, &kept.trade),
+        name: text(&update.name, &kept.name),
+        team: text(&update.team, &kept.team),
+        contractor: text(&update.contractor, &kept.contractor),
+        trade: text(&update.trade, &kept.trade),
     })?;
-    let mut terms = overlaid(&before.terms, amend.terms.clone());
-    let mut said = overlaid_particulars(&on_file.particulars, &amend.particulars);
-    for field in &amend.clear {
+    let mut terms = overlaid(&before.terms, update.terms.clone());
+    let mut said = overlaid_particulars(&on_file.particulars, &update.particulars);
+    for field in &update.clear {
         match field {
             Clear::ValidFrom => terms.valid_from = None,
             Clear::ValidUntil => terms.valid_until = None,
@@ -162,12 +162,12 @@ pub(super) fn plan(
         }
     }
     let mut terms = checked_terms(terms)?;
-    if amend.faces == AmendFaces::Erase {
+    if update.faces == UpdateFaces::Erase {
         // Without a face there is nothing that is consented to.
         (terms.consent, terms.consent_on) = (None, None);
     }
-    let reason = amend.reason.as_deref().map(checked_reason).transpose()?;
-    let (identity, other_document) = document(on_file, amend, said, today)?;
+    let reason = update.reason.as_deref().map(checked_reason).transpose()?;
+    let (identity, other_document) = document(on_file, update, said, today)?;
     if other_document && person.name != kept.name && reason.is_none() {
         let problem = format!(
             "worker {}: another name and another ID number make another person, and ids are never \
@@ -183,16 +183,16 @@ pub(super) fn plan(
 /// The identity with what is said now, and whether its document is another one.
 fn document(
     on_file: &Identity,
-    amend: &Amend,
+    update: &Update,
     said: Particulars,
     today: Option<Date>,
 ) -> Result<(Identity, bool), Failure> {
-    let (id_type, number) = match &amend.id_number {
-        Some(number) => (amend.id_type.unwrap_or(on_file.id_type), &**number),
+    let (id_type, number) = match &update.id_number {
+        Some(number) => (update.id_type.unwrap_or(on_file.id_type), &**number),
         None => (on_file.id_type, &**on_file.number),
     };
     // One that an early version took in without a check digit stays as it is.
-    if amend.id_number.is_none() && said == on_file.particulars {
+    if update.id_number.is_none() && said == on_file.particulars {
         return Ok((on_file.clone(), false));
     }
     let checked = Identity::checked(id_type, number, said.clone(), today);
@@ -201,11 +201,11 @@ fn document(
         Ok(identity) if another(&identity) => Ok((identity, true)),
         Ok(identity) => Ok((Identity { salt: on_file.salt, ..identity }, false)),
         // The number says another birth date or gender than the one that was wrong did.
-        Err(error) if amend.id_number.is_some() && id_type == IdType::Resident => {
+        Err(error) if update.id_number.is_some() && id_type == IdType::Resident => {
             let given = Particulars {
                 phone: said.phone,
                 bank_tail: said.bank_tail,
-                ..amend.particulars.clone()
+                ..update.particulars.clone()
             };
             let identity = Identity::checked(id_type, number, given, today)?;
             if another(&identity) { Ok((identity, true)) } else { Err(error.into()) }
