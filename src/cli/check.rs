@@ -136,7 +136,9 @@ fn storage(config: &Config, running: bool) -> Result<String, String> {
     let found = format!("{} {found}, {} MiB free", dir.display(), free >> 20);
     if let Some(place) = store::all_set_aside(dir).last() {
         let place = place.display();
-        return Err(format!("{found}; a damaged database lies in {place}: see README, The disk"));
+        return Err(format!(
+            "{found}; a damaged database lies in {place}: see the manual, operate/disk.md"
+        ));
     }
     match Room::with(free) {
         Room::Ample => Ok(found),
@@ -158,7 +160,7 @@ fn key_beside_the_data(storage: &Storage) -> Option<String> {
     let place = if inside { "in the storage folder" } else { "on the disk of the storage folder" };
     Some(format!(
         "{} lies {place}: whoever copies that has both, and can read everything; keep it as a systemd \
-         credential or on another medium: see README, The sealing key",
+         credential or on another medium: see the manual, operate/keys.md",
         key.display()
     ))
 }

@@ -167,9 +167,19 @@ fn nearest<'a>(
     name: &str,
     keys: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Option<(&'a str, &'a str)> {
+    let found = keys.map(|key| (likeness(name, key.1), key)).max_by(|a, b| a.0.total_cmp(&b.0));
+    found.filter(|(likeness, _)| *likeness >= ALIKE).map(|(_, key)| key)
+}
+
+/// Minimum likeness of a misspelt key to the right one; 1 is the same key.
+const ALIKE: f64 = 0.6;
+
+fn likeness(a: &str, b: &str) -> f64 {
     let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_'], "");
-    let name = plain(name);
-    let alike = |key: &str| strsim::normalized_damerau_levenshtein(&name, &plain(key));
-    let found = keys.map(|key| (alike(key.1), key)).max_by(|a, b| a.0.total_cmp(&b.0));
-    found.filter(|(alike, _)| *alike >= 0.6).map(|(_, key)| key)
+    strsim::normalized_damerau_levenshtein(&plain(a), &plain(b))
+}
+
+/// Returns whether one key may be a misspelling of the other.
+pub(super) fn is_alike(a: &str, b: &str) -> bool {
+    likeness(a, b) >= ALIKE
 }

@@ -13,7 +13,7 @@ use toml::{
 };
 
 use super::{
-    Secret, address,
+    Secret, address, typed,
     value::{self, Checked, keys, wrong},
     written::Written,
 };
@@ -69,7 +69,8 @@ impl fmt::Debug for OwnKeys {
     }
 }
 
-/// Takes the keys of profiles out of the tree: those of each upstream that all do not have in common.
+/// Takes the keys of profiles out of the tree: those of each upstream that are not common to all. A
+/// misspelt `broker` stays, so that it is refused with the right spelling.
 pub(super) fn take_own_keys(tree: &mut DeTable<'_>) -> Vec<OwnKeys> {
     let Some(DeValue::Array(upstreams)) = tree.get_mut("upstream").map(Spanned::get_mut) else {
         return Vec::new();
@@ -78,8 +79,10 @@ pub(super) fn take_own_keys(tree: &mut DeTable<'_>) -> Vec<OwnKeys> {
     let take = |upstream: &mut Spanned<DeValue<'_>>| {
         let mut own = toml::Table::new();
         if let DeValue::Table(table) = upstream.get_mut() {
+            let broker = table.contains_key("broker");
             for (key, value) in std::mem::take(table) {
-                if common.iter().any(|known| known == key.get_ref()) {
+                let misspelt = !broker && typed::is_alike(key.get_ref(), "broker");
+                if misspelt || common.iter().any(|known| known == key.get_ref()) {
                     table.insert(key, value);
                 } else if let Ok(value) = toml::Value::deserialize(ValueDeserializer::from(value)) {
                     own.insert(key.into_inner().into_owned(), value);

@@ -12,7 +12,7 @@ use gatehouse::{
     clock::{Clock, Monotonic, Stamp, SystemClock},
     config::{Direction, TurnstileDriver},
     turnstile::{
-        Buses, DeviceFrame, Fault, NotReleased, PassageId, Release, Polled, SimulatedDevice,
+        Buses, DeviceFrame, Fault, NotReleased, PassageId, Polled, Release, SimulatedDevice,
         Turnstile, TurnstileError, TurnstileEvent, TurnstileHandle,
         drivers::{
             Driver, Means,

@@ -44,7 +44,7 @@ fn watchdog(root: &Path) -> Result<String, String> {
     Err(match idle {
         Some(dog) => format!(
             "{dog} is not active, and a machine that hangs stays so: give it a RuntimeWatchdogSec= \
-             that it can count to, see README, Hangs and power cuts"
+             that it can count to, see the manual, operate/install.md"
         ),
         None => {
             "there is none, and a machine that hangs stays so: load the driver of the board's, \

@@ -9,7 +9,7 @@ fn i5_a_key_beside_the_data_is_warned_of_and_one_elsewhere_is_not() {
     assert!(inside.contains("lies in the storage folder"), "{inside}");
     let beside = warning(file(&dir.path().join("secrets/key"))).unwrap();
     assert!(beside.contains("on the disk of the storage folder"), "{beside}");
-    assert!(beside.contains("README, The sealing key"), "{beside}");
+    assert!(beside.contains("the manual, operate/keys.md"), "{beside}");
     // The kernel's own file system is never the disk of a temporary folder.
     assert_eq!(warning(file(Path::new("/proc/key"))), None);
     assert_eq!(warning(Secret::Credential("gatehouse-key".into())), None);

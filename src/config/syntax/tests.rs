@@ -275,6 +275,10 @@ fn a_key_that_is_not_known_is_told_where_it_belongs_or_what_it_is_like() {
         ),
         ("[recognition]\nbauds = 5", "(did you mean baud, under [lane.turnstile]?)"),
         ("[recognition]\nmin_face = 5", "(did you mean min_face_px?)"),
+        (
+            "[[upstream]]\nbroekr = \"mqtt://localhost\"\nencoding = \"cbor\"",
+            "4: upstream[0].broekr: unknown key (did you mean broker?)",
+        ),
         ("colour = 1", "(config/gatehouse.toml explains each there is)"),
     ] {
         told(&format!("{SITE}{line}\n"), expected);
