@@ -30,7 +30,8 @@ pub(super) fn bounded(path: &Path, most: u64) -> anyhow::Result<Option<Vec<u8>>>
 pub(super) fn photo(path: &Path, name: String) -> anyhow::Result<(Photo, Vec<u8>)> {
     let bytes = bounded(path, PHOTO_MAX as u64).with_context(|| name.clone())?;
     let bytes = bytes.with_context(|| {
-        format!("{name}: a photo has at most {} MiB; scale it down", PHOTO_MAX >> 20)
+        let (is, most) = (path.metadata().map_or(0, |about| about.len()) >> 20, PHOTO_MAX >> 20);
+        format!("{name}: {is} MiB; a photo has at most {most} MiB, scale it down")
     })?;
     Ok((Photo { name, bytes: bytes.len() as u64 }, bytes))
 }
