@@ -53,7 +53,7 @@ pub(super) fn insert(
 }
 
 /// Takes a worker's photos their keys: they are erased when `tx` is committed and the write-ahead
-/// log emptied. How many. Their files go with [`PhotoStore::tidy`](super::Album::tidy).
+/// log emptied. How many. Their files go with [`PhotoStore::tidy`](super::PhotoStore::tidy).
 pub fn erase(tx: &Transaction<'_>, worker: &str) -> rusqlite::Result<usize> {
     tx.execute("UPDATE passage_photo SET key = x'' WHERE worker = ?1 AND length(key) > 0", [worker])
 }
