@@ -1,7 +1,12 @@
 //! TOML that is no configuration: a key that is not known or is missing, a value of another type. In
 //! words of the file, where serde speaks of Rust's types.
 
-use super::{tables::TABLES, upstream::ADDRESSES, value::listed, written::one_line};
+use super::{
+    tables::TABLES,
+    upstream::ADDRESSES,
+    value::{ALIKE, likeness, listed},
+    written::one_line,
+};
 
 /// Of these there may be several.
 const SEVERAL: [&str; 3] = ["lane", "lane.camera", "upstream"];
@@ -169,17 +174,4 @@ fn nearest<'a>(
 ) -> Option<(&'a str, &'a str)> {
     let found = keys.map(|key| (likeness(name, key.1), key)).max_by(|a, b| a.0.total_cmp(&b.0));
     found.filter(|(likeness, _)| *likeness >= ALIKE).map(|(_, key)| key)
-}
-
-/// Minimum likeness of a misspelt key to the right one; 1 is the same key.
-const ALIKE: f64 = 0.6;
-
-fn likeness(a: &str, b: &str) -> f64 {
-    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_'], "");
-    strsim::normalized_damerau_levenshtein(&plain(a), &plain(b))
-}
-
-/// Returns whether one key may be a misspelling of the other.
-pub(super) fn is_alike(a: &str, b: &str) -> bool {
-    likeness(a, b) >= ALIKE
 }

@@ -13,8 +13,8 @@ use toml::{
 };
 
 use super::{
-    Secret, address, typed,
-    value::{self, Checked, keys, wrong},
+    Secret, address,
+    value::{self, ALIKE, Checked, keys, likeness, wrong},
     written::Written,
 };
 use crate::words::words;
@@ -81,7 +81,7 @@ pub(super) fn take_own_keys(tree: &mut DeTable<'_>) -> Vec<OwnKeys> {
         if let DeValue::Table(table) = upstream.get_mut() {
             let broker = table.contains_key("broker");
             for (key, value) in std::mem::take(table) {
-                let misspelt = !broker && typed::is_alike(key.get_ref(), "broker");
+                let misspelt = !broker && likeness(key.get_ref(), "broker") >= ALIKE;
                 if misspelt || common.iter().any(|known| known == key.get_ref()) {
                     table.insert(key, value);
                 } else if let Ok(value) = toml::Value::deserialize(ValueDeserializer::from(value)) {

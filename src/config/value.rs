@@ -90,3 +90,12 @@ pub(super) fn listed(message: &str) -> Vec<String> {
     let (_, known) = message.split_once(", expected ").unwrap_or_default();
     known.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
+
+/// Minimum likeness of a misspelt key to the right one; 1 is the same key.
+pub(super) const ALIKE: f64 = 0.6;
+
+/// Returns how alike two keys are; 1 is the same key.
+pub(super) fn likeness(a: &str, b: &str) -> f64 {
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_'], "");
+    strsim::normalized_damerau_levenshtein(&plain(a), &plain(b))
+}
