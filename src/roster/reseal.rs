@@ -1,4 +1,7 @@
-//! Everything of the roster that is sealed, sealed with another key.
+//! Seals the roster's sealed values with another key.
+//!
+//! In: the old and the new key. Out: the number of values sealed and of damaged values. Touches:
+//! the tables `worker`, `template` and `photo`.
 
 use rusqlite::{OptionalExtension, Params, Transaction, params};
 use zeroize::Zeroizing;
@@ -9,7 +12,8 @@ use super::{
 };
 use crate::store::{SealError, Sealer};
 
-/// How many values were sealed anew, and how many could not be opened: they are damaged, and stay so.
+/// Number of values that were sealed again, and of damaged values. A damaged value could not be
+/// opened and stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resealed {
     pub values: u64,
@@ -31,7 +35,7 @@ impl Resealed {
     }
 }
 
-/// Row by row: with thousands of photos there is no more than one in memory.
+/// Seals each value again, row by row, so that at most one of thousands of photos is in memory.
 pub fn reseal(tx: &Transaction<'_>, old: &Sealer, new: &Sealer) -> Result<Resealed, RosterError> {
     let mut done = Resealed::default();
     identities(tx, old, new, &mut done)?;
