@@ -77,7 +77,7 @@ impl Services {
         };
         if worker.templates as usize > PHOTOS_MAX && what == Some(FacesWhat::Added) {
             let problem = format!(
-                "worker {id} would have {} photos, and {PHOTOS_MAX} is the most: replace them",
+                "worker {id} would have {} photos, and the maximum is {PHOTOS_MAX}; replace the photos",
                 worker.templates
             );
             return Err(Failure::new(Code::Invalid, problem));

@@ -170,7 +170,7 @@ fn photos_are_added_and_replaced_and_must_show_one_person_alone() {
     };
     let templates = |said: crate::common::Said| said.json_lines()[0]["templates"].clone();
     assert_eq!(templates(change("--add", &[&a2])), 2);
-    change("--add", &[&a1, &a2, &a1, &a2]).refused("6 photos, and 5 is the most");
+    change("--add", &[&a1, &a2, &a1, &a2]).refused("6 photos, and the maximum is 5");
     change("--replace", &[&b2]).refused("already enrolled, as worker W002");
     change("--replace", &[&a1, &b2]).refused("is not that of the first photo");
     // The photo shows a person who is not enrolled.
