@@ -1,4 +1,4 @@
-//! The photo of a passage, for those who may look at it. Who looked is logged.
+//! Returns the photo of a passage to a user who may see it, and logs the user.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,13 +8,13 @@ use crate::{
     turnstile::PassageId,
 };
 
-/// A passage, as people name it.
+/// A passage, as a request names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PassageAsked {
-    /// By its record's number.
+    /// The seq of its record.
     Seq(u64),
-    /// Its 32 digits.
+    /// The passage's id, 32 hexadecimal digits.
     Passage(String),
 }
 
@@ -38,8 +38,8 @@ impl Services {
             }
         };
         let none = || {
-            let problem = "no photo of this passage is kept: they are for some days only \
-                           (storage.photo_keep_days), and go with their worker";
+            let problem = "no photo of this passage is kept: photos are kept for some days only \
+                           (storage.photo_keep_days), and erased with their worker";
             Failure::new(Code::NoPhoto, problem)
         };
         let passage = passage.ok_or_else(none)?;

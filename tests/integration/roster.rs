@@ -132,7 +132,7 @@ fn a_worker_without_consent_is_enrolled_without_a_face_and_a_guard_vouches() {
     said(&gate.site, &["worker", "update", "W001", "--valid-from", "2099-01-01"]);
     let early = [&release[..], &reason].concat();
     if gate.site.status()["clock"]["synced"] == true {
-        gate.site.gatehouse(&early).refused("admitted from 2099-01-01 on");
+        gate.site.gatehouse(&early).refused("admitted only from 2099-01-01 on");
     }
     said(&gate.site, &["worker", "update", "W001", "--clear", "valid-from"]);
 

@@ -2,7 +2,7 @@ use super::*;
 use crate::vision::{TEMPLATE_LEN, Template};
 
 #[test]
-fn of_many_looks_the_best_stay_and_they_lie_apart() {
+fn the_best_faces_are_kept_and_they_are_apart_in_time() {
     let mut axis = [0.0; TEMPLATE_LEN];
     axis[0] = 1.0;
     let look = |ms: u64, quality: f32| {
