@@ -17,11 +17,11 @@ use crate::{
 };
 
 /// Maximum number of faces that a live capture keeps: the best ones.
-const LOOKS: usize = 3;
+const CAPTURES: usize = 3;
 /// Minimum interval between two faces that are kept.
-const APART: Duration = Duration::from_millis(400);
+const INTERVAL: Duration = Duration::from_millis(400);
 /// Time for better faces after the first good one.
-const LOOKING: Duration = Duration::from_secs(3);
+const AFTER_FIRST: Duration = Duration::from_secs(3);
 /// Maximum time for which a camera is lent.
 const LOAN_TIMEOUT: Duration = Duration::from_secs(20);
 /// Timeout for one wait for a frame.
@@ -56,14 +56,14 @@ impl Services {
         let (vision, limits, clock) = (self.vision.clone(), self.face_limits, self.clock.clone());
         let one_person = self.threshold.cosine();
         // The capture ends when the client disconnects, because its next hint cannot be sent.
-        let looks = tokio::task::spawn_blocking(move || {
+        let captures = tokio::task::spawn_blocking(move || {
             LiveCapture { loan, vision, limits, one_person, clock, client }.run()
         });
-        let looks = looks.await.map_err(Failure::internal)?.map_err(|hint| {
+        let captures = captures.await.map_err(Failure::internal)?.map_err(|hint| {
             let problem = format!("the camera took no good picture of a face: {hint}");
             Failure::new(Code::NoGoodLook, problem)
         })?;
-        Ok(looks.into_iter().map(|look| look.face).collect())
+        Ok(captures.into_iter().map(|capture| capture.face).collect())
     }
 }
 
@@ -90,11 +90,11 @@ impl LiveCapture {
     fn run(self) -> Result<Vec<CapturedFace>, String> {
         let begun = self.clock.monotonic();
         let (mut heard, mut last_seen) = (0, begun);
-        let (mut looks, mut first_good): (Vec<CapturedFace>, _) = (Vec::new(), None);
+        let (mut captures, mut first_good): (Vec<CapturedFace>, _) = (Vec::new(), None);
         let mut hint = "no frame came from the camera".to_owned();
         loop {
             let now = self.clock.monotonic();
-            let enough = first_good.is_some_and(|at| now.since(at) > LOOKING);
+            let enough = first_good.is_some_and(|at| now.since(at) > AFTER_FIRST);
             if enough || now.since(begun) > LOAN_TIMEOUT {
                 break;
             }
@@ -102,32 +102,34 @@ impl LiveCapture {
             let Some(frame) = self.loan.take() else {
                 if now.since(last_seen) > NO_FRAME {
                     hint = "no frame comes from the camera".to_owned();
-                    self.tell(looks.len(), &hint)?;
+                    self.tell(captures.len(), &hint)?;
                     last_seen = now;
                 }
                 continue;
             };
             last_seen = now;
-            match self.look(&frame) {
+            match self.capture(&frame) {
                 Err(wrong) => hint = wrong,
-                Ok(look) if looks.first().is_some_and(|first| !self.alike(first, &look)) => {
+                Ok(capture)
+                    if captures.first().is_some_and(|first| !self.alike(first, &capture)) =>
+                {
                     // It is not known which of several persons is meant.
-                    looks.clear();
+                    captures.clear();
                     first_good = None;
                     hint = "this is another face than before: one person only".to_owned();
                 }
-                Ok(look) => {
+                Ok(capture) => {
                     hint.clear();
                     first_good.get_or_insert(now);
-                    keep(&mut looks, look);
+                    keep(&mut captures, capture);
                 }
             }
-            self.tell(looks.len(), &hint)?;
+            self.tell(captures.len(), &hint)?;
         }
-        if looks.is_empty() { Err(hint) } else { Ok(looks) }
+        if captures.is_empty() { Err(hint) } else { Ok(captures) }
     }
 
-    fn look(&self, frame: &Frame) -> Result<CapturedFace, String> {
+    fn capture(&self, frame: &Frame) -> Result<CapturedFace, String> {
         let examine = || {
             let view = View::new(&frame.picture)?;
             let (width, height) = view.size();
@@ -153,7 +155,7 @@ impl LiveCapture {
 
     /// Sends a hint. Fails when the client has disconnected.
     fn tell(&self, good: usize, hint: &str) -> Result<(), String> {
-        let hint = Hint { good, wanted: LOOKS, hint: hint.to_owned() };
+        let hint = Hint { good, wanted: CAPTURES, hint: hint.to_owned() };
         self.client
             .blocking_send(Ask::Hint(hint))
             .map_err(|_| "the client has disconnected".to_owned())
@@ -161,17 +163,18 @@ impl LiveCapture {
 }
 
 /// Keeps a face if it is among the best. Of faces close in time it keeps the better one.
-fn keep(looks: &mut Vec<CapturedFace>, look: CapturedFace) {
-    if let Some(last) = looks.last_mut().filter(|last| look.at.since(last.at) < APART) {
-        if last.quality < look.quality {
-            *last = look;
+fn keep(captures: &mut Vec<CapturedFace>, capture: CapturedFace) {
+    if let Some(last) = captures.last_mut().filter(|last| capture.at.since(last.at) < INTERVAL) {
+        if last.quality < capture.quality {
+            *last = capture;
         }
         return;
     }
-    looks.push(look);
-    if looks.len() > LOOKS {
-        let worst = (0..looks.len()).min_by(|a, b| looks[*a].quality.total_cmp(&looks[*b].quality));
-        worst.map(|worst| looks.remove(worst));
+    captures.push(capture);
+    if captures.len() > CAPTURES {
+        let worst = (0..captures.len())
+            .min_by(|a, b| captures[*a].quality.total_cmp(&captures[*b].quality));
+        worst.map(|worst| captures.remove(worst));
     }
 }
 

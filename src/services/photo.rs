@@ -44,7 +44,7 @@ impl Services {
         };
         let passage = passage.ok_or_else(none)?;
         let jpeg = self.photo_store.open(passage.0).await?.ok_or_else(none)?;
-        tracing::info!(user = %by.user, uid = by.uid, %passage, asked = ?of, "looks at a photo");
+        tracing::info!(user = %by.user, uid = by.uid, %passage, asked = ?of, "a user looks at a photo");
         Ok(PassagePhoto { passage, jpeg })
     }
 }
