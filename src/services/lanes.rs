@@ -33,7 +33,7 @@ pub struct Release {
     /// Why, in words
     #[arg(long)]
     pub reason: String,
-    /// The worker for whom a guard vouches
+    /// The worker that the guard vouches for
     #[arg(long, value_name = "ID")]
     pub worker: Option<WorkerId>,
 }
