@@ -28,7 +28,8 @@ pub(super) struct Times {
 
 impl Times {
     /// Refuses a command outside of its time. Returns for a release the time at which it is void,
-    /// by the monotonic clock (I4). A release is refused while the wall clock is not trusted.
+    /// by the monotonic clock (I4). While the wall clock is not trusted, a release is refused and
+    /// any other command is accepted.
     pub(super) fn checked(self, now: Stamp, verb: &Verb) -> Result<Option<Monotonic>, Failure> {
         let release = matches!(verb, Verb::Release { .. });
         if !now.synced {

@@ -17,7 +17,8 @@ use crate::{
     uplink::Asked,
 };
 
-/// Maximum number of records that one transaction queues again. New attendance waits for it.
+/// Maximum number of records that one transaction queues again. It reads their bytes first, and new
+/// attendance waits meanwhile.
 const PIECE: u64 = 200;
 /// Maximum number of ranges of missing records in a reply.
 const GONE_NAMED: usize = 100;
@@ -52,16 +53,16 @@ pub(super) async fn carry_out(
         Verb::Digest => digest(services).await,
         Verb::Page { after, limit } => {
             let limit = usize::try_from(limit).unwrap_or(PAGE);
-            said(services.workers(&Default::default(), after, limit).await?)
+            to_result(services.workers(&Default::default(), after, limit).await?)
         }
-        Verb::Release(release) => said(services.release(release, by, void_after).await?),
+        Verb::Release(release) => to_result(services.release(release, by, void_after).await?),
         Verb::Resend { from, to } => resend(services, &by.user, from, to).await,
         Verb::Status => Ok(compact(services, &by.user).await),
     }
 }
 
 /// Converts a service's result to the result of a reply.
-fn said(result: impl Serialize) -> Result<Value, Failure> {
+fn to_result(result: impl Serialize) -> Result<Value, Failure> {
     serde_json::to_value(result).map_err(Failure::internal)
 }
 
@@ -73,9 +74,9 @@ async fn set_state(
 ) -> Result<Value, Failure> {
     let roster = services.roster.borrow().clone();
     if again && roster.worker(&asked.id).is_some_and(|w| w.state == asked.state) {
-        return said(asked);
+        return to_result(asked);
     }
-    said(services.set_state(asked, by).await?)
+    to_result(services.set_state(asked, by).await?)
 }
 
 async fn remove(
@@ -91,7 +92,7 @@ async fn remove(
             let known = services.store.read(move |tx| roster::must_exist(tx, &id)).await;
             known.map(|()| removed).map_err(|_| failure)
         }
-        done => said(done?),
+        done => to_result(done?),
     }
 }
 
@@ -145,7 +146,7 @@ async fn resend(services: &Services, upstream: &str, from: u64, to: u64) -> Resu
     let last = services.store.read(ledger::last_seq).await?;
     let to = to.min(last);
     // The link gets the range first, so that an older acknowledgement does not remove the new rows.
-    again(services, upstream, from, to).await;
+    notify_link(services, upstream, from, to).await;
     let (mut rows, mut gone) = (0, Vec::<u64>::new());
     let mut next = from;
     while next <= to {
@@ -159,12 +160,12 @@ async fn resend(services: &Services, upstream: &str, from: u64, to: u64) -> Resu
         next = upto + 1;
     }
     if rows > 0 {
-        again(services, upstream, from, to).await;
+        notify_link(services, upstream, from, to).await;
     }
-    Ok(json!({ "rows": rows, "gone": gone.len(), "gone_seqs": stretches(&gone) }))
+    Ok(json!({ "rows": rows, "gone": gone.len(), "gone_seqs": ranges(&gone) }))
 }
 
-async fn again(services: &Services, upstream: &str, from: u64, to: u64) {
+async fn notify_link(services: &Services, upstream: &str, from: u64, to: u64) {
     let mut links = services.upstreams.iter();
     let Some(link) = links.find(|link| link.state.borrow().name == upstream) else { return };
     let asked = link.asked.send(Asked::Again { from, to });
@@ -173,9 +174,9 @@ async fn again(services: &Services, upstream: &str, from: u64, to: u64) {
 }
 
 /// Returns ascending numbers as ranges, each with its first and last number.
-fn stretches(seqs: &[u64]) -> Vec<[u64; 2]> {
-    let stretches = seqs.chunk_by(|a, b| a + 1 == *b);
-    stretches.filter_map(|s| Some([*s.first()?, *s.last()?])).take(GONE_NAMED).collect()
+fn ranges(seqs: &[u64]) -> Vec<[u64; 2]> {
+    let ranges = seqs.chunk_by(|a, b| a + 1 == *b);
+    ranges.filter_map(|s| Some([*s.first()?, *s.last()?])).take(GONE_NAMED).collect()
 }
 
 /// Returns the part of the status that a platform needs, without other platforms.

@@ -77,14 +77,14 @@ impl Connection<'_> {
                 let (client, asked) = mpsc::channel(HINTS);
                 let mut dry = std::mem::take(&mut self.dry);
                 let work = services.enroll(Source::Client(client), &mut dry, *enroll, by);
-                let enrolled = self.accompany(asked, work).await;
+                let enrolled = self.answer_questions(asked, work).await;
                 self.dry = dry;
                 self.done(enrolled?).await
             }
             Request::Update(update) => {
                 let (client, asked) = mpsc::channel(HINTS);
                 let work = services.update(Source::Client(client), *update, by);
-                let updated = self.accompany(asked, work).await?;
+                let updated = self.answer_questions(asked, work).await?;
                 self.done(updated).await
             }
             Request::SetState(set_state) => {
@@ -145,7 +145,7 @@ impl Connection<'_> {
 
     /// Sends the questions of the work to the client until the work is done. The work ends when the
     /// client disconnects.
-    async fn accompany<T>(
+    async fn answer_questions<T>(
         &mut self,
         mut asked: mpsc::Receiver<Ask>,
         work: impl Future<Output = Result<T, Failure>>,

@@ -28,7 +28,7 @@ const BYTES: u8 = 1;
 pub enum WireError {
     #[error("the connection: {0}")]
     Io(#[from] std::io::Error),
-    #[error("the other side hung up")]
+    #[error("the other side closed the connection")]
     HungUp,
     #[error("a frame that is not of this protocol: {0}")]
     Malformed(String),

@@ -9,7 +9,7 @@ use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
 
 use super::{
     RosterError,
-    rows::{legible, place, set_version, version},
+    rows::{read_worker, seal_context, set_version, version},
 };
 use crate::store::Sealer;
 
@@ -21,8 +21,8 @@ pub struct CarriedOver {
 }
 
 /// Copies each worker whose identity and at least one template can be read and opened. A worker
-/// who is enrolled without a face needs no template. A lost worker can be enrolled again under the
-/// same id.
+/// who was enrolled without a face needs no template, and one who was removed long ago no identity.
+/// A lost worker can be enrolled again under the same id.
 pub fn carry_over(
     tx: &Transaction<'_>,
     sealer: &Sealer,
@@ -62,7 +62,7 @@ fn one(
     let Some(worker) = rows(old, "worker", "id", id).and_then(|mut r| r.pop()) else {
         return Ok(false);
     };
-    let opens = |table: &str, ordinal: usize, sealed: Option<&Value>| matches!(sealed, Some(Value::Blob(b)) if sealer.open(&place(table, id, ordinal), b).is_ok());
+    let opens = |table: &str, ordinal: usize, sealed: Option<&Value>| matches!(sealed, Some(Value::Blob(b)) if sealer.open(&seal_context(table, id, ordinal), b).is_ok());
     // A worker may have no template. A worker whose template rows cannot be read is lost.
     let Some(had) = rows(old, "template", "worker", id) else { return Ok(false) };
     let kept = |table: &str| {
@@ -93,7 +93,7 @@ fn one(
             let insert = format!("INSERT INTO {table} ({}) VALUES ({places})", columns.join(", "));
             tx.execute(&insert, params_from_iter(row.values()))?;
         }
-        legible(tx, id).map(drop)
+        read_worker(tx, id).map(drop)
     };
     // A damaged row may break the new database's constraints, or be no valid worker.
     tx.execute_batch("SAVEPOINT worker")?;

@@ -107,14 +107,14 @@ impl Identity {
     pub fn checked(
         id_type: IdType,
         number: &str,
-        said: Particulars,
+        given: Particulars,
         today: Option<Date>,
     ) -> Result<Self, RosterError> {
         let number = normalised(number);
         let mut particulars = Particulars {
-            phone: said.phone.as_deref().map(phone).transpose()?,
-            bank_tail: said.bank_tail.as_deref().map(bank_tail).transpose()?,
-            ..said
+            phone: given.phone.as_deref().map(phone).transpose()?,
+            bank_tail: given.bank_tail.as_deref().map(bank_tail).transpose()?,
+            ..given
         };
         if id_type == IdType::Resident {
             let (birth_date, gender) = resident(&number, today)?;
@@ -122,10 +122,10 @@ impl Identity {
                 let problem = format!("is not the one in the ID number ({what}); check both");
                 Err(RosterError::Invalid { field, problem })
             };
-            if said_other(particulars.birth_date, birth_date) {
+            if contradicts(particulars.birth_date, birth_date) {
                 return differs("birth-date", "digits 7 to 14");
             }
-            if said_other(particulars.gender, gender) {
+            if contradicts(particulars.gender, gender) {
                 return differs("gender", "digit 17 is odd for men, even for women");
             }
             (particulars.birth_date, particulars.gender) = (Some(birth_date), Some(gender));
@@ -177,8 +177,8 @@ impl std::fmt::Debug for Identity {
     }
 }
 
-fn said_other<T: PartialEq>(said: Option<T>, is: T) -> bool {
-    said.is_some_and(|said| said != is)
+fn contradicts<T: PartialEq>(given: Option<T>, is: T) -> bool {
+    given.is_some_and(|given| given != is)
 }
 
 fn invalid<T>(field: &'static str, problem: impl Into<String>) -> Result<T, RosterError> {

@@ -148,7 +148,7 @@ pub struct Person {
 
 /// A worker's terms on this site: days of admission, and signed papers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
-#[command(next_help_heading = "Terms of the worker")]
+#[command(next_help_heading = "Terms and particulars of the worker")]
 #[serde(default)]
 pub struct Terms {
     /// First day of admission, such as 2026-10-01

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Identity, RosterError,
-    rows::{lookup, place},
+    rows::{lookup, seal_context},
 };
 use crate::store::{SealError, Sealer};
 
@@ -62,7 +62,7 @@ fn identities(
         let row: Option<(String, Vec<u8>)> =
             next.query_row([&after], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let Some((id, sealed)) = row else { return Ok(()) };
-        let context = place("identity", &id, 0);
+        let context = seal_context("identity", &id, 0);
         if let Some(plain) = done.count(old, &context, &sealed) {
             let identity = Identity::from_bytes(&plain)?;
             update.execute(params![id, new.seal(&context, &plain)?, lookup(new, &identity)])?;
@@ -88,7 +88,7 @@ fn faces(
     while let Some(row) = one(&mut next, params![worker, ordinal])? {
         let sealed;
         (worker, ordinal, sealed) = row;
-        let context = place(table, &worker, usize::try_from(ordinal).unwrap_or_default());
+        let context = seal_context(table, &worker, usize::try_from(ordinal).unwrap_or_default());
         if let Some(plain) = done.count(old, &context, &sealed) {
             update.execute(params![worker, ordinal, new.seal(&context, &plain)?])?;
         }

@@ -16,7 +16,7 @@ use crate::{
 pub const MOST_WORKERS: usize = 10_000;
 
 /// Returns the context of a sealed value, for [`Sealer::seal`].
-pub(super) fn place(table: &str, id: impl std::fmt::Display, ordinal: usize) -> String {
+pub(super) fn seal_context(table: &str, id: impl std::fmt::Display, ordinal: usize) -> String {
     format!("{table}/{id}/{ordinal}")
 }
 
@@ -48,7 +48,7 @@ pub fn enroll(
          VALUES (?1, '', '', '', '', x'', x'', 'active')",
         [id.as_str()],
     )?;
-    describe(tx, sealer, &enrolment.worker, &enrolment.identity)?;
+    write_row(tx, sealer, &enrolment.worker, &enrolment.identity)?;
     add_faces(tx, sealer, id, &enrolment.model, &enrolment.faces)?;
     raise_version(tx)
 }
@@ -74,14 +74,14 @@ pub(super) fn lookup(sealer: &Sealer, identity: &Identity) -> [u8; 32] {
 }
 
 /// Writes the worker's row, except the state.
-fn describe(
+fn write_row(
     tx: &Transaction<'_>,
     sealer: &Sealer,
     worker: &Worker,
     identity: &Identity,
 ) -> Result<(), RosterError> {
     let Worker { person, terms, .. } = worker;
-    let sealed = sealer.seal(&place("identity", &person.id, 0), &identity.to_bytes()?)?;
+    let sealed = sealer.seal(&seal_context("identity", &person.id, 0), &identity.to_bytes()?)?;
     let changed = tx.execute(
         "UPDATE worker SET name = ?2, team = ?3, contractor = ?4, trade = ?5, valid_from = ?6,
              valid_until = ?7, consent = ?8, consent_on = ?9, contract_signed = ?10,
@@ -122,12 +122,12 @@ fn add_faces(
     )?;
     for (ordinal, face) in (from..).zip(faces) {
         let template = face.template.to_bytes();
-        let template = sealer.seal(&place("template", id, ordinal), template.as_slice())?;
+        let template = sealer.seal(&seal_context("template", id, ordinal), template.as_slice())?;
         tx.execute(
             "INSERT INTO template VALUES (?1, ?2, ?3, ?4)",
             params![id.as_str(), ordinal as i64, model, template],
         )?;
-        let photo = sealer.seal(&place("photo", id, ordinal), &face.jpeg)?;
+        let photo = sealer.seal(&seal_context("photo", id, ordinal), &face.jpeg)?;
         tx.execute(
             "INSERT INTO photo VALUES (?1, ?2, ?3)",
             params![id.as_str(), ordinal as i64, photo],
@@ -162,7 +162,7 @@ pub fn update(tx: &Transaction<'_>, sealer: &Sealer, to: &Updated) -> Result<u32
         Some(other) if other != *id => return Err(RosterError::IdentityTaken(other)),
         _ => {}
     }
-    describe(tx, sealer, &to.worker, &to.identity)?;
+    write_row(tx, sealer, &to.worker, &to.identity)?;
     match &to.faces {
         Faces::Keep => {}
         Faces::Erase => {
@@ -325,7 +325,7 @@ pub fn list(
     while let Some(row) = rows.next()? {
         count += 1;
         let id: String = row.get(0)?;
-        workers.extend(sound(&id, worker(row))?);
+        workers.extend(unless_damaged(&id, worker(row))?);
         last = id.parse().ok().or(last);
     }
     Ok(Page { workers, next: last.filter(|_| count >= limit) })
@@ -347,16 +347,16 @@ pub fn identity(
     let sql = format!("SELECT {COLUMNS}, identity FROM worker WHERE id = ?1");
     let found =
         tx.query_row(&sql, [id.as_str()], |row| Ok((worker(row)?, row.get::<_, Vec<u8>>(14)?)));
-    let (worker, sealed) = sound(id.as_str(), found.optional())?
+    let (worker, sealed) = unless_damaged(id.as_str(), found.optional())?
         .ok_or_else(|| RosterError::Damaged(id.clone()))?
         .filter(|(worker, sealed)| worker.state != State::Removed || !sealed.is_empty())
         .ok_or_else(|| RosterError::NoSuchWorker(id.clone()))?;
-    let plain = sealer.open(&place("identity", id, 0), &sealed)?;
+    let plain = sealer.open(&seal_context("identity", id, 0), &sealed)?;
     Ok((worker, Identity::from_bytes(&plain)?))
 }
 
 /// Reads a worker's row.
-pub(super) fn legible(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Worker> {
+pub(super) fn read_worker(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Worker> {
     tx.prepare_cached(&format!("SELECT {COLUMNS} FROM worker WHERE id = ?1"))?
         .query_row([id], worker)
 }
@@ -371,7 +371,7 @@ pub fn load(tx: &Transaction<'_>, sealer: &Sealer, model: &str) -> Result<Roster
     let mut damaged = 0;
     let mut filled = Vec::with_capacity(ids.len());
     for id in ids {
-        let Some(worker) = sound(&id, legible(tx, &id))? else {
+        let Some(worker) = unless_damaged(&id, read_worker(tx, &id))? else {
             damaged += 1;
             continue;
         };
@@ -392,23 +392,23 @@ pub fn load_one(
     model: &str,
     id: &WorkerId,
 ) -> Result<Option<(Worker, Vec<Template>)>, RosterError> {
-    let worker = sound(id.as_str(), legible(tx, id.as_str()).optional())?.flatten();
+    let worker = unless_damaged(id.as_str(), read_worker(tx, id.as_str()).optional())?.flatten();
     let worker = worker.filter(|worker| worker.state != State::Removed);
     worker.map(|worker| Ok((worker, templates(tx, sealer, id.as_str(), model)?.0))).transpose()
 }
 
 /// Returns what was read of a worker. Returns `None`, and logs an error, where it is damaged.
-fn sound<T>(id: &str, read: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
+fn unless_damaged<T>(id: &str, read: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
     match read {
         Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
-            unreadable(id, &error);
+            log_damage(id, &error);
             Ok(None)
         }
         read => read.map(Some),
     }
 }
 
-fn unreadable(id: &str, error: &dyn std::fmt::Display) {
+fn log_damage(id: &str, error: &dyn std::fmt::Display) {
     tracing::error!(worker = id, %error, "the stored data of a worker is damaged");
 }
 
@@ -427,7 +427,7 @@ fn templates(
     let (mut faces, mut damaged) = (Vec::new(), 0);
     for row in rows {
         let (ordinal, sealed) = row?;
-        let opened = sealer.open(&place("template", id, ordinal as usize), &sealed);
+        let opened = sealer.open(&seal_context("template", id, ordinal as usize), &sealed);
         let face = opened
             .map_err(|e| e.to_string())
             .and_then(|plain| Template::from_bytes(&plain).map_err(|e| e.to_string()));
@@ -435,7 +435,7 @@ fn templates(
             Ok(face) => faces.push(face),
             Err(error) => {
                 damaged += 1;
-                unreadable(id, &error);
+                log_damage(id, &error);
             }
         }
     }

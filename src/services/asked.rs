@@ -122,7 +122,7 @@ pub struct Update {
     /// Another number, where the present one is wrong
     #[arg(long, value_name = "NUMBER")]
     pub id_number: Option<String>,
-    /// With --id-number, where it is of another type: resident, passport, hk_macao_permit or
+    /// The type of the new number, where it is another type: resident, passport, hk_macao_permit or
     /// taiwan_permit
     #[arg(long, value_name = "TYPE", requires = "id_number")]
     pub id_type: Option<IdType>,
@@ -145,7 +145,7 @@ pub struct Update {
     #[arg(long = "yes")]
     #[serde(default)]
     pub confirmed: bool,
-    // Last, because its heading goes on for what follows.
+    // These fields come last, because the help heading of the terms applies to all later fields.
     #[command(flatten)]
     pub terms: Terms,
     #[command(flatten)]

@@ -180,7 +180,7 @@ impl Services {
         let (from, to) = (query.from.map(|d| self.midnight(d)), query.to.map(day_after));
         let (from, to) = (from.transpose()?.or(query.from_at), to.transpose()?.or(query.to_at));
         if let Some(id) = query.worker.clone() {
-            // An unknown id would read as a worker who never came.
+            // An unknown id is refused, because it would look like a worker who never came.
             self.store.read(move |tx| roster::must_exist(tx, &id)).await?;
         }
         if let Some(lane) = &query.lane {

@@ -44,8 +44,8 @@ impl Services {
                 None => Ok(Enrolled { worker: known.0, result: EnrollResult::Unchanged }),
             };
         }
-        self.free(&id, &identity).await?;
-        self.consented(enroll.brings_faces(), &terms, asked)?;
+        self.must_be_free(&id, &identity).await?;
+        self.must_have_consent(enroll.brings_faces(), &terms, asked)?;
         let allow = enroll.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
         let faces = self.faces(&mut source, &enroll.photos, enroll.live.as_ref()).await?;
         let changing = self.changing.lock().await;
@@ -90,10 +90,10 @@ fn enrolled_again(
     if worker.state == State::Removed {
         return Err(RosterError::IdRetired(person.id).into());
     }
-    let said = overlaid_particulars(&identity.particulars, &given.particulars);
+    let particulars = overlaid_particulars(&identity.particulars, &given.particulars);
     let same = worker.person == person
         && worker.terms == overlaid(&worker.terms, enroll.terms.clone())
-        && identity.particulars == said;
+        && identity.particulars == particulars;
     let brings_faces = enroll.brings_faces();
     let faceless = worker.templates == 0 && brings_faces;
     // A sheet whose ids have moved to other rows would give each worker another identity.

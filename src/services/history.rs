@@ -60,7 +60,7 @@ impl Value {
 pub(super) struct Past {
     /// The worker's present identity, where it can be opened.
     identity: Option<Identity>,
-    said: Option<Vec<(&'static str, Value)>>,
+    fields: Option<Vec<(&'static str, Value)>>,
     state: Value,
     templates: Value,
     id_number: Value,
@@ -70,7 +70,7 @@ impl Past {
     pub(super) fn new(identity: Option<Identity>) -> Past {
         let unknown = || Value::text(UNKNOWN);
         let (state, templates, id_number) = (unknown(), unknown(), Value::text(HIDDEN));
-        Past { identity, said: None, state, templates, id_number }
+        Past { identity, fields: None, state, templates, id_number }
     }
 
     /// Returns the changes in each of these entries, oldest first.
@@ -90,9 +90,9 @@ impl Past {
         match &stored.entry.body {
             Body::Enrolment(entry) => {
                 let Enrolment { person, id_type, terms, templates, alike, .. } = entry;
-                self.said = Some(Vec::new());
+                self.fields = Some(Vec::new());
                 (self.state, self.templates, self.id_number) = Default::default();
-                self.say(person, terms, &mut changes);
+                self.set_fields(person, terms, &mut changes);
                 changes.add("id_type", Value::Null, Value::text(id_type));
                 self.document(entry.id_commitment, &mut changes);
                 self.templates(*templates, &mut changes);
@@ -103,7 +103,7 @@ impl Past {
             }
             Body::Amendment(entry) => {
                 let Amendment { person, terms, particulars, faces, alike, .. } = entry;
-                self.say(person, terms, &mut changes);
+                self.set_fields(person, terms, &mut changes);
                 if let Some(commitment) = entry.id_commitment {
                     self.document(commitment, &mut changes);
                 }
@@ -136,20 +136,20 @@ impl Past {
         changes.0
     }
 
-    fn say(&mut self, person: &Person, terms: &Terms, changes: &mut Changes) {
-        let said = said(person, terms);
-        for (n, (field, to)) in said.iter().enumerate() {
-            let from = match &self.said {
+    fn set_fields(&mut self, person: &Person, terms: &Terms, changes: &mut Changes) {
+        let fields = fields(person, terms);
+        for (n, (field, to)) in fields.iter().enumerate() {
+            let from = match &self.fields {
                 Some(before) => before.get(n).map(|(_, from)| from.clone()).unwrap_or_default(),
                 None => Value::text(UNKNOWN),
             };
             // Where the old value is not known, a field that is absent now may have been absent
             // before.
-            if self.said.is_some() || *to != Value::Null {
+            if self.fields.is_some() || *to != Value::Null {
                 changes.add(field, from, to.clone());
             }
         }
-        self.said = Some(said);
+        self.fields = Some(fields);
     }
 
     /// Adds a change of the document. The present document is shown masked; earlier ones are not
@@ -185,7 +185,7 @@ impl Changes {
     }
 }
 
-fn said(person: &Person, terms: &Terms) -> Vec<(&'static str, Value)> {
+fn fields(person: &Person, terms: &Terms) -> Vec<(&'static str, Value)> {
     vec![
         ("name", Value::text(&person.name)),
         ("team", Value::text(&person.team)),

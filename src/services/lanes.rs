@@ -25,7 +25,7 @@ const TIMEOUT: Duration = Duration::from_secs(90);
 /// A request to release a turnstile once, by hand.
 #[derive(Clone, Args, Serialize, Deserialize)]
 pub struct Release {
-    /// The lane's name, as the configuration has it
+    /// The lane's name in the configuration
     pub lane: String,
     /// entry or exit
     #[arg(long)]
@@ -50,7 +50,7 @@ pub struct Released {
 /// A change of a lane's mode; the request and the result.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub struct ModeChange {
-    /// The lane's name, as the configuration has it
+    /// The lane's name in the configuration
     pub lane: String,
     /// normal; free: the lane stands open in both directions; closed: no worker enters, and workers
     /// inside may leave

@@ -102,7 +102,7 @@ impl LiveCapture {
             let Some(frame) = self.loan.take() else {
                 if now.since(last_seen) > NO_FRAME {
                     hint = "no frame comes from the camera".to_owned();
-                    self.tell(captures.len(), &hint)?;
+                    self.send_hint(captures.len(), &hint)?;
                     last_seen = now;
                 }
                 continue;
@@ -124,7 +124,7 @@ impl LiveCapture {
                     keep(&mut captures, capture);
                 }
             }
-            self.tell(captures.len(), &hint)?;
+            self.send_hint(captures.len(), &hint)?;
         }
         if captures.is_empty() { Err(hint) } else { Ok(captures) }
     }
@@ -154,7 +154,7 @@ impl LiveCapture {
     }
 
     /// Sends a hint. Fails when the client has disconnected.
-    fn tell(&self, good: usize, hint: &str) -> Result<(), String> {
+    fn send_hint(&self, good: usize, hint: &str) -> Result<(), String> {
         let hint = Hint { good, wanted: CAPTURES, hint: hint.to_owned() };
         self.client
             .blocking_send(Ask::Hint(hint))

@@ -217,7 +217,11 @@ impl Services {
 
     /// Refuses an id or document in use. The transaction would refuse it too, but only after the
     /// photos were sent.
-    pub(super) async fn free(&self, id: &WorkerId, identity: &Identity) -> Result<(), RosterError> {
+    pub(super) async fn must_be_free(
+        &self,
+        id: &WorkerId,
+        identity: &Identity,
+    ) -> Result<(), RosterError> {
         match self.known(id).await? {
             Some((Worker { state: State::Removed, .. }, _)) => {
                 return Err(RosterError::IdRetired(id.clone()));
@@ -247,7 +251,7 @@ impl Services {
         dates::plausible(given, today, stamp.synced, confirmed)
     }
 
-    pub(super) fn consented(
+    pub(super) fn must_have_consent(
         &self,
         wants_faces: bool,
         terms: &Terms,

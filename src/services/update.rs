@@ -45,7 +45,7 @@ impl Services {
         // Faults are reported before the photos are sent.
         self.plausible(&update.terms, update.confirmed)?;
         let first = plan(&self.on_roster(&id).await?, &update, self.today())?;
-        self.consented(wants_faces, &first.worker.terms, asked)?;
+        self.must_have_consent(wants_faces, &first.worker.terms, asked)?;
         let allow = update.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
         let faces = self.faces(&mut source, &update.photos, update.live.as_ref()).await?;
         let changing = self.changing.lock().await;
@@ -54,7 +54,7 @@ impl Services {
         let Planned { mut worker, identity, other_document, reason } =
             plan(&known, &update, self.today())?;
         let (before, on_file) = known;
-        self.consented(wants_faces, &worker.terms, asked)?;
+        self.must_have_consent(wants_faces, &worker.terms, asked)?;
         let alike = self.alike(&id, &faces, dry.as_deref(), allow, asked)?;
         self.same_person(&id, &faces, &update, asked)?;
         let what = match update.faces {
@@ -151,15 +151,15 @@ pub(super) fn plan(
         trade: text(&update.trade, &kept.trade),
     })?;
     let mut terms = overlaid(&before.terms, update.terms.clone());
-    let mut said = overlaid_particulars(&on_file.particulars, &update.particulars);
+    let mut particulars = overlaid_particulars(&on_file.particulars, &update.particulars);
     for field in &update.clear {
         match field {
             Clear::ValidFrom => terms.valid_from = None,
             Clear::ValidUntil => terms.valid_until = None,
             Clear::ContractSigned => terms.contract_signed = None,
             Clear::TrainedOn => terms.trained_on = None,
-            Clear::Phone => said.phone = None,
-            Clear::BankTail => said.bank_tail = None,
+            Clear::Phone => particulars.phone = None,
+            Clear::BankTail => particulars.bank_tail = None,
         }
     }
     let mut terms = checked_terms(terms)?;
@@ -168,7 +168,7 @@ pub(super) fn plan(
         (terms.consent, terms.consent_on) = (None, None);
     }
     let reason = update.reason.as_deref().map(checked_reason).transpose()?;
-    let (identity, other_document) = document(on_file, update, said, today)?;
+    let (identity, other_document) = document(on_file, update, particulars, today)?;
     if other_document && person.name != kept.name && reason.is_none() {
         let problem = format!(
             "worker {}: another name and another ID number make another person, and ids are never \
@@ -185,7 +185,7 @@ pub(super) fn plan(
 fn document(
     on_file: &Identity,
     update: &Update,
-    said: Particulars,
+    particulars: Particulars,
     today: Option<Date>,
 ) -> Result<(Identity, bool), Failure> {
     let (id_type, number) = match &update.id_number {
@@ -194,10 +194,10 @@ fn document(
     };
     // An early version accepted numbers without a check digit. An unchanged identity is not
     // checked.
-    if update.id_number.is_none() && said == on_file.particulars {
+    if update.id_number.is_none() && particulars == on_file.particulars {
         return Ok((on_file.clone(), false));
     }
-    let checked = Identity::checked(id_type, number, said.clone(), today);
+    let checked = Identity::checked(id_type, number, particulars.clone(), today);
     let another = |i: &Identity| !i.same_document(on_file);
     match checked {
         Ok(identity) if another(&identity) => Ok((identity, true)),
@@ -205,8 +205,8 @@ fn document(
         // The new number may contain another birth date or gender than the wrong one.
         Err(error) if update.id_number.is_some() && id_type == IdType::Resident => {
             let given = Particulars {
-                phone: said.phone,
-                bank_tail: said.bank_tail,
+                phone: particulars.phone,
+                bank_tail: particulars.bank_tail,
                 ..update.particulars.clone()
             };
             let identity = Identity::checked(id_type, number, given, today)?;

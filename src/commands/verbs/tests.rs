@@ -39,7 +39,7 @@ fn a_digest_line_is_as_documented_and_the_number_of_ranges_is_limited() {
     worker.templates = 2;
     let expected = "W001|刘峰|t|c|s|suspended||2026-10-01|C-1|2026-10-01|2026-10-01|2026-10-01|2\n";
     assert_eq!(digest_line(&worker), expected.replace('|', "\u{1F}"));
-    assert_eq!(stretches(&[1, 2, 3, 5, 9, 10]), [[1, 3], [5, 5], [9, 10]]);
+    assert_eq!(ranges(&[1, 2, 3, 5, 9, 10]), [[1, 3], [5, 5], [9, 10]]);
     let odd: Vec<u64> = (0..300).map(|n| 2 * n + 1).collect();
-    assert_eq!(stretches(&odd).len(), GONE_NAMED);
+    assert_eq!(ranges(&odd).len(), GONE_NAMED);
 }

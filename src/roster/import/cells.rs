@@ -5,7 +5,7 @@ use crate::roster::identity::is_blank;
 
 /// Maximum number of characters of a field's text. The roster's own bounds are narrower.
 const FIELD_CHARS: usize = 500;
-/// Maximum up to which each whole number of a spreadsheet is exact.
+/// Limit below which each whole number of a spreadsheet is exact.
 const EXACT: f64 = 1e15;
 
 /// Returns a cell's text, without the blanks and marks that spreadsheets and web pages add. `None`:

@@ -31,9 +31,9 @@ const NUMBER: (usize, usize) = (8, 6);
 const SHOWN: usize = 20;
 
 /// Returns the first text of a line that is no worker's. `None`: the line may be a worker's.
-pub(super) fn what(line: &Line, layout: &Layout) -> Option<String> {
+pub(super) fn first_text(line: &Line, layout: &Layout) -> Option<String> {
     let cell = |field| layout.cell(line, field);
-    if is_number(cell(Field::IdNumber)) || is_somebody(cell(Field::Id), cell(Field::Name)) {
+    if is_number(cell(Field::IdNumber)) || is_worker(cell(Field::Id), cell(Field::Name)) {
         return None;
     }
     let texts = line.cells.iter().filter_map(|cell| match cell {
@@ -43,10 +43,10 @@ pub(super) fn what(line: &Line, layout: &Layout) -> Option<String> {
     });
     let texts: Vec<&str> = texts.filter(|text| !text.trim().is_empty()).collect();
     let rule = |text: &&str| !text.chars().any(char::is_alphanumeric);
-    let found = if headings::again(line) || texts.iter().all(rule) {
+    let found = if headings::are_headings(line) || texts.iter().all(rule) {
         texts.first()
     } else {
-        texts.iter().take(CELLS).find(|text| closes(text))
+        texts.iter().take(CELLS).find(|text| is_closing(text))
     };
     found
         .map(|text| text.split_whitespace().collect::<Vec<_>>().join(" "))
@@ -68,14 +68,14 @@ fn is_number(cell: &Cell) -> bool {
 
 /// Returns whether there is an id and a name. Such a line is a worker without an ID number, and its
 /// row is refused.
-fn is_somebody(id: &Cell, name: &Cell) -> bool {
+fn is_worker(id: &Cell, name: &Cell) -> bool {
     let text = |cell: &Cell| cells::plain(cell).ok().flatten().unwrap_or_default();
     let (id, name) = (text(id), text(name));
     let is_id = id.parse::<WorkerId>().is_ok() && id.bytes().any(|b| b.is_ascii_digit());
-    is_id && name.starts_with(char::is_alphabetic) && !closes(&name)
+    is_id && name.starts_with(char::is_alphabetic) && !is_closing(&name)
 }
 
-fn closes(text: &str) -> bool {
+fn is_closing(text: &str) -> bool {
     let folded = folded(text);
     let begins = |c: &char| !c.is_alphanumeric();
     let text = folded.trim_start_matches(|c| begins(&c)).trim();

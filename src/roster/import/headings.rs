@@ -131,7 +131,7 @@ fn best(lines: &[Line]) -> Option<(usize, usize)> {
 }
 
 /// Returns whether a line has headings, as on each page of a printed roster.
-pub(super) fn again(line: &Line) -> bool {
+pub(super) fn are_headings(line: &Line) -> bool {
     fields(line).flatten().count() >= ENOUGH
 }
 

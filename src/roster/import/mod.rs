@@ -42,7 +42,7 @@ pub const ROWS_MAX: usize = 10_000;
 const LINES_MAX: usize = 2 * ROWS_MAX;
 /// Maximum number of columns.
 const COLUMNS_MAX: usize = 100;
-/// Maximum text of a cell, in bytes: the 32,767 characters of Excel.
+/// Maximum text of a cell, in bytes: the 32,767 characters of Excel, of three bytes each.
 const CELL_MAX: usize = 32_767 * 3;
 /// Maximum text of all cells, in bytes: a workbook may repeat one long text in every cell.
 const TEXT_MAX: usize = 64 * 1024 * 1024;

@@ -63,7 +63,7 @@ pub(super) fn read(
 ) -> Result<RosterFile, ImportError> {
     let (mut rows, mut passed_over): (Vec<Row>, _) = (Vec::new(), Vec::new());
     for line in lines.iter().skip(layout.above) {
-        if let Some(what) = closing::what(line, &layout) {
+        if let Some(what) = closing::first_text(line, &layout) {
             passed_over.push((line.number, what));
         } else if let Some(row) = row(line, &layout, separated) {
             if rows.len() == ROWS_MAX {
@@ -72,14 +72,14 @@ pub(super) fn read(
             rows.push(row);
         }
     }
-    refuse_twice(&mut rows, &layout.names);
+    refuse_duplicates(&mut rows, &layout.names);
     Ok(RosterFile { rows, ignored: layout.ignored, passed_over, names: layout.names })
 }
 
 /// Refuses the second row of a worker. Where two rows with the same id or ID number are not the
 /// same worker, it refuses both: it is not known which row is wrong, nor which row a photo belongs
 /// to.
-fn refuse_twice(rows: &mut [Row], names: &Names) {
+fn refuse_duplicates(rows: &mut [Row], names: &Names) {
     let (mut ids, mut numbers) = (HashMap::new(), HashMap::new());
     let (id, id_number) = (names.of(Field::Id), names.of(Field::IdNumber));
     let mut wrong: Vec<(usize, String)> = Vec::new();
