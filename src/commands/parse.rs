@@ -13,7 +13,8 @@ use crate::{
 
 /// Maximum size of a photo, in bytes.
 const PHOTO_BYTES: usize = 1 << 20;
-/// Maximum number of characters of an argument. Each argument also has a lower bound of its own.
+/// Maximum number of characters of an argument. Each argument also has a smaller maximum of its
+/// own.
 const TEXT_CHARS: usize = 256;
 /// Maximum number of workers of a page. With the longest texts it is well under the 1 MiB of a
 /// message.

@@ -14,7 +14,7 @@ use crate::{
 const RELEASE_LIFE: Duration = Duration::from_secs(10);
 /// Maximum time by which the platform's clock may be ahead of the gateway's, for a release.
 const RELEASE_AHEAD: SignedDuration = SignedDuration::from_secs(2);
-/// The same for all other commands, in milliseconds.
+/// Maximum time by which it may be ahead for all other commands, in milliseconds.
 pub(super) const AHEAD_MS: i64 = 300_000;
 const AHEAD: SignedDuration = SignedDuration::from_millis(AHEAD_MS);
 

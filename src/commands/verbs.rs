@@ -22,7 +22,8 @@ use crate::{
 const PIECE: u64 = 200;
 /// Maximum number of ranges of missing records in a reply.
 const GONE_NAMED: usize = 100;
-/// Timeout for a message to the link that its outbox has new rows.
+/// Timeout for a message to the link about new rows. The link also reads its outbox when it
+/// connects.
 const LINK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Carries out a verb. `again`: the command was begun before, and may have been carried out.

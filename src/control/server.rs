@@ -27,7 +27,7 @@ use crate::{
 
 /// Maximum number of concurrent clients. Further clients wait until a connection closes.
 const CONNECTIONS: usize = 16;
-/// Pause after a failed accept.
+/// Interval between a failed accept and the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
 /// Makes the socket, for its group only. Removes a socket that a crash left.

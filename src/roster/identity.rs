@@ -235,7 +235,7 @@ fn resident(number: &str, today: Option<Date>) -> Result<(Date, Gender), RosterE
     };
     let region = number.strip_prefix('9').unwrap_or(number);
     if !PROVINCES.iter().any(|p| region.starts_with(p)) {
-        return invalid(FIELD, "begins with no region's code; check the first two digits");
+        return invalid(FIELD, "begins with no region's code; check its first digits");
     }
     let part = |range: std::ops::Range<usize>| number.get(range)?.parse::<i16>().ok();
     let month_and_day = part(10..12).zip(part(12..14));

@@ -67,7 +67,7 @@ impl Enroll {
 pub enum IfKnown {
     #[default]
     Refuse,
-    /// Accept where nothing differs, else refuse. This allows to repeat an interrupted import.
+    /// Accept where nothing differs, else refuse. So an interrupted import can be repeated.
     Same,
     /// Update the worker. A field that is not given stays as it is; given photos replace the
     /// present ones.

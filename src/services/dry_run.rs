@@ -18,7 +18,7 @@ struct DryRun {
 }
 
 impl DryRuns {
-    /// Adds a worker. Refuses a repeated worker, and a worker for whom the roster has no room.
+    /// Adds a worker. Refuses a repeated worker, and a worker beyond the roster's maximum.
     pub(super) fn add(
         &mut self,
         roster: &Roster,

@@ -12,7 +12,8 @@ const LEAST_ALIKE: f32 = 0.3;
 
 impl Services {
     /// Refuses new photos of another person, because that person would pass as the worker and the
-    /// worker would be paid for it.
+    /// worker would be paid for it. Photos that replace the present ones with a reason are
+    /// accepted.
     pub(super) fn same_person(
         &self,
         id: &WorkerId,

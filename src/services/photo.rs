@@ -1,4 +1,5 @@
-//! Returns the photo of a passage to a user who may see it, and logs the user.
+//! Returns the photo of a passage, and logs the user who asked for it. The caller checks that the
+//! user may see it.
 
 use serde::{Deserialize, Serialize};
 

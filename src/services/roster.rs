@@ -170,7 +170,7 @@ impl Services {
         match self.store.checkpoint().await {
             Ok(true) => {}
             // The next start empties the log.
-            kept => tracing::warn!(worker = %id, ?kept, "erased data stays in the log for now"),
+            kept => tracing::warn!(worker = %id, ?kept, "sealed copies stay in the log for now"),
         }
     }
 
