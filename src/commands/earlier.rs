@@ -1,16 +1,17 @@
-//! Which commands have been seen: one is done once, and answered again. Every function works inside
-//! its caller's transaction, on the tables `command` and `command_forgotten`.
+//! Remembers commands, so that each is carried out once and a repeated one gets the same reply.
+//! Each function works inside its caller's transaction, on the tables `command` and
+//! `command_forgotten`.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use crate::store::{Sealer, StoreError};
 
-/// Commands of an upstream that are remembered; the oldest goes.
+/// Maximum number of commands of an upstream that are remembered. Then the oldest is forgotten.
 const REMEMBERED: u64 = 1_000;
-/// A reply's bytes. Those of verbs that change something are a few hundred.
+/// Maximum size of a reply that is stored, in bytes. A reply to a change has a few hundred bytes.
 const REPLY_MAX: usize = 64 * 1024;
 
-/// What a command is known by.
+/// The data by which a repeated command is recognised.
 #[derive(Clone, Debug)]
 pub(super) struct CommandKey {
     pub(super) upstream: String,
@@ -18,12 +19,14 @@ pub(super) struct CommandKey {
     digest: [u8; 32],
     proof: [u8; 32],
     issued_ms: i64,
-    /// The clock is: an untrue time, remembered, would make all that comes after look old.
+    /// Whether the clock is trusted. A wrong time would make later commands look old, so it is not
+    /// stored.
     trusted: bool,
 }
 
 impl CommandKey {
-    /// `contents`: what was asked for. Its hash has a key, for it may hold an ID number (I5).
+    /// Returns the key of a command. `contents`: its verb and arguments. Their hash is keyed,
+    /// because they may contain an ID number (I5).
     pub(super) fn new(
         sealer: &Sealer,
         upstream: &str,
@@ -43,20 +46,21 @@ impl CommandKey {
     }
 }
 
-/// What is known of a command that comes.
+/// The earlier state of a received command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Earlier {
     New,
-    /// With this reply.
+    /// It was answered with this reply.
     Answered(String),
-    /// It was begun; whether it was done is not known.
+    /// It was begun. It is not known whether it was carried out.
     Begun,
-    /// Another one had this id.
+    /// Another command had this id.
     Reused,
-    /// It is older than what is remembered: it may have been done.
+    /// It is older than the remembered commands, so it may have been carried out.
     Forgotten,
 }
 
+/// Returns the earlier state of a command.
 pub(super) fn look(tx: &Transaction<'_>, known: &CommandKey) -> Result<Earlier, StoreError> {
     type Row = ([u8; 32], [u8; 32], Option<String>);
     let row: Option<Row> = tx
@@ -64,7 +68,7 @@ pub(super) fn look(tx: &Transaction<'_>, known: &CommandKey) -> Result<Earlier, 
         .query_row([&known.upstream, &known.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     match row {
-        // With another key nothing can be said of the contents.
+        // After a change of the sealing key the contents cannot be compared.
         Some((digest, proof, _)) if proof == known.proof && digest != known.digest => {
             Ok(Earlier::Reused)
         }
@@ -81,7 +85,7 @@ pub(super) fn look(tx: &Transaction<'_>, known: &CommandKey) -> Result<Earlier, 
     }
 }
 
-/// Remembers a new command, before it is carried out; says what [`look`] says of it.
+/// Remembers a new command before it is carried out. Returns its earlier state, as [`look`] does.
 pub(super) fn begin(tx: &Transaction<'_>, known: &CommandKey) -> Result<Earlier, StoreError> {
     let earlier = look(tx, known)?;
     if earlier != Earlier::New {
@@ -112,7 +116,7 @@ pub(super) fn begin(tx: &Transaction<'_>, known: &CommandKey) -> Result<Earlier,
     Ok(Earlier::New)
 }
 
-/// Whether the same command came over another upstream's link.
+/// Returns whether the same command came over another upstream's link.
 pub(super) fn is_known_elsewhere(
     tx: &Transaction<'_>,
     known: &CommandKey,
@@ -126,7 +130,7 @@ pub(super) fn is_known_elsewhere(
         .exists(params![upstream, id, digest, issued_ms])?)
 }
 
-/// A command that was begun is tried once more; says how many times that is now.
+/// Counts a further attempt at a command. Returns the number of attempts.
 pub(super) fn attempt(tx: &Transaction<'_>, known: &CommandKey) -> Result<u32, StoreError> {
     Ok(tx
         .prepare_cached(
@@ -136,8 +140,8 @@ pub(super) fn attempt(tx: &Transaction<'_>, known: &CommandKey) -> Result<u32, S
         .query_row([&known.upstream, &known.id], |row| row.get(0))?)
 }
 
-/// In a database that takes a damaged one's place nothing is known of the commands of before: what was
-/// issued until now may have been done.
+/// Marks all commands issued up to a time as forgotten. A database that replaces a damaged one has
+/// no earlier commands, and they may have been carried out.
 pub fn forget(tx: &Transaction<'_>, upstream: &str, upto_ms: i64) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO command_forgotten VALUES (?1, ?2)
@@ -147,7 +151,7 @@ pub fn forget(tx: &Transaction<'_>, upstream: &str, upto_ms: i64) -> Result<(), 
     Ok(())
 }
 
-/// What a command is answered from now on. A reply that is too large is not kept.
+/// Stores a command's reply for its repetitions. A reply that is too large is not stored.
 pub(super) fn answered(
     tx: &Transaction<'_>,
     known: &CommandKey,

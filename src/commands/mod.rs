@@ -1,20 +1,20 @@
-//! What a platform asks for by a command over its link, and the reply.
+//! Carries out the commands that a platform sends over its link, and replies to them.
 //!
-//! In: payloads as they came ([`Incoming`]). Out: each one's reply. Touches: the tables `command`
-//! and `command_forgotten`, and through [`Services`] whatever an admin's request would.
+//! In: payloads as received ([`Incoming`]). Out: a reply to each. Touches: the tables `command` and
+//! `command_forgotten`, and through [`Services`] all that an admin's request may touch.
 //!
-//! A command that changes something is remembered before it is carried out, and its reply after: so
-//! one that comes again is answered again and not done again. Where the daemon ended in between, all
-//! is done again that can be, and a gate is not (I4). Commands are carried out one after the other;
-//! releases of gates, of which one takes as long as a person walks, beside them. A panic costs the
-//! command that it happened in.
+//! A command that changes something is stored before it is carried out, and its reply after it.
+//! Therefore a repeated command gets the same reply and is not carried out again. A command that
+//! the end of the daemon interrupted is carried out again, except a release (I4). Commands are
+//! carried out one after the other. A release takes as long as a person walks, so releases run
+//! beside the other commands. A panic fails only its own command.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `parse` | what is asked for, strictly read (pure) |
-//! | `earlier` | which commands have been seen |
-//! | `times` | from when until when a command is one (pure) |
-//! | `verbs` | carries them out, through [`Services`] |
+//! | `parse` | reads a command strictly (pure) |
+//! | `earlier` | remembers commands and their replies |
+//! | `times` | checks when a command is valid (pure) |
+//! | `verbs` | carries commands out, through [`Services`] |
 
 mod earlier;
 mod parse;
@@ -55,19 +55,20 @@ use crate::{
     },
 };
 
-/// Commands that are read and wait for the one before; the next one is told `busy`.
+/// Maximum number of commands that wait for the one before. The next command is answered `busy`.
 const WAITING: usize = 2;
-/// Releases under way at once; the next one is told `busy`.
+/// Maximum number of releases at once. The next release is answered `busy`.
 const RELEASES: usize = 4;
-const UNDER_WAY: &str = "it is being carried out: send it again after a while for its reply";
-/// Copies of a command under way that wait for its reply; the next one is told `busy`.
+const UNDER_WAY: &str = "the command is being carried out; send it again later for its reply";
+/// Maximum number of copies of a command that wait for its reply. The next copy is answered `busy`.
 const COPIES: usize = 4;
-/// How often the daemon may end while it carries a command out; after that it is not tried again.
+/// Maximum number of times that the daemon may end during one command. Then the command is not
+/// tried again.
 const ATTEMPTS: u32 = 3;
-/// What is larger is read off the async threads.
+/// Maximum size of a payload, in bytes, that is read on the async threads.
 const SMALL: usize = 64 * 1024;
 
-/// A command that was read, and where its reply goes.
+/// A command that was read, with its issuer.
 struct Asked {
     from: Issuer,
     verb: Verb,
@@ -75,7 +76,7 @@ struct Asked {
     known: CommandKey,
 }
 
-/// Whose command it is.
+/// The platform that issued a command; the reply goes to it.
 struct Issuer {
     upstream: String,
     profile: Arc<dyn Profile>,
@@ -84,7 +85,7 @@ struct Issuer {
 
 impl Issuer {
     fn answer(self, reply: &Value) {
-        // The link may have gone; the command stays answered.
+        // The link may have ended. The reply is stored all the same.
         let _ = self.answer.send(self.profile.answer(reply));
     }
 
@@ -95,14 +96,14 @@ impl Issuer {
     }
 }
 
-/// Why a command is not carried out, with the arguments as the platform calls them.
+/// Returns the reason for which a command is not carried out, with the platform's argument names.
 fn refusal(id: Option<&str>, failure: &Failure) -> NoCommand {
     let argument = |field: &str| format!("args.{}", field.replace('-', "_"));
     let message = failure.in_words_of(argument);
     NoCommand { id: id.map(str::to_owned), code: failure.code.word(), message }
 }
 
-/// Carries out what the links hand over, until cancelled.
+/// Carries out the commands of all links, until cancelled.
 pub async fn run(
     services: Arc<Services>,
     mut incoming: mpsc::Receiver<Incoming>,
@@ -143,15 +144,15 @@ pub async fn run(
     cancel.run_until_cancelled(async { tokio::join!(hand_out, one_by_one) }).await;
 }
 
-/// Where commands are read and carried out.
+/// Reads commands and carries them out.
 struct Runner<'a> {
     services: &'a Services,
-    /// Commands being carried out, by upstream and id, each with the copies that came meanwhile.
+    /// Commands that are being carried out, by upstream and id, with the copies received meanwhile.
     under_way: Mutex<HashMap<(String, String), Vec<Issuer>>>,
 }
 
 impl Runner<'_> {
-    /// Reads a payload; answers it where it is no command.
+    /// Reads a payload. Answers it where it is no valid command.
     async fn read(&self, came: Incoming) -> Option<Asked> {
         let Incoming { upstream, profile, payload, received, answer } = came;
         let (speaks, upstream_name) = (profile.clone(), upstream.clone());
@@ -161,7 +162,8 @@ impl Runner<'_> {
         let read = move || read(&sealer, stamp, &upstream_name, received, &*speaks, &payload);
         let read = if large {
             tokio::task::spawn_blocking(read).await.unwrap_or_else(|e| {
-                Err(refusal(None, &Failure::internal(format!("it could not be read: {e}"))))
+                let problem = format!("the command could not be read: {e}");
+                Err(refusal(None, &Failure::internal(problem)))
             })
         } else {
             caught(async { read() })
@@ -184,7 +186,8 @@ impl Runner<'_> {
         let name = (from.upstream.clone(), id.clone());
         match self.lock().entry(name.clone()) {
             Entry::Vacant(free) => drop(free.insert(Vec::new())),
-            // The link came back before it was done: both connections' copies get the reply.
+            // The link reconnected during the command. The copies of both connections get the
+            // reply.
             Entry::Occupied(mut copies) if copies.get().len() < COPIES => {
                 copies.get_mut().push(from);
                 return;
@@ -197,7 +200,7 @@ impl Runner<'_> {
         let done = caught(self.done(&from, verb, times, &known)).await;
         let copies = self.lock().remove(&name).unwrap_or_default();
         let done = done.unwrap_or_else(|fault| {
-            tracing::error!(upstream = %from.upstream, id, %fault, "a command is given up");
+            tracing::error!(upstream = %from.upstream, id, %fault, "a command ended with a panic");
             Err(Failure::internal(fault))
         });
         self.services.commands.count(&from.upstream, |c| match &done {
@@ -221,7 +224,8 @@ impl Runner<'_> {
         from.answer(&reply);
     }
 
-    /// The reply of a command that was carried out, now or before; or why it is not even tried.
+    /// Carries out a command, unless it was carried out before. Returns its reply, or the reason
+    /// for which it is not tried.
     async fn done(
         &self,
         from: &Issuer,
@@ -241,15 +245,15 @@ impl Runner<'_> {
         let void_after = match earlier {
             Earlier::New => {
                 if matches!(verb, Verb::Release { .. }) && !from.profile.remote_release() {
-                    let problem = "the gates of this gateway are not released from afar; its \
-                                   configuration may allow it (remote_release)";
+                    let problem = "this gateway does not allow releases by command; its configuration \
+                                   may allow them (remote_release)";
                     return Err(Failure::new(Code::NotAllowed, problem));
                 }
                 let void_after = times.checked(self.services.clock.stamp(), &verb)?;
                 let begun = known.clone();
                 let alone = matches!(verb, Verb::Release { .. });
                 let begun = store.write(Priority::Upkeep, move |tx| match alone {
-                    // Over bridged brokers one command may come by two links.
+                    // One command may come over two links, where their brokers are bridged.
                     true if earlier::is_known_elsewhere(tx, &begun)? => Ok(Earlier::Reused),
                     _ => earlier::begin(tx, &begun),
                 });
@@ -257,7 +261,7 @@ impl Runner<'_> {
                     Earlier::New => {}
                     Earlier::Reused => {
                         let problem =
-                            "this release came over another upstream too, and is done once";
+                            "this release came over another upstream too, and is carried out once";
                         return Err(Failure::new(Code::IdReused, problem));
                     }
                     _ => return Err(Failure::new(Code::Busy, UNDER_WAY)),
@@ -266,8 +270,10 @@ impl Runner<'_> {
                 void_after
             }
             Earlier::Answered(reply) => {
-                let kept = |e| Failure::new(Code::Damaged, format!("the reply that is kept: {e}"));
-                return Ok(Done::Before(serde_json::from_str(&reply).map_err(kept)?));
+                let damaged = |e| {
+                    Failure::new(Code::Damaged, format!("the stored reply cannot be read: {e}"))
+                };
+                return Ok(Done::Before(serde_json::from_str(&reply).map_err(damaged)?));
             }
             Earlier::Begun => {
                 let begun = known.clone();
@@ -276,25 +282,25 @@ impl Runner<'_> {
                 None
             }
             Earlier::Reused => {
-                let problem = "another command had this id: give each one an id of its own";
+                let problem = "another command had this id; give each command its own id";
                 return Err(Failure::new(Code::IdReused, problem));
             }
             Earlier::Forgotten => {
-                let problem = "it was issued before commands that are no longer remembered, so it \
-                               may have been done: issue it anew where it was not";
+                let problem = "the command is older than the commands that are remembered, so it \
+                               may have been carried out; if it was not, issue it again";
                 return Err(Failure::new(Code::Expired, problem));
             }
         };
         let again = earlier == Earlier::Begun;
         let done = match verb {
             Verb::Release { .. } if again => {
-                let problem = "the daemon ended while it was carried out, and it is not done again; \
-                               whether the gate opened is in the attendance and the events";
+                let problem = "the daemon ended during the release, which is not repeated; the \
+                               attendance and the events show whether the gate opened";
                 Err(Failure::new(Code::Interrupted, problem))
             }
             _ if attempts > ATTEMPTS => {
                 let problem = format!(
-                    "the daemon ended {ATTEMPTS} times while it was carried out, and it is not tried again"
+                    "the daemon ended {ATTEMPTS} times during the command, which is not tried again"
                 );
                 Err(Failure::new(Code::Interrupted, problem))
             }
@@ -308,8 +314,8 @@ impl Runner<'_> {
         let kept =
             store.write(Priority::Upkeep, move |tx| earlier::answered(tx, &answered, &text)).await;
         if let Err(error) = kept {
-            // It is done all the same; where it comes again, it is done again.
-            tracing::warn!(upstream = %from.upstream, id, %error, "the reply is not kept");
+            // The command is carried out all the same. A repetition is carried out again.
+            tracing::warn!(upstream = %from.upstream, id, %error, "the reply of a command could not be stored");
         }
         failpoint::at("command.answered");
         Ok(Done::Now(reply))
@@ -358,9 +364,10 @@ fn read(
     payload: &[u8],
 ) -> Result<(Verb, Times, CommandKey), NoCommand> {
     let Envelope { id, verb, args, issued_at, expires_at } = profile.command(payload)?;
-    // The names are in order, so the same arguments make the same text.
+    // The names are sorted, so the same arguments give the same text.
     let contents = format!("{verb} {}", Value::Object(args.clone()));
-    // One far ahead is refused, and must not make all that comes later look old.
+    // A time far ahead is refused later. It is limited here, so that it does not make later
+    // commands look old.
     let issued_ms = issued_at.as_millisecond().min(stamp.wall_ms.saturating_add(times::AHEAD_MS));
     let known = CommandKey::new(sealer, upstream, &id, &contents, issued_ms, stamp.synced);
     match Verb::read(&verb, args) {

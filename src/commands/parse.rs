@@ -1,5 +1,5 @@
-//! What a platform's command asks for, strictly read: every argument is known, of its kind and
-//! within its bound, or the command is refused. Messages never show a value: it may be an ID number.
+//! Reads a platform's command strictly. A command with an argument that is unknown, of a wrong type
+//! or outside of its bound is refused. Messages never show a value, because it may be an ID number.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
@@ -11,16 +11,18 @@ use crate::{
     words::day,
 };
 
-/// A photo's bytes.
+/// Maximum size of a photo, in bytes.
 const PHOTO_BYTES: usize = 1 << 20;
-/// Characters of an argument; each has a lower bound of its own besides.
+/// Maximum number of characters of an argument. Each argument also has a smaller maximum of its
+/// own.
 const TEXT_CHARS: usize = 256;
-/// Workers of a page: with the longest texts there may be, well under a message's 1 MiB.
+/// Maximum number of workers of a page. With the longest texts it is well under the 1 MiB of a
+/// message.
 pub(super) const PAGE_MAX: u64 = 200;
-/// Records asked for again at once.
+/// Maximum number of records that one command asks for again.
 pub(super) const RESEND_MAX: u64 = 10_000;
 
-/// What is to be done.
+/// A command's verb with its arguments.
 pub(super) enum Verb {
     Upsert { enroll: Box<Enroll>, photos: Vec<Vec<u8>> },
     SetState(SetState),
@@ -79,7 +81,7 @@ impl Verb {
         read.checked()
     }
 
-    /// Numbers within their bounds.
+    /// Checks the bounds of numbers.
     fn checked(self) -> Result<Verb, Failure> {
         match self {
             Verb::Page { limit, .. } if !(1..=PAGE_MAX).contains(&limit) => {
@@ -87,12 +89,12 @@ impl Verb {
             }
             Verb::Resend { from, to } if from == 0 || to < from => Err(invalid(
                 "to",
-                "from and to are numbers of records, from 1 on, to not below from",
+                "from and to are seqs of records, from 1 on, and to is not below from",
             )),
             Verb::Resend { from, to } if to - from >= RESEND_MAX => {
                 let problem = format!(
                     "at most {RESEND_MAX} records at once: ask for {from} to {} first, and for the \
-                     next ones when those have come",
+                     next ones when these have arrived",
                     from + (RESEND_MAX - 1)
                 );
                 Err(Failure::new(Code::TooMany, problem))
@@ -101,13 +103,14 @@ impl Verb {
         }
     }
 
-    /// It changes nothing, and is simply done again when it is asked again.
+    /// Returns whether the verb only reads. A repetition of it is carried out again.
     pub(super) fn only_reads(&self) -> bool {
         matches!(self, Verb::Digest | Verb::Page { .. } | Verb::Status)
     }
 }
 
-/// As `worker enroll` asks for it, or an import with `--update`.
+/// Reads the same fields as `worker enroll`. It updates a known worker, as an import with
+/// `--update`.
 fn upsert(args: &mut Args) -> Result<Verb, Failure> {
     let person = Person {
         id: args.worker()?,
@@ -134,7 +137,7 @@ fn upsert(args: &mut Args) -> Result<Verb, Failure> {
     };
     enroll.allow_duplicate_face = args.text("allow_duplicate_face")?;
     enroll.if_known = IfKnown::Update;
-    // There is no one to ask.
+    // A platform cannot be asked for a confirmation.
     enroll.confirmed = true;
     let photos = args.photos()?;
     let announced = |(n, photo): (usize, &Vec<u8>)| Photo {
@@ -153,7 +156,7 @@ fn missing(key: &str) -> Failure {
     invalid(key, "is missing")
 }
 
-/// The arguments that are not read yet. One that is null is not there.
+/// The arguments that are not read yet. A null argument counts as absent.
 struct Args(Map<String, Value>);
 
 impl Args {
@@ -195,11 +198,11 @@ impl Args {
         self.worker_at("id")?.ok_or_else(|| missing("id"))
     }
 
-    /// A worker's id stands in every record and in messages, so it is no ID number.
+    /// Reads a worker's id. An ID number is refused, because records and messages show the id.
     fn worker_at(&mut self, key: &str) -> Result<Option<WorkerId>, Failure> {
         let Some(text) = self.text(key)? else { return Ok(None) };
         if Identity::checked(IdType::Resident, &text, Particulars::default(), None).is_ok() {
-            return Err(invalid(key, "it is an ID number: name the worker's id at this site"));
+            return Err(invalid(key, "it is an ID number; give the worker's id at this site"));
         }
         let problem = "must be 1 to 32 of A-Z, a-z, 0-9, -, _ and .";
         text.parse().map(Some).map_err(|_| invalid(key, problem))

@@ -1,4 +1,4 @@
-//! From when until when a command is one: pure, from its times and the gateway's clock.
+//! Checks when a command is valid. Pure, from its times and the gateway's clock.
 
 use std::time::Duration;
 
@@ -10,14 +10,15 @@ use crate::{
     services::{Code, Failure},
 };
 
-/// A release is void so long after it was issued.
+/// Maximum age of a release.
 const RELEASE_LIFE: Duration = Duration::from_secs(10);
-/// How far the platform's clock may be ahead of this one, for a release and for all else.
+/// Maximum time by which the platform's clock may be ahead of the gateway's, for a release.
 const RELEASE_AHEAD: SignedDuration = SignedDuration::from_secs(2);
+/// Maximum time by which it may be ahead for all other commands, in milliseconds.
 pub(super) const AHEAD_MS: i64 = 300_000;
 const AHEAD: SignedDuration = SignedDuration::from_millis(AHEAD_MS);
 
-/// When a command was issued, when it is over, and when it came.
+/// The times at which a command was issued, expires and was received.
 #[derive(Clone, Copy)]
 pub(super) struct Times {
     pub(super) issued_at: Timestamp,
@@ -26,20 +27,21 @@ pub(super) struct Times {
 }
 
 impl Times {
-    /// Refuses a command out of its time. Of a release: when it is void, by a clock that is never
-    /// set (I4); without a clock to trust it is void at once.
+    /// Refuses a command outside of its time. Returns for a release the time at which it is void,
+    /// by the monotonic clock (I4). While the wall clock is not trusted, a release is refused and
+    /// any other command is accepted.
     pub(super) fn checked(self, now: Stamp, verb: &Verb) -> Result<Option<Monotonic>, Failure> {
         let release = matches!(verb, Verb::Release { .. });
         if !now.synced {
-            let problem = "the gateway's clock is not synchronised, so it cannot tell whether this \
-                           is late: see to its time (NTP)";
+            let problem = "the gateway's clock is not synchronised, so the age of the command is \
+                           not known; check the gateway's time (NTP)";
             return if release { Err(Failure::new(Code::Clock, problem)) } else { Ok(None) };
         }
         let wall = now.timestamp();
         let ahead = if release { RELEASE_AHEAD } else { AHEAD };
         if self.issued_at.duration_since(wall) > ahead {
             let problem = format!(
-                "issued_at: is more than {} s ahead of the gateway's clock ({wall}); see to the time \
+                "issued_at: is more than {} s ahead of the gateway's clock ({wall}); check the time \
                  on both sides",
                 ahead.as_secs()
             );
@@ -50,8 +52,8 @@ impl Times {
         let left = Duration::try_from(until.duration_since(wall)).unwrap_or_default();
         if left.is_zero() {
             let problem = format!(
-                "it was void from {until} on, and the gateway has {wall}; issue it anew where it is \
-                 still meant"
+                "the command expired at {until}, and the gateway's time is {wall}; issue it again if \
+                 it is still needed"
             );
             return Err(Failure::new(Code::Expired, problem));
         }

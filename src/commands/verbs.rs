@@ -1,4 +1,4 @@
-//! What each verb does, through the same services as an admin's requests.
+//! Carries out each verb, through the same services as an admin's requests.
 
 use std::time::Duration;
 
@@ -17,14 +17,16 @@ use crate::{
     uplink::Asked,
 };
 
-/// Records put back at once: their bytes are read first, and attendance waits meanwhile.
+/// Maximum number of records that one transaction queues again. It reads their bytes first, and new
+/// attendance waits meanwhile.
 const PIECE: u64 = 200;
-/// Stretches of records that are gone, named in a reply.
+/// Maximum number of ranges of missing records in a reply.
 const GONE_NAMED: usize = 100;
-/// For a link that is asked to look at its outbox again. It looks by itself when it connects.
+/// Timeout for a message to the link about new rows. The link also reads its outbox when it
+/// connects.
 const LINK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// `again`: it was begun before, and may have been done.
+/// Carries out a verb. `again`: the command was begun before, and may have been carried out.
 pub(super) async fn carry_out(
     services: &Services,
     verb: Verb,
@@ -36,7 +38,7 @@ pub(super) async fn carry_out(
         services.may_change(&by)?;
     }
     match verb {
-        // The reply names no one: it is kept for a while, when the worker may be long forgotten.
+        // The reply has no name, because it may be stored longer than the worker's data.
         Verb::Upsert { enroll, photos } => {
             let mut dry = DryRuns::default();
             let done = services.enroll(Source::Here(photos), &mut dry, *enroll, by).await?;
@@ -52,16 +54,16 @@ pub(super) async fn carry_out(
         Verb::Digest => digest(services).await,
         Verb::Page { after, limit } => {
             let limit = usize::try_from(limit).unwrap_or(PAGE);
-            said(services.workers(&Default::default(), after, limit).await?)
+            to_result(services.workers(&Default::default(), after, limit).await?)
         }
-        Verb::Release(release) => said(services.release(release, by, void_after).await?),
+        Verb::Release(release) => to_result(services.release(release, by, void_after).await?),
         Verb::Resend { from, to } => resend(services, &by.user, from, to).await,
         Verb::Status => Ok(compact(services, &by.user).await),
     }
 }
 
-/// A service's result as a reply's.
-fn said(result: impl Serialize) -> Result<Value, Failure> {
+/// Converts a service's result to the result of a reply.
+fn to_result(result: impl Serialize) -> Result<Value, Failure> {
     serde_json::to_value(result).map_err(Failure::internal)
 }
 
@@ -73,9 +75,9 @@ async fn set_state(
 ) -> Result<Value, Failure> {
     let roster = services.roster.borrow().clone();
     if again && roster.worker(&asked.id).is_some_and(|w| w.state == asked.state) {
-        return said(asked);
+        return to_result(asked);
     }
-    said(services.set_state(asked, by).await?)
+    to_result(services.set_state(asked, by).await?)
 }
 
 async fn remove(
@@ -91,14 +93,14 @@ async fn remove(
             let known = services.store.read(move |tx| roster::must_exist(tx, &id)).await;
             known.map(|()| removed).map_err(|_| failure)
         }
-        done => said(done?),
+        done => to_result(done?),
     }
 }
 
-/// SHA-256 over a line for each worker on the roster, in the order of their ids' bytes: id, name,
-/// team, contractor, trade, state, valid_from, valid_until, consent, consent_on, contract_signed,
-/// trained_on and the number of templates, with U+001F between them and U+000A after the last. What
-/// is not there is empty; days are 2026-10-01; no text can hold either character.
+/// Returns a worker's line of the digest: id, name, team, contractor, trade, state, valid_from,
+/// valid_until, consent, consent_on, contract_signed, trained_on and the number of templates.
+/// U+001F separates the fields, and U+000A ends the line; no text can contain either. An absent
+/// field is empty, and a day has the form 2026-10-01.
 fn digest_line(worker: &Worker) -> String {
     let Worker { person, terms, .. } = worker;
     let day = |day: Option<jiff::civil::Date>| day.map_or_else(String::new, |d| d.to_string());
@@ -120,6 +122,7 @@ fn digest_line(worker: &Worker) -> String {
     fields.join("\u{1F}") + "\n"
 }
 
+/// Returns the SHA-256 of the lines of all workers on the roster, in the order of their ids' bytes.
 async fn digest(services: &Services) -> Result<Value, Failure> {
     let read = services.store.read(|tx| {
         let (mut hash, mut count, mut after) = (Sha256::new(), 0, None);
@@ -143,8 +146,8 @@ async fn digest(services: &Services) -> Result<Value, Failure> {
 async fn resend(services: &Services, upstream: &str, from: u64, to: u64) -> Result<Value, Failure> {
     let last = services.store.read(ledger::last_seq).await?;
     let to = to.min(last);
-    // The link learns of it first, so that an older acknowledgement does not take them out again.
-    again(services, upstream, from, to).await;
+    // The link gets the range first, so that an older acknowledgement does not remove the new rows.
+    notify_link(services, upstream, from, to).await;
     let (mut rows, mut gone) = (0, Vec::<u64>::new());
     let mut next = from;
     while next <= to {
@@ -158,26 +161,26 @@ async fn resend(services: &Services, upstream: &str, from: u64, to: u64) -> Resu
         next = upto + 1;
     }
     if rows > 0 {
-        again(services, upstream, from, to).await;
+        notify_link(services, upstream, from, to).await;
     }
-    Ok(json!({ "rows": rows, "gone": gone.len(), "gone_seqs": stretches(&gone) }))
+    Ok(json!({ "rows": rows, "gone": gone.len(), "gone_seqs": ranges(&gone) }))
 }
 
-async fn again(services: &Services, upstream: &str, from: u64, to: u64) {
+async fn notify_link(services: &Services, upstream: &str, from: u64, to: u64) {
     let mut links = services.upstreams.iter();
     let Some(link) = links.find(|link| link.state.borrow().name == upstream) else { return };
     let asked = link.asked.send(Asked::Again { from, to });
-    // A link that stands still, or begins again, looks at its outbox when it connects.
+    // A link that is stuck or restarts reads its outbox when it connects.
     let _ = tokio::time::timeout(LINK_TIMEOUT, asked).await;
 }
 
-/// Rising numbers as stretches, from and to.
-fn stretches(seqs: &[u64]) -> Vec<[u64; 2]> {
-    let stretches = seqs.chunk_by(|a, b| a + 1 == *b);
-    stretches.filter_map(|s| Some([*s.first()?, *s.last()?])).take(GONE_NAMED).collect()
+/// Returns ascending numbers as ranges, each with its first and last number.
+fn ranges(seqs: &[u64]) -> Vec<[u64; 2]> {
+    let ranges = seqs.chunk_by(|a, b| a + 1 == *b);
+    ranges.filter_map(|s| Some([*s.first()?, *s.last()?])).take(GONE_NAMED).collect()
 }
 
-/// What a platform needs to know of the gateway, and nothing of other platforms.
+/// Returns the part of the status that a platform needs, without other platforms.
 async fn compact(services: &Services, upstream: &str) -> Value {
     let status = status::gather(services).await;
     let own = |u: &&status::UpstreamStatus| u.link.name == upstream;

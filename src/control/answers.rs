@@ -1,4 +1,4 @@
-//! What a request is answered: a service's typed result, in frames.
+//! Answers requests: sends a service's typed result in frames.
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::{
     protocol::{PhotoPiece, PhotoShown, Reply, Request},
-    wire::{PIECE, Wire, WireError, patient},
+    wire::{PIECE, Wire, WireError, within_timeout},
 };
 use crate::{
     ledger::Actor,
@@ -14,23 +14,23 @@ use crate::{
     status,
 };
 
-/// Why there is no result.
+/// The reason for which there is no result.
 #[derive(Debug, thiserror::Error)]
 enum AnswerError {
     #[error(transparent)]
     Refused(#[from] Failure),
-    /// There is no one to tell.
+    /// The connection failed, so no answer can be sent.
     #[error(transparent)]
     Wire(#[from] WireError),
 }
 
-/// A list's closing word.
+/// The last reply of a list.
 #[derive(Serialize)]
 struct Counted {
     count: usize,
 }
 
-/// One client.
+/// The connection of one client.
 pub(super) struct Connection<'a> {
     pub(super) services: &'a Services,
     pub(super) wire: Wire,
@@ -39,7 +39,7 @@ pub(super) struct Connection<'a> {
 }
 
 impl Connection<'_> {
-    /// Carries a request out and says what came of it. An error is the connection's.
+    /// Carries out a request and sends its result. An error is an error of the connection.
     pub(super) async fn answer(&mut self, request: Request) -> Result<(), WireError> {
         match self.carry_out(request).await {
             Ok(()) => Ok(()),
@@ -49,7 +49,7 @@ impl Connection<'_> {
     }
 
     pub(super) async fn send(&mut self, reply: &Reply<impl Serialize>) -> Result<(), WireError> {
-        patient(self.wire.send_json(reply)).await
+        within_timeout(self.wire.send_json(reply)).await
     }
 
     async fn items(
@@ -77,14 +77,14 @@ impl Connection<'_> {
                 let (client, asked) = mpsc::channel(HINTS);
                 let mut dry = std::mem::take(&mut self.dry);
                 let work = services.enroll(Source::Client(client), &mut dry, *enroll, by);
-                let enrolled = self.accompany(asked, work).await;
+                let enrolled = self.answer_questions(asked, work).await;
                 self.dry = dry;
                 self.done(enrolled?).await
             }
             Request::Update(update) => {
                 let (client, asked) = mpsc::channel(HINTS);
                 let work = services.update(Source::Client(client), *update, by);
-                let updated = self.accompany(asked, work).await?;
+                let updated = self.answer_questions(asked, work).await?;
                 self.done(updated).await
             }
             Request::SetState(set_state) => {
@@ -119,7 +119,7 @@ impl Connection<'_> {
             }
             Request::PassagePhoto { of } => {
                 let PassagePhoto { passage, jpeg } = services.passage_photo(of, &by).await?;
-                // Two digits a byte.
+                // The frame has two hexadecimal digits for each byte.
                 for piece in jpeg.chunks(PIECE) {
                     self.send(&Reply::Item(PhotoPiece { hex: hex::encode(piece) })).await?;
                 }
@@ -143,8 +143,9 @@ impl Connection<'_> {
         }
     }
 
-    /// Puts what the work asks to the client until the work is done. A client that goes ends it.
-    async fn accompany<T>(
+    /// Sends the questions of the work to the client until the work is done. The work ends when the
+    /// client disconnects.
+    async fn answer_questions<T>(
         &mut self,
         mut asked: mpsc::Receiver<Ask>,
         work: impl Future<Output = Result<T, Failure>>,
@@ -155,7 +156,7 @@ impl Connection<'_> {
                     Ask::Hint(hint) => self.send(&Reply::Item(hint)).await?,
                     Ask::Photo { number, bytes, answer } => {
                         let photo = self.photo(number, bytes).await?;
-                        // The work has failed meanwhile.
+                        // The work may have failed meanwhile.
                         let _ = answer.send(photo);
                     }
                 }
@@ -166,12 +167,12 @@ impl Connection<'_> {
         Ok(done?)
     }
 
-    /// Asks for one announced photo and takes it in, piece by piece.
+    /// Asks for one announced photo and receives it, piece by piece.
     async fn photo(&mut self, number: usize, size: usize) -> Result<Vec<u8>, WireError> {
         self.send(&Reply::<()>::Send(number)).await?;
         let mut bytes = Vec::with_capacity(size);
         while bytes.len() < size {
-            let piece = patient(self.wire.receive_piece()).await?;
+            let piece = within_timeout(self.wire.receive_piece()).await?;
             if piece.is_empty() || piece.len() > size - bytes.len() {
                 return Err(WireError::Malformed("a photo's piece".to_owned()));
             }

@@ -44,12 +44,12 @@ impl Client {
         }
     }
 
-    /// Sends a request; returns the closing word.
+    /// Sends a request. Returns its last reply.
     pub async fn ask<D: DeserializeOwned>(&mut self, request: &Request) -> Result<D, ClientError> {
         self.ask_with(request, &[], |_: serde_json::Value| {}).await
     }
 
-    /// The same of a list: gives each item to `each`.
+    /// Sends a request for a list, and passes each item to `each`. Returns its last reply.
     pub async fn list<I: DeserializeOwned, D: DeserializeOwned>(
         &mut self,
         request: &Request,
@@ -58,7 +58,7 @@ impl Client {
         self.ask_with(request, &[], each).await
     }
 
-    /// The same, with the bytes of the photos that the request announces, in its order.
+    /// Sends a request with the photos that it announces, in its order. Returns its last reply.
     pub async fn ask_with<I: DeserializeOwned, D: DeserializeOwned>(
         &mut self,
         request: &Request,

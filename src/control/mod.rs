@@ -1,7 +1,7 @@
-//! The Unix socket on which an admin asks the daemon.
+//! Serves the Unix socket over which an admin sends requests to the daemon.
 //!
 //! In: typed requests in bounded frames, with the peer's credentials from the kernel. Out: items
-//! and a closing word, or an error. Touches: the socket, and [`Services`](crate::services::Services).
+//! and a last reply, or an error. Touches: the socket, and [`Services`](crate::services::Services).
 //! Photos travel as bytes, so that the daemon needs no access to an admin's files.
 
 mod answers;

@@ -1,8 +1,8 @@
 //! Requests and replies.
 //!
-//! A client sends a request and reads items until `done` or `error`; where the daemon says `send`, it
-//! sends the photo of that number, of those that its request announced, in pieces of at most
-//! [`PIECE`](super::wire::PIECE) bytes. Then it may ask again.
+//! A client sends a request and reads items until `done` or `error`. Then it may send the next
+//! request. On `send` the client sends the announced photo of that number, in pieces of at most
+//! [`PIECE`](super::wire::PIECE) bytes.
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Has no `Debug`: an enrolment's ID number belongs in no log.
+/// A request. It has no `Debug`, because a log must not contain the ID number of an enrolment.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Request {
@@ -28,7 +28,7 @@ pub enum Request {
     Worker {
         id: WorkerId,
     },
-    /// Every entry on a worker that is no attendance.
+    /// The latest entries on a worker that are no attendance.
     History {
         id: WorkerId,
     },
@@ -37,9 +37,9 @@ pub enum Request {
     PassagePhoto {
         of: PassageAsked,
     },
-    /// Who is on site.
+    /// The workers on site.
     Onsite {
-        /// Who came before this day is not looked for; three days ago.
+        /// First day that is searched; by default the last 72 hours are.
         since: Option<Date>,
     },
     Supplement(Addition),
@@ -49,8 +49,8 @@ pub enum Request {
 }
 
 impl Request {
-    /// Whether it is for those alone who may change things. The rest only reads, and no pictures of
-    /// people.
+    /// Returns whether the request needs the right to change things. The other requests only read,
+    /// and return no pictures of people.
     pub fn changes(&self) -> bool {
         !matches!(
             self,
@@ -70,7 +70,7 @@ pub struct PhotoPiece {
     pub hex: String,
 }
 
-/// What a passage's photo is of.
+/// The last reply to a request for a passage's photo.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PhotoShown {
     pub passage: String,
@@ -78,12 +78,12 @@ pub struct PhotoShown {
     pub sha256: String,
 }
 
-/// A reply's frame; `T` is what it holds.
+/// A reply's frame, with contents of the type `T`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply<T> {
     Item(T),
-    /// The photo of this number, from 0, is to be sent now.
+    /// The client must now send the photo of this number, counted from 0.
     Send(usize),
     Done(T),
     Error(Failure),

@@ -1,4 +1,4 @@
-//! The daemon's end of the socket: who may connect, how many, and for how long.
+//! The daemon's end of the socket: makes it, accepts clients and limits their number.
 
 use std::{
     os::unix::fs::{FileTypeExt, PermissionsExt},
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     answers::Connection,
     protocol::Reply,
-    wire::{Wire, WireError, patient},
+    wire::{Wire, WireError, within_timeout},
 };
 use crate::{
     config::Config,
@@ -25,25 +25,26 @@ use crate::{
     supervision::Heartbeat,
 };
 
-/// Connections at once; the next one waits.
+/// Maximum number of concurrent clients. Further clients wait until a connection closes.
 const CONNECTIONS: usize = 16;
-/// After a failed accept.
+/// Interval between a failed accept and the next one.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Makes the socket, for its group only, and removes one that a crash left.
+/// Makes the socket, for its group only. Removes a socket that a crash left.
 pub fn listen(config: &Config) -> std::io::Result<UnixListener> {
     let path = &config.control.socket;
     if let Some(dir) = path.parent() {
         std::fs::create_dir_all(dir)?;
     }
-    // The store's lock says that no other daemon of this storage folder is alive, but this socket
-    // may belong to a daemon of another one.
+    // The store's lock proves that no other daemon uses this storage folder. But the socket may
+    // belong to a daemon with another storage folder.
     match std::os::unix::net::UnixStream::connect(path) {
         Ok(_) => return Err(std::io::ErrorKind::AddrInUse.into()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
         Err(e) if e.kind() == std::io::ErrorKind::ConnectionRefused => {
             if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
-                return Err(std::io::Error::other("something that is no socket stands there"));
+                let problem = "a file that is no socket is there; remove it, or set control.socket";
+                return Err(std::io::Error::other(problem));
             }
             std::fs::remove_file(path)?;
         }
@@ -53,14 +54,15 @@ pub fn listen(config: &Config) -> std::io::Result<UnixListener> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660))?;
     if let Some(group) = &config.control.group {
         let gid = nix::unistd::Group::from_name(group)?.map(|g| g.gid.as_raw());
-        let missing = || std::io::Error::other(format!("there is no group {group:?}"));
+        let missing =
+            || std::io::Error::other(format!("there is no group {group:?}; check control.group"));
         std::os::unix::fs::chown(path, None, Some(gid.ok_or_else(missing)?))?;
     }
     Ok(listener)
 }
 
-/// Serves until cancelled; removes the socket at its end. It beats also while all places are
-/// taken: clients that are slow are no fault of the daemon.
+/// Serves clients until cancelled, and then removes the socket. The heartbeat goes on while the
+/// maximum of clients is connected, because slow clients are no fault of the daemon.
 pub async fn serve(
     listener: UnixListener,
     path: &Path,
@@ -82,8 +84,8 @@ pub async fn serve(
             client = client => match client {
                 Ok(client) => client,
                 Err(error) => {
-                    // Out of descriptors, say: no reason to stop the gates.
-                    tracing::warn!(%error, "a client could not be let in");
+                    // The daemon may be out of file descriptors. The gates must go on.
+                    tracing::warn!(%error, "a client could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -95,7 +97,7 @@ pub async fn serve(
             tokio::select! {
                 _ = cancel.cancelled() => {}
                 served = connection(&services, stream) => if let Err(error) = served {
-                    tracing::debug!(%error, "a client went away");
+                    tracing::debug!(%error, "a client disconnected");
                 },
             }
         });
@@ -103,14 +105,14 @@ pub async fn serve(
     std::fs::remove_file(path)
 }
 
-/// One request after the other, until the client hangs up.
+/// Answers the requests of one client, one after the other, until the client disconnects.
 async fn connection(services: &Services, stream: UnixStream) -> Result<(), WireError> {
-    // By the kernel's word.
+    // The kernel gives the credentials, so a client cannot forge them.
     let by = actor(stream.peer_cred()?.uid(), Via::Socket);
     let mut connection =
         Connection { services, wire: Wire::new(stream), by, dry: DryRuns::default() };
     loop {
-        match patient(connection.wire.receive_json()).await {
+        match within_timeout(connection.wire.receive_json()).await {
             Ok(request) => connection.answer(request).await?,
             Err(WireError::Malformed(why)) => {
                 let failure = Failure::new(Code::Malformed, format!("not understood: {why}"));

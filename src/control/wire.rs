@@ -23,12 +23,12 @@ pub const PIECE: usize = 64 * 1024;
 const JSON: u8 = 0;
 const BYTES: u8 = 1;
 
-/// What is wrong with the connection itself.
+/// A failure of the connection itself.
 #[derive(Debug, thiserror::Error)]
 pub enum WireError {
     #[error("the connection: {0}")]
     Io(#[from] std::io::Error),
-    #[error("the other side hung up")]
+    #[error("the other side closed the connection")]
     HungUp,
     #[error("a frame that is not of this protocol: {0}")]
     Malformed(String),
@@ -37,8 +37,8 @@ pub enum WireError {
 /// Timeout after which a client that sends nothing, or takes nothing, is cut off.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// An exchange with a client, for as long as one is waited for.
-pub(super) async fn patient<T>(
+/// Waits for an exchange with a client, at most [`TIMEOUT`].
+pub(super) async fn within_timeout<T>(
     exchange: impl Future<Output = Result<T, WireError>>,
 ) -> Result<T, WireError> {
     tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or(Err(WireError::HungUp))

@@ -1,4 +1,7 @@
-//! What a damaged database still gives of its roster.
+//! Copies the readable workers of a damaged database to a new one.
+//!
+//! In: the damaged database, and a transaction on the new one. Out: the number of workers copied
+//! and lost. Touches: the tables `worker`, `template`, `photo`, and `roster_version` in `meta`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,25 +9,26 @@ use rusqlite::{Connection, Transaction, params_from_iter, types::Value};
 
 use super::{
     RosterError,
-    rows::{legible, place, set_version, version},
+    rows::{read_worker, seal_context, set_version, version},
 };
 use crate::store::Sealer;
 
-/// How many workers came over, removed ones among them, and how many did not.
+/// Number of workers that were copied, removed workers included, and of workers that were lost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CarriedOver {
     pub workers: u32,
     pub lost: u32,
 }
 
-/// Copies every worker whose identity, and of whom at least one template, can be read and opens.
-/// Who is lost can be enrolled anew under the same id.
+/// Copies each worker whose identity and at least one template can be read and opened. A worker
+/// who was enrolled without a face needs no template, and one who was removed long ago no identity.
+/// A lost worker can be enrolled again under the same id.
 pub fn carry_over(
     tx: &Transaction<'_>,
     sealer: &Sealer,
     old: &Connection,
 ) -> Result<CarriedOver, RosterError> {
-    // Damage ends a scan: from both ends, what lies on either side of it is found.
+    // Damage ends a scan. A scan from each end finds the workers on both sides of the damage.
     let mut ids = BTreeSet::new();
     for order in ["ASC", "DESC"] {
         let Ok(mut all) = old.prepare(&format!("SELECT id FROM worker ORDER BY id {order}")) else {
@@ -47,7 +51,8 @@ pub fn carry_over(
     Ok(done)
 }
 
-/// One worker with templates and photos; false, and nothing of them, where too little is left.
+/// Copies one worker with templates and photos. Returns false, and copies nothing, where too much
+/// of the worker is damaged.
 fn one(
     tx: &Transaction<'_>,
     sealer: &Sealer,
@@ -57,8 +62,8 @@ fn one(
     let Some(worker) = rows(old, "worker", "id", id).and_then(|mut r| r.pop()) else {
         return Ok(false);
     };
-    let opens = |table: &str, ordinal: usize, sealed: Option<&Value>| matches!(sealed, Some(Value::Blob(b)) if sealer.open(&place(table, id, ordinal), b).is_ok());
-    // Somebody may be on the roster without a face; of whom templates cannot be read, they are lost.
+    let opens = |table: &str, ordinal: usize, sealed: Option<&Value>| matches!(sealed, Some(Value::Blob(b)) if sealer.open(&seal_context(table, id, ordinal), b).is_ok());
+    // A worker may have no template. A worker whose template rows cannot be read is lost.
     let Some(had) = rows(old, "template", "worker", id) else { return Ok(false) };
     let kept = |table: &str| {
         let all = rows(old, table, "worker", id).unwrap_or_default().into_iter();
@@ -72,7 +77,7 @@ fn one(
     };
     let (templates, photos) = (kept("template"), kept("photo"));
     let lost = templates.is_empty() && !had.is_empty();
-    // Nothing is left of who was removed long ago, but an id that is never used again.
+    // Of a worker who was removed long ago only the id is left; it is never used again.
     let forgotten = matches!(worker.get("identity"), Some(Value::Blob(b)) if b.is_empty())
         && worker.get("state") == Some(&Value::Text("removed".to_owned()));
     if !(forgotten || opens("identity", 0, worker.get("identity"))) || lost {
@@ -88,9 +93,9 @@ fn one(
             let insert = format!("INSERT INTO {table} ({}) VALUES ({places})", columns.join(", "));
             tx.execute(&insert, params_from_iter(row.values()))?;
         }
-        legible(tx, id).map(drop)
+        read_worker(tx, id).map(drop)
     };
-    // What is damaged may break the new database's own rules, or be no worker.
+    // A damaged row may break the new database's constraints, or be no valid worker.
     tx.execute_batch("SAVEPOINT worker")?;
     match copy() {
         Ok(()) => tx.execute_batch("RELEASE worker")?,
@@ -104,7 +109,8 @@ fn one(
     Ok(true)
 }
 
-/// The rows, by column: an older schema has fewer. `None` where one of them cannot be read.
+/// Returns the rows by column name, because an older schema has fewer columns. Returns `None`
+/// where one of the rows cannot be read.
 fn rows(
     old: &Connection,
     table: &str,

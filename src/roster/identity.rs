@@ -1,9 +1,9 @@
-//! Who somebody is by their papers: real-name rules.
+//! A person's identity by the document: real-name rules.
 //!
 //! A resident identity number (GB 11643-1999) has 18 characters: six digits of the region where it
 //! was first issued (GB/T 2260; the first two are the province), eight of the birth date, three in
-//! sequence of which the last is odd for men and even for women, and a check character (ISO 7064,
-//! MOD 11-2: 0 to 9 or X).
+//! sequence, and a check character (ISO 7064, MOD 11-2: 0 to 9 or X). The last digit in sequence is
+//! odd for men and even for women.
 
 use clap::Args;
 use jiff::civil::Date;
@@ -17,17 +17,17 @@ use crate::{
 };
 
 words! {
-    /// Which paper a number is of.
+    /// The type of an identity document.
     #[derive(Default)]
     pub enum IdType {
-        /// The resident identity card, and the residence permit with such a number for people of Hong
-        /// Kong, Macao and Taiwan.
+        /// The resident identity card, and the residence permit for people of Hong Kong, Macao and
+        /// Taiwan, whose number has the same form.
         #[default]
         Resident = "resident",
         Passport = "passport",
         /// The permit with which people of Hong Kong and Macao travel to the mainland.
         HkMacaoPermit = "hk_macao_permit",
-        /// The same of people of Taiwan.
+        /// The permit with which people of Taiwan travel to the mainland.
         TaiwanPermit = "taiwan_permit",
     }
 }
@@ -39,7 +39,8 @@ words! {
     }
 }
 
-/// What is kept sealed of a person: the document's number and other particulars. Never printed whole.
+/// The sealed data of a person: the document's number and other particulars. It is never printed
+/// in full.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Identity {
     pub id_type: IdType,
@@ -51,18 +52,18 @@ pub struct Identity {
     pub particulars: Particulars,
 }
 
-/// What else is known of a person and shown to admins alone.
+/// Further data of a person. Only admins see it.
 #[derive(Clone, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 pub struct Particulars {
-    /// male or female; of a resident it follows from the number
+    /// male or female; not needed with a resident number, which contains it
     #[arg(long)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gender: Option<Gender>,
-    /// Birth date; of a resident it follows from the number
+    /// Birth date; not needed with a resident number, which contains it
     #[arg(long, value_name = "DATE", value_parser = day)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub birth_date: Option<Date>,
-    /// Phone number, 5 to 20 of digits, spaces, - and a leading +; kept encrypted
+    /// Phone number: 5 to 20 digits, spaces, - and a leading +; kept encrypted
     #[arg(long)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phone: Option<String>,
@@ -73,7 +74,7 @@ pub struct Particulars {
 }
 
 impl Particulars {
-    /// Which of them are not the same, by name.
+    /// Returns the names of the fields that differ.
     pub fn other_than(&self, other: &Particulars) -> Vec<String> {
         let differ = [
             ("gender", self.gender != other.gender),
@@ -101,30 +102,30 @@ const PROVINCES: [&str; 34] = [
 ];
 
 impl Identity {
-    /// Checks a number by the rules of its type, and what is said of the person against it. `today`
-    /// bounds the birth date where the clock is trusted.
+    /// Checks a number by the rules of its type, and the given particulars against it. `today`
+    /// bounds the birth date; it is `None` while the clock is not trusted.
     pub fn checked(
         id_type: IdType,
         number: &str,
-        said: Particulars,
+        given: Particulars,
         today: Option<Date>,
     ) -> Result<Self, RosterError> {
         let number = normalised(number);
         let mut particulars = Particulars {
-            phone: said.phone.as_deref().map(phone).transpose()?,
-            bank_tail: said.bank_tail.as_deref().map(bank_tail).transpose()?,
-            ..said
+            phone: given.phone.as_deref().map(phone).transpose()?,
+            bank_tail: given.bank_tail.as_deref().map(bank_tail).transpose()?,
+            ..given
         };
         if id_type == IdType::Resident {
             let (birth_date, gender) = resident(&number, today)?;
             let differs = |field, what: &str| {
-                let problem = format!("is not the one in the ID number: check both ({what})");
+                let problem = format!("is not the one in the ID number ({what}); check both");
                 Err(RosterError::Invalid { field, problem })
             };
-            if said_other(particulars.birth_date, birth_date) {
+            if contradicts(particulars.birth_date, birth_date) {
                 return differs("birth-date", "digits 7 to 14");
             }
-            if said_other(particulars.gender, gender) {
+            if contradicts(particulars.gender, gender) {
                 return differs("gender", "digit 17 is odd for men, even for women");
             }
             (particulars.birth_date, particulars.gender) = (Some(birth_date), Some(gender));
@@ -139,7 +140,7 @@ impl Identity {
         Ok(Identity { id_type, number, salt, particulars })
     }
 
-    /// As it is sealed.
+    /// Returns the plaintext that is sealed.
     pub(super) fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>, RosterError> {
         let mut plain = Zeroizing::new(Vec::new());
         match ciborium::into_writer(self, &mut *plain) {
@@ -152,18 +153,18 @@ impl Identity {
         ciborium::from_reader(plain).or_else(|error| invalid("id-number", error.to_string()))
     }
 
-    /// The same document: type and number.
+    /// Returns whether both are the same document, by type and number.
     pub fn same_document(&self, other: &Identity) -> bool {
         (self.id_type, &*self.number) == (other.id_type, &*other.number)
     }
 
-    /// The last four characters, behind stars.
+    /// Returns the number with stars for all but the last four characters.
     pub fn masked(&self) -> String {
         starred(&self.number)
     }
 }
 
-/// The last four characters, behind stars.
+/// Returns a text with stars for all but the last four characters.
 pub fn starred(text: &str) -> String {
     let hidden = text.chars().count().saturating_sub(4);
     let tail: String = text.chars().skip(hidden).collect();
@@ -176,16 +177,16 @@ impl std::fmt::Debug for Identity {
     }
 }
 
-fn said_other<T: PartialEq>(said: Option<T>, is: T) -> bool {
-    said.is_some_and(|said| said != is)
+fn contradicts<T: PartialEq>(given: Option<T>, is: T) -> bool {
+    given.is_some_and(|given| given != is)
 }
 
 fn invalid<T>(field: &'static str, problem: impl Into<String>) -> Result<T, RosterError> {
     Err(RosterError::Invalid { field, problem: problem.into() })
 }
 
-/// In upper case, of half width and without blanks: spreadsheets hold digits of both widths, and people
-/// put blanks between a number's parts.
+/// Returns a number in upper case, in half width and without blanks. Spreadsheets hold digits of
+/// both widths, and people put blanks between the parts of a number.
 fn normalised(number: &str) -> Zeroizing<String> {
     let plain = Zeroizing::new(half_width(number));
     Zeroizing::new(without_blanks(&plain).to_ascii_uppercase())
@@ -200,7 +201,7 @@ fn half_width(text: &str) -> String {
     text.chars().map(half).collect()
 }
 
-/// Blanks of any width, and marks that cannot be seen.
+/// Returns whether a character is a blank of any width, or an invisible mark.
 pub(super) fn is_blank(c: char) -> bool {
     c.is_whitespace()
         || matches!(c, '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}')
@@ -210,7 +211,7 @@ pub(super) fn without_blanks(text: &str) -> String {
     text.chars().filter(|c| !is_blank(*c)).collect()
 }
 
-/// What a resident number says: the birth date and the gender.
+/// Checks a resident number. Returns the birth date and the gender in it.
 fn resident(number: &str, today: Option<Date>) -> Result<(Date, Gender), RosterError> {
     const FIELD: &str = "id-number";
     let digit = |b: u8| b.is_ascii_digit().then(|| u32::from(b - b'0'));
@@ -218,7 +219,7 @@ fn resident(number: &str, today: Option<Date>) -> Result<(Date, Gender), RosterE
     if bytes.len() == 15 && bytes.iter().all(u8::is_ascii_digit) {
         return invalid(
             FIELD,
-            "has 15 digits, of the cards that ended in 2013: give the 18 of today's",
+            "has 15 digits, as the cards that expired in 2013; give the 18 digits of today's card",
         );
     }
     let [body @ .., check] = bytes else { return invalid(FIELD, "is missing") };
@@ -226,15 +227,15 @@ fn resident(number: &str, today: Option<Date>) -> Result<(Date, Gender), RosterE
     let check = if *check == b'X' { Some(10) } else { digit(*check) };
     let (Some(digits), Some(check), 17) = (digits, check, body.len()) else {
         let problem = format!(
-            "must be 17 digits and a last digit or X; it has {}. In a spreadsheet, format the \
-             column as text: a number loses its last digits",
+            "must be 17 digits, and a digit or X at the end; it has {}. In a spreadsheet, format \
+             the column as text, because a number cell loses the last digits",
             crate::timing::counted(number.chars().count(), "character")
         );
         return invalid(FIELD, problem);
     };
     let region = number.strip_prefix('9').unwrap_or(number);
     if !PROVINCES.iter().any(|p| region.starts_with(p)) {
-        return invalid(FIELD, "begins with no region's code: its first digits are mistyped");
+        return invalid(FIELD, "begins with no region's code; check its first digits");
     }
     let part = |range: std::ops::Range<usize>| number.get(range)?.parse::<i16>().ok();
     let month_and_day = part(10..12).zip(part(12..14));
@@ -244,30 +245,28 @@ fn resident(number: &str, today: Option<Date>) -> Result<(Date, Gender), RosterE
     let born = match born {
         Some(born) if born.year() >= 1900 && today.is_none_or(|today| born <= today) => born,
         _ => {
-            return invalid(
-                FIELD,
-                "holds no birth date in digits 7 to 14: one of them is mistyped",
-            );
+            return invalid(FIELD, "holds no birth date in digits 7 to 14; check these digits");
         }
     };
-    // ISO 7064, MOD 11-2: the weights are powers of 2, and the whole is 1 mod 11.
+    // ISO 7064, MOD 11-2: the weights are powers of 2, and the weighted sum is 1 mod 11.
     let sum = digits.iter().fold(0, |sum, digit| (sum + digit) * 2 % 11);
     if (sum + check) % 11 != 1 {
-        return invalid(FIELD, "does not fit its check digit: a digit is mistyped");
+        return invalid(FIELD, "does not fit its check digit; check each digit");
     }
     let odd = digits.last().is_some_and(|d| d % 2 == 1);
     Ok((born, if odd { Gender::Male } else { Gender::Female }))
 }
 
-/// Whether a worker's id is a resident's number, or that of the worker's own document: it would stand
-/// in plain in every record.
+/// Returns whether a worker's id is a resident number, or the number of the worker's own document.
+/// Such an id is refused, because every record would show the number.
 pub fn is_document(id: &WorkerId, identity: &Identity) -> bool {
     let id = normalised(id.as_str());
     id == identity.number || resident(&id, None).is_ok()
 }
 
-/// Passports: 5 to 20 letters and digits. Permits: an H or M and 8 or 10 digits (Hong Kong, Macao);
-/// 8 digits, or 10 and a letter in brackets on old ones, here 8 to 12 letters and digits (Taiwan).
+/// Checks the form of a passport's or permit's number. Passports: 5 to 20 letters and digits. Hong
+/// Kong and Macao permits: H or M, and 8 or 10 digits. Taiwan permits: 8 digits, or on old ones 10
+/// digits and a letter in brackets; 8 to 12 letters and digits are accepted.
 fn permit(id_type: IdType, number: &str) -> Result<(), RosterError> {
     const FIELD: &str = "id-number";
     let plain = number.bytes().all(|b| b.is_ascii_alphanumeric());
@@ -285,7 +284,7 @@ fn permit(id_type: IdType, number: &str) -> Result<(), RosterError> {
 }
 
 fn phone(text: &str) -> Result<String, RosterError> {
-    // Blanks of any width part it; one of half width stays.
+    // Each run of blanks becomes one space.
     let parts: Vec<String> =
         text.split_whitespace().map(|p| without_blanks(&half_width(p))).collect();
     let text = parts.join(" ");
@@ -304,7 +303,7 @@ fn bank_tail(text: &str) -> Result<String, RosterError> {
     if text.len() == 4 && text.bytes().all(|b| b.is_ascii_digit()) {
         Ok(text)
     } else {
-        invalid("bank-tail", "must be the last four digits of the wage account, and no more")
+        invalid("bank-tail", "must be exactly the last four digits of the wage account")
     }
 }
 

@@ -1,4 +1,4 @@
-//! Whose face this is: exact cosine over every template of the snapshot.
+//! Finds the worker whose template is nearest to a face, by the cosine over all templates.
 
 use std::sync::Arc;
 
@@ -7,16 +7,16 @@ use zeroize::Zeroizing;
 use super::{Worker, WorkerId};
 use crate::vision::{TEMPLATE_LEN, Template};
 
-/// The roster at one moment. Never changed: a new one takes its place.
+/// The roster at one moment. It is never changed; a new snapshot replaces it.
 #[derive(Default)]
 pub struct Roster {
     version: u64,
     workers: Vec<Arc<Worker>>,
-    /// Templates one after another, [`TEMPLATE_LEN`] numbers each.
+    /// The templates in sequence, [`TEMPLATE_LEN`] numbers each.
     templates: Zeroizing<Vec<f32>>,
-    /// For each template, its worker's place in `workers`.
+    /// For each template, the index of its worker in `workers`.
     owners: Vec<u32>,
-    /// Rows and templates that could not be read, and are left out.
+    /// Number of rows and templates that could not be read and are left out.
     pub damaged: u64,
 }
 
@@ -33,16 +33,16 @@ pub struct Match {
     pub worker: Arc<Worker>,
     /// Cosine of the worker's nearest template, -1 to 1.
     pub score: f32,
-    /// How far behind the second-best worker is; `None` where there is no second.
+    /// Difference to the score of the second-best worker; `None` where there is no second.
     pub margin: Option<f32>,
 }
 
 impl Roster {
-    /// Workers with their templates, by rising id.
+    /// Returns a snapshot of workers with their templates. The ids must be in ascending order.
     pub fn new(version: u64, workers: Vec<(Worker, Vec<Template>)>) -> Roster {
         let mut roster = Roster { version, ..Roster::default() };
         let count: usize = workers.iter().map(|(_, templates)| templates.len()).sum();
-        // Reserved whole, so that no unzeroised copy is left behind by growing.
+        // All is reserved at once: a vector that grows would leave copies that are not zeroised.
         roster.templates.reserve_exact(count * TEMPLATE_LEN);
         for (worker, templates) in workers {
             roster.push(Arc::new(worker), templates.iter().map(Template::as_slice));
@@ -50,7 +50,7 @@ impl Roster {
         roster
     }
 
-    /// The same with one worker changed, added, or (`None`) taken off.
+    /// Returns a copy with one worker changed, added or (`None`) removed.
     pub fn with(
         &self,
         version: u64,
@@ -62,7 +62,7 @@ impl Roster {
         let more = changed.as_ref().map_or(0, |(_, faces)| faces.len());
         roster.templates.reserve_exact(self.templates.len() + more * TEMPLATE_LEN);
         roster.owners.reserve_exact(self.owners.len() + more);
-        // Workers rise with their ids.
+        // The workers are in ascending order of their ids.
         let place = self.workers.partition_point(|worker| worker.person.id < *id);
         for (worker, templates) in self.each().take(place) {
             roster.push(worker.clone(), templates.chunks_exact(TEMPLATE_LEN));
@@ -86,9 +86,9 @@ impl Roster {
         }
     }
 
-    /// Each worker with its templates, one after another.
+    /// Returns each worker with its templates.
     fn each(&self) -> impl Iterator<Item = (&Arc<Worker>, &[f32])> {
-        // Owners rise with their workers.
+        // The owners are in the order of the workers.
         let mut of_workers = self.owners.chunk_by(|a, b| a == b).peekable();
         let mut templates = &self.templates[..];
         (0..).zip(&self.workers).map(move |(owner, worker)| {
@@ -98,7 +98,7 @@ impl Roster {
         })
     }
 
-    /// Rises with each change.
+    /// Returns the version. It rises with each change.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -112,14 +112,14 @@ impl Roster {
         self.workers.get(at)
     }
 
-    /// How like a worker's own templates a face is; `None` where there are none.
+    /// Returns the score of a face against a worker's own templates; `None` where there are none.
     pub fn likeness(&self, id: &WorkerId, face: &Template) -> Option<f32> {
         let face: &[f32; TEMPLATE_LEN] = face.as_slice().try_into().ok()?;
         let (_, own) = self.each().find(|(worker, _)| worker.person.id == *id)?;
         own.chunks_exact(TEMPLATE_LEN).map(|template| dot(template, face)).reduce(f32::max)
     }
 
-    /// As [`best`](Self::best), but without one worker, who is that person themselves.
+    /// Returns the best match among all workers except one: the worker whose face it is.
     pub fn best_but(&self, face: &Template, id: &WorkerId) -> Option<Match> {
         match self.worker(id) {
             Some(_) => self.with(self.version, id, None).best(face),
@@ -127,7 +127,7 @@ impl Roster {
         }
     }
 
-    /// The worker with the nearest template; `None` when there are no templates.
+    /// Returns the worker with the nearest template; `None` where there are no templates.
     pub fn best(&self, face: &Template) -> Option<Match> {
         let face: &[f32; TEMPLATE_LEN] = face.as_slice().try_into().ok()?;
         let mut first: Option<(u32, f32)> = None;
@@ -149,13 +149,13 @@ impl Roster {
         Some(Match { worker, score, margin: second.map(|s| score - s) })
     }
 
-    /// How many templates there are.
+    /// Returns the number of templates.
     pub fn templates(&self) -> usize {
         self.owners.len()
     }
 }
 
-/// In eight lanes, which the compiler turns into vector instructions.
+/// Returns the dot product, as eight partial sums that the compiler makes vector instructions of.
 fn dot(a: &[f32], b: &[f32; TEMPLATE_LEN]) -> f32 {
     let mut sums = [0.0_f32; 8];
     for (a, b) in a.chunks_exact(8).zip(b.chunks_exact(8)) {

@@ -1,8 +1,8 @@
-//! The workers admitted to the site, and whose face this is.
+//! The workers admitted to the site, and the match of a face to its worker.
 //!
-//! In: enrolments, amendments and removals (inside the caller's transaction, beside their ledger
-//! entries), templates to be matched. Out: [`Roster`], a snapshot swapped in one step after each
-//! commit. Touches: the tables `worker`, `template`, `photo`, and `roster_version` in `meta`.
+//! In: enrolments, updates and removals, in the caller's transaction beside their ledger entries;
+//! templates to match. Out: [`Roster`], a snapshot that is replaced in one step after each commit.
+//! Touches: the tables `worker`, `template`, `photo`, and `roster_version` in `meta`.
 //! Templates, photos, ID numbers and other particulars are sealed before they reach the database (I5).
 
 mod carry_over;
@@ -44,13 +44,15 @@ pub enum RosterError {
     IdRetired(WorkerId),
     #[error("this ID number is already enrolled, as worker {0}")]
     IdentityTaken(WorkerId),
-    #[error("the roster holds {most} workers, and that is the most: remove those who have left")]
+    #[error(
+        "the roster is full: it holds {most} workers, the maximum; remove workers who have left"
+    )]
     Full { most: usize },
     #[error("there is no worker {0} on the roster; see `gatehouse worker list`")]
     NoSuchWorker(WorkerId),
     #[error(
-        "what is kept of worker {0} is damaged: remove that worker, and enrol the same person under \
-         another id"
+        "the stored data of worker {0} is damaged; remove this worker, and enroll the same person \
+         under another id"
     )]
     Damaged(WorkerId),
     #[error("{field}: {problem}")]
@@ -69,8 +71,8 @@ impl From<SealError> for RosterError {
     }
 }
 
-/// A worker's id at this site, chosen by its admin: 1 to 32 of A-Z a-z 0-9 - _ . and never used
-/// again.
+/// A worker's id at this site, chosen by its admin: 1 to 32 characters of A-Z a-z 0-9 - _ and `.`
+/// An id is never used again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WorkerId(Arc<str>);
 
@@ -82,7 +84,7 @@ impl Serialize for WorkerId {
 
 impl<'de> Deserialize<'de> for WorkerId {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        /// Reads a text where it stands: entries are read by the thousand.
+        /// Reads a text without a copy of it, because thousands of entries are read.
         struct Id;
         impl Visitor<'_> for Id {
             type Value = WorkerId;
@@ -123,29 +125,30 @@ impl std::fmt::Display for WorkerId {
     }
 }
 
-/// Who somebody is on this site, as each record of theirs repeats it.
+/// A worker's id, name and work on this site. Each record of the worker repeats them.
 #[derive(Clone, Debug, PartialEq, Eq, Args, Serialize, Deserialize)]
 pub struct Person {
-    /// The worker's id at this site: 1 to 32 of A-Z, a-z, 0-9, -, _ and . Never used again
+    /// The worker's id at this site: 1 to 32 characters of A-Z, a-z, 0-9, -, _ and . An id is never
+    /// used again
     #[arg(long)]
     pub id: WorkerId,
-    /// The name, as it stands in the document
+    /// The name, as it is in the ID document
     #[arg(long)]
     pub name: String,
-    /// The team; timesheets are by team
+    /// The team; timesheets are grouped by team
     #[arg(long)]
     pub team: String,
-    /// The labour contractor that the team is of
+    /// The labour contractor of the team
     #[arg(long)]
     pub contractor: String,
-    /// What the worker does: steel fixer, carpenter
+    /// The worker's trade: steel fixer, carpenter
     #[arg(long)]
     pub trade: String,
 }
 
-/// On what terms somebody works here: days, and papers signed.
+/// A worker's terms on this site: days of admission, and signed papers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
-#[command(next_help_heading = "What else is said of the worker")]
+#[command(next_help_heading = "Terms and particulars of the worker")]
 #[serde(default)]
 pub struct Terms {
     /// First day of admission, such as 2026-10-01
@@ -154,8 +157,8 @@ pub struct Terms {
     /// Last day of admission
     #[arg(long, value_name = "DATE", value_parser = day)]
     pub valid_until: Option<Date>,
-    /// Number of the form by which the worker agrees that their face is kept; without it no photo is
-    /// taken in unless the configuration says otherwise
+    /// Number of the form on which the worker agrees that the face is stored; without it no photo
+    /// is accepted, unless the configuration says otherwise
     #[arg(long, value_name = "FORM-NUMBER")]
     pub consent: Option<String>,
     /// When that form was signed
@@ -169,7 +172,7 @@ pub struct Terms {
     pub trained_on: Option<Date>,
 }
 
-/// A worker as the gate needs to know one.
+/// A worker, as the gate and the lists of workers have them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Worker {
     #[serde(flatten)]
@@ -177,25 +180,26 @@ pub struct Worker {
     #[serde(flatten)]
     pub terms: Terms,
     pub state: State,
-    /// Why somebody is suspended or barred.
+    /// Reason for the suspension or the bar.
     pub state_reason: Option<String>,
-    /// How many templates there are.
+    /// Number of templates.
     pub templates: u32,
 }
 
 words! {
     pub enum State {
         Active = "active",
-        /// Kept out for the time being.
+        /// May not enter for now.
         Suspended = "suspended",
-        /// Kept out for good, and on the roster so that they are known.
+        /// May not enter again. The worker stays on the roster, so that the gate recognises the
+        /// face.
         Barred = "barred",
         /// Off the roster. Templates and photos are erased.
         Removed = "removed",
     }
 }
 
-/// Whether a worker may come in on a given day.
+/// Whether a worker may enter on a given day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     InForce,
@@ -207,13 +211,14 @@ pub enum Standing {
 }
 
 impl Worker {
-    /// Somebody new, on no terms yet.
+    /// Returns a new worker without terms.
     pub fn new(person: Person) -> Worker {
         let (terms, state) = (Terms::default(), State::Active);
         Worker { person, terms, state, state_reason: None, templates: 0 }
     }
 
-    /// `today` is `None` while the clock is not trusted: then no date counts against anybody.
+    /// Returns the worker's standing. `today` is `None` while the clock is not trusted; then no
+    /// date denies a worker the entry.
     pub fn standing(&self, today: Option<Date>, require_training: bool) -> Standing {
         let Terms { valid_from, valid_until, trained_on, .. } = self.terms;
         match self.state {
@@ -234,14 +239,14 @@ impl Worker {
     }
 }
 
-/// One photo's worth of a face: its template, and a JPEG of it.
+/// The face on one photo: its template, and a JPEG of it.
 #[derive(Clone, Debug)]
 pub struct FaceOnFile {
     pub template: Template,
     pub jpeg: Vec<u8>,
 }
 
-/// All that comes onto the roster at once.
+/// All that an enrolment stores on the roster.
 #[derive(Clone, Debug)]
 pub struct Enrolment {
     pub worker: Worker,
@@ -251,7 +256,7 @@ pub struct Enrolment {
     pub faces: Vec<FaceOnFile>,
 }
 
-/// Text that people typed: trimmed, not empty, of bounded length, one line.
+/// Returns a typed text, trimmed. Refuses a text that is empty, too long or not on one line.
 pub fn checked_text(
     field: &'static str,
     text: &str,

@@ -1,15 +1,19 @@
-//! Everything of the roster that is sealed, sealed with another key.
+//! Seals the roster's sealed values with another key.
+//!
+//! In: the old and the new key. Out: the number of values sealed and of damaged values. Touches:
+//! the tables `worker`, `template` and `photo`.
 
 use rusqlite::{OptionalExtension, Params, Transaction, params};
 use zeroize::Zeroizing;
 
 use super::{
     Identity, RosterError,
-    rows::{lookup, place},
+    rows::{lookup, seal_context},
 };
 use crate::store::{SealError, Sealer};
 
-/// How many values were sealed anew, and how many could not be opened: they are damaged, and stay so.
+/// Number of values that were sealed again, and of damaged values. A damaged value could not be
+/// opened and stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resealed {
     pub values: u64,
@@ -31,7 +35,7 @@ impl Resealed {
     }
 }
 
-/// Row by row: with thousands of photos there is no more than one in memory.
+/// Seals each value again, row by row, so that at most one of thousands of photos is in memory.
 pub fn reseal(tx: &Transaction<'_>, old: &Sealer, new: &Sealer) -> Result<Resealed, RosterError> {
     let mut done = Resealed::default();
     identities(tx, old, new, &mut done)?;
@@ -58,7 +62,7 @@ fn identities(
         let row: Option<(String, Vec<u8>)> =
             next.query_row([&after], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         let Some((id, sealed)) = row else { return Ok(()) };
-        let context = place("identity", &id, 0);
+        let context = seal_context("identity", &id, 0);
         if let Some(plain) = done.count(old, &context, &sealed) {
             let identity = Identity::from_bytes(&plain)?;
             update.execute(params![id, new.seal(&context, &plain)?, lookup(new, &identity)])?;
@@ -84,7 +88,7 @@ fn faces(
     while let Some(row) = one(&mut next, params![worker, ordinal])? {
         let sealed;
         (worker, ordinal, sealed) = row;
-        let context = place(table, &worker, usize::try_from(ordinal).unwrap_or_default());
+        let context = seal_context(table, &worker, usize::try_from(ordinal).unwrap_or_default());
         if let Some(plain) = done.count(old, &context, &sealed) {
             update.execute(params![worker, ordinal, new.seal(&context, &plain)?])?;
         }

@@ -1,4 +1,4 @@
-//! The roster's tables. Every function works inside its caller's transaction.
+//! Reads and writes the roster's tables. Each function works inside its caller's transaction.
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params, types::Type};
 use serde::{Deserialize, Serialize};
@@ -11,12 +11,12 @@ use crate::{
     vision::Template,
 };
 
-/// Workers on the roster at once: three times the largest site known, and what a lane matches in a
-/// few milliseconds.
+/// Maximum number of workers on the roster. It is three times the largest known site, and a lane
+/// matches a face against all of them in a few milliseconds.
 pub const MOST_WORKERS: usize = 10_000;
 
-/// Where a sealed value stands, for [`Sealer::seal`].
-pub(super) fn place(table: &str, id: impl std::fmt::Display, ordinal: usize) -> String {
+/// Returns the context of a sealed value, for [`Sealer::seal`].
+pub(super) fn seal_context(table: &str, id: impl std::fmt::Display, ordinal: usize) -> String {
     format!("{table}/{id}/{ordinal}")
 }
 
@@ -48,12 +48,12 @@ pub fn enroll(
          VALUES (?1, '', '', '', '', x'', x'', 'active')",
         [id.as_str()],
     )?;
-    describe(tx, sealer, &enrolment.worker, &enrolment.identity)?;
+    write_row(tx, sealer, &enrolment.worker, &enrolment.identity)?;
     add_faces(tx, sealer, id, &enrolment.model, &enrolment.faces)?;
     raise_version(tx)
 }
 
-/// Who on the roster has this document already.
+/// Returns the worker on the roster who has this document.
 pub fn holder_of(
     tx: &Transaction<'_>,
     sealer: &Sealer,
@@ -73,15 +73,15 @@ pub(super) fn lookup(sealer: &Sealer, identity: &Identity) -> [u8; 32] {
     sealer.lookup(&format!("{}:{}", identity.id_type.word(), *identity.number))
 }
 
-/// Writes what stands in the worker's row, the state apart.
-fn describe(
+/// Writes the worker's row, except the state.
+fn write_row(
     tx: &Transaction<'_>,
     sealer: &Sealer,
     worker: &Worker,
     identity: &Identity,
 ) -> Result<(), RosterError> {
     let Worker { person, terms, .. } = worker;
-    let sealed = sealer.seal(&place("identity", &person.id, 0), &identity.to_bytes()?)?;
+    let sealed = sealer.seal(&seal_context("identity", &person.id, 0), &identity.to_bytes()?)?;
     let changed = tx.execute(
         "UPDATE worker SET name = ?2, team = ?3, contractor = ?4, trade = ?5, valid_from = ?6,
              valid_until = ?7, consent = ?8, consent_on = ?9, contract_signed = ?10,
@@ -122,12 +122,12 @@ fn add_faces(
     )?;
     for (ordinal, face) in (from..).zip(faces) {
         let template = face.template.to_bytes();
-        let template = sealer.seal(&place("template", id, ordinal), template.as_slice())?;
+        let template = sealer.seal(&seal_context("template", id, ordinal), template.as_slice())?;
         tx.execute(
             "INSERT INTO template VALUES (?1, ?2, ?3, ?4)",
             params![id.as_str(), ordinal as i64, model, template],
         )?;
-        let photo = sealer.seal(&place("photo", id, ordinal), &face.jpeg)?;
+        let photo = sealer.seal(&seal_context("photo", id, ordinal), &face.jpeg)?;
         tx.execute(
             "INSERT INTO photo VALUES (?1, ?2, ?3)",
             params![id.as_str(), ordinal as i64, photo],
@@ -136,7 +136,7 @@ fn add_faces(
     Ok(())
 }
 
-/// What becomes of a worker's templates and photos.
+/// The change of a worker's templates and photos.
 #[derive(Clone, Debug)]
 pub enum Faces {
     Keep,
@@ -145,7 +145,7 @@ pub enum Faces {
     Erase,
 }
 
-/// A worker as they are to be from now on, the state apart.
+/// A worker's new data, except the state.
 #[derive(Clone, Debug)]
 pub struct Updated {
     pub worker: Worker,
@@ -153,15 +153,16 @@ pub struct Updated {
     pub faces: Faces,
 }
 
-/// Changes a worker who is on the roster. How many templates there are then. The caller appends the
-/// ledger's entry and, where faces were erased, empties the write-ahead log after the commit.
+/// Changes a worker who is on the roster. Returns the number of templates after the change. The
+/// caller appends the ledger's entry. Where faces were erased, the caller empties the write-ahead
+/// log after the commit.
 pub fn update(tx: &Transaction<'_>, sealer: &Sealer, to: &Updated) -> Result<u32, RosterError> {
     let id = &to.worker.person.id;
     match holder_of(tx, sealer, &to.identity)? {
         Some(other) if other != *id => return Err(RosterError::IdentityTaken(other)),
         _ => {}
     }
-    describe(tx, sealer, &to.worker, &to.identity)?;
+    write_row(tx, sealer, &to.worker, &to.identity)?;
     match &to.faces {
         Faces::Keep => {}
         Faces::Erase => {
@@ -179,7 +180,7 @@ pub fn update(tx: &Transaction<'_>, sealer: &Sealer, to: &Updated) -> Result<u32
     Ok(tx.query_row(templates, [id.as_str()], |r| r.get(0))?)
 }
 
-/// Whether a change met a worker who is on the roster.
+/// Fails where a change found no worker on the roster.
 fn on_the_roster(changed: usize, id: &WorkerId) -> Result<(), RosterError> {
     match changed {
         0 => Err(RosterError::NoSuchWorker(id.clone())),
@@ -187,7 +188,7 @@ fn on_the_roster(changed: usize, id: &WorkerId) -> Result<(), RosterError> {
     }
 }
 
-/// How much of a worker was erased.
+/// Number of templates and photos of a worker that were erased.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Erased {
     pub templates: u32,
@@ -201,8 +202,9 @@ fn erase(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError> {
     Ok(Erased { templates: count(templates), photos: count(photos) })
 }
 
-/// Erases a worker's templates and photos, those of passages too, and marks the row; attendance stays (I7). The caller
-/// appends the ledger's entry, and empties the write-ahead log after the commit.
+/// Erases a worker's templates and photos, photos of passages too, and marks the row as removed.
+/// The attendance stays (I7). The caller appends the ledger's entry, and empties the write-ahead
+/// log after the commit.
 pub fn remove(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError> {
     let changed = tx.execute(
         "UPDATE worker SET state = 'removed', held = NULL WHERE id = ?1 AND state <> 'removed'",
@@ -234,8 +236,8 @@ pub fn set_state(
     raise_version(tx)
 }
 
-/// Whoever was removed, and of whom the ledger says nothing any more, is forgotten but for the id,
-/// which is never used again. How many.
+/// Clears the rows of removed workers without an entry in the ledger, and returns their number. The
+/// id stays, because an id is never used again.
 pub fn forget_removed(tx: &Transaction<'_>) -> Result<usize, RosterError> {
     Ok(tx.execute(
         "UPDATE worker SET name = '', team = '', contractor = '', trade = '', identity = x'',
@@ -255,13 +257,13 @@ pub(super) fn set_version(tx: &Transaction<'_>, version: u64) -> Result<(), Rost
     Ok(crate::store::set_meta(tx, "roster_version", &version.to_be_bytes())?)
 }
 
-/// Rises with each change.
+/// Returns the roster's version. It rises with each change.
 pub fn version(tx: &Connection) -> Result<u64, RosterError> {
     let bytes = crate::store::meta(tx, "roster_version")?;
     Ok(bytes.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes))
 }
 
-/// A removed worker is not held as well.
+/// The columns of a [`Worker`]. For a removed worker the column `held` is ignored.
 const COLUMNS: &str = "id, name, team, contractor, trade, valid_from, valid_until, consent,
     consent_on, contract_signed, trained_on,
     CASE state WHEN 'removed' THEN state ELSE coalesce(held, state) END AS standing, held_reason,
@@ -294,16 +296,16 @@ fn worker(row: &Row<'_>) -> rusqlite::Result<Worker> {
     })
 }
 
-/// Some of the workers.
+/// One page of workers.
 #[derive(Debug)]
 pub struct Page {
     pub workers: Vec<Worker>,
-    /// After whom the next page begins; `None` where this is the last.
+    /// The id after which the next page begins; `None` where this page is the last.
     pub next: Option<WorkerId>,
 }
 
-/// The workers of a state (`None`: all who are on the roster), by id: those after `after`, at most
-/// `limit`. A row that cannot be read is left out; the snapshot counts it.
+/// Returns the workers in a state (`None`: all on the roster) in the order of their ids, from after
+/// `after`, at most `limit`. A row that cannot be read is left out; the snapshot counts it.
 pub fn list(
     tx: &Transaction<'_>,
     state: Option<State>,
@@ -323,20 +325,20 @@ pub fn list(
     while let Some(row) = rows.next()? {
         count += 1;
         let id: String = row.get(0)?;
-        workers.extend(sound(&id, worker(row))?);
+        workers.extend(unless_damaged(&id, worker(row))?);
         last = id.parse().ok().or(last);
     }
     Ok(Page { workers, next: last.filter(|_| count >= limit) })
 }
 
-/// Whether there is, or ever was, such a worker.
+/// Fails where there is no worker with this id and never was.
 pub fn must_exist(tx: &Transaction<'_>, id: &WorkerId) -> Result<(), RosterError> {
     tx.query_row("SELECT 1 FROM worker WHERE id = ?1", [id.as_str()], |_| Ok(()))
         .optional()?
         .ok_or_else(|| RosterError::NoSuchWorker(id.clone()))
 }
 
-/// One worker, whatever the state, with the identity opened.
+/// Returns one worker in any state, with the opened identity.
 pub fn identity(
     tx: &Transaction<'_>,
     sealer: &Sealer,
@@ -345,22 +347,22 @@ pub fn identity(
     let sql = format!("SELECT {COLUMNS}, identity FROM worker WHERE id = ?1");
     let found =
         tx.query_row(&sql, [id.as_str()], |row| Ok((worker(row)?, row.get::<_, Vec<u8>>(14)?)));
-    let (worker, sealed) = sound(id.as_str(), found.optional())?
+    let (worker, sealed) = unless_damaged(id.as_str(), found.optional())?
         .ok_or_else(|| RosterError::Damaged(id.clone()))?
         .filter(|(worker, sealed)| worker.state != State::Removed || !sealed.is_empty())
         .ok_or_else(|| RosterError::NoSuchWorker(id.clone()))?;
-    let plain = sealer.open(&place("identity", id, 0), &sealed)?;
+    let plain = sealer.open(&seal_context("identity", id, 0), &sealed)?;
     Ok((worker, Identity::from_bytes(&plain)?))
 }
 
-/// A worker's row, where it can be read.
-pub(super) fn legible(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Worker> {
+/// Reads a worker's row.
+pub(super) fn read_worker(tx: &Transaction<'_>, id: &str) -> rusqlite::Result<Worker> {
     tx.prepare_cached(&format!("SELECT {COLUMNS} FROM worker WHERE id = ?1"))?
         .query_row([id], worker)
 }
 
-/// The snapshot that the gate matches against: who is on the roster, and those of their templates
-/// that this embedder made. A row or a template that is damaged costs its worker, and nobody else.
+/// Returns the snapshot that the gate matches against: the workers on the roster, and their
+/// templates that this embedder made. A damaged row or template affects only its own worker.
 pub fn load(tx: &Transaction<'_>, sealer: &Sealer, model: &str) -> Result<Roster, RosterError> {
     let ids: Vec<String> = tx
         .prepare("SELECT id FROM worker WHERE state <> 'removed' ORDER BY id LIMIT ?1")?
@@ -369,7 +371,7 @@ pub fn load(tx: &Transaction<'_>, sealer: &Sealer, model: &str) -> Result<Roster
     let mut damaged = 0;
     let mut filled = Vec::with_capacity(ids.len());
     for id in ids {
-        let Some(worker) = sound(&id, legible(tx, &id))? else {
+        let Some(worker) = unless_damaged(&id, read_worker(tx, &id))? else {
             damaged += 1;
             continue;
         };
@@ -382,35 +384,35 @@ pub fn load(tx: &Transaction<'_>, sealer: &Sealer, model: &str) -> Result<Roster
     Ok(roster)
 }
 
-/// One worker as [`load`] has them, for [`Roster::with`]; `None` for one who is off the roster, or
-/// whose row is damaged.
+/// Returns one worker as [`load`] does, for [`Roster::with`]. Returns `None` for a worker who is
+/// not on the roster, or whose row is damaged.
 pub fn load_one(
     tx: &Transaction<'_>,
     sealer: &Sealer,
     model: &str,
     id: &WorkerId,
 ) -> Result<Option<(Worker, Vec<Template>)>, RosterError> {
-    let worker = sound(id.as_str(), legible(tx, id.as_str()).optional())?.flatten();
+    let worker = unless_damaged(id.as_str(), read_worker(tx, id.as_str()).optional())?.flatten();
     let worker = worker.filter(|worker| worker.state != State::Removed);
     worker.map(|worker| Ok((worker, templates(tx, sealer, id.as_str(), model)?.0))).transpose()
 }
 
-/// What was read of a worker; `None`, and a line in the log, where it is damaged.
-fn sound<T>(id: &str, read: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
+/// Returns what was read of a worker. Returns `None`, and logs an error, where it is damaged.
+fn unless_damaged<T>(id: &str, read: rusqlite::Result<T>) -> rusqlite::Result<Option<T>> {
     match read {
         Err(error @ rusqlite::Error::FromSqlConversionFailure(..)) => {
-            unreadable(id, &error);
+            log_damage(id, &error);
             Ok(None)
         }
         read => read.map(Some),
     }
 }
 
-fn unreadable(id: &str, error: &dyn std::fmt::Display) {
-    tracing::error!(worker = id, %error, "this worker's data is damaged");
+fn log_damage(id: &str, error: &dyn std::fmt::Display) {
+    tracing::error!(worker = id, %error, "the stored data of a worker is damaged");
 }
 
-/// A worker's templates of this embedder, and how many of them cannot be read.
+/// Returns a worker's templates of this embedder, and the number of templates that cannot be read.
 fn templates(
     tx: &Transaction<'_>,
     sealer: &Sealer,
@@ -425,7 +427,7 @@ fn templates(
     let (mut faces, mut damaged) = (Vec::new(), 0);
     for row in rows {
         let (ordinal, sealed) = row?;
-        let opened = sealer.open(&place("template", id, ordinal as usize), &sealed);
+        let opened = sealer.open(&seal_context("template", id, ordinal as usize), &sealed);
         let face = opened
             .map_err(|e| e.to_string())
             .and_then(|plain| Template::from_bytes(&plain).map_err(|e| e.to_string()));
@@ -433,7 +435,7 @@ fn templates(
             Ok(face) => faces.push(face),
             Err(error) => {
                 damaged += 1;
-                unreadable(id, &error);
+                log_damage(id, &error);
             }
         }
     }

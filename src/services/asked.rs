@@ -1,4 +1,4 @@
-//! What an enrolment and an amendment ask for, and what they give.
+//! The requests and results of an enrolment and an update.
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -9,8 +9,8 @@ use crate::{
     roster::{IdType, Particulars, Person, RosterError, Terms, Worker, WorkerId, checked_text},
 };
 
-/// Somebody comes onto the roster. Without photos and `live` they have no template, and pass only
-/// when a guard vouches for them.
+/// A request to enroll a worker. Without photos and `live` the worker has no template, and passes
+/// only when a guard vouches.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Enroll {
     #[serde(flatten)]
@@ -25,20 +25,21 @@ pub struct Enroll {
     #[serde(default)]
     pub photos: Vec<Photo>,
     pub live: Option<Live>,
-    /// Why the face may be that of another worker too: twins.
+    /// Reason for which another worker may have the same face: twins.
     pub allow_duplicate_face: Option<String>,
     #[serde(default)]
     pub if_known: IfKnown,
-    /// All is examined and nothing is changed.
+    /// The request is checked in full, and nothing is changed.
     #[serde(default)]
     pub dry_run: bool,
-    /// Somebody was asked whether dates that look mistyped are meant, or there is no one to ask.
+    /// Dates that look mistyped are accepted: a person has confirmed them, or no person can be
+    /// asked.
     #[serde(default)]
     pub confirmed: bool,
 }
 
 impl Enroll {
-    /// With no particulars, terms or photos yet.
+    /// Returns a request without particulars, terms and photos.
     pub fn new(person: Person, id_type: IdType, id_number: String) -> Enroll {
         Enroll {
             person,
@@ -60,31 +61,32 @@ impl Enroll {
     }
 }
 
-/// What to do where the same person is on the roster already under this id.
+/// The treatment of a person who is already on the roster under this id.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IfKnown {
     #[default]
     Refuse,
-    /// Where nothing is different, well; else refuse. So an import that broke off can be run again.
+    /// Accept where nothing differs, else refuse. So an interrupted import can be repeated.
     Same,
-    /// Bring up to date. What is not given stays as it is; photos given replace those there are.
+    /// Update the worker. A field that is not given stays as it is; given photos replace the
+    /// present ones.
     Update,
 }
 
-/// From a lane's camera.
+/// A request to take the photos with a lane's camera.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub struct Live {
-    /// Take the photos now, with the camera of this lane, in place of those there are; the gate there
-    /// waits meanwhile
+    /// Take the photos now with a camera of this lane, in place of the present photos; the lane's
+    /// gate waits meanwhile
     #[arg(long, required = false, requires = "direction")]
     pub lane: String,
-    /// Which of its cameras: entry or exit
+    /// The camera of the lane: entry or exit
     #[arg(long, required = false, requires = "lane")]
     pub direction: Direction,
 }
 
-/// What an enrolment gives.
+/// The result of an enrolment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Enrolled {
     #[serde(flatten)]
@@ -100,7 +102,7 @@ pub enum EnrollResult {
     Updated,
 }
 
-/// What is said of a worker changes: what is given, and no more.
+/// A request to change a worker. A field that is not given stays as it is.
 #[derive(Clone, Args, Serialize, Deserialize)]
 pub struct Update {
     /// The worker's id
@@ -114,17 +116,17 @@ pub struct Update {
     /// Another trade
     #[arg(long)]
     pub trade: Option<String>,
-    /// Another name, where the one there is was wrong
+    /// Another name, where the present one is wrong
     #[arg(long)]
     pub name: Option<String>,
-    /// Another number, where the one there is was wrong
+    /// Another number, where the present one is wrong
     #[arg(long, value_name = "NUMBER")]
     pub id_number: Option<String>,
-    /// With --id-number, where it is of another type: resident, passport, hk_macao_permit or
+    /// The type of the new number, where it is another type: resident, passport, hk_macao_permit or
     /// taiwan_permit
     #[arg(long, value_name = "TYPE", requires = "id_number")]
     pub id_type: Option<IdType>,
-    /// What is no longer so; several times for several
+    /// A field to clear; repeat the option for further fields
     #[arg(long, value_name = "FIELD")]
     #[serde(default)]
     pub clear: Vec<Clear>,
@@ -143,7 +145,7 @@ pub struct Update {
     #[arg(long = "yes")]
     #[serde(default)]
     pub confirmed: bool,
-    // Last, because its heading goes on for what follows.
+    // These fields come last, because the help heading of the terms applies to all later fields.
     #[command(flatten)]
     pub terms: Terms,
     #[command(flatten)]
@@ -151,7 +153,7 @@ pub struct Update {
 }
 
 impl Update {
-    /// Nothing changes yet.
+    /// Returns a request that changes nothing.
     pub fn nothing(id: WorkerId) -> Update {
         Update {
             id,
@@ -174,7 +176,7 @@ impl Update {
     }
 }
 
-/// What may be unsaid.
+/// A field that can be cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clear {
@@ -186,7 +188,7 @@ pub enum Clear {
     BankTail,
 }
 
-/// What becomes of the templates and photos there are.
+/// The change of the present templates and photos.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UpdateFaces {
@@ -200,19 +202,19 @@ pub enum UpdateFaces {
 /// A photo that follows the request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Photo {
-    /// As its owner calls it, for messages.
+    /// The file's name, for messages.
     pub name: String,
     pub bytes: u64,
 }
 
-/// How an enrolment or amendment was asked for: a refusal names the remedy that there is.
+/// The origin of an enrolment or update. A refusal names the remedy that this origin has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Asked {
-    /// By a command about one worker, which has options.
+    /// A command about one worker, which has options.
     Alone,
-    /// By a row of an import.
+    /// A row of an import.
     Import,
-    /// By a platform.
+    /// A platform.
     Platform,
 }
 
@@ -225,7 +227,7 @@ impl Asked {
         }
     }
 
-    /// Of these remedies the one that there is.
+    /// Returns the remedy for this origin.
     pub(super) fn remedy(
         self,
         alone: &'static str,
@@ -240,12 +242,12 @@ impl Asked {
     }
 }
 
-/// Why something is done: one line of at most 200 characters.
+/// Checks a reason: one line of at most 200 characters.
 pub(super) fn checked_reason(reason: &str) -> Result<String, RosterError> {
     checked_text("reason", reason, 200)
 }
 
-/// The texts of a person, each within its bound.
+/// Checks the texts of a person against their bounds.
 pub(super) fn checked_person(person: &Person) -> Result<Person, RosterError> {
     Ok(Person {
         id: person.id.clone(),

@@ -1,4 +1,4 @@
-//! What was recorded of who went through, who is on site, and what is added to the record.
+//! Lists the attendance and the workers on site, and adds and disputes passages.
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp, civil::Date};
@@ -17,10 +17,11 @@ use crate::{
     words::day,
 };
 
-/// Who came in longer ago than this has gone, and nothing recorded it.
+/// Maximum time on site without an exit. A worker who entered earlier counts as gone, although no
+/// exit was recorded.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(72);
 
-/// Which records are wanted.
+/// The records that are asked for.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 pub struct AttendanceQuery {
     /// First day, such as 2026-10-01
@@ -29,38 +30,38 @@ pub struct AttendanceQuery {
     /// Last day
     #[arg(long, value_name = "DATE", value_parser = day)]
     pub to: Option<Date>,
-    /// Those of this worker alone
+    /// Only records of this worker
     #[arg(long, value_name = "ID")]
     pub worker: Option<WorkerId>,
-    /// Those of this team alone
+    /// Only records of this team
     #[arg(long)]
     pub team: Option<String>,
-    /// Those of this contractor alone
+    /// Only records of this contractor
     #[arg(long)]
     pub contractor: Option<String>,
-    /// Those at this lane alone
+    /// Only records at this lane
     #[arg(long)]
     pub lane: Option<String>,
-    /// From this instant on, and until before that one; instead of days.
+    /// From this instant to before `to_at`; given instead of days.
     #[arg(skip)]
     pub from_at: Option<Timestamp>,
     #[arg(skip)]
     pub to_at: Option<Timestamp>,
 }
 
-/// A passage that no gate recorded.
+/// A request to add a passage that no gate recorded.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Addition {
     pub worker: WorkerId,
     pub at: Timestamp,
     pub direction: Direction,
     pub reason: String,
-    /// Somebody was asked whether a time that looks mistyped is meant.
+    /// A person has confirmed a time that looks mistyped.
     #[serde(default)]
     pub confirmed: bool,
 }
 
-/// It was not this person: the attendance of this seq does not count.
+/// A request not to count the attendance with this seq: it was another person.
 #[derive(Clone, Args, Serialize, Deserialize)]
 pub struct Dispute {
     /// The record's number, as `attendance list` shows it
@@ -70,18 +71,18 @@ pub struct Dispute {
     pub reason: String,
 }
 
-/// Records, page by page, and what was read so far.
+/// A list of records, read page by page, with the extent of the records read so far.
 pub struct Listing<'a> {
     services: &'a Services,
     team: Option<String>,
     contractor: Option<String>,
-    /// `None`: all are read.
+    /// The next page; `None` where all are read.
     filter: Option<AttendanceFilter>,
     pub extent: Extent,
 }
 
 impl Listing<'_> {
-    /// The next records; `None` where there are no more.
+    /// Returns the next records; `None` where there are no more.
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Failure> {
         let Some(filter) = self.filter.take() else { return Ok(None) };
         let asked = filter.clone();
@@ -98,17 +99,17 @@ impl Listing<'_> {
     }
 }
 
-/// Who is on site.
+/// The workers on site.
 pub struct OnSite {
     pub present: Vec<Present>,
     pub done: OnsiteDone,
 }
 
-/// What a look for those on site ends with.
+/// The end of the list of workers on site.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OnsiteDone {
     pub count: u64,
-    /// Since when it looked.
+    /// Start of the time that was searched.
     pub since: String,
     pub at: String,
 }
@@ -121,7 +122,8 @@ impl Services {
     ) -> Result<Option<Record>, Failure> {
         let reason = checked_reason(&reason)?;
         let (sealer, stamp) = (self.store.sealer().clone(), self.clock.stamp());
-        // Also for one who has left: the wages of the last month are still to be paid.
+        // A removed worker is accepted too, because the wages of the last month may not be paid
+        // yet.
         let (worker, _) = self.store.read(move |tx| roster::identity(tx, &sealer, &id)).await?;
         let first = self.store.read(|tx| ledger::read(tx, 0)).await.ok();
         let began = first.map(|first| first.entry.stamp.timestamp());
@@ -163,7 +165,7 @@ impl Services {
         Ok(Record::listed(&self.origin, &attended))
     }
 
-    /// What was recorded, to be read page by page.
+    /// Returns the attendance, to be read page by page.
     pub async fn attendance(&self, query: AttendanceQuery) -> Result<Listing<'_>, Failure> {
         if let (Some(from), Some(to)) = (query.from, query.to)
             && to < from
@@ -178,7 +180,7 @@ impl Services {
         let (from, to) = (query.from.map(|d| self.midnight(d)), query.to.map(day_after));
         let (from, to) = (from.transpose()?.or(query.from_at), to.transpose()?.or(query.to_at));
         if let Some(id) = query.worker.clone() {
-            // An unknown id would read as a worker who never came.
+            // An unknown id is refused, because it would look like a worker who never came.
             self.store.read(move |tx| roster::must_exist(tx, &id)).await?;
         }
         if let Some(lane) = &query.lane {
@@ -216,7 +218,8 @@ impl Services {
         at.map_err(|e| Failure::new(Code::Invalid, format!("{date}: {e}")))
     }
 
-    /// A lane that was taken down has records still; a misspelt one would read as a lane without passages.
+    /// Refuses an unknown lane, because a misspelt name would look like a lane without passages. A
+    /// lane that has records is known, even if it is no longer configured.
     async fn lane_is_known(&self, lane: &str) -> Result<(), Failure> {
         let mut lanes: Vec<String> = self.lanes.iter().map(|panel| panel.name.clone()).collect();
         if lanes.iter().any(|known| known == lane) {

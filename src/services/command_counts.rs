@@ -1,4 +1,4 @@
-//! What became of the platforms' commands since the daemon's start (I6).
+//! Counts the outcomes of the platforms' commands since the daemon's start (I6).
 
 use std::{
     collections::BTreeMap,
@@ -7,16 +7,16 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// Of one upstream.
+/// The counts of one upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CommandCounts {
     pub commands_done: u64,
-    /// Refused, or tried in vain.
+    /// Commands that were refused or failed.
     pub commands_failed: u64,
-    /// Seen before, and answered as then.
+    /// Commands that were answered before and got the same reply.
     pub commands_repeated: u64,
-    /// Of those that failed: they came too late.
+    /// Failed commands that came too late.
     pub commands_expired: u64,
 }
 

@@ -1,24 +1,24 @@
-//! Which times and dates can only be mistyped: pure, from what is given and what the clock has.
+//! Refuses times and dates that are probably mistyped. Pure: the clock's time is an argument.
 //!
-//! A clock that is not trusted says nothing of the future for sure. What lies ahead of it is asked
-//! about, and taken when the admin confirms it.
+//! While the clock is not trusted, a time ahead of it may be right. Such a time is accepted when
+//! the admin confirms it.
 
 use jiff::{Span, Timestamp, civil::Date};
 
 use super::{Code, Failure};
 use crate::roster::Terms;
 
-/// Years that a date of a worker's papers may have.
+/// Years that a date of a worker's terms may have.
 const YEARS: std::ops::RangeInclusive<i16> = 1900..=2200;
-/// Days before the ledger's first entry that a passage may be added for without a question: the
-/// month's sheet may be of the month before the gate was built.
+/// Maximum number of days before the ledger's first entry for which a passage is added without
+/// confirmation. A timesheet may be for the month before the gate was built.
 const BEFORE_LEDGER_DAYS: i64 = 366;
 
 fn ask(field: &str, problem: &str) -> Failure {
     Failure::of(Code::Unlikely, field, format!("{field}: {problem}"))
 }
 
-/// Dates of papers that were signed, and days of admission.
+/// Checks the dates of signed papers, and the days of admission.
 pub(super) fn plausible(
     given: &Terms,
     today: Date,
@@ -35,7 +35,8 @@ pub(super) fn plausible(
         signed.into_iter().chain([("valid-from", valid_from), ("valid-until", valid_until)])
     {
         if let Some(date) = date.filter(|date| !YEARS.contains(&date.year())) {
-            return Err(Failure::invalid(field, format!("{date} is no date of our time")));
+            let problem = format!("{date} is no date of our time; check the year");
+            return Err(Failure::invalid(field, problem));
         }
     }
     for (field, date) in signed {
@@ -53,8 +54,8 @@ pub(super) fn plausible(
     Ok(())
 }
 
-/// The time of a passage that is added by hand. `shown`: a time as the site's clocks have it. `began`: the
-/// ledger's first entry.
+/// Checks the time of a passage that is added by hand. `began`: the time of the ledger's first
+/// entry. `shown`: formats a time in the site's time zone.
 pub(super) fn passage(
     at: Timestamp,
     now: Timestamp,

@@ -1,24 +1,25 @@
-//! Who came by in the dry runs of one client: no roster knows them, and they must not be two.
+//! Remembers the workers in the dry runs of one client, so that a repeated worker is refused. A dry
+//! run changes nothing, so the roster does not have these workers.
 
 use crate::{
     roster::{FaceOnFile, Identity, MOST_WORKERS, Roster, RosterError, WorkerId},
     vision::Template,
 };
 
-/// Who came by so far.
+/// The workers of the dry runs so far.
 #[derive(Default)]
 pub struct DryRuns(Vec<DryRun>);
 
 struct DryRun {
     id: WorkerId,
-    /// Of a new worker; `None` for one who is on the roster.
+    /// The identity of a new worker; `None` for a worker on the roster.
     identity: Option<Identity>,
     templates: Vec<Template>,
 }
 
 impl DryRuns {
-    /// Refuses who came by before, and what the roster would have no room for.
-    pub(super) fn came_by(
+    /// Adds a worker. Refuses a repeated worker, and a worker beyond the roster's maximum.
+    pub(super) fn add(
         &mut self,
         roster: &Roster,
         id: WorkerId,
@@ -43,7 +44,7 @@ impl DryRuns {
         Ok(())
     }
 
-    /// Whose face of another's is the most alike, and how.
+    /// Returns the other worker with the nearest face, and the score.
     pub(super) fn nearest(&self, id: &WorkerId, face: &Template) -> Option<(WorkerId, f32)> {
         let others = self.0.iter().filter(|d| d.id != *id);
         let scores = others.flat_map(|d| d.templates.iter().map(move |t| (&d.id, t.cosine(face))));

@@ -1,4 +1,4 @@
-//! Workers enrolled, for the first time or again.
+//! Enrolls workers, for the first time or again.
 
 use super::{
     Code, DryRuns, Enroll, EnrollResult, Enrolled, Failure, IfKnown, Services, Source, Update,
@@ -30,7 +30,7 @@ impl Services {
         let person = checked_person(&enroll.person)?;
         let id = person.id.clone();
         if roster::is_document(&id, &identity) {
-            let problem = "it is an ID number, and would stand in every record: choose another";
+            let problem = "it is an ID number, which each record would show; choose another id";
             return Err(Failure::invalid("id", problem));
         }
         let terms = checked_terms(enroll.terms.clone())?;
@@ -39,13 +39,13 @@ impl Services {
         let known = self.known(&id).await?;
         if let Some(known) = known.filter(|_| enroll.if_known != IfKnown::Refuse) {
             let dry = enroll.dry_run.then_some(dry);
-            return match comes_again(enroll, person, &identity, &known)? {
+            return match enrolled_again(enroll, person, &identity, &known)? {
                 Some(update) => self.updated(source, update, dry, asked, by).await,
                 None => Ok(Enrolled { worker: known.0, result: EnrollResult::Unchanged }),
             };
         }
-        self.free(&id, &identity).await?;
-        self.consented(enroll.brings_faces(), &terms, asked)?;
+        self.must_be_free(&id, &identity).await?;
+        self.must_have_consent(enroll.brings_faces(), &terms, asked)?;
         let allow = enroll.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
         let faces = self.faces(&mut source, &enroll.photos, enroll.live.as_ref()).await?;
         let changing = self.changing.lock().await;
@@ -54,7 +54,7 @@ impl Services {
         let worker = Worker { terms, templates, ..Worker::new(person) };
         let done = Enrolled { worker: worker.clone(), result: EnrollResult::Enrolled };
         if enroll.dry_run {
-            dry.came_by(&self.roster.borrow(), id, Some(&identity), faces)?;
+            dry.add(&self.roster.borrow(), id, Some(&identity), faces)?;
             return Ok(done);
         }
         let model = self.vision.embedder_name().to_owned();
@@ -79,9 +79,9 @@ impl Services {
     }
 }
 
-/// The same person comes by again, as in an import that is run again or brings the roster up to
-/// date. `None`: nothing is to be changed.
-fn comes_again(
+/// Returns the update for a worker who is already on the roster, as in a repeated import. `None`:
+/// nothing changes.
+fn enrolled_again(
     enroll: Enroll,
     person: Person,
     given: &Identity,
@@ -90,16 +90,16 @@ fn comes_again(
     if worker.state == State::Removed {
         return Err(RosterError::IdRetired(person.id).into());
     }
-    let said = overlaid_particulars(&identity.particulars, &given.particulars);
+    let particulars = overlaid_particulars(&identity.particulars, &given.particulars);
     let same = worker.person == person
         && worker.terms == overlaid(&worker.terms, enroll.terms.clone())
-        && identity.particulars == said;
+        && identity.particulars == particulars;
     let brings_faces = enroll.brings_faces();
     let faceless = worker.templates == 0 && brings_faces;
-    // A sheet whose rows have moved against its ids would give each worker another identity.
+    // A sheet whose ids have moved to other rows would give each worker another identity.
     if !given.same_document(identity) {
         let problem = format!(
-            "worker {} is on the roster with another ID number; if that one was mistyped, correct \
+            "worker {} is on the roster with another ID number; if that number was mistyped, correct \
              it with `gatehouse worker update`, else choose another id",
             person.id
         );
@@ -107,9 +107,7 @@ fn comes_again(
     }
     let problem = match enroll.if_known {
         IfKnown::Same if same && !faceless => return Ok(None),
-        IfKnown::Same if same => {
-            Some("is on the roster without a face; --update takes the photos in")
-        }
+        IfKnown::Same if same => Some("is on the roster without a face; --update adds the photos"),
         IfKnown::Same => {
             Some("is on the roster with other particulars; --update brings them up to date")
         }

@@ -1,4 +1,5 @@
-//! An enrolment's faces, from photos or from a lane's camera, and what is asked of the client for them.
+//! Gets an enrolment's faces, from photos or from a lane's camera, and asks the client for the
+//! photos.
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
@@ -14,38 +15,38 @@ use crate::{
 pub const PHOTO_MAX: usize = 16 * 1024 * 1024;
 /// Maximum number of photos of one worker.
 pub const PHOTOS_MAX: usize = 5;
-/// Maximum number of questions on their way to the client; the enrolment then waits.
+/// Maximum number of questions on their way to the client. Then the enrolment waits.
 pub const HINTS: usize = 4;
 
 /// Where an enrolment's photos come from.
 pub enum Source {
-    /// The client sends each when it is asked to.
+    /// The client sends each photo when it is asked for it.
     Client(mpsc::Sender<Ask>),
-    /// They came with what was asked; each is taken once.
+    /// The photos came with the request; each is taken once.
     Here(Vec<Vec<u8>>),
 }
 
-/// What an enrolment asks of its client while it is under way.
+/// A question or hint of an enrolment to its client.
 pub enum Ask {
     /// The bytes of one announced photo.
     Photo { number: usize, bytes: usize, answer: oneshot::Sender<Vec<u8>> },
-    /// Nothing; the person before the camera is told this.
+    /// A hint for the person in front of the camera; it has no answer.
     Hint(Hint),
 }
 
-/// A hint for the person who stands before the camera for an enrolment.
+/// A hint for the person in front of the camera during an enrolment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hint {
-    /// Good looks so far, and how many are wanted.
+    /// Number of good pictures so far, and the number wanted.
     pub good: usize,
     pub wanted: usize,
-    /// What is wrong with the latest look; empty where it is good.
+    /// The fault of the latest picture; empty where it is good.
     pub hint: String,
 }
 
 impl Services {
-    /// The faces on the photos announced, or those that a lane's camera sees now. None where neither
-    /// is given.
+    /// Returns the faces on the announced photos, or those in front of a lane's camera. Returns
+    /// none where the request has neither.
     pub(super) async fn faces(
         &self,
         source: &mut Source,
@@ -55,13 +56,13 @@ impl Services {
         let invalid = |problem: &str| Err(Failure::new(Code::Invalid, problem));
         if photos.len() > PHOTOS_MAX || (live.is_some() && !photos.is_empty()) {
             return invalid(&format!(
-                "give 1 to {PHOTOS_MAX} photos, or a lane whose camera to look through"
+                "give 1 to {PHOTOS_MAX} photos, or the lane whose camera takes them"
             ));
         }
         match (live, &*source) {
             (Some(live), Source::Client(client)) => return self.live(client.clone(), live).await,
             (Some(_), Source::Here(_)) => {
-                return invalid("a lane's camera is for who stands at the gateway: give photos");
+                return invalid("a command cannot use a lane's camera; give photos");
             }
             (None, _) => {}
         }
@@ -77,7 +78,7 @@ impl Services {
         Ok(faces)
     }
 
-    /// The face of one photo, found and judged off the async threads.
+    /// Finds and checks the face of one photo, off the async threads.
     async fn face(&self, name: &str, bytes: Vec<u8>) -> Result<FaceOnFile, Failure> {
         let _one_at_a_time = self.examining.lock().await;
         let (vision, limits) = (self.vision.clone(), self.face_limits);
@@ -93,9 +94,9 @@ impl Services {
 }
 
 impl Source {
-    /// One announced photo, in the order announced.
+    /// Returns one announced photo. The photos are taken in the order of the announcement.
     async fn photo(&mut self, number: usize, photo: &Photo) -> Result<Vec<u8>, Failure> {
-        let missing = || Failure::internal(format!("{} is not there", photo.name));
+        let missing = || Failure::internal(format!("the photo {} was not sent", photo.name));
         let bytes = usize::try_from(photo.bytes).unwrap_or(usize::MAX);
         match self {
             Source::Client(_) if bytes > PHOTO_MAX => {

@@ -1,6 +1,5 @@
-//! Why something that was asked for is not done: a stable word, and a sentence with the remedy.
-//!
-//! The socket, the platforms' commands and the daemon's own parts say it alike.
+//! The reason for which a request is not carried out: a stable code, and a sentence with the
+//! remedy. The socket, the platforms' commands and the daemon's own parts use the same codes.
 
 use std::fmt::Display;
 
@@ -15,7 +14,7 @@ use crate::{
 };
 
 words! {
-    /// The stable word of a failure.
+    /// The stable code of a failure.
     pub enum Code {
         AlreadyAdded = "already_added",
         AlreadyDisputed = "already_disputed",
@@ -61,7 +60,7 @@ words! {
         TurnedAway = "turned_away",
         Unchanged = "unchanged",
         UnknownVerb = "unknown_verb",
-        // It is asked back, and nothing is changed until it is confirmed.
+        // The request needs a confirmation; nothing is changed until then.
         Unlikely = "unlikely",
         Vision = "vision",
     }
@@ -72,8 +71,8 @@ words! {
 #[error("{message}")]
 pub struct Failure {
     pub code: Code,
-    /// What of the request it is about, as the command line calls it. Where the message begins with
-    /// it, a colon follows.
+    /// The field of the request, with its name on the command line. A message may begin with this
+    /// name and a colon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     pub message: String,
@@ -84,34 +83,35 @@ impl Failure {
         Failure { code, field: None, message: message.to_string() }
     }
 
-    /// About a field of the request.
+    /// Returns a failure about a field of the request.
     pub fn of(code: Code, field: &str, message: impl Display) -> Failure {
         Failure { field: Some(field.to_owned()), ..Failure::new(code, message) }
     }
 
-    /// What is given cannot be taken.
+    /// Returns a failure for a field with an invalid value.
     pub fn invalid(field: &str, problem: impl Display) -> Failure {
         Failure::of(Code::Invalid, field, format!("{field}: {problem}"))
     }
 
-    /// A fault of this program, or of what it runs on.
+    /// Returns a failure for a fault of this program or its system.
     pub fn internal(problem: impl Display) -> Failure {
         Failure::new(Code::Internal, problem)
     }
 
-    /// Whether it asks back: what looks mistyped may be meant, and is taken when it is confirmed.
+    /// Returns whether the failure asks for a confirmation: the value looks mistyped, and is
+    /// accepted when it is confirmed.
     pub fn asks(&self) -> bool {
         self.code == Code::Unlikely
     }
 
-    /// The message with the field as who asked calls it.
+    /// Returns the message with the field's name as the client has it.
     pub fn in_words_of(&self, called: impl FnOnce(&str) -> String) -> String {
         let Some(field) = &self.field else { return self.message.clone() };
         let rest = self.message.strip_prefix(field.as_str()).and_then(|r| r.strip_prefix(": "));
         format!("{}: {}", called(field), rest.unwrap_or(&self.message))
     }
 
-    /// About a photo, as its owner calls it.
+    /// Returns a failure about a photo, with the file's name.
     pub(super) fn of_photo(name: &str, error: &PhotoError) -> Failure {
         let code = match error {
             PhotoError::Unreadable(_) => Code::PhotoUnreadable,

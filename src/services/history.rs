@@ -1,8 +1,8 @@
-//! What each entry on a worker changed, from what to what: pure.
+//! Finds the changes in each entry on a worker: old and new values. Pure.
 //!
-//! An entry says what a worker is from then on, so what was before stands in the entries before it.
-//! The ledger is not sealed, and of what is sealed elsewhere it has no value: of an ID number a
-//! commitment, of a phone number that it changed.
+//! An entry has the worker's new data, so the old values come from the entries before it. The
+//! ledger is not sealed, so it has no value that is sealed elsewhere. It has a commitment to an ID
+//! number, and the fact that a phone number changed.
 
 use serde::Serialize;
 
@@ -14,21 +14,21 @@ use crate::{
 
 /// A value that is not shown.
 const HIDDEN: &str = "***";
-/// Where the entry that said it is gone: its retention is over, or it is beyond the page.
+/// A value whose entry is not available: its retention is over, or it is not on the page.
 const UNKNOWN: &str = "?";
 
-/// One entry on a worker, and what it changed.
+/// One entry on a worker, with its changes.
 #[derive(Clone, Debug, Serialize)]
 pub struct RosterChange {
     #[serde(flatten)]
     pub event: EventRecord,
     pub changes: Vec<Change>,
-    /// The seq of the dispute, of a supplement that does not count any more.
+    /// The seq of the dispute of a supplement; the supplement then does not count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disputed: Option<u64>,
 }
 
-/// One particular of a worker. `null` where there was none, or is none.
+/// A change of one field of a worker. A value is `null` where the field was or is not set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
     pub field: String,
@@ -36,7 +36,7 @@ pub struct Change {
     pub to: Value,
 }
 
-/// What a particular is.
+/// The value of a field.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Value {
@@ -56,11 +56,11 @@ impl Value {
     }
 }
 
-/// What entries have said so far.
+/// The worker's data after the entries read so far.
 pub(super) struct Past {
-    /// Who the worker is now, where that can be opened.
+    /// The worker's present identity, where it can be opened.
     identity: Option<Identity>,
-    said: Option<Vec<(&'static str, Value)>>,
+    fields: Option<Vec<(&'static str, Value)>>,
     state: Value,
     templates: Value,
     id_number: Value,
@@ -70,13 +70,13 @@ impl Past {
     pub(super) fn new(identity: Option<Identity>) -> Past {
         let unknown = || Value::text(UNKNOWN);
         let (state, templates, id_number) = (unknown(), unknown(), Value::text(HIDDEN));
-        Past { identity, said: None, state, templates, id_number }
+        Past { identity, fields: None, state, templates, id_number }
     }
 
-    /// What each of these entries changed, oldest first.
+    /// Returns the changes in each of these entries, oldest first.
     pub(super) fn all<'a>(mut self, entries: impl Iterator<Item = &'a Stored>) -> Vec<Vec<Change>> {
         let mut all: Vec<Vec<Change>> = entries.map(|stored| self.next(stored)).collect();
-        // What the last one that changed the phone number made of it is what the worker has.
+        // The last change of the phone number set the present one.
         let phones = all.iter_mut().flatten().filter(|c| c.field == "phone");
         if let (Some(last), Some(identity)) = (phones.last(), &self.identity) {
             last.to = Value::given(&identity.particulars.phone.as_deref().map(starred));
@@ -84,15 +84,15 @@ impl Past {
         all
     }
 
-    /// What the next entry changed.
+    /// Returns the changes in the next entry.
     fn next(&mut self, stored: &Stored) -> Vec<Change> {
         let mut changes = Changes(Vec::new());
         match &stored.entry.body {
             Body::Enrolment(entry) => {
                 let Enrolment { person, id_type, terms, templates, alike, .. } = entry;
-                self.said = Some(Vec::new());
+                self.fields = Some(Vec::new());
                 (self.state, self.templates, self.id_number) = Default::default();
-                self.say(person, terms, &mut changes);
+                self.set_fields(person, terms, &mut changes);
                 changes.add("id_type", Value::Null, Value::text(id_type));
                 self.document(entry.id_commitment, &mut changes);
                 self.templates(*templates, &mut changes);
@@ -103,7 +103,7 @@ impl Past {
             }
             Body::Amendment(entry) => {
                 let Amendment { person, terms, particulars, faces, alike, .. } = entry;
-                self.say(person, terms, &mut changes);
+                self.set_fields(person, terms, &mut changes);
                 if let Some(commitment) = entry.id_commitment {
                     self.document(commitment, &mut changes);
                 }
@@ -136,22 +136,24 @@ impl Past {
         changes.0
     }
 
-    fn say(&mut self, person: &Person, terms: &Terms, changes: &mut Changes) {
-        let said = said(person, terms);
-        for (n, (field, to)) in said.iter().enumerate() {
-            let from = match &self.said {
+    fn set_fields(&mut self, person: &Person, terms: &Terms, changes: &mut Changes) {
+        let fields = fields(person, terms);
+        for (n, (field, to)) in fields.iter().enumerate() {
+            let from = match &self.fields {
                 Some(before) => before.get(n).map(|(_, from)| from.clone()).unwrap_or_default(),
                 None => Value::text(UNKNOWN),
             };
-            // Of what was before nothing is known: what is absent now need not have been there.
-            if self.said.is_some() || *to != Value::Null {
+            // Where the old value is not known, a field that is absent now may have been absent
+            // before.
+            if self.fields.is_some() || *to != Value::Null {
                 changes.add(field, from, to.clone());
             }
         }
-        self.said = Some(said);
+        self.fields = Some(fields);
     }
 
-    /// The document that the worker has now is shown as everywhere; an earlier one is not known.
+    /// Adds a change of the document. The present document is shown masked; earlier ones are not
+    /// known.
     fn document(&mut self, committed: [u8; 32], changes: &mut Changes) {
         let present = self.identity.as_ref().filter(|identity| {
             commitment(&identity.salt, identity.id_type.word(), &identity.number) == committed
@@ -183,7 +185,7 @@ impl Changes {
     }
 }
 
-fn said(person: &Person, terms: &Terms) -> Vec<(&'static str, Value)> {
+fn fields(person: &Person, terms: &Terms) -> Vec<(&'static str, Value)> {
     vec![
         ("name", Value::text(&person.name)),
         ("team", Value::text(&person.team)),

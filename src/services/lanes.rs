@@ -1,4 +1,4 @@
-//! Gates opened by hand, and how lanes work.
+//! Releases by hand, and the lanes' modes.
 
 use std::{fmt::Display, time::Duration};
 
@@ -22,10 +22,10 @@ use crate::{
 /// Timeout for a lane's answer. A release is answered with its outcome, which has its own bounds.
 const TIMEOUT: Duration = Duration::from_secs(90);
 
-/// A gate opened by hand, once.
+/// A request to release a turnstile once, by hand.
 #[derive(Clone, Args, Serialize, Deserialize)]
 pub struct Release {
-    /// The lane's name, as the configuration has it
+    /// The lane's name in the configuration
     pub lane: String,
     /// entry or exit
     #[arg(long)]
@@ -33,12 +33,12 @@ pub struct Release {
     /// Why, in words
     #[arg(long)]
     pub reason: String,
-    /// The worker for whom a guard vouches
+    /// The worker that the guard vouches for
     #[arg(long, value_name = "ID")]
     pub worker: Option<WorkerId>,
 }
 
-/// What a release gives.
+/// The result of a release.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Released {
     pub lane: String,
@@ -47,12 +47,13 @@ pub struct Released {
     pub answered: Answered,
 }
 
-/// How a lane is to work from now on; as it is asked for, and as it is done.
+/// A change of a lane's mode; the request and the result.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub struct ModeChange {
-    /// The lane's name, as the configuration has it
+    /// The lane's name in the configuration
     pub lane: String,
-    /// normal; free: it stands open both ways; closed: nobody enters, whoever is inside leaves
+    /// normal; free: the lane stands open in both directions; closed: no worker enters, and workers
+    /// inside may leave
     pub mode: LaneMode,
     /// Why, in words
     #[arg(long)]
@@ -72,7 +73,8 @@ impl Services {
         })
     }
 
-    /// A guard vouches for who a worker is, not for their being in force.
+    /// Checks that a guard may vouch for a worker. The guard confirms the worker's identity. The
+    /// worker must be in force all the same.
     fn may_be_vouched_for(&self, worker: &Worker, direction: Direction) -> Result<(), Failure> {
         if direction == Direction::Exit {
             return Ok(());
@@ -83,11 +85,11 @@ impl Services {
         let (what, (verb, options)) = match worker.standing(self.today(), require_training) {
             Standing::InForce => return Ok(()),
             Standing::NotYet => (
-                format!("admitted from {} on", day(worker.terms.valid_from)),
+                format!("admitted only from {} on", day(worker.terms.valid_from)),
                 ("update", " --valid-from DATE"),
             ),
             Standing::Expired => (
-                format!("admitted until {}", day(worker.terms.valid_until)),
+                format!("admitted only until {}", day(worker.terms.valid_until)),
                 ("update", " --valid-until DATE"),
             ),
             Standing::Suspended => (format!("suspended ({reason})"), ("resume", "")),
@@ -97,8 +99,8 @@ impl Services {
             }
         };
         let problem = format!(
-            "worker {id} is {what}: `gatehouse worker {verb} {id}{options}` changes that; without \
-             --worker the gate opens, and it is nobody's attendance",
+            "worker {id} is {what}; `gatehouse worker {verb} {id}{options}` changes that. Without \
+             --worker the gate opens, but no attendance is recorded",
             id = worker.person.id
         );
         Err(Failure::new(Code::NotInForce, problem))
@@ -115,7 +117,8 @@ impl Services {
         Ok(ModeChange { lane, mode: set.mode, reason: set.reason })
     }
 
-    /// `void_after`: nothing is released then, whatever keeps the lane busy until then.
+    /// Releases a turnstile. `void_after`: time from which the release is void, even if the lane
+    /// was busy until then.
     pub async fn release(
         &self,
         Release { lane, direction, reason, worker }: Release,
@@ -137,14 +140,15 @@ impl Services {
         let (reply, answer) = oneshot::channel();
         let release = ManualRelease { direction, person, reason, by, void_after };
         let request = lane::Request::Release { release, reply };
-        let unknown = ": whether it released is not known here";
+        let unknown = "; it is not known whether it released the turnstile";
         let answered = self.answer(&lane, request, answer, unknown).await?.map_err(|problem| {
             Failure::new(Code::NotReleased, format!("lane {lane}: {problem}"))
         })?;
         Ok(Released { lane, direction, answered })
     }
 
-    /// What a lane answers. `unknown`: what is not known where it stops before.
+    /// Returns a lane's answer. `unknown`: what the error says is not known, where the lane stops
+    /// first.
     async fn answer<T>(
         &self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Whose face it is: that of the worker it is for, and of no one else.
+//! Checks that a new face is the face of its worker, and not of another worker.
 
 use super::{Code, DryRuns, Failure, Services, Update, UpdateFaces, asked::Asked};
 use crate::{
@@ -6,11 +6,14 @@ use crate::{
     roster::{self, FaceOnFile, RosterError, WorkerId},
 };
 
-/// Photos of one person are further alike than this, however they were taken; of two, hardly ever.
+/// Minimum score of two photos of one person, taken under any conditions. Photos of two persons
+/// hardly ever reach it.
 const LEAST_ALIKE: f32 = 0.3;
 
 impl Services {
-    /// New photos must be of the worker they are for: the gate would pay one for another's days.
+    /// Refuses new photos of another person, because that person would pass as the worker and the
+    /// worker would be paid for it. Photos that replace the present ones with a reason are
+    /// accepted.
     pub(super) fn same_person(
         &self,
         id: &WorkerId,
@@ -27,7 +30,7 @@ impl Services {
             return Ok(());
         }
         const AT_THE_GATEWAY: &str =
-            "take the photos in at the gateway, with `gatehouse worker photo`";
+            "replace the photos at the gateway, with `gatehouse worker photo`";
         let problem = format!(
             "this is not the face that worker {id} is enrolled with (score {least:.2}); if it is the \
              same person, {}",
@@ -40,8 +43,8 @@ impl Services {
         Err(Failure::new(Code::AnotherFace, problem))
     }
 
-    /// Whose face this is too, where that is allowed; refused where it is not. A face that is another
-    /// worker's would let neither through.
+    /// Returns the other worker with the same face, where this is allowed. Refuses the face where
+    /// it is not, because neither of two workers with one face could pass.
     pub(super) fn alike(
         &self,
         id: &WorkerId,
@@ -58,7 +61,7 @@ impl Services {
                 (person.id.clone(), person.name.clone(), found.score)
             });
             let dry = dry.and_then(|dry| dry.nearest(id, &face.template));
-            let dry = dry.map(|(other, score)| (other, "of this file".to_owned(), score));
+            let dry = dry.map(|(other, score)| (other, "(in this file)".to_owned(), score));
             for found in enrolled.into_iter().chain(dry) {
                 if nearest.as_ref().is_none_or(|n| n.2 < found.2) {
                     nearest = Some(found);
@@ -74,11 +77,11 @@ impl Services {
                 let problem = format!(
                     "the face of {id} is already enrolled, as worker {worker} {name} (score \
                      {score:.2}); if it is the same person, remove that worker first; if they are \
-                     two, {}",
+                     two persons, {}",
                     asked.remedy(
                         "--allow-duplicate-face --reason",
-                        "enrol this one with `gatehouse worker enroll`, which takes a reason",
-                        "say why in allow_duplicate_face",
+                        "enroll this one with `gatehouse worker enroll`, which takes a reason",
+                        "give the reason in allow_duplicate_face",
                     )
                 );
                 Err(Failure::new(Code::DuplicateFace, problem))
@@ -86,7 +89,7 @@ impl Services {
         }
     }
 
-    /// Whether a worker's templates are those of these faces, one by one.
+    /// Returns whether a worker's templates equal those of these faces, in order.
     pub(super) async fn has_these(
         &self,
         id: &WorkerId,
@@ -97,13 +100,14 @@ impl Services {
         let known =
             self.store.read(move |tx| roster::load_one(tx, &sealer, &model, &asked)).await?;
         let Some((_, known)) = known else { return Ok(false) };
-        // The same photo gives the same template, but for rounding.
+        // The same photo gives the same template, except for rounding.
         let pairs = || known.iter().zip(faces);
         Ok(known.len() == faces.len() && pairs().all(|(a, b)| a.cosine(&b.template) > 0.9999))
     }
 }
 
-/// A face that is not that of the first photo would let neither through.
+/// Refuses a photo whose face is not that of the first photo, because another person would then
+/// pass as the worker.
 pub(super) fn one_person(
     photo: &str,
     face: &FaceOnFile,

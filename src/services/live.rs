@@ -1,4 +1,7 @@
-//! An enrolment's looks at who stands before a lane's camera.
+//! Takes an enrolment's photos with a lane's camera.
+//!
+//! In: frames of a borrowed camera. Out: the best faces, and hints for the person in front of the
+//! camera. Touches: the camera's frame slot, which the gate does not get meanwhile.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,21 +16,22 @@ use crate::{
     vision::{PhotoError, View, Vision, portrait},
 };
 
-/// Good looks that a sitting keeps, the best of those it had.
-const LOOKS: usize = 3;
-/// Looks less apart than this are one.
-const APART: Duration = Duration::from_millis(400);
-/// From the first good look: better ones may follow.
-const LOOKING: Duration = Duration::from_secs(3);
-/// The longest that a camera is lent.
-const SITTING: Duration = Duration::from_secs(20);
+/// Maximum number of faces that a live capture keeps: the best ones.
+const CAPTURES: usize = 3;
+/// Minimum interval between two faces that are kept.
+const INTERVAL: Duration = Duration::from_millis(400);
+/// Time for better faces after the first good one.
+const AFTER_FIRST: Duration = Duration::from_secs(3);
+/// Maximum time for which a camera is lent.
+const LOAN_TIMEOUT: Duration = Duration::from_secs(20);
+/// Timeout for one wait for a frame.
 const FRAME_TIMEOUT: Duration = Duration::from_millis(200);
-/// After this the client hears that no frame comes.
+/// Time without a frame after which the client gets a hint.
 const NO_FRAME: Duration = Duration::from_secs(2);
 
 impl Services {
-    /// Borrows a lane's camera until it has seen enough of one face, and says meanwhile what is wrong
-    /// with what it sees.
+    /// Borrows a lane's camera until it has enough good pictures of one face. Meanwhile it sends
+    /// the client hints on the faults of the pictures.
     pub(super) async fn live(
         &self,
         client: mpsc::Sender<Ask>,
@@ -40,88 +44,92 @@ impl Services {
         };
         let source = camera.source.clone();
         if !camera.state.borrow().connected {
-            let problem = format!("the camera {source} is away; see `gatehouse status`");
+            let problem = format!("the camera {source} is not connected; see `gatehouse status`");
             return Err(Failure::new(Code::NoCamera, problem));
         }
         let Some(loan) = camera.slot.lend() else {
-            let problem = format!("the camera {source} is in use by another enrolment");
+            let problem = format!(
+                "the camera {source} is in use by another enrolment; try again when it has ended"
+            );
             return Err(Failure::new(Code::CameraLent, problem));
         };
         let (vision, limits, clock) = (self.vision.clone(), self.face_limits, self.clock.clone());
         let one_person = self.threshold.cosine();
-        // Where the client goes, it ends too: its next hint finds no one.
-        let looks = tokio::task::spawn_blocking(move || {
-            LiveCapture { loan, vision, limits, one_person, clock, client }.sit()
+        // The capture ends when the client disconnects, because its next hint cannot be sent.
+        let captures = tokio::task::spawn_blocking(move || {
+            LiveCapture { loan, vision, limits, one_person, clock, client }.run()
         });
-        let looks = looks.await.map_err(Failure::internal)?.map_err(|hint| {
-            let problem = format!("the camera saw no good look at a face: {hint}");
+        let captures = captures.await.map_err(Failure::internal)?.map_err(|hint| {
+            let problem = format!("the camera took no good picture of a face: {hint}");
             Failure::new(Code::NoGoodLook, problem)
         })?;
-        Ok(looks.into_iter().map(|look| look.face).collect())
+        Ok(captures.into_iter().map(|capture| capture.face).collect())
     }
 }
 
-/// A good look at a face.
+/// A good picture of a face.
 struct CapturedFace {
     face: FaceOnFile,
     quality: f32,
     at: Monotonic,
 }
 
-/// Somebody before a borrowed camera.
+/// The capture of one person's face with a borrowed camera.
 struct LiveCapture {
     loan: Loan,
     vision: Arc<Vision>,
     limits: FaceLimits,
-    /// Looks of one sitting are at least so alike: another person's are not kept.
+    /// Minimum score between the faces of one capture. The face of another person is not kept.
     one_person: f32,
     clock: Arc<dyn Clock>,
     client: mpsc::Sender<Ask>,
 }
 
 impl LiveCapture {
-    /// The best looks, or what was wrong last.
-    fn sit(self) -> Result<Vec<CapturedFace>, String> {
+    /// Returns the best faces, or the latest fault.
+    fn run(self) -> Result<Vec<CapturedFace>, String> {
         let begun = self.clock.monotonic();
         let (mut heard, mut last_seen) = (0, begun);
-        let (mut looks, mut first_good): (Vec<CapturedFace>, _) = (Vec::new(), None);
-        let mut hint = "no frame came".to_owned();
+        let (mut captures, mut first_good): (Vec<CapturedFace>, _) = (Vec::new(), None);
+        let mut hint = "no frame came from the camera".to_owned();
         loop {
             let now = self.clock.monotonic();
-            let enough = first_good.is_some_and(|at| now.since(at) > LOOKING);
-            if enough || now.since(begun) > SITTING {
+            let enough = first_good.is_some_and(|at| now.since(at) > AFTER_FIRST);
+            if enough || now.since(begun) > LOAN_TIMEOUT {
                 break;
             }
             heard = self.loan.wait(heard, FRAME_TIMEOUT);
             let Some(frame) = self.loan.take() else {
                 if now.since(last_seen) > NO_FRAME {
                     hint = "no frame comes from the camera".to_owned();
-                    self.tell(looks.len(), &hint)?;
+                    self.send_hint(captures.len(), &hint)?;
                     last_seen = now;
                 }
                 continue;
             };
             last_seen = now;
-            match self.look(&frame) {
+            match self.capture(&frame) {
                 Err(wrong) => hint = wrong,
-                Ok(look) if looks.first().is_some_and(|first| !self.alike(first, &look)) => {
-                    // Of several people none is meant.
-                    looks.clear();
+                Ok(capture)
+                    if captures.first().is_some_and(|first| !self.alike(first, &capture)) =>
+                {
+                    // It is not known which of several persons is meant.
+                    captures.clear();
                     first_good = None;
-                    hint = "it is another face than before: one person, please".to_owned();
+                    hint = "this is another face than before: one person only".to_owned();
                 }
-                Ok(look) => {
+                Ok(capture) => {
                     hint.clear();
                     first_good.get_or_insert(now);
-                    keep(&mut looks, look);
+                    keep(&mut captures, capture);
                 }
             }
-            self.tell(looks.len(), &hint)?;
+            self.send_hint(captures.len(), &hint)?;
         }
-        if looks.is_empty() { Err(hint) } else { Ok(looks) }
+        if captures.is_empty() { Err(hint) } else { Ok(captures) }
     }
 
-    fn look(&self, frame: &Frame) -> Result<CapturedFace, String> {
+    fn capture(&self, frame: &Frame) -> Result<CapturedFace, String> {
         let examine = || {
             let view = View::new(&frame.picture)?;
             let (width, height) = view.size();
@@ -130,8 +138,8 @@ impl LiveCapture {
             Ok::<_, PhotoError>((portrait(&image, &face), template, quality.score))
         };
         let (jpeg, template, quality) = examine().map_err(|e| match e {
-            PhotoError::NoFace => "no face: step before the camera".to_owned(),
-            PhotoError::SeveralFaces { .. } => "two faces: one person, please".to_owned(),
+            PhotoError::NoFace => "no face: step in front of the camera".to_owned(),
+            PhotoError::SeveralFaces { .. } => "two faces: one person only".to_owned(),
             PhotoError::FaceTooSmall { .. } => "move closer".to_owned(),
             PhotoError::Poor { flaw } => format!("{}: {}", flaw.word(), flaw.remedy()),
             PhotoError::Unreadable(e) => format!("the camera's picture cannot be read: {e}"),
@@ -145,27 +153,28 @@ impl LiveCapture {
         a.face.template.cosine(&b.face.template) >= self.one_person
     }
 
-    /// Fails when the client has gone.
-    fn tell(&self, good: usize, hint: &str) -> Result<(), String> {
-        let hint = Hint { good, wanted: LOOKS, hint: hint.to_owned() };
+    /// Sends a hint. Fails when the client has disconnected.
+    fn send_hint(&self, good: usize, hint: &str) -> Result<(), String> {
+        let hint = Hint { good, wanted: CAPTURES, hint: hint.to_owned() };
         self.client
             .blocking_send(Ask::Hint(hint))
-            .map_err(|_| "nobody waits for it any more".to_owned())
+            .map_err(|_| "the client has disconnected".to_owned())
     }
 }
 
-/// Of looks close in time the better one, of all the best.
-fn keep(looks: &mut Vec<CapturedFace>, look: CapturedFace) {
-    if let Some(last) = looks.last_mut().filter(|last| look.at.since(last.at) < APART) {
-        if last.quality < look.quality {
-            *last = look;
+/// Keeps a face if it is among the best. Of faces close in time it keeps the better one.
+fn keep(captures: &mut Vec<CapturedFace>, capture: CapturedFace) {
+    if let Some(last) = captures.last_mut().filter(|last| capture.at.since(last.at) < INTERVAL) {
+        if last.quality < capture.quality {
+            *last = capture;
         }
         return;
     }
-    looks.push(look);
-    if looks.len() > LOOKS {
-        let worst = (0..looks.len()).min_by(|a, b| looks[*a].quality.total_cmp(&looks[*b].quality));
-        worst.map(|worst| looks.remove(worst));
+    captures.push(capture);
+    if captures.len() > CAPTURES {
+        let worst = (0..captures.len())
+            .min_by(|a, b| captures[*a].quality.total_cmp(&captures[*b].quality));
+        worst.map(|worst| captures.remove(worst));
     }
 }
 

@@ -1,25 +1,26 @@
-//! What can be asked of the daemon: by an admin over the socket, by a platform's commands, and by
-//! the daemon's own parts.
+//! Carries out the requests to the daemon: of an admin over the socket, of a platform by command,
+//! and of the daemon's own parts.
 //!
-//! In: typed requests, and who asks. Out: typed results, or a [`Failure`] with its code. Touches: the
-//! store, the album, the roster's snapshot, the lanes' request channels, and a camera that is lent.
+//! In: typed requests, with the user or upstream that sent them. Out: typed results, or a
+//! [`Failure`] with its code. Touches: the store, the photo store, the roster's snapshot, the
+//! lanes' request channels, and a lane's camera during an enrolment.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `asked` | what an enrolment and an amendment ask for, and give |
-//! | `enrolment` | workers enrolled, once or again |
-//! | `amendment` | workers amended; what a worker is to be then (pure) |
-//! | `roster` | workers suspended, removed, listed; the roster's and the ledger's one transaction |
-//! | `history` | what each entry on a worker changed (pure) |
-//! | `dates` | times and dates that can only be mistyped (pure) |
-//! | `faces`, `live` | an enrolment's looks at a face, from photos or from a camera |
-//! | `likeness` | whose face it is too |
-//! | `dry_run` | who came by in the dry runs of one client |
-//! | `attendance` | who went through, who is on site; passages added by hand, and disputed |
+//! | `asked` | the requests and results of an enrolment and an update |
+//! | `enrolment` | enrolls workers, for the first time or again |
+//! | `update` | updates workers; the new data of a worker (pure) |
+//! | `roster` | suspends, removes and lists workers; the one transaction of roster and ledger |
+//! | `history` | the changes in each entry on a worker (pure) |
+//! | `dates` | refuses times and dates that are probably mistyped (pure) |
+//! | `faces`, `live` | an enrolment's faces, from photos or from a camera |
+//! | `likeness` | compares new faces with the enrolled ones |
+//! | `dry_run` | the workers in the dry runs of one client |
+//! | `attendance` | lists attendance and the workers on site; adds and disputes passages |
 //! | `photo` | the photo of a passage |
-//! | `lanes` | gates opened by hand, and how lanes work |
-//! | `failure` | why it was not done |
-//! | `command_counts` | what became of the platforms' commands |
+//! | `lanes` | releases by hand, and the lanes' modes |
+//! | `failure` | the reason for which a request is not carried out |
+//! | `command_counts` | counts the outcomes of the platforms' commands |
 
 mod asked;
 mod attendance;
@@ -73,7 +74,7 @@ use crate::{
     vision::Vision,
 };
 
-/// Records, or workers, read at once while listing.
+/// Maximum number of records, or workers, that a list reads at once.
 pub const PAGE: usize = 500;
 
 /// A camera, as `status` shows it.
@@ -84,7 +85,7 @@ pub struct CameraPanel {
     /// Timeout after which a camera that is open and sends no frame has stalled.
     pub stalled_after: Duration,
     pub seen: Arc<FrameCounts>,
-    /// Where an enrolment borrows its frames.
+    /// The slot from which an enrolment borrows frames.
     pub slot: Arc<Slot>,
 }
 
@@ -101,12 +102,12 @@ pub struct LanePanel {
 #[derive(Clone, Debug, Default)]
 pub struct Audit {
     pub entries: u64,
-    /// The first of them: its index.
+    /// Index of the first of these entries.
     pub first: Option<u64>,
 }
 
 impl Audit {
-    /// True where there are any.
+    /// Adds damaged entries. Returns whether there are any.
     pub fn found(&mut self, damaged: &[u64]) -> bool {
         self.entries += damaged.len() as u64;
         self.first = self.first.or(damaged.first().copied());
@@ -114,14 +115,14 @@ impl Audit {
     }
 }
 
-/// Why the metrics cannot be fetched.
+/// The reason for which the metrics cannot be fetched.
 #[derive(Clone, Debug)]
 pub struct ExporterDown {
     pub since: Monotonic,
     pub error: String,
 }
 
-/// Everything a request may need.
+/// All that a request may need.
 pub struct Services {
     pub store: Store,
     pub storage_dir: PathBuf,
@@ -129,7 +130,7 @@ pub struct Services {
     pub ledger: Ledger,
     pub clock: Arc<dyn Clock>,
     pub started: Monotonic,
-    /// Of what must make progress for the gate to work.
+    /// Heartbeats of the parts that must make progress for the gate to work.
     pub beats: Arc<Heartbeats>,
     pub origin: Origin,
     pub vision: Arc<Vision>,
@@ -137,40 +138,43 @@ pub struct Services {
     pub lanes: Vec<LanePanel>,
     pub upstreams: Vec<uplink::Link>,
     pub stages: Arc<Stages>,
-    /// Why the metrics cannot be fetched, while they are configured and cannot be.
+    /// The reason for which the metrics cannot be fetched; `None` where they can be or are not
+    /// configured.
     pub exporter: watch::Receiver<Option<ExporterDown>>,
-    /// How good an enrolment's look at a face must be.
+    /// Minimum quality of an enrolment's faces.
     pub face_limits: FaceLimits,
-    /// From here on two templates are one person.
+    /// Minimum score at which two templates are the same person.
     pub threshold: MatchThreshold,
     pub roster_rules: RosterRules,
     pub retention: Retention,
     pub audit: watch::Sender<Audit>,
     pub alarm_limits: AlarmLimits,
     pub alarms: watch::Sender<AlarmState>,
-    /// What became of the platforms' commands.
+    /// Counts of the platforms' commands by outcome.
     pub commands: Commands,
-    /// One enrolment photo is examined at a time: decoded, the largest takes 150 MB.
+    /// Held while an enrolment photo is examined. The largest photo takes 150 MB when decoded, so
+    /// only one is examined at a time.
     pub examining: tokio::sync::Mutex<()>,
-    /// One change of the roster at a time, from the look for its like to the new snapshot.
+    /// Held during a change of the roster, from the search for a similar face to the new snapshot.
     pub changing: tokio::sync::Mutex<()>,
 }
 
 impl Services {
-    /// Refuses those who may only look.
+    /// Refuses a user who may only read.
     pub fn may_change(&self, by: &Actor) -> Result<(), Failure> {
         may_change(self.roster_rules.admin_group.as_deref(), by)
     }
 }
 
-/// A user of the operating system.
+/// Returns the actor for a user of the operating system.
 pub fn actor(uid: u32, via: Via) -> Actor {
     let user = nix::unistd::User::from_uid(uid.into()).ok().flatten();
     Actor { uid, user: user.map_or_else(|| format!("uid {uid}"), |u| u.name), via }
 }
 
-/// Where a group is named for it, its members may change things, and root, and the daemon's own
-/// user; and a platform, which the configuration names as an upstream.
+/// Checks that the actor may change things. Where the configuration names an admin group, only its
+/// members, root and the daemon's own user may. A platform may too, because the configuration names
+/// it as an upstream.
 fn may_change(admin_group: Option<&str>, by: &Actor) -> Result<(), Failure> {
     use nix::unistd::{Group, User, geteuid, getgrouplist};
     let Some(name) = admin_group else { return Ok(()) };
@@ -187,7 +191,7 @@ fn may_change(admin_group: Option<&str>, by: &Actor) -> Result<(), Failure> {
         return Ok(());
     }
     let problem = format!(
-        "{} may look, and change nothing: that takes a member of the group {name} \
+        "{} may read, but not change anything; only members of the group {name} may \
          (roster.admin_group)",
         by.user
     );

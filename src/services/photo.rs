@@ -1,4 +1,5 @@
-//! The photo of a passage, for those who may look at it. Who looked is logged.
+//! Returns the photo of a passage, and logs the user who asked for it. The caller checks that the
+//! user may see it.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,13 +9,13 @@ use crate::{
     turnstile::PassageId,
 };
 
-/// A passage, as people name it.
+/// A passage, as a request names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PassageAsked {
-    /// By its record's number.
+    /// The seq of its record.
     Seq(u64),
-    /// Its 32 digits.
+    /// The passage's id, 32 hexadecimal digits.
     Passage(String),
 }
 
@@ -38,13 +39,13 @@ impl Services {
             }
         };
         let none = || {
-            let problem = "no photo of this passage is kept: they are for some days only \
-                           (storage.photo_keep_days), and go with their worker";
+            let problem = "no photo of this passage is kept: photos are kept for some days only \
+                           (storage.photo_keep_days), and erased with their worker";
             Failure::new(Code::NoPhoto, problem)
         };
         let passage = passage.ok_or_else(none)?;
         let jpeg = self.photo_store.open(passage.0).await?.ok_or_else(none)?;
-        tracing::info!(user = %by.user, uid = by.uid, %passage, asked = ?of, "looks at a photo");
+        tracing::info!(user = %by.user, uid = by.uid, %passage, asked = ?of, "a user looks at a photo");
         Ok(PassagePhoto { passage, jpeg })
     }
 }

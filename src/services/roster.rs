@@ -1,8 +1,8 @@
-//! Workers suspended, removed and listed; and how the roster is changed.
+//! Suspends, removes and lists workers, and commits each change of the roster.
 //!
-//! A change is the roster's rows and the ledger's entry in one transaction, then a new snapshot for
-//! the gates. Changes are made one at a time, so that the look for a face that is
-//! alike, the rows and the snapshot belong together.
+//! A change writes the roster's rows and the ledger's entry in one transaction, and then replaces
+//! the gates' snapshot. Changes are made one at a time, so that no other change comes between the
+//! search for a similar face, the rows and the snapshot.
 
 use std::sync::Arc;
 
@@ -25,24 +25,24 @@ use crate::{
     store::Priority,
 };
 
-/// Somebody on the roster, before a change.
+/// A worker on the roster and the identity, before a change.
 pub(super) type Registered = (Worker, Identity);
 
-/// What opens to the document's number in a dispute.
+/// Returns the commitment to a document's number. It proves the number in a dispute.
 pub(super) fn committed(identity: &Identity) -> [u8; 32] {
     commitment(&identity.salt, identity.id_type.word(), &identity.number)
 }
 
-/// Which workers are wanted.
+/// The workers that are asked for.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
 pub struct WorkerQuery {
-    /// Those of this team alone
+    /// Only workers of this team
     #[arg(long)]
     pub team: Option<String>,
-    /// Those of this contractor alone
+    /// Only workers of this contractor
     #[arg(long)]
     pub contractor: Option<String>,
-    /// active, suspended, barred or removed; without it all who are not removed
+    /// active, suspended, barred or removed; without it all workers except removed ones
     #[arg(long)]
     pub state: Option<State>,
 }
@@ -53,21 +53,21 @@ impl WorkerQuery {
     }
 }
 
-/// Whether a text is the one asked for, if one is.
+/// Returns whether a text is the one asked for. `None` asks for any text.
 pub(super) fn is(wanted: &Option<String>, there: &str) -> bool {
     wanted.as_deref().is_none_or(|wanted| wanted == there)
 }
 
-/// Some workers, and the id after which the next ones are to be asked for.
+/// One page of workers, and the id after which the next page begins.
 #[derive(Clone, Debug, Serialize)]
 pub struct WorkerPage {
-    /// The roster's.
+    /// The roster's version.
     pub version: u64,
     pub workers: Vec<Worker>,
     pub next: Option<WorkerId>,
 }
 
-/// What `worker show` gives.
+/// The result of `worker show`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WorkerShown {
     #[serde(flatten)]
@@ -79,7 +79,7 @@ pub struct WorkerShown {
     pub particulars: Particulars,
 }
 
-/// A worker suspended, barred or (`active`) readmitted; as it is asked for, and as it is done.
+/// A worker to suspend, bar or (`active`) readmit; the request and the result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SetState {
     pub id: WorkerId,
@@ -87,7 +87,7 @@ pub struct SetState {
     pub reason: String,
 }
 
-/// A worker to be taken off the roster.
+/// A request to remove a worker from the roster.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub struct Remove {
     /// The worker's id
@@ -97,7 +97,7 @@ pub struct Remove {
     pub reason: Option<String>,
 }
 
-/// A worker who is off the roster.
+/// The result of a removal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Removed {
     pub id: WorkerId,
@@ -113,7 +113,7 @@ impl Services {
         by: Actor,
     ) -> Result<SetState, Failure> {
         if state == State::Removed {
-            let problem = "`worker remove` takes somebody off the roster";
+            let problem = "a state cannot be `removed`; use `gatehouse worker remove`";
             return Err(Failure::new(Code::Invalid, problem));
         }
         let reason = checked_reason(&reason)?;
@@ -159,17 +159,17 @@ impl Services {
         })
     }
 
-    /// Who is on the roster under this id.
+    /// Returns the worker on the roster with this id.
     pub(super) async fn on_roster(&self, id: &WorkerId) -> Result<Registered, RosterError> {
         let known = self.known(id).await?.filter(|(worker, _)| worker.state != State::Removed);
         known.ok_or_else(|| RosterError::NoSuchWorker(id.clone()))
     }
 
-    /// What was erased is gone from the database; this takes it out of its log too (I7).
+    /// Empties the database's write-ahead log, so that erased data is gone from it too (I7).
     pub(super) async fn empty_log(&self, id: &WorkerId) {
         match self.store.checkpoint().await {
             Ok(true) => {}
-            // It is erased all the same; the next start empties the log.
+            // The next start empties the log.
             kept => tracing::warn!(worker = %id, ?kept, "sealed copies stay in the log for now"),
         }
     }
@@ -185,7 +185,8 @@ impl Services {
     ) -> Result<T, Failure> {
         let (ledger, stamp, changed) = (self.ledger.clone(), self.clock.stamp(), id.clone());
         let (sealer, model) = (self.store.sealer().clone(), self.vision.embedder_name().to_owned());
-        // Loaded before the commit: a change that cannot take effect at the gate is not made.
+        // The worker is loaded before the commit, so that a change is not made if the gate cannot
+        // load it.
         let written = self.store.write(priority, move |tx| {
             let (body, done) = work(tx)?;
             let kind = body.kind();
@@ -204,7 +205,7 @@ impl Services {
         Ok(done)
     }
 
-    /// Somebody with this id, whatever the state.
+    /// Returns the worker with this id, in any state.
     pub(super) async fn known(&self, id: &WorkerId) -> Result<Option<Registered>, RosterError> {
         let (sealer, asked) = (self.store.sealer().clone(), id.clone());
         match self.store.read(move |tx| roster::identity(tx, &sealer, &asked)).await {
@@ -214,8 +215,13 @@ impl Services {
         }
     }
 
-    /// Refuses early what the transaction would refuse, before photos travel.
-    pub(super) async fn free(&self, id: &WorkerId, identity: &Identity) -> Result<(), RosterError> {
+    /// Refuses an id or document in use. The transaction would refuse it too, but only after the
+    /// photos were sent.
+    pub(super) async fn must_be_free(
+        &self,
+        id: &WorkerId,
+        identity: &Identity,
+    ) -> Result<(), RosterError> {
         match self.known(id).await? {
             Some((Worker { state: State::Removed, .. }, _)) => {
                 return Err(RosterError::IdRetired(id.clone()));
@@ -230,22 +236,22 @@ impl Services {
         }
     }
 
-    /// The site's date, where the clock is trusted.
+    /// Returns the site's date; `None` while the clock is not trusted.
     pub(super) fn today(&self) -> Option<Date> {
         let stamp = self.clock.stamp();
         let zone = self.origin.timezone.clone();
         stamp.synced.then(|| stamp.timestamp().to_zoned(zone).date())
     }
 
-    /// Refuses dates that can only be mistyped: papers that are signed in the future, and days of
-    /// another century. Where the clock is not trusted, the future is asked about.
+    /// Refuses dates that are probably mistyped: papers signed in the future, and days of another
+    /// century. While the clock is not trusted, a date in the future needs a confirmation.
     pub(super) fn plausible(&self, given: &Terms, confirmed: bool) -> Result<(), Failure> {
         let stamp = self.clock.stamp();
         let today = stamp.timestamp().to_zoned(self.origin.timezone.clone()).date();
         dates::plausible(given, today, stamp.synced, confirmed)
     }
 
-    pub(super) fn consented(
+    pub(super) fn must_have_consent(
         &self,
         wants_faces: bool,
         terms: &Terms,
@@ -255,8 +261,8 @@ impl Services {
             return Ok(());
         }
         let problem = format!(
-            "a face may be kept only with the worker's consent: {}, or enrol without photos; a guard \
-             then vouches",
+            "a face may be kept only with the worker's consent: {}, or enroll without photos, and a \
+             guard vouches for the worker",
             asked.remedy(
                 "give the number of the signed form with --consent",
                 "fill in the number of the signed form",
@@ -266,7 +272,7 @@ impl Services {
         Err(Failure::of(Code::NoConsent, "consent", problem))
     }
 
-    /// Some workers on the roster, at most `limit` of those after `after`.
+    /// Returns a page of workers after `after`: those of at most `limit` rows that match the query.
     pub async fn workers(
         &self,
         query: &WorkerQuery,
@@ -283,7 +289,7 @@ impl Services {
         Ok(WorkerPage { version, workers: page.workers, next: page.next })
     }
 
-    /// Particulars are for those who may change them.
+    /// Returns one worker. Only a user who may change the roster gets the particulars.
     pub async fn worker(&self, id: WorkerId, by: &Actor) -> Result<WorkerShown, Failure> {
         let sealer = self.store.sealer().clone();
         let (worker, identity) =
@@ -294,11 +300,11 @@ impl Services {
         Ok(WorkerShown { worker, id_type, id_number, particulars })
     }
 
-    /// The latest entries on a worker that are no attendance, oldest first.
+    /// Returns the latest entries on a worker that are no attendance, oldest first.
     pub async fn history(&self, id: WorkerId) -> Result<Vec<RosterChange>, Failure> {
         let asked = id.clone();
         self.store.read(move |tx| roster::must_exist(tx, &asked)).await?;
-        // Of who was removed nothing may be left, and of who is damaged nothing opens.
+        // A removed worker may have no identity, and a damaged one cannot be opened.
         let identity = self.known(&id).await.ok().flatten().map(|(_, identity)| identity);
         let entries = self.store.read(move |tx| ledger::history(tx, &id, PAGE)).await?;
         let changes = Past::new(identity).all(entries.iter().map(|(stored, _)| stored));

@@ -1,4 +1,4 @@
-//! Workers amended. What a worker is to be then is pure, from what is on file and what is given.
+//! Updates workers. [`plan`] computes the new data from the stored and the given data, and is pure.
 
 use jiff::civil::Date;
 
@@ -26,7 +26,7 @@ impl Services {
         self.updated(source, update, None, Asked::Alone, by).await
     }
 
-    /// `dry`: all is examined and nothing is changed.
+    /// Updates a worker. `dry`: the update is checked in full, and nothing is changed.
     pub(super) async fn updated(
         &self,
         mut source: Source,
@@ -39,22 +39,22 @@ impl Services {
         let wants_faces = matches!(update.faces, UpdateFaces::Add | UpdateFaces::Replace);
         let brings_faces = !update.photos.is_empty() || update.live.is_some();
         if wants_faces != brings_faces {
-            let problem = "give photos, and say whether to add them or to replace those there are";
+            let problem = "give photos, and say whether they are added or replace the present ones";
             return Err(Failure::new(Code::Invalid, problem));
         }
-        // What is wrong is said before photos travel.
+        // Faults are reported before the photos are sent.
         self.plausible(&update.terms, update.confirmed)?;
         let first = plan(&self.on_roster(&id).await?, &update, self.today())?;
-        self.consented(wants_faces, &first.worker.terms, asked)?;
+        self.must_have_consent(wants_faces, &first.worker.terms, asked)?;
         let allow = update.allow_duplicate_face.as_deref().map(checked_reason).transpose()?;
         let faces = self.faces(&mut source, &update.photos, update.live.as_ref()).await?;
         let changing = self.changing.lock().await;
-        // The roster may have changed meanwhile: what counts is what it is now.
+        // The roster may have changed meanwhile, so the plan is made again.
         let known = self.on_roster(&id).await?;
         let Planned { mut worker, identity, other_document, reason } =
             plan(&known, &update, self.today())?;
         let (before, on_file) = known;
-        self.consented(wants_faces, &worker.terms, asked)?;
+        self.must_have_consent(wants_faces, &worker.terms, asked)?;
         let alike = self.alike(&id, &faces, dry.as_deref(), allow, asked)?;
         self.same_person(&id, &faces, &update, asked)?;
         let what = match update.faces {
@@ -77,14 +77,14 @@ impl Services {
         };
         if worker.templates as usize > PHOTOS_MAX && what == Some(FacesWhat::Added) {
             let problem = format!(
-                "worker {id} would have {} photos, and {PHOTOS_MAX} is the most: replace them",
+                "worker {id} would have {} photos, and the maximum is {PHOTOS_MAX}; replace the photos",
                 worker.templates
             );
             return Err(Failure::new(Code::Invalid, problem));
         }
         let done = Enrolled { worker: worker.clone(), result: EnrollResult::Updated };
         if let Some(dry) = dry {
-            dry.came_by(&self.roster.borrow(), id, None, faces)?;
+            dry.add(&self.roster.borrow(), id, None, faces)?;
             return Ok(done);
         }
         let model = self.vision.embedder_name().to_owned();
@@ -108,7 +108,7 @@ impl Services {
             Some(FacesWhat::Added) => Faces::Add { model, faces },
             Some(FacesWhat::Replaced) => Faces::Replace { model, faces },
         };
-        // What takes no room is done on a full disk too: above all an erasure.
+        // A change that needs no space is made on a full disk too, above all an erasure.
         let priority = if wants_faces { Priority::Photo } else { Priority::Upkeep };
         let updated = Updated { worker, identity, faces };
         let sealer = self.store.sealer().clone();
@@ -126,15 +126,16 @@ impl Services {
     }
 }
 
-/// What is to be written, apart from faces.
+/// The data to be written, except the faces.
 pub(super) struct Planned {
     pub(super) worker: Worker,
     pub(super) identity: Identity,
-    /// Another document than the one on file.
+    /// Whether the document differs from the stored one.
     pub(super) other_document: bool,
     pub(super) reason: Option<String>,
 }
 
+/// Returns a worker's new data: the stored data with the given fields replaced.
 pub(super) fn plan(
     (before, on_file): &Registered,
     update: &Update,
@@ -150,28 +151,28 @@ pub(super) fn plan(
         trade: text(&update.trade, &kept.trade),
     })?;
     let mut terms = overlaid(&before.terms, update.terms.clone());
-    let mut said = overlaid_particulars(&on_file.particulars, &update.particulars);
+    let mut particulars = overlaid_particulars(&on_file.particulars, &update.particulars);
     for field in &update.clear {
         match field {
             Clear::ValidFrom => terms.valid_from = None,
             Clear::ValidUntil => terms.valid_until = None,
             Clear::ContractSigned => terms.contract_signed = None,
             Clear::TrainedOn => terms.trained_on = None,
-            Clear::Phone => said.phone = None,
-            Clear::BankTail => said.bank_tail = None,
+            Clear::Phone => particulars.phone = None,
+            Clear::BankTail => particulars.bank_tail = None,
         }
     }
     let mut terms = checked_terms(terms)?;
     if update.faces == UpdateFaces::Erase {
-        // Without a face there is nothing that is consented to.
+        // The consent is to the storage of the face, so it ends with it.
         (terms.consent, terms.consent_on) = (None, None);
     }
     let reason = update.reason.as_deref().map(checked_reason).transpose()?;
-    let (identity, other_document) = document(on_file, update, said, today)?;
+    let (identity, other_document) = document(on_file, update, particulars, today)?;
     if other_document && person.name != kept.name && reason.is_none() {
         let problem = format!(
             "worker {}: another name and another ID number make another person, and ids are never \
-             used again; if both were mistyped, say so with --reason",
+             used again; if both were mistyped, give --reason",
             kept.id
         );
         return Err(Failure::new(Code::Invalid, problem));
@@ -180,31 +181,32 @@ pub(super) fn plan(
     Ok(Planned { worker, identity, other_document, reason })
 }
 
-/// The identity with what is said now, and whether its document is another one.
+/// Returns the identity with the given data, and whether its document differs from the stored one.
 fn document(
     on_file: &Identity,
     update: &Update,
-    said: Particulars,
+    particulars: Particulars,
     today: Option<Date>,
 ) -> Result<(Identity, bool), Failure> {
     let (id_type, number) = match &update.id_number {
         Some(number) => (update.id_type.unwrap_or(on_file.id_type), &**number),
         None => (on_file.id_type, &**on_file.number),
     };
-    // One that an early version took in without a check digit stays as it is.
-    if update.id_number.is_none() && said == on_file.particulars {
+    // An early version accepted numbers without a check digit. An unchanged identity is not
+    // checked.
+    if update.id_number.is_none() && particulars == on_file.particulars {
         return Ok((on_file.clone(), false));
     }
-    let checked = Identity::checked(id_type, number, said.clone(), today);
+    let checked = Identity::checked(id_type, number, particulars.clone(), today);
     let another = |i: &Identity| !i.same_document(on_file);
     match checked {
         Ok(identity) if another(&identity) => Ok((identity, true)),
         Ok(identity) => Ok((Identity { salt: on_file.salt, ..identity }, false)),
-        // The number says another birth date or gender than the one that was wrong did.
+        // The new number may contain another birth date or gender than the wrong one.
         Err(error) if update.id_number.is_some() && id_type == IdType::Resident => {
             let given = Particulars {
-                phone: said.phone,
-                bank_tail: said.bank_tail,
+                phone: particulars.phone,
+                bank_tail: particulars.bank_tail,
                 ..update.particulars.clone()
             };
             let identity = Identity::checked(id_type, number, given, today)?;
@@ -228,13 +230,13 @@ pub(super) fn checked_terms(terms: Terms) -> Result<Terms, Failure> {
     Ok(Terms { consent, ..terms })
 }
 
-/// What is given, over what there was.
+/// Returns the stored terms, with the given ones in their place.
 pub(super) fn overlaid(kept: &Terms, given: Terms) -> Terms {
     let same_form = given.consent.is_none() || given.consent == kept.consent;
     Terms {
         valid_from: given.valid_from.or(kept.valid_from),
         valid_until: given.valid_until.or(kept.valid_until),
-        // Of one form, or the other.
+        // The date belongs to its form.
         consent_on: given.consent_on.or(kept.consent_on.filter(|_| same_form)),
         consent: given.consent.or_else(|| kept.consent.clone()),
         contract_signed: given.contract_signed.or(kept.contract_signed),

@@ -94,7 +94,7 @@ fn i8_the_control_socket_refuses_excess_input_and_keeps_serving_other_clients() 
 
     let mut client = Raw::of(&site);
     client.enroll(&[1000; 6]);
-    assert_eq!(client.refused(), "give 1 to 5 photos, or a lane whose camera to look through");
+    assert_eq!(client.refused(), "give 1 to 5 photos, or the lane whose camera takes them");
     let mut client = Raw::of(&site);
     client.enroll(&[16 * MIB + 1]);
     assert_eq!(client.refused(), "p.jpg: 16 MiB; a photo has at most 16 MiB, scale it down");

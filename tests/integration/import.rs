@@ -347,7 +347,7 @@ fn an_unreadable_roster_is_refused_before_its_first_row() {
     for (file, expected) in [
         ("broken.xlsx", "the workbook is damaged"),
         ("bomb.xlsx", "unpacks to too many bytes"),
-        ("many.csv", "more than the 10000 allowed: split the file"),
+        ("many.csv", "the maximum is 10000: split the file"),
         ("headings.csv", "headings are missing in line 1: team (班组"),
         ("mixed.csv", "line 3: mixed encodings"),
         ("old.xls", "save it as .xlsx"),

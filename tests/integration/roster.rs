@@ -132,7 +132,7 @@ fn a_worker_without_consent_is_enrolled_without_a_face_and_a_guard_vouches() {
     said(&gate.site, &["worker", "update", "W001", "--valid-from", "2099-01-01"]);
     let early = [&release[..], &reason].concat();
     if gate.site.status()["clock"]["synced"] == true {
-        gate.site.gatehouse(&early).refused("admitted from 2099-01-01 on");
+        gate.site.gatehouse(&early).refused("admitted only from 2099-01-01 on");
     }
     said(&gate.site, &["worker", "update", "W001", "--clear", "valid-from"]);
 
@@ -170,7 +170,7 @@ fn photos_are_added_and_replaced_and_must_show_one_person_alone() {
     };
     let templates = |said: crate::common::Said| said.json_lines()[0]["templates"].clone();
     assert_eq!(templates(change("--add", &[&a2])), 2);
-    change("--add", &[&a1, &a2, &a1, &a2]).refused("6 photos, and 5 is the most");
+    change("--add", &[&a1, &a2, &a1, &a2]).refused("6 photos, and the maximum is 5");
     change("--replace", &[&b2]).refused("already enrolled, as worker W002");
     change("--replace", &[&a1, &b2]).refused("is not that of the first photo");
     // The photo shows a person who is not enrolled.

@@ -42,7 +42,7 @@ impl Table {
 }
 
 #[test]
-fn a_command_is_begun_once_and_answered_again_and_its_id_is_its_own() {
+fn a_command_is_begun_once_and_a_repetition_gets_its_reply() {
     let mut table = Table::new();
     let command = table.known("a", "c-1", "worker.remove {\"id\":\"W001\"}", 5);
     assert_eq!(table.begin(&command), Earlier::New);
@@ -51,9 +51,9 @@ fn a_command_is_begun_once_and_answered_again_and_its_id_is_its_own() {
     assert_eq!(table.begin(&command), Earlier::Answered("{\"ok\":true}".into()));
     let other = table.known("a", "c-1", "worker.remove {\"id\":\"W002\"}", 5);
     assert_eq!(table.begin(&other), Earlier::Reused);
-    // Another platform chooses its own ids.
+    // Each platform chooses its own ids.
     assert_eq!(table.begin(&CommandKey { upstream: "b".into(), ..command.clone() }), Earlier::New);
-    // After a change of the sealing key the contents say nothing, and the id is still known.
+    // After a change of the sealing key the contents cannot be compared, but the id is known.
     let rekeyed = CommandKey::new(
         &table.sealer("key2"),
         "a",
@@ -68,7 +68,7 @@ fn a_command_is_begun_once_and_answered_again_and_its_id_is_its_own() {
 }
 
 #[test]
-fn i8_the_oldest_are_forgotten_and_then_nothing_as_old_is_done() {
+fn i8_the_oldest_commands_are_forgotten_and_older_ones_are_not_carried_out() {
     let mut table = Table::new();
     let most = i64::try_from(REMEMBERED).unwrap();
     for n in 1..=most {
@@ -79,12 +79,13 @@ fn i8_the_oldest_are_forgotten_and_then_nothing_as_old_is_done() {
         (table.count(), table.begin(&table.known("a", "c-1", "x", 10))),
         (1_000, Earlier::New)
     );
-    // `c-1` was issued at 10 and forgotten; then it came as a new one, and `c-2`, of 20, went.
+    // `c-1`, issued at 10, was forgotten. Then it came as a new command, and `c-2`, issued at 20,
+    // was forgotten.
     assert_eq!(table.begin(&table.known("a", "c-2", "x", 19)), Earlier::Forgotten);
     assert_eq!(table.begin(&table.known("a", "c-3", "x", 30)), Earlier::Begun);
     assert_eq!(table.begin(&table.known("b", "c-2", "x", 19)), Earlier::New);
     assert_eq!(table.count(), 1_001);
-    // A time that no clock could vouch for makes nothing old.
+    // A time of a clock that is not trusted makes no command old.
     let mut table = Table::new();
     for n in 0..=most {
         let known =

@@ -25,7 +25,7 @@ fn with(key: &str, value: Value) -> Value {
 }
 
 #[test]
-fn an_upsert_says_what_an_enrolment_says() {
+fn an_upsert_has_the_fields_of_an_enrolment() {
     let mut args = worker();
     for (key, value) in [
         ("id_type", "resident"),
@@ -50,12 +50,12 @@ fn an_upsert_says_what_an_enrolment_says() {
     assert_eq!(enroll.terms.trained_on, Some(jiff::civil::date(2026, 9, 28)));
     assert_eq!(enroll.particulars.gender, Some(Gender::Male));
     assert_eq!(enroll.allow_duplicate_face.as_deref(), Some("twins"));
-    // What is null is not given.
+    // A null argument counts as absent.
     assert!(read("worker.upsert", with("phone", Value::Null)).is_ok());
 }
 
 #[test]
-fn i8_each_argument_has_its_kind_and_its_bound_and_no_message_shows_a_value() {
+fn i8_each_argument_has_a_type_and_a_bound_and_no_message_shows_a_value() {
     let photo = |bytes: usize| {
         let jpeg = [b"\xFF\xD8\xFF".to_vec(), vec![0; bytes - 3]].concat();
         json!([STANDARD.encode(jpeg)])
@@ -124,9 +124,9 @@ fn values() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// Whatever the arguments are: within the bounds, or refused with a word.
+    /// Arguments of any type are within their bounds, or the command is refused with a message.
     #[test]
-    fn i8_arguments_of_any_kind_are_within_their_bounds_or_refused(
+    fn i8_arguments_of_any_type_are_within_their_bounds_or_refused(
         verb in prop::sample::select(vec![
             "worker.upsert", "worker.suspend", "worker.resume", "worker.remove",
             "roster.digest", "roster.page", "lane.release", "attendance.resend", "status.now",

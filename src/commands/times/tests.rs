@@ -14,7 +14,7 @@ fn verb(release: bool) -> Verb {
     }
 }
 
-/// What is said of a command issued at and void from so many ms from now, received `ago`.
+/// Returns the times of a command: `issued` and `expires` in ms from now, received `ago` ms ago.
 fn times(issued: i64, expires: i64, ago: u64) -> Times {
     let at = |ms: i64| Timestamp::from_millisecond(NOW_MS + ms).unwrap();
     let received = Monotonic::from_millis(100_000 - ago);
@@ -41,7 +41,7 @@ fn i4_a_release_is_void_ten_seconds_after_it_was_issued_or_earlier() {
     assert_eq!(void_after(0, 60_000, 0), 10_000);
     assert_eq!(void_after(-4_000, 60_000, 0), 6_000);
     assert_eq!(void_after(-4_000, 1_500, 0), 1_500);
-    // A platform whose clock is ahead gives it no more time here.
+    // A platform's clock that is ahead does not extend the time.
     assert_eq!(void_after(2_000, 60_000, 0), 10_000);
     assert_eq!(void_after(0, 60_000, 7_000), 3_000);
     for (issued, expires, expected) in [
@@ -54,12 +54,12 @@ fn i4_a_release_is_void_ten_seconds_after_it_was_issued_or_earlier() {
         let found = code(times(issued, expires, 0), true, true);
         assert_eq!(found, expected, "{issued} {expires}");
     }
-    // Whatever it says of itself.
+    // Without a trusted clock the command's own times do not matter.
     assert_eq!(code(times(0, 60_000, 0), true, false), Some("clock"));
 }
 
 #[test]
-fn what_is_no_release_has_the_time_that_it_says_and_a_clock_without_trust_refuses_nothing() {
+fn other_commands_are_valid_until_they_expire_and_always_while_the_clock_is_not_trusted() {
     assert_eq!(code(times(-86_400_000, 1, 0), false, true), None);
     assert_eq!(code(times(-86_400_000, 0, 0), false, true), Some("expired"));
     assert_eq!(code(times(300_000, 400_000, 0), false, true), None);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::roster::{Person, Terms};
 
-/// As long as an admin's or a platform's texts may be, of characters that take most room.
+/// Returns a worker with texts of the maximum length, of the characters with the most bytes.
 fn longest(n: usize) -> Worker {
     let text = |most: usize| "\u{10FFFF}".repeat(most);
     let day = Some(jiff::civil::date(2026, 10, 1));
@@ -29,7 +29,7 @@ fn i8_the_largest_page_fits_into_a_message() {
 }
 
 #[test]
-fn a_digest_line_is_as_documented_and_stretches_are_counted() {
+fn a_digest_line_is_as_documented_and_the_number_of_ranges_is_limited() {
     let mut worker = longest(1);
     worker.person.id = "W001".parse().unwrap();
     worker.person.name = "刘峰".into();
@@ -39,7 +39,7 @@ fn a_digest_line_is_as_documented_and_stretches_are_counted() {
     worker.templates = 2;
     let expected = "W001|刘峰|t|c|s|suspended||2026-10-01|C-1|2026-10-01|2026-10-01|2026-10-01|2\n";
     assert_eq!(digest_line(&worker), expected.replace('|', "\u{1F}"));
-    assert_eq!(stretches(&[1, 2, 3, 5, 9, 10]), [[1, 3], [5, 5], [9, 10]]);
+    assert_eq!(ranges(&[1, 2, 3, 5, 9, 10]), [[1, 3], [5, 5], [9, 10]]);
     let odd: Vec<u64> = (0..300).map(|n| 2 * n + 1).collect();
-    assert_eq!(stretches(&odd).len(), GONE_NAMED);
+    assert_eq!(ranges(&odd).len(), GONE_NAMED);
 }

@@ -32,7 +32,7 @@ pub fn enrolment(n: usize) -> Enrolment {
 }
 
 #[tokio::test]
-async fn workers_on_either_side_of_the_damage_come_over_and_can_be_matched() {
+async fn workers_on_both_sides_of_the_damage_are_copied_and_can_be_matched() {
     let dir = tempfile::tempdir().unwrap();
     let key = Secret::File(dir.path().join("key"));
     let storage = |name: &str| Storage::usual(dir.path().join(name), key.clone());
@@ -65,7 +65,7 @@ async fn workers_on_either_side_of_the_damage_come_over_and_can_be_matched() {
     assert_eq!((roster.workers().len(), roster.version()), (59, 62));
     assert!(roster.best(&enrolment(7).faces[0].template).unwrap().score > 0.99);
 
-    // A page in the middle of the workers' own table is lost, and one template altered.
+    // A page in the middle of the table of workers is lost, and one template is altered.
     let old = Connection::open(&path).unwrap();
     let leaf: u64 = old
         .query_row(
@@ -76,7 +76,7 @@ async fn workers_on_either_side_of_the_damage_come_over_and_can_be_matched() {
         )
         .unwrap();
     old.execute("UPDATE template SET sealed = zeroblob(9) WHERE worker = 'W001'", []).unwrap();
-    // And rows that break the rules, or are no workers.
+    // Two more rows break the constraints or are no valid workers.
     old.pragma_update(None, "ignore_check_constraints", "ON").unwrap();
     old.execute("UPDATE worker SET state = 'actmve' WHERE id = 'W002'", []).unwrap();
     old.execute("UPDATE worker SET valid_from = '2026-61-01' WHERE id = 'W003'", []).unwrap();

@@ -2,7 +2,7 @@ use super::*;
 use jiff::civil::date;
 use proptest::prelude::*;
 
-/// The check character, straight from GB 11643's table of weights.
+/// Appends the check character, computed with the table of weights of GB 11643.
 pub fn with_check(seventeen: &str) -> String {
     const WEIGHTS: [u32; 17] = [7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2];
     let sum: u32 = seventeen.bytes().zip(WEIGHTS).map(|(b, w)| u32::from(b - b'0') * w).sum();
@@ -16,7 +16,7 @@ fn check(id_type: IdType, number: &str) -> Result<Identity, String> {
 }
 
 #[test]
-fn the_standards_own_example_is_a_number() {
+fn the_example_number_of_the_standard_is_accepted() {
     // GB 11643-1999, the example of its appendix.
     let identity = check(IdType::Resident, " 11010519491231002x ").unwrap();
     assert_eq!(identity.particulars.birth_date, Some(date(1949, 12, 31)));
@@ -27,7 +27,7 @@ fn the_standards_own_example_is_a_number() {
 }
 
 #[test]
-fn a_wrong_number_is_refused_with_what_is_wrong() {
+fn a_wrong_number_is_refused_and_the_message_names_the_fault() {
     for (number, problem) in [
         ("110105194912310021", "check digit"),
         ("110105491231002", "15 digits"),
@@ -48,7 +48,7 @@ fn a_wrong_number_is_refused_with_what_is_wrong() {
 }
 
 #[test]
-fn other_papers_have_their_own_form() {
+fn the_number_of_each_document_type_has_its_own_form() {
     for (id_type, good, bad) in [
         (IdType::Passport, "E12345678", "E1"),
         (IdType::HkMacaoPermit, "H12345678", "12345678"),
@@ -62,7 +62,7 @@ fn other_papers_have_their_own_form() {
 }
 
 #[test]
-fn what_is_said_must_fit_the_number() {
+fn particulars_must_agree_with_the_number() {
     let said = |particulars| {
         let checked = Identity::checked(IdType::Resident, "11010519491231002X", particulars, None);
         checked.map(|i| i.particulars).map_err(|e| e.to_string())
@@ -81,8 +81,8 @@ fn what_is_said_must_fit_the_number() {
 }
 
 #[test]
-fn what_version_1_sealed_can_still_be_read() {
-    // As `Identity` was before it had particulars.
+fn an_identity_sealed_by_version_1_can_be_read() {
+    // The fields of `Identity` before it had particulars.
     #[derive(Serialize)]
     struct Old {
         id_type: String,
@@ -98,9 +98,9 @@ fn what_version_1_sealed_can_still_be_read() {
 }
 
 proptest! {
-    /// MOD 11-2 finds every single wrong digit and every swap of neighbours.
+    /// MOD 11-2 detects each single wrong digit and each swap of two neighbours.
     #[test]
-    fn a_mistyped_number_is_found(
+    fn a_mistyped_number_is_refused(
         days in 0..40_000_i32, tail in 0..1000_u32, region in 0..PROVINCES.len(),
         at in 0..18_usize, other in 0..10_u8,
     ) {

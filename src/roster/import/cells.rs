@@ -1,14 +1,15 @@
-//! A cell of a roster as text.
+//! Converts a cell of a roster to text.
 
 use super::Cell;
 use crate::roster::identity::is_blank;
 
-/// Characters of a field's text. The roster's own bounds are narrower.
+/// Maximum number of characters of a field's text. The roster's own bounds are narrower.
 const FIELD_CHARS: usize = 500;
-/// Up to here every whole number of a spreadsheet is exact.
+/// Limit below which each whole number of a spreadsheet is exact.
 const EXACT: f64 = 1e15;
 
-/// A cell's text, without what spreadsheets and web pages put around it. `None`: it is blank.
+/// Returns a cell's text, without the blanks and marks that spreadsheets and web pages add. `None`:
+/// the cell is blank.
 pub(super) fn plain(cell: &Cell) -> Result<Option<String>, String> {
     let text = match cell {
         Cell::Empty => return Ok(None),
@@ -16,8 +17,8 @@ pub(super) fn plain(cell: &Cell) -> Result<Option<String>, String> {
         Cell::Date(date) => date.to_string(),
         Cell::Number(n) if n.abs() < EXACT && n.fract() == 0.0 => format!("{n:.0}"),
         Cell::Number(n) if n.abs() >= EXACT => {
-            return Err("is stored as a number, of which the last digits are lost: format the \
-                        column as text and type it again"
+            return Err("is stored as a number, so its last digits are lost; format the \
+                        column as text and type the number again"
                 .to_owned());
         }
         Cell::Number(n) => n.to_string(),
@@ -28,13 +29,13 @@ pub(super) fn plain(cell: &Cell) -> Result<Option<String>, String> {
     if let Some(inner) = text.strip_prefix("=\"").and_then(|rest| rest.strip_suffix('"')) {
         text = trimmed(inner);
     }
-    // Excel marks text so, where it would take it for a number.
+    // Excel puts an apostrophe before a text that looks like a number.
     text = trimmed(text.strip_prefix(['\'', '’']).unwrap_or(text));
     if text.is_empty() {
         return Ok(None);
     }
     if text.starts_with('=') {
-        return Err("is a formula: put the value in its place".to_owned());
+        return Err("is a formula; replace it with its value".to_owned());
     }
     if text.chars().count() > FIELD_CHARS {
         return Err(format!("must have at most {FIELD_CHARS} characters"));
@@ -42,7 +43,7 @@ pub(super) fn plain(cell: &Cell) -> Result<Option<String>, String> {
     Ok(Some(text.to_owned()))
 }
 
-/// Without blanks of any width around it, and without marks that cannot be seen.
+/// Returns a text without the blanks and invisible marks around it.
 pub(super) fn trimmed(text: &str) -> &str {
     text.trim_matches(is_blank)
 }

@@ -1,4 +1,5 @@
-//! Which column is what. Headings are compared without case, width, spaces, brackets and signs.
+//! Finds the field of each column by its heading. Case, width, spaces, brackets and signs do not
+//! count.
 
 use std::sync::LazyLock;
 
@@ -6,7 +7,7 @@ use super::{Cell, HEADINGS_WITHIN, ImportError, Line, folded};
 use crate::words::words;
 
 words! {
-    /// What a column may hold, and its label in messages.
+    /// A field that a column may hold, with its label in messages.
     pub(super) enum Field {
         Id = "id",
         Name = "name",
@@ -28,13 +29,13 @@ words! {
     }
 }
 
-/// How a field is called: in messages, and in files (`headings.txt`).
+/// A field and the spellings of its heading (`headings.txt`).
 struct Heading {
     field: Field,
     spellings: &'static str,
 }
 
-/// Those that every row needs come first.
+/// Number of required fields. They come first in [`KNOWN`].
 const REQUIRED: usize = 6;
 static KNOWN: LazyLock<Vec<Heading>> = LazyLock::new(|| {
     let known = |line: &'static str| {
@@ -44,12 +45,12 @@ static KNOWN: LazyLock<Vec<Heading>> = LazyLock::new(|| {
     include_str!("headings.txt").lines().filter_map(known).collect()
 });
 
-/// With so many columns known, a line is that of the headings.
+/// Minimum number of known headings that makes a line the line of the headings.
 pub(super) const ENOUGH: usize = 3;
 
 impl Field {
-    /// The field that a heading names. What stands in brackets may matter (`有效期（起）`) or not
-    /// (`姓名（必填）`).
+    /// Returns the field that a heading names. The text in brackets may be part of the name
+    /// (`有效期（起）`) or not (`姓名（必填）`).
     pub(super) fn named(heading: &str) -> Option<Field> {
         let find = |text: &str| {
             let plain: String = text.chars().filter(|c| c.is_alphanumeric()).collect();
@@ -73,10 +74,10 @@ impl Field {
     }
 }
 
-/// Where what stands.
+/// The positions of the headings and fields in a file.
 #[derive(Debug)]
 pub(super) struct Layout {
-    /// How many lines the headings and what is above them take.
+    /// Number of lines up to the headings, with the line of the headings.
     pub above: usize,
     pub columns: Vec<Option<Field>>,
     pub ignored: Vec<String>,
@@ -84,20 +85,20 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// What stands in a line under the heading of a field.
+    /// Returns the cell of a line under the heading of a field.
     pub(super) fn cell<'l>(&self, line: &'l Line, field: Field) -> &'l Cell {
         let mut known = self.columns.iter().zip(&line.cells);
         known.find(|(f, _)| **f == Some(field)).map_or(&Cell::Empty, |(_, cell)| cell)
     }
 }
 
-/// What the file calls each field, for whoever reads what is wrong with it.
+/// The file's heading of each field, for messages about the file.
 #[derive(Debug, Default)]
 pub struct Names(Vec<(Field, String)>);
 
 impl Names {
-    /// The heading as the file spells it. Of a column that the file does not have, a spelling that
-    /// is known.
+    /// Returns the heading as the file spells it. Returns a known spelling where the file has no
+    /// column for the field.
     pub(super) fn of(&self, field: Field) -> String {
         let own = self.0.iter().find(|(known, _)| *known == field).map(|(_, name)| name.clone());
         own.unwrap_or_else(|| {
@@ -108,7 +109,8 @@ impl Names {
         })
     }
 
-    /// The same by the label of a field, which is itself where no column may hold it.
+    /// Returns the heading of the field with this label. Returns the label where no column may hold
+    /// the field.
     pub fn called(&self, label: &str) -> String {
         Field::from_word(label).map_or_else(|| label.to_owned(), |field| self.of(field))
     }
@@ -121,19 +123,19 @@ fn fields(line: &Line) -> impl Iterator<Item = Option<Field>> {
     })
 }
 
-/// The line that holds the most headings, and how many.
+/// Returns the line with the most headings, and their number.
 fn best(lines: &[Line]) -> Option<(usize, usize)> {
     let counted = lines.iter().take(HEADINGS_WITHIN).map(|line| fields(line).flatten().count());
-    // Of equals the first one.
+    // Of lines with the same number of headings, the first one counts.
     counted.enumerate().max_by_key(|(at, count)| (*count, std::cmp::Reverse(*at)))
 }
 
-/// Whether a line is one of headings, as on each page of a printed roster.
-pub(super) fn again(line: &Line) -> bool {
+/// Returns whether a line has headings, as on each page of a printed roster.
+pub(super) fn are_headings(line: &Line) -> bool {
     fields(line).flatten().count() >= ENOUGH
 }
 
-/// How many headings the best line of these has.
+/// Returns the number of headings of the line with the most headings.
 pub(super) fn most(lines: &[Line]) -> usize {
     best(lines).map_or(0, |(_, count)| count)
 }
@@ -145,7 +147,7 @@ pub(super) fn find(lines: &[Line]) -> Result<Layout, ImportError> {
         .and_then(|(at, _)| lines.get(at).map(|line| (at, line)))
     else {
         return wrong(format!(
-            "none of the first {HEADINGS_WITHIN} lines is one of headings; they must name at least {}",
+            "none of the first {HEADINGS_WITHIN} lines has headings; the headings must name at least {}",
             spelled(&KNOWN.iter().take(REQUIRED).collect::<Vec<_>>())
         ));
     };
@@ -181,14 +183,14 @@ pub(super) fn find(lines: &[Line]) -> Result<Layout, ImportError> {
         ));
     }
     let ignored = of(None).filter(|heading| !heading.is_empty()).map(str::to_owned).collect();
-    // On one line, as it stands in a message.
+    // A message has one line, and a heading may have several.
     let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
     let named = |(field, heading): &(Option<Field>, &str)| Some(((*field)?, one_line(heading)));
     let names = Names(headings.iter().filter_map(named).collect());
     Ok(Layout { above: at + 1, columns, ignored, names })
 }
 
-/// The fields, and how each may be called.
+/// Returns the fields with some spellings of each.
 fn spelled(known: &[&Heading]) -> String {
     let one = |known: &&Heading| {
         let spellings: Vec<&str> = known.spellings.split_whitespace().skip(1).take(3).collect();

@@ -1,19 +1,20 @@
-//! A roster as a spreadsheet has it: what `worker import` reads.
+//! Reads a roster from a spreadsheet, for `worker import`.
 //!
 //! In: the bytes of a CSV file or an XLSX workbook, and the names of the photos that come with it.
-//! Out: a [`Row`] for each worker, which is a [`Candidate`] or the reason why not, and whose photo
-//! is whose. Touches nothing: it runs in the client, and the daemon judges each candidate again.
+//! Out: a [`Row`] for each worker, with a [`Candidate`] or the reason for the refusal, and the
+//! worker of each photo. Touches nothing. It runs in the client; the daemon checks each candidate
+//! again.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | `text` | CSV: its encoding, its separator, its lines |
 //! | `workbook` | XLSX, measured before it is opened |
-//! | `headings` | which column is what, in Chinese or English |
+//! | `headings` | the field of each column, by its heading in Chinese or English |
 //! | `cells` | a cell as text |
-//! | `rows` | a line to a candidate, or to what is wrong with it |
-//! | `closing` | lines that are no workers: sums, signatures, headings once more |
-//! | `photos` | whose photo a file is, by its name |
-//! | `report` | what may be shown of it, and to a spreadsheet |
+//! | `rows` | a line to a candidate, or to its faults |
+//! | `closing` | lines that are no workers: sums, signatures, repeated headings |
+//! | `photos` | the worker of each photo, by the file's name |
+//! | `report` | texts without ID numbers, and cells without formulas |
 
 mod cells;
 mod closing;
@@ -33,43 +34,44 @@ pub use photos::{Assigned, Listed, Photo, assign};
 pub use report::{masked, neutral};
 pub use rows::{Candidate, Row};
 
-/// A file's bytes.
+/// Maximum size of a file, in bytes.
 pub const FILE_MAX: u64 = 32 * 1024 * 1024;
-/// Workers in a file: as many as a roster holds.
+/// Maximum number of workers in a file. It equals the maximum of a roster.
 pub const ROWS_MAX: usize = 10_000;
-/// Lines with anything in them, counted or not.
+/// Maximum number of lines that are not empty.
 const LINES_MAX: usize = 2 * ROWS_MAX;
+/// Maximum number of columns.
 const COLUMNS_MAX: usize = 100;
-/// What a cell of a spreadsheet may hold.
+/// Maximum text of a cell, in bytes: the 32,767 characters of Excel, of three bytes each.
 const CELL_MAX: usize = 32_767 * 3;
-/// All of its text together: a workbook may repeat one long text in every cell.
+/// Maximum text of all cells, in bytes: a workbook may repeat one long text in every cell.
 const TEXT_MAX: usize = 64 * 1024 * 1024;
-/// The headings stand within so many lines of the top, below a title.
+/// Maximum number of lines that are searched for the headings; a title may come before them.
 const HEADINGS_WITHIN: usize = 10;
 
-/// Why a file is not taken at all.
+/// The reason for which a whole file is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     #[error("{0}")]
     Format(&'static str),
     #[error(
-        "line {line}: mixed encodings: this line is not in the one that the rest is in; open the \
-         file where it is shown right, and save it anew as UTF-8"
+        "line {line}: mixed encodings: this line has another encoding than the rest of the file; \
+         open the file in a program that shows it correctly, and save it again as UTF-8"
     )]
     Encoding { line: usize },
     #[error(
-        "line {line}: a quote that is opened is never closed; close it, or double it inside a cell"
+        "line {line}: a quote that is opened is never closed; close it, or write it twice in a cell"
     )]
     OpenQuote { line: u32 },
-    #[error("the workbook is damaged: {0}; open it in a spreadsheet program and save it anew")]
+    #[error("the workbook is damaged: {0}; open it in a spreadsheet program and save it again")]
     Workbook(String),
-    #[error("{what}; that is more than the {most} allowed: {remedy}")]
+    #[error("{what}; the maximum is {most}: {remedy}")]
     TooMuch { what: String, most: usize, remedy: &'static str },
     #[error("{0}")]
     Headings(String),
 }
 
-/// A cell as the file has it.
+/// A cell of the file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Cell {
     #[default]
@@ -77,7 +79,7 @@ pub(crate) enum Cell {
     Text(String),
     Number(f64),
     Date(Date),
-    /// What stands in place of a value.
+    /// The cell has no usable value; this is the reason.
     Broken(&'static str),
 }
 
@@ -101,13 +103,13 @@ impl Table {
             return Err(ImportError::TooMuch {
                 what: format!("line {number} has a cell in column {}", column + 1),
                 most: COLUMNS_MAX,
-                remedy: "delete the columns that belong to no roster",
+                remedy: "delete the columns that are not part of the roster",
             });
         }
         if let Cell::Text(text) = &cell {
             self.text += text.len();
             let too_long = |what: &str, most| ImportError::TooMuch {
-                what: format!("line {number} brings the text of {what} to too many bytes"),
+                what: format!("line {number}: the text of {what} has too many bytes"),
                 most,
                 remedy: "look for a quote that is never closed, and for pasted documents",
             };
@@ -138,22 +140,22 @@ fn too_many_rows() -> ImportError {
     ImportError::TooMuch {
         what: "the file has too many rows".to_owned(),
         most: ROWS_MAX,
-        remedy: "split the file, and import one after the other",
+        remedy: "split the file, and import the parts one after the other",
     }
 }
 
-/// What a file holds.
+/// The contents of a file.
 #[derive(Debug)]
 pub struct RosterFile {
     pub rows: Vec<Row>,
-    /// Headings of columns that are not taken in.
+    /// Headings of columns that are ignored.
     pub ignored: Vec<String>,
-    /// Lines that are no workers, by their numbers, and what stands first in each: 合计, 制表人.
+    /// Lines that are no workers, by their numbers, with the first text of each: 合计, 制表人.
     pub passed_over: Vec<(u32, String)>,
     pub names: Names,
 }
 
-/// Reads a whole file. What it is its bytes say, not its name.
+/// Reads a whole file. Its first bytes decide its format, not its name.
 pub fn read(bytes: &[u8]) -> Result<RosterFile, ImportError> {
     const OLD: &str = "this is a workbook of the old kind (.xls), or one with a password: save it \
                        as .xlsx without a password, or as CSV";
@@ -178,13 +180,13 @@ pub fn read(bytes: &[u8]) -> Result<RosterFile, ImportError> {
     rows::read(&lines, layout, !workbook)
 }
 
-/// Text by which things are compared: Unicode's compatible, composed form (half width, no ligatures)
-/// in lower case.
+/// Returns a text for comparisons: Unicode's NFKC form (half width, no ligatures) in lower case.
 fn folded(text: &str) -> String {
     icu_normalizer::ComposingNormalizerBorrowed::new_nfkc().normalize(text).to_lowercase()
 }
 
-/// A document's number to be compared: folded, without the blanks that people put between its parts.
+/// Returns a document's number for comparisons: folded, without the blanks that people put between
+/// its parts.
 fn compact(number: &str) -> String {
     super::identity::without_blanks(&folded(number))
 }

@@ -1,5 +1,6 @@
-//! Whose photo a file is, by its name: `KEY.jpg`, `KEY_1.jpg`, `KEY-2.png`, `KEY (3).jpeg`, or any
-//! name in a folder `KEY`. The key is an ID number, a worker's id, or a name that one row alone has.
+//! Finds the worker of each photo by the file's name: `KEY.jpg`, `KEY_1.jpg`, `KEY-2.png`,
+//! `KEY (3).jpeg`, or any name in a folder `KEY`. The key is an ID number, a worker's id, or a name
+//! that only one row has.
 
 use std::{
     collections::HashMap,
@@ -13,10 +14,10 @@ use encoding_rs::GB18030;
 use super::{Row, compact, folded, masked};
 use crate::roster::identity::starred;
 
-/// Photos of one worker.
+/// Maximum number of photos of one worker.
 const MOST: usize = 5;
 
-/// A file in the folder of photos, or in a folder in it.
+/// A file in the folder of photos, or in one of its folders.
 #[derive(Clone, Debug)]
 pub struct Listed {
     pub path: PathBuf,
@@ -28,24 +29,24 @@ pub struct Listed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Photo {
     pub path: PathBuf,
-    /// What it is called in messages: without an ID number in it.
+    /// The name in messages, without an ID number.
     pub shown: String,
 }
 
-/// Whose photos are whose.
+/// The photos of each row, and the files of no row.
 #[derive(Debug, Default)]
 pub struct Assigned {
-    /// Of each row, in its order: its photos, or why it cannot be said which they are.
+    /// For each row, in order: its photos, or the reason for which they are not clear.
     pub of_rows: Vec<Result<Vec<Photo>, String>>,
-    /// Files that belong to no row, as they may be shown, and why.
+    /// Files that belong to no row: the name to show, and the reason.
     pub left_over: Vec<(String, &'static str)>,
 }
 
-/// What a key says.
+/// The owner of a key.
 enum Owner {
-    /// One row; whether the key is its ID number.
+    /// One row; true where the key is its ID number.
     Row(usize, bool),
-    /// A name of several rows.
+    /// Several rows with this name or id.
     Several(Vec<usize>),
 }
 
@@ -93,14 +94,14 @@ pub fn assign(rows: &[Row], mut files: Vec<Listed>) -> Assigned {
              worker's id or ID number"
         )),
         (count, _) if count > MOST => Err(format!(
-            "there are {count} photos of this worker, and {MOST} is the most: keep the best ones"
+            "there are {count} photos of this worker, and the maximum is {MOST}; keep the best ones"
         )),
         _ => Ok(photos),
     };
     Assigned { of_rows: of_rows.into_iter().enumerate().map(checked).collect(), left_over }
 }
 
-/// What is compared: every row's ID number, id and name, as a file's name may have it.
+/// The keys of all rows: ID number, id and name, in the form for comparisons.
 #[derive(Default)]
 struct Keys {
     numbers: HashMap<String, usize>,
@@ -109,7 +110,7 @@ struct Keys {
 }
 
 impl Keys {
-    /// Of a worker who is there twice the first row counts.
+    /// Collects the keys. Where two rows have the same id, the first one counts.
     fn of(rows: &[Row]) -> Keys {
         let mut keys = Keys::default();
         for (at, row) in rows.iter().enumerate() {
@@ -150,7 +151,7 @@ fn key_of(text: &str) -> String {
     folded(text).trim().to_owned()
 }
 
-/// A file's name as text: in UTF-8, else as a Chinese Windows wrote it.
+/// Returns a file's name as text: from UTF-8, else from GB18030 as a Chinese Windows writes it.
 fn name_of(name: &OsStr) -> String {
     let bytes = name.as_bytes();
     match str::from_utf8(bytes) {
@@ -161,14 +162,14 @@ fn name_of(name: &OsStr) -> String {
     }
 }
 
-/// A picture's name before its last point, and what follows it.
+/// Returns the name of a picture file before its last point, and the suffix.
 fn picture(name: &str) -> Option<(&str, &str)> {
     let (stem, suffix) = name.rsplit_once('.')?;
     let known = ["jpg", "jpeg", "png"].iter().any(|known| suffix.eq_ignore_ascii_case(known));
     known.then_some((stem, suffix))
 }
 
-/// Without `_1`, `-1`, ` 1` or `(1)` at the end.
+/// Returns the name without `_1`, `-1`, ` 1` or `(1)` at the end.
 fn unnumbered(stem: &str) -> &str {
     let open = stem.strip_suffix([')', '）']).unwrap_or(stem);
     let key = open.trim_end_matches(|c: char| c.is_ascii_digit());

@@ -1,16 +1,16 @@
-//! What of a roster may be shown.
+//! Makes texts of a roster safe to show: masks ID numbers, and neutralises formulas.
 
 use crate::roster::identity::is_blank;
 
-/// From so many digits on, a number may be that of somebody's document or account.
+/// Minimum number of digits that makes a number look like that of a document or an account.
 const TELLING: usize = 15;
 
-/// Text for people and reports: ID numbers behind stars, wherever they stand (in a file's name, in
-/// the wrong column), also with blanks or hyphens between their parts, and nothing that moves a
-/// terminal's cursor.
+/// Returns a text for people and reports. ID numbers become stars also in a file's name, in the
+/// wrong column, and with blanks or hyphens between their parts. Control characters become blanks,
+/// because they could move a terminal's cursor.
 pub fn masked(text: &str) -> String {
     let mut shown: Vec<char> = Vec::with_capacity(text.len());
-    // Where the digits of the number under way stand in `shown`, and what its parts are joined by.
+    // The indexes in `shown` of the current number's digits, and the sign between its parts.
     let (mut digits, mut joint): (Vec<usize>, Option<char>) = (Vec::new(), None);
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
@@ -36,7 +36,7 @@ pub fn masked(text: &str) -> String {
     shown.into_iter().collect()
 }
 
-/// All but the last four of a number that is long enough to tell whose it is.
+/// Replaces all but the last four digits of a long number with stars.
 fn hide(digits: &mut Vec<usize>, shown: &mut [char]) {
     let hidden = if digits.len() >= TELLING { digits.len() - 4 } else { 0 };
     for at in digits.drain(..).take(hidden) {
@@ -46,7 +46,7 @@ fn hide(digits: &mut Vec<usize>, shown: &mut [char]) {
     }
 }
 
-/// A cell that no spreadsheet takes for a formula: after an apostrophe it is text.
+/// Returns a cell that no spreadsheet reads as a formula: an apostrophe makes it text.
 pub fn neutral(cell: &str) -> String {
     if cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠']) {
         format!("'{cell}")

@@ -1,4 +1,4 @@
-//! A line of the file to a candidate for the roster, or to what is wrong with it.
+//! Turns a line of the file into a candidate for the roster, or into its faults.
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use crate::roster::{
     Gender, IdType, Particulars, Person, RosterError, Terms, WorkerId, identity::starred,
 };
 
-/// Somebody who may come onto the roster, for all that the file shows.
+/// A worker whose data in the file has no fault.
 #[derive(Clone)]
 pub struct Candidate {
     pub person: Person,
@@ -30,16 +30,16 @@ pub struct Candidate {
 pub struct Row {
     /// Its line in the file.
     pub number: u32,
-    /// As the file has it, right or wrong.
+    /// The id as the file has it, valid or not.
     pub id: String,
     pub name: String,
-    /// For the photos that bear it.
+    /// For the photos that are named by it.
     pub(super) id_number: Zeroizing<String>,
     pub candidate: Result<Candidate, String>,
 }
 
 impl Row {
-    /// The id for people and reports: behind stars where it is the ID number in the wrong column.
+    /// Returns the id for people and reports. An ID number in the wrong column becomes stars.
     pub fn shown_id(&self) -> String {
         let is_number = !self.id.is_empty() && compact(&self.id) == compact(&self.id_number);
         let shown = if is_number { starred(&self.id) } else { self.id.clone() };
@@ -54,7 +54,8 @@ impl std::fmt::Debug for Row {
     }
 }
 
-/// `separated`: by signs that may stand in a cell too, so that a cell too many shifts the others.
+/// Reads the rows below the headings. `separated`: the cells are separated by a sign that a cell
+/// may contain too, so an extra cell shifts the cells after it.
 pub(super) fn read(
     lines: &[Line],
     layout: Layout,
@@ -62,7 +63,7 @@ pub(super) fn read(
 ) -> Result<RosterFile, ImportError> {
     let (mut rows, mut passed_over): (Vec<Row>, _) = (Vec::new(), Vec::new());
     for line in lines.iter().skip(layout.above) {
-        if let Some(what) = closing::what(line, &layout) {
+        if let Some(what) = closing::first_text(line, &layout) {
             passed_over.push((line.number, what));
         } else if let Some(row) = row(line, &layout, separated) {
             if rows.len() == ROWS_MAX {
@@ -71,13 +72,14 @@ pub(super) fn read(
             rows.push(row);
         }
     }
-    refuse_twice(&mut rows, &layout.names);
+    refuse_duplicates(&mut rows, &layout.names);
     Ok(RosterFile { rows, ignored: layout.ignored, passed_over, names: layout.names })
 }
 
-/// The second row of a worker in one file changes nothing. Where two rows share an id or an ID number
-/// and are not one worker, neither does: which of them is wrong nobody can tell, nor whose the photo is.
-fn refuse_twice(rows: &mut [Row], names: &Names) {
+/// Refuses the second row of a worker. Where two rows with the same id or ID number are not the
+/// same worker, it refuses both: it is not known which row is wrong, nor which row a photo belongs
+/// to.
+fn refuse_duplicates(rows: &mut [Row], names: &Names) {
     let (mut ids, mut numbers) = (HashMap::new(), HashMap::new());
     let (id, id_number) = (names.of(Field::Id), names.of(Field::IdNumber));
     let mut wrong: Vec<(usize, String)> = Vec::new();
@@ -91,7 +93,7 @@ fn refuse_twice(rows: &mut [Row], names: &Names) {
             let first = *known.entry(key).or_insert(at);
             let Some(other) = rows.get(first).filter(|_| first != at) else { continue };
             let twice =
-                |row: u32| format!("{name}: is that of row {row} too; one of the two is wrong");
+                |row: u32| format!("{name}: is also in row {row}; one of the two rows is wrong");
             wrong.push((at, twice(other.number)));
             let one = other.id == row.id
                 && other.name == row.name
@@ -111,14 +113,14 @@ fn refuse_twice(rows: &mut [Row], names: &Names) {
     }
 }
 
-/// A row, and what is wrong with it so far.
+/// A row, with the faults found so far.
 struct Cells<'a> {
     line: &'a Line,
     layout: &'a Layout,
     wrong: Vec<String>,
 }
 
-/// `None`: nothing stands there.
+/// Reads a row. `None`: the line is empty.
 fn row(line: &Line, layout: &Layout, separated: bool) -> Option<Row> {
     let columns = &layout.columns;
     let mut known = columns.iter().zip(&line.cells).filter(|(field, _)| field.is_some());
@@ -128,7 +130,7 @@ fn row(line: &Line, layout: &Layout, separated: bool) -> Option<Row> {
     let mut cells = Cells { line, layout, wrong: Vec::new() };
     if separated && line.cells.len() > columns.len() {
         let problem = format!(
-            "it has {} cells below {} headings: a separator within a cell needs quotes around it",
+            "it has {} cells below {} headings; put quotes around a cell with a separator in it",
             line.cells.len(),
             columns.len()
         );
@@ -150,7 +152,7 @@ fn row(line: &Line, layout: &Layout, separated: bool) -> Option<Row> {
         }
     };
     if !id.is_empty() && compact(&id) == compact(&id_number) {
-        let problem = "is the ID number, and stands in every record: give the worker another";
+        let problem = "is the ID number, which each record would show; give the worker another id";
         cells.is_wrong(Field::Id, problem);
     }
     let person = |id, name, cells: &mut Cells| Person {
@@ -160,9 +162,9 @@ fn row(line: &Line, layout: &Layout, separated: bool) -> Option<Row> {
         contractor: cells.required(Field::Contractor),
         trade: cells.required(Field::Trade),
     };
-    // Also of a row whose id is wrong, all that is wrong is told.
-    let nobody = || WorkerId("-".into());
-    let person = person(worker_id.unwrap_or_else(nobody), name.clone(), &mut cells);
+    // A row with a wrong id is read to the end, so that all its faults are reported.
+    let placeholder = || WorkerId("-".into());
+    let person = person(worker_id.unwrap_or_else(placeholder), name.clone(), &mut cells);
     let particulars = Particulars {
         gender: cells.one_of(Field::Gender, gender, "male (男) or female (女)"),
         birth_date: cells.date(Field::BirthDate),
@@ -197,7 +199,7 @@ impl Cells<'_> {
         self.wrong.push(format!("{}: {problem}", self.layout.names.of(field)));
     }
 
-    /// `None`: nothing stands there, or a word for nothing.
+    /// Returns a cell's text. `None`: the cell is empty, or has a word for "none".
     fn text(&mut self, field: Field) -> Option<String> {
         match plain(self.cell(field)) {
             Ok(text) => text.filter(|text| !is_none(text)),
@@ -208,18 +210,18 @@ impl Cells<'_> {
         }
     }
 
-    /// The number of a form that was signed. That somebody agreed is no number.
+    /// Returns the number of the signed form. A word such as "agreed" is refused.
     fn consent(&mut self) -> Option<String> {
         let number = self.text(Field::Consent)?;
         if !number.chars().any(char::is_numeric) {
             let shown = shortened(&number);
-            let problem = format!("{shown:?} is no number; write the one on the signed form");
+            let problem = format!("{shown:?} is no number; write the number of the signed form");
             self.is_wrong(Field::Consent, problem);
         }
         Some(number)
     }
 
-    /// Empty where it is missing; that is wrong then.
+    /// Returns a cell's text. An empty cell is a fault.
     fn required(&mut self, field: Field) -> String {
         let before = self.wrong.len();
         let text = self.text(field);
@@ -259,7 +261,7 @@ impl Cells<'_> {
     }
 }
 
-/// How an office writes that there is nothing: 无, 未签, "/", "—".
+/// Returns whether a text is a word for "none", as offices write it: 无, 未签, "/", "—".
 fn is_none(text: &str) -> bool {
     const WORDS: &str =
         "无 暂无 没有 未 未签 未签订 未签署 未办 未办理 未提供 否 空 none no na nil null";
@@ -295,7 +297,8 @@ fn id_type(word: &str) -> Option<IdType> {
     })
 }
 
-/// 2026-10-01, 2026/10/1, 2026.10.1, 20261001, 2026年10月1日; a midnight after it is no time.
+/// Reads a date: 2026-10-01, 2026/10/1, 2026.10.1, 20261001, 2026年10月1日. A time of 00:00 after it
+/// is ignored.
 pub(super) fn date(text: &str) -> Option<Date> {
     let text = folded(text);
     let mut text = trimmed(&text).to_owned();
@@ -311,7 +314,7 @@ pub(super) fn date(text: &str) -> Option<Date> {
         true => &["%Y%m%d"],
         false => &["%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%Y年%m月%d日", "%Y年%m月%d"],
     };
-    // A year has no sign.
+    // `strptime` accepts a sign before the year.
     let forms = forms.iter().filter(|_| text.starts_with(|c: char| c.is_ascii_digit()));
     let date = forms.map(|form| Date::strptime(form, &text)).find_map(Result::ok)?;
     (1900..=2200).contains(&date.year()).then_some(date)

@@ -18,7 +18,7 @@ use crate::roster::{Gender, IdType, identity::tests::with_check};
 
 const HEAD: &str = "id,name,id number,team,contractor,trade";
 
-/// A row by its headings, with all that is required.
+/// Returns a row with all required cells.
 fn line(id: &str, name: &str, number: &str) -> String {
     format!("{id},{name},{number},T,C,x")
 }
@@ -40,7 +40,7 @@ fn refused(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_chinese_sheet_as_admins_keep_them_is_taken_in_whole() {
+fn a_typical_chinese_sheet_is_read_in_full() {
     let text = format!(
         "福鼎项目实名制花名册\n\n序号,*工号,姓 名（必填）,证件类型,身份证号码(18位),性别,出生日期,班组,参建单位,\
          工种,手机号,进场日期,有效期（止）,同意书编号,同意书日期,合同签订日期,安全教育日期,工资卡尾号\n\
@@ -80,14 +80,14 @@ fn a_chinese_sheet_as_admins_keep_them_is_taken_in_whole() {
 }
 
 #[test]
-fn every_spelling_of_a_heading_is_known_and_is_one_fields() {
-    // Of each of the 17 fields two are shown.
+fn every_spelling_of_a_heading_names_exactly_one_field() {
+    // Each of the 17 fields has two spellings that messages show.
     assert_eq!(headings::every_field(), 17);
     for (field, spelling) in every_spelling() {
         let fields: Vec<Field> =
             every_spelling().filter(|(_, s)| *s == spelling).map(|(f, _)| f).collect();
         assert_eq!(fields, [field], "{spelling}");
-        // As `folded` leaves it, or it could never be found.
+        // A spelling that is not folded could never match.
         let folded: String = folded(spelling).chars().filter(|c| c.is_alphanumeric()).collect();
         assert_eq!(folded, spelling);
         let wide = spelling.to_uppercase().replace('I', "Ｉ");
@@ -101,7 +101,7 @@ fn every_spelling_of_a_heading_is_known_and_is_one_fields() {
 }
 
 #[test]
-fn headings_that_are_missing_are_named_together_with_their_spellings() {
+fn missing_headings_are_named_with_their_spellings() {
     let said = refused("工号,姓名,工种\nW1,刘峰,x\n".as_bytes());
     for expected in
         ["id-number (身份证号", "team (班组", "contractor (劳务公司", "missing in line 1"]
@@ -144,13 +144,13 @@ fn a_file_in_two_encodings_is_refused_with_the_line() {
         assert!(said.starts_with(&format!("line {line}: mixed encodings")), "{said}");
         assert!(said.contains("UTF-8"), "{said}");
     }
-    // Neither one nor the other.
+    // The line is in neither encoding.
     let neither = [format!("{HEAD}\nW1,").as_bytes(), b"\xff\xff\n"].concat();
     assert!(refused(&neither).starts_with("line 2: mixed encodings"));
 }
 
 #[test]
-fn what_is_no_roster_is_refused_with_what_to_do() {
+fn a_file_that_is_no_roster_is_refused_with_a_remedy() {
     for (bytes, expected) in [
         (&b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"[..], "old kind (.xls)"),
         (b"\xff\xfei\0d\0", "UTF-16"),
@@ -167,7 +167,7 @@ fn what_is_no_roster_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn every_separator_is_found_by_the_headings() {
+fn the_separator_is_detected_by_the_headings() {
     for separator in [",", ";", "\t"] {
         let text = format!("花名册, 2026;10\n{HEAD}\n{}\n", line("W1", "刘峰", "E12345678"));
         let file = read(text.replace(',', separator).as_bytes()).unwrap();
@@ -176,7 +176,7 @@ fn every_separator_is_found_by_the_headings() {
 }
 
 #[test]
-fn what_is_wrong_with_a_row_is_all_told_at_once_and_costs_that_row_only() {
+fn all_faults_of_a_row_are_reported_at_once_and_only_that_row_is_refused() {
     let head = format!("{HEAD},valid from,gender,id type,note");
     let good = number(1);
     let rows = [
@@ -192,19 +192,19 @@ fn what_is_wrong_with_a_row_is_all_told_at_once_and_costs_that_row_only() {
     ];
     let file = read(format!("{head}\n{}\n", rows.join("\n")).as_bytes()).unwrap();
     for (row, expected) in file.rows.iter().zip([
-        // It and those that share its number or its id may each be the wrong one.
+        // This row, and the rows with the same number or id, may each be the wrong one.
         &[
             "valid from: \"2026-13-45\" is no date",
             "gender: \"x\"",
             "id type: \"driving licence\"",
-            "id number: is that of row 6 too",
-            "id: is that of row 7 too",
+            "id number: is also in row 6",
+            "id: is also in row 7",
         ] as &[&str],
         &["id: is missing", "name: is missing", "contractor: is missing"],
         &["id: \"W 3\" must be 1 to 32"],
         &["name: is a formula"],
-        &["id number: is that of row 2 too"],
-        &["id: is that of row 2 too"],
+        &["id number: is also in row 2"],
+        &["id: is also in row 2"],
         &["id: is the ID number"],
         &["it has 11 cells below 10 headings"],
         &["name: must have at most"],
@@ -214,13 +214,13 @@ fn what_is_wrong_with_a_row_is_all_told_at_once_and_costs_that_row_only() {
         }
     }
     assert_eq!(file.rows.len(), 9);
-    // Excel's own way to keep digits as text.
+    // Excel writes digits as text in this form.
     let text = format!("{HEAD}\nW1,x,\"=\"\"{good}\"\"\",T,C,x\n");
     assert_eq!(**taken(&read(text.as_bytes()).unwrap())[0].id_number, *good);
 }
 
 #[test]
-fn a_reason_names_the_files_own_heading_and_no_option() {
+fn a_reason_names_the_heading_of_the_file_and_no_option() {
     let head = "* 人员编号,姓 名（必填）,身份证号码(18位),所属班组,参建单位,工种,证件种类,手机,出生年月日,进场时间";
     let rows = [
         ",,,,,,driving licence,,x,y",
@@ -244,15 +244,15 @@ fn a_reason_names_the_files_own_heading_and_no_option() {
         ] as &[&str],
         &["* 人员编号: \"W 1\" must be 1 to 32"],
         &["姓 名（必填）: is a formula"],
-        &["所属班组: is missing", "身份证号码(18位): is that of row 6 too"],
-        &["身份证号码(18位): is that of row 5 too"],
+        &["所属班组: is missing", "身份证号码(18位): is also in row 6"],
+        &["身份证号码(18位): is also in row 5"],
     ]) {
         let reasons: Vec<&str> = wrong(row).split("; ").collect();
         for expected in expected {
             assert!(reasons.iter().any(|r| r.starts_with(expected)), "{expected}: {reasons:?}");
         }
     }
-    // What the daemon refuses bears the daemon's word, for which the file has another.
+    // A refusal of the daemon has the daemon's label; the file has another heading for it.
     for (label, heading) in [
         ("id-number", "身份证号码(18位)"),
         ("phone", "手机"),
@@ -267,7 +267,7 @@ fn a_reason_names_the_files_own_heading_and_no_option() {
 }
 
 #[test]
-fn sums_signatures_and_headings_once_more_are_passed_over_and_no_worker_is() {
+fn sums_signatures_and_repeated_headings_are_skipped_and_no_worker_is() {
     let head = "序号,工号,姓名,身份证号,班组,劳务公司,工种,备注";
     let worker = |n: u32| format!("{n},W{n},工人{n},{},钢筋一班,丙,木工,审核：已通过", number(n));
     for closing in [
@@ -310,14 +310,14 @@ fn sums_signatures_and_headings_once_more_are_passed_over_and_no_worker_is() {
         assert!(!file.passed_over[0].1.is_empty(), "{closing}");
     }
     for (kept, is_good) in [
-        // Also with such a word where it may stand, a worker is a worker.
+        // A worker's line with one of these words is still a worker's line.
         (format!("合计,W3,总计,{},小计,制表,审核员,", number(3)), true),
         (format!("1,TOTAL,Total,{},Total,Sum,date,", number(3)), true),
         (format!(",,,{},,,,", number(3)), false),
         ("3,W3,刘峰,,钢筋一班,丙,木工,审核：未通过".to_owned(), false),
         (",W3,刘峰,,钢筋班：一组,丙,木工,".to_owned(), false),
         (",W3,刘峰,,合计班,丙,木工,".to_owned(), false),
-        // What number is one the daemon says.
+        // The daemon checks the number.
         ("3,W3,刘峰,x,钢筋一班,丙,木工,".to_owned(), true),
         (",W3,Page,,钢筋一班,丙,木工,".to_owned(), false),
         (",W3,Sumner,,钢筋一班,丙,木工,".to_owned(), false),
@@ -329,7 +329,7 @@ fn sums_signatures_and_headings_once_more_are_passed_over_and_no_worker_is() {
 }
 
 #[test]
-fn blanks_in_an_id_number_are_taken_out_and_hide_nothing() {
+fn blanks_in_an_id_number_are_removed_before_each_check() {
     let number = number(441);
     let parts = |by: &str| format!("{}{by}{}{by}{}", &number[..6], &number[6..14], &number[14..]);
     for by in [" ", "  ", "\u{3000}", "\u{a0}", "\u{200b}", "\u{2009}"] {
@@ -346,13 +346,13 @@ fn blanks_in_an_id_number_are_taken_out_and_hide_nothing() {
         let phone = identity.particulars.phone.unwrap();
         assert!(phone == "138 0000 1111" || phone == "1380000 1111", "{phone:?}");
         assert_eq!(identity.particulars.bank_tail.as_deref(), Some("0123"));
-        // The same one, written otherwise.
+        // The same number in another spelling.
         let text = format!("{HEAD}\n{}\n{}\n", line("W1", "x", &spaced), line("W2", "y", &number));
         let file = read(text.as_bytes()).unwrap();
-        assert!(file.rows.iter().all(|row| wrong(row).contains("id number: is that of row")));
+        assert!(file.rows.iter().all(|row| wrong(row).contains("id number: is also in row")));
         // Photos of either spelling are this worker's.
         for name in [format!("{spaced}.jpg"), format!("{number}_2.jpg")] {
-            let assigned = photo_store(&[("W1", "x", &spaced)], &[&name]);
+            let assigned = assign_photos(&[("W1", "x", &spaced)], &[&name]);
             let shown = shown(&assigned.of_rows[0]);
             assert!(shown.len() == 1 && !shown[0].contains(&number[6..10]), "{shown:?}");
         }
@@ -419,7 +419,7 @@ fn workbook(fill: impl FnOnce(&mut rust_xlsxwriter::Worksheet)) -> Vec<u8> {
 }
 
 #[test]
-fn a_workbooks_numbers_dates_and_formulas_are_what_they_are() {
+fn numbers_dates_and_formulas_of_a_workbook_are_read_correctly() {
     let day = Format::new().set_num_format("yyyy/m/d");
     let time = Format::new().set_num_format("[h]:mm");
     let bytes = workbook(|sheet| {
@@ -445,30 +445,28 @@ fn a_workbooks_numbers_dates_and_formulas_are_what_they_are() {
     let candidate = first.candidate.as_ref().unwrap();
     assert_eq!((first.number, candidate.person.id.as_str()), (5, "1004"));
     assert_eq!(candidate.terms.valid_from, Some(date(2026, 10, 1)));
-    assert!(
-        wrong(number_cell).contains("id number: is stored as a number, of which the last digits")
-    );
+    assert!(wrong(number_cell).contains("id number: is stored as a number, so its last digits"));
     assert!(wrong(time_cell).contains("valid from: is formatted as a time"), "{time_cell:?}");
     assert!(wrong(serial).contains("\"46296\" is no date"));
     assert_eq!(formula.candidate.as_ref().unwrap().person.name, "王五");
 }
 
-/// A zip of parts of so many zeros.
+/// Returns a zip with this number of parts, each of this number of blanks.
 fn zip_of(parts: usize, bytes: usize) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
-    let zeros = vec![b' '; 1 << 20];
+    let blanks = vec![b' '; 1 << 20];
     for part in 0..parts {
         zip.start_file(format!("xl/part{part}.xml"), SimpleFileOptions::default()).unwrap();
         let mut left = bytes;
         while left > 0 {
-            left -= zip.write(&zeros[..left.min(zeros.len())]).unwrap();
+            left -= zip.write(&blanks[..left.min(blanks.len())]).unwrap();
         }
     }
     zip.finish().unwrap().into_inner()
 }
 
 #[test]
-fn a_zip_bomb_is_found_before_it_is_opened_also_where_its_sizes_lie() {
+fn a_zip_bomb_is_refused_before_it_is_opened_also_where_its_sizes_are_wrong() {
     let one_large = zip_of(1, (32 << 20) + 1);
     assert!(one_large.len() < 100_000);
     assert!(refused(&one_large).contains("unpacks to too many bytes"));
@@ -488,7 +486,7 @@ fn a_zip_bomb_is_found_before_it_is_opened_also_where_its_sizes_lie() {
 }
 
 #[test]
-fn too_much_of_anything_is_refused() {
+fn a_file_beyond_any_bound_is_refused() {
     let mut text = format!("{HEAD}\n");
     for row in 0..ROWS_MAX {
         text += &line(&format!("W{row}"), "x", &format!("E{row:08}"));
@@ -501,7 +499,7 @@ fn too_much_of_anything_is_refused() {
     assert!(refused(wide.as_bytes()).contains("has a cell in column 107"));
     let long = format!("{HEAD}\nW1,{}\n", "x".repeat(CELL_MAX + 1));
     assert!(refused(long.as_bytes()).contains("the text of one cell"));
-    // One text, in many cells of a workbook.
+    // A workbook stores the text once for many cells.
     let text = "x".repeat(32_000);
     let repeats = workbook(|sheet| {
         for row in 3..60 {
@@ -519,7 +517,7 @@ fn listed(path: &str) -> Listed {
     Listed { path, folder, name }
 }
 
-fn photo_store(rows: &[(&str, &str, &str)], files: &[&str]) -> Assigned {
+fn assign_photos(rows: &[(&str, &str, &str)], files: &[&str]) -> Assigned {
     let rows: Vec<String> = rows.iter().map(|(id, name, number)| line(id, name, number)).collect();
     let file = read(format!("{HEAD}\n{}\n", rows.join("\n")).as_bytes()).unwrap();
     assign(&file.rows, files.iter().map(|f| listed(f)).collect())
@@ -532,7 +530,7 @@ fn shown(photos: &Result<Vec<Photo>, String>) -> Vec<&str> {
 #[test]
 fn photos_are_found_by_id_number_id_or_name() {
     let resident = number(441);
-    let assigned = photo_store(
+    let assigned = assign_photos(
         &[
             ("W001", "刘峰", &resident),
             ("W-1", "Zo\u{e9}", "E12345678"),
@@ -545,13 +543,13 @@ fn photos_are_found_by_id_number_id_or_name() {
             "w001_2.jpeg",
             "刘峰-3.png",
             "刘峰/a.jpg",
-            // Decomposed, as a Mac writes it.
+            // macOS writes the name in decomposed form.
             "Zoe\u{301} (1).jpg",
             "W-1.jpg",
             "W-2.jpg",
             "e42345678/front.png",
             "李四.jpg",
-            "nobody.jpg",
+            "unknown.jpg",
             "W001.heic",
             &format!("{}.jpg", number(77)),
         ],
@@ -570,16 +568,16 @@ fn photos_are_found_by_id_number_id_or_name() {
     let stranger = masked(&format!("{}.jpg", number(77)));
     assert!(!stranger.contains("5222"), "{stranger}");
     left.sort_unstable();
-    assert_eq!(left, [stranger.as_str(), "W001.heic", "nobody.jpg", "李四.jpg"]);
+    assert_eq!(left, [stranger.as_str(), "W001.heic", "unknown.jpg", "李四.jpg"]);
 }
 
 #[test]
-fn too_many_photos_and_names_of_another_encoding_are_told() {
+fn too_many_photos_are_refused_and_file_names_in_gb18030_are_read() {
     let many: Vec<String> = (1..=6).map(|n| format!("W1_{n}.jpg")).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    let assigned = photo_store(&[("W1", "x", "E12345678")], &many);
+    let assigned = assign_photos(&[("W1", "x", "E12345678")], &many);
     let said = assigned.of_rows[0].as_ref().unwrap_err();
-    assert!(said.contains("6 photos of this worker, and 5 is the most"), "{said}");
+    assert!(said.contains("6 photos of this worker, and the maximum is 5"), "{said}");
     let rows = read(format!("{HEAD}\n{}", line("W1", "刘㐂峰", "E12345678")).as_bytes()).unwrap();
     let gb = encoding_rs::GB18030.encode("刘㐂峰_1.jpg").0.into_owned();
     for (name, ours) in [(gb.as_slice(), true), (b"\xff\xfe\x81.jpg", false)] {
@@ -613,7 +611,7 @@ fn reports_hold_no_id_number_and_no_formula() {
     assert!(!format!("{file:?}").contains(&number));
 }
 
-/// A workbook with one sheet, of this XML.
+/// Returns a workbook with one sheet of this XML.
 fn sheet_of(sheet: &str) -> Vec<u8> {
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default;
@@ -631,7 +629,7 @@ fn sheet_of(sheet: &str) -> Vec<u8> {
 }
 
 #[test]
-fn a_cell_at_a_place_that_no_sheet_has_is_a_damaged_workbook() {
+fn a_cell_outside_of_any_sheet_is_a_damaged_workbook() {
     for place in ["A99999999999", "ZZZZZZZZZZZZ1", "1A"] {
         let said = refused(&sheet_of(&format!("<row><c r=\"{place}\"><v>1</v></c></row>")));
         assert!(said.contains("the workbook is damaged"), "{place}: {said}");
@@ -658,9 +656,9 @@ proptest! {
         }
     }
 
-    /// Whatever a name holds, a CSV writer's quotes bring it through, and the rows after it too.
+    /// A name in a CSV writer's quotes is read unchanged, and so are the rows after it.
     #[test]
-    fn a_quoted_cell_comes_through_in_either_encoding(
+    fn a_quoted_cell_is_read_unchanged_in_both_encodings(
         name in "[a-z刘㐂\",;\n'=]{0,12}[a-z刘㐂]", gb in any::<bool>(),
     ) {
         let mut csv = csv::Writer::from_writer(Vec::new());
@@ -679,7 +677,7 @@ proptest! {
         prop_assert_eq!(&file.rows[1].name, "王五");
     }
 
-    /// A workbook with bytes changed: read, or refused.
+    /// A workbook with changed bytes is read or refused.
     #[test]
     fn a_damaged_workbook_never_panics(
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
@@ -696,7 +694,7 @@ proptest! {
         let _ = read(&bytes);
     }
 
-    /// The same within the sheet itself, where a zip's checksum does not hide it.
+    /// Here the sheet itself is damaged, so the zip's checksum does not detect it first.
     #[test]
     fn a_hostile_sheet_never_panics(
         sheet in "(<(row|c|v|f|is|t|/c|/v|/row|/is|/t|/f)( (r|s|t|si|ref)=\"[A-Z0-9:a-z]{0,12}\"){0,3}/?>|[0-9a-zA-Z&;=]{0,12}){0,30}",
@@ -706,7 +704,7 @@ proptest! {
 }
 
 #[test]
-fn a_word_for_nothing_is_no_consent_and_a_word_for_yes_is_no_number() {
+fn a_word_for_none_is_no_consent_and_a_word_for_yes_is_refused() {
     let of = |consent: &str| {
         let row = line("W1", "刘峰", &number(441));
         let file = read(format!("{HEAD},同意书编号\n{row},{consent}\n").as_bytes()).unwrap();

@@ -1,4 +1,4 @@
-//! CSV in UTF-8 or GB18030, separated by commas, semicolons or tabs.
+//! Reads CSV in UTF-8 or GB18030, separated by commas, semicolons or tabs.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::{Cell, ImportError, Line, Table, headings};
 
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<Line>, ImportError> {
     let text = decoded(bytes)?;
-    // The separator by which the most headings are found.
+    // The separator that gives the most headings is the file's separator.
     let mut best = (0, b',');
     for separator in [b',', b';', b'\t'] {
         let lines = lines(&text, separator, super::HEADINGS_WITHIN).unwrap_or_default();
@@ -20,8 +20,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<Line>, ImportError> {
     lines(&text, best.1, usize::MAX)
 }
 
-/// Everything as text. The whole file is in one encoding, or it is refused: read in the wrong one, a
-/// name is another name.
+/// Returns the file as text. A file in two encodings is refused, because in the wrong encoding a
+/// name becomes another name.
 fn decoded(bytes: &[u8]) -> Result<Cow<'_, str>, ImportError> {
     let (bytes, marked) = match bytes.strip_prefix(b"\xef\xbb\xbf") {
         Some(rest) => (rest, true),
@@ -30,8 +30,8 @@ fn decoded(bytes: &[u8]) -> Result<Cow<'_, str>, ImportError> {
     if let Ok(text) = str::from_utf8(bytes) {
         return Ok(text.into());
     }
-    // Line by line: bytes of a line end stand within no character of either encoding. Text of three
-    // and more bytes a character that is valid UTF-8 is not GB18030 by chance.
+    // The lines can be checked one by one: no character of either encoding contains the byte of a
+    // line end. GB18030 text is hardly ever valid UTF-8 with characters of three or more bytes.
     let lines = || bytes.split(|b| *b == b'\n').enumerate().filter(|(_, line)| !line.is_ascii());
     let utf8 = |line: &[u8]| str::from_utf8(line).is_ok();
     let wide = |text: &str| text.chars().any(|c| c >= '\u{800}');
@@ -52,7 +52,7 @@ fn decoded(bytes: &[u8]) -> Result<Cow<'_, str>, ImportError> {
     }
 }
 
-/// The first lines that are not empty, at most so many.
+/// Returns the first lines that are not empty, at most `most`.
 fn lines(text: &str, separator: u8, most: usize) -> Result<Vec<Line>, ImportError> {
     let mut reader = csv::ReaderBuilder::new()
         .has_headers(false)
@@ -61,11 +61,11 @@ fn lines(text: &str, separator: u8, most: usize) -> Result<Vec<Line>, ImportErro
         .from_reader(text.as_bytes());
     let mut table = Table::default();
     let mut record = csv::StringRecord::new();
-    // The reader passes empty lines over before it gives a record, so the lines are counted here.
+    // The lines are counted here, because the reader skips empty lines before a record.
     let (mut counted, mut number) = (0, 1_u32);
     let mut last = (1, 0);
     while table.lines.len() < most {
-        // Text in memory that is UTF-8 can be read.
+        // A read of UTF-8 text in memory cannot fail.
         if !reader.read_record(&mut record).unwrap_or(false) {
             let rest = text.get(last.1..).unwrap_or_default().trim_end();
             let ends_open = record_ends_open(rest, separator);
@@ -92,7 +92,7 @@ fn lines(text: &str, separator: u8, most: usize) -> Result<Vec<Line>, ImportErro
     Ok(table.into_lines())
 }
 
-/// Whether a record that reaches the text's end does so within quotes.
+/// Returns whether the last record ends within quotes.
 fn record_ends_open(record: &str, separator: u8) -> bool {
     let (mut quoted, mut at_start) = (false, true);
     let mut bytes = record.bytes().peekable();

@@ -1,5 +1,5 @@
-//! XLSX, by calamine. A workbook is a zip, and a zip may unpack to a thousand times its size: it is
-//! measured before it is opened.
+//! Reads XLSX with calamine. A workbook is a zip, which may unpack to a thousand times its size.
+//! Therefore it is measured before it is opened.
 
 use std::io::{Cursor, Read as _};
 
@@ -9,27 +9,29 @@ use zip::ZipArchive;
 
 use super::{Cell, ImportError, Line, Table, headings};
 
-/// Of what the workbook unpacks to.
+/// Maximum number of parts of a workbook.
 const PARTS_MAX: usize = 1_000;
+/// Maximum unpacked size of one part, in bytes.
 const PART_MAX: u64 = 32 * 1024 * 1024;
+/// Maximum unpacked size of all parts, in bytes.
 const WHOLE_MAX: u64 = 128 * 1024 * 1024;
-/// Sheets looked at for headings.
+/// Maximum number of sheets that are searched for headings.
 const SHEETS_MAX: usize = 20;
 
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<Line>, ImportError> {
     measure(bytes)?;
-    // calamine's sums overflow at places that no sheet has, and it panics.
+    // calamine panics at a cell position outside of any sheet, because its sums overflow.
     std::panic::catch_unwind(|| lines(bytes))
-        .unwrap_or_else(|_| Err(damaged("a cell's place is none that a sheet has")))
+        .unwrap_or_else(|_| Err(damaged("the position of a cell is outside of any sheet")))
 }
 
-/// The lines of the first sheet that has headings.
+/// Returns the lines of the first sheet with headings, or of the sheet with the most headings.
 fn lines(bytes: &[u8]) -> Result<Vec<Line>, ImportError> {
     let mut workbook: Xlsx<_> = Xlsx::new(Cursor::new(bytes)).map_err(damaged)?;
     let mut best = (0, Vec::new());
     for name in workbook.sheet_names().into_iter().take(SHEETS_MAX) {
         let lines = match sheet(&mut workbook, &name) {
-            // A chart has a sheet of its own.
+            // A chart may be a sheet of its own.
             Err(XlsxError::NotAWorksheet(_) | XlsxError::WorksheetNotFound(_)) => continue,
             read => read.map_err(damaged)??,
         };
@@ -48,8 +50,8 @@ fn damaged(e: impl std::fmt::Display) -> ImportError {
     ImportError::Workbook(e.to_string())
 }
 
-/// Unpacks every part, to nowhere and no further than allowed: the sizes that a zip states may lie.
-/// calamine reads by the same crate, so it will not see more.
+/// Unpacks each part up to the maximum and drops the bytes, because the sizes that a zip states may
+/// be wrong. calamine uses the same crate, so it reads no more bytes than this.
 fn measure(bytes: &[u8]) -> Result<(), ImportError> {
     let bomb = |what: String, most: usize| ImportError::TooMuch {
         what,
@@ -78,7 +80,7 @@ fn measure(bytes: &[u8]) -> Result<(), ImportError> {
     Ok(())
 }
 
-/// The lines of one sheet; the outer error is the workbook's.
+/// Returns the lines of one sheet. The outer error is the workbook's.
 fn sheet(
     workbook: &mut Xlsx<Cursor<&[u8]>>,
     name: &str,
@@ -103,7 +105,7 @@ fn sheet(
                 Cell::Broken("is formatted as a time: format it as text or as a date")
             }
             DataRef::Error(_) => {
-                Cell::Broken("is a formula that failed: put the value in its place")
+                Cell::Broken("is a formula with an error; replace it with the value")
             }
         };
         if matches!(&value, Cell::Text(text) if text.trim().is_empty()) {

@@ -23,7 +23,7 @@ fn any_template() -> impl Strategy<Value = Template> {
 
 proptest! {
     #[test]
-    fn the_match_is_what_sorting_all_scores_gives(
+    fn the_best_match_equals_the_first_of_all_sorted_scores(
         faces in proptest::collection::vec(proptest::collection::vec(any_template(), 0..4), 0..12),
         probe in any_template(),
     ) {
@@ -48,9 +48,9 @@ proptest! {
         }
     }
 
-    /// A roster changed step by step is the one that is loaded whole.
+    /// A snapshot changed worker by worker equals the snapshot that is loaded in full.
     #[test]
-    fn a_changed_snapshot_is_what_loading_all_gives(
+    fn a_changed_snapshot_equals_one_that_is_loaded_in_full(
         changes in proptest::collection::vec((0..6_usize, proptest::option::of(
             proptest::collection::vec(any_template(), 0..3))), 0..12),
         probe in any_template(),

@@ -2,7 +2,7 @@ use super::*;
 use crate::roster::carry_over::tests::enrolment;
 
 #[test]
-fn i8_a_full_roster_refuses_one_more_until_somebody_leaves() {
+fn i8_a_full_roster_refuses_a_worker_until_another_is_removed() {
     let mut connection = rusqlite::Connection::open_in_memory().unwrap();
     connection.execute_batch(crate::store::SCHEMA).unwrap();
     let fill = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
@@ -20,7 +20,7 @@ fn i8_a_full_roster_refuses_one_more_until_somebody_leaves() {
 }
 
 #[test]
-fn a_damaged_row_or_template_costs_its_worker_and_nobody_else() {
+fn a_damaged_row_or_template_affects_only_its_own_worker() {
     let mut connection = rusqlite::Connection::open_in_memory().unwrap();
     connection.execute_batch(crate::store::SCHEMA).unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -40,7 +40,7 @@ fn a_damaged_row_or_template_costs_its_worker_and_nobody_else() {
         let best = roster.best(&enrolment(n).faces[0].template);
         assert_eq!(best.is_some_and(|m| m.score > 0.9), known, "{n}");
     }
-    // And the damaged one can be removed.
+    // The damaged worker can be removed.
     let id = "W001".parse().unwrap();
     assert!(matches!(identity(&tx, &sealer, &id), Err(RosterError::Damaged(_))));
     assert_eq!(remove(&tx, &id).unwrap(), Erased { templates: 1, photos: 1 });

@@ -2,7 +2,7 @@ use super::*;
 use jiff::civil::date;
 
 #[test]
-fn papers_of_tomorrow_are_refused_by_a_trusted_clock_and_asked_about_by_another() {
+fn papers_of_tomorrow_are_refused_or_need_confirmation_where_the_clock_is_not_trusted() {
     let today = date(2026, 11, 29);
     let judged = |terms: &Terms, trusted, confirmed| {
         let judged = plausible(terms, today, trusted, confirmed);
@@ -20,7 +20,7 @@ fn papers_of_tomorrow_are_refused_by_a_trusted_clock_and_asked_about_by_another(
         assert!(asked.starts_with(&format!("unlikely {field}: 2026-11-30 lies")), "{asked}");
         assert_eq!(judged(&terms, false, true), "");
     }
-    // Today's are as good as any, and admission may begin and end whenever it will.
+    // Papers of today are accepted. Admission may begin and end on any day.
     let terms = Terms {
         valid_from: Some(date(2027, 3, 1)),
         valid_until: Some(date(2027, 12, 31)),
@@ -37,7 +37,7 @@ fn papers_of_tomorrow_are_refused_by_a_trusted_clock_and_asked_about_by_another(
 }
 
 #[test]
-fn a_passage_is_neither_of_the_future_nor_long_before_the_ledger() {
+fn a_passage_in_the_future_or_long_before_the_ledger_is_not_accepted() {
     let at = |text: &str| text.parse::<Timestamp>().unwrap();
     let (now, began) = (at("2026-11-29T08:00:00Z"), Some(at("2026-11-01T00:00:00Z")));
     let judged = |when: &str, trusted| {
@@ -49,7 +49,7 @@ fn a_passage_is_neither_of_the_future_nor_long_before_the_ledger() {
     assert_eq!(judged("2026-10-03T08:00:00Z", true), Ok(()));
     assert_eq!(judged("2025-10-03T08:00:00Z", true), Err(Code::Unlikely));
     assert_eq!(judged("1026-10-03T08:00:00Z", false), Err(Code::Unlikely));
-    // A ledger that began while a box without a battery was in 1970 says nothing.
+    // A ledger may begin in 1970 on a box without a clock battery. Then its start proves nothing.
     let began = Some(Timestamp::UNIX_EPOCH);
     assert!(passage(at("2020-10-03T08:00:00Z"), now, true, began, |_| String::new()).is_ok());
 }

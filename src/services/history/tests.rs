@@ -61,7 +61,7 @@ fn shown(changes: &[Change]) -> Vec<String> {
 }
 
 #[test]
-fn each_entry_says_what_it_changed_from_what_to_what() {
+fn each_entry_gives_the_old_and_the_new_value_of_each_change() {
     let identity = Identity::checked(IdType::Resident, ID, Particulars::default(), None).unwrap();
     let mut past = Past::new(Some(identity.clone()));
     let mut next = |body: Body| shown(&past.next(&stored(body)));
@@ -118,7 +118,7 @@ fn each_entry_says_what_it_changed_from_what_to_what() {
 }
 
 #[test]
-fn the_present_phone_number_is_shown_masked_where_it_was_set() {
+fn the_last_change_of_the_phone_number_shows_the_present_one_masked() {
     let phone = Particulars { phone: Some("13900139000".into()), ..Particulars::default() };
     let identity = Identity::checked(IdType::Resident, ID, phone, None).unwrap();
     let changed = |names: &[&str]| {
@@ -126,14 +126,14 @@ fn the_present_phone_number_is_shown_masked_where_it_was_set() {
         stored(Amendment { particulars, ..amendment("x", Terms::default()) })
     };
     let entries = [stored(enrolment(&identity)), changed(&["phone"]), changed(&["phone"])];
-    let told = |entries: &[Stored]| Past::new(Some(identity.clone())).all(entries.iter());
-    let all = told(&entries);
+    let changes = |entries: &[Stored]| Past::new(Some(identity.clone())).all(entries.iter());
+    let all = changes(&entries);
     assert_eq!(shown(&all[1]).last().unwrap(), "phone \"***\" \"***\"");
     assert_eq!(shown(&all[2]), ["phone \"***\" \"*******9000\""]);
 }
 
 #[test]
-fn where_earlier_entries_are_gone_what_was_before_is_unknown() {
+fn without_the_earlier_entries_the_old_values_are_unknown() {
     let mut past = Past::new(None);
     let mut next = |body: Body| shown(&past.next(&stored(body)));
     let first = next(amendment("木工班", Terms::default()).into());

@@ -25,7 +25,7 @@ fn planned(known: &Registered, update: Update) -> Planned {
 }
 
 #[test]
-fn what_is_not_given_stays_and_what_is_cleared_goes() {
+fn a_field_that_is_not_given_stays_and_a_cleared_field_is_removed() {
     let phone = || Particulars { phone: Some("13800138000".into()), ..Default::default() };
     let before = known(IdType::Resident, ID_A, phone());
     let same = planned(&before, nothing());
@@ -38,7 +38,7 @@ fn what_is_not_given_stays_and_what_is_cleared_goes() {
     let particulars = &cleared.identity.particulars;
     assert_eq!((&particulars.phone, particulars.gender), (&None, Some(Gender::Male)));
     assert_eq!(cleared.identity.salt, before.1.salt);
-    // Another form was signed on another day.
+    // The date of the old form does not apply to another form.
     let terms = Terms { consent: Some("C-2".into()), ..Terms::default() };
     let consent = planned(&before, Update { terms, ..nothing() }).worker.terms;
     assert_eq!((consent.consent.as_deref(), consent.consent_on), (Some("C-2"), None));
@@ -47,7 +47,7 @@ fn what_is_not_given_stays_and_what_is_cleared_goes() {
 }
 
 #[test]
-fn another_document_says_what_it_says_and_keeps_the_rest() {
+fn another_document_changes_its_own_data_and_keeps_the_rest() {
     let said = Particulars {
         gender: Some(Gender::Female),
         birth_date: Some(date(1990, 3, 7)),
@@ -59,7 +59,7 @@ fn another_document_says_what_it_says_and_keeps_the_rest() {
     let renewed = planned(&before, Update { id_number, ..nothing() });
     assert!(renewed.other_document && renewed.identity.particulars == said);
     assert_ne!(renewed.identity.salt, before.1.salt);
-    // A resident number knows better.
+    // A resident number contains the birth date and the gender.
     let of_a_resident = |number: &str| Update {
         id_number: Some(number.into()),
         id_type: Some(IdType::Resident),
@@ -67,7 +67,7 @@ fn another_document_says_what_it_says_and_keeps_the_rest() {
     };
     let resident = planned(&before, of_a_resident(ID_B)).identity.particulars;
     assert_eq!(resident.birth_date, Some(date(1988, 5, 11)));
-    // But what is said now must fit it.
+    // Particulars that are given now must agree with it.
     let wrong = Update { particulars: said, ..of_a_resident(ID_A) };
     assert!(plan(&before, &wrong, None).is_err());
 }

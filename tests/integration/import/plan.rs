@@ -183,8 +183,8 @@ impl Plan {
         );
         // Two rows with one id, or one ID number, are both refused.
         for _ in 0..2 {
-            self.add(Refuse("工号: is that of row"), |c| c[0] = "TWICE".into(), &[]);
-            self.add(Refuse("身份证号码: is that of row"), |c| c[3] = id_number(9_999), &one());
+            self.add(Refuse("工号: is also in row"), |c| c[0] = "TWICE".into(), &[]);
+            self.add(Refuse("身份证号码: is also in row"), |c| c[3] = id_number(9_999), &one());
         }
         let taken = photo(&[faces().nth(3).unwrap()]);
         self.add(Refuse("is already enrolled, as worker W003"), keep, &[taken]);
