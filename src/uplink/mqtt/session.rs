@@ -209,7 +209,9 @@ impl Session<'_> {
                 self.begin().await?;
             }
             Ok(ClientEvent::Receipted) => self.others = self.others.saturating_sub(1),
-            Ok(ClientEvent::Senseless) => return Err(self.failed("it answers what was not said")),
+            Ok(ClientEvent::Unexpected) => {
+                return Err(self.failed("it sent an answer of QoS 2, which no message asked for"));
+            }
             Ok(ClientEvent::Numbered(packet)) => {
                 if self.delivery.numbered(packet) {
                     failpoint::at("uplink.published");

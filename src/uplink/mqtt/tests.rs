@@ -293,7 +293,7 @@ async fn i3_with_the_platforms_word_a_row_waits_for_it_and_false_words_are_refus
     let said = |ledger: &str, upto: u64| format!(r#"{{"ledger":"{ledger}","upto":{upto}}}"#);
     let lies = [
         (said(&"0".repeat(32), 5), "of another ledger"),
-        (said(&ledger, 11), "nothing after 10 was ever sent"),
+        (said(&ledger, 11), "it acknowledges up to 11, and nothing after 10 was ever sent"),
         (said(&ledger, u64::MAX), "nothing after 10 was ever sent"),
         ("{".to_owned(), "it is not {\"ledger\", \"upto\"}"),
         (said(&ledger, 5).replace("5}", "5, \"more\": 1}"), "unknown field"),
