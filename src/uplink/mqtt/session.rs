@@ -1,7 +1,8 @@
-//! One connection: carries out what [`Delivery`] wants, over one [`Client`].
+//! One connection: carries out the decisions of [`Delivery`] over one [`Client`].
 //!
-//! Rows are read and turned into messages, and struck off, beside the publishing ([`rows`]); what
-//! comes from the platform is dealt with in [`inbound`].
+//! In: events of the client, commits, requests and the platform's messages. Out: publishes, rows
+//! struck off, and commands. [`rows`] reads rows, makes them messages and strikes them off, while
+//! publishing goes on. [`inbound`] handles messages from the platform.
 
 mod inbound;
 mod rows;
@@ -30,20 +31,21 @@ use crate::{
     },
 };
 
-/// How often the retained status is renewed.
+/// Interval between publishes of the retained status without a change.
 const STATUS_EVERY: Duration = Duration::from_secs(60);
-/// How often it is seen whether anybody is late.
+/// Interval between checks whether an acknowledgement is late.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Acknowledged rows are struck off after so long at the latest.
+/// Interval between transactions that strike off acknowledged rows, if fewer than
+/// `rows::STRIKE_ROWS` wait.
 const STRIKE_EVERY: Duration = Duration::from_millis(50);
-/// A broker answers a subscription within this, or the connection is given up.
+/// Timeout after which the connection is given up, because a subscription is not answered.
 const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(30);
-const UNHEARD: &str = "the broker took a record and has nobody subscribed to it: the platform must \
-                       subscribe, and ask for what it lacks (attendance.resend)";
-/// At shutdown, how long the last messages may take.
-const FAREWELL: Duration = Duration::from_secs(2);
+const NO_SUBSCRIBER: &str = "the broker took a record and reports no subscriber for it: the platform \
+                             must subscribe, and ask for what it lacks (attendance.resend)";
+/// Timeout for the last messages at shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where a connection goes, and how.
+/// The target of a connection, and how to reach it.
 #[derive(Clone, Copy)]
 pub(super) struct To<'a> {
     pub upstream: &'a Upstream,
@@ -53,7 +55,7 @@ pub(super) struct To<'a> {
     pub safety: &'a Safety,
 }
 
-/// One connection.
+/// The state of one connection.
 struct Session<'a> {
     to: To<'a>,
     context: &'a Context,
@@ -62,23 +64,25 @@ struct Session<'a> {
     client: Client,
     connected: bool,
     status_due: bool,
-    /// The platform's last word that was struck off.
+    /// The platform's last acknowledgement for which rows were struck off.
     struck_upto: u64,
-    /// Rows that are being struck off.
+    /// The running transaction that strikes off rows.
     striking: Option<Striking>,
-    /// Subscriptions that the broker has not answered, and when they were asked for.
+    /// Number of subscriptions that the broker has not answered.
     unanswered: usize,
+    /// Uptime at which the subscriptions were sent.
     asked_at: Monotonic,
-    /// What is no row and waits for room in the client, and how much of it is there.
+    /// Receipts and replies that wait for room in the client.
     later: VecDeque<Later>,
+    /// Number of messages other than rows in the client.
     others: usize,
-    /// The largest message that this broker takes.
+    /// Maximum size of a message that this broker takes.
     largest: usize,
-    /// Commands that are being carried out, each with the answer to come.
+    /// Commands that are running, each with its future answer.
     answers: FuturesUnordered<Answer>,
 }
 
-/// One connection, from CONNECT until it ends or the daemon stops.
+/// Runs one connection, from CONNECT until it ends or the daemon stops.
 pub(super) async fn session(
     to: To<'_>,
     context: &Context,
@@ -109,7 +113,7 @@ pub(super) async fn session(
         answers: FuturesUnordered::new(),
     };
     let ended = session.talk(asked).await;
-    // What the broker acknowledged before it went is not sent again.
+    // Rows that were acknowledged before the connection ended are not sent again.
     let settled = if session.connected { session.settle().await } else { Ok(()) };
     ended.and(settled)
 }
@@ -144,7 +148,7 @@ impl Session<'_> {
             let unstruck = self.striking.is_none() && self.has_to_strike();
             tokio::select! {
                 _ = self.context.cancel.cancelled() => {
-                    return if connected { self.farewell().await } else { Ok(()) };
+                    return if connected { self.shut_down().await } else { Ok(()) };
                 }
                 event = self.client.next() => {
                     self.heard(event, self.context.clock.monotonic()).await?;
@@ -165,7 +169,8 @@ impl Session<'_> {
                 _ = strike.tick(), if connected && unstruck => self.strike(),
                 Some((message, answer)) = self.answers.next() => self.answer(message, answer),
                 Some(Asked::Again { from, to }) = asked.recv() => {
-                    // The platform's word of before says nothing of rows that are there again.
+                    // An earlier acknowledgement of the platform does not count for rows that are
+                    // put back.
                     self.struck_upto = self.struck_upto.min(from.saturating_sub(1));
                     self.delivery.again(from, to);
                 }
@@ -177,7 +182,8 @@ impl Session<'_> {
                 _ = renew.tick(), if connected => self.status_due = true,
                 Ok(()) = online.changed(), if connected => self.status_due = true,
             }
-            // What else has happened by now goes the same way, a part of a window at a time.
+            // Events that have happened by now are handled in batches, at most half a window at a
+            // time.
             let now = self.context.clock.monotonic();
             for _ in 0..WINDOW / 2 {
                 let Some(event) = self.client.happened() else { break };
@@ -227,7 +233,7 @@ impl Session<'_> {
                 if !heard {
                     self.state.send_modify(|s| {
                         s.unheard += 1;
-                        s.trouble(now, UNHEARD.to_owned());
+                        s.trouble(now, NO_SUBSCRIBER.to_owned());
                     });
                 }
             }
@@ -236,8 +242,8 @@ impl Session<'_> {
                     self.state.send_modify(|s| {
                         s.refused += 1;
                         let what = format!(
-                            "the broker does not take a record ({reason}): see with its operator; \
-                             it is offered again each minute"
+                            "the broker refused a record ({reason}): ask its operator why. The \
+                             record is offered again each minute"
                         );
                         s.trouble(now, what);
                     });
@@ -262,7 +268,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The broker has let us in.
+    /// Begins delivery after CONNACK.
     async fn begin(&mut self) -> Result<(), LinkError> {
         let head = self.context.store.read(ledger::last_seq).await?;
         self.delivery.connected(head);
@@ -290,7 +296,7 @@ impl Session<'_> {
         self.client.publish(message).map_err(|ended| self.failed(ended.error))
     }
 
-    /// Whether anybody is late.
+    /// Fails if the broker or the platform is late.
     fn look(&mut self) -> Result<(), LinkError> {
         let now = self.context.clock.monotonic();
         let unanswered = self.unanswered > 0 && now.since(self.asked_at) >= SUBSCRIBED_WITHIN;
@@ -316,8 +322,9 @@ impl Session<'_> {
         status.map_or(Ok(()), |status| self.publish_other(status))
     }
 
-    /// Says offline, and takes in the acknowledgements still on their way, within a bound.
-    async fn farewell(&mut self) -> Result<(), LinkError> {
+    /// Publishes the offline status, and takes in acknowledgements on their way, for at most
+    /// [`SHUTDOWN_TIMEOUT`].
+    async fn shut_down(&mut self) -> Result<(), LinkError> {
         let offline = self.to.profile.offline()?;
         let said = offline.map_or(Ok(()), |offline| self.publish_other(offline));
         if said.is_ok() && self.client.disconnect().is_ok() {
@@ -329,7 +336,7 @@ impl Session<'_> {
                     }
                 }
             };
-            let _ = timeout(FAREWELL, drained).await;
+            let _ = timeout(SHUTDOWN_TIMEOUT, drained).await;
         }
         Ok(())
     }
