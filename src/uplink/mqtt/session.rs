@@ -40,9 +40,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 const STRIKE_EVERY: Duration = Duration::from_millis(50);
 /// Timeout after which the connection is given up, because a subscription is not answered.
 const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(30);
-const NO_SUBSCRIBER: &str =
-    "the broker took a record and reports no subscriber for it: the platform must subscribe, and \
-     ask for what it lacks (attendance.resend)";
+const NO_SUBSCRIBER: &str = "the broker took a record and reports no subscriber for it: the \
+                             platform must subscribe, and ask for missing records \
+                             (attendance.resend)";
 /// Timeout for the last messages at shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
