@@ -170,7 +170,7 @@ impl Client {
         if let Some(mut polled) = self.idle.take() {
             let before = if polled.ended.is_none() { polled.buffered() } else { None };
             if let Some(happened) = before {
-                let happened = polled.noted(happened);
+                let happened = polled.track(happened);
                 self.idle = Some(polled);
                 return Ok(happened);
             }
@@ -310,7 +310,7 @@ impl Polled {
         if self.ended.is_none() {
             match self.poll().await {
                 Ok(happened) => {
-                    let happened = self.noted(happened);
+                    let happened = self.track(happened);
                     return (self, Ok(happened));
                 }
                 Err(ended) => self.ended = Some(ended),
@@ -324,7 +324,7 @@ impl Polled {
         (self, last)
     }
 
-    fn noted(&mut self, happened: ClientEvent) -> ClientEvent {
+    fn track(&mut self, happened: ClientEvent) -> ClientEvent {
         match happened {
             // A second CONNACK would reset the deliveries that are under way.
             ClientEvent::Connected { .. } if self.connected => {
@@ -342,8 +342,8 @@ impl Polled {
     /// Returns an event that arrived together with the last polled event.
     fn buffered(&mut self) -> Option<ClientEvent> {
         match &mut self.eventloop {
-            EventLoop::V4(eventloop) => eventloop.state.events.pop_front().map(happened_v4),
-            EventLoop::V5(eventloop) => eventloop.state.events.pop_front().map(happened_v5),
+            EventLoop::V4(eventloop) => eventloop.state.events.pop_front().map(event_of_v4),
+            EventLoop::V5(eventloop) => eventloop.state.events.pop_front().map(event_of_v5),
         }
     }
 
@@ -351,20 +351,20 @@ impl Polled {
         let connected = self.connected;
         match &mut self.eventloop {
             EventLoop::V4(eventloop) => {
-                eventloop.poll().await.map(happened_v4).map_err(ClientError::of)
+                eventloop.poll().await.map(event_of_v4).map_err(ClientError::of)
             }
             EventLoop::V5(eventloop) => {
                 let polled = eventloop.poll().await;
                 if eventloop.options.keep_alive() < LEAST_KEEP_ALIVE {
                     eventloop.options.set_keep_alive(KEEP_ALIVE);
                 }
-                polled.map(happened_v5).map_err(|e| ended_v5(e, connected))
+                polled.map(event_of_v5).map_err(|e| error_of_v5(e, connected))
             }
         }
     }
 }
 
-fn happened_v4(event: v4::Event) -> ClientEvent {
+fn event_of_v4(event: v4::Event) -> ClientEvent {
     use v4::{Event, Outgoing, Packet, SubscribeReasonCode};
     match event {
         Event::Incoming(Packet::ConnAck(_)) => {
@@ -391,7 +391,7 @@ fn happened_v4(event: v4::Event) -> ClientEvent {
     }
 }
 
-fn happened_v5(event: v5::Event) -> ClientEvent {
+fn event_of_v5(event: v5::Event) -> ClientEvent {
     use v5::{
         Event,
         mqttbytes::v5::{Packet, PubAckReason, SubscribeReasonCode},
@@ -429,7 +429,7 @@ fn happened_v5(event: v5::Event) -> ClientEvent {
     }
 }
 
-fn ended_v5(error: v5::ConnectionError, connected: bool) -> ClientError {
+fn error_of_v5(error: v5::ConnectionError, connected: bool) -> ClientError {
     use std::io::ErrorKind as Io;
     use v5::{ConnectionError, mqttbytes::v5::ConnectReturnCode as Code};
     let version_in_doubt = !connected

@@ -34,7 +34,7 @@ use crate::{
 /// Interval between publishes of the retained status without a change.
 const STATUS_EVERY: Duration = Duration::from_secs(60);
 /// Interval between checks whether an acknowledgement is late.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// Interval between transactions that strike off acknowledged rows, if fewer than
 /// `rows::STRIKE_ROWS` wait.
 const STRIKE_EVERY: Duration = Duration::from_millis(50);
@@ -113,7 +113,7 @@ pub(super) async fn session(
         largest: MAX_OUTGOING_BYTES,
         answers: FuturesUnordered::new(),
     };
-    let ended = session.talk(asked).await;
+    let ended = session.run(asked).await;
     // Rows that were acknowledged before the connection ended are not sent again.
     let settled = if session.connected { session.settle().await } else { Ok(()) };
     ended.and(settled)
@@ -126,10 +126,11 @@ fn every(period: Duration) -> Interval {
 }
 
 impl Session<'_> {
-    async fn talk(&mut self, asked: &mut mpsc::Receiver<Asked>) -> Result<(), LinkError> {
+    async fn run(&mut self, asked: &mut mpsc::Receiver<Asked>) -> Result<(), LinkError> {
         let mut commits = self.context.store.commits();
         let mut online = self.context.online.clone();
-        let [mut renew, mut look, mut strike] = [STATUS_EVERY, LOOK_EVERY, STRIKE_EVERY].map(every);
+        let [mut renew, mut check, mut strike] =
+            [STATUS_EVERY, CHECK_EVERY, STRIKE_EVERY].map(every);
         let mut page: Option<PageRead> = None;
         loop {
             if self.connected {
@@ -152,7 +153,7 @@ impl Session<'_> {
                     return if connected { self.shut_down().await } else { Ok(()) };
                 }
                 event = self.client.next() => {
-                    self.heard(event, self.context.clock.monotonic()).await?;
+                    self.handle(event, self.context.clock.monotonic()).await?;
                 }
                 Some(read) = OptionFuture::from(page.as_mut()) => {
                     page = None;
@@ -179,7 +180,7 @@ impl Session<'_> {
                     Ok(()) => self.delivery.committed(),
                     Err(_) => return Ok(()),
                 },
-                _ = look.tick(), if connected => self.look()?,
+                _ = check.tick(), if connected => self.check_timeouts()?,
                 _ = renew.tick(), if connected => self.status_due = true,
                 Ok(()) = online.changed(), if connected => self.status_due = true,
             }
@@ -188,7 +189,7 @@ impl Session<'_> {
             let now = self.context.clock.monotonic();
             for _ in 0..WINDOW / 2 {
                 let Some(event) = self.client.happened() else { break };
-                self.heard(event, now).await?;
+                self.handle(event, now).await?;
             }
         }
     }
@@ -203,7 +204,7 @@ impl Session<'_> {
         self.to.safety.explain(self.to.broker, &*ended.error, &now)
     }
 
-    async fn heard(
+    async fn handle(
         &mut self,
         event: Result<ClientEvent, ClientError>,
         now: Monotonic,
@@ -298,7 +299,7 @@ impl Session<'_> {
     }
 
     /// Fails if the broker or the platform is late.
-    fn look(&mut self) -> Result<(), LinkError> {
+    fn check_timeouts(&mut self) -> Result<(), LinkError> {
         let now = self.context.clock.monotonic();
         let unanswered = self.unanswered > 0 && now.since(self.asked_at) >= SUBSCRIBED_WITHIN;
         let problem = match self.delivery.look(now) {
@@ -332,7 +333,7 @@ impl Session<'_> {
             let drained = async {
                 while let Ok(event) = self.client.next().await {
                     let now = self.context.clock.monotonic();
-                    if self.heard(Ok(event), now).await.is_err() {
+                    if self.handle(Ok(event), now).await.is_err() {
                         break;
                     }
                 }

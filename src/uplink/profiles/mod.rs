@@ -19,17 +19,17 @@ use crate::{
     turnstile::settings::{Checked, Wrong, wrong},
 };
 
-const PROFILES: &[Known] = &[known::<native::Native>()];
+const PROFILES: &[Registered] = &[registered::<native::Native>()];
 
 /// A profile in the list.
-struct Known {
+struct Registered {
     word: &'static str,
     keys: fn() -> Vec<String>,
     make: fn(&Upstream, &Origin) -> Checked<Arc<dyn Profile>>,
 }
 
-const fn known<D: Dialect>() -> Known {
-    Known { word: D::WORD, keys: config::keys::<D::Keys>, make: make::<D> }
+const fn registered<D: Dialect>() -> Registered {
+    Registered { word: D::WORD, keys: config::keys::<D::Keys>, make: make::<D> }
 }
 
 fn make<D: Dialect>(upstream: &Upstream, origin: &Origin) -> Checked<Arc<dyn Profile>> {
@@ -46,7 +46,7 @@ pub fn check(config: &Config) -> Result<(), ConfigError> {
     checked(PROFILES, config)
 }
 
-fn checked(profiles: &[Known], config: &Config) -> Result<(), ConfigError> {
+fn checked(profiles: &[Registered], config: &Config) -> Result<(), ConfigError> {
     let site = &config.site;
     // Without `gateway_id` the daemon generates a name, which no key can equal.
     let gateway = site.gateway_id.clone().unwrap_or_default();
@@ -68,15 +68,19 @@ fn checked(profiles: &[Known], config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn made(profiles: &[Known], upstream: &Upstream, origin: &Origin) -> Checked<Arc<dyn Profile>> {
-    let named = |known: &&Known| known.word == upstream.profile;
+fn made(
+    profiles: &[Registered],
+    upstream: &Upstream,
+    origin: &Origin,
+) -> Checked<Arc<dyn Profile>> {
+    let named = |profile: &&Registered| profile.word == upstream.profile;
     let Some(profile) = profiles.iter().find(named) else {
         let word = &upstream.profile;
         let names = listed(profiles.iter(), ", ");
         return wrong("profile", format!("{word:?} is not in this version; it has {names}"));
     };
     (profile.make)(upstream, origin).map_err(|Wrong { key, message }| {
-        let has = |known: &&Known| (known.keys)().contains(&key);
+        let has = |profile: &&Registered| (profile.keys)().contains(&key);
         let owners = listed(profiles.iter().filter(has), " or ");
         let of_another = message.starts_with("unknown field") && !owners.is_empty();
         let message = if of_another { format!("belongs to profile = {owners}") } else { message };
@@ -84,8 +88,8 @@ fn made(profiles: &[Known], upstream: &Upstream, origin: &Origin) -> Checked<Arc
     })
 }
 
-fn listed<'a>(profiles: impl Iterator<Item = &'a Known>, between: &str) -> String {
-    profiles.map(|known| format!("{:?}", known.word)).collect::<Vec<_>>().join(between)
+fn listed<'a>(profiles: impl Iterator<Item = &'a Registered>, between: &str) -> String {
+    profiles.map(|profile| format!("{:?}", profile.word)).collect::<Vec<_>>().join(between)
 }
 
 /// Refuses `ack = "platform"` for a platform that cannot acknowledge. Its rows would wait for ever.

@@ -49,7 +49,7 @@ impl Profile for Terminal {
     }
 }
 
-const BOTH: &[Known] = &[known::<native::Native>(), known::<Terminal>()];
+const BOTH: &[Registered] = &[registered::<native::Native>(), registered::<Terminal>()];
 
 /// Checks a configuration with these upstreams, each given without its `[[upstream]]` line.
 fn checked_file(upstreams: &[&str]) -> Result<(), String> {
