@@ -268,7 +268,9 @@ fn walk(ack: Ack, steps: Vec<Step>) {
 
 proptest! {
     #[test]
-    fn i3_every_row_arrives_if_the_broker_acknowledges(steps in prop::collection::vec(step(), 0..300)) {
+    fn i3_every_row_arrives_if_the_broker_acknowledges(
+        steps in prop::collection::vec(step(), 0..300),
+    ) {
         walk(Ack::Broker, steps);
     }
 
