@@ -1,5 +1,5 @@
-// Preloaded into an ARM program under qemu-user, which knows TCGETS and not TCGETS2, what sets any
-// baud rate. The speed of a pseudo-terminal has no effect.
+// Preloaded into an ARM program under qemu-user, which supports TCGETS but not TCGETS2. A program sets
+// any baud rate with TCSETS2. Here the rate becomes 9600, because a pseudo-terminal ignores it.
 #define _GNU_SOURCE
 #include <asm/ioctls.h>
 #include <asm/termbits.h>

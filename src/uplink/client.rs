@@ -1,8 +1,8 @@
-//! One connection to a broker by rumqttc, MQTT 5 or 3.1.1, as if they were one.
+//! One connection to a broker by rumqttc. MQTT 5 and 3.1.1 have the same interface here.
 //!
-//! rumqttc keeps publishes of its own across a reconnect, and they can collide with new ones or
-//! be lost (its issues 1014 and 1056). So a client here lives for one connection, and what it
-//! held is read again from the outbox.
+//! rumqttc keeps unacknowledged publishes across a reconnect. They can collide with new publishes,
+//! or be lost (its issues 1014 and 1056). So a client here lives for one connection, and the next
+//! connection reads the unacknowledged rows again from the outbox.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,29 +19,34 @@ use super::{
 };
 use crate::config::{Broker, MqttVersion, Secret, Upstream};
 
-/// TCP, TLS and CONNACK together; a NATS cluster that has just lost a node answers within 4 s.
+/// Timeout for TCP, TLS and CONNACK together, in seconds. A NATS cluster that has just lost a node
+/// answers within 4 s.
 const CONNECT_TIMEOUT_S: u64 = 10;
-/// rumqttc wants the answer to a ping before the next one, and a window that is under way takes half a
-/// minute on a slow link.
+/// Interval between pings. rumqttc requires the answer to a ping before it sends the next one, and
+/// a whole window takes half a minute on a slow link.
 const KEEP_ALIVE: Duration = Duration::from_secs(60);
-/// A broker that asks for less, or for none, is pinged as we like it.
+/// Minimum keep-alive that a broker may set. Below it, or with none, [`KEEP_ALIVE`] applies.
 const LEAST_KEEP_ALIVE: Duration = Duration::from_secs(5);
-/// Packet ids are reused only after so many, or, in MQTT 5, as many as the broker takes at once.
+/// Number of packet ids in use before the first is used again. In MQTT 5 the broker's receive
+/// maximum may lower it.
 const PACKET_IDS: u16 = 4096;
-/// What is no row and was handed to the client, not yet on the wire.
+/// Maximum number of messages other than rows in the client that are not yet on the wire.
 pub(super) const OTHERS: usize = 16;
-/// The window, what is no row, and two subscriptions.
+/// Maximum number of requests in the client: the window, [`OTHERS`] and two subscriptions.
 const REQUESTS: usize = WINDOW + OTHERS + 2;
-/// The largest command that is answered, and what is around it.
+/// Maximum size of an incoming packet: the largest command that is read, with its MQTT header.
 pub(super) const MAX_INCOMING_BYTES: u32 = COMMAND_MAX as u32 + 64 * 1024;
+/// Maximum size of an outgoing packet.
 pub(super) const MAX_OUTGOING_BYTES: usize = 1024 * 1024;
-/// The kernel takes a whole window of rows at once: a slow link must not look like a broken one.
+/// Size of the kernel's send buffer. It holds a whole window of rows, so that rumqttc does not take
+/// a slow link for a broken one.
 const SEND_BUFFER_BYTES: u32 = 256 * 1024;
-/// How long a broker keeps our subscriptions, and commands, while we are away.
+/// Time for which a broker keeps the gateway's subscriptions and commands while it is disconnected.
 const SESSION_S: u32 = 7 * 24 * 3600;
-/// Messages that a broker may send (MQTT 5) before we have acknowledged the first of them.
+/// Maximum number of unacknowledged messages that a broker may send (MQTT 5).
 const RECEIVE_MAXIMUM: u16 = 8;
 
+/// How to connect to one broker.
 pub(super) struct Options {
     version: MqttVersion,
     host: String,
@@ -49,28 +54,30 @@ pub(super) struct Options {
     transport: Transport,
     client_id: String,
     login: Option<(String, Zeroizing<String>)>,
-    /// For TCP, TLS and CONNACK together.
+    /// Timeout for TCP, TLS and CONNACK together.
     pub timeout_s: u64,
-    /// The broker keeps our subscriptions, and commands, while we are away.
+    /// Whether the broker keeps the subscriptions and commands while the gateway is disconnected.
     pub lasting: bool,
     pub will: Option<profiles::Message>,
 }
 
-/// What came of a connection.
+/// What happened on a connection.
 pub(super) enum ClientEvent {
-    /// With how many messages the broker takes at once, and how large, where it says.
+    /// The broker sent CONNACK. The limits on unacknowledged messages and on size, where it gives
+    /// any.
     Connected {
         at_once: Option<u16>,
         largest: Option<u32>,
     },
-    /// The oldest message that has no packet id yet has this one, and is on its way.
+    /// The oldest message without a packet id has got this one and is on its way.
     Numbered(u16),
-    /// The broker has it. `heard`: as far as it says, somebody subscribed to it.
+    /// The broker acknowledged the packet. `heard` is false if it reported that it has no
+    /// subscriber.
     Taken {
         packet: u16,
         heard: bool,
     },
-    /// The broker has it not.
+    /// The broker refused the packet.
     Refused {
         packet: u16,
         reason: String,
@@ -78,8 +85,8 @@ pub(super) enum ClientEvent {
     Message(Box<Message>),
     /// The acknowledgement of a message is on its way.
     Receipted,
-    /// What no broker says to a client that sends with QoS 1.
-    Senseless,
+    /// A packet of QoS 2, which no broker sends to a client that publishes with QoS 1.
+    Unexpected,
     Subscribed,
     NotSubscribed(String),
     Nothing,
@@ -88,18 +95,18 @@ pub(super) enum ClientEvent {
 pub(super) struct Message {
     pub topic: String,
     pub payload: Bytes,
-    /// It was kept by the broker, from who knows when.
+    /// The broker kept it (retained); its age is unknown.
     pub retained: bool,
     receipt: Receipt,
 }
 
-/// By which a message is acknowledged.
+/// The original publish, which rumqttc needs to acknowledge a message.
 enum Receipt {
     V4(v4::Publish),
     V5(v5::mqttbytes::v5::Publish),
 }
 
-/// Why a connection ended, or never was.
+/// Why a connection ended, or was not made.
 #[derive(Clone, Debug)]
 pub(super) struct ClientError {
     pub error: Arc<dyn std::error::Error + Send + Sync>,
@@ -123,18 +130,18 @@ enum EventLoop {
     V5(Box<v5::EventLoop>),
 }
 
-/// The connection's own end, until it ends.
+/// The event loop of a connection and its state.
 struct Polled {
     eventloop: EventLoop,
     connected: bool,
     ended: Option<ClientError>,
 }
 
-/// Ends with its connection.
+/// A client for one connection.
 pub(super) struct Client {
     sender: Sender,
-    /// While nothing is polled; else `polling` has it. A poll that has begun is not dropped: it may
-    /// have taken a message, and not sent it.
+    /// The event loop between two polls. During a poll, `polling` owns it. A poll that has begun is
+    /// not dropped, because it may have taken a message and not sent it.
     idle: Option<Polled>,
     polling: ReusableBoxFuture<'static, (Polled, Result<ClientEvent, ClientError>)>,
 }
@@ -157,12 +164,13 @@ impl Client {
         Client { sender, idle: None, polling: ReusableBoxFuture::new(polled.next()) }
     }
 
-    /// What happens next. May be dropped and called again. After an error the connection is over.
+    /// Returns the next event. The future may be dropped and the function called again. After an
+    /// error the connection has ended.
     pub async fn next(&mut self) -> Result<ClientEvent, ClientError> {
         if let Some(mut polled) = self.idle.take() {
             let before = if polled.ended.is_none() { polled.buffered() } else { None };
             if let Some(happened) = before {
-                let happened = polled.noted(happened);
+                let happened = polled.track(happened);
                 self.idle = Some(polled);
                 return Ok(happened);
             }
@@ -173,12 +181,12 @@ impl Client {
         happened
     }
 
-    /// What has happened already.
+    /// Returns the next event if it has already happened.
     pub fn happened(&mut self) -> Option<Result<ClientEvent, ClientError>> {
         self.next().now_or_never()
     }
 
-    /// Hands a message over, to be sent with QoS 1. Fails where too many wait.
+    /// Hands a message to rumqttc, which sends it with QoS 1. Fails if too many messages wait.
     pub fn publish(&self, message: profiles::Message) -> Result<(), ClientError> {
         let profiles::Message { topic, payload, retained } = message;
         match &self.sender {
@@ -201,7 +209,7 @@ impl Client {
         }
     }
 
-    /// Tells the broker that a message is dealt with.
+    /// Acknowledges a message to the broker.
     pub fn acknowledge(&self, message: &Message) -> Result<(), ClientError> {
         match (&self.sender, &message.receipt) {
             (Sender::V4(c), Receipt::V4(publish)) => c.try_ack(publish).map_err(ClientError::of),
@@ -219,7 +227,7 @@ impl Client {
 }
 
 impl Options {
-    /// For a connection that leaves nothing behind at the broker.
+    /// Returns the options for a connection without a will and without a lasting session.
     pub fn new(
         upstream: &Upstream,
         broker: &Broker,
@@ -249,7 +257,8 @@ impl Options {
         network
     }
 
-    /// An address of IPv6 as rumqttc joins it with a port; a certificate names it bare.
+    /// Returns the host as rumqttc expects it. Over TCP an IPv6 address stands in brackets, because
+    /// rumqttc appends the port. Over TLS it has none, as in the certificate.
     fn host(&self) -> String {
         let bare = matches!(self.transport, Transport::Tcp) && self.host.contains(':');
         if bare { format!("[{}]", self.host) } else { self.host.clone() }
@@ -301,13 +310,13 @@ impl Polled {
         if self.ended.is_none() {
             match self.poll().await {
                 Ok(happened) => {
-                    let happened = self.noted(happened);
+                    let happened = self.track(happened);
                     return (self, Ok(happened));
                 }
                 Err(ended) => self.ended = Some(ended),
             }
         }
-        // What came in before the packet that was one too many.
+        // Packets that arrived before the error are reported first.
         let over = || ClientError::of(std::io::Error::from(std::io::ErrorKind::NotConnected));
         let before = self.buffered();
         let before = before.filter(|happened| !matches!(happened, ClientEvent::Connected { .. }));
@@ -315,9 +324,9 @@ impl Polled {
         (self, last)
     }
 
-    fn noted(&mut self, happened: ClientEvent) -> ClientEvent {
+    fn track(&mut self, happened: ClientEvent) -> ClientEvent {
         match happened {
-            // A second CONNACK would begin anew what is under way.
+            // A second CONNACK would reset the deliveries that are under way.
             ClientEvent::Connected { .. } if self.connected => {
                 let again = std::io::Error::other("the broker answered CONNECT twice");
                 self.ended = Some(ClientError::of(again));
@@ -330,11 +339,11 @@ impl Polled {
         }
     }
 
-    /// What came together with what was polled last.
+    /// Returns an event that arrived together with the last polled event.
     fn buffered(&mut self) -> Option<ClientEvent> {
         match &mut self.eventloop {
-            EventLoop::V4(eventloop) => eventloop.state.events.pop_front().map(happened_v4),
-            EventLoop::V5(eventloop) => eventloop.state.events.pop_front().map(happened_v5),
+            EventLoop::V4(eventloop) => eventloop.state.events.pop_front().map(event_of_v4),
+            EventLoop::V5(eventloop) => eventloop.state.events.pop_front().map(event_of_v5),
         }
     }
 
@@ -342,20 +351,20 @@ impl Polled {
         let connected = self.connected;
         match &mut self.eventloop {
             EventLoop::V4(eventloop) => {
-                eventloop.poll().await.map(happened_v4).map_err(ClientError::of)
+                eventloop.poll().await.map(event_of_v4).map_err(ClientError::of)
             }
             EventLoop::V5(eventloop) => {
                 let polled = eventloop.poll().await;
                 if eventloop.options.keep_alive() < LEAST_KEEP_ALIVE {
                     eventloop.options.set_keep_alive(KEEP_ALIVE);
                 }
-                polled.map(happened_v5).map_err(|e| ended_v5(e, connected))
+                polled.map(event_of_v5).map_err(|e| error_of_v5(e, connected))
             }
         }
     }
 }
 
-fn happened_v4(event: v4::Event) -> ClientEvent {
+fn event_of_v4(event: v4::Event) -> ClientEvent {
     use v4::{Event, Outgoing, Packet, SubscribeReasonCode};
     match event {
         Event::Incoming(Packet::ConnAck(_)) => {
@@ -363,7 +372,7 @@ fn happened_v4(event: v4::Event) -> ClientEvent {
         }
         Event::Outgoing(Outgoing::Publish(packet)) => ClientEvent::Numbered(packet),
         Event::Outgoing(Outgoing::PubAck(_)) => ClientEvent::Receipted,
-        Event::Incoming(Packet::PubRec(_) | Packet::PubComp(_)) => ClientEvent::Senseless,
+        Event::Incoming(Packet::PubRec(_) | Packet::PubComp(_)) => ClientEvent::Unexpected,
         Event::Incoming(Packet::PubAck(ack)) => {
             ClientEvent::Taken { packet: ack.pkid, heard: true }
         }
@@ -382,7 +391,7 @@ fn happened_v4(event: v4::Event) -> ClientEvent {
     }
 }
 
-fn happened_v5(event: v5::Event) -> ClientEvent {
+fn event_of_v5(event: v5::Event) -> ClientEvent {
     use v5::{
         Event,
         mqttbytes::v5::{Packet, PubAckReason, SubscribeReasonCode},
@@ -395,7 +404,7 @@ fn happened_v5(event: v5::Event) -> ClientEvent {
         }
         Event::Outgoing(v4::Outgoing::Publish(packet)) => ClientEvent::Numbered(packet),
         Event::Outgoing(v4::Outgoing::PubAck(_)) => ClientEvent::Receipted,
-        Event::Incoming(Packet::PubRec(_) | Packet::PubComp(_)) => ClientEvent::Senseless,
+        Event::Incoming(Packet::PubRec(_) | Packet::PubComp(_)) => ClientEvent::Unexpected,
         Event::Incoming(Packet::PubAck(ack)) => match ack.reason {
             PubAckReason::Success => ClientEvent::Taken { packet: ack.pkid, heard: true },
             PubAckReason::NoMatchingSubscribers => {
@@ -420,7 +429,7 @@ fn happened_v5(event: v5::Event) -> ClientEvent {
     }
 }
 
-fn ended_v5(error: v5::ConnectionError, connected: bool) -> ClientError {
+fn error_of_v5(error: v5::ConnectionError, connected: bool) -> ClientError {
     use std::io::ErrorKind as Io;
     use v5::{ConnectionError, mqttbytes::v5::ConnectReturnCode as Code};
     let version_in_doubt = !connected
@@ -428,7 +437,7 @@ fn ended_v5(error: v5::ConnectionError, connected: bool) -> ClientError {
             ConnectionError::ConnectionRefused(code) => {
                 matches!(code, Code::RefusedProtocolVersion | Code::UnsupportedProtocolVersion)
             }
-            // rumqttc waits for the rest of a refusal that is in the form of 3.1.1.
+            // A broker of 3.1.1 refuses in the form of 3.1.1, and rumqttc waits for the rest of it.
             ConnectionError::Timeout(_)
             | ConnectionError::MqttState(_)
             | ConnectionError::NotConnAck(_) => true,

@@ -1,17 +1,21 @@
-//! Which rows to publish next, what is acknowledged and what is late; touches nothing.
+//! Decides which rows to publish next, which are acknowledged and what is late.
 //!
-//! The outbox table owns delivery; this holds no more than what one connection has on its way. A
-//! connection's end forgets that, and the next one begins again with the oldest row (I3).
+//! In: pages of the outbox, packet ids and acknowledgements, and the time. Out: rows to publish and
+//! rows to strike off. Touches nothing.
 //!
-//! Rows go in two lanes. What waited when the connection came up is the backlog, oldest first; what
-//! is recorded since is fresh. Where both have a row, they take turns: a fresh row waits for a window
-//! and a row, however long the backlog is, and the backlog never stands still. The last window of a
-//! backlog is not overtaken, so that after a short outage all is in order.
+//! The outbox table owns delivery. A [`Delivery`] holds only what one connection has on its way. It
+//! forgets that when the connection ends, and the next connection begins with the oldest row (I3).
+//!
+//! Rows go in two lanes. Rows that waited when the connection came up are the backlog, oldest
+//! first. Rows recorded since then are fresh. Where both lanes have a row, they take turns. So a
+//! fresh row waits for at most a window and one row, however long the backlog is, and the backlog
+//! never stands still. The last window of a backlog is not overtaken, so that the order is kept
+//! after a short outage.
 //!
 //! With [`Ack::Broker`] a row may be struck off once the broker has acknowledged it. With
-//! [`Ack::Platform`] it then waits for the consumer, who says up to which seq it has everything; where
-//! the consumer says nothing new for too long, what it has not acknowledged is sent again, and then over
-//! a new connection.
+//! [`Ack::Platform`] it then waits for the consumer to report up to which seq it has everything.
+//! After [`PLATFORM_TIMEOUT`] without progress the unacknowledged rows are sent again: the first
+//! time over the same connection, later over a new one.
 
 mod sent;
 #[cfg(test)]
@@ -25,85 +29,89 @@ use std::{
 pub use self::sent::Sent;
 use crate::{clock::Monotonic, config::Ack};
 
-/// Rows published and not yet acknowledged by the broker, at most.
+/// Maximum number of rows published and not yet acknowledged by the broker.
 pub const WINDOW: usize = 64;
-/// Rows of each lane that the broker has and the platform has not acknowledged, at most.
+/// Maximum number of rows of each lane that the broker has acknowledged and the platform has not.
 pub const PLATFORM_WINDOW: usize = 4096;
-/// Rows read from the outbox at once; while fewer are ready, the next ones are read.
+/// Maximum number of rows read from the outbox at once. The next page is read while fewer rows than
+/// this are ready.
 pub const PAGE: usize = 512;
-/// A broker that owes an acknowledgement for so long is given up. A window takes half a minute at
-/// 20 kbit/s.
+/// Timeout after which a connection is given up, because the broker has not acknowledged a message.
+/// A window takes half a minute at 20 kbit/s.
 pub const BROKER_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long the platform may say nothing new before it is sent again what it lacks: doubling, as
-/// long as nothing comes of it, and from the second time on over a new connection.
+/// Timeout after which rows that the platform has not acknowledged are sent again. It doubles each
+/// time without progress. From the second time on, a new connection is used.
 pub const PLATFORM_TIMEOUT: std::ops::RangeInclusive<Duration> =
     Duration::from_secs(30)..=Duration::from_secs(600);
-/// After so long a row that the broker did not take is offered again.
+/// Timeout after which a row that the broker refused is offered again.
 pub const REFUSED_PAUSE: Duration = Duration::from_secs(60);
-/// After so many refusals without a row taken, one row a second is offered.
+/// Maximum number of refusals in succession. After them, one row is offered each [`SLOW`].
 const REFUSALS: u32 = 16;
+/// Interval between rows that are offered to a broker that refuses them.
 const SLOW: Duration = Duration::from_secs(1);
 
-/// What waited when the connection came up, or what came since.
+/// The lane of a row: it waited when the connection came up, or it was recorded since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
     Backlog,
     Fresh,
 }
 
-/// Rows that the shell is to read: those of the outbox after `after` up to `until`, oldest first, at
-/// most [`PAGE`].
+/// A request to read rows of the outbox: after `after` up to `until`, oldest first, at most
+/// [`PAGE`].
 #[derive(Clone, Debug)]
 pub struct Fetch {
     pub lane: Origin,
     pub after: u64,
     pub until: u64,
-    /// Marks a row as a repeat.
+    /// The seqs to mark as repeats.
     pub sent: Sent,
     turn: u64,
     commits: u64,
 }
 
-/// What was read.
+/// The rows that were read for a [`Fetch`].
 #[derive(Debug)]
 pub struct Page<T> {
     pub rows: Vec<(u64, T)>,
     /// Rows that are not for this platform.
     pub left_out: Vec<u64>,
-    /// The last seq looked at, of a row that can be sent or not.
+    /// The seq of the last row read, whether it can be sent or not.
     pub upto: u64,
-    /// There may be more after it.
+    /// Whether there may be rows after it.
     pub more: bool,
 }
 
-/// Why a connection is to be given up: the next one sends again what was not acknowledged.
+/// Why a connection is to be given up. The next one sends the unacknowledged rows again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Late {
-    /// It does not acknowledge what it is sent.
+    /// The broker does not acknowledge messages.
     Broker,
-    /// Nothing comes of what was sent, though it was sent again already: this connection may not
-    /// bring the platform's acknowledgements.
+    /// The platform did not acknowledge rows, though they were sent again. Its acknowledgements may
+    /// not come over this connection.
     Platform,
 }
 
+/// The platform acknowledged a seq that was never sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("nothing after {sent} was ever sent, and {upto} is acknowledged")]
+#[error("it acknowledges up to {upto}, and nothing after {sent} was ever sent")]
 pub struct NeverSent {
     pub upto: u64,
     pub sent: u64,
 }
 
+/// The rows of one lane.
 #[derive(Debug)]
 struct Queue<T> {
-    /// Rows up to here were read.
+    /// Rows up to this seq were read.
     cursor: u64,
-    /// Up to here they were handed to the client, on this connection.
+    /// Rows up to this seq were handed to the client on this connection.
     handed: u64,
     until: u64,
-    /// Nothing is left to be read for now.
+    /// No row is left to read for now.
     dry: bool,
     ready: VecDeque<(u64, T)>,
-    /// With the broker, not with the platform.
+    /// Rows that the broker has acknowledged and the platform has not.
     awaited: BTreeSet<u64>,
 }
 
@@ -114,41 +122,44 @@ impl<T> Queue<T> {
     }
 }
 
+/// The delivery to one upstream, over one connection after another.
 #[derive(Debug)]
 pub struct Delivery<T> {
     ack: Ack,
     window: usize,
     sent: Sent,
-    /// The last seq there was when this connection came up: the backlog's end.
+    /// The last seq when this connection came up, which is the end of the backlog.
     head: u64,
     backlog: Queue<T>,
     fresh: Queue<T>,
-    /// Whose turn it is where both lanes have a row.
+    /// Whether the fresh lane has its turn, where both lanes have a row.
     fresh_next: bool,
-    /// Which lane was read last; where both are to be read, it is the other one's turn.
+    /// The lane that was read last. Where both are to be read, the other lane has its turn.
     read_last: Origin,
-    /// A page that was asked for before this is of no use.
+    /// Number of resets. A page that was requested before the last reset is discarded.
     turn: u64,
     commits: u64,
-    /// Handed to the client and not yet numbered by it; `None` is a message of ours that is no row.
+    /// Messages that the client has and has not numbered yet. `None` is a message that is not a
+    /// row.
     unnumbered: VecDeque<(Option<u64>, Monotonic)>,
     in_flight: HashMap<u16, (Option<u64>, Monotonic)>,
-    /// The rows among those.
+    /// The rows in `unnumbered` and `in_flight`.
     busy: BTreeSet<u64>,
     acknowledged: Vec<u64>,
     left_out: Vec<u64>,
-    /// The platform has everything up to here.
+    /// The platform has everything up to this seq.
     upto: Option<u64>,
     platform_since: Option<Monotonic>,
-    platform_patience: Duration,
-    /// First and last of the rows that the broker did not take, and when it began with that.
+    platform_timeout: Duration,
+    /// First and last of the rows that the broker refused, and the time of the first refusal.
     refused: Option<(u64, u64, Monotonic)>,
     refusals: u32,
     refused_at: Monotonic,
 }
 
 impl<T> Delivery<T> {
-    /// `sent_before`: the highest seq that an earlier run may have sent.
+    /// Returns a delivery without a connection. `sent_before` is the highest seq that an earlier
+    /// run may have sent.
     pub fn new(ack: Ack, sent_before: u64) -> Delivery<T> {
         Delivery {
             ack,
@@ -168,15 +179,15 @@ impl<T> Delivery<T> {
             left_out: Vec::new(),
             upto: None,
             platform_since: None,
-            platform_patience: *PLATFORM_TIMEOUT.start(),
+            platform_timeout: *PLATFORM_TIMEOUT.start(),
             refused: None,
             refusals: 0,
             refused_at: Monotonic::default(),
         }
     }
 
-    /// A fresh connection: everything unacknowledged is to be sent (again). `head`: the ledger's last
-    /// seq now.
+    /// Begins a new connection, which sends all unacknowledged rows (again). `head` is the ledger's
+    /// last seq now.
     pub fn connected(&mut self, head: u64) {
         self.remember();
         self.head = head;
@@ -193,7 +204,7 @@ impl<T> Delivery<T> {
         self.refusals = 0;
     }
 
-    /// What this connection has carried so far.
+    /// Adds the rows that this connection has carried to `sent`.
     fn remember(&mut self) {
         let backlog = &self.backlog;
         let done = backlog.dry && backlog.ready.is_empty();
@@ -202,7 +213,7 @@ impl<T> Delivery<T> {
         self.sent.add(self.head + 1, self.fresh.handed);
     }
 
-    /// Something may have been recorded.
+    /// Notes a commit: there may be new rows to read.
     pub fn committed(&mut self) {
         self.commits += 1;
         self.fresh.dry = false;
@@ -215,10 +226,10 @@ impl<T> Delivery<T> {
         }
     }
 
-    /// What is to be read next.
+    /// Returns the rows to read next.
     pub fn wants(&self) -> Option<Fetch> {
-        let hungry = |queue: &Queue<T>| !queue.dry && queue.ready.len() < PAGE;
-        let (lane, queue) = match (hungry(&self.fresh), hungry(&self.backlog)) {
+        let needs = |queue: &Queue<T>| !queue.dry && queue.ready.len() < PAGE;
+        let (lane, queue) = match (needs(&self.fresh), needs(&self.backlog)) {
             (true, false) => (Origin::Fresh, &self.fresh),
             (true, true) if self.read_last == Origin::Backlog => (Origin::Fresh, &self.fresh),
             (_, true) => (Origin::Backlog, &self.backlog),
@@ -228,12 +239,12 @@ impl<T> Delivery<T> {
         Some(Fetch { lane, after, until, sent, turn: self.turn, commits: self.commits })
     }
 
-    /// What was read.
+    /// Takes in the rows that were read.
     pub fn fetched(&mut self, fetch: &Fetch, page: Page<T>) {
         if fetch.turn != self.turn {
             return;
         }
-        // What was committed while it was read may have come too late for it.
+        // The page may lack rows that were committed while it was read.
         let news = fetch.lane == Origin::Fresh && fetch.commits != self.commits;
         self.read_last = fetch.lane;
         let queue = self.queue(fetch.lane);
@@ -243,7 +254,7 @@ impl<T> Delivery<T> {
         self.left_out.extend(page.left_out);
     }
 
-    /// The next row to hand to the client.
+    /// Returns the next row to hand to the client.
     pub fn next(&mut self, now: Monotonic) -> Option<(u64, T)> {
         loop {
             if self.busy.len() >= self.window || self.is_slowed(now) {
@@ -265,7 +276,7 @@ impl<T> Delivery<T> {
             let queue = self.queue(lane);
             let (seq, row) = queue.ready.pop_front()?;
             queue.handed = queue.handed.max(seq);
-            // Acknowledged meanwhile, or on its way already: nothing is gained by sending it twice.
+            // A row that is acknowledged by now, or on its way already, is not sent twice.
             let on_its_way = self.busy.contains(&seq)
                 || self.backlog.awaited.contains(&seq)
                 || self.fresh.awaited.contains(&seq);
@@ -282,26 +293,27 @@ impl<T> Delivery<T> {
         self.refusals >= REFUSALS && (!self.busy.is_empty() || now.since(self.refused_at) < SLOW)
     }
 
-    /// A message that is no row is handed to the client.
+    /// Notes that a message other than a row was handed to the client.
     pub fn publish_other(&mut self, now: Monotonic) {
         self.unnumbered.push_back((None, now));
     }
 
-    /// This broker takes no more at once; one less, so that its packet ids do not collide.
+    /// Limits the window to the broker's receive maximum less one, so that packet ids do not
+    /// collide.
     pub fn narrow(&mut self, at_once: Option<u16>) {
         self.window = at_once.map_or(WINDOW, |n| usize::from(n).saturating_sub(1).clamp(1, WINDOW));
     }
 
-    /// The client gave the oldest unnumbered message this packet id and sent it; true where it was a
-    /// row.
+    /// Notes that the client gave the oldest unnumbered message this packet id and sent it. Returns
+    /// true for a row.
     pub fn numbered(&mut self, packet: u16) -> bool {
         let Some(message) = self.unnumbered.pop_front() else { return false };
         self.in_flight.insert(packet, message);
         message.0.is_some()
     }
 
-    /// The broker acknowledged a packet; true where it was a row. One that is not on its way, or was
-    /// acknowledged before, is nothing.
+    /// Notes that the broker acknowledged a packet. Returns true for a row. A packet that is not on
+    /// its way, or was acknowledged before, is ignored.
     pub fn acknowledged(&mut self, packet: u16, now: Monotonic) -> bool {
         let Some((Some(seq), _)) = self.in_flight.remove(&packet) else { return false };
         self.busy.remove(&seq);
@@ -318,8 +330,8 @@ impl<T> Delivery<T> {
         true
     }
 
-    /// The broker did not take this packet. The row stays, and is offered again later; true where it
-    /// was one.
+    /// Notes that the broker refused a packet. Returns true for a row, which stays in the outbox
+    /// and is offered again later.
     pub fn refused(&mut self, packet: u16, now: Monotonic) -> bool {
         let Some((Some(seq), _)) = self.in_flight.remove(&packet) else { return false };
         self.busy.remove(&seq);
@@ -330,7 +342,8 @@ impl<T> Delivery<T> {
         true
     }
 
-    /// The consumer has everything up to a seq. An older acknowledgement than the last one is nothing.
+    /// Notes that the consumer has everything up to a seq. An acknowledgement older than the last
+    /// one is ignored.
     pub fn platform_acknowledged(&mut self, upto: u64, now: Monotonic) -> Result<(), NeverSent> {
         self.remember();
         let sent = self.sent.all_upto();
@@ -341,7 +354,7 @@ impl<T> Delivery<T> {
             return Ok(());
         }
         self.upto = Some(upto);
-        self.platform_patience = *PLATFORM_TIMEOUT.start();
+        self.platform_timeout = *PLATFORM_TIMEOUT.start();
         for queue in [&mut self.backlog, &mut self.fresh] {
             queue.awaited = queue.awaited.split_off(&(upto + 1));
         }
@@ -353,32 +366,33 @@ impl<T> Delivery<T> {
         !self.backlog.awaited.is_empty() || !self.fresh.awaited.is_empty()
     }
 
-    /// Up to which seq the consumer has said that it has everything.
+    /// Returns the seq up to which the consumer has acknowledged everything.
     pub fn upto(&self) -> Option<u64> {
         self.upto
     }
 
-    /// How many rows [`Delivery::strike`] and [`Delivery::strike_left_out`] would give.
+    /// Returns the number of rows that [`Delivery::strike`] and [`Delivery::strike_left_out`] would
+    /// return.
     pub fn to_strike(&self) -> usize {
         self.acknowledged.len() + self.left_out.len()
     }
 
-    /// Rows that the broker has acknowledged, once.
+    /// Returns the rows that the broker has acknowledged, each once.
     pub fn strike(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.acknowledged)
     }
 
-    /// Rows that are not for this platform, once.
+    /// Returns the rows that are not for this platform, each once.
     pub fn strike_left_out(&mut self) -> Vec<u64> {
         std::mem::take(&mut self.left_out)
     }
 
-    /// Nothing is on its way to the broker.
+    /// Whether no row is on its way to the broker.
     pub fn is_idle(&self) -> bool {
         self.busy.is_empty()
     }
 
-    /// Rows with these seqs are in the outbox again: the consumer asks for them.
+    /// Sends rows again that the consumer asks for. They are in the outbox again.
     pub fn again(&mut self, first: u64, last: u64) {
         self.sent.add(first, last);
         self.acknowledged.retain(|seq| !(first..=last).contains(seq));
@@ -386,13 +400,13 @@ impl<T> Delivery<T> {
         self.rewind(first, last);
     }
 
-    /// What was said to have arrived has not.
+    /// Withdraws the acknowledgements of these rows.
     fn no_longer_awaited(&mut self, first: u64, last: u64) {
         for queue in [&mut self.backlog, &mut self.fresh] {
             queue.awaited.retain(|seq| !(first..=last).contains(seq));
         }
         self.platform_since = self.platform_since.filter(|_| self.awaits_platform());
-        // An acknowledgement of before says nothing of these.
+        // An earlier acknowledgement of the platform no longer counts for these rows.
         self.upto = self.upto.map(|upto| upto.min(first.saturating_sub(1)));
     }
 
@@ -407,14 +421,14 @@ impl<T> Delivery<T> {
             None => backlog.cursor,
         };
         backlog.cursor = unsent.min(first.saturating_sub(1));
-        // Fresh rows beyond have not gone yet, and go their way.
+        // Fresh rows after these were not sent yet and stay in their lane.
         backlog.until = backlog.until.max(last.min(self.fresh.handed));
         backlog.dry = false;
         backlog.ready.clear();
     }
 
-    /// Called now and then: why the connection is to be given up, if it is. What a platform that says
-    /// nothing new, or a broker that refused it, is to get again is read again after this.
+    /// Returns why the connection is to be given up, if so. To be called regularly: it also goes
+    /// back to rows that the broker refused, or that the platform has not acknowledged in time.
     pub fn look(&mut self, now: Monotonic) -> Option<Late> {
         if let Some((first, last, since)) = self.refused
             && now.since(since) >= REFUSED_PAUSE
@@ -422,10 +436,10 @@ impl<T> Delivery<T> {
             self.refused = None;
             self.rewind(first, last);
         }
-        if self.platform_since.is_some_and(|at| now.since(at) >= self.platform_patience) {
-            let is_first = self.platform_patience == *PLATFORM_TIMEOUT.start();
+        if self.platform_since.is_some_and(|at| now.since(at) >= self.platform_timeout) {
+            let is_first = self.platform_timeout == *PLATFORM_TIMEOUT.start();
             self.platform_since = None;
-            self.platform_patience = (self.platform_patience * 2).min(*PLATFORM_TIMEOUT.end());
+            self.platform_timeout = (self.platform_timeout * 2).min(*PLATFORM_TIMEOUT.end());
             if !is_first {
                 return Some(Late::Platform);
             }

@@ -1,4 +1,4 @@
-//! What an upstream's task is given, asked and hands on.
+//! The interface of an upstream's task: its context, requests to it, commands from it, its errors.
 
 use std::sync::Arc;
 
@@ -18,7 +18,8 @@ use crate::{
     supervision::Panicked,
 };
 
-/// A command of a platform as it came, for whoever carries it out. The answer is the reply's payload; where it is dropped there is none.
+/// A command of a platform as it came, for the task that runs commands. The answer is the reply's
+/// payload. If `answer` is dropped, no reply is sent.
 pub struct Incoming {
     pub upstream: String,
     pub profile: Arc<dyn Profile>,
@@ -27,35 +28,36 @@ pub struct Incoming {
     pub answer: oneshot::Sender<Vec<u8>>,
 }
 
-/// What an upstream's task is asked to do.
+/// A request to an upstream's task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asked {
-    /// Rows with these seqs were put back into its outbox.
+    /// To send rows with these seqs again. They were put back into its outbox.
     Again { from: u64, to: u64 },
 }
 
-/// Commands of all upstreams that wait; the next one is answered that the gateway is busy.
+/// Maximum number of waiting commands, of all upstreams. A further command is answered with `busy`.
 pub const COMMANDS: usize = 2;
-/// What is asked of an upstream's task and waits; whoever asks waits.
+/// Maximum number of waiting requests to an upstream's task. A further sender waits.
 pub const ASKED: usize = 4;
 
-/// What a task for one upstream is given.
+/// What the task of one upstream needs.
 #[derive(Clone)]
 pub struct Context {
     pub store: Store,
     pub clock: Arc<dyn Clock>,
     pub origin: Origin,
-    /// What the retained status says now; its `outbox` is filled in here.
+    /// The content of the retained status. The task fills in its `outbox`.
     pub online: watch::Receiver<Online>,
     /// The highest seq that an earlier run may have sent.
     pub sent_before: u64,
     /// The ledger whose records go out.
     pub ledger: LedgerId,
-    /// Where commands go.
+    /// The queue of commands to run.
     pub commands: mpsc::Sender<Incoming>,
     pub cancel: CancellationToken,
 }
 
+/// Why a connection failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     #[error("{broker}: {problem}")]
@@ -74,7 +76,7 @@ pub enum LinkError {
     Panicked(#[from] Panicked),
 }
 
-/// An upstream's task, from outside.
+/// The handle of an upstream's task.
 pub struct Link {
     pub state: watch::Receiver<UpstreamState>,
     pub asked: mpsc::Sender<Asked>,

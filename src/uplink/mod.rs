@@ -1,8 +1,8 @@
-//! Records to the platforms, over whatever link there is.
+//! Delivery of records to the platforms over MQTT.
 //!
-//! In: outbox rows, read from the database after each commit. Out: MQTT publishes, and rows
-//! struck off once the broker, or the platform, has acknowledged them. One task an upstream; a slow one holds up
-//! nobody. Touches: the network, and the table `outbox`.
+//! In: outbox rows, read from the database after each commit. Out: MQTT publishes. A row is struck
+//! off once the broker, or the platform, has acknowledged it. Each upstream has its own task, so a
+//! slow upstream delays no other. Touches: the network, and the table `outbox`.
 
 mod client;
 pub mod delivery;

@@ -1,7 +1,9 @@
-//! The shell around [`Delivery`]: one connection after another, each a [`session`].
+//! The task of one upstream: makes one connection after another, each a [`session`].
 //!
-//! A connection that fails in any way, by a panic too, is forgotten, and what it held is read again
-//! from the outbox.
+//! In: the upstream's configuration, requests and commits. Out: [`UpstreamState`], and what a
+//! session does with [`Delivery`]. Touches: the network, the outbox and the clock. A connection
+//! that fails, also by a panic, leaves nothing behind: its unacknowledged rows are read again from
+//! the outbox.
 
 mod session;
 #[cfg(test)]
@@ -25,9 +27,10 @@ use super::{
 };
 use crate::{config::Upstream, supervision::caught};
 
-/// A link that held for so long was worth something, whatever it carried.
+/// Minimum time after which a connection counts as good even if no row was acknowledged.
 const HELD: Duration = Duration::from_secs(30);
 
+/// Keeps the upstream connected until the daemon stops.
 pub(super) async fn run(
     upstream: Upstream,
     profile: Arc<dyn Profile>,
@@ -36,8 +39,8 @@ pub(super) async fn run(
     mut asked: mpsc::Receiver<Asked>,
 ) {
     let name = upstream.name.clone();
-    // What outlives a panic: counters, and a delivery that the next connection resets but for what
-    // was sent, which is noted before a row is handed on. So a repeat is marked as one.
+    // The counters and the delivery outlive a panic. The next connection resets the delivery except
+    // for the record of sent rows, which is made before a row is handed on. So repeats are marked.
     let mut delivery = Delivery::new(upstream.ack, context.sent_before);
     let safety = Safety::new(&upstream.tls());
     let mut down_since = context.clock.monotonic();
@@ -69,12 +72,12 @@ pub(super) async fn run(
         };
         let pause = route.went(went);
         let error = ended.err().map(|e| e.to_string());
-        // Said once, not at each attempt: a link may be down for days.
+        // The warning comes once, not at each attempt, because a link may be down for days.
         let known = state.borrow().last_error == error;
         if !pause.is_zero() && (was_up || !known) {
             tracing::warn!(upstream = %name, error = error.as_deref(), "link is down");
         }
-        // One that is let in and thrown out again is down all the while.
+        // A link that the broker accepts and ends at once counts as down the whole time.
         if went == ConnectOutcome::Well {
             down_since = now;
         }
@@ -96,10 +99,11 @@ pub(super) async fn run(
     }
 }
 
-/// From half to all of it, so that a hundred gateways do not come back in the same moment.
+/// Returns a random part of the pause, at least half, so that a hundred gateways do not reconnect
+/// at the same moment.
 fn jittered(pause: Duration) -> Duration {
     let mut random = [0_u8; 2];
-    // Without randomness the whole pause is waited.
+    // Without a random number the whole pause is used.
     let fraction = match getrandom::fill(&mut random) {
         Ok(()) => f64::from(u16::from_le_bytes(random)) / f64::from(u16::MAX),
         Err(_) => 1.0,

@@ -1,4 +1,4 @@
-//! One connection to a broker, to see whether the daemon's would stand.
+//! A test connection to a broker, for `gatehouse check`.
 
 use std::time::Duration;
 
@@ -14,21 +14,22 @@ use crate::{
     config::{Broker, MqttVersion, Upstream},
 };
 
-/// TCP, TLS and CONNACK together.
-const PATIENCE_S: u64 = 5;
-/// For the broker to close after DISCONNECT.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// Timeout for TCP, TLS and CONNACK together, in seconds.
+const CONNECT_TIMEOUT_S: u64 = 5;
+/// Timeout for the broker to close the connection after DISCONNECT.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What a broker let in.
+/// What was found at a broker that accepted the connection.
 #[derive(Debug)]
 pub struct Found {
     pub version: MqttVersion,
-    /// All that this connection's safety hangs on; none of a plain one.
+    /// The certificates that this connection depends on; none without TLS.
     pub certificates: Vec<Certificate>,
 }
 
-/// Connects as the daemon would, but for the client id, which is its own, so that the daemon is not
-/// thrown off; nothing is published. `gateway`: what its client id begins with where none is configured.
+/// Connects as the daemon would, and publishes nothing. The client id is another one, so that the
+/// broker does not disconnect the daemon. Where no client id is configured, it begins with
+/// `gateway`.
 pub async fn probe(
     upstream: &Upstream,
     broker: &Broker,
@@ -40,7 +41,7 @@ pub async fn probe(
         let id = format!("{}-check", upstream.client_id(gateway));
         let options = Options::new(upstream, broker, version, &safety, id);
         let mut options = options.map_err(|e| e.to_string())?;
-        options.timeout_s = PATIENCE_S;
+        options.timeout_s = CONNECT_TIMEOUT_S;
         Ok::<_, String>(lets_in(options).await)
     };
     let first = upstream.version.unwrap_or(MqttVersion::V5);
@@ -59,7 +60,7 @@ async fn lets_in(options: Options) -> Result<(), ClientError> {
     let mut client = Client::connect(options);
     while !matches!(client.next().await?, ClientEvent::Connected { .. }) {}
     if client.disconnect().is_ok() {
-        let _ = timeout(FAREWELL, async { while client.next().await.is_ok() {} }).await;
+        let _ = timeout(CLOSE_TIMEOUT, async { while client.next().await.is_ok() {} }).await;
     }
     Ok(())
 }

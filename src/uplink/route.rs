@@ -1,26 +1,27 @@
-//! Which broker of a list to try next, in which version of MQTT, and after which pause; touches
-//! nothing.
+//! Decides which broker of a list to try next, in which version of MQTT, and after which pause.
+//!
+//! In: how the last attempt went. Out: broker, version and pause. Touches nothing.
 
 use std::time::Duration;
 
 use crate::config::MqttVersion;
 
-/// After all brokers were tried in vain, doubling from the first one to the last one.
+/// Shortest and longest pause after all brokers were tried in vain. It doubles each time.
 const PAUSES: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(250)..=Duration::from_secs(30);
-/// Before the next one of a list.
+/// Pause before the next broker of a list.
 const BETWEEN: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(super) struct Route {
-    /// What each broker of the list was found to speak.
+    /// The version that each broker of the list accepted.
     spoken: Vec<Option<MqttVersion>>,
-    /// As configured; `None`: 5, and 3.1.1 where that is refused.
+    /// The configured version. `None`: 5, and 3.1.1 if the broker refuses it.
     wanted: Option<MqttVersion>,
     at: usize,
     /// This broker may not know MQTT 5.
     doubted: bool,
-    /// Attempts in vain since a connection was worth something.
+    /// Attempts in vain since the last connection with [`ConnectOutcome::Well`].
     in_vain: usize,
     pause: Duration,
 }
@@ -28,9 +29,9 @@ pub(super) struct Route {
 /// How a connection went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ConnectOutcome {
-    /// It carried something, or held.
+    /// It delivered rows, or stood for a while.
     Well,
-    /// It came up, and that was all.
+    /// It came up and ended soon, without a row delivered.
     Up,
     /// It did not come up.
     Nowhere,
@@ -39,26 +40,26 @@ pub(super) enum ConnectOutcome {
 }
 
 impl Route {
-    /// `brokers`: how many there are, at least one.
+    /// Returns a route that begins with the first broker. `brokers` is their number, at least one.
     pub fn new(brokers: usize, wanted: Option<MqttVersion>) -> Route {
         let (spoken, pause) = (vec![None; brokers.max(1)], *PAUSES.start());
         Route { spoken, wanted, at: 0, doubted: false, in_vain: 0, pause }
     }
 
-    /// Which broker is to be tried, and how.
+    /// Returns the index of the broker to try, and the version of MQTT.
     pub fn next(&self) -> (usize, MqttVersion) {
         let found = self.wanted.or(self.spoken[self.at]);
         let guess = if self.doubted { MqttVersion::V4 } else { MqttVersion::V5 };
         (self.at, found.unwrap_or(guess))
     }
 
-    /// Returns the pause before the next attempt.
+    /// Notes how an attempt went, and returns the pause before the next one.
     pub fn went(&mut self, how: ConnectOutcome) -> Duration {
         let (_, version) = self.next();
         let guessed = self.wanted.is_none() && self.spoken[self.at].is_none();
         match how {
             ConnectOutcome::Well | ConnectOutcome::Up => self.spoken[self.at] = Some(version),
-            // A broker may be another one than before, or have learned.
+            // The broker may be replaced or upgraded by the next attempt.
             ConnectOutcome::Nowhere => self.spoken[self.at] = None,
             ConnectOutcome::VersionInDoubt if guessed && !self.doubted => {
                 self.doubted = true;

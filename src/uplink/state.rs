@@ -1,4 +1,4 @@
-//! How a link is doing, as `gatehouse status` and the metrics show it.
+//! The state of a link, as `gatehouse status` and the metrics show it.
 
 use std::path::PathBuf;
 
@@ -10,55 +10,58 @@ use crate::{
     words::words,
 };
 
-/// How one upstream is doing.
+/// The state of one upstream.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct UpstreamState {
     pub name: String,
     pub broker: String,
     pub connected: bool,
-    /// Since when it is (not) connected; ms of uptime.
+    /// Uptime at which it became connected or disconnected.
     #[serde(skip)]
     pub since: Monotonic,
     pub last_error: Option<String>,
     pub published: u64,
     pub acknowledged: u64,
     pub connects: u64,
-    /// Connections lost to a fault in this program.
+    /// Connections lost to a fault in this program (a panic).
     pub restarts: u64,
-    /// What the last connection spoke.
+    /// The version of MQTT of the last attempt to connect.
     pub version: Option<MqttVersion>,
     pub ack: Ack,
-    /// With `ack = "platform"`: the consumer has said that it has all up to this seq.
+    /// With `ack = "platform"`: the seq up to which the consumer has acknowledged everything.
     pub acknowledged_upto: Option<u64>,
-    /// The platform's acknowledgements that were not taken: of another ledger, of what was never
-    /// sent, or no acknowledgements at all.
+    /// Refused acknowledgements of the platform: of another ledger, of a seq that was never sent,
+    /// or malformed.
     pub acks_refused: u64,
-    /// How often the broker did not take a record; it is offered again.
+    /// Number of times that the broker refused a record. The record is offered again.
     pub refused: u64,
-    /// Records that the broker took though, as it said, nobody is subscribed to them.
+    /// Records that the broker took and reported to have no subscriber.
     pub unheard: u64,
-    /// Rows that are not for this platform, and were struck off unsent.
+    /// Rows that are not for this platform and were struck off unsent.
     #[serde(default)]
     pub left_out: u64,
-    /// Records sent that may have been sent before, and are marked so.
+    /// Records sent with the mark that they may have been sent before.
     pub repeated: u64,
-    /// Why the broker does not let us subscribe: neither commands nor the platform's acknowledgements
+    /// Why the broker refused a subscription. Commands or the platform's acknowledgements do not
     /// come then.
     pub not_subscribed: Option<String>,
-    /// What was counted last as refused or unheard, in words, and when.
+    /// The last refused or unheard record or acknowledgement, in words.
     pub last_trouble: Option<String>,
+    /// Uptime of `last_trouble`.
     #[serde(skip)]
     pub troubled_at: Monotonic,
-    /// Connections given up because the broker did not acknowledge.
+    /// Connections given up for want of an acknowledgement: of the broker or of the platform.
     pub stalls: u64,
-    /// Commands handed on, and those that were not: too many at once, or too large.
+    /// Commands handed to the task that runs them.
     pub commands: u64,
+    /// Commands that were refused because too many waited.
     pub commands_refused: u64,
-    /// Of which this link's safety hangs on, as far as they are known.
+    /// The certificates that this link depends on, as far as they are known.
     pub certificates: Vec<Certificate>,
 }
 
 impl UpstreamState {
+    /// Records a trouble and its time.
     pub fn trouble(&mut self, at: Monotonic, what: String) {
         (self.last_trouble, self.troubled_at) = (Some(what), at);
     }
@@ -68,9 +71,9 @@ impl UpstreamState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
     pub whose: CertificateOf,
-    /// Where it lies; the broker's own came over the link.
+    /// The file that holds it; `None` for the broker's own, which came over the link.
     pub path: Option<PathBuf>,
-    /// Valid until.
+    /// End of its validity.
     pub until: jiff::Timestamp,
 }
 

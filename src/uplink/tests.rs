@@ -1,3 +1,3 @@
-//! The uplink together with the store and the ledger.
+//! Tests of the uplink together with the store and the ledger.
 
 mod survival;

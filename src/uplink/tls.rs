@@ -1,12 +1,13 @@
-//! How a connection to a broker is made safe: who vouches for it, and who we are to it.
+//! TLS of a connection to a broker: verification of the broker, and the gateway's own certificate.
 //!
-//! In: an upstream's certificates and key. Out: what rumqttc connects with, until when the
-//! certificates are valid, and in words for people why a broker was not trusted. Touches: the files
-//! that the configuration names, and the operating system's store of authorities.
+//! In: an upstream's certificates and key. Out: rumqttc's transport, the end of each certificate's
+//! validity, and an explanation for people why a broker was not trusted. Touches: the files that
+//! the configuration names, and the operating system's store of authorities.
 //!
-//! Verification is strict whatever the clock says: a box whose clock fell back to 1970 trusts no
-//! broker until it is right again, and says that the clock may be why. An authority's own end is
-//! warned of and not enforced: rustls takes it for trusted as it stands.
+//! Verification is strict even if the clock is wrong. A gateway whose clock fell back to 1970
+//! trusts no broker until the clock is right, and its message names the clock as a possible cause.
+//! An authority that has expired causes a warning only, because rustls trusts it without a check of
+//! its validity.
 
 #[cfg(test)]
 mod tests;
@@ -35,25 +36,26 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use super::state::{Certificate, CertificateOf};
 use crate::config::{Broker, Secret, SecretError, Tls};
 
-/// A file of certificates; the operating system's whole store has some 250 KiB.
+/// Maximum size of a file of certificates. The operating system's whole store has about 250 KiB.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     #[error("{key} {}: {fault}", path.display())]
     File { key: &'static str, path: PathBuf, fault: FileFault },
     #[error("key: {0}")]
     Secret(#[from] SecretError),
-    // What a key's file holds instead is not told: it may be the key.
+    // The message does not show the file's content, because that may be the key.
     #[error(
         "key {place}: holds no private key that can be used; it must be PEM (PKCS#8, PKCS#1 or SEC1) without a \
          passphrase, RSA, ECDSA or Ed25519"
     )]
     NoKey { place: String },
-    #[error("key {place} does not belong to cert {}: put the two that were made together there", cert.display())]
+    #[error("key {place} does not belong to cert {}: set a key and a certificate that were made together", cert.display())]
     Mismatch { place: String, cert: PathBuf },
     #[error(
-        "the operating system trusts no authority: install ca-certificates, or name the broker's with ca"
+        "the operating system trusts no authority: install ca-certificates, or name the broker's authority with ca"
     )]
     NoAuthority,
     #[error("TLS cannot be set up: {0}")]
@@ -67,9 +69,11 @@ pub enum FileFault {
     Unreadable(#[from] io::Error),
     #[error("more than {MAX_FILE_BYTES} bytes; name a file of certificates")]
     TooLarge,
-    #[error("holds no certificate in PEM; it must have a whole -----BEGIN CERTIFICATE----- block")]
+    #[error(
+        "holds no certificate in PEM; it must have a complete -----BEGIN CERTIFICATE----- block"
+    )]
     NoCertificate,
-    #[error("certificate {number} in it is damaged; copy the file anew")]
+    #[error("certificate {number} in it is damaged; copy the file again")]
     Damaged { number: usize },
 }
 
@@ -79,22 +83,22 @@ impl FileFault {
     }
 }
 
-/// The safety of one upstream's connections. It remembers what the broker showed.
+/// The TLS of one upstream's connections. It remembers the broker's last certificate.
 pub struct Safety {
     tls: Tls,
     shown: Arc<Mutex<Option<Shown>>>,
 }
 
-/// A broker's certificate as it was shown at the last handshake.
+/// A broker's certificate from the last handshake.
 #[derive(Clone, Debug)]
 struct Shown {
     until: Timestamp,
     from: Timestamp,
     issuer: String,
-    /// It names itself as its issuer.
+    /// Whether it names itself as its issuer.
     own_issuer: bool,
-    /// An authority of ours vouches for it, or did while it was valid.
-    vouched: bool,
+    /// Whether a trusted authority signed it, also if it has expired since.
+    trusted: bool,
 }
 
 impl Safety {
@@ -102,8 +106,8 @@ impl Safety {
         Safety { tls: tls.clone(), shown: Arc::default() }
     }
 
-    /// What a connection to `broker` goes over. Files are read anew each time, so that a renewed
-    /// certificate needs no restart.
+    /// Returns the transport of a connection to `broker`. The files are read each time, so that a
+    /// renewed certificate needs no restart.
     pub fn transport(&self, broker: &Broker) -> Result<Transport, TlsError> {
         if !broker.tls {
             return Ok(Transport::tcp());
@@ -115,8 +119,8 @@ impl Safety {
         let roots = Arc::new(self.roots()?);
         let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider).build();
         let verifier = verifier.map_err(|_| TlsError::NoAuthority)?;
-        let witness = Witness { verifier, shown: self.shown.clone() };
-        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(witness));
+        let verifier = RecordingVerifier { verifier, shown: self.shown.clone() };
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
         let config = match &self.tls.own {
             None => builder.with_no_client_auth(),
             Some((cert, secret)) => {
@@ -136,17 +140,18 @@ impl Safety {
         Ok(Transport::tls_with_config(TlsConfiguration::from(config)))
     }
 
-    /// Until when those certificates are valid that lie in files, and, once a connection stood, the
-    /// broker's own. A file that cannot be read is left out: [`Safety::transport`] says why.
+    /// Returns the certificates in files and, after the first handshake, the broker's own, each
+    /// with the end of its validity. An unreadable file is left out. [`Safety::transport`] says
+    /// why.
     pub fn certificates(&self) -> Vec<Certificate> {
         let Tls { ca, own } = &self.tls;
         let (ca, cert) = (ca.as_ref(), own.as_ref().map(|(cert, _)| cert));
         let ends_in = |key, path: Option<&PathBuf>| Some(ends(&certificates_in(key, path?).ok()?));
-        // Where an old authority and a new one stand, the new one counts. Of ours the first one is ours;
-        // behind it stands who vouches for it.
+        // Of several authorities in a file, the one that ends last counts. In the gateway's file
+        // the first certificate is its own, and the authorities that signed it follow.
         let authority = ends_in("ca", ca).and_then(|ends| ends.into_iter().max());
         let gateway = ends_in("cert", cert).and_then(|ends| ends.into_iter().next());
-        let broker = self.shown().filter(|shown| shown.vouched).map(|shown| shown.until);
+        let broker = self.shown().filter(|shown| shown.trusted).map(|shown| shown.until);
         let all = [
             (CertificateOf::Authority, ca, authority),
             (CertificateOf::Gateway, cert, gateway),
@@ -176,7 +181,7 @@ impl Safety {
     }
 }
 
-/// All certificates of a file, at least one.
+/// Returns all certificates of a file, at least one.
 fn certificates_in(
     key: &'static str,
     path: &Path,
@@ -198,7 +203,7 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, FileFault> 
     if all.is_empty() { Err(FileFault::NoCertificate) } else { Ok(all) }
 }
 
-/// A private key, and where it lies.
+/// Returns the path of a private key, and the key.
 fn private_key(secret: &Secret) -> Result<(String, PrivateKeyDer<'static>), TlsError> {
     let place = secret.path()?.map(|path| path.display().to_string()).unwrap_or_default();
     let pem = secret.read()?;
@@ -208,19 +213,19 @@ fn private_key(secret: &Secret) -> Result<(String, PrivateKeyDer<'static>), TlsE
     }
 }
 
-/// When each of these ends.
+/// Returns the end of validity of each certificate.
 fn ends(all: &[CertificateDer<'_>]) -> Vec<Timestamp> {
     all.iter().filter_map(|der| Shown::of(der, false)).map(|c| c.until).collect()
 }
 
 impl Shown {
-    /// `None` of what is no certificate.
-    fn of(der: &CertificateDer<'_>, vouched: bool) -> Option<Shown> {
+    /// Reads a certificate. Returns `None` if it cannot be parsed.
+    fn of(der: &CertificateDer<'_>, trusted: bool) -> Option<Shown> {
         let (_, certificate) = X509Certificate::from_der(der).ok()?;
         let validity = certificate.validity();
-        // The end of the year 9999 says that it never ends; jiff's time ends some hours earlier.
+        // The end of the year 9999 means no end (RFC 5280). jiff's maximum is some hours earlier.
         let time = |seconds| Timestamp::from_second(seconds).unwrap_or(Timestamp::MAX);
-        // A stranger may have written it, for a terminal to obey.
+        // An unknown issuer may contain control characters, which would steer a terminal.
         let issuer = certificate.issuer().to_string();
         let issuer = issuer.chars().filter(|c| !c.is_control()).take(100).collect();
         Some(Shown {
@@ -228,19 +233,19 @@ impl Shown {
             from: time(validity.not_before.timestamp()),
             issuer,
             own_issuer: certificate.issuer() == certificate.subject(),
-            vouched,
+            trusted,
         })
     }
 }
 
-/// Verifies as rustls does, and remembers what was shown.
+/// Verifies as rustls does, and records the broker's certificate.
 #[derive(Debug)]
-struct Witness {
+struct RecordingVerifier {
     verifier: Arc<WebPkiServerVerifier>,
     shown: Arc<Mutex<Option<Shown>>>,
 }
 
-impl ServerCertVerifier for Witness {
+impl ServerCertVerifier for RecordingVerifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
@@ -262,13 +267,14 @@ impl ServerCertVerifier for Witness {
         )) = &found
             && let Some(shown) = &mut shown
         {
-            // Its age is looked at before its signature: whether it was vouched for shows when it was valid.
+            // rustls checks the validity before the signature. So the signature of an expired
+            // certificate is verified at a time when it was valid.
             let while_valid = u64::try_from(shown.until.as_second()).unwrap_or_default();
             let then = UnixTime::since_unix_epoch(Duration::from_secs(while_valid));
             let (names, ocsp) = (server_name, ocsp_response);
             let verified =
                 self.verifier.verify_server_cert(end_entity, intermediates, names, ocsp, then);
-            shown.vouched = verified.is_ok();
+            shown.trusted = verified.is_ok();
         }
         *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = shown;
         found

@@ -143,7 +143,7 @@ fn an_untrusted_broker_gets_no_record_until_its_certificate_is_right() {
         format!("expired (its own ends on {}); this box's clock says {}", day(-2), day(0));
     let early = format!("is not valid yet (its own begins on {}); this box's clock says", day(5));
     let bad: [(Signed, &[&str]); 6] = [
-        (other.sign(names), &["is signed by nobody in", &ca, "Another authority", "with ca"]),
+        (other.sign(names), &["which is not in", &ca, "Another authority", "with ca"]),
         (authority.sign_for(names, (-9, -2)), &[&expired, "must renew it"]),
         (authority.sign_for(names, (5, 9)), &[&early, "Set the clock"]),
         (self_signed(names, false), &["is self-signed, and not one of", &ca]),
@@ -350,7 +350,7 @@ fn the_check_reports_the_fault_of_each_broker() {
             "ca = \"own-ca.pem\"\n".to_owned(),
             "is an authority's own (CA:TRUE)",
         ),
-        ("other", port, "ca = \"other.pem\"\n".to_owned(), "is signed by nobody in"),
+        ("other", port, "ca = \"other.pem\"\n".to_owned(), "which is not in"),
     ];
     site.broker.start();
     for port in [port, strict, strict_12, pinned, pinned_ca] {

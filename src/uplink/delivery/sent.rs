@@ -1,14 +1,14 @@
-//! Which rows may be on the other side already.
+//! The seqs that the platform may have already.
 
-/// Maximum number of ranges of [`Sent`] kept apart.
+/// Maximum number of separate ranges in a [`Sent`].
 const RANGES: usize = 32;
 
-/// Which seqs an earlier connection or run may have carried. Where it would need too many ranges it
-/// says so of more than it must: a mark too many harms nobody.
+/// The seqs that an earlier connection or run may have carried. Beyond [`RANGES`] ranges it joins
+/// two of them and so contains more seqs than were sent. A needless mark does no harm.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sent {
     upto: u64,
-    /// First and last, rising, apart from each other.
+    /// First and last of each range, ascending, with gaps between them.
     above: Vec<(u64, u64)>,
 }
 
@@ -17,7 +17,7 @@ impl Sent {
         Sent { upto: seq, above: Vec::new() }
     }
 
-    /// Every seq up to this one.
+    /// Returns the seq up to which all were sent.
     pub fn all_upto(&self) -> u64 {
         self.upto
     }

@@ -1,5 +1,5 @@
-//! The core against a plain model: an outbox that is a set, a wire, a broker that may lose what it
-//! has acknowledged, and a consumer.
+//! Compares [`Delivery`] with a plain model: an outbox that is a set, a wire, a broker that may
+//! lose acknowledged messages, and a consumer.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use super::*;
 #[derive(Clone, Debug)]
 enum Step {
     Commit(u64),
-    /// A page is asked for; what was asked for before comes in.
+    /// The page requested before comes in, and the next one is requested.
     Read,
     Hand(usize),
     Number(usize),
@@ -19,9 +19,9 @@ enum Step {
     Strike,
     Consume(usize),
     PlatformSays,
-    /// Of what was never sent.
+    /// The platform acknowledges a seq that was never sent.
     PlatformLies,
-    /// The consumer asks for what it may have lost.
+    /// The consumer asks for rows again.
     Again {
         back: u64,
         rows: u64,
@@ -29,7 +29,7 @@ enum Step {
     Reconnect {
         broker_forgets: bool,
     },
-    /// What it has acknowledged, too.
+    /// The broker loses all messages, also acknowledged ones.
     BrokerForgets,
     Wait(u64),
 }
@@ -60,7 +60,7 @@ struct World {
     last: u64,
     outbox: BTreeSet<u64>,
     asked: Option<(Fetch, Page<bool>)>,
-    /// With our client, on the wire with its packet id, with the broker.
+    /// The rows in the client, on the wire with their packet ids, and with the broker.
     client: VecDeque<u64>,
     wire: Vec<(u16, u64)>,
     broker: VecDeque<u64>,
@@ -68,10 +68,11 @@ struct World {
     packet: u16,
     handed: BTreeSet<u64>,
     handed_now: BTreeSet<u64>,
-    /// May be handed a second time over one connection, or marked without having been handed.
+    /// Rows that may be handed twice over one connection, or be marked before they were handed.
     asked_again: BTreeSet<u64>,
     pending: Vec<u64>,
-    /// It went back on this connection: what was acknowledged and not struck off by then may go again.
+    /// Whether delivery went back on this connection. Rows that were acknowledged and not struck
+    /// off by then may be sent again.
     rewound: bool,
     acknowledged: BTreeSet<u64>,
     late: Vec<(Late, Monotonic)>,
@@ -145,7 +146,7 @@ impl World {
                 let after = self.delivery.to_strike();
                 assert_eq!(after - before, usize::from(self.ack == Ack::Broker));
                 self.delivery.acknowledged(packet, self.now);
-                assert_eq!(self.delivery.to_strike(), after, "the second one is nothing");
+                assert_eq!(self.delivery.to_strike(), after, "a repeated PUBACK is ignored");
             }
             Step::Refuse(which) => {
                 let Some(which) = which.checked_rem(self.wire.len()) else { return };
@@ -163,7 +164,7 @@ impl World {
                 }
             }
             Step::Consume(messages) => {
-                // Who acknowledges nothing keeps nothing back either.
+                // A consumer that does not acknowledge takes all messages at once.
                 let taken = match self.ack {
                     Ack::Broker => self.broker.len(),
                     Ack::Platform => messages.min(self.broker.len()),
@@ -220,11 +221,11 @@ impl World {
         assert!((1..=self.last).contains(&seq));
         let may_be = self.handed.contains(&seq);
         assert!(marked || !may_be, "{seq} is repeated without the mark");
-        assert!(!marked || may_be, "{seq} is marked, and never went");
+        assert!(!marked || may_be, "{seq} is marked and was never sent");
         let unstruck = self.rewound && self.ack == Ack::Broker && self.acknowledged.contains(&seq);
         assert!(
             self.handed_now.insert(seq) || self.asked_again.contains(&seq) || unstruck,
-            "{seq} goes twice over one connection"
+            "{seq} is sent twice over one connection"
         );
         self.handed.insert(seq);
         self.client.push_back(seq);
@@ -250,7 +251,7 @@ fn walk(ack: Ack, steps: Vec<Step>) {
     let mut world = World::new(ack);
     world.reconnect(false);
     steps.into_iter().for_each(|step| world.step(step));
-    // At last the link holds, and the consumer is there.
+    // In the end the link stays up, and the consumer takes everything.
     let mut rounds = 0;
     while !world.outbox.is_empty() || world.has_all_upto() < world.last {
         for step in [Step::Read, Step::Read, Step::Hand(WINDOW), Step::Number(WINDOW)] {
@@ -261,25 +262,27 @@ fn walk(ack: Ack, steps: Vec<Step>) {
             world.step(step);
         }
         rounds += 1;
-        assert!(rounds < 5_000, "delivery stands still");
+        assert!(rounds < 5_000, "delivery makes no progress");
     }
 }
 
 proptest! {
     #[test]
-    fn i3_with_the_brokers_word_every_row_arrives(steps in prop::collection::vec(step(), 0..300)) {
+    fn i3_every_row_arrives_if_the_broker_acknowledges(
+        steps in prop::collection::vec(step(), 0..300),
+    ) {
         walk(Ack::Broker, steps);
     }
 
     #[test]
-    fn i3_with_the_platforms_word_every_row_arrives_though_brokers_forget(
+    fn i3_every_row_arrives_if_the_platform_acknowledges_and_brokers_forget(
         steps in prop::collection::vec(step(), 0..300),
     ) {
         walk(Ack::Platform, steps);
     }
 }
 
-/// A delivery with this many rows of backlog, read as far as it wants.
+/// Returns a world with this many rows of backlog, read as far as the delivery wants.
 fn with_backlog(ack: Ack, rows: u64) -> World {
     let mut world = World::new(ack);
     world.step(Step::Commit(rows));
@@ -298,7 +301,7 @@ fn a_fresh_row_overtakes_the_backlog() {
     (0..WINDOW).for_each(|_| world.step(Step::Acknowledge(0)));
     world.step(Step::Hand(8));
     let handed: Vec<u64> = world.client.iter().copied().collect();
-    // In turn, the backlog in its order, and neither waits for more than one of the other.
+    // The lanes take turns, the backlog in its order.
     let expected = [100_001, 65, 100_002, 66, 100_003, 67, 68, 69];
     assert_eq!(handed, expected);
 }
@@ -309,7 +312,7 @@ fn a_short_backlog_is_not_overtaken() {
     world.step(Step::Commit(WINDOW as u64));
     world.reconnect(false);
     world.step(Step::Commit(3));
-    // Whichever is read first.
+    // The order holds whichever lane is read first.
     for _ in 0..4 {
         world.step(Step::Hand(WINDOW));
         world.step(Step::Read);
@@ -321,16 +324,16 @@ fn a_short_backlog_is_not_overtaken() {
 }
 
 #[test]
-fn a_broker_that_never_acknowledges_is_late_and_the_window_bounds_what_it_gets() {
+fn a_broker_that_never_acknowledges_is_late_and_gets_one_window() {
     let mut world = with_backlog(Ack::Broker, 1_000);
     world.step(Step::Hand(1_000));
     assert_eq!(world.client.len(), WINDOW);
     assert_eq!(world.delivery.look(world.now + (BROKER_TIMEOUT - Duration::from_millis(1))), None);
-    // Whether the client has sent it or sits on it.
+    // The timeout counts whether the client has sent the rows or not.
     assert_eq!(world.delivery.look(world.now + BROKER_TIMEOUT), Some(Late::Broker));
     world.step(Step::Number(WINDOW));
     assert_eq!(world.delivery.look(world.now + BROKER_TIMEOUT), Some(Late::Broker));
-    // One that acknowledges all but the first is late too.
+    // A broker that acknowledges all but the first row is late too.
     (0..WINDOW - 1).for_each(|_| world.step(Step::Acknowledge(1)));
     assert_eq!(world.delivery.look(world.now + BROKER_TIMEOUT), Some(Late::Broker));
     world.step(Step::Acknowledge(0));
@@ -338,7 +341,7 @@ fn a_broker_that_never_acknowledges_is_late_and_the_window_bounds_what_it_gets()
 }
 
 #[test]
-fn a_platform_that_says_nothing_is_sent_its_rows_again_at_ever_longer_intervals() {
+fn rows_go_again_at_doubling_intervals_to_a_platform_that_does_not_acknowledge() {
     let mut world = with_backlog(Ack::Platform, 10);
     let mut times = Vec::new();
     let mut handed = 10;
@@ -353,7 +356,7 @@ fn a_platform_that_says_nothing_is_sent_its_rows_again_at_ever_longer_intervals(
             times.push(second);
         }
     }
-    // 30 s, then twice as long each time, with what the way there and back takes here.
+    // After 30 s, then twice as long each time, plus the second that a round of this test takes.
     assert_eq!(times, [1, 31, 92, 213, 454]);
     assert_eq!(world.outbox.len(), 10);
     // First over the same connection, then over new ones.
@@ -362,13 +365,13 @@ fn a_platform_that_says_nothing_is_sent_its_rows_again_at_ever_longer_intervals(
 }
 
 #[test]
-fn rows_beyond_those_that_are_asked_for_again_are_still_awaited() {
+fn rows_after_a_range_asked_for_again_are_still_awaited() {
     let mut world = with_backlog(Ack::Platform, 100);
     for step in [Step::Hand(64), Step::Number(64)] {
         world.step(step);
     }
     (0..WINDOW).for_each(|_| world.step(Step::Acknowledge(0)));
-    // The consumer never sees what came after 49, asks for 20 alone, and has all up to 49 then.
+    // The consumer never sees rows after 49. It asks for 20 alone, and then has all up to 49.
     world.asked_again.insert(20);
     world.delivery.again(20, 20);
     for step in [Step::Read, Step::Read, Step::Hand(1), Step::Number(1), Step::Acknowledge(0)] {
@@ -385,7 +388,7 @@ fn rows_beyond_those_that_are_asked_for_again_are_still_awaited() {
 }
 
 #[test]
-fn a_row_that_was_refused_once_is_offered_again_though_others_are_refused_on_and_on() {
+fn a_refused_row_is_offered_again_while_others_are_still_refused() {
     let mut world = with_backlog(Ack::Broker, 200);
     let mut offered = 0;
     for _ in 0..70 {
@@ -397,7 +400,7 @@ fn a_row_that_was_refused_once_is_offered_again_though_others_are_refused_on_and
             world.step(step);
         }
     }
-    assert!(offered >= 61, "{offered}: the first one again, after a minute of refusals");
+    assert!(offered >= 61, "{offered}: the first row goes again after a minute of refusals");
 }
 
 #[test]
@@ -412,10 +415,10 @@ fn a_broker_that_takes_nothing_is_offered_a_row_a_second() {
         (0..WINDOW).for_each(|_| world.step(Step::Refuse(0)));
         world.step(Step::Wait(1));
     }
-    // After a minute those come again that it refused at first, after a look at what they are.
+    // After a minute delivery goes back to the rows that were refused first, and reads them again.
     assert!((WINDOW + 98..=WINDOW + 99).contains(&offered), "{offered}");
     assert_eq!(world.outbox.len(), 1_000);
-    // One that it takes brings the window back.
+    // One acknowledged row restores the window.
     world.step(Step::Hand(WINDOW));
     world.step(Step::Number(1));
     world.step(Step::Acknowledge(0));
@@ -436,7 +439,7 @@ fn a_row_that_is_not_for_the_platform_is_struck_off_unsent() {
         assert_eq!((delivery.to_strike(), delivery.strike()), (2, Vec::new()));
         assert_eq!(delivery.strike_left_out(), [1, 3]);
         assert_eq!(delivery.to_strike(), 0);
-        // The platform has heard of nothing after 2, and says so of what went before.
+        // The platform never gets row 3, and may acknowledge up to 2.
         assert!(
             ack == Ack::Broker || delivery.platform_acknowledged(2, Monotonic::default()).is_ok()
         );

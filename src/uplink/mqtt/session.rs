@@ -1,7 +1,8 @@
-//! One connection: carries out what [`Delivery`] wants, over one [`Client`].
+//! One connection: carries out the decisions of [`Delivery`] over one [`Client`].
 //!
-//! Rows are read and turned into messages, and struck off, beside the publishing ([`rows`]); what
-//! comes from the platform is dealt with in [`inbound`].
+//! In: events of the client, commits, requests and the platform's messages. Out: publishes, rows
+//! struck off, and commands. [`rows`] reads rows, makes them messages and strikes them off, while
+//! publishing goes on. [`inbound`] handles messages from the platform.
 
 mod inbound;
 mod rows;
@@ -30,20 +31,22 @@ use crate::{
     },
 };
 
-/// How often the retained status is renewed.
+/// Interval between publishes of the retained status without a change.
 const STATUS_EVERY: Duration = Duration::from_secs(60);
-/// How often it is seen whether anybody is late.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Acknowledged rows are struck off after so long at the latest.
+/// Interval between checks whether an acknowledgement is late.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
+/// Interval between transactions that strike off acknowledged rows, if fewer than
+/// `rows::STRIKE_ROWS` wait.
 const STRIKE_EVERY: Duration = Duration::from_millis(50);
-/// A broker answers a subscription within this, or the connection is given up.
+/// Timeout after which the connection is given up, because a subscription is not answered.
 const SUBSCRIBED_WITHIN: Duration = Duration::from_secs(30);
-const UNHEARD: &str = "the broker took a record and has nobody subscribed to it: the platform must \
-                       subscribe, and ask for what it lacks (attendance.resend)";
-/// At shutdown, how long the last messages may take.
-const FAREWELL: Duration = Duration::from_secs(2);
+const NO_SUBSCRIBER: &str = "the broker took a record and reports no subscriber for it: the \
+                             platform must subscribe, and ask for missing records \
+                             (attendance.resend)";
+/// Timeout for the last messages at shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where a connection goes, and how.
+/// The target of a connection, and how to reach it.
 #[derive(Clone, Copy)]
 pub(super) struct To<'a> {
     pub upstream: &'a Upstream,
@@ -53,7 +56,7 @@ pub(super) struct To<'a> {
     pub safety: &'a Safety,
 }
 
-/// One connection.
+/// The state of one connection.
 struct Session<'a> {
     to: To<'a>,
     context: &'a Context,
@@ -62,23 +65,25 @@ struct Session<'a> {
     client: Client,
     connected: bool,
     status_due: bool,
-    /// The platform's last word that was struck off.
+    /// The platform's last acknowledgement for which rows were struck off.
     struck_upto: u64,
-    /// Rows that are being struck off.
+    /// The running transaction that strikes off rows.
     striking: Option<Striking>,
-    /// Subscriptions that the broker has not answered, and when they were asked for.
+    /// Number of subscriptions that the broker has not answered.
     unanswered: usize,
+    /// Uptime at which the subscriptions were sent.
     asked_at: Monotonic,
-    /// What is no row and waits for room in the client, and how much of it is there.
+    /// Receipts and replies that wait for room in the client.
     later: VecDeque<Later>,
+    /// Number of messages other than rows in the client.
     others: usize,
-    /// The largest message that this broker takes.
+    /// Maximum size of a message that this broker takes.
     largest: usize,
-    /// Commands that are being carried out, each with the answer to come.
+    /// Commands that are running, each with its future answer.
     answers: FuturesUnordered<Answer>,
 }
 
-/// One connection, from CONNECT until it ends or the daemon stops.
+/// Runs one connection, from CONNECT until it ends or the daemon stops.
 pub(super) async fn session(
     to: To<'_>,
     context: &Context,
@@ -108,8 +113,8 @@ pub(super) async fn session(
         largest: MAX_OUTGOING_BYTES,
         answers: FuturesUnordered::new(),
     };
-    let ended = session.talk(asked).await;
-    // What the broker acknowledged before it went is not sent again.
+    let ended = session.run(asked).await;
+    // Rows that were acknowledged before the connection ended are not sent again.
     let settled = if session.connected { session.settle().await } else { Ok(()) };
     ended.and(settled)
 }
@@ -121,10 +126,11 @@ fn every(period: Duration) -> Interval {
 }
 
 impl Session<'_> {
-    async fn talk(&mut self, asked: &mut mpsc::Receiver<Asked>) -> Result<(), LinkError> {
+    async fn run(&mut self, asked: &mut mpsc::Receiver<Asked>) -> Result<(), LinkError> {
         let mut commits = self.context.store.commits();
         let mut online = self.context.online.clone();
-        let [mut renew, mut look, mut strike] = [STATUS_EVERY, LOOK_EVERY, STRIKE_EVERY].map(every);
+        let [mut renew, mut check, mut strike] =
+            [STATUS_EVERY, CHECK_EVERY, STRIKE_EVERY].map(every);
         let mut page: Option<PageRead> = None;
         loop {
             if self.connected {
@@ -144,10 +150,10 @@ impl Session<'_> {
             let unstruck = self.striking.is_none() && self.has_to_strike();
             tokio::select! {
                 _ = self.context.cancel.cancelled() => {
-                    return if connected { self.farewell().await } else { Ok(()) };
+                    return if connected { self.shut_down().await } else { Ok(()) };
                 }
                 event = self.client.next() => {
-                    self.heard(event, self.context.clock.monotonic()).await?;
+                    self.handle(event, self.context.clock.monotonic()).await?;
                 }
                 Some(read) = OptionFuture::from(page.as_mut()) => {
                     page = None;
@@ -165,7 +171,8 @@ impl Session<'_> {
                 _ = strike.tick(), if connected && unstruck => self.strike(),
                 Some((message, answer)) = self.answers.next() => self.answer(message, answer),
                 Some(Asked::Again { from, to }) = asked.recv() => {
-                    // The platform's word of before says nothing of rows that are there again.
+                    // An earlier acknowledgement of the platform does not count for rows that are
+                    // put back.
                     self.struck_upto = self.struck_upto.min(from.saturating_sub(1));
                     self.delivery.again(from, to);
                 }
@@ -173,15 +180,16 @@ impl Session<'_> {
                     Ok(()) => self.delivery.committed(),
                     Err(_) => return Ok(()),
                 },
-                _ = look.tick(), if connected => self.look()?,
+                _ = check.tick(), if connected => self.check_timeouts()?,
                 _ = renew.tick(), if connected => self.status_due = true,
                 Ok(()) = online.changed(), if connected => self.status_due = true,
             }
-            // What else has happened by now goes the same way, a part of a window at a time.
+            // Events that have happened by now are handled in batches, at most half a window at a
+            // time.
             let now = self.context.clock.monotonic();
             for _ in 0..WINDOW / 2 {
                 let Some(event) = self.client.happened() else { break };
-                self.heard(event, now).await?;
+                self.handle(event, now).await?;
             }
         }
     }
@@ -196,7 +204,7 @@ impl Session<'_> {
         self.to.safety.explain(self.to.broker, &*ended.error, &now)
     }
 
-    async fn heard(
+    async fn handle(
         &mut self,
         event: Result<ClientEvent, ClientError>,
         now: Monotonic,
@@ -209,7 +217,9 @@ impl Session<'_> {
                 self.begin().await?;
             }
             Ok(ClientEvent::Receipted) => self.others = self.others.saturating_sub(1),
-            Ok(ClientEvent::Senseless) => return Err(self.failed("it answers what was not said")),
+            Ok(ClientEvent::Unexpected) => {
+                return Err(self.failed("it sent an answer of QoS 2, which no message asked for"));
+            }
             Ok(ClientEvent::Numbered(packet)) => {
                 if self.delivery.numbered(packet) {
                     failpoint::at("uplink.published");
@@ -225,7 +235,7 @@ impl Session<'_> {
                 if !heard {
                     self.state.send_modify(|s| {
                         s.unheard += 1;
-                        s.trouble(now, UNHEARD.to_owned());
+                        s.trouble(now, NO_SUBSCRIBER.to_owned());
                     });
                 }
             }
@@ -234,8 +244,8 @@ impl Session<'_> {
                     self.state.send_modify(|s| {
                         s.refused += 1;
                         let what = format!(
-                            "the broker does not take a record ({reason}): see with its operator; \
-                             it is offered again each minute"
+                            "the broker refused a record ({reason}): ask its operator why. The \
+                             record is offered again each minute"
                         );
                         s.trouble(now, what);
                     });
@@ -260,7 +270,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The broker has let us in.
+    /// Begins delivery after CONNACK.
     async fn begin(&mut self) -> Result<(), LinkError> {
         let head = self.context.store.read(ledger::last_seq).await?;
         self.delivery.connected(head);
@@ -288,8 +298,8 @@ impl Session<'_> {
         self.client.publish(message).map_err(|ended| self.failed(ended.error))
     }
 
-    /// Whether anybody is late.
-    fn look(&mut self) -> Result<(), LinkError> {
+    /// Fails if the broker or the platform is late.
+    fn check_timeouts(&mut self) -> Result<(), LinkError> {
         let now = self.context.clock.monotonic();
         let unanswered = self.unanswered > 0 && now.since(self.asked_at) >= SUBSCRIBED_WITHIN;
         let problem = match self.delivery.look(now) {
@@ -314,20 +324,21 @@ impl Session<'_> {
         status.map_or(Ok(()), |status| self.publish_other(status))
     }
 
-    /// Says offline, and takes in the acknowledgements still on their way, within a bound.
-    async fn farewell(&mut self) -> Result<(), LinkError> {
+    /// Publishes the offline status, and takes in acknowledgements on their way, for at most
+    /// [`SHUTDOWN_TIMEOUT`].
+    async fn shut_down(&mut self) -> Result<(), LinkError> {
         let offline = self.to.profile.offline()?;
         let said = offline.map_or(Ok(()), |offline| self.publish_other(offline));
         if said.is_ok() && self.client.disconnect().is_ok() {
             let drained = async {
                 while let Ok(event) = self.client.next().await {
                     let now = self.context.clock.monotonic();
-                    if self.heard(Ok(event), now).await.is_err() {
+                    if self.handle(Ok(event), now).await.is_err() {
                         break;
                     }
                 }
             };
-            let _ = timeout(FAREWELL, drained).await;
+            let _ = timeout(SHUTDOWN_TIMEOUT, drained).await;
         }
         Ok(())
     }

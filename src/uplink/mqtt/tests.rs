@@ -42,17 +42,17 @@ async fn i10_a_panic_costs_a_connection_and_what_was_sent_before_it_is_marked() 
 }
 
 #[tokio::test]
-async fn i8_a_broker_that_sends_too_much_is_left_and_connected_to_anew() {
+async fn i8_a_message_over_the_maximum_size_costs_the_connection() {
     let mut link = Link::start().await;
     let mut peer = Peer::welcome(&link.broker).await;
     let (packet, ..) = peer.record().await;
-    // A message that nobody subscribed to: as large as may be, it is nothing.
+    // A message of the maximum size on a topic without a subscription is ignored.
     let most = client::MAX_INCOMING_BYTES as usize;
     peer.publish(1, "t", &vec![b'x'; most - 5]).await;
-    // Its own message is what is acknowledged next, on the same connection.
+    // The row is acknowledged on the same connection.
     peer.acknowledge(packet).await;
     assert_eq!(link.state_when(|s| s.acknowledged == 1).await.connects, 1);
-    // The announcement is enough: its bytes are not waited for.
+    // The announced length is enough to refuse it.
     let announced = most + 1;
     let length = [0, 7, 14, 21].map(|shift| (announced >> shift) as u8 & 0x7F);
     peer.send(&[0x30, length[0] | 0x80, length[1] | 0x80, length[2] | 0x80, length[3]]).await;
@@ -65,7 +65,7 @@ async fn i8_a_broker_that_sends_too_much_is_left_and_connected_to_anew() {
 }
 
 #[tokio::test]
-async fn a_broker_that_never_acknowledges_is_left_and_loses_nothing() {
+async fn a_broker_that_never_acknowledges_is_disconnected_and_no_row_is_lost() {
     let mut link = Link::with(100, |_| {}).await;
     let mut peer = Peer::welcome(&link.broker).await;
     for seq in 1..=WINDOW as u64 {
@@ -99,14 +99,14 @@ async fn acknowledgements_come_out_of_order_or_twice() {
         packets.push(packet);
     }
     packets.reverse();
-    // The last one of each batch a second time: the client ends the connection over it.
+    // The last PUBACK is sent twice, and the client ends the connection over it.
     for packet in &packets[..32] {
         peer.acknowledge(*packet).await;
     }
     peer.acknowledge(packets[31]).await;
     let said = link.state_when(|s| !s.connected && s.connects == 1).await.last_error.unwrap();
     assert!(said.contains("unsolicited ack"), "{said}");
-    // All that came before it counted.
+    // All acknowledgements before it count.
     let mut peer = Peer::welcome(&link.broker).await;
     for seq in 1..=32 {
         let (packet, came, marked) = peer.record().await;
@@ -118,17 +118,16 @@ async fn acknowledgements_come_out_of_order_or_twice() {
     link.stop().await;
 }
 
-/// rumqttc's issues 1014 and 1056, and its PR 1058: an acknowledgement that never comes makes its
-/// packet id collide when the ids have gone round, and whatever collides is held back, or lost with
-/// the connection.
+/// rumqttc's issues 1014 and 1056, and its PR 1058: without an acknowledgement a packet id collides
+/// when the ids have gone round. The colliding message is held back, or lost with the connection.
 #[tokio::test]
-async fn i3_a_publish_that_collides_in_the_client_is_neither_lost_nor_stops_the_others() {
+async fn i3_a_packet_id_that_collides_in_the_client_loses_no_row() {
     const ROWS: u64 = 5_000;
     let mut link = Link::with(ROWS, |_| {}).await;
     let mut peer = Peer::welcome(&link.broker).await;
     let (unanswered, first, _) = peer.record().await;
     assert_eq!(first, 1);
-    // The ids go round: the next message with the id of the first one waits for it.
+    // The ids go round, and the next message with the first row's id waits for its acknowledgement.
     let mut came = 1;
     loop {
         let (packet, seq, _) = peer.record().await;
@@ -158,7 +157,7 @@ async fn i3_a_publish_that_collides_in_the_client_is_neither_lost_nor_stops_the_
 }
 
 #[tokio::test]
-async fn a_broker_that_closes_after_each_message_gets_them_all() {
+async fn a_broker_that_closes_after_each_message_gets_every_message() {
     let mut link = Link::with(5, |_| {}).await;
     for seq in 1..=5 {
         let mut peer = Peer::welcome(&link.broker).await;
@@ -174,7 +173,7 @@ async fn a_broker_that_closes_after_each_message_gets_them_all() {
 #[tokio::test]
 async fn a_malformed_packet_costs_a_connection() {
     let mut link = Link::start().await;
-    // A packet type that is none, and a length that never ends.
+    // An invalid packet type, and a length that never ends.
     for (garbage, n) in [(&[0xF0_u8, 0, 1, 2][..], 1), (&[0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], 2)] {
         let mut peer = Peer::welcome(&link.broker).await;
         peer.record().await;
@@ -191,7 +190,7 @@ async fn a_malformed_packet_costs_a_connection() {
 }
 
 #[tokio::test]
-async fn a_broker_that_refuses_us_is_told_of_in_words() {
+async fn the_refusal_of_a_connection_is_explained() {
     let mut link = Link::start().await;
     let refusals =
         [(2, "refuses client_id"), (4, "refuses username, password"), (3, "ServerUnavailable")];
@@ -207,8 +206,8 @@ async fn a_broker_that_refuses_us_is_told_of_in_words() {
 }
 
 #[tokio::test]
-async fn a_broker_that_knows_no_mqtt_5_is_spoken_to_in_3_1_1() {
-    // As an old broker refuses it, and as one does that only hangs up.
+async fn a_broker_that_does_not_know_mqtt_5_gets_3_1_1() {
+    // An old broker refuses in the form of 3.1.1, or only hangs up.
     for refusal in [&[0x20_u8, 2, 0, 1][..], &[]] {
         let mut link = Link::with(1, |upstream| upstream.version = None).await;
         let mut peer = Peer::accept(&link.broker).await;
@@ -229,7 +228,7 @@ async fn a_broker_that_knows_no_mqtt_5_is_spoken_to_in_3_1_1() {
 }
 
 #[tokio::test]
-async fn what_a_broker_of_mqtt_5_refuses_stays_and_is_offered_again() {
+async fn a_row_that_an_mqtt_5_broker_refuses_stays_and_is_offered_again() {
     let mut link = Link::with(3, |upstream| upstream.version = None).await;
     let mut peer = Peer::welcome(&link.broker).await;
     assert_eq!(peer.version(), 5);
@@ -238,15 +237,15 @@ async fn what_a_broker_of_mqtt_5_refuses_stays_and_is_offered_again() {
         packets.push(peer.record().await.0);
     }
     const QUOTA_EXCEEDED: u8 = 0x97;
-    const NOBODY_SUBSCRIBED: u8 = 0x10;
+    const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
     peer.answer(packets[0], 0).await;
     peer.answer(packets[1], QUOTA_EXCEEDED).await;
-    peer.answer(packets[2], NOBODY_SUBSCRIBED).await;
+    peer.answer(packets[2], NO_MATCHING_SUBSCRIBERS).await;
     let state = link.state_when(|s| s.acknowledged == 2).await;
     assert_eq!((state.refused, state.unheard), (1, 1));
-    // The two answers are one turn's: which is told is the last one.
-    let told = state.last_trouble.unwrap();
-    assert!(told.contains("has nobody subscribed"), "{told}");
+    // `last_trouble` holds the later of the two answers.
+    let trouble = state.last_trouble.unwrap();
+    assert!(trouble.contains("reports no subscriber"), "{trouble}");
     assert_eq!(link.outbox().await, [2]);
     link.clock.advance(REFUSED_PAUSE);
     let (packet, seq, _) = peer.record().await;
@@ -281,7 +280,7 @@ async fn the_next_broker_of_a_list_is_tried() {
 }
 
 #[tokio::test]
-async fn i3_with_the_platforms_word_a_row_waits_for_it_and_false_words_are_refused() {
+async fn i3_a_row_waits_for_the_platforms_acknowledgement_and_false_ones_are_refused() {
     let mut link = Link::with(10, |upstream| upstream.ack = Ack::Platform).await;
     let ledger = link.ledger.id.to_string();
     let mut peer = Peer::welcome(&link.broker).await;
@@ -293,7 +292,7 @@ async fn i3_with_the_platforms_word_a_row_waits_for_it_and_false_words_are_refus
     let said = |ledger: &str, upto: u64| format!(r#"{{"ledger":"{ledger}","upto":{upto}}}"#);
     let lies = [
         (said(&"0".repeat(32), 5), "of another ledger"),
-        (said(&ledger, 11), "nothing after 10 was ever sent"),
+        (said(&ledger, 11), "it acknowledges up to 11, and nothing after 10 was ever sent"),
         (said(&ledger, u64::MAX), "nothing after 10 was ever sent"),
         ("{".to_owned(), "it is not {\"ledger\", \"upto\"}"),
         (said(&ledger, 5).replace("5}", "5, \"more\": 1}"), "unknown field"),
@@ -310,9 +309,9 @@ async fn i3_with_the_platforms_word_a_row_waits_for_it_and_false_words_are_refus
     peer.publish(20, ACK, said(&ledger, 7).as_bytes()).await;
     assert_eq!(link.state_when(|s| s.acknowledged == 7).await.acknowledged_upto, Some(7));
     assert_eq!(link.outbox().await, [8, 9, 10]);
-    // An older one is nothing, and no fault.
+    // An older acknowledgement is ignored, and is no error.
     peer.publish(21, ACK, said(&ledger, 3).as_bytes()).await;
-    // What it does not acknowledge it gets again, on a new connection too.
+    // Rows that the platform does not acknowledge go again over a new connection.
     drop(peer);
     let mut peer = Peer::welcome(&link.broker).await;
     for seq in 8..=10 {
@@ -331,41 +330,41 @@ async fn i3_with_the_platforms_word_a_row_waits_for_it_and_false_words_are_refus
 }
 
 #[tokio::test]
-async fn commands_are_handed_on_and_answered_and_one_too_many_is_busy() {
+async fn commands_are_handed_on_and_answered_and_a_command_beyond_the_queue_is_busy() {
     let mut link = Link::start().await;
     let mut peer = Peer::welcome(&link.broker).await;
     peer.record().await;
     let command = |id: &str| format!(r#"{{"id":"{id}","verb":"status.now","args":{{}}}}"#);
-    // The queue of this test holds one.
+    // The queue of this test holds one command.
     for (id, packet) in [("a", 1), ("b", 2)] {
         peer.publish(packet, "gatehouse/v1/p/g/command", command(id).as_bytes()).await;
     }
-    // A reply, and which messages the broker was told of before it.
+    // Returns the next reply, and the receipts that came before it.
     let reply = async |peer: &mut Peer| {
-        let mut told = Vec::new();
+        let mut receipts = Vec::new();
         loop {
             match peer.next().await {
-                Packet::Acknowledged(packet) => told.push(packet),
+                Packet::Acknowledged(packet) => receipts.push(packet),
                 Packet::Publish { topic, json, packet } => {
                     peer.acknowledge(packet).await;
                     if topic == "gatehouse/v1/p/g/reply" {
-                        return (json, told);
+                        return (json, receipts);
                     }
                 }
                 _ => {}
             }
         }
     };
-    let (busy, told) = reply(&mut peer).await;
+    let (busy, receipts) = reply(&mut peer).await;
     assert_eq!((&busy["id"], &busy["error"]["code"]), (&"b".into(), &"busy".into()));
-    assert_eq!(told, [2]);
+    assert_eq!(receipts, [2]);
     let incoming = link.commands.recv().await.unwrap();
     assert_eq!(incoming.payload, command("a").as_bytes());
     incoming.answer.send(br#"{"id":"a","ok":true}"#.to_vec()).unwrap();
-    // The broker has its acknowledgement when it is answered, not before.
-    let (answer, told) = reply(&mut peer).await;
-    assert_eq!((&answer["id"], told), (&"a".into(), vec![1]));
-    // Whoever carries it out may fail: the command is not sent again and again.
+    // The broker gets the receipt when the command is answered, not before.
+    let (answer, receipts) = reply(&mut peer).await;
+    assert_eq!((&answer["id"], receipts), (&"a".into(), vec![1]));
+    // A command whose task fails gets its receipt too, so that it is not sent for ever.
     peer.publish(3, "gatehouse/v1/p/g/command", command("c").as_bytes()).await;
     drop(link.commands.recv().await.unwrap());
     assert_eq!(peer.next().await, Packet::Acknowledged(3));
@@ -375,7 +374,7 @@ async fn commands_are_handed_on_and_answered_and_one_too_many_is_busy() {
 }
 
 #[tokio::test]
-async fn rows_that_are_asked_for_again_go_again_on_the_same_connection() {
+async fn rows_asked_for_again_go_again_over_the_same_connection() {
     let mut link = Link::with(8, |_| {}).await;
     let mut peer = Peer::welcome(&link.broker).await;
     for _ in 1..=8 {
@@ -416,7 +415,7 @@ async fn a_burst_of_messages_does_not_cost_the_connection() {
     let mut link = Link::with(200, |upstream| upstream.ack = Ack::Platform).await;
     let ledger = link.ledger.id.to_string();
     let mut peer = Peer::welcome(&link.broker).await;
-    // Of commands all at once, and of a platform's words; more than the client holds.
+    // Commands and acknowledgements all at once, more than the client holds.
     for n in 1..=300 {
         let command = format!(r#"{{"id":"c-{n}","verb":"status.now","args":{{}}}}"#);
         peer.publish(2 * n, "gatehouse/v1/p/g/command", command.as_bytes()).await;
@@ -424,7 +423,7 @@ async fn a_burst_of_messages_does_not_cost_the_connection() {
         peer.publish(2 * n + 1, ACK, nothing.as_bytes()).await;
     }
     let (mut receipts, mut records) = (std::collections::BTreeSet::new(), 0);
-    // One command is with whoever carries it out.
+    // One command is running and has no receipt yet.
     while receipts.len() < 599 || records < 200 {
         match peer.next().await {
             Packet::Acknowledged(packet) => drop(receipts.insert(packet)),
@@ -441,7 +440,7 @@ async fn a_burst_of_messages_does_not_cost_the_connection() {
 }
 
 #[tokio::test]
-async fn an_acknowledgement_that_the_broker_kept_is_none() {
+async fn a_retained_acknowledgement_is_ignored() {
     let mut link = Link::with(3, |upstream| upstream.ack = Ack::Platform).await;
     let ledger = link.ledger.id.to_string();
     let mut peer = Peer::welcome(&link.broker).await;
@@ -458,13 +457,13 @@ async fn an_acknowledgement_that_the_broker_kept_is_none() {
 }
 
 #[tokio::test]
-async fn a_broker_that_says_what_none_says_is_left() {
+async fn an_unexpected_packet_costs_the_connection() {
     let mut link = Link::start().await;
-    // CONNACK once more, and the first step of QoS 2.
-    for (senseless, n) in [(&CONNACK[..], 1), (&[0x50, 2, 0, 1], 2)] {
+    // A second CONNACK, and PUBREC, the first answer of QoS 2.
+    for (unexpected, n) in [(&CONNACK[..], 1), (&[0x50, 2, 0, 1], 2)] {
         let mut peer = Peer::welcome(&link.broker).await;
         peer.record().await;
-        peer.send(senseless).await;
+        peer.send(unexpected).await;
         assert!(peer.is_left().await);
         link.state.wait_for(|s| !s.connected && s.connects == n).await.unwrap();
     }
@@ -472,7 +471,7 @@ async fn a_broker_that_says_what_none_says_is_left() {
     link.stop().await;
 }
 
-/// A made-up profile of a platform that takes every other event, and nothing else.
+/// A made-up profile of a platform that takes only events with an even seq.
 struct Even;
 
 impl Profile for Even {

@@ -11,7 +11,8 @@ fn upstream(version: Option<MqttVersion>) -> Upstream {
     Upstream { version, ..toml::from_str(text).unwrap() }
 }
 
-/// A broker that answers each CONNECT in turn so, and what it was asked.
+/// Probes a broker that gives these answers, one for each CONNECT. Returns the result and the
+/// CONNECT packets.
 async fn answered(
     version: Option<MqttVersion>,
     answers: &[&[u8]],
@@ -28,7 +29,7 @@ async fn answered(
             connect.truncate(length);
             asked.push(connect);
             client.write_all(&answer).await.unwrap();
-            // Who is refused is hung up on; who is let in says DISCONNECT.
+            // A refused client is disconnected. An accepted client sends DISCONNECT.
             if [LET_IN, LET_IN_V5].contains(&answer.as_slice()) {
                 let _ = client.read(&mut [0; 16]).await;
             }
@@ -38,7 +39,7 @@ async fn answered(
     let clock = SystemClock::new().unwrap();
     let broker_at = Broker { host: "127.0.0.1".to_owned(), port, tls: false };
     let found = probe(&upstream(version), &broker_at, "gw", &clock).await;
-    let asked = timeout(2 * FAREWELL, broker).await.expect("each answer is asked for");
+    let asked = timeout(2 * CLOSE_TIMEOUT, broker).await.expect("a CONNECT for each answer");
     (found, asked.unwrap())
 }
 
@@ -46,14 +47,14 @@ const LET_IN: &[u8] = &[0x20, 2, 0, 0];
 const LET_IN_V5: &[u8] = &[0x20, 3, 0, 0, 0];
 
 #[tokio::test]
-async fn who_refuses_version_5_is_asked_in_3_1_1_under_an_id_that_is_not_the_daemons() {
+async fn a_broker_that_refuses_version_5_is_probed_in_3_1_1_under_a_client_id_of_its_own() {
     for answers in
         [&[&[0x20, 2, 0, 1][..], LET_IN], &[&[0x20, 3, 0, 0x84, 0][..], LET_IN], &[&[][..], LET_IN]]
     {
         let (found, asked) = answered(None, answers).await;
         assert_eq!(found.unwrap().version, MqttVersion::V4, "{answers:?}");
         let [v5, v4] = &asked[..] else { panic!("{asked:?}") };
-        // The protocol's level stands after its name.
+        // Byte 8 is the protocol level, after the protocol's name.
         assert_eq!((v5[8], v4[8]), (5, 4));
         for connect in &asked {
             assert!(connect.windows(11).any(|w| w == b"gw-up-check"), "{connect:?}");
@@ -65,7 +66,7 @@ async fn who_refuses_version_5_is_asked_in_3_1_1_under_an_id_that_is_not_the_dae
 }
 
 #[tokio::test]
-async fn a_refusal_is_told_in_words_without_the_password() {
+async fn a_refusal_is_explained_without_the_password() {
     for (version, answer, expected) in [
         (MqttVersion::V4, &[0x20, 2, 0, 4][..], "refuses username, password or client_id"),
         (MqttVersion::V4, &[0x20, 2, 0, 5], "refuses username, password or client_id"),

@@ -1,8 +1,8 @@
-//! The profiles there are, each a folder: a platform's topics and payloads.
+//! The profiles, a folder for each: a platform's topics and payloads.
 //!
 //! A new profile is a folder with a [`Profile`] that is a [`Dialect`], its `mod`, and its line in
-//! `PROFILES`. From there come the words of `profile = "…"`, the keys that are known, and what each
-//! upstream speaks.
+//! `PROFILES`. That list gives the values of `profile = "…"`, the known keys and the profile of
+//! each upstream.
 
 #![warn(missing_docs)]
 
@@ -19,17 +19,17 @@ use crate::{
     turnstile::settings::{Checked, Wrong, wrong},
 };
 
-const PROFILES: &[Known] = &[known::<native::Native>()];
+const PROFILES: &[Registered] = &[registered::<native::Native>()];
 
 /// A profile in the list.
-struct Known {
+struct Registered {
     word: &'static str,
     keys: fn() -> Vec<String>,
     make: fn(&Upstream, &Origin) -> Checked<Arc<dyn Profile>>,
 }
 
-const fn known<D: Dialect>() -> Known {
-    Known { word: D::WORD, keys: config::keys::<D::Keys>, make: make::<D> }
+const fn registered<D: Dialect>() -> Registered {
+    Registered { word: D::WORD, keys: config::keys::<D::Keys>, make: make::<D> }
 }
 
 fn make<D: Dialect>(upstream: &Upstream, origin: &Origin) -> Checked<Arc<dyn Profile>> {
@@ -41,14 +41,14 @@ fn make<D: Dialect>(upstream: &Upstream, origin: &Origin) -> Checked<Arc<dyn Pro
     Ok(Arc::new(D::new(keys, upstream, origin)?))
 }
 
-/// Refuses a configuration with a profile that there is not, or that cannot do what is asked of it.
+/// Refuses a configuration with an unknown profile, or with keys that its profile cannot fulfil.
 pub fn check(config: &Config) -> Result<(), ConfigError> {
     checked(PROFILES, config)
 }
 
-fn checked(profiles: &[Known], config: &Config) -> Result<(), ConfigError> {
+fn checked(profiles: &[Registered], config: &Config) -> Result<(), ConfigError> {
     let site = &config.site;
-    // Where the configuration names no gateway, the daemon makes a name, which no key can hold.
+    // Without `gateway_id` the daemon generates a name, which no key can equal.
     let gateway = site.gateway_id.clone().unwrap_or_default();
     let (project, timezone) = (site.project_code.clone(), site.timezone.clone());
     let origin = Origin { gateway, project, timezone };
@@ -57,7 +57,7 @@ fn checked(profiles: &[Known], config: &Config) -> Result<(), ConfigError> {
         let made = made(profiles, upstream, &origin).and_then(|profile| {
             can_acknowledge(&*profile, upstream)?;
             before.iter().try_for_each(|(other, theirs)| {
-                apart((upstream, &*profile), (other, &**theirs), &origin)
+                distinct((upstream, &*profile), (other, &**theirs), &origin)
             })?;
             Ok(profile)
         });
@@ -68,15 +68,19 @@ fn checked(profiles: &[Known], config: &Config) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn made(profiles: &[Known], upstream: &Upstream, origin: &Origin) -> Checked<Arc<dyn Profile>> {
-    let named = |known: &&Known| known.word == upstream.profile;
+fn made(
+    profiles: &[Registered],
+    upstream: &Upstream,
+    origin: &Origin,
+) -> Checked<Arc<dyn Profile>> {
+    let named = |profile: &&Registered| profile.word == upstream.profile;
     let Some(profile) = profiles.iter().find(named) else {
         let word = &upstream.profile;
         let names = listed(profiles.iter(), ", ");
         return wrong("profile", format!("{word:?} is not in this version; it has {names}"));
     };
     (profile.make)(upstream, origin).map_err(|Wrong { key, message }| {
-        let has = |known: &&Known| (known.keys)().contains(&key);
+        let has = |profile: &&Registered| (profile.keys)().contains(&key);
         let owners = listed(profiles.iter().filter(has), " or ");
         let of_another = message.starts_with("unknown field") && !owners.is_empty();
         let message = if of_another { format!("belongs to profile = {owners}") } else { message };
@@ -84,11 +88,11 @@ fn made(profiles: &[Known], upstream: &Upstream, origin: &Origin) -> Checked<Arc
     })
 }
 
-fn listed<'a>(profiles: impl Iterator<Item = &'a Known>, between: &str) -> String {
-    profiles.map(|known| format!("{:?}", known.word)).collect::<Vec<_>>().join(between)
+fn listed<'a>(profiles: impl Iterator<Item = &'a Registered>, between: &str) -> String {
+    profiles.map(|profile| format!("{:?}", profile.word)).collect::<Vec<_>>().join(between)
 }
 
-/// A row would wait for ever for an acknowledgement that cannot come.
+/// Refuses `ack = "platform"` for a platform that cannot acknowledge. Its rows would wait for ever.
 fn can_acknowledge(profile: &dyn Profile, upstream: &Upstream) -> Checked<()> {
     if upstream.ack == Ack::Broker || profile.acknowledges() {
         return Ok(());
@@ -99,9 +103,9 @@ fn can_acknowledge(profile: &dyn Profile, upstream: &Upstream) -> Checked<()> {
     wrong("ack", problem)
 }
 
-/// Two upstreams of one broker have no topic in common, and no client id: the broker keeps a session
-/// for each, and lets in one connection under an id.
-fn apart(
+/// Refuses two upstreams of one broker with a topic or a client id in common. A broker keeps one
+/// session for a client id, and accepts one connection under it.
+fn distinct(
     (upstream, profile): (&Upstream, &dyn Profile),
     (other, theirs): (&Upstream, &dyn Profile),
     origin: &Origin,
@@ -112,8 +116,8 @@ fn apart(
     let (topics, taken) = (profile.topics(), theirs.topics());
     if topics.starts_with(taken) || taken.starts_with(topics) {
         let problem = format!(
-            "is that of the upstream {:?} too, whose topics are the same: name another broker, or leave \
-             one of the two out",
+            "is that of the upstream {:?} too, whose topics are the same: name another broker, or delete \
+             one of the two upstreams",
             other.name
         );
         return wrong("broker", problem);
@@ -121,8 +125,8 @@ fn apart(
     let id = upstream.client_id(&origin.gateway);
     if id == other.client_id(&origin.gateway) {
         let problem = format!(
-            "{id:?} is that of the upstream {:?} on the same broker, which would let in only one of the \
-             two: write another one",
+            "{id:?} is that of the upstream {:?} on the same broker, which accepts only one of the two: \
+             write another client id",
             other.name
         );
         return wrong("client_id", problem);
@@ -130,14 +134,14 @@ fn apart(
     Ok(())
 }
 
-/// What this upstream speaks, which [`check`] has seen to be right.
+/// Returns the profile of an upstream, which [`check`] has accepted.
 pub fn of(upstream: &Upstream, origin: &Origin) -> Checked<Arc<dyn Profile>> {
     made(PROFILES, upstream, origin)
 }
 
-/// An outbox row's message: attendance where an outcome closes a worker's passage or somebody adds
-/// one, else an event. `cause` is the entry that an outcome closes. `None` for an entry that goes
-/// nowhere.
+/// Returns an outbox row's message. The message is attendance if an outcome closes a worker's
+/// passage or a person adds attendance, else an event. `cause` is the entry that an outcome closes.
+/// Returns `None` for an entry that is not sent.
 pub fn message(
     profile: &dyn Profile,
     origin: &Origin,

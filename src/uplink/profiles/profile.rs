@@ -1,9 +1,9 @@
-//! The port to a platform: how it is told what happened here, and what it says.
+//! The port to a platform: makes its messages, and reads what it sends.
 //!
 //! In: records, events and the gateway's status, as structs of this program. Out: messages in the
-//! platform's own words, each with the topic (or path) that it goes to, or none where the platform takes
-//! no such thing. Back the other way come acknowledgements and commands. A profile is pure: it touches
-//! nothing, and what transports its messages owns delivery.
+//! platform's own format, each with its topic (or path), or none if the platform does not take
+//! them. In the other direction come acknowledgements and commands. A profile is pure: it touches
+//! nothing, and the transport of its messages owns delivery.
 
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
@@ -23,44 +23,44 @@ pub struct Message {
     pub topic: String,
     /// The payload in the platform's encoding.
     pub payload: Vec<u8>,
-    /// The newest one is kept for those who come later.
+    /// Whether the broker keeps the newest one for later subscribers.
     pub retained: bool,
 }
 
-/// A message, or `None` where it is not for this platform: a row of the outbox is then struck off unsent.
+/// A message, or `None` if it is not for this platform. Its outbox row is then struck off unsent.
 pub type Made = Result<Option<Message>, serde_json::Error>;
 
-/// What makes a folder a profile: its name, its keys and how it is made of them.
+/// A profile's name, its keys and its construction.
 pub trait Dialect: Profile + Sized + 'static {
     /// Its name in the configuration.
     const WORD: &'static str;
 
-    /// The keys of `[[upstream]]` that are its own, read by serde. It must refuse unknown ones
-    /// (`deny_unknown_fields`). Its `ack`, its login and its brokers are common to all profiles.
+    /// The keys of `[[upstream]]` that are its own, read by serde. The type must refuse unknown
+    /// keys (`deny_unknown_fields`). `ack`, the login and the brokers are common to all profiles.
     type Keys: DeserializeOwned;
 
-    /// The profile of one upstream, or which of its keys is wrong and why.
+    /// Makes the profile of one upstream. The error names the wrong key and the reason.
     fn new(keys: Self::Keys, upstream: &Upstream, origin: &Origin) -> Checked<Self>;
 }
 
-/// What a platform speaks. Commands and acknowledgements have defaults: there are none.
+/// The topics and payloads of a platform. By default there are no commands and no acknowledgements.
 pub trait Profile: Send + Sync {
-    /// What all its topics begin with. No other upstream of the same broker may have topics there.
+    /// Returns the prefix of all its topics. No other upstream of the same broker may use it.
     fn topics(&self) -> &str;
 
-    /// A worker's passage, or somebody's correction of the attendance.
+    /// Makes the message of a worker's passage, or of a correction of the attendance.
     fn record(&self, record: &Record) -> Made;
 
-    /// Everything else that is recorded.
+    /// Makes the message of any other entry.
     fn event(&self, event: &EventRecord) -> Made;
 
-    /// How the gateway does, each minute and on change.
+    /// Makes the message of the gateway's status, which goes out each minute and on change.
     fn status(&self, online: &Online) -> Made;
 
-    /// The last will, and what a clean shutdown says.
+    /// Makes the message that the gateway is offline: the last will, also sent at a clean shutdown.
     fn offline(&self) -> Made;
 
-    /// Whether the platform can acknowledge, which `ack = "platform"` needs.
+    /// Whether the platform can acknowledge, which `ack = "platform"` requires.
     fn acknowledges(&self) -> bool {
         false
     }
@@ -70,50 +70,51 @@ pub trait Profile: Send + Sync {
         false
     }
 
-    /// The topics that the platform speaks on.
+    /// Returns the topics to subscribe to.
     fn listens_on(&self) -> Vec<String> {
         Vec::new()
     }
 
-    /// What came on a topic. A command is only told from the rest here: it may be large.
+    /// Tells what a message is, and reads an acknowledgement. A command is not read here, because
+    /// it may be large.
     fn read(&self, _topic: &str, _payload: &[u8]) -> Heard {
         Heard::Nothing
     }
 
-    /// Reads a command, bounded before and while it is read.
+    /// Reads a command. Its bounds are checked before and during reading.
     fn command(&self, _payload: &[u8]) -> Result<Envelope, NoCommand> {
         Err(NoCommand::new(None, "not_supported", "this platform gives no commands"))
     }
 
-    /// The reply to a command, as bytes.
+    /// Returns the payload of the reply to a command.
     fn answer(&self, _reply: &Value) -> Vec<u8> {
         Vec::new()
     }
 
-    /// The reply to a command that there is no time for, if its id can be seen at a glance.
+    /// Returns the payload of the reply `busy` to a command. `None` if the command is too large to
+    /// look for its id.
     fn busy(&self, _payload: &[u8]) -> Option<Vec<u8>> {
         None
     }
 
-    /// A reply's bytes on their way.
+    /// Makes the message of a reply.
     fn reply(&self, _answer: Vec<u8>) -> Option<Message> {
         None
     }
 }
 
-/// What a platform said.
+/// The meaning of a platform's message.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Heard {
     /// A command, for [`Profile::command`].
     Command,
-    /// The consumer's word that it has rows.
-    /// Or why it is none.
+    /// An acknowledgement of the consumer, or why it is malformed.
     Acknowledgement(Result<Acknowledgement, String>),
-    /// It is of no interest.
+    /// A message without a meaning here.
     Nothing,
 }
 
-/// The consumer has everything of this ledger up to a seq.
+/// An acknowledgement: the consumer has everything of this ledger up to a seq.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Acknowledgement {
@@ -123,56 +124,56 @@ pub struct Acknowledgement {
     pub upto: u64,
 }
 
-/// Maximum size of a command: five photos of 1 MiB in base64, and what is said beside them.
+/// Maximum size of a command: five photos of 1 MiB in base64, with room for the other arguments.
 pub const COMMAND_MAX: usize = 8 << 20;
 
-/// A command whose verb nobody has looked at yet.
+/// A command whose verb and arguments are not checked yet.
 #[derive(Debug)]
 pub struct Envelope {
-    /// Chosen by the platform, and never used again.
+    /// The id, which the platform chooses and uses once.
     pub id: String,
-    /// What is to be done, such as `roster.digest`.
+    /// The verb, such as `roster.digest`.
     pub verb: String,
-    /// With what.
+    /// The arguments of the verb.
     pub args: Map<String, Value>,
-    /// When the platform issued it.
+    /// Time at which the platform issued it.
     pub issued_at: Timestamp,
-    /// After this it is not done; not before `issued_at`.
+    /// Time after which it is not carried out; not before `issued_at`.
     pub expires_at: Timestamp,
 }
 
-/// Why a payload is no command: a stable word, a sentence, and the id where it could be read.
+/// Why a payload is not a command: a code, a sentence, and the id if it could be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoCommand {
-    /// The command's id.
+    /// The command's id, if it could be read.
     pub id: Option<String>,
-    /// The word, such as `malformed`.
+    /// The code, which never changes, such as `malformed`.
     pub code: &'static str,
     /// The sentence, for a person.
     pub message: String,
 }
 
 impl NoCommand {
-    /// The refusal of a command with this id.
+    /// Returns the refusal of a command with this id.
     pub fn new(id: Option<&str>, code: &'static str, message: impl std::fmt::Display) -> NoCommand {
         NoCommand { id: id.map(str::to_owned), code, message: message.to_string() }
     }
 }
 
-/// What the status says while connected.
+/// The content of the status while connected.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Online {
-    /// `online`.
+    /// The word `online`.
     pub state: &'static str,
-    /// The program's.
+    /// The program's version.
     pub version: &'static str,
-    /// When the daemon started, in the site's time.
+    /// Time at which the daemon started, in the site's time zone.
     pub booted_at: String,
-    /// Rises with each change of the roster.
+    /// Number that rises with each change of the roster.
     pub roster_version: u64,
-    /// Rows that wait for this upstream.
+    /// Number of rows that wait for this upstream.
     pub outbox: u64,
-    /// Each lane, in the order of the configuration.
+    /// The lanes, in the order of the configuration.
     pub lanes: Vec<OnlineLane>,
 }
 
@@ -181,7 +182,7 @@ pub struct Online {
 pub struct OnlineLane {
     /// Its name in the configuration.
     pub name: String,
-    /// Whether it works normally, stands open or is closed.
+    /// Its mode: normal, free or closed.
     pub mode: LaneMode,
     /// Whether its controller answers.
     pub turnstile: bool,

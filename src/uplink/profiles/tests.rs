@@ -49,9 +49,9 @@ impl Profile for Terminal {
     }
 }
 
-const BOTH: &[Known] = &[known::<native::Native>(), known::<Terminal>()];
+const BOTH: &[Registered] = &[registered::<native::Native>(), registered::<Terminal>()];
 
-/// Checks a file with these upstreams, each from the line after its `[[upstream]]`.
+/// Checks a configuration with these upstreams, each given without its `[[upstream]]` line.
 fn checked_file(upstreams: &[&str]) -> Result<(), String> {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("g.toml");
@@ -90,7 +90,7 @@ fn a_profile_reads_its_own_keys_strictly_and_says_where_one_is_wrong() {
 }
 
 #[test]
-fn keys_of_another_profile_are_refused_by_one_that_makes_no_use_of_them() {
+fn keys_of_another_profile_are_refused() {
     for key in ["encoding = \"cbor\"", "remote_release = true"] {
         assert_eq!(checked_file(&[&format!("{HERE}{key}")]), Ok(()));
         let terminal = format!("{HERE}profile = \"terminal\"\nfacility = 7\n{key}");
@@ -109,11 +109,11 @@ fn upstreams_of_one_broker_differ_in_topics_and_client_ids() {
     let terminal = |own: &str| format!("{HERE}profile = \"terminal\"\n{own}");
     let seven = terminal("facility = 7");
     assert_eq!(checked_file(&[HERE, &seven, &terminal("facility = 8")]), Ok(()));
-    // Another's broker would carry its records twice, and its commands to both.
+    // With the same topics, each record would arrive twice, and each command at both upstreams.
     let whose = "is that of the upstream \"upstream0\" too, whose topics are the same";
     refused(&[HERE, &seven, HERE], &format!("g.toml:12: upstream[2].broker: {whose}"));
     refused(&[&seven, &seven], &format!("g.toml:9: upstream[1].broker: {whose}"));
-    // The broker has one session under an id, and throws the one off when the other comes.
+    // A broker keeps one session for a client id, and disconnects the first client for the second.
     let named = |id: &str| terminal(&format!("facility = 9\nclient_id = {id:?}"));
     assert_eq!(checked_file(&[HERE, &named("g-terminal")]), Ok(()));
     let whose = "is that of the upstream \"upstream0\" on the same broker";

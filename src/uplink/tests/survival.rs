@@ -1,8 +1,8 @@
-//! Store, ledger and delivery together against a plain model, under everything that goes wrong.
+//! Compares store, ledger and delivery together with a plain model, under all kinds of failures.
 //!
-//! What was said to be committed is never missing and never another (I2); each grant has one
-//! outcome; each upstream gets every seq, what waited in order and what is new in order, repeats marked, whatever becomes of it or of
-//! the other one (I3).
+//! A committed entry is never missing and never changed (I2). Each grant has one outcome. Each
+//! upstream gets every seq, the backlog in order and fresh rows in order, with repeats marked. That
+//! holds whatever fails at this upstream or at the other (I3).
 
 mod gateway;
 mod model;
@@ -33,7 +33,7 @@ fn step() -> impl Strategy<Value = Step> {
     let link = 0..2_usize;
     let outcome =
         prop_oneof![Just(Outcome::Passed), Just(Outcome::NotPassed), Just(Outcome::Unconfirmed)];
-    // Mostly both upstreams.
+    // In most cases both upstreams are configured.
     let configured = [prop::bool::weighted(0.8), prop::bool::weighted(0.8)];
     let tail = prop_oneof![
         Just(Tail::None),
@@ -87,7 +87,7 @@ async fn walk(configured: [bool; 2], steps: Vec<Step>) {
         }
         gateway.check().await;
     }
-    // At last both links hold, and nothing is open any more.
+    // In the end both links stay up, and no grant is open.
     gateway = gateway.restart([true, true]).await;
     assert!(gateway.model.open.is_empty());
     for link in 0..2 {
@@ -97,7 +97,7 @@ async fn walk(configured: [bool; 2], steps: Vec<Step>) {
             (0..64).for_each(|_| gateway.send(link, true));
             (0..64).for_each(|_| gateway.acknowledge(link, 0));
             gateway.strike_off(link, false).await;
-            assert!(gateway.model.links[link].outbox.len() < before, "delivery stands still");
+            assert!(gateway.model.links[link].outbox.len() < before, "delivery makes no progress");
         }
     }
     gateway.check().await;
@@ -107,10 +107,10 @@ async fn walk(configured: [bool; 2], steps: Vec<Step>) {
 }
 
 proptest! {
-    // Few and long, and made smaller only so far: a case opens real databases.
+    // Few and long cases with limited shrinking, because a case opens real databases.
     #![proptest_config(ProptestConfig { cases: 16, max_shrink_time: 20_000, ..ProptestConfig::default() })]
     #[test]
-    fn i2_i3_nothing_is_lost_whatever_fails(
+    fn i2_i3_no_entry_and_no_row_is_lost_under_any_failure(
         configured in [any::<bool>(), any::<bool>()],
         steps in proptest::collection::vec(step(), 50..150),
     ) {

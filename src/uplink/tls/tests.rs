@@ -1,4 +1,5 @@
-//! What is in files, and what is said of it. Handshakes with a real broker are in `tests/integration/tls.rs`.
+//! Files of certificates and keys, and the messages about them. Handshakes with a real broker are
+//! in `tests/integration/tls.rs`.
 
 use std::path::PathBuf;
 
@@ -24,7 +25,7 @@ impl Files {
     }
 }
 
-/// A certificate that signed itself, and its key.
+/// Makes a self-signed certificate, valid until a day of this year, and its key.
 fn made(until: i32) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["gate".to_owned()]).unwrap();
@@ -43,7 +44,7 @@ fn refusal(ca: Option<PathBuf>, own: Option<(PathBuf, PathBuf)>) -> String {
 }
 
 #[test]
-fn a_file_that_cannot_be_used_is_named_with_what_to_do_and_no_key_is_told() {
+fn an_unusable_file_is_named_with_a_remedy_and_no_message_shows_a_key() {
     let files = Files::new();
     let (cert, key) = made(2100);
     let (_, other) = made(2100);
@@ -92,7 +93,7 @@ fn a_file_that_cannot_be_used_is_named_with_what_to_do_and_no_key_is_told() {
 }
 
 #[test]
-fn the_newest_authority_counts_and_files_are_read_anew() {
+fn the_authority_that_ends_last_counts_and_files_are_read_each_time() {
     let files = Files::new();
     let ((early, _), (late, key)) = (made(2090), made(2100));
     let ca = files.write("ca.pem", &format!("{late}{early}"));
@@ -118,7 +119,7 @@ fn the_newest_authority_counts_and_files_are_read_anew() {
 
     let (renewed, key) = made(9999);
     files.write("gate.pem", &renewed);
-    assert!(safety.transport(&broker()).is_err(), "half of it is there");
+    assert!(safety.transport(&broker()).is_err(), "the new certificate is there without its key");
     files.write("gate.key", &key);
     assert!(safety.transport(&broker()).is_ok());
     assert_eq!(safety.certificates()[1], certificate(CertificateOf::Gateway, &cert, "9999-02-03"));
@@ -127,13 +128,13 @@ fn the_newest_authority_counts_and_files_are_read_anew() {
 }
 
 #[test]
-fn a_certificate_that_never_ends_does_so_after_all_that_a_calendar_shows() {
+fn a_certificate_without_an_end_is_valid_until_the_last_timestamp() {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(["gate\u{1b}[31m".to_owned()]).unwrap();
     params.not_after = date_time_ymd(9999, 12, 31);
     params.distinguished_name.push(rcgen::DnType::CommonName, "a\u{1b}[31mb");
     let shown = Shown::of(params.self_signed(&key).unwrap().der(), true).unwrap();
     assert_eq!(shown.until, Timestamp::MAX);
-    // What strangers write does not steer a terminal.
+    // An issuer's control characters are removed.
     assert!(shown.own_issuer && !shown.issuer.contains('\u{1b}'), "{}", shown.issuer);
 }

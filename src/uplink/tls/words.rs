@@ -1,8 +1,8 @@
-//! Why a broker and we do not come together, in words for whoever stands before the box.
+//! Explains to a site admin why a connection to a broker fails.
 //!
-//! rumqttc wraps what happened: its own error around an `io::Error` around rustls'. Whatever is in
-//! there is found by walking down. A text must be the same at each attempt, or the log would have one
-//! a second: so of the time it holds the day.
+//! rumqttc wraps the cause: its own error around an `io::Error` around rustls' error. The cause is
+//! found by walking down the chain. A text must be the same at each attempt, because the log gets a
+//! line for each new text. So a text contains the day, and no time of day.
 
 use std::{error::Error, io};
 
@@ -12,9 +12,12 @@ use rustls::{AlertDescription, CertificateError, pki_types::ServerName};
 use super::Safety;
 use crate::{clock::Stamp, config::Broker, supervision::cause};
 
+const NO_COMMON_VERSION: &str =
+    "the broker has no version of TLS in common with us: it must offer 1.2 or 1.3";
+
 impl Safety {
-    /// Says what went wrong with a connection to `broker`. `error`: rumqttc's, of MQTT 3.1.1 or 5.
-    /// `now`: what this box's clock says, and whether to trust it.
+    /// Explains why a connection to `broker` failed. `error` is rumqttc's, of MQTT 3.1.1 or 5.
+    /// `now` is the time of this box, and whether its clock is synchronised.
     pub fn explain(&self, broker: &Broker, error: &(dyn Error + 'static), now: &Stamp) -> String {
         if let Some(words) = refused(error) {
             return words;
@@ -24,11 +27,9 @@ impl Safety {
                 self.untrusted(broker, problem, now)
             }
             Some(rustls::Error::AlertReceived(alert)) => self.turned_away(*alert),
-            Some(rustls::Error::PeerIncompatible(_)) => {
-                "the broker speaks no TLS that we do: it needs 1.2 or 1.3".to_owned()
-            }
+            Some(rustls::Error::PeerIncompatible(_)) => NO_COMMON_VERSION.to_owned(),
             Some(rustls::Error::InvalidMessage(_)) => format!(
-                "what answers at port {} speaks no TLS: give the port for mqtts, often 8883",
+                "the broker speaks no TLS at port {}: set the port for mqtts, often 8883",
                 broker.port
             ),
             Some(other) => format!("TLS: {other}"),
@@ -40,7 +41,7 @@ impl Safety {
         }
     }
 
-    /// The broker's certificate is not to be trusted.
+    /// Explains why the broker's certificate is not trusted.
     fn untrusted(&self, broker: &Broker, problem: &CertificateError, now: &Stamp) -> String {
         let shown = self.shown();
         let authorities = match &self.tls.ca {
@@ -50,13 +51,13 @@ impl Safety {
         let clock = format!(
             "this box's clock says {}{}",
             day(now.timestamp()),
-            if now.synced { "" } else { " and is not synchronised: see that first" }
+            if now.synced { "" } else { " and is not synchronised: correct it first" }
         );
         match problem {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 let until = shown.map(|s| format!(" on {}", day(s.until))).unwrap_or_default();
                 format!(
-                    "the broker's certificate, or one it rests on, expired (its own ends{until}); {clock}. \
+                    "the broker's certificate, or one in its chain, expired (its own ends{until}); {clock}. \
                      Its operator must renew it"
                 )
             }
@@ -64,7 +65,7 @@ impl Safety {
                 let from = shown.map(|s| format!(" on {}", day(s.from))).unwrap_or_default();
                 format!(
                     "the broker's certificate is not valid yet (its own begins{from}); {clock}. Set the \
-                     clock (chrony, systemd-timesyncd), or let the operator renew the certificate"
+                     clock (chrony, systemd-timesyncd), or ask its operator for a valid certificate"
                 )
             }
             CertificateError::NotValidForName => self.wrong_name(broker, &[]),
@@ -77,13 +78,14 @@ impl Safety {
                      right broker, name its authority's certificate with ca"
                 ),
                 shown => format!(
-                    "the broker's certificate is signed by nobody in {authorities}, but by {:?}: name that \
-                     authority's certificate with ca, if it is the right broker",
+                    "the broker's certificate is signed by {:?}, which is not in {authorities}: if it is \
+                     the right broker, name that authority's certificate with ca",
                     shown.map(|s| s.issuer).unwrap_or_default()
                 ),
             },
             CertificateError::Revoked => "the broker's certificate was revoked".to_owned(),
-            // webpki refuses so what `openssl req -x509` makes: an authority that serves.
+            // webpki refuses an authority's own certificate at a server, as `openssl req -x509`
+            // makes it.
             CertificateError::Other(other) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
                 "the broker's certificate is an authority's own (CA:TRUE), as self-signed ones are: its operator \
                  must have that authority sign one for the broker"
@@ -103,18 +105,18 @@ impl Safety {
         };
         format!(
             "the broker's certificate is not for {kind} {:?} but for {names}: write the broker as its \
-             certificate has it, or let the operator add the name",
+             certificate has it, or ask its operator to add the name",
             broker.host
         )
         .replace(|c: char| c.is_control(), "")
     }
 
-    /// The broker broke off with an alert: mostly about our certificate.
+    /// Explains an alert with which the broker ended the handshake. Most concern our certificate.
     fn turned_away(&self, alert: AlertDescription) -> String {
         use AlertDescription as A;
         let ours = match &self.tls.own {
             Some((cert, _)) => format!("the broker refuses our certificate {}", cert.display()),
-            None => "the broker wants a certificate of ours: set cert and key".to_owned(),
+            None => "the broker requires a certificate of ours: set cert and key".to_owned(),
         };
         match alert {
             A::CertificateRequired => ours,
@@ -127,23 +129,24 @@ impl Safety {
             | A::AccessDenied => {
                 format!("{ours} ({alert:?})")
             }
-            A::ProtocolVersion => {
-                "the broker speaks no TLS that we do: it needs 1.2 or 1.3".to_owned()
+            A::ProtocolVersion => NO_COMMON_VERSION.to_owned(),
+            A::UnrecognisedName => {
+                "the broker does not know this name: write the broker as its certificate has it"
+                    .to_owned()
             }
-            A::UnrecognisedName => "the broker does not go by this name".to_owned(),
-            other => format!("the broker broke off the handshake ({other:?}): perhaps {ours}"),
+            other => format!("the broker ended the handshake ({other:?}): perhaps {ours}"),
         }
     }
 
-    /// An alert is often overtaken by the end of the connection.
+    /// Explains a closed connection. Its end often arrives before the alert that explains it.
     fn hung_up(&self) -> String {
         let ours = match &self.tls.own {
             Some((cert, _)) => {
-                format!("perhaps it does not take our certificate {}", cert.display())
+                format!("perhaps it does not accept our certificate {}", cert.display())
             }
-            None => "perhaps it wants a certificate of ours: set cert and key".to_owned(),
+            None => "perhaps it requires a certificate of ours: set cert and key".to_owned(),
         };
-        format!("the broker hung up; {ours}, or its port takes no TLS")
+        format!("the broker closed the connection; {ours}, or its port takes no TLS")
     }
 }
 
@@ -152,7 +155,7 @@ fn hung_up(error: &io::Error) -> bool {
     matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof)
 }
 
-/// What the broker's CONNACK says.
+/// Explains a refusal in the broker's CONNACK. Returns `None` for another error.
 fn refused(error: &(dyn Error + 'static)) -> Option<String> {
     use rumqttc::{
         ConnectReturnCode as V4, ConnectionError, v5, v5::mqttbytes::v5::ConnectReturnCode as V5,
@@ -174,16 +177,17 @@ fn refused(error: &(dyn Error + 'static)) -> Option<String> {
     Some(match code {
         V5::BadUserNamePassword | V5::NotAuthorized => {
             format!(
-                "the broker refuses username, password or client_id ({code:?}): see with its operator"
+                "the broker refuses username, password or client_id ({code:?}): ask its operator for them"
             )
         }
         V5::BadClientId | V5::ClientIdentifierNotValid => {
             format!("the broker refuses client_id ({code:?}): set the one its operator gave")
         }
         V5::UnsupportedProtocolVersion | V5::RefusedProtocolVersion => {
-            "the broker refuses this version of MQTT: leave out version".to_owned()
+            "the broker refuses this version of MQTT: leave out version, so that both are tried"
+                .to_owned()
         }
-        other => format!("the broker refuses the connection ({other:?}): see with its operator"),
+        other => format!("the broker refuses the connection ({other:?}): ask its operator why"),
     })
 }
 

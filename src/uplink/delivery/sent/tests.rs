@@ -5,9 +5,9 @@ use proptest::prelude::*;
 use super::*;
 
 proptest! {
-    /// Against a plain set; it may say so of more than was sent, never of less.
+    /// Compares with a plain set. `Sent` may contain more than was sent, and never less.
     #[test]
-    fn what_was_sent_is_known(ranges in prop::collection::vec((0..500_u64, 0..6_u64), 0..80)) {
+    fn sent_seqs_are_contained(ranges in prop::collection::vec((0..500_u64, 0..6_u64), 0..80)) {
         let (mut sent, mut plain) = (Sent::default(), BTreeSet::new());
         for (first, more) in ranges {
             let few = sent.above.len() < RANGES;

@@ -1,4 +1,4 @@
-//! What comes from the platform, and what goes back that is no row.
+//! Handles the platform's messages, and sends receipts and replies.
 
 use tokio::sync::oneshot;
 
@@ -9,25 +9,26 @@ use crate::uplink::{
     profiles::{self, Heard, profile::Acknowledgement},
 };
 
-/// Messages of the broker whose receipt waits; those beyond it sends again to the next connection.
+/// Maximum number of waiting receipts. Without a receipt, the broker sends a message again over the
+/// next connection.
 const RECEIPTS: usize = 4096;
-/// While so much waits, commands beyond those being carried out get no answer.
+/// Maximum number of waiting receipts and replies up to which a refused command is answered `busy`.
 const BUSY: usize = 64;
 
 impl Session<'_> {
-    /// What came on a topic that we subscribed to.
+    /// Handles a message on a subscribed topic.
     pub(super) fn message(&mut self, message: Box<Message>) {
         match self.to.profile.read(&message.topic, &message.payload) {
             Heard::Command => return self.command(message),
-            // What a broker kept from before may be older than what was asked for again since.
+            // A retained acknowledgement may be older than a later request to send rows again.
             Heard::Acknowledgement(ack) if !message.retained => self.platform_acknowledged(ack),
             Heard::Acknowledgement(_) | Heard::Nothing => {}
         }
         self.receipt(message);
     }
 
-    /// Tells the broker that a message is dealt with, when there is room. It sends those again that it is
-    /// not told of.
+    /// Queues the receipt of a message for the broker. Beyond [`RECEIPTS`] the receipt is left out,
+    /// and the broker sends the message again.
     fn receipt(&mut self, mut message: Box<Message>) {
         message.payload.clear();
         if self.later.len() < RECEIPTS {
@@ -35,7 +36,7 @@ impl Session<'_> {
         }
     }
 
-    /// Hands on what is no row, as far as there is room.
+    /// Hands waiting receipts and replies to the client while it has room.
     pub(super) fn catch_up(&mut self) -> Result<(), LinkError> {
         while self.others < OTHERS / 2 {
             match self.later.pop_front() {
@@ -70,18 +71,18 @@ impl Session<'_> {
                 self.state.send_modify(|s| s.acknowledged_upto = upto);
             }
             Err(problem) => {
-                tracing::warn!(upstream = %self.to.upstream.name, problem, "an acknowledgement is not taken");
+                tracing::warn!(upstream = %self.to.upstream.name, problem, "an acknowledgement is refused");
                 self.state.send_modify(|s| {
                     s.acks_refused += 1;
-                    let what = format!("the platform's acknowledgement is not taken: {problem}");
+                    let what = format!("the platform's acknowledgement was refused: {problem}");
                     s.trouble(now, what);
                 });
             }
         }
     }
 
-    /// Hands a command on to whoever carries it out. The broker has its acknowledgement when it is
-    /// answered: until then it would send the command again to the next connection.
+    /// Hands a command to the task that runs it. The broker gets the receipt when the command is
+    /// answered. Until then the broker sends it again over the next connection.
     fn command(&mut self, mut message: Box<Message>) {
         let (answer, answered) = oneshot::channel();
         let payload = std::mem::take(&mut message.payload);
@@ -99,7 +100,7 @@ impl Session<'_> {
             }
             Err(_) => {
                 self.state.send_modify(|s| s.commands_refused += 1);
-                // Where very many come, none has time for the others.
+                // In a burst of commands, `busy` replies would crowd out the other messages.
                 let few = self.later.len() < BUSY;
                 let busy = few.then(|| self.to.profile.busy(&payload)).flatten();
                 self.answer(message, busy);
@@ -107,14 +108,14 @@ impl Session<'_> {
         }
     }
 
-    /// The broker has its receipt first: a reply that does not get through is asked for again, and a
-    /// command that this broker would send again with each connection is not.
+    /// Sends the receipt and then the reply. The receipt goes first: a platform asks again for a
+    /// lost reply, but a command without a receipt would come again with each connection.
     pub(super) fn answer(&mut self, message: Box<Message>, answer: Option<Vec<u8>>) {
         self.receipt(message);
         match answer {
             Some(reply) if reply.len() + 1024 > self.largest => {
                 let (upstream, bytes) = (&self.to.upstream.name, reply.len());
-                tracing::error!(%upstream, bytes, "a reply is too large for the broker");
+                tracing::error!(%upstream, bytes, "a reply is too large for the broker and is left out");
             }
             Some(reply) => self.later.extend(self.to.profile.reply(reply).map(Later::Reply)),
             None => {}

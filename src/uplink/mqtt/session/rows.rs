@@ -1,4 +1,4 @@
-//! Rows on their way: read, published, struck off.
+//! Reads rows, publishes them and strikes them off.
 
 use super::{
     Session,
@@ -15,23 +15,24 @@ use crate::{
     },
 };
 
-/// Acknowledged rows are struck off together: so many, or when nothing more is on its way.
+/// Number of acknowledged rows at which they are struck off in one transaction. Fewer are struck
+/// off when no row is on its way, or after `STRIKE_EVERY`.
 const STRIKE_ROWS: usize = 1024;
 
 impl Session<'_> {
-    /// Hands on as many rows as may be under way.
+    /// Hands rows to the client while the window has room.
     pub(super) fn publish_rows(&mut self) -> Result<(), LinkError> {
         let now = self.context.clock.monotonic();
         let (mut published, mut repeated) = (0, 0);
         while let Some((seq, Row { message, resent })) = self.delivery.next(now) {
-            // Before it goes, so that a process that is killed has said all that it sent.
+            // The line comes before the publish, so that a killed process has logged all it sent.
             tracing::trace!(seq, resent, "a row is handed on");
             self.publish(message)?;
             published += 1;
             repeated += u64::from(resent);
         }
         if published > 0 {
-            // Nobody is woken for this: it is read with what changes less often.
+            // The counters change often, so they wake no reader.
             self.state.send_if_modified(|s| {
                 s.published += published;
                 s.repeated += repeated;
@@ -41,7 +42,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Reads the rows that are wanted next, and makes them messages.
+    /// Begins to read the rows that are wanted next, and to make them messages.
     pub(super) fn next_page(&self) -> Option<PageRead> {
         let fetch = self.delivery.wants()?;
         let (store, name) = (self.context.store.clone(), self.to.upstream.name.clone());
@@ -80,7 +81,7 @@ impl Session<'_> {
         self.striking.is_none() && (enough || last)
     }
 
-    /// Begins to take out of the outbox what was acknowledged, and what is not for this platform.
+    /// Begins to strike off acknowledged rows and rows that are not for this platform.
     pub(super) fn strike(&mut self) {
         let (rows, left_out) = (self.delivery.strike(), self.delivery.strike_left_out());
         let upto = self.delivery.upto().unwrap_or(0);
@@ -108,7 +109,7 @@ impl Session<'_> {
         });
     }
 
-    /// Strikes off all that is to be.
+    /// Strikes off all rows that are due, and waits for it.
     pub(super) async fn settle(&mut self) -> Result<(), LinkError> {
         loop {
             match self.striking.take() {

@@ -1,4 +1,4 @@
-//! What a connection has under way.
+//! The types of what a connection has under way.
 
 use futures_util::future::BoxFuture;
 
@@ -9,19 +9,19 @@ use crate::uplink::{
     profiles,
 };
 
-/// A row as it goes out.
+/// A row as it is published.
 pub struct Row {
     pub message: profiles::Message,
     pub resent: bool,
 }
 
-/// How many rows were struck off.
+/// The numbers of rows that were struck off.
 pub struct Struck {
     pub acknowledged: u64,
     pub left_out: u64,
 }
 
-/// What is no row and waits for room in the client.
+/// A message other than a row, which waits for room in the client.
 pub enum Later {
     Receipt(Box<Message>),
     Reply(profiles::Message),

@@ -1,4 +1,4 @@
-//! A link, and a broker's end of its connections that does what a test wants, byte by byte.
+//! A link, and the broker's end of its connections, which a test controls byte by byte.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,7 +28,7 @@ pub const CONNACK_5: [u8; 5] = [0x20, 0x03, 0x00, 0x00, 0x00];
 /// A packet of a client.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Packet {
-    /// The version's byte: 4 is 3.1.1.
+    /// The byte of the version. 4 is MQTT 3.1.1.
     Connect(u8),
     Publish {
         topic: String,
@@ -50,7 +50,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The next connection, with its CONNECT read and not answered.
+    /// Accepts the next connection and reads its CONNECT, without an answer.
     pub async fn accept(broker: &TcpListener) -> Peer {
         let (stream, _) = timeout(SOON, broker.accept()).await.expect("in time").unwrap();
         let mut peer = Peer { stream, version: 4 };
@@ -59,7 +59,8 @@ impl Peer {
         peer
     }
 
-    /// The next connection, let in; its subscriptions are granted, and its status acknowledged.
+    /// Accepts the next connection and answers CONNACK. [`Peer::record`] answers its subscriptions
+    /// and its status.
     pub async fn welcome(broker: &TcpListener) -> Peer {
         let mut peer = Peer::accept(broker).await;
         peer.let_in().await;
@@ -83,7 +84,7 @@ impl Peer {
         self.send(&[0x40, 2, high, low]).await;
     }
 
-    /// With a reason of MQTT 5.
+    /// Acknowledges a packet with a reason code of MQTT 5.
     pub async fn answer(&mut self, packet: u16, reason: u8) {
         let [high, low] = packet.to_be_bytes();
         self.send(&[0x40, 4, high, low, reason, 0]).await;
@@ -94,7 +95,7 @@ impl Peer {
         self.publish_as(0x32, packet, topic, payload).await;
     }
 
-    /// What it kept for whoever subscribes.
+    /// Publishes a retained message to the client with QoS 1.
     pub async fn publish_kept(&mut self, packet: u16, topic: &str, payload: &[u8]) {
         self.publish_as(0x33, packet, topic, payload).await;
     }
@@ -117,7 +118,7 @@ impl Peer {
         self.send(&[bytes, rest].concat()).await;
     }
 
-    /// Whether the client has hung up.
+    /// Waits until the client closes the connection. Returns false after [`SOON`].
     pub async fn is_left(&mut self) -> bool {
         let mut rest = Vec::new();
         timeout(SOON, self.stream.read_to_end(&mut rest)).await.is_ok()
@@ -159,8 +160,8 @@ impl Peer {
         })
     }
 
-    /// The next record, as its packet id, its seq and whether it is marked. What else comes is
-    /// answered as a broker does.
+    /// Returns the next record: its packet id, its seq and whether it is marked. Other packets are
+    /// answered as a broker answers them.
     pub async fn record(&mut self) -> (u16, u64, bool) {
         loop {
             match self.next().await {
@@ -186,7 +187,7 @@ impl Peer {
     }
 }
 
-/// A link to brokers that are the test's own.
+/// A link to a broker that is the test's own.
 pub struct Link {
     pub broker: TcpListener,
     pub clock: Arc<Tripwire>,
@@ -202,17 +203,17 @@ pub struct Link {
 }
 
 impl Link {
-    /// With one row to deliver, in 3.1.1.
+    /// Starts a link with one row to deliver, in MQTT 3.1.1.
     pub async fn start() -> Link {
         Link::with(1, |_| {}).await
     }
 
-    /// With so many rows; `change` sees to what else the upstream is.
+    /// Starts a link with this number of rows. `change` alters the upstream's configuration.
     pub async fn with(rows: u64, change: impl FnOnce(&mut Upstream)) -> Link {
         Link::speaking(None, rows, change).await
     }
 
-    /// The same with a profile of the test's own.
+    /// Starts a link with this number of rows and a profile of the test's own.
     pub async fn speaking(
         profile: Option<Arc<dyn Profile>>,
         rows: u64,
@@ -273,7 +274,7 @@ impl Link {
         state.unwrap_or_else(|_| panic!("not yet: {:?}", now.borrow())).unwrap().clone()
     }
 
-    /// The seqs that wait.
+    /// Returns the seqs in the outbox.
     pub async fn outbox(&self) -> Vec<u64> {
         let all = |tx: &Transaction<'_>| {
             let seq = |stored: Stored, _| stored.entry.seq;

@@ -1,8 +1,7 @@
-//! A platform's command and its reply, as they travel: strictly read, and bounded before and while
-//! they are.
+//! Reads a platform's command strictly, and makes its reply.
 //!
-//! In: a payload in JSON or CBOR. Out: [`Envelope`], or why it is none; replies' payloads. Touches
-//! nothing.
+//! In: a payload in JSON or CBOR. Its bounds are checked before and during reading. Out:
+//! [`Envelope`], or why it is not a command; payloads of replies. Touches nothing.
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Value, json};
@@ -10,13 +9,13 @@ use serde_json::{Map, Value, json};
 use super::encoding::{Encoding, encode};
 use crate::uplink::profiles::profile::{COMMAND_MAX, Envelope, NoCommand};
 
-/// Names in one map, values in one list.
+/// Maximum number of names in a map, and of values in a list.
 const MEMBERS_MAX: usize = 64;
-/// The command, its arguments, a list of photos.
+/// Maximum number of levels: the command, its arguments, a list of photos.
 const DEPTH_MAX: u8 = 3;
-/// A time in RFC 3339, with room for an offset and nanoseconds.
+/// Maximum length of a time in RFC 3339, with room for an offset and nanoseconds.
 const TIME_MAX: usize = 40;
-/// A command whose id somebody wants who has no time for the command: no photos.
+/// Maximum size of a command that is answered `busy`. Commands with photos are larger.
 const GLANCE_MAX: usize = 64 * 1024;
 
 impl Envelope {
@@ -46,22 +45,22 @@ impl Envelope {
             return Err(wrong("expires_at: is before issued_at".to_owned()));
         }
         match members.keys().next() {
-            Some(unknown) => Err(wrong(format!("{}: is not known here", shown(unknown)))),
+            Some(unknown) => Err(wrong(format!("{}: unknown name", shown(unknown)))),
             None => Ok(Envelope { id, verb, args, issued_at, expires_at }),
         }
     }
 }
 
-/// A name that a stranger chose, as far as a message shows it.
+/// Returns a name from a payload as a message shows it: at most 40 characters, escaped.
 pub fn shown(text: &str) -> String {
     text.chars().take(40).collect::<String>().escape_debug().to_string()
 }
 
-/// The payload as a document, before anything in it is understood.
+/// Reads a payload as a map of bounded depth and size.
 fn document(encoding: Encoding, payload: &[u8]) -> Result<Map<String, Value>, NoCommand> {
     if payload.len() > COMMAND_MAX {
         let problem = format!(
-            "a command has at most {} MiB, and this one has {} bytes: scale its photos down",
+            "a command has at most {} MiB, and this one has {} bytes: make its photos smaller",
             COMMAND_MAX >> 20,
             payload.len()
         );
@@ -78,7 +77,7 @@ fn document(encoding: Encoding, payload: &[u8]) -> Result<Map<String, Value>, No
                 .map_err(|e| malformed(format!("it is not the CBOR of a command: {e}")))?;
             if !rest.is_empty() {
                 return Err(malformed(format!(
-                    "behind the command: {}",
+                    "trailing data after the command: {}",
                     crate::timing::counted(rest.len(), "byte")
                 )));
             }
@@ -91,7 +90,7 @@ fn document(encoding: Encoding, payload: &[u8]) -> Result<Map<String, Value>, No
     }
 }
 
-/// 1 to 64 of letters, digits and `- _ . :`.
+/// Returns the id: 1 to 64 letters, digits and `- _ . :`.
 fn id(given: Option<Value>) -> Result<String, NoCommand> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':');
     match given {
@@ -99,30 +98,31 @@ fn id(given: Option<Value>) -> Result<String, NoCommand> {
             Ok(id)
         }
         _ => {
-            let problem = "id: must be 1 to 64 of A-Z a-z 0-9 - _ . : and never used before";
+            let problem =
+                "id: must be 1 to 64 characters of A-Z a-z 0-9 - _ . : and never used before";
             Err(NoCommand::new(None, "malformed", problem))
         }
     }
 }
 
-/// The reply to a command that was carried out.
+/// Returns the reply to a command that was carried out.
 pub fn done(id: &str, result: Value) -> Value {
     json!({ "id": id, "ok": true, "result": result })
 }
 
-/// The reply to one that was not. `id` is null where it could not be read.
+/// Returns the reply to a command that was refused or failed. `id` is null if it could not be read.
 pub fn refused(id: Option<&str>, code: &str, message: &str) -> Value {
     json!({ "id": id, "ok": false, "error": { "code": code, "message": message } })
 }
 
-/// A reply's payload.
+/// Returns a reply's payload.
 pub fn reply(encoding: Encoding, reply: &Value) -> Vec<u8> {
-    // Writing a document has no error to give.
+    // Writing a document cannot fail.
     encode(reply, encoding).unwrap_or_default()
 }
 
-/// The reply to a command that nobody has time for, or none: of a large one the id is not looked
-/// for.
+/// Returns the reply `busy` to a command. `None` if its id cannot be read, or if the command is
+/// larger than `GLANCE_MAX`.
 pub fn busy(encoding: Encoding, payload: &[u8]) -> Option<Vec<u8>> {
     if payload.len() > GLANCE_MAX {
         return None;
@@ -131,11 +131,11 @@ pub fn busy(encoding: Encoding, payload: &[u8]) -> Option<Vec<u8>> {
     Some(reply(encoding, &refused(Some(&id), "busy", BUSY)))
 }
 
-/// What whoever is told `busy` should do.
+/// The sentence of the reply `busy`.
 pub const BUSY: &str =
     "other commands are being carried out: wait for their replies, and send this one again";
 
-/// A document of bounded depth and size, in which no name stands twice. Numbers are whole ones.
+/// A document of bounded depth and size, without repeated names. Numbers must be integers.
 struct Document(Value);
 
 impl<'de> Deserialize<'de> for Document {
@@ -144,7 +144,7 @@ impl<'de> Deserialize<'de> for Document {
     }
 }
 
-/// How many levels there may be yet.
+/// The number of levels that are still allowed.
 #[derive(Clone, Copy)]
 struct Level(u8);
 
@@ -181,7 +181,7 @@ impl<'de> de::Visitor<'de> for Level {
         Ok(value.into())
     }
 
-    // What is wrong with a value is said without it: it may be somebody's ID number.
+    // Messages do not repeat the value, because it may be a person's ID number.
     fn visit_f64<E: de::Error>(self, _: f64) -> Result<Value, E> {
         Err(E::custom("a number must be a whole one"))
     }
@@ -211,7 +211,9 @@ impl<'de> de::Visitor<'de> for Level {
         let mut values = Vec::new();
         while let Some(value) = list.next_element_seed(below)? {
             if values.len() == MEMBERS_MAX {
-                return Err(de::Error::custom("a list is too long"));
+                return Err(de::Error::custom(format!(
+                    "a list has more than {MEMBERS_MAX} values"
+                )));
             }
             values.push(value);
         }
@@ -223,12 +225,12 @@ impl<'de> de::Visitor<'de> for Level {
         let mut members = Map::new();
         while let Some(key) = map.next_key::<String>()? {
             if members.len() == MEMBERS_MAX {
-                return Err(de::Error::custom("a map has too many names"));
+                return Err(de::Error::custom(format!("a map has more than {MEMBERS_MAX} names")));
             }
             let value = map.next_value_seed(below)?;
             let name = shown(&key);
             if members.insert(key, value).is_some() {
-                return Err(de::Error::custom(format!("{name} stands twice")));
+                return Err(de::Error::custom(format!("{name} occurs twice")));
             }
         }
         Ok(Value::Object(members))

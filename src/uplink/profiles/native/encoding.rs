@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-/// How payloads are written.
+/// The encoding of payloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Encoding {
@@ -13,11 +13,11 @@ pub enum Encoding {
     Cbor,
 }
 
-/// A record takes less, in most cases.
+/// Initial capacity of a payload's buffer. Most records take less.
 const USUAL_BYTES: usize = 1024;
 
-/// A payload: JSON with the fields as declared, or the same document as CBOR (RFC 8949) with
-/// definite lengths.
+/// Returns a payload: JSON with the fields as declared, or the same document as CBOR (RFC 8949)
+/// with definite lengths.
 pub fn encode(value: &impl Serialize, encoding: Encoding) -> Result<Vec<u8>, serde_json::Error> {
     match encoding {
         Encoding::Json => {
@@ -28,21 +28,21 @@ pub fn encode(value: &impl Serialize, encoding: Encoding) -> Result<Vec<u8>, ser
         Encoding::Cbor => {
             let document = serde_json::to_value(value)?;
             let mut bytes = Vec::new();
-            // Writing a document into a Vec has no error to give.
+            // Writing a document into a Vec cannot fail.
             let _ = ciborium::into_writer(&document, &mut bytes);
             Ok(bytes)
         }
     }
 }
 
-/// What came, strictly: no unknown field, nothing behind it.
+/// Reads a payload strictly: unknown fields and trailing bytes are refused.
 pub fn decode<T: DeserializeOwned>(encoding: Encoding, payload: &[u8]) -> Result<T, String> {
     match encoding {
         Encoding::Json => serde_json::from_slice(payload).map_err(|e| e.to_string()),
         Encoding::Cbor => {
             let mut rest = payload;
             let value = ciborium::from_reader(&mut rest).map_err(|e| e.to_string())?;
-            if rest.is_empty() { Ok(value) } else { Err("something stands behind it".to_owned()) }
+            if rest.is_empty() { Ok(value) } else { Err("it has trailing bytes".to_owned()) }
         }
     }
 }

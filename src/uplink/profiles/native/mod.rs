@@ -1,7 +1,7 @@
 //! The `native` profile: topics and payloads, in JSON or in CBOR with the same names.
 //!
-//! Topics are `gatehouse/v1/{project}/{gateway}/` and a word: `attendance`, `event`, `status` and
-//! `reply` are ours, `command` and `ack` the platform's.
+//! A topic is `gatehouse/v1/{project}/{gateway}/` and a word. The gateway publishes `attendance`,
+//! `event`, `status` and `reply`. The platform publishes `command` and `ack`.
 
 pub mod command;
 mod encoding;
@@ -22,12 +22,12 @@ use crate::{
     turnstile::settings::Checked,
 };
 
-/// How a platform of our own making is spoken to.
+/// The profile of a platform that uses Gatehouse's own format.
 pub struct Native {
-    /// All topics begin with this.
+    /// The prefix of all topics.
     prefix: String,
     keys: Keys,
-    /// The platform acknowledges, too.
+    /// Whether the platform acknowledges, too.
     acknowledges: bool,
 }
 
@@ -35,7 +35,7 @@ pub struct Native {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Keys {
-    /// How payloads are written.
+    /// The encoding of payloads.
     pub encoding: Encoding,
     /// Whether commands may open a gate.
     pub remote_release: bool,
@@ -51,7 +51,7 @@ impl Dialect for Native {
 }
 
 impl Native {
-    /// The profile of one gateway.
+    /// Returns the profile of one gateway.
     pub fn speaking(keys: Keys, ack: Ack, origin: &Origin) -> Native {
         let prefix = format!("gatehouse/v1/{}/{}/", origin.project, origin.gateway);
         Native { prefix, keys, acknowledges: ack == Ack::Platform }
@@ -128,7 +128,7 @@ impl Profile for Native {
     }
 }
 
-/// Maximum size of an acknowledgement, which is some 70 bytes.
+/// Maximum size of an acknowledgement. It usually has about 70 bytes.
 const ACKNOWLEDGEMENT_BYTES: usize = 1024;
 
 fn acknowledgement(encoding: Encoding, payload: &[u8]) -> Result<Acknowledgement, String> {

@@ -1,4 +1,5 @@
-//! Frozen payloads: platforms parse them. Where one of these fails, the code is wrong.
+//! Frozen payloads, which platforms parse. If one of these tests fails, change the code, not the
+//! payload.
 
 use super::*;
 use crate::{
@@ -19,7 +20,7 @@ fn origin() -> Origin {
     Origin { gateway: "gate-1".into(), project: "P1".into(), timezone }
 }
 
-/// As the link makes it of an outbox row.
+/// Makes the message of an outbox row as the link does.
 fn message(
     origin: &Origin,
     encoding: Encoding,
@@ -31,7 +32,8 @@ fn message(
     super::super::message(&native, origin, stored, cause, resent).unwrap()
 }
 
-/// `leaf` is no hash of the entry: a payload is frozen by itself.
+/// Returns a stored entry. `leaf` is not the hash of the entry, because the payload is frozen apart
+/// from it.
 fn stored(index: u64, seq: Option<u64>, body: impl Into<Body>, leaf: &str) -> Stored {
     let stamp = Stamp {
         wall_ms: 1_793_228_400_123,

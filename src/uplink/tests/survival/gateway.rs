@@ -1,4 +1,4 @@
-//! The real store, ledger and deliveries, on files that outlive them, with what goes wrong.
+//! The real store, ledger and deliveries, on files that outlive them, and their failures.
 
 use std::{collections::VecDeque, path::Path, sync::Arc};
 
@@ -19,17 +19,17 @@ use crate::{
 
 const NAMES: [&str; 2] = ["a", "b"];
 
-/// One connection of one upstream: our client, the wire and the broker.
+/// One connection of one upstream: the client, the wire and the broker.
 struct Session {
     delivery: Delivery<bool>,
-    /// With the client, not yet on the wire; `None` is a status, which is no row.
+    /// Messages in the client that are not yet on the wire. `None` is a status, which is not a row.
     queue: VecDeque<Option<(u64, bool)>>,
-    /// Received by the broker, its acknowledgement on the way.
+    /// Messages that the broker has received, with their acknowledgements on the way.
     wire: Vec<(u16, Option<u64>)>,
-    /// Acknowledged and not yet struck off.
+    /// Rows that are acknowledged and not yet struck off.
     pending: Vec<u64>,
     packet: u16,
-    /// Nothing arrives any more, and nobody has noticed yet.
+    /// Whether messages no longer arrive, before either side has noticed.
     lost: bool,
 }
 
@@ -42,7 +42,7 @@ impl Session {
         session
     }
 
-    /// A fresh connection, which begins with a status. What the one before held is forgotten.
+    /// Begins a new connection with a status, and forgets the messages of the last one.
     fn connect(&mut self, head: u64) {
         self.delivery.connected(head);
         (self.packet, self.lost) = (0, false);
@@ -94,14 +94,14 @@ fn denial() -> Body {
     Denial { lane, direction, reason, person: None, evidence, flags }.into()
 }
 
-/// How the last transaction, which nobody was told of, stands in the log after a power cut.
+/// The state of the last, unconfirmed transaction in the log after a power cut.
 #[derive(Clone, Copy, Debug)]
 pub enum Tail {
-    /// Not begun.
+    /// It was not begun.
     None,
-    /// So many tenths of its sectors were written; the first ones, or the last ones.
+    /// Some tenths of its sectors were written, the first ones or the last ones.
     Torn { tenths: usize, last_ones: bool },
-    /// Something else stands where it should.
+    /// Its sectors are filled with this byte.
     Garbage(u8),
 }
 
@@ -116,7 +116,7 @@ impl Gateway {
         gateway
     }
 
-    /// What the daemon does before a camera opens, and that nothing is missing then.
+    /// Does what the daemon does before a camera opens, and checks that no entry is missing.
     async fn started(&mut self, configured: [bool; 2]) {
         for entry in self.entries(0).await.iter().zip(&self.model.entries) {
             assert_eq!((&entry.0.entry, entry.0.leaf), (&entry.1.entry, entry.1.leaf));
@@ -126,7 +126,7 @@ impl Gateway {
         let closed = self.store.write(Priority::Attendance, close).await.unwrap();
         assert_eq!(closed, self.model.open.len(), "what is open after a start");
         let found = self.entries(known).await;
-        assert_eq!(found.len(), closed, "entries that nobody was told of, or some missing");
+        assert_eq!(found.len(), closed, "unconfirmed entries came in, or entries are missing");
         self.model.interrupted(found);
         self.append(Priority::Upkeep, Boot { version: "1".into() }).await;
         let head = self.model.last_seq();
@@ -165,7 +165,7 @@ impl Gateway {
         self.append(Priority::Event, denial()).await;
     }
 
-    /// One of the open passages comes to its end; a second end of it is refused.
+    /// Closes one of the open passages. A second outcome is refused.
     pub async fn close(&mut self, which: usize, outcome: Outcome) {
         let Some((passage, _)) =
             which.checked_rem(self.model.open.len()).map(|n| self.model.open[n])
@@ -181,7 +181,7 @@ impl Gateway {
         assert!(matches!(again, Err(LedgerError::NoCause(_))), "{again:?}");
     }
 
-    /// A grant whose transaction fails after all of it was written.
+    /// Appends a grant in a transaction that fails after the grant was written.
     pub async fn grant_fails(&mut self) {
         let (ledger, body) = (self.ledger.clone(), grant(self.passage()));
         let work = move |tx: &Transaction<'_>| {
@@ -191,7 +191,7 @@ impl Gateway {
         self.store.write(Priority::Attendance, work).await.unwrap_err();
     }
 
-    /// Denials in one transaction until SQLite finds no room for more of them.
+    /// Appends denials in one transaction until SQLite has no room.
     pub async fn disk_is_full(&mut self) {
         let ledger = self.ledger.clone();
         let work = move |tx: &Transaction<'_>| {
@@ -212,7 +212,7 @@ impl Gateway {
         Some((self.sessions[n].as_mut()?, &mut self.model.links[n]))
     }
 
-    /// Rows are read, and as many go to the client as it takes.
+    /// Reads rows, and hands as many to the client as the window holds.
     pub async fn fetch(&mut self, n: usize) {
         let store = self.store.clone();
         let Some((session, link)) = self.link(n) else { return };
@@ -244,7 +244,7 @@ impl Gateway {
         assert!(rows <= WINDOW + 1);
     }
 
-    /// The client puts its oldest message on the wire, which may have broken.
+    /// Puts the client's oldest message on the wire, which may be broken.
     pub fn send(&mut self, n: usize, arrives: bool) {
         let Some((session, link)) = self.link(n) else { return };
         let Some(message) = session.queue.pop_front() else { return };
@@ -259,7 +259,7 @@ impl Gateway {
         }
     }
 
-    /// The broker's answer to one of its messages comes, and comes again.
+    /// Delivers the broker's acknowledgement of one message, twice.
     pub fn acknowledge(&mut self, n: usize, which: usize) {
         let Some((session, link)) = self.link(n) else { return };
         let Some(which) = which.checked_rem(session.wire.len()) else { return };
@@ -271,7 +271,7 @@ impl Gateway {
         session.pending.extend(seq);
     }
 
-    /// What was acknowledged is struck off. Where that fails the connection is given up.
+    /// Strikes off the acknowledged rows. If that fails, the connection is given up.
     pub async fn strike_off(&mut self, n: usize, fails: bool) {
         let store = self.store.clone();
         let Some((session, link)) = self.link(n) else { return };
@@ -298,7 +298,7 @@ impl Gateway {
         assert!(self.store.checkpoint().await.unwrap());
     }
 
-    /// Ends in good order and starts again.
+    /// Stops cleanly and starts again.
     pub async fn restart(self, configured: [bool; 2]) -> Gateway {
         let Gateway { dir, store, thread, model, passages, .. } = self;
         drop(store);
@@ -306,14 +306,14 @@ impl Gateway {
         Gateway::again(dir, model, passages, configured).await
     }
 
-    /// The files as they are on the disk now are all that the next run finds.
+    /// Starts again with the files as they are on the disk now.
     pub async fn power_cut(self, configured: [bool; 2], tail: Tail) -> Gateway {
         let dir = tempfile::tempdir().unwrap();
         for name in ["gatehouse.db", "gatehouse.db-wal", "key"] {
             std::fs::copy(self.dir.path().join(name), dir.path().join(name)).unwrap();
         }
         let Gateway { dir: old, store, thread, ledger, model, passages, .. } = self;
-        // One more transaction shows where the next one would have come to stand in the log.
+        // One more transaction shows where in the log the next transaction is written.
         let append = move |tx: &Transaction<'_>| ledger.append(tx, stamp(), denial());
         store.write(Priority::Event, append).await.unwrap();
         let log = |dir: &tempfile::TempDir| dir.path().join("gatehouse.db-wal");
@@ -339,7 +339,7 @@ impl Gateway {
         gateway
     }
 
-    /// The outbox says what the model says, to each upstream.
+    /// Checks that each upstream's outbox equals the model's.
     pub async fn check(&self) {
         let rows = |tx: &Transaction<'_>| {
             let all = |name| ledger::waiting(tx, name, 0, u64::MAX, usize::MAX, |stored, _| stored);
@@ -349,7 +349,7 @@ impl Gateway {
         let rows = self.store.read(rows).await.unwrap();
         for (rows, link) in rows.iter().zip(&self.model.links) {
             let seqs = rows.iter().filter_map(|stored| stored.entry.seq);
-            assert!(seqs.eq(link.outbox.iter().copied()), "the outbox is another");
+            assert!(seqs.eq(link.outbox.iter().copied()), "the outbox differs from the model");
         }
     }
 }
@@ -366,8 +366,8 @@ async fn begin(dir: &Path, configured: [bool; 2]) -> (Store, StoreThread, Ledger
 
 const SECTOR: usize = 512;
 
-/// The log with a part of the transaction that makes `after` of it. Not a byte of an earlier
-/// transaction is touched: a disk that spoils a sector's old bytes is not survived by anybody.
+/// Returns the log `before` with a part of the transaction that leads to `after`. The bytes of
+/// earlier transactions stay, because no database survives a disk that spoils a sector's old bytes.
 fn torn(mut before: Vec<u8>, after: &[u8], tail: Tail) -> Vec<u8> {
     let sectors = 0..after.len().div_ceil(SECTOR);
     let changed = sectors.filter_map(|n| {

@@ -1,4 +1,4 @@
-//! What must hold, said in plain vectors and sets. Nothing here knows how it is done.
+//! The expected state, in plain vectors and sets, independent of the implementation.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::{
     turnstile::PassageId,
 };
 
-/// The ledger and its upstreams, as whoever was told of each commit would write them down.
+/// The ledger and its upstreams, as the confirmed commits require them.
 #[derive(Default)]
 pub struct Model {
     pub entries: Vec<Stored>,
@@ -20,17 +20,19 @@ pub struct Model {
 pub struct Link {
     pub configured: bool,
     pub outbox: BTreeSet<u64>,
-    /// What reached the broker, and what it was known to have when rows were struck off.
+    /// Rows that reached the broker.
     pub received: BTreeSet<u64>,
     acknowledged: BTreeSet<u64>,
-    /// Given to the client, on this connection and on those before it.
+    /// Rows handed to the client on this connection.
     handed: BTreeSet<u64>,
+    /// Rows handed to the client on earlier connections.
     handed_before: BTreeSet<u64>,
-    /// The last seq there was when a run that had this upstream ended.
+    /// The last seq when the last run with this upstream ended.
     of_earlier_runs: u64,
-    /// The last seq there was when this connection came up, and the highest that came for the first
-    /// time over it, of those up to there and of those since.
+    /// The last seq when this connection came up.
     head: u64,
+    /// The highest seq that this connection delivered for the first time: of the backlog, and of
+    /// fresh rows.
     highest: [u64; 2],
 }
 
@@ -39,7 +41,7 @@ impl Model {
         self.entries.iter().filter_map(|e| e.entry.seq).max().unwrap_or(0)
     }
 
-    /// The store has said that this is on the disk.
+    /// Notes that the store has confirmed the commit of an entry.
     pub fn committed(&mut self, stored: Stored) {
         let (entry, index) = (&stored.entry, self.entries.len());
         assert_eq!(entry.index, index as u64, "indexes have no gap");
@@ -61,8 +63,8 @@ impl Model {
         self.entries.push(stored);
     }
 
-    /// A run ends, however it ends, and the next one has these upstreams: a new one gets all there
-    /// is, one that was away what came meanwhile.
+    /// Ends a run and begins the next one with these upstreams. A new upstream gets all rows. An
+    /// upstream that was not configured for a while gets the rows recorded since.
     pub fn restarted(&mut self, configured: [bool; 2]) {
         let last_seq = self.last_seq();
         for (link, configured) in self.links.iter_mut().zip(configured) {
@@ -76,7 +78,8 @@ impl Model {
         }
     }
 
-    /// The start closes what was open, oldest first; `found` is all that came into the ledger.
+    /// Notes that the start has closed the open grants, oldest first. `found` are the entries that
+    /// came in since.
     pub fn interrupted(&mut self, found: Vec<Stored>) {
         let open: Vec<_> = self.open.iter().map(|(passage, _)| *passage).collect();
         let unconfirmed = found.iter().map(|stored| match stored.entry.body {
@@ -94,22 +97,23 @@ impl Link {
         (self.head, self.highest) = (head, [0, 0]);
     }
 
-    /// A row is given to the client: marked exactly where it may have gone before.
+    /// Notes that a row is handed to the client. It must be marked exactly if it may have been sent
+    /// before.
     pub fn handed(&mut self, seq: u64, resent: bool) {
         assert!(self.outbox.contains(&seq), "{seq} was struck off and is sent again");
         let maybe = seq <= self.of_earlier_runs || self.handed_before.contains(&seq);
-        assert_eq!(resent, maybe, "{seq} is marked as a repeat where it may be one");
-        assert!(self.handed.insert(seq), "{seq} goes twice over one connection");
+        assert_eq!(resent, maybe, "{seq} is marked exactly if it may have been sent before");
+        assert!(self.handed.insert(seq), "{seq} is sent twice over one connection");
     }
 
-    /// It reaches the broker.
+    /// Notes that a row reached the broker.
     pub fn delivered(&mut self, seq: u64, resent: bool) {
         let highest = &mut self.highest[usize::from(seq > self.head)];
         if self.received.insert(seq) {
-            assert!(seq > *highest, "{seq} comes for the first time after {highest}");
+            assert!(seq > *highest, "{seq} arrives for the first time after {highest}");
             *highest = seq;
         } else {
-            assert!(resent, "{seq} repeated without the mark");
+            assert!(resent, "{seq} is repeated without the mark");
         }
     }
 
@@ -118,7 +122,7 @@ impl Link {
         self.acknowledged.insert(seq);
     }
 
-    /// The store has said that these rows are gone.
+    /// Notes that the store has confirmed the removal of these rows.
     pub fn struck_off(&mut self, seqs: &[u64]) {
         for seq in seqs {
             assert!(self.acknowledged.contains(seq), "{seq} was never acknowledged");

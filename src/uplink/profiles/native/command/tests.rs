@@ -1,4 +1,4 @@
-//! Payloads as they should be, as they should not, and any bytes at all.
+//! Valid payloads, invalid payloads and arbitrary bytes.
 
 use proptest::prelude::*;
 
@@ -26,15 +26,15 @@ fn cbor(value: &Value) -> Vec<u8> {
     bytes
 }
 
-/// Read from both encodings, which must agree.
+/// Reads a command from both encodings, which must agree.
 fn read(command: &Value) -> Result<Envelope, NoCommand> {
     let from_json = Envelope::read(Encoding::Json, command.to_string().as_bytes());
     let from_cbor = Envelope::read(Encoding::Cbor, &cbor(command));
-    let told = |read: &Result<Envelope, NoCommand>| match read {
+    let essence = |read: &Result<Envelope, NoCommand>| match read {
         Ok(read) => Ok((read.id.clone(), read.args.clone())),
         Err(no) => Err((no.id.clone(), no.code)),
     };
-    assert_eq!(told(&from_json), told(&from_cbor));
+    assert_eq!(essence(&from_json), essence(&from_cbor));
     from_json
 }
 
@@ -49,7 +49,7 @@ fn a_command_is_read_from_either_encoding() {
 }
 
 #[test]
-fn i8_what_is_wrong_with_a_command_is_said_with_its_id_where_that_can_be_read() {
+fn i8_a_refusal_names_the_fault_and_the_id_if_that_can_be_read() {
     let deep = json!({ "x": { "y": [1] } });
     let many: Map<String, Value> = (0..65).map(|n| (n.to_string(), json!(1))).collect();
     let list = vec![1; 65];
@@ -70,10 +70,10 @@ fn i8_what_is_wrong_with_a_command_is_said_with_its_id_where_that_can_be_read() 
             Some("c-1"),
             "expires_at: is before",
         ),
-        (with(|c| drop(c.insert("more".into(), json!(1)))), Some("c-1"), "more: is not known"),
+        (with(|c| drop(c.insert("more".into(), json!(1)))), Some("c-1"), "more: unknown name"),
         (with(|c| c["args"] = deep), None, "nested too deeply"),
-        (with(|c| c["args"] = many.into()), None, "too many names"),
-        (with(|c| c["args"]["after"] = list.into()), None, "list is too long"),
+        (with(|c| c["args"] = many.into()), None, "a map has more than 64 names"),
+        (with(|c| c["args"]["after"] = list.into()), None, "a list has more than 64 values"),
         (with(|c| c["args"]["after"] = json!(0.5)), None, "must be a whole one"),
     ] {
         let refused = read(&wrong).unwrap_err();
@@ -83,25 +83,25 @@ fn i8_what_is_wrong_with_a_command_is_said_with_its_id_where_that_can_be_read() 
 }
 
 #[test]
-fn i8_no_name_stands_twice_nothing_follows_and_a_large_payload_is_not_looked_at() {
+fn i8_repeated_names_trailing_data_and_large_payloads_are_refused() {
     let no_command = |encoding, payload: &[u8]| {
         let refused = Envelope::read(encoding, payload).unwrap_err();
         (refused.code, refused.message)
     };
     let twice = command().to_string().replace("{\"after\"", "{\"limit\":1,\"after\"");
     let (code, said) = no_command(Encoding::Json, twice.as_bytes());
-    assert!(code == "malformed" && said.contains("limit stands twice"), "{said}");
+    assert!(code == "malformed" && said.contains("limit occurs twice"), "{said}");
     let two = format!("{}{}", command(), command());
     assert_eq!(no_command(Encoding::Json, two.as_bytes()).0, "malformed");
     let two = [cbor(&command()), vec![0]].concat();
-    assert!(no_command(Encoding::Cbor, &two).1.contains("behind the command: 1 byte"));
-    // Valid, but for its size.
+    assert!(no_command(Encoding::Cbor, &two).1.contains("after the command: 1 byte"));
+    // The command is valid except for its size.
     let mut large = command().to_string().into_bytes();
     large.resize(COMMAND_MAX, b' ');
     assert!(Envelope::read(Encoding::Json, &large).is_ok());
     large.push(b' ');
     assert_eq!(no_command(Encoding::Json, &large).0, "too_large");
-    // Ten thousand lists within each other, and lengths that announce more than there is.
+    // Ten thousand nested lists, and lengths that announce more than the payload holds.
     let nested = [0x81; 10_000];
     assert_eq!(no_command(Encoding::Cbor, &nested).0, "malformed");
     assert_eq!(no_command(Encoding::Json, "[".repeat(10_000).as_bytes()).0, "malformed");
@@ -112,7 +112,7 @@ fn i8_no_name_stands_twice_nothing_follows_and_a_large_payload_is_not_looked_at(
 }
 
 #[test]
-fn busy_is_said_with_the_id_and_of_a_large_command_nothing() {
+fn busy_has_the_id_and_a_large_command_gets_no_reply() {
     let payload = command().to_string();
     let said = busy(Encoding::Json, payload.as_bytes()).unwrap();
     let said: Value = serde_json::from_slice(&said).unwrap();
@@ -129,14 +129,14 @@ fn busy_is_said_with_the_id_and_of_a_large_command_nothing() {
 
 proptest! {
     #[test]
-    fn i8_no_bytes_are_more_than_refused(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
+    fn i8_arbitrary_bytes_are_refused(bytes in prop::collection::vec(any::<u8>(), 0..512)) {
         for encoding in [Encoding::Json, Encoding::Cbor] {
             prop_assert!(Envelope::read(encoding, &bytes).is_err());
             busy(encoding, &bytes);
         }
     }
 
-    /// A byte of a true command is another one: it is read as a command or refused, never more.
+    /// A valid command with changed bytes is read as a command or refused. Nothing else happens.
     #[test]
     fn i8_a_command_with_bytes_changed_is_read_or_refused(
         at in prop::collection::vec((0.0..1.0_f64, any::<u8>()), 1..8),
