@@ -240,7 +240,7 @@ pub struct ClockWatch {
 
 /// The state of a boot's clock that the ledger has.
 #[derive(Serialize, Deserialize)]
-struct Told {
+struct Recorded {
     boot: BootId,
     synced: bool,
     booted_at_ms: i64,
@@ -256,10 +256,12 @@ impl ClockWatch {
     /// Continues from the state that [`told`](Self::told) returned in this boot. A state of another
     /// boot, or one that cannot be read, is ignored.
     pub fn resumed(stamp: Stamp, told: Option<&[u8]>) -> ClockWatch {
-        let told = told.and_then(|told| serde_json::from_slice::<Told>(told).ok());
+        let told = told.and_then(|told| serde_json::from_slice::<Recorded>(told).ok());
         let fresh = ClockWatch::new(stamp, false);
         match told.filter(|told| told.boot == stamp.boot) {
-            Some(Told { synced, booted_at_ms, .. }) => ClockWatch { synced, booted_at_ms, ..fresh },
+            Some(Recorded { synced, booted_at_ms, .. }) => {
+                ClockWatch { synced, booted_at_ms, ..fresh }
+            }
             None => fresh,
         }
     }
@@ -268,7 +270,7 @@ impl ClockWatch {
     pub fn told(&self, stamp: Stamp) -> Vec<u8> {
         let (boot, synced, booted_at_ms) = (stamp.boot, self.synced, self.booted_at_ms);
         // Serializing plain values cannot fail.
-        serde_json::to_vec(&Told { boot, synced, booted_at_ms }).unwrap_or_default()
+        serde_json::to_vec(&Recorded { boot, synced, booted_at_ms }).unwrap_or_default()
     }
 
     /// Returns a change that is due. A step and a change of synchronisation at once are one change:

@@ -37,7 +37,7 @@ type Which = (AlarmWhat, String);
 
 /// The reported state of one subject.
 #[derive(Default)]
-struct Told {
+struct Reported {
     /// The alarm that was raised and is not over.
     standing: Option<Standing>,
     /// Time of its last raise.
@@ -50,7 +50,7 @@ struct Told {
 
 pub struct Debouncer {
     limits: AlarmLimits,
-    told: BTreeMap<Which, Told>,
+    reported: BTreeMap<Which, Reported>,
     /// Times of the alarms of the last minute.
     lately: VecDeque<Monotonic>,
     raised: u64,
@@ -60,12 +60,12 @@ impl Debouncer {
     /// Continues from the standing alarms that [`kept_after`] wrote. If they cannot be read, they
     /// are raised again.
     pub fn resumed(limits: AlarmLimits, kept: Option<&[u8]>) -> Debouncer {
-        let mut told = BTreeMap::new();
+        let mut reported = BTreeMap::new();
         for standing in read(kept) {
             let which = (standing.what, standing.subject.clone());
-            told.insert(which, Told { standing: Some(standing), ..Told::default() });
+            reported.insert(which, Reported { standing: Some(standing), ..Reported::default() });
         }
-        Debouncer { limits, told, lately: VecDeque::new(), raised: 0 }
+        Debouncer { limits, reported, lately: VecDeque::new(), raised: 0 }
     }
 
     /// Returns the number of alarms raised since the start.
@@ -74,7 +74,7 @@ impl Debouncer {
     }
 
     pub fn standing(&self) -> impl Iterator<Item = &Standing> {
-        self.told.values().filter_map(|told| told.standing.as_ref())
+        self.reported.values().filter_map(|reported| reported.standing.as_ref())
     }
 
     /// Returns the alarms that are due now, at most `room`. `looks` has all parts: a standing alarm
@@ -89,21 +89,23 @@ impl Debouncer {
             .map(|look| ((look.what, cut(&look.subject, SUBJECT)), &look.verdict))
             .collect();
         for (which, verdict) in &seen {
-            if self.told.contains_key(which) || matches!(verdict, Verdict::Trouble(_)) {
-                self.told.entry(which.clone()).or_default().turn(now, which.0, verdict);
+            if self.reported.contains_key(which) || matches!(verdict, Verdict::Trouble(_)) {
+                self.reported.entry(which.clone()).or_default().turn(now, which.0, verdict);
             }
         }
         // Subjects without anything to report are forgotten.
-        self.told.retain(|which, told| {
+        self.reported.retain(|which, reported| {
             let lately = |at: Monotonic| now.since(at) < AGAIN_AFTER;
-            told.standing.is_some()
-                || told.raised_at.is_some_and(lately)
-                || told.turned.is_some() && seen.contains_key(which)
+            reported.standing.is_some()
+                || reported.raised_at.is_some_and(lately)
+                || reported.turned.is_some() && seen.contains_key(which)
         });
         let mut due: Vec<(Monotonic, Which)> = Vec::new();
-        for (which, told) in &self.told {
+        for (which, reported) in &self.reported {
             let verdict = seen.get(which).copied();
-            due.extend(self.due(now, told, which.0, verdict).map(|since| (since, which.clone())));
+            due.extend(
+                self.due(now, reported, which.0, verdict).map(|since| (since, which.clone())),
+            );
         }
         due.sort();
         let mut alarms = Vec::new();
@@ -111,7 +113,9 @@ impl Debouncer {
             if alarms.len() >= room || self.lately.len() >= A_MINUTE {
                 break;
             }
-            let Some(alarm) = self.tell(stamp, &which, seen.get(&which).copied()) else { continue };
+            let Some(alarm) = self.report(stamp, &which, seen.get(&which).copied()) else {
+                continue;
+            };
             self.lately.push_back(now);
             alarms.push(alarm);
         }
@@ -122,17 +126,17 @@ impl Debouncer {
     fn due(
         &self,
         now: Monotonic,
-        told: &Told,
+        reported: &Reported,
         what: AlarmWhat,
         verdict: Option<&Verdict>,
     ) -> Option<Monotonic> {
         if verdict.is_none() {
-            return told.standing.as_ref().map(|_| Monotonic::default());
+            return reported.standing.as_ref().map(|_| Monotonic::default());
         }
-        let turned = told.turned?;
-        let timeout = if told.standing.is_some() { WELL_FOR } else { self.timeout(what) };
-        let again = told.raised_at.is_none_or(|at| now.since(at) >= AGAIN_AFTER);
-        let may = told.standing.is_some() || again;
+        let turned = reported.turned?;
+        let timeout = if reported.standing.is_some() { WELL_FOR } else { self.timeout(what) };
+        let again = reported.raised_at.is_none_or(|at| now.since(at) >= AGAIN_AFTER);
+        let may = reported.standing.is_some() || again;
         (may && now.since(turned) >= timeout).then_some(turned)
     }
 
@@ -150,13 +154,13 @@ impl Debouncer {
         }
     }
 
-    fn tell(&mut self, stamp: Stamp, which: &Which, verdict: Option<&Verdict>) -> Option<Alarm> {
+    fn report(&mut self, stamp: Stamp, which: &Which, verdict: Option<&Verdict>) -> Option<Alarm> {
         let standing = self.standing().count();
-        let told = self.told.get_mut(which)?;
-        told.turned = None;
+        let reported = self.reported.get_mut(which)?;
+        reported.turned = None;
         let (what, subject) = (which.0, which.1.clone());
-        if let Some(over) = told.standing.take() {
-            let detail = why_over(&over, stamp, told.most, verdict.is_none());
+        if let Some(over) = reported.standing.take() {
+            let detail = why_over(&over, stamp, reported.most, verdict.is_none());
             return Some(Alarm { what, subject, raised: false, detail });
         }
         let Some(Verdict::Trouble(trouble)) = verdict else { return None };
@@ -169,20 +173,20 @@ impl Debouncer {
                 *text = cut(text, DETAIL);
             }
         }
-        told.standing = Some(Standing {
+        reported.standing = Some(Standing {
             what,
             subject: subject.clone(),
             detail: detail.clone(),
             raised: stamp,
         });
-        told.raised_at = Some(Monotonic::from_millis(stamp.uptime_ms));
-        told.most = trouble.count.unwrap_or(0);
+        reported.raised_at = Some(Monotonic::from_millis(stamp.uptime_ms));
+        reported.most = trouble.count.unwrap_or(0);
         self.raised += 1;
         Some(Alarm { what, subject, raised: true, detail })
     }
 }
 
-impl Told {
+impl Reported {
     fn turn(&mut self, now: Monotonic, what: AlarmWhat, verdict: &Verdict) {
         match (verdict, &self.standing) {
             (Verdict::Trouble(trouble), Some(_)) => {

@@ -26,8 +26,8 @@ const QUIET: Duration = Duration::from_secs(60);
 /// dropped and logged; the first ones show how the failure began.
 const PENDING: usize = 16;
 
-/// Maximum number of failed reads of a batch in a row. After it, the batch is skipped and its first
-/// entry counts as damaged.
+/// Maximum number of failed reads of a batch in a row. After it, the batch is skipped and its
+/// first entry counts as damaged.
 const UNREAD: u32 = 10;
 /// Interval between two searches for entries whose retention is over; the second one is for a
 /// failed search, and for a clock that is not synchronised.
@@ -221,7 +221,7 @@ const FAILING: &str = "failing";
 /// Reports when the disk gets worse or better.
 struct DiskWatch {
     dir: PathBuf,
-    told: &'static str,
+    reported: &'static str,
     quiet_until: Monotonic,
     failures: u64,
     unrecorded: u64,
@@ -230,14 +230,14 @@ struct DiskWatch {
 impl DiskWatch {
     fn new(dir: PathBuf) -> DiskWatch {
         let quiet_until = Monotonic::default();
-        DiskWatch { dir, told: AMPLE, quiet_until, failures: 0, unrecorded: 0 }
+        DiskWatch { dir, reported: AMPLE, quiet_until, failures: 0, unrecorded: 0 }
     }
 
     fn look(&mut self, now: Monotonic, state: &StoreState) -> Option<Body> {
         // A failure that is already over is reported, too.
         let failed = state.failing.is_some() || state.failures > self.failures;
         let word = if failed { FAILING } else { state.room.word() };
-        if word == self.told {
+        if word == self.reported {
             self.failures = state.failures;
             return None;
         }
@@ -254,7 +254,7 @@ impl DiskWatch {
             self.quiet_until = now + WORSE_EVERY;
         }
         let unrecorded = state.unrecorded - self.unrecorded;
-        (self.told, self.failures, self.unrecorded) = (word, state.failures, state.unrecorded);
+        (self.reported, self.failures, self.unrecorded) = (word, state.failures, state.unrecorded);
         Some(DiskState { state: word.to_owned(), detail, unrecorded }.into())
     }
 }

@@ -269,6 +269,6 @@ proptest! {
             prop_assert_eq!(standing[n], matches!(state, Some(Some(_))), "subject {}", n);
         }
         let raised = standing.iter().filter(|s| **s).count();
-        prop_assert_eq!(debounce.told.len(), raised, "nothing else is remembered");
+        prop_assert_eq!(debounce.reported.len(), raised, "nothing else is remembered");
     }
 }

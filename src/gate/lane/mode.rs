@@ -82,7 +82,7 @@ fn key(lane: &str) -> String {
 pub fn load(tx: &rusqlite::Connection, lane: &str) -> Result<ModeState, StoreError> {
     let Some(kept) = store::meta(tx, &key(lane))? else { return Ok(ModeState::default()) };
     Ok(serde_json::from_slice(&kept).unwrap_or_else(|error| {
-        tracing::error!(%lane, %error, "its stored mode cannot be read: normal now");
+        tracing::error!(%lane, %error, "the stored mode is damaged: normal is used");
         ModeState::default()
     }))
 }

@@ -48,7 +48,7 @@ impl Shell<'_> {
     pub(super) fn handle(&mut self, event: Event) {
         match &event {
             Event::Turnstile(TurnstileEvent::Up { withdrawn }) if !withdrawn.is_empty() => {
-                tracing::warn!(lane = %self.lane.name, ?withdrawn, "withdrew a release from before");
+                tracing::warn!(lane = %self.lane.name, ?withdrawn, "withdrew a release that was left");
             }
             Event::Turnstile(TurnstileEvent::Released { passage, at }) => {
                 if let Some((_, captured)) = self.granted.take_if(|(id, _)| id == passage) {

@@ -55,7 +55,7 @@ impl CoolDown {
 
     /// Extends the cool-down of a worker who went through and is still before the camera: it is the
     /// same visit, also if the sighting names no worker.
-    pub(super) fn linger(&mut self, sighting: &Sighting) {
+    pub(super) fn extend(&mut self, sighting: &Sighting) {
         for cooling in &mut self.0 {
             let same = cooling.went
                 && cooling.direction == sighting.direction

@@ -65,7 +65,7 @@ impl Denials {
     }
 
     /// Extends the denials of this visit: the person is still before the camera.
-    pub(super) fn linger(&mut self, sighting: &Sighting) {
+    pub(super) fn extend(&mut self, sighting: &Sighting) {
         let (place, at) = ((sighting.direction, Some(sighting.visit)), sighting.captured);
         for denial in
             self.0.iter_mut().filter(|denial| denial.place() == place && at <= denial.until)

@@ -35,8 +35,8 @@ impl Machine {
         let (side, at) = (sighting.direction as usize, sighting.captured);
         // The person of an earlier sighting is gone, or is seen again.
         self.next[side].take_if(|(claim, _)| claim.visit.is_some());
-        self.cooling.linger(sighting);
-        self.denied.linger(sighting);
+        self.cooling.extend(sighting);
+        self.denied.extend(sighting);
         // No person is denied during a passage or in free mode.
         let ignores = self.busy() || self.mode == LaneMode::Free;
         let verdict = self.visits[side].look(sighting, &self.rules.faces, !ignores);
