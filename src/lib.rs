@@ -97,7 +97,7 @@
 //! - **I7** Removing a worker erases templates and photos at once and keeps the attendance. Ids are
 //!   never used again. (A database that was set aside is not changed.)
 //! - **I8** Every queue, file, table and message has a bound ([Bounds](#bounds)). A full disk never
-//!   corrupts the database and never loses an acknowledged write.
+//!   corrupts the database and never loses what the gateway has acknowledged.
 //! - **I9** The wall clock is not trusted: each entry carries the boot id, the monotonic time and
 //!   whether the clock was synchronised.
 //! - **I10** A broken camera, controller or link leaves the other lanes working. It recovers
