@@ -124,10 +124,7 @@
 //! - Ledger: all entries, in order, under one ledger id.
 //! - Outbox: entries that an upstream has not acknowledged. Upstream: one connection to a platform.
 
-#![allow(
-    rustdoc::private_intra_doc_links,
-    reason = "these pages are for developers of the rooms"
-)]
+#![allow(rustdoc::private_intra_doc_links, reason = "these pages are for developers of the rooms")]
 
 pub(crate) mod alarms;
 pub mod attendance;
