@@ -1,8 +1,8 @@
-//! Wall and monotonic time, and whether the wall clock can be trusted.
+//! Wall and monotonic time, and whether the wall clock is synchronised.
 //!
 //! In: the kernel's clocks. Out: [`Stamp`]s for ledger entries and [`Monotonic`] instants for
-//! everything that waits. Nothing else in the crate reads a clock, so that a test can hold time
-//! still. The wall clock is never trusted for a decision (I9): a box at a gate loses power, has
+//! everything that waits. Nothing else in the crate reads a clock, so that a test can stop time.
+//! The wall clock is never trusted for a decision (I9): a box at a gate loses power, has
 //! no battery behind its clock, and may be set by hand.
 
 #![warn(missing_docs)]
@@ -20,17 +20,17 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Monotonic(Duration);
 
 impl Monotonic {
-    /// So many milliseconds after the boot.
+    /// Makes the instant `ms` milliseconds after the boot.
     pub const fn from_millis(ms: u64) -> Self {
         Self(Duration::from_millis(ms))
     }
 
-    /// Milliseconds since the boot.
+    /// Returns the milliseconds since the boot.
     pub fn as_millis(self) -> u64 {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// How long ago `earlier` was; zero when it lies ahead.
+    /// Returns the time since `earlier`; zero if `earlier` is in the future.
     pub fn since(self, earlier: Monotonic) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
@@ -80,12 +80,12 @@ impl std::fmt::Debug for BootId {
     }
 }
 
-/// What each ledger entry says of its time (I9).
+/// The time of a ledger entry (I9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     /// Wall clock, milliseconds since the Unix epoch.
     pub wall_ms: i64,
-    /// Whether the kernel held the wall clock for synchronised at that moment.
+    /// Whether the wall clock was synchronised at that moment, according to the kernel.
     pub synced: bool,
     /// The boot that `uptime_ms` counts from.
     pub boot: BootId,
@@ -94,13 +94,13 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// The wall time, kept within what a calendar can show.
+    /// Returns the wall time; the Unix epoch if it is outside the range of a calendar.
     pub fn timestamp(&self) -> Timestamp {
         Timestamp::from_millisecond(self.wall_ms).unwrap_or(Timestamp::UNIX_EPOCH)
     }
 
-    /// Returns how long ago `earlier` was; zero when it lies ahead. Within a boot the clock that is
-    /// never set tells; across boots the wall clock is all there is.
+    /// Returns the time since `earlier`; zero if `earlier` is in the future. Within a boot the
+    /// monotonic clocks are compared, across boots the wall clocks.
     pub fn since(&self, earlier: Stamp) -> Duration {
         let ms = if earlier.boot == self.boot {
             self.uptime_ms.saturating_sub(earlier.uptime_ms)
@@ -111,7 +111,7 @@ impl Stamp {
     }
 }
 
-/// The port to time. Real and simulated clocks behave alike; nothing but this room reads time.
+/// The port to time. Real and simulated clocks behave alike; only this room reads time.
 pub trait Clock: Send + Sync {
     /// Returns the time since boot: for everything that waits.
     fn monotonic(&self) -> Monotonic;
@@ -119,7 +119,7 @@ pub trait Clock: Send + Sync {
     fn stamp(&self) -> Stamp;
 }
 
-/// The kernel does not say which boot this is.
+/// The boot id cannot be read from the kernel.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read the boot id from {path}: {source}; /proc must be mounted")]
 pub struct ClockError {
@@ -153,8 +153,8 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     Some(id)
 }
 
-/// The wall clock, for what is shown to people and decides nothing.
-#[expect(clippy::disallowed_methods, reason = "this is where it is read")]
+/// Returns the wall time. It is only shown to people; it decides nothing.
+#[expect(clippy::disallowed_methods, reason = "only this function reads it")]
 pub fn wall() -> Timestamp {
     Timestamp::now()
 }
@@ -169,7 +169,8 @@ impl Clock for SystemClock {
 
     fn stamp(&self) -> Stamp {
         let (mut wall_ms, mut uptime_ms) = (0, 0);
-        // The two are read apart: where the thread was held up in between, they are read again.
+        // The two clocks are read one after the other. If the thread was delayed in between, both
+        // are read again.
         for _ in 0..READINGS {
             let before = self.monotonic();
             wall_ms = wall().as_millisecond();
@@ -183,8 +184,8 @@ impl Clock for SystemClock {
     }
 }
 
-/// `adjtimex(2)`: the state is `TIME_ERROR`, or `STA_UNSYNC` is set, until a time daemon has
-/// disciplined the clock.
+/// Returns whether a time daemon has disciplined the clock. Until then `adjtimex(2)` returns the
+/// state `TIME_ERROR` or sets `STA_UNSYNC`.
 fn kernel_says_synchronised() -> bool {
     // SAFETY: all-zero is a valid `timex`, and modes = 0 asks for a read only.
     let (state, status) = unsafe {
@@ -198,78 +199,82 @@ fn kernel_says_synchronised() -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ClockWhat {
-    /// The kernel holds it for synchronised now.
+    /// The clock is synchronised now, according to the kernel.
     Synchronised,
-    /// The kernel no longer does.
+    /// The clock is no longer synchronised.
     Unsynchronised,
-    /// It was set.
+    /// The clock was set.
     Stepped,
 }
 
 /// A change of the wall clock, for the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockChange {
-    /// What happened to it.
+    /// The kind of change.
     #[serde(rename = "change")]
     pub what: ClockWhat,
-    /// How far it moved against the monotonic clock since the change before, or since the daemon's
-    /// start; milliseconds, negative where it was set back.
+    /// Movement against the monotonic clock since the previous change, or since the daemon's
+    /// start; milliseconds, negative if the clock was set back.
     pub moved_ms: i64,
-    /// Where it is synchronised: the wall time at which this boot began, ms since 1970. It dates
-    /// every entry of this boot, also those from before: `booted_at_ms` + the entry's `uptime_ms`.
+    /// If the clock is synchronised: the wall time at which this boot began, ms since 1970. It
+    /// dates every entry of this boot, also earlier ones: `booted_at_ms` + the entry's `uptime_ms`.
     pub booted_at_ms: Option<i64>,
 }
 
-/// Less than this is the time between two readings, and not a step.
+/// Minimum movement that counts as a step. A smaller movement is the time between two readings.
 const STEP_MS: i64 = 500;
-/// Attempts to read both clocks in one moment.
+/// Maximum number of attempts to read both clocks in one moment.
 const READINGS: usize = 3;
-/// Between two changes that are told. What happens in between is told at its end, so that a clock
-/// that flaps does not fill the ledger; each entry's own stamp says how the clock was.
+/// Interval between two recorded changes. Changes in between are recorded as one at its end, so
+/// that a flapping clock does not fill the ledger. Each entry's own stamp has the clock's state.
 const CHANGES_EVERY: Duration = Duration::from_secs(60);
 
-/// Looks at the clock now and then, and tells what changed.
+/// Compares the clock with its recorded state and reports changes.
 #[derive(Debug)]
 pub struct ClockWatch {
     synced: bool,
-    /// Wall time less uptime, as it was last told.
+    /// Wall time minus uptime, as last recorded.
     booted_at_ms: i64,
     quiet_until: Monotonic,
 }
 
-/// What the ledger was told of a boot's clock.
+/// The state of a boot's clock that the ledger has.
 #[derive(Serialize, Deserialize)]
-struct Told {
+struct Recorded {
     boot: BootId,
     synced: bool,
     booted_at_ms: i64,
 }
 
 impl ClockWatch {
-    /// `told`: the ledger knows already that this boot's clock is good.
+    /// `told`: the ledger already has this boot's clock as synchronised.
     pub fn new(stamp: Stamp, told: bool) -> ClockWatch {
         let quiet_until = Monotonic::default();
         ClockWatch { synced: told, booted_at_ms: booted_at_ms(stamp), quiet_until }
     }
 
-    /// Goes on from what [`told`](Self::told) gave, where that was in this boot.
+    /// Continues from the state that [`told`](Self::told) returned in this boot. A state of another
+    /// boot, or one that cannot be read, is ignored.
     pub fn resumed(stamp: Stamp, told: Option<&[u8]>) -> ClockWatch {
-        let told = told.and_then(|told| serde_json::from_slice::<Told>(told).ok());
+        let told = told.and_then(|told| serde_json::from_slice::<Recorded>(told).ok());
         let fresh = ClockWatch::new(stamp, false);
         match told.filter(|told| told.boot == stamp.boot) {
-            Some(Told { synced, booted_at_ms, .. }) => ClockWatch { synced, booted_at_ms, ..fresh },
+            Some(Recorded { synced, booted_at_ms, .. }) => {
+                ClockWatch { synced, booted_at_ms, ..fresh }
+            }
             None => fresh,
         }
     }
 
-    /// What was told of this boot's clock, for [`resumed`](Self::resumed).
+    /// Returns the recorded state of this boot's clock, for [`resumed`](Self::resumed).
     pub fn told(&self, stamp: Stamp) -> Vec<u8> {
         let (boot, synced, booted_at_ms) = (stamp.boot, self.synced, self.booted_at_ms);
-        // Writing a document has no error to give.
-        serde_json::to_vec(&Told { boot, synced, booted_at_ms }).unwrap_or_default()
+        // Serializing plain values cannot fail.
+        serde_json::to_vec(&Recorded { boot, synced, booted_at_ms }).unwrap_or_default()
     }
 
-    /// Of a step and a change of trust at once, the trust is told, with how far the clock moved.
+    /// Returns a change that is due. A step and a change of synchronisation at once are one change:
+    /// the synchronisation, with the movement of the clock.
     pub fn look(&mut self, stamp: Stamp) -> Option<ClockChange> {
         let now = Monotonic::from_millis(stamp.uptime_ms);
         let booted_at_ms = booted_at_ms(stamp);

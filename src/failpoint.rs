@@ -1,11 +1,11 @@
-//! Places where a test makes the daemon die or dawdle.
+//! Steps at which a test kills or delays the daemon.
 //!
-//! In: the name of a step that the running code has reached. Out: nothing, unless the program was
-//! built with the feature `failpoints`, which releases leave out, and its environment names the
-//! step: `FAILPOINTS="grant.committed=return"` is a power cut exactly there, `1*off->return` at
-//! the second time; `sleep(ms)` and `pause` hold up the thread that came by (the crate `fail`).
+//! In: the name of a step that the running code has reached. Out: nothing. A program that is built
+//! with the feature `failpoints` reads the environment; releases leave the feature out.
+//! `FAILPOINTS="grant.committed=return"` is a power cut at that step, `1*off->return` at the second
+//! time. `sleep(ms)` and `pause` delay the thread that reached the step (the crate `fail`).
 
-/// The running code has reached `step`.
+/// Reports that the running code has reached `step`.
 #[cfg(feature = "failpoints")]
 pub fn at(step: impl std::fmt::Display) {
     fail::fail_point!(&step.to_string(), |_| die());
@@ -15,7 +15,7 @@ pub fn at(step: impl std::fmt::Display) {
 #[inline(always)]
 pub fn at(_step: impl std::fmt::Display) {}
 
-/// As a power cut: no destructor runs, nothing is flushed.
+/// Ends the process like a power cut: no destructor runs, nothing is flushed.
 #[cfg(feature = "failpoints")]
 fn die() -> ! {
     let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);

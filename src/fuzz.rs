@@ -1,5 +1,5 @@
-//! What `fuzz/run` feeds with bytes: one function for each kind of bytes that come from outside. Each
-//! panics where what it reads does not hold. Not part of the program.
+//! Targets of `fuzz/run`: one function for each kind of bytes that come from outside. Each function
+//! panics if a property of the parsed data does not hold. Not part of the program.
 
 #[cfg(test)]
 mod tests;
@@ -15,21 +15,21 @@ use crate::{
     uplink::profiles::{native::Encoding, profile::Envelope},
 };
 
-/// Reads an entry of the ledger. It is written again in the same bytes, whatever of it is known.
+/// Decodes an entry of the ledger. Encoding it gives the same bytes, also if a part is unknown.
 pub fn entry(bytes: &[u8]) {
     let Ok(entry) = Entry::decode(bytes) else { return };
     assert_eq!(entry.encode().as_deref(), Ok(bytes));
 }
 
-/// Reads what a platform asks for.
+/// Reads a platform's command.
 pub fn command(bytes: &[u8]) {
     for encoding in [Encoding::Json, Encoding::Cbor] {
         let _ = Envelope::read(encoding, bytes);
     }
 }
 
-/// Cuts a camera's stream, whole and in pieces as long as its first byte says. The frames are the same,
-/// and each byte is in a frame or counted as garbage.
+/// Splits a camera's stream into frames, whole and in pieces of a length that its first byte gives.
+/// The frames are the same, and each byte is in a frame or counted as garbage.
 pub fn mjpeg(bytes: &[u8]) {
     let Some((piece, stream)) = bytes.split_first() else { return };
     let cut = |pieces: usize| {
@@ -47,12 +47,12 @@ pub fn mjpeg(bytes: &[u8]) {
     assert_eq!(framed as u64 + garbage, stream.len() as u64);
 }
 
-/// Looks for answers on a turnstile's line.
+/// Parses the bytes on a turnstile's line as controllers' answers.
 pub fn turnstile(bytes: &[u8]) {
     drivers::fuzz(bytes);
 }
 
-/// Reads a roster: text, or a workbook. An ID that is good twice is in no file.
+/// Reads a roster: text, or a workbook. No ID is in two valid rows.
 pub fn roster(bytes: &[u8]) {
     let Ok(file) = import::read(bytes) else { return };
     let mut ids = HashSet::new();
@@ -63,8 +63,8 @@ pub fn roster(bytes: &[u8]) {
     }
 }
 
-/// Reads what a client of the socket sends: requests, with a photo's piece after each.
-#[allow(clippy::expect_used, reason = "it may end here")]
+/// Reads the bytes of a client of the socket: requests, with a photo's piece after each.
+#[allow(clippy::expect_used, reason = "a fuzz target may panic without a runtime")]
 pub fn frames(bytes: &[u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
     runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! Arguments in, an exit code out.
+//! Passes the arguments to the CLI and returns its exit code.
 
 use std::process::ExitCode;
 

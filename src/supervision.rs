@@ -1,7 +1,7 @@
-//! Who makes progress, what is begun anew after a fault, and what caused it.
+//! Supervision: heartbeats, caught panics, causes of errors, and the pause before a restart.
 //!
-//! In: beats of the daemon's vital parts, and futures that may panic. Out: who is late, what a
-//! panic said, and how long to wait before the next attempt. Touches nothing; time is the clock's.
+//! In: heartbeats of the daemon's vital parts, and futures that may panic. Out: the late parts, the
+//! message of a panic, and the pause before the next attempt. Touches only the [`Clock`].
 
 #![warn(missing_docs)]
 
@@ -21,34 +21,34 @@ use futures_util::FutureExt;
 
 use crate::clock::{Clock, Monotonic};
 
-/// A panic, in words.
+/// A panic, with its message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a fault in this program: {0}; please report this")]
 pub struct Panicked(String);
 
 impl Panicked {
-    /// What a panic said, where it said anything.
+    /// Takes the message out of a panic's payload.
     pub fn of(panic: &(dyn Any + Send)) -> Panicked {
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        Panicked(text.unwrap_or("a panic without a word").to_owned())
+        Panicked(text.unwrap_or("a panic without a message").to_owned())
     }
 }
 
-/// Waits for `work`, and catches its panic. What it borrows outlives the panic: the caller sees to
-/// it that this is whole after each step, or made anew.
+/// Waits for `work`, and catches its panic. Borrowed values outlive the panic: the caller keeps
+/// them consistent after each step, or makes new ones.
 pub async fn caught<T>(work: impl Future<Output = T>) -> Result<T, Panicked> {
     AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| Panicked::of(&*panic))
 }
 
-/// Returns the first error of this type, going down to what caused it.
+/// Returns the first error of this type in the chain of causes.
 pub fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(found) = error.downcast_ref::<T>() {
             return Some(found);
         }
-        // An io::Error made of another one passes over it in `source`.
+        // The `source` of an io::Error skips the error that the io::Error wraps.
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         next = match inner {
             Some(inner) => Some(inner),
@@ -58,13 +58,13 @@ pub fn cause<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option
     None
 }
 
-/// Between two attempts of a part that faults: doubling, never giving up.
+/// Shortest and longest pause between two attempts. The pause doubles; the attempts never end.
 const PAUSES: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(200)..=Duration::from_secs(30);
-/// A part that ran for so long is begun anew as if for the first time.
+/// Minimum length of a run after which the pause is the shortest again.
 const HELD: Duration = Duration::from_secs(60);
 
-/// How long a part rests before it is begun anew.
+/// The pause before the next attempt of a part.
 #[derive(Debug)]
 pub struct Backoff {
     next: Duration,
@@ -77,7 +77,7 @@ impl Default for Backoff {
 }
 
 impl Backoff {
-    /// After a run that held for so long.
+    /// Returns the pause after a run of length `held`.
     pub fn after(&mut self, held: Duration) -> Duration {
         if held >= HELD {
             *self = Backoff::default();
@@ -88,7 +88,7 @@ impl Backoff {
     }
 }
 
-/// The vital parts by name, each with the time of its last beat.
+/// The vital parts by name, each with the time of its last heartbeat.
 pub struct Heartbeats {
     clock: Arc<dyn Clock>,
     timeout: Duration,
@@ -100,22 +100,22 @@ struct Part {
     at: Arc<AtomicU64>,
 }
 
-/// A part without a beat for longer than it may be.
+/// A part whose last heartbeat is older than the timeout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Late {
     /// Its name, such as `store` or `lane north`.
     pub part: String,
-    /// Its last beat.
+    /// Time of its last heartbeat.
     pub since: Monotonic,
 }
 
 impl Heartbeats {
-    /// Without a beat for longer than `timeout`, a part is late.
+    /// Makes an empty list. A part is late if its last heartbeat is older than `timeout`.
     pub fn new(clock: Arc<dyn Clock>, timeout: Duration) -> Heartbeats {
         Heartbeats { clock, timeout, parts: Mutex::default() }
     }
 
-    /// A further part, which makes progress now.
+    /// Adds a part; its first heartbeat is now.
     pub fn part(&self, name: impl Into<String>) -> Heartbeat {
         let at = Arc::new(AtomicU64::new(0));
         self.parts().push(Part { name: name.into(), at: at.clone() });
@@ -135,7 +135,7 @@ impl Heartbeats {
         self.parts().iter().filter_map(late).collect()
     }
 
-    /// Returns after how long without a beat a part is late.
+    /// Returns the maximum age of a part's last heartbeat.
     pub fn timeout(&self) -> Duration {
         self.timeout
     }
@@ -145,7 +145,7 @@ impl Heartbeats {
     }
 }
 
-/// One part's end of [`Heartbeats`]: beaten where the part makes progress, and nowhere else.
+/// One part's end of [`Heartbeats`]. The part beats where it makes progress, and nowhere else.
 pub struct Heartbeat {
     clock: Arc<dyn Clock>,
     at: Arc<AtomicU64>,
@@ -153,17 +153,17 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Says that the part makes progress now.
+    /// Records that the part makes progress now.
     pub fn beat(&self) {
         self.at.store(self.clock.monotonic().as_millis(), Ordering::Relaxed);
     }
 
-    /// Waits until the next beat is due: a part that waits for something else wakes for it.
+    /// Waits until the next heartbeat is due. A waiting part selects on it as well.
     pub async fn due(&self) {
         tokio::time::sleep(self.every).await;
     }
 
-    /// Beats for ever, beside something that is progress by itself.
+    /// Beats for ever. The caller selects on it beside work that is progress by itself.
     pub async fn keep(&self) {
         loop {
             self.beat();

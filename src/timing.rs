@@ -1,6 +1,6 @@
-//! How long the stages of a passage take.
+//! Durations of the stages of a passage.
 //!
-//! In: durations, from any thread; who measures reads the [`Clock`]. Out: their [`Spread`], for
+//! In: durations, from any thread; the caller's [`Clock`] measures them. Out: their [`Spread`], for
 //! `gatehouse status` and the metrics. Touches nothing.
 
 #![warn(missing_docs)]
@@ -12,7 +12,7 @@ use std::{
 
 use crate::clock::Clock;
 
-/// Returns a count with its noun: `1 worker`, `2 workers`, `3 entries`. `one`: the singular.
+/// Returns a count with its noun: `1 worker`, `2 workers`, `3 entries`. `one` is the singular.
 pub fn counted<N: std::fmt::Display + PartialEq + From<u8>>(count: N, one: &str) -> String {
     if count == N::from(1) {
         return format!("{count} {one}");
@@ -23,7 +23,8 @@ pub fn counted<N: std::fmt::Display + PartialEq + From<u8>>(count: N, one: &str)
     }
 }
 
-/// Upper bounds of the buckets; the last one has none. Close together where a gate's times lie.
+/// Upper bounds of the buckets; the last bucket has none. The bounds are close together where a
+/// gate's times lie.
 const BOUNDS_MS: [u64; 19] =
     [1, 2, 3, 5, 7, 10, 20, 30, 50, 70, 100, 200, 300, 500, 700, 1000, 2000, 3000, 5000];
 
@@ -35,7 +36,7 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    /// Counts one that took so long.
+    /// Counts one duration.
     pub fn observe(&self, took: Duration) {
         let bucket = BOUNDS_MS.partition_point(|bound| took > Duration::from_millis(*bound));
         if let Some(count) = self.buckets.get(bucket) {
@@ -45,7 +46,7 @@ impl Histogram {
         self.sum_us.fetch_add(us, Ordering::Relaxed);
     }
 
-    /// Observes how long `work` takes.
+    /// Measures the duration of `work` and counts it.
     pub fn time<T>(&self, clock: &dyn Clock, work: impl FnOnce() -> T) -> T {
         let begun = clock.monotonic();
         let done = work();
@@ -53,7 +54,7 @@ impl Histogram {
         done
     }
 
-    /// Returns what was observed until now.
+    /// Returns the counts until now.
     pub fn spread(&self) -> Spread {
         let bounds = BOUNDS_MS.iter().map(|ms| *ms as f64 / 1000.0).chain([f64::INFINITY]);
         let counts = self.buckets.iter().map(|count| count.load(Ordering::Relaxed));
@@ -65,25 +66,26 @@ impl Histogram {
 /// A [`Histogram`] at one moment; seconds.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Spread {
-    /// Each bucket's upper bound and what is in it alone.
+    /// Each bucket's upper bound and its own count (not cumulative).
     pub buckets: Vec<(f64, u64)>,
-    /// All durations together.
+    /// Sum of all durations.
     pub sum_s: f64,
 }
 
 impl Spread {
-    /// Returns how many were observed.
+    /// Returns the number of durations.
     pub fn count(&self) -> u64 {
         self.buckets.iter().map(|(_, count)| count).sum()
     }
 
-    /// `None` where nothing was observed.
+    /// Returns the mean; `None` if there is no duration.
     pub fn mean_s(&self) -> Option<f64> {
         let count = self.count();
         (count > 0).then(|| self.sum_s / count as f64)
     }
 
-    /// So large a part was no slower; estimated within its bucket, as Prometheus does.
+    /// Returns the quantile `part` (0 to 1), interpolated within its bucket as Prometheus does;
+    /// `None` if there is no duration.
     pub fn quantile_s(&self, part: f64) -> Option<f64> {
         let rank = part * self.count() as f64;
         let (mut below, mut lower) = (0.0, 0.0);
@@ -91,7 +93,7 @@ impl Spread {
             let count = *count as f64;
             if below + count >= rank {
                 let within = if count > 0.0 { (rank - below) / count } else { 1.0 };
-                // Beyond the last bound nothing more is known.
+                // The last bucket has no upper bound: the result is its lower bound.
                 return Some(if upper.is_finite() {
                     lower + (upper - lower) * within
                 } else {
@@ -107,9 +109,9 @@ impl Spread {
 /// The stages of a frame and of a passage. The commit is measured by the store.
 #[derive(Debug, Default)]
 pub struct Stages {
-    /// A frame's thumbnail, and whether something moves in it: of every frame that is looked at.
+    /// A frame's thumbnail and the motion in it: of every frame that a vision worker takes.
     pub glance: Histogram,
-    /// What a search needs of a frame, and what its face needs; each by itself.
+    /// Decoding for a search and decoding for a face; each is one duration.
     pub decode: Histogram,
     /// The search for faces.
     pub detect: Histogram,

@@ -1,8 +1,7 @@
-//! Enums whose variants are words: of entries, of the configuration, of the command line.
+//! Enums whose variants are words in entries, in the configuration and on the command line.
 //!
-//! In: the declaration of an enum, each variant with its word. Out: the enum, which reads and writes
-//! itself as that word; what is typed in its place is refused with the words that there are. Touches
-//! nothing.
+//! In: the declaration of an enum, each variant with its word. Out: the enum, with parsing and
+//! printing as that word. An unknown word is refused with the list of valid words. Touches nothing.
 
 /// Declares an enum of words.
 macro_rules! words {
@@ -19,7 +18,7 @@ macro_rules! words {
         }
 
         impl $name {
-            /// In the order of their declaration.
+            /// All variants, in the order of their declaration.
             pub const ALL: [$name; [$($word),+].len()] = [$($name::$variant),+];
 
             /// Returns its word.
@@ -29,7 +28,7 @@ macro_rules! words {
                 }
             }
 
-            /// Returns the one with this word.
+            /// Returns the variant with this word.
             pub fn from_word(word: &str) -> Option<$name> {
                 $name::ALL.into_iter().find(|known| known.word() == word)
             }
@@ -53,7 +52,7 @@ macro_rules! words {
 
 pub(crate) use words;
 
-/// What a word must be.
+/// Returns the error message that lists the valid words.
 pub(crate) fn one_of(words: &[&str]) -> String {
     match words {
         [first @ .., last] if !first.is_empty() => {
@@ -63,7 +62,7 @@ pub(crate) fn one_of(words: &[&str]) -> String {
     }
 }
 
-/// Reads a day as people give it.
+/// Parses a calendar day from the command line or the configuration.
 pub(crate) fn day(text: &str) -> Result<jiff::civil::Date, String> {
     text.parse().map_err(|_| "must be a day such as 2026-10-01".to_owned())
 }

@@ -1,21 +1,21 @@
-//! Faces that nobody knows, many in a short time: somebody tries faces or masks, or those who come
-//! are not on the roster.
+//! Bursts: many unknown faces in a short time. A person tries photos or masks, or workers are
+//! missing on the roster.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::clock::Monotonic;
 
-/// One lane's.
+/// Finds bursts at one lane.
 #[derive(Debug)]
 pub struct Burst {
-    /// So many make one.
+    /// Minimum number of unknown faces in a burst.
     limit: usize,
     within: Duration,
-    /// What the lane had counted.
+    /// The lane's count at the last check.
     counted: u64,
-    /// When the latest came; as many as make a burst.
+    /// Times of the latest faces, at most `limit`.
     latest: VecDeque<Monotonic>,
-    /// Since when there is one, and how many have come in it.
+    /// Begin of the current burst, and the number of faces in it.
     under_way: Option<(Monotonic, u64)>,
 }
 
@@ -25,8 +25,8 @@ impl Burst {
         Burst { limit: limit.max(1), within, counted: 0, latest, under_way: None }
     }
 
-    /// `counted`: visits of unknown faces since the start. Since when a burst is under way, and how
-    /// many came in it; it is over when none came for the whole time.
+    /// Returns the begin of the current burst, and the number of faces in it. `counted`: visits of
+    /// unknown faces since the start. A burst is over when no unknown face came within `within`.
     pub fn look(&mut self, now: Monotonic, counted: u64) -> Option<(Monotonic, u64)> {
         let fresh = counted.saturating_sub(self.counted);
         self.counted = counted;

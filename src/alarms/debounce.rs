@@ -1,8 +1,8 @@
-//! What of the troubles is told as an alarm, and when. Pure: looks and the time go in, alarms come
-//! out.
+//! Alert debouncing: decides which troubles become alarms, and when. Pure: states of parts and the
+//! time go in, alarms come out.
 //!
-//! A trouble is told when it has lasted, its end when all was well for a while. In between, of what
-//! comes and goes, nothing is told; what is so in the end always is.
+//! An alarm is raised when a trouble has lasted for a while. It is over when the part was well for
+//! a while. Changes in between are not reported; the final state always is.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,67 +16,69 @@ use crate::{
     ledger::{Alarm, AlarmWhat, Detail, Param},
 };
 
-/// All must be well for so long before an alarm is over.
+/// Minimum time that a part must be well before its alarm is over.
 const WELL_FOR: Duration = Duration::from_secs(10);
-/// Records that are old when they come into the outbox, for a platform asked for them again, are gone
-/// from it sooner.
+/// Timeout after which old records in the outbox are an alarm. Records that a platform asked for
+/// again are old when they enter the outbox, and leave it sooner than this.
 const OLD_FOR: Duration = Duration::from_secs(10);
-/// The same alarm is raised again after so long at the soonest.
+/// Minimum interval between two raises of the same alarm.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// Alarms told in a minute, of all together; those that wait longest come first.
+/// Maximum number of alarms in a minute, of all parts together. The one that waits longest comes
+/// first.
 const A_MINUTE: usize = 12;
 const MINUTE: Duration = Duration::from_secs(60);
-/// Alarms that stand at once. The next one is told when another is over.
+/// Maximum number of standing alarms. The next one is raised when another is over.
 const STANDING: usize = 128;
-/// Characters of a subject and of a text in what an alarm says; the rest is left out.
+/// Maximum number of characters of a subject and of a text in an alarm's detail; the rest is cut.
 const SUBJECT: usize = 160;
 const DETAIL: usize = 300;
 
 type Which = (AlarmWhat, String);
 
-/// What was told of one subject.
+/// The reported state of one subject.
 #[derive(Default)]
-struct Told {
-    /// It was told as raised.
+struct Reported {
+    /// The alarm that was raised and is not over.
     standing: Option<Standing>,
-    /// When it was raised last.
+    /// Time of its last raise.
     raised_at: Option<Monotonic>,
-    /// Since when it is otherwise than told.
+    /// Time since which the state differs from the reported one.
     turned: Option<Monotonic>,
-    /// The most that was counted while it stands.
+    /// The highest count while the alarm stands.
     most: u64,
 }
 
 pub struct Debouncer {
     limits: AlarmLimits,
-    told: BTreeMap<Which, Told>,
-    /// When the latest alarms were told.
+    reported: BTreeMap<Which, Reported>,
+    /// Times of the alarms of the last minute.
     lately: VecDeque<Monotonic>,
     raised: u64,
 }
 
 impl Debouncer {
-    /// Goes on from what [`kept_after`] gave. What cannot be read there is raised anew.
+    /// Continues from the standing alarms that [`kept_after`] wrote. If they cannot be read, they
+    /// are raised again.
     pub fn resumed(limits: AlarmLimits, kept: Option<&[u8]>) -> Debouncer {
-        let mut told = BTreeMap::new();
+        let mut reported = BTreeMap::new();
         for standing in read(kept) {
             let which = (standing.what, standing.subject.clone());
-            told.insert(which, Told { standing: Some(standing), ..Told::default() });
+            reported.insert(which, Reported { standing: Some(standing), ..Reported::default() });
         }
-        Debouncer { limits, told, lately: VecDeque::new(), raised: 0 }
+        Debouncer { limits, reported, lately: VecDeque::new(), raised: 0 }
     }
 
-    /// Raised since the start.
+    /// Returns the number of alarms raised since the start.
     pub fn raised(&self) -> u64 {
         self.raised
     }
 
     pub fn standing(&self) -> impl Iterator<Item = &Standing> {
-        self.told.values().filter_map(|told| told.standing.as_ref())
+        self.reported.values().filter_map(|reported| reported.standing.as_ref())
     }
 
-    /// What is to be told now, at most `room` of it. `looks` names all there is: what stands and is
-    /// not among them is over.
+    /// Returns the alarms that are due now, at most `room`. `looks` has all parts: a standing alarm
+    /// of a part that is not in it is over.
     pub fn look(&mut self, stamp: Stamp, looks: &[PartState], room: usize) -> Vec<Alarm> {
         let now = Monotonic::from_millis(stamp.uptime_ms);
         while self.lately.front().is_some_and(|at| now.since(*at) >= MINUTE) {
@@ -87,21 +89,23 @@ impl Debouncer {
             .map(|look| ((look.what, cut(&look.subject, SUBJECT)), &look.verdict))
             .collect();
         for (which, verdict) in &seen {
-            if self.told.contains_key(which) || matches!(verdict, Verdict::Trouble(_)) {
-                self.told.entry(which.clone()).or_default().turn(now, which.0, verdict);
+            if self.reported.contains_key(which) || matches!(verdict, Verdict::Trouble(_)) {
+                self.reported.entry(which.clone()).or_default().turn(now, which.0, verdict);
             }
         }
-        // Nothing is known any more of what needs no telling.
-        self.told.retain(|which, told| {
+        // Subjects without anything to report are forgotten.
+        self.reported.retain(|which, reported| {
             let lately = |at: Monotonic| now.since(at) < AGAIN_AFTER;
-            told.standing.is_some()
-                || told.raised_at.is_some_and(lately)
-                || told.turned.is_some() && seen.contains_key(which)
+            reported.standing.is_some()
+                || reported.raised_at.is_some_and(lately)
+                || reported.turned.is_some() && seen.contains_key(which)
         });
         let mut due: Vec<(Monotonic, Which)> = Vec::new();
-        for (which, told) in &self.told {
+        for (which, reported) in &self.reported {
             let verdict = seen.get(which).copied();
-            due.extend(self.due(now, told, which.0, verdict).map(|since| (since, which.clone())));
+            due.extend(
+                self.due(now, reported, which.0, verdict).map(|since| (since, which.clone())),
+            );
         }
         due.sort();
         let mut alarms = Vec::new();
@@ -109,32 +113,34 @@ impl Debouncer {
             if alarms.len() >= room || self.lately.len() >= A_MINUTE {
                 break;
             }
-            let Some(alarm) = self.tell(stamp, &which, seen.get(&which).copied()) else { continue };
+            let Some(alarm) = self.report(stamp, &which, seen.get(&which).copied()) else {
+                continue;
+            };
             self.lately.push_back(now);
             alarms.push(alarm);
         }
         alarms
     }
 
-    /// Since when something is to be told of it, where its time has come.
+    /// Returns the time since which a report on this subject waits, if the report is due.
     fn due(
         &self,
         now: Monotonic,
-        told: &Told,
+        reported: &Reported,
         what: AlarmWhat,
         verdict: Option<&Verdict>,
     ) -> Option<Monotonic> {
         if verdict.is_none() {
-            return told.standing.as_ref().map(|_| Monotonic::default());
+            return reported.standing.as_ref().map(|_| Monotonic::default());
         }
-        let turned = told.turned?;
-        let timeout = if told.standing.is_some() { WELL_FOR } else { self.timeout(what) };
-        let again = told.raised_at.is_none_or(|at| now.since(at) >= AGAIN_AFTER);
-        let may = told.standing.is_some() || again;
+        let turned = reported.turned?;
+        let timeout = if reported.standing.is_some() { WELL_FOR } else { self.timeout(what) };
+        let again = reported.raised_at.is_none_or(|at| now.since(at) >= AGAIN_AFTER);
+        let may = reported.standing.is_some() || again;
         (may && now.since(turned) >= timeout).then_some(turned)
     }
 
-    /// How long a trouble lasts before it is told.
+    /// Returns the time that a trouble must last before its alarm is raised.
     fn timeout(&self, what: AlarmWhat) -> Duration {
         match what {
             AlarmWhat::Link => self.limits.link_down,
@@ -148,13 +154,13 @@ impl Debouncer {
         }
     }
 
-    fn tell(&mut self, stamp: Stamp, which: &Which, verdict: Option<&Verdict>) -> Option<Alarm> {
+    fn report(&mut self, stamp: Stamp, which: &Which, verdict: Option<&Verdict>) -> Option<Alarm> {
         let standing = self.standing().count();
-        let told = self.told.get_mut(which)?;
-        told.turned = None;
+        let reported = self.reported.get_mut(which)?;
+        reported.turned = None;
         let (what, subject) = (which.0, which.1.clone());
-        if let Some(over) = told.standing.take() {
-            let detail = why_over(&over, stamp, told.most, verdict.is_none());
+        if let Some(over) = reported.standing.take() {
+            let detail = why_over(&over, stamp, reported.most, verdict.is_none());
             return Some(Alarm { what, subject, raised: false, detail });
         }
         let Some(Verdict::Trouble(trouble)) = verdict else { return None };
@@ -167,20 +173,20 @@ impl Debouncer {
                 *text = cut(text, DETAIL);
             }
         }
-        told.standing = Some(Standing {
+        reported.standing = Some(Standing {
             what,
             subject: subject.clone(),
             detail: detail.clone(),
             raised: stamp,
         });
-        told.raised_at = Some(Monotonic::from_millis(stamp.uptime_ms));
-        told.most = trouble.count.unwrap_or(0);
+        reported.raised_at = Some(Monotonic::from_millis(stamp.uptime_ms));
+        reported.most = trouble.count.unwrap_or(0);
         self.raised += 1;
         Some(Alarm { what, subject, raised: true, detail })
     }
 }
 
-impl Told {
+impl Reported {
     fn turn(&mut self, now: Monotonic, what: AlarmWhat, verdict: &Verdict) {
         match (verdict, &self.standing) {
             (Verdict::Trouble(trouble), Some(_)) => {
@@ -191,7 +197,7 @@ impl Told {
                 self.turned.get_or_insert(now);
             }
             (Verdict::Trouble(Trouble { since, .. }), None) => {
-                // One that ended and began anew between two looks begins anew here too.
+                // If a trouble ended and began again between two checks, its time begins again.
                 self.turned = Some((*since).max(self.turned.unwrap_or_default()).min(now));
             }
             (Verdict::Well, Some(_)) => drop(self.turned.get_or_insert(now)),
@@ -217,7 +223,8 @@ fn why_over(over: &Standing, now: Stamp, most: u64, gone: bool) -> Detail {
     detail.with("lasted_s", now.since(over.raised).as_secs())
 }
 
-/// What stands, as the database keeps it, after this alarm: written in its own transaction.
+/// Returns the standing alarms after this alarm, as the database keeps them. The caller writes them
+/// in the alarm's own transaction.
 pub fn kept_after(kept: Option<&[u8]>, alarm: &Alarm, stamp: Stamp) -> Vec<u8> {
     let mut standing = read(kept);
     standing.retain(|s| (s.what, &s.subject) != (alarm.what, &alarm.subject));
@@ -225,14 +232,14 @@ pub fn kept_after(kept: Option<&[u8]>, alarm: &Alarm, stamp: Stamp) -> Vec<u8> {
         let Alarm { what, subject, detail, .. } = alarm.clone();
         standing.push(Standing { what, subject, detail, raised: stamp });
     }
-    // Words and numbers: there is nothing in it that JSON could not say.
+    // Serializing text and numbers cannot fail.
     serde_json::to_vec(&standing).unwrap_or_default()
 }
 
 fn read(kept: Option<&[u8]>) -> Vec<Standing> {
     let Some(kept) = kept else { return Vec::new() };
     let mut standing: Vec<Standing> = serde_json::from_slice(kept).unwrap_or_else(|error| {
-        tracing::error!(%error, "which alarms stood is damaged; they are raised anew");
+        tracing::error!(%error, "the stored alarms are damaged: standing ones are raised again");
         Vec::new()
     });
     standing.truncate(STANDING);

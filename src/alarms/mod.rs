@@ -1,14 +1,14 @@
-//! What needs somebody's attention at a distance: alarms, as events and in `status`.
+//! Alarms, as events and in `status`: troubles that need an admin's attention.
 //!
-//! In: at each look, what the parts of the gate say of themselves. Out: the alarms to record, few
-//! enough that nothing that flaps fills the ledger. Touches: two files of the kernel that say who
-//! is next on the network.
+//! In: at each check, the state of each part of the gate. Out: the alarms to record. Debouncing
+//! bounds their number, so that a flapping part does not fill the ledger. Touches: two files of the
+//! kernel, the routing table and the neighbour table.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `debounce` | what of it is told, and when (pure) |
-//! | `burst` | faces that nobody knows, many in a short time (pure) |
-//! | `relocation` | the router next to this box, and whether it is another one |
+//! | `debounce` | decides which troubles become alarms, and when (pure) |
+//! | `burst` | finds many unknown faces in a short time (pure) |
+//! | `relocation` | finds a change of the default router |
 
 mod burst;
 mod debounce;
@@ -26,11 +26,11 @@ use crate::{
     ledger::{AlarmWhat, Detail},
 };
 
-/// One part at one look.
+/// The state of one part at one check.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PartState {
     pub what: AlarmWhat,
-    /// Which one of its kind.
+    /// The name of the part.
     pub subject: String,
     pub verdict: Verdict,
 }
@@ -38,17 +38,17 @@ pub struct PartState {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict {
     Well,
-    /// Nobody can tell now; what was told stands.
+    /// The state cannot be determined now; a standing alarm stays.
     Unknown,
     Trouble(Trouble),
 }
 
-/// What is wrong, since when, and what to do about it.
+/// The problem and the time of its begin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trouble {
     pub since: Monotonic,
     pub detail: Detail,
-    /// Records that wait, or faces that came.
+    /// Number of waiting records, or of unknown faces.
     pub count: Option<u64>,
 }
 
@@ -58,7 +58,7 @@ impl PartState {
         PartState { what, subject: subject.into(), verdict }
     }
 
-    /// Nobody can tell.
+    /// Makes the state of a part that cannot be determined now.
     pub fn unknown(what: AlarmWhat, subject: &str) -> PartState {
         PartState { what, subject: subject.to_owned(), verdict: Verdict::Unknown }
     }
@@ -81,12 +81,12 @@ pub struct Standing {
     pub raised: Stamp,
 }
 
-/// What `status` shows of alarms.
+/// The alarms in `status`.
 #[derive(Clone, Debug, Default)]
 pub struct AlarmState {
-    /// Raised since the daemon's start.
+    /// Number of alarms raised since the daemon's start.
     pub raised: u64,
     pub standing: Vec<Standing>,
-    /// What whoever looks after the alarms alone can tell: unknown faces, and the neighbourhood.
+    /// States that only the alarms' own task determines: unknown faces, and the default router.
     pub looks: Vec<PartState>,
 }

@@ -1,10 +1,12 @@
-//! Who is next to this box on the network: the hardware address of the router that its default
-//! route leads to. A box that was carried away finds another router.
+//! Default-router check: a box that was moved to another place finds another router.
 //!
-//! The first router is learned without a word. Another one in its place, for long enough, is a
-//! trouble until the first is back, or for seven days: by then somebody has seen it, and it is the
-//! known one. No route, a route without a router (a modem's point-to-point link) and a router whose
-//! address the kernel does not know say nothing. Of IPv6 routes nothing is read.
+//! In: the hardware address of the default route's router, from the kernel. Out: a trouble if the
+//! router is not the known one. The first router becomes the known one without an alarm. Another
+//! router, for long enough, is a trouble until the known one is back, or for seven days. By then an
+//! admin has seen the alarm, and the other router becomes the known one.
+//!
+//! The check is skipped without a route, with a route without a router (a modem's point-to-point
+//! link), and with a router whose address the kernel does not know. IPv6 routes are not read.
 
 use std::{
     fs::File,
@@ -23,13 +25,14 @@ use crate::{
     ledger::{AlarmWhat, Detail},
 };
 
-/// Another router is one when it was seen so often, and for so long, and no other in between.
+/// Minimum number of checks, and minimum time, that find the same other router and no different one
+/// in between.
 const SEEN: u32 = 4;
 const HOLDS: Duration = Duration::from_secs(30);
-/// Then it is the known one.
+/// Time after which the other router becomes the known one.
 const KNOWN_AFTER_MS: i64 = 7 * 24 * 3600 * 1000;
-/// Read of each of the kernel's files; a longer one is a crowd of routes or neighbours, and what is
-/// beyond is passed over.
+/// Maximum number of bytes read from each of the kernel's files. Routes and neighbours beyond it
+/// are ignored.
 const MOST_BYTES: u64 = 256 * 1024;
 
 /// The hardware address of an Ethernet device.
@@ -51,9 +54,9 @@ impl FromStr for Mac {
         let byte = |part: &str| hex_number(part).filter(|_| part.len() == 2)?.try_into().ok();
         let bytes: Option<Vec<u8>> = text.split(':').map(byte).collect();
         match bytes.map(<[u8; 6]>::try_from) {
-            // All zeros is what the kernel writes before it knows.
+            // The kernel writes all zeros while it does not know the address.
             Some(Ok(bytes)) if bytes != [0; 6] => Ok(Mac(bytes)),
-            _ => Err("it must be six bytes such as 02:fc:00:00:00:05"),
+            _ => Err("must be six bytes such as 02:fc:00:00:00:05"),
         }
     }
 }
@@ -72,13 +75,13 @@ impl From<Mac> for String {
     }
 }
 
-/// Digits only: Rust's own reading takes a sign as well.
+/// Parses hexadecimal digits. `from_str_radix` alone would accept a sign, too.
 fn hex_number(text: &str) -> Option<u32> {
     let digits = text.bytes().all(|b| b.is_ascii_hexdigit());
     u32::from_str_radix(text, 16).ok().filter(|_| digits)
 }
 
-/// Where the kernel says who is next.
+/// The folder of the kernel's routing and neighbour tables.
 #[derive(Clone, Debug)]
 pub struct Proc(PathBuf);
 
@@ -93,7 +96,8 @@ impl Proc {
         Proc(dir.to_owned())
     }
 
-    /// The router's hardware address, where there is one and it is known.
+    /// Returns the default router's hardware address; `None` if there is no router, or if the
+    /// kernel does not know its address.
     pub fn router(&self) -> io::Result<Option<Mac>> {
         let Some((device, router)) = default_route(&bounded(&self.0.join("route"))?) else {
             return Ok(None);
@@ -108,7 +112,7 @@ fn bounded(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The device and the router of the default route with the least metric.
+/// Returns the device and the router of the default route with the lowest metric.
 fn default_route(table: &str) -> Option<(String, Ipv4Addr)> {
     const UP: u32 = 0x1;
     const GATEWAY: u32 = 0x2;
@@ -124,7 +128,7 @@ fn default_route(table: &str) -> Option<(String, Ipv4Addr)> {
         let flags = hex_number(flags)?;
         let usable = flags & UP != 0 && flags & GATEWAY != 0 && flags & REJECT == 0;
         let metric: u32 = metric.parse().ok()?;
-        // The kernel writes the address as the number that it is in memory.
+        // The kernel writes the address as a number in its memory order (native endian).
         let router = Ipv4Addr::from(gateway.to_ne_bytes());
         (default && usable && gateway != 0).then(|| (metric, device.to_owned(), router))
     });
@@ -145,7 +149,7 @@ fn hardware_address(table: &str, device: &str, router: Ipv4Addr) -> Option<Mac> 
     })
 }
 
-/// What is kept of it in the database.
+/// The known router, and the current one if it differs, as stored in the database.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KnownRouter {
@@ -157,7 +161,7 @@ pub struct KnownRouter {
 #[serde(deny_unknown_fields)]
 struct Moved {
     to: Mac,
-    /// Since when, by a clock that is trusted.
+    /// Wall time of the change; `None` until the clock is synchronised.
     since_ms: Option<i64>,
 }
 
@@ -167,28 +171,29 @@ impl KnownRouter {
     }
 }
 
-/// Looks at the router now and then. Pure.
+/// Compares the router with the known one. Pure.
 #[derive(Debug, Default)]
 pub struct Relocation {
     kept: Option<KnownRouter>,
-    /// Another one than the current: since when, and how often it was seen.
+    /// A router other than the current one: first time, and number of checks that found it.
     other: Option<(Mac, Monotonic, u32)>,
-    /// Since when, in this run, the trouble is known.
+    /// Time in this run since which the trouble is known.
     since: Option<Monotonic>,
 }
 
 impl Relocation {
-    /// Goes on from what was kept. What cannot be read is learned anew.
+    /// Continues from the stored router. If it cannot be read, the next router is learned.
     pub fn resumed(kept: Option<&[u8]>) -> Relocation {
         let read = kept.map(serde_json::from_slice).transpose();
         let kept = read.unwrap_or_else(|error| {
-            tracing::error!(%error, "which router is known is damaged; it is learned anew");
+            tracing::error!(%error, "the stored router is damaged: the next router is learned");
             None
         });
         Relocation { kept, ..Relocation::default() }
     }
 
-    /// What is to be kept from now on, where that changes: once it is, [`adopt`](Self::adopt) it.
+    /// Checks the router. Returns the value to store, if it changes. After the commit the caller
+    /// calls [`adopt`](Self::adopt).
     pub fn look(&mut self, stamp: Stamp, seen: Option<Mac>) -> Option<KnownRouter> {
         let now = Monotonic::from_millis(stamp.uptime_ms);
         let seen = seen?;
@@ -216,7 +221,7 @@ impl Relocation {
         })
     }
 
-    /// This is in the database.
+    /// Takes over the value that is now in the database.
     pub fn adopt(&mut self, kept: KnownRouter, now: Monotonic) {
         let moved = |kept: &KnownRouter| kept.moved.as_ref().map(|moved| moved.to);
         if self.kept.as_ref().and_then(moved) != moved(&kept) {
@@ -226,7 +231,7 @@ impl Relocation {
         self.kept = Some(kept);
     }
 
-    /// What is wrong with it; the subject is the router's address.
+    /// Returns the trouble of another router; the subject is that router's address.
     pub fn trouble(&self, started: Monotonic) -> Option<PartState> {
         let KnownRouter { known, moved } = self.kept.as_ref()?;
         let to = moved.as_ref()?.to;
@@ -238,11 +243,11 @@ impl Relocation {
     }
 }
 
-/// Another router that is there for long enough becomes the known one.
+/// Returns the new value when the other router has been there long enough to be the known one.
 fn settled(kept: &KnownRouter, stamp: Stamp) -> Option<KnownRouter> {
     let moved = kept.moved.as_ref().filter(|_| stamp.synced)?;
     match moved.since_ms {
-        // The clock was not trusted then: the days count from now.
+        // The clock was not synchronised at the change: the days count from now.
         None => {
             let moved = Some(Moved { to: moved.to, since_ms: Some(stamp.wall_ms) });
             Some(KnownRouter { known: kept.known, moved })

@@ -2,14 +2,14 @@ use std::sync::{Mutex, MutexGuard};
 
 use super::*;
 
-/// A clock that a test moves by hand.
+/// A clock that a test moves.
 #[derive(Debug)]
 pub struct ManualClock {
     now: Mutex<Stamp>,
 }
 
 impl ManualClock {
-    /// Stands still at this wall time, milliseconds since 1970.
+    /// Makes a clock that stands still at this wall time, milliseconds since 1970.
     pub fn new(wall_ms: i64, synced: bool) -> Self {
         let boot = BootId([7; 16]);
         Self { now: Mutex::new(Stamp { wall_ms, synced, boot, uptime_ms: 1_000 }) }
@@ -23,7 +23,7 @@ impl ManualClock {
         now.wall_ms = now.wall_ms.saturating_add_unsigned(ms);
     }
 
-    /// Sets the wall clock, and whether it counts as synchronised.
+    /// Sets the wall clock and its synchronisation.
     pub fn set(&self, wall_ms: i64, synced: bool) {
         let mut now = self.lock();
         (now.wall_ms, now.synced) = (wall_ms, synced);
@@ -44,7 +44,7 @@ impl Clock for ManualClock {
     }
 }
 
-/// A clock whose next reading panics when a test says so: a fault in whatever reads it.
+/// A clock whose next reading panics after [`arm`](Self::arm): a fault in the code that reads it.
 pub struct Tripwire {
     clock: SystemClock,
     armed: std::sync::atomic::AtomicBool,
@@ -59,12 +59,12 @@ impl Default for Tripwire {
 }
 
 impl Tripwire {
-    /// The next reading panics.
+    /// Makes the next reading panic.
     pub fn arm(&self) {
         self.armed.store(true, std::sync::atomic::Ordering::SeqCst);
     }
 
-    /// So much time passes at once.
+    /// Moves the clock forward at once.
     pub fn advance(&self, by: Duration) {
         let ms = u64::try_from(by.as_millis()).unwrap();
         self.ahead_ms.fetch_add(ms, std::sync::atomic::Ordering::SeqCst);
@@ -94,14 +94,14 @@ fn the_system_clock_moves_forward_and_knows_its_boot() {
 }
 
 #[test]
-fn an_earlier_instant_is_never_in_the_future() {
+fn the_time_since_a_future_instant_is_zero() {
     let (a, b) = (Monotonic::from_millis(5), Monotonic::from_millis(9));
     assert_eq!(b - a, Duration::from_millis(4));
     assert_eq!(a - b, Duration::ZERO);
 }
 
 #[test]
-fn i9_a_step_and_the_coming_and_going_of_trust_are_told_once_each() {
+fn i9_a_step_and_each_change_of_synchronisation_are_recorded_once() {
     let clock = ManualClock::new(1_000_000, false);
     let mut watch = ClockWatch::new(clock.stamp(), false);
     let look = |watch: &mut ClockWatch, after_s: u64| {
@@ -109,29 +109,29 @@ fn i9_a_step_and_the_coming_and_going_of_trust_are_told_once_each() {
         watch.look(clock.stamp()).map(|c| (c.what, c.moved_ms, c.booted_at_ms))
     };
     assert_eq!(look(&mut watch, 1), None);
-    // Set an hour ahead, and still not trusted.
+    // The clock is set an hour ahead, and still not synchronised.
     clock.set(clock.stamp().wall_ms + 3_600_000, false);
     assert_eq!(look(&mut watch, 1), Some((ClockWhat::Stepped, 3_600_000, None)));
     assert_eq!(look(&mut watch, 61), None);
-    // Chrony steps it and calls it good: one entry, which dates the whole boot.
+    // Chrony steps and synchronises the clock: one entry, which dates the whole boot.
     clock.set(clock.stamp().wall_ms - 600_000, true);
     let booted_at = clock.stamp().wall_ms - clock.stamp().uptime_ms as i64;
     let good = Some((ClockWhat::Synchronised, -600_000, Some(booted_at)));
     assert_eq!(look(&mut watch, 1), good);
     assert_eq!(look(&mut watch, 1), None);
     clock.set(clock.stamp().wall_ms, false);
-    // Told once the minute since the last one is over.
+    // The change is recorded when the minute since the last one is over.
     assert_eq!(look(&mut watch, 1), None);
     assert_eq!(look(&mut watch, 60), Some((ClockWhat::Unsynchronised, 0, None)));
 }
 
 #[test]
-fn a_restart_goes_on_where_this_boots_clock_was_told_of() {
+fn a_restart_continues_from_the_recorded_clock_of_this_boot() {
     let clock = ManualClock::new(1_000_000, true);
     let mut watch = ClockWatch::new(clock.stamp(), false);
     assert_eq!(watch.look(clock.stamp()).unwrap().what, ClockWhat::Synchronised);
     let told = watch.told(clock.stamp());
-    // It is set while the daemon is away.
+    // The clock is set while the daemon is stopped.
     clock.set(1_005_000, true);
     let mut again = ClockWatch::resumed(clock.stamp(), Some(&told));
     let change = again.look(clock.stamp()).unwrap();
@@ -144,7 +144,7 @@ fn a_restart_goes_on_where_this_boots_clock_was_told_of() {
 }
 
 #[test]
-fn a_clock_that_flaps_is_told_once_a_minute() {
+fn a_clock_that_flaps_is_recorded_once_a_minute() {
     let clock = ManualClock::new(1_000_000, true);
     let mut watch = ClockWatch::new(clock.stamp(), true);
     let mut told = 0;

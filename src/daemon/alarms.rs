@@ -1,4 +1,4 @@
-//! Looks after the alarms: asks the parts of the gate how they are, and records what is to be told.
+//! The task of the alarms: collects the states of the parts, and records the alarms that are due.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -13,19 +13,19 @@ use crate::{
     store::{self, Priority},
 };
 
-/// Between two looks.
+/// Interval between two checks.
 const EVERY: Duration = Duration::from_secs(1);
-/// Between two looks at the outboxes, which are counted, and at the router.
+/// Interval between two checks of the outboxes (their rows are counted) and of the router.
 const SLOWLY: Duration = Duration::from_secs(5);
-/// Alarms that wait for a disk that takes nothing in. Then nothing more is told: what is so later
-/// is told later.
+/// Maximum number of alarms that wait for a failing disk. When it is reached, no further alarm is
+/// raised until the disk is well.
 const PENDING: usize = 16;
 
-/// Where the database keeps what stands, and which router is known.
+/// Keys of the standing alarms and of the known router in the database.
 pub(super) const STANDING: &str = "alarms";
 pub(super) const NEIGHBOURHOOD: &str = "neighbourhood";
 
-/// What an earlier run left in the database.
+/// The stored states of an earlier run.
 #[derive(Default)]
 pub(super) struct Kept {
     pub(super) standing: Option<Vec<u8>>,
@@ -40,7 +40,7 @@ pub(super) struct AlarmKeeper {
     relocation: Relocation,
     proc: Proc,
     backlogs: Option<Vec<Backlog>>,
-    /// When the outboxes and the router were looked at last.
+    /// Time of the last check of the outboxes and the router.
     looked: Option<Monotonic>,
     pending: VecDeque<(Stamp, Alarm)>,
 }
@@ -76,9 +76,9 @@ impl AlarmKeeper {
         let now = self.services.clock.monotonic();
         if self.looked.is_none_or(|at| now.since(at) >= SLOWLY) {
             self.looked = Some(now);
-            // The disk says why by itself.
+            // The store reports its errors itself.
             self.backlogs = status::backlogs(&self.services).await.ok();
-            self.look_around().await;
+            self.check_router().await;
         }
         let own = self.own_looks(now);
         let mut looks = status::looks(&self.services, self.backlogs.as_deref());
@@ -101,7 +101,7 @@ impl AlarmKeeper {
         self.record().await;
     }
 
-    /// What only this task knows of: how many came in which time, and who is next door.
+    /// Returns the states that only this task determines: bursts of unknown faces, and the router.
     fn own_looks(&mut self, now: Monotonic) -> Vec<PartState> {
         let within = self.services.alarm_limits.unknown_faces_within.as_secs_f64();
         let mut looks = Vec::new();
@@ -120,23 +120,23 @@ impl AlarmKeeper {
         looks
     }
 
-    /// Is the router the one that is known? What is learned counts once it is in the database.
-    async fn look_around(&mut self) {
+    /// Checks the default router. A change counts after its commit.
+    async fn check_router(&mut self) {
         let seen = self.proc.router().unwrap_or_else(|error| {
-            tracing::debug!(%error, "the kernel does not say which router there is");
+            tracing::debug!(%error, "cannot read the router from the kernel");
             None
         });
         let Some(learned) = self.relocation.look(self.services.clock.stamp(), seen) else {
             return;
         };
-        // Addresses and numbers: there is nothing in it that JSON could not say.
+        // Serializing addresses and numbers cannot fail.
         let Ok(bytes) = serde_json::to_vec(&learned) else { return };
         let keep = self.services.store.write(Priority::Upkeep, move |tx| {
             Ok::<_, LedgerError>(store::set_meta(tx, NEIGHBOURHOOD, &bytes)?)
         });
         match keep.await {
             Ok(()) => self.relocation.adopt(learned, self.services.clock.monotonic()),
-            Err(error) => tracing::debug!(%error, "the router is not kept yet"),
+            Err(error) => tracing::debug!(%error, "the router is not stored yet"),
         }
     }
 
@@ -150,7 +150,7 @@ impl AlarmKeeper {
             });
             let appended: Result<(), LedgerError> = append.await;
             if let Err(error) = appended {
-                // The disk says why by itself; all else would be said at each look.
+                // The store reports its errors itself; other errors would repeat at each check.
                 tracing::debug!(%error, "not recorded yet");
                 return;
             }

@@ -1,4 +1,8 @@
-//! Looks after the clock and the disk: what happens to them becomes ledger entries.
+//! Maintenance of the database: records changes of the clock and the disk, audits the ledger, and
+//! prunes old entries.
+//!
+//! In: the clock, the store's state, the retention. Out: ledger entries, and the audit's result for
+//! `status`.
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
 
@@ -14,46 +18,48 @@ use crate::{
     store::{self, Priority, Store, StoreState},
 };
 
-/// Between two looks.
+/// Interval between two checks.
 const EVERY: Duration = Duration::from_secs(1);
-/// After so long without a commit, whether the disk still takes something in is tried out.
+/// Time without a commit after which a test write checks the disk.
 const QUIET: Duration = Duration::from_secs(60);
-/// Entries that wait for a disk that takes nothing in. When it is full the newest is dropped and
-/// logged: the first ones say how it began.
+/// Maximum number of entries that wait for a failing disk. When it is reached, the newest entry is
+/// dropped and logged; the first ones show how the failure began.
 const PENDING: usize = 16;
 
-/// After so many looks in vain, entries that the disk does not give count as damaged.
+/// Maximum number of failed reads of a batch in a row. After it, the batch is skipped and its
+/// first entry counts as damaged.
 const UNREAD: u32 = 10;
-/// Between two looks for entries that were kept long enough; and after one that failed, or while
-/// the clock is not trusted.
+/// Interval between two searches for entries whose retention is over; the second one is for a
+/// failed search, and for a clock that is not synchronised.
 const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
 const PRUNE_AGAIN: Duration = Duration::from_secs(600);
-/// Entries read again in each of these; a ledger of three years takes hours, and nobody notices.
+/// Maximum number of entries that one check audits. The audit of a ledger of three years takes
+/// hours without a visible load.
 const AUDITED: u64 = 200;
 
-pub(super) struct Caretaker {
+pub(super) struct Maintenance {
     store: Store,
     ledger: Ledger,
     clock: Arc<dyn Clock>,
     watch: ClockWatch,
     disk: DiskWatch,
-    /// What happened, and when.
+    /// Entries that wait for their commit, with their time.
     pending: VecDeque<(Stamp, Body)>,
-    /// The index to go on from, until the whole ledger has been looked through once.
+    /// The index of the next entry to audit; `None` after the whole ledger was audited once.
     audit_from: Option<u64>,
-    /// Times in a row that the disk did not give the next entries.
+    /// Number of failed reads in a row.
     unread: u32,
-    /// How many commits there were, and since when there are no more.
+    /// The store's number of commits, and the time of its last change.
     commits: (u64, Monotonic),
     audit: watch::Sender<Audit>,
     retention: Retention,
-    /// When old entries are looked for next.
+    /// Time of the next search for old entries.
     prune_at: Monotonic,
 }
 
-impl Caretaker {
-    pub(super) fn new(services: &Services, watch: ClockWatch) -> Caretaker {
-        Caretaker {
+impl Maintenance {
+    pub(super) fn new(services: &Services, watch: ClockWatch) -> Maintenance {
+        Maintenance {
             store: services.store.clone(),
             ledger: services.ledger.clone(),
             clock: services.clock.clone(),
@@ -76,7 +82,7 @@ impl Caretaker {
                 _ = cancel.cancelled() => return,
                 _ = tick.tick() => {}
             }
-            // A store that has ended ends the daemon; nothing is left to be done here.
+            // The end of the store ends the daemon, too.
             if self.store.beat().await.is_err() {
                 return cancel.cancelled().await;
             }
@@ -86,7 +92,7 @@ impl Caretaker {
         }
     }
 
-    /// The next few entries, as they stand in the database.
+    /// Audits the next few entries in the database.
     async fn audit(&mut self) {
         let Some(from) = self.audit_from else { return };
         let audited = self.store.read(move |tx| ledger::audit(tx, from, AUDITED)).await;
@@ -95,13 +101,13 @@ impl Caretaker {
                 self.unread = 0;
                 audited
             }
-            // What the disk does not give now it may give later.
+            // A read that fails now may succeed later.
             Err(_) if self.unread < UNREAD => {
                 self.unread += 1;
                 return;
             }
             Err(error) => {
-                tracing::error!(from, %error, "the disk does not give this entry or one after it");
+                tracing::error!(from, %error, "this ledger entry or a later one cannot be read");
                 self.unread = 0;
                 (vec![from], Some(from.saturating_add(AUDITED)))
             }
@@ -113,7 +119,7 @@ impl Caretaker {
         self.audit.send_if_modified(|audit| audit.found(&damaged));
     }
 
-    /// Once a day: entries whose retention is over, a few at each look, until none is left.
+    /// Prunes entries whose retention is over: once a day, a few at each check, until none is left.
     async fn prune(&mut self) {
         let now = self.clock.monotonic();
         if now < self.prune_at {
@@ -121,18 +127,17 @@ impl Caretaker {
         }
         match self.prune_some().await {
             Ok(true) => {}
-            // A box that starts each morning learns the time only later.
+            // A box that starts each morning has a synchronised clock only later.
             Ok(false) if !self.clock.stamp().synced => self.prune_at = now + PRUNE_AGAIN,
             Ok(false) => self.prune_at = now + PRUNE_EVERY,
-            // The disk says why by itself.
             Err(error) => {
-                tracing::warn!(%error, "old entries stay for now");
+                tracing::warn!(%error, "old entries are not deleted yet");
                 self.prune_at = now + PRUNE_AGAIN;
             }
         }
     }
 
-    /// True where there may be more.
+    /// Prunes one batch. Returns whether there may be more.
     async fn prune_some(&mut self) -> Result<bool, Failure> {
         let (ledger, retention, stamp) =
             (self.ledger.clone(), self.retention.clone(), self.clock.stamp());
@@ -145,7 +150,7 @@ impl Caretaker {
         }
         let told = self.store.write(Priority::Upkeep, move |tx| {
             let entries = ledger.tell_pruned(tx, stamp, &retention)?;
-            // While nothing may go, nobody is forgotten either.
+            // While no entry may be pruned, no removed worker is forgotten either.
             let over = stamp.synced && retention.kept_until().is_some();
             let forgotten = match ledger::pruned_before(tx)? {
                 before if over && before > 0 => roster::forget_removed(tx)?,
@@ -155,7 +160,7 @@ impl Caretaker {
         });
         let (entries, forgotten) = told.await?;
         if entries > 0 || forgotten > 0 {
-            tracing::info!(entries, forgotten, "what was kept long enough is deleted");
+            tracing::info!(entries, forgotten, "deleted old entries and removed workers");
             self.store.checkpoint().await?;
         }
         Ok(false)
@@ -170,8 +175,8 @@ impl Caretaker {
         if let Some(body) = self.disk.look(self.clock.monotonic(), &state) {
             self.remember(body);
         }
-        // Nobody may come to the gate for hours: whether it would open again is tried out.
-        // And a disk may fail unseen: now and then it is tried out though it is held for well.
+        // Without passages there may be no commit for hours. Test writes find out whether a failing
+        // disk is well again, and whether a disk has failed unnoticed.
         let now = self.clock.monotonic();
         if state.commits != self.commits.0 {
             self.commits = (state.commits, now);
@@ -191,7 +196,7 @@ impl Caretaker {
             });
             let appended: Result<(), LedgerError> = append.await;
             if let Err(error) = appended {
-                // The disk says why by itself; all else would be said at each look.
+                // The store reports its errors itself; other errors would repeat at each check.
                 tracing::debug!(%error, "not recorded yet");
                 return;
             }
@@ -203,20 +208,20 @@ impl Caretaker {
         if self.pending.len() < PENDING {
             self.pending.push_back((self.clock.stamp(), body));
         } else {
-            tracing::error!(?body, "not recorded: the disk has taken nothing in for too long");
+            tracing::error!(?body, "not recorded: the disk has failed for too long");
         }
     }
 }
 
-/// Between two entries that say that the disk does worse.
+/// Interval between two entries for a disk that gets worse.
 const WORSE_EVERY: Duration = Duration::from_secs(60);
 const AMPLE: &str = "ample";
 const FAILING: &str = "failing";
 
-/// Tells when the disk does worse or better.
+/// Reports when the disk gets worse or better.
 struct DiskWatch {
     dir: PathBuf,
-    told: &'static str,
+    reported: &'static str,
     quiet_until: Monotonic,
     failures: u64,
     unrecorded: u64,
@@ -225,14 +230,14 @@ struct DiskWatch {
 impl DiskWatch {
     fn new(dir: PathBuf) -> DiskWatch {
         let quiet_until = Monotonic::default();
-        DiskWatch { dir, told: AMPLE, quiet_until, failures: 0, unrecorded: 0 }
+        DiskWatch { dir, reported: AMPLE, quiet_until, failures: 0, unrecorded: 0 }
     }
 
     fn look(&mut self, now: Monotonic, state: &StoreState) -> Option<Body> {
-        // A failure that is over already is told too.
+        // A failure that is already over is reported, too.
         let failed = state.failing.is_some() || state.failures > self.failures;
         let word = if failed { FAILING } else { state.room.word() };
-        if word == self.told {
+        if word == self.reported {
             self.failures = state.failures;
             return None;
         }
@@ -249,7 +254,7 @@ impl DiskWatch {
             self.quiet_until = now + WORSE_EVERY;
         }
         let unrecorded = state.unrecorded - self.unrecorded;
-        (self.told, self.failures, self.unrecorded) = (word, state.failures, state.unrecorded);
+        (self.reported, self.failures, self.unrecorded) = (word, state.failures, state.unrecorded);
         Some(DiskState { state: word.to_owned(), detail, unrecorded }.into())
     }
 }

@@ -1,9 +1,9 @@
 //! The composition root: builds drivers, channels and tasks, and ends them in order.
 //!
-//! In: a [`Config`]. Out: a running gate. What of it may restart by itself (cameras, turnstiles,
-//! lanes, links) does so in its own room; the store, a vision worker or the control socket ending
-//! early ends the daemon, and one of them standing still leaves systemd's watchdog unfed: either
-//! way systemd starts it again.
+//! In: a [`Config`]. Out: a running gate. Cameras, turnstiles, lanes and links restart in their own
+//! rooms. The store, the vision workers and the control socket are vital: if one of them ends, the
+//! daemon ends. If one of them hangs, systemd's watchdog is not fed. In both cases systemd starts
+//! the daemon again.
 
 mod alarms;
 mod maintenance;
@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     alarms::AlarmKeeper,
-    maintenance::Caretaker,
+    maintenance::Maintenance,
     online::keep_online,
     parts::{Built, Parts},
 };
@@ -54,16 +54,16 @@ use crate::{
     vision::Vision,
 };
 
-/// All of a shutdown together: the links' farewell, a coil's withdrawal, the store's queue.
+/// Timeout of a shutdown: the links' disconnect, the withdrawal of releases, the store's queue.
 pub const SHUTDOWN: Duration = Duration::from_secs(10);
 
 /// A gate at work.
 pub struct Running {
     pub services: Arc<Services>,
-    /// Each simulated turnstile's line, by lane.
+    /// The line of each simulated turnstile, by lane.
     pub taps: Vec<(String, broadcast::Sender<DeviceFrame>)>,
     cancel: CancellationToken,
-    /// Ends the links after the lanes, so that the last outcomes still go out.
+    /// Ends the links after the lanes, so that the last outcomes are still sent.
     cancel_links: CancellationToken,
     tasks: JoinSet<(&'static str, anyhow::Result<()>)>,
     turnstiles: Vec<JoinHandle<()>>,
@@ -72,12 +72,12 @@ pub struct Running {
     store: Option<StoreThread>,
 }
 
-/// What must not end, ending.
+/// Channel for the name of a vital part that has ended.
 type Fatal = mpsc::Sender<&'static str>;
-/// The first to end counts; what ends after it is let go.
+/// Maximum number of reported ends. Only the first one counts.
 const ENDED: usize = 1;
 
-/// Says when a task ends, whether by itself or by a panic.
+/// Reports the end of a task, also after a panic.
 fn watch_over(task: JoinHandle<()>, what: &'static str, ended: &Fatal) -> JoinHandle<()> {
     let ended = ended.clone();
     tokio::spawn(async move {
@@ -86,12 +86,12 @@ fn watch_over(task: JoinHandle<()>, what: &'static str, ended: &Fatal) -> JoinHa
     })
 }
 
-/// Runs what must not end while the gate runs.
+/// Spawns a task that must not end while the gate runs.
 fn keep(what: &'static str, ended: &Fatal, work: impl Future<Output = ()> + Send + 'static) {
     watch_over(tokio::spawn(work), what, ended);
 }
 
-/// A link to each upstream, and its task.
+/// Starts a link to each upstream, and its task.
 fn links(
     config: &Config,
     context: &uplink::Context,
@@ -115,7 +115,8 @@ async fn load_vision(files: &ModelFiles) -> anyhow::Result<Arc<Vision>> {
     Ok(Arc::new(vision))
 }
 
-/// Unpacking the models takes twice what they need afterwards; glibc keeps that until told.
+/// Returns free memory to the kernel. Unpacking the models takes twice their final size, and glibc
+/// keeps the freed half.
 fn give_back_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim may be called at any time; it only returns free pages to the kernel.
@@ -124,8 +125,8 @@ fn give_back_memory() {
     }
 }
 
-/// A crash between a removal and the emptying of the write-ahead log left sealed copies in it (I7).
-/// Where that fails, a full disk say, the gates open all the same.
+/// Empties the write-ahead log: after a crash it may hold sealed copies of a removed worker's data
+/// (I7). If that fails, for example on a full disk, the gate starts anyway.
 async fn empty_log(store: &Store) {
     let kept = match store.checkpoint().await {
         Ok(true) => return,
@@ -135,11 +136,12 @@ async fn empty_log(store: &Store) {
     tracing::warn!(kept, "the write-ahead log is not emptied; the next start tries again");
 }
 
-/// Brings a gate up. The cameras open when what a crash left behind is settled.
+/// Starts a gate. The cameras open after the passages that a crash left open are closed.
 pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
     let vision = load_vision(&config.models).await?;
     let (store, mut store_thread) = store::open(&config.storage, clock.clone())?;
-    // Before the ledger hears of this start: one that fails here again and again leaves no entries.
+    // These come before the ledger records the start, so that a start that fails here again and
+    // again leaves no entries.
     let metrics = match config.metrics.listen {
         Some(address) => Some((address, status::listen_for_metrics(address).await)),
         None => None,
@@ -163,8 +165,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let mut tasks = JoinSet::new();
     let (ended, mut first_ended) = mpsc::channel(ENDED);
     tasks.spawn(async move {
-        let what = first_ended.recv().await.unwrap_or("everything");
-        (what, Err(anyhow::anyhow!("it must not end while the gate runs")))
+        let what = first_ended.recv().await.unwrap_or("all of the gate");
+        (what, Err(anyhow::anyhow!("this part must not end while the gate runs")))
     });
     if let Some(store_ended) = store_thread.ended.take() {
         let closed = async move { drop(store_ended.await) };
@@ -182,7 +184,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         config.site.timezone.clone(),
     );
     let stop = cancel.clone();
-    keep("the album", &ended, async move { keeper.run(stop).await });
+    keep("the photo store", &ended, async move { keeper.run(stop).await });
     let mut parts = Parts::default();
     let alarms = watch::Sender::new(FireAlarms::default());
     for lane in &config.lanes {
@@ -270,10 +272,10 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     keep("the platforms' commands", &ended, platforms);
     let status = keep_online(services.clone(), online, cancel_links.clone());
     keep("the links' status", &ended, status);
-    let maintenance = Caretaker::new(&services, opened.clock);
-    keep("the caretaker", &ended, maintenance.run(cancel.clone()));
+    let maintenance = Maintenance::new(&services, opened.clock);
+    keep("maintenance", &ended, maintenance.run(cancel.clone()));
     let keeper = AlarmKeeper::new(services.clone(), &opened.alarms);
-    keep("the keeper of the alarms", &ended, keeper.run(cancel.clone()));
+    keep("the alarms' task", &ended, keeper.run(cancel.clone()));
 
     let vision_pool = VisionPool {
         eyes: parts.eyes,
@@ -305,7 +307,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
 }
 
 impl Running {
-    /// Waits until something that must not end has ended; says what and why.
+    /// Waits until a vital part has ended. Returns its name and the reason.
     pub async fn failure(&mut self) -> anyhow::Error {
         match self.tasks.join_next().await {
             Some(Ok((what, Err(error)))) => error.context(format!("{what} ended early")),
@@ -315,8 +317,8 @@ impl Running {
         }
     }
 
-    /// Sources first, then the turnstiles (which withdraw what they released), the links, and
-    /// last the store with all that is queued for it. Within a bound.
+    /// Stops all parts in order: first the sources, then the turnstiles (they withdraw their
+    /// releases) and the links, and last the store with its queue. The timeout is [`SHUTDOWN`].
     pub async fn shutdown(self) -> anyhow::Result<()> {
         let Running {
             services,
@@ -352,6 +354,6 @@ impl Running {
         };
         tokio::time::timeout(SHUTDOWN, ordered)
             .await
-            .with_context(|| format!("not all of it stopped within {SHUTDOWN:?}"))?
+            .with_context(|| format!("not all parts stopped within {SHUTDOWN:?}"))?
     }
 }

@@ -1,4 +1,4 @@
-//! What the links say of this gateway, kept up to date.
+//! Keeps the links' retained status of this gateway up to date.
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,10 +11,10 @@ use crate::{
     uplink,
 };
 
-/// How often the lanes' states are looked at for the links' retained status.
+/// Interval between two checks of the lanes' states for the links' retained status.
 const ONLINE_EVERY: Duration = Duration::from_secs(1);
 
-/// Keeps what the links say of this gateway up to date; a fault only delays it.
+/// Keeps the links' retained status up to date. After a fault it starts again.
 pub(super) async fn keep_online(
     services: Arc<Services>,
     online: watch::Sender<uplink::Online>,
@@ -24,7 +24,7 @@ pub(super) async fn keep_online(
     loop {
         let begun = services.clock.monotonic();
         let Err(fault) = caught(report_online(&services, &online, &cancel)).await else { return };
-        tracing::error!(%fault, "the links' status is begun anew");
+        tracing::error!(%fault, "the task of the links' status restarts");
         tokio::select! {
             _ = cancel.cancelled() => return,
             _ = tokio::time::sleep(backoff.after(services.clock.monotonic().since(begun))) => {}

@@ -1,4 +1,4 @@
-//! What a start does to the ledger before anything else happens.
+//! The first transaction of a start: opens the ledger and loads the roster and the stored states.
 
 use std::collections::HashMap;
 
@@ -17,19 +17,19 @@ use crate::{
     store::{self, Predecessor, Priority, Store, StoreError, photo_store},
 };
 
-/// What the ledger, the roster and the gateway's name are when the store has been opened.
+/// The ledger, the roster, the gateway's id and the stored states after the store is open.
 pub(super) struct Opened {
     pub(super) ledger: Ledger,
     pub(super) gateway: String,
     pub(super) roster: Roster,
     pub(super) clock: ClockWatch,
-    /// How each lane works, as it was left.
+    /// The stored mode of each lane.
     pub(super) modes: HashMap<String, ModeState>,
     pub(super) alarms: alarms::Kept,
 }
 
-/// One transaction: takes a damaged ledger's place, closes what a crash left open, and says that
-/// this start happened and with which configuration.
+/// Runs one transaction: succeeds a damaged ledger, closes the passages that a crash left open, and
+/// records this start and a changed configuration.
 pub(super) async fn open(
     store: &Store,
     config: &Config,
@@ -49,7 +49,7 @@ pub(super) async fn open(
             }
             let interrupted = ledger.close_interrupted(tx, stamp, None)?;
             if interrupted > 0 {
-                tracing::warn!(interrupted, "passages without an outcome are now unconfirmed");
+                tracing::warn!(interrupted, "closed passages without an outcome as unconfirmed");
             }
             let version = env!("CARGO_PKG_VERSION").to_owned();
             ledger.append(tx, stamp, Boot { version })?;
@@ -78,12 +78,12 @@ pub(super) async fn open(
         .await
 }
 
-/// Where the database keeps what the ledger was last told of the clock.
+/// Key of the recorded state of the clock in the database.
 pub(super) const CLOCK: &str = "clock";
 const GATEWAY: &str = "gateway_id";
 
-/// The first entry of a ledger that takes a damaged one's place says so. The roster and the
-/// gateway's name come over from it, as far as they can be read.
+/// Makes the first entry of a ledger that succeeds a damaged one. Carries over the roster, the
+/// gateway's id and other states from the old database, as far as they can be read.
 fn succeed(
     tx: &Transaction<'_>,
     ledger: &Ledger,
@@ -102,18 +102,18 @@ fn succeed(
         if let Some(gateway) = kept(GATEWAY) {
             store::set_meta(tx, GATEWAY, &gateway)?;
         }
-        // A box that was moved is not at home because its disk broke.
+        // The known router is carried over, so that a box that was moved still raises the alarm.
         if let Some(router) = kept(alarms::NEIGHBOURHOOD) {
             store::set_meta(tx, alarms::NEIGHBOURHOOD, &router)?;
         }
         for name in lanes {
-            // What cannot be read there begins as normal.
+            // A mode that cannot be read becomes normal.
             let mode = lane::load_mode(old, name).unwrap_or_default();
             lane::keep_mode(tx, name, &mode)?;
         }
         carried = roster::carry_over(tx, sealer, old)?;
         photo_store::carry_over(tx, sealer, old)?;
-        // Which commands were done is not known any more: those of before are not done again.
+        // The list of executed commands is lost, so earlier commands are not executed again.
         if stamp.synced {
             for upstream in ledger.upstreams() {
                 commands::forget(tx, upstream, stamp.wall_ms)?;
@@ -132,14 +132,14 @@ fn succeed(
     }
     let CarriedOver { workers, lost: workers_lost } = carried;
     let set_aside = old.place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    tracing::error!(%set_aside, found = %detail, workers, lost = workers_lost, "a new ledger takes a damaged one's place");
+    tracing::error!(%set_aside, found = %detail, workers, lost = workers_lost, "the ledger was damaged: a new one succeeds it");
     let set_aside = format!("set-aside/{set_aside}");
     let successor = Successor { predecessor, head, set_aside, detail, workers, workers_lost };
     ledger.append(tx, stamp, successor)?;
     Ok(store::succeeded(tx)?)
 }
 
-/// A name for this box, made once and kept with its database.
+/// Returns the gateway's random id; the database keeps it after the first call.
 fn made_gateway_id(tx: &Transaction<'_>) -> Result<String, Failure> {
     let kept = store::meta(tx, GATEWAY)?;
     if let Some(kept) = kept.and_then(|bytes| String::from_utf8(bytes).ok()) {

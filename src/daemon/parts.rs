@@ -1,4 +1,4 @@
-//! The lanes: each turnstile, camera and lane task, built from the configuration.
+//! Builds the lanes from the configuration: turnstiles, cameras and lane tasks.
 
 use super::*;
 
@@ -16,7 +16,7 @@ pub(super) struct Built<'a> {
     pub(super) photo_store: &'a PhotoStore,
 }
 
-/// What the lanes are made of, until everything is there to start them.
+/// The parts of the lanes, collected until the start.
 #[derive(Default)]
 pub(super) struct Parts {
     pub(super) panels: Vec<LanePanel>,

@@ -1,7 +1,7 @@
-//! systemd's watchdog, fed by progress and not by a timer.
+//! Feeds systemd's watchdog while all vital parts make progress.
 //!
-//! In: the beats of the vital parts. Out: `WATCHDOG=1` for as long as none of them is late, and a
-//! word in the log when one is. A daemon that stands still is so started anew by systemd.
+//! In: the heartbeats of the vital parts. Out: `WATCHDOG=1` while none of them is late, and a log
+//! message when one is. So systemd restarts a daemon that hangs.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -14,26 +14,28 @@ use crate::{
     supervision::{Heartbeat, Heartbeats, Late},
 };
 
-/// Where there is no watchdog: that of the unit we ship.
+/// Timeout of the watchdog if systemd gives none: the value of the shipped unit.
 const USUAL: Duration = Duration::from_secs(60);
-/// Whatever the environment says, there are no more than some looks a second.
+/// Minimum timeout of the watchdog; it bounds the checks to some in a second.
 const SHORTEST: Duration = Duration::from_millis(400);
 
-/// A part may be late for so long, a quarter of what systemd waits: a feed or two may be missed.
+/// Returns the maximum age of a heartbeat: a quarter of the watchdog's timeout, so that one or two
+/// feeds may be missed.
 pub(super) fn timeout() -> Duration {
     sd_notify::watchdog_enabled().unwrap_or(USUAL).max(SHORTEST) / 4
 }
 
-/// Who was late at the last look.
+/// The parts that were late at the last check.
 #[derive(Default)]
 struct Lateness(BTreeSet<String>);
 
 impl Lateness {
-    /// Whether all make progress; says who no longer does, and who does again, once each.
+    /// Returns whether no part is late. Logs each part once when it becomes late, and once when it
+    /// makes progress again.
     fn look(&mut self, late: &[Late]) -> bool {
         let late: BTreeSet<String> = late.iter().map(|late| late.part.clone()).collect();
         for part in late.difference(&self.0) {
-            tracing::error!(%part, "makes no progress: where it stays so, systemd is to restart us");
+            tracing::error!(%part, "makes no progress; systemd restarts the daemon if this lasts");
         }
         for part in self.0.difference(&late) {
             tracing::warn!(%part, "makes progress again");
@@ -43,8 +45,8 @@ impl Lateness {
     }
 }
 
-/// Beats for the store, looks at all beats, and feeds where systemd asks for it. Ends by being
-/// dropped; from the cancellation on, the bound of the shutdown holds instead.
+/// Beats for the store, checks all heartbeats, and feeds the watchdog if systemd asks for it. Ends
+/// at the cancellation; from then on the timeout of the shutdown applies.
 pub(super) async fn watch(beats: Arc<Heartbeats>, store: Store, stop: CancellationToken) {
     let beat = beats.part("store");
     tokio::select! {
@@ -54,7 +56,7 @@ pub(super) async fn watch(beats: Arc<Heartbeats>, store: Store, stop: Cancellati
     }
 }
 
-/// The writer beats by answering, in its turn among all that is to be committed.
+/// Beats for the store: each heartbeat is an answer of the writer, in its turn among the commits.
 async fn beat_for(store: &Store, beat: &Heartbeat) {
     loop {
         if store.beat().await.is_ok() {
@@ -69,15 +71,15 @@ async fn feed(beats: &Heartbeats) {
     let mut lateness = Lateness::default();
     let mut looks = tokio::time::interval(beats.timeout());
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    // The first is at once, and systemd still waits to hear that the start is over.
+    // The first tick is at once; it is skipped, because the start is not over for systemd.
     looks.tick().await;
     loop {
         looks.tick().await;
         if lateness.look(&beats.late()) && asked_for {
-            // It blocks where systemd does not read.
+            // The call blocks if systemd does not read.
             let fed = tokio::task::spawn_blocking(|| sd_notify::notify(&[NotifyState::Watchdog]));
             if let Ok(Err(error)) = fed.await {
-                tracing::warn!(%error, "systemd's watchdog is not to be fed");
+                tracing::warn!(%error, "cannot feed systemd's watchdog");
             }
         }
     }

@@ -1,8 +1,8 @@
-//! What `fuzz/run` begins with, and what it has found.
+//! Runs the fuzz targets on the seeds of `fuzz/run`: its first inputs and its findings.
 
 use std::{fs, path::Path};
 
-/// Feeds each file in the folder of a target.
+/// Runs a target on each file of its folder.
 fn feed(target: &str, read: fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds").join(target);
     let seeds: Vec<_> = fs::read_dir(&folder).unwrap().map(|seed| seed.unwrap().path()).collect();

@@ -1,4 +1,4 @@
-//! What steps before a lane: looks at faces, claims with their evidence, and releases by hand.
+//! Inputs of a lane: sightings of faces, claims with their evidence, and manual releases.
 
 use std::sync::Arc;
 
@@ -13,38 +13,38 @@ use crate::{
     roster::{Person, Worker},
 };
 
-/// A face before one of the lane's cameras, in one look.
+/// A face in one frame of one of the lane's cameras.
 #[derive(Clone, Debug)]
 pub struct Sighting {
     pub direction: Direction,
-    /// Rises when another person steps before this camera.
+    /// The number of the visit; it rises when another person stands before this camera.
     pub visit: u64,
     pub captured: Monotonic,
     pub sighted: Sighted,
     pub roster_version: u64,
-    /// Today at the site, where the clock is trusted.
+    /// The date at the site; `None` if the clock is not synchronised.
     pub today: Option<Date>,
-    /// What is kept of the frame for a while, if somebody is let through by it.
+    /// Photo of the face; it is stored only if this sighting leads to a grant.
     pub photo: Option<PassagePhoto>,
 }
 
-/// Who stands there, and what speaks for it: the looks of a visit, a card.
+/// A claim of identity with its evidence: the sightings of a visit, or a card.
 #[derive(Clone, Debug)]
 pub struct Claim {
     pub direction: Direction,
-    /// The worker, or why it is none.
+    /// The worker, or the reason why there is none.
     pub who: Result<Arc<Worker>, Reason>,
     pub evidence: Vec<Evidence>,
-    /// The visit to a camera that it belongs to; `None` of a reader.
+    /// The visit before a camera; `None` for a reader.
     pub visit: Option<u64>,
-    /// When the last piece of evidence was taken.
+    /// Time of the last piece of evidence.
     pub captured: Monotonic,
     pub roster_version: u64,
     pub today: Option<Date>,
     pub photo: Option<PassagePhoto>,
 }
 
-/// What a camera or a reader hands to a lane.
+/// Input of a lane from a camera or a reader.
 #[derive(Clone, Debug)]
 pub enum Presented {
     Look(Sighting),
@@ -67,7 +67,7 @@ impl Presented {
     }
 }
 
-/// A JPEG of the face that was let through.
+/// A JPEG of a face, and its hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassagePhoto {
     pub jpeg: Arc<[u8]>,
@@ -80,13 +80,13 @@ impl PassagePhoto {
     }
 }
 
-/// A person asks for the gate to be opened by hand.
+/// A guard's or a platform's request for a manual release.
 #[derive(Clone, Debug)]
 pub struct ManualRelease {
     pub direction: Direction,
     pub person: Option<Person>,
     pub reason: String,
     pub by: Actor,
-    /// After this nothing is released; absent where somebody at the gateway waits for it.
+    /// Deadline of the release; `None` if the request comes from a person at the gateway.
     pub void_after: Option<Monotonic>,
 }

@@ -1,9 +1,12 @@
-//! The task of one lane: feeds its passage machine and carries out what it says.
+//! The task of one lane: feeds its passage machine and carries out its actions.
 //!
-//! A panic costs the passage under way: it is closed as unconfirmed, whoever waits for its answer
-//! is told, and the lane begins again with a machine made anew. Nobody is let through before all
-//! that the old machine set going is over: its writes, and the time in which somebody may still
-//! walk through an arm that it released.
+//! In: sightings and claims, requests, the turnstile's events, the store's answers. Out: ledger
+//! entries, releases, and the lane's state for `status`.
+//!
+//! After a panic, the passage under way is closed as unconfirmed, and its request gets an error.
+//! Then the lane starts again with a new machine. Before the next grant, the lane waits for the
+//! writes of the old machine, and for the time in which a person may still walk through an arm that
+//! the old machine released.
 
 mod mode;
 mod shell;
@@ -31,19 +34,19 @@ use crate::{
     turnstile::{PassageId, TurnstileEvent, TurnstileHandle},
 };
 
-/// Looks and claims on their way to a lane. When it is full the newest look is dropped and counted;
-/// a reader waits with its claim, and is the next one let in.
+/// Maximum number of sightings and claims in a lane's queue. When it is full, the newest sighting
+/// is dropped and counted; a reader waits with its claim until there is room.
 pub const PRESENTED: usize = 8;
-/// Releases asked for by hand; when it is full the asker waits.
+/// Maximum number of requests in a lane's queue. When it is full, the next client waits.
 pub const REQUESTS: usize = 4;
-/// Answers of the store on their way back: a cause, an outcome, and some denials.
+/// Maximum number of the store's answers in a lane's queue: a cause, an outcome, and some denials.
 const RESULTS: usize = 8;
 
-/// Denials and tailgates waiting to be recorded. When so many do, the disk stalls, and the next one is dropped and
-/// counted: attendance waits behind none of them.
+/// Maximum number of denials and tailgates that wait for their commit. When the disk stalls, the
+/// next one is dropped and counted, so that attendance does not wait behind denials.
 const DENIALS: usize = 8;
 
-/// What is asked of a lane, and where the answer goes.
+/// A request to a lane, with the channel for its answer.
 #[derive(Debug)]
 pub enum Request {
     Release { release: ManualRelease, reply: oneshot::Sender<Result<Answered, String>> },
@@ -56,7 +59,7 @@ enum Done {
     Mode(mode::Written),
 }
 
-/// What `status` shows of a lane's gate.
+/// A lane's state in `status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct LaneState {
     #[serde(skip)]
@@ -68,28 +71,30 @@ pub struct LaneState {
     pub grants: u64,
     pub denials: u64,
     pub manual_releases: u64,
-    /// Visits of faces that nobody knows, also where their denial is not recorded.
+    /// Visits of unknown faces, also if their denial is not recorded.
     pub unknown_faces: u64,
-    /// Denials and tailgates dropped because too many waited to be recorded.
+    /// Denials and tailgates dropped because too many waited for their commit.
     pub denials_dropped: u64,
     /// Entries that could not be committed.
     pub commit_errors: u64,
     pub last_error: Option<String>,
-    /// Since when nothing can be committed, and so nobody is let through; and the latest failure.
+    /// Times of the first and of the latest failed commit, until a commit succeeds. Without a
+    /// commit there is no release.
     #[serde(skip)]
     pub failing: Option<(Monotonic, Monotonic)>,
-    /// When a sighting of each direction last was one that the lane knew what to do with.
+    /// For each direction, the time of the latest sighting on which the lane decided, or on which
+    /// it needed no decision.
     #[serde(skip)]
     pub settled: [Option<Monotonic>; 2],
-    /// Times that a fault in this program ended its task, which was then begun anew.
+    /// Number of restarts of its task after a fault in this program.
     pub restarts: u64,
-    /// The last such fault, and when it was.
+    /// The latest fault and its time.
     #[serde(skip)]
     pub fault: Option<(Monotonic, Panicked)>,
 }
 
 impl LaneState {
-    /// What became of a commit.
+    /// Counts the result of a commit.
     fn wrote(&mut self, kind: &str, result: &Result<(), String>, now: Monotonic) {
         match result {
             Ok(()) => {
@@ -104,7 +109,7 @@ impl LaneState {
             Err(error) => {
                 self.commit_errors += 1;
                 self.last_error = Some(error.clone());
-                // A denial may be given up for want of room while attendance goes on.
+                // On a full disk a denial may fail while attendance can still be committed.
                 if !matches!(kind, "denial" | "tailgate") {
                     self.failing.get_or_insert((now, now)).1 = now;
                 }
@@ -113,7 +118,7 @@ impl LaneState {
     }
 }
 
-/// All that a lane's task is given.
+/// The parts of a lane's task.
 pub struct LaneTask {
     pub rules: Rules,
     /// Whether the turnstile reports passages.
@@ -131,21 +136,20 @@ pub struct LaneTask {
     /// See [`denials`].
     pub denials: Arc<Semaphore>,
     pub holding: ModeHolder,
-    /// Where photos of passages go.
+    /// Stores the photos of passages.
     pub photo_store: PhotoStore,
 }
 
-/// Places for denials and tailgates that wait to be recorded.
+/// Returns the permits for denials and tailgates that wait for their commit.
 pub fn denials() -> Arc<Semaphore> {
     Arc::new(Semaphore::new(DENIALS))
 }
 
-/// Runs until cancelled. A passage under way is then left to the next start, which closes it as
-/// unconfirmed.
+/// Runs until cancelled. The next start closes a passage under way as unconfirmed.
 pub async fn run(mut lane: LaneTask, cancel: CancellationToken) {
     let mut backoff = Backoff::default();
     let mut pause = None;
-    // What the writes of one machine report to; each write under way holds the other end.
+    // The answers to the writes of one machine; each write under way holds a sender.
     let (_, mut done) = mpsc::channel(RESULTS);
     loop {
         let begun = lane.clock.monotonic();
@@ -155,7 +159,8 @@ pub async fn run(mut lane: LaneTask, cancel: CancellationToken) {
             }
             work(&mut lane, &mut done).await
         };
-        // What outlives a panic are channels, counters and the ledger, whole after each step.
+        // Only channels, counters and the ledger outlive a panic; they are consistent after each
+        // step.
         let ended = tokio::select! {
             biased;
             _ = cancel.cancelled() => return,
@@ -164,7 +169,7 @@ pub async fn run(mut lane: LaneTask, cancel: CancellationToken) {
         let Err(fault) = ended;
         let now = lane.clock.monotonic();
         pause = Some(backoff.after(now.since(begun)));
-        tracing::error!(lane = %lane.name, %fault, "the lane is begun anew");
+        tracing::error!(lane = %lane.name, %fault, "the lane restarts");
         lane.state.send_modify(|s| {
             s.busy = false;
             s.restarts += 1;
@@ -174,7 +179,7 @@ pub async fn run(mut lane: LaneTask, cancel: CancellationToken) {
     }
 }
 
-/// After a fault: settles what the lost machine left open, and rests for at least `pause`.
+/// Recovers after a fault: closes the passage of the lost machine, and waits for at least `pause`.
 async fn recover(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>, pause: Duration) {
     let LaneTask { requests, turnstile, holding, .. } = lane;
     let (name, rules, clock) = (&lane.name, &lane.rules, &lane.clock);
@@ -195,14 +200,14 @@ async fn recover(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>, pause: Du
             lane.state.send_modify(|s| s.wrote("outcome", &result, clock.monotonic()));
             match closed {
                 Ok(0) => break tokio::time::sleep(pause).await,
-                // The sensor does not say who walked: until nobody can on behalf of the passage
-                // that was lost, there is no next one.
+                // The sensor does not report which person walked. The next passage begins only when
+                // no person can still use the release of the lost passage.
                 Ok(_) => {
                     let walked = DECISION_LIFE + rules.pass_within;
                     break tokio::time::sleep(pause.max(walked)).await;
                 }
                 Err(error) => {
-                    tracing::error!(lane = %name, %error, "a lost passage is not recorded");
+                    tracing::error!(lane = %name, %error, "a lost passage is not recorded yet");
                     tokio::time::sleep(RETRY).await;
                 }
             }
@@ -217,11 +222,11 @@ async fn recover(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>, pause: Du
                 }
                 Some(event) = turnstile.events.recv() => match event {
                     TurnstileEvent::Fire { on, .. } => holding.input(name, on),
-                    event => tracing::warn!(lane = %name, ?event, "comes while the lane restarts"),
+                    event => tracing::warn!(lane = %name, ?event, "ignored: the lane restarts"),
                 },
                 () = holding.alarmed() => {}
             }
-            // A fire does not wait until the lane is well again.
+            // A fire alarm opens the lane before the recovery is over.
             if holding.apply_fire(clock.stamp().wall_ms) {
                 holding.show(&turnstile.hold_open, &lane.state);
             }
@@ -240,7 +245,7 @@ async fn recover(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>, pause: Du
 impl Request {
     fn refuse(self, problem: &str) {
         let problem = problem.to_owned();
-        // Who asked may have hung up.
+        // The client may have closed the connection.
         let _ = match self {
             Request::Release { reply, .. } => reply.send(Err(problem)).is_ok(),
             Request::Mode(request) => request.reply.send(Err(problem)).is_ok(),
@@ -248,7 +253,7 @@ impl Request {
     }
 }
 
-/// Feeds a new machine, for ever.
+/// Feeds events to a new machine, for ever.
 async fn work(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>) -> Infallible {
     let (results, fresh) = mpsc::channel(RESULTS);
     *done = fresh;
@@ -256,7 +261,7 @@ async fn work(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>) -> Infallibl
     machine.counters = lane.state.borrow().counters;
     lane.show_mode();
     let mut shell = Shell { lane, machine, results, asked: HashMap::new(), granted: None };
-    // What came while the lane was away.
+    // The fire alarm may have changed during the restart.
     let on_fire = shell.lane.turnstile.state.borrow().fire;
     if let Some(on) = on_fire {
         shell.fire(on);

@@ -1,9 +1,9 @@
-//! Who passes, and when the turnstile may open.
+//! The gate: decides on each claim, and releases the turnstile.
 //!
-//! In: frames from the cameras' slots, requests for a release by hand, the turnstile's events.
-//! Out: ledger entries, and releases in answer to their commits. `visit` (who stands there), `policy`
-//! and `passage` decide and touch nothing; `vision_pool` (the vision workers) and `lane` (a task a lane)
-//! carry it out.
+//! In: frames from the cameras' slots, requests for a manual release, the turnstile's events.
+//! Out: ledger entries, and releases in answer to their commits. `visit` (agreement of sightings),
+//! `policy` and `passage` decide and touch nothing. `vision_pool` (the vision workers) and `lane`
+//! (one task for each lane) carry out the decisions.
 
 pub mod claim;
 pub mod lane;

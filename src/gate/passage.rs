@@ -1,7 +1,7 @@
 //! One lane's passages, as a machine that touches nothing.
 //!
-//! Looks, claims, answers of the store and of the turnstile, and time go in; what to commit and what
-//! to release comes out. A lane has one arm, so it has one passage at a time:
+//! In: sightings, claims, answers of the store and of the turnstile, and time. Out: actions: what
+//! to commit and what to release. A lane has one arm, so it has one passage at a time:
 //!
 //! ```text
 //! Idle --grant or manual release--> Committing --committed--> Releasing --released--> Open
@@ -9,11 +9,12 @@
 //!   +------------------------------------+---- Closing <----------+------ outcome ------+
 //! ```
 //!
-//! A lane that stands open (free mode) releases nothing: whoever is recognised goes from Committing
-//! to Closing. What passes without a release there is nobody's doing; elsewhere it is a tailgate.
+//! A lane that stands open (free mode) releases nothing: a recognised worker's passage goes from
+//! Committing to Closing. There, a person who passes without a release is not recorded. In the
+//! other modes it is a tailgate.
 //!
-//! I1: a release is asked for only in answer to the commit of its own cause. I4: only before its
-//! deadline, and only once: an answer that belongs to another passage changes nothing.
+//! I1: the machine asks for a release only in answer to the commit of its own cause. I4: it asks
+//! only before the deadline, and only once. An answer for another passage changes nothing.
 
 mod claims;
 mod cooling;
@@ -46,15 +47,15 @@ use crate::{
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
 };
 
-/// From the frame that decides to the release: what takes longer is void, for the worker has
-/// moved on and somebody else may stand there.
+/// Maximum time from the deciding frame to the release. A later release is void: the worker has
+/// moved on, and another person may stand there.
 pub const DECISION_LIFE: Duration = Duration::from_secs(3);
-/// A release whose answer the turnstile task owes for longer than its deadline and this is over.
+/// Timeout after a release's deadline for the answer of the turnstile task.
 const ANSWER_GRACE: Duration = Duration::from_millis(1500);
-/// An outcome that could not be committed is tried again this often.
+/// Interval between two attempts to commit an outcome.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
-/// Tailgates of a lane that are recorded within [`TAILGATE_WINDOW`]; a sensor that chatters would
-/// fill the disk.
+/// Maximum number of recorded tailgates of a lane within [`TAILGATE_WINDOW`]. A sensor that
+/// chatters would fill the disk.
 const TAILGATES: u32 = 20;
 const TAILGATE_WINDOW: Duration = Duration::from_secs(60);
 const STANDS_OPEN: Detail = Detail::new("lane_stands_open");
@@ -81,7 +82,7 @@ enum State {
         passage: Passage,
         deadline: Monotonic,
     },
-    /// The arm is free. `lost_sight`: the controller was away for a part of it.
+    /// The arm is free. `lost_sight`: the controller was disconnected for some of the time.
     Open {
         passage: Passage,
         until: Monotonic,
@@ -104,14 +105,14 @@ pub struct Machine {
     state: State,
     visits: [Visit; 2],
     undecided: [Undecided; 2],
-    /// What the latest look or claim was taken for.
+    /// The result for the latest sighting or claim.
     pub taken: Option<Taken>,
-    /// The last passage that was released each way, and when it was over.
+    /// The last released passage in each direction, and the time of its outcome.
     released: [Option<(PassageId, Monotonic)>; 2],
-    /// Who was recognised, each way, while another was being recorded in a lane that stands open:
-    /// there nobody waits to be seen again.
+    /// In a lane that stands open, for each direction the claim that came while another passage was
+    /// being recorded. There, a worker does not wait for another sighting.
     next: [Option<(Claim, PassageId)>; 2],
-    /// When the tailgates under count began to be counted, and how many they are.
+    /// Start of the current [`TAILGATE_WINDOW`], and the number of tailgates in it.
     tailgates: (Monotonic, u32),
     cooling: CoolDown,
     denied: Denials,
@@ -138,21 +139,21 @@ impl Machine {
         }
     }
 
-    /// When [`Event::Tick`] is due, and why.
+    /// Returns the time at which [`Event::Tick`] is due, and the reason.
     pub fn timeout(&self) -> Option<(Monotonic, &'static str)> {
         match &self.state {
             State::Idle | State::Committing { .. } => None,
             State::Releasing { deadline, .. } => {
-                Some((*deadline + ANSWER_GRACE, "the turnstile owes an answer"))
+                Some((*deadline + ANSWER_GRACE, "waits for the turnstile's answer"))
             }
-            State::Open { until, .. } => Some((*until, "somebody may walk through")),
+            State::Open { until, .. } => Some((*until, "waits for a person to walk through")),
             State::Closing { retry_at, .. } => {
-                retry_at.map(|at| (at, "the outcome is to be recorded again"))
+                retry_at.map(|at| (at, "waits to record the outcome again"))
             }
         }
     }
 
-    /// Whether a passage is under way.
+    /// Returns whether a passage is under way.
     pub fn busy(&self) -> bool {
         !matches!(self.state, State::Idle)
     }
@@ -169,7 +170,8 @@ impl Machine {
         }
     }
 
-    /// What is under way goes on; but in an arm that stands open nobody is waited for.
+    /// Sets the mode. A passage under way goes on, except that an arm that stands open does not
+    /// wait for a person.
     fn mode(&mut self, now: Monotonic, mode: LaneMode) -> Vec<Action> {
         self.mode = mode;
         match std::mem::replace(&mut self.state, State::Idle) {
@@ -190,16 +192,16 @@ impl Machine {
         let problem = match &self.state {
             _ if now > deadline => {
                 self.counters.void += 1;
-                Some("void: its time was over before the lane heard of it")
+                Some("void: the request reached the lane after its deadline")
             }
             State::Closing { retry_at: Some(_), .. } => Some(
-                "the last passage cannot be recorded, so nobody is let through; see `gatehouse status`",
+                "the last passage cannot be recorded, so the lane releases nothing; see `gatehouse status`",
             ),
             State::Idle if closed => {
-                Some("it is closed: nobody enters; `gatehouse lane mode` opens it")
+                Some("the lane is closed for entry; `gatehouse lane mode` opens it")
             }
             State::Idle => None,
-            _ => Some("somebody is passing through this lane; ask again"),
+            _ => Some("another passage through this lane is under way; ask again"),
         };
         if let Some(problem) = problem {
             return vec![Action::Answer { passage: fresh, answer: Err(problem.to_owned()) }];
@@ -235,7 +237,8 @@ impl Machine {
             State::Committing { mut passage, deadline } if passage.id == id => match result {
                 Err(_) if !passage.manual => Vec::new(),
                 Err(error) => {
-                    let answer = Err(format!("not released, for it cannot be recorded: {error}"));
+                    let answer =
+                        Err(format!("not released: the release cannot be recorded: {error}"));
                     vec![Action::Answer { passage: id, answer }]
                 }
                 Ok(()) if self.mode == LaneMode::Free => {
@@ -335,7 +338,7 @@ impl Machine {
         }
     }
 
-    /// Somebody went through whom nobody let through.
+    /// Counts a tailgate, and records it if there were not too many.
     fn tailgate(&mut self, now: Monotonic, direction: Direction) -> Vec<Action> {
         if self.mode == LaneMode::Free {
             return Vec::new();

@@ -10,19 +10,19 @@ use crate::{
     words::words,
 };
 
-/// Whom one frame shows.
+/// Result of comparing one face with the roster.
 #[derive(Clone, Debug)]
 pub enum Sighted {
-    /// This worker: the score reaches the threshold, and nobody else is near.
+    /// This worker: the score reaches the threshold, and the margin to the second worker is enough.
     Worker(Match),
-    /// Nobody on the roster. The best score is kept, the best worker is not.
+    /// No worker on the roster. The best score is kept, the best worker is not.
     Stranger { score: f32 },
-    /// Two workers are too near each other to say which of them it is.
+    /// The scores of two workers are too close to decide between them.
     Ambiguous { score: f32 },
 }
 
 impl Sighted {
-    /// Whom it names.
+    /// Returns the recognised worker.
     pub fn named(&self) -> Option<&WorkerId> {
         match self {
             Sighted::Worker(found) => Some(&found.worker.person.id),
@@ -30,7 +30,8 @@ impl Sighted {
         }
     }
 
-    /// Why no worker is named: of looks that name one, that they do not agree.
+    /// Returns the reason of a denial without a worker. For a recognised worker it is
+    /// `AmbiguousFace`: the sightings do not agree.
     pub fn reason(&self) -> Reason {
         match self {
             Sighted::Stranger { .. } => Reason::UnknownFace,
@@ -38,7 +39,7 @@ impl Sighted {
         }
     }
 
-    /// How like the best worker it is; 0 where the roster is empty.
+    /// Returns the similarity to the best worker; 0 if the roster is empty.
     pub fn score(&self) -> f32 {
         match self {
             Sighted::Worker(found) => found.score,
@@ -47,7 +48,7 @@ impl Sighted {
     }
 }
 
-/// What a match amounts to.
+/// Applies the threshold and the margin to the best match.
 pub fn judge(best: Option<Match>, rules: &Recognition) -> Sighted {
     match best {
         Some(m)
@@ -63,27 +64,27 @@ pub fn judge(best: Option<Match>, rules: &Recognition) -> Sighted {
 }
 
 words! {
-    /// Why somebody is not let through, as the entry and the event say it.
+    /// The reason of a denial, as the entry and the event have it.
     pub enum Reason {
-        /// Nobody on the roster looks like this.
+        /// The face matches no worker on the roster.
         UnknownFace = "unknown_face",
-        /// Two workers on the roster look like this.
+        /// The face matches two workers on the roster.
         AmbiguousFace = "ambiguous_face",
         NotYetValid = "not_yet_valid",
         Expired = "expired",
         Suspended = "suspended",
         Barred = "barred",
-        /// Not trained in safety, where the site asks for that.
+        /// The worker has no safety training, and the site requires it.
         TrainingMissing = "training_missing",
-        /// Nobody enters through this lane for now.
+        /// The lane is closed for entry.
         LaneClosed = "lane_closed",
     }
 }
 
-/// Decides on a worker. Standing never denies an exit: nobody is locked in. `today` is
-/// `None` while the clock is not trusted, and then validity dates do not deny; the entry's own
-/// time says that the clock was not synchronised. A lane that stands open denies nobody: who went
-/// through it is recorded.
+/// Decides on a worker. Standing never denies an exit, so that no worker is locked in. `today` is
+/// `None` while the clock is not synchronised; then validity dates do not deny, and the entry's own
+/// stamp says that the clock was not synchronised. A lane that stands open denies no worker and
+/// records each worker.
 pub fn decide(
     worker: &Worker,
     direction: Direction,

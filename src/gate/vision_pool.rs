@@ -1,21 +1,21 @@
 //! The vision workers: a fixed pool of threads, shared by all cameras.
 //!
-//! In: the newest frame of each camera. Out: sightings to the camera's lane. A frame that is not
-//! looked at any further, whatever the reason, is counted and forgotten; no frame is kept. Where
-//! photos of passages are, a sighting that names a worker bears a small picture of the face, which
-//! is forgotten too unless it decides.
+//! In: the newest frame of each camera. Out: sightings to the camera's lane. Each frame without a
+//! sighting is counted by the reason and dropped; no frame is kept. If photos of passages are kept,
+//! a sighting that names a worker has a small photo of the face. The photo is dropped unless the
+//! sighting leads to a grant.
 //!
-//! Looking has two parts. A glance at a frame costs a millisecond or two and says whether it is to
-//! be searched for a face; a search and what follows it cost a hundred. A worker glances at all
-//! cameras that have a frame due, then serves the one camera that was served longest ago, then
-//! glances again: a camera before which nobody stands does not wait behind a crowd for longer than
-//! one face takes, and of crowded ones none is served twice before another was once.
+//! The work has two parts. A glance at a frame takes one or two milliseconds and decides whether to
+//! search the frame for a face. A search and its following steps take about a hundred milliseconds.
+//! A worker glances at all cameras with a frame that is due. Then it searches a frame of the camera
+//! that was served longest ago, and glances again. So a camera without a face waits behind crowded
+//! ones no longer than one face takes. No crowded camera is served twice before another is served.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `watch` | what a camera's frames are looked at for (pure) |
-//! | `visit` | which face is followed, which frames are embedded, when it is somebody else (pure) |
-//! | `counts` | what became of the frames |
+//! | `watch` | decides whether to search a camera's frame (pure) |
+//! | `visit` | follows a face, chooses frames to embed, begins the next visit (pure) |
+//! | `counts` | counts the frames by their result |
 
 mod counts;
 mod visit;
@@ -55,9 +55,10 @@ use crate::{
     vision::{self, DecodeError, View, Vision, VisionError},
 };
 
-/// The longer side at which frames are searched: fast, and enough for whoever stands at a gate.
+/// Maximum length in pixels of the longer side of a searched frame: fast, and enough for a person
+/// at a gate.
 pub const GATE_LONGEST_SIDE: u32 = 320;
-/// How long a worker waits for a frame before it looks whether the daemon is stopping.
+/// Timeout after which a worker without a frame checks whether the daemon is stopping.
 const TIMEOUT: Duration = Duration::from_millis(200);
 
 /// One camera as the vision workers see it.
@@ -68,21 +69,22 @@ pub struct CameraFeed {
     pub slot: Arc<Slot>,
     pub lane: mpsc::Sender<Presented>,
     pub seen: Arc<FrameCounts>,
-    /// Held by the worker that looks at this camera's frame, so that its frames stay in order.
+    /// Locked by the worker that handles this camera's frame, so that its frames stay in order.
     pub turn: Mutex<Watch>,
 }
 
 impl CameraFeed {
-    /// A lane that is too busy has newer sightings coming: this one is dropped, and counted.
+    /// Sends a sighting to the lane. If the lane's queue is full, the sighting is dropped and
+    /// counted: newer ones follow.
     fn hand_over(&self, sighting: Sighting) {
         if self.lane.try_send(Presented::Look(sighting)).is_err() {
             self.seen.count(|seen| &mut seen.lane_full);
-            tracing::debug!(camera = %self.name, "face: the lane was too busy to take it");
+            tracing::debug!(camera = %self.name, "face: dropped, the lane's queue is full");
         }
     }
 }
 
-/// What all workers share.
+/// The state that all workers share.
 pub struct VisionPool {
     pub eyes: Vec<CameraFeed>,
     pub wakeup: Arc<Wakeup>,
@@ -92,21 +94,21 @@ pub struct VisionPool {
     pub stages: Arc<Stages>,
     pub rules: Recognition,
     pub timezone: TimeZone,
-    /// Whether photos of passages are kept: else none is made.
+    /// Whether photos of passages are kept; if not, none is made.
     pub photos: bool,
     pub cancel: CancellationToken,
 }
 
-/// Starts the pool. Its threads end when the token is cancelled, within a frame's time; each says
-/// so to `ended`, also when it ends by a panic.
+/// Starts the pool. Its threads end within a frame's time when the token is cancelled. Each reports
+/// its end to `ended`, also after a panic.
 pub fn spawn(
     vision_pool: VisionPool,
     workers: usize,
     beats: &Heartbeats,
     ended: &mpsc::Sender<&'static str>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
-    struct SaysSo(mpsc::Sender<&'static str>);
-    impl Drop for SaysSo {
+    struct ReportsEnd(mpsc::Sender<&'static str>);
+    impl Drop for ReportsEnd {
         fn drop(&mut self) {
             let _ = self.0.try_send("a vision worker");
         }
@@ -115,18 +117,18 @@ pub fn spawn(
     let vision_pool = Arc::new(vision_pool);
     (0..workers.max(1))
         .map(|n| {
-            let (vision_pool, says_so) = (vision_pool.clone(), SaysSo(ended.clone()));
+            let (vision_pool, reports_end) = (vision_pool.clone(), ReportsEnd(ended.clone()));
             let name = format!("vision {n}");
             let beat = beats.part(&name);
             std::thread::Builder::new().name(name).spawn(move || {
-                let _says_so = says_so;
+                let _reports_end = reports_end;
                 vision_pool.work(&beat);
             })
         })
         .collect()
 }
 
-/// Why a frame that was to be searched showed nobody.
+/// The search of a frame failed.
 #[derive(Debug, thiserror::Error)]
 enum Lost {
     #[error(transparent)]
@@ -149,8 +151,8 @@ impl VisionPool {
         }
     }
 
-    /// Glances at all cameras and serves one; where none waits for that, says for how long there
-    /// is nothing to do.
+    /// Glances at all cameras and searches a frame of one. If no frame waits for a search, returns
+    /// the time until the next frame may be due.
     fn round(&self, beat: &Heartbeat) -> Option<Duration> {
         let timeout = self.glance_at_all(beat);
         let Some((eye, mut watch)) = self.served_longest_ago() else { return Some(timeout) };
@@ -164,7 +166,8 @@ impl VisionPool {
         None
     }
 
-    /// Looks at each camera that has a frame due. How long until the next one may be.
+    /// Glances at each camera with a frame that is due. Returns the time until the next frame may
+    /// be due.
     fn glance_at_all(&self, beat: &Heartbeat) -> Duration {
         let mut soonest = TIMEOUT;
         for eye in &self.eyes {
@@ -207,7 +210,7 @@ impl VisionPool {
         }
     }
 
-    /// Of the cameras with a frame to be searched, the one that had its turn first.
+    /// Returns the camera that was served longest ago, of those with a frame to search.
     fn served_longest_ago(&self) -> Option<(&CameraFeed, MutexGuard<'_, Watch>)> {
         let free = self.eyes.iter().filter_map(|eye| Some((eye, eye.turn.try_lock().ok()?)));
         let mut waiting = 0;
@@ -215,7 +218,7 @@ impl VisionPool {
             .filter(|(_, watch)| watch.waiting.is_some())
             .inspect(|_| waiting += 1)
             .min_by_key(|(_, watch)| watch.served);
-        // Another worker may have passed them by while this one held them.
+        // Another worker may have skipped these cameras while this one held their locks.
         if waiting > 1 {
             self.wakeup.wake();
         }
@@ -256,7 +259,7 @@ impl VisionPool {
         seen.face(at);
         if !watch.visits.wants(at, frames_to_agree) {
             seen.count(|seen| &mut seen.settled);
-            tracing::trace!(camera = %eye.name, "face: of a visit of which enough looks agree");
+            tracing::trace!(camera = %eye.name, "face: skipped, enough looks of the visit agree");
             return Ok(());
         }
         let cut_out = stages.decode.time(clock, || {
@@ -273,17 +276,17 @@ impl VisionPool {
         let flaw = look.quality.flaw;
         let Use::Embed(look) = watch.visits.offer(look) else {
             seen.count(|seen| &mut seen.poor);
-            tracing::debug!(camera = %eye.name, ?flaw, "face: a better look is waited for");
+            tracing::debug!(camera = %eye.name, ?flaw, "face: set aside for a better look");
             return Ok(());
         };
         let good = look.quality.flaw.is_none();
-        // Of a look that waited, only what was cut out is still there.
+        // A look that was set aside has only its cut-out; its frame is gone.
         let waited = (self.photos && look.at != at).then(|| look.face.clone());
         let template = stages.embed.time(clock, || self.vision.embed_aligned(look.face))?;
         let roster = self.roster.borrow().clone();
         let best = stages.matching.time(clock, || roster.best(&template));
         let sighted = policy::judge(best, &self.rules);
-        // Of strangers nothing is kept (I5).
+        // No photo of a stranger is kept (I5).
         let photo = sighted.named().filter(|_| self.photos).and_then(|_| match &waited {
             None => near.portrait(&face),
             Some(cut_out) => cut_out.portrait(),
@@ -302,7 +305,7 @@ impl VisionPool {
         Ok(())
     }
 
-    /// Counts a frame by why it was of no use.
+    /// Counts a frame by the reason why its search failed.
     fn lost(&self, eye: &CameraFeed, lost: Lost) {
         match lost {
             Lost::Decoding(DecodeError::TooLarge { .. }) => {
@@ -310,7 +313,7 @@ impl VisionPool {
             }
             Lost::Decoding(_) => drop(eye.seen.count(|seen| &mut seen.undecodable)),
             Lost::Model(error) => {
-                // Ten times a second, perhaps, and for days.
+                // The error may repeat ten times a second for days; few of them are logged.
                 let times = eye.seen.count(|seen| &mut seen.failed);
                 if times.is_power_of_two() {
                     tracing::error!(camera = %eye.name, %error, times, "a model failed on a frame");
@@ -319,7 +322,7 @@ impl VisionPool {
         }
     }
 
-    /// The site's date, where the clock is trusted.
+    /// Returns the site's date; `None` if the clock is not synchronised.
     fn today(&self) -> Option<Date> {
         let stamp = self.clock.stamp();
         stamp.synced.then(|| stamp.timestamp().to_zoned(self.timezone.clone()).date())

@@ -1,8 +1,8 @@
-//! Who stands before one side of a lane, by the looks of a visit: pure.
+//! Agreement of the sightings of a visit, on one side of a lane: pure.
 //!
-//! The vision workers follow a face and say which looks belong to one visit ([`super::vision_pool`]). Here
-//! the looks of a visit agree, or do not. Where they do, a claim comes out: to be a worker, or nobody
-//! whom the roster knows.
+//! In: sightings with the number of their visit; the vision workers follow a face and give it
+//! ([`super::vision_pool`]). Out: a claim when enough sightings in a row agree. The claim names a
+//! worker, or says that the face is on no roster entry.
 
 use std::time::Duration;
 
@@ -17,15 +17,16 @@ use crate::{
     roster::WorkerId,
 };
 
-/// A visit is over after this time without its face.
+/// Timeout after which a visit ends without its face.
 pub const GAP: Duration = Duration::from_millis(1500);
-/// The same where no frame was searched in between: the box has no time to look for a while, where
-/// many lanes are busy.
+/// Timeout after which a visit ends if no frame was searched in between. With many busy lanes the
+/// vision workers may have no time for a camera.
 pub const GAP_UNSEARCHED: Duration = Duration::from_secs(4);
-/// A recognised worker who turns to walk shows a face that matches no one, for this time.
+/// Maximum time after a recognition in which a sighting without a match is not counted: a worker
+/// who turns to walk shows a face that matches no one.
 const TURNING_AWAY: Duration = Duration::from_millis(1000);
 
-/// The latest looks, as far as they name the same worker, or none.
+/// The latest looks in a row that name the same worker, or no worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Agreement {
     named: Option<WorkerId>,
@@ -33,7 +34,7 @@ pub struct Agreement {
 }
 
 impl Agreement {
-    /// Takes note of a look. Returns the number of looks in a row that agree with it.
+    /// Counts a look. Returns the number of looks in a row that agree with it.
     pub fn look(&mut self, named: Option<&WorkerId>) -> u32 {
         if self.named.as_ref() != named {
             *self = Agreement { named: named.cloned(), looks: 0 };
@@ -42,7 +43,7 @@ impl Agreement {
         self.looks
     }
 
-    /// A look that names no one and does not count.
+    /// Ends the agreement on a worker, for a look that names no one and is not counted.
     fn pause(&mut self) {
         if self.named.is_some() {
             *self = Agreement::default();
@@ -57,7 +58,7 @@ impl Agreement {
         self.looks
     }
 
-    /// Number of looks by which the lane decides: to deny takes more of them than to grant.
+    /// Returns the number of looks needed for a decision: more for a denial than for a grant.
     fn needed(&self, frames_to_agree: u32) -> u32 {
         match self.named {
             Some(_) => frames_to_agree,
@@ -65,37 +66,37 @@ impl Agreement {
         }
     }
 
-    /// Whether the lane can decide by them.
+    /// Returns whether the looks are enough for a decision of the lane.
     pub fn suffices(&self, frames_to_agree: u32) -> bool {
         self.looks >= self.needed(frames_to_agree)
     }
 }
 
-/// What a face is judged by, for its evidence too.
+/// Rules for faces; the evidence of a claim contains them.
 #[derive(Clone, Debug)]
 pub struct FaceRules {
     pub threshold: MatchThreshold,
     pub frames_to_agree: u32,
     /// The embedder's name.
     pub model: String,
-    /// The kind of the camera each way; empty where there is none.
+    /// The kind of the camera in each direction; empty if there is no camera.
     pub cameras: [&'static str; 2],
 }
 
-/// What the looks of a visit say.
+/// Result of a look.
 #[derive(Debug)]
 pub(super) enum Verdict {
-    /// They agree on a worker, or that it is none.
+    /// Enough looks agree on a worker, or on no worker.
     Agreed(Claim),
-    /// This number of looks in a row agree, and more must.
+    /// Number of looks in a row that agree; `of` must agree.
     Agreeing { looks: u32, of: u32 },
-    /// A worker was recognised a moment ago, and turns to walk.
+    /// The face matches no one, but a worker was recognised a moment ago and turns to walk.
     TurningAway,
-    /// The face matches no one, and that is of no interest now.
+    /// The face matches no one, and the lane does not deny now.
     Ignored,
 }
 
-/// One side of a lane.
+/// The current visit on one side of a lane.
 #[derive(Debug, Default)]
 pub(super) struct Visit {
     /// As [`Sighting::visit`].
@@ -106,11 +107,12 @@ pub(super) struct Visit {
 }
 
 impl Visit {
-    /// Takes in a look. `counts`: a face that matches no one is of interest now.
+    /// Counts a sighting. `counts`: a face that matches no one is counted, too.
     pub(super) fn look(&mut self, sighting: &Sighting, rules: &FaceRules, counts: bool) -> Verdict {
         let at = sighting.captured;
         if self.id != sighting.visit || at.since(self.last_face) > GAP_UNSEARCHED {
-            // Who turns to walk may look like another: that is remembered.
+            // The face of a worker who turns to walk may begin a new visit. The time of the
+            // recognition stays.
             let last_named = self.last_named;
             *self = Visit { id: sighting.visit, last_named, ..Visit::default() };
         }
@@ -133,7 +135,7 @@ impl Visit {
         }
     }
 
-    /// What the looks of the visit claim, the latest one for all.
+    /// Returns the claim of the visit, with the values of the latest sighting.
     pub(super) fn claim(&self, sighting: &Sighting, rules: &FaceRules) -> Claim {
         let (who, margin) = match &sighting.sighted {
             Sighted::Worker(found) => (Ok(found.worker.clone()), found.margin),

@@ -2,7 +2,7 @@ use super::*;
 use crate::clock::ManualClock;
 
 #[test]
-fn who_does_not_beat_is_late_and_no_longer_when_it_does() {
+fn a_part_without_a_heartbeat_is_late_until_its_next_one() {
     let clock = Arc::new(ManualClock::new(0, true));
     let beats = Heartbeats::new(clock.clone(), Duration::from_secs(15));
     let (store, vision) = (beats.part("store"), beats.part("vision 0"));
@@ -19,7 +19,7 @@ fn who_does_not_beat_is_late_and_no_longer_when_it_does() {
 }
 
 #[test]
-fn the_pause_doubles_up_to_its_cap_and_begins_anew_after_a_run_that_held() {
+fn the_pause_doubles_up_to_its_cap_and_is_short_again_after_a_long_run() {
     let mut backoff = Backoff::default();
     let pauses: Vec<_> =
         (0..10).map(|_| backoff.after(Duration::from_secs(59)).as_millis()).collect();
@@ -29,7 +29,7 @@ fn the_pause_doubles_up_to_its_cap_and_begins_anew_after_a_run_that_held() {
 }
 
 #[tokio::test]
-async fn a_panic_is_caught_with_its_words() {
+async fn a_panic_is_caught_with_its_message() {
     assert_eq!(caught(async { 5 }).await, Ok(5));
     let fault = caught(async { panic!("no {}", "way") }).await;
     let fault: Panicked = fault.map(|(): ()| ()).unwrap_err();

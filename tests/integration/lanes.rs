@@ -186,7 +186,7 @@ fn a_closed_lane_denies_entry_and_says_why() {
     assert_eq!((&denial["reason"], &denial["worker"]), (&json!("lane_closed"), &json!("W001")));
     lanes.show_empty(0);
     let by_hand = ["lane", "release", "lane-0", "--reason", "guest", "--direction"];
-    lanes.site.gatehouse(&[&by_hand[..], &["entry"]].concat()).refused("closed: nobody enters");
+    lanes.site.gatehouse(&[&by_hand[..], &["entry"]].concat()).refused("closed for entry");
     assert_eq!(lanes.site.gatehouse(&[&by_hand[..], &["exit"]].concat()).code, 0);
     assert_eq!(lanes.lanes[0].device.releases(), 1);
 }

@@ -142,7 +142,7 @@ fn a_stop_that_takes_too_long_ends_the_process_and_is_logged() {
         assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
     });
     stalled.goes_on();
-    assert!(site.log().contains("not all of it stopped within 10s"));
+    assert!(site.log().contains("not all parts stopped within 10s"));
 }
 
 #[cfg(feature = "failpoints")]

@@ -5,7 +5,7 @@ fn at(second: u64) -> Monotonic {
 }
 
 #[test]
-fn so_many_within_the_time_are_a_burst_until_none_comes() {
+fn enough_faces_within_the_time_are_a_burst_until_none_comes() {
     let mut burst = Burst::new(3, Duration::from_secs(60));
     assert_eq!(burst.look(at(1), 1), None);
     assert_eq!(burst.look(at(30), 2), None);
@@ -13,13 +13,13 @@ fn so_many_within_the_time_are_a_burst_until_none_comes() {
     assert_eq!(burst.look(at(70), 5), Some((at(1), 5)));
     assert_eq!(burst.look(at(129), 5), Some((at(1), 5)));
     assert_eq!(burst.look(at(130), 5), None);
-    // What came before does not count again.
+    // Faces of the earlier burst do not count again.
     assert_eq!(burst.look(at(131), 7), None);
     assert_eq!(burst.look(at(132), 8), Some((at(131), 3)));
 }
 
 #[test]
-fn one_now_and_then_is_none_and_many_at_once_are_counted_whole() {
+fn single_faces_now_and_then_are_no_burst_and_many_at_once_are_all_counted() {
     let mut burst = Burst::new(3, Duration::from_secs(60));
     let found = (0..100).find_map(|n| burst.look(at(n * 31), n));
     assert_eq!(found, None);

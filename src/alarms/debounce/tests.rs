@@ -1,4 +1,4 @@
-//! The watchman with looks that the test makes up.
+//! Alert debouncing with states that the test makes up.
 
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ fn trouble(second: u64, count: Option<u64>) -> Option<Trouble> {
     Some(Trouble { since, detail: Detail::new("refused"), count })
 }
 
-/// One subject, and what was told of it, with the second.
+/// Debouncing of one subject, with the alarms that the database keeps.
 struct One {
     debounce: Debouncer,
     what: AlarmWhat,
@@ -68,7 +68,7 @@ fn over(detail: &str) -> Vec<(bool, String)> {
 }
 
 #[test]
-fn a_link_that_is_down_for_a_minute_is_told_and_so_is_what_waited() {
+fn a_link_that_is_down_for_a_minute_is_an_alarm_with_the_records_that_waited() {
     let mut link = One::new(AlarmWhat::Link);
     assert!(link.well(100).is_empty());
     assert!(link.wrong(101, 101, Some(0)).is_empty());
@@ -83,7 +83,7 @@ fn a_link_that_is_down_for_a_minute_is_told_and_so_is_what_waited() {
 }
 
 #[test]
-fn old_records_that_are_sent_again_and_gone_in_a_moment_are_no_alarm() {
+fn old_records_that_are_sent_again_within_seconds_are_no_alarm() {
     let mut outbox = One::new(AlarmWhat::Outbox);
     for second in 1000..1010 {
         assert!(outbox.wrong(second, 0, Some(900)).is_empty());
@@ -98,7 +98,7 @@ fn old_records_that_are_sent_again_and_gone_in_a_moment_are_no_alarm() {
 }
 
 #[test]
-fn a_link_that_is_lost_now_and_then_is_not_down() {
+fn a_link_that_is_lost_now_and_then_is_no_alarm() {
     let mut link = One::new(AlarmWhat::Link);
     for second in 0..3600 {
         let told = if second % 50 < 2 {
@@ -111,7 +111,7 @@ fn a_link_that_is_lost_now_and_then_is_not_down() {
 }
 
 #[test]
-fn one_that_was_raised_is_not_over_while_it_is_well_for_moments_only() {
+fn an_alarm_is_not_over_while_the_part_is_well_for_moments_only() {
     let mut camera = One::new(AlarmWhat::Camera);
     assert_eq!(camera.wrong(30, 0, None), raised());
     for second in 31..3600 {
@@ -124,7 +124,7 @@ fn one_that_was_raised_is_not_over_while_it_is_well_for_moments_only() {
 }
 
 #[test]
-fn what_nobody_can_tell_changes_nothing() {
+fn an_unknown_state_changes_nothing() {
     let mut own = One::new(AlarmWhat::Certificate);
     assert_eq!(own.wrong(5, 5, None), raised());
     let unknown = [PartState { verdict: Verdict::Unknown, ..PartState::new(own.what, "a", None) }];
@@ -135,7 +135,7 @@ fn what_nobody_can_tell_changes_nothing() {
 }
 
 #[test]
-fn a_restart_tells_what_is_over_and_raises_nothing_twice() {
+fn a_restart_reports_alarms_that_are_over_and_raises_none_twice() {
     let mut camera = One::new(AlarmWhat::Camera);
     assert_eq!(camera.wrong(30, 0, None), raised());
     camera.restart();
@@ -147,7 +147,7 @@ fn a_restart_tells_what_is_over_and_raises_nothing_twice() {
     assert_eq!(camera.well(110), over("over after 80 s"));
     camera.restart();
     assert!(camera.well(200).is_empty());
-    // And one that is not configured any more.
+    // The camera is not configured any more.
     assert_eq!(camera.wrong(300, 200, None), raised());
     camera.restart();
     assert_eq!(camera.told(360, &[]), over("over after 60 s: it is not configured any more"));
@@ -155,14 +155,14 @@ fn a_restart_tells_what_is_over_and_raises_nothing_twice() {
 }
 
 #[test]
-fn what_was_kept_and_is_damaged_is_raised_anew() {
+fn damaged_alarms_in_the_database_are_ignored() {
     for damaged in [&b"?"[..], b"{}", br#"[{"what":"weather"}]"#] {
         assert_eq!(Debouncer::resumed(LIMITS, Some(damaged)).standing().count(), 0);
     }
 }
 
 #[test]
-fn i8_of_too_many_the_next_is_told_when_another_is_over() {
+fn i8_beyond_the_maximum_the_next_alarm_is_raised_when_another_is_over() {
     let look = |n: usize, trouble| PartState::new(AlarmWhat::Camera, format!("lane-{n}"), trouble);
     let all = |wrong: std::ops::Range<usize>| {
         let one = |n| look(n, wrong.contains(&n).then(|| trouble(0, None)).flatten());
@@ -188,12 +188,12 @@ fn i8_of_too_many_the_next_is_told_when_another_is_over() {
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// So many seconds go by with a look at each.
+    /// This number of seconds passes, with a check in each.
     PartState(u64),
     Turns(usize),
     Vanishes(usize),
     Restart,
-    /// The disk takes nothing in, and then it does.
+    /// The disk fails, or is well again.
     Disk(bool),
 }
 
@@ -212,11 +212,11 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
-    /// Whatever comes and goes: raised and over take turns, never too many, the database knows
-    /// what stands, and what is so in the end is told.
+    /// For all sequences of states: raised and over alternate, their number is bounded, the
+    /// database has the standing alarms, and the final state is reported.
     #[test]
-    fn what_is_told_takes_turns_is_bounded_and_true_in_the_end(steps in steps()) {
-        // Of each: since when it is wrong, if it is; absent, if it vanished.
+    fn alarms_alternate_are_bounded_and_end_in_the_true_state(steps in steps()) {
+        // For each subject: the begin of its trouble, if any; `None` if the subject vanished.
         let mut subjects: Vec<Option<Option<u64>>> = vec![Some(None); SUBJECTS];
         let mut debounce = Debouncer::resumed(LIMITS, None);
         let (mut second, mut room, mut kept) = (1000, 16, None::<Vec<u8>>);
@@ -269,6 +269,6 @@ proptest! {
             prop_assert_eq!(standing[n], matches!(state, Some(Some(_))), "subject {}", n);
         }
         let raised = standing.iter().filter(|s| **s).count();
-        prop_assert_eq!(debounce.told.len(), raised, "nothing else is remembered");
+        prop_assert_eq!(debounce.reported.len(), raised, "nothing else is remembered");
     }
 }

@@ -1,4 +1,4 @@
-//! The reader with the kernel's own words, and the rules with a clock that the test moves.
+//! The parser with tables in the kernel's form, and the rules with a clock that the test moves.
 
 use super::*;
 use crate::clock::{Clock, ManualClock};
@@ -15,7 +15,7 @@ fn router(route: &str, arp: &str) -> Option<String> {
     Proc::at(dir.path()).router().unwrap().map(|mac| mac.to_string())
 }
 
-/// As the kernel writes it.
+/// Returns a default route as the kernel writes it.
 fn route(device: &str, gateway: [u8; 4], flags: &str, metric: u32) -> String {
     let gateway = u32::from_ne_bytes(gateway);
     format!("{device}\t00000000\t{gateway:08X}\t{flags}\t0\t0\t{metric}\t00000000\t0\t0\t0\n")
@@ -26,7 +26,7 @@ fn neighbour(address: &str, flags: &str, mac: &str, device: &str) -> String {
 }
 
 #[test]
-fn the_router_is_whom_the_best_default_route_names() {
+fn the_router_is_that_of_the_best_default_route() {
     let mac = "02:fc:00:00:00:05";
     let ours = neighbour("192.0.2.1", "0x2", mac, "eth0");
     let by = |route: &str, arp: &str| router(route, arp);
@@ -34,7 +34,7 @@ fn the_router_is_whom_the_best_default_route_names() {
     assert_eq!(by(&eth, &ours).as_deref(), Some(mac));
     let link = "eth0\t000200C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
     assert_eq!(by(&format!("{link}{eth}"), &ours).as_deref(), Some(mac));
-    // The lesser metric wins, whichever stands first.
+    // The lower metric wins in any order.
     let other = neighbour("198.51.100.1", "0x2", "02:fc:00:00:00:09", "wwan0");
     let wwan = route("wwan0", [198, 51, 100, 1], "0003", 700);
     let both = format!("{other}{ours}");
@@ -42,12 +42,12 @@ fn the_router_is_whom_the_best_default_route_names() {
     let wwan = route("wwan0", [198, 51, 100, 1], "0003", 50);
     let found = by(&format!("{eth}{wwan}"), &both);
     assert_eq!(found.as_deref(), Some("02:fc:00:00:00:09"));
-    // A point-to-point link has no router, a route that is down leads nowhere.
+    // A point-to-point link has no router. A route that is down is not used.
     assert_eq!(by(&route("ppp0", [0, 0, 0, 0], "0001", 0), &ours), None);
     assert_eq!(by(&route("eth0", [192, 0, 2, 1], "0002", 0), &ours), None);
     assert_eq!(by(link, &ours), None);
     assert_eq!(by("", &ours), None);
-    // Not known to the kernel yet; on another device; somebody else's.
+    // The address is not yet known to the kernel, on another device, or of another neighbour.
     for unknown in [
         neighbour("192.0.2.1", "0x0", "00:00:00:00:00:00", "eth0"),
         neighbour("192.0.2.1", "0x2", "00:00:00:00:00:00", "eth0"),
@@ -60,7 +60,7 @@ fn the_router_is_whom_the_best_default_route_names() {
 }
 
 #[test]
-fn what_is_not_in_the_kernels_form_is_passed_over() {
+fn lines_that_are_not_in_the_kernels_form_are_ignored() {
     let mac = "02:fc:00:00:00:05";
     let (eth, ours) =
         (route("eth0", [192, 0, 2, 1], "0003", 0), neighbour("192.0.2.1", "0x2", mac, "eth0"));
@@ -79,15 +79,15 @@ fn what_is_not_in_the_kernels_form_is_passed_over() {
         assert!(wrong.parse::<Mac>().is_err(), "{wrong}");
         assert_eq!(router(&eth, &neighbour("192.0.2.1", "0x2", wrong, "eth0")), None);
     }
-    // Of a table without an end so much is read, and no more.
+    // Only a bounded part of an endless table is read.
     let crowd = "x".repeat(2 * MOST_BYTES as usize);
     assert_eq!(router(&eth, &format!("{crowd}\n{ours}")), None);
     assert!(Proc::at(Path::new("/nowhere")).router().is_err());
 }
 
 #[test]
-fn this_machines_own_tables_are_in_that_form() {
-    // Whether there is a router here is this machine's affair; that it can be asked is not.
+fn the_tables_of_this_machine_can_be_read() {
+    // This machine may have no router, but reading the tables must succeed.
     Proc::default().router().unwrap();
 }
 
@@ -96,7 +96,7 @@ const DAY: u64 = 24 * 3600;
 struct Gateway {
     clock: ManualClock,
     relocation: Relocation,
-    /// As the database has it.
+    /// The value in the database.
     kept: Option<Vec<u8>>,
 }
 
@@ -106,7 +106,7 @@ impl Gateway {
         Gateway { clock, relocation: Relocation::default(), kept: None }
     }
 
-    /// Looks every five seconds, for so long. Which router is a trouble then.
+    /// Checks every five seconds for this time. Returns the router that is a trouble then.
     fn at(&mut self, router: Option<u8>, seconds: u64) -> Option<String> {
         for _ in 0..seconds.div_ceil(5) {
             let seen = router.map(|n| Mac([2, 0, 0, 0, 0, n]));
@@ -139,10 +139,10 @@ fn the_first_router_is_learned_and_another_one_is_a_trouble_until_it_is_gone() {
     assert_eq!(b.at(None, 3600), None, "no route is no other router");
     assert_eq!(b.at(Some(2), 20), None, "not for long enough");
     assert_eq!(b.at(Some(1), 5), None);
-    assert_eq!(b.at(Some(2), 30), None, "and it began anew");
+    assert_eq!(b.at(Some(2), 30), None, "the time begins again");
     assert_eq!(b.at(Some(2), 10).as_deref(), Some("2"));
     assert_eq!(b.restart().as_deref(), Some("2"));
-    assert_eq!(b.at(None, 3600).as_deref(), Some("2"), "nothing says that it is back");
+    assert_eq!(b.at(None, 3600).as_deref(), Some("2"), "without a route the trouble stays");
     assert_eq!(b.at(Some(3), 60).as_deref(), Some("3"));
     assert_eq!(b.at(Some(1), 30).as_deref(), Some("3"));
     assert_eq!(b.at(Some(1), 10), None);
@@ -155,7 +155,7 @@ fn after_seven_days_by_a_trusted_clock_the_other_router_is_the_known_one() {
     let mut b = Gateway::new(false);
     b.at(Some(1), 60);
     assert_eq!(b.at(Some(2), 60).as_deref(), Some("2"));
-    // The clock was in 1970, or will be: these are no days.
+    // The clock is not synchronised, so these days do not count.
     b.clock.advance(Duration::from_secs(30 * DAY));
     assert_eq!(b.at(Some(2), 60).as_deref(), Some("2"));
     b.clock.set(1_893_228_400_000, true);
@@ -165,13 +165,13 @@ fn after_seven_days_by_a_trusted_clock_the_other_router_is_the_known_one() {
     assert_eq!(b.at(Some(2), 30).as_deref(), Some("2"));
     b.clock.advance(Duration::from_secs(120));
     assert_eq!(b.at(Some(2), 5), None);
-    // And the first one is now the other.
+    // Now the first router is the other one.
     assert_eq!(b.restart(), None);
     assert_eq!(b.at(Some(1), 60).as_deref(), Some("1"));
 }
 
 #[test]
-fn what_is_damaged_in_the_database_is_learned_anew() {
+fn a_damaged_router_in_the_database_is_ignored() {
     for damaged in [&b"?"[..], b"{}", br#"{"known":"02","moved":null}"#] {
         let relocation = Relocation::resumed(Some(damaged));
         assert_eq!(relocation.kept, None);

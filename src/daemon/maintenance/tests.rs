@@ -1,4 +1,4 @@
-//! The caretaker with a real store, and a clock that the test moves.
+//! Maintenance with a real store and a clock that the test moves.
 
 use jiff::{
     civil::{Date, date},
@@ -15,14 +15,14 @@ use crate::{
     turnstile::PassageId,
 };
 
-/// A caretaker of a folder, with a clock that the test moves.
-async fn maintenance(dir: &std::path::Path, clock: Arc<ManualClock>) -> Caretaker {
+/// Makes the maintenance of a folder.
+async fn maintenance(dir: &std::path::Path, clock: Arc<ManualClock>) -> Maintenance {
     let config = Storage::usual(dir.into(), Secret::File(dir.join("key")));
     let (store, _thread) = store::open(&config, clock.clone()).unwrap();
     let opened = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec!["platform".to_owned()]));
     let ledger = opened.await.unwrap();
     let stamp = clock.stamp();
-    Caretaker {
+    Maintenance {
         store,
         ledger,
         watch: ClockWatch::new(stamp, stamp.synced),
@@ -38,7 +38,7 @@ async fn maintenance(dir: &std::path::Path, clock: Arc<ManualClock>) -> Caretake
     }
 }
 
-impl Caretaker {
+impl Maintenance {
     async fn writes<T: Send + 'static>(
         &self,
         work: impl FnOnce(&rusqlite::Transaction<'_>, &Ledger, Stamp) -> Result<T, Failure>
@@ -49,7 +49,7 @@ impl Caretaker {
         self.store.write(Priority::Upkeep, move |tx| work(tx, &ledger, stamp)).await.unwrap()
     }
 
-    /// Somebody passes, and all upstreams have it.
+    /// Records a passage: a grant and its outcome.
     async fn passes(&self, n: u8) {
         let (passage, person) = (PassageId([n; 16]), carried(0).worker.person);
         let face = Evidence::of_face(Score(1), Score(1), "m");
@@ -66,7 +66,8 @@ impl Caretaker {
         self.writes(|tx, _, _| Ok(tx.execute("DELETE FROM outbox", []).map(drop)?)).await;
     }
 
-    /// A day later: which entries have no bytes any more, and what the last one says.
+    /// Moves the clock by a day. Returns the pruned entries, and the numbers of the last entry if
+    /// that reports pruning.
     async fn next_day(&mut self, clock: &ManualClock) -> (Vec<u64>, Option<(u64, u64)>) {
         clock.advance(PRUNE_EVERY);
         while clock.monotonic() >= self.prune_at {
@@ -98,7 +99,7 @@ fn noon(date: Date) -> i64 {
 }
 
 #[tokio::test]
-async fn i2_nothing_is_forgotten_without_a_settlement_a_trusted_clock_and_every_upstream() {
+async fn i2_nothing_is_pruned_without_settlement_synchronised_clock_and_acknowledgement() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(noon(date(2026, 3, 1)), true));
     let mut maintenance = maintenance(dir.path(), clock.clone()).await;
@@ -114,18 +115,18 @@ async fn i2_nothing_is_forgotten_without_a_settlement_a_trusted_clock_and_every_
     assert_eq!(maintenance.next_day(&clock).await, nothing, "settled less than 3 years ago");
     maintenance.retention.settled_on = Some(date(2027, 1, 31));
     clock.set(noon(date(2040, 1, 2)), false);
-    assert_eq!(maintenance.next_day(&clock).await, nothing, "nobody knows what day it is");
-    // An entry that the upstream has not acknowledged, and all behind it, stay.
+    assert_eq!(maintenance.next_day(&clock).await, nothing, "the clock is not synchronised");
+    // An entry without the upstream's acknowledgement stays, and all later ones.
     clock.set(noon(date(2026, 3, 2)), true);
     maintenance.passes(2).await;
     clock.set(noon(date(2040, 1, 3)), true);
     assert_eq!(maintenance.next_day(&clock).await, (vec![0, 1], Some((2, 2))));
-    assert_eq!(maintenance.next_day(&clock).await, (vec![0, 1], Some((2, 2))), "told once");
+    assert_eq!(maintenance.next_day(&clock).await, (vec![0, 1], Some((2, 2))), "reported once");
     maintenance.acknowledged().await;
     let (pruned, told) = maintenance.next_day(&clock).await;
-    // The pruning entry is of 2040: it stays.
+    // The pruning entry is from 2040 and stays.
     assert_eq!((pruned, told), (vec![0, 1, 2, 3], Some((4, 2))));
-    // An upstream that comes later gets what there is.
+    // A new upstream gets the remaining entries.
     let fresh = |tx: &rusqlite::Transaction<'_>, _: &Ledger, _: Stamp| {
         Ledger::open(tx, vec!["platform".into(), "second".into()])?;
         let all = "SELECT count(*), min(seq) FROM outbox WHERE upstream = 'second'";
@@ -135,13 +136,14 @@ async fn i2_nothing_is_forgotten_without_a_settlement_a_trusted_clock_and_every_
 }
 
 #[tokio::test]
-async fn i2_each_entry_is_kept_for_its_years_whatever_an_untrusted_clock_said() {
+async fn i2_each_entry_is_kept_for_its_years_also_after_a_wrong_clock() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(noon(date(2026, 3, 1)), true));
     let mut maintenance = maintenance(dir.path(), clock.clone()).await;
     maintenance.retention.settled_on = Some(date(2026, 4, 1));
     maintenance.passes(1).await;
-    // A box that lost its time: this may have been at any time until the next trusted one.
+    // The box lost its time: the true time of this entry is at most that of the next stamp that is
+    // synchronised.
     clock.set(0, false);
     maintenance.passes(2).await;
     clock.set(noon(date(2028, 5, 5)), true);
@@ -156,7 +158,7 @@ async fn i2_each_entry_is_kept_for_its_years_whatever_an_untrusted_clock_said() 
 }
 
 #[tokio::test]
-async fn i2_what_is_forgotten_of_a_removed_worker_is_all_but_the_id() {
+async fn i2_all_of_a_removed_worker_is_forgotten_except_the_id() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(noon(date(2026, 3, 1)), true));
     let mut maintenance = maintenance(dir.path(), clock.clone()).await;
@@ -180,7 +182,7 @@ async fn i2_what_is_forgotten_of_a_removed_worker_is_all_but_the_id() {
         Ok(tx.execute("DELETE FROM outbox", []).map(drop)?)
     };
     maintenance.writes(removal).await;
-    // W001 left a trace two years later.
+    // W001 has an entry two years later.
     clock.set(noon(date(2028, 3, 1)), true);
     let late = Removal {
         worker: carried(1).worker.person.id,
@@ -208,7 +210,7 @@ async fn i2_what_is_forgotten_of_a_removed_worker_is_all_but_the_id() {
 }
 
 #[tokio::test]
-async fn many_entries_go_in_small_steps_and_a_cut_between_two_is_made_up_for() {
+async fn many_entries_are_pruned_in_batches_and_a_restart_between_two_continues() {
     let dir = tempfile::tempdir().unwrap();
     let clock = Arc::new(ManualClock::new(noon(date(2026, 3, 1)), true));
     let mut maintenance = maintenance(dir.path(), clock.clone()).await;
@@ -228,10 +230,10 @@ async fn many_entries_go_in_small_steps_and_a_cut_between_two_is_made_up_for() {
         before.push(maintenance.writes(|tx, _, _| Ok(ledger::pruned_before(tx)?)).await);
     }
     assert_eq!(before, [500, 1000]);
-    // Another start goes on where this one ended, and tells all of it.
+    // The next start continues from there, and its entry counts all pruned entries.
     let (pruned, told) = maintenance.next_day(&clock).await;
     assert_eq!((pruned.len(), told), (1200, Some((1200, 1200))));
-    // What has no bytes beyond that is damaged.
+    // An entry without bytes that was not pruned is damaged.
     let harm = "UPDATE entry SET bytes = x'' WHERE idx = 1200";
     maintenance.writes(|tx, _, _| Ok(tx.execute(harm, []).map(drop)?)).await;
     let audited = maintenance.store.read(|tx| ledger::audit(tx, 1000, 500)).await.unwrap();
@@ -239,7 +241,7 @@ async fn many_entries_go_in_small_steps_and_a_cut_between_two_is_made_up_for() {
 }
 
 #[tokio::test]
-async fn i8_of_entries_that_wait_too_long_for_the_disk_the_first_ones_are_kept() {
+async fn i8_when_too_many_entries_wait_for_the_disk_the_first_ones_are_kept() {
     let dir = tempfile::tempdir().unwrap();
     let key = Secret::File(dir.path().join("key"));
     let config = Storage::usual(dir.path().into(), key);
@@ -247,7 +249,7 @@ async fn i8_of_entries_that_wait_too_long_for_the_disk_the_first_ones_are_kept()
     let (store, _thread) = store::open(&config, clock.clone()).unwrap();
     let ledger = store.write(Priority::Upkeep, |tx| Ledger::open(tx, vec![])).await.unwrap();
     let (stamp, stamp_time) = (clock.stamp(), clock.monotonic());
-    let mut maintenance = Caretaker {
+    let mut maintenance = Maintenance {
         store: store.clone(),
         ledger,
         clock,
@@ -292,7 +294,7 @@ fn says(state: &str, unrecorded: u64) -> Option<(String, u64)> {
 }
 
 #[test]
-fn a_disk_that_fills_up_and_is_emptied_is_told_at_each_step() {
+fn a_disk_that_fills_up_and_is_emptied_is_reported_at_each_step() {
     let mut watch = DiskWatch::new("/x".into());
     let mut state = StoreState::default();
     assert_eq!(told(&mut watch, 1, &state), None);
@@ -309,7 +311,7 @@ fn a_disk_that_fills_up_and_is_emptied_is_told_at_each_step() {
 }
 
 #[test]
-fn a_failure_between_two_looks_is_told_and_so_is_its_end() {
+fn a_failure_between_two_checks_is_reported_and_so_is_its_end() {
     let mut watch = DiskWatch::new("/x".into());
     let mut state = StoreState::default();
     (state.failures, state.last_error) = (1, Some("disk I/O error".into()));
@@ -319,7 +321,7 @@ fn a_failure_between_two_looks_is_told_and_so_is_its_end() {
     state.failures = 2;
     assert_eq!(told(&mut watch, 3, &state), None);
     assert_eq!(told(&mut watch, 61, &state), says("failing", 0));
-    // It fails on and on, and is then well.
+    // The failure continues and then ends.
     state.failures = 9;
     assert_eq!(told(&mut watch, 62, &state), None);
     state.failing = None;

@@ -2,7 +2,7 @@ use super::*;
 use crate::clock::{Clock, ManualClock};
 
 #[test]
-fn nothing_is_fed_while_a_part_is_late() {
+fn the_watchdog_is_not_fed_while_a_part_is_late() {
     let clock = Arc::new(ManualClock::new(0, true));
     let beats = Heartbeats::new(clock.clone() as Arc<dyn Clock>, Duration::from_secs(15));
     let (lane, store) = (beats.part("lane north"), beats.part("store"));

@@ -1,9 +1,9 @@
-//! How a lane works: normal, free or closed; and the fire alarm.
+//! The mode of a lane (normal, free or closed), and the fire alarm.
 //!
-//! An admin's change is recorded first and takes effect then (I1). A fire alarm opens first, every
-//! lane of the gateway, and is recorded after: what is recorded follows what is so, as soon as the
-//! disk lets it, at most once a second. Free mode lasts until somebody ends it, also across a
-//! restart; nobody can while an alarm is on.
+//! An admin's change is recorded first and then takes effect (I1). A fire alarm first opens every
+//! lane of the gateway and is recorded after. The record follows as soon as the disk can take it,
+//! at most once a second. Free mode lasts until an admin ends it, also across a restart. While an
+//! alarm is on, it cannot be ended.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -19,22 +19,22 @@ use crate::{
     store::{self, Priority, StoreError},
 };
 
-/// A lane's mode, and why it has it. Kept with the database, as JSON.
+/// A lane's mode and its reason. The database keeps it as JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModeState {
     pub mode: LaneMode,
-    /// Empty where nobody ever set it.
+    /// Empty if the mode was never set.
     pub reason: String,
-    /// Who set it; `None` where a fire alarm did.
+    /// The user who set it; `None` if a fire alarm did.
     pub by: Option<String>,
-    /// When, by the wall clock: milliseconds since 1970.
+    /// Wall time of the change: milliseconds since 1970.
     pub at_ms: Option<i64>,
-    /// What the ledger last said of the alarm's input at this lane's controller.
+    /// State of the alarm's input at this lane's controller, as last recorded.
     #[serde(default)]
     pub fire: bool,
 }
 
-/// An admin's wish, and where its answer goes.
+/// An admin's request for a mode, with the channel for its answer.
 #[derive(Debug)]
 pub struct ModeRequest {
     pub mode: LaneMode,
@@ -46,22 +46,22 @@ pub struct ModeRequest {
 /// The fire alarms of all lanes of a gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FireAlarms {
-    /// Lanes at whose controller the alarm's input is on.
+    /// Lanes whose controller has the alarm's input on.
     on: BTreeSet<String>,
-    /// How often an input went on.
+    /// Number of times that an input went on.
     rung: u64,
-    /// The last lane where it did.
+    /// The lane whose input went on last.
     by: String,
 }
 
-/// What a lane knows of its mode. Outlives a fault of the lane.
+/// A lane's mode and its pending changes. It outlives a fault of the lane.
 #[derive(Debug)]
 pub struct ModeHolder {
     now: ModeState,
-    /// What the ledger last said of the mode and of this lane's alarm input.
+    /// The mode and the state of this lane's alarm input, as last recorded.
     recorded: (LaneMode, bool),
     fire: bool,
-    /// A record of what an alarm did is under way.
+    /// A commit of an alarm's effect is under way.
     recording: bool,
     record_from: Monotonic,
     /// An admin's change is under way.
@@ -71,31 +71,31 @@ pub struct ModeHolder {
     heard: u64,
 }
 
-/// Between two records of what alarms did: an input that chatters does not fill the disk.
+/// Interval between two records of alarms, so that an input that chatters does not fill the disk.
 const RECORD_GAP: Duration = Duration::from_secs(1);
 
 fn key(lane: &str) -> String {
     format!("mode/{lane}")
 }
 
-/// A lane's mode as it was when the gateway stopped.
+/// Returns a lane's mode from before the gateway stopped.
 pub fn load(tx: &rusqlite::Connection, lane: &str) -> Result<ModeState, StoreError> {
     let Some(kept) = store::meta(tx, &key(lane))? else { return Ok(ModeState::default()) };
     Ok(serde_json::from_slice(&kept).unwrap_or_else(|error| {
-        tracing::error!(%lane, %error, "its mode cannot be read: it begins as normal");
+        tracing::error!(%lane, %error, "the stored mode is damaged: normal is used");
         ModeState::default()
     }))
 }
 
-/// Keeps a lane's mode; its entry is written in the same transaction.
+/// Stores a lane's mode. The caller writes its entry in the same transaction.
 pub fn keep(tx: &Transaction<'_>, lane: &str, state: &ModeState) -> Result<(), StoreError> {
-    // A document of text and numbers has no error to give.
+    // Serializing text and numbers cannot fail.
     let state = serde_json::to_vec(state).unwrap_or_default();
     Ok(store::set_meta(tx, &key(lane), &state)?)
 }
 
 impl ModeHolder {
-    /// Begins with the mode that was kept.
+    /// Starts with the stored mode.
     pub fn new(kept: ModeState, wake: &watch::Sender<FireAlarms>) -> ModeHolder {
         ModeHolder {
             recorded: (kept.mode, kept.fire),
@@ -114,13 +114,14 @@ impl ModeHolder {
         self.now.mode
     }
 
-    /// When an alarm rings at any lane.
+    /// Waits until the alarm's input of any lane goes on.
     pub(super) async fn alarmed(&mut self) {
-        // The lane holds a sender itself: it is never closed.
+        // The lane itself holds a sender, so the channel is never closed.
         let _ = self.alarms.changed().await;
     }
 
-    /// The alarm's input at this lane's controller; the turnstile's task has opened already.
+    /// Applies the state of the alarm's input at this lane's controller. The turnstile's task has
+    /// already opened the arm.
     pub(super) fn input(&mut self, lane: &str, on: bool) {
         if std::mem::replace(&mut self.fire, on) != on {
             tracing::error!(%lane, on, "fire alarm");
@@ -138,8 +139,8 @@ impl ModeHolder {
         });
     }
 
-    /// Takes in what has rung since this was last asked. Whether something has: then the lane is
-    /// free, and that must be shown.
+    /// Applies the alarms since the last call. Returns whether there was one: then the lane is
+    /// free, and the caller calls [`show`](Self::show).
     pub(super) fn apply_fire(&mut self, at_ms: i64) -> bool {
         let (rung, by) = {
             let alarms = self.alarms.borrow_and_update();
@@ -150,26 +151,26 @@ impl ModeHolder {
         }
         if self.now.mode != LaneMode::Free {
             let reason = format!("fire alarm at lane {by}");
-            tracing::warn!(%reason, "a lane is free");
+            tracing::warn!(%reason, "lane mode: free");
             let (mode, at_ms, fire) = (LaneMode::Free, Some(at_ms), self.now.fire);
             self.now = ModeState { mode, reason, by: None, at_ms, fire };
         }
         true
     }
 
-    /// Says whether the arm is to stand open, to the turnstile and to who asks.
+    /// Publishes the mode: to the turnstile, whether to hold the arm open; to `status`, the state.
     pub(super) fn show(&self, hold_open: &watch::Sender<bool>, state: &watch::Sender<LaneState>) {
         hold_open.send_replace(self.now.mode == LaneMode::Free);
         state.send_modify(|s| s.mode = self.now.clone());
     }
 
-    /// When what is so may be recorded.
+    /// Returns the time from which an unrecorded change may be recorded.
     pub(super) fn due(&self) -> Option<Monotonic> {
         let behind = self.recorded != (self.now.mode, self.fire);
         (behind && !self.recording).then_some(self.record_from)
     }
 
-    /// Takes in what became of a write. Returns whether the mode is another one now.
+    /// Applies the result of a write. Returns whether the mode has changed.
     pub(super) fn apply_written(&mut self, written: Written) -> bool {
         match written {
             Written::Change { state, result, heard, reply } => {
@@ -178,9 +179,11 @@ impl ModeHolder {
                     self.recorded.0 = state.mode;
                 }
                 let answer = match result {
-                    Err(error) => Err(format!("not changed, for it cannot be recorded: {error}")),
+                    Err(error) => {
+                        Err(format!("not changed: the change cannot be recorded: {error}"))
+                    }
                     Ok(()) if state.mode != LaneMode::Free && heard != self.heard => {
-                        Err("a fire alarm came in between: it stands open".to_owned())
+                        Err("a fire alarm came in between: the lane stands open".to_owned())
                     }
                     Ok(()) => Ok(state),
                 };
@@ -188,7 +191,7 @@ impl ModeHolder {
                     self.now = state.clone();
                 }
                 let changed = answer.is_ok();
-                // Who asked may have hung up; it holds all the same.
+                // The client may have closed the connection; the change holds anyway.
                 let _ = reply.send(answer);
                 changed
             }
@@ -207,15 +210,15 @@ impl ModeHolder {
 
 /// An answer of the store.
 pub(super) enum Written {
-    /// Of an admin.
+    /// Answer to an admin's change.
     Change {
         state: ModeState,
         result: Result<(), String>,
-        /// [`ModeHolder::heard`] when it was asked for.
+        /// [`ModeHolder::heard`] at the time of the request.
         heard: u64,
         reply: oneshot::Sender<Result<ModeState, String>>,
     },
-    /// Of what an alarm did.
+    /// Answer to the record of an alarm.
     Record { mode: LaneMode, fire: bool, result: Result<(), String>, at: Monotonic },
 }
 
@@ -226,20 +229,20 @@ impl LaneTask {
 }
 
 impl Shell<'_> {
-    /// The alarm's input at this lane's controller.
+    /// Handles a change of the alarm's input at this lane's controller.
     pub(super) fn fire(&mut self, on: bool) {
         self.lane.holding.input(&self.lane.name, on);
         self.alarm();
     }
 
-    /// Opens if an alarm has rung since this was last looked at.
+    /// Opens the lane if an alarm's input went on since the last call.
     pub(super) fn alarm(&mut self) {
         if self.lane.holding.apply_fire(self.lane.clock.stamp().wall_ms) {
             self.take_effect();
         }
     }
 
-    /// The lane works as it is now said to.
+    /// Puts the current mode into effect.
     fn take_effect(&mut self) {
         let now = &self.lane.holding.now;
         tracing::warn!(lane = %self.lane.name, mode = %now.mode, reason = %now.reason, by = now.by, "lane mode");
@@ -247,7 +250,7 @@ impl Shell<'_> {
         self.handle(Event::Mode(self.lane.holding.mode()));
     }
 
-    /// Records what an alarm did, where that is due.
+    /// Records an alarm's effect, if that is due.
     pub(super) fn record(&mut self) {
         let now = self.lane.clock.monotonic();
         if self.lane.holding.due().is_none_or(|at| at > now) {
@@ -281,16 +284,16 @@ impl Shell<'_> {
         );
     }
 
-    /// An admin's change: into the ledger first.
+    /// Records an admin's change. It takes effect after the commit.
     pub(super) fn change_mode(&mut self, request: ModeRequest) {
         let holding = &mut self.lane.holding;
         let ModeRequest { mode, reason, by, reply } = request;
         let alarms = holding.alarms.borrow().on.clone();
         let refusal = if mode != LaneMode::Free && !alarms.is_empty() {
             let lanes = Vec::from_iter(alarms).join(", ");
-            Some(format!("the fire alarm at lane {lanes} is on: see to it first"))
+            Some(format!("the fire alarm at lane {lanes} is on: end the alarm first"))
         } else if holding.changing {
-            Some("its mode is being changed already; ask again".to_owned())
+            Some("another change of this lane's mode is under way; ask again".to_owned())
         } else {
             None
         };

@@ -1,4 +1,4 @@
-//! Carries out what a lane's machine asks for.
+//! Carries out the actions of a lane's machine: commits, releases and answers.
 
 use std::collections::HashMap;
 
@@ -23,7 +23,7 @@ pub(super) struct Shell<'a> {
     pub(super) machine: Machine,
     pub(super) results: mpsc::Sender<Done>,
     pub(super) asked: HashMap<PassageId, oneshot::Sender<Result<Answered, String>>>,
-    /// The last passage granted, and when what decided it was captured.
+    /// The last passage granted, and the capture time of the deciding frame.
     pub(super) granted: Option<(PassageId, Monotonic)>,
 }
 
@@ -48,7 +48,7 @@ impl Shell<'_> {
     pub(super) fn handle(&mut self, event: Event) {
         match &event {
             Event::Turnstile(TurnstileEvent::Up { withdrawn }) if !withdrawn.is_empty() => {
-                tracing::warn!(lane = %self.lane.name, ?withdrawn, "a release was found and withdrawn");
+                tracing::warn!(lane = %self.lane.name, ?withdrawn, "withdrew a release that was left");
             }
             Event::Turnstile(TurnstileEvent::Released { passage, at }) => {
                 if let Some((_, captured)) = self.granted.take_if(|(id, _)| id == passage) {
@@ -84,7 +84,7 @@ impl Shell<'_> {
         });
     }
 
-    /// Takes note of what the machine took a look or a claim for.
+    /// Logs the machine's result for a sighting or a claim.
     fn took(&self, presented: &Presented) {
         let Some(taken) = self.machine.taken else { return };
         let (lane, direction) = (&self.lane.name, presented.direction());
@@ -112,7 +112,7 @@ impl Shell<'_> {
         }
     }
 
-    /// Carries one action out; some answer at once.
+    /// Carries out one action. Returns an event if the action fails at once.
     fn act(&mut self, action: Action) -> Option<Event> {
         let lane = self.lane.name.clone();
         match action {
@@ -123,7 +123,7 @@ impl Shell<'_> {
                         let score = score(evidence);
                         tracing::info!(%lane, %passage, worker = %person.id, %direction, score, "grant");
                     }
-                    _ => tracing::info!(%lane, %passage, "release by hand"),
+                    _ => tracing::info!(%lane, %passage, "manual release"),
                 }
                 let photo_store = self.lane.photo_store.clone();
                 let taken = photo.zip(body.worker()).map(|(photo, worker)| Taken {
@@ -167,9 +167,10 @@ impl Shell<'_> {
                     move |result| Some(Done::Passage(Event::Closed { passage, result })),
                     move |ledger, tx, stamp| {
                         match ledger.close(tx, stamp, passage, outcome, detail) {
-                            // Closed already, or never opened: to try again would not help.
+                            // The passage is closed already, or has no cause: another attempt
+                            // would fail, too.
                             Err(error @ LedgerError::NoCause(_)) => {
-                                tracing::error!(%error, "an outcome has nowhere to go");
+                                tracing::error!(%error, "an outcome has no open passage");
                                 Ok(())
                             }
                             closed => closed.map(drop),
@@ -180,20 +181,20 @@ impl Shell<'_> {
             }
             Action::Answer { passage, answer } => {
                 if let Some(reply) = self.asked.remove(&passage) {
-                    // Who asked may have hung up; what was asked for is recorded all the same.
+                    // The client may have closed the connection; the release is recorded.
                     let _ = reply.send(answer);
                 }
                 None
             }
             Action::Tailgate { body } => {
-                tracing::warn!(%lane, ?body, "somebody passed whom nobody let through");
+                tracing::warn!(%lane, ?body, "a person passed without a grant or a release");
                 self.note(body);
                 None
             }
         }
     }
 
-    /// Records what has no passage waiting for it, where there is a place.
+    /// Records a denial or a tailgate, if there is a permit left.
     fn note(&self, body: Body) {
         let Ok(place) = self.lane.denials.clone().try_acquire_owned() else {
             self.lane.state.send_modify(|s| s.denials_dropped += 1);
@@ -222,7 +223,7 @@ impl Shell<'_> {
         })
     }
 
-    /// Writes to the ledger beside this task; its answer comes back as an event.
+    /// Writes to the ledger in a task of its own. The answer comes back as an event.
     pub(super) fn commit(
         &self,
         priority: Priority,
@@ -249,19 +250,19 @@ impl Shell<'_> {
             }
             state.send_modify(|s| s.wrote(kind, &result, clock.monotonic()));
             if let Some(done) = answer(result) {
-                // The lane has ended; the next start closes what is open.
+                // If the lane has ended, the next start closes the passage.
                 let _ = results.send(done).await;
             }
         });
     }
 
     pub(super) fn complain(&self, error: String) {
-        tracing::error!(lane = %self.lane.name, %error, "nobody can be let through");
+        tracing::error!(lane = %self.lane.name, %error, "the lane cannot grant");
         self.lane.state.send_modify(|s| s.last_error = Some(error));
     }
 }
 
-/// How like the face was.
+/// Returns the similarity of the face.
 fn score(evidence: &[Evidence]) -> Option<f64> {
     evidence.iter().find_map(Evidence::face).map(|face| face.score.value())
 }

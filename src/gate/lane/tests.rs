@@ -1,4 +1,4 @@
-//! A lane that faults: a real store behind it, and the test as its turnstile.
+//! A lane's task with a real store; the test is its turnstile.
 
 use tokio::time::timeout;
 
@@ -150,7 +150,7 @@ impl Bench {
         answer
     }
 
-    /// Asks for a mode; the lane has heard it when this returns.
+    /// Asks for a mode, and waits until the lane has taken the request.
     async fn wish(&self, mode: LaneMode) -> oneshot::Receiver<Result<ModeState, String>> {
         let (reply, answer) = oneshot::channel();
         let by = Actor { uid: 0, user: "root".into(), via: Via::Socket };
@@ -169,7 +169,7 @@ impl Bench {
         soon(self.wish(mode).await).await.unwrap()
     }
 
-    /// The disk takes nothing in until the sender says so, or is dropped.
+    /// Blocks the store until the returned sender sends, or is dropped.
     async fn stall(&self) -> std::sync::mpsc::Sender<()> {
         let (resume, stalled) = std::sync::mpsc::channel::<()>();
         let (store, (begun, stalls)) = (self.store.clone(), oneshot::channel());
@@ -189,7 +189,7 @@ impl Bench {
         self.events.send(event).await.unwrap();
     }
 
-    /// The first so many entries, when they are there.
+    /// Waits until there are this many entries, and returns all.
     async fn first(&self, count: usize) -> Vec<Body> {
         let mut commits = self.store.commits();
         let there = async {
@@ -212,7 +212,7 @@ impl Bench {
         self.clock.monotonic()
     }
 
-    /// The lane faults at its next step.
+    /// Makes the lane panic at its next step, and waits for the restart.
     async fn fault(&mut self) {
         let before = self.state.borrow().restarts;
         self.clock.arm();
@@ -229,16 +229,16 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn i10_a_fault_costs_a_lane_its_passage_and_nothing_of_it_reaches_the_next() {
+async fn i10_a_fault_closes_the_passage_and_does_not_affect_the_next_one() {
     let mut bench = Bench::start().await;
     let lost_answer = bench.ask().await;
     let lost = soon(bench.releases.recv()).await.unwrap().passage;
     bench.fault().await;
-    assert!(soon(lost_answer).await.is_err(), "who waits is told");
+    assert!(soon(lost_answer).await.is_err(), "the waiting request gets an error");
     let state = bench.state.borrow().clone();
     assert_eq!((state.restarts, state.busy, state.manual_releases), (1, false, 1));
     assert!(state.last_error.unwrap().starts_with("a fault in this program: tripped"));
-    // What the turnstile still says of the lost passage, until nobody can walk for it any more.
+    // Late events of the lost passage, until no person can use its release any more.
     bench.events.send(TurnstileEvent::Released { passage: lost, at: bench.now() }).await.unwrap();
     let direction = Direction::Entry;
     bench.events.send(TurnstileEvent::Passed { direction, at: bench.now() }).await.unwrap();
@@ -261,7 +261,7 @@ async fn i10_a_fault_costs_a_lane_its_passage_and_nothing_of_it_reaches_the_next
     };
     assert_eq!((*passage, *outcome), (lost, Outcome::Unconfirmed));
     assert_eq!(*detail, Some(ledger::Detail::new("lane_restarted")));
-    // An answer to the lost release is none to this one.
+    // An answer to the lost release does not count for this one.
     let why = NotReleased::Failed("late".into());
     let stale = TurnstileEvent::NotReleased { passage: lost, why, may_have_released: true };
     for event in [
@@ -278,11 +278,11 @@ async fn i10_a_fault_costs_a_lane_its_passage_and_nothing_of_it_reaches_the_next
 }
 
 #[tokio::test]
-async fn a_cause_on_its_way_to_the_disk_at_a_fault_is_closed_as_well() {
+async fn a_cause_whose_commit_is_under_way_at_a_fault_is_closed_as_well() {
     let mut bench = Bench::start().await;
     let go_on = bench.stall().await;
     let lost_answer = bench.ask().await;
-    // Begun: its cause waits behind what is held.
+    // The passage has begun; its cause waits for the blocked store.
     soon(bench.state.wait_for(|s| s.busy)).await.unwrap();
     bench.fault().await;
     assert!(soon(lost_answer).await.is_err());
@@ -306,8 +306,7 @@ async fn a_cause_on_its_way_to_the_disk_at_a_fault_is_closed_as_well() {
 }
 
 #[tokio::test]
-async fn i8_denials_that_a_stalled_disk_does_not_take_are_dropped_and_attendance_waits_behind_none()
-{
+async fn i8_with_a_stalled_disk_denials_are_dropped_and_attendance_does_not_wait_behind_them() {
     let mut bench = Bench::start().await;
     let resume = bench.stall().await;
     let strangers = DENIALS as u64 + 5;
@@ -330,7 +329,7 @@ async fn i8_denials_that_a_stalled_disk_does_not_take_are_dropped_and_attendance
     assert_eq!(bench.state.borrow().unknown_faces, strangers, "each of them is counted");
     let _answer = bench.ask().await;
     soon(bench.state.wait_for(|s| s.busy)).await.unwrap();
-    // The lane has handed its grant over; now that goes to the store's queue.
+    // The task that commits the manual release is spawned; now its write enters the store's queue.
     tokio::task::yield_now().await;
     resume.send(()).unwrap();
     soon(bench.releases.recv()).await.unwrap();
@@ -341,7 +340,7 @@ async fn i8_denials_that_a_stalled_disk_does_not_take_are_dropped_and_attendance
 }
 
 #[tokio::test]
-async fn a_photo_goes_to_the_album_when_its_grant_is_committed_and_not_before() {
+async fn a_photo_is_stored_when_its_grant_is_committed_and_not_before() {
     let mut bench = Bench::start().await;
     let enrolment = crate::roster::enrolment_of(1);
     let worker = Arc::new(enrolment.worker.clone());
@@ -388,7 +387,7 @@ async fn a_photo_goes_to_the_album_when_its_grant_is_committed_and_not_before() 
 }
 
 #[tokio::test]
-async fn a_card_that_a_reader_hands_over_is_granted_in_the_ledger_and_released() {
+async fn a_card_from_a_reader_is_granted_in_the_ledger_and_released() {
     let mut bench = Bench::start().await;
     let worker = Arc::new(crate::roster::enrolment_of(1).worker);
     let card = ledger::CardEvidence { reader: "north".into(), commitment: [0xca; 32] };
@@ -412,7 +411,7 @@ async fn a_card_that_a_reader_hands_over_is_granted_in_the_ledger_and_released()
 }
 
 #[tokio::test]
-async fn i8_who_asks_a_busy_lane_waits_and_each_is_answered() {
+async fn i8_requests_to_a_busy_lane_wait_and_each_gets_an_answer() {
     let mut bench = Bench::start().await;
     // The lane's task has no turn before this one waits.
     let mut answers = Vec::new();
@@ -438,7 +437,7 @@ async fn i8_who_asks_a_busy_lane_waits_and_each_is_answered() {
 }
 
 #[tokio::test]
-async fn i8_a_release_that_a_turnstile_has_no_room_for_is_refused_and_its_passage_closed() {
+async fn i8_a_release_for_a_full_turnstile_queue_is_refused_and_its_passage_closed() {
     let mut bench = Bench::start().await;
     for n in 0..bench.releases.max_capacity() {
         let answer = bench.ask().await;
@@ -452,7 +451,7 @@ async fn i8_a_release_that_a_turnstile_has_no_room_for_is_refused_and_its_passag
         else {
             panic!()
         };
-        // Answered, but never taken from the queue.
+        // The release is answered, but never taken from the queue.
         let (passage, why) = (passage, NotReleased::Late);
         let event = TurnstileEvent::NotReleased { passage, why, may_have_released: false };
         bench.events.send(event).await.unwrap();
@@ -475,7 +474,7 @@ fn mode(body: &Body) -> Option<(LaneMode, Option<&str>)> {
 }
 
 #[tokio::test]
-async fn i1_a_mode_is_on_the_disk_before_it_takes_effect_and_is_found_there_again() {
+async fn i1_a_mode_is_on_the_disk_before_it_takes_effect_and_is_restored_from_it() {
     let mut bench = Bench::start().await;
     let resume = bench.stall().await;
     let answer = bench.wish(LaneMode::Free).await;
@@ -487,7 +486,7 @@ async fn i1_a_mode_is_on_the_disk_before_it_takes_effect_and_is_found_there_agai
     let kept = bench.store.read(|tx| load_mode(tx, "north")).await.unwrap();
     assert_eq!((kept.mode, kept.reason.as_str()), (LaneMode::Free, "drill"));
     bench.fault().await;
-    // A lane that is begun anew still stands open.
+    // The restarted lane still stands open.
     assert!(*bench.hold_open.borrow());
     let set = async { while bench.set(LaneMode::Normal).await.is_err() {} };
     soon(set).await;
@@ -501,7 +500,7 @@ async fn i1_a_fire_alarm_opens_every_lane_first_and_is_recorded_after() {
         (Bench::of("north", &alarms).await, Bench::of("south", &alarms).await);
     let resume = north.stall().await;
     north.fire(true).await;
-    // The disk of north stands still.
+    // The store of north is blocked.
     north.stands_open(true).await;
     south.stands_open(true).await;
     resume.send(()).unwrap();
@@ -514,13 +513,13 @@ async fn i1_a_fire_alarm_opens_every_lane_first_and_is_recorded_after() {
     assert!(refused.contains("the fire alarm at lane north is on"), "{refused}");
     north.fire(false).await;
     assert_eq!(north.first(3).await[2], Fire { lane: "north".into(), on: false }.into());
-    assert!(*north.hold_open.borrow() && *south.hold_open.borrow(), "until somebody ends it");
+    assert!(*north.hold_open.borrow() && *south.hold_open.borrow(), "until an admin ends it");
     south.set(LaneMode::Normal).await.unwrap();
     assert!(*north.hold_open.borrow() && !*south.hold_open.borrow());
 }
 
 #[tokio::test]
-async fn i1_an_alarm_while_a_mode_is_on_its_way_to_the_disk_keeps_the_lane_open() {
+async fn i1_an_alarm_during_the_commit_of_a_mode_keeps_the_lane_open() {
     let mut bench = Bench::start().await;
     let resume = bench.stall().await;
     let answer = bench.wish(LaneMode::Closed).await;
@@ -540,7 +539,7 @@ async fn i1_an_alarm_while_a_mode_is_on_its_way_to_the_disk_keeps_the_lane_open(
 }
 
 #[tokio::test]
-async fn i1_an_alarm_opens_a_lane_that_is_settling_after_a_fault_and_rings_at_the_others() {
+async fn i1_an_alarm_opens_a_lane_that_recovers_from_a_fault_and_all_other_lanes() {
     let alarms = watch::Sender::default();
     let mut north = Bench::of("north", &alarms).await;
     let mut south = Bench::of("south", &alarms).await;
@@ -552,7 +551,7 @@ async fn i1_an_alarm_opens_a_lane_that_is_settling_after_a_fault_and_rings_at_th
     north.fire(false).await;
     north.stands_open(true).await;
     south.stands_open(true).await;
-    // It is still settling what was lost; the alarm is recorded when it is done.
+    // The lane is still closing the lost passage; the alarm is recorded after that.
     let modes = async {
         loop {
             let entries = north.entries().await;
@@ -567,16 +566,16 @@ async fn i1_an_alarm_opens_a_lane_that_is_settling_after_a_fault_and_rings_at_th
 }
 
 #[tokio::test]
-async fn a_lane_that_is_made_after_an_alarm_rang_opens_too_and_an_alarms_end_is_recorded() {
+async fn a_lane_that_starts_after_an_alarm_opens_too_and_the_end_of_an_alarm_is_recorded() {
     let alarms = watch::Sender::new(FireAlarms::default());
     let kept = ModeState { mode: LaneMode::Free, fire: true, ..ModeState::default() };
     let mut first = ModeHolder::new(kept, &alarms);
     assert_eq!(first.due(), None);
     first.input("north", false);
-    assert!(first.due().is_some(), "the alarm was over when the gateway came back");
+    assert!(first.due().is_some(), "the alarm was over at the restart");
     first.input("north", true);
     let mut later = ModeHolder::new(ModeState::default(), &alarms);
     assert!(later.apply_fire(0));
     assert_eq!(later.mode(), LaneMode::Free);
-    assert!(!later.apply_fire(0), "once");
+    assert!(!later.apply_fire(0), "the same alarm applies once");
 }

@@ -1,4 +1,4 @@
-//! From a claim to a grant or a denial, by whatever means it is made.
+//! Decides on a claim of a camera or of a reader: a grant, a denial, or nothing.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     turnstile::PassageId,
 };
 
-/// What something was taken for, and what follows.
+/// The result for a sighting or a claim, and its actions.
 pub(super) type Decided = (Taken, Vec<Action>);
 
 pub(super) fn nothing(taken: Taken) -> Decided {
@@ -91,7 +91,7 @@ impl Machine {
         (Taken::Granted, vec![Action::Commit { passage, body, photo }])
     }
 
-    /// Once where it repeats.
+    /// Denies a claim. A repeated denial is recorded once.
     pub(super) fn deny(&mut self, claim: Claim, reason: Reason) -> Decided {
         if self.denied.repeats(&claim, reason) {
             return nothing(Taken::DeniedBefore(reason));
@@ -107,7 +107,7 @@ impl Machine {
         (Taken::Denied(reason), vec![Action::Deny { body: denial.into() }])
     }
 
-    /// Records who was recognised meanwhile.
+    /// Decides on a claim that waited for the end of the passage in a lane that stands open.
     pub(super) fn next(&mut self, now: Monotonic) -> Vec<Action> {
         match self.next.iter_mut().find_map(Option::take) {
             Some((claim, fresh)) if now.since(claim.captured) <= DECISION_LIFE => {

@@ -1,4 +1,4 @@
-//! Workers who passed a moment ago, and are not let through again for a while.
+//! The cool-down: a worker who passed a moment ago gets no second grant for a while.
 
 use std::collections::VecDeque;
 
@@ -8,18 +8,19 @@ use super::super::{
 };
 use crate::{clock::Monotonic, config::Direction, roster::WorkerId};
 
-/// Maximum number of workers that are remembered; the oldest goes.
+/// Maximum number of workers in the cool-down; the oldest is dropped.
 pub(super) const MOST: usize = 64;
 
-/// A worker who is not admitted again on this side for a while.
+/// A worker who gets no second grant on this side for a while.
 #[derive(Debug)]
 pub(super) struct Cooling {
     pub(super) worker: WorkerId,
     pub(super) direction: Direction,
-    /// In which visit they were let through; `None`: by hand.
+    /// The visit of the grant; `None` for a card or a manual release.
     pub(super) visit: Option<u64>,
     pub(super) until: Monotonic,
-    /// Went through, as far as is known: who lingers before the camera is still the same visit.
+    /// The worker went through, as far as is known. A face that stays before the camera is still
+    /// the same visit.
     pub(super) went: bool,
 }
 
@@ -34,7 +35,8 @@ impl CoolDown {
         self.0.push_back(cooling);
     }
 
-    /// Whether the worker is not to be let through now. Who went and is still there stays so.
+    /// Returns whether the worker is in the cool-down. For a worker who went through and is still
+    /// there, the cool-down is extended.
     pub(super) fn holds(
         &mut self,
         now: Monotonic,
@@ -51,8 +53,9 @@ impl CoolDown {
         true
     }
 
-    /// Who went through and still is before the camera is the same visit, recognised or not.
-    pub(super) fn linger(&mut self, sighting: &Sighting) {
+    /// Extends the cool-down of a worker who went through and is still before the camera: it is the
+    /// same visit, also if the sighting names no worker.
+    pub(super) fn extend(&mut self, sighting: &Sighting) {
         for cooling in &mut self.0 {
             let same = cooling.went
                 && cooling.direction == sighting.direction

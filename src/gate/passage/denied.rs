@@ -1,4 +1,4 @@
-//! Denials of a moment ago: one that repeats is recorded once.
+//! Recent denials: a repeated denial is recorded once.
 
 use std::collections::VecDeque;
 
@@ -14,15 +14,17 @@ use crate::{
     roster::WorkerId,
 };
 
-/// Maximum number of denials that are remembered; the oldest goes.
+/// Maximum number of recent denials; the oldest is dropped.
 pub(super) const MOST: usize = 16;
 
-/// By what a denial is known again.
+/// The key of a repeated denial.
 #[derive(Debug, PartialEq)]
 enum Denied {
-    /// By whatever means.
+    /// A worker, by face or by card.
     Worker(WorkerId),
+    /// A visit without a worker.
     Visit(u64),
+    /// A card without a worker.
     Shown(Vec<Evidence>),
 }
 
@@ -30,7 +32,7 @@ enum Denied {
 struct Denial {
     denied: (Direction, Reason, Denied),
     visit: Option<u64>,
-    /// The same one until then is a repetition.
+    /// The same denial until this time is a repetition.
     until: Monotonic,
 }
 
@@ -44,7 +46,7 @@ impl Denial {
 pub(super) struct Denials(VecDeque<Denial>);
 
 impl Denials {
-    /// Takes note of a denial. Returns whether it repeats one of a moment ago.
+    /// Remembers a denial. Returns whether it repeats a recent one.
     pub(super) fn repeats(&mut self, claim: &Claim, reason: Reason) -> bool {
         let denied = match (&claim.who, claim.visit) {
             (Ok(worker), _) => Denied::Worker(worker.person.id.clone()),
@@ -62,8 +64,8 @@ impl Denials {
         known_until.is_some_and(|until| claim.captured <= until)
     }
 
-    /// Who was denied and still is before the camera makes the same visit.
-    pub(super) fn linger(&mut self, sighting: &Sighting) {
+    /// Extends the denials of this visit: the person is still before the camera.
+    pub(super) fn extend(&mut self, sighting: &Sighting) {
         let (place, at) = ((sighting.direction, Some(sighting.visit)), sighting.captured);
         for denial in
             self.0.iter_mut().filter(|denial| denial.place() == place && at <= denial.until)
@@ -72,7 +74,7 @@ impl Denials {
         }
     }
 
-    /// The claim was granted: a denial of the same visit is a new one from then on.
+    /// Forgets the denials of a granted claim's visit: the next denial of the visit is a new one.
     pub(super) fn granted(&mut self, claim: &Claim) {
         self.0.retain(|denial| denial.place() != (claim.direction, claim.visit));
     }

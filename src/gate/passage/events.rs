@@ -1,4 +1,4 @@
-//! What goes into a lane's machine, and what comes out.
+//! Events into a lane's machine, and actions out of it.
 
 use std::time::Duration;
 
@@ -13,20 +13,20 @@ use crate::{
     turnstile::{PassageId, Release, TurnstileEvent},
 };
 
-/// What a lane's machine goes by.
+/// Rules of a lane's machine.
 #[derive(Clone, Debug)]
 pub struct Rules {
     pub lane: String,
     pub cool_down: Duration,
     pub pass_within: Duration,
-    /// Nobody enters who was not trained in safety.
+    /// A worker without safety training is denied entry.
     pub require_training: bool,
     pub faces: FaceRules,
 }
 
 #[derive(Debug)]
 pub enum Event {
-    /// `fresh` names the passage that may begin with it.
+    /// A sighting or a claim. `fresh` is the id for the passage that it may begin.
     Presented {
         what: Presented,
         fresh: PassageId,
@@ -35,18 +35,18 @@ pub enum Event {
         request: ManualRelease,
         fresh: PassageId,
     },
-    /// The cause of this passage is on the disk, or could not be put there.
+    /// The commit of this passage's cause succeeded or failed.
     Committed {
         passage: PassageId,
         result: Result<(), String>,
     },
-    /// The outcome of this passage is on the disk, or could not be put there.
+    /// The commit of this passage's outcome succeeded or failed.
     Closed {
         passage: PassageId,
         result: Result<(), String>,
     },
     Turnstile(TurnstileEvent),
-    /// The lane works otherwise from now on.
+    /// The lane's mode changed.
     Mode(LaneMode),
     /// Time has passed; see [`Machine::timeout`](super::Machine::timeout).
     Tick,
@@ -54,53 +54,53 @@ pub enum Event {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
-    /// Put the cause of a passage into the ledger and report [`Event::Committed`].
+    /// Commit the cause of a passage and report [`Event::Committed`].
     Commit {
         passage: PassageId,
         body: Body,
-        /// For the album, once the cause is there.
+        /// For the photo store, after the commit of the cause.
         photo: Option<PassagePhoto>,
     },
-    /// Put a denial into the ledger.
+    /// Record a denial.
     Deny {
         body: Body,
     },
     Release(Release),
-    /// Put the outcome into the ledger and report [`Event::Closed`].
+    /// Commit the outcome and report [`Event::Closed`].
     Close {
         passage: PassageId,
         outcome: Outcome,
         detail: Option<Detail>,
     },
-    /// Tell who asked for this manual release what became of it.
+    /// Answer the request for this manual release.
     Answer {
         passage: PassageId,
         answer: Result<Answered, String>,
     },
-    /// Put it into the ledger that somebody went through whom nobody let through.
+    /// Record a tailgate.
     Tailgate {
         body: Body,
     },
 }
 
-/// What became of a manual release.
+/// Result of a manual release.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answered {
     /// The turnstile acknowledged the release.
     pub released: bool,
     pub outcome: Outcome,
-    /// Why it is not `passed`; empty when it is.
+    /// The reason of an outcome other than `passed`; else empty.
     pub detail: String,
 }
 
-/// What the machine counted of what it did not act on (I6).
+/// Counts of events on which the machine did not act (I6).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters {
-    /// Looks and claims older than [`DECISION_LIFE`](super::DECISION_LIFE) when they came in.
+    /// Sightings and claims older than [`DECISION_LIFE`](super::DECISION_LIFE) on arrival.
     pub stale: u64,
-    /// Passages that nobody was let through for.
+    /// Passages without a grant or a release.
     pub tailgates: u64,
-    /// Those of them that came too fast to be recorded one by one.
+    /// Tailgates that came too fast to be recorded one by one.
     pub tailgates_unrecorded: u64,
     /// Decisions that became void before they could be carried out.
     pub void: u64,

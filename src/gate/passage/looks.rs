@@ -1,4 +1,4 @@
-//! From looks at faces to a claim; and faces on which a lane does not decide.
+//! Sightings of faces: from sightings to a claim, and the denial of a face without a decision.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::{
     turnstile::PassageId,
 };
 
-/// A face is denied that is seen for this time, in this number of looks, without a decision: its
-/// looks name no worker twice running, or belong to ever new visits.
+/// Timeout after which a face without a decision is denied, in at least [`UNDECIDED_LOOKS`] looks.
+/// Its looks name no worker twice in a row, or each belongs to another visit.
 const UNDECIDED_FOR: Duration = Duration::from_secs(5);
 const UNDECIDED_LOOKS: u32 = 8;
-/// Interval between two such denials of a side.
+/// Interval between two denials of this kind on one side.
 const DENIED_EVERY: Duration = Duration::from_secs(30);
-/// Looks that are further apart than this do not belong together.
+/// Maximum time between two looks that are counted together.
 const APART: Duration = Duration::from_secs(4);
 
 impl Machine {
@@ -33,11 +33,11 @@ impl Machine {
         fresh: PassageId,
     ) -> Decided {
         let (side, at) = (sighting.direction as usize, sighting.captured);
-        // Who was seen before is not there any more, or is seen again.
+        // The person of an earlier sighting is gone, or is seen again.
         self.next[side].take_if(|(claim, _)| claim.visit.is_some());
-        self.cooling.linger(sighting);
-        self.denied.linger(sighting);
-        // Nobody is denied meanwhile.
+        self.cooling.extend(sighting);
+        self.denied.extend(sighting);
+        // No person is denied during a passage or in free mode.
         let ignores = self.busy() || self.mode == LaneMode::Free;
         let verdict = self.visits[side].look(sighting, &self.rules.faces, !ignores);
         let named = sighting.sighted.named();
@@ -61,7 +61,7 @@ impl Machine {
     }
 }
 
-/// The looks at one side of a lane since the lane decided there.
+/// The looks on one side of a lane since its last decision there.
 #[derive(Debug, Default)]
 pub(super) struct Undecided {
     looks: Option<Looks>,
@@ -72,14 +72,14 @@ pub(super) struct Undecided {
 struct Looks {
     first: Monotonic,
     last: Monotonic,
-    /// All of them, and those that named a worker.
+    /// Number of all looks, and of the looks that named a worker.
     number: u32,
     named: u32,
 }
 
 impl Undecided {
-    /// Takes note of a look, which names a worker or not. Returns whether the face is to be denied
-    /// now. The first look that names a worker never is: the next one may agree with it.
+    /// Counts a look. `named`: it names a worker. Returns whether to deny the face now. The first
+    /// look that names a worker never leads to a denial, because the next one may agree with it.
     pub(super) fn look(&mut self, at: Monotonic, named: bool, taken: Taken) -> bool {
         if taken.settled() {
             self.looks = None;

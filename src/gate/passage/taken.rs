@@ -1,37 +1,37 @@
-//! What a look or a claim is taken for.
+//! The result for a sighting or a claim.
 
 use std::fmt;
 
 use super::{DECISION_LIFE, Reason};
 
-/// What a look or a claim was taken for: what followed, or why nothing did.
+/// The result for a sighting or a claim: a decision, or the reason why there is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taken {
     Granted,
     Denied(Reason),
-    /// Denied because the looks never agree.
+    /// Denied because the sightings never agree.
     Wavers(Reason),
     /// The same claim was denied for this reason a moment ago.
     DeniedBefore(Reason),
-    /// The worker passed only just now, or stands there still.
+    /// The worker passed a moment ago, or still stands there.
     CoolingDown,
     /// A passage is under way.
     Busy,
-    /// The lane stands open, and no one is denied.
+    /// The lane stands open, and no person is denied.
     Free,
-    /// This number of the visit's latest looks agree, and more must.
+    /// Number of the visit's latest looks that agree; `of` must agree.
     Agreeing {
         looks: u32,
         of: u32,
     },
     /// A worker was recognised a moment ago, and turns to walk.
     TurningAway,
-    /// It is too old to decide by.
+    /// It is too old for a decision.
     Stale,
 }
 
 impl Taken {
-    /// Whether the lane knows what to do with it: it decided, or need not.
+    /// Returns whether the lane decided, or needs no decision.
     pub fn settled(self) -> bool {
         use Taken::{Agreeing, Stale, TurningAway, Wavers};
         !matches!(self, Wavers(_) | Agreeing { .. } | TurningAway | Stale)
@@ -44,10 +44,10 @@ impl fmt::Display for Taken {
             Taken::Granted => f.write_str("granted"),
             Taken::Denied(reason) => write!(f, "denied: {reason}"),
             Taken::Wavers(reason) => {
-                write!(f, "denied, for no look agrees with the one before: {reason}")
+                write!(f, "denied: the looks do not agree: {reason}")
             }
             Taken::DeniedBefore(reason) => {
-                write!(f, "nothing: it was denied already: {reason}")
+                write!(f, "nothing: already denied: {reason}")
             }
             Taken::CoolingDown => f.write_str("nothing: the worker passed a moment ago"),
             Taken::Busy => f.write_str("nothing: a passage is under way"),
@@ -58,7 +58,7 @@ impl fmt::Display for Taken {
             Taken::TurningAway => {
                 f.write_str("nothing: a worker was recognised within the last second")
             }
-            Taken::Stale => write!(f, "nothing: it is older than {DECISION_LIFE:?}"),
+            Taken::Stale => write!(f, "nothing: older than {DECISION_LIFE:?}"),
         }
     }
 }

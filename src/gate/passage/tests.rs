@@ -1,4 +1,4 @@
-//! The machine against generated orders of events.
+//! The machine under generated orders of events.
 
 mod claims;
 
@@ -115,10 +115,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 0..120)
 }
 
-/// What the world outside the machine knows.
+/// The expected state outside the machine.
 #[derive(Default)]
 struct World {
-    /// Passages in the order of their commits, and where each stands.
+    /// Passages in the order of their commits, and the state of each.
     order: Vec<PassageId>,
     asked: BTreeMap<PassageId, Known>,
     seen: Vec<(Direction, u64, Option<String>)>,
@@ -184,7 +184,7 @@ impl World {
                             }
                             let closed =
                                 self.mode == LaneMode::Closed && *direction == Direction::Entry;
-                            prop_assert!(!closed, "let in where nobody enters");
+                            prop_assert!(!closed, "a grant in a closed lane");
                             Known {
                                 worker: Some(id),
                                 direction: Some(*direction),
@@ -194,7 +194,7 @@ impl World {
                         Body::GuardRelease(GuardRelease { direction, .. }) => {
                             let closed =
                                 self.mode == LaneMode::Closed && *direction == Direction::Entry;
-                            prop_assert!(!closed, "let in by hand where nobody enters");
+                            prop_assert!(!closed, "a manual release in a closed lane");
                             Known { direction: Some(*direction), ..Known::default() }
                         }
                         other => return Err(TestCaseError::fail(format!("{other:?} is no cause"))),
@@ -207,9 +207,9 @@ impl World {
                     let known =
                         known.ok_or_else(|| TestCaseError::fail("I1: released without a cause"))?;
                     prop_assert!(known.committed, "I1: released before the commit");
-                    prop_assert_eq!(cause, "committed", "I1: released for another reason");
+                    prop_assert_eq!(cause, "committed", "I1: released without its commit's answer");
                     prop_assert!(!known.released, "I4: released twice");
-                    prop_assert!(self.mode != LaneMode::Free, "released what stands open");
+                    prop_assert!(self.mode != LaneMode::Free, "a release in free mode");
                     prop_assert!(now <= release.deadline, "I4: released late");
                     prop_assert!(release.deadline.since(now) <= DECISION_LIFE);
                     prop_assert_eq!(Some(release.direction), known.direction);
@@ -230,7 +230,7 @@ impl World {
                     }
                 }
                 Action::Tailgate { .. } => {
-                    prop_assert!(self.mode != LaneMode::Free, "it stands open to everybody");
+                    prop_assert!(self.mode != LaneMode::Free, "a tailgate in free mode");
                 }
                 Action::Answer { .. } | Action::Deny { .. } => {}
             }
@@ -335,7 +335,7 @@ fn run(steps: Vec<Step>) -> Result<(), TestCaseError> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
-    /// I1, I4, one passage a visit, agreement of frames, and an outcome for every cause.
+    /// I1, I4, one passage for each visit, agreement of frames, and an outcome for every cause.
     #[test]
     fn no_order_of_events_releases_without_a_committed_cause(steps in steps()) {
         run(steps)?;
@@ -365,7 +365,7 @@ fn passes(machine: &mut Machine, at: u64) -> Vec<Action> {
 }
 
 #[test]
-fn a_second_person_on_one_release_is_a_tailgate_and_names_the_passage_before() {
+fn a_second_person_on_one_release_is_a_tailgate_that_names_the_passage() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     let closed = one_passage(&mut machine, true);
     let after = Some(passage_id(2));
@@ -375,7 +375,7 @@ fn a_second_person_on_one_release_is_a_tailgate_and_names_the_passage_before() {
 }
 
 #[test]
-fn i8_a_sensor_that_chatters_is_counted_and_recorded_twenty_times_a_minute() {
+fn i8_a_chattering_sensor_is_counted_and_recorded_at_most_twenty_times_a_minute() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     let recorded = |machine: &mut Machine, from: u64| -> usize {
         (0..500).map(|n| passes(machine, from + n * 100).len()).sum()
@@ -387,7 +387,7 @@ fn i8_a_sensor_that_chatters_is_counted_and_recorded_twenty_times_a_minute() {
 }
 
 #[test]
-fn a_lane_that_stands_open_releases_nothing_and_still_records_who_comes() {
+fn a_lane_that_stands_open_releases_nothing_and_still_records_workers() {
     let mut machine = Machine::new(rules(), true, LaneMode::Free);
     see(&mut machine, 1000, named("A"), 1);
     let actions = see(&mut machine, 1100, named("A"), 2);
@@ -398,16 +398,16 @@ fn a_lane_that_stands_open_releases_nothing_and_still_records_who_comes() {
         matches!(&closed[..], [Action::Close { outcome: Outcome::Unconfirmed, .. }]),
         "{closed:?}"
     );
-    assert_eq!(passes(&mut machine, 1300), [], "everybody may pass");
+    assert_eq!(passes(&mut machine, 1300), [], "no tailgate in free mode");
     machine.handle(at, Event::Closed { passage, result: Ok(()) });
     for i in 0..20 {
         let actions = see(&mut machine, 5000 + i * 100, Sighted::Stranger { score: 0.3 }, i);
-        assert_eq!(actions, [], "nobody is denied");
+        assert_eq!(actions, [], "no denial in free mode");
     }
 }
 
 #[test]
-fn who_comes_while_another_is_being_recorded_in_an_open_lane_is_recorded_next() {
+fn in_an_open_lane_a_worker_who_comes_during_a_recording_is_recorded_next() {
     let mut machine = Machine::new(rules(), true, LaneMode::Free);
     see(&mut machine, 1000, named("A"), 1);
     assert_eq!(see(&mut machine, 1100, named("A"), 2).len(), 1);
@@ -424,7 +424,7 @@ fn who_comes_while_another_is_being_recorded_in_an_open_lane_is_recorded_next() 
 }
 
 #[test]
-fn a_passage_under_way_when_the_lane_opens_is_waited_for_no_longer() {
+fn a_passage_under_way_is_closed_when_the_lane_opens() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     see(&mut machine, 1000, named("A"), 1);
     see(&mut machine, 1100, named("A"), 2);
@@ -439,11 +439,11 @@ fn a_passage_under_way_when_the_lane_opens_is_waited_for_no_longer() {
 }
 
 #[test]
-fn who_lingers_and_looks_away_is_still_the_same_visit() {
+fn a_worker_who_stays_and_looks_away_is_still_the_same_visit() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     let closed = one_passage(&mut machine, true);
     let mut at = closed;
-    // Seen from the side for long: nobody whom anybody knows, but the same visit.
+    // The face is seen from the side for a long time: an unknown face, but the same visit.
     for _ in 0..20 {
         at += 1_000;
         see(&mut machine, at, Sighted::Stranger { score: 0.3 }, at);
@@ -452,7 +452,7 @@ fn who_lingers_and_looks_away_is_still_the_same_visit() {
 }
 
 #[test]
-fn a_closed_lane_lets_nobody_in_and_everybody_out() {
+fn a_closed_lane_denies_every_entry_and_no_exit() {
     let mut machine = Machine::new(rules(), true, LaneMode::Closed);
     see(&mut machine, 1000, named("A"), 1);
     let actions = see(&mut machine, 1100, named("A"), 2);
@@ -476,7 +476,7 @@ fn a_closed_lane_lets_nobody_in_and_everybody_out() {
 }
 
 #[test]
-fn i4_a_release_that_was_asked_for_in_time_is_void_where_the_lane_or_the_disk_was_busy() {
+fn i4_a_manual_release_is_void_if_the_lane_or_the_disk_was_too_slow() {
     let at = Monotonic::from_millis;
     let asked = |now, void_after| {
         let mut machine = Machine::new(rules(), true, LaneMode::Normal);
@@ -498,7 +498,7 @@ fn i4_a_release_that_was_asked_for_in_time_is_void_where_the_lane_or_the_disk_wa
     let (mut machine, _) = asked(1000, 2000);
     let late = machine.handle(at(2001), committed());
     assert!(matches!(&late[..], [Action::Close { outcome: Outcome::NotPassed, .. }]), "{late:?}");
-    // However long the platform would wait, nobody waits longer at the gate.
+    // A platform's later deadline does not extend the gate's own.
     let (mut machine, _) = asked(1000, 9000);
     let released = machine.handle(at(1001), committed());
     let [Action::Release(release)] = &released[..] else { panic!("{released:?}") };
@@ -549,7 +549,8 @@ fn a_worker_passes_and_the_actions_come_in_order() {
     assert!(!machine.busy());
 }
 
-/// Lets A through at 1 s and says when; the turnstile reports the passage, or nobody walks.
+/// Grants A a passage at 1 s and returns the time of its outcome. `walks`: the turnstile reports
+/// the passage.
 fn one_passage(machine: &mut Machine, walks: bool) -> u64 {
     see(machine, 1000, named("A"), 1);
     see(machine, 1100, named("A"), 2);
@@ -575,7 +576,7 @@ fn granted_at(machine: &mut Machine, from: u64, to: u64) -> Option<u64> {
 }
 
 #[test]
-fn who_lingers_after_passing_is_still_the_same_visit() {
+fn a_worker_who_stays_after_passing_is_still_the_same_visit() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     let closed = one_passage(&mut machine, true);
     assert_eq!(granted_at(&mut machine, closed + 100, closed + 60_000), None);
@@ -584,7 +585,7 @@ fn who_lingers_after_passing_is_still_the_same_visit() {
 }
 
 #[test]
-fn who_did_not_walk_through_is_let_through_again_after_the_cool_down() {
+fn a_worker_who_did_not_walk_through_is_granted_again_after_the_cool_down() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     let closed = one_passage(&mut machine, false);
     let again = granted_at(&mut machine, closed + 100, closed + 60_000).unwrap();
@@ -592,7 +593,7 @@ fn who_did_not_walk_through_is_let_through_again_after_the_cool_down() {
 }
 
 #[test]
-fn i8_of_those_who_went_the_first_one_is_forgotten_when_too_many_did() {
+fn i8_the_cool_down_drops_the_oldest_worker_when_it_is_full() {
     let cool_down = Duration::from_secs(3600);
     let mut machine = Machine::new(Rules { cool_down, ..rules() }, false, LaneMode::Normal);
     let is_let_through = |machine: &mut Machine, who: usize, at: u64| {
@@ -634,7 +635,7 @@ fn a_cause_that_reaches_the_disk_too_late_opens_nothing() {
 }
 
 #[test]
-fn a_stranger_is_denied_once_a_visit_and_a_worker_among_strangers_still_passes() {
+fn a_stranger_is_denied_once_per_visit_and_a_worker_behind_strangers_still_passes() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     let mut denials = 0;
     for i in 0..20 {
@@ -648,7 +649,7 @@ fn a_stranger_is_denied_once_a_visit_and_a_worker_among_strangers_still_passes()
 }
 
 #[test]
-fn a_face_between_two_workers_is_denied_as_such() {
+fn a_face_between_two_workers_is_denied_as_ambiguous() {
     let rules = crate::config::Recognition {
         threshold: MatchThreshold::new(0.5).unwrap(),
         margin: 0.05,
@@ -674,7 +675,7 @@ fn a_face_between_two_workers_is_denied_as_such() {
 }
 
 #[test]
-fn an_expired_worker_is_denied_entry_but_never_exit_nor_by_an_untrusted_clock() {
+fn an_expired_worker_is_denied_entry_but_never_exit_nor_without_a_synchronised_clock() {
     let today = Some(jiff::civil::date(2026, 11, 22));
     let expired = Sighted::Worker(Match {
         worker: worker("A", Some(jiff::civil::date(2026, 11, 21))),
@@ -704,7 +705,7 @@ fn an_expired_worker_is_denied_entry_but_never_exit_nor_by_an_untrusted_clock() 
     }
 }
 
-/// The denials of looks 400 ms apart, each of another visit, that show these in turn.
+/// Returns the denials of sightings 400 ms apart, each of another visit, with these faces in turn.
 fn wavering(machine: &mut Machine, looks: u64, turns: &[Sighted]) -> Vec<(u64, Reason)> {
     let mut denied = Vec::new();
     for n in 0..looks {
@@ -724,24 +725,25 @@ fn wavering(machine: &mut Machine, looks: u64, turns: &[Sighted]) -> Vec<(u64, R
 }
 
 #[test]
-fn a_face_whose_looks_never_agree_is_denied_after_five_seconds_and_then_each_half_minute() {
+fn a_face_whose_looks_never_agree_is_denied_after_five_seconds_and_then_every_half_minute() {
     let stranger = || Sighted::Stranger { score: 0.4 };
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     let denied = wavering(&mut machine, 100, &[named("A"), stranger()]);
-    // The worker's own looks count as turning away for a second, and so do not add to the looks.
+    // For a second after a look that names the worker, the stranger's looks are not counted: they
+    // are taken as turning away.
     let [(first, _), (second, _)] = denied[..] else { panic!("{denied:?}") };
     assert!((5_000..=8_000).contains(&first), "{denied:?}");
     assert!((30_000..=31_000).contains(&(second - first)), "{denied:?}");
 
-    // Two workers in turn, as where two photos are held up.
+    // Two workers in turn, as with two photos before the camera.
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     let denied = wavering(&mut machine, 20, &[named("A"), named("B")]);
     assert_eq!(denied, [(5_200, Reason::AmbiguousFace)]);
 }
 
 #[test]
-fn a_workers_first_look_behind_strangers_who_were_not_decided_on_denies_nothing() {
-    // A slow box: each person is looked at once or twice, and no four looks in a row agree.
+fn a_workers_first_look_behind_undecided_strangers_is_not_denied() {
+    // A slow box: each person has one or two looks, and no four looks in a row agree.
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     let stranger = || Sighted::Stranger { score: 0.1 };
     let mut look = |n: u64, sighted| {
@@ -759,7 +761,7 @@ fn a_workers_first_look_behind_strangers_who_were_not_decided_on_denies_nothing(
 }
 
 #[test]
-fn what_a_sighting_is_taken_for_says_why_nothing_follows() {
+fn the_result_for_a_sighting_gives_the_reason_why_nothing_follows() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     let mut taken = |at, sighted| {
         see(&mut machine, at, sighted, at);

@@ -1,4 +1,4 @@
-//! The workers' work, step by step on a clock that the test moves, with the real models.
+//! The vision workers, step by step on a clock that the test moves, with the real models.
 
 use std::{path::Path, sync::OnceLock};
 
@@ -39,7 +39,7 @@ fn jpeg(picture: &image::RgbImage) -> Picture {
     Picture::Encoded(bytes.into_inner().into())
 }
 
-/// A gate's 640 x 480 with this photo in it, where there is one.
+/// Returns a gate's 640 x 480 picture, with this photo in it if there is one.
 fn scene(photo_name: Option<&str>) -> Picture {
     let mut picture = image::RgbImage::from_fn(640, 480, |x, y| {
         image::Rgb([(60 + x / 8) as u8, (60 + y / 8) as u8, 90])
@@ -60,7 +60,7 @@ struct Gate {
     seq: u64,
 }
 
-/// A gate with so many cameras; on its roster stands person A.
+/// Makes a gate with this number of cameras and person A on its roster.
 fn gate(cameras: usize) -> Gate {
     let clock = Arc::new(ManualClock::new(crate::clock::wall().as_millisecond(), true));
     let wakeup: Arc<Wakeup> = Arc::default();
@@ -112,7 +112,7 @@ impl Gate {
         self.vision_pool.eyes[camera].slot.put(frame);
     }
 
-    /// The next frame of the first camera, and all that one worker makes of it.
+    /// Shows the next frame to the first camera and lets one worker finish it.
     fn frame(&mut self, picture: &Picture) -> Option<Sighting> {
         self.clock.advance(FRAME);
         self.show(0, picture);
@@ -175,7 +175,7 @@ fn an_empty_lane_is_searched_every_other_second_and_a_face_with_the_frame_it_app
     let seen = gate.seen(0);
     assert_eq!((seen.analysed, seen.unchanged), (150, 150 - gate.searches()));
 
-    // Two frames that agree are all that the lane waits for.
+    // The lane needs two frames that agree.
     for _ in 0..2 {
         let sighting = gate.frame(&worker).expect("each frame at once");
         assert_eq!(sighting.captured, gate.clock.monotonic());
@@ -184,13 +184,13 @@ fn an_empty_lane_is_searched_every_other_second_and_a_face_with_the_frame_it_app
             (Some("W001"), 1)
         );
     }
-    // Then the visit is settled: a search each 200 ms, a face each 500.
+    // Then the visit is settled: a search every 200 ms, an embedding every 500 ms.
     let (searched, embedded) = (gate.searches(), gate.seen(0).settled);
     let again = (0..30).filter(|_| gate.frame(&worker).is_some()).count();
     assert!((3..=4).contains(&again), "{again} in two seconds");
     assert!((9..=11).contains(&(gate.searches() - searched)), "{}", gate.searches() - searched);
     assert_eq!(gate.seen(0).settled - embedded, 30 - again as u64);
-    // The worker leaves. For two seconds each frame is searched, then none but every other second.
+    // The worker leaves. For two seconds each frame is searched, then one frame every two seconds.
     for _ in 0..60 {
         assert!(gate.frame(&empty).is_none());
     }
@@ -200,7 +200,7 @@ fn an_empty_lane_is_searched_every_other_second_and_a_face_with_the_frame_it_app
 }
 
 #[test]
-fn i5_a_sighting_bears_a_small_picture_where_it_names_a_worker_and_none_of_a_stranger() {
+fn i5_a_sighting_of_a_worker_has_a_small_photo_and_one_of_a_stranger_has_none() {
     let mut gate = gate(1);
     let sighting = gate.frame(&scene(Some("person_a_1.jpg"))).unwrap();
     assert!(sighting.sighted.named().is_some());
@@ -208,7 +208,7 @@ fn i5_a_sighting_bears_a_small_picture_where_it_names_a_worker_and_none_of_a_str
     assert_eq!(PassagePhoto::new(photo.jpeg.to_vec()), photo);
     let picture = image::load_from_memory(&photo.jpeg).unwrap();
     assert!(picture.width().max(picture.height()) <= 320, "{picture:?}");
-    // It is a face, large enough to be recognised by.
+    // The photo shows a face that is large enough for recognition.
     let limits = FaceLimits::default();
     let (_, _, seen, _) = vision().face_for_enrolment(&photo.jpeg, &limits).unwrap();
     assert!(gate.vision_pool.roster.borrow().best(&seen).unwrap().score > 0.5);
@@ -226,13 +226,13 @@ fn i5_a_sighting_bears_a_small_picture_where_it_names_a_worker_and_none_of_a_str
 }
 
 #[test]
-fn who_stood_there_before_the_start_and_does_not_move_is_found_at_once() {
+fn a_person_who_does_not_move_is_found_in_the_first_frame() {
     let mut gate = gate(1);
     assert!(gate.frame(&scene(Some("person_a_1.jpg"))).is_some());
 }
 
 #[test]
-fn a_stranger_is_seen_as_often_as_a_denial_takes_within_a_second() {
+fn a_stranger_gets_enough_sightings_for_a_denial_within_a_second() {
     let mut gate = gate(1);
     let (empty, stranger) = (scene(None), scene(Some("impostor_1.jpg")));
     (0..20).for_each(|_| drop(gate.frame(&empty)));
@@ -251,17 +251,17 @@ fn another_person_begins_another_visit_and_the_same_one_does_not() {
     let mut visits = Vec::new();
     for person in people {
         let picture = scene(Some(person));
-        // The next one stands there from one frame to the next.
+        // The next person stands there from one frame to the next.
         let sightings: Vec<_> = (0..12).filter_map(|_| gate.frame(&picture)).collect();
         assert!(!sightings.is_empty(), "{person}");
         visits.push(sightings.last().unwrap().visit);
     }
     assert_eq!(visits, [1, 1, 2, 3]);
-    // Long enough without anybody, and it is a visit of its own.
+    // After long enough without a face, the same person begins another visit.
     (0..30).for_each(|_| drop(gate.frame(&scene(None))));
     let back = gate.frame(&scene(Some("person_a_1.jpg"))).unwrap();
     assert_eq!(back.visit, 4);
-    // So it is where the camera was away meanwhile.
+    // The same holds if the camera was disconnected in between.
     gate.frame(&scene(Some("person_a_1.jpg")));
     gate.clock.advance(Duration::from_millis(2600));
     let back = gate.frame(&scene(Some("person_a_1.jpg"))).unwrap();
@@ -269,7 +269,7 @@ fn another_person_begins_another_visit_and_the_same_one_does_not() {
 }
 
 #[test]
-fn faces_that_are_too_small_are_told_apart_from_those_that_are_large_enough() {
+fn faces_that_are_too_small_are_counted_separately() {
     let mut gate = gate(1);
     gate.vision_pool.rules.min_face_px = 1000.0;
     gate.frame(&scene(Some("person_a_1.jpg")));
@@ -286,14 +286,14 @@ fn faces_that_are_too_small_are_told_apart_from_those_that_are_large_enough() {
     gate.frame(&scene(Some("person_a_1.jpg")));
     assert_eq!(seen.showing_small(), None);
     assert_eq!(seen.showing().unwrap().last, gate.clock.monotonic());
-    // Looks that are further apart do not belong together.
+    // Faces that are further apart do not belong together.
     gate.clock.advance(Duration::from_secs(11));
     gate.frame(&scene(Some("person_a_1.jpg")));
     assert_eq!(seen.showing().unwrap().first, gate.clock.monotonic());
 }
 
 #[test]
-fn a_poor_look_waits_for_a_better_one_and_is_used_where_none_comes() {
+fn a_poor_look_waits_for_a_better_one_and_is_used_if_none_comes() {
     let mut gate = gate(1);
     let Picture::Encoded(sharp) = scene(Some("person_a_1.jpg")) else { panic!() };
     let sharp_pixels = image::load_from_memory(&sharp).unwrap().to_rgb8();
@@ -304,10 +304,10 @@ fn a_poor_look_waits_for_a_better_one_and_is_used_where_none_comes() {
     let good = gate.frame(&Picture::Encoded(sharp)).expect("a good look");
     assert_eq!(good.captured, gate.clock.monotonic());
     (0..40).for_each(|_| drop(gate.frame(&scene(None))));
-    // None comes.
+    // No good look comes.
     let begun = gate.clock.monotonic() + FRAME;
     let poor = std::iter::from_fn(|| Some(gate.frame(&blurred))).take(10).position(|s| s.is_some());
-    let waited = FRAME * u32::try_from(poor.expect("nobody is ignored")).unwrap();
+    let waited = FRAME * u32::try_from(poor.expect("a poor look is used in the end")).unwrap();
     assert!(waited >= Duration::from_millis(300) && waited <= Duration::from_millis(400));
     assert_eq!(gate.clock.monotonic().since(begun), waited);
 }
@@ -328,20 +328,20 @@ fn a_camera_that_sends_sixty_frames_a_second_is_looked_at_fifteen_times() {
 }
 
 #[test]
-fn of_crowded_cameras_each_gets_its_share_and_an_empty_one_does_not_wait_behind_them() {
+fn crowded_cameras_get_equal_shares_and_an_empty_one_does_not_wait_behind_them() {
     let mut gate = gate(8);
     // Another person each time, so that no visit is ever settled.
     let people = [scene(Some("person_a_1.jpg")), scene(Some("impostor_1.jpg"))];
     let empty = scene(None);
     let mut rounds = 0;
     for n in 0..29_usize {
-        // As long as a face takes a slow board; meanwhile each camera had a newer frame.
+        // The time for a face on a slow board; in it, each camera sent a newer frame.
         gate.clock.advance(Duration::from_millis(150));
         gate.show(0, &empty);
         (1..8).for_each(|camera| gate.show(camera, &people[n % 2]));
         rounds += u64::from(gate.vision_pool.round(&gate.beat).is_none());
         while gate.sighting().is_some() {}
-        // The empty one was looked at in each round, and costs a search now and then.
+        // The empty camera gets a glance in each round, and a search now and then.
         assert_eq!(gate.seen(0).analysed, n as u64 + 1);
     }
     assert_eq!(rounds, 29);
@@ -352,7 +352,7 @@ fn of_crowded_cameras_each_gets_its_share_and_an_empty_one_does_not_wait_behind_
 }
 
 #[test]
-fn two_workers_serve_eight_crowded_cameras_alike() {
+fn two_workers_serve_eight_crowded_cameras_equally() {
     let gate = gate(8);
     let Gate { mut vision_pool, beat: _, presented: _kept, .. } = gate;
     vision_pool.clock = Arc::new(crate::clock::SystemClock::new().unwrap());
@@ -380,7 +380,7 @@ fn two_workers_serve_eight_crowded_cameras_alike() {
 }
 
 #[test]
-fn a_frame_that_is_no_use_is_counted_by_why() {
+fn a_frame_that_cannot_be_used_is_counted_by_its_reason() {
     let mut gate = gate(1);
     let Picture::Encoded(whole) = scene(None) else { panic!() };
     // Its header claims 20 Mpx, within what an enrolment photo may have.

@@ -1,14 +1,17 @@
-//! One visit after another before one camera: which face is followed, which of its frames are
-//! worth the embedder's time, and when it is somebody else. Touches nothing; time is an argument.
+//! The visits before one camera: which face to follow, which frames to embed, and when the next
+//! visit begins. Touches nothing; time is an argument.
 //!
-//! A visit is one person's stay. A face belongs to it that comes soon after the last one and
-//! stands near it; a face that jumps, one that is unlike the visit's earlier ones, and one that the
-//! roster gives another name begin the next visit. How far a face may move, and how much it may
-//! grow, depends on the time between the two looks: a camera may send one frame a second, and a
-//! small box may look at one in two seconds. Of its frames a good one is embedded at once. A
-//! poor one waits for a better one, but not for long: nobody is ignored for a poor camera. When as
-//! many frames agree as the lane needs to decide, the visit is settled, and looked at only as often
-//! as it takes to notice that somebody else stands there.
+//! A visit is one person's stay. A face belongs to it if it comes soon after the last one and near
+//! it. The next visit begins with a face that jumps, a face that is unlike the visit's earlier
+//! ones, or a face that the roster gives another name.
+//!
+//! The time between two looks limits how far a face may move and how much it may grow. A camera may
+//! send one frame a second, and a small box may search one frame in two seconds.
+//!
+//! A good look is embedded at once. A poor look waits a short time for a better one, so that a
+//! person before a poor camera is not ignored. A visit is settled when enough looks agree for a
+//! decision of the lane. From then on its frames are searched only as often as needed to notice
+//! another person.
 
 use std::time::Duration;
 
@@ -19,30 +22,31 @@ use crate::{
     vision::{Aligned, Face, Quality, Rect, Template},
 };
 
-/// A camera paused that sent no frame for [`GAP`], and for longer than this many times the pause
-/// before. One that always sends a frame in two seconds has not paused.
+/// Minimum factor between a camera's pause and the interval before it. A camera has paused if it
+/// sent no frame for [`GAP`] and for this factor. A camera with a frame every two seconds has not.
 const PAUSED: u32 = 2;
-/// A poor look waits so long for a better one.
+/// Timeout after which a poor look is used if no better one has come.
 const BETTER_WITHIN: Duration = Duration::from_millis(300);
-/// How often a settled visit is embedded again: who was recognised, and who was not, whom the next
-/// look may.
+/// Interval between two embeddings of a settled visit, with and without a recognised worker.
+/// Without one it is shorter, because the next look may recognise the worker.
 const AGAIN_NAMED: Duration = Duration::from_millis(500);
 const AGAIN_UNNAMED: Duration = Duration::from_millis(200);
-/// Two good looks at one person are more alike than this: the roster's threshold is never below
-/// 0.3 either.
+/// Minimum similarity (cosine) of two good looks at one person. The roster's threshold is never
+/// below 0.3 either.
 const UNLIKE: f32 = 0.3;
-/// Templates of the visit that a new one is compared with: the first good one and the last ones.
+/// Maximum number of a visit's templates that are kept for comparison: the first good one and the
+/// last ones.
 const KEPT: usize = 3;
-/// A face that is so much wider than the one that is followed takes its place: it stands in front.
+/// Minimum factor of width by which a face in front replaces the followed face.
 const IN_FRONT: f32 = 1.3;
-/// A face's width changes by less than this factor from one frame to the next, times the second one
-/// for each second between them, and at most by the third. At 1.5 m/s the way from 2 m to 0.5 m
-/// takes a second, and makes a face four times as wide.
+/// Maximum growth of a face's width from one look to the next: the first factor, times the second
+/// factor for each second between them, and at most the third. At 1.5 m/s the way from 2 m to 0.5 m
+/// takes a second and makes a face four times as wide.
 const GROWS: f32 = 2.0;
 const GROWS_A_SECOND: f32 = 3.0;
 const GROWS_MOST: f32 = 6.0;
-/// How far a face moves: its own width, and so many widths a second (1.5 m/s is ten), at most so
-/// many.
+/// Maximum movement of a face from one look to the next, in widths of the face: the first number,
+/// plus the second for each second (1.5 m/s is ten widths), and at most the third.
 const MOVES: f32 = 1.0;
 const MOVES_A_SECOND: f32 = 10.0;
 const MOVES_MOST: f32 = 3.0;
@@ -61,18 +65,18 @@ pub(super) struct Visits {
 struct Visit {
     bbox: Rect,
     last_face: Monotonic,
-    /// Since then a frame was searched, and it showed nobody.
+    /// A frame without a face was searched since `last_face`.
     missed: bool,
-    /// Since then the camera paused.
+    /// The camera paused since `last_face`.
     paused: bool,
-    /// Poor looks wait for a better one from here on.
+    /// Time from which poor looks wait for a better one.
     waits_from: Monotonic,
     /// The best of the poor looks that wait.
     best: Option<Look>,
     embedded: Option<Monotonic>,
-    /// Biometric: gone with the visit, at the latest when the next face comes.
+    /// Biometric: dropped with the visit, at the latest when the next face comes.
     kept: Vec<Template>,
-    /// Whom the latest embeddings named.
+    /// Agreement of the latest embeddings.
     agreement: Agreement,
 }
 
@@ -84,17 +88,17 @@ pub(super) struct Look {
     pub face: Aligned,
 }
 
-/// What a look is good for.
+/// The use of a look.
 #[derive(Debug)]
 pub(super) enum Use {
-    /// To be embedded: this one, or the best of those before it.
+    /// Embed this look: the offered one, or the best that waited.
     Embed(Look),
-    /// It is poor, and a better one may come.
+    /// The look is poor, and a better one may come.
     SetAside,
 }
 
 impl Visits {
-    /// Takes note of a frame, searched or not, that came after this pause of the camera.
+    /// Records the camera's pause before a frame, searched or not.
     pub(super) fn sent(&mut self, pause: Duration) {
         let before = std::mem::replace(&mut self.pause, pause);
         let paused = pause > GAP && pause > before * PAUSED;
@@ -103,7 +107,7 @@ impl Visits {
         }
     }
 
-    /// Of a frame's faces the one that is followed; none is a frame without a face.
+    /// Returns the face to follow of a frame's faces; `None` if the frame has no face.
     pub(super) fn follow(&mut self, at: Monotonic, faces: Vec<Face>) -> Option<Face> {
         self.over(at);
         let wider = |a: &&Face, b: &&Face| a.bbox.w.total_cmp(&b.bbox.w);
@@ -152,13 +156,13 @@ impl Visits {
         });
     }
 
-    /// Whether the lane has what it needs to decide on whoever is there.
+    /// Returns whether enough looks of the current visit agree for a decision of the lane.
     pub(super) fn settled(&self, frames_to_agree: u32) -> bool {
         self.current.as_ref().is_some_and(|visit| visit.settled(frames_to_agree))
     }
 
-    /// Whether another look at the followed face is of use; not where the visit is settled and was
-    /// looked at only just now.
+    /// Returns whether to look at the followed face again. The answer is no if the visit is settled
+    /// and was embedded a moment ago.
     pub(super) fn wants(&self, at: Monotonic, frames_to_agree: u32) -> bool {
         let Some(visit) = &self.current else { return false };
         let again = if visit.agreement.named().is_some() { AGAIN_NAMED } else { AGAIN_UNNAMED };
@@ -166,7 +170,7 @@ impl Visits {
         !(visit.settled(frames_to_agree) && lately)
     }
 
-    /// What the look at the followed face is good for.
+    /// Decides on the use of a look at the followed face.
     pub(super) fn offer(&mut self, look: Look) -> Use {
         let Some(visit) = &mut self.current else { return Use::SetAside };
         let at = look.at;
@@ -189,7 +193,7 @@ impl Visits {
         Use::Embed(chosen)
     }
 
-    /// What came of a look that was embedded: the number of the visit that it belongs to.
+    /// Records an embedded look. Returns the number of its visit.
     pub(super) fn embedded(
         &mut self,
         at: Monotonic,
@@ -198,7 +202,7 @@ impl Visits {
         named: Option<&WorkerId>,
     ) -> u64 {
         if let Some(visit) = &self.current
-            && visit.is_somebody_else(good, &template, named)
+            && visit.is_another_person(good, &template, named)
         {
             let (bbox, last_face) = (visit.bbox, visit.last_face);
             self.begin(last_face, bbox);
@@ -236,9 +240,9 @@ impl Visit {
         self.agreement.suffices(frames_to_agree)
     }
 
-    fn is_somebody_else(&self, good: bool, template: &Template, named: Option<&WorkerId>) -> bool {
+    fn is_another_person(&self, good: bool, template: &Template, named: Option<&WorkerId>) -> bool {
         let another = matches!((self.agreement.named(), named), (Some(was), Some(is)) if was != is);
-        // A poor look is unlike anybody's.
+        // The template of a poor look is unlike every other one, also of the same person.
         let unlike = |kept: &Template| kept.cosine(template) < UNLIKE;
         another || (good && !self.kept.is_empty() && self.kept.iter().all(unlike))
     }

@@ -1,9 +1,9 @@
-//! What one camera's frames are looked at for. Touches nothing; time is an argument.
+//! Decides which frames of one camera are searched. Touches nothing; time is an argument.
 //!
-//! Each frame that is due is glanced at: a thumbnail, and whether anything moves. It is searched
-//! for a face when something does, when a face was there just now, and every other second whatever
-//! happens, so that who stood still all the time is found. The first frame with a change in it is
-//! searched at once.
+//! A glance compares the thumbnail of each frame that is due, to find motion. A frame is searched
+//! for a face if something moves, or if a recent frame had a face. Every two seconds a frame is
+//! searched in any case, so that a person who does not move is found. The first frame with motion
+//! is searched at once.
 
 use std::time::Duration;
 
@@ -14,35 +14,35 @@ use crate::{
     vision::{Luma, Motion},
 };
 
-/// From one look at a camera to the next, on average: 15 a second, whatever it sends.
+/// Interval between two glances at a camera, on average: 15 a second, also if it sends more frames.
 const LOOK_EVERY: Duration = Duration::from_millis(66);
-/// A frame may come so much before its time, for cameras are not punctual.
+/// Maximum time by which a frame may come early, because cameras are not punctual.
 const EARLY: Duration = Duration::from_millis(40);
-/// For so long after a face, each frame is searched for the next.
+/// Time after a face in which each frame is searched.
 const AFTER_A_FACE: Duration = Duration::from_secs(2);
-/// At least so often a frame is searched.
+/// Maximum interval between two searches.
 const SEARCH_EVERY: Duration = Duration::from_secs(2);
-/// So often is the frame of a settled visit.
+/// Interval between two searches of a settled visit.
 const SEARCH_SETTLED_EVERY: Duration = Duration::from_millis(200);
 
-/// One camera's state; whoever looks at its frames holds it.
+/// One camera's state; the worker that handles the camera's frame locks it.
 #[derive(Debug, Default)]
 pub struct Watch {
     motion: Motion,
     pub(super) visits: Visits,
-    /// A frame to be searched.
+    /// A frame that waits for a search.
     pub(super) waiting: Option<Frame>,
-    /// When the next look would come if looks were spaced evenly.
+    /// Time of the next glance if glances were spaced evenly.
     due: Monotonic,
     searched: Option<Monotonic>,
     face: Option<Monotonic>,
     /// The latest search found a face.
     face_there: bool,
-    /// When the camera last had its turn at being searched.
+    /// Time of the camera's last search.
     pub(super) served: Monotonic,
 }
 
-/// What a glance at a frame says.
+/// Result of a glance at a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Glance {
     Search,
@@ -51,7 +51,7 @@ pub(super) enum Glance {
 }
 
 impl Watch {
-    /// How long until a frame may be looked at; zero where it may be now.
+    /// Returns the time until a frame is due; zero if it is due now.
     pub(super) fn due_in(&self, now: Monotonic) -> Duration {
         self.due.since(now + EARLY)
     }
@@ -70,12 +70,12 @@ impl Watch {
         }
     }
 
-    /// Takes note of a look at `now`.
+    /// Records a glance at `now`.
     pub(super) fn looked(&mut self, now: Monotonic) {
         self.due = self.due.max(now) + LOOK_EVERY;
     }
 
-    /// Takes note of what a search of this frame found.
+    /// Records the result of a search of this frame.
     pub(super) fn searched(&mut self, frame: Monotonic, found: bool) {
         self.searched = self.searched.max(Some(frame));
         self.face_there = found;

@@ -1,4 +1,4 @@
-//! Claims that no camera makes: a card is laid on a reader.
+//! Claims of a reader: a card.
 
 use super::*;
 use crate::{gate::claim::Claim, ledger::CardEvidence};
@@ -34,7 +34,7 @@ fn denials(actions: &[Action]) -> usize {
     actions.iter().filter(|action| matches!(action, Action::Deny { .. })).count()
 }
 
-/// From its commit to its outcome: walked through, if `walks`.
+/// Runs a passage from its commit to its outcome. `walks`: the person walks through.
 fn pass(machine: &mut Machine, passage: PassageId, at: u64, walks: bool) {
     let at = Monotonic::from_millis(at);
     let released = machine.handle(at, Event::Committed { passage, result: Ok(()) });
@@ -56,7 +56,7 @@ fn pass(machine: &mut Machine, passage: PassageId, at: u64, walks: bool) {
 }
 
 #[test]
-fn a_card_is_granted_at_once_and_its_evidence_stands_in_the_grant() {
+fn a_card_is_granted_at_once_and_the_grant_has_its_evidence() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     let claim = card_of("A", 1000);
     let evidence = claim.evidence.clone();
@@ -98,7 +98,7 @@ fn a_card_that_is_too_old_or_comes_while_another_passes_does_nothing() {
 }
 
 #[test]
-fn a_worker_who_passed_by_card_is_cooled_down_for_card_and_face() {
+fn a_passage_by_card_begins_the_cool_down_for_card_and_face() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     lay(&mut machine, card_of("A", 1000), 1);
     pass(&mut machine, passage_id(1), 1100, true);
@@ -114,7 +114,7 @@ fn a_worker_who_passed_by_card_is_cooled_down_for_card_and_face() {
 }
 
 #[test]
-fn a_repeated_denial_is_recorded_once_by_whatever_means() {
+fn a_repeated_denial_is_recorded_once_for_card_and_face_together() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     // A card that stays on the reader.
     let held = |machine: &mut Machine, from: u64| -> usize {
@@ -133,16 +133,16 @@ fn a_repeated_denial_is_recorded_once_by_whatever_means() {
         assert_eq!(machine.handle(now, presented(sighting, passage_id(n))), []);
     }
     assert_eq!(machine.taken, Some(Taken::DeniedBefore(Reason::Expired)));
-    assert_eq!(held(&mut machine, 20_000), 1, "a moment later it is a new one");
-    // Of no worker it is the card that counts.
+    assert_eq!(held(&mut machine, 20_000), 1, "later it is a new denial");
+    // Without a worker, each card is denied once.
     let cards = ["X", "Y", "X", "Y"].map(|card| unknown(card, 31_000));
     assert_eq!(cards.map(|card| denials(&lay(&mut machine, card, 1))), [1, 1, 0, 0]);
 }
 
 #[test]
-fn a_card_is_decided_on_while_a_face_is_before_the_camera_and_disturbs_none_of_its_looks() {
+fn a_card_is_decided_on_while_a_face_is_before_the_camera_and_its_looks_still_count() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
-    // A stranger stands there, and was denied.
+    // A stranger stands there and was denied.
     let stranger = || Sighted::Stranger { score: 0.3 };
     let denied: usize =
         (0..6).map(|n| denials(&see(&mut machine, 1000 + n * 100, stranger(), n))).sum();
@@ -164,7 +164,7 @@ fn a_card_is_decided_on_while_a_face_is_before_the_camera_and_disturbs_none_of_i
 }
 
 #[test]
-fn in_a_lane_that_stands_open_a_card_is_recorded_next_and_an_unknown_one_is_not_denied() {
+fn in_an_open_lane_a_waiting_card_is_recorded_next_and_an_unknown_card_is_not_denied() {
     let mut machine = Machine::new(rules(), true, LaneMode::Free);
     lay(&mut machine, card_of("A", 1000), 1);
     assert_eq!(lay(&mut machine, card_of("B", 1010), 2), []);

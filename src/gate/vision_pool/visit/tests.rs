@@ -42,7 +42,7 @@ fn blurred(at: u64, score: f32) -> Look {
     look(at, score, Some(Flaw::Blurred))
 }
 
-/// Unlike the template of any other number.
+/// Returns a template that is unlike the templates of other numbers.
 fn template(n: usize) -> Template {
     let mut values = [0.0; TEMPLATE_LEN];
     values[n] = 1.0;
@@ -67,26 +67,26 @@ fn a_face_that_comes_nearer_and_walks_by_is_one_visit_and_one_that_jumps_another
         let n = n as f32;
         assert_eq!(follows(&mut visits, 67 * n as u64, 400.0 - 20.0 * n, 50.0 + 8.0 * n), 1);
     }
-    // Nobody for a second, then somewhat aside.
+    // No face for a second, then a face somewhat aside.
     assert!(visits.follow(ms(1000), vec![]).is_none());
     assert_eq!(follows(&mut visits, 1600, 300.0, 130.0), 1);
     assert_eq!(follows(&mut visits, 1667, 900.0, 130.0), 2, "too far");
     assert_eq!(follows(&mut visits, 1734, 950.0, 50.0), 3, "too small");
     assert!(visits.follow(ms(1800), vec![]).is_none());
     assert_eq!(follows(&mut visits, 3300, 950.0, 50.0), 4, "too late");
-    assert_eq!(follows(&mut visits, 7300, 950.0, 50.0), 4, "nobody looked in between");
-    assert_eq!(follows(&mut visits, 11_301, 950.0, 50.0), 5, "not for so long");
+    assert_eq!(follows(&mut visits, 7300, 950.0, 50.0), 4, "no frame was searched in between");
+    assert_eq!(follows(&mut visits, 11_301, 950.0, 50.0), 5, "the gap is too long");
 }
 
 #[test]
 fn a_face_that_comes_near_within_a_second_is_the_same_visit() {
     let mut visits = Visits::default();
-    // The photos of config/bench.toml, one a second: somebody walks up, and steps back.
+    // The photos of config/bench.toml, one a second: a person walks up and steps back.
     for (n, wide) in [204.0, 722.0, 204.0, 722.0].into_iter().enumerate() {
         assert_eq!(follows(&mut visits, 1000 * n as u64, 300.0, wide), 1);
     }
-    assert_eq!(follows(&mut visits, 3067, 300.0, 204.0), 2, "not within a frame's time");
-    assert_eq!(follows(&mut visits, 5067, 300.0, 30.0), 3, "not by so much");
+    assert_eq!(follows(&mut visits, 3067, 300.0, 204.0), 2, "too fast for one frame's time");
+    assert_eq!(follows(&mut visits, 5067, 300.0, 30.0), 3, "too large a change");
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn a_visit_ends_with_a_pause_of_the_camera_but_not_for_a_slow_one() {
 }
 
 #[test]
-fn who_is_followed_stays_so_until_somebody_stands_in_front() {
+fn a_face_is_followed_until_another_person_stands_in_front() {
     let mut visits = Visits::default();
     let mut followed = |at, faces: &[(f32, f32)]| {
         let faces = faces.iter().map(|(x, w)| face(*x, *w)).collect();
@@ -151,18 +151,18 @@ fn a_stranger_is_settled_only_when_the_lane_can_deny() {
             visits.settled(frames_to_agree)
         });
         assert_eq!(seen, Some(enough));
-        // Then the next look is tried sooner than a worker's.
+        // Then the next look comes sooner than a recognised worker's.
         let last = 67 * enough;
         assert!(!visits.wants(ms(last + 199), frames_to_agree));
         assert!(visits.wants(ms(last + 200), frames_to_agree));
-        // Whoever is recognised after all is not settled at once.
+        // A worker who is recognised after that is not settled at once.
         visits.embedded(ms(last + 200), true, template(0), Some(&id("W001")));
         assert_eq!(visits.settled(frames_to_agree), frames_to_agree == 1);
     }
 }
 
 #[test]
-fn of_poor_looks_the_best_is_used_when_no_good_one_comes_in_time() {
+fn the_best_poor_look_is_used_when_no_good_one_comes_in_time() {
     let mut visits = Visits::default();
     follows(&mut visits, 0, 100.0, 100.0);
     let mut used = Vec::new();
@@ -177,35 +177,35 @@ fn of_poor_looks_the_best_is_used_when_no_good_one_comes_in_time() {
 }
 
 #[test]
-fn a_good_look_takes_the_place_of_those_that_wait() {
+fn a_good_look_replaces_the_looks_that_wait() {
     let mut visits = Visits::default();
     follows(&mut visits, 0, 100.0, 100.0);
     assert!(matches!(visits.offer(blurred(0, 0.9)), Use::SetAside));
     let Use::Embed(used) = visits.offer(good(67)) else { panic!() };
     assert_eq!(used.at, ms(67));
-    assert!(matches!(visits.offer(blurred(300, 0.1)), Use::SetAside), "it waits anew");
+    assert!(matches!(visits.offer(blurred(300, 0.1)), Use::SetAside), "it waits again");
     let Use::Embed(used) = visits.offer(blurred(367, 0.05)) else { panic!() };
     assert_eq!(used.at, ms(300));
 }
 
 #[test]
-fn a_face_that_is_somebody_elses_begins_another_visit_where_it_stands() {
+fn a_face_of_another_person_in_the_same_place_begins_another_visit() {
     let (a, b) = (id("W001"), id("W002"));
     let mut visits = Visits::default();
     follows(&mut visits, 0, 100.0, 100.0);
     let mut embedded = |at, good, n, named| visits.embedded(ms(at), good, template(n), named);
     assert_eq!(embedded(0, true, 0, Some(&a)), 1);
-    assert_eq!(embedded(67, false, 1, None), 1, "a poor look is unlike anybody's");
+    assert_eq!(embedded(67, false, 1, None), 1, "a poor look is unlike all others");
     assert_eq!(embedded(134, true, 0, None), 1);
-    assert_eq!(embedded(201, true, 2, None), 2, "a good one is not");
+    assert_eq!(embedded(201, true, 2, None), 2, "a good look that is unlike is another person");
     assert_eq!(embedded(268, true, 2, Some(&a)), 2);
-    assert_eq!(embedded(335, true, 2, Some(&b)), 3, "another name, however alike");
+    assert_eq!(embedded(335, true, 2, Some(&b)), 3, "another name, although alike");
     assert_eq!(embedded(402, true, 2, Some(&b)), 3);
     assert!(visits.settled(2));
 }
 
 #[test]
-fn i8_of_a_long_visit_a_few_templates_are_kept() {
+fn i8_a_long_visit_keeps_a_few_templates() {
     let mut visits = Visits::default();
     for n in 0..100 {
         follows(&mut visits, 67 * n, 100.0, 100.0);
@@ -217,7 +217,7 @@ fn i8_of_a_long_visit_a_few_templates_are_kept() {
 }
 
 proptest! {
-    /// Whatever comes, visits only rise, and within their windows each look has its use.
+    /// For all inputs, the numbers of visits only rise, and a good look is always embedded.
     #[test]
     fn visits_only_rise(steps in prop::collection::vec(
         (0_u64..2000, prop::collection::vec((-1e9_f32..1e9, 1e-3_f32..1e6), 0..4), 0..4_usize, any::<bool>()),

@@ -6,8 +6,8 @@ fn luma() -> Luma {
     Luma { width: 80, height: 60, values: vec![90; 80 * 60] }
 }
 
-/// Looks taken in 12 s of a camera that sends a frame each so many milliseconds, each a bit
-/// before or after its time.
+/// Returns the number of glances in 12 s. The camera sends a frame every `every` milliseconds, each
+/// a bit before or after its time.
 fn looks(every: u64) -> usize {
     let mut watch = Watch::default();
     let sent = (0..12_000 / every).map(|n| n * every + 100 + n * 7 % 11);
@@ -31,7 +31,7 @@ fn a_slow_camera_loses_no_frame_and_a_fast_one_is_looked_at_fifteen_times_a_seco
 }
 
 #[test]
-fn after_a_pause_it_does_not_catch_up() {
+fn after_a_pause_there_are_no_extra_looks() {
     let mut watch = Watch::default();
     for ms in [0, 60_000, 60_050, 60_090] {
         let now = Monotonic::from_millis(ms);
