@@ -8,8 +8,8 @@ use super::lookalike::Lookalike;
 /// the address must not contain.
 ///
 /// An authority ends at the first `/`, `?` or `#` (RFC 3986, 3.2). In `rtsp://admin:p@ss/word@10.0.0.9`
-/// the host would be `ss`, and the rest of the password a path, which is shown. The parser also removes
-/// tabs, line breaks and outer spaces, and in `http:` reads a `\` as a `/` (WHATWG URL, 4.4).
+/// the host would be `ss`. The rest of the password would be a path, which is shown. The parser also
+/// removes tabs, line breaks and outer spaces. In `http:` it reads a `\` as a `/` (WHATWG URL, 4.4).
 pub(super) fn unclear(text: &str) -> Option<String> {
     for c in text.chars() {
         if matches!(c, ' ' | '\\') || c.is_ascii_control() {

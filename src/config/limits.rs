@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use super::value::{self, within};
 
-/// The quality that a look at a face must have.
+/// The quality that a sighting must have.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FaceLimits {

@@ -111,9 +111,9 @@ const ENGLISH: &[(&str, &str)] = &[
     ),
     (
         "faces_undecided",
-        "{source} shows faces, and the gate has decided on none of them for {lasted_s:seconds}: no look \
-         agrees with the look before. Check what is before the camera. With GATEHOUSE_LOG=debug the \
-         log shows the result of each look",
+        "{source} shows faces, and the gate has decided on none of them for {lasted_s:seconds}: no \
+         sighting agrees with the sighting before. Check what is before the camera. With \
+         GATEHOUSE_LOG=debug the log shows the result of each sighting",
     ),
     (
         "faces_unknown",

@@ -76,7 +76,7 @@ pub struct FaceEvidence {
     pub margin: Option<Score>,
     /// The embedder's name.
     pub model: String,
-    /// Number of looks of the visit that agree.
+    /// Number of sightings of the visit that agree.
     pub frames: u32,
     /// The kind of the camera: the word before the colon of its source.
     pub camera: String,
@@ -103,7 +103,7 @@ pub struct CardEvidence {
 }
 
 impl Evidence {
-    /// Returns the evidence of a face in one look, without a kind of camera.
+    /// Returns the evidence of a face in one sighting, without a kind of camera.
     pub fn of_face(score: Score, threshold: Score, model: &str) -> Evidence {
         Evidence::Face(FaceEvidence {
             score,

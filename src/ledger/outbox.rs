@@ -49,7 +49,7 @@ pub fn waiting<T>(
         match entry {
             Ok((stored, cause)) => waiting.rows.push(make(stored, cause)),
             Err(error) => {
-                tracing::error!(%error, upstream, seq = waiting.upto, "a damaged record is not sent");
+                tracing::error!(%error, upstream, seq = waiting.upto, "a record that cannot be read is not sent");
             }
         }
     }

@@ -38,8 +38,8 @@ pub(super) fn is_to_be_finished(
     Ok(meta(connection, "key_proof")?.is_some_and(|proof| opens(&next, &proof)))
 }
 
-/// Completes or undoes an interrupted rotation. Returns the key that opens the database: the new key
-/// may have to stay beside the old one, because the key's folder cannot be written.
+/// Completes or undoes an interrupted rotation, and returns the key that opens the database. If the
+/// key's folder cannot be written, the new key stays beside the old one and is returned there.
 pub(super) fn settle(connection: &Connection, config: &Storage) -> Result<Secret, StoreError> {
     let present = config.key.clone();
     let Some((key, next)) = interrupted(config) else { return Ok(present) };

@@ -1,4 +1,4 @@
-//! A face is turned upright and cut out, as in the embedder's training: eyes,
+//! A face is turned upright and cut out, as in the embedder's training. Eyes,
 //! nose and mouth are always at the same places of a 112 x 112 picture.
 
 use std::fmt;
@@ -35,7 +35,7 @@ struct Similarity {
 impl Similarity {
     /// Returns the similarity that maps `from` to `to` with the least sum of
     /// squared distances (Umeyama 1991). In the plane its SVD has a closed
-    /// form: with both sets centred, (a, b) are the sums of dot and of cross
+    /// form. With both sets centred, (a, b) are the sums of dot and of cross
     /// products over the sum of squared lengths. `None` if `from` is one point
     /// or a value is not finite.
     fn fit(from: &Landmarks, to: &Landmarks) -> Option<Similarity> {

@@ -47,9 +47,9 @@ fn decode_within(bytes: &[u8], most: u64) -> Result<Image, DecodeError> {
     }
 }
 
-/// Runs a decoder and turns unwinding into a [`DecodeError`], so that a bad
-/// picture costs only itself and not the lane. libjpeg unwinds by design; a
-/// panic of another decoder would be a fault.
+/// Runs a decoder and turns unwinding into a [`DecodeError`]. A bad picture
+/// then costs only itself, and not the lane. The JPEG decoder unwinds by
+/// design; a panic of another decoder would be a fault.
 pub(super) fn guarded<T>(
     format: &'static str,
     decode: impl FnOnce() -> Result<T, DecodeError> + UnwindSafe,

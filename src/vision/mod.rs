@@ -25,7 +25,7 @@
 //! | `face` | a face's box and landmarks |
 //! | `align` | a face turned upright and cut out |
 //! | `embed` | a face to a template (SFace) |
-//! | `quality` | the quality of a look at a face |
+//! | `quality` | the quality of a sighting |
 //! | `enrolment` | the only face of a photo, or why the photo is refused |
 //! | `template` | the template itself |
 //! | `portrait` | the small picture kept of an enrolment photo, or of a passage |

@@ -1,8 +1,8 @@
 //! The two model files, which are pinned by their hashes.
 //!
 //! Thresholds and templates belong to one set of weights. With another file,
-//! even a better one, old and new templates would be compared on different
-//! scales, and the cause of wrong decisions would be hard to find.
+//! even a better one, old and new templates would have different scales. The
+//! gate would decide wrongly, and the cause would be hard to find.
 
 use std::io::ErrorKind;
 use std::path::Path;

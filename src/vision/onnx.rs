@@ -74,7 +74,7 @@ fn fold(graph: &mut GraphProto) -> Result<(), OnnxError> {
     graph.node = kept;
     graph.initializer = weights.into_used(graph);
     // Old exporters list every weight as an input too, some under names that no
-    // node reads any more. tract would ask the caller to supply them.
+    // node reads. The caller would have to supply them.
     let constants: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
     let read: HashSet<&str> =
         graph.node.iter().flat_map(|node| node.input.iter().map(String::as_str)).collect();

@@ -1,8 +1,8 @@
-//! The quality of a look at a face. Pure: it is measured from the face's box and landmarks, and from
-//! the aligned face.
+//! The quality of a sighting (a face in one frame). Pure: it is measured from the face's box and
+//! landmarks, and from the aligned face.
 //!
-//! It does not decide on a passage, only which frames are embedded first. The template of a poor look
-//! is similar to no worker's, or a little similar to every worker's.
+//! It does not decide on a passage, only which frames are embedded first. The template of a poor
+//! sighting is similar to no worker's, or a little similar to every worker's.
 //!
 //! | what | measured | poor | people looking at a camera |
 //! |---|---|---|---|
@@ -15,7 +15,7 @@
 //!
 //! The last column was measured on the test photos, and on a public set of 400 pictures of 40 people.
 //! All of them pass. A Gaussian blur of 2 % of the face's width measures 0.1 to 0.18 at every size of
-//! the face, a blur of 4 % measures 0.02 to 0.04.
+//! the face. A blur of 4 % measures 0.02 to 0.04.
 
 use super::align::{ALIGNED_SIDE, Aligned};
 use super::face::{Face, Landmarks};
@@ -39,7 +39,7 @@ const WIDE_PX: f32 = 112.0;
 const INNER: std::ops::Range<usize> = 20..ALIGNED_SIDE - 20;
 
 words! {
-    /// Why a look is poor.
+    /// Why a sighting is poor.
     pub enum Flaw {
         Blurred = "blurred",
         TurnedAway = "turned_away",
@@ -70,12 +70,12 @@ impl Flaw {
     }
 }
 
-/// The quality of a look.
+/// The quality of a sighting.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quality {
-    /// 0 to 1; of two looks the higher one is better.
+    /// 0 to 1; of two sightings the higher score is better.
     pub score: f32,
-    /// `None`: the look is good enough to be embedded at once.
+    /// `None`: the sighting is good enough to be embedded at once.
     pub flaw: Option<Flaw>,
 }
 
@@ -126,7 +126,7 @@ impl Measured {
         }
     }
 
-    /// Returns the score. It falls when a look gets worse, also within the limits.
+    /// Returns the score. It falls when a sighting gets worse, also within the limits.
     fn score(&self) -> f32 {
         let up_to = |value: f32, full: f32| (value / full).clamp(0.0, 1.0);
         let middle = (LIGHT.start() + LIGHT.end()) / 2.0;
@@ -144,8 +144,8 @@ impl Measured {
     }
 }
 
-/// Returns the turn to the side (in distances between the eyes), the nose's place between the eyes (0)
-/// and the mouth (1), and the angle between the eyes and the horizon in degrees.
+/// Returns three values: the turn to the side in distances between the eyes; the nose's place between
+/// the eyes (0) and the mouth (1); the angle of the eyes to the horizon in degrees.
 fn pose(landmarks: &Landmarks) -> [f32; 3] {
     let [left, right, nose, mouth_left, mouth_right] = *landmarks;
     let middle = |a: [f32; 2], b: [f32; 2]| [(a[0] + b[0]) / 2.0, (a[1] + b[1]) / 2.0];
