@@ -71,7 +71,7 @@ pub(super) fn explain(key: &str, message: &str) -> (String, String) {
     if message.starts_with("unknown variant") {
         let known: Vec<_> = listed(&message).iter().map(|k| format!("{k:?}")).collect();
         let words = match &known[..] {
-            [only] => format!("is not in this version; it has {only}"),
+            [only] => format!("is not in this version, which has only {only}"),
             known => format!("must be {}", known.join(" or ")),
         };
         return (key.to_owned(), words);

@@ -20,7 +20,7 @@ pub enum CborError {
     Malformed(String),
     #[error("CBOR, but not in its deterministic form")]
     NotDeterministic,
-    #[error("not what stands in an entry: {0}")]
+    #[error("not the content of an entry: {0}")]
     Content(String),
 }
 

@@ -47,7 +47,7 @@ pub enum LedgerError {
     Missing { index: u64 },
     #[error("ledger entry {index} was deleted when its retention was over")]
     Pruned { index: u64 },
-    #[error("passage {0} has no grant or release without an outcome")]
+    #[error("passage {0} has no grant or release that waits for an outcome")]
     NoCause(PassageId),
     #[error(
         "record {seq} is not a worker's attendance; `gatehouse attendance list` shows the numbers"
