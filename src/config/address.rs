@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use super::lookalike::Lookalike;
 
-/// Returns why an address is ambiguous, if it is. The message repeats only the single characters that
-/// the address must not contain.
+/// Returns why an address is ambiguous, if it is. The message repeats only the single characters
+/// that the address must not contain.
 ///
-/// An authority ends at the first `/`, `?` or `#` (RFC 3986, 3.2). In `rtsp://admin:p@ss/word@10.0.0.9`
-/// the host would be `ss`. The rest of the password would be a path, which is shown. The parser also
-/// removes tabs, line breaks and outer spaces. In `http:` it reads a `\` as a `/` (WHATWG URL, 4.4).
+/// An authority ends at the first `/`, `?` or `#` (RFC 3986, 3.2). In
+/// `rtsp://admin:p@ss/word@10.0.0.9` the host would be `ss`. The rest of the password would be a
+/// path, which is shown. The parser also removes tabs, line breaks and outer spaces. In `http:` it
+/// reads a `\` as a `/` (WHATWG URL, 4.4).
 pub(super) fn unclear(text: &str) -> Option<String> {
     for c in text.chars() {
         if matches!(c, ' ' | '\\') || c.is_ascii_control() {
@@ -47,8 +48,8 @@ fn escaped(c: char) -> String {
     c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// Returns an address for messages, if it is `SCHEME://HOST:PORT` and nothing else. Another address may
-/// hold a secret, and is not shown.
+/// Returns an address for messages, if it is `SCHEME://HOST:PORT` and nothing else. Another address
+/// may hold a secret, and is not shown.
 pub(super) fn shown(text: &str) -> String {
     let (scheme, rest) = text.split_once("://").unwrap_or(("mqtt", text));
     let rest = rest.trim_end_matches('/');

@@ -131,8 +131,8 @@ impl std::fmt::Display for CameraSource {
     }
 }
 
-/// A network camera's address, with the login kept separately. It is shown without possible secrets:
-/// many cameras take `?user=…&pwd=…`, and some `/user=…_password=…`.
+/// A network camera's address, with the login kept separately. It is shown without possible
+/// secrets: many cameras take `?user=…&pwd=…`, and some `/user=…_password=…`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CameraUrl {
     /// Holds neither user nor password.

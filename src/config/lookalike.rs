@@ -1,5 +1,5 @@
-//! Characters that look like ASCII characters. A Chinese input method types them while it is on, and
-//! word processors insert them.
+//! Characters that look like ASCII characters. A Chinese input method types them while it is on,
+//! and word processors insert them.
 
 /// The intended character, and the name of the found one.
 pub(super) struct Lookalike {

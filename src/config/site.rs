@@ -1,4 +1,5 @@
-//! The gateway and its site: names, folders, the roster's rules, and the groups that may command it.
+//! The gateway and its site: names, folders, the roster's rules, and the groups that may command
+//! it.
 
 use std::{
     net::SocketAddr,
@@ -60,7 +61,8 @@ fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Time, D::Error> {
     formed(from, |text| Time::strptime("%H:%M", text).ok(), "not a time, such as 04:00")
 }
 
-/// Returns the default time zone. The binary contains all time zones, so the fallback is never used.
+/// Returns the default time zone. The binary contains all time zones, so the fallback is never
+/// used.
 fn shanghai() -> TimeZone {
     TimeZone::get("Asia/Shanghai").unwrap_or(TimeZone::UTC)
 }

@@ -43,7 +43,8 @@ fn place(text: &str, offset: usize) -> (usize, usize) {
     (1 + before.matches('\n').count(), 1 + line.chars().count())
 }
 
-/// Explains the parser's error. The message holds no value of the file, because any may be a secret.
+/// Explains the parser's error. The message holds no value of the file, because any may be a
+/// secret.
 pub(super) fn explain(text: &str, error: &toml::de::Error) -> Fault {
     let span = error.span().unwrap_or(0..0);
     let (line, _) = place(text, span.start);

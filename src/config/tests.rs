@@ -316,7 +316,8 @@ fn no_refusal_repeats_a_secret() {
     }
 }
 
-/// MQTT reserves some of these characters in a topic; for others a NATS server drops the connection.
+/// MQTT reserves some of these characters in a topic; for others a NATS server drops the
+/// connection.
 #[test]
 fn names_that_become_part_of_topics_are_plain() {
     for letter in ["+", "#", "/", "$", ".", " ", "*", ">", "\t", "工", "\u{0}"] {

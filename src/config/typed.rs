@@ -6,7 +6,8 @@ use super::{tables::TABLES, upstream::ADDRESSES, value::listed, written::one_lin
 /// The tables that may occur several times.
 const SEVERAL: [&str; 3] = ["lane", "lane.camera", "upstream"];
 
-/// Splits a key into its table and its own name: `lane[0].turnstile.port` is `lane.turnstile`, `port`.
+/// Splits a key into its table and its own name: `lane[0].turnstile.port` is `lane.turnstile`,
+/// `port`.
 fn parts(key: &str) -> (String, String) {
     let without_index = |segment: &str| segment.split('[').next().unwrap_or_default().to_owned();
     let plain = key.split('.').map(without_index).collect::<Vec<_>>().join(".");

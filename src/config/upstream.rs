@@ -69,8 +69,8 @@ impl fmt::Debug for OwnKeys {
     }
 }
 
-/// Takes out of the tree each upstream's keys that are not common to all profiles. A misspelt `broker`
-/// stays, so that its error names the right spelling.
+/// Takes out of the tree each upstream's keys that are not common to all profiles. A misspelt
+/// `broker` stays, so that its error names the right spelling.
 pub(super) fn take_own_keys(tree: &mut DeTable<'_>) -> Vec<OwnKeys> {
     let Some(DeValue::Array(upstreams)) = tree.get_mut("upstream").map(Spanned::get_mut) else {
         return Vec::new();

@@ -26,8 +26,8 @@ pub(super) fn one_line(message: &str) -> String {
     message.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-/// Returns the offset of a key such as `lane[0].turnstile.port`, and true. If the key is missing, it
-/// returns the offset of the nearest table around it, and false.
+/// Returns the offset of a key such as `lane[0].turnstile.port`, and true. If the key is missing,
+/// it returns the offset of the nearest table around it, and false.
 pub(super) fn place(tree: &DeTable<'_>, key: &str) -> (usize, bool) {
     let mut at = 0;
     let mut table = Some(tree);

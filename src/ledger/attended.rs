@@ -15,9 +15,9 @@ use crate::roster::WorkerId;
 pub struct AttendanceFilter {
     pub worker: Option<WorkerId>,
     pub lane: Option<String>,
-    /// Wall time in ms since 1970 at which the worker was let through, inclusive.
+    /// Start of the range of passage times, inclusive; wall time in ms since 1970.
     pub from_ms: Option<i64>,
-    /// End of that time, exclusive.
+    /// End of the range, exclusive.
     pub to_ms: Option<i64>,
     /// Where the last page ended.
     pub after: Option<(i64, u64)>,

@@ -164,8 +164,8 @@ fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8], CborError> {
     Ok(taken)
 }
 
-/// Reads an item's head: major type, additional information and argument (RFC 8949, 3). The argument
-/// must be in its shortest form.
+/// Reads an item's head: major type, additional information and argument (RFC 8949, 3). The
+/// argument must be in its shortest form.
 fn head(rest: &mut &[u8]) -> Result<(u8, u8, u64), CborError> {
     let [first] = take(rest, 1)? else { return Err(malformed("it ends too early")) };
     let (major, info) = (first >> 5, first & 0x1F);

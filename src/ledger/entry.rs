@@ -225,8 +225,8 @@ pub fn leaf_hash(bytes: &[u8]) -> [u8; 32] {
 
 /// Returns the commitment to an ID number that an enrolment's entry holds instead of the number:
 /// SHA-256("gatehouse id 1" || salt || type || 0x00 || number). `number` is normalised: trimmed,
-/// ASCII letters in upper case ([`crate::roster::Identity::checked`]). `salt`: 32 random bytes, kept
-/// sealed with the number. An evidence package opens the commitment by showing all three.
+/// ASCII letters in upper case ([`crate::roster::Identity::checked`]). `salt`: 32 random bytes,
+/// kept sealed with the number. An evidence package opens the commitment by showing all three.
 pub fn commitment(salt: &[u8; 32], id_type: &str, number: &str) -> [u8; 32] {
     Sha256::new()
         .chain_update(b"gatehouse id 1")

@@ -1,5 +1,5 @@
-//! The evidence that was presented at a lane, in one shape for all means of identification. Also the
-//! flags that mark an entry.
+//! The evidence that was presented at a lane, in one shape for all means of identification. Also
+//! the flags that mark an entry.
 
 use std::{borrow::Cow, fmt};
 

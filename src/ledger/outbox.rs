@@ -16,8 +16,8 @@ pub struct Waiting<T> {
 }
 
 /// Returns rows that one upstream has not acknowledged, oldest first: after the seq `after`, up to
-/// `until`, at most `limit`. `make` gets each entry, and with an outcome the entry that it closes. An
-/// unreadable entry, or one with an unreadable cause, is left out and must not block later rows.
+/// `until`, at most `limit`. `make` gets each entry, and with an outcome the entry that it closes.
+/// An unreadable entry, or one with an unreadable cause, is left out and must not block later rows.
 pub fn waiting<T>(
     tx: &Transaction<'_>,
     upstream: &str,
@@ -72,8 +72,8 @@ pub fn strike_off(tx: &Transaction<'_>, upstream: &str, seqs: &[u64]) -> Result<
     Ok(struck)
 }
 
-/// Strikes off all rows up to a seq that the platform has acknowledged. Returns the number of deleted
-/// rows.
+/// Strikes off all rows up to a seq that the platform has acknowledged. Returns the number of
+/// deleted rows.
 pub fn strike_off_upto(
     tx: &Transaction<'_>,
     upstream: &str,

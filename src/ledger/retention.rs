@@ -1,10 +1,10 @@
 //! Retention: the bytes of old entries are deleted when their time is over (I2).
 //!
-//! In: the day on which all wages were settled, and the years for which attendance is kept after it.
-//! Out: entries without their bytes, worker and lane, from the first entry on. Their leaf hashes,
-//! indices, seqs and kinds stay. Each run ends with an entry that says how far it went. Nothing is
-//! deleted without that day, by a clock that is not trusted, or before every upstream has
-//! acknowledged it. Touches: the table `entry`, and `pruned_*` in `meta`.
+//! In: the day on which all wages were settled, and the years for which attendance is kept after
+//! it. Out: entries without their bytes, worker and lane, from the first entry on. Their leaf
+//! hashes, indices, seqs and kinds stay. Each run ends with an entry that says how far it went.
+//! Nothing is deleted without that day, by a clock that is not trusted, or before every upstream
+//! has acknowledged it. Touches: the table `entry`, and `pruned_*` in `meta`.
 
 use jiff::{Span, civil::Date, tz::TimeZone};
 use rusqlite::{Transaction, params};

@@ -295,8 +295,8 @@ fn one_of_each_kind() -> Vec<Entry> {
         .collect()
 }
 
-/// The bytes of version 1 are frozen: never edit a line of the file. If this test fails, the code is
-/// wrong. A new kind or a new optional field is a new line.
+/// The bytes of version 1 are frozen: never edit a line of the file. If this test fails, the code
+/// is wrong. A new kind or a new optional field is a new line.
 #[test]
 fn the_bytes_of_version_1_never_change() {
     let frozen = include_str!("frozen_v1.txt");

@@ -50,7 +50,8 @@ pub struct Actor {
     pub via: Via,
 }
 
-/// An enrolled worker with a similar face, such as a twin. The new worker was enrolled all the same.
+/// An enrolled worker with a similar face, such as a twin. The new worker was enrolled all the
+/// same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alike {
     pub worker: WorkerId,

@@ -84,7 +84,8 @@ pub(super) fn try_open(
     if std::fs::metadata(&path).is_ok_and(|m| m.len() == 0) && was_made(&config.dir) {
         return Err(StoreError::Damaged { path, found: "the file is empty".to_owned() });
     }
-    // We make the file before SQLite does, so that SQLite's three files are 0600 from the first byte.
+    // We make the file before SQLite does, so that SQLite's three files are 0600 from the first
+    // byte.
     own_file(&path).map_err(|source| StoreError::Folder { path: path.clone(), source })?;
     let mut connection = Connection::open(&path)?;
     connection.pragma_update(None, "secure_delete", "ON")?;
@@ -264,8 +265,8 @@ fn migrate(connection: &mut Connection, config: &Storage) -> Result<bool, StoreE
     Ok(meta(connection, "key_proof")?.is_none())
 }
 
-/// Checks the key: it must open the sealed word in the database. Returns false if the database has no
-/// sealed word yet.
+/// Checks the key: it must open the sealed word in the database. Returns false if the database has
+/// no sealed word yet.
 fn prove_key(connection: &Connection, path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
     match meta(connection, "key_proof")? {
         Some(sealed) => match sealer.open(KEY_PROOF, &sealed) {

@@ -42,8 +42,8 @@ pub(super) fn locked(lock: File, dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Returns whether a database was made here and not set aside since; the lock file says so. An empty
-/// database is then a damaged one.
+/// Returns whether a database was made here and not set aside since; the lock file says so. An
+/// empty database is then a damaged one.
 pub(super) fn was_made(dir: &Path) -> bool {
     std::fs::metadata(dir.join("lock")).is_ok_and(|m| m.len() > 0)
 }
@@ -87,7 +87,8 @@ const LOG: &str = "gatehouse.db-wal";
 const INDEX: &str = "gatehouse.db-shm";
 
 /// Moves the database into a folder of its own, with a text that describes the damage. It is never
-/// deleted. The database moves before its log: without its log it could pass for a sound, older one.
+/// deleted. The database moves before its log: without its log it could pass for a sound, older
+/// one.
 pub(super) fn set_aside(config: &Storage, now: Stamp, found: &str) -> Result<PathBuf, StoreError> {
     let dir = &config.dir;
     let folder = |source| StoreError::Folder { path: dir.join(FOLDER), source };
@@ -153,8 +154,8 @@ pub fn all_set_aside(dir: &Path) -> Vec<PathBuf> {
     all.into_iter().map(|(_, path)| path).collect()
 }
 
-/// Returns the number at the start of a folder's name, such as `1-20261122T033855Z`. The numbers give
-/// the order, because the clock may be wrong.
+/// Returns the number at the start of a folder's name, such as `1-20261122T033855Z`. The numbers
+/// give the order, because the clock may be wrong.
 fn number(place: &Path) -> Option<u32> {
     place.file_name()?.to_str()?.split_once('-')?.0.parse().ok()
 }

@@ -3,12 +3,12 @@
 //! In: closures that run inside a transaction, from the rooms that own the tables. Out: their
 //! results, after the commit is on the disk (WAL, `synchronous=FULL`), and a [`StoreState`].
 //! Attendance has priority in the queue, and is recorded to the last byte of a disk that fills up
-//! ([`Room`]). Readers have read-only connections of their own. Touches: the storage folder. No file
-//! in it is readable by other users.
+//! ([`Room`]). Readers have read-only connections of their own. Touches: the storage folder. No
+//! file in it is readable by other users.
 //!
-//! A database that is damaged when it is opened is set aside, never deleted, and a new one takes its
-//! place ([`predecessor`]). Damage that SQLite finds later ends the writer, and so the daemon. The
-//! next start sets the database aside.
+//! A database that is damaged when it is opened is set aside, never deleted, and a new one takes
+//! its place ([`predecessor`]). Damage that SQLite finds later ends the writer, and so the daemon.
+//! The next start sets the database aside.
 
 mod database;
 mod folder;
@@ -118,8 +118,8 @@ pub enum StoreError {
     Random(#[from] getrandom::Error),
 }
 
-/// The priority of a write: its order in the writer's queue, and whether it is refused when the disk
-/// fills up.
+/// The priority of a write: its order in the writer's queue, and whether it is refused when the
+/// disk fills up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
     /// Grants, releases by hand and their outcomes: first in the queue, and never refused.
@@ -133,7 +133,8 @@ pub enum Priority {
     Upkeep,
 }
 
-/// A handle to the store; clones share it. The writer's thread ends when the last handle is dropped.
+/// A handle to the store; clones share it. The writer's thread ends when the last handle is
+/// dropped.
 #[derive(Clone)]
 pub struct Store {
     attendance: mpsc::Sender<Job>,
@@ -226,8 +227,8 @@ impl Store {
         result.await.map_err(|_| StoreError::Stopped)
     }
 
-    /// Empties the write-ahead log into the database, so that erased data is gone from both. Returns
-    /// false if a long reader prevented it; a later checkpoint empties the log then.
+    /// Empties the write-ahead log into the database, so that erased data is gone from both.
+    /// Returns false if a long reader prevented it; a later checkpoint empties the log then.
     pub async fn checkpoint(&self) -> Result<bool, StoreError> {
         Ok(!self.turn(&self.bulk, Writer::checkpoint).await??)
     }
@@ -250,8 +251,8 @@ impl Store {
         self.turn(&self.attendance, beat).await
     }
 
-    /// Notes that records up to this seq are being sent to an upstream. A later start compares it with
-    /// the database: a database that ends before this seq has lost records.
+    /// Notes that records up to this seq are being sent to an upstream. A later start compares it
+    /// with the database: a database that ends before this seq has lost records.
     pub fn sent(&self, seq: u64) {
         // If the queue is full, the note is dropped; the next one has a higher seq.
         let _ = self.bulk.try_send(Box::new(move |writer: &mut Writer| writer.sent(seq)));
@@ -300,7 +301,8 @@ impl Store {
         &self.sealer
     }
 
-    /// Returns a number that changes after each commit. A task that waits for rows reads again then.
+    /// Returns a number that changes after each commit. A task that waits for rows reads again
+    /// then.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.shared.commits.subscribe()
     }

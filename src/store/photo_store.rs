@@ -1,12 +1,12 @@
 //! The photo store: photos of passages are kept for some days, if attendance leaves room for them.
 //!
-//! In: the photo of a committed grant. Out: a sealed file in `photos/DAY/`, a single photo on request,
-//! and an [`AlbumState`]. Each photo is sealed with a key of its own, which is stored sealed in the
-//! table `passage_photo`. Without its row a file is noise. Erasing rows, with the worker in one
-//! transaction, therefore erases photos. A change of the sealing key seals only the rows again. Files
-//! without rows, and rows without files, as a power cut leaves them, are removed at the next start.
-//! Touches: the folder `photos` and the table `passage_photo`. It reads from the roster's tables
-//! whether a worker has templates.
+//! In: the photo of a committed grant. Out: a sealed file in `photos/DAY/`, a single photo on
+//! request, and an [`AlbumState`]. Each photo is sealed with a key of its own, which is stored
+//! sealed in the table `passage_photo`. Without its row a file is noise. Erasing rows, with the
+//! worker in one transaction, therefore erases photos. A change of the sealing key seals only the
+//! rows again. Files without rows, and rows without files, as a power cut leaves them, are removed
+//! at the next start. Touches: the folder `photos` and the table `passage_photo`. It reads from the
+//! roster's tables whether a worker has templates.
 
 mod files;
 mod rows;
@@ -259,7 +259,8 @@ impl Keeper {
         }
     }
 
-    /// Writes the files, then their rows. After a power cut the next start removes files without rows.
+    /// Writes the files, then their rows. After a power cut the next start removes files without
+    /// rows.
     async fn take_in(&mut self, photos: Vec<Taken>) -> Result<(), AlbumError> {
         let stamp = self.clock.stamp();
         let day = stamp.synced.then(|| self.site_day(stamp.timestamp()));
@@ -305,8 +306,8 @@ impl Keeper {
         at.to_zoned(self.timezone.clone()).date()
     }
 
-    /// Removes photos whose days are over, and the oldest photos beyond the maximum size. Days count
-    /// only while the clock is trusted.
+    /// Removes photos whose days are over, and the oldest photos beyond the maximum size. Days
+    /// count only while the clock is trusted.
     async fn trim(&mut self) -> Result<(), AlbumError> {
         self.remove_all(rows::ERASED, "").await?;
         let stamp = self.clock.stamp();
@@ -362,7 +363,8 @@ impl Keeper {
         }
     }
 
-    /// Removes the files, then the rows. After a failure the remaining rows show what is left to do.
+    /// Removes the files, then the rows. After a failure the remaining rows show what is left to
+    /// do.
     async fn remove(&mut self, rows: Vec<rows::Row>) -> Result<(), AlbumError> {
         let removed = self.photo_store.on_files(move |dir| {
             rows.iter().try_for_each(|row| files::remove(dir, &row.folder, &row.passage))?;
@@ -378,7 +380,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Removes files without rows, and rows without files, that a power cut left. Runs after a start.
+    /// Removes files without rows, and rows without files, that a power cut left. Runs after a
+    /// start.
     async fn sweep(&mut self) -> Result<(), AlbumError> {
         self.remove_all(rows::ERASED, "").await?;
         for folder in self.photo_store.on_files(files::folders).await? {

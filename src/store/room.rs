@@ -1,8 +1,8 @@
 //! The room on the disk: which priorities may use it, and the reserve for attendance.
 //!
-//! A full disk must not stop attendance. Events are therefore given up first, then photos. While the
-//! disk has plenty of room, a reserve file holds some of it. The file is shortened piece by piece
-//! when no other room is left.
+//! A full disk must not stop attendance. Events are therefore given up first, then photos. While
+//! the disk has plenty of room, a reserve file holds some of it. The file is shortened piece by
+//! piece when no other room is left.
 
 use std::{
     fs::File,

@@ -44,13 +44,13 @@ pub struct Rotated {
     pub key: PathBuf,
     /// Whether it replaced the old key's file.
     pub in_place: bool,
-    /// False if another program read the database. Its files then hold values sealed with the old key
-    /// until the next start.
+    /// False if another program read the database. Its files then hold values sealed with the old
+    /// key until the next start.
     pub emptied: bool,
 }
 
-/// Makes a new key, calls `reseal` with the old and the new key in one transaction, and replaces the
-/// old key. `to` is the new key's file if the old key is a credential. No daemon may run.
+/// Makes a new key, calls `reseal` with the old and the new key in one transaction, and replaces
+/// the old key. `to` is the new key's file if the old key is a credential. No daemon may run.
 pub fn rotate<E: From<StoreError>>(
     config: &Storage,
     clock: &Arc<dyn Clock>,

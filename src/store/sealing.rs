@@ -1,9 +1,10 @@
 //! Encryption at rest (I5): a sealed value never reaches the disk in plain.
 //!
 //! A sealed value is `1 || nonce (24) || XChaCha20-Poly1305 ciphertext and tag`. Its place in the
-//! database is the associated data, so that a value moved to another row does not open. Each install
-//! has one master key: 32 random bytes, as 64 hex digits in a file of mode 0600 or in a systemd
-//! credential. The keys in use are derived from it by HMAC-SHA-256, and zeroised when dropped.
+//! database is the associated data, so that a value moved to another row does not open. Each
+//! install has one master key: 32 random bytes, as 64 hex digits in a file of mode 0600 or in a
+//! systemd credential. The keys in use are derived from it by HMAC-SHA-256, and zeroised when
+//! dropped.
 
 use std::{
     io::Write,
@@ -141,7 +142,8 @@ impl Sealer {
     }
 }
 
-/// Returns the path of a new key, until everything is sealed with it and it replaces the present one.
+/// Returns the path of a new key, until everything is sealed with it and it replaces the present
+/// one.
 pub(super) fn next_key(key: &Path) -> PathBuf {
     beside(key, ".next")
 }

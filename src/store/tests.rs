@@ -128,8 +128,8 @@ fn a_wrong_key_a_missing_key_and_a_newer_schema_are_refused() {
     }
 }
 
-/// Rows in the columns of the first schema. They are a worker with a template and a photo, a passage
-/// with an outcome, a passage without one, and outbox rows.
+/// Rows in the columns of the first schema. They are a worker with a template and a photo, a
+/// passage with an outcome, a passage without one, and outbox rows.
 const A_PAST: &str = "
     INSERT INTO worker (id, name, team, contractor, trade, identity, identity_lookup, valid_from,
         valid_until, consent, state)

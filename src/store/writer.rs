@@ -157,7 +157,8 @@ impl Writer {
         }
     }
 
-    /// Runs `work` in a transaction, if the disk has room for its priority, and updates the counters.
+    /// Runs `work` in a transaction, if the disk has room for its priority, and updates the
+    /// counters.
     pub(super) fn transaction<T, E>(
         &mut self,
         priority: Priority,

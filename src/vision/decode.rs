@@ -91,7 +91,8 @@ fn upright(mut image: DynamicImage, orientation: Orientation) -> Result<Image, D
     Image::from_rgb(width, height, image.into_raw())
 }
 
-/// Returns the PNG decoder's limit of memory. [`check_size`] limits the sides, with a better message.
+/// Returns the PNG decoder's limit of memory. [`check_size`] limits the sides, with a better
+/// message.
 fn limits(most: u64) -> Limits {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(most * MAX_BYTES_PER_PIXEL);

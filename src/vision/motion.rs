@@ -6,8 +6,8 @@
 //! exposure changes all cells in proportion, and is removed first. Cells that are never at rest (a
 //! tree, a flickering lamp) must change by more.
 //!
-//! It prefers a wrong "yes", which costs one search for a face. The caller also searches every other
-//! second, and so finds a face that this file missed.
+//! It prefers a wrong "yes", which costs one search for a face. The caller also searches every
+//! other second, and so finds a face that this file missed.
 
 use std::time::Duration;
 
@@ -17,8 +17,8 @@ use crate::clock::Monotonic;
 /// Maximum number of cells along each side.
 const COLUMNS: u32 = 80;
 const ROWS: u32 = 60;
-/// Minimum difference, in grey levels, of a cell that has changed. A cheap camera's noise in the mean
-/// of a cell is several times smaller. A face in twilight makes twice this difference.
+/// Minimum difference, in grey levels, of a cell that has changed. A cheap camera's noise in the
+/// mean of a cell is several times smaller. A face in twilight makes twice this difference.
 const CHANGED: f32 = 6.0;
 /// Maximum difference, in grey levels, that a restless cell needs.
 const CHANGED_MOST: f32 = 30.0;

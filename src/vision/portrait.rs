@@ -1,7 +1,7 @@
 //! Portraits: small pictures of the head, kept of enrolment photos and for some days of passages.
 //!
-//! An admin has to recognise a worker's face, not the room behind it. The limit of each portrait also
-//! limits the size of the database.
+//! An admin has to recognise a worker's face, not the room behind it. The limit of each portrait
+//! also limits the size of the database.
 
 use image::{RgbImage, codecs::jpeg::JpegEncoder, imageops};
 

@@ -13,9 +13,9 @@
 //! | exposure | mean grey level | below 45, above 215 | 92 to 182 |
 //! | | part of it at 250 and above | above 0.25 | 0 |
 //!
-//! The last column was measured on the test photos, and on a public set of 400 pictures of 40 people.
-//! All of them pass. A Gaussian blur of 2 % of the face's width measures 0.1 to 0.18 at every size of
-//! the face. A blur of 4 % measures 0.02 to 0.04.
+//! The last column was measured on the test photos, and on a public set of 400 pictures of 40
+//! people. All of them pass. A Gaussian blur of 2 % of the face's width measures 0.1 to 0.18 at
+//! every size of the face. A blur of 4 % measures 0.02 to 0.04.
 
 use super::align::{ALIGNED_SIDE, Aligned};
 use super::face::{Face, Landmarks};
@@ -144,16 +144,16 @@ impl Measured {
     }
 }
 
-/// Returns three values: the turn to the side in distances between the eyes; the nose's place between
-/// the eyes (0) and the mouth (1); the angle of the eyes to the horizon in degrees.
+/// Returns three values: the turn to the side in distances between the eyes; the nose's place
+/// between the eyes (0) and the mouth (1); the angle of the eyes to the horizon in degrees.
 fn pose(landmarks: &Landmarks) -> [f32; 3] {
     let [left, right, nose, mouth_left, mouth_right] = *landmarks;
     let middle = |a: [f32; 2], b: [f32; 2]| [(a[0] + b[0]) / 2.0, (a[1] + b[1]) / 2.0];
     let (eyes, mouth) = (middle(left, right), middle(mouth_left, mouth_right));
     let across = [right[0] - left[0], right[1] - left[1]];
     let apart = across[0].hypot(across[1]);
-    // The axes are along the eyes and at right angles to them. A tilted head is then not measured as
-    // turned to the side.
+    // The axes are along the eyes and at right angles to them. A tilted head is then not measured
+    // as turned to the side.
     let unit = [across[0] / apart, across[1] / apart];
     let along = |p: [f32; 2]| (p[0] - eyes[0]) * unit[0] + (p[1] - eyes[1]) * unit[1];
     let below = |p: [f32; 2]| (p[1] - eyes[1]) * unit[0] - (p[0] - eyes[0]) * unit[1];
@@ -161,8 +161,8 @@ fn pose(landmarks: &Landmarks) -> [f32; 3] {
     [aside, below(nose) / below(mouth), across[1].atan2(across[0]).to_degrees().abs()]
 }
 
-/// Returns the inner part in grey, at half its size. A narrower blur does not harm the template, and
-/// a small face that was enlarged does not count as blurred.
+/// Returns the inner part in grey, at half its size. A narrower blur does not harm the template,
+/// and a small face that was enlarged does not count as blurred.
 fn grey(Aligned(planes): &Aligned) -> Vec<f32> {
     let plane = ALIGNED_SIDE * ALIGNED_SIDE;
     let value = |x: usize, y: usize| {
@@ -177,8 +177,8 @@ fn grey(Aligned(planes): &Aligned) -> Vec<f32> {
     cells.map(four).collect()
 }
 
-/// Returns the variance of the Laplacian over the variance of the grey levels, so that it is not lower
-/// in twilight. It is 0 for a plain grey picture.
+/// Returns the variance of the Laplacian over the variance of the grey levels, so that it is not
+/// lower in twilight. It is 0 for a plain grey picture.
 fn sharpness(grey: &[f32]) -> f32 {
     let side = INNER.len() / 2;
     let rows: Vec<&[f32]> = grey.chunks_exact(side).collect();

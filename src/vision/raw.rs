@@ -76,8 +76,8 @@ fn luma(yuv: &Yuv, x: u32, y: u32, step: u32) -> i32 {
     sum / count.max(1)
 }
 
-/// Returns the mean U and V of the same square, minus 128. Two pixels, or two by two pixels, share one
-/// colour.
+/// Returns the mean U and V of the same square, minus 128. Two pixels, or two by two pixels, share
+/// one colour.
 fn chroma(yuv: &Yuv, x: u32, y: u32, step: u32) -> [i32; 2] {
     let (width, height) = (yuv.width as usize, yuv.height as usize);
     let (mut sums, mut count) = ([0; 2], 0);
@@ -107,8 +107,8 @@ fn sample(yuv: &Yuv, at: usize) -> u8 {
     yuv.data.get(at).copied().unwrap_or(128)
 }
 
-/// Converts Y, U and V to RGB. The factors are in 1/256: 255/219 for Y; 1.596, 0.391, 0.813 and 2.018
-/// for the colour differences.
+/// Converts Y, U and V to RGB. The factors are in 1/256: 255/219 for Y; 1.596, 0.391, 0.813 and
+/// 2.018 for the colour differences.
 fn colour(y: i32, u: i32, v: i32) -> [u8; 3] {
     let y = 298 * (y - 16) + 128;
     [y + 409 * v, y - 100 * u - 208 * v, y + 516 * u].map(|value| (value >> 8).clamp(0, 255) as u8)

@@ -1,9 +1,9 @@
 //! A camera's frame, decoded only as far as the next step needs.
 //!
-//! Most frames of a gate show no person, and only their grey thumbnail is used. The detector gets the
-//! smallest picture that still has the size at which it searches. The embedder gets the smallest
-//! picture in which the face still has enough pixels for its template. All coordinates that leave
-//! this file are in pixels of the upright frame.
+//! Most frames of a gate show no person, and only their grey thumbnail is used. The detector gets
+//! the smallest picture that still has the size at which it searches. The embedder gets the
+//! smallest picture in which the face still has enough pixels for its template. All coordinates
+//! that leave this file are in pixels of the upright frame.
 
 use std::borrow::Cow;
 
@@ -17,8 +17,8 @@ use super::portrait::portrait;
 use super::raw;
 use crate::camera::{Picture, Yuv};
 
-/// Minimum width of a face, in pixels, at which scaling it to the embedder's 112 x 112 loses nothing.
-/// A face is some 80 pixels wide there.
+/// Minimum width of a face, in pixels, at which scaling it to the embedder's 112 x 112 loses
+/// nothing. A face is some 80 pixels wide there.
 const FACE_PX: f32 = 140.0;
 
 /// A frame whose header was read and is within the bounds.
@@ -120,8 +120,8 @@ impl<'a> View<'a> {
         self.whole_at(Scale::keeping(longer as f32, longest_side as f32))
     }
 
-    /// Returns a picture in which this face (in pixels of the frame) is large enough for the embedder.
-    /// This is `searched` itself, if the face is large enough there.
+    /// Returns a picture in which this face (in pixels of the frame) is large enough for the
+    /// embedder. This is `searched` itself, if the face is large enough there.
     pub fn for_face<'v>(
         &'v self,
         face: &Face,

@@ -47,8 +47,8 @@ impl<'i, 'a> Parts<'i, 'a> {
         Some(self.0.of(value))
     }
 
-    /// Reads the next value. After an error the same value is still next, so that the caller can read
-    /// it as another type.
+    /// Reads the next value. After an error the same value is still next, so that the caller can
+    /// read it as another type.
     fn next<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, CborError> {
         let here = self.0;
         let read = self.take().map(|value| seed.deserialize(value)).transpose();

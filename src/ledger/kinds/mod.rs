@@ -1,4 +1,5 @@
-//! The kinds of entries, one file each: the fields of the kind, and the facts that the ledger needs.
+//! The kinds of entries, one file each: the fields of the kind, and the facts that the ledger
+//! needs.
 //!
 //! A new kind is a file here and a line in the list below. Its fields are frozen once a gateway has
 //! written them; a later field is optional. An event's JSON follows from the fields
@@ -206,8 +207,8 @@ impl Body {
         ciborium::Value::serialized(self).map_err(|e| CborError::Content(e.to_string()))
     }
 
-    /// Reads the data of a kind. An unknown kind, or a known kind with an unknown value, is kept as it
-    /// is.
+    /// Reads the data of a kind. An unknown kind, or a known kind with an unknown value, is kept as
+    /// it is.
     pub(super) fn read(kind: &str, data: Read<'_, '_>) -> Result<Body, CborError> {
         match Body::known(kind, data) {
             Some(body) => Ok(body),

@@ -36,8 +36,8 @@ fn at(path: &Path) -> impl FnOnce(std::io::Error) -> AlbumError {
     move |source| AlbumError::File { path, source }
 }
 
-/// Writes a photo under another name and renames it, so that a photo's file is always whole. It does
-/// not wait for the disk, because a photo is not a record.
+/// Writes a photo under another name and renames it, so that a photo's file is always whole. It
+/// does not wait for the disk, because a photo is not a record.
 pub(super) fn write(dir: &Path, draft: &Draft) -> Result<(), AlbumError> {
     let path = path(dir, &draft.folder, &draft.passage);
     let fresh = path.with_extension("new");

@@ -53,9 +53,9 @@ pub(super) fn insert(
     Ok(entered > 0)
 }
 
-/// Deletes the keys of a worker's photos, and returns their number. The photos are erased when `tx` is
-/// committed and the write-ahead log emptied. [`PhotoStore::tidy`](super::PhotoStore::tidy) removes
-/// the files.
+/// Deletes the keys of a worker's photos, and returns their number. The photos are erased when `tx`
+/// is committed and the write-ahead log emptied. [`PhotoStore::tidy`](super::PhotoStore::tidy)
+/// removes the files.
 pub fn erase(tx: &Transaction<'_>, worker: &str) -> rusqlite::Result<usize> {
     tx.execute("UPDATE passage_photo SET key = x'' WHERE worker = ?1 AND length(key) > 0", [worker])
 }
@@ -84,8 +84,8 @@ pub fn reseal(tx: &Transaction<'_>, old: &Sealer, new: &Sealer) -> Result<u64, S
     }
 }
 
-/// Copies the photos' rows from a damaged database, for workers who were carried over. Returns their
-/// number.
+/// Copies the photos' rows from a damaged database, for workers who were carried over. Returns
+/// their number.
 pub fn carry_over(
     tx: &Transaction<'_>,
     sealer: &Sealer,
