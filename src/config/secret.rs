@@ -95,7 +95,7 @@ impl Secret {
 }
 
 /// Returns the file of a credential. `given` is systemd's folder. Outside the unit, such as in
-/// `gatehouse check`, the file is the one that the unit loads.
+/// `gatehouse check`, the result is the file that the unit loads.
 fn credential(name: &str, given: Option<OsString>) -> Result<PathBuf, SecretError> {
     let folder = || Some(Path::new(FOLDER).join(name.strip_prefix(FROM_FOLDER)?));
     let found = given.map(|dir| Path::new(&dir).join(name)).or_else(folder);

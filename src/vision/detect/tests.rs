@@ -5,7 +5,7 @@ fn face(score: f32, x: f32, w: f32) -> Face {
 }
 
 #[test]
-fn of_overlapping_faces_the_surest_stays() {
+fn the_surest_of_overlapping_faces_stays() {
     let kept = surest(vec![face(0.7, 2.0, 10.0), face(0.9, 0.0, 10.0), face(0.8, 40.0, 10.0)]);
     let scores: Vec<f32> = kept.iter().map(|face| face.score).collect();
     assert_eq!(scores, [0.9, 0.8]);

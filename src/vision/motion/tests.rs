@@ -55,7 +55,7 @@ impl Camera {
 }
 
 #[test]
-fn a_small_face_is_seen_at_once_and_for_as_long_as_it_moves() {
+fn a_small_face_is_seen_at_once_and_while_it_moves() {
     let mut camera = Camera::of_an_empty_scene();
     for frame in 0..100 {
         assert!(camera.sees(&face(20 + frame)), "{frame}");
@@ -63,7 +63,7 @@ fn a_small_face_is_seen_at_once_and_for_as_long_as_it_moves() {
 }
 
 #[test]
-fn what_stays_becomes_background_and_its_leaving_is_a_change() {
+fn a_face_that_stays_becomes_background_and_its_leaving_is_motion() {
     let mut camera = Camera::of_an_empty_scene();
     let quiet_after = (0..).find(|_| !camera.sees(&face(70))).unwrap();
     assert!((15..150).contains(&quiet_after), "{quiet_after} frames");
@@ -75,7 +75,7 @@ fn what_stays_becomes_background_and_its_leaving_is_a_change() {
 fn noisy(luma: Luma, sigma: f32, state: &mut u32) -> Luma {
     let mut luma = luma;
     for value in &mut luma.values {
-        // The sum of four uniform values, whose own spread is 2/3.
+        // The sum of four uniform values from -1 to 1 has a standard deviation of 1.155.
         let mut noise = 0.0;
         for _ in 0..4 {
             *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

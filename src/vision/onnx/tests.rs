@@ -40,8 +40,8 @@ fn f32s(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
-/// Returns a graph with 2 x 3 values in blocks of 2 along axis 1: two blocks a
-/// row, of which the second is short.
+/// Returns a graph with 2 x 3 values in blocks of 2 along axis 1. Each row has
+/// two blocks, and the second is short.
 fn graph(axis: i64) -> GraphProto {
     let values: [i8; 6] = [10, -20, 30, 1, 2, -128];
     let zero_points: [i8; 4] = [1, -2, 0, 127];

@@ -46,7 +46,7 @@ fn known_colours_are_converted_at_their_places() {
 }
 
 #[test]
-fn each_pixel_has_its_own_brightness_and_the_colour_that_it_shares() {
+fn each_pixel_has_its_own_brightness_and_a_shared_colour() {
     let (width, height) = (64, 32);
     for (layout, bytes) in
         [(Layout::I420, width * height / 2 * 3), (Layout::Yuyv, width * height * 2)]
