@@ -24,8 +24,8 @@ const CHANGED: f32 = 6.0;
 const CHANGED_MOST: f32 = 30.0;
 /// Factor by which a restless cell's difference must exceed its usual difference.
 const OUT_OF_THE_USUAL: f32 = 5.0;
-/// Number of cells for each changed cell that does not count as motion: more than one changed cell in
-/// a thousand is motion. A face of the minimum width covers two to eight times as many.
+/// Number of cells for each changed cell that does not count as motion: more than one changed cell
+/// in a thousand is motion. A face of the minimum width covers two to eight times as many.
 const CELLS_FOR_ONE: usize = 1000;
 /// Time constants of the exponential by which the background follows a cell: a still cell, which is
 /// the same as in the frame before, and a moving cell.
