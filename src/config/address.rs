@@ -1,20 +1,21 @@
-//! Addresses, which may hold a login. None is shown before it is sure which part of it is which.
+//! Addresses, which may hold a login. No address is shown before its parts can be told apart.
 
 use std::collections::BTreeSet;
 
 use super::lookalike::Lookalike;
 
-/// Why an address cannot be read as it was meant, if so. Holds nothing of the address but single
-/// characters that it must not hold.
+/// Returns why an address is ambiguous, if it is. The message repeats only the single characters
+/// that the address must not contain.
 ///
-/// An authority ends at the first `/`, `?` or `#` (RFC 3986, 3.2). In `rtsp://admin:p@ss/word@10.0.0.9`
-/// the host would be `ss`, and the rest of the password a path, which is shown. The parser also takes
-/// tabs and line breaks out, blanks off the ends, and in `http:` a `\` for a `/` (WHATWG URL, 4.4).
+/// An authority ends at the first `/`, `?` or `#` (RFC 3986, 3.2). In
+/// `rtsp://admin:p@ss/word@10.0.0.9` the host would be `ss`. The rest of the password would be a
+/// path, which is shown. The parser also removes tabs, line breaks and outer spaces. In `http:` it
+/// reads a `\` as a `/` (WHATWG URL, 4.4).
 pub(super) fn unclear(text: &str) -> Option<String> {
     for c in text.chars() {
         if matches!(c, ' ' | '\\') || c.is_ascii_control() {
             let name = match c {
-                ' ' => "a blank".to_owned(),
+                ' ' => "a space".to_owned(),
                 '\\' => "a \\".to_owned(),
                 _ => format!("a control character (U+{:04X})", u32::from(c)),
             };
@@ -38,7 +39,7 @@ pub(super) fn unclear(text: &str) -> Option<String> {
     let written = each(|c| format!("{c} as {}", escaped(c))).join(", ");
     Some(format!(
         "the address has {} before its last @, so its password and its host cannot be told apart: in the \
-         user and the password write {written} (and @ as %40); behind the host write @ as %40",
+         user and the password write {written} (and @ as %40); after the host write @ as %40",
         each(String::from).join(" and ")
     ))
 }
@@ -47,8 +48,8 @@ fn escaped(c: char) -> String {
     c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// An address as messages may show it: `SCHEME://HOST:PORT` with nothing else in it. Others may hold a
-/// secret.
+/// Returns an address for messages, if it is `SCHEME://HOST:PORT` and nothing else. Another address
+/// may hold a secret, and is not shown.
 pub(super) fn shown(text: &str) -> String {
     let (scheme, rest) = text.split_once("://").unwrap_or(("mqtt", text));
     let rest = rest.trim_end_matches('/');
@@ -69,7 +70,7 @@ pub(super) fn shown(text: &str) -> String {
     if plain { format!("{text:?}") } else { "the address (not shown here)".to_owned() }
 }
 
-/// A value as messages may show it.
+/// Returns a value for messages, or `"***"` if it may hold a secret.
 pub(super) fn quoted(text: &str) -> String {
     let secret = text.contains('@') || text.contains("//") || text.chars().count() > 80;
     if secret { "\"***\"".to_owned() } else { format!("{text:?}") }

@@ -1,4 +1,4 @@
-//! Cameras, and the addresses of those on the network.
+//! Cameras, and the addresses of network cameras.
 
 use std::path::PathBuf;
 
@@ -20,13 +20,13 @@ pub struct Camera {
     /// Frames a second.
     #[serde(default)]
     pub fps: f32,
-    /// Wanted of a `v4l2` camera, in pixels; it gives the nearest it has.
+    /// The size wanted from a `v4l2` camera, in pixels. The camera uses its nearest size.
     #[serde(default = "hd", deserialize_with = "size")]
     pub size: (u32, u32),
     /// Number of times that a replay shows each image of a folder or file.
     #[serde(default = "once", deserialize_with = "value::whole::<_, _, 1, 10_000>")]
     pub repeat: u32,
-    /// A replay begins again at its end.
+    /// Whether a replay starts again at its end.
     #[serde(default, rename = "loop")]
     pub looped: bool,
 }
@@ -50,7 +50,7 @@ fn size<'de, D: Deserializer<'de>>(from: D) -> Result<(u32, u32), D::Error> {
 }
 
 impl Camera {
-    /// `at`: its table.
+    /// Fills in and checks values that depend on several keys. `at` is the camera's table.
     pub(super) fn complete(&mut self, written: &Written<'_>, at: &str) -> Checked<()> {
         let replay = matches!(self.source, CameraSource::Replay(_));
         let v4l2 = matches!(self.source, CameraSource::V4l2(_));
@@ -81,7 +81,7 @@ impl Camera {
     }
 }
 
-/// Where frames come from. Shown without a password.
+/// The source of frames. It is shown without a password.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub enum CameraSource {
@@ -96,7 +96,7 @@ pub enum CameraSource {
 }
 
 impl CameraSource {
-    /// The word before the colon.
+    /// Returns the word before the colon.
     pub fn kind(&self) -> &'static str {
         match self {
             CameraSource::Replay(_) => "replay",
@@ -106,11 +106,11 @@ impl CameraSource {
         }
     }
 
-    /// Why this build cannot read it, if so.
+    /// Returns why this build cannot read this source, if it cannot.
     pub fn left_out(&self) -> Option<&'static str> {
         match self {
             CameraSource::V4l2(_) if cfg!(not(target_pointer_width = "64")) => Some(
-                "this build is for a 32-bit system and has no USB cameras: take one on the network, or \
+                "this build is for a 32-bit system and has no USB cameras: use a network camera, or \
                  a 64-bit system",
             ),
             CameraSource::Rtsp(_) if cfg!(not(feature = "h264")) => {
@@ -131,8 +131,8 @@ impl std::fmt::Display for CameraSource {
     }
 }
 
-/// A network camera's address, and apart from it who may look. Shown without what may be a secret:
-/// many cameras take `?user=…&pwd=…`, and some `/user=…_password=…`.
+/// A network camera's address, with the login kept separately. It is shown without possible
+/// secrets: many cameras take `?user=…&pwd=…`, and some `/user=…_password=…`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CameraUrl {
     /// Holds neither user nor password.
@@ -203,29 +203,29 @@ fn source(text: &str) -> Result<CameraSource, String> {
     }
     let rtsp = text.starts_with("rtsp://");
     if !rtsp && !text.starts_with("http://") {
-        // All of it may be a secret.
+        // Any part of the text may be a secret.
         let kinds = "v4l2:/dev/video0, http://…, rtsp://…, replay:DIR, replay:FILE or replay:PIPE";
         let scheme = text.split_once("://").map(|(scheme, _)| scheme);
         let scheme = scheme.filter(|s| s.len() < 8 && s.bytes().all(|b| b.is_ascii_alphabetic()));
         let shown = scheme.map_or_else(|| "it".to_owned(), |scheme| format!("{scheme:?}"));
-        return Err(format!("{shown} is no kind of source; give {kinds}{}", hint(text)));
+        return Err(format!("{shown} is not a kind of source; give {kinds}{}", hint(text)));
     }
     if let Some(message) = address::unclear(text) {
         return Err(message);
     }
     let mut url = match url::Url::parse(text) {
-        // In `rtsp:` a host is taken as it is, with a login whose : and @ are escaped.
+        // The parser keeps a host of `rtsp:` as it is, including a login whose : and @ are escaped.
         Ok(url) if url.host_str().is_some_and(|host| host.contains('%')) => {
-            let remedy = "the : and the @ around a password stand as they are, a host is a name or an IP \
+            let remedy = "do not escape the : and the @ around the password; a host is a name or an IP \
                           address";
             return Err(format!("the address has a % in its host: {remedy}"));
         }
         Ok(url) if url.has_host() => url,
-        Ok(_) => return Err("the address names no host".to_owned()),
-        Err(e) => return Err(format!("no address of a camera: {e}")),
+        Ok(_) => return Err("the address has no host".to_owned()),
+        Err(e) => return Err(format!("not the address of a camera: {e}")),
     };
     let login = login(&url)?;
-    // Refused only where there is no host, and there is one.
+    // Both are refused only without a host, and this address has one.
     let _ = (url.set_username(""), url.set_password(None));
     let url = CameraUrl { url, login };
     Ok(if rtsp { CameraSource::Rtsp(url) } else { CameraSource::Http(url) })
@@ -234,7 +234,7 @@ fn source(text: &str) -> Result<CameraSource, String> {
 fn login(url: &url::Url) -> Result<Option<Login>, String> {
     let decoded = |text: &str| {
         let decoded = percent_encoding::percent_decode_str(text).decode_utf8();
-        let remedy = "its user or password is not UTF-8 behind a %: write % as %25";
+        let remedy = "its user or password is not UTF-8 after a %: write % as %25";
         decoded.map(String::from).map_err(|_| remedy.to_owned())
     };
     if url.username().is_empty() && url.password().is_none() {

@@ -1,4 +1,4 @@
-//! The file as a whole: its text, its tables, and the place of what is wrong with it.
+//! Reads the whole file: its text, its tables, and the place of each fault.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use super::{
     written::{Written, place},
 };
 
-/// Reads the bytes of a file. UTF-8, with a byte order mark before it or without.
+/// Reads the bytes of a file: UTF-8, with or without a byte order mark.
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
     let (file, sha256) = (path.to_owned(), Sha256::digest(bytes).into());
     match read(path, bytes) {
@@ -22,7 +22,7 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<Config, ConfigError> {
     }
 }
 
-/// What is wrong: the line, the key, and in words.
+/// A fault: the line, the key, and the words.
 type Located = (usize, String, String);
 
 fn read(path: &Path, bytes: &[u8]) -> Result<Config, Located> {
@@ -52,7 +52,7 @@ fn read(path: &Path, bytes: &[u8]) -> Result<Config, Located> {
     Ok(config)
 }
 
-/// Fills in what depends on several keys, and checks it.
+/// Fills in and checks the values that depend on several keys.
 fn complete(config: &mut Config, written: &Written<'_>) -> Checked<()> {
     config.site.complete(written);
     config.storage.complete(written);
@@ -66,7 +66,7 @@ fn complete(config: &mut Config, written: &Written<'_>) -> Checked<()> {
     Ok(())
 }
 
-/// No value has a use for a control character. A path of Windows in double quotes gets some.
+/// Refuses values with control characters. A Windows path in double quotes may contain some.
 fn escaped_by_mistake(table: &DeTable<'_>, at: &str) -> Checked<()> {
     table.iter().try_for_each(|(name, value)| {
         let dot = if at.is_empty() { "" } else { "." };
@@ -89,7 +89,7 @@ fn in_value(value: &DeValue<'_>, key: &str) -> Checked<()> {
     }
 }
 
-/// The line of a key in the text of a file.
+/// Returns the line of a key in the text of a file.
 pub(super) fn line(text: &str, key: &str) -> usize {
     let text = syntax::decode(text.as_bytes()).unwrap_or(text);
     DeTable::parse(text).map_or(1, |tree| line_at(text, place(tree.get_ref(), key).0))

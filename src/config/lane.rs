@@ -18,9 +18,9 @@ use crate::turnstile::{
 #[derive(Clone, Debug)]
 pub struct Lane {
     pub name: String,
-    /// After a passage the same worker is not admitted again on this side for so long.
+    /// Interval after a passage in which the same worker is not admitted again on the same side.
     pub cool_down: Duration,
-    /// How long after a release somebody may walk through.
+    /// Timeout after a release, until which a person may walk through.
     pub pass_within: Duration,
     pub turnstile: TurnstileDriver,
     pub cameras: Vec<Camera>,
@@ -36,13 +36,13 @@ pub(super) fn lanes(
         let at = |key: &str| format!("lane[{i}].{key}");
         let name = table.name;
         if lanes.iter().any(|lane| lane.name == name) {
-            return wrong(at("name"), format!("{name:?} stands twice; each lane has its own name"));
+            return wrong(at("name"), format!("{name:?} occurs twice; each lane has its own name"));
         }
         let mut sides = Vec::new();
         for (j, camera) in table.camera.iter_mut().enumerate() {
             camera.complete(written, &at(&format!("camera[{j}]")))?;
             if sides.contains(&camera.direction) {
-                let message = format!("a second {} camera; a side has one", camera.direction);
+                let message = format!("a second {} camera: a side has only one", camera.direction);
                 return wrong(at(&format!("camera[{j}].direction")), message);
             }
             sides.push(camera.direction);
@@ -52,13 +52,13 @@ pub(super) fn lanes(
         let turnstile = turnstile(&at, keys, [table.entry_side, table.fire_input])?;
         let (cool_down, cameras) = (table.cool_down_s, table.camera);
         let lane = Lane { name, cool_down, pass_within, turnstile, cameras };
-        shares_its_line(i, &lane, &lanes)?;
+        check_shared_line(i, &lane, &lanes)?;
         lanes.push(lane);
     }
     Ok(lanes)
 }
 
-/// `[lane.turnstile]` with the keys of its driver that stand in `[[lane]]`.
+/// Reads `[lane.turnstile]`, and the driver's keys in `[[lane]]`.
 fn turnstile(
     at: &impl Fn(&str) -> String,
     mut keys: Keys<'_>,
@@ -83,8 +83,8 @@ fn turnstile(
     TurnstileDriver::read(&keys).or_else(|wrong| explained(&place(&wrong.key), &wrong.message))
 }
 
-/// Lanes on one line speak one protocol at one speed, each at an address of its own.
-fn shares_its_line(i: usize, lane: &Lane, before: &[Lane]) -> Checked<()> {
+/// Checks that lanes on one line have the same protocol, the same speed and different addresses.
+fn check_shared_line(i: usize, lane: &Lane, before: &[Lane]) -> Checked<()> {
     let at = |key: &str| format!("lane[{i}].turnstile.{key}");
     let Some((line, address)) = lane.turnstile.place() else { return Ok(()) };
     for other in before {

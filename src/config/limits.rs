@@ -1,4 +1,4 @@
-//! Numbers by which the gate judges: faces, matches, and from where on something is an alarm.
+//! The limits of the gate: for faces, for matches, and for alarms.
 
 use std::time::Duration;
 
@@ -6,23 +6,23 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use super::value::{self, within};
 
-/// How good a look at a face must be.
+/// The quality that a sighting must have.
 #[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FaceLimits {
-    /// Least width of the face's box, in pixels of the picture.
+    /// Minimum width of the face's box, in pixels of the picture.
     #[serde(deserialize_with = "value::decimal::<_, 1600, 200_000>")]
     pub min_face_px: f32,
-    /// Least sharpness, as [`crate::vision::Quality`] measures it.
+    /// Minimum sharpness, as [`crate::vision::Quality`] measures it.
     #[serde(deserialize_with = "value::decimal::<_, 0, 200>")]
     pub min_sharpness: f32,
-    /// How far the face may be turned aside, in distances between the eyes.
+    /// Maximum turn of the face to the side, in distances between the eyes.
     #[serde(deserialize_with = "value::decimal::<_, 5, 100>")]
     pub max_aside: f32,
-    /// How far the head may be tilted; degrees.
+    /// Maximum tilt of the head in degrees.
     #[serde(deserialize_with = "value::decimal::<_, 500, 9000>")]
     pub max_tilt_deg: f32,
-    /// Least and most of its mean grey level, 0 to 255.
+    /// Minimum and maximum of the face's mean grey level, 0 to 255.
     #[serde(deserialize_with = "light")]
     pub light: (f32, f32),
 }
@@ -52,13 +52,13 @@ fn light<'de, D: Deserializer<'de>>(from: D) -> Result<(f32, f32), D::Error> {
 #[serde(default, deny_unknown_fields)]
 pub struct Recognition {
     pub threshold: MatchThreshold,
-    /// Least distance of the best worker's score to the second's.
+    /// Minimum distance of the best worker's score to the second's.
     #[serde(deserialize_with = "value::decimal::<_, 0, 50>")]
     pub margin: f32,
-    /// Least width of a face's box in pixels of the camera's frame.
-    #[serde(deserialize_with = "told_apart")]
+    /// Minimum width of a face's box in pixels of the camera's frame.
+    #[serde(deserialize_with = "face_width")]
     pub min_face_px: f32,
-    /// So many frames of one visit must name the same worker.
+    /// Number of frames of one visit that must name the same worker.
     #[serde(deserialize_with = "value::whole::<_, _, 1, 10>")]
     pub frames_to_agree: u32,
     pub liveness: Liveness,
@@ -76,12 +76,12 @@ impl Default for Recognition {
     }
 }
 
-fn told_apart<'de, D: Deserializer<'de>>(from: D) -> Result<f32, D::Error> {
+fn face_width<'de, D: Deserializer<'de>>(from: D) -> Result<f32, D::Error> {
     let refused = |message| format!("{message}: smaller faces cannot be told apart");
     within(f32::deserialize(from)?, 16.0..=2000.0).map_err(refused).map_err(D::Error::custom)
 }
 
-/// Whether a living face is told from a photo held before the camera.
+/// Whether a living face is distinguished from a photo before the camera.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Liveness {
@@ -89,13 +89,13 @@ pub enum Liveness {
     Off,
 }
 
-/// A cosine similarity at and above which two templates are one person.
+/// The cosine similarity from which on two templates are the same person.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "f32")]
 pub struct MatchThreshold(f32);
 
 impl MatchThreshold {
-    /// `None` outside 0.3 to 1: below, strangers pass by the dozen.
+    /// Returns `None` outside 0.3 to 1. Below 0.3 many strangers would pass.
     pub fn new(cosine: f32) -> Option<Self> {
         Self::try_from(cosine).ok()
     }
@@ -113,23 +113,24 @@ impl TryFrom<f32> for MatchThreshold {
     }
 }
 
-/// From where on something is an alarm.
+/// The limits beyond which an alarm is raised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AlarmLimits {
-    /// A record that waits for its upstream for longer.
+    /// Maximum time that a record waits for its upstream.
     #[serde(rename = "outbox_age_s", deserialize_with = "value::seconds::<_, 604_800>")]
     pub outbox_age: Duration,
-    /// A link that is down for longer.
+    /// Maximum time that a link is down.
     #[serde(rename = "link_down_s", deserialize_with = "value::seconds::<_, 86_400>")]
     pub link_down: Duration,
-    /// A camera or turnstile that is away for longer.
+    /// Maximum time that a camera or turnstile is away.
     #[serde(rename = "device_down_s", deserialize_with = "value::seconds::<_, 3600>")]
     pub device_down: Duration,
-    /// A camera that shows faces for longer without a decision.
+    /// Maximum time that a camera shows faces without a decision.
     #[serde(rename = "undecided_s", deserialize_with = "value::seconds::<_, 3600>")]
     pub undecided: Duration,
-    /// So many visits of unknown faces at one lane within this time.
+    /// Number of visits of unknown faces at one lane, within `unknown_faces_within`, that raises an
+    /// alarm.
     #[serde(deserialize_with = "value::whole::<_, _, 2, 1000>")]
     pub unknown_faces: u16,
     #[serde(rename = "unknown_faces_within_s", deserialize_with = "value::seconds::<_, 3600>")]

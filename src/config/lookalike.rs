@@ -1,7 +1,7 @@
-//! Characters that look like those of ASCII and are others. An input method for Chinese types them
-//! while it is on, and word processors put them in by themselves.
+//! Characters that look like ASCII characters. A Chinese input method types them while it is on,
+//! and word processors insert them.
 
-/// What is meant by a character, and what it is called.
+/// The intended character, and the name of the found one.
 pub(super) struct Lookalike {
     pub(super) meant: Meant,
     name: &'static str,
@@ -10,7 +10,7 @@ pub(super) struct Lookalike {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Meant {
     Type(char),
-    /// It cannot be seen.
+    /// The character is invisible.
     Delete,
 }
 
@@ -29,9 +29,9 @@ impl Lookalike {
             '】' | '〕' => found("a full-width bracket", ']'),
             '–' | '—' | '‐' | '‑' | '−' => found("a long dash", '-'),
             '×' => found("a multiplication sign", 'x'),
-            '\u{3000}' => found("a full-width blank", ' '),
+            '\u{3000}' => found("a full-width space", ' '),
             '\u{A0}' | '\u{2000}'..='\u{200A}' | '\u{202F}' | '\u{205F}' => {
-                found("a special blank", ' ')
+                found("a special space", ' ')
             }
             // U+FF01 to U+FF5E are U+0021 to U+007E in full width.
             '\u{FF01}'..='\u{FF5E}' => {
@@ -62,7 +62,7 @@ impl Lookalike {
         }
     }
 
-    /// Says which character this is, and what to do about it.
+    /// Returns the name of this character, and what to do about it.
     pub(super) fn words(&self, c: char, meant: Meant) -> String {
         let code = format!("U+{:04X}", u32::from(c));
         let shown = match self.meant {
@@ -70,7 +70,7 @@ impl Lookalike {
             Meant::Type(_) => format!("{c} ({code})"),
         };
         let remedy = match meant {
-            Meant::Type(' ') => "type an ordinary blank instead".to_owned(),
+            Meant::Type(' ') => "type an ordinary space instead".to_owned(),
             Meant::Type(meant) => format!("type {meant} instead"),
             Meant::Delete => "delete it".to_owned(),
         };
@@ -78,7 +78,7 @@ impl Lookalike {
     }
 }
 
-/// The first such character of a value, if there is one: what it is, and what to type.
+/// Returns the words for the first such character of a value, if any.
 pub(super) fn in_value(text: &str) -> Option<String> {
     text.chars().find_map(|c| Lookalike::of(c).map(|found| found.words(c, found.meant)))
 }

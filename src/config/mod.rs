@@ -1,10 +1,10 @@
-//! Strict TOML in, domain types out.
+//! The configuration: strict TOML becomes domain types.
 //!
 //! In: the text of one configuration file. Out: [`Config`], or a [`ConfigError`] that names the
-//! file, the line and the key. The types read themselves with serde: a value checks its own bounds, and
-//! what depends on several keys is filled in and checked once, by the table's `complete`. Unknown keys
-//! are refused, so that a misspelt one is never silently a default; a value that this version does not
-//! carry out is refused too, and says so. Relative paths are taken from the folder of the file.
+//! file, the line and the key. Serde reads the types. A value checks its own bounds. The table's
+//! `complete` fills in and checks values that depend on several keys. Unknown keys are refused, so
+//! that a misspelt key never silently becomes a default. A value that this version does not support
+//! is refused too, and the message says so. A relative path starts at the folder of the file.
 //! Touches: the file, and the system's list of groups.
 
 mod address;
@@ -40,7 +40,7 @@ pub use self::{
 };
 pub use crate::turnstile::{Direction, TurnstileDriver};
 
-/// Everything the daemon needs to know before it starts.
+/// The whole configuration of the daemon.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -65,7 +65,7 @@ pub struct Config {
     pub recognition: Recognition,
     #[serde(skip)]
     pub lanes: Vec<Lane>,
-    /// The lanes as they are written, until `lanes` is made of them.
+    /// The lanes as the file has them. `lanes` is made from them.
     #[serde(default, rename = "lane")]
     lane_tables: Vec<LaneTable>,
     #[serde(default, rename = "upstream")]
@@ -87,7 +87,7 @@ pub enum Mode {
     Bench,
 }
 
-/// What is wrong with a configuration, and where.
+/// A fault in a configuration, with its place.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("{}: {source}; name another file with --config or GATEHOUSE_CONFIG", path.display())]
@@ -104,8 +104,8 @@ impl Config {
         file::parse(path, &bytes)
     }
 
-    /// A complaint about a key by the room that reads it, with its line in the file. What serde says is
-    /// put in words of the file.
+    /// Returns the error of another room about a key, with its line in the file. Serde's words are
+    /// replaced by words of the file.
     pub fn wrong(&self, key: &str, message: &str) -> ConfigError {
         let text = std::fs::read_to_string(&self.path).unwrap_or_default();
         let (path, line) = (self.path.clone(), file::line(&text, key));

@@ -1,4 +1,4 @@
-//! A secret given in the configuration: in plain, or as `file:PATH` or `credential:NAME`.
+//! A secret of the configuration: in plain text, or as `file:PATH` or `credential:NAME`.
 
 use std::{
     ffi::OsString,
@@ -8,7 +8,7 @@ use std::{
 use serde::{Deserialize, Deserializer, de::Error};
 use zeroize::Zeroizing;
 
-/// Never printed: `Debug` and every message show where it comes from, not what it is.
+/// A secret, which is never printed. `Debug` and messages show its source, not its value.
 #[derive(Clone, Deserialize)]
 #[serde(from = "String")]
 pub enum Secret {
@@ -46,7 +46,7 @@ impl From<String> for Secret {
 }
 
 impl Secret {
-    /// Reads one that must not stand in the configuration itself.
+    /// Reads a secret that must not be in the configuration itself.
     pub(super) fn kept_apart<'de, D, S>(from: D) -> Result<S, D::Error>
     where
         D: Deserializer<'de>,
@@ -60,14 +60,14 @@ impl Secret {
         }
     }
 
-    /// A relative `file:` begins at this folder.
+    /// Makes the path of a `file:` absolute. A relative path starts at this folder.
     pub(super) fn begin_at(&mut self, base: &Path) {
         if let Secret::File(path) = self {
             *path = base.join(&path);
         }
     }
 
-    /// The file behind it, where there is one.
+    /// Returns the secret's file; `None` for a plain secret.
     pub fn path(&self) -> Result<Option<PathBuf>, SecretError> {
         match self {
             Secret::Plain(_) => Ok(None),
@@ -78,7 +78,7 @@ impl Secret {
         }
     }
 
-    /// The secret as text, without the line break that editors leave at a file's end.
+    /// Returns the secret as text, without the line break that editors write at a file's end.
     pub fn read(&self) -> Result<Zeroizing<String>, SecretError> {
         let Some(path) = self.path()? else {
             let Secret::Plain(text) = self else { return Ok(Zeroizing::default()) };
@@ -94,8 +94,8 @@ impl Secret {
     }
 }
 
-/// `given`: systemd's folder. Outside the unit, as for `gatehouse check`, the file is taken from where
-/// the unit takes it.
+/// Returns the file of a credential. `given` is systemd's folder. Outside the unit, such as in
+/// `gatehouse check`, the result is the file that the unit loads.
 fn credential(name: &str, given: Option<OsString>) -> Result<PathBuf, SecretError> {
     let folder = || Some(Path::new(FOLDER).join(name.strip_prefix(FROM_FOLDER)?));
     let found = given.map(|dir| Path::new(&dir).join(name)).or_else(folder);

@@ -1,4 +1,5 @@
-//! The gateway and its site: names, folders, the roster's rules, who may command it.
+//! The gateway and its site: names, folders, the roster's rules, and the groups that may command
+//! it.
 
 use std::{
     net::SocketAddr,
@@ -17,7 +18,7 @@ use super::{
     written::Written,
 };
 
-/// Where a package puts the models.
+/// The folder in which the package installs the models.
 pub const INSTALLED_MODELS: &str = "/usr/share/gatehouse/models";
 
 #[derive(Clone, Debug, Deserialize)]
@@ -25,7 +26,7 @@ pub const INSTALLED_MODELS: &str = "/usr/share/gatehouse/models";
 pub struct Site {
     #[serde(deserialize_with = "value::name")]
     pub project_code: String,
-    /// `None`: made once with the database and kept in it.
+    /// `None`: the id is made with the database and kept in it.
     #[serde(default, deserialize_with = "value::name")]
     pub gateway_id: Option<String>,
     #[serde(default)]
@@ -35,7 +36,7 @@ pub struct Site {
     pub settled_on: Option<Date>,
     #[serde(default = "shanghai", deserialize_with = "timezone")]
     pub timezone: TimeZone,
-    /// A working day lasts from here to the same time on the next calendar day.
+    /// A working day lasts from this time to the same time on the next calendar day.
     #[serde(default = "four_o_clock", deserialize_with = "time")]
     pub day_starts_at: Time,
 }
@@ -49,18 +50,19 @@ impl Site {
 }
 
 fn date<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Date>, D::Error> {
-    formed(from, |text| text.parse().ok(), "no date, such as 2026-10-31").map(Some)
+    formed(from, |text| text.parse().ok(), "not a date, such as 2026-10-31").map(Some)
 }
 
 fn timezone<'de, D: Deserializer<'de>>(from: D) -> Result<TimeZone, D::Error> {
-    formed(from, |text| TimeZone::get(text).ok(), "no IANA time zone, such as Asia/Shanghai")
+    formed(from, |text| TimeZone::get(text).ok(), "not an IANA time zone, such as Asia/Shanghai")
 }
 
 fn time<'de, D: Deserializer<'de>>(from: D) -> Result<Time, D::Error> {
-    formed(from, |text| Time::strptime("%H:%M", text).ok(), "no time, such as 04:00")
+    formed(from, |text| Time::strptime("%H:%M", text).ok(), "not a time, such as 04:00")
 }
 
-/// The time zones travel in the binary, so it is there.
+/// Returns the default time zone. The binary contains all time zones, so the fallback is never
+/// used.
 fn shanghai() -> TimeZone {
     TimeZone::get("Asia/Shanghai").unwrap_or(TimeZone::UTC)
 }
@@ -73,16 +75,16 @@ fn four_o_clock() -> Time {
 #[serde(default, deny_unknown_fields)]
 pub struct Storage {
     pub dir: PathBuf,
-    /// Where the install's sealing key is.
+    /// The place of the install's sealing key.
     #[serde(deserialize_with = "Secret::kept_apart")]
     pub key: Secret,
     /// Years after `site.settled_on`; at least 3.
     #[serde(deserialize_with = "years")]
     pub attendance_keep_years: u8,
-    /// Days that the photo of a passage is kept; 0: none is taken.
+    /// Number of days for which the photo of a passage is kept; 0: no photo is taken.
     #[serde(deserialize_with = "value::whole::<_, _, 0, 65_535>")]
     pub photo_keep_days: u16,
-    /// Of all photos of passages together; the oldest go first.
+    /// Maximum size of all photos of passages together. The oldest are removed first.
     #[serde(deserialize_with = "photo_bytes")]
     pub photo_max_bytes: u64,
 }
@@ -94,7 +96,7 @@ impl Default for Storage {
 }
 
 impl Storage {
-    /// A folder with everything else as it is where the configuration says nothing.
+    /// Returns the settings of a folder and a key, with the default of every other key.
     pub fn usual(dir: PathBuf, key: Secret) -> Storage {
         Storage {
             dir,
@@ -118,7 +120,7 @@ impl Storage {
 
 fn years<'de, D: Deserializer<'de>>(from: D) -> Result<u8, D::Error> {
     match i64::deserialize(from)? {
-        ..3 => Err(D::Error::custom("the law asks for at least 3 years")),
+        ..3 => Err(D::Error::custom("the law requires at least 3 years")),
         years => u8::try_from(years)
             .map_err(|_| D::Error::custom(format!("{years} must be from 3 to {}", u8::MAX))),
     }
@@ -137,7 +139,7 @@ fn photo_bytes<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
 #[serde(default, deny_unknown_fields)]
 pub struct ModelFiles {
     pub dir: PathBuf,
-    /// In `dir`, as the embedder.
+    /// File names of the detector and the embedder, relative to `dir`.
     pub detector: PathBuf,
     pub embedder: PathBuf,
 }
@@ -153,7 +155,7 @@ impl Default for ModelFiles {
 }
 
 impl ModelFiles {
-    /// The files under their usual names in one directory.
+    /// Returns the model files with their default names in a folder.
     pub fn in_dir(dir: &Path) -> ModelFiles {
         ModelFiles { dir: dir.to_owned(), ..ModelFiles::default() }.joined()
     }
@@ -172,12 +174,12 @@ impl ModelFiles {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RosterRules {
-    /// No template without a consent form's number.
+    /// Whether a template needs the number of a consent form.
     pub require_consent: bool,
-    /// Nobody enters who was not trained in safety.
+    /// Whether a worker needs a safety training to enter.
     pub require_training: bool,
-    /// The group whose members may change the roster and release lanes; `None`: whoever may use the
-    /// control socket.
+    /// The group whose members may change the roster and release lanes; `None`: all users of the
+    /// control socket may.
     #[serde(deserialize_with = "value::group")]
     pub admin_group: Option<String>,
 }
@@ -192,7 +194,7 @@ impl Default for RosterRules {
 #[serde(default, deny_unknown_fields)]
 pub struct Control {
     pub socket: PathBuf,
-    /// Group that may talk to the socket; `None` leaves it with the daemon's own group.
+    /// The group that may use the socket; `None`: the daemon's own group.
     #[serde(deserialize_with = "value::group")]
     pub group: Option<String>,
 }
@@ -218,12 +220,12 @@ fn loopback<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D:
         Ok(address) if !address.ip().to_canonical().is_loopback() => {
             Err(D::Error::custom(format!(
                 "{shown} would show this gate to its whole network without a password: listen on \
-                 127.0.0.1, and let a proxy or an agent on this machine, or an SSH tunnel, pass it on"
+                 127.0.0.1, and forward it with a proxy, an agent or an SSH tunnel on this machine"
             )))
         }
         Ok(address) if address.port() != 0 => Ok(Some(address)),
         _ => {
-            let form = "no address and port, such as \"127.0.0.1:9464\"";
+            let form = "not an address and port, such as \"127.0.0.1:9464\"";
             Err(D::Error::custom(format!("{shown} is {form}{}", hint(&text))))
         }
     }

@@ -1,4 +1,4 @@
-//! A file that is no TOML, or no text: where, and what to type instead.
+//! Explains a file that is not TOML or not text: the place, and what to type instead.
 
 use encoding_rs::GB18030;
 
@@ -7,15 +7,15 @@ use super::{
     typed,
 };
 
-/// What is wrong: the line, and in words.
+/// A fault: the line, and the words.
 pub(super) type Fault = (usize, String);
 
 const AS_UTF8: &str = "save it as UTF-8 (in the editor: Save as, encoding UTF-8)";
 
-/// The text of a file's bytes, without a byte order mark.
+/// Returns the text of a file's bytes, without a byte order mark.
 pub(super) fn decode(bytes: &[u8]) -> Result<&str, Fault> {
     if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) || bytes.contains(&0) {
-        return Err((1, format!("the file is saved as UTF-16, or is no text: {AS_UTF8}")));
+        return Err((1, format!("the file is saved as UTF-16, or is not text: {AS_UTF8}")));
     }
     std::str::from_utf8(bytes).map(without_mark).map_err(|error| {
         let (valid, rest) = bytes.split_at(error.valid_up_to());
@@ -25,7 +25,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<&str, Fault> {
         let what = match (gbk, rest.first()) {
             (false, Some(byte)) => format!("the byte 0x{byte:02X} is not UTF-8: {AS_UTF8}"),
             _ => format!(
-                "the file is saved as GBK or the like: {AS_UTF8}, or convert it with `iconv -f GB18030 -t UTF-8`"
+                "the file is saved as GBK or a similar encoding: {AS_UTF8}, or convert it with `iconv -f GB18030 -t UTF-8`"
             ),
         };
         (line, format!("column {column}: {what}"))
@@ -36,14 +36,15 @@ pub(super) fn without_mark(text: &str) -> &str {
     text.strip_prefix('\u{FEFF}').unwrap_or(text)
 }
 
-/// The line and the column of an offset, each counted from 1, columns in characters.
+/// Returns the line and the column of an offset, counted from 1. Columns count characters.
 fn place(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset).unwrap_or(text);
     let line = before.rsplit('\n').next().unwrap_or_default();
     (1 + before.matches('\n').count(), 1 + line.chars().count())
 }
 
-/// Says what the parser's error is about. Holds no value of the file: any may be a secret.
+/// Explains the parser's error. The message holds no value of the file, because any may be a
+/// secret.
 pub(super) fn explain(text: &str, error: &toml::de::Error) -> Fault {
     let span = error.span().unwrap_or(0..0);
     let (line, _) = place(text, span.start);
@@ -56,12 +57,12 @@ pub(super) fn explain(text: &str, error: &toml::de::Error) -> Fault {
     (line, words.unwrap_or_else(|| super::written::one_line(error.message())))
 }
 
-/// Where in TOML's grammar a character stands.
+/// The place of a character in TOML's grammar.
 #[derive(Clone, Copy)]
 enum Within {
     Line,
     Comment,
-    /// Between quotes, or between three and three. Where they begin.
+    /// Between quotes, or between triple quotes, with the offset of the opening quote.
     Text {
         quote: char,
         three: bool,
@@ -69,10 +70,10 @@ enum Within {
     },
 }
 
-/// The first character that TOML has no place for, or text without an end.
+/// Returns the first character that TOML does not allow, or the start of a text without an end.
 fn scan(text: &str) -> Option<(usize, String)> {
     let mut within = Within::Line;
-    // Where a text on this line has ended.
+    // The place at which a text on this line has ended.
     let mut ended = None;
     let mut chars = text.char_indices();
     while let Some((at, c)) = chars.next() {
@@ -87,7 +88,7 @@ fn scan(text: &str) -> Option<(usize, String)> {
                     let touches = before.is_some_and(char::is_alphanumeric);
                     if let Some((quote, end)) = ended.filter(|_| touches) {
                         let remedy = match quote {
-                            '"' => "write \\\" for each that belongs to it",
+                            '"' => "write \\\" for each quote inside it",
                             _ => "put it in \"double quotes\"",
                         };
                         return Some((end, format!("the text ends at this {quote}: {remedy}")));
@@ -113,7 +114,7 @@ fn scan(text: &str) -> Option<(usize, String)> {
                 }
                 c => {
                     if let Some(found) = Lookalike::of(c) {
-                        // Outside of text a colon stands where = belongs.
+                        // Outside of text a colon is meant as =.
                         let meant = match found.meant {
                             Meant::Type(':') => Meant::Type('='),
                             meant => meant,
@@ -122,7 +123,7 @@ fn scan(text: &str) -> Option<(usize, String)> {
                     }
                     if !c.is_ascii() {
                         let words = format!(
-                            "{c} stands outside of quotes: text goes in \"quotes\", and a remark behind a #"
+                            "{c} is outside of quotes: write text in \"quotes\", and a comment after a #"
                         );
                         return Some((at, words));
                     }
@@ -183,12 +184,12 @@ fn scan(text: &str) -> Option<(usize, String)> {
 
 const BACKSLASH: &str = "in \"text\" a \\ has a meaning of its own: write \\\\ for each, or put the text in 'single quotes'";
 
-/// Values with a control character in them: a `\` that was meant as such.
+/// Returns a message if a value holds a control character: a `\` was probably meant literally.
 pub(super) fn escaped_by_mistake(text: &str) -> Option<String> {
     text.contains(char::is_control).then(|| format!("holds a control character: {BACKSLASH}"))
 }
 
-/// What a line that has only characters of TOML has instead of TOML.
+/// Explains a faulty line that has only allowed characters.
 fn in_line(
     text: &str,
     number: usize,
@@ -227,7 +228,7 @@ fn in_line(
             "a { has key = value, key = value }: a comma or the } is missing",
         ),
         ("unclosed inline table", "a { has no } at its end"),
-        ("unexpected key or value", "there is more behind the value: a line has one key = value"),
+        ("unexpected key or value", "there is more after the value: a line has one key = value"),
     ];
     let told = told.iter().find(|(begin, _)| message.starts_with(begin)).map(|(_, words)| *words);
     if told.is_some() && !message.starts_with("unexpected") {
@@ -238,20 +239,20 @@ fn in_line(
             return Some(told.to_owned());
         }
         return Some(match line.contains(':') {
-            true => "between a key and its value stands =, not :".to_owned(),
-            false => "is no key = value, and no [table]; a remark begins with #".to_owned(),
+            true => "write = between a key and its value, not :".to_owned(),
+            false => "is neither key = value nor [table]; a comment begins with #".to_owned(),
         });
     };
     let (key, value) = (key.trim(), value.trim());
     let name = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if !key.chars().all(name) {
-        return Some("a key is one word of A-Z a-z 0-9 - _, and = stands behind it".to_owned());
+        return Some("a key is one word of A-Z a-z 0-9 - _, followed by =".to_owned());
     }
     if value.starts_with('=') {
-        return Some(format!("one = is enough behind {key}"));
+        return Some(format!("write only one = after {key}"));
     }
     if value.is_empty() {
-        return Some(format!("{key} has no value behind its ="));
+        return Some(format!("{key} has no value after its ="));
     }
     if value.ends_with([',', ';']) && !value.starts_with(['[', '{']) {
         return Some("a line ends with its value: delete the , or ; at its end".to_owned());
@@ -275,7 +276,7 @@ fn in_line(
              nor text in \"quotes\""
         )
     } else {
-        format!("text stands in quotes: {key} = \"…\"")
+        format!("text must be in quotes: {key} = \"…\"")
     })
 }
 
@@ -291,21 +292,21 @@ fn twice(text: &str, number: usize, line: &str, key: &str) -> String {
         }
         let first = before.iter().position(|other| without_blanks(without_comment(other)) == bare);
         let first = first.map_or_else(String::new, |n| format!(", first on line {}", n + 1));
-        return format!("{line} stands twice{first}: put the keys of both under one");
+        return format!("{line} occurs twice{first}: put the keys of both under one");
     }
     let same = |other: &&str| other.split_once('=').is_some_and(|(k, _)| k.trim() == key);
     let table = before.iter().rev().take_while(|other| !other.trim_start().starts_with('['));
     let first = table.clone().position(same);
     let first = first.map(|back| number.saturating_sub(1 + back));
     let first = first.map_or_else(String::new, |n| format!(", first on line {n}"));
-    format!("{key} stands twice in this table{first}: delete one of the two")
+    format!("{key} occurs twice in this table{first}: delete one of the two")
 }
 
 fn without_blanks(line: &str) -> String {
     line.replace([' ', '\t'], "")
 }
 
-/// A line up to a `#` that stands in no text.
+/// Returns a line without its comment: up to a `#` that is outside of text.
 fn without_comment(line: &str) -> &str {
     let mut quote = None;
     for (at, c) in line.char_indices() {

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::turnstile::drivers;
 
-/// `[[lane]]`, of which some keys belong to the turnstile's driver.
+/// The table `[[lane]]`. Some of its keys belong to the turnstile's driver.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LaneTable {
@@ -36,8 +36,7 @@ fn pass_within() -> Duration {
     Duration::from_secs(8)
 }
 
-/// Each table as its keys are named, and what stands below its header. A key that is a table itself
-/// has an entry of its own.
+/// Each table with the keys below its header. A key that is itself a table has an entry of its own.
 pub(super) static TABLES: LazyLock<[(&str, Vec<String>); 14]> = LazyLock::new(|| {
     [
         ("", keys::<Config>()),

@@ -1,4 +1,4 @@
-//! What is accepted, and in which words the rest is refused.
+//! Tests of accepted files, and of the messages for refused ones.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ fn lanes(boards: [(&str, u8, u32); 2]) -> String {
 }
 
 #[test]
-fn lanes_share_a_port_at_one_speed_in_one_language_each_at_its_own_address() {
+fn lanes_on_one_port_have_one_speed_one_protocol_and_different_addresses() {
     let both = lanes([("7e7f", 1, 9600), ("7e7f", 2, 9600)]);
     assert_eq!(Config::parse(Path::new("/etc/g.toml"), &both).unwrap().lanes.len(), 2);
     for (boards, key) in [
@@ -77,7 +77,7 @@ fn lanes_share_a_port_at_one_speed_in_one_language_each_at_its_own_address() {
 }
 
 #[test]
-fn a_cameras_password_is_kept_apart_from_its_address() {
+fn a_cameras_password_is_separated_from_its_address() {
     let camera = "[[lane]]\nname = \"north\"\n[lane.turnstile]\ndriver = \"eb\"\n\
         port = \"/dev/ttyS1\"\n[[lane.camera]]\ndirection = \"exit\"\n\
         source = \"http://admin:p%40ss%3A1@10.0.0.9:8080/video?ch=1\"\n";
@@ -142,7 +142,7 @@ fn every_refusal_names_file_line_and_key() {
         ),
         (
             "[site]\nproject_code = \"P 1\"\n".to_owned(),
-            "/etc/g.toml:2: site.project_code: \"P 1\" is no name: a name is 1 to 64 characters",
+            "/etc/g.toml:2: site.project_code: \"P 1\" is not a name: a name is 1 to 64 characters",
         ),
         ("[site\n".to_owned(), "/etc/g.toml:1: syntax:"),
         ("\n[storage]\n".to_owned(), "site: is missing: add [site] and its keys"),
@@ -183,7 +183,7 @@ fn every_refusal_names_file_line_and_key() {
                 "{}[[lane.camera]]\ndirection = \"entry\"\nsource = \"http://u:hunter2@\"\n",
                 turnstile("driver = \"eb\"\nport = \"/dev/ttyS1\"\n")
             ),
-            "/etc/g.toml:10: lane[0].camera[0].source: no address of a camera",
+            "/etc/g.toml:10: lane[0].camera[0].source: not the address of a camera",
         ),
         (
             turnstile("driver = \"warp\"\n"),
@@ -191,17 +191,17 @@ fn every_refusal_names_file_line_and_key() {
         ),
         (
             format!("{SITE}[[upstream]]\nbroker = \"mqtt://broker.example:1883\"\n"),
-            "/etc/g.toml:4: upstream[0].broker: \"mqtt://broker.example:1883\" would carry",
+            "/etc/g.toml:4: upstream[0].broker: \"mqtt://broker.example:1883\" would send",
         ),
         (
             upstream("ssl://broker.example", ""),
-            "upstream[0].broker: \"ssl://broker.example\" is no broker's address: it must be mqtts://",
+            "upstream[0].broker: \"ssl://broker.example\" is not a broker's address: it must be mqtts://",
         ),
         (
             upstream("mqtts://broker.example:0", ""),
             "upstream[0].broker: \"mqtts://broker.example:0\" has no port",
         ),
-        (upstream("mqtts://bro ker", ""), "upstream[0].broker: the address holds a blank"),
+        (upstream("mqtts://bro ker", ""), "upstream[0].broker: the address holds a space"),
         (
             upstream("mqtt://localhost", "ca = \"ca.pem\"\n"),
             "/etc/g.toml:5: upstream[0].ca: no broker of this upstream has mqtts://",
@@ -215,7 +215,7 @@ fn every_refusal_names_file_line_and_key() {
             "/etc/g.toml:5: upstream[0].key: needs the certificate it belongs to",
         ),
         (
-            upstream("mqtts://broker.example", "ack = \"nobody\"\n"),
+            upstream("mqtts://broker.example", "ack = \"no one\"\n"),
             "/etc/g.toml:5: upstream[0].ack: must be \"broker\" or \"platform\"",
         ),
         (
@@ -232,11 +232,11 @@ fn every_refusal_names_file_line_and_key() {
         ),
         (
             format!("{SITE}[metrics]\nlisten = \"localhost:9464\"\n"),
-            "/etc/g.toml:4: metrics.listen: \"localhost:9464\" is no address and port",
+            "/etc/g.toml:4: metrics.listen: \"localhost:9464\" is not an address and port",
         ),
         (
             format!("{SITE}[metrics]\nlisten = \"[::1]:0\"\n"),
-            "/etc/g.toml:4: metrics.listen: \"[::1]:0\" is no address and port",
+            "/etc/g.toml:4: metrics.listen: \"[::1]:0\" is not an address and port",
         ),
     ] {
         let message = refusal(&text);
@@ -316,9 +316,10 @@ fn no_refusal_repeats_a_secret() {
     }
 }
 
-/// What MQTT sets apart in a topic, and for what a NATS server drops the connection.
+/// MQTT reserves some of these characters in a topic; for others a NATS server drops the
+/// connection.
 #[test]
-fn names_that_stand_in_topics_are_plain() {
+fn names_that_become_part_of_topics_are_plain() {
     for letter in ["+", "#", "/", "$", ".", " ", "*", ">", "\t", "工", "\u{0}"] {
         let name = toml::Value::from(format!("a{letter}b"));
         for text in [

@@ -1,5 +1,5 @@
-//! TOML that is no configuration: a key that is not known or is missing, a value of another type. In
-//! words of the file, where serde speaks of Rust's types.
+//! Explains serde's errors: an unknown key, a missing key, or a value of another type. The messages
+//! use words of the file, where serde names Rust's types.
 
 use super::{
     tables::TABLES,
@@ -8,10 +8,11 @@ use super::{
     written::one_line,
 };
 
-/// Of these there may be several.
+/// The tables that may occur several times.
 const SEVERAL: [&str; 3] = ["lane", "lane.camera", "upstream"];
 
-/// `lane[0].turnstile.port` as the name of its table and its own: `lane.turnstile`, `port`.
+/// Splits a key into its table and its own name: `lane[0].turnstile.port` is `lane.turnstile`,
+/// `port`.
 fn parts(key: &str) -> (String, String) {
     let without_index = |segment: &str| segment.split('[').next().unwrap_or_default().to_owned();
     let plain = key.split('.').map(without_index).collect::<Vec<_>>().join(".");
@@ -29,7 +30,7 @@ pub(super) fn is_table(path: &str) -> bool {
     !path.is_empty() && TABLES.iter().any(|(table, _)| *table == path)
 }
 
-/// The header of a table, as the file has it.
+/// Returns the header of a table, as the file has it.
 pub(super) fn header(table: &str) -> String {
     if SEVERAL.contains(&table) { format!("[[{table}]]") } else { format!("[{table}]") }
 }
@@ -41,7 +42,7 @@ fn under(table: &str) -> String {
     }
 }
 
-/// The key that an error is about, and what is wrong with it.
+/// Returns the key of an error, and the fault in words.
 pub(super) fn explain(key: &str, message: &str) -> (String, String) {
     let message = one_line(message);
     let (table, name) = parts(key);
@@ -65,18 +66,18 @@ pub(super) fn explain(key: &str, message: &str) -> (String, String) {
         // serde takes a list for a table's values in their order.
         return (
             path.clone(),
-            format!("write {}, in single brackets: there is one", header(&path)),
+            format!("write {}, in single brackets: there is only one", header(&path)),
         );
     }
     let secret = ["password", "key"].contains(&name.as_str());
     if secret && message.starts_with("invalid ") {
-        // What was found is not shown.
+        // The found value may be a secret, and is not shown.
         return (key.to_owned(), "must be text in quotes: file:PATH or credential:NAME".to_owned());
     }
     if message.starts_with("unknown variant") {
         let known: Vec<_> = listed(&message).iter().map(|k| format!("{k:?}")).collect();
         let words = match &known[..] {
-            [only] => format!("is not in this version; it has {only}"),
+            [only] => format!("is not in this version, which has only {only}"),
             known => format!("must be {}", known.join(" or ")),
         };
         return (key.to_owned(), words);
@@ -113,7 +114,7 @@ fn of_another_type(path: &str, found: &str, wanted: &str) -> String {
         "i64" | "f32" | "f64" => {
             let whole = if wanted == "i64" { "a whole number" } else { "a number" };
             if number.is_some() {
-                // An integer beyond 64 bits, or one with decimals.
+                // The number is an integer beyond 64 bits, or has decimals.
                 return match found.starts_with("integer") {
                     true => "is too large a number".to_owned(),
                     false => format!("must be {whole}, without a decimal point"),
@@ -131,9 +132,9 @@ fn of_another_type(path: &str, found: &str, wanted: &str) -> String {
     }
 }
 
-/// A key that its table does not have: perhaps another one's, or misspelt.
+/// Explains an unknown key, which may belong to another table or be misspelt.
 fn unknown(table: &str, name: &str, listed: &[String]) -> String {
-    // Of an upstream's keys, its profile lists only its own.
+    // An upstream's profile lists only its own keys, so the common keys are added.
     let common = TABLES.iter().filter(|(known, _)| *known == table).flat_map(|(_, keys)| keys);
     let own = listed.iter().filter(|key| !common.clone().any(|known| known == *key));
     let keys: Vec<&String> = common.clone().chain(own).collect();
@@ -160,14 +161,14 @@ fn unknown(table: &str, name: &str, listed: &[String]) -> String {
                 format!("did you mean {}?", shown(other, key))
             }
             Some((other, key)) => format!("did you mean {key}, {}?", under(other)),
-            None => "config/gatehouse.toml explains each there is".to_owned(),
+            None => "config/gatehouse.toml explains each key".to_owned(),
         },
     };
     let keys: Vec<_> = keys.iter().map(|key| format!("`{key}`")).collect();
     format!("unknown key ({hint}), expected {}", keys.join(", "))
 }
 
-/// The key of a table that is spelt most like this one, if any is alike.
+/// Returns the key with the most similar spelling, if its likeness is [`ALIKE`] or more.
 fn nearest<'a>(
     name: &str,
     keys: impl Iterator<Item = (&'a str, &'a str)>,

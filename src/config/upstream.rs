@@ -25,32 +25,32 @@ use crate::words::words;
 pub struct Upstream {
     #[serde(default, deserialize_with = "value::name")]
     pub name: String,
-    /// The broker, or the nodes of a cluster; tried in turn.
+    /// The broker, or the nodes of a cluster. They are tried in turn.
     #[serde(rename = "broker", deserialize_with = "one_or_many")]
     pub brokers: Vec<Broker>,
-    /// `None`: the gateway's id and the upstream's name.
+    /// `None`: the client id is made of the gateway's id and the upstream's name.
     #[serde(default, deserialize_with = "value::name")]
     pub client_id: Option<String>,
-    /// What the platform speaks: a name that the uplink knows, and checks.
+    /// The platform's profile: a name that the uplink knows and checks.
     #[serde(default = "native", deserialize_with = "value::name")]
     pub profile: String,
-    /// PEM: the authorities that may vouch for the broker; `None`: those of the operating system.
+    /// PEM file: the authorities trusted for the broker; `None`: those of the operating system.
     pub ca: Option<PathBuf>,
-    /// PEM: our own certificate with its chain.
+    /// PEM file: the gateway's certificate with its chain.
     pub cert: Option<PathBuf>,
-    /// PEM: its private key. The two are there together.
+    /// PEM file: the certificate's private key. Both are given or neither.
     #[serde(default, deserialize_with = "Secret::kept_apart")]
     pub key: Option<Secret>,
     pub username: Option<String>,
     pub password: Option<Secret>,
     #[serde(default)]
     pub ack: Ack,
-    /// `None`: MQTT 5, and 3.1.1 where that is refused.
+    /// `None`: MQTT 5, or 3.1.1 if the broker refuses MQTT 5.
     pub version: Option<MqttVersion>,
-    /// Whether a broker elsewhere may be reached without encryption.
+    /// Whether a broker on another machine may be used without encryption.
     #[serde(default)]
     pub allow_plaintext: bool,
-    /// Sending photos, which this version does not do.
+    /// Whether photos are sent, which this version does not support.
     #[serde(default)]
     pub photos: bool,
     /// The other keys of its table, which its profile reads.
@@ -58,19 +58,19 @@ pub struct Upstream {
     pub own: OwnKeys,
 }
 
-/// Keys that are not common to all profiles, as they are written.
+/// Keys that are not common to all profiles, as the file has them.
 #[derive(Clone, Default)]
 pub struct OwnKeys(pub toml::Table);
 
-/// A value may be a secret, and is not shown.
+/// Shows the keys only, because a value may be a secret.
 impl fmt::Debug for OwnKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
     }
 }
 
-/// Takes the keys of profiles out of the tree: those of each upstream that are not common to all. A
-/// misspelt `broker` stays, so that it is refused with the right spelling.
+/// Takes out of the tree each upstream's keys that are not common to all profiles. A misspelt
+/// `broker` stays, so that its error names the right spelling.
 pub(super) fn take_own_keys(tree: &mut DeTable<'_>) -> Vec<OwnKeys> {
     let Some(DeValue::Array(upstreams)) = tree.get_mut("upstream").map(Spanned::get_mut) else {
         return Vec::new();
@@ -95,12 +95,12 @@ pub(super) fn take_own_keys(tree: &mut DeTable<'_>) -> Vec<OwnKeys> {
 }
 
 impl Upstream {
-    /// Its client id at a broker, which keeps a session under it.
+    /// Returns the client id at a broker. The broker keeps the session under it.
     pub fn client_id(&self, gateway: &str) -> String {
         self.client_id.clone().unwrap_or_else(|| format!("{gateway}-{}", self.name))
     }
 
-    /// Whether they have a broker in common.
+    /// Returns whether two upstreams have a broker in common.
     pub fn shares_a_broker(&self, other: &Upstream) -> bool {
         let has = |mine: &Broker| {
             other.brokers.iter().any(|b| (&b.host, b.port) == (&mine.host, mine.port))
@@ -108,7 +108,7 @@ impl Upstream {
         self.brokers.iter().any(has)
     }
 
-    /// What is proved at a broker with `mqtts:`.
+    /// Returns the certificates and the key for a broker with `mqtts:`.
     pub fn tls(&self) -> Tls {
         Tls { ca: self.ca.clone(), own: self.cert.clone().zip(self.key.clone()) }
     }
@@ -119,7 +119,7 @@ impl Upstream {
             self.name = format!("upstream{i}");
         }
         if self.photos {
-            return wrong(at("photos"), "is not in this version; it has false");
+            return wrong(at("photos"), "is not in this version: set it to false");
         }
         if self.password.is_some() && self.username.is_none() {
             return wrong(at("password"), "needs a username, or it is never sent");
@@ -132,8 +132,8 @@ impl Upstream {
             return wrong(
                 key,
                 format!(
-                    "{broker:?} would carry names in plain text off this machine: write mqtts://HOST:PORT, \
-                     or set allow_plaintext = true where the link itself is private"
+                    "{broker:?} would send names unencrypted to another machine: write mqtts://HOST:PORT, \
+                     or set allow_plaintext = true if the link itself is private"
                 ),
             );
         }
@@ -153,7 +153,7 @@ impl Upstream {
         let unused = given.iter().find(|(_, given)| *given);
         if let Some((unused, _)) = unused.filter(|_| self.brokers.iter().all(|b| !b.tls)) {
             let problem = "no broker of this upstream has mqtts://, so it would never be used: write \
-                           mqtts://HOST:PORT, or leave it out";
+                           mqtts://HOST:PORT, or delete this key";
             return wrong(at(unused), problem);
         }
         match (cert, key) {
@@ -169,7 +169,7 @@ impl Upstream {
     }
 }
 
-/// Completes each, and sees that no two have a name in common.
+/// Completes each upstream, and checks that no two have the same name.
 pub(super) fn complete(upstreams: &mut [Upstream], written: &Written<'_>) -> Checked<()> {
     for i in 0..upstreams.len() {
         let Some((upstream, before)) = upstreams.get_mut(..=i).and_then(<[_]>::split_last_mut)
@@ -180,7 +180,7 @@ pub(super) fn complete(upstreams: &mut [Upstream], written: &Written<'_>) -> Che
         if before.iter().any(|other| other.name == upstream.name) {
             return wrong(
                 format!("upstream[{i}].name"),
-                format!("{:?} stands twice", upstream.name),
+                format!("{:?} occurs twice", upstream.name),
             );
         }
     }
@@ -191,12 +191,12 @@ fn native() -> String {
     "native".to_owned()
 }
 
-/// Whom a broker with `mqtts:` must prove to be, and who we are to it.
+/// The certificates and the key for the connection to a broker with `mqtts:`.
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
-    /// PEM: the authorities that may vouch for the broker; `None`: those of the operating system.
+    /// PEM file: the authorities trusted for the broker; `None`: those of the operating system.
     pub ca: Option<PathBuf>,
-    /// PEM: our own certificate with its chain, and its private key.
+    /// PEM file: the gateway's certificate with its chain, and its private key.
     pub own: Option<(PathBuf, Secret)>,
 }
 
@@ -207,14 +207,14 @@ words! {
     }
 }
 
-/// Whose word takes a row out of the outbox (I3).
+/// The acknowledgement that takes a row out of the outbox (I3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ack {
-    /// The broker's, for each message.
+    /// The broker acknowledges each message.
     #[default]
     Broker,
-    /// The consumer's, for all up to a seq.
+    /// The consumer acknowledges all records up to a seq.
     Platform,
 }
 
@@ -223,7 +223,7 @@ pub enum Ack {
 pub struct Broker {
     pub host: String,
     pub port: u16,
-    /// `mqtts:`
+    /// Whether the scheme is `mqtts:`.
     pub tls: bool,
 }
 
@@ -239,7 +239,7 @@ impl std::fmt::Display for Broker {
 }
 
 impl Broker {
-    /// On this machine.
+    /// Returns whether the broker is on this machine.
     fn is_here(&self) -> bool {
         self.host == "localhost"
             || self.host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -268,7 +268,7 @@ fn broker(url: &str) -> Result<Broker, String> {
         (None, Some(rest)) => (rest, false, 1883),
         (None, None) => {
             let form = "mqtts://HOST:PORT, or mqtt://HOST:PORT on this machine";
-            return Err(format!("{shown} is no broker's address: it must be {form}"));
+            return Err(format!("{shown} is not a broker's address: it must be {form}"));
         }
     };
     let rest = rest.trim_end_matches('/');
@@ -281,12 +281,12 @@ fn broker(url: &str) -> Result<Broker, String> {
         return Err(format!("{shown} has no port from 1 to 65535"));
     };
     if rustls::pki_types::ServerName::try_from(host.as_str()).is_err() {
-        return Err(format!("{shown} names no host, such as broker.example or 10.0.0.9"));
+        return Err(format!("{shown} has no valid host, such as broker.example or 10.0.0.9"));
     }
     Ok(Broker { host, port, tls })
 }
 
-/// What serde says a broker's key must be.
+/// The form of a broker's key, in serde's error message.
 pub(super) const ADDRESSES: &str = "an address in quotes, or a list of them";
 
 fn one_or_many<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Broker>, D::Error> {

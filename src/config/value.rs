@@ -13,7 +13,7 @@ use serde::{
 use super::{address::quoted, lookalike};
 pub(super) use crate::turnstile::settings::{Checked, Wrong, whole, within, wrong};
 
-/// Reads a number with decimals. The bounds are hundredths.
+/// Reads a number with decimals. The bounds are in hundredths.
 pub(super) fn decimal<'de, D, const LEAST: u32, const MOST: u32>(from: D) -> Result<f32, D::Error>
 where
     D: Deserializer<'de>,
@@ -32,7 +32,7 @@ where
     Ok(Duration::from_secs_f64(seconds))
 }
 
-/// Reads text of a form; `lacks` says what it is not, and gives an example.
+/// Reads text with `parse`. `lacks` completes the message "VALUE is …" and gives an example.
 pub(super) fn formed<'de, D, T>(
     from: D,
     parse: impl FnOnce(&str) -> Option<T>,
@@ -58,12 +58,12 @@ where
     formed(
         from,
         |text| plain(text).then(|| text.to_owned().into()),
-        "no name: a name is 1 to 64 characters of A-Z, a-z, 0-9, - and _, because it becomes part of \
+        "not a name: a name is 1 to 64 characters of A-Z, a-z, 0-9, - and _, because it becomes part of \
          topics",
     )
 }
 
-/// Reads the name of a group of the operating system, which must be there.
+/// Reads the name of a group, which must exist in the operating system.
 pub(super) fn group<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     let name = String::deserialize(from)?;
     match nix::unistd::Group::from_name(&name) {
@@ -75,17 +75,17 @@ pub(super) fn group<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>
     }
 }
 
-/// What a value has instead of what it must have, where that can be seen from it.
+/// Returns a hint about the first character of a value that looks like ASCII, or an empty text.
 pub(super) fn hint(text: &str) -> String {
     lookalike::in_value(text).map_or_else(String::new, |words| format!(" ({words})"))
 }
 
-/// The keys of a table, which serde lists where it refuses another.
+/// Returns the keys of a table. Serde lists them when it refuses an unknown key.
 pub(crate) fn keys<T: DeserializeOwned>() -> Vec<String> {
     toml::from_str::<T>("\"?\" = 0").err().map(|e| listed(e.message())).unwrap_or_default()
 }
 
-/// What serde expected instead of what it found.
+/// Returns the names that serde expected, from its message.
 pub(super) fn listed(message: &str) -> Vec<String> {
     let (_, known) = message.split_once(", expected ").unwrap_or_default();
     known.split('`').skip(1).step_by(2).map(str::to_owned).collect()

@@ -1,22 +1,22 @@
-//! What the values alone do not say: where each key stands in the file.
+//! The written file: which keys it has, and where.
 
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 
-/// What the values alone do not say: which keys were given, and the folder of the file.
+/// Facts that the values do not hold: the keys that were given, and the folder of the file.
 pub(super) struct Written<'a> {
     pub(super) tree: &'a DeTable<'a>,
     pub(super) base: &'a Path,
 }
 
 impl Written<'_> {
-    /// Whether a key such as `lane[0].turnstile.port` stands in the file.
+    /// Returns whether the file has a key such as `lane[0].turnstile.port`.
     pub(super) fn has(&self, key: &str) -> bool {
         place(self.tree, key).1
     }
 
-    /// Relative paths begin at the folder of the file.
+    /// Makes a path absolute. A relative path starts at the folder of the file.
     pub(super) fn absolute(&self, path: &mut PathBuf) {
         *path = self.base.join(&path);
     }
@@ -26,8 +26,8 @@ pub(super) fn one_line(message: &str) -> String {
     message.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
-/// Where a key such as `lane[0].turnstile.port` stands, or the nearest table around it, and whether it
-/// is the key itself.
+/// Returns the offset of a key such as `lane[0].turnstile.port`, and true. If the key is missing,
+/// it returns the offset of the nearest table around it, and false.
 pub(super) fn place(tree: &DeTable<'_>, key: &str) -> (usize, bool) {
     let mut at = 0;
     let mut table = Some(tree);

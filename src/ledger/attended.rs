@@ -1,7 +1,7 @@
-//! Attendance as it is looked for: by when somebody went through, with what became of it.
+//! Queries for attendance, ordered by the time of the passage, with the outcome.
 //!
-//! In: a filter. Out: pages of [`Attended`], each entry read whole and held against its hash. What
-//! cannot be read is passed over: the rest is somebody's pay.
+//! In: a filter. Out: pages of [`Attended`]. Each entry is read whole and compared with its hash.
+//! An entry that cannot be read is left out, because wages depend on the rest.
 
 use std::collections::HashSet;
 
@@ -15,9 +15,9 @@ use crate::roster::WorkerId;
 pub struct AttendanceFilter {
     pub worker: Option<WorkerId>,
     pub lane: Option<String>,
-    /// Wall time in ms since 1970 at which the worker was let through, inclusive.
+    /// Start of the range of passage times, inclusive; wall time in ms since 1970.
     pub from_ms: Option<i64>,
-    /// The same, exclusive.
+    /// End of the range, exclusive.
     pub to_ms: Option<i64>,
     /// Where the last page ended.
     pub after: Option<(i64, u64)>,
@@ -29,24 +29,24 @@ pub struct AttendanceFilter {
 pub struct Attended {
     /// An outcome, or a supplement.
     pub entry: Stored,
-    /// Of an outcome: the grant or the release that it closes.
+    /// The grant or release that an outcome closes; absent for a supplement.
     pub cause: Option<Stored>,
-    /// The seq of the entry that says it was not this person.
+    /// The seq of the dispute, if there is one.
     pub disputed: Option<u64>,
 }
 
 /// A page of attendance.
 #[derive(Debug)]
 pub struct AttendancePage {
-    /// Completed attendance and supplements, by when the worker went through.
+    /// Completed attendance and supplements, ordered by the time of the passage.
     pub rows: Vec<Attended>,
-    /// Where the next page begins; `None` where this is the last.
+    /// Where the next page begins; `None` on the last page.
     pub next: Option<(i64, u64)>,
 }
 
-/// Rows that let somebody through, which is when they went; with what became of them and, where that
-/// is disputed, by which seq. `FROM` names the index: a look at a month of three years, or at one
-/// worker of hundreds, must not read the ledger.
+/// Returns the SELECT for causes of passages, with their outcome and the seq of their dispute. The
+/// cause's time is the time of the passage. `FROM` names the index: a query for a month of three
+/// years, or for one worker of hundreds, must not read the whole ledger.
 fn select(index: &str) -> String {
     format!(
         "SELECT c.at_ms, c.idx, o.idx, d.seq, c.worker
@@ -71,7 +71,7 @@ fn page(of_one_worker: bool) -> String {
     )
 }
 
-/// What the filter asks for, oldest first.
+/// Returns the attendance that the filter selects, oldest first.
 pub fn attendance(
     tx: &Transaction<'_>,
     filter: &AttendanceFilter,
@@ -115,7 +115,7 @@ fn attended(
     });
     match attended {
         Err(error @ (LedgerError::Damaged { .. } | LedgerError::Missing { .. })) => {
-            tracing::error!(%error, "an attendance is not listed");
+            tracing::error!(%error, "an attendance cannot be read and is left out of the list");
             Ok(None)
         }
         attended => attended.map(Some),
@@ -129,8 +129,8 @@ fn latest() -> String {
     )
 }
 
-/// Each worker's latest attendance that counts, in a range of wall time from one inclusive to one
-/// exclusive. Not what is disputed, nor where nobody walked through.
+/// Returns each worker's latest attendance in a range of wall time, start inclusive, end exclusive.
+/// Disputed attendance, and attendance whose outcome is `not_passed`, does not count.
 pub fn latest_of_each(
     tx: &Transaction<'_>,
     (from_ms, to_ms): (i64, i64),
@@ -157,7 +157,7 @@ pub fn latest_of_each(
 const LANES: &str = "SELECT DISTINCT lane FROM entry INDEXED BY entry_attended
     WHERE worker IS NOT NULL AND kind IN ('grant', 'release', 'supplement') AND lane IS NOT NULL";
 
-/// Lanes with attendance. Reads an index only, but all of it.
+/// Returns the lanes with attendance. Reads one whole index, and no table.
 pub fn attended_lanes(tx: &Transaction<'_>) -> Result<Vec<String>, LedgerError> {
     Ok(tx.prepare_cached(LANES)?.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
 }

@@ -1,8 +1,8 @@
 //! Deterministic CBOR (RFC 8949, 4.2.1), integers only.
 //!
-//! ciborium writes the shortest integers and definite lengths, but neither sorts keys nor refuses
-//! what is not in the one right form. This layer does both: keys are sorted by their encoded
-//! bytes, and what is read is refused where it is not what would be written.
+//! ciborium writes the shortest integers and definite lengths. It does not sort keys, and it reads
+//! other encodings too. This layer sorts keys by their encoded bytes, and refuses bytes that differ
+//! from its own encoding of the value.
 
 mod read;
 
@@ -18,14 +18,13 @@ pub use self::read::Read;
 pub enum CborError {
     #[error("not CBOR: {0}")]
     Malformed(String),
-    #[error("CBOR, but not in its one deterministic form")]
+    #[error("CBOR, but not in its deterministic form")]
     NotDeterministic,
-    #[error("not what stands in an entry: {0}")]
+    #[error("not the content of an entry: {0}")]
     Content(String),
 }
 
-/// Encodes with sorted keys. Values that are null, and lists and maps without anything in them, are
-/// left out of maps.
+/// Encodes a value with sorted keys. Null values, empty lists and empty maps are left out of maps.
 ///
 /// # Errors
 /// A value that serde cannot write, such as an integer of more than 64 bits.
@@ -33,13 +32,13 @@ pub fn encode(value: &impl Serialize) -> Result<Vec<u8>, CborError> {
     Ok(write(&canonical(value)?))
 }
 
-/// Encodes what is to stand as it is, but for the order of the keys.
+/// Encodes a value as it is, with sorted keys.
 pub(super) fn encode_whole(mut value: Value) -> Vec<u8> {
     sort(&mut value);
     write(&value)
 }
 
-/// The value that [`encode`] writes.
+/// Returns the value that [`encode`] writes.
 pub(super) fn canonical(value: &impl Serialize) -> Result<Value, CborError> {
     let mut value = Value::serialized(value).map_err(|e| CborError::Content(e.to_string()))?;
     leave_out(&mut value);
@@ -49,7 +48,7 @@ pub(super) fn canonical(value: &impl Serialize) -> Result<Value, CborError> {
 
 fn write(value: &Value) -> Vec<u8> {
     let mut bytes = Vec::new();
-    // Writing a Value into a Vec has no error to give.
+    // Writing a Value into a Vec cannot fail.
     let _ = ciborium::into_writer(value, &mut bytes);
     bytes
 }
@@ -65,7 +64,7 @@ fn sort(value: &mut Value) {
     }
 }
 
-/// Takes what is absent out of maps.
+/// Removes null values, empty lists and empty maps from maps.
 fn leave_out(value: &mut Value) {
     let absent = |value: &Value| match value {
         Value::Null => true,
@@ -83,7 +82,8 @@ fn leave_out(value: &mut Value) {
     }
 }
 
-/// The order of two keys' encoded bytes. A text's begin with its length, and our keys are texts.
+/// Compares two keys by their encoded bytes. An encoded text begins with its length, so texts are
+/// compared without encoding them.
 fn by_encoded(a: &Value, b: &Value) -> std::cmp::Ordering {
     match (a, b) {
         (Value::Text(a), Value::Text(b)) => (a.len(), a.as_bytes()).cmp(&(b.len(), b.as_bytes())),
@@ -91,15 +91,15 @@ fn by_encoded(a: &Value, b: &Value) -> std::cmp::Ordering {
     }
 }
 
-/// A decoded value, or a part of one; texts and bytes lie in what was decoded.
+/// A decoded value, or a part of a value. Texts and bytes are borrowed from the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Item<'a> {
     Unsigned(u64),
-    /// As CBOR has it: -1 less this.
+    /// The value is -1 minus this number, as CBOR encodes it.
     Negative(u64),
     Bytes(&'a [u8]),
     Text(&'a str),
-    /// So many items that follow it are what it holds.
+    /// The number of items after it that belong to it, in all depths. The same for `Map`.
     Array(usize),
     Map(usize),
     Bool(bool),
@@ -107,7 +107,7 @@ pub enum Item<'a> {
 }
 
 impl Item<'_> {
-    /// How many items it is, with what it holds.
+    /// Returns the number of items that it takes up, itself included.
     fn extent(self) -> usize {
         match self {
             Item::Array(inside) | Item::Map(inside) => 1 + inside,
@@ -123,22 +123,22 @@ pub struct Decoded<'a> {
     passed_over: Cell<usize>,
 }
 
-/// Without an allocation for most entries.
+/// Items on the stack: most entries need no allocation.
 type Items<'a> = SmallVec<[Item<'a>; 64]>;
 
 impl<'a> Decoded<'a> {
-    /// The whole value, for serde.
+    /// Returns the whole value, for serde.
     pub fn read(&self) -> Read<'_, 'a> {
         Read { items: &self.items, passed_over: &self.passed_over }
     }
 
-    /// How many values were not looked into, where it was read: of fields that are not known.
+    /// Returns the number of values that reading passed over, because their fields are not known.
     pub fn passed_over(&self) -> usize {
         self.passed_over.get()
     }
 }
 
-/// Maps and arrays within each other.
+/// Maximum depth of nested maps and arrays.
 const DEPTH: u8 = 16;
 
 /// Decodes one value, refusing any other encoding of it.
@@ -164,7 +164,8 @@ fn take<'a>(rest: &mut &'a [u8], length: u64) -> Result<&'a [u8], CborError> {
     Ok(taken)
 }
 
-/// An item's major type and its argument, which stands in the fewest bytes (RFC 8949, 3).
+/// Reads an item's head: major type, additional information and argument (RFC 8949, 3). The
+/// argument must be in its shortest form.
 fn head(rest: &mut &[u8]) -> Result<(u8, u8, u64), CborError> {
     let [first] = take(rest, 1)? else { return Err(malformed("it ends too early")) };
     let (major, info) = (first >> 5, first & 0x1F);
@@ -178,7 +179,7 @@ fn head(rest: &mut &[u8]) -> Result<(u8, u8, u64), CborError> {
         _ => return Err(CborError::NotDeterministic),
     };
     let argument = take(rest, bytes)?.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
-    // What floats and simple values mean by it is none of our forms.
+    // Major type 7 (floats, simple values) uses these bits differently; `read` handles it.
     if argument < least && major < 7 {
         return Err(CborError::NotDeterministic);
     }
@@ -189,7 +190,7 @@ fn read<'a>(rest: &mut &'a [u8], depth: u8, items: &mut Items<'a>) -> Result<(),
     let (major, info, argument) = head(rest)?;
     let depth = depth.checked_sub(1).ok_or_else(|| malformed("nested too deeply"))?;
     let at = items.len();
-    // Of a map or an array, how much it holds is known at its end.
+    // The extent of a map or an array is known at its end. Null holds the place until then.
     items.push(Item::Null);
     let item = match major {
         0 => Item::Unsigned(argument),
@@ -197,7 +198,7 @@ fn read<'a>(rest: &mut &'a [u8], depth: u8, items: &mut Items<'a>) -> Result<(),
         2 => Item::Bytes(take(rest, argument)?),
         3 => {
             let text = std::str::from_utf8(take(rest, argument)?);
-            Item::Text(text.map_err(|_| malformed("a text that is no UTF-8"))?)
+            Item::Text(text.map_err(|_| malformed("a text that is not UTF-8"))?)
         }
         4 => {
             for _ in 0..argument {
@@ -211,7 +212,7 @@ fn read<'a>(rest: &mut &'a [u8], depth: u8, items: &mut Items<'a>) -> Result<(),
                 let start = *rest;
                 read(rest, depth, items)?;
                 let encoded = &start[..start.len() - rest.len()];
-                // Most differ in the first byte already, which tells the length.
+                // Most keys differ in the first byte, which holds the length.
                 if (encoded.first(), encoded) <= (before.first(), before) {
                     return Err(CborError::NotDeterministic);
                 }
@@ -225,7 +226,7 @@ fn read<'a>(rest: &mut &'a [u8], depth: u8, items: &mut Items<'a>) -> Result<(),
             21 => Item::Bool(true),
             22 => Item::Null,
             25..=27 => return Err(CborError::NotDeterministic),
-            _ => return Err(malformed("a simple value that is none")),
+            _ => return Err(malformed("an unknown simple value")),
         },
         _ => return Err(CborError::NotDeterministic),
     };

@@ -1,4 +1,5 @@
-//! Why something is as it is: a code with parameters. Sentences are made for the reader.
+//! The reason for an event: a code with parameters. An entry stores these; the English sentence is
+//! made when a person reads it.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::timing::counted;
 
-/// A code and its parameters, as an entry holds them. Readers show codes that they do not know.
+/// A code and its parameters, as an entry holds them. A reader shows an unknown code as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
     pub code: Cow<'static, str>,
@@ -19,9 +20,9 @@ pub struct Detail {
 #[serde(untagged)]
 pub enum Param {
     Number(i64),
-    /// Of a name, or of an error of the operating system or a library.
+    /// A name, or an error text of the operating system or of a library.
     Text(String),
-    /// Of a later version.
+    /// A value of a later version.
     Other(Value),
 }
 
@@ -67,18 +68,18 @@ impl Detail {
     }
 }
 
-/// In English: a code, and what it says. `{name}` is a parameter, `{name:seconds}` a time, and
-/// `{name:record}` how many there are. What stands in `[ ]` is left out where its parameter is not there.
+/// The English sentence of each code. `{name}` is a parameter, `{name:seconds}` a time, and
+/// `{name:record}` a number of records. A part in `[ ]` is left out when its parameter is absent.
 const ENGLISH: &[(&str, &str)] = &[
     (
         "authority_certificate_ended",
-        "the authority's certificate[ in {path}] has ended on {until}: ask whoever runs the broker for \
+        "the authority's certificate[ in {path}] has ended on {until}: ask the broker's operator for \
          the new one",
     ),
     (
         "authority_certificate_ends",
         "the authority's certificate[ in {path}] ends on {until}, in {left_s:seconds}; then this link is \
-         down: ask whoever runs the broker for the new one",
+         down: ask the broker's operator for the new one",
     ),
     (
         "broker_certificate_ended",
@@ -90,14 +91,14 @@ const ENGLISH: &[(&str, &str)] = &[
          down: its operator must renew it",
     ),
     ("camera_error", "{problem}"),
-    ("camera_silent", "{source} is open but sends no frames: see to the camera"),
+    ("camera_silent", "{source} is open but sends no frames: check the camera"),
     ("commit_late", "void: recorded only after its time was over"),
     ("configuration_gone", "over after {lasted_s:seconds}: it is not configured any more"),
-    ("controller_away", "the turnstile was away while somebody may have walked through"),
+    ("controller_away", "the turnstile was away while a person may have walked through"),
     ("damaged", "{problem}"),
     (
         "damaged_acknowledgements_unknown",
-        "{problem}; how many of its records were acknowledged is not known",
+        "{problem}; the number of its acknowledged records is not known",
     ),
     ("damaged_unacknowledged", "{problem}; {records} of its records were not yet acknowledged"),
     ("disk_error", "{problem}"),
@@ -105,19 +106,19 @@ const ENGLISH: &[(&str, &str)] = &[
     ("faces_over", "over after {lasted_s:seconds}; {most} in all"),
     (
         "faces_too_small",
-        "{source} shows faces that are all narrower than recognition.min_face_px: if workers stand \
+        "{source} shows only faces that are narrower than recognition.min_face_px: if workers stand \
          there, move the camera nearer, or give it a larger picture or a narrower view",
     ),
     (
         "faces_undecided",
-        "{source} shows faces, and the gate has decided on none of them for {lasted_s:seconds}: no look \
-         agrees with the one before. See what stands before the camera; with GATEHOUSE_LOG=debug the \
-         log says of each look what it was taken for",
+        "{source} shows faces, and the gate has decided on none of them for {lasted_s:seconds}: no \
+         sighting agrees with the sighting before. Check what is before the camera. With \
+         GATEHOUSE_LOG=debug the log shows the result of each sighting",
     ),
     (
         "faces_unknown",
-        "{count} visits of faces that nobody knows, with less than {within} s between two: somebody \
-         tries pictures or masks, or those who come are not on the roster; see who stands there",
+        "{count} visits of unknown faces, with less than {within} s between two: a person tries \
+         pictures or masks, or the people there are not on the roster. Check who stands there",
     ),
     ("fire_alarm", "fire alarm at lane {lane}"),
     (
@@ -135,44 +136,44 @@ const ENGLISH: &[(&str, &str)] = &[
     ("lane_stands_open", "the lane stands open"),
     (
         "link_down",
-        "{problem}; see to the link and the broker: it is tried again every 30 s at most, and what waits \
-         ({records:record}) is sent then",
+        "{problem}; check the link and the broker. Gatehouse tries again at least every 30 s, and then \
+         sends what waits ({records:record})",
     ),
     ("no_answer", "the turnstile gave no answer"),
     ("no_passage_reports", "this controller does not report passages"),
     ("not_released", "not released: {problem}"),
-    ("nothing_passed", "nobody walked through in time"),
+    ("nothing_passed", "no one walked through in time"),
     (
         "one_record_waits",
-        "1 record has waited for {age_s:seconds}, though the broker is connected; where their number does \
-         not fall, ask its operator",
+        "1 record has waited for {age_s:seconds}, though the broker is connected; if the number does \
+         not fall, ask the broker's operator",
     ),
     (
         "one_record_waits_link_down",
-        "1 record has waited for {age_s:seconds}, and the link is down: see to it",
+        "1 record has waited for {age_s:seconds}, and the link is down: check the link",
     ),
     ("over", "over after {lasted_s:seconds}"),
     ("records_over", "over after {lasted_s:seconds}; {records:record} waited at most"),
     (
         "records_wait",
-        "{records} records wait, the oldest for {age_s:seconds}, though the broker is connected; where \
-         their number does not fall, ask its operator",
+        "{records} records wait, the oldest for {age_s:seconds}, though the broker is connected; if \
+         the number does not fall, ask the broker's operator",
     ),
     (
         "records_wait_link_down",
-        "{records} records wait, the oldest for {age_s:seconds}, and the link is down: see to it",
+        "{records} records wait, the oldest for {age_s:seconds}, and the link is down: check the link",
     ),
-    ("release_late", "void: its time was over before the turnstile was told"),
+    ("release_late", "void: its time was over before the turnstile got the command"),
     (
         "router_changed",
         "the router is {router} and was {known} until now: either the router or modem was replaced, or \
-         this box was moved to another place, where attendance means nothing; go and see. It ends when \
-         {known} is back, or after 7 days",
+         this box was moved to another place, where attendance means nothing. Check the box. The alarm \
+         ends when {known} is back, or after 7 days",
     ),
     (
         "router_over",
-        "over after {lasted_s:seconds}: the known router is back, or another one took this one's place, or \
-         this one is known now",
+        "over after {lasted_s:seconds}: the known router is back, or a third router took its place, or \
+         the new router is known now",
     ),
     ("turnstile_down", "{problem}"),
 ];
@@ -199,7 +200,7 @@ impl fmt::Display for Detail {
 }
 
 impl Detail {
-    /// Returns a parameter as its sentence says it.
+    /// Returns a parameter in the form that its sentence asks for.
     fn said(&self, placeholder: &str) -> String {
         let (name, form) = placeholder.split_once(':').unwrap_or((placeholder, ""));
         match (self.params.get(name), form) {
@@ -212,7 +213,7 @@ impl Detail {
     }
 }
 
-/// As people say it: the largest two units are enough.
+/// Returns a time for people, in its largest one or two units.
 fn in_words(seconds: u64) -> String {
     match seconds {
         0..120 => format!("{seconds} s"),

@@ -1,21 +1,21 @@
-//! An entry in full, and its bytes.
+//! An entry and its bytes.
 //!
-//! The bytes of a version are frozen: courts read them years later. What comes later is a new kind or
-//! an optional field. An entry is one deterministic CBOR map with text keys:
+//! The bytes of a version are frozen, because courts read them years later. A later version adds a
+//! kind or an optional field. An entry is one deterministic CBOR map with text keys:
 //!
 //! | key | value |
 //! |---|---|
 //! | `v` | 1 |
 //! | `alg` | 1: leaf = SHA-256(0x00 \|\| these bytes), RFC 9162 |
-//! | `salt` | 16 random bytes, so that a neighbour's leaf cannot be guessed |
+//! | `salt` | 16 random bytes, so that a proof's neighbouring leaf hash does not let its entry be guessed |
 //! | `ledger` | 16 bytes, made with the database |
 //! | `index` | the entry's place among all entries, from 0 |
-//! | `seq` | its place among those that go upstream, from 1; absent on a grant, which goes upstream with its outcome |
-//! | `time` | `wall_ms` since 1970, `synced`, `boot` (16 bytes), `uptime_ms`, `ran_s`: how long this box has run in all since the ledger began, at least |
+//! | `seq` | its place among the entries that go upstream, from 1; absent on a grant, which goes upstream with its outcome |
+//! | `time` | `wall_ms` since 1970, `synced`, `boot` (16 bytes), `uptime_ms`, `ran_s`: seconds that this box has run in all since the ledger began, at least |
 //! | `kind` | a word: [`kinds`](super::kinds) |
 //! | `data` | a map, by kind; scores are ten-thousandths (0.7123 is 7123), dates ISO 8601 |
 //!
-//! A reader keeps kinds and fields that it does not know, and never refuses them.
+//! A reader keeps unknown kinds and fields, and never refuses them.
 
 use std::borrow::Cow;
 
@@ -51,7 +51,7 @@ pub struct Entry {
     pub index: u64,
     pub seq: Option<u64>,
     pub stamp: Stamp,
-    /// How long this box has run in all since the ledger began, at least; seconds.
+    /// Seconds that this box has run in all since the ledger began, at least.
     pub ran_s: u64,
     pub body: Body,
     /// Fields of a later version.
@@ -61,12 +61,13 @@ pub struct Entry {
 /// A field that this version does not know.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unknown {
-    /// Where it stands: keys, and the places in lists.
+    /// Its path: the keys of maps and the places in lists.
     pub path: Vec<Value>,
     pub value: Value,
 }
 
-/// See the table above. `data` are passed over until the kind is known.
+/// The map of the table above. A first reading passes over `data`, because their type depends on
+/// `kind`.
 #[derive(Serialize, Deserialize)]
 struct Whole<'a, Data> {
     v: u8,
@@ -107,8 +108,10 @@ impl Entry {
         }
     }
 
+    /// Returns the entry's bytes.
+    ///
     /// # Errors
-    /// None that a declared kind can give.
+    /// None for a declared kind.
     pub fn encode(&self) -> Result<Vec<u8>, CborError> {
         let mut whole = canonical(&self.whole())?;
         for Unknown { path, value } in &self.unknown {
@@ -117,11 +120,11 @@ impl Entry {
         Ok(cbor::encode_whole(whole))
     }
 
-    /// Reads an entry of version 1. What it was taken for is written again and compared: only fields
-    /// that this version does not know may be left.
+    /// Reads an entry of version 1. The result is encoded again and compared with the bytes. Only
+    /// fields that this version does not know may differ.
     ///
     /// # Errors
-    /// Bytes that are not the one form of an entry.
+    /// Bytes that are not the deterministic form of an entry.
     pub fn decode(bytes: &[u8]) -> Result<Entry, CborError> {
         let decoded = cbor::decode(bytes)?;
         let mut entry = Entry::read(decoded.read())?;
@@ -132,19 +135,18 @@ impl Entry {
         }
     }
 
-    /// Of bytes that are known to be ours, by their hash: that it is written in the same bytes again
-    /// is not looked for.
+    /// Reads an entry without comparing the bytes again. The caller has to check the leaf hash.
     pub(super) fn decode_known(bytes: &[u8]) -> Result<Entry, CborError> {
         let decoded = cbor::decode(bytes)?;
         let mut entry = Entry::read(decoded.read())?;
-        // `data` themselves are passed over once.
+        // The first reading passes over `data`: one value is always counted.
         if decoded.passed_over() > 1 {
             entry.find_unknown(decoded.read())?;
         }
         Ok(entry)
     }
 
-    /// Takes up what else stands there. Returns whether all that was understood does.
+    /// Keeps the unknown fields of the original. Returns whether the original has all known fields.
     fn find_unknown(&mut self, original: Read<'_, '_>) -> Result<bool, CborError> {
         let (original, understood) = (Value::deserialize(original)?, canonical(&self.whole())?);
         Ok(beyond(&original, &understood, &[], &mut self.unknown))
@@ -164,7 +166,7 @@ impl Entry {
     }
 }
 
-/// Whether all that was understood stands in the original; notes what else does.
+/// Returns whether the original has every understood value. Adds the other values to `unknown`.
 fn beyond(
     original: &Value,
     understood: &Value,
@@ -196,7 +198,7 @@ fn beyond(
     }
 }
 
-/// Puts a field where it was found.
+/// Puts an unknown field back at its path.
 fn put_back(into: &mut Value, path: &[Value], field: &Value) {
     let Some((key, rest)) = path.split_first() else { return };
     let next = match into {
@@ -216,15 +218,15 @@ fn put_back(into: &mut Value, path: &[Value], field: &Value) {
     }
 }
 
-/// The hash of a leaf of the Merkle tree: SHA-256(0x00 || entry), RFC 9162, 2.1.1.
+/// Returns the hash of a leaf of the Merkle tree: SHA-256(0x00 || entry), RFC 9162, 2.1.1.
 pub fn leaf_hash(bytes: &[u8]) -> [u8; 32] {
     Sha256::new().chain_update([0]).chain_update(bytes).finalize().into()
 }
 
-/// What an enrolment's entry says of the ID number without telling it:
-/// SHA-256("gatehouse id 1" || salt || type || 0x00 || number). `number` is the normalised one:
-/// trimmed, ASCII letters in upper case ([`crate::roster::Identity::checked`]). `salt`: 32 random bytes, kept
-/// sealed with the number; an evidence package opens the commitment by showing all three.
+/// Returns the commitment to an ID number that an enrolment's entry holds instead of the number:
+/// SHA-256("gatehouse id 1" || salt || type || 0x00 || number). `number` is normalised: trimmed,
+/// ASCII letters in upper case ([`crate::roster::Identity::checked`]). `salt`: 32 random bytes,
+/// kept sealed with the number. An evidence package opens the commitment by showing all three.
 pub fn commitment(salt: &[u8; 32], id_type: &str, number: &str) -> [u8; 32] {
     Sha256::new()
         .chain_update(b"gatehouse id 1")

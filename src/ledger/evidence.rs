@@ -1,4 +1,5 @@
-//! What was presented at a lane, one shape for all means; and words that mark an entry.
+//! The evidence that was presented at a lane, in one shape for all means of identification. Also
+//! the flags that mark an entry.
 
 use std::{borrow::Cow, fmt};
 
@@ -10,7 +11,7 @@ use serde::{
 
 use super::words::{Actor, Score};
 
-/// One thing that speaks for who stands there. A face and a card may both do.
+/// One piece of evidence of a person's identity. A face and a card may stand in one list.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Evidence {
@@ -18,9 +19,9 @@ pub enum Evidence {
     Card(CardEvidence),
     Qr(CardEvidence),
     IdCard(CardEvidence),
-    /// A guard's word.
+    /// A guard vouches for the person.
     Guard(Actor),
-    /// Of a later version, as it stands in the entry.
+    /// Evidence of a later version, as the entry holds it.
     #[serde(skip_deserializing)]
     Other(Value),
 }
@@ -38,8 +39,8 @@ impl Serialize for Evidence {
     }
 }
 
-/// Reads a list of evidence, and keeps what is not known as it stands. An entry's reader passes by only
-/// what it could read, so that the same value can be read once more.
+/// Reads a list of evidence, and keeps unknown evidence as it is. The CBOR reader does not advance
+/// past a value that it could not read. The same value is therefore read again, as `Other`.
 pub(super) fn list<'de, D: Deserializer<'de>>(list: D) -> Result<Vec<Evidence>, D::Error> {
     struct List;
 
@@ -65,44 +66,44 @@ pub(super) fn list<'de, D: Deserializer<'de>>(list: D) -> Result<Vec<Evidence>, 
     list.deserialize_seq(List)
 }
 
-/// How a face was judged.
+/// The scores of a recognised face.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FaceEvidence {
     /// The best worker's score.
     pub score: Score,
     pub threshold: Score,
-    /// The best worker's score less the second's; absent with one worker on the roster.
+    /// The best worker's score minus the second's; absent with one worker on the roster.
     pub margin: Option<Score>,
     /// The embedder's name.
     pub model: String,
-    /// Looks of the visit that agree.
+    /// Number of sightings of the visit that agree.
     pub frames: u32,
     /// The kind of the camera: the word before the colon of its source.
     pub camera: String,
-    /// Whether a living person was before the camera, where that was examined.
+    /// Whether a living person was before the camera, if that was examined.
     pub presentation: Option<Presentation>,
 }
 
-/// What the examination of a presentation said.
+/// The result of the examination for a living person.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Presentation {
     pub score: Score,
-    /// What spoke for or against it: a word.
+    /// The sign that decided it: a word.
     pub cue: String,
 }
 
-/// What a reader read: never the number itself.
+/// A card or code that a reader read, without its number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CardEvidence {
     /// The reader's name in the configuration.
     pub reader: String,
-    /// A salted hash of what was read.
+    /// A salted hash of the number.
     #[serde(with = "serde_bytes")]
     pub commitment: [u8; 32],
 }
 
 impl Evidence {
-    /// A face in one look, by a camera of no kind.
+    /// Returns the evidence of a face in one sighting, without a kind of camera.
     pub fn of_face(score: Score, threshold: Score, model: &str) -> Evidence {
         Evidence::Face(FaceEvidence {
             score,
@@ -130,7 +131,7 @@ impl Evidence {
     }
 }
 
-/// A word that marks a grant, a release or an outcome. Readers show words that they do not know.
+/// A word that marks a grant, a release or an outcome. A reader shows an unknown word as it is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Flag(Cow<'static, str>);
@@ -142,7 +143,7 @@ impl Flag {
     pub const OTHER_FACE: Flag = Flag(Cow::Borrowed("other_face"));
     /// The sensor that reports passages had shown no sign of life.
     pub const SENSOR_SUSPECT: Flag = Flag(Cow::Borrowed("sensor_suspect"));
-    /// The clock was not trusted, and that mattered.
+    /// The clock was not trusted, and the decision depended on it.
     pub const CLOCK: Flag = Flag(Cow::Borrowed("clock"));
     /// The roster was older than it should be.
     pub const ROSTER_STALE: Flag = Flag(Cow::Borrowed("roster_stale"));

@@ -1,8 +1,8 @@
-//! All that happened at this gateway, in order, and never changed (I2).
+//! The ledger: everything that happened at this gateway, in order, and never changed (I2).
 //!
 //! In: what happened ([`Body`]) with its time. Out: an entry's bytes, its leaf hash and its
-//! outbox rows, all in the transaction of whoever calls, together with whatever else that
-//! transaction changes. What is old enough loses its bytes, and keeps its place ([`Retention`]).
+//! outbox rows, written in the caller's transaction together with the caller's other changes.
+//! An entry whose retention is over loses its bytes and keeps its place ([`Retention`]).
 //! Touches: the tables `entry`, `open_passage`, `upstream`, `outbox`.
 
 mod attended;
@@ -41,19 +41,19 @@ pub enum LedgerError {
     Store(#[from] StoreError),
     #[error("ledger entry {index}: {source}; the database is damaged or was altered")]
     Damaged { index: u64, source: CborError },
-    #[error("an entry has no bytes: {source}; this is a fault of Gatehouse, tell its makers")]
+    #[error("an entry could not be encoded: {source}; this is a fault in Gatehouse: report it")]
     Unwritten { source: CborError },
     #[error("ledger entry {index} is missing; the database is damaged or was altered")]
     Missing { index: u64 },
     #[error("ledger entry {index} was deleted when its retention was over")]
     Pruned { index: u64 },
-    #[error("passage {0} has no open cause")]
+    #[error("passage {0} has no grant or release that waits for an outcome")]
     NoCause(PassageId),
     #[error(
-        "record {seq} is no attendance of a worker; `gatehouse attendance list` shows their numbers"
+        "record {seq} is not a worker's attendance; `gatehouse attendance list` shows the numbers"
     )]
     NoAttendance { seq: u64 },
-    #[error("the same passage is added already, as record {seq}")]
+    #[error("the same passage was already added, as record {seq}")]
     AlreadyAdded { seq: u64 },
     #[error("attendance {seq} is already disputed, by record {by_seq}")]
     AlreadyDisputed { seq: u64, by_seq: u64 },
@@ -67,24 +67,24 @@ impl From<rusqlite::Error> for LedgerError {
     }
 }
 
-/// An entry as it stands in the database.
+/// An entry as the database holds it.
 #[derive(Clone, Debug)]
 pub struct Stored {
     pub entry: Entry,
     pub leaf: [u8; 32],
 }
 
-/// Appends entries; knows the ledger's id and for which upstreams rows are written.
+/// Appends entries. Holds the ledger's id and the upstreams that get outbox rows.
 #[derive(Clone, Debug)]
 pub struct Ledger {
     pub id: LedgerId,
-    /// With the highest seq that an earlier run may have sent to each.
+    /// Each with the highest seq that an earlier run may have sent to it.
     upstreams: Vec<(String, u64)>,
 }
 
 impl Ledger {
-    /// Reads the ledger's id, and fills the outbox: an upstream that was never there before gets
-    /// everything that has gone upstream so far, one that comes back what it missed.
+    /// Reads the ledger's id and fills the outbox. A new upstream gets every record with a seq.
+    /// An upstream that returns to the configuration gets the records that it missed.
     pub fn open(tx: &Transaction<'_>, upstreams: Vec<String>) -> Result<Ledger, LedgerError> {
         let id = store::meta(tx, "ledger")?.and_then(|id| id.try_into().ok());
         let last_seq = last_seq(tx)?;
@@ -120,17 +120,18 @@ impl Ledger {
         Ok(Ledger { id: LedgerId(id.ok_or(LedgerError::NoLedgerId)?), upstreams })
     }
 
-    /// For whom rows are written.
+    /// Returns the upstreams that get outbox rows.
     pub fn upstreams(&self) -> impl Iterator<Item = &str> {
         self.upstreams.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The highest seq that an earlier run may have sent to this upstream, acknowledged or not.
+    /// Returns the highest seq that an earlier run may have sent to this upstream, acknowledged or
+    /// not.
     pub fn sent_before(&self, upstream: &str) -> u64 {
         self.upstreams.iter().find(|(name, _)| name == upstream).map_or(0, |(_, upto)| *upto)
     }
 
-    /// Adds one entry. What it says is on the disk when `tx` is committed, not before.
+    /// Adds one entry. It is on the disk when `tx` is committed, not before.
     pub fn append(
         &self,
         tx: &Transaction<'_>,
@@ -173,7 +174,7 @@ impl Ledger {
         Ok(Stored { entry, leaf })
     }
 
-    /// Closes a grant or release with what became of it, once. `at` bears the time.
+    /// Closes a grant or release with its outcome, once.
     pub fn close(
         &self,
         tx: &Transaction<'_>,
@@ -193,8 +194,8 @@ impl Ledger {
         self.append(tx, stamp, Closing { passage, cause, outcome, detail, flags })
     }
 
-    /// Adds a passage that somebody says was. One that was added already, and is
-    /// not disputed, is not added twice: whoever heard no answer may ask again.
+    /// Adds a passage that a person reports. A client that got no answer may ask again. A passage
+    /// that was already added, and is not disputed, is therefore refused.
     pub fn supplement(
         &self,
         tx: &Transaction<'_>,
@@ -219,8 +220,8 @@ impl Ledger {
         self.append(tx, stamp, supplement)
     }
 
-    /// Marks the attendance of this seq: it was not this person. It stays as it is. Returns it, and the
-    /// new entry.
+    /// Disputes the attendance of this seq: it was not this person. The attendance's entry stays as
+    /// it is. Returns the attendance and the new entry.
     pub fn dispute(
         &self,
         tx: &Transaction<'_>,
@@ -260,8 +261,8 @@ impl Ledger {
         Ok((Attended { entry, cause, disputed: dispute.entry.seq }, dispute))
     }
 
-    /// Before the cameras open, or a lane is begun anew: what a crash, or a fault of that lane,
-    /// left without an outcome is unconfirmed.
+    /// Closes as `unconfirmed` the passages that a crash, or a fault of one lane, left without an
+    /// outcome. Runs before the cameras open, and before a lane restarts. Returns their number.
     pub fn close_interrupted(
         &self,
         tx: &Transaction<'_>,
@@ -283,7 +284,7 @@ impl Ledger {
         Ok(open.len())
     }
 
-    /// Whose attendance an outcome completes or a dispute is about: the worker of its cause.
+    /// Returns the worker of an entry; of an outcome or a dispute, the worker of its cause.
     fn attended(&self, tx: &Transaction<'_>, body: &Body) -> Result<Option<String>, LedgerError> {
         match (body.worker(), body.cause()) {
             (None, Some(cause)) => Ok(tx
@@ -294,8 +295,8 @@ impl Ledger {
     }
 }
 
-/// The next index, and the last seq given. Each is the end of an index: with both in one SELECT's
-/// own list, SQLite would look at every entry there is.
+/// Returns the next index and the last seq given. Each subquery reads the end of one index. With
+/// both `max` in one SELECT's own list, SQLite would read every entry.
 fn next(tx: &Transaction<'_>) -> Result<(u64, u64), LedgerError> {
     Ok(tx
         .prepare_cached(
@@ -305,14 +306,14 @@ fn next(tx: &Transaction<'_>) -> Result<(u64, u64), LedgerError> {
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
-/// How long this box has run in all, at least: what the last entry that has its bytes says, and what
-/// it ran since. What it ran between the last entry of a boot and that boot's end is not counted.
+/// Returns the seconds that this box has run in all, at least: the sum in the last readable entry,
+/// and the time since that entry. The time between a boot's last entry and its end is not counted.
 fn ran_s(tx: &Transaction<'_>, now: Stamp) -> Result<u64, LedgerError> {
     let mut query =
         tx.prepare_cached("SELECT bytes FROM entry WHERE bytes <> x'' ORDER BY idx DESC")?;
     let mut rows = query.query([])?;
     while let Some(row) = rows.next()? {
-        // One that is damaged says nothing.
+        // A damaged entry gives no time: the entry before it is read.
         let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
         let Ok(Entry { stamp: last, ran_s, .. }) = Entry::decode_known(bytes) else { continue };
         let began = if last.boot == now.boot { last.uptime_ms } else { 0 };
@@ -323,24 +324,24 @@ fn ran_s(tx: &Transaction<'_>, now: Stamp) -> Result<u64, LedgerError> {
     Ok(now.uptime_ms / 1000)
 }
 
-/// The last entry of a damaged ledger that can be read.
+/// Returns the last entry of a damaged ledger whose row can be read.
 pub fn last_known(connection: &rusqlite::Connection) -> Option<EntryRef> {
     let sql = "SELECT idx, leaf FROM entry ORDER BY idx DESC LIMIT 1";
     let head = |row: &rusqlite::Row<'_>| Ok(EntryRef { index: row.get(0)?, hash: row.get(1)? });
     connection.query_row(sql, [], head).ok()
 }
 
-/// How many entries there are.
+/// Returns the number of entries.
 pub fn size(tx: &Transaction<'_>) -> Result<u64, LedgerError> {
     Ok(next(tx)?.0)
 }
 
-/// The last seq given; 0 when nothing has gone upstream.
+/// Returns the last seq given; 0 when nothing has gone upstream.
 pub fn last_seq(tx: &Transaction<'_>) -> Result<u64, LedgerError> {
     Ok(next(tx)?.1)
 }
 
-/// The entry at an index.
+/// Returns the entry at an index.
 pub fn read(tx: &Transaction<'_>, index: u64) -> Result<Stored, LedgerError> {
     let (bytes, leaf): (Vec<u8>, [u8; 32]) = tx
         .prepare_cached("SELECT bytes, leaf FROM entry WHERE idx = ?1")?
@@ -353,21 +354,21 @@ pub fn read(tx: &Transaction<'_>, index: u64) -> Result<Stored, LedgerError> {
     checked(index, &bytes, leaf, Entry::decode)
 }
 
-/// An entry of these bytes, if they are of this index and leaf.
+/// Decodes an entry, and compares its index and its leaf hash.
 fn checked(
     index: u64,
     bytes: &[u8],
     leaf: [u8; 32],
     decode: fn(&[u8]) -> Result<Entry, CborError>,
 ) -> Result<Stored, LedgerError> {
-    let other = || CborError::Content("another leaf or index".to_owned());
+    let other = || CborError::Content("its leaf hash or its index differs".to_owned());
     let is_it = |entry: &Entry| entry.index == index && leaf_hash(bytes) == leaf;
     let entry = decode(bytes).and_then(|entry| is_it(&entry).then_some(entry).ok_or_else(other));
     let entry = entry.map_err(|source| LedgerError::Damaged { index, source })?;
     Ok(Stored { entry, leaf })
 }
 
-/// The passage that the record of this seq is of, where it is one.
+/// Returns the passage of the record with this seq, if the record is an outcome or a release.
 pub fn passage_of(tx: &Transaction<'_>, seq: u64) -> Result<Option<PassageId>, LedgerError> {
     let index: Option<u64> =
         tx.query_row("SELECT idx FROM entry WHERE seq = ?1", [seq], |row| row.get(0)).optional()?;
@@ -379,8 +380,8 @@ pub fn passage_of(tx: &Transaction<'_>, seq: u64) -> Result<Option<PassageId>, L
     })
 }
 
-/// Reads entries from an index on, at most `limit`. Returns those that are damaged or were altered,
-/// and where to go on; `None` at the ledger's end.
+/// Reads entries from an index on, at most `limit`. Returns the damaged or altered ones, and the
+/// index at which the next call begins; `None` at the ledger's end.
 pub fn audit(
     tx: &Transaction<'_>,
     from: u64,
@@ -398,8 +399,8 @@ pub fn audit(
     Ok((damaged, (until == from.saturating_add(limit)).then_some(until)))
 }
 
-/// An entry whose index, bytes and leaf are a row's columns from `at` on. Its leaf says that the bytes
-/// are those that were appended.
+/// Returns the entry whose index, bytes and leaf are a row's columns from `at` on. The leaf hash
+/// proves that the bytes are the appended ones.
 fn known(row: &rusqlite::Row<'_>, at: usize) -> Result<Stored, LedgerError> {
     let (index, leaf) = (row.get(at)?, row.get(at + 2)?);
     let bytes = row.get_ref(at + 1)?.as_blob().map_err(rusqlite::Error::from)?;
@@ -409,8 +410,8 @@ fn known(row: &rusqlite::Row<'_>, at: usize) -> Result<Stored, LedgerError> {
     checked(index, bytes, leaf, Entry::decode_known)
 }
 
-/// What was entered on a worker apart from passages, oldest first; of very many, the last `limit`. With
-/// a dispute, the seq of the attendance that it is about.
+/// Returns a worker's latest `limit` entries that are not passages, oldest first. A dispute comes
+/// with the seq of the disputed attendance.
 pub fn history(
     tx: &Transaction<'_>,
     worker: &WorkerId,

@@ -1,4 +1,4 @@
-//! Rows that wait for upstreams: read, struck off, put back.
+//! The outbox: rows that wait for upstreams are read, struck off and put back.
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
@@ -9,15 +9,15 @@ use crate::clock::Stamp;
 #[derive(Debug)]
 pub struct Waiting<T> {
     pub rows: Vec<T>,
-    /// The seq of the last one looked at.
+    /// The seq of the last row that was read.
     pub upto: u64,
-    /// There may be more.
+    /// Whether there may be more rows.
     pub more: bool,
 }
 
-/// What one upstream has not acknowledged, oldest first: after the seq `after` up to `until`, and at
-/// most `limit`. `make` is given each, of an outcome with the entry that it closes. What cannot be
-/// read, or belongs to something that cannot, is left out: it must not hold up those behind it.
+/// Returns rows that one upstream has not acknowledged, oldest first: after the seq `after`, up to
+/// `until`, at most `limit`. `make` gets each entry, and with an outcome the entry that it closes.
+/// An unreadable entry, or one with an unreadable cause, is left out and must not block later rows.
 pub fn waiting<T>(
     tx: &Transaction<'_>,
     upstream: &str,
@@ -49,7 +49,7 @@ pub fn waiting<T>(
         match entry {
             Ok((stored, cause)) => waiting.rows.push(make(stored, cause)),
             Err(error) => {
-                tracing::error!(%error, upstream, seq = waiting.upto, "not sent");
+                tracing::error!(%error, upstream, seq = waiting.upto, "a record that cannot be read is not sent");
             }
         }
     }
@@ -57,7 +57,7 @@ pub fn waiting<T>(
     Ok(waiting)
 }
 
-/// Strikes rows off: the upstream has acknowledged them (I3). Returns how many were there.
+/// Strikes off rows that the upstream has acknowledged (I3). Returns the number of deleted rows.
 pub fn strike_off(tx: &Transaction<'_>, upstream: &str, seqs: &[u64]) -> Result<u64, LedgerError> {
     let mut delete =
         tx.prepare_cached("DELETE FROM outbox WHERE upstream = ?1 AND seq BETWEEN ?2 AND ?3")?;
@@ -72,7 +72,8 @@ pub fn strike_off(tx: &Transaction<'_>, upstream: &str, seqs: &[u64]) -> Result<
     Ok(struck)
 }
 
-/// Strikes off all rows up to a seq: the platform has acknowledged them. Returns how many there were.
+/// Strikes off all rows up to a seq that the platform has acknowledged. Returns the number of
+/// deleted rows.
 pub fn strike_off_upto(
     tx: &Transaction<'_>,
     upstream: &str,
@@ -84,17 +85,17 @@ pub fn strike_off_upto(
     Ok(struck as u64)
 }
 
-/// What was put back into an outbox.
+/// The records that were put back into an outbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Requeued {
-    /// Records that wait now, also those that did already.
+    /// Number of records that wait now, including records that already waited.
     pub rows: u64,
-    /// Those that there is nothing to send of: pruned when their retention was over, or damaged.
+    /// Records that cannot be sent: pruned when their retention was over, or damaged.
     pub gone: Vec<u64>,
 }
 
-/// Puts records from one seq to another, both included, back into an upstream's outbox. Each is read
-/// first, with its cause: what cannot be sent does not wait there.
+/// Puts records from one seq to another, both included, back into an upstream's outbox. Each record
+/// is read first with its cause, so that no row waits that cannot be sent.
 pub fn queue_again(
     tx: &Transaction<'_>,
     upstream: &str,
@@ -132,7 +133,7 @@ pub fn queue_again(
     Ok(requeued)
 }
 
-/// How many rows wait for an upstream, and the time of the oldest.
+/// Returns the number of rows that wait for an upstream, and the time of the oldest readable one.
 pub fn backlog(tx: &Transaction<'_>, upstream: &str) -> Result<(u64, Option<Stamp>), LedgerError> {
     let rows = tx
         .prepare_cached("SELECT count(*) FROM outbox WHERE upstream = ?1")?

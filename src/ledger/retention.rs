@@ -1,10 +1,10 @@
-//! What may be forgotten of old entries, and when (I2).
+//! Retention: the bytes of old entries are deleted when their time is over (I2).
 //!
-//! In: the day on which all wages were settled, and for how many years attendance is kept after it.
-//! Out: entries without their bytes, worker and lane, from the first one on. Their leaf hashes,
-//! indices, seqs and kinds stay, and each run ends with an entry that says how far it went. Nothing is
-//! forgotten without that day, nor by a clock that is not trusted, nor before every upstream has
-//! acknowledged it. Touches: the table `entry`, and `pruned_*` in `meta`.
+//! In: the day on which all wages were settled, and the years for which attendance is kept after
+//! it. Out: entries without their bytes, worker and lane, from the first entry on. Their leaf
+//! hashes, indices, seqs and kinds stay. Each run ends with an entry that says how far it went.
+//! Nothing is deleted without that day, by a clock that is not trusted, or before every upstream
+//! has acknowledged it. Touches: the table `entry`, and `pruned_*` in `meta`.
 
 use jiff::{Span, civil::Date, tz::TimeZone};
 use rusqlite::{Transaction, params};
@@ -15,15 +15,15 @@ use crate::{
     store::{meta, set_meta},
 };
 
-/// Entries pruned in one transaction.
+/// Maximum number of entries that are pruned in one transaction.
 const BATCH: u64 = 500;
 
-/// The index of the first entry that still has its bytes.
+/// Key in `meta`: the index of the first entry that still has its bytes.
 const BEFORE: &str = "pruned_before";
-/// How many entries were pruned since an entry said so.
+/// Key in `meta`: the number of entries pruned since the last `pruning` entry.
 const UNTOLD: &str = "pruned_untold";
 
-/// For how long attendance is kept.
+/// The time for which attendance is kept.
 #[derive(Clone, Debug)]
 pub struct Retention {
     /// The day on which all wages of the project were settled.
@@ -34,24 +34,24 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// The last day on which everything is kept; `None`: it is kept for good.
+    /// Returns the last day on which everything is kept; `None` when nothing is ever deleted.
     pub fn kept_until(&self) -> Option<Date> {
         Some(later(self.settled_on?, self.keep_years))
     }
 
-    /// Whether anything may be forgotten at all.
+    /// Returns whether any entry may be pruned.
     fn is_over(&self, today: Date) -> bool {
         self.kept_until().is_some_and(|until| today > until)
     }
 
-    /// Whether an entry of this day may be forgotten.
+    /// Returns whether an entry of this day may be pruned.
     fn is_over_for(&self, day: Date, today: Date) -> bool {
         self.is_over(today) && today > later(day, self.keep_years)
     }
 
     fn day(&self, wall_ms: i64) -> Date {
         let at = jiff::Timestamp::from_millisecond(wall_ms);
-        // What no calendar can show is not over yet.
+        // A time outside the calendar counts as not over yet.
         at.map_or(Date::MAX, |at| at.to_zoned(self.timezone.clone()).date())
     }
 }
@@ -65,12 +65,12 @@ fn number(tx: &Transaction<'_>, key: &str) -> Result<u64, LedgerError> {
     Ok(bytes.and_then(|b| b.try_into().ok()).map_or(0, u64::from_be_bytes))
 }
 
-/// The index of the first entry that still has its bytes; 0 while nothing was pruned.
+/// Returns the index of the first entry that still has its bytes; 0 while nothing was pruned.
 pub fn pruned_before(tx: &Transaction<'_>) -> Result<u64, LedgerError> {
     number(tx, BEFORE)
 }
 
-/// Up to which entry the next step of [`Ledger::prune`] may go; `None` where nothing may.
+/// Returns the index up to which [`Ledger::prune`] may go next; `None` when nothing may be pruned.
 pub fn prunable(
     tx: &Transaction<'_>,
     now: Stamp,
@@ -81,7 +81,7 @@ pub fn prunable(
         return Ok(None);
     }
     let from = pruned_before(tx)?;
-    // The last entry keeps its bytes: it says how long the box has run.
+    // The last entry keeps its bytes: they hold the time that the box has run.
     let (most, limit) = (from.saturating_add(BATCH), size(tx)?.saturating_sub(1).min(needed(tx)?));
     let mut before = from;
     let mut bytes = tx.prepare_cached("SELECT bytes FROM entry WHERE idx = ?1")?;
@@ -90,7 +90,7 @@ pub fn prunable(
             break;
         }
         let raw: Vec<u8> = bytes.query_row([index], |row| row.get(0))?;
-        // What cannot be read, and a time that nobody trusted, is dated by what comes after it.
+        // An entry that cannot be read, or whose clock was not trusted, is dated by a later entry.
         let Ok(Entry { stamp, body, .. }) = Entry::decode_known(&raw) else { continue };
         if !stamp.synced {
             continue;
@@ -108,7 +108,7 @@ impl Ledger {
     /// Prunes the entries before an index that [`prunable`] gave.
     pub fn prune(&self, tx: &Transaction<'_>, before: u64) -> Result<(), LedgerError> {
         let from = pruned_before(tx)?;
-        // Somebody may have come to wait for one of them.
+        // An upstream or a passage may need one of them since `prunable` ran.
         let before = before.min(needed(tx)?).max(from);
         tx.execute(
             "UPDATE entry SET bytes = x'', worker = NULL, lane = NULL WHERE idx >= ?1 AND idx < ?2",
@@ -119,7 +119,8 @@ impl Ledger {
         Ok(set_meta(tx, UNTOLD, &untold.to_be_bytes())?)
     }
 
-    /// Ends a run: enters what was pruned since an entry said so last. How many entries.
+    /// Ends a run: appends an entry with the number of entries pruned since the last one. Returns
+    /// that number.
     pub fn tell_pruned(
         &self,
         tx: &Transaction<'_>,
@@ -138,7 +139,7 @@ impl Ledger {
     }
 }
 
-/// The first entry that somebody still waits for: an upstream, or a passage without an outcome.
+/// Returns the index of the first entry that an upstream or an open passage still needs.
 fn needed(tx: &Transaction<'_>) -> Result<u64, LedgerError> {
     let first = |sql: &str| -> Result<u64, LedgerError> {
         let first: Option<u64> = tx.prepare_cached(sql)?.query_row([], |row| row.get(0))?;

@@ -1,4 +1,4 @@
-//! Frozen bytes, and the ledger in a real database.
+//! Tests of the frozen bytes, and of the ledger in a real database.
 
 use std::sync::Arc;
 
@@ -59,7 +59,7 @@ fn lane() -> String {
     "north".to_owned()
 }
 
-/// Each kind, with all that it may hold and with as little as it may.
+/// Returns entries of each kind, with all optional fields and with none.
 fn one_of_each_kind() -> Vec<Entry> {
     let socket = || by(Via::Socket);
     let day = |month, day| Some(jiff::civil::date(2026, month, day));
@@ -295,8 +295,8 @@ fn one_of_each_kind() -> Vec<Entry> {
         .collect()
 }
 
-/// The bytes of version 1, frozen: never edit what stands in the file. Where this fails, the code is
-/// wrong. A new kind, and a new optional field, is a new line.
+/// The bytes of version 1 are frozen: never edit a line of the file. If this test fails, the code
+/// is wrong. A new kind or a new optional field is a new line.
 #[test]
 fn the_bytes_of_version_1_never_change() {
     let frozen = include_str!("frozen_v1.txt");
@@ -334,7 +334,7 @@ fn no_altered_byte_of_an_entry_goes_unnoticed() {
 fn a_kind_or_a_field_of_a_later_version_is_kept_and_not_refused() {
     let bytes = entry(9, Some(9), Fire { lane: lane(), on: true }).encode().unwrap();
     let value: Value = ciborium::from_reader(&bytes[..]).unwrap();
-    // Of the same entry with another value under a key.
+    // The bytes of the same entry with another value under a key.
     let later = |key: &str, new: fn(&Value) -> Value| {
         let mut value = value.clone();
         let mut all = value.as_map_mut().unwrap().iter_mut();
@@ -395,8 +395,8 @@ fn text_map<const N: usize>(pairs: [(&str, Value); N]) -> Value {
     Value::Map(pairs.map(|(name, value)| (name.into(), value)).into())
 }
 
-/// What a later version may present: a means that is not known, a face with a field more, a word, and a
-/// guard who spoke by a way that is not known.
+/// Evidence that a later version may hold: an unknown means, a face with an unknown field, a single
+/// word, and a guard with an unknown `via`.
 fn evidence_of_a_later_version() -> Vec<Evidence> {
     let palm = text_map([("palm", text_map([("score", 8123.into()), ("veins", 12.into())]))]);
     let mut judged = Value::serialized(&face()).unwrap();
@@ -419,7 +419,7 @@ fn evidence_and_words_of_a_later_version_are_kept_and_written_again_in_the_same_
     let bytes = written.encode().unwrap();
     let read = Entry::decode(&bytes).unwrap();
     assert_eq!(read.encode().unwrap(), bytes);
-    assert_eq!(Entry::decode_known(&bytes).unwrap(), read, "known bytes tell as much");
+    assert_eq!(Entry::decode_known(&bytes).unwrap(), read, "decode_known reads the same entry");
     let Body::Grant(Grant { evidence, flags, .. }) = &read.body else { panic!("{read:?}") };
     let words: Vec<_> = flags.iter().map(Flag::word).collect();
     assert_eq!(words, ["late", "drizzle"]);
@@ -465,7 +465,7 @@ async fn a_grant_with_evidence_of_a_later_version_is_listed_as_the_attendance_th
 }
 
 #[tokio::test]
-async fn a_lane_that_is_begun_anew_closes_its_own_passages_and_no_others() {
+async fn a_lane_that_restarts_closes_its_own_passages_and_no_others() {
     let (_dir, store, ledger) = with_ledger(&[]).await;
     append(&store, &ledger, grant(1)).await;
     let (passage, direction) = (PassageId([2; 16]), Direction::Exit);
@@ -539,7 +539,8 @@ async fn a_row_is_struck_off_for_its_own_upstream_and_a_new_upstream_gets_everyt
     let backlogs = store
         .write(Priority::Upkeep, |tx| {
             let ledger = Ledger::open(tx, vec!["a".into(), "b".into()])?;
-            // Only what an earlier run may have sent can be a repeat; nothing to a new upstream.
+            // Only a record that an earlier run may have sent can be a repeat. A new upstream has
+            // none.
             assert_eq!((ledger.sent_before("a"), ledger.sent_before("b")), (3, 0));
             strike_off(tx, "a", &[1, 3])?;
             Ok::<_, LedgerError>((backlog(tx, "a")?, backlog(tx, "b")?))
@@ -551,7 +552,7 @@ async fn a_row_is_struck_off_for_its_own_upstream_and_a_new_upstream_gets_everyt
 }
 
 #[tokio::test]
-async fn i3_records_are_put_back_for_their_own_upstream_and_what_is_gone_is_named() {
+async fn i3_records_are_queued_again_for_one_upstream_and_missing_ones_are_named() {
     let (dir, store, ledger) = with_ledger(&["a", "b"]).await;
     for _ in 0..3 {
         append(&store, &ledger, Boot { version: "1".into() }).await;
@@ -564,7 +565,7 @@ async fn i3_records_are_put_back_for_their_own_upstream_and_what_is_gone_is_name
     store.write(Priority::Attendance, close).await.unwrap();
     store.write(Priority::Upkeep, |tx| strike_off(tx, "a", &[1, 2, 4])).await.unwrap();
     let again = |from, to| store.write(Priority::Upkeep, move |tx| queue_again(tx, "a", from, to));
-    // One that waits already is one that will come, and beyond the last one there is nothing.
+    // Record 3 already waits and is counted too. A `to` beyond the last seq is allowed.
     let found = again(2, u64::MAX).await.unwrap();
     assert_eq!(found, Requeued { rows: 3, gone: vec![] });
     let waiting = async |upstream: &'static str| {
@@ -573,7 +574,7 @@ async fn i3_records_are_put_back_for_their_own_upstream_and_what_is_gone_is_name
     };
     assert_eq!((waiting("a").await, waiting("b").await), (vec![2, 3, 4], vec![1, 2, 3, 4]));
     store.write(Priority::Upkeep, |tx| strike_off(tx, "a", &[2, 3, 4])).await.unwrap();
-    // A record is nothing without its cause, nor is one that is damaged.
+    // A damaged record, or a record whose cause is damaged, cannot be sent.
     let raw = Connection::open(dir.path().join("gatehouse.db")).unwrap();
     raw.execute("UPDATE entry SET bytes = x'00' WHERE seq = 2 OR kind = 'grant'", []).unwrap();
     assert_eq!(again(1, 4).await.unwrap(), Requeued { rows: 2, gone: vec![2, 4] });
@@ -603,7 +604,7 @@ async fn an_entry_altered_in_the_database_is_noticed_when_read() {
 }
 
 #[tokio::test]
-async fn a_damaged_entry_does_not_hold_up_those_behind_it() {
+async fn a_damaged_entry_does_not_block_later_entries() {
     let (dir, store, ledger) = with_ledger(&["a"]).await;
     for _ in 0..4 {
         append(&store, &ledger, Boot { version: "1".into() }).await;
@@ -614,7 +615,7 @@ async fn a_damaged_entry_does_not_hold_up_those_behind_it() {
     assert_eq!(waiting.iter().map(|s| s.entry.seq).collect::<Vec<_>>(), [Some(3)]);
     assert!(store.read(|tx| waits(tx, "a", 3)).await.unwrap().is_empty());
     let backlog = store.read(|tx| backlog(tx, "a")).await.unwrap();
-    assert_eq!(backlog, (4, Some(stamp())), "the oldest one that can be read");
+    assert_eq!(backlog, (4, Some(stamp())), "the time is that of the oldest readable entry");
 }
 
 #[tokio::test]

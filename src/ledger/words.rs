@@ -10,7 +10,7 @@ pub struct Score(pub i32);
 
 impl Score {
     pub fn of(cosine: f32) -> Score {
-        // A cosine is within ±1, and `as` saturates where it is not.
+        // A cosine is within ±1. `as` saturates a value outside.
         Score((f64::from(cosine) * 10_000.0).round() as i32)
     }
 
@@ -28,11 +28,11 @@ pub struct EntryRef {
     pub hash: [u8; 32],
 }
 
-/// How somebody could tell this gateway to do something.
+/// The way by which an order reached this gateway.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Via {
-    /// The control socket; the kernel says who is behind it.
+    /// The control socket. The kernel names the user at the other end.
     #[default]
     Socket,
     /// A command that works on the storage folder itself while no daemon runs.
@@ -42,7 +42,7 @@ pub enum Via {
     Upstream,
 }
 
-/// Who told the gateway to do something: a user of the operating system, or a platform.
+/// The origin of an order: a user of the operating system, or a platform.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Actor {
     pub uid: u32,
@@ -50,7 +50,8 @@ pub struct Actor {
     pub via: Via,
 }
 
-/// Somebody whose face is like this worker's, and who was enrolled all the same: a twin.
+/// An enrolled worker with a similar face, such as a twin. The new worker was enrolled all the
+/// same.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alike {
     pub worker: WorkerId,
@@ -59,13 +60,13 @@ pub struct Alike {
     pub reason: String,
 }
 
-/// What became of a worker's templates and photos.
+/// A change of a worker's templates and photos.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FacesChanged {
     pub what: FacesWhat,
     /// The embedder that made the new ones.
     pub model: String,
-    /// How many templates there are then.
+    /// Number of templates after the change.
     pub templates: u32,
 }
 
@@ -77,7 +78,7 @@ words! {
     }
 }
 
-/// Whether somebody went through.
+/// The result of a grant or a release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -91,12 +92,12 @@ words! {
     /// How a lane works.
     #[derive(Default)]
     pub enum LaneMode {
-        /// Who is recognised and in force passes.
+        /// A recognised worker whose enrolment is in force passes.
         #[default]
         Normal = "normal",
-        /// It stands open both ways, for an emergency. Who is recognised is recorded all the same.
+        /// The lane stands open both ways, for an emergency. A recognised worker is still recorded.
         Free = "free",
-        /// Nobody enters. Who is recognised leaves: nobody is locked in.
+        /// No one enters. A recognised worker may leave, so that no one is locked in.
         Closed = "closed",
     }
 }

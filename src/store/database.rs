@@ -1,4 +1,4 @@
-//! The database's file: opened, brought up to date, looked through, and set aside where damaged.
+//! The database's file: it is opened, migrated, checked, and set aside if it is damaged.
 
 use std::{
     fs::File,
@@ -13,36 +13,37 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::{
     Sealer, StoreError,
     folder::{
-        finish_setting_aside, locked, newest, own_file, read_sent, say_made, set_aside, was_made,
+        finish_setting_aside, locked, mark_made, newest, own_file, read_sent, set_aside, was_made,
     },
     meta::{KEY_PROOF, meta, set_meta},
     settling,
 };
 use crate::{clock::Clock, config::Storage};
 
-/// Each is run once, in order; the database's `user_version` says how many have been.
+/// The migrations. Each runs once, in order. `user_version` in the database counts those that ran.
 pub(super) const MIGRATIONS: &[&str] = &[include_str!("migrations/0001.sql")];
-/// All of them, for tests of single tables.
+/// All migrations together, for tests of single tables.
 #[cfg(test)]
 pub const SCHEMA: &str = include_str!("migrations/0001.sql");
 /// "GATE": tells our file from any other SQLite database.
 pub(super) const APPLICATION_ID: i32 = 0x4741_5445;
-/// The write-ahead log is cut back to this once a reader who held it up has gone; bytes.
+/// Maximum size of the write-ahead log in bytes after a long reader has ended.
 const LOG_BYTES: i64 = 16 << 20;
-/// How long a start may take to look the database through; what is left of it is trusted.
+/// Timeout after which a start stops checking the database. The rest is trusted.
 const LOOK_THROUGH: Duration = Duration::from_secs(30);
-/// The same where damage was found before, and is looked for to the end: within the unit's
-/// TimeoutStartSec.
+/// Timeout of the full check after damage was found before. The unit's TimeoutStartSec is longer.
 const LOOK_CLOSER: Duration = Duration::from_secs(600);
-/// The look stops to see the time after so many of SQLite's steps.
+/// Interval between two readings of the clock during the check, in steps of SQLite.
 const STEPS: i32 = 1_000;
-/// A read that fails is tried so often before the disk is taken to have lost it.
+/// Maximum number of attempts to open a database that the disk fails to read.
 const READS: usize = 3;
+/// Interval between two attempts.
 const BETWEEN_READS: Duration = Duration::from_secs(1);
-/// Stands beside the database while SQLite has found damage that no start has looked into yet.
+/// Name of the file that notes damage found by SQLite, until a start has checked the database.
 const SUSPECT: &str = "gatehouse.db.suspect";
 
-/// Of a database that takes a damaged one's place, until the ledger has said so: its folder.
+/// Key in `meta` of a database that takes a damaged one's place: the damaged one's folder. It stays
+/// until the ledger has recorded the succession.
 const TAKES_PLACE_OF: &str = "takes_place_of";
 
 /// Opens (or makes) the database. A damaged one is set aside and a new one made in its place.
@@ -53,8 +54,8 @@ pub(super) fn open(
     finish_setting_aside(config, clock.stamp())?;
     let mut opened = try_open(config, clock);
     for _ in 1..READS {
-        // A read that fails once may be a loose card; one that never succeeds is damage.
-        if matches!(&opened, Err(StoreError::Sqlite(e)) if lost_by_the_disk(e)) {
+        // A single failed read may be a loose card. A read that always fails is damage.
+        if matches!(&opened, Err(StoreError::Sqlite(e)) if is_read_error(e)) {
             std::thread::sleep(BETWEEN_READS);
             opened = try_open(config, clock);
         }
@@ -62,7 +63,7 @@ pub(super) fn open(
     let found = match opened {
         Err(StoreError::Damaged { found, .. }) => found,
         Err(StoreError::Sqlite(e))
-            if is_damage(&e) || (lost_by_the_disk(&e) && gives_something(&config.database())) =>
+            if is_damage(&e) || (is_read_error(&e) && is_readable(&config.database())) =>
         {
             e.to_string()
         }
@@ -71,7 +72,7 @@ pub(super) fn open(
     let place = set_aside(config, clock.stamp(), &found)?;
     tracing::error!(%found, place = %place.display(), "the database is damaged and set aside");
     let fresh = try_open(config, clock)?;
-    forget_suspicion(config);
+    clear_suspicion(config);
     Ok(fresh)
 }
 
@@ -83,11 +84,12 @@ pub(super) fn try_open(
     if std::fs::metadata(&path).is_ok_and(|m| m.len() == 0) && was_made(&config.dir) {
         return Err(StoreError::Damaged { path, found: "the file is empty".to_owned() });
     }
-    // Made by us first, so that SQLite's three files are 0600 from their first byte.
+    // We make the file before SQLite does, so that SQLite's three files are 0600 from the first
+    // byte.
     own_file(&path).map_err(|source| StoreError::Folder { path: path.clone(), source })?;
     let mut connection = Connection::open(&path)?;
     connection.pragma_update(None, "secure_delete", "ON")?;
-    // What is not ours, or newer, is left as it is.
+    // A foreign or newer database is refused before anything in it changes.
     let found = schema(&connection, &path)?;
     let mode: String =
         connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))?;
@@ -100,7 +102,7 @@ pub(super) fn try_open(
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     if found > 0 {
         look_through(&mut connection, config, clock)?;
-        ends_where_it_should(&connection, config)?;
+        check_last_seq(&connection, config)?;
     }
     let new = migrate(&mut connection, config)?;
     let key = settling::settle(&connection, config)?;
@@ -108,15 +110,15 @@ pub(super) fn try_open(
     if !prove_key(&connection, &path, &sealer)? {
         set_meta(&connection, "key_proof", &sealer.seal(KEY_PROOF, b"gatehouse")?)?;
     }
-    if let Err(error) = say_made(&config.dir, true) {
-        tracing::warn!(%error, "the lock's file is not written");
+    if let Err(error) = mark_made(&config.dir, true) {
+        tracing::warn!(%error, "the lock file cannot be written");
     }
     Ok((connection, sealer))
 }
 
-/// Records that have been sent and are not there would be followed by others of the same seq, and
-/// those be taken for repeats.
-fn ends_where_it_should(connection: &Connection, config: &Storage) -> Result<(), StoreError> {
+/// Returns [`StoreError::Damaged`] if the database ends before the highest seq sent. New records
+/// would get the seqs of the lost ones, and an upstream would take them for repeats.
+fn check_last_seq(connection: &Connection, config: &Storage) -> Result<(), StoreError> {
     let Some(ledger) = meta(connection, "ledger")? else { return Ok(()) };
     let last: Option<u64> =
         connection.query_row("SELECT max(seq) FROM entry", [], |row| row.get(0))?;
@@ -124,7 +126,7 @@ fn ends_where_it_should(connection: &Connection, config: &Storage) -> Result<(),
     match read_sent(&config.dir, &ledger) {
         Some(sent) if sent > last => {
             let found = format!(
-                "it ends with record {last}, and record {sent} had been sent: what came after is lost"
+                "it ends with record {last}, but record {sent} had been sent: the records between are lost"
             );
             Err(StoreError::Damaged { path: config.database(), found })
         }
@@ -132,41 +134,41 @@ fn ends_where_it_should(connection: &Connection, config: &Storage) -> Result<(),
     }
 }
 
-/// Whether SQLite says that what it read is not what was written.
+/// Returns whether SQLite reports a damaged file.
 pub(super) fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase))
 }
 
-/// Whether the disk gives back less than was written, or nothing.
-fn lost_by_the_disk(error: &rusqlite::Error) -> bool {
+/// Returns whether the disk failed to read, or read too few bytes.
+fn is_read_error(error: &rusqlite::Error) -> bool {
     use rusqlite::ffi::{SQLITE_IOERR_READ, SQLITE_IOERR_SHORT_READ};
     let code = error.sqlite_error().map(|e| e.extended_code);
     matches!(code, Some(SQLITE_IOERR_READ | SQLITE_IOERR_SHORT_READ))
 }
 
-/// Whether any of the file can be read. A disk of which nothing can be is away as a whole: that
-/// says nothing of the database, and the start is tried again.
-fn gives_something(path: &Path) -> bool {
+/// Returns whether a part of the file can be read. If no part can, the whole disk is away. That is
+/// no sign of damage, and the start is tried again.
+fn is_readable(path: &Path) -> bool {
     let Ok(file) = File::open(path) else { return false };
     let length = file.metadata().map_or(0, |m| m.len());
     let places = [0, length / 2, length.saturating_sub(1)];
     places.into_iter().any(|at| file.read_at(&mut [0], at).is_ok())
 }
 
-/// Notes that SQLite has found damage: the next start looks the database through to its end.
+/// Notes that SQLite has found damage. The next start then checks the whole database.
 pub(super) fn suspect(path: &Path, found: &str) {
     let note = path.with_file_name(SUSPECT);
     if let Err(error) = std::fs::write(&note, found) {
-        tracing::warn!(%error, note = %note.display(), "not written");
+        tracing::warn!(%error, note = %note.display(), "the note of the damage is not written");
     }
 }
 
-fn forget_suspicion(config: &Storage) {
+fn clear_suspicion(config: &Storage) {
     let _ = std::fs::remove_file(config.dir.join(SUSPECT));
 }
 
-/// Has SQLite look through the database's structure; for as long as a start may take, or to its
-/// end where there is reason to.
+/// Lets SQLite check the database's structure: for [`LOOK_THROUGH`], or more closely and for
+/// [`LOOK_CLOSER`] if damage was found before.
 fn look_through(
     connection: &mut Connection,
     config: &Storage,
@@ -182,25 +184,25 @@ fn look_through(
     connection.progress_handler(0, None::<fn() -> bool>)?;
     match found {
         Ok(found) if found == "ok" => {
-            forget_suspicion(config);
+            clear_suspicion(config);
             Ok(())
         }
         Ok(found) => Err(StoreError::Damaged { path, found }),
         Err(e) if e.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
-            tracing::warn!("the database is large: not all of it was looked through");
-            // What is damaged will be met again, and looked for again.
-            forget_suspicion(config);
+            tracing::warn!("the database is large: only a part of it was checked");
+            // SQLite would find remaining damage again, and note it again.
+            clear_suspicion(config);
             Ok(())
         }
         Err(e) => Err(e.into()),
     }
 }
 
-/// Opens an existing database as `open` would and has SQLite look it through, for `check`.
+/// Opens an existing database as `open` would, and lets SQLite check it. For `gatehouse check`.
 pub fn examine(config: &Storage) -> Result<(), StoreError> {
     let path = config.database();
-    // Nothing is made, migrated or given another mode: `check` may be run by root, and the daemon
-    // could not open what is root's.
+    // `check` makes no file, migrates nothing and changes no mode. Root may run it, and the daemon
+    // could not open root's files.
     if !path.exists() {
         return Ok(());
     }
@@ -208,7 +210,7 @@ pub fn examine(config: &Storage) -> Result<(), StoreError> {
         Ok(lock) => Some(locked(lock, &config.dir)?),
         Err(_) => None,
     };
-    // Able to write only so that SQLite can take its own log away again at the end.
+    // The connection may write only so that SQLite can remove its log when it closes.
     let connection = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "query_only", "ON")?;
     let schema = schema(&connection, &path)?;
@@ -224,7 +226,7 @@ pub fn examine(config: &Storage) -> Result<(), StoreError> {
     if found == "ok" { Ok(()) } else { Err(StoreError::Damaged { path, found }) }
 }
 
-/// How many migrations a database has had; 0 for an empty one.
+/// Returns the number of migrations that a database has had; 0 for an empty one.
 fn schema(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let found: u32 = connection.query_row("PRAGMA user_version", [], |r| r.get(0))?;
     let found = usize::try_from(found).unwrap_or(usize::MAX);
@@ -241,7 +243,7 @@ fn schema(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     Ok(found)
 }
 
-/// Brings the schema up to date. True where the database holds nothing sealed yet.
+/// Brings the schema up to date. Returns whether the database holds nothing sealed yet.
 fn migrate(connection: &mut Connection, config: &Storage) -> Result<bool, StoreError> {
     let found = schema(connection, &config.database())?;
     for (done, sql) in MIGRATIONS.iter().enumerate().skip(found) {
@@ -263,8 +265,8 @@ fn migrate(connection: &mut Connection, config: &Storage) -> Result<bool, StoreE
     Ok(meta(connection, "key_proof")?.is_none())
 }
 
-/// A sealed word in the database shows whether the key is the one it was sealed with. False where
-/// there is no such word yet.
+/// Checks the key: it must open the sealed word in the database. Returns false if the database has
+/// no sealed word yet.
 fn prove_key(connection: &Connection, path: &Path, sealer: &Sealer) -> Result<bool, StoreError> {
     match meta(connection, "key_proof")? {
         Some(sealed) => match sealer.open(KEY_PROOF, &sealed) {
@@ -280,19 +282,19 @@ pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     Ok(Connection::open_with_flags(path, flags)?)
 }
 
-/// A damaged database whose place this one takes, until the ledger has said so.
+/// The damaged database that was set aside for this one.
 pub struct Predecessor {
-    /// Where it was set aside.
+    /// The folder in which it was set aside.
     pub place: PathBuf,
-    /// To be read with care: any query may find the damage.
+    /// The damaged database, read only. Any query may fail because of the damage.
     pub database: Option<Connection>,
 }
 
-/// The database that was set aside before this one was made, while [`succeeded`] was not called.
+/// Returns the database that was set aside before this one was made; `None` after [`succeeded`].
 pub fn predecessor(connection: &Connection, dir: &Path) -> rusqlite::Result<Option<Predecessor>> {
     let Some(name) = meta(connection, TAKES_PLACE_OF)? else { return Ok(None) };
     let place = dir.join("set-aside").join(String::from_utf8_lossy(&name).as_ref());
-    // Its log is read and left as it is.
+    // The old log is read and stays unchanged.
     let database = open_reader(&place.join("gatehouse.db")).ok().filter(|old| {
         use rusqlite::config::DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
         old.set_db_config(SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).is_ok()
@@ -300,7 +302,7 @@ pub fn predecessor(connection: &Connection, dir: &Path) -> rusqlite::Result<Opti
     Ok(Some(Predecessor { place, database }))
 }
 
-/// The ledger has said whose place it takes.
+/// Notes that the ledger has recorded its predecessor.
 pub fn succeeded(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute("DELETE FROM meta WHERE key = ?1", [TAKES_PLACE_OF]).map(drop)
 }

@@ -1,4 +1,4 @@
-//! The storage folder: its lock, and where a damaged database is put aside.
+//! The storage folder: its lock, and the folder for damaged databases.
 
 use std::{
     fs::File,
@@ -10,8 +10,8 @@ use std::{
 use super::StoreError;
 use crate::{clock::Stamp, config::Storage};
 
-/// Makes the folder (0700) and holds its lock for as long as the file lives. A folder that others
-/// may look into is closed to them, but only where it is ours: empty, or with our database.
+/// Makes the folder (0700) and takes its lock, which lasts until the returned file is dropped. A
+/// folder that other users may read is changed to 0700, if it is empty or holds our database.
 pub(super) fn lock_folder(config: &Storage) -> Result<File, StoreError> {
     let dir = &config.dir;
     let folder = |source| StoreError::Folder { path: dir.to_owned(), source };
@@ -27,7 +27,7 @@ pub(super) fn lock_folder(config: &Storage) -> Result<File, StoreError> {
     locked(own_file(&dir.join("lock")).map_err(folder)?, dir)
 }
 
-/// Opens a file of the folder. One that is not there is made, and is ours alone from its first byte.
+/// Opens a file of the folder. A missing file is made with mode 0600.
 pub(super) fn own_file(path: &Path) -> std::io::Result<File> {
     std::fs::OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)
 }
@@ -42,13 +42,13 @@ pub(super) fn locked(lock: File, dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Whether a database was made here, and not set aside since: then an empty one is a damaged one.
-/// The lock's file says so.
+/// Returns whether a database was made here and not set aside since; the lock file says so. An
+/// empty database is then a damaged one.
 pub(super) fn was_made(dir: &Path) -> bool {
     std::fs::metadata(dir.join("lock")).is_ok_and(|m| m.len() > 0)
 }
 
-pub(super) fn say_made(dir: &Path, made: bool) -> std::io::Result<()> {
+pub(super) fn mark_made(dir: &Path, made: bool) -> std::io::Result<()> {
     if was_made(dir) == made {
         return Ok(());
     }
@@ -57,19 +57,19 @@ pub(super) fn say_made(dir: &Path, made: bool) -> std::io::Result<()> {
     File::open(dir.join("lock"))?.sync_all()
 }
 
-/// How far a ledger has been sent, beside its database: a database that ends before lost what came
-/// after, to a disk that said it was written or to an old copy put back.
+/// Name of the file with the highest seq sent of a ledger. A database that ends before this seq has
+/// lost records: the disk lost a commit that it had confirmed, or an old copy was put back.
 const SENT: &str = "sent";
 
-/// Written without waiting for the disk: it need not be the last word, only not a wrong one.
+/// Writes the file `sent` without waiting for the disk. An older seq in it does no harm.
 pub(super) fn write_sent(dir: &Path, ledger: &[u8], seq: u64) -> std::io::Result<()> {
     let fresh = dir.join("sent.new");
-    // Twice, so that a damaged digit is not believed.
+    // The seq stands twice, so that a damaged digit is noticed.
     std::fs::write(&fresh, format!("{} {seq} {seq}\n", hex::encode(ledger)))?;
     std::fs::rename(fresh, dir.join(SENT))
 }
 
-/// The highest seq of this ledger that is known to have been sent.
+/// Returns the highest seq of this ledger that is known to have been sent.
 pub(super) fn read_sent(dir: &Path, ledger: &[u8]) -> Option<u64> {
     let text = std::fs::read_to_string(dir.join(SENT)).ok()?;
     let mut words = text.split_whitespace();
@@ -79,15 +79,16 @@ pub(super) fn read_sent(dir: &Path, ledger: &[u8]) -> Option<u64> {
 }
 
 const FOLDER: &str = "set-aside";
-/// What was found wrong with a database, in words, beside it.
+/// Name of the text file beside a damaged database that describes the damage.
 const WHY: &str = "why.txt";
-/// A disk that damages its database time after time would fill up with them.
+/// Maximum number of damaged databases. A failing disk would otherwise fill up with them.
 const MOST_SET_ASIDE: usize = 16;
 const LOG: &str = "gatehouse.db-wal";
 const INDEX: &str = "gatehouse.db-shm";
 
-/// Moves the database out of the way, under a name of its own, and says why beside it. It is never
-/// deleted. The database goes first: without its log it could pass for a sound, older one.
+/// Moves the database into a folder of its own, with a text that describes the damage. It is never
+/// deleted. The database moves before its log: without its log it could pass for a sound, older
+/// one.
 pub(super) fn set_aside(config: &Storage, now: Stamp, found: &str) -> Result<PathBuf, StoreError> {
     let dir = &config.dir;
     let folder = |source| StoreError::Folder { path: dir.join(FOLDER), source };
@@ -103,8 +104,8 @@ pub(super) fn set_aside(config: &Storage, now: Stamp, found: &str) -> Result<Pat
     let mut why = File::create(place.join(WHY)).map_err(folder)?;
     why.write_all(found.as_bytes()).and_then(|()| why.sync_all()).map_err(folder)?;
     sync(&all).map_err(folder)?;
-    // From here on an empty database is one that is not made yet.
-    say_made(dir, false).map_err(folder)?;
+    // From here on an empty database is a new one.
+    mark_made(dir, false).map_err(folder)?;
     let database = config.database();
     if database.exists() {
         std::fs::rename(&database, place.join("gatehouse.db")).map_err(folder)?;
@@ -114,8 +115,8 @@ pub(super) fn set_aside(config: &Storage, now: Stamp, found: &str) -> Result<Pat
     Ok(place)
 }
 
-/// Ends what a power cut interrupted: a log whose database has been set aside goes there too, for
-/// SQLite would take it for the next database's.
+/// Completes a move that a power cut interrupted. A log without its database is moved too, because
+/// SQLite would take it for the log of the next database.
 pub(super) fn finish_setting_aside(config: &Storage, now: Stamp) -> Result<(), StoreError> {
     let dir = &config.dir;
     let log = std::fs::metadata(dir.join(LOG)).is_ok_and(|m| m.len() > 0);
@@ -125,7 +126,7 @@ pub(super) fn finish_setting_aside(config: &Storage, now: Stamp) -> Result<(), S
     match newest(dir).filter(|place| !place.join(LOG).exists()) {
         Some(place) => take_log(dir, &place)
             .map_err(|source| StoreError::Folder { path: place.clone(), source }),
-        None => set_aside(config, now, "its log was there without it").map(drop),
+        None => set_aside(config, now, "the file is missing, and only its log was found").map(drop),
     }
 }
 
@@ -144,7 +145,7 @@ fn sync(dir: &Path) -> std::io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-/// The folders of set-aside databases, in their order.
+/// Returns the folders of the databases that were set aside, oldest first.
 pub fn all_set_aside(dir: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(dir.join(FOLDER)) else { return Vec::new() };
     let mut all: Vec<(u32, PathBuf)> =
@@ -153,7 +154,8 @@ pub fn all_set_aside(dir: &Path) -> Vec<PathBuf> {
     all.into_iter().map(|(_, path)| path).collect()
 }
 
-/// Names begin with a number, for the clock may be wrong: `1-20261122T033855Z`.
+/// Returns the number at the start of a folder's name, such as `1-20261122T033855Z`. The numbers
+/// give the order, because the clock may be wrong.
 fn number(place: &Path) -> Option<u32> {
     place.file_name()?.to_str()?.split_once('-')?.0.parse().ok()
 }
@@ -162,7 +164,7 @@ pub(super) fn newest(dir: &Path) -> Option<PathBuf> {
     all_set_aside(dir).pop()
 }
 
-/// What was found wrong with a database that was set aside.
+/// Returns the text that describes the damage of a database that was set aside.
 pub fn why_set_aside(place: &Path) -> String {
     std::fs::read_to_string(place.join(WHY)).unwrap_or_else(|e| format!("{WHY}: {e}"))
 }

@@ -1,16 +1,16 @@
-//! The table `meta`: what the database says of itself.
+//! The table `meta`: facts about the database itself.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-/// The place that the sealed word of the row `key_proof` is sealed for.
+/// The context for which the word in the row `key_proof` is sealed.
 pub(super) const KEY_PROOF: &str = "meta/key_proof";
 
-/// A value of the database's own table of facts.
+/// Returns a value of the table `meta`.
 pub fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<Vec<u8>>> {
     connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional()
 }
 
-/// Puts a value into the database's own table of facts.
+/// Puts a value into the table `meta`.
 pub fn set_meta(connection: &Connection, key: &str, value: &[u8]) -> rusqlite::Result<()> {
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", params![key, value])?;
     Ok(())

@@ -1,14 +1,14 @@
-//! The one database and its one writer thread.
+//! The database and its writer thread.
 //!
 //! In: closures that run inside a transaction, from the rooms that own the tables. Out: their
 //! results, after the commit is on the disk (WAL, `synchronous=FULL`), and a [`StoreState`].
-//! Attendance overtakes everything else in the queue, and is recorded to the last byte of a disk
-//! that fills up ([`Room`]). Readers have connections of their own, read only. Touches: the storage
-//! folder, and nothing in it is readable by others.
+//! Attendance has priority in the queue, and is recorded to the last byte of a disk that fills up
+//! ([`Room`]). Readers have read-only connections of their own. Touches: the storage folder. No
+//! file in it is readable by other users.
 //!
-//! A damaged database is set aside when it is opened, never deleted, and a new one takes its place
-//! ([`predecessor`]). What SQLite finds damaged later ends the writer, and so the daemon: the next
-//! start sees to it.
+//! A database that is damaged when it is opened is set aside, never deleted, and a new one takes
+//! its place ([`predecessor`]). Damage that SQLite finds later ends the writer, and so the daemon.
+//! The next start sets the database aside.
 
 mod database;
 mod folder;
@@ -48,14 +48,14 @@ pub use self::{
 };
 use crate::{clock::Clock, config::Storage, supervision::cause, timing::Histogram};
 
-/// Grants, releases by hand and outcomes waiting to be committed. A lane has one passage at a time,
-/// so this is hardly ever full; a sender then waits.
+/// Maximum number of grants, releases by hand and outcomes that wait for a commit. A lane has one
+/// passage at a time, so the queue is hardly ever full. Further senders wait.
 const ATTENDANCE_QUEUE: usize = 64;
-/// Denials waiting; when full the sender waits.
+/// Maximum number of denials that wait for a commit. Further senders wait.
 const EVENT_QUEUE: usize = 64;
-/// Enrolments and strike-offs waiting; when full the sender waits.
+/// Maximum number of enrolments and strike-offs that wait for a commit. Further senders wait.
 const BULK_QUEUE: usize = 64;
-/// Connections kept open for readers; more are opened and closed as needed.
+/// Maximum number of reader connections that stay open. Further ones are closed after use.
 const READERS_KEPT: usize = 4;
 
 #[derive(Debug, thiserror::Error)]
@@ -63,20 +63,20 @@ pub enum StoreError {
     #[error("storage folder {}: {source}; it must exist and be writable by the daemon's user", path.display())]
     Folder { path: PathBuf, source: std::io::Error },
     #[error(
-        "storage folder {} holds other files and others may look into it (mode {mode:o}): \
-         name a folder of its own, or chmod 700 it",
+        "storage folder {} holds other files and other users may read it (mode {mode:o}): \
+         name an empty folder, or chmod 700 this one",
         path.display()
     )]
     Shared { path: PathBuf, mode: u32 },
-    #[error("the file system of {} carries no write-ahead log: use a local one", path.display())]
+    #[error("the file system of {} supports no write-ahead log: use a local one", path.display())]
     NoWal { path: PathBuf },
-    #[error("{} is used by another gatehouse; stop that one first: systemctl stop gatehouse", path.display())]
+    #[error("{} is used by another gatehouse process; stop it first: systemctl stop gatehouse", path.display())]
     InUse { path: PathBuf },
     #[error("{} is not a Gatehouse database", path.display())]
     Foreign { path: PathBuf },
     #[error(
         "{} was written by a newer gatehouse (schema {found}; this one, {version}, knows {known}) and \
-         is left as it is: install that version again, or a newer one",
+         was not changed: install that version again, or a newer one",
         path.display(), version = env!("CARGO_PKG_VERSION")
     )]
     Newer { path: PathBuf, found: usize, known: usize },
@@ -88,27 +88,27 @@ pub enum StoreError {
     Seal(#[from] SealError),
     #[error("{} is damaged: {found}; the daemon sets it aside at its next start and begins a new one", path.display())]
     Damaged { path: PathBuf, found: String },
-    #[error("there is no room for it: {free_mib} MiB are left on the disk of {}; make room. Attendance is still recorded", path.display())]
+    #[error("the disk of {} has only {free_mib} MiB free, so this was not stored: make room on it. Attendance is still recorded", path.display())]
     NoRoom { path: PathBuf, free_mib: u64 },
     #[error(
-        "the database is damaged again ({found}), and {} holds as many damaged ones as it may: \
-         replace the disk, or copy them elsewhere and remove them",
+        "the database is damaged again ({found}), and {} holds the maximum number of damaged ones: \
+         replace the disk, or copy the damaged databases elsewhere and remove them",
         path.display()
     )]
     TooManySetAside { path: PathBuf, found: String },
     #[error("there is no database at {} yet, so nothing is sealed", path.display())]
     NothingSealed { path: PathBuf },
     #[error(
-        "{} is sealed with the present key and would not open any more: copy it, and the key with \
-         it, to a safe place, remove it here, and try again", place.display()
+        "{} is sealed with the present key and could not be opened after the change: copy it and the \
+         key to a safe place, remove it here, and try again", place.display()
     )]
     SetAsideSealed { place: PathBuf },
     #[error(
-        "storage.key is a systemd credential, which cannot be written from here: name a file for \
-         the new key with --to FILE, and put it in the credential's place afterwards"
+        "storage.key is a systemd credential, which this command cannot write: name a file for the \
+         new key with --to FILE, and make it the credential afterwards"
     )]
     KeyNotWritable,
-    #[error("storage.key is the file {}, which is replaced where it is: leave --to out", path.display())]
+    #[error("storage.key is the file {}, which is replaced in its place: omit --to", path.display())]
     KeyInPlace { path: PathBuf },
     #[error("database: {0}")]
     Sqlite(#[from] rusqlite::Error),
@@ -118,22 +118,23 @@ pub enum StoreError {
     Random(#[from] getrandom::Error),
 }
 
-/// What is written: who goes first in the writer's queue, and who is refused first when the disk
-/// fills up.
+/// The priority of a write: its order in the writer's queue, and whether it is refused when the
+/// disk fills up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
-    /// Grants, releases by hand and their outcomes: before all else, and to the last byte.
+    /// Grants, releases by hand and their outcomes: first in the queue, and never refused.
     Attendance,
-    /// Denials: next in the queue, and the first to be given up.
+    /// Denials: next in the queue, and refused first.
     Event,
-    /// What holds photos: given up after events.
+    /// Writes with photos: refused after events.
     Photo,
-    /// What takes next to no room, or makes some: strike-offs, removals, entries on the clock and
-    /// the disk. Never given up.
+    /// Writes that take little room or free some: strike-offs, removals, entries on the clock and
+    /// the disk. Never refused.
     Upkeep,
 }
 
-/// A handle to the store; clones share it. The thread ends when the last one is dropped.
+/// A handle to the store; clones share it. The writer's thread ends when the last handle is
+/// dropped.
 #[derive(Clone)]
 pub struct Store {
     attendance: mpsc::Sender<Job>,
@@ -145,15 +146,15 @@ pub struct Store {
     shared: Arc<Shared>,
 }
 
-/// Ends when the writer's thread does.
+/// The writer's thread.
 pub struct StoreThread {
-    /// For whoever watches over it, once.
+    /// Ends with the thread. The supervision takes it once.
     pub ended: Option<oneshot::Receiver<()>>,
     thread: JoinHandle<()>,
 }
 
 impl StoreThread {
-    /// Waits for what is queued to be written. All [`Store`] handles must be gone.
+    /// Waits until all queued jobs are done. All [`Store`] handles must be dropped before.
     pub fn join(self) -> Result<(), StoreError> {
         self.thread.join().map_err(|_| StoreError::Stopped)
     }
@@ -192,8 +193,8 @@ pub fn open(config: &Storage, clock: Arc<dyn Clock>) -> Result<(Store, StoreThre
 }
 
 impl Store {
-    /// Runs `work` in a transaction of its own. It is committed, and on the disk, when this
-    /// returns `Ok`; nothing of it happened when it returns `Err`.
+    /// Runs `work` in a transaction of its own. After `Ok` the transaction is on the disk; after
+    /// `Err` it changed nothing.
     pub async fn write<T, E>(
         &self,
         priority: Priority,
@@ -211,8 +212,8 @@ impl Store {
         self.turn(queue, move |writer| writer.transaction(priority, work)).await?
     }
 
-    /// Has the writer do something when its turn comes. Whoever waits for it may go away (a closed
-    /// socket): what was asked for is done all the same.
+    /// Queues a job for the writer and returns its result. A caller may go away meanwhile (a closed
+    /// socket); the job is done all the same.
     async fn turn<T: Send + 'static>(
         &self,
         queue: &mpsc::Sender<Job>,
@@ -226,22 +227,22 @@ impl Store {
         result.await.map_err(|_| StoreError::Stopped)
     }
 
-    /// Empties the write-ahead log into the database, so that what was erased is gone from both.
-    /// False where a reader that would not end kept it from being emptied; it will be later.
+    /// Empties the write-ahead log into the database, so that erased data is gone from both.
+    /// Returns false if a long reader prevented it; a later checkpoint empties the log then.
     pub async fn checkpoint(&self) -> Result<bool, StoreError> {
         Ok(!self.turn(&self.bulk, Writer::checkpoint).await??)
     }
 
-    /// Writes a row of no meaning, to see whether a disk that failed takes things in again.
+    /// Writes a row without meaning, to test whether a failed disk can be written again.
     pub async fn probe(&self) -> Result<(), StoreError> {
-        // Of a row that is there already, byte for byte, SQLite writes nothing.
+        // SQLite writes nothing when a row is replaced by the same bytes.
         let mut fresh = [0; 16];
         getrandom::fill(&mut fresh)?;
         self.write(Priority::Upkeep, move |tx| Ok(set_meta(tx, "probe", &fresh)?)).await
     }
 
-    /// Returns when the writer has come round: it makes progress. On its way it looks at the disk,
-    /// and notes how far was sent.
+    /// Returns when the writer has done one job, which proves its progress. The job measures the
+    /// disk and writes down the highest seq sent.
     pub async fn beat(&self) -> Result<(), StoreError> {
         let beat = |writer: &mut Writer| {
             writer.look();
@@ -250,10 +251,10 @@ impl Store {
         self.turn(&self.attendance, beat).await
     }
 
-    /// Records up to this seq are on their way to an upstream. A database that ends before it at a
-    /// later start has lost some.
+    /// Notes that records up to this seq are being sent to an upstream. A later start compares it
+    /// with the database: a database that ends before this seq has lost records.
     pub fn sent(&self, seq: u64) {
-        // Where the writer has that much to do, a later one says it too.
+        // If the queue is full, the note is dropped; the next one has a higher seq.
         let _ = self.bulk.try_send(Box::new(move |writer: &mut Writer| writer.sent(seq)));
     }
 
@@ -290,7 +291,7 @@ impl Store {
             let found = cause.to_string();
             database::suspect(&self.path, &found);
             self.shared.state().damaged = Some(found);
-            // The writer sees it at its next turn, which is this one.
+            // An empty job wakes the writer, which checks for damage after each job.
             let _ = self.attendance.try_send(Box::new(|_: &mut Writer| {}));
         }
         result
@@ -300,7 +301,8 @@ impl Store {
         &self.sealer
     }
 
-    /// Changes after each commit: what waits for rows looks again then.
+    /// Returns a number that changes after each commit. A task that waits for rows reads again
+    /// then.
     pub fn commits(&self) -> watch::Receiver<u64> {
         self.shared.commits.subscribe()
     }
@@ -309,7 +311,7 @@ impl Store {
         self.shared.state().clone()
     }
 
-    /// How long commits took.
+    /// Returns the durations of commits.
     pub fn commit_times(&self) -> &Histogram {
         &self.shared.commit_times
     }

@@ -1,12 +1,12 @@
-//! The photos of passages: kept for a while, and never at attendance's expense.
+//! The photo store: photos of passages are kept for some days, if attendance leaves room for them.
 //!
-//! In: the photo of a grant that is committed. Out: a sealed file in `photos/DAY/`, one photo for
-//! whoever may look, and an [`AlbumState`]. Each photo is sealed with a key of its own, which stands
-//! sealed in the table `passage_photo`: without its row a file is noise, so that erasing rows (with
-//! the worker, in one transaction) erases photos, and another sealing key seals the rows alone anew.
-//! Files and rows that a power cut parted are swept away at the next start. Touches: the folder
-//! `photos`, the table `passage_photo`; of the roster's tables it sees whether somebody still has a
-//! face on file.
+//! In: the photo of a committed grant. Out: a sealed file in `photos/DAY/`, a single photo on
+//! request, and an [`AlbumState`]. Each photo is sealed with a key of its own, which is stored
+//! sealed in the table `passage_photo`. Without its row a file is noise. Erasing rows, with the
+//! worker in one transaction, therefore erases photos. A change of the sealing key seals only the
+//! rows again. Files without rows, and rows without files, as a power cut leaves them, are removed
+//! at the next start. Touches: the folder `photos` and the table `passage_photo`. It reads from the
+//! roster's tables whether a worker has templates.
 
 mod files;
 mod rows;
@@ -34,20 +34,20 @@ use crate::{
     supervision::{Backoff, caught},
 };
 
-/// Photos waiting to be written. When it is full the newest is dropped and counted.
+/// Maximum number of photos that wait to be written. Further photos are dropped and counted.
 const QUEUE: usize = 16;
-/// Rows looked at, and files removed, in one go.
+/// Maximum number of rows read, or files removed, in one step.
 const PAGE: usize = 200;
-/// Between two looks for photos that were kept long enough.
+/// Interval between two searches for photos whose days are over.
 const LOOK_EVERY: Duration = Duration::from_secs(600);
-/// The folder for photos whose day nobody knows.
+/// The folder for photos whose day is unknown.
 const UNDATED: &str = "undated";
 
 #[derive(Debug, thiserror::Error)]
 pub enum AlbumError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error("the photo {}: {source}", path.display())]
+    #[error("photo file {}: {source}", path.display())]
     File { path: PathBuf, source: std::io::Error },
 }
 
@@ -65,40 +65,40 @@ pub struct Taken {
     pub jpeg: Arc<[u8]>,
 }
 
-/// What `status` shows. Counters run from the daemon's start.
+/// The state of the photo store, for `status`. Counters start with the daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlbumState {
-    /// How many there are, and their files' bytes.
+    /// Number of photos, and the bytes of their files.
     pub kept: u64,
     pub bytes: u64,
-    /// Not kept for want of room on the disk.
+    /// Number of photos not kept because the disk had too little room.
     pub given_up: u64,
-    /// Not kept because too many waited to be written.
+    /// Number of photos not kept because too many waited to be written.
     pub dropped: u64,
-    /// Not kept because writing failed; the last failure.
+    /// Number of photos not kept because writing failed, and the last error.
     pub failed: u64,
     pub last_error: Option<String>,
 }
 
-enum Wish {
+enum Request {
     Keep(Taken),
-    /// Files of erased photos are to go now.
+    /// Removes the files of erased photos, then answers.
     Tidy(oneshot::Sender<()>),
 }
 
-/// A handle to the album; clones share it.
+/// A handle to the photo store; clones share it.
 #[derive(Clone)]
 pub struct PhotoStore {
-    wishes: mpsc::Sender<Wish>,
+    requests: mpsc::Sender<Request>,
     state: Arc<Mutex<AlbumState>>,
     store: Store,
     dir: PathBuf,
     keeps: bool,
 }
 
-/// The album's own task.
+/// The photo store's task.
 pub struct Keeper {
-    wishes: mpsc::Receiver<Wish>,
+    requests: mpsc::Receiver<Request>,
     photo_store: PhotoStore,
     clock: Arc<dyn Clock>,
     timezone: TimeZone,
@@ -106,34 +106,40 @@ pub struct Keeper {
     max_bytes: u64,
 }
 
-/// The album of a storage folder; its keeper is to be run.
+/// Returns the photo store of a storage folder, and its keeper. The caller has to run the keeper.
 pub fn photo_store(
     store: Store,
     config: &Storage,
     clock: Arc<dyn Clock>,
     timezone: TimeZone,
 ) -> (PhotoStore, Keeper) {
-    let (sender, wishes) = mpsc::channel(QUEUE);
+    let (sender, requests) = mpsc::channel(QUEUE);
     let keeps = config.photo_keep_days > 0;
     let dir = config.dir.join("photos");
-    let photo_store = PhotoStore { wishes: sender, state: Arc::default(), store, dir, keeps };
-    // Those of a time when photos were kept go too.
+    let photo_store = PhotoStore { requests: sender, state: Arc::default(), store, dir, keeps };
+    // Photos from a time when photos were kept are removed too.
     let max_bytes = if keeps { config.photo_max_bytes } else { 0 };
     let keep_days = config.photo_keep_days;
-    let keeper =
-        Keeper { wishes, photo_store: photo_store.clone(), clock, timezone, keep_days, max_bytes };
+    let keeper = Keeper {
+        requests,
+        photo_store: photo_store.clone(),
+        clock,
+        timezone,
+        keep_days,
+        max_bytes,
+    };
     (photo_store, keeper)
 }
 
 impl PhotoStore {
-    /// Whether photos are kept at all: else none need be made.
+    /// Returns whether photos are kept; if not, no lane has to make any.
     pub fn keeps(&self) -> bool {
         self.keeps
     }
 
     /// Hands over a photo, without waiting.
     pub fn keep(&self, taken: Taken) {
-        if self.keeps && self.wishes.try_send(Wish::Keep(taken)).is_err() {
+        if self.keeps && self.requests.try_send(Request::Keep(taken)).is_err() {
             self.update(|s| s.dropped += 1);
         }
     }
@@ -141,12 +147,12 @@ impl PhotoStore {
     /// Returns when the files of erased photos are gone.
     pub async fn tidy(&self) {
         let (done, wait) = oneshot::channel();
-        if self.wishes.send(Wish::Tidy(done)).await.is_ok() {
+        if self.requests.send(Request::Tidy(done)).await.is_ok() {
             let _ = wait.await;
         }
     }
 
-    /// The JPEG of a passage, where one is kept.
+    /// Returns the JPEG of a passage, if one is kept.
     pub async fn open(&self, passage: [u8; 16]) -> Result<Option<Vec<u8>>, AlbumError> {
         let row = self.store.read(move |tx| rows::find(tx, &passage)).await?;
         let Some((folder, key)) = row else { return Ok(None) };
@@ -165,14 +171,14 @@ impl PhotoStore {
     }
 
     fn failed(&self, photos: usize, error: &AlbumError) {
-        tracing::warn!(photos, %error, "photos of passages are not kept");
+        tracing::warn!(photos, %error, "photos of passages cannot be written");
         self.update(|s| {
             s.failed += photos as u64;
             s.last_error = Some(error.to_string());
         });
     }
 
-    /// Works on the files in the album's folder, off the async threads.
+    /// Runs `work` on the photo folder, off the async threads.
     async fn on_files<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Path) -> Result<T, AlbumError> + Send + 'static,
@@ -183,13 +189,14 @@ impl PhotoStore {
 }
 
 impl Keeper {
-    /// Until cancelled; what waits then is still written. A fault costs the photo at hand.
+    /// Runs until cancelled, and then writes the waiting photos. A fault loses only the photos of
+    /// one step.
     pub async fn run(mut self, cancel: CancellationToken) {
         let mut backoff = Backoff::default();
         loop {
             let begun = self.clock.monotonic();
             let Err(fault) = caught(self.work(&cancel)).await else { return };
-            tracing::error!(%fault, "the album is begun anew");
+            tracing::error!(%fault, "the photo store's task restarts");
             self.photo_store.update(|s| s.last_error = Some(fault.to_string()));
             tokio::select! {
                 _ = cancel.cancelled() => return,
@@ -200,7 +207,7 @@ impl Keeper {
 
     async fn work(&mut self, cancel: &CancellationToken) {
         if let Err(error) = self.sweep().await {
-            tracing::warn!(%error, "the album is not swept; the next start tries again");
+            tracing::warn!(%error, "leftover photos are not removed; the next start tries again");
         }
         let mut look = tokio::time::interval(LOOK_EVERY);
         let mut waiting = Vec::with_capacity(QUEUE);
@@ -208,29 +215,29 @@ impl Keeper {
             tokio::select! {
                 biased;
                 _ = cancel.cancelled() => {
-                    while let Ok(wish) = self.wishes.try_recv() {
-                        waiting.push(wish);
+                    while let Ok(request) = self.requests.try_recv() {
+                        waiting.push(request);
                     }
                     return self.carry_out(&mut waiting).await;
                 }
-                _ = self.wishes.recv_many(&mut waiting, QUEUE) => {
+                _ = self.requests.recv_many(&mut waiting, QUEUE) => {
                     self.carry_out(&mut waiting).await;
                 }
                 _ = look.tick() => {}
             }
             if let Err(error) = self.trim().await {
-                tracing::warn!(%error, "photos are kept longer than they should be");
+                tracing::warn!(%error, "old photos cannot be removed yet");
                 self.photo_store.update(|s| s.last_error = Some(error.to_string()));
             }
         }
     }
 
-    async fn carry_out(&mut self, wishes: &mut Vec<Wish>) {
+    async fn carry_out(&mut self, requests: &mut Vec<Request>) {
         let (mut photos, mut waiting) = (Vec::new(), Vec::new());
-        for wish in wishes.drain(..) {
-            match wish {
-                Wish::Keep(taken) => photos.push(taken),
-                Wish::Tidy(done) => waiting.push(done),
+        for request in requests.drain(..) {
+            match request {
+                Request::Keep(taken) => photos.push(taken),
+                Request::Tidy(done) => waiting.push(done),
             }
         }
         let count = photos.len();
@@ -243,16 +250,17 @@ impl Keeper {
         }
         if !waiting.is_empty() {
             if let Err(error) = self.remove_all(rows::ERASED, "").await {
-                tracing::warn!(%error, "files of erased photos stay, and cannot be opened any more");
+                tracing::warn!(%error, "files of erased photos stay for now; no key opens them");
             }
             for done in waiting {
-                // Who asked may have hung up.
+                // The caller may have gone away.
                 let _ = done.send(());
             }
         }
     }
 
-    /// Files first, then their rows: what a power cut leaves without a row is swept away.
+    /// Writes the files, then their rows. After a power cut the next start removes files without
+    /// rows.
     async fn take_in(&mut self, photos: Vec<Taken>) -> Result<(), AlbumError> {
         let stamp = self.clock.stamp();
         let day = stamp.synced.then(|| self.site_day(stamp.timestamp()));
@@ -271,7 +279,7 @@ impl Keeper {
         let drafts = written.await?;
         failpoint::at("album.written");
         let day = day.map(|day| day.to_string());
-        // Somebody who was removed meanwhile gets no row.
+        // A worker who was removed meanwhile gets no row.
         let entered = self.photo_store.store.write(Priority::Upkeep, move |tx| {
             let (mut bytes, mut refused) = (Vec::new(), Vec::new());
             for draft in drafts {
@@ -298,8 +306,8 @@ impl Keeper {
         at.to_zoned(self.timezone.clone()).date()
     }
 
-    /// Removes what was kept long enough, or is too much, oldest first. Days count only while the
-    /// clock is trusted.
+    /// Removes photos whose days are over, and the oldest photos beyond the maximum size. Days
+    /// count only while the clock is trusted.
     async fn trim(&mut self) -> Result<(), AlbumError> {
         self.remove_all(rows::ERASED, "").await?;
         let stamp = self.clock.stamp();
@@ -317,14 +325,14 @@ impl Keeper {
             let first = today.checked_sub(keep).unwrap_or(Date::MIN).to_string();
             self.remove_all(rows::BEFORE, &first).await?;
         }
-        // Where there is no room for new ones, old ones make some: attendance is next.
+        // If the disk refuses photos, old photos are removed, before attendance needs the reserve.
         while self.photo_store.store.state().room.refuses(Priority::Photo) {
             let oldest = self.photo_store.store.read(|tx| rows::after(tx, 0)).await?;
             if oldest.is_empty() {
                 break;
             }
             self.remove(oldest).await?;
-            // Looks at the disk.
+            // The beat measures the disk.
             self.photo_store.store.beat().await?;
         }
         while self.photo_store.state().bytes > self.max_bytes {
@@ -343,7 +351,7 @@ impl Keeper {
         Ok(())
     }
 
-    /// Removes all photos of a kind, a page at a time.
+    /// Removes all photos for which `which` holds, a page at a time.
     async fn remove_all(&mut self, which: &'static str, day: &str) -> Result<(), AlbumError> {
         loop {
             let day = day.to_owned();
@@ -355,7 +363,8 @@ impl Keeper {
         }
     }
 
-    /// Files first: a row tells the next attempt what is left to do.
+    /// Removes the files, then the rows. After a failure the remaining rows show what is left to
+    /// do.
     async fn remove(&mut self, rows: Vec<rows::Row>) -> Result<(), AlbumError> {
         let removed = self.photo_store.on_files(move |dir| {
             rows.iter().try_for_each(|row| files::remove(dir, &row.folder, &row.passage))?;
@@ -371,7 +380,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// After a start: what a power cut left of files without rows, and of rows without files.
+    /// Removes files without rows, and rows without files, that a power cut left. Runs after a
+    /// start.
     async fn sweep(&mut self) -> Result<(), AlbumError> {
         self.remove_all(rows::ERASED, "").await?;
         for folder in self.photo_store.on_files(files::folders).await? {

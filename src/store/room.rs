@@ -1,8 +1,8 @@
-//! How much room the disk has, who still gets some of it, and the reserve for the last of it.
+//! The room on the disk: which priorities may use it, and the reserve for attendance.
 //!
-//! A full disk must not stop attendance because of what matters less. So events are given up
-//! first, then photos; and while there is plenty, a file beside the database holds room that is
-//! given back, a piece at a time, when nothing else is left.
+//! A full disk must not stop attendance. Events are therefore given up first, then photos. While
+//! the disk has plenty of room, a reserve file holds some of it. The file is shortened piece by
+//! piece when no other room is left.
 
 use std::{
     fs::File,
@@ -16,22 +16,23 @@ use super::{Priority, folder::own_file};
 use crate::words::words;
 
 const MIB: u64 = 1 << 20;
-/// With less than this, events are no longer recorded.
+/// Minimum of free bytes with which events are recorded.
 const EVENTS_FLOOR: u64 = 64 * MIB;
-/// With less than this, photos are no longer taken in.
+/// Minimum of free bytes with which photos are stored.
 const PHOTOS_FLOOR: u64 = 32 * MIB;
-/// With less than this, a piece of the reserve is given back before the next write.
+/// Minimum of free bytes without which a piece of the reserve is given back before the next write.
 const RESERVE_FLOOR: u64 = 2 * MIB;
-/// More than a floor, so that a disk that hovers about it is not said to come and go.
+/// Bytes above a floor at which a state ends again, so that it does not change back and forth.
 const RECOVERED: u64 = 8 * MIB;
-/// The reserve: a passage takes some 2 KiB of the database, so it is enough for a day or more of a
-/// busy gate. The log, which is used over and over, has its place already.
+/// Size of the reserve. A passage takes about 2 KiB of the database, so the reserve is enough for a
+/// day or more of a busy gate. The log is reused, and already has its room.
 const RESERVE: u64 = 16 * MIB;
+/// Size of the piece by which the reserve shrinks.
 const PIECE: u64 = MIB;
 
-/// What is free to us on the disk of `dir`, and what it holds in all, in bytes.
+/// Returns the bytes that are free to us on the disk of `dir`, and the size of the disk in bytes.
 pub fn space(dir: &Path) -> nix::Result<(u64, u64)> {
-    // They count in 32 bits on a 32-bit system.
+    // The counts have 32 bits on a 32-bit system.
     fn bytes(blocks: impl Into<u64>, size: impl Into<u64>) -> u64 {
         blocks.into().saturating_mul(size.into())
     }
@@ -41,28 +42,28 @@ pub fn space(dir: &Path) -> nix::Result<(u64, u64)> {
 }
 
 words! {
-    /// How the disk does, from the best to the worst.
+    /// The room on the disk, from the best state to the worst.
     #[derive(Default, PartialOrd, Ord)]
     pub enum Room {
         /// Everything is recorded.
         #[default]
         Ample = "ample",
-        /// Events (denials) are not.
+        /// Events (denials) are not recorded.
         Low = "low",
-        /// Nor are photos: nobody can be enrolled.
+        /// Events and photos are not recorded, so no worker can be enrolled.
         Scarce = "scarce",
-        /// The reserve is in use: attendance goes on for as long as it lasts.
+        /// The reserve is in use. Attendance is recorded until the reserve is used up.
         Full = "full",
     }
 }
 
 impl Room {
-    /// The room there is with so many bytes free.
+    /// Returns the state for this number of free bytes.
     pub fn with(free: u64) -> Room {
         Room::Ample.next(free, false)
     }
 
-    /// The room there is with so many bytes free, when it was `self` before.
+    /// Returns the state for this number of free bytes, after the state `self`.
     fn next(self, free: u64, reserve_in_use: bool) -> Room {
         if reserve_in_use {
             return Room::Full;
@@ -77,7 +78,7 @@ impl Room {
         }
     }
 
-    /// Whether what has this priority is given up.
+    /// Returns whether writes of this priority are refused.
     pub fn refuses(self, priority: Priority) -> bool {
         match priority {
             Priority::Attendance | Priority::Upkeep => false,
@@ -98,11 +99,11 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    /// Takes up the reserve that an earlier run left.
+    /// Opens the reserve that an earlier run left, or an empty one.
     pub(super) fn of(dir: &Path) -> Disk {
-        // Without it the disk is as full as it looks.
+        // Without a reserve the store still works, with less room at the end.
         let reserve = own_file(&dir.join("reserve"))
-            .inspect_err(|error| tracing::warn!(%error, "no reserve of disk room can be kept"))
+            .inspect_err(|error| tracing::warn!(%error, "the reserve of disk space cannot be kept"))
             .ok();
         let length = reserve.as_ref().and_then(|f| f.metadata().ok()).map_or(0, |m| m.len());
         let (free_bytes, room) = (u64::MAX, Room::Ample);
@@ -113,7 +114,7 @@ impl Disk {
         disk
     }
 
-    /// Looks how much is free; gives back a piece of the reserve, or fills it up again.
+    /// Measures the free bytes. Gives back pieces of the reserve, or fills it up again.
     pub(super) fn look(&mut self) {
         let Some(mut free) = self.free() else { return };
         while free < RESERVE_FLOOR && self.resize(self.reserve_bytes.saturating_sub(PIECE)) {
@@ -122,7 +123,7 @@ impl Disk {
         if self.refills && free >= EVENTS_FLOOR + RECOVERED + RESERVE && self.resize(RESERVE) {
             free = self.free().unwrap_or(free);
         }
-        // What it gave back is not enough to end the need that it was given back in.
+        // One piece given back by the reserve is not enough to end the state `Full`.
         let in_use = self.reserve_bytes < RESERVE && free < RESERVE_FLOOR + PIECE;
         self.room = self.room.next(free, in_use);
         self.free_bytes = free;
@@ -132,7 +133,7 @@ impl Disk {
         space(&self.dir).ok().map(|(free, _)| free)
     }
 
-    /// False where nothing changed.
+    /// Changes the size of the reserve. Returns false if nothing changed.
     fn resize(&mut self, to: u64) -> bool {
         let Some(reserve) = self.reserve.as_ref().filter(|_| to != self.reserve_bytes) else {
             return false;
@@ -144,9 +145,10 @@ impl Disk {
                 .map_err(Into::into)
         };
         if let Err(error) = resized {
-            // To fill it up is not tried at each write, the next start tries again; to give it back is.
+            // After an error the reserve is not filled up again before the next start. Giving back
+            // pieces is still tried at each write.
             if std::mem::replace(&mut self.refills, false) {
-                tracing::warn!(%error, "the reserve of disk room stays as it is");
+                tracing::warn!(%error, "the size of the disk reserve cannot be changed");
             }
             return false;
         }

@@ -1,10 +1,10 @@
-//! Another sealing key: everything sealed with the old one is sealed anew, and the old one opens
-//! nothing any more.
+//! Rotation of the sealing key: everything sealed with the old key is sealed again with a new one.
+//! The old key opens nothing afterwards.
 //!
-//! A power cut at any moment leaves a database that opens with exactly one of two keys. The new one
-//! is on the disk, beside the old one, before the transaction begins that seals everything anew;
-//! `key_proof` changes in it too, and says afterwards which of the two it is. A start finishes what
-//! was interrupted ([`settle`]).
+//! A power cut at any moment leaves a database that opens with exactly one of two keys. The new key
+//! is on the disk, beside the old one, before the transaction that seals everything again begins.
+//! `key_proof` changes in the same transaction, and shows afterwards which key is right. A start
+//! completes an interrupted rotation ([`settling::settle`](super::settling::settle)).
 
 use std::{
     os::unix::fs::{MetadataExt, chown},
@@ -28,29 +28,29 @@ use crate::{
     failpoint,
 };
 
-/// Where the keys are, if `storage.key` is a credential.
+/// The files of the keys, if `storage.key` is a credential.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NewKey<'a> {
-    /// The new one, to be made.
+    /// The file of the new key, which is made.
     pub to: Option<&'a Path>,
-    /// The present one, where the credential cannot be read from here.
+    /// The file of the present key, if the credential cannot be read from here.
     pub from: Option<&'a Path>,
 }
 
-/// What came of a rotation.
+/// The result of a rotation.
 #[derive(Clone, Debug)]
 pub struct Rotated {
-    /// Where the new key is.
+    /// The file of the new key.
     pub key: PathBuf,
-    /// Whether it stands in the old one's place.
+    /// Whether it replaced the old key's file.
     pub in_place: bool,
-    /// False where another program read the database: values sealed with the old key are in its
-    /// files until the next start.
+    /// False if another program read the database. Its files then hold values sealed with the old
+    /// key until the next start.
     pub emptied: bool,
 }
 
-/// Makes a new key, has `reseal` seal everything with it (old, new) in one transaction, and puts it
-/// in the old one's place. `to`: where it goes if the old one is a credential. No daemon may run.
+/// Makes a new key, calls `reseal` with the old and the new key in one transaction, and replaces
+/// the old key. `to` is the new key's file if the old key is a credential. No daemon may run.
 pub fn rotate<E: From<StoreError>>(
     config: &Storage,
     clock: &Arc<dyn Clock>,
@@ -88,12 +88,12 @@ pub fn rotate<E: From<StoreError>>(
         Ok(set_meta(&transaction, "key_proof", &proof).map_err(StoreError::from)?)
     });
     if let Err(error) = resealed {
-        // Nothing is sealed with it.
+        // Nothing is sealed with the new key.
         let _ = std::fs::remove_file(&next);
         return Err(error);
     }
     failpoint::at("rotation.written");
-    // Where this fails, the next start sees which of the two keys it is.
+    // If the commit fails, the next start finds out which of the two keys is right.
     transaction.commit().map_err(StoreError::from)?;
     failpoint::at("rotation.committed");
     let emptied = connection
@@ -111,7 +111,7 @@ pub fn rotate<E: From<StoreError>>(
     Ok(Rotated { key, in_place: replaces.is_some(), emptied })
 }
 
-/// Made by root, it must be readable for the daemon.
+/// Gives the key's file the database's owner. A key made by root must be readable by the daemon.
 fn belongs_to_owner(key: &Path, database: &Path) -> Result<(), StoreError> {
     let folder = |source| StoreError::Folder { path: key.to_owned(), source };
     let owner = std::fs::metadata(database).map_err(folder)?;

@@ -1,9 +1,10 @@
-//! Encryption at rest (I5): what is sealed here never touches the disk in plain.
+//! Encryption at rest (I5): a sealed value never reaches the disk in plain.
 //!
-//! A sealed value is `1 || nonce (24) || XChaCha20-Poly1305 ciphertext and tag`; its place in the
-//! database is the associated data, so that a value moved to another row does not open. One
-//! master key an install, 32 random bytes as 64 hex digits in a file of mode 0600 or a systemd
-//! credential; the keys in use are derived from it by HMAC-SHA-256 and zeroised when dropped.
+//! A sealed value is `1 || nonce (24) || XChaCha20-Poly1305 ciphertext and tag`. Its place in the
+//! database is the associated data, so that a value moved to another row does not open. Each
+//! install has one master key: 32 random bytes, as 64 hex digits in a file of mode 0600 or in a
+//! systemd credential. The keys in use are derived from it by HMAC-SHA-256, and zeroised when
+//! dropped.
 
 use std::{
     io::Write,
@@ -29,14 +30,14 @@ pub enum KeyError {
     #[error(transparent)]
     Secret(#[from] SecretError),
     #[error(
-        "the sealing key {} is missing, and the database beside it cannot be read without it: \
-         put the key back from its backup",
+        "the sealing key {} is missing, and the database cannot be read without it: put the key \
+         back from its backup",
         path.display()
     )]
     Missing { path: PathBuf },
-    #[error("{} is no sealing key: 64 hexadecimal digits on one line", path.display())]
+    #[error("{} is not a sealing key: it must be 64 hexadecimal digits on one line", path.display())]
     Malformed { path: PathBuf },
-    #[error("{} may be read by others (mode {mode:o}): chmod 600 it", path.display())]
+    #[error("{} may be read by other users (mode {mode:o}): chmod 600 it", path.display())]
     Exposed { path: PathBuf, mode: u32 },
     #[error("cannot make the sealing key {}: {source}", path.display())]
     NotMade { path: PathBuf, source: std::io::Error },
@@ -48,11 +49,11 @@ pub enum KeyError {
 pub enum SealError {
     #[error("the kernel gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
-    #[error("{context}: does not open: altered, or sealed with another key")]
+    #[error("{context} cannot be opened: it was altered, or sealed with another key")]
     DoesNotOpen { context: String },
 }
 
-/// Seals and opens; makes lookups. One an install, shared by reference.
+/// Seals and opens values, and makes lookup hashes. Each install has one, shared by reference.
 pub struct Sealer {
     cipher: XChaCha20Poly1305,
     lookup: Zeroizing<[u8; 32]>,
@@ -65,7 +66,7 @@ impl std::fmt::Debug for Sealer {
 }
 
 fn hmac_sha256(key: &[u8; 32], message: &[u8]) -> Zeroizing<[u8; 32]> {
-    // HMAC pads a short key with zeros to a block; a whole block cannot be refused.
+    // HMAC pads a short key with zeros to a block. A key of a whole block is always accepted.
     let mut block = Zeroizing::new([0; 64]);
     block[..32].copy_from_slice(key);
     let mut mac = <Hmac<Sha256> as KeyInit>::new((&*block).into());
@@ -82,7 +83,7 @@ impl Sealer {
         }
     }
 
-    /// Reads the key; makes it where `may_make` says that nothing is sealed with it yet.
+    /// Reads the key. A missing key is made if `may_make` says that nothing is sealed yet.
     pub fn load(key: &Secret, may_make: bool) -> Result<Self, KeyError> {
         let Some(path) = key.path()? else {
             return Err(KeyError::Malformed { path: "storage.key".into() });
@@ -110,7 +111,7 @@ impl Sealer {
         Ok(Self::from_master(&master))
     }
 
-    /// `context` says where the value will stand, such as `template/W001/0`.
+    /// Seals a value. `context` is its place in the database, such as `template/W001/0`.
     pub fn seal(&self, context: &str, plain: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut nonce = [0; NONCE_LEN];
         getrandom::fill(&mut nonce)?;
@@ -135,13 +136,14 @@ impl Sealer {
             .ok_or_else(|| SealError::DoesNotOpen { context: context.to_owned() })
     }
 
-    /// A keyed hash by which an ID number is found without being readable.
+    /// Returns a keyed hash of an ID number, so that the database can find it without reading it.
     pub fn lookup(&self, id_number: &str) -> [u8; 32] {
         *hmac_sha256(&self.lookup, id_number.as_bytes())
     }
 }
 
-/// Where a new key lies until all is sealed with it and it takes the present one's place.
+/// Returns the path of a new key, until everything is sealed with it and it replaces the present
+/// one.
 pub(super) fn next_key(key: &Path) -> PathBuf {
     beside(key, ".next")
 }
@@ -152,15 +154,15 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Makes a key that a power cut cannot take away any more; never in the place of another.
+/// Makes a key that survives a power cut. An existing file is never overwritten.
 pub(super) fn make_key(path: &Path) -> Result<(), KeyError> {
     let mut master = Zeroizing::new([0; 32]);
     getrandom::fill(master.as_mut())?;
     let mut text = Zeroizing::new([b'\n'; 65]);
-    // 64 digits are what 32 bytes make.
+    // This cannot fail: 32 bytes make 64 digits.
     let _ = hex::encode_to_slice(master.as_ref(), &mut text[..64]);
-    // Written whole under another name and then linked, which never overwrites: a power cut leaves
-    // either no key or this one.
+    // The key is written under another name and then linked, which never overwrites. A power cut
+    // leaves either no key or the whole key.
     let draft = beside(path, ".draft");
     let written = || {
         let _ = std::fs::remove_file(&draft);
@@ -170,13 +172,13 @@ pub(super) fn make_key(path: &Path) -> Result<(), KeyError> {
         file.sync_all()?;
         std::fs::hard_link(&draft, path)?;
         std::fs::remove_file(&draft)?;
-        // The name too must survive a power cut, or all that is sealed is lost with it.
+        // The name must survive a power cut too: without the key all sealed values are lost.
         sync_beside(path)
     };
     written().map_err(|source| KeyError::NotMade { path: path.to_owned(), source })
 }
 
-/// The names in a file's folder survive a power cut.
+/// Syncs a file's folder, so that its names survive a power cut.
 pub(super) fn sync_beside(path: &Path) -> std::io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
     std::fs::File::open(dir.unwrap_or(Path::new(".")))?.sync_all()

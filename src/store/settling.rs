@@ -1,4 +1,4 @@
-//! What a start does about a change of the sealing key that was interrupted.
+//! A start completes or undoes a change of the sealing key that was interrupted.
 
 use std::path::{Path, PathBuf};
 
@@ -22,14 +22,14 @@ fn opens(key: &Path, proof: &[u8]) -> bool {
     sealer.is_ok_and(|sealer| sealer.open(KEY_PROOF, proof).is_ok())
 }
 
-/// The key and the one that is to take its place, where a rotation was interrupted.
+/// Returns the present key and the next key, if a rotation was interrupted.
 fn interrupted(config: &Storage) -> Option<(&Path, PathBuf)> {
     let Secret::File(key) = &config.key else { return None };
     let next = next_key(key);
     next.exists().then_some((key, next))
 }
 
-/// Whether a rotation was interrupted after everything had been sealed with the new key.
+/// Returns whether a rotation was interrupted after everything had been sealed with the new key.
 pub(super) fn is_to_be_finished(
     connection: &Connection,
     config: &Storage,
@@ -38,8 +38,8 @@ pub(super) fn is_to_be_finished(
     Ok(meta(connection, "key_proof")?.is_some_and(|proof| opens(&next, &proof)))
 }
 
-/// Finishes a rotation that was interrupted, or takes back what there was of it. Which key is the
-/// right one: where the key's folder may not be written, the one of the two that opens.
+/// Completes or undoes an interrupted rotation, and returns the key that opens the database. If the
+/// key's folder cannot be written, the new key stays beside the old one and is returned there.
 pub(super) fn settle(connection: &Connection, config: &Storage) -> Result<Secret, StoreError> {
     let present = config.key.clone();
     let Some((key, next)) = interrupted(config) else { return Ok(present) };
@@ -47,22 +47,22 @@ pub(super) fn settle(connection: &Connection, config: &Storage) -> Result<Secret
     match proof {
         Some(proof) if opens(&next, &proof) => {
             if let Err(error) = takes_place(&next, key) {
-                tracing::warn!(%error, key = %next.display(), "it is the sealing key now: move it over the old one");
+                tracing::warn!(%error, key = %next.display(), "this file is the sealing key now: move it over the old key");
                 return Ok(Secret::File(next));
             }
-            tracing::warn!(key = %key.display(), "an interrupted change of the sealing key is finished");
+            tracing::warn!(key = %key.display(), "an interrupted change of the sealing key is completed");
         }
         Some(proof) if opens(key, &proof) => {
             match std::fs::remove_file(&next).and_then(|()| sync_beside(key)) {
-                Ok(()) => tracing::warn!("an interrupted change of the sealing key is taken back"),
+                Ok(()) => tracing::warn!("an interrupted change of the sealing key is undone"),
                 Err(error) => {
-                    tracing::warn!(%error, key = %next.display(), "it is no key of anything: remove it");
+                    tracing::warn!(%error, key = %next.display(), "this key seals nothing: remove the file");
                 }
             }
         }
-        // It may open what was set aside.
+        // The key stays: it may open a database that was set aside.
         _ => {
-            tracing::warn!(key = %next.display(), "a second sealing key, which opens nothing here")
+            tracing::warn!(key = %next.display(), "a second sealing key does not open this database")
         }
     }
     Ok(present)

@@ -1,4 +1,4 @@
-//! The store on real files, whole and damaged.
+//! Tests of the store on real files, sound and damaged.
 
 use std::{os::unix::fs::PermissionsExt, time::Duration};
 
@@ -58,7 +58,7 @@ fn files_are_private_and_the_pragmas_hold() {
 }
 
 #[test]
-fn to_examine_an_empty_folder_leaves_it_empty() {
+fn examining_an_empty_folder_leaves_it_empty() {
     let dir = tempfile::tempdir().unwrap();
     examine(&storage(dir.path())).unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
@@ -69,7 +69,7 @@ fn to_examine_an_empty_folder_leaves_it_empty() {
 }
 
 #[test]
-fn a_look_at_the_storage_makes_and_changes_nothing() {
+fn examining_the_storage_makes_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let mode = |m| {
         let permissions = std::fs::Permissions::from_mode(m);
@@ -78,9 +78,9 @@ fn a_look_at_the_storage_makes_and_changes_nothing() {
     mode(0o755);
     examine(&storage(dir.path())).unwrap();
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
-    std::fs::write(dir.path().join("somebody's"), "").unwrap();
+    std::fs::write(dir.path().join("another file"), "").unwrap();
     assert!(matches!(open(&storage(dir.path())), Err(StoreError::Shared { mode: 0o755, .. })));
-    std::fs::remove_file(dir.path().join("somebody's")).unwrap();
+    std::fs::remove_file(dir.path().join("another file")).unwrap();
     let (store, thread) = open(&storage(dir.path())).unwrap();
     assert!(matches!(examine(&storage(dir.path())), Err(StoreError::InUse { .. })));
     drop(store);
@@ -128,8 +128,8 @@ fn a_wrong_key_a_missing_key_and_a_newer_schema_are_refused() {
     }
 }
 
-/// A worker with a template and a photo, a passage with its outcome, one without, and what an
-/// upstream still waits for; in the columns that there were from the first schema on.
+/// Rows in the columns of the first schema. They are a worker with a template and a photo, a
+/// passage with an outcome, a passage without one, and outbox rows.
 const A_PAST: &str = "
     INSERT INTO worker (id, name, team, contractor, trade, identity, identity_lookup, valid_from,
         valid_until, consent, state)
@@ -145,7 +145,7 @@ const A_PAST: &str = "
     INSERT INTO upstream VALUES ('platform', NULL), ('old', 1);
     INSERT INTO outbox VALUES ('platform', 1), ('platform', 2);";
 
-/// All that [`A_PAST`] wrote, in its own columns.
+/// Returns the rows that [`A_PAST`] wrote, in the same columns.
 fn past(connection: &Connection) -> Vec<Vec<rusqlite::types::Value>> {
     let columns = [
         "id, name, team, contractor, trade, identity, identity_lookup, valid_from, valid_until, \
@@ -174,7 +174,7 @@ fn tables(connection: &Connection) -> Vec<String> {
 }
 
 #[test]
-fn a_database_of_each_older_schema_is_brought_up_to_date_with_all_that_it_holds() {
+fn a_database_of_each_older_schema_is_migrated_with_all_its_rows() {
     let fresh = Connection::open_in_memory().unwrap();
     fresh.execute_batch(SCHEMA).unwrap();
     let newest = database::MIGRATIONS.len();
@@ -212,7 +212,7 @@ async fn add(store: &Store, n: u32) -> Result<(), StoreError> {
     store.write(Priority::Attendance, add).await.map(drop)
 }
 
-/// A database of several pages, closed.
+/// Makes a database of several pages, and closes it.
 async fn filled(dir: &Path) {
     let (store, thread) = open(&storage(dir)).unwrap();
     for n in 0..40 {
@@ -263,14 +263,14 @@ async fn a_damaged_database_is_set_aside_whole_and_a_new_one_says_whose_place_it
         assert_eq!(old, (Some(all[0].clone()), true), "{what}");
         drop(store);
         thread.join().unwrap();
-        // What is sound stays.
+        // A sound database is not set aside.
         drop(open(&storage(dir.path())).unwrap());
         assert_eq!(all_set_aside(dir.path()), all, "{what}");
     }
 }
 
 #[tokio::test]
-async fn i3_a_database_that_ends_before_what_was_sent_is_not_gone_on_with() {
+async fn i3_a_database_that_ends_before_the_highest_seq_sent_is_set_aside() {
     let dir = tempfile::tempdir().unwrap();
     let reopened = |sent| {
         let (store, thread) = open(&storage(dir.path())).unwrap();
@@ -294,7 +294,7 @@ async fn i3_a_database_that_ends_before_what_was_sent_is_not_gone_on_with() {
     assert_eq!(all.len(), 1);
     let why = why_set_aside(&all[0]);
     assert!(why.contains("record 7") && why.contains("record 9"), "{why}");
-    // The next ledger is another one.
+    // The new database has a new ledger, whose file `sent` starts again.
     reopened(7).await;
     assert_eq!(all_set_aside(dir.path()), all);
 }
@@ -314,10 +314,10 @@ async fn a_new_database_that_a_power_cut_left_empty_is_not_taken_for_a_damaged_o
 }
 
 #[tokio::test]
-async fn a_log_whose_database_was_set_aside_follows_it_and_is_not_taken_for_the_next_ones() {
+async fn a_log_whose_database_was_set_aside_is_moved_to_it_before_the_next_database_is_made() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path()).await;
-    // As a power cut leaves it between the two.
+    // A power cut between the two moves leaves this state.
     let place = dir.path().join("set-aside/3-20261122T033855Z");
     std::fs::create_dir_all(&place).unwrap();
     std::fs::rename(storage(dir.path()).database(), place.join("gatehouse.db")).unwrap();
@@ -329,7 +329,7 @@ async fn a_log_whose_database_was_set_aside_follows_it_and_is_not_taken_for_the_
 }
 
 #[tokio::test]
-async fn a_disk_that_damages_one_database_after_another_is_not_filled_with_them() {
+async fn i8_no_more_than_the_maximum_of_damaged_databases_is_set_aside() {
     let dir = tempfile::tempdir().unwrap();
     filled(dir.path()).await;
     for n in 1..=16 {
@@ -370,7 +370,7 @@ async fn damage_found_by_a_reader_ends_the_store_and_the_next_start_looks_closer
 }
 
 #[tokio::test]
-async fn a_disk_that_takes_nothing_in_is_known_until_it_does_again() {
+async fn a_disk_that_cannot_be_written_is_reported_until_a_write_succeeds() {
     let dir = tempfile::tempdir().unwrap();
     let (store, _thread) = open(&storage(dir.path())).unwrap();
     let pages = |most: u32| {
@@ -387,7 +387,7 @@ async fn a_disk_that_takes_nothing_in_is_known_until_it_does_again() {
     let state = store.state();
     assert!(state.failing.as_deref().is_some_and(|e| e.contains("full")), "{state:?}");
     assert!(state.failures > 0 && state.failing_since.as_millis() > 0);
-    // What its own rules refuse says nothing of the disk.
+    // A statement that breaks a constraint is not a failure of the disk.
     pages(1_000_000).await.unwrap();
     assert_eq!(store.state().failing, None);
     add(&store, 900).await.unwrap();
@@ -410,7 +410,7 @@ async fn a_probe_reaches_the_disk_each_time() {
 }
 
 #[tokio::test]
-async fn i8_who_finds_a_queue_full_waits_and_nothing_is_lost() {
+async fn i8_a_sender_waits_while_a_queue_is_full_and_nothing_is_lost() {
     for (priority, bound) in [
         (Priority::Attendance, ATTENDANCE_QUEUE),
         (Priority::Event, EVENT_QUEUE),
@@ -489,9 +489,9 @@ async fn i8_the_log_that_a_long_reader_let_grow_is_cut_back_when_the_reader_has_
         };
         store.write(Priority::Photo, photo).await.unwrap();
     }
-    assert!(log() > 20 << 20, "it grows while the reader lasts");
+    assert!(log() > 20 << 20, "the log grows while the reader is open");
     drop(reader);
-    // The first one's commit carries the log over into the database, the next begins it anew.
+    // The first commit copies the log into the database. The next commit starts the log again.
     store.probe().await.unwrap();
     store.probe().await.unwrap();
     assert_eq!(log(), 16 << 20);

@@ -1,4 +1,4 @@
-//! The writer's thread: one connection, and what it learns of the disk.
+//! The writer's thread: it owns the writing connection, and records the state of the disk.
 
 use std::{
     error::Error,
@@ -23,31 +23,30 @@ use crate::{
     timing::Histogram,
 };
 
-/// One turn of the writer. It answers whoever waits for it.
+/// A job for the writer. It sends its own result to the caller.
 pub(super) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 
-/// What the store knows of itself and its disk, for `gatehouse status`. Counters run from the
-/// daemon's start.
+/// The state of the store and its disk, for `gatehouse status`. Counters start with the daemon.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoreState {
     pub room: Room,
-    /// When the last job began.
+    /// Free bytes when the last transaction or beat began.
     pub free_bytes: u64,
     pub reserve_bytes: u64,
     pub commits: u64,
-    /// Transactions that the disk, not their own rules, brought to nothing.
+    /// Number of transactions that failed because of the disk.
     pub failures: u64,
-    /// Events given up for want of room.
+    /// Number of events not recorded, because the disk had too little room.
     pub unrecorded: u64,
-    /// Enrolments refused for want of room.
+    /// Number of writes with photos refused, because the disk had too little room.
     pub photos_refused: u64,
-    /// What the disk said to the last transaction, while none has gone well since.
+    /// The disk's last error; `None` after the next transaction that succeeds.
     pub failing: Option<String>,
-    /// The same, kept after it is well again.
+    /// The disk's last error, also after the disk works again.
     pub last_error: Option<String>,
-    /// Since when; milliseconds since boot.
+    /// Time of the first error of this failure; milliseconds since boot.
     pub failing_since: Monotonic,
-    /// What is damaged: the store ends, and the next start sets the database aside.
+    /// The damage, if any: the store ends, and the next start sets the database aside.
     pub damaged: Option<String>,
     /// The slowest commit of the last minute or two.
     pub slowest: Slowest,
@@ -82,13 +81,13 @@ impl Slowest {
     }
 }
 
-/// Shared by the writer and the handles.
+/// State that the writer and the handles share.
 #[derive(Default)]
 pub(super) struct Shared {
     state: Mutex<StoreState>,
     /// Changes after each commit.
     pub(super) commits: watch::Sender<u64>,
-    /// From the start of a transaction until it is on the disk.
+    /// Times from the start of a transaction until it is on the disk.
     pub(super) commit_times: Histogram,
 }
 
@@ -98,8 +97,8 @@ impl Shared {
     }
 }
 
-/// Whether it is the disk that fails, rather than what was asked of it.
-fn is_the_disks(error: &rusqlite::Error) -> bool {
+/// Returns whether the disk, and not the statement, caused the error.
+fn is_disk_error(error: &rusqlite::Error) -> bool {
     use ErrorCode::*;
     matches!(
         error.sqlite_error_code(),
@@ -125,13 +124,13 @@ pub(super) struct Writer {
     pub(super) path: PathBuf,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) shared: Arc<Shared>,
-    /// The highest seq sent in this run, and the one that is written down.
+    /// The highest seq sent in this run, and the last seq written to the file `sent`.
     pub(super) sent: (u64, u64),
-    /// Held for as long as the thread lives.
+    /// The folder's lock, held until the thread ends.
     pub(super) _lock: File,
 }
 
-/// What waits for the writer, in the order in which it is taken.
+/// The writer's queues, in the order of their priority.
 pub(super) struct Queues {
     pub(super) attendance: mpsc::Receiver<Job>,
     pub(super) events: mpsc::Receiver<Job>,
@@ -139,7 +138,7 @@ pub(super) struct Queues {
 }
 
 impl Writer {
-    /// Until all handles are gone, or the database is damaged.
+    /// Runs until all handles are gone, or the database is damaged.
     pub(super) async fn run(mut self, mut queues: Queues, _ended: oneshot::Sender<()>) {
         loop {
             let job = tokio::select! {
@@ -158,7 +157,8 @@ impl Writer {
         }
     }
 
-    /// Runs `work` in a transaction, if there is room for what it writes, and keeps account.
+    /// Runs `work` in a transaction, if the disk has room for its priority, and updates the
+    /// counters.
     pub(super) fn transaction<T, E>(
         &mut self,
         priority: Priority,
@@ -189,7 +189,7 @@ impl Writer {
                 self.shared.commits.send_modify(|n| *n = n.wrapping_add(1));
             }
             Err(error) => {
-                if let Some(cause) = cause(error).filter(|e| is_the_disks(e)) {
+                if let Some(cause) = cause(error).filter(|e| is_disk_error(e)) {
                     self.failed(now, cause);
                 }
             }
@@ -197,7 +197,7 @@ impl Writer {
         outcome
     }
 
-    /// Records up to this seq are being sent.
+    /// Notes that records up to this seq are being sent.
     pub(super) fn sent(&mut self, seq: u64) {
         self.sent.0 = self.sent.0.max(seq);
     }
@@ -208,7 +208,7 @@ impl Writer {
         let ledger = super::meta(&self.connection, "ledger").ok().flatten().unwrap_or_default();
         match write_sent(dir, &ledger, sent) {
             Ok(()) => self.sent.1 = sent,
-            Err(error) => tracing::debug!(%error, "how far was sent is not written"),
+            Err(error) => tracing::debug!(%error, "the highest seq sent is not written"),
         }
     }
 
@@ -237,7 +237,7 @@ impl Writer {
         state.failures += 1;
         if state.failing.is_none() {
             state.failing_since = now;
-            tracing::error!(%error, "the disk takes nothing in");
+            tracing::error!(%error, "the disk cannot be written");
         }
         state.failing = Some(error.clone());
         state.last_error = Some(error.clone());

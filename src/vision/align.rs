@@ -1,5 +1,5 @@
-//! A face turned upright and cut out, the way the embedder was trained to see
-//! it: eyes, nose and mouth always at the same spots of a 112 x 112 picture.
+//! A face is turned upright and cut out, as in the embedder's training. Eyes,
+//! nose and mouth are always at the same places of a 112 x 112 picture.
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ use super::portrait;
 /// Side of an aligned face, in pixels.
 pub(super) const ALIGNED_SIDE: usize = 112;
 
-/// Where the five landmarks come to lie in the aligned face, in the order of
+/// The places of the five landmarks in the aligned face, in the order of
 /// [`Landmarks`]. From OpenCV's `FaceRecognizerSF::alignCrop` (ArcFace's).
 const TEMPLATE_LANDMARKS: Landmarks = [
     [38.2946, 51.6963],
@@ -33,11 +33,11 @@ struct Similarity {
 }
 
 impl Similarity {
-    /// The similarity that carries `from` to `to` with the least sum of
+    /// Returns the similarity that maps `from` to `to` with the least sum of
     /// squared distances (Umeyama 1991). In the plane its SVD has a closed
-    /// form: with both sets centred, (a, b) are the sums of dot and of cross
-    /// products over the sum of squared lengths. None if `from` is one point
-    /// or anything is not finite.
+    /// form. With both sets centred, (a, b) are the sums of dot and of cross
+    /// products over the sum of squared lengths. `None` if `from` is one point
+    /// or a value is not finite.
     fn fit(from: &Landmarks, to: &Landmarks) -> Option<Similarity> {
         let (from_mean, to_mean) = (mean(from), mean(to));
         let (mut dot, mut cross, mut square) = (0.0, 0.0, 0.0);
@@ -88,7 +88,7 @@ fn mean(points: &Landmarks) -> [f64; 2] {
 #[derive(Clone, PartialEq)]
 pub struct Aligned(pub(super) Vec<f32>);
 
-/// Nothing of the face: it does not belong in a log.
+/// Shows nothing of the face, which does not belong in a log.
 impl fmt::Debug for Aligned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Aligned(..)")
@@ -96,12 +96,12 @@ impl fmt::Debug for Aligned {
 }
 
 impl Aligned {
-    /// A JPEG of it; `None` where it cannot be made.
+    /// Returns a JPEG of it; `None` if encoding fails.
     pub fn portrait(&self) -> Option<Vec<u8>> {
         let plane = ALIGNED_SIDE * ALIGNED_SIDE;
         let (red, rest) = self.0.split_at_checked(plane)?;
         let (green, blue) = rest.split_at_checked(plane)?;
-        // `as` keeps what rounding brought beyond 0 to 255 within it.
+        // `as` saturates values that rounding moved outside 0 to 255.
         let pixels = red.iter().zip(green).zip(blue);
         let rgb = pixels.flat_map(|((r, g), b)| [*r, *g, *b].map(|c| c.round() as u8)).collect();
         let side = u32::try_from(ALIGNED_SIDE).ok()?;
@@ -109,8 +109,9 @@ impl Aligned {
     }
 }
 
-/// Cuts the face with these landmarks (pixels of `image`) out of it. Bilinear,
-/// black beyond the image's edge. None if the landmarks are no face.
+/// Cuts out the face with these landmarks (in pixels of `image`). Sampling is
+/// bilinear, and black beyond the image's edge. Returns `None` if the landmarks
+/// are not a face.
 pub(super) fn align(image: &Image, landmarks: &Landmarks) -> Option<Aligned> {
     let back = Similarity::fit(landmarks, &TEMPLATE_LANDMARKS)?.inverse()?;
     let plane = ALIGNED_SIDE * ALIGNED_SIDE;
@@ -125,7 +126,7 @@ pub(super) fn align(image: &Image, landmarks: &Landmarks) -> Option<Aligned> {
     Some(Aligned(planes))
 }
 
-/// The colour between four pixels; pixel centres lie on whole numbers.
+/// Returns the colour between four pixels. Pixel centres are whole numbers.
 fn sample(image: &Image, x: f64, y: f64) -> [f32; 3] {
     let (left, top) = (x.floor(), y.floor());
     let (dx, dy) = ((x - left) as f32, (y - top) as f32);

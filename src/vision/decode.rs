@@ -1,9 +1,9 @@
 //! Photos and frames into pixels.
 //!
-//! The bytes come from outside (a camera on the network, a file somebody
-//! uploaded), so they are taken for hostile: the format is told by its magic
-//! number, the size is checked in the header before a pixel is decoded, and
-//! whatever the decoder does ends as a [`DecodeError`].
+//! The bytes come from outside (a camera on the network, an uploaded file), so
+//! they may be hostile. The magic number decides the format, and the size in
+//! the header is checked before a pixel is decoded. Every failure of a decoder,
+//! even a panic, becomes a [`DecodeError`].
 
 use std::io::Cursor;
 use std::panic::{UnwindSafe, catch_unwind};
@@ -15,23 +15,23 @@ use image::{DynamicImage, ImageDecoder, ImageError, Limits};
 use super::image::{DecodeError, Image, MAX_FRAME_PIXELS, MAX_PIXELS, check_size};
 use super::jpeg::{self, Jpeg, Scale};
 
-/// Most bytes a pixel the decoder may be asked to fill, on average over the
-/// most pixels accepted. Only a PNG with 16 bits a channel reaches this first.
+/// Maximum number of bytes a pixel that a decoder may allocate, at the maximum
+/// number of pixels. Only a PNG with 16 bits a channel reaches this limit first.
 const MAX_BYTES_PER_PIXEL: u64 = 4;
 
 pub(super) const JPEG_MAGIC: &[u8] = b"\xff\xd8\xff";
 const PNG_MAGIC: &[u8] = b"\x89PNG\r\n\x1a\n";
 
-/// Decodes a photo of at most [`MAX_PIXELS`], a JPEG or PNG, upright: an EXIF orientation is carried out.
-/// Transparency is dropped, 16-bit channels are reduced to 8.
+/// Decodes a photo of at most [`MAX_PIXELS`], a JPEG or PNG, and turns it upright by its EXIF
+/// orientation. Transparency is dropped, and 16-bit channels are reduced to 8.
 ///
-/// A JPEG cut off in its pixel data decodes, with the missing part grey; torn
-/// camera frames are common, and the face may be in the part that came.
+/// A JPEG that was cut off in its pixel data decodes with the missing part
+/// grey. Cut-off camera frames are common, and the face may be in the rest.
 pub fn decode(bytes: &[u8]) -> Result<Image, DecodeError> {
     decode_within(bytes, MAX_PIXELS)
 }
 
-/// As [`decode`], a camera's frame of at most [`MAX_FRAME_PIXELS`].
+/// Decodes a camera's frame of at most [`MAX_FRAME_PIXELS`], as [`decode`] does.
 pub fn decode_frame(bytes: &[u8]) -> Result<Image, DecodeError> {
     decode_within(bytes, MAX_FRAME_PIXELS)
 }
@@ -47,9 +47,9 @@ fn decode_within(bytes: &[u8], most: u64) -> Result<Image, DecodeError> {
     }
 }
 
-/// The decoders are other people's code reading other people's bytes. One
-/// that unwinds (libjpeg does so by design, a panic would be a fault) costs
-/// this picture and not the lane.
+/// Runs a decoder and turns unwinding into a [`DecodeError`]. A bad picture
+/// then costs only itself, and not the lane. The JPEG decoder unwinds by
+/// design; a panic of another decoder would be a fault.
 pub(super) fn guarded<T>(
     format: &'static str,
     decode: impl FnOnce() -> Result<T, DecodeError> + UnwindSafe,
@@ -57,13 +57,13 @@ pub(super) fn guarded<T>(
     catch_unwind(decode).unwrap_or_else(|reason| {
         let why = match reason.downcast::<String>() {
             Ok(message) => *message,
-            Err(_) => "the decoder gave up on it".to_owned(),
+            Err(_) => "the decoder failed".to_owned(),
         };
         Err(DecodeError::Damaged { format, why })
     })
 }
 
-/// Upright. Unwinds: see [`guarded`].
+/// Decodes a JPEG and turns it upright. May unwind: see [`guarded`].
 pub(super) fn jpeg_pixels(bytes: &[u8], most: u64, scale: Scale) -> Result<Image, DecodeError> {
     let Jpeg { width, height, rgb, orientation } = jpeg::decode(bytes, most, scale)?;
     let image = Image::from_rgb(width, height, rgb)?;
@@ -91,7 +91,8 @@ fn upright(mut image: DynamicImage, orientation: Orientation) -> Result<Image, D
     Image::from_rgb(width, height, image.into_raw())
 }
 
-/// Sides have no limit here: [`check_size`] looks at them, and has better words.
+/// Returns the PNG decoder's limit of memory. [`check_size`] limits the sides, with a better
+/// message.
 fn limits(most: u64) -> Limits {
     let mut limits = Limits::no_limits();
     limits.max_alloc = Some(most * MAX_BYTES_PER_PIXEL);

@@ -1,9 +1,9 @@
-//! Where the faces are in a picture: YuNet, and the reading of its output.
+//! Finds the faces in a picture: runs YuNet, and reads its output.
 //!
-//! YuNet looks at the picture on three grids (one cell for 8, 16 and 32
-//! pixels). Every cell says how sure it is of a face near it, and where its
-//! box and landmarks would be. Sure cells become candidates; of candidates on
-//! one face the surest stays.
+//! YuNet divides the picture into three grids (one cell for 8, 16 and 32
+//! pixels). Each cell has a score for a face near it, with the face's box and
+//! landmarks. Cells with a high score become candidates. Of several candidates
+//! for one face, the candidate with the highest score stays.
 
 use tract_onnx::prelude::*;
 
@@ -14,22 +14,23 @@ use super::onnx::{self, OnnxError};
 use super::plans::Plans;
 use super::scale::scaled_rows;
 
-/// Faces less sure than this are not reported. 0.6 to 0.7 is usual.
+/// Minimum score of a reported face. 0.6 to 0.7 is usual.
 const SCORE_THRESHOLD: f32 = 0.6;
-/// Of two faces whose boxes overlap by more than this share of their union,
-/// the surer one stays.
+/// Maximum overlap of two faces' boxes, as a share of their union. Beyond it
+/// the face with the higher score stays.
 const OVERLAP_THRESHOLD: f32 = 0.3;
 
-/// Range of the longer side a picture may be searched at, in pixels.
+/// Minimum and maximum of the longer side at which a picture is searched, in pixels.
 pub const LONGEST_SIDE_MIN: u32 = 32;
 pub const LONGEST_SIDE_MAX: u32 = 2048;
 
-/// YuNet's three grids: pixels a cell.
+/// Pixels a cell of YuNet's three grids.
 const STRIDES: [usize; 3] = [8, 16, 32];
 /// Both sides of YuNet's input are multiples of this.
 const INPUT_MULTIPLE: u32 = 32;
-/// Candidates compared with each other. A crowd gives some dozens a face; a
-/// picture made to look like faces everywhere costs no more than this.
+/// Maximum number of candidates that are compared with each other. A crowd
+/// gives some dozens a face. This bounds the cost of a hostile picture that
+/// looks like faces everywhere.
 const MAX_CANDIDATES: usize = 1000;
 
 pub(super) struct Detector {
@@ -65,9 +66,9 @@ impl Detector {
         let slices: Vec<&[f32]> =
             values.iter().map(|view| view.as_slice().unwrap_or_default()).collect();
         let mut faces = surest(candidates(&slices, padded_width, padded_height)?);
-        // One scale for both axes, as the reference figures have it: the
-        // shorter side's rounding moves nothing by more than half a pixel of
-        // the scaled picture.
+        // Both axes have one scale, as in the reference figures. Rounding the
+        // shorter side moves no point by more than half a pixel of the scaled
+        // picture.
         let longer = image.width().max(image.height());
         let scale = longer as f32 / longest_side as f32;
         for face in &mut faces {
@@ -86,9 +87,9 @@ fn failed(error: TractError) -> VisionError {
     VisionError::Detector(format!("{error:#}"))
 }
 
-/// The picture's size when its longer side is `longest_side`. A small picture
-/// is enlarged: YuNet places the landmarks of a large face better, and they
-/// decide how good the template is.
+/// Returns the picture's size when its longer side is `longest_side`. A small
+/// picture is enlarged, because YuNet places the landmarks of a large face
+/// better, and the template depends on the landmarks.
 fn searched_size(image: &Image, longest_side: u32) -> (u32, u32) {
     let longer = image.width().max(image.height());
     let scaled = |side: u32| {
@@ -98,8 +99,8 @@ fn searched_size(image: &Image, longest_side: u32) -> (u32, u32) {
     (scaled(image.width()), scaled(image.height()))
 }
 
-/// What YuNet is given: the scaled picture at the top left, black to the next
-/// multiple of 32 at the right and the bottom; planes B, G, R, 0..=255.
+/// YuNet's input: the scaled picture at the top left, and black to the next
+/// multiple of 32 at the right and the bottom. Planes B, G, R in 0..=255.
 struct Input {
     width: u32,
     height: u32,
@@ -139,8 +140,8 @@ impl Input {
     }
 }
 
-/// Reads YuNet's twelve outputs: cls, obj, bbox and kps, each for strides 8,
-/// 16 and 32, with 1, 1, 4 and 10 values a cell, cells row by row.
+/// Reads YuNet's twelve outputs: cls, obj, bbox and kps, each for the strides
+/// 8, 16 and 32. They have 1, 1, 4 and 10 values a cell, cells row by row.
 ///
 /// score = sqrt(cls * obj), both clipped to 0..=1; centre = (cell + d) *
 /// stride, size = exp(d) * stride, landmark = (cell + k) * stride (OpenCV,
@@ -161,7 +162,7 @@ fn candidates(outputs: &[&[f32]], width: u32, height: u32) -> Result<Vec<Face>, 
         let cells = cls.iter().zip(obj).zip(boxes).zip(points);
         for (i, (((cls, obj), [dx, dy, dw, dh]), points)) in cells.enumerate() {
             let score = (cls.clamp(0.0, 1.0) * obj.clamp(0.0, 1.0)).sqrt();
-            // NaN is not sure of anything.
+            // A score that is NaN is below the threshold.
             if score.is_nan() || score < SCORE_THRESHOLD {
                 continue;
             }
@@ -197,8 +198,8 @@ fn is_finite(face: &Face) -> bool {
         && h > 0.0
 }
 
-/// Keeps, surest first, each face that overlaps none kept before it
-/// (non-maximum suppression).
+/// Keeps each face that overlaps no face with a higher score (non-maximum
+/// suppression). Returns the faces, highest score first.
 fn surest(mut candidates: Vec<Face>) -> Vec<Face> {
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     candidates.truncate(MAX_CANDIDATES);
@@ -211,7 +212,7 @@ fn surest(mut candidates: Vec<Face>) -> Vec<Face> {
     kept
 }
 
-/// Intersection over union, 0 to 1.
+/// Returns the intersection over the union, 0 to 1.
 fn overlap(a: &Rect, b: &Rect) -> f32 {
     let w = (a.x + a.w).min(b.x + b.w) - a.x.max(b.x);
     let h = (a.y + a.h).min(b.y + b.h) - a.y.max(b.y);

@@ -1,4 +1,4 @@
-//! The face that enrols a worker: the only one in its picture, and a good look at it.
+//! The face that enrols a worker: the only face in its picture, of good quality.
 
 use super::Vision;
 use super::align;
@@ -10,23 +10,23 @@ use super::quality::{Flaw, Quality, assess};
 use super::template::Template;
 use crate::config::FaceLimits;
 
-/// Sizes a photo is searched at, one after the other until there is a face.
-/// YuNet finds faces of some 10 to 300 pixels: at 640 all but those that fill
-/// the photo, and those at 320.
+/// Sizes at which a photo is searched, in turn, until a face is found. YuNet
+/// finds faces of some 10 to 300 pixels: at 640 all but those that fill the
+/// photo, and at 320 those too.
 const ENROLMENT_LONGEST_SIDES: [u32; 2] = [640, 320];
 
-/// Why a photo does not enrol anybody. Each is a sentence for the person at
-/// the desk, with what to do.
+/// The reason why a photo enrols no worker. Each message is for the person at
+/// the desk, and says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum PhotoError {
     #[error("The photo cannot be read: {0}. Use a JPEG or PNG photo.")]
     Unreadable(#[from] DecodeError),
     #[error(
-        "There is no face in the photo. Use one that shows the worker's face from the front, \
+        "There is no face in the photo. Use a photo that shows the worker's face from the front, \
          in good light."
     )]
     NoFace,
-    #[error("There are {count} faces in the photo. Use one that shows the worker alone.")]
+    #[error("There are {count} faces in the photo. Use a photo that shows the worker alone.")]
     SeveralFaces { count: usize },
     #[error(
         "The face in the photo is {width_px:.0} pixels wide, and at least {min_px:.0} are needed. \
@@ -44,8 +44,8 @@ pub enum PhotoError {
 }
 
 impl Vision {
-    /// The one face in a photo that is to enrol a worker: alone, and a good
-    /// enough look at it.
+    /// Returns the face in an enrolment photo. It must be the only face, and
+    /// of sufficient quality.
     pub fn face_for_enrolment(
         &self,
         photo: &[u8],
@@ -54,7 +54,7 @@ impl Vision {
         self.face_alone(decode(photo)?, limits)
     }
 
-    /// The same in a picture that is decoded already.
+    /// Does the same for a decoded picture.
     pub fn face_alone(
         &self,
         image: Image,
@@ -73,7 +73,7 @@ impl Vision {
             Some(_) if count > 1 => return Err(PhotoError::SeveralFaces { count }),
             Some(face) => face,
         };
-        // A limit that is no number refuses rather than lets through.
+        // A limit that is NaN refuses every face.
         let min_px = limits.min_face_px;
         if min_px.is_nan() || face.bbox.w < min_px {
             return Err(PhotoError::FaceTooSmall { width_px: face.bbox.w, min_px });

@@ -1,10 +1,10 @@
-//! What can go wrong with models and pictures, split by who acts on it:
+//! Errors of models and pictures, split by what the caller does next:
 //! [`ModelError`] stops the start, [`VisionError`] costs one frame.
 
 use std::path::PathBuf;
 
-/// A model file that cannot be used. Nothing works without the models, so the
-/// daemon does not start.
+/// A model file cannot be used. Recognition needs the models, so the daemon
+/// does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ModelError {
     #[error(
@@ -20,13 +20,13 @@ pub enum ModelError {
          package again", path.display()
     )]
     Altered { path: PathBuf, expected: &'static str, found: String },
-    /// The file is the right one, so this is a fault of the program or the
+    /// The file's hash is right, so this is a fault of the program or the
     /// machine (memory).
     #[error("the face model {} cannot be loaded: {why}", path.display())]
     Unloadable { path: PathBuf, why: String },
 }
 
-/// Looking at one picture failed. The next one may well succeed.
+/// The examination of one picture failed. The next picture may succeed.
 #[derive(Debug, thiserror::Error)]
 pub enum VisionError {
     #[error(
@@ -37,6 +37,6 @@ pub enum VisionError {
     Detector(String),
     #[error("the face recogniser failed: {0}")]
     Embedder(String),
-    #[error("the face's landmarks are no face: they lie on one point or are not numbers")]
+    #[error("the face's landmarks are not a face: they lie on one point or are not numbers")]
     Landmarks,
 }

@@ -14,11 +14,11 @@ pub struct Rect {
 }
 
 impl Rect {
-    /// Returns the corner and the size of what lies around it, so many times as wide and high, within a
-    /// picture of a size.
+    /// Returns the corner and the size of the area around it, `times` as wide and high, cut to a
+    /// picture of this width and height.
     pub(super) fn around(&self, times: f32, (width, height): (u32, u32)) -> [(u32, u32); 2] {
         let span = |at: f32, size: f32, limit: u32| {
-            // `as` keeps what lies outside the picture within it.
+            // `as` saturates, so that the corner stays within the picture.
             let from = (at - size * (times - 1.0) / 2.0).max(0.0) as u32;
             let from = from.min(limit.saturating_sub(1));
             (from, ((size * times) as u32).clamp(1, limit - from))
@@ -28,11 +28,11 @@ impl Rect {
     }
 }
 
-/// One face found. Box and landmarks are in pixels of the picture given, and
-/// finite; at the edge they may reach beyond the picture.
+/// A face that was found. Box and landmarks are finite, in pixels of the
+/// searched picture. At the edge they may extend beyond the picture.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Face {
-    /// How sure the detector is, from its threshold to 1.
+    /// The detector's score, from its threshold to 1.
     pub score: f32,
     pub bbox: Rect,
     pub landmarks: Landmarks,

@@ -1,25 +1,25 @@
-//! A picture in memory: its pixels, and how large it may be.
+//! A picture in memory: its pixels, and the limits of its size.
 
 use std::fmt;
 
 use image::RgbImage;
 
-/// Longest side accepted, in pixels.
+/// Maximum length of a side in pixels.
 pub const MAX_SIDE: u32 = 16_384;
-/// Most pixels accepted: 50 Mpx, what the largest phone cameras take. Decoded
-/// that is 150 MB, and twice that while an EXIF rotation is carried out.
+/// Maximum number of pixels of a photo: 50 Mpx, as of the largest phone
+/// cameras. Decoded these are 150 MB, and twice that during an EXIF rotation.
 pub const MAX_PIXELS: u64 = 50_000_000;
-/// Most pixels accepted of a camera at a gate, where several frames are in
-/// memory at once: 12 Mpx, more than a 4K camera's. Decoded that is 36 MB,
-/// twice that while an EXIF rotation is carried out, and 72 MB more while a
-/// progressive JPEG is decoded.
+/// Maximum number of pixels of a camera's frame: 12 Mpx, more than a 4K
+/// camera's. Several frames are in memory at once. A decoded frame is 36 MB,
+/// twice that during an EXIF rotation, and 72 MB more while a progressive JPEG
+/// is decoded.
 pub const MAX_FRAME_PIXELS: u64 = 12_000_000;
 /// A picture: RGB, 8 bits a channel, row-major, no padding between rows.
 /// Neither side is 0.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Image(RgbImage);
 
-/// Why bytes are not a picture this program looks at.
+/// The reason why bytes are not accepted as a picture.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum DecodeError {
     #[error("it is neither a JPEG nor a PNG")]
@@ -27,7 +27,7 @@ pub enum DecodeError {
     #[error("the {format} is damaged: {why}")]
     Damaged { format: &'static str, why: String },
     #[error(
-        "it is {width} x {height} pixels, more than this program takes \
+        "it is {width} x {height} pixels, more than this program accepts \
          ({MAX_SIDE} a side, {} million in all)",
         .most / 1_000_000
     )]
@@ -37,8 +37,8 @@ pub enum DecodeError {
 }
 
 impl Image {
-    /// Takes pixels that are decoded already: `rgb` holds 3 * width * height
-    /// bytes. They are limited as a decoded photo's are: see [`MAX_PIXELS`].
+    /// Makes a picture of decoded pixels: `rgb` holds 3 * width * height
+    /// bytes. The limit is [`MAX_PIXELS`], as for a decoded photo.
     pub fn from_rgb(width: u32, height: u32, rgb: Vec<u8>) -> Result<Image, DecodeError> {
         check_size(width, height, MAX_PIXELS)?;
         let bytes = rgb.len();
@@ -55,31 +55,31 @@ impl Image {
         self.0
     }
 
-    /// In pixels, at least 1.
+    /// Returns the width in pixels, at least 1.
     pub fn width(&self) -> u32 {
         self.0.width()
     }
 
-    /// In pixels, at least 1.
+    /// Returns the height in pixels, at least 1.
     pub fn height(&self) -> u32 {
         self.0.height()
     }
 
-    /// 3 * width * height bytes: R, G, B of the first pixel of the top row,
-    /// and so on.
+    /// Returns 3 * width * height bytes: R, G, B of the first pixel of the top
+    /// row, and so on.
     pub fn rgb(&self) -> &[u8] {
         self.0.as_raw()
     }
 }
 
-/// Size only: a picture of a person does not belong in a log.
+/// Shows the size only, because a picture of a person does not belong in a log.
 impl fmt::Debug for Image {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Image({} x {})", self.width(), self.height())
     }
 }
 
-/// `most`: pixels.
+/// Refuses a picture with a side above [`MAX_SIDE`], or with more than `most` pixels.
 pub(super) fn check_size(width: u32, height: u32, most: u64) -> Result<(), DecodeError> {
     if width > MAX_SIDE || height > MAX_SIDE || u64::from(width) * u64::from(height) > most {
         return Err(DecodeError::TooLarge { width, height, most });

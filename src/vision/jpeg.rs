@@ -1,9 +1,9 @@
 //! JPEG bytes into RGB, by libjpeg-turbo.
 //!
-//! Why not the decoder `image` brings (zune-jpeg): it rounds chroma upwards,
-//! by a tenth of a grey level. Nobody sees that, but it moves the detector's
-//! landmarks far enough to shift the likeness of two faces by 0.025. libjpeg's
-//! pixels are the ones OpenCV sees, on which the thresholds were measured.
+//! The decoder of the crate `image` (zune-jpeg) rounds chroma upwards, by a
+//! tenth of a grey level. The eye does not see that, but it moves the
+//! detector's landmarks far enough to shift the likeness of two faces by
+//! 0.025. The thresholds were measured with OpenCV, which uses libjpeg.
 
 use std::io;
 
@@ -14,14 +14,14 @@ use super::image::{DecodeError, check_size};
 
 const EXIF: &[u8] = b"Exif\0\0";
 
-/// Scans of one picture that are taken. A progressive one has some ten; a hostile one has as many
-/// as fit, and each costs the time of a whole picture.
+/// Maximum number of scans in one picture. A progressive picture has some ten. A hostile one has as
+/// many as fit, and each costs the time of a whole picture.
 const MAX_SCANS: usize = 32;
-/// Begins a scan; in pixel data an 0xFF is never followed by this.
+/// The marker that begins a scan. In pixel data 0xFF is never followed by 0xDA.
 const SOS: [u8; 2] = [0xff, 0xda];
 
-/// How much of a picture is decoded: one pixel for so many along each side. Of a block of 8 x 8
-/// libjpeg then computes that part only.
+/// The scale at which a picture is decoded: the number of pixels, along each side, that become one.
+/// libjpeg then computes only that part of each block of 8 x 8 pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Scale {
     Full = 1,
@@ -31,26 +31,26 @@ pub(super) enum Scale {
 }
 
 impl Scale {
-    /// The coarsest at which `length` still has at least `least` pixels.
+    /// Returns the coarsest scale at which `length` still has at least `least` pixels.
     pub(super) fn keeping(length: f32, least: f32) -> Scale {
         let enough = |scale: &Scale| length / scale.step() as f32 >= least;
         [Scale::Eighth, Scale::Quarter, Scale::Half].into_iter().find(enough).unwrap_or(Scale::Full)
     }
 
-    /// Pixels of the whole picture, along a side, that one of the decoded picture stands for.
+    /// Returns the number of pixels of the whole picture, along a side, per decoded pixel.
     pub(super) fn step(self) -> u32 {
         self as u32
     }
 }
 
-/// What a picture's header says.
+/// The facts in a picture's header.
 pub(super) struct Header {
     pub width: u32,
     pub height: u32,
     pub orientation: Orientation,
 }
 
-/// The picture as it is stored, and how to turn it upright.
+/// The picture as it is stored, and the orientation that turns it upright.
 pub(super) struct Jpeg {
     pub width: u32,
     pub height: u32,
@@ -63,10 +63,10 @@ pub(super) fn header(bytes: &[u8], most: u64) -> Result<Header, DecodeError> {
     Ok(begin(bytes, most)?.1)
 }
 
-/// Decodes at most `most` pixels; what is cut off in the pixel data stays grey.
+/// Decodes at most `most` pixels. Missing pixel data becomes grey.
 ///
-/// Unwinds with a `String` where libjpeg gives up: its error handler may not
-/// return, and this is how the crate leaves it. The caller catches that.
+/// Unwinds with a `String` if libjpeg gives up. libjpeg's error handler must
+/// not return, so the crate leaves it by unwinding. The caller catches that.
 pub(super) fn decode(bytes: &[u8], most: u64, scale: Scale) -> Result<Jpeg, DecodeError> {
     let (mut source, Header { orientation, .. }) = begin(bytes, most)?;
     source.scale(8 / scale as u8);
@@ -76,7 +76,8 @@ pub(super) fn decode(bytes: &[u8], most: u64, scale: Scale) -> Result<Jpeg, Deco
     Ok(Jpeg { width, height, rgb, orientation })
 }
 
-/// The picture in grey, an eighth of its width and height, as it is stored. Unwinds as [`decode`].
+/// Returns the picture in grey, at an eighth of its width and height, as it is stored. Unwinds as
+/// [`decode`] does.
 pub(super) fn thumbnail(bytes: &[u8], most: u64) -> Result<(u32, u32, Vec<u8>), DecodeError> {
     let (mut source, _) = begin(bytes, most)?;
     source.scale(8 / Scale::Eighth as u8);
@@ -113,7 +114,7 @@ fn damaged(error: io::Error) -> DecodeError {
     DecodeError::Damaged { format: "JPEG", why: error.to_string() }
 }
 
-/// Whether width and height change places when a picture is turned upright.
+/// Returns whether width and height change places when a picture is turned upright.
 pub(super) fn is_on_its_side(orientation: Orientation) -> bool {
     use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
     matches!(orientation, Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH)

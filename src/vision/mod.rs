@@ -1,9 +1,9 @@
-//! Faces: from a picture to who it might be.
+//! Face recognition: from a picture to a template.
 //!
-//! In comes a picture, as bytes from a camera or a file. Out come the faces in
-//! it and, for a face, a [`Template`] that can be compared with others. The
-//! room reads its two model files once, when it is loaded, and touches nothing
-//! else: no network, no clock, no store. It knows nothing of workers or gates.
+//! In: a picture, as bytes from a camera or a file. Out: the faces in it and,
+//! for a face, a [`Template`] that can be compared with others. Touches: the
+//! two model files, which are read once at the start. It uses no network, no
+//! clock and no store, and knows nothing of workers or gates.
 //!
 //! ```text
 //! bytes --decode--> Image --scale, detect--> Face --align, embed--> Template
@@ -15,20 +15,20 @@
 //! | `decode` | bytes to pixels, with limits |
 //! | `jpeg` | JPEG to pixels, libjpeg's to the last bit, or at a reduced scale |
 //! | `raw` | uncompressed video to pixels, at the scale needed |
-//! | `view` | a camera's frame, decoded no further than is looked at |
+//! | `view` | a camera's frame, decoded only as far as needed |
 //! | `motion` | whether anything moves before a camera |
 //! | `models` | the model files and their hashes |
 //! | `onnx` | model bytes to a network, weights unpacked |
-//! | `plans` | the detector made ready for each picture size |
+//! | `plans` | the detector's network prepared for each picture size |
 //! | `scale` | a picture at the detector's size |
 //! | `detect` | where the faces are (YuNet) |
 //! | `face` | a face's box and landmarks |
 //! | `align` | a face turned upright and cut out |
 //! | `embed` | a face to a template (SFace) |
-//! | `quality` | how good a look at a face a frame gives |
-//! | `enrolment` | the one face of a photo, or why it enrols no one |
+//! | `quality` | the quality of a sighting |
+//! | `enrolment` | the only face of a photo, or why the photo is refused |
 //! | `template` | the template itself |
-//! | `portrait` | what is kept of an enrolment photo, or of a passage |
+//! | `portrait` | the small picture kept of an enrolment photo, or of a passage |
 
 mod align;
 mod decode;
@@ -71,15 +71,15 @@ use self::embed::Embedder;
 use self::onnx::OnnxError;
 use crate::config::ModelFiles;
 
-/// The two networks, ready. One serves all threads: share it in an `Arc`.
+/// The two networks, ready for use. All threads share one in an `Arc`.
 pub struct Vision {
     detector: Detector,
     embedder: Embedder,
 }
 
 impl Vision {
-    /// Reads, checks and prepares the models. Takes a second or so, and about
-    /// 100 MB for the moment.
+    /// Reads, checks and prepares the models. It takes about a second, and
+    /// meanwhile about 100 MB.
     pub fn load(models: &ModelFiles) -> Result<Vision, ModelError> {
         let unloadable = |path: &Path| {
             let path = path.to_owned();
@@ -92,29 +92,29 @@ impl Vision {
         Ok(Vision { detector, embedder })
     }
 
-    /// The faces in the picture, surest first, in pixels of `image`.
+    /// Returns the faces in the picture, surest first, in pixels of `image`.
     ///
     /// The picture is searched at a size where its longer side is
-    /// `longest_side` pixels ([`LONGEST_SIDE_MIN`] to [`LONGEST_SIDE_MAX`]);
-    /// faces must be some 10 to 300 pixels wide at that size. 320 is fast and
-    /// finds whoever stands before a gate; time grows with the area. The first
-    /// picture of a new shape takes longer.
+    /// `longest_side` pixels ([`LONGEST_SIDE_MIN`] to [`LONGEST_SIDE_MAX`]).
+    /// Faces must be some 10 to 300 pixels wide at that size. 320 is fast, and
+    /// enough for a person before a gate. The time grows with the area. The
+    /// first picture of a new shape takes longer.
     pub fn detect(&self, image: &Image, longest_side: u32) -> Result<Vec<Face>, VisionError> {
         self.detector.detect(image, longest_side)
     }
 
-    /// The template of a face found in this picture.
+    /// Returns the template of a face found in this picture.
     pub fn embed(&self, image: &Image, face: &Face) -> Result<Template, VisionError> {
         self.embed_aligned(align::align(image, &face.landmarks).ok_or(VisionError::Landmarks)?)
     }
 
-    /// The template of a face that is cut out already: see [`Reduced::cut_out`].
+    /// Returns the template of a face that was cut out: see [`Reduced::cut_out`].
     pub fn embed_aligned(&self, face: Aligned) -> Result<Template, VisionError> {
         self.embedder.embed(face)
     }
 
-    /// The name templates are stored under; only templates of the same name
-    /// can be compared.
+    /// Returns the name under which templates are stored. Only templates of
+    /// the same name can be compared.
     pub fn embedder_name(&self) -> &str {
         EMBEDDER_NAME
     }

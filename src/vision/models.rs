@@ -1,9 +1,8 @@
-//! The two model files: which they are, and that they are exactly these.
+//! The two model files, which are pinned by their hashes.
 //!
-//! Thresholds and templates belong to one set of weights. Another file, even a
-//! better one, would compare yesterday's templates with today's on different
-//! scales and nobody would see why the gate went wrong, so the files are
-//! pinned by hash.
+//! Thresholds and templates belong to one set of weights. With another file,
+//! even a better one, old and new templates would have different scales. The
+//! gate would decide wrongly, and the cause would be hard to find.
 
 use std::io::ErrorKind;
 use std::path::Path;
@@ -20,11 +19,11 @@ pub(super) const DETECTOR_SHA256: &str =
 pub(super) const EMBEDDER_SHA256: &str =
     "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee";
 
-/// The name templates are stored under. Templates of different embedders are
-/// never compared.
+/// The name under which templates are stored. Templates of different embedders
+/// are never compared.
 pub const EMBEDDER_NAME: &str = "sface_2021dec";
 
-/// Reads a model file, if it is the one expected.
+/// Reads a model file, and checks its hash.
 pub(super) fn read(path: &Path, expected: &'static str) -> Result<Vec<u8>, ModelError> {
     let bytes = std::fs::read(path).map_err(|source| match source.kind() {
         ErrorKind::NotFound => ModelError::Missing { path: path.to_owned() },

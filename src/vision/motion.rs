@@ -1,44 +1,45 @@
-//! Whether anything moves before a camera.
+//! Detects motion before a camera.
 //!
 //! In: each frame's thumbnail and its time. Out: yes or no. A thumbnail is averaged into some 80 x
-//! 45 cells, in which a camera's noise is small, and each is compared with what stood there before:
-//! a background that follows what stays as it is within seconds and what moves slowly. Where light
-//! or exposure changes, all cells change in proportion, and that is taken out first. Cells that are
-//! never at rest (a tree, a flickering lamp) must change by more.
+//! 45 cells, in which a camera's noise is small. Each cell is compared with its background. The
+//! background follows still cells within seconds, and moving cells slowly. A change of light or
+//! exposure changes all cells in proportion, and is removed first. Cells that are never at rest (a
+//! tree, a flickering lamp) must change by more.
 //!
-//! It errs towards "yes": that costs one search for a face. What it misses all the same is found by
-//! the search that its caller makes every other second anyway.
+//! It prefers a wrong "yes", which costs one search for a face. The caller also searches every
+//! other second, and so finds a face that this file missed.
 
 use std::time::Duration;
 
 use super::view::Luma;
 use crate::clock::Monotonic;
 
-/// Cells along a side, at most.
+/// Maximum number of cells along each side.
 const COLUMNS: u32 = 80;
 const ROWS: u32 = 60;
-/// A cell that is off by so many grey levels has changed: several times what is left of a cheap
-/// camera's noise in the mean of its pixels, and half of what a face in twilight makes.
+/// Minimum difference, in grey levels, of a cell that has changed. A cheap camera's noise in the
+/// mean of a cell is several times smaller. A face in twilight makes twice this difference.
 const CHANGED: f32 = 6.0;
-/// No cell is so restless that more than this is asked of it.
+/// Maximum difference, in grey levels, that a restless cell needs.
 const CHANGED_MOST: f32 = 30.0;
-/// A restless cell must be off by so many times what it usually is.
+/// Factor by which a restless cell's difference must exceed its usual difference.
 const OUT_OF_THE_USUAL: f32 = 5.0;
-/// One cell of so many is enough. A face of the least width covers two to eight times as many.
+/// Number of cells for each changed cell that does not count as motion: more than one changed cell
+/// in a thousand is motion. A face of the minimum width covers two to eight times as many.
 const CELLS_FOR_ONE: usize = 1000;
-/// How fast the background follows a cell that is the same as in the frame before, and one that
-/// is not: the time constants of an exponential.
+/// Time constants of the exponential by which the background follows a cell: a still cell, which is
+/// the same as in the frame before, and a moving cell.
 const FOLLOWS_STILL: Duration = Duration::from_secs(2);
 const FOLLOWS_MOVING: Duration = Duration::from_secs(20);
-/// The same for how restless a cell is.
+/// Time constant with which a cell's usual difference follows.
 const FOLLOWS_UNREST: Duration = Duration::from_secs(10);
-/// A change of light beyond this is taken for a change.
+/// Range of a change of light that is removed. A change outside counts as motion.
 const GAIN: std::ops::RangeInclusive<f32> = 0.5..=2.0;
 
-/// One camera's background. Some 60 KiB.
+/// One camera's background, of some 60 KiB.
 #[derive(Debug, Default)]
 pub struct Motion {
-    /// Of the thumbnail.
+    /// Width and height of the thumbnail.
     size: (u32, u32),
     at: Monotonic,
     cells: Vec<Cell>,
@@ -48,14 +49,15 @@ pub struct Motion {
 struct Cell {
     background: f32,
     last: f32,
-    /// How far it is usually off.
+    /// The usual difference to the background.
     unrest: f32,
 }
 
 impl Motion {
-    /// Whether this frame shows a change; the first one does, and the first of another size.
+    /// Returns whether this frame shows a change. The first frame, and the first of another size,
+    /// always does.
     ///
-    /// `learn`: nobody is there, so that what is restless now is so by itself.
+    /// `learn` says that no person is there, so that restless cells move by themselves.
     pub fn moves(&mut self, luma: &Luma, at: Monotonic, learn: bool) -> bool {
         let now = cells(luma);
         let size = (luma.width, luma.height);
@@ -89,8 +91,8 @@ impl Motion {
     }
 }
 
-/// The mean of each cell, row by row. What is left over at the right and the bottom is not looked
-/// at.
+/// Returns the mean of each cell, row by row. Pixels at the right and the bottom that fill no whole
+/// cell are ignored.
 fn cells(luma: &Luma) -> Vec<f32> {
     let wide = luma.width.div_ceil(COLUMNS).max(1) as usize;
     let high = luma.height.div_ceil(ROWS).max(1) as usize;

@@ -1,11 +1,11 @@
-//! ONNX bytes into a network tract can run.
+//! ONNX bytes into a network that tract can run.
 //!
-//! The models are stored with block-quantised weights: int8 values, and for
-//! every block of them an f32 scale and an int8 zero point, joined at run time
-//! by a `DequantizeLinear` node (ONNX opset 21, attributes `axis` and
-//! `block_size`), mostly with a `Reshape` behind it. tract 0.23 refuses
-//! these nodes. All their inputs are constants, so we carry the nodes out once,
-//! while loading, and hand tract a network with plain f32 weights.
+//! The models have block-quantised weights: int8 values, with an f32 scale and
+//! an int8 zero point for each block. A `DequantizeLinear` node (ONNX opset 21,
+//! attributes `axis` and `block_size`), mostly followed by a `Reshape`, joins
+//! them at run time. tract 0.23 refuses these nodes. All their inputs are
+//! constants, so the nodes are carried out once during loading. tract gets a
+//! network with plain f32 weights.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,10 +19,10 @@ use tract_onnx::prelude::*;
 use tract_onnx::tensor::load_tensor;
 use tract_onnx::tract_core::ops::change_axes::compute_shape_with_tf_rules;
 
-/// Why a model's bytes do not make a network.
+/// The reason why a model's bytes do not make a network.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum OnnxError {
-    #[error("it is no ONNX file: {0}")]
+    #[error("it is not an ONNX file: {0}")]
     Protobuf(#[from] prost::DecodeError),
     #[error("it has no graph")]
     NoGraph,
@@ -32,23 +32,23 @@ pub(super) enum OnnxError {
     Tract(tract_onnx::prelude::TractError),
 }
 
-/// Reads a network whose weights may be block-quantised. Shapes are left open
-/// where the model leaves them open; set them with `with_input_fact`.
+/// Reads a network whose weights may be block-quantised. Shapes stay open
+/// where the model leaves them open; `with_input_fact` sets them.
 pub(super) fn load(bytes: Vec<u8>) -> Result<InferenceModel, OnnxError> {
     let mut proto = ModelProto::decode(&*bytes)?;
-    // From here on the weights live in `proto` alone: at its worst moment a
-    // 10 MB file costs its 40 MB of f32 weights twice, and no more.
+    // From here on only `proto` holds the weights. The peak for a 10 MB file is
+    // therefore twice its 40 MB of f32 weights.
     drop(bytes);
     fold(proto.graph.as_mut().ok_or(OnnxError::NoGraph)?)?;
     tract_onnx::onnx()
-        // The files state the shapes for one input size; we choose others.
+        // The files give the shapes for one input size, and we use others.
         .with_ignore_output_shapes(true)
         .with_ignore_value_info(true)
         .model_for_proto_model(&proto)
         .map_err(OnnxError::Tract)
 }
 
-/// Makes a network ready for pictures of one size, which takes some tens of milliseconds.
+/// Prepares a network for pictures of one size, which takes some tens of milliseconds.
 pub(super) fn ready(
     network: InferenceModel,
     width: usize,
@@ -59,7 +59,7 @@ pub(super) fn ready(
 }
 
 /// Replaces each block-quantised weight by its f32 values, in place, and
-/// leaves only true inputs among the graph's inputs.
+/// removes constants from the graph's inputs.
 fn fold(graph: &mut GraphProto) -> Result<(), OnnxError> {
     let mut weights = Weights::take(graph);
     let mut kept = Vec::with_capacity(graph.node.len());
@@ -73,8 +73,8 @@ fn fold(graph: &mut GraphProto) -> Result<(), OnnxError> {
     }
     graph.node = kept;
     graph.initializer = weights.into_used(graph);
-    // Old exporters list every weight as an input as well, some of them under
-    // names no node reads any more; a caller would be asked to supply them.
+    // Old exporters list every weight as an input too, some under names that no
+    // node reads. The caller would have to supply them.
     let constants: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
     let read: HashSet<&str> =
         graph.node.iter().flat_map(|node| node.input.iter().map(String::as_str)).collect();
@@ -84,8 +84,8 @@ fn fold(graph: &mut GraphProto) -> Result<(), OnnxError> {
     Ok(())
 }
 
-/// The node's output, if it can be told now and is one of the kinds tract
-/// needs help with.
+/// Returns the node's output, if its inputs are constants and tract does not
+/// support the node.
 fn folded(node: &NodeProto, weights: &mut Weights) -> Result<Option<TensorProto>, OnnxError> {
     let (Some(input), Some(output)) = (node.input.first(), node.output.first()) else {
         return Ok(None);
@@ -124,8 +124,8 @@ fn folded(node: &NodeProto, weights: &mut Weights) -> Result<Option<TensorProto>
     }
 }
 
-/// The graph's constants, and how many nodes still want each: a tensor leaves
-/// with its last reader, so that quantised and folded weights do not pile up.
+/// The graph's constants, with the number of nodes that still read each. The
+/// last reader takes the tensor, so that no unused copies stay in memory.
 struct Weights {
     tensors: HashMap<String, TensorProto>,
     readers: HashMap<String, usize>,
@@ -154,7 +154,8 @@ impl Weights {
         self.has(name) && self.folded.iter().any(|folded| folded == name)
     }
 
-    /// The tensor for one of its readers: itself for the last, a copy before.
+    /// Returns the tensor to one of its readers: itself to the last reader, a
+    /// copy to the others.
     fn use_up(&mut self, name: &str) -> Option<TensorProto> {
         let left = self.readers.get_mut(name)?;
         *left = left.saturating_sub(1);
@@ -166,7 +167,7 @@ impl Weights {
         self.tensors.insert(tensor.name.clone(), tensor);
     }
 
-    /// What the graph's remaining nodes read, in a fixed order.
+    /// Returns the tensors that the graph's remaining nodes read, in a fixed order.
     fn into_used(mut self, graph: &GraphProto) -> Vec<TensorProto> {
         graph
             .node
@@ -178,9 +179,9 @@ impl Weights {
     }
 }
 
-/// Carries out one `DequantizeLinear` with constant inputs: y = (x - zero point) * scale,
-/// where scale and zero point have x's shape except along `axis`, on which
-/// each of theirs covers `block_size` of x's (the last block may be short).
+/// Carries out one `DequantizeLinear` with constant inputs: y = (x - zero point) * scale.
+/// Scale and zero point have x's shape except along `axis`. There each of their
+/// values covers `block_size` values of x (the last block may be short).
 /// <https://onnx.ai/onnx/operators/onnx__DequantizeLinear.html>
 fn dequantised(
     name: &str,
@@ -203,7 +204,7 @@ fn dequantised(
     let mut blocks = values.raw_dim();
     blocks[axis.index()] = blocks[axis.index()].div_ceil(block);
     if scales.raw_dim() != blocks || zero_points.raw_dim() != blocks {
-        return Err(bad(name, "it has not one scale and zero point a block"));
+        return Err(bad(name, "it lacks a scale or a zero point for each block"));
     }
 
     let mut floats = values.mapv(f32::from);
@@ -227,7 +228,7 @@ fn attribute(node: &NodeProto, name: &str) -> Option<i64> {
     node.attribute.iter().find(|a| a.name == name).map(|a| a.i)
 }
 
-/// A tensor's values. `of`: the weight that they make.
+/// Returns a tensor's values. `of` names the weight in errors.
 fn array<T: Datum>(tensor: &TensorProto, of: &str) -> Result<ArrayD<T>, OnnxError> {
     load_tensor(&MmapDataResolver, tensor, None)
         .and_then(|read| Ok(read.to_plain_array_view::<T>()?.to_owned()))

@@ -1,8 +1,8 @@
-//! The detector made ready for one picture size after another.
+//! The detector's network, prepared for several picture sizes.
 //!
 //! tract optimises a network for fixed shapes, which takes some tens of
-//! milliseconds and some memory. A gate sees few sizes (one a camera, and the
-//! photos of an enrolment), so the latest few are kept.
+//! milliseconds and some memory. A gate has few sizes (one for each camera,
+//! and the photos of an enrolment), so the latest plans are kept.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +10,7 @@ use tract_onnx::prelude::*;
 
 use super::onnx;
 
-/// Sizes kept. The least recently used one goes.
+/// Maximum number of plans that are kept. The least recently used plan is dropped.
 const MAX_PLANS: usize = 8;
 
 pub(super) struct Plans {
@@ -30,11 +30,11 @@ impl Plans {
         Plans { network, ready: Mutex::new(Vec::with_capacity(MAX_PLANS)) }
     }
 
-    /// The network for input of this size.
+    /// Returns the network for input of this size.
     ///
-    /// The lock is not held while a plan is built, so cameras of other sizes
-    /// go on. Two threads may build the same plan at the same moment; the
-    /// later one is then dropped.
+    /// The lock is not held while a plan is built, so that cameras of other
+    /// sizes go on. Two threads may build the same plan at the same time. The
+    /// later plan is then dropped.
     pub(super) fn get(&self, width: u32, height: u32) -> TractResult<Arc<TypedRunnableModel>> {
         if let Some(plan) = self.kept(width, height) {
             return Ok(plan);
@@ -51,10 +51,10 @@ impl Plans {
         Ok(plan)
     }
 
-    /// A plan that is there, which thereby is the most recently used.
+    /// Returns a kept plan, which becomes the most recently used.
     fn kept(&self, width: u32, height: u32) -> Option<Arc<TypedRunnableModel>> {
-        // Nothing is left half done under this lock, so a poisoned one is
-        // as good as new.
+        // The list is always consistent under this lock, so a poisoned lock is
+        // safe to use.
         let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
         let at = ready.iter().position(|r| (r.width, r.height) == (width, height))?;
         let found = ready.remove(at);

@@ -1,19 +1,19 @@
-//! What is kept of an enrolment photo, and for a while of a passage: the head, small.
+//! Portraits: small pictures of the head, kept of enrolment photos and for some days of passages.
 //!
-//! An admin who looks a worker up needs to recognise a face, not the room behind it, and a bound
-//! on each photo bounds the database.
+//! An admin has to recognise a worker's face, not the room behind it. The limit of each portrait
+//! also limits the size of the database.
 
 use image::{RgbImage, codecs::jpeg::JpegEncoder, imageops};
 
 use super::{face::Face, image::Image};
 
-/// The longer side of a portrait in pixels, at most.
+/// Maximum length of a portrait's longer side in pixels.
 const LONGEST_SIDE: u32 = 320;
-/// The face's box is widened to so many times its width and height.
+/// Factor by which the face's box is widened.
 const AROUND: f32 = 2.0;
 const QUALITY: u8 = 85;
 
-/// A JPEG of the head, at most 320 pixels a side.
+/// Returns a JPEG of the head, at most 320 pixels a side.
 pub fn portrait(image: &Image, face: &Face) -> Result<Vec<u8>, image::ImageError> {
     let [(x, y), (w, h)] = face.bbox.around(AROUND, (image.width(), image.height()));
     let mut head = imageops::crop_imm(image.pixels(), x, y, w, h).to_image();
@@ -25,7 +25,7 @@ pub fn portrait(image: &Image, face: &Face) -> Result<Vec<u8>, image::ImageError
     encode(&head)
 }
 
-/// A JPEG of the whole picture, which is small already.
+/// Returns a JPEG of the whole picture, which must be small.
 pub(super) fn small(image: &Image) -> Result<Vec<u8>, image::ImageError> {
     encode(image.pixels())
 }

@@ -1,8 +1,8 @@
-//! How good a look at a face a frame gives: pure, from the face's box and landmarks and from what
-//! was cut out of the frame.
+//! The quality of a sighting (a face in one frame). Pure: it is measured from the face's box and
+//! landmarks, and from the aligned face.
 //!
-//! It does not decide who is let in, only which frames are worth the embedder's time first. A poor
-//! look makes a template that is like nobody's, or a little like everybody's.
+//! It does not decide on a passage, only which frames are embedded first. The template of a poor
+//! sighting is similar to no worker's, or a little similar to every worker's.
 //!
 //! | what | measured | poor | people looking at a camera |
 //! |---|---|---|---|
@@ -13,33 +13,33 @@
 //! | exposure | mean grey level | below 45, above 215 | 92 to 182 |
 //! | | part of it at 250 and above | above 0.25 | 0 |
 //!
-//! The last column is what the test photos and a public set of 400 pictures of 40 people measure.
-//! All of them pass. A Gaussian blur of 2 % of the face's width measures 0.1 to 0.18 whatever the
-//! face's size, one of 4 % 0.02 to 0.04.
+//! The last column was measured on the test photos, and on a public set of 400 pictures of 40
+//! people. All of them pass. A Gaussian blur of 2 % of the face's width measures 0.1 to 0.18 at
+//! every size of the face. A blur of 4 % measures 0.02 to 0.04.
 
 use super::align::{ALIGNED_SIDE, Aligned};
 use super::face::{Face, Landmarks};
 use crate::config::FaceLimits;
 use crate::words::words;
 
-/// What a score counts as good; see [`FaceLimits`] for what is good enough.
+/// The values that count as good in a score. [`FaceLimits`] holds those that are good enough.
 const SHARP: f32 = 0.05;
 const ASIDE: f32 = 0.3;
 const NOSE: std::ops::RangeInclusive<f32> = 0.35..=0.8;
-/// Where it stands when somebody looks straight ahead.
+/// The nose's place when a person looks straight ahead.
 const NOSE_AHEAD: f32 = 0.58;
 const TILTED: f32 = 35.0;
 const LIGHT: std::ops::RangeInclusive<f32> = 45.0..=215.0;
 const CLIPPED: f32 = 250.0;
 const CLIPPED_PART: f32 = 0.25;
-/// A face of so many pixels in width is as good as a larger one.
+/// Width of a face, in pixels, above which the score does not rise.
 const WIDE_PX: f32 = 112.0;
 
 /// The part of the 112 x 112 that is face and not hair or background.
 const INNER: std::ops::Range<usize> = 20..ALIGNED_SIDE - 20;
 
 words! {
-    /// Why a look is poor.
+    /// Why a sighting is poor.
     pub enum Flaw {
         Blurred = "blurred",
         TurnedAway = "turned_away",
@@ -49,44 +49,44 @@ words! {
 }
 
 impl Flaw {
-    /// What the person before the camera can do about it.
+    /// Returns what the person before the camera can do.
     pub fn remedy(self) -> &'static str {
         match self {
             Flaw::Blurred => "hold still, and wipe the lens",
             Flaw::TurnedAway => "look straight at the camera",
             Flaw::TooDark => "more light on the face",
-            Flaw::TooBright => "less light on the face, none behind the camera",
+            Flaw::TooBright => "less light on the face, no lamp behind the camera",
         }
     }
 
-    /// What another photo must be like, where a photo has this flaw.
+    /// Returns how another photo must be taken, if a photo has this flaw.
     pub fn remedy_of_photo(self) -> &'static str {
         match self {
             Flaw::Blurred => "with the face in focus",
             Flaw::TurnedAway => "on which the worker looks straight ahead",
             Flaw::TooDark => "with more light on the face",
-            Flaw::TooBright => "with less light on the face, and none behind it",
+            Flaw::TooBright => "with less light on the face, and no light behind it",
         }
     }
 }
 
-/// How good a look is.
+/// The quality of a sighting.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Quality {
-    /// 0 to 1; of two looks the higher one is better.
+    /// 0 to 1; of two sightings the higher score is better.
     pub score: f32,
-    /// None: good enough to be embedded at once.
+    /// `None`: the sighting is good enough to be embedded at once.
     pub flaw: Option<Flaw>,
 }
 
-/// Looks at a face (in pixels of the camera's frame) and at what was cut out for it. The limits'
-/// width is not looked at: a face too small has no quality.
+/// Measures a face (in pixels of the camera's frame) and the aligned face. It does not check the
+/// limits' minimum width: the caller refuses a face that is too small before.
 pub fn assess(face: &Face, aligned: &Aligned, limits: &FaceLimits) -> Quality {
     let measured = Measured::of(face, aligned);
     Quality { score: measured.score(), flaw: measured.flaw(limits) }
 }
 
-/// What the table above names.
+/// The measurements of the table above.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Measured {
     width_px: f32,
@@ -111,7 +111,7 @@ impl Measured {
 
     fn flaw(&self, limits: &FaceLimits) -> Option<Flaw> {
         let (dark, bright) = limits.light;
-        // What is no number is no good look either.
+        // A value that is NaN is outside of these limits.
         let straight = self.aside <= limits.max_aside && self.tilt <= limits.max_tilt_deg;
         if !(straight && NOSE.contains(&self.nose)) {
             Some(Flaw::TurnedAway)
@@ -126,7 +126,7 @@ impl Measured {
         }
     }
 
-    /// Falls where a look gets worse, also within what is good.
+    /// Returns the score. It falls when a sighting gets worse, also within the limits.
     fn score(&self) -> f32 {
         let up_to = |value: f32, full: f32| (value / full).clamp(0.0, 1.0);
         let middle = (LIGHT.start() + LIGHT.end()) / 2.0;
@@ -144,15 +144,16 @@ impl Measured {
     }
 }
 
-/// How far aside (in distances between the eyes), where the nose stands between the eyes (0) and
-/// the mouth (1), and how many degrees the eyes are off the horizon.
+/// Returns three values: the turn to the side in distances between the eyes; the nose's place
+/// between the eyes (0) and the mouth (1); the angle of the eyes to the horizon in degrees.
 fn pose(landmarks: &Landmarks) -> [f32; 3] {
     let [left, right, nose, mouth_left, mouth_right] = *landmarks;
     let middle = |a: [f32; 2], b: [f32; 2]| [(a[0] + b[0]) / 2.0, (a[1] + b[1]) / 2.0];
     let (eyes, mouth) = (middle(left, right), middle(mouth_left, mouth_right));
     let across = [right[0] - left[0], right[1] - left[1]];
     let apart = across[0].hypot(across[1]);
-    // Along the eyes and at right angles to them, so that a tilted head is not turned aside.
+    // The axes are along the eyes and at right angles to them. A tilted head is then not measured
+    // as turned to the side.
     let unit = [across[0] / apart, across[1] / apart];
     let along = |p: [f32; 2]| (p[0] - eyes[0]) * unit[0] + (p[1] - eyes[1]) * unit[1];
     let below = |p: [f32; 2]| (p[1] - eyes[1]) * unit[0] - (p[0] - eyes[0]) * unit[1];
@@ -160,8 +161,8 @@ fn pose(landmarks: &Landmarks) -> [f32; 3] {
     [aside, below(nose) / below(mouth), across[1].atan2(across[0]).to_degrees().abs()]
 }
 
-/// The inner part in grey, at half its size: a blur narrower than that does not harm the template,
-/// and a face that came small is not blurred for having been enlarged.
+/// Returns the inner part in grey, at half its size. A narrower blur does not harm the template,
+/// and a small face that was enlarged does not count as blurred.
 fn grey(Aligned(planes): &Aligned) -> Vec<f32> {
     let plane = ALIGNED_SIDE * ALIGNED_SIDE;
     let value = |x: usize, y: usize| {
@@ -176,8 +177,8 @@ fn grey(Aligned(planes): &Aligned) -> Vec<f32> {
     cells.map(four).collect()
 }
 
-/// The variance of the Laplacian in that of the grey levels: not less in twilight. 0 where all is
-/// of one grey.
+/// Returns the variance of the Laplacian over the variance of the grey levels, so that it is not
+/// lower in twilight. It is 0 for a plain grey picture.
 fn sharpness(grey: &[f32]) -> f32 {
     let side = INNER.len() / 2;
     let rows: Vec<&[f32]> = grey.chunks_exact(side).collect();

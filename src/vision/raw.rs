@@ -1,16 +1,16 @@
-//! Frames without compression, at a reduced scale: what is not looked at is not converted.
+//! Uncompressed frames at a reduced scale. Only the needed pixels are converted.
 //!
-//! ITU-R BT.601, video range: as [`Yuv`] says. Samples lie in memory as its layout says; a frame
-//! whose samples do not fill it is refused before one is read.
+//! The colours are ITU-R BT.601, video range, as [`Yuv`] says. The layout gives the order of the
+//! samples in memory. A frame with a wrong number of samples is refused before a sample is read.
 
 use super::image::{DecodeError, Image, MAX_FRAME_PIXELS, check_size};
 use super::jpeg::Scale;
 use crate::camera::{Layout, Yuv};
 
-/// Of the pixels that one pixel of the result stands for, at most so many along a side are read.
+/// Maximum number of pixels read, along a side, for one pixel of the result.
 const SAMPLES: u32 = 4;
 
-/// Refuses a frame that is not what it says.
+/// Refuses a frame whose data does not fit its size and layout.
 pub(super) fn check(yuv: &Yuv) -> Result<(), DecodeError> {
     let Yuv { width, height, layout, ref data } = *yuv;
     check_size(width, height, MAX_FRAME_PIXELS)?;
@@ -26,7 +26,7 @@ pub(super) fn check(yuv: &Yuv) -> Result<(), DecodeError> {
     Ok(())
 }
 
-/// In grey, an eighth of the width and height.
+/// Returns the frame in grey, at an eighth of its width and height.
 pub(super) fn thumbnail(yuv: &Yuv) -> (u32, u32, Vec<u8>) {
     let step = Scale::Eighth.step();
     let (width, height) = (yuv.width.div_ceil(step), yuv.height.div_ceil(step));
@@ -37,7 +37,7 @@ pub(super) fn thumbnail(yuv: &Yuv) -> (u32, u32, Vec<u8>) {
     (width, height, values)
 }
 
-/// The part that begins at `from` and is `size`, both in pixels of the frame and within it.
+/// Returns the part of the frame from `from` with `size`, both in pixels and within the frame.
 pub(super) fn part(
     yuv: &Yuv,
     from: (u32, u32),
@@ -58,7 +58,7 @@ pub(super) fn part(
     Image::from_rgb(width, height, rgb)
 }
 
-/// The mean of the square of `step` pixels a side, as far as it lies within the frame.
+/// Returns the mean Y of a square of `step` pixels a side, as far as it lies within the frame.
 fn luma(yuv: &Yuv, x: u32, y: u32, step: u32) -> i32 {
     let apart = (step / SAMPLES).max(1) as usize;
     let (mut sum, mut count) = (0, 0);
@@ -76,8 +76,8 @@ fn luma(yuv: &Yuv, x: u32, y: u32, step: u32) -> i32 {
     sum / count.max(1)
 }
 
-/// U and V of the same square, less their middle. Pixels come in twos, or two by two, with one
-/// colour.
+/// Returns the mean U and V of the same square, minus 128. Two pixels, or two by two pixels, share
+/// one colour.
 fn chroma(yuv: &Yuv, x: u32, y: u32, step: u32) -> [i32; 2] {
     let (width, height) = (yuv.width as usize, yuv.height as usize);
     let (mut sums, mut count) = ([0; 2], 0);
@@ -107,7 +107,8 @@ fn sample(yuv: &Yuv, at: usize) -> u8 {
     yuv.data.get(at).copied().unwrap_or(128)
 }
 
-/// In 1/256: 255/219 for Y; 1.596, 0.391, 0.813 and 2.018 for the colour differences.
+/// Converts Y, U and V to RGB. The factors are in 1/256: 255/219 for Y; 1.596, 0.391, 0.813 and
+/// 2.018 for the colour differences.
 fn colour(y: i32, u: i32, v: i32) -> [u8; 3] {
     let y = 298 * (y - 16) + 128;
     [y + 409 * v, y - 100 * u - 208 * v, y + 516 * u].map(|value| (value >> 8).clamp(0, 255) as u8)

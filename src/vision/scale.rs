@@ -1,16 +1,16 @@
 //! A picture at another size, ready for the detector.
 //!
 //! Shrinking averages over exactly the area that becomes one pixel (OpenCV's
-//! INTER_AREA), enlarging is bilinear (INTER_LINEAR). The choice matters more
-//! than it looks: YuNet's landmarks move by several per cent of the face when
-//! the nearest four pixels stand for the area, and even Pillow's averaging
-//! bilinear makes a template of cosine 0.99 with this one's. With this one our
-//! figures are OpenCV's. The resizing crates offer no exact area average.
+//! INTER_AREA). Enlarging is bilinear (INTER_LINEAR). The method matters: when
+//! only the nearest four pixels stand for the area, YuNet's landmarks move by
+//! several per cent of the face. Even Pillow's averaging bilinear filter makes
+//! a template whose cosine with ours is 0.99. Our method gives OpenCV's
+//! figures. The resizing crates offer no exact area average.
 
 use super::image::Image;
 
-/// For each pixel along one side of the result: the first source pixel it
-/// draws on, and the weights of that one and those after it, which sum to 1.
+/// For each pixel along one side of the result: its first source pixel, and the
+/// weights of this and the following source pixels, which sum to 1.
 struct Axis {
     spans: Vec<(usize, Vec<f32>)>,
 }
@@ -29,7 +29,7 @@ impl Axis {
     }
 }
 
-/// The stretch from `start` to `end`, each pixel weighted by its part in it.
+/// Returns the span from `start` to `end`, with each pixel weighted by its part in it.
 fn area(start: f64, end: f64, from: u32) -> (usize, Vec<f32>) {
     let first = start.floor() as u32;
     let last = (end.ceil() as u32).min(from);
@@ -40,8 +40,8 @@ fn area(start: f64, end: f64, from: u32) -> (usize, Vec<f32>) {
     (first as usize, weights.collect())
 }
 
-/// The point `at` (pixel centres on whole numbers) between its two pixels; the
-/// edge's colour goes on beyond the edge.
+/// Returns the two pixels around the point `at`, with their weights. Pixel
+/// centres are whole numbers. Beyond the edge, the edge's pixel counts.
 fn between(at: f64, from: u32) -> (usize, Vec<f32>) {
     let at = at.clamp(0.0, f64::from(from - 1));
     let second = at.fract() as f32;
@@ -49,16 +49,16 @@ fn between(at: f64, from: u32) -> (usize, Vec<f32>) {
     (at as usize, weights)
 }
 
-/// Scales to `width` x `height` (at least 1 each) and hands over row by row:
-/// `row` gets 3 * width values in 0..=255, R, G, B by turns.
+/// Scales to `width` x `height` (at least 1 each), row by row. `row` gets
+/// 3 * width values in 0..=255, in the order R, G, B.
 ///
 /// Values are rounded to whole numbers, as an 8-bit picture would hold them.
 pub(super) fn scaled_rows(image: &Image, width: u32, height: u32, mut row: impl FnMut(&[f32])) {
     let across = Axis::new(image.width(), width);
     let down = Axis::new(image.height(), height);
     let stride = 3 * image.width() as usize;
-    // Down first: those sums run along whole rows, which the compiler turns
-    // into vector instructions.
+    // Columns are summed first. These sums run along whole rows, which the
+    // compiler turns into vector instructions.
     let mut column_sums = vec![0.0f32; stride];
     let mut result = vec![0.0f32; 3 * width as usize];
     for (first, weights) in &down.spans {

@@ -1,38 +1,38 @@
-//! What the program remembers of a face.
+//! A template: the vector that stands for a face.
 
 use std::fmt;
 
 use zeroize::{Zeroize, Zeroizing};
 
-/// Numbers in a template.
+/// Number of values in a template.
 pub const TEMPLATE_LEN: usize = 128;
-/// Bytes of a template at rest.
+/// Number of bytes of a stored template.
 pub const TEMPLATE_BYTES: usize = TEMPLATE_LEN * 4;
 
-/// How far from 1 a template's length may be, for rounding on its way through
-/// other people's formats.
+/// Maximum difference of a template's length to 1, which rounding in other
+/// formats may cause.
 const NORM_TOLERANCE: f32 = 1e-3;
 
-/// A face as a point on the unit sphere of 128 dimensions: faces of one person
-/// lie close together. A biometric: it never leaves the gateway, is stored
-/// only sealed, is wiped from memory when dropped, and does not print itself.
-/// Boxed, so that moving it leaves no copy behind.
+/// A face as a point on the unit sphere of 128 dimensions. Faces of one person
+/// lie close together. A template is biometric data: it never leaves the
+/// gateway, is stored only sealed, is wiped from memory when dropped, and is
+/// never printed. It is boxed, so that moving it leaves no copy in memory.
 #[derive(Clone, PartialEq)]
 pub struct Template(Box<[f32; TEMPLATE_LEN]>);
 
-/// Why numbers are not a template.
+/// The reason why numbers are not a template.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum TemplateError {
-    #[error("a template has {TEMPLATE_LEN} numbers, this has {found}")]
+    #[error("a template must have {TEMPLATE_LEN} numbers, and this one has {found}")]
     Length { found: usize },
-    #[error("a template's numbers are finite, these are not")]
+    #[error("a template's numbers must be finite, and these are not")]
     NotFinite,
-    #[error("a template's length is 1, this one's is {norm}")]
+    #[error("a template's length must be 1, and this one's is {norm}")]
     NotUnit { norm: f32 },
 }
 
 impl Template {
-    /// Takes a vector that is a template already.
+    /// Makes a template of a vector of length 1.
     pub fn from_slice(values: &[f32]) -> Result<Template, TemplateError> {
         let template = Template::copied(values)?;
         let norm = norm(template.as_slice());
@@ -67,7 +67,7 @@ impl Template {
         Ok(template)
     }
 
-    /// Likeness of two faces, -1 to 1; the same person is some 0.45 and above.
+    /// Returns the likeness of two faces, -1 to 1. Faces of one person have some 0.45 and above.
     pub fn cosine(&self, other: &Template) -> f32 {
         self.0.iter().zip(other.0.iter()).map(|(a, b)| a * b).sum()
     }
@@ -76,7 +76,7 @@ impl Template {
         &*self.0
     }
 
-    /// For the sealed store: f32, little-endian.
+    /// Returns the bytes for the sealed store: f32, little-endian.
     pub fn to_bytes(&self) -> Zeroizing<[u8; TEMPLATE_BYTES]> {
         let mut bytes = Zeroizing::new([0; TEMPLATE_BYTES]);
         for (place, value) in bytes.as_chunks_mut().0.iter_mut().zip(self.0.iter()) {
@@ -85,8 +85,8 @@ impl Template {
         bytes
     }
 
-    /// Back from [`Template::to_bytes`], checked as in
-    /// [`Template::from_slice`].
+    /// Reads the bytes of [`Template::to_bytes`], and checks them as
+    /// [`Template::from_slice`] does.
     pub fn from_bytes(bytes: &[u8]) -> Result<Template, TemplateError> {
         let (chunks, rest) = bytes.as_chunks();
         if chunks.len() != TEMPLATE_LEN || !rest.is_empty() {

@@ -1,9 +1,9 @@
-//! A camera's frame, decoded no further than whoever looks at it needs.
+//! A camera's frame, decoded only as far as the next step needs.
 //!
-//! Most frames of a gate show nobody and are seen as a grey thumbnail only. The detector gets the
-//! smallest picture that still has the size it searches at, and the embedder the smallest in which
-//! the face still has the pixels that become its template. All coordinates that leave this file
-//! are in pixels of the frame as it stands upright.
+//! Most frames of a gate show no person, and only their grey thumbnail is used. The detector gets
+//! the smallest picture that still has the size at which it searches. The embedder gets the
+//! smallest picture in which the face still has enough pixels for its template. All coordinates
+//! that leave this file are in pixels of the upright frame.
 
 use std::borrow::Cow;
 
@@ -17,11 +17,11 @@ use super::portrait::portrait;
 use super::raw;
 use crate::camera::{Picture, Yuv};
 
-/// A face of at least so many pixels in width loses nothing on its way to the embedder's 112 x
-/// 112, in which a face is some 80 wide.
+/// Minimum width of a face, in pixels, at which scaling it to the embedder's 112 x 112 loses
+/// nothing. A face is some 80 pixels wide there.
 const FACE_PX: f32 = 140.0;
 
-/// A frame whose header was read and is within bounds.
+/// A frame whose header was read and is within the bounds.
 #[derive(Debug)]
 pub struct View<'a> {
     pixels: Pixels<'a>,
@@ -33,21 +33,21 @@ pub struct View<'a> {
 enum Pixels<'a> {
     Jpeg(&'a [u8]),
     Raw(&'a Yuv),
-    /// A PNG: no camera sends them, only recordings hold them.
+    /// A PNG. No camera sends one, but recordings hold them.
     Whole(Image),
 }
 
-/// A frame in grey at an eighth of its width and height, as the camera gave it, not turned
-/// upright. Good for nothing but to see whether something moves.
+/// A grey frame at an eighth of its width and height, as the camera gave it, not turned upright. It
+/// serves only to detect motion.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Luma {
     pub width: u32,
     pub height: u32,
-    /// Row by row; `width * height` of them.
+    /// `width * height` grey levels, row by row.
     pub values: Vec<u8>,
 }
 
-/// Size only: a picture of a person does not belong in a log.
+/// Shows the size only, because a picture of a person does not belong in a log.
 impl std::fmt::Debug for Luma {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Luma({} x {})", self.width, self.height)
@@ -60,7 +60,7 @@ pub struct Reduced<'a> {
     image: Cow<'a, Image>,
     /// Pixels of the frame, along a side, that one pixel stands for.
     step: u32,
-    /// Where in the frame it begins.
+    /// The place in the frame at which it begins.
     left: u32,
     top: u32,
 }
@@ -90,12 +90,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// In pixels, upright.
+    /// Returns width and height of the upright frame in pixels.
     pub fn size(&self) -> (u32, u32) {
         (self.width, self.height)
     }
 
-    /// The thumbnail, for [`Motion`](super::Motion).
+    /// Returns the thumbnail, for [`Motion`](super::Motion).
     pub fn luma(&self) -> Result<Luma, DecodeError> {
         let (width, height, values) = match &self.pixels {
             Pixels::Jpeg(bytes) => guarded("JPEG", || jpeg::thumbnail(bytes, MAX_FRAME_PIXELS))?,
@@ -113,14 +113,15 @@ impl<'a> View<'a> {
         Ok(Luma { width, height, values })
     }
 
-    /// The whole frame, at the smallest scale whose longer side is still `longest_side`.
+    /// Returns the whole frame, at the smallest scale whose longer side has at least `longest_side`
+    /// pixels.
     pub fn for_detection(&self, longest_side: u32) -> Result<Reduced<'_>, DecodeError> {
         let longer = self.width.max(self.height);
         self.whole_at(Scale::keeping(longer as f32, longest_side as f32))
     }
 
-    /// A picture in which this face (in pixels of the frame) is large enough for the embedder.
-    /// `searched` is given back where it is that already.
+    /// Returns a picture in which this face (in pixels of the frame) is large enough for the
+    /// embedder. This is `searched` itself, if the face is large enough there.
     pub fn for_face<'v>(
         &'v self,
         face: &Face,
@@ -132,7 +133,7 @@ impl<'a> View<'a> {
         }
         match &self.pixels {
             Pixels::Raw(yuv) => {
-                // The 112 x 112 reach beyond the box by less than its size.
+                // The 112 x 112 extend beyond the box by less than the size of the box.
                 let [(left, top), size] = face.bbox.around(3.0, self.size());
                 let image = raw::part(yuv, (left, top), size, scale)?;
                 Ok(Reduced { image: Cow::Owned(image), step: scale.step(), left, top })
@@ -166,7 +167,7 @@ impl Reduced<'_> {
         self.image.into_owned()
     }
 
-    /// A face found in this picture, in pixels of the frame.
+    /// Returns a face found in this picture, in pixels of the frame.
     pub fn in_frame(&self, mut face: Face) -> Face {
         let step = self.step as f32;
         let (left, top) = (self.left as f32, self.top as f32);
@@ -184,8 +185,8 @@ impl Reduced<'_> {
         face
     }
 
-    /// A JPEG of the head whose face is given in pixels of the frame, at most 320 pixels a side;
-    /// `None` where it cannot be made.
+    /// Returns a JPEG of the head whose face is given in pixels of the frame, at most 320 pixels a
+    /// side; `None` if encoding fails.
     pub fn portrait(&self, face: &Face) -> Option<Vec<u8>> {
         let mut here = face.clone();
         let step = self.step as f32;
@@ -197,8 +198,8 @@ impl Reduced<'_> {
 
     /// Cuts out a face that is given in pixels of the frame.
     pub fn cut_out(&self, face: &Face) -> Result<Aligned, VisionError> {
-        // Pixel centres lie on whole numbers there and here: a pixel here has its own in the
-        // middle of those it stands for.
+        // Pixel centres are whole numbers in both pictures. The centre of a reduced pixel is the
+        // middle of the pixels that it stands for.
         let step = self.step as f32;
         let here = |at: f32, from: u32| (at - from as f32 + 0.5) / step - 0.5;
         let landmarks: Landmarks =

@@ -151,7 +151,7 @@ fn a_photo_that_cannot_enrol_is_refused_with_its_reason_and_not_stored() {
     for (file, expected) in [
         ("text.jpg", "Use a JPEG or PNG photo."),
         ("grey.jpg", "There is no face in the photo."),
-        ("two.jpg", "There are 2 faces in the photo. Use one that shows the worker alone."),
+        ("two.jpg", "There are 2 faces in the photo. Use a photo that shows the worker alone."),
         (
             "far.jpg",
             "pixels wide, and at least 48 are needed. Use a photo on which the face is larger.",

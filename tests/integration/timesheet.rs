@@ -258,7 +258,7 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
     platform.next_on("attendance");
     supplement("W001", "2100-01-01 00:00", "x").refused("lies in the future");
     // A repeated supplement is refused. The other direction would be another passage.
-    let again = format!("is added already, as record {}", added["seq"]);
+    let again = format!("was already added, as record {}", added["seq"]);
     supplement("W001", "2024-10-09 17:30", "no answer came").refused(&again);
     supplement("W009", "2024-10-09 17:30", "x").refused("there is no worker W009");
     supplement("W001", "2024-10-09 17:30", " ").refused("reason: must not be empty");
@@ -286,8 +286,8 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
     assert!(table.contains(&format!("by {}", event["seq"])), "{table}");
     assert!(table.contains("supplement") && table.contains("claimed"), "{table}");
     dispute(&wrong["seq"], "x").refused("is already disputed, by record");
-    dispute(&event["seq"], "x").refused("is no attendance of a worker");
-    dispute(&json!(99_999), "x").refused("is no attendance of a worker");
+    dispute(&event["seq"], "x").refused("is not a worker's attendance");
+    dispute(&json!(99_999), "x").refused("is not a worker's attendance");
     // A supplement can be disputed too.
     assert_eq!(dispute(&same["seq"], "not true").code, 0);
 

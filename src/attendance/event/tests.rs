@@ -133,7 +133,7 @@ fn times_hashes_and_details_are_told_in_the_words_of_before() {
     };
     assert_eq!(told(closing(Outcome::Passed, None))["detail"], "");
     let failed = told(closing(Outcome::NotPassed, Some(Detail::new("nothing_passed"))));
-    assert_eq!(failed["detail"], "nobody walked through in time");
+    assert_eq!(failed["detail"], "no one walked through in time");
     assert_eq!(
         (&failed["code"], &failed["outcome"]),
         (&json!("nothing_passed"), &json!("not_passed"))

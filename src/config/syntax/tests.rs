@@ -1,4 +1,4 @@
-//! What people type instead of TOML, or of this configuration, and what they are told.
+//! Tests of the messages for common mistakes in the file.
 
 use std::path::Path;
 
@@ -18,13 +18,13 @@ const LANE: &str =
     "[[lane]]\nname = \"north\"\n[lane.turnstile]\ndriver = \"eb\"\nport = \"tty\"\n";
 
 #[track_caller]
-fn told(text: &str, expected: &str) {
+fn refuses(text: &str, expected: &str) {
     let message = refusal(text.as_bytes());
     assert!(message.contains(expected), "{text:?}: {message:?} lacks {expected:?}");
 }
 
 #[test]
-fn a_byte_order_mark_and_windows_line_ends_are_taken() {
+fn a_byte_order_mark_and_windows_line_ends_are_accepted() {
     let text = format!("\u{FEFF}{}", SITE.replace('\n', "\r\n"));
     let config = parse(Path::new("/etc/g.toml"), text.as_bytes()).unwrap();
     assert_eq!(config.site.project_code, "P1");
@@ -61,9 +61,9 @@ fn a_character_that_looks_like_another_is_named_with_its_place_and_what_to_type(
         ("name = 「north」", "3: syntax: column 8: 「 (U+300C) is a corner quote: type \" instead"),
         ("name ＝ \"north\"", "column 6: ＝ (U+FF1D) is a full-width equals sign: type = instead"),
         ("name： \"north\"", "column 5: ： (U+FF1A) is a full-width colon: type = instead"),
-        ("name\u{3000}= \"x\"", "column 5: U+3000 is a full-width blank: type an ordinary blank"),
-        ("name\u{A0}= \"x\"", "column 5: U+00A0 is a special blank: type an ordinary blank"),
-        ("\u{3000}\u{3000}name = \"x\"", "column 1: U+3000 is a full-width blank"),
+        ("name\u{3000}= \"x\"", "column 5: U+3000 is a full-width space: type an ordinary space"),
+        ("name\u{A0}= \"x\"", "column 5: U+00A0 is a special space: type an ordinary space"),
+        ("\u{3000}\u{3000}name = \"x\"", "column 1: U+3000 is a full-width space"),
         ("name\u{200B} = \"x\"", "column 5: U+200B is an invisible character: delete it"),
         ("nａme = \"x\"", "column 2: ａ (U+FF41) is a full-width letter: type a instead"),
         ("［enrolment］", "column 1: ［ (U+FF3B) is a full-width bracket: type [ instead"),
@@ -86,19 +86,19 @@ fn a_character_that_looks_like_another_is_named_with_its_place_and_what_to_type(
             "column 11: ． (U+FF0E) is a full-width full stop: type . instead",
         ),
         ("[recognition]\nmargin = −0.1", "column 10: − (U+2212) is a long dash: type - instead"),
-        ("name = 北门", "column 8: 北 stands outside of quotes: text goes in \"quotes\""),
-        ("名称 = \"x\"", "column 1: 名 stands outside of quotes"),
-        ("name = \"x\" 东门", "column 12: 东 stands outside of quotes"),
-        // In a value that is refused for it.
+        ("name = 北门", "column 8: 北 is outside of quotes: write text in \"quotes\""),
+        ("名称 = \"x\"", "column 1: 名 is outside of quotes"),
+        ("name = \"x\" 东门", "column 12: 东 is outside of quotes"),
+        // The characters in a value are named when the value is refused.
         (
             "gateway_id = \"gate－1\"",
-            "3: site.gateway_id: \"gate－1\" is no name: a name is 1 to 64 characters of A-Z, a-z, 0-9, - and _, because it becomes part of topics (－ (U+FF0D) is a full-width character: type - instead)",
+            "3: site.gateway_id: \"gate－1\" is not a name: a name is 1 to 64 characters of A-Z, a-z, 0-9, - and _, because it becomes part of topics (－ (U+FF0D) is a full-width character: type - instead)",
         ),
         ("day_starts_at = \"04：00\"", "(： (U+FF1A) is a full-width colon: type : instead)"),
     ] {
-        told(&format!("{SITE}{line}\n"), expected);
+        refuses(&format!("{SITE}{line}\n"), expected);
     }
-    // In text and remarks they are what people write.
+    // These characters are allowed in text and comments.
     let text = format!("{SITE}name = \"“东区”，北门：１号\" # ‘，’\n");
     assert_eq!(
         parse(Path::new("/etc/g.toml"), text.as_bytes()).unwrap().site.name,
@@ -107,7 +107,7 @@ fn a_character_that_looks_like_another_is_named_with_its_place_and_what_to_type(
 }
 
 #[test]
-fn what_is_typed_instead_of_toml_is_told_in_words() {
+fn common_mistakes_in_toml_are_explained() {
     for (line, expected) in [
         (
             "name = \"north",
@@ -117,23 +117,23 @@ fn what_is_typed_instead_of_toml_is_told_in_words() {
             "name = north\"",
             "3: syntax: column 13: the text that ends with \" here does not begin with one",
         ),
-        ("name = north", "3: syntax: text stands in quotes: name = \"…\""),
+        ("name = north", "3: syntax: text must be in quotes: name = \"…\""),
         ("name = 'it's'", "column 11: the text ends at this ': put it in \"double quotes\""),
         (
             "name = \"say \"hi\" now\"",
-            "column 13: the text ends at this \": write \\\" for each that belongs to it",
+            "column 13: the text ends at this \": write \\\" for each quote inside it",
         ),
         ("name = \"\"\"north", "the text that begins with \" here has no end"),
-        ("name: \"north\"", "3: syntax: between a key and its value stands =, not :"),
-        ("name \"north\"", "3: syntax: is no key = value"),
-        ("name =", "3: syntax: name has no value behind its ="),
+        ("name: \"north\"", "3: syntax: write = between a key and its value, not :"),
+        ("name \"north\"", "3: syntax: is neither key = value"),
+        ("name =", "3: syntax: name has no value after its ="),
         ("name = \"a\",", "3: syntax: a line ends with its value: delete the , or ; at its end"),
         ("name = \"a\";", "3: syntax: a line ends with its value: delete the , or ; at its end"),
         (
             "name = \"a\"\nname = \"b\"",
-            "4: syntax: name stands twice in this table, first on line 3",
+            "4: syntax: name occurs twice in this table, first on line 3",
         ),
-        ("[storage]\n[models]\n[storage]", "5: syntax: [storage] stands twice, first on line 3"),
+        ("[storage]\n[models]\n[storage]", "5: syntax: [storage] occurs twice, first on line 3"),
         ("[storage\ndir = \"x\"", "3: syntax: write [storage] on a line of its own"),
         (
             "[roster]\nrequire_consent = yes",
@@ -175,16 +175,16 @@ fn what_is_typed_instead_of_toml_is_told_in_words() {
             "[storage]\ndir = \"C:\\tmp\\new\"",
             "4: storage.dir: holds a control character: in \"text\" a \\ has",
         ),
-        ("[metrics]\nlisten = 127.0.0.1:9464", "4: syntax: text stands in quotes: listen = \"…\""),
-        ("[models]\ndir = /usr/share", "4: syntax: text stands in quotes: dir = \"…\""),
+        ("[metrics]\nlisten = 127.0.0.1:9464", "4: syntax: text must be in quotes: listen = \"…\""),
+        ("[models]\ndir = /usr/share", "4: syntax: text must be in quotes: dir = \"…\""),
         ("[enrolment]\nlight = [45 215]", "4: syntax: "),
         ("[enrolment]\nlight = [45, 215", "4: syntax: a list is [1, 2]: its ] is missing"),
         (
             "[enrolment]\nlight = [45, 215\nmax_aside = 0.3",
             "a comma or its ] is missing, here or above",
         ),
-        ("[enrolment]\nlight = [45, 215]]", "4: syntax: there is more behind the value"),
-        ("[enrolment]\nlight == [45, 215]", "4: syntax: one = is enough behind light"),
+        ("[enrolment]\nlight = [45, 215]]", "4: syntax: there is more after the value"),
+        ("[enrolment]\nlight == [45, 215]", "4: syntax: write only one = after light"),
         ("name = \"a\u{7}b\"", "3: syntax: column 10: U+0007 is a control character: delete it"),
         ("[storage]\ndir = \"D:\\x\\users\"", "4: syntax: column 10: in \"text\" a \\ has"),
         ("[recognition]\nframes_to_agree = 99999999999999999999", "is too large a number"),
@@ -202,7 +202,7 @@ fn what_is_typed_instead_of_toml_is_told_in_words() {
         ("[enrolment]\nlight = 45", "4: enrolment.light: must be two numbers in [ ]"),
         ("[enrolment]\nlight = [45]", "4: enrolment.light: must be two numbers in [ ]"),
         ("settled_on = 2026-10-31", "3: site.settled_on: must be text in quotes"),
-        ("[[storage]]", "storage: write [storage], in single brackets: there is one"),
+        ("[[storage]]", "storage: write [storage], in single brackets: there is only one"),
         ("[lane]\nname = \"north\"", "lane: write [[lane]], in double brackets"),
         (
             "[[upstream]]\nbroker = 5",
@@ -217,7 +217,7 @@ fn what_is_typed_instead_of_toml_is_told_in_words() {
             "3: lane[0].turnstile: is missing: add [lane.turnstile] and its keys",
         ),
     ] {
-        told(&format!("{SITE}{line}\n"), expected);
+        refuses(&format!("{SITE}{line}\n"), expected);
     }
     for (line, expected) in [
         ("address = 300", "8: lane[0].turnstile.address: 300 must be from 0 to 255"),
@@ -226,7 +226,7 @@ fn what_is_typed_instead_of_toml_is_told_in_words() {
             "8: lane[0].turnstile.address: must be a whole number: write 5, without quotes",
         ),
         ("baud = 10", "10 must be from 1200 to 921600"),
-        ("driver = \"eb\"", "8: syntax: driver stands twice in this table, first on line 6"),
+        ("driver = \"eb\"", "8: syntax: driver occurs twice in this table, first on line 6"),
         (
             "[[lane.camera]]\ndirection = \"in\"\nsource = \"replay:x\"",
             "9: lane[0].camera[0].direction: must be \"entry\" or \"exit\"",
@@ -237,7 +237,7 @@ fn what_is_typed_instead_of_toml_is_told_in_words() {
         ),
         ("[lane.camera]\ndirection = \"exit\"", "write [[lane.camera]], in double brackets"),
     ] {
-        told(&format!("{SITE}{LANE}{line}\n"), expected);
+        refuses(&format!("{SITE}{LANE}{line}\n"), expected);
     }
     let modbus = LANE.replace("\"eb\"", "\"modbus-rtu\"");
     for (line, expected) in [
@@ -253,12 +253,12 @@ fn what_is_typed_instead_of_toml_is_told_in_words() {
             "release_coil.enter: unknown key (did you mean entry?)",
         ),
     ] {
-        told(&format!("{SITE}{modbus}{line}\n"), expected);
+        refuses(&format!("{SITE}{modbus}{line}\n"), expected);
     }
 }
 
 #[test]
-fn a_key_that_is_not_known_is_told_where_it_belongs_or_what_it_is_like() {
+fn an_unknown_key_gets_a_hint_to_its_table_or_its_spelling() {
     for (line, expected) in [
         (
             "Timezone = \"x\"",
@@ -279,9 +279,9 @@ fn a_key_that_is_not_known_is_told_where_it_belongs_or_what_it_is_like() {
             "[[upstream]]\nbroekr = \"mqtt://localhost\"\nencoding = \"cbor\"",
             "4: upstream[0].broekr: unknown key (did you mean broker?)",
         ),
-        ("colour = 1", "(config/gatehouse.toml explains each there is)"),
+        ("colour = 1", "(config/gatehouse.toml explains each key)"),
     ] {
-        told(&format!("{SITE}{line}\n"), expected);
+        refuses(&format!("{SITE}{line}\n"), expected);
     }
     let message = refusal(format!("{SITE}{LANE}cool_down_s = 5\n").as_bytes());
     assert!(
@@ -291,9 +291,9 @@ fn a_key_that_is_not_known_is_told_where_it_belongs_or_what_it_is_like() {
     );
 }
 
-/// The tables as they are told are the ones that there are.
+/// The messages list the keys that each table really has.
 #[test]
-fn each_table_is_told_with_the_keys_that_it_takes() {
+fn the_message_for_an_unknown_key_lists_the_keys_of_its_table() {
     let camera = "[[lane.camera]]\ndirection = \"exit\"\nsource = \"replay:x\"\n";
     let rest = "[storage]\n[models]\n[roster]\n[enrolment]\n[recognition]\n[control]\n[metrics]\n[alarms]\n";
     let text = format!("{SITE}{LANE}{camera}[[upstream]]\nbroker = \"mqtt://localhost\"\n{rest}");
@@ -307,7 +307,7 @@ fn each_table_is_told_with_the_keys_that_it_takes() {
         let message = refusal(probe.as_bytes());
         let (_, listed) = message.split_once("), expected ").unwrap_or_else(|| panic!("{message}"));
         let listed: Vec<_> = listed.split('`').skip(1).step_by(2).collect();
-        // Behind those that all upstreams have stand those of its profile.
+        // The keys of the upstream's profile follow the keys common to all upstreams.
         let own: &[&str] = if *table == "upstream" { &["encoding", "remote_release"] } else { &[] };
         assert_eq!(listed, [&keys.iter().map(String::as_str).collect::<Vec<_>>(), own].concat());
     }

@@ -20,7 +20,7 @@ fn stored() -> (tempfile::TempDir, Store) {
 }
 
 #[tokio::test]
-async fn no_look_at_attendance_reads_the_whole_ledger() {
+async fn no_attendance_query_reads_the_whole_ledger() {
     let (_dir, store) = stored();
     let plan = |sql: String, values: usize| {
         store.read(move |tx| {
@@ -37,7 +37,7 @@ async fn no_look_at_attendance_reads_the_whole_ledger() {
     let expected = |first: &'static str| [&[first], &joined[..]].concat();
     let by_time = "SEARCH c USING COVERING INDEX entry_attended (at_ms>? AND at_ms<?)";
     let by_worker = "SEARCH c USING INDEX entry_worker (worker=? AND at_ms>? AND at_ms<?)";
-    // Each page begins where the last one ended, and nothing is sorted.
+    // Each page begins where the last page ended, and no plan sorts.
     assert_eq!(plan(page(false), 7).await.unwrap(), expected(by_time));
     assert_eq!(plan(page(true), 7).await.unwrap(), expected(by_worker));
     assert_eq!(plan(latest(), 2).await.unwrap(), expected(by_time));
@@ -46,7 +46,7 @@ async fn no_look_at_attendance_reads_the_whole_ledger() {
 }
 
 #[tokio::test]
-async fn the_latest_of_each_worker_is_the_latest_that_counts() {
+async fn the_latest_attendance_of_each_worker_is_the_latest_that_counts() {
     let (_dir, store) = stored();
     let person = |id: &str| Person {
         id: id.parse().unwrap(),

@@ -1,4 +1,4 @@
-//! Decoded values, as serde reads them.
+//! A serde deserializer for decoded values.
 
 use std::cell::Cell;
 
@@ -12,14 +12,14 @@ use super::{CborError, Item};
 /// One decoded value.
 #[derive(Clone, Copy, Debug)]
 pub struct Read<'i, 'a> {
-    /// Its item, and the items that it holds.
+    /// The value's item, and the items inside it.
     pub(super) items: &'i [Item<'a>],
-    /// Counts the values that are not looked into.
+    /// Counts the values that are passed over.
     pub(super) passed_over: &'i Cell<usize>,
 }
 
 impl<'i, 'a> Read<'i, 'a> {
-    /// The value of a key, where this is a map that has it.
+    /// Returns the value of a key, if this is a map with that key.
     pub fn field(self, key: &str) -> Option<Read<'i, 'a>> {
         let [Item::Map(_), inside @ ..] = self.items else { return None };
         let mut rest = Parts(self.of(inside));
@@ -36,7 +36,7 @@ impl<'i, 'a> Read<'i, 'a> {
     }
 }
 
-/// The values that a list or a map holds and that were not read yet.
+/// The values of a list or a map that were not read yet.
 struct Parts<'i, 'a>(Read<'i, 'a>);
 
 impl<'i, 'a> Parts<'i, 'a> {
@@ -47,7 +47,8 @@ impl<'i, 'a> Parts<'i, 'a> {
         Some(self.0.of(value))
     }
 
-    /// A value that could not be read is still the next one: it may be read as something else.
+    /// Reads the next value. After an error the same value is still next, so that the caller can
+    /// read it as another type.
     fn next<T: DeserializeSeed<'a>>(&mut self, seed: T) -> Result<Option<T::Value>, CborError> {
         let here = self.0;
         let read = self.take().map(|value| seed.deserialize(value)).transpose();
@@ -145,7 +146,7 @@ impl<'de> Deserializer<'de> for Read<'_, 'de> {
         }
     }
 
-    /// What is not known is not looked into.
+    /// Passes over an unknown value, and counts it.
     fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, CborError> {
         self.passed_over.set(self.passed_over.get() + 1);
         visitor.visit_unit()

@@ -1,4 +1,4 @@
-//! The one form, and what is refused.
+//! Tests of the deterministic form, and of the encodings that are refused.
 
 use proptest::prelude::*;
 use serde::Deserialize as _;
@@ -29,7 +29,7 @@ fn by_us(bytes: &[u8]) -> Option<Value> {
     decode(bytes).ok().map(|decoded| Value::deserialize(decoded.read()).unwrap())
 }
 
-/// ciborium's own reading, and whether it is what we would write.
+/// Returns ciborium's reading, if ciborium's value encodes to the same bytes.
 fn by_ciborium(bytes: &[u8]) -> Option<Value> {
     fn has_forms_of_ours(value: &Value) -> bool {
         match value {
@@ -67,7 +67,7 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 #[test]
-fn what_is_nested_too_deeply_is_refused() {
+fn a_value_that_is_nested_too_deeply_is_refused() {
     let mut bytes = vec![0x81; usize::from(DEPTH) - 1];
     bytes.push(0);
     assert!(decode(&bytes).is_ok());
@@ -77,7 +77,7 @@ fn what_is_nested_too_deeply_is_refused() {
 
 proptest::proptest! {
     #[test]
-    fn what_is_written_is_read_and_nothing_else_than_ciborium_reads(
+    fn encoded_values_are_read_back_and_altered_bytes_read_as_ciborium_does(
         value in value(),
         at in any::<prop::sample::Index>(),
         byte in any::<u8>(),

@@ -1,9 +1,9 @@
-//! Codes become sentences.
+//! Tests of the sentences that codes become.
 
 use super::*;
 
 #[test]
-fn a_code_becomes_a_sentence_and_an_unknown_one_is_shown_as_it_stands() {
+fn a_code_becomes_a_sentence_and_an_unknown_code_is_shown_as_it_is() {
     let detail = Detail::new("disk_free").with("mib", 12_u64).with("folder", "/var");
     assert_eq!(detail.to_string(), "12 MiB free in /var");
     let later = Detail::new("flooded").with("cm", 40_u64).with("lane", "north");
@@ -12,7 +12,7 @@ fn a_code_becomes_a_sentence_and_an_unknown_one_is_shown_as_it_stands() {
 }
 
 #[test]
-fn times_and_counts_are_said_in_words_and_what_is_not_known_is_left_out() {
+fn times_and_counts_are_written_out_and_parts_without_a_parameter_are_left_out() {
     let over = Detail::new("records_over").with("lasted_s", 200_u64).with("records", 1_u64);
     assert_eq!(over.to_string(), "over after 3 min; 1 record waited at most");
     let ended = Detail::new("broker_certificate_ended").with("until", "today");

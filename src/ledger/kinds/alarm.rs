@@ -1,4 +1,4 @@
-//! Something needs attention from now on, or does no longer.
+//! An alarm was raised, or is over.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,20 +6,20 @@ use super::Kind;
 use crate::{ledger::Detail, words::words};
 
 words! {
-    /// What an alarm is about. Clock and disk have kinds of their own.
+    /// The subject of an alarm. Clock and disk have kinds of their own.
     #[derive(PartialOrd, Ord, Hash)]
     pub enum AlarmWhat {
-        /// Records wait for an upstream for too long.
+        /// Records have waited too long for an upstream.
         Outbox = "outbox",
         /// The link to an upstream is down.
         Link = "link",
         /// A certificate that a link needs ends soon.
         Certificate = "certificate",
-        /// It has ended.
+        /// A certificate that a link needs has ended.
         CertificateEnded = "certificate_ended",
         Camera = "camera",
         Turnstile = "turnstile",
-        /// Many faces in a short time that nobody knows.
+        /// Many unknown faces in a short time.
         UnknownFaces = "unknown_faces",
         /// The box is on another network than before.
         Neighbourhood = "neighbourhood",
@@ -28,11 +28,11 @@ words! {
     }
 }
 
-/// Of one `what` and `subject`, what is raised and what is not take turns.
+/// An alarm that begins (`raised`) or ends. For one `what` and `subject` the two alternate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Alarm {
     pub what: AlarmWhat,
-    /// Which one of its kind: an upstream, a lane, a lane and a direction, a router's address.
+    /// The affected part: an upstream, a lane, a lane and a direction, or a router's address.
     pub subject: String,
     pub raised: bool,
     pub detail: Detail,

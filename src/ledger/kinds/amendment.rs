@@ -1,4 +1,4 @@
-//! What is said of a worker is otherwise from now on.
+//! A worker's data on the roster changed.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,16 +13,16 @@ pub struct Amendment {
     pub person: Person,
     #[serde(default)]
     pub terms: Terms,
-    /// Where the document is another one.
+    /// Present if the ID document changed.
     #[serde(default, with = "serde_bytes")]
     pub id_commitment: Option<[u8; 32]>,
-    /// The names of those particulars that are sealed and changed.
+    /// The names of the sealed particulars that changed.
     #[serde(default)]
     pub particulars: Vec<String>,
-    /// Where templates and photos changed.
+    /// Present if templates and photos changed.
     pub faces: Option<FacesChanged>,
     pub alike: Option<Alike>,
-    /// In the words of who asked for it.
+    /// In the words of the person who asked for it.
     pub reason: Option<String>,
     pub by: Actor,
 }

@@ -1,4 +1,4 @@
-//! The wall clock was set, or its trust came or went.
+//! The wall clock was set, or its synchronisation came or went.
 
 use super::Kind;
 pub use crate::clock::ClockChange;

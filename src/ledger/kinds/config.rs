@@ -1,4 +1,4 @@
-//! The configuration differs from the one of the entry before.
+//! The configuration differs from the configuration in the last entry of this kind.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use super::Kind;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ConfigChange {
-    /// Of the file.
+    /// SHA-256 of the configuration file.
     #[serde(with = "serde_bytes")]
     pub config_sha256: [u8; 32],
 }

@@ -1,4 +1,4 @@
-//! A claim, or a face that matches no worker, was not let through.
+//! A claim, or a face that matches no worker, was denied.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ pub struct Denial {
     pub direction: Direction,
     /// A word: see [`Reason`](crate::gate::policy::Reason).
     pub reason: String,
-    /// Only where the person was recognised.
+    /// Present if the person was recognised.
     pub person: Option<Person>,
     #[serde(default, deserialize_with = "crate::ledger::evidence::list")]
     pub evidence: Vec<Evidence>,

@@ -9,7 +9,7 @@ use crate::ledger::{Actor, EntryRef};
 pub struct Dispute {
     /// The attendance: an outcome, or a supplement.
     pub disputes: EntryRef,
-    /// In the words of who disputes it.
+    /// In the words of the person who disputes it.
     pub reason: String,
     pub by: Actor,
 }

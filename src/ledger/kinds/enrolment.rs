@@ -1,4 +1,4 @@
-//! A worker came onto the roster.
+//! A worker was enrolled.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! A claim was recognised and may pass. Its outcome follows, and both go upstream together.
+//! A claim was granted. The outcome follows in an entry of its own, and both go upstream together.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,20 +16,20 @@ pub struct Grant {
     pub lane: String,
     pub direction: Direction,
     pub person: Person,
-    /// What was presented, the first one first.
+    /// The presented evidence, in the order of its presentation.
     #[serde(default, deserialize_with = "crate::ledger::evidence::list")]
     pub evidence: Vec<Evidence>,
     #[serde(default)]
     pub flags: Vec<Flag>,
     /// The version of the roster that was searched.
     pub roster: u64,
-    /// SHA-256 of the photo of this passage, where one is kept for a while.
+    /// SHA-256 of the photo of this passage, if photos are kept.
     #[serde(default, with = "serde_bytes")]
     pub photo: Option<[u8; 32]>,
 }
 
 impl Grant {
-    /// A grant without flags or a photo, by the first version of a roster.
+    /// Returns a grant without flags or a photo, by the first version of a roster.
     pub fn new(
         passage: PassageId,
         lane: &str,

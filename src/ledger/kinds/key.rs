@@ -1,4 +1,4 @@
-//! The key that seals the roster is another one.
+//! The sealing key was replaced.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +7,7 @@ use crate::ledger::Actor;
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct KeyChange {
-    /// Values that were sealed with it.
+    /// Number of values that were sealed again with the new key.
     pub resealed: u64,
     pub by: Actor,
 }

@@ -1,20 +1,21 @@
-//! The kinds of entries, a file each: what the kind holds, and the few facts that the ledger needs.
+//! The kinds of entries, one file each: the fields of the kind, and the facts that the ledger
+//! needs.
 //!
 //! A new kind is a file here and a line in the list below. Its fields are frozen once a gateway has
-//! written them; a field that comes later is optional. An event's JSON follows from the fields
+//! written them; a later field is optional. An event's JSON follows from the fields
 //! ([`crate::attendance::EventRecord`]).
 //!
-//! These kinds are to come, and their names are taken:
+//! These names are reserved for later kinds:
 //!
 //! | kind | will hold |
 //! |---|---|
 //! | `correction` | an outcome that replaces an earlier one: `corrects` (the entry), outcome, detail, flags |
 //! | `withdrawal` | a dispute that is taken back: the dispute's entry, reason, actor |
 //! | `lost` | a range of seqs that can never be sent: first, last, detail |
-//! | `shutdown` | the daemon ended in order: detail, accumulated running time |
-//! | `device` | a camera, controller or reader was exchanged or came back: lane, part, detail |
+//! | `shutdown` | the daemon ended normally: detail, accumulated running time |
+//! | `device` | a camera, controller or reader was replaced or came back: lane, part, detail |
 //! | `gap` | a time in which a lane recorded nothing: lane, from, to, detail |
-//! | `confirmation` | a person confirms a worker who was enrolled from afar: worker, actor |
+//! | `confirmation` | a person confirms a worker who was enrolled remotely: worker, actor |
 //! | `card` | a card was given to a worker, taken back or lost: worker, commitment, what, actor |
 //! | `consent` | a consent was given or withdrawn: worker, purpose, form, day, actor |
 //! | `access` | personal data was shown or exported: worker, what, actor |
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{roster::WorkerId, turnstile::PassageId};
 
-/// What the ledger needs to know of a kind.
+/// The facts about a kind that the ledger needs.
 #[warn(missing_docs)]
 pub trait Kind: Serialize + for<'a> Deserialize<'a> {
     /// Its word in entries and events.
@@ -56,7 +57,7 @@ pub trait Kind: Serialize + for<'a> Deserialize<'a> {
         None
     }
 
-    /// When it happened, where that is not when it was recorded; wall time in ms since 1970.
+    /// When it happened, if not at the time of the entry; wall time in ms since 1970.
     fn at_ms(&self) -> Option<i64> {
         None
     }
@@ -77,11 +78,11 @@ macro_rules! kinds {
         $(mod $module;)*
         $(pub use self::$module::$kind;)*
 
-        /// The kind of an entry and what that kind holds.
+        /// The kind of an entry, with its fields.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Body {
             $($kind($kind),)*
-            /// A kind, or a form of one, that this version does not know.
+            /// An unknown kind, or a known kind with values that this version does not know.
             Other(Other),
         }
 
@@ -91,7 +92,7 @@ macro_rules! kinds {
             }
         })*
 
-        /// The same for every kind; `$else` for a kind that is not known.
+        /// Does the same for every kind, and `$else` for an unknown kind.
         macro_rules! each {
             ($body:expr, $it:ident => $do:expr, $else:expr) => {
                 match $body {
@@ -102,7 +103,7 @@ macro_rules! kinds {
         }
 
         impl Body {
-            /// The kinds that a worker's history shows.
+            /// Returns the kinds that a worker's history shows.
             pub(super) fn in_history() -> impl Iterator<Item = &'static str> {
                 let all = [$(($kind::NAME, $kind::IN_HISTORY),)*];
                 all.into_iter().filter_map(|(name, shown)| shown.then_some(name))
@@ -142,7 +143,7 @@ kinds! {
     alarm::Alarm,
 }
 
-/// An entry of a later version: its kind, and what stands in it.
+/// The body of an entry of a later version: its kind and its data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Other {
     pub kind: String,
@@ -150,7 +151,7 @@ pub struct Other {
 }
 
 impl Body {
-    /// The kind's word; `unknown` for one that this version does not know.
+    /// Returns the kind's word; `unknown` for a kind that this version does not know.
     pub fn kind(&self) -> &'static str {
         fn name<K: Kind>(_: &K) -> &'static str {
             K::NAME
@@ -158,7 +159,7 @@ impl Body {
         each!(self, it => name(it), "unknown")
     }
 
-    /// The kind's word as the entry has it.
+    /// Returns the kind's word as the entry has it.
     pub fn word(&self) -> &str {
         match self {
             Body::Other(other) => &other.kind,
@@ -166,7 +167,7 @@ impl Body {
         }
     }
 
-    /// Whether it goes upstream by itself.
+    /// Returns whether it goes upstream by itself.
     pub fn goes_upstream(&self) -> bool {
         fn goes<K: Kind>(_: &K) -> bool {
             K::GOES_UPSTREAM
@@ -198,15 +199,16 @@ impl Body {
         each!(self, it => it.closes(), None)
     }
 
-    /// Its fields, in the order in which the kind declares them; absent ones are null.
+    /// Returns its fields, in the order in which the kind declares them; absent fields are null.
     ///
     /// # Errors
-    /// None that a declared kind can give.
+    /// None for a declared kind.
     pub fn fields(&self) -> Result<ciborium::Value, CborError> {
         ciborium::Value::serialized(self).map_err(|e| CborError::Content(e.to_string()))
     }
 
-    /// A kind that is not known, and a known one with a value that is not, is kept as it stands.
+    /// Reads the data of a kind. An unknown kind, or a known kind with an unknown value, is kept as
+    /// it is.
     pub(super) fn read(kind: &str, data: Read<'_, '_>) -> Result<Body, CborError> {
         match Body::known(kind, data) {
             Some(body) => Ok(body),

@@ -1,4 +1,4 @@
-//! A lane works otherwise from now on.
+//! A lane's mode changed.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,10 +9,10 @@ use crate::ledger::{Actor, Detail, LaneMode};
 pub struct ModeChange {
     pub lane: String,
     pub mode: LaneMode,
-    /// In the words of who asked for it.
+    /// In the words of the person who asked for it.
     pub reason: Option<String>,
     pub by: Option<Actor>,
-    /// Where a fire alarm opened it.
+    /// Present if a fire alarm opened the lane.
     pub detail: Option<Detail>,
 }
 

@@ -1,4 +1,4 @@
-//! What became of a grant or a release, once each.
+//! The outcome of a grant or a release. Each has one.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ pub struct Closing {
     /// The grant, or the release.
     pub cause: EntryRef,
     pub outcome: Outcome,
-    /// Why it is not `passed`; absent where it is.
+    /// Why it is not `passed`; absent if it is.
     pub detail: Option<Detail>,
     #[serde(default)]
     pub flags: Vec<Flag>,

@@ -1,4 +1,4 @@
-//! The bytes of entries were deleted, for their retention was over; their leaf hashes stay.
+//! The bytes of entries were deleted because their retention was over; their leaf hashes stay.
 
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use super::Kind;
 pub struct Pruning {
     /// Number of entries.
     pub pruned: u64,
-    /// They lie before this index.
+    /// All pruned entries have a lower index.
     pub pruned_before: u64,
     pub settled_on: Date,
     pub keep_years: u8,

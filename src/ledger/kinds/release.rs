@@ -1,4 +1,4 @@
-//! A gate is opened by hand, for a worker where a guard vouches for one. Its outcome follows.
+//! A guard released a lane by hand, and may vouch for a worker. The outcome follows.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ pub struct GuardRelease {
     pub person: Option<Person>,
     /// In the guard's words.
     pub reason: String,
-    /// The guard's word.
+    /// The guard who vouches.
     #[serde(default, deserialize_with = "crate::ledger::evidence::list")]
     pub evidence: Vec<Evidence>,
     #[serde(default)]
@@ -26,7 +26,7 @@ pub struct GuardRelease {
 }
 
 impl GuardRelease {
-    /// Who opened the gate.
+    /// Returns the guard who released the lane.
     pub fn by(&self) -> Option<&Actor> {
         self.evidence.iter().find_map(Evidence::guard)
     }

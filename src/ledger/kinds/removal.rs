@@ -11,7 +11,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Removal {
     pub worker: WorkerId,
-    /// In the words of who removed the worker.
+    /// In the words of the person who removed the worker.
     pub reason: Option<String>,
     pub erased: Erased,
     pub by: Actor,

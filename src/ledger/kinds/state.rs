@@ -1,4 +1,4 @@
-//! A worker is suspended, barred or readmitted (`active`).
+//! A worker was suspended, barred or readmitted (`active`).
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ use crate::{
 pub struct StateChange {
     pub worker: WorkerId,
     pub state: State,
-    /// In the words of who asked for it.
+    /// In the words of the person who asked for it.
     pub reason: String,
     pub by: Actor,
 }

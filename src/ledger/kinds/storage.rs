@@ -1,4 +1,4 @@
-//! How the disk does.
+//! The state of the disk changed.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ pub struct DiskState {
     /// `ample`, `low`, `scarce`, `full` or `failing`.
     pub state: String,
     pub detail: Detail,
-    /// Entries given up since the entry of this kind before.
+    /// Number of entries given up since the last entry of this kind.
     pub unrecorded: u64,
 }
 

@@ -7,15 +7,15 @@ use crate::ledger::{Detail, EntryRef, LedgerId};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Successor {
-    /// The damaged ledger's id, where it could be read.
+    /// The damaged ledger's id, if it could be read.
     pub predecessor: Option<LedgerId>,
     /// The last entry of the damaged ledger that could be read.
     pub head: Option<EntryRef>,
-    /// The folder in which it lies.
+    /// The folder that holds the damaged database.
     pub set_aside: String,
-    /// What was wrong with it.
+    /// The damage.
     pub detail: Detail,
-    /// Workers carried over from it, and those that could not be.
+    /// Number of workers carried over, and of workers that could not be.
     pub workers: u32,
     pub workers_lost: u32,
 }

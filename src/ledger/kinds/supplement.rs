@@ -1,4 +1,4 @@
-//! A passage that no gate recorded, as a person says.
+//! A person reports a passage that no gate recorded.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,9 +15,9 @@ pub struct Supplement {
     pub passage: PassageId,
     pub person: Person,
     pub direction: Direction,
-    /// When it is said to have been: wall time in ms since 1970.
+    /// The reported time of the passage: wall time in ms since 1970.
     pub at_ms: i64,
-    /// In the words of who added it.
+    /// In the words of the person who added it.
     pub reason: String,
     pub by: Actor,
 }

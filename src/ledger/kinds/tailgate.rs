@@ -1,4 +1,4 @@
-//! A passage that no release was made for.
+//! A passage without a release.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use crate::{config::Direction, turnstile::PassageId};
 pub struct Tailgate {
     pub lane: String,
     pub direction: Direction,
-    /// The passage just before, if there was one.
+    /// The passage just before, if any.
     pub after: Option<PassageId>,
 }
 

@@ -35,7 +35,7 @@ fn a_link_that_is_down_says_why_and_what_waits() {
     let found = link(&upstream(false), Some((7, None))).unwrap();
     assert_eq!((found.since, found.count), (Monotonic::from_millis(5000), Some(7)));
     let text = found.detail.to_string();
-    assert!(text.starts_with("connection refused; see to the link"), "{text}");
+    assert!(text.starts_with("connection refused; check the link"), "{text}");
     assert!(text.contains("(7 records)"), "{text}");
     // The database cannot be read.
     assert!(link(&upstream(false), None).unwrap().detail.to_string().contains("(? records)"));

@@ -1,4 +1,4 @@
--- What the database itself is: ledger id, gateway id, and a sealed word that proves the key.
+-- Facts about the database: ledger id, gateway id, and a sealed word that proves the key.
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 
 -- A worker's id is never used again, so a removed worker's row stays, without its templates.
@@ -40,9 +40,9 @@ CREATE TABLE photo (
     PRIMARY KEY (worker, ordinal)
 ) STRICT;
 
--- The ledger. idx counts all entries from 0; seq counts from 1 those that go upstream.
--- worker, lane, cause and at_ms repeat what bytes says, for finding; an outcome's worker is its
--- cause's.
+-- The ledger. idx counts all entries from 0. seq counts the entries that go upstream, from 1.
+-- worker, lane, cause and at_ms repeat fields of bytes, for queries. The worker of an outcome is the
+-- worker of its cause.
 CREATE TABLE entry (
     idx INTEGER PRIMARY KEY,
     seq INTEGER UNIQUE,
@@ -59,14 +59,14 @@ CREATE INDEX entry_cause ON entry (cause, kind) WHERE cause IS NOT NULL;
 -- A cause has one outcome, which corrections may follow.
 CREATE UNIQUE INDEX entry_outcome ON entry (cause) WHERE kind = 'outcome';
 
--- Causes of release whose outcome is not yet an entry.
+-- Grants and releases that have no outcome yet.
 CREATE TABLE open_passage (
     passage BLOB PRIMARY KEY CHECK (length(passage) = 16),
     cause INTEGER NOT NULL REFERENCES entry (idx)
 ) STRICT, WITHOUT ROWID;
 
--- Upstreams that the outbox has ever been filled for. left_at: the last seq there was when one was
--- no longer configured; it gets what came after when it is configured again.
+-- Upstreams for which the outbox was ever filled. left_at: the last seq when the upstream left the
+-- configuration. When it is configured again, it gets the later records.
 CREATE TABLE upstream (name TEXT PRIMARY KEY, left_at INTEGER) STRICT, WITHOUT ROWID;
 
 CREATE TABLE outbox (
@@ -75,14 +75,15 @@ CREATE TABLE outbox (
     PRIMARY KEY (upstream, seq)
 ) STRICT, WITHOUT ROWID;
 
--- What lets somebody through, by when it was (of a supplement: when it is said to have been); with
--- what else is asked of it before its bytes are read.
+-- Causes of passages by their time; for a supplement, the reported time. The other columns answer
+-- queries before the bytes are read.
 CREATE INDEX entry_attended ON entry (at_ms, idx, lane, kind, worker)
     WHERE worker IS NOT NULL AND kind IN ('grant', 'release', 'supplement');
 
--- Photos of passages: files in the folder `photos`, each sealed with a key of its own, and that key
--- sealed here. An empty key: the photo is erased, and its file goes right after. folder: where the
--- file is. day: until when it is kept counts from here; absent while no clock could be trusted.
+-- Photos of passages: files in the folder `photos`. Each is sealed with a key of its own, which is
+-- stored sealed here. An empty key: the photo is erased, and its file is removed next. folder: the
+-- folder of the file. day: the start of the time for which it is kept; absent while the clock was
+-- not trusted.
 CREATE TABLE passage_photo (
     n INTEGER PRIMARY KEY,
     passage BLOB NOT NULL UNIQUE CHECK (length(passage) = 16),
@@ -96,10 +97,10 @@ CREATE INDEX passage_photo_worker ON passage_photo (worker);
 CREATE INDEX passage_photo_day ON passage_photo (day);
 CREATE INDEX passage_photo_erased ON passage_photo (n) WHERE length(key) = 0;
 
--- Commands of platforms that change something: each is done once, and answered again. digest: a
--- keyed hash of what was asked for; proof: that of a fixed word, which tells whether the key is
--- still the one of the digest. issued_ms: absent where no clock could say whether it was true.
--- reply: JSON; absent until it was done. attempts: how often it was begun.
+-- Commands of platforms that change something. Each is carried out once, and a repeated one gets the
+-- same reply. digest: a keyed hash of the command. proof: the same hash of a fixed word, which shows
+-- whether the key is still the same. issued_ms: absent if no trusted clock could check it.
+-- reply: JSON; absent until the command is done. attempts: how often the command was begun.
 CREATE TABLE command (
     n INTEGER PRIMARY KEY,
     upstream TEXT NOT NULL,
@@ -112,8 +113,8 @@ CREATE TABLE command (
     UNIQUE (upstream, id)
 ) STRICT;
 
--- The latest time at which a command was issued that is no longer remembered: one from before it
--- may have been done.
+-- The latest issue time of the commands that were deleted. An older command may have been carried
+-- out already.
 CREATE TABLE command_forgotten (
     upstream TEXT PRIMARY KEY,
     upto_ms INTEGER NOT NULL

@@ -1,4 +1,4 @@
-//! The album's files.
+//! The files of the photo store.
 
 use std::{
     fs::{DirBuilder, File, OpenOptions},
@@ -9,7 +9,7 @@ use std::{
 
 use super::AlbumError;
 
-/// More than any portrait has.
+/// Maximum number of bytes read of one photo file. A portrait has fewer.
 const MOST_BYTES: u64 = 1 << 20;
 
 /// A photo on its way to the disk.
@@ -18,11 +18,11 @@ pub(super) struct Draft {
     pub(super) worker: String,
     pub(super) folder: String,
     pub(super) sealed: Vec<u8>,
-    /// Sealed.
+    /// The photo's own key, sealed.
     pub(super) key: Vec<u8>,
 }
 
-/// Where a photo stands, for sealing it.
+/// Returns the context for which a photo is sealed.
 pub(super) fn place(passage: &[u8; 16]) -> String {
     format!("passage_photo/{}", hex::encode(passage))
 }
@@ -36,8 +36,8 @@ fn at(path: &Path) -> impl FnOnce(std::io::Error) -> AlbumError {
     move |source| AlbumError::File { path, source }
 }
 
-/// Written under another name, so that a file of a photo's name is whole or not there. Nothing waits
-/// for the disk: a photo is no record.
+/// Writes a photo under another name and renames it, so that a photo's file is always whole. It
+/// does not wait for the disk, because a photo is not a record.
 pub(super) fn write(dir: &Path, draft: &Draft) -> Result<(), AlbumError> {
     let path = path(dir, &draft.folder, &draft.passage);
     let fresh = path.with_extension("new");
@@ -76,19 +76,19 @@ pub(super) fn unlink(path: &Path) -> Result<(), AlbumError> {
     }
 }
 
-/// Removes a photo, and its folder with the last one.
+/// Removes a photo, and its folder when the folder is empty.
 pub(super) fn remove(dir: &Path, folder: &str, passage: &[u8; 16]) -> Result<(), AlbumError> {
     unlink(&path(dir, folder, passage))?;
     drop_empty(dir, folder)
 }
 
-/// A folder that still holds something stays.
+/// Removes a folder if it is empty.
 pub(super) fn drop_empty(dir: &Path, folder: &str) -> Result<(), AlbumError> {
     let _ = std::fs::remove_dir(dir.join(folder));
     Ok(())
 }
 
-/// The names in a folder; none where it is not there.
+/// Returns the names in a folder; none if the folder is missing.
 pub(super) fn list(dir: &Path) -> Result<Vec<String>, AlbumError> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,

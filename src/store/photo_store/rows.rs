@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 
 use super::{super::sealing::SealError, Draft, PAGE, Sealer, StoreError};
 
-/// A photo, as far as it takes to remove it.
+/// The columns of a photo that are needed to remove it.
 pub(super) struct Row {
     pub(super) n: i64,
     pub(super) passage: [u8; 16],
@@ -17,7 +17,7 @@ fn key_place(passage: &[u8; 16]) -> String {
     format!("photo_key/{}", hex::encode(passage))
 }
 
-/// What seals one photo, and its key, sealed.
+/// Makes a photo's key. Returns a sealer with this key, and the key itself, sealed.
 pub(super) fn new_key(sealer: &Sealer, passage: &[u8; 16]) -> Result<(Sealer, Vec<u8>), SealError> {
     let mut key = Zeroizing::new([0; 32]);
     getrandom::fill(key.as_mut())?;
@@ -25,7 +25,7 @@ pub(super) fn new_key(sealer: &Sealer, passage: &[u8; 16]) -> Result<(Sealer, Ve
     Ok((Sealer::from_master(&key), sealed))
 }
 
-/// What opens one photo.
+/// Returns the sealer that opens one photo.
 pub(super) fn photo_sealer(
     sealer: &Sealer,
     passage: &[u8; 16],
@@ -37,7 +37,8 @@ pub(super) fn photo_sealer(
     Ok(Sealer::from_master(key.map_err(|_| SealError::DoesNotOpen { context })?))
 }
 
-/// False, and nothing is entered, where the worker is off the roster, or their face was erased.
+/// Inserts a photo's row. Returns false, and inserts nothing, if the worker was removed from the
+/// roster or has no templates.
 pub(super) fn insert(
     tx: &Transaction<'_>,
     draft: &Draft,
@@ -52,14 +53,15 @@ pub(super) fn insert(
     Ok(entered > 0)
 }
 
-/// Takes a worker's photos their keys: they are erased when `tx` is committed and the write-ahead
-/// log emptied. How many. Their files go with [`PhotoStore::tidy`](super::PhotoStore::tidy).
+/// Deletes the keys of a worker's photos, and returns their number. The photos are erased when `tx`
+/// is committed and the write-ahead log emptied. [`PhotoStore::tidy`](super::PhotoStore::tidy)
+/// removes the files.
 pub fn erase(tx: &Transaction<'_>, worker: &str) -> rusqlite::Result<usize> {
     tx.execute("UPDATE passage_photo SET key = x'' WHERE worker = ?1 AND length(key) > 0", [worker])
 }
 
-/// Seals all photos' keys with another key. How many. One that is damaged opens nothing, and its photo
-/// goes.
+/// Seals the keys of all photos with another sealing key, and returns their number. A damaged key
+/// opens nothing, so its photo is erased.
 pub fn reseal(tx: &Transaction<'_>, old: &Sealer, new: &Sealer) -> Result<u64, StoreError> {
     let (mut after, mut count) = (0, 0);
     let mut next = tx.prepare(
@@ -82,7 +84,8 @@ pub fn reseal(tx: &Transaction<'_>, old: &Sealer, new: &Sealer) -> Result<u64, S
     }
 }
 
-/// The photos that a damaged database still knows of, of workers who came over.
+/// Copies the photos' rows from a damaged database, for workers who were carried over. Returns
+/// their number.
 pub fn carry_over(
     tx: &Transaction<'_>,
     sealer: &Sealer,
@@ -103,7 +106,7 @@ pub fn carry_over(
     };
     let Ok(rows) = all.query_map([], row) else { return Ok(0) };
     let mut count = 0;
-    // What is behind the damage is given up.
+    // Rows after the first damaged row are given up.
     for (passage, worker, folder, day, bytes, key) in rows.map_while(Result::ok) {
         let plain = !folder.contains(['/', '\\', '.']);
         if plain && photo_sealer(sealer, &passage, &key).is_ok() {
@@ -131,9 +134,9 @@ pub(super) fn count(tx: &Transaction<'_>) -> Result<(u64, u64), StoreError> {
     Ok(tx.query_row(count, [], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
-/// Whose key was erased; their files go next.
+/// Condition for photos whose key was erased; their files are removed next.
 pub(super) const ERASED: &str = "length(key) = 0 AND ?1 = ?1";
-/// Of days before the one that is given.
+/// Condition for photos of a day before the given day.
 pub(super) const BEFORE: &str = "day < ?1";
 
 /// Returns a page of the photos for which `which` holds, oldest first.
@@ -153,7 +156,7 @@ pub(super) fn some(
     Ok(found.query_map(params![argument, PAGE], row)?.collect::<Result<_, _>>()?)
 }
 
-/// Those that were kept after the one with this number.
+/// Returns a page of the photos with a higher number than this, oldest first.
 pub(super) fn after(tx: &Transaction<'_>, n: i64) -> Result<Vec<Row>, StoreError> {
     some(tx, "n > ?1", n)
 }
@@ -163,7 +166,7 @@ pub(super) fn has_undated(tx: &Transaction<'_>) -> Result<bool, StoreError> {
     Ok(tx.query_row(any, [], |row| row.get(0))?)
 }
 
-/// Those without a day are of this one.
+/// Gives this day to the photos without a day.
 pub(super) fn date(tx: &Transaction<'_>, day: &str) -> Result<(), StoreError> {
     tx.execute("UPDATE passage_photo SET day = ?1 WHERE day IS NULL", [day])?;
     Ok(())
@@ -177,7 +180,7 @@ pub(super) fn delete(tx: &Transaction<'_>, rows: &[Row]) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Of these files those that are no photo with a row.
+/// Returns the names, of these files, that belong to no photo with a row.
 pub(super) fn strays(tx: &Transaction<'_>, names: Vec<String>) -> Result<Vec<String>, StoreError> {
     let mut strays = Vec::new();
     for name in names {

@@ -1,4 +1,4 @@
-//! The album on real files, with a clock that the test moves.
+//! Tests of the photo store on real files, with a clock that the test sets.
 
 use std::path::Path;
 
@@ -52,7 +52,7 @@ impl Bench {
         self.works().await;
     }
 
-    /// All that waits.
+    /// Carries out all waiting requests.
     async fn works(&mut self) {
         let cancel = CancellationToken::new();
         cancel.cancel();
@@ -60,7 +60,7 @@ impl Bench {
         self.keeper.trim().await.unwrap();
     }
 
-    /// Which photos there are, and that each is the one that was taken.
+    /// Returns the numbers of the kept photos. Checks their contents and the counters.
     async fn photos(&self) -> Vec<u8> {
         let mut found = Vec::new();
         for n in 0..60 {
@@ -87,7 +87,7 @@ impl Bench {
 
     async fn erases(&self, worker: &'static str) {
         let erased = self.store.write(Priority::Upkeep, move |tx| {
-            // The face goes, on a removal and on a withdrawn consent alike.
+            // A removal and a withdrawn consent both erase the templates.
             tx.execute("DELETE FROM template WHERE worker = ?1", [worker])?;
             Ok::<_, StoreError>(erase(tx, worker)?)
         });
@@ -110,20 +110,20 @@ async fn i5_a_photo_is_sealed_on_the_disk_and_opens_for_its_passage_alone() {
         assert_eq!(std::fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(path.parent().unwrap().file_name().unwrap(), "2026-10-28");
     }
-    // One put in the other's place does not open.
+    // A file put in another file's place does not open.
     std::fs::copy(&files[0], &files[1]).unwrap();
     let opened = [bench.photo_store.open([1; 16]).await, bench.photo_store.open([2; 16]).await];
     assert_eq!(opened.iter().filter(|o| o.is_err()).count(), 1);
 }
 
 #[tokio::test]
-async fn photos_go_when_their_days_are_over_and_days_count_while_the_clock_is_trusted() {
+async fn photos_are_removed_after_their_days_and_days_count_while_the_clock_is_trusted() {
     let dir = tempfile::tempdir().unwrap();
     let mut bench = Bench::open(dir.path(), |c| c.photo_keep_days = 2).await;
     bench.takes(1, "W001").await;
     bench.clock.advance(DAY);
     bench.takes(2, "W001").await;
-    // A box that lost its time: whatever day it says, nothing goes, and its photos have no day.
+    // The box lost its time: no photo is removed, and new photos have no day.
     bench.clock.set(0, false);
     bench.takes(3, "W002").await;
     assert_eq!(bench.photos().await, [1, 2, 3]);
@@ -160,7 +160,7 @@ async fn i8_more_photos_than_may_wait_are_dropped_and_counted() {
 }
 
 #[tokio::test]
-async fn with_no_days_none_is_taken_and_those_there_are_go() {
+async fn without_days_to_keep_no_photo_is_taken_and_old_photos_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     let mut bench = Bench::open(dir.path(), |_| {}).await;
     bench.takes(1, "W001").await;
@@ -174,28 +174,28 @@ async fn with_no_days_none_is_taken_and_those_there_are_go() {
 }
 
 #[tokio::test]
-async fn i7_a_removed_workers_photos_cannot_be_opened_at_once_and_their_files_go() {
+async fn i7_a_removed_workers_photos_stop_opening_at_once_and_their_files_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     let mut bench = Bench::open(dir.path(), |_| {}).await;
     bench.takes(1, "W001").await;
     bench.takes(2, "W002").await;
     bench.erases("W001").await;
-    // A power cut here: the file is there, and nothing opens it.
+    // A power cut here leaves the file, but no key opens it.
     assert_eq!(bench.files().len(), 2);
     assert_eq!(bench.photo_store.open([1; 16]).await.unwrap(), None);
-    // The next start removes it. Who passed just before being removed gets no photo.
+    // The next start removes the file. A photo of the removed worker that arrives late gets no row.
     bench.takes(3, "W001").await;
     assert_eq!(bench.photos().await, [2]);
 }
 
 #[tokio::test]
-async fn what_a_power_cut_parted_is_swept_away() {
+async fn files_without_rows_and_rows_without_files_are_removed_at_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
     let mut bench = Bench::open(dir.path(), |_| {}).await;
     for n in 1..=3 {
         bench.takes(n, "W001").await;
     }
-    // A file without its row, one that is half written, one that never reached the disk.
+    // A file without its row, a half-written file, and a row whose file never reached the disk.
     let gone = "DELETE FROM passage_photo WHERE passage = ?1";
     let cut = bench.store.write(Priority::Upkeep, move |tx| {
         Ok::<_, StoreError>(tx.execute(gone, [[1u8; 16]]).map(drop)?)
@@ -216,7 +216,11 @@ async fn a_photo_that_cannot_be_written_is_counted_and_the_next_one_is_kept() {
     let jpeg: Arc<[u8]> = vec![1; 3000].into();
     bench
         .keeper
-        .carry_out(&mut vec![Wish::Keep(Taken { passage: [1; 16], worker: "W001".into(), jpeg })])
+        .carry_out(&mut vec![Request::Keep(Taken {
+            passage: [1; 16],
+            worker: "W001".into(),
+            jpeg,
+        })])
         .await;
     let state = bench.photo_store.state();
     assert_eq!((state.failed, state.kept), (1, 0));
@@ -240,7 +244,7 @@ async fn photos_come_over_from_a_damaged_database_with_their_workers() {
     let sealer = fresh.store.sealer().clone();
     let carried = fresh.store.write(Priority::Upkeep, move |tx| {
         let old = rusqlite::Connection::open(path)?;
-        // A folder that leads elsewhere is none of ours.
+        // A path to another folder is refused.
         old.execute("UPDATE passage_photo SET folder = '../x' WHERE passage = ?1", [[3u8; 16]])?;
         carry_over(tx, &sealer, &old)
     });

@@ -13,7 +13,7 @@ fn events_are_given_up_before_photos_and_attendance_never() {
 }
 
 #[test]
-fn a_disk_that_hovers_about_a_floor_does_not_come_and_go() {
+fn a_disk_near_a_floor_does_not_change_its_state_back_and_forth() {
     let mut room = Room::Ample;
     let mut rooms = |free: &[u64]| {
         let next = free.iter().map(|mib| {
@@ -39,7 +39,7 @@ fn the_reserve_is_kept_across_a_restart_and_given_back_by_pieces() {
     let length = || std::fs::metadata(dir.path().join("reserve")).unwrap().len();
     assert_eq!(length(), RESERVE - PIECE);
     drop(disk);
-    // With so much room as here it is filled up again at once.
+    // This disk has plenty of room, so the reserve is filled up again at once.
     assert_eq!(Disk::of(dir.path()).reserve_bytes, RESERVE);
     assert_eq!(length(), RESERVE);
 }

@@ -21,7 +21,7 @@ fn stop((store, thread): (Store, StoreThread)) {
     thread.join().unwrap();
 }
 
-/// Seals a word anew that stands in `meta`.
+/// Seals the word in `meta` again.
 fn word(tx: &Transaction<'_>, old: &Sealer, new: &Sealer) -> Result<(), StoreError> {
     let sealed = meta(tx, "word")?.unwrap();
     Ok(set_meta(tx, "word", &new.seal("word", &old.open("word", &sealed)?)?)?)
@@ -62,7 +62,7 @@ async fn the_new_key_opens_everything_and_the_old_one_nothing() {
 }
 
 #[tokio::test]
-async fn a_rotation_that_fails_leaves_all_as_it_was() {
+async fn a_rotation_that_fails_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let storage = storage(dir.path());
     let key = NewKey::default;
@@ -80,14 +80,14 @@ async fn a_rotation_that_fails_leaves_all_as_it_was() {
     assert!(rotate(&storage, &clock(), key(), fails).is_err());
     assert!(!dir.path().join("key.next").exists());
     has_the_word(&storage).await;
-    // A damaged database that was set aside would not open any more.
+    // A damaged database that was set aside could not be opened after the change.
     std::fs::create_dir_all(storage.dir.join("set-aside/1-x")).unwrap();
     let refused = rotate(&storage, &clock(), key(), word).unwrap_err().to_string();
     assert!(refused.contains("set-aside/1-x"), "{refused}");
 }
 
 #[tokio::test]
-async fn the_key_of_a_credential_goes_where_it_is_told() {
+async fn the_new_key_of_a_credential_is_written_to_the_named_file() {
     let dir = tempfile::tempdir().unwrap();
     let file = storage(dir.path());
     with_a_word(&file).await;
@@ -113,7 +113,7 @@ async fn a_second_key_that_opens_nothing_is_left_where_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let storage = storage(dir.path());
     with_a_word(&storage).await;
-    // The right key is lost, and there is one that was to take its place.
+    // The right key is lost, and a next key is there.
     std::fs::remove_file(dir.path().join("key")).unwrap();
     make_key(&dir.path().join("key")).unwrap();
     make_key(&dir.path().join("key.next")).unwrap();

@@ -25,7 +25,7 @@ fn a_key_that_others_may_read_is_refused() {
     let again = Sealer::load(&secret, false).unwrap();
     assert_eq!(first.lookup("1"), again.lookup("1"));
     let mode = |m| std::fs::Permissions::from_mode(m);
-    // A sign is no digit, though Rust's own number parser takes it for a part of one.
+    // A sign is not a digit, though Rust's number parser accepts it.
     assert!(parse_hex32(&"+1".repeat(32)).is_none());
     assert_eq!(
         std::fs::metadata(dir.path().join("key")).unwrap().permissions().mode() & 0o777,

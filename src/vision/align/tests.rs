@@ -25,13 +25,13 @@ fn a_known_similarity_is_found_again() {
 fn a_mirrored_face_is_not_mirrored_back() {
     let mirrored = TEMPLATE_LANDMARKS.map(|[x, y]| [112.0 - x, y]);
     let fitted = Similarity::fit(&mirrored, &TEMPLATE_LANDMARKS).unwrap();
-    // The determinant of a similarity is a^2 + b^2: never negative. What
-    // is left is an upright face, not one turned over.
+    // The determinant of a similarity is a^2 + b^2, which is never negative.
+    // The result is therefore an upright face, not a mirrored one.
     assert!(fitted.a > 0.0 && fitted.b.abs() < 0.1 * fitted.a, "{fitted:?}");
 }
 
 #[test]
-fn landmarks_that_are_no_face_are_refused() {
+fn landmarks_that_are_not_a_face_are_refused() {
     let image = Image::from_rgb(2, 2, vec![9; 12]).unwrap();
     for bad in [[[3.0, 4.0]; 5], [[f32::NAN, 1.0]; 5], [[f32::INFINITY, 1.0]; 5]] {
         assert!(align(&image, &bad).is_none());
@@ -48,7 +48,7 @@ fn an_aligned_picture_stays_as_it_is() {
     let image = Image::from_rgb(side, side, rgb.clone()).unwrap();
     let Aligned(planes) = align(&image, &TEMPLATE_LANDMARKS).unwrap();
     let plane = ALIGNED_SIDE * ALIGNED_SIDE;
-    // Inside; on the rim rounding may reach over the edge.
+    // Only inner pixels are compared: at the rim rounding may reach beyond the edge.
     let at = 50 * ALIGNED_SIDE + 60;
     assert!((planes[at] - 60.0).abs() < 1e-3);
     assert!((planes[plane + at] - 50.0).abs() < 1e-3);

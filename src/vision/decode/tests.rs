@@ -1,7 +1,7 @@
 use super::*;
 use proptest::prelude::*;
 
-/// A 6 x 4 gradient, so that rotations show.
+/// Returns a 6 x 4 gradient, in which rotations are visible.
 fn gradient() -> Image {
     let rgb = (0..6 * 4u32).flat_map(|i| [(i % 6 * 40) as u8, (i / 6 * 60) as u8, 128]).collect();
     Image::from_rgb(6, 4, rgb).unwrap()
@@ -24,7 +24,7 @@ fn jpeg() -> Vec<u8> {
     encoded(&gradient(), image::ImageFormat::Jpeg)
 }
 
-/// `jpeg` with an EXIF segment that holds nothing but the orientation.
+/// Returns `jpeg` with an EXIF segment that holds only the orientation.
 fn oriented(jpeg: &[u8], orientation: u8) -> Vec<u8> {
     let mut exif = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0".to_vec();
     exif.extend([orientation, 0, 0, 0, 0, 0, 0]);
@@ -46,8 +46,8 @@ fn exif_orientation_turns_the_picture_upright() {
     assert_eq!((plain.width(), plain.height()), (6, 4));
     let turned = decode(&oriented(&jpeg(), 6)).unwrap();
     assert_eq!((turned.width(), turned.height()), (4, 6));
-    // 6: turn 90 degrees clockwise, so the left bottom corner comes to
-    // the left top.
+    // 6: turn 90 degrees clockwise, which moves the left bottom corner to the
+    // left top.
     assert_eq!(turned.rgb()[..3], plain.rgb()[3 * 6 * 3..3 * 6 * 3 + 3]);
 }
 
@@ -74,7 +74,7 @@ fn a_jpeg_without_a_picture_is_damaged_and_says_why() {
     assert!(!why.is_empty());
 }
 
-/// A PNG that claims a size and holds no pixel; RGB.
+/// Returns an RGB PNG whose header has this size, without a pixel.
 fn png_header(width: u32, height: u32, bits: u8) -> Vec<u8> {
     let mut png = PNG_MAGIC.to_vec();
     let mut ihdr = b"IHDR".to_vec();
@@ -88,7 +88,7 @@ fn png_header(width: u32, height: u32, bits: u8) -> Vec<u8> {
     png
 }
 
-/// A whole JPEG whose header claims another size.
+/// Returns a whole JPEG whose header has another size.
 fn jpeg_claiming(width: u16, height: u16) -> Vec<u8> {
     let mut jpeg = jpeg();
     let sof = jpeg.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
@@ -98,7 +98,7 @@ fn jpeg_claiming(width: u16, height: u16) -> Vec<u8> {
 }
 
 #[test]
-fn a_frame_is_refused_where_a_photo_of_its_size_is_taken() {
+fn a_frame_of_a_size_that_is_allowed_for_photos_is_refused() {
     let too_large = |bytes: &[u8]| match decode_frame(bytes) {
         Err(DecodeError::TooLarge { most, .. }) => most == MAX_FRAME_PIXELS,
         _ => false,
@@ -112,18 +112,18 @@ fn a_frame_is_refused_where_a_photo_of_its_size_is_taken() {
     assert!(decode(&jpeg_claiming(4000, 3001)).is_ok());
     assert!(!too_large(&png_header(4000, 3000, 8)));
     assert!(too_large(&png_header(4000, 3001, 8)));
-    // 16 bits a channel: 72 MB before they are reduced.
+    // 16 bits a channel need 72 MB before they are reduced.
     assert!(too_large(&png_header(4000, 3000, 16)));
     let error = decode_frame(&jpeg_claiming(4000, 3001)).unwrap_err();
     assert!(error.to_string().contains("12 million in all"), "{error}");
 }
 
 #[test]
-fn a_huge_header_is_refused_before_a_pixel_is_made() {
+fn a_huge_size_in_the_header_is_refused_before_decoding() {
     for (width, height) in [(16_385u32, 1u32), (10_000, 10_000), (u32::MAX >> 1, 2)] {
         let png = png_header(width, height, 8);
         let error = decode(&png).unwrap_err();
-        // The decoder's own limit may speak first; either names a limit.
+        // The decoder's own limit may refuse it first. Both messages name a limit.
         assert!(
             matches!(error, DecodeError::TooLarge { .. }) || error.to_string().contains("limit"),
             "{error}"

@@ -5,24 +5,24 @@ fn face(score: f32, x: f32, w: f32) -> Face {
 }
 
 #[test]
-fn of_overlapping_faces_the_surest_stays() {
+fn the_surest_of_overlapping_faces_stays() {
     let kept = surest(vec![face(0.7, 2.0, 10.0), face(0.9, 0.0, 10.0), face(0.8, 40.0, 10.0)]);
     let scores: Vec<f32> = kept.iter().map(|face| face.score).collect();
     assert_eq!(scores, [0.9, 0.8]);
-    // 5 of 15 in common is just above 0.3, 4 of 16 below.
+    // An overlap of 5 of 15 is just above 0.3, 4 of 16 is below.
     assert_eq!(surest(vec![face(0.9, 0.0, 10.0), face(0.8, 5.0, 10.0)]).len(), 1);
     assert_eq!(surest(vec![face(0.9, 0.0, 10.0), face(0.8, 6.0, 10.0)]).len(), 2);
 }
 
 #[test]
-fn i8_of_too_many_faces_the_surest_are_examined() {
+fn i8_of_too_many_candidates_the_surest_are_compared() {
     let crowd = |n: u16| face(0.6 + f32::from(n) * 1e-5, f32::from(n) * 20.0, 10.0);
     let kept = surest((0..1_500).map(crowd).collect());
     assert_eq!(kept.len(), MAX_CANDIDATES);
     assert_eq!(kept.last().unwrap().bbox.x, 500.0 * 20.0);
 }
 
-/// Outputs for a 64 x 32 picture, no cell sure of anything.
+/// Returns outputs for a 64 x 32 picture, in which every cell has the score 0.
 fn silent() -> Vec<Vec<f32>> {
     let cells = STRIDES.map(|stride| (64 / stride) * (32 / stride));
     [1, 1, 4, 10].iter().flat_map(|size| cells.map(|cells| vec![0.0; cells * size])).collect()
@@ -52,7 +52,7 @@ fn a_cell_is_read_at_its_place() {
 }
 
 #[test]
-fn numbers_that_are_none_make_no_face() {
+fn values_that_are_not_finite_make_no_face() {
     let mut outputs = silent();
     outputs[0][0] = f32::NAN;
     outputs[3][0] = 1.0;
@@ -66,7 +66,7 @@ fn numbers_that_are_none_make_no_face() {
 }
 
 #[test]
-fn the_longer_side_becomes_what_is_asked() {
+fn the_longer_side_gets_the_requested_length() {
     let image = |w, h| Image::from_rgb(w, h, vec![0; (w * h * 3) as usize]).unwrap();
     assert_eq!(searched_size(&image(1280, 720), 640), (640, 360));
     assert_eq!(searched_size(&image(200, 100), 640), (640, 320));

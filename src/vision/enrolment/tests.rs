@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn what_is_said_of_a_photo_speaks_to_nobody_before_a_camera() {
+fn the_message_for_a_photo_does_not_address_a_person_before_a_camera() {
     for flaw in [Flaw::Blurred, Flaw::TurnedAway, Flaw::TooDark, Flaw::TooBright] {
         let said = PhotoError::Poor { flaw }.to_string();
         assert!(said.contains(": take another photo, "), "{said}");

@@ -5,7 +5,7 @@ const HEIGHT: u32 = 90;
 /// 15 frames a second.
 const FRAME_MS: u64 = 67;
 
-/// A scene of 720p as a thumbnail: a slope from dark to light, and what `change` makes of it.
+/// Returns a scene of 720p as a thumbnail: a slope from dark to light, altered by `change`.
 fn scene(change: impl Fn(u32, u32, f32) -> f32) -> Luma {
     let values = (0..HEIGHT).flat_map(|y| (0..WIDTH).map(move |x| (x, y)));
     let values = values.map(|(x, y)| {
@@ -19,7 +19,7 @@ fn empty() -> Luma {
     scene(|_, _, value| value)
 }
 
-/// A face of 48 pixels in a frame of 720p is 6 wide here.
+/// Returns a scene with a face. A face of 48 pixels in a frame of 720p is 6 pixels wide here.
 fn face(left: u32) -> Luma {
     scene(
         move |x, y, value| {
@@ -32,16 +32,16 @@ fn face(left: u32) -> Luma {
     )
 }
 
-/// Whether each of these moved, frame by frame.
+/// A camera that gives one frame after another to a [`Motion`].
 struct Camera {
     motion: Motion,
     ms: u64,
 }
 
 impl Camera {
-    fn before_nobody() -> Camera {
+    fn of_an_empty_scene() -> Camera {
         let mut camera = Camera { motion: Motion::default(), ms: 1000 };
-        assert!(camera.sees(&empty()), "the first frame is looked at");
+        assert!(camera.sees(&empty()), "the first frame counts as motion");
         for _ in 0..30 {
             assert!(!camera.sees(&empty()));
         }
@@ -55,27 +55,27 @@ impl Camera {
 }
 
 #[test]
-fn a_small_face_is_seen_at_once_and_for_as_long_as_it_moves() {
-    let mut camera = Camera::before_nobody();
+fn a_small_face_is_seen_at_once_and_while_it_moves() {
+    let mut camera = Camera::of_an_empty_scene();
     for frame in 0..100 {
         assert!(camera.sees(&face(20 + frame)), "{frame}");
     }
 }
 
 #[test]
-fn what_stays_becomes_background_and_its_leaving_is_a_change() {
-    let mut camera = Camera::before_nobody();
+fn a_face_that_stays_becomes_background_and_its_leaving_is_motion() {
+    let mut camera = Camera::of_an_empty_scene();
     let quiet_after = (0..).find(|_| !camera.sees(&face(70))).unwrap();
     assert!((15..150).contains(&quiet_after), "{quiet_after} frames");
     assert!((0..100).all(|_| !camera.sees(&face(70))));
     assert!(camera.sees(&empty()));
 }
 
-/// With noise of this spread in each pixel of the thumbnail: an eighth of the sensor's.
+/// Adds noise of this spread to each pixel of the thumbnail: an eighth of the sensor's noise.
 fn noisy(luma: Luma, sigma: f32, state: &mut u32) -> Luma {
     let mut luma = luma;
     for value in &mut luma.values {
-        // The sum of four even ones, whose own spread is 2/3.
+        // The sum of four uniform values from -1 to 1 has a standard deviation of 1.155.
         let mut noise = 0.0;
         for _ in 0..4 {
             *state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -88,14 +88,14 @@ fn noisy(luma: Luma, sigma: f32, state: &mut u32) -> Luma {
 }
 
 #[test]
-fn a_sensors_noise_in_twilight_is_no_motion_and_a_worse_ones_is_learned() {
+fn noise_in_twilight_is_not_motion_and_stronger_noise_is_learned() {
     let mut state = 1;
-    let mut camera = Camera::before_nobody();
+    let mut camera = Camera::of_an_empty_scene();
     for _ in 0..300 {
         assert!(!camera.sees(&noisy(empty(), 2.0, &mut state)));
     }
     assert!(camera.sees(&noisy(face(70), 2.0, &mut state)));
-    let mut camera = Camera::before_nobody();
+    let mut camera = Camera::of_an_empty_scene();
     let moved: Vec<bool> =
         (0..600).map(|_| camera.sees(&noisy(empty(), 4.0, &mut state))).collect();
     let late = moved[300..].iter().filter(|moved| **moved).count();
@@ -104,21 +104,21 @@ fn a_sensors_noise_in_twilight_is_no_motion_and_a_worse_ones_is_learned() {
 }
 
 #[test]
-fn a_change_of_exposure_is_no_motion_but_who_comes_during_it_is() {
-    let mut camera = Camera::before_nobody();
+fn a_change_of_exposure_is_not_motion_but_a_face_that_comes_with_it_is() {
+    let mut camera = Camera::of_an_empty_scene();
     for step in 0..12 {
         let gain = 1.0 + 0.02 * step as f32;
         assert!(!camera.sees(&scene(|_, _, value| value * gain)), "{gain}");
     }
-    let mut camera = Camera::before_nobody();
+    let mut camera = Camera::of_an_empty_scene();
     let brighter = face(70);
     let brighter = scene(|x, y, _| 1.3 * f32::from(brighter.values[(y * WIDTH + x) as usize]));
     assert!(camera.sees(&brighter));
 }
 
 #[test]
-fn the_light_is_switched_on_and_all_is_quiet_within_seconds() {
-    let mut camera = Camera::before_nobody();
+fn after_the_light_is_switched_on_motion_ends_within_seconds() {
+    let mut camera = Camera::of_an_empty_scene();
     let lit = scene(|x, y, value| if x + y < 120 { value + 90.0 } else { value });
     assert!(camera.sees(&lit));
     let quiet_after = (0..).find(|_| !camera.sees(&lit)).unwrap();
@@ -127,7 +127,7 @@ fn the_light_is_switched_on_and_all_is_quiet_within_seconds() {
 
 #[test]
 fn a_lamp_that_flickers_is_learned_and_a_face_before_it_is_seen() {
-    let mut camera = Camera::before_nobody();
+    let mut camera = Camera::of_an_empty_scene();
     let lamp = |frame: u32, luma: Luma| {
         let mut luma = luma;
         for (at, value) in luma.values.iter_mut().enumerate() {
@@ -139,14 +139,14 @@ fn a_lamp_that_flickers_is_learned_and_a_face_before_it_is_seen() {
         luma
     };
     let moved: Vec<bool> = (0..600).map(|n| camera.sees(&lamp(n, empty()))).collect();
-    assert!(moved[0], "it is new");
-    assert!(!moved[300..].contains(&true), "it is learned");
+    assert!(moved[0], "a new lamp counts as motion");
+    assert!(!moved[300..].contains(&true), "the lamp is learned");
     assert!(camera.sees(&lamp(600, face(70))));
 }
 
 #[test]
-fn nothing_is_learned_while_somebody_is_there() {
-    let mut camera = Camera::before_nobody();
+fn nothing_is_learned_while_a_person_is_there() {
+    let mut camera = Camera::of_an_empty_scene();
     for frame in 0..300 {
         let at = Monotonic::from_millis(camera.ms + FRAME_MS * (frame + 1));
         camera.motion.moves(&face(20 + (frame as u32 * 7) % 100), at, false);
@@ -155,7 +155,7 @@ fn nothing_is_learned_while_somebody_is_there() {
 }
 
 #[test]
-fn a_picture_of_any_size_is_looked_at() {
+fn a_picture_of_any_size_is_examined() {
     let mut motion = Motion::default();
     let mut ms = 0;
     for (width, height) in
@@ -166,11 +166,11 @@ fn a_picture_of_any_size_is_looked_at() {
             ms += FRAME_MS;
             motion.moves(&luma(value), Monotonic::from_millis(ms), true)
         };
-        assert!(moves(50), "the first of its size");
+        assert!(moves(50), "the first frame of a size counts as motion");
         assert!(!moves(50), "{width} x {height}");
         assert_eq!(moves(255), width > 0, "{width} x {height}");
     }
-    // A thumbnail that is shorter than it says.
+    // A thumbnail with fewer values than its size needs.
     motion.moves(
         &Luma { width: 80, height: 60, values: vec![1; 100] },
         Monotonic::from_millis(ms),

@@ -40,8 +40,8 @@ fn f32s(values: &[f32]) -> Vec<u8> {
     values.iter().flat_map(|v| v.to_le_bytes()).collect()
 }
 
-/// 2 x 3 values in blocks of 2 along axis 1: two blocks a row, the second
-/// one short.
+/// Returns a graph with 2 x 3 values in blocks of 2 along axis 1. Each row has
+/// two blocks, and the second is short.
 fn graph(axis: i64) -> GraphProto {
     let values: [i8; 6] = [10, -20, 30, 1, 2, -128];
     let zero_points: [i8; 4] = [1, -2, 0, 127];
@@ -116,7 +116,7 @@ fn weights_that_do_not_fit_are_named() {
 }
 
 #[test]
-fn bytes_that_are_no_model_are_an_error() {
+fn bytes_that_are_not_a_model_are_an_error() {
     assert!(load(b"\xff\xff\xff".to_vec()).is_err());
     assert!(matches!(load(Vec::new()), Err(OnnxError::NoGraph)));
 }

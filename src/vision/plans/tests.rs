@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn i8_the_plan_that_was_not_used_for_longest_goes_and_is_made_anew_when_needed() {
+fn i8_the_least_recently_used_plan_is_dropped_and_made_again_when_needed() {
     let mut network = InferenceModel::default();
     network.add_source("picture", InferenceFact::default()).unwrap();
     network.auto_outputs().unwrap();
@@ -14,7 +14,7 @@ fn i8_the_plan_that_was_not_used_for_longest_goes_and_is_made_anew_when_needed()
     assert_eq!(sizes(), [2, 3, 4, 5, 6, 7, 8, 1]);
     plans.get(9, 32).unwrap();
     assert_eq!(sizes(), [3, 4, 5, 6, 7, 8, 1, 9]);
-    assert!(Arc::ptr_eq(&first, &plans.get(1, 32).unwrap()), "kept");
+    assert!(Arc::ptr_eq(&first, &plans.get(1, 32).unwrap()), "the first plan is kept");
     plans.get(2, 32).unwrap();
     assert_eq!(sizes(), [4, 5, 6, 7, 8, 9, 1, 2]);
 }

@@ -2,7 +2,7 @@ use super::*;
 use crate::vision::{Rect, decode};
 
 #[test]
-fn a_portrait_is_small_whatever_the_box() {
+fn a_portrait_is_small_for_every_box() {
     let image = Image::from_rgb(900, 600, vec![90; 900 * 600 * 3]).unwrap();
     for (x, y, w, h) in [
         (300.0, 200.0, 200.0, 260.0),

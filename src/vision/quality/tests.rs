@@ -1,7 +1,7 @@
 use super::*;
 use crate::vision::Rect;
 
-/// A face from the front: where the embedder wants the landmarks.
+/// The landmarks of a face from the front, at the places that the embedder expects.
 const FRONT: Landmarks = [[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]];
 
 fn seen(landmarks: Landmarks, grey: impl Fn(usize, usize) -> f32) -> Quality {
@@ -11,7 +11,7 @@ fn seen(landmarks: Landmarks, grey: impl Fn(usize, usize) -> f32) -> Quality {
     assess(&Face { score: 0.9, bbox, landmarks }, &Aligned(plane.repeat(3)), &FaceLimits::default())
 }
 
-/// Waves of so many pixels across a mean of `light`.
+/// Returns waves of `length` pixels around a mean of `light`.
 fn waves(length: f32, light: f32, depth: f32) -> impl Fn(usize, usize) -> f32 {
     move |x, y| {
         let turn = |at: usize| (at as f32 * std::f32::consts::TAU / length).sin();
@@ -59,8 +59,8 @@ fn each_flaw_has_its_word_and_a_lower_score() {
 }
 
 #[test]
-fn a_head_held_aslant_is_not_turned_away() {
+fn a_tilted_head_is_not_turned_away() {
     let (sin, cos) = 20_f32.to_radians().sin_cos();
-    let aslant = FRONT.map(|[x, y]| [cos * x - sin * y, sin * x + cos * y]);
-    assert_eq!(seen(aslant, sharp).flaw, None);
+    let tilted = FRONT.map(|[x, y]| [cos * x - sin * y, sin * x + cos * y]);
+    assert_eq!(seen(tilted, sharp).flaw, None);
 }

@@ -33,7 +33,7 @@ fn bars(layout: Layout) -> Yuv {
 }
 
 #[test]
-fn known_colours_come_out_in_their_places() {
+fn known_colours_are_converted_at_their_places() {
     for layout in [Layout::I420, Layout::Yuyv] {
         let image = whole(&bars(layout)).unwrap();
         assert_eq!((image.width(), image.height()), (16, 4));
@@ -46,7 +46,7 @@ fn known_colours_come_out_in_their_places() {
 }
 
 #[test]
-fn each_pixel_has_its_own_brightness_and_the_colour_that_it_shares() {
+fn each_pixel_has_its_own_brightness_and_a_shared_colour() {
     let (width, height) = (64, 32);
     for (layout, bytes) in
         [(Layout::I420, width * height / 2 * 3), (Layout::Yuyv, width * height * 2)]
@@ -77,7 +77,7 @@ fn each_pixel_has_its_own_brightness_and_the_colour_that_it_shares() {
 }
 
 #[test]
-fn what_lies_outside_the_range_is_cut_off() {
+fn values_outside_the_range_are_clamped() {
     let data = vec![255, 255, 255, 255, 255, 255];
     let yuv = Yuv { width: 2, height: 2, layout: Layout::I420, data };
     assert_eq!(whole(&yuv).unwrap().rgb()[..3], [255, 125, 255]);

@@ -1,6 +1,6 @@
 use super::*;
 
-/// The red values of a grey picture, scaled.
+/// Returns the red values of a scaled grey picture.
 fn scaled(values: &[u8], width: u32, to: (u32, u32)) -> Vec<f32> {
     let rgb: Vec<u8> = values.iter().flat_map(|v| [*v; 3]).collect();
     let image = Image::from_rgb(width, values.len() as u32 / width, rgb).unwrap();
@@ -14,7 +14,7 @@ fn scaled(values: &[u8], width: u32, to: (u32, u32)) -> Vec<f32> {
 fn shrinking_averages_the_area() {
     assert_eq!(scaled(&[0, 100, 200, 100], 4, (2, 1)), [50.0, 150.0]);
     assert_eq!(scaled(&[0, 100, 200, 100], 2, (1, 1)), [100.0]);
-    // Three into two: one and a half pixels each.
+    // Three pixels become two, each of one and a half pixels.
     assert_eq!(scaled(&[30, 60, 90], 3, (2, 1)), [40.0, 80.0]);
     assert_eq!(scaled(&[30, 60, 90], 1, (1, 2)), [40.0, 80.0]);
 }

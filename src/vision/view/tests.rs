@@ -5,7 +5,7 @@ use super::*;
 use crate::camera::Layout;
 use crate::vision::Rect;
 
-/// A JPEG by another encoder, with a slope from dark to light.
+/// Returns a JPEG by another encoder, with a slope from dark to light.
 fn jpeg(width: usize, height: usize, space: ColorSpace, progressive: bool) -> Vec<u8> {
     let mut encoder = Compress::new(space);
     encoder.set_size(width, height);
@@ -59,7 +59,7 @@ fn face(x: f32, y: f32, w: f32) -> Face {
     Face { score: 0.9, bbox: Rect { x, y, w, h: w }, landmarks }
 }
 
-/// All that a gate does with a frame. Whether it could.
+/// Does everything that a gate does with a frame. Returns the first error.
 fn looked_at(picture: &Picture, face: &Face) -> Result<(), DecodeError> {
     let view = View::new(picture)?;
     let luma = view.luma()?;
@@ -72,7 +72,7 @@ fn looked_at(picture: &Picture, face: &Face) -> Result<(), DecodeError> {
 }
 
 #[test]
-fn each_look_gets_the_smallest_picture_that_does() {
+fn each_step_gets_the_smallest_sufficient_picture() {
     let size = |image: &Image| (image.width(), image.height());
     for (picture, thumbnail, small) in [
         (encoded(&colour(1280, 720)), (160, 90), (320, 180)),
@@ -95,7 +95,7 @@ fn each_look_gets_the_smallest_picture_that_does() {
         let near = view.for_face(&face(10.0, 10.0, wide), small).unwrap();
         assert_eq!(near.image().width(), 1280 / step, "{wide}");
     }
-    // Without compression, only what lies around the face.
+    // Of an uncompressed frame only the area around the face is converted.
     let picture = raw(1280, 720, Layout::I420);
     let view = View::new(&picture).unwrap();
     let near = view.for_face(&face(400.0, 600.0, 100.0), view.for_detection(320).unwrap());
@@ -103,7 +103,7 @@ fn each_look_gets_the_smallest_picture_that_does() {
 }
 
 #[test]
-fn a_thumbnail_is_the_frame_at_an_eighth_whatever_it_came_in() {
+fn a_thumbnail_is_the_frame_at_an_eighth_in_every_format() {
     let slope = |picture: &Picture| View::new(picture).unwrap().luma().unwrap();
     let mut png = std::io::Cursor::new(Vec::new());
     ::image::RgbImage::from_fn(320, 160, |x, _| ::image::Rgb([(x * 255 / 320) as u8; 3]))
@@ -146,15 +146,15 @@ fn a_frame_that_is_not_upright_is_turned_at_every_scale() {
 }
 
 #[test]
-fn a_frame_of_inks_is_refused_as_at_full_scale() {
-    let inks = encoded(&jpeg(64, 64, ColorSpace::JCS_CMYK, false));
-    let Picture::Encoded(bytes) = &inks else { panic!() };
+fn a_cmyk_frame_is_refused_as_at_full_scale() {
+    let cmyk = encoded(&jpeg(64, 64, ColorSpace::JCS_CMYK, false));
+    let Picture::Encoded(bytes) = &cmyk else { panic!() };
     assert!(matches!(decode_frame(bytes), Err(DecodeError::Damaged { .. })));
-    assert!(matches!(looked_at(&inks, &face(0.0, 0.0, 9.0)), Err(DecodeError::Damaged { .. })));
+    assert!(matches!(looked_at(&cmyk, &face(0.0, 0.0, 9.0)), Err(DecodeError::Damaged { .. })));
 }
 
 #[test]
-fn i8_a_header_beyond_the_bounds_is_refused_before_a_pixel_is_made() {
+fn i8_a_size_beyond_the_bounds_is_refused_before_decoding() {
     let claiming = |width: u16, height: u16| {
         let mut jpeg = colour(16, 16);
         let sof = jpeg.windows(2).position(|w| w == [0xff, 0xc0]).unwrap();
@@ -169,12 +169,12 @@ fn i8_a_header_beyond_the_bounds_is_refused_before_a_pixel_is_made() {
         assert!(matches!(refused, Err(DecodeError::TooLarge { .. })), "{refused:?}");
     }
     assert!(matches!(size(&claiming(0, 16)), Err(DecodeError::Damaged { .. })));
-    // The pixels that were promised do not come; what is missing is grey.
+    // The picture has fewer pixels than its header says; the missing ones become grey.
     looked_at(&claiming(1600, 1200), &face(0.0, 0.0, 100.0)).unwrap();
 }
 
 #[test]
-fn i8_a_picture_of_endless_scans_is_refused() {
+fn i8_a_picture_with_too_many_scans_is_refused() {
     let progressive = jpeg(64, 64, ColorSpace::JCS_RGB, true);
     looked_at(&encoded(&progressive), &face(0.0, 0.0, 9.0)).unwrap();
     let scan = progressive.windows(2).rposition(|w| w == [0xff, 0xda]).unwrap();
@@ -186,7 +186,7 @@ fn i8_a_picture_of_endless_scans_is_refused() {
 }
 
 #[test]
-fn raw_samples_that_are_not_what_they_say_are_refused() {
+fn raw_samples_that_do_not_fit_the_size_are_refused() {
     for layout in [Layout::I420, Layout::Yuyv] {
         for (width, height, length) in [
             (4, 4, 23),
@@ -209,7 +209,7 @@ fn raw_samples_that_are_not_what_they_say_are_refused() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Each look at it ends, as a picture or as an error.
+    /// Every step ends with a picture or an error.
     #[test]
     fn mutated_frames_never_panic(
         kind in 0..5_usize,
