@@ -149,9 +149,9 @@ fn the_log_holds_only_gatehouses_lines_in_the_sites_time() {
         assert!(line["target"].as_str().unwrap().starts_with("gatehouse"), "{line}");
     }
     for (name, value, told) in [
-        ("GATEHOUSE_LOG", "deubg", "GATEHOUSE_LOG: \"deubg\" is no directive: give a level"),
-        ("GATEHOUSE_LOG", "info,tract=loud", "GATEHOUSE_LOG: \"tract=loud\" is no directive"),
-        ("GATEHOUSE_LOG_FORMAT", "yaml", "GATEHOUSE_LOG_FORMAT: \"yaml\" is no format"),
+        ("GATEHOUSE_LOG", "deubg", "GATEHOUSE_LOG: \"deubg\" is not valid: give a level"),
+        ("GATEHOUSE_LOG", "info,tract=loud", "GATEHOUSE_LOG: \"tract=loud\" is not valid"),
+        ("GATEHOUSE_LOG_FORMAT", "yaml", "GATEHOUSE_LOG_FORMAT: \"yaml\" is not valid"),
     ] {
         let said = run_that_ends(&site, &[(name, value)]);
         assert_eq!((said.code, said.err.contains(told)), (2, true), "{said:?}");

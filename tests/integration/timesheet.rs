@@ -88,7 +88,7 @@ fn a_sheet_merges_the_records_of_two_gateways_and_names_its_sources() {
     // The export shows the whereabouts of workers, so only the owner may read it.
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    there.gatehouse(&export).refused("is there already; --force replaces it");
+    there.gatehouse(&export).refused("already exists: choose another file, or give --force");
     assert_eq!(there.gatehouse(&[&export[..], &["--force"]].concat()).code, 0);
 
     let alone = one(&sheet(&here, &[]));
@@ -334,7 +334,7 @@ fn an_impossible_date_is_refused_and_an_unlikely_one_needs_confirmation() {
     enroll("W009", &turned).refused("valid-until: 2026-10-01 is before 2026-10-02");
     enroll("W009", &["--valid-until", "0226-10-01"]).refused("is no date of our time");
     // A time long before the gateway's first entry needs --yes too.
-    let asks = "nothing is changed. If it is meant, give --yes";
+    let asks = "nothing is changed. If the value is right, repeat the command with --yes";
     supplement("2004-10-09 17:30", &[]).refused("more than a year before the first entry");
     supplement("2004-10-09 17:30", &[]).refused(asks);
     assert_eq!(supplement("2004-10-09 17:30", &["--yes"]).code, 0);
