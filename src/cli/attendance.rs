@@ -1,5 +1,5 @@
-//! `gatehouse attendance …`: lists and exports records, lists the workers on site, adds and disputes
-//! passages.
+//! `gatehouse attendance …`: lists and exports records, lists the workers on site, adds and
+//! disputes passages.
 
 mod photo;
 
@@ -77,8 +77,8 @@ pub(super) struct Export {
     /// Last day
     #[arg(long, value_name = "DATE", value_parser = day, required_unless_present = "month", display_order = 4)]
     to: Option<Date>,
-    /// All records that a month's timesheet needs, with the nights before and after; instead of --from
-    /// and --to
+    /// All records that a month's timesheet needs, with the nights before and after; instead of
+    /// --from and --to
     #[arg(long, value_parser = month, conflicts_with_all = ["from", "to"], display_order = 2)]
     month: Option<Date>,
     /// The file to write
@@ -103,8 +103,8 @@ pub(super) struct Supplement {
     /// The reason, in your own words
     #[arg(long)]
     reason: String,
-    /// Accept a time that looks mistyped: in the future of a clock that is not synchronised, or long
-    /// before the first entry
+    /// Accept a time that looks mistyped: in the future of a clock that is not synchronised, or
+    /// long before the first entry
     #[arg(long)]
     yes: bool,
 }

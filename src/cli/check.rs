@@ -1,5 +1,5 @@
-//! `gatehouse check`: checks each part by itself, and prints a line for each: ok, or the problem and
-//! what to do. Needs no daemon, and leaves to a running daemon what it uses.
+//! `gatehouse check`: checks each part by itself, and prints a line for each: ok, or the problem
+//! and what to do. Needs no daemon, and leaves to a running daemon what it uses.
 
 mod machine;
 mod upstream;
@@ -24,8 +24,8 @@ use crate::{
 };
 
 const LISTENER_TIMEOUT: Duration = Duration::from_secs(3);
-/// Timeout after which a camera without a frame has failed. Opening a camera takes less, also when it
-/// fails.
+/// Timeout after which a camera without a frame has failed. Opening a camera takes less, also when
+/// it fails.
 const CAMERA_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
@@ -227,7 +227,7 @@ async fn source(name: String, camera: &config::Camera, running: bool) -> Result<
                 Ok(picture) => Ok(format!("{source} shows {picture}")),
                 Err(e) if running => Err(format!(
                     "{e} (perhaps the camera allows one client, which is the daemon: see \
-                         `gatehouse status`)"
+                     `gatehouse status`)"
                 )),
                 Err(e) => Err(e),
             }

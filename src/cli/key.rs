@@ -18,8 +18,8 @@ use crate::{
 pub(super) enum Command {
     /// Encrypt all personal data again with a new key; stop the daemon first
     ///
-    /// The old key still opens old copies of the database, and nothing else. Back up the new key, and
-    /// keep this copy apart from the database.
+    /// The old key still opens old copies of the database, and nothing else. Back up the new key,
+    /// and keep this copy apart from the database.
     #[command(after_help = "Examples:
   gatehouse key rotate
   gatehouse key rotate --from /etc/gatehouse/secrets/key --to /etc/gatehouse/secrets/key.new")]

@@ -13,8 +13,8 @@ use crate::{
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Release the turnstile for one passage. The record names the user who asked. With --worker, it
-    /// is also the worker's attendance
+    /// Release the turnstile for one passage. The record names the user who asked. With --worker,
+    /// it is also the worker's attendance
     #[command(after_help = "Examples:
   gatehouse lane release north --direction entry --reason \"delivery of steel\"
   gatehouse lane release north --direction entry --worker W003 --reason \"guard Wang knows him\"")]

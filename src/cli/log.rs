@@ -15,8 +15,9 @@ use tracing_subscriber::{
 const FILTER: &str = "GATEHOUSE_LOG";
 const FORMAT: &str = "GATEHOUSE_LOG_FORMAT";
 const OWN: &str = "gatehouse";
-/// Libraries that log only errors. tract warns about each model's operator set, which is known to be
-/// right: the models are pinned. retina's warnings hold full addresses, which may hold a password.
+/// Libraries that log only errors. tract warns about each model's operator set, which is known to
+/// be right: the models are pinned. retina's warnings hold full addresses, which may hold a
+/// password.
 const QUIET: [&str; 2] = ["tract_onnx", "retina"];
 
 #[derive(Debug, thiserror::Error)]
@@ -31,8 +32,8 @@ pub(super) enum LogError {
     Format(String),
 }
 
-/// Starts the log, with times in the given time zone. The journal adds its own times, so lines of text
-/// for the journal have none.
+/// Starts the log, with times in the given time zone. The journal adds its own times, so lines of
+/// text for the journal have none.
 pub(super) fn start(zone: TimeZone) -> Result<(), LogError> {
     let named = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let targets = targets(&named(FILTER).unwrap_or_default())?;
@@ -81,8 +82,9 @@ fn targets(text: &str) -> Result<Targets, LogError> {
         .with_targets(named))
 }
 
-/// Returns whether stderr is the journal's stream. The variable alone is not enough, because programs
-/// with a redirected stderr inherit it. So its device and inode are compared (systemd.exec(5)).
+/// Returns whether stderr is the journal's stream. The variable alone is not enough, because
+/// programs with a redirected stderr inherit it. So its device and inode are compared
+/// (systemd.exec(5)).
 fn to_the_journal() -> bool {
     let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
     let stderr = nix::sys::stat::fstat(std::io::stderr());

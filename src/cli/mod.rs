@@ -172,8 +172,8 @@ fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// Sends a request that the daemon may refuse because a value looks mistyped. On a terminal the user
-/// then answers a question. Without a terminal, only `--yes` confirms the value.
+/// Sends a request that the daemon may refuse because a value looks mistyped. On a terminal the
+/// user then answers a question. Without a terminal, only `--yes` confirms the value.
 async fn confirmed<T>(
     yes: bool,
     question: &str,
@@ -243,7 +243,8 @@ fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     table.trim_fmt()
 }
 
-/// Returns the definition of the whole command line. The tests check the documents' commands with it.
+/// Returns the definition of the whole command line. The tests check the documents' commands with
+/// it.
 pub fn command() -> clap::Command {
     <Arguments as clap::CommandFactory>::command()
 }

@@ -1,5 +1,5 @@
-//! `gatehouse timesheet`: computes the month's sheet, in this process. In: the daemon's records, and
-//! exports of the site's other gateways. Out: a table, JSON, CSV or an Excel file.
+//! `gatehouse timesheet`: computes the month's sheet, in this process. In: the daemon's records,
+//! and exports of the site's other gateways. Out: a table, JSON, CSV or an Excel file.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -47,7 +47,8 @@ pub(super) struct Arguments {
     /// Only the teams of this contractor
     #[arg(long, display_order = 6)]
     contractor: Option<String>,
-    /// A file that `attendance export --month` wrote on another gateway of the site. Repeat for more
+    /// A file that `attendance export --month` wrote on another gateway of the site. Repeat for
+    /// more
     #[arg(long = "with", value_name = "FILE", display_order = 8)]
     exports: Vec<PathBuf>,
     /// This id is one person, although the gateways have different names for it. Repeat for more
@@ -205,8 +206,9 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
     })
 }
 
-/// Adds the last four characters of each worker's ID number, from this gateway's roster. A worker who
-/// is only on another gateway's roster gets none. Another person with the same id must get none.
+/// Adds the last four characters of each worker's ID number, from this gateway's roster. A worker
+/// who is only on another gateway's roster gets none. Another person with the same id must get
+/// none.
 async fn id_tails(
     client: &mut Client,
     ours: &BTreeSet<Text>,

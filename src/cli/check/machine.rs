@@ -1,5 +1,6 @@
-//! Checks of a gateway at a real gate, which works without a person. A hardware watchdog must restart
-//! a machine that hangs. The time must be restored after a power cut. In: files of /sys, /var and /etc.
+//! Checks of a gateway at a real gate, which works without a person. A hardware watchdog must
+//! restart a machine that hangs. The time must be restored after a power cut. In: files of /sys,
+//! /var, /etc.
 
 use std::{
     fs,

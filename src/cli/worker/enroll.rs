@@ -1,4 +1,5 @@
-//! `gatehouse worker enroll`, `update` and `photo`: reads the photos and sends them with the request.
+//! `gatehouse worker enroll`, `update` and `photo`: reads the photos and sends them with the
+//! request.
 
 use std::{
     io::{IsTerminal, Write as _},
@@ -24,8 +25,8 @@ pub(in crate::cli) struct EnrollArgs {
     /// Number of the resident identity card, or of the document in --id-type; stored encrypted
     #[arg(long, value_name = "NUMBER")]
     id_number: String,
-    /// A JPEG or PNG that shows only this worker; at most five. Without --photo and --lane the worker
-    /// has no face template: a guard must then use `gatehouse lane release --worker`
+    /// A JPEG or PNG that shows only this worker; at most five. Without --photo and --lane the
+    /// worker has no face template: a guard must then use `gatehouse lane release --worker`
     #[arg(long, value_name = "FILE", conflicts_with = "lane")]
     photo: Vec<PathBuf>,
     #[command(flatten)]
@@ -105,8 +106,8 @@ fn show_hints() -> impl FnMut(Hint) {
     }
 }
 
-/// Sends the request. `request` makes it; its argument says whether the user confirmed the dates that
-/// look mistyped.
+/// Sends the request. `request` makes it; its argument says whether the user confirmed the dates
+/// that look mistyped.
 async fn ask(
     context: &Context,
     yes: bool,

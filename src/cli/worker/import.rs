@@ -39,7 +39,8 @@ pub(crate) struct Import {
     /// A CSV file (UTF-8 or GB18030) or an .xlsx workbook, with Chinese or English column headings
     #[arg(value_name = "ROSTER")]
     roster: PathBuf,
-    /// The folder of photos. KEY is an ID number, worker id or name: KEY.jpg, KEY_2.png, KEY/any.jpg
+    /// The folder of photos. KEY is an ID number, worker id or name: KEY.jpg, KEY_2.png,
+    /// KEY/any.jpg
     #[arg(long, value_name = "DIR")]
     photos: Option<PathBuf>,
     /// Check all rows and photos, and change nothing

@@ -115,8 +115,8 @@ pub(super) fn show(context: &Context, done: &[Done]) -> anyhow::Result<()> {
     print_line(&table(&head, lines))
 }
 
-/// Returns the table's lines: the rows with a reason. Many rows with the same reason are one line, at
-/// the place of the first.
+/// Returns the table's lines: the rows with a reason. Many rows with the same reason are one line,
+/// at the place of the first.
 fn lines(done: &[Done]) -> Vec<Vec<String>> {
     let mut alike: BTreeMap<(&str, &str), Vec<u32>> = BTreeMap::new();
     for row in done {

@@ -71,7 +71,8 @@ impl Progress {
         refused == 0 && not_done == 0
     }
 
-    /// Removes the bar and returns the counts as text. `passed_over`: skipped lines without workers.
+    /// Removes the bar and returns the counts as text. `passed_over`: skipped lines without
+    /// workers.
     pub(super) fn end(&self, dry_run: bool, passed_over: usize) -> String {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
