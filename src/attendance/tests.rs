@@ -1,4 +1,4 @@
-//! What a record says to platforms.
+//! The JSON of an attendance record.
 
 use serde_json::json;
 
@@ -17,7 +17,8 @@ fn stored(index: u64, seq: Option<u64>, body: impl Into<Body>, unknown: Vec<Unkn
     Stored { entry, leaf: [2; 32] }
 }
 
-/// The record of a passage by this evidence; with fields of a later version in grant and outcome.
+/// Returns the JSON of a passage with this evidence. `later`: grant and outcome have fields of a
+/// later version.
 fn told(evidence: Vec<Evidence>, later: bool) -> Json {
     let text = || "x".to_owned();
     let id = "W001".parse().unwrap();
@@ -61,7 +62,7 @@ fn a_record_shows_evidence_flags_and_fields_of_a_later_version() {
 }
 
 #[test]
-fn a_record_shows_its_evidence_where_means_and_score_do_not_tell_it() {
+fn a_record_holds_its_evidence_unless_means_and_score_hold_all_of_it() {
     let face = || Evidence::of_face(Score(7123), Score(5000), "sface");
     let alone = told(vec![face()], false);
     assert_eq!((&alone["means"], &alone["score"]), (&json!("face"), &json!(0.7123)));
@@ -77,7 +78,7 @@ fn a_record_shows_its_evidence_where_means_and_score_do_not_tell_it() {
 }
 
 #[test]
-fn a_record_of_a_means_that_is_not_known_is_read() {
+fn a_record_with_an_unknown_means_can_be_read() {
     let mut record = told(vec![Evidence::of_face(Score(7123), Score(5000), "sface")], false);
     record["means"] = "palm".into();
     assert_eq!(serde_json::from_value::<Record>(record).unwrap().means, Means::Other);

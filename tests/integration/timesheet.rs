@@ -193,10 +193,10 @@ fn an_export_that_is_incomplete_or_of_another_project_is_refused_with_its_file_n
     let export = [&["attendance", "export", "--out", out.to_str().unwrap()], &days[..]].concat();
     assert_eq!(there.gatehouse(&export).code, 0);
     let whole = std::fs::read(&out).unwrap();
-    with(&whole, "line 1: of project P-2, and this is P-1");
+    with(&whole, "line 1: the export is of project P-2, and this gateway is of project P-1");
     let ours = String::from_utf8(whole).unwrap().replace("P-2", "P-1");
     let cut = ours.lines().take(2).map(|line| format!("{line}\n")).collect::<String>();
-    with(cut.as_bytes(), "line 3: it was cut off: the last line, with the count, is missing");
+    with(cut.as_bytes(), "line 3: the file was cut off: its last line, with the count, is missing");
     with(&ours.as_bytes()[..ours.len() - 5], "cut off");
     let other = ours.replace("刘峰", "刘锋");
     std::fs::write(&file, other).unwrap();

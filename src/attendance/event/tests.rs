@@ -1,4 +1,4 @@
-//! What platforms read of each kind keeps its names and its meaning.
+//! The JSON of each kind of event keeps its names and its meaning.
 
 use serde_json::json;
 
@@ -51,7 +51,7 @@ fn by() -> Actor {
 }
 
 #[test]
-fn a_worker_an_actor_and_a_face_are_told_beside_the_other_fields() {
+fn the_fields_of_a_worker_an_actor_and_a_face_stand_beside_the_others() {
     let terms = Terms { consent: Some("C-1".into()), ..Terms::default() };
     let alike =
         Alike { worker: "W002".parse().unwrap(), score: Score(6500), reason: "twins".into() };
@@ -94,7 +94,7 @@ fn a_worker_an_actor_and_a_face_are_told_beside_the_other_fields() {
 }
 
 #[test]
-fn a_card_and_whatever_else_was_presented_is_told_whole() {
+fn evidence_other_than_a_face_or_a_guard_is_sent_whole() {
     let card = CardEvidence { reader: "entry".into(), commitment: [0xca; 32] };
     let denial = Denial {
         lane: "north".into(),
@@ -110,7 +110,7 @@ fn a_card_and_whatever_else_was_presented_is_told_whole() {
 }
 
 #[test]
-fn times_hashes_and_details_are_told_in_the_words_of_before() {
+fn times_hashes_and_details_keep_their_names_and_formats() {
     let booted_at_ms = Some(1_793_228_400_000);
     let change = ClockChange { what: ClockWhat::Synchronised, moved_ms: -5, booted_at_ms };
     let expected = json!({
@@ -157,7 +157,7 @@ fn times_hashes_and_details_are_told_in_the_words_of_before() {
 }
 
 #[test]
-fn what_concerns_the_ledger_itself_and_its_lanes_keeps_its_names() {
+fn events_of_the_ledger_lanes_and_alarms_keep_their_names() {
     let detail =
         Detail::new("damaged_unacknowledged").with("problem", "torn").with("records", 4_u64);
     let successor = Successor {
@@ -192,7 +192,7 @@ fn what_concerns_the_ledger_itself_and_its_lanes_keeps_its_names() {
 }
 
 #[test]
-fn what_a_later_version_wrote_is_told_as_it_stands() {
+fn fields_and_kinds_of_a_later_version_are_sent_unchanged() {
     let fire = Fire { lane: "north".into(), on: true };
     let unknown = vec![Unknown { path: vec!["data".into(), "floor".into()], value: 3.into() }];
     let expected = json!({ "kind": "fire", "lane": "north", "on": true, "floor": 3 });

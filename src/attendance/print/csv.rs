@@ -1,4 +1,5 @@
-//! The sheet as CSV: a line a worker and day, then the sums, what is listed apart, and the sources.
+//! The sheet as CSV: a line for each worker and day, the sums, the records that are listed
+//! separately, the sources and the notes.
 
 use super::{Document, direction, hours, legend, marks, note, on, rules, source, stretches};
 use crate::{
@@ -6,8 +7,8 @@ use crate::{
     roster::import::neutral,
 };
 
-/// `row` says what a line is: `day`, `worker`, `team`, `contractor`, `total`, `supplement`,
-/// `disputed`, `source` or `note`.
+/// Column headings. The column `row` holds the kind of the line: `day`, `worker`, `team`,
+/// `contractor`, `total`, `supplement`, `disputed`, `source` or `note`.
 const HEADINGS: [&str; 20] = [
     "行 row",
     "分包单位 contractor",
@@ -31,7 +32,8 @@ const HEADINGS: [&str; 20] = [
     "证件号后四位 ID number ends",
 ];
 
-/// UTF-8 with the mark by which Excel knows it, lines ended as RFC 4180 has it.
+/// Returns the sheet as UTF-8 with a byte order mark, by which Excel recognises UTF-8. Lines end
+/// with CRLF (RFC 4180).
 pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
@@ -100,7 +102,7 @@ fn apart(kind: &str, apart: &ListedSeparately, remark: String) -> Line {
 struct Line([String; HEADINGS.len()]);
 
 impl Line {
-    /// With what stands behind the first column.
+    /// Returns a line with its kind, and with `who` in the columns after it.
     fn of(kind: &str, who: &[String]) -> Line {
         let mut line = Line(Default::default()).with(0, kind);
         for (n, text) in who.iter().enumerate() {
@@ -127,7 +129,7 @@ impl Line {
             .with(16, with)
     }
 
-    /// A cell that Excel would take for a formula is made a text.
+    /// Returns the cells. A cell that Excel would take for a formula becomes a text.
     fn cells(self) -> [String; HEADINGS.len()] {
         self.0.map(|cell| neutral(&cell))
     }

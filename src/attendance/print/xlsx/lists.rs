@@ -1,4 +1,5 @@
-//! The sheets behind the first one: the days in detail, and what is listed apart.
+//! The further sheets of the workbook: the days in detail, and the records that are listed
+//! separately.
 
 use rust_xlsxwriter::{Worksheet, XlsxError};
 
@@ -12,11 +13,11 @@ use crate::attendance::{
     timesheet::ListedSeparately,
 };
 
-/// A line of a list, and the highest row that Excel has.
+/// Height of a line of a list, and the maximum height of a row in Excel, in points.
 const LIST_LINE: f64 = 13.5;
 const ROW_MAX: f64 = 409.0;
 
-/// A sheet that is a list, from its headings on.
+/// Sets up a sheet with a list: its page, headings and column widths.
 fn list(
     sheet: &mut Worksheet,
     name: &str,
@@ -31,11 +32,11 @@ fn list(
     sheet.set_row_height(0, 30).map(drop)
 }
 
-/// Width of the passages' column: two of a night shift find room on a line.
+/// Width of the column of passages. Two pairs of a night shift fit on a line.
 const PASSAGES: f64 = 36.0;
 const REASON: f64 = 34.0;
 
-/// A row as high as its lines need.
+/// Sets the height of a row by its number of lines.
 fn high(sheet: &mut Worksheet, row: u32, lines: usize) -> Result<(), XlsxError> {
     let height = (LIST_LINE * lines as f64 + 3.0).min(ROW_MAX);
     sheet.set_row_height(row, height).map(drop)
