@@ -148,7 +148,7 @@ fn storage(config: &Config, running: bool) -> Result<String, String> {
     }
     match Room::with(free) {
         Room::Ample => Ok(found),
-        room => Err(format!("{found}, which is {}: delete other files there", room.word())),
+        room => Err(format!("{found}, which is {}: make room on this disk", room.word())),
     }
 }
 

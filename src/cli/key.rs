@@ -60,7 +60,8 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
     if done.damaged > 0 {
         let values = crate::timing::counted(done.damaged, "damaged value");
         eprintln!(
-            "{values} could not be changed to the new key: `gatehouse status` names the workers"
+            "{values} could not be changed to the new key: the daemon's log names the workers at the \
+             next start"
         );
     }
     if !rotated.emptied {

@@ -83,7 +83,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let misused = if context.json && arguments.format.is_some() {
         Some("--json and --format cannot be used together: give only one of them")
     } else if form == Form::Xlsx && arguments.out.is_none() {
-        Some("--format xlsx needs a file: give --out FILE too")
+        Some("--format xlsx needs --out FILE")
     } else {
         None
     };
