@@ -117,8 +117,8 @@ impl What {
     /// Adds the values of a map beside the other fields, some of these under other names.
     fn renamed(&mut self, map: &Value, names: &[(&str, &str)]) {
         for (name, value) in pairs(map) {
-            let told = names.iter().find(|(from, _)| *from == name).map_or(name, |(_, to)| to);
-            self.say(told, plain(name, value));
+            let new_name = names.iter().find(|(from, _)| *from == name).map_or(name, |(_, to)| to);
+            self.say(new_name, plain(name, value));
         }
     }
 
@@ -136,16 +136,16 @@ impl What {
         for (means, value) in list.iter().flat_map(pairs) {
             match means {
                 "face" => {
-                    let told =
+                    let is_shown =
                         |(name, _): &(&str, &Value)| ["score", "threshold", "model"].contains(name);
-                    pairs(value).filter(told).for_each(|(n, v)| self.say(n, plain(n, v)));
+                    pairs(value).filter(is_shown).for_each(|(n, v)| self.say(n, plain(n, v)));
                 }
                 "guard" => self.actor(value),
                 _ => {}
             }
         }
-        let told = |one: &Value| matches!(pairs(one).next(), Some(("face" | "guard", _)));
-        if !matches!(list, [one] if told(one)) {
+        let is_shown = |one: &Value| matches!(pairs(one).next(), Some(("face" | "guard", _)));
+        if !matches!(list, [one] if is_shown(one)) {
             self.say("evidence", list.iter().map(|one| plain("", one)).collect());
         }
     }

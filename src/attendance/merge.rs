@@ -71,7 +71,7 @@ pub struct Heading {
     pub project: String,
     pub gateway: String,
     pub ledger: String,
-    /// From midnight of the first day to midnight after the last one.
+    /// The first and the last day, from midnight to midnight.
     pub from: Date,
     pub to: Date,
     pub exported_at: String,

@@ -237,7 +237,7 @@ impl Record {
             }
             _ => return None,
         };
-        let untold = match &evidence[..] {
+        let more_evidence = match &evidence[..] {
             [Evidence::Face(_) | Evidence::Guard(_)] => Vec::new(),
             list => {
                 let values = list.iter().filter_map(|one| Value::serialized(one).ok());
@@ -275,7 +275,7 @@ impl Record {
             by,
             leaf: entry.into(),
             flags,
-            evidence: untold,
+            evidence: more_evidence,
             unknown,
             resent: false,
             disputed: None,

@@ -81,9 +81,9 @@ pub fn timesheet(mut passes: Vec<Crossing>, days: &Days, only: &SheetFilter) -> 
         if crossing.disputed.is_some() {
             let date = days.of(crossing.at).filter(|date| days.show(*date));
             let admitted = only.admits(&crossing.contractor, &crossing.team, &crossing.worker);
-            sheet
-                .disputed
-                .extend(date.filter(|_| admitted).map(|date| apart(crossing, date, days)));
+            sheet.disputed.extend(
+                date.filter(|_| admitted).map(|date| listed_separately(crossing, date, days)),
+            );
         } else if crossing.is_capture() || crossing.is_supplement() {
             workers.entry(crossing.worker.clone()).or_default().push(crossing);
         }
@@ -122,7 +122,7 @@ fn group(rows: &[Row], team: Option<Text>) -> Group {
     Group { contractor, team, workers: distinct(rows), totals }
 }
 
-fn apart(crossing: &Crossing, date: Date, days: &Days) -> ListedSeparately {
+fn listed_separately(crossing: &Crossing, date: Date, days: &Days) -> ListedSeparately {
     ListedSeparately {
         contractor: crossing.contractor.clone(),
         team: crossing.team.clone(),
@@ -219,7 +219,7 @@ fn of_worker(
         supplements.extend(added.iter().map(|crossing| ListedSeparately {
             contractor: contractor.clone(),
             team: team.clone(),
-            ..apart(crossing, date, days)
+            ..listed_separately(crossing, date, days)
         }));
         let row = teams.entry((contractor.clone(), team.clone())).or_insert_with(|| Row {
             contractor,

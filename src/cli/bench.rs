@@ -28,14 +28,14 @@ use crate::vision;
 )]
 pub(super) struct Arguments {
     #[command(subcommand)]
-    alone: Option<Alone>,
+    measurement: Option<Measurement>,
     #[command(flatten)]
     stages: stages::Arguments,
 }
 
 /// Measurements of one part, each done in seconds.
 #[derive(clap::Subcommand)]
-enum Alone {
+enum Measurement {
     /// Measure how long the commits of a passage take on the disk
     #[command(after_help = "Example:\n  gatehouse bench commits --dir /var/lib/gatehouse")]
     Commits(commits::Arguments),
@@ -91,16 +91,16 @@ fn jpeg(picture: &RgbImage, quality: u8) -> anyhow::Result<Vec<u8>> {
 }
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    match arguments.alone {
+    match arguments.measurement {
         None => {
             let report = unless_interrupted(stages::measure(context, arguments.stages)).await?;
             context.print(&report, stages::human)?;
         }
-        Some(Alone::Commits(arguments)) => {
+        Some(Measurement::Commits(arguments)) => {
             let report = unless_interrupted(commits::measure(arguments)).await?;
             context.print(&report, commits::human)?;
         }
-        Some(Alone::Lanes(arguments)) => {
+        Some(Measurement::Lanes(arguments)) => {
             let rows = unless_interrupted(lanes::measure(&arguments)).await?;
             context.print(&rows, |rows| lanes::human(rows, &arguments))?;
         }

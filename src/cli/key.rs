@@ -1,4 +1,5 @@
-//! `gatehouse key …`: the sealing key of this install.
+//! `gatehouse key …`: replaces the sealing key of this gateway. It opens the database itself, so
+//! the daemon must not run.
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 

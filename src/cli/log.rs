@@ -1,4 +1,5 @@
-//! The log: on stderr, filtered by `GATEHOUSE_LOG`, as text or as JSON by `GATEHOUSE_LOG_FORMAT`.
+//! Sets up the log, which goes to stderr. `GATEHOUSE_LOG` is its filter, and `GATEHOUSE_LOG_FORMAT`
+//! its format: text or JSON.
 
 use std::io::IsTerminal;
 
@@ -62,12 +63,12 @@ fn targets(text: &str) -> Result<Targets, LogError> {
         let in_path = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
         match directive.split_once('=') {
             None => own = level(directive)?,
-            Some((target, of_it)) => {
+            Some((target, its_level)) => {
                 let target = target.trim();
                 if target.is_empty() || !target.chars().all(in_path) {
                     return Err(wrong());
                 }
-                named.push((target, level(of_it)?));
+                named.push((target, level(its_level)?));
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The command line: one file a command family.
+//! The command line: one file for each command family.
 //!
 //! In: arguments. Out: results on stdout (`--json` for machines), messages for people on stderr,
 //! and an exit code: 0 done, 1 failed, 2 wrong usage, 3 no daemon answers, 78 the configuration
@@ -46,7 +46,7 @@ const EVERYWHERE: &str = "Options of every command";
 
 /// The program in the box at a construction site's gate.
 ///
-/// It reads the face cameras and the turnstiles, admits the workers on the roster, keeps their
+/// It reads the face cameras, releases the turnstiles for the workers on the roster, keeps their
 /// attendance in a ledger and sends it upstream when the link is up.
 ///
 /// Exit codes: 0 done; 1 the command failed; 2 wrong usage; 3 no daemon answers; 78 the

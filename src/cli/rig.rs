@@ -61,7 +61,7 @@ pub(super) async fn unless_interrupted<T>(
 
 /// The folder, the configuration and the clock of a daemon that is not started yet.
 pub(super) struct Bench {
-    /// Removed when dropped.
+    /// The folder is removed when this value is dropped.
     dir: tempfile::TempDir,
     pub(super) config: Config,
     pub(super) clock: Arc<dyn Clock>,
@@ -169,7 +169,7 @@ impl Rig {
 pub(super) async fn released(
     line: &mut broadcast::Receiver<DeviceFrame>,
 ) -> anyhow::Result<DeviceFrame> {
-    // Function 05, coil 0, FF00.
+    // A release is function 05 with coil 0 and value FF00.
     heard(line, |frame| frame.received.get(1..6) == Some(&[5, 0, 0, 0xff, 0])).await
 }
 

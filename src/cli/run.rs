@@ -1,4 +1,5 @@
-//! `gatehouse run`: the daemon in the foreground.
+//! `gatehouse run`: runs the daemon in the foreground until SIGTERM, SIGINT or a failure, and tells
+//! systemd its state.
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 

@@ -61,10 +61,10 @@ pub(super) enum Command {
     },
     /// Deny a worker entry for a time. A worker who is on site may leave
     #[command(after_help = "Example:\n  gatehouse worker suspend W001 --reason \"no helmet\"")]
-    Suspend(Refused),
+    Suspend(WithReason),
     /// Deny a worker entry permanently. The worker stays on the roster and is recognised
     #[command(after_help = "Example:\n  gatehouse worker bar W001 --reason \"stole copper\"")]
-    Bar(Refused),
+    Bar(WithReason),
     /// Allow a suspended or barred worker to enter again
     #[command(
         after_help = "Example:\n  gatehouse worker resume W001 --reason \"has a helmet now\""
@@ -72,7 +72,7 @@ pub(super) enum Command {
     Resume {
         /// The worker's id
         id: WorkerId,
-        /// Why, in words
+        /// The reason, in your own words
         #[arg(long, default_value = "resumed")]
         reason: String,
     },
@@ -82,10 +82,10 @@ pub(super) enum Command {
 }
 
 #[derive(Args)]
-pub(super) struct Refused {
+pub(super) struct WithReason {
     /// The worker's id
     id: WorkerId,
-    /// Why, in words
+    /// The reason, in your own words
     #[arg(long)]
     reason: String,
 }
@@ -102,10 +102,10 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
             context.print(&shown, human)?;
         }
         Command::History { id } => history(context, id).await?,
-        Command::Suspend(Refused { id, reason }) => {
+        Command::Suspend(WithReason { id, reason }) => {
             set_state(context, SetState { id, state: State::Suspended, reason }).await?;
         }
-        Command::Bar(Refused { id, reason }) => {
+        Command::Bar(WithReason { id, reason }) => {
             set_state(context, SetState { id, state: State::Barred, reason }).await?;
         }
         Command::Resume { id, reason } => {

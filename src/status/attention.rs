@@ -40,9 +40,9 @@ impl<'a> Attention<'a> {
     pub(super) fn look(&mut self, what: Part, look: &PartState) {
         let Some(trouble) = look.trouble() else { return };
         let alarms = self.services.alarms.borrow();
-        let told =
+        let active =
             alarms.standing.iter().find(|s| (s.what, &s.subject) == (look.what, &look.subject));
-        let since = match told {
+        let since = match active {
             Some(alarm) => self.services.origin.time(alarm.raised.timestamp()),
             None => self.since(trouble.since),
         };

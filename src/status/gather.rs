@@ -294,7 +294,7 @@ fn stages(services: &Services) -> Vec<StageStatus> {
 }
 
 fn process() -> ProcessStatus {
-    // "VmRSS:     51234 kB"
+    // The line is "VmRSS:     51234 kB".
     let account = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let resident = account.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = resident.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());

@@ -68,11 +68,11 @@ pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
     for added in &sheet.supplements {
         let why = [added.by.as_deref(), added.reason.as_deref()].map(Option::unwrap_or_default);
         let when = added.recorded_at.minute();
-        write(apart("supplement", added, format!("{when} {}: {}", why[0], why[1])))?;
+        write(separate_line("supplement", added, format!("{when} {}: {}", why[0], why[1])))?;
     }
     for disputed in &sheet.disputed {
         let by = disputed.disputed.map(|seq| format!("seq {seq}")).unwrap_or_default();
-        write(apart("disputed", disputed, format!("异议见 disputed by {by}")))?;
+        write(separate_line("disputed", disputed, format!("异议见 disputed by {by}")))?;
     }
     for from in &document.sources {
         write(Line::of("source", &[]).with(17, source(from)))?;
@@ -86,17 +86,17 @@ pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
     writer.into_inner().map_err(|e| e.into_error().into())
 }
 
-fn apart(kind: &str, apart: &ListedSeparately, remark: String) -> Line {
-    let who =
-        [&apart.contractor, &apart.team, &apart.worker, &apart.name].map(|text| text.to_string());
+fn separate_line(kind: &str, record: &ListedSeparately, remark: String) -> Line {
+    let who = [&record.contractor, &record.team, &record.worker, &record.name]
+        .map(|text| text.to_string());
     let passage = format!(
         "{} {} seq {} {}",
-        apart.at.minute(),
-        direction(apart.direction),
-        apart.seq,
-        super::place(apart)
+        record.at.minute(),
+        direction(record.direction),
+        record.seq,
+        super::place(record)
     );
-    Line::of(kind, &who).with(5, apart.date).with(8, passage).with(17, remark)
+    Line::of(kind, &who).with(5, record.date).with(8, passage).with(17, remark)
 }
 
 struct Line([String; HEADINGS.len()]);

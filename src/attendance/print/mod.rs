@@ -124,7 +124,7 @@ fn direction(direction: Direction) -> &'static str {
     }
 }
 
-fn place(apart: &ListedSeparately) -> String {
-    let lane = apart.lane.as_deref().unwrap_or("—");
-    format!("{} / {lane}", apart.gateway)
+fn place(record: &ListedSeparately) -> String {
+    let lane = record.lane.as_deref().unwrap_or("—");
+    format!("{} / {lane}", record.gateway)
 }

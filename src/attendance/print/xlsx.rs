@@ -21,7 +21,7 @@ use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet,
 
 use self::{
     cells::{lines, put, put_hours},
-    lists::{details, listed_apart},
+    lists::{details, listed_separately},
     looks::Looks,
     pages::{Pages, page},
 };
@@ -55,7 +55,7 @@ pub fn xlsx(document: &Document) -> Result<Vec<u8>, XlsxError> {
     let looks = Looks::new();
     sheet(workbook.add_worksheet(), document, &looks)?;
     details(workbook.add_worksheet(), document, &looks)?;
-    listed_apart(workbook.add_worksheet(), document, &looks)?;
+    listed_separately(workbook.add_worksheet(), document, &looks)?;
     workbook.save_to_buffer()
 }
 

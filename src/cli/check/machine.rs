@@ -31,20 +31,20 @@ pub(super) fn check(lines: &mut Lines, root: &Path, now: Stamp) {
 
 fn watchdog(root: &Path) -> Result<String, String> {
     let mut idle = None;
-    for dog in folders(&root.join("sys/class/watchdog")) {
-        let identity = word(&dog.join("identity"));
+    for device in folders(&root.join("sys/class/watchdog")) {
+        let identity = word(&device.join("identity"));
         // The software watchdog runs in the kernel, so it hangs with the kernel.
         if identity == "Software Watchdog" {
             continue;
         }
-        if word(&dog.join("state")) == "active" {
+        if word(&device.join("state")) == "active" {
             return Ok(format!("{identity} restarts the machine when it hangs"));
         }
         idle = Some(identity);
     }
     Err(match idle {
-        Some(dog) => format!(
-            "{dog} is not active, so a machine that hangs is not restarted: set RuntimeWatchdogSec= to \
+        Some(device) => format!(
+            "{device} is not active, so a machine that hangs is not restarted: set RuntimeWatchdogSec= to \
              a time that it supports, see the manual, operate/install.md"
         ),
         None => {

@@ -153,7 +153,7 @@ pub(super) async fn enroll(context: &Context, arguments: EnrollArgs) -> anyhow::
 
 pub(super) async fn update(context: &Context, update: Update) -> anyhow::Result<()> {
     let request = |confirmed| Request::Update(Box::new(Update { confirmed, ..update.clone() }));
-    say_amended(context, &ask(context, update.confirmed, request, &[], false).await?)
+    print_updated(context, &ask(context, update.confirmed, request, &[], false).await?)
 }
 
 pub(super) async fn photos(context: &Context, photos: Photos) -> anyhow::Result<()> {
@@ -176,10 +176,10 @@ pub(super) async fn photos(context: &Context, photos: Photos) -> anyhow::Result<
         ..Update::nothing(photos.id)
     };
     let request = |_| Request::Update(Box::new(update.clone()));
-    say_amended(context, &ask(context, false, request, &bytes, live).await?)
+    print_updated(context, &ask(context, false, request, &bytes, live).await?)
 }
 
-fn say_amended(context: &Context, done: &Enrolled) -> anyhow::Result<()> {
+fn print_updated(context: &Context, done: &Enrolled) -> anyhow::Result<()> {
     context.print(done, |done| {
         let Person { id, name, .. } = &done.worker.person;
         let what = match done.result {

@@ -85,7 +85,7 @@ pub(super) fn details(
     Ok(())
 }
 
-pub(super) fn listed_apart(
+pub(super) fn listed_separately(
     sheet: &mut Worksheet,
     document: &Document,
     looks: &Looks,
@@ -105,23 +105,23 @@ pub(super) fn listed_apart(
         ("事由 Reason; 异议 disputed by", REASON),
     ];
     list(sheet, "补记与异议 Apart", &headings, looks)?;
-    let added = document.sheet.supplements.iter().map(|apart| ("补记 added", apart));
-    let disputed = document.sheet.disputed.iter().map(|apart| ("异议 disputed", apart));
-    for (at, (kind, apart)) in (1..).zip(added.chain(disputed)) {
-        let ListedSeparately { contractor, team, worker, name, .. } = apart;
+    let added = document.sheet.supplements.iter().map(|record| ("补记 added", record));
+    let disputed = document.sheet.disputed.iter().map(|record| ("异议 disputed", record));
+    for (at, (kind, record)) in (1..).zip(added.chain(disputed)) {
+        let ListedSeparately { contractor, team, worker, name, .. } = record;
         put(sheet, at, 0, kind, &looks.text)?;
         for (column, text) in (1..).zip([contractor, team, worker, name]) {
             put(sheet, at, column, text, &looks.text)?;
         }
-        put(sheet, at, 5, &apart.at.minute(), &looks.cell)?;
-        put(sheet, at, 6, direction(apart.direction), &looks.cell)?;
-        put(sheet, at, 7, &place(apart), &looks.text)?;
-        sheet.write_number_with_format(at, 8, apart.seq as f64, &looks.cell)?;
-        put(sheet, at, 9, apart.by.as_deref().unwrap_or_default(), &looks.text)?;
-        let recorded = apart.by.as_ref().map(|_| apart.recorded_at.minute()).unwrap_or_default();
+        put(sheet, at, 5, &record.at.minute(), &looks.cell)?;
+        put(sheet, at, 6, direction(record.direction), &looks.cell)?;
+        put(sheet, at, 7, &place(record), &looks.text)?;
+        sheet.write_number_with_format(at, 8, record.seq as f64, &looks.cell)?;
+        put(sheet, at, 9, record.by.as_deref().unwrap_or_default(), &looks.text)?;
+        let recorded = record.by.as_ref().map(|_| record.recorded_at.minute()).unwrap_or_default();
         put(sheet, at, 10, &recorded, &looks.cell)?;
-        let by = apart.disputed.map(|seq| format!("异议 disputed by seq {seq}"));
-        let reason = apart.reason.iter().map(|reason| reason.to_string()).chain(by);
+        let by = record.disputed.map(|seq| format!("异议 disputed by seq {seq}"));
+        let reason = record.reason.iter().map(|reason| reason.to_string()).chain(by);
         let reason = reason.collect::<Vec<_>>().join("; ");
         put(sheet, at, 11, &reason, &looks.wrapped)?;
         high(sheet, at, lines(&reason, half_widths(REASON)))?;
