@@ -1,4 +1,5 @@
-//! Of records, what a timesheet needs: small enough that a month of a large site is held at once.
+//! The fields of records that a timesheet needs. Each text is kept once, so that a month of a large
+//! site fits in memory.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -8,7 +9,7 @@ use serde::{Serialize, Serializer};
 use super::{Means, Record, RecordOutcome};
 use crate::config::Direction;
 
-/// Of a record, what the sheet needs.
+/// A record reduced to the fields of the sheet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crossing {
     pub worker: Text,
@@ -67,7 +68,7 @@ impl Serialize for Text {
     }
 }
 
-/// Makes [`Crossing`]es, of which each text is kept once.
+/// Makes [`Crossing`]es, and keeps each text once.
 #[derive(Default)]
 pub struct Passes(BTreeSet<Text>);
 
@@ -81,8 +82,10 @@ impl Passes {
         new
     }
 
+    /// Returns the crossing of a record.
+    ///
     /// # Errors
-    /// A time that is none.
+    /// A time of the record is not valid.
     pub fn of(&mut self, record: &Record) -> Result<Crossing, jiff::Error> {
         Ok(Crossing {
             worker: self.text(&record.worker),

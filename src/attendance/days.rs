@@ -1,4 +1,4 @@
-//! A site's working days, and its clocks.
+//! Working days and times in the site's time zone.
 
 use jiff::{
     Timestamp,
@@ -7,24 +7,26 @@ use jiff::{
 };
 use serde::{Serialize, Serializer};
 
-/// Working days around those that are shown, which are looked at for pairs over their ends.
+/// Number of working days before and after the shown days. A shift may begin or end in them.
 const MARGIN: i64 = 2;
 
-/// Some working days, as the site keeps them: each lasts from `day_starts_at` to the same time on
-/// the next calendar day, in the site's zone.
+/// A range of working days. Each lasts from `day_starts_at` to the same time on the next calendar
+/// day, in the site's time zone.
 #[derive(Clone, Debug)]
 pub struct Days {
     pub first: Date,
     pub last: Date,
     zone: TimeZone,
-    /// When the days from [`MARGIN`] before the first on begin, and when the last one of the margin
-    /// after ends.
+    /// Start of each day, from [`MARGIN`] days before the first shown day on. The last element is
+    /// the end of the margin after the last shown day.
     starts: Vec<(Timestamp, Date)>,
 }
 
 impl Days {
+    /// Returns the range of days.
+    ///
     /// # Errors
-    /// Days that no calendar has.
+    /// The days, with the margin, are outside of the calendar.
     pub fn new(
         first: Date,
         last: Date,
@@ -41,13 +43,13 @@ impl Days {
         Ok(Days { first, last, zone, starts })
     }
 
-    /// From when, and until before when, records are needed.
+    /// Returns the times between which records are needed. The second time is exclusive.
     pub fn range(&self) -> (Timestamp, Timestamp) {
         let at = |found: Option<&(Timestamp, Date)>| found.map_or(Timestamp::UNIX_EPOCH, |s| s.0);
         (at(self.starts.first()), at(self.starts.last()))
     }
 
-    /// When the last day that is shown is over.
+    /// Returns the end of the last shown day.
     pub fn end(&self) -> Timestamp {
         let end = self.starts.iter().find(|(_, day)| *day > self.last);
         end.map_or(self.range().1, |(start, _)| *start)
@@ -58,7 +60,7 @@ impl Days {
         from <= at && at < to
     }
 
-    /// The working day of an instant that is needed.
+    /// Returns the working day of a time within [`range`](Self::range).
     pub(super) fn of(&self, at: Timestamp) -> Option<Date> {
         let after = self.starts.partition_point(|(start, _)| *start <= at);
         (after < self.starts.len()).then_some(self.starts.get(after.checked_sub(1)?)?.1)
@@ -72,13 +74,13 @@ impl Days {
         At { at, offset: self.zone.to_offset(at) }
     }
 
-    /// The days that are shown.
+    /// Returns the shown days.
     pub fn shown(&self) -> impl Iterator<Item = Date> {
         self.starts.iter().map(|(_, day)| *day).filter(|day| self.show(*day))
     }
 }
 
-/// An instant as the site's clocks show it.
+/// A time with the offset of the site's time zone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At {
     pub at: Timestamp,
@@ -86,7 +88,7 @@ pub struct At {
 }
 
 impl At {
-    /// `07:58`; of the next calendar day `05:30+1`.
+    /// Returns the time of day, such as `07:58`. A time on the next calendar day is `05:30+1`.
     pub fn on(&self, day: Date) -> String {
         let there = self.offset.to_datetime(self.at);
         let days = day.until(there.date()).map_or(0, |span| span.get_days());
@@ -94,7 +96,7 @@ impl At {
         format!("{}{more}", there.strftime("%H:%M"))
     }
 
-    /// `2026-10-03 17:30`.
+    /// Returns date and time, such as `2026-10-03 17:30`.
     pub fn minute(&self) -> String {
         self.offset.to_datetime(self.at).strftime("%Y-%m-%d %H:%M").to_string()
     }

@@ -1,9 +1,9 @@
-//! All that goes upstream and is not attendance.
+//! The events: all that goes upstream and is not attendance.
 //!
-//! What an event says are the fields of its entry's kind, in their order and under their names; a
-//! kind needs nothing here. Bytes are hexadecimal, cosines numbers, and times RFC 3339. What a
-//! worker, an actor, a face and the like consist of stands beside the other fields, under the names
-//! below. Absent values are left out.
+//! In: an entry. Out: an [`EventRecord`]. An event has the fields of its entry's kind, in their
+//! order and under their names, so a new kind needs no code here. Bytes become hexadecimal, cosines
+//! become numbers, and times become RFC 3339. The fields of a worker, an actor or a face stand
+//! beside the other fields, under the names below. Absent values are left out.
 
 use ciborium::Value;
 use jiff::Timestamp;
@@ -32,7 +32,7 @@ pub struct EventRecord {
 }
 
 impl EventRecord {
-    /// `None` for an entry that does not go upstream by itself.
+    /// Returns `None` for an entry that is not sent upstream by itself.
     pub fn of(origin: &Origin, stored: &Stored) -> Option<EventRecord> {
         let entry = &stored.entry;
         let mut what = What::default();
@@ -40,7 +40,7 @@ impl EventRecord {
         unknown(entry).for_each(|(name, value)| what.say(&name, value));
         match &entry.body {
             Body::Closing(_) => what.say_at_least("detail", ""),
-            // The reason of an alarm is the program's own.
+            // A fire alarm gives no reason of its own, so the detail is the reason.
             Body::ModeChange(ModeChange { detail: Some(detail), .. }) => {
                 what.say_at_least("reason", &detail.to_string());
             }
@@ -62,7 +62,7 @@ impl EventRecord {
     }
 }
 
-/// What an event's kind adds: names and values.
+/// The fields of an event's kind: names and values.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct What(Vec<(String, Json)>);
 
@@ -114,42 +114,43 @@ impl What {
         }
     }
 
-    /// A map's values beside the others, some of them under other names.
+    /// Adds the values of a map beside the other fields, some of these under other names.
     fn renamed(&mut self, map: &Value, names: &[(&str, &str)]) {
         for (name, value) in pairs(map) {
-            let told = names.iter().find(|(from, _)| *from == name).map_or(name, |(_, to)| to);
-            self.say(told, plain(name, value));
+            let new_name = names.iter().find(|(from, _)| *from == name).map_or(name, |(_, to)| to);
+            self.say(new_name, plain(name, value));
         }
     }
 
-    /// The name alone: of a user of the operating system, or of an upstream.
+    /// Adds only the name of an actor: a user of the operating system, or an upstream.
     fn actor(&mut self, actor: &Value) {
         for (_, user) in pairs(actor).filter(|(name, _)| *name == "user") {
             self.say("by", plain("user", user));
         }
     }
 
-    /// Of a face, how it was judged; of a guard, the name. The whole list where that does not tell it.
+    /// Adds the scores of a face, and the name of a guard. Adds the whole list if these two do not
+    /// hold all of it.
     fn evidence(&mut self, list: &Value) {
         let list = list.as_array().map(Vec::as_slice).unwrap_or_default();
         for (means, value) in list.iter().flat_map(pairs) {
             match means {
                 "face" => {
-                    let told =
+                    let is_shown =
                         |(name, _): &(&str, &Value)| ["score", "threshold", "model"].contains(name);
-                    pairs(value).filter(told).for_each(|(n, v)| self.say(n, plain(n, v)));
+                    pairs(value).filter(is_shown).for_each(|(n, v)| self.say(n, plain(n, v)));
                 }
                 "guard" => self.actor(value),
                 _ => {}
             }
         }
-        let told = |one: &Value| matches!(pairs(one).next(), Some(("face" | "guard", _)));
-        if !matches!(list, [one] if told(one)) {
+        let is_shown = |one: &Value| matches!(pairs(one).next(), Some(("face" | "guard", _)));
+        if !matches!(list, [one] if is_shown(one)) {
             self.say("evidence", list.iter().map(|one| plain("", one)).collect());
         }
     }
 
-    /// The sentence, and its code.
+    /// Adds the detail's sentence and its code.
     fn detail(&mut self, detail: &Value) {
         if let Ok(detail) = detail.deserialized::<Detail>() {
             self.say("detail", detail.to_string().into());
@@ -160,7 +161,7 @@ impl What {
     }
 }
 
-/// Fields of a later version: their paths and values.
+/// Returns the fields of a later version: their paths and values.
 pub(super) fn unknown(entry: &Entry) -> impl Iterator<Item = (String, Json)> {
     entry.unknown.iter().map(|Unknown { path, value }| {
         let name = |key: &Value| match key {
@@ -178,7 +179,7 @@ fn pairs(map: &Value) -> impl Iterator<Item = (&str, &Value)> {
     pairs.iter().filter_map(|(name, value)| Some((name.as_text()?, value)))
 }
 
-/// A value as JSON has it.
+/// Converts a value to JSON.
 pub(super) fn plain(name: &str, value: &Value) -> Json {
     match value {
         Value::Integer(int) => {

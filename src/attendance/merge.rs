@@ -1,9 +1,9 @@
-//! What one gateway's `attendance export` wrote, and how several of them become one sheet.
+//! The format of an export, and how the records of several gateways become one sheet.
 //!
-//! An export is lines of JSON: a [`Heading`], records, an [`Ending`], without which it was cut off.
-//! In: its bytes. Out: [`Gathered`] passes with where they come from, or what is wrong, with file and
-//! line. A site's gateways have rosters of their own: one id with two names is refused, because two
-//! people's hours on one line would be wrong for both.
+//! An export is lines of JSON: a [`Heading`], records, and an [`Ending`]. A file without an ending
+//! was cut off. In: the bytes of exports. Out: [`Gathered`] passes with their sources, or an error
+//! with file and line. Each gateway of a site has its own roster. One id with two names is refused,
+//! because two people's hours on one line would be wrong for both.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,33 +19,33 @@ use super::{
 };
 use crate::timing::counted;
 
-/// What an export's first line says it is.
+/// The `format` in an export's first line.
 const FORMAT: &str = "gatehouse attendance";
 const VERSION: u32 = 1;
-/// A record is under 4 KiB.
+/// Maximum length of a line. A record has less than 4 KiB.
 const LINE_MAX: u64 = 64 * 1024;
 const FILE_MAX: u64 = 1 << 30;
-/// Of one sheet: 3,000 workers who pass nine times a day.
+/// Maximum number of records of one sheet: 3,000 workers who pass nine times a day.
 const RECORDS_MAX: usize = 1_000_000;
-/// Characters of a text; what people type has at most 200.
+/// Maximum number of characters of a text. The roster takes at most 200.
 const TEXT_MAX: usize = 256;
 
-/// What was read of a ledger.
+/// The range of records that was read from a ledger.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Extent {
     pub project: String,
     pub gateway: String,
     pub ledger: String,
     pub count: u64,
-    /// The lowest and the highest of these records.
+    /// The lowest and the highest seq of these records.
     pub first_seq: Option<u64>,
     pub last_seq: Option<u64>,
-    /// When it was read.
+    /// Time of the reading.
     pub at: Timestamp,
-    /// When its first entry was made, where that can be read.
+    /// Time of the ledger's first entry, if the entry can be read.
     #[serde(default)]
     pub begins: Option<Timestamp>,
-    /// The folder of the damaged database whose place it took, if it did.
+    /// Folder of the damaged database that this ledger replaced, if there is one.
     #[serde(default)]
     pub set_aside: Option<String>,
 }
@@ -71,7 +71,7 @@ pub struct Heading {
     pub project: String,
     pub gateway: String,
     pub ledger: String,
-    /// From midnight of the first day to midnight after the last one.
+    /// The first and the last day, from midnight to midnight.
     pub from: Date,
     pub to: Date,
     pub exported_at: String,
@@ -99,7 +99,7 @@ impl Heading {
     }
 }
 
-/// An export's last line. It is no record: that has other fields.
+/// An export's last line. It has other fields than a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ending {
@@ -117,33 +117,34 @@ pub struct WrongExport {
     pub problem: String,
 }
 
-/// Where a sheet's records come from.
+/// A source of a sheet's records: a ledger, read directly or from an export.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Source {
     pub gateway: String,
     pub ledger: String,
-    /// Of the records that were used, or would have been had they not come from elsewhere too.
+    /// Number of this source's records within the sheet's days, also of those that another source
+    /// had already.
     pub records: u64,
     pub first_seq: Option<u64>,
     pub last_seq: Option<u64>,
-    /// When they were read from the ledger.
+    /// Time when the records were read from the ledger.
     pub read_at: At,
     /// The export's name; `null` for the gateway that made the sheet.
     pub file: Option<String>,
 }
 
-/// Everything for one sheet.
+/// All records for one sheet, with their sources and the notes to the reader.
 pub struct Gathered<'a> {
     days: &'a Days,
     texts: Passes,
     pub passes: Vec<Crossing>,
-    /// Where each record is.
+    /// Index into `passes` of each record, by ledger and seq.
     places: HashMap<(Text, u64), usize>,
     most: usize,
     pub sources: Vec<Source>,
-    /// What whoever reads the sheet should know.
+    /// Notes to the reader of the sheet.
     pub notes: Vec<Note>,
-    /// When the first of the sources was read: what was later may be missing.
+    /// Time when the first source was read. Records after it may be missing.
     pub read_at: Option<Timestamp>,
 }
 
@@ -161,10 +162,10 @@ impl<'a> Gathered<'a> {
         }
     }
 
-    /// Takes a record in; true where it is of the days that are needed. Who has it already takes from
-    /// it no more than that it is disputed.
+    /// Adds a record. Returns whether it is within the days that are needed. From a record that is
+    /// there already, only `disputed` is taken.
     pub fn take(&mut self, record: &Record) -> Result<bool, String> {
-        let new = self.texts.of(record).map_err(|e| format!("no time of a record: {e}"))?;
+        let new = self.texts.of(record).map_err(|e| format!("a record has no valid time: {e}"))?;
         if !self.days.need(new.at) {
             return Ok(false);
         }
@@ -173,20 +174,26 @@ impl<'a> Gathered<'a> {
             let disputed = known.disputed.or(new.disputed);
             if *known != (Crossing { disputed: known.disputed, ..new }) {
                 let (ledger, seq) = place;
-                return Err(format!("record {seq} of ledger {ledger} was read otherwise before"));
+                return Err(format!(
+                    "record {seq} of ledger {ledger} was read before with other contents: export the \
+                     records again"
+                ));
             }
             known.disputed = disputed;
             return Ok(true);
         }
         if self.passes.len() >= self.most {
-            return Err(format!("more than {} records for one sheet", self.most));
+            return Err(format!(
+                "one sheet has at most {} records: give fewer --with files",
+                self.most
+            ));
         }
         self.places.insert(place, self.passes.len());
         self.passes.push(new);
         Ok(true)
     }
 
-    /// The gateway's own records were taken.
+    /// Adds the source of the gateway's own records, after they were taken.
     pub fn own(&mut self, extent: &Extent) {
         if let Some(begins) = extent.begins.filter(|begins| *begins > self.days.range().0) {
             let (chinese, english) = match &extent.set_aside {
@@ -228,7 +235,7 @@ impl<'a> Gathered<'a> {
         });
     }
 
-    /// Takes in what another gateway of this project exported.
+    /// Adds the records of an export that another gateway of this project wrote.
     pub fn export(
         &mut self,
         file: &str,
@@ -236,7 +243,7 @@ impl<'a> Gathered<'a> {
         project: &str,
     ) -> Result<(), WrongExport> {
         let mut lines = Lines { file, line: 0, bytes: bytes.take(FILE_MAX) };
-        let not_one = "this is not what `gatehouse attendance export` writes";
+        let not_one = "this is not a file of `gatehouse attendance export`";
         let heading: Heading = match lines.next()?.map(|line| serde_json::from_slice(&line)) {
             Some(Ok(heading)) => heading,
             Some(Err(e)) => return Err(lines.wrong(format!("{not_one}: {e}"))),
@@ -247,18 +254,25 @@ impl<'a> Gathered<'a> {
             return Err(lines.wrong(not_one));
         }
         if version != VERSION {
-            let problem = format!("an export of version {version}; this program reads {VERSION}");
+            let problem = format!(
+                "the export has version {version}, and this program reads version {VERSION}: use the \
+                 same version of Gatehouse on both gateways"
+            );
             return Err(lines.wrong(problem));
         }
         for text in [&heading.project, &heading.gateway, &heading.ledger] {
             checked(text).map_err(|problem| lines.wrong(problem))?;
         }
         if heading.project != project {
-            let problem = format!("of project {}, and this is {project}", heading.project);
+            let problem = format!(
+                "the export is of project {}, and this gateway is of project {project}",
+                heading.project
+            );
             return Err(lines.wrong(problem));
         }
         if to < self.days.first || from > self.days.last {
-            let problem = format!("holds {from} to {to}, and nothing of this month");
+            let problem =
+                format!("the export holds {from} to {to}, and no day of this month: export again");
             return Err(lines.wrong(problem));
         }
         let at = heading.exported_at.parse();
@@ -268,13 +282,14 @@ impl<'a> Gathered<'a> {
         let mut used = extent.clone();
         loop {
             let Some(line) = lines.next()? else {
-                let problem = "it was cut off: the last line, with the count, is missing";
+                let problem = "the file was cut off: its last line, with the count, is missing; copy \
+                               or export it again";
                 return Err(lines.wrong(problem));
             };
             if let Ok(ending) = serde_json::from_slice::<Ending>(&line) {
                 if ending != extent.ending() {
                     let problem = format!(
-                        "the last line counts {}, and there are {}: some are missing",
+                        "the last line counts {}, and the file has {}: copy or export it again",
                         counted(ending.count, "record"),
                         extent.count
                     );
@@ -285,7 +300,9 @@ impl<'a> Gathered<'a> {
             let record: Record = lines.parse(&line)?;
             let whose = (&record.project, &record.gateway, &record.ledger);
             if whose != (&extent.project, &extent.gateway, &extent.ledger) {
-                return Err(lines.wrong("a record that is not of the heading's gateway and ledger"));
+                return Err(
+                    lines.wrong("the record is of another gateway or ledger than the heading")
+                );
             }
             let Record { worker, name, team, contractor, trade, lane, reason, by, .. } = &record;
             let typed = [worker, name, team, contractor, trade].into_iter();
@@ -298,7 +315,7 @@ impl<'a> Gathered<'a> {
             }
         }
         if lines.next()?.is_some() {
-            return Err(lines.wrong("something stands behind the end"));
+            return Err(lines.wrong("the file has lines after its last line with the count"));
         }
         let after = self.days.last.tomorrow().unwrap_or(self.days.last);
         let before = self.days.first.yesterday().unwrap_or(self.days.first);
@@ -324,10 +341,10 @@ impl<'a> Gathered<'a> {
         Ok(())
     }
 
-    /// Itself, once each id is one person. `same`: ids of which somebody says so.
+    /// Checks that each id has one name. `same`: ids that the user named with --same-person.
     pub fn one_person_each(mut self, same: &[String]) -> Result<Gathered<'a>, String> {
         self.passes.sort_by_key(|crossing| crossing.at);
-        // A name may have been corrected; the latest in each ledger counts.
+        // A name may have been corrected, so the latest name in each ledger counts.
         let mut names: BTreeMap<&str, BTreeMap<&str, &Crossing>> = BTreeMap::new();
         for crossing in &self.passes {
             names.entry(&crossing.worker).or_default().insert(&crossing.ledger, crossing);
@@ -338,8 +355,8 @@ impl<'a> Gathered<'a> {
             let other = latest.find(|other| other.name != one.name);
             if let Some(other) = other.filter(|_| same.iter().all(|id| id != worker)) {
                 return Err(format!(
-                    "worker {worker} is {} at {} and {} at {}: where they are two people, the sheets \
-                     must be made apart; where they are one, give --same-person {worker}",
+                    "worker {worker} is {} at {} and {} at {}: if this is one person, give \
+                     --same-person {worker}; if these are two people, make a sheet on each gateway",
                     one.name, one.gateway, other.name, other.gateway
                 ));
             }
@@ -348,15 +365,15 @@ impl<'a> Gathered<'a> {
     }
 }
 
-/// No honest record has a text that the roster would not take.
+/// Refuses a text that the roster would refuse, because no gateway writes it.
 fn checked(text: &str) -> Result<(), &'static str> {
     if text.chars().count() > TEXT_MAX || text.chars().any(char::is_control) {
-        return Err("a text that no gateway writes: too long, or with control characters");
+        return Err("a text is too long or has control characters, which no gateway writes");
     }
     Ok(())
 }
 
-/// The lines of a file, of bounded length.
+/// Reads the lines of a file, each up to a maximum length.
 struct Lines<'a, R> {
     file: &'a str,
     line: u64,
@@ -382,7 +399,7 @@ impl<R: BufRead> Lines<'_, R> {
             length if length > LINE_MAX => {
                 Err(self.wrong(format!("the line has more than {} KiB", LINE_MAX / 1024)))
             }
-            _ => Err(self.wrong("it was cut off: the line has no end")),
+            _ => Err(self.wrong("the file was cut off within this line: copy or export it again")),
         }
     }
 

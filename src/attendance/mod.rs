@@ -1,8 +1,8 @@
-//! Views over the ledger's entries: what a record says to people and platforms.
+//! Views of the ledger's entries for people and platforms.
 //!
 //! In: entries. Out: [`Record`]s of attendance and [`EventRecord`]s, whose JSON the `native`
-//! profile sends and `--json` prints; [`timesheet()`](timesheet::timesheet), who is on site, and
-//! sheets to print. Pure: nothing is read or written here.
+//! profile sends and `--json` prints; [`timesheet()`](timesheet::timesheet), the workers on site,
+//! and sheets to print. Pure: nothing is read or written here.
 
 mod crossing;
 mod days;
@@ -25,7 +25,7 @@ use crate::{
 };
 pub use event::EventRecord;
 
-/// Which gateway speaks, and in which zone its times are written.
+/// The gateway that a record comes from, and the time zone of its times.
 #[derive(Clone, Debug)]
 pub struct Origin {
     pub gateway: String,
@@ -34,40 +34,40 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// RFC 3339 with the site's offset and milliseconds.
+    /// Returns the time as RFC 3339 with the site's offset and milliseconds.
     pub fn time(&self, at: Timestamp) -> String {
         const MILLISECONDS: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
         MILLISECONDS.timestamp_with_offset_to_string(&at, self.timezone.to_offset(at))
     }
 }
 
-/// What `hex::encode` makes, in one piece.
+/// Returns the bytes in hexadecimal, with one allocation.
 fn hexadecimal<const N: usize>(bytes: [u8; N]) -> String {
     let mut text = vec![0; 2 * N];
-    // Of this length it has no error to give, and what it writes is ASCII.
+    // The length is right and the output is ASCII, so both steps cannot fail.
     let _ = hex::encode_to_slice(bytes, &mut text);
     String::from_utf8(text).unwrap_or_default()
 }
 
 words! {
-    /// How somebody was let through.
+    /// Means by which a worker was identified.
     pub enum Means {
         Face = "face",
         Card = "card",
         IdCard = "id_card",
         Qr = "qr",
-        /// A guard vouched.
+        /// A guard vouched for the worker.
         Manual = "manual",
-        /// No gate recorded it; somebody says so.
+        /// No gate recorded the passage; a user added it later.
         Supplement = "supplement",
-        /// What a later version knows.
+        /// A means of a later version.
         #[serde(other)]
         Other = "other",
     }
 }
 
 impl Means {
-    /// What was presented first.
+    /// Returns the means of the first piece of evidence.
     fn of(evidence: &[Evidence]) -> Means {
         match evidence.first() {
             Some(Evidence::Face(_)) => Means::Face,
@@ -81,12 +81,12 @@ impl Means {
 }
 
 words! {
-    /// What became of it.
+    /// The outcome of a passage.
     pub enum RecordOutcome {
         Passed = "passed",
         NotPassed = "not_passed",
         Unconfirmed = "unconfirmed",
-        /// Of a supplement: it is said to have been.
+        /// A supplement: a user states that the passage happened.
         Claimed = "claimed",
     }
 }
@@ -131,7 +131,7 @@ impl From<&Stored> for Leaf {
 /// A photo of a passage.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhotoOf {
-    /// Of the JPEG, in hexadecimal.
+    /// SHA-256 of the JPEG, in hexadecimal.
     pub sha256: String,
 }
 
@@ -151,9 +151,9 @@ pub struct Record {
     pub contractor: String,
     pub trade: String,
     pub direction: Direction,
-    /// `null` for a supplement, which no lane saw.
+    /// `null` for a supplement, which no lane recorded.
     pub lane: Option<String>,
-    /// When the worker was let through, or is said to have gone.
+    /// Time of the grant or release; of a supplement, the time that the user stated.
     pub at: String,
     pub means: Means,
     pub score: Option<f64>,
@@ -162,45 +162,46 @@ pub struct Record {
     /// Liveness is not examined: always `null`.
     pub liveness: Option<f64>,
     pub outcome: RecordOutcome,
-    /// When the outcome was recorded.
+    /// Time when the outcome was recorded.
     pub recorded_at: String,
-    /// The clock at `at`; of a supplement, when it was recorded.
+    /// State of the clock at `at`; of a supplement, at the time of its entry.
     pub clock: ClockState,
-    /// Where a photo of the passage is kept, for a while.
+    /// The photo of the passage, if one was taken. It is kept only for a time.
     pub photo: Option<PhotoOf>,
-    /// Why it was let through by hand, or added.
+    /// Reason of a release by hand or of a supplement.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub reason: Option<String>,
-    /// Who did that: the operating system's name.
+    /// The user who did that, by the name in the operating system.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub by: Option<String>,
     pub leaf: Leaf,
-    /// Words that mark it.
+    /// Flags of the outcome and of its cause.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub flags: Vec<Flag>,
-    /// What was presented, where the fields above do not tell it.
+    /// The evidence, if the fields above do not hold all of it.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub evidence: Vec<Json>,
-    /// Fields of a later version, in its entry or in that of the grant.
+    /// Fields of a later version, from the outcome's entry or from the grant's.
     #[serde(skip_serializing_if = "Map::is_empty", default)]
     pub unknown: Map<String, Json>,
     /// This record may have reached you before.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub resent: bool,
-    /// The seq of the entry that says it was not this person. In listings alone: what goes upstream
-    /// says so in that entry's own event.
+    /// The seq of the entry that disputes this record. Only in lists: a platform receives that
+    /// entry as an event of its own.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub disputed: Option<u64>,
 }
 
 impl Record {
-    /// As it is listed.
+    /// Returns the record as lists show it, with `disputed`.
     pub fn listed(origin: &Origin, attended: &Attended) -> Option<Record> {
         let record = Record::of(origin, &attended.entry, attended.cause.clone())?;
         Some(Record { disputed: attended.disputed, ..record })
     }
 
-    /// `None` where it is neither a supplement nor an outcome with the worker's cause that it closes.
+    /// Returns `None` if the entry is neither a supplement nor the outcome of a worker's passage
+    /// with its cause.
     pub fn of(origin: &Origin, entry: &Stored, cause: Option<Stored>) -> Option<Record> {
         let (passage, result, mut flags, cause) = match (&entry.entry.body, cause) {
             (Body::Closing(closing), Some(cause)) => {
@@ -236,7 +237,7 @@ impl Record {
             }
             _ => return None,
         };
-        let untold = match &evidence[..] {
+        let more_evidence = match &evidence[..] {
             [Evidence::Face(_) | Evidence::Guard(_)] => Vec::new(),
             list => {
                 let values = list.iter().filter_map(|one| Value::serialized(one).ok());
@@ -274,7 +275,7 @@ impl Record {
             by,
             leaf: entry.into(),
             flags,
-            evidence: untold,
+            evidence: more_evidence,
             unknown,
             resent: false,
             disputed: None,

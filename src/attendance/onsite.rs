@@ -1,4 +1,4 @@
-//! Who is on site: whose latest passage that counts is an entry.
+//! The workers on site. A worker is on site if the latest passage that counts is an entry.
 //!
 //! In: each worker's latest record that counts. Out: [`Present`]. Pure.
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Means, Record, timesheet::NIGHT_SHIFT};
 use crate::config::Direction;
 
-/// Somebody who came and has not left.
+/// A worker who came in and has not left.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Present {
     pub contractor: String,
@@ -17,20 +17,20 @@ pub struct Present {
     pub name: String,
     pub trade: String,
     pub since: String,
-    /// Where; `null` for a supplement.
+    /// The lane of the entry; `null` for a supplement.
     pub lane: Option<String>,
     pub means: Means,
     pub outcome: super::RecordOutcome,
     pub seq: u64,
-    /// So long ago that the exit was probably missed: no exit recorded since.
+    /// The entry is longer ago than a night shift, so the exit was probably not recorded.
     pub overdue: bool,
-    /// Off the roster meanwhile.
+    /// The worker was removed from the roster since the entry.
     #[serde(default)]
     pub removed: bool,
 }
 
 impl Present {
-    /// `None` where the latest record is an exit.
+    /// Returns `None` if the latest record is an exit.
     pub fn of(latest: Record, now: Timestamp) -> Option<Present> {
         if latest.direction == Direction::Exit {
             return None;

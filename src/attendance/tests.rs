@@ -1,4 +1,4 @@
-//! What a record says to platforms.
+//! The JSON of an attendance record.
 
 use serde_json::json;
 
@@ -17,8 +17,9 @@ fn stored(index: u64, seq: Option<u64>, body: impl Into<Body>, unknown: Vec<Unkn
     Stored { entry, leaf: [2; 32] }
 }
 
-/// The record of a passage by this evidence; with fields of a later version in grant and outcome.
-fn told(evidence: Vec<Evidence>, later: bool) -> Json {
+/// Returns the JSON of a passage with this evidence. `later`: grant and outcome have fields of a
+/// later version.
+fn sent(evidence: Vec<Evidence>, later: bool) -> Json {
     let text = || "x".to_owned();
     let id = "W001".parse().unwrap();
     let person = Person { id, name: text(), team: text(), contractor: text(), trade: text() };
@@ -44,16 +45,16 @@ fn told(evidence: Vec<Evidence>, later: bool) -> Json {
     let (grant, outcome) =
         (stored(3, None, grant, of_grant), stored(4, Some(2), closing, of_outcome));
     let record = Record::of(&origin, &outcome, Some(grant)).unwrap();
-    let told = serde_json::to_value(&record).unwrap();
-    assert_eq!(serde_json::from_value::<Record>(told.clone()).unwrap(), record);
-    told
+    let sent = serde_json::to_value(&record).unwrap();
+    assert_eq!(serde_json::from_value::<Record>(sent.clone()).unwrap(), record);
+    sent
 }
 
 #[test]
 fn a_record_shows_evidence_flags_and_fields_of_a_later_version() {
     let palm = vec![("score".into(), 8123.into()), ("veins".into(), 12.into())];
     let palm = Evidence::Other(Value::Map(vec![("palm".into(), Value::Map(palm))]));
-    let record = told(vec![palm], true);
+    let record = sent(vec![palm], true);
     assert_eq!((&record["means"], &record["outcome"]), (&json!("other"), &json!("passed")));
     assert_eq!(record["evidence"], json!([{ "palm": { "score": 0.8123, "veins": 12 } }]));
     assert_eq!(record["flags"], json!(["drizzle"]));
@@ -61,13 +62,13 @@ fn a_record_shows_evidence_flags_and_fields_of_a_later_version() {
 }
 
 #[test]
-fn a_record_shows_its_evidence_where_means_and_score_do_not_tell_it() {
+fn a_record_holds_its_evidence_unless_means_and_score_hold_all_of_it() {
     let face = || Evidence::of_face(Score(7123), Score(5000), "sface");
-    let alone = told(vec![face()], false);
+    let alone = sent(vec![face()], false);
     assert_eq!((&alone["means"], &alone["score"]), (&json!("face"), &json!(0.7123)));
     assert_eq!((alone.get("evidence"), alone.get("unknown")), (None, None));
     let card = Evidence::Card(CardEvidence { reader: "entry".into(), commitment: [0xca; 32] });
-    let both = told(vec![card, face()], false);
+    let both = sent(vec![card, face()], false);
     assert_eq!((&both["means"], &both["score"]), (&json!("card"), &json!(0.7123)));
     let card = json!({ "card": { "reader": "entry", "commitment": "ca".repeat(32) } });
     assert_eq!(
@@ -77,8 +78,8 @@ fn a_record_shows_its_evidence_where_means_and_score_do_not_tell_it() {
 }
 
 #[test]
-fn a_record_of_a_means_that_is_not_known_is_read() {
-    let mut record = told(vec![Evidence::of_face(Score(7123), Score(5000), "sface")], false);
+fn a_record_with_an_unknown_means_can_be_read() {
+    let mut record = sent(vec![Evidence::of_face(Score(7123), Score(5000), "sface")], false);
     record["means"] = "palm".into();
     assert_eq!(serde_json::from_value::<Record>(record).unwrap().means, Means::Other);
 }

@@ -1,11 +1,13 @@
-//! The monthly sheet: what the records say of who was on site, and for how long.
+//! The monthly sheet: which workers were on site, and for how long.
 //!
-//! In: [`Crossing`]es of the month and of the days around it, of one gateway or of all of a site's. Out:
-//! a [`Timesheet`]. Pure. Nothing is invented: a passage that is missing is flagged and adds no hour.
+//! In: [`Crossing`]es of the month and of the days around it, of one gateway or of all gateways of
+//! a site. Out: a [`Timesheet`]. Pure. A missing passage is flagged and adds no hour: the sheet
+//! never guesses.
 //!
-//! A *gate capture* is what a gate recorded: by face or by a guard's release, passed or unconfirmed.
-//! Hours, days, first in and last out are those of gate captures alone. What somebody added later (a
-//! supplement) is listed apart, and figures with it stand beside. What is disputed counts nowhere.
+//! A *gate capture* is a passage that a gate recorded: by face or by a guard's release, passed or
+//! unconfirmed. Hours, days, first in and last out come from gate captures only. A supplement (a
+//! passage that was added later) is listed separately, and the sums with it stand beside the
+//! others. A disputed record is not counted.
 
 mod parts;
 
@@ -23,11 +25,11 @@ pub use super::{
 };
 use crate::config::Direction;
 
-/// A night shift that runs over the day's start is no longer than this.
+/// Maximum length of a night shift that runs over the start of the working day.
 pub const NIGHT_SHIFT: SignedDuration = SignedDuration::from_hours(16);
 
-/// How many came in last, and so short before `read_at` that their shift may still run: by then no
-/// night shift that began at their entry was over.
+/// Returns the number of workers whose shift may still run at `read_at`. Their latest passage is an
+/// entry, at most [`NIGHT_SHIFT`] before `read_at`.
 pub fn still_inside(
     passes: &[Crossing],
     days: &Days,
@@ -63,14 +65,14 @@ fn unsynchronised(passes: &[Crossing]) -> Vec<Text> {
     synced.into_iter().filter(|(_, synced)| !synced).map(|(gateway, _)| gateway.clone()).collect()
 }
 
-/// Makes the sheet. A day belongs as a whole to the team of its latest gate capture, so that a
-/// worker who changed teams stands under each with the days there, and sums are sums.
+/// Makes the sheet. A whole day belongs to the team of its latest gate capture. So a worker who
+/// changed teams has a row in each team with the days there, and no day is summed twice.
 pub fn timesheet(mut passes: Vec<Crossing>, days: &Days, only: &SheetFilter) -> Timesheet {
     let mut sheet = Timesheet::default();
     passes.retain(|crossing| days.need(crossing.at));
     passes.sort_by(|a, b| (a.at, &a.ledger, a.seq).cmp(&(b.at, &b.ledger, b.seq)));
     sheet.unsynchronised = unsynchronised(&passes);
-    // What is said of the whole gateway is not said of each of its days again.
+    // A note names each unsynchronised gateway once, so its days are not flagged.
     for crossing in passes.iter_mut().filter(|crossing| !crossing.synced) {
         crossing.synced = sheet.unsynchronised.contains(&crossing.gateway);
     }
@@ -79,9 +81,9 @@ pub fn timesheet(mut passes: Vec<Crossing>, days: &Days, only: &SheetFilter) -> 
         if crossing.disputed.is_some() {
             let date = days.of(crossing.at).filter(|date| days.show(*date));
             let admitted = only.admits(&crossing.contractor, &crossing.team, &crossing.worker);
-            sheet
-                .disputed
-                .extend(date.filter(|_| admitted).map(|date| apart(crossing, date, days)));
+            sheet.disputed.extend(
+                date.filter(|_| admitted).map(|date| listed_separately(crossing, date, days)),
+            );
         } else if crossing.is_capture() || crossing.is_supplement() {
             workers.entry(crossing.worker.clone()).or_default().push(crossing);
         }
@@ -112,7 +114,7 @@ fn distinct(rows: &[Row]) -> u32 {
     u32::try_from(workers.len()).unwrap_or(u32::MAX)
 }
 
-/// Of rows of one contractor, of which there is at least one.
+/// Returns the sums of rows. `rows`: at least one, all of one contractor.
 fn group(rows: &[Row], team: Option<Text>) -> Group {
     let contractor = rows.first().map_or_else(|| Text::from(""), |row| row.contractor.clone());
     let mut totals = Totals::default();
@@ -120,7 +122,7 @@ fn group(rows: &[Row], team: Option<Text>) -> Group {
     Group { contractor, team, workers: distinct(rows), totals }
 }
 
-fn apart(crossing: &Crossing, date: Date, days: &Days) -> ListedSeparately {
+fn listed_separately(crossing: &Crossing, date: Date, days: &Days) -> ListedSeparately {
     ListedSeparately {
         contractor: crossing.contractor.clone(),
         team: crossing.team.clone(),
@@ -160,8 +162,9 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// An entry that an exit follows directly is its pair on one working day, or within a night shift.
-/// By the working day to which they belong, which is the entry's.
+/// Returns the pairs by working day. An exit that directly follows an entry makes a pair with it,
+/// on the same working day or within [`NIGHT_SHIFT`]. A pair belongs to the working day of its
+/// entry.
 fn pairs<'a>(passes: &[&'a Crossing], days: &Days) -> BTreeMap<Date, Vec<Pair<'a>>> {
     let mut found: BTreeMap<Date, Vec<Pair<'a>>> = BTreeMap::new();
     let mut rest = passes.iter().copied().peekable();
@@ -184,7 +187,7 @@ fn pairs<'a>(passes: &[&'a Crossing], days: &Days) -> BTreeMap<Date, Vec<Pair<'a
     found
 }
 
-/// The rows of one worker, one for each team; and what was added.
+/// Adds the rows of one worker, one for each team, and the worker's supplements.
 fn of_worker(
     passes: &[&Crossing],
     days: &Days,
@@ -216,7 +219,7 @@ fn of_worker(
         supplements.extend(added.iter().map(|crossing| ListedSeparately {
             contractor: contractor.clone(),
             team: team.clone(),
-            ..apart(crossing, date, days)
+            ..listed_separately(crossing, date, days)
         }));
         let row = teams.entry((contractor.clone(), team.clone())).or_insert_with(|| Row {
             contractor,
@@ -230,7 +233,7 @@ fn of_worker(
         });
         row.trade = last.trade.clone();
         let day = day(date, of_gate, of_all, added.len(), days);
-        // Also a passage added on another day may have changed this one's pairs.
+        // A supplement on another day can change the pairs of this day too.
         any |= !added.is_empty()
             || of_gate.is_empty() != of_all.is_empty()
             || day.minutes_with_supplements != Some(day.minutes);

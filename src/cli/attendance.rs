@@ -1,4 +1,5 @@
-//! `gatehouse attendance …`: the records, who is on site, and what is added by hand.
+//! `gatehouse attendance …`: lists and exports records, lists the workers on site, adds and
+//! disputes passages.
 
 mod photo;
 
@@ -34,34 +35,34 @@ use crate::{
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// List attendance records, oldest first (JSON: the record as it is sent upstream, and `disputed`)
+    /// List attendance records, oldest first (JSON: the record as sent upstream, plus `disputed`)
     #[command(after_help = "Examples:
   gatehouse attendance list --from 2026-10-01 --to 2026-10-31 --team \"钢筋一班\"
   gatehouse attendance list --worker W001 --json")]
     List(AttendanceQuery),
-    /// Fetch the photo of a passage, while one is kept; who looked is logged
+    /// Save the photo of a passage, while it is still kept; the access is logged
     #[command(after_help = "Example:\n  gatehouse attendance photo 1842 --out passage.jpg")]
     Photo(photo::Photo),
-    /// Who came in and has not left, by contractor and team
+    /// List the workers who are on site, by contractor and team
     #[command(after_help = "Examples:
   gatehouse attendance onsite
   gatehouse attendance onsite --since 2026-10-01")]
     Onsite {
-        /// The first day on which somebody may have come in [default: three days ago]
+        /// Count only entries from this day on [default: three days ago]
         #[arg(long, value_name = "DATE", value_parser = day)]
         since: Option<Date>,
     },
-    /// Write records to a file for the timesheet that another gateway of the site makes
+    /// Write records to a file, for a timesheet that is made on another gateway of the site
     #[command(after_help = "Examples:
   gatehouse attendance export --month 2026-10 --out south.jsonl
   gatehouse attendance export --from 2026-10-01 --to 2026-10-15 --out south.jsonl")]
     Export(Export),
-    /// Add a passage that no gate recorded. It stays apart from what gates recorded, everywhere
+    /// Add a passage that no gate recorded. All lists and sheets show it separately
     #[command(after_help = "Example:
   gatehouse attendance supplement --worker W001 --at \"2026-10-03 17:30\" --direction exit \\
     --reason \"the gate had no power\"")]
     Supplement(Supplement),
-    /// Say that an attendance was not this person. It stays, and counts no more
+    /// Mark a record as the wrong person. It stays in the ledger, and no hours are counted for it
     #[command(
         after_help = "Example:\n  gatehouse attendance dispute 1842 --reason \"it was his brother\""
     )]
@@ -76,38 +77,39 @@ pub(super) struct Export {
     /// Last day
     #[arg(long, value_name = "DATE", value_parser = day, required_unless_present = "month", display_order = 4)]
     to: Option<Date>,
-    /// Instead of days: all that a month's timesheet needs, with the nights before and after
+    /// All records that a month's timesheet needs, with the nights before and after; instead of
+    /// --from and --to
     #[arg(long, value_parser = month, conflicts_with_all = ["from", "to"], display_order = 2)]
     month: Option<Date>,
-    /// Where to
+    /// The file to write
     #[arg(long, value_name = "FILE", display_order = 1)]
     out: PathBuf,
-    /// Replace the file where there is one
+    /// Replace the file if it exists
     #[arg(long, display_order = 5)]
     force: bool,
 }
 
 #[derive(Args)]
 pub(super) struct Supplement {
-    /// Who passed
+    /// The worker who passed
     #[arg(long, value_name = "ID")]
     worker: WorkerId,
-    /// When it was: "2026-10-03 17:30" in the site's time zone, or RFC 3339 with an offset
+    /// Time of the passage: "2026-10-03 17:30" in the site's time zone, or RFC 3339 with an offset
     #[arg(long, value_name = "TIME", value_parser = moment)]
     at: Moment,
     /// entry or exit
     #[arg(long)]
     direction: Direction,
-    /// Why, in words
+    /// The reason, in your own words
     #[arg(long)]
     reason: String,
-    /// The time is meant, though it looks mistyped: it lies ahead of a clock that is not synchronised,
-    /// or long before the first entry
+    /// Accept a time that looks mistyped: in the future of a clock that is not synchronised, or
+    /// long before the first entry
     #[arg(long)]
     yes: bool,
 }
 
-/// A time as people give it.
+/// A time on the command line.
 #[derive(Clone, Copy)]
 enum Moment {
     Instant(Timestamp),
@@ -130,7 +132,7 @@ impl Moment {
         match self {
             Moment::Instant(at) => Ok(at),
             Moment::OnTheSitesClock(shown) => zone.to_ambiguous_timestamp(shown).unambiguous().with_context(
-                || format!("--at: the clocks were set, and {shown} was not or was twice; give it with its offset"),
+                || format!("--at: a clock change skips or repeats {shown}: give the time with its UTC offset"),
             ),
         }
     }
@@ -144,7 +146,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         Command::Export(arguments) => export(context, arguments).await?,
         Command::Supplement(Supplement { worker, at, direction, reason, yes }) => {
             let at = at.within(&context.config()?.site.timezone)?;
-            let added = super::confirmed(yes, "Add it all the same?", async |confirmed| {
+            let added = super::confirmed(yes, "Is the time right?", async |confirmed| {
                 let (worker, reason) = (worker.clone(), reason.clone());
                 let added = Addition { worker, at, direction, reason, confirmed };
                 context.ask(&Request::Supplement(added)).await
@@ -214,7 +216,7 @@ async fn onsite(context: &Context, since: Option<Date>) -> anyhow::Result<()> {
     let done: OnsiteDone = context.list(&Request::Onsite { since }, &columns, row).await?;
     if !context.json {
         super::print_line(&format!(
-            "{} on site at {}; who came in before {} is not looked for",
+            "{} on site at {}; entries before {} are not counted",
             done.count, done.at, done.since
         ))?;
     }
@@ -226,7 +228,7 @@ async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {
     let zone = context.config()?.site.timezone;
     let (from, to) = match (from, to, month) {
         (Some(from), Some(to), _) => (from, to),
-        // A working day of the month may begin late, and a night shift end after that.
+        // A working day may begin late in the day, and a night shift may end after that.
         (.., Some(first)) => {
             (first.yesterday()?, first.last_of_month().saturating_add(jiff::Span::new().days(2)))
         }
@@ -238,7 +240,7 @@ async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {
         let query = AttendanceQuery { from_at, to_at, from, to, ..AttendanceQuery::default() };
         Request::Attendance(query)
     };
-    // Who speaks, which stands before the records.
+    // The file begins with the gateway and its ledger. An empty query returns them.
     let never = Some(Timestamp::UNIX_EPOCH);
     let who: Extent = client.ask(&query(never, never, None, None)).await?;
     let exported_at = format!("{:.3}", who.at.display_with_offset(zone.to_offset(who.at)));

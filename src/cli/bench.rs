@@ -1,4 +1,4 @@
-//! `gatehouse bench`: this machine's own figures: by stage, by lane, and of its disk.
+//! `gatehouse bench`: measures this machine: each stage of a frame, lanes, and commits on its disk.
 
 #![allow(clippy::disallowed_methods, reason = "it measures")]
 
@@ -28,23 +28,23 @@ use crate::vision;
 )]
 pub(super) struct Arguments {
     #[command(subcommand)]
-    alone: Option<Alone>,
+    measurement: Option<Measurement>,
     #[command(flatten)]
     stages: stages::Arguments,
 }
 
-/// What is measured by itself, in seconds.
+/// Measurements of one part, each done in seconds.
 #[derive(clap::Subcommand)]
-enum Alone {
-    /// What a passage's commits cost on the disk
+enum Measurement {
+    /// Measure how long the commits of a passage take on the disk
     #[command(after_help = "Example:\n  gatehouse bench commits --dir /var/lib/gatehouse")]
     Commits(commits::Arguments),
-    /// What lanes cost, idle and busy, and how long a face waits for the release
+    /// Measure the CPU load of lanes, idle and busy, and the time from a face to the release
     #[command(after_help = "Example:\n  gatehouse bench lanes --lanes 1,4 --seconds 10")]
     Lanes(lanes::Arguments),
 }
 
-/// Milliseconds.
+/// Quantiles of a duration, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Times {
     pub p50: f64,
@@ -63,7 +63,7 @@ impl Times {
         Times { p50: at(0.5), p99: at(0.99), max: at(1.0) }
     }
 
-    /// A line of a table.
+    /// Returns a line of the table.
     pub fn row(&self, what: &str) -> String {
         format!("{what:<38}{:9.2} {:9.2} {:9.2}\n", self.p50, self.p99, self.max)
     }
@@ -73,7 +73,7 @@ fn table_head() -> String {
     format!("\n{:<38}{:>9} {:>9} {:>9}\n", "ms", "p50", "p99", "max")
 }
 
-/// A photo before a 1280x720 background, as large as fits below `top`.
+/// Puts a photo on a 1280x720 background, as large as fits below `top`.
 fn before(mut background: RgbImage, photo: &[u8], top: u32) -> anyhow::Result<RgbImage> {
     let photo = vision::decode(photo)?;
     let photo = RgbImage::from_raw(photo.width(), photo.height(), photo.rgb().to_vec());
@@ -91,16 +91,16 @@ fn jpeg(picture: &RgbImage, quality: u8) -> anyhow::Result<Vec<u8>> {
 }
 
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
-    match arguments.alone {
+    match arguments.measurement {
         None => {
             let report = unless_interrupted(stages::measure(context, arguments.stages)).await?;
             context.print(&report, stages::human)?;
         }
-        Some(Alone::Commits(arguments)) => {
+        Some(Measurement::Commits(arguments)) => {
             let report = unless_interrupted(commits::measure(arguments)).await?;
             context.print(&report, commits::human)?;
         }
-        Some(Alone::Lanes(arguments)) => {
+        Some(Measurement::Lanes(arguments)) => {
             let rows = unless_interrupted(lanes::measure(&arguments)).await?;
             context.print(&rows, |rows| lanes::human(rows, &arguments))?;
         }

@@ -1,4 +1,5 @@
-//! `gatehouse check`: one line each, ok or what to do. Needs no daemon.
+//! `gatehouse check`: checks each part by itself, and prints a line for each: ok, or the problem
+//! and what to do. Needs no daemon, and leaves to a running daemon what it uses.
 
 mod machine;
 mod upstream;
@@ -23,16 +24,17 @@ use crate::{
 };
 
 const LISTENER_TIMEOUT: Duration = Duration::from_secs(3);
-/// Longer than a camera takes to be open, or to be given up.
+/// Timeout after which a camera without a frame has failed. Opening a camera takes less, also when
+/// it fails.
 const CAMERA_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
 struct Line {
     check: String,
     ok: bool,
-    /// It works, and could be better.
+    /// The part works, but a change is recommended.
     warning: bool,
-    /// What was found; where it is not ok, with what to do.
+    /// What was found. If it is not ok, also what to do.
     detail: String,
 }
 
@@ -59,7 +61,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     lines.add("configuration", Ok(config.path.display().to_string()));
     let connected = UnixStream::connect(&config.control.socket).await;
     let denied = |e: &std::io::Error| e.kind() == std::io::ErrorKind::PermissionDenied;
-    // A socket that may not be opened is there all the same.
+    // A socket that refuses this user exists, so a daemon runs.
     let running = connected.as_ref().map_or_else(denied, |_| true);
     let daemon = if running { "running" } else { "not running" };
     lines.add("daemon", Ok(daemon.to_owned()));
@@ -68,7 +70,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     lines.add(
         "models",
         match loaded.await? {
-            Ok(vision) => Ok(format!("{} loads", vision.embedder_name())),
+            Ok(vision) => Ok(format!("{} can be loaded", vision.embedder_name())),
             Err(e) => Err(e.to_string()),
         },
     );
@@ -82,7 +84,7 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         machine::check(&mut lines, Path::new("/"), clock.stamp());
     }
     let buses = Buses::new(clock.clone());
-    // Lanes that share a line are tried on it one after the other, without letting go of it.
+    // Lanes that share a line are tested one after the other, while the line stays open.
     let lines_of_lanes = config.lanes.iter().filter_map(|lane| lane.turnstile.place());
     let _ports: Vec<_> = lines_of_lanes.map(|(line, _)| buses.port(line)).collect();
     for lane in &config.lanes {
@@ -122,35 +124,39 @@ fn storage(config: &Config, running: bool) -> Result<String, String> {
         let parent = dir.ancestors().find(|d| d.exists()).unwrap_or(Path::new("/"));
         let writable = nix::unistd::access(parent, nix::unistd::AccessFlags::W_OK);
         return match writable {
-            Ok(()) => Ok(format!("{} will be made at the first start", dir.display())),
-            Err(e) => Err(format!("{} cannot be made: {}: {e}", dir.display(), parent.display())),
+            Ok(()) => Ok(format!("{} will be created at the first start", dir.display())),
+            Err(e) => Err(format!(
+                "{} cannot be created: {}: {e}; allow this user to write there",
+                dir.display(),
+                parent.display()
+            )),
         };
     }
     let found = if running {
         "is in use by the daemon"
     } else {
         store::examine(&config.storage).map_err(|e| e.to_string())?;
-        "is sound"
+        "is not damaged"
     };
     let (free, _) = store::space(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let found = format!("{} {found}, {} MiB free", dir.display(), free >> 20);
     if let Some(place) = store::all_set_aside(dir).last() {
         let place = place.display();
         return Err(format!(
-            "{found}; a damaged database lies in {place}: see the manual, operate/disk.md"
+            "{found}; a damaged database was moved to {place}: see the manual, operate/disk.md"
         ));
     }
     match Room::with(free) {
         Room::Ample => Ok(found),
-        room => Err(format!("{found}, which is {}: make room", room.word())),
+        room => Err(format!("{found}, which is {}: make room on this disk", room.word())),
     }
 }
 
-/// Whoever copies the data's disk would have the key too.
+/// Returns a warning if a copy of the data's disk would hold the key too.
 fn key_beside_the_data(storage: &Storage) -> Option<String> {
     let Secret::File(key) = &storage.key else { return None };
     let disk = |path: &Path| {
-        // What is not made yet will be on the disk of the folder above it.
+        // A path that does not exist yet will be on the disk of its parent folder.
         path.ancestors().find_map(|path| std::fs::metadata(path).ok()).map(|m| m.dev())
     };
     let inside = key.starts_with(&storage.dir);
@@ -159,14 +165,14 @@ fn key_beside_the_data(storage: &Storage) -> Option<String> {
     }
     let place = if inside { "in the storage folder" } else { "on the disk of the storage folder" };
     Some(format!(
-        "{} lies {place}: whoever copies that has both, and can read everything; keep it as a systemd \
-         credential or on another medium: see the manual, operate/keys.md",
+        "{} lies {place}: a person who copies it has both key and data, and can read everything. Keep \
+         the key as a systemd credential or on another medium: see the manual, operate/keys.md",
         key.display()
     ))
 }
 
 fn synchronised(now: Stamp) -> Result<String, String> {
-    const NOT: &str = "the kernel does not hold the clock for synchronised: start chrony or \
+    const NOT: &str = "the kernel reports that the clock is not synchronised: start chrony or \
                        systemd-timesyncd";
     if now.synced { Ok("synchronised".to_owned()) } else { Err(NOT.to_owned()) }
 }
@@ -190,8 +196,8 @@ async fn metrics(address: SocketAddr, running: bool) -> Result<String, String> {
         return match answers {
             Ok(Ok(_)) => Ok(format!("{address} is in use by the daemon")),
             _ => Err(format!(
-                "{address}: nobody listens; `gatehouse status` says why, or the daemon was started \
-                 with another configuration"
+                "{address}: no program listens there: see `gatehouse status`. If it shows no problem, \
+                 restart the daemon with this configuration"
             )),
         };
     }
@@ -204,11 +210,11 @@ async fn metrics(address: SocketAddr, running: bool) -> Result<String, String> {
 async fn source(name: String, camera: &config::Camera, running: bool) -> Result<String, String> {
     let source = &camera.source;
     match source {
-        // To open a pipe would take frames from the daemon.
+        // The pipe is not opened, because that would take frames from the daemon.
         CameraSource::Replay(path) => match std::fs::metadata(path) {
             Ok(_) => Ok(source.to_string()),
             Err(e) => Err(format!(
-                "{source}: {e}; make it (images, or a pipe of JPEGs), or change the source"
+                "{source}: {e}; create it (images, or a pipe of JPEGs), or change the source"
             )),
         },
         CameraSource::V4l2(_) if running => {
@@ -219,16 +225,17 @@ async fn source(name: String, camera: &config::Camera, running: bool) -> Result<
             let looks = tokio::task::spawn_blocking(move || first_frame(&name, &camera)).await;
             match looks.map_err(|e| e.to_string())? {
                 Ok(picture) => Ok(format!("{source} shows {picture}")),
-                Err(e) if running => {
-                    Err(format!("{e} (or the daemon is its one client: see `gatehouse status`)"))
-                }
+                Err(e) if running => Err(format!(
+                    "{e} (perhaps the camera allows one client, which is the daemon: see \
+                     `gatehouse status`)"
+                )),
                 Err(e) => Err(e),
             }
         }
     }
 }
 
-/// Opens a camera as the daemon does, and says what its first frame is.
+/// Opens a camera as the daemon does. Returns a description of its first frame.
 fn first_frame(name: &str, camera: &config::Camera) -> Result<String, String> {
     let clock = Arc::new(SystemClock::new().map_err(|e| e.to_string())?);
     let (wakeup, cancel) = (Arc::new(Wakeup::default()), CancellationToken::new());
@@ -242,20 +249,23 @@ fn first_frame(name: &str, camera: &config::Camera) -> Result<String, String> {
         if let Some(frame) = slot.take() {
             break frame;
         }
-        // Each fails within its own bounds; then it says why.
+        // A camera fails after its own timeouts, and gives the reason.
         let state = handle.state.borrow();
         if state.errors > 0 {
             return Err(state.last_error.clone().unwrap_or_default());
         }
         if clock.monotonic() - begun > CAMERA_TIMEOUT {
-            return Err(format!("{} shows nothing within {CAMERA_TIMEOUT:?}", camera.source));
+            let source = &camera.source;
+            return Err(format!(
+                "{source} sent no picture within {CAMERA_TIMEOUT:?}: check its power, cable and address"
+            ));
         }
     };
     Ok(match &frame.picture {
         Picture::Raw(yuv) => format!("pictures of {} x {} pixels", yuv.width, yuv.height),
         Picture::Encoded(data) => {
             let image = vision::decode_frame(data)
-                .map_err(|e| format!("{} shows no picture: {e}", camera.source))?;
+                .map_err(|e| format!("{} sent an unusable picture: {e}", camera.source))?;
             format!("pictures of {} x {} pixels", image.width(), image.height())
         }
     })

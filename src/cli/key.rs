@@ -1,4 +1,5 @@
-//! `gatehouse key …`: the sealing key of this install.
+//! `gatehouse key …`: replaces the sealing key of this gateway. It opens the database itself, so
+//! the daemon must not run.
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
@@ -16,10 +17,10 @@ use crate::{
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Seal everything with a new key; the daemon must not run
+    /// Encrypt all personal data again with a new key; stop the daemon first
     ///
-    /// Whoever has the old key can open old copies of the database with it, and nothing else. Back the
-    /// new key up apart from the database.
+    /// The old key still opens old copies of the database, and nothing else. Back up the new key,
+    /// and keep this copy apart from the database.
     #[command(after_help = "Examples:
   gatehouse key rotate
   gatehouse key rotate --from /etc/gatehouse/secrets/key --to /etc/gatehouse/secrets/key.new")]
@@ -28,11 +29,12 @@ pub(super) enum Command {
 
 #[derive(Args)]
 pub(super) struct Rotate {
-    /// Where the new key goes, if storage.key is a credential: put it in the credential's place then
+    /// File for the new key, if storage.key is a systemd credential. Afterwards put the new key in
+    /// the credential's place
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
-    /// Where the present key is, if storage.key is a credential and this is not the service's own
-    /// environment
+    /// File of the present key, if storage.key is a systemd credential and the command does not run
+    /// in the environment of the service
     #[arg(long, value_name = "FILE", requires = "to")]
     from: Option<PathBuf>,
 }
@@ -58,12 +60,15 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
     let key = rotated.key.display();
     if done.damaged > 0 {
         let values = crate::timing::counted(done.damaged, "damaged value");
-        eprintln!("{values} stayed as before: `gatehouse status` names the workers");
+        eprintln!(
+            "{values} could not be changed to the new key: the daemon's log names the workers at the \
+             next start"
+        );
     }
     if !rotated.emptied {
         eprintln!(
-            "another program reads the database: start the daemon once it has ended, which \
-                   takes the last old copies out of the database's log"
+            "another program reads the database: end that program, then start the daemon. The start \
+             removes the last old copies from the database's log"
         );
     }
     let shown = json!({
@@ -74,7 +79,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
     });
     context.print(&shown, |_| {
         let next = if rotated.in_place {
-            format!("back {key} up, apart from the database; then start the daemon")
+            format!("back up {key} apart from the database; then start the daemon")
         } else {
             format!("put {key} in the credential's place, back it up, then start the daemon")
         };

@@ -1,4 +1,4 @@
-//! `gatehouse lane …`: a gate opened by hand, and how a lane works.
+//! `gatehouse lane …`: a release by hand, and the mode of a lane.
 
 use std::process::ExitCode;
 
@@ -13,12 +13,13 @@ use crate::{
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Release a lane once; recorded with who asked, and as the worker's attendance if one is named
+    /// Release the turnstile for one passage. The record names the user who asked. With --worker,
+    /// it is also the worker's attendance
     #[command(after_help = "Examples:
   gatehouse lane release north --direction entry --reason \"delivery of steel\"
   gatehouse lane release north --direction entry --worker W003 --reason \"guard Wang knows him\"")]
     Release(Release),
-    /// How a lane works from now on; recorded, and kept across restarts
+    /// Set the mode of a lane: normal, free or closed. It is recorded, and stays after a restart
     #[command(after_help = "Examples:
   gatehouse lane mode north free --reason \"fire drill\"
   gatehouse lane mode north normal --reason \"fire drill is over\"")]
@@ -37,11 +38,11 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
     let released: Released = context.ask(&Request::Release(release)).await?;
     context.print(&released, |r| {
         let what = match r.answered.outcome {
-            Outcome::Passed => "somebody walked through".to_owned(),
+            Outcome::Passed => "a person walked through".to_owned(),
             Outcome::NotPassed | Outcome::Unconfirmed => r.answered.detail.clone(),
         };
         format!("lane {} {}: {what}", r.lane, r.direction)
     })?;
-    // That nobody walked through an open gate is no failure of the command.
+    // The command succeeds if the turnstile was released, even if no person walked through.
     Ok(if released.answered.released { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,4 +1,5 @@
-//! The log: on stderr, filtered by `GATEHOUSE_LOG`, as text or as JSON by `GATEHOUSE_LOG_FORMAT`.
+//! Sets up the log, which goes to stderr. `GATEHOUSE_LOG` is its filter, and `GATEHOUSE_LOG_FORMAT`
+//! its format: text or JSON.
 
 use std::io::IsTerminal;
 
@@ -15,24 +16,25 @@ use tracing_subscriber::{
 const FILTER: &str = "GATEHOUSE_LOG";
 const FORMAT: &str = "GATEHOUSE_LOG_FORMAT";
 const OWN: &str = "gatehouse";
-/// tract warns of each model's operator set; the models are pinned and were compared. retina warns with
-/// addresses in full, in whose path there may be a password.
+/// Libraries that log only errors. tract warns about each model's operator set, which is known to
+/// be right: the models are pinned. retina's warnings hold full addresses, which may hold a
+/// password.
 const QUIET: [&str; 2] = ["tract_onnx", "retina"];
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum LogError {
     #[error(
-        "{FILTER}: {0:?} is no directive: give a level (error, warn, info, debug, trace or off) for \
-         Gatehouse itself, or TARGET=LEVEL for a part or a library, with commas between several, such as \
-         \"debug,rumqttc=debug\""
+        "{FILTER}: {0:?} is not valid: give a level (error, warn, info, debug, trace or off) for \
+         Gatehouse itself, or TARGET=LEVEL for one part or library. Put commas between several, for \
+         example \"debug,rumqttc=debug\""
     )]
     Directive(String),
-    #[error("{FORMAT}: {0:?} is no format: give text or json")]
+    #[error("{FORMAT}: {0:?} is not valid: give text or json")]
     Format(String),
 }
 
-/// Starts the log, with times on this time zone's clock. Under the journal, which has its own, lines of
-/// text bear no time.
+/// Starts the log, with times in the given time zone. The journal adds its own times, so lines of
+/// text for the journal have none.
 pub(super) fn start(zone: TimeZone) -> Result<(), LogError> {
     let named = |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
     let targets = targets(&named(FILTER).unwrap_or_default())?;
@@ -50,7 +52,8 @@ pub(super) fn start(zone: TimeZone) -> Result<(), LogError> {
     Ok(())
 }
 
-/// A level alone is Gatehouse's own: what libraries say at `debug` and below must be asked for by name.
+/// Parses the filter. A level without a target applies to Gatehouse only: `debug` and `trace` of a
+/// library need the library's name.
 fn targets(text: &str) -> Result<Targets, LogError> {
     let mut own = LevelFilter::INFO;
     let mut named: Vec<(&str, LevelFilter)> = Vec::new();
@@ -60,12 +63,12 @@ fn targets(text: &str) -> Result<Targets, LogError> {
         let in_path = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
         match directive.split_once('=') {
             None => own = level(directive)?,
-            Some((target, of_it)) => {
+            Some((target, its_level)) => {
                 let target = target.trim();
                 if target.is_empty() || !target.chars().all(in_path) {
                     return Err(wrong());
                 }
-                named.push((target, level(of_it)?));
+                named.push((target, level(its_level)?));
             }
         }
     }
@@ -80,15 +83,16 @@ fn targets(text: &str) -> Result<Targets, LogError> {
         .with_targets(named))
 }
 
-/// Whether stderr is the journal's own stream: its device and inode stand in the variable, which also
-/// reaches programs whose stderr goes elsewhere (systemd.exec(5)).
+/// Returns whether stderr is the journal's stream. The variable alone is not enough, because
+/// programs with a redirected stderr inherit it. So its device and inode are compared
+/// (systemd.exec(5)).
 fn to_the_journal() -> bool {
     let stream = std::env::var("JOURNAL_STREAM").unwrap_or_default();
     let stderr = nix::sys::stat::fstat(std::io::stderr());
     stderr.is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-/// RFC 3339 with the offset of a time zone, as everywhere in what people see.
+/// Formats times as RFC 3339 with the offset of the site's time zone, as in all other output.
 struct SiteTime(TimeZone);
 
 impl FormatTime for SiteTime {

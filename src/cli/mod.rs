@@ -1,8 +1,8 @@
-//! The command line: one file a command family.
+//! The command line: one file for each command family.
 //!
 //! In: arguments. Out: results on stdout (`--json` for machines), messages for people on stderr,
-//! and an exit code: 0 done, 1 it failed, 2 wrong usage, 3 no daemon to talk to, 78 the
-//! configuration is wrong.
+//! and an exit code: 0 done, 1 failed, 2 wrong usage, 3 no daemon answers, 78 the configuration
+//! is wrong.
 
 mod attendance;
 pub mod bench;
@@ -12,7 +12,7 @@ mod demo;
 mod key;
 mod lane;
 mod log;
-#[cfg_attr(not(feature = "demo"), allow(dead_code, reason = "the bench alone needs a part of it"))]
+#[cfg_attr(not(feature = "demo"), allow(dead_code, reason = "the bench uses only a part of it"))]
 mod rig;
 mod run;
 mod status;
@@ -36,8 +36,8 @@ use crate::{
     control::{Client, ClientError, Request},
 };
 
-/// Calls that block (the store's readers, an enrolment's photo) at once; the next one waits. The
-/// unit allows the process 128 threads in all.
+/// Maximum number of concurrent blocking calls (the store's readers, an enrolment's photo). Further
+/// calls wait. The systemd unit allows the process 128 threads in all.
 const BLOCKING: usize = 32;
 const DEFAULT_CONFIG: &str = "/etc/gatehouse/gatehouse.toml";
 
@@ -46,18 +46,18 @@ const EVERYWHERE: &str = "Options of every command";
 
 /// The program in the box at a construction site's gate.
 ///
-/// It reads the face cameras and the turnstiles, admits the workers on the roster, keeps their
+/// It reads the face cameras, releases the turnstiles for the workers on the roster, keeps their
 /// attendance in a ledger and sends it upstream when the link is up.
 ///
-/// Exit codes: 0 done; 1 it failed; 2 wrong usage; 3 no daemon to talk to; 78 the configuration
-/// is wrong.
+/// Exit codes: 0 done; 1 the command failed; 2 wrong usage; 3 no daemon answers; 78 the
+/// configuration is wrong.
 #[derive(Parser)]
 #[command(name = "gatehouse", version, max_term_width = 100)]
 struct Arguments {
-    /// The configuration [default: $GATEHOUSE_CONFIG, else /etc/gatehouse/gatehouse.toml]
+    /// The configuration file [default: $GATEHOUSE_CONFIG, else /etc/gatehouse/gatehouse.toml]
     #[arg(long, global = true, value_name = "FILE", help_heading = EVERYWHERE)]
     config: Option<PathBuf>,
-    /// Print JSON: one document, or one object a line for lists
+    /// Print JSON: one document; for a list, one object on each line
     #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
     #[command(subcommand)]
@@ -69,11 +69,11 @@ enum Command {
     /// Run the daemon in the foreground
     #[command(after_help = "Example:\n  gatehouse run --config gatehouse.toml")]
     Run,
-    /// Show the whole gate on this machine with nothing configured, in under a minute
+    /// Show a complete gate on this machine in under a minute; needs no configuration
     #[cfg(feature = "demo")]
     #[command(after_help = "Example:\n  gatehouse demo")]
     Demo,
-    /// Check configuration, models, devices, storage, clock and upstreams; needs no daemon
+    /// Check the configuration, models, devices, storage, clock and upstreams; needs no daemon
     #[command(
         after_help = "Examples:\n  gatehouse check\n  gatehouse check --config gatehouse.toml"
     )]
@@ -81,27 +81,27 @@ enum Command {
     /// Show the daemon's state and what needs attention
     #[command(after_help = "Examples:\n  gatehouse status\n  gatehouse status --json")]
     Status,
-    /// Enrol workers, and the rest of the roster's life
+    /// The roster: enroll, import, update, suspend and remove workers
     #[command(subcommand)]
     Worker(worker::Command),
-    /// Attendance records: list, who is on site, export, passages added by hand or disputed
+    /// Attendance records: list and export them, see who is on site, add or dispute a passage
     #[command(subcommand)]
     Attendance(attendance::Command),
-    /// The monthly sheet that workers sign: hours on site by worker and day
+    /// Make the monthly sheet that workers sign: hours on site by worker and day
     Timesheet(timesheet::Arguments),
-    /// Open a gate by hand, or set how a lane works: normal, free, closed
+    /// Release a turnstile by hand, or set the mode of a lane: normal, free, closed
     #[command(subcommand)]
     Lane(lane::Command),
-    /// The key that seals what is kept of people
+    /// Change the key that encrypts ID numbers, face templates and photos
     #[command(subcommand)]
     Key(key::Command),
-    /// Measure this machine, by stage
+    /// Measure the speed of this machine, by stage
     Bench(bench::Arguments),
 }
 
-/// What every command is given.
+/// The options that every command has.
 struct Context {
-    /// The configuration, where one is named.
+    /// The configuration file, if `--config` or the environment names one.
     config: Option<PathBuf>,
     json: bool,
 }
@@ -117,12 +117,12 @@ impl Context {
         Ok(Client::connect(&self.config()?.control.socket).await?)
     }
 
-    /// Asks the daemon for one thing.
+    /// Sends one request to the daemon and returns its answer.
     async fn ask<T: DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
         Ok(self.client().await?.ask(request).await?)
     }
 
-    /// Asks the daemon for a list, and prints it: a line each as JSON, or a table.
+    /// Asks the daemon for a list, and prints it: a table, or one JSON object on each line.
     async fn list<I: Serialize + DeserializeOwned, D: DeserializeOwned>(
         &self,
         request: &Request,
@@ -145,7 +145,7 @@ impl Context {
         Ok(done)
     }
 
-    /// Prints one document: as JSON, or as `human` puts it.
+    /// Prints one document: as JSON, or as the text that `human` makes.
     fn print<T: Serialize>(
         &self,
         value: &T,
@@ -164,7 +164,7 @@ fn print_line(text: &str) -> anyhow::Result<()> {
     print_bytes(format!("{}\n", text.trim_end_matches('\n')).as_bytes())
 }
 
-/// A closed pipe (`gatehouse … | head`) is no failure of ours.
+/// Writes to stdout. A closed pipe (`gatehouse … | head`) is not an error.
 fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     match std::io::stdout().write_all(bytes) {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(e.into()),
@@ -172,8 +172,8 @@ fn print_bytes(bytes: &[u8]) -> anyhow::Result<()> {
     }
 }
 
-/// Asks the daemon, and where it asks back whether something that looks mistyped is meant, a person at
-/// the terminal; elsewhere `--yes` is the answer.
+/// Sends a request that the daemon may refuse because a value looks mistyped. On a terminal the
+/// user then answers a question. Without a terminal, only `--yes` confirms the value.
 async fn confirmed<T>(
     yes: bool,
     question: &str,
@@ -188,7 +188,7 @@ async fn confirmed<T>(
     let (mut stderr, stdin) = (std::io::stderr(), std::io::stdin());
     anyhow::ensure!(
         stdin.is_terminal() && stderr.is_terminal(),
-        "{failure}; nothing is changed. If it is meant, give --yes"
+        "{failure}; nothing is changed. If the value is right, repeat the command with --yes"
     );
     write!(stderr, "{failure}\n{question} [y/N] ")?;
     let mut answer = String::new();
@@ -198,7 +198,8 @@ async fn confirmed<T>(
     ask(true).await
 }
 
-/// A file that is there whole or not at all, for its owner alone: it says who was where.
+/// A file that appears under its name only when it is complete. Only its owner can read it, because
+/// it holds personal data.
 struct WholeFile<'a> {
     path: &'a Path,
     replaces: bool,
@@ -206,10 +207,13 @@ struct WholeFile<'a> {
 }
 
 impl WholeFile<'_> {
-    /// One that is there already is not replaced unless somebody said so.
+    /// Creates a temporary file beside `path`. Fails if `path` exists and `replaces` is false.
     fn begin(path: &Path, replaces: bool) -> anyhow::Result<WholeFile<'_>> {
         if !replaces && path.symlink_metadata().is_ok() {
-            anyhow::bail!("{} is there already; --force replaces it", path.display());
+            anyhow::bail!(
+                "{} already exists: choose another file, or give --force to replace it",
+                path.display()
+            );
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         let file = tempfile::Builder::new()
@@ -231,7 +235,7 @@ impl WholeFile<'_> {
     }
 }
 
-/// Columns, aligned also where names are Chinese.
+/// Returns a table as text. Its columns are aligned also if names are Chinese.
 fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING).set_header(head.to_vec());
@@ -239,7 +243,8 @@ fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     table.trim_fmt()
 }
 
-/// Returns the whole command line's grammar, by which the documents' commands are checked.
+/// Returns the definition of the whole command line. The tests check the documents' commands with
+/// it.
 pub fn command() -> clap::Command {
     <Arguments as clap::CommandFactory>::command()
 }
@@ -273,7 +278,7 @@ pub fn main() -> ExitCode {
             Command::Bench(arguments) => bench::run(&context, arguments).await,
         }
     });
-    // A blocking call that nobody waits for any more does not hold up the exit.
+    // An abandoned blocking call does not delay the exit.
     runtime.shutdown_background();
     match done {
         Ok(code) => code,
@@ -284,7 +289,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The whole chain, without what a cause repeats.
+/// Returns the whole chain of causes, without the text that a cause repeats.
 fn in_words(error: &anyhow::Error) -> String {
     let mut words = String::new();
     for cause in error.chain().map(ToString::to_string) {

@@ -1,5 +1,5 @@
-//! A gate on a bench, for `demo` and `bench`: the real daemon in a temporary folder, a pipe for
-//! its camera, and a simulated turnstile whose line is listened to.
+//! A test gate for `demo` and `bench`: the real daemon in a temporary folder. Its camera is a pipe.
+//! Its turnstile is simulated, and the frames on the turnstile's line are observed.
 
 use std::{
     io::Write as _,
@@ -24,15 +24,16 @@ use crate::{
     turnstile::DeviceFrame,
 };
 
-/// Anything that is waited for comes well within this, also on a slow board.
+/// Timeout of each wait. Each event comes much earlier, also on a slow board.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) const LANE: &str = "north";
-/// From one frame of the camera to the next.
+/// Interval between two frames of the camera.
 const FRAME: Duration = Duration::from_millis(100);
 const PIPE: &str = "camera";
 
-/// `models/` here, or that of the checkout this was built from. What is built for devices, without the
-/// demo, knows no checkout (the same bytes come of each), and takes the installed ones.
+/// Returns `models/` of the working directory, or of the checkout that this program was built from.
+/// A build for devices (without the demo) must be reproducible, so it holds no path of a checkout.
+/// It uses the installed models.
 pub(super) fn models_of_checkout() -> PathBuf {
     let here = Path::new("models");
     let here = std::path::absolute(here).unwrap_or_else(|_| here.to_owned());
@@ -45,8 +46,8 @@ pub(super) fn models_of_checkout() -> PathBuf {
     }
 }
 
-/// Ends early, with an error, when somebody interrupts: what the work holds is dropped then, its
-/// folder with it.
+/// Runs the work until it ends or until SIGINT or SIGTERM, which is an error. The work's values are
+/// then dropped, and so its temporary folder is removed.
 pub(super) async fn unless_interrupted<T>(
     work: impl Future<Output = anyhow::Result<T>>,
 ) -> anyhow::Result<T> {
@@ -58,16 +59,16 @@ pub(super) async fn unless_interrupted<T>(
     }
 }
 
-/// The folder and the configuration, before the daemon runs.
+/// The folder, the configuration and the clock of a daemon that is not started yet.
 pub(super) struct Bench {
-    /// Removed when dropped.
+    /// The folder is removed when this value is dropped.
     dir: tempfile::TempDir,
     pub(super) config: Config,
     pub(super) clock: Arc<dyn Clock>,
 }
 
 impl Bench {
-    /// `more`: what the configuration has besides the models, lanes too.
+    /// Creates the folder and the configuration. `more`: further sections, for example the lanes.
     pub(super) fn new(models: &Path, clock: Arc<dyn Clock>, more: &str) -> anyhow::Result<Bench> {
         let dir = tempfile::Builder::new().prefix("gatehouse-").tempdir()?;
         let text = format!(
@@ -89,7 +90,7 @@ socket = "control.sock"
         Ok(Bench { dir, config, clock })
     }
 
-    /// With a lane: a pipe for its camera, a simulated turnstile.
+    /// As [`new`](Self::new), with one lane: a pipe for its camera, and a simulated turnstile.
     pub(super) fn with_lane(
         models: &Path,
         clock: Arc<dyn Clock>,
@@ -116,7 +117,7 @@ source = "replay:{PIPE}"
         self.dir.path().join(PIPE)
     }
 
-    /// Somebody stands before the camera until they walk off, whether or not a daemon looks yet.
+    /// Puts a visitor before the camera, also if the daemon does not run yet.
     pub(super) fn show(&self, jpeg: Vec<u8>) -> Visitor {
         Visitor::before(self.pipe(), jpeg)
     }
@@ -129,7 +130,7 @@ source = "replay:{PIPE}"
     }
 }
 
-/// The gate at work.
+/// A running gate.
 pub(super) struct Rig {
     pub(super) bench: Bench,
     pub(super) running: Running,
@@ -141,21 +142,22 @@ impl Rig {
         Ok(Client::connect(&self.bench.config.control.socket).await?)
     }
 
-    /// The next release's bytes, as the controller received them.
+    /// Waits for the next release. Returns its bytes as the controller received them.
     pub(super) async fn release(&mut self) -> anyhow::Result<Vec<u8>> {
         let released = timeout(TIMEOUT, released(&mut self.line)).await;
         Ok(released.context("the turnstile was not released")??.received)
     }
 
-    /// The sensor's answer after a release, when somebody walks through.
+    /// Waits until a person walks through after a release. Returns the answer with the sensor's
+    /// state.
     pub(super) async fn walked(&mut self) -> anyhow::Result<Vec<u8>> {
-        // Function 02 answered with input 0 on: somebody in the passage.
+        // The answer to function 02 with input 0 on: a person is in the passage.
         let passed = |f: &DeviceFrame| {
             let on = f.answered.get(3).is_some_and(|inputs| inputs & 1 == 1);
             f.answered.get(1..3) == Some(&[2, 1]) && on
         };
         let passed = timeout(TIMEOUT, heard(&mut self.line, passed)).await;
-        Ok(passed.context("nobody passed")??.answered)
+        Ok(passed.context("the turnstile reported no passage")??.answered)
     }
 
     pub(super) async fn stop(self) -> anyhow::Result<()> {
@@ -163,11 +165,11 @@ impl Rig {
     }
 }
 
-/// The next release of an entry that the controller receives.
+/// Waits for the next release of an entry that the controller receives.
 pub(super) async fn released(
     line: &mut broadcast::Receiver<DeviceFrame>,
 ) -> anyhow::Result<DeviceFrame> {
-    // Function 05, coil 0, FF00.
+    // A release is function 05 with coil 0 and value FF00.
     heard(line, |frame| frame.received.get(1..6) == Some(&[5, 0, 0, 0xff, 0])).await
 }
 
@@ -184,7 +186,7 @@ async fn heard(
     }
 }
 
-/// Who stands before the camera: the same photo, frame after frame.
+/// A person before the camera: the same photo in each frame.
 pub(super) struct Visitor {
     walks_off: std::sync::mpsc::Sender<()>,
     frames: JoinHandle<std::io::Result<()>>,
@@ -206,9 +208,9 @@ impl Visitor {
         Visitor { walks_off, frames }
     }
 
-    /// The camera shows them no longer; [`walks_off`](Self::walks_off) waits for that.
+    /// Tells the camera to stop showing this person. [`walks_off`](Self::walks_off) waits for it.
     pub(super) fn turns_away(&self) {
-        // Where the camera has failed nobody hears it, and `walks_off` says so.
+        // If the camera has failed, the message is lost, and `walks_off` returns the error.
         let _ = self.walks_off.send(());
     }
 

@@ -1,4 +1,5 @@
-//! `gatehouse run`: the daemon in the foreground.
+//! `gatehouse run`: runs the daemon in the foreground until SIGTERM, SIGINT or a failure, and tells
+//! systemd its state.
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
@@ -29,12 +30,12 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         _ = interrupt.recv() => None,
     };
     tell_systemd(NotifyState::Stopping);
-    exit_at_the_latest_after(daemon::SHUTDOWN + Duration::from_secs(2));
+    force_exit_after(daemon::SHUTDOWN + Duration::from_secs(2));
     match failure {
         Some(error) => {
             tracing::error!(error = %super::in_words(&error), "stopping");
             if let Err(also) = running.shutdown().await {
-                tracing::error!(error = %super::in_words(&also), "and not in order");
+                tracing::error!(error = %super::in_words(&also), "the shutdown failed too");
             }
             Err(error)
         }
@@ -46,15 +47,16 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// A shutdown is bounded by itself, as long as the runtime runs. This holds without it.
-fn exit_at_the_latest_after(timeout: Duration) {
+/// Ends the process after the timeout. The shutdown has a timeout of its own, which needs a working
+/// runtime; this thread does not.
+fn force_exit_after(timeout: Duration) {
     let gives_up = move || {
         std::thread::sleep(timeout);
-        tracing::error!("stopping takes too long: giving up");
+        tracing::error!("the shutdown takes too long: ending the process now");
         std::process::exit(1);
     };
     if let Err(error) = std::thread::Builder::new().name("last resort".into()).spawn(gives_up) {
-        tracing::warn!(%error, "only systemd bounds this stop");
+        tracing::warn!(%error, "no thread to force the exit: only systemd limits the shutdown time");
     }
 }
 

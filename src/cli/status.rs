@@ -1,4 +1,4 @@
-//! `gatehouse status`.
+//! `gatehouse status`: asks the daemon for its status document, and prints it as text or JSON.
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -6,7 +6,7 @@ use super::Context;
 use crate::{control::Request, status::Status, timing::counted};
 
 pub(super) const NO_LANE: &str =
-    "none is configured, so no gate opens: add a [[lane]] to the configuration";
+    "no lane is configured, so no gate opens: add a [[lane]] to the configuration";
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let status: Status = context.ask(&Request::Status).await?;
@@ -25,14 +25,14 @@ fn entries(size: Option<u64>) -> String {
     }
 }
 
-/// A number, where it could be had.
+/// Returns the number as text, or `?` if it is not known.
 fn known<T: ToString>(number: Option<T>) -> String {
     number.map_or_else(|| "?".to_owned(), |n| n.to_string())
 }
 
 fn human(status: &Status) -> String {
     let mut out = String::new();
-    // Writing into a String has no error to give.
+    // Writing into a String cannot fail.
     let _ = writeln!(
         out,
         "gatehouse {} · gateway {} · project {} · since {}",
@@ -49,11 +49,11 @@ fn human(status: &Status) -> String {
     let ledger = &status.ledger;
     let pruned = match ledger.pruned_before {
         None | Some(0) => String::new(),
-        Some(before) => format!(", the first {before} without what they said"),
+        Some(before) => format!(", contents of the first {before} erased after retention"),
     };
     let kept = match ledger.kept_until {
-        None => "kept for good".to_owned(),
-        Some(day) => format!("kept until {day} at least"),
+        None => "kept permanently".to_owned(),
+        Some(day) => format!("kept at least until {day}"),
     };
     let _ = writeln!(out, "ledger    {}{pruned}, {kept}, id {}", entries(ledger.size), ledger.id);
     if status.lanes.is_empty() {
@@ -76,7 +76,7 @@ fn human(status: &Status) -> String {
             let _ = writeln!(
                 out,
                 "  camera  {}: {} ({}), {}, {} dropped, {} analysed, {} unchanged, \
-                 {} with a face, {} of no use",
+                 {} with a face, {} unusable",
                 camera.direction,
                 if state.finished { "finished" } else { up(state.connected) },
                 camera.source,
@@ -92,13 +92,13 @@ fn human(status: &Status) -> String {
     for upstream in &status.upstreams {
         let _ = writeln!(
             out,
-            "upstream  {}: {} ({}), {} waiting{}; {} sent, {} of them again",
+            "upstream  {}: {} ({}), {} waiting{}; {} sent, {} of these resent",
             upstream.link.name,
             up(upstream.link.connected),
             upstream.link.broker,
             known(upstream.outbox),
             match upstream.link.acknowledged_upto {
-                Some(upto) => format!(", the platform has all up to {upto}"),
+                Some(upto) => format!(", acknowledged by the platform up to {upto}"),
                 None => String::new(),
             },
             upstream.link.published,
@@ -109,14 +109,14 @@ fn human(status: &Status) -> String {
         if all > 0 {
             let _ = writeln!(
                 out,
-                "  commands  {} done, {} refused or in vain, {} answered again",
+                "  commands  {} done, {} refused or failed, {} repeated",
                 commands.commands_done, commands.commands_failed, commands.commands_repeated
             );
         }
         for certificate in &upstream.link.certificates {
             let _ = writeln!(
                 out,
-                "  certificate  the {}'s, until {}",
+                "  certificate  of the {}, valid until {}",
                 certificate.whose.word(),
                 certificate.until.strftime("%Y-%m-%d %H:%M UTC")
             );
@@ -135,7 +135,7 @@ fn human(status: &Status) -> String {
     let photos = &status.photos;
     let _ = writeln!(
         out,
-        "photos    {} of passages, {} MiB; {} given up",
+        "photos    {} of passages, {} MiB; {} not stored",
         photos.kept,
         photos.bytes >> 20,
         photos.given_up + photos.dropped + photos.failed
@@ -156,7 +156,7 @@ fn human(status: &Status) -> String {
         let standing: Vec<_> = standing.collect();
         let _ = writeln!(
             out,
-            "alarms    {} raised since the start, {} not over{}{}",
+            "alarms    {} raised since the start, {} active{}{}",
             alarms.raised,
             standing.len(),
             if standing.is_empty() { "" } else { ": " },

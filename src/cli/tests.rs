@@ -1,4 +1,4 @@
-//! The help: complete, in a sensible order, with examples that can be typed.
+//! The help is complete, its options are in order, and its examples are valid commands.
 
 use clap::{ArgMatches, Command, CommandFactory};
 
@@ -10,7 +10,7 @@ fn whole() -> Command {
     whole
 }
 
-/// Each command with the words that lead to it, `help` apart.
+/// Collects each command, except `help`, with the words that select it.
 fn all(command: &Command, path: &[String], found: &mut Vec<(Vec<String>, Command)>) {
     found.push((path.to_vec(), command.clone()));
     for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
@@ -25,12 +25,12 @@ fn commands() -> Vec<(Vec<String>, Command)> {
     found
 }
 
-/// Whether it can be run as it is.
+/// Returns whether the command can be run without a subcommand.
 fn is_leaf(command: &Command) -> bool {
     !command.is_subcommand_required_set() && !command.get_name().eq("gatehouse")
 }
 
-/// A line as a shell takes it apart: blanks and double quotes alone.
+/// Splits a line into words as a shell does. Only blanks and double quotes are supported.
 fn words(line: &str) -> Vec<String> {
     let mut words = Vec::new();
     for (n, piece) in line.split('"').enumerate() {
@@ -64,7 +64,7 @@ fn each_argument_of_each_command_has_a_help_text() {
 }
 
 #[test]
-fn each_command_has_examples_and_each_can_be_typed() {
+fn each_command_has_examples_and_each_example_is_valid() {
     for (path, command) in commands().into_iter().filter(|(_, command)| is_leaf(command)) {
         let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
         assert!(help.starts_with("Example"), "{path:?} has no example");
@@ -106,7 +106,7 @@ fn required_options_come_first() {
 }
 
 #[test]
-fn the_lanes_help_speaks_of_its_mode() {
+fn the_help_of_lane_names_the_modes() {
     let lane =
         whole().find_subcommand("lane").and_then(Command::get_about).map(ToString::to_string);
     assert!(lane.as_ref().is_some_and(|about| about.contains("free, closed")), "{lane:?}");

@@ -1,5 +1,5 @@
-//! `gatehouse timesheet`: the month's sheet, computed here from what the daemon and the site's other
-//! gateways have recorded.
+//! `gatehouse timesheet`: computes the month's sheet, in this process. In: the daemon's records,
+//! and exports of the site's other gateways. Out: a table, JSON, CSV or an Excel file.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -38,28 +38,29 @@ pub(super) struct Arguments {
     /// The month, such as 2026-10
     #[arg(long, value_parser = month, display_order = 1)]
     month: Date,
-    /// This worker alone, day by day
+    /// Only this worker, day by day
     #[arg(long, value_name = "ID", display_order = 7)]
     worker: Option<WorkerId>,
-    /// This team alone
+    /// Only this team
     #[arg(long, display_order = 5)]
     team: Option<String>,
-    /// This contractor's teams alone
+    /// Only the teams of this contractor
     #[arg(long, display_order = 6)]
     contractor: Option<String>,
-    /// What `attendance export --month` wrote on another gateway of the site; may be given again
+    /// A file that `attendance export --month` wrote on another gateway of the site. Repeat for
+    /// more
     #[arg(long = "with", value_name = "FILE", display_order = 8)]
     exports: Vec<PathBuf>,
-    /// The id has another name on another gateway, and is the same person; may be given again
+    /// This id is one person, although the gateways have different names for it. Repeat for more
     #[arg(long, value_name = "ID", display_order = 9)]
     same_person: Vec<String>,
-    /// table: sums by worker; csv, xlsx: every day too
+    /// table: sums by worker; csv and xlsx: each day too
     #[arg(long, value_enum, display_order = 2)]
     format: Option<Form>,
-    /// Where to; tables and CSV may go to stdout
+    /// The file to write; without it, table and csv go to stdout
     #[arg(long, value_name = "FILE", display_order = 3)]
     out: Option<PathBuf>,
-    /// Replace the file where there is one
+    /// Replace the file if it exists
     #[arg(long, display_order = 4)]
     force: bool,
 }
@@ -71,7 +72,7 @@ enum Form {
     Xlsx,
 }
 
-/// The first day of a month as people give it.
+/// Parses a month such as 2026-10. Returns its first day.
 pub(super) fn month(text: &str) -> Result<Date, String> {
     let first = (text.len() == 7).then(|| format!("{text}-01").parse().ok());
     first.flatten().ok_or_else(|| "must be a month such as 2026-10".to_owned())
@@ -80,7 +81,7 @@ pub(super) fn month(text: &str) -> Result<Date, String> {
 pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Result<ExitCode> {
     let form = arguments.format.unwrap_or(Form::Table);
     let misused = if context.json && arguments.format.is_some() {
-        Some("--json is a format of its own; leave out --format")
+        Some("--json and --format cannot be used together: give only one of them")
     } else if form == Form::Xlsx && arguments.out.is_none() {
         Some("--format xlsx needs --out FILE")
     } else {
@@ -103,7 +104,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
         eprintln!("gatehouse: note: {}", note.english);
     }
     let Some(mut file) = file else {
-        // As it is: of a CSV the mark before it and the ends of its lines are a part.
+        // The bytes are written unchanged: a CSV needs its byte order mark and its line ends.
         let end: &[u8] = if bytes.ends_with(b"\n") { b"" } else { b"\n" };
         super::print_bytes(&[&bytes, end].concat())?;
         return Ok(ExitCode::SUCCESS);
@@ -128,7 +129,7 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
         .context("--month")?;
     let mut gathered = Gathered::new(&days);
     let (from, to) = days.range();
-    // Whom only another gateway knows is found in its export.
+    // With exports, the query names no worker: the worker may be known only to another gateway.
     let worker = arguments.worker.clone().filter(|_| arguments.exports.is_empty());
     let query = AttendanceQuery {
         worker,
@@ -184,7 +185,8 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
     if sheet.rows.is_empty() && sheet.disputed.is_empty() && !only.is_all() {
         let teams: Vec<_> = known.iter().map(|(c, t)| format!("{c} / {t}")).collect();
         bail!(
-            "nobody who was asked for has a record in {}; contractors and teams with records: {}",
+            "no record in {} matches --worker, --team and --contractor. Contractors and teams with \
+             records: {}",
             first.strftime("%Y-%m"),
             if teams.is_empty() { "none".to_owned() } else { teams.join(", ") }
         );
@@ -204,8 +206,9 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
     })
 }
 
-/// The last four characters of each worker's ID number, from this gateway's roster. Of who is known to
-/// another gateway alone there is none; of another person under the same id there must be none.
+/// Adds the last four characters of each worker's ID number, from this gateway's roster. A worker
+/// who is only on another gateway's roster gets none. Another person with the same id must get
+/// none.
 async fn id_tails(
     client: &mut Client,
     ours: &BTreeSet<Text>,
@@ -217,7 +220,7 @@ async fn id_tails(
             let Ok(id) = row.worker.parse() else { continue };
             let shown = match client.ask(&Request::Worker { id }).await {
                 Ok(shown) => Some(shown),
-                // Not on the roster; or damaged, which `status` says.
+                // The worker is not on the roster, or the row is damaged, which `status` shows.
                 Err(ClientError::Refused(_)) => None,
                 Err(error) => return Err(error.into()),
             };
@@ -226,7 +229,7 @@ async fn id_tails(
         let shown = known.get(&row.worker).and_then(Option::as_ref);
         let same =
             |s: &&WorkerShown| ours.contains(&row.worker) || s.worker.person.name == *row.name;
-        // All but these are stars.
+        // The masked number has stars for all other characters.
         row.id_tail = shown.filter(same).map(|s| s.id_number.trim_start_matches('*').to_owned());
     }
     Ok(())
@@ -298,8 +301,8 @@ fn human(document: &Document, by_day: bool) -> String {
     let _ = writeln!(text, "{}\n", super::table(&columns, lines));
     if !sheet.disputed.is_empty() {
         let disputed = counted(sheet.disputed.len(), "disputed record");
-        let verb = if sheet.disputed.len() == 1 { "counts" } else { "count" };
-        let _ = writeln!(text, "{disputed}, which {verb} nowhere");
+        let verb = if sheet.disputed.len() == 1 { "is" } else { "are" };
+        let _ = writeln!(text, "{disputed} {verb} not counted");
     }
     for source in &document.sources {
         let seq = source.first_seq.zip(source.last_seq);

@@ -1,4 +1,4 @@
-//! `gatehouse worker …`: the roster.
+//! `gatehouse worker …`: asks the daemon to change or show the roster, and prints its answer.
 
 mod enroll;
 mod file;
@@ -19,19 +19,19 @@ use crate::{
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Register a worker, from photos or live from a lane's camera
+    /// Register a worker, with photos or in front of a lane's camera
     #[command(after_help = "Examples:
   gatehouse worker enroll --id W001 --name \"刘峰\" --id-number 110101199003070011 --team \"钢筋一班\" \\
     --contractor \"福鼎劳务\" --trade \"钢筋工\" --consent C-2026-001 --photo front.jpg --photo side.jpg
   gatehouse worker enroll --id W001 --name \"刘峰\" --id-number 110101199003070011 --team \"钢筋一班\" \\
     --contractor \"福鼎劳务\" --trade \"钢筋工\" --consent C-2026-001 --lane north --direction entry")]
     Enroll(Box<enroll::EnrollArgs>),
-    /// Register many workers from a CSV file or an XLSX workbook, with a folder of photos
+    /// Register many workers from a CSV or XLSX file and a folder of photos
     #[command(after_help = "Examples:
   gatehouse worker import roster.xlsx --photos photos/ --dry-run --report report.csv
   gatehouse worker import roster.xlsx --photos photos/ --report report.csv")]
     Import(import::Import),
-    /// Change what is said of a worker: what is given, and no more
+    /// Change a worker's data: only the fields that are given
     #[command(after_help = "Examples:
   gatehouse worker update W001 --team \"木工班\" --valid-until 2027-03-31
   gatehouse worker update W001 --clear valid-until --reason \"the contract goes on\"")]
@@ -53,39 +53,39 @@ pub(super) enum Command {
         /// The worker's id
         id: WorkerId,
     },
-    /// Show what was changed of a worker, from what to what, when and by whom
+    /// Show the changes of a worker's data: old value, new value, time and user
     #[command(after_help = "Example:\n  gatehouse worker history W001")]
     History {
         /// The worker's id
         id: WorkerId,
     },
-    /// Keep a worker out for the time being; whoever is inside may leave
+    /// Deny a worker entry for a time. A worker who is on site may leave
     #[command(after_help = "Example:\n  gatehouse worker suspend W001 --reason \"no helmet\"")]
-    Suspend(Kept),
-    /// Keep a worker out for good, on the roster so that they are known
+    Suspend(WithReason),
+    /// Deny a worker entry permanently. The worker stays on the roster and is recognised
     #[command(after_help = "Example:\n  gatehouse worker bar W001 --reason \"stole copper\"")]
-    Bar(Kept),
-    /// Admit a worker again who was suspended or barred
+    Bar(WithReason),
+    /// Allow a suspended or barred worker to enter again
     #[command(
         after_help = "Example:\n  gatehouse worker resume W001 --reason \"has a helmet now\""
     )]
     Resume {
         /// The worker's id
         id: WorkerId,
-        /// Why, in words
+        /// The reason, in your own words
         #[arg(long, default_value = "resumed")]
         reason: String,
     },
-    /// Take a worker off the roster: templates and photos are erased at once, attendance stays
+    /// Remove a worker from the roster. Templates and photos are erased at once; attendance stays
     #[command(after_help = "Example:\n  gatehouse worker remove W001 --reason \"left the site\"")]
     Remove(Remove),
 }
 
 #[derive(Args)]
-pub(super) struct Kept {
+pub(super) struct WithReason {
     /// The worker's id
     id: WorkerId,
-    /// Why, in words
+    /// The reason, in your own words
     #[arg(long)]
     reason: String,
 }
@@ -102,10 +102,10 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
             context.print(&shown, human)?;
         }
         Command::History { id } => history(context, id).await?,
-        Command::Suspend(Kept { id, reason }) => {
+        Command::Suspend(WithReason { id, reason }) => {
             set_state(context, SetState { id, state: State::Suspended, reason }).await?;
         }
-        Command::Bar(Kept { id, reason }) => {
+        Command::Bar(WithReason { id, reason }) => {
             set_state(context, SetState { id, state: State::Barred, reason }).await?;
         }
         Command::Resume { id, reason } => {
@@ -122,11 +122,15 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
 }
 
 async fn set_state(context: &Context, set_state: SetState) -> anyhow::Result<()> {
-    let held: SetState = context.ask(&Request::SetState(set_state)).await?;
-    context.print(&held, |SetState { id, state, .. }| match state {
-        State::Suspended => format!("{id} is suspended: no entry until `worker resume`"),
-        State::Barred => format!("{id} is barred: no entry until `worker resume`"),
-        State::Active | State::Removed => format!("{id} is admitted again"),
+    let set: SetState = context.ask(&Request::SetState(set_state)).await?;
+    context.print(&set, |SetState { id, state, .. }| match state {
+        State::Suspended => {
+            format!("{id} is suspended and cannot enter until `gatehouse worker resume {id}`")
+        }
+        State::Barred => {
+            format!("{id} is barred and cannot enter until `gatehouse worker resume {id}`")
+        }
+        State::Active | State::Removed => format!("{id} may enter again"),
     })
 }
 
@@ -204,7 +208,7 @@ fn human(shown: &WorkerShown) -> String {
         _ => worker.state.word().to_owned(),
     };
     let templates = match worker.templates {
-        0 if worker.state != State::Removed => "0 (a guard vouches)".to_owned(),
+        0 if worker.state != State::Removed => "0 (a guard must release the turnstile)".to_owned(),
         n => n.to_string(),
     };
     [

@@ -1,4 +1,4 @@
-//! What needs attention, as it is found.
+//! Collects the parts that need attention.
 
 use super::{Degraded, part::Part};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     services::Services,
 };
 
-/// Collects what needs attention, with times as people read them.
+/// The parts that need attention, with times in the site's time zone.
 pub(super) struct Attention<'a> {
     pub(super) services: &'a Services,
     pub(super) now: Monotonic,
@@ -35,13 +35,14 @@ impl<'a> Attention<'a> {
         self.add(what, trouble.since, trouble.detail.to_string());
     }
 
-    /// Of one that was told as an alarm: since then. It may be older than this run of the daemon.
+    /// Adds a trouble. If it is an active alarm, it shows the time of the alarm, which may be
+    /// before the daemon's start.
     pub(super) fn look(&mut self, what: Part, look: &PartState) {
         let Some(trouble) = look.trouble() else { return };
         let alarms = self.services.alarms.borrow();
-        let told =
+        let active =
             alarms.standing.iter().find(|s| (s.what, &s.subject) == (look.what, &look.subject));
-        let since = match told {
+        let since = match active {
             Some(alarm) => self.services.origin.time(alarm.raised.timestamp()),
             None => self.since(trouble.since),
         };

@@ -1,4 +1,4 @@
-//! How the storage folder, its database and its disk do.
+//! The state of the storage folder, its database and its disk.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::{
     timing::counted,
 };
 
-/// Below this a full disk is near.
+/// Free space below which the disk needs attention.
 const DISK_LOW_BYTES: u64 = 200 * 1024 * 1024;
-/// A commit that takes so long is felt at the gate.
+/// Duration from which on a commit delays workers at the gate.
 const SLOW_COMMIT_MS: u64 = 1000;
 
-/// The storage folder and what is written to it.
+/// Returns the state of the storage folder, and adds what needs attention.
 pub(super) fn disk(services: &Services, attention: &mut Attention<'_>) -> DiskStatus {
     let dir = &services.storage_dir;
     let state = services.store.state();
@@ -57,23 +57,23 @@ fn milliseconds(took: Duration) -> u64 {
     u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// What the store says of its disk.
+/// Adds the troubles of the disk, the database and the ledger.
 fn disk_troubles(disk: &DiskStatus, attention: &mut Attention<'_>) {
     let (services, dir) = (attention.services, disk.dir.display());
     let state = services.store.state();
     if let Some(Failing { error, .. }) = &disk.failing {
         let remedy = format!(
-            "{dir} takes nothing in ({error}), so nobody is let through: make room, or see to the \
-             disk; it is tried again every second"
+            "{dir} cannot be written ({error}), so no worker can pass: make room, or check the disk; \
+             Gatehouse tries again every second"
         );
         attention.add(Part::Disk, state.failing_since, remedy);
     } else if disk.room > Room::Ample {
         let given_up = match disk.room {
             Room::Ample | Room::Low => "denials are not recorded",
             Room::Scarce => {
-                "denials are not recorded, photos of passages not kept, and nobody can be enrolled"
+                "denials are not recorded, photos of passages are not kept, and no worker can be enrolled"
             }
-            Room::Full => "nothing but attendance is recorded, for as long as the reserve lasts",
+            Room::Full => "only attendance is recorded, and only until the reserve is used up",
         };
         let free = state.free_bytes >> 20;
         let remedy = format!("{free} MiB are left in {dir}: {given_up}; make room");
@@ -81,16 +81,16 @@ fn disk_troubles(disk: &DiskStatus, attention: &mut Attention<'_>) {
     }
     if disk.slowest_commit_ms >= SLOW_COMMIT_MS {
         let remedy = format!(
-            "a commit to {dir} took {} ms: workers wait at the gate, and what takes longer than 3 s \
-             opens none; replace the card or disk",
+            "a commit to {dir} took {} ms: workers wait at the gate, and after more than 3 s the gate \
+             does not open; replace the card or disk",
             disk.slowest_commit_ms
         );
         attention.add(Part::Disk, attention.now, remedy);
     }
     if let Some(newest) = disk.set_aside.last() {
         let remedy = format!(
-            "{} was found damaged ({}) and set aside; what was recorded until then is in it alone, \
-             where it had not gone upstream: copy it to a safe place, then remove it here",
+            "{} holds a database that was damaged ({}) and set aside. Only it has the earlier records \
+             that were not sent upstream: copy it to a safe place, then remove it here",
             newest.display(),
             store::why_set_aside(newest)
         );
@@ -99,8 +99,8 @@ fn disk_troubles(disk: &DiskStatus, attention: &mut Attention<'_>) {
     let audit = services.audit.borrow().clone();
     if let Some(first) = audit.first {
         let remedy = format!(
-            "{} unreadable or altered, the first is number {first}: copy the database to a safe \
-             place before anything else; the rest goes on",
+            "{} unreadable or altered, the first is number {first}: first copy the database to a safe \
+             place; the gate continues to work",
             counted(audit.entries, "entry")
         );
         attention.add(Part::Ledger, services.started, remedy);

@@ -1,8 +1,8 @@
-//! The listener for the metrics: HTTP on loopback, with one page and bounds on everything.
+//! The listener for the metrics: HTTP on the loopback interface, with one page.
 //!
-//! In: `GET /metrics`. Out: the page, made for each request. No keep-alive: a client holds a place
-//! for [`TIMEOUT`] at most. When the listener fails it is opened again, and nothing
-//! else of the gate notices (I10).
+//! In: `GET /metrics`. Out: the page, made for each request. Connections, time and request size are
+//! limited. There is no keep-alive: a client is served for at most [`TIMEOUT`]. A listener that
+//! fails is opened again, and the rest of the gate continues to work (I10).
 
 use std::{convert::Infallible, fmt, io, net::SocketAddr, sync::Arc};
 
@@ -29,22 +29,23 @@ use crate::{
     supervision::Backoff,
 };
 
-/// Connections at once; the next one waits in the kernel's own bounded queue.
+/// Maximum number of concurrent connections. Further connections wait in the kernel's bounded
+/// queue.
 const PLACES: usize = 4;
-/// A connection is cut after so long, whatever it is at.
+/// Timeout after which a connection is closed.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// A request's head; a larger one is answered 431.
+/// Maximum size of a request's head. A larger one gets the answer 431.
 const HEAD_MAX: usize = 16 * 1024;
 
 /// Makes the page.
 type Page = Arc<dyn Fn() -> BoxFuture<'static, Result<String, fmt::Error>> + Send + Sync>;
 
-/// Takes the address, at the daemon's start.
+/// Opens the listener.
 pub async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
 
-/// Serves the metrics until cancelled, whatever happens to the listener.
+/// Serves the metrics until cancelled. A listener that fails is opened again.
 pub async fn export(
     address: SocketAddr,
     listener: io::Result<TcpListener>,
@@ -82,12 +83,12 @@ async fn keep_serving(
             }
             Err(error) => error,
         };
-        let problem = format!("{address}: {error}; it is opened anew, every 30 s at least");
+        let problem = format!("{address}: {error}; next try within 30 s");
         down.send_modify(|down| match down {
             Some(down) => down.error = problem,
             None => {
-                // The same trouble at each attempt is said once.
-                tracing::warn!(%address, %error, "nobody can fetch the metrics");
+                // The log has one warning until the listener works again.
+                tracing::warn!(%address, %error, "the metrics cannot be fetched");
                 *down = Some(ExporterDown { since: clock.monotonic(), error: problem });
             }
         });
@@ -106,7 +107,7 @@ async fn serve(listener: TcpListener, page: &Page, cancel: &CancellationToken) -
         };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
-            // Gone again before its turn came.
+            // The client closed the connection before it was accepted.
             Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => continue,
             Err(e) => return e,
         };
@@ -121,7 +122,8 @@ async fn serve(listener: TcpListener, page: &Page, cancel: &CancellationToken) -
     }
 }
 
-/// One request. Who hangs up or talks something else than HTTP is no trouble of ours.
+/// Serves one request. A client that hangs up or does not speak HTTP is not an error of the
+/// listener.
 async fn converse(stream: TcpStream, page: Page) {
     let service = service_fn(move |request| {
         let page = page.clone();
@@ -131,7 +133,7 @@ async fn converse(stream: TcpStream, page: Page) {
         .keep_alive(false)
         .auto_date_header(false)
         .max_buf_size(HEAD_MAX)
-        // The whole exchange has a bound of its own.
+        // TIMEOUT limits the whole exchange.
         .header_read_timeout(None)
         .serve_connection(TokioIo::new(stream), service);
     if let Err(error) = served.await {
@@ -149,7 +151,7 @@ async fn answer(request: &Request<Incoming>, page: &Page) -> Response<String> {
         return plain(StatusCode::NOT_FOUND, "the metrics are at /metrics");
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "GET alone is answered");
+        let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed");
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }

@@ -1,4 +1,7 @@
-//! Looks at every part of the daemon, and collects what needs attention.
+//! Collects the state of each part of the daemon, and the parts that need attention.
+//!
+//! In: the daemon's [`Services`]. Out: the [`Status`]. It reads the database and `/proc`, and
+//! changes nothing.
 
 use std::time::Duration;
 
@@ -19,11 +22,12 @@ use crate::{
     timing::counted,
 };
 
-/// For so long after it failed, and longer while the disk does, a lane's commit is shown.
+/// Time for which a failed commit of a lane is shown. While the disk fails, it is shown longer.
 const COMMIT_FAILED: Duration = Duration::from_secs(10);
-/// Time for which a lane's fault is shown after the lane has begun again.
+/// Time for which a fault is shown after the lane or the link was restarted.
 const FAULT_SHOWN: Duration = Duration::from_secs(10 * 60);
-/// The state of every part, and what of it needs attention.
+
+/// Returns the state of each part, with the parts that need attention.
 pub async fn gather(services: &Services) -> Status {
     let now = services.clock.monotonic();
     let mut attention = Attention::new(services, now);
@@ -31,11 +35,7 @@ pub async fn gather(services: &Services) -> Status {
     let (size, pruned_before, backlogs) = match kept(services).await {
         Ok((size, pruned, backlogs)) => (Some(size), Some(pruned), Some(backlogs)),
         Err(error) => {
-            attention.add(
-                Part::Ledger,
-                now,
-                format!("it cannot be read, see to the disk: {error}"),
-            );
+            attention.add(Part::Ledger, now, format!("it cannot be read, check the disk: {error}"));
             (None, None, None)
         }
     };
@@ -46,12 +46,12 @@ pub async fn gather(services: &Services) -> Status {
         attention.add(
             Part::Clock,
             services.started,
-            "the kernel does not hold the clock for synchronised: start chrony or systemd-timesyncd; \
-             until then validity dates do not deny",
+            "the kernel reports that the clock is not synchronised: start chrony or systemd-timesyncd; \
+             until then no worker is denied because of validity dates",
         );
     }
     for late in services.beats.late() {
-        let remedy = "makes no progress; where it stays so, systemd starts the daemon anew";
+        let remedy = "makes no progress; if this continues, systemd restarts the daemon";
         attention.add(Part::Named(late.part), late.since, remedy);
     }
     let disk = disk(services, &mut attention);
@@ -61,8 +61,8 @@ pub async fn gather(services: &Services) -> Status {
     let roster = services.roster.borrow().clone();
     if roster.damaged > 0 {
         let remedy = format!(
-            "{} of workers or photos damaged and left out; the log names them: remove and enrol \
-             them again",
+            "{} of workers or photos damaged and not used: see the log for these workers, remove them \
+             and enrol them again",
             counted(roster.damaged, "sealed value")
         );
         attention.add(Part::Roster, services.started, remedy);
@@ -100,7 +100,7 @@ pub async fn gather(services: &Services) -> Status {
     }
 }
 
-/// What the database says: the ledger's size, how far it was pruned, and each upstream's outbox.
+/// Reads the ledger's size, the first entry that was not pruned, and each upstream's outbox.
 async fn kept(services: &Services) -> Result<(u64, u64, Vec<Backlog>), LedgerError> {
     let read = services
         .store
@@ -116,17 +116,21 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
         attention.trouble(Part::Turnstile(lane.name.clone()), trouble);
     }
     if turnstile.lost_events > 0 {
-        let remedy = format!("{} of its events came too fast and are lost", turnstile.lost_events);
+        let remedy = format!(
+            "{} came faster than the lane could record, and lost: see the log",
+            counted(turnstile.lost_events, "event")
+        );
         attention.add(Part::Turnstile(lane.name.clone()), turnstile.since, remedy);
     }
     let gate = lane.state.borrow().clone();
-    // Where no worker has come since, the store knows that its disk is well again.
+    // If no worker has come since the failure, only the store knows that the disk works again.
     let fails = attention.services.store.state().failing.is_some();
     let recent = |last: Monotonic| attention.now.since(last) < COMMIT_FAILED;
     let failing = gate.failing.filter(|(_, last)| fails || recent(*last));
     if let Some((since, _)) = failing {
         let error = gate.last_error.clone().unwrap_or_default();
-        let remedy = format!("nothing can be recorded, so nobody is let through: {error}");
+        let remedy =
+            format!("no entry can be recorded, so no worker can pass; check the disk: {error}");
         attention.add(Part::Lane(lane.name.clone()), since, remedy);
     }
     if let Some((at, fault)) = &gate.fault
@@ -141,25 +145,27 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
     if gate.mode.mode != LaneMode::Normal {
         let since = mode_since(gate.mode.at_ms).unwrap_or_default();
         let what = match gate.mode.mode {
-            LaneMode::Free => "it stands open to everybody",
-            _ => "nobody enters",
+            LaneMode::Free => "the lane is open to all people",
+            _ => "no worker can enter",
         };
         let remedy = format!(
-            "{what} ({}): `gatehouse lane mode {} normal --reason …` ends that",
+            "{what} ({}): to end this, run `gatehouse lane mode {} normal --reason …`",
             gate.mode.reason, lane.name
         );
         attention.found.push(Degraded { what: Part::Lane(lane.name.clone()), since, remedy });
     }
     if gate.mode.mode == LaneMode::Free && !turnstile.held_open {
-        let remedy = "it is to stand open and its turnstile does not: see to it by hand";
+        let remedy =
+            "the lane is free, but the turnstile is not open: open it by hand and check it";
         attention.add(Part::Turnstile(lane.name.clone()), turnstile.since, remedy);
     }
     if gate.mode.mode != LaneMode::Free && turnstile.held_open {
-        let remedy = "it stands open though the lane's mode does not say so: see to it";
+        let remedy = "the turnstile is open, but the lane is not free: check the turnstile";
         attention.add(Part::Turnstile(lane.name.clone()), turnstile.since, remedy);
     }
     if turnstile.fire == Some(true) {
-        attention.add(Part::FireAlarm(lane.name.clone()), turnstile.since, "the input is on");
+        let remedy = "the fire alarm's input is on";
+        attention.add(Part::FireAlarm(lane.name.clone()), turnstile.since, remedy);
     }
     let seeing = cameras.iter().all(|camera| camera.state.connected && !camera.stalled);
     LaneStatus {
@@ -188,7 +194,7 @@ fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>)
     }
     let seen = camera.seen.counts();
     if seen.failed > 0 {
-        let remedy = format!("a model failed on {}; see the log", counted(seen.failed, "frame"));
+        let remedy = format!("a model failed on {}: see the log", counted(seen.failed, "frame"));
         let started = attention.services.started;
         attention.add(Part::Vision(troubles::camera_name(lane, camera)), started, remedy);
     }
@@ -215,7 +221,7 @@ fn upstreams(
         let oldest = backlog.and_then(|(_, oldest)| oldest);
         let age_s = |at| i64::try_from(now.since(at).as_secs()).unwrap_or(i64::MAX);
         let what = Part::Upstream(link.name.clone());
-        // That the link is down says already that records wait.
+        // A link that is down already says that records wait.
         let old = |backlog| troubles::outbox(&link, backlog, now, &services.alarm_limits);
         let trouble = troubles::link(&link, backlog).or_else(|| backlog.and_then(old));
         if let Some(trouble) = trouble {
@@ -223,8 +229,8 @@ fn upstreams(
         }
         if let Some(reason) = &link.not_subscribed {
             let remedy = format!(
-                "the broker does not let us subscribe ({reason}): no command comes, nor an \
-                 acknowledgement of the platform; its operator must allow `command` and `ack`"
+                "the broker refuses our subscription ({reason}), so no commands and no \
+                 acknowledgements of the platform arrive: its operator must allow `command` and `ack`"
             );
             attention.add(what.clone(), link.since, remedy);
         }
@@ -235,7 +241,7 @@ fn upstreams(
         }
         let certificates = troubles::certificates(&link, now, services.started);
         for of_one in certificates.chunk_by(|(whose, _), (next, _)| whose == next) {
-            // One that has ended is not shown to end soon as well.
+            // For a certificate that has ended, the warning that it ends soon is not shown too.
             let worst = of_one.iter().rfind(|(_, look)| look.trouble().is_some());
             if let Some((whose, look)) = worst {
                 let (upstream, whose) = (link.name.clone(), *whose);
@@ -253,7 +259,7 @@ fn upstreams(
     upstreams
 }
 
-/// What was told as an alarm; and the troubles that only the keeper of the alarms knows of.
+/// Returns the alarms, and adds the troubles that only the alarms' task knows.
 fn alarms(services: &Services, attention: &mut Attention<'_>) -> AlarmsStatus {
     let state = services.alarms.borrow().clone();
     for look in &state.looks {
@@ -288,11 +294,11 @@ fn stages(services: &Services) -> Vec<StageStatus> {
 }
 
 fn process() -> ProcessStatus {
-    // "VmRSS:     51234 kB"
+    // The line is "VmRSS:     51234 kB".
     let account = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let resident = account.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = resident.and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok());
-    // One of them is this look at the folder.
+    // One of the descriptors is for reading this folder.
     let open = std::fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count().saturating_sub(1));
     ProcessStatus {
         resident_bytes: kib.map(|kib| kib.saturating_mul(1024)),

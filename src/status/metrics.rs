@@ -1,7 +1,7 @@
-//! The [`Status`] as Prometheus reads it (OpenMetrics text).
+//! The [`Status`] as OpenMetrics text for Prometheus.
 //!
-//! In: a status. Out: text. Names carry their unit; labels are names from the configuration, and
-//! never a worker's (I5).
+//! In: a status. Out: text. Names of metrics end with their unit. Labels are names from the
+//! configuration, and never names of workers (I5).
 
 use std::{collections::BTreeSet, fmt};
 
@@ -20,7 +20,7 @@ use crate::{timing::Spread, turnstile::TurnstileState, uplink::CertificateOf};
 
 pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The page that is fetched.
+/// Returns the page of metrics.
 pub(super) fn page(status: Status) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("gatehouse");
     registry.register_collector(Box::new(Shown(status)));
@@ -33,73 +33,73 @@ pub(super) fn page(status: Status) -> Result<String, fmt::Error> {
 struct Shown(Status);
 
 type Labels<'a> = Vec<(&'static str, &'a str)>;
-/// A number of each `T`: its name, what it means, and where it is.
+/// A counter of each `T`: its name, its help text, and the function that reads it.
 type Number<T> = (&'static str, &'static str, fn(&T) -> u64);
 
 const LANE: [Number<LaneStatus>; 11] = [
     ("grants", "Grants recorded", |l| l.gate.grants),
     ("denials", "Visits that ended in a denial", |l| l.gate.denials),
     ("manual_releases", "Releases by hand", |l| l.gate.manual_releases),
-    ("unknown_faces", "Visits of faces that nobody knows", |l| l.gate.unknown_faces),
-    ("stale", "Sightings that came in too late to decide by", |l| l.gate.counters.stale),
+    ("unknown_faces", "Visits of unknown faces", |l| l.gate.unknown_faces),
+    ("stale", "Sightings that came too late for a decision", |l| l.gate.counters.stale),
     ("void", "Decisions that became void before they were carried out", |l| l.gate.counters.void),
-    ("tailgates", "Passages that nobody was let through for", |l| l.gate.counters.tailgates),
+    ("tailgates", "Passages without a grant or release", |l| l.gate.counters.tailgates),
     ("tailgates_unrecorded", "Tailgates that came too fast to be recorded", |l| {
         l.gate.counters.tailgates_unrecorded
     }),
     ("denials_dropped", "Denials dropped while the disk stalled", |l| l.gate.denials_dropped),
     ("commit_errors", "Entries that could not be recorded", |l| l.gate.commit_errors),
-    ("restarts", "Faults that its task was begun anew after", |l| l.gate.restarts),
+    ("restarts", "Restarts of its task after a fault", |l| l.gate.restarts),
 ];
 
 const CAMERA: [Number<CameraStatus>; 15] = [
     ("errors", "Times it could not be opened, or failed while it was open", |c| c.state.errors),
-    ("frames", "Frames it gave", |c| c.state.frames),
-    ("dropped", "Frames that a newer one replaced before they were looked at", |c| c.state.dropped),
-    ("skipped", "Images of no use: unreadable, too large, torn", |c| c.state.skipped),
-    ("analysed", "Frames looked at", |c| c.seen.analysed),
-    ("undecodable", "Frames that were no image", |c| c.seen.undecodable),
-    ("too_large", "Frames of too many pixels", |c| c.seen.too_large),
-    ("unchanged", "Frames not searched, for nothing moved", |c| c.seen.unchanged),
+    ("frames", "Frames received", |c| c.state.frames),
+    ("dropped", "Frames that a newer one replaced before they were analysed", |c| c.state.dropped),
+    ("skipped", "Unusable images: unreadable, too large, torn", |c| c.state.skipped),
+    ("analysed", "Frames analysed", |c| c.seen.analysed),
+    ("undecodable", "Frames that are no image", |c| c.seen.undecodable),
+    ("too_large", "Frames with too many pixels", |c| c.seen.too_large),
+    ("unchanged", "Frames not searched because nothing moved", |c| c.seen.unchanged),
     ("overtaken", "Frames that a newer one replaced before they were searched", |c| {
         c.seen.overtaken
     }),
     ("faces", "Frames with a face large enough", |c| c.seen.faces),
     ("too_small", "Frames whose faces were all too small", |c| c.seen.too_small),
-    ("poor", "Frames whose face was set aside for a better look at it", |c| c.seen.poor),
-    ("settled", "Frames passed over because enough had agreed", |c| c.seen.settled),
-    ("lane_full", "Sightings the lane was too busy to take", |c| c.seen.lane_full),
+    ("poor", "Frames whose face was not used, to wait for a better one", |c| c.seen.poor),
+    ("settled", "Frames skipped because enough frames had agreed", |c| c.seen.settled),
+    ("lane_full", "Sightings dropped because the lane was too busy", |c| c.seen.lane_full),
     ("failed", "Frames on which a model failed", |c| c.seen.failed),
 ];
 
 const TURNSTILE: [Number<TurnstileState>; 7] = [
     ("releases", "Releases the controller acknowledged", |t| t.releases),
     ("passages", "Passages its sensor saw", |t| t.passages),
-    ("errors", "Requests it did not answer, or not properly", |t| t.errors),
+    ("errors", "Requests without a valid answer", |t| t.errors),
     ("reconnects", "Connections after the first", |t| t.reconnects),
     ("late", "Releases that were void when they arrived", |t| t.late),
-    ("lost_events", "Events the lane did not take", |t| t.lost_events),
-    ("restarts", "Faults that its driver was made anew after", |t| t.restarts),
+    ("lost_events", "Events that the lane could not accept", |t| t.lost_events),
+    ("restarts", "Restarts of its driver after a fault", |t| t.restarts),
 ];
 
 const UPSTREAM: [Number<UpstreamStatus>; 15] = [
     ("connects", "Connections to its broker", |u| u.link.connects),
     ("published", "Records sent, repeats included", |u| u.link.published),
-    ("acknowledged", "Records acknowledged, and struck off", |u| u.link.acknowledged),
+    ("acknowledged", "Records acknowledged and removed from the outbox", |u| u.link.acknowledged),
     ("repeated", "Records sent that may have been sent before", |u| u.link.repeated),
-    ("refused", "Times that the broker did not take a record", |u| u.link.refused),
-    ("unheard", "Records that nobody was subscribed to", |u| u.link.unheard),
-    ("left_out", "Records that are not for its platform, struck off unsent", |u| u.link.left_out),
-    ("stalls", "Connections given up for want of acknowledgements", |u| u.link.stalls),
-    ("acks_refused", "Acknowledgements of the platform not taken", |u| u.link.acks_refused),
+    ("refused", "Refusals of a record by the broker", |u| u.link.refused),
+    ("unheard", "Records published without a subscriber", |u| u.link.unheard),
+    ("left_out", "Records not for its platform, removed unsent", |u| u.link.left_out),
+    ("stalls", "Connections closed because acknowledgements did not come", |u| u.link.stalls),
+    ("acks_refused", "Acknowledgements of the platform refused", |u| u.link.acks_refused),
     ("commands_busy", "Commands that came while too many waited", |u| u.link.commands_refused),
     ("commands_done", "Commands of the platform carried out", |u| u.carried_out.commands_done),
-    ("commands_failed", "Commands refused, or tried in vain", |u| u.carried_out.commands_failed),
-    ("commands_expired", "Of those, commands that came too late", |u| {
+    ("commands_failed", "Commands refused or failed", |u| u.carried_out.commands_failed),
+    ("commands_expired", "Commands refused because they came too late", |u| {
         u.carried_out.commands_expired
     }),
-    ("commands_repeated", "Commands answered again", |u| u.carried_out.commands_repeated),
-    ("restarts", "Faults that its task was begun anew after", |u| u.link.restarts),
+    ("commands_repeated", "Repeated commands answered again", |u| u.carried_out.commands_repeated),
+    ("restarts", "Restarts of its task after a fault", |u| u.link.restarts),
 ];
 
 impl Collector for Shown {
@@ -114,22 +114,22 @@ impl Collector for Shown {
         let count = |count: usize| u64::try_from(count).ok();
         let is = |is: bool| Some(u64::from(is));
         for (name, help, number) in [
-            ("clock_synced", "The kernel holds the clock for right", is(status.clock.synced)),
+            ("clock_synced", "The clock is synchronised", is(status.clock.synced)),
             ("roster_workers", "Active workers", count(roster.workers)),
-            ("roster_templates", "Their templates", count(roster.templates)),
+            ("roster_templates", "Templates of active workers", count(roster.templates)),
             ("roster_version", "Changes of the roster", Some(roster.version)),
             ("ledger_entries", "Entries in the ledger", ledger.size),
             ("ledger_entries_pruned", "Entries whose retention was over", ledger.pruned_before),
             ("photos", "Photos of passages that are kept", Some(photos.kept)),
-            ("photos_bytes", "The room they take", Some(photos.bytes)),
-            ("disk_failing", "The disk takes nothing in", is(disk.failing.is_some())),
+            ("photos_bytes", "Size of these photos", Some(photos.bytes)),
+            ("disk_failing", "The disk accepts no writes", is(disk.failing.is_some())),
             ("disk_room", "0 ample, 1 low, 2 scarce, 3 full", Some(disk.room as u64)),
-            ("disk_reserve_bytes", "For attendance", Some(disk.reserve_bytes)),
+            ("disk_reserve_bytes", "Space reserved for attendance", Some(disk.reserve_bytes)),
             ("databases_set_aside", "Damaged databases", count(disk.set_aside.len())),
             ("database_bytes", "Size of the database", disk.database_bytes),
             ("disk_free_bytes", "Free for the storage folder", disk.free_bytes),
             ("disk_total_bytes", "Size of its file system", disk.total_bytes),
-            ("alarms_standing", "Alarms that are not over", count(alarms.standing.len())),
+            ("alarms_standing", "Active alarms", count(alarms.standing.len())),
             ("process_resident_memory_bytes", "Memory in use", process.resident_bytes),
             ("process_open_fds", "Open file descriptors", process.open_fds),
         ] {
@@ -137,9 +137,9 @@ impl Collector for Shown {
         }
         for (name, help, number) in [
             ("commits", "Transactions written to the disk", disk.commits),
-            ("commit_failures", "Transactions that the disk did not take", disk.failures),
-            ("events_unrecorded", "Denials given up for want of room", disk.unrecorded),
-            ("photos_given_up", "Photos of passages not kept for want of room", photos.given_up),
+            ("commit_failures", "Transactions that failed because of the disk", disk.failures),
+            ("events_unrecorded", "Denials not recorded because the disk is full", disk.unrecorded),
+            ("photos_given_up", "Photos of passages not kept, disk full", photos.given_up),
             ("photos_dropped", "Photos of passages that came too fast", photos.dropped),
             ("photos_failed", "Photos of passages that could not be written", photos.failed),
             ("alarms_raised", "Alarms that were raised", alarms.raised),
@@ -154,11 +154,11 @@ impl Collector for Shown {
             "Time a stage takes; decision and release run from the frame that decided",
             stages.map(|stage| (vec![("stage", &*stage.name)], stage.spread.clone())),
         )?;
-        // A part may need attention for two reasons; a series stands once.
+        // A part may need attention for two reasons, but its series must appear once.
         let degraded: BTreeSet<String> =
             status.degraded.iter().map(|d| d.what.to_string()).collect();
         let ones = degraded.iter().map(|what| (vec![("what", &**what)], yes(true)));
-        page.each("degraded", "What needs attention; gatehouse status says why", ones)
+        page.each("degraded", "Parts that need attention; see gatehouse status", ones)
     }
 }
 
@@ -183,7 +183,7 @@ impl Page<'_> {
         metric.encode(self.0.encode_descriptor(name, help, None, metric.metric_type())?)
     }
 
-    /// Left out where the number could not be had.
+    /// Writes a gauge, unless its number is not known.
     fn gauge<N: EncodeGaugeValue>(
         &mut self,
         name: &str,
@@ -208,7 +208,7 @@ impl Page<'_> {
         Ok(())
     }
 
-    /// A counter of each of these numbers for each of these parts.
+    /// Writes each of these counters for each of these parts.
     fn counters<'l, T: 'l>(
         &mut self,
         of: &str,
@@ -226,7 +226,7 @@ impl Page<'_> {
     fn lanes(&mut self, lanes: &[LaneStatus]) -> fmt::Result {
         let each = lanes.iter().map(|lane| (vec![("lane", &*lane.name)], lane));
         let ready = each.clone().map(|(labels, lane)| (labels, yes(lane.ready)));
-        self.each("lane_ready", "Its devices work, and records can be kept", ready)?;
+        self.each("lane_ready", "Its devices work, and records can be stored", ready)?;
         let busy = each.clone().map(|(labels, lane)| (labels, yes(lane.gate.busy)));
         self.each("lane_busy", "A passage is under way", busy)?;
         self.counters("lane", &LANE, each.clone())?;
@@ -260,12 +260,13 @@ impl Page<'_> {
                 Some((labels, ConstGauge::new(first.as_second())))
             })
         });
-        self.each("certificate_end_time_seconds", "When the first one ends, Unix time", ends)?;
+        let help = "End of the first certificate to end, Unix time";
+        self.each("certificate_end_time_seconds", help, ends)?;
         let known = each.filter_map(|(labels, u)| Some((labels, u.outbox?, u.oldest_s)));
         let waiting = known.clone().map(|(labels, rows, _)| (labels, ConstGauge::new(rows)));
         self.each("outbox_records", "Records that wait for the platform", waiting)?;
         let ages = known.map(|(labels, _, age)| (labels, ConstGauge::new(age.unwrap_or(0))));
-        self.each("outbox_oldest_age_seconds", "Age of the oldest; 0 where none waits", ages)
+        self.each("outbox_oldest_age_seconds", "Age of the oldest record; 0 if none waits", ages)
     }
 }
 

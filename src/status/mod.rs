@@ -1,16 +1,17 @@
-//! The daemon's state in one document: what `gatehouse status` and the metrics both show (I6).
+//! The state of the daemon in one document, which `gatehouse status` and the metrics both show
+//! (I6).
 //!
-//! In: what each part of the daemon says of itself. Out: the [`Status`], what may become an alarm, and
-//! the metrics, which are the status in another notation: one page on loopback, which commands nothing
-//! and names no worker.
+//! In: the states of the daemon's parts. Out: the [`Status`], the troubles that may become alarms,
+//! and the metrics. The metrics are the status in another notation: one page on the loopback
+//! interface. The page accepts no commands and names no worker.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `gather`, `disk` | looks at every part |
-//! | `attention`, `part` | what of it needs attention |
-//! | `troubles` | what may become an alarm |
-//! | `metrics` | the status as OpenMetrics text |
-//! | `exporter` | serves it over HTTP |
+//! | `gather`, `disk` | collects the state of each part |
+//! | `attention`, `part` | collects the parts that need attention |
+//! | `troubles` | finds the troubles that may become alarms |
+//! | `metrics` | writes the status as OpenMetrics text |
+//! | `exporter` | serves the metrics over HTTP |
 
 mod attention;
 mod disk;
@@ -43,7 +44,8 @@ use crate::{
     uplink::UpstreamState,
 };
 
-/// `gatehouse status --json`. A number that could not be had is null, and `degraded` says why.
+/// The document of `gatehouse status --json`. A number that could not be read is null, and
+/// `degraded` gives the reason.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
     pub version: String,
@@ -68,13 +70,13 @@ pub struct Status {
 pub struct LaneStatus {
     pub name: String,
     pub mode: LaneMode,
-    /// Why it has that mode, who set it and when; null where it was never set, `mode_by` also where a
-    /// fire alarm did.
+    /// Reason of the mode, the user who set it, and the time. Null if the mode was never set;
+    /// `mode_by` is null too if a fire alarm set it.
     pub mode_reason: Option<String>,
     pub mode_by: Option<String>,
     pub mode_since: Option<String>,
-    /// Somebody could be let through now: the turnstile answers, each camera sends frames, and
-    /// records can be kept.
+    /// A worker could pass now: the turnstile answers, each camera sends frames, and records can be
+    /// stored.
     pub ready: bool,
     pub cameras: Vec<CameraStatus>,
     pub turnstile: TurnstileState,
@@ -86,9 +88,9 @@ pub struct LaneStatus {
 pub struct CameraStatus {
     pub direction: Direction,
     pub source: String,
-    /// It is open and sends no frames.
+    /// The camera is open and sends no frames.
     pub stalled: bool,
-    /// An enrolment looks through it; the gate does not, until it is given back.
+    /// An enrolment uses the camera. The gate does not use it until the enrolment ends.
     pub lent: bool,
     #[serde(flatten)]
     pub state: CameraState,
@@ -106,11 +108,11 @@ pub struct RosterStatus {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LedgerStatus {
     pub id: String,
-    /// Entries.
+    /// Number of entries.
     pub size: Option<u64>,
-    /// Entries before this one were pruned: 0 where none was.
+    /// Index of the first entry that was not pruned: 0 if none was pruned.
     pub pruned_before: Option<u64>,
-    /// The last day on which all attendance is kept; null: it is kept for good.
+    /// The last day on which all attendance is kept; null if it is kept permanently.
     pub kept_until: Option<Date>,
 }
 
@@ -118,9 +120,9 @@ pub struct LedgerStatus {
 pub struct UpstreamStatus {
     #[serde(flatten)]
     pub link: UpstreamState,
-    /// Records that wait.
+    /// Number of records that wait.
     pub outbox: Option<u64>,
-    /// Age of the oldest of them; null where none waits.
+    /// Age of the oldest waiting record; null if none waits.
     pub oldest_s: Option<i64>,
     #[serde(flatten)]
     pub carried_out: CommandCounts,
@@ -134,7 +136,7 @@ pub struct ClockStatus {
     pub uptime_ms: u64,
 }
 
-/// The storage folder and what is written to it.
+/// The storage folder, its disk and the writes to it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct DiskStatus {
     pub dir: PathBuf,
@@ -142,54 +144,54 @@ pub struct DiskStatus {
     pub total_bytes: Option<u64>,
     pub database_bytes: Option<u64>,
     pub room: Room,
-    /// Kept for attendance when nothing else is left.
+    /// Space that is reserved for attendance on a full disk.
     pub reserve_bytes: u64,
     pub commits: u64,
-    /// Transactions that the disk brought to nothing.
+    /// Number of transactions that failed because of the disk.
     pub failures: u64,
     pub failing: Option<Failing>,
-    /// What the disk said last, kept after it is well again.
+    /// The last error of the disk. It stays here after the disk works again.
     pub last_error: Option<String>,
-    /// Events given up for want of room.
+    /// Number of events that were not recorded because the disk was full.
     pub unrecorded: u64,
-    /// Enrolments refused for want of room.
+    /// Number of enrolments that were refused because the disk was full.
     pub photos_refused: u64,
-    /// In the last minute or two.
+    /// The slowest commit of the last one to two minutes.
     pub slowest_commit_ms: u64,
     /// Damaged databases.
     pub set_aside: Vec<PathBuf>,
 }
 
-/// The disk takes nothing in.
+/// The disk accepts no writes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Failing {
     pub since: String,
     pub error: String,
 }
 
-/// What the platforms were told of.
+/// The alarms that were sent to the platforms.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct AlarmsStatus {
-    /// Raised since the daemon's start.
+    /// Number of alarms that were raised since the daemon's start.
     pub raised: u64,
-    /// Raised, and not over.
+    /// The active alarms.
     pub standing: Vec<AlarmStatus>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlarmStatus {
     pub what: AlarmWhat,
-    /// Which one of its kind.
+    /// The device, link or lane that the alarm is about.
     pub subject: String,
     pub since: String,
     pub detail: String,
 }
 
-/// How long a stage takes.
+/// The time that a stage takes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct StageStatus {
     pub name: String,
-    /// How often it was carried out.
+    /// Number of times that the stage was carried out.
     pub count: u64,
     pub mean_ms: Option<f64>,
     /// Estimated from the histogram that the metrics show.
@@ -213,14 +215,14 @@ impl StageStatus {
     }
 }
 
-/// The daemon's process, in the kernel's numbers.
+/// The daemon's process, from `/proc`.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct ProcessStatus {
     pub resident_bytes: Option<u64>,
     pub open_fds: Option<u64>,
 }
 
-/// Something that does not work as configured.
+/// A part that does not work as configured.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Degraded {
     pub what: Part,

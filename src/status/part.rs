@@ -6,18 +6,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::uplink::CertificateOf;
 
-/// What of the gateway it is. It is written as words: `lane north`.
+/// A part of the gateway. It is written as words: `lane north`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Part {
     Lane(String),
     Turnstile(String),
     FireAlarm(String),
-    /// By its lane and direction: `north/entry`.
+    /// A camera, by its lane and direction: `north/entry`.
     Camera(String),
-    /// What a camera's frames are looked at with.
+    /// The models for the frames of a camera.
     Vision(String),
-    /// The faces that come to a lane.
+    /// The unknown faces at a lane.
     Faces(String),
     Upstream(String),
     Certificate {
@@ -31,7 +31,7 @@ pub enum Part {
     Ledger,
     Roster,
     Metrics,
-    /// A part of the daemon, by its own name; and any part that was read back.
+    /// A part of the daemon, by its own name; also any part that is deserialised.
     Named(String),
 }
 
@@ -73,7 +73,7 @@ impl From<String> for Part {
 }
 
 impl Part {
-    /// Whether it is a link of another platform than this one.
+    /// Returns whether this part belongs to another upstream than the given one.
     pub fn is_anothers(&self, upstream: &str) -> bool {
         match self {
             Part::Upstream(name) | Part::Certificate { upstream: name, .. } => name != upstream,

@@ -1,5 +1,5 @@
-//! What the parts of the gate say is wrong with them. `status` shows it at once; what lasts becomes
-//! an alarm.
+//! Finds the troubles of the gate's parts. In: the states of cameras, turnstiles, lanes and links.
+//! Out: [`Trouble`]s. `status` shows a trouble at once; a trouble that lasts becomes an alarm.
 
 use std::time::Duration;
 
@@ -17,16 +17,16 @@ use crate::{
     uplink::{Certificate, CertificateOf, UpstreamState},
 };
 
-/// A certificate that ends sooner is an alarm.
+/// Time before the end of a certificate from which on it is an alarm.
 const ENDS_SOON: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// Faces on which a lane did not decide are a trouble until none was there for this time.
+/// Timeout after the last undecided face, after which undecided faces are no trouble any longer.
 const UNDECIDED_OVER: Duration = Duration::from_secs(10);
 
-/// An upstream's outbox: how many rows, and when the oldest was written.
+/// An upstream's outbox: the number of rows, and the time of the oldest row.
 pub type Backlog = (u64, Option<Stamp>);
 
-/// Each upstream's outbox, as the database has it.
+/// Reads each upstream's outbox from the database.
 pub async fn backlogs(services: &Services) -> Result<Vec<Backlog>, LedgerError> {
     let names: Vec<String> =
         services.upstreams.iter().map(|u| u.state.borrow().name.clone()).collect();
@@ -36,8 +36,8 @@ pub async fn backlogs(services: &Services) -> Result<Vec<Backlog>, LedgerError> 
     read.await
 }
 
-/// All there is that may become an alarm, but for what only time tells. `backlogs`: `None` where
-/// it could not be read.
+/// Returns the state of each part that may become an alarm. It leaves out the states that need a
+/// history. `backlogs`: `None` if they could not be read.
 pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState> {
     let now = services.clock.monotonic();
     let mut looks = Vec::new();
@@ -69,12 +69,12 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
     looks
 }
 
-/// As `status` names it.
+/// Returns the name of a camera in `status`: `north/entry`.
 pub(super) fn camera_name(lane: &LanePanel, camera: &CameraPanel) -> String {
     format!("{}/{}", lane.name, camera.direction)
 }
 
-/// It is open and sends no frames.
+/// Returns whether the camera is open and sends no frames.
 pub(super) fn stalled(panel: &CameraPanel, state: &CameraState, now: Monotonic) -> bool {
     let quiet = now.since(state.last_frame.unwrap_or(state.since).max(state.since));
     state.connected && quiet > panel.stalled_after
@@ -93,7 +93,8 @@ pub(super) fn camera(panel: &CameraPanel, state: &CameraState, now: Monotonic) -
     })
 }
 
-/// Faces for a minute, and no decision: no one passes, and no one is told why.
+/// Returns a trouble if the camera has seen faces for `limit`, and the lane has not decided.
+/// Workers then cannot pass and do not see the reason.
 pub(super) fn undecided(
     lane: &LanePanel,
     camera: &CameraPanel,
@@ -110,8 +111,8 @@ pub(super) fn undecided(
     })
 }
 
-/// Faces for a minute that are too small to tell apart. No alarm: they may belong to the street behind
-/// the gate.
+/// Returns a trouble if the camera has seen only faces that are too small for `limit`. It is no
+/// alarm, because these people may be on the street behind the gate.
 pub(super) fn too_small(camera: &CameraPanel, now: Monotonic, limit: Duration) -> Option<Trouble> {
     undecided_since(camera.seen.showing_small()?, None, now, limit).map(|since| Trouble {
         since,
@@ -120,7 +121,7 @@ pub(super) fn too_small(camera: &CameraPanel, now: Monotonic, limit: Duration) -
     })
 }
 
-/// When the faces began on which the lane does not decide, if it has not for longer than `limit`.
+/// Returns since when the lane has seen faces without a decision, if that is at least `limit`.
 fn undecided_since(
     Showing { first, last }: Showing,
     settled: Option<Monotonic>,
@@ -134,7 +135,7 @@ fn undecided_since(
     Some(since)
 }
 
-/// What is wrong with a camera. Most errors name its address or path already.
+/// Returns the error of a camera with its source. Most errors name the source already.
 fn of_source(source: &str, error: &str) -> String {
     let place = ["replay:", "v4l2:"].iter().find_map(|scheme| source.strip_prefix(scheme));
     match error.contains(place.unwrap_or(source)) {
@@ -185,14 +186,16 @@ pub(super) fn outbox(
         (_, false) => "records_wait_link_down",
     };
     let detail = Detail::new(code).with("records", rows).with("age_s", age.as_secs());
-    // How long it has been an alarm; none is older than this boot, as far as status can say.
+    // The trouble began when the oldest record reached the limit. `since` cannot be before this
+    // boot.
     let over = u64::try_from((age - limits.outbox_age).as_millis()).unwrap_or(u64::MAX);
     let since = Monotonic::from_millis(now.uptime_ms.saturating_sub(over));
     Some(Trouble { since, detail, count: Some(rows) })
 }
 
-/// Of each that this link needs, the one that ends first: whether it ends soon, and whether it has.
-/// Without a clock that is trusted it cannot be told, nor while it was not seen in this run.
+/// Returns for each kind of certificate of this link whether the first one to end ends soon, and
+/// whether it has ended. The state is unknown while the clock is not synchronised, and until the
+/// certificate was seen in this run.
 pub(super) fn certificates(
     state: &UpstreamState,
     now: Stamp,
@@ -216,7 +219,7 @@ pub(super) fn certificates(
                     };
                     PartState::new(what, &subject, (left <= ahead).then(trouble))
                 }
-                // A link without any.
+                // The link is connected without such a certificate, so it needs none.
                 None if state.connected => PartState::new(what, &subject, None),
                 _ => PartState::unknown(what, &subject),
             };

@@ -47,7 +47,7 @@ fn the_demo_shows_the_whole_gate_ends_by_itself_and_leaves_nothing() {
     assert_eq!(complaints, "");
     let mut rest = said.as_str();
     let in_order = "enrolled|release received: 01 05 00 00 ff 00 8c 3a (Modbus|the arm is free|\
-                    passage reported: 01 02 01|somebody walks through|passed|refused|cut|kept|kept|back|\
+                    passage reported: 01 02 01|a person walks through|passed|refused|cut|kept|kept|back|\
                     passed|passed|each once";
     for told in in_order.split('|') {
         let (_, after) = rest.split_once(told).unwrap_or_else(|| panic!("no {told:?} in\n{said}"));

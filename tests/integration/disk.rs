@@ -93,7 +93,7 @@ fn a_disk_that_fills_up_loses_denials_then_photos_and_never_attendance() {
     // Then it gives up photos.
     disk.full(20 * MIB);
     let status = gate.site.status_when("a disk with less room", room_is("scarce"));
-    assert!(remedy(&status, "disk").contains("nobody can be enrolled"), "{status:#}");
+    assert!(remedy(&status, "disk").contains("no worker can be enrolled"), "{status:#}");
     let said = gate.site.enroll("W003", "x", "110101199003070134", &photo_path("impostor_2.jpg"));
     said.refused("make room");
     gate.pass_again("person_a_1.jpg");
@@ -153,7 +153,7 @@ fn the_gate_stays_closed(gate: &mut Gate, photo_name: &str) -> Value {
     wait_for_an_empty_gate(gate);
     assert_eq!(gate.board.command("input 5 off"), [""; 0], "a coil moved");
     let remedy = remedy(&status, "disk");
-    assert!(remedy.contains("nobody is let through"), "{remedy}");
+    assert!(remedy.contains("no worker can pass"), "{remedy}");
     let failing = &status["disk"]["failing"];
     assert!(failing["since"].is_string() && failing["error"].is_string(), "{status:#}");
     status

@@ -81,8 +81,8 @@ fn three_hundred_workers_are_enrolled_and_every_bad_row_is_refused_with_its_reas
     assert!(summary(&said).contains("1 without a photo"), "{said:?}");
     // The table lists no correct row of the 300, and every refused row.
     assert_eq!(said.out.lines().count(), 1 + (all - good) + 1 + 1, "{said:?}");
-    assert!(said.err.contains("columns that are not taken in: 备注"), "{said:?}");
-    assert!(said.err.contains("left over: stranger.jpg"), "{said:?}");
+    assert!(said.err.contains("columns that are not imported: 备注"), "{said:?}");
+    assert!(said.err.contains("photo not used: stranger.jpg"), "{said:?}");
     // A refusal is in the table and not repeated on stderr.
     assert!(said.out.contains("does not fit its check digit"), "{said:?}");
     assert!(!said.err.contains("refused"), "{said:?}");
@@ -274,9 +274,9 @@ fn an_import_understands_the_notation_of_an_office_and_reports_a_common_fault_on
     assert!(lines[1].contains("2, 4, 6, 8, 10") && lines[1].contains("5 rows"), "{said:?}");
     assert!(lines[1].contains(&format!("同意书编号: {once}")), "{said:?}");
     assert!(lines[2].contains("12 ") && lines[2].contains("班组: is missing"), "{said:?}");
-    let counts = "6 rows: 0 enrolled, 0 updated, 0 unchanged, 6 refused; 2 lines passed over";
+    let counts = "6 rows: 0 enrolled, 0 updated, 0 unchanged, 6 refused; 2 lines skipped";
     assert!(lines[3].starts_with(counts), "{said:?}");
-    let passed = "2 lines passed over, no workers but sums, signatures and the like: 14 (合 计), 15 (制表人：张三)";
+    let passed = "2 lines skipped because they hold sums, signatures or notes, not workers: 14 (合 计), 15 (制表人：张三)";
     assert!(said.err.contains(passed), "{said:?}");
     for option in ["--team", "--consent"] {
         assert!(!said.out.contains(option) && !said.err.contains(option), "{said:?}");
@@ -353,7 +353,7 @@ fn an_unreadable_roster_is_refused_before_its_first_row() {
         ("old.xls", "save it as .xlsx"),
         ("large.csv", "at most 32 MiB"),
         ("missing.csv", "No such file"),
-        ("photos", "is no file"),
+        ("photos", "not a regular file"),
     ] {
         let said = import(&site, file, &[]);
         said.refused(expected);

@@ -149,9 +149,9 @@ fn the_log_holds_only_gatehouses_lines_in_the_sites_time() {
         assert!(line["target"].as_str().unwrap().starts_with("gatehouse"), "{line}");
     }
     for (name, value, told) in [
-        ("GATEHOUSE_LOG", "deubg", "GATEHOUSE_LOG: \"deubg\" is no directive: give a level"),
-        ("GATEHOUSE_LOG", "info,tract=loud", "GATEHOUSE_LOG: \"tract=loud\" is no directive"),
-        ("GATEHOUSE_LOG_FORMAT", "yaml", "GATEHOUSE_LOG_FORMAT: \"yaml\" is no format"),
+        ("GATEHOUSE_LOG", "deubg", "GATEHOUSE_LOG: \"deubg\" is not valid: give a level"),
+        ("GATEHOUSE_LOG", "info,tract=loud", "GATEHOUSE_LOG: \"tract=loud\" is not valid"),
+        ("GATEHOUSE_LOG_FORMAT", "yaml", "GATEHOUSE_LOG_FORMAT: \"yaml\" is not valid"),
     ] {
         let said = run_that_ends(&site, &[(name, value)]);
         assert_eq!((said.code, said.err.contains(told)), (2, true), "{said:?}");
@@ -204,12 +204,12 @@ fn a_workers_history_shows_old_and_new_values_and_a_gate_without_lanes_reports_t
     assert_eq!(events[1]["particulars"], serde_json::json!(["phone"]));
 
     let status = done(&["status"]);
-    assert!(status.contains("lane      none is configured"), "{status}");
+    assert!(status.contains("lane      no lane is configured"), "{status}");
     assert!(!status.contains("all is well"), "{status}");
     assert!(status.contains("roster    0 workers, 0 templates"), "{status}");
     let who = [&["worker", "enroll", "--id", "W002", "--name", "王刚"][..], &job].concat();
     done(&[&who[..], &["--id-number", "110101199003070011"]].concat());
     let status = done(&["status"]);
     assert!(status.contains("roster    1 worker, 0 templates"), "{status}");
-    assert!(site.gatehouse(&["check"]).out.contains("FAIL  lanes: none is configured"));
+    assert!(site.gatehouse(&["check"]).out.contains("FAIL  lanes: no lane is configured"));
 }

@@ -288,7 +288,7 @@ fn a_worker_is_enrolled_at_the_lanes_camera_with_hints_on_what_is_wrong() {
     gate.camera.show(camera::jpeg(&camera::group(&["person_b_1.jpg"], 110)));
     wait_for(&mut lines, "move closer");
     gate.camera.show(photo("person_a_2.jpg"));
-    wait_for(&mut lines, "look 1/3: good");
+    wait_for(&mut lines, "good pictures 1/3: good");
     let output = enrolment.wait_with_output().unwrap();
     assert!(output.status.success());
     let worker: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -308,7 +308,7 @@ fn a_worker_is_enrolled_at_the_lanes_camera_with_hints_on_what_is_wrong() {
     wait_for(&mut lines, "no face");
     said(&gate.site, &["worker", "update", "W001", "--trained-on", "2026-03-02"]);
     gate.camera.show(photo("person_a_1.jpg"));
-    wait_for(&mut lines, "look 1/3: good");
+    wait_for(&mut lines, "good pictures 1/3: good");
     let output = sitting.wait_with_output().unwrap();
     let worker: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(

@@ -88,7 +88,7 @@ fn a_sheet_merges_the_records_of_two_gateways_and_names_its_sources() {
     // The export shows the whereabouts of workers, so only the owner may read it.
     use std::os::unix::fs::PermissionsExt;
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-    there.gatehouse(&export).refused("is there already; --force replaces it");
+    there.gatehouse(&export).refused("already exists: choose another file, or give --force");
     assert_eq!(there.gatehouse(&[&export[..], &["--force"]].concat()).code, 0);
 
     let alone = one(&sheet(&here, &[]));
@@ -193,10 +193,10 @@ fn an_export_that_is_incomplete_or_of_another_project_is_refused_with_its_file_n
     let export = [&["attendance", "export", "--out", out.to_str().unwrap()], &days[..]].concat();
     assert_eq!(there.gatehouse(&export).code, 0);
     let whole = std::fs::read(&out).unwrap();
-    with(&whole, "line 1: of project P-2, and this is P-1");
+    with(&whole, "line 1: the export is of project P-2, and this gateway is of project P-1");
     let ours = String::from_utf8(whole).unwrap().replace("P-2", "P-1");
     let cut = ours.lines().take(2).map(|line| format!("{line}\n")).collect::<String>();
-    with(cut.as_bytes(), "line 3: it was cut off: the last line, with the count, is missing");
+    with(cut.as_bytes(), "line 3: the file was cut off: its last line, with the count, is missing");
     with(&ours.as_bytes()[..ours.len() - 5], "cut off");
     let other = ours.replace("刘峰", "刘锋");
     std::fs::write(&file, other).unwrap();
@@ -334,7 +334,7 @@ fn an_impossible_date_is_refused_and_an_unlikely_one_needs_confirmation() {
     enroll("W009", &turned).refused("valid-until: 2026-10-01 is before 2026-10-02");
     enroll("W009", &["--valid-until", "0226-10-01"]).refused("is no date of our time");
     // A time long before the gateway's first entry needs --yes too.
-    let asks = "nothing is changed. If it is meant, give --yes";
+    let asks = "nothing is changed. If the value is right, repeat the command with --yes";
     supplement("2004-10-09 17:30", &[]).refused("more than a year before the first entry");
     supplement("2004-10-09 17:30", &[]).refused(asks);
     assert_eq!(supplement("2004-10-09 17:30", &["--yes"]).code, 0);

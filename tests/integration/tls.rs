@@ -110,7 +110,7 @@ fn records_arrive_over_tls_with_a_private_authority() {
     // The check logs in beside the daemon and does not break the daemon's connection.
     let lines = checked(&gate.site, "upstream platform");
     let expected = format!(
-        "mqtts://127.0.0.1:{port} lets us in by MQTT 5, its certificate is valid until {}",
+        "mqtts://127.0.0.1:{port} accepts us, MQTT 5, its certificate is valid until {}",
         day(12)
     );
     assert_eq!(
@@ -327,10 +327,10 @@ fn the_check_reports_the_fault_of_each_broker() {
         |name: &str| format!("ca = \"ca.pem\"\ncert = \"{name}.pem\"\nkey = \"file:{name}.key\"\n");
     let ca = "ca = \"ca.pem\"\n".to_owned();
     let cases: Vec<(&str, u16, String, &str)> = vec![
-        ("right", port, ca.clone(), "lets us in by MQTT 5, its certificate is valid until"),
-        ("right-4", port, format!("{ca}version = \"3.1.1\"\n"), "lets us in by MQTT 3.1.1, its"),
-        ("mutual", strict, own("gate"), "lets us in by MQTT 5, its"),
-        ("mutual-12", strict_12, own("gate"), "lets us in by MQTT 5, its"),
+        ("right", port, ca.clone(), "accepts us, MQTT 5, its certificate is valid until"),
+        ("right-4", port, format!("{ca}version = \"3.1.1\"\n"), "accepts us, MQTT 3.1.1, its"),
+        ("mutual", strict, own("gate"), "accepts us, MQTT 5, its"),
+        ("mutual-12", strict_12, own("gate"), "accepts us, MQTT 5, its"),
         ("none", strict, ca.clone(), "certificate of ours: set cert and key"),
         ("none-12", strict_12, ca.clone(), "certificate of ours: set cert and key"),
         ("old", strict, own("old"), "our certificate"),
@@ -343,7 +343,7 @@ fn the_check_reports_the_fault_of_each_broker() {
         ("garbled", port, "ca = \"garbled.pem\"\n".to_owned(), "certificate 1 in it is damaged"),
         // A self-signed certificate is trusted where `ca` names it, unless it is an authority's
         // own.
-        ("pinned", pinned, "ca = \"own.pem\"\n".to_owned(), "lets us in by MQTT 5, its"),
+        ("pinned", pinned, "ca = \"own.pem\"\n".to_owned(), "accepts us, MQTT 5, its"),
         (
             "pinned-ca",
             pinned_ca,
@@ -375,7 +375,7 @@ fn the_check_reports_the_fault_of_each_broker() {
             let about = format!("upstream {name}");
             let line = lines.iter().find(|line| line["check"] == about).expect(name);
             let detail = line["detail"].as_str().unwrap();
-            assert_eq!(line["ok"], expected.starts_with("lets us in"), "{line}");
+            assert_eq!(line["ok"], expected.starts_with("accepts us"), "{line}");
             assert!(detail.contains(expected), "{detail:?} lacks {expected:?}");
         }
         assert_eq!(

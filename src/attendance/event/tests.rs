@@ -1,4 +1,4 @@
-//! What platforms read of each kind keeps its names and its meaning.
+//! The JSON of each kind of event keeps its names and its meaning.
 
 use serde_json::json;
 
@@ -15,11 +15,11 @@ use crate::{
     turnstile::PassageId,
 };
 
-fn told(body: impl Into<Body>) -> Json {
-    told_with(body, Vec::new())
+fn sent(body: impl Into<Body>) -> Json {
+    sent_with(body, Vec::new())
 }
 
-fn told_with(body: impl Into<Body>, unknown: Vec<Unknown>) -> Json {
+fn sent_with(body: impl Into<Body>, unknown: Vec<Unknown>) -> Json {
     let stamp = Stamp { wall_ms: 0, synced: true, boot: BootId([7; 16]), uptime_ms: 0 };
     let (salt, ledger) = ([0; 16], LedgerId([1; 16]));
     let body = body.into();
@@ -27,11 +27,11 @@ fn told_with(body: impl Into<Body>, unknown: Vec<Unknown>) -> Json {
     let timezone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();
     let origin = Origin { gateway: "gate-1".into(), project: "P1".into(), timezone };
     let event = EventRecord::of(&origin, &Stored { entry, leaf: [2; 32] }).unwrap();
-    let mut told = serde_json::to_value(event).unwrap();
+    let mut sent = serde_json::to_value(event).unwrap();
     for common in ["v", "gateway", "project", "ledger", "seq", "at", "clock", "leaf"] {
-        assert!(told.as_object_mut().unwrap().remove(common).is_some(), "{common}");
+        assert!(sent.as_object_mut().unwrap().remove(common).is_some(), "{common}");
     }
-    told
+    sent
 }
 
 fn person() -> Person {
@@ -51,7 +51,7 @@ fn by() -> Actor {
 }
 
 #[test]
-fn a_worker_an_actor_and_a_face_are_told_beside_the_other_fields() {
+fn the_fields_of_a_worker_an_actor_and_a_face_stand_beside_the_others() {
     let terms = Terms { consent: Some("C-1".into()), ..Terms::default() };
     let alike =
         Alike { worker: "W002".parse().unwrap(), score: Score(6500), reason: "twins".into() };
@@ -71,7 +71,7 @@ fn a_worker_an_actor_and_a_face_are_told_beside_the_other_fields() {
         "id_commitment": "c0".repeat(32), "model": "sface", "templates": 2, "alike": "W002",
         "alike_score": 0.65, "alike_reason": "twins", "by": "root",
     });
-    assert_eq!(told(enrolment), expected);
+    assert_eq!(sent(enrolment), expected);
     let release = GuardRelease {
         passage: PassageId([9; 16]),
         lane: "north".into(),
@@ -85,16 +85,16 @@ fn a_worker_an_actor_and_a_face_are_told_beside_the_other_fields() {
         "kind": "release", "passage": "09".repeat(16), "lane": "north", "direction": "entry",
         "reason": "visitor", "by": "root",
     });
-    assert_eq!(told(release), expected);
+    assert_eq!(sent(release), expected);
     let (worker, erased) = ("W001".parse().unwrap(), Erased { templates: 3, photos: 2 });
     let expected = json!({
         "kind": "removal", "worker": "W001", "templates": 3, "photos": 2, "by": "root",
     });
-    assert_eq!(told(Removal { worker, reason: None, erased, by: by() }), expected);
+    assert_eq!(sent(Removal { worker, reason: None, erased, by: by() }), expected);
 }
 
 #[test]
-fn a_card_and_whatever_else_was_presented_is_told_whole() {
+fn evidence_other_than_a_face_or_a_guard_is_sent_whole() {
     let card = CardEvidence { reader: "entry".into(), commitment: [0xca; 32] };
     let denial = Denial {
         lane: "north".into(),
@@ -104,26 +104,26 @@ fn a_card_and_whatever_else_was_presented_is_told_whole() {
         evidence: vec![Evidence::Card(card)],
         flags: Vec::new(),
     };
-    let told = told(denial);
+    let sent = sent(denial);
     let card = json!({ "reader": "entry", "commitment": "ca".repeat(32) });
-    assert_eq!(told["evidence"], json!([{ "card": card }]));
+    assert_eq!(sent["evidence"], json!([{ "card": card }]));
 }
 
 #[test]
-fn times_hashes_and_details_are_told_in_the_words_of_before() {
+fn times_hashes_and_details_keep_their_names_and_formats() {
     let booted_at_ms = Some(1_793_228_400_000);
     let change = ClockChange { what: ClockWhat::Synchronised, moved_ms: -5, booted_at_ms };
     let expected = json!({
         "kind": "clock", "change": "synchronised", "moved_ms": -5,
         "booted_at": "2026-10-29T07:00:00.000+08:00",
     });
-    assert_eq!(told(change), expected);
+    assert_eq!(sent(change), expected);
     let disputes = EntryRef { index: 7, hash: [0xab; 32] };
     let expected = json!({
         "kind": "dispute", "disputes": { "index": 7, "hash": "ab".repeat(32) },
         "reason": "his brother", "by": "root",
     });
-    assert_eq!(told(Dispute { disputes, reason: "his brother".into(), by: by() }), expected);
+    assert_eq!(sent(Dispute { disputes, reason: "his brother".into(), by: by() }), expected);
     let closing = |outcome, detail| Closing {
         passage: PassageId([9; 16]),
         cause: disputes,
@@ -131,8 +131,8 @@ fn times_hashes_and_details_are_told_in_the_words_of_before() {
         detail,
         flags: Vec::new(),
     };
-    assert_eq!(told(closing(Outcome::Passed, None))["detail"], "");
-    let failed = told(closing(Outcome::NotPassed, Some(Detail::new("nothing_passed"))));
+    assert_eq!(sent(closing(Outcome::Passed, None))["detail"], "");
+    let failed = sent(closing(Outcome::NotPassed, Some(Detail::new("nothing_passed"))));
     assert_eq!(failed["detail"], "no one walked through in time");
     assert_eq!(
         (&failed["code"], &failed["outcome"]),
@@ -145,19 +145,19 @@ fn times_hashes_and_details_are_told_in_the_words_of_before() {
         by,
         detail,
     };
-    let rung = told(mode(None, None, Some(Detail::new("fire_alarm").with("lane", "south"))));
+    let rung = sent(mode(None, None, Some(Detail::new("fire_alarm").with("lane", "south"))));
     assert_eq!(rung["reason"], "fire alarm at lane south");
-    assert_eq!(told(mode(Some("drill"), Some(by()), None))["reason"], "drill");
+    assert_eq!(sent(mode(Some("drill"), Some(by()), None))["reason"], "drill");
     let detail = Detail::new("disk_free").with("mib", 12_u64).with("folder", "/var");
     let expected = json!({
         "kind": "storage", "state": "low", "detail": "12 MiB free in /var", "code": "disk_free",
         "unrecorded": 0,
     });
-    assert_eq!(told(DiskState { state: "low".into(), detail, unrecorded: 0 }), expected);
+    assert_eq!(sent(DiskState { state: "low".into(), detail, unrecorded: 0 }), expected);
 }
 
 #[test]
-fn what_concerns_the_ledger_itself_and_its_lanes_keeps_its_names() {
+fn events_of_the_ledger_lanes_and_alarms_keep_their_names() {
     let detail =
         Detail::new("damaged_unacknowledged").with("problem", "torn").with("records", 4_u64);
     let successor = Successor {
@@ -173,14 +173,14 @@ fn what_concerns_the_ledger_itself_and_its_lanes_keeps_its_names() {
         "detail": "torn; 4 of its records were not yet acknowledged",
         "code": "damaged_unacknowledged", "workers": 2, "workers_lost": 1,
     });
-    assert_eq!(told(successor), expected);
+    assert_eq!(sent(successor), expected);
     let settled_on = jiff::civil::date(2026, 10, 31);
-    let pruning = told(Pruning { pruned: 5, pruned_before: 9, settled_on, keep_years: 3 });
+    let pruning = sent(Pruning { pruned: 5, pruned_before: 9, settled_on, keep_years: 3 });
     assert_eq!((&pruning["pruned"], &pruning["pruned_before"]), (&json!(5), &json!(9)));
-    let fire = told(Fire { lane: "north".into(), on: true });
+    let fire = sent(Fire { lane: "north".into(), on: true });
     assert_eq!(fire, json!({ "kind": "fire", "lane": "north", "on": true }));
     let (direction, after) = (Direction::Exit, Some(PassageId([7; 16])));
-    let tailgate = told(Tailgate { lane: "north".into(), direction, after });
+    let tailgate = sent(Tailgate { lane: "north".into(), direction, after });
     assert_eq!(tailgate["after"], "07".repeat(16));
     let detail = Detail::new("turnstile_down").with("problem", "no answer");
     let (what, subject) = (AlarmWhat::Turnstile, "north".to_owned());
@@ -188,16 +188,16 @@ fn what_concerns_the_ledger_itself_and_its_lanes_keeps_its_names() {
         "kind": "alarm", "what": "turnstile", "subject": "north", "raised": true,
         "detail": "no answer", "code": "turnstile_down",
     });
-    assert_eq!(told(Alarm { what, subject, raised: true, detail }), expected);
+    assert_eq!(sent(Alarm { what, subject, raised: true, detail }), expected);
 }
 
 #[test]
-fn what_a_later_version_wrote_is_told_as_it_stands() {
+fn fields_and_kinds_of_a_later_version_are_sent_unchanged() {
     let fire = Fire { lane: "north".into(), on: true };
     let unknown = vec![Unknown { path: vec!["data".into(), "floor".into()], value: 3.into() }];
     let expected = json!({ "kind": "fire", "lane": "north", "on": true, "floor": 3 });
-    assert_eq!(told_with(fire, unknown), expected);
+    assert_eq!(sent_with(fire, unknown), expected);
     let data = Value::Map(vec![("lane".into(), "north".into()), ("cm".into(), 40.into())]);
     let other = Body::Other(crate::ledger::Other { kind: "flood".into(), data });
-    assert_eq!(told(other), json!({ "kind": "flood", "lane": "north", "cm": 40 }));
+    assert_eq!(sent(other), json!({ "kind": "flood", "lane": "north", "cm": 40 }));
 }

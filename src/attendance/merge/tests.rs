@@ -63,7 +63,7 @@ fn extent() -> Extent {
     }
 }
 
-/// An export of these records, as lines.
+/// Returns the lines of an export of these records.
 fn lines(records: &[Record]) -> Vec<String> {
     let mut extent = extent();
     let month = (Date::constant(2026, 9, 30), Date::constant(2026, 11, 2));
@@ -87,12 +87,12 @@ fn refused(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn an_export_is_taken_in_whole_and_again_adds_nothing() {
+fn an_overlapping_export_adds_only_new_records_and_disputes() {
     let days = days();
     let mut gathered = Gathered::new(&days);
     let records = [record(1), record(2), record(5)];
     gathered.export("b.jsonl", &joined(&lines(&records))[..], "P-1").unwrap();
-    // An export that overlaps, made after one of them was disputed.
+    // A second export overlaps. It was made after a record was disputed.
     let later = [Record { disputed: Some(7), ..record(2) }, record(6)];
     gathered.export("b2.jsonl", &joined(&lines(&later))[..], "P-1").unwrap();
     let gathered = gathered.one_person_each(&[]).unwrap();
@@ -108,7 +108,7 @@ fn an_export_is_taken_in_whole_and_again_adds_nothing() {
 }
 
 #[test]
-fn what_lies_outside_the_month_is_left_out() {
+fn records_outside_the_month_are_left_out() {
     let days = days();
     let mut gathered = Gathered::new(&days);
     let other = Record { at: "2026-08-09T08:00:00.000+08:00".into(), ..record(1) };
@@ -118,7 +118,7 @@ fn what_lies_outside_the_month_is_left_out() {
 }
 
 #[test]
-fn a_file_that_is_cut_off_anywhere_is_noticed() {
+fn a_file_that_is_cut_off_at_any_byte_is_refused() {
     let whole = joined(&lines(&[record(1), record(2)]));
     for length in 0..whole.len() {
         refused(&whole[..length]);
@@ -128,22 +128,23 @@ fn a_file_that_is_cut_off_anywhere_is_noticed() {
         let rest = all.iter().enumerate().filter(|(n, _)| *n != gone);
         joined(&rest.map(|(_, line)| line.clone()).collect::<Vec<_>>())
     };
-    assert!(refused(&without(1)).contains("counts 2 records, and there are 1: some are missing"));
+    assert!(refused(&without(1)).contains("counts 2 records, and the file has 1: copy or export"));
     assert_eq!(
         refused(&without(3)),
-        "b.jsonl, line 4: it was cut off: the last line, with the count, is missing"
+        "b.jsonl, line 4: the file was cut off: its last line, with the count, is missing; copy or \
+         export it again"
     );
-    assert!(refused(&[&whole[..], b"{}\n"].concat()).contains("line 5: something stands behind"));
+    assert!(refused(&[&whole[..], b"{}\n"].concat()).contains("line 5: the file has lines after"));
 }
 
 #[test]
 fn a_file_that_is_no_export_of_this_project_is_refused_with_its_line() {
-    let not_one = "b.jsonl, line 1: this is not what `gatehouse attendance export` writes";
+    let not_one = "b.jsonl, line 1: this is not a file of `gatehouse attendance export`";
     for bytes in [&b""[..], b"\n", b"PK\x03\x04\n", b"\xff\xfe\n", b"[]\n", b"{\"format\":\"x\"}\n"]
     {
         assert!(refused(bytes).starts_with(not_one), "{bytes:?}: {}", refused(bytes));
     }
-    // Deep, and long.
+    // A deeply nested line, and a long line.
     assert!(refused(format!("{}\n", "[".repeat(60_000)).as_bytes()).starts_with(not_one));
     assert_eq!(refused(&[b' '; 70_000]), "b.jsonl, line 1: the line has more than 64 KiB");
     let with = |key: &str, value: &str| {
@@ -153,25 +154,28 @@ fn a_file_that_is_no_export_of_this_project_is_refused_with_its_line() {
         all[0] = heading.to_string();
         refused(&joined(&all))
     };
-    assert_eq!(with("project", "\"P-2\""), "b.jsonl, line 1: of project P-2, and this is P-1");
-    assert!(with("version", "2").contains("an export of version 2; this program reads 1"));
-    assert!(with("from", "\"2026-11-01\"").contains("nothing of this month"));
+    assert_eq!(
+        with("project", "\"P-2\""),
+        "b.jsonl, line 1: the export is of project P-2, and this gateway is of project P-1"
+    );
+    assert!(with("version", "2").contains("version 2, and this program reads version 1"));
+    assert!(with("from", "\"2026-11-01\"").contains("no day of this month"));
     assert!(with("exported_at", "\"yesterday\"").contains("exported_at"));
     assert!(with("gateway", "\"gate\\u001b[2J\"").contains("control characters"));
     let of = |record: Record| refused(&joined(&lines(&[record])));
     assert!(
-        of(Record { ledger: "c3".into(), ..record(1) }).contains("line 2: a record that is not")
+        of(Record { ledger: "c3".into(), ..record(1) })
+            .contains("line 2: the record is of another")
     );
-    assert!(of(Record { name: "a\nb".into(), ..record(1) }).contains("with control characters"));
+    assert!(of(Record { name: "a\nb".into(), ..record(1) }).contains("has control characters"));
     assert!(of(Record { team: "x".repeat(300), ..record(1) }).contains("too long"));
-    assert!(of(Record { at: "now".into(), ..record(1) }).contains("line 2: no time of a record"));
+    assert!(of(Record { at: "now".into(), ..record(1) }).contains("line 2: a record has no valid"));
     let twice = [record(1), Record { direction: Direction::Exit, ..record(1) }];
     assert!(refused(&joined(&lines(&twice))).contains("line 3: record 1 of ledger b2 was read"));
 }
 
-/// As a file that never ends.
 #[test]
-fn i8_a_line_without_an_end_is_not_waited_for() {
+fn i8_an_endless_line_is_refused_at_the_maximum_length() {
     let days = days();
     let endless = std::io::BufReader::new(std::io::repeat(b'x'));
     let wrong = Gathered::new(&days).export("b.jsonl", endless, "P-1").unwrap_err();
@@ -179,7 +183,7 @@ fn i8_a_line_without_an_end_is_not_waited_for() {
 }
 
 #[test]
-fn i8_a_file_and_a_sheet_have_their_most() {
+fn i8_a_file_and_a_sheet_have_a_maximum_size() {
     let mut lines = Lines { file: "b.jsonl", line: 0, bytes: (&b"{}\n{}\n"[..]).take(5) };
     assert_eq!(lines.next().unwrap().as_deref(), Some(&b"{}"[..]));
     assert_eq!(
@@ -191,11 +195,12 @@ fn i8_a_file_and_a_sheet_have_their_most() {
     for seq in [1, 2, 2] {
         gathered.take(&record(seq)).unwrap();
     }
-    assert_eq!(gathered.take(&record(3)).unwrap_err(), "more than 2 records for one sheet");
+    let problem = gathered.take(&record(3)).unwrap_err();
+    assert_eq!(problem, "one sheet has at most 2 records: give fewer --with files");
 }
 
 #[test]
-fn one_id_with_two_names_is_refused_unless_somebody_says_that_they_are_one() {
+fn one_id_with_two_names_is_refused_unless_the_user_confirms_one_person() {
     let days = days();
     let gathered = |earlier: &str| {
         let mut gathered = Gathered::new(&days);
@@ -211,7 +216,7 @@ fn one_id_with_two_names_is_refused_unless_somebody_says_that_they_are_one() {
 }
 
 #[test]
-fn a_name_that_was_put_right_is_the_latest_one() {
+fn the_latest_name_in_each_ledger_is_compared() {
     let days = days();
     let mut gathered = Gathered::new(&days);
     let own = Record { ledger: "a1".into(), gateway: "gate-1".into(), ..record(1) };
@@ -223,7 +228,7 @@ fn a_name_that_was_put_right_is_the_latest_one() {
 }
 
 #[test]
-fn an_export_of_a_part_of_the_month_says_so() {
+fn an_export_of_a_part_of_the_month_adds_a_note() {
     let days = days();
     let mut gathered = Gathered::new(&days);
     let mut all = lines(&[record(1)]);
@@ -243,7 +248,7 @@ fn an_export_of_a_part_of_the_month_says_so() {
 
 proptest! {
     #[test]
-    fn whatever_bytes_an_export_has_are_taken_or_refused(
+    fn any_bytes_in_an_export_are_taken_or_refused_without_a_panic(
         line in 0..4usize, from in 0..200usize, junk in proptest::collection::vec(any::<u8>(), 0..20),
     ) {
         let mut bytes = joined(&lines(&[record(1), record(2)]));
@@ -257,7 +262,7 @@ proptest! {
 }
 
 #[test]
-fn a_ledger_that_begins_within_the_month_says_so() {
+fn a_ledger_that_begins_within_the_month_adds_a_note() {
     let days = days();
     let mut gathered = Gathered::new(&days);
     let at = |text: &str| Some(text.parse().unwrap());

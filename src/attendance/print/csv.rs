@@ -1,4 +1,5 @@
-//! The sheet as CSV: a line a worker and day, then the sums, what is listed apart, and the sources.
+//! The sheet as CSV: a line for each worker and day, the sums, the records that are listed
+//! separately, the sources and the notes.
 
 use super::{Document, direction, hours, legend, marks, note, on, rules, source, stretches};
 use crate::{
@@ -6,8 +7,8 @@ use crate::{
     roster::import::neutral,
 };
 
-/// `row` says what a line is: `day`, `worker`, `team`, `contractor`, `total`, `supplement`,
-/// `disputed`, `source` or `note`.
+/// Column headings. The column `row` holds the kind of the line: `day`, `worker`, `team`,
+/// `contractor`, `total`, `supplement`, `disputed`, `source` or `note`.
 const HEADINGS: [&str; 20] = [
     "行 row",
     "分包单位 contractor",
@@ -31,7 +32,8 @@ const HEADINGS: [&str; 20] = [
     "证件号后四位 ID number ends",
 ];
 
-/// UTF-8 with the mark by which Excel knows it, lines ended as RFC 4180 has it.
+/// Returns the sheet as UTF-8 with a byte order mark, by which Excel recognises UTF-8. Lines end
+/// with CRLF (RFC 4180).
 pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
     let mut writer = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
@@ -66,11 +68,11 @@ pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
     for added in &sheet.supplements {
         let why = [added.by.as_deref(), added.reason.as_deref()].map(Option::unwrap_or_default);
         let when = added.recorded_at.minute();
-        write(apart("supplement", added, format!("{when} {}: {}", why[0], why[1])))?;
+        write(separate_line("supplement", added, format!("{when} {}: {}", why[0], why[1])))?;
     }
     for disputed in &sheet.disputed {
         let by = disputed.disputed.map(|seq| format!("seq {seq}")).unwrap_or_default();
-        write(apart("disputed", disputed, format!("异议见 disputed by {by}")))?;
+        write(separate_line("disputed", disputed, format!("异议见 disputed by {by}")))?;
     }
     for from in &document.sources {
         write(Line::of("source", &[]).with(17, source(from)))?;
@@ -84,23 +86,23 @@ pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
     writer.into_inner().map_err(|e| e.into_error().into())
 }
 
-fn apart(kind: &str, apart: &ListedSeparately, remark: String) -> Line {
-    let who =
-        [&apart.contractor, &apart.team, &apart.worker, &apart.name].map(|text| text.to_string());
+fn separate_line(kind: &str, record: &ListedSeparately, remark: String) -> Line {
+    let who = [&record.contractor, &record.team, &record.worker, &record.name]
+        .map(|text| text.to_string());
     let passage = format!(
         "{} {} seq {} {}",
-        apart.at.minute(),
-        direction(apart.direction),
-        apart.seq,
-        super::place(apart)
+        record.at.minute(),
+        direction(record.direction),
+        record.seq,
+        super::place(record)
     );
-    Line::of(kind, &who).with(5, apart.date).with(8, passage).with(17, remark)
+    Line::of(kind, &who).with(5, record.date).with(8, passage).with(17, remark)
 }
 
 struct Line([String; HEADINGS.len()]);
 
 impl Line {
-    /// With what stands behind the first column.
+    /// Returns a line with its kind, and with `who` in the columns after it.
     fn of(kind: &str, who: &[String]) -> Line {
         let mut line = Line(Default::default()).with(0, kind);
         for (n, text) in who.iter().enumerate() {
@@ -127,7 +129,7 @@ impl Line {
             .with(16, with)
     }
 
-    /// A cell that Excel would take for a formula is made a text.
+    /// Returns the cells. A cell that Excel would take for a formula becomes a text.
     fn cells(self) -> [String; HEADINGS.len()] {
         self.0.map(|cell| neutral(&cell))
     }

@@ -1,8 +1,9 @@
-//! The sheet on paper and in files: XLSX laid out to be signed, CSV, JSON.
+//! The sheet as a file: XLSX for printing and signing, CSV, JSON.
 //!
-//! In: a [`Document`]. Out: bytes, the same for the same document. Headings and marks are in Chinese
-//! and English. What people typed is written as text: a cell is never a formula, and in a CSV, where
-//! a program that opens it decides, what could be one is preceded by an apostrophe.
+//! In: a [`Document`]. Out: bytes, the same for the same document. Headings and marks are in
+//! Chinese and English. Texts that people typed never become formulas. In XLSX they are text cells.
+//! A CSV has no cell types, so a text that a program could take for a formula gets an apostrophe
+//! before it.
 
 mod csv;
 mod xlsx;
@@ -18,20 +19,20 @@ use crate::config::Direction;
 
 pub use self::{csv::csv, xlsx::xlsx};
 
-/// A sheet with what must stand on it.
+/// A sheet with its title, sources and notes.
 #[derive(Debug, Serialize)]
 pub struct Document {
     pub project: String,
     /// The site's name.
     pub site: String,
-    /// `2026-10`.
+    /// The month, such as `2026-10`.
     pub month: String,
     pub timezone: String,
-    /// `04:00`.
+    /// The start of a working day, such as `04:00`.
     pub day_starts_at: String,
     pub made_at: At,
     pub sources: Vec<Source>,
-    /// What whoever reads the sheet should know.
+    /// Notes to the reader of the sheet.
     pub notes: Vec<Note>,
     #[serde(skip)]
     pub dates: Vec<Date>,
@@ -39,12 +40,12 @@ pub struct Document {
     pub sheet: Timesheet,
 }
 
-/// `176:30`.
+/// Returns hours and minutes, such as `176:30`.
 pub fn hours(minutes: u64) -> String {
     format!("{}:{:02}", minutes / 60, minutes % 60)
 }
 
-/// A flag in one sign, and in Chinese words.
+/// Returns the sign of a flag, and its Chinese text.
 fn mark(flag: Flag) -> (&'static str, &'static str) {
     match flag {
         Flag::MissingIn => ("入", "缺进场记录"),
@@ -68,14 +69,14 @@ fn legend() -> String {
     Flag::ALL.map(sign).join("；")
 }
 
-/// A note in one line, with the mark that it stands for.
+/// Returns a note as one line, with the mark that it replaces.
 fn note(note: &Note) -> String {
     let Note { chinese, english, .. } = note;
     let sign = note.mark.map(|flag| mark(flag).0);
     format!("注意 Note: {}{chinese}。{english}.", sign.map(|s| format!("{s} ")).unwrap_or_default())
 }
 
-/// How the figures are to be read.
+/// Returns the rules by which the hours are computed.
 fn rules(document: &Document) -> String {
     let starts = &document.day_starts_at;
     format!(
@@ -85,7 +86,7 @@ fn rules(document: &Document) -> String {
     )
 }
 
-/// A source in one line.
+/// Returns a source as one line.
 fn source(source: &Source) -> String {
     let seq = match (source.first_seq, source.last_seq) {
         (Some(first), Some(last)) => format!("{first}–{last}"),
@@ -101,7 +102,7 @@ fn source(source: &Source) -> String {
     )
 }
 
-/// `07:58–12:01, 13:00–17:32`; what is missing is `?`.
+/// Returns a day's passages, such as `07:58–12:01, 13:00–17:32`. A missing passage is `?`.
 pub fn stretches(day: &Day) -> String {
     each_stretch(day).join(", ")
 }
@@ -123,7 +124,7 @@ fn direction(direction: Direction) -> &'static str {
     }
 }
 
-fn place(apart: &ListedSeparately) -> String {
-    let lane = apart.lane.as_deref().unwrap_or("—");
-    format!("{} / {lane}", apart.gateway)
+fn place(record: &ListedSeparately) -> String {
+    let lane = record.lane.as_deref().unwrap_or("—");
+    format!("{} / {lane}", record.gateway)
 }

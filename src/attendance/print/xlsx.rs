@@ -1,11 +1,13 @@
-//! The sheet as a workbook: to be signed, the days in detail, and what is listed apart.
+//! The sheet as a workbook: a sheet to sign, the days in detail, and the records that are listed
+//! separately.
 //!
-//! The first sheet prints on A4 across, one page wide. A worker has two rows: the hours, which are
-//! numbers that add up, and under them the marks.
+//! The first sheet prints on A4 landscape, one page wide. A worker has two rows. The first row has
+//! the hours as numbers, so that Excel can add them. The second row has the marks.
 //!
-//! A program that prints a sheet one page wide chooses the scale by the columns' widths, and those count
-//! digits of the workbook's default font. Where a page is full depends on that scale, and so on a font
-//! that every machine has: Verdana, or DejaVu Sans, whose digits are as wide.
+//! A program that prints a sheet one page wide chooses the scale by the columns' widths. These
+//! widths count digits of the workbook's default font. So the page breaks depend on the width of a
+//! digit, and the font must be on every machine: Verdana, or DejaVu Sans, whose digits are equally
+//! wide.
 
 mod cells;
 mod lists;
@@ -19,15 +21,15 @@ use rust_xlsxwriter::{DocProperties, ExcelDateTime, Format, Workbook, Worksheet,
 
 use self::{
     cells::{lines, put, put_hours},
-    lists::{details, listed_apart},
+    lists::{details, listed_separately},
     looks::Looks,
     pages::{Pages, page},
 };
 use super::{Document, legend, marks, note, rules, source};
 use crate::attendance::timesheet::{Group, Row, Text, Totals};
 
-/// The font by whose digits columns are measured, its size in points, and what is of a row and of a
-/// column by default, in pixels of 1/96 inch.
+/// The font by whose digits columns are measured, its size in points, and the default height of a
+/// row and width of a column, in pixels of 1/96 inch.
 const MEASURE: (&str, f64, u32, u32) = ("Verdana", 8.0, 15, 64);
 /// Heights of rows, in points.
 const TITLE: f64 = 28.0;
@@ -35,9 +37,10 @@ const LINE: f64 = 14.0;
 const HEADING: f64 = 20.0;
 const WORKER: (f64, f64) = (20.0, 15.0);
 const SUM: f64 = 17.0;
-/// The legend, a blank row and the signatures.
+/// Height of the legend, a blank row and the signatures.
 const END: f64 = 3.0 * LINE + LINE + SUM;
-/// The workbook's bytes.
+
+/// Returns the bytes of the workbook.
 pub fn xlsx(document: &Document) -> Result<Vec<u8>, XlsxError> {
     let mut workbook = Workbook::new();
     let (font, size, row_px, column_px) = MEASURE;
@@ -52,14 +55,14 @@ pub fn xlsx(document: &Document) -> Result<Vec<u8>, XlsxError> {
     let looks = Looks::new();
     sheet(workbook.add_worksheet(), document, &looks)?;
     details(workbook.add_worksheet(), document, &looks)?;
-    listed_apart(workbook.add_worksheet(), document, &looks)?;
+    listed_separately(workbook.add_worksheet(), document, &looks)?;
     workbook.save_to_buffer()
 }
 
-/// Half-width characters that fit on a line over the whole width.
+/// Number of half-width characters that fit on a line over the whole width.
 const WIDE: f64 = 205.0;
 
-/// A line over the whole width, as high as its text needs; returns that.
+/// Writes a line over the whole width. Returns its height, which depends on the text.
 fn line(
     sheet: &mut Worksheet,
     row: u32,
@@ -72,14 +75,15 @@ fn line(
     Ok(height)
 }
 
-/// Where the columns of the first sheet are.
+/// Positions of the columns of the first sheet.
 struct Columns {
     days: BTreeMap<Date, u16>,
-    /// Days, hours, missing, with what was added, signature.
+    /// First of the columns for days, hours, missing passages, hours with supplements, and
+    /// signature.
     sums: u16,
 }
 
-/// Of a worker, before the days: headings and widths.
+/// Headings and widths of a worker's columns before the days.
 const WHO: [(&str, f64); 5] = [
     ("序号\nNo.", 4.0),
     ("姓名\nName", 9.0),
@@ -138,7 +142,7 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
             for (at, worker) in of_team.iter().enumerate() {
                 number += 1;
                 left -= 1;
-                // A team's last worker is not alone with its sum, nor are the sums without a worker.
+                // A page has neither a team's last worker alone with the sum, nor a sum alone.
                 let after = of_team.len() - at - 1;
                 let ends = of_contractor.last().is_some_and(|last| last.team == first.team);
                 let sums = SUM * if ends { 2.0 } else { 1.0 };
@@ -270,7 +274,7 @@ fn totals(
     Ok(())
 }
 
-/// A row of sums: how many were there on each day, and all together.
+/// Writes a row of sums: the number of workers on each day, and the totals.
 fn summed(
     sheet: &mut Worksheet,
     row: u32,

@@ -1,4 +1,4 @@
-//! What a monthly sheet consists of.
+//! The parts of a monthly sheet: days, rows, sums, notes and flags.
 
 use jiff::civil::Date;
 use serde::Serialize;
@@ -8,7 +8,7 @@ use crate::{
     config::Direction,
 };
 
-/// What is to be known of a day's hours.
+/// A remark on the hours of a day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Flag {
@@ -18,18 +18,18 @@ pub enum Flag {
     MissingOut,
     /// A night shift that runs over the day's start.
     Across,
-    /// That somebody walked through was not confirmed.
+    /// The gate did not confirm that the worker walked through.
     Unconfirmed,
     /// The clock was not synchronised.
     Clock,
-    /// Somebody added a passage later. It is not in the day's hours.
+    /// A passage was added later. It is not in the day's hours.
     Supplement,
 }
 
 /// A note to the reader of a sheet, in both languages of the sheet. JSON has the English one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Note {
-    /// What it says of a whole gateway, so that no cell need be marked with it.
+    /// The flag that the note replaces: the note is about a whole gateway, so no cell has the mark.
     pub mark: Option<Flag>,
     pub chinese: String,
     pub english: String,
@@ -57,7 +57,7 @@ impl Flag {
         Flag::Supplement,
     ];
 
-    /// In words.
+    /// Returns the flag's English text.
     pub fn english(self) -> &'static str {
         match self {
             Flag::MissingIn => "no entry recorded",
@@ -77,8 +77,8 @@ pub struct Stretch {
     pub entry: Option<At>,
     #[serde(rename = "out")]
     pub exit: Option<At>,
-    /// From the minute of the one to that of the other, so that whoever reads the times finds the
-    /// same; 0 where one is missing.
+    /// Minutes between the two times, each cut to the minute, so that a reader of the times
+    /// computes the same number; 0 if one is missing.
     pub minutes: u64,
 }
 
@@ -91,9 +91,9 @@ pub struct Day {
     pub minutes: u64,
     pub stretches: Vec<Stretch>,
     pub flags: Vec<Flag>,
-    /// How many passages were added.
+    /// Number of added passages.
     pub supplements: u32,
-    /// The minutes with them; `null` where there are none in the worker's month.
+    /// Minutes with the added passages; `null` if the worker has none in the month.
     pub minutes_with_supplements: Option<u64>,
 }
 
@@ -106,7 +106,7 @@ pub struct Totals {
     pub missing_in: u32,
     pub missing_out: u32,
     pub supplements: u32,
-    /// Where there are supplements: days with any passage, and minutes, with them.
+    /// If there are supplements: days with any passage, and minutes, both with the supplements.
     pub with_supplements: Option<With>,
 }
 
@@ -142,7 +142,7 @@ pub struct Row {
     pub worker: Text,
     pub name: Text,
     pub trade: Text,
-    /// The last four characters of the ID number, where the gateway's roster has the worker.
+    /// The last four characters of the ID number, if the worker is on the gateway's roster.
     pub id_tail: Option<String>,
     #[serde(flatten)]
     pub totals: Totals,
@@ -155,13 +155,13 @@ pub struct Group {
     pub contractor: Text,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub team: Option<Text>,
-    /// Those who worked for it.
+    /// Number of different workers with a row in this group.
     pub workers: u32,
     #[serde(flatten)]
     pub totals: Totals,
 }
 
-/// A record that is listed apart: added later, or disputed.
+/// A record that is listed separately: added later, or disputed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListedSeparately {
     pub contractor: Text,
@@ -176,7 +176,7 @@ pub struct ListedSeparately {
     pub ledger: Text,
     pub seq: u64,
     pub lane: Option<Text>,
-    /// Of a supplement: why, who added it and when.
+    /// The reason of a supplement, the user who added it, and the time when it was added.
     pub reason: Option<Text>,
     pub by: Option<Text>,
     pub recorded_at: At,
@@ -184,7 +184,7 @@ pub struct ListedSeparately {
     pub disputed: Option<u64>,
 }
 
-/// Whom the sheet is about.
+/// Selects the workers of the sheet.
 #[derive(Clone, Debug, Default)]
 pub struct SheetFilter {
     pub worker: Option<String>,
@@ -203,24 +203,24 @@ impl SheetFilter {
     }
 }
 
-/// By contractor, team and worker.
+/// The sheet: its rows are in order of contractor, team and worker.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Timesheet {
     pub rows: Vec<Row>,
     pub teams: Vec<Group>,
     pub contractors: Vec<Group>,
-    /// How many different workers.
+    /// Number of different workers.
     pub workers: u32,
     pub total: Totals,
     pub supplements: Vec<ListedSeparately>,
     pub disputed: Vec<ListedSeparately>,
-    /// Gateways that had no synchronised clock at any time: that is said once of each, and no day is
-    /// flagged for it.
+    /// Gateways whose clock was never synchronised. Each gets one note, and no day is flagged for
+    /// it.
     pub unsynchronised: Vec<Text>,
 }
 
 impl Timesheet {
-    /// What the sheet itself must say of its records.
+    /// Returns the notes about the sheet's records.
     pub fn notes(&self) -> impl Iterator<Item = Note> {
         self.unsynchronised.iter().map(|gateway| Note {
             mark: Some(Flag::Clock),

@@ -8,7 +8,7 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
-/// A capture at gate-1; `at` in Shanghai, of October 2026.
+/// Returns a capture at gate-1. `time`: month, day and time of 2026, in Shanghai's time zone.
 fn crossing(worker: &str, direction: Direction, time: &str) -> Crossing {
     let moment = at(&format!("2026-{time}:00+08:00"));
     Crossing {
@@ -56,7 +56,7 @@ fn made(passes: Vec<Crossing>) -> Timesheet {
     timesheet(passes, &october(), &SheetFilter::default())
 }
 
-/// Day of the month, hours, first in, last out and flags of the only worker's days.
+/// Returns day of the month, minutes, first in, last out and flags of each day of the only worker.
 fn days(sheet: &Timesheet) -> Vec<(i8, u64, String, String, Vec<Flag>)> {
     assert!(sheet.rows.len() <= 1, "{sheet:#?}");
     let show = |at: Option<At>, day: &Day| at.map_or_else(String::new, |at| at.on(day.date));
@@ -78,7 +78,7 @@ fn of(
 }
 
 #[test]
-fn a_day_is_its_pairs_and_seconds_are_cut_off() {
+fn the_minutes_of_a_day_are_the_sum_of_its_pairs_without_seconds() {
     let mut in_ = entry("10-09T07:58");
     in_.at += 59.seconds();
     let sheet = made(vec![in_, exit("10-09T12:01"), entry("10-09T13:00"), exit("10-09T17:30")]);
@@ -88,12 +88,12 @@ fn a_day_is_its_pairs_and_seconds_are_cut_off() {
 }
 
 #[test]
-fn a_day_lasts_until_it_starts_again_and_a_night_shift_may_run_over_that() {
+fn a_working_day_ends_at_its_start_time_and_a_night_shift_may_run_over_it() {
     let night = made(vec![entry("10-09T19:00"), exit("10-10T03:59")]);
     assert_eq!(days(&night), [of(9, 539, "19:00", "03:59+1", &[])]);
     let over = made(vec![entry("10-09T20:00"), exit("10-10T06:00")]);
     assert_eq!(days(&over), [of(9, 600, "20:00", "06:00+1", &[Flag::Across])]);
-    // 16 hours, and a minute more.
+    // 16 hours are a pair; one minute more is not.
     let longest = made(vec![entry("10-09T14:00"), exit("10-10T06:00")]);
     assert_eq!(days(&longest), [of(9, 960, "14:00", "06:00+1", &[Flag::Across])]);
     let longer = made(vec![entry("10-09T13:59"), exit("10-10T06:00")]);
@@ -123,7 +123,7 @@ fn pairs_over_the_months_ends_are_whole_and_other_months_are_not_shown() {
 }
 
 #[test]
-fn what_is_missing_is_flagged_and_adds_nothing() {
+fn a_missing_passage_is_flagged_and_adds_no_minutes() {
     let twice = made(vec![entry("10-09T07:00"), entry("10-09T08:00"), exit("10-09T12:00")]);
     assert_eq!(days(&twice), [of(9, 240, "07:00", "12:00", &[Flag::MissingOut])]);
     let out = made(vec![exit("10-09T12:00"), entry("10-09T13:00"), exit("10-09T17:00")]);
@@ -132,7 +132,7 @@ fn what_is_missing_is_flagged_and_adds_nothing() {
 }
 
 #[test]
-fn who_did_not_walk_counts_nowhere_and_a_disputed_passage_is_listed_apart() {
+fn a_grant_without_a_passage_is_not_counted_and_a_disputed_one_is_listed_separately() {
     let not_passed = Crossing { outcome: RecordOutcome::NotPassed, ..entry("10-09T07:00") };
     let disputed = Crossing { disputed: Some(99), ..exit("10-09T09:00") };
     let passes =
@@ -146,7 +146,7 @@ fn who_did_not_walk_counts_nowhere_and_a_disputed_passage_is_listed_apart() {
 }
 
 #[test]
-fn unconfirmed_passages_count_and_say_so_and_so_does_a_clock_that_was_not_right() {
+fn unconfirmed_passages_and_unsynchronised_times_count_and_are_flagged() {
     let in_ = Crossing { outcome: RecordOutcome::Unconfirmed, ..entry("10-09T08:00") };
     let out = Crossing { synced: false, ..exit("10-09T12:00") };
     let manual = Crossing { means: Means::Manual, ..entry("10-10T08:00") };
@@ -157,7 +157,7 @@ fn unconfirmed_passages_count_and_say_so_and_so_does_a_clock_that_was_not_right(
 }
 
 #[test]
-fn a_supplement_is_never_mixed_with_what_gates_recorded() {
+fn a_supplement_is_never_mixed_with_gate_captures() {
     let passes = vec![
         entry("10-09T08:00"),
         supplement(exit("10-09T12:00")),
@@ -175,7 +175,8 @@ fn a_supplement_is_never_mixed_with_what_gates_recorded() {
     assert_eq!(sheet.supplements[0].reason.as_deref(), Some("forgot"));
     let days = &sheet.rows[0].days;
     assert_eq!(days[0].minutes_with_supplements, Some(240));
-    // Who has none has no such figures; a sum has them for all, so that they can be compared.
+    // A worker without supplements has no sums with them. A total has them for all workers, so that
+    // totals can be compared.
     let mut passes =
         vec![entry("10-09T08:00"), exit("10-09T09:00"), supplement(exit("10-09T12:00"))];
     passes.extend([
@@ -189,13 +190,13 @@ fn a_supplement_is_never_mixed_with_what_gates_recorded() {
 }
 
 #[test]
-fn in_here_and_out_there_is_one_days_work() {
+fn an_entry_and_an_exit_at_two_gateways_are_a_pair() {
     let there = Crossing { gateway: "gate-2".into(), ledger: "b2".into(), ..exit("10-09T12:00") };
     assert_eq!(days(&made(vec![there, entry("10-09T08:00")])), [of(9, 240, "08:00", "12:00", &[])]);
 }
 
 #[test]
-fn who_changes_teams_stands_under_both_and_sums_are_sums() {
+fn a_worker_who_changes_teams_has_a_row_in_both_and_is_summed_once() {
     let masons =
         |crossing: Crossing| Crossing { team: "瓦工".into(), name: "刘锋".into(), ..crossing };
     let passes = vec![
@@ -215,7 +216,7 @@ fn who_changes_teams_stands_under_both_and_sums_are_sums() {
 }
 
 #[test]
-fn the_night_on_which_clocks_are_set_has_its_true_hours() {
+fn a_night_with_a_clock_change_has_its_true_hours() {
     let zone = TimeZone::get("Europe/Berlin").unwrap();
     let (first, last) = (Date::constant(2026, 10, 1), Date::constant(2026, 10, 31));
     let days = Days::new(first, last, zone, Time::constant(4, 0, 0, 0)).unwrap();
@@ -230,7 +231,7 @@ fn the_night_on_which_clocks_are_set_has_its_true_hours() {
     assert_eq!(day.last_out.unwrap().on(day.date), "03:30+1");
 }
 
-/// What the reference says of a worker's day.
+/// A worker's day as the reference computes it.
 #[derive(Debug, Default, PartialEq)]
 struct Plain {
     minutes: u64,
@@ -242,8 +243,8 @@ struct Plain {
     last_out: Option<Timestamp>,
 }
 
-/// Slow and obvious: a day is looked for among all, the next passage is looked for among all, and
-/// hours are counted minute by minute.
+/// Computes the days in a slow and obvious way. It searches the day and the next passage among all,
+/// and counts hours minute by minute.
 fn reference(
     passes: &[Crossing],
     counts: impl Fn(&Crossing) -> bool,
@@ -316,8 +317,8 @@ fn reference(
     found
 }
 
-/// Some passages of few workers, at two gateways, around a month's beginning and the night on which
-/// New York's clocks go back.
+/// Generates passages of few workers at two gateways. Their times are around the beginning of a
+/// month and the night in which New York's clocks go back.
 fn passages() -> impl Strategy<Value = Vec<Crossing>> {
     let from = at("2026-10-28T00:00:00Z").as_second();
     let one = (
@@ -359,7 +360,7 @@ fn passages() -> impl Strategy<Value = Vec<Crossing>> {
 
 proptest! {
     #[test]
-    fn the_sheet_is_that_of_the_slow_and_obvious_way(
+    fn the_sheet_agrees_with_the_slow_reference(
         mut passes in passages(),
         zone in select(vec!["America/New_York", "Asia/Shanghai", "Pacific/Apia"]),
         starts in select(vec![Time::constant(4, 0, 0, 0), Time::constant(0, 0, 0, 0), Time::constant(1, 30, 0, 0)]),
@@ -405,7 +406,7 @@ proptest! {
             }
         }
         prop_assert_eq!(&seen, &gate);
-        // Sums are sums, of rows, teams and contractors.
+        // The sums agree with the rows, teams and contractors.
         let sum = |of: fn(&Plain) -> u64| gate.values().map(of).sum::<u64>();
         prop_assert_eq!(sheet.total.minutes, sum(|p| p.minutes));
         prop_assert_eq!(u64::from(sheet.total.days_present), gate.len() as u64);
@@ -418,7 +419,7 @@ proptest! {
             prop_assert_eq!((all.minutes, u64::from(all.days)), (minutes, with.len() as u64));
         }
         prop_assert_eq!(sheet.total.supplements as usize, sheet.supplements.len());
-        // In whatever order they come.
+        // The order of the passages makes no difference.
         passes.reverse();
         prop_assert_eq!(timesheet(passes, &days, &SheetFilter::default()), sheet);
     }

@@ -1,4 +1,4 @@
-//! `gatehouse attendance photo`: the photo that was taken of a passage, while one is kept.
+//! `gatehouse attendance photo`: saves the photo of a passage to a file, while the photo is kept.
 
 use std::{io::Write, os::unix::fs::OpenOptionsExt, path::PathBuf, process::ExitCode};
 
@@ -14,15 +14,15 @@ use crate::{
 
 #[derive(Args)]
 pub(in crate::cli) struct Photo {
-    /// The record's seq, or its passage
+    /// The record's seq, or its passage of 32 digits
     #[arg(value_name = "SEQ|PASSAGE", value_parser = asked)]
     of: PassageAsked,
-    /// Where the JPEG goes; a file that is there already is left as it is
+    /// The JPEG file to write; an existing file is not replaced
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }
 
-/// A passage is 32 digits, a seq never as many.
+/// Parses a passage (32 hexadecimal digits) or a seq (always shorter).
 fn asked(text: &str) -> Result<PassageAsked, String> {
     match (text.parse::<PassageId>(), text.parse()) {
         (Ok(passage), _) => Ok(PassageAsked::Passage(passage.to_string())),
@@ -39,12 +39,16 @@ pub(in crate::cli) async fn run(context: &Context, photo: Photo) -> anyhow::Resu
         Err(_) => broken = true,
     };
     let shown: PhotoShown = client.list(&Request::PassagePhoto { of: photo.of }, each).await?;
-    anyhow::ensure!(!broken && jpeg.len() == shown.bytes, "the photo did not arrive whole");
+    anyhow::ensure!(
+        !broken && jpeg.len() == shown.bytes,
+        "the photo arrived incomplete: run the command again"
+    );
     let out = photo.out.display();
-    // A picture of a person: for whoever asked, and nobody else.
+    // The photo is personal data, so only the user of this command can read the file.
     let mut options = std::fs::OpenOptions::new();
     let file = options.write(true).create_new(true).mode(0o600).open(&photo.out);
-    let mut file = file.with_context(|| format!("{out}: choose another --out"))?;
+    let mut file =
+        file.with_context(|| format!("{out} cannot be created: choose another --out"))?;
     file.write_all(&jpeg).with_context(|| out.to_string())?;
     context.print(&shown, |shown| format!("{out}: the photo of passage {}", shown.passage))?;
     Ok(ExitCode::SUCCESS)

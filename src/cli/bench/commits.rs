@@ -1,4 +1,4 @@
-//! `gatehouse bench commits`: what a passage costs on the disk.
+//! `gatehouse bench commits`: measures how long the commits of a passage take on the disk.
 //!
 //! A passage is a grant and its outcome, committed one after the other through the store and the
 //! ledger as a lane does it.
@@ -25,15 +25,16 @@ use crate::{
     turnstile::PassageId,
 };
 
-/// Passages that are not counted, to begin with.
+/// Number of passages before the measurement begins.
 const WARM_UP: usize = 50;
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Where to measure; a folder is made there and taken away again [default: the temporary folder]
+    /// Folder to measure in; a subfolder is created and removed again [default: the temporary
+    /// folder]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Passages, each a grant and its outcome, after 50 to warm up
+    /// Number of passages (a grant and its outcome each), after 50 passages to warm up
     #[arg(long, default_value_t = 1000)]
     passages: usize,
 }
@@ -42,7 +43,7 @@ pub(super) struct Arguments {
 pub(super) struct Report {
     version: &'static str,
     dir: PathBuf,
-    /// Type and device. A `tmpfs` has no disk to wait for.
+    /// Type and device of the file system. On a `tmpfs` no commit waits for a disk.
     file_system: String,
     commits: usize,
     commits_per_s: f64,
@@ -52,10 +53,10 @@ pub(super) struct Report {
 
 pub(super) async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
     let parent = arguments.dir.unwrap_or_else(std::env::temp_dir);
-    let dir = tempfile::Builder::new()
-        .prefix("gatehouse-")
-        .tempdir_in(&parent)
-        .with_context(|| format!("a folder in {} (--dir names another)", parent.display()))?;
+    let dir =
+        tempfile::Builder::new().prefix("gatehouse-").tempdir_in(&parent).with_context(|| {
+            format!("{}: no folder can be created; give another --dir", parent.display())
+        })?;
     let key = Secret::File(dir.path().join("key"));
     let storage = Storage::usual(dir.path().join("data"), key);
     let count = arguments.passages.clamp(1, 1_000_000);
@@ -73,8 +74,8 @@ pub(super) async fn measure(arguments: Arguments) -> anyhow::Result<Report> {
     })
 }
 
-/// What grants and their outcomes took, each until it was on the disk. `warm_up`: passages that are not
-/// counted, to begin with.
+/// Commits passages and returns the durations of the grants and of the outcomes, each until it was
+/// on the disk. The first `warm_up` passages are not counted.
 pub(super) async fn passages(
     storage: &Storage,
     warm_up: usize,
@@ -104,7 +105,7 @@ pub(super) async fn passages(
     Ok([grants, outcomes])
 }
 
-/// Type and device of what is mounted there.
+/// Returns type and device of the file system at `path`.
 fn file_system(path: &Path) -> anyhow::Result<String> {
     let path = path.canonicalize()?;
     let mounts = std::fs::read_to_string("/proc/self/mounts")?;
@@ -113,7 +114,7 @@ fn file_system(path: &Path) -> anyhow::Result<String> {
         Some((words.next()?, words.next()?, words.next()?))
     };
     let over = mounts.lines().filter_map(mount).filter(|(_, at, _)| path.starts_with(at));
-    // The longest, and of those on one another the last, is what one sees.
+    // The longest mount point holds the path. Of mounts on the same point, the last is visible.
     let seen = over.max_by_key(|(_, at, _)| at.len());
     Ok(seen.map_or("unknown".into(), |(device, _, kind)| format!("{kind} on {device}")))
 }

@@ -1,4 +1,4 @@
-//! Made-up workers and their passages, for the benches of the program and those of `tests/benches`.
+//! Made-up workers and their passages, for `gatehouse bench` and for `tests/benches`.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::{
     vision::{EMBEDDER_NAME, TEMPLATE_LEN, Template},
 };
 
-/// Somebody is let through.
+/// Returns the entry of a grant by face.
 pub fn grant(passage: PassageId, person: Person) -> Body {
     let face = Evidence::of_face(Score(7000), Score(5000), EMBEDDER_NAME);
     Grant::new(passage, LANE, Direction::Entry, person, face).into()
@@ -36,7 +36,7 @@ fn worker(n: usize) -> anyhow::Result<Worker> {
     Ok(worker)
 }
 
-/// A unit vector in a random direction: as far from every face as strangers are.
+/// Returns a unit vector in a random direction. It is as different from all faces as a stranger's.
 fn random_template() -> anyhow::Result<Template> {
     let mut bytes = [0_u8; TEMPLATE_LEN * 2];
     getrandom::fill(&mut bytes)?;
@@ -49,7 +49,7 @@ fn random_template() -> anyhow::Result<Template> {
     Ok(Template::from_slice(&unit)?)
 }
 
-/// The templates of worker `n`; the first workers have real faces.
+/// Returns the templates of worker `n`. The first workers have real faces.
 fn templates(n: usize, faces: &[Template]) -> anyhow::Result<Vec<Template>> {
     (0..3).map(|_| faces.get(n).map_or_else(random_template, |face| Ok(face.clone()))).collect()
 }

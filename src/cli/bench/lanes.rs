@@ -1,9 +1,9 @@
-//! What lanes cost, idle and busy, and how long a face waits for the release bytes.
+//! Measures the CPU load of lanes, idle and busy, and the latency from a face to the release.
 //!
-//! The daemon runs as a process of its own with a 720p MJPEG camera over HTTP and a relay board on
-//! a pseudo-terminal for each lane. Cameras and boards are this process', so that the CPU time is
-//! the daemon's alone. A latency runs from the moment the first frame with the face had been sent to
-//! the moment the release's bytes had come to the board.
+//! The daemon runs as a process of its own. Each lane has a 720p MJPEG camera over HTTP and a relay
+//! board on a pseudo-terminal. Cameras and boards run in the bench's process, so the CPU time is
+//! the daemon's alone. A latency begins when the first frame with the face had been sent. It ends
+//! when the board has received the bytes of the release.
 
 mod camera;
 
@@ -29,19 +29,19 @@ use crate::{
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// How many lanes at once; one measurement for each number
+    /// Numbers of lanes, with commas between them; each number is measured by itself
     #[arg(long, value_delimiter = ',', default_values_t = [1, 4, 8])]
     lanes: Vec<usize>,
-    /// How long the CPU is looked at, idle and busy each; seconds
+    /// Time for which the CPU load is measured, idle and busy each; seconds
     #[arg(long, default_value_t = 20)]
     seconds: u64,
-    /// Frames a second of each camera
+    /// Frames per second of each camera
     #[arg(long, default_value_t = 15.0)]
     fps: f32,
-    /// People a minute at each lane while it is busy
+    /// People per minute at each lane while it is busy
     #[arg(long, default_value_t = 40)]
     people: u32,
-    /// People who come one by one to an idle gate
+    /// Number of people who come one by one to an idle gate
     #[arg(long, default_value_t = 12)]
     visits: usize,
     /// Workers on the roster, three templates each
@@ -49,30 +49,30 @@ pub(super) struct Arguments {
     workers: usize,
 }
 
-/// Who comes: the photo that is enrolled, and the one before the camera.
+/// The people: for each, the photo for the enrolment and the photo for the camera.
 const PEOPLE: [(&str, &str); 4] = [
     ("person_a_2.jpg", "person_a_1.jpg"),
     ("person_b_2.jpg", "person_b_1.jpg"),
     ("impostor_1.jpg", "impostor_1.jpg"),
     ("impostor_2.jpg", "impostor_2.jpg"),
 ];
-/// Who is not let through for so long goes away.
+/// Timeout after which a person without a release goes away.
 const GIVES_UP: Duration = Duration::from_secs(4);
-/// Between two people at an idle gate: nobody remembers a face by then.
+/// Interval between two people at an idle gate. It is long enough for the first visit to end.
 const IDLE_BETWEEN: Duration = Duration::from_secs(4);
-/// After somebody was let through, until the camera sees them no more.
+/// Time from a release until the camera no longer sees the person.
 const WALKS_OFF: Duration = Duration::from_millis(300);
 
 #[derive(Serialize)]
 pub(super) struct Row {
     lanes: usize,
-    /// Of one core, for each lane.
+    /// CPU load for each lane, in percent of one core.
     idle_cpu_percent: f64,
     busy_cpu_percent: f64,
-    /// From the face's first frame to the release bytes: at an idle gate, and at a busy one.
+    /// Time from the face's first frame to the release bytes, at an idle gate and at a busy gate.
     idle_ms: Times,
     busy_ms: Times,
-    /// Who came, and who of them was let through.
+    /// Number of people who came, and number of these who were released.
     people: usize,
     let_through: usize,
     rss_mib: f64,
@@ -82,7 +82,7 @@ pub(super) async fn measure(arguments: &Arguments) -> anyhow::Result<Vec<Row>> {
     let models = rig::models_of_checkout();
     let photos = |name: &str| -> anyhow::Result<Vec<u8>> {
         let path = models.join("photos").join(name);
-        std::fs::read(&path).with_context(|| format!("{} (models/fetch)", path.display()))
+        std::fs::read(&path).with_context(|| format!("{} (run models/fetch)", path.display()))
     };
     let vision = Vision::load(&ModelFiles::in_dir(&models))?;
     let (mut faces, mut shown) = (Vec::new(), Vec::new());
@@ -184,7 +184,7 @@ impl Site {
         for (n, mut lane) in self.lanes.drain(..).enumerate() {
             let (clock, ends) = (clock.clone(), begun + window);
             crowds.spawn(async move {
-                // Not all at once: people come when they come.
+                // The lanes start one after the other, because people do not come at the same time.
                 let mut next = begun + every * (n as u32) / (count as u32);
                 let mut latencies = Vec::new();
                 let mut person = n;
@@ -224,7 +224,7 @@ impl Site {
 }
 
 impl BenchLane {
-    /// Somebody steps before the camera and stays until the arm is free. `None`: they gave up.
+    /// Shows a person until the release. Returns the latency, or `None` after the timeout.
     async fn visit(&mut self, person: usize) -> anyhow::Result<Option<Duration>> {
         self.camera.show(Some(person));
         let released = timeout(GIVES_UP, rig::released(&mut self.line)).await;
@@ -234,14 +234,14 @@ impl BenchLane {
         }
         self.camera.show(None);
         let Ok(released) = released else { return Ok(None) };
-        Ok(Some(released?.at.since(since.context("released before anybody was shown")?)))
+        Ok(Some(released?.at.since(since.context("a release before the first frame")?)))
     }
 }
 
 pub(super) fn human(rows: &[Row], arguments: &Arguments) -> String {
     let mut out = format!(
-        "CPU of one core for each lane, {} fps 720p MJPEG; ms from a face's first frame to the \
-         release bytes\n\n{:>5} {:>10} {:>10} {:>20} {:>20} {:>12} {:>8}\n",
+        "CPU load for each lane in percent of one core, {} fps 720p MJPEG; ms from a face's first \
+         frame to the release bytes\n\n{:>5} {:>10} {:>10} {:>20} {:>20} {:>12} {:>8}\n",
         arguments.fps,
         "lanes",
         "idle",
@@ -265,6 +265,6 @@ pub(super) fn human(rows: &[Row], arguments: &Arguments) -> String {
             row.rss_mib
         );
     }
-    let _ = write!(out, "\nbusy: {} people a minute at each lane", arguments.people);
+    let _ = write!(out, "\nbusy: {} people per minute at each lane", arguments.people);
     out
 }

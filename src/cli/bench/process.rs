@@ -1,4 +1,4 @@
-//! A daemon of its own, and what it takes.
+//! Runs a daemon as a process of its own, and reads its CPU time and memory from `/proc`.
 
 use std::{
     path::Path,
@@ -13,7 +13,7 @@ use crate::{
     status::Status,
 };
 
-/// Ended with the bench, however that ends.
+/// A daemon process. It is killed when this value is dropped.
 pub(super) struct Daemon(Child);
 
 impl Daemon {
@@ -27,12 +27,12 @@ impl Daemon {
         Ok(self.0.try_wait()?.is_none())
     }
 
-    /// A file of `/proc/PID`.
+    /// Returns the text of a file of `/proc/PID`.
     fn account(&self, name: &str) -> anyhow::Result<String> {
         Ok(std::fs::read_to_string(format!("/proc/{}/{name}", self.0.id()))?)
     }
 
-    /// A line of its memory account, in MiB.
+    /// Returns a field of `/proc/PID/status` in MiB.
     pub(super) fn memory(&self, field: &str) -> anyhow::Result<f64> {
         let account = self.account("status")?;
         let line = account.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
@@ -42,9 +42,9 @@ impl Daemon {
         Ok(kib / 1024.0)
     }
 
-    /// CPU time used so far, by all threads.
+    /// Returns the CPU time of all threads since the start.
     pub(super) fn cpu(&self) -> anyhow::Result<Duration> {
-        // The name, in brackets, may hold spaces; utime and stime are the 12th and 13th after it.
+        // The name, in brackets, may hold spaces. utime and stime are fields 12 and 13 after it.
         let stat = self.account("stat")?;
         let after = stat.rsplit_once(')').context("/proc/PID/stat")?.1;
         let ticks = after.split_whitespace().skip(11).take(2).map(str::parse::<u64>);
@@ -63,13 +63,13 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Already ended is as good.
+        // A process that has ended already is no error.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The state of the daemon behind this socket, once it answers.
+/// Returns the status of the daemon at this socket, or `None` if no daemon listens yet.
 pub(super) async fn status(socket: &Path) -> anyhow::Result<Option<Status>> {
     let Ok(mut client) = Client::connect(socket).await else { return Ok(None) };
     Ok(Some(client.ask(&Request::Status).await?))

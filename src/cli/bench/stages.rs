@@ -1,7 +1,7 @@
-//! The stages of a frame, and the gate from its start to the release.
+//! Measures the stages of a frame, and a gate from its start to the release.
 //!
-//! The models work on a photo in a 720p frame; the gate is the real daemon with a roster of
-//! made-up workers and one real face, from its start to the release bytes at a simulated board.
+//! The stages run on a photo in a 720p frame. The gate is the real daemon with a simulated board
+//! and a roster of made-up workers with one real face. Out: a [`Report`].
 
 use std::{
     path::PathBuf,
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     /// Workers on the roster, three templates each
     #[arg(long, default_value_t = 1000)]
     workers: usize,
-    /// How often each stage is run
+    /// How many times each stage is run
     #[arg(long, default_value_t = 50)]
     rounds: usize,
     /// A photo with one face, JPEG or PNG [default: person_a_2.jpg of models/photos]
@@ -57,13 +57,15 @@ pub(super) struct Report {
     embed_ms: Times,
     match_ms: Times,
     frame_ms: Times,
-    /// A grant or an outcome, on the disk.
+    /// Commit of a grant or an outcome to the disk.
     commit_ms: Times,
-    /// From a worker's first frame to the release bytes at the controller, two frames agreeing.
+    /// Time from a worker's first frame to the release bytes at the controller. Two frames must
+    /// agree.
     step_up_to_release_ms: Times,
 }
 
-/// A bench in a checkout needs no configuration; one that was named must be right.
+/// Returns the configured models. A bench in a checkout needs no configuration, and then uses the
+/// checkout's models. A configuration that the user named must be right.
 fn models(context: &Context) -> anyhow::Result<ModelFiles> {
     match context.config() {
         Ok(config) => Ok(config.models),
@@ -76,7 +78,7 @@ pub(super) async fn measure(context: &Context, arguments: Arguments) -> anyhow::
     let models = models(context)?;
     let photo =
         arguments.photo.unwrap_or_else(|| rig::models_of_checkout().join("photos/person_a_2.jpg"));
-    let named = format!("{} (models/fetch gets it, --photo names another)", photo.display());
+    let named = format!("{} (run models/fetch, or give another --photo)", photo.display());
     let photo = std::fs::read(&photo).with_context(|| named.clone())?;
     let rounds = arguments.rounds.clamp(1, 10_000);
     let workers = arguments.workers.clamp(1, 10_000);
@@ -106,7 +108,7 @@ pub(super) async fn measure(context: &Context, arguments: Arguments) -> anyhow::
         rig.release().await?;
         step_up.push(steps_up.elapsed());
         worker.walks_off().await?;
-        // This visit must be over and the cool-down too, or nobody is admitted anew.
+        // The next grant needs a new visit, after the end of the cool-down.
         tokio::time::sleep(Duration::from_millis(2600)).await;
     }
     rig.stop().await?;
@@ -135,7 +137,7 @@ fn stages(
     rounds: usize,
 ) -> anyhow::Result<[Times; 5]> {
     let mut samples: [Vec<Duration>; 5] = Default::default();
-    // One round more than is counted: the first makes the detector's plan for this size.
+    // The first round is not counted, because it makes the detector's plan for this frame size.
     for round in 0..=rounds {
         let began = Instant::now();
         let image: Image = vision::decode(frame)?;
@@ -157,19 +159,19 @@ fn stages(
     Ok(samples.map(Times::of))
 }
 
-/// What a daemon of its own took.
+/// Times and memory of a daemon in a process of its own.
 #[derive(Serialize)]
 struct Process {
-    /// From its start until requests are answered.
+    /// Time from the start until requests are answered.
     start_to_ready_ms: f64,
-    /// Until a worker who already stood there was granted.
+    /// Time from the start until the grant of a worker who stands before the camera.
     start_to_first_decision_ms: f64,
     /// Resident memory.
     rss_mib: f64,
     rss_peak_mib: f64,
 }
 
-/// `gatehouse run` on the bench's folder, with somebody before the camera from the first moment.
+/// Measures `gatehouse run` in the bench's folder, with a worker before the camera from the start.
 async fn of_a_process(bench: &Bench, frame: Vec<u8>) -> anyhow::Result<Process> {
     const POLL: Duration = Duration::from_millis(5);
     let worker = bench.show(frame);
@@ -177,8 +179,8 @@ async fn of_a_process(bench: &Bench, frame: Vec<u8>) -> anyhow::Result<Process> 
     let mut daemon = Daemon::start(&bench.config.path)?;
     let mut ready = None;
     let decided = loop {
-        anyhow::ensure!(daemon.still_runs()?, "the daemon ended early");
-        anyhow::ensure!(began.elapsed() < rig::TIMEOUT, "the daemon decided nothing");
+        anyhow::ensure!(daemon.still_runs()?, "the daemon ended during the measurement");
+        anyhow::ensure!(began.elapsed() < rig::TIMEOUT, "the daemon granted no worker in time");
         if let Some(status) = status(&bench.config.control.socket).await? {
             ready = ready.or(Some(began.elapsed()));
             if status.lanes.iter().any(|lane| lane.gate.grants > 0) {

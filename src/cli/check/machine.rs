@@ -1,5 +1,6 @@
-//! What nobody is at the gate to do: to start a machine that hangs, and to set its clock after a
-//! power cut. Of a box at a real gate alone.
+//! Checks of a gateway at a real gate, which works without a person. A hardware watchdog must
+//! restart a machine that hangs. The time must be restored after a power cut. In: files of /sys,
+//! /var, /etc.
 
 use std::{
     fs,
@@ -10,9 +11,9 @@ use std::{
 use super::Lines;
 use crate::clock::Stamp;
 
-/// Who keeps the time writes it at least so often.
+/// Maximum age of a saved time. A running service saves it more often.
 const KEPT_WITHIN: Duration = Duration::from_hours(24);
-/// Who keeps it, and where.
+/// Services that save the time, with the file that each writes.
 const KEEPERS: [(&str, &str); 2] = [
     ("systemd-timesyncd", "var/lib/systemd/timesync/clock"),
     ("fake-hwclock", "etc/fake-hwclock.data"),
@@ -30,25 +31,25 @@ pub(super) fn check(lines: &mut Lines, root: &Path, now: Stamp) {
 
 fn watchdog(root: &Path) -> Result<String, String> {
     let mut idle = None;
-    for dog in folders(&root.join("sys/class/watchdog")) {
-        let identity = word(&dog.join("identity"));
-        // The kernel's own hangs with it.
+    for device in folders(&root.join("sys/class/watchdog")) {
+        let identity = word(&device.join("identity"));
+        // The software watchdog runs in the kernel, so it hangs with the kernel.
         if identity == "Software Watchdog" {
             continue;
         }
-        if word(&dog.join("state")) == "active" {
-            return Ok(format!("{identity} starts the machine anew when it hangs"));
+        if word(&device.join("state")) == "active" {
+            return Ok(format!("{identity} restarts the machine when it hangs"));
         }
         idle = Some(identity);
     }
     Err(match idle {
-        Some(dog) => format!(
-            "{dog} is not active, and a machine that hangs stays so: give it a RuntimeWatchdogSec= \
-             that it can count to, see the manual, operate/install.md"
+        Some(device) => format!(
+            "{device} is not active, so a machine that hangs is not restarted: set RuntimeWatchdogSec= to \
+             a time that it supports, see the manual, operate/install.md"
         ),
         None => {
-            "there is none, and a machine that hangs stays so: load the driver of the board's, \
-                 if it has one"
+            "no hardware watchdog, so a machine that hangs is not restarted: load the driver of the \
+             board's watchdog, if the board has one"
                 .to_owned()
         }
     })
@@ -62,18 +63,18 @@ fn kept_time(root: &Path, now: Stamp) -> Result<String, String> {
         written.is_some_and(|at| now.saturating_sub(at) < KEPT_WITHIN)
     };
     if let Some((keeper, _)) = KEEPERS.into_iter().find(|(_, path)| fresh(path)) {
-        return Ok(format!("begins with the last that {keeper} knew"));
+        return Ok(format!("starts from the time that {keeper} saved last"));
     }
-    // The kernel set its clock by it at the start.
+    // `hctosys` is 1 for the hardware clock that set the kernel's clock at the start.
     let sets = |clock: &PathBuf| word(&clock.join("hctosys")) == "1";
     if let Some(clock) = folders(&root.join("sys/class/rtc")).into_iter().find(sets) {
         return Ok(format!(
-            "begins with that of the board's own clock, {}",
+            "starts from the board's hardware clock, {}",
             word(&clock.join("name"))
         ));
     }
-    Err("begins anywhere, for nothing keeps it: install systemd-timesyncd, or, beside another time \
-         daemon, fake-hwclock"
+    Err("starts wrong, because no service saves the time: install systemd-timesyncd. If the machine \
+         has another time service, install fake-hwclock"
         .to_owned())
 }
 

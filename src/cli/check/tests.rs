@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn i5_a_key_beside_the_data_is_warned_of_and_one_elsewhere_is_not() {
+fn i5_only_a_key_on_the_disk_of_the_data_gives_a_warning() {
     let dir = tempfile::tempdir().unwrap();
     let warning = |key| key_beside_the_data(&Storage::usual(dir.path().join("data"), key));
     let file = |path: &Path| Secret::File(path.to_owned());
@@ -10,7 +10,7 @@ fn i5_a_key_beside_the_data_is_warned_of_and_one_elsewhere_is_not() {
     let beside = warning(file(&dir.path().join("secrets/key"))).unwrap();
     assert!(beside.contains("on the disk of the storage folder"), "{beside}");
     assert!(beside.contains("the manual, operate/keys.md"), "{beside}");
-    // The kernel's own file system is never the disk of a temporary folder.
+    // A temporary folder is never on the file system of /proc.
     assert_eq!(warning(file(Path::new("/proc/key"))), None);
     assert_eq!(warning(Secret::Credential("gatehouse-key".into())), None);
 }

@@ -1,5 +1,5 @@
-//! Whether the brokers let this gateway in, how long the certificates last, and who may read the
-//! secrets.
+//! Checks of the upstreams: each broker accepts this gateway, the certificates are valid for long
+//! enough, and other users cannot read the secrets.
 
 use std::{os::unix::fs::MetadataExt, path::Path};
 
@@ -12,7 +12,7 @@ use crate::{
     uplink::{self, Certificate, CertificateOf},
 };
 
-/// From here on a certificate is warned of.
+/// Number of days before the end of a certificate from which on it gives a warning.
 const RENEW_WITHIN_DAYS: i64 = 30;
 
 /// Connects to each broker of an upstream, one after the other.
@@ -23,7 +23,7 @@ pub(super) async fn check(
     clock: &dyn Clock,
 ) {
     let name = format!("upstream {}", upstream.name);
-    // The daemon's own id may be in its database, which is the daemon's.
+    // Without a configured id the daemon's id is in its database, which only the daemon opens.
     let gateway = config.site.gateway_id.as_ref().unwrap_or(&config.site.project_code);
     let mut certificates: Vec<Certificate> = Vec::new();
     for broker in &upstream.brokers {
@@ -38,9 +38,9 @@ pub(super) async fn check(
                     }
                 }
                 let version = found.version.word();
-                Ok(format!("{broker} lets us in by MQTT {version}{}", until.unwrap_or_default()))
+                Ok(format!("{broker} accepts us, MQTT {version}{}", until.unwrap_or_default()))
             }
-            Err(problem) => Err(format!("{broker}: {problem}; records wait until it lets us in")),
+            Err(problem) => Err(format!("{broker}: {problem}; records wait until it accepts us")),
         };
         lines.add(name.clone(), found);
     }
@@ -71,12 +71,13 @@ fn ends_soon(certificate: &Certificate, now: &Stamp) -> Option<String> {
             ("the broker's certificate".to_owned(), "its operator must renew it")
         }
         (CertificateOf::Authority, Some(path)) => (
-            format!("an authority's certificate in {path}"),
-            "get its successor from the broker's operator",
+            format!("a CA certificate in {path}"),
+            "ask the broker's operator for the new CA certificate",
         ),
-        (CertificateOf::Gateway, Some(path)) => {
-            (format!("our certificate {path}"), "put a renewed one there, no restart is needed")
-        }
+        (CertificateOf::Gateway, Some(path)) => (
+            format!("our certificate {path}"),
+            "put a renewed certificate there; no restart is needed",
+        ),
     };
     let until = day(certificate.until);
     Some(match left_days {
@@ -89,19 +90,19 @@ fn ends_soon(certificate: &Certificate, now: &Stamp) -> Option<String> {
     })
 }
 
-/// Why others than its owner may read a secret, if they may; an error where nobody can.
+/// Returns a warning if all users may read a secret. Returns an error if the secret cannot be read.
 fn readable(secret: &Secret, config: &Path) -> Result<Option<String>, String> {
     secret.read().map_err(|e| e.to_string())?;
     let (path, what) = match secret {
-        Secret::File(path) => (path.as_path(), "it"),
-        Secret::Plain(_) => (config, "a secret stands in it and it"),
-        // systemd sees to that.
+        Secret::File(path) => (path.as_path(), "the file"),
+        Secret::Plain(_) => (config, "the file holds a secret and"),
+        // systemd protects credentials.
         Secret::Credential(_) => return Ok(None),
     };
     let mode = std::fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?.mode();
     let path = path.display();
     Ok((mode & 0o007 != 0).then(|| {
-        format!("{path}: {what} may be read by everybody on this machine: chmod o= {path}")
+        format!("{path}: {what} can be read by every user of this machine: run chmod o= {path}")
     }))
 }
 

@@ -1,4 +1,5 @@
-//! The demo's broker (rumqttd, in this process), a link to it that can be cut, and a subscriber.
+//! The demo's MQTT side: a broker (rumqttd, in this process), a link that can be cut, and a
+//! subscriber.
 
 use std::{
     collections::HashMap,
@@ -15,7 +16,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// Starts the broker on a free port of the loopback. It ends with the process.
+/// Starts the broker on a free port of the loopback interface. It ends with the process.
 pub(super) fn start() -> anyhow::Result<SocketAddr> {
     let listen = StdListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
     let connections = ConnectionSettings {
@@ -44,13 +45,13 @@ pub(super) fn start() -> anyhow::Result<SocketAddr> {
     let mut broker = Broker::new(Config { router, v4, ..Config::default() });
     std::thread::Builder::new().name("demo broker".into()).spawn(move || {
         if let Err(error) = broker.start() {
-            eprintln!("the demo's broker ended: {error}");
+            eprintln!("the demo's broker ended: {error}; run the demo again");
         }
     })?;
     Ok(listen)
 }
 
-/// A TCP relay between the gate and its broker: the 4G modem of the demo.
+/// A TCP relay between the gate and its broker. It takes the place of a 4G modem.
 pub(super) struct Link {
     pub(super) address: SocketAddr,
     up: watch::Sender<bool>,
@@ -95,7 +96,7 @@ impl Drop for Link {
 /// A message as a platform receives it: the topic's last part, and its JSON.
 pub(super) type Received = (String, serde_json::Value);
 
-/// Subscribes straight at the broker to all that the gateway says. Returns when subscribed.
+/// Subscribes at the broker, without the link. Returns after the broker accepted the subscription.
 pub(super) async fn subscribe(
     broker: SocketAddr,
     filter: &str,

@@ -1,9 +1,11 @@
-//! `gatehouse demo`: the whole gate on this machine with nothing configured.
+//! `gatehouse demo`: a complete gate on this machine without configuration.
 //!
-//! The real daemon with real models, in a temporary folder: its camera is a pipe that the demo
-//! writes photos into, its turnstile a simulated board behind a pty, its platform a subscriber of
-//! an embedded broker, its link a relay that the demo cuts. What is printed was seen, and what
-//! was not seen ends the demo with an error. With `--json` each of its lines is an object ([`Step`]).
+//! The real daemon runs with real models in a temporary folder. Its camera is a pipe into which the
+//! demo writes photos. Its turnstile is a simulated board behind a pseudo-terminal. Its platform is
+//! a subscriber of an embedded broker, and its link is a relay that the demo cuts.
+//!
+//! Out: a line for each step, printed after the step was observed. With `--json` each line is an
+//! object ([`Step`]). A step that does not happen ends the demo with an error.
 
 mod broker;
 
@@ -39,7 +41,7 @@ pub(super) async fn run(context: &super::Context) -> anyhow::Result<ExitCode> {
     played?;
     stopped?;
     if !context.json {
-        say("\nNothing is left behind but models/. Next: README.md, \"A gate of your own\".");
+        say("\nOnly models/ stays on this machine. Next: README.md, \"A gate of your own\".");
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -49,17 +51,17 @@ pub(super) async fn run(context: &super::Context) -> anyhow::Result<ExitCode> {
 struct Step<'a> {
     /// Seconds since the demo began.
     after_s: f64,
-    /// Whose it is: `gate`, `enrolled`, `camera`, `turnstile`, `platform`, `refused`, `link`, `kept` or
-    /// `reckoning`.
+    /// Kind of step: `gate`, `enrolled`, `camera`, `turnstile`, `platform`, `refused`, `link`,
+    /// `kept` or `reckoning`.
     what: &'a str,
-    /// What happened, as a person reads it.
+    /// What happened, as a text for people.
     text: &'a str,
     /// The same for a program: `worker`, `bytes`, `record`, `denial`, `link`, `records`, or the sums.
     #[serde(flatten)]
     more: Value,
 }
 
-/// The reader may have gone (`… demo | head`); the demo goes on to its end all the same.
+/// Prints a line. The demo continues also if its output is closed (`… demo | head`).
 fn say(line: &str) {
     let _ = super::print_line(line);
 }
@@ -69,17 +71,17 @@ fn pairs(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }
 
-/// Where the models and the photos are; fetched when they are not.
+/// Returns the folder of the models and photos, after `models/fetch` has fetched what is missing.
 fn fetched_models() -> anyhow::Result<PathBuf> {
     let dir = rig::models_of_checkout();
     let fetch = dir.join("fetch");
     ensure!(
         fetch.exists(),
-        "there is no models/fetch: run the demo in a checkout, as `cargo run --release -- demo`"
+        "models/fetch is missing: run the demo in a checkout, with `cargo run --release -- demo`"
     );
-    // It checks every hash, and does nothing more where all is there.
+    // It checks every hash, and fetches only what is missing.
     let done = Command::new(&fetch).status().with_context(|| fetch.display().to_string())?;
-    ensure!(done.success(), "models/fetch failed; it says above what is missing");
+    ensure!(done.success(), "models/fetch failed: see its message above");
     Ok(dir)
 }
 
@@ -94,7 +96,8 @@ struct Demo {
     photos: PathBuf,
     link: broker::Link,
     received: mpsc::Receiver<broker::Received>,
-    /// What the platform received, by seq: how often, and what.
+    /// The messages that the platform received, by seq: how often each came, its topic and its
+    /// JSON.
     platform: BTreeMap<u64, (u32, String, Value)>,
 }
 
@@ -129,7 +132,7 @@ impl Demo {
         let seconds = self.rig.bench.clock.monotonic().since(self.began).as_secs_f64();
         if self.json {
             let after_s = (seconds * 1000.0).round() / 1000.0;
-            // Strings and numbers are always written.
+            // Strings and numbers can always be serialised.
             let step = Step { after_s, what, text, more };
             say(&serde_json::to_string(&step).unwrap_or_default());
         } else {
@@ -141,7 +144,7 @@ impl Demo {
         self.enroll("D001", "演示工人甲 (Demo A)", "110101199003070011", "person_a_2.jpg").await?;
         self.enroll("D002", "演示工人乙 (Demo B)", "110101199003070038", "person_b_1.jpg").await?;
         self.crossing("D001", "person_a_1.jpg").await?;
-        self.told_of_a_passage().await?;
+        self.passage_received().await?;
         let recorded = self.rig.bench.clock.monotonic();
         let stranger = self.show("a stranger", "impostor_1.jpg")?;
         let denial = self.next_event("denial").await?;
@@ -149,14 +152,14 @@ impl Demo {
         self.say_with("refused", &text, json!({ "denial": denial }));
         stranger.walks_off().await?;
 
-        // A record under way when the link breaks would come twice, marked as resent.
+        // A record that is in flight when the link breaks would come twice, marked as resent.
         self.acknowledged().await?;
         self.link.set(false);
         self.upstream_until(false).await?;
-        self.say_with("link", "cut; the gate goes on by itself", json!({ "link": "cut" }));
+        self.say_with("link", "cut; the gate works without it", json!({ "link": "cut" }));
         for (id, photo) in [("D002", "person_b_2.jpg"), ("D001", "person_a_1.jpg")] {
             if id == "D001" {
-                // A worker who is seen before the cool-down is over is still on the same visit.
+                // A worker who is seen before the end of the cool-down stays in the same visit.
                 let since = self.rig.bench.clock.monotonic().since(recorded);
                 tokio::time::sleep(COOL_DOWN.saturating_sub(since)).await;
             }
@@ -170,7 +173,7 @@ impl Demo {
         self.say_with("link", "back", json!({ "link": "back" }));
         self.upstream_until(true).await?;
         for _ in 0..2 {
-            self.told_of_a_passage().await?;
+            self.passage_received().await?;
         }
         self.reconcile().await
     }
@@ -204,10 +207,10 @@ impl Demo {
         let release = self.rig.release().await?;
         worker.turns_away();
         let passage = self.rig.walked().await?;
-        // These are what the rig waits for: a board at address 1, its coil 0, its input 0.
+        // The rig waits for these frames: a board at address 1, its coil 0 and its input 0.
         for (what, bytes, meaning) in [
             ("release received", release, "function 5, relay 1 on: the arm is free"),
-            ("passage reported", passage, "function 2, input 1 is on: somebody walks through"),
+            ("passage reported", passage, "function 2, input 1 is on: a person walks through"),
         ] {
             let text = format!("{what}: {} (Modbus, board 1, {meaning})", pairs(&bytes));
             self.say_with("turnstile", &text, json!({ "bytes": hex::encode(&bytes) }));
@@ -215,17 +218,17 @@ impl Demo {
         worker.walks_off().await
     }
 
-    /// The next message; all that comes is kept for the reckoning.
+    /// Waits for the next message, and keeps it for [`reconcile`](Self::reconcile).
     async fn received(&mut self) -> anyhow::Result<broker::Received> {
         let (leaf, json) =
-            timeout(TIMEOUT, self.received.recv()).await?.context("no subscriber")?;
+            timeout(TIMEOUT, self.received.recv()).await?.context("the subscriber has ended")?;
         if let Some(seq) = json["seq"].as_u64() {
             self.platform.entry(seq).or_insert((0, leaf.clone(), json.clone())).0 += 1;
         }
         Ok((leaf, json))
     }
 
-    /// The next message of a topic.
+    /// Waits for the next message of a topic.
     async fn next(&mut self, topic: &str) -> anyhow::Result<Value> {
         loop {
             let message = self.received().await;
@@ -246,18 +249,19 @@ impl Demo {
         }
     }
 
-    /// Waits until the platform has a passage. On a very busy machine a grant may be void before it.
-    async fn told_of_a_passage(&mut self) -> anyhow::Result<()> {
+    /// Waits until the platform has received a passage. On a very busy machine a grant may become
+    /// void first; the records of these grants are printed too.
+    async fn passage_received(&mut self) -> anyhow::Result<()> {
         loop {
             let record = self.next("attendance").await?;
-            self.tell(&record);
+            self.say_record(&record);
             if record["outcome"] == "passed" {
                 return Ok(());
             }
         }
     }
 
-    fn tell(&self, record: &Value) {
+    fn say_record(&self, record: &Value) {
         let words = format!(
             "seq {}: {} {} {} {} (score {})",
             record["seq"],
@@ -277,7 +281,7 @@ impl Demo {
         Ok(records)
     }
 
-    /// Waits until the newest record is as wanted; returns how many there are.
+    /// Waits until the newest record meets the condition. Returns the number of records.
     async fn recorded_until(&self, wanted: impl Fn(&Value) -> bool) -> anyhow::Result<usize> {
         let mut commits = self.rig.running.services.store.commits();
         let found = timeout(TIMEOUT, async {
@@ -295,7 +299,7 @@ impl Demo {
 
     async fn upstream_until(&self, connected: bool) -> anyhow::Result<()> {
         let reached = self.link_until(|link| link.connected == connected);
-        reached.await.context("the link does not change")
+        reached.await.context("the upstream did not notice the change of the link in time")
     }
 
     async fn link_until(&self, wanted: impl FnMut(&UpstreamState) -> bool) -> anyhow::Result<()> {
@@ -304,7 +308,7 @@ impl Demo {
         Ok(())
     }
 
-    /// Waits until the broker has acknowledged all there is; returns the last seq.
+    /// Waits until the broker has acknowledged all records. Returns the last seq.
     async fn acknowledged(&self) -> anyhow::Result<u64> {
         let last = self.rig.running.services.store.read(ledger::last_seq).await?;
         let all = self.link_until(|link| link.acknowledged >= last);
@@ -312,7 +316,7 @@ impl Demo {
         Ok(last)
     }
 
-    /// What the platform has against what SQLite has: each once, none missing.
+    /// Compares the platform's records with SQLite's: each came once, and none is missing.
     async fn reconcile(&mut self) -> anyhow::Result<()> {
         let last = self.acknowledged().await?;
         while (self.platform.len() as u64) < last {

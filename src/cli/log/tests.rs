@@ -2,7 +2,7 @@ use super::*;
 use tracing::Level;
 
 #[test]
-fn a_level_alone_is_gatehouses_own_and_libraries_are_asked_for_by_name() {
+fn a_level_without_a_target_does_not_turn_on_debug_in_libraries() {
     let enabled = |text: &str, target: &str, level: Level| {
         targets(text).unwrap().would_enable(target, &level)
     };
@@ -36,7 +36,7 @@ fn a_level_alone_is_gatehouses_own_and_libraries_are_asked_for_by_name() {
 }
 
 #[test]
-fn a_wrong_directive_is_refused_by_name() {
+fn an_invalid_directive_is_refused_and_quoted() {
     for (text, wrong) in [
         ("deubg", "deubg"),
         ("info,gatehouse=loud", "gatehouse=loud"),
@@ -46,14 +46,14 @@ fn a_wrong_directive_is_refused_by_name() {
     ] {
         let message = targets(text).unwrap_err().to_string();
         assert!(
-            message.starts_with(&format!("GATEHOUSE_LOG: {wrong:?} is no directive")),
+            message.starts_with(&format!("GATEHOUSE_LOG: {wrong:?} is not valid")),
             "{message}"
         );
     }
 }
 
 #[test]
-fn the_logs_clock_is_the_sites() {
+fn log_times_are_in_the_sites_time_zone() {
     let mut text = String::new();
     let zone = TimeZone::get("Asia/Shanghai").unwrap();
     SiteTime(zone.clone()).format_time(&mut Writer::new(&mut text)).unwrap();

@@ -1,4 +1,5 @@
-//! Workers onto the roster, and what is said of them changed.
+//! `gatehouse worker enroll`, `update` and `photo`: reads the photos and sends them with the
+//! request.
 
 use std::{
     io::{IsTerminal, Write as _},
@@ -21,12 +22,11 @@ use crate::{
 pub(in crate::cli) struct EnrollArgs {
     #[command(flatten)]
     person: Person,
-    /// The number of the resident identity card, or of the document that --id-type names; kept
-    /// encrypted
+    /// Number of the resident identity card, or of the document in --id-type; stored encrypted
     #[arg(long, value_name = "NUMBER")]
     id_number: String,
-    /// A JPEG or PNG with the worker alone on it; up to five. Without photos and --lane the worker
-    /// has no template, and passes only when a guard vouches (lane release --worker)
+    /// A JPEG or PNG that shows only this worker; at most five. Without --photo and --lane the
+    /// worker has no face template: a guard must then use `gatehouse lane release --worker`
     #[arg(long, value_name = "FILE", conflicts_with = "lane")]
     photo: Vec<PathBuf>,
     #[command(flatten)]
@@ -36,23 +36,23 @@ pub(in crate::cli) struct EnrollArgs {
     id_type: IdType,
     #[command(flatten)]
     twin: Twin,
-    /// A date that lies ahead of a clock that is not synchronised is meant
+    /// Accept a date that seems to lie in the future while the clock is not synchronised
     #[arg(long)]
     yes: bool,
-    // Last, because its heading goes on for what follows.
+    // Last, because clap gives its heading to all options that follow.
     #[command(flatten)]
     terms: Terms,
     #[command(flatten)]
     particulars: Particulars,
 }
 
-/// Two workers with one face.
+/// Options for two workers whose faces look alike.
 #[derive(Args)]
 struct Twin {
-    /// Why, in words; recorded
+    /// The reason, in your own words; recorded
     #[arg(long)]
     reason: Option<String>,
-    /// The face may be like that of a worker who is enrolled: they are twins. Recorded
+    /// Accept a face that looks like another worker's, for example of twins; recorded
     #[arg(long, requires = "reason")]
     allow_duplicate_face: bool,
 }
@@ -62,25 +62,25 @@ struct Twin {
 pub(in crate::cli) struct Photos {
     /// The worker's id
     id: WorkerId,
-    /// A photo beside those there are; several times for several, five in all
+    /// Add this photo to the worker's photos. Repeat the option for more; at most five in all
     #[arg(long, value_name = "FILE")]
     add: Vec<PathBuf>,
-    /// A photo in place of those there are
+    /// Replace all photos of the worker with this one. Repeat the option for more
     #[arg(long, value_name = "FILE")]
     replace: Vec<PathBuf>,
     #[command(flatten)]
     live: Option<Live>,
-    /// Erase templates and photos: the consent is withdrawn. The worker stays on the roster
+    /// Erase templates and photos, because the consent is withdrawn. The worker stays on the roster
     #[arg(long, requires = "reason")]
     erase: bool,
-    /// The consent form's number, where none was given before
+    /// Number of the consent form, if none was given before
     #[arg(long, value_name = "FORM-NUMBER")]
     consent: Option<String>,
     #[command(flatten)]
     twin: Twin,
 }
 
-/// What is announced of photos, and their bytes.
+/// Reads photos from files. Returns their names and sizes for the request, and their bytes.
 fn read(paths: &[PathBuf]) -> anyhow::Result<(Vec<Photo>, Vec<Vec<u8>>)> {
     anyhow::ensure!(paths.len() <= PHOTOS_MAX, "give at most {PHOTOS_MAX} photos");
     let read = |path: &PathBuf| photo(path, path.display().to_string());
@@ -88,24 +88,26 @@ fn read(paths: &[PathBuf]) -> anyhow::Result<(Vec<Photo>, Vec<Vec<u8>>)> {
     Ok(all?.into_iter().unzip())
 }
 
-/// Shows what is wrong with the latest look, on one line of a terminal or where it changes.
+/// Prints each hint of a live capture. A terminal shows the latest hint on one line; elsewhere each
+/// change is a line.
 fn show_hints() -> impl FnMut(Hint) {
     let (terminal, mut last) = (std::io::stderr().is_terminal(), None);
     move |hint: Hint| {
         let what = if hint.hint.is_empty() { "good" } else { &hint.hint };
-        let line = format!("look {}/{}: {what}", hint.good, hint.wanted);
+        let line = format!("good pictures {}/{}: {what}", hint.good, hint.wanted);
         if last.as_ref() == Some(&line) {
             return;
         }
         let mut stderr = std::io::stderr();
-        // Nobody may be looking.
+        // A hint that cannot be printed does not end the capture.
         let _ =
             if terminal { write!(stderr, "\r\x1b[2K{line}") } else { writeln!(stderr, "{line}") };
         last = Some(line);
     }
 }
 
-/// `request`: what is asked, given whether dates that look mistyped are meant.
+/// Sends the request. `request` makes it; its argument says whether the user confirmed the dates
+/// that look mistyped.
 async fn ask(
     context: &Context,
     yes: bool,
@@ -113,7 +115,7 @@ async fn ask(
     photos: &[Vec<u8>],
     live: bool,
 ) -> anyhow::Result<Enrolled> {
-    super::super::confirmed(yes, "Is it meant?", async |confirmed| {
+    super::super::confirmed(yes, "Is the value right?", async |confirmed| {
         let mut client = context.client().await?;
         let done = client.ask_with(&request(confirmed), photos, show_hints()).await;
         if live && std::io::stderr().is_terminal() {
@@ -141,7 +143,8 @@ pub(super) async fn enroll(context: &Context, arguments: EnrollArgs) -> anyhow::
         let Person { id, name, .. } = &w.person;
         match w.templates {
             0 => format!(
-                "{id} {name} is enrolled, without a face: a guard vouches, with lane release --worker"
+                "{id} {name} is enrolled without a face template: a guard must release the turnstile, \
+                 with `gatehouse lane release LANE --worker {id} …`"
             ),
             n => format!("{id} {name} is enrolled, with {}", counted(n, "template")),
         }
@@ -150,7 +153,7 @@ pub(super) async fn enroll(context: &Context, arguments: EnrollArgs) -> anyhow::
 
 pub(super) async fn update(context: &Context, update: Update) -> anyhow::Result<()> {
     let request = |confirmed| Request::Update(Box::new(Update { confirmed, ..update.clone() }));
-    say_amended(context, &ask(context, update.confirmed, request, &[], false).await?)
+    print_updated(context, &ask(context, update.confirmed, request, &[], false).await?)
 }
 
 pub(super) async fn photos(context: &Context, photos: Photos) -> anyhow::Result<()> {
@@ -173,15 +176,15 @@ pub(super) async fn photos(context: &Context, photos: Photos) -> anyhow::Result<
         ..Update::nothing(photos.id)
     };
     let request = |_| Request::Update(Box::new(update.clone()));
-    say_amended(context, &ask(context, false, request, &bytes, live).await?)
+    print_updated(context, &ask(context, false, request, &bytes, live).await?)
 }
 
-fn say_amended(context: &Context, done: &Enrolled) -> anyhow::Result<()> {
+fn print_updated(context: &Context, done: &Enrolled) -> anyhow::Result<()> {
     context.print(done, |done| {
         let Person { id, name, .. } = &done.worker.person;
         let what = match done.result {
-            EnrollResult::Unchanged => "is as said already: nothing changed",
-            EnrollResult::Enrolled | EnrollResult::Updated => "is brought up to date",
+            EnrollResult::Unchanged => "has these values already: nothing is changed",
+            EnrollResult::Enrolled | EnrollResult::Updated => "is updated",
         };
         format!("{id} {name} {what}; templates: {}", done.worker.templates)
     })

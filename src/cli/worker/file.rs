@@ -1,4 +1,4 @@
-//! Files that an admin names, read whole and within a bound.
+//! Reads whole files that an admin names, up to a maximum size.
 
 use std::{
     fs::{File, OpenOptions},
@@ -11,22 +11,22 @@ use anyhow::{Context as _, ensure};
 
 use crate::services::{PHOTO_MAX, Photo};
 
-/// `None`: it is larger than that, and not read.
+/// Reads a file of at most `most` bytes. Returns `None` if it is larger.
 pub(super) fn bounded(path: &Path, most: u64) -> anyhow::Result<Option<Vec<u8>>> {
-    // A pipe in a file's place would be waited for for ever.
+    // To open a pipe without O_NONBLOCK would wait for a writer, perhaps for ever.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let about = file.metadata()?;
-    ensure!(about.is_file(), "is no file");
+    ensure!(about.is_file(), "not a regular file: name a file here");
     if about.len() > most {
         return Ok(None);
     }
     let mut bytes = Vec::with_capacity(usize::try_from(about.len()).unwrap_or(0));
-    // It may grow while it is read.
+    // The file may grow during the read.
     File::take(file, most + 1).read_to_end(&mut bytes)?;
     Ok((bytes.len() as u64 <= most).then_some(bytes))
 }
 
-/// What is announced of a photo, and its bytes.
+/// Reads one photo. Returns its name and size for the request, and its bytes.
 pub(super) fn photo(path: &Path, name: String) -> anyhow::Result<(Photo, Vec<u8>)> {
     let bytes = bounded(path, PHOTO_MAX as u64).with_context(|| name.clone())?;
     let bytes = bytes.with_context(|| {

@@ -1,7 +1,7 @@
-//! `gatehouse worker import`: a spreadsheet and a folder of photos onto the roster.
+//! `gatehouse worker import`: enrols the workers of a spreadsheet, with photos from a folder.
 //!
-//! Each row is an enrolment of its own: the daemon takes it whole or changes nothing, and says why.
-//! All of them go over one connection, one after the other.
+//! Each row is a separate enrolment. The daemon accepts the whole row, or changes nothing and gives
+//! the reason. The rows are sent over one connection, one after the other.
 
 mod folder;
 mod outcome;
@@ -29,26 +29,27 @@ use crate::{
     timing::counted,
 };
 
-/// As of a process that Ctrl-C ended.
+/// Exit code after Ctrl-C, as shells report it (128 + SIGINT).
 const INTERRUPTED: u8 = 130;
-/// Left-over photos that are named one by one.
+/// Maximum number of unused photos that are named one by one.
 const NAMED: usize = 20;
 
 #[derive(Args)]
 pub(crate) struct Import {
-    /// A CSV file (UTF-8 or GB18030) or an .xlsx workbook; its headings may be Chinese or English
+    /// A CSV file (UTF-8 or GB18030) or an .xlsx workbook, with Chinese or English column headings
     #[arg(value_name = "ROSTER")]
     roster: PathBuf,
-    /// Where the photos are, named by ID number, worker id or name: KEY.jpg, KEY_2.png, KEY/any.jpg
+    /// The folder of photos. KEY is an ID number, worker id or name: KEY.jpg, KEY_2.png,
+    /// KEY/any.jpg
     #[arg(long, value_name = "DIR")]
     photos: Option<PathBuf>,
-    /// Examine everything, photos too, and change nothing
+    /// Check all rows and photos, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Bring workers who are on the roster up to date; otherwise a row that differs is refused
+    /// Update workers who are on the roster already. Without it, a row with other data is refused
     #[arg(long)]
     update: bool,
-    /// Write what became of every row to this CSV file
+    /// Write the result of each row to this CSV file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
 }
@@ -60,7 +61,7 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
     let (file, assigned) = read.context("the roster cannot be read")??;
     if !file.ignored.is_empty() {
         let ignored = file.ignored.iter().map(|h| import::masked(h)).collect::<Vec<_>>();
-        eprintln!("columns that are not taken in: {}", ignored.join(", "));
+        eprintln!("columns that are not imported: {}", ignored.join(", "));
     }
     if !file.passed_over.is_empty() {
         eprintln!("{}", outcome::passed_over(&file.passed_over));
@@ -70,7 +71,7 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
     let mut progress = Progress::begin(file.rows.len())?;
     let mut interrupts = interrupts()?;
     let mut done: Vec<Done> = Vec::with_capacity(file.rows.len());
-    // Why the rest is not done.
+    // The reason why the remaining rows are not sent.
     let mut stopped: Option<Stopped> = None;
     for (row, photos) in file.rows.iter().zip(&assigned.of_rows) {
         if stopped.is_none() && *interrupts.borrow() > 0 {
@@ -102,7 +103,7 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
                 }
             }
         };
-        // Of who is known already the daemon asks for no photo, unless it is to bring them up to date.
+        // Without --update, the daemon does not examine the photos of an unchanged worker.
         let brought = photos.as_ref().map_or(0, Vec::len);
         let examined = if outcome.unchanged() && !update { 0 } else { brought };
         let row_done = Done::of(row, outcome);
@@ -116,10 +117,10 @@ pub(super) async fn run(context: &Context, import: Import) -> anyhow::Result<Exi
     for (at, (name, why)) in assigned.left_over.iter().enumerate() {
         if at == NAMED {
             let more = counted(assigned.left_over.len() - NAMED, "more file");
-            eprintln!("… and {more} left over");
+            eprintln!("… and {more} not used");
             break;
         }
-        eprintln!("left over: {name}: {why}");
+        eprintln!("photo not used: {name}: {why}");
     }
     outcome::show(context, &done)?;
     if !context.json {
@@ -141,7 +142,7 @@ enum Stopped {
     Interrupted,
     /// The connection broke.
     Lost(ClientError),
-    /// What is refused to one row for who asks is refused to all.
+    /// The user is not allowed to enrol, so every row would be refused.
     Refused(Failure),
 }
 
@@ -157,22 +158,24 @@ impl Stopped {
     fn not_done(&self) -> Outcome {
         match self {
             Stopped::Interrupted => Outcome::not_done("interrupted"),
-            Stopped::Lost(_) => Outcome::not_done("the daemon had gone"),
+            Stopped::Lost(_) => Outcome::not_done("the connection to the daemon was lost"),
             Stopped::Refused(failure) => Outcome::not_done(&failure.message),
         }
     }
 
-    /// Of the row whose answer never came.
+    /// Returns the outcome of the row whose answer did not arrive.
     fn in_flight(&self) -> Outcome {
         match self {
             Stopped::Interrupted => Outcome::not_done("interrupted before the daemon answered"),
-            Stopped::Lost(_) => Outcome::not_done("the daemon went before it answered"),
+            Stopped::Lost(_) => {
+                Outcome::not_done("the connection was lost before the daemon answered")
+            }
             Stopped::Refused(failure) => Outcome::not_done(&failure.message),
         }
     }
 }
 
-/// How often Ctrl-C was pressed. After the first time the row in flight is finished.
+/// Counts how often Ctrl-C is pressed. After the first time the current row is finished.
 fn interrupts() -> anyhow::Result<watch::Receiver<u32>> {
     let mut presses = signal(SignalKind::interrupt())?;
     let (count, counted) = watch::channel(0);
@@ -180,14 +183,14 @@ fn interrupts() -> anyhow::Result<watch::Receiver<u32>> {
         while presses.recv().await.is_some() {
             count.send_modify(|count| *count += 1);
             if *count.borrow() == 1 {
-                eprintln!("stopping after this row; Ctrl-C again does not wait for it");
+                eprintln!("stopping after this row; press Ctrl-C again to stop now");
             }
         }
     });
     Ok(counted)
 }
 
-/// One row. `Err`: there is no going on.
+/// Sends one row. Returns `Err` if the import cannot continue.
 async fn send(
     client: &mut Client,
     candidate: &Candidate,
@@ -214,7 +217,7 @@ async fn send(
         photos: announced,
         if_known,
         dry_run,
-        // A row of hundreds is not asked about.
+        // An import of hundreds of rows asks no questions.
         confirmed: true,
         ..Enroll::new(person, id_type, id_number.to_string())
     };
@@ -223,9 +226,9 @@ async fn send(
         Ok(Enrolled { worker, result }) => {
             let note = match (result, worker.templates, photos.len()) {
                 (EnrollResult::Unchanged, 0, 1..) => {
-                    Some("on the roster without a template: --update takes the photos in")
+                    Some("on the roster without a template: give --update to import the photos")
                 }
-                (_, 0, _) => Some("no photo: passes when a guard vouches"),
+                (_, 0, _) => Some("no photo: a guard must release the turnstile for this worker"),
                 _ => None,
             };
             Ok(Outcome::well(result, worker.templates, note))

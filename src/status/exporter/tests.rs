@@ -14,7 +14,7 @@ async fn said(address: SocketAddr, request: &str) -> String {
 }
 
 #[tokio::test]
-async fn i10_a_listener_that_fails_is_opened_anew_and_said_to_be_down_meanwhile() {
+async fn i10_a_listener_that_fails_is_opened_again_and_reported_as_down_until_then() {
     let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let (address, fd) = (listener.local_addr().unwrap(), listener.as_raw_fd());
     let (down, mut watched) = watch::channel(None);
@@ -38,7 +38,7 @@ async fn i10_a_listener_that_fails_is_opened_anew_and_said_to_be_down_meanwhile(
 }
 
 #[tokio::test]
-async fn only_the_one_page_is_served() {
+async fn only_the_metrics_page_is_served() {
     let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let serving = tokio::spawn(async move {
@@ -56,7 +56,7 @@ async fn only_the_one_page_is_served() {
         (&large, "HTTP/1.1 431"),
     ] {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        // The large one is answered, and the rest of it refused, before all of it is written.
+        // The answer to the large request comes before the whole request is written.
         let _ = stream.write_all(request.as_bytes()).await;
         let mut first = [0; 12];
         stream.read_exact(&mut first).await.unwrap();

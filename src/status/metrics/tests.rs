@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 
-/// A status with what is out of the ordinary.
+/// Returns a status with unusual values.
 fn status() -> Status {
     let camera = |direction: &str| {
         json!({
@@ -66,7 +66,7 @@ fn status() -> Status {
 }
 
 #[test]
-fn what_is_not_known_is_left_out_and_a_series_stands_once() {
+fn unknown_numbers_are_left_out_and_each_series_appears_once() {
     let page = page(status()).unwrap();
     for line in [
         "gatehouse_build_info{version=\"1.2.3\"} 1",
@@ -110,7 +110,7 @@ fn what_is_not_known_is_left_out_and_a_series_stands_once() {
 }
 
 #[test]
-fn without_lanes_or_upstreams_there_is_still_a_page() {
+fn the_page_is_valid_without_lanes_and_upstreams() {
     let bare = Status { lanes: vec![], upstreams: vec![], degraded: vec![], ..status() };
     let page = page(bare).unwrap();
     assert!(page.contains("\ngatehouse_commits_total 5\n") && !page.contains("lane"), "{page}");

@@ -1,4 +1,4 @@
-//! Troubles as the parts' states have them.
+//! The troubles that follow from the states of the parts.
 
 use super::*;
 use crate::{alarms::Verdict, clock::BootId, turnstile::TurnstileState};
@@ -8,7 +8,7 @@ fn now(synced: bool) -> Stamp {
     Stamp { wall_ms, synced, boot: BootId([7; 16]), uptime_ms: 3_600_000 }
 }
 
-/// Of an upstream that is connected, or not.
+/// Returns the state of an upstream, connected or not.
 fn upstream(connected: bool) -> UpstreamState {
     UpstreamState {
         name: "platform".into(),
@@ -30,7 +30,7 @@ const LIMITS: AlarmLimits = AlarmLimits {
 };
 
 #[test]
-fn a_link_that_is_down_says_why_and_what_waits() {
+fn a_link_that_is_down_shows_the_reason_and_the_number_of_waiting_records() {
     assert_eq!(link(&upstream(true), Some((7, None))), None);
     let found = link(&upstream(false), Some((7, None))).unwrap();
     assert_eq!((found.since, found.count), (Monotonic::from_millis(5000), Some(7)));
@@ -42,7 +42,7 @@ fn a_link_that_is_down_says_why_and_what_waits() {
 }
 
 #[test]
-fn an_outbox_is_a_trouble_from_the_configured_age_on_whatever_the_link_says() {
+fn an_outbox_is_a_trouble_from_the_configured_age_on_with_and_without_a_link() {
     let stamp = now(true);
     let written = |ago_ms: u64| {
         let wall_ms = stamp.wall_ms.saturating_sub_unsigned(ago_ms);
@@ -59,7 +59,7 @@ fn an_outbox_is_a_trouble_from_the_configured_age_on_whatever_the_link_says() {
     assert!(
         of(false, Some(written(960_000))).unwrap().detail.to_string().contains("the link is down")
     );
-    // Of another boot, days ago; and of a time that is still to come.
+    // A record of another boot, days ago; and a record with a time in the future.
     let other = Stamp { boot: BootId([8; 16]), ..stamp };
     let days = Stamp { wall_ms: stamp.wall_ms - 5 * 24 * 3_600_000, ..other };
     let found = of(true, Some(days)).unwrap();
@@ -69,13 +69,13 @@ fn an_outbox_is_a_trouble_from_the_configured_age_on_whatever_the_link_says() {
     assert_eq!(of(true, Some(Stamp { wall_ms: stamp.wall_ms + 9_000_000, ..other })), None);
 }
 
-/// Which alarms a link with these certificates is, in the words of their subject and sort.
+/// Returns the kind and the subject of each alarm that a link with these certificates has.
 fn troubled(state: &UpstreamState, synced: bool) -> Vec<String> {
     let looks: Vec<_> = certificates(state, now(synced), Monotonic::default())
         .into_iter()
         .map(|(_, look)| look)
         .collect();
-    assert_eq!(looks.len(), 6, "each of them is named at each look");
+    assert_eq!(looks.len(), 6, "each kind of certificate has both states");
     let found = looks.iter().filter(|look| look.trouble().is_some());
     found.map(|look| format!("{} {}", look.what, look.subject)).collect()
 }
@@ -92,7 +92,7 @@ fn certificates_are_a_trouble_thirty_days_before_they_end_and_when_they_have() {
     let ended = with(vec![of(authority, days(0))]);
     let both = ["certificate platform/authority", "certificate_ended platform/authority"];
     assert_eq!(troubled(&ended, true), both);
-    // A clock that nobody trusts says nothing, neither that it ends nor that it does not.
+    // Without a synchronised clock the end of a certificate is unknown.
     assert_eq!(troubled(&ended, false), [""; 0]);
     let unknown = |state: &UpstreamState, synced| {
         let looks: Vec<_> = certificates(state, now(synced), Monotonic::default())
@@ -102,12 +102,12 @@ fn certificates_are_a_trouble_thirty_days_before_they_end_and_when_they_have() {
         looks.iter().filter(|look| look.verdict == Verdict::Unknown).count()
     };
     assert_eq!(unknown(&ended, false), 2);
-    // Where none was seen: a link in use needs none, and of another nobody knows.
+    // No certificate was seen: a connected link needs none, and for another link it is unknown.
     assert_eq!((unknown(&upstream(true), true), unknown(&upstream(false), true)), (0, 6));
 }
 
 #[test]
-fn a_certificate_says_where_it_lies_when_it_ends_and_whose_it_is_to_renew() {
+fn a_certificate_shows_its_path_its_end_and_who_must_renew_it() {
     let until = now(true).timestamp() + SignedDuration::from_hours(24 * 28);
     let path = Some("/etc/gatehouse/own.pem".into());
     let certificate = Certificate { whose: CertificateOf::Gateway, path, until };

@@ -279,7 +279,7 @@ impl Plan {
                 Must::Enroll(templates) => {
                     assert_eq!(&said[3], again.unwrap_or("enrolled"), "{said:?}");
                     assert_eq!(said[5], templates.to_string(), "{said:?}");
-                    assert_eq!(said[4].contains("a guard vouches"), *templates == 0, "{said:?}");
+                    assert_eq!(said[4].contains("guard must"), *templates == 0, "{said:?}");
                 }
                 Must::Refuse(why) => {
                     // The reason names the heading, which is English in some files.

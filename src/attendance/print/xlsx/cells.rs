@@ -1,14 +1,14 @@
-//! What stands in a cell: texts, hours, and how many lines they take.
+//! Writes texts and hours into cells, and computes the number of lines of a text.
 
 use rust_xlsxwriter::{Format, Worksheet, XlsxError};
 
-/// A cell takes 32,767 characters.
+/// Maximum number of characters of a text. Excel's maximum for a cell is 32,767.
 const CELL_MAX: usize = 32_000;
 const MINUTES_OF_A_DAY: f64 = 1440.0;
-/// Width of a digit of a column, in pixels.
+/// Width of a digit of the default font, in pixels.
 pub(super) const DIGIT_PX: f64 = 7.0;
 
-/// A text in a cell, whatever it begins with.
+/// Writes a text into a cell. The text never becomes a formula.
 pub(super) fn put(
     sheet: &mut Worksheet,
     row: u32,
@@ -31,8 +31,8 @@ pub(super) fn put_hours(
     sheet.write_number_with_format(row, column, minutes as f64 / MINUTES_OF_A_DAY, look).map(drop)
 }
 
-/// Returns the half-width characters that fit on a line of so many digits: the text's font is larger than
-/// the one that columns are measured by.
+/// Returns the number of half-width characters that fit on a line of `digits`. The text's font is
+/// larger than the font by which columns are measured.
 pub(super) fn half_widths(digits: f64) -> f64 {
     digits * DIGIT_PX / 7.5
 }

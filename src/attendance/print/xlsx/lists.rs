@@ -1,4 +1,5 @@
-//! The sheets behind the first one: the days in detail, and what is listed apart.
+//! The further sheets of the workbook: the days in detail, and the records that are listed
+//! separately.
 
 use rust_xlsxwriter::{Worksheet, XlsxError};
 
@@ -12,11 +13,11 @@ use crate::attendance::{
     timesheet::ListedSeparately,
 };
 
-/// A line of a list, and the highest row that Excel has.
+/// Height of a line of a list, and the maximum height of a row in Excel, in points.
 const LIST_LINE: f64 = 13.5;
 const ROW_MAX: f64 = 409.0;
 
-/// A sheet that is a list, from its headings on.
+/// Sets up a sheet with a list: its page, headings and column widths.
 fn list(
     sheet: &mut Worksheet,
     name: &str,
@@ -31,11 +32,11 @@ fn list(
     sheet.set_row_height(0, 30).map(drop)
 }
 
-/// Width of the passages' column: two of a night shift find room on a line.
+/// Width of the column of passages. Two pairs of a night shift fit on a line.
 const PASSAGES: f64 = 36.0;
 const REASON: f64 = 34.0;
 
-/// A row as high as its lines need.
+/// Sets the height of a row by its number of lines.
 fn high(sheet: &mut Worksheet, row: u32, lines: usize) -> Result<(), XlsxError> {
     let height = (LIST_LINE * lines as f64 + 3.0).min(ROW_MAX);
     sheet.set_row_height(row, height).map(drop)
@@ -84,7 +85,7 @@ pub(super) fn details(
     Ok(())
 }
 
-pub(super) fn listed_apart(
+pub(super) fn listed_separately(
     sheet: &mut Worksheet,
     document: &Document,
     looks: &Looks,
@@ -104,23 +105,23 @@ pub(super) fn listed_apart(
         ("事由 Reason; 异议 disputed by", REASON),
     ];
     list(sheet, "补记与异议 Apart", &headings, looks)?;
-    let added = document.sheet.supplements.iter().map(|apart| ("补记 added", apart));
-    let disputed = document.sheet.disputed.iter().map(|apart| ("异议 disputed", apart));
-    for (at, (kind, apart)) in (1..).zip(added.chain(disputed)) {
-        let ListedSeparately { contractor, team, worker, name, .. } = apart;
+    let added = document.sheet.supplements.iter().map(|record| ("补记 added", record));
+    let disputed = document.sheet.disputed.iter().map(|record| ("异议 disputed", record));
+    for (at, (kind, record)) in (1..).zip(added.chain(disputed)) {
+        let ListedSeparately { contractor, team, worker, name, .. } = record;
         put(sheet, at, 0, kind, &looks.text)?;
         for (column, text) in (1..).zip([contractor, team, worker, name]) {
             put(sheet, at, column, text, &looks.text)?;
         }
-        put(sheet, at, 5, &apart.at.minute(), &looks.cell)?;
-        put(sheet, at, 6, direction(apart.direction), &looks.cell)?;
-        put(sheet, at, 7, &place(apart), &looks.text)?;
-        sheet.write_number_with_format(at, 8, apart.seq as f64, &looks.cell)?;
-        put(sheet, at, 9, apart.by.as_deref().unwrap_or_default(), &looks.text)?;
-        let recorded = apart.by.as_ref().map(|_| apart.recorded_at.minute()).unwrap_or_default();
+        put(sheet, at, 5, &record.at.minute(), &looks.cell)?;
+        put(sheet, at, 6, direction(record.direction), &looks.cell)?;
+        put(sheet, at, 7, &place(record), &looks.text)?;
+        sheet.write_number_with_format(at, 8, record.seq as f64, &looks.cell)?;
+        put(sheet, at, 9, record.by.as_deref().unwrap_or_default(), &looks.text)?;
+        let recorded = record.by.as_ref().map(|_| record.recorded_at.minute()).unwrap_or_default();
         put(sheet, at, 10, &recorded, &looks.cell)?;
-        let by = apart.disputed.map(|seq| format!("异议 disputed by seq {seq}"));
-        let reason = apart.reason.iter().map(|reason| reason.to_string()).chain(by);
+        let by = record.disputed.map(|seq| format!("异议 disputed by seq {seq}"));
+        let reason = record.reason.iter().map(|reason| reason.to_string()).chain(by);
         let reason = reason.collect::<Vec<_>>().join("; ");
         put(sheet, at, 11, &reason, &looks.wrapped)?;
         high(sheet, at, lines(&reason, half_widths(REASON)))?;

@@ -1,8 +1,8 @@
-//! How the cells of the workbook look.
+//! The formats of the workbook's cells.
 
 use rust_xlsxwriter::{Format, FormatAlign, FormatBorder};
 
-/// It shows Chinese wherever the sheet is opened: what lacks it takes its like.
+/// A Chinese font. A program without this font takes a similar Chinese font.
 const FONT: &str = "宋体";
 const RED: u32 = 0xC0_00_00;
 

@@ -1,4 +1,4 @@
-//! The paper: its margins, and where pages end.
+//! Sets the paper and its margins, and computes the page breaks.
 
 use rust_xlsxwriter::{Worksheet, XlsxError};
 
@@ -8,15 +8,15 @@ const A4: u8 = 9;
 /// Width of a column's margins, in pixels.
 const CELL_PX: f64 = 5.0;
 const POINTS_OF_PX: f64 = 0.75;
-/// As many as Excel takes.
+/// Maximum number of page breaks; this is Excel's limit.
 const BREAKS_MAX: usize = 1_000;
 
 /// Margins in inches: left and right, top, bottom.
 const MARGINS: (f64, f64, f64) = (0.3, 0.4, 0.55);
-/// A4 across, in inches.
+/// Width and height of A4 landscape, in inches.
 const PAPER: (f64, f64) = (297.0 / 25.4, 210.0 / 25.4);
-/// What of a page is sure to find room: programs round the scale down to whole percents, and fonts are
-/// not alike to the last pixel.
+/// Part of a page's height that is used. Programs round the scale down to whole percents, and fonts
+/// differ by some pixels.
 const SURE: f64 = 0.96;
 
 pub(super) fn page(
@@ -38,8 +38,8 @@ pub(super) fn page(
     Ok(())
 }
 
-/// Where pages end: the two rows of a worker stay together, a team's name with its first worker, and
-/// its last two workers with its sum.
+/// Computes the page breaks. The two rows of a worker stay on one page, and so do a team's name and
+/// its first worker, and a team's last two workers and its sum.
 pub(super) struct Pages {
     /// Height of a page's rows, in points.
     page: f64,
@@ -50,8 +50,8 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// Pages onto which columns of these widths, in digits, just find room. `used`: what stands on the
-    /// first one above its headings.
+    /// Returns pages for columns of these widths (in digits), which fit exactly on the page's
+    /// width. `used`: height of the rows above the headings of the first page.
     pub(super) fn of(widths: impl Iterator<Item = f64>, used: f64, headings: f64) -> Pages {
         let px: f64 = widths.map(|digits| (digits * DIGIT_PX + CELL_PX).trunc()).sum();
         let (side, top, bottom) = MARGINS;
@@ -60,7 +60,7 @@ impl Pages {
         Pages { page, used: used + headings, headings, breaks: Vec::new() }
     }
 
-    /// A row, or rows, that is followed on the same page by so much more.
+    /// Places rows of this height. `followed_by`: height of the rows that must be on the same page.
     pub(super) fn put(&mut self, row: u32, height: f64, followed_by: f64) {
         if self.used + height + followed_by > self.page && self.breaks.len() < BREAKS_MAX {
             self.breaks.push(row);

@@ -1,7 +1,7 @@
 use super::*;
 
 #[test]
-fn a_passage_is_named_by_its_number_or_its_digits() {
+fn a_passage_is_given_as_a_seq_or_as_32_digits() {
     assert_eq!(asked("17"), Ok(PassageAsked::Seq(17)));
     let digits = "0123456789abcdef0123456789abcdef";
     assert_eq!(asked(digits), Ok(PassageAsked::Passage(digits.to_owned())));

@@ -1,5 +1,5 @@
-//! A camera on the bench: multipart MJPEG over HTTP on loopback, 1280x720, with a sensor's noise, and
-//! in front of it whoever is told to step there.
+//! A simulated camera: multipart MJPEG over HTTP on the loopback interface, 1280x720, with the
+//! noise of a sensor. The bench sets which person it shows.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},
@@ -17,19 +17,19 @@ use image::RgbImage;
 use super::super::{before, jpeg};
 use crate::clock::{Clock, Monotonic};
 
-/// So many frames of one scene differ, as those of a sensor do.
+/// Number of different frames of a scene. They differ by noise, as those of a sensor do.
 const VARIANTS: usize = 6;
-/// Grey levels by which a pixel differs from frame to frame, at most.
+/// Maximum noise of a pixel, in grey levels.
 const NOISE: i16 = 3;
 
-/// Encoded frames of each scene.
+/// Encoded frames of each scene: without a person, and with each person.
 pub(super) struct Scenes {
     nobody: Vec<Vec<u8>>,
     people: Vec<Vec<Vec<u8>>>,
 }
 
 impl Scenes {
-    /// `photos`: one of each person.
+    /// Makes the scenes. `photos`: one of each person.
     pub(super) fn new(photos: &[Vec<u8>]) -> anyhow::Result<Scenes> {
         let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
         let empty = site();
@@ -45,7 +45,7 @@ impl Scenes {
     }
 }
 
-/// A fence, a path and sky, roughly.
+/// Draws a rough background: a fence, a path and sky.
 fn site() -> RgbImage {
     RgbImage::from_fn(1280, 720, |x, y| {
         let fence = if y > 260 && x % 64 < 6 { 40 } else { 0 };
@@ -66,7 +66,7 @@ fn variants(scene: &RgbImage, dice: &mut Dice) -> anyhow::Result<Vec<Vec<u8>>> {
     frames.collect()
 }
 
-/// xorshift64*: noise, the same in each run.
+/// Random numbers by xorshift64*, the same in each run.
 struct Dice(u64);
 
 impl Dice {
@@ -78,14 +78,14 @@ impl Dice {
     }
 }
 
-/// Who is before the camera, and when the first frame of them had been sent.
+/// The person before the camera, and the time when the first frame of this person had been sent.
 #[derive(Default)]
 struct Shown {
     person: Option<usize>,
     since: Option<Monotonic>,
 }
 
-/// The camera; its threads end with this value, the one at a client with its next frame.
+/// The camera. Its thread ends when this value is dropped, after the next frame to a client.
 pub(super) struct BenchCamera {
     pub(super) address: SocketAddr,
     shared: Arc<Shared>,
@@ -118,19 +118,19 @@ impl BenchCamera {
                     if served.stop.load(Ordering::Relaxed) {
                         return;
                     }
-                    // A client that goes away costs its own connection.
+                    // An error of a client ends only this connection.
                     let _ = client.map(|client| served.serve(client));
                 }
             })?;
         Ok(BenchCamera { address, shared, thread: Some(thread) })
     }
 
-    /// Somebody steps before the camera, or away.
+    /// Sets the person before the camera, or none.
     pub(super) fn show(&self, person: Option<usize>) {
         *self.shared.lock() = Shown { person, since: None };
     }
 
-    /// When the first frame of who stands there had been sent.
+    /// Returns when the first frame of the person had been sent.
     pub(super) fn shown_since(&self) -> Option<Monotonic> {
         self.shared.lock().since
     }
@@ -177,7 +177,7 @@ impl Shared {
 impl Drop for BenchCamera {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Relaxed);
-        // Wakes the thread where it waits for a client.
+        // A connection wakes the thread if it waits for a client.
         let _ = TcpStream::connect(self.address);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

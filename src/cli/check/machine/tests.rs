@@ -8,15 +8,15 @@ fn write(root: &Path, path: &str, text: &str) {
 }
 
 #[test]
-fn a_watchdog_that_nobody_feeds_is_warned_of_and_so_is_none() {
+fn an_inactive_or_missing_hardware_watchdog_gives_a_warning() {
     let root = tempfile::tempdir().unwrap();
     let dog = |n: u8, file: &str, text: &str| {
         write(root.path(), &format!("sys/class/watchdog/watchdog{n}/{file}"), text);
     };
-    assert!(watchdog(root.path()).unwrap_err().contains("there is none"));
+    assert!(watchdog(root.path()).unwrap_err().contains("no hardware watchdog"));
     dog(0, "identity", "Software Watchdog\n");
     dog(0, "state", "active\n");
-    assert!(watchdog(root.path()).unwrap_err().contains("there is none"));
+    assert!(watchdog(root.path()).unwrap_err().contains("no hardware watchdog"));
     dog(1, "identity", "Broadcom BCM2835 Watchdog timer\n");
     dog(1, "state", "inactive\n");
     let idle = watchdog(root.path()).unwrap_err();
@@ -27,7 +27,7 @@ fn a_watchdog_that_nobody_feeds_is_warned_of_and_so_is_none() {
 }
 
 #[test]
-fn a_time_that_nothing_keeps_is_warned_of_also_where_its_keeper_has_gone() {
+fn a_time_that_no_service_saved_within_a_day_gives_a_warning() {
     let root = tempfile::tempdir().unwrap();
     let now = SystemClock::new().unwrap().stamp();
     let later = Stamp { wall_ms: now.wall_ms + 25 * 3_600_000, ..now };

@@ -4,7 +4,7 @@ use super::*;
 use crate::clock::SystemClock;
 
 #[test]
-fn a_certificate_is_warned_of_from_thirty_days_before_its_end() {
+fn a_certificate_gives_a_warning_from_thirty_days_before_its_end() {
     let now = SystemClock::new().unwrap().stamp();
     let warning = |whose, path: Option<&str>, seconds: i64| {
         let until = Timestamp::from_second(now.wall_ms / 1000 + seconds).unwrap();
@@ -22,7 +22,7 @@ fn a_certificate_is_warned_of_from_thirty_days_before_its_end() {
 }
 
 #[test]
-fn a_secret_that_others_may_read_is_warned_of_without_telling_it() {
+fn a_secret_that_others_may_read_gives_a_warning_without_the_secret() {
     let dir = tempfile::tempdir().unwrap();
     let (file, config) = (dir.path().join("pw"), dir.path().join("g.toml"));
     let allow = |path: &Path, mode| {

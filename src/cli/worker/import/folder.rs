@@ -1,4 +1,4 @@
-//! The files: the roster, and the folder of photos.
+//! Reads the roster file, lists the folder of photos, and assigns the photos to the rows.
 
 use std::path::Path;
 
@@ -7,14 +7,14 @@ use anyhow::{Context as _, bail};
 use super::super::file::bounded;
 use crate::roster::import::{self, Assigned, FILE_MAX, Listed, RosterFile};
 
-/// Entries of the folder of photos, and of the folders in it.
+/// Maximum number of entries in the folder of photos and its subfolders.
 const ENTRIES_MAX: usize = 100_000;
 
 pub(super) fn read(roster: &Path, photos: Option<&Path>) -> anyhow::Result<(RosterFile, Assigned)> {
     let bytes = bounded(roster, FILE_MAX).with_context(|| roster.display().to_string())?;
     let bytes = bytes.with_context(|| {
         format!(
-            "{}: a roster has at most {} MiB; take pictures and other sheets out of it",
+            "{}: a roster has at most {} MiB; delete pictures and other sheets from the file",
             roster.display(),
             FILE_MAX >> 20
         )
@@ -28,7 +28,7 @@ pub(super) fn read(roster: &Path, photos: Option<&Path>) -> anyhow::Result<(Rost
     Ok((file, assigned))
 }
 
-/// Every file in a folder and in the folders in it. Links are not followed: they may lead anywhere.
+/// Lists the files in a folder and its subfolders. Links are not followed: they may lead anywhere.
 fn list(dir: &Path) -> anyhow::Result<Vec<Listed>> {
     let mut listed = Vec::new();
     let mut seen = 0;
@@ -39,9 +39,9 @@ fn list(dir: &Path) -> anyhow::Result<Vec<Listed>> {
             let (kind, name) = (entry.file_type()?, entry.file_name());
             seen += 1;
             if seen > ENTRIES_MAX {
-                bail!("more than {ENTRIES_MAX} files: give the folder that has the photos alone");
+                bail!("more than {ENTRIES_MAX} files: give a folder that holds only the photos");
             }
-            // What file managers leave behind.
+            // Files that file managers create.
             let hidden = name.as_encoded_bytes().starts_with(b".");
             if hidden || name == "Thumbs.db" || name == "desktop.ini" {
                 continue;

@@ -1,4 +1,4 @@
-//! What became of each row: on the terminal, as JSON, and as a CSV report.
+//! The outcome of each row: printed as a table or as JSON, and written as a CSV report.
 
 use std::{collections::BTreeMap, io::Write as _, path::Path};
 
@@ -13,16 +13,16 @@ use crate::{
     words::words,
 };
 
-/// Rows with one reason, from which on it is said once. Of a missing consent two are enough: the
-/// column is empty.
+/// Minimum number of rows with the same reason that are printed as one line. For a missing consent
+/// two rows are enough, because then the whole column is usually empty.
 const MANY: usize = 4;
-/// Stretches of rows that are named for one reason.
+/// Maximum number of ranges of rows that are named for one reason.
 const STRETCHES: usize = 12;
-/// Lines passed over that are named one by one.
+/// Maximum number of skipped lines that are named one by one.
 const PASSED_NAMED: usize = 20;
 
 words! {
-    /// What became of a row.
+    /// The result of a row.
     pub enum Word {
         Enrolled = "enrolled",
         Updated = "updated",
@@ -32,13 +32,13 @@ words! {
     }
 }
 
-/// What the daemon, or the file, said of a row.
+/// The result of a row with its reason, from the daemon or from reading the file.
 #[derive(Debug, Serialize)]
 pub(super) struct Outcome {
     pub(super) result: Word,
     reason: Option<String>,
     pub(super) templates: Option<u32>,
-    /// Refused for want of the number of a consent form.
+    /// The row was refused because it has no consent form number.
     #[serde(skip)]
     of_consent: bool,
 }
@@ -68,7 +68,7 @@ impl Outcome {
     }
 }
 
-/// A row's line in every report. ID numbers are masked wherever they stand.
+/// A row's line in every report. ID numbers are masked in all its texts.
 #[derive(Debug, Serialize)]
 pub(super) struct Done {
     row: u32,
@@ -89,7 +89,7 @@ impl Done {
         !matches!(self.outcome.result, Word::Refused | Word::NotDone)
     }
 
-    /// Rows of one key are said together.
+    /// Returns the key by which rows are printed together: result and reason.
     fn key(&self) -> Option<(&str, &str)> {
         let Outcome { result, reason, .. } = &self.outcome;
         reason.as_deref().map(|reason| (result.word(), reason))
@@ -102,7 +102,7 @@ impl Done {
     }
 }
 
-/// All rows as JSON, or those that somebody must look at as a table.
+/// Prints all rows as JSON, or the rows with a reason as a table.
 pub(super) fn show(context: &Context, done: &[Done]) -> anyhow::Result<()> {
     if context.json {
         return done.iter().try_for_each(print_json);
@@ -115,7 +115,8 @@ pub(super) fn show(context: &Context, done: &[Done]) -> anyhow::Result<()> {
     print_line(&table(&head, lines))
 }
 
-/// The rows that somebody must look at. What is so of many is said once, where the first of them is.
+/// Returns the table's lines: the rows with a reason. Many rows with the same reason are one line,
+/// at the place of the first.
 fn lines(done: &[Done]) -> Vec<Vec<String>> {
     let mut alike: BTreeMap<(&str, &str), Vec<u32>> = BTreeMap::new();
     for row in done {
@@ -143,7 +144,7 @@ fn lines(done: &[Done]) -> Vec<Vec<String>> {
     lines
 }
 
-/// `2, 5 to 9`: rising numbers, the first [`STRETCHES`] stretches of them.
+/// Returns rising row numbers as ranges, such as `2, 5 to 9`: at most [`STRETCHES`] of them.
 fn stretches(rows: &[u32]) -> String {
     let all: Vec<String> = rows
         .chunk_by(|a, b| a + 1 == *b)
@@ -157,19 +158,19 @@ fn stretches(rows: &[u32]) -> String {
     shown.chain((all.len() > STRETCHES).then_some("…")).collect::<Vec<_>>().join(", ")
 }
 
-/// The lines that are no workers, in one sentence.
+/// Returns a sentence that names the skipped lines.
 pub(super) fn passed_over(lines: &[(u32, String)]) -> String {
     let named =
         lines.iter().take(PASSED_NAMED).map(|(row, text)| format!("{row} ({})", masked(text)));
     let more = (lines.len() > PASSED_NAMED).then(|| "…".to_owned());
     format!(
-        "{} passed over, no workers but sums, signatures and the like: {}",
+        "{} skipped because they hold sums, signatures or notes, not workers: {}",
         counted(lines.len(), "line"),
         named.chain(more).collect::<Vec<_>>().join(", ")
     )
 }
 
-/// The report's file: its place is tried before anything is done.
+/// Creates the report's file before the import starts, so that a wrong path fails early.
 pub(super) fn prepare<'a>(report: &'a Path, roster: &Path) -> anyhow::Result<WholeFile<'a>> {
     let same = report.canonicalize().ok().zip(roster.canonicalize().ok());
     ensure!(same.is_none_or(|(a, b)| a != b), "--report would overwrite the roster");
@@ -177,7 +178,7 @@ pub(super) fn prepare<'a>(report: &'a Path, roster: &Path) -> anyhow::Result<Who
 }
 
 pub(super) fn report(mut whole: WholeFile<'_>, done: &[Done]) -> anyhow::Result<()> {
-    // Excel takes a CSV file for UTF-8 by its mark.
+    // Excel recognises UTF-8 in a CSV file by the byte order mark.
     whole.file.write_all("\u{feff}".as_bytes())?;
     let mut csv = csv::Writer::from_writer(&mut whole.file);
     csv.write_record(["row", "id", "name", "result", "reason", "templates"])?;

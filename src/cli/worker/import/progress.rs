@@ -1,4 +1,5 @@
-//! How far an import is, on stderr: a bar on a terminal, plain lines elsewhere; and its counts.
+//! The progress and the counts of an import. Progress goes to stderr: a bar on a terminal, plain
+//! lines elsewhere.
 
 use std::io::IsTerminal as _;
 
@@ -10,7 +11,7 @@ use crate::{
     timing::counted,
 };
 
-/// Maximum number of lines where there is no bar.
+/// Maximum number of progress lines without a bar.
 const LINES: usize = 10;
 
 pub(super) struct Progress {
@@ -18,10 +19,10 @@ pub(super) struct Progress {
     began: Monotonic,
     bar: Option<ProgressBar>,
     rows: usize,
-    /// Rows that are through, by what became of them, in the order of `Word`.
+    /// Number of finished rows by result, in the order of `Word`.
     of: [usize; 5],
     without_photo: usize,
-    /// Photos of the rows that went well.
+    /// Number of photos of the successful rows.
     photos: usize,
 }
 
@@ -40,7 +41,7 @@ impl Progress {
         Ok(Progress { clock, began, bar, rows, of: [0; 5], without_photo: 0, photos: 0 })
     }
 
-    /// A row is through, with so many photos.
+    /// Counts a finished row and its examined photos, and shows the progress.
     pub(super) fn row(&mut self, row: &Done, photos: usize) {
         self.of[row.outcome.result as usize] += 1;
         self.without_photo += usize::from(row.outcome.templates == Some(0));
@@ -59,7 +60,7 @@ impl Progress {
         }
     }
 
-    /// Seconds until now, and photos a second.
+    /// Returns the elapsed seconds, and the photos a second.
     fn rate(&self) -> (f64, f64) {
         let seconds = self.clock.monotonic().since(self.began).as_secs_f64();
         (seconds, if seconds > 0.0 { self.photos as f64 / seconds } else { 0.0 })
@@ -70,7 +71,8 @@ impl Progress {
         refused == 0 && not_done == 0
     }
 
-    /// Ends it; returns the counts in words. `passed_over`: lines that are no workers.
+    /// Removes the bar and returns the counts as text. `passed_over`: skipped lines without
+    /// workers.
     pub(super) fn end(&self, dry_run: bool, passed_over: usize) -> String {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -79,7 +81,7 @@ impl Progress {
         let dry = if dry_run { "dry run, nothing is changed: " } else { "" };
         let mut rest = if not_done > 0 { format!(", {not_done} not done") } else { String::new() };
         if passed_over > 0 {
-            rest += &format!("; {} passed over", counted(passed_over, "line"));
+            rest += &format!("; {} skipped", counted(passed_over, "line"));
         }
         let (seconds, rate) = self.rate();
         format!(
