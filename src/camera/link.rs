@@ -66,8 +66,8 @@ impl Link {
         }
     }
 
-    /// Reads the next item of a stream. Returns `None` after [`TIMEOUT`]; `next` is then dropped, so
-    /// it must be safe to start it again.
+    /// Reads the next item of a stream. Returns `None` after [`TIMEOUT`]. `next` is then dropped,
+    /// so it must be safe to start it again.
     pub fn read<T, E: std::error::Error>(
         &self,
         next: impl Future<Output = Option<Result<T, E>>>,

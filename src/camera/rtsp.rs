@@ -4,8 +4,8 @@
 //! pictures. It touches its one connection. Basic or digest authentication is used only if the
 //! camera asks for it.
 //!
-//! A picture that cannot be decoded is counted. Decoding may fail until the next key frame. An error
-//! of the protocol ends the connection, and the capture thread opens another.
+//! A picture that cannot be decoded is counted. Decoding may fail until the next key frame. An
+//! error of the protocol ends the connection, and the capture thread opens another.
 
 use futures_util::StreamExt;
 use retina::{

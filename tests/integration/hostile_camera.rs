@@ -338,10 +338,7 @@ fn i8_streams_that_cannot_be_decoded_are_refused_before_they_begin() {
                  sprop-parameter-sets=Z0LAM9oATkB9ZA==,aM48gA==";
     for (media, says) in [
         ("m=video 0 RTP/AVP 26", "no H.264 video; set its codec to H.264"),
-        (
-            large,
-            "pictures of 5008 x 4000 have more than 9.4 million pixels; set the camera to",
-        ),
+        (large, "pictures of 5008 x 4000 have more than 9.4 million pixels; set the camera to"),
     ] {
         let sdp = format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\n{media}\r\na=control:track1\r\n"
