@@ -100,7 +100,7 @@ impl Splitter {
     /// Goes to the next FF D8 FF. Returns `None` if more bytes are needed, like the next functions.
     fn find_start(&mut self) -> Option<()> {
         let start = memmem::find(&self.buffer, &[0xFF, SOI, 0xFF]);
-        // The last two bytes may be the start's first.
+        // The last two bytes may be the first bytes of a start.
         self.forget(start.unwrap_or(self.buffer.len().saturating_sub(2)));
         start?;
         (self.at, self.next, self.scanned) = (At::Marker, 2, false);

@@ -3,8 +3,8 @@
 //! In: the buffers of one capture device. Out: JPEGs as the camera sent them, or YUYV with packed
 //! rows. It touches only its device.
 //!
-//! MJPEG is preferred to YUYV. The listed size nearest to the configured size is requested, and then
-//! the nearest rate. The driver may change the request, and its answer is used.
+//! MJPEG is preferred to YUYV. The listed size nearest to the configured size is requested, and
+//! then the nearest rate. The driver may change the request, and its answer is used.
 //!
 //! Each buffer is copied and returned at once, so that no buffer becomes old while vision is busy.
 //! The slot keeps the newest frame and counts the others. An unplugged device causes an error. The

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::supervision::Panicked;
 
-/// An error between the gateway and a controller. The task connects again after each of them. Each
-/// message names the port, the address where there is one, and the remedy.
+/// An error between the gateway and a controller. The task connects again after each of them. The
+/// message names the port and, if there is one, the address and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum TurnstileError {
     #[error(

@@ -2,10 +2,10 @@
 //!
 //! In: [`Release`]s from the lane, each with a deadline after which it is void (I4), and the
 //! controller's answers on its serial line. Out: [`TurnstileEvent`]s for the lane and a
-//! [`TurnstileState`] for `gatehouse status`. It may touch the configured serial ports, which it
-//! holds exclusively, and nothing else; it decides nothing: a release that reaches it has its cause
-//! committed already (I1). There is one exception: a fire alarm at an input of the controller opens
-//! the arm before the lane has decided anything.
+//! [`TurnstileState`] for `gatehouse status`. It may touch only the configured serial ports, and
+//! holds them exclusively. It decides nothing: the cause of each release is committed already (I1).
+//! There is one exception: a fire alarm at an input of the controller opens the arm before the lane
+//! has decided anything.
 //!
 //! Each lane has one task ([`spawn`]) that drives any [`Turnstile`]. Each serial line has one task
 //! ([`Buses`]) that carries the bytes of all lanes that share it. "Released" and "passed" are

@@ -23,8 +23,8 @@ use crate::{
     turnstile::{error::TurnstileError, scan::Found, settings::SerialLine},
 };
 
-/// Timeout for an answer, from the end of the command. A 7E/7F command and its answer take 217 ms
-/// at 1200 baud, and 27 ms at 9600. A controller needs up to about 50 ms more.
+/// Timeout for an answer. It includes the transmission of the command: a 7E/7F command and its
+/// answer take 217 ms at 1200 baud, and 27 ms at 9600. A controller needs up to about 50 ms more.
 const ANSWER_WITHIN: Duration = Duration::from_millis(300);
 /// Timeout for sending a command. After it the port is closed.
 const SENT_WITHIN: Duration = Duration::from_millis(300);

@@ -116,7 +116,7 @@ async fn an_urgent_exchange_waits_behind_one_silent_device_at_most() {
 }
 
 #[tokio::test]
-async fn i4_a_command_whose_time_is_over_when_its_turn_comes_is_not_sent() {
+async fn i4_a_command_past_its_deadline_at_its_turn_is_not_sent() {
     let mut bench = Bench::new();
     let (first, second) = (bench.at_work(1).await, bench.at_work(2).await);
     let slow = beside(first, ask(1, 1, Turn::Routine));

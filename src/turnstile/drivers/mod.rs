@@ -2,8 +2,8 @@
 //! simulated controller for its tests.
 //!
 //! A new driver needs a folder with a [`Driver`], its `mod` line, and its line in the list below.
-//! From the list follow the words of `driver = "…"`, the known keys, the lane's task, `gatehouse
-//! check`, the simulated lines that the tests of all drivers run on, and fuzzing.
+//! From the list follow the words of `driver = "…"`, the known keys, the lane's task, the probe of
+//! `gatehouse check`, the simulated lines that the tests of all drivers run on, and fuzzing.
 
 mod kind;
 #[macro_use]

@@ -127,7 +127,7 @@ async fn a_coil_that_may_be_on_is_withdrawn_at_once_after_earlier_failures() {
 }
 
 #[tokio::test]
-async fn a_controller_that_fails_after_each_connect_is_tried_at_a_steady_pace() {
+async fn a_controller_that_fails_after_each_connect_is_tried_at_regular_intervals() {
     let mut bench = Bench::on(0, false);
     let mut before = bench.connect().await;
     for _ in 0..4 {
@@ -274,8 +274,8 @@ async fn drivers_that_panic_at_each_connection_are_tried_at_growing_intervals() 
 }
 
 #[tokio::test]
-async fn i10_workers_who_keep_coming_do_not_keep_the_controller_away() {
-    // Four failures: the last pause is 1.6 s, and workers come far more often.
+async fn i10_frequent_releases_do_not_delay_the_next_connection() {
+    // Four failures: the last pause is 1.6 s, and releases come far more often.
     let mut bench = Bench::on(4, false);
     let releases = bench.handle.releases.clone();
     let deadline = bench.clock.monotonic() + 10 * SOON;

@@ -7,9 +7,13 @@
 //! **A late answer is never taken for the next request's.** RTU answers carry no number, so a
 //! request without a valid answer ends the session (`bus`). The next session waits for a quiet line
 //! and begins with FC01. An older answer to FC02 or FC05 has the wrong function code. An older
-//! answer to FC01 shows the same coils, because nothing was written in between. A write is done
-//! only when its echo names the same coil and value. One case remains: the board answers FC01 after
-//! the 360 ms between two attempts, and another program or person changed the coils meanwhile.
+//! answer to FC01 shows the same coils, because nothing was written in between. The right answer
+//! may then come late, but the next request has another function code. A write is done only when
+//! its echo names the same coil and value.
+//!
+//! Two cases remain if the board answers FC01 after the 360 ms between two attempts: another
+//! program or person changed the coils meanwhile; or the coils are more than 15 numbers apart, so
+//! that a second FC01 follows the first.
 //!
 //! **Debouncing.** A passage is counted at the first poll that sees its input on. The input counts
 //! again only after two polls in a row have seen it off. So a contact that chatters, or a gap

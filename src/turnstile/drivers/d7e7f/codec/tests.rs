@@ -24,7 +24,7 @@ fn frames_are_frozen() {
 }
 
 #[test]
-fn another_machines_frame_is_passed_over_with_what_is_in_it() {
+fn another_machines_frame_is_passed_over_as_a_whole() {
     let mut other = [0; 17];
     other[2] = 2;
     let (other, mut own) = (framed(other), [0; 17]);
