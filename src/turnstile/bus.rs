@@ -12,7 +12,7 @@
 //!
 //! **Turns.** Urgent exchanges (releases, their withdrawals, opening the arm) go first. An exchange
 //! with a device that has not answered yet in its session comes after them. After a silent device,
-//! the next such exchange waits until the other devices have had the line for half a second. So a
+//! the next one of these exchanges waits until the others have had the line for half a second. So a
 //! release waits behind one silent device at most. Its deadline is checked right before its bytes
 //! are sent (I4).
 //!

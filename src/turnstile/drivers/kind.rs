@@ -20,7 +20,7 @@ const TAPPED_FRAMES: usize = 64;
 pub trait Driver: Turnstile + Sized {
     /// The driver's name in the configuration.
     const WORD: &'static str;
-    /// Whether the driver simulates its hardware. Such a driver is refused unless `mode = "bench"`.
+    /// Whether the driver simulates its hardware. Refused unless `mode = "bench"`.
     const SIMULATED: bool = false;
 
     /// The driver's keys of `[lane.turnstile]`.

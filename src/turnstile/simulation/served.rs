@@ -55,7 +55,7 @@ impl Shared {
         Ok((master, terminal))
     }
 
-    /// Starts a task in which a person passes. The task ends with the bus. There is one such task
+    /// Starts a task in which a person passes. The task ends with the bus. There is one task
     /// for each release of the last few seconds.
     pub fn walk_through(&self, device: &Arc<Device>, direction: Direction, after: Duration) {
         let device = device.clone();
