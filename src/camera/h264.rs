@@ -1,45 +1,52 @@
-//! H.264 to pictures, by openh264.
+//! Decodes H.264 with openh264.
 //!
-//! In: access units in Annex B form. Out: their pictures in I420, without padding. openh264 is C++
-//! that reads what a camera, or whoever took its place, sends: the decoder is the one part of this
-//! room in which such bytes are not handled by memory-safe code. It refuses pictures beyond
-//! [`MAX_PIXELS`] before it makes room for them, and keeps at most 18 (255 MB of the largest; a camera
-//! that means well needs two or three).
+//! In: access units in Annex B form. Out: their pictures in I420, without padding. It touches
+//! nothing.
 //!
-//! A picture may need any before it, and so each is decoded; errors last until the next key frame.
+//! openh264 is C++ code that reads bytes from a camera, or from an attacker in its place. It is the
+//! only part of this room that handles these bytes outside memory-safe code. It refuses pictures
+//! beyond [`MAX_PIXELS`] before it allocates memory for them. It keeps at most 18 pictures, 255 MB
+//! at the largest size. A normal camera needs two or three.
+//!
+//! A picture may depend on any picture before it, so each one is decoded. Errors last until the
+//! next key frame.
 
 use memchr::memmem;
 use openh264::{decoder, formats::YUVSource};
 
 use super::{Layout, Yuv};
 
-/// The most pixels of a picture: what level 5.2 allows. A 4K camera's has 8.3 million.
+/// Maximum number of pixels of a picture. Source: level 5.2. A 4K picture has 8.3 million.
 pub(super) const MAX_PIXELS: u64 = 36_864 * 16 * 16;
 
-/// Failures in a row after which the decoder is made anew, in case that it is what fails.
-const GIVES_UP: u32 = 30;
+/// Maximum number of failures in a row. Then a new decoder is created, because the decoder itself
+/// may have failed.
+const MAX_FAILURES: u32 = 30;
 
 /// One stream's decoder.
 pub(super) struct Decoder {
     inner: decoder::Decoder,
-    /// The stream's parameter sets as they came last.
+    /// The last parameter sets of the stream.
     parameters: Vec<u8>,
     failures: u32,
 }
 
 impl Decoder {
     pub fn new() -> Result<Self, String> {
-        let inner = decoder::Decoder::new().map_err(|e| format!("no H.264 decoder: {e}"))?;
+        let inner =
+            decoder::Decoder::new().map_err(|e| format!("cannot create an H.264 decoder: {e}"))?;
         Ok(Self { inner, parameters: Vec::new(), failures: 0 })
     }
 
-    /// The picture of one access unit. `Ok(None)`: there is none yet. `Err(())`: it is of no use.
+    /// Decodes the picture of one access unit. Returns `Ok(None)` if there is no picture yet, and
+    /// `Err(())` if the picture is not usable.
     pub fn decode(&mut self, access_unit: &[u8]) -> Result<Option<Yuv>, ()> {
-        // A decoder that has once believed broken ones may draw the right ones wrong for ever.
+        // A decoder that has read broken parameter sets may decode all later pictures wrongly. So
+        // other parameter sets begin a new decoder.
         let parameters = parameter_sets(access_unit);
         if !parameters.is_empty() && parameters != self.parameters {
             if !self.parameters.is_empty() {
-                self.begin_anew();
+                self.reset();
             }
             self.parameters = parameters;
         }
@@ -49,20 +56,20 @@ impl Decoder {
             Err(_) => None,
         };
         self.failures = if picture.is_some() { 0 } else { self.failures + 1 };
-        if self.failures >= GIVES_UP {
-            self.begin_anew();
+        if self.failures >= MAX_FAILURES {
+            self.reset();
         }
         picture.map(Some).ok_or(())
     }
 
-    fn begin_anew(&mut self) {
-        if let Ok(anew) = Self::new() {
-            *self = anew;
+    fn reset(&mut self) {
+        if let Ok(new) = Self::new() {
+            *self = new;
         }
     }
 }
 
-/// The units of an access unit that say how to decode the others (ITU-T H.264, table 7-1).
+/// Returns an access unit's sequence and picture parameter sets (ITU-T H.264, table 7-1).
 fn parameter_sets(access_unit: &[u8]) -> Vec<u8> {
     const SEQUENCE: u8 = 7;
     const PICTURE: u8 = 8;
@@ -73,7 +80,7 @@ fn parameter_sets(access_unit: &[u8]) -> Vec<u8> {
     units.filter(says).flatten().copied().collect()
 }
 
-/// The three planes without the padding of their rows.
+/// Returns the three planes without the padding of their rows.
 fn unpadded(decoded: &decoder::DecodedYUV<'_>) -> Option<Yuv> {
     let (width, height) = decoded.dimensions();
     if width < 2 || height < 2 || width % 2 != 0 || height % 2 != 0 {

@@ -1,10 +1,12 @@
-//! `http://`: a camera that sends JPEGs without end, as a multipart answer (Motion JPEG).
+//! `http://`: a camera that sends an endless multipart answer of JPEGs (Motion JPEG).
 //!
-//! In: the answer's body, a piece at a time. Out: its JPEGs, whole, by
-//! [`mjpeg::Splitter`](super::mjpeg): it finds them by their own structure and so needs neither
-//! boundary nor length, which cameras get wrong; what stands between them is passed over. Held at
-//! once: one image and one piece. Basic and digest authentication, each only where the camera asks
-//! for it. Redirects are not followed: a password goes to the host that it was given for.
+//! In: the answer's body, a piece at a time. Out: its whole JPEGs. It touches one connection at a
+//! time, and holds one image and one piece.
+//!
+//! [`mjpeg::Splitter`](super::mjpeg) finds the JPEGs by their own structure. It needs neither
+//! boundary nor length, because cameras get these wrong. Bytes between JPEGs are passed over.
+//! Basic or digest authentication is used only if the camera asks for it. Redirects are not
+//! followed, so that a password goes only to the host that it was given for.
 
 use std::pin::Pin;
 
@@ -27,7 +29,7 @@ use super::{
 };
 use crate::config::{CameraUrl, Login};
 
-/// Of an answer's head, and read at once of its body.
+/// Maximum size of an answer's head, and of a piece of its body, in bytes.
 const BUFFER: usize = 64 * 1024;
 
 /// The source.
@@ -37,11 +39,11 @@ pub struct Http {
     link: Link,
 }
 
-/// An answer whose body is still coming. The connection is closed with the second.
+/// An answer whose body is still coming. Dropping the second part closes the connection.
 type Answer = (Response<Incoming>, SendRequest<String>);
 
 impl Http {
-    /// Asks for the stream. A stop while it does so is [`CameraError::Stopped`].
+    /// Requests the stream. A stop during the request returns [`CameraError::Stopped`].
     pub fn open(url: &CameraUrl, stop: &CancellationToken) -> Result<Self, CameraError> {
         let (link, answer) = Link::open(url, stop, begin(url))?;
         Ok(Self { answer, splitter: Splitter::new(MAX_IMAGE), link })
@@ -51,7 +53,7 @@ impl Http {
 impl FrameSource for Http {
     fn next(&mut self) -> Result<Next, CameraError> {
         let mut image = self.splitter.next_frame();
-        // One piece at a time: a stream of garbage does not hold up a stop.
+        // One piece at a time, so that a stream of garbage does not delay a stop.
         if image.is_none()
             && let Some(piece) = self.link.read(piece(self.answer.0.body_mut()))?
         {
@@ -66,60 +68,67 @@ impl FrameSource for Http {
     }
 }
 
-/// More of the body; `None` at its end.
+/// Returns the next piece of the body, or `None` at its end.
 async fn piece(body: &mut Incoming) -> Option<hyper::Result<Bytes>> {
     std::future::poll_fn(|context| {
         let frame = Pin::new(&mut *body).poll_frame(context);
-        // Trailers are no bytes of the stream.
+        // Trailers are not part of the stream.
         frame.map(|frame| frame.map(|f| f.map(|f| f.into_data().unwrap_or_default())))
     })
     .await
 }
 
-/// Asks for the stream, with a login where it is asked for.
+/// Requests the stream, again with a login if the camera asks for one.
 async fn begin(url: &CameraUrl) -> Result<Answer, String> {
     let mut answer = ask(&url.url, None).await?;
     if answer.0.status() == StatusCode::UNAUTHORIZED {
         let Some(login) = &url.login else {
-            return Err("it asks for a login; put one into its address: \
+            return Err("the camera asks for a login; put one into its address: \
                         http://USER:PASSWORD@HOST/…"
                 .to_owned());
         };
         let authorization = respond(&answer.0, login, path(&url.url))?;
         answer = ask(&url.url, Some(authorization)).await?;
         if answer.0.status() == StatusCode::UNAUTHORIZED {
-            return Err("it refuses the login; check user and password".to_owned());
+            return Err("the camera refuses the login; check user and password".to_owned());
         }
     }
     let status = answer.0.status();
     if status.is_redirection() {
         return Err(format!(
-            "it answers {status}, which is not followed; give the address that it leads to"
+            "the camera answers {status}, which is not followed; give the address that it leads to"
         ));
     }
     if status != StatusCode::OK {
-        return Err(format!("it answers {status}; check the address in the camera's manual"));
+        return Err(format!(
+            "the camera answers {status}; check the address in the camera's manual"
+        ));
     }
     let kind = answer.0.headers().get(header::CONTENT_TYPE).map(HeaderValue::to_str);
-    let kind = kind.and_then(Result::ok).unwrap_or("nothing that has a type").to_ascii_lowercase();
+    let kind = kind.and_then(Result::ok).unwrap_or("an answer without a type").to_ascii_lowercase();
     if !kind.starts_with("multipart/") && !kind.starts_with("video/") {
         return Err(format!(
-            "it sends {}, and not a stream of JPEGs (multipart/x-mixed-replace); give the address \
-             of its MJPEG stream",
+            "the camera sends {}, and not a stream of JPEGs (multipart/x-mixed-replace); give the \
+             address of its MJPEG stream",
             plain_text(&kind)
         ));
     }
     Ok(answer)
 }
 
-/// One request on a connection of its own.
+/// Sends one request on a new connection, and returns the answer.
 async fn ask(url: &url::Url, authorization: Option<HeaderValue>) -> Result<Answer, String> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or(80);
     let stream = TcpStream::connect((host, port)).await.map_err(|error| {
-        format!("it cannot be reached: {error}; see whether it is on, and reached from here")
+        format!(
+            "the camera cannot be reached: {error}; check that it is on and that this machine can \
+             reach it"
+        )
     })?;
-    let fault = |error: hyper::Error| format!("its answer is not HTTP: {}", plain(&error));
+    let fault = |error: hyper::Error| {
+        format!("the camera's answer is not HTTP: {}; check its address", plain(&error))
+    };
     let (mut requests, connection) = http1::Builder::new()
         .max_buf_size(BUFFER)
         .handshake(TokioIo::new(stream))
@@ -141,10 +150,10 @@ fn path(url: &url::Url) -> &str {
     &url[Position::BeforePath..Position::AfterQuery]
 }
 
-/// What answers the camera's question for a login.
+/// Returns the value of the header that answers the camera's request for a login.
 fn respond(head: &Response<Incoming>, login: &Login, path: &str) -> Result<HeaderValue, String> {
     let unknown = |_| {
-        "it asks for a login of a kind that is not known here; set it to digest or basic".to_owned()
+        "the camera asks for an unknown kind of login; set the camera to digest or basic".to_owned()
     };
     let mut client = PasswordClient::builder();
     for challenge in head.headers().get_all(header::WWW_AUTHENTICATE) {
@@ -159,7 +168,7 @@ fn respond(head: &Response<Incoming>, login: &Login, path: &str) -> Result<Heade
     };
     let response = client.build().and_then(|mut c| c.respond(&params)).map_err(unknown)?;
     let mut value = HeaderValue::try_from(response)
-        .map_err(|_| "its user or password cannot be sent: they hold control characters")?;
+        .map_err(|_| "the camera's user or password has control characters; correct its address")?;
     value.set_sensitive(true);
     Ok(value)
 }

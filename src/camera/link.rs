@@ -1,8 +1,10 @@
-//! What the network's cameras share: a capture thread that waits for bytes, and a stop that finds
-//! it waiting.
+//! The connection code that the network cameras share.
 //!
-//! The libraries are asynchronous, and so each such camera's thread has a small runtime of its own,
-//! which runs only while the thread waits. Whatever a peer says goes through [`plain`] before it
+//! In: a future that opens a stream, and futures that read from it. Out: their results, or an error
+//! with the camera's address but without its secrets. It touches the one connection.
+//!
+//! The libraries are asynchronous, so each network camera's thread has a small runtime of its own.
+//! The runtime runs only while the thread waits. Text from a peer goes through [`plain`] before it
 //! becomes part of an error.
 
 use std::{future::Future, time::Duration};
@@ -17,20 +19,21 @@ use url::Position;
 use super::{CameraError, TIMEOUT};
 use crate::config::CameraUrl;
 
-/// A camera must be connected to, must let us in and answer within this.
+/// Timeout for opening a camera: connection, login and first answer.
 pub(super) const OPENS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The runtime of one open camera.
 pub(super) struct Link {
-    /// `None` only while it is dropped.
+    /// `None` only while the link is dropped.
     runtime: Option<Runtime>,
+    /// The camera's address, without its secrets.
     shown: String,
-    /// The address' path up to what is not shown of it, where there is such.
+    /// The address's path up to the secret that is not shown, if it has one.
     secret_behind: Option<String>,
 }
 
 impl Link {
-    /// Opens a connection by what `opening` does, within [`OPENS_WITHIN`]; a stop ends it at once.
+    /// Runs `opening` within [`OPENS_WITHIN`]. A stop ends it at once.
     pub fn open<T>(
         url: &CameraUrl,
         stop: &CancellationToken,
@@ -52,7 +55,8 @@ impl Link {
         let opened = match opened {
             None | Some(None) => return Err(CameraError::Stopped),
             Some(Some(Err(_))) => Err(format!(
-                "no answer within {OPENS_WITHIN:?}; see whether it is on, and reached from here"
+                "no answer within {OPENS_WITHIN:?}; check that the camera is on and that this \
+                 machine can reach it"
             )),
             Some(Some(Ok(opened))) => opened,
         };
@@ -62,8 +66,8 @@ impl Link {
         }
     }
 
-    /// What comes of a stream without end within [`TIMEOUT`]. Where that is not enough, `next` is
-    /// dropped, and so must be one that can be begun again.
+    /// Reads the next item of a stream. Returns `None` after [`TIMEOUT`]. `next` is then dropped,
+    /// so it must be safe to start it again.
     pub fn read<T, E: std::error::Error>(
         &self,
         next: impl Future<Output = Option<Result<T, E>>>,
@@ -74,11 +78,12 @@ impl Link {
             Some(Some(Err(error))) => {
                 Err(self.fails(format!("the stream broke off: {}", plain(&error))))
             }
-            Some(None) => Err(self.fails("it has ended the stream".to_owned())),
+            Some(None) => Err(self.fails("the camera ended the stream".to_owned())),
         }
     }
 
-    /// `what` may repeat the address as the library or the camera has it.
+    /// Returns the error `what`. Masks the secret, because the library or the camera may repeat the
+    /// address in `what`.
     pub fn fails(&self, what: String) -> CameraError {
         let what = match &self.secret_behind {
             Some(before) => masked(&what, before),
@@ -93,7 +98,7 @@ impl Link {
 }
 
 impl Drop for Link {
-    /// Does not wait for a name server that does not answer.
+    /// Closes the runtime without waiting, because a name server may not answer.
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -101,7 +106,7 @@ impl Drop for Link {
     }
 }
 
-/// A text without what follows `before` in it, up to a blank or a quote.
+/// Returns a text in which the characters after each `before` are masked, up to a blank or a quote.
 fn masked(text: &str, before: &str) -> String {
     let mut pieces = text.split(before);
     let mut shown = pieces.next().unwrap_or_default().to_owned();
@@ -115,7 +120,8 @@ fn masked(text: &str, before: &str) -> String {
     shown
 }
 
-/// An error with what caused it, in one line that a hostile peer cannot fill as it likes.
+/// Returns an error and its causes in one line of limited length, because a hostile peer may have
+/// written parts of it.
 pub(super) fn plain(error: &dyn std::error::Error) -> String {
     let mut text = plain_text(&error.to_string());
     let mut source = error.source();
@@ -129,7 +135,7 @@ pub(super) fn plain(error: &dyn std::error::Error) -> String {
     plain_text(&text)
 }
 
-/// The first line, without control characters, and not too long.
+/// Returns the first line without control characters, at most 200 characters.
 pub(super) fn plain_text(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     line.chars().filter(|c| !c.is_control()).take(200).collect()

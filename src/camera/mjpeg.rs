@@ -1,12 +1,12 @@
-//! Concatenated JPEGs, cut into frames. No input or output of its own.
+//! Splits a stream of concatenated JPEGs into frames.
 //!
-//! In: a stream's bytes in pieces of any size. Out: whole JPEGs, SOI to EOI. It walks the marker
-//! segments by their lengths (ITU-T T.81, annex B), because the bytes FF D8 and FF D9 also occur
-//! within a segment: an EXIF thumbnail is a JPEG in a JPEG. In entropy-coded data FF is followed
-//! by a stuffed 00 or by RSTn; anything else is the next marker.
+//! In: a stream's bytes in pieces of any size. Out: whole JPEGs, SOI to EOI. It touches nothing. It
+//! walks the marker segments by their lengths (ITU-T T.81, annex B), because the bytes FF D8 and
+//! FF D9 also occur within a segment: an EXIF thumbnail is a JPEG in a JPEG. In entropy-coded data
+//! FF is followed by a stuffed 00 or by RSTn; anything else is the next marker.
 //!
-//! What is no JPEG between frames (multipart headers, a torn frame) is passed over and counted.
-//! Memory is bounded: a frame that grows beyond the limit is given up.
+//! Bytes between frames (multipart headers, a torn frame) are passed over and counted. Memory is
+//! bounded, because a frame that grows beyond the limit is discarded.
 
 use memchr::memmem;
 
@@ -16,10 +16,10 @@ const SOS: u8 = 0xDA;
 const TEM: u8 = 0x01;
 const RST: std::ops::RangeInclusive<u8> = 0xD0..=0xD7;
 
-/// Where the walk is. The frame under way, if any, begins at the buffer's first byte.
+/// The position of the walk. The current frame, if any, begins at the buffer's first byte.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum At {
-    /// Between frames: looking for SOI.
+    /// Between frames, looking for SOI.
     #[default]
     Outside,
     /// Before a marker.
@@ -28,16 +28,17 @@ enum At {
     Scan,
 }
 
-/// Cuts one stream. Feed it with [`push`](Self::push), then take frames until there is none.
+/// Splits one stream. Call [`push`](Self::push), then [`next_frame`](Self::next_frame) until it
+/// returns `None`.
 #[derive(Debug, Default)]
 pub struct Splitter {
     buffer: Vec<u8>,
     at: At,
-    /// The next byte to look at; may lie beyond what has come.
+    /// Position of the next byte to read. It may lie beyond the bytes received.
     next: usize,
-    /// Whether the frame under way has had a scan: without one it is no picture.
+    /// Whether the current frame has had a scan. A frame without a scan is no picture.
     scanned: bool,
-    /// Bytes still to come that are given up already.
+    /// Number of bytes still to come that are discarded already.
     skip: usize,
     max_frame: usize,
     garbage: u64,
@@ -45,22 +46,22 @@ pub struct Splitter {
 }
 
 impl Splitter {
-    /// `max_frame`: the longest frame, in bytes.
+    /// Creates a splitter for frames of at most `max_frame` bytes.
     pub fn new(max_frame: usize) -> Self {
         Self { max_frame, ..Self::default() }
     }
 
-    /// Bytes that belonged to no whole frame.
+    /// Returns the number of bytes that belonged to no whole frame.
     pub fn garbage(&self) -> u64 {
         self.garbage
     }
 
-    /// Frames that were begun and given up: malformed, cut short, too long.
+    /// Returns the number of frames that began and were discarded: malformed, cut short, too long.
     pub fn torn(&self) -> u64 {
         self.torn
     }
 
-    /// Takes more of the stream. Holds at most the longest frame and what is pushed here.
+    /// Takes more bytes of the stream. The splitter holds at most one frame and these bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         let given_up = self.skip.min(bytes.len());
         self.skip -= given_up;
@@ -68,7 +69,7 @@ impl Splitter {
         self.buffer.extend_from_slice(bytes.get(given_up..).unwrap_or_default());
     }
 
-    /// The stream has ended, or another begins: what is unfinished is given up.
+    /// Discards an unfinished frame, because the stream has ended or another stream begins.
     pub fn end(&mut self) {
         if self.at == At::Outside {
             self.forget(self.buffer.len());
@@ -78,7 +79,7 @@ impl Splitter {
         self.skip = 0;
     }
 
-    /// The next whole frame among what was pushed.
+    /// Returns the next whole frame among the pushed bytes.
     pub fn next_frame(&mut self) -> Option<Vec<u8>> {
         loop {
             if self.at != At::Outside && self.next > self.max_frame {
@@ -96,10 +97,10 @@ impl Splitter {
         }
     }
 
-    /// To the next FF D8 FF. `None` where more is wanted, here and below.
+    /// Goes to the next FF D8 FF. Returns `None` if more bytes are needed, like the next functions.
     fn find_start(&mut self) -> Option<()> {
         let start = memmem::find(&self.buffer, &[0xFF, SOI, 0xFF]);
-        // The last two bytes may be the start's first.
+        // The last two bytes may be the first bytes of a start.
         self.forget(start.unwrap_or(self.buffer.len().saturating_sub(2)));
         start?;
         (self.at, self.next, self.scanned) = (At::Marker, 2, false);
@@ -125,7 +126,7 @@ impl Splitter {
         }
     }
 
-    /// Passes one marker with its segment. `Some(Some(_))` where it ended the frame.
+    /// Passes one marker with its segment. Returns `Some(Some(_))` if the marker ended the frame.
     fn pass_marker(&mut self) -> Option<Option<Vec<u8>>> {
         let (ff, code) = (*self.buffer.get(self.next)?, *self.buffer.get(self.next + 1)?);
         if ff != 0xFF {
@@ -141,8 +142,8 @@ impl Splitter {
                 return Some(Some(std::mem::replace(&mut self.buffer, rest)));
             }
             TEM => self.next += 2,
-            // 00 is no marker, the next ones are reserved: text of a header follows upon a frame
-            // that was cut short. SOI here is the next frame's.
+            // 00 is no marker, and the codes up to BF are reserved: after a frame that was cut
+            // short the text of a header follows. SOI here begins the next frame.
             0x00..=0xBF | SOI | EOI => self.give_up(self.next),
             code if RST.contains(&code) => self.next += 2,
             code => {
@@ -162,7 +163,7 @@ impl Splitter {
         Some(None)
     }
 
-    /// Gives up the frame under way; the search goes on at `from`.
+    /// Discards the current frame. The search goes on at `from`.
     fn give_up(&mut self, from: usize) {
         self.torn += 1;
         self.forget(from);

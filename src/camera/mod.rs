@@ -1,21 +1,22 @@
-//! Frames in: one capture thread per camera, and the newest frame of each.
+//! Captures frames: one thread for each camera, and the newest frame of each camera.
 //!
-//! In: pictures from a [`FrameSource`]. Out: a [`Frame`] in the camera's [`Slot`], where a newer one
-//! replaces it, and a [`CameraState`] for `gatehouse status`. It may touch its one device, file, pipe
-//! or connection; it decodes nothing but H.264, whose pictures need one another, and keeps nothing
-//! (I5).
+//! In: pictures from a [`FrameSource`]. Out: a [`Frame`] in the camera's [`Slot`], and a
+//! [`CameraState`] for `gatehouse status`. A newer frame replaces the frame in the slot. A capture
+//! thread may touch its one device, file, pipe or connection. It decodes only H.264, because those
+//! pictures depend on each other. It stores no frame (I5).
 //!
-//! A source that fails, also by a panic, or gives no whole frame for a while although it is open, is
-//! opened anew, with backoff, for ever (I10).
+//! A source that fails or panics is opened again, with backoff and without end (I10). An open
+//! source that gives no whole frame within a timeout has failed too.
 //!
-//! | source | what it is |
+//! | file | what it does |
 //! |---|---|
-//! | `replay` | recorded images, or a pipe that another program fills |
-//! | `v4l2` | a camera of this machine |
-//! | `http` | Motion JPEG over HTTP |
-//! | `rtsp`, `h264` | H.264 over RTSP, and its decoder |
-//! | `link` | what the last two share |
-//! | `mjpeg` | JPEGs out of a stream of bytes |
+//! | `replay` | reads recorded images, or a pipe that another program fills |
+//! | `v4l2` | reads a camera that is connected to this machine |
+//! | `http` | reads Motion JPEG over HTTP |
+//! | `rtsp`, `h264` | reads and decodes H.264 over RTSP |
+//! | `link` | has the connection code that `http` and `rtsp` share |
+//! | `mjpeg` | finds JPEGs in a stream of bytes |
+//! | `slot` | holds the newest frame of a camera |
 
 #[cfg(feature = "h264")]
 mod h264;
@@ -51,20 +52,20 @@ use crate::{
     supervision::Panicked,
 };
 
-/// The largest encoded image that is taken from any camera, in bytes.
+/// Maximum size of an encoded image, in bytes.
 pub const MAX_IMAGE: usize = 8 * 1024 * 1024;
 
-/// The time from one frame to the next, for a source without a pace of its own.
+/// Returns the time from one frame to the next, for a source without a rate of its own.
 fn period(camera: &Camera) -> Duration {
     Duration::from_secs_f32(1.0 / camera.fps)
 }
 
-/// Without a whole frame for so long an open camera has failed.
+/// Returns the timeout after which an open camera without a whole frame has failed.
 pub fn stalled_after(camera: &Camera) -> Duration {
     (period(camera) * 3).max(Duration::from_secs(3))
 }
 
-/// One image, as its camera gave it.
+/// One image from a camera.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Picture {
     /// JPEG or PNG, at most [`MAX_IMAGE`] bytes.
@@ -75,15 +76,15 @@ pub enum Picture {
 /// An image without compression. Rows are not padded.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Yuv {
-    /// In pixels; even, and at least 2, as the height is.
+    /// In pixels; even, and at least 2, like the height.
     pub width: u32,
     pub height: u32,
     pub layout: Layout,
-    /// Video range (16 to 235), ITU-R BT.601; as long as the layout makes it.
+    /// Video range (16 to 235), ITU-R BT.601. The layout gives the length.
     pub data: Vec<u8>,
 }
 
-/// How an image's samples lie in memory.
+/// The order of an image's samples in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// All of Y, then U and V, each of half the width and height: 3/2 bytes a pixel.
@@ -92,7 +93,7 @@ pub enum Layout {
     Yuyv,
 }
 
-/// Size only: a picture of a person does not belong in a log.
+/// Shows the size only, because a picture of a person does not belong in a log.
 impl std::fmt::Debug for Yuv {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Yuv({:?} {} x {})", self.layout, self.width, self.height)
@@ -102,9 +103,9 @@ impl std::fmt::Debug for Yuv {
 /// One frame of a camera.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Frame {
-    /// Rises by one with each frame of a camera since the daemon's start, whatever is dropped.
+    /// The frame's number since the daemon's start. Dropped frames count too.
     pub seq: u64,
-    /// When its last byte had come.
+    /// When the frame's last byte had come.
     pub captured: Monotonic,
     /// Longest time without a frame from the camera since the last frame that was taken. The
     /// [`Slot`] sets it.
@@ -112,19 +113,19 @@ pub struct Frame {
     pub picture: Picture,
 }
 
-/// What a source had.
+/// The result of [`FrameSource::next`].
 #[derive(Debug, PartialEq, Eq)]
 #[warn(missing_docs)]
 pub enum Next {
     /// The next image.
     Image(Picture),
-    /// Nothing yet: ask again.
+    /// No image yet. Call again.
     Waiting,
-    /// A replay that is played once is over.
+    /// The end of a replay that is played once.
     End,
 }
 
-/// Why a source gives no frames. The capture thread answers each by opening it anew.
+/// Why a source gives no frames. The capture thread opens the source again after each error.
 #[derive(Debug, thiserror::Error)]
 pub enum CameraError {
     #[error("cannot read {path}: {source}; check that it exists and that this user may read it")]
@@ -135,31 +136,32 @@ pub enum CameraError {
     TooManyImages { path: String, most: usize },
     #[error("{path} holds no whole JPEG; give a directory of images or a file of JPEGs")]
     NoFrames { path: String },
-    #[error("{path} was replaced; what is there now is opened next")]
+    #[error("{path} was replaced; the new file is opened next")]
     Replaced { path: String },
     #[error("{url}: {what}")]
     Network { url: String, what: String },
     #[error(
-        "it is open and gave no whole frame for {0:?}; see to the camera and its cable or network"
+        "the camera is open but gave no whole frame for {0:?}; check the camera and its cable or \
+         network"
     )]
     Stalled(Duration),
     #[error("{0}")]
     LeftOut(&'static str),
-    /// Not shown: it is over.
+    /// Never shown, because the daemon is stopping.
     #[error("stopped")]
     Stopped,
     #[error("{device}: {source}; {remedy}")]
     Device { device: String, source: std::io::Error, remedy: &'static str },
-    #[error("{device} gives no video; choose another of `ls /dev/v4l/by-id/* /dev/video*`")]
+    #[error("{device} gives no video; choose another from `ls /dev/v4l/by-id/* /dev/video*`")]
     NotVideo { device: String },
     #[error(
-        "{device} has no format that is read here: it offers {offers}; what is read is MJPEG and \
-         YUYV of at most 12 million pixels: take another camera"
+        "{device} has no supported format (it offers {offers}); use a camera with MJPEG or YUYV of \
+         at most 12 million pixels"
     )]
     NoFormat { device: String, offers: String },
     #[error(transparent)]
     Panicked(#[from] Panicked),
-    #[error("cannot start the capture thread: {0}; the system is out of threads or memory")]
+    #[error("cannot start the capture thread: {0}; check the system's limits and free memory")]
     Thread(std::io::Error),
 }
 
@@ -168,22 +170,23 @@ pub enum CameraError {
 /// A source is opened by its constructor and closed by dropping it.
 #[warn(missing_docs)]
 pub trait FrameSource: Send {
-    /// Blocks until the next image, but not much longer than [`TIMEOUT`]: then it says
-    /// [`Next::Waiting`], so that its thread sees a stop in time.
+    /// Blocks until the next image, and returns it. Returns [`Next::Waiting`] after about
+    /// [`TIMEOUT`], so that its thread sees a stop in time.
     fn next(&mut self) -> Result<Next, CameraError>;
 
-    /// Images and pieces that were of no use since it was opened: unreadable, too large, torn.
+    /// Returns the number of images and pieces discarded since the source was opened: unreadable,
+    /// too large, or incomplete.
     fn skipped(&self) -> u64;
 }
 
-/// How long [`FrameSource::next`] may block without a frame.
+/// Timeout of [`FrameSource::next`] without a frame.
 pub const TIMEOUT: Duration = Duration::from_millis(100);
 
 /// What `gatehouse status` shows of a camera. Counters run from the daemon's start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CameraState {
     pub name: String,
-    /// It is open and, unless it is a replay, gave a frame since then.
+    /// The camera is open and, unless it is a replay, has given a frame since then.
     pub connected: bool,
     /// When `connected` last changed; milliseconds since boot.
     #[serde(rename = "since_uptime_ms")]
@@ -191,16 +194,16 @@ pub struct CameraState {
     /// When the newest frame came; milliseconds since boot.
     #[serde(rename = "last_frame_uptime_ms")]
     pub last_frame: Option<Monotonic>,
-    /// The last error, kept after the camera is back.
+    /// The last error, kept after the camera works again.
     pub last_error: Option<String>,
-    /// Times it could not be opened, or failed while it was open.
+    /// Number of times that the camera could not be opened, or failed while it was open.
     pub errors: u64,
     pub frames: u64,
     /// Frames that a newer one replaced before vision took them.
     pub dropped: u64,
-    /// Images that were of no use: unreadable, too large, torn.
+    /// Images discarded: unreadable, too large, or incomplete.
     pub skipped: u64,
-    /// A replay that is played once is over.
+    /// A replay that is played once has ended.
     pub finished: bool,
 }
 
@@ -220,7 +223,7 @@ pub struct CameraHandle {
 }
 
 /// Starts the capture thread of a camera. It ends when `cancel` is cancelled, or at the end of a
-/// replay that is played once; either way the slot's bell rings.
+/// replay that is played once. In both cases it wakes the slot's waiting workers.
 pub fn spawn(
     name: &str,
     camera: &Camera,
@@ -230,7 +233,7 @@ pub fn spawn(
 ) -> Result<CameraHandle, CameraError> {
     let camera = camera.clone();
     let (replay_clock, stop) = (clock.clone(), cancel.clone());
-    // A replay may rest as long as whoever fills it likes.
+    // A replay has no timeout: the program that fills its pipe may pause.
     let timeout =
         (!matches!(camera.source, CameraSource::Replay(_))).then(|| stalled_after(&camera));
     let open = move || -> Result<Box<dyn FrameSource>, CameraError> {
@@ -251,7 +254,7 @@ pub fn spawn(
     spawn_with(name.to_owned(), Box::new(open), timeout, clock, cancel, slot)
 }
 
-/// Opens the source of a camera, each time anew.
+/// Opens the source of a camera. Called again after each failure.
 type Opener = Box<dyn FnMut() -> Result<Box<dyn FrameSource>, CameraError> + Send>;
 
 fn spawn_with(
@@ -274,14 +277,14 @@ fn spawn_with(
     Ok(CameraHandle { state: receiver, thread })
 }
 
-/// Between attempts to open a source: doubling, never giving up.
+/// Interval between attempts to open a source. It doubles from the first value to the last.
 const BACKOFF: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(200)..=Duration::from_secs(5);
 
 struct Capture {
     name: String,
     open: Opener,
-    /// A source that gives no frame for so long has failed. `None`: it may rest.
+    /// Timeout after which a source without a frame has failed. `None`: the source may pause.
     timeout: Option<Duration>,
     clock: Arc<dyn Clock>,
     cancel: CancellationToken,
@@ -294,15 +297,16 @@ impl Capture {
         let mut pause = *BACKOFF.start();
         while !self.cancel.is_cancelled() {
             let (before, begun) = (self.state.borrow().frames, self.clock.monotonic());
-            // A panic costs the source, which unwinding has dropped, and nothing else: what
-            // outlives it here are counters and the slot, whole after each step.
+            // After a panic only the source is lost, and unwinding has dropped it. The counters and
+            // the slot are still consistent.
             let played = catch_unwind(AssertUnwindSafe(|| self.play()));
             match played.unwrap_or_else(|panic| Err(Panicked::of(&*panic).into())) {
                 Ok(()) => break,
                 Err(_) if self.cancel.is_cancelled() => break,
                 Err(error) => self.down(&error),
             }
-            // One that breaks off after each first frame is not opened anew five times a second.
+            // A source that fails after each first frame keeps the longer pause. Otherwise it would
+            // be opened five times a second.
             let lasted = self.clock.monotonic() - begun;
             if self.state.borrow().frames > before && lasted > *BACKOFF.end() {
                 pause = *BACKOFF.start();
@@ -318,7 +322,7 @@ impl Capture {
     /// Opens the source and takes its frames, until it ends, fails, or it is time to stop.
     fn play(&mut self) -> Result<(), CameraError> {
         let mut source = (self.open)()?;
-        // Until then, one that may not rest has shown nothing of what it is there for.
+        // A replay counts as connected now, any other source only at its first frame.
         if self.timeout.is_none() {
             self.up();
         }
@@ -375,7 +379,7 @@ impl Capture {
         let (now, error) = (self.clock.monotonic(), error.to_string());
         let mut is_news = false;
         self.state.send_modify(|s| {
-            // The same trouble at each attempt is said once.
+            // An error that repeats at each attempt is logged once.
             is_news = s.connected || s.last_error.as_ref() != Some(&error);
             s.turn(false, now);
             s.errors += 1;
@@ -386,7 +390,7 @@ impl Capture {
         }
     }
 
-    /// Waits, in pieces that let a stop through.
+    /// Waits in short pieces, so that a stop is seen in time.
     fn rest(&self, mut left: Duration) {
         while !left.is_zero() && !self.cancel.is_cancelled() {
             let piece = left.min(TIMEOUT);

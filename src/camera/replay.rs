@@ -1,10 +1,12 @@
 //! `replay:PATH`: recorded images as a camera.
 //!
 //! In: a directory of `.jpg`, `.jpeg` and `.png` in the order of their names; a file of
-//! concatenated JPEGs (MJPEG); or a named pipe of such, into which a writer feeds frames at will.
-//! Out: their bytes, a directory's and a file's at a steady pace, a pipe's as they come. It only
-//! reads; it never holds more than one image and one piece of a stream. A pipe that nobody writes
-//! to and that is no longer the one at its path is an error, so that the new one is opened.
+//! concatenated JPEGs (MJPEG); or a named pipe of concatenated JPEGs from another program. Out: the
+//! images' bytes. Images of a directory or file come at a steady rate, and those of a pipe as they
+//! are written. It only reads, and holds at most one image and one piece of a stream.
+//!
+//! Another pipe may replace a pipe at its path. If the old pipe has no writer, that is an error, so
+//! that the new pipe is opened.
 
 use std::{
     collections::VecDeque,
@@ -20,12 +22,13 @@ use std::{
 use super::{CameraError, FrameSource, MAX_IMAGE, Next, Picture, TIMEOUT, mjpeg::Splitter};
 use crate::clock::{Clock, Monotonic};
 
-/// Images of one directory.
+/// Maximum number of images in a directory.
 const MAX_FILES: usize = 100_000;
-/// Bytes read from a stream at once.
+/// Maximum number of bytes read from a stream at once.
 const PIECE: usize = 64 * 1024;
-/// Between two looks into an empty pipe, and how many there are within [`TIMEOUT`].
+/// Interval between two reads of an empty pipe.
 const PIPE_LOOK: Duration = Duration::from_millis(10);
+/// Number of these intervals within [`TIMEOUT`].
 const PIPE_LOOKS: u128 = TIMEOUT.as_millis() / PIPE_LOOK.as_millis();
 
 /// The source.
@@ -36,11 +39,11 @@ pub struct Replay {
     repeat: u32,
     looped: bool,
     clock: Arc<dyn Clock>,
-    /// The image to be shown again, and how many times.
+    /// The image to show again, and how many times.
     again: Option<(Arc<[u8]>, u32)>,
     /// When the next image may be shown.
     due: Option<Monotonic>,
-    /// An image was shown since the beginning was last begun with.
+    /// Whether this round of the replay has shown an image.
     shown: bool,
 }
 
@@ -51,15 +54,15 @@ enum Pictures {
 
 enum Found {
     Image(Vec<u8>),
-    /// None yet.
+    /// No image yet.
     Waiting,
-    /// None is left.
+    /// No image is left.
     Over,
 }
 
 impl Replay {
-    /// Opens `path`; shows an image each `period`, each `repeat` times, and begins again at the end
-    /// if `looped`. A pipe's images are shown once each, as they come.
+    /// Opens `path`. Each image is shown `repeat` times, with `period` between two images. If
+    /// `looped`, the replay begins again at its end. A pipe's images are shown once, as they come.
     pub fn open(
         path: &Path,
         period: Duration,
@@ -71,8 +74,8 @@ impl Replay {
         let from = if std::fs::metadata(path).map_err(unreadable)?.is_dir() {
             Pictures::Directory { left: images_in(path)?, unreadable: 0 }
         } else {
-            // Opening a pipe for reading would otherwise block until somebody writes. A regular
-            // file takes no notice of the flag.
+            // Without the flag, opening a pipe blocks until it has a writer. The flag has no effect
+            // on a regular file.
             let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path);
             let file = file.map_err(unreadable)?;
             let pipe = file.metadata().map_err(unreadable)?.file_type().is_fifo();
@@ -82,7 +85,7 @@ impl Replay {
         Ok(Self { path, from, period, repeat, looped, clock, again: None, due: None, shown: false })
     }
 
-    /// Waits until the next image is due, or as long as patience allows. Whether it is due.
+    /// Waits until the next image is due, at most [`TIMEOUT`]. Returns whether it is due.
     fn pace(&mut self) -> bool {
         let left =
             |replay: &Self| replay.due.map_or(Duration::ZERO, |due| due - replay.clock.monotonic());
@@ -107,7 +110,8 @@ impl Replay {
     }
 
     fn put_up(&mut self, image: Arc<[u8]>) -> Next {
-        // Steady as long as it keeps up; after a hitch it goes on from now, without a rush.
+        // The next image is due one period after this one was due. After a delay of more than a
+        // period it is due one period from now, so that delayed images do not come all at once.
         let now = self.clock.monotonic();
         self.due = Some(match self.due {
             Some(due) if now - due < self.period => due + self.period,
@@ -176,13 +180,13 @@ impl Pictures {
                 for _ in 0..=PIPE_LOOKS {
                     abandoned = false;
                     match file.read(&mut piece) {
-                        // One piece at a time: a stream of garbage does not hold up a stop.
+                        // One piece at a time, so that a stream of garbage does not delay a stop.
                         Ok(read) if read > 0 => {
                             splitter.push(piece.get(..read).unwrap_or_default());
                             return Ok(splitter.next_frame().map_or(Found::Waiting, Found::Image));
                         }
-                        // Of a pipe the writer is gone, and took the rest of its frame with it. The
-                        // next one is read from the same descriptor, if it finds this pipe.
+                        // The stream has ended. If it is a pipe, its writer closed it and the rest
+                        // of the frame is lost. The next writer may open the same pipe.
                         Ok(_) => {
                             splitter.end();
                             if !*pipe {
@@ -204,7 +208,7 @@ impl Pictures {
         }
     }
 
-    /// Begins again.
+    /// Begins the replay again.
     fn rewind(&mut self, path: &Path) -> Result<(), CameraError> {
         match self {
             Pictures::Directory { left, .. } => *left = images_in(path)?,
@@ -221,14 +225,14 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Whether a writer that opens `path` now writes into `file`. The inode cannot be another's: it
-/// is not given away as long as `file` holds it.
+/// Returns whether a writer that opens `path` now writes into `file`. The inode numbers can be
+/// compared, because a number is not used again while `file` is open.
 fn leads_to(path: &Path, file: &File) -> io::Result<bool> {
     let (here, there) = (file.metadata()?, std::fs::metadata(path)?);
     Ok((here.dev(), here.ino()) == (there.dev(), there.ino()))
 }
 
-/// The directory's images in the order of their names.
+/// Returns the directory's images in the order of their names.
 fn images_in(directory: &Path) -> Result<VecDeque<PathBuf>, CameraError> {
     let unreadable = |source| CameraError::Read { path: shown(directory), source };
     let mut images = Vec::new();
@@ -249,10 +253,10 @@ fn images_in(directory: &Path) -> Result<VecDeque<PathBuf>, CameraError> {
     Ok(images.into())
 }
 
-/// A whole image file, known by its first bytes and not only by its name.
+/// Reads a whole image file. Its first bytes are checked, and not only its name.
 fn read_image(path: &Path) -> io::Result<Vec<u8>> {
     let wrong = |what| io::Error::new(io::ErrorKind::InvalidData, what);
-    // Asked before it is opened: opening a pipe would block.
+    // The type is checked first, because opening a pipe would block.
     if !std::fs::metadata(path)?.is_file() {
         return Err(wrong("not a file"));
     }

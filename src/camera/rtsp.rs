@@ -1,9 +1,11 @@
 //! `rtsp://`: a camera that sends H.264 over RTSP, interleaved in its one TCP connection.
 //!
-//! In: what retina reads from the connection. Out: the decoded pictures. Basic and digest
-//! authentication, each only where the camera asks for it. A picture that does not decode is
-//! counted, and the next key frame is waited for; whatever is wrong with the protocol itself ends
-//! the connection, and another is made.
+//! In: the access units that the library retina reads from the connection. Out: the decoded
+//! pictures. It touches its one connection. Basic or digest authentication is used only if the
+//! camera asks for it.
+//!
+//! A picture that cannot be decoded is counted. Decoding may fail until the next key frame. An
+//! error of the protocol ends the connection, and the capture thread opens another.
 
 use futures_util::StreamExt;
 use retina::{
@@ -27,12 +29,12 @@ pub struct Rtsp {
     frames: Demuxed,
     decoder: Decoder,
     skipped: u64,
-    // Dropped last: the connection is one of its runtime's.
+    // Dropped last, because the connection belongs to its runtime.
     link: Link,
 }
 
 impl Rtsp {
-    /// Begins to play. A stop while it does so is [`CameraError::Stopped`].
+    /// Opens the stream. A stop meanwhile returns [`CameraError::Stopped`].
     pub fn open(url: &CameraUrl, stop: &CancellationToken) -> Result<Self, CameraError> {
         let (link, frames) = Link::open(url, stop, play(url))?;
         let decoder = Decoder::new().map_err(|what| link.fails(what))?;
@@ -61,7 +63,7 @@ impl FrameSource for Rtsp {
     fn next(&mut self) -> Result<Next, CameraError> {
         match self.link.read(self.frames.next())? {
             Some(CodecItem::VideoFrame(frame)) => self.look(&frame),
-            // Reports on the transmission.
+            // Other items are reports about the transmission.
             Some(_) | None => Ok(Next::Waiting),
         }
     }
@@ -71,14 +73,14 @@ impl FrameSource for Rtsp {
     }
 }
 
-/// Whether its pictures are of a size that is decoded, as far as it is known yet.
+/// Checks that the stream's pictures are not too large, if their size is known yet.
 fn fits(stream: &Stream) -> Result<(), String> {
     let Some(ParametersRef::Video(video)) = stream.parameters() else { return Ok(()) };
     let (width, height) = video.coded_pixel_dimensions();
     if u64::from(width) * u64::from(height) > MAX_PIXELS {
         return Err(format!(
-            "its pictures of {width} x {height} are more than 9.4 million pixels; set it to \
-             a smaller size"
+            "the camera's pictures of {width} x {height} have more than 9.4 million pixels; set \
+             the camera to a smaller size"
         ));
     }
     Ok(())
@@ -87,19 +89,22 @@ fn fits(stream: &Stream) -> Result<(), String> {
 async fn play(url: &CameraUrl) -> Result<Demuxed, String> {
     let fault = |error: retina::Error| match error.status_code() {
         Some(401) if url.login.is_some() => {
-            "it refuses the login; check user and password".to_owned()
+            "the camera refuses the login; check user and password".to_owned()
         }
-        Some(401) => {
-            "it asks for a login; put one into its address: rtsp://USER:PASSWORD@HOST/…".to_owned()
+        Some(401) => "the camera asks for a login; put one into its address: \
+                      rtsp://USER:PASSWORD@HOST/…"
+            .to_owned(),
+        Some(404) => {
+            "the camera has no such stream; check the address in the camera's manual".to_owned()
         }
-        Some(404) => "it has no such stream; check the address in the camera's manual".to_owned(),
-        _ => format!("it cannot be played: {}; see whether it is on", plain(&error)),
+        _ => format!("the stream cannot be played: {}; check that the camera is on", plain(&error)),
     };
     let login = url.login.as_ref().map(|login| Credentials {
         username: login.user.clone(),
         password: login.password.to_string(),
     });
-    // Closing the connection ends the session; it may be closed outside of a runtime.
+    // Closing the connection ends the session, so no teardown is sent. The connection may be closed
+    // outside of a runtime.
     let options = SessionOptions::default()
         .creds(login)
         .user_agent("gatehouse".to_owned())
@@ -107,7 +112,7 @@ async fn play(url: &CameraUrl) -> Result<Demuxed, String> {
     let mut session = Session::describe(url.url.clone(), options).await.map_err(fault)?;
     let video = |s: &Stream| s.media() == "video" && s.encoding_name() == "h264";
     let Some((at, stream)) = session.streams().iter().enumerate().find(|(_, s)| video(s)) else {
-        return Err("it has no H.264 video; set its codec to H.264".to_owned());
+        return Err("the camera has no H.264 video; set its codec to H.264".to_owned());
     };
     fits(stream)?;
     let options = SetupOptions::default()

@@ -1,9 +1,9 @@
-//! The newest frame of one camera, and the bell that many cameras share.
+//! The newest frame of one camera, and the wakeup that many cameras share.
 //!
-//! In: frames from a capture thread. Out: the newest one, once, to whichever vision worker takes
-//! it. A frame that nobody took before the next one came is dropped and counted: a worker who
-//! stands before the camera now matters, not the queue behind. While an enrolment has borrowed the
-//! camera, its frames go to that and to no vision worker.
+//! In: frames from a capture thread. Out: the newest frame, to the one vision worker that takes it.
+//! A frame that was not taken before the next one came is dropped and counted, because the gate
+//! needs the person who stands at the camera now. While an enrolment has borrowed the camera, only
+//! the enrolment receives its frames. It touches nothing else.
 //!
 //! A pool of workers serves many slots like this:
 //! ```
@@ -14,10 +14,10 @@
 //! # let stopped = true;
 //! let mut heard = 0;
 //! loop {
-//!     // First how often it rang, then the slots: a frame put in between rings again.
-//!     heard = bell.wait(heard, Duration::from_millis(200));
+//!     // First the count of wakes, then the slots: a frame put in between wakes again.
+//!     heard = wakeup.wait(heard, Duration::from_millis(200));
 //!     for slot in &slots {
-//!         if let Some(frame) = slot.take() { /* look at it */ }
+//!         if let Some(frame) = slot.take() { /* search the frame */ }
 //!     }
 //!     if stopped { break; }
 //! }
@@ -31,7 +31,7 @@ use std::{
 use super::Frame;
 use crate::clock::Monotonic;
 
-/// Rings when any of its slots has a new frame. Shared by a pool's slots and workers.
+/// Wakes a pool's workers when any of its slots has a new frame.
 #[derive(Debug, Default)]
 pub struct Wakeup {
     rung: Mutex<u64>,
@@ -39,15 +39,15 @@ pub struct Wakeup {
 }
 
 impl Wakeup {
-    /// Wakes all that wait.
+    /// Wakes all waiting workers.
     pub fn wake(&self) {
         let mut rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
         *rung = rung.wrapping_add(1);
         self.waiting.notify_all();
     }
 
-    /// Blocks until it has rung since it had rung `heard` times, or until `timeout` is over.
-    /// Returns how often it has rung by now; begin with 0.
+    /// Blocks until the count of wakes differs from `heard`, or until `timeout` is over. Returns
+    /// the count. Begin with 0, and pass the returned count to the next call.
     pub fn wait(&self, heard: u64, timeout: Duration) -> u64 {
         let rung = self.rung.lock().unwrap_or_else(PoisonError::into_inner);
         let (rung, _) = self
@@ -79,7 +79,8 @@ impl Slot {
         Self { inner: Mutex::default(), wakeup }
     }
 
-    /// Puts a frame in, over an older one that was not taken, and rings. Sets the frame's pause.
+    /// Puts a frame into the slot and wakes the workers. Sets the frame's `pause`. Replaces an
+    /// older frame that was not taken.
     pub fn put(&self, mut frame: Frame) {
         let mut inner = self.lock();
         let latest = inner.latest.replace(frame.captured);
@@ -93,32 +94,33 @@ impl Slot {
         self.wakeup.wake();
     }
 
-    /// The newest frame, if nobody took it yet. None while the camera is lent.
+    /// Takes the newest frame, if it was not taken yet. Returns `None` while the camera is lent.
     pub fn take(&self) -> Option<Frame> {
         let mut inner = self.lock();
         if inner.lent { None } else { inner.newest.take() }
     }
 
-    /// Lends the camera to one borrower, until the loan is dropped. `None` where it is lent already.
+    /// Lends the camera to one borrower until the loan is dropped. Returns `None` if the camera is
+    /// lent already.
     pub fn lend(self: &Arc<Self>) -> Option<Loan> {
         let mut inner = self.lock();
-        // What it shows now was taken for the gate.
+        // The frame in the slot was captured for the gate.
         inner.newest = None;
         let lent = std::mem::replace(&mut inner.lent, true);
         (!lent).then(|| Loan { slot: self.clone() })
     }
 
-    /// Whether an enrolment has it.
+    /// Returns whether the camera is lent.
     pub fn lent(&self) -> bool {
         self.lock().lent
     }
 
-    /// Frames that nobody took.
+    /// Returns the number of frames that were not taken.
     pub fn dropped(&self) -> u64 {
         self.lock().dropped
     }
 
-    /// Rings without a frame: the camera has ended.
+    /// Wakes the workers without a frame, because the camera has ended.
     pub fn wake(&self) {
         self.wakeup.wake();
     }
@@ -128,19 +130,19 @@ impl Slot {
     }
 }
 
-/// A camera that is borrowed: its frames are here alone.
+/// A borrowed camera. Only the loan receives its frames.
 #[derive(Debug)]
 pub struct Loan {
     slot: Arc<Slot>,
 }
 
 impl Loan {
-    /// The newest frame, if it was not taken yet.
+    /// Takes the newest frame, if it was not taken yet.
     pub fn take(&self) -> Option<Frame> {
         self.slot.lock().newest.take()
     }
 
-    /// Waits until some camera has a new frame; see [`Wakeup::wait`].
+    /// Waits until any camera of the pool has a new frame; see [`Wakeup::wait`].
     pub fn wait(&self, heard: u64, timeout: Duration) -> u64 {
         self.slot.wakeup.wait(heard, timeout)
     }
@@ -150,7 +152,7 @@ impl Drop for Loan {
     fn drop(&mut self) {
         let mut inner = self.slot.lock();
         inner.lent = false;
-        // Of whoever was enrolled: not for the gate.
+        // The frame shows the person who was enrolled, and is not for the gate.
         inner.newest = None;
     }
 }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::clock::SystemClock;
 
-/// Gives one image, then panics.
+/// A source that gives one image and then panics.
 struct Faulty(bool);
 
 impl FrameSource for Faulty {
@@ -18,7 +18,7 @@ impl FrameSource for Faulty {
 }
 
 #[test]
-fn i10_a_source_that_panics_is_opened_anew() {
+fn i10_a_source_that_panics_is_opened_again() {
     let (wakeup, cancel) = (Arc::new(Wakeup::default()), CancellationToken::new());
     let mut attempts = 0;
     let open = move || -> Result<Box<dyn FrameSource>, CameraError> {
@@ -39,7 +39,7 @@ fn i10_a_source_that_panics_is_opened_anew() {
     let down = state_when(|s| s.errors > 0 && !s.connected);
     assert_eq!(down.frames, 1);
     assert!(down.last_error.unwrap().contains("a fault in this program"));
-    // Attempt 2 fails as it is opened; 3 and 4 give an image each.
+    // Attempt 2 panics while it opens. Attempts 3 and 4 give one image each.
     let down = state_when(|s| s.errors > 3 && !s.connected);
     assert_eq!(down.frames + 1, down.errors);
     assert!(down.last_error.unwrap().contains("no second image"));

@@ -1,12 +1,14 @@
-//! `v4l2:DEVICE`: a camera of this machine, by Video4Linux2.
+//! `v4l2:DEVICE`: a camera connected to this machine, by Video4Linux2.
 //!
-//! In: the buffers of one capture device. Out: JPEGs as the camera made them, or YUYV with its rows
-//! packed. MJPEG is asked for before YUYV, of what the device lists the size and then the rate
-//! nearest to the wanted ones; what the driver answers is what counts. It touches its device only.
+//! In: the buffers of one capture device. Out: JPEGs as the camera sent them, or YUYV with packed
+//! rows. It touches only its device.
 //!
-//! Each buffer is copied out and given back at once, so none grows old while vision is busy: the
-//! slot keeps the newest frame and counts the others. A device that is unplugged ends in an error;
-//! the capture thread opens its path anew until there is a device again.
+//! MJPEG is preferred to YUYV. The listed size nearest to the configured size is requested, and
+//! then the nearest rate. The driver may change the request, and its answer is used.
+//!
+//! Each buffer is copied and returned at once, so that no buffer becomes old while vision is busy.
+//! The slot keeps the newest frame and counts the others. An unplugged device causes an error. The
+//! capture thread then opens the path again until a device is there.
 
 use std::{
     fmt, io,
@@ -28,9 +30,9 @@ use nix::{
 
 use super::{CameraError, FrameSource, Layout, MAX_IMAGE, Next, Picture, TIMEOUT, Yuv};
 
-/// The formats that are read here, the dearest first.
+/// The supported formats, the preferred one first.
 const FORMATS: [PixelFormat; 3] = [PixelFormat::MJPG, PixelFormat::JPEG, PixelFormat::YUYV];
-/// As vision takes of a frame.
+/// Maximum number of pixels of a frame, as in vision.
 const MAX_PIXELS: u64 = 12_000_000;
 /// The major device number of Video4Linux2.
 const VIDEO4LINUX: u64 = 81;
@@ -45,23 +47,23 @@ pub(super) struct V4l2 {
     skipped: u64,
 }
 
-/// What was agreed upon with the driver.
+/// The mode that the driver agreed to.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Mode {
     format: PixelFormat,
     size: Size,
-    /// From one row to the next, in bytes; of YUYV.
+    /// Bytes from one row to the next, for YUYV.
     stride: usize,
-    /// `None`: the device does not say.
+    /// `None`: the driver does not report its rate.
     fps: Option<f32>,
 }
 
 impl V4l2 {
-    /// Opens `path` and lets it stream, as near to `size` and `fps` as it can.
+    /// Opens `path` and starts to stream, with the size and rate nearest to `size` and `fps`.
     pub fn open(path: &Path, size: Size, fps: f32) -> Result<Self, CameraError> {
         let device = path.display().to_string();
         let failed = |source| failure(&device, source);
-        // Asked before it is opened: opening another kind of device may do something to it.
+        // The type is checked first, because opening another kind of device may have an effect.
         let found = std::fs::metadata(path).map_err(failed)?;
         if !found.file_type().is_char_device() || nix::sys::stat::major(found.rdev()) != VIDEO4LINUX
         {
@@ -82,7 +84,7 @@ impl V4l2 {
         let intervals = camera.frame_intervals(format, size.0, size.1);
         let capture =
             camera.video_capture(PixFormat::new(size.0, size.1, format)).map_err(failed)?;
-        // The driver may have changed everything that it was asked for.
+        // The driver may have changed any part of the request.
         let agreed = capture.format();
         let mut mode = Mode {
             format: agreed.pixel_format(),
@@ -93,15 +95,15 @@ impl V4l2 {
         if !FORMATS.contains(&mode.format) || !fits(mode.size) {
             return Err(no_format());
         }
-        // Not every driver has rates to choose from; then it has its own.
+        // A driver without a choice of rates uses its own rate.
         if let Some(interval) = intervals.ok().and_then(|offered| interval(&offered, fps)) {
             let interval = capture.set_frame_interval(Fract::new(interval.0, interval.1));
             mode.fps = interval.ok().map(|i| i.denominator() as f32 / i.numerator() as f32);
         }
         let stream = capture.into_stream().map_err(failed)?;
-        // To be sure that nothing but the poll waits.
+        // Non-blocking, so that only the poll waits.
         fcntl(&stream, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).map_err(|e| failed(e.into()))?;
-        tracing::info!(device, %mode, "camera agreed");
+        tracing::info!(device, %mode, "camera mode chosen");
         Ok(Self { device, mode, stream, skipped: 0 })
     }
 }
@@ -128,7 +130,7 @@ impl FrameSource for V4l2 {
                 Ok(Next::Waiting)
             }
             Err(e) if e.kind() == io::ErrorKind::WouldBlock && !gone => Ok(Next::Waiting),
-            // The poll reported an error, and the device does not say which.
+            // The poll reported an unknown error.
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(failed(Errno::EIO.into())),
             Err(e) => Err(failed(e)),
         }
@@ -151,15 +153,15 @@ fn failure(device: &str, source: io::Error) -> CameraError {
     let unplugged = [libc::ENODEV, libc::ENXIO].map(Some).contains(&source.raw_os_error());
     let remedy = match source.kind() {
         _ if unplugged => "plug the camera in",
-        NotFound => "plug the camera in, or choose another of `ls /dev/v4l/by-id/* /dev/video*`",
-        PermissionDenied => "let this user into the group video",
-        ResourceBusy => "end the other program that uses it, or one of two lanes that name it",
-        _ => "check its cable and its power; the kernel's log says more",
+        NotFound => "plug the camera in, or choose another from `ls /dev/v4l/by-id/* /dev/video*`",
+        PermissionDenied => "add this user to the group video",
+        ResourceBusy => "stop the other program that uses it, or remove it from all lanes but one",
+        _ => "check its cable and its power; see the kernel's log for details",
     };
     CameraError::Device { device: device.to_owned(), source, remedy }
 }
 
-/// One format of a device, and a range of its sizes, or one size.
+/// One format of a device with a range of sizes, or one size.
 struct Offer {
     format: PixelFormat,
     least: Size,
@@ -167,7 +169,7 @@ struct Offer {
     step: Size,
 }
 
-/// Of a driver that does not tell its sizes.
+/// The range of sizes for a driver that does not list its sizes.
 const ANY: (Size, Size, Size) = ((2, 2), (u32::MAX, u32::MAX), (1, 1));
 
 impl fmt::Display for Offer {
@@ -208,9 +210,9 @@ fn fits((width, height): Size) -> bool {
     width >= 2 && height >= 2 && u64::from(width) * u64::from(height) <= MAX_PIXELS
 }
 
-/// Of the first of [`FORMATS`] that the device has, the size nearest to the wanted one.
+/// Returns the first of [`FORMATS`] that the device has, and the size nearest to the wanted one.
 fn choose(offers: &[Offer], wanted: Size) -> Option<(PixelFormat, Size)> {
-    // What may be wanted is more than what fits.
+    // The configuration allows larger sizes than [`MAX_PIXELS`].
     let rows = MAX_PIXELS / u64::from(wanted.0.max(1));
     let wanted = (wanted.0, wanted.1.min(u32::try_from(rows).unwrap_or(u32::MAX)));
     let sizes_of = |format| offers.iter().filter(move |offer| offer.format == format);
@@ -226,7 +228,7 @@ fn distance(a: Size, b: Size) -> u64 {
 
 fn nearest(Offer { least, most, step, .. }: &Offer, wanted: Size) -> Option<Size> {
     let side = |wanted: u32, least: u32, most: u32, step: u32| {
-        // A step of 0 is a driver's fault; so is a least above the most.
+        // A step of 0, or a minimum above the maximum, is an error of the driver.
         let (most, step) = (most.max(least), step.max(1));
         let wanted = wanted.clamp(least, most);
         wanted - (wanted - least) % step
@@ -236,8 +238,7 @@ fn nearest(Offer { least, most, step, .. }: &Offer, wanted: Size) -> Option<Size
     fits(size).then_some(size)
 }
 
-/// Of the offered times from frame to frame the one whose rate is nearest to `fps`; as a fraction
-/// of a second.
+/// Returns the offered frame interval whose rate is nearest to `fps`, as a fraction of a second.
 fn interval(offered: &FrameIntervals, fps: f32) -> Option<Size> {
     let fraction = |f: &Fract| (f.numerator(), f.denominator());
     match offered {
@@ -262,7 +263,7 @@ fn rate((numerator, denominator): Size) -> f32 {
     denominator as f32 / numerator as f32
 }
 
-/// What a buffer holds; `None` where it is of no use.
+/// Returns the picture in a buffer, or `None` if it is not usable.
 fn picture(mode: &Mode, buffer: &[u8]) -> Option<Picture> {
     if mode.format == PixelFormat::YUYV {
         return packed(buffer, mode.size, mode.stride).map(|yuv| Picture::Raw(Arc::new(yuv)));
@@ -270,16 +271,16 @@ fn picture(mode: &Mode, buffer: &[u8]) -> Option<Picture> {
     Some(Picture::Encoded(whole_jpeg(buffer)?.into()))
 }
 
-/// SOI to EOI, without what some cameras fill the buffer up with. MJPEG may lack its Huffman tables:
-/// the decoder has the standard ones.
+/// Returns the JPEG from SOI to EOI, without the padding that some cameras add. MJPEG may lack its
+/// Huffman tables, because the decoder has the standard ones.
 fn whole_jpeg(buffer: &[u8]) -> Option<&[u8]> {
     let end = buffer.windows(2).rposition(|w| w == [0xFF, 0xD9])? + 2;
     let jpeg = buffer.get(..end)?;
     (jpeg.starts_with(&[0xFF, 0xD8, 0xFF]) && end <= MAX_IMAGE).then_some(jpeg)
 }
 
-/// YUYV without what lies between its rows; `None` where rows are missing. A driver's odd row or
-/// column is left out.
+/// Returns YUYV without the padding between its rows, or `None` if rows are missing. An odd last
+/// row or column is left out.
 fn packed(buffer: &[u8], (width, height): Size, stride: usize) -> Option<Yuv> {
     let (width, height) = (width & !1, height & !1);
     let (row, rows) = (usize::try_from(width).ok()? * 2, usize::try_from(height).ok()?);

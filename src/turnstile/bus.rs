@@ -1,20 +1,22 @@
-//! One task a serial line: lanes whose controllers share it take turns there.
+//! The task of a serial line. Lanes whose controllers share the line take turns.
 //!
-//! In: exchanges from the lanes' drivers, each a few bytes and how to know their answer. Out: the
-//! answers. It touches one serial port, which it holds exclusively while anybody is connected.
+//! In: exchanges from the lanes' drivers, each with the bytes to send and a function that finds the
+//! answer. Out: the answers. The task touches one serial port, and holds it exclusively while any
+//! driver is connected.
 //!
-//! **Sessions.** A driver that connects begins a session for its address. The first exchange that
-//! goes without an answer ends it, whether or not the driver still waits, and so does the port
-//! failing; nothing more is sent for a session that has ended. So an answer that comes late is
-//! never the next exchange's: the driver must connect anew, and hears before that how long the line
-//! has been quiet. What comes unasked, or is passed over as noise, makes the line not quiet.
+//! **Sessions.** A driver that connects begins a session for its address. The session ends with the
+//! first exchange that has no valid answer, even if the driver no longer waits for it, and when the
+//! port fails. Nothing more is sent for a session that has ended. The driver must connect again,
+//! and waits for a quiet line first. So a late answer is never taken for the next exchange's.
+//! Unrequested bytes and noise make the line not quiet.
 //!
-//! **Turns.** Urgent exchanges (releases, what withdraws them, an arm to be opened) go first. A
-//! device that has not answered yet in its session comes last: after one of those was silent, the
-//! next waits until the others have had half a second to themselves. A release so waits behind one
-//! silent device at most; it is judged against its deadline right before its bytes go out (I4).
+//! **Turns.** Urgent exchanges (releases, their withdrawals, opening the arm) go first. An exchange
+//! with a device that has not answered yet in its session comes after them. After a silent device,
+//! the next one of these exchanges waits until the others have had the line for half a second. So a
+//! release waits behind one silent device at most. Its deadline is checked right before its bytes
+//! are sent (I4).
 //!
-//! **Faults.** A panic costs the exchange under way and the port, which is opened again.
+//! **Faults.** A panic ends the current exchange and all sessions. The port is opened again.
 
 mod master;
 
@@ -38,9 +40,9 @@ use self::master::Master;
 use super::{error::TurnstileError, scan::Found, settings::SerialLine};
 use crate::clock::{Clock, Monotonic};
 
-/// Beyond the quiet that is wanted, how long it may take to begin.
+/// Timeout for a quiet line, in addition to the quiet time itself.
 const QUIET_WITHIN: Duration = Duration::from_millis(600);
-/// Exchanges under way to the line, and waiting there. A lane has one at a time.
+/// Maximum number of exchanges in the line's queue, and in its task. A lane has one at a time.
 const EXCHANGES: usize = 32;
 
 /// The serial lines of a gateway. Lanes that name the same port share its task.
@@ -59,8 +61,8 @@ impl Buses {
         self.clock.clone()
     }
 
-    /// The task of this line, which lives as long as somebody holds what is returned. Must be
-    /// called within a tokio runtime.
+    /// Returns the port of this line, and starts its task if none runs. The task lives as long as
+    /// the returned value. Must be called within a tokio runtime.
     pub fn port(&self, line: &SerialLine) -> Arc<Port> {
         let mut ports = self.ports.lock().unwrap_or_else(PoisonError::into_inner);
         ports.retain(|_, port| port.strong_count() > 0);
@@ -73,16 +75,16 @@ impl Buses {
     }
 }
 
-/// The lanes' way to a line.
+/// The lanes' handle of a serial line.
 pub struct Port {
     line: SerialLine,
     clock: Arc<dyn Clock>,
     jobs: mpsc::Sender<Job>,
-    /// Counts what came unasked.
+    /// Number of times that unrequested bytes came.
     strays: watch::Receiver<u64>,
 }
 
-/// When an exchange may wait for others.
+/// The priority of an exchange.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Turn {
     #[default]
@@ -90,21 +92,22 @@ pub enum Turn {
     Routine,
 }
 
-/// Knows the answer among the bytes heard since the command.
+/// Finds the answer among the bytes received since the command.
 pub type Find = Box<dyn Fn(&[u8]) -> Found + Send + Sync>;
 
-/// Bytes to be sent, and what for. One of no bytes says whether the port is still open.
+/// A command and how to find its answer. An exchange of no bytes checks that the port is still
+/// open.
 #[derive(Default)]
 pub struct Exchange {
     pub send: Vec<u8>,
-    /// `None`: no answer comes; it is done when the bytes have left.
+    /// `None`: no answer is expected. The exchange is done when the bytes have left the port.
     pub find: Option<Find>,
-    /// A longer pause between two bytes of an answer parts them.
+    /// Maximum pause between two bytes of an answer. A longer pause ends the frame.
     pub gap: Option<Duration>,
     pub turn: Turn,
-    /// Before it, nothing may have come unasked for so long.
+    /// The time that the line must be quiet before the command.
     pub after_quiet: Duration,
-    /// After this it is void, and not sent.
+    /// After this moment the command is void and is not sent.
     pub deadline: Option<Monotonic>,
 }
 
@@ -113,9 +116,9 @@ type Answer = Result<Vec<u8>, TurnstileError>;
 struct Job {
     address: u8,
     session: u64,
-    /// Its device has not answered yet in this session.
+    /// The device has not answered yet in this session.
     first: bool,
-    /// `None`: a session begins.
+    /// `None`: the job begins a session.
     exchange: Option<Exchange>,
     reply: oneshot::Sender<Answer>,
 }
@@ -134,9 +137,10 @@ impl Port {
     }
 }
 
-/// A driver's place at a line: the port, its controller's address there, and whether it is connected.
-/// It is so from [`connect`](Self::connect) until the first error but [`TurnstileError::Late`], or
-/// until a call is dropped before its end.
+/// A driver's connection: the port, its controller's address there, and whether it is connected.
+///
+/// The session is connected from [`connect`](Self::connect) until the first error but
+/// [`TurnstileError::Late`]. A call that is dropped before its end also ends the connection.
 pub struct Session {
     port: Arc<Port>,
     address: u8,
@@ -146,7 +150,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// Not connected yet.
+    /// Creates a session that is not connected.
     pub fn new(port: Arc<Port>, address: u8) -> Self {
         Self { port, address, id: None, answered: false }
     }
@@ -159,7 +163,7 @@ impl Session {
         self.port.clock.monotonic()
     }
 
-    /// Opens the port if it must, and waits until nothing came unasked for `quiet`.
+    /// Opens the port if it is closed, and waits until the line was quiet for `quiet`.
     pub async fn connect(&mut self, quiet: Duration) -> Result<(), TurnstileError> {
         static SESSIONS: AtomicU64 = AtomicU64::new(0);
         self.end();
@@ -170,7 +174,7 @@ impl Session {
         Ok(())
     }
 
-    /// One exchange; its answer, empty where none is looked for.
+    /// Sends a command and returns its answer. The answer is empty if none is expected.
     pub async fn exchange(&mut self, exchange: Exchange) -> Answer {
         let id = self.taken()?;
         if !exchange.after_quiet.is_zero() {
@@ -184,17 +188,17 @@ impl Session {
         answer
     }
 
-    /// Listens for so long, whether anything comes unasked.
+    /// Listens for `quiet`, and returns an error if unrequested bytes come.
     pub async fn stays_quiet(&mut self, quiet: Duration) -> Result<(), TurnstileError> {
         let id = self.taken()?;
         if timeout(quiet, self.strays().changed()).await.is_ok() {
-            return Err(self.garbled("an older answer, or noise after it".to_owned()));
+            return Err(self.garbled("more bytes followed the answer".to_owned()));
         }
         self.id = Some(id);
         Ok(())
     }
 
-    /// An answer that cannot be believed: it ends the session.
+    /// Ends the session after an invalid answer, and returns the error.
     pub fn garbled(&mut self, what: String) -> TurnstileError {
         self.end();
         TurnstileError::Garbled { port: self.port(), address: self.address, what }
@@ -204,12 +208,12 @@ impl Session {
         self.id = None;
     }
 
-    /// The live session, to be put back when all went well.
+    /// Takes the current session's number. The caller puts it back after a success.
     fn taken(&mut self) -> Result<u64, TurnstileError> {
         self.id.take().ok_or_else(|| TurnstileError::NotConnected { port: self.port() })
     }
 
-    /// What comes unasked from now on.
+    /// Returns a counter of unrequested bytes that changes from now on.
     fn strays(&self) -> watch::Receiver<u64> {
         let mut strays = self.port.strays.clone();
         strays.mark_unchanged();
@@ -227,9 +231,9 @@ impl Session {
         let (reply, answer) = oneshot::channel();
         let first = !self.answered && exchange.as_ref().is_some_and(|e| e.find.is_some());
         let job = Job { address: self.address, session, first, exchange, reply };
-        // The task has met a fault, and the answer with it.
+        // The task panicked, and the answer is lost.
         let lost = || {
-            let source = io::Error::other("a fault in this program, logged as such");
+            let source = io::Error::other("a fault in this program; see the log");
             TurnstileError::Line { port: self.port(), source }
         };
         self.port.jobs.send(job).await.map_err(|_| lost())?;

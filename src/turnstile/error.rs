@@ -1,11 +1,11 @@
-//! What goes wrong between the gateway and a controller.
+//! The errors between the gateway and a controller.
 
 use std::time::Duration;
 
 use crate::supervision::Panicked;
 
-/// What went wrong between the gateway and a controller. The task answers each in the same way,
-/// by connecting anew; the person who reads it finds the port, the address and what to do.
+/// An error between the gateway and a controller. The task connects again after each of them. The
+/// message names the port and, if there is one, the address and the remedy.
 #[derive(Debug, thiserror::Error)]
 pub enum TurnstileError {
     #[error(
@@ -27,8 +27,8 @@ pub enum TurnstileError {
     )]
     NoAnswer { port: String, address: u8, within: Duration },
     #[error(
-        "a wrong answer on {port} instead of address {address}'s ({what}): check wiring A/B, \
-         termination and baud, and that no two devices have one address"
+        "a wrong answer on {port} when address {address} was asked ({what}): check wiring A/B, \
+         termination and baud, and that no two devices have the same address"
     )]
     Garbled { port: String, address: u8, what: String },
     #[error(
@@ -40,20 +40,24 @@ pub enum TurnstileError {
     Line { port: String, source: std::io::Error },
     #[error("{port} is not connected")]
     NotConnected { port: String },
-    #[error("its time was over before its turn on {port} came")]
+    #[error("the deadline passed before {port} was free")]
     Late { port: String },
-    #[error("cannot make the simulated turnstile's line: {source}; /dev/pts must be mounted")]
+    #[error(
+        "cannot open a pseudo-terminal for the simulated turnstile: {source}; check that /dev/pts \
+         is mounted"
+    )]
     NoSimulation { source: tokio_serial::Error },
     #[error(transparent)]
     Panicked(#[from] Panicked),
 }
 
 impl TurnstileError {
-    /// Whether a release that ended in this error may have opened the gate all the same: only an
-    /// exception that says "not done", or a line that never was open, rules it out.
+    /// Returns whether a release that ended in this error may still have opened the gate. It cannot
+    /// have if the exception says "not done", or if the command was never sent.
     pub fn may_have_acted(&self) -> bool {
-        // 01 to 03: the request itself is wrong; 06: busy, not done. Others (04 failed while
-        // doing it, 05 accepted) leave it open. Modbus Application Protocol V1.1b3, section 7.
+        // 01 to 03: the request itself is wrong. 06: the board was busy and did nothing. After the
+        // others the board may have acted (04: it failed while acting; 05: it accepted the
+        // request). Source: Modbus Application Protocol V1.1b3, section 7.
         let not_done = |code: &u8| matches!(code, 1 | 2 | 3 | 6);
         !matches!(self, Self::Refused { code, .. } if not_done(code))
             && !matches!(

@@ -1,4 +1,4 @@
-//! The lane's end of a turnstile's task, and what the task shows of itself.
+//! The lane's handle of a turnstile's task, and the state that the task publishes.
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, mpsc, watch};
@@ -19,7 +19,7 @@ pub struct TurnstileState {
     /// The last error, kept after the line is up again.
     pub last_error: Option<String>,
     pub confirms_passage: bool,
-    /// The arm stands open, as far as the controller's answers tell.
+    /// The arm is held open, by the controller's last acknowledgement.
     pub held_open: bool,
     /// The fire alarm's input, where there is one and it has been read.
     pub fire: Option<bool>,
@@ -33,7 +33,7 @@ pub struct TurnstileState {
     pub late: u64,
     /// Events dropped because the lane did not take them (see `task`); zero in a healthy gate.
     pub lost_events: u64,
-    /// Times that a fault in this program cost the driver, which was then made anew.
+    /// Number of times that the driver panicked and was created again.
     pub restarts: u64,
 }
 
@@ -45,15 +45,16 @@ impl TurnstileState {
     }
 }
 
-/// The lane's end of a turnstile task. Dropping `releases` or `events` ends the task.
+/// The lane's handle of a turnstile's task. Dropping `releases` or `events` ends the task.
 #[derive(Debug)]
 pub struct TurnstileHandle {
     pub releases: mpsc::Sender<Release>,
     pub events: mpsc::Receiver<TurnstileEvent>,
-    /// Whether the arm is to stand open, both ways (free mode): the task keeps to the newest value,
-    /// also across connections, and neither a stop nor a fault of the gateway closes what is open.
+    /// Whether the arm is to stand open both ways (free mode). The task follows the newest value,
+    /// also across connections. A stop or a fault of the gateway does not close an open arm.
     pub hold_open: watch::Sender<bool>,
     pub state: watch::Receiver<TurnstileState>,
-    /// With the simulated driver: subscribe to see each frame on its line. Lossy.
+    /// Only with the simulated driver: a subscriber receives each frame on its line. A slow
+    /// subscriber loses the oldest frames.
     pub tap: Option<broadcast::Sender<DeviceFrame>>,
 }

@@ -2,14 +2,15 @@
 //!
 //! In: [`Release`]s from the lane, each with a deadline after which it is void (I4), and the
 //! controller's answers on its serial line. Out: [`TurnstileEvent`]s for the lane and a
-//! [`TurnstileState`] for `gatehouse status`. It may touch the configured serial ports, which it
-//! holds exclusively, and nothing else; it decides nothing: a release that reaches it has its cause
-//! committed already (I1). One thing it does of itself: where a controller has an input for a fire
-//! alarm, that opens the arm before anybody is asked.
+//! [`TurnstileState`] for `gatehouse status`. It may touch only the configured serial ports, and
+//! holds them exclusively. It decides nothing: the cause of each release is committed already (I1).
+//! There is one exception: a fire alarm at an input of the controller opens the arm before the lane
+//! has decided anything.
 //!
-//! One task a lane ([`spawn`]) drives any [`Turnstile`]; one a serial line ([`Buses`]) carries the
-//! bytes of all lanes that share it. "Released" and "passed" are separate facts: the first is the
-//! controller's acknowledgement, the second its passage sensor or its counter.
+//! Each lane has one task ([`spawn`]) that drives any [`Turnstile`]. Each serial line has one task
+//! ([`Buses`]) that carries the bytes of all lanes that share it. "Released" and "passed" are
+//! separate facts: the first is the controller's acknowledgement, the second its passage sensor or
+//! its counter.
 //!
 //! | driver | acknowledges a release | reports a passage | held open by | fire input |
 //! |---|---|---|---|---|
@@ -52,11 +53,12 @@ pub use self::{
 };
 use crate::clock::Clock;
 
-/// Starts the task that drives `driver` for `lane`, on the line that it may share with others of
-/// the same `buses`. It never gives up connecting, outlives a panic of its driver, and ends when
-/// `cancel` is cancelled or the lane drops its handle, withdrawing first what it has released;
-/// unless the arm is to stand open: that it leaves open. `hold_open`: whether it is to from the
-/// first moment on.
+/// Starts the task that drives `driver` for `lane`. Other lanes of the same `buses` may share its
+/// serial line.
+///
+/// The task never gives up connecting and outlives a panic of its driver. It ends when `cancel` is
+/// cancelled or the lane drops its handle. It withdraws its releases first, but leaves an arm open
+/// that is to stand open. `hold_open` says whether the arm is to stand open from the start.
 ///
 /// Must be called within a tokio runtime. Do not abort the task: a coil that is on would stay on
 /// until the next connection.
@@ -71,8 +73,8 @@ pub fn spawn(
     driver.spawn(task::Lane { name: lane.to_owned(), clock, cancel, hold_open }, buses)
 }
 
-/// Connects once and looks, for `gatehouse check`: moves no arm, held open or not. What was found,
-/// in words. Keep the line's [`Port`] while several addresses on it are tried.
+/// Connects once for `gatehouse check` and returns in words what was found. It never moves the arm,
+/// even if the arm is held open. Keep the line's [`Port`] while you try several addresses on it.
 pub async fn probe(driver: &TurnstileDriver, buses: &Buses) -> Result<String, TurnstileError> {
     driver.probe(buses).await
 }

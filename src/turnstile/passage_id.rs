@@ -1,10 +1,10 @@
-//! One attempt of one person to pass, by number.
+//! The number of one person's attempt to pass.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// One attempt of one person to pass: 128 random bits, written as 32 hexadecimal digits.
+/// The number of one person's attempt to pass: 128 random bits, written as 32 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PassageId(pub [u8; 16]);
 
@@ -13,7 +13,7 @@ pub struct PassageId(pub [u8; 16]);
 #[error("no random bytes from the kernel for a passage id: {0}")]
 pub struct NoRandomness(getrandom::Error);
 
-/// Not 32 hexadecimal digits.
+/// The text is not 32 hexadecimal digits.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a passage id is 32 hexadecimal digits")]
 pub struct BadPassageId;
@@ -48,7 +48,7 @@ impl FromStr for PassageId {
     }
 }
 
-/// Digits for people, bytes in an entry.
+/// Writes digits in formats for people, and bytes in a ledger entry.
 impl Serialize for PassageId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if serializer.is_human_readable() {

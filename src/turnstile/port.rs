@@ -1,67 +1,67 @@
-//! The port to a turnstile's controller, and what a lane hears of it.
+//! The port to a turnstile's controller, and the events that a lane receives from it.
 
 #![warn(missing_docs)]
 
 use super::{error::TurnstileError, passage_id::PassageId, settings::Direction};
 use crate::clock::Monotonic;
 
-/// What a controller was found with at a connection.
+/// The controller's state when it was connected.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConnectReport {
-    /// Directions that stand released, as far as it tells: after a crash, say.
+    /// Directions that the controller reports as released, for example after a crash.
     pub released: Vec<Direction>,
     /// The fire alarm's input, where there is one.
     pub fire: Option<bool>,
 }
 
-/// What one step of listening brought.
+/// The result of one poll.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Polled {
-    /// A direction for each passage.
+    /// The direction of each passage.
     pub passed: Vec<Direction>,
     /// The fire alarm's input, where there is one.
     pub fire: Option<bool>,
-    /// Something that a person should read, and that does not end the connection.
+    /// A message for a person that does not end the connection.
     pub remark: Option<String>,
 }
 
 /// The port to a turnstile's controller. Real and simulated devices behave alike.
 ///
 /// After any error but [`TurnstileError::Late`] the line counts as down until the next
-/// [`connect`](Turnstile::connect). A dropped future must leave the driver so that the next call
-/// cannot take an old answer for its own.
+/// [`connect`](Turnstile::connect). A call may be dropped before it ends. The driver must then make
+/// sure that the next call does not take an older answer for its own.
 pub trait Turnstile: Send + 'static {
-    /// Whether the controller reports that somebody went through.
+    /// Whether the controller reports passages.
     const CONFIRMS_PASSAGE: bool = true;
 
-    /// Opens the line and looks; moves nothing. [`hold`](Turnstile::hold) comes next, before
-    /// anything else: a coil left on by a crash would keep the gate open.
+    /// Opens the line and reads the controller's state. It does not move the arm. The task calls
+    /// [`hold`](Turnstile::hold) next, because a coil left on by a crash would keep the gate open.
     fn connect(&mut self) -> impl Future<Output = Result<ConnectReport, TurnstileError>> + Send;
 
-    /// Starts a release, unless `deadline` is over when its turn on the line comes; returns when
-    /// the controller has acknowledged it.
+    /// Starts a release, and returns when the controller has acknowledged it. If `deadline` passes
+    /// before the line is free, the release is not sent.
     fn release(
         &mut self,
         direction: Direction,
         deadline: Monotonic,
     ) -> impl Future<Output = Result<(), TurnstileError>> + Send;
 
-    /// One step of listening: withdraws a release whose time is over, then returns the passages
-    /// since the last step. The first step of a connection reports none.
+    /// Withdraws a release whose pulse is over, then returns the passages since the last poll. The
+    /// first poll of a connection reports no passage.
     fn poll(&mut self) -> impl Future<Output = Result<Polled, TurnstileError>> + Send;
 
-    /// Opens the arm both ways, until it is closed again; or closes it, and withdraws with it every
-    /// release that is, or may be, under way. Without a connection that is an error where there may
-    /// be one. The task says again after a while that an arm is to be open.
+    /// Opens the arm both ways until it is closed again; or closes the arm and withdraws every
+    /// release that is, or may be, active. Returns an error if there may be an active release and
+    /// no connection. The task repeats the command while the arm is to stand open.
     fn hold(&mut self, open: bool) -> impl Future<Output = Result<(), TurnstileError>> + Send;
 }
 
 /// The command to let one person through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Release {
-    /// The passage that it begins.
+    /// The passage that the release begins.
     pub passage: PassageId,
-    /// The way that the person goes.
+    /// The person's direction.
     pub direction: Direction,
     /// After this moment the command is void (I4).
     pub deadline: Monotonic,
@@ -70,28 +70,31 @@ pub struct Release {
 /// Why a release was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotReleased {
-    /// Its deadline had passed; the device was not touched for it.
+    /// The deadline had passed. No command was sent to the device.
     Late,
-    /// The line was down, or failed under it.
+    /// The line was down, or failed during the release.
     Failed(String),
 }
 
-/// What the lane hears; `at` is when the driver heard it. Every [`Release`] is answered by one `Released` or `NotReleased`.
+/// What the lane receives. `at` is the time when the task received it from the driver. Each
+/// [`Release`] is answered by one `Released` or `NotReleased`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "what a variant says is what its fields are")]
 pub enum TurnstileEvent {
-    /// The controller answers; `withdrawn` are the releases it was found with.
+    /// The controller answers. `withdrawn` are the releases that were active when it was connected.
     Up { withdrawn: Vec<Direction> },
-    /// The controller does not answer; said once, not at each attempt.
+    /// The controller does not answer. Sent once, not at each attempt.
     Down { error: String },
     /// The controller acknowledged the release.
     Released { passage: PassageId, at: Monotonic },
-    /// `may_have_released`: the command went out and no proper answer came back, so nobody knows.
+    /// The release was not acknowledged. `may_have_released`: the command was sent and no valid
+    /// answer came, so the arm may have opened.
     NotReleased { passage: PassageId, why: NotReleased, may_have_released: bool },
-    /// The passage sensor saw somebody.
+    /// The passage sensor or a counter reported a passage.
     Passed { direction: Direction, at: Monotonic },
-    /// The fire alarm's input went on or off; said also when it is on as the line comes up. The
-    /// task opens the arm before it says `on: true`, and keeps it open until the lane, having heard
-    /// it, sets `hold_open` and later clears it.
+    /// The fire alarm's input went on or off. Also sent when the input is on at a connection.
+    ///
+    /// The task tries to open the arm before it sends `on: true`. It keeps the arm open until the
+    /// lane has received the event, has set `hold_open`, and later clears `hold_open`.
     Fire { on: bool, at: Monotonic },
 }

@@ -1,26 +1,29 @@
-//! The controllers' frames, without a line: bytes in, frames out.
+//! Finds a controller's frame among received bytes.
 //!
-//! Each codec names a frame's beginning, length and proof; [`scan`] finds it among whatever else a
-//! line brings: stray bytes, halves, wrong checksums, other devices' answers. Nothing here waits,
-//! reads a clock or touches a port.
+//! In: the bytes received so far. Out: the position and length of the answer. Each codec says how
+//! its frame begins, how long it is and how it is checked. [`scan`] passes over everything else:
+//! stray bytes, half frames, wrong checksums, other devices' answers. Nothing here waits, reads a
+//! clock or touches a port.
 
-/// What may begin at one place of the bytes heard.
+/// What begins at one position of the received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Here {
     /// No frame.
     No,
-    /// The first bytes of one, perhaps.
+    /// Possibly the first bytes of a frame.
     Part,
-    /// A whole frame of the device asked, of this length.
+    /// A whole frame of this length, from the device that was asked.
     Answer(usize),
-    /// A whole frame of another device: passed over, with whatever looks like a frame in it.
+    /// A whole frame of this length, from another device. All of it is passed over, even bytes that
+    /// look like a frame.
     Other(usize),
 }
 
-/// What was found in all bytes heard so far.
+/// What was found in all bytes received so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
-    /// No answer yet. So many of the first bytes are of no use any more; at most a frame is kept.
+    /// No answer yet. The first `passed_over` bytes can be discarded; the rest is at most one
+    /// frame.
     Nothing {
         passed_over: usize,
     },
@@ -30,8 +33,8 @@ pub enum Found {
     },
 }
 
-/// Looks for the first whole answer. What looks like a beginning does not hide an answer after it:
-/// half a frame is often followed by a whole one.
+/// Looks for the first whole answer. Half a frame is often followed by a whole one, so the search
+/// goes on after bytes that only look like a beginning.
 pub fn scan(heard: &[u8], here: impl Fn(&[u8]) -> Here) -> Found {
     let mut part = None;
     let mut at = 0;
@@ -54,7 +57,7 @@ pub fn scan(heard: &[u8], here: impl Fn(&[u8]) -> Here) -> Found {
 
 #[cfg(any(test, fuzzing))]
 impl Found {
-    /// Returns the answer. What was found lies within what was heard.
+    /// Returns the answer. Panics if it does not lie within the received bytes.
     pub fn frame(self, heard: &[u8]) -> Option<&[u8]> {
         match self {
             Found::Nothing { passed_over } => {

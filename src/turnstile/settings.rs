@@ -1,8 +1,7 @@
-//! What the configuration says of a turnstile, and how a driver reads its keys.
+//! The configuration of a turnstile, and how a driver reads its keys.
 //!
-//! In: `[lane.turnstile]` of one lane as a table, with the keys [`OF_THE_LANE`] that stand in
-//! `[[lane]]` itself. Out: numbers within their bounds, or the one key that is wrong, and why. It
-//! touches nothing.
+//! In: one lane's table `[lane.turnstile]`, and the keys [`OF_THE_LANE`] of its `[[lane]]`. Out:
+//! values within their bounds, or the first wrong key with the reason. It touches nothing.
 
 use std::{
     fmt::{self, Display},
@@ -19,10 +18,10 @@ use serde::{
 use crate::words::words;
 
 words! {
-    /// Which way a person goes through a lane.
+    /// A person's direction through a lane.
     ///
-    /// Platforms code it in many ways (0/1, 1/2, "01"/"02"): inside it is this enum, outside a
-    /// profile's table.
+    /// Platforms code it in many ways (0/1, 1/2, "01"/"02"). A profile's table translates between
+    /// this enum and the platform's code.
     #[derive(Hash, PartialOrd, Ord)]
     pub enum Direction {
         Entry = "entry",
@@ -33,13 +32,13 @@ words! {
 impl Direction {
     pub const BOTH: [Direction; 2] = Direction::ALL;
 
-    /// Its place in [`BOTH`](Self::BOTH).
+    /// Returns the direction's index in [`BOTH`](Self::BOTH).
     pub fn index(self) -> usize {
         self as usize
     }
 }
 
-/// A serial port, 8N1. Lanes that name the same one share it.
+/// A serial port, 8N1. Lanes that name the same port share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SerialLine {
     pub port: PathBuf,
@@ -47,13 +46,13 @@ pub struct SerialLine {
 }
 
 impl SerialLine {
-    /// The port's name in messages.
+    /// Returns the port's name for messages.
     pub fn name(&self) -> String {
         self.port.display().to_string()
     }
 }
 
-/// A side of the arm, as the controller's manual has it.
+/// A side of the arm, by the controller's manual.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
@@ -62,13 +61,13 @@ pub enum Side {
     Right,
 }
 
-/// A controller with an address on a line, that tells the sides of its arm apart: `7e7f`, `eb`.
+/// A controller with an address on a line and commands for each side of its arm: `7e7f`, `eb`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FramedBoard {
     pub line: SerialLine,
-    /// Its machine number or address, 0 to 255.
+    /// Machine number or address, 0 to 255.
     pub address: u8,
-    /// Which side of the arm `entry` is.
+    /// The side of the arm that `entry` leads to.
     pub entry_side: Side,
 }
 
@@ -89,21 +88,21 @@ impl Settings for FramedBoard {
 }
 
 impl FramedBoard {
-    /// Whether this direction leads to the arm's left side.
+    /// Returns whether this direction leads to the arm's left side.
     pub fn is_left(&self, direction: Direction) -> bool {
         (direction == Direction::Entry) == (self.entry_side == Side::Left)
     }
 }
 
-/// What a driver reads of the configuration.
+/// A driver's configuration.
 pub trait Settings: Clone + fmt::Debug + PartialEq + Send + Sync + Sized + 'static {
-    /// The keys that it reads, those of the lane included. A key of another driver is refused with
-    /// the names of those that have it.
+    /// The keys that the driver reads, including keys of `[[lane]]`. A key of another driver is
+    /// refused, and the message names the drivers that have it.
     const KEYS: &'static [&'static str];
 
     fn read(keys: &Keys<'_>) -> Checked<Self>;
 
-    /// Its serial line and its address there.
+    /// Returns the controller's serial line and its address there.
     fn place(&self) -> Option<(&SerialLine, u8)> {
         None
     }
@@ -112,7 +111,7 @@ pub trait Settings: Clone + fmt::Debug + PartialEq + Send + Sync + Sized + 'stat
 /// Keys of turnstiles that stand in `[[lane]]` itself.
 pub const OF_THE_LANE: [&str; 2] = ["entry_side", "fire_input"];
 
-/// A complaint about one key; an empty key is the table itself.
+/// An error in one key. An empty key means the table itself.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {message}")]
 pub struct Wrong {
@@ -126,7 +125,7 @@ pub fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Checked<T
     Err(Wrong { key: key.into(), message: message.into() })
 }
 
-/// Checks a number; where it is refused, the message gives the bounds.
+/// Returns a number that is within its bounds. The error of any other number names the bounds.
 pub fn within<N: Display + PartialOrd>(value: N, bounds: RangeInclusive<N>) -> Result<N, String> {
     if bounds.contains(&value) {
         return Ok(value);
@@ -134,8 +133,8 @@ pub fn within<N: Display + PartialOrd>(value: N, bounds: RangeInclusive<N>) -> R
     Err(format!("{value} must be from {} to {}", bounds.start(), bounds.end()))
 }
 
-/// Reads a whole number within bounds, which are within those of its type. It is read as TOML has it,
-/// so that one that its type cannot hold is refused with the bounds too.
+/// Reads a whole number within bounds. The bounds are within those of its type. The number is read
+/// as TOML's 64 bits, so that a number too large for its type is refused with the bounds too.
 pub fn whole<'de, D, N, const LEAST: i64, const MOST: i64>(from: D) -> Result<N, D::Error>
 where
     D: Deserializer<'de>,
@@ -145,19 +144,19 @@ where
     N::try_from(value).map_err(|_| D::Error::custom(format!("{value} is too large")))
 }
 
-/// The keys of one lane's turnstile, as they are written.
+/// The keys of one lane's turnstile, as the file has them.
 pub struct Keys<'a> {
     pub table: toml::Table,
-    /// Relative paths begin here.
+    /// The folder that relative paths begin at.
     pub base: &'a Path,
-    /// How long after a release somebody may walk through.
+    /// Maximum time between a release and its passage.
     pub pass_within: Duration,
-    /// The configuration admits simulated devices.
+    /// Whether the configuration allows simulated devices.
     pub bench: bool,
 }
 
 impl Keys<'_> {
-    /// A value of any type that serde reads.
+    /// Returns the key's value, of any type that serde reads.
     pub fn given<T: DeserializeOwned>(&self, key: &str) -> Checked<Option<T>> {
         let Some(value) = self.table.get(key) else { return Ok(None) };
         serde_path_to_error::deserialize(value.clone()).map(Some).or_else(|error| {
@@ -167,7 +166,7 @@ impl Keys<'_> {
         })
     }
 
-    /// A whole number within bounds.
+    /// Returns the key's value, a whole number within bounds.
     pub fn whole<N: TryFrom<i64>, const LEAST: i64, const MOST: i64>(
         &self,
         key: &str,
@@ -177,7 +176,7 @@ impl Keys<'_> {
         read.map(Some).or_else(|error| wrong(key, error.message()))
     }
 
-    /// Two different numbers of coils or inputs, as of [`Direction::BOTH`].
+    /// Returns two different numbers of coils or inputs, in the order of [`Direction::BOTH`].
     pub fn pair(&self, key: &str) -> Checked<Option<[u16; 2]>> {
         #[derive(Deserialize)]
         #[serde(deny_unknown_fields)]
@@ -193,11 +192,11 @@ impl Keys<'_> {
         }
     }
 
-    /// `port` and `baud`.
+    /// Returns the serial line that `port` and `baud` describe.
     pub fn line(&self) -> Checked<SerialLine> {
         let Some(port) = self.given::<PathBuf>("port")? else {
             let driver: String = self.given("driver")?.unwrap_or_default();
-            return wrong("port", format!("{driver} needs one, such as \"/dev/ttyUSB0\""));
+            return wrong("port", format!("{driver} needs a port, such as \"/dev/ttyUSB0\""));
         };
         let baud = self.whole::<_, 1200, 921_600>("baud")?.unwrap_or(9600);
         Ok(SerialLine { port: self.base.join(port), baud })

@@ -1,17 +1,20 @@
-//! The one task that drives a turnstile's driver, whichever it is.
+//! The task that runs a lane's turnstile driver. It is the same for all drivers.
 //!
-//! Two things it must never do: release late (I4), and leave a gate open. So a release is judged
-//! against its deadline right before it goes to the device, it is refused and forgotten while the
-//! line is down, and the lane's slowness never delays the withdrawal of a pulse: events that the
-//! channel has no room for wait in `TaskState::outgoing` while the task goes on polling.
+//! In: releases and the hold state from the lane, and polls of the driver. Out: events and the
+//! turnstile's state. It touches the device only through its driver.
 //!
-//! A panic costs the driver and no more: the next one, made anew, begins by withdrawing what it
-//! finds, as at each connection.
+//! The task must never release late (I4) and never leave a gate open. So it checks the deadline
+//! right before a release goes to the device, and refuses each release while the line is down. A
+//! slow lane never delays the withdrawal of a pulse: events wait in `TaskState::outgoing` while the
+//! channel is full, and the task goes on polling.
 //!
-//! **Held open.** The arm is to stand open while the lane says so, and from a fire alarm on until
-//! the lane has heard of it and says so itself. The task brings the arm there at each turn and at
-//! each connection, before anything else; then nothing is withdrawn, and a release has nothing to
-//! do.
+//! After a panic only the driver is lost. The task creates a new one, which connects and withdraws
+//! active releases, as at each connection.
+//!
+//! **Held open.** The arm is to stand open while the lane sets `hold_open`. A fire alarm also keeps
+//! it open until the lane has received the alarm and sets `hold_open` itself. The task opens the
+//! arm at each turn and at each connection, before anything else. While the arm is held open,
+//! nothing is withdrawn and a release needs no command.
 
 mod state;
 
@@ -37,21 +40,21 @@ use crate::{
     supervision::{Backoff, caught},
 };
 
-/// Releases under way to the task. A lane has few people before it; when it is full, the
-/// lane's next one is refused.
+/// Maximum number of releases that wait for the task. When the queue is full, the lane's next
+/// release is refused. Few people stand at a lane, so this is enough.
 const RELEASES: usize = 8;
-/// Events under way to the lane. When it is full the task keeps on listening and withdrawing,
-/// and holds events back itself, within the bound of `state`.
+/// Maximum number of events that wait for the lane. When the queue is full, the task goes on
+/// polling and withdrawing. It holds further events back itself, within the bound of `state`.
 const EVENTS: usize = 64;
-/// Between two looks at the inputs. A sensor that is covered for 100 ms is seen twice.
+/// Interval between two polls. A sensor that is covered for 100 ms is seen twice.
 const POLL: Duration = Duration::from_millis(40);
-/// Between attempts to connect: doubling, never giving up.
+/// Interval between attempts to connect. It doubles from the first value to the last.
 const BACKOFF: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(200)..=Duration::from_secs(5);
-/// A controller is told again after this that its arm is to stand open: it may have lost its power, or
-/// somebody may have used its own buttons.
+/// Interval between commands to an arm that is held open. A controller may lose its power, or a
+/// person may use its buttons, so the command is repeated.
 const HELD_AGAIN: Duration = Duration::from_secs(10);
-/// How long a stop may take to withdraw what is released.
+/// Timeout for withdrawing releases at a stop.
 const WITHDRAW_WITHIN: Duration = Duration::from_millis(1500);
 
 pub(super) fn spawn<T: Turnstile>(
@@ -78,35 +81,39 @@ async fn run<T: Turnstile>(make: impl Fn() -> T, mut state: TaskState) {
     let mut pause = Duration::ZERO;
     loop {
         let (begun, last) = (state.clock.monotonic(), state.is_over());
-        // What outlives a panic are queues and counters, whole after each step.
+        // After a panic the queues and counters are still consistent.
         let Err(fault) =
             caught(async { Driven { driver: make(), state: &mut state }.run(pause).await }).await
         else {
             break;
         };
         let longer = backoff.after(state.clock.monotonic().since(begun));
-        // Where a coil may be on there is no pause; the next one takes another release.
+        // A coil may be on after a release, so the next driver connects without a pause. Without a
+        // new release, a further fault has a pause again.
         let connected = state.state.borrow().connected;
         pause = if connected && state.touched { Duration::ZERO } else { longer };
         state.fault(fault.into());
         if last {
-            error!(lane = state.lane, "a release may be left under way");
+            error!(
+                lane = state.lane,
+                "a release may still be active; check that the arm is closed"
+            );
             break;
         }
     }
     state.close();
 }
 
-/// A driver, and the lane that it is for.
+/// A driver and its lane's state.
 struct Driven<'a, T> {
     driver: T,
     state: &'a mut TaskState,
 }
 
 impl<T: Turnstile> Driven<'_, T> {
-    /// Connects, again and again, and serves, until it is time to stop; then withdraws.
+    /// Connects and serves again and again, until it is time to stop. Then withdraws releases.
     async fn run(mut self, mut pause: Duration) {
-        // A driver does not know what the one before it had released.
+        // A new driver does not know the releases of the driver before it.
         let mut orphaned = self.state.may_be_open();
         while self.state.refuse_for(pause).await.is_continue() {
             let Some(connected) = self.connect().await else { break };
@@ -132,18 +139,24 @@ impl<T: Turnstile> Driven<'_, T> {
             self.state.down(&failed);
         }
         if self.state.is_to_be_open() {
-            info!(lane = self.state.lane, "the arm is left as it is: it is to stand open");
+            info!(
+                lane = self.state.lane,
+                "the task stops and does not close the arm: it is held open"
+            );
         } else if orphaned || self.state.may_be_open() {
             let error = match timeout(WITHDRAW_WITHIN, self.withdraw(orphaned)).await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => error.to_string(),
-                Err(_) => "no time to withdraw".to_owned(),
+                Err(_) => "the withdrawal took too long".to_owned(),
             };
-            error!(lane = self.state.lane, error, "a release may be left under way");
+            error!(
+                lane = self.state.lane,
+                error, "a release may still be active; check that the arm is closed"
+            );
         }
     }
 
-    /// `None`: it is time to stop.
+    /// Connects. Returns `None` when it is time to stop.
     async fn connect(&mut self) -> Option<Result<ConnectReport, TurnstileError>> {
         let mut connect = pin!(self.driver.connect());
         loop {
@@ -163,11 +176,11 @@ impl<T: Turnstile> Driven<'_, T> {
         Ok(())
     }
 
-    /// After a connection, before it counts as one: opens what is to be open, withdraws everything
-    /// else, and takes what the sensors show for given.
+    /// Completes a connection: opens the arm if it is to stand open, or withdraws active releases.
+    /// The first poll sets the sensors' initial state. Then the turnstile counts as connected.
     async fn settle(&mut self, met: ConnectReport) -> Result<(), TurnstileError> {
         let Self { driver, state } = self;
-        // Said at each connection anew.
+        // An alarm that is on is reported again at each connection.
         state.fire_said &= met.fire != Some(true);
         let fire = state.notices(met.fire);
         state.held = None;
@@ -181,14 +194,16 @@ impl<T: Turnstile> Driven<'_, T> {
             state.holds(open);
             state.up(if open { Vec::new() } else { met.released });
         }
-        // An alarm is an alarm, also where the line is not up yet.
+        // The alarm is reported even if the line is not up yet.
         state.says_fire(fire);
-        self.apply_command(settled?).await
+        self.apply_polled(settled?).await
     }
 
-    /// While the line is up. Returns the error that ended it and whether to connect at once, because
-    /// a coil may be on or the line was good: not for a controller that connects and fails at its next
-    /// poll, time after time. `None` to stop.
+    /// Serves while the line is up. Returns `None` when it is time to stop.
+    ///
+    /// Otherwise returns the error, and whether to connect at once: after a good turn, or when a
+    /// coil may be on. A controller that fails at its first poll after each connection is not
+    /// connected at once.
     async fn serve(&mut self) -> Option<(TurnstileError, bool)> {
         let mut was_good = false;
         loop {
@@ -203,7 +218,8 @@ impl<T: Turnstile> Driven<'_, T> {
         }
     }
 
-    /// One turn. A poll follows each release, so that no rush of releases delays the end of a pulse.
+    /// Handles one turn. A poll follows each release, so that many releases do not delay the end of
+    /// a pulse.
     async fn take(&mut self, turn: Turn) -> Result<(), TurnstileError> {
         let converged = self.converge().await;
         if let Turn::Release(release) = turn {
@@ -218,10 +234,10 @@ impl<T: Turnstile> Driven<'_, T> {
             converged?;
         }
         let seen = self.driver.poll().await?;
-        self.apply_command(seen).await
+        self.apply_polled(seen).await
     }
 
-    /// Brings the arm to where it is to stand.
+    /// Opens or closes the arm where it is not as it is to stand.
     async fn converge(&mut self) -> Result<(), TurnstileError> {
         let Self { driver, state } = self;
         let open = state.is_to_be_open();
@@ -233,13 +249,13 @@ impl<T: Turnstile> Driven<'_, T> {
         Ok(())
     }
 
-    /// Deals with what a poll saw. A fire alarm opens the arm first, and is said then.
-    async fn apply_command(&mut self, seen: Polled) -> Result<(), TurnstileError> {
+    /// Handles the result of a poll. A fire alarm opens the arm first, and is reported then.
+    async fn apply_polled(&mut self, seen: Polled) -> Result<(), TurnstileError> {
         let fire = self.state.notices(seen.fire);
         let opened = if fire == Some(true) { self.converge().await } else { Ok(()) };
         self.state.says_fire(fire);
         if let Some(remark) = seen.remark {
-            warn!(lane = self.state.lane, remark, "from the turnstile");
+            warn!(lane = self.state.lane, remark, "the turnstile reports a problem");
             self.state.state.send_modify(|s| s.last_error = Some(remark));
         }
         seen.passed.into_iter().for_each(|direction| self.state.passed(direction));
@@ -254,7 +270,7 @@ impl<T: Turnstile> Driven<'_, T> {
             return Ok(());
         }
         if state.held.is_some() {
-            // Nothing stands in the way.
+            // The arm is open already.
             state.released(passage);
             return Ok(());
         }

@@ -15,14 +15,14 @@ fn a_passage_id_reads_back_as_it_is_written() {
 }
 
 #[test]
-fn what_is_not_32_hex_digits_is_no_passage_id() {
+fn a_text_that_is_not_32_hex_digits_is_refused() {
     for text in ["", "ab", "+b000000000000000000000000000001", &"g".repeat(32), &"0".repeat(33)] {
         assert_eq!(text.parse::<PassageId>(), Err(BadPassageId), "{text}");
     }
 }
 
 #[test]
-fn only_a_plain_refusal_rules_a_release_out() {
+fn a_release_may_have_acted_unless_the_board_plainly_refused_it() {
     let refused = |code| TurnstileError::Refused {
         port: "/dev/ttyUSB0".into(),
         address: 1,

@@ -110,9 +110,9 @@ fn an_answer_that_is_no_stream_is_refused_with_a_remedy() {
             b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm=\"x\"\r\n\r\n",
             "asks for a login; put one into its address: http://USER:PASSWORD@HOST",
         ),
-        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "its answer is not HTTP"),
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "answer is not HTTP"),
         (b"", "no answer within 5s"),
-        (b"HTTP/1.1 200 OK\r\nX: \xff\x00\r\n", "its answer is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: \xff\x00\r\n", "answer is not HTTP"),
     ];
     let all = cases.map(|(answer, expected)| {
         let server = Server::answers(answer);
@@ -138,7 +138,7 @@ fn i10_an_endless_head_costs_only_its_connection() {
     });
     let mut capture = server.http();
     let error = capture.state_when(|s| s.errors > 0).last_error.unwrap();
-    assert!(error.contains("its answer is not HTTP"), "{error}");
+    assert!(error.contains("answer is not HTTP"), "{error}");
     assert!(is(&capture.frame().picture, &jpeg(&empty())));
     assert_eq!(capture.handle.state.borrow().errors, 1);
 }
@@ -338,10 +338,7 @@ fn i8_streams_that_cannot_be_decoded_are_refused_before_they_begin() {
                  sprop-parameter-sets=Z0LAM9oATkB9ZA==,aM48gA==";
     for (media, says) in [
         ("m=video 0 RTP/AVP 26", "no H.264 video; set its codec to H.264"),
-        (
-            large,
-            "its pictures of 5008 x 4000 are more than 9.4 million pixels; set it to a smaller",
-        ),
+        (large, "pictures of 5008 x 4000 have more than 9.4 million pixels; set the camera to"),
     ] {
         let sdp = format!(
             "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\n{media}\r\na=control:track1\r\n"

@@ -109,7 +109,9 @@ fn no_password_is_in_the_log_the_status_or_the_check_even_with_full_tracing() {
     let status = site.status_when("both cameras to refuse the login", |status| {
         let cameras = status["lanes"][0]["cameras"].as_array().unwrap();
         cameras.iter().all(|camera| {
-            camera["last_error"].as_str().is_some_and(|e| e.contains("it refuses the login"))
+            camera["last_error"]
+                .as_str()
+                .is_some_and(|e| e.contains("the camera refuses the login"))
         })
     });
     tells_nothing("status --json", &status.to_string());
@@ -123,7 +125,7 @@ fn no_password_is_in_the_log_the_status_or_the_check_even_with_full_tracing() {
     let address = format!("rtsp://127.0.0.1:{port}/video");
     assert_eq!(attention.unwrap().matches(&address).count(), 1, "{attention:?}");
     let log = site.log();
-    assert!(log.contains("it refuses the login"), "{log}");
+    assert!(log.contains("the camera refuses the login"), "{log}");
     tells_nothing("the log", &log);
     let config = Config::load(&site.path("gatehouse.toml")).unwrap();
     tells_nothing("the configuration's own debug output", &format!("{config:?} {config:#?}"));

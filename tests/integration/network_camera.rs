@@ -116,7 +116,8 @@ fn check_opens_a_camera_and_reports_its_picture_size_or_a_remedy() {
     let expected = format!("{} shows pictures of 1280 x 720 pixels", address(""));
     assert_eq!((&line["detail"], &line["ok"]), (&expected.into(), &true.into()));
     let line = check(&address("gate:wr0ng@"));
-    let expected = format!("{}: it refuses the login; check user and password", address(""));
+    let expected =
+        format!("{}: the camera refuses the login; check user and password", address(""));
     assert_eq!((&line["detail"], &line["ok"]), (&expected.into(), &false.into()));
     let absent = check(&format!("http://127.0.0.1:{}/", free_port()));
     assert!(absent["detail"].as_str().unwrap().contains("cannot be reached"), "{absent}");

@@ -94,7 +94,7 @@ echo "$before $after" | awk '{
     printf "frames: %.1f a second; dropped %d, skipped %d, looked at %d, undecodable %d\n", \
         ($3 - $1) * 1000 / ($4 - $2), $5, $6, $7, $8 }'
 wait_for "frames are not decoded" ".undecodable == 0 and .too_large == 0 and .analysed > 0"
-checked "[640, 360]" 15 "os error 16.*end the other program"
+checked "[640, 360]" 15 "os error 16.*stop the other program"
 
 files() { ls "/proc/$daemon/fd" | wc -l; }
 open_before=$(files)

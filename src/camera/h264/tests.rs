@@ -11,7 +11,7 @@ use super::*;
 
 const KEY_FRAME_EACH: usize = 6;
 
-/// A grey picture with a brighter square that moves.
+/// Returns a grey picture with a brighter square that moves with `n`.
 fn scene(width: usize, height: usize, n: usize) -> Vec<u8> {
     let mut yuv = vec![128; width * height / 2 * 3];
     for row in 8..24 {
@@ -20,7 +20,7 @@ fn scene(width: usize, height: usize, n: usize) -> Vec<u8> {
     yuv
 }
 
-/// As a camera sends it: a key frame and those that need it, and so on.
+/// Returns a camera's stream: key frames, each with the frames that depend on it.
 fn stream(width: usize, height: usize, frames: usize) -> Vec<Vec<u8>> {
     let config = EncoderConfig::new()
         .skip_frames(false)
@@ -40,7 +40,7 @@ fn is_scene(picture: &Yuv, n: usize) -> bool {
 #[test]
 fn each_picture_comes_out_whole_and_without_padding() {
     let mut decoder = Decoder::new().unwrap();
-    // 36 x 46 is padded to whole macroblocks on its way.
+    // The encoder pads 36 x 46 to whole macroblocks.
     for (n, unit) in stream(36, 46, 9).iter().enumerate() {
         let picture = decoder.decode(unit).unwrap().unwrap();
         assert_eq!((picture.width, picture.height), (36, 46));
@@ -65,7 +65,7 @@ fn after_broken_pictures_the_next_key_frame_is_whole() {
     let mut decoder = Decoder::new().unwrap();
     let units = stream(64, 48, 2 * KEY_FRAME_EACH);
     decoder.decode(&units[0]).unwrap().unwrap();
-    // One is lost, and the next is cut off.
+    // One access unit is lost, and the next one is cut short.
     let _ = decoder.decode(&units[2][..units[2].len() / 2]);
     for unit in &units[3..KEY_FRAME_EACH] {
         let _ = decoder.decode(unit);
@@ -76,7 +76,7 @@ fn after_broken_pictures_the_next_key_frame_is_whole() {
 }
 
 #[test]
-fn i10_parameters_that_were_broken_once_leave_no_trace() {
+fn i10_pictures_are_whole_again_after_broken_parameter_sets() {
     let units = stream(64, 48, 1);
     for at in 0..parameter_sets(&units[0]).len() + 8 {
         for bit in 0..8 {
@@ -84,7 +84,7 @@ fn i10_parameters_that_were_broken_once_leave_no_trace() {
             let mut broken = units[0].clone();
             broken[at] ^= 1 << bit;
             let _ = decoder.decode(&broken);
-            let whole = (0..=GIVES_UP).any(|_| {
+            let whole = (0..=MAX_FAILURES).any(|_| {
                 decoder.decode(&units[0]).is_ok_and(|p| p.is_some_and(|p| is_scene(&p, 0)))
             });
             assert!(whole, "bit {bit} of byte {at}");
@@ -93,12 +93,12 @@ fn i10_parameters_that_were_broken_once_leave_no_trace() {
 }
 
 #[test]
-fn i10_a_decoder_that_only_fails_is_made_anew() {
+fn i10_a_decoder_that_only_fails_is_created_again() {
     let mut decoder = Decoder::new().unwrap();
     let units = stream(64, 48, 2);
     let mut failed = 0;
-    // Without the key frame before it, it is of no use.
-    while failed < GIVES_UP {
+    // The second unit cannot be decoded without the key frame before it.
+    while failed < MAX_FAILURES {
         assert!(decoder.decode(&units[1]).is_err());
         failed += 1;
     }
@@ -106,13 +106,13 @@ fn i10_a_decoder_that_only_fails_is_made_anew() {
     assert!(is_scene(&decoder.decode(&units[0]).unwrap().unwrap(), 0));
 }
 
-/// Two pieces of a stream, the second of another size.
+/// Two streams, the second with another picture size.
 static UNITS: LazyLock<Vec<Vec<u8>>> =
     LazyLock::new(|| [stream(64, 48, 8), stream(96, 80, 4)].concat());
 
 proptest! {
     #[test]
-    fn i10_mutated_streams_never_panic_and_what_comes_after_decodes(
+    fn i10_mutated_streams_never_panic_and_a_good_stream_decodes_after_them(
         order in prop::collection::vec(any::<prop::sample::Index>(), 1..12),
         changes in prop::collection::vec(
             (any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>()), 0..24),
@@ -135,8 +135,8 @@ proptest! {
                 prop_assert_eq!(picture.data.len() as u64, pixels / 2 * 3);
             }
         }
-        // Within as many key frames as make it anew at the worst.
-        let whole = (0..=GIVES_UP)
+        // At most [`MAX_FAILURES`] key frames fail before the decoder is created again.
+        let whole = (0..=MAX_FAILURES)
             .any(|_| decoder.decode(&UNITS[0]).is_ok_and(|p| p.is_some_and(|p| is_scene(&p, 0))));
         prop_assert!(whole);
     }

@@ -11,7 +11,7 @@ fn jpeg(side: u32, shade: u8) -> Vec<u8> {
     bytes.into_inner()
 }
 
-/// `outer` with `inner` as the thumbnail of an EXIF segment.
+/// Returns `outer` with `inner` as the thumbnail of an EXIF segment.
 fn with_thumbnail(outer: &[u8], inner: &[u8]) -> Vec<u8> {
     let length = u16::try_from(inner.len() + 8).unwrap().to_be_bytes();
     [&[0xFF, SOI, 0xFF, 0xE1], &length[..], b"Exif\0\0", inner, &outer[2..]].concat()
@@ -27,7 +27,7 @@ fn split(splitter: &mut Splitter, stream: &[u8], piece: usize) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn frames_come_whole_whatever_the_pieces() {
+fn frames_come_whole_in_pieces_of_any_size() {
     let frames = [jpeg(16, 1), jpeg(90, 200), jpeg(8, 77)];
     let stream = frames.concat();
     for piece in [1, 2, 3, 7, 1000, stream.len()] {
@@ -59,7 +59,7 @@ fn stuffed_bytes_and_restarts_are_data() {
 }
 
 #[test]
-fn what_is_between_frames_is_passed_over() {
+fn bytes_between_frames_are_passed_over() {
     let (a, b) = (jpeg(16, 1), jpeg(16, 2));
     let header = b"--frame\r\nContent-Type: image/jpeg\r\n\r\n";
     let stream = [header, &a[..], b"\r\n\xFF", header, &b[..]].concat();
@@ -70,7 +70,7 @@ fn what_is_between_frames_is_passed_over() {
 }
 
 #[test]
-fn a_frame_cut_short_costs_itself_only() {
+fn a_frame_cut_short_leaves_the_next_frame_whole() {
     let (a, b) = (jpeg(64, 1), jpeg(64, 2));
     let stream = [&a[..a.len() / 2 + a.len() / 4], &b].concat();
     let mut splitter = Splitter::new(1 << 20);
@@ -84,7 +84,7 @@ fn a_frame_cut_short_costs_itself_only() {
 }
 
 #[test]
-fn a_frame_beyond_the_limit_is_given_up_and_memory_stays_bounded() {
+fn a_frame_beyond_the_limit_is_discarded_and_memory_stays_bounded() {
     let small = jpeg(16, 3);
     let limit = small.len() + 10;
     let endless = [&[0xFF, SOI, 0xFF, SOS, 0, 2][..], &vec![0x55; 100_000]].concat();
@@ -100,7 +100,7 @@ fn a_frame_beyond_the_limit_is_given_up_and_memory_stays_bounded() {
 
 proptest! {
     #[test]
-    fn any_stream_is_cut_without_panic_and_alike_in_any_pieces(
+    fn any_stream_is_split_without_panic_and_alike_in_any_pieces(
         bytes in prop::collection::vec(prop_oneof![
             3 => Just(0xFF), 1 => Just(SOI), 1 => Just(EOI), 1 => Just(SOS), 1 => Just(0),
             2 => any::<u8>(),
@@ -119,7 +119,7 @@ proptest! {
         prop_assert_eq!(whole.garbage() + framed as u64, bytes.len() as u64);
     }
 
-    /// As cameras send them over HTTP: whatever their headers say, lengths that lie among them.
+    /// Parts as cameras send them over HTTP, with any headers, even wrong lengths.
     #[test]
     fn multipart_frames_come_whole_with_any_headers_in_any_pieces(
         parts in prop::collection::vec(
@@ -129,7 +129,7 @@ proptest! {
     ) {
         let mut frames: Vec<_> = parts.iter().map(|(side, shade, ..)| jpeg(*side, *shade)).collect();
         let mut shown = frames.clone();
-        // One ends within its scan, as when a camera restarts: it is lost, and no other one is.
+        // One frame ends within its scan, as when a camera restarts. Only that frame is lost.
         if let Some((which, at)) = cut {
             let which = which.index(frames.len());
             let scan = frames[which].windows(2).rposition(|w| w == [0xFF, SOS]).unwrap() + 14;

@@ -7,7 +7,7 @@ fn frame(seq: u64) -> Frame {
 }
 
 #[test]
-fn the_newest_frame_wins_and_the_dropped_are_counted() {
+fn the_newest_frame_stays_and_dropped_frames_are_counted() {
     let slot = Slot::new(Arc::default());
     let taken = || slot.take().map(|frame| frame.seq);
     assert_eq!(taken(), None);
@@ -21,7 +21,7 @@ fn the_newest_frame_wins_and_the_dropped_are_counted() {
 }
 
 #[test]
-fn a_frame_tells_the_cameras_longest_pause_since_the_last_one_that_was_taken() {
+fn a_frame_has_the_cameras_longest_pause_since_the_last_frame_taken() {
     let slot = Slot::new(Arc::default());
     let pause = || slot.take().map(|frame| frame.pause.as_millis());
     slot.put(frame(100));
@@ -29,7 +29,7 @@ fn a_frame_tells_the_cameras_longest_pause_since_the_last_one_that_was_taken() {
     for at in [150, 1150, 1200] {
         slot.put(frame(at));
     }
-    assert_eq!(pause(), Some(1000), "of a frame that was dropped");
+    assert_eq!(pause(), Some(1000), "the pause before a dropped frame");
     slot.put(frame(1250));
     assert_eq!(pause(), Some(50));
     slot.put(frame(4250));
@@ -46,7 +46,7 @@ fn workers_of_many_cameras_get_each_frame_once() {
             .map(|_| {
                 scope.spawn(|| {
                     let (mut heard, mut taken) = (0, 0);
-                    // Each camera's last frame is never dropped: someone takes it.
+                    // Each camera's last frame is never dropped: one of the workers takes it.
                     let mut last_seen = Vec::new();
                     loop {
                         let rung = wakeup.wait(heard, Duration::from_millis(300));
@@ -78,7 +78,7 @@ fn workers_of_many_cameras_get_each_frame_once() {
 }
 
 #[test]
-fn a_camera_that_is_lent_shows_its_frames_to_the_borrower_alone() {
+fn only_the_borrower_receives_the_frames_of_a_lent_camera() {
     let slot = Arc::new(Slot::new(Arc::default()));
     slot.put(frame(0));
     let loan = slot.lend().unwrap();
@@ -95,7 +95,7 @@ fn a_camera_that_is_lent_shows_its_frames_to_the_borrower_alone() {
 }
 
 #[test]
-fn patience_ends_without_a_ring() {
+fn a_wait_ends_at_its_timeout_or_at_a_wake() {
     let wakeup = Wakeup::default();
     assert_eq!(wakeup.wait(0, Duration::from_millis(5)), 0);
     wakeup.wake();

@@ -11,7 +11,7 @@ fn range(least: Size, most: Size, step: Size) -> [Offer; 1] {
 }
 
 #[test]
-fn mjpeg_comes_before_yuyv_and_other_formats_are_left_alone() {
+fn mjpeg_is_preferred_to_yuyv_and_other_formats_are_ignored() {
     let all = [
         listed(GREY, (1280, 720)),
         listed(PixelFormat::YUYV, (1280, 720)),
@@ -48,7 +48,7 @@ fn a_size_within_a_range_keeps_to_its_steps() {
     assert_eq!(chosen(&steps, (4096, 16)), Some((1920, 32)));
     let large = range((2, 2), (8192, 8192), (2, 2));
     assert_eq!(chosen(&large, (4096, 4096)), Some((4096, 2928)));
-    // Drivers' faults.
+    // Errors of drivers.
     assert_eq!(chosen(&range((640, 480), (0, 0), (0, 0)), (1280, 720)), Some((640, 480)));
     assert_eq!(chosen(&range((0, 0), (0, 0), (0, 0)), (1280, 720)), None);
     let untold = range(ANY.0, ANY.1, ANY.2);
@@ -56,7 +56,7 @@ fn a_size_within_a_range_keeps_to_its_steps() {
 }
 
 #[test]
-fn what_a_camera_offers_is_shown_with_its_sizes() {
+fn an_offered_format_is_shown_with_its_sizes() {
     let shown = |offer: &Offer| offer.to_string();
     assert_eq!(shown(&listed(GREY, (640, 480))), format!("{GREY} 640 x 480"));
     let [steps] = range((48, 32), (1920, 1080), (16, 8));
@@ -66,7 +66,7 @@ fn what_a_camera_offers_is_shown_with_its_sizes() {
 }
 
 #[test]
-fn the_nearest_rate_is_chosen_and_fractions_of_nothing_are_not() {
+fn the_nearest_rate_is_chosen_and_fractions_with_a_zero_are_ignored() {
     let offered = [(1, 30), (1, 20), (2, 25), (1, 5), (0, 1), (1, 0)];
     let chosen = |fps| nearest_rate(offered.into_iter(), fps);
     assert_eq!(chosen(15.0), Some((2, 25)));
@@ -82,11 +82,11 @@ fn padded_rows_are_packed_and_missing_ones_refused() {
     let yuv = packed(&padded, (4, 2), 12).unwrap();
     assert_eq!((yuv.width, yuv.height, yuv.layout), (4, 2, Layout::Yuyv));
     assert_eq!(yuv.data, [row, row].concat());
-    // Of the last row the padding may be missing, the row may not.
+    // The last row's padding may be missing, but not the row.
     assert_eq!(packed(&padded[..20], (4, 2), 12).unwrap(), yuv);
     assert_eq!(packed(&padded[..19], (4, 2), 12), None);
     assert_eq!(packed(&[], (4, 2), 12), None);
-    // A driver that tells no stride has none; one row too many is left out.
+    // A stride of 0 means no padding. An odd last row is left out.
     assert_eq!(packed(&[row, row, row].concat(), (4, 3), 0).unwrap(), yuv);
     assert_eq!(packed(&padded, (4, 2), usize::MAX), None);
     assert_eq!(packed(&padded, (1, 1), 12), None);
@@ -124,7 +124,7 @@ fn a_jpeg_without_huffman_tables_is_decoded_with_the_standard_ones() {
 }
 
 #[test]
-fn what_is_no_camera_is_refused_with_a_remedy() {
+fn a_path_that_is_no_camera_is_refused_with_a_remedy() {
     let refusal = |path: &Path| match V4l2::open(path, (1280, 720), 15.0) {
         Ok(_) => panic!("{} opened", path.display()),
         Err(e) => e.to_string(),

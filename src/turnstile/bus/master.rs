@@ -1,4 +1,4 @@
-//! The task of one serial line: whose turn it is, the bytes out, the answers in.
+//! The task of one serial line: it picks the next exchange, sends the command and reads the answer.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -23,14 +23,14 @@ use crate::{
     turnstile::{error::TurnstileError, scan::Found, settings::SerialLine},
 };
 
-/// From a request to its answer. A 7E/7F command and its answer take 217 ms at 1200 baud, and 27 ms
-/// at 9600; a controller takes up to some 50 ms more.
+/// Timeout for an answer. It includes the transmission of the command: a 7E/7F command and its
+/// answer take 217 ms at 1200 baud, and 27 ms at 9600. A controller needs up to about 50 ms more.
 const ANSWER_WITHIN: Duration = Duration::from_millis(300);
-/// Within this all bytes of a command have left, or the port is given up.
+/// Timeout for sending a command. After it the port is closed.
 const SENT_WITHIN: Duration = Duration::from_millis(300);
-/// After a silent device, the others have the line to themselves for so long.
+/// Interval between attempts to reach silent devices. The other devices have the line meanwhile.
 const SPACING: Duration = Duration::from_millis(500);
-/// Bytes of the line looked at together; what a codec keeps is shorter than a frame.
+/// Maximum number of bytes read at once, and kept for the codec. A frame is shorter.
 pub(super) const CHUNK: usize = 256;
 
 /// The task's state.
@@ -39,14 +39,14 @@ pub(super) struct Master {
     clock: Arc<dyn Clock>,
     jobs: mpsc::Receiver<Job>,
     strays: watch::Sender<u64>,
-    /// Taken from `jobs`, so that the urgent can go first; within [`EXCHANGES`].
+    /// Jobs taken from `jobs`, so that urgent ones can go first. At most [`EXCHANGES`].
     waiting: VecDeque<Job>,
     open: Option<SerialStream>,
-    /// The live session of each address.
+    /// The current session of each address.
     sessions: HashMap<u8, u64>,
-    /// Until it is over no device goes that has not answered yet, while others do.
+    /// While it runs, devices that have not answered yet wait, if another device has a session.
     spacing: Option<Pin<Box<Sleep>>>,
-    /// The last exchange that wanted an answer had one.
+    /// Whether the last exchange that expects an answer got it.
     answered: bool,
 }
 
@@ -71,9 +71,9 @@ impl Master {
     }
 
     pub async fn run(mut self) {
-        // What outlives a panic are queues, whole after each step; the port is opened anew.
+        // After a panic the queues are still consistent, and the port is opened again.
         while let Err(fault) = caught(self.serve()).await {
-            error!(port = %self.line.port.display(), %fault, "the serial line's task is begun anew");
+            error!(port = %self.line.port.display(), %fault, "the serial line's task starts again");
             self.close();
         }
     }
@@ -83,7 +83,7 @@ impl Master {
         self.sessions.clear();
     }
 
-    /// Until nobody is left who could ask.
+    /// Serves jobs until no sender is left.
     async fn serve(&mut self) {
         let mut unasked = [0; CHUNK];
         loop {
@@ -104,7 +104,7 @@ impl Master {
                         continue;
                     }
                     None if self.waiting.is_empty() => return,
-                    // Only what waits for its spacing is left, and nobody for its answer.
+                    // The jobs left wait for the spacing, and no driver waits for their answers.
                     None => {
                         self.waiting.clear();
                         continue;
@@ -126,9 +126,9 @@ impl Master {
         }
     }
 
-    /// Whose turn it is.
+    /// Returns the job whose turn it is.
     fn next(&mut self) -> Option<Job> {
-        // Those that nobody waits for any more are given up.
+        // A job is dropped when its driver no longer waits for the answer.
         self.waiting.retain(|job| !job.reply.is_closed());
         let sessions = &self.sessions;
         let others = |job: &Job| sessions.keys().any(|address| *address != job.address);
@@ -169,7 +169,7 @@ impl Master {
             }
         }
         let _ = reply.send(answer);
-        // A frame begins after a silence of 3.5 characters.
+        // A frame begins after a silence of 3.5 characters. Source: MODBUS over Serial Line V1.02.
         sleep(Duration::from_micros(38_500_000 / u64::from(self.line.baud.max(1)))).await;
     }
 
@@ -178,7 +178,7 @@ impl Master {
     }
 
     fn open(&mut self) -> Result<(), TurnstileError> {
-        // An adapter may be stuck: where nobody else is served by it, it is opened anew.
+        // The adapter may be stuck. So the port is opened again, unless other sessions use it.
         if self.open.is_some() && (self.answered || !self.sessions.is_empty()) {
             return Ok(());
         }
@@ -203,7 +203,7 @@ impl Master {
         let port = self.line.name();
         let failed = |source: io::Error| TurnstileError::Line { port: port.clone(), source };
         let Some(stream) = &mut self.open else { return Err(self.not_connected()) };
-        // What is there already answers something older.
+        // Bytes that are already here belong to an older command.
         if stream.bytes_to_read().map_err(|e| failed(e.into()))? > 0 {
             stream.clear(ClearBuffer::Input).map_err(|e| failed(e.into()))?;
             self.strays.send_modify(|count| *count = count.wrapping_add(1));
@@ -225,7 +225,7 @@ impl Master {
             Ok(Err(source)) => Err(failed(source)),
             Err(_) if noise > 0 => {
                 let what =
-                    format!("{} came, and no whole answer", crate::timing::counted(noise, "byte"));
+                    format!("{} came, but no whole answer", crate::timing::counted(noise, "byte"));
                 Err(TurnstileError::Garbled { port, address, what })
             }
             Err(_) => Err(TurnstileError::NoAnswer { port, address, within: ANSWER_WITHIN }),
@@ -240,7 +240,7 @@ async fn over(spacing: &mut Option<Pin<Box<Sleep>>>) {
     }
 }
 
-/// Something that comes unasked, while the port is open.
+/// Reads unrequested bytes. Waits forever while the port is closed.
 async fn read(open: &mut Option<SerialStream>, bytes: &mut [u8]) -> io::Result<usize> {
     match open {
         Some(stream) => whole(stream.read(bytes).await),
@@ -248,7 +248,7 @@ async fn read(open: &mut Option<SerialStream>, bytes: &mut [u8]) -> io::Result<u
     }
 }
 
-/// The end of a serial line is its loss.
+/// Turns the end of the stream into an error: a serial line ends only when its port is lost.
 fn whole(read: io::Result<usize>) -> io::Result<usize> {
     match read {
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -258,20 +258,20 @@ fn whole(read: io::Result<usize>) -> io::Result<usize> {
 
 async fn send(stream: &mut SerialStream, exchange: &Exchange) -> io::Result<()> {
     stream.write_all(&exchange.send).await?;
-    // An answer says that the bytes have left. Without one they are watched; draining the port by
-    // the system call for it would block this thread.
+    // An answer shows that the bytes have left the port. Without an answer the output queue is
+    // polled, because the system call that drains it (tcdrain) would block this thread.
     while exchange.find.is_none() && stream.bytes_to_write()? > 0 {
         sleep(Duration::from_millis(1)).await;
     }
     Ok(())
 }
 
-/// What came after a command.
+/// The bytes received after a command.
 struct Hearing<'a> {
     stream: &'a mut SerialStream,
-    /// Of which the codec may make a frame yet.
+    /// Bytes that may still become a frame.
     heard: Vec<u8>,
-    /// Bytes passed over.
+    /// Number of bytes passed over.
     noise: usize,
 }
 

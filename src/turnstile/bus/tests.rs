@@ -1,4 +1,4 @@
-//! The port's task on a pseudo-terminal, with the test's hands at the other end.
+//! The serial line's task on a pseudo-terminal. The test reads and writes the other end.
 
 use std::sync::atomic::AtomicUsize;
 
@@ -13,12 +13,12 @@ use crate::clock::ManualClock;
 
 const SOON: Duration = Duration::from_secs(120);
 
-/// A line, and its far end.
+/// A serial line and its other end.
 struct Bench {
     clock: Arc<ManualClock>,
     port: Arc<Port>,
     far: SerialStream,
-    /// As a driver opens the other one.
+    /// The end that the port opens by its name. It is kept open so that `far` does not hang up.
     _near: SerialStream,
 }
 
@@ -35,7 +35,7 @@ impl Bench {
         connected(&self.port, address).await
     }
 
-    /// The next command, of two bytes: an address, and what.
+    /// Returns the next command: an address and a code, of one byte each.
     async fn hears(&mut self) -> [u8; 2] {
         let mut bytes = [0; 2];
         timeout(SOON, self.far.read_exact(&mut bytes)).await.expect("a command").unwrap();
@@ -53,7 +53,7 @@ async fn connected(port: &Arc<Port>, address: u8) -> Session {
     session
 }
 
-/// An answer is two bytes, the first the address.
+/// Returns an exchange whose answer is two bytes, the address first.
 fn ask(address: u8, what: u8, turn: Turn) -> Exchange {
     let find: Find = Box::new(move |heard| match heard.iter().position(|b| *b == address) {
         Some(at) if at + 2 <= heard.len() => Found::Answer { passed_over: at, len: 2 },
@@ -62,7 +62,7 @@ fn ask(address: u8, what: u8, turn: Turn) -> Exchange {
     Exchange { send: vec![address, what], find: Some(find), turn, ..Exchange::default() }
 }
 
-/// Carried out beside the test.
+/// Carries out an exchange in a task of its own.
 fn beside(
     mut session: Session,
     exchange: Exchange,
@@ -74,7 +74,7 @@ fn beside(
 }
 
 impl Bench {
-    /// A session that has answered once.
+    /// Returns a session whose device has answered once.
     async fn at_work(&mut self, address: u8) -> Session {
         let first = beside(self.connect(address).await, ask(address, 0, Turn::Routine));
         assert_eq!(self.hears().await, [address, 0]);
@@ -95,15 +95,15 @@ async fn an_urgent_exchange_waits_behind_one_silent_device_at_most() {
         let session = connected(&port, address).await;
         silent.push(beside(session, ask(address, 9, Turn::Routine)));
     }
-    // The first of them has the line; all others wait.
+    // The first silent device has the line; the others wait.
     assert_eq!(bench.hears().await, [2, 9]);
     let urgent = beside(healthy, ask(1, 7, Turn::Urgent));
     assert_eq!(bench.hears().await, [1, 7]);
     bench.answers([1, 8]).await;
     let (session, answer) = urgent.await.unwrap();
     assert_eq!(answer.unwrap(), [1, 8]);
-    // Nor does a poll wait behind the other two: they come when the line has been the others' a
-    // while.
+    // A poll does not wait behind the other two silent devices either. They have their turn after
+    // `SPACING`.
     let poll = beside(session, ask(1, 6, Turn::Routine));
     assert_eq!(bench.hears().await, [1, 6]);
     bench.answers([1, 6]).await;
@@ -116,7 +116,7 @@ async fn an_urgent_exchange_waits_behind_one_silent_device_at_most() {
 }
 
 #[tokio::test]
-async fn i4_a_command_whose_time_is_over_when_its_turn_comes_is_not_sent() {
+async fn i4_a_command_past_its_deadline_at_its_turn_is_not_sent() {
     let mut bench = Bench::new();
     let (first, second) = (bench.at_work(1).await, bench.at_work(2).await);
     let slow = beside(first, ask(1, 1, Turn::Routine));
@@ -129,7 +129,7 @@ async fn i4_a_command_whose_time_is_over_when_its_turn_comes_is_not_sent() {
     slow.await.unwrap().1.unwrap();
     let (session, answer) = release.await.unwrap();
     assert!(matches!(answer, Err(TurnstileError::Late { .. })), "{answer:?}");
-    // And the session goes on: the next bytes on the line are the next command's.
+    // The session goes on: the next bytes on the line are the next command.
     let next = beside(session, ask(2, 8, Turn::Routine));
     assert_eq!(bench.hears().await, [2, 8]);
     bench.answers([2, 8]).await;
@@ -137,14 +137,14 @@ async fn i4_a_command_whose_time_is_over_when_its_turn_comes_is_not_sent() {
 }
 
 #[tokio::test]
-async fn a_missed_answer_ends_the_session_though_nobody_waits_for_it() {
+async fn a_missed_answer_ends_the_session_after_the_driver_stopped_waiting() {
     let mut bench = Bench::new();
     let mut session = bench.at_work(1).await;
     tokio::select! {
         answer = session.exchange(ask(1, 1, Turn::Routine)) => panic!("{answer:?}"),
         heard = bench.hears() => assert_eq!(heard, [1, 1]),
     }
-    // What comes too late for the first is not the second's: that is not even sent.
+    // The second command is not sent, so it cannot take the first one's late answer.
     let second = beside(session, ask(1, 2, Turn::Urgent));
     let (_, answer) = timeout(SOON, second).await.unwrap().unwrap();
     assert!(matches!(answer, Err(TurnstileError::NotConnected { .. })), "{answer:?}");
@@ -152,7 +152,7 @@ async fn a_missed_answer_ends_the_session_though_nobody_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_late_answer_makes_the_line_not_quiet_and_is_nobodys() {
+async fn a_late_answer_makes_the_line_not_quiet_and_is_taken_for_no_other() {
     let mut bench = Bench::new();
     let mut late = bench.at_work(1).await;
     let mut other = bench.at_work(2).await;
@@ -166,7 +166,7 @@ async fn a_late_answer_makes_the_line_not_quiet_and_is_nobodys() {
             session.connect(Duration::from_secs(1)).await.map(|()| session)
         }
     });
-    // While another one is asked, the late answer arrives, and then the right one.
+    // While another device is asked, the late answer arrives, and then the right answer.
     let asked = tokio::spawn(async move { other.exchange(ask(2, 5, Turn::Routine)).await });
     assert_eq!(bench.hears().await, [2, 5]);
     bench.answers([1, 1]).await;
@@ -181,7 +181,7 @@ async fn a_late_answer_makes_the_line_not_quiet_and_is_nobodys() {
 }
 
 #[tokio::test]
-async fn a_pause_within_an_answer_parts_it() {
+async fn a_pause_within_an_answer_ends_the_frame() {
     let mut bench = Bench::new();
     let session = bench.at_work(1).await;
     let gap = Some(Duration::from_millis(40));
@@ -195,7 +195,7 @@ async fn a_pause_within_an_answer_parts_it() {
 }
 
 #[tokio::test]
-async fn i10_a_panic_of_the_ports_task_costs_the_exchange_and_no_more() {
+async fn i10_after_a_panic_of_the_lines_task_drivers_can_connect_again() {
     let mut bench = Bench::new();
     let (one, mut two) = (bench.at_work(1).await, bench.at_work(2).await);
     let find: Find = Box::new(|_| panic!("no frame"));
@@ -210,7 +210,7 @@ async fn i10_a_panic_of_the_ports_task_costs_the_exchange_and_no_more() {
 }
 
 #[tokio::test]
-async fn i8_what_a_codec_keeps_is_bounded() {
+async fn i8_the_bytes_kept_for_a_codec_are_bounded() {
     let mut bench = Bench::new();
     let session = bench.at_work(1).await;
     let seen = Arc::new(AtomicUsize::new(0));
@@ -229,7 +229,7 @@ async fn i8_what_a_codec_keeps_is_bounded() {
 }
 
 #[tokio::test]
-async fn lanes_that_name_the_same_port_share_its_task_and_let_go_of_it() {
+async fn lanes_that_name_the_same_port_share_its_task_until_the_last_one_drops_it() {
     let (_far, near) = SerialStream::pair().unwrap();
     let line = SerialLine { port: near.name().unwrap().into(), baud: 9600 };
     let buses = Buses::new(Arc::new(ManualClock::new(0, true)));

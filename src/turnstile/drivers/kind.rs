@@ -1,4 +1,4 @@
-//! What makes a folder a driver.
+//! The trait that each driver implements, and what a driver is created from.
 
 #![warn(missing_docs)]
 
@@ -13,52 +13,52 @@ use crate::turnstile::{
     simulation::DeviceFrame,
 };
 
-/// Frames kept for a slow listener at the tap; it loses the oldest.
+/// Maximum number of frames kept for a slow subscriber of the tap, which loses the oldest.
 const TAPPED_FRAMES: usize = 64;
 
-/// What a driver's folder tells the rest of the program.
+/// A driver's name, configuration and constructors.
 pub trait Driver: Turnstile + Sized {
-    /// Its name in the configuration.
+    /// The driver's name in the configuration.
     const WORD: &'static str;
-    /// It stands for hardware that is not there: refused unless `mode = "bench"`.
+    /// Whether the driver simulates its hardware. Refused unless `mode = "bench"`.
     const SIMULATED: bool = false;
 
-    /// Its keys of `[lane.turnstile]`.
+    /// The driver's keys of `[lane.turnstile]`.
     type Config: Settings;
 
-    /// The driver, not connected yet.
+    /// Creates a driver that is not connected.
     fn new(config: Self::Config, means: &Means) -> Self;
 
-    /// What `gatehouse check` says of a controller after a connection.
+    /// Returns what `gatehouse check` shows after a connection.
     fn found(address: u8, port: &str) -> String {
         format!("address {address} answers on {port}")
     }
 
-    /// A simulated controller, for tests.
+    /// Creates a simulated controller for tests.
     #[cfg(any(test, feature = "failpoints"))]
     fn board(address: u8) -> Box<dyn Board>;
 
-    /// Looks for answers among any bytes, and reads them. It panics where something does not hold.
+    /// Looks for answers among any bytes and reads them. Panics if an assertion fails.
     #[cfg(any(test, fuzzing))]
     fn fuzz(_heard: &[u8]) {}
 }
 
-/// What a driver may be made of.
+/// The resources that a driver is created with.
 #[derive(Clone)]
 pub struct Means {
-    /// The serial lines, each of which may carry several controllers.
+    /// The serial lines. Several controllers may share a line.
     pub buses: Buses,
-    /// Where a simulated line shows its frames.
+    /// Receives the frames of a simulated line.
     pub tap: broadcast::Sender<DeviceFrame>,
 }
 
 impl Means {
-    /// Returns the means on these lines.
+    /// Creates the resources for these lines.
     pub fn new(buses: &Buses) -> Means {
         Means { buses: buses.clone(), tap: broadcast::channel(TAPPED_FRAMES).0 }
     }
 
-    /// A place at a line, which is the same for all that name its port.
+    /// Returns a session for an address on a line. Sessions of the same port share its task.
     pub fn session(&self, line: &SerialLine, address: u8) -> Session {
         Session::new(self.buses.port(line), address)
     }

@@ -1,7 +1,7 @@
-//! The list of drivers, and what follows from a line of it.
+//! The macro that turns the list of drivers into enums and their functions.
 
-/// Makes of `Name: Driver,` a variant of each enum here, and of the [`Driver`](super::Driver) what is
-/// asked of it.
+/// Declares a variant in each enum for each `Name: Driver,`. The functions call the
+/// [`Driver`](super::Driver) of the variant.
 macro_rules! drivers {
     ($($(#[$doc:meta])* $name:ident: $driver:ty,)+) => {
         /// The controller of a lane.
@@ -24,14 +24,14 @@ macro_rules! drivers {
                 }
             }
 
-            /// Its name in the configuration.
+            /// Returns the driver's name in the configuration.
             pub fn word(&self) -> &'static str {
                 match self {
                     $(TurnstileDriver::$name(_) => <$driver>::WORD,)+
                 }
             }
 
-            /// Its serial line and its address there.
+            /// Returns the controller's serial line and its address there.
             pub fn place(&self) -> Option<(&SerialLine, u8)> {
                 match self {
                     $(TurnstileDriver::$name(config) => config.place(),)+
@@ -61,7 +61,7 @@ macro_rules! drivers {
             $(<$driver>::fuzz(heard);)+
         }
 
-        /// What a simulated line speaks.
+        /// The protocol of a simulated line.
         #[cfg(any(test, feature = "failpoints"))]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Protocol {
@@ -70,20 +70,20 @@ macro_rules! drivers {
 
         #[cfg(any(test, feature = "failpoints"))]
         impl Protocol {
-            /// Those of real controllers.
+            /// Returns the protocols of real controllers.
             pub fn all() -> Vec<Protocol> {
                 let all = [$((Protocol::$name, <$driver>::SIMULATED),)+];
                 all.into_iter().filter(|(_, simulated)| !simulated).map(|(one, _)| one).collect()
             }
 
-            /// Whether its controllers report that somebody went through.
+            /// Returns whether the controllers report passages.
             pub fn confirms_passage(self) -> bool {
                 match self {
                     $(Protocol::$name => <$driver as crate::turnstile::Turnstile>::CONFIRMS_PASSAGE,)+
                 }
             }
 
-            /// For a [`SimulatedLine`](super::SimulatedLine).
+            /// Returns the protocol's values for a [`SimulatedLine`](super::SimulatedLine).
             pub fn speaks(self) -> Speaks {
                 let (driver, board): (_, fn(u8) -> _) = match self {
                     $(Protocol::$name => (<$driver>::WORD, <$driver>::board),)+

@@ -1,9 +1,9 @@
-//! The drivers there are, each a folder: its settings, its frames, the driver, and a simulated
-//! controller that the driver is tested against.
+//! The list of drivers. Each driver is a folder: its settings, its frames, the driver, and a
+//! simulated controller for its tests.
 //!
-//! A new driver is a folder with a [`Driver`], its `mod`, and its line in the list below. From there
-//! come the words of `driver = "…"`, the keys that are known, the lane's task, `gatehouse check`, the
-//! simulated lines that the tests of all drivers run on, and what is fuzzed.
+//! A new driver needs a folder with a [`Driver`], its `mod` line, and its line in the list below.
+//! From the list follow the words of `driver = "…"`, the known keys, the lane's task, the probe of
+//! `gatehouse check`, the simulated lines that the tests of all drivers run on, and fuzzing.
 
 mod kind;
 #[macro_use]
@@ -29,9 +29,9 @@ use super::{
 
 drivers! {
     ModbusRtu: modbus_rtu::ModbusTurnstile,
-    /// It counts passages.
+    /// A controller that counts passages.
     Counting: d7e7f::CountingTurnstile,
-    /// It takes commands and never answers.
+    /// A controller that takes commands and never answers.
     OneWay: eb::OneWayTurnstile,
     Simulated: simulated::Simulated,
 }
@@ -39,7 +39,7 @@ drivers! {
 fn read<D: Driver>(keys: &Keys<'_>) -> Checked<D::Config> {
     if D::SIMULATED && !keys.bench {
         let word = D::WORD;
-        return wrong("driver", format!("{word:?} needs mode = \"bench\" at the file's top"));
+        return wrong("driver", format!("{word:?} needs mode = \"bench\" at the top of the file"));
     }
     let own = |key: &&String| *key == "driver" || D::Config::KEYS.contains(&key.as_str());
     match keys.table.keys().find(|key| !own(key)) {
@@ -50,14 +50,15 @@ fn read<D: Driver>(keys: &Keys<'_>) -> Checked<D::Config> {
 
 fn no_driver<T>(word: Option<&str>) -> Checked<T> {
     let Some(word) = word else { return wrong("", "missing field `driver`") };
-    // What is long, or an address, may be a secret.
+    // A long word, or an address, may hold a secret, so it is not shown.
     let plain = word.len() <= 40 && !word.contains(['@', '/']);
     let shown = if plain { format!("{word:?}") } else { "\"***\"".to_owned() };
-    let drivers = listed(KINDS.iter().map(|(word, _)| *word), "and");
-    wrong("driver", format!("{shown} is no driver; there are {drivers}"))
+    let drivers = listed(KINDS.iter().map(|(word, _)| *word), "or");
+    wrong("driver", format!("{shown} is no driver; choose {drivers}"))
 }
 
-/// A key that this driver does not have: another one's, or unknown, which is said as serde does.
+/// Returns the error for a key that this driver does not have. It names the drivers that have the
+/// key, or is worded as serde's error for an unknown key.
 fn no_key<T>(key: &str) -> Checked<T> {
     let owners = KINDS.iter().filter(|(_, keys)| keys.contains(&key)).map(|(word, _)| *word);
     let owners = listed(owners, "or");
@@ -67,7 +68,7 @@ fn no_key<T>(key: &str) -> Checked<T> {
     wrong(key, unknown(key))
 }
 
-/// That no driver has this key, as serde says it.
+/// Returns the message for a key that no driver has, in serde's words.
 pub fn unknown(key: &str) -> String {
     let known: Vec<_> = keys().iter().map(|key| format!("`{key}`")).collect();
     format!("unknown field `{key}`, expected one of {}", known.join(", "))
@@ -81,7 +82,7 @@ fn listed<'a>(words: impl Iterator<Item = &'a str>, and: &str) -> String {
     }
 }
 
-/// The keys of `[lane.turnstile]` for all drivers together.
+/// Returns the keys of `[lane.turnstile]` of all drivers.
 pub fn keys() -> Vec<&'static str> {
     let mut keys = vec!["driver"];
     for key in KINDS.iter().flat_map(|(_, keys)| *keys) {
@@ -98,7 +99,7 @@ fn spawn<D: Driver>(
     buses: &Buses,
 ) -> (TurnstileHandle, JoinHandle<()>) {
     let (config, means) = (config.clone(), Means::new(buses));
-    // The line stays open when the driver is made again after a fault.
+    // The task holds the port, so that the line stays open while a driver is created again.
     let port = config.place().map(|(line, _)| buses.port(line));
     let name = port.as_ref().map_or_else(|| D::WORD.to_owned(), |port| port.name());
     let tap = D::SIMULATED.then(|| means.tap.clone());
@@ -117,7 +118,7 @@ async fn probe<D: Driver>(config: &D::Config, buses: &Buses) -> Result<String, T
 
 #[cfg(any(test, feature = "failpoints"))]
 impl TurnstileDriver {
-    /// The driver for a simulated controller, by default settings.
+    /// Returns the driver for a simulated controller, with default settings.
     pub fn of(device: &SimulatedDevice) -> Checked<TurnstileDriver> {
         let word = device.speaks().driver;
         let mut table = toml::Table::new();

@@ -1,6 +1,7 @@
 use super::*;
 
-/// Hears `line` in pieces, as a port does. The first answer, and the most that was kept.
+/// Feeds `line` in pieces, as a port does. Returns the first answer and the largest number of bytes
+/// that was kept.
 pub fn hear(
     line: &[u8],
     pieces: &[usize],

@@ -1,30 +1,29 @@
-//! An arm that is told what to do by commands: the common part of controllers that only tests
-//! simulate.
+//! An arm that commands move: the common part of the simulated controllers that only tests use.
 
 use crate::turnstile::settings::Direction;
 
-/// What an arm was told.
+/// The state of an arm.
 #[derive(Clone, Debug, Default)]
 pub struct Arm {
     pub address: u8,
-    /// People who may pass, in each direction.
+    /// Number of people who may pass, in each direction.
     pub passes: [u32; 2],
     pub open: [bool; 2],
 }
 
-/// What a frame tells a controller to do.
+/// The command in a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Lets so many people through.
+    /// Releases the arm for this number of people.
     Release(Direction, u8),
     Open(&'static [Direction]),
     Close,
-    /// It moves nothing.
+    /// A command that does not move the arm.
     Look,
 }
 
 impl Arm {
-    /// Returns the direction that was released.
+    /// Carries out a command, and returns the direction that it released.
     pub fn carry_out(&mut self, order: Order) -> Option<Direction> {
         match order {
             Order::Release(direction, passes) => {
@@ -38,7 +37,7 @@ impl Arm {
         None
     }
 
-    /// Somebody has gone through.
+    /// Counts a person who passed.
     pub fn pass(&mut self, direction: Direction) {
         let passes = &mut self.passes[direction.index()];
         *passes = passes.saturating_sub(1);

@@ -1,8 +1,8 @@
-//! A simulated controller's mind: what it makes of a frame, and how it shows who walks.
+//! The trait of a simulated controller: how it answers a frame and how it shows a passage.
 //!
-//! Each driver's folder has one, with a codec of its own: the driver and the controller that it is
-//! tested against do not share their mistakes. Entry is coil and input 0, the left side; exit is 1,
-//! the right.
+//! Each driver's folder has a simulated controller with a codec of its own, so that the driver and
+//! the controller do not share a mistake. Entry is coil and input 0, or the left side. Exit is coil
+//! and input 1, or the right side.
 
 use std::fmt;
 
@@ -12,37 +12,38 @@ use crate::turnstile::settings::Direction;
 
 /// One controller, without its line.
 pub trait Board: fmt::Debug + Send + Hands {
-    /// The length of the whole frame that these bytes begin with, whichever address it is for.
+    /// Returns the length of the whole frame that these bytes begin with, for any address.
     fn whole(&self, heard: &[u8]) -> Option<usize>;
 
     fn hear(&mut self, frame: &[u8]) -> Heard;
 
-    /// Somebody is in the way, and was counted; or has left it.
+    /// Shows a person in the passage and counts the person, or shows an empty passage.
     fn step(&mut self, direction: Direction, inside: bool);
 
-    /// It shows who is in the way only while somebody is: they wait there until it was looked at.
+    /// Returns whether the board shows a person only while the person is in its passage sensor. The
+    /// simulated person then stays there until the sensor was read.
     fn has_sensor(&self) -> bool {
         false
     }
 }
 
-/// What became of a frame.
+/// The effect of a frame.
 #[derive(Debug, Default)]
 pub struct Heard {
     pub answer: Option<Vec<u8>>,
     /// Directions that this frame released.
     pub released: Vec<Direction>,
-    /// It asked for what shows a passage.
+    /// The frame asked for the state that shows a passage.
     pub looked: bool,
 }
 
-/// What only tests do to a controller.
+/// Operations on a controller that only tests use.
 #[cfg(any(test, feature = "failpoints"))]
 pub trait Hands {
-    /// What a frame tells this controller; `None` where it is for another one.
+    /// Returns the command in a frame, or `None` if the frame is for another controller.
     fn order(&self, frame: &[u8]) -> Option<Order>;
 
-    /// The arm of a controller that has one.
+    /// Returns the arm, if the controller has one.
     fn arm(&mut self) -> Option<&mut Arm> {
         None
     }
@@ -58,7 +59,7 @@ pub trait Hands {
         }
     }
 
-    /// An answer of its own as the controller at `address` would give it.
+    /// Returns this controller's answer with another controller's `address`.
     fn readdressed(&self, answer: Vec<u8>, _address: u8) -> Vec<u8> {
         answer
     }
@@ -70,7 +71,7 @@ pub trait Hands {
     fn set_trouble(&mut self, _fault: u8, _alarm: u8) {}
 }
 
-/// What only tests do to a controller: nothing, in the shipped program.
+/// Operations on a controller that only tests use. The shipped program has none of them.
 #[cfg(not(any(test, feature = "failpoints")))]
 pub trait Hands {}
 

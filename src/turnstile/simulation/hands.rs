@@ -1,18 +1,18 @@
-//! What only tests do at a simulated line: people who walk, a fire alarm, faults, a pulled plug.
+//! Operations on a simulated line that only tests use: passages, fire alarms, faults, unplugging.
 
 use std::time::Duration;
 
 use super::{Board, Heard, Order, SimulatedBus, SimulatedDevice, Speaks};
 use crate::turnstile::settings::Direction;
 
-/// How a device can misbehave.
+/// A fault of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Does not hear: nothing is carried out, nothing answered.
+    /// The device neither carries out nor answers a command.
     Deaf,
-    /// Carries out and does not answer.
+    /// The device carries out commands and does not answer.
     Mute,
-    /// Carries out and answers this much later.
+    /// The device carries out commands and answers after this delay.
     Late(Duration),
     /// The answer's checksum is wrong.
     WrongChecksum,
@@ -20,12 +20,12 @@ pub enum Fault {
     FromAddress(u8),
     /// These bytes come before the answer.
     Noise(Vec<u8>),
-    /// Half an answer comes.
+    /// Only the first half of the answer comes.
     Half,
 }
 
 impl Fault {
-    /// What a controller with it makes of a frame, and how late its answer is.
+    /// Passes a frame to a controller with this fault. Returns its effect and the answer's delay.
     pub(super) fn hear(self, board: &mut dyn Board, frame: &[u8]) -> (Heard, Duration) {
         if self == Fault::Deaf {
             return (Heard::default(), Duration::ZERO);
@@ -50,18 +50,18 @@ impl Fault {
 }
 
 impl SimulatedBus {
-    /// What a frame tells the controller that it is for.
+    /// Returns the command in a frame, for the controller of its address.
     pub fn order(&self, frame: &[u8]) -> Option<Order> {
-        self.shared.devices.values().find_map(|device| device.mind().board.order(frame))
+        self.shared.devices.values().find_map(|device| device.state().board.order(frame))
     }
 
-    /// Pulls the adapter out; returns when it is gone.
+    /// Unplugs the adapter, and returns when the terminal is closed.
     pub async fn unplug(&self) {
         self.shared.plug.send_replace(false);
         let _ = self.shared.plugged.subscribe().wait_for(|plugged| !plugged).await;
     }
 
-    /// Plugs it in again. Without a link it has another path then.
+    /// Plugs the adapter in again. Without a link it then has another path.
     pub async fn replug(&self) {
         self.shared.plug.send_replace(true);
         let _ = self.shared.plugged.subscribe().wait_for(|plugged| *plugged).await;
@@ -73,55 +73,56 @@ impl SimulatedDevice {
         self.bus.shared.line.speaks
     }
 
-    /// Whether a direction is open: its coil is on, passes are left, or it is kept open.
+    /// Returns whether a direction is open: its coil is on, it is released, or it is held open.
     pub fn released(&self, direction: Direction) -> bool {
-        self.device.mind().board.is_open(direction)
+        self.device.state().board.is_open(direction)
     }
 
-    /// Opens or closes a direction behind the driver's back.
+    /// Opens or closes a direction without a command of the driver.
     pub fn set_released(&self, direction: Direction, open: bool) {
-        self.device.mind().board.set_open(direction, open);
+        self.device.state().board.set_open(direction, open);
     }
 
-    /// Releases received, by command; each coil of a Modbus board that is switched on is one.
+    /// Returns the number of releases received. On a Modbus board each coil that is switched on is
+    /// one.
     pub fn releases(&self) -> u64 {
-        self.device.mind().releases
+        self.device.state().releases
     }
 
-    /// People who walked through, after a release or without.
+    /// Returns the number of people who passed, after a release or without.
     pub fn passages(&self) -> u64 {
-        self.device.mind().passages
+        self.device.state().passages
     }
 
-    /// Somebody walks through, released or not, when those before have.
+    /// Lets a person pass, even without a release. People before this person pass first.
     pub fn walk(&self, direction: Direction) {
-        self.bus.shared.somebody_walks(&self.device, direction, Duration::ZERO);
+        self.bus.shared.walk_through(&self.device, direction, Duration::ZERO);
     }
 
-    /// Puts somebody into a Modbus board's passage sensor, or out of it.
+    /// Sets whether a person is in a Modbus board's passage sensor.
     pub fn set_sensor(&self, direction: Direction, on: bool) {
-        self.device.mind().board.step(direction, on);
+        self.device.state().board.step(direction, on);
     }
 
-    /// The fire alarm goes on or off.
+    /// Sets the fire alarm's input.
     pub fn set_fire(&self, on: bool) {
         if let Some(input) = self.bus.shared.line.fire_input {
-            self.device.mind().board.set_input(input, on);
+            self.device.state().board.set_input(input, on);
         }
     }
 
-    /// Sets a 7E/7F controller's counter: 24 bits.
+    /// Sets a 7E/7F controller's counter of 24 bits.
     pub fn set_counted(&self, direction: Direction, passages: u32) {
-        self.device.mind().board.set_counted(direction, passages);
+        self.device.state().board.set_counted(direction, passages);
     }
 
-    /// A 7E/7F controller reports these.
+    /// Sets the fault and alarm that a 7E/7F controller reports.
     pub fn set_trouble(&self, fault: u8, alarm: u8) {
-        self.device.mind().board.set_trouble(fault, alarm);
+        self.device.state().board.set_trouble(fault, alarm);
     }
 
-    /// Misbehaves from the next frame on; `None` makes it well.
+    /// Sets the device's fault from the next frame on. `None` ends the fault.
     pub fn set_fault(&self, fault: Option<Fault>) {
-        self.device.mind().fault = fault;
+        self.device.state().fault = fault;
     }
 }

@@ -1,9 +1,9 @@
-//! Simulated controllers: one pseudo-terminal, and at it one or several devices of one protocol.
+//! Simulated controllers: one pseudo-terminal with one or more devices of one protocol.
 //!
-//! In: true bytes on the terminal's master, and a test's or the demo's hands (people who walk, a
-//! fire alarm, faults, a pulled plug). Out: true answers, and a [`DeviceFrame`] for each frame at
-//! the tap. It touches one pseudo-terminal, and the link to it where there is to be one. After a
-//! release somebody walks through, if the config says so.
+//! In: the driver's bytes from the pseudo-terminal, and operations of a test or the demo (passages,
+//! a fire alarm, faults, unplugging). Out: the devices' answers, and a [`DeviceFrame`] for each
+//! frame. It touches one pseudo-terminal, and a symbolic link to it if the caller wants one. If the
+//! configuration says so, a simulated person passes after each release.
 
 #[cfg(any(test, feature = "failpoints"))]
 mod arm;
@@ -32,48 +32,50 @@ pub use self::{
 use super::{error::TurnstileError, settings::SerialLine};
 use crate::clock::{Clock, Monotonic};
 
-/// The speed that a driver is told; a pseudo-terminal has none.
+/// The baud rate that a driver is configured with. A pseudo-terminal has none.
 const BAUD: u32 = 9600;
 
-/// One exchange as the line saw it.
+/// One exchange on the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceFrame {
     pub at: Monotonic,
     pub received: Vec<u8>,
-    /// Empty where all devices kept silent.
+    /// Empty if no device answered.
     pub answered: Vec<u8>,
 }
 
-/// The language of a line, by its driver's name in the configuration.
+/// The protocol of a line.
 #[derive(Clone, Copy, Debug)]
 pub struct Speaks {
+    /// The driver's name in the configuration.
     pub driver: &'static str,
-    /// Makes a controller of this address.
+    /// Creates a controller with this address.
     pub board: fn(u8) -> Box<dyn Board>,
 }
 
-/// What stands at a line.
+/// The settings of a simulated line.
 #[derive(Clone, Debug)]
 pub struct SimulatedLine {
     pub speaks: Speaks,
-    /// A device each.
+    /// One device for each address.
     pub addresses: Vec<u8>,
-    /// After a release somebody walks through this much later; `None`: nobody ever does.
+    /// Time from a release to its passage. `None`: no person passes.
     pub pass_after: Option<Duration>,
-    /// Of Modbus boards.
+    /// The fire alarm's input of each Modbus board.
     pub fire_input: Option<u16>,
-    /// A path that leads to the terminal, also after it was pulled out and plugged in again.
+    /// A symbolic link to the terminal. It leads to the new terminal after the adapter was
+    /// unplugged and plugged in again.
     pub link: Option<PathBuf>,
 }
 
-/// A line with its devices. It lives until it, and each [`SimulatedDevice`] of it, is dropped.
+/// A line with its devices. Its task ends when it and each of its [`SimulatedDevice`]s are dropped.
 #[derive(Clone)]
 pub struct SimulatedBus {
     shared: Arc<Shared>,
     _alive: Arc<DropGuard>,
 }
 
-/// One device at a line.
+/// One device on a line.
 #[derive(Clone)]
 pub struct SimulatedDevice {
     bus: SimulatedBus,
@@ -85,8 +87,9 @@ struct Shared {
     path: Mutex<PathBuf>,
     devices: BTreeMap<u8, Arc<Device>>,
     tap: broadcast::Sender<DeviceFrame>,
-    /// What is wanted, and what is.
+    /// Whether the adapter is to be plugged in.
     plug: watch::Sender<bool>,
+    /// Whether the adapter is plugged in.
     plugged: watch::Sender<bool>,
     ended: CancellationToken,
     clock: Arc<dyn Clock>,
@@ -95,18 +98,19 @@ struct Shared {
 #[derive(Debug)]
 struct Device {
     address: u8,
-    mind: Mutex<Mind>,
-    /// One after the other.
+    state: Mutex<DeviceState>,
+    /// Held while a person passes, so that people of one direction pass one after the other.
     ways: [tokio::sync::Mutex<()>; 2],
 }
 
 #[derive(Debug)]
-struct Mind {
+struct DeviceState {
     board: Box<dyn Board>,
     #[cfg(any(test, feature = "failpoints"))]
     fault: Option<Fault>,
     releases: u64,
     passages: u64,
+    /// Number of frames that asked for the state that shows a passage.
     looks: u64,
 }
 
@@ -122,7 +126,7 @@ impl SimulatedBus {
         tap: broadcast::Sender<DeviceFrame>,
     ) -> Result<Self, TurnstileError> {
         let device = |address: &u8| {
-            let mind = Mind {
+            let state = DeviceState {
                 board: (line.speaks.board)(*address),
                 #[cfg(any(test, feature = "failpoints"))]
                 fault: None,
@@ -130,8 +134,8 @@ impl SimulatedBus {
                 passages: 0,
                 looks: 0,
             };
-            let (address, mind) = (*address, Mutex::new(mind));
-            (address, Arc::new(Device { address, mind, ways: Default::default() }))
+            let (address, state) = (*address, Mutex::new(state));
+            (address, Arc::new(Device { address, state, ways: Default::default() }))
         };
         let shared = Arc::new(Shared {
             devices: line.addresses.iter().map(device).collect(),
@@ -149,7 +153,7 @@ impl SimulatedBus {
         Ok(Self { shared, _alive: alive })
     }
 
-    /// The terminal that a driver opens, or the link to it.
+    /// Returns the path of the terminal that a driver opens, or of the link to it.
     pub fn path(&self) -> PathBuf {
         let link = self.shared.line.link.clone();
         link.unwrap_or_else(|| lock(&self.shared.path).clone())
@@ -160,14 +164,14 @@ impl SimulatedBus {
         Some(SimulatedDevice { bus: self.clone(), device })
     }
 
-    /// Each frame from now on. Lossy: a slow reader misses the oldest.
+    /// Returns a receiver of each frame from now on. A slow reader loses the oldest frames.
     pub fn frames(&self) -> broadcast::Receiver<DeviceFrame> {
         self.shared.tap.subscribe()
     }
 }
 
 impl SimulatedDevice {
-    /// Its line: the terminal that a driver opens.
+    /// Returns the device's line: the terminal that a driver opens.
     pub fn line(&self) -> SerialLine {
         SerialLine { port: self.path(), baud: BAUD }
     }
@@ -184,7 +188,8 @@ impl SimulatedDevice {
         self.bus.shared.line.fire_input
     }
 
-    /// Each frame of its line from now on. Lossy: a slow reader misses the oldest.
+    /// Returns a receiver of each frame of the device's line from now on. A slow reader loses the
+    /// oldest frames.
     pub fn frames(&self) -> broadcast::Receiver<DeviceFrame> {
         self.bus.frames()
     }

@@ -1,4 +1,4 @@
-//! The task of a simulated line: frames in, answers out, and the people who walk.
+//! The task of a simulated line: frames in, answers out, and simulated passages.
 
 use std::{
     os::unix::fs::symlink,
@@ -14,37 +14,38 @@ use tokio::{
 };
 use tokio_serial::{SerialPort, SerialStream};
 
-use super::{Device, DeviceFrame, Heard, Mind, Shared, lock};
+use super::{Device, DeviceFrame, DeviceState, Heard, Shared, lock};
 use crate::turnstile::settings::Direction;
 
-/// A frame ends with a silence. The standard's 3.5 characters are 4 ms at 9600 baud; a busy
-/// machine's scheduler needs more.
+/// Silence that ends a frame. The standard's 3.5 characters are 4 ms at 9600 baud. The scheduler of
+/// a busy machine needs more.
 const GAP: Duration = Duration::from_millis(8);
-/// How long a person is in the sensor at least, and at most if nobody looks.
+/// Minimum time that a person is in the sensor.
 const IN_SENSOR: Duration = Duration::from_millis(200);
+/// Timeout for the polls that see the sensor, after the minimum time.
 const IN_SENSOR_AT_MOST: Duration = Duration::from_secs(1);
-/// Looks at the sensor while somebody is in it, and before the next one steps in: so a busy machine
-/// misses nobody.
+/// Number of polls that must see a person in the sensor, so that a busy machine misses no person.
 const LOOKS: u64 = 2;
+/// Number of polls that must see the sensor empty before the next person.
 const LOOKS_BETWEEN: u64 = 3;
-/// Between two looks at the looks.
+/// Interval between two checks of the number of polls.
 const STEP: Duration = Duration::from_millis(20);
-/// Answers on their way that are late.
+/// Maximum number of late answers that wait.
 const LATE_ANSWERS: usize = 64;
-/// The longest of all frames, in bytes: Modbus RTU's.
-const LONGEST: usize = 256;
+/// Maximum length of a frame, in bytes: Modbus RTU's.
+const MAX_FRAME: usize = 256;
 
 /// The two ends of a pseudo-terminal.
 type Ends = (SerialStream, SerialStream);
 
 impl Shared {
-    /// Plugs in a new pseudo-terminal. Of its two ends the second stays open, so that the first does not
-    /// hang up where no driver is connected.
+    /// Opens a new pseudo-terminal. Its second end stays open, so that the first end does not hang
+    /// up while no driver is connected.
     pub fn plugged_in(&self) -> Result<Ends, tokio_serial::Error> {
         let (master, terminal) = SerialStream::pair()?;
         let path = PathBuf::from(terminal.name().unwrap_or_default());
         if let Some(link) = &self.line.link {
-            // In its place at once.
+            // The rename replaces an older link in one step.
             let new = link.with_extension("new");
             symlink(&path, &new)?;
             std::fs::rename(new, link)?;
@@ -54,21 +55,22 @@ impl Shared {
         Ok((master, terminal))
     }
 
-    /// Ends with the bus. There are as many such tasks as releases within their few seconds.
-    pub fn somebody_walks(&self, device: &Arc<Device>, direction: Direction, after: Duration) {
+    /// Starts a task in which a person passes. The task ends with the bus. There is one task
+    /// for each release of the last few seconds.
+    pub fn walk_through(&self, device: &Arc<Device>, direction: Direction, after: Duration) {
         let device = device.clone();
         tokio::spawn(self.ended.clone().run_until_cancelled_owned(async move {
             sleep(after).await;
             let _turn = device.ways[direction.index()].lock().await;
             let waits = {
-                let mut mind = device.mind();
-                mind.passages += 1;
-                mind.board.step(direction, true);
-                mind.board.has_sensor()
+                let mut state = device.state();
+                state.passages += 1;
+                state.board.step(direction, true);
+                state.board.has_sensor()
             };
             if waits {
                 device.looked(LOOKS, IN_SENSOR).await;
-                device.mind().board.step(direction, false);
+                device.state().board.step(direction, false);
                 device.looked(LOOKS_BETWEEN, Duration::ZERO).await;
             }
         }));
@@ -76,15 +78,15 @@ impl Shared {
 }
 
 impl Device {
-    pub fn mind(&self) -> MutexGuard<'_, Mind> {
-        lock(&self.mind)
+    pub fn state(&self) -> MutexGuard<'_, DeviceState> {
+        lock(&self.state)
     }
 
     async fn looked(&self, times: u64, at_least: Duration) {
-        let before = self.mind().looks;
+        let before = self.state().looks;
         sleep(at_least).await;
         let enough = async {
-            while self.mind().looks < before + times {
+            while self.state().looks < before + times {
                 sleep(STEP).await;
             }
         };
@@ -92,8 +94,8 @@ impl Device {
     }
 }
 
-impl Mind {
-    /// What it makes of a frame, and how late its answer is.
+impl DeviceState {
+    /// Passes a frame to the board. Returns its effect and the answer's delay.
     fn hear(&mut self, frame: &[u8]) -> (Heard, Duration) {
         #[cfg(any(test, feature = "failpoints"))]
         let (heard, late) = match self.fault.clone() {
@@ -139,10 +141,10 @@ impl Shared {
     async fn listen(&self, master: &mut SerialStream) -> std::io::Result<()> {
         let (late, mut due) = mpsc::channel::<Vec<u8>>(LATE_ANSWERS);
         let mut heard = Vec::new();
-        let mut bytes = [0; LONGEST];
+        let mut bytes = [0; MAX_FRAME];
         loop {
-            // A whole frame is answered at once; what is none yet is judged, and forgotten, at
-            // the next silence: so noise costs one frame.
+            // A whole frame is answered at once. Bytes that are no whole frame are handled at the
+            // next silence and discarded, so noise costs one frame.
             let time_limit = if heard.is_empty() { Duration::MAX } else { GAP };
             let read = tokio::select! {
                 Some(answer) = due.recv() => {
@@ -163,17 +165,17 @@ impl Shared {
                 let frame: Vec<u8> = heard.drain(..len).collect();
                 self.hear(&frame, master, &late).await?;
             }
-            // Longer than any frame: noise. Its rest is another piece of noise.
-            if heard.len() > LONGEST {
+            // More bytes than any frame are noise.
+            if heard.len() > MAX_FRAME {
                 heard.clear();
             }
         }
     }
 
-    /// The length of the whole frame that these bytes begin with.
+    /// Returns the length of the whole frame that these bytes begin with.
     fn whole(&self, heard: &[u8]) -> Option<usize> {
         let device = self.devices.values().next()?;
-        device.mind().board.whole(heard)
+        device.state().board.whole(heard)
     }
 
     async fn hear(
@@ -184,17 +186,17 @@ impl Shared {
     ) -> std::io::Result<()> {
         let (mut answered, mut delay) = (Vec::new(), Duration::ZERO);
         for device in self.devices.values() {
-            let (heard, late) = device.mind().hear(received);
+            let (heard, late) = device.state().hear(received);
             if let Some(after) = self.line.pass_after {
                 for direction in heard.released {
-                    self.somebody_walks(device, direction, after);
+                    self.walk_through(device, direction, after);
                 }
             }
             if let Some(answer) = heard.answer {
                 (answered, delay) = (answer, late);
             }
         }
-        // No listener is no error: the tap is there for whoever is curious.
+        // A tap without a subscriber is no error.
         let _ = self.tap.send(DeviceFrame {
             at: self.clock.monotonic(),
             received: received.to_vec(),

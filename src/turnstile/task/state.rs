@@ -1,4 +1,7 @@
-//! The lane's side of a turnstile's task: what comes from it and goes to it, and what it must hear.
+//! The lane's side of a turnstile's task: its queues, the hold state, and the published state.
+//!
+//! In: releases and `hold_open` from the lane. Out: events in order, and the [`TurnstileState`]. It
+//! touches no device.
 
 use std::{
     collections::VecDeque,
@@ -26,8 +29,8 @@ use crate::{
     },
 };
 
-/// Events held back beyond the channel while the lane does not take them. From half of it on no
-/// release is accepted, so that only passages can fill the rest; past it they are dropped,
+/// Maximum number of events held back while the lane does not take them. From half of it on no
+/// release is accepted, so that only passages can fill the rest. Further events are dropped,
 /// counted as `lost_events` and logged.
 pub(super) const HELD_BACK: usize = 256;
 
@@ -37,25 +40,25 @@ pub(super) enum Turn {
     Tick,
 }
 
-/// What the task of a lane's turnstile is begun with.
+/// The parameters of a turnstile's task.
 pub struct Lane {
     pub name: String,
     pub clock: Arc<dyn Clock>,
     pub cancel: CancellationToken,
-    /// The arm is to stand open from the first moment on.
+    /// The arm is to stand open from the start.
     pub hold_open: bool,
 }
 
-/// The lane's side of the task: what comes from it and goes to it.
+/// The state of the task that outlives a driver.
 pub(super) struct TaskState {
     pub lane: String,
     hold_open: watch::Receiver<bool>,
-    /// Since when the arm stands open, as the controller has acknowledged, or was told so again.
+    /// When the controller last acknowledged that the arm is held open.
     pub held: Option<Monotonic>,
-    /// A fire alarm keeps the arm open until the lane, having heard of it, does.
+    /// A fire alarm keeps the arm open. It ends when the lane has received it and sets `hold_open`.
     alarm: bool,
     alarm_said: bool,
-    /// The last `Fire` that was said.
+    /// The value of the last `Fire` event.
     pub fire_said: bool,
     pub clock: Arc<dyn Clock>,
     cancel: CancellationToken,
@@ -64,9 +67,9 @@ pub(super) struct TaskState {
     pub state: watch::Sender<TurnstileState>,
     outgoing: VecDeque<TurnstileEvent>,
     was_up: bool,
-    /// The release that is being carried out and not yet answered.
+    /// The release that the driver is carrying out.
     pub under_way: Option<PassageId>,
-    /// A release was tried since the arm was last closed, or opened to stand so.
+    /// A release was tried since the arm was last closed or held open.
     pub touched: bool,
 }
 
@@ -84,7 +87,8 @@ impl TaskState {
             held: None,
             alarm: false,
             alarm_said: false,
-            // A lane that stood open may believe in an alarm that is over.
+            // A lane that stood open may still assume an alarm that is over. So the first `false`
+            // of the input is reported too.
             fire_said: lane.hold_open,
             clock: lane.clock,
             cancel: lane.cancel,
@@ -98,8 +102,9 @@ impl TaskState {
         }
     }
 
-    /// Hands events to the lane until `time_limit` is over, a release comes, or it is time to stop.
-    /// Cancel-safe: nothing is taken from a queue before it is certain to be dealt with.
+    /// Passes events to the lane. Returns when a release comes, `hold_open` changes, `time_limit`
+    /// is over, or it is time to stop. Cancel-safe: an item is taken from a queue only when it is
+    /// sure to be handled.
     pub async fn wait(&mut self, time_limit: Duration) -> Turn {
         self.wait_until(pin!(sleep(time_limit))).await
     }
@@ -125,8 +130,8 @@ impl TaskState {
         }
     }
 
-    /// As [`wait`](Self::wait), while the line is down: each release is refused as it comes, and
-    /// none of them makes the wait longer.
+    /// Waits like [`wait`](Self::wait) while the line is down. Each release is refused as it comes,
+    /// and does not make the wait longer.
     pub async fn refuse_for(&mut self, time_limit: Duration) -> std::ops::ControlFlow<()> {
         let mut over = pin!(sleep(time_limit));
         loop {
@@ -134,7 +139,7 @@ impl TaskState {
                 Turn::Stop => return std::ops::ControlFlow::Break(()),
                 Turn::Release(release) => self.refuse(release),
                 Turn::Tick => {
-                    // The lane may take over from an alarm, and end it, while the line is down.
+                    // The lane may receive an alarm and end its hold while the line is down.
                     self.is_to_be_open();
                     return std::ops::ControlFlow::Continue(());
                 }
@@ -142,17 +147,17 @@ impl TaskState {
         }
     }
 
-    /// Whether the arm is to stand open now.
+    /// Returns whether the arm is to stand open now.
     pub fn is_to_be_open(&mut self) -> bool {
         let by_lane = *self.hold_open.borrow_and_update();
         let all_heard =
             self.outgoing.is_empty() && self.events.capacity() == self.events.max_capacity();
-        // The lane carries on from here, until it says otherwise.
+        // The lane has received the alarm and holds the arm open, so `hold_open` alone counts now.
         self.alarm &= !(by_lane && all_heard && self.alarm_said);
         by_lane || self.alarm
     }
 
-    /// Whether somebody might walk through, as far as this task knows.
+    /// Returns whether the arm may be open, as far as this task knows.
     pub fn may_be_open(&self) -> bool {
         self.touched || self.held.is_some()
     }
@@ -160,13 +165,14 @@ impl TaskState {
     pub fn holds(&mut self, open: bool) {
         let held = open.then(|| self.clock.monotonic());
         if std::mem::replace(&mut self.held, held).is_some() != open {
-            info!(lane = self.lane, open, "the arm is held open, or no longer");
+            info!(lane = self.lane, open, "the hold of the arm changed");
         }
         self.touched = false;
         self.state.send_modify(|s| s.held_open = open);
     }
 
-    /// Takes the fire alarm's input. What is to be said of it, after the arm is open.
+    /// Takes the fire alarm's input, and returns the value to report if it changed. The caller
+    /// reports an alarm after the arm is open.
     pub fn notices(&mut self, fire: Option<bool>) -> Option<bool> {
         let on = fire?;
         self.state.send_if_modified(|s| std::mem::replace(&mut s.fire, fire) != fire);
@@ -179,7 +185,7 @@ impl TaskState {
 
     pub fn says_fire(&mut self, fire: Option<bool>) {
         if let Some(on) = fire {
-            warn!(lane = self.lane, on, "fire alarm");
+            warn!(lane = self.lane, on, "the fire alarm's input changed");
             self.say(TurnstileEvent::Fire { on, at: self.clock.monotonic() });
             self.alarm_said |= on;
             self.fire_said = on;
@@ -199,7 +205,7 @@ impl TaskState {
     pub fn refuse(&mut self, release: Release) {
         let why = if self.clock.monotonic() > release.deadline {
             self.state.send_modify(|s| s.late += 1);
-            warn!(lane = self.lane, passage = %release.passage, "late release not carried out");
+            warn!(lane = self.lane, passage = %release.passage, "late release refused");
             NotReleased::Late
         } else if self.cancel.is_cancelled() {
             NotReleased::Failed("the turnstile's task is stopping".to_owned())
@@ -213,8 +219,8 @@ impl TaskState {
     }
 
     pub fn up(&mut self, withdrawn: Vec<Direction>) {
-        // What was queued while the line was down belongs to a moment that is over. Drained
-        // before `Up` is said: a lane that waits for it is never refused here.
+        // Releases queued while the line was down are out of date. They are refused before `Up` is
+        // sent, so a lane that waits for `Up` is never refused here.
         while let Ok(release) = self.releases.try_recv() {
             self.refuse(release);
         }
@@ -227,14 +233,14 @@ impl TaskState {
         if withdrawn.is_empty() {
             info!(lane = self.lane, "turnstile connected");
         } else {
-            warn!(lane = self.lane, ?withdrawn, "turnstile found released, withdrawn");
+            warn!(lane = self.lane, ?withdrawn, "turnstile connected; active releases withdrawn");
         }
         self.say(TurnstileEvent::Up { withdrawn });
     }
 
-    /// The driver is lost, and with it the answer to what it was carrying out.
+    /// Reports a driver's panic. The release that it was carrying out has no answer.
     pub fn fault(&mut self, error: TurnstileError) {
-        error!(lane = self.lane, %error, "the turnstile's driver is made anew");
+        error!(lane = self.lane, %error, "the turnstile's driver is created again");
         self.state.send_modify(|s| s.restarts += 1);
         if let Some(passage) = self.under_way.take() {
             self.fail(passage, &error, true);
@@ -242,7 +248,7 @@ impl TaskState {
         self.down(&error);
     }
 
-    /// Nobody is left to work for.
+    /// Returns whether the task is to end: it is cancelled, or the lane has dropped its handle.
     pub fn is_over(&self) -> bool {
         self.cancel.is_cancelled() || self.events.is_closed() || self.releases.is_closed()
     }
@@ -251,7 +257,7 @@ impl TaskState {
         let (now, error) = (self.clock.monotonic(), error.to_string());
         let mut is_news = false;
         self.state.send_modify(|s| {
-            // Said once, and not at each attempt.
+            // Reported once, and not at each attempt.
             is_news = s.connected || s.errors == 0;
             s.turn(false, now);
             s.errors += 1;
@@ -279,10 +285,10 @@ impl TaskState {
 
     fn lose(&self, event: &TurnstileEvent) {
         self.state.send_modify(|s| s.lost_events += 1);
-        error!(lane = self.lane, ?event, "the lane does not take events: lost one");
+        error!(lane = self.lane, ?event, "event lost: the lane does not take its events");
     }
 
-    /// At the end: what still waits is refused, and what there is room for is said.
+    /// Ends the task's queues: refuses waiting releases, and sends the events that fit the channel.
     pub fn close(mut self) {
         self.releases.close();
         while let Ok(release) = self.releases.try_recv() {

@@ -1,4 +1,4 @@
-//! The task with drivers that fail, panic or flood it.
+//! The task with drivers that fail, panic, or report many passages.
 
 #![allow(clippy::disallowed_methods, reason = "what is measured is real time")]
 
@@ -31,11 +31,11 @@ fn north<T: Turnstile>(
     spawn(make, lane, "broken".into(), None)
 }
 
-/// A controller of which only the first poll goes well, and which says when it is connected to.
+/// A controller that answers only the first poll of each connection. It reports each connection.
 struct Broken {
-    /// Attempts to connect that are still to fail.
+    /// Number of further attempts to connect that fail.
     failing: usize,
-    /// Whether a release is acknowledged, or its answer lost.
+    /// Whether a release is acknowledged. Otherwise its answer is lost.
     acknowledges: bool,
     polled: bool,
     connects: mpsc::UnboundedSender<Instant>,
@@ -101,9 +101,9 @@ impl Bench {
 }
 
 #[tokio::test]
-async fn a_coil_that_may_be_on_is_withdrawn_at_once_whatever_failed_before() {
+async fn a_coil_that_may_be_on_is_withdrawn_at_once_after_earlier_failures() {
     for acknowledges in [false, true] {
-        // By now the pause has grown to 1.6 s, and would be 3.2 s next.
+        // The pause has grown to 1.6 s, and would be 3.2 s next.
         let mut bench = Bench::on(4, acknowledges);
         bench.connect().await;
         while !matches!(bench.handle.events.recv().await, Some(TurnstileEvent::Up { .. })) {}
@@ -127,27 +127,27 @@ async fn a_coil_that_may_be_on_is_withdrawn_at_once_whatever_failed_before() {
 }
 
 #[tokio::test]
-async fn a_controller_that_fails_after_each_connect_is_tried_at_a_steady_pace() {
+async fn a_controller_that_fails_after_each_connect_is_tried_at_regular_intervals() {
     let mut bench = Bench::on(0, false);
     let mut before = bench.connect().await;
     for _ in 0..4 {
         let connected = bench.connect().await;
         let pause = connected - before;
-        // Neither hot nor doubled each time: the fourth would be 1.6 s.
+        // There is a pause, and it does not double each time: the fourth would be 1.6 s.
         assert!(pause >= *BACKOFF.start() && pause < 5 * *BACKOFF.start(), "{pause:?}");
         before = connected;
     }
     bench.stop().await;
 }
 
-/// What the drivers of one line did, across all that were made.
+/// What all drivers of one line did.
 #[derive(Default)]
 struct Line {
     made: AtomicUsize,
     connects: Mutex<Vec<(usize, Instant, bool)>>,
 }
 
-/// The first driver to carry out a release panics; so do those that are to at the connection.
+/// A driver. The first one panics at a release; `connects` may panic at a connection.
 struct Faulty {
     number: usize,
     line: Arc<Line>,
@@ -185,7 +185,7 @@ struct FaultBench {
 }
 
 impl FaultBench {
-    /// `connects`: how the connection of the driver with this number goes.
+    /// Creates the bench. `connects` returns the result of connecting the driver with this number.
     fn new(connects: fn(usize) -> Result<(), TurnstileError>) -> Self {
         let (line, cancel) = (Arc::new(Line::default()), CancellationToken::new());
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
@@ -212,7 +212,7 @@ impl FaultBench {
         self.event().await
     }
 
-    /// Where the first driver panics under a release.
+    /// Makes the first driver panic at a release.
     async fn lose_the_first_driver(&mut self) {
         assert_eq!(self.event().await, TurnstileEvent::Up { withdrawn: vec![] });
         let why = "a fault in this program: assertion `left != right` failed: no release";
@@ -232,7 +232,7 @@ impl FaultBench {
 }
 
 #[tokio::test]
-async fn i10_a_driver_that_panics_is_made_anew_and_its_release_is_answered() {
+async fn i10_a_driver_that_panics_is_created_again_and_its_release_is_answered() {
     let mut bench = FaultBench::new(|_| Ok(()));
     bench.lose_the_first_driver().await;
     assert_eq!(bench.event().await, TurnstileEvent::Up { withdrawn: vec![] });
@@ -246,7 +246,7 @@ async fn i10_a_driver_that_panics_is_made_anew_and_its_release_is_answered() {
 
 #[tokio::test]
 async fn a_release_that_a_panic_lost_is_withdrawn_at_a_stop_too() {
-    // The new driver finds the line dead until it is told to stop.
+    // The new driver cannot connect until the stop.
     let connects = |number| if number == 1 { Ok(()) } else { Err(no_answer()) };
     let mut bench = FaultBench::new(connects);
     bench.lose_the_first_driver().await;
@@ -259,11 +259,11 @@ async fn a_release_that_a_panic_lost_is_withdrawn_at_a_stop_too() {
 }
 
 #[tokio::test]
-async fn drivers_that_panic_at_each_connection_are_tried_more_and_more_slowly() {
+async fn drivers_that_panic_at_each_connection_are_tried_at_growing_intervals() {
     let mut bench = FaultBench::new(|_| panic!("no connection"));
     bench.handle.state.wait_for(|s| s.restarts == 4).await.unwrap();
     assert!(matches!(bench.event().await, TurnstileEvent::Down { .. }));
-    assert!(bench.handle.events.try_recv().is_err(), "said once");
+    assert!(bench.handle.events.try_recv().is_err(), "reported once");
     bench.cancel.cancel();
     timeout(SOON, bench.task).await.expect("in time").unwrap();
     let connects = bench.line.connects.lock().unwrap();
@@ -274,8 +274,8 @@ async fn drivers_that_panic_at_each_connection_are_tried_more_and_more_slowly() 
 }
 
 #[tokio::test]
-async fn i10_workers_who_keep_coming_do_not_keep_the_controller_away() {
-    // Four failures: the last pause is 1.6 s, and somebody comes far more often.
+async fn i10_frequent_releases_do_not_delay_the_next_connection() {
+    // Four failures: the last pause is 1.6 s, and releases come far more often.
     let mut bench = Bench::on(4, false);
     let releases = bench.handle.releases.clone();
     let deadline = bench.clock.monotonic() + 10 * SOON;
@@ -294,7 +294,7 @@ async fn i10_workers_who_keep_coming_do_not_keep_the_controller_away() {
     bench.stop().await;
 }
 
-/// Somebody passes at each poll.
+/// Each poll reports 16 passages.
 struct Crowd;
 
 impl Turnstile for Crowd {
@@ -316,7 +316,7 @@ impl Turnstile for Crowd {
 }
 
 #[tokio::test]
-async fn i8_a_lane_that_takes_no_events_gets_no_release_and_then_loses_events_by_number() {
+async fn i8_a_lane_that_takes_no_events_gets_no_release_and_lost_events_are_counted() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let cancel = CancellationToken::new();
     let (mut handle, task) = north(|| Crowd, &clock, &cancel);
@@ -324,7 +324,7 @@ async fn i8_a_lane_that_takes_no_events_gets_no_release_and_then_loses_events_by
         let mut state = handle.state.clone();
         async move { timeout(SOON, state.wait_for(holds)).await.expect("in time").unwrap().clone() }
     };
-    // Those on their way, and half of those held back.
+    // The events in the channel, and half of the events held back.
     state(|s| s.passages as usize > EVENTS + HELD_BACK / 2).await;
     let deadline = clock.monotonic() + SOON;
     let release = |n: usize| {
@@ -334,11 +334,12 @@ async fn i8_a_lane_that_takes_no_events_gets_no_release_and_then_loses_events_by
     for n in 0..RELEASES {
         handle.releases.try_send(release(n)).unwrap();
     }
-    assert!(handle.releases.try_send(release(RELEASES)).is_err(), "no room, no release");
+    assert!(handle.releases.try_send(release(RELEASES)).is_err(), "the queue is full");
     let lost = state(|s| s.lost_events > 0).await;
     assert_eq!(lost.releases, 0);
     assert_eq!(handle.releases.capacity(), 0, "none was taken");
-    // A lane that takes them again hears of each passage but the lost ones, and is released for.
+    // When the lane takes events again, it receives each passage but the lost ones. Its releases
+    // are carried out.
     let (mut heard, mut released) = (0, 0);
     while released < RELEASES {
         match timeout(SOON, handle.events.recv()).await.expect("in time").unwrap() {
@@ -387,7 +388,7 @@ impl Turnstile for Stuck {
 }
 
 #[tokio::test]
-async fn a_fire_alarm_is_said_though_the_arm_does_not_open_and_opens_it_later() {
+async fn a_fire_alarm_is_reported_even_if_the_arm_fails_to_open_and_opens_it_later() {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
     let (holds, cancel) = (Arc::new(Mutex::new(Vec::new())), CancellationToken::new());
     let kept = holds.clone();
@@ -403,7 +404,7 @@ async fn a_fire_alarm_is_said_though_the_arm_does_not_open_and_opens_it_later() 
             [
                 TurnstileEvent::Fire { on: true, .. },
                 TurnstileEvent::Down { .. },
-                // The input has gone off meanwhile: that closes nothing.
+                // The input has gone off meanwhile. That does not close the arm.
                 TurnstileEvent::Up { .. },
                 TurnstileEvent::Fire { on: false, .. },
             ]
@@ -411,9 +412,9 @@ async fn a_fire_alarm_is_said_though_the_arm_does_not_open_and_opens_it_later() 
         "{said:?}"
     );
     assert!(handle.state.borrow().held_open);
-    // The lane, which has heard of it, takes over and ends it.
+    // The lane has received the alarm. It holds the arm open, and then ends the hold.
     while holds.lock().unwrap().len() < 3 {
-        // A value that is gone before the task has seen it is as if never said.
+        // A value that changes before the task has seen it has no effect.
         handle.hold_open.send_replace(true);
         sleep(Duration::from_millis(5)).await;
         handle.hold_open.send_replace(false);

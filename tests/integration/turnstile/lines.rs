@@ -528,7 +528,7 @@ async fn a_restart_of_a_controller_is_reported_and_invents_no_passage() {
     lane.device.set_counted(Direction::Entry, 5_000);
     let said = lane.handle.state.wait_for(|s| s.last_error.is_some());
     let said = timeout(SOON, said).await.unwrap().unwrap().last_error.clone().unwrap();
-    assert!(said.contains("it has started again, or was set back"), "{said}");
+    assert!(said.contains("the controller has restarted or was reset"), "{said}");
     lane.device.set_trouble(3, 0);
     let said = lane
         .handle

@@ -1,16 +1,16 @@
-//! `7E/7F`, the host's side: 8 bytes go out, 18 come back.
+//! The frames of `7E/7F`, as the host sees them: commands of 8 bytes, answers of 18 bytes.
 //!
-//! The host says `7E 00 machine command d0 d1 d2 check`, where the check is the complement of the
-//! sum of the seven bytes before it. The controller answers each command with its whole state:
-//! `7F version machine fault gate alarm L L L R R R infrared executed vcc x x check`, of which all
-//! bytes and 1 add up to 0. L and R count passages to the left and to the right, 24 bits, the
-//! highest first. Every answer looks alike: none says which command it belongs to.
+//! A command is `7E 00 machine command d0 d1 d2 check`. The check is the complement of the sum of
+//! the seven bytes before it. The controller answers each command with its whole state:
+//! `7F version machine fault gate alarm L L L R R R infrared executed vcc x x check`. The sum of
+//! all 18 bytes is FF. L and R count passages to the left and to the right, in 24 bits with the
+//! highest byte first. An answer does not say which command it belongs to.
 
 use crate::turnstile::scan::{Found, Here, scan};
 
 const HOST: u8 = 0x7E;
 const CONTROLLER: u8 = 0x7F;
-/// The length of a controller's frame.
+/// Length of a controller's frame, in bytes.
 pub const STATE: usize = 18;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub enum Command {
     KeepLeftOpen,
     Right,
     KeepRightOpen,
-    /// Ends whatever the arm is open for.
+    /// Closes the arm. Ends all releases and the hold.
     Close,
 }
 
@@ -40,7 +40,7 @@ impl Command {
     }
 }
 
-/// What a controller says of itself.
+/// A controller's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct State {
     pub fault: u8,
@@ -50,7 +50,7 @@ pub struct State {
 }
 
 impl State {
-    /// A frame that [`find`] found.
+    /// Reads a frame that [`find`] found.
     pub fn read(frame: &[u8]) -> Option<State> {
         match *frame {
             [CONTROLLER, _, _, fault, _, alarm, l2, l1, l0, r2, r1, r0, ..] => Some(State {

@@ -8,7 +8,7 @@ use crate::turnstile::{
 #[derive(Debug, Default)]
 pub struct Counter {
     arm: Arm,
-    /// 24 bits, left and right.
+    /// Passages to the left and to the right, 24 bits each.
     counted: [u32; 2],
     fault: u8,
     alarm: u8,

@@ -1,16 +1,15 @@
-//! A controller that speaks `7E/7F`: it counts passages to either side.
+//! The driver of a `7E/7F` controller, which counts passages to either side.
 //!
-//! **Passages** are what its counters rose by since the last poll. A jump of more than
-//! [`A_CROWD`], or a counter that falls, is a controller that has started again: it is counted from
-//! there, and no passage is made up. Neither is one for what it counted while nobody asked; that is
-//! logged.
+//! **Passages** are the increase of its counters since the last poll. A counter that rose by more
+//! than [`MAX_PASSAGES`], or fell, means that the controller has restarted. The driver then counts
+//! from the new value and reports no passage. Passages that the controller counted while the line
+//! was down are logged, but not reported.
 //!
-//! **Late answers.** All answers look alike. So one that does not come in time ends the session
-//! (`bus`), the line is listened to, and what comes is thrown away until [`QUARANTINE`] has passed
-//! without a byte. Then one status request must have its answer, and nothing may follow it: an older
-//! answer in its place would be followed by its own. A release is asked for on a line that was quiet
-//! right before, and acknowledged only by what came after it. What remains possible: an answer that
-//! is later than all of this, some 0.8 s, where the right one is lost at the same time.
+//! **Late answers.** All answers look alike. So a missing answer ends the session (`bus`), and
+//! bytes are discarded until the line was quiet for [`QUARANTINE`]. Then one status request must
+//! have its answer, and no byte may follow it: if that answer were an older one, the right one
+//! would follow. A release is sent only on a quiet line, and only a later answer acknowledges it.
+//! One case remains: an answer comes after all of this, about 0.8 s, and the right one is lost.
 
 use std::time::Duration;
 
@@ -30,25 +29,27 @@ use crate::{
     },
 };
 
-/// The manual's: a longer pause between two bytes parts them. Its 300 ms for a whole frame are the
-/// time that an answer has at all.
+/// Maximum pause between two bytes of a frame. Source: the manual. Its maximum of 300 ms for a
+/// whole frame is the bus's timeout for an answer.
 const GAP: Duration = Duration::from_millis(80);
+/// Quiet time of the line before a connection.
 const QUARANTINE: Duration = Duration::from_millis(500);
-/// Within this the right answer would follow one that came for it.
+/// Quiet time after the first answer. The right answer would come within it if the first answer
+/// were an older one.
 const NOTHING_FOLLOWS: Duration = Duration::from_millis(60);
-/// Before a release.
+/// Quiet time of the line before a release.
 const QUIET: Duration = Duration::from_millis(15);
-/// More passages than these between two polls are none.
-const A_CROWD: u32 = 16;
-/// The counters' width.
-const COUNTED: u32 = 0xFF_FFFF;
+/// Maximum number of passages in a direction between two polls. A larger rise is a restart.
+const MAX_PASSAGES: u32 = 16;
+/// Largest value of a counter, 24 bits. The next passage sets it to 0.
+const COUNTER_MAX: u32 = 0xFF_FFFF;
 
-/// The driver; one machine on a line.
+/// The driver of one machine on a line.
 pub struct CountingTurnstile {
     config: FramedBoard,
     session: Session,
     counted: Option<[u32; 2]>,
-    /// The last poll's fault and alarm.
+    /// Fault and alarm of the last poll.
     trouble: (u8, u8),
 }
 
@@ -71,21 +72,21 @@ impl CountingTurnstile {
         State::read(&frame).ok_or_else(|| self.session.garbled("half a frame".to_owned()))
     }
 
-    /// The counters, as of [`Direction::BOTH`].
+    /// Returns the counters in the order of [`Direction::BOTH`].
     fn counters(&self, state: &State) -> [u32; 2] {
         let counted = |d| if self.config.is_left(d) { state.left } else { state.right };
         Direction::BOTH.map(counted)
     }
 
-    /// The passages since the last poll, and what there is to say.
+    /// Returns the passages since the last poll, and a remark if the controller has restarted.
     fn count(&mut self, state: &State) -> (Vec<Direction>, Option<String>) {
         let now = self.counters(state);
         let Some(before) = self.counted.replace(now) else { return (Vec::new(), None) };
-        let [entry, exit] = [0, 1].map(|at| now[at].wrapping_sub(before[at]) & COUNTED);
-        if entry > A_CROWD || exit > A_CROWD {
+        let [entry, exit] = [0, 1].map(|at| now[at].wrapping_sub(before[at]) & COUNTER_MAX);
+        if entry > MAX_PASSAGES || exit > MAX_PASSAGES {
             let remark = format!(
-                "address {} on {} went from {before:?} to {now:?} passages: it has started again, \
-                 or was set back; look at its power supply",
+                "the counters of address {} on {} went from {before:?} to {now:?}: the controller \
+                 has restarted or was reset; check its power supply",
                 self.config.address,
                 self.session.port()
             );
@@ -141,7 +142,13 @@ impl Turnstile for CountingTurnstile {
         let now = self.counters(&state);
         if let Some(before) = self.counted.replace(now).filter(|before| *before != now) {
             let (port, address) = (self.session.port(), self.config.address);
-            warn!(port, address, ?before, ?now, "counted while it was away");
+            warn!(
+                port,
+                address,
+                ?before,
+                ?now,
+                "passages while the line was down are not reported"
+            );
         }
         Ok(ConnectReport::default())
     }

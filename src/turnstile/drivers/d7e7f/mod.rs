@@ -1,4 +1,4 @@
-//! `7e7f`: a controller that answers each command with its state, and counts passages.
+//! `7e7f`: a controller that answers each command with its state and counts passages.
 
 mod codec;
 #[cfg(any(test, feature = "failpoints"))]

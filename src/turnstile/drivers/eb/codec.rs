@@ -1,8 +1,8 @@
-//! `EB`: five bytes go out, nothing comes back.
+//! The frames of `EB`: commands of five bytes, without answers.
 //!
-//! `EB address command 00 check`, where the check is EB, the address and the command, exclusive or.
-//! The manual prints AB for the commands 42 and 43 at address 1; its own rule gives A8 and A9, and
-//! these are sent.
+//! A frame is `EB address command 00 check`. The check is the exclusive or of EB, the address and
+//! the command. For the commands 42 and 43 at address 1 the manual prints the check AB. Its own
+//! rule gives A8 and A9, and these are sent.
 
 const BEGIN: u8 = 0xEB;
 
@@ -10,7 +10,7 @@ const BEGIN: u8 = 0xEB;
 pub enum Command {
     Left,
     Right,
-    /// The arm falls: whoever comes may pass.
+    /// The arm falls, and any person may pass.
     DropArm,
     RaiseArm,
 }

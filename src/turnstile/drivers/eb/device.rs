@@ -1,4 +1,4 @@
-//! A simulated `EB` tripod: it hears its own address, and answers nothing.
+//! A simulated `EB` tripod. It obeys frames for its own address and never answers.
 
 use crate::turnstile::{
     settings::Direction,

@@ -1,8 +1,8 @@
-//! A tripod controller that speaks `EB`: it takes commands and never answers.
+//! The driver of an `EB` tripod controller, which takes commands and never answers.
 //!
-//! Connected means that the port is open and the arm was told to stand; a release is acknowledged
-//! when its bytes have left the port. Whether there is a controller at the other end nobody knows,
-//! and no passage is reported.
+//! The turnstile counts as connected when the port is open and the command that sets the arm has
+//! left it. A release counts as acknowledged when its bytes have left the port. The driver cannot
+//! know whether a controller is there, and it reports no passage.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crate::{
     },
 };
 
-/// The driver; one address on a line.
+/// The driver of one address on a line.
 pub struct OneWayTurnstile {
     config: FramedBoard,
     session: Session,
@@ -46,7 +46,7 @@ impl Driver for OneWayTurnstile {
     }
 
     fn found(_: u8, port: &str) -> String {
-        format!("{port} opens; \"eb\" never answers: try `gatehouse lane release`")
+        format!("{port} opens; \"eb\" never answers: test the arm with `gatehouse lane release`")
     }
 
     #[cfg(any(test, feature = "failpoints"))]

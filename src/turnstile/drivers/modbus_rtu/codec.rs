@@ -1,4 +1,4 @@
-//! Modbus RTU, the side that asks: FC01, FC02 and FC05.
+//! The frames of Modbus RTU, as the master sees them: FC01, FC02 and FC05.
 //!
 //! Source: MODBUS Application Protocol V1.1b3, sections 6.1, 6.2, 6.5 and 7; CRC: MODBUS over
 //! Serial Line V1.02, appendix B.
@@ -9,15 +9,15 @@ const READ_COILS: u8 = 1;
 const READ_INPUTS: u8 = 2;
 const WRITE_COIL: u8 = 5;
 const ON: u16 = 0xFF00;
-/// Added to the function of an answer that refuses.
+/// Bit that is set in the function code of an exception.
 const REFUSED: u8 = 0x80;
-/// The most bits read at once.
+/// Maximum number of bits read at once.
 pub const BITS: u8 = 16;
 
-/// What is asked of one board.
+/// A request to one board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// From `first`, 1 to [`BITS`] of them.
+    /// Reads `count` coils from number `first` on, 1 to [`BITS`].
     Coils {
         first: u16,
         count: u8,
@@ -32,15 +32,15 @@ pub enum Ask {
     },
 }
 
-/// What a whole frame of the board asked says.
+/// The content of a whole frame from the board that was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// The first bit lowest.
+    /// The bits that were read, the first one lowest.
     Bits(u16),
     Written,
-    /// An exception's code.
+    /// The code of an exception.
     Refused(u8),
-    /// Its CRC is right, and it answers something else.
+    /// A frame with a valid CRC that does not answer the request.
     Unasked,
 }
 
@@ -53,7 +53,7 @@ impl Ask {
         }
     }
 
-    /// What is asked, in words.
+    /// Returns the request in words.
     pub fn words(self) -> &'static str {
         match self {
             Ask::Coils { .. } => "read coils",
@@ -72,7 +72,7 @@ impl Ask {
         [&body[..], &crc(&body).to_le_bytes()].concat()
     }
 
-    /// Looks for a frame of this board that answers this function, whatever it says.
+    /// Looks for a frame of this board with this function code, or its exception.
     pub fn find(self, address: u8, heard: &[u8]) -> Found {
         scan(heard, |here| {
             if here.first() != Some(&address) {
@@ -85,7 +85,7 @@ impl Ask {
                 Some(_) if matches!(self, Ask::Write { .. }) => 8,
                 Some(_) => match here.get(2) {
                     None => return Here::Part,
-                    // Two bytes hold all that is ever asked for.
+                    // A request reads at most 16 bits, so the answer has one or two bytes of them.
                     Some(bytes @ 1..=2) => 5 + usize::from(*bytes),
                     Some(_) => return Here::No,
                 },
@@ -98,7 +98,7 @@ impl Ask {
         })
     }
 
-    /// What a frame that was found says.
+    /// Returns the content of a frame that [`find`](Self::find) found.
     pub fn read(self, frame: &[u8]) -> Answer {
         let &[_, function, ref data @ .., _, _] = frame else { return Answer::Unasked };
         match (self, data) {

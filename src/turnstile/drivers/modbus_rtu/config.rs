@@ -1,4 +1,4 @@
-//! How a relay board is reached, and which coils and inputs mean what.
+//! The settings of a relay board: its address on the line, its coils and its inputs.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ pub struct ModbusRtu {
     pub line: SerialLine,
     /// Slave address, 1 to 247.
     pub address: u8,
-    /// As of [`Direction::BOTH`](crate::turnstile::Direction::BOTH), as the inputs are.
+    /// In the order of [`Direction::BOTH`](crate::turnstile::Direction::BOTH), like the inputs.
     pub release_coil: [u16; 2],
     pub passage_input: [u16; 2],
     /// A discrete input that is on while there is a fire alarm.
@@ -19,7 +19,7 @@ pub struct ModbusRtu {
 }
 
 impl ModbusRtu {
-    /// A board with everything else as it is where the configuration says nothing.
+    /// Returns a board with the default settings.
     pub fn usual(line: SerialLine, address: u8) -> ModbusRtu {
         ModbusRtu {
             line,
@@ -48,12 +48,13 @@ impl Settings for ModbusRtu {
             ..usual
         };
         if board.pulse > keys.pass_within {
-            let message = "is longer than pass_within_s: the gate would stay open for the next one";
+            let message = "is longer than pass_within_s, so the arm would stay open for the next \
+                           person; shorten it";
             return wrong("pulse_ms", message);
         }
         match board.fire_input {
             Some(fire) if board.passage_input.contains(&fire) => {
-                wrong("fire_input", format!("{fire} is a passage_input already"))
+                wrong("fire_input", format!("{fire} is already a passage_input; use another input"))
             }
             _ => Ok(board),
         }

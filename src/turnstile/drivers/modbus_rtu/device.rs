@@ -1,9 +1,9 @@
-//! A Modbus RTU slave without a line: request frames in, answer frames out.
+//! A simulated Modbus RTU slave without a line: request frames in, answer frames out.
 //!
-//! The simulated turnstile's own codec, so that the driver and the device that it is tested
-//! against do not share their mistakes. FC01, FC02 and FC05 as relay boards have them; everything
-//! else is answered by an exception. Source: MODBUS Application Protocol V1.1b3, sections 6.1,
-//! 6.2, 6.5 and 7; CRC: MODBUS over Serial Line V1.02, appendix B.
+//! It has a codec of its own, so that the driver and its simulated device do not share a mistake.
+//! It carries out FC01, FC02 and FC05 like a relay board, and answers all other functions with an
+//! exception. Source: MODBUS Application Protocol V1.1b3, sections 6.1, 6.2, 6.5 and 7; CRC: MODBUS
+//! over Serial Line V1.02, appendix B.
 
 #[cfg(any(test, feature = "failpoints"))]
 use crate::turnstile::simulation::{Hands, Order};
@@ -12,7 +12,7 @@ use crate::turnstile::{
     simulation::{Board, Heard},
 };
 
-/// Coils, and inputs, of the board: numbers 0 to 15.
+/// Number of coils, and of inputs, of the board.
 pub const BITS: usize = 16;
 
 const READ_COILS: u8 = 1;
@@ -24,7 +24,7 @@ const ILLEGAL_FUNCTION: u8 = 1;
 const ILLEGAL_ADDRESS: u8 = 2;
 const ILLEGAL_VALUE: u8 = 3;
 
-/// The CRC of a frame's bytes; it travels low byte first.
+/// Returns the CRC of a frame's bytes. On the line its low byte comes first.
 pub fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0xFFFF, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
@@ -33,14 +33,14 @@ pub fn crc16(bytes: &[u8]) -> u16 {
     })
 }
 
-/// `body` with its CRC: a frame for the line.
+/// Returns `body` with its CRC, a frame for the line.
 pub fn framed(mut body: Vec<u8>) -> Vec<u8> {
     let crc = crc16(&body).to_le_bytes();
     body.extend(crc);
     body
 }
 
-/// Address, function and data of a frame whose CRC is right.
+/// Returns the address, function and data of a frame whose CRC is right.
 pub fn unframed(frame: &[u8]) -> Option<&[u8]> {
     let (body, crc) = frame.split_last_chunk::<2>()?;
     (body.len() >= 2 && crc16(body) == u16::from_le_bytes(*crc)).then_some(body)
@@ -60,8 +60,8 @@ impl Slave {
         Self { address, coils: [false; BITS], inputs: [false; BITS] }
     }
 
-    /// Carries out one frame. Returns what goes back on the line; `None` where a slave keeps
-    /// silent: a wrong CRC, another's address, a broadcast.
+    /// Carries out one frame and returns the answer. Returns `None` where a slave does not answer:
+    /// a wrong CRC, another address, a broadcast.
     pub fn answer(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
         let &[address, function, ref data @ ..] = unframed(frame)? else { return None };
         if address != self.address && address != BROADCAST {
@@ -100,7 +100,7 @@ impl Slave {
     }
 }
 
-/// Byte count, then the bits, the first in the lowest place.
+/// Returns the byte count, then the bits, the first one lowest.
 fn packed(bits: &[bool], at: usize, count: usize) -> Result<Vec<u8>, u8> {
     if !(1..=2000).contains(&count) {
         return Err(ILLEGAL_VALUE);

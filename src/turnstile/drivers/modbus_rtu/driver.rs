@@ -1,20 +1,24 @@
-//! A Modbus RTU relay board (FC01, FC02, FC05) over RS-485 or RS-232, 8N1.
+//! The driver of a Modbus RTU relay board (FC01, FC02, FC05) over RS-485 or RS-232, 8N1.
 //!
-//! A coil releases a direction while it is on, for one pulse; a discrete input is on while somebody is in the
-//! passage sensor; another one, where there is one, while there is a fire alarm.
+//! Each direction has a coil and a discrete input. A coil that is on releases its direction; a
+//! release switches it on for one pulse. An input is on while a person is in the passage sensor. A
+//! further input, if configured, is on while there is a fire alarm.
 //!
-//! **No late answer is ever taken for the next request's.** RTU answers carry no number, so a
-//! request without a proper answer ends the session (`bus`); the next one waits for quiet and
-//! begins with FC01, which no other step sends right after: the answer to an older FC02 or FC05 has
-//! the wrong function code, and one to an older FC01 tells of the same coils, since nothing was
-//! written in between. A write is done only when its echo names the same coil and value. What
-//! remains possible: a board that answers FC01 later than the 360 ms that the next attempt comes
-//! after, of which the coils changed meanwhile by another hand.
+//! **A late answer is never taken for the next request's.** RTU answers carry no number, so a
+//! request without a valid answer ends the session (`bus`). The next session waits for a quiet line
+//! and begins with FC01. An older answer to FC02 or FC05 has the wrong function code. An older
+//! answer to FC01 shows the same coils, because nothing was written in between. The right answer
+//! may then come late, but the next request has another function code. A write is done only when
+//! its echo names the same coil and value.
 //!
-//! **Debouncing.** A passage is counted at the first poll that sees its input on, and the input
-//! counts again only after two polls in a row have seen it off: a contact that chatters, or a
-//! backpack's gap, is one passage. What is on when the line comes up is not a passage: nobody
-//! knows since when.
+//! Two cases remain if the board answers FC01 after the 360 ms between two attempts: another
+//! program or person changed the coils meanwhile; or the coils are more than 15 numbers apart, so
+//! that a second FC01 follows the first.
+//!
+//! **Debouncing.** A passage is counted at the first poll that sees its input on. The input counts
+//! again only after two polls in a row have seen it off. So a contact that chatters, or a gap
+//! between a person and a backpack, is one passage. An input that is on at a connection is no
+//! passage, because its beginning is unknown.
 
 use std::time::Duration;
 
@@ -35,16 +39,16 @@ use crate::{
     },
 };
 
-/// A line is quiet when nothing came unasked for this long.
+/// Quiet time of the line before a connection.
 const QUIET: Duration = Duration::from_millis(60);
-/// Polls in a row without the input until it counts again.
+/// Number of polls in a row that must see an input off before it counts again.
 const POLLS_TO_REARM: u8 = 2;
 
-/// The driver; one address on a line.
+/// The driver of one address on a line.
 pub struct ModbusTurnstile {
     config: ModbusRtu,
     session: Session,
-    /// As of [`Direction::BOTH`].
+    /// In the order of [`Direction::BOTH`].
     coils: [Coil; 2],
     /// `None` until the first poll of a connection.
     sensors: Option<[Sensor; 2]>,
@@ -53,9 +57,9 @@ pub struct ModbusTurnstile {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Coil {
-    /// Set before it is written and cleared when it is known to be off.
+    /// Set before the coil is written. Cleared when the coil is known to be off.
     maybe_on: bool,
-    /// The end of its pulse.
+    /// The end of the pulse.
     off_at: Option<Monotonic>,
 }
 
@@ -77,7 +81,8 @@ impl ModbusTurnstile {
         let frame = self.session.exchange(exchange).await?;
         match ask.read(&frame) {
             Answer::Unasked => {
-                let what = format!("to {} came {}", ask.words(), hex::encode_upper(&frame));
+                let frame = hex::encode_upper(&frame);
+                let what = format!("{frame} is no answer to \"{}\"", ask.words());
                 Err(self.session.garbled(what))
             }
             Answer::Refused(code) => {
@@ -108,7 +113,7 @@ impl ModbusTurnstile {
         written.map(drop)
     }
 
-    /// These bits, each request for as many as are near to each other.
+    /// Reads these bits. One request reads all bits within [`BITS`] of its first one.
     async fn read<const N: usize>(
         &mut self,
         wanted: [u16; N],
@@ -140,7 +145,7 @@ impl ModbusTurnstile {
         self.read(self.config.release_coil, |first, count| Ask::Coils { first, count }).await
     }
 
-    /// The passage inputs, and the fire alarm's.
+    /// Reads the passage inputs, and the fire alarm's input if there is one.
     async fn read_inputs(&mut self) -> Result<([bool; 2], Option<bool>), TurnstileError> {
         let ask = |first, count| Ask::Inputs { first, count };
         let [entry, exit] = self.config.passage_input;
@@ -151,7 +156,7 @@ impl ModbusTurnstile {
         Ok(([entry, exit], Some(fire)))
     }
 
-    /// Switches off what `due` picks among the coils that may be on.
+    /// Switches off the coils that may be on and for which `due` returns true.
     async fn switch_off(&mut self, due: impl Fn(&Coil) -> bool) -> Result<(), TurnstileError> {
         for direction in Direction::BOTH {
             let coil = &self.coils[direction.index()];
@@ -210,7 +215,7 @@ impl Turnstile for ModbusTurnstile {
         direction: Direction,
         deadline: Monotonic,
     ) -> Result<(), TurnstileError> {
-        // A board that is still within a pulse would not see another one begin.
+        // While a pulse is on, the board would not see the next pulse begin.
         if self.coils[direction.index()].maybe_on {
             self.write(direction, false, Some(deadline)).await?;
         }
@@ -223,7 +228,7 @@ impl Turnstile for ModbusTurnstile {
         let now = self.session.now();
         self.switch_off(|coil| coil.off_at.is_some_and(|off_at| now >= off_at)).await?;
         if self.held {
-            // A board that has started again has forgotten it.
+            // A board that has restarted has switched its coils off.
             let on = self.read_coils().await?;
             for direction in Direction::BOTH.into_iter().filter(|d| !on[d.index()]) {
                 self.write(direction, true, None).await?;
@@ -256,7 +261,7 @@ impl Turnstile for ModbusTurnstile {
 /// One passage input, debounced.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sensor {
-    /// Polls without the input that are still wanted until it counts again.
+    /// Number of further polls that must see the input off before it counts again.
     rearm: u8,
 }
 
@@ -265,7 +270,7 @@ impl Sensor {
         Self { rearm: if on { POLLS_TO_REARM } else { 0 } }
     }
 
-    /// Whether this poll's level begins a passage.
+    /// Takes this poll's level, and returns whether it begins a passage.
     fn passed(&mut self, on: bool) -> bool {
         let armed = self.rearm == 0;
         self.rearm = if on { POLLS_TO_REARM } else { self.rearm.saturating_sub(1) };

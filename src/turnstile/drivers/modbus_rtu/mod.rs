@@ -1,4 +1,4 @@
-//! `modbus-rtu`: a relay board, whose coils release and whose inputs report passages.
+//! `modbus-rtu`: a relay board. Its coils release the arm, and its inputs report passages.
 
 mod codec;
 mod config;
@@ -8,7 +8,7 @@ mod driver;
 pub use self::{config::ModbusRtu, driver::ModbusTurnstile};
 use crate::turnstile::simulation::Board;
 
-/// A simulated relay board.
+/// Creates a simulated relay board.
 pub fn board(address: u8) -> Box<dyn Board> {
     Box::new(device::Slave::new(address))
 }

@@ -1,4 +1,4 @@
-//! How the simulated controller behaves, and the controller itself: a Modbus board alone at a line.
+//! The settings of the simulated controller, and the controller: one Modbus board on a line.
 
 use std::{sync::Arc, time::Duration};
 
@@ -19,10 +19,10 @@ use crate::{
 
 const ADDRESS: u8 = 1;
 
-/// How the simulated controller behaves.
+/// The settings of the simulated controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SimulatedTurnstile {
-    /// After a release somebody walks through this much later; `None`: nobody ever does.
+    /// Time from a release to its passage. `None`: no person passes.
     pub pass_after: Option<Duration>,
     /// The input that is on while there is a fire alarm.
     pub fire_input: Option<u16>,
@@ -42,7 +42,7 @@ impl Settings for SimulatedTurnstile {
 }
 
 impl SimulatedTurnstile {
-    /// Opens its line. Must be called within a tokio runtime.
+    /// Opens a simulated line and returns its controller. Must be called within a tokio runtime.
     pub fn device(
         &self,
         clock: Arc<dyn Clock>,

@@ -1,6 +1,6 @@
-//! The driver `simulated`: an ordinary Modbus driver with a device of its own at the other end.
+//! The driver `simulated`: the Modbus driver, connected to a simulated board.
 //!
-//! In and out as any [`Turnstile`]; it touches one pseudo-terminal.
+//! In and out: as for any [`Turnstile`]. It touches one pseudo-terminal.
 
 use super::{
     super::{
@@ -21,8 +21,8 @@ use crate::{
     },
 };
 
-/// A [`SimulatedDevice`], made at the first connection, and a [`ModbusTurnstile`] for it. Refused by
-/// the config unless `mode = "bench"`.
+/// A [`SimulatedDevice`], created at the first connection, and its [`ModbusTurnstile`]. The
+/// configuration refuses this driver unless `mode = "bench"`.
 pub struct Simulated {
     config: SimulatedTurnstile,
     means: Means,

@@ -1,4 +1,4 @@
-//! `simulated`: no controller at all, for the bench and the demo.
+//! `simulated`: a driver without hardware, for the bench and the demo.
 
 mod config;
 mod driver;

@@ -24,7 +24,7 @@ fn frames_are_frozen() {
 }
 
 #[test]
-fn another_machines_frame_is_passed_over_with_what_is_in_it() {
+fn another_machines_frame_is_passed_over_as_a_whole() {
     let mut other = [0; 17];
     other[2] = 2;
     let (other, mut own) = (framed(other), [0; 17]);
@@ -56,7 +56,7 @@ proptest! {
 
     #[test]
     fn an_answer_is_found_after_any_noise(
-        // Without a beginning in it: eight bits prove a frame, and noise may well have those.
+        // The noise holds no first byte of a frame. A check of eight bits may fit noise by chance.
         line in prop::collection::vec(0..CONTROLLER, 0..600),
         half in 0..STATE,
         mut body in any::<[u8; 17]>(),
@@ -67,8 +67,8 @@ proptest! {
         let broken = &answer[..half];
         let heard = [&line[..], broken, &answer].concat();
         let (found, _) = hear(&heard, &pieces, |heard| find(1, heard));
-        // The half and the beginning of the whole may prove each other by chance, and then be
-        // another machine's frame.
+        // The half frame and the beginning of the answer may fit the check together by chance.
+        // Then they are another machine's frame.
         if sum(&[broken, &answer[..STATE - half]].concat()) != u8::MAX {
             prop_assert_eq!(found, Some(answer));
         }

@@ -24,14 +24,14 @@ fn frames_are_frozen() {
 }
 
 #[test]
-fn an_answer_of_the_wrong_length_is_none() {
+fn an_answer_of_the_wrong_length_is_refused() {
     let nine = Ask::Inputs { first: 0, count: 9 };
     let short = [0x01, 0x02, 0x01, 0x00, 0xA1, 0x88];
     assert_eq!(nine.read(&short), Answer::Unasked);
     assert_eq!(nine.read(&[]), Answer::Unasked);
     let body = [0x01, 0x02, 0x02, 0x01, 0xFF];
     let frame = [&body[..], &crc(&body).to_le_bytes()].concat();
-    assert_eq!(nine.read(&frame), Answer::Bits(0x101), "what pads the last byte is no input");
+    assert_eq!(nine.read(&frame), Answer::Bits(0x101), "the padding of the last byte is left out");
 }
 
 #[test]
@@ -45,7 +45,7 @@ fn another_boards_answer_and_another_functions_are_passed_over() {
 }
 
 fn noise() -> impl Strategy<Value = Vec<u8>> {
-    // The bytes that frames begin with come often.
+    // The first bytes of frames are frequent.
     prop::collection::vec(prop_oneof![any::<u8>(), Just(1), Just(2), Just(5)], 0..600)
 }
 
@@ -71,7 +71,7 @@ proptest! {
     ) {
         let body = [0x01, 0x02, 0x01, bits];
         let answer = [&body[..], &crc(&body).to_le_bytes()].concat();
-        // A frame hidden in the noise would be another answer: 40 bits against it.
+        // The noise could hold a valid answer, but only with a chance of 1 in 2^40.
         let heard = [&line[..], &answer[..half], &answer].concat();
         let (found, _) = hear(&heard, &pieces, |heard| INPUTS.find(1, heard));
         prop_assert_eq!(found, Some(answer.clone()));

@@ -19,7 +19,7 @@ fn frames_on_the_line_are_frozen() {
 }
 
 #[test]
-fn what_a_board_does_not_have_is_answered_by_an_exception() {
+fn a_request_that_a_board_cannot_carry_out_is_answered_by_an_exception() {
     let mut slave = Slave::new(1);
     let mut ask = |body: &[u8]| {
         let answer = slave.answer(&framed(body.to_vec())).unwrap();
@@ -35,7 +35,7 @@ fn what_a_board_does_not_have_is_answered_by_an_exception() {
 }
 
 #[test]
-fn a_slave_keeps_silent_where_it_is_not_asked() {
+fn a_slave_does_not_answer_a_wrong_crc_another_address_or_a_broadcast() {
     let mut slave = Slave::new(1);
     assert_eq!(slave.answer(&[0x01, 0x05, 0x00, 0x00, 0xFF, 0x00, 0x8C, 0x3B]), None);
     assert_eq!(slave.answer(&framed(vec![2, 5, 0, 0, 0xFF, 0])), None);
