@@ -168,7 +168,7 @@ fn every_refusal_names_file_line_and_key() {
         ),
         (
             turnstile("driver = \"modbus-rtu\"\n"),
-            "/etc/g.toml:5: lane[0].turnstile.port: modbus-rtu needs one",
+            "/etc/g.toml:5: lane[0].turnstile.port: modbus-rtu needs a port",
         ),
         (
             turnstile("driver = \"simulated\"\n"),
