@@ -63,8 +63,7 @@ pub(super) struct Options {
 
 /// What happened on a connection.
 pub(super) enum ClientEvent {
-    /// The broker sent CONNACK. The limits on unacknowledged messages and on size, where it gives
-    /// any.
+    /// The broker sent CONNACK, with its limits, if any, on unacknowledged messages and on size.
     Connected {
         at_once: Option<u16>,
         largest: Option<u32>,

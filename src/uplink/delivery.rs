@@ -17,6 +17,7 @@
 //! After [`PLATFORM_TIMEOUT`] without progress the unacknowledged rows are sent again: the first
 //! time over the same connection, later over a new one.
 
+mod queue;
 mod sent;
 #[cfg(test)]
 mod tests;
@@ -26,6 +27,7 @@ use std::{
     time::Duration,
 };
 
+use self::queue::Queue;
 pub use self::sent::Sent;
 use crate::{clock::Monotonic, config::Ack};
 
@@ -98,28 +100,6 @@ pub enum Late {
 pub struct NeverSent {
     pub upto: u64,
     pub sent: u64,
-}
-
-/// The rows of one lane.
-#[derive(Debug)]
-struct Queue<T> {
-    /// Rows up to this seq were read.
-    cursor: u64,
-    /// Rows up to this seq were handed to the client on this connection.
-    handed: u64,
-    until: u64,
-    /// No row is left to read for now.
-    dry: bool,
-    ready: VecDeque<(u64, T)>,
-    /// Rows that the broker has acknowledged and the platform has not.
-    awaited: BTreeSet<u64>,
-}
-
-impl<T> Queue<T> {
-    fn new(after: u64, until: u64) -> Queue<T> {
-        let (ready, awaited) = (VecDeque::new(), BTreeSet::new());
-        Queue { cursor: after, handed: after, until, dry: false, ready, awaited }
-    }
 }
 
 /// The delivery to one upstream, over one connection after another.

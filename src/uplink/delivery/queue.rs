@@ -1,0 +1,24 @@
+//! The rows of one lane of a delivery.
+
+use std::collections::{BTreeSet, VecDeque};
+
+#[derive(Debug)]
+pub(super) struct Queue<T> {
+    /// Rows up to this seq were read.
+    pub(super) cursor: u64,
+    /// Rows up to this seq were handed to the client on this connection.
+    pub(super) handed: u64,
+    pub(super) until: u64,
+    /// No row is left to read for now.
+    pub(super) dry: bool,
+    pub(super) ready: VecDeque<(u64, T)>,
+    /// Rows that the broker has acknowledged and the platform has not.
+    pub(super) awaited: BTreeSet<u64>,
+}
+
+impl<T> Queue<T> {
+    pub(super) fn new(after: u64, until: u64) -> Queue<T> {
+        let (ready, awaited) = (VecDeque::new(), BTreeSet::new());
+        Queue { cursor: after, handed: after, until, dry: false, ready, awaited }
+    }
+}
