@@ -29,7 +29,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Mutex,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -251,7 +251,19 @@ impl Site {
 
     /// Polls the status until this condition holds, and returns it.
     pub fn status_when(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        until(what, || Some(self.status()).filter(&holds))
+        let begun = Instant::now();
+        loop {
+            let status = self.status();
+            if holds(&status) {
+                return status;
+            }
+            assert!(
+                begun.elapsed() < broker::SOON,
+                "waited {:?} for {what}; the last status: {status:#}",
+                broker::SOON
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Waits until nothing is degraded and all records are acknowledged. A broker that stops now
