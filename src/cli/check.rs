@@ -143,7 +143,7 @@ fn storage(config: &Config, running: bool) -> Result<String, String> {
     if let Some(place) = store::all_set_aside(dir).last() {
         let place = place.display();
         return Err(format!(
-            "{found}; a damaged database was moved to {place}: see the manual, operate/disk.md"
+            "{found}; a damaged database was moved to {place}: see the manual, docs/operate/disk.md"
         ));
     }
     match Room::with(free) {
@@ -166,7 +166,7 @@ fn key_beside_the_data(storage: &Storage) -> Option<String> {
     let place = if inside { "in the storage folder" } else { "on the disk of the storage folder" };
     Some(format!(
         "{} lies {place}: a person who copies it has both key and data, and can read everything. Keep \
-         the key as a systemd credential or on another medium: see the manual, operate/keys.md",
+         the key as a systemd credential or on another medium: see the manual, docs/operate/keys.md",
         key.display()
     ))
 }

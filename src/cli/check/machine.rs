@@ -45,7 +45,7 @@ fn watchdog(root: &Path) -> Result<String, String> {
     Err(match idle {
         Some(device) => format!(
             "{device} is not active, so a machine that hangs is not restarted: set RuntimeWatchdogSec= to \
-             a time that it supports, see the manual, operate/install.md"
+             a time that it supports, see the manual, docs/operate/install.md"
         ),
         None => {
             "no hardware watchdog, so a machine that hangs is not restarted: load the driver of the \
