@@ -254,7 +254,7 @@ impl ClockWatch {
     }
 
     /// Continues from the state that [`told`](Self::told) returned in this boot. A state of another
-    /// boot, or one that cannot be read, is ignored.
+    /// boot, or an unreadable one, is ignored.
     pub fn resumed(stamp: Stamp, told: Option<&[u8]>) -> ClockWatch {
         let told = told.and_then(|told| serde_json::from_slice::<Recorded>(told).ok());
         let fresh = ClockWatch::new(stamp, false);

@@ -23,7 +23,7 @@ const WELL_FOR: Duration = Duration::from_secs(10);
 const OLD_FOR: Duration = Duration::from_secs(10);
 /// Minimum interval between two raises of the same alarm.
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
-/// Maximum number of alarms in a minute, of all parts together. The one that waits longest comes
+/// Maximum number of alarms in a minute, of all parts together. The longest wait comes
 /// first.
 const A_MINUTE: usize = 12;
 const MINUTE: Duration = Duration::from_secs(60);

@@ -147,7 +147,7 @@ impl Safety {
         let Tls { ca, own } = &self.tls;
         let (ca, cert) = (ca.as_ref(), own.as_ref().map(|(cert, _)| cert));
         let ends_in = |key, path: Option<&PathBuf>| Some(ends(&certificates_in(key, path?).ok()?));
-        // Of several authorities in a file, the one that ends last counts. In the gateway's file
+        // Of several authorities in a file, the last end counts. In the gateway's file
         // the first certificate is its own, and the authorities that signed it follow.
         let authority = ends_in("ca", ca).and_then(|ends| ends.into_iter().max());
         let gateway = ends_in("cert", cert).and_then(|ends| ends.into_iter().next());

@@ -199,7 +199,7 @@ async fn a_coil_found_on_is_withdrawn_before_anything_else() {
     bench.stop().await;
 }
 
-/// The kernel's clock, so many milliseconds ahead.
+/// The kernel's clock, set ahead by a number of milliseconds.
 struct Ahead(SystemClock, AtomicU64);
 
 impl Ahead {

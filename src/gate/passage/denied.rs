@@ -74,8 +74,10 @@ impl Denials {
         }
     }
 
-    /// Forgets the denials of a granted claim's visit: the next denial of the visit is a new one.
+    /// Forgets the denials of a granted claim's visit: the next denial of the visit is a new one. A
+    /// card belongs to no visit, and its grant says nothing of other cards.
     pub(super) fn granted(&mut self, claim: &Claim) {
-        self.0.retain(|denial| denial.place() != (claim.direction, claim.visit));
+        let granted = (claim.direction, claim.visit);
+        self.0.retain(|denial| denial.visit.is_none() || denial.place() != granted);
     }
 }

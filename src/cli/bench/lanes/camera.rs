@@ -24,7 +24,7 @@ const NOISE: i16 = 3;
 
 /// Encoded frames of each scene: without a person, and with each person.
 pub(super) struct Scenes {
-    nobody: Vec<Vec<u8>>,
+    frames_without_person: Vec<Vec<u8>>,
     people: Vec<Vec<Vec<u8>>>,
 }
 
@@ -33,14 +33,14 @@ impl Scenes {
     pub(super) fn new(photos: &[Vec<u8>]) -> anyhow::Result<Scenes> {
         let mut dice = Dice(0x9E37_79B9_7F4A_7C15);
         let empty = site();
-        let nobody = variants(&empty, &mut dice)?;
+        let frames_without_person = variants(&empty, &mut dice)?;
         let mut person = |photo| variants(&before(empty.clone(), photo, 120)?, &mut dice);
         let people = photos.iter().map(|photo| person(photo));
-        Ok(Scenes { nobody, people: people.collect::<Result<_, _>>()? })
+        Ok(Scenes { frames_without_person, people: people.collect::<Result<_, _>>()? })
     }
 
     fn frame(&self, person: Option<usize>, n: usize) -> &[u8] {
-        let frames = person.and_then(|p| self.people.get(p)).unwrap_or(&self.nobody);
+        let frames = person.and_then(|p| self.people.get(p)).unwrap_or(&self.frames_without_person);
         frames.get(n % VARIANTS).map_or(&[], Vec::as_slice)
     }
 }

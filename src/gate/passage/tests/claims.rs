@@ -140,6 +140,16 @@ fn a_repeated_denial_is_recorded_once_for_card_and_face_together() {
 }
 
 #[test]
+fn a_card_that_is_granted_leaves_the_denial_of_another_card_a_repetition() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    assert_eq!(denials(&lay(&mut machine, unknown("X", 1_000), 1)), 1);
+    let granted = lay(&mut machine, card_of("W001", 2_000), 2);
+    assert!(matches!(&granted[..], [Action::Commit { .. }]), "{granted:?}");
+    pass(&mut machine, passage_id(2), 2_500, true);
+    assert_eq!(denials(&lay(&mut machine, unknown("X", 4_000), 3)), 0);
+}
+
+#[test]
 fn a_card_is_decided_on_while_a_face_is_before_the_camera_and_its_looks_still_count() {
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     // A stranger stands there and was denied.
