@@ -247,18 +247,19 @@ struct Recorded {
 }
 
 impl ClockWatch {
-    /// `told`: the ledger already has this boot's clock as synchronised.
-    pub fn new(stamp: Stamp, told: bool) -> ClockWatch {
+    /// `recorded`: the ledger already has this boot's clock as synchronised.
+    pub fn new(stamp: Stamp, recorded: bool) -> ClockWatch {
         let quiet_until = Monotonic::default();
-        ClockWatch { synced: told, booted_at_ms: booted_at_ms(stamp), quiet_until }
+        ClockWatch { synced: recorded, booted_at_ms: booted_at_ms(stamp), quiet_until }
     }
 
-    /// Continues from the state that [`told`](Self::told) returned in this boot. A state of another
+    /// Continues from the state that [`recorded`](Self::recorded) returned in this boot. A state of another
     /// boot, or an unreadable one, is ignored.
-    pub fn resumed(stamp: Stamp, told: Option<&[u8]>) -> ClockWatch {
-        let told = told.and_then(|told| serde_json::from_slice::<Recorded>(told).ok());
+    pub fn resumed(stamp: Stamp, recorded: Option<&[u8]>) -> ClockWatch {
+        let recorded =
+            recorded.and_then(|recorded| serde_json::from_slice::<Recorded>(recorded).ok());
         let fresh = ClockWatch::new(stamp, false);
-        match told.filter(|told| told.boot == stamp.boot) {
+        match recorded.filter(|recorded| recorded.boot == stamp.boot) {
             Some(Recorded { synced, booted_at_ms, .. }) => {
                 ClockWatch { synced, booted_at_ms, ..fresh }
             }
@@ -267,7 +268,7 @@ impl ClockWatch {
     }
 
     /// Returns the recorded state of this boot's clock, for [`resumed`](Self::resumed).
-    pub fn told(&self, stamp: Stamp) -> Vec<u8> {
+    pub fn recorded(&self, stamp: Stamp) -> Vec<u8> {
         let (boot, synced, booted_at_ms) = (stamp.boot, self.synced, self.booted_at_ms);
         // Serializing plain values cannot fail.
         serde_json::to_vec(&Recorded { boot, synced, booted_at_ms }).unwrap_or_default()

@@ -130,14 +130,14 @@ fn a_restart_continues_from_the_recorded_clock_of_this_boot() {
     let clock = ManualClock::new(1_000_000, true);
     let mut watch = ClockWatch::new(clock.stamp(), false);
     assert_eq!(watch.look(clock.stamp()).unwrap().what, ClockWhat::Synchronised);
-    let told = watch.told(clock.stamp());
+    let recorded = watch.recorded(clock.stamp());
     // The clock is set while the daemon is stopped.
     clock.set(1_005_000, true);
-    let mut again = ClockWatch::resumed(clock.stamp(), Some(&told));
+    let mut again = ClockWatch::resumed(clock.stamp(), Some(&recorded));
     let change = again.look(clock.stamp()).unwrap();
     assert_eq!((change.what, change.moved_ms), (ClockWhat::Stepped, 5_000));
     let other_boot = Stamp { boot: BootId([8; 16]), ..clock.stamp() };
-    for told in [Some(&told[..]), Some(b"?"), None] {
+    for recorded in [Some(&recorded[..]), Some(b"?"), None] {
         let change = ClockWatch::resumed(other_boot, told).look(other_boot).unwrap();
         assert_eq!((change.what, change.moved_ms), (ClockWhat::Synchronised, 0));
     }
@@ -153,5 +153,5 @@ fn a_clock_that_flaps_is_recorded_once_a_minute() {
         clock.set(clock.stamp().wall_ms, second % 2 == 0);
         told += usize::from(watch.look(clock.stamp()).is_some());
     }
-    assert!((5..=10).contains(&told), "{told}");
+    assert!((5..=10).contains(&recorded), "{told}");
 }

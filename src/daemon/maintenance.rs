@@ -187,10 +187,10 @@ impl Maintenance {
         }
         while let Some((stamp, body)) = self.pending.front().cloned() {
             let ledger = self.ledger.clone();
-            let told = self.watch.told(stamp);
+            let recorded = self.watch.recorded(stamp);
             let append = self.store.write(Priority::Upkeep, move |tx| {
                 if matches!(body, Body::ClockChange(_)) {
-                    store::set_meta(tx, CLOCK, &told)?;
+                    store::set_meta(tx, CLOCK, &recorded)?;
                 }
                 ledger.append(tx, stamp, body).map(drop)
             });

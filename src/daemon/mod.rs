@@ -278,7 +278,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     keep("the alarms' task", &ended, keeper.run(cancel.clone()));
 
     let vision_pool = VisionPool {
-        eyes: parts.eyes,
+        feeds: parts.feeds,
         wakeup,
         vision,
         roster: services.roster.subscribe(),

@@ -20,7 +20,7 @@ pub(super) struct Built<'a> {
 #[derive(Default)]
 pub(super) struct Parts {
     pub(super) panels: Vec<LanePanel>,
-    pub(super) eyes: Vec<CameraFeed>,
+    pub(super) feeds: Vec<CameraFeed>,
     pub(super) captures: Vec<thread::JoinHandle<()>>,
     pub(super) turnstiles: Vec<JoinHandle<()>>,
     pub(super) taps: Vec<(String, broadcast::Sender<DeviceFrame>)>,
@@ -71,7 +71,7 @@ impl Parts {
             let capture =
                 camera::spawn(&name, side, built.clock.clone(), cancel.clone(), slot.clone())?;
             self.captures.push(capture.thread);
-            self.eyes.push(CameraFeed {
+            self.feeds.push(CameraFeed {
                 name,
                 direction: side.direction,
                 slot: slot.clone(),

@@ -86,7 +86,7 @@ impl CameraFeed {
 
 /// The state that all workers share.
 pub struct VisionPool {
-    pub eyes: Vec<CameraFeed>,
+    pub feeds: Vec<CameraFeed>,
     pub wakeup: Arc<Wakeup>,
     pub vision: Arc<Vision>,
     pub roster: channel::Receiver<Arc<Roster>>,
@@ -155,12 +155,12 @@ impl VisionPool {
     /// the time until the next frame may be due.
     fn round(&self, beat: &Heartbeat) -> Option<Duration> {
         let timeout = self.glance_at_all(beat);
-        let Some((eye, mut watch)) = self.served_longest_ago() else { return Some(timeout) };
+        let Some((feed, mut watch)) = self.served_longest_ago() else { return Some(timeout) };
         if self.cancel.is_cancelled() {
             return Some(timeout);
         }
         if let Some(frame) = watch.waiting.take() {
-            self.serve(eye, &mut watch, &frame);
+            self.serve(feed, &mut watch, &frame);
         }
         beat.beat();
         None
@@ -170,8 +170,8 @@ impl VisionPool {
     /// be due.
     fn glance_at_all(&self, beat: &Heartbeat) -> Duration {
         let mut soonest = TIMEOUT;
-        for eye in &self.eyes {
-            let Ok(mut watch) = eye.turn.try_lock() else { continue };
+        for feed in &self.feeds {
+            let Ok(mut watch) = feed.turn.try_lock() else { continue };
             let now = self.clock.monotonic();
             let due_in = watch.due_in(now);
             if !due_in.is_zero() {
@@ -181,18 +181,18 @@ impl VisionPool {
             if self.cancel.is_cancelled() {
                 break;
             }
-            if let Some(frame) = eye.slot.take() {
+            if let Some(frame) = feed.slot.take() {
                 watch.looked(now);
-                self.glance(eye, &mut watch, frame);
+                self.glance(feed, &mut watch, frame);
                 beat.beat();
             }
         }
         soonest
     }
 
-    fn glance(&self, eye: &CameraFeed, watch: &mut Watch, frame: Frame) {
+    fn glance(&self, feed: &CameraFeed, watch: &mut Watch, frame: Frame) {
         failpoint::at("sight.look");
-        eye.seen.count(|seen| &mut seen.analysed);
+        feed.seen.count(|seen| &mut seen.analysed);
         watch.visits.sent(frame.pause);
         let glance = self.stages.glance.time(&*self.clock, || {
             let luma = View::new(&frame.picture)?.luma()?;
@@ -201,18 +201,18 @@ impl VisionPool {
         match glance {
             Ok(Glance::Search) => {
                 if watch.waiting.replace(frame).is_some() {
-                    eye.seen.count(|seen| &mut seen.overtaken);
+                    feed.seen.count(|seen| &mut seen.overtaken);
                 }
             }
-            Ok(Glance::Unchanged) => drop(eye.seen.count(|seen| &mut seen.unchanged)),
-            Ok(Glance::Settled) => drop(eye.seen.count(|seen| &mut seen.settled)),
-            Err(error) => self.lost(eye, Lost::Decoding(error)),
+            Ok(Glance::Unchanged) => drop(feed.seen.count(|seen| &mut seen.unchanged)),
+            Ok(Glance::Settled) => drop(feed.seen.count(|seen| &mut seen.settled)),
+            Err(error) => self.lost(feed, Lost::Decoding(error)),
         }
     }
 
     /// Returns the camera that was served longest ago, of those with a frame to search.
     fn served_longest_ago(&self) -> Option<(&CameraFeed, MutexGuard<'_, Watch>)> {
-        let free = self.eyes.iter().filter_map(|eye| Some((eye, eye.turn.try_lock().ok()?)));
+        let free = self.feeds.iter().filter_map(|feed| Some((feed, feed.turn.try_lock().ok()?)));
         let mut waiting = 0;
         let first = free
             .filter(|(_, watch)| watch.waiting.is_some())
@@ -225,16 +225,16 @@ impl VisionPool {
         first
     }
 
-    fn serve(&self, eye: &CameraFeed, watch: &mut Watch, frame: &Frame) {
+    fn serve(&self, feed: &CameraFeed, watch: &mut Watch, frame: &Frame) {
         watch.served = self.clock.monotonic();
-        if let Err(error) = self.search(eye, watch, frame) {
+        if let Err(error) = self.search(feed, watch, frame) {
             watch.searched(frame.captured, false);
-            self.lost(eye, error);
+            self.lost(feed, error);
         }
     }
 
-    fn search(&self, eye: &CameraFeed, watch: &mut Watch, frame: &Frame) -> Result<(), Lost> {
-        let (stages, clock, seen) = (&self.stages, &*self.clock, &eye.seen);
+    fn search(&self, feed: &CameraFeed, watch: &mut Watch, frame: &Frame) -> Result<(), Lost> {
+        let (stages, clock, seen) = (&self.stages, &*self.clock, &feed.seen);
         let (at, frames_to_agree) = (frame.captured, self.rules.frames_to_agree);
         let view = View::new(&frame.picture)?;
         let small = stages.decode.time(clock, || view.for_detection(GATE_LONGEST_SIDE))?;
@@ -250,7 +250,7 @@ impl VisionPool {
             if let Some(face) = too_small.first() {
                 seen.small_face(at);
                 tracing::debug!(
-                    camera = %eye.name, width = face.bbox.w, least = self.rules.min_face_px,
+                    camera = %feed.name, width = face.bbox.w, least = self.rules.min_face_px,
                     "face: too small"
                 );
             }
@@ -259,7 +259,7 @@ impl VisionPool {
         seen.face(at);
         if !watch.visits.wants(at, frames_to_agree) {
             seen.count(|seen| &mut seen.settled);
-            tracing::trace!(camera = %eye.name, "face: skipped, enough looks of the visit agree");
+            tracing::trace!(camera = %feed.name, "face: skipped, enough looks of the visit agree");
             return Ok(());
         }
         let cut_out = stages.decode.time(clock, || {
@@ -276,7 +276,7 @@ impl VisionPool {
         let flaw = look.quality.flaw;
         let Use::Embed(look) = watch.visits.offer(look) else {
             seen.count(|seen| &mut seen.poor);
-            tracing::debug!(camera = %eye.name, ?flaw, "face: set aside for a better look");
+            tracing::debug!(camera = %feed.name, ?flaw, "face: set aside for a better look");
             return Ok(());
         };
         let good = look.quality.flaw.is_none();
@@ -292,8 +292,8 @@ impl VisionPool {
             Some(cut_out) => cut_out.portrait(),
         });
         let visit = watch.visits.embedded(look.at, good, template, sighted.named());
-        eye.hand_over(Sighting {
-            direction: eye.direction,
+        feed.hand_over(Sighting {
+            direction: feed.direction,
             visit,
             captured: look.at,
             sighted,
@@ -306,17 +306,17 @@ impl VisionPool {
     }
 
     /// Counts a frame by the reason why its search failed.
-    fn lost(&self, eye: &CameraFeed, lost: Lost) {
+    fn lost(&self, feed: &CameraFeed, lost: Lost) {
         match lost {
             Lost::Decoding(DecodeError::TooLarge { .. }) => {
-                eye.seen.count(|seen| &mut seen.too_large);
+                feed.seen.count(|seen| &mut seen.too_large);
             }
-            Lost::Decoding(_) => drop(eye.seen.count(|seen| &mut seen.undecodable)),
+            Lost::Decoding(_) => drop(feed.seen.count(|seen| &mut seen.undecodable)),
             Lost::Model(error) => {
                 // The error may repeat ten times a second for days; few of them are logged.
-                let times = eye.seen.count(|seen| &mut seen.failed);
+                let times = feed.seen.count(|seen| &mut seen.failed);
                 if times.is_power_of_two() {
-                    tracing::error!(camera = %eye.name, %error, times, "a model failed on a frame");
+                    tracing::error!(camera = %feed.name, %error, times, "a model failed on a frame");
                 }
             }
         }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ledger::LedgerError,
     roster::RosterError,
-    store::{StoreError, photo_store::AlbumError},
+    store::{StoreError, photo_store::PhotoStoreError},
     vision::{Flaw, PhotoError},
     words::words,
 };
@@ -161,8 +161,8 @@ impl From<StoreError> for Failure {
     }
 }
 
-impl From<AlbumError> for Failure {
-    fn from(e: AlbumError) -> Self {
+impl From<PhotoStoreError> for Failure {
+    fn from(e: PhotoStoreError) -> Self {
         Failure::new(Code::Storage, e)
     }
 }

@@ -38,7 +38,7 @@ use crate::{
     gate::{lane::LaneState, vision_pool::SeenCounts},
     ledger::{AlarmWhat, LaneMode},
     services::CommandCounts,
-    store::{Room, photo_store::AlbumState},
+    store::{Room, photo_store::PhotoStoreState},
     timing::Spread,
     turnstile::TurnstileState,
     uplink::UpstreamState,
@@ -57,7 +57,7 @@ pub struct Status {
     pub ledger: LedgerStatus,
     pub upstreams: Vec<UpstreamStatus>,
     /// Photos of passages.
-    pub photos: AlbumState,
+    pub photos: PhotoStoreState,
     pub clock: ClockStatus,
     pub disk: DiskStatus,
     pub alarms: AlarmsStatus,

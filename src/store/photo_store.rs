@@ -1,7 +1,7 @@
 //! The photo store: photos of passages are kept for some days, if attendance leaves room for them.
 //!
 //! In: the photo of a committed grant. Out: a sealed file in `photos/DAY/`, a single photo on
-//! request, and an [`AlbumState`]. Each photo is sealed with a key of its own, which is stored
+//! request, and an [`PhotoStoreState`]. Each photo is sealed with a key of its own, which is stored
 //! sealed in the table `passage_photo`. Without its row a file is noise. Erasing rows, with the
 //! worker in one transaction, therefore erases photos. A change of the sealing key seals only the
 //! rows again. Files without rows, and rows without files, as a power cut leaves them, are removed
@@ -44,16 +44,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(600);
 const UNDATED: &str = "undated";
 
 #[derive(Debug, thiserror::Error)]
-pub enum AlbumError {
+pub enum PhotoStoreError {
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("photo file {}: {source}", path.display())]
     File { path: PathBuf, source: std::io::Error },
 }
 
-impl From<SealError> for AlbumError {
+impl From<SealError> for PhotoStoreError {
     fn from(e: SealError) -> Self {
-        AlbumError::Store(e.into())
+        PhotoStoreError::Store(e.into())
     }
 }
 
@@ -67,7 +67,7 @@ pub struct Taken {
 
 /// The state of the photo store, for `status`. Counters start with the daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AlbumState {
+pub struct PhotoStoreState {
     /// Number of photos, and the bytes of their files.
     pub kept: u64,
     pub bytes: u64,
@@ -90,7 +90,7 @@ enum Request {
 #[derive(Clone)]
 pub struct PhotoStore {
     requests: mpsc::Sender<Request>,
-    state: Arc<Mutex<AlbumState>>,
+    state: Arc<Mutex<PhotoStoreState>>,
     store: Store,
     dir: PathBuf,
     keeps: bool,
@@ -153,7 +153,7 @@ impl PhotoStore {
     }
 
     /// Returns the JPEG of a passage, if one is kept.
-    pub async fn open(&self, passage: [u8; 16]) -> Result<Option<Vec<u8>>, AlbumError> {
+    pub async fn open(&self, passage: [u8; 16]) -> Result<Option<Vec<u8>>, PhotoStoreError> {
         let row = self.store.read(move |tx| rows::find(tx, &passage)).await?;
         let Some((folder, key)) = row else { return Ok(None) };
         let sealed = self.on_files(move |dir| files::read(dir, &folder, &passage)).await?;
@@ -162,15 +162,15 @@ impl PhotoStore {
         Ok(Some(sealer.open(&files::place(&passage), &sealed)?.to_vec()))
     }
 
-    pub fn state(&self) -> AlbumState {
+    pub fn state(&self) -> PhotoStoreState {
         self.state.lock().unwrap_or_else(|p| p.into_inner()).clone()
     }
 
-    fn update(&self, change: impl FnOnce(&mut AlbumState)) {
+    fn update(&self, change: impl FnOnce(&mut PhotoStoreState)) {
         change(&mut self.state.lock().unwrap_or_else(|p| p.into_inner()));
     }
 
-    fn failed(&self, photos: usize, error: &AlbumError) {
+    fn failed(&self, photos: usize, error: &PhotoStoreError) {
         tracing::warn!(photos, %error, "photos of passages cannot be written");
         self.update(|s| {
             s.failed += photos as u64;
@@ -181,8 +181,8 @@ impl PhotoStore {
     /// Runs `work` on the photo folder, off the async threads.
     async fn on_files<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Path) -> Result<T, AlbumError> + Send + 'static,
-    ) -> Result<T, AlbumError> {
+        work: impl FnOnce(&Path) -> Result<T, PhotoStoreError> + Send + 'static,
+    ) -> Result<T, PhotoStoreError> {
         let dir = self.dir.clone();
         tokio::task::spawn_blocking(move || work(&dir)).await.map_err(|_| StoreError::Stopped)?
     }
@@ -261,7 +261,7 @@ impl Keeper {
 
     /// Writes the files, then their rows. After a power cut the next start removes files without
     /// rows.
-    async fn take_in(&mut self, photos: Vec<Taken>) -> Result<(), AlbumError> {
+    async fn take_in(&mut self, photos: Vec<Taken>) -> Result<(), PhotoStoreError> {
         let stamp = self.clock.stamp();
         let day = stamp.synced.then(|| self.site_day(stamp.timestamp()));
         let folder = day.map_or_else(|| UNDATED.to_owned(), |day| day.to_string());
@@ -277,7 +277,7 @@ impl Keeper {
             Ok(drafts)
         });
         let drafts = written.await?;
-        failpoint::at("album.written");
+        failpoint::at("photo_store.written");
         let day = day.map(|day| day.to_string());
         // A worker who was removed meanwhile gets no row.
         let entered = self.photo_store.store.write(Priority::Upkeep, move |tx| {
@@ -292,7 +292,7 @@ impl Keeper {
             Ok::<_, StoreError>((bytes, refused))
         });
         let (bytes, refused) = entered.await?;
-        failpoint::at("album.entered");
+        failpoint::at("photo_store.entered");
         self.photo_store.update(|s| {
             s.kept += bytes.len() as u64;
             s.bytes += bytes.iter().sum::<u64>();
@@ -308,7 +308,7 @@ impl Keeper {
 
     /// Removes photos whose days are over, and the oldest photos beyond the maximum size. Days
     /// count only while the clock is trusted.
-    async fn trim(&mut self) -> Result<(), AlbumError> {
+    async fn trim(&mut self) -> Result<(), PhotoStoreError> {
         self.remove_all(rows::ERASED, "").await?;
         let stamp = self.clock.stamp();
         if stamp.synced {
@@ -352,7 +352,7 @@ impl Keeper {
     }
 
     /// Removes all photos for which `which` holds, a page at a time.
-    async fn remove_all(&mut self, which: &'static str, day: &str) -> Result<(), AlbumError> {
+    async fn remove_all(&mut self, which: &'static str, day: &str) -> Result<(), PhotoStoreError> {
         loop {
             let day = day.to_owned();
             let rows = self.photo_store.store.read(move |tx| rows::some(tx, which, day)).await?;
@@ -365,13 +365,13 @@ impl Keeper {
 
     /// Removes the files, then the rows. After a failure the remaining rows show what is left to
     /// do.
-    async fn remove(&mut self, rows: Vec<rows::Row>) -> Result<(), AlbumError> {
+    async fn remove(&mut self, rows: Vec<rows::Row>) -> Result<(), PhotoStoreError> {
         let removed = self.photo_store.on_files(move |dir| {
             rows.iter().try_for_each(|row| files::remove(dir, &row.folder, &row.passage))?;
             Ok(rows)
         });
         let rows = removed.await?;
-        failpoint::at("album.removed");
+        failpoint::at("photo_store.removed");
         let (kept, bytes) = (rows.len() as u64, rows.iter().map(|row| row.bytes).sum::<u64>());
         self.photo_store.store.write(Priority::Upkeep, move |tx| rows::delete(tx, &rows)).await?;
         self.photo_store.update(|s| {
@@ -382,7 +382,7 @@ impl Keeper {
 
     /// Removes files without rows, and rows without files, that a power cut left. Runs after a
     /// start.
-    async fn sweep(&mut self) -> Result<(), AlbumError> {
+    async fn sweep(&mut self) -> Result<(), PhotoStoreError> {
         self.remove_all(rows::ERASED, "").await?;
         for folder in self.photo_store.on_files(files::folders).await? {
             let name = folder.clone();

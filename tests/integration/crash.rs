@@ -93,14 +93,14 @@ at! { i5_a_cut_within_a_change_of_the_key_leaves_data_that_exactly_one_key_opens
     in_its_place: "rotation.renamed", true;
 }
 
-at! { a_cut_while_a_photo_of_a_passage_is_saved_costs_only_the_photo by cut_within_the_album:
-    file_written: "album.written", 0;
-    row_committed: "album.entered", 1;
+at! { a_cut_while_a_photo_of_a_passage_is_saved_costs_only_the_photo by cut_within_the_photo_store:
+    file_written: "photo_store.written", 0;
+    row_committed: "photo_store.entered", 1;
 }
 
 at! { i7_the_next_start_deletes_a_removed_workers_photos_that_a_cut_left by cut_within_erasing_photos:
     log_emptied: "removal.emptied", 1;
-    files_removed: "album.removed", 0;
+    files_removed: "photo_store.removed", 0;
 }
 
 #[test]
@@ -416,7 +416,7 @@ fn cut_within_a_rotation(point: &str, new: bool) {
     assert!(!any_in_files(&gate.site, &old_sealed));
 }
 
-fn cut_within_the_album(point: &str, kept: u64) {
+fn cut_within_the_photo_store(point: &str, kept: u64) {
     let mut gate = gate_that_dies_at(point);
     gate.camera.show(photo("person_a_1.jpg"));
     let cut = Cut::happened(&mut gate, point, Vec::new());
@@ -424,7 +424,7 @@ fn cut_within_the_album(point: &str, kept: u64) {
     let book = cut.restart(&mut gate);
     assert_eq!(book.outcomes().count(), 1);
     // The sweep removes a file without a row.
-    gate.site.status_when("the album", |s| s["photos"]["kept"] == kept);
+    gate.site.status_when("the photos", |s| s["photos"]["kept"] == kept);
     until("the sweep", || (passage_photos(&gate.site) == kept).then_some(()));
 }
 
@@ -443,7 +443,7 @@ fn cut_within_erasing_photos(point: &str, files: u64) {
     until("the rows to go", || (rows(&gate.site, "passage_photo") == 0).then_some(()));
 }
 
-/// Returns the number of files in the album.
+/// Returns the number of files in the photo store.
 fn passage_photos(site: &Site) -> u64 {
     let Ok(folders) = std::fs::read_dir(site.path("data/photos")) else { return 0 };
     folders.flat_map(|f| std::fs::read_dir(f.unwrap().path()).unwrap()).count() as u64

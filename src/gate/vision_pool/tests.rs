@@ -65,7 +65,7 @@ fn gate(cameras: usize) -> Gate {
     let clock = Arc::new(ManualClock::new(crate::clock::wall().as_millisecond(), true));
     let wakeup: Arc<Wakeup> = Arc::default();
     let (lane, presented) = mpsc::channel(PRESENTED);
-    let eyes = (0..cameras).map(|n| CameraFeed {
+    let feeds = (0..cameras).map(|n| CameraFeed {
         name: format!("lane {n}"),
         direction: Direction::Entry,
         slot: Arc::new(Slot::new(wakeup.clone())),
@@ -82,7 +82,7 @@ fn gate(cameras: usize) -> Gate {
     let (_, _, template, _) = enrolled.unwrap();
     let roster = Arc::new(Roster::new(1, vec![(worker, vec![template])]));
     let vision_pool = VisionPool {
-        eyes: eyes.collect(),
+        feeds: feeds.collect(),
         wakeup,
         vision: vision(),
         roster: channel::channel(roster).1,
@@ -109,7 +109,7 @@ impl Gate {
         self.seq += 1;
         let frame =
             Frame { seq: self.seq, captured, pause: Duration::ZERO, picture: picture.clone() };
-        self.vision_pool.eyes[camera].slot.put(frame);
+        self.vision_pool.feeds[camera].slot.put(frame);
     }
 
     /// Shows the next frame to the first camera and lets one worker finish it.
@@ -129,7 +129,7 @@ impl Gate {
     }
 
     fn seen(&self, camera: usize) -> SeenCounts {
-        self.vision_pool.eyes[camera].seen.counts()
+        self.vision_pool.feeds[camera].seen.counts()
     }
 
     fn searches(&self) -> u64 {
@@ -141,7 +141,7 @@ impl Gate {
 fn i8_a_sighting_that_a_busy_lane_does_not_take_is_dropped_and_counted() {
     let mut gate = gate(1);
     let see = |gate: &Gate, captured| {
-        gate.vision_pool.eyes[0].hand_over(Sighting {
+        gate.vision_pool.feeds[0].hand_over(Sighting {
             direction: Direction::Entry,
             visit: 0,
             captured,
@@ -277,7 +277,7 @@ fn faces_that_are_too_small_are_counted_separately() {
     // Nothing moves, and so the next search comes two seconds later.
     gate.clock.advance(Duration::from_secs(2));
     assert!(gate.frame(&scene(Some("person_a_1.jpg"))).is_none());
-    let seen = gate.vision_pool.eyes[0].seen.clone();
+    let seen = gate.vision_pool.feeds[0].seen.clone();
     assert_eq!((seen.showing(), gate.seen(0).too_small), (None, 2));
     let small = seen.showing_small().unwrap();
     assert_eq!((small.first, small.last), (first, gate.clock.monotonic()));
@@ -323,7 +323,7 @@ fn a_camera_that_sends_sixty_frames_a_second_is_looked_at_fifteen_times() {
     }
     let looks = gate.seen(0).analysed;
     assert!((150..=157).contains(&looks), "{looks} in 10.2 s");
-    let slot = &gate.vision_pool.eyes[0].slot;
+    let slot = &gate.vision_pool.feeds[0].slot;
     assert_eq!(looks + slot.dropped() + u64::from(slot.take().is_some()), 600);
 }
 
@@ -358,7 +358,7 @@ fn two_workers_serve_eight_crowded_cameras_equally() {
     vision_pool.clock = Arc::new(crate::clock::SystemClock::new().unwrap());
     let (cancel, clock) = (vision_pool.cancel.clone(), vision_pool.clock.clone());
     let cameras: Vec<_> =
-        vision_pool.eyes.iter().map(|eye| (eye.slot.clone(), eye.seen.clone())).collect();
+        vision_pool.feeds.iter().map(|feed| (feed.slot.clone(), feed.seen.clone())).collect();
     let people = [scene(Some("person_a_1.jpg")), scene(Some("impostor_1.jpg"))];
     let beats = Heartbeats::new(clock.clone(), Duration::from_secs(60));
     let workers = spawn(vision_pool, 2, &beats, &mpsc::channel(2).0).unwrap();

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::AlbumError;
+use super::PhotoStoreError;
 
 /// Maximum number of bytes read of one photo file. A portrait has fewer.
 const MOST_BYTES: u64 = 1 << 20;
@@ -31,14 +31,14 @@ pub(super) fn path(dir: &Path, folder: &str, passage: &[u8; 16]) -> PathBuf {
     dir.join(folder).join(hex::encode(passage))
 }
 
-fn at(path: &Path) -> impl FnOnce(std::io::Error) -> AlbumError {
+fn at(path: &Path) -> impl FnOnce(std::io::Error) -> PhotoStoreError {
     let path = path.to_owned();
-    move |source| AlbumError::File { path, source }
+    move |source| PhotoStoreError::File { path, source }
 }
 
 /// Writes a photo under another name and renames it, so that a photo's file is always whole. It
 /// does not wait for the disk, because a photo is not a record.
-pub(super) fn write(dir: &Path, draft: &Draft) -> Result<(), AlbumError> {
+pub(super) fn write(dir: &Path, draft: &Draft) -> Result<(), PhotoStoreError> {
     let path = path(dir, &draft.folder, &draft.passage);
     let fresh = path.with_extension("new");
     let write = || {
@@ -59,7 +59,7 @@ pub(super) fn read(
     dir: &Path,
     folder: &str,
     passage: &[u8; 16],
-) -> Result<Option<Vec<u8>>, AlbumError> {
+) -> Result<Option<Vec<u8>>, PhotoStoreError> {
     let (path, mut sealed) = (path(dir, folder, passage), Vec::new());
     match File::open(&path) {
         Ok(file) => file.take(MOST_BYTES).read_to_end(&mut sealed).map_err(at(&path))?,
@@ -69,7 +69,7 @@ pub(super) fn read(
     Ok(Some(sealed))
 }
 
-pub(super) fn unlink(path: &Path) -> Result<(), AlbumError> {
+pub(super) fn unlink(path: &Path) -> Result<(), PhotoStoreError> {
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != ErrorKind::NotFound => Err(at(path)(e)),
         _ => Ok(()),
@@ -77,19 +77,19 @@ pub(super) fn unlink(path: &Path) -> Result<(), AlbumError> {
 }
 
 /// Removes a photo, and its folder when the folder is empty.
-pub(super) fn remove(dir: &Path, folder: &str, passage: &[u8; 16]) -> Result<(), AlbumError> {
+pub(super) fn remove(dir: &Path, folder: &str, passage: &[u8; 16]) -> Result<(), PhotoStoreError> {
     unlink(&path(dir, folder, passage))?;
     drop_empty(dir, folder)
 }
 
 /// Removes a folder if it is empty.
-pub(super) fn drop_empty(dir: &Path, folder: &str) -> Result<(), AlbumError> {
+pub(super) fn drop_empty(dir: &Path, folder: &str) -> Result<(), PhotoStoreError> {
     let _ = std::fs::remove_dir(dir.join(folder));
     Ok(())
 }
 
 /// Returns the names in a folder; none if the folder is missing.
-pub(super) fn list(dir: &Path) -> Result<Vec<String>, AlbumError> {
+pub(super) fn list(dir: &Path) -> Result<Vec<String>, PhotoStoreError> {
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -99,6 +99,6 @@ pub(super) fn list(dir: &Path) -> Result<Vec<String>, AlbumError> {
     names.collect::<Result<_, _>>().map_err(at(dir))
 }
 
-pub(super) fn folders(dir: &Path) -> Result<Vec<String>, AlbumError> {
+pub(super) fn folders(dir: &Path) -> Result<Vec<String>, PhotoStoreError> {
     Ok(list(dir)?.into_iter().filter(|name| dir.join(name).is_dir()).collect())
 }
