@@ -138,7 +138,7 @@ fn a_restart_continues_from_the_recorded_clock_of_this_boot() {
     assert_eq!((change.what, change.moved_ms), (ClockWhat::Stepped, 5_000));
     let other_boot = Stamp { boot: BootId([8; 16]), ..clock.stamp() };
     for recorded in [Some(&recorded[..]), Some(b"?"), None] {
-        let change = ClockWatch::resumed(other_boot, told).look(other_boot).unwrap();
+        let change = ClockWatch::resumed(other_boot, recorded).look(other_boot).unwrap();
         assert_eq!((change.what, change.moved_ms), (ClockWhat::Synchronised, 0));
     }
 }
