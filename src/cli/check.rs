@@ -18,12 +18,18 @@ use crate::{
     camera::{self, Picture, Slot, TIMEOUT, Wakeup},
     clock::{Clock, Stamp, SystemClock},
     config::{self, CameraSource, Config, Mode, Secret, Storage, TurnstileDriver},
+    gate::{
+        pace::Capacity,
+        vision_pool::{self, probe},
+    },
     store::{self, Room},
     turnstile::{self, Buses},
     vision::{self, Vision},
 };
 
 const LISTENER_TIMEOUT: Duration = Duration::from_secs(3);
+/// Number of looks at a face that are measured.
+const LOOKS: usize = 3;
 /// Timeout after which a camera without a frame has failed. Opening a camera takes less, also when
 /// it fails.
 const CAMERA_TIMEOUT: Duration = Duration::from_secs(10);
@@ -67,13 +73,17 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     lines.add("daemon", Ok(daemon.to_owned()));
     let models = config.models.clone();
     let loaded = tokio::task::spawn_blocking(move || Vision::load(&models));
-    lines.add(
-        "models",
-        match loaded.await? {
-            Ok(vision) => Ok(format!("{} can be loaded", vision.embedder_name())),
-            Err(e) => Err(e.to_string()),
-        },
-    );
+    match loaded.await? {
+        Ok(vision) => {
+            lines.add("models", Ok(format!("{} can be loaded", vision.embedder_name())));
+            let cameras = config.lanes.iter().map(|lane| lane.cameras.len()).sum();
+            let frames_to_agree = config.recognition.frames_to_agree;
+            let capacity = Capacity::new(vision_pool::workers(), cameras, frames_to_agree);
+            let measures = move || speed(&mut lines, &vision, &capacity).map(|()| lines);
+            lines = tokio::task::spawn_blocking(measures).await??;
+        }
+        Err(e) => lines.add("models", Err(e.to_string())),
+    }
     lines.add("storage", storage(&config, running));
     if let Some(warning) = key_beside_the_data(&config.storage) {
         lines.warn("key", warning);
@@ -116,6 +126,21 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         })?;
     }
     Ok(if all_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Measures the time of a look at a face, and adds whether the box carries its cameras.
+fn speed(lines: &mut Lines, vision: &Vision, capacity: &Capacity) -> anyhow::Result<()> {
+    let clock = SystemClock::new()?;
+    for _ in 0..LOOKS {
+        capacity.observe(clock.monotonic(), probe::look(vision, &clock)?);
+    }
+    let look = capacity.look().unwrap_or_default();
+    match capacity.too_slow() {
+        Some(problem) if capacity.misses_decisions() => lines.add("speed", Err(problem)),
+        Some(problem) => lines.warn("speed", problem),
+        None => lines.add("speed", Ok(format!("fast enough for {}", capacity.load(look)))),
+    }
+    Ok(())
 }
 
 fn storage(config: &Config, running: bool) -> Result<String, String> {

@@ -62,6 +62,7 @@ use crate::{
     config::{AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules},
     gate::{
         lane::{self, LaneState},
+        pace::Capacity,
         vision_pool::FrameCounts,
     },
     ledger::{Actor, Ledger, Retention, Via},
@@ -138,6 +139,8 @@ pub struct Services {
     pub lanes: Vec<LanePanel>,
     pub upstreams: Vec<uplink::Link>,
     pub stages: Arc<Stages>,
+    /// The time of a look, and the load of the vision workers.
+    pub capacity: Arc<Capacity>,
     /// The reason for which the metrics cannot be fetched; `None` where they can be or are not
     /// configured.
     pub exporter: watch::Receiver<Option<ExporterDown>>,

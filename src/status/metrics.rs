@@ -110,7 +110,9 @@ impl Collector for Shown {
         let started = status.started_at.parse::<Timestamp>().ok();
         let started = started.map(|at| at.as_millisecond() as f64 / 1000.0);
         page.gauge("start_time_seconds", "When the daemon started, Unix time", started)?;
-        let Status { roster, ledger, disk, photos, alarms, process, .. } = status;
+        let Status { roster, ledger, disk, photos, alarms, vision, process, .. } = status;
+        let look_s = vision.look_ms.map(|ms| ms as f64 / 1000.0);
+        page.gauge("vision_look_seconds", "Time of a look at a face", look_s)?;
         let count = |count: usize| u64::try_from(count).ok();
         let is = |is: bool| Some(u64::from(is));
         for (name, help, number) in [
@@ -130,6 +132,8 @@ impl Collector for Shown {
             ("disk_free_bytes", "Free for the storage folder", disk.free_bytes),
             ("disk_total_bytes", "Size of its file system", disk.total_bytes),
             ("alarms_standing", "Active alarms", count(alarms.standing.len())),
+            ("vision_cameras", "Cameras that are configured", count(vision.cameras)),
+            ("vision_carries", "Cameras for which this box is fast enough", vision.carries.and_then(count)),
             ("process_resident_memory_bytes", "Memory in use", process.resident_bytes),
             ("process_open_fds", "Open file descriptors", process.open_fds),
         ] {

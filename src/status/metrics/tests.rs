@@ -52,6 +52,7 @@ fn status() -> Status {
                   "database_bytes": 4096, "room": "low", "reserve_bytes": 7, "commits": 5,
                   "failures": 2, "failing": null, "last_error": null, "unrecorded": 4,
                   "photos_refused": 0, "slowest_commit_ms": 1, "set_aside": [] },
+        "vision": { "look_ms": 2100, "workers": 1, "cameras": 2, "carries": 1 },
         "alarms": { "raised": 3, "standing": [
             { "what": "link", "subject": "up", "since": "x", "detail": "of W001" },
         ] },
