@@ -133,7 +133,11 @@ impl Collector for Shown {
             ("disk_total_bytes", "Size of its file system", disk.total_bytes),
             ("alarms_standing", "Active alarms", count(alarms.standing.len())),
             ("vision_cameras", "Cameras that are configured", count(vision.cameras)),
-            ("vision_carries", "Cameras for which this box is fast enough", vision.carries.and_then(count)),
+            (
+                "vision_carries",
+                "Cameras for which this box is fast enough",
+                vision.carries.and_then(count),
+            ),
             ("process_resident_memory_bytes", "Memory in use", process.resident_bytes),
             ("process_open_fds", "Open file descriptors", process.open_fds),
         ] {

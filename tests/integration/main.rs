@@ -41,6 +41,8 @@ mod network_camera;
 mod program;
 mod roster;
 mod shipped;
+#[cfg(feature = "failpoints")]
+mod slow_box;
 mod structure;
 mod supervision;
 mod timesheet;
@@ -53,7 +55,7 @@ mod turnstile;
 #[test]
 fn all_features_are_tested() {
     panic!(
-        "tests are left out: crash and supervision::faults need the feature `failpoints`, demo needs \
-         `demo`. Use tests/run, or `cargo test --release --features failpoints,demo`"
+        "tests are left out: crash, slow_box and supervision::faults need the feature `failpoints`, demo \
+         needs `demo`. Use tests/run, or `cargo test --release --features failpoints,demo`"
     );
 }

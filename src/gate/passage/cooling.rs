@@ -58,7 +58,8 @@ impl CoolDown {
                 && cooling.direction == sighting.direction
                 && cooling.visit == Some(sighting.visit);
             if same && sighting.captured < cooling.until + sighting.pace.gap_unsearched() {
-                cooling.until = cooling.until.max(sighting.captured + sighting.pace.next_sighting());
+                cooling.until =
+                    cooling.until.max(sighting.captured + sighting.pace.next_sighting());
             }
         }
     }

@@ -86,7 +86,8 @@ impl Undecided {
         if !matches!(taken, Taken::Agreeing { .. }) {
             return false;
         }
-        let together = self.looks.filter(|looks| at.since(looks.last) <= sighting.pace.gap_unsearched());
+        let together =
+            self.looks.filter(|looks| at.since(looks.last) <= sighting.pace.gap_unsearched());
         let mut looks = together.unwrap_or(Looks { first: at, last: at, number: 0, named: 0 });
         looks.last = at;
         looks.number = looks.number.saturating_add(1);
