@@ -63,6 +63,8 @@ impl Lines {
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
+    #[cfg(feature = "failpoints")]
+    let _failpoints = fail::FailScenario::setup();
     let mut lines = Lines::default();
     lines.add("configuration", Ok(config.path.display().to_string()));
     let connected = UnixStream::connect(&config.control.socket).await;
@@ -132,7 +134,8 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
 fn speed(lines: &mut Lines, vision: &Vision, capacity: &Capacity) -> anyhow::Result<()> {
     let clock = SystemClock::new()?;
     for _ in 0..LOOKS {
-        capacity.observe(clock.monotonic(), probe::look(vision, &clock)?);
+        let look = probe::look(vision, &clock)?;
+        capacity.observe(clock.monotonic(), look);
     }
     let look = capacity.look().unwrap_or_default();
     match capacity.too_slow() {

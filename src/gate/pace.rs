@@ -29,6 +29,8 @@ const LOOKS: u32 = 2;
 pub const LOOK_LIMIT: Duration = Duration::from_millis(2500);
 /// Interval between two people at a camera when a shift starts: 12 people a minute.
 const ARRIVALS: Duration = Duration::from_secs(5);
+/// Interval between two measurements of a box that was too slow while no person comes.
+const MEASURE_EVERY: Duration = Duration::from_secs(60);
 /// Maximum number of measured looks that are kept. Their median is the time of a look, so that one
 /// delayed look changes nothing.
 const KEPT: usize = 5;
@@ -77,6 +79,7 @@ pub struct Capacity {
 struct Measured {
     /// The latest looks, the newest last.
     looks: VecDeque<Duration>,
+    last: Monotonic,
     /// Time since which the box is too slow.
     slow_since: Option<Monotonic>,
 }
@@ -105,6 +108,7 @@ impl Capacity {
             measured.looks.pop_front();
         }
         measured.looks.push_back(look);
+        measured.last = now;
         let slow = measured.look().is_some_and(|look| self.carries(look) < self.cameras);
         measured.slow_since = slow.then(|| measured.slow_since.unwrap_or(now));
     }
@@ -112,6 +116,12 @@ impl Capacity {
     /// Returns the time of a look; `None` before the first one.
     pub fn look(&self) -> Option<Duration> {
         self.measured().look()
+    }
+
+    /// Returns whether to measure a look without a person: the box was too slow, and may be no longer.
+    pub fn is_due(&self, now: Monotonic) -> bool {
+        let measured = self.measured();
+        measured.slow_since.is_some() && now.since(measured.last) >= MEASURE_EVERY
     }
 
     /// Returns since when the box is too slow for its cameras.

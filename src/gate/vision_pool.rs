@@ -158,9 +158,10 @@ pub enum Lost {
 }
 
 impl VisionPool {
-    /// Measures a look before the first person comes, so that `status` reports a slow box at once.
+    /// Measures a look without a person, so that `status` is right also before the first person
+    /// comes.
     fn measure(&self) {
-        match probe::look(&self.vision, &*self.clock) {
+        match probe::best_look(&self.vision, &*self.clock) {
             Ok(look) => self.capacity.observe(self.clock.monotonic(), look),
             Err(error) => tracing::error!(%error, "the time of a look cannot be measured"),
         }
@@ -181,6 +182,9 @@ impl VisionPool {
                     break timeout;
                 }
             };
+            if self.capacity.is_due(self.clock.monotonic()) {
+                self.measure();
+            }
         }
     }
 

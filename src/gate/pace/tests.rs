@@ -69,10 +69,13 @@ fn a_slow_box_is_one_whose_usual_look_is_slow() {
     let (missed, since) = observe(3000);
     assert!(missed);
     assert_eq!(observe(3000), (true, since), "since the first time");
+    let after = |ms: u64| capacity.is_due(Monotonic::from_millis(8000 + ms));
+    assert_eq!((after(59_999), after(60_000)), (false, true), "it is measured again");
     for _ in 0..3 {
         observe(200);
     }
     assert_eq!(observe(200), (false, None), "well again");
+    assert!(!capacity.is_due(Monotonic::from_millis(1_000_000)));
 }
 
 #[test]

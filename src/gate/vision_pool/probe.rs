@@ -36,6 +36,11 @@ pub fn look(vision: &Vision, clock: &dyn Clock) -> Result<Duration, Lost> {
     Ok(clock.monotonic().since(begun))
 }
 
+/// Returns the shorter time of two looks, because the start of a daemon delays one.
+pub(super) fn best_look(vision: &Vision, clock: &dyn Clock) -> Result<Duration, Lost> {
+    Ok(look(vision, clock)?.min(look(vision, clock)?))
+}
+
 /// Returns the template of a face.
 pub(super) fn embed(vision: &Vision, face: Aligned) -> Result<Template, VisionError> {
     failpoint::at("sight.embed");
