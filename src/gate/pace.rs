@@ -156,7 +156,7 @@ impl Capacity {
         let begin = format!("too slow for {}", self.load(look));
         Some(if look > LOOK_LIMIT {
             format!(
-                "{begin}. A release is void 3 s after its frame, so workers cannot pass by face: use \
+                "{begin}. A release is void 3 s after its frame, so workers may not pass by face: use \
                  a faster board"
             )
         } else {

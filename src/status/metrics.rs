@@ -234,7 +234,11 @@ impl Page<'_> {
     fn lanes(&mut self, lanes: &[LaneStatus]) -> fmt::Result {
         let each = lanes.iter().map(|lane| (vec![("lane", &*lane.name)], lane));
         let ready = each.clone().map(|(labels, lane)| (labels, yes(lane.ready)));
-        self.each("lane_ready", "Its devices work, and records can be stored", ready)?;
+        self.each(
+            "lane_ready",
+            "Its devices work, the box is fast enough, records can be stored",
+            ready,
+        )?;
         let busy = each.clone().map(|(labels, lane)| (labels, yes(lane.gate.busy)));
         self.each("lane_busy", "A passage is under way", busy)?;
         self.counters("lane", &LANE, each.clone())?;
