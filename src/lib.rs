@@ -45,7 +45,7 @@
 //! | [`vision`] | decode, at the scale needed; motion, detect, quality, align, embed |
 //! | [`roster`] | workers, real-name rules, templates, the matcher |
 //! | [`ledger`] | entries and their bytes, a file a kind ([`ledger::kinds`]); outbox rows |
-//! | [`gate`] | claim, visit, policy and passage (pure), vision pool and lane (their shells) |
+//! | [`gate`] | claim, visit, pace, policy and passage (pure), vision pool and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; a folder a profile |
 //! | [`alarms`] | troubles that become alarms: debouncing and bursts (pure); the default router |
