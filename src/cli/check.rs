@@ -17,19 +17,19 @@ use super::Context;
 use crate::{
     camera::{self, Picture, Slot, TIMEOUT, Wakeup},
     clock::{Clock, Stamp, SystemClock},
-    config::{self, CameraSource, Config, Mode, Secret, Storage, TurnstileDriver},
+    config::{self, CameraSource, Config, Mode, Recognition, Secret, Storage, TurnstileDriver},
+    control::Request,
     gate::{
         pace::Capacity,
         vision_pool::{self, probe},
     },
+    status::Status,
     store::{self, Room},
     turnstile::{self, Buses},
     vision::{self, Vision},
 };
 
 const LISTENER_TIMEOUT: Duration = Duration::from_secs(3);
-/// Number of looks at a face that are measured.
-const LOOKS: usize = 3;
 /// Timeout after which a camera without a frame has failed. Opening a camera takes less, also when
 /// it fails.
 const CAMERA_TIMEOUT: Duration = Duration::from_secs(10);
@@ -78,11 +78,12 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     match loaded.await? {
         Ok(vision) => {
             lines.add("models", Ok(format!("{} can be loaded", vision.embedder_name())));
+            let known = if running { of_the_daemon(context).await } else { None };
+            let rules = config.recognition;
             let cameras = config.lanes.iter().map(|lane| lane.cameras.len()).sum();
-            let frames_to_agree = config.recognition.frames_to_agree;
-            let capacity = Capacity::new(vision_pool::workers(), cameras, frames_to_agree);
-            let measures = move || speed(&mut lines, &vision, &capacity).map(|()| lines);
-            lines = tokio::task::spawn_blocking(measures).await??;
+            let measured = move || speed(&rules, cameras, &vision, known);
+            let (capacity, look) = tokio::task::spawn_blocking(measured).await??;
+            add_speed(&mut lines, &capacity, look);
         }
         Err(e) => lines.add("models", Err(e.to_string())),
     }
@@ -130,20 +131,36 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     Ok(if all_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Measures the time of a look at a face, and adds whether the box carries its cameras.
-fn speed(lines: &mut Lines, vision: &Vision, capacity: &Capacity) -> anyhow::Result<()> {
+/// Returns the time of a look that a running daemon measured.
+async fn of_the_daemon(context: &Context) -> Option<Duration> {
+    let status: Status = context.ask(&Request::Status).await.ok()?;
+    status.vision.look_ms.map(Duration::from_millis)
+}
+
+/// Returns whether the box carries these cameras, and the time of a look. Measures it if it is not
+/// known.
+fn speed(
+    rules: &Recognition,
+    cameras: usize,
+    vision: &Vision,
+    known: Option<Duration>,
+) -> anyhow::Result<(Capacity, Duration)> {
     let clock = SystemClock::new()?;
-    for _ in 0..LOOKS {
-        let look = probe::look(vision, &clock)?;
-        capacity.observe(clock.monotonic(), look);
-    }
-    let look = capacity.look().unwrap_or_default();
+    let look = match known {
+        Some(look) => look,
+        None => probe::best_look(vision, &clock)?,
+    };
+    let capacity = Capacity::new(vision_pool::workers(), cameras, rules.frames_to_agree);
+    capacity.observe(clock.monotonic(), look);
+    Ok((capacity, look))
+}
+
+fn add_speed(lines: &mut Lines, capacity: &Capacity, look: Duration) {
     match capacity.too_slow() {
         Some(problem) if capacity.misses_decisions() => lines.add("speed", Err(problem)),
         Some(problem) => lines.warn("speed", problem),
         None => lines.add("speed", Ok(format!("fast enough for {}", capacity.load(look)))),
     }
-    Ok(())
 }
 
 fn storage(config: &Config, running: bool) -> Result<String, String> {

@@ -102,9 +102,7 @@ pub(super) async fn measure(context: &Context, arguments: Arguments) -> anyhow::
         vision.face_for_enrolment(&photo, &limits).with_context(|| named.clone())?;
     let roster = made_up_roster(workers, std::slice::from_ref(&face))?;
     let stages = stages(&vision, &frame, &roster, &bench.config, rounds)?;
-    let looks: Result<Vec<_>, _> =
-        (0..rounds).map(|_| probe::look(&vision, &*bench.clock)).collect();
-    let looks = looks?;
+    let looks = probe::looks(&vision, &*bench.clock, rounds)?;
     let frames_to_agree = bench.config.recognition.frames_to_agree;
     let capacity = Capacity::new(vision_pool::workers(), 1, frames_to_agree);
     let look_ms = Times::of(looks);
