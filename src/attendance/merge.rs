@@ -138,7 +138,8 @@ pub struct Gathered<'a> {
     days: &'a Days,
     texts: Passes,
     pub passes: Vec<Crossing>,
-    /// Index into `passes` of each record, by ledger and seq.
+    /// Index into `passes` of each record, by ledger and seq; of a correction, by the seq of the
+    /// record that it corrects.
     places: HashMap<(Text, u64), usize>,
     most: usize,
     pub sources: Vec<Source>,
@@ -163,21 +164,25 @@ impl<'a> Gathered<'a> {
     }
 
     /// Adds a record. Returns whether it is within the days that are needed. From a record that is
-    /// there already, only `disputed` is taken.
+    /// there already, only `disputed` is taken. The last correction of a record takes its place.
     pub fn take(&mut self, record: &Record) -> Result<bool, String> {
         let new = self.texts.of(record).map_err(|e| format!("a record has no valid time: {e}"))?;
         if !self.days.need(new.at) {
             return Ok(false);
         }
-        let place = (new.ledger.clone(), new.seq);
+        let place = (new.ledger.clone(), record.corrects.unwrap_or(record.seq));
         if let Some(known) = self.places.get(&place).and_then(|at| self.passes.get_mut(*at)) {
             let disputed = known.disputed.or(new.disputed);
-            if *known != (Crossing { disputed: known.disputed, ..new }) {
-                let (ledger, seq) = place;
+            let new = Crossing { disputed: known.disputed, ..new };
+            if known.seq == new.seq && *known != new {
                 return Err(format!(
-                    "record {seq} of ledger {ledger} was read before with other contents: export the \
-                     records again"
+                    "record {} of ledger {} was read before with other contents: export the records \
+                     again",
+                    new.seq, new.ledger
                 ));
+            }
+            if known.seq < new.seq {
+                *known = new;
             }
             known.disputed = disputed;
             return Ok(true);

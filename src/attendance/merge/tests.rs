@@ -109,6 +109,32 @@ fn an_overlapping_export_adds_only_new_records_and_disputes() {
 }
 
 #[test]
+fn a_correction_takes_the_place_of_its_record_in_any_order() {
+    let corrected = |seq, of| Record {
+        outcome: RecordOutcome::Unconfirmed,
+        corrects: Some(of),
+        at: record(of).at,
+        ..record(seq)
+    };
+    let not_passed = |seq| Record { outcome: RecordOutcome::NotPassed, ..record(seq) };
+    let all = [not_passed(1), corrected(4, 1), corrected(6, 1), not_passed(2)];
+    for order in [[0, 1, 2, 3], [2, 1, 0, 3], [3, 1, 2, 0]] {
+        let days = days();
+        let mut gathered = Gathered::new(&days);
+        for n in order {
+            let disputed = (n == 0).then_some(9);
+            assert_eq!(gathered.take(&Record { disputed, ..all[n].clone() }), Ok(true));
+        }
+        let mut left: Vec<_> =
+            gathered.passes.iter().map(|p| (p.seq, p.outcome, p.disputed)).collect();
+        left.sort_by_key(|(seq, ..)| *seq);
+        let expected =
+            [(2, RecordOutcome::NotPassed, None), (6, RecordOutcome::Unconfirmed, Some(9))];
+        assert_eq!(left, expected, "{order:?}");
+    }
+}
+
+#[test]
 fn records_outside_the_month_are_left_out() {
     let days = days();
     let mut gathered = Gathered::new(&days);

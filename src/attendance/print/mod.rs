@@ -51,7 +51,7 @@ fn mark(flag: Flag) -> (&'static str, &'static str) {
         Flag::MissingIn => ("入", "缺进场记录"),
         Flag::MissingOut => ("出", "缺出场记录"),
         Flag::Across => ("夜", "夜班，跨日"),
-        Flag::Unconfirmed => ("疑", "通过未经闸机确认"),
+        Flag::Unconfirmed => ("疑", "通过未经闸机确认，工时另计"),
         Flag::Clock => ("钟", "时钟未同步"),
         Flag::Supplement => ("补", "有补记，未计入"),
     }
@@ -82,7 +82,9 @@ fn rules(document: &Document) -> String {
     format!(
         "工时为时:分，按进出场时刻（到分）相减；工作日自 {starts} 起至次日 {starts}。Hours are h:mm, from \
          the minute of the entry to that of the exit; a working day lasts from {starts} to {starts}. \
-         补记单独列出，不计入工时。Passages added later are listed apart and not counted in."
+         未经闸机确认的进出（疑）另计天数和工时。Days and hours of passages that the gate did not confirm \
+         have sums of their own. 补记单独列出，不计入工时。Passages added later are listed apart and not \
+         counted in."
     )
 }
 
