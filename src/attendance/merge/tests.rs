@@ -61,6 +61,7 @@ fn extent() -> Extent {
         at: "2026-11-05T00:00:00Z".parse().unwrap(),
         begins: None,
         set_aside: None,
+        unread: 0,
     }
 }
 
@@ -132,6 +133,19 @@ fn a_correction_takes_the_place_of_its_record_in_any_order() {
             [(2, RecordOutcome::NotPassed, None), (6, RecordOutcome::Unconfirmed, Some(9))];
         assert_eq!(left, expected, "{order:?}");
     }
+}
+
+#[test]
+fn records_that_cannot_be_read_are_noted_on_the_sheet() {
+    let days = days();
+    let mut gathered = Gathered::new(&days);
+    let mut lines = lines(&[record(1)]);
+    let mut ending: Ending = serde_json::from_str(lines.last().unwrap()).unwrap();
+    ending.unread = 2;
+    *lines.last_mut().unwrap() = serde_json::to_string(&ending).unwrap();
+    gathered.export("b.jsonl", &joined(&lines)[..], "P-1").unwrap();
+    let notes: Vec<_> = gathered.notes.iter().map(|note| note.english.as_str()).collect();
+    assert_eq!(notes, ["gate-2: 2 records cannot be read and are not on this sheet"]);
 }
 
 #[test]
