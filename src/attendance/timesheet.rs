@@ -57,13 +57,13 @@ pub fn still_inside(
     inside.count()
 }
 
-/// Returns the gateways without any capture by a synchronised clock.
-fn unsynchronised(passes: &[Crossing]) -> Vec<Text> {
-    let mut synced: BTreeMap<&Text, bool> = BTreeMap::new();
+/// Returns the gateways none of whose captures holds this.
+fn never(passes: &[Crossing], holds: fn(&Crossing) -> bool) -> Vec<Text> {
+    let mut ever: BTreeMap<&Text, bool> = BTreeMap::new();
     for crossing in passes.iter().filter(|crossing| crossing.is_capture()) {
-        *synced.entry(&crossing.gateway).or_default() |= crossing.synced;
+        *ever.entry(&crossing.gateway).or_default() |= holds(crossing);
     }
-    synced.into_iter().filter(|(_, synced)| !synced).map(|(gateway, _)| gateway.clone()).collect()
+    ever.into_iter().filter(|(_, ever)| !ever).map(|(gateway, _)| gateway.clone()).collect()
 }
 
 /// Makes the sheet. A whole day belongs to the team of its latest gate capture. So a worker who
@@ -72,7 +72,8 @@ pub fn timesheet(mut passes: Vec<Crossing>, days: &Days, only: &SheetFilter) -> 
     let mut sheet = Timesheet::default();
     passes.retain(|crossing| days.need(crossing.at));
     passes.sort_by(|a, b| (a.at, &a.ledger, a.seq).cmp(&(b.at, &b.ledger, b.seq)));
-    sheet.unsynchronised = unsynchronised(&passes);
+    sheet.unsynchronised = never(&passes, |crossing| crossing.synced);
+    sheet.unconfirming = never(&passes, Crossing::is_confirmed);
     // A note names each unsynchronised gateway once, so its days are not flagged.
     for crossing in passes.iter_mut().filter(|crossing| !crossing.synced) {
         crossing.synced = sheet.unsynchronised.contains(&crossing.gateway);

@@ -82,9 +82,7 @@ fn rules(document: &Document) -> String {
     format!(
         "工时为时:分，按进出场时刻（到分）相减；工作日自 {starts} 起至次日 {starts}。Hours are h:mm, from \
          the minute of the entry to that of the exit; a working day lasts from {starts} to {starts}. \
-         未经闸机确认的进出（疑）另计天数和工时。Days and hours of passages that the gate did not confirm \
-         have sums of their own. 补记单独列出，不计入工时。Passages added later are listed apart and not \
-         counted in."
+         补记单独列出，不计入工时。Passages added later are listed apart and not counted in."
     )
 }
 

@@ -94,8 +94,8 @@ const DAY: f64 = 4.0;
 const SUMS: [(&str, f64); 7] = [
     ("出勤天数\nDays", 7.0),
     ("工时\nHours", 7.5),
-    ("未确认\n天数\nDays", 6.5),
-    ("未确认\n工时\nHours", 7.5),
+    ("未确认\n天数\nDays", 6.0),
+    ("未确认\n工时\nHours", 7.0),
     ("缺进/出\nMissing", 7.5),
     ("含补记\n+ added", 8.0),
     ("签名\nSignature", 13.0),

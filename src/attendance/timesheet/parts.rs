@@ -229,15 +229,25 @@ pub struct Timesheet {
     /// Gateways whose clock was never synchronised. Each gets one note, and no day is flagged for
     /// it.
     pub unsynchronised: Vec<Text>,
+    /// Gateways that confirmed no passage. Each gets one note.
+    pub unconfirming: Vec<Text>,
 }
 
 impl Timesheet {
     /// Returns the notes about the sheet's records.
     pub fn notes(&self) -> impl Iterator<Item = Note> {
-        self.unsynchronised.iter().map(|gateway| Note {
+        let clocks = self.unsynchronised.iter().map(|gateway| Note {
             mark: Some(Flag::Clock),
             chinese: format!("闸机 {gateway} 的时钟未同步，其全部时刻可能有偏差"),
             english: format!("{gateway}: its clock was not synchronised at any of its times"),
-        })
+        });
+        clocks.chain(self.unconfirming.iter().map(|gateway| {
+            Note::new(
+                format!("闸机 {gateway} 未确认任何进出，其天数和工时均列为“未确认”"),
+                format!(
+                    "{gateway}: it confirmed no passage, so its days and hours are unconfirmed"
+                ),
+            )
+        }))
     }
 }
