@@ -35,7 +35,8 @@ use crate::{
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// List attendance records, oldest first (JSON: the record as sent upstream, plus `disputed`)
+    /// List attendance records, oldest first (JSON: the record as sent upstream, plus `disputed`).
+    /// A corrected record is replaced by its correction
     #[command(after_help = "Examples:
   gatehouse attendance list --from 2026-10-01 --to 2026-10-31 --team \"钢筋一班\"
   gatehouse attendance list --worker W001 --json")]
