@@ -466,7 +466,7 @@ fn two_workers_serve_eight_crowded_cameras_equally() {
     let workers = spawn(vision_pool, &beats, &mpsc::channel(2).0).unwrap();
     let served = || cameras.iter().map(|(_, seen)| seen.counts().faces).collect::<Vec<u64>>();
     let mut seq = 0;
-    while served().iter().sum::<u64>() < 32 {
+    while served().iter().sum::<u64>() < 64 {
         for (slot, _) in &cameras {
             seq += 1;
             let picture = people[seq as usize % 2].clone();
@@ -478,7 +478,8 @@ fn two_workers_serve_eight_crowded_cameras_equally() {
     workers.into_iter().for_each(|worker| worker.join().unwrap());
     let served = served();
     let (least, most) = (served.iter().min().unwrap(), served.iter().max().unwrap());
-    assert!(*least >= 3 && *most <= 6, "{served:?}");
+    // Two or three turns of at most four looks each, and a turn that had just begun.
+    assert!(*least >= 2 && *most <= 16, "{served:?}");
 }
 
 #[test]
