@@ -10,6 +10,9 @@
 //! and waits for a quiet line first. So a late answer is never taken for the next exchange's.
 //! Unrequested bytes and noise make the line not quiet.
 //!
+//! **Echo.** Some adapters receive what they send. The echo is found by itself and is never taken for
+//! an answer (`hearing`).
+//!
 //! **Turns.** Urgent exchanges (releases, their withdrawals, opening the arm) go first. An exchange
 //! with a device that has not answered yet in its session comes after them. After a silent device,
 //! the next one of these exchanges waits until the others have had the line for half a second. So a
@@ -18,6 +21,7 @@
 //!
 //! **Faults.** A panic ends the current exchange and all sessions. The port is opened again.
 
+mod hearing;
 mod master;
 
 use std::{
@@ -102,6 +106,9 @@ pub struct Exchange {
     pub send: Vec<u8>,
     /// `None`: no answer is expected. The exchange is done when the bytes have left the port.
     pub find: Option<Find>,
+    /// Returns the address in a whole frame among bytes that hold no answer, so that an error can
+    /// name it.
+    pub whose: Option<fn(&[u8]) -> Option<u8>>,
     /// Maximum pause between two bytes of an answer. A longer pause ends the frame.
     pub gap: Option<Duration>,
     pub turn: Turn,
