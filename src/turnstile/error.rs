@@ -36,9 +36,7 @@ pub enum TurnstileError {
          termination and baud, and that no two devices have the same address"
     )]
     Garbled { port: String, address: u8, what: String },
-    #[error(
-        "address {address} on {port} refuses to {request} (exception {code:02X}): {remedy}"
-    )]
+    #[error("address {address} on {port} refuses to {request} (exception {code:02X}): {remedy}")]
     Refused { port: String, address: u8, request: String, code: u8, remedy: &'static str },
     #[error("{port} failed: {source}; check that the adapter is still plugged in")]
     Line { port: String, source: std::io::Error },

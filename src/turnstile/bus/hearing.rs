@@ -1,15 +1,11 @@
-//! The bytes received after a command: the adapter's echo, noise, and the answer.
+//! Finds the adapter's echo, noise and the answer among the bytes received after a command. It
+//! touches no port.
 //!
 //! **Echo.** Some RS-485 adapters receive what they send. The echo is no answer, but the true answer
 //! of some commands has the same bytes (Modbus FC05). The answers of other commands never have, and
 //! these commands show whether the adapter echoes. Exactly the sent bytes are left out, once. While
 //! the adapter echoes, a command whose answer may have the same bytes needs both: the echo and,
 //! after it, the answer.
-
-use std::{io, time::Duration};
-
-use tokio::{io::AsyncReadExt, time::timeout};
-use tokio_serial::SerialStream;
 
 use super::{Exchange, Find};
 use crate::turnstile::scan::Found;
@@ -18,7 +14,6 @@ use crate::turnstile::scan::Found;
 pub(super) const CHUNK: usize = 256;
 
 pub(super) struct Hearing<'a> {
-    stream: &'a mut SerialStream,
     sent: &'a [u8],
     find: &'a Find,
     /// The answer may have the same bytes as the command.
@@ -37,16 +32,11 @@ pub(super) struct Hearing<'a> {
 }
 
 impl<'a> Hearing<'a> {
-    pub fn new(
-        stream: &'a mut SerialStream,
-        exchange: &'a Exchange,
-        find: &'a Find,
-        echoes: bool,
-    ) -> Self {
+    /// `echoes`: the adapter echoes what is sent, as far as it is known.
+    pub fn new(exchange: &'a Exchange, find: &'a Find, echoes: bool) -> Self {
         let sent = &exchange.send;
         let mirrors = matches!(find(sent), Found::Answer { .. });
         Self {
-            stream,
             sent,
             find,
             mirrors,
@@ -76,22 +66,22 @@ impl<'a> Hearing<'a> {
         &self.passed
     }
 
-    /// Reads until the whole answer is here. A pause longer than `gap` ends a frame.
-    pub async fn listen(&mut self, gap: Option<Duration>) -> io::Result<Vec<u8>> {
-        let mut chunk = [0; CHUNK];
-        loop {
-            let time_limit = gap.filter(|_| !self.heard.is_empty()).unwrap_or(Duration::MAX);
-            let Ok(read) = timeout(time_limit, self.stream.read(&mut chunk)).await else {
-                self.pass_over(self.heard.len());
-                continue;
-            };
-            let read = whole(read)?;
-            self.heard.extend(chunk.iter().take(read));
-            if let Some(frame) = self.take() {
-                self.answered = true;
-                return Ok(frame);
-            }
-        }
+    /// Returns whether a frame has begun.
+    pub fn has_begun(&self) -> bool {
+        !self.heard.is_empty()
+    }
+
+    /// Discards the frame that has begun: the pause in it was too long.
+    pub fn break_off(&mut self) {
+        self.pass_over(self.heard.len());
+    }
+
+    /// Takes further bytes, and returns the answer when all of it is here.
+    pub fn hear(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        self.heard.extend(bytes);
+        let frame = self.take();
+        self.answered = frame.is_some();
+        frame
     }
 
     /// Leaves out the echo, and takes the answer if it is here.
@@ -141,10 +131,5 @@ impl<'a> Hearing<'a> {
     }
 }
 
-/// Turns the end of the stream into an error: a serial line ends only when its port is lost.
-pub(super) fn whole(read: io::Result<usize>) -> io::Result<usize> {
-    match read {
-        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-        read => read,
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,10 @@ use tokio::{
 use tokio_serial::{ClearBuffer, SerialPort, SerialStream};
 use tracing::{error, info};
 
-use super::{Answer, EXCHANGES, Exchange, Job, Turn, hearing::Hearing};
+use super::{
+    Answer, EXCHANGES, Exchange, Job, Turn,
+    hearing::{CHUNK, Hearing},
+};
 use crate::{
     clock::Clock,
     supervision::caught,
@@ -86,7 +89,7 @@ impl Master {
 
     /// Serves jobs until no sender is left.
     async fn serve(&mut self) {
-        let mut unasked = [0; super::hearing::CHUNK];
+        let mut unasked = [0; CHUNK];
         loop {
             while self.waiting.len() < EXCHANGES
                 && let Ok(job) = self.jobs.try_recv()
@@ -215,10 +218,11 @@ impl Master {
         let sent = timeout(SENT_WITHIN, send(stream, exchange)).await;
         sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(failed)?;
         let Some(find) = &exchange.find else { return Ok(Vec::new()) };
-        let mut answer = Hearing::new(stream, exchange, find, self.echoes);
-        let answered = timeout(ANSWER_WITHIN, answer.listen(exchange.gap)).await;
+        let mut answer = Hearing::new(exchange, find, self.echoes);
+        let answered = timeout(ANSWER_WITHIN, listen(stream, &mut answer, exchange.gap)).await;
         let (echoes, noise, echoed) = (answer.shows_echo(), answer.noise(), answer.echoed);
-        let other = exchange.whose.and_then(|whose| whose(answer.passed())).filter(|a| *a != address);
+        let other =
+            exchange.whose.and_then(|whose| whose(answer.passed())).filter(|a| *a != address);
         if let Some(echoes) = echoes.filter(|echoes| *echoes != self.echoes) {
             self.echoes = echoes;
             info!(port, echoes, "whether the adapter echoes what is sent; an echo is no answer");
@@ -252,8 +256,36 @@ async fn over(spacing: &mut Option<Pin<Box<Sleep>>>) {
 /// Reads unrequested bytes. Waits forever while the port is closed.
 async fn read(open: &mut Option<SerialStream>, bytes: &mut [u8]) -> io::Result<usize> {
     match open {
-        Some(stream) => super::hearing::whole(stream.read(bytes).await),
+        Some(stream) => whole(stream.read(bytes).await),
         None => std::future::pending().await,
+    }
+}
+
+/// Turns the end of the stream into an error: a serial line ends only when its port is lost.
+fn whole(read: io::Result<usize>) -> io::Result<usize> {
+    match read {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        read => read,
+    }
+}
+
+/// Reads until the whole answer is here. A pause longer than `gap` ends a frame.
+async fn listen(
+    stream: &mut SerialStream,
+    answer: &mut Hearing<'_>,
+    gap: Option<Duration>,
+) -> io::Result<Vec<u8>> {
+    let mut chunk = [0; CHUNK];
+    loop {
+        let time_limit = gap.filter(|_| answer.has_begun()).unwrap_or(Duration::MAX);
+        let Ok(read) = timeout(time_limit, stream.read(&mut chunk)).await else {
+            answer.break_off();
+            continue;
+        };
+        let read = whole(read)?;
+        if let Some(frame) = answer.hear(chunk.get(..read).unwrap_or_default()) {
+            return Ok(frame);
+        }
     }
 }
 

@@ -156,7 +156,9 @@ impl Ask {
             (Ask::Write { coil, .. }, [high, low, value @ ..])
                 if [*high, *low] == coil.to_be_bytes() && function == WRITE_COIL =>
             {
-                value.try_into().map_or(Answer::Unasked, |v| Answer::WrittenAs(u16::from_be_bytes(v)))
+                value
+                    .try_into()
+                    .map_or(Answer::Unasked, |v| Answer::WrittenAs(u16::from_be_bytes(v)))
             }
             (Ask::Coils { count, .. } | Ask::Inputs { count, .. }, [bytes, bits @ ..])
                 if bits.len() == usize::from(*bytes)

@@ -273,7 +273,14 @@ impl Driver for ModbusTurnstile {
 
     fn new(config: ModbusRtu, means: &Means) -> Self {
         let session = means.session(&config.line, config.address);
-        Self { config, session, coils: Default::default(), sensors: None, held: false, read_back_at: Monotonic::default() }
+        Self {
+            config,
+            session,
+            coils: Default::default(),
+            sensors: None,
+            held: false,
+            read_back_at: Monotonic::default(),
+        }
     }
 
     #[cfg(any(test, feature = "failpoints"))]
@@ -292,6 +299,7 @@ impl Driver for ModbusTurnstile {
                 ask.read(frame);
             }
         }
+        whose(heard);
     }
 }
 

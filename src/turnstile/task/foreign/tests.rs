@@ -44,10 +44,7 @@ fn nothing_is_closed_while_there_is_a_sign_of_fire() {
 fn each_direction_counts_for_itself() {
     let mut foreign = Foreign::default();
     let both = Direction::BOTH.map(coil);
-    assert_eq!(
-        foreign.handle(at(0), &both[..1], true),
-        [Action::Withdraw(coil(Direction::Entry))]
-    );
+    assert_eq!(foreign.handle(at(0), &both[..1], true), [Action::Withdraw(coil(Direction::Entry))]);
     assert_eq!(
         foreign.handle(at(5), &both, true),
         [Action::Leave(coil(Direction::Entry)), Action::Withdraw(coil(Direction::Exit))]
