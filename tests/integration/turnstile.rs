@@ -40,6 +40,8 @@ struct Bench {
     clock: Arc<dyn Clock>,
     device: SimulatedDevice,
     frames: broadcast::Receiver<DeviceFrame>,
+    /// A frame was returned by `command`.
+    commanded: bool,
     handle: TurnstileHandle,
     cancel: CancellationToken,
     task: JoinHandle<()>,
@@ -61,7 +63,7 @@ impl Bench {
         let driver = TurnstileDriver::ModbusRtu(config);
         let buses = Buses::new(clock.clone());
         let (handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone(), false);
-        Self { clock, device, frames, handle, cancel, task }
+        Self { clock, device, frames, commanded: false, handle, cancel, task }
     }
 
     /// Returns a bench whose task is connected.
@@ -84,12 +86,13 @@ impl Bench {
         timeout(SOON, self.frames.recv()).await.expect("a frame").expect("no frame missed")
     }
 
-    /// Returns the next frame other than a poll of the inputs.
+    /// Returns the next frame other than a poll of the inputs or a later look at the coils.
     async fn command(&mut self) -> Vec<u8> {
         loop {
-            let frame = self.frame().await;
-            if frame.received != READ_INPUTS {
-                return frame.received;
+            let frame = self.frame().await.received;
+            let first = !std::mem::replace(&mut self.commanded, true);
+            if frame != READ_INPUTS && (first || frame != READ_COILS) {
+                return frame;
             }
         }
     }

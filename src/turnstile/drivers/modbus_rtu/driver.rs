@@ -59,6 +59,9 @@ const POLLS_TO_REARM: u8 = 2;
 const BUSY_FOR: Duration = Duration::from_secs(1);
 /// Pause before a request is repeated.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// Delay of the first read-back for each number of the address, so that boards that share a line do
+/// not read back at the same moment.
+const STAGGER: Duration = Duration::from_millis(300);
 /// The exceptions that mean "later". Source: MODBUS Application Protocol V1.1b3, section 7.
 const ACKNOWLEDGE: u8 = 5;
 const BUSY: u8 = 6;
@@ -307,7 +310,8 @@ impl Turnstile for ModbusTurnstile {
     async fn connect(&mut self) -> Result<ConnectReport, TurnstileError> {
         self.session.connect(QUIET).await?;
         (self.sensors, self.held) = (None, false);
-        self.read_back_at = self.session.now() + READ_BACK;
+        let stagger = STAGGER * u32::from(self.config.address % 16);
+        self.read_back_at = self.session.now() + READ_BACK + stagger;
         let on = self.find_coils().await?;
         for (coil, on) in self.coils.iter_mut().zip(on) {
             let foreign = coil.foreign && on;

@@ -176,7 +176,7 @@ async fn a_release_by_another_hand_is_found_in_each_direction_and_left_until_it_
         let mut driver = modbus(ModbusRtu::usual(device.line(), 1), &time);
         connect(&mut driver).await.unwrap();
         let foreign = async |driver: &mut ModbusTurnstile| {
-            clock.advance(Duration::from_secs(5));
+            clock.advance(Duration::from_secs(6));
             let found = driver.poll().await.unwrap().foreign.expect("the coils are read back");
             found.into_iter().map(|release| release.direction).collect::<Vec<_>>()
         };
