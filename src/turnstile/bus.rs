@@ -99,6 +99,9 @@ pub enum Turn {
 /// Finds the answer among the bytes received since the command.
 pub type Find = Box<dyn Fn(&[u8]) -> Found + Send + Sync>;
 
+/// Returns the address in a whole frame among bytes that hold no answer.
+pub type Whose = fn(&[u8]) -> Option<u8>;
+
 /// A command and how to find its answer. An exchange of no bytes checks that the port is still
 /// open.
 #[derive(Default)]
@@ -106,9 +109,8 @@ pub struct Exchange {
     pub send: Vec<u8>,
     /// `None`: no answer is expected. The exchange is done when the bytes have left the port.
     pub find: Option<Find>,
-    /// Returns the address in a whole frame among bytes that hold no answer, so that an error can
-    /// name it.
-    pub whose: Option<fn(&[u8]) -> Option<u8>>,
+    /// Names the device that answered instead of this one.
+    pub whose: Option<Whose>,
     /// Maximum pause between two bytes of an answer. A longer pause ends the frame.
     pub gap: Option<Duration>,
     pub turn: Turn,

@@ -34,7 +34,7 @@ pub struct Polled {
 pub const READ_BACK: Duration = Duration::from_secs(5);
 
 /// A direction that the controller shows as released, and that this gateway has not released. The
-/// other hand may be a fire panel, so a driver leaves it until it is told to withdraw it.
+/// other hand may be a fire panel, so a driver leaves it until the task withdraws it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForeignRelease {
     /// The direction that is open.

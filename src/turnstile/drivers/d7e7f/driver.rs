@@ -132,6 +132,7 @@ impl Driver for CountingTurnstile {
         if let Some(frame) = find(1, heard).frame(heard) {
             assert!(State::read(frame).is_some());
         }
+        whose(heard);
     }
 }
 

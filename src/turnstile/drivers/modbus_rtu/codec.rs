@@ -79,8 +79,8 @@ impl Ask {
                  fire_input, or use a board with such inputs"
             }
             (Ask::Coils { .. }, 1) => {
-                "the board cannot show its relays (FC01), so nobody could know whether the arm is \
-                 open: use another board"
+                "the board does not show its relays (FC01), so an open arm would go unnoticed: use \
+                 another board"
             }
             (Ask::Write { .. }, 1) => {
                 "the board does not switch single relays (FC05): use another board"
