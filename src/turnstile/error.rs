@@ -27,8 +27,8 @@ pub enum TurnstileError {
     )]
     NoAnswer { port: String, address: u8, within: Duration, echoed: bool },
     #[error(
-        "address {other} answered on {port} when address {address} was asked: configure address \
-         {other}, or give the controller address {address}"
+        "only address {other} answered on {port} when address {address} was asked: check the \
+         configured address, and the controller's own"
     )]
     OtherAddress { port: String, address: u8, other: u8 },
     #[error(

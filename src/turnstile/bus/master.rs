@@ -221,8 +221,9 @@ impl Master {
         let mut answer = Hearing::new(exchange, find, self.echoes);
         let answered = timeout(ANSWER_WITHIN, listen(stream, &mut answer, exchange.gap)).await;
         let (echoes, noise, echoed) = (answer.shows_echo(), answer.noise(), answer.echoed);
-        let other =
-            exchange.whose.and_then(|whose| whose(answer.passed())).filter(|a| *a != address);
+        // A late answer of a controller that another lane uses says nothing about this address.
+        let is_unknown = |other: &u8| *other != address && !self.sessions.contains_key(other);
+        let other = exchange.whose.and_then(|whose| whose(answer.passed())).filter(is_unknown);
         if let Some(echoes) = echoes.filter(|echoes| *echoes != self.echoes) {
             self.echoes = echoes;
             info!(port, echoes, "whether the adapter echoes what is sent; an echo is no answer");

@@ -103,7 +103,7 @@ impl ModbusTurnstile {
         loop {
             let code = match self.ask(ask, turn, deadline).await {
                 Ok(Answer::Refused(code)) => code,
-                // The board has accepted the request before, so it may have carried it out.
+                // The deadline ends the repeats. The board's answers before it count.
                 Err(TurnstileError::Late { .. }) if later.is_some() => BUSY,
                 answered => return answered,
             };
@@ -171,12 +171,16 @@ impl ModbusTurnstile {
 
     /// Reads a coil whose write was answered with another value.
     async fn confirm(&mut self, coil: u16, on: bool, value: u16) -> Result<(), TurnstileError> {
-        if self.is_on(coil, None).await? == on {
-            return Ok(());
-        }
-        let (asked, is) = if on { ("on", "off") } else { ("off", "on") };
-        let what = format!("{value:04X} to \"switch coil {coil} {asked}\", and it is {is}");
-        Err(self.session.garbled(what))
+        let is = match self.is_on(coil, None).await {
+            Ok(is) if is == on => return Ok(()),
+            Ok(true) => "it is on",
+            Ok(false) => "it is off",
+            // The board refuses to read, but it may have carried out the write.
+            Err(TurnstileError::Refused { .. }) => "FC01 is refused",
+            Err(error) => return Err(error),
+        };
+        let asked = Ask::Write { coil, on }.words();
+        Err(self.session.garbled(format!("{value:04X} to \"{asked}\", and {is}")))
     }
 
     async fn is_on(
