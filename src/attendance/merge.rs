@@ -17,7 +17,7 @@ use super::{
     Record,
     timesheet::{At, Crossing, Days, Note, Passes, Text},
 };
-use crate::timing::counted;
+use crate::words::counted;
 
 /// The `format` in an export's first line.
 const FORMAT: &str = "gatehouse attendance";

@@ -26,7 +26,7 @@ use crate::{
     control::{Client, ClientError, Request},
     roster::WorkerId,
     services::{AttendanceQuery, WorkerShown},
-    timing::counted,
+    words::counted,
 };
 
 #[derive(Args)]

@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 use ciborium::Value;
 use serde::{Deserialize, Serialize};
 
-use crate::timing::counted;
+use crate::words::counted;
 
 /// A code and its parameters, as an entry holds them. A reader shows an unknown code as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -229,7 +229,7 @@ fn resident(number: &str, today: Option<Date>) -> Result<(Date, Gender), RosterE
         let problem = format!(
             "must be 17 digits, and a digit or X at the end; it has {}. In a spreadsheet, format \
              the column as text, because a number cell loses the last digits",
-            crate::timing::counted(number.chars().count(), "character")
+            crate::words::counted(number.chars().count(), "character")
         );
         return invalid(FIELD, problem);
     };

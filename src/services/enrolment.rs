@@ -14,6 +14,8 @@ use crate::{
 };
 
 impl Services {
+    /// Enrolls a worker. The request is checked before photos are asked for. If the id is on the
+    /// roster already, [`Enroll::if_known`] decides.
     pub async fn enroll(
         &self,
         mut source: Source,

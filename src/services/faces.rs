@@ -29,7 +29,14 @@ pub enum Source {
 /// A question or hint of an enrolment to its client.
 pub enum Ask {
     /// The bytes of one announced photo.
-    Photo { number: usize, bytes: usize, answer: oneshot::Sender<Vec<u8>> },
+    Photo {
+        /// The photo's place in the request, counted from 0.
+        number: usize,
+        /// The announced size in bytes.
+        bytes: usize,
+        /// Takes the photo.
+        answer: oneshot::Sender<Vec<u8>>,
+    },
     /// A hint for the person in front of the camera; it has no answer.
     Hint(Hint),
 }
@@ -37,8 +44,9 @@ pub enum Ask {
 /// A hint for the person in front of the camera during an enrolment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hint {
-    /// Number of good pictures so far, and the number wanted.
+    /// Number of good pictures so far.
     pub good: usize,
+    /// Number of good pictures wanted.
     pub wanted: usize,
     /// The fault of the latest picture; empty where it is good.
     pub hint: String,

@@ -14,7 +14,9 @@ use crate::{
 };
 
 words! {
-    /// The stable code of a failure.
+    /// The stable code of a failure. `docs/integrate/commands.md` describes the codes that a
+    /// platform gets.
+    #[allow(missing_docs, reason = "a variant is its word")]
     pub enum Code {
         AlreadyAdded = "already_added",
         AlreadyDisputed = "already_disputed",
@@ -70,15 +72,18 @@ words! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
+    /// The stable code.
     pub code: Code,
     /// The field of the request, with its name on the command line. A message may begin with this
     /// name and a colon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// What happened and what to do, for a person.
     pub message: String,
 }
 
 impl Failure {
+    /// Returns a failure that belongs to no field.
     pub fn new(code: Code, message: impl Display) -> Failure {
         Failure { code, field: None, message: message.to_string() }
     }

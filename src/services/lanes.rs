@@ -41,8 +41,11 @@ pub struct Release {
 /// The result of a release.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Released {
+    /// The lane's name in the configuration.
     pub lane: String,
+    /// The direction of the release.
     pub direction: Direction,
+    /// What became of the release.
     #[serde(flatten)]
     pub answered: Answered,
 }
@@ -106,6 +109,7 @@ impl Services {
         Err(Failure::new(Code::NotInForce, problem))
     }
 
+    /// Changes a lane's mode, and returns the mode that the lane has then.
     pub async fn mode(&self, asked: ModeChange, by: Actor) -> Result<ModeChange, Failure> {
         let ModeChange { lane, mode, reason } = asked;
         let reason = checked_reason(&reason)?;

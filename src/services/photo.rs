@@ -21,11 +21,14 @@ pub enum PassageAsked {
 
 /// A passage's photo.
 pub struct PassagePhoto {
+    /// The passage's id.
     pub passage: PassageId,
+    /// The photo of the face, a JPEG.
     pub jpeg: Vec<u8>,
 }
 
 impl Services {
+    /// Returns the photo of a passage. The failure is `no_photo` if none is kept.
     pub async fn passage_photo(
         &self,
         of: PassageAsked,

@@ -63,18 +63,23 @@ pub(super) fn is(wanted: &Option<String>, there: &str) -> bool {
 pub struct WorkerPage {
     /// The roster's version.
     pub version: u64,
+    /// The workers, by id.
     pub workers: Vec<Worker>,
+    /// The id after which the next page begins; `None` on the last page.
     pub next: Option<WorkerId>,
 }
 
 /// The result of `worker show`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WorkerShown {
+    /// The worker.
     #[serde(flatten)]
     pub worker: Worker,
+    /// The type of the document.
     pub id_type: IdType,
     /// All but the last four characters are stars.
     pub id_number: String,
+    /// The particulars; empty for a user who may only read.
     #[serde(flatten)]
     pub particulars: Particulars,
 }
@@ -82,8 +87,11 @@ pub struct WorkerShown {
 /// A worker to suspend, bar or (`active`) readmit; the request and the result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SetState {
+    /// The worker's id.
     pub id: WorkerId,
+    /// The new state; `removed` is refused.
     pub state: State,
+    /// Why: one line of at most 200 characters.
     pub reason: String,
 }
 
@@ -100,13 +108,18 @@ pub struct Remove {
 /// The result of a removal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Removed {
+    /// The worker's id.
     pub id: WorkerId,
+    /// The new state, always `removed`.
     pub state: State,
+    /// The number of templates erased.
     pub templates_erased: u32,
+    /// The number of enrolment photos erased.
     pub photos_erased: u32,
 }
 
 impl Services {
+    /// Suspends, bars or readmits a worker. Refuses to readmit an active worker.
     pub async fn set_state(
         &self,
         SetState { id, state, reason }: SetState,
@@ -133,6 +146,7 @@ impl Services {
         Ok(SetState { id, state, reason })
     }
 
+    /// Removes a worker from the roster, and erases templates and photos (I7). Attendance stays.
     pub async fn remove(
         &self,
         Remove { id, reason }: Remove,

@@ -17,6 +17,7 @@ use crate::{
 };
 
 impl Services {
+    /// Updates a worker. The whole request is checked before photos are asked for.
     pub async fn update(
         &self,
         source: Source,

@@ -6,7 +6,7 @@ use super::{DiskStatus, Failing, attention::Attention, part::Part};
 use crate::{
     services::Services,
     store::{self, Room},
-    timing::counted,
+    words::counted,
 };
 
 /// Free space below which the disk needs attention.

@@ -19,7 +19,7 @@ use crate::{
     clock::Monotonic,
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
     services::{CameraPanel, LanePanel, Services},
-    timing::counted,
+    words::counted,
 };
 
 /// Time for which a failed commit of a lane is shown. While the disk fails, it is shown longer.

@@ -225,7 +225,7 @@ impl Master {
             Ok(Err(source)) => Err(failed(source)),
             Err(_) if noise > 0 => {
                 let what =
-                    format!("{} came, but no whole answer", crate::timing::counted(noise, "byte"));
+                    format!("{} came, but no whole answer", crate::words::counted(noise, "byte"));
                 Err(TurnstileError::Garbled { port, address, what })
             }
             Err(_) => Err(TurnstileError::NoAnswer { port, address, within: ANSWER_WITHIN }),

@@ -5,6 +5,8 @@
 //! From the list follow the words of `driver = "…"`, the known keys, the lane's task, the probe of
 //! `gatehouse check`, the simulated lines that the tests of all drivers run on, and fuzzing.
 
+#![warn(missing_docs)]
+
 mod kind;
 #[macro_use]
 mod list;
@@ -24,15 +26,17 @@ use super::{
     error::TurnstileError,
     handle::TurnstileHandle,
     settings::{Checked, Keys, OF_THE_LANE, SerialLine, Settings, wrong},
-    task::{self, Lane},
+    task::{self, TaskLane},
 };
 
 drivers! {
+    /// A relay board with inputs, over Modbus RTU.
     ModbusRtu: modbus_rtu::ModbusTurnstile,
     /// A controller that counts passages.
     Counting: d7e7f::CountingTurnstile,
     /// A controller that takes commands and never answers.
     OneWay: eb::OneWayTurnstile,
+    /// A driver without hardware.
     Simulated: simulated::Simulated,
 }
 
@@ -95,7 +99,7 @@ pub fn keys() -> Vec<&'static str> {
 
 fn spawn<D: Driver>(
     config: &D::Config,
-    lane: Lane,
+    lane: TaskLane,
     buses: &Buses,
 ) -> (TurnstileHandle, JoinHandle<()>) {
     let (config, means) = (config.clone(), Means::new(buses));

@@ -9,7 +9,7 @@ use super::super::super::{Context, WholeFile, print_json, print_line, table};
 use crate::{
     roster::import::{Row, masked, neutral},
     services::EnrollResult,
-    timing::counted,
+    words::counted,
     words::words,
 };
 
