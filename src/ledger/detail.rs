@@ -165,6 +165,11 @@ const ENGLISH: &[(&str, &str)] = &[
     ),
     ("release_late", "void: its time was over before the turnstile got the command"),
     (
+        "replay_over",
+        "{source} is over, so the lane sees no one on this side: to play it again and again, set \
+         loop = true in the camera's settings",
+    ),
+    (
         "router_changed",
         "the router is {router} and was {known} until now: either the router or modem was replaced, or \
          this box was moved to another place, where attendance means nothing. Check the box. The alarm \

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use super::{Failure, failure::Faults};
 use crate::{
     config::Direction,
     ledger::{Actor, Via},
@@ -280,12 +281,16 @@ pub(super) fn checked_reason(reason: &str) -> Result<String, RosterError> {
 }
 
 /// Checks the texts of a person against their bounds.
-pub(super) fn checked_person(person: &Person) -> Result<Person, RosterError> {
-    Ok(Person {
-        id: person.id.clone(),
-        name: checked_text("name", &person.name, 64)?,
-        team: checked_text("team", &person.team, 64)?,
-        contractor: checked_text("contractor", &person.contractor, 128)?,
-        trade: checked_text("trade", &person.trade, 64)?,
-    })
+pub(super) fn checked_person(person: &Person) -> Result<Person, Failure> {
+    let mut faults = Faults::default();
+    let name = faults.note(checked_text("name", &person.name, 64));
+    let team = faults.note(checked_text("team", &person.team, 64));
+    let contractor = faults.note(checked_text("contractor", &person.contractor, 128));
+    let trade = faults.note(checked_text("trade", &person.trade, 64));
+    match (name, team, contractor, trade) {
+        (Some(name), Some(team), Some(contractor), Some(trade)) => {
+            Ok(Person { id: person.id.clone(), name, team, contractor, trade })
+        }
+        _ => Err(faults.into()),
+    }
 }

@@ -4,6 +4,7 @@ use super::{
     Code, DryRuns, Enroll, EnrollResult, Enrolled, Failure, IfKnown, Services, Source, Update,
     UpdateFaces,
     asked::{Asked, checked_person, checked_reason},
+    failure::Faults,
     roster::{Registered, committed},
     update::{checked_terms, overlaid, overlaid_particulars},
 };
@@ -23,19 +24,23 @@ impl Services {
         enroll: Enroll,
         by: Actor,
     ) -> Result<Enrolled, Failure> {
-        let identity = Identity::checked(
+        let mut faults = Faults::default();
+        let identity = faults.note(Identity::checked(
             enroll.id_type,
             &enroll.id_number,
             enroll.particulars.clone(),
             self.today(),
-        )?;
-        let person = checked_person(&enroll.person)?;
+        ));
+        let person = faults.note(checked_person(&enroll.person));
+        let terms = faults.note(checked_terms(enroll.terms.clone()));
+        let (Some(identity), Some(person), Some(terms)) = (identity, person, terms) else {
+            return Err(faults.into());
+        };
         let id = person.id.clone();
         if roster::is_document(&id, &identity) {
             let problem = "it is an ID number, which each record would show; choose another id";
             return Err(Failure::invalid("id", problem));
         }
-        let terms = checked_terms(enroll.terms.clone())?;
         self.plausible(&terms, enroll.confirmed)?;
         let asked = Asked::of(&enroll, &by);
         let known = self.known(&id).await?;

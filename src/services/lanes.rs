@@ -133,13 +133,16 @@ impl Services {
         self.lane(&lane)?;
         let person = match worker {
             None => None,
-            Some(id) => match self.roster.borrow().worker(&id) {
-                Some(worker) => {
-                    self.may_be_vouched_for(worker, direction)?;
-                    Some(worker.person.clone())
-                }
-                None => return Err(RosterError::NoSuchWorker(id).into()),
-            },
+            Some(id) => {
+                let known = self.roster.borrow().worker(&id).cloned();
+                let Some(worker) = known else {
+                    // The database knows a worker who was removed.
+                    self.on_roster(&id).await?;
+                    return Err(RosterError::NoSuchWorker(id).into());
+                };
+                self.may_be_vouched_for(&worker, direction)?;
+                Some(worker.person.clone())
+            }
         };
         let (reply, answer) = oneshot::channel();
         let release = ManualRelease { direction, person, reason, by, void_after };

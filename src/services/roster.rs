@@ -175,8 +175,12 @@ impl Services {
 
     /// Returns the worker on the roster with this id.
     pub(super) async fn on_roster(&self, id: &WorkerId) -> Result<Registered, RosterError> {
-        let known = self.known(id).await?.filter(|(worker, _)| worker.state != State::Removed);
-        known.ok_or_else(|| RosterError::NoSuchWorker(id.clone()))
+        match self.stored(id).await {
+            Ok((worker, _)) if worker.state == State::Removed => {
+                Err(RosterError::Removed(id.clone()))
+            }
+            stored => stored,
+        }
     }
 
     /// Empties the database's write-ahead log, so that erased data is gone from it too (I7).
@@ -221,12 +225,16 @@ impl Services {
 
     /// Returns the worker with this id, in any state.
     pub(super) async fn known(&self, id: &WorkerId) -> Result<Option<Registered>, RosterError> {
-        let (sealer, asked) = (self.store.sealer().clone(), id.clone());
-        match self.store.read(move |tx| roster::identity(tx, &sealer, &asked)).await {
+        match self.stored(id).await {
             Ok(known) => Ok(Some(known)),
-            Err(RosterError::NoSuchWorker(_)) => Ok(None),
+            Err(RosterError::NoSuchWorker(_) | RosterError::Removed(_)) => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    async fn stored(&self, id: &WorkerId) -> Result<Registered, RosterError> {
+        let (sealer, asked) = (self.store.sealer().clone(), id.clone());
+        self.store.read(move |tx| roster::identity(tx, &sealer, &asked)).await
     }
 
     /// Refuses an id or document in use. The transaction would refuse it too, but only after the

@@ -6,6 +6,7 @@ use super::{
     Clear, Code, DryRuns, EnrollResult, Enrolled, Failure, PHOTOS_MAX, Services, Source, Update,
     UpdateFaces,
     asked::{Asked, checked_person, checked_reason},
+    failure::Faults,
     roster::{Registered, committed},
 };
 use crate::{
@@ -144,13 +145,14 @@ pub(super) fn plan(
 ) -> Result<Planned, Failure> {
     let kept = &before.person;
     let text = |given: &Option<String>, kept: &String| given.as_ref().unwrap_or(kept).clone();
-    let person = checked_person(&Person {
+    let mut faults = Faults::default();
+    let person = faults.note(checked_person(&Person {
         id: kept.id.clone(),
         name: text(&update.name, &kept.name),
         team: text(&update.team, &kept.team),
         contractor: text(&update.contractor, &kept.contractor),
         trade: text(&update.trade, &kept.trade),
-    })?;
+    }));
     let mut terms = overlaid(&before.terms, update.terms.clone());
     let mut particulars = overlaid_particulars(&on_file.particulars, &update.particulars);
     for field in &update.clear {
@@ -163,13 +165,18 @@ pub(super) fn plan(
             Clear::BankTail => particulars.bank_tail = None,
         }
     }
-    let mut terms = checked_terms(terms)?;
+    let terms = faults.note(checked_terms(terms));
+    let reason = faults.note(update.reason.as_deref().map(checked_reason).transpose());
+    let document = faults.note(document(on_file, update, particulars, today));
+    let (Some(person), Some(mut terms), Some(reason), Some((identity, other_document))) =
+        (person, terms, reason, document)
+    else {
+        return Err(faults.into());
+    };
     if update.faces == UpdateFaces::Erase {
         // The consent is to the storage of the face, so it ends with it.
         (terms.consent, terms.consent_on) = (None, None);
     }
-    let reason = update.reason.as_deref().map(checked_reason).transpose()?;
-    let (identity, other_document) = document(on_file, update, particulars, today)?;
     if other_document && person.name != kept.name && reason.is_none() {
         let problem = format!(
             "worker {}: another name and another ID number make another person, and ids are never \

@@ -151,3 +151,11 @@ fn faces_on_which_a_lane_does_not_decide_are_a_trouble_after_a_while() {
     assert_eq!(since(1000, 61_500, Some(1500), 61_600), Some(ms(1500)));
     assert_eq!(since(1000, 61_000, None, 71_001), None, "they are gone");
 }
+
+#[test]
+fn a_replay_that_is_over_says_so_and_is_no_alarm() {
+    let state = |finished| CameraState { finished, ..CameraState::default() };
+    assert!(replay_over("replay:people", &state(false)).is_none());
+    let said = replay_over("replay:people", &state(true)).unwrap().detail.to_string();
+    assert!(said.starts_with("replay:people is over") && said.contains("loop = true"), "{said}");
+}
