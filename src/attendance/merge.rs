@@ -196,28 +196,15 @@ impl<'a> Gathered<'a> {
     /// Adds the source of the gateway's own records, after they were taken.
     pub fn own(&mut self, extent: &Extent) {
         if let Some(begins) = extent.begins.filter(|begins| *begins > self.days.range().0) {
-            let (chinese, english) = match &extent.set_aside {
-                Some(place) => (
-                    format!("（原账本已损坏，存于 {place}）"),
-                    format!(", in place of a damaged one that lies in {place}"),
-                ),
-                None => (String::new(), String::new()),
-            };
-            let (gateway, begins) = (&extent.gateway, self.days.at(begins).minute());
-            self.notes.push(Note::new(
-                format!("{gateway} 的账本自 {begins} 起{chinese}，此前的记录不在本表"),
-                format!(
-                    "{gateway}: its ledger begins on {begins}{english}; what was before is not on this \
-                     sheet"
-                ),
-            ));
+            self.notes.push(Note::LedgerBegins {
+                gateway: extent.gateway.to_string(),
+                begins: self.days.at(begins).minute(),
+                set_aside: extent.set_aside.clone(),
+            });
         }
         if extent.at < self.days.end() {
-            let (gateway, at) = (&extent.gateway, self.days.at(extent.at).minute());
-            self.notes.push(Note::new(
-                format!("{gateway} 的记录读取于 {at}，当时本月尚未结束"),
-                format!("{gateway}: read on {at}, before all of the month was past"),
-            ));
+            let (gateway, at) = (extent.gateway.to_string(), self.days.at(extent.at).minute());
+            self.notes.push(Note::ReadEarly { gateway, at });
         }
         self.source(extent, None);
     }
@@ -319,23 +306,13 @@ impl<'a> Gathered<'a> {
         }
         let after = self.days.last.tomorrow().unwrap_or(self.days.last);
         let before = self.days.first.yesterday().unwrap_or(self.days.first);
+        let gateway = used.gateway.to_string();
         if from > before || to < after {
-            let gateway = &used.gateway;
-            self.notes.push(Note::new(
-                format!(
-                    "{gateway}（{file}）只含 {from} 至 {to}；整月及月首月末的夜班须导出 {before} 至 {after}"
-                ),
-                format!(
-                    "{gateway} ({file}): holds {from} to {to}; export {before} to {after} for the whole \
-                     month with the night shifts at its ends"
-                ),
-            ));
+            let (has, needs) = ((from, to), (before, after));
+            self.notes.push(Note::ExportedPart { gateway, file: file.to_owned(), has, needs });
         } else if used.at < self.days.end() {
-            let (gateway, at) = (&used.gateway, self.days.at(used.at).minute());
-            self.notes.push(Note::new(
-                format!("{gateway}（{file}）导出于 {at}，当时本月尚未结束"),
-                format!("{gateway} ({file}): exported on {at}, before all of the month was past"),
-            ));
+            let (file, at) = (file.to_owned(), self.days.at(used.at).minute());
+            self.notes.push(Note::ExportedEarly { gateway, file, at });
         }
         self.source(&used, Some(file));
         Ok(())

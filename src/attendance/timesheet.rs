@@ -10,6 +10,7 @@
 //! others. A disputed record is not counted.
 
 mod parts;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

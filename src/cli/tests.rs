@@ -117,7 +117,9 @@ fn no_line_of_any_help_is_longer_than_100_columns() {
     for (path, mut command) in commands() {
         for help in [command.render_help(), command.render_long_help()] {
             let help = help.to_string();
-            let long: Vec<_> = help.lines().filter(|line| line.chars().count() > 100).collect();
+            // clap does not wrap the line of the usage.
+            let lines = help.lines().filter(|line| !line.starts_with("Usage: "));
+            let long: Vec<_> = lines.filter(|line| line.chars().count() > 100).collect();
             assert!(long.is_empty(), "{path:?} {long:#?}");
         }
     }

@@ -122,18 +122,20 @@ async fn probe<D: Driver>(config: &D::Config, buses: &Buses) -> Result<String, T
 
 #[cfg(any(test, feature = "failpoints"))]
 impl TurnstileDriver {
-    /// Returns the driver for a simulated controller, with default settings.
+    /// Returns the driver for a simulated controller, with default settings. A driver without a
+    /// port or an address gets none.
     pub fn of(device: &SimulatedDevice) -> Checked<TurnstileDriver> {
         let word = device.speaks().driver;
-        let mut table = toml::Table::new();
-        table.insert("driver".to_owned(), word.into());
-        table.insert("port".to_owned(), device.line().name().into());
-        table.insert("address".to_owned(), i64::from(device.address()).into());
-        let known = KINDS.iter().find(|(other, _)| *other == word);
-        let fire = known.is_some_and(|(_, keys)| keys.contains(&"fire_input"));
-        if let Some(input) = device.fire_input().filter(|_| fire) {
-            table.insert("fire_input".to_owned(), i64::from(input).into());
-        }
+        let keys = KINDS.iter().find(|(other, _)| *other == word).map_or(&[][..], |kind| kind.1);
+        let fire_input = device.fire_input().map(|input| i64::from(input).into());
+        let given: [(&str, Option<toml::Value>); 3] = [
+            ("port", Some(device.line().name().into())),
+            ("address", Some(i64::from(device.address()).into())),
+            ("fire_input", fire_input),
+        ];
+        let own = given.into_iter().filter(|(key, _)| keys.contains(key));
+        let mut table = toml::Table::from_iter([("driver".to_owned(), word.into())]);
+        table.extend(own.filter_map(|(key, value)| Some((key.to_owned(), value?))));
         let (base, pass_within) = (std::path::Path::new("/"), std::time::Duration::MAX);
         TurnstileDriver::read(&Keys { table, base, pass_within, bench: true })
     }
