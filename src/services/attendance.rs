@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Code, Failure, PAGE, Services, asked::checked_reason, dates, lanes::no_such_lane, roster::is,
+    Code, Failure, PAGE, Services, asked::checked_reason, dates, refusal::Refusal, roster::is,
 };
 use crate::{
     attendance::{Record, merge::Extent, onsite::Present},
@@ -183,8 +183,7 @@ impl Services {
         if let (Some(from), Some(to)) = (query.from, query.to)
             && to < from
         {
-            let problem = format!("to: {to} is before from {from}");
-            return Err(Failure::new(Code::Invalid, problem));
+            return Err(Refusal::RangeReversed { from, to }.into());
         }
         let day_after = |date: Date| {
             let next = date.tomorrow().map_err(|e| Failure::new(Code::Invalid, e));
@@ -244,7 +243,7 @@ impl Services {
         }
         lanes.sort();
         lanes.dedup();
-        Err(no_such_lane(lane, &lanes))
+        Err(Refusal::NoSuchLane { name: lane.to_owned(), lanes }.into())
     }
 
     /// Returns the workers whose latest passage since this day is an entry. Without a day the last
@@ -257,13 +256,8 @@ impl Services {
             None => now - LOOK_BACK,
         };
         if since > now {
-            let clock = if stamp.synced {
-                ""
-            } else {
-                " of this gateway's clock, which is not synchronised"
-            };
-            let problem = format!("{} lies in the future{clock}", self.origin.time(since));
-            return Err(Failure::invalid("since", problem));
+            let at = self.origin.time(since);
+            return Err(Refusal::SinceFuture { at, synced: stamp.synced }.into());
         }
         let range = (since.as_millisecond(), now.as_millisecond().saturating_add(1));
         let latest = self.store.read(move |tx| ledger::latest_of_each(tx, range)).await?;

@@ -1,10 +1,11 @@
 //! Enrolls workers, for the first time or again.
 
 use super::{
-    Code, DryRuns, Enroll, EnrollResult, Enrolled, Failure, IfKnown, Services, Source, Update,
+    DryRuns, Enroll, EnrollResult, Enrolled, Failure, IfKnown, Services, Source, Update,
     UpdateFaces,
     asked::{Asked, checked_person, checked_reason},
     failure::Faults,
+    refusal::Refusal,
     roster::{Registered, committed},
     update::{checked_terms, overlaid, overlaid_particulars},
 };
@@ -38,8 +39,7 @@ impl Services {
         };
         let id = person.id.clone();
         if roster::is_document(&id, &identity) {
-            let problem = "it is an ID number, which each record would show; choose another id";
-            return Err(Failure::invalid("id", problem));
+            return Err(Refusal::IdIsDocument.into());
         }
         self.plausible(&terms, enroll.confirmed)?;
         let asked = Asked::of(&enroll, &by);
@@ -105,23 +105,13 @@ fn enrolled_again(
     let faceless = worker.templates == 0 && brings_faces;
     // A sheet whose ids have moved to other rows would give each worker another identity.
     if !given.same_document(identity) {
-        let problem = format!(
-            "worker {} is on the roster with another ID number; if that number was mistyped, correct \
-             it with `gatehouse worker update`, else choose another id",
-            person.id
-        );
-        return Err(Failure::of(Code::Duplicate, "id-number", problem));
+        return Err(Refusal::AnotherDocument { id: person.id }.into());
     }
-    let problem = match enroll.if_known {
+    match enroll.if_known {
         IfKnown::Same if same && !faceless => return Ok(None),
-        IfKnown::Same if same => Some("is on the roster without a face; --update adds the photos"),
-        IfKnown::Same => {
-            Some("is on the roster with other particulars; --update brings them up to date")
-        }
-        IfKnown::Refuse | IfKnown::Update => None,
-    };
-    if let Some(problem) = problem {
-        return Err(Failure::new(Code::Duplicate, format!("worker {} {problem}", person.id)));
+        IfKnown::Same if same => return Err(Refusal::KnownWithoutFace { id: person.id }.into()),
+        IfKnown::Same => return Err(Refusal::KnownOtherwise { id: person.id }.into()),
+        IfKnown::Refuse | IfKnown::Update => {}
     }
     Ok(Some(Update {
         name: Some(person.name),

@@ -126,11 +126,6 @@ impl Failure {
         Failure { field: Some(field.to_owned()), ..Failure::new(code, message) }
     }
 
-    /// Returns a failure for a field with an invalid value.
-    pub fn invalid(field: &str, problem: impl Display) -> Failure {
-        Failure::of(Code::Invalid, field, format!("{field}: {problem}"))
-    }
-
     /// Returns a failure for a fault of this program or its system.
     pub fn internal(problem: impl Display) -> Failure {
         Failure::new(Code::Internal, problem)

@@ -19,6 +19,7 @@
 //! | `attendance` | lists attendance and the workers on site; adds and disputes passages |
 //! | `photo` | the photo of a passage |
 //! | `lanes` | releases by hand, and the lanes' modes |
+//! | `refusal` | the sentences, with their codes, for refused requests |
 //! | `failure` | the reason for which a request is not carried out |
 //! | `command_counts` | counts the outcomes of the platforms' commands |
 
@@ -37,12 +38,15 @@ mod lanes;
 mod likeness;
 mod live;
 mod photo;
+mod refusal;
 mod roster;
 mod update;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
+
+use self::refusal::Refusal;
 
 pub use self::{
     asked::{Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Update, UpdateFaces},
@@ -221,12 +225,7 @@ fn may_change(admin_group: Option<&str>, by: &Actor) -> Result<(), Failure> {
     if member {
         return Ok(());
     }
-    let problem = format!(
-        "{} may read, but not change anything; only members of the group {name} may \
-         (roster.admin_group)",
-        by.user
-    );
-    Err(Failure::new(Code::NotAllowed, problem))
+    Err(Refusal::NotAdmin { user: by.user.clone(), group: name.to_owned() }.into())
 }
 
 #[cfg(test)]

@@ -12,10 +12,11 @@ use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Code, Failure, PAGE, Services,
+    Failure, PAGE, Services,
     asked::{Asked, checked_reason},
     dates,
     history::{Past, RosterChange},
+    refusal::Refusal,
 };
 use crate::{
     attendance::EventRecord,
@@ -126,15 +127,13 @@ impl Services {
         by: Actor,
     ) -> Result<SetState, Failure> {
         if state == State::Removed {
-            let problem = "a state cannot be `removed`; use `gatehouse worker remove`";
-            return Err(Failure::new(Code::Invalid, problem));
+            return Err(Refusal::RemovedAsState.into());
         }
         let reason = checked_reason(&reason)?;
         let changing = self.changing.lock().await;
         let (worker, _) = self.on_roster(&id).await?;
         if worker.state == state && state == State::Active {
-            let problem = format!("worker {id} is neither suspended nor barred");
-            return Err(Failure::new(Code::Unchanged, problem));
+            return Err(Refusal::NotHeld { id }.into());
         }
         let change = StateChange { worker: id.clone(), state, reason: reason.clone(), by };
         let (held, why) = (id.clone(), reason.clone());
@@ -282,16 +281,7 @@ impl Services {
         if terms.consent.is_some() || !wants_faces || !self.roster_rules.require_consent {
             return Ok(());
         }
-        let problem = format!(
-            "a face may be kept only with the worker's consent: {}, or enroll without photos, and a \
-             guard vouches for the worker",
-            asked.remedy(
-                "give the number of the signed form with --consent",
-                "fill in the number of the signed form",
-                "give the number of the signed form",
-            )
-        );
-        Err(Failure::of(Code::NoConsent, "consent", problem))
+        Err(Refusal::NoConsent { asked }.into())
     }
 
     /// Returns a page of workers after `after`: those of at most `limit` rows that match the query.

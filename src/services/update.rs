@@ -3,10 +3,11 @@
 use jiff::civil::Date;
 
 use super::{
-    Clear, Code, DryRuns, EnrollResult, Enrolled, Failure, PHOTOS_MAX, Services, Source, Update,
+    Clear, DryRuns, EnrollResult, Enrolled, Failure, PHOTOS_MAX, Services, Source, Update,
     UpdateFaces,
     asked::{Asked, checked_person, checked_reason},
     failure::Faults,
+    refusal::Refusal,
     roster::{Registered, committed},
 };
 use crate::{
@@ -41,8 +42,7 @@ impl Services {
         let wants_faces = matches!(update.faces, UpdateFaces::Add | UpdateFaces::Replace);
         let brings_faces = !update.photos.is_empty() || update.live.is_some();
         if wants_faces != brings_faces {
-            let problem = "give photos, and say whether they are added or replace the present ones";
-            return Err(Failure::new(Code::Invalid, problem));
+            return Err(Refusal::PhotosWithoutChange.into());
         }
         // Faults are reported before the photos are sent.
         self.plausible(&update.terms, update.confirmed)?;
@@ -78,11 +78,8 @@ impl Services {
             Some(FacesWhat::Replaced) => count,
         };
         if worker.templates as usize > PHOTOS_MAX && what == Some(FacesWhat::Added) {
-            let problem = format!(
-                "worker {id} would have {} photos, and the maximum is {PHOTOS_MAX}; replace the photos",
-                worker.templates
-            );
-            return Err(Failure::new(Code::Invalid, problem));
+            let (count, most) = (worker.templates, PHOTOS_MAX);
+            return Err(Refusal::TooManyPhotos { id, count, most }.into());
         }
         let done = Enrolled { worker: worker.clone(), result: EnrollResult::Updated };
         if let Some(dry) = dry {
@@ -178,12 +175,7 @@ pub(super) fn plan(
         (terms.consent, terms.consent_on) = (None, None);
     }
     if other_document && person.name != kept.name && reason.is_none() {
-        let problem = format!(
-            "worker {}: another name and another ID number make another person, and ids are never \
-             used again; if both were mistyped, give --reason",
-            kept.id
-        );
-        return Err(Failure::new(Code::Invalid, problem));
+        return Err(Refusal::AnotherPerson { id: kept.id.clone() }.into());
     }
     let worker = Worker { person, terms, ..before.clone() };
     Ok(Planned { worker, identity, other_document, reason })
@@ -229,11 +221,10 @@ pub(super) fn checked_terms(terms: Terms) -> Result<Terms, Failure> {
     if let (Some(from), Some(until)) = (terms.valid_from, terms.valid_until)
         && until < from
     {
-        let problem = format!("{until} is before {from}, the first day of admission");
-        return Err(Failure::invalid("valid-until", problem));
+        return Err(Refusal::EndsBeforeBegin { until, from }.into());
     }
     if terms.consent_on.is_some() && consent.is_none() {
-        return Err(Failure::invalid("consent-on", "give the form's number too"));
+        return Err(Refusal::ConsentWithoutForm.into());
     }
     Ok(Terms { consent, ..terms })
 }

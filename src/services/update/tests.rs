@@ -1,5 +1,5 @@
 use super::*;
-use crate::roster::Gender;
+use crate::{roster::Gender, services::Code};
 use jiff::civil::date;
 
 const ID_A: &str = "522201199003074411";
