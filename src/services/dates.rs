@@ -31,7 +31,7 @@ pub(super) fn plausible(
         signed.into_iter().chain([("valid-from", valid_from), ("valid-until", valid_until)])
     {
         if let Some(date) = date.filter(|date| !YEARS.contains(&date.year())) {
-            return Err(Refusal::OddYear { field, date: date }.into());
+            return Err(Refusal::OddYear { field, date }.into());
         }
     }
     for (field, date) in signed {
