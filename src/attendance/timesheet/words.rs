@@ -24,7 +24,7 @@ impl Flag {
             Flag::MissingIn => "缺进场记录",
             Flag::MissingOut => "缺出场记录",
             Flag::Across => "夜班，跨日",
-            Flag::Unconfirmed => "通过未经闸机确认",
+            Flag::Unconfirmed => "通过未经闸机确认，工时另计",
             Flag::Clock => "时钟未同步",
             Flag::Supplement => "有补记，未计入",
         }
@@ -36,7 +36,7 @@ impl Flag {
             Flag::MissingIn => "no entry recorded",
             Flag::MissingOut => "no exit recorded",
             Flag::Across => "night shift over the day's start",
-            Flag::Unconfirmed => "passage not confirmed by the gate",
+            Flag::Unconfirmed => "passage not confirmed by the gate, hours apart",
             Flag::Clock => "clock not synchronised",
             Flag::Supplement => "passages added later, not counted in",
         }
@@ -67,8 +67,14 @@ impl Note {
             Note::StillInside { workers } => format!(
                 "读取记录时尚有 {workers} 人在场内，其班次可能未结束，所缺工时不在本表；离场后请重新制表"
             ),
+            Note::Unread { gateway, records } => {
+                format!("{gateway} 有 {records} 条记录无法读取，不在本表")
+            }
             Note::Unsynchronised { gateway } => {
                 format!("闸机 {gateway} 的时钟未同步，其全部时刻可能有偏差")
+            }
+            Note::Unconfirming { gateway } => {
+                format!("闸机 {gateway} 未确认任何进出，其天数和工时均列为“未确认”")
             }
         }
     }
@@ -106,8 +112,16 @@ impl Note {
                      still run, and adds no hours yet; make the sheet again afterwards"
                 )
             }
+            Note::Unread { gateway, records } => {
+                let are = if *records == 1 { "is" } else { "are" };
+                let count = counted(*records, "record");
+                format!("{gateway}: {count} cannot be read and {are} not on this sheet")
+            }
             Note::Unsynchronised { gateway } => {
                 format!("{gateway}: its clock was not synchronised at any of its times")
+            }
+            Note::Unconfirming { gateway } => {
+                format!("{gateway}: it confirmed no passage, so its days and hours are unconfirmed")
             }
         }
     }
