@@ -94,6 +94,16 @@ pub(super) fn camera(panel: &CameraPanel, state: &CameraState, now: Monotonic) -
     })
 }
 
+/// Returns a trouble if the camera's replay was played once and is over. It is no alarm, because
+/// the configuration says so.
+pub(super) fn replay_over(source: &str, state: &CameraState) -> Option<Trouble> {
+    state.finished.then(|| Trouble {
+        since: state.since,
+        detail: Detail::new("replay_over").with("source", source),
+        count: None,
+    })
+}
+
 /// Returns a trouble if the camera has seen faces for `limit`, and the lane has not decided.
 /// Workers then cannot pass and do not see the reason.
 pub(super) fn undecided(

@@ -72,7 +72,7 @@ pub fn spawn(
     cancel: CancellationToken,
     hold_open: bool,
 ) -> (TurnstileHandle, JoinHandle<()>) {
-    driver.spawn(task::Lane { name: lane.to_owned(), clock, cancel, hold_open }, buses)
+    driver.spawn(task::TaskLane { name: lane.to_owned(), clock, cancel, hold_open }, buses)
 }
 
 /// Connects once for `gatehouse check` and returns in words what was found. It never moves the arm,

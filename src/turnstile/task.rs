@@ -32,7 +32,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-pub(super) use self::state::Lane;
+pub(super) use self::state::TaskLane;
 use self::state::{TaskState, Turn};
 use super::{
     error::TurnstileError,
@@ -67,7 +67,7 @@ const WITHDRAW_WITHIN: Duration = Duration::from_millis(1500);
 
 pub(super) fn spawn<T: Turnstile>(
     make: impl Fn() -> T + Send + Sync + 'static,
-    lane: Lane,
+    lane: TaskLane,
     port: String,
     tap: Option<broadcast::Sender<DeviceFrame>>,
 ) -> (TurnstileHandle, JoinHandle<()>) {

@@ -42,7 +42,7 @@ pub(super) enum Turn {
 }
 
 /// The parameters of a turnstile's task.
-pub struct Lane {
+pub struct TaskLane {
     pub name: String,
     pub clock: Arc<dyn Clock>,
     pub cancel: CancellationToken,
@@ -77,7 +77,7 @@ pub(super) struct TaskState {
 
 impl TaskState {
     pub fn new(
-        lane: Lane,
+        lane: TaskLane,
         hold_open: watch::Receiver<bool>,
         releases: mpsc::Receiver<Release>,
         events: mpsc::Sender<TurnstileEvent>,
