@@ -150,7 +150,9 @@ impl Debouncer {
             | AlarmWhat::CertificateEnded
             | AlarmWhat::UnknownFaces
             | AlarmWhat::Neighbourhood
-            | AlarmWhat::Undecided => Duration::ZERO,
+            | AlarmWhat::Undecided
+            | AlarmWhat::FireGlitch
+            | AlarmWhat::FireInput => Duration::ZERO,
         }
     }
 

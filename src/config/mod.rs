@@ -32,7 +32,7 @@ use self::tables::LaneTable;
 pub(crate) use self::value::keys;
 pub use self::{
     camera::{Camera, CameraSource, CameraUrl, Login},
-    lane::Lane,
+    lane::{FireSignal, Lane},
     limits::{AlarmLimits, FaceLimits, Liveness, MatchThreshold, Recognition},
     secret::{Secret, SecretError},
     site::{Control, INSTALLED_MODELS, Metrics, ModelFiles, RosterRules, Site, Storage},

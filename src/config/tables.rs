@@ -5,7 +5,7 @@ use std::{sync::LazyLock, time::Duration};
 use serde::Deserialize;
 
 use super::{
-    AlarmLimits, Camera, Config, Control, FaceLimits, Metrics, ModelFiles, Recognition,
+    AlarmLimits, Camera, Config, Control, FaceLimits, FireSignal, Metrics, ModelFiles, Recognition,
     RosterRules, Site, Storage, Upstream,
     value::{self, keys},
 };
@@ -19,6 +19,7 @@ pub(super) struct LaneTable {
     pub(super) name: String,
     pub(super) entry_side: Option<toml::Value>,
     pub(super) fire_input: Option<toml::Value>,
+    pub(super) fire_signal: Option<FireSignal>,
     #[serde(default = "cool_down", deserialize_with = "value::seconds::<_, 3600>")]
     pub(super) cool_down_s: Duration,
     #[serde(default = "pass_within", deserialize_with = "value::seconds::<_, 60>")]

@@ -95,6 +95,8 @@ pub struct LanePanel {
     pub requests: mpsc::Sender<lane::Request>,
     pub state: watch::Receiver<LaneState>,
     pub turnstile: watch::Receiver<TurnstileState>,
+    /// The fire alarm's input, as the configuration has it.
+    pub fire_input: Option<u16>,
     pub cameras: Vec<CameraPanel>,
 }
 
