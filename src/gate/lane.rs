@@ -33,7 +33,7 @@ use crate::{
     store::{Priority, Store, photo_store::PhotoStore},
     supervision::{Backoff, Heartbeat, Panicked, caught},
     timing::Stages,
-    turnstile::{PassageId, TurnstileEvent, TurnstileHandle},
+    turnstile::{PassageId, TurnstileHandle},
 };
 
 /// Maximum number of sightings and claims in a lane's queue. When it is full, the newest sighting

@@ -127,7 +127,7 @@ const ENGLISH: &[(&str, &str)] = &[
     ),
     (
         "fire_input_glitch",
-        "a fire sign of {ms} ms at most opened every lane; with no further sign for 5 s, the lanes went \
+        "a fire sign of {ms} ms at most opened every lane; with no further sign for 5 s, the lanes go \
          back to their modes. Check the wires and clamps of input {input}, and the panel's contact. If \
          the panel speaks by pulses, set fire_signal = \"pulse\"",
     ),

@@ -20,7 +20,7 @@ use crate::{
     roster::{Match, Worker},
     store::{self, StoreError, photo_store},
     supervision::Heartbeats,
-    turnstile::{NotReleased, Release, TurnstileState},
+    turnstile::{NotReleased, Release, TurnstileEvent, TurnstileState},
 };
 
 const SOON: Duration = Duration::from_secs(120);
