@@ -10,25 +10,10 @@ use super::{
     value::{Checked, Wrong, wrong},
     written::Written,
 };
-use crate::{
-    turnstile::{
-        TurnstileDriver, drivers,
-        settings::{Keys, OF_THE_LANE},
-    },
-    words::words,
+use crate::turnstile::{
+    TurnstileDriver, drivers,
+    settings::{FireSignal, Keys, OF_THE_LANE},
 };
-
-words! {
-    /// How a fire panel speaks at the alarm's input.
-    #[derive(Default)]
-    pub enum FireSignal {
-        /// The input is on while there is an alarm. A sign that is too short is a glitch.
-        #[default]
-        Level = "level",
-        /// A short pulse is an alarm.
-        Pulse = "pulse",
-    }
-}
 
 #[derive(Clone, Debug)]
 pub struct Lane {
@@ -67,7 +52,8 @@ pub(super) fn lanes(
         }
         let (pass_within, bench) = (table.pass_within_s, mode == Mode::Bench);
         let keys = Keys { table: table.turnstile, base: written.base, pass_within, bench };
-        if table.fire_signal.is_some() && table.fire_input.is_none() {
+        let fire_signal = table.fire_signal.unwrap_or_default();
+        if fire_signal == FireSignal::Pulse && table.fire_input.is_none() {
             return wrong(
                 at("fire_signal"),
                 "needs fire_input, the input on which the alarm comes",
@@ -75,7 +61,6 @@ pub(super) fn lanes(
         }
         let fire_input = table.fire_input.as_ref().and_then(toml::Value::as_integer);
         let fire_input = fire_input.and_then(|input| u16::try_from(input).ok());
-        let fire_signal = table.fire_signal.unwrap_or_default();
         let turnstile = turnstile(&at, keys, [table.entry_side, table.fire_input])?;
         let (cool_down, cameras) = (table.cool_down_s, table.camera);
         let lane =

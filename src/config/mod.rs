@@ -32,13 +32,13 @@ use self::tables::LaneTable;
 pub(crate) use self::value::keys;
 pub use self::{
     camera::{Camera, CameraSource, CameraUrl, Login},
-    lane::{FireSignal, Lane},
+    lane::Lane,
     limits::{AlarmLimits, FaceLimits, Liveness, MatchThreshold, Recognition},
     secret::{Secret, SecretError},
     site::{Control, INSTALLED_MODELS, Metrics, ModelFiles, RosterRules, Site, Storage},
     upstream::{Ack, Broker, MqttVersion, OwnKeys, Tls, Upstream},
 };
-pub use crate::turnstile::{Direction, TurnstileDriver};
+pub use crate::turnstile::{Direction, TurnstileDriver, settings::FireSignal};
 
 /// The whole configuration of the daemon.
 #[derive(Clone, Debug, Deserialize)]

@@ -5,11 +5,11 @@ use std::{sync::LazyLock, time::Duration};
 use serde::Deserialize;
 
 use super::{
-    AlarmLimits, Camera, Config, Control, FaceLimits, FireSignal, Metrics, ModelFiles, Recognition,
+    AlarmLimits, Camera, Config, Control, FaceLimits, Metrics, ModelFiles, Recognition,
     RosterRules, Site, Storage, Upstream,
     value::{self, keys},
 };
-use crate::turnstile::drivers;
+use crate::turnstile::{drivers, settings::FireSignal};
 
 /// The table `[[lane]]`. Some of its keys belong to the turnstile's driver.
 #[derive(Clone, Debug, Deserialize)]

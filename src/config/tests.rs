@@ -202,12 +202,12 @@ fn every_refusal_names_file_line_and_key() {
         (
             turnstile("driver = \"eb\"\nport = \"/dev/ttyS1\"\n")
                 .replace("[lane.", "fire_signal = \"pulse\"\n[lane."),
-            "/etc/g.toml:6: lane[0].fire_signal: needs fire_input",
+            "/etc/g.toml:5: lane[0].fire_signal: needs fire_input",
         ),
         (
             turnstile("driver = \"modbus-rtu\"\nport = \"/dev/ttyS1\"\n")
                 .replace("[lane.", "fire_input = 7\nfire_signal = \"bell\"\n[lane."),
-            "/etc/g.toml:7: lane[0].fire_signal: ",
+            "/etc/g.toml:6: lane[0].fire_signal: ",
         ),
         (
             turnstile("driver = \"warp\"\n"),
