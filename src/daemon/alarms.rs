@@ -110,7 +110,7 @@ impl AlarmKeeper {
         let within = self.services.alarm_limits.unknown_faces_within.as_secs_f64();
         let mut looks = Vec::new();
         for (lane, burst) in self.services.lanes.iter().zip(&mut self.bursts) {
-            let found = burst.look(now, lane.state.borrow().unknown_faces);
+            let found = burst.look(now, lane.state.borrow().counters.unknown_faces);
             let trouble = found.map(|(since, count)| Trouble {
                 since,
                 detail: Detail::new("faces_unknown")

@@ -109,6 +109,8 @@ pub struct LanePanel {
     pub state: watch::Receiver<LaneState>,
     /// The state of the turnstile's task.
     pub turnstile: watch::Receiver<TurnstileState>,
+    /// The fire alarm's input, as the configuration has it.
+    pub fire_input: Option<u16>,
     /// The lane's cameras, at most one a direction.
     pub cameras: Vec<CameraPanel>,
 }

@@ -132,7 +132,12 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
         |at_ms: Option<i64>| at_ms.and_then(zone).map(|at| attention.services.origin.time(at));
     if gate.mode.mode != LaneMode::Normal {
         let since = mode_since(gate.mode.at_ms).unwrap_or_default();
+        let lanes = &attention.services.lanes;
+        let fire = lanes.iter().any(|lane| lane.turnstile.borrow().fire == Some(true));
         let what = match gate.mode.mode {
+            LaneMode::Free if gate.mode.by.is_none() && !fire => {
+                "the lane is free, and there is no fire sign any more: make sure that there is no fire"
+            }
             LaneMode::Free => "the lane is open to all people",
             _ => "no worker can enter",
         };
@@ -150,6 +155,9 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
     }
     if turnstile.fire == Some(true) {
         attention.add(Part::FireAlarm(lane.name.clone()), turnstile.since, Remedy::FireAlarm);
+    }
+    for look in troubles::fire_input(lane, attention.now) {
+        attention.look(Part::FireInput(lane.name.clone()), &look);
     }
     let seeing = cameras.iter().all(|camera| camera.state.connected && !camera.stalled);
     LaneStatus {

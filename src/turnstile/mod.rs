@@ -21,6 +21,7 @@
 mod bus;
 pub mod drivers;
 mod error;
+mod fire;
 mod handle;
 mod passage_id;
 mod port;
@@ -40,6 +41,7 @@ pub use self::{
     bus::{Buses, Port},
     drivers::TurnstileDriver,
     error::TurnstileError,
+    fire::{QUIET, SHORT_SIGN},
     handle::{ForeignHold, TurnstileHandle, TurnstileState},
     passage_id::{BadPassageId, NoRandomness, PassageId},
     port::{

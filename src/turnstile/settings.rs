@@ -43,6 +43,18 @@ impl Direction {
     }
 }
 
+words! {
+    /// How a fire panel speaks at the alarm's input.
+    #[derive(Default)]
+    pub enum FireSignal {
+        /// The input is on while there is an alarm. A sign that is too short is a glitch.
+        #[default]
+        Level = "level",
+        /// A short pulse is an alarm.
+        Pulse = "pulse",
+    }
+}
+
 /// A serial port, 8N1. Lanes that name the same port share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SerialLine {
