@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{clock::Monotonic, timing::counted};
+use crate::{clock::Monotonic, words::counted};
 
 /// Timeout after which a visit ends without its face, on a box that is fast enough for it.
 pub const GAP: Duration = Duration::from_millis(1500);
