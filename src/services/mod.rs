@@ -65,6 +65,7 @@ use crate::{
         vision_pool::FrameCounts,
     },
     ledger::{Actor, Ledger, Retention, Via},
+    memory::Memory,
     roster::Roster,
     store::{Store, photo_store::PhotoStore},
     supervision::Heartbeats,
@@ -152,9 +153,8 @@ pub struct Services {
     pub alarms: watch::Sender<AlarmState>,
     /// Counts of the platforms' commands by outcome.
     pub commands: Commands,
-    /// Held while an enrolment photo is examined. The largest photo takes 150 MB when decoded, so
-    /// only one is examined at a time.
-    pub examining: tokio::sync::Mutex<()>,
+    /// The bound on photos in memory. One is examined at a time.
+    pub memory: Arc<Memory>,
     /// Held during a change of the roster, from the search for a similar face to the new snapshot.
     pub changing: tokio::sync::Mutex<()>,
 }
