@@ -63,6 +63,7 @@ impl Parts {
         let (presents, presented) = mpsc::channel(PRESENTED);
         let (requests, asked) = mpsc::channel(REQUESTS);
         let (state, watched) = watch::channel(lane::LaneState::default());
+        let watchers = lane::Watchers::default();
         let mut cameras = Vec::new();
         for side in &lane.cameras {
             let slot = Arc::new(Slot::new(wakeup.clone()));
@@ -104,6 +105,7 @@ impl Parts {
             denials: lane::denials(),
             holding: ModeHolder::new(mode, built.alarms),
             photo_store: built.photo_store.clone(),
+            watchers: watchers.clone(),
         };
         let stop = cancel.clone();
         tasks.spawn(async move {
@@ -116,6 +118,7 @@ impl Parts {
             state: watched,
             turnstile: turnstile_state,
             cameras,
+            watchers,
         });
         Ok(())
     }

@@ -10,6 +10,7 @@
 
 mod mode;
 mod shell;
+mod watched;
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
@@ -21,6 +22,7 @@ pub use self::mode::{
     FireAlarms, ModeHolder, ModeRequest, ModeState, keep as keep_mode, load as load_mode,
 };
 use self::shell::Shell;
+pub use self::watched::{Happening, Watched, Watchers};
 use super::{
     claim::{ManualRelease, Presented},
     passage::{Answered, Counters, DECISION_LIFE, Event, Machine, RETRY, Rules},
@@ -138,6 +140,7 @@ pub struct LaneTask {
     pub holding: ModeHolder,
     /// Stores the photos of passages.
     pub photo_store: PhotoStore,
+    pub watchers: Watchers,
 }
 
 /// Returns the permits for denials and tailgates that wait for their commit.

@@ -19,6 +19,7 @@
 //! | `attendance` | lists attendance and the workers on site; adds and disputes passages |
 //! | `photo` | the photo of a passage |
 //! | `lanes` | releases by hand, and the lanes' modes |
+//! | `watching` | shows a lane live |
 //! | `failure` | the reason for which a request is not carried out |
 //! | `command_counts` | counts the outcomes of the platforms' commands |
 
@@ -37,6 +38,7 @@ mod live;
 mod photo;
 mod roster;
 mod update;
+mod watching;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -53,6 +55,7 @@ pub use self::{
     lanes::{ModeChange, Release, Released},
     photo::{PassageAsked, PassagePhoto},
     roster::{Remove, Removed, SetState, WorkerPage, WorkerQuery, WorkerShown},
+    watching::{Watch, Watching},
 };
 use crate::{
     alarms::AlarmState,
@@ -97,6 +100,7 @@ pub struct LanePanel {
     pub state: watch::Receiver<LaneState>,
     pub turnstile: watch::Receiver<TurnstileState>,
     pub cameras: Vec<CameraPanel>,
+    pub watchers: lane::Watchers,
 }
 
 /// Entries of the ledger that are damaged or were altered.

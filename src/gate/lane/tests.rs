@@ -126,6 +126,7 @@ impl Bench {
             denials: denials(),
             holding: ModeHolder::new(ModeState::default(), alarms),
             photo_store: photo_store.clone(),
+            watchers: Watchers::default(),
         };
         tokio::spawn(run(lane, CancellationToken::new()));
         Bench {
