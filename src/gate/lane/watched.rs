@@ -189,3 +189,21 @@ impl Happening {
 fn rounded(score: f64) -> f64 {
     (score * 10_000.0).round() / 10_000.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_watcher_loses_the_oldest_happenings_and_the_lane_never_waits() {
+        let watchers = Watchers::default();
+        watchers.tell(|| panic!("no one watches"), || panic!("no one watches"));
+        let mut slow = watchers.watch();
+        for happenings in 0..HAPPENINGS as u64 + 10 {
+            watchers.tell(|| Timestamp::UNIX_EPOCH, || Some(Happening::Missed { happenings }));
+        }
+        assert_eq!(slow.try_recv().err(), Some(broadcast::error::TryRecvError::Lagged(10)));
+        let next = slow.try_recv().unwrap().happening;
+        assert!(matches!(next, Happening::Missed { happenings: 10 }), "{next:?}");
+    }
+}
