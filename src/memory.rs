@@ -21,7 +21,7 @@ const BACK_AFTER: Duration = Duration::from_secs(1);
 const FROM_KERNEL: i32 = 4 << 20;
 /// Free memory that a heap of glibc keeps for the next search or template.
 #[cfg(target_env = "gnu")]
-const HEAP_KEEPS: i32 = 32 << 20;
+const HEAP_KEEPS: i32 = 16 << 20;
 /// Maximum number of glibc's heaps; each vision worker may have one. Without it there are eight for
 /// each core.
 #[cfg(target_env = "gnu")]

@@ -151,10 +151,8 @@ fn words(happening: &Happening) -> String {
 /// Returns the controller's levels and counters as `key value` pairs.
 fn levels(state: Value) -> String {
     let value = |value: &Value| match value {
-        Value::Null => "unknown".to_owned(),
-        Value::Bool(on) => if *on { "on" } else { "off" }.to_owned(),
-        Value::Array(all) => all.iter().map(|v| levels_of(v)).collect::<Vec<_>>().join("/"),
-        other => levels_of(other),
+        Value::Array(all) => all.iter().map(level).collect::<Vec<_>>().join("/"),
+        other => level(other),
     };
     let state = state.as_object().cloned().unwrap_or_default();
     let shown = state.iter().filter(|(key, _)| *key != "since_uptime_ms");
@@ -162,8 +160,9 @@ fn levels(state: Value) -> String {
     all.collect::<Vec<_>>().join(", ")
 }
 
-fn levels_of(value: &Value) -> String {
+fn level(value: &Value) -> String {
     match value {
+        Value::Null => "unknown".to_owned(),
         Value::Bool(on) => if *on { "on" } else { "off" }.to_owned(),
         Value::String(text) => text.clone(),
         other => other.to_string(),
