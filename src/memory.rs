@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{Mutex, MutexGuard, Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Maximum bytes of the large data that waits.
-pub const WAITING_BYTES: usize = 48 << 20;
+pub const WAITING_BYTES: usize = 32 << 20;
 /// Maximum size of data that does not count as large. Other bounds limit its number.
 pub const SMALL: usize = 64 * 1024;
 /// Interval between two returns of free memory to the kernel.
