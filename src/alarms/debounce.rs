@@ -150,7 +150,10 @@ impl Debouncer {
             | AlarmWhat::CertificateEnded
             | AlarmWhat::UnknownFaces
             | AlarmWhat::Neighbourhood
-            | AlarmWhat::Undecided => Duration::ZERO,
+            | AlarmWhat::Undecided
+            | AlarmWhat::ForeignRelease
+            | AlarmWhat::FireGlitch
+            | AlarmWhat::FireInput => Duration::ZERO,
         }
     }
 

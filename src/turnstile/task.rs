@@ -15,7 +15,12 @@
 //! it open until the lane has received the alarm and sets `hold_open` itself. The task opens the
 //! arm at each turn and at each connection, before anything else. While the arm is held open,
 //! nothing is withdrawn and a release needs no command.
+//!
+//! **Another hand.** A controller may show a release that this gateway did not give. It is withdrawn
+//! once, but never while the arm is to stand open or there is a sign of fire. If it comes back, it is
+//! left, and is a trouble (`foreign`).
 
+mod foreign;
 mod state;
 
 use std::{pin::pin, time::Duration};
@@ -27,7 +32,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-pub(super) use self::state::Lane;
+pub(super) use self::state::TaskLane;
 use self::state::{TaskState, Turn};
 use super::{
     error::TurnstileError,
@@ -36,6 +41,7 @@ use super::{
     simulation::DeviceFrame,
 };
 use crate::{
+    clock::Monotonic,
     failpoint,
     supervision::{Backoff, caught},
 };
@@ -48,6 +54,9 @@ const RELEASES: usize = 8;
 const EVENTS: usize = 64;
 /// Interval between two polls. A sensor that is covered for 100 ms is seen twice.
 const POLL: Duration = Duration::from_millis(40);
+/// Pause after a poll that also looked for releases by another hand, so that the next look at a
+/// passage is not late. The further exchange takes about 25 ms at 9600 baud.
+const AFTER_READ_BACK: Duration = Duration::from_millis(15);
 /// Interval between attempts to connect. It doubles from the first value to the last.
 const BACKOFF: std::ops::RangeInclusive<Duration> =
     Duration::from_millis(200)..=Duration::from_secs(5);
@@ -59,7 +68,7 @@ const WITHDRAW_WITHIN: Duration = Duration::from_millis(1500);
 
 pub(super) fn spawn<T: Turnstile>(
     make: impl Fn() -> T + Send + Sync + 'static,
-    lane: Lane,
+    lane: TaskLane,
     port: String,
     tap: Option<broadcast::Sender<DeviceFrame>>,
 ) -> (TurnstileHandle, JoinHandle<()>) {
@@ -116,11 +125,12 @@ impl<T: Turnstile> Driven<'_, T> {
         // A new driver does not know the releases of the driver before it.
         let mut orphaned = self.state.may_be_open();
         while self.state.refuse_for(pause).await.is_continue() {
+            let asked = self.state.clock.monotonic();
             let Some(connected) = self.connect().await else { break };
             let settled = match connected {
                 Ok(met) => {
                     orphaned |= !met.released.is_empty();
-                    self.settle(met).await
+                    self.settle(met, asked).await
                 }
                 Err(error) => Err(error),
             };
@@ -178,25 +188,27 @@ impl<T: Turnstile> Driven<'_, T> {
 
     /// Completes a connection: opens the arm if it is to stand open, or withdraws active releases.
     /// The first poll sets the sensors' initial state. Then the turnstile counts as connected.
-    async fn settle(&mut self, met: ConnectReport) -> Result<(), TurnstileError> {
+    async fn settle(&mut self, met: ConnectReport, asked: Monotonic) -> Result<(), TurnstileError> {
         let Self { driver, state } = self;
         // An alarm that is on is reported again at each connection.
         state.fire_said &= met.fire != Some(true);
-        let fire = state.notices(met.fire);
+        let fire = state.notices(met.fire, asked);
         state.held = None;
         let open = state.is_to_be_open();
-        let settled = async {
+        let polls = async {
             driver.hold(open).await?;
-            driver.poll().await
+            let asked = state.clock.monotonic();
+            driver.poll().await.map(|seen| (seen, asked))
         };
-        let settled = settled.await;
+        let settled = polls.await;
         if settled.is_ok() {
             state.holds(open);
             state.up(if open { Vec::new() } else { met.released });
         }
         // The alarm is reported even if the line is not up yet.
         state.says_fire(fire);
-        self.apply_polled(settled?).await
+        let (seen, asked) = settled?;
+        self.apply_polled(seen, asked).await
     }
 
     /// Serves while the line is up. Returns `None` when it is time to stop.
@@ -205,22 +217,23 @@ impl<T: Turnstile> Driven<'_, T> {
     /// coil may be on. A controller that fails at its first poll after each connection is not
     /// connected at once.
     async fn serve(&mut self) -> Option<(TurnstileError, bool)> {
-        let mut was_good = false;
+        let (mut was_good, mut pause) = (false, POLL);
         loop {
-            let turn = self.state.wait(POLL).await;
+            let turn = self.state.wait(self.state.pause(pause)).await;
             if matches!(turn, Turn::Stop) {
                 return None;
             }
-            if let Err(error) = self.take(turn).await {
-                return Some((error, was_good || self.state.touched));
-            }
+            pause = match self.take(turn).await {
+                Ok(pause) => pause,
+                Err(error) => return Some((error, was_good || self.state.touched)),
+            };
             was_good = true;
         }
     }
 
-    /// Handles one turn. A poll follows each release, so that many releases do not delay the end of
-    /// a pulse.
-    async fn take(&mut self, turn: Turn) -> Result<(), TurnstileError> {
+    /// Handles one turn, and returns the pause after it. A poll follows each release, so that many
+    /// releases do not delay the end of a pulse.
+    async fn take(&mut self, turn: Turn) -> Result<Duration, TurnstileError> {
         let converged = self.converge().await;
         if let Turn::Release(release) = turn {
             match converged {
@@ -233,8 +246,11 @@ impl<T: Turnstile> Driven<'_, T> {
         } else {
             converged?;
         }
+        let asked = self.state.clock.monotonic();
         let seen = self.driver.poll().await?;
-        self.apply_polled(seen).await
+        let pause = if seen.foreign.is_some() { AFTER_READ_BACK } else { POLL };
+        self.apply_polled(seen, asked).await?;
+        Ok(pause)
     }
 
     /// Opens or closes the arm where it is not as it is to stand.
@@ -249,9 +265,10 @@ impl<T: Turnstile> Driven<'_, T> {
         Ok(())
     }
 
-    /// Handles the result of a poll. A fire alarm opens the arm first, and is reported then.
-    async fn apply_polled(&mut self, seen: Polled) -> Result<(), TurnstileError> {
-        let fire = self.state.notices(seen.fire);
+    /// Handles the result of a poll that began at `asked`. A fire alarm opens the arm first, and is
+    /// reported then.
+    async fn apply_polled(&mut self, seen: Polled, asked: Monotonic) -> Result<(), TurnstileError> {
+        let fire = self.state.notices(seen.fire, asked);
         let opened = if fire == Some(true) { self.converge().await } else { Ok(()) };
         self.state.says_fire(fire);
         if let Some(remark) = seen.remark {
@@ -259,7 +276,11 @@ impl<T: Turnstile> Driven<'_, T> {
             self.state.state.send_modify(|s| s.last_error = Some(remark));
         }
         seen.passed.into_iter().for_each(|direction| self.state.passed(direction));
-        opened
+        opened?;
+        for direction in seen.foreign.map(|found| self.state.finds(&found)).unwrap_or_default() {
+            self.driver.withdraw(direction).await?;
+        }
+        Ok(())
     }
 
     async fn carry_out(&mut self, release: Release) -> Result<(), TurnstileError> {

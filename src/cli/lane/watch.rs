@@ -155,16 +155,17 @@ fn levels(state: Value) -> String {
         other => level(other),
     };
     let state = state.as_object().cloned().unwrap_or_default();
-    let shown = state.iter().filter(|(key, _)| *key != "since_uptime_ms");
+    let is_empty = |v: &Value| v.is_null() || v.as_array().is_some_and(Vec::is_empty);
+    let shown = state.iter().filter(|(key, v)| *key != "since_uptime_ms" && !is_empty(v));
     let all = shown.map(|(key, v)| format!("{} {}", key.replace('_', " "), value(v)));
     all.collect::<Vec<_>>().join(", ")
 }
 
 fn level(value: &Value) -> String {
     match value {
-        Value::Null => "unknown".to_owned(),
         Value::Bool(on) => if *on { "on" } else { "off" }.to_owned(),
         Value::String(text) => text.clone(),
+        Value::Object(parts) => parts.values().map(level).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
     }
 }

@@ -17,14 +17,16 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::foreign::{Action, Foreign};
 use crate::{
     clock::{Clock, Monotonic},
     failpoint,
     turnstile::{
         error::TurnstileError,
+        fire::FireSign,
         handle::TurnstileState,
         passage_id::PassageId,
-        port::{NotReleased, Release, TurnstileEvent},
+        port::{ForeignRelease, NotReleased, Release, TurnstileEvent},
         settings::Direction,
     },
 };
@@ -41,7 +43,7 @@ pub(super) enum Turn {
 }
 
 /// The parameters of a turnstile's task.
-pub struct Lane {
+pub struct TaskLane {
     pub name: String,
     pub clock: Arc<dyn Clock>,
     pub cancel: CancellationToken,
@@ -58,6 +60,7 @@ pub(super) struct TaskState {
     /// A fire alarm keeps the arm open. It ends when the lane has received it and sets `hold_open`.
     alarm: bool,
     alarm_said: bool,
+    sign: FireSign,
     /// The value of the last `Fire` event.
     pub fire_said: bool,
     pub clock: Arc<dyn Clock>,
@@ -69,13 +72,14 @@ pub(super) struct TaskState {
     was_up: bool,
     /// The release that the driver is carrying out.
     pub under_way: Option<PassageId>,
+    pub foreign: Foreign,
     /// A release was tried since the arm was last closed or held open.
     pub touched: bool,
 }
 
 impl TaskState {
     pub fn new(
-        lane: Lane,
+        lane: TaskLane,
         hold_open: watch::Receiver<bool>,
         releases: mpsc::Receiver<Release>,
         events: mpsc::Sender<TurnstileEvent>,
@@ -87,6 +91,7 @@ impl TaskState {
             held: None,
             alarm: false,
             alarm_said: false,
+            sign: FireSign::default(),
             // A lane that stood open may still assume an alarm that is over. So the first `false`
             // of the input is reported too.
             fire_said: lane.hold_open,
@@ -98,6 +103,7 @@ impl TaskState {
             outgoing: VecDeque::new(),
             was_up: false,
             under_way: None,
+            foreign: Foreign::default(),
             touched: false,
         }
     }
@@ -168,13 +174,51 @@ impl TaskState {
             info!(lane = self.lane, open, "the hold of the arm changed");
         }
         self.touched = false;
-        self.state.send_modify(|s| s.held_open = open);
+        if open {
+            self.foreign.forget();
+        }
+        let foreign = self.foreign.left();
+        self.state.send_modify(|s| (s.held_open, s.foreign) = (open, foreign));
     }
 
-    /// Takes the fire alarm's input, and returns the value to report if it changed. The caller
-    /// reports an alarm after the arm is open.
-    pub fn notices(&mut self, fire: Option<bool>) -> Option<bool> {
+    /// Takes the releases by another hand that a poll found, and returns those to withdraw.
+    pub fn finds(&mut self, found: &[ForeignRelease]) -> Vec<Direction> {
+        let now = self.clock.monotonic();
+        let may_close = !self.is_to_be_open() && self.state.borrow().fire != Some(true);
+        let mut withdrawn = Vec::new();
+        for action in self.foreign.handle(now, found, may_close) {
+            let (ForeignRelease { direction, output }, done) = match action {
+                Action::Withdraw(release) => {
+                    withdrawn.push(release.direction);
+                    (release, "it is withdrawn once")
+                }
+                Action::Leave(release) => (release, "it came back, so it is left on"),
+                Action::Ended(direction) => {
+                    info!(lane = self.lane, %direction, "the release by another hand has ended");
+                    continue;
+                }
+            };
+            let remark = format!(
+                "{output} is on, and this gateway has not switched it on: another controller or                  program, a fire panel, a button or a fault releases {direction}; {done}"
+            );
+            warn!(lane = self.lane, remark, "a release by another hand");
+            self.state.send_modify(|s| {
+                s.foreign_releases += 1;
+                s.last_error = Some(remark);
+            });
+        }
+        let left = self.foreign.left();
+        self.state.send_if_modified(|s| std::mem::replace(&mut s.foreign, left.clone()) != left);
+        withdrawn
+    }
+
+    /// Takes the fire alarm's input as read since `asked`, and returns the value to report if it
+    /// changed. The caller reports an alarm after the arm is open.
+    pub fn notices(&mut self, fire: Option<bool>, asked: Monotonic) -> Option<bool> {
         let on = fire?;
+        if self.sign.read(asked, self.clock.monotonic(), on) {
+            self.say(TurnstileEvent::FireQuiet);
+        }
         self.state.send_if_modified(|s| std::mem::replace(&mut s.fire, fire) != fire);
         let changed = self.fire_said != on;
         if changed && on {
@@ -186,10 +230,18 @@ impl TaskState {
     pub fn says_fire(&mut self, fire: Option<bool>) {
         if let Some(on) = fire {
             warn!(lane = self.lane, on, "the fire alarm's input changed");
-            self.say(TurnstileEvent::Fire { on, at: self.clock.monotonic() });
+            let (at, lasted) = (self.clock.monotonic(), self.sign.lasted());
+            self.say(TurnstileEvent::Fire { on, at, lasted });
             self.alarm_said |= on;
             self.fire_said = on;
         }
+    }
+
+    /// Returns the pause before the next poll. A fire sign that may be short is read again at once,
+    /// so that its length is known well enough.
+    pub fn pause(&self, usual: Duration) -> Duration {
+        let at_once = self.sign.may_be_short(self.clock.monotonic());
+        if at_once { Duration::ZERO } else { usual }
     }
 
     pub fn released(&mut self, passage: PassageId) {
@@ -256,6 +308,7 @@ impl TaskState {
     pub fn down(&mut self, error: &TurnstileError) {
         let (now, error) = (self.clock.monotonic(), error.to_string());
         let mut is_news = false;
+        self.sign.lost();
         self.state.send_modify(|s| {
             // Reported once, and not at each attempt.
             is_news = s.connected || s.errors == 0;
