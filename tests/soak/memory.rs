@@ -170,7 +170,7 @@ fn memory_stays_bounded_under_all_loads_together_and_goes_back() {
     let set = std::env::var("GATEHOUSE_SOAK_S").ok().and_then(|value| value.parse().ok());
     let length = Duration::from_secs(set.unwrap_or(60));
     let metrics = broker::free_port();
-    let mut lanes = Lanes::start(&[(Protocol::ModbusRtu, 4)], &[("cool_down_s", 1)]);
+    let mut lanes = Lanes::start(&[(Protocol::ModbusRtu, 4)], &[("cool_down_s", 1.into())]);
     lanes.daemon.take().unwrap().stop();
     lanes.site.configure(|c| c.set("metrics", "listen", format!("127.0.0.1:{metrics}")));
     lanes.restart();
