@@ -63,6 +63,7 @@ impl Parts {
         let (presents, presented) = mpsc::channel(PRESENTED);
         let (requests, asked) = mpsc::channel(REQUESTS);
         let (state, watched) = watch::channel(lane::LaneState::default());
+        let watchers = lane::Watchers::default();
         let mut cameras = Vec::new();
         for side in &lane.cameras {
             let slot = Arc::new(Slot::new(wakeup.clone()));
@@ -110,6 +111,7 @@ impl Parts {
                 built.clock.stamp(),
             ),
             photo_store: built.photo_store.clone(),
+            watchers: watchers.clone(),
         };
         let stop = cancel.clone();
         tasks.spawn(async move {
@@ -123,6 +125,7 @@ impl Parts {
             turnstile: turnstile_state,
             fire_input: lane.fire_input,
             cameras,
+            watchers,
         });
         Ok(())
     }

@@ -11,6 +11,7 @@
 mod fire;
 mod mode;
 mod shell;
+mod watched;
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
@@ -22,6 +23,7 @@ use self::shell::Shell;
 pub use self::{
     fire::{FireAlarms, GLITCH_WINDOW, ShortSign},
     mode::{ModeHolder, ModeRequest, ModeState, keep as keep_mode, load as load_mode},
+    watched::{Happening, Watched, Watchers},
 };
 use super::{
     claim::{ManualRelease, Presented},
@@ -147,6 +149,7 @@ pub struct LaneTask {
     pub holding: ModeHolder,
     /// Stores the photos of passages.
     pub photo_store: PhotoStore,
+    pub watchers: Watchers,
 }
 
 /// The permits for denials and tailgates that wait for their commit.

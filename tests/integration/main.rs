@@ -48,6 +48,7 @@ mod supervision;
 mod timesheet;
 mod tls;
 mod turnstile;
+mod watch;
 
 /// Fails where a feature is missing; otherwise the run would pass without the tests of that
 /// feature.

@@ -124,6 +124,7 @@ impl Bench {
                 clock.stamp(),
             ),
             photo_store: photo_store.clone(),
+            watchers: Watchers::default(),
         };
         tokio::spawn(run(lane, CancellationToken::new()));
         Bench {
