@@ -10,7 +10,7 @@ use crate::{
     clock::Monotonic,
     config::Direction,
     ledger::{Actor, Evidence},
-    roster::{Person, Worker},
+    roster::{Person, Worker, WorkerId},
 };
 
 /// A face in one frame of one of the lane's cameras.
@@ -26,7 +26,22 @@ pub struct Sighting {
     pub today: Option<Date>,
     /// Photo of the face; it is stored only if this sighting leads to a grant.
     pub photo: Option<PassagePhoto>,
+    pub face: FaceSeen,
 }
+
+/// The face of a sighting, as evidence that another person stands there.
+#[derive(Clone, Debug, Default)]
+pub struct FaceSeen {
+    /// In pixels of the camera's frame.
+    pub width_px: f32,
+    /// The worker whose passage is under way on this side, if the look is good and is clearly not a
+    /// look at this worker.
+    pub unlike: Option<WorkerId>,
+}
+
+/// For each direction, the worker whose passage is under way. The vision pool compares faces with
+/// this worker.
+pub type Passing = [Option<WorkerId>; 2];
 
 /// A claim of identity with its evidence: the sightings of a visit, or a card.
 #[derive(Clone, Debug)]

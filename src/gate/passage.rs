@@ -16,33 +16,39 @@
 //! I1: the machine asks for a release only in answer to the commit of its own cause. I4: it asks
 //! only before the deadline, and only once. An answer for another passage changes nothing.
 
+mod budget;
 mod claims;
 mod cooling;
 mod denied;
 mod events;
 mod looks;
+mod others;
 mod taken;
+mod yielding;
 
 use std::time::Duration;
 
 use self::{
-    cooling::{CoolDown, Cooling},
+    budget::Budget,
+    cooling::CoolDown,
     denied::Denials,
     looks::Undecided,
+    others::{OTHER_FACES, Others},
+    yielding::Aside,
 };
 pub use self::{
     events::{Action, Answered, Counters, Event, Rules},
     taken::Taken,
 };
 use super::{
-    claim::{Claim, ManualRelease},
+    claim::{Claim, ManualRelease, Passing},
     policy::Reason,
     visit::Visit,
 };
 use crate::{
     clock::Monotonic,
     config::Direction,
-    ledger::{Detail, Evidence, GuardRelease, LaneMode, Outcome, Tailgate},
+    ledger::{Detail, Evidence, Flag, GuardRelease, LaneMode, Outcome, Tailgate},
     roster::WorkerId,
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
 };
@@ -69,6 +75,10 @@ struct Passage {
     manual: bool,
     /// The turnstile acknowledged the release.
     released: bool,
+    /// The faces before the passage; `None` without a recognised face.
+    others: Option<Others>,
+    /// The flags of the outcome.
+    flags: Vec<Flag>,
 }
 
 #[derive(Debug)]
@@ -88,12 +98,30 @@ enum State {
         until: Monotonic,
         lost_sight: bool,
     },
+    /// A person went through, and another face was there before: is it still there?
+    Leaving {
+        passage: Passage,
+        until: Monotonic,
+    },
     Closing {
         passage: Passage,
         outcome: Outcome,
         detail: Option<Detail>,
         retry_at: Option<Monotonic>,
     },
+}
+
+impl State {
+    /// Returns the passage whose outcome is not known yet.
+    fn passage(&mut self) -> Option<&mut Passage> {
+        match self {
+            State::Committing { passage, .. }
+            | State::Releasing { passage, .. }
+            | State::Open { passage, .. }
+            | State::Leaving { passage, .. } => Some(passage),
+            State::Idle | State::Closing { .. } => None,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -103,6 +131,7 @@ pub struct Machine {
     confirms: bool,
     mode: LaneMode,
     state: State,
+    aside: Option<Aside>,
     visits: [Visit; 2],
     undecided: [Undecided; 2],
     /// The result for the latest sighting or claim.
@@ -114,6 +143,8 @@ pub struct Machine {
     next: [Option<(Claim, PassageId)>; 2],
     /// Start of the current [`TAILGATE_WINDOW`], and the number of tailgates in it.
     tailgates: (Monotonic, u32),
+    /// The recorded events of other faces.
+    other_faces: Budget<OTHER_FACES>,
     cooling: CoolDown,
     denied: Denials,
     pub counters: Counters,
@@ -127,12 +158,14 @@ impl Machine {
             confirms,
             mode,
             state: State::Idle,
+            aside: None,
             visits: Default::default(),
             undecided: Default::default(),
             taken: None,
             released: Default::default(),
             next: Default::default(),
             tailgates: Default::default(),
+            other_faces: Budget::default(),
             cooling: CoolDown::default(),
             denied: Denials::default(),
             counters: Counters::default(),
@@ -142,11 +175,15 @@ impl Machine {
     /// Returns the time at which [`Event::Tick`] is due, and the reason.
     pub fn timeout(&self) -> Option<(Monotonic, &'static str)> {
         match &self.state {
-            State::Idle | State::Committing { .. } => None,
+            State::Idle => self.aside_due(),
+            State::Committing { .. } => None,
             State::Releasing { deadline, .. } => {
                 Some((*deadline + ANSWER_GRACE, "waits for the turnstile's answer"))
             }
             State::Open { until, .. } => Some((*until, "waits for a person to walk through")),
+            State::Leaving { until, .. } => {
+                Some((*until, "waits for another face to be seen again"))
+            }
             State::Closing { retry_at, .. } => {
                 retry_at.map(|at| (at, "waits to record the outcome again"))
             }
@@ -155,7 +192,17 @@ impl Machine {
 
     /// Returns whether a passage is under way.
     pub fn busy(&self) -> bool {
-        !matches!(self.state, State::Idle)
+        !matches!(self.state, State::Idle) || self.aside.is_some()
+    }
+
+    /// Returns the workers whose passages are under way.
+    pub fn passing(&mut self) -> Passing {
+        let mut passing = Passing::default();
+        let under_way = [self.state.passage(), self.aside.as_mut().map(|aside| &mut aside.passage)];
+        for passage in under_way.into_iter().flatten() {
+            passing[passage.direction as usize].clone_from(&passage.worker);
+        }
+        passing
     }
 
     pub fn handle(&mut self, now: Monotonic, event: Event) -> Vec<Action> {
@@ -174,6 +221,9 @@ impl Machine {
     /// wait for a person.
     fn mode(&mut self, now: Monotonic, mode: LaneMode) -> Vec<Action> {
         self.mode = mode;
+        if mode == LaneMode::Free {
+            self.aside_stands_open(now);
+        }
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Open { passage, .. } if mode == LaneMode::Free => {
                 self.close(now, passage, Outcome::Unconfirmed, STANDS_OPEN)
@@ -200,7 +250,7 @@ impl Machine {
             State::Idle if closed => {
                 Some("the lane is closed for entry; `gatehouse lane mode` opens it")
             }
-            State::Idle => None,
+            State::Idle if !self.aside_blocks(now, request.direction) => None,
             _ => Some("another passage through this lane is under way; ask again"),
         };
         if let Some(problem) = problem {
@@ -213,6 +263,8 @@ impl Machine {
             visit: None,
             manual: true,
             released: false,
+            others: None,
+            flags: Vec::new(),
         };
         self.state = State::Committing { passage, deadline };
         let release = GuardRelease {
@@ -286,6 +338,9 @@ impl Machine {
     }
 
     fn turnstile(&mut self, now: Monotonic, event: TurnstileEvent) -> Vec<Action> {
+        if matches!(event, TurnstileEvent::Down { .. }) {
+            self.aside_lost_sight();
+        }
         let state = std::mem::replace(&mut self.state, State::Idle);
         match (state, event) {
             (
@@ -318,17 +373,20 @@ impl Machine {
                     if may_have_released { Outcome::Unconfirmed } else { Outcome::NotPassed };
                 self.close(now, passage, outcome, detail)
             }
-            (State::Open { passage, .. }, TurnstileEvent::Passed { direction, .. })
+            (State::Open { passage, .. }, TurnstileEvent::Passed { direction, at })
                 if passage.direction == direction =>
             {
-                self.close(now, passage, Outcome::Passed, None)
+                self.went(now, at, passage)
             }
             (State::Open { passage, until, .. }, TurnstileEvent::Down { .. }) => {
                 self.state = State::Open { passage, until, lost_sight: true };
                 Vec::new()
             }
-            (state, TurnstileEvent::Passed { direction, .. }) => {
+            (state, TurnstileEvent::Passed { direction, at }) => {
                 self.state = state;
+                if self.aside_passed(at, direction) {
+                    return Vec::new();
+                }
                 self.tailgate(now, direction)
             }
             (state, _) => {
@@ -375,12 +433,14 @@ impl Machine {
                 let detail = Detail::new("controller_away");
                 self.close(now, passage, Outcome::Unconfirmed, detail)
             }
+            State::Leaving { passage, .. } => self.close(now, passage, Outcome::Passed, None),
             State::Closing { passage, outcome, detail, .. } => {
-                let close = Action::Close { passage: passage.id, outcome, detail: detail.clone() };
+                let close = passage.close(outcome, detail.clone());
                 self.state = State::Closing { passage, outcome, detail, retry_at: None };
                 vec![close]
             }
-            state @ (State::Idle | State::Committing { .. }) => {
+            State::Idle => self.close_aside(now),
+            state @ State::Committing { .. } => {
                 self.state = state;
                 Vec::new()
             }
@@ -390,27 +450,30 @@ impl Machine {
     fn close(
         &mut self,
         now: Monotonic,
-        passage: Passage,
+        mut passage: Passage,
         outcome: Outcome,
         detail: impl Into<Option<Detail>>,
     ) -> Vec<Action> {
-        if let Some(worker) = &passage.worker {
-            let until = now + self.rules.cool_down;
-            self.cooling.begin(Cooling {
-                worker: worker.clone(),
-                direction: passage.direction,
-                visit: passage.visit,
-                until,
-                went: outcome != Outcome::NotPassed,
-            });
-        }
+        let went = outcome != Outcome::NotPassed;
+        self.cooling.begin(now, &passage, went, self.rules.cool_down);
         if passage.released {
             self.released[passage.direction as usize] = Some((passage.id, now));
         }
+        let mut actions = Vec::new();
+        if let Some(other) = passage.other_face() {
+            passage.flags.push(Flag::OTHER_FACE);
+            actions.extend(self.other_face(now, &passage, &other));
+        }
         let detail = detail.into();
-        let close = Action::Close { passage: passage.id, outcome, detail: detail.clone() };
+        actions.insert(0, passage.close(outcome, detail.clone()));
         self.state = State::Closing { passage, outcome, detail, retry_at: None };
-        vec![close]
+        actions
+    }
+}
+
+impl Passage {
+    fn close(&self, outcome: Outcome, detail: Option<Detail>) -> Action {
+        Action::Close { passage: self.id, outcome, detail, flags: self.flags.clone() }
     }
 }
 

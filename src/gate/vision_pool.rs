@@ -37,11 +37,11 @@ pub use self::{
     watch::Watch,
 };
 use self::{
-    visit::{Look, Use},
+    visit::{Look, UNLIKE, Use},
     watch::Glance,
 };
 use super::{
-    claim::{PassagePhoto, Presented, Sighting},
+    claim::{FaceSeen, PassagePhoto, Passing, Presented, Sighting},
     policy,
 };
 use crate::{
@@ -68,6 +68,7 @@ pub struct CameraFeed {
     pub direction: Direction,
     pub slot: Arc<Slot>,
     pub lane: mpsc::Sender<Presented>,
+    pub passing: channel::Receiver<Passing>,
     pub seen: Arc<FrameCounts>,
     /// Locked by the worker that handles this camera's frame, so that its frames stay in order.
     pub turn: Mutex<Watch>,
@@ -291,6 +292,12 @@ impl VisionPool {
             None => near.portrait(&face),
             Some(cut_out) => cut_out.portrait(),
         });
+        // The worker whose passage is under way may have stepped aside for another person.
+        let passing = feed.passing.borrow().clone().into_iter().nth(feed.direction.index());
+        let unlike = passing.flatten().filter(|worker| {
+            let likeness = || roster.likeness(worker, &template);
+            good && sighted.named() != Some(worker) && likeness().is_some_and(|l| l < UNLIKE)
+        });
         let visit = watch.visits.embedded(look.at, good, template, sighted.named());
         feed.hand_over(Sighting {
             direction: feed.direction,
@@ -300,6 +307,7 @@ impl VisionPool {
             roster_version: roster.version(),
             today: self.today(),
             photo: photo.map(PassagePhoto::new),
+            face: FaceSeen { width_px: face.bbox.w, unlike },
         });
         failpoint::at("sight.handed");
         Ok(())

@@ -172,6 +172,13 @@ fn one_of_each_kind() -> Vec<Entry> {
         detail,
     };
     let tailgate = |direction, after| Tailgate { lane: lane(), direction, after };
+    let other_face = |person, evidence| OtherFace {
+        passage: PASSAGE,
+        lane: lane(),
+        direction: Direction::Entry,
+        person,
+        evidence,
+    };
     let alarm = |what, subject: &str, raised, detail| Alarm {
         what,
         subject: subject.to_owned(),
@@ -285,6 +292,8 @@ fn one_of_each_kind() -> Vec<Entry> {
             lasted("faces_undecided").with("source", "v4l2:/dev/video0"),
         )
         .into(),
+        other_face(None, stranger()).into(),
+        other_face(Some(person()), vec![Evidence::Face(face())]).into(),
     ];
     (0..)
         .zip(bodies)

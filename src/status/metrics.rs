@@ -36,7 +36,7 @@ type Labels<'a> = Vec<(&'static str, &'a str)>;
 /// A counter of each `T`: its name, its help text, and the function that reads it.
 type Number<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const LANE: [Number<LaneStatus>; 11] = [
+const LANE: [Number<LaneStatus>; 13] = [
     ("grants", "Grants recorded", |l| l.gate.grants),
     ("denials", "Visits that ended in a denial", |l| l.gate.denials),
     ("manual_releases", "Releases by hand", |l| l.gate.manual_releases),
@@ -46,6 +46,12 @@ const LANE: [Number<LaneStatus>; 11] = [
     ("tailgates", "Passages without a grant or release", |l| l.gate.counters.tailgates),
     ("tailgates_unrecorded", "Tailgates that came too fast to be recorded", |l| {
         l.gate.counters.tailgates_unrecorded
+    }),
+    ("other_faces", "Passages with which another face than the worker's vanished", |l| {
+        l.gate.counters.other_faces
+    }),
+    ("other_faces_unrecorded", "Events of other faces that came too fast to be recorded", |l| {
+        l.gate.counters.other_faces_unrecorded
     }),
     ("denials_dropped", "Denials dropped while the disk stalled", |l| l.gate.denials_dropped),
     ("commit_errors", "Entries that could not be recorded", |l| l.gate.commit_errors),

@@ -82,6 +82,12 @@ impl Shell<'_> {
             (state.busy, state.counters) = (busy, counters);
             before != (busy, counters)
         });
+        let passing = self.machine.passing();
+        self.lane.passing.send_if_modified(|before| {
+            let changed = *before != passing;
+            *before = passing;
+            changed
+        });
     }
 
     /// Logs the machine's result for a sighting or a claim.
@@ -157,7 +163,7 @@ impl Shell<'_> {
                 None
             }
             Action::Release(release) => self.release(release),
-            Action::Close { passage, outcome, detail } => {
+            Action::Close { passage, outcome, detail, flags } => {
                 failpoint::at("outcome.decided");
                 let why = detail.as_ref().map(tracing::field::display);
                 tracing::info!(%lane, %passage, ?outcome, detail = why, "outcome");
@@ -166,7 +172,8 @@ impl Shell<'_> {
                     "outcome",
                     move |result| Some(Done::Passage(Event::Closed { passage, result })),
                     move |ledger, tx, stamp| {
-                        match ledger.close(tx, stamp, passage, outcome, detail) {
+                        let ended = (outcome, detail, flags);
+                        match ledger.close_flagged(tx, stamp, passage, ended) {
                             // The passage is closed already, or has no cause: another attempt
                             // would fail, too.
                             Err(error @ LedgerError::NoCause(_)) => {
@@ -191,10 +198,15 @@ impl Shell<'_> {
                 self.note(body);
                 None
             }
+            Action::OtherFace { body } => {
+                tracing::warn!(%lane, ?body, "another face vanished with a worker's passage");
+                self.note(body);
+                None
+            }
         }
     }
 
-    /// Records a denial or a tailgate, if there is a permit left.
+    /// Records a denial, a tailgate or another face, if there is a permit left.
     fn note(&self, body: Body) {
         let Ok(place) = self.lane.denials.clone().try_acquire_owned() else {
             self.lane.state.send_modify(|s| s.denials_dropped += 1);

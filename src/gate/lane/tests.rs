@@ -121,6 +121,7 @@ impl Bench {
             ledger,
             clock: clock.clone(),
             state,
+            passing: watch::Sender::default(),
             name: name.into(),
             beat: Heartbeats::new(time, Duration::from_millis(400)).part("lane north"),
             denials: denials(),
@@ -321,6 +322,7 @@ async fn i8_with_a_stalled_disk_denials_are_dropped_and_attendance_does_not_wait
                 roster_version: 1,
                 photo: None,
                 today: None,
+                face: Default::default(),
             };
             bench.presents.send(Presented::Look(sighting)).await.unwrap();
         }
@@ -362,6 +364,7 @@ async fn a_photo_is_stored_when_its_grant_is_committed_and_not_before() {
             roster_version: 1,
             photo: Some(photo.clone()),
             today: None,
+            face: Default::default(),
         };
         bench.presents.send(Presented::Look(sighting)).await.unwrap();
     }

@@ -33,7 +33,15 @@ impl Machine {
             nothing(Taken::Stale)
         } else {
             match presented {
-                Presented::Look(sighting) => self.look(now, &sighting, fresh),
+                Presented::Look(sighting) => {
+                    let mut actions = self.follow(now, &sighting);
+                    let (taken, more) = self.look(now, &sighting, fresh);
+                    if taken == Taken::Granted {
+                        self.watches(&sighting);
+                    }
+                    actions.extend(more);
+                    (taken, actions)
+                }
                 Presented::Claim(claim) => self.decide(now, claim, fresh),
             }
         };
@@ -44,11 +52,12 @@ impl Machine {
     pub(super) fn decide(&mut self, now: Monotonic, claim: Claim, fresh: PassageId) -> Decided {
         let (direction, captured) = (claim.direction, claim.captured);
         if let Ok(worker) = &claim.who
-            && self.cooling.holds(now, &worker.person.id, direction, captured)
+            && self.cooling.holds(now, &worker.person.id, (direction, claim.visit), captured)
         {
             return nothing(Taken::CoolingDown);
         }
-        if self.busy() {
+        let idle = matches!(self.state, State::Idle);
+        if self.aside_blocks(now, direction) || !(idle || self.yields(now, &claim)) {
             if self.mode == LaneMode::Free && claim.who.is_ok() {
                 self.next[direction as usize] = Some((claim, fresh));
             }
@@ -75,6 +84,8 @@ impl Machine {
             visit: claim.visit,
             manual: false,
             released: false,
+            others: None,
+            flags: Vec::new(),
         };
         self.state = State::Committing { passage, deadline: claim.captured + DECISION_LIFE };
         let grant = Grant {

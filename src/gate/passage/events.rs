@@ -9,7 +9,7 @@ use crate::{
         claim::{ManualRelease, PassagePhoto, Presented},
         visit::FaceRules,
     },
-    ledger::{Body, Detail, LaneMode, Outcome},
+    ledger::{Body, Detail, Flag, LaneMode, Outcome},
     turnstile::{PassageId, Release, TurnstileEvent},
 };
 
@@ -71,6 +71,7 @@ pub enum Action {
         passage: PassageId,
         outcome: Outcome,
         detail: Option<Detail>,
+        flags: Vec<Flag>,
     },
     /// Answer the request for this manual release.
     Answer {
@@ -79,6 +80,10 @@ pub enum Action {
     },
     /// Record a tailgate.
     Tailgate {
+        body: Body,
+    },
+    /// Record that another face vanished with a passage.
+    OtherFace {
         body: Body,
     },
 }
@@ -102,6 +107,10 @@ pub struct Counters {
     pub tailgates: u64,
     /// Tailgates that came too fast to be recorded one by one.
     pub tailgates_unrecorded: u64,
+    /// Passages with which another face vanished; see [`OtherFace`](crate::ledger::OtherFace).
+    pub other_faces: u64,
+    /// Those of them whose event came too fast to be recorded. Their records are flagged.
+    pub other_faces_unrecorded: u64,
     /// Decisions that became void before they could be carried out.
     pub void: u64,
 }

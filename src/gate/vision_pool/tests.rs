@@ -57,6 +57,7 @@ struct Gate {
     clock: Arc<ManualClock>,
     beat: Heartbeat,
     presented: mpsc::Receiver<Presented>,
+    passing: channel::Sender<Passing>,
     seq: u64,
 }
 
@@ -65,11 +66,13 @@ fn gate(cameras: usize) -> Gate {
     let clock = Arc::new(ManualClock::new(crate::clock::wall().as_millisecond(), true));
     let wakeup: Arc<Wakeup> = Arc::default();
     let (lane, presented) = mpsc::channel(PRESENTED);
+    let passing = channel::Sender::default();
     let feeds = (0..cameras).map(|n| CameraFeed {
         name: format!("lane {n}"),
         direction: Direction::Entry,
         slot: Arc::new(Slot::new(wakeup.clone())),
         lane: lane.clone(),
+        passing: passing.subscribe(),
         seen: Arc::default(),
         turn: Mutex::default(),
     });
@@ -100,7 +103,7 @@ fn gate(cameras: usize) -> Gate {
         cancel: CancellationToken::new(),
     };
     let beat = Heartbeats::new(clock.clone(), Duration::from_secs(10)).part("vision");
-    Gate { vision_pool, clock, beat, presented, seq: 0 }
+    Gate { vision_pool, clock, beat, presented, passing, seq: 0 }
 }
 
 impl Gate {
@@ -149,6 +152,7 @@ fn i8_a_sighting_that_a_busy_lane_does_not_take_is_dropped_and_counted() {
             roster_version: 1,
             photo: None,
             today: None,
+            face: FaceSeen::default(),
         });
     };
     let begun = gate.clock.monotonic();

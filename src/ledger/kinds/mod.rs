@@ -141,6 +141,7 @@ kinds! {
     key::KeyChange,
     pruning::Pruning,
     alarm::Alarm,
+    other_face::OtherFace,
 }
 
 /// The body of an entry of a later version: its kind and its data.
