@@ -183,6 +183,7 @@ async fn listed(context: &Context, query: AttendanceQuery) -> anyhow::Result<()>
         "DISPUTED",
     ];
     let row = |r: Record| {
+        let flags: String = r.flags.iter().map(|flag| format!(", {}", flag.word())).collect();
         vec![
             r.seq.to_string(),
             r.at,
@@ -193,7 +194,7 @@ async fn listed(context: &Context, query: AttendanceQuery) -> anyhow::Result<()>
             r.lane.unwrap_or_else(|| "-".to_owned()),
             r.means.to_string(),
             r.score.map_or_else(|| "-".to_owned(), |score| score.to_string()),
-            r.outcome.to_string(),
+            format!("{}{flags}", r.outcome),
             r.disputed.map_or_else(String::new, |seq| format!("by {seq}")),
         ]
     };

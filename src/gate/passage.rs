@@ -9,6 +9,10 @@
 //!   +------------------------------------+---- Closing <----------+------ outcome ------+
 //! ```
 //!
+//! After a passage with another face before it, the machine waits in Leaving until it is known
+//! whether that face is still there ([`others`]). An open arm through which no one walks yields to
+//! the other side ([`yielding`]). Only then a lane has two passages, one in each direction.
+//!
 //! A lane that stands open (free mode) releases nothing: a recognised worker's passage goes from
 //! Committing to Closing. There, a person who passes without a release is not recorded. In the
 //! other modes it is a tailgate.

@@ -411,3 +411,25 @@ fn a_frame_that_cannot_be_used_is_counted_by_its_reason() {
     }
     assert_eq!((gate.seen(0).analysed, gate.searches()), (7, 2));
 }
+
+#[test]
+fn a_look_at_another_person_than_the_one_who_passes_says_so_unless_it_is_poor() {
+    let mut gate = gate(1);
+    let (worker, stranger) = (scene(Some("person_a_1.jpg")), scene(Some("impostor_1.jpg")));
+    let unlike = |gate: &mut Gate, picture: &Picture| -> Vec<bool> {
+        let sightings: Vec<_> = (0..30).filter_map(|_| gate.frame(picture)).collect();
+        assert!(sightings.len() >= 3 && sightings.iter().all(|s| s.face.width_px > 48.0));
+        sightings.iter().map(|s| s.face.unlike.is_some()).collect()
+    };
+    assert!(!unlike(&mut gate, &stranger).contains(&true), "no passage is under way");
+    let passing = Some("W001".parse().unwrap());
+    gate.passing.send_replace([None, passing.clone()]);
+    assert!(!unlike(&mut gate, &stranger).contains(&true), "the passage is on the other side");
+    gate.passing.send_replace([passing, None]);
+    assert!(!unlike(&mut gate, &worker).contains(&true), "the worker");
+    assert!(!unlike(&mut gate, &stranger).contains(&false), "a stranger");
+    let Picture::Encoded(sharp) = stranger else { panic!() };
+    let sharp = image::load_from_memory(&sharp).unwrap().to_rgb8();
+    let blurred = jpeg(&image::imageops::blur(&sharp, 8.0));
+    assert!(!unlike(&mut gate, &blurred)[1..].contains(&true), "a poor look is no evidence");
+}

@@ -91,7 +91,7 @@ fn an_open_arm_through_which_no_one_walks_yields_to_the_other_side() {
     bench.handle(9000, Event::Tick);
     assert_eq!(bench.outcome(1000), (Outcome::NotPassed, "yielded"));
     assert!(!bench.machine.busy());
-    assert_eq!(bench.looks(9200, Exit, "C"), Taken::Granted);
+    assert_eq!(bench.look(9200, Exit, 1, named("C")), Taken::Granted);
     assert_eq!(bench.tailgates, 0);
 }
 
