@@ -330,10 +330,13 @@ impl Machine {
                     outcome: *outcome,
                     detail: detail.take().map(|d| d.to_string()).unwrap_or_default(),
                 };
-                let manual = passage.manual;
+                let (manual, direction) = (passage.manual, passage.direction);
+                let other = passage.other_face();
                 self.state = State::Idle;
                 let answer = Action::Answer { passage: id, answer: Ok(answered) };
                 let mut actions = Vec::from_iter(manual.then_some(answer));
+                actions
+                    .extend(other.and_then(|other| self.other_face(now, (id, direction), &other)));
                 actions.extend(self.next(now));
                 actions
             }
@@ -463,15 +466,13 @@ impl Machine {
         if passage.released {
             self.released[passage.direction as usize] = Some((passage.id, now));
         }
-        let mut actions = Vec::new();
-        if let Some(other) = passage.other_face() {
+        if passage.other_face().is_some() {
             passage.flags.push(Flag::OTHER_FACE);
-            actions.extend(self.other_face(now, &passage, &other));
         }
         let detail = detail.into();
-        actions.insert(0, passage.close(outcome, detail.clone()));
+        let close = passage.close(outcome, detail.clone());
         self.state = State::Closing { passage, outcome, detail, retry_at: None };
-        actions
+        vec![close]
     }
 }
 

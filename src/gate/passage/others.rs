@@ -13,12 +13,15 @@ use std::{sync::Arc, time::Duration};
 use super::{Action, Machine, Passage, State};
 use crate::{
     clock::Monotonic,
+    config::Direction,
     gate::{claim::Sighting, policy::Sighted, visit::GAP_UNSEARCHED},
     ledger::{Evidence, FaceEvidence, OtherFace, Outcome, Score},
     roster::{Worker, WorkerId},
+    turnstile::PassageId,
 };
 
-/// Minimum number of good looks at another face.
+/// Minimum number of good looks at another face. Of a public set of people, no good look at a
+/// worker is taken for another person's, and 95 % of the looks at others are.
 const LOOKS: u32 = 2;
 /// Minimum width of the other face, in widths of the worker's. The next one in the queue stands
 /// further away.
@@ -196,12 +199,12 @@ impl Machine {
         }
     }
 
-    /// Returns the event of a passage with which another face vanished. Counts the passage, and
-    /// returns nothing if there were too many.
+    /// Returns the event of a passage with which another face vanished, after its outcome. Counts
+    /// the passage, and returns nothing if there were too many.
     pub(super) fn other_face(
         &mut self,
         now: Monotonic,
-        passage: &Passage,
+        (passage, direction): (PassageId, Direction),
         other: &Other,
     ) -> Option<Action> {
         self.counters.other_faces += 1;
@@ -209,7 +212,7 @@ impl Machine {
             self.counters.other_faces_unrecorded += 1;
             return None;
         }
-        let (direction, faces) = (passage.direction, &self.rules.faces);
+        let faces = &self.rules.faces;
         let face = FaceEvidence {
             score: Score::of(other.score),
             threshold: Score::of(faces.threshold.cosine()),
@@ -220,7 +223,7 @@ impl Machine {
             presentation: None,
         };
         let body = OtherFace {
-            passage: passage.id,
+            passage,
             lane: self.rules.lane.clone(),
             direction,
             person: other.named.as_ref().map(|worker| worker.person.clone()),
