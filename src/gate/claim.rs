@@ -64,6 +64,11 @@ pub struct Claim {
 pub enum Presented {
     Look(Sighting),
     Claim(Claim),
+    /// A frame without a face, while a passage in this direction is under way.
+    NoFace {
+        direction: Direction,
+        captured: Monotonic,
+    },
 }
 
 impl Presented {
@@ -71,6 +76,7 @@ impl Presented {
         match self {
             Presented::Look(sighting) => sighting.direction,
             Presented::Claim(claim) => claim.direction,
+            Presented::NoFace { direction, .. } => *direction,
         }
     }
 
@@ -78,6 +84,7 @@ impl Presented {
         match self {
             Presented::Look(sighting) => sighting.captured,
             Presented::Claim(claim) => claim.captured,
+            Presented::NoFace { captured, .. } => *captured,
         }
     }
 }

@@ -45,7 +45,7 @@ pub use self::{
     taken::Taken,
 };
 use super::{
-    claim::{Claim, ManualRelease, Passing},
+    claim::{Claim, ManualRelease},
     policy::Reason,
     visit::Visit,
 };
@@ -105,7 +105,6 @@ enum State {
     /// A person went through, and another face was there before: is it still there?
     Leaving {
         passage: Passage,
-        until: Monotonic,
     },
     Closing {
         passage: Passage,
@@ -113,19 +112,6 @@ enum State {
         detail: Option<Detail>,
         retry_at: Option<Monotonic>,
     },
-}
-
-impl State {
-    /// Returns the passage whose outcome is not known yet.
-    fn passage(&mut self) -> Option<&mut Passage> {
-        match self {
-            State::Committing { passage, .. }
-            | State::Releasing { passage, .. }
-            | State::Open { passage, .. }
-            | State::Leaving { passage, .. } => Some(passage),
-            State::Idle | State::Closing { .. } => None,
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -185,8 +171,9 @@ impl Machine {
                 Some((*deadline + ANSWER_GRACE, "waits for the turnstile's answer"))
             }
             State::Open { until, .. } => Some((*until, "waits for a person to walk through")),
-            State::Leaving { until, .. } => {
-                Some((*until, "waits for another face to be seen again"))
+            State::Leaving { passage } => {
+                let due = passage.others.as_ref().and_then(Others::due);
+                due.map(|at| (at, "waits for another face to be seen again"))
             }
             State::Closing { retry_at, .. } => {
                 retry_at.map(|at| (at, "waits to record the outcome again"))
@@ -197,16 +184,6 @@ impl Machine {
     /// Returns whether a passage is under way.
     pub fn busy(&self) -> bool {
         !matches!(self.state, State::Idle) || self.aside.is_some()
-    }
-
-    /// Returns the workers whose passages are under way.
-    pub fn passing(&mut self) -> Passing {
-        let mut passing = Passing::default();
-        let under_way = [self.state.passage(), self.aside.as_mut().map(|aside| &mut aside.passage)];
-        for passage in under_way.into_iter().flatten() {
-            passing[passage.direction as usize].clone_from(&passage.worker);
-        }
-        passing
     }
 
     pub fn handle(&mut self, now: Monotonic, event: Event) -> Vec<Action> {
@@ -440,7 +417,7 @@ impl Machine {
                 let detail = Detail::new("controller_away");
                 self.close(now, passage, Outcome::Unconfirmed, detail)
             }
-            State::Leaving { passage, .. } => self.close(now, passage, Outcome::Passed, None),
+            State::Leaving { passage } => self.close(now, passage, Outcome::Passed, None),
             State::Closing { passage, outcome, detail, .. } => {
                 let close = passage.close(outcome, detail.clone());
                 self.state = State::Closing { passage, outcome, detail, retry_at: None };

@@ -46,7 +46,7 @@ use super::{
 };
 use crate::{
     camera::{Frame, Slot, Wakeup},
-    clock::Clock,
+    clock::{Clock, Monotonic},
     config::{Direction, FaceLimits, Recognition},
     failpoint,
     roster::Roster,
@@ -81,6 +81,14 @@ impl CameraFeed {
         if self.lane.try_send(Presented::Look(sighting)).is_err() {
             self.seen.count(|seen| &mut seen.lane_full);
             tracing::debug!(camera = %self.name, "face: dropped, the lane's queue is full");
+        }
+    }
+
+    /// Reports a frame without a face to a lane with a passage under way. A full queue takes none.
+    fn no_face(&self, captured: Monotonic) {
+        let direction = self.direction;
+        if self.passing.borrow()[direction as usize].is_some() {
+            let _ = self.lane.try_send(Presented::NoFace { direction, captured });
         }
     }
 }
@@ -255,6 +263,7 @@ impl VisionPool {
                     "face: too small"
                 );
             }
+            feed.no_face(at);
             return Ok(());
         };
         seen.face(at);
@@ -293,8 +302,8 @@ impl VisionPool {
             Some(cut_out) => cut_out.portrait(),
         });
         // The worker whose passage is under way may have stepped aside for another person.
-        let passing = feed.passing.borrow().clone().into_iter().nth(feed.direction.index());
-        let unlike = passing.flatten().filter(|worker| {
+        let passing = feed.passing.borrow()[feed.direction as usize].clone();
+        let unlike = passing.filter(|worker| {
             let likeness = || roster.likeness(worker, &template);
             good && sighted.named() != Some(worker) && likeness().is_some_and(|l| l < UNLIKE)
         });

@@ -17,8 +17,8 @@ struct Scene {
 
 impl Scene {
     /// Starts a lane with a camera for each direction, and enrols A and B.
-    fn start(pass_within_s: i64) -> Scene {
-        let lane = Lane::north().camera("exit", "replay:exit").set("cool_down_s", 1);
+    fn start(pass_within_s: i64, cool_down_s: i64) -> Scene {
+        let lane = Lane::north().camera("exit", "replay:exit").set("cool_down_s", cool_down_s);
         let site = Site::of(lane.set("pass_within_s", pass_within_s));
         let exit = Camera::plug_in(&site.path("exit"));
         let gate = Gate::at(site, &[("GATEHOUSE_LOG", "debug")]);
@@ -66,7 +66,7 @@ impl Scene {
 }
 
 fn stranger_walks(direction: Direction) {
-    let mut scene = Scene::start(60);
+    let mut scene = Scene::start(60, 5);
     scene.granted_and_then(direction, "impostor_1.jpg");
     scene.camera(direction).show_empty();
     let record = scene.walks(direction);
@@ -94,7 +94,7 @@ fn a_stranger_who_leaves_on_a_workers_grant_is_flagged_and_an_event_says_so() {
 
 #[test]
 fn the_next_one_in_the_queue_leaves_the_record_unflagged() {
-    let mut scene = Scene::start(60);
+    let mut scene = Scene::start(60, 5);
     // The stranger waits where the worker stood, and stays there.
     scene.granted_and_then(Direction::Entry, "impostor_1.jpg");
     let record = scene.walks(Direction::Entry);
@@ -106,7 +106,7 @@ fn the_next_one_in_the_queue_leaves_the_record_unflagged() {
 
 #[test]
 fn a_worker_who_stays_at_the_exit_does_not_keep_the_entry() {
-    let mut scene = Scene::start(12);
+    let mut scene = Scene::start(12, 5);
     scene.exit.show(photo("person_a_1.jpg"));
     assert_eq!(scene.gate.board.line(), "coil 1 on");
     scene.gate.camera.show(photo("person_b_1.jpg"));
@@ -130,7 +130,7 @@ fn a_worker_who_stays_at_the_exit_does_not_keep_the_entry() {
 
 #[test]
 fn the_releases_for_a_worker_who_stays_become_rarer() {
-    let mut scene = Scene::start(3);
+    let mut scene = Scene::start(3, 1);
     scene.exit.show(photo("person_a_1.jpg"));
     let mut record = || {
         let record = scene.gate.platform.next_on("attendance");

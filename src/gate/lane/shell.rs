@@ -96,6 +96,7 @@ impl Shell<'_> {
         let (lane, direction) = (&self.lane.name, presented.direction());
         let sighting = match presented {
             Presented::Look(sighting) => sighting,
+            Presented::NoFace { .. } => return,
             Presented::Claim(claim) => {
                 let worker = claim.who.as_ref().ok().map(|worker| worker.person.id.as_str());
                 tracing::debug!(%lane, %direction, worker, "claim: {taken}");

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, DECISION_LIFE, Machine, Passage, State, Taken};
+use super::{Action, DECISION_LIFE, Machine, Others, Passage, State, Taken};
 use crate::{
     clock::Monotonic,
     gate::{
@@ -28,13 +28,17 @@ impl Machine {
         presented: Presented,
         fresh: PassageId,
     ) -> Vec<Action> {
+        if let Presented::NoFace { direction, captured } = presented {
+            return self.follow(now, direction, |others| others.no_face(captured));
+        }
         let (taken, actions) = if now.since(presented.captured()) > DECISION_LIFE {
             self.counters.stale += 1;
             nothing(Taken::Stale)
         } else {
             match presented {
                 Presented::Look(sighting) => {
-                    let mut actions = self.follow(now, &sighting);
+                    let look = |others: &mut Others| others.look(&sighting);
+                    let mut actions = self.follow(now, sighting.direction, look);
                     let (taken, more) = self.look(now, &sighting, fresh);
                     if taken == Taken::Granted {
                         self.watches(&sighting);
@@ -43,6 +47,7 @@ impl Machine {
                     (taken, actions)
                 }
                 Presented::Claim(claim) => self.decide(now, claim, fresh),
+                Presented::NoFace { .. } => nothing(Taken::Busy),
             }
         };
         self.taken = Some(taken);

@@ -31,9 +31,11 @@ const NEAR: f32 = 0.75;
 const VANISHES_WITHIN: Duration = Duration::from_secs(3);
 /// Time after a passage in which the camera may still see the face of the person who walks.
 const WALKS: Duration = Duration::from_millis(500);
-/// Time after a passage in which the other face may be seen again. On a slow box it is two
-/// intervals between looks, and at most [`GAP_UNSEARCHED`].
+/// Time after a passage in which the other face may be seen again.
 const SEEN_AGAIN_WITHIN: Duration = Duration::from_millis(1500);
+/// Minimum number of frames after a passage without the other face. A slow box searches few frames;
+/// it waits for them, but at most for [`GAP_UNSEARCHED`]. Without them there is no flag.
+const FRAMES_WITHOUT: u32 = 2;
 /// Maximum number of recorded events of a lane within [`WINDOW`](super::budget::WINDOW).
 pub(super) const OTHER_FACES: usize = 20;
 
@@ -55,14 +57,14 @@ pub(super) struct Other {
     /// Number of good looks.
     looks: u32,
     last: Monotonic,
-    /// Interval between the last two looks.
-    apart: Duration,
     score: f32,
     margin: Option<f32>,
     /// The worker that all good looks name.
     named: Option<Arc<Worker>>,
     /// The face was seen after the passage.
     remains: bool,
+    /// Number of frames after the passage without this face.
+    without: u32,
 }
 
 impl Others {
@@ -75,8 +77,9 @@ impl Others {
             other.visit == sighting.visit || (its_name.is_some() && its_name == named)
         };
         if let Some(passed) = self.passed {
-            if let Some(other) = self.other.as_mut().filter(same) {
-                other.remains |= at.since(passed) >= WALKS;
+            match self.other.as_mut().filter(same) {
+                Some(other) => other.remains |= at.since(passed) >= WALKS,
+                None => self.no_face(at),
             }
         } else if named == Some(&self.worker) {
             self.width_px = self.width_px.max(sighting.face.width_px);
@@ -85,7 +88,16 @@ impl Others {
             let before = self.other.take().filter(|other| other.visit == sighting.visit);
             self.other = Some(Other::of(sighting, before));
         } else if let Some(other) = self.other.as_mut().filter(same) {
-            other.saw(at);
+            other.last = other.last.max(at);
+        }
+    }
+
+    /// Takes a frame without the other face.
+    pub(super) fn no_face(&mut self, at: Monotonic) {
+        if let (Some(passed), Some(other)) = (self.passed, &mut self.other)
+            && at.since(passed) >= WALKS
+        {
+            other.without = other.without.saturating_add(1);
         }
     }
 
@@ -94,25 +106,29 @@ impl Others {
         face.unlike.as_ref() == Some(&self.worker) && face.width_px >= NEAR * self.width_px
     }
 
-    /// Takes the passage. Returns the time until which the other face may be seen again; `None` if
-    /// there was no other face.
-    pub(super) fn passed(&mut self, at: Monotonic) -> Option<Monotonic> {
-        let other = self.other.as_ref()?;
-        if other.looks < LOOKS || at.since(other.last) > VANISHES_WITHIN {
-            return None;
-        }
-        self.passed = Some(at);
-        Some(at + SEEN_AGAIN_WITHIN.max(other.apart * 2).min(GAP_UNSEARCHED))
+    /// Takes the passage. Returns whether there was another face just before it.
+    fn passed(&mut self, at: Monotonic) -> bool {
+        let just_before =
+            |other: &Other| other.looks >= LOOKS && at.since(other.last) <= VANISHES_WITHIN;
+        self.passed = self.other.as_ref().is_some_and(just_before).then_some(at);
+        self.passed.is_some()
     }
 
-    pub(super) fn remains(&self) -> bool {
-        self.other.as_ref().is_some_and(|other| other.remains)
+    /// Returns the time from which it is known, or stays unknown, whether the other face is still
+    /// there; `None` without another face before the passage.
+    pub(super) fn due(&self) -> Option<Monotonic> {
+        let (passed, other) = (self.passed?, self.other.as_ref()?);
+        Some(match other {
+            Other { remains: true, .. } => passed,
+            Other { without: FRAMES_WITHOUT.., .. } => passed + SEEN_AGAIN_WITHIN,
+            _ => passed + GAP_UNSEARCHED,
+        })
     }
 
     /// Returns the other face that came before the passage and vanished with it.
     fn vanished(&self) -> Option<&Other> {
         self.passed?;
-        self.other.as_ref().filter(|other| !other.remains)
+        self.other.as_ref().filter(|other| !other.remains && other.without >= FRAMES_WITHOUT)
     }
 }
 
@@ -126,14 +142,14 @@ impl Other {
             visit: sighting.visit,
             looks: 0,
             last: sighting.captured,
-            apart: Duration::ZERO,
             score: 0.0,
             margin: None,
             named: named.clone(),
             remains: false,
+            without: 0,
         });
         other.looks = other.looks.saturating_add(1);
-        other.saw(sighting.captured);
+        other.last = other.last.max(sighting.captured);
         (other.score, other.margin) = (sighting.sighted.score(), margin);
         let name = |worker: &Arc<Worker>| worker.person.id.clone();
         if other.named.as_ref().map(name) != named.as_ref().map(name) {
@@ -141,14 +157,32 @@ impl Other {
         }
         other
     }
+}
 
-    fn saw(&mut self, at: Monotonic) {
-        self.apart = at.since(self.last);
-        self.last = self.last.max(at);
+impl State {
+    /// Returns the passage whose outcome is not known yet.
+    pub(super) fn passage(&mut self) -> Option<&mut Passage> {
+        match self {
+            State::Committing { passage, .. }
+            | State::Releasing { passage, .. }
+            | State::Open { passage, .. }
+            | State::Leaving { passage } => Some(passage),
+            State::Idle | State::Closing { .. } => None,
+        }
     }
 }
 
 impl Machine {
+    /// Returns the workers whose passages are under way.
+    pub fn passing(&mut self) -> Passing {
+        let mut passing = Passing::default();
+        let under_way = [self.state.passage(), self.aside.as_mut().map(|aside| &mut aside.passage)];
+        for passage in under_way.into_iter().flatten() {
+            passing[passage.direction as usize].clone_from(&passage.worker);
+        }
+        passing
+    }
+
     /// Begins to watch the faces before the passage that this sighting began.
     pub(super) fn watches(&mut self, granted: &Sighting) {
         if let Some(passage) = self.state.passage() {
@@ -158,26 +192,24 @@ impl Machine {
         }
     }
 
-    /// Shows a sighting to the passages of its side that are under way.
-    pub(super) fn follow(&mut self, now: Monotonic, sighting: &Sighting) -> Vec<Action> {
+    /// Shows a frame to the passages of its side that are under way.
+    pub(super) fn follow(
+        &mut self,
+        now: Monotonic,
+        direction: Direction,
+        frame: impl Fn(&mut Others),
+    ) -> Vec<Action> {
         let under_way = [self.state.passage(), self.aside.as_mut().map(|aside| &mut aside.passage)];
         for passage in under_way.into_iter().flatten() {
-            if passage.direction == sighting.direction
+            if passage.direction == direction
                 && let Some(others) = &mut passage.others
             {
-                others.look(sighting);
+                frame(others);
             }
         }
-        match std::mem::replace(&mut self.state, State::Idle) {
-            State::Leaving { passage, .. }
-                if passage.others.as_ref().is_some_and(Others::remains) =>
-            {
-                self.close(now, passage, Outcome::Passed, None)
-            }
-            other => {
-                self.state = other;
-                Vec::new()
-            }
+        match self.state {
+            State::Leaving { .. } => self.tick(now),
+            _ => Vec::new(),
         }
     }
 
@@ -189,14 +221,12 @@ impl Machine {
         at: Monotonic,
         mut passage: Passage,
     ) -> Vec<Action> {
-        match passage.others.as_mut().and_then(|others| others.passed(at)) {
-            None => self.close(now, passage, Outcome::Passed, None),
-            Some(until) => {
-                self.released[passage.direction as usize] = Some((passage.id, now));
-                self.state = State::Leaving { passage, until };
-                Vec::new()
-            }
+        if passage.passed(at) {
+            self.released[passage.direction as usize] = Some((passage.id, now));
+            self.state = State::Leaving { passage };
+            return Vec::new();
         }
+        self.close(now, passage, Outcome::Passed, None)
     }
 
     /// Returns the event of a passage with which another face vanished, after its outcome. Counts
@@ -234,6 +264,11 @@ impl Machine {
 }
 
 impl Passage {
+    /// Takes the passage. Returns whether there was another face just before it.
+    pub(super) fn passed(&mut self, at: Monotonic) -> bool {
+        self.others.as_mut().is_some_and(|others| others.passed(at))
+    }
+
     /// Returns the other face that came before this passage and vanished with it.
     pub(super) fn other_face(&self) -> Option<Other> {
         self.others.as_ref().and_then(Others::vanished).cloned()

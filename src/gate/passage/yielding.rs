@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Machine, Passage, STANDS_OPEN, State};
+use super::{Action, Machine, Others, Passage, STANDS_OPEN, State};
 use crate::{
     clock::Monotonic,
     config::Direction,
@@ -23,7 +23,8 @@ pub(super) const YIELDS_AFTER: Duration = Duration::from_millis(2500);
 #[derive(Debug)]
 pub(super) struct Aside {
     pub(super) passage: Passage,
-    /// Time from which the outcome is recorded, as soon as the lane is idle.
+    /// Time from which the outcome is recorded, as soon as the lane is idle. After another face it is
+    /// later.
     until: Monotonic,
     /// The controller was disconnected for some of the time.
     lost_sight: bool,
@@ -31,12 +32,18 @@ pub(super) struct Aside {
     outcome: Option<(Outcome, Option<Detail>)>,
 }
 
+impl Aside {
+    fn due(&self) -> Monotonic {
+        self.passage.others.as_ref().and_then(Others::due).unwrap_or(self.until)
+    }
+}
+
 impl Machine {
     /// Returns whether a passage put aside keeps a claim of this direction from a grant.
     pub(super) fn aside_blocks(&self, now: Monotonic, direction: Direction) -> bool {
         self.aside
             .as_ref()
-            .is_some_and(|aside| aside.passage.direction == direction || aside.until <= now)
+            .is_some_and(|aside| aside.passage.direction == direction || aside.due() <= now)
     }
 
     /// Puts the passage of an open arm aside, if the claim comes from the other side and would be
@@ -71,8 +78,8 @@ impl Machine {
     pub(super) fn aside_passed(&mut self, at: Monotonic, direction: Direction) -> bool {
         match &mut self.aside {
             Some(aside) if aside.passage.direction == direction && aside.outcome.is_none() => {
-                let others = aside.passage.others.as_mut();
-                aside.until = others.and_then(|others| others.passed(at)).unwrap_or(at);
+                aside.passage.passed(at);
+                aside.until = at;
                 aside.outcome = Some((Outcome::Passed, None));
                 true
             }
@@ -95,13 +102,13 @@ impl Machine {
 
     /// Returns the time at which the outcome of the passage put aside is due.
     pub(super) fn aside_due(&self) -> Option<(Monotonic, &'static str)> {
-        let due = |aside: &Aside| (aside.until, "waits for a person whose arm has yielded");
+        let due = |aside: &Aside| (aside.due(), "waits for a person whose arm has yielded");
         self.aside.as_ref().map(due)
     }
 
     /// Closes the passage put aside, if it is due and the lane is idle.
     pub(super) fn close_aside(&mut self, now: Monotonic) -> Vec<Action> {
-        let Some(aside) = self.aside.take_if(|aside| aside.until <= now) else { return Vec::new() };
+        let Some(aside) = self.aside.take_if(|aside| aside.due() <= now) else { return Vec::new() };
         let (outcome, detail) = match (aside.outcome, aside.lost_sight) {
             (Some(known), _) => known,
             (None, false) => (Outcome::NotPassed, Some(Detail::new("yielded"))),

@@ -126,6 +126,7 @@ impl Gate {
     fn sighting(&mut self) -> Option<Sighting> {
         match self.presented.try_recv() {
             Ok(Presented::Look(sighting)) => Some(sighting),
+            Ok(Presented::NoFace { .. }) => self.sighting(),
             Ok(claim) => panic!("{claim:?}"),
             Err(_) => None,
         }
