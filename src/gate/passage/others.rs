@@ -14,7 +14,11 @@ use super::{Action, Machine, Passage, State};
 use crate::{
     clock::Monotonic,
     config::Direction,
-    gate::{claim::Sighting, policy::Sighted, visit::GAP_UNSEARCHED},
+    gate::{
+        claim::{Passing, Sighting},
+        policy::Sighted,
+        visit::GAP_UNSEARCHED,
+    },
     ledger::{Evidence, FaceEvidence, OtherFace, Outcome, Score},
     roster::{Worker, WorkerId},
     turnstile::PassageId,
