@@ -33,7 +33,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | [`words`] | declares enums whose variants are words |
+//! | [`words`] | declares enums whose variants are words; counts with their nouns |
 //! | [`failpoint`] | steps at which tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether the wall clock is synchronised |
 //! | [`timing`] | durations of the stages of a passage |

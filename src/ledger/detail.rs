@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 use ciborium::Value;
 use serde::{Deserialize, Serialize};
 
-use crate::timing::counted;
+use crate::words::counted;
 
 /// A code and its parameters, as an entry holds them. A reader shows an unknown code as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,6 +122,13 @@ const ENGLISH: &[(&str, &str)] = &[
     ),
     ("fire_alarm", "fire alarm at lane {lane}"),
     (
+        "foreign_release",
+        "{output} is on and releases {direction}, and this gateway has not switched it on. It was \
+         withdrawn once and came back, so it is left on, and the arm may be open. Look for another \
+         controller or program, a fire panel or a guard's button wired in parallel, or a relay board \
+         with a fault. The alarm ends when it is off",
+    ),
+    (
         "gateway_certificate_ended",
         "this gateway's certificate[ in {path}] has ended on {until}: have a new one issued and put it \
          there",
@@ -164,6 +171,11 @@ const ENGLISH: &[(&str, &str)] = &[
         "{records} records wait, the oldest for {age_s:seconds}, and the link is down: check the link",
     ),
     ("release_late", "void: its time was over before the turnstile got the command"),
+    (
+        "replay_over",
+        "{source} is over, so the lane sees no one on this side: to play it again and again, set \
+         loop = true in the camera's settings",
+    ),
     (
         "router_changed",
         "the router is {router} and was {known} until now: either the router or modem was replaced, or \

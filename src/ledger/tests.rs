@@ -308,6 +308,15 @@ fn one_of_each_kind() -> Vec<Entry> {
             vec![Flag::SENSOR_SUSPECT],
         )
         .into(),
+        alarm(
+            AlarmWhat::ForeignRelease,
+            "north/entry",
+            true,
+            Detail::new("foreign_release")
+                .with("output", "coil 3 of address 1 on /dev/ttyUSB0")
+                .with("direction", "entry"),
+        )
+        .into(),
         other_face(None, stranger()).into(),
         other_face(Some(person()), vec![Evidence::Face(face())]).into(),
     ];

@@ -13,7 +13,7 @@ use crate::{
     gate::vision_pool::Showing,
     ledger::{self, AlarmWhat, Detail, LedgerError},
     services::{CameraPanel, LanePanel, Services},
-    turnstile::TurnstileState,
+    turnstile::{Direction, TurnstileState},
     uplink::{Certificate, CertificateOf, UpstreamState},
 };
 
@@ -50,6 +50,7 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
         }
         let found = turnstile(&lane.turnstile.borrow());
         looks.push(PartState::new(AlarmWhat::Turnstile, &lane.name, found));
+        looks.extend(foreign(&lane.name, &lane.turnstile.borrow()));
     }
     let stamp = services.clock.stamp();
     for (n, upstream) in services.upstreams.iter().enumerate() {
@@ -89,6 +90,16 @@ pub(super) fn camera(panel: &CameraPanel, state: &CameraState, now: Monotonic) -
     stalled(panel, state, now).then(|| Trouble {
         since: state.last_frame.unwrap_or(state.since),
         detail: Detail::new("camera_silent").with("source", &*panel.source),
+        count: None,
+    })
+}
+
+/// Returns a trouble if the camera's replay was played once and is over. It is no alarm, because
+/// the configuration says so.
+pub(super) fn replay_over(source: &str, state: &CameraState) -> Option<Trouble> {
+    state.finished.then(|| Trouble {
+        since: state.since,
+        detail: Detail::new("replay_over").with("source", source),
         count: None,
     })
 }
@@ -149,6 +160,21 @@ pub(super) fn turnstile(state: &TurnstileState) -> Option<Trouble> {
         since: state.since,
         detail: Detail::new("turnstile_down").with("problem", problem(&state.last_error)),
         count: None,
+    })
+}
+
+/// Returns for each direction of a lane whether another hand keeps it released.
+pub(super) fn foreign(lane: &str, state: &TurnstileState) -> [PartState; 2] {
+    Direction::BOTH.map(|direction| {
+        let hold = state.foreign.iter().find(|hold| hold.direction == direction);
+        let trouble = hold.map(|hold| Trouble {
+            since: hold.since,
+            detail: Detail::new("foreign_release")
+                .with("output", &*hold.output)
+                .with("direction", direction.word()),
+            count: None,
+        });
+        PartState::new(AlarmWhat::ForeignRelease, format!("{lane}/{direction}"), trouble)
     })
 }
 

@@ -40,9 +40,11 @@ pub use self::{
     bus::{Buses, Port},
     drivers::TurnstileDriver,
     error::TurnstileError,
-    handle::{TurnstileHandle, TurnstileState},
+    handle::{ForeignHold, TurnstileHandle, TurnstileState},
     passage_id::{BadPassageId, NoRandomness, PassageId},
-    port::{ConnectReport, NotReleased, Polled, Release, Turnstile, TurnstileEvent},
+    port::{
+        ConnectReport, ForeignRelease, NotReleased, Polled, Release, Turnstile, TurnstileEvent,
+    },
     settings::Direction,
     simulation::{DeviceFrame, SimulatedBus, SimulatedDevice, SimulatedLine},
 };
@@ -70,7 +72,7 @@ pub fn spawn(
     cancel: CancellationToken,
     hold_open: bool,
 ) -> (TurnstileHandle, JoinHandle<()>) {
-    driver.spawn(task::Lane { name: lane.to_owned(), clock, cancel, hold_open }, buses)
+    driver.spawn(task::TaskLane { name: lane.to_owned(), clock, cancel, hold_open }, buses)
 }
 
 /// Connects once for `gatehouse check` and returns in words what was found. It never moves the arm,

@@ -27,7 +27,7 @@ fn north<T: Turnstile>(
     cancel: &CancellationToken,
 ) -> (TurnstileHandle, JoinHandle<()>) {
     let (clock, cancel) = (clock.clone(), cancel.clone());
-    let lane = Lane { name: "north".into(), clock, cancel, hold_open: false };
+    let lane = TaskLane { name: "north".into(), clock, cancel, hold_open: false };
     spawn(make, lane, "broken".into(), None)
 }
 
@@ -42,7 +42,8 @@ struct Broken {
 }
 
 fn no_answer() -> TurnstileError {
-    TurnstileError::NoAnswer { port: "broken".into(), address: 1, within: Duration::ZERO }
+    let (port, within) = ("broken".into(), Duration::ZERO);
+    TurnstileError::NoAnswer { port, address: 1, within, echoed: false }
 }
 
 impl Turnstile for Broken {
