@@ -64,6 +64,7 @@ impl Parts {
         let (requests, asked) = mpsc::channel(REQUESTS);
         let (state, watched) = watch::channel(lane::LaneState::default());
         let watchers = lane::Watchers::default();
+        let passing = watch::Sender::default();
         let mut cameras = Vec::new();
         for side in &lane.cameras {
             let slot = Arc::new(Slot::new(wakeup.clone()));
@@ -77,6 +78,7 @@ impl Parts {
                 direction: side.direction,
                 slot: slot.clone(),
                 lane: presents.clone(),
+                passing: passing.subscribe(),
                 seen: seen.clone(),
                 turn: Default::default(),
             });
@@ -100,6 +102,7 @@ impl Parts {
             clock: built.clock.clone(),
             stages: built.stages.clone(),
             state,
+            passing,
             name: lane.name.clone(),
             beat: built.beats.part(format!("lane {}", lane.name)),
             denials: lane::Permits::default(),

@@ -13,7 +13,7 @@ use crate::{
     clock::Monotonic,
     config::Direction,
     ledger::{Actor, Evidence},
-    roster::{Person, Worker},
+    roster::{Person, Worker, WorkerId},
 };
 
 /// A face in one frame of one of the lane's cameras.
@@ -31,7 +31,22 @@ pub struct Sighting {
     pub today: Option<Date>,
     /// Photo of the face; it is stored only if this sighting leads to a grant.
     pub photo: Option<PassagePhoto>,
+    pub face: FaceSeen,
 }
+
+/// The face of a sighting, as evidence that another person stands there.
+#[derive(Clone, Debug, Default)]
+pub struct FaceSeen {
+    /// In pixels of the camera's frame.
+    pub width_px: f32,
+    /// The worker whose passage is under way on this side, if the look is good and is clearly not a
+    /// look at this worker.
+    pub unlike: Option<WorkerId>,
+}
+
+/// For each direction, the worker whose passage is under way. The vision pool compares faces with
+/// this worker.
+pub type Passing = [Option<WorkerId>; 2];
 
 /// A claim of identity with its evidence: the sightings of a visit, or a card.
 #[derive(Clone, Debug)]
@@ -54,6 +69,11 @@ pub struct Claim {
 pub enum Presented {
     Look(Sighting),
     Claim(Claim),
+    /// A frame without a face, while a passage in this direction is under way.
+    NoFace {
+        direction: Direction,
+        captured: Monotonic,
+    },
 }
 
 impl Presented {
@@ -61,6 +81,7 @@ impl Presented {
         match self {
             Presented::Look(sighting) => sighting.direction,
             Presented::Claim(claim) => claim.direction,
+            Presented::NoFace { direction, .. } => *direction,
         }
     }
 
@@ -68,6 +89,7 @@ impl Presented {
         match self {
             Presented::Look(sighting) => sighting.captured,
             Presented::Claim(claim) => claim.captured,
+            Presented::NoFace { captured, .. } => *captured,
         }
     }
 }

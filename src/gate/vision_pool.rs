@@ -44,18 +44,18 @@ pub use self::{
     watch::Watch,
 };
 use self::{
-    visit::{Look, Use},
+    visit::{Look, UNLIKE, Use},
     watch::Glance,
 };
 use super::{
-    claim::{PassagePhoto, Presented, Sighting},
+    claim::{FaceSeen, PassagePhoto, Passing, Presented, Sighting},
     pace::{Capacity, Pace},
     policy,
     visit::Agreement,
 };
 use crate::{
     camera::{Frame, Slot, Wakeup},
-    clock::Clock,
+    clock::{Clock, Monotonic},
     config::{Direction, FaceLimits, Recognition},
     failpoint,
     roster::Roster,
@@ -85,6 +85,7 @@ pub struct CameraFeed {
     pub direction: Direction,
     pub slot: Arc<Slot>,
     pub lane: mpsc::Sender<Presented>,
+    pub passing: channel::Receiver<Passing>,
     pub seen: Arc<FrameCounts>,
     /// Locked by the worker that handles this camera's frame, so that its frames stay in order.
     pub turn: Mutex<Watch>,
@@ -97,6 +98,14 @@ impl CameraFeed {
         if self.lane.try_send(Presented::Look(sighting)).is_err() {
             self.seen.count(|seen| &mut seen.lane_full);
             tracing::debug!(camera = %self.name, "face: dropped, the lane's queue is full");
+        }
+    }
+
+    /// Reports a frame without a face to a lane with a passage under way. A full queue takes none.
+    fn no_face(&self, captured: Monotonic) {
+        let direction = self.direction;
+        if self.passing.borrow()[direction as usize].is_some() {
+            let _ = self.lane.try_send(Presented::NoFace { direction, captured });
         }
     }
 }
@@ -306,6 +315,7 @@ impl VisionPool {
                     "face: too small"
                 );
             }
+            feed.no_face(at);
             return Ok(());
         };
         seen.face(at);
@@ -343,6 +353,12 @@ impl VisionPool {
             None => near.portrait(&face),
             Some(cut_out) => cut_out.portrait(),
         });
+        // The worker whose passage is under way may have stepped aside for another person.
+        let passing = feed.passing.borrow()[feed.direction as usize].clone();
+        let unlike = passing.filter(|worker| {
+            let likeness = || roster.likeness(worker, &template);
+            good && sighted.named() != Some(worker) && likeness().is_some_and(|l| l < UNLIKE)
+        });
         let visit = watch.visits.embedded(look.at, good, template, sighted.named());
         feed.hand_over(Sighting {
             direction: feed.direction,
@@ -353,6 +369,7 @@ impl VisionPool {
             roster_version: roster.version(),
             today: self.today(),
             photo: photo.map(PassagePhoto::new),
+            face: FaceSeen { width_px: face.bbox.w, unlike },
         });
         let now = clock.monotonic();
         self.capacity.observe(now, now.since(begun));

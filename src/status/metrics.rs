@@ -36,7 +36,7 @@ type Labels<'a> = Vec<(&'static str, &'a str)>;
 /// A counter of each `T`: its name, its help text, and the function that reads it.
 type Number<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const LANE: [Number<LaneStatus>; 13] = [
+const LANE: [Number<LaneStatus>; 15] = [
     ("grants", "Grants recorded", |l| l.gate.grants),
     ("denials", "Visits that ended in a denial", |l| l.gate.denials),
     ("manual_releases", "Releases by hand", |l| l.gate.manual_releases),
@@ -49,6 +49,12 @@ const LANE: [Number<LaneStatus>; 13] = [
     }),
     ("denials_unrecorded", "Denials of strangers that came too fast to be recorded", |l| {
         l.gate.counters.denials_unrecorded
+    }),
+    ("other_faces", "Passages with which another face than the worker's vanished", |l| {
+        l.gate.counters.other_faces
+    }),
+    ("other_faces_unrecorded", "Events of other faces that came too fast to be recorded", |l| {
+        l.gate.counters.other_faces_unrecorded
     }),
     ("denials_dropped", "Denials dropped while the disk stalled", |l| l.gate.denials_dropped),
     ("short_fire_signs", "Fire signs that were shorter than 200 ms", |l| l.gate.short_fire_signs),

@@ -38,6 +38,7 @@ mod messages;
 mod metrics;
 mod modbus_peer;
 mod network_camera;
+mod others;
 mod program;
 mod roster;
 mod shipped;

@@ -89,15 +89,22 @@ impl Shell<'_> {
             (state.busy, state.counters) = (busy, counters);
             before != (busy, counters)
         });
+        let passing = self.machine.passing();
+        self.lane.passing.send_if_modified(|before| {
+            let changed = *before != passing;
+            *before = passing;
+            changed
+        });
     }
 
     /// Logs the machine's result for a sighting or a claim.
     fn took(&self, presented: &Presented) {
         let Some(taken) = self.machine.taken else { return };
-        self.tell(|| Some(Happening::of_presented(presented, taken)));
+        self.tell(|| Happening::of_presented(presented, taken));
         let (lane, direction) = (&self.lane.name, presented.direction());
         let sighting = match presented {
             Presented::Look(sighting) => sighting,
+            Presented::NoFace { .. } => return,
             Presented::Claim(claim) => {
                 let worker = claim.who.as_ref().ok().map(|worker| worker.person.id.as_str());
                 tracing::debug!(%lane, %direction, worker, "claim: {taken}");
@@ -162,7 +169,7 @@ impl Shell<'_> {
                 self.note(body)
             }
             Action::Release(release) => self.release(release),
-            Action::Close { passage, outcome, detail } => {
+            Action::Close { passage, outcome, detail, flags } => {
                 failpoint::at("outcome.decided");
                 let why = detail.as_ref().map(tracing::field::display);
                 tracing::info!(%lane, %passage, ?outcome, detail = why, "outcome");
@@ -171,7 +178,8 @@ impl Shell<'_> {
                     "outcome",
                     move |result| Some(Done::Passage(Event::Closed { passage, result })),
                     move |ledger, tx, stamp| {
-                        match ledger.close(tx, stamp, passage, outcome, detail) {
+                        let ended = (outcome, detail, flags);
+                        match ledger.close_flagged(tx, stamp, passage, ended) {
                             // The passage is closed already, or has no cause: another attempt
                             // would fail, too.
                             Err(error @ LedgerError::NoCause(_)) => {
@@ -195,10 +203,14 @@ impl Shell<'_> {
                 tracing::warn!(%lane, ?body, "a person passed without a grant or a release");
                 self.note(body)
             }
+            Action::OtherFace { body } => {
+                tracing::warn!(%lane, ?body, "another face vanished with a worker's passage");
+                self.note(body)
+            }
         }
     }
 
-    /// Records a denial or a tailgate, if there is a permit left. Returns an event if a worker's
+    /// Records a denial, a tailgate or another face, if there is a permit left. Returns an event if a worker's
     /// denial is lost at once.
     fn note(&self, body: Body) -> Option<Event> {
         let permits = &self.lane.denials;

@@ -138,9 +138,9 @@ impl Happening {
         Some(Happening::Turnstile { event })
     }
 
-    pub(super) fn of_presented(presented: &Presented, taken: Taken) -> Happening {
+    pub(super) fn of_presented(presented: &Presented, taken: Taken) -> Option<Happening> {
         let (direction, taken) = (presented.direction(), taken.to_string());
-        match presented {
+        Some(match presented {
             Presented::Look(sighting) => Happening::Look {
                 direction,
                 visit: sighting.visit,
@@ -152,7 +152,8 @@ impl Happening {
                 let worker = claim.who.as_ref().ok().map(|worker| worker.person.id.to_string());
                 Happening::Claim { direction, worker, taken }
             }
-        }
+            Presented::NoFace { .. } => return None,
+        })
     }
 
     pub(super) fn of_action(action: &Action) -> Option<Happening> {

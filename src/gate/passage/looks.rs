@@ -39,7 +39,8 @@ impl Machine {
         let ignores = self.busy() || self.mode == LaneMode::Free;
         let verdict = self.visits[side].look(sighting, &self.rules.faces, !ignores);
         let named = sighting.sighted.named();
-        let cools = named.is_some_and(|id| self.cooling.holds(now, id, sighting.direction, at));
+        let place = (sighting.direction, Some(sighting.visit));
+        let cools = named.is_some_and(|id| self.cooling.holds(now, id, place, at));
         let decided = match verdict {
             _ if cools => nothing(Taken::CoolingDown),
             Verdict::Agreed(claim) => self.decide(now, claim, fresh),

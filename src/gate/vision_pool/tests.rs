@@ -57,6 +57,7 @@ struct Gate {
     clock: Arc<ManualClock>,
     beat: Heartbeat,
     presented: mpsc::Receiver<Presented>,
+    passing: channel::Sender<Passing>,
     seq: u64,
 }
 
@@ -65,11 +66,13 @@ fn gate(cameras: usize) -> Gate {
     let clock = Arc::new(ManualClock::new(crate::clock::wall().as_millisecond(), true));
     let wakeup: Arc<Wakeup> = Arc::default();
     let (lane, presented) = mpsc::channel(PRESENTED);
+    let passing = channel::Sender::default();
     let feeds = (0..cameras).map(|n| CameraFeed {
         name: format!("lane {n}"),
         direction: Direction::Entry,
         slot: Arc::new(Slot::new(wakeup.clone())),
         lane: lane.clone(),
+        passing: passing.subscribe(),
         seen: Arc::default(),
         turn: Mutex::default(),
     });
@@ -101,7 +104,7 @@ fn gate(cameras: usize) -> Gate {
         cancel: CancellationToken::new(),
     };
     let beat = Heartbeats::new(clock.clone(), Duration::from_secs(10)).part("vision");
-    Gate { vision_pool, clock, beat, presented, seq: 0 }
+    Gate { vision_pool, clock, beat, presented, passing, seq: 0 }
 }
 
 impl Gate {
@@ -124,6 +127,7 @@ impl Gate {
     fn sighting(&mut self) -> Option<Sighting> {
         match self.presented.try_recv() {
             Ok(Presented::Look(sighting)) => Some(sighting),
+            Ok(Presented::NoFace { .. }) => self.sighting(),
             Ok(claim) => panic!("{claim:?}"),
             Err(_) => None,
         }
@@ -151,6 +155,7 @@ fn i8_a_sighting_that_a_busy_lane_does_not_take_is_dropped_and_counted() {
             roster_version: 1,
             photo: None,
             today: None,
+            face: FaceSeen::default(),
         });
     };
     let begun = gate.clock.monotonic();
@@ -509,4 +514,26 @@ fn a_frame_that_cannot_be_used_is_counted_by_its_reason() {
         assert_eq!((seen.undecodable, seen.too_large), (undecodable, too_large));
     }
     assert_eq!((gate.seen(0).analysed, gate.searches()), (7, 2));
+}
+
+#[test]
+fn a_look_at_another_person_than_the_one_who_passes_says_so_unless_it_is_poor() {
+    let mut gate = gate(1);
+    let (worker, stranger) = (scene(Some("person_a_1.jpg")), scene(Some("impostor_1.jpg")));
+    let unlike = |gate: &mut Gate, picture: &Picture| -> Vec<bool> {
+        let sightings: Vec<_> = (0..30).filter_map(|_| gate.frame(picture)).collect();
+        assert!(sightings.len() >= 3 && sightings.iter().all(|s| s.face.width_px > 48.0));
+        sightings.iter().map(|s| s.face.unlike.is_some()).collect()
+    };
+    assert!(!unlike(&mut gate, &stranger).contains(&true), "no passage is under way");
+    let passing = Some("W001".parse().unwrap());
+    gate.passing.send_replace([None, passing.clone()]);
+    assert!(!unlike(&mut gate, &stranger).contains(&true), "the passage is on the other side");
+    gate.passing.send_replace([passing, None]);
+    assert!(!unlike(&mut gate, &worker).contains(&true), "the worker");
+    assert!(!unlike(&mut gate, &stranger).contains(&false), "a stranger");
+    let Picture::Encoded(sharp) = stranger else { panic!() };
+    let sharp = image::load_from_memory(&sharp).unwrap().to_rgb8();
+    let blurred = jpeg(&image::imageops::blur(&sharp, 8.0));
+    assert!(!unlike(&mut gate, &blurred)[1..].contains(&true), "a poor look is no evidence");
 }
