@@ -35,8 +35,8 @@ use crate::{
     config::{Config, Direction, Lane, ModelFiles, Upstream},
     control, failpoint,
     gate::{
-        lane::{self, FireAlarms, ModeHolder, ModeState, PRESENTED, REQUESTS},
-        passage::Rules,
+        lane::{self, FireAlarms, ModeHolder, ModeState, PRESENTED, REQUESTS, SensorHolder},
+        passage::{Health, Rules},
         vision_pool::{self, CameraFeed, FrameCounts, VisionPool},
         visit::FaceRules,
     },
@@ -199,6 +199,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             ended: &ended,
             alarms: &alarms,
             modes: &opened.modes,
+            sensors: &opened.sensors,
             photo_store: &photo_store,
         };
         parts.lane(lane, &built, &vision, &wakeup, &mut tasks, &cancel)?;

@@ -13,6 +13,7 @@ pub(super) struct Built<'a> {
     pub(super) ended: &'a Fatal,
     pub(super) alarms: &'a watch::Sender<FireAlarms>,
     pub(super) modes: &'a HashMap<String, ModeState>,
+    pub(super) sensors: &'a HashMap<String, [Health; 2]>,
     pub(super) photo_store: &'a PhotoStore,
 }
 
@@ -103,6 +104,7 @@ impl Parts {
             beat: built.beats.part(format!("lane {}", lane.name)),
             denials: lane::denials(),
             holding: ModeHolder::new(mode, built.alarms),
+            sensors: SensorHolder::new(built.sensors.get(&lane.name).copied().unwrap_or_default()),
             photo_store: built.photo_store.clone(),
         };
         let stop = cancel.clone();

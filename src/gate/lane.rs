@@ -9,6 +9,7 @@
 //! the old machine released.
 
 mod mode;
+mod sensors;
 mod shell;
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
@@ -20,10 +21,13 @@ use tokio_util::sync::CancellationToken;
 pub use self::mode::{
     FireAlarms, ModeHolder, ModeRequest, ModeState, keep as keep_mode, load as load_mode,
 };
+pub use self::sensors::{SensorHolder, keep as keep_sensors, load as load_sensors};
 use self::shell::Shell;
 use super::{
     claim::{ManualRelease, Presented},
-    passage::{Answered, Counters, DECISION_LIFE, Event, Machine, RETRY, Rules},
+    passage::{
+        Answered, Counters, DECISION_LIFE, Event, GRACE, Health, Machine, RETRY, Rules, Suspicion,
+    },
 };
 use crate::{
     clock::{Clock, Monotonic},
@@ -57,6 +61,7 @@ pub enum Request {
 enum Done {
     Passage(Event),
     Mode(mode::Written),
+    Sensors(sensors::Written),
 }
 
 /// A lane's state in `status`.
@@ -86,6 +91,9 @@ pub struct LaneState {
     /// it needed no decision.
     #[serde(skip)]
     pub settled: [Option<Monotonic>; 2],
+    /// For each direction why the passage sensor is suspect, and since when.
+    #[serde(skip)]
+    pub suspects: [Option<(Suspicion, Monotonic)>; 2],
     /// Number of restarts of its task after a fault in this program.
     pub restarts: u64,
     /// The latest fault and its time.
@@ -95,9 +103,9 @@ pub struct LaneState {
 
 impl LaneState {
     /// Counts the result of a commit.
-    fn wrote(&mut self, kind: &str, result: &Result<(), String>, now: Monotonic) {
+    fn wrote<T>(&mut self, kind: &str, result: &Result<T, String>, now: Monotonic) {
         match result {
-            Ok(()) => {
+            Ok(_) => {
                 self.failing = None;
                 match kind {
                     "grant" => self.grants += 1,
@@ -136,6 +144,7 @@ pub struct LaneTask {
     /// See [`denials`].
     pub denials: Arc<Semaphore>,
     pub holding: ModeHolder,
+    pub sensors: SensorHolder,
     /// Stores the photos of passages.
     pub photo_store: PhotoStore,
 }
@@ -203,7 +212,7 @@ async fn recover(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>, pause: Du
                 // The sensor does not report which person walked. The next passage begins only when
                 // no person can still use the release of the lost passage.
                 Ok(_) => {
-                    let walked = DECISION_LIFE + rules.pass_within;
+                    let walked = DECISION_LIFE + rules.pass_within + GRACE;
                     break tokio::time::sleep(pause.max(walked)).await;
                 }
                 Err(error) => {
@@ -259,6 +268,7 @@ async fn work(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>) -> Infallibl
     *done = fresh;
     let mut machine = Machine::new(lane.rules.clone(), lane.confirms, lane.holding.mode());
     machine.counters = lane.state.borrow().counters;
+    machine.resume(lane.clock.monotonic(), lane.sensors.resumed());
     lane.show_mode();
     let mut shell = Shell { lane, machine, results, asked: HashMap::new(), granted: None };
     // The fire alarm may have changed during the restart.
@@ -267,11 +277,14 @@ async fn work(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>) -> Infallibl
         shell.fire(on);
     }
     shell.alarm();
+    shell.sensors_at_start();
     loop {
         shell.lane.beat.beat();
         shell.record();
+        shell.record_sensors();
         let timeout = shell.machine.timeout().map(|(at, _)| at);
-        let due = timeout.into_iter().chain(shell.lane.holding.due()).min();
+        let recorded = [shell.lane.holding.due(), shell.lane.sensors.due()];
+        let due = timeout.into_iter().chain(recorded.into_iter().flatten()).min();
         let now = shell.lane.clock.monotonic();
         let event = tokio::select! {
             biased;
@@ -290,6 +303,10 @@ async fn work(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>) -> Infallibl
                 Done::Passage(event) => event,
                 Done::Mode(written) => {
                     shell.mode_written(written);
+                    continue;
+                }
+                Done::Sensors(written) => {
+                    shell.sensors_written(written);
                     continue;
                 }
             },

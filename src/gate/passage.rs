@@ -9,6 +9,11 @@
 //!   +------------------------------------+---- Closing <----------+------ outcome ------+
 //! ```
 //!
+//! A passage within [`GRACE`] after the time of the release is still that of the release. So the
+//! machine stays in Open for that long. The next grant or manual release ends it.
+//!
+//! An outcome rests on the passage sensor only as far as the sensor works ([`sensor`]).
+//!
 //! A lane that stands open (free mode) releases nothing: a recognised worker's passage goes from
 //! Committing to Closing. There, a person who passes without a release is not recorded. In the
 //! other modes it is a tailgate.
@@ -21,6 +26,8 @@ mod cooling;
 mod denied;
 mod events;
 mod looks;
+mod outcome;
+pub(super) mod sensor;
 mod taken;
 
 use std::time::Duration;
@@ -29,9 +36,11 @@ use self::{
     cooling::{CoolDown, Cooling},
     denied::Denials,
     looks::Undecided,
+    sensor::Sensor,
 };
 pub use self::{
-    events::{Action, Answered, Counters, Event, Rules},
+    events::{Action, Answered, Counters, Ended, Event, Rules},
+    sensor::{Health, Suspicion},
     taken::Taken,
 };
 use super::{
@@ -52,6 +61,8 @@ use crate::{
 pub const DECISION_LIFE: Duration = Duration::from_secs(3);
 /// Timeout after a release's deadline for the answer of the turnstile task.
 const ANSWER_GRACE: Duration = Duration::from_millis(1500);
+/// Time after a release's time is over in which a passage is still that of the release.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// Interval between two attempts to commit an outcome.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// Maximum number of recorded tailgates of a lane within [`TAILGATE_WINDOW`]. A sensor that
@@ -82,18 +93,25 @@ enum State {
         passage: Passage,
         deadline: Monotonic,
     },
-    /// The arm is free. `lost_sight`: the controller was disconnected for some of the time.
-    Open {
-        passage: Passage,
-        until: Monotonic,
-        lost_sight: bool,
-    },
+    /// The arm is free, or was free a moment ago.
+    Open(Open),
     Closing {
         passage: Passage,
-        outcome: Outcome,
-        detail: Option<Detail>,
+        ended: Ended,
         retry_at: Option<Monotonic>,
     },
+}
+
+#[derive(Debug)]
+struct Open {
+    passage: Passage,
+    until: Monotonic,
+    /// The time of the release is over: this is the [`GRACE`] after it.
+    late: bool,
+    /// The controller was disconnected for some of the time.
+    lost_sight: bool,
+    /// The controller's counters started again.
+    restarted: bool,
 }
 
 #[derive(Debug)]
@@ -109,9 +127,13 @@ pub struct Machine {
     pub taken: Option<Taken>,
     /// The last released passage in each direction, and the time of its outcome.
     released: [Option<(PassageId, Monotonic)>; 2],
-    /// In a lane that stands open, for each direction the claim that came while another passage was
-    /// being recorded. There, a worker does not wait for another sighting.
+    /// For each direction the claim that waits until the outcome before it is recorded: in a lane
+    /// that stands open, and after a release whose time is over. There, a worker does not wait for
+    /// another sighting.
     next: [Option<(Claim, PassageId)>; 2],
+    /// A manual release that waits until the outcome before it is recorded.
+    waits: Option<(ManualRelease, PassageId)>,
+    sensors: [Sensor; 2],
     /// Start of the current [`TAILGATE_WINDOW`], and the number of tailgates in it.
     tailgates: (Monotonic, u32),
     cooling: CoolDown,
@@ -132,6 +154,8 @@ impl Machine {
             taken: None,
             released: Default::default(),
             next: Default::default(),
+            waits: None,
+            sensors: Default::default(),
             tailgates: Default::default(),
             cooling: CoolDown::default(),
             denied: Denials::default(),
@@ -139,14 +163,25 @@ impl Machine {
         }
     }
 
+    /// Continues with what was known of the sensors before a restart.
+    pub fn resume(&mut self, now: Monotonic, sensors: [Health; 2]) {
+        self.sensors = sensors.map(|health| Sensor::resumed(health, now));
+    }
+
     /// Returns the time at which [`Event::Tick`] is due, and the reason.
     pub fn timeout(&self) -> Option<(Monotonic, &'static str)> {
+        let sensors = self.sensors.iter().filter(|_| self.mode != LaneMode::Free);
+        let sensors = sensors.filter_map(Sensor::due).map(|at| (at, "a sensor is on for long"));
+        self.state_timeout().into_iter().chain(sensors).min()
+    }
+
+    fn state_timeout(&self) -> Option<(Monotonic, &'static str)> {
         match &self.state {
             State::Idle | State::Committing { .. } => None,
             State::Releasing { deadline, .. } => {
                 Some((*deadline + ANSWER_GRACE, "waits for the turnstile's answer"))
             }
-            State::Open { until, .. } => Some((*until, "waits for a person to walk through")),
+            State::Open(open) => Some((open.until, "waits for a person to walk through")),
             State::Closing { retry_at, .. } => {
                 retry_at.map(|at| (at, "waits to record the outcome again"))
             }
@@ -156,6 +191,12 @@ impl Machine {
     /// Returns whether a passage is under way.
     pub fn busy(&self) -> bool {
         !matches!(self.state, State::Idle)
+    }
+
+    /// Returns whether the next passage may begin: none is under way, or only one whose time is
+    /// over.
+    fn is_free(&self) -> bool {
+        matches!(self.state, State::Idle | State::Open(Open { late: true, .. }))
     }
 
     pub fn handle(&mut self, now: Monotonic, event: Event) -> Vec<Action> {
@@ -173,9 +214,12 @@ impl Machine {
     /// Sets the mode. A passage under way goes on, except that an arm that stands open does not
     /// wait for a person.
     fn mode(&mut self, now: Monotonic, mode: LaneMode) -> Vec<Action> {
+        if (self.mode == LaneMode::Free) != (mode == LaneMode::Free) {
+            self.sensors.iter_mut().for_each(|sensor| sensor.out_of_sight(now, false));
+        }
         self.mode = mode;
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Open { passage, .. } if mode == LaneMode::Free => {
+            State::Open(Open { passage, .. }) if mode == LaneMode::Free => {
                 self.close(now, passage, Outcome::Unconfirmed, STANDS_OPEN)
             }
             other => {
@@ -197,14 +241,18 @@ impl Machine {
             State::Closing { retry_at: Some(_), .. } => Some(
                 "the last passage cannot be recorded, so the lane releases nothing; see `gatehouse status`",
             ),
-            State::Idle if closed => {
+            _ if self.is_free() && closed => {
                 Some("the lane is closed for entry; `gatehouse lane mode` opens it")
             }
-            State::Idle => None,
+            _ if self.is_free() => None,
             _ => Some("another passage through this lane is under way; ask again"),
         };
         if let Some(problem) = problem {
             return vec![Action::Answer { passage: fresh, answer: Err(problem.to_owned()) }];
+        }
+        if self.busy() {
+            self.waits = Some((request, fresh));
+            return self.give_way(now);
         }
         let passage = Passage {
             id: fresh,
@@ -264,21 +312,29 @@ impl Machine {
 
     fn closed(&mut self, now: Monotonic, id: PassageId, result: Result<(), String>) -> Vec<Action> {
         match &mut self.state {
-            State::Closing { passage, outcome, detail, retry_at } if passage.id == id => {
+            State::Closing { passage, ended, retry_at } if passage.id == id => {
                 if result.is_err() {
                     *retry_at = Some(now + RETRY);
-                    return Vec::new();
+                    let waited = self.waits.take().map(|(_, passage)| {
+                        let problem = "the last passage cannot be recorded, so the lane releases \
+                                       nothing; see `gatehouse status`";
+                        Action::Answer { passage, answer: Err(problem.to_owned()) }
+                    });
+                    return Vec::from_iter(waited);
                 }
                 let answered = Answered {
                     released: passage.released,
-                    outcome: *outcome,
-                    detail: detail.take().map(|d| d.to_string()).unwrap_or_default(),
+                    outcome: ended.outcome,
+                    detail: ended.detail.take().map(|d| d.to_string()).unwrap_or_default(),
                 };
                 let manual = passage.manual;
                 self.state = State::Idle;
                 let answer = Action::Answer { passage: id, answer: Ok(answered) };
                 let mut actions = Vec::from_iter(manual.then_some(answer));
-                actions.extend(self.next(now));
+                actions.extend(match self.waits.take() {
+                    Some((request, fresh)) => self.asked(now, request, fresh),
+                    None => self.next(now),
+                });
                 actions
             }
             _ => Vec::new(),
@@ -298,7 +354,8 @@ impl Machine {
                     return self.close(now, passage, Outcome::Unconfirmed, detail);
                 }
                 let until = now + self.rules.pass_within;
-                self.state = State::Open { passage, until, lost_sight: false };
+                let (late, lost_sight, restarted) = (false, false, false);
+                self.state = State::Open(Open { passage, until, late, lost_sight, restarted });
                 Vec::new()
             }
             (
@@ -318,21 +375,18 @@ impl Machine {
                     if may_have_released { Outcome::Unconfirmed } else { Outcome::NotPassed };
                 self.close(now, passage, outcome, detail)
             }
-            (State::Open { passage, .. }, TurnstileEvent::Passed { direction, .. })
-                if passage.direction == direction =>
+            (State::Open(open), TurnstileEvent::Passed { direction, .. })
+                if open.passage.direction == direction =>
             {
-                self.close(now, passage, Outcome::Passed, None)
-            }
-            (State::Open { passage, until, .. }, TurnstileEvent::Down { .. }) => {
-                self.state = State::Open { passage, until, lost_sight: true };
-                Vec::new()
+                self.passed(now, open)
             }
             (state, TurnstileEvent::Passed { direction, .. }) => {
                 self.state = state;
                 self.tailgate(now, direction)
             }
-            (state, _) => {
+            (state, event) => {
                 self.state = state;
+                self.sensed(now, &event);
                 Vec::new()
             }
         }
@@ -343,6 +397,7 @@ impl Machine {
         if self.mode == LaneMode::Free {
             return Vec::new();
         }
+        self.sensors[direction as usize].strayed(now);
         self.counters.tailgates += 1;
         let (begun, count) = &mut self.tailgates;
         if now.since(*begun) > TAILGATE_WINDOW {
@@ -360,7 +415,10 @@ impl Machine {
     }
 
     fn tick(&mut self, now: Monotonic) -> Vec<Action> {
-        if self.timeout().is_none_or(|(at, _)| now < at) {
+        if self.mode != LaneMode::Free {
+            self.sensors.iter_mut().for_each(|sensor| sensor.tick(now));
+        }
+        if self.state_timeout().is_none_or(|(at, _)| now < at) {
             return Vec::new();
         }
         match std::mem::replace(&mut self.state, State::Idle) {
@@ -368,16 +426,17 @@ impl Machine {
                 let detail = Detail::new("no_answer");
                 self.close(now, passage, Outcome::Unconfirmed, detail)
             }
-            State::Open { passage, lost_sight: false, .. } => {
-                self.close(now, passage, Outcome::NotPassed, Detail::new("nothing_passed"))
+            State::Open(open) if open.late => {
+                let ended = self.not_seen(now, &open);
+                self.end(now, open.passage, ended)
             }
-            State::Open { passage, .. } => {
-                let detail = Detail::new("controller_away");
-                self.close(now, passage, Outcome::Unconfirmed, detail)
+            State::Open(open) => {
+                self.begin_grace(now, open);
+                Vec::new()
             }
-            State::Closing { passage, outcome, detail, .. } => {
-                let close = Action::Close { passage: passage.id, outcome, detail: detail.clone() };
-                self.state = State::Closing { passage, outcome, detail, retry_at: None };
+            State::Closing { passage, ended, .. } => {
+                let close = Action::Close { passage: passage.id, ended: ended.clone() };
+                self.state = State::Closing { passage, ended, retry_at: None };
                 vec![close]
             }
             state @ (State::Idle | State::Committing { .. }) => {
@@ -394,23 +453,31 @@ impl Machine {
         outcome: Outcome,
         detail: impl Into<Option<Detail>>,
     ) -> Vec<Action> {
+        self.end(now, passage, Ended { outcome, detail: detail.into(), flags: Vec::new() })
+    }
+
+    fn end(&mut self, now: Monotonic, passage: Passage, ended: Ended) -> Vec<Action> {
+        self.cool(now, &passage, ended.outcome != Outcome::NotPassed);
+        if passage.released {
+            self.released[passage.direction as usize] = Some((passage.id, now));
+        }
+        let close = Action::Close { passage: passage.id, ended: ended.clone() };
+        self.state = State::Closing { passage, ended, retry_at: None };
+        vec![close]
+    }
+
+    /// Begins the cool-down of a passage's worker. `went`: the worker went through, as far as is
+    /// known.
+    fn cool(&mut self, now: Monotonic, passage: &Passage, went: bool) {
         if let Some(worker) = &passage.worker {
-            let until = now + self.rules.cool_down;
             self.cooling.begin(Cooling {
                 worker: worker.clone(),
                 direction: passage.direction,
                 visit: passage.visit,
-                until,
-                went: outcome != Outcome::NotPassed,
+                until: now + self.rules.cool_down,
+                went,
             });
         }
-        if passage.released {
-            self.released[passage.direction as usize] = Some((passage.id, now));
-        }
-        let detail = detail.into();
-        let close = Action::Close { passage: passage.id, outcome, detail: detail.clone() };
-        self.state = State::Closing { passage, outcome, detail, retry_at: None };
-        vec![close]
     }
 }
 

@@ -183,6 +183,17 @@ impl Ledger {
         outcome: Outcome,
         detail: Option<Detail>,
     ) -> Result<Stored, LedgerError> {
+        self.close_flagged(tx, stamp, passage, (outcome, detail, Vec::new()))
+    }
+
+    /// Closes as [`close`](Self::close), and marks the outcome with flags.
+    pub fn close_flagged(
+        &self,
+        tx: &Transaction<'_>,
+        stamp: Stamp,
+        passage: PassageId,
+        (outcome, detail, flags): (Outcome, Option<Detail>, Vec<Flag>),
+    ) -> Result<Stored, LedgerError> {
         let (index, hash) = tx
             .prepare_cached(
                 "SELECT idx, leaf FROM open_passage o JOIN entry ON idx = o.cause WHERE passage = ?1",
@@ -190,7 +201,7 @@ impl Ledger {
             .query_row([passage.0], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?
             .ok_or(LedgerError::NoCause(passage))?;
-        let (cause, flags) = (EntryRef { index, hash }, Vec::new());
+        let cause = EntryRef { index, hash };
         self.append(tx, stamp, Closing { passage, cause, outcome, detail, flags })
     }
 
@@ -282,6 +293,19 @@ impl Ledger {
             self.close(tx, stamp, PassageId(*passage), Outcome::Unconfirmed, detail)?;
         }
         Ok(open.len())
+    }
+
+    /// Stub: another branch has the real one.
+    pub fn correct_not_passed(
+        &self,
+        _tx: &Transaction<'_>,
+        _stamp: Stamp,
+        _lane: &str,
+        _direction: crate::config::Direction,
+        _detail: Detail,
+        _flag: Flag,
+    ) -> Result<u64, LedgerError> {
+        Ok(0)
     }
 
     /// Returns the worker of an entry; of an outcome or a dispute, the worker of its cause.

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     clock::Monotonic,
+    config::Direction,
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
     services::{CameraPanel, LanePanel, Services},
     timing::counted,
@@ -114,6 +115,12 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
     let turnstile = lane.turnstile.borrow().clone();
     if let Some(trouble) = troubles::turnstile(&turnstile) {
         attention.trouble(Part::Turnstile(lane.name.clone()), trouble);
+    }
+    for direction in Direction::BOTH {
+        if let Some(trouble) = troubles::passage_sensor(lane, direction) {
+            let part = Part::PassageSensor(troubles::side_name(lane, direction));
+            attention.trouble(part, trouble);
+        }
     }
     if turnstile.lost_events > 0 {
         let remedy = format!(

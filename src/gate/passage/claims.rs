@@ -48,7 +48,7 @@ impl Machine {
         {
             return nothing(Taken::CoolingDown);
         }
-        if self.busy() {
+        if !self.is_free() {
             if self.mode == LaneMode::Free && claim.who.is_ok() {
                 self.next[direction as usize] = Some((claim, fresh));
             }
@@ -59,6 +59,11 @@ impl Machine {
             policy::decide(&worker, direction, mode, claim.today, training).map(|()| worker)
         });
         match decision {
+            // The outcome of the release before it comes first.
+            Ok(_) if self.busy() => {
+                self.next[direction as usize] = Some((claim, fresh));
+                (Taken::Busy, self.give_way(now))
+            }
             Ok(worker) => self.grant(claim, &worker, fresh),
             Err(_) if mode == LaneMode::Free => nothing(Taken::Free),
             Err(reason) => self.deny(claim, reason),
@@ -107,7 +112,7 @@ impl Machine {
         (Taken::Denied(reason), vec![Action::Deny { body: denial.into() }])
     }
 
-    /// Decides on a claim that waited for the end of the passage in a lane that stands open.
+    /// Decides on a claim that waited for the end of the passage before it.
     pub(super) fn next(&mut self, now: Monotonic) -> Vec<Action> {
         match self.next.iter_mut().find_map(Option::take) {
             Some((claim, fresh)) if now.since(claim.captured) <= DECISION_LIFE => {

@@ -29,6 +29,8 @@ pub(super) struct CoolDown(pub(super) VecDeque<Cooling>);
 
 impl CoolDown {
     pub(super) fn begin(&mut self, cooling: Cooling) {
+        let same = |c: &Cooling| (&c.worker, c.direction) == (&cooling.worker, cooling.direction);
+        self.0.retain(|c| !same(c));
         if self.0.len() >= MOST {
             self.0.pop_front();
         }

@@ -9,7 +9,7 @@ use crate::{
         claim::{ManualRelease, PassagePhoto, Presented},
         visit::FaceRules,
     },
-    ledger::{Body, Detail, LaneMode, Outcome},
+    ledger::{Body, Detail, Flag, LaneMode, Outcome},
     turnstile::{PassageId, Release, TurnstileEvent},
 };
 
@@ -69,8 +69,7 @@ pub enum Action {
     /// Commit the outcome and report [`Event::Closed`].
     Close {
         passage: PassageId,
-        outcome: Outcome,
-        detail: Option<Detail>,
+        ended: Ended,
     },
     /// Answer the request for this manual release.
     Answer {
@@ -81,6 +80,14 @@ pub enum Action {
     Tailgate {
         body: Body,
     },
+}
+
+/// The outcome of a passage.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ended {
+    pub outcome: Outcome,
+    pub detail: Option<Detail>,
+    pub flags: Vec<Flag>,
 }
 
 /// Result of a manual release.

@@ -38,7 +38,7 @@ impl Machine {
         self.cooling.extend(sighting);
         self.denied.extend(sighting);
         // No person is denied during a passage or in free mode.
-        let ignores = self.busy() || self.mode == LaneMode::Free;
+        let ignores = !self.is_free() || self.mode == LaneMode::Free;
         let verdict = self.visits[side].look(sighting, &self.rules.faces, !ignores);
         let named = sighting.sighted.named();
         let cools = named.is_some_and(|id| self.cooling.holds(now, id, sighting.direction, at));
@@ -47,7 +47,7 @@ impl Machine {
             Verdict::Agreed(claim) => self.decide(now, claim, fresh),
             Verdict::Agreeing { looks, of } => nothing(Taken::Agreeing { looks, of }),
             Verdict::TurningAway => nothing(Taken::TurningAway),
-            Verdict::Ignored => nothing(if self.busy() { Taken::Busy } else { Taken::Free }),
+            Verdict::Ignored => nothing(if !self.is_free() { Taken::Busy } else { Taken::Free }),
         };
         if self.undecided[side].look(at, named.is_some(), decided.0) {
             let reason = sighting.sighted.reason();

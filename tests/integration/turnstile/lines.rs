@@ -40,7 +40,7 @@ struct Lane {
 fn confirming() -> impl Iterator<Item = Protocol> {
     let all = Protocol::all();
     assert!(all.len() >= 3, "{all:?}");
-    all.into_iter().filter(|protocol| protocol.confirms_passage())
+    all.into_iter().filter(|protocol| *protocol != Protocol::OneWay)
 }
 
 fn clock() -> Arc<dyn Clock> {
@@ -121,8 +121,15 @@ impl Lane {
         Lane { clock: clock.clone(), device, handle, cancel, task }
     }
 
+    /// Returns its next event that is no level of a passage input.
     async fn event(&mut self) -> TurnstileEvent {
-        timeout(SOON, self.handle.events.recv()).await.expect("an event").expect("a task")
+        loop {
+            let event = timeout(SOON, self.handle.events.recv()).await.expect("an event");
+            match event.expect("a task") {
+                TurnstileEvent::Sensor { .. } => {}
+                event => return event,
+            }
+        }
     }
 
     async fn release(&self, direction: Direction) -> PassageId {
@@ -654,7 +661,8 @@ async fn a_one_way_controllers_missing_port_is_named() {
     let clock = clock();
     let port = PathBuf::from("/dev/gatehouse-no-such-port");
     let line = gatehouse::turnstile::settings::SerialLine { port, baud: 9600 };
-    let board = FramedBoard { line, address: 1, entry_side: Side::Left };
+    let board =
+        FramedBoard { line, address: 1, entry_side: Side::Left, pass_within: Duration::MAX };
     let buses = Buses::new(clock.clone());
     let cancel = CancellationToken::new();
     let driver = TurnstileDriver::OneWay(board);

@@ -1,0 +1,121 @@
+//! The outcome of a release: what the passage sensor saw, as far as the sensor works.
+
+use super::{
+    Action, Ended, GRACE, Machine, Open, State,
+    sensor::{Health, Sensor, Suspicion},
+};
+use crate::{
+    clock::Monotonic,
+    ledger::{Detail, Flag, Outcome},
+    turnstile::TurnstileEvent,
+};
+
+/// Returns an outcome that the sensor cannot tell.
+fn sensor_cannot_say(detail: Detail) -> Ended {
+    let (outcome, flags) = (Outcome::Unconfirmed, vec![Flag::SENSOR_SUSPECT]);
+    Ended { outcome, detail: Some(detail), flags }
+}
+
+impl Machine {
+    /// Takes an event that is about the sensors alone.
+    pub(super) fn sensed(&mut self, now: Monotonic, event: &TurnstileEvent) {
+        match event {
+            TurnstileEvent::Sensor { direction, on, .. } => {
+                self.sensors[*direction as usize].level(now, *on);
+            }
+            TurnstileEvent::CountersRestarted { .. } => {
+                if let State::Open(open) = &mut self.state {
+                    open.restarted = true;
+                    self.sensors[open.passage.direction as usize].restarted(now);
+                }
+            }
+            TurnstileEvent::Down { .. } => {
+                self.sensors.iter_mut().for_each(|sensor| sensor.out_of_sight(now, true));
+                if let State::Open(open) = &mut self.state {
+                    open.lost_sight = true;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends a release whose passage the sensor reports.
+    pub(super) fn passed(&mut self, now: Monotonic, open: Open) -> Vec<Action> {
+        let doubt = self.sensors[open.passage.direction as usize].passed(now);
+        let doubt = doubt.or(open.restarted.then_some(Suspicion::Restarted));
+        let mut ended = match doubt {
+            Some(why) => sensor_cannot_say(why.detail()),
+            None => Ended { outcome: Outcome::Passed, detail: None, flags: Vec::new() },
+        };
+        if open.late {
+            ended.flags.insert(0, Flag::LATE);
+        }
+        self.end(now, open.passage, ended)
+    }
+
+    /// Begins the time in which a passage is late. In it the worker gets no second release.
+    pub(super) fn begin_grace(&mut self, now: Monotonic, open: Open) {
+        self.cool(now, &open.passage, false);
+        if !open.lost_sight && !open.restarted {
+            self.sensors[open.passage.direction as usize].was_silent(now);
+        }
+        self.state = State::Open(Open { until: now + GRACE, late: true, ..open });
+    }
+
+    /// Returns the outcome of a release without a passage.
+    pub(super) fn not_seen(&self, now: Monotonic, open: &Open) -> Ended {
+        let (mut outcome, flags) = (Outcome::Unconfirmed, Vec::new());
+        let detail = if open.lost_sight {
+            Detail::new("controller_away")
+        } else if open.restarted {
+            return sensor_cannot_say(Suspicion::Restarted.detail());
+        } else if let Some(detail) = self.sensors[open.passage.direction as usize].cannot_say(now) {
+            return sensor_cannot_say(detail);
+        } else {
+            outcome = Outcome::NotPassed;
+            Detail::new("nothing_passed")
+        };
+        Ended { outcome, detail: Some(detail), flags }
+    }
+
+    /// Ends a release whose time is over, because the next one comes. It is not known whether its
+    /// person would have walked late.
+    pub(super) fn give_way(&mut self, now: Monotonic) -> Vec<Action> {
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::Open(open) if open.late => {
+                let mut ended = self.not_seen(now, &open);
+                if ended.outcome == Outcome::NotPassed {
+                    ended.outcome = Outcome::Unconfirmed;
+                    ended.detail = Some(Detail::new("next_came"));
+                }
+                self.end(now, open.passage, ended)
+            }
+            other => {
+                self.state = other;
+                Vec::new()
+            }
+        }
+    }
+
+    /// Returns why the sensor of each direction is suspect, and since when.
+    pub fn suspects(&self) -> [Option<(Suspicion, Monotonic)>; 2] {
+        self.sensors.each_ref().map(Sensor::suspect)
+    }
+
+    /// Returns what is to be known of the sensors after a restart. `None` while an outcome is being
+    /// recorded, because a correction must come after it.
+    pub fn health(&self) -> Option<[Health; 2]> {
+        let closing = matches!(self.state, State::Closing { .. });
+        (!closing).then(|| self.sensors.each_ref().map(Sensor::health))
+    }
+
+    /// Takes the health that is in the database. Where it asks for no corrections, those before it
+    /// are in the ledger.
+    pub fn corrected(&mut self, asked: [Health; 2], recorded: [Health; 2]) {
+        for (sensor, (asked, recorded)) in self.sensors.iter_mut().zip(asked.iter().zip(recorded)) {
+            if let Some(why) = asked.corrects.filter(|_| recorded.corrects.is_none()) {
+                sensor.corrected(why);
+            }
+        }
+    }
+}
