@@ -27,6 +27,7 @@ mod denied;
 mod events;
 mod looks;
 mod outcome;
+mod requests;
 pub(super) mod sensor;
 mod taken;
 
@@ -36,10 +37,11 @@ use self::{
     cooling::{CoolDown, Cooling},
     denied::Denials,
     looks::Undecided,
+    outcome::{Ended, Open},
     sensor::Sensor,
 };
 pub use self::{
-    events::{Action, Answered, Counters, Ended, Event, Rules},
+    events::{Action, Answered, Counters, Event, Rules},
     sensor::{Health, Suspicion},
     taken::Taken,
 };
@@ -51,7 +53,7 @@ use super::{
 use crate::{
     clock::Monotonic,
     config::Direction,
-    ledger::{Detail, Evidence, GuardRelease, LaneMode, Outcome, Tailgate},
+    ledger::{Detail, LaneMode, Outcome, Tailgate},
     roster::WorkerId,
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
 };
@@ -100,18 +102,6 @@ enum State {
         ended: Ended,
         retry_at: Option<Monotonic>,
     },
-}
-
-#[derive(Debug)]
-struct Open {
-    passage: Passage,
-    until: Monotonic,
-    /// The time of the release is over: this is the [`GRACE`] after it.
-    late: bool,
-    /// The controller was disconnected for some of the time.
-    lost_sight: bool,
-    /// The controller's counters started again.
-    restarted: bool,
 }
 
 #[derive(Debug)]
@@ -227,52 +217,6 @@ impl Machine {
                 Vec::new()
             }
         }
-    }
-
-    fn asked(&mut self, now: Monotonic, request: ManualRelease, fresh: PassageId) -> Vec<Action> {
-        let life = now + DECISION_LIFE;
-        let deadline = request.void_after.map_or(life, |void_after| life.min(void_after));
-        let closed = self.mode == LaneMode::Closed && request.direction == Direction::Entry;
-        let problem = match &self.state {
-            _ if now > deadline => {
-                self.counters.void += 1;
-                Some("void: the request reached the lane after its deadline")
-            }
-            State::Closing { retry_at: Some(_), .. } => Some(
-                "the last passage cannot be recorded, so the lane releases nothing; see `gatehouse status`",
-            ),
-            _ if self.is_free() && closed => {
-                Some("the lane is closed for entry; `gatehouse lane mode` opens it")
-            }
-            _ if self.is_free() => None,
-            _ => Some("another passage through this lane is under way; ask again"),
-        };
-        if let Some(problem) = problem {
-            return vec![Action::Answer { passage: fresh, answer: Err(problem.to_owned()) }];
-        }
-        if self.busy() {
-            self.waits = Some((request, fresh));
-            return self.give_way(now);
-        }
-        let passage = Passage {
-            id: fresh,
-            direction: request.direction,
-            worker: request.person.as_ref().map(|p| p.id.clone()),
-            visit: None,
-            manual: true,
-            released: false,
-        };
-        self.state = State::Committing { passage, deadline };
-        let release = GuardRelease {
-            passage: fresh,
-            lane: self.rules.lane.clone(),
-            direction: request.direction,
-            person: request.person,
-            reason: request.reason,
-            evidence: vec![Evidence::Guard(request.by)],
-            flags: Vec::new(),
-        };
-        vec![Action::Commit { passage: fresh, body: release.into(), photo: None }]
     }
 
     fn committed(
@@ -428,14 +372,14 @@ impl Machine {
             }
             State::Open(open) if open.late => {
                 let ended = self.not_seen(now, &open);
-                self.end(now, open.passage, ended)
+                self.unseen(now, open, ended)
             }
             State::Open(open) => {
                 self.begin_grace(now, open);
                 Vec::new()
             }
             State::Closing { passage, ended, .. } => {
-                let close = Action::Close { passage: passage.id, ended: ended.clone() };
+                let close = ended.action(passage.id);
                 self.state = State::Closing { passage, ended, retry_at: None };
                 vec![close]
             }
@@ -453,15 +397,15 @@ impl Machine {
         outcome: Outcome,
         detail: impl Into<Option<Detail>>,
     ) -> Vec<Action> {
+        self.cool(now, &passage, outcome != Outcome::NotPassed);
         self.end(now, passage, Ended { outcome, detail: detail.into(), flags: Vec::new() })
     }
 
     fn end(&mut self, now: Monotonic, passage: Passage, ended: Ended) -> Vec<Action> {
-        self.cool(now, &passage, ended.outcome != Outcome::NotPassed);
         if passage.released {
             self.released[passage.direction as usize] = Some((passage.id, now));
         }
-        let close = Action::Close { passage: passage.id, ended: ended.clone() };
+        let close = ended.action(passage.id);
         self.state = State::Closing { passage, ended, retry_at: None };
         vec![close]
     }

@@ -10,7 +10,7 @@ use crate::{
     failpoint,
     gate::{
         claim::Presented,
-        passage::{Action, Answered, Ended, Event, Machine},
+        passage::{Action, Answered, Event, Machine},
         policy::Reason,
     },
     ledger::{Body, Denial, Evidence, Flag, Grant, Ledger, LedgerError},
@@ -158,7 +158,7 @@ impl Shell<'_> {
                 None
             }
             Action::Release(release) => self.release(release),
-            Action::Close { passage, ended: Ended { outcome, detail, flags } } => {
+            Action::Close { passage, outcome, detail, flags } => {
                 failpoint::at("outcome.decided");
                 let why = detail.as_ref().map(tracing::field::display);
                 let flagged: Vec<_> = flags.iter().map(Flag::word).collect();

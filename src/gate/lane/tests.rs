@@ -78,6 +78,8 @@ impl Bench {
             since: clock.monotonic(),
             last_error: None,
             confirms_passage: true,
+            sensors: None,
+            passage_inputs: None,
             held_open: false,
             fire: None,
             port: "test".into(),
@@ -125,6 +127,7 @@ impl Bench {
             beat: Heartbeats::new(time, Duration::from_millis(400)).part("lane north"),
             denials: denials(),
             holding: ModeHolder::new(ModeState::default(), alarms),
+            sensors: SensorHolder::default(),
             photo_store: photo_store.clone(),
         };
         tokio::spawn(run(lane, CancellationToken::new()));

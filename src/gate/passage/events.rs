@@ -69,7 +69,9 @@ pub enum Action {
     /// Commit the outcome and report [`Event::Closed`].
     Close {
         passage: PassageId,
-        ended: Ended,
+        outcome: Outcome,
+        detail: Option<Detail>,
+        flags: Vec<Flag>,
     },
     /// Answer the request for this manual release.
     Answer {
@@ -80,14 +82,6 @@ pub enum Action {
     Tailgate {
         body: Body,
     },
-}
-
-/// The outcome of a passage.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Ended {
-    pub outcome: Outcome,
-    pub detail: Option<Detail>,
-    pub flags: Vec<Flag>,
 }
 
 /// Result of a manual release.

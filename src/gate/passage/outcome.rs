@@ -1,14 +1,41 @@
 //! The outcome of a release: what the passage sensor saw, as far as the sensor works.
 
 use super::{
-    Action, Ended, GRACE, Machine, Open, State,
+    Action, GRACE, Machine, Passage, State,
     sensor::{Health, Sensor, Suspicion},
 };
 use crate::{
     clock::Monotonic,
     ledger::{Detail, Flag, Outcome},
-    turnstile::TurnstileEvent,
+    turnstile::{PassageId, TurnstileEvent},
 };
+
+/// The outcome of a passage.
+#[derive(Clone, Debug)]
+pub(super) struct Ended {
+    pub(super) outcome: Outcome,
+    pub(super) detail: Option<Detail>,
+    pub(super) flags: Vec<Flag>,
+}
+
+impl Ended {
+    pub(super) fn action(&self, passage: PassageId) -> Action {
+        let Ended { outcome, detail, flags } = self.clone();
+        Action::Close { passage, outcome, detail, flags }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Open {
+    pub(super) passage: Passage,
+    pub(super) until: Monotonic,
+    /// The time of the release is over: this is the [`GRACE`] after it.
+    pub(super) late: bool,
+    /// The controller was disconnected for some of the time.
+    pub(super) lost_sight: bool,
+    /// The controller's counters started again.
+    pub(super) restarted: bool,
+}
 
 /// Returns an outcome that the sensor cannot tell.
 fn sensor_cannot_say(detail: Detail) -> Ended {
@@ -50,10 +77,11 @@ impl Machine {
         if open.late {
             ended.flags.insert(0, Flag::LATE);
         }
+        self.cool(now, &open.passage, true);
         self.end(now, open.passage, ended)
     }
 
-    /// Begins the time in which a passage is late. In it the worker gets no second release.
+    /// Begins the time in which a passage is late. The worker's cool-down begins with it.
     pub(super) fn begin_grace(&mut self, now: Monotonic, open: Open) {
         self.cool(now, &open.passage, false);
         if !open.lost_sight && !open.restarted {
@@ -78,6 +106,15 @@ impl Machine {
         Ended { outcome, detail: Some(detail), flags }
     }
 
+    /// Ends a release without a passage. The worker's cool-down began with the grace. Where the
+    /// worker may have gone through, it is that of a worker who did.
+    pub(super) fn unseen(&mut self, now: Monotonic, open: Open, ended: Ended) -> Vec<Action> {
+        if ended.outcome != Outcome::NotPassed {
+            self.cool(now, &open.passage, true);
+        }
+        self.end(now, open.passage, ended)
+    }
+
     /// Ends a release whose time is over, because the next one comes. It is not known whether its
     /// person would have walked late.
     pub(super) fn give_way(&mut self, now: Monotonic) -> Vec<Action> {
@@ -88,7 +125,7 @@ impl Machine {
                     ended.outcome = Outcome::Unconfirmed;
                     ended.detail = Some(Detail::new("next_came"));
                 }
-                self.end(now, open.passage, ended)
+                self.unseen(now, open, ended)
             }
             other => {
                 self.state = other;

@@ -16,11 +16,11 @@ pub const PERSON: Duration = Duration::from_secs(10);
 /// Number of releases in a row without a sign of life that make a sensor suspect.
 const SILENT: u32 = 3;
 /// Number of passages without a release within [`STRAYS_WITHIN`] that make a sensor suspect.
-const STRAYS: usize = 5;
+pub(super) const STRAYS: usize = 5;
 const STRAYS_WITHIN: Duration = Duration::from_secs(30);
 /// Number of times that an input goes on within [`PERSON`] that make it suspect. At the shift's
 /// start people cause fewer.
-const EDGES: usize = 40;
+pub(super) const EDGES: usize = 40;
 /// Time for which a sign of life counts.
 const LATELY: Duration = Duration::from_secs(24 * 3600);
 
