@@ -35,6 +35,7 @@ fn record(seq: u64) -> Record {
         model: Some("m".into()),
         liveness: None,
         outcome: RecordOutcome::Passed,
+        corrects: None,
         recorded_at: "2026-10-09T08:00:02.000+08:00".into(),
         clock: ClockState { synced: true, boot: "00".into(), uptime_ms: 1 },
         photo: None,

@@ -33,6 +33,8 @@ async fn no_attendance_query_reads_the_whole_ledger() {
     let joined = [
         "SEARCH o USING COVERING INDEX entry_cause (cause=? AND kind=?) LEFT-JOIN",
         "SEARCH d USING INDEX entry_cause (cause=? AND kind=?) LEFT-JOIN",
+        "CORRELATED SCALAR SUBQUERY 1",
+        "SEARCH entry USING COVERING INDEX entry_cause (cause=? AND kind=?)",
     ];
     let expected = |first: &'static str| [&[first], &joined[..]].concat();
     let by_time = "SEARCH c USING COVERING INDEX entry_attended (at_ms>? AND at_ms<?)";

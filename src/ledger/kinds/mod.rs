@@ -9,7 +9,6 @@
 //!
 //! | kind | will hold |
 //! |---|---|
-//! | `correction` | an outcome that replaces an earlier one: `corrects` (the entry), outcome, detail, flags |
 //! | `withdrawal` | a dispute that is taken back: the dispute's entry, reason, actor |
 //! | `lost` | a range of seqs that can never be sent: first, last, detail |
 //! | `shutdown` | the daemon ended normally: detail, accumulated running time |
@@ -141,6 +140,7 @@ kinds! {
     key::KeyChange,
     pruning::Pruning,
     alarm::Alarm,
+    correction::Correction,
 }
 
 /// The body of an entry of a later version: its kind and its data.
