@@ -231,19 +231,6 @@ impl Ledger {
         Ok(open.len())
     }
 
-    /// Stub: another branch has the real one.
-    pub fn correct_not_passed(
-        &self,
-        _tx: &Transaction<'_>,
-        _stamp: Stamp,
-        _lane: &str,
-        _direction: crate::config::Direction,
-        _detail: Detail,
-        _flag: Flag,
-    ) -> Result<u64, LedgerError> {
-        Ok(0)
-    }
-
     /// Returns the worker of an entry; of an outcome or a dispute, the worker of its cause.
     fn attended(&self, tx: &Transaction<'_>, body: &Body) -> Result<Option<String>, LedgerError> {
         match (body.worker(), body.cause()) {

@@ -301,6 +301,13 @@ fn one_of_each_kind() -> Vec<Entry> {
             vec![Flag::SENSOR_SUSPECT],
         )
         .into(),
+        alarm(
+            AlarmWhat::PassageSensor,
+            "north/entry",
+            true,
+            Detail::new("sensor_silent").with("sensor", "input 0"),
+        )
+        .into(),
     ];
     (0..)
         .zip(bodies)

@@ -40,6 +40,7 @@ mod modbus_peer;
 mod network_camera;
 mod program;
 mod roster;
+mod sensors;
 mod shipped;
 mod structure;
 mod supervision;
