@@ -126,21 +126,6 @@ impl Slave {
     }
 }
 
-/// Sends commands to a slave beside its owner. Their confirmations are among the slave's lines.
-pub struct Hand(Arc<Mutex<ChildStdin>>);
-
-impl Hand {
-    pub fn moves(&self, command: &str) {
-        writeln!(self.0.lock().unwrap(), "{command}").unwrap();
-    }
-}
-
-impl Slave {
-    pub fn hand(&self) -> Hand {
-        Hand(self.commands.clone())
-    }
-}
-
 impl Drop for Slave {
     fn drop(&mut self) {
         self.unplug();
