@@ -200,7 +200,7 @@ impl Keys<'_> {
     pub fn pair_or_none(&self, key: &str) -> Checked<Option<Option<[u16; 2]>>> {
         match self.table.get(key).and_then(toml::Value::as_str) {
             Some("none") => Ok(Some(None)),
-            Some(_) => wrong(key, "must be { entry = …, exit = … }, or \"none\" without a sensor"),
+            Some(_) => wrong(key, "must be { entry = 0, exit = 1 }, or \"none\" without sensors"),
             None => Ok(self.pair(key)?.map(Some)),
         }
     }

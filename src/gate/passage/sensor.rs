@@ -22,7 +22,7 @@ const STRAYS_WITHIN: Duration = Duration::from_secs(30);
 /// start people cause fewer.
 pub(super) const EDGES: usize = 40;
 /// Time for which a sign of life counts.
-const LATELY: Duration = Duration::from_secs(24 * 3600);
+const LATELY: Duration = Duration::from_hours(24);
 
 words! {
     /// Why a passage sensor is suspect.

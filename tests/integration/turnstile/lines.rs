@@ -603,6 +603,9 @@ async fn a_restart_of_a_controller_is_reported_and_invents_no_passage() {
     lane.device.set_counted(Direction::Exit, 0xFF_FFFF);
     let said = lane.handle.state.wait_for(|s| s.last_error.as_ref().unwrap().contains("16777215]"));
     timeout(SOON, said).await.expect("in time").unwrap();
+    for _ in 0..2 {
+        assert!(matches!(lane.event().await, TurnstileEvent::CountersRestarted { .. }));
+    }
     lane.device.walk(Direction::Exit);
     assert_eq!(lane.passed().await, Direction::Exit);
     let state = lane.handle.state.borrow().clone();
