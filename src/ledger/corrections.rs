@@ -49,7 +49,7 @@ impl Ledger {
                 corrects_seq: stored.entry.seq.ok_or(LedgerError::Missing { index })?,
                 outcome: Outcome::Unconfirmed,
                 detail: Some(detail.clone()),
-                flags: [&closing.flags[..], &[flag.clone()]].concat(),
+                flags: [&closing.flags[..], std::slice::from_ref(&flag)].concat(),
             };
             self.append(tx, stamp, correction)?;
         }

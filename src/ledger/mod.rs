@@ -315,16 +315,14 @@ fn checked(
     Ok(Stored { entry, leaf })
 }
 
-/// Returns the passage of the record with this seq, if the record is an outcome or a release.
+/// Returns the passage of the record with this seq, if the record is an outcome, a correction or a release.
 pub fn passage_of(tx: &Transaction<'_>, seq: u64) -> Result<Option<PassageId>, LedgerError> {
     let index: Option<u64> =
         tx.query_row("SELECT idx FROM entry WHERE seq = ?1", [seq], |row| row.get(0)).optional()?;
     let Some(index) = index else { return Ok(None) };
     Ok(match read(tx, index)?.entry.body {
-        Body::Closing(Closing { passage, .. }) => Some(passage),
-        Body::Correction(Correction { passage, .. }) => Some(passage),
         Body::GuardRelease(GuardRelease { passage, .. }) => Some(passage),
-        _ => None,
+        body => body.said().map(|said| said.passage),
     })
 }
 
@@ -359,7 +357,7 @@ fn known(row: &rusqlite::Row<'_>, at: usize) -> Result<Stored, LedgerError> {
 }
 
 /// Returns a worker's latest `limit` entries that are not passages, oldest first. A dispute comes
-/// with the seq of the disputed attendance.
+/// with the seq of the disputed attendance; of a corrected one, with that of the last correction.
 pub fn history(
     tx: &Transaction<'_>,
     worker: &WorkerId,
@@ -368,7 +366,9 @@ pub fn history(
     let kinds = Vec::from_iter(Body::in_history()).join("', '");
     let mut found: Vec<(u64, Option<u64>)> = tx
         .prepare_cached(&format!(
-            "SELECT idx, (SELECT seq FROM entry c WHERE c.idx = entry.cause) FROM entry
+            "SELECT idx, (SELECT coalesce(
+                 (SELECT max(seq) FROM entry WHERE cause = d.cause AND kind = 'correction'), d.seq)
+               FROM entry d WHERE d.idx = entry.cause) FROM entry
              WHERE worker = ?1 AND kind IN ('{kinds}') ORDER BY idx DESC LIMIT ?2"
         ))?
         .query_map(params![worker.as_str(), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
