@@ -151,6 +151,7 @@ impl Debouncer {
             | AlarmWhat::UnknownFaces
             | AlarmWhat::Neighbourhood
             | AlarmWhat::Undecided
+            | AlarmWhat::ForeignRelease
             | AlarmWhat::PassageSensor => Duration::ZERO,
         }
     }

@@ -302,6 +302,15 @@ fn one_of_each_kind() -> Vec<Entry> {
         )
         .into(),
         alarm(
+            AlarmWhat::ForeignRelease,
+            "north/entry",
+            true,
+            Detail::new("foreign_release")
+                .with("output", "coil 3 of address 1 on /dev/ttyUSB0")
+                .with("direction", "entry"),
+        )
+        .into(),
+        alarm(
             AlarmWhat::PassageSensor,
             "north/entry",
             true,

@@ -54,6 +54,7 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
             let found = passage_sensor(lane, direction);
             looks.push(PartState::new(AlarmWhat::PassageSensor, side_name(lane, direction), found));
         }
+        looks.extend(foreign(&lane.name, &lane.turnstile.borrow()));
     }
     let stamp = services.clock.stamp();
     for (n, upstream) in services.upstreams.iter().enumerate() {
@@ -167,6 +168,21 @@ pub(super) fn passage_sensor(lane: &LanePanel, direction: Direction) -> Option<T
     let sensor = lane.turnstile.borrow().sensors.as_ref()?[direction.index()].clone();
     let detail = why.detail().with("sensor", sensor).with("direction", direction.word());
     Some(Trouble { since, detail: detail.with("lane", &*lane.name), count: None })
+}
+
+/// Returns for each direction of a lane whether another hand keeps it released.
+pub(super) fn foreign(lane: &str, state: &TurnstileState) -> [PartState; 2] {
+    Direction::BOTH.map(|direction| {
+        let hold = state.foreign.iter().find(|hold| hold.direction == direction);
+        let trouble = hold.map(|hold| Trouble {
+            since: hold.since,
+            detail: Detail::new("foreign_release")
+                .with("output", &*hold.output)
+                .with("direction", direction.word()),
+            count: None,
+        });
+        PartState::new(AlarmWhat::ForeignRelease, format!("{lane}/{direction}"), trouble)
+    })
 }
 
 pub(super) fn link(state: &UpstreamState, backlog: Option<Backlog>) -> Option<Trouble> {

@@ -27,6 +27,8 @@ words! {
         Undecided = "undecided",
         /// A passage sensor that seems to have failed.
         PassageSensor = "passage_sensor",
+        /// Another hand keeps an arm released.
+        ForeignRelease = "foreign_release",
     }
 }
 

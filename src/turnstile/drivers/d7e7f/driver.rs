@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::codec::{Command, State, find};
+use super::codec::{Command, State, find, whose};
 #[cfg(any(test, feature = "failpoints"))]
 use crate::turnstile::simulation::Board;
 use crate::{
@@ -68,6 +68,7 @@ impl CountingTurnstile {
         let exchange = Exchange {
             send: command.frame(address),
             find: Some(Box::new(move |heard| find(address, heard))),
+            whose: Some(whose),
             gap: Some(GAP),
             turn: if command == Command::Status { Turn::Routine } else { Turn::Urgent },
             after_quiet: if deadline.is_some() { QUIET } else { Duration::ZERO },
@@ -144,6 +145,7 @@ impl Driver for CountingTurnstile {
         if let Some(frame) = find(1, heard).frame(heard) {
             assert!(State::read(frame).is_some());
         }
+        whose(heard);
     }
 }
 
