@@ -34,7 +34,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | [`words`] | declares enums whose variants are words |
+//! | [`words`] | declares enums whose variants are words; counts with their nouns |
 //! | [`failpoint`] | steps at which tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether the wall clock is synchronised |
 //! | [`timing`] | durations of the stages of a passage |
@@ -46,7 +46,7 @@
 //! | [`vision`] | decode, at the scale needed; motion, detect, quality, align, embed |
 //! | [`roster`] | workers, real-name rules, templates, the matcher |
 //! | [`ledger`] | entries and their bytes, a file a kind ([`ledger::kinds`]); outbox rows |
-//! | [`gate`] | claim, visit, policy and passage (pure), vision pool and lane (their shells) |
+//! | [`gate`] | claim, visit, pace, policy and passage (pure), vision pool and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; a folder a profile |
 //! | [`alarms`] | troubles that become alarms: debouncing and bursts (pure); the default router |
@@ -59,9 +59,9 @@
 //!
 //! A room imports only rooms above it in this list. Only [`daemon`] and [`cli`] import all of them.
 //! Within a room no files import each other in a circle. `tests/integration/structure.rs` checks
-//! both rules. [`gate::visit`], [`gate::policy`], [`gate::passage`], [`uplink::delivery`] and
-//! [`alarms::Debouncer`] return actions and touch nothing; time is an argument. Only [`clock`]
-//! reads a clock; the exception is `bench`, which measures.
+//! both rules. [`gate::visit`], [`gate::policy`], [`gate::passage`], [`gate::lane::FireAlarms`],
+//! [`uplink::delivery`] and [`alarms::Debouncer`] return actions and touch nothing; time is an
+//! argument. Only [`clock`] reads a clock; the exception is `bench`, which measures.
 //!
 //! # Failures and recovery
 //!

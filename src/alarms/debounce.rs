@@ -152,7 +152,9 @@ impl Debouncer {
             | AlarmWhat::Neighbourhood
             | AlarmWhat::Undecided
             | AlarmWhat::ForeignRelease
-            | AlarmWhat::PassageSensor => Duration::ZERO,
+            | AlarmWhat::PassageSensor
+            | AlarmWhat::FireGlitch
+            | AlarmWhat::FireInput => Duration::ZERO,
         }
     }
 

@@ -10,6 +10,7 @@ mod maintenance;
 mod online;
 mod opening;
 mod parts;
+mod pending;
 mod watchdog;
 
 use std::{collections::HashMap, sync::Arc, thread, time::Duration};
@@ -36,6 +37,7 @@ use crate::{
     control, failpoint,
     gate::{
         lane::{self, FireAlarms, ModeHolder, ModeState, PRESENTED, REQUESTS, SensorHolder},
+        pace::Capacity,
         passage::{Health, Rules},
         vision_pool::{self, CameraFeed, FrameCounts, VisionPool},
         visit::FaceRules,
@@ -219,6 +221,9 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     };
     let (upstreams, links) = links(config, &context, &opened.ledger, &ended)?;
 
+    let frames_to_agree = config.recognition.frames_to_agree;
+    let cameras = parts.feeds.len();
+    let capacity = Arc::new(Capacity::new(vision_pool::workers(), cameras, frames_to_agree));
     let (exporter_down, exporter) = watch::channel(None);
     let services = Arc::new(Services {
         storage_dir: config.storage.dir.clone(),
@@ -232,6 +237,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         lanes: parts.panels,
         upstreams,
         stages: stages.clone(),
+        capacity: capacity.clone(),
         exporter,
         face_limits: config.enrolment,
         threshold: config.recognition.threshold,
@@ -285,13 +291,13 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         roster: services.roster.subscribe(),
         clock: clock.clone(),
         stages,
+        capacity,
         rules: config.recognition,
         timezone: config.site.timezone.clone(),
         photos: services.photo_store.keeps(),
         cancel: cancel.clone(),
     };
-    let workers = thread::available_parallelism().map_or(1, |n| n.get()).min(4);
-    let mut threads = vision_pool::spawn(vision_pool, workers, &beats, &ended)
+    let mut threads = vision_pool::spawn(vision_pool, &beats, &ended)
         .context("cannot start the vision workers")?;
     threads.extend(parts.captures);
     Ok(Running {

@@ -102,8 +102,14 @@ impl Parts {
             state,
             name: lane.name.clone(),
             beat: built.beats.part(format!("lane {}", lane.name)),
-            denials: lane::denials(),
-            holding: ModeHolder::new(mode, built.alarms),
+            denials: lane::Permits::default(),
+            holding: ModeHolder::new(
+                &lane.name,
+                lane.fire_signal,
+                mode,
+                built.alarms,
+                built.clock.stamp(),
+            ),
             sensors: SensorHolder::new(built.sensors.get(&lane.name).copied().unwrap_or_default()),
             photo_store: built.photo_store.clone(),
         };
@@ -117,6 +123,7 @@ impl Parts {
             requests,
             state: watched,
             turnstile: turnstile_state,
+            fire_input: lane.fire_input,
             cameras,
         });
         Ok(())

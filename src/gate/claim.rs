@@ -5,7 +5,10 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 
-use super::policy::{Reason, Sighted};
+use super::{
+    pace::Pace,
+    policy::{Reason, Sighted},
+};
 use crate::{
     clock::Monotonic,
     config::Direction,
@@ -20,6 +23,8 @@ pub struct Sighting {
     /// The number of the visit; it rises when another person stands before this camera.
     pub visit: u64,
     pub captured: Monotonic,
+    /// The pace of the looks at this camera.
+    pub pace: Pace,
     pub sighted: Sighted,
     pub roster_version: u64,
     /// The date at the site; `None` if the clock is not synchronised.

@@ -21,6 +21,7 @@
 //! I1: the machine asks for a release only in answer to the commit of its own cause. I4: it asks
 //! only before the deadline, and only once. An answer for another passage changes nothing.
 
+mod budget;
 mod claims;
 mod cooling;
 mod denied;
@@ -34,6 +35,7 @@ mod taken;
 use std::time::Duration;
 
 use self::{
+    budget::Budget,
     cooling::{CoolDown, Cooling},
     denied::Denials,
     looks::Undecided,
@@ -67,10 +69,10 @@ const ANSWER_GRACE: Duration = Duration::from_millis(1500);
 pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// Interval between two attempts to commit an outcome.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
-/// Maximum number of recorded tailgates of a lane within [`TAILGATE_WINDOW`]. A sensor that
-/// chatters would fill the disk.
-const TAILGATES: u32 = 20;
-const TAILGATE_WINDOW: Duration = Duration::from_secs(60);
+/// Maximum number of recorded tailgates of a lane within [`budget::WINDOW`].
+const TAILGATES: usize = 20;
+/// Maximum number of recorded denials without a worker, of a lane within [`budget::WINDOW`].
+const STRANGERS: usize = 20;
 const STANDS_OPEN: Detail = Detail::new("lane_stands_open");
 
 #[derive(Debug)]
@@ -124,8 +126,9 @@ pub struct Machine {
     /// A manual release that waits until the outcome before it is recorded.
     waits: Option<(ManualRelease, PassageId)>,
     sensors: [Sensor; 2],
-    /// Start of the current [`TAILGATE_WINDOW`], and the number of tailgates in it.
-    tailgates: (Monotonic, u32),
+    tailgates: Budget<TAILGATES>,
+    /// The recorded denials without a worker.
+    strangers: Budget<STRANGERS>,
     cooling: CoolDown,
     denied: Denials,
     pub counters: Counters,
@@ -146,7 +149,8 @@ impl Machine {
             next: Default::default(),
             waits: None,
             sensors: Default::default(),
-            tailgates: Default::default(),
+            tailgates: Budget::default(),
+            strangers: Budget::default(),
             cooling: CoolDown::default(),
             denied: Denials::default(),
             counters: Counters::default(),
@@ -195,6 +199,10 @@ impl Machine {
             Event::Asked { request, fresh } => self.asked(now, request, fresh),
             Event::Committed { passage, result } => self.committed(now, passage, result),
             Event::Closed { passage, result } => self.closed(now, passage, result),
+            Event::DenialLost { worker, direction } => {
+                self.denied.lost(now, &worker, direction);
+                Vec::new()
+            }
             Event::Turnstile(event) => self.turnstile(now, event),
             Event::Mode(mode) => self.mode(now, mode),
             Event::Tick => self.tick(now),
@@ -343,12 +351,7 @@ impl Machine {
         }
         self.sensors[direction as usize].strayed(now);
         self.counters.tailgates += 1;
-        let (begun, count) = &mut self.tailgates;
-        if now.since(*begun) > TAILGATE_WINDOW {
-            (*begun, *count) = (now, 0);
-        }
-        *count += 1;
-        if *count > TAILGATES {
+        if !self.tailgates.spend(now) {
             self.counters.tailgates_unrecorded += 1;
             return Vec::new();
         }

@@ -42,6 +42,8 @@ mod program;
 mod roster;
 mod sensors;
 mod shipped;
+#[cfg(feature = "failpoints")]
+mod slow_box;
 mod structure;
 mod supervision;
 mod timesheet;
@@ -54,7 +56,7 @@ mod turnstile;
 #[test]
 fn all_features_are_tested() {
     panic!(
-        "tests are left out: crash and supervision::faults need the feature `failpoints`, demo needs \
-         `demo`. Use tests/run, or `cargo test --release --features failpoints,demo`"
+        "tests are left out: crash, slow_box and supervision::faults need the feature `failpoints`, demo \
+         needs `demo`. Use tests/run, or `cargo test --release --features failpoints,demo`"
     );
 }

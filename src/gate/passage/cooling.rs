@@ -2,10 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::super::{
-    claim::Sighting,
-    visit::{GAP, GAP_UNSEARCHED},
-};
+use super::super::{claim::Sighting, pace::GAP};
 use crate::{clock::Monotonic, config::Direction, roster::WorkerId};
 
 /// Maximum number of workers in the cool-down; the oldest is dropped.
@@ -62,8 +59,9 @@ impl CoolDown {
             let same = cooling.went
                 && cooling.direction == sighting.direction
                 && cooling.visit == Some(sighting.visit);
-            if same && sighting.captured < cooling.until + GAP_UNSEARCHED {
-                cooling.until = cooling.until.max(sighting.captured + GAP);
+            if same && sighting.captured < cooling.until + sighting.pace.gap_unsearched() {
+                cooling.until =
+                    cooling.until.max(sighting.captured + sighting.pace.next_sighting());
             }
         }
     }

@@ -15,6 +15,7 @@ use crate::{
     config::MatchThreshold,
     gate::{
         claim::{Presented, Sighting},
+        pace::Pace,
         policy::{self, Sighted},
         visit::FaceRules,
     },
@@ -64,7 +65,8 @@ fn named(id: &str) -> Sighted {
 fn sighting(captured: Monotonic, sighted: Sighted) -> Sighting {
     let direction = Direction::Entry;
     let (visit, roster_version, today, photo) = (0, 1, None, None);
-    Sighting { direction, visit, captured, sighted, roster_version, today, photo }
+    let pace = Pace::default();
+    Sighting { direction, visit, captured, pace, sighted, roster_version, today, photo }
 }
 
 fn presented(sighting: Sighting, fresh: PassageId) -> Event {
@@ -403,10 +405,10 @@ fn i8_a_chattering_sensor_is_counted_and_recorded_at_most_twenty_times_a_minute(
     let recorded = |machine: &mut Machine, from: u64| -> usize {
         (0..500).map(|n| passes(machine, from + n * 100).len()).sum()
     };
-    assert_eq!(recorded(&mut machine, 100_000), TAILGATES as usize);
+    assert_eq!(recorded(&mut machine, 100_000), TAILGATES);
     assert_eq!(machine.counters.tailgates, 500);
-    assert_eq!(machine.counters.tailgates_unrecorded, 500 - u64::from(TAILGATES));
-    assert_eq!(recorded(&mut machine, 200_000), TAILGATES as usize);
+    assert_eq!(machine.counters.tailgates_unrecorded, 500 - TAILGATES as u64);
+    assert_eq!(recorded(&mut machine, 200_000), TAILGATES);
 }
 
 #[test]
@@ -775,6 +777,61 @@ fn a_face_whose_looks_never_agree_is_denied_after_five_seconds_and_then_every_ha
     let mut machine = Machine::new(rules(), true, LaneMode::Normal);
     let denied = wavering(&mut machine, 20, &[named("A"), named("B")]);
     assert_eq!(denied, [(5_200, Reason::AmbiguousFace)]);
+}
+
+/// The pace of a box with one worker and two cameras, with 2.1 s a look.
+const SLOW: Pace =
+    Pace { look: Duration::from_millis(2100), others: Duration::from_millis(4 * 2100) };
+
+/// Presents a look that was captured one look's time ago.
+fn slow_look(machine: &mut Machine, at: u64, visit: u64, sighted: Sighted) -> Vec<Action> {
+    let captured = Monotonic::from_millis(at);
+    let sighting = Sighting { visit, pace: SLOW, ..sighting(captured, sighted) };
+    machine.handle(captured + SLOW.look, presented(sighting, passage_id(at)))
+}
+
+#[test]
+fn on_a_slow_box_looks_agree_and_a_worker_who_stays_gets_one_release() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    assert_eq!(slow_look(&mut machine, 1000, 1, named("A")), []);
+    let actions = slow_look(&mut machine, 9400, 1, named("A"));
+    let [Action::Commit { passage, .. }] = actions[..] else { panic!("{actions:?}") };
+    let at = Monotonic::from_millis;
+    let committed = machine.handle(at(11_600), Event::Committed { passage, result: Ok(()) });
+    assert!(matches!(&committed[..], [Action::Release(_)]), "{committed:?}");
+    let released = TurnstileEvent::Released { passage, at: at(11_700) };
+    machine.handle(at(11_700), Event::Turnstile(released));
+    let passed = TurnstileEvent::Passed { direction: Direction::Entry, at: at(12_500) };
+    machine.handle(at(12_500), Event::Turnstile(passed));
+    machine.handle(at(12_600), Event::Closed { passage, result: Ok(()) });
+    // The cool-down is over at 17.5 s, and the worker is seen each 8.4 s until then and after it.
+    for n in 1..6 {
+        let captured = 9400 + 8400 * n;
+        assert_eq!(slow_look(&mut machine, captured, 1, named("A")), [], "{captured}");
+        assert_eq!(machine.taken, Some(Taken::CoolingDown), "{captured}");
+    }
+    // The worker comes back later.
+    assert_eq!(slow_look(&mut machine, 90_000, 2, named("A")), []);
+    assert_eq!(slow_look(&mut machine, 92_100, 2, named("A")).len(), 1);
+}
+
+#[test]
+fn on_a_slow_box_a_face_that_stays_is_denied_once() {
+    let stranger = || Sighted::Stranger { score: 0.1 };
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    let denials: Vec<_> = (0..12_u64)
+        .filter(|n| !slow_look(&mut machine, 1000 + 8400 * n, 1, stranger()).is_empty())
+        .collect();
+    assert_eq!(denials, [3], "with the fourth look");
+    // Looks that never agree are denied as well.
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    let denials: Vec<_> = (0..12_u64)
+        .filter(|n| {
+            let worker = if n % 2 == 0 { named("A") } else { named("B") };
+            !slow_look(&mut machine, 1000 + 8400 * n, *n, worker).is_empty()
+        })
+        .collect();
+    assert_eq!(denials.first(), Some(&7), "{denials:?}: eight looks");
 }
 
 #[test]
