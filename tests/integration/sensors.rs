@@ -244,7 +244,7 @@ fn a_worker_who_walks_late_has_passed_and_the_next_release_ends_the_grace() {
 
 #[test]
 fn i12_counters_that_start_again_while_the_arm_is_open_leave_the_outcome_unconfirmed() {
-    let mut lanes = Lanes::start(&[(Protocol::Counting, 1)], &[("pass_within_s", 3)]);
+    let mut lanes = Lanes::start(&[(Protocol::Counting, 1)], &[("pass_within_s", 3.into())]);
     let device = lanes.lanes[0].device.clone();
     device.set_counted(Direction::Entry, 5_000);
     // Another restart, while no one passes, is no alarm.
