@@ -37,6 +37,7 @@
 //! | [`words`] | declares enums whose variants are words; counts with their nouns |
 //! | [`failpoint`] | steps at which tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether the wall clock is synchronised |
+//! | [`memory`] | one bound on the large data in flight; the allocator |
 //! | [`timing`] | durations of the stages of a passage |
 //! | [`supervision`] | heartbeats of the parts; caught panics, and the pause before a restart |
 //! | [`turnstile`] | the serial lines and their settings; a folder a driver: its frames, a simulated controller |
@@ -143,6 +144,7 @@ pub(crate) mod failpoint;
 pub mod fuzz;
 pub mod gate;
 pub mod ledger;
+pub mod memory;
 pub mod roster;
 pub mod services;
 pub(crate) mod status;

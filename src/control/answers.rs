@@ -140,6 +140,23 @@ impl Connection<'_> {
                 self.done(services.release(release, by, None).await?).await
             }
             Request::Mode(change) => self.done(services.mode(change, by).await?).await,
+            Request::Watch(watch) => {
+                let mut watching = services.watch(&watch)?;
+                loop {
+                    let next = tokio::select! {
+                        next = watching.next() => next,
+                        // A client sends nothing more, so this is its end.
+                        said = self.wire.receive_json::<serde_json::Value>() => {
+                            said?;
+                            return Err(WireError::Malformed("a request while it watches".to_owned()).into());
+                        }
+                    };
+                    match next {
+                        Some(watched) => self.send(&Reply::Item(watched)).await?,
+                        None => return self.done(serde_json::Value::Null).await,
+                    }
+                }
+            }
         }
     }
 

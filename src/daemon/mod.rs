@@ -43,6 +43,7 @@ use crate::{
         visit::FaceRules,
     },
     ledger::{LaneMode, Ledger, Retention},
+    memory::{self, Memory},
     services::{CameraPanel, LanePanel, Services},
     status,
     store::{
@@ -109,22 +110,12 @@ fn links(
     config.upstreams.iter().map(spawn).collect()
 }
 
-/// Loads the models, off the async threads.
+/// Loads the models, off the async threads. Unpacking them takes twice their final size.
 async fn load_vision(files: &ModelFiles) -> anyhow::Result<Arc<Vision>> {
     let files = files.clone();
     let vision = tokio::task::spawn_blocking(move || Vision::load(&files)).await??;
-    give_back_memory();
+    memory::give_back();
     Ok(Arc::new(vision))
-}
-
-/// Returns free memory to the kernel. Unpacking the models takes twice their final size, and glibc
-/// keeps the freed half.
-fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim may be called at any time; it only returns free pages to the kernel.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 /// Empties the write-ahead log: after a crash it may hold sealed copies of a removed worker's data
@@ -208,6 +199,9 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     }
 
     let (commands, incoming) = mpsc::channel(uplink::COMMANDS);
+    let memory = Arc::new(Memory::default());
+    let returning = memory.clone();
+    keep("the return of memory", &ended, async move { returning.give_back().await });
     let (online, online_watch) = watch::channel(uplink::Online::default());
     let context = uplink::Context {
         store: store.clone(),
@@ -217,6 +211,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         sent_before: 0,
         ledger: opened.ledger.id,
         commands,
+        memory: memory.clone(),
         cancel: cancel_links.clone(),
     };
     let (upstreams, links) = links(config, &context, &opened.ledger, &ended)?;
@@ -248,7 +243,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             timezone: config.site.timezone.clone(),
         },
         commands: Default::default(),
-        examining: Default::default(),
+        memory: memory.clone(),
         changing: Default::default(),
         audit: watch::Sender::default(),
         alarm_limits: config.alarms,

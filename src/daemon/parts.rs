@@ -64,6 +64,7 @@ impl Parts {
         let (presents, presented) = mpsc::channel(PRESENTED);
         let (requests, asked) = mpsc::channel(REQUESTS);
         let (state, watched) = watch::channel(lane::LaneState::default());
+        let watchers = lane::Watchers::default();
         let mut cameras = Vec::new();
         for side in &lane.cameras {
             let slot = Arc::new(Slot::new(wakeup.clone()));
@@ -112,6 +113,7 @@ impl Parts {
             ),
             sensors: SensorHolder::new(built.sensors.get(&lane.name).copied().unwrap_or_default()),
             photo_store: built.photo_store.clone(),
+            watchers: watchers.clone(),
         };
         let stop = cancel.clone();
         tasks.spawn(async move {
@@ -125,6 +127,7 @@ impl Parts {
             turnstile: turnstile_state,
             fire_input: lane.fire_input,
             cameras,
+            watchers,
         });
         Ok(())
     }

@@ -12,6 +12,7 @@ mod fire;
 mod mode;
 mod sensors;
 mod shell;
+mod watched;
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
@@ -24,6 +25,7 @@ pub use self::{
     fire::{FireAlarms, GLITCH_WINDOW, ShortSign},
     mode::{ModeHolder, ModeRequest, ModeState, keep as keep_mode, load as load_mode},
     sensors::{SensorHolder, keep as keep_sensors, load as load_sensors},
+    watched::{Happening, Watched, Watchers},
 };
 use super::{
     claim::{ManualRelease, Presented},
@@ -156,6 +158,7 @@ pub struct LaneTask {
     pub sensors: SensorHolder,
     /// Stores the photos of passages.
     pub photo_store: PhotoStore,
+    pub watchers: Watchers,
 }
 
 /// The permits for denials and tailgates that wait for their commit.

@@ -19,6 +19,7 @@
 //! | `attendance` | lists attendance and the workers on site; adds and disputes passages |
 //! | `photo` | the photo of a passage |
 //! | `lanes` | releases by hand, and the lanes' modes |
+//! | `watching` | shows a lane live |
 //! | `refusal` | the sentences, with their codes, for refused requests |
 //! | `failure` | the reason for which a request is not carried out |
 //! | `command_counts` | counts the outcomes of the platforms' commands |
@@ -41,6 +42,7 @@ mod photo;
 mod refusal;
 mod roster;
 mod update;
+mod watching;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -59,6 +61,7 @@ pub use self::{
     lanes::{ModeChange, Release, Released},
     photo::{PassageAsked, PassagePhoto},
     roster::{Remove, Removed, SetState, WorkerPage, WorkerQuery, WorkerShown},
+    watching::{Watch, Watching},
 };
 use crate::{
     alarms::AlarmState,
@@ -72,6 +75,7 @@ use crate::{
         vision_pool::FrameCounts,
     },
     ledger::{Actor, Ledger, Retention, Via},
+    memory::Memory,
     roster::Roster,
     store::{Store, photo_store::PhotoStore},
     supervision::Heartbeats,
@@ -114,6 +118,8 @@ pub struct LanePanel {
     pub fire_input: Option<u16>,
     /// The lane's cameras, at most one a direction.
     pub cameras: Vec<CameraPanel>,
+    /// The persons who watch the lane.
+    pub watchers: lane::Watchers,
 }
 
 /// Entries of the ledger that are damaged or were altered.
@@ -192,9 +198,8 @@ pub struct Services {
     pub alarms: watch::Sender<AlarmState>,
     /// Counts of the platforms' commands by outcome.
     pub commands: Commands,
-    /// Held while an enrolment photo is examined. The largest photo takes 150 MB when decoded, so
-    /// only one is examined at a time.
-    pub examining: tokio::sync::Mutex<()>,
+    /// The bound on photos in memory. One is examined at a time.
+    pub memory: Arc<Memory>,
     /// Held during a change of the roster, from the search for a similar face to the new snapshot.
     pub changing: tokio::sync::Mutex<()>,
 }

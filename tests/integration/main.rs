@@ -49,6 +49,7 @@ mod supervision;
 mod timesheet;
 mod tls;
 mod turnstile;
+mod watch;
 
 /// Fails where a feature is missing; otherwise the run would pass without the tests of that
 /// feature.

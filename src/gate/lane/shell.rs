@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Done, LaneTask, Request};
+use super::{Done, Happening, LaneTask, Request};
 use crate::{
     clock::{Monotonic, Stamp},
     failpoint,
@@ -44,7 +44,15 @@ impl Shell<'_> {
         }
     }
 
+    /// Tells the persons who watch the lane.
+    fn tell(&self, of: impl FnOnce() -> Option<Happening>) {
+        self.lane.watchers.tell(|| self.lane.clock.stamp().timestamp(), of);
+    }
+
     pub(super) fn handle(&mut self, event: Event) {
+        if let Event::Turnstile(event) = &event {
+            self.tell(|| Happening::of_turnstile(event));
+        }
         match &event {
             Event::Turnstile(TurnstileEvent::Up { withdrawn }) if !withdrawn.is_empty() => {
                 tracing::warn!(lane = %self.lane.name, ?withdrawn, "withdrew a release that was left");
@@ -87,6 +95,7 @@ impl Shell<'_> {
     /// Logs the machine's result for a sighting or a claim.
     fn took(&self, presented: &Presented) {
         let Some(taken) = self.machine.taken else { return };
+        self.tell(|| Some(Happening::of_presented(presented, taken)));
         let (lane, direction) = (&self.lane.name, presented.direction());
         let sighting = match presented {
             Presented::Look(sighting) => sighting,
@@ -114,6 +123,7 @@ impl Shell<'_> {
 
     /// Carries out one action. Returns an event if the action fails at once.
     fn act(&mut self, action: Action) -> Option<Event> {
+        self.tell(|| Happening::of_action(&action));
         let lane = self.lane.name.clone();
         match action {
             Action::Commit { passage, body, photo } => {

@@ -125,6 +125,7 @@ impl Bench {
             ),
             sensors: SensorHolder::default(),
             photo_store: photo_store.clone(),
+            watchers: Watchers::default(),
         };
         tokio::spawn(run(lane, CancellationToken::new()));
         Bench {
