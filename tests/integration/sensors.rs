@@ -165,6 +165,9 @@ fn i12_an_input_that_is_welded_on_is_told_and_its_outcomes_are_unconfirmed() {
     assert_eq!(corrected(&mut gate, 1), [before["seq"].clone()]);
     assert_eq!(told(&release(&mut gate, no_one_walks)), ("unconfirmed", SUSPECT.to_vec()));
     gate.board.command("input 0 off");
+    let is_off = |s: &Value| s["lanes"][0]["turnstile"]["passage_inputs"][0] == false;
+    // The input counts again only after two polls have seen it off.
+    (0..2).for_each(|_| drop(gate.site.status_when("the input to be off", is_off)));
     // The first passage shows that it works; the next ones rest on it.
     assert_eq!(told(&release(&mut gate, walks)), ("unconfirmed", SUSPECT.to_vec()));
     gate.site.status_when("the trouble to be over", is_well);
