@@ -19,7 +19,8 @@
 //! 5. The grant is committed to the [`ledger`]. Only the answer to that commit makes the machine
 //!    ask for a release. The release has a deadline; after it the release is void. The
 //!    [`turnstile`] task carries out the release.
-//! 6. The controller reports the passage, or the time runs out, or the outcome stays unknown. The
+//! 6. The controller reports the passage, or the time runs out, or the outcome stays unknown. What
+//!    the passage sensor says counts as far as the sensor works ([`gate::passage`]). The
 //!    outcome is a second entry and completes the attendance record. A grant without an outcome
 //!    becomes `unconfirmed` at the next start, before a camera opens.
 //! 7. Each entry's outbox rows are written in its own transaction. The [`uplink`] publishes a
@@ -103,6 +104,8 @@
 //!   whether the clock was synchronised.
 //! - **I10** A broken camera, controller or link leaves the other lanes working. It recovers
 //!   without a person.
+//! - **I12** An outcome claims only what parts can support that were lately seen to work. A passage
+//!   sensor without a sign of life makes it `unconfirmed`, and is told.
 //!
 //! # Bounds
 //!

@@ -44,22 +44,25 @@ impl Decoder {
         // A decoder that has read broken parameter sets may decode all later pictures wrongly. So
         // other parameter sets begin a new decoder.
         let parameters = parameter_sets(access_unit);
-        if !parameters.is_empty() && parameters != self.parameters {
+        let is_key = !parameters.is_empty();
+        if is_key && parameters != self.parameters {
             if !self.parameters.is_empty() {
                 self.reset();
             }
             self.parameters = parameters;
         }
         let picture = match self.inner.decode(access_unit) {
-            Ok(None) => return Ok(None),
-            Ok(Some(decoded)) => unpadded(&decoded),
-            Err(_) => None,
+            Ok(None) if !is_key => return Ok(None),
+            // A decoder in a wrong state may take one key frame after the other and show none.
+            Ok(None) => Ok(None),
+            Ok(Some(decoded)) => unpadded(&decoded).map(Some).ok_or(()),
+            Err(_) => Err(()),
         };
-        self.failures = if picture.is_some() { 0 } else { self.failures + 1 };
+        self.failures = if matches!(picture, Ok(Some(_))) { 0 } else { self.failures + 1 };
         if self.failures >= MAX_FAILURES {
             self.reset();
         }
-        picture.map(Some).ok_or(())
+        picture
     }
 
     fn reset(&mut self) {

@@ -36,9 +36,9 @@ use crate::{
     config::{Config, Direction, Lane, ModelFiles, Upstream},
     control, failpoint,
     gate::{
-        lane::{self, FireAlarms, ModeHolder, ModeState, PRESENTED, REQUESTS},
+        lane::{self, FireAlarms, ModeHolder, ModeState, PRESENTED, REQUESTS, SensorHolder},
         pace::Capacity,
-        passage::Rules,
+        passage::{Health, Rules},
         vision_pool::{self, CameraFeed, FrameCounts, VisionPool},
         visit::FaceRules,
     },
@@ -192,6 +192,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             ended: &ended,
             alarms: &alarms,
             modes: &opened.modes,
+            sensors: &opened.sensors,
             photo_store: &photo_store,
         };
         parts.lane(lane, &built, &vision, &wakeup, &mut tasks, &cancel)?;

@@ -10,7 +10,10 @@ use crate::{
     commands,
     config::Config,
     failpoint,
-    gate::lane::{self, ModeState},
+    gate::{
+        lane::{self, ModeState},
+        passage::Health,
+    },
     ledger::{self, Boot, ConfigChange, Detail, Ledger, LedgerId, Successor},
     roster::{self, CarriedOver, Roster},
     services::Failure,
@@ -25,6 +28,8 @@ pub(super) struct Opened {
     pub(super) clock: ClockWatch,
     /// The stored mode of each lane.
     pub(super) modes: HashMap<String, ModeState>,
+    /// The stored health of each lane's passage sensors.
+    pub(super) sensors: HashMap<String, [Health; 2]>,
     pub(super) alarms: alarms::Kept,
 }
 
@@ -63,17 +68,17 @@ pub(super) async fn open(
             };
             let roster = roster::load(tx, &sealer, &model)?;
             let clock = ClockWatch::resumed(stamp, store::meta(tx, CLOCK)?.as_deref());
-            let modes = lanes.into_iter().map(|name| {
-                let mode = lane::load_mode(tx, &name)?;
-                Ok::<_, StoreError>((name, mode))
-            });
-            let modes = modes.collect::<Result<_, _>>()?;
+            let (mut modes, mut sensors) = (HashMap::new(), HashMap::new());
+            for name in lanes {
+                sensors.insert(name.clone(), lane::load_sensors(tx, &name)?);
+                modes.insert(name.clone(), lane::load_mode(tx, &name)?);
+            }
             let alarms = alarms::Kept {
                 standing: store::meta(tx, alarms::STANDING)?,
                 relocation: store::meta(tx, alarms::NEIGHBOURHOOD)?,
             };
             failpoint::at("start.written");
-            Ok(Opened { ledger, gateway, roster, clock, modes, alarms })
+            Ok(Opened { ledger, gateway, roster, clock, modes, sensors, alarms })
         })
         .await
 }
@@ -110,6 +115,7 @@ fn succeed(
             // A mode that cannot be read becomes normal.
             let mode = lane::load_mode(old, name).unwrap_or_default();
             lane::keep_mode(tx, name, &mode)?;
+            lane::keep_sensors(tx, name, lane::load_sensors(old, name).unwrap_or_default())?;
         }
         carried = roster::carry_over(tx, sealer, old)?;
         photo_store::carry_over(tx, sealer, old)?;

@@ -13,6 +13,7 @@ pub(super) struct Built<'a> {
     pub(super) ended: &'a Fatal,
     pub(super) alarms: &'a watch::Sender<FireAlarms>,
     pub(super) modes: &'a HashMap<String, ModeState>,
+    pub(super) sensors: &'a HashMap<String, [Health; 2]>,
     pub(super) photo_store: &'a PhotoStore,
 }
 
@@ -113,6 +114,7 @@ impl Parts {
                 built.alarms,
                 built.clock.stamp(),
             ),
+            sensors: SensorHolder::new(built.sensors.get(&lane.name).copied().unwrap_or_default()),
             photo_store: built.photo_store.clone(),
             watchers: watchers.clone(),
         };

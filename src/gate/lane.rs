@@ -10,6 +10,7 @@
 
 mod fire;
 mod mode;
+mod sensors;
 mod shell;
 mod watched;
 
@@ -23,11 +24,14 @@ use self::shell::Shell;
 pub use self::{
     fire::{FireAlarms, GLITCH_WINDOW, ShortSign},
     mode::{ModeHolder, ModeRequest, ModeState, keep as keep_mode, load as load_mode},
+    sensors::{SensorHolder, keep as keep_sensors, load as load_sensors},
     watched::{Happening, Watched, Watchers},
 };
 use super::{
     claim::{ManualRelease, Passing, Presented},
-    passage::{Answered, Counters, DECISION_LIFE, Event, Machine, RETRY, Rules},
+    passage::{
+        Answered, Counters, DECISION_LIFE, Event, GRACE, Health, Machine, RETRY, Rules, Suspicion,
+    },
 };
 use crate::{
     clock::{Clock, Monotonic},
@@ -64,6 +68,7 @@ pub enum Request {
 enum Done {
     Passage(Event),
     Mode(mode::Written),
+    Sensors(sensors::Written),
 }
 
 /// A lane's state in `status`.
@@ -98,6 +103,9 @@ pub struct LaneState {
     /// it needed no decision.
     #[serde(skip)]
     pub settled: [Option<Monotonic>; 2],
+    /// For each direction why the passage sensor is suspect, and since when.
+    #[serde(skip)]
+    pub suspects: [Option<(Suspicion, Monotonic)>; 2],
     /// Number of restarts of its task after a fault in this program.
     pub restarts: u64,
     /// The latest fault and its time.
@@ -107,9 +115,9 @@ pub struct LaneState {
 
 impl LaneState {
     /// Counts the result of a commit.
-    fn wrote(&mut self, kind: &str, result: &Result<(), String>, now: Monotonic) {
+    fn wrote<T>(&mut self, kind: &str, result: &Result<T, String>, now: Monotonic) {
         match result {
-            Ok(()) => {
+            Ok(_) => {
                 self.failing = None;
                 match kind {
                     "grant" => self.grants += 1,
@@ -148,6 +156,7 @@ pub struct LaneTask {
     pub beat: Heartbeat,
     pub denials: Permits,
     pub holding: ModeHolder,
+    pub sensors: SensorHolder,
     /// Stores the photos of passages.
     pub photo_store: PhotoStore,
     pub watchers: Watchers,
@@ -225,7 +234,7 @@ async fn recover(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>, pause: Du
                 // The sensor does not report which person walked. The next passage begins only when
                 // no person can still use the release of the lost passage.
                 Ok(_) => {
-                    let walked = DECISION_LIFE + rules.pass_within;
+                    let walked = DECISION_LIFE + rules.pass_within + GRACE;
                     break tokio::time::sleep(pause.max(walked)).await;
                 }
                 Err(error) => {
@@ -283,6 +292,7 @@ async fn work(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>) -> Infallibl
     *done = fresh;
     let mut machine = Machine::new(lane.rules.clone(), lane.confirms, lane.holding.mode());
     machine.counters = lane.state.borrow().counters;
+    machine.resume(lane.clock.monotonic(), lane.sensors.resumed());
     lane.show_mode();
     let mut shell = Shell { lane, machine, results, asked: HashMap::new(), granted: None };
     // The fire alarm may have changed during the restart.
@@ -292,11 +302,14 @@ async fn work(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>) -> Infallibl
         shell.lane.holding.input(on, None, now);
     }
     shell.alarm();
+    shell.sensors_at_start();
     loop {
         shell.lane.beat.beat();
         shell.record();
+        shell.record_sensors();
         let timeout = shell.machine.timeout().map(|(at, _)| at);
-        let due = timeout.into_iter().chain(shell.lane.holding.due()).min();
+        let recorded = [shell.lane.holding.due(), shell.lane.sensors.due()];
+        let due = timeout.into_iter().chain(recorded.into_iter().flatten()).min();
         let now = shell.lane.clock.monotonic();
         let event = tokio::select! {
             biased;
@@ -316,6 +329,10 @@ async fn work(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>) -> Infallibl
                 Done::Passage(event) => event,
                 Done::Mode(written) => {
                     shell.mode_written(written);
+                    continue;
+                }
+                Done::Sensors(written) => {
+                    shell.sensors_written(written);
                     continue;
                 }
             },

@@ -13,6 +13,11 @@
 //! whether that face is still there ([`others`]). An open arm through which no one walks yields to
 //! the other side ([`yielding`]). Only then a lane has two passages, one in each direction.
 //!
+//! A passage within [`GRACE`] after the time of the release is still that of the release. So the
+//! machine stays in Open for that long. The next grant or manual release ends it.
+//!
+//! An outcome rests on the passage sensor only as far as the sensor works ([`sensor`]).
+//!
 //! A lane that stands open (free mode) releases nothing: a recognised worker's passage goes from
 //! Committing to Closing. There, a person who passes without a release is not recorded. In the
 //! other modes it is a tailgate.
@@ -27,6 +32,9 @@ mod denied;
 mod events;
 mod looks;
 mod others;
+mod outcome;
+mod requests;
+pub(super) mod sensor;
 mod taken;
 mod yielding;
 
@@ -38,10 +46,13 @@ use self::{
     denied::Denials,
     looks::Undecided,
     others::{OTHER_FACES, Others},
+    outcome::{Ended, Open},
+    sensor::Sensor,
     yielding::Aside,
 };
 pub use self::{
     events::{Action, Answered, Counters, Event, Rules},
+    sensor::{Health, Suspicion},
     taken::Taken,
 };
 use super::{
@@ -52,7 +63,7 @@ use super::{
 use crate::{
     clock::Monotonic,
     config::Direction,
-    ledger::{Detail, Evidence, Flag, GuardRelease, LaneMode, Outcome, Tailgate},
+    ledger::{Detail, Flag, LaneMode, Outcome, Tailgate},
     roster::WorkerId,
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
 };
@@ -62,6 +73,8 @@ use crate::{
 pub const DECISION_LIFE: Duration = Duration::from_secs(3);
 /// Timeout after a release's deadline for the answer of the turnstile task.
 const ANSWER_GRACE: Duration = Duration::from_millis(1500);
+/// Time after a release's time is over in which a passage is still that of the release.
+pub(super) const GRACE: Duration = Duration::from_secs(2);
 /// Interval between two attempts to commit an outcome.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// Maximum number of recorded tailgates of a lane within [`budget::WINDOW`].
@@ -81,8 +94,6 @@ struct Passage {
     released: bool,
     /// The faces before the passage; `None` without a recognised face.
     others: Option<Others>,
-    /// The flags of the outcome.
-    flags: Vec<Flag>,
 }
 
 #[derive(Debug)]
@@ -96,20 +107,16 @@ enum State {
         passage: Passage,
         deadline: Monotonic,
     },
-    /// The arm is free. `lost_sight`: the controller was disconnected for some of the time.
-    Open {
-        passage: Passage,
-        until: Monotonic,
-        lost_sight: bool,
-    },
+    /// The arm is free, or was free a moment ago.
+    Open(Open),
     /// A person went through, and another face was there before: is it still there?
     Leaving {
         passage: Passage,
+        ended: Ended,
     },
     Closing {
         passage: Passage,
-        outcome: Outcome,
-        detail: Option<Detail>,
+        ended: Ended,
         retry_at: Option<Monotonic>,
     },
 }
@@ -128,9 +135,13 @@ pub struct Machine {
     pub taken: Option<Taken>,
     /// The last released passage in each direction, and the time of its outcome.
     released: [Option<(PassageId, Monotonic)>; 2],
-    /// In a lane that stands open, for each direction the claim that came while another passage was
-    /// being recorded. There, a worker does not wait for another sighting.
+    /// For each direction the claim that waits until the outcome before it is recorded: in a lane
+    /// that stands open, and after a release whose time is over. There, a worker does not wait for
+    /// another sighting.
     next: [Option<(Claim, PassageId)>; 2],
+    /// A manual release that waits until the outcome before it is recorded.
+    waits: Option<(ManualRelease, PassageId)>,
+    sensors: [Sensor; 2],
     tailgates: Budget<TAILGATES>,
     /// The recorded denials without a worker.
     strangers: Budget<STRANGERS>,
@@ -155,6 +166,8 @@ impl Machine {
             taken: None,
             released: Default::default(),
             next: Default::default(),
+            waits: None,
+            sensors: Default::default(),
             tailgates: Budget::default(),
             strangers: Budget::default(),
             other_faces: Budget::default(),
@@ -164,16 +177,27 @@ impl Machine {
         }
     }
 
+    /// Continues with what was known of the sensors before a restart.
+    pub fn resume(&mut self, now: Monotonic, sensors: [Health; 2]) {
+        self.sensors = sensors.map(|health| Sensor::resumed(health, now));
+    }
+
     /// Returns the time at which [`Event::Tick`] is due, and the reason.
     pub fn timeout(&self) -> Option<(Monotonic, &'static str)> {
+        let sensors = self.sensors.iter().filter(|_| self.mode != LaneMode::Free);
+        let sensors = sensors.filter_map(Sensor::due).map(|at| (at, "a sensor is on for long"));
+        self.state_timeout().into_iter().chain(sensors).min()
+    }
+
+    fn state_timeout(&self) -> Option<(Monotonic, &'static str)> {
         match &self.state {
             State::Idle => self.aside_due(),
             State::Committing { .. } => None,
             State::Releasing { deadline, .. } => {
                 Some((*deadline + ANSWER_GRACE, "waits for the turnstile's answer"))
             }
-            State::Open { until, .. } => Some((*until, "waits for a person to walk through")),
-            State::Leaving { passage } => {
+            State::Open(open) => Some((open.until, "waits for a person to walk through")),
+            State::Leaving { passage, .. } => {
                 let due = passage.others.as_ref().and_then(Others::due);
                 due.map(|at| (at, "waits for another face to be seen again"))
             }
@@ -186,6 +210,22 @@ impl Machine {
     /// Returns whether a passage is under way.
     pub fn busy(&self) -> bool {
         !matches!(self.state, State::Idle) || self.aside.is_some()
+    }
+
+    /// Returns whether the next passage may begin: none is under way, or only one whose time is
+    /// over.
+    fn is_free(&self) -> bool {
+        matches!(self.state, State::Idle) || self.in_grace()
+    }
+
+    /// Returns whether the time of a release is over, and a passage would still be its own.
+    fn in_grace(&self) -> bool {
+        matches!(self.state, State::Open(Open { late: true, .. }))
+    }
+
+    fn in_grace_of(&self, worker: &WorkerId, direction: Direction) -> bool {
+        let State::Open(Open { passage, late: true, .. }) = &self.state else { return false };
+        passage.worker.as_ref() == Some(worker) && passage.direction == direction
     }
 
     pub fn handle(&mut self, now: Monotonic, event: Event) -> Vec<Action> {
@@ -207,12 +247,15 @@ impl Machine {
     /// Sets the mode. A passage under way goes on, except that an arm that stands open does not
     /// wait for a person.
     fn mode(&mut self, now: Monotonic, mode: LaneMode) -> Vec<Action> {
+        if (self.mode == LaneMode::Free) != (mode == LaneMode::Free) {
+            self.sensors.iter_mut().for_each(|sensor| sensor.out_of_sight(now, false));
+        }
         self.mode = mode;
         if mode == LaneMode::Free {
             self.aside_stands_open(now);
         }
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Open { passage, .. } if mode == LaneMode::Free => {
+            State::Open(Open { passage, .. }) if mode == LaneMode::Free => {
                 self.close(now, passage, Outcome::Unconfirmed, STANDS_OPEN)
             }
             other => {
@@ -220,50 +263,6 @@ impl Machine {
                 Vec::new()
             }
         }
-    }
-
-    fn asked(&mut self, now: Monotonic, request: ManualRelease, fresh: PassageId) -> Vec<Action> {
-        let life = now + DECISION_LIFE;
-        let deadline = request.void_after.map_or(life, |void_after| life.min(void_after));
-        let closed = self.mode == LaneMode::Closed && request.direction == Direction::Entry;
-        let problem = match &self.state {
-            _ if now > deadline => {
-                self.counters.void += 1;
-                Some("void: the request reached the lane after its deadline")
-            }
-            State::Closing { retry_at: Some(_), .. } => Some(
-                "the last passage cannot be recorded, so the lane releases nothing; see `gatehouse status`",
-            ),
-            State::Idle if closed => {
-                Some("the lane is closed for entry; `gatehouse lane mode` opens it")
-            }
-            State::Idle if !self.aside_blocks(now, request.direction) => None,
-            _ => Some("another passage through this lane is under way; ask again"),
-        };
-        if let Some(problem) = problem {
-            return vec![Action::Answer { passage: fresh, answer: Err(problem.to_owned()) }];
-        }
-        let passage = Passage {
-            id: fresh,
-            direction: request.direction,
-            worker: request.person.as_ref().map(|p| p.id.clone()),
-            visit: None,
-            manual: true,
-            released: false,
-            others: None,
-            flags: Vec::new(),
-        };
-        self.state = State::Committing { passage, deadline };
-        let release = GuardRelease {
-            passage: fresh,
-            lane: self.rules.lane.clone(),
-            direction: request.direction,
-            person: request.person,
-            reason: request.reason,
-            evidence: vec![Evidence::Guard(request.by)],
-            flags: Vec::new(),
-        };
-        vec![Action::Commit { passage: fresh, body: release.into(), photo: None }]
     }
 
     fn committed(
@@ -303,15 +302,20 @@ impl Machine {
 
     fn closed(&mut self, now: Monotonic, id: PassageId, result: Result<(), String>) -> Vec<Action> {
         match &mut self.state {
-            State::Closing { passage, outcome, detail, retry_at } if passage.id == id => {
+            State::Closing { passage, ended, retry_at } if passage.id == id => {
                 if result.is_err() {
                     *retry_at = Some(now + RETRY);
-                    return Vec::new();
+                    let waited = self.waits.take().map(|(_, passage)| {
+                        let problem = "the last passage cannot be recorded, so the lane releases \
+                                       nothing; see `gatehouse status`";
+                        Action::Answer { passage, answer: Err(problem.to_owned()) }
+                    });
+                    return Vec::from_iter(waited);
                 }
                 let answered = Answered {
                     released: passage.released,
-                    outcome: *outcome,
-                    detail: detail.take().map(|d| d.to_string()).unwrap_or_default(),
+                    outcome: ended.outcome,
+                    detail: ended.detail.take().map(|d| d.to_string()).unwrap_or_default(),
                 };
                 let (manual, direction) = (passage.manual, passage.direction);
                 let other = passage.other_face();
@@ -320,7 +324,10 @@ impl Machine {
                 let mut actions = Vec::from_iter(manual.then_some(answer));
                 actions
                     .extend(other.and_then(|other| self.other_face(now, (id, direction), &other)));
-                actions.extend(self.next(now));
+                actions.extend(match self.waits.take() {
+                    Some((request, fresh)) => self.asked(now, request, fresh),
+                    None => self.next(now),
+                });
                 actions
             }
             _ => Vec::new(),
@@ -328,9 +335,6 @@ impl Machine {
     }
 
     fn turnstile(&mut self, now: Monotonic, event: TurnstileEvent) -> Vec<Action> {
-        if matches!(event, TurnstileEvent::Down { .. }) {
-            self.aside_lost_sight();
-        }
         let state = std::mem::replace(&mut self.state, State::Idle);
         match (state, event) {
             (
@@ -343,7 +347,7 @@ impl Machine {
                     return self.close(now, passage, Outcome::Unconfirmed, detail);
                 }
                 let until = now + self.rules.pass_within;
-                self.state = State::Open { passage, until, lost_sight: false };
+                self.state = State::Open(Open::new(passage, until));
                 Vec::new()
             }
             (
@@ -363,24 +367,21 @@ impl Machine {
                     if may_have_released { Outcome::Unconfirmed } else { Outcome::NotPassed };
                 self.close(now, passage, outcome, detail)
             }
-            (State::Open { passage, .. }, TurnstileEvent::Passed { direction, at })
-                if passage.direction == direction =>
+            (State::Open(open), TurnstileEvent::Passed { direction, at })
+                if open.passage.direction == direction =>
             {
-                self.went(now, at, passage)
-            }
-            (State::Open { passage, until, .. }, TurnstileEvent::Down { .. }) => {
-                self.state = State::Open { passage, until, lost_sight: true };
-                Vec::new()
+                self.passed(now, at, open)
             }
             (state, TurnstileEvent::Passed { direction, at }) => {
                 self.state = state;
-                if self.aside_passed(at, direction) {
+                if self.aside_passed(now, at, direction) {
                     return Vec::new();
                 }
                 self.tailgate(now, direction)
             }
-            (state, _) => {
+            (state, event) => {
                 self.state = state;
+                self.sensed(now, &event);
                 Vec::new()
             }
         }
@@ -391,6 +392,7 @@ impl Machine {
         if self.mode == LaneMode::Free {
             return Vec::new();
         }
+        self.sensors[direction as usize].strayed(now);
         self.counters.tailgates += 1;
         if !self.tailgates.spend(now) {
             self.counters.tailgates_unrecorded += 1;
@@ -403,7 +405,10 @@ impl Machine {
     }
 
     fn tick(&mut self, now: Monotonic) -> Vec<Action> {
-        if self.timeout().is_none_or(|(at, _)| now < at) {
+        if self.mode != LaneMode::Free {
+            self.sensors.iter_mut().for_each(|sensor| sensor.tick(now));
+        }
+        if self.state_timeout().is_none_or(|(at, _)| now < at) {
             return Vec::new();
         }
         match std::mem::replace(&mut self.state, State::Idle) {
@@ -411,17 +416,21 @@ impl Machine {
                 let detail = Detail::new("no_answer");
                 self.close(now, passage, Outcome::Unconfirmed, detail)
             }
-            State::Open { passage, lost_sight: false, .. } => {
-                self.close(now, passage, Outcome::NotPassed, Detail::new("nothing_passed"))
+            State::Open(open) if open.late => {
+                let ended = self.not_seen(now, &open);
+                self.unseen(now, open, ended)
             }
-            State::Open { passage, .. } => {
-                let detail = Detail::new("controller_away");
-                self.close(now, passage, Outcome::Unconfirmed, detail)
+            State::Open(open) => {
+                self.begin_grace(now, open);
+                Vec::new()
             }
-            State::Leaving { passage } => self.close(now, passage, Outcome::Passed, None),
-            State::Closing { passage, outcome, detail, .. } => {
-                let close = passage.close(outcome, detail.clone());
-                self.state = State::Closing { passage, outcome, detail, retry_at: None };
+            State::Leaving { passage, ended } => {
+                self.cool(now, &passage, true);
+                self.end(now, passage, ended)
+            }
+            State::Closing { passage, ended, .. } => {
+                let close = ended.action(passage.id);
+                self.state = State::Closing { passage, ended, retry_at: None };
                 vec![close]
             }
             State::Idle => self.close_aside(now),
@@ -435,28 +444,30 @@ impl Machine {
     fn close(
         &mut self,
         now: Monotonic,
-        mut passage: Passage,
+        passage: Passage,
         outcome: Outcome,
         detail: impl Into<Option<Detail>>,
     ) -> Vec<Action> {
-        let went = outcome != Outcome::NotPassed;
-        self.cooling.begin(now, &passage, went, self.rules.cool_down);
+        self.cool(now, &passage, outcome != Outcome::NotPassed);
+        self.end(now, passage, Ended { outcome, detail: detail.into(), flags: Vec::new() })
+    }
+
+    fn end(&mut self, now: Monotonic, passage: Passage, mut ended: Ended) -> Vec<Action> {
         if passage.released {
             self.released[passage.direction as usize] = Some((passage.id, now));
         }
         if passage.other_face().is_some() {
-            passage.flags.push(Flag::OTHER_FACE);
+            ended.flags.push(Flag::OTHER_FACE);
         }
-        let detail = detail.into();
-        let close = passage.close(outcome, detail.clone());
-        self.state = State::Closing { passage, outcome, detail, retry_at: None };
+        let close = ended.action(passage.id);
+        self.state = State::Closing { passage, ended, retry_at: None };
         vec![close]
     }
-}
 
-impl Passage {
-    fn close(&self, outcome: Outcome, detail: Option<Detail>) -> Action {
-        Action::Close { passage: self.id, outcome, detail, flags: self.flags.clone() }
+    /// Begins the cool-down of a passage's worker. `went`: the worker went through, as far as is
+    /// known.
+    fn cool(&mut self, now: Monotonic, passage: &Passage, went: bool) {
+        self.cooling.begin(now, passage, went, self.rules.cool_down);
     }
 }
 

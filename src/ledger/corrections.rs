@@ -16,8 +16,8 @@ use crate::{clock::Stamp, config::Direction};
 const CORRECTED: usize = 200;
 /// Maximum number of latest entries that are searched for silent releases: weeks of a large site.
 const LOOK_BACK: u64 = 50_000;
-/// The code of an outcome after which no one walked through in time.
-const NOTHING_PASSED: &str = "nothing_passed";
+/// The codes of an outcome after which the sensor saw no one walk through in time.
+const NOTHING_PASSED: [&str; 2] = ["nothing_passed", "yielded"];
 
 const PASSAGES: &str = "SELECT c.idx, c.bytes, c.leaf, o.idx, o.bytes, o.leaf
     FROM entry c INDEXED BY entry_lane JOIN entry o ON o.cause = c.idx AND o.kind = 'outcome'
@@ -101,7 +101,7 @@ fn silent(
             Err(LedgerError::Damaged { .. } | LedgerError::Pruned { .. }) => continue,
             Err(error) => return Err(error),
         };
-        let nothing = |detail: &Detail| detail.code == NOTHING_PASSED;
+        let nothing = |detail: &Detail| NOTHING_PASSED.contains(&&*detail.code);
         match closing.outcome {
             Outcome::Passed => break,
             Outcome::NotPassed if closing.detail.as_ref().is_some_and(nothing) => {

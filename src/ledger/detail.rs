@@ -95,6 +95,11 @@ const ENGLISH: &[(&str, &str)] = &[
     ("commit_late", "void: recorded only after its time was over"),
     ("configuration_gone", "over after {lasted_s:seconds}: it is not configured any more"),
     ("controller_away", "the turnstile was away while a person may have walked through"),
+    (
+        "counters_restarted",
+        "the controller's counters started again while the arm was open[: {sensor}, for {direction} at \
+         lane {lane}. Check the controller's power supply]",
+    ),
     ("damaged", "{problem}"),
     (
         "damaged_acknowledgements_unknown",
@@ -163,6 +168,7 @@ const ENGLISH: &[(&str, &str)] = &[
         "{problem}; check the link and the broker. Gatehouse tries again at least every 30 s, and then \
          sends what waits ({records:record})",
     ),
+    ("next_came", "the next person was let through before it was known whether this one walked"),
     ("no_answer", "the turnstile gave no answer"),
     ("no_passage_reports", "this controller does not report passages"),
     ("not_released", "not released: {problem}"),
@@ -204,6 +210,23 @@ const ENGLISH: &[(&str, &str)] = &[
         "over after {lasted_s:seconds}: the known router is back, or a third router took its place, or \
          the new router is known now",
     ),
+    (
+        "sensor_chatters",
+        "the passage sensor reports people without a release[: {sensor}, for {direction} at lane {lane}. \
+         Look for a loose wire, for dirt or water on the sensor, and at its alignment; or people pass \
+         without being let through]",
+    ),
+    (
+        "sensor_on",
+        "the passage sensor stays on[: {sensor}, for {direction} at lane {lane}. Look for a thing that \
+         stands before it, for dirt on it, at its alignment, and for a short circuit in its wire]",
+    ),
+    (
+        "sensor_silent",
+        "the passage sensor saw no one at several releases[: {sensor}, for {direction} at lane {lane}. \
+         Look for a torn or loose wire, at the sensor's power and alignment, and for dirt on it]",
+    ),
+    ("sensor_unproven", "the passage sensor saw no one, and has not shown lately that it works"),
     ("turnstile_down", "{problem}"),
     ("yielded", "no one walked through in time, and the arm was released for the other side"),
 ];

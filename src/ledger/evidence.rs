@@ -137,11 +137,11 @@ impl Evidence {
 pub struct Flag(Cow<'static, str>);
 
 impl Flag {
-    /// The decision was carried out late.
+    /// The person passed after the time of the release was over.
     pub const LATE: Flag = Flag(Cow::Borrowed("late"));
     /// Another face was before the camera until the passage, and vanished with it.
     pub const OTHER_FACE: Flag = Flag(Cow::Borrowed("other_face"));
-    /// The sensor that reports passages had shown no sign of life.
+    /// The passage sensor has not shown lately that it works, or shows that it does not.
     pub const SENSOR_SUSPECT: Flag = Flag(Cow::Borrowed("sensor_suspect"));
     /// The clock was not trusted, and the decision depended on it.
     pub const CLOCK: Flag = Flag(Cow::Borrowed("clock"));

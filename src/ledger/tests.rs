@@ -319,6 +319,13 @@ fn one_of_each_kind() -> Vec<Entry> {
         .into(),
         other_face(None, stranger()).into(),
         other_face(Some(person()), vec![Evidence::Face(face())]).into(),
+        alarm(
+            AlarmWhat::PassageSensor,
+            "north/entry",
+            true,
+            Detail::new("sensor_silent").with("sensor", "input 0"),
+        )
+        .into(),
     ];
     (0..)
         .zip(bodies)

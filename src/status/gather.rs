@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     clock::Monotonic,
+    config::Direction,
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
     services::{CameraPanel, LanePanel, Services},
 };
@@ -106,6 +107,12 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
     let turnstile = lane.turnstile.borrow().clone();
     if let Some(trouble) = troubles::turnstile(&turnstile) {
         attention.trouble(Part::Turnstile(lane.name.clone()), trouble);
+    }
+    for direction in Direction::BOTH {
+        if let Some(trouble) = troubles::passage_sensor(lane, direction) {
+            let part = Part::PassageSensor(troubles::side_name(lane, direction));
+            attention.trouble(part, trouble);
+        }
     }
     for look in troubles::foreign(&lane.name, &turnstile) {
         attention.look(Part::Turnstile(lane.name.clone()), &look);

@@ -13,6 +13,8 @@ pub enum Part {
     Lane(String),
     Turnstile(String),
     FireAlarm(String),
+    /// The passage sensor of a lane and direction: `north/entry`.
+    PassageSensor(String),
     /// The fire alarm's input of a lane.
     FireInput(String),
     /// A camera, by its lane and direction: `north/entry`.
@@ -43,6 +45,7 @@ impl fmt::Display for Part {
             Part::Lane(name) => write!(f, "lane {name}"),
             Part::Turnstile(lane) => write!(f, "turnstile {lane}"),
             Part::FireAlarm(lane) => write!(f, "fire alarm {lane}"),
+            Part::PassageSensor(name) => write!(f, "passage sensor {name}"),
             Part::FireInput(lane) => write!(f, "fire input {lane}"),
             Part::Camera(name) => write!(f, "camera {name}"),
             Part::Vision(camera) => write!(f, "vision {camera}"),

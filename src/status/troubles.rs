@@ -9,11 +9,11 @@ use crate::{
     alarms::{PartState, Trouble},
     camera::CameraState,
     clock::{Monotonic, Stamp},
-    config::AlarmLimits,
+    config::{AlarmLimits, Direction},
     gate::{lane::GLITCH_WINDOW, vision_pool::Showing},
     ledger::{self, AlarmWhat, Detail, LedgerError},
     services::{CameraPanel, LanePanel, Services},
-    turnstile::{Direction, TurnstileState},
+    turnstile::TurnstileState,
     uplink::{Certificate, CertificateOf, UpstreamState},
 };
 
@@ -50,6 +50,10 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
         }
         let found = turnstile(&lane.turnstile.borrow());
         looks.push(PartState::new(AlarmWhat::Turnstile, &lane.name, found));
+        for direction in Direction::BOTH {
+            let found = passage_sensor(lane, direction);
+            looks.push(PartState::new(AlarmWhat::PassageSensor, side_name(lane, direction), found));
+        }
         looks.extend(foreign(&lane.name, &lane.turnstile.borrow()));
         looks.extend(fire_input(lane, now));
     }
@@ -74,6 +78,11 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
 /// Returns the name of a camera in `status`: `north/entry`.
 pub(super) fn camera_name(lane: &LanePanel, camera: &CameraPanel) -> String {
     format!("{}/{}", lane.name, camera.direction)
+}
+
+/// Returns the name of a side of a lane in `status`: `north/entry`.
+pub(super) fn side_name(lane: &LanePanel, direction: Direction) -> String {
+    format!("{}/{direction}", lane.name)
 }
 
 /// Returns whether the camera is open and sends no frames.
@@ -162,6 +171,14 @@ pub(super) fn turnstile(state: &TurnstileState) -> Option<Trouble> {
         detail: Detail::new("turnstile_down").with("problem", problem(&state.last_error)),
         count: None,
     })
+}
+
+/// Returns a trouble if the passage sensor of this direction is suspect.
+pub(super) fn passage_sensor(lane: &LanePanel, direction: Direction) -> Option<Trouble> {
+    let (why, since) = lane.state.borrow().suspects[direction.index()]?;
+    let sensor = lane.turnstile.borrow().sensors.as_ref()?[direction.index()].clone();
+    let detail = why.detail().with("sensor", sensor).with("direction", direction.word());
+    Some(Trouble { since, detail: detail.with("lane", &*lane.name), count: None })
 }
 
 /// Returns for each direction of a lane whether another hand keeps it released.

@@ -20,6 +20,12 @@ pub struct TurnstileState {
     /// The last error, kept after the line is up again.
     pub last_error: Option<String>,
     pub confirms_passage: bool,
+    /// The names of the passage sensors, if the controller reports passages.
+    #[serde(skip)]
+    pub sensors: Option<[String; 2]>,
+    /// Whether each passage input is on, in the order entry, exit. Null without inputs, and while
+    /// the line is down.
+    pub passage_inputs: Option<[bool; 2]>,
     /// The arm is held open, by the controller's last acknowledgement.
     pub held_open: bool,
     /// The fire alarm's input, where there is one and it has been read.
@@ -59,6 +65,7 @@ impl TurnstileState {
     pub(super) fn turn(&mut self, connected: bool, now: Monotonic) {
         if std::mem::replace(&mut self.connected, connected) != connected {
             self.since = now;
+            self.passage_inputs = self.passage_inputs.filter(|_| connected);
         }
     }
 }

@@ -14,7 +14,7 @@
 //!
 //! | driver | acknowledges a release | reports a passage | held open by | fire input |
 //! |---|---|---|---|---|
-//! | `modbus-rtu` | by an echo | discrete inputs | both coils on | yes |
+//! | `modbus-rtu` | by an echo | discrete inputs, if any | both coils on | yes |
 //! | `7e7f` | by its state | counters | 81 and 83; 84 ends it | no |
 //! | `eb` | not at all | not at all | 42, arm down; 43 ends it | no |
 

@@ -21,6 +21,11 @@ pub struct ConnectReport {
 pub struct Polled {
     /// The direction of each passage.
     pub passed: Vec<Direction>,
+    /// Whether each passage input is on, in the order of [`Direction::BOTH`]; `None` where passages
+    /// are counted, or not reported.
+    pub inputs: Option<[bool; 2]>,
+    /// The counters of passages started again, so that passages may be missing.
+    pub restarted: bool,
     /// The fire alarm's input, where there is one.
     pub fire: Option<bool>,
     /// The directions that another hand has released, at a poll that looked for them. It looks each
@@ -49,9 +54,6 @@ pub struct ForeignRelease {
 /// [`connect`](Turnstile::connect). A call may be dropped before it ends. The driver must then make
 /// sure that the next call does not take an older answer for its own.
 pub trait Turnstile: Send + 'static {
-    /// Whether the controller reports passages.
-    const CONFIRMS_PASSAGE: bool = true;
-
     /// Opens the line and reads the controller's state. It does not move the arm. The task calls
     /// [`hold`](Turnstile::hold) next, because a coil left on by a crash would keep the gate open.
     fn connect(&mut self) -> impl Future<Output = Result<ConnectReport, TurnstileError>> + Send;
@@ -119,6 +121,11 @@ pub enum TurnstileEvent {
     NotReleased { passage: PassageId, why: NotReleased, may_have_released: bool },
     /// The passage sensor or a counter reported a passage.
     Passed { direction: Direction, at: Monotonic },
+    /// A passage input went on or off. Comes before the `Passed` of the same poll. Also sent when
+    /// the input is on at a connection. Counters have no input.
+    Sensor { direction: Direction, on: bool, at: Monotonic },
+    /// The counters of passages started again, so that passages may be missing.
+    CountersRestarted { at: Monotonic },
     /// The fire alarm's input went on or off. Also sent when the input is on at a connection.
     ///
     /// The task tries to open the arm before it sends `on: true`. It keeps the arm open until the

@@ -91,6 +91,8 @@ pub struct FramedBoard {
     pub address: u8,
     /// The side of the arm that `entry` leads to.
     pub entry_side: Side,
+    /// Maximum time between a release and its passage.
+    pub pass_within: Duration,
 }
 
 impl Settings for FramedBoard {
@@ -101,6 +103,7 @@ impl Settings for FramedBoard {
             line: keys.line()?,
             address: keys.whole::<_, 0, 255>("address")?.unwrap_or(1),
             entry_side: keys.given("entry_side")?.unwrap_or_default(),
+            pass_within: keys.pass_within,
         })
     }
 
@@ -217,6 +220,16 @@ impl Keys<'_> {
         match self.given(key)? {
             Some(Pair { entry, exit }) if entry == exit => wrong(key, "entry and exit must differ"),
             pair => Ok(pair.map(|Pair { entry, exit }| [entry, exit])),
+        }
+    }
+
+    /// Returns two inputs as [`pair`](Self::pair), or `None` if the value is `"none"`: there are no
+    /// such inputs.
+    pub fn pair_or_none(&self, key: &str) -> Checked<Option<Option<[u16; 2]>>> {
+        match self.table.get(key).and_then(toml::Value::as_str) {
+            Some("none") => Ok(Some(None)),
+            Some(_) => wrong(key, "must be { entry = 0, exit = 1 }, or \"none\" without sensors"),
+            None => Ok(self.pair(key)?.map(Some)),
         }
     }
 

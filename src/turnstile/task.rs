@@ -71,13 +71,15 @@ pub(super) fn spawn<T: Turnstile>(
     lane: TaskLane,
     port: String,
     tap: Option<broadcast::Sender<DeviceFrame>>,
+    sensors: Option<[String; 2]>,
 ) -> (TurnstileHandle, JoinHandle<()>) {
     let (releases, taken) = mpsc::channel(RELEASES);
     let (events, heard) = mpsc::channel(EVENTS);
     let (hold_open, held_by_lane) = watch::channel(lane.hold_open);
     let (state, shown) = watch::channel(TurnstileState {
         since: lane.clock.monotonic(),
-        confirms_passage: T::CONFIRMS_PASSAGE,
+        confirms_passage: sensors.is_some(),
+        sensors,
         port,
         ..TurnstileState::default()
     });
@@ -275,6 +277,10 @@ impl<T: Turnstile> Driven<'_, T> {
             warn!(lane = self.state.lane, remark, "the turnstile reports a problem");
             self.state.state.send_modify(|s| s.last_error = Some(remark));
         }
+        if seen.restarted {
+            self.state.counters_restarted();
+        }
+        self.state.sensors(seen.inputs);
         seen.passed.into_iter().for_each(|direction| self.state.passed(direction));
         opened?;
         for direction in seen.foreign.map(|found| self.state.finds(&found)).unwrap_or_default() {

@@ -41,6 +41,7 @@ mod network_camera;
 mod others;
 mod program;
 mod roster;
+mod sensors;
 mod shipped;
 #[cfg(feature = "failpoints")]
 mod slow_box;

@@ -15,6 +15,7 @@ Input, one command a line:
 `another`         a foreign program has the terminal, so the board changes to another terminal
 `walks MS`        from now on a worker walks this long after each release; the sensor is the input with
                   the coil's number
+`chatters N MS`   from now on input N changes this often, as a loose wire does; 0 ends it, off
 `quit`
 It also ends when its input ends.
 
@@ -56,6 +57,7 @@ class Board:
         self.walk_after_s = None
         self.looks = 0
         self.walkers = set()
+        self.chatter = None
         self.refuses = {}
 
     async def action(self, function, _start, address, _count, registers, values):
@@ -81,6 +83,18 @@ class Board:
     def input(self, number, on):
         bit = 1 << number
         self.inputs = self.inputs | bit if on else self.inputs & ~bit
+
+    def chatters(self, number, every_s):
+        if self.chatter:
+            self.chatter.cancel()
+        self.input(number, False)
+        self.chatter = every_s and asyncio.create_task(self.goes_on_and_off(number, every_s))
+
+    async def goes_on_and_off(self, number, every_s):
+        while True:
+            for on in (True, False):
+                self.input(number, on)
+                await asyncio.sleep(every_s)
 
     async def walk(self, number):
         await asyncio.sleep(self.walk_after_s)
@@ -168,6 +182,8 @@ async def main():
             case ["input", number, level]:
                 board, _, number = number.rpartition(":")
                 boards[board].input(int(number), level == "on")
+            case ["chatters", number, every_ms]:
+                boards[""].chatters(int(number), int(every_ms) / 1000)
             case ["coil", number, level]:
                 board, _, number = number.rpartition(":")
                 boards[board].coils[int(number)] = level == "on"

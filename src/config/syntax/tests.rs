@@ -248,6 +248,11 @@ fn common_mistakes_in_toml_are_explained() {
             "release_coil.entry: 70000 must be from 0 to 65535",
         ),
         ("release_coil = 5", "release_coil: must be { entry = 0, exit = 1 }"),
+        ("passage_input = 5", "passage_input: must be { entry = 0, exit = 1 }"),
+        (
+            "passage_input = \"no\"",
+            "passage_input: must be { entry = 0, exit = 1 }, or \"none\" without sensors",
+        ),
         (
             "release_coil = { enter = 0, exit = 1 }",
             "release_coil.enter: unknown key (did you mean entry?)",

@@ -12,7 +12,7 @@ use crate::{
         claim::Presented,
         passage::{Action, Answered, Event, Machine},
     },
-    ledger::{Body, Denial, Evidence, Grant, Ledger, LedgerError},
+    ledger::{Body, Denial, Evidence, Flag, Grant, Ledger, LedgerError},
     store::{Priority, photo_store::Taken},
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
 };
@@ -84,10 +84,11 @@ impl Shell<'_> {
             }
         }
         let (busy, counters) = (self.machine.busy(), self.machine.counters);
+        let suspects = self.machine.suspects();
         self.lane.state.send_if_modified(|state| {
-            let before = (state.busy, state.counters);
-            (state.busy, state.counters) = (busy, counters);
-            before != (busy, counters)
+            let before = (state.busy, state.counters, state.suspects);
+            (state.busy, state.counters, state.suspects) = (busy, counters, suspects);
+            before != (busy, counters, suspects)
         });
         let passing = self.machine.passing();
         self.lane.passing.send_if_modified(|before| {
@@ -172,7 +173,8 @@ impl Shell<'_> {
             Action::Close { passage, outcome, detail, flags } => {
                 failpoint::at("outcome.decided");
                 let why = detail.as_ref().map(tracing::field::display);
-                tracing::info!(%lane, %passage, ?outcome, detail = why, "outcome");
+                let flagged: Vec<_> = flags.iter().map(Flag::word).collect();
+                tracing::info!(%lane, %passage, ?outcome, detail = why, ?flagged, "outcome");
                 self.commit(
                     Priority::Attendance,
                     "outcome",
@@ -250,12 +252,12 @@ impl Shell<'_> {
     }
 
     /// Writes to the ledger in a task of its own. The answer comes back as an event.
-    pub(super) fn commit(
+    pub(super) fn commit<T: Send + 'static>(
         &self,
         priority: Priority,
         kind: &'static str,
-        answer: impl FnOnce(Result<(), String>) -> Option<Done> + Send + 'static,
-        work: impl FnOnce(&Ledger, &rusqlite::Transaction<'_>, Stamp) -> Result<(), LedgerError>
+        answer: impl FnOnce(Result<T, String>) -> Option<Done> + Send + 'static,
+        work: impl FnOnce(&Ledger, &rusqlite::Transaction<'_>, Stamp) -> Result<T, LedgerError>
         + Send
         + 'static,
     ) {
@@ -265,13 +267,13 @@ impl Shell<'_> {
         let stamp = clock.stamp();
         tokio::spawn(async move {
             let written = store.write(priority, move |tx| {
-                work(&ledger, tx, stamp)?;
+                let worked = work(&ledger, tx, stamp)?;
                 failpoint::at(format_args!("{kind}.written"));
-                Ok(())
+                Ok(worked)
             });
             let result = written.await.map_err(|e: LedgerError| e.to_string());
             match &result {
-                Ok(()) => failpoint::at(format_args!("{kind}.committed")),
+                Ok(_) => failpoint::at(format_args!("{kind}.committed")),
                 Err(error) => tracing::error!(%lane, kind, %error, "not recorded"),
             }
             state.send_modify(|s| s.wrote(kind, &result, clock.monotonic()));

@@ -124,6 +124,7 @@ impl Bench {
                 alarms,
                 clock.stamp(),
             ),
+            sensors: SensorHolder::default(),
             photo_store: photo_store.clone(),
             watchers: Watchers::default(),
         };

@@ -61,8 +61,9 @@ impl Machine {
         {
             return nothing(Taken::CoolingDown);
         }
-        let idle = matches!(self.state, State::Idle);
-        if self.aside_blocks(now, direction) || !(idle || self.yields(now, &claim)) {
+        let may_begin =
+            !self.aside_blocks(now, direction) && (self.is_free() || self.yields(now, &claim));
+        if !may_begin {
             if self.mode == LaneMode::Free && claim.who.is_ok() {
                 self.next[direction as usize] = Some((claim, fresh));
             }
@@ -73,6 +74,13 @@ impl Machine {
             policy::decide(&worker, direction, mode, claim.today, training).map(|()| worker)
         });
         match decision {
+            // A worker who stays has not walked yet, and may still walk late.
+            Ok(worker) if self.in_grace_of(&worker.person.id, direction) => nothing(Taken::Busy),
+            // The outcome of the release before it comes first.
+            Ok(_) if self.in_grace() => {
+                self.next[direction as usize] = Some((claim, fresh));
+                (Taken::Busy, self.give_way(now))
+            }
             Ok(worker) => self.grant(claim, &worker, fresh),
             Err(_) if mode == LaneMode::Free => nothing(Taken::Free),
             Err(reason) => self.deny(now, claim, reason),
@@ -90,7 +98,6 @@ impl Machine {
             manual: false,
             released: false,
             others: None,
-            flags: Vec::new(),
         };
         self.state = State::Committing { passage, deadline: claim.captured + DECISION_LIFE };
         let grant = Grant {
@@ -129,7 +136,7 @@ impl Machine {
         (Taken::Denied(reason), vec![Action::Deny { body: denial.into() }])
     }
 
-    /// Decides on a claim that waited for the end of the passage in a lane that stands open.
+    /// Decides on a claim that waited for the end of the passage before it.
     pub(super) fn next(&mut self, now: Monotonic) -> Vec<Action> {
         match self.next.iter_mut().find_map(Option::take) {
             Some((claim, fresh)) if now.since(claim.captured) <= DECISION_LIFE => {

@@ -34,9 +34,10 @@ impl Machine {
         // The person of an earlier sighting is gone, or is seen again.
         self.next[side].take_if(|(claim, _)| claim.visit.is_some());
         self.cooling.extend(sighting);
+        self.open().for_each(|open| open.look(sighting));
         self.denied.extend(sighting);
         // No person is denied during a passage or in free mode.
-        let ignores = self.busy() || self.mode == LaneMode::Free;
+        let ignores = !self.is_free() || self.mode == LaneMode::Free;
         let verdict = self.visits[side].look(sighting, &self.rules.faces, !ignores);
         let named = sighting.sighted.named();
         let place = (sighting.direction, Some(sighting.visit));
@@ -46,7 +47,7 @@ impl Machine {
             Verdict::Agreed(claim) => self.decide(now, claim, fresh),
             Verdict::Agreeing { looks, of } => nothing(Taken::Agreeing { looks, of }),
             Verdict::TurningAway => nothing(Taken::TurningAway),
-            Verdict::Ignored => nothing(if self.busy() { Taken::Busy } else { Taken::Free }),
+            Verdict::Ignored => nothing(if !self.is_free() { Taken::Busy } else { Taken::Free }),
         };
         if self.undecided[side].look(sighting, decided.0) {
             let reason = sighting.sighted.reason();

@@ -10,7 +10,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Action, Machine, Passage, State};
+use super::{Action, Ended, Machine, Passage, State};
 use crate::{
     clock::Monotonic,
     config::Direction,
@@ -19,7 +19,7 @@ use crate::{
         pace::Pace,
         policy::Sighted,
     },
-    ledger::{Evidence, FaceEvidence, OtherFace, Outcome, Score},
+    ledger::{Evidence, FaceEvidence, OtherFace, Score},
     roster::{Worker, WorkerId},
     turnstile::PassageId,
 };
@@ -172,8 +172,8 @@ impl State {
         match self {
             State::Committing { passage, .. }
             | State::Releasing { passage, .. }
-            | State::Open { passage, .. }
-            | State::Leaving { passage } => Some(passage),
+            | State::Leaving { passage, .. } => Some(passage),
+            State::Open(open) => Some(&mut open.passage),
             State::Idle | State::Closing { .. } => None,
         }
     }
@@ -183,7 +183,8 @@ impl Machine {
     /// Returns the workers whose passages are under way.
     pub fn passing(&mut self) -> Passing {
         let mut passing = Passing::default();
-        let under_way = [self.state.passage(), self.aside.as_mut().map(|aside| &mut aside.passage)];
+        let under_way =
+            [self.state.passage(), self.aside.as_mut().map(|aside| &mut aside.open.passage)];
         for passage in under_way.into_iter().flatten() {
             passing[passage.direction as usize].clone_from(&passage.worker);
         }
@@ -207,7 +208,8 @@ impl Machine {
         direction: Direction,
         frame: impl Fn(&mut Others),
     ) -> Vec<Action> {
-        let under_way = [self.state.passage(), self.aside.as_mut().map(|aside| &mut aside.passage)];
+        let under_way =
+            [self.state.passage(), self.aside.as_mut().map(|aside| &mut aside.open.passage)];
         for passage in under_way.into_iter().flatten() {
             if passage.direction == direction
                 && let Some(others) = &mut passage.others
@@ -228,13 +230,15 @@ impl Machine {
         now: Monotonic,
         at: Monotonic,
         mut passage: Passage,
+        ended: Ended,
     ) -> Vec<Action> {
         if passage.passed(at) {
             self.released[passage.direction as usize] = Some((passage.id, now));
-            self.state = State::Leaving { passage };
+            self.state = State::Leaving { passage, ended };
             return Vec::new();
         }
-        self.close(now, passage, Outcome::Passed, None)
+        self.cool(now, &passage, true);
+        self.end(now, passage, ended)
     }
 
     /// Returns the event of a passage with which another face vanished, after its outcome. Counts

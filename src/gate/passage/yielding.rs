@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Action, Machine, Others, Passage, STANDS_OPEN, State};
+use super::{Action, Ended, GRACE, Machine, Open, Others, STANDS_OPEN, State};
 use crate::{
     clock::Monotonic,
     config::Direction,
@@ -22,19 +22,17 @@ pub(super) const YIELDS_AFTER: Duration = Duration::from_millis(2500);
 /// A passage that yielded.
 #[derive(Debug)]
 pub(super) struct Aside {
-    pub(super) passage: Passage,
+    pub(super) open: Open,
     /// Time from which the outcome is recorded, as soon as the lane is idle. After another face it is
     /// later.
     until: Monotonic,
-    /// The controller was disconnected for some of the time.
-    lost_sight: bool,
     /// The outcome, if it is known before its time.
-    outcome: Option<(Outcome, Option<Detail>)>,
+    ended: Option<Ended>,
 }
 
 impl Aside {
     fn due(&self) -> Monotonic {
-        self.passage.others.as_ref().and_then(Others::due).unwrap_or(self.until)
+        self.open.passage.others.as_ref().and_then(Others::due).unwrap_or(self.until)
     }
 }
 
@@ -43,13 +41,15 @@ impl Machine {
     pub(super) fn aside_blocks(&self, now: Monotonic, direction: Direction) -> bool {
         self.aside
             .as_ref()
-            .is_some_and(|aside| aside.passage.direction == direction || aside.due() <= now)
+            .is_some_and(|aside| aside.open.passage.direction == direction || aside.due() <= now)
     }
 
     /// Puts the passage of an open arm aside, if the claim comes from the other side and would be
     /// granted. A guard's release does not yield. Returns whether the lane is idle now.
     pub(super) fn yields(&mut self, now: Monotonic, claim: &Claim) -> bool {
-        let State::Open { passage, until, .. } = &self.state else { return false };
+        let State::Open(Open { passage, until, late: false, .. }) = &self.state else {
+            return false;
+        };
         let open_for = self.rules.pass_within.saturating_sub(until.since(now));
         let may_yield = open_for >= YIELDS_AFTER
             && passage.direction != claim.direction
@@ -63,8 +63,8 @@ impl Machine {
             return false;
         }
         match std::mem::replace(&mut self.state, State::Idle) {
-            State::Open { passage, until, lost_sight } => {
-                self.aside = Some(Aside { passage, until, lost_sight, outcome: None });
+            State::Open(open) => {
+                self.aside = Some(Aside { until: open.until + GRACE, open, ended: None });
                 true
             }
             other => {
@@ -75,28 +75,29 @@ impl Machine {
     }
 
     /// Takes a passage for the passage put aside. Returns whether it was in that direction.
-    pub(super) fn aside_passed(&mut self, at: Monotonic, direction: Direction) -> bool {
-        match &mut self.aside {
-            Some(aside) if aside.passage.direction == direction && aside.outcome.is_none() => {
-                aside.passage.passed(at);
-                aside.until = at;
-                aside.outcome = Some((Outcome::Passed, None));
-                true
-            }
-            _ => false,
-        }
-    }
-
-    pub(super) fn aside_lost_sight(&mut self) {
-        if let Some(aside) = &mut self.aside {
-            aside.lost_sight = true;
-        }
+    pub(super) fn aside_passed(
+        &mut self,
+        now: Monotonic,
+        at: Monotonic,
+        direction: Direction,
+    ) -> bool {
+        let is_its =
+            |aside: &mut Aside| aside.open.passage.direction == direction && aside.ended.is_none();
+        let Some(mut aside) = self.aside.take_if(is_its) else { return false };
+        aside.open.late = at >= aside.open.until;
+        aside.open.passage.passed(at);
+        aside.ended = Some(self.seen(now, &aside.open));
+        aside.until = at;
+        self.aside = Some(aside);
+        true
     }
 
     /// Ends the wait of the passage put aside, because the arm stands open.
     pub(super) fn aside_stands_open(&mut self, now: Monotonic) {
-        if let Some(aside) = self.aside.as_mut().filter(|aside| aside.outcome.is_none()) {
-            (aside.until, aside.outcome) = (now, Some((Outcome::Unconfirmed, Some(STANDS_OPEN))));
+        if let Some(aside) = self.aside.as_mut().filter(|aside| aside.ended.is_none()) {
+            let (outcome, detail) = (Outcome::Unconfirmed, Some(STANDS_OPEN));
+            let ended = Ended { outcome, detail, flags: Vec::new() };
+            (aside.until, aside.ended) = (now, Some(ended));
         }
     }
 
@@ -109,11 +110,16 @@ impl Machine {
     /// Closes the passage put aside, if it is due and the lane is idle.
     pub(super) fn close_aside(&mut self, now: Monotonic) -> Vec<Action> {
         let Some(aside) = self.aside.take_if(|aside| aside.due() <= now) else { return Vec::new() };
-        let (outcome, detail) = match (aside.outcome, aside.lost_sight) {
-            (Some(known), _) => known,
-            (None, false) => (Outcome::NotPassed, Some(Detail::new("yielded"))),
-            (None, true) => (Outcome::Unconfirmed, Some(Detail::new("controller_away"))),
-        };
-        self.close(now, aside.passage, outcome, detail)
+        let Aside { open, ended, .. } = aside;
+        let ended = ended.unwrap_or_else(|| {
+            self.was_silent(now, &open);
+            let mut ended = self.not_seen(now, &open);
+            if ended.outcome == Outcome::NotPassed {
+                ended.detail = Some(Detail::new("yielded"));
+            }
+            ended
+        });
+        self.cool(now, &open.passage, ended.outcome != Outcome::NotPassed);
+        self.end(now, open.passage, ended)
     }
 }

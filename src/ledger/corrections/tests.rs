@@ -87,11 +87,11 @@ use Outcome::{NotPassed, Passed, Unconfirmed};
 #[tokio::test]
 async fn outcomes_after_the_last_sign_of_life_of_a_sensor_are_corrected_and_no_others() {
     at_a_gate(&["a"], |gate| {
-        gate.records("north", Entry, NotPassed, NOTHING_PASSED);
+        gate.records("north", Entry, NotPassed, NOTHING_PASSED[0]);
         gate.records("north", Entry, Passed, "");
-        gate.records("north", Exit, NotPassed, NOTHING_PASSED);
-        gate.records("south", Entry, NotPassed, NOTHING_PASSED);
-        gate.records("north", Entry, NotPassed, NOTHING_PASSED);
+        gate.records("north", Exit, NotPassed, NOTHING_PASSED[0]);
+        gate.records("south", Entry, NotPassed, NOTHING_PASSED[0]);
+        gate.records("north", Entry, NotPassed, NOTHING_PASSED[0]);
         gate.records("north", Entry, NotPassed, "commit_late");
         gate.records("north", Entry, Unconfirmed, "no_answer");
         let reason = "no face yet".to_owned();
@@ -110,7 +110,7 @@ async fn outcomes_after_the_last_sign_of_life_of_a_sensor_are_corrected_and_no_o
             flags: Vec::new(),
         };
         gate.ledger.append(gate.tx, gate.stamp, release).unwrap();
-        gate.closes(passage, NotPassed, NOTHING_PASSED);
+        gate.closes(passage, NotPassed, NOTHING_PASSED[0]);
         assert_eq!((gate.silent("north", Entry, 10), gate.silent("north", Entry, 1)), (2, 1));
         assert_eq!((gate.silent("north", Exit, 10), gate.silent("west", Exit, 10)), (1, 0));
         assert_eq!((gate.corrects("north", Entry), gate.corrects("north", Entry)), (2, 0));
@@ -153,7 +153,7 @@ async fn a_call_corrects_a_bounded_number_and_the_next_call_continues() {
     at_a_gate(&[], |gate| {
         gate.records("north", Exit, Passed, "");
         for _ in 0..CORRECTED + 1 {
-            gate.records("north", Exit, NotPassed, NOTHING_PASSED);
+            gate.records("north", Exit, NotPassed, NOTHING_PASSED[0]);
         }
         let calls = [gate.corrects("north", Exit), gate.corrects("north", Exit)];
         assert_eq!((calls, gate.corrects("north", Exit)), ([CORRECTED as u64, 1], 0));
@@ -168,7 +168,7 @@ async fn a_call_corrects_a_bounded_number_and_the_next_call_continues() {
 async fn a_correction_keeps_the_flags_of_the_outcome_and_an_altered_entry_is_passed_over() {
     at_a_gate(&[], |gate| {
         for _ in 0..3 {
-            gate.records("north", Exit, NotPassed, NOTHING_PASSED);
+            gate.records("north", Exit, NotPassed, NOTHING_PASSED[0]);
         }
         let cause = gate.next();
         let face = Evidence::of_face(Score::of(0.7), Score::of(0.5), "m");
@@ -178,7 +178,7 @@ async fn a_correction_keeps_the_flags_of_the_outcome_and_an_altered_entry_is_pas
             passage: cause,
             cause: EntryRef { index: granted.entry.index, hash: granted.leaf },
             outcome: NotPassed,
-            detail: Some(Detail::new(NOTHING_PASSED)),
+            detail: Some(Detail::new(NOTHING_PASSED[0])),
             flags: vec![Flag::OTHER_FACE],
         };
         gate.ledger.append(gate.tx, gate.stamp, closing).unwrap();

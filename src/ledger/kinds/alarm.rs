@@ -25,6 +25,8 @@ words! {
         Neighbourhood = "neighbourhood",
         /// A camera shows faces, and the lane decides on none.
         Undecided = "undecided",
+        /// A passage sensor that seems to have failed.
+        PassageSensor = "passage_sensor",
         /// Another hand keeps an arm released.
         ForeignRelease = "foreign_release",
         /// A glitch of the fire alarm's input opened the lanes for a moment.

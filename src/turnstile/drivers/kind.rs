@@ -27,6 +27,10 @@ pub trait Driver: Turnstile + Sized {
     /// Creates a driver that is not connected.
     fn new(config: Self::Config, means: &Means) -> Self;
 
+    /// Returns the name of the passage sensor of each direction, in the order of
+    /// [`Direction::BOTH`](crate::turnstile::Direction::BOTH); `None` if no passages are reported.
+    fn sensors(config: &Self::Config) -> Option<[String; 2]>;
+
     /// Returns what `gatehouse check` shows after a connection.
     fn found(address: u8, port: &str) -> String {
         format!("address {address} answers on {port}")

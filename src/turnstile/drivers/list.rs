@@ -76,13 +76,6 @@ macro_rules! drivers {
                 all.into_iter().filter(|(_, simulated)| !simulated).map(|(one, _)| one).collect()
             }
 
-            /// Returns whether the controllers report passages.
-            pub fn confirms_passage(self) -> bool {
-                match self {
-                    $(Protocol::$name => <$driver as crate::turnstile::Turnstile>::CONFIRMS_PASSAGE,)+
-                }
-            }
-
             /// Returns the protocol's values for a [`SimulatedLine`](super::SimulatedLine).
             pub fn speaks(self) -> Speaks {
                 let (driver, board): (_, fn(u8) -> _) = match self {

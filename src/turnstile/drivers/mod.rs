@@ -107,11 +107,12 @@ fn spawn<D: Driver>(
     let port = config.place().map(|(line, _)| buses.port(line));
     let name = port.as_ref().map_or_else(|| D::WORD.to_owned(), |port| port.name());
     let tap = D::SIMULATED.then(|| means.tap.clone());
+    let sensors = D::sensors(&config);
     let make = move || {
         let _held = &port;
         D::new(config.clone(), &means)
     };
-    task::spawn(make, lane, name, tap)
+    task::spawn(make, lane, name, tap, sensors)
 }
 
 async fn probe<D: Driver>(config: &D::Config, buses: &Buses) -> Result<String, TurnstileError> {

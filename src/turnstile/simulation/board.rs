@@ -78,6 +78,8 @@ pub trait Hands {
 
     fn set_counted(&mut self, _direction: Direction, _passages: u32) {}
 
+    fn set_infrared(&mut self, _infrared: u8) {}
+
     fn set_trouble(&mut self, _fault: u8, _alarm: u8) {}
 }
 

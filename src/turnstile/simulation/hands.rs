@@ -151,6 +151,11 @@ impl SimulatedDevice {
         self.device.state().board.set_counted(direction, passages);
     }
 
+    /// Sets what the infrared sensors of a 7E/7F controller see; 0 is no person.
+    pub fn set_infrared(&self, infrared: u8) {
+        self.device.state().board.set_infrared(infrared);
+    }
+
     /// Sets the fault and alarm that a 7E/7F controller reports.
     pub fn set_trouble(&self, fault: u8, alarm: u8) {
         self.device.state().board.set_trouble(fault, alarm);

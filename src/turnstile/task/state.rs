@@ -322,6 +322,26 @@ impl TaskState {
         }
     }
 
+    pub fn counters_restarted(&mut self) {
+        self.say(TurnstileEvent::CountersRestarted { at: self.clock.monotonic() });
+    }
+
+    /// Reports each passage input that changed. After a connection an input that is on is reported.
+    pub fn sensors(&mut self, inputs: Option<[bool; 2]>) {
+        let before = self.state.borrow().passage_inputs;
+        if before == inputs {
+            return;
+        }
+        self.state.send_modify(|s| s.passage_inputs = inputs);
+        let (before, inputs) = (before.unwrap_or_default(), inputs.unwrap_or_default());
+        for direction in Direction::BOTH {
+            let on = inputs[direction.index()];
+            if before[direction.index()] != on {
+                self.say(TurnstileEvent::Sensor { direction, on, at: self.clock.monotonic() });
+            }
+        }
+    }
+
     pub fn passed(&mut self, direction: Direction) {
         failpoint::at("turnstile.passed");
         self.state.send_modify(|s| s.passages += 1);

@@ -28,7 +28,7 @@ fn north<T: Turnstile>(
 ) -> (TurnstileHandle, JoinHandle<()>) {
     let (clock, cancel) = (clock.clone(), cancel.clone());
     let lane = TaskLane { name: "north".into(), clock, cancel, hold_open: false };
-    spawn(make, lane, "broken".into(), None)
+    spawn(make, lane, "broken".into(), None, None)
 }
 
 /// A controller that answers only the first poll of each connection. It reports each connection.

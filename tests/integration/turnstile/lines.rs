@@ -42,7 +42,7 @@ struct Lane {
 fn confirming() -> impl Iterator<Item = Protocol> {
     let all = Protocol::all();
     assert!(all.len() >= 3, "{all:?}");
-    all.into_iter().filter(|protocol| protocol.confirms_passage())
+    all.into_iter().filter(|protocol| *protocol != Protocol::OneWay)
 }
 
 fn clock() -> Arc<dyn Clock> {
@@ -133,8 +133,15 @@ impl Lane {
         Lane { clock: clock.clone(), device, handle, cancel, task }
     }
 
+    /// Returns its next event that is no level of a passage input.
     async fn event(&mut self) -> TurnstileEvent {
-        timeout(SOON, self.handle.events.recv()).await.expect("an event").expect("a task")
+        loop {
+            let event = timeout(SOON, self.handle.events.recv()).await.expect("an event");
+            match event.expect("a task") {
+                TurnstileEvent::Sensor { .. } => {}
+                event => return event,
+            }
+        }
     }
 
     async fn release(&self, direction: Direction) -> PassageId {
@@ -215,6 +222,63 @@ async fn a_counting_controller_is_released_and_reports_passages() {
     lane.device.set_fault(None);
     let device = lane.stop().await;
     assert!(Direction::BOTH.iter().all(|direction| !device.released(*direction)));
+}
+
+#[tokio::test]
+async fn a_release_that_no_person_uses_is_withdrawn_when_the_counting_lane_is_empty() {
+    let clock = clock();
+    let bus = simulated(line(Protocol::Counting, 1, None), &clock);
+    let device = bus.device(1).unwrap();
+    let mut driver = TurnstileDriver::of(&device).unwrap();
+    if let TurnstileDriver::Counting(board) = &mut driver {
+        board.pass_within = Duration::from_millis(300);
+    }
+    let cancel = CancellationToken::new();
+    let buses = Buses::new(clock.clone());
+    let (handle, task) = spawn(&driver, "north", &buses, clock.clone(), cancel.clone(), false);
+    let mut lane = Lane { clock, device, handle, cancel, task };
+    assert!(matches!(lane.event().await, TurnstileEvent::Up { .. }));
+    // A person stands in the lane: the arm does not close on the person.
+    lane.device.set_infrared(1);
+    lane.released(Direction::Entry).await;
+    lane.stands([true, false]).await;
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(lane.is_open(), [true, false]);
+    lane.device.set_infrared(0);
+    lane.stands([false, false]).await;
+    // A release that was used needs no command.
+    let mut frames = bus.frames();
+    lane.released(Direction::Exit).await;
+    lane.device.walk(Direction::Exit);
+    assert_eq!(lane.passed().await, Direction::Exit);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    while let Ok(frame) = frames.try_recv() {
+        assert_ne!(bus.order(&frame.received), Some(Order::Close), "{frame:02X?}");
+    }
+    lane.stop().await;
+}
+
+#[tokio::test]
+async fn counters_that_start_again_are_reported_and_an_input_with_its_levels() {
+    let (_line, mut lane) = Line::alone(Protocol::Counting, None).await;
+    lane.device.set_counted(Direction::Entry, 5_000);
+    assert!(matches!(lane.event().await, TurnstileEvent::CountersRestarted { .. }));
+    assert_eq!(lane.handle.state.borrow().passage_inputs, None);
+    lane.stop().await;
+
+    let (_line, mut lane) = Line::alone(Protocol::ModbusRtu, None).await;
+    let mut levels = Vec::new();
+    lane.device.walk(Direction::Exit);
+    while levels.len() < 3 {
+        match timeout(SOON, lane.handle.events.recv()).await.unwrap().unwrap() {
+            TurnstileEvent::Sensor { direction, on, .. } => levels.push((direction, Some(on))),
+            TurnstileEvent::Passed { direction, .. } => levels.push((direction, None)),
+            other => panic!("{other:?}"),
+        }
+    }
+    let exit = |level| (Direction::Exit, level);
+    assert_eq!(levels, [exit(Some(true)), exit(None), exit(Some(false))]);
+    lane.stop().await;
 }
 
 #[tokio::test]
@@ -555,6 +619,9 @@ async fn a_restart_of_a_controller_is_reported_and_invents_no_passage() {
     lane.device.set_counted(Direction::Exit, 0xFF_FFFF);
     let said = lane.handle.state.wait_for(|s| s.last_error.as_ref().unwrap().contains("16777215]"));
     timeout(SOON, said).await.expect("in time").unwrap();
+    for _ in 0..2 {
+        assert!(matches!(lane.event().await, TurnstileEvent::CountersRestarted { .. }));
+    }
     lane.device.walk(Direction::Exit);
     assert_eq!(lane.passed().await, Direction::Exit);
     let state = lane.handle.state.borrow().clone();
@@ -670,7 +737,8 @@ async fn a_one_way_controllers_missing_port_is_named() {
     let clock = clock();
     let port = PathBuf::from("/dev/gatehouse-no-such-port");
     let line = gatehouse::turnstile::settings::SerialLine { port, baud: 9600 };
-    let board = FramedBoard { line, address: 1, entry_side: Side::Left };
+    let board =
+        FramedBoard { line, address: 1, entry_side: Side::Left, pass_within: Duration::MAX };
     let buses = Buses::new(clock.clone());
     let cancel = CancellationToken::new();
     let driver = TurnstileDriver::OneWay(board);

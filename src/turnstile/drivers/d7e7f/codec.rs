@@ -47,18 +47,23 @@ pub struct State {
     pub alarm: u8,
     pub left: u32,
     pub right: u32,
+    /// The infrared sensors in the lane; 0 if they see no person.
+    pub infrared: u8,
 }
 
 impl State {
     /// Reads a frame that [`find`] found.
     pub fn read(frame: &[u8]) -> Option<State> {
         match *frame {
-            [CONTROLLER, _, _, fault, _, alarm, l2, l1, l0, r2, r1, r0, ..] => Some(State {
-                fault,
-                alarm,
-                left: u32::from_be_bytes([0, l2, l1, l0]),
-                right: u32::from_be_bytes([0, r2, r1, r0]),
-            }),
+            [CONTROLLER, _, _, fault, _, alarm, l2, l1, l0, r2, r1, r0, infrared, ..] => {
+                Some(State {
+                    fault,
+                    alarm,
+                    left: u32::from_be_bytes([0, l2, l1, l0]),
+                    right: u32::from_be_bytes([0, r2, r1, r0]),
+                    infrared,
+                })
+            }
             _ => None,
         }
     }

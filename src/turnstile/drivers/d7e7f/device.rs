@@ -12,6 +12,7 @@ pub struct Counter {
     counted: [u32; 2],
     fault: u8,
     alarm: u8,
+    infrared: u8,
 }
 
 impl Counter {
@@ -22,7 +23,7 @@ impl Counter {
     fn state(&self) -> Vec<u8> {
         let [left, right] = self.counted.map(u32::to_be_bytes);
         let head = [0x7F, 1, self.arm.address, self.fault, 0, self.alarm];
-        summed([&head[..], &left[1..], &right[1..], &[0, 0, 12, 0, 0]].concat())
+        summed([&head[..], &left[1..], &right[1..], &[self.infrared, 0, 12, 0, 0]].concat())
     }
 }
 
@@ -81,6 +82,10 @@ impl Hands for Counter {
 
     fn set_counted(&mut self, direction: Direction, passages: u32) {
         self.counted[direction.index()] = passages & 0xFF_FFFF;
+    }
+
+    fn set_infrared(&mut self, infrared: u8) {
+        self.infrared = infrared;
     }
 
     fn set_trouble(&mut self, fault: u8, alarm: u8) {

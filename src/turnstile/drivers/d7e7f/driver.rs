@@ -5,6 +5,9 @@
 //! from the new value and reports no passage. Passages that the controller counted while the line
 //! was down are logged, but not reported.
 //!
+//! **Releases** that no person uses are withdrawn after the lane's `pass_within`, as soon as the
+//! infrared sensors see no person in the lane. So the next person does not walk on them.
+//!
 //! **Late answers.** All answers look alike. So a missing answer ends the session (`bus`), and
 //! bytes are discarded until the line was quiet for [`QUARANTINE`]. Then one status request must
 //! have its answer, and no byte may follow it: if that answer were an older one, the right one
@@ -49,6 +52,8 @@ pub struct CountingTurnstile {
     config: FramedBoard,
     session: Session,
     counted: Option<[u32; 2]>,
+    /// The last release that no person has used, and when it is to be withdrawn.
+    lapses: Option<(Direction, Monotonic)>,
     /// Fault and alarm of the last poll.
     trouble: (u8, u8),
 }
@@ -79,7 +84,7 @@ impl CountingTurnstile {
         Direction::BOTH.map(counted)
     }
 
-    /// Returns the passages since the last poll, and a remark if the controller has restarted.
+    /// Returns the passages since the last poll, and a remark if the counters started again.
     fn count(&mut self, state: &State) -> (Vec<Direction>, Option<String>) {
         let now = self.counters(state);
         let Some(before) = self.counted.replace(now) else { return (Vec::new(), None) };
@@ -119,7 +124,15 @@ impl Driver for CountingTurnstile {
 
     fn new(config: FramedBoard, means: &Means) -> Self {
         let session = means.session(&config.line, config.address);
-        Self { config, session, counted: None, trouble: (0, 0) }
+        Self { config, session, counted: None, lapses: None, trouble: (0, 0) }
+    }
+
+    fn sensors(config: &FramedBoard) -> Option<[String; 2]> {
+        let (address, port) = (config.address, config.line.name());
+        Some(Direction::BOTH.map(|direction| {
+            let side = if config.is_left(direction) { "left" } else { "right" };
+            format!("the {side} counter of address {address} on {port}")
+        }))
     }
 
     #[cfg(any(test, feature = "failpoints"))]
@@ -162,17 +175,27 @@ impl Turnstile for CountingTurnstile {
     ) -> Result<(), TurnstileError> {
         let left = self.config.is_left(direction);
         let command = if left { Command::Left } else { Command::Right };
-        self.request(command, Some(deadline)).await.map(drop)
+        self.request(command, Some(deadline)).await?;
+        self.lapses = Some((direction, self.session.now() + self.config.pass_within));
+        Ok(())
     }
 
     async fn poll(&mut self) -> Result<Polled, TurnstileError> {
         let state = self.request(Command::Status, None).await?;
         let (passed, started_again) = self.count(&state);
+        let restarted = started_again.is_some();
         let remark = started_again.or_else(|| self.trouble(&state));
-        Ok(Polled { passed, remark, ..Polled::default() })
+        self.lapses.take_if(|(direction, _)| passed.contains(direction));
+        let over = self.lapses.is_some_and(|(_, at)| self.session.now() >= at);
+        if over && state.infrared == 0 {
+            self.request(Command::Close, None).await?;
+            self.lapses = None;
+        }
+        Ok(Polled { passed, restarted, remark, ..Polled::default() })
     }
 
     async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {
+        self.lapses = None;
         if !open {
             return self.request(Command::Close, None).await.map(drop);
         }

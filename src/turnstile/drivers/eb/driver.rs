@@ -45,6 +45,10 @@ impl Driver for OneWayTurnstile {
         Self { session: means.session(&config.line, config.address), config }
     }
 
+    fn sensors(_: &FramedBoard) -> Option<[String; 2]> {
+        None
+    }
+
     fn found(_: u8, port: &str) -> String {
         format!("{port} opens; \"eb\" never answers: test the arm with `gatehouse lane release`")
     }
@@ -56,8 +60,6 @@ impl Driver for OneWayTurnstile {
 }
 
 impl Turnstile for OneWayTurnstile {
-    const CONFIRMS_PASSAGE: bool = false;
-
     async fn connect(&mut self) -> Result<ConnectReport, TurnstileError> {
         self.session.connect(Duration::ZERO).await?;
         Ok(ConnectReport::default())

@@ -13,8 +13,8 @@ pub struct ModbusRtu {
     pub address: u8,
     /// In the order of [`Direction::BOTH`](crate::turnstile::Direction::BOTH), like the inputs.
     pub release_coil: [u16; 2],
-    /// The discrete inputs of the passage sensors, 0 to 65535.
-    pub passage_input: [u16; 2],
+    /// The discrete inputs of the passage sensors, 0 to 65535; `None` without sensors.
+    pub passage_input: Option<[u16; 2]>,
     /// A discrete input that is on while there is a fire alarm.
     pub fire_input: Option<u16>,
     /// Time for which a release holds its coil on: 50 ms to 10 s, and at most `pass_within`.
@@ -28,7 +28,7 @@ impl ModbusRtu {
             line,
             address,
             release_coil: [0, 1],
-            passage_input: [0, 1],
+            passage_input: Some([0, 1]),
             fire_input: None,
             pulse: Duration::from_millis(500),
         }
@@ -45,7 +45,7 @@ impl Settings for ModbusRtu {
         let pulse_ms = keys.whole::<_, 50, 10_000>("pulse_ms")?;
         let board = ModbusRtu {
             release_coil: keys.pair("release_coil")?.unwrap_or(usual.release_coil),
-            passage_input: keys.pair("passage_input")?.unwrap_or(usual.passage_input),
+            passage_input: keys.pair_or_none("passage_input")?.unwrap_or(usual.passage_input),
             fire_input: keys.whole::<_, 0, 65_535>("fire_input")?,
             pulse: pulse_ms.map_or(usual.pulse, Duration::from_millis),
             ..usual
@@ -56,7 +56,7 @@ impl Settings for ModbusRtu {
             return wrong("pulse_ms", message);
         }
         match board.fire_input {
-            Some(fire) if board.passage_input.contains(&fire) => {
+            Some(fire) if board.passage_input.is_some_and(|inputs| inputs.contains(&fire)) => {
                 wrong("fire_input", format!("{fire} is already a passage_input; use another input"))
             }
             _ => Ok(board),

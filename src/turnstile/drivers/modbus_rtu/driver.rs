@@ -28,7 +28,8 @@
 //! **Debouncing.** A passage is counted at the first poll that sees its input on. The input counts
 //! again only after two polls in a row have seen it off. So a contact that chatters, or a gap
 //! between a person and a backpack, is one passage. An input that is on at a connection is no
-//! passage, because its beginning is unknown.
+//! passage, because its beginning is unknown. The input itself is reported too, so that the lane
+//! can judge whether the sensor works.
 
 use std::time::Duration;
 
@@ -251,15 +252,22 @@ impl ModbusTurnstile {
         Ok(foreign.map(release).collect())
     }
 
-    /// Reads the passage inputs, and the fire alarm's input if there is one.
-    async fn read_inputs(&mut self) -> Result<([bool; 2], Option<bool>), TurnstileError> {
+    /// Reads the passage inputs and the fire alarm's input, where there are such inputs.
+    async fn read_inputs(&mut self) -> Result<(Option<[bool; 2]>, Option<bool>), TurnstileError> {
         let ask = |first, count| Ask::Inputs { first, count };
-        let [entry, exit] = self.config.passage_input;
-        let Some(fire) = self.config.fire_input else {
-            return Ok((self.read([entry, exit], ask).await?, None));
-        };
-        let [entry, exit, fire] = self.read([entry, exit, fire], ask).await?;
-        Ok(([entry, exit], Some(fire)))
+        match (self.config.passage_input, self.config.fire_input) {
+            (Some([entry, exit]), Some(fire)) => {
+                let [entry, exit, fire] = self.read([entry, exit, fire], ask).await?;
+                Ok((Some([entry, exit]), Some(fire)))
+            }
+            (Some(inputs), None) => Ok((Some(self.read(inputs, ask).await?), None)),
+            (None, Some(fire)) => {
+                let [fire] = self.read([fire], ask).await?;
+                Ok((None, Some(fire)))
+            }
+            // A board without inputs is still asked whether it is there.
+            (None, None) => self.read_coils().await.map(|_| (None, None)),
+        }
     }
 
     /// Switches off the coils that may be on and for which `due` returns true.
@@ -288,6 +296,12 @@ impl Driver for ModbusTurnstile {
             held: false,
             read_back_at: Monotonic::default(),
         }
+    }
+
+    fn sensors(config: &ModbusRtu) -> Option<[String; 2]> {
+        let (address, port) = (config.address, config.line.name());
+        let name = |input| format!("input {input} of address {address} on {port}");
+        config.passage_input.map(|inputs| inputs.map(name))
     }
 
     #[cfg(any(test, feature = "failpoints"))]
@@ -364,18 +378,18 @@ impl Turnstile for ModbusTurnstile {
                 self.write(direction, true, None).await?;
             }
         }
-        let (levels, fire) = self.read_inputs().await?;
+        let (inputs, fire) = self.read_inputs().await?;
         let mut passed = Vec::new();
-        match &mut self.sensors {
-            None => self.sensors = Some(levels.map(Sensor::starting)),
-            Some(sensors) => {
+        match (&mut self.sensors, inputs) {
+            (Some(sensors), Some(levels)) => {
                 let begun = |d: &Direction| sensors[d.index()].passed(levels[d.index()]);
                 passed.extend(Direction::BOTH.into_iter().filter(begun));
             }
+            (sensors, levels) => *sensors = levels.map(|levels| levels.map(Sensor::starting)),
         }
         let due = !self.held && self.session.now() >= self.read_back_at;
         let foreign = if due { Some(self.read_back().await?) } else { None };
-        Ok(Polled { passed, fire, foreign, ..Polled::default() })
+        Ok(Polled { passed, inputs, fire, foreign, ..Polled::default() })
     }
 
     async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {

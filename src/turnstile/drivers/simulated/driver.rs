@@ -47,6 +47,10 @@ impl Driver for Simulated {
         Self { config, means: means.clone(), made: None }
     }
 
+    fn sensors(_: &SimulatedTurnstile) -> Option<[String; 2]> {
+        Some([0, 1].map(|input| format!("input {input} of the simulated board")))
+    }
+
     #[cfg(any(test, feature = "failpoints"))]
     fn board(address: u8) -> Box<dyn Board> {
         ModbusTurnstile::board(address)

@@ -19,7 +19,7 @@ fn frames_are_frozen() {
     assert_eq!(frame(Command::Close), "7E000184000000FC");
     let state = hex::decode("7F01010000000001020000030000 0C00006C".replace(' ', "")).unwrap();
     assert_eq!(find(1, &state), Found::Answer { passed_over: 0, len: 18 });
-    let read = State { fault: 0, alarm: 0, left: 0x102, right: 3 };
+    let read = State { fault: 0, alarm: 0, left: 0x102, right: 3, infrared: 0 };
     assert_eq!(State::read(&state), Some(read));
 }
 

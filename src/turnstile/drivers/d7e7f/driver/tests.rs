@@ -12,11 +12,14 @@ use crate::{
 fn driver(entry_side: Side) -> CountingTurnstile {
     let line = SerialLine { port: PassageId([0; 16]).to_string().into(), baud: 9600 };
     let buses = Buses::new(Arc::new(SystemClock::new().unwrap()));
-    CountingTurnstile::new(FramedBoard { line, address: 1, entry_side }, &Means::new(&buses))
+    CountingTurnstile::new(
+        FramedBoard { line, address: 1, entry_side, pass_within: Duration::MAX },
+        &Means::new(&buses),
+    )
 }
 
 fn state(left: u32, right: u32) -> State {
-    State { fault: 0, alarm: 0, left, right }
+    State { fault: 0, alarm: 0, left, right, infrared: 0 }
 }
 
 #[tokio::test]
