@@ -13,6 +13,7 @@ mod evidence;
 pub mod kinds;
 mod outbox;
 mod retention;
+pub mod tree;
 mod words;
 
 use rusqlite::{OptionalExtension, Transaction, params};
