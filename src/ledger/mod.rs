@@ -10,6 +10,8 @@ pub mod cbor;
 mod detail;
 mod entry;
 mod evidence;
+pub mod growth;
+mod head;
 pub mod kinds;
 mod outbox;
 mod retention;
@@ -31,6 +33,7 @@ pub use cbor::CborError;
 pub use detail::{Detail, Param};
 pub use entry::{Entry, LedgerId, Unknown, commitment, leaf_hash};
 pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation};
+pub use head::{Head, HeadError};
 pub use kinds::*;
 pub use outbox::{Requeued, Waiting, backlog, queue_again, strike_off, strike_off_upto, waiting};
 pub use retention::{Retention, prunable, pruned_before};
@@ -355,6 +358,8 @@ pub fn read(tx: &Transaction<'_>, index: u64) -> Result<Stored, LedgerError> {
     checked(index, &bytes, leaf, Entry::decode)
 }
 
+const DIFFERS: &str = "its leaf hash or its index differs";
+
 /// Decodes an entry, and compares its index and its leaf hash.
 fn checked(
     index: u64,
@@ -362,7 +367,7 @@ fn checked(
     leaf: [u8; 32],
     decode: fn(&[u8]) -> Result<Entry, CborError>,
 ) -> Result<Stored, LedgerError> {
-    let other = || CborError::Content("its leaf hash or its index differs".to_owned());
+    let other = || CborError::Content(DIFFERS.to_owned());
     let is_it = |entry: &Entry| entry.index == index && leaf_hash(bytes) == leaf;
     let entry = decode(bytes).and_then(|entry| is_it(&entry).then_some(entry).ok_or_else(other));
     let entry = entry.map_err(|source| LedgerError::Damaged { index, source })?;
