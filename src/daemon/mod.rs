@@ -6,6 +6,7 @@
 //! the daemon again.
 
 mod alarms;
+mod heads;
 mod maintenance;
 mod online;
 mod opening;
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     alarms::AlarmKeeper,
+    heads::HeadKeeper,
     maintenance::Maintenance,
     online::keep_online,
     parts::{Built, Parts},
@@ -44,7 +46,7 @@ use crate::{
     services::{CameraPanel, LanePanel, Services},
     status,
     store::{
-        self, Store, StoreThread,
+        self, SigningKey, Store, StoreError, StoreThread,
         photo_store::{self, PhotoStore},
     },
     supervision::Heartbeats,
@@ -152,7 +154,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let started = clock.monotonic();
     failpoint::at("start.opened");
     let stamp = clock.stamp();
-    let opened = opening::open(&store, config, stamp, vision.embedder_name()).await?;
+    let key = Arc::new(SigningKey::load(&config.storage.signing_key).map_err(StoreError::from)?);
+    let opened = opening::open(&store, config, stamp, vision.embedder_name(), key.public()).await?;
     failpoint::at("start.committed");
     empty_log(&store).await;
     let origin = Origin {
@@ -206,8 +209,10 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
 
     let (commands, incoming) = mpsc::channel(uplink::COMMANDS);
     let (online, online_watch) = watch::channel(uplink::Online::default());
+    let heads = watch::Sender::default();
     let context = uplink::Context {
         store: store.clone(),
+        heads: heads.subscribe(),
         clock: clock.clone(),
         origin: origin.clone(),
         online: online_watch,
@@ -219,7 +224,17 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let (upstreams, links) = links(config, &context, &opened.ledger, &ended)?;
 
     let (exporter_down, exporter) = watch::channel(None);
+    let head_keeper = HeadKeeper {
+        store: store.clone(),
+        clock: clock.clone(),
+        ledger: opened.ledger.id,
+        gateway: origin.gateway.clone(),
+        key,
+        heads: heads.clone(),
+    };
+    keep("the tree heads", &ended, head_keeper.run(cancel.clone()));
     let services = Arc::new(Services {
+        heads,
         storage_dir: config.storage.dir.clone(),
         ledger: opened.ledger,
         clock: clock.clone(),

@@ -17,6 +17,8 @@
 //!
 //! The whole message is deterministic too: any other encoding is refused.
 
+use std::sync::Arc;
+
 use coset::{CoseSign1, CoseSign1Builder, HeaderBuilder, TaggedCborSerializable, iana};
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +47,24 @@ pub struct Head {
     /// Whether the clock was synchronised.
     pub synced: bool,
     pub gateway: String,
+}
+
+/// A head with its signature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SignedHead {
+    pub head: Head,
+    /// The COSE_Sign1 message.
+    pub bytes: Vec<u8>,
+    /// The key that signed it.
+    pub key: PublicKey,
+}
+
+/// The newest head of a running gateway.
+#[derive(Clone, Debug, Default)]
+pub struct HeadState {
+    pub newest: Option<Arc<SignedHead>>,
+    /// Why the ledger cannot be signed now.
+    pub problem: Option<String>,
 }
 
 /// The map of the table above.
@@ -88,11 +108,11 @@ impl Head {
         Head { ledger, size, root, at_ms, synced, gateway: gateway.to_owned() }
     }
 
-    /// Returns the signed head's bytes.
+    /// Signs the head.
     ///
     /// # Errors
     /// None in practice: the payload is plain data.
-    pub fn sign(&self, key: &SigningKey) -> Result<Vec<u8>, HeadError> {
+    pub fn sign(self, key: &SigningKey) -> Result<SignedHead, HeadError> {
         let payload = Payload {
             v: VERSION,
             alg: SHA256_ED25519,
@@ -108,7 +128,8 @@ impl Head {
             .payload(cbor::encode(&payload)?)
             .create_signature(&[], |message| key.sign(message))
             .build();
-        signed.to_tagged_vec().map_err(malformed)
+        let bytes = signed.to_tagged_vec().map_err(malformed)?;
+        Ok(SignedHead { head: self, bytes, key: key.public() })
     }
 
     /// Reads a signed head, and checks its signature with the public key.

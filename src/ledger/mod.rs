@@ -33,7 +33,7 @@ pub use cbor::CborError;
 pub use detail::{Detail, Param};
 pub use entry::{Entry, LedgerId, Unknown, commitment, leaf_hash};
 pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation};
-pub use head::{Head, HeadError};
+pub use head::{Head, HeadError, HeadState, SignedHead};
 pub use kinds::*;
 pub use outbox::{Requeued, Waiting, backlog, queue_again, strike_off, strike_off_upto, waiting};
 pub use retention::{Retention, prunable, pruned_before};
@@ -63,6 +63,8 @@ pub enum LedgerError {
     AlreadyDisputed { seq: u64, by_seq: u64 },
     #[error("the database has no ledger id; it is damaged")]
     NoLedgerId,
+    #[error("the tree head could not be signed: {0}; this is a fault in Gatehouse: report it")]
+    Unsigned(#[from] HeadError),
 }
 
 impl From<rusqlite::Error> for LedgerError {
@@ -359,6 +361,14 @@ pub fn read(tx: &Transaction<'_>, index: u64) -> Result<Stored, LedgerError> {
 }
 
 const DIFFERS: &str = "its leaf hash or its index differs";
+
+/// Returns an entry's bytes as they are.
+pub fn bytes(tx: &Transaction<'_>, index: u64) -> Result<Vec<u8>, LedgerError> {
+    tx.prepare_cached("SELECT bytes FROM entry WHERE idx = ?1")?
+        .query_row([index], |row| row.get(0))
+        .optional()?
+        .ok_or(LedgerError::Missing { index })
+}
 
 /// Decodes an entry, and compares its index and its leaf hash.
 fn checked(

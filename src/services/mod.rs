@@ -64,7 +64,7 @@ use crate::{
         lane::{self, LaneState},
         vision_pool::FrameCounts,
     },
-    ledger::{Actor, Ledger, Retention, Via},
+    ledger::{Actor, HeadState, Ledger, Retention, Via},
     roster::Roster,
     store::{Store, photo_store::PhotoStore},
     supervision::Heartbeats,
@@ -148,6 +148,8 @@ pub struct Services {
     pub roster_rules: RosterRules,
     pub retention: Retention,
     pub audit: watch::Sender<Audit>,
+    /// The newest signed tree head.
+    pub heads: watch::Sender<HeadState>,
     pub alarm_limits: AlarmLimits,
     pub alarms: watch::Sender<AlarmState>,
     /// Counts of the platforms' commands by outcome.

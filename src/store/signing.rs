@@ -24,6 +24,11 @@ impl PublicKey {
         Sha256::digest(self.0).into()
     }
 
+    /// Returns whether this key has signed the next one, as [`SigningKey::endorse`] does.
+    pub fn has_endorsed(&self, next: &PublicKey, endorsement: &[u8]) -> bool {
+        self.has_signed(&endorsed(next), endorsement)
+    }
+
     /// Returns whether `signature` is this key's signature of the message.
     pub fn has_signed(&self, message: &[u8], signature: &[u8]) -> bool {
         UnparsedPublicKey::new(&ED25519, self.0).verify(message, signature).is_ok()
@@ -35,6 +40,10 @@ impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hex::encode(self.0))
     }
+}
+
+fn endorsed(next: &PublicKey) -> Vec<u8> {
+    [&b"gatehouse signing key 1"[..], &next.0].concat()
 }
 
 /// A gateway's signing key.
@@ -64,6 +73,12 @@ impl SigningKey {
     /// Returns its public half.
     pub fn public(&self) -> PublicKey {
         self.public
+    }
+
+    /// Returns this key's signature of the key that takes its place: of the text
+    /// `gatehouse signing key 1` and the new key's 32 bytes.
+    pub fn endorse(&self, next: &PublicKey) -> Vec<u8> {
+        self.sign(&endorsed(next))
     }
 
     /// Returns the signature of the message, 64 bytes.

@@ -27,7 +27,7 @@ fn head() -> Head {
 /// If this fails, change the code: platforms hold such heads.
 #[test]
 fn the_bytes_of_a_signed_head_never_change() {
-    let signed = head().sign(&key(1)).unwrap();
+    let signed = head().sign(&key(1)).unwrap().bytes;
     assert_eq!(hex::encode(&signed), FROZEN);
     assert_eq!(Head::verify(&signed, &key(1).public()), Ok(head()));
 }
@@ -41,14 +41,14 @@ const FROZEN: &str = "d2845826a2012704582034750f98bd59fcfc946da45aaabe933be154a4
 
 #[test]
 fn a_head_of_another_key_is_refused_with_that_key() {
-    let signed = head().sign(&key(1)).unwrap();
+    let signed = head().sign(&key(1)).unwrap().bytes;
     let other = HeadError::OtherKey(key(1).public().fingerprint().to_vec());
     assert_eq!(Head::verify(&signed, &key(2).public()), Err(other));
 }
 
 #[test]
 fn one_bit_flipped_anywhere_in_a_head_is_refused() {
-    let (signed, public) = (head().sign(&key(1)).unwrap(), key(1).public());
+    let (signed, public) = (head().sign(&key(1)).unwrap().bytes, key(1).public());
     for bit in 0..signed.len() * 8 {
         let mut altered = signed.clone();
         altered[bit / 8] ^= 1 << (bit % 8);
