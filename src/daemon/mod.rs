@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     alarms::AlarmKeeper,
-    heads::HeadKeeper,
+    heads::sign_heads,
     maintenance::Maintenance,
     online::keep_online,
     parts::{Built, Parts},
@@ -224,17 +224,9 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let (upstreams, links) = links(config, &context, &opened.ledger, &ended)?;
 
     let (exporter_down, exporter) = watch::channel(None);
-    let head_keeper = HeadKeeper {
-        store: store.clone(),
-        clock: clock.clone(),
-        ledger: opened.ledger.id,
-        gateway: origin.gateway.clone(),
-        key,
-        heads: heads.clone(),
-    };
-    keep("the tree heads", &ended, head_keeper.run(cancel.clone()));
     let services = Arc::new(Services {
         heads,
+        signing_key: key,
         storage_dir: config.storage.dir.clone(),
         ledger: opened.ledger,
         clock: clock.clone(),
@@ -287,6 +279,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     keep("the platforms' commands", &ended, platforms);
     let status = keep_online(services.clone(), online, cancel_links.clone());
     keep("the links' status", &ended, status);
+    keep("the tree heads", &ended, sign_heads(services.clone(), cancel.clone()));
     let maintenance = Maintenance::new(&services, opened.clock);
     keep("maintenance", &ended, maintenance.run(cancel.clone()));
     let keeper = AlarmKeeper::new(services.clone(), &opened.alarms);

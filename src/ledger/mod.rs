@@ -6,6 +6,7 @@
 //! Touches: the tables `entry`, `open_passage`, `upstream`, `outbox`.
 
 mod attended;
+pub mod audit;
 pub mod cbor;
 mod detail;
 mod entry;

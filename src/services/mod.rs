@@ -15,6 +15,7 @@
 //! | `dates` | refuses times and dates that are probably mistyped (pure) |
 //! | `faces`, `live` | an enrolment's faces, from photos or from a camera |
 //! | `likeness` | compares new faces with the enrolled ones |
+//! | `evidence` | signed tree heads, evidence packages, the audit of the ledger |
 //! | `dry_run` | the workers in the dry runs of one client |
 //! | `attendance` | lists attendance and the workers on site; adds and disputes passages |
 //! | `photo` | the photo of a passage |
@@ -28,6 +29,7 @@ mod command_counts;
 mod dates;
 mod dry_run;
 mod enrolment;
+mod evidence;
 mod faces;
 mod failure;
 mod history;
@@ -47,6 +49,7 @@ pub use self::{
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone},
     command_counts::{CommandCounts, Commands},
     dry_run::DryRuns,
+    evidence::{AuditRun, Audited, EvidenceQuery, HeadShown},
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},
     failure::{Code, Failure},
     history::{Change, RosterChange},
@@ -66,7 +69,7 @@ use crate::{
     },
     ledger::{Actor, HeadState, Ledger, Retention, Via},
     roster::Roster,
-    store::{Store, photo_store::PhotoStore},
+    store::{SigningKey, Store, photo_store::PhotoStore},
     supervision::Heartbeats,
     timing::Stages,
     turnstile::TurnstileState,
@@ -148,6 +151,8 @@ pub struct Services {
     pub roster_rules: RosterRules,
     pub retention: Retention,
     pub audit: watch::Sender<Audit>,
+    /// The key that signs tree heads.
+    pub signing_key: Arc<SigningKey>,
     /// The newest signed tree head.
     pub heads: watch::Sender<HeadState>,
     pub alarm_limits: AlarmLimits,

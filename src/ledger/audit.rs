@@ -1,0 +1,172 @@
+//! Compares each entry's row with its bytes, and each entry with the entry that it is about.
+//!
+//! In: a range of entries. Out: the first fault of each entry that has one. Nothing is changed: an
+//! altered ledger stays as it is, as evidence.
+
+use rusqlite::{OptionalExtension, Row, Transaction, params};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Entry, LedgerError, LedgerId, leaf_hash, pruned_before, size,
+    tree::{Frontier, Hash},
+};
+use crate::words::words;
+
+words! {
+    /// What is wrong with an entry.
+    pub enum Fault {
+        /// Its row is gone.
+        Missing = "missing",
+        /// Its bytes are no entry, are of another place, or do not have its leaf hash.
+        Bytes = "bytes",
+        /// It belongs to another ledger.
+        OtherLedger = "other_ledger",
+        /// A column of its row differs from its bytes, so that lists would show something else.
+        Columns = "columns",
+        /// The entry that it is about was altered after it.
+        Cause = "cause",
+        /// Its seq does not follow the seq before.
+        Sequence = "sequence",
+    }
+}
+
+/// A fault of one entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    pub index: u64,
+    pub fault: Fault,
+}
+
+/// A run over the whole ledger, page by page.
+#[derive(Clone, Debug)]
+pub struct Audit {
+    ledger: LedgerId,
+    /// The tree of the leaf hashes so far. Its size is the index of the next entry.
+    tree: Frontier,
+    last_seq: u64,
+    /// The roots at these sizes, as they are reached.
+    wanted: Vec<(u64, Hash)>,
+    /// The wanted sizes whose root is another one.
+    pub other_roots: Vec<u64>,
+}
+
+impl Audit {
+    /// Begins a run. `wanted` are the sizes and roots of signed heads.
+    pub fn new(ledger: LedgerId, wanted: Vec<(u64, Hash)>) -> Audit {
+        let tree = Frontier::default();
+        Audit { ledger, tree, last_seq: 0, wanted, other_roots: Vec::new() }
+    }
+
+    /// Returns the number of entries audited.
+    pub fn audited(&self) -> u64 {
+        self.tree.size()
+    }
+
+    /// Audits at most `limit` further entries. Returns what is wrong, and whether there are more.
+    pub fn page(
+        &mut self,
+        tx: &Transaction<'_>,
+        limit: u64,
+    ) -> Result<(Vec<Finding>, bool), LedgerError> {
+        let (all, from) = (size(tx)?, self.tree.size());
+        let until = all.min(from.saturating_add(limit));
+        let pruned = pruned_before(tx)?;
+        let mut rows = tx.prepare_cached(
+            "SELECT idx, leaf, bytes, seq, kind, at_ms, worker, lane, cause FROM entry
+             WHERE idx >= ?1 AND idx < ?2 ORDER BY idx",
+        )?;
+        let mut rows = rows.query(params![from, until])?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next()? {
+            let (index, leaf): (u64, Hash) = (row.get(0)?, row.get(1)?);
+            while self.tree.size() < index.min(until) {
+                found.push(Finding { index: self.tree.size(), fault: Fault::Missing });
+                self.leaf([0; 32]);
+            }
+            if let Some(fault) = self.fault(tx, row, index < pruned)? {
+                found.push(Finding { index, fault });
+            }
+            self.leaf(leaf);
+        }
+        while self.tree.size() < until {
+            found.push(Finding { index: self.tree.size(), fault: Fault::Missing });
+            self.leaf([0; 32]);
+        }
+        if until == all {
+            // A head of more entries than there are: the end of the ledger was removed.
+            let beyond = self.wanted.iter().map(|(size, _)| *size).filter(|size| *size > all);
+            self.other_roots.extend(beyond);
+        }
+        Ok((found, until < all))
+    }
+
+    fn leaf(&mut self, leaf: Hash) {
+        self.tree.push(leaf, |_, _, _| {});
+        let size = self.tree.size();
+        let root = self.wanted.iter().find(|(wanted, _)| *wanted == size);
+        if root.is_some_and(|(_, root)| *root != self.tree.root()) {
+            self.other_roots.push(size);
+        }
+    }
+
+    fn fault(
+        &mut self,
+        tx: &Transaction<'_>,
+        row: &Row<'_>,
+        pruned: bool,
+    ) -> Result<Option<Fault>, LedgerError> {
+        let (index, leaf): (u64, Hash) = (row.get(0)?, row.get(1)?);
+        let seq: Option<u64> = row.get(3)?;
+        let bytes = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+        let follows = seq.is_none_or(|seq| seq == self.last_seq + 1);
+        self.last_seq = seq.unwrap_or(self.last_seq);
+        if pruned && bytes.is_empty() {
+            return Ok((!follows).then_some(Fault::Sequence));
+        }
+        let entry = match Entry::decode(bytes) {
+            Ok(entry) if entry.index == index && leaf_hash(bytes) == leaf => entry,
+            _ => return Ok(Some(Fault::Bytes)),
+        };
+        if entry.ledger != self.ledger {
+            return Ok(Some(Fault::OtherLedger));
+        }
+        let (body, cause) = (&entry.body, entry.body.cause());
+        let of_cause: Option<(Hash, Option<String>)> = match cause {
+            None => None,
+            Some(cause) => tx
+                .prepare_cached("SELECT leaf, worker FROM entry WHERE idx = ?1")?
+                .query_row([cause], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()?,
+        };
+        let worker = match body.worker() {
+            Some(worker) => Some(worker.as_str().to_owned()),
+            None => of_cause.as_ref().and_then(|(_, worker)| worker.clone()),
+        };
+        let agrees = seq == entry.seq
+            && row.get::<_, String>(4)? == body.kind()
+            && row.get::<_, i64>(5)? == body.at_ms().unwrap_or(entry.stamp.wall_ms)
+            // The worker of a cause whose retention is over is not known any more.
+            && (row.get::<_, Option<String>>(6)? == worker || cause.is_some() && worker.is_none())
+            && row.get::<_, Option<String>>(7)?.as_deref() == body.lane()
+            && row.get::<_, Option<u64>>(8)? == cause;
+        if !agrees {
+            return Ok(Some(Fault::Columns));
+        }
+        if let Some(about) = body.refers_to() {
+            let there: Option<Hash> = if Some(about.index) == cause {
+                of_cause.map(|(leaf, _)| leaf)
+            } else {
+                tx.prepare_cached("SELECT leaf FROM entry WHERE idx = ?1")?
+                    .query_row([about.index], |row| row.get(0))
+                    .optional()?
+            };
+            if there != Some(about.hash) {
+                return Ok(Some(Fault::Cause));
+            }
+        }
+        Ok((!follows).then_some(Fault::Sequence))
+    }
+}
+
+#[cfg(test)]
+mod tests;
