@@ -112,8 +112,13 @@ impl Passes {
 
 impl Crossing {
     pub(super) fn is_capture(&self) -> bool {
-        self.means != Means::Supplement
-            && matches!(self.outcome, RecordOutcome::Passed | RecordOutcome::Unconfirmed)
+        use RecordOutcome::{Other, Passed, Unconfirmed};
+        !self.is_supplement() && matches!(self.outcome, Passed | Unconfirmed | Other)
+    }
+
+    /// Whether a gate confirmed that the worker walked through.
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.is_capture() && self.outcome == RecordOutcome::Passed
     }
 
     pub(super) fn is_supplement(&self) -> bool {

@@ -48,6 +48,9 @@ pub struct Extent {
     /// Folder of the damaged database that this ledger replaced, if there is one.
     #[serde(default)]
     pub set_aside: Option<String>,
+    /// Number of attendances that cannot be read, and are left out.
+    #[serde(default)]
+    pub unread: u64,
 }
 
 impl Extent {
@@ -58,8 +61,8 @@ impl Extent {
     }
 
     pub fn ending(&self) -> Ending {
-        let Extent { count, first_seq, last_seq, .. } = *self;
-        Ending { count, first_seq, last_seq }
+        let Extent { count, first_seq, last_seq, unread, .. } = *self;
+        Ending { count, first_seq, last_seq, unread }
     }
 }
 
@@ -106,6 +109,13 @@ pub struct Ending {
     pub count: u64,
     pub first_seq: Option<u64>,
     pub last_seq: Option<u64>,
+    /// Number of attendances that could not be read, and were left out.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unread: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Why a file cannot be a part of the sheet.
@@ -138,7 +148,8 @@ pub struct Gathered<'a> {
     days: &'a Days,
     texts: Passes,
     pub passes: Vec<Crossing>,
-    /// Index into `passes` of each record, by ledger and seq.
+    /// Index into `passes` of each record, by ledger and seq; of a correction, by the seq of the
+    /// record that it corrects.
     places: HashMap<(Text, u64), usize>,
     most: usize,
     pub sources: Vec<Source>,
@@ -163,21 +174,25 @@ impl<'a> Gathered<'a> {
     }
 
     /// Adds a record. Returns whether it is within the days that are needed. From a record that is
-    /// there already, only `disputed` is taken.
+    /// there already, only `disputed` is taken. The last correction of a record takes its place.
     pub fn take(&mut self, record: &Record) -> Result<bool, String> {
         let new = self.texts.of(record).map_err(|e| format!("a record has no valid time: {e}"))?;
         if !self.days.need(new.at) {
             return Ok(false);
         }
-        let place = (new.ledger.clone(), new.seq);
+        let place = (new.ledger.clone(), record.corrects.unwrap_or(record.seq));
         if let Some(known) = self.places.get(&place).and_then(|at| self.passes.get_mut(*at)) {
             let disputed = known.disputed.or(new.disputed);
-            if *known != (Crossing { disputed: known.disputed, ..new }) {
-                let (ledger, seq) = place;
+            let new = Crossing { disputed: known.disputed, ..new };
+            if known.seq == new.seq && *known != new {
                 return Err(format!(
-                    "record {seq} of ledger {ledger} was read before with other contents: export the \
-                     records again"
+                    "record {} of ledger {} was read before with other contents: export the records \
+                     again",
+                    new.seq, new.ledger
                 ));
+            }
+            if known.seq < new.seq {
+                *known = new;
             }
             known.disputed = disputed;
             return Ok(true);
@@ -223,6 +238,14 @@ impl<'a> Gathered<'a> {
     }
 
     fn source(&mut self, extent: &Extent, file: Option<&str>) {
+        if extent.unread > 0 {
+            let (gateway, unread) = (&extent.gateway, extent.unread);
+            let (count, are) = (counted(unread, "record"), if unread == 1 { "is" } else { "are" });
+            self.notes.push(Note::new(
+                format!("{gateway} 有 {unread} 条记录无法读取，不在本表"),
+                format!("{gateway}: {count} cannot be read and {are} not on this sheet"),
+            ));
+        }
         self.read_at = Some(self.read_at.map_or(extent.at, |first| first.min(extent.at)));
         self.sources.push(Source {
             gateway: extent.gateway.clone(),
@@ -287,7 +310,8 @@ impl<'a> Gathered<'a> {
                 return Err(lines.wrong(problem));
             };
             if let Ok(ending) = serde_json::from_slice::<Ending>(&line) {
-                if ending != extent.ending() {
+                used.unread = ending.unread;
+                if ending != (Ending { unread: ending.unread, ..extent.ending() }) {
                     let problem = format!(
                         "the last line counts {}, and the file has {}: copy or export it again",
                         counted(ending.count, "record"),

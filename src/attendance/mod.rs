@@ -20,7 +20,7 @@ use serde_json::{Map, Value as Json};
 use crate::{
     clock::Stamp,
     config::Direction,
-    ledger::{Actor, Attended, Body, Evidence, Flag, Outcome, Stored},
+    ledger::{Actor, Attended, Body, Evidence, Flag, Outcome, Said, Stored, Word},
     words::words,
 };
 pub use event::EventRecord;
@@ -88,6 +88,9 @@ words! {
         Unconfirmed = "unconfirmed",
         /// A supplement: a user states that the passage happened.
         Claimed = "claimed",
+        /// An outcome of a later version. `unknown` has its word.
+        #[serde(other)]
+        Other = "other",
     }
 }
 
@@ -136,7 +139,8 @@ pub struct PhotoOf {
 }
 
 /// One attendance: a grant (or a guard's release) of a worker, with its outcome; or a supplement.
-/// Its `seq` and `leaf` are the outcome's, which names the grant's index and leaf hash in turn.
+/// Its `seq` and `leaf` are the outcome's, which names the grant's index and leaf hash in turn. A
+/// correction is a record too, with its own `seq` and `leaf`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     pub v: u8,
@@ -162,6 +166,9 @@ pub struct Record {
     /// Liveness is not examined: always `null`.
     pub liveness: Option<f64>,
     pub outcome: RecordOutcome,
+    /// The seq of the record that this one replaces.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub corrects: Option<u64>,
     /// Time when the outcome was recorded.
     pub recorded_at: String,
     /// State of the clock at `at`; of a supplement, at the time of its entry.
@@ -200,20 +207,30 @@ impl Record {
         Some(Record { disputed: attended.disputed, ..record })
     }
 
-    /// Returns `None` if the entry is neither a supplement nor the outcome of a worker's passage
-    /// with its cause.
+    /// Returns `None` if the entry is neither a supplement nor, with its cause, the outcome of a
+    /// worker's passage or a correction of it.
     pub fn of(origin: &Origin, entry: &Stored, cause: Option<Stored>) -> Option<Record> {
+        let (mut corrects, mut later_word) = (None, None);
         let (passage, result, mut flags, cause) = match (&entry.entry.body, cause) {
-            (Body::Closing(closing), Some(cause)) => {
-                let result = RecordOutcome::from(closing.outcome);
-                (closing.passage, result, closing.flags.clone(), cause.entry)
-            }
             (Body::Supplement(claimed), _) => {
                 (claimed.passage, RecordOutcome::Claimed, Vec::new(), entry.entry.clone())
             }
+            (body, Some(cause)) => {
+                let Said { passage, outcome, flags, corrects_seq } = body.said()?;
+                let result = match outcome {
+                    Word::Known(outcome) => outcome.into(),
+                    Word::Later(word) => {
+                        later_word = Some(("outcome".to_owned(), word.into()));
+                        RecordOutcome::Other
+                    }
+                };
+                corrects = corrects_seq;
+                (passage, result, flags, cause.entry)
+            }
             _ => return None,
         };
-        let unknown = event::unknown(&cause).chain(event::unknown(&entry.entry)).collect();
+        let unknown = event::unknown(&cause).chain(event::unknown(&entry.entry));
+        let unknown = unknown.chain(later_word).collect();
         let mut at = cause.stamp.timestamp();
         let (mut evidence, mut photo, mut by_hand) = (Vec::new(), None, None);
         let (person, direction, lane, means) = match cause.body {
@@ -268,6 +285,7 @@ impl Record {
             model: face.map(|face| face.model.clone()),
             liveness: None,
             outcome: result,
+            corrects,
             recorded_at: origin.time(entry.entry.stamp.timestamp()),
             clock: cause.stamp.into(),
             photo,

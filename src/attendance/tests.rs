@@ -5,7 +5,10 @@ use serde_json::json;
 use super::*;
 use crate::{
     clock::BootId,
-    ledger::{CardEvidence, Closing, Entry, EntryRef, Grant, LedgerId, Score, Unknown},
+    ledger::{
+        CardEvidence, Closing, Correction, Detail, Entry, EntryRef, Grant, LedgerId, Other, Score,
+        Unknown,
+    },
     roster::Person,
     turnstile::PassageId,
 };
@@ -75,6 +78,55 @@ fn a_record_holds_its_evidence_unless_means_and_score_hold_all_of_it() {
         (&both["evidence"][0], &both["evidence"][1]["face"]["score"]),
         (&card, &json!(0.7123))
     );
+}
+
+/// Returns the record of a body whose cause is a grant, in JSON.
+fn after_a_grant(body: impl Into<Body>) -> Json {
+    let text = || "x".to_owned();
+    let id = "W001".parse().unwrap();
+    let person = Person { id, name: text(), team: text(), contractor: text(), trade: text() };
+    let face = Evidence::of_face(Score(7123), Score(5000), "sface");
+    let mut grant = Grant::new(PassageId([9; 16]), "north", Direction::Exit, person, face);
+    grant.flags = vec![Flag::CLOCK];
+    let timezone = TimeZone::get("Asia/Shanghai").unwrap();
+    let origin = Origin { gateway: "gate-1".into(), project: "P1".into(), timezone };
+    let outcome = stored(9, Some(6), body, Vec::new());
+    let grant = stored(3, None, grant, Vec::new());
+    serde_json::to_value(Record::of(&origin, &outcome, Some(grant)).unwrap()).unwrap()
+}
+
+#[test]
+fn a_correction_is_a_whole_record_that_names_the_record_it_replaces() {
+    let reference = |index| EntryRef { index, hash: [2; 32] };
+    let record = after_a_grant(Correction {
+        passage: PassageId([9; 16]),
+        cause: reference(3),
+        corrects: reference(4),
+        corrects_seq: 2,
+        outcome: Outcome::Unconfirmed,
+        detail: Some(Detail::new("nothing_passed")),
+        flags: vec![Flag::SENSOR_SUSPECT],
+    });
+    let of = |key: &str| record[key].clone();
+    assert_eq!((of("seq"), of("corrects")), (json!(6), json!(2)));
+    assert_eq!((of("outcome"), of("worker")), (json!("unconfirmed"), json!("W001")));
+    assert_eq!(of("flags"), json!(["sensor_suspect", "clock"]));
+    assert_eq!((of("leaf")["index"].clone(), of("passage")), (json!(9), json!("09".repeat(16))));
+}
+
+#[test]
+fn an_outcome_of_a_later_version_is_listed_with_its_word() {
+    let field = |name: &str, value: Value| (name.into(), value);
+    let data = Value::Map(vec![
+        field("outcome", "carried".into()),
+        field("passage", Value::Bytes(vec![9; 16])),
+        field("flags", Value::Array(vec!["drizzle".into()])),
+    ]);
+    let record = after_a_grant(Body::Other(Other { kind: "outcome".into(), data }));
+    assert_eq!((&record["outcome"], &record["worker"]), (&json!("other"), &json!("W001")));
+    assert_eq!(record["unknown"], json!({ "outcome": "carried" }));
+    assert_eq!(record["flags"], json!(["drizzle", "clock"]));
+    assert_eq!(serde_json::from_value::<Record>(record).unwrap().outcome, RecordOutcome::Other);
 }
 
 #[test]

@@ -5,9 +5,11 @@
 //! never guesses.
 //!
 //! A *gate capture* is a passage that a gate recorded: by face or by a guard's release, passed or
-//! unconfirmed. Hours, days, first in and last out come from gate captures only. A supplement (a
-//! passage that was added later) is listed separately, and the sums with it stand beside the
-//! others. A disputed record is not counted.
+//! unconfirmed. Hours, days, first in and last out come from gate captures only. Hours that rest on
+//! an unconfirmed passage, and days without a confirmed one, have sums of their own: a broken
+//! sensor neither takes a day nor makes one. A supplement (a passage that was added later) is
+//! listed separately, and the sums with it stand beside the others. A disputed record is not
+//! counted.
 
 mod parts;
 
@@ -16,9 +18,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::{SignedDuration, Timestamp, civil::Date};
 
 pub use self::parts::{
-    Day, Flag, Group, ListedSeparately, Note, Row, SheetFilter, Stretch, Timesheet, Totals, With,
+    Day, Flag, Group, ListedSeparately, Note, Row, SheetFilter, Stretch, Sum, Timesheet, Totals,
 };
-use super::RecordOutcome;
 pub use super::{
     crossing::{Crossing, Passes, Text},
     days::{At, Days},
@@ -56,13 +57,13 @@ pub fn still_inside(
     inside.count()
 }
 
-/// Returns the gateways without any capture by a synchronised clock.
-fn unsynchronised(passes: &[Crossing]) -> Vec<Text> {
-    let mut synced: BTreeMap<&Text, bool> = BTreeMap::new();
+/// Returns the gateways none of whose captures holds this.
+fn never(passes: &[Crossing], holds: fn(&Crossing) -> bool) -> Vec<Text> {
+    let mut ever: BTreeMap<&Text, bool> = BTreeMap::new();
     for crossing in passes.iter().filter(|crossing| crossing.is_capture()) {
-        *synced.entry(&crossing.gateway).or_default() |= crossing.synced;
+        *ever.entry(&crossing.gateway).or_default() |= holds(crossing);
     }
-    synced.into_iter().filter(|(_, synced)| !synced).map(|(gateway, _)| gateway.clone()).collect()
+    ever.into_iter().filter(|(_, ever)| !ever).map(|(gateway, _)| gateway.clone()).collect()
 }
 
 /// Makes the sheet. A whole day belongs to the team of its latest gate capture. So a worker who
@@ -71,7 +72,8 @@ pub fn timesheet(mut passes: Vec<Crossing>, days: &Days, only: &SheetFilter) -> 
     let mut sheet = Timesheet::default();
     passes.retain(|crossing| days.need(crossing.at));
     passes.sort_by(|a, b| (a.at, &a.ledger, a.seq).cmp(&(b.at, &b.ledger, b.seq)));
-    sheet.unsynchronised = unsynchronised(&passes);
+    sheet.unsynchronised = never(&passes, |crossing| crossing.synced);
+    sheet.unconfirming = never(&passes, Crossing::is_confirmed);
     // A note names each unsynchronised gateway once, so its days are not flagged.
     for crossing in passes.iter_mut().filter(|crossing| !crossing.synced) {
         crossing.synced = sheet.unsynchronised.contains(&crossing.gateway);
@@ -153,6 +155,15 @@ struct Pair<'a> {
 impl<'a> Pair<'a> {
     fn passes(&self) -> impl Iterator<Item = &'a Crossing> {
         self.entry.into_iter().chain(self.exit)
+    }
+
+    /// Whether the gate did not confirm one of its passages.
+    fn is_unconfirmed(&self) -> bool {
+        self.passes().any(|crossing| crossing.is_capture() && !crossing.is_confirmed())
+    }
+
+    fn is_added(&self) -> bool {
+        self.passes().any(Crossing::is_supplement)
     }
 
     fn minutes(&self) -> u64 {
@@ -240,15 +251,21 @@ fn of_worker(
         let missing = |flag: fn(&Pair) -> bool| {
             u32::try_from(of_gate.iter().filter(|pair| flag(pair)).count()).unwrap_or(u32::MAX)
         };
+        let counts = |crossing: &Crossing| crossing.is_confirmed() || crossing.is_supplement();
+        let days_with = u32::from(of_all.iter().flat_map(Pair::passes).any(counts));
         row.totals.add(&Totals {
-            days_present: u32::from(!of_gate.is_empty()),
+            days_present: u32::from(day.confirmed),
             minutes: day.minutes,
+            unconfirmed: Sum {
+                days: u32::from(!of_gate.is_empty() && !day.confirmed),
+                minutes: day.minutes_unconfirmed,
+            },
             missing_in: missing(|pair| pair.entry.is_none()),
             missing_out: missing(|pair| pair.exit.is_none()),
             supplements: day.supplements,
             with_supplements: day
                 .minutes_with_supplements
-                .map(|minutes| With { days: u32::from(!of_all.is_empty()), minutes }),
+                .map(|minutes| Sum { days: days_with, minutes }),
         });
         row.days.push(day);
     }
@@ -268,26 +285,36 @@ fn day(date: Date, of_gate: &[Pair], of_all: &[Pair], added: usize, days: &Days)
         flags.extend(pair.exit.is_none().then_some(Flag::MissingOut));
         flags.extend(pair.across.then_some(Flag::Across));
         for crossing in pair.passes() {
-            flags.extend(
-                (crossing.outcome == RecordOutcome::Unconfirmed).then_some(Flag::Unconfirmed),
-            );
+            flags.extend((!crossing.is_confirmed()).then_some(Flag::Unconfirmed));
             flags.extend((!crossing.synced).then_some(Flag::Clock));
         }
     }
     flags.extend((added > 0).then_some(Flag::Supplement));
     let at = |crossing: Option<&Crossing>| crossing.map(|crossing| days.at(crossing.at));
+    let sum = |pairs: &[Pair], counts: fn(&Pair) -> bool| -> u64 {
+        pairs.iter().filter(|pair| counts(pair)).map(Pair::minutes).sum()
+    };
     Day {
         date,
         first_in: at(of_gate.iter().find_map(|pair| pair.entry)),
         last_out: at(of_gate.iter().rev().find_map(|pair| pair.exit)),
-        minutes: of_gate.iter().map(Pair::minutes).sum(),
+        minutes: sum(of_gate, |pair| !pair.is_unconfirmed()),
+        minutes_unconfirmed: sum(of_gate, |pair| pair.is_unconfirmed()),
+        confirmed: of_gate.iter().flat_map(Pair::passes).any(Crossing::is_confirmed),
         stretches: of_gate
             .iter()
-            .map(|p| Stretch { entry: at(p.entry), exit: at(p.exit), minutes: p.minutes() })
+            .map(|p| Stretch {
+                entry: at(p.entry),
+                exit: at(p.exit),
+                minutes: p.minutes(),
+                unconfirmed: p.is_unconfirmed(),
+            })
             .collect(),
         flags: flags.into_iter().collect(),
         supplements: u32::try_from(added).unwrap_or(u32::MAX),
-        minutes_with_supplements: Some(of_all.iter().map(Pair::minutes).sum()),
+        minutes_with_supplements: Some(sum(of_all, |pair| {
+            pair.is_added() || !pair.is_unconfirmed()
+        })),
     }
 }
 

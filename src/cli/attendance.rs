@@ -21,7 +21,7 @@ use serde::Serialize;
 use super::{Context, WholeFile, timesheet::month};
 use crate::{
     attendance::{
-        Means, Record,
+        Means, Record, RecordOutcome,
         merge::{Extent, Heading},
         onsite::Present,
     },
@@ -35,7 +35,8 @@ use crate::{
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// List attendance records, oldest first (JSON: the record as sent upstream, plus `disputed`)
+    /// List attendance records, oldest first (JSON: the record as sent upstream, plus `disputed`).
+    /// A corrected record is replaced by its correction
     #[command(after_help = "Examples:
   gatehouse attendance list --from 2026-10-01 --to 2026-10-31 --team \"钢筋一班\"
   gatehouse attendance list --worker W001 --json")]
@@ -180,6 +181,7 @@ async fn listed(context: &Context, query: AttendanceQuery) -> anyhow::Result<()>
         "MEANS",
         "SCORE",
         "OUTCOME",
+        "CORRECTS",
         "DISPUTED",
     ];
     let row = |r: Record| {
@@ -193,12 +195,29 @@ async fn listed(context: &Context, query: AttendanceQuery) -> anyhow::Result<()>
             r.lane.unwrap_or_else(|| "-".to_owned()),
             r.means.to_string(),
             r.score.map_or_else(|| "-".to_owned(), |score| score.to_string()),
-            r.outcome.to_string(),
+            match r.unknown.get("outcome").and_then(|word| word.as_str()) {
+                Some(word) if r.outcome == RecordOutcome::Other => word.to_owned(),
+                _ => r.outcome.to_string(),
+            },
+            r.corrects.map_or_else(String::new, |seq| seq.to_string()),
             r.disputed.map_or_else(String::new, |seq| format!("by {seq}")),
         ]
     };
-    let _: Extent = context.list(&Request::Attendance(query), &columns, row).await?;
+    let read: Extent = context.list(&Request::Attendance(query), &columns, row).await?;
+    left_out(&read);
     Ok(())
+}
+
+/// Says how many records a list lacks.
+fn left_out(read: &Extent) {
+    if read.unread > 0 {
+        eprintln!(
+            "gatehouse: {} cannot be read and {} left out: either a later version of Gatehouse wrote \
+             them, or the database is damaged, which `gatehouse status` shows",
+            counted(read.unread, "record"),
+            if read.unread == 1 { "is" } else { "are" }
+        );
+    }
 }
 
 async fn onsite(context: &Context, since: Option<Date>) -> anyhow::Result<()> {
@@ -260,6 +279,7 @@ async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {
         .with_context(|| format!("{} cannot be written", out.display()))?;
     drop(lines);
     file.finish()?;
+    left_out(&read);
     context.print(&read, |read| {
         let records = counted(read.count, "record");
         format!("{}: {records}, {from} to {to}", out.display())

@@ -115,9 +115,13 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let path = file.path.display().to_string();
     file.finish()?;
     eprintln!(
-        "gatehouse: {path}: {}, {} hours",
+        "gatehouse: {path}: {}, {} hours{}",
         counted(document.sheet.workers, "worker"),
-        hours(document.sheet.total.minutes)
+        hours(document.sheet.total.minutes),
+        match document.sheet.total.unconfirmed.minutes {
+            0 => String::new(),
+            unconfirmed => format!(", {} hours unconfirmed", hours(unconfirmed)),
+        }
     );
     Ok(ExitCode::SUCCESS)
 }
@@ -240,11 +244,16 @@ fn file_name(path: &Path) -> String {
     name.to_string_lossy().chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
+/// Returns a number for people. A zero is left out.
+fn shown(number: u64, as_text: fn(u64) -> String) -> String {
+    if number > 0 { as_text(number) } else { String::new() }
+}
+
 fn human(document: &Document, by_day: bool) -> String {
     let sheet = &document.sheet;
     let mut text = format!("{} ({}) {}\n\n", document.site, document.project, document.month);
     if by_day {
-        let columns = ["DATE", "FIRST IN", "LAST OUT", "HOURS", "PASSAGES", ""];
+        let columns = ["DATE", "FIRST IN", "LAST OUT", "HOURS", "UNCONFIRMED", "PASSAGES", ""];
         let days = sheet.rows.iter().flat_map(|row| &row.days).map(|day| {
             let at = |at: Option<crate::attendance::timesheet::At>| {
                 at.map_or_else(|| "-".to_owned(), |at| at.on(day.date))
@@ -255,6 +264,7 @@ fn human(document: &Document, by_day: bool) -> String {
                 at(day.first_in),
                 at(day.last_out),
                 hours(day.minutes),
+                shown(day.minutes_unconfirmed, hours),
                 print::stretches(day),
                 flags.join(", "),
             ]
@@ -268,6 +278,8 @@ fn human(document: &Document, by_day: bool) -> String {
         "NAME",
         "DAYS",
         "HOURS",
+        "DAYS UNCONFIRMED",
+        "HOURS UNCONFIRMED",
         "NO ENTRY",
         "NO EXIT",
         "ADDED",
@@ -277,12 +289,10 @@ fn human(document: &Document, by_day: bool) -> String {
         let with = totals.with_supplements.map(|with| hours(with.minutes)).unwrap_or_default();
         let mut cells = who.map(str::to_owned).to_vec();
         cells.extend([totals.days_present.to_string(), hours(totals.minutes)]);
-        cells.extend([totals.missing_in, totals.missing_out, totals.supplements].map(
-            |n| match n {
-                0 => String::new(),
-                n => n.to_string(),
-            },
-        ));
+        cells.push(shown(totals.unconfirmed.days.into(), |days| days.to_string()));
+        cells.push(shown(totals.unconfirmed.minutes, hours));
+        let counts = [totals.missing_in, totals.missing_out, totals.supplements];
+        cells.extend(counts.map(|n| shown(n.into(), |n| n.to_string())));
         cells.push(with);
         cells
     };

@@ -26,8 +26,8 @@ const QUIET: Duration = Duration::from_secs(60);
 /// dropped and logged; the first ones show how the failure began.
 const PENDING: usize = 16;
 
-/// Maximum number of failed reads of a batch in a row. After it, the batch is skipped and its
-/// first entry counts as damaged.
+/// Maximum number of failed reads of a batch in a row. After it, the batch's entries are read one
+/// at a time, and each that cannot be read counts as damaged.
 const UNREAD: u32 = 10;
 /// Interval between two searches for entries whose retention is over; the second one is for a
 /// failed search, and for a clock that is not synchronised.
@@ -49,6 +49,8 @@ pub(super) struct Maintenance {
     audit_from: Option<u64>,
     /// Number of failed reads in a row.
     unread: u32,
+    /// The index before which entries are audited one at a time.
+    singly_before: u64,
     /// The store's number of commits, and the time of its last change.
     commits: (u64, Monotonic),
     audit: watch::Sender<Audit>,
@@ -68,6 +70,7 @@ impl Maintenance {
             pending: VecDeque::new(),
             audit_from: Some(0),
             unread: 0,
+            singly_before: 0,
             commits: (0, services.clock.monotonic()),
             audit: services.audit.clone(),
             retention: services.retention.clone(),
@@ -95,21 +98,30 @@ impl Maintenance {
     /// Audits the next few entries in the database.
     async fn audit(&mut self) {
         let Some(from) = self.audit_from else { return };
-        let audited = self.store.read(move |tx| ledger::audit(tx, from, AUDITED)).await;
+        let singly = from < self.singly_before;
+        let limit = if singly { 1 } else { AUDITED };
+        let audited = self.store.read(move |tx| ledger::audit(tx, from, limit)).await;
         let (damaged, next) = match audited {
             Ok(audited) => {
                 self.unread = 0;
                 audited
             }
             // A read that fails now may succeed later.
-            Err(_) if self.unread < UNREAD => {
+            Err(_) if !singly && self.unread < UNREAD => {
                 self.unread += 1;
                 return;
             }
             Err(error) => {
-                tracing::error!(from, %error, "this ledger entry or a later one cannot be read");
+                // If the size cannot be read, the failure is not one of entries.
+                let size: Result<u64, LedgerError> = self.store.read(ledger::size).await;
+                let Ok(size) = size else { return };
                 self.unread = 0;
-                (vec![from], Some(from.saturating_add(AUDITED)))
+                if !singly {
+                    self.singly_before = from.saturating_add(AUDITED).min(size);
+                    return;
+                }
+                tracing::error!(from, %error, "this ledger entry cannot be read");
+                (vec![from], Some(from + 1))
             }
         };
         for index in &damaged {

@@ -197,19 +197,20 @@ fn related(package: &Package, entries: &Entries) -> Result<(), Refused> {
         {
             return Err(other());
         }
-        let Some(about) = body.refers_to() else {
+        let about = body.refers_to();
+        if about.is_empty() {
             body.worker().ok_or_else(other)?;
-            continue;
-        };
-        // An entry is about an earlier one, which has been checked already.
-        let cause = about.index;
-        let there = entries.get(&cause).filter(|_| cause < index);
-        match there {
-            None => return Err(Refused::NoCause { index, cause }),
-            Some(there) if there.leaf != about.hash => {
-                return Err(Refused::CauseAltered { index, cause });
+        }
+        // An entry is about earlier ones, which have been checked already.
+        for there in about {
+            let cause = there.index;
+            match entries.get(&cause).filter(|_| cause < index) {
+                None => return Err(Refused::NoCause { index, cause }),
+                Some(stored) if stored.leaf != there.hash => {
+                    return Err(Refused::CauseAltered { index, cause });
+                }
+                Some(_) => {}
             }
-            Some(_) => {}
         }
     }
     Ok(())

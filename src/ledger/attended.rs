@@ -5,10 +5,11 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{Transaction, params};
+use rusqlite::{OptionalExtension, Transaction, params};
+use serde::Deserialize;
 
-use super::{Body, Closing, LedgerError, Outcome, Stored, read};
-use crate::roster::WorkerId;
+use super::{Body, Closing, Correction, Flag, Kind, LedgerError, Outcome, Stored, read};
+use crate::{roster::WorkerId, turnstile::PassageId};
 
 /// Which attendance to list.
 #[derive(Clone, Debug, Default)]
@@ -27,9 +28,9 @@ pub struct AttendanceFilter {
 /// One attendance.
 #[derive(Clone, Debug)]
 pub struct Attended {
-    /// An outcome, or a supplement.
+    /// The outcome that counts, which may be a correction; or a supplement.
     pub entry: Stored,
-    /// The grant or release that an outcome closes; absent for a supplement.
+    /// The grant or release of an outcome; absent for a supplement.
     pub cause: Option<Stored>,
     /// The seq of the dispute, if there is one.
     pub disputed: Option<u64>,
@@ -42,14 +43,34 @@ pub struct AttendancePage {
     pub rows: Vec<Attended>,
     /// Where the next page begins; `None` on the last page.
     pub next: Option<(i64, u64)>,
+    /// Number of attendances that are left out, because an entry cannot be read.
+    pub unread: u64,
 }
 
-/// Returns the SELECT for causes of passages, with their outcome and the seq of their dispute. The
-/// cause's time is the time of the passage. `FROM` names the index: a query for a month of three
+/// The index of the outcome that counts, for a cause `c` with the outcome `o`: the last correction,
+/// or the outcome.
+const COUNTS: &str = "coalesce((SELECT max(idx) FROM entry
+                                WHERE cause = c.idx AND kind = 'correction'), o.idx)";
+
+/// Returns the indices of a cause's outcome, and of the outcome that counts.
+pub(super) fn outcomes(
+    tx: &Transaction<'_>,
+    cause: u64,
+) -> Result<Option<(u64, u64)>, LedgerError> {
+    let sql = format!(
+        "SELECT o.idx, {COUNTS} FROM entry c JOIN entry o ON o.cause = c.idx AND o.kind = 'outcome'
+         WHERE c.idx = ?1"
+    );
+    let indices = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?));
+    Ok(tx.query_row(&sql, [cause], indices).optional()?)
+}
+
+/// Returns the SELECT for causes of passages, with the outcome that counts and the seq of their
+/// dispute. The cause's time is the time of the passage. `FROM` names the index: a query for a month of three
 /// years, or for one worker of hundreds, must not read the whole ledger.
 fn select(index: &str) -> String {
     format!(
-        "SELECT c.at_ms, c.idx, o.idx, d.seq, c.worker
+        "SELECT c.at_ms, c.idx, {COUNTS}, d.seq, c.worker
          FROM entry c INDEXED BY {index}
               LEFT JOIN entry o ON o.cause = c.idx AND o.kind = 'outcome'
               LEFT JOIN entry d ON d.cause = coalesce(o.idx, c.idx) AND d.kind = 'dispute'
@@ -97,10 +118,11 @@ pub fn attendance(
     let last = found.last().filter(|_| found.len() >= filter.limit);
     let next = last.map(|(at_ms, cause, ..)| (*at_ms, *cause));
     let mut rows = Vec::with_capacity(found.len());
-    for (_, cause, outcome, disputed) in found {
+    for &(_, cause, outcome, disputed) in &found {
         rows.extend(attended(tx, cause, outcome, disputed)?);
     }
-    Ok(AttendancePage { rows, next })
+    let unread = (found.len() - rows.len()) as u64;
+    Ok(AttendancePage { rows, next, unread })
 }
 
 fn attended(
@@ -144,14 +166,53 @@ pub fn latest_of_each(
             continue;
         }
         let Some(attended) = attended(tx, row.get(1)?, row.get(2)?, None)? else { continue };
-        let not = Outcome::NotPassed;
-        if !matches!(attended.entry.entry.body, Body::Closing(Closing { outcome, .. }) if outcome == not)
-        {
+        let said = attended.entry.entry.body.said();
+        if said.is_none_or(|said| said.outcome != Word::Known(Outcome::NotPassed)) {
             settled.insert(worker);
             latest.push(attended);
         }
     }
     Ok(latest)
+}
+
+/// What an outcome or a correction says about its passage.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Said {
+    pub passage: PassageId,
+    pub outcome: Word,
+    #[serde(default)]
+    pub flags: Vec<Flag>,
+    /// The seq of the corrected outcome.
+    pub corrects_seq: Option<u64>,
+}
+
+/// An outcome, or the word of an outcome of a later version.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Word {
+    Known(Outcome),
+    Later(String),
+}
+
+impl Body {
+    /// Returns what an outcome or a correction says, also one of a later version; `None` for any
+    /// other kind.
+    pub fn said(&self) -> Option<Said> {
+        let (passage, outcome, flags, corrects_seq) = match self {
+            Body::Closing(Closing { passage, outcome, flags, .. }) => {
+                (passage, outcome, flags, None)
+            }
+            Body::Correction(Correction { passage, outcome, flags, corrects_seq, .. }) => {
+                (passage, outcome, flags, Some(*corrects_seq))
+            }
+            Body::Other(other) if [Closing::NAME, Correction::NAME].contains(&&*other.kind) => {
+                return other.data.deserialized().ok();
+            }
+            _ => return None,
+        };
+        let (flags, outcome) = (flags.clone(), Word::Known(*outcome));
+        Some(Said { passage: *passage, outcome, flags, corrects_seq })
+    }
 }
 
 const LANES: &str = "SELECT DISTINCT lane FROM entry INDEXED BY entry_attended

@@ -131,16 +131,14 @@ impl Audit {
             return Ok(Some(Fault::OtherLedger));
         }
         let (body, cause) = (&entry.body, entry.body.cause());
-        let of_cause: Option<(Hash, Option<String>)> = match cause {
-            None => None,
-            Some(cause) => tx
-                .prepare_cached("SELECT leaf, worker FROM entry WHERE idx = ?1")?
-                .query_row([cause], |row| Ok((row.get(0)?, row.get(1)?)))
-                .optional()?,
-        };
-        let worker = match body.worker() {
-            Some(worker) => Some(worker.as_str().to_owned()),
-            None => of_cause.as_ref().and_then(|(_, worker)| worker.clone()),
+        let worker: Option<String> = match (body.worker(), cause) {
+            (Some(worker), _) => Some(worker.as_str().to_owned()),
+            (None, None) => None,
+            (None, Some(cause)) => tx
+                .prepare_cached("SELECT worker FROM entry WHERE idx = ?1")?
+                .query_row([cause], |row| row.get(0))
+                .optional()?
+                .flatten(),
         };
         let agrees = seq == entry.seq
             && row.get::<_, String>(4)? == body.kind()
@@ -152,14 +150,11 @@ impl Audit {
         if !agrees {
             return Ok(Some(Fault::Columns));
         }
-        if let Some(about) = body.refers_to() {
-            let there: Option<Hash> = if Some(about.index) == cause {
-                of_cause.map(|(leaf, _)| leaf)
-            } else {
-                tx.prepare_cached("SELECT leaf FROM entry WHERE idx = ?1")?
-                    .query_row([about.index], |row| row.get(0))
-                    .optional()?
-            };
+        for about in body.refers_to() {
+            let there: Option<Hash> = tx
+                .prepare_cached("SELECT leaf FROM entry WHERE idx = ?1")?
+                .query_row([about.index], |row| row.get(0))
+                .optional()?;
             if there != Some(about.hash) {
                 return Ok(Some(Fault::Cause));
             }

@@ -7,7 +7,9 @@
 
 mod attended;
 pub mod audit;
+mod by_hand;
 pub mod cbor;
+mod corrections;
 mod detail;
 mod entry;
 mod evidence;
@@ -28,7 +30,8 @@ use crate::{
     turnstile::PassageId,
 };
 pub use attended::{
-    AttendanceFilter, AttendancePage, Attended, attendance, attended_lanes, latest_of_each,
+    AttendanceFilter, AttendancePage, Attended, Said, Word, attendance, attended_lanes,
+    latest_of_each,
 };
 pub use cbor::CborError;
 pub use detail::{Detail, Param};
@@ -201,73 +204,6 @@ impl Ledger {
         self.append(tx, stamp, Closing { passage, cause, outcome, detail, flags })
     }
 
-    /// Adds a passage that a person reports. A client that got no answer may ask again. A passage
-    /// that was already added, and is not disputed, is therefore refused.
-    pub fn supplement(
-        &self,
-        tx: &Transaction<'_>,
-        stamp: Stamp,
-        supplement: Supplement,
-    ) -> Result<Stored, LedgerError> {
-        let like: Vec<u64> = tx
-            .prepare_cached(
-                "SELECT idx FROM entry s WHERE worker = ?1 AND at_ms = ?2 AND kind = 'supplement'
-                   AND NOT EXISTS (SELECT 1 FROM entry WHERE cause = s.idx AND kind = 'dispute')",
-            )?
-            .query_map(params![supplement.person.id.as_str(), supplement.at_ms], |row| row.get(0))?
-            .collect::<Result<_, _>>()?;
-        for index in like {
-            let there = read(tx, index)?.entry;
-            if let (Some(seq), Body::Supplement(other)) = (there.seq, &there.body)
-                && other.direction == supplement.direction
-            {
-                return Err(LedgerError::AlreadyAdded { seq });
-            }
-        }
-        self.append(tx, stamp, supplement)
-    }
-
-    /// Disputes the attendance of this seq: it was not this person. The attendance's entry stays as
-    /// it is. Returns the attendance and the new entry.
-    pub fn dispute(
-        &self,
-        tx: &Transaction<'_>,
-        stamp: Stamp,
-        seq: u64,
-        reason: String,
-        by: Actor,
-    ) -> Result<(Attended, Stored), LedgerError> {
-        let index: Option<u64> = tx
-            .query_row("SELECT idx FROM entry WHERE seq = ?1", [seq], |row| row.get(0))
-            .optional()?;
-        let entry = read(tx, index.ok_or(LedgerError::NoAttendance { seq })?)?;
-        let cause = match &entry.entry.body {
-            Body::Supplement(_) => None,
-            Body::Closing(outcome) => {
-                let cause = read(tx, outcome.cause.index)?;
-                if cause.entry.body.worker().is_none() {
-                    return Err(LedgerError::NoAttendance { seq });
-                }
-                Some(cause)
-            }
-            _ => return Err(LedgerError::NoAttendance { seq }),
-        };
-        let index = entry.entry.index;
-        let already: Option<u64> = tx
-            .query_row(
-                "SELECT seq FROM entry WHERE cause = ?1 AND kind = 'dispute'",
-                [index],
-                |row| row.get(0),
-            )
-            .optional()?;
-        if let Some(by_seq) = already {
-            return Err(LedgerError::AlreadyDisputed { seq, by_seq });
-        }
-        let disputes = EntryRef { index, hash: entry.leaf };
-        let dispute = self.append(tx, stamp, Dispute { disputes, reason, by })?;
-        Ok((Attended { entry, cause, disputed: dispute.entry.seq }, dispute))
-    }
-
     /// Closes as `unconfirmed` the passages that a crash, or a fault of one lane, left without an
     /// outcome. Runs before the cameras open, and before a lane restarts. Returns their number.
     pub fn close_interrupted(
@@ -385,15 +321,14 @@ fn checked(
     Ok(Stored { entry, leaf })
 }
 
-/// Returns the passage of the record with this seq, if the record is an outcome or a release.
+/// Returns the passage of the record with this seq, if the record is an outcome, a correction or a release.
 pub fn passage_of(tx: &Transaction<'_>, seq: u64) -> Result<Option<PassageId>, LedgerError> {
     let index: Option<u64> =
         tx.query_row("SELECT idx FROM entry WHERE seq = ?1", [seq], |row| row.get(0)).optional()?;
     let Some(index) = index else { return Ok(None) };
     Ok(match read(tx, index)?.entry.body {
-        Body::Closing(Closing { passage, .. }) => Some(passage),
         Body::GuardRelease(GuardRelease { passage, .. }) => Some(passage),
-        _ => None,
+        body => body.said().map(|said| said.passage),
     })
 }
 
@@ -428,7 +363,7 @@ fn known(row: &rusqlite::Row<'_>, at: usize) -> Result<Stored, LedgerError> {
 }
 
 /// Returns a worker's latest `limit` entries that are not passages, oldest first. A dispute comes
-/// with the seq of the disputed attendance.
+/// with the seq of the disputed attendance; of a corrected one, with that of the last correction.
 pub fn history(
     tx: &Transaction<'_>,
     worker: &WorkerId,
@@ -437,7 +372,9 @@ pub fn history(
     let kinds = Vec::from_iter(Body::in_history()).join("', '");
     let mut found: Vec<(u64, Option<u64>)> = tx
         .prepare_cached(&format!(
-            "SELECT idx, (SELECT seq FROM entry c WHERE c.idx = entry.cause) FROM entry
+            "SELECT idx, (SELECT coalesce(
+                 (SELECT max(seq) FROM entry WHERE cause = d.cause AND kind = 'correction'), d.seq)
+               FROM entry d WHERE d.idx = entry.cause) FROM entry
              WHERE worker = ?1 AND kind IN ('{kinds}') ORDER BY idx DESC LIMIT ?2"
         ))?
         .query_map(params![worker.as_str(), i64::try_from(limit).unwrap_or(i64::MAX)], |row| {

@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::{Body, LedgerError, Stored, known, last_seq, read};
+use super::{Body, Closing, Correction, LedgerError, Stored, known, last_seq, read};
 use crate::clock::Stamp;
 
 /// Some rows of an outbox.
@@ -16,8 +16,8 @@ pub struct Waiting<T> {
 }
 
 /// Returns rows that one upstream has not acknowledged, oldest first: after the seq `after`, up to
-/// `until`, at most `limit`. `make` gets each entry, and with an outcome the entry that it closes.
-/// An unreadable entry, or one with an unreadable cause, is left out and must not block later rows.
+/// `until`, at most `limit`. `make` gets each entry, and with an outcome or its correction the
+/// grant or release. An unreadable entry, or one with an unreadable cause, is left out and must not block later rows.
 pub fn waiting<T>(
     tx: &Transaction<'_>,
     upstream: &str,
@@ -31,7 +31,7 @@ pub fn waiting<T>(
     let mut query = tx.prepare_cached(
         "SELECT o.seq, e.idx, e.bytes, e.leaf, c.idx, c.bytes, c.leaf
          FROM outbox o JOIN entry e ON e.seq = o.seq
-         LEFT JOIN entry c ON e.kind = 'outcome' AND c.idx = e.cause
+         LEFT JOIN entry c ON e.kind IN ('outcome', 'correction') AND c.idx = e.cause
          WHERE o.upstream = ?1 AND o.seq > ?2 AND o.seq <= ?3 ORDER BY o.seq LIMIT ?4",
     )?;
     let mut rows = query.query(params![upstream, after, until, most])?;
@@ -39,11 +39,12 @@ pub fn waiting<T>(
     while let Some(row) = rows.next()? {
         waiting.upto = row.get(0)?;
         looked_at += 1;
+        let has_cause = row.get::<_, Option<u64>>(4)?.is_some();
         let entry = known(row, 1).and_then(|stored| match &stored.entry.body {
-            Body::Closing(closing) if row.get::<_, Option<u64>>(4)?.is_none() => {
-                Err(LedgerError::Missing { index: closing.cause.index })
+            _ if has_cause => Ok((stored, Some(known(row, 4)?))),
+            Body::Closing(Closing { cause, .. }) | Body::Correction(Correction { cause, .. }) => {
+                Err(LedgerError::Missing { index: cause.index })
             }
-            Body::Closing(_) => Ok((stored, Some(known(row, 4)?))),
             _ => Ok((stored, None)),
         });
         match entry {
@@ -104,7 +105,7 @@ pub fn queue_again(
 ) -> Result<Requeued, LedgerError> {
     let mut requeued = Requeued::default();
     let mut find = tx.prepare_cached(
-        "SELECT idx, CASE kind WHEN 'outcome' THEN cause END FROM entry WHERE seq = ?1",
+        "SELECT idx, CASE WHEN kind IN ('outcome', 'correction') THEN cause END FROM entry WHERE seq = ?1",
     )?;
     let mut queue = tx.prepare_cached("INSERT OR IGNORE INTO outbox VALUES (?1, ?2)")?;
     for seq in from..=to.min(last_seq(tx)?) {

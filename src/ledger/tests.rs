@@ -125,6 +125,15 @@ fn one_of_each_kind() -> Vec<Entry> {
     };
     let outcome =
         |outcome, detail, flags| Closing { passage: PASSAGE, cause: CAUSE, outcome, detail, flags };
+    let correction = |outcome, detail, flags| Correction {
+        passage: PASSAGE,
+        cause: CAUSE,
+        corrects: EntryRef { index: 4, hash: [0x2f; 32] },
+        corrects_seq: 2,
+        outcome,
+        detail,
+        flags,
+    };
     let low = Score(-312);
     let stranger = || vec![Evidence::Face(FaceEvidence { score: low, margin: None, ..face() })];
     let refused = Detail::new("not_released").with("problem", "no answer within 300 ms");
@@ -283,6 +292,13 @@ fn one_of_each_kind() -> Vec<Entry> {
             "north/entry",
             true,
             lasted("faces_undecided").with("source", "v4l2:/dev/video0"),
+        )
+        .into(),
+        correction(Outcome::Unconfirmed, None, Vec::new()).into(),
+        correction(
+            Outcome::Passed,
+            Some(Detail::new("nothing_passed")),
+            vec![Flag::SENSOR_SUSPECT],
         )
         .into(),
     ];

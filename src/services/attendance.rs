@@ -87,8 +87,11 @@ impl Listing<'_> {
         let Some(filter) = self.filter.take() else { return Ok(None) };
         let asked = filter.clone();
         let page = self.services.store.read(move |tx| ledger::attendance(tx, &asked)).await?;
-        let listed = page.rows.iter().filter_map(|a| Record::listed(&self.services.origin, a));
+        let mut listed: Vec<Record> = Vec::with_capacity(page.rows.len());
+        listed.extend(page.rows.iter().filter_map(|a| Record::listed(&self.services.origin, a)));
+        self.extent.unread += page.unread + (page.rows.len() - listed.len()) as u64;
         let records: Vec<Record> = listed
+            .into_iter()
             .filter(|r| is(&self.team, &r.team) && is(&self.contractor, &r.contractor))
             .collect();
         records.iter().for_each(|record| self.extent.saw(record.seq));
@@ -204,6 +207,7 @@ impl Services {
             last_seq: None,
             at: self.clock.stamp().timestamp(),
             begins: first.as_ref().map(|first| first.stamp.timestamp()),
+            unread: 0,
             set_aside: first.and_then(|first| match first.body {
                 Body::Successor(successor) => Some(successor.set_aside),
                 _ => None,

@@ -6,7 +6,8 @@ use gatehouse::{
     clock::{Clock, Stamp, SystemClock},
     config::{Direction, Secret, Storage},
     ledger::{
-        Actor, Body, Evidence, Grant, GuardRelease, Ledger, LedgerError, Outcome, Score, Via,
+        Actor, Body, Detail, Evidence, Flag, Grant, GuardRelease, Ledger, LedgerError, Outcome,
+        Score, Via,
     },
     roster::{self, Enrolment, IdType, Identity, Person, RosterError, Worker},
     store::{self, Priority},
@@ -91,6 +92,25 @@ pub fn write_for(
     thread.join().unwrap();
 }
 
+/// Corrects the outcomes of a passage sensor without a sign of life, as a lane does.
+pub fn correct(site: &Site, lane: &'static str, direction: Direction) -> u64 {
+    let dir = site.path("data");
+    let config = Storage::usual(dir.clone(), Secret::File(dir.join("key")));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (store, thread) = store::open(&config, clock.clone()).unwrap();
+    let stamp = clock.stamp();
+    let corrected = store.write(Priority::Attendance, move |tx| {
+        let ledger = Ledger::open(tx, vec!["platform".to_owned()])?;
+        let detail = Detail::new("nothing_passed");
+        ledger.correct_not_passed(tx, stamp, lane, direction, detail, Flag::SENSOR_SUSPECT)
+    });
+    let corrected: Result<u64, LedgerError> = runtime.block_on(corrected);
+    drop(store);
+    thread.join().unwrap();
+    corrected.unwrap()
+}
+
 fn record(
     tx: &Transaction<'_>,
     upstreams: Vec<String>,
@@ -119,7 +139,8 @@ fn record(
         };
         ledger.append(tx, stamp, cause)?;
         let after = Stamp { wall_ms: went.at_ms + 1500, ..stamp };
-        ledger.close(tx, after, passage, went.outcome, None)?;
+        let detail = (went.outcome == Outcome::NotPassed).then(|| Detail::new("nothing_passed"));
+        ledger.close(tx, after, passage, went.outcome, detail)?;
     }
     Ok(())
 }

@@ -94,8 +94,9 @@ fn a_sheet_merges_the_records_of_two_gateways_and_names_its_sources() {
     let alone = one(&sheet(&here, &[]));
     assert_eq!(
         (&alone["total"]["missing_out"], &alone["total"]["minutes"]),
-        (&json!(2), &json!(572))
+        (&json!(2), &json!(0))
     );
+    assert_eq!(alone["total"]["unconfirmed"], json!({ "days": 0, "minutes": 572 }));
     // A file that is given twice counts once.
     let made = one(&sheet(&here, &["--with", out, "--with", out]));
     let rows = made["rows"].as_array().unwrap();
@@ -108,14 +109,15 @@ fn a_sheet_merges_the_records_of_two_gateways_and_names_its_sources() {
         [json!(["2024-10-09", 600, ["across"]]), json!(["2024-10-11", 0, ["missing_out"]])];
     assert_eq!(days(&rows[0]), expected);
     assert_eq!((&rows[1]["worker"], &rows[1]["name"]), (&json!("W001"), &json!("刘峰")));
-    assert_eq!(days(&rows[1]), [json!(["2024-10-09", 243 + 270, ["unconfirmed"]])]);
+    assert_eq!(days(&rows[1]), [json!(["2024-10-09", 243, ["unconfirmed"]])]);
     // The sheet shows only the end of the ID number, which is E0000W001 here.
     assert_eq!((&rows[1]["trade"], &rows[1]["id_tail"]), (&json!("steel fixer"), &json!("W001")));
     assert!(!made.to_string().contains("0W001"), "{made}");
     let day = &rows[1]["days"][0];
     assert_eq!(day["first_in"], "2024-10-09T07:58:00.000+08:00");
     assert_eq!(day["last_out"], "2024-10-09T17:30:00.000+08:00");
-    assert_eq!(made["total"]["minutes"], 600 + 513);
+    assert_eq!(made["total"]["minutes"], 600 + 243);
+    assert_eq!(made["total"]["unconfirmed"], json!({ "days": 0, "minutes": 270 }));
     assert_eq!((&made["total"]["days_present"], &made["workers"]), (&json!(3), &json!(2)));
     assert_eq!((&made["site"], &made["month"]), (&json!("一号地块"), &json!("2024-10")));
     let sources: Vec<Value> = made["sources"]
@@ -148,7 +150,7 @@ fn a_sheet_merges_the_records_of_two_gateways_and_names_its_sources() {
     let only = one(&sheet(&here, &["--with", out, "--team", "瓦工班"]));
     assert_eq!((&only["total"]["minutes"], &only["workers"]), (&json!(600), &json!(1)));
     let only = one(&sheet(&here, &["--with", out, "--worker", "W001"]));
-    assert_eq!(only["total"]["minutes"], 513);
+    assert_eq!(only["total"]["minutes"], 243);
     sheet(&here, &["--team", "木工"])
         .refused("with records: 福鼎劳务 / 瓦工班, 福鼎劳务 / 钢筋一班");
     sheet(&here, &["--worker", "W009"]).refused("there is no worker W009");
@@ -156,7 +158,7 @@ fn a_sheet_merges_the_records_of_two_gateways_and_names_its_sources() {
     // The table for people.
     let month = ["timesheet", "--month", "2024-10", "--with", out];
     let said = here.gatehouse(&month);
-    for part in ["刘峰", "8:33", "10:00", "18:33", "gate-2", "seq 1 to 3"] {
+    for part in ["刘峰", "4:03", "4:30", "10:00", "14:03", "gate-2", "seq 1 to 3"] {
         assert!(said.out.contains(part), "{part}: {}", said.out);
     }
     let said = here.gatehouse(&[&month[..], &["--worker", "W002"]].concat());
@@ -813,7 +815,7 @@ fn the_csv_has_the_expected_cells_and_no_formula() {
         ("W003", ma, "2026-10-09", "08:00–18:15", "10:15", ""),
         ("W002", "'=1+1", "2026-10-09", "?–17:00", "0:00", "入"),
         ("W002", "'=1+1", "2026-10-10", "08:00–16:30", "8:30", ""),
-        ("W001", "刘峰", "2026-10-09", "07:58–12:01, 13:00–17:30", "8:33", "疑"),
+        ("W001", "刘峰", "2026-10-09", "07:58–12:01, 13:00–17:30", "4:03", "疑"),
         ("W001", "刘峰", "2026-10-10", "20:00–06:00+1", "10:00", "夜"),
         ("W001", "刘峰", "2026-10-12", "08:00–?", "0:00", "出补"),
     ];
@@ -821,7 +823,9 @@ fn the_csv_has_the_expected_cells_and_no_formula() {
     assert_eq!((of("day")[0][1], of("day")[0][2]), ("'@贵州三建", "'+木工"));
     let sums: Vec<_> =
         of("total").iter().map(|r| (r[9], r[10], r[11], r[12], r[13], r[16])).collect();
-    assert_eq!(sums, [("6", "37:18", "2238", "1", "1", "46:18")]);
+    assert_eq!(sums, [("6", "32:48", "1968", "1", "1", "41:48")]);
+    let unconfirmed: Vec<_> = of("total").iter().map(|r| (r[20], r[21], r[22])).collect();
+    assert_eq!(unconfirmed, [("0", "4:30", "270")]);
     assert_eq!(of("worker").len() + of("team").len() + of("contractor").len(), 3 + 3 + 2);
     assert_eq!(of("supplement")[0][17], "2026-10-13 09:00 admin: -forgot, \"really\"");
     assert_eq!(of("disputed")[0][17], "异议见 disputed by seq 60");
@@ -829,6 +833,99 @@ fn the_csv_has_the_expected_cells_and_no_formula() {
     let trade = "steel fixer";
     assert_eq!(who, [("W003", trade, ""), ("W002", trade, ""), ("W001", trade, "441X")]);
     assert!(of("source")[0][17].contains("gate-1") && of("source")[0][17].contains("41–54"));
+}
+
+#[test]
+fn a_corrected_outcome_counts_in_lists_and_sheets_and_reaches_the_platform() {
+    let not_passed = |went: Went| Went { outcome: Outcome::NotPassed, ..went };
+    let mut site = Site::prepare();
+    let passages = vec![
+        on(&liu(), Exit, "08T17:00"),
+        on(&liu(), Entry, "09T08:00"),
+        not_passed(on(&liu(), Exit, "09T17:00")),
+        not_passed(on(&liu(), Entry, "10T07:50")),
+        on(&liu(), Entry, "10T08:00"),
+        not_passed(on(&liu(), Exit, "10T16:00")),
+    ];
+    past::write(&site, &[liu()], passages.into_iter());
+    assert_eq!(past::correct(&site, "north", Exit), 2);
+    site.broker.start();
+    let mut platform = site.broker.subscriber();
+    let _daemon = site.start();
+    let sent: Vec<Value> = (0..8).map(|_| platform.next_on("attendance")).collect();
+    let (first, correction) = (&sent[2], &sent[6]);
+    assert_eq!((&first["outcome"], first.get("corrects")), (&json!("not_passed"), None));
+    assert_eq!(correction["corrects"], first["seq"]);
+    assert_eq!(correction["outcome"], "unconfirmed");
+    assert_eq!(correction["flags"], json!(["sensor_suspect"]));
+    // A correction is a whole record with a seq and a leaf of its own.
+    assert_ne!((&correction["seq"], &correction["leaf"]), (&first["seq"], &first["leaf"]));
+    for key in ["passage", "worker", "name", "lane", "direction", "at", "means", "score", "clock"] {
+        assert_eq!(correction[key], first[key], "{key}");
+    }
+
+    let listed = site.gatehouse(&["--json", "attendance", "list"]).json_lines();
+    let rows: Vec<_> =
+        listed.iter().map(|r| json!([r["seq"], r["outcome"], r.get("corrects")])).collect();
+    let expected = [
+        json!([1, "passed", null]),
+        json!([2, "passed", null]),
+        json!([7, "unconfirmed", 3]),
+        json!([4, "not_passed", null]),
+        json!([5, "passed", null]),
+        json!([8, "unconfirmed", 6]),
+    ];
+    assert_eq!(rows, expected);
+    let table = site.gatehouse(&["attendance", "list"]).out;
+    assert!(table.contains("CORRECTS"), "{table}");
+
+    let total = one(&sheet(&site, &[]))["total"].clone();
+    assert_eq!((&total["days_present"], &total["minutes"]), (&json!(3), &json!(0)));
+    assert_eq!(total["unconfirmed"], json!({ "days": 0, "minutes": 540 + 480 }));
+    // The worker left on the 10th, also if no sensor confirmed it.
+    let onsite = site.gatehouse(&["--json", "attendance", "onsite", "--since", "2024-10-01"]);
+    assert_eq!(onsite.json_lines().len(), 0);
+    let said = site.gatehouse(&["timesheet", "--month", "2024-10"]);
+    assert!(said.out.contains("HOURS UNCONFIRMED") && said.out.contains("17:00"), "{}", said.out);
+
+    // A platform may know either number, and a dispute names the record that came first.
+    let dispute = |seq: &str| {
+        site.gatehouse(&["--json", "attendance", "dispute", seq, "--reason", "his brother"])
+    };
+    let (by_first, by_correction) = (one(&dispute("3")), one(&dispute("8")));
+    assert_eq!((&by_first["seq"], &by_correction["seq"]), (&json!(7), &json!(8)));
+    assert_eq!(platform.event("dispute")["disputes"], first["leaf"]);
+    assert_eq!(platform.event("dispute")["disputes"], sent[5]["leaf"]);
+    dispute("7").refused("is already disputed, by record");
+    let total = one(&sheet(&site, &[]))["total"].clone();
+    assert_eq!(total["unconfirmed"], json!({ "days": 0, "minutes": 0 }));
+    platform.assert_whole();
+}
+
+#[test]
+fn a_sheet_counts_a_correction_from_another_gateways_export_once() {
+    let there = Site::prepare();
+    there.configure(|c| c.set("site", "gateway_id", "gate-2").set("site", "project_code", "P-1"));
+    let exit = Went { outcome: Outcome::NotPassed, ..on(&liu(), Exit, "09T17:00") };
+    past::write(&there, &[liu()], [exit].into_iter());
+    let files = [there.path("before.jsonl"), there.path("after.jsonl")];
+    let [before, after] = files.each_ref().map(|file| file.to_str().unwrap());
+    let export = |file: &str| {
+        let daemon = there.start();
+        let said = there.gatehouse(&["attendance", "export", "--month", "2024-10", "--out", file]);
+        assert_eq!(said.code, 0, "{said:?}");
+        daemon.stop();
+    };
+    export(before);
+    assert_eq!(past::correct(&there, "north", Exit), 1);
+    export(after);
+    let (here, _daemon) = site("gate-1", "P-1", vec![on(&liu(), Entry, "09T08:00")]);
+    for with in [[before, after], [after, before]] {
+        let made = one(&sheet(&here, &["--with", with[0], "--with", with[1]]));
+        let total = &made["total"];
+        assert_eq!((&total["days_present"], &total["minutes"]), (&json!(1), &json!(0)));
+        assert_eq!(total["unconfirmed"], json!({ "days": 0, "minutes": 540 }));
+    }
 }
 
 /// Uses a week of some workers. `GATEHOUSE_LEDGER_DAYS=1095 GATEHOUSE_LEDGER_WORKERS=288` makes the

@@ -35,6 +35,7 @@ fn record(seq: u64) -> Record {
         model: Some("m".into()),
         liveness: None,
         outcome: RecordOutcome::Passed,
+        corrects: None,
         recorded_at: "2026-10-09T08:00:02.000+08:00".into(),
         clock: ClockState { synced: true, boot: "00".into(), uptime_ms: 1 },
         photo: None,
@@ -60,6 +61,7 @@ fn extent() -> Extent {
         at: "2026-11-05T00:00:00Z".parse().unwrap(),
         begins: None,
         set_aside: None,
+        unread: 0,
     }
 }
 
@@ -105,6 +107,45 @@ fn an_overlapping_export_adds_only_new_records_and_disputes() {
     assert_eq!(source.file.as_deref(), Some("b.jsonl"));
     assert_eq!(source.read_at.to_string(), "2026-11-05T08:00:00.000+08:00");
     assert_eq!((sources[1].records, notes.len()), (2, 0));
+}
+
+#[test]
+fn a_correction_takes_the_place_of_its_record_in_any_order() {
+    let corrected = |seq, of| Record {
+        outcome: RecordOutcome::Unconfirmed,
+        corrects: Some(of),
+        at: record(of).at,
+        ..record(seq)
+    };
+    let not_passed = |seq| Record { outcome: RecordOutcome::NotPassed, ..record(seq) };
+    let all = [not_passed(1), corrected(4, 1), corrected(6, 1), not_passed(2)];
+    for order in [[0, 1, 2, 3], [2, 1, 0, 3], [3, 1, 2, 0]] {
+        let days = days();
+        let mut gathered = Gathered::new(&days);
+        for n in order {
+            let disputed = (n == 0).then_some(9);
+            assert_eq!(gathered.take(&Record { disputed, ..all[n].clone() }), Ok(true));
+        }
+        let mut left: Vec<_> =
+            gathered.passes.iter().map(|p| (p.seq, p.outcome, p.disputed)).collect();
+        left.sort_by_key(|(seq, ..)| *seq);
+        let expected =
+            [(2, RecordOutcome::NotPassed, None), (6, RecordOutcome::Unconfirmed, Some(9))];
+        assert_eq!(left, expected, "{order:?}");
+    }
+}
+
+#[test]
+fn records_that_cannot_be_read_are_noted_on_the_sheet() {
+    let days = days();
+    let mut gathered = Gathered::new(&days);
+    let mut lines = lines(&[record(1)]);
+    let mut ending: Ending = serde_json::from_str(lines.last().unwrap()).unwrap();
+    ending.unread = 2;
+    *lines.last_mut().unwrap() = serde_json::to_string(&ending).unwrap();
+    gathered.export("b.jsonl", &joined(&lines)[..], "P-1").unwrap();
+    let notes: Vec<_> = gathered.notes.iter().map(|note| note.english.as_str()).collect();
+    assert_eq!(notes, ["gate-2: 2 records cannot be read and are not on this sheet"]);
 }
 
 #[test]

@@ -3,13 +3,13 @@
 
 use super::{Document, direction, hours, legend, marks, note, on, rules, source, stretches};
 use crate::{
-    attendance::timesheet::{ListedSeparately, Totals},
+    attendance::timesheet::{ListedSeparately, Sum, Totals},
     roster::import::neutral,
 };
 
 /// Column headings. The column `row` holds the kind of the line: `day`, `worker`, `team`,
 /// `contractor`, `total`, `supplement`, `disputed`, `source` or `note`.
-const HEADINGS: [&str; 20] = [
+const HEADINGS: [&str; 23] = [
     "行 row",
     "分包单位 contractor",
     "班组 team",
@@ -30,6 +30,9 @@ const HEADINGS: [&str; 20] = [
     "说明 remarks",
     "工种 trade",
     "证件号后四位 ID number ends",
+    "未确认天数 unconfirmed days",
+    "未确认工时 unconfirmed hours",
+    "未确认分钟 unconfirmed minutes",
 ];
 
 /// Returns the sheet as UTF-8 with a byte order mark, by which Excel recognises UTF-8. Lines end
@@ -50,8 +53,13 @@ pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
         for day in &row.days {
             let mut line = whose("day").with(5, day.date.to_string());
             line = line.with(6, on(day.first_in, day.date)).with(7, on(day.last_out, day.date));
-            line = line.with(8, stretches(day)).with(9, u32::from(!day.stretches.is_empty()));
+            line = line.with(8, stretches(day)).with(9, u32::from(day.confirmed));
             line = line.with(10, hours(day.minutes)).with(11, day.minutes);
+            let unconfirmed = Sum {
+                days: u32::from(!day.confirmed && !day.stretches.is_empty()),
+                minutes: day.minutes_unconfirmed,
+            };
+            line = line.unconfirmed(unconfirmed);
             line = line.with(14, marks(day)).with(15, day.supplements);
             write(line.with(16, day.minutes_with_supplements.map(hours).unwrap_or_default()))?;
         }
@@ -127,6 +135,11 @@ impl Line {
             .with(13, t.missing_out)
             .with(15, t.supplements)
             .with(16, with)
+            .unconfirmed(t.unconfirmed)
+    }
+
+    fn unconfirmed(self, sum: Sum) -> Line {
+        self.with(20, sum.days).with(21, hours(sum.minutes)).with(22, sum.minutes)
     }
 
     /// Returns the cells. A cell that Excel would take for a formula becomes a text.

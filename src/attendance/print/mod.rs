@@ -51,7 +51,7 @@ fn mark(flag: Flag) -> (&'static str, &'static str) {
         Flag::MissingIn => ("入", "缺进场记录"),
         Flag::MissingOut => ("出", "缺出场记录"),
         Flag::Across => ("夜", "夜班，跨日"),
-        Flag::Unconfirmed => ("疑", "通过未经闸机确认"),
+        Flag::Unconfirmed => ("疑", "通过未经闸机确认，工时另计"),
         Flag::Clock => ("钟", "时钟未同步"),
         Flag::Supplement => ("补", "有补记，未计入"),
     }

@@ -26,7 +26,7 @@ use self::{
     pages::{Pages, page},
 };
 use super::{Document, legend, marks, note, rules, source};
-use crate::attendance::timesheet::{Group, Row, Text, Totals};
+use crate::attendance::timesheet::{Group, Row, Sum, Text, Totals};
 
 /// The font by whose digits columns are measured, its size in points, and the default height of a
 /// row and width of a column, in pixels of 1/96 inch.
@@ -78,8 +78,7 @@ fn line(
 /// Positions of the columns of the first sheet.
 struct Columns {
     days: BTreeMap<Date, u16>,
-    /// First of the columns for days, hours, missing passages, hours with supplements, and
-    /// signature.
+    /// First of the columns of [`SUMS`].
     sums: u16,
 }
 
@@ -92,9 +91,11 @@ const WHO: [(&str, f64); 5] = [
     ("证件号\n后四位\nID no.", 6.5),
 ];
 const DAY: f64 = 4.0;
-const SUMS: [(&str, f64); 5] = [
+const SUMS: [(&str, f64); 7] = [
     ("出勤天数\nDays", 7.0),
     ("工时\nHours", 7.5),
+    ("未确认\n天数\nDays", 6.0),
+    ("未确认\n工时\nHours", 7.0),
     ("缺进/出\nMissing", 7.5),
     ("含补记\n+ added", 8.0),
     ("签名\nSignature", 13.0),
@@ -107,7 +108,7 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
     let sums = first + u16::try_from(days.len()).unwrap_or_default();
     let widths = WHO.iter().chain(&SUMS).map(|(_, width)| *width);
     let widths = widths.chain(days.values().map(|_| DAY)).collect::<Vec<_>>();
-    let (columns, last) = (Columns { days, sums }, sums + 4);
+    let (columns, last) = (Columns { days, sums }, sums + SUMS.len() as u16 - 1);
     let (year, number) = month.split_once('-').unwrap_or((month, ""));
     let number = number.trim_start_matches('0');
     let title = format!("{site} {year}年{number}月考勤表  Attendance sheet {month}");
@@ -246,7 +247,7 @@ fn of_worker(
             put(sheet, row + 1, *column, &marks(day), &looks.marks)?;
         }
     }
-    for column in columns.sums..columns.sums + 5 {
+    for column in columns.sums..columns.sums + SUMS.len() as u16 {
         tall(sheet, column, &looks.cell)?;
     }
     totals(sheet, row, &worker.totals, columns, (&looks.cell, &looks.hours))?;
@@ -264,17 +265,21 @@ fn totals(
     let at = columns.sums;
     sheet.write_number_with_format(row, at, totals.days_present, look)?;
     put_hours(sheet, row, at + 1, totals.minutes, hours)?;
+    if totals.unconfirmed != Sum::default() {
+        sheet.write_number_with_format(row, at + 2, totals.unconfirmed.days, look)?;
+        put_hours(sheet, row, at + 3, totals.unconfirmed.minutes, hours)?;
+    }
     if totals.missing_in + totals.missing_out > 0 {
         let missing = format!("{}/{}", totals.missing_in, totals.missing_out);
-        put(sheet, row, at + 2, &missing, look)?;
+        put(sheet, row, at + 4, &missing, look)?;
     }
     if let Some(with) = totals.with_supplements {
-        put_hours(sheet, row, at + 3, with.minutes, hours)?;
+        put_hours(sheet, row, at + 5, with.minutes, hours)?;
     }
     Ok(())
 }
 
-/// Writes a row of sums: the number of workers on each day, and the totals.
+/// Writes a row of sums: the number of workers with a confirmed passage on each day, and the totals.
 fn summed(
     sheet: &mut Worksheet,
     row: u32,
@@ -288,7 +293,7 @@ fn summed(
     let name = format!("{what} ({} 人)", group.workers);
     sheet.merge_range(row, 0, row, WHO.len() as u16 - 1, &name, &looks.sum_text)?;
     let mut present: BTreeMap<Date, u32> = BTreeMap::new();
-    for day in rows.iter().flat_map(|row| &row.days).filter(|day| !day.stretches.is_empty()) {
+    for day in rows.iter().flat_map(|row| &row.days).filter(|day| day.confirmed) {
         *present.entry(day.date).or_default() += 1;
     }
     for (date, column) in &columns.days {
@@ -297,7 +302,7 @@ fn summed(
             None => sheet.write_blank(row, *column, &looks.sum)?,
         };
     }
-    for column in columns.sums..columns.sums + 5 {
+    for column in columns.sums..columns.sums + SUMS.len() as u16 {
         sheet.write_blank(row, column, &looks.sum)?;
     }
     totals(sheet, row, &group.totals, columns, (&looks.sum, &looks.sum_hours))?;

@@ -18,7 +18,7 @@ pub enum Flag {
     MissingOut,
     /// A night shift that runs over the day's start.
     Across,
-    /// The gate did not confirm that the worker walked through.
+    /// The gate did not confirm that the worker walked through. The hours are summed separately.
     Unconfirmed,
     /// The clock was not synchronised.
     Clock,
@@ -63,7 +63,7 @@ impl Flag {
             Flag::MissingIn => "no entry recorded",
             Flag::MissingOut => "no exit recorded",
             Flag::Across => "night shift over the day's start",
-            Flag::Unconfirmed => "passage not confirmed by the gate",
+            Flag::Unconfirmed => "passage not confirmed by the gate, hours apart",
             Flag::Clock => "clock not synchronised",
             Flag::Supplement => "passages added later, not counted in",
         }
@@ -80,6 +80,8 @@ pub struct Stretch {
     /// Minutes between the two times, each cut to the minute, so that a reader of the times
     /// computes the same number; 0 if one is missing.
     pub minutes: u64,
+    /// The gate did not confirm one of the two passages.
+    pub unconfirmed: bool,
 }
 
 /// A worker's working day.
@@ -88,46 +90,56 @@ pub struct Day {
     pub date: Date,
     pub first_in: Option<At>,
     pub last_out: Option<At>,
+    /// Minutes between confirmed passages.
     pub minutes: u64,
+    /// Minutes that rest on a passage that the gate did not confirm.
+    pub minutes_unconfirmed: u64,
+    /// Whether the gate confirmed a passage of this day.
+    pub confirmed: bool,
     pub stretches: Vec<Stretch>,
     pub flags: Vec<Flag>,
     /// Number of added passages.
     pub supplements: u32,
-    /// Minutes with the added passages; `null` if the worker has none in the month.
+    /// `minutes` with the added passages; `null` if the worker has none in the month.
     pub minutes_with_supplements: Option<u64>,
 }
 
 /// Sums of days, workers or teams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// Days with a gate capture.
+    /// Days with a passage that the gate confirmed.
     pub days_present: u32,
+    /// Minutes between confirmed passages.
     pub minutes: u64,
+    /// Days on which the gate confirmed no passage, and minutes that rest on such passages.
+    pub unconfirmed: Sum,
     pub missing_in: u32,
     pub missing_out: u32,
     pub supplements: u32,
-    /// If there are supplements: days with any passage, and minutes, both with the supplements.
-    pub with_supplements: Option<With>,
+    /// If there are supplements: `days_present` and `minutes` with the supplements.
+    pub with_supplements: Option<Sum>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct With {
+pub struct Sum {
     pub days: u32,
     pub minutes: u64,
 }
 
 impl Totals {
     pub(super) fn add(&mut self, other: &Totals) {
-        let plain = |t: &Totals| With { days: t.days_present, minutes: t.minutes };
+        let plain = |t: &Totals| Sum { days: t.days_present, minutes: t.minutes };
         let ours = self.with_supplements.unwrap_or_else(|| plain(self));
         let theirs = other.with_supplements.unwrap_or_else(|| plain(other));
         let any = self.with_supplements.is_some() || other.with_supplements.is_some();
-        self.with_supplements = any.then_some(With {
+        self.with_supplements = any.then_some(Sum {
             days: ours.days + theirs.days,
             minutes: ours.minutes + theirs.minutes,
         });
         self.days_present += other.days_present;
         self.minutes += other.minutes;
+        self.unconfirmed.days += other.unconfirmed.days;
+        self.unconfirmed.minutes += other.unconfirmed.minutes;
         self.missing_in += other.missing_in;
         self.missing_out += other.missing_out;
         self.supplements += other.supplements;
@@ -217,15 +229,25 @@ pub struct Timesheet {
     /// Gateways whose clock was never synchronised. Each gets one note, and no day is flagged for
     /// it.
     pub unsynchronised: Vec<Text>,
+    /// Gateways that confirmed no passage. Each gets one note.
+    pub unconfirming: Vec<Text>,
 }
 
 impl Timesheet {
     /// Returns the notes about the sheet's records.
     pub fn notes(&self) -> impl Iterator<Item = Note> {
-        self.unsynchronised.iter().map(|gateway| Note {
+        let clocks = self.unsynchronised.iter().map(|gateway| Note {
             mark: Some(Flag::Clock),
             chinese: format!("闸机 {gateway} 的时钟未同步，其全部时刻可能有偏差"),
             english: format!("{gateway}: its clock was not synchronised at any of its times"),
-        })
+        });
+        clocks.chain(self.unconfirming.iter().map(|gateway| {
+            Note::new(
+                format!("闸机 {gateway} 未确认任何进出，其天数和工时均列为“未确认”"),
+                format!(
+                    "{gateway}: it confirmed no passage, so its days and hours are unconfirmed"
+                ),
+            )
+        }))
     }
 }

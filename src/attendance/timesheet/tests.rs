@@ -2,7 +2,7 @@ use jiff::{Timestamp, ToSpan, civil::Time, tz::TimeZone};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
-use crate::attendance::Means;
+use crate::attendance::{Means, RecordOutcome};
 
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
@@ -146,14 +146,83 @@ fn a_grant_without_a_passage_is_not_counted_and_a_disputed_one_is_listed_separat
 }
 
 #[test]
-fn unconfirmed_passages_and_unsynchronised_times_count_and_are_flagged() {
-    let in_ = Crossing { outcome: RecordOutcome::Unconfirmed, ..entry("10-09T08:00") };
+fn unsynchronised_times_count_and_are_flagged() {
     let out = Crossing { synced: false, ..exit("10-09T12:00") };
     let manual = Crossing { means: Means::Manual, ..entry("10-10T08:00") };
-    let sheet = made(vec![in_, out, manual, exit("10-10T09:00")]);
-    let flags = [Flag::Unconfirmed, Flag::Clock];
-    let expected = [of(9, 240, "08:00", "12:00", &flags), of(10, 60, "08:00", "09:00", &[])];
+    let sheet = made(vec![entry("10-09T08:00"), out, manual, exit("10-10T09:00")]);
+    let expected =
+        [of(9, 240, "08:00", "12:00", &[Flag::Clock]), of(10, 60, "08:00", "09:00", &[])];
     assert_eq!(days(&sheet), expected);
+}
+
+fn unconfirmed(crossing: Crossing) -> Crossing {
+    Crossing { outcome: RecordOutcome::Unconfirmed, ..crossing }
+}
+
+#[test]
+fn hours_that_rest_on_an_unconfirmed_passage_have_a_sum_of_their_own() {
+    let sheet = made(vec![
+        unconfirmed(entry("10-09T08:00")),
+        exit("10-09T12:00"),
+        entry("10-09T13:00"),
+        exit("10-09T17:00"),
+        entry("10-10T08:00"),
+        // An outcome of a later version confirms nothing.
+        Crossing { outcome: RecordOutcome::Other, ..exit("10-10T09:00") },
+    ]);
+    let flags = &[Flag::Unconfirmed];
+    let expected = [of(9, 240, "08:00", "17:00", flags), of(10, 0, "08:00", "09:00", flags)];
+    assert_eq!(days(&sheet), expected);
+    let minutes: Vec<_> = sheet.rows[0].days.iter().map(|day| day.minutes_unconfirmed).collect();
+    assert_eq!(minutes, [240, 60]);
+    let stretches: Vec<_> =
+        sheet.rows[0].days[0].stretches.iter().map(|s| (s.minutes, s.unconfirmed)).collect();
+    assert_eq!(stretches, [(240, true), (240, false)]);
+    let total = Totals {
+        days_present: 2,
+        minutes: 240,
+        unconfirmed: Sum { days: 0, minutes: 300 },
+        ..Totals::default()
+    };
+    assert_eq!((sheet.total, sheet.contractors[0].totals), (total, total));
+}
+
+#[test]
+fn a_broken_sensor_makes_no_day_and_takes_none() {
+    // The wire of the exit is torn off. The worker came and left on the 9th. On the 10th no sensor
+    // confirms anything.
+    let sheet = made(vec![
+        entry("10-09T08:00"),
+        unconfirmed(exit("10-09T17:00")),
+        unconfirmed(entry("10-10T08:00")),
+        unconfirmed(exit("10-10T16:00")),
+    ]);
+    let day = |n: usize| &sheet.rows[0].days[n];
+    assert_eq!([day(0).confirmed, day(1).confirmed], [true, false]);
+    let (days_present, sum) = (sheet.total.days_present, sheet.total.unconfirmed);
+    assert_eq!((days_present, sheet.total.minutes), (1, 0));
+    assert_eq!(sum, Sum { days: 1, minutes: 540 + 480 });
+    assert_eq!(sheet.notes().count(), 0);
+    // A turnstile without a sensor confirms nothing, and a note says so.
+    let sheet = made(vec![unconfirmed(entry("10-10T08:00")), unconfirmed(exit("10-10T16:00"))]);
+    let notes: Vec<_> = sheet.notes().map(|note| note.english).collect();
+    assert_eq!(notes, ["gate-1: it confirmed no passage, so its days and hours are unconfirmed"]);
+    assert_eq!((sheet.total.minutes, sheet.total.unconfirmed.minutes), (0, 480));
+}
+
+#[test]
+fn hours_that_a_person_answers_for_are_with_the_added_ones_and_other_unconfirmed_ones_are_not() {
+    let sheet = made(vec![
+        unconfirmed(entry("10-09T08:00")),
+        supplement(exit("10-09T12:00")),
+        unconfirmed(entry("10-10T08:00")),
+        exit("10-10T10:00"),
+        unconfirmed(entry("10-11T08:00")),
+    ]);
+    let total = sheet.total;
+    assert_eq!((total.days_present, total.minutes), (1, 0));
+    assert_eq!(total.unconfirmed, Sum { days: 2, minutes: 120 });
+    assert_eq!(total.with_supplements, Some(Sum { days: 2, minutes: 240 }));
 }
 
 #[test]
@@ -170,7 +239,7 @@ fn a_supplement_is_never_mixed_with_gate_captures() {
     assert_eq!(days(&sheet), expected);
     let total = sheet.total;
     assert_eq!((total.days_present, total.minutes, total.missing_out), (1, 0, 1));
-    assert_eq!(total.with_supplements, Some(With { days: 2, minutes: 360 }));
+    assert_eq!(total.with_supplements, Some(Sum { days: 2, minutes: 360 }));
     assert_eq!((total.supplements, sheet.supplements.len()), (3, 3));
     assert_eq!(sheet.supplements[0].reason.as_deref(), Some("forgot"));
     let days = &sheet.rows[0].days;
@@ -185,8 +254,8 @@ fn a_supplement_is_never_mixed_with_gate_captures() {
     ]);
     let sheet = made(passes);
     let with: Vec<_> = sheet.rows.iter().map(|row| row.totals.with_supplements).collect();
-    assert_eq!(with, [Some(With { days: 1, minutes: 60 }), None]);
-    assert_eq!(sheet.total.with_supplements, Some(With { days: 2, minutes: 120 }));
+    assert_eq!(with, [Some(Sum { days: 1, minutes: 60 }), None]);
+    assert_eq!(sheet.total.with_supplements, Some(Sum { days: 2, minutes: 120 }));
 }
 
 #[test]
@@ -235,6 +304,8 @@ fn a_night_with_a_clock_change_has_its_true_hours() {
 #[derive(Debug, Default, PartialEq)]
 struct Plain {
     minutes: u64,
+    unconfirmed: u64,
+    confirmed: bool,
     captures: u32,
     missing_in: u32,
     missing_out: u32,
@@ -281,8 +352,11 @@ fn reference(
                 || exit.at.as_millisecond() - entry.at.as_millisecond() <= 16 * 3_600_000)
     };
     let mut found: BTreeMap<(String, Date), Plain> = BTreeMap::new();
+    let doubtful = |crossing: &Crossing| crossing.outcome == RecordOutcome::Unconfirmed;
+    let added = |crossing: &Crossing| crossing.outcome == RecordOutcome::Claimed;
     for crossing in passes.iter().filter(|p| counts(p)) {
         let (mut day, mut add) = (day_of(crossing.at), Plain { captures: 1, ..Plain::default() });
+        add.confirmed = !doubtful(crossing);
         if crossing.direction == Direction::Entry {
             add.first_in = Some(crossing.at);
             match next(crossing).filter(|exit| belong(crossing, exit)) {
@@ -290,8 +364,11 @@ fn reference(
                 Some(exit) => {
                     add.across = day_of(exit.at) != day;
                     let mut minute = crossing.at.as_second() / 60;
+                    let both = [crossing, exit];
+                    let apart = both.into_iter().any(doubtful) && !both.into_iter().any(added);
+                    let sum = if apart { &mut add.unconfirmed } else { &mut add.minutes };
                     while minute < exit.at.as_second() / 60 {
-                        (minute, add.minutes) = (minute + 1, add.minutes + 1);
+                        (minute, *sum) = (minute + 1, *sum + 1);
                     }
                 }
             }
@@ -307,6 +384,8 @@ fn reference(
         }
         let plain = found.entry((crossing.worker.to_string(), day)).or_default();
         plain.minutes += add.minutes;
+        plain.unconfirmed += add.unconfirmed;
+        plain.confirmed |= add.confirmed;
         plain.captures += add.captures;
         plain.missing_in += add.missing_in;
         plain.missing_out += add.missing_out;
@@ -387,6 +466,8 @@ proptest! {
                 let alone = |is: fn(&Stretch) -> bool| day.stretches.iter().filter(|s| is(s)).count() as u32;
                 let plain = Plain {
                     minutes: day.minutes,
+                    unconfirmed: day.minutes_unconfirmed,
+                    confirmed: day.confirmed,
                     captures: day.stretches.iter().map(|s| u32::from(s.entry.is_some()) + u32::from(s.exit.is_some())).sum(),
                     missing_in: alone(|s| s.entry.is_none()),
                     missing_out: alone(|s| s.exit.is_none()),
@@ -409,14 +490,18 @@ proptest! {
         // The sums agree with the rows, teams and contractors.
         let sum = |of: fn(&Plain) -> u64| gate.values().map(of).sum::<u64>();
         prop_assert_eq!(sheet.total.minutes, sum(|p| p.minutes));
-        prop_assert_eq!(u64::from(sheet.total.days_present), gate.len() as u64);
+        let confirmed = gate.values().filter(|plain| plain.confirmed).count();
+        prop_assert_eq!(sheet.total.days_present as usize, confirmed);
+        prop_assert_eq!(sheet.total.unconfirmed.days as usize, gate.len() - confirmed);
+        prop_assert_eq!(sheet.total.unconfirmed.minutes, sum(|p| p.unconfirmed));
         prop_assert_eq!(u64::from(sheet.total.missing_in), sum(|p| p.missing_in.into()));
         prop_assert_eq!(u64::from(sheet.total.missing_out), sum(|p| p.missing_out.into()));
         let teams: u64 = sheet.teams.iter().map(|group| group.totals.minutes).sum();
         prop_assert_eq!(teams, sheet.total.minutes);
         if let Some(all) = sheet.total.with_supplements {
             let minutes: u64 = with.values().map(|plain| plain.minutes).sum();
-            prop_assert_eq!((all.minutes, u64::from(all.days)), (minutes, with.len() as u64));
+            let confirmed = with.values().filter(|plain| plain.confirmed).count();
+            prop_assert_eq!((all.minutes, all.days as usize), (minutes, confirmed));
         }
         prop_assert_eq!(sheet.total.supplements as usize, sheet.supplements.len());
         // The order of the passages makes no difference.

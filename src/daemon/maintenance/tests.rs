@@ -30,6 +30,7 @@ async fn maintenance(dir: &std::path::Path, clock: Arc<ManualClock>) -> Maintena
         pending: VecDeque::new(),
         audit_from: Some(0),
         unread: 0,
+        singly_before: 0,
         commits: (0, clock.monotonic()),
         audit: watch::Sender::default(),
         retention: Retention { settled_on: None, keep_years: 3, timezone: TimeZone::UTC },
@@ -92,6 +93,30 @@ impl Maintenance {
         })
         .await
     }
+}
+
+#[tokio::test]
+async fn the_audit_counts_each_entry_that_cannot_be_read_and_reads_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = Arc::new(ManualClock::new(noon(date(2026, 3, 1)), true));
+    let mut maintenance = maintenance(dir.path(), clock.clone()).await;
+    let size = 2 * AUDITED + 50;
+    maintenance
+        .writes(move |tx, ledger, stamp| {
+            for on in 0..size {
+                ledger.append(tx, stamp, Fire { lane: "north".into(), on: on % 2 == 0 })?;
+            }
+            // A leaf of a wrong length is an error of the database, like a page that cannot be read.
+            tx.pragma_update(None, "ignore_check_constraints", "ON")?;
+            tx.execute("UPDATE entry SET leaf = x'00' WHERE idx IN (7, 9, 430, 449)", [])?;
+            Ok(tx.execute("UPDATE entry SET bytes = x'00' WHERE idx = 11", []).map(drop)?)
+        })
+        .await;
+    while maintenance.audit_from.is_some() {
+        maintenance.audit().await;
+    }
+    let audit = maintenance.audit.borrow().clone();
+    assert_eq!((audit.entries, audit.first), (5, Some(7)));
 }
 
 fn noon(date: Date) -> i64 {
@@ -258,6 +283,7 @@ async fn i8_when_too_many_entries_wait_for_the_disk_the_first_ones_are_kept() {
         pending: VecDeque::new(),
         audit_from: None,
         unread: 0,
+        singly_before: 0,
         commits: (0, stamp_time),
         audit: watch::Sender::default(),
         retention: Retention { settled_on: None, keep_years: 3, timezone: TimeZone::UTC },

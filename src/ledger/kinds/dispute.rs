@@ -22,7 +22,7 @@ impl Kind for Dispute {
         Some(self.disputes.index)
     }
 
-    fn refers_to(&self) -> Option<EntryRef> {
-        Some(self.disputes)
+    fn refers_to(&self) -> Vec<EntryRef> {
+        vec![self.disputes]
     }
 }

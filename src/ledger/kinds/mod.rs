@@ -9,7 +9,6 @@
 //!
 //! | kind | will hold |
 //! |---|---|
-//! | `correction` | an outcome that replaces an earlier one: `corrects` (the entry), outcome, detail, flags |
 //! | `withdrawal` | a dispute that is taken back: the dispute's entry, reason, actor |
 //! | `lost` | a range of seqs that can never be sent: first, last, detail |
 //! | `shutdown` | the daemon ended normally: detail, accumulated running time |
@@ -56,9 +55,9 @@ pub trait Kind: Serialize + for<'a> Deserialize<'a> {
         None
     }
 
-    /// The entry that this one is about, with its leaf hash.
-    fn refers_to(&self) -> Option<EntryRef> {
-        None
+    /// The entries that this one is about, with their leaf hashes.
+    fn refers_to(&self) -> Vec<EntryRef> {
+        Vec::new()
     }
 
     /// When it happened, if not at the time of the entry; wall time in ms since 1970.
@@ -146,6 +145,7 @@ kinds! {
     signing_key::SigningKeyChange,
     pruning::Pruning,
     alarm::Alarm,
+    correction::Correction,
 }
 
 /// The body of an entry of a later version: its kind and its data.
@@ -192,8 +192,8 @@ impl Body {
         each!(self, it => it.cause(), None)
     }
 
-    pub fn refers_to(&self) -> Option<EntryRef> {
-        each!(self, it => it.refers_to(), None)
+    pub fn refers_to(&self) -> Vec<EntryRef> {
+        each!(self, it => it.refers_to(), Vec::new())
     }
 
     pub fn at_ms(&self) -> Option<i64> {

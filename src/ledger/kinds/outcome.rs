@@ -27,8 +27,8 @@ impl Kind for Closing {
         Some(self.cause.index)
     }
 
-    fn refers_to(&self) -> Option<EntryRef> {
-        Some(self.cause)
+    fn refers_to(&self) -> Vec<EntryRef> {
+        vec![self.cause]
     }
 
     fn closes(&self) -> Option<PassageId> {

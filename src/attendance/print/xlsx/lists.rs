@@ -57,6 +57,7 @@ pub(super) fn details(
         ("末次出场\nLast out", 9.0),
         ("进出记录\nPassages", PASSAGES),
         ("工时\nHours", 8.0),
+        ("未确认\nUnconf.", 8.0),
         ("含补记\nWith added", 9.0),
         ("标记\nFlags", 8.0),
     ];
@@ -76,11 +77,14 @@ pub(super) fn details(
         put(sheet, at, 7, &passages.join(",\n"), &looks.wrapped)?;
         high(sheet, at, passages.len().max(1))?;
         put_hours(sheet, at, 8, day.minutes, &looks.hours)?;
-        match day.minutes_with_supplements {
-            Some(minutes) => put_hours(sheet, at, 9, minutes, &looks.hours)?,
-            None => drop(sheet.write_blank(at, 9, &looks.cell)?),
+        let minutes = Some(day.minutes_unconfirmed).filter(|minutes| *minutes > 0);
+        for (column, minutes) in [(9, minutes), (10, day.minutes_with_supplements)] {
+            match minutes {
+                Some(minutes) => put_hours(sheet, at, column, minutes, &looks.hours)?,
+                None => drop(sheet.write_blank(at, column, &looks.cell)?),
+            }
         }
-        put(sheet, at, 10, &marks(day), &looks.marks)?;
+        put(sheet, at, 11, &marks(day), &looks.marks)?;
     }
     Ok(())
 }

@@ -6,7 +6,8 @@ use crate::{
     clock::{BootId, Stamp},
     config::Direction,
     ledger::{
-        Body, Closing, Denial, Entry, EntryRef, Evidence, Grant, LedgerId, Outcome, Score, Stored,
+        Body, Closing, Correction, Denial, Entry, EntryRef, Evidence, Flag, Grant, LedgerId,
+        Outcome, Score, Stored,
     },
     roster::Person,
     turnstile::PassageId,
@@ -68,6 +69,42 @@ fn attendance(encoding: Encoding, resent: bool) -> Message {
     message(&origin(), encoding, &stored(4, Some(2), outcome, OUTCOME), Some(grant), resent)
         .unwrap()
         .unwrap()
+}
+
+fn correction(encoding: Encoding) -> Message {
+    let passage = PassageId([0x9a; 16]);
+    let text = || "x".to_owned();
+    let id = "W001".parse().unwrap();
+    let person = Person { id, name: text(), team: text(), contractor: text(), trade: text() };
+    let grant = Grant::new(passage, "north", Direction::Entry, person, face());
+    let grant = stored(3, None, grant, OUTCOME);
+    let reference = |index| EntryRef { index, hash: grant.leaf };
+    let correction = Correction {
+        passage,
+        cause: reference(3),
+        corrects: reference(4),
+        corrects_seq: 2,
+        outcome: Outcome::Unconfirmed,
+        detail: None,
+        flags: vec![Flag::SENSOR_SUSPECT],
+    };
+    let correction = stored(8, Some(6), correction, DENIAL);
+    message(&origin(), encoding, &correction, Some(grant), false).unwrap().unwrap()
+}
+
+#[test]
+fn a_correction_goes_upstream_as_attendance_in_both_encodings() {
+    let (json, cbor) = (correction(Encoding::Json), correction(Encoding::Cbor));
+    assert_eq!(json.topic, "gatehouse/v1/P1/gate-1/attendance");
+    assert_eq!(cbor.topic, json.topic);
+    let read: serde_json::Value = ciborium::from_reader(cbor.payload.as_slice()).unwrap();
+    assert_eq!(read, serde_json::from_slice::<serde_json::Value>(&json.payload).unwrap());
+    let expected = serde_json::json!([6, 2, "unconfirmed", ["sensor_suspect"], 8]);
+    let fields = ["seq", "corrects", "outcome", "flags"].map(|key| read[key].clone());
+    assert_eq!(
+        [&fields[..], &[read["leaf"]["index"].clone()]].concat(),
+        *expected.as_array().unwrap()
+    );
 }
 
 fn denial(encoding: Encoding) -> Message {
