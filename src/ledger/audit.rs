@@ -37,12 +37,14 @@ pub struct Finding {
     pub fault: Fault,
 }
 
-/// A run over the whole ledger, page by page.
+/// A run over a ledger, page by page.
 #[derive(Clone, Debug)]
 pub struct Audit {
     ledger: LedgerId,
-    /// The tree of the leaf hashes so far. Its size is the index of the next entry.
-    tree: Frontier,
+    /// The index of the next entry.
+    next: u64,
+    /// The tree of the leaf hashes, if the run began with the first entry.
+    tree: Option<Frontier>,
     last_seq: u64,
     /// The roots at these sizes, as they are reached.
     wanted: Vec<(u64, Hash)>,
@@ -51,15 +53,15 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Begins a run. `wanted` are the sizes and roots of signed heads.
+    /// Begins a run over the whole ledger. `wanted` are the sizes and roots of signed heads.
     pub fn new(ledger: LedgerId, wanted: Vec<(u64, Hash)>) -> Audit {
-        let tree = Frontier::default();
-        Audit { ledger, tree, last_seq: 0, wanted, other_roots: Vec::new() }
+        let (next, tree, other_roots) = (0, Some(Frontier::default()), Vec::new());
+        Audit { ledger, next, tree, last_seq: 0, wanted, other_roots }
     }
 
-    /// Returns the number of entries audited.
-    pub fn audited(&self) -> u64 {
-        self.tree.size()
+    /// Returns the index of the next entry: the number of entries audited, in a whole run.
+    pub fn next(&self) -> u64 {
+        self.next
     }
 
     /// Audits at most `limit` further entries. Returns what is wrong, and whether there are more.
@@ -68,7 +70,7 @@ impl Audit {
         tx: &Transaction<'_>,
         limit: u64,
     ) -> Result<(Vec<Finding>, bool), LedgerError> {
-        let (all, from) = (size(tx)?, self.tree.size());
+        let (all, from) = (size(tx)?, self.next);
         let until = all.min(from.saturating_add(limit));
         let pruned = pruned_before(tx)?;
         let mut rows = tx.prepare_cached(
@@ -79,19 +81,13 @@ impl Audit {
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             let (index, leaf): (u64, Hash) = (row.get(0)?, row.get(1)?);
-            while self.tree.size() < index.min(until) {
-                found.push(Finding { index: self.tree.size(), fault: Fault::Missing });
-                self.leaf([0; 32]);
-            }
+            self.missing(index, &mut found);
             if let Some(fault) = self.fault(tx, row, index < pruned)? {
                 found.push(Finding { index, fault });
             }
             self.leaf(leaf);
         }
-        while self.tree.size() < until {
-            found.push(Finding { index: self.tree.size(), fault: Fault::Missing });
-            self.leaf([0; 32]);
-        }
+        self.missing(until, &mut found);
         if until == all {
             // A head of more entries than there are: the end of the ledger was removed.
             let beyond = self.wanted.iter().map(|(size, _)| *size).filter(|size| *size > all);
@@ -100,11 +96,20 @@ impl Audit {
         Ok((found, until < all))
     }
 
+    /// Passes over the entries before `index` that have no row.
+    fn missing(&mut self, index: u64, found: &mut Vec<Finding>) {
+        while self.next < index {
+            found.push(Finding { index: self.next, fault: Fault::Missing });
+            self.leaf([0; 32]);
+        }
+    }
+
     fn leaf(&mut self, leaf: Hash) {
-        self.tree.push(leaf, |_, _, _| {});
-        let size = self.tree.size();
+        self.next += 1;
+        let (size, Some(tree)) = (self.next, &mut self.tree) else { return };
+        tree.push(leaf, |_, _, _| {});
         let root = self.wanted.iter().find(|(wanted, _)| *wanted == size);
-        if root.is_some_and(|(_, root)| *root != self.tree.root()) {
+        if root.is_some_and(|(_, root)| *root != tree.root()) {
             self.other_roots.push(size);
         }
     }
@@ -161,6 +166,22 @@ impl Audit {
         }
         Ok((!follows).then_some(Fault::Sequence))
     }
+}
+
+/// Audits at most `limit` entries from `from` on, without the tree. Returns what is wrong, and where
+/// the next call begins; `None` at the ledger's end.
+pub fn part(
+    tx: &Transaction<'_>,
+    ledger: LedgerId,
+    from: u64,
+    limit: u64,
+) -> Result<(Vec<Finding>, Option<u64>), LedgerError> {
+    let last = "SELECT seq FROM entry WHERE idx < ?1 AND seq IS NOT NULL ORDER BY idx DESC LIMIT 1";
+    let last = tx.prepare_cached(last)?.query_row([from], |row| row.get(0)).optional()?;
+    let (next, last_seq) = (from, last.unwrap_or(0));
+    let mut audit = Audit { next, tree: None, last_seq, ..Audit::new(ledger, Vec::new()) };
+    let (found, more) = audit.page(tx, limit)?;
+    Ok((found, more.then_some(audit.next)))
 }
 
 #[cfg(test)]

@@ -332,25 +332,6 @@ pub fn passage_of(tx: &Transaction<'_>, seq: u64) -> Result<Option<PassageId>, L
     })
 }
 
-/// Reads entries from an index on, at most `limit`. Returns the damaged or altered ones, and the
-/// index at which the next call begins; `None` at the ledger's end.
-pub fn audit(
-    tx: &Transaction<'_>,
-    from: u64,
-    limit: u64,
-) -> Result<(Vec<u64>, Option<u64>), LedgerError> {
-    let until = size(tx)?.min(from.saturating_add(limit));
-    let mut damaged = Vec::new();
-    for index in from..until {
-        match read(tx, index) {
-            Err(LedgerError::Damaged { .. } | LedgerError::Missing { .. }) => damaged.push(index),
-            Err(LedgerError::Pruned { .. }) => {}
-            other => drop(other?),
-        }
-    }
-    Ok((damaged, (until == from.saturating_add(limit)).then_some(until)))
-}
-
 /// Returns the entry whose index, bytes and leaf are a row's columns from `at` on. The leaf hash
 /// proves that the bytes are the appended ones.
 fn known(row: &rusqlite::Row<'_>, at: usize) -> Result<Stored, LedgerError> {

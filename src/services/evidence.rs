@@ -181,7 +181,7 @@ impl AuditRun<'_> {
         let (audit, (found, more)) = page.await?;
         (self.audit, self.more) = (audit, more);
         let done = &mut self.done;
-        done.entries = self.audit.audited();
+        done.entries = self.audit.next();
         done.faults += found.len() as u64;
         let room = FINDINGS - done.findings.len().min(FINDINGS);
         done.findings.extend(found.into_iter().take(room));

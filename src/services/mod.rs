@@ -67,7 +67,7 @@ use crate::{
         lane::{self, LaneState},
         vision_pool::FrameCounts,
     },
-    ledger::{Actor, HeadState, Ledger, Retention, Via},
+    ledger::{Actor, HeadState, Ledger, Retention, Via, audit::Finding},
     roster::Roster,
     store::{SigningKey, Store, photo_store::PhotoStore},
     supervision::Heartbeats,
@@ -111,9 +111,9 @@ pub struct Audit {
 
 impl Audit {
     /// Adds damaged entries. Returns whether there are any.
-    pub fn found(&mut self, damaged: &[u64]) -> bool {
+    pub fn found(&mut self, damaged: &[Finding]) -> bool {
         self.entries += damaged.len() as u64;
-        self.first = self.first.or(damaged.first().copied());
+        self.first = self.first.or(damaged.first().map(|finding| finding.index));
         !damaged.is_empty()
     }
 }
