@@ -150,7 +150,8 @@ impl Debouncer {
             | AlarmWhat::CertificateEnded
             | AlarmWhat::UnknownFaces
             | AlarmWhat::Neighbourhood
-            | AlarmWhat::Undecided => Duration::ZERO,
+            | AlarmWhat::Undecided
+            | AlarmWhat::ForeignRelease => Duration::ZERO,
         }
     }
 

@@ -122,6 +122,13 @@ const ENGLISH: &[(&str, &str)] = &[
     ),
     ("fire_alarm", "fire alarm at lane {lane}"),
     (
+        "foreign_release",
+        "{output} is on and releases {direction}, and this gateway has not switched it on. It was \
+         withdrawn once and came back, so it is left on, and the arm may be open. Look for another \
+         controller or program, a fire panel or a guard's button wired in parallel, or a relay board \
+         with a fault. The alarm ends when it is off",
+    ),
+    (
         "gateway_certificate_ended",
         "this gateway's certificate[ in {path}] has ended on {until}: have a new one issued and put it \
          there",

@@ -301,6 +301,15 @@ fn one_of_each_kind() -> Vec<Entry> {
             vec![Flag::SENSOR_SUSPECT],
         )
         .into(),
+        alarm(
+            AlarmWhat::ForeignRelease,
+            "north/entry",
+            true,
+            Detail::new("foreign_release")
+                .with("output", "coil 3 of address 1 on /dev/ttyUSB0")
+                .with("direction", "entry"),
+        )
+        .into(),
         SigningKeyChange {
             key: PublicKey([0x6e; 32]),
             predecessor: None,

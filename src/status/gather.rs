@@ -115,6 +115,9 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
     if let Some(trouble) = troubles::turnstile(&turnstile) {
         attention.trouble(Part::Turnstile(lane.name.clone()), trouble);
     }
+    for look in troubles::foreign(&lane.name, &turnstile) {
+        attention.look(Part::Turnstile(lane.name.clone()), &look);
+    }
     if turnstile.lost_events > 0 {
         let remedy = format!(
             "{} came faster than the lane could record, and lost: see the log",

@@ -72,7 +72,7 @@ const CAMERA: [Number<CameraStatus>; 15] = [
     ("failed", "Frames on which a model failed", |c| c.seen.failed),
 ];
 
-const TURNSTILE: [Number<TurnstileState>; 7] = [
+const TURNSTILE: [Number<TurnstileState>; 8] = [
     ("releases", "Releases the controller acknowledged", |t| t.releases),
     ("passages", "Passages its sensor saw", |t| t.passages),
     ("errors", "Requests without a valid answer", |t| t.errors),
@@ -80,6 +80,7 @@ const TURNSTILE: [Number<TurnstileState>; 7] = [
     ("late", "Releases that were void when they arrived", |t| t.late),
     ("lost_events", "Events that the lane could not accept", |t| t.lost_events),
     ("restarts", "Restarts of its driver after a fault", |t| t.restarts),
+    ("foreign_releases", "Releases by another hand that were noticed", |t| t.foreign_releases),
 ];
 
 const UPSTREAM: [Number<UpstreamStatus>; 15] = [

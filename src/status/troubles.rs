@@ -13,7 +13,7 @@ use crate::{
     gate::vision_pool::Showing,
     ledger::{self, AlarmWhat, Detail, LedgerError},
     services::{CameraPanel, LanePanel, Services},
-    turnstile::TurnstileState,
+    turnstile::{Direction, TurnstileState},
     uplink::{Certificate, CertificateOf, UpstreamState},
 };
 
@@ -50,6 +50,7 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
         }
         let found = turnstile(&lane.turnstile.borrow());
         looks.push(PartState::new(AlarmWhat::Turnstile, &lane.name, found));
+        looks.extend(foreign(&lane.name, &lane.turnstile.borrow()));
     }
     let stamp = services.clock.stamp();
     for (n, upstream) in services.upstreams.iter().enumerate() {
@@ -149,6 +150,21 @@ pub(super) fn turnstile(state: &TurnstileState) -> Option<Trouble> {
         since: state.since,
         detail: Detail::new("turnstile_down").with("problem", problem(&state.last_error)),
         count: None,
+    })
+}
+
+/// Returns for each direction of a lane whether another hand keeps it released.
+pub(super) fn foreign(lane: &str, state: &TurnstileState) -> [PartState; 2] {
+    Direction::BOTH.map(|direction| {
+        let hold = state.foreign.iter().find(|hold| hold.direction == direction);
+        let trouble = hold.map(|hold| Trouble {
+            since: hold.since,
+            detail: Detail::new("foreign_release")
+                .with("output", &*hold.output)
+                .with("direction", direction.word()),
+            count: None,
+        });
+        PartState::new(AlarmWhat::ForeignRelease, format!("{lane}/{direction}"), trouble)
     })
 }
 

@@ -10,6 +10,9 @@
 //! and waits for a quiet line first. So a late answer is never taken for the next exchange's.
 //! Unrequested bytes and noise make the line not quiet.
 //!
+//! **Echo.** Some adapters receive what they send. The echo is found by itself and is never taken for
+//! an answer (`hearing`).
+//!
 //! **Turns.** Urgent exchanges (releases, their withdrawals, opening the arm) go first. An exchange
 //! with a device that has not answered yet in its session comes after them. After a silent device,
 //! the next one of these exchanges waits until the others have had the line for half a second. So a
@@ -18,6 +21,7 @@
 //!
 //! **Faults.** A panic ends the current exchange and all sessions. The port is opened again.
 
+mod hearing;
 mod master;
 
 use std::{
@@ -95,6 +99,9 @@ pub enum Turn {
 /// Finds the answer among the bytes received since the command.
 pub type Find = Box<dyn Fn(&[u8]) -> Found + Send + Sync>;
 
+/// Returns the address in a whole frame among bytes that hold no answer.
+pub type Whose = fn(&[u8]) -> Option<u8>;
+
 /// A command and how to find its answer. An exchange of no bytes checks that the port is still
 /// open.
 #[derive(Default)]
@@ -102,6 +109,8 @@ pub struct Exchange {
     pub send: Vec<u8>,
     /// `None`: no answer is expected. The exchange is done when the bytes have left the port.
     pub find: Option<Find>,
+    /// Names the device that answered instead of this one.
+    pub whose: Option<Whose>,
     /// Maximum pause between two bytes of an answer. A longer pause ends the frame.
     pub gap: Option<Duration>,
     pub turn: Turn,

@@ -21,21 +21,23 @@ pub enum TurnstileError {
     )]
     NeverSilent { port: String },
     #[error(
-        "no answer from address {address} on {port} within {} ms: check wiring A/B, baud and \
+        "no answer from address {address} on {port} within {} ms{}: check wiring A/B, baud and \
          address",
-        .within.as_millis()
+        .within.as_millis(), if *.echoed { " but the adapter's own echo" } else { "" }
     )]
-    NoAnswer { port: String, address: u8, within: Duration },
+    NoAnswer { port: String, address: u8, within: Duration, echoed: bool },
+    #[error(
+        "only address {other} answered on {port} when address {address} was asked: check the \
+         configured address, and the controller's own"
+    )]
+    OtherAddress { port: String, address: u8, other: u8 },
     #[error(
         "a wrong answer on {port} when address {address} was asked ({what}): check wiring A/B, \
          termination and baud, and that no two devices have the same address"
     )]
     Garbled { port: String, address: u8, what: String },
-    #[error(
-        "address {address} on {port} refuses to {request} (exception {code:02X}): check the coil \
-         and input numbers against the board's manual"
-    )]
-    Refused { port: String, address: u8, request: &'static str, code: u8 },
+    #[error("address {address} on {port} refuses to {request} (exception {code:02X}): {remedy}")]
+    Refused { port: String, address: u8, request: String, code: u8, remedy: &'static str },
     #[error("{port} failed: {source}; check that the adapter is still plugged in")]
     Line { port: String, source: std::io::Error },
     #[error("{port} is not connected")]

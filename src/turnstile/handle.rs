@@ -5,6 +5,7 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use super::{
     port::{Release, TurnstileEvent},
+    settings::Direction,
     simulation::DeviceFrame,
 };
 use crate::clock::Monotonic;
@@ -23,6 +24,10 @@ pub struct TurnstileState {
     pub held_open: bool,
     /// The fire alarm's input, where there is one and it has been read.
     pub fire: Option<bool>,
+    /// Releases by another hand that came back after they were withdrawn. They are left, so the arm
+    /// may be open.
+    #[serde(default)]
+    pub foreign: Vec<ForeignHold>,
     pub port: String,
     pub releases: u64,
     pub passages: u64,
@@ -35,6 +40,19 @@ pub struct TurnstileState {
     pub lost_events: u64,
     /// Number of times that the driver panicked and was created again.
     pub restarts: u64,
+    /// Number of releases by another hand that were noticed.
+    #[serde(default)]
+    pub foreign_releases: u64,
+}
+
+/// A release by another hand that is left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForeignHold {
+    pub direction: Direction,
+    /// The controller's output.
+    pub output: String,
+    #[serde(rename = "since_uptime_ms")]
+    pub since: Monotonic,
 }
 
 impl TurnstileState {

@@ -40,9 +40,11 @@ pub use self::{
     bus::{Buses, Port},
     drivers::TurnstileDriver,
     error::TurnstileError,
-    handle::{TurnstileHandle, TurnstileState},
+    handle::{ForeignHold, TurnstileHandle, TurnstileState},
     passage_id::{BadPassageId, NoRandomness, PassageId},
-    port::{ConnectReport, NotReleased, Polled, Release, Turnstile, TurnstileEvent},
+    port::{
+        ConnectReport, ForeignRelease, NotReleased, Polled, Release, Turnstile, TurnstileEvent,
+    },
     settings::Direction,
     simulation::{DeviceFrame, SimulatedBus, SimulatedDevice, SimulatedLine},
 };

@@ -2,6 +2,8 @@
 
 #![warn(missing_docs)]
 
+use std::time::Duration;
+
 use super::{error::TurnstileError, passage_id::PassageId, settings::Direction};
 use crate::clock::Monotonic;
 
@@ -21,8 +23,24 @@ pub struct Polled {
     pub passed: Vec<Direction>,
     /// The fire alarm's input, where there is one.
     pub fire: Option<bool>,
+    /// The directions that another hand has released, at a poll that looked for them. It looks each
+    /// [`READ_BACK`].
+    pub foreign: Option<Vec<ForeignRelease>>,
     /// A message for a person that does not end the connection.
     pub remark: Option<String>,
+}
+
+/// Interval between two looks for releases by another hand.
+pub const READ_BACK: Duration = Duration::from_secs(5);
+
+/// A direction that the controller shows as released, and that this gateway has not released. The
+/// other hand may be a fire panel, so a driver leaves it until the task withdraws it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignRelease {
+    /// The direction that is open.
+    pub direction: Direction,
+    /// The controller's output, for a person: `coil 3 of address 1 on /dev/ttyUSB0`.
+    pub output: String,
 }
 
 /// The port to a turnstile's controller. Real and simulated devices behave alike.
@@ -39,7 +57,8 @@ pub trait Turnstile: Send + 'static {
     fn connect(&mut self) -> impl Future<Output = Result<ConnectReport, TurnstileError>> + Send;
 
     /// Starts a release, and returns when the controller has acknowledged it. If `deadline` passes
-    /// before the line is free, the release is not sent.
+    /// before the line is free, the release is not sent. A direction that another hand still holds
+    /// released needs no command, and is left to that hand.
     fn release(
         &mut self,
         direction: Direction,
@@ -51,9 +70,17 @@ pub trait Turnstile: Send + 'static {
     fn poll(&mut self) -> impl Future<Output = Result<Polled, TurnstileError>> + Send;
 
     /// Opens the arm both ways until it is closed again; or closes the arm and withdraws every
-    /// release that is, or may be, active. Returns an error if there may be an active release and
+    /// release of this gateway that is, or may be, active. Returns an error if there may be an active release and
     /// no connection. The task repeats the command while the arm is to stand open.
     fn hold(&mut self, open: bool) -> impl Future<Output = Result<(), TurnstileError>> + Send;
+
+    /// Withdraws a release that a poll reported as another hand's.
+    fn withdraw(
+        &mut self,
+        _direction: Direction,
+    ) -> impl Future<Output = Result<(), TurnstileError>> + Send {
+        async { Ok(()) }
+    }
 }
 
 /// The command to let one person through.

@@ -26,8 +26,9 @@ fn a_release_may_have_acted_unless_the_board_plainly_refused_it() {
     let refused = |code| TurnstileError::Refused {
         port: "/dev/ttyUSB0".into(),
         address: 1,
-        request: "write a coil",
+        request: "switch coil 0 on".into(),
         code,
+        remedy: "",
     };
     assert!(!refused(2).may_have_acted());
     assert!(refused(4).may_have_acted());
@@ -35,6 +36,7 @@ fn a_release_may_have_acted_unless_the_board_plainly_refused_it() {
         port: "/dev/ttyUSB0".into(),
         address: 1,
         within: Duration::from_millis(300),
+        echoed: false,
     };
     assert!(silent.may_have_acted());
     assert_eq!(

@@ -292,3 +292,26 @@ fn faces_without_a_decision_cause_a_trouble_an_alarm_and_a_denial() {
     let log = gate.site.log();
     assert!(log.contains("sighting: nothing yet: 1 of 4 looks in a row agree"), "{log}");
 }
+
+#[test]
+fn a_relay_that_another_hand_keeps_on_raises_an_alarm_that_ends_when_it_is_off() {
+    let mut gate = Gate::at(Site::prepare(), &[]);
+    let coil = |gate: &mut Gate, level: &str| gate.board.command(&format!("coil 1 {level}"));
+    coil(&mut gate, "on");
+    assert_eq!(gate.board.line(), "coil 1 off", "withdrawn once");
+    let noticed = |s: &Value| s["lanes"][0]["turnstile"]["foreign_releases"] == 1;
+    let status = gate.site.status_when("the release by another hand", noticed);
+    assert!(standing(&status, "foreign_release").is_none(), "{status:#}");
+    coil(&mut gate, "on");
+    let first = alarm(&mut gate.platform, "foreign_release");
+    assert_eq!((&first["raised"], &first["subject"]), (&json!(true), &json!("north/exit")));
+    assert_eq!(first["code"], "foreign_release");
+    let detail = first["detail"].as_str().unwrap();
+    assert!(detail.starts_with("coil 1 of address 1 on "), "{detail}");
+    assert!(detail.contains("a fire panel or a guard's button"), "{detail}");
+    gate.site.status_when("the trouble", |s| Site::degraded(s).contains(&"turnstile north"));
+    assert_eq!(coil(&mut gate, "off"), [""; 0], "it was left on");
+    let over = alarm(&mut gate.platform, "foreign_release");
+    assert_eq!((&over["raised"], &over["subject"]), (&json!(false), &json!("north/exit")));
+    gate.site.status_when("a healthy gate", |s| Site::degraded(s).is_empty());
+}

@@ -8,6 +8,8 @@ Output, one item a line: `terminal PATH` (the terminal to open; at the start, an
 
 Input, one command a line:
 `input N on|off`
+`coil N on|off`   another hand switches a coil
+`refuse F X N`    the next N requests of function F get the exception X
 `cut`, `mend`     the cable
 `closed`          the program that had the terminal open is dead
 `another`         a foreign program has the terminal, so the board changes to another terminal
@@ -17,7 +19,8 @@ Input, one command a line:
 It also ends when its input ends.
 
 Arguments: `--coil-on N` leaves a coil on from the start, as a crash would. `--second` adds a board at
-address 2. Its number has the prefix `2:` in input and output.
+address 2. Its number has the prefix `2:` in input and output. `--echo` makes the adapter receive what
+the program sends.
 """
 
 import argparse
@@ -28,11 +31,12 @@ import sys
 import termios
 import tty
 
+from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusSerialServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 BAUD = 9600
-READ_INPUTS, WRITE_COIL = 2, 5
+READ_COILS, READ_INPUTS, WRITE_COIL = 1, 2, 5
 # A worker stands in the passage sensor for WALK_S, and longer until WALK_LOOKS polls have seen it,
 # because a busy machine polls slowly. WALK_AT_MOST_S is the maximum.
 WALK_S, WALK_LOOKS, WALK_AT_MOST_S = 0.2, 2, 1.0
@@ -52,9 +56,16 @@ class Board:
         self.walk_after_s = None
         self.looks = 0
         self.walkers = set()
+        self.refuses = {}
 
     async def action(self, function, _start, address, _count, registers, values):
-        if function == READ_INPUTS:
+        exception, times = self.refuses.get(function, (None, 0))
+        if times > 0:
+            self.refuses[function] = (exception, times - 1)
+            return exception
+        if function == READ_COILS:
+            registers[0] = sum(1 << n for n, on in self.coils.items() if on)
+        elif function == READ_INPUTS:
             registers[0] = self.inputs
             self.looks += 1
         elif function == WRITE_COIL and values:  # pymodbus also reads the coil after a write
@@ -93,7 +104,8 @@ class Board:
 
 
 class Cable:
-    def __init__(self, loop):
+    def __init__(self, loop, echoes):
+        self.echoes = echoes
         self.whole = True
         self.loop = loop
         self.ends = [self.terminal() for _ in range(2)]
@@ -127,6 +139,8 @@ class Cable:
 
     def carry(self, source, sink):
         data = os.read(source, 4096)
+        if self.echoes and source == self.ends[0][0]:
+            os.write(source, data)
         if self.whole:
             os.write(sink, data)
 
@@ -135,12 +149,13 @@ async def main():
     arguments = argparse.ArgumentParser()
     arguments.add_argument("--coil-on", type=int, action="append", default=[])
     arguments.add_argument("--second", action="store_true")
+    arguments.add_argument("--echo", action="store_true")
     arguments = arguments.parse_args()
     boards = {"": Board(1, arguments.coil_on)}
     if arguments.second:
         boards["2"] = Board(2, [])
     loop = asyncio.get_running_loop()
-    cable = Cable(loop)
+    cable = Cable(loop, arguments.echo)
     server = ModbusSerialServer(
         [board.device() for board in boards.values()], port=cable.path(1), baudrate=BAUD, bytesize=8, parity="N", stopbits=1
     )
@@ -153,6 +168,12 @@ async def main():
             case ["input", number, level]:
                 board, _, number = number.rpartition(":")
                 boards[board].input(int(number), level == "on")
+            case ["coil", number, level]:
+                board, _, number = number.rpartition(":")
+                boards[board].coils[int(number)] = level == "on"
+            case ["refuse", function, exception, times]:
+                for board in boards.values():
+                    board.refuses[int(function)] = (ExcCodes(int(exception)), int(times))
             case ["walks", after_ms]:
                 for board in boards.values():
                     board.walk_after_s = int(after_ms) / 1000

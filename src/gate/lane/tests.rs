@@ -76,18 +76,9 @@ impl Bench {
         let (turnstile, turnstile_state) = watch::channel(TurnstileState {
             connected: true,
             since: clock.monotonic(),
-            last_error: None,
             confirms_passage: true,
-            held_open: false,
-            fire: None,
             port: "test".into(),
-            releases: 0,
-            passages: 0,
-            errors: 0,
-            reconnects: 0,
-            late: 0,
-            lost_events: 0,
-            restarts: 0,
+            ..TurnstileState::default()
         });
         // Beats have a clock of their own, so that only the lane's work trips.
         let time = Arc::new(SystemClock::new().unwrap());

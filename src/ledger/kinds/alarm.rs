@@ -25,6 +25,8 @@ words! {
         Neighbourhood = "neighbourhood",
         /// A camera shows faces, and the lane decides on none.
         Undecided = "undecided",
+        /// Another hand keeps an arm released.
+        ForeignRelease = "foreign_release",
     }
 }
 

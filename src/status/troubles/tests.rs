@@ -1,7 +1,11 @@
 //! The troubles that follow from the states of the parts.
 
 use super::*;
-use crate::{alarms::Verdict, clock::BootId, turnstile::TurnstileState};
+use crate::{
+    alarms::Verdict,
+    clock::BootId,
+    turnstile::{ForeignHold, TurnstileState},
+};
 
 fn now(synced: bool) -> Stamp {
     let wall_ms = 1_793_228_400_000;
@@ -150,4 +154,25 @@ fn faces_on_which_a_lane_does_not_decide_are_a_trouble_after_a_while() {
     assert_eq!(since(1000, 61_000, Some(1500), 61_100), None, "it decided");
     assert_eq!(since(1000, 61_500, Some(1500), 61_600), Some(ms(1500)));
     assert_eq!(since(1000, 61_000, None, 71_001), None, "they are gone");
+}
+
+#[test]
+fn a_release_that_another_hand_keeps_on_is_a_trouble_of_its_direction() {
+    for direction in Direction::BOTH {
+        let (output, since) = ("coil 3 of address 1 on x".to_owned(), Monotonic::from_millis(7));
+        let foreign_hold = ForeignHold { direction, output, since };
+        let state = TurnstileState { foreign: vec![foreign_hold], ..TurnstileState::default() };
+        for look in foreign("north", &state) {
+            let is_it = look.subject == format!("north/{direction}");
+            assert_eq!(look.trouble().is_some(), is_it, "{look:?}");
+            if let Some(trouble) = look.trouble() {
+                let said = trouble.detail.to_string();
+                let named = format!("coil 3 of address 1 on x is on and releases {direction}");
+                assert!(said.starts_with(&named), "{said}");
+                assert_eq!(trouble.since, since);
+            }
+        }
+    }
+    let well = foreign("north", &TurnstileState::default());
+    assert!(well.iter().all(|look| look.verdict == Verdict::Well));
 }

@@ -14,13 +14,16 @@ use tokio::{
     time::{Sleep, sleep, timeout},
 };
 use tokio_serial::{ClearBuffer, SerialPort, SerialStream};
-use tracing::error;
+use tracing::{error, info};
 
-use super::{Answer, EXCHANGES, Exchange, Find, Job, Turn};
+use super::{
+    Answer, EXCHANGES, Exchange, Job, Turn,
+    hearing::{CHUNK, Hearing},
+};
 use crate::{
     clock::Clock,
     supervision::caught,
-    turnstile::{error::TurnstileError, scan::Found, settings::SerialLine},
+    turnstile::{error::TurnstileError, settings::SerialLine},
 };
 
 /// Timeout for an answer. It includes the transmission of the command: a 7E/7F command and its
@@ -30,8 +33,6 @@ const ANSWER_WITHIN: Duration = Duration::from_millis(300);
 const SENT_WITHIN: Duration = Duration::from_millis(300);
 /// Interval between attempts to reach silent devices. The other devices have the line meanwhile.
 const SPACING: Duration = Duration::from_millis(500);
-/// Maximum number of bytes read at once, and kept for the codec. A frame is shorter.
-pub(super) const CHUNK: usize = 256;
 
 /// The task's state.
 pub(super) struct Master {
@@ -48,6 +49,8 @@ pub(super) struct Master {
     spacing: Option<Pin<Box<Sleep>>>,
     /// Whether the last exchange that expects an answer got it.
     answered: bool,
+    /// Whether the adapter echoes what is sent, by the last exchange that shows it.
+    echoes: bool,
 }
 
 impl Master {
@@ -67,6 +70,7 @@ impl Master {
             sessions: HashMap::new(),
             spacing: None,
             answered: true,
+            echoes: false,
         }
     }
 
@@ -191,7 +195,7 @@ impl Master {
             tokio_serial::ErrorKind::NoDevice => TurnstileError::Busy { port },
             _ => TurnstileError::Open { port, source },
         })?;
-        (self.open, self.answered) = (Some(stream), true);
+        (self.open, self.answered, self.echoes) = (Some(stream), true, false);
         Ok(())
     }
 
@@ -214,21 +218,31 @@ impl Master {
         let sent = timeout(SENT_WITHIN, send(stream, exchange)).await;
         sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())).map_err(failed)?;
         let Some(find) = &exchange.find else { return Ok(Vec::new()) };
-        let mut answer = Hearing { stream, heard: Vec::new(), noise: 0 };
-        let answered = timeout(ANSWER_WITHIN, answer.listen(find, exchange.gap)).await;
-        let noise = answer.noise + answer.heard.len();
+        let mut answer = Hearing::new(exchange, find, self.echoes);
+        let answered = timeout(ANSWER_WITHIN, listen(stream, &mut answer, exchange.gap)).await;
+        let (echoes, noise, echoed) = (answer.shows_echo(), answer.noise(), answer.echoed);
+        // A late answer of a controller that another lane uses says nothing about this address.
+        let is_unknown = |other: &u8| *other != address && !self.sessions.contains_key(other);
+        let other = exchange.whose.and_then(|whose| whose(answer.passed())).filter(is_unknown);
+        if let Some(echoes) = echoes.filter(|echoes| *echoes != self.echoes) {
+            self.echoes = echoes;
+            info!(port, echoes, "whether the adapter echoes what is sent; an echo is no answer");
+        }
         if noise > 0 {
             self.stray();
         }
-        match answered {
-            Ok(Ok(frame)) => Ok(frame),
-            Ok(Err(source)) => Err(failed(source)),
-            Err(_) if noise > 0 => {
+        match (answered, other) {
+            (Ok(Ok(frame)), _) => Ok(frame),
+            (Ok(Err(source)), _) => Err(failed(source)),
+            (Err(_), Some(other)) => Err(TurnstileError::OtherAddress { port, address, other }),
+            (Err(_), None) if noise > 0 => {
                 let what =
                     format!("{} came, but no whole answer", crate::timing::counted(noise, "byte"));
                 Err(TurnstileError::Garbled { port, address, what })
             }
-            Err(_) => Err(TurnstileError::NoAnswer { port, address, within: ANSWER_WITHIN }),
+            (Err(_), None) => {
+                Err(TurnstileError::NoAnswer { port, address, within: ANSWER_WITHIN, echoed })
+            }
         }
     }
 }
@@ -256,6 +270,26 @@ fn whole(read: io::Result<usize>) -> io::Result<usize> {
     }
 }
 
+/// Reads until the whole answer is here. A pause longer than `gap` ends a frame.
+async fn listen(
+    stream: &mut SerialStream,
+    answer: &mut Hearing<'_>,
+    gap: Option<Duration>,
+) -> io::Result<Vec<u8>> {
+    let mut chunk = [0; CHUNK];
+    loop {
+        let time_limit = gap.filter(|_| answer.has_begun()).unwrap_or(Duration::MAX);
+        let Ok(read) = timeout(time_limit, stream.read(&mut chunk)).await else {
+            answer.break_off();
+            continue;
+        };
+        let read = whole(read)?;
+        if let Some(frame) = answer.hear(chunk.get(..read).unwrap_or_default()) {
+            return Ok(frame);
+        }
+    }
+}
+
 async fn send(stream: &mut SerialStream, exchange: &Exchange) -> io::Result<()> {
     stream.write_all(&exchange.send).await?;
     // An answer shows that the bytes have left the port. Without an answer the output queue is
@@ -264,42 +298,4 @@ async fn send(stream: &mut SerialStream, exchange: &Exchange) -> io::Result<()> 
         sleep(Duration::from_millis(1)).await;
     }
     Ok(())
-}
-
-/// The bytes received after a command.
-struct Hearing<'a> {
-    stream: &'a mut SerialStream,
-    /// Bytes that may still become a frame.
-    heard: Vec<u8>,
-    /// Number of bytes passed over.
-    noise: usize,
-}
-
-impl Hearing<'_> {
-    async fn listen(&mut self, find: &Find, gap: Option<Duration>) -> io::Result<Vec<u8>> {
-        let mut chunk = [0; CHUNK];
-        loop {
-            let time_limit = gap.filter(|_| !self.heard.is_empty()).unwrap_or(Duration::MAX);
-            let Ok(read) = timeout(time_limit, self.stream.read(&mut chunk)).await else {
-                self.noise += std::mem::take(&mut self.heard).len();
-                continue;
-            };
-            let read = whole(read)?;
-            self.heard.extend(chunk.iter().take(read));
-            match find(&self.heard) {
-                Found::Nothing { passed_over } => {
-                    self.pass_over(passed_over.max(self.heard.len().saturating_sub(CHUNK)));
-                }
-                Found::Answer { passed_over, len } => {
-                    self.pass_over(passed_over);
-                    let rest = self.heard.split_off(len.min(self.heard.len()));
-                    return Ok(std::mem::replace(&mut self.heard, rest));
-                }
-            }
-        }
-    }
-
-    fn pass_over(&mut self, bytes: usize) {
-        self.noise += self.heard.drain(..bytes.min(self.heard.len())).len();
-    }
 }

@@ -8,7 +8,7 @@ use tokio::{
 };
 use tokio_serial::{SerialPort, SerialStream};
 
-use super::{master::CHUNK, *};
+use super::{hearing::CHUNK, *};
 use crate::clock::ManualClock;
 
 const SOON: Duration = Duration::from_secs(120);

@@ -64,6 +64,16 @@ pub trait Hands {
         answer
     }
 
+    /// Returns this exception for a frame with this Modbus function, if it is for this board.
+    fn refused(&self, _frame: &[u8], _function: u8, _code: u8) -> Option<Vec<u8>> {
+        None
+    }
+
+    /// Returns the answer with this value to a frame that writes a coil of this board.
+    fn written_as(&self, _frame: &[u8], _value: u16) -> Option<Vec<u8>> {
+        None
+    }
+
     fn set_input(&mut self, _number: u16, _on: bool) {}
 
     fn set_counted(&mut self, _direction: Direction, _passages: u32) {}

@@ -1,6 +1,6 @@
 //! Operations on a simulated line that only tests use: passages, fire alarms, faults, unplugging.
 
-use std::time::Duration;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use super::{Board, Heard, Order, SimulatedBus, SimulatedDevice, Speaks};
 use crate::turnstile::settings::Direction;
@@ -22,6 +22,11 @@ pub enum Fault {
     Noise(Vec<u8>),
     /// Only the first half of the answer comes.
     Half,
+    /// A Modbus board answers this function with this exception. It carries the command out only if
+    /// the exception is 05 (acknowledged).
+    Refuses { function: u8, code: u8 },
+    /// A Modbus board answers FC05 with this value. With `ignores` it carries nothing out.
+    WrittenAs { value: u16, ignores: bool },
 }
 
 impl Fault {
@@ -29,6 +34,26 @@ impl Fault {
     pub(super) fn hear(self, board: &mut dyn Board, frame: &[u8]) -> (Heard, Duration) {
         if self == Fault::Deaf {
             return (Heard::default(), Duration::ZERO);
+        }
+        match self {
+            Fault::Refuses { function, code } => {
+                let refused = board.refused(frame, function, code);
+                let answer = match refused.is_none() || code == 5 {
+                    true => board.hear(frame).answer,
+                    false => None,
+                };
+                let heard = Heard { answer: refused.or(answer), ..Heard::default() };
+                return (heard, Duration::ZERO);
+            }
+            Fault::WrittenAs { value, ignores } => {
+                let other = board.written_as(frame, value);
+                if other.is_some() && ignores {
+                    return (Heard { answer: other, ..Heard::default() }, Duration::ZERO);
+                }
+                let heard = board.hear(frame);
+                return (Heard { answer: other.or(heard.answer.clone()), ..heard }, Duration::ZERO);
+            }
+            _ => {}
         }
         let late = if let Fault::Late(late) = self { late } else { Duration::ZERO };
         let mut heard = board.hear(frame);
@@ -43,7 +68,7 @@ impl Fault {
             Fault::FromAddress(address) => return board.readdressed(answer, address),
             Fault::Noise(noise) => return [noise, answer].concat(),
             Fault::Half => answer.truncate(answer.len() / 2),
-            Fault::Late(_) => {}
+            Fault::Late(_) | Fault::Refuses { .. } | Fault::WrittenAs { .. } => {}
         }
         answer
     }
@@ -53,6 +78,11 @@ impl SimulatedBus {
     /// Returns the command in a frame, for the controller of its address.
     pub fn order(&self, frame: &[u8]) -> Option<Order> {
         self.shared.devices.values().find_map(|device| device.state().board.order(frame))
+    }
+
+    /// Sets whether the adapter echoes what the driver sends.
+    pub fn set_echo(&self, echoes: bool) {
+        self.shared.echoes.store(echoes, Ordering::Relaxed);
     }
 
     /// Unplugs the adapter, and returns when the terminal is closed.
@@ -69,6 +99,11 @@ impl SimulatedBus {
 }
 
 impl SimulatedDevice {
+    /// Returns the device's line.
+    pub fn bus(&self) -> &SimulatedBus {
+        &self.bus
+    }
+
     pub fn speaks(&self) -> Speaks {
         self.bus.shared.line.speaks
     }

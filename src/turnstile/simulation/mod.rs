@@ -91,6 +91,9 @@ struct Shared {
     plug: watch::Sender<bool>,
     /// Whether the adapter is plugged in.
     plugged: watch::Sender<bool>,
+    /// Whether the adapter echoes what the driver sends.
+    #[cfg(any(test, feature = "failpoints"))]
+    echoes: std::sync::atomic::AtomicBool,
     ended: CancellationToken,
     clock: Arc<dyn Clock>,
 }
@@ -144,6 +147,8 @@ impl SimulatedBus {
             tap,
             plug: watch::Sender::new(true),
             plugged: watch::Sender::new(false),
+            #[cfg(any(test, feature = "failpoints"))]
+            echoes: Default::default(),
             ended: CancellationToken::new(),
             clock,
         });

@@ -155,7 +155,13 @@ impl Shared {
             };
             match read {
                 Some(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-                Some(n) => heard.extend(bytes.iter().take(n)),
+                Some(n) => {
+                    #[cfg(any(test, feature = "failpoints"))]
+                    if self.echoes.load(std::sync::atomic::Ordering::Relaxed) {
+                        master.write_all(bytes.get(..n).unwrap_or_default()).await?;
+                    }
+                    heard.extend(bytes.iter().take(n));
+                }
                 None => {
                     self.hear(&heard, master, &late).await?;
                     heard.clear();

@@ -17,6 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use super::foreign::{Action, Foreign};
 use crate::{
     clock::{Clock, Monotonic},
     failpoint,
@@ -24,7 +25,7 @@ use crate::{
         error::TurnstileError,
         handle::TurnstileState,
         passage_id::PassageId,
-        port::{NotReleased, Release, TurnstileEvent},
+        port::{ForeignRelease, NotReleased, Release, TurnstileEvent},
         settings::Direction,
     },
 };
@@ -69,6 +70,7 @@ pub(super) struct TaskState {
     was_up: bool,
     /// The release that the driver is carrying out.
     pub under_way: Option<PassageId>,
+    pub foreign: Foreign,
     /// A release was tried since the arm was last closed or held open.
     pub touched: bool,
 }
@@ -98,6 +100,7 @@ impl TaskState {
             outgoing: VecDeque::new(),
             was_up: false,
             under_way: None,
+            foreign: Foreign::default(),
             touched: false,
         }
     }
@@ -168,7 +171,42 @@ impl TaskState {
             info!(lane = self.lane, open, "the hold of the arm changed");
         }
         self.touched = false;
-        self.state.send_modify(|s| s.held_open = open);
+        if open {
+            self.foreign.forget();
+        }
+        let foreign = self.foreign.left();
+        self.state.send_modify(|s| (s.held_open, s.foreign) = (open, foreign));
+    }
+
+    /// Takes the releases by another hand that a poll found, and returns those to withdraw.
+    pub fn finds(&mut self, found: &[ForeignRelease]) -> Vec<Direction> {
+        let now = self.clock.monotonic();
+        let may_close = !self.is_to_be_open() && self.state.borrow().fire != Some(true);
+        let mut withdrawn = Vec::new();
+        for action in self.foreign.handle(now, found, may_close) {
+            let (ForeignRelease { direction, output }, done) = match action {
+                Action::Withdraw(release) => {
+                    withdrawn.push(release.direction);
+                    (release, "it is withdrawn once")
+                }
+                Action::Leave(release) => (release, "it came back, so it is left on"),
+                Action::Ended(direction) => {
+                    info!(lane = self.lane, %direction, "the release by another hand has ended");
+                    continue;
+                }
+            };
+            let remark = format!(
+                "{output} is on, and this gateway has not switched it on: another controller or                  program, a fire panel, a button or a fault releases {direction}; {done}"
+            );
+            warn!(lane = self.lane, remark, "a release by another hand");
+            self.state.send_modify(|s| {
+                s.foreign_releases += 1;
+                s.last_error = Some(remark);
+            });
+        }
+        let left = self.foreign.left();
+        self.state.send_if_modified(|s| std::mem::replace(&mut s.foreign, left.clone()) != left);
+        withdrawn
     }
 
     /// Takes the fire alarm's input, and returns the value to report if it changed. The caller

@@ -42,7 +42,8 @@ struct Broken {
 }
 
 fn no_answer() -> TurnstileError {
-    TurnstileError::NoAnswer { port: "broken".into(), address: 1, within: Duration::ZERO }
+    let (port, within) = ("broken".into(), Duration::ZERO);
+    TurnstileError::NoAnswer { port, address: 1, within, echoed: false }
 }
 
 impl Turnstile for Broken {

@@ -75,6 +75,12 @@ pub fn find(machine: u8, heard: &[u8]) -> Found {
     })
 }
 
+/// Returns the number of the machine whose whole frame is among these bytes.
+pub fn whose(heard: &[u8]) -> Option<u8> {
+    let is_frame = |frame: &&[u8]| frame.first() == Some(&CONTROLLER) && sum(frame) == u8::MAX;
+    heard.windows(STATE).find(is_frame)?.get(2).copied()
+}
+
 fn sum(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tracing::warn;
 
-use super::codec::{Command, State, find};
+use super::codec::{Command, State, find, whose};
 #[cfg(any(test, feature = "failpoints"))]
 use crate::turnstile::simulation::Board;
 use crate::{
@@ -63,6 +63,7 @@ impl CountingTurnstile {
         let exchange = Exchange {
             send: command.frame(address),
             find: Some(Box::new(move |heard| find(address, heard))),
+            whose: Some(whose),
             gap: Some(GAP),
             turn: if command == Command::Status { Turn::Routine } else { Turn::Urgent },
             after_quiet: if deadline.is_some() { QUIET } else { Duration::ZERO },
@@ -131,6 +132,7 @@ impl Driver for CountingTurnstile {
         if let Some(frame) = find(1, heard).frame(heard) {
             assert!(State::read(frame).is_some());
         }
+        whose(heard);
     }
 }
 
@@ -167,7 +169,7 @@ impl Turnstile for CountingTurnstile {
         let state = self.request(Command::Status, None).await?;
         let (passed, started_again) = self.count(&state);
         let remark = started_again.or_else(|| self.trouble(&state));
-        Ok(Polled { passed, fire: None, remark })
+        Ok(Polled { passed, remark, ..Polled::default() })
     }
 
     async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {

@@ -38,6 +38,9 @@ pub enum Answer {
     /// The bits that were read, the first one lowest.
     Bits(u16),
     Written,
+    /// The coil that was to be written, with this value instead of the written one. Such boards
+    /// exist: one answers 0001, also when it switches off. So the value says nothing.
+    WrittenAs(u16),
     /// The code of an exception.
     Refused(u8),
     /// A frame with a valid CRC that does not answer the request.
@@ -54,11 +57,53 @@ impl Ask {
     }
 
     /// Returns the request in words.
-    pub fn words(self) -> &'static str {
-        match self {
-            Ask::Coils { .. } => "read coils",
-            Ask::Inputs { .. } => "read inputs",
-            Ask::Write { .. } => "write a coil",
+    pub fn words(self) -> String {
+        let (what, first, count) = match self {
+            Ask::Write { coil, on } => {
+                return format!("switch coil {coil} {}", if on { "on" } else { "off" });
+            }
+            Ask::Coils { first, count } => ("coil", first, count),
+            Ask::Inputs { first, count } => ("input", first, count),
+        };
+        match first.saturating_add(u16::from(count).saturating_sub(1)) {
+            last if last == first => format!("read {what} {first}"),
+            last => format!("read {what}s {first} to {last}"),
+        }
+    }
+
+    /// Returns what to do about an exception. Source: section 7 of the protocol.
+    pub fn remedy(self, code: u8) -> &'static str {
+        match (self, code) {
+            (Ask::Inputs { .. }, 1) => {
+                "the board has no discrete inputs (FC02): set passage_input = \"none\" and remove \
+                 fire_input, or use a board with such inputs"
+            }
+            (Ask::Coils { .. }, 1) => {
+                "the board does not show its relays (FC01), so an open arm would go unnoticed: use \
+                 another board"
+            }
+            (Ask::Write { .. }, 1) => {
+                "the board does not switch single relays (FC05): use another board"
+            }
+            (Ask::Inputs { .. }, 2) => {
+                "the board has no such input: change passage_input or fire_input (numbers count \
+                 from 0, many manuals count from 1)"
+            }
+            (_, 2) => {
+                "the board has no such coil: change release_coil (numbers count from 0, many \
+                 manuals count from 1)"
+            }
+            (Ask::Write { .. }, 3) => "the board wants another value than FF00: use another board",
+            (_, 3) => "the board does not read that many at once: use numbers that are closer",
+            (_, 4) => "the board itself failed: check its power supply and its relays",
+            (_, 5 | 6) => {
+                "the board is busy: check that no other program uses it; switch it off and on"
+            }
+            (_, 10 | 11) => {
+                "a Modbus gateway answers, and does not reach the board: check the address, and \
+                 the gateway's wiring and baud"
+            }
+            _ => "see the board's manual",
         }
     }
 
@@ -108,6 +153,13 @@ impl Ask {
             {
                 Answer::Written
             }
+            (Ask::Write { coil, .. }, [high, low, value @ ..])
+                if [*high, *low] == coil.to_be_bytes() && function == WRITE_COIL =>
+            {
+                value
+                    .try_into()
+                    .map_or(Answer::Unasked, |v| Answer::WrittenAs(u16::from_be_bytes(v)))
+            }
             (Ask::Coils { count, .. } | Ask::Inputs { count, .. }, [bytes, bits @ ..])
                 if bits.len() == usize::from(*bytes)
                     && *bytes == count.div_ceil(8)
@@ -119,6 +171,20 @@ impl Ask {
             _ => Answer::Unasked,
         }
     }
+}
+
+/// Returns the address of a whole answer among these bytes, of any board.
+pub fn whose(heard: &[u8]) -> Option<u8> {
+    (0..heard.len()).find_map(|at| {
+        let rest = heard.get(at..)?;
+        let len = match *rest.get(1)? {
+            READ_COILS | READ_INPUTS => 5 + usize::from(*rest.get(2)?),
+            WRITE_COIL => 8,
+            0x81 | 0x82 | 0x85 => 5,
+            _ => return None,
+        };
+        rest.get(..len).filter(|frame| is_whole(frame))?.first().copied()
+    })
 }
 
 fn is_whole(frame: &[u8]) -> bool {

@@ -162,6 +162,19 @@ impl Hands for Slave {
         framed(answer)
     }
 
+    fn refused(&self, frame: &[u8], function: u8, code: u8) -> Option<Vec<u8>> {
+        let &[address, asked, ..] = unframed(frame)? else { return None };
+        let is_asked = (address, asked) == (self.address, function);
+        is_asked.then(|| framed(vec![address, asked | 0x80, code]))
+    }
+
+    fn written_as(&self, frame: &[u8], value: u16) -> Option<Vec<u8>> {
+        let &[address, WRITE_COIL, high, low, ..] = unframed(frame)? else { return None };
+        let [first, second] = value.to_be_bytes();
+        let answer = vec![address, WRITE_COIL, high, low, first, second];
+        (address == self.address).then(|| framed(answer))
+    }
+
     fn set_input(&mut self, number: u16, on: bool) {
         if let Some(input) = self.inputs.get_mut(usize::from(number)) {
             *input = on;

@@ -11,9 +11,19 @@
 //! may then come late, but the next request has another function code. A write is done only when
 //! its echo names the same coil and value.
 //!
-//! Two cases remain if the board answers FC01 after the 360 ms between two attempts: another
-//! program or person changed the coils meanwhile; or the coils are more than 15 numbers apart, so
-//! that a second FC01 follows the first.
+//! Coils more than 15 numbers apart need two FC01. They are read twice at a connection and must not
+//! have changed: if an older answer were taken for the first, all later answers would be shifted.
+//! One case remains: the board answers FC01 after the 360 ms between two attempts, and another hand
+//! changed the coils meanwhile.
+//!
+//! **Dialects.** Some boards answer FC05 with another value than the written one. Then FC01 says
+//! whether it was done. An exception 05 or 06 (acknowledged, busy) means "later": the request is
+//! repeated for [`BUSY_FOR`], and never after its deadline.
+//!
+//! **Another hand.** Each [`READ_BACK`] a poll reads the coils after the inputs, so that no look at a
+//! passage is delayed. A coil that is on, and that this driver has not switched on, is another
+//! hand's. It stays on until the task withdraws it, or opens the arm itself. A release then needs
+//! no command: FC01 has just said that the arm is open. Its passage is the sensor's.
 //!
 //! **Debouncing.** A passage is counted at the first poll that sees its input on. The input counts
 //! again only after two polls in a row have seen it off. So a contact that chatters, or a gap
@@ -22,8 +32,10 @@
 
 use std::time::Duration;
 
+use tokio::time::sleep;
+
 use super::{
-    codec::{Answer, Ask, BITS},
+    codec::{Answer, Ask, BITS, whose},
     config::ModbusRtu,
 };
 #[cfg(any(test, feature = "failpoints"))]
@@ -34,7 +46,7 @@ use crate::{
         bus::{Exchange, Session, Turn},
         drivers::kind::{Driver, Means},
         error::TurnstileError,
-        port::{ConnectReport, Polled, Turnstile},
+        port::{ConnectReport, ForeignRelease, Polled, READ_BACK, Turnstile},
         settings::Direction,
     },
 };
@@ -43,6 +55,16 @@ use crate::{
 const QUIET: Duration = Duration::from_millis(60);
 /// Number of polls in a row that must see an input off before it counts again.
 const POLLS_TO_REARM: u8 = 2;
+/// Time for which a request is repeated while the board is busy.
+const BUSY_FOR: Duration = Duration::from_secs(1);
+/// Pause before a request is repeated.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+/// Delay of the first read-back for each number of the address, so that boards that share a line do
+/// not read back at the same moment.
+const STAGGER: Duration = Duration::from_millis(300);
+/// The exceptions that mean "later". Source: MODBUS Application Protocol V1.1b3, section 7.
+const ACKNOWLEDGE: u8 = 5;
+const BUSY: u8 = 6;
 
 /// The driver of one address on a line.
 pub struct ModbusTurnstile {
@@ -53,6 +75,8 @@ pub struct ModbusTurnstile {
     /// `None` until the first poll of a connection.
     sensors: Option<[Sensor; 2]>,
     held: bool,
+    /// When the coils are read back next.
+    read_back_at: Monotonic,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -61,10 +85,43 @@ struct Coil {
     maybe_on: bool,
     /// The end of the pulse.
     off_at: Option<Monotonic>,
+    /// Another hand has switched the coil on.
+    foreign: bool,
 }
 
 impl ModbusTurnstile {
+    /// Sends a request, again and again while the board is busy.
     async fn request(
+        &mut self,
+        ask: Ask,
+        turn: Turn,
+        deadline: Option<Monotonic>,
+    ) -> Result<Answer, TurnstileError> {
+        let busy_until = self.session.now() + BUSY_FOR;
+        let until = deadline.map_or(busy_until, |deadline| deadline.min(busy_until));
+        let mut later = None;
+        loop {
+            let code = match self.ask(ask, turn, deadline).await {
+                Ok(Answer::Refused(code)) => code,
+                // The deadline ends the repeats. The board's answers before it count.
+                Err(TurnstileError::Late { .. }) if later.is_some() => BUSY,
+                answered => return answered,
+            };
+            // Once acknowledged, a request may be carried out at any time.
+            let code = if later == Some(ACKNOWLEDGE) { ACKNOWLEDGE } else { code };
+            let patient = matches!(code, ACKNOWLEDGE | BUSY);
+            if !patient || self.session.now() + BUSY_PAUSE >= until {
+                self.session.end();
+                let (port, request) = (self.session.port(), ask.words());
+                let (address, remedy) = (self.config.address, ask.remedy(code));
+                return Err(TurnstileError::Refused { port, address, request, code, remedy });
+            }
+            later = Some(code);
+            sleep(BUSY_PAUSE).await;
+        }
+    }
+
+    async fn ask(
         &mut self,
         ask: Ask,
         turn: Turn,
@@ -74,6 +131,7 @@ impl ModbusTurnstile {
         let exchange = Exchange {
             send: ask.frame(address),
             find: Some(Box::new(move |heard| ask.find(address, heard))),
+            whose: Some(whose),
             turn,
             deadline,
             ..Exchange::default()
@@ -84,11 +142,6 @@ impl ModbusTurnstile {
                 let frame = hex::encode_upper(&frame);
                 let what = format!("{frame} is no answer to \"{}\"", ask.words());
                 Err(self.session.garbled(what))
-            }
-            Answer::Refused(code) => {
-                self.session.end();
-                let (port, request) = (self.session.port(), ask.words());
-                Err(TurnstileError::Refused { port, address, request, code })
             }
             answer => Ok(answer),
         }
@@ -104,13 +157,39 @@ impl ModbusTurnstile {
         let coil = self.config.release_coil[at];
         let before = self.coils[at];
         self.coils[at].maybe_on = true;
-        let written = self.request(Ask::Write { coil, on }, Turn::Urgent, deadline).await;
+        let written = match self.request(Ask::Write { coil, on }, Turn::Urgent, deadline).await {
+            Ok(Answer::WrittenAs(value)) => self.confirm(coil, on, value).await,
+            written => written.map(drop),
+        };
         match &written {
-            Ok(_) => self.coils[at] = Coil { maybe_on: on, off_at: None },
+            Ok(()) => self.coils[at] = Coil { maybe_on: on, ..Coil::default() },
             Err(TurnstileError::Late { .. }) => self.coils[at] = before,
             Err(_) => {}
         }
-        written.map(drop)
+        written
+    }
+
+    /// Reads a coil whose write was answered with another value.
+    async fn confirm(&mut self, coil: u16, on: bool, value: u16) -> Result<(), TurnstileError> {
+        let is = match self.is_on(coil, None).await {
+            Ok(is) if is == on => return Ok(()),
+            Ok(true) => "it is on",
+            Ok(false) => "it is off",
+            // The board refuses to read, but it may have carried out the write.
+            Err(TurnstileError::Refused { .. }) => "FC01 is refused",
+            Err(error) => return Err(error),
+        };
+        let asked = Ask::Write { coil, on }.words();
+        Err(self.session.garbled(format!("{value:04X} to \"{asked}\", and {is}")))
+    }
+
+    async fn is_on(
+        &mut self,
+        coil: u16,
+        deadline: Option<Monotonic>,
+    ) -> Result<bool, TurnstileError> {
+        let ask = Ask::Coils { first: coil, count: 1 };
+        Ok(self.request(ask, Turn::Urgent, deadline).await? == Answer::Bits(1))
     }
 
     /// Reads these bits. One request reads all bits within [`BITS`] of its first one.
@@ -145,6 +224,33 @@ impl ModbusTurnstile {
         self.read(self.config.release_coil, |first, count| Ask::Coils { first, count }).await
     }
 
+    /// Reads the coils at a connection.
+    async fn find_coils(&mut self) -> Result<[bool; 2], TurnstileError> {
+        let on = self.read_coils().await?;
+        let [entry, exit] = self.config.release_coil;
+        if entry.abs_diff(exit) >= BITS.into() && self.read_coils().await? != on {
+            return Err(self.session.garbled("the coils changed while they were read".to_owned()));
+        }
+        Ok(on)
+    }
+
+    /// Reads the coils back, and returns those that another hand has switched on.
+    async fn read_back(&mut self) -> Result<Vec<ForeignRelease>, TurnstileError> {
+        let on = self.read_coils().await?;
+        self.read_back_at = self.session.now() + READ_BACK;
+        for (coil, on) in self.coils.iter_mut().zip(on) {
+            coil.foreign = on && !coil.maybe_on;
+        }
+        let foreign = Direction::BOTH.into_iter().filter(|d| self.coils[d.index()].foreign);
+        let (address, port) = (self.config.address, self.session.port());
+        let output = |coil| format!("coil {coil} of address {address} on {port}");
+        let release = |direction: Direction| ForeignRelease {
+            direction,
+            output: output(self.config.release_coil[direction.index()]),
+        };
+        Ok(foreign.map(release).collect())
+    }
+
     /// Reads the passage inputs, and the fire alarm's input if there is one.
     async fn read_inputs(&mut self) -> Result<([bool; 2], Option<bool>), TurnstileError> {
         let ask = |first, count| Ask::Inputs { first, count };
@@ -174,7 +280,14 @@ impl Driver for ModbusTurnstile {
 
     fn new(config: ModbusRtu, means: &Means) -> Self {
         let session = means.session(&config.line, config.address);
-        Self { config, session, coils: Default::default(), sensors: None, held: false }
+        Self {
+            config,
+            session,
+            coils: Default::default(),
+            sensors: None,
+            held: false,
+            read_back_at: Monotonic::default(),
+        }
     }
 
     #[cfg(any(test, feature = "failpoints"))]
@@ -193,6 +306,7 @@ impl Driver for ModbusTurnstile {
                 ask.read(frame);
             }
         }
+        whose(heard);
     }
 }
 
@@ -200,9 +314,15 @@ impl Turnstile for ModbusTurnstile {
     async fn connect(&mut self) -> Result<ConnectReport, TurnstileError> {
         self.session.connect(QUIET).await?;
         (self.sensors, self.held) = (None, false);
-        let on = self.read_coils().await?;
-        self.coils = on.map(|maybe_on| Coil { maybe_on, off_at: None });
-        let released = Direction::BOTH.into_iter().filter(|direction| on[direction.index()]);
+        let stagger = STAGGER * u32::from(self.config.address % 16);
+        self.read_back_at = self.session.now() + READ_BACK + stagger;
+        let on = self.find_coils().await?;
+        for (coil, on) in self.coils.iter_mut().zip(on) {
+            let foreign = coil.foreign && on;
+            *coil = Coil { maybe_on: on && !foreign, off_at: None, foreign };
+        }
+        let coils = self.coils;
+        let released = Direction::BOTH.into_iter().filter(|d| coils[d.index()].maybe_on);
         let fire = match self.config.fire_input {
             None => None,
             Some(_) => self.read_inputs().await?.1,
@@ -215,6 +335,13 @@ impl Turnstile for ModbusTurnstile {
         direction: Direction,
         deadline: Monotonic,
     ) -> Result<(), TurnstileError> {
+        let coil = self.config.release_coil[direction.index()];
+        if self.coils[direction.index()].foreign {
+            if self.is_on(coil, Some(deadline)).await? {
+                return Ok(());
+            }
+            self.coils[direction.index()].foreign = false;
+        }
         // While a pulse is on, the board would not see the next pulse begin.
         if self.coils[direction.index()].maybe_on {
             self.write(direction, false, Some(deadline)).await?;
@@ -243,7 +370,9 @@ impl Turnstile for ModbusTurnstile {
                 passed.extend(Direction::BOTH.into_iter().filter(begun));
             }
         }
-        Ok(Polled { passed, fire, remark: None })
+        let due = !self.held && self.session.now() >= self.read_back_at;
+        let foreign = if due { Some(self.read_back().await?) } else { None };
+        Ok(Polled { passed, fire, foreign, ..Polled::default() })
     }
 
     async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {
@@ -255,6 +384,10 @@ impl Turnstile for ModbusTurnstile {
             self.write(direction, true, None).await?;
         }
         Ok(())
+    }
+
+    async fn withdraw(&mut self, direction: Direction) -> Result<(), TurnstileError> {
+        self.write(direction, false, None).await
     }
 }
 

@@ -81,4 +81,8 @@ impl Turnstile for Simulated {
     async fn hold(&mut self, open: bool) -> Result<(), TurnstileError> {
         self.driver()?.hold(open).await
     }
+
+    async fn withdraw(&mut self, direction: Direction) -> Result<(), TurnstileError> {
+        self.driver()?.withdraw(direction).await
+    }
 }

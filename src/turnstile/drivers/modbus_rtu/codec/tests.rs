@@ -17,7 +17,7 @@ fn frames_are_frozen() {
     assert_eq!(coils.read(&[0x01, 0x01, 0x01, 0x01, 0x90, 0x48]), Answer::Bits(1));
     assert_eq!(INPUTS.read(&[0x01, 0x02, 0x01, 0x00, 0xA1, 0x88]), Answer::Bits(0));
     assert_eq!(ON.read(&ON.frame(1)), Answer::Written);
-    assert_eq!(ON.read(&off.frame(1)), Answer::Unasked);
+    assert_eq!(ON.read(&off.frame(1)), Answer::WrittenAs(0));
     let refused = [0x01, 0x85, 0x02, 0xC3, 0x51];
     assert_eq!(ON.find(1, &refused), Found::Answer { passed_over: 0, len: 5 });
     assert_eq!(ON.read(&refused), Answer::Refused(2));
@@ -42,6 +42,59 @@ fn another_boards_answer_and_another_functions_are_passed_over() {
     let heard = [&other[..], &coils, &own].concat();
     assert_eq!(INPUTS.find(1, &heard), Found::Answer { passed_over: 12, len: 6 });
     assert_eq!(INPUTS.find(1, &heard[..12]), Found::Nothing { passed_over: 12 });
+}
+
+#[test]
+fn a_write_that_is_answered_with_another_value_is_not_known_to_be_done() {
+    let answer = |coil: u8, value: [u8; 2]| {
+        let body = [0x01, 0x05, 0x00, coil, value[0], value[1]];
+        [&body[..], &crc(&body).to_le_bytes()].concat()
+    };
+    for ask in [ON, Ask::Write { coil: 0, on: false }] {
+        for value in [0x0001, 0x0100, 0xFFFF, 0x1234] {
+            let frame = answer(0, u16::to_be_bytes(value));
+            assert_eq!(hear(&frame, &[1], |heard| ask.find(1, heard)).0, Some(frame.clone()));
+            assert_eq!(ask.read(&frame), Answer::WrittenAs(value));
+        }
+        assert_eq!(ask.read(&answer(1, [0xFF, 0x00])), Answer::Unasked, "another coil");
+    }
+}
+
+#[test]
+fn a_frame_of_another_board_names_its_address() {
+    for frame in [
+        vec![0x02, 0x02, 0x01, 0x03, 0xE0, 0x49],
+        vec![0x07, 0x85, 0x02, 0xC3, 0x51],
+        Ask::Write { coil: 3, on: true }.frame(9),
+    ] {
+        let mut frame = frame;
+        let len = frame.len() - 2;
+        let sum = crc(&frame[..len]).to_le_bytes();
+        frame[len..].copy_from_slice(&sum);
+        assert_eq!(whose(&[&[0x00, 0xFF], &frame[..]].concat()), Some(frame[0]));
+        assert_eq!(whose(&frame[..len]), None);
+    }
+    assert_eq!(whose(&[0x01; 300]), None);
+}
+
+#[test]
+fn a_refusal_says_what_to_change() {
+    let said = |ask: Ask, code| format!("{}: {}", ask.words(), ask.remedy(code));
+    let coils = Ask::Coils { first: 3, count: 3 };
+    let off = Ask::Write { coil: 3, on: false };
+    assert!(
+        said(INPUTS, 1).contains("read inputs 0 to 1: the board has no discrete inputs (FC02)")
+    );
+    assert!(said(INPUTS, 1).contains("passage_input = \"none\""));
+    assert!(said(INPUTS, 2).contains("change passage_input or fire_input"));
+    assert!(said(coils, 2).contains("read coils 3 to 5: the board has no such coil"));
+    assert!(said(off, 2).contains("switch coil 3 off: the board has no such coil"));
+    assert!(said(Ask::Inputs { first: 7, count: 1 }, 4).contains("read input 7: the board itself"));
+    for code in 0..=255 {
+        for ask in [INPUTS, coils, off] {
+            assert!(!ask.remedy(code).is_empty());
+        }
+    }
 }
 
 fn noise() -> impl Strategy<Value = Vec<u8>> {
