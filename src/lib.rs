@@ -33,7 +33,7 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | [`words`] | declares enums whose variants are words |
+//! | [`words`] | declares enums whose variants are words; counts with their nouns |
 //! | [`failpoint`] | steps at which tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether the wall clock is synchronised |
 //! | [`timing`] | durations of the stages of a passage |
@@ -59,9 +59,9 @@
 //!
 //! A room imports only rooms above it in this list. Only [`daemon`] and [`cli`] import all of them.
 //! Within a room no files import each other in a circle. `tests/integration/structure.rs` checks
-//! both rules. [`gate::visit`], [`gate::policy`], [`gate::passage`], [`uplink::delivery`] and
-//! [`alarms::Debouncer`] return actions and touch nothing; time is an argument. Only [`clock`]
-//! reads a clock; the exception is `bench`, which measures.
+//! both rules. [`gate::visit`], [`gate::policy`], [`gate::passage`], [`gate::lane::FireAlarms`],
+//! [`uplink::delivery`] and [`alarms::Debouncer`] return actions and touch nothing; time is an
+//! argument. Only [`clock`] reads a clock; the exception is `bench`, which measures.
 //!
 //! # Failures and recovery
 //!

@@ -12,17 +12,6 @@ use std::{
 
 use crate::clock::Clock;
 
-/// Returns a count with its noun: `1 worker`, `2 workers`, `3 entries`. `one` is the singular.
-pub fn counted<N: std::fmt::Display + PartialEq + From<u8>>(count: N, one: &str) -> String {
-    if count == N::from(1) {
-        return format!("{count} {one}");
-    }
-    match one.strip_suffix('y') {
-        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{count} {stem}ies"),
-        _ => format!("{count} {one}s"),
-    }
-}
-
 /// Upper bounds of the buckets; the last bucket has none. The bounds are close together where a
 /// gate's times lie.
 const BOUNDS_MS: [u64; 19] =

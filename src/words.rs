@@ -1,4 +1,5 @@
-//! Enums whose variants are words in entries, in the configuration and on the command line.
+//! Enums whose variants are words in entries, in the configuration and on the command line; words
+//! for numbers and lists.
 //!
 //! In: the declaration of an enum, each variant with its word. Out: the enum, with parsing and
 //! printing as that word. An unknown word is refused with the list of valid words. Touches nothing.
@@ -66,3 +67,17 @@ pub(crate) fn one_of(words: &[&str]) -> String {
 pub(crate) fn day(text: &str) -> Result<jiff::civil::Date, String> {
     text.parse().map_err(|_| "must be a day such as 2026-10-01".to_owned())
 }
+
+/// Returns a count with its noun: `1 worker`, `2 workers`, `3 entries`. `one` is the singular.
+pub fn counted<N: std::fmt::Display + PartialEq + From<u8>>(count: N, one: &str) -> String {
+    if count == N::from(1) {
+        return format!("{count} {one}");
+    }
+    match one.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{count} {stem}ies"),
+        _ => format!("{count} {one}s"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -151,7 +151,9 @@ impl Debouncer {
             | AlarmWhat::UnknownFaces
             | AlarmWhat::Neighbourhood
             | AlarmWhat::Undecided
-            | AlarmWhat::ForeignRelease => Duration::ZERO,
+            | AlarmWhat::ForeignRelease
+            | AlarmWhat::FireGlitch
+            | AlarmWhat::FireInput => Duration::ZERO,
         }
     }
 

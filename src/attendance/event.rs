@@ -40,7 +40,7 @@ impl EventRecord {
         unknown(entry).for_each(|(name, value)| what.say(&name, value));
         match &entry.body {
             Body::Closing(_) => what.say_at_least("detail", ""),
-            // A fire alarm gives no reason of its own, so the detail is the reason.
+            // No person gives a reason for these changes, so the detail is the reason.
             Body::ModeChange(ModeChange { detail: Some(detail), .. }) => {
                 what.say_at_least("reason", &detail.to_string());
             }

@@ -17,7 +17,7 @@ use super::{
     Record,
     timesheet::{At, Crossing, Days, Note, Passes, Text},
 };
-use crate::timing::counted;
+use crate::words::counted;
 
 /// The `format` in an export's first line.
 const FORMAT: &str = "gatehouse attendance";
@@ -211,40 +211,23 @@ impl<'a> Gathered<'a> {
     /// Adds the source of the gateway's own records, after they were taken.
     pub fn own(&mut self, extent: &Extent) {
         if let Some(begins) = extent.begins.filter(|begins| *begins > self.days.range().0) {
-            let (chinese, english) = match &extent.set_aside {
-                Some(place) => (
-                    format!("（原账本已损坏，存于 {place}）"),
-                    format!(", in place of a damaged one that lies in {place}"),
-                ),
-                None => (String::new(), String::new()),
-            };
-            let (gateway, begins) = (&extent.gateway, self.days.at(begins).minute());
-            self.notes.push(Note::new(
-                format!("{gateway} 的账本自 {begins} 起{chinese}，此前的记录不在本表"),
-                format!(
-                    "{gateway}: its ledger begins on {begins}{english}; what was before is not on this \
-                     sheet"
-                ),
-            ));
+            self.notes.push(Note::LedgerBegins {
+                gateway: extent.gateway.to_string(),
+                begins: self.days.at(begins).minute(),
+                set_aside: extent.set_aside.clone(),
+            });
         }
         if extent.at < self.days.end() {
-            let (gateway, at) = (&extent.gateway, self.days.at(extent.at).minute());
-            self.notes.push(Note::new(
-                format!("{gateway} 的记录读取于 {at}，当时本月尚未结束"),
-                format!("{gateway}: read on {at}, before all of the month was past"),
-            ));
+            let (gateway, at) = (extent.gateway.to_string(), self.days.at(extent.at).minute());
+            self.notes.push(Note::ReadEarly { gateway, at });
         }
         self.source(extent, None);
     }
 
     fn source(&mut self, extent: &Extent, file: Option<&str>) {
         if extent.unread > 0 {
-            let (gateway, unread) = (&extent.gateway, extent.unread);
-            let (count, are) = (counted(unread, "record"), if unread == 1 { "is" } else { "are" });
-            self.notes.push(Note::new(
-                format!("{gateway} 有 {unread} 条记录无法读取，不在本表"),
-                format!("{gateway}: {count} cannot be read and {are} not on this sheet"),
-            ));
+            let (gateway, records) = (extent.gateway.to_string(), extent.unread);
+            self.notes.push(Note::Unread { gateway, records });
         }
         self.read_at = Some(self.read_at.map_or(extent.at, |first| first.min(extent.at)));
         self.sources.push(Source {
@@ -343,23 +326,13 @@ impl<'a> Gathered<'a> {
         }
         let after = self.days.last.tomorrow().unwrap_or(self.days.last);
         let before = self.days.first.yesterday().unwrap_or(self.days.first);
+        let gateway = used.gateway.to_string();
         if from > before || to < after {
-            let gateway = &used.gateway;
-            self.notes.push(Note::new(
-                format!(
-                    "{gateway}（{file}）只含 {from} 至 {to}；整月及月首月末的夜班须导出 {before} 至 {after}"
-                ),
-                format!(
-                    "{gateway} ({file}): holds {from} to {to}; export {before} to {after} for the whole \
-                     month with the night shifts at its ends"
-                ),
-            ));
+            let (has, needs) = ((from, to), (before, after));
+            self.notes.push(Note::ExportedPart { gateway, file: file.to_owned(), has, needs });
         } else if used.at < self.days.end() {
-            let (gateway, at) = (&used.gateway, self.days.at(used.at).minute());
-            self.notes.push(Note::new(
-                format!("{gateway}（{file}）导出于 {at}，当时本月尚未结束"),
-                format!("{gateway} ({file}): exported on {at}, before all of the month was past"),
-            ));
+            let (file, at) = (file.to_owned(), self.days.at(used.at).minute());
+            self.notes.push(Note::ExportedEarly { gateway, file, at });
         }
         self.source(&used, Some(file));
         Ok(())

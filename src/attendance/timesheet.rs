@@ -12,6 +12,7 @@
 //! counted.
 
 mod parts;
+mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

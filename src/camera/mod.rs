@@ -18,6 +18,8 @@
 //! | `mjpeg` | finds JPEGs in a stream of bytes |
 //! | `slot` | holds the newest frame of a camera |
 
+#![warn(missing_docs)]
+
 #[cfg(feature = "h264")]
 mod h264;
 mod http;
@@ -70,15 +72,18 @@ pub fn stalled_after(camera: &Camera) -> Duration {
 pub enum Picture {
     /// JPEG or PNG, at most [`MAX_IMAGE`] bytes.
     Encoded(Arc<[u8]>),
+    /// Samples without compression, from a camera or from a decoder of H.264.
     Raw(Arc<Yuv>),
 }
 
 /// An image without compression. Rows are not padded.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Yuv {
-    /// In pixels; even, and at least 2, like the height.
+    /// In pixels; even, and at least 2.
     pub width: u32,
+    /// In pixels; even, and at least 2.
     pub height: u32,
+    /// The order of the samples in `data`.
     pub layout: Layout,
     /// Video range (16 to 235), ITU-R BT.601. The layout gives the length.
     pub data: Vec<u8>,
@@ -110,12 +115,12 @@ pub struct Frame {
     /// Longest time without a frame from the camera since the last frame that was taken. The
     /// [`Slot`] sets it.
     pub pause: Duration,
+    /// The image.
     pub picture: Picture,
 }
 
 /// The result of [`FrameSource::next`].
 #[derive(Debug, PartialEq, Eq)]
-#[warn(missing_docs)]
 pub enum Next {
     /// The next image.
     Image(Picture),
@@ -127,40 +132,54 @@ pub enum Next {
 
 /// Why a source gives no frames. The capture thread opens the source again after each error.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of a variant shows its fields")]
 pub enum CameraError {
+    /// A file, folder or pipe of a replay cannot be read.
     #[error("cannot read {path}: {source}; check that it exists and that this user may read it")]
     Read { path: String, source: std::io::Error },
+    /// The folder of a replay has no image that can be used.
     #[error("{path} holds no readable .jpg, .jpeg or .png; put images of at most 8 MiB there")]
     NoImages { path: String },
+    /// The folder of a replay has more images than a replay plays.
     #[error("{path} holds more than {most} images; split it")]
     TooManyImages { path: String, most: usize },
+    /// The file of a replay has no whole JPEG.
     #[error("{path} holds no whole JPEG; give a directory of images or a file of JPEGs")]
     NoFrames { path: String },
+    /// Another file has the name of the file that a replay reads.
     #[error("{path} was replaced; the new file is opened next")]
     Replaced { path: String },
+    /// A camera in the network refused, closed, or gave an answer that cannot be used.
     #[error("{url}: {what}")]
     Network { url: String, what: String },
+    /// The camera is open and gave no whole frame within this timeout.
     #[error(
         "the camera is open but gave no whole frame for {0:?}; check the camera and its cable or \
          network"
     )]
     Stalled(Duration),
+    /// This build has no code for this kind of source. The text says which build has it.
     #[error("{0}")]
     LeftOut(&'static str),
     /// Never shown, because the daemon is stopping.
     #[error("stopped")]
     Stopped,
+    /// A camera at this machine cannot be opened or read.
     #[error("{device}: {source}; {remedy}")]
     Device { device: String, source: std::io::Error, remedy: &'static str },
+    /// The device file belongs to no camera.
     #[error("{device} gives no video; choose another from `ls /dev/v4l/by-id/* /dev/video*`")]
     NotVideo { device: String },
+    /// The camera at this machine offers no format that this program reads.
     #[error(
         "{device} has no supported format (it offers {offers}); use a camera with MJPEG or YUYV of \
          at most 12 million pixels"
     )]
     NoFormat { device: String, offers: String },
+    /// The source's code panicked.
     #[error(transparent)]
     Panicked(#[from] Panicked),
+    /// The operating system gives no thread.
     #[error("cannot start the capture thread: {0}; check the system's limits and free memory")]
     Thread(std::io::Error),
 }
@@ -168,7 +187,6 @@ pub enum CameraError {
 /// The port to a camera. Real and simulated devices behave alike.
 ///
 /// A source is opened by its constructor and closed by dropping it.
-#[warn(missing_docs)]
 pub trait FrameSource: Send {
     /// Blocks until the next image, and returns it. Returns [`Next::Waiting`] after about
     /// [`TIMEOUT`], so that its thread sees a stop in time.
@@ -185,6 +203,7 @@ pub const TIMEOUT: Duration = Duration::from_millis(100);
 /// What `gatehouse status` shows of a camera. Counters run from the daemon's start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CameraState {
+    /// The camera's name: its lane and direction, such as `north/entry`.
     pub name: String,
     /// The camera is open and, unless it is a replay, has given a frame since then.
     pub connected: bool,
@@ -198,6 +217,7 @@ pub struct CameraState {
     pub last_error: Option<String>,
     /// Number of times that the camera could not be opened, or failed while it was open.
     pub errors: u64,
+    /// Frames put into the slot.
     pub frames: u64,
     /// Frames that a newer one replaced before vision took them.
     pub dropped: u64,
@@ -218,7 +238,9 @@ impl CameraState {
 /// A running camera. Its thread ends within 300 ms of the token's cancellation.
 #[derive(Debug)]
 pub struct CameraHandle {
+    /// The camera's state, as it changes.
     pub state: watch::Receiver<CameraState>,
+    /// The capture thread.
     pub thread: JoinHandle<()>,
 }
 

@@ -75,6 +75,7 @@ struct Inner {
 }
 
 impl Slot {
+    /// Creates an empty slot. Each new frame wakes a worker that waits at `wakeup`.
     pub fn new(wakeup: Arc<Wakeup>) -> Self {
         Self { inner: Mutex::default(), wakeup }
     }

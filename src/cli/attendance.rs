@@ -29,7 +29,7 @@ use crate::{
     control::Request,
     roster::WorkerId,
     services::{Addition, AttendanceQuery, Dispute, OnsiteDone},
-    timing::counted,
+    words::counted,
     words::day,
 };
 

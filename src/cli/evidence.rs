@@ -20,8 +20,7 @@ use crate::{
     roster::WorkerId,
     services::{Audited, EvidenceQuery, HeadShown},
     status::Status,
-    timing::counted,
-    words::day,
+    words::{counted, day},
 };
 
 #[derive(Subcommand)]

@@ -59,7 +59,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
     })?;
     let key = rotated.key.display();
     if done.damaged > 0 {
-        let values = crate::timing::counted(done.damaged, "damaged value");
+        let values = crate::words::counted(done.damaged, "damaged value");
         eprintln!(
             "{values} could not be changed to the new key: the daemon's log names the workers at the \
              next start"
@@ -83,7 +83,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         } else {
             format!("put {key} in the credential's place, back it up, then start the daemon")
         };
-        let values = crate::timing::counted(done.values, "value");
+        let values = crate::words::counted(done.values, "value");
         format!("{values} sealed with the new key {key}; {next}")
     })?;
     Ok(ExitCode::SUCCESS)

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, process::ExitCode};
 
 use super::Context;
-use crate::{control::Request, status::Status, timing::counted};
+use crate::{control::Request, status::Status, words::counted};
 
 pub(super) const NO_LANE: &str =
     "no lane is configured, so no gate opens: add a [[lane]] to the configuration";

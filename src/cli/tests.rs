@@ -111,3 +111,16 @@ fn the_help_of_lane_names_the_modes() {
         whole().find_subcommand("lane").and_then(Command::get_about).map(ToString::to_string);
     assert!(lane.as_ref().is_some_and(|about| about.contains("free, closed")), "{lane:?}");
 }
+
+#[test]
+fn no_line_of_any_help_is_longer_than_100_columns() {
+    for (path, mut command) in commands() {
+        for help in [command.render_help(), command.render_long_help()] {
+            let help = help.to_string();
+            // clap does not wrap the line of the usage.
+            let lines = help.lines().filter(|line| !line.starts_with("Usage: "));
+            let long: Vec<_> = lines.filter(|line| line.chars().count() > 100).collect();
+            assert!(long.is_empty(), "{path:?} {long:#?}");
+        }
+    }
+}

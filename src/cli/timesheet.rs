@@ -26,7 +26,7 @@ use crate::{
     control::{Client, ClientError, Request},
     roster::WorkerId,
     services::{AttendanceQuery, WorkerShown},
-    timing::counted,
+    words::counted,
 };
 
 #[derive(Args)]
@@ -101,7 +101,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
         Form::Xlsx => print::xlsx(&document)?,
     };
     for note in &document.notes {
-        eprintln!("gatehouse: note: {}", note.english);
+        eprintln!("gatehouse: note: {}", note.english());
     }
     let Some(mut file) = file else {
         // The bytes are written unchanged: a CSV needs its byte order mark and its line ends.
@@ -171,15 +171,7 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
     };
     let inside = read_at.map_or(0, |read_at| still_inside(&passes, &days, &only, read_at));
     if inside > 0 {
-        let who = counted(inside, "worker");
-        let (has, their) = if inside == 1 { ("has", "the") } else { ("have", "their") };
-        notes.push(Note::new(
-            format!("读取记录时尚有 {inside} 人在场内，其班次可能未结束，所缺工时不在本表；离场后请重新制表"),
-            format!(
-                "{who} {has} come in and not left when the records were read: {their} shift may still \
-                 run, and adds no hours yet; make the sheet again afterwards"
-            ),
-        ));
+        notes.push(Note::StillInside { workers: inside });
     }
     let ours: BTreeSet<Text> =
         passes.iter().filter(|p| *p.ledger == *own.ledger).map(|p| p.worker.clone()).collect();

@@ -13,11 +13,13 @@
 //! |---|---|
 //! | `parse` | reads a command strictly (pure) |
 //! | `earlier` | remembers commands and their replies |
+//! | `refusal` | why a command is refused: codes and sentences |
 //! | `times` | checks when a command is valid (pure) |
 //! | `verbs` | carries commands out, through [`Services`] |
 
 mod earlier;
 mod parse;
+mod refusal;
 mod times;
 mod verbs;
 
@@ -36,6 +38,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     earlier::{CommandKey, Earlier},
     parse::Verb,
+    refusal::Refusal,
     times::Times,
 };
 use crate::{
@@ -49,7 +52,7 @@ use crate::{
         Incoming,
         profiles::{
             Profile,
-            native::command::{self, BUSY},
+            native::command,
             profile::{Envelope, NoCommand},
         },
     },
@@ -59,7 +62,6 @@ use crate::{
 const WAITING: usize = 2;
 /// Maximum number of releases at once. The next release is answered `busy`.
 const RELEASES: usize = 4;
-const UNDER_WAY: &str = "the command is being carried out; send it again later for its reply";
 /// Maximum number of copies of a command that wait for its reply. The next copy is answered `busy`.
 const COPIES: usize = 4;
 /// Maximum number of times that the daemon may end during one command. Then the command is not
@@ -136,7 +138,7 @@ pub async fn run(
             };
             if let Some(Asked { from, known, .. }) = full {
                 runner.services.commands.count(&from.upstream, |c| c.commands_failed += 1);
-                from.refuse(&refusal(Some(&known.id), &Failure::new(Code::Busy, BUSY)));
+                from.refuse(&refusal(Some(&known.id), &Refusal::Busy.into()));
             }
         }
         while releases.next().await.is_some() {}
@@ -161,10 +163,8 @@ impl Runner<'_> {
         let large = payload.len() > SMALL;
         let read = move || read(&sealer, stamp, &upstream_name, received, &*speaks, &payload);
         let read = if large {
-            tokio::task::spawn_blocking(read).await.unwrap_or_else(|e| {
-                let problem = format!("the command could not be read: {e}");
-                Err(refusal(None, &Failure::internal(problem)))
-            })
+            let read = tokio::task::spawn_blocking(read).await;
+            read.unwrap_or_else(|e| Err(refusal(None, &Refusal::Unread(e).into())))
         } else {
             caught(async { read() })
                 .await
@@ -193,7 +193,7 @@ impl Runner<'_> {
                 return;
             }
             Entry::Occupied(_) => {
-                from.refuse(&refusal(Some(id), &Failure::new(Code::Busy, UNDER_WAY)));
+                from.refuse(&refusal(Some(id), &Refusal::UnderWay.into()));
                 return;
             }
         }
@@ -245,9 +245,7 @@ impl Runner<'_> {
         let void_after = match earlier {
             Earlier::New => {
                 if matches!(verb, Verb::Release { .. }) && !from.profile.remote_release() {
-                    let problem = "this gateway does not allow releases by command; its configuration \
-                                   may allow them (remote_release)";
-                    return Err(Failure::new(Code::NotAllowed, problem));
+                    return Err(Refusal::NoReleases.into());
                 }
                 let void_after = times.checked(self.services.clock.stamp(), &verb)?;
                 let begun = known.clone();
@@ -259,21 +257,15 @@ impl Runner<'_> {
                 });
                 match begun.await? {
                     Earlier::New => {}
-                    Earlier::Reused => {
-                        let problem =
-                            "this release came over another upstream too, and is carried out once";
-                        return Err(Failure::new(Code::IdReused, problem));
-                    }
-                    _ => return Err(Failure::new(Code::Busy, UNDER_WAY)),
+                    Earlier::Reused => return Err(Refusal::OtherUpstream.into()),
+                    _ => return Err(Refusal::UnderWay.into()),
                 }
                 failpoint::at("command.begun");
                 void_after
             }
             Earlier::Answered(reply) => {
-                let damaged = |e| {
-                    Failure::new(Code::Damaged, format!("the stored reply cannot be read: {e}"))
-                };
-                return Ok(Done::Before(serde_json::from_str(&reply).map_err(damaged)?));
+                let reply = serde_json::from_str(&reply).map_err(Refusal::StoredReply)?;
+                return Ok(Done::Before(reply));
             }
             Earlier::Begun => {
                 let begun = known.clone();
@@ -281,29 +273,13 @@ impl Runner<'_> {
                 attempts = attempt.await?;
                 None
             }
-            Earlier::Reused => {
-                let problem = "another command had this id; give each command its own id";
-                return Err(Failure::new(Code::IdReused, problem));
-            }
-            Earlier::Forgotten => {
-                let problem = "the command is older than the commands that are remembered, so it \
-                               may have been carried out; if it was not, issue it again";
-                return Err(Failure::new(Code::Expired, problem));
-            }
+            Earlier::Reused => return Err(Refusal::IdReused.into()),
+            Earlier::Forgotten => return Err(Refusal::Forgotten.into()),
         };
         let again = earlier == Earlier::Begun;
         let done = match verb {
-            Verb::Release { .. } if again => {
-                let problem = "the daemon ended during the release, which is not repeated; the \
-                               attendance and the events show whether the gate opened";
-                Err(Failure::new(Code::Interrupted, problem))
-            }
-            _ if attempts > ATTEMPTS => {
-                let problem = format!(
-                    "the daemon ended {ATTEMPTS} times during the command, which is not tried again"
-                );
-                Err(Failure::new(Code::Interrupted, problem))
-            }
+            Verb::Release { .. } if again => Err(Refusal::ReleaseInterrupted.into()),
+            _ if attempts > ATTEMPTS => Err(Refusal::Interrupted.into()),
             verb => caught(self.tried(from, verb, void_after, again))
                 .await
                 .unwrap_or_else(|fault| Err(Failure::internal(fault))),

@@ -4,9 +4,10 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::{Map, Value};
 
+use super::refusal::{Refusal, Wrong};
 use crate::{
     roster::{IdType, Identity, Particulars, Person, State, Terms, WorkerId},
-    services::{Code, Enroll, Failure, IfKnown, PHOTOS_MAX, Photo, Release, Remove, SetState},
+    services::{Enroll, Failure, IfKnown, PHOTOS_MAX, Photo, Release, Remove, SetState},
     uplink::profiles::native::command::shown,
     words::day,
 };
@@ -68,14 +69,7 @@ impl Verb {
                 to: args.number("to")?.ok_or_else(|| missing("to"))?,
             },
             "status.now" => Verb::Status,
-            unknown => {
-                let problem = format!(
-                    "{} is none of worker.upsert, worker.suspend, worker.resume, worker.remove, \
-                     roster.digest, roster.page, lane.release, attendance.resend, status.now",
-                    shown(unknown)
-                );
-                return Err(Failure::new(Code::UnknownVerb, problem));
-            }
+            unknown => return Err(Refusal::UnknownVerb(shown(unknown)).into()),
         };
         args.end()?;
         read.checked()
@@ -85,19 +79,12 @@ impl Verb {
     fn checked(self) -> Result<Verb, Failure> {
         match self {
             Verb::Page { limit, .. } if !(1..=PAGE_MAX).contains(&limit) => {
-                Err(invalid("limit", &format!("must be 1 to {PAGE_MAX}")))
+                Err(invalid("limit", Wrong::Limit { most: PAGE_MAX }))
             }
-            Verb::Resend { from, to } if from == 0 || to < from => Err(invalid(
-                "to",
-                "from and to are seqs of records, from 1 on, and to is not below from",
-            )),
+            Verb::Resend { from, to } if from == 0 || to < from => Err(invalid("to", Wrong::Range)),
             Verb::Resend { from, to } if to - from >= RESEND_MAX => {
-                let problem = format!(
-                    "at most {RESEND_MAX} records at once: ask for {from} to {} first, and for the \
-                     next ones when these have arrived",
-                    from + (RESEND_MAX - 1)
-                );
-                Err(Failure::new(Code::TooMany, problem))
+                let upto = from + (RESEND_MAX - 1);
+                Err(Refusal::TooMany { most: RESEND_MAX, from, upto }.into())
             }
             read => Ok(read),
         }
@@ -148,12 +135,12 @@ fn upsert(args: &mut Args) -> Result<Verb, Failure> {
     Ok(Verb::Upsert { enroll: Box::new(enroll), photos })
 }
 
-fn invalid(key: &str, problem: &str) -> Failure {
-    Failure::new(Code::Invalid, format!("args.{key}: {problem}"))
+fn invalid(key: &str, wrong: Wrong) -> Failure {
+    Refusal::argument(key, wrong).into()
 }
 
 fn missing(key: &str) -> Failure {
-    invalid(key, "is missing")
+    invalid(key, Wrong::Missing)
 }
 
 /// The arguments that are not read yet. A null argument counts as absent.
@@ -168,10 +155,8 @@ impl Args {
         match self.take(key) {
             None => Ok(None),
             Some(Value::String(text)) if text.chars().nth(TEXT_CHARS).is_none() => Ok(Some(text)),
-            Some(Value::String(_)) => {
-                Err(invalid(key, &format!("must have at most {TEXT_CHARS} characters")))
-            }
-            Some(_) => Err(invalid(key, "must be a text")),
+            Some(Value::String(_)) => Err(invalid(key, Wrong::Long { most: TEXT_CHARS })),
+            Some(_) => Err(invalid(key, Wrong::NoText)),
         }
     }
 
@@ -184,13 +169,13 @@ impl Args {
         key: &str,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> Result<Option<T>, Failure> {
-        let read = |text: String| read(&text).map_err(|problem| invalid(key, &problem));
+        let read =
+            |text: String| read(&text).map_err(|problem| invalid(key, Wrong::Other(problem)));
         self.text(key)?.map(read).transpose()
     }
 
     fn number(&mut self, key: &str) -> Result<Option<u64>, Failure> {
-        let read =
-            |value: Value| value.as_u64().ok_or_else(|| invalid(key, "must be a whole number"));
+        let read = |value: Value| value.as_u64().ok_or_else(|| invalid(key, Wrong::NoNumber));
         self.take(key).map(read).transpose()
     }
 
@@ -202,34 +187,25 @@ impl Args {
     fn worker_at(&mut self, key: &str) -> Result<Option<WorkerId>, Failure> {
         let Some(text) = self.text(key)? else { return Ok(None) };
         if Identity::checked(IdType::Resident, &text, Particulars::default(), None).is_ok() {
-            return Err(invalid(key, "it is an ID number; give the worker's id at this site"));
+            return Err(invalid(key, Wrong::IdNumber));
         }
-        let problem = "must be 1 to 32 of A-Z, a-z, 0-9, -, _ and .";
-        text.parse().map(Some).map_err(|_| invalid(key, problem))
+        text.parse().map(Some).map_err(|_| invalid(key, Wrong::NoWorkerId))
     }
 
     fn photos(&mut self) -> Result<Vec<Vec<u8>>, Failure> {
         let list = match self.take("photos") {
             None => return Ok(Vec::new()),
             Some(Value::Array(list)) if list.len() <= PHOTOS_MAX => list,
-            Some(_) => {
-                let problem = format!("must be a list of at most {PHOTOS_MAX} JPEGs in base64");
-                return Err(invalid("photos", &problem));
-            }
+            Some(_) => return Err(invalid("photos", Wrong::NoPhotos)),
         };
         let one = |(n, text): (usize, &Value)| {
             let at = format!("photos[{n}]");
             let jpeg = text.as_str().and_then(|text| STANDARD.decode(text).ok());
             match jpeg {
-                Some(jpeg) if jpeg.len() > PHOTO_BYTES => {
-                    let problem = format!("args.{at}: a photo has at most 1 MiB, scale it down");
-                    Err(Failure::new(Code::PhotoTooLarge, problem))
-                }
+                Some(jpeg) if jpeg.len() > PHOTO_BYTES => Err(invalid(&at, Wrong::LargePhoto)),
                 Some(jpeg) if jpeg.starts_with(b"\xFF\xD8\xFF") => Ok(jpeg),
-                Some(_) => {
-                    Err(Failure::new(Code::PhotoUnreadable, format!("args.{at}: is no JPEG")))
-                }
-                None => Err(invalid(&at, "must be a JPEG in base64 (RFC 4648, section 4)")),
+                Some(_) => Err(invalid(&at, Wrong::NoJpeg)),
+                None => Err(invalid(&at, Wrong::NoBase64)),
             }
         };
         list.iter().enumerate().map(one).collect()
@@ -237,7 +213,7 @@ impl Args {
 
     fn end(self) -> Result<(), Failure> {
         match self.0.keys().next() {
-            Some(unknown) => Err(invalid(&shown(unknown), "is not known to this verb")),
+            Some(unknown) => Err(invalid(&shown(unknown), Wrong::Unknown)),
             None => Ok(()),
         }
     }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::parse::Verb;
+use super::{parse::Verb, refusal::Refusal};
 use crate::{
     clock::{Monotonic, Stamp},
-    services::{Code, Failure},
+    services::Failure,
 };
 
 /// Maximum age of a release.
@@ -33,31 +33,21 @@ impl Times {
     pub(super) fn checked(self, now: Stamp, verb: &Verb) -> Result<Option<Monotonic>, Failure> {
         let release = matches!(verb, Verb::Release { .. });
         if !now.synced {
-            let problem = "the gateway's clock is not synchronised, so the age of the command is \
-                           not known; check the gateway's time (NTP)";
-            return if release { Err(Failure::new(Code::Clock, problem)) } else { Ok(None) };
+            return if release { Err(Refusal::Clock.into()) } else { Ok(None) };
         }
-        let wall = now.timestamp();
+        let uptime = Monotonic::from_millis(now.uptime_ms);
+        let now = now.timestamp();
         let ahead = if release { RELEASE_AHEAD } else { AHEAD };
-        if self.issued_at.duration_since(wall) > ahead {
-            let problem = format!(
-                "issued_at: is more than {} s ahead of the gateway's clock ({wall}); check the time \
-                 on both sides",
-                ahead.as_secs()
-            );
-            return Err(Failure::new(Code::NotYet, problem));
+        if self.issued_at.duration_since(now) > ahead {
+            return Err(Refusal::NotYet { ahead_s: ahead.as_secs(), now }.into());
         }
         let life = self.issued_at.checked_add(RELEASE_LIFE).unwrap_or(Timestamp::MAX);
         let until = if release { self.expires_at.min(life) } else { self.expires_at };
-        let left = Duration::try_from(until.duration_since(wall)).unwrap_or_default();
+        let left = Duration::try_from(until.duration_since(now)).unwrap_or_default();
         if left.is_zero() {
-            let problem = format!(
-                "the command expired at {until}, and the gateway's time is {wall}; issue it again if \
-                 it is still needed"
-            );
-            return Err(Failure::new(Code::Expired, problem));
+            return Err(Refusal::Expired { until, now }.into());
         }
-        let void_after = Monotonic::from_millis(now.uptime_ms) + left;
+        let void_after = uptime + left;
         Ok(release.then(|| void_after.min(self.received + RELEASE_LIFE)))
     }
 }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::turnstile::{
     TurnstileDriver, drivers,
-    settings::{Keys, OF_THE_LANE},
+    settings::{FireSignal, Keys, OF_THE_LANE},
 };
 
 #[derive(Clone, Debug)]
@@ -22,6 +22,9 @@ pub struct Lane {
     pub cool_down: Duration,
     /// Timeout after a release, until which a person may walk through.
     pub pass_within: Duration,
+    /// The input that is on while there is a fire alarm.
+    pub fire_input: Option<u16>,
+    pub fire_signal: FireSignal,
     pub turnstile: TurnstileDriver,
     pub cameras: Vec<Camera>,
 }
@@ -49,9 +52,19 @@ pub(super) fn lanes(
         }
         let (pass_within, bench) = (table.pass_within_s, mode == Mode::Bench);
         let keys = Keys { table: table.turnstile, base: written.base, pass_within, bench };
+        let fire_signal = table.fire_signal.unwrap_or_default();
+        if fire_signal == FireSignal::Pulse && table.fire_input.is_none() {
+            return wrong(
+                at("fire_signal"),
+                "needs fire_input, the input on which the alarm comes",
+            );
+        }
+        let fire_input = table.fire_input.as_ref().and_then(toml::Value::as_integer);
+        let fire_input = fire_input.and_then(|input| u16::try_from(input).ok());
         let turnstile = turnstile(&at, keys, [table.entry_side, table.fire_input])?;
         let (cool_down, cameras) = (table.cool_down_s, table.camera);
-        let lane = Lane { name, cool_down, pass_within, turnstile, cameras };
+        let lane =
+            Lane { name, cool_down, pass_within, fire_input, fire_signal, turnstile, cameras };
         check_shared_line(i, &lane, &lanes)?;
         lanes.push(lane);
     }

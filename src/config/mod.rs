@@ -38,7 +38,7 @@ pub use self::{
     site::{Control, INSTALLED_MODELS, Metrics, ModelFiles, RosterRules, Site, Storage},
     upstream::{Ack, Broker, MqttVersion, OwnKeys, Tls, Upstream},
 };
-pub use crate::turnstile::{Direction, TurnstileDriver};
+pub use crate::turnstile::{Direction, TurnstileDriver, settings::FireSignal};
 
 /// The whole configuration of the daemon.
 #[derive(Clone, Debug, Deserialize)]

@@ -5,12 +5,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, IgnoredAny},
+};
 use zeroize::Zeroizing;
 
 /// A secret, which is never printed. `Debug` and messages show its source, not its value.
-#[derive(Clone, Deserialize)]
-#[serde(from = "String")]
+#[derive(Clone)]
 pub enum Secret {
     Plain(Zeroizing<String>),
     File(PathBuf),
@@ -41,6 +43,24 @@ impl From<String> for Secret {
             Secret::Credential(name.to_owned())
         } else {
             Secret::Plain(Zeroizing::new(text))
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Secret, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Found {
+            Text(String),
+            Other(IgnoredAny),
+        }
+        match Found::deserialize(from)? {
+            Found::Text(text) => Ok(text.into()),
+            // serde's own error would show the value.
+            Found::Other(_) => {
+                Err(D::Error::custom("must be text in quotes: file:PATH or credential:NAME"))
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{
     RosterRules, Site, Storage, Upstream,
     value::{self, keys},
 };
-use crate::turnstile::drivers;
+use crate::turnstile::{drivers, settings::FireSignal};
 
 /// The table `[[lane]]`. Some of its keys belong to the turnstile's driver.
 #[derive(Clone, Debug, Deserialize)]
@@ -19,6 +19,7 @@ pub(super) struct LaneTable {
     pub(super) name: String,
     pub(super) entry_side: Option<toml::Value>,
     pub(super) fire_input: Option<toml::Value>,
+    pub(super) fire_signal: Option<FireSignal>,
     #[serde(default = "cool_down", deserialize_with = "value::seconds::<_, 3600>")]
     pub(super) cool_down_s: Duration,
     #[serde(default = "pass_within", deserialize_with = "value::seconds::<_, 60>")]

@@ -126,6 +126,20 @@ fn a_camera_that_this_build_cannot_read_is_refused_by_name() {
 }
 
 #[test]
+fn a_fire_panel_speaks_by_a_level_unless_the_lane_says_by_pulses() {
+    let lane = |keys: &str| {
+        let board = "[lane.turnstile]\ndriver = \"modbus-rtu\"\nport = \"/dev/ttyS1\"\n";
+        let text = format!("{SITE}[[lane]]\nname = \"north\"\n{keys}{board}");
+        let lane = Config::parse(Path::new("/etc/g.toml"), &text).unwrap().lanes.remove(0);
+        (lane.fire_input, lane.fire_signal)
+    };
+    assert_eq!(lane(""), (None, FireSignal::Level));
+    assert_eq!(lane("fire_input = 7\n"), (Some(7), FireSignal::Level));
+    let pulse = lane("fire_input = 7\nfire_signal = \"pulse\"\n");
+    assert_eq!(pulse, (Some(7), FireSignal::Pulse));
+}
+
+#[test]
 fn every_refusal_names_file_line_and_key() {
     let turnstile =
         |body: &str| format!("{SITE}[[lane]]\nname = \"north\"\n[lane.turnstile]\n{body}");
@@ -184,6 +198,16 @@ fn every_refusal_names_file_line_and_key() {
                 turnstile("driver = \"eb\"\nport = \"/dev/ttyS1\"\n")
             ),
             "/etc/g.toml:10: lane[0].camera[0].source: not the address of a camera",
+        ),
+        (
+            turnstile("driver = \"eb\"\nport = \"/dev/ttyS1\"\n")
+                .replace("[lane.", "fire_signal = \"pulse\"\n[lane."),
+            "/etc/g.toml:5: lane[0].fire_signal: needs fire_input",
+        ),
+        (
+            turnstile("driver = \"modbus-rtu\"\nport = \"/dev/ttyS1\"\n")
+                .replace("[lane.", "fire_input = 7\nfire_signal = \"bell\"\n[lane."),
+            "/etc/g.toml:6: lane[0].fire_signal: ",
         ),
         (
             turnstile("driver = \"warp\"\n"),

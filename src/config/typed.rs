@@ -69,11 +69,6 @@ pub(super) fn explain(key: &str, message: &str) -> (String, String) {
             format!("write {}, in single brackets: there is only one", header(&path)),
         );
     }
-    let secret = ["password", "key"].contains(&name.as_str());
-    if secret && message.starts_with("invalid ") {
-        // The found value may be a secret, and is not shown.
-        return (key.to_owned(), "must be text in quotes: file:PATH or credential:NAME".to_owned());
-    }
     if message.starts_with("unknown variant") {
         let known: Vec<_> = listed(&message).iter().map(|k| format!("{k:?}")).collect();
         let words = match &known[..] {

@@ -1,6 +1,10 @@
 //! Upstreams and their brokers.
 
-use std::{fmt, net::IpAddr, path::PathBuf};
+use std::{
+    fmt,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use serde::{
     Deserialize, Deserializer, Serialize,
@@ -61,6 +65,19 @@ pub struct Upstream {
 /// Keys that are not common to all profiles, as the file has them.
 #[derive(Clone, Default)]
 pub struct OwnKeys(pub toml::Table);
+
+impl OwnKeys {
+    /// Makes the path of each `file:` absolute, as of the other secrets.
+    fn begin_at(&mut self, base: &Path) {
+        for (_, value) in &mut self.0 {
+            if let toml::Value::String(text) = value
+                && let Some(path) = text.strip_prefix("file:")
+            {
+                *text = format!("file:{}", base.join(path).display());
+            }
+        }
+    }
+}
 
 /// Shows the keys only, because a value may be a secret.
 impl fmt::Debug for OwnKeys {
@@ -144,6 +161,7 @@ impl Upstream {
             .for_each(|path| written.absolute(path));
         let secrets = [&mut self.key, &mut self.password];
         secrets.into_iter().flatten().for_each(|secret| secret.begin_at(written.base));
+        self.own.begin_at(written.base);
         Ok(())
     }
 

@@ -1,12 +1,15 @@
 //! The task of the alarms: collects the states of the parts, and records the alarms that are due.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
+use rusqlite::Transaction;
 use tokio_util::sync::CancellationToken;
+
+use super::pending::Pending;
 
 use crate::{
     alarms::{AlarmState, Burst, Debouncer, PartState, Proc, Relocation, Trouble, kept_after},
-    clock::{Monotonic, Stamp},
+    clock::Monotonic,
     ledger::{Alarm, AlarmWhat, Detail, LedgerError},
     services::Services,
     status::{self, Backlog},
@@ -42,7 +45,7 @@ pub(super) struct AlarmKeeper {
     backlogs: Option<Vec<Backlog>>,
     /// Time of the last check of the outboxes and the router.
     looked: Option<Monotonic>,
-    pending: VecDeque<(Stamp, Alarm)>,
+    pending: Pending<Alarm>,
 }
 
 impl AlarmKeeper {
@@ -56,7 +59,7 @@ impl AlarmKeeper {
             proc: Proc::default(),
             backlogs: None,
             looked: None,
-            pending: VecDeque::new(),
+            pending: Pending::new(PENDING),
             services,
         }
     }
@@ -83,7 +86,7 @@ impl AlarmKeeper {
         let own = self.own_looks(now);
         let mut looks = status::looks(&self.services, self.backlogs.as_deref());
         looks.extend(own.iter().cloned());
-        let room = PENDING - self.pending.len();
+        let room = self.pending.room();
         let stamp = self.services.clock.stamp();
         for alarm in self.debounce.look(stamp, &looks, room) {
             let Alarm { what, subject, detail, raised } = &alarm;
@@ -91,7 +94,8 @@ impl AlarmKeeper {
                 true => tracing::warn!(%what, subject, %detail, "alarm"),
                 false => tracing::info!(%what, subject, %detail, "alarm over"),
             }
-            self.pending.push_back((stamp, alarm));
+            // The debouncer raises at most as many alarms as there is room for.
+            let _ = self.pending.add(stamp, alarm);
         }
         self.services.alarms.send_replace(AlarmState {
             raised: self.debounce.raised(),
@@ -106,7 +110,7 @@ impl AlarmKeeper {
         let within = self.services.alarm_limits.unknown_faces_within.as_secs_f64();
         let mut looks = Vec::new();
         for (lane, burst) in self.services.lanes.iter().zip(&mut self.bursts) {
-            let found = burst.look(now, lane.state.borrow().unknown_faces);
+            let found = burst.look(now, lane.state.borrow().counters.unknown_faces);
             let trouble = found.map(|(since, count)| Trouble {
                 since,
                 detail: Detail::new("faces_unknown")
@@ -141,20 +145,15 @@ impl AlarmKeeper {
     }
 
     async fn record(&mut self) {
-        while let Some((stamp, alarm)) = self.pending.front().cloned() {
-            let ledger = self.services.ledger.clone();
-            let append = self.services.store.write(Priority::Upkeep, move |tx| {
+        let services = &self.services;
+        let append = |stamp, alarm: Alarm| {
+            let ledger = services.ledger.clone();
+            move |tx: &Transaction<'_>| {
                 let kept = store::meta(tx, STANDING)?;
                 store::set_meta(tx, STANDING, &kept_after(kept.as_deref(), &alarm, stamp))?;
                 ledger.append(tx, stamp, alarm).map(drop)
-            });
-            let appended: Result<(), LedgerError> = append.await;
-            if let Err(error) = appended {
-                // The store reports its errors itself; other errors would repeat at each check.
-                tracing::debug!(%error, "not recorded yet");
-                return;
             }
-            self.pending.pop_front();
-        }
+        };
+        self.pending.commit(&services.store, append).await;
     }
 }

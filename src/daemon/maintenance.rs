@@ -4,14 +4,15 @@
 //! In: the clock, the store's state, the retention. Out: ledger entries, and the audit's result for
 //! `status`.
 
-use std::{collections::VecDeque, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use rusqlite::Transaction;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::opening::CLOCK;
+use super::{opening::CLOCK, pending::Pending};
 use crate::{
-    clock::{Clock, ClockWatch, Monotonic, Stamp},
+    clock::{Clock, ClockWatch, Monotonic},
     ledger::{
         self, Body, Detail, DiskState, Ledger, LedgerError, Retention,
         audit::{self, Fault, Finding},
@@ -46,8 +47,7 @@ pub(super) struct Maintenance {
     clock: Arc<dyn Clock>,
     watch: ClockWatch,
     disk: DiskWatch,
-    /// Entries that wait for their commit, with their time.
-    pending: VecDeque<(Stamp, Body)>,
+    pending: Pending<Body>,
     /// The index of the next entry to audit; `None` after the whole ledger was audited once.
     audit_from: Option<u64>,
     /// Number of failed reads in a row.
@@ -70,7 +70,7 @@ impl Maintenance {
             clock: services.clock.clone(),
             watch,
             disk: DiskWatch::new(services.storage_dir.clone()),
-            pending: VecDeque::new(),
+            pending: Pending::new(PENDING),
             audit_from: Some(0),
             unread: 0,
             singly_before: 0,
@@ -201,29 +201,21 @@ impl Maintenance {
         if (state.failing.is_some() || quiet) && self.store.probe().await.is_err() {
             return;
         }
-        while let Some((stamp, body)) = self.pending.front().cloned() {
-            let ledger = self.ledger.clone();
-            let recorded = self.watch.recorded(stamp);
-            let append = self.store.write(Priority::Upkeep, move |tx| {
+        let (ledger, watch) = (&self.ledger, &self.watch);
+        let append = |stamp, body| {
+            let (ledger, recorded) = (ledger.clone(), watch.recorded(stamp));
+            move |tx: &Transaction<'_>| {
                 if matches!(body, Body::ClockChange(_)) {
                     store::set_meta(tx, CLOCK, &recorded)?;
                 }
                 ledger.append(tx, stamp, body).map(drop)
-            });
-            let appended: Result<(), LedgerError> = append.await;
-            if let Err(error) = appended {
-                // The store reports its errors itself; other errors would repeat at each check.
-                tracing::debug!(%error, "not recorded yet");
-                return;
             }
-            self.pending.pop_front();
-        }
+        };
+        self.pending.commit(&self.store, append).await;
     }
 
     fn remember(&mut self, body: Body) {
-        if self.pending.len() < PENDING {
-            self.pending.push_back((self.clock.stamp(), body));
-        } else {
+        if let Err(body) = self.pending.add(self.clock.stamp(), body) {
             tracing::error!(?body, "not recorded: the disk has failed for too long");
         }
     }

@@ -11,6 +11,7 @@ mod maintenance;
 mod online;
 mod opening;
 mod parts;
+mod pending;
 mod watchdog;
 
 use std::{collections::HashMap, sync::Arc, thread, time::Duration};

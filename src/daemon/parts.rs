@@ -101,8 +101,14 @@ impl Parts {
             state,
             name: lane.name.clone(),
             beat: built.beats.part(format!("lane {}", lane.name)),
-            denials: lane::denials(),
-            holding: ModeHolder::new(mode, built.alarms),
+            denials: lane::Permits::default(),
+            holding: ModeHolder::new(
+                &lane.name,
+                lane.fire_signal,
+                mode,
+                built.alarms,
+                built.clock.stamp(),
+            ),
             photo_store: built.photo_store.clone(),
         };
         let stop = cancel.clone();
@@ -115,6 +121,7 @@ impl Parts {
             requests,
             state: watched,
             turnstile: turnstile_state,
+            fire_input: lane.fire_input,
             cameras,
         });
         Ok(())

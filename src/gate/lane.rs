@@ -8,6 +8,7 @@
 //! writes of the old machine, and for the time in which a person may still walk through an arm that
 //! the old machine released.
 
+mod fire;
 mod mode;
 mod shell;
 
@@ -17,10 +18,11 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-pub use self::mode::{
-    FireAlarms, ModeHolder, ModeRequest, ModeState, keep as keep_mode, load as load_mode,
-};
 use self::shell::Shell;
+pub use self::{
+    fire::{FireAlarms, GLITCH_WINDOW, ShortSign},
+    mode::{ModeHolder, ModeRequest, ModeState, keep as keep_mode, load as load_mode},
+};
 use super::{
     claim::{ManualRelease, Presented},
     passage::{Answered, Counters, DECISION_LIFE, Event, Machine, RETRY, Rules},
@@ -31,7 +33,7 @@ use crate::{
     store::{Priority, Store, photo_store::PhotoStore},
     supervision::{Backoff, Heartbeat, Panicked, caught},
     timing::Stages,
-    turnstile::{PassageId, TurnstileEvent, TurnstileHandle},
+    turnstile::{PassageId, TurnstileHandle},
 };
 
 /// Maximum number of sightings and claims in a lane's queue. When it is full, the newest sighting
@@ -45,6 +47,9 @@ const RESULTS: usize = 8;
 /// Maximum number of denials and tailgates that wait for their commit. When the disk stalls, the
 /// next one is dropped and counted, so that attendance does not wait behind denials.
 const DENIALS: usize = 8;
+/// Maximum number of denials of workers that wait for their commit, besides [`DENIALS`]. Strangers
+/// take none of these places.
+const WORKER_DENIALS: usize = 256;
 
 /// A request to a lane, with the channel for its answer.
 #[derive(Debug)]
@@ -68,11 +73,16 @@ pub struct LaneState {
     pub busy: bool,
     #[serde(flatten)]
     pub counters: Counters,
+    /// Fire signs at this lane's input that were shorter than
+    /// [`SHORT_SIGN`](crate::turnstile::SHORT_SIGN).
+    #[serde(default)]
+    pub short_fire_signs: u64,
+    /// The latest of these signs.
+    #[serde(skip)]
+    pub short_sign: Option<ShortSign>,
     pub grants: u64,
     pub denials: u64,
     pub manual_releases: u64,
-    /// Visits of unknown faces, also if their denial is not recorded.
-    pub unknown_faces: u64,
     /// Denials and tailgates dropped because too many waited for their commit.
     pub denials_dropped: u64,
     /// Entries that could not be committed.
@@ -133,16 +143,24 @@ pub struct LaneTask {
     pub state: watch::Sender<LaneState>,
     pub name: String,
     pub beat: Heartbeat,
-    /// See [`denials`].
-    pub denials: Arc<Semaphore>,
+    pub denials: Permits,
     pub holding: ModeHolder,
     /// Stores the photos of passages.
     pub photo_store: PhotoStore,
 }
 
-/// Returns the permits for denials and tailgates that wait for their commit.
-pub fn denials() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(DENIALS))
+/// The permits for denials and tailgates that wait for their commit.
+#[derive(Clone)]
+pub struct Permits {
+    others: Arc<Semaphore>,
+    workers: Arc<Semaphore>,
+}
+
+impl Default for Permits {
+    fn default() -> Permits {
+        let permits = |most| Arc::new(Semaphore::new(most));
+        Permits { others: permits(DENIALS), workers: permits(WORKER_DENIALS) }
+    }
 }
 
 /// Runs until cancelled. The next start closes a passage under way as unconfirmed.
@@ -220,12 +238,14 @@ async fn recover(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>, pause: Du
                     let problem = "the lane restarts after a fault; ask again in a moment";
                     request.refuse(problem);
                 }
-                Some(event) = turnstile.events.recv() => match event {
-                    TurnstileEvent::Fire { on, .. } => holding.input(name, on),
-                    event => tracing::warn!(lane = %name, ?event, "ignored: the lane restarts"),
-                },
+                Some(event) = turnstile.events.recv() => {
+                    if !holding.hears(&event, clock.stamp()) {
+                        tracing::warn!(lane = %name, ?event, "ignored: the lane restarts");
+                    }
+                }
                 () = holding.alarmed() => {}
             }
+            holding.show_short_signs(&lane.state);
             // A fire alarm opens the lane before the recovery is over.
             if holding.apply_fire(clock.stamp().wall_ms) {
                 holding.show(&turnstile.hold_open, &lane.state);
@@ -264,7 +284,8 @@ async fn work(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>) -> Infallibl
     // The fire alarm may have changed during the restart.
     let on_fire = shell.lane.turnstile.state.borrow().fire;
     if let Some(on) = on_fire {
-        shell.fire(on);
+        let now = shell.lane.clock.stamp();
+        shell.lane.holding.input(on, None, now);
     }
     shell.alarm();
     loop {
@@ -275,13 +296,14 @@ async fn work(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>) -> Infallibl
         let now = shell.lane.clock.monotonic();
         let event = tokio::select! {
             biased;
-            Some(event) = shell.lane.turnstile.events.recv() => match event {
-                TurnstileEvent::Fire { on, .. } => {
-                    shell.fire(on);
+            Some(event) = shell.lane.turnstile.events.recv() => {
+                let now = shell.lane.clock.stamp();
+                if shell.lane.holding.hears(&event, now) {
+                    shell.alarm();
                     continue;
                 }
-                event => Event::Turnstile(event),
-            },
+                Event::Turnstile(event)
+            }
             () = shell.lane.holding.alarmed() => {
                 shell.alarm();
                 continue;

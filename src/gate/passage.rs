@@ -16,6 +16,7 @@
 //! I1: the machine asks for a release only in answer to the commit of its own cause. I4: it asks
 //! only before the deadline, and only once. An answer for another passage changes nothing.
 
+mod budget;
 mod claims;
 mod cooling;
 mod denied;
@@ -26,6 +27,7 @@ mod taken;
 use std::time::Duration;
 
 use self::{
+    budget::Budget,
     cooling::{CoolDown, Cooling},
     denied::Denials,
     looks::Undecided,
@@ -54,10 +56,10 @@ pub const DECISION_LIFE: Duration = Duration::from_secs(3);
 const ANSWER_GRACE: Duration = Duration::from_millis(1500);
 /// Interval between two attempts to commit an outcome.
 pub(super) const RETRY: Duration = Duration::from_secs(1);
-/// Maximum number of recorded tailgates of a lane within [`TAILGATE_WINDOW`]. A sensor that
-/// chatters would fill the disk.
-const TAILGATES: u32 = 20;
-const TAILGATE_WINDOW: Duration = Duration::from_secs(60);
+/// Maximum number of recorded tailgates of a lane within [`budget::WINDOW`].
+const TAILGATES: usize = 20;
+/// Maximum number of recorded denials without a worker, of a lane within [`budget::WINDOW`].
+const STRANGERS: usize = 20;
 const STANDS_OPEN: Detail = Detail::new("lane_stands_open");
 
 #[derive(Debug)]
@@ -112,8 +114,9 @@ pub struct Machine {
     /// In a lane that stands open, for each direction the claim that came while another passage was
     /// being recorded. There, a worker does not wait for another sighting.
     next: [Option<(Claim, PassageId)>; 2],
-    /// Start of the current [`TAILGATE_WINDOW`], and the number of tailgates in it.
-    tailgates: (Monotonic, u32),
+    tailgates: Budget<TAILGATES>,
+    /// The recorded denials without a worker.
+    strangers: Budget<STRANGERS>,
     cooling: CoolDown,
     denied: Denials,
     pub counters: Counters,
@@ -132,7 +135,8 @@ impl Machine {
             taken: None,
             released: Default::default(),
             next: Default::default(),
-            tailgates: Default::default(),
+            tailgates: Budget::default(),
+            strangers: Budget::default(),
             cooling: CoolDown::default(),
             denied: Denials::default(),
             counters: Counters::default(),
@@ -164,6 +168,10 @@ impl Machine {
             Event::Asked { request, fresh } => self.asked(now, request, fresh),
             Event::Committed { passage, result } => self.committed(now, passage, result),
             Event::Closed { passage, result } => self.closed(now, passage, result),
+            Event::DenialLost { worker, direction } => {
+                self.denied.lost(now, &worker, direction);
+                Vec::new()
+            }
             Event::Turnstile(event) => self.turnstile(now, event),
             Event::Mode(mode) => self.mode(now, mode),
             Event::Tick => self.tick(now),
@@ -344,12 +352,7 @@ impl Machine {
             return Vec::new();
         }
         self.counters.tailgates += 1;
-        let (begun, count) = &mut self.tailgates;
-        if now.since(*begun) > TAILGATE_WINDOW {
-            (*begun, *count) = (now, 0);
-        }
-        *count += 1;
-        if *count > TAILGATES {
+        if !self.tailgates.spend(now) {
             self.counters.tailgates_unrecorded += 1;
             return Vec::new();
         }

@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 use ciborium::Value;
 use serde::{Deserialize, Serialize};
 
-use crate::timing::counted;
+use crate::words::counted;
 
 /// A code and its parameters, as an entry holds them. A reader shows an unknown code as it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,6 +122,23 @@ const ENGLISH: &[(&str, &str)] = &[
     ),
     ("fire_alarm", "fire alarm at lane {lane}"),
     (
+        "fire_glitch",
+        "the fire sign at lane {lane} was a glitch of its input: it lasted {ms} ms at most",
+    ),
+    (
+        "fire_input_glitch",
+        "a fire sign of {ms} ms at most opened every lane; with no further sign for 5 s, the lanes go \
+         back to their modes. Check the wires and clamps of input {input}, and the panel's contact. If \
+         the panel speaks by pulses, set fire_signal = \"pulse\"",
+    ),
+    (
+        "fire_input_glitches",
+        "{count} fire signs of less than 200 ms, each within 10 minutes of the one before; the lanes \
+         stay free. If there is no fire, check the wires and clamps of input {input}, its cable's way \
+         past motors, and the panel's contact; then run `gatehouse lane mode LANE normal`. If the panel \
+         speaks by pulses, set fire_signal = \"pulse\"",
+    ),
+    (
         "foreign_release",
         "{output} is on and releases {direction}, and this gateway has not switched it on. It was \
          withdrawn once and came back, so it is left on, and the arm may be open. Look for another \
@@ -171,6 +188,11 @@ const ENGLISH: &[(&str, &str)] = &[
         "{records} records wait, the oldest for {age_s:seconds}, and the link is down: check the link",
     ),
     ("release_late", "void: its time was over before the turnstile got the command"),
+    (
+        "replay_over",
+        "{source} is over, so the lane sees no one on this side: to play it again and again, set \
+         loop = true in the camera's settings",
+    ),
     (
         "router_changed",
         "the router is {router} and was {known} until now: either the router or modem was replaced, or \

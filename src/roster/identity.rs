@@ -102,8 +102,8 @@ const PROVINCES: [&str; 34] = [
 ];
 
 impl Identity {
-    /// Checks a number by the rules of its type, and the given particulars against it. `today`
-    /// bounds the birth date; it is `None` while the clock is not trusted.
+    /// Checks a number by the rules of its type, and the given particulars against it. Reports all
+    /// faults. `today` bounds the birth date; it is `None` while the clock is not trusted.
     pub fn checked(
         id_type: IdType,
         number: &str,
@@ -111,30 +111,23 @@ impl Identity {
         today: Option<Date>,
     ) -> Result<Self, RosterError> {
         let number = normalised(number);
-        let mut particulars = Particulars {
-            phone: given.phone.as_deref().map(phone).transpose()?,
-            bank_tail: given.bank_tail.as_deref().map(bank_tail).transpose()?,
-            ..given
+        let mut faults = Vec::new();
+        let personal = personal(id_type, &number, &given, today, &mut faults);
+        let mut note = |checked: Option<Result<String, RosterError>>| {
+            checked.transpose().map_err(|fault| faults.push(fault)).ok().flatten()
         };
-        if id_type == IdType::Resident {
-            let (birth_date, gender) = resident(&number, today)?;
-            let differs = |field, what: &str| {
-                let problem = format!("is not the one in the ID number ({what}); check both");
-                Err(RosterError::Invalid { field, problem })
-            };
-            if contradicts(particulars.birth_date, birth_date) {
-                return differs("birth-date", "digits 7 to 14");
-            }
-            if contradicts(particulars.gender, gender) {
-                return differs("gender", "digit 17 is odd for men, even for women");
-            }
-            (particulars.birth_date, particulars.gender) = (Some(birth_date), Some(gender));
-        } else {
-            permit(id_type, &number)?;
-            if particulars.birth_date.zip(today).is_some_and(|(born, today)| born > today) {
-                return invalid("birth-date", "lies in the future");
+        let phone = note(given.phone.as_deref().map(phone));
+        let bank_tail = note(given.bank_tail.as_deref().map(bank_tail));
+        match faults.pop() {
+            None => {}
+            Some(only) if faults.is_empty() => return Err(only),
+            Some(last) => {
+                faults.push(last);
+                return Err(RosterError::Several(faults));
             }
         }
+        let (birth_date, gender) = personal;
+        let particulars = Particulars { gender, birth_date, phone, bank_tail };
         let mut salt = [0; 32];
         getrandom::fill(&mut salt).map_err(StoreError::from)?;
         Ok(Identity { id_type, number, salt, particulars })
@@ -175,6 +168,40 @@ impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Identity({})", self.masked())
     }
+}
+
+/// Returns the birth date and the gender, from a resident number or as given. Adds the faults of
+/// the number, the birth date and the gender.
+fn personal(
+    id_type: IdType,
+    number: &str,
+    given: &Particulars,
+    today: Option<Date>,
+    faults: &mut Vec<RosterError>,
+) -> (Option<Date>, Option<Gender>) {
+    let mut wrong = |field, problem: String| faults.push(RosterError::Invalid { field, problem });
+    if id_type != IdType::Resident {
+        if given.birth_date.zip(today).is_some_and(|(born, today)| born > today) {
+            wrong("birth-date", "lies in the future".to_owned());
+        }
+        faults.extend(permit(id_type, number).err());
+        return (given.birth_date, given.gender);
+    }
+    let (birth_date, gender) = match resident(number, today) {
+        Ok(in_number) => in_number,
+        Err(fault) => {
+            faults.push(fault);
+            return (None, None);
+        }
+    };
+    let differs = |what| format!("is not the one in the ID number ({what}); check both");
+    if contradicts(given.birth_date, birth_date) {
+        wrong("birth-date", differs("digits 7 to 14"));
+    }
+    if contradicts(given.gender, gender) {
+        wrong("gender", differs("digit 17 is odd for men, even for women"));
+    }
+    (Some(birth_date), Some(gender))
 }
 
 fn contradicts<T: PartialEq>(given: Option<T>, is: T) -> bool {
@@ -229,7 +256,7 @@ fn resident(number: &str, today: Option<Date>) -> Result<(Date, Gender), RosterE
         let problem = format!(
             "must be 17 digits, and a digit or X at the end; it has {}. In a spreadsheet, format \
              the column as text, because a number cell loses the last digits",
-            crate::timing::counted(number.chars().count(), "character")
+            crate::words::counted(number.chars().count(), "character")
         );
         return invalid(FIELD, problem);
     };

@@ -51,12 +51,20 @@ pub enum RosterError {
     #[error("there is no worker {0} on the roster; see `gatehouse worker list`")]
     NoSuchWorker(WorkerId),
     #[error(
+        "there is no worker {0} on the roster any longer: the worker was removed; enroll the same \
+         person under another id"
+    )]
+    Removed(WorkerId),
+    #[error(
         "the stored data of worker {0} is damaged; remove this worker, and enroll the same person \
          under another id"
     )]
     Damaged(WorkerId),
     #[error("{field}: {problem}")]
     Invalid { field: &'static str, problem: String },
+    /// All faults of one person's data.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Several(Vec<RosterError>),
 }
 
 impl From<rusqlite::Error> for RosterError {
@@ -256,13 +264,14 @@ pub struct Enrolment {
     pub faces: Vec<FaceOnFile>,
 }
 
-/// Returns a typed text, trimmed. Refuses a text that is empty, too long or not on one line.
+/// Returns a typed text, without the blanks and invisible marks around it. Refuses a text that is
+/// empty, too long or not on one line.
 pub fn checked_text(
     field: &'static str,
     text: &str,
     max_chars: usize,
 ) -> Result<String, RosterError> {
-    let text = text.trim();
+    let text = text.trim_matches(identity::is_blank);
     let problem = if text.is_empty() {
         "must not be empty".to_owned()
     } else if text.chars().count() > max_chars {

@@ -103,7 +103,7 @@ fn write_row(
             lookup(sealer, identity)
         ],
     )?;
-    on_the_roster(changed, &person.id)
+    on_the_roster(tx, changed, &person.id)
 }
 
 fn add_faces(
@@ -181,11 +181,12 @@ pub fn update(tx: &Transaction<'_>, sealer: &Sealer, to: &Updated) -> Result<u32
 }
 
 /// Fails where a change found no worker on the roster.
-fn on_the_roster(changed: usize, id: &WorkerId) -> Result<(), RosterError> {
-    match changed {
-        0 => Err(RosterError::NoSuchWorker(id.clone())),
-        _ => Ok(()),
+fn on_the_roster(tx: &Transaction<'_>, changed: usize, id: &WorkerId) -> Result<(), RosterError> {
+    if changed > 0 {
+        return Ok(());
     }
+    must_exist(tx, id)?;
+    Err(RosterError::Removed(id.clone()))
 }
 
 /// Number of templates and photos of a worker that were erased.
@@ -210,7 +211,7 @@ pub fn remove(tx: &Transaction<'_>, id: &WorkerId) -> Result<Erased, RosterError
         "UPDATE worker SET state = 'removed', held = NULL WHERE id = ?1 AND state <> 'removed'",
         [id.as_str()],
     )?;
-    on_the_roster(changed, id)?;
+    on_the_roster(tx, changed, id)?;
     let erased = erase(tx, id)?;
     photo_store::erase(tx, id.as_str())?;
     raise_version(tx)?;
@@ -232,7 +233,7 @@ pub fn set_state(
         "UPDATE worker SET held = ?2, held_reason = ?3 WHERE id = ?1 AND state <> 'removed'",
         params![id.as_str(), held.map(|h| h.0), held.map(|h| h.1)],
     )?;
-    on_the_roster(changed, id)?;
+    on_the_roster(tx, changed, id)?;
     raise_version(tx)
 }
 
@@ -338,7 +339,8 @@ pub fn must_exist(tx: &Transaction<'_>, id: &WorkerId) -> Result<(), RosterError
         .ok_or_else(|| RosterError::NoSuchWorker(id.clone()))
 }
 
-/// Returns one worker in any state, with the opened identity.
+/// Returns one worker in any state, with the opened identity. Fails where the worker was removed so
+/// long ago that the identity is forgotten.
 pub fn identity(
     tx: &Transaction<'_>,
     sealer: &Sealer,
@@ -349,8 +351,10 @@ pub fn identity(
         tx.query_row(&sql, [id.as_str()], |row| Ok((worker(row)?, row.get::<_, Vec<u8>>(14)?)));
     let (worker, sealed) = unless_damaged(id.as_str(), found.optional())?
         .ok_or_else(|| RosterError::Damaged(id.clone()))?
-        .filter(|(worker, sealed)| worker.state != State::Removed || !sealed.is_empty())
         .ok_or_else(|| RosterError::NoSuchWorker(id.clone()))?;
+    if worker.state == State::Removed && sealed.is_empty() {
+        return Err(RosterError::Removed(id.clone()));
+    }
     let plain = sealer.open(&seal_context("identity", id, 0), &sealed)?;
     Ok((worker, Identity::from_bytes(&plain)?))
 }

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+use super::{Failure, failure::Faults};
 use crate::{
     config::Direction,
     ledger::{Actor, Via},
@@ -13,20 +14,28 @@ use crate::{
 /// only when a guard vouches.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Enroll {
+    /// The id and the texts that a lane may show.
     #[serde(flatten)]
     pub person: Person,
+    /// The type of the document.
     #[serde(default)]
     pub id_type: IdType,
+    /// The document's number, as it was typed.
     pub id_number: String,
+    /// Further data that the database seals.
     #[serde(default)]
     pub particulars: Particulars,
+    /// The days of admission, and the signed papers.
     #[serde(default)]
     pub terms: Terms,
+    /// The photos that follow, at most [`PHOTOS_MAX`](super::PHOTOS_MAX).
     #[serde(default)]
     pub photos: Vec<Photo>,
+    /// The camera that takes the photos.
     pub live: Option<Live>,
     /// Reason for which another worker may have the same face: twins.
     pub allow_duplicate_face: Option<String>,
+    /// What is done if the id is on the roster already.
     #[serde(default)]
     pub if_known: IfKnown,
     /// The request is checked in full, and nothing is changed.
@@ -65,6 +74,7 @@ impl Enroll {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IfKnown {
+    /// Refuse the request.
     #[default]
     Refuse,
     /// Accept where nothing differs, else refuse. So an interrupted import can be repeated.
@@ -89,16 +99,22 @@ pub struct Live {
 /// The result of an enrolment.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Enrolled {
+    /// The worker after the enrolment.
     #[serde(flatten)]
     pub worker: Worker,
+    /// Whether the enrolment changed the roster.
     pub result: EnrollResult,
 }
 
+/// The effect of an enrolment or an update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum EnrollResult {
+    /// The worker is new on the roster.
     Enrolled,
+    /// The roster has this data already.
     Unchanged,
+    /// The worker's data changed.
     Updated,
 }
 
@@ -130,12 +146,16 @@ pub struct Update {
     #[arg(long, value_name = "FIELD")]
     #[serde(default)]
     pub clear: Vec<Clear>,
+    /// The change of the templates and photos.
     #[arg(skip)]
     pub faces: UpdateFaces,
+    /// The photos that follow, for `Add` and `Replace`.
     #[arg(skip)]
     pub photos: Vec<Photo>,
+    /// The camera that takes the photos.
     #[arg(skip)]
     pub live: Option<Live>,
+    /// Reason for which another worker may have the same face: twins.
     #[arg(skip)]
     pub allow_duplicate_face: Option<String>,
     /// Why, in words; recorded
@@ -146,8 +166,10 @@ pub struct Update {
     #[serde(default)]
     pub confirmed: bool,
     // These fields come last, because the help heading of the terms applies to all later fields.
+    /// The terms that change.
     #[command(flatten)]
     pub terms: Terms,
+    /// The particulars that change.
     #[command(flatten)]
     pub particulars: Particulars,
 }
@@ -180,11 +202,17 @@ impl Update {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Clear {
+    /// The first day of admission.
     ValidFrom,
+    /// The last day of admission.
     ValidUntil,
+    /// The day of the labour contract's signature.
     ContractSigned,
+    /// The day of the safety training.
     TrainedOn,
+    /// The phone number.
     Phone,
+    /// The last digits of the wage account.
     BankTail,
 }
 
@@ -192,10 +220,14 @@ pub enum Clear {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UpdateFaces {
+    /// The present templates and photos stay.
     #[default]
     Keep,
+    /// The given photos are added.
     Add,
+    /// The given photos replace the present ones.
     Replace,
+    /// The present ones are erased, and the consent with them.
     Erase,
 }
 
@@ -204,6 +236,7 @@ pub enum UpdateFaces {
 pub struct Photo {
     /// The file's name, for messages.
     pub name: String,
+    /// The file's size in bytes.
     pub bytes: u64,
 }
 
@@ -248,12 +281,16 @@ pub(super) fn checked_reason(reason: &str) -> Result<String, RosterError> {
 }
 
 /// Checks the texts of a person against their bounds.
-pub(super) fn checked_person(person: &Person) -> Result<Person, RosterError> {
-    Ok(Person {
-        id: person.id.clone(),
-        name: checked_text("name", &person.name, 64)?,
-        team: checked_text("team", &person.team, 64)?,
-        contractor: checked_text("contractor", &person.contractor, 128)?,
-        trade: checked_text("trade", &person.trade, 64)?,
-    })
+pub(super) fn checked_person(person: &Person) -> Result<Person, Failure> {
+    let mut faults = Faults::default();
+    let name = faults.note(checked_text("name", &person.name, 64));
+    let team = faults.note(checked_text("team", &person.team, 64));
+    let contractor = faults.note(checked_text("contractor", &person.contractor, 128));
+    let trade = faults.note(checked_text("trade", &person.trade, 64));
+    match (name, team, contractor, trade) {
+        (Some(name), Some(team), Some(contractor), Some(trade)) => {
+            Ok(Person { id: person.id.clone(), name, team, contractor, trade })
+        }
+        _ => Err(faults.into()),
+    }
 }

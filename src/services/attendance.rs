@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Code, Failure, PAGE, Services, asked::checked_reason, dates, lanes::no_such_lane, roster::is,
+    Code, Failure, PAGE, Services, asked::checked_reason, dates, refusal::Refusal, roster::is,
 };
 use crate::{
     attendance::{Record, merge::Extent, onsite::Present},
@@ -45,6 +45,7 @@ pub struct AttendanceQuery {
     /// From this instant to before `to_at`; given instead of days.
     #[arg(skip)]
     pub from_at: Option<Timestamp>,
+    /// The instant after the last record; given instead of days.
     #[arg(skip)]
     pub to_at: Option<Timestamp>,
 }
@@ -52,9 +53,13 @@ pub struct AttendanceQuery {
 /// A request to add a passage that no gate recorded.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Addition {
+    /// The worker who passed.
     pub worker: WorkerId,
+    /// The time of the passage.
     pub at: Timestamp,
+    /// The worker's direction.
     pub direction: Direction,
+    /// Why no gate recorded the passage: one line of at most 200 characters.
     pub reason: String,
     /// A person has confirmed a time that looks mistyped.
     #[serde(default)]
@@ -78,6 +83,7 @@ pub struct Listing<'a> {
     contractor: Option<String>,
     /// The next page; `None` where all are read.
     filter: Option<AttendanceFilter>,
+    /// The range of the records read so far.
     pub extent: Extent,
 }
 
@@ -104,20 +110,26 @@ impl Listing<'_> {
 
 /// The workers on site.
 pub struct OnSite {
+    /// The workers, by contractor, team and id.
     pub present: Vec<Present>,
+    /// The end of the list.
     pub done: OnsiteDone,
 }
 
 /// The end of the list of workers on site.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct OnsiteDone {
+    /// The number of workers.
     pub count: u64,
     /// Start of the time that was searched.
     pub since: String,
+    /// The time of the request, in the site's time zone.
     pub at: String,
 }
 
 impl Services {
+    /// Adds a passage that no gate recorded, and returns its record. Refuses a time in the future.
+    /// A time that looks mistyped needs a confirmation.
     pub async fn supplement(
         &self,
         Addition { worker: id, at, direction, reason, confirmed }: Addition,
@@ -154,6 +166,7 @@ impl Services {
         Ok(Record::listed(&self.origin, &entry))
     }
 
+    /// Disputes the record with this seq, and returns it. Its hours no longer count.
     pub async fn dispute(
         &self,
         Dispute { seq, reason }: Dispute,
@@ -173,8 +186,7 @@ impl Services {
         if let (Some(from), Some(to)) = (query.from, query.to)
             && to < from
         {
-            let problem = format!("to: {to} is before from {from}");
-            return Err(Failure::new(Code::Invalid, problem));
+            return Err(Refusal::RangeReversed { from, to }.into());
         }
         let day_after = |date: Date| {
             let next = date.tomorrow().map_err(|e| Failure::new(Code::Invalid, e));
@@ -235,9 +247,11 @@ impl Services {
         }
         lanes.sort();
         lanes.dedup();
-        Err(no_such_lane(lane, &lanes))
+        Err(Refusal::NoSuchLane { name: lane.to_owned(), lanes }.into())
     }
 
+    /// Returns the workers whose latest passage since this day is an entry. Without a day the last
+    /// 72 hours are searched.
     pub async fn onsite(&self, since: Option<Date>) -> Result<OnSite, Failure> {
         let stamp = self.clock.stamp();
         let now = stamp.timestamp();
@@ -246,13 +260,8 @@ impl Services {
             None => now - LOOK_BACK,
         };
         if since > now {
-            let clock = if stamp.synced {
-                ""
-            } else {
-                " of this gateway's clock, which is not synchronised"
-            };
-            let problem = format!("{} lies in the future{clock}", self.origin.time(since));
-            return Err(Failure::invalid("since", problem));
+            let at = self.origin.time(since);
+            return Err(Refusal::SinceFuture { at, synced: stamp.synced }.into());
         }
         let range = (since.as_millisecond(), now.as_millisecond().saturating_add(1));
         let latest = self.store.read(move |tx| ledger::latest_of_each(tx, range)).await?;

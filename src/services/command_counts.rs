@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CommandCounts {
+    /// Commands that were carried out.
     pub commands_done: u64,
     /// Commands that were refused or failed.
     pub commands_failed: u64,
@@ -25,10 +26,12 @@ pub struct CommandCounts {
 pub struct Commands(Mutex<BTreeMap<String, CommandCounts>>);
 
 impl Commands {
+    /// Returns the counts of this upstream.
     pub fn of(&self, upstream: &str) -> CommandCounts {
         self.lock().get(upstream).copied().unwrap_or_default()
     }
 
+    /// Changes the counts of this upstream.
     pub fn count(&self, upstream: &str, change: impl FnOnce(&mut CommandCounts)) {
         change(self.lock().entry(upstream.to_owned()).or_default());
     }

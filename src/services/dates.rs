@@ -5,7 +5,7 @@
 
 use jiff::{Span, Timestamp, civil::Date};
 
-use super::{Code, Failure};
+use super::{Failure, refusal::Refusal};
 use crate::roster::Terms;
 
 /// Years that a date of a worker's terms may have.
@@ -13,10 +13,6 @@ const YEARS: std::ops::RangeInclusive<i16> = 1900..=2200;
 /// Maximum number of days before the ledger's first entry for which a passage is added without
 /// confirmation. A timesheet may be for the month before the gate was built.
 const BEFORE_LEDGER_DAYS: i64 = 366;
-
-fn ask(field: &str, problem: &str) -> Failure {
-    Failure::of(Code::Unlikely, field, format!("{field}: {problem}"))
-}
 
 /// Checks the dates of signed papers, and the days of admission.
 pub(super) fn plausible(
@@ -35,20 +31,17 @@ pub(super) fn plausible(
         signed.into_iter().chain([("valid-from", valid_from), ("valid-until", valid_until)])
     {
         if let Some(date) = date.filter(|date| !YEARS.contains(&date.year())) {
-            let problem = format!("{date} is no date of our time; check the year");
-            return Err(Failure::invalid(field, problem));
+            return Err(Refusal::OddYear { field, date }.into());
         }
     }
     for (field, date) in signed {
         let Some(date) = date.filter(|date| *date > today) else { continue };
         if trusted {
-            return Err(Failure::invalid(field, format!("{date} lies in the future")));
+            return Err(Refusal::Future { field, at: date.to_string() }.into());
         }
         if !confirmed {
-            let problem = format!(
-                "{date} lies in the future of this gateway's clock ({today}), which is not synchronised"
-            );
-            return Err(ask(field, &problem));
+            let (at, now) = (date.to_string(), today.to_string());
+            return Err(Refusal::FutureOfClock { field, at, now }.into());
         }
     }
     Ok(())
@@ -64,26 +57,14 @@ pub(super) fn passage(
     shown: impl Fn(Timestamp) -> String,
 ) -> Result<(), Failure> {
     if at > now && trusted {
-        return Err(Failure::invalid("at", format!("{} lies in the future", shown(at))));
+        return Err(Refusal::Future { field: "at", at: shown(at) }.into());
     }
     if at > now {
-        let problem = format!(
-            "{} lies in the future of this gateway's clock ({}), which is not synchronised",
-            shown(at),
-            shown(now)
-        );
-        return Err(ask("at", &problem));
+        return Err(Refusal::FutureOfClock { field: "at", at: shown(at), now: shown(now) }.into());
     }
     let early = Span::new().hours(24 * BEFORE_LEDGER_DAYS);
     match began.filter(|began| began.checked_sub(early).is_ok_and(|early| at < early)) {
-        Some(began) => {
-            let problem = format!(
-                "{} is more than a year before the first entry of this gateway ({})",
-                shown(at),
-                shown(began)
-            );
-            Err(ask("at", &problem))
-        }
+        Some(began) => Err(Refusal::BeforeLedger { at: shown(at), began: shown(began) }.into()),
         None => Ok(()),
     }
 }

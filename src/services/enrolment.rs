@@ -1,9 +1,11 @@
 //! Enrolls workers, for the first time or again.
 
 use super::{
-    Code, DryRuns, Enroll, EnrollResult, Enrolled, Failure, IfKnown, Services, Source, Update,
+    DryRuns, Enroll, EnrollResult, Enrolled, Failure, IfKnown, Services, Source, Update,
     UpdateFaces,
     asked::{Asked, checked_person, checked_reason},
+    failure::Faults,
+    refusal::Refusal,
     roster::{Registered, committed},
     update::{checked_terms, overlaid, overlaid_particulars},
 };
@@ -14,6 +16,8 @@ use crate::{
 };
 
 impl Services {
+    /// Enrolls a worker. The request is checked before photos are asked for. If the id is on the
+    /// roster already, [`Enroll::if_known`] decides.
     pub async fn enroll(
         &self,
         mut source: Source,
@@ -21,19 +25,22 @@ impl Services {
         enroll: Enroll,
         by: Actor,
     ) -> Result<Enrolled, Failure> {
-        let identity = Identity::checked(
+        let mut faults = Faults::default();
+        let identity = faults.note(Identity::checked(
             enroll.id_type,
             &enroll.id_number,
             enroll.particulars.clone(),
             self.today(),
-        )?;
-        let person = checked_person(&enroll.person)?;
+        ));
+        let person = faults.note(checked_person(&enroll.person));
+        let terms = faults.note(checked_terms(enroll.terms.clone()));
+        let (Some(identity), Some(person), Some(terms)) = (identity, person, terms) else {
+            return Err(faults.into());
+        };
         let id = person.id.clone();
         if roster::is_document(&id, &identity) {
-            let problem = "it is an ID number, which each record would show; choose another id";
-            return Err(Failure::invalid("id", problem));
+            return Err(Refusal::IdIsDocument.into());
         }
-        let terms = checked_terms(enroll.terms.clone())?;
         self.plausible(&terms, enroll.confirmed)?;
         let asked = Asked::of(&enroll, &by);
         let known = self.known(&id).await?;
@@ -98,23 +105,13 @@ fn enrolled_again(
     let faceless = worker.templates == 0 && brings_faces;
     // A sheet whose ids have moved to other rows would give each worker another identity.
     if !given.same_document(identity) {
-        let problem = format!(
-            "worker {} is on the roster with another ID number; if that number was mistyped, correct \
-             it with `gatehouse worker update`, else choose another id",
-            person.id
-        );
-        return Err(Failure::of(Code::Duplicate, "id-number", problem));
+        return Err(Refusal::AnotherDocument { id: person.id }.into());
     }
-    let problem = match enroll.if_known {
+    match enroll.if_known {
         IfKnown::Same if same && !faceless => return Ok(None),
-        IfKnown::Same if same => Some("is on the roster without a face; --update adds the photos"),
-        IfKnown::Same => {
-            Some("is on the roster with other particulars; --update brings them up to date")
-        }
-        IfKnown::Refuse | IfKnown::Update => None,
-    };
-    if let Some(problem) = problem {
-        return Err(Failure::new(Code::Duplicate, format!("worker {} {problem}", person.id)));
+        IfKnown::Same if same => return Err(Refusal::KnownWithoutFace { id: person.id }.into()),
+        IfKnown::Same => return Err(Refusal::KnownOtherwise { id: person.id }.into()),
+        IfKnown::Refuse | IfKnown::Update => {}
     }
     Ok(Some(Update {
         name: Some(person.name),

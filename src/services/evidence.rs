@@ -3,7 +3,7 @@
 use jiff::{ToSpan, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use super::{Code, Failure, Services};
+use super::{Failure, Services, refusal::Refusal};
 use crate::{
     evidence::{Period, collect},
     ledger::{
@@ -29,14 +29,21 @@ const HEAD: &str = "head";
 /// A signed head, as `evidence head` shows it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HeadShown {
+    /// The gateway's id.
     pub gateway: String,
+    /// The ledger's id, 32 hexadecimal digits.
     pub ledger: String,
+    /// Number of entries.
     pub tree_size: u64,
+    /// The tree's root, 64 hexadecimal digits.
     pub root: String,
+    /// Time of the head, RFC 3339 with the site's offset.
     pub at: String,
+    /// Whether the clock was synchronised.
     pub synced: bool,
-    /// The public key, and its SHA-256 hash.
+    /// The public key, 64 hexadecimal digits.
     pub key: String,
+    /// The key's SHA-256 hash, 64 hexadecimal digits.
     pub fingerprint: String,
     /// The COSE_Sign1 message, in hexadecimal digits.
     pub head: String,
@@ -45,7 +52,9 @@ pub struct HeadShown {
 /// A request for a worker's package.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EvidenceQuery {
+    /// The worker whose entries go into the package.
     pub worker: WorkerId,
+    /// The first day.
     pub from: Date,
     /// The last day.
     pub to: Date,
@@ -95,6 +104,7 @@ impl Services {
         }
     }
 
+    /// Signs a head of the whole ledger, for people.
     pub async fn head(&self) -> Result<HeadShown, Failure> {
         let SignedHead { head, bytes, key } = self.sign_head().await?;
         let at = jiff::Timestamp::from_millisecond(head.at_ms).map_err(Failure::internal)?;
@@ -116,11 +126,10 @@ impl Services {
         let EvidenceQuery { worker, from, to, earlier } = query;
         let span_ms = self.days(from, to)?;
         if earlier.len() > EARLIER {
-            let problem = format!("at most {EARLIER} earlier heads");
-            return Err(Failure::new(Code::TooMany, problem));
+            return Err(Refusal::TooManyHeads { most: EARLIER }.into());
         }
         let earlier = earlier.iter().map(hex::decode).collect::<Result<Vec<_>, _>>();
-        let earlier = earlier.map_err(|_| Failure::invalid("earlier", "not a signed tree head"))?;
+        let earlier = earlier.map_err(|_| Refusal::NoHead)?;
         let head = self.sign_head().await?;
         let known = self.known(&worker).await?;
         let (_, identity) = known.ok_or_else(|| RosterError::NoSuchWorker(worker.clone()))?;
@@ -144,7 +153,7 @@ impl Services {
         let span = to.checked_add(1.day()).and_then(|after| Ok((start(from)?, start(after)?)));
         match span {
             Ok(span) if from <= to => Ok(span),
-            _ => Err(Failure::invalid("to", "must be a day after --from, or the same day")),
+            _ => Err(Refusal::RangeReversed { from, to }.into()),
         }
     }
 
@@ -163,6 +172,7 @@ impl Services {
 pub struct AuditRun<'a> {
     services: &'a Services,
     audit: Audit,
+    /// What was found so far.
     pub done: Audited,
     more: bool,
 }

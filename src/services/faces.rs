@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Code, Failure, Live, Photo, Services, likeness::one_person};
+use super::{Failure, Live, Photo, Services, likeness::one_person, refusal::Refusal};
 use crate::{
     failpoint,
     roster::FaceOnFile,
@@ -29,7 +29,14 @@ pub enum Source {
 /// A question or hint of an enrolment to its client.
 pub enum Ask {
     /// The bytes of one announced photo.
-    Photo { number: usize, bytes: usize, answer: oneshot::Sender<Vec<u8>> },
+    Photo {
+        /// The photo's place in the request, counted from 0.
+        number: usize,
+        /// The announced size in bytes.
+        bytes: usize,
+        /// Takes the photo.
+        answer: oneshot::Sender<Vec<u8>>,
+    },
     /// A hint for the person in front of the camera; it has no answer.
     Hint(Hint),
 }
@@ -37,8 +44,9 @@ pub enum Ask {
 /// A hint for the person in front of the camera during an enrolment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hint {
-    /// Number of good pictures so far, and the number wanted.
+    /// Number of good pictures so far.
     pub good: usize,
+    /// Number of good pictures wanted.
     pub wanted: usize,
     /// The fault of the latest picture; empty where it is good.
     pub hint: String,
@@ -53,17 +61,12 @@ impl Services {
         photos: &[Photo],
         live: Option<&Live>,
     ) -> Result<Vec<FaceOnFile>, Failure> {
-        let invalid = |problem: &str| Err(Failure::new(Code::Invalid, problem));
         if photos.len() > PHOTOS_MAX || (live.is_some() && !photos.is_empty()) {
-            return invalid(&format!(
-                "give 1 to {PHOTOS_MAX} photos, or the lane whose camera takes them"
-            ));
+            return Err(Refusal::PhotosOrCamera { most: PHOTOS_MAX }.into());
         }
         match (live, &*source) {
             (Some(live), Source::Client(client)) => return self.live(client.clone(), live).await,
-            (Some(_), Source::Here(_)) => {
-                return invalid("a command cannot use a lane's camera; give photos");
-            }
+            (Some(_), Source::Here(_)) => return Err(Refusal::CameraByCommand.into()),
             (None, _) => {}
         }
         let mut faces = Vec::new();
@@ -96,25 +99,23 @@ impl Services {
 impl Source {
     /// Returns one announced photo. The photos are taken in the order of the announcement.
     async fn photo(&mut self, number: usize, photo: &Photo) -> Result<Vec<u8>, Failure> {
-        let missing = || Failure::internal(format!("the photo {} was not sent", photo.name));
+        let missing = || Refusal::PhotoNotSent { name: photo.name.clone() };
         let bytes = usize::try_from(photo.bytes).unwrap_or(usize::MAX);
         match self {
             Source::Client(_) if bytes > PHOTO_MAX => {
-                let problem = format!(
-                    "{}: {} MiB; a photo has at most {} MiB, scale it down",
-                    photo.name,
-                    photo.bytes >> 20,
-                    PHOTO_MAX >> 20
-                );
-                Err(Failure::new(Code::PhotoTooLarge, problem))
+                let (name, mib) = (photo.name.clone(), photo.bytes >> 20);
+                Err(Refusal::LargePhoto { name, mib, most_mib: PHOTO_MAX >> 20 }.into())
             }
             Source::Client(client) => {
                 let (answer, sent) = oneshot::channel();
                 let asked = client.send(Ask::Photo { number, bytes, answer }).await;
                 asked.map_err(|_| missing())?;
-                sent.await.map_err(|_| missing())
+                Ok(sent.await.map_err(|_| missing())?)
             }
-            Source::Here(photos) => photos.get_mut(number).map(std::mem::take).ok_or_else(missing),
+            Source::Here(photos) => {
+                let photo = photos.get_mut(number).map(std::mem::take);
+                Ok(photo.ok_or_else(missing)?)
+            }
         }
     }
 }

@@ -14,7 +14,9 @@ use crate::{
 };
 
 words! {
-    /// The stable code of a failure.
+    /// The stable code of a failure. `docs/integrate/commands.md` describes the codes that a
+    /// platform gets.
+    #[allow(missing_docs, reason = "a variant is its word")]
     pub enum Code {
         AlreadyAdded = "already_added",
         AlreadyDisputed = "already_disputed",
@@ -68,29 +70,60 @@ words! {
 
 /// Why a request was not carried out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[error("{message}")]
+#[error("{}", joined(self, |one| one.message.clone()))]
 pub struct Failure {
+    /// The stable code.
     pub code: Code,
     /// The field of the request, with its name on the command line. A message may begin with this
     /// name and a colon.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// What happened and what to do, for a person.
     pub message: String,
+    /// Further faults of the same request. They have no further faults themselves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub also: Vec<Failure>,
+}
+
+/// Returns the texts of a failure and of its further faults.
+fn joined(failure: &Failure, text: impl Fn(&Failure) -> String) -> String {
+    let all: Vec<_> = std::iter::once(failure).chain(&failure.also).map(text).collect();
+    all.join("; ")
+}
+
+/// The faults of a request. All of them are reported at once.
+#[derive(Default)]
+pub(super) struct Faults(Vec<Failure>);
+
+impl Faults {
+    /// Returns the value, or adds the reason for which there is none.
+    pub(super) fn note<T>(&mut self, checked: Result<T, impl Into<Failure>>) -> Option<T> {
+        checked.map_err(|fault| self.0.push(fault.into())).ok()
+    }
+}
+
+impl From<Faults> for Failure {
+    fn from(Faults(faults): Faults) -> Failure {
+        let mut all = faults.into_iter().flat_map(|mut fault| {
+            let also = std::mem::take(&mut fault.also);
+            std::iter::once(fault).chain(also)
+        });
+        match all.next() {
+            Some(first) => Failure { also: all.collect(), ..first },
+            None => Failure::internal("a request is refused without a fault"),
+        }
+    }
 }
 
 impl Failure {
+    /// Returns a failure that belongs to no field.
     pub fn new(code: Code, message: impl Display) -> Failure {
-        Failure { code, field: None, message: message.to_string() }
+        Failure { code, field: None, message: message.to_string(), also: Vec::new() }
     }
 
     /// Returns a failure about a field of the request.
     pub fn of(code: Code, field: &str, message: impl Display) -> Failure {
         Failure { field: Some(field.to_owned()), ..Failure::new(code, message) }
-    }
-
-    /// Returns a failure for a field with an invalid value.
-    pub fn invalid(field: &str, problem: impl Display) -> Failure {
-        Failure::of(Code::Invalid, field, format!("{field}: {problem}"))
     }
 
     /// Returns a failure for a fault of this program or its system.
@@ -104,11 +137,13 @@ impl Failure {
         self.code == Code::Unlikely
     }
 
-    /// Returns the message with the field's name as the client has it.
-    pub fn in_words_of(&self, called: impl FnOnce(&str) -> String) -> String {
-        let Some(field) = &self.field else { return self.message.clone() };
-        let rest = self.message.strip_prefix(field.as_str()).and_then(|r| r.strip_prefix(": "));
-        format!("{}: {}", called(field), rest.unwrap_or(&self.message))
+    /// Returns the messages, with the names of the fields as the client has them.
+    pub fn in_words_of(&self, called: impl Fn(&str) -> String) -> String {
+        joined(self, |one| {
+            let Some(field) = &one.field else { return one.message.clone() };
+            let rest = one.message.strip_prefix(field.as_str()).and_then(|r| r.strip_prefix(": "));
+            format!("{}: {}", called(field), rest.unwrap_or(&one.message))
+        })
     }
 
     /// Returns a failure about a photo, with the file's name.
@@ -131,14 +166,18 @@ impl Failure {
 impl From<RosterError> for Failure {
     fn from(e: RosterError) -> Self {
         let (code, field) = match &e {
+            RosterError::Several(_) => (Code::Invalid, None),
             RosterError::Store(_) => (Code::Storage, None),
-            RosterError::NoSuchWorker(_) => (Code::NoSuchWorker, None),
+            RosterError::NoSuchWorker(_) | RosterError::Removed(_) => (Code::NoSuchWorker, None),
             RosterError::IdTaken(_) | RosterError::IdRetired(_) => (Code::Duplicate, Some("id")),
             RosterError::IdentityTaken(_) => (Code::Duplicate, Some("id-number")),
             RosterError::Full { .. } => (Code::Full, None),
             RosterError::Damaged(_) => (Code::Damaged, None),
             RosterError::Invalid { field, .. } => (Code::Invalid, Some(*field)),
         };
+        if let RosterError::Several(faults) = e {
+            return Faults(faults.into_iter().map(Failure::from).collect()).into();
+        }
         Failure { field: field.map(str::to_owned), ..Failure::new(code, e) }
     }
 }

@@ -20,8 +20,10 @@ const UNKNOWN: &str = "?";
 /// One entry on a worker, with its changes.
 #[derive(Clone, Debug, Serialize)]
 pub struct RosterChange {
+    /// The entry as a platform gets it.
     #[serde(flatten)]
     pub event: EventRecord,
+    /// The changed fields.
     pub changes: Vec<Change>,
     /// The seq of the dispute of a supplement; the supplement then does not count.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,8 +33,11 @@ pub struct RosterChange {
 /// A change of one field of a worker. A value is `null` where the field was or is not set.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Change {
+    /// The field's name, as in a platform's command.
     pub field: String,
+    /// The value before.
     pub from: Value,
+    /// The value after.
     pub to: Value,
 }
 

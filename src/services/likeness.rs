@@ -1,6 +1,6 @@
 //! Checks that a new face is the face of its worker, and not of another worker.
 
-use super::{Code, DryRuns, Failure, Services, Update, UpdateFaces, asked::Asked};
+use super::{DryRuns, Failure, Services, Update, UpdateFaces, asked::Asked, refusal::Refusal};
 use crate::{
     ledger::{Alike, Score},
     roster::{self, FaceOnFile, RosterError, WorkerId},
@@ -29,18 +29,7 @@ impl Services {
         if update.faces == UpdateFaces::Replace && update.reason.is_some() {
             return Ok(());
         }
-        const AT_THE_GATEWAY: &str =
-            "replace the photos at the gateway, with `gatehouse worker photo`";
-        let problem = format!(
-            "this is not the face that worker {id} is enrolled with (score {least:.2}); if it is the \
-             same person, {}",
-            asked.remedy(
-                "`worker photo --replace … --reason \"…\"`",
-                AT_THE_GATEWAY,
-                AT_THE_GATEWAY
-            )
-        );
-        Err(Failure::new(Code::AnotherFace, problem))
+        Err(Refusal::AnotherFace { id: id.clone(), score: least, asked }.into())
     }
 
     /// Returns the other worker with the same face, where this is allowed. Refuses the face where
@@ -74,17 +63,8 @@ impl Services {
         match allow {
             Some(reason) => Ok(Some(Alike { worker, score: Score::of(score), reason })),
             None => {
-                let problem = format!(
-                    "the face of {id} is already enrolled, as worker {worker} {name} (score \
-                     {score:.2}); if it is the same person, remove that worker first; if they are \
-                     two persons, {}",
-                    asked.remedy(
-                        "--allow-duplicate-face --reason",
-                        "enroll this one with `gatehouse worker enroll`, which takes a reason",
-                        "give the reason in allow_duplicate_face",
-                    )
-                );
-                Err(Failure::new(Code::DuplicateFace, problem))
+                let (id, other) = (id.clone(), worker);
+                Err(Refusal::DuplicateFace { id, other, name, score, asked }.into())
             }
         }
     }
@@ -117,9 +97,5 @@ pub(super) fn one_person(
     if alike >= LEAST_ALIKE {
         return Ok(());
     }
-    let problem = format!(
-        "{photo}: the face is not that of the first photo (score {alike:.2}); all photos must show \
-         the same worker"
-    );
-    Err(Failure::new(Code::SeveralPeople, problem))
+    Err(Refusal::SeveralPeople { photo: photo.to_owned(), score: alike }.into())
 }

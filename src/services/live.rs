@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 
-use super::{Ask, Code, Failure, Hint, Live, Services};
+use super::{Ask, Failure, Hint, Live, Services, refusal::Refusal};
 use crate::{
     camera::{Frame, Loan},
     clock::{Clock, Monotonic},
@@ -39,19 +39,15 @@ impl Services {
     ) -> Result<Vec<FaceOnFile>, Failure> {
         let lane = self.lane(&live.lane)?;
         let Some(camera) = lane.cameras.iter().find(|c| c.direction == live.direction) else {
-            let problem = format!("lane {} has no camera for {}", live.lane, live.direction);
-            return Err(Failure::new(Code::NoCamera, problem));
+            let (lane, direction) = (live.lane.clone(), live.direction);
+            return Err(Refusal::NoCamera { lane, direction }.into());
         };
-        let source = camera.source.clone();
+        let source_name = camera.source.clone();
         if !camera.state.borrow().connected {
-            let problem = format!("the camera {source} is not connected; see `gatehouse status`");
-            return Err(Failure::new(Code::NoCamera, problem));
+            return Err(Refusal::CameraDown { source_name }.into());
         }
         let Some(loan) = camera.slot.lend() else {
-            let problem = format!(
-                "the camera {source} is in use by another enrolment; try again when it has ended"
-            );
-            return Err(Failure::new(Code::CameraLent, problem));
+            return Err(Refusal::CameraLent { source_name }.into());
         };
         let (vision, limits, clock) = (self.vision.clone(), self.face_limits, self.clock.clone());
         let one_person = self.threshold.cosine();
@@ -59,10 +55,8 @@ impl Services {
         let captures = tokio::task::spawn_blocking(move || {
             LiveCapture { loan, vision, limits, one_person, clock, client }.run()
         });
-        let captures = captures.await.map_err(Failure::internal)?.map_err(|hint| {
-            let problem = format!("the camera took no good picture of a face: {hint}");
-            Failure::new(Code::NoGoodLook, problem)
-        })?;
+        let captures = captures.await.map_err(Failure::internal)?;
+        let captures = captures.map_err(|hint| Refusal::NoGoodLook { hint })?;
         Ok(captures.into_iter().map(|capture| capture.face).collect())
     }
 }

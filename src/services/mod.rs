@@ -20,8 +20,11 @@
 //! | `attendance` | lists attendance and the workers on site; adds and disputes passages |
 //! | `photo` | the photo of a passage |
 //! | `lanes` | releases by hand, and the lanes' modes |
+//! | `refusal` | the sentences, with their codes, for refused requests |
 //! | `failure` | the reason for which a request is not carried out |
 //! | `command_counts` | counts the outcomes of the platforms' commands |
+
+#![warn(missing_docs)]
 
 mod asked;
 mod attendance;
@@ -37,12 +40,15 @@ mod lanes;
 mod likeness;
 mod live;
 mod photo;
+mod refusal;
 mod roster;
 mod update;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc, watch};
+
+use self::refusal::Refusal;
 
 pub use self::{
     asked::{Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Update, UpdateFaces},
@@ -82,11 +88,15 @@ pub const PAGE: usize = 500;
 
 /// A camera, as `status` shows it.
 pub struct CameraPanel {
+    /// The direction that the camera looks at.
     pub direction: Direction,
+    /// The source in the configuration, without a password.
     pub source: String,
+    /// The state of the capture thread.
     pub state: watch::Receiver<CameraState>,
     /// Timeout after which a camera that is open and sends no frame has stalled.
     pub stalled_after: Duration,
+    /// What the vision workers found in the frames.
     pub seen: Arc<FrameCounts>,
     /// The slot from which an enrolment borrows frames.
     pub slot: Arc<Slot>,
@@ -94,16 +104,24 @@ pub struct CameraPanel {
 
 /// A lane, as `status` shows it and `lane release` reaches it.
 pub struct LanePanel {
+    /// The lane's name in the configuration.
     pub name: String,
+    /// The lane task's queue of releases and mode changes.
     pub requests: mpsc::Sender<lane::Request>,
+    /// The state of the lane's task.
     pub state: watch::Receiver<LaneState>,
+    /// The state of the turnstile's task.
     pub turnstile: watch::Receiver<TurnstileState>,
+    /// The fire alarm's input, as the configuration has it.
+    pub fire_input: Option<u16>,
+    /// The lane's cameras, at most one a direction.
     pub cameras: Vec<CameraPanel>,
 }
 
 /// Entries of the ledger that are damaged or were altered.
 #[derive(Clone, Debug, Default)]
 pub struct Audit {
+    /// The number of these entries.
     pub entries: u64,
     /// Index of the first of these entries.
     pub first: Option<u64>,
@@ -121,25 +139,39 @@ impl Audit {
 /// The reason for which the metrics cannot be fetched.
 #[derive(Clone, Debug)]
 pub struct ExporterDown {
+    /// When the exporter failed.
     pub since: Monotonic,
+    /// The last error.
     pub error: String,
 }
 
 /// All that a request may need.
 pub struct Services {
+    /// The database.
     pub store: Store,
+    /// The storage folder.
     pub storage_dir: PathBuf,
+    /// The photos of passages.
     pub photo_store: PhotoStore,
+    /// The ledger, which appends entries.
     pub ledger: Ledger,
+    /// The wall and monotonic clock.
     pub clock: Arc<dyn Clock>,
+    /// When the daemon started.
     pub started: Monotonic,
     /// Heartbeats of the parts that must make progress for the gate to work.
     pub beats: Arc<Heartbeats>,
+    /// The site, the gateway and the time zone that records name.
     pub origin: Origin,
+    /// The face models.
     pub vision: Arc<Vision>,
+    /// The gates' snapshot of the roster.
     pub roster: watch::Sender<Arc<Roster>>,
+    /// The lanes, in the order of the configuration.
     pub lanes: Vec<LanePanel>,
+    /// The links to platforms, in the order of the configuration.
     pub upstreams: Vec<uplink::Link>,
+    /// The durations of the stages of a passage.
     pub stages: Arc<Stages>,
     /// The reason for which the metrics cannot be fetched; `None` where they can be or are not
     /// configured.
@@ -148,14 +180,19 @@ pub struct Services {
     pub face_limits: FaceLimits,
     /// Minimum score at which two templates are the same person.
     pub threshold: MatchThreshold,
+    /// The rules for enrolments, and the group of users who may change things.
     pub roster_rules: RosterRules,
+    /// How long entries are kept.
     pub retention: Retention,
+    /// The damaged entries found so far.
     pub audit: watch::Sender<Audit>,
     /// The key that signs tree heads.
     pub signing_key: Arc<SigningKey>,
     /// The newest signed tree head.
     pub heads: watch::Sender<HeadState>,
+    /// The limits at which a trouble is an alarm.
     pub alarm_limits: AlarmLimits,
+    /// The alarms under way.
     pub alarms: watch::Sender<AlarmState>,
     /// Counts of the platforms' commands by outcome.
     pub commands: Commands,
@@ -197,12 +234,7 @@ fn may_change(admin_group: Option<&str>, by: &Actor) -> Result<(), Failure> {
     if member {
         return Ok(());
     }
-    let problem = format!(
-        "{} may read, but not change anything; only members of the group {name} may \
-         (roster.admin_group)",
-        by.user
-    );
-    Err(Failure::new(Code::NotAllowed, problem))
+    Err(Refusal::NotAdmin { user: by.user.clone(), group: name.to_owned() }.into())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Code, Failure, Services};
+use super::{Failure, Services, refusal::Refusal};
 use crate::{
     ledger::{self, Actor},
     turnstile::PassageId,
@@ -21,11 +21,14 @@ pub enum PassageAsked {
 
 /// A passage's photo.
 pub struct PassagePhoto {
+    /// The passage's id.
     pub passage: PassageId,
+    /// The photo of the face, a JPEG.
     pub jpeg: Vec<u8>,
 }
 
 impl Services {
+    /// Returns the photo of a passage. The failure is `no_photo` if none is kept.
     pub async fn passage_photo(
         &self,
         of: PassageAsked,
@@ -38,13 +41,8 @@ impl Services {
                 self.store.read(move |tx| ledger::passage_of(tx, seq)).await?
             }
         };
-        let none = || {
-            let problem = "no photo of this passage is kept: photos are kept for some days only \
-                           (storage.photo_keep_days), and erased with their worker";
-            Failure::new(Code::NoPhoto, problem)
-        };
-        let passage = passage.ok_or_else(none)?;
-        let jpeg = self.photo_store.open(passage.0).await?.ok_or_else(none)?;
+        let passage = passage.ok_or(Refusal::NoPhoto)?;
+        let jpeg = self.photo_store.open(passage.0).await?.ok_or(Refusal::NoPhoto)?;
         tracing::info!(user = %by.user, uid = by.uid, %passage, asked = ?of, "a user looks at a photo");
         Ok(PassagePhoto { passage, jpeg })
     }

@@ -12,10 +12,11 @@ use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Code, Failure, PAGE, Services,
+    Failure, PAGE, Services,
     asked::{Asked, checked_reason},
     dates,
     history::{Past, RosterChange},
+    refusal::Refusal,
 };
 use crate::{
     attendance::EventRecord,
@@ -63,18 +64,23 @@ pub(super) fn is(wanted: &Option<String>, there: &str) -> bool {
 pub struct WorkerPage {
     /// The roster's version.
     pub version: u64,
+    /// The workers, by id.
     pub workers: Vec<Worker>,
+    /// The id after which the next page begins; `None` on the last page.
     pub next: Option<WorkerId>,
 }
 
 /// The result of `worker show`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct WorkerShown {
+    /// The worker.
     #[serde(flatten)]
     pub worker: Worker,
+    /// The type of the document.
     pub id_type: IdType,
     /// All but the last four characters are stars.
     pub id_number: String,
+    /// The particulars; empty for a user who may only read.
     #[serde(flatten)]
     pub particulars: Particulars,
 }
@@ -82,8 +88,11 @@ pub struct WorkerShown {
 /// A worker to suspend, bar or (`active`) readmit; the request and the result.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SetState {
+    /// The worker's id.
     pub id: WorkerId,
+    /// The new state; `removed` is refused.
     pub state: State,
+    /// Why: one line of at most 200 characters.
     pub reason: String,
 }
 
@@ -100,28 +109,31 @@ pub struct Remove {
 /// The result of a removal.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Removed {
+    /// The worker's id.
     pub id: WorkerId,
+    /// The new state, always `removed`.
     pub state: State,
+    /// The number of templates erased.
     pub templates_erased: u32,
+    /// The number of enrolment photos erased.
     pub photos_erased: u32,
 }
 
 impl Services {
+    /// Suspends, bars or readmits a worker. Refuses to readmit an active worker.
     pub async fn set_state(
         &self,
         SetState { id, state, reason }: SetState,
         by: Actor,
     ) -> Result<SetState, Failure> {
         if state == State::Removed {
-            let problem = "a state cannot be `removed`; use `gatehouse worker remove`";
-            return Err(Failure::new(Code::Invalid, problem));
+            return Err(Refusal::RemovedAsState.into());
         }
         let reason = checked_reason(&reason)?;
         let changing = self.changing.lock().await;
         let (worker, _) = self.on_roster(&id).await?;
         if worker.state == state && state == State::Active {
-            let problem = format!("worker {id} is neither suspended nor barred");
-            return Err(Failure::new(Code::Unchanged, problem));
+            return Err(Refusal::NotHeld { id }.into());
         }
         let change = StateChange { worker: id.clone(), state, reason: reason.clone(), by };
         let (held, why) = (id.clone(), reason.clone());
@@ -133,6 +145,7 @@ impl Services {
         Ok(SetState { id, state, reason })
     }
 
+    /// Removes a worker from the roster, and erases templates and photos (I7). Attendance stays.
     pub async fn remove(
         &self,
         Remove { id, reason }: Remove,
@@ -161,8 +174,12 @@ impl Services {
 
     /// Returns the worker on the roster with this id.
     pub(super) async fn on_roster(&self, id: &WorkerId) -> Result<Registered, RosterError> {
-        let known = self.known(id).await?.filter(|(worker, _)| worker.state != State::Removed);
-        known.ok_or_else(|| RosterError::NoSuchWorker(id.clone()))
+        match self.stored(id).await {
+            Ok((worker, _)) if worker.state == State::Removed => {
+                Err(RosterError::Removed(id.clone()))
+            }
+            stored => stored,
+        }
     }
 
     /// Empties the database's write-ahead log, so that erased data is gone from it too (I7).
@@ -207,12 +224,16 @@ impl Services {
 
     /// Returns the worker with this id, in any state.
     pub(super) async fn known(&self, id: &WorkerId) -> Result<Option<Registered>, RosterError> {
-        let (sealer, asked) = (self.store.sealer().clone(), id.clone());
-        match self.store.read(move |tx| roster::identity(tx, &sealer, &asked)).await {
+        match self.stored(id).await {
             Ok(known) => Ok(Some(known)),
-            Err(RosterError::NoSuchWorker(_)) => Ok(None),
+            Err(RosterError::NoSuchWorker(_) | RosterError::Removed(_)) => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    async fn stored(&self, id: &WorkerId) -> Result<Registered, RosterError> {
+        let (sealer, asked) = (self.store.sealer().clone(), id.clone());
+        self.store.read(move |tx| roster::identity(tx, &sealer, &asked)).await
     }
 
     /// Refuses an id or document in use. The transaction would refuse it too, but only after the
@@ -260,16 +281,7 @@ impl Services {
         if terms.consent.is_some() || !wants_faces || !self.roster_rules.require_consent {
             return Ok(());
         }
-        let problem = format!(
-            "a face may be kept only with the worker's consent: {}, or enroll without photos, and a \
-             guard vouches for the worker",
-            asked.remedy(
-                "give the number of the signed form with --consent",
-                "fill in the number of the signed form",
-                "give the number of the signed form",
-            )
-        );
-        Err(Failure::of(Code::NoConsent, "consent", problem))
+        Err(Refusal::NoConsent { asked }.into())
     }
 
     /// Returns a page of workers after `after`: those of at most `limit` rows that match the query.

@@ -3,9 +3,11 @@
 use jiff::civil::Date;
 
 use super::{
-    Clear, Code, DryRuns, EnrollResult, Enrolled, Failure, PHOTOS_MAX, Services, Source, Update,
+    Clear, DryRuns, EnrollResult, Enrolled, Failure, PHOTOS_MAX, Services, Source, Update,
     UpdateFaces,
     asked::{Asked, checked_person, checked_reason},
+    failure::Faults,
+    refusal::Refusal,
     roster::{Registered, committed},
 };
 use crate::{
@@ -17,6 +19,7 @@ use crate::{
 };
 
 impl Services {
+    /// Updates a worker. The whole request is checked before photos are asked for.
     pub async fn update(
         &self,
         source: Source,
@@ -39,8 +42,7 @@ impl Services {
         let wants_faces = matches!(update.faces, UpdateFaces::Add | UpdateFaces::Replace);
         let brings_faces = !update.photos.is_empty() || update.live.is_some();
         if wants_faces != brings_faces {
-            let problem = "give photos, and say whether they are added or replace the present ones";
-            return Err(Failure::new(Code::Invalid, problem));
+            return Err(Refusal::PhotosWithoutChange.into());
         }
         // Faults are reported before the photos are sent.
         self.plausible(&update.terms, update.confirmed)?;
@@ -76,11 +78,8 @@ impl Services {
             Some(FacesWhat::Replaced) => count,
         };
         if worker.templates as usize > PHOTOS_MAX && what == Some(FacesWhat::Added) {
-            let problem = format!(
-                "worker {id} would have {} photos, and the maximum is {PHOTOS_MAX}; replace the photos",
-                worker.templates
-            );
-            return Err(Failure::new(Code::Invalid, problem));
+            let (count, most) = (worker.templates, PHOTOS_MAX);
+            return Err(Refusal::TooManyPhotos { id, count, most }.into());
         }
         let done = Enrolled { worker: worker.clone(), result: EnrollResult::Updated };
         if let Some(dry) = dry {
@@ -143,13 +142,14 @@ pub(super) fn plan(
 ) -> Result<Planned, Failure> {
     let kept = &before.person;
     let text = |given: &Option<String>, kept: &String| given.as_ref().unwrap_or(kept).clone();
-    let person = checked_person(&Person {
+    let mut faults = Faults::default();
+    let person = faults.note(checked_person(&Person {
         id: kept.id.clone(),
         name: text(&update.name, &kept.name),
         team: text(&update.team, &kept.team),
         contractor: text(&update.contractor, &kept.contractor),
         trade: text(&update.trade, &kept.trade),
-    })?;
+    }));
     let mut terms = overlaid(&before.terms, update.terms.clone());
     let mut particulars = overlaid_particulars(&on_file.particulars, &update.particulars);
     for field in &update.clear {
@@ -162,20 +162,20 @@ pub(super) fn plan(
             Clear::BankTail => particulars.bank_tail = None,
         }
     }
-    let mut terms = checked_terms(terms)?;
+    let terms = faults.note(checked_terms(terms));
+    let reason = faults.note(update.reason.as_deref().map(checked_reason).transpose());
+    let document = faults.note(document(on_file, update, particulars, today));
+    let (Some(person), Some(mut terms), Some(reason), Some((identity, other_document))) =
+        (person, terms, reason, document)
+    else {
+        return Err(faults.into());
+    };
     if update.faces == UpdateFaces::Erase {
         // The consent is to the storage of the face, so it ends with it.
         (terms.consent, terms.consent_on) = (None, None);
     }
-    let reason = update.reason.as_deref().map(checked_reason).transpose()?;
-    let (identity, other_document) = document(on_file, update, particulars, today)?;
     if other_document && person.name != kept.name && reason.is_none() {
-        let problem = format!(
-            "worker {}: another name and another ID number make another person, and ids are never \
-             used again; if both were mistyped, give --reason",
-            kept.id
-        );
-        return Err(Failure::new(Code::Invalid, problem));
+        return Err(Refusal::AnotherPerson { id: kept.id.clone() }.into());
     }
     let worker = Worker { person, terms, ..before.clone() };
     Ok(Planned { worker, identity, other_document, reason })
@@ -221,11 +221,10 @@ pub(super) fn checked_terms(terms: Terms) -> Result<Terms, Failure> {
     if let (Some(from), Some(until)) = (terms.valid_from, terms.valid_until)
         && until < from
     {
-        let problem = format!("{until} is before {from}, the first day of admission");
-        return Err(Failure::invalid("valid-until", problem));
+        return Err(Refusal::EndsBeforeBegin { until, from }.into());
     }
     if terms.consent_on.is_some() && consent.is_none() {
-        return Err(Failure::invalid("consent-on", "give the form's number too"));
+        return Err(Refusal::ConsentWithoutForm.into());
     }
     Ok(Terms { consent, ..terms })
 }

@@ -1,5 +1,7 @@
 //! Collects the parts that need attention.
 
+use std::fmt::Display;
+
 use super::{Degraded, part::Part};
 use crate::{
     alarms::{PartState, Trouble},
@@ -26,9 +28,9 @@ impl<'a> Attention<'a> {
         self.services.origin.time(at.timestamp())
     }
 
-    pub(super) fn add(&mut self, what: Part, since: Monotonic, remedy: impl Into<String>) {
+    pub(super) fn add(&mut self, what: Part, since: Monotonic, remedy: impl Display) {
         let since = self.since(since);
-        self.found.push(Degraded { what, since, remedy: remedy.into() });
+        self.found.push(Degraded { what, since, remedy: remedy.to_string() });
     }
 
     pub(super) fn trouble(&mut self, what: Part, trouble: Trouble) {

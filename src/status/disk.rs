@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use super::{DiskStatus, Failing, attention::Attention, part::Part};
+use super::{DiskStatus, Failing, attention::Attention, part::Part, remedy::Remedy};
 use crate::{
     services::Services,
     store::{self, Room},
-    timing::counted,
 };
 
 /// Free space below which the disk needs attention.
@@ -42,12 +41,13 @@ pub(super) fn disk(services: &Services, attention: &mut Attention<'_>) -> DiskSt
             disk.free_bytes = Some(free);
             disk.total_bytes = Some(total);
             if free < DISK_LOW_BYTES && disk.room == Room::Ample {
-                let remedy = format!("{} MiB are left in {}: make room", free >> 20, dir.display());
+                let remedy = Remedy::DiskLow { dir, free_mib: free >> 20 };
                 attention.add(Part::Disk, services.started, remedy);
             }
         }
         Err(error) => {
-            attention.add(Part::Disk, services.started, format!("{}: {error}", dir.display()));
+            let remedy = Remedy::FolderUnread { dir, error: error.to_string() };
+            attention.add(Part::Disk, services.started, remedy);
         }
     }
     disk
@@ -59,50 +59,25 @@ fn milliseconds(took: Duration) -> u64 {
 
 /// Adds the troubles of the disk, the database and the ledger.
 fn disk_troubles(disk: &DiskStatus, attention: &mut Attention<'_>) {
-    let (services, dir) = (attention.services, disk.dir.display());
+    let (services, dir) = (attention.services, &*disk.dir);
     let state = services.store.state();
     if let Some(Failing { error, .. }) = &disk.failing {
-        let remedy = format!(
-            "{dir} cannot be written ({error}), so no worker can pass: make room, or check the disk; \
-             Gatehouse tries again every second"
-        );
-        attention.add(Part::Disk, state.failing_since, remedy);
+        attention.add(Part::Disk, state.failing_since, Remedy::DiskFails { dir, error });
     } else if disk.room > Room::Ample {
-        let given_up = match disk.room {
-            Room::Ample | Room::Low => "denials are not recorded",
-            Room::Scarce => {
-                "denials are not recorded, photos of passages are not kept, and no worker can be enrolled"
-            }
-            Room::Full => "only attendance is recorded, and only until the reserve is used up",
-        };
-        let free = state.free_bytes >> 20;
-        let remedy = format!("{free} MiB are left in {dir}: {given_up}; make room");
+        let remedy = Remedy::Room { dir, free_mib: state.free_bytes >> 20, room: disk.room };
         attention.add(Part::Disk, services.started, remedy);
     }
     if disk.slowest_commit_ms >= SLOW_COMMIT_MS {
-        let remedy = format!(
-            "a commit to {dir} took {} ms: workers wait at the gate, and after more than 3 s the gate \
-             does not open; replace the card or disk",
-            disk.slowest_commit_ms
-        );
+        let remedy = Remedy::SlowCommit { dir, ms: disk.slowest_commit_ms };
         attention.add(Part::Disk, attention.now, remedy);
     }
     if let Some(newest) = disk.set_aside.last() {
-        let remedy = format!(
-            "{} holds a database that was damaged ({}) and set aside. Only it has the earlier records \
-             that were not sent upstream: copy it to a safe place, then remove it here",
-            newest.display(),
-            store::why_set_aside(newest)
-        );
+        let remedy = Remedy::SetAside { place: newest, why: store::why_set_aside(newest) };
         attention.add(Part::Database, services.started, remedy);
     }
     let audit = services.audit.borrow().clone();
     if let Some(first) = audit.first {
-        let remedy = format!(
-            "{} unreadable or altered, the first is number {first}: first copy the database to a safe \
-             place; the gate continues to work",
-            counted(audit.entries, "entry")
-        );
+        let remedy = Remedy::LedgerDamaged { entries: audit.entries, first };
         attention.add(Part::Ledger, services.started, remedy);
     }
 }

@@ -13,13 +13,13 @@ use super::{
     attention::Attention,
     disk::disk,
     part::Part,
+    remedy::Remedy,
     troubles::{self, Backlog},
 };
 use crate::{
     clock::Monotonic,
     ledger::{self, AlarmWhat, LaneMode, LedgerError},
     services::{CameraPanel, LanePanel, Services},
-    timing::counted,
 };
 
 /// Time for which a failed commit of a lane is shown. While the disk fails, it is shown longer.
@@ -35,7 +35,7 @@ pub async fn gather(services: &Services) -> Status {
     let (size, pruned_before, backlogs) = match kept(services).await {
         Ok((size, pruned, backlogs)) => (Some(size), Some(pruned), Some(backlogs)),
         Err(error) => {
-            attention.add(Part::Ledger, now, format!("it cannot be read, check the disk: {error}"));
+            attention.add(Part::Ledger, now, Remedy::LedgerUnread { error: error.to_string() });
             (None, None, None)
         }
     };
@@ -43,16 +43,10 @@ pub async fn gather(services: &Services) -> Status {
     let alarms = alarms(services, &mut attention);
     let stamp = services.clock.stamp();
     if !stamp.synced {
-        attention.add(
-            Part::Clock,
-            services.started,
-            "the kernel reports that the clock is not synchronised: start chrony or systemd-timesyncd; \
-             until then no worker is denied because of validity dates",
-        );
+        attention.add(Part::Clock, services.started, Remedy::ClockNotSynchronised);
     }
     for late in services.beats.late() {
-        let remedy = "makes no progress; if this continues, systemd restarts the daemon";
-        attention.add(Part::Named(late.part), late.since, remedy);
+        attention.add(Part::Named(late.part), late.since, Remedy::NoProgress);
     }
     let disk = disk(services, &mut attention);
     if let Some(down) = &*services.exporter.borrow() {
@@ -60,11 +54,7 @@ pub async fn gather(services: &Services) -> Status {
     }
     let roster = services.roster.borrow().clone();
     if roster.damaged > 0 {
-        let remedy = format!(
-            "{} of workers or photos damaged and not used: see the log for these workers, remove them \
-             and enrol them again",
-            counted(roster.damaged, "sealed value")
-        );
+        let remedy = Remedy::RosterDamaged { values: roster.damaged };
         attention.add(Part::Roster, services.started, remedy);
     }
     Status {
@@ -119,10 +109,7 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
         attention.look(Part::Turnstile(lane.name.clone()), &look);
     }
     if turnstile.lost_events > 0 {
-        let remedy = format!(
-            "{} came faster than the lane could record, and lost: see the log",
-            counted(turnstile.lost_events, "event")
-        );
+        let remedy = Remedy::EventsLost { events: turnstile.lost_events };
         attention.add(Part::Turnstile(lane.name.clone()), turnstile.since, remedy);
     }
     let gate = lane.state.borrow().clone();
@@ -131,15 +118,13 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
     let recent = |last: Monotonic| attention.now.since(last) < COMMIT_FAILED;
     let failing = gate.failing.filter(|(_, last)| fails || recent(*last));
     if let Some((since, _)) = failing {
-        let error = gate.last_error.clone().unwrap_or_default();
-        let remedy =
-            format!("no entry can be recorded, so no worker can pass; check the disk: {error}");
+        let remedy = Remedy::NotRecorded { error: gate.last_error.as_deref().unwrap_or_default() };
         attention.add(Part::Lane(lane.name.clone()), since, remedy);
     }
     if let Some((at, fault)) = &gate.fault
         && attention.now.since(*at) < FAULT_SHOWN
     {
-        let remedy = format!("restarted {}: {fault}", counted(gate.restarts, "time"));
+        let remedy = Remedy::LaneRestarted { restarts: gate.restarts, fault };
         attention.add(Part::Lane(lane.name.clone()), *at, remedy);
     }
     let zone = |at_ms| Timestamp::from_millisecond(at_ms).ok();
@@ -147,7 +132,12 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
         |at_ms: Option<i64>| at_ms.and_then(zone).map(|at| attention.services.origin.time(at));
     if gate.mode.mode != LaneMode::Normal {
         let since = mode_since(gate.mode.at_ms).unwrap_or_default();
+        let lanes = &attention.services.lanes;
+        let fire = lanes.iter().any(|lane| lane.turnstile.borrow().fire == Some(true));
         let what = match gate.mode.mode {
+            LaneMode::Free if gate.mode.by.is_none() && !fire => {
+                "the lane is free, and there is no fire sign any more: make sure that there is no fire"
+            }
             LaneMode::Free => "the lane is open to all people",
             _ => "no worker can enter",
         };
@@ -158,17 +148,16 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
         attention.found.push(Degraded { what: Part::Lane(lane.name.clone()), since, remedy });
     }
     if gate.mode.mode == LaneMode::Free && !turnstile.held_open {
-        let remedy =
-            "the lane is free, but the turnstile is not open: open it by hand and check it";
-        attention.add(Part::Turnstile(lane.name.clone()), turnstile.since, remedy);
+        attention.add(Part::Turnstile(lane.name.clone()), turnstile.since, Remedy::NotOpen);
     }
     if gate.mode.mode != LaneMode::Free && turnstile.held_open {
-        let remedy = "the turnstile is open, but the lane is not free: check the turnstile";
-        attention.add(Part::Turnstile(lane.name.clone()), turnstile.since, remedy);
+        attention.add(Part::Turnstile(lane.name.clone()), turnstile.since, Remedy::StandsOpen);
     }
     if turnstile.fire == Some(true) {
-        let remedy = "the fire alarm's input is on";
-        attention.add(Part::FireAlarm(lane.name.clone()), turnstile.since, remedy);
+        attention.add(Part::FireAlarm(lane.name.clone()), turnstile.since, Remedy::FireAlarm);
+    }
+    for look in troubles::fire_input(lane, attention.now) {
+        attention.look(Part::FireInput(lane.name.clone()), &look);
     }
     let seeing = cameras.iter().all(|camera| camera.state.connected && !camera.stalled);
     LaneStatus {
@@ -190,6 +179,9 @@ fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>)
     if let Some(trouble) = troubles::camera(camera, &state, attention.now) {
         attention.trouble(Part::Camera(troubles::camera_name(lane, camera)), trouble);
     }
+    if let Some(trouble) = troubles::replay_over(&camera.source, &state) {
+        attention.trouble(Part::Camera(troubles::camera_name(lane, camera)), trouble);
+    }
     let limit = attention.services.alarm_limits.undecided;
     let undecided = troubles::undecided(lane, camera, attention.now, limit);
     if let Some(trouble) = undecided.or_else(|| troubles::too_small(camera, attention.now, limit)) {
@@ -197,7 +189,7 @@ fn camera(lane: &LanePanel, camera: &CameraPanel, attention: &mut Attention<'_>)
     }
     let seen = camera.seen.counts();
     if seen.failed > 0 {
-        let remedy = format!("a model failed on {}: see the log", counted(seen.failed, "frame"));
+        let remedy = Remedy::ModelFailed { frames: seen.failed };
         let started = attention.services.started;
         attention.add(Part::Vision(troubles::camera_name(lane, camera)), started, remedy);
     }
@@ -231,11 +223,7 @@ fn upstreams(
             attention.trouble(what.clone(), trouble);
         }
         if let Some(reason) = &link.not_subscribed {
-            let remedy = format!(
-                "the broker refuses our subscription ({reason}), so no commands and no \
-                 acknowledgements of the platform arrive: its operator must allow `command` and `ack`"
-            );
-            attention.add(what.clone(), link.since, remedy);
+            attention.add(what.clone(), link.since, Remedy::NotSubscribed { reason });
         }
         if let Some(trouble) = &link.last_trouble
             && attention.now.since(link.troubled_at) < FAULT_SHOWN

@@ -36,18 +36,22 @@ type Labels<'a> = Vec<(&'static str, &'a str)>;
 /// A counter of each `T`: its name, its help text, and the function that reads it.
 type Number<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const LANE: [Number<LaneStatus>; 11] = [
+const LANE: [Number<LaneStatus>; 13] = [
     ("grants", "Grants recorded", |l| l.gate.grants),
     ("denials", "Visits that ended in a denial", |l| l.gate.denials),
     ("manual_releases", "Releases by hand", |l| l.gate.manual_releases),
-    ("unknown_faces", "Visits of unknown faces", |l| l.gate.unknown_faces),
+    ("unknown_faces", "Visits of unknown faces", |l| l.gate.counters.unknown_faces),
     ("stale", "Sightings that came too late for a decision", |l| l.gate.counters.stale),
     ("void", "Decisions that became void before they were carried out", |l| l.gate.counters.void),
     ("tailgates", "Passages without a grant or release", |l| l.gate.counters.tailgates),
     ("tailgates_unrecorded", "Tailgates that came too fast to be recorded", |l| {
         l.gate.counters.tailgates_unrecorded
     }),
+    ("denials_unrecorded", "Denials of strangers that came too fast to be recorded", |l| {
+        l.gate.counters.denials_unrecorded
+    }),
     ("denials_dropped", "Denials dropped while the disk stalled", |l| l.gate.denials_dropped),
+    ("short_fire_signs", "Fire signs that were shorter than 200 ms", |l| l.gate.short_fire_signs),
     ("commit_errors", "Entries that could not be recorded", |l| l.gate.commit_errors),
     ("restarts", "Restarts of its task after a fault", |l| l.gate.restarts),
 ];

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `gather`, `disk` | collects the state of each part |
 //! | `attention`, `part` | collects the parts that need attention |
+//! | `remedy` | the sentences on a part that needs attention |
 //! | `troubles` | finds the troubles that may become alarms |
 //! | `metrics` | writes the status as OpenMetrics text |
 //! | `exporter` | serves the metrics over HTTP |
@@ -19,6 +20,7 @@ mod exporter;
 mod gather;
 mod metrics;
 mod part;
+mod remedy;
 mod troubles;
 
 use std::path::PathBuf;

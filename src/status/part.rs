@@ -13,6 +13,8 @@ pub enum Part {
     Lane(String),
     Turnstile(String),
     FireAlarm(String),
+    /// The fire alarm's input of a lane.
+    FireInput(String),
     /// A camera, by its lane and direction: `north/entry`.
     Camera(String),
     /// The models for the frames of a camera.
@@ -41,6 +43,7 @@ impl fmt::Display for Part {
             Part::Lane(name) => write!(f, "lane {name}"),
             Part::Turnstile(lane) => write!(f, "turnstile {lane}"),
             Part::FireAlarm(lane) => write!(f, "fire alarm {lane}"),
+            Part::FireInput(lane) => write!(f, "fire input {lane}"),
             Part::Camera(name) => write!(f, "camera {name}"),
             Part::Vision(camera) => write!(f, "vision {camera}"),
             Part::Faces(lane) => write!(f, "faces {lane}"),

@@ -10,7 +10,7 @@ use crate::{
     camera::CameraState,
     clock::{Monotonic, Stamp},
     config::AlarmLimits,
-    gate::vision_pool::Showing,
+    gate::{lane::GLITCH_WINDOW, vision_pool::Showing},
     ledger::{self, AlarmWhat, Detail, LedgerError},
     services::{CameraPanel, LanePanel, Services},
     turnstile::{Direction, TurnstileState},
@@ -51,6 +51,7 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
         let found = turnstile(&lane.turnstile.borrow());
         looks.push(PartState::new(AlarmWhat::Turnstile, &lane.name, found));
         looks.extend(foreign(&lane.name, &lane.turnstile.borrow()));
+        looks.extend(fire_input(lane, now));
     }
     let stamp = services.clock.stamp();
     for (n, upstream) in services.upstreams.iter().enumerate() {
@@ -90,6 +91,16 @@ pub(super) fn camera(panel: &CameraPanel, state: &CameraState, now: Monotonic) -
     stalled(panel, state, now).then(|| Trouble {
         since: state.last_frame.unwrap_or(state.since),
         detail: Detail::new("camera_silent").with("source", &*panel.source),
+        count: None,
+    })
+}
+
+/// Returns a trouble if the camera's replay was played once and is over. It is no alarm, because
+/// the configuration says so.
+pub(super) fn replay_over(source: &str, state: &CameraState) -> Option<Trouble> {
+    state.finished.then(|| Trouble {
+        since: state.since,
+        detail: Detail::new("replay_over").with("source", source),
         count: None,
     })
 }
@@ -165,6 +176,24 @@ pub(super) fn foreign(lane: &str, state: &TurnstileState) -> [PartState; 2] {
             count: None,
         });
         PartState::new(AlarmWhat::ForeignRelease, format!("{lane}/{direction}"), trouble)
+    })
+}
+
+/// Returns whether the lane's fire input had a glitch, and whether it has glitches again and again.
+pub(super) fn fire_input(lane: &LanePanel, now: Monotonic) -> [PartState; 2] {
+    let sign = lane.state.borrow().short_sign.clone();
+    let sign = sign.filter(|sign| now.since(sign.at) < GLITCH_WINDOW);
+    let input = lane.fire_input.map_or(0, u64::from);
+    let healed = sign.as_ref().filter(|sign| sign.healed).map(|sign| {
+        let ms = u64::try_from(sign.lasted.as_millis()).unwrap_or(u64::MAX);
+        Detail::new("fire_input_glitch").with("ms", ms)
+    });
+    let again = sign.as_ref().filter(|sign| sign.times > 1);
+    let again = again.map(|sign| Detail::new("fire_input_glitches").with("count", sign.times));
+    [(AlarmWhat::FireGlitch, healed), (AlarmWhat::FireInput, again)].map(|(what, found)| {
+        let since = sign.as_ref().map_or(now, |sign| sign.at);
+        let found = found.map(|detail| detail.with("input", input));
+        PartState::new(what, &lane.name, found.map(|detail| Trouble { since, detail, count: None }))
     })
 }
 

@@ -10,6 +10,8 @@
 //! its place ([`predecessor`]). Damage that SQLite finds later ends the writer, and so the daemon.
 //! The next start sets the database aside.
 
+#![warn(missing_docs)]
+
 mod database;
 mod folder;
 mod meta;
@@ -60,62 +62,83 @@ const BULK_QUEUE: usize = 64;
 /// Maximum number of reader connections that stay open. Further ones are closed after use.
 const READERS_KEPT: usize = 4;
 
+/// Why the store does not open, or does not carry out a request.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of a variant shows its fields")]
 pub enum StoreError {
+    /// The storage folder, or a file in it, cannot be made, read or written.
     #[error("storage folder {}: {source}; it must exist and be writable by the daemon's user", path.display())]
     Folder { path: PathBuf, source: std::io::Error },
+    /// Other users may read the folder, and it does not hold our database.
     #[error(
         "storage folder {} holds other files and other users may read it (mode {mode:o}): \
          name an empty folder, or chmod 700 this one",
         path.display()
     )]
     Shared { path: PathBuf, mode: u32 },
+    /// The file system supports no write-ahead log.
     #[error("the file system of {} supports no write-ahead log: use a local one", path.display())]
     NoWal { path: PathBuf },
+    /// Another process has the folder's lock.
     #[error("{} is used by another gatehouse process; stop it first: systemctl stop gatehouse", path.display())]
     InUse { path: PathBuf },
+    /// The file is a database of another program.
     #[error("{} is not a Gatehouse database", path.display())]
     Foreign { path: PathBuf },
+    /// The schema is newer than this version's.
     #[error(
         "{} was written by a newer gatehouse (schema {found}; this one, {version}, knows {known}) and \
          was not changed: install that version again, or a newer one",
         path.display(), version = env!("CARGO_PKG_VERSION")
     )]
     Newer { path: PathBuf, found: usize, known: usize },
+    /// The sealing key cannot be read or made.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The sealing key does not open the database's proof.
     #[error("the sealing key is not the one that {} was sealed with: put the right key back", path.display())]
     WrongKey { path: PathBuf },
+    /// A value cannot be sealed or opened.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// The database's file is damaged. The next start sets it aside.
     #[error("{} is damaged: {found}; the daemon sets it aside at its next start and begins a new one", path.display())]
     Damaged { path: PathBuf, found: String },
+    /// The disk has too little room for a write of this priority. Nothing was written.
     #[error("the disk of {} has only {free_mib} MiB free, so this was not stored: make room on it. Attendance is still recorded", path.display())]
     NoRoom { path: PathBuf, free_mib: u64 },
+    /// The database is damaged, and no further one is set aside.
     #[error(
         "the database is damaged again ({found}), and {} holds the maximum number of damaged ones: \
          replace the disk, or copy the damaged databases elsewhere and remove them",
         path.display()
     )]
     TooManySetAside { path: PathBuf, found: String },
+    /// The key cannot be changed, because there is no database.
     #[error("there is no database at {} yet, so nothing is sealed", path.display())]
     NothingSealed { path: PathBuf },
+    /// The key cannot be changed, because a database that was set aside needs the present one.
     #[error(
         "{} is sealed with the present key and could not be opened after the change: copy it and the \
          key to a safe place, remove it here, and try again", place.display()
     )]
     SetAsideSealed { place: PathBuf },
+    /// The present key is a systemd credential, and no file was named for the new one.
     #[error(
         "storage.key is a systemd credential, which this command cannot write: name a file for the \
          new key with --to FILE, and make it the credential afterwards"
     )]
     KeyNotWritable,
+    /// A file was named for the new key, and the present key's file takes it.
     #[error("storage.key is the file {}, which is replaced in its place: omit --to", path.display())]
     KeyInPlace { path: PathBuf },
+    /// SQLite's error, of the disk or of a statement.
     #[error("database: {0}")]
     Sqlite(#[from] rusqlite::Error),
+    /// The writer's thread has ended, so the daemon is ending.
     #[error("the store has stopped")]
     Stopped,
+    /// The kernel gives no random bytes.
     #[error("the kernel gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
 }
@@ -299,6 +322,7 @@ impl Store {
         result
     }
 
+    /// Returns the sealer of the present key.
     pub fn sealer(&self) -> &Arc<Sealer> {
         &self.sealer
     }
@@ -309,6 +333,7 @@ impl Store {
         self.shared.commits.subscribe()
     }
 
+    /// Returns the present state.
     pub fn state(&self) -> StoreState {
         self.shared.state().clone()
     }
@@ -318,6 +343,7 @@ impl Store {
         &self.shared.commit_times
     }
 
+    /// Returns the path of the database's file.
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -43,10 +43,14 @@ const LOOK_EVERY: Duration = Duration::from_secs(600);
 /// The folder for photos whose day is unknown.
 const UNDATED: &str = "undated";
 
+/// Why a photo is not kept, read or removed.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of a variant shows its fields")]
 pub enum PhotoStoreError {
+    /// The database refused or failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A photo's file cannot be written, read or removed.
     #[error("photo file {}: {source}", path.display())]
     File { path: PathBuf, source: std::io::Error },
 }
@@ -60,23 +64,28 @@ impl From<SealError> for PhotoStoreError {
 /// The photo of a passage whose grant is committed.
 #[derive(Clone)]
 pub struct Taken {
+    /// The passage's id.
     pub passage: [u8; 16],
+    /// The worker's id. A removal erases the photo by it.
     pub worker: String,
+    /// The photo of the face, a JPEG.
     pub jpeg: Arc<[u8]>,
 }
 
 /// The state of the photo store, for `status`. Counters start with the daemon.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PhotoStoreState {
-    /// Number of photos, and the bytes of their files.
+    /// Number of photos.
     pub kept: u64,
+    /// Bytes of their files.
     pub bytes: u64,
     /// Number of photos not kept because the disk had too little room.
     pub given_up: u64,
     /// Number of photos not kept because too many waited to be written.
     pub dropped: u64,
-    /// Number of photos not kept because writing failed, and the last error.
+    /// Number of photos not kept because writing failed.
     pub failed: u64,
+    /// The last error of the photo store, kept after it works again.
     pub last_error: Option<String>,
 }
 
@@ -162,6 +171,7 @@ impl PhotoStore {
         Ok(Some(sealer.open(&files::place(&passage), &sealed)?.to_vec()))
     }
 
+    /// Returns the present state.
     pub fn state(&self) -> PhotoStoreState {
         self.state.lock().unwrap_or_else(|p| p.into_inner()).clone()
     }

@@ -25,30 +25,42 @@ use crate::config::{Secret, SecretError};
 const VERSION: u8 = 1;
 const NONCE_LEN: usize = 24;
 
+/// Why the sealing key cannot be used or made.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of a variant shows its fields")]
 pub enum KeyError {
+    /// The key's file or credential cannot be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// There is no key, and the database needs one.
     #[error(
         "the sealing key {} is missing, and the database cannot be read without it: put the key \
          back from its backup",
         path.display()
     )]
     Missing { path: PathBuf },
+    /// The text is not 64 hexadecimal digits.
     #[error("{} is not a {what}: it must be 64 hexadecimal digits on one line", path.display())]
     Malformed { path: PathBuf, what: &'static str },
+    /// Other users may read the key's file.
     #[error("{} may be read by other users (mode {mode:o}): chmod 600 it", path.display())]
     Exposed { path: PathBuf, mode: u32 },
+    /// A new key's file cannot be written.
     #[error("cannot make the key {}: {source}", path.display())]
     NotMade { path: PathBuf, source: std::io::Error },
+    /// The kernel gives no random bytes.
     #[error("the kernel gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
 }
 
+/// Why a value cannot be sealed or opened.
 #[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the message of a variant shows its fields")]
 pub enum SealError {
+    /// The kernel gives no random bytes.
     #[error("the kernel gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
+    /// The value was altered, sealed with another key, or sealed for another place.
     #[error("{context} cannot be opened: it was altered, or sealed with another key")]
     DoesNotOpen { context: String },
 }
@@ -99,6 +111,8 @@ impl Sealer {
         Ok([&[VERSION], nonce.as_slice(), &sealed].concat())
     }
 
+    /// Opens a value that was sealed with the same `context`. The plain bytes are zeroised when
+    /// they are dropped.
     pub fn open(&self, context: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         let parts = sealed
             .split_first()

@@ -29,10 +29,13 @@ pub(super) type Job = Box<dyn FnOnce(&mut Writer) + Send>;
 /// The state of the store and its disk, for `gatehouse status`. Counters start with the daemon.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct StoreState {
+    /// The state of the disk.
     pub room: Room,
     /// Free bytes when the last transaction or beat began.
     pub free_bytes: u64,
+    /// Size of the reserve for attendance, in bytes.
     pub reserve_bytes: u64,
+    /// Number of transactions committed.
     pub commits: u64,
     /// Number of transactions that failed because of the disk.
     pub failures: u64,

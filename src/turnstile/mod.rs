@@ -21,6 +21,7 @@
 mod bus;
 pub mod drivers;
 mod error;
+mod fire;
 mod handle;
 mod passage_id;
 mod port;
@@ -40,6 +41,7 @@ pub use self::{
     bus::{Buses, Port},
     drivers::TurnstileDriver,
     error::TurnstileError,
+    fire::{QUIET, SHORT_SIGN},
     handle::{ForeignHold, TurnstileHandle, TurnstileState},
     passage_id::{BadPassageId, NoRandomness, PassageId},
     port::{
@@ -72,7 +74,7 @@ pub fn spawn(
     cancel: CancellationToken,
     hold_open: bool,
 ) -> (TurnstileHandle, JoinHandle<()>) {
-    driver.spawn(task::Lane { name: lane.to_owned(), clock, cancel, hold_open }, buses)
+    driver.spawn(task::TaskLane { name: lane.to_owned(), clock, cancel, hold_open }, buses)
 }
 
 /// Connects once for `gatehouse check` and returns in words what was found. It never moves the arm,

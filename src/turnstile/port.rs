@@ -123,5 +123,11 @@ pub enum TurnstileEvent {
     ///
     /// The task tries to open the arm before it sends `on: true`. It keeps the arm open until the
     /// lane has received the event, has set `hold_open`, and later clears `hold_open`.
-    Fire { on: bool, at: Monotonic },
+    ///
+    /// `lasted` is the maximum length of the sign that `on: false` ends. It is `None` if the line
+    /// was lost before the sign or during it.
+    Fire { on: bool, at: Monotonic, lasted: Option<Duration> },
+    /// Since a sign's end of known length, the fire alarm's input was off for
+    /// [`QUIET`](super::QUIET), without a break and without a loss of the line.
+    FireQuiet,
 }

@@ -3,6 +3,8 @@
 //! In: one lane's table `[lane.turnstile]`, and the keys [`OF_THE_LANE`] of its `[[lane]]`. Out:
 //! values within their bounds, or the first wrong key with the reason. It touches nothing.
 
+#![warn(missing_docs)]
+
 use std::{
     fmt::{self, Display},
     ops::RangeInclusive,
@@ -24,12 +26,15 @@ words! {
     /// this enum and the platform's code.
     #[derive(Hash, PartialOrd, Ord)]
     pub enum Direction {
+        /// Onto the site.
         Entry = "entry",
+        /// Off the site.
         Exit = "exit",
     }
 }
 
 impl Direction {
+    /// Entry, then exit.
     pub const BOTH: [Direction; 2] = Direction::ALL;
 
     /// Returns the direction's index in [`BOTH`](Self::BOTH).
@@ -38,10 +43,24 @@ impl Direction {
     }
 }
 
+words! {
+    /// How a fire panel speaks at the alarm's input.
+    #[derive(Default)]
+    pub enum FireSignal {
+        /// The input is on while there is an alarm. A sign that is too short is a glitch.
+        #[default]
+        Level = "level",
+        /// A short pulse is an alarm.
+        Pulse = "pulse",
+    }
+}
+
 /// A serial port, 8N1. Lanes that name the same port share it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SerialLine {
+    /// The port's device file.
     pub port: PathBuf,
+    /// Bits a second, 1200 to 921600.
     pub baud: u32,
 }
 
@@ -56,14 +75,17 @@ impl SerialLine {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
+    /// Left, in the manual's drawing.
     #[default]
     Left,
+    /// Right, in the manual's drawing.
     Right,
 }
 
 /// A controller with an address on a line and commands for each side of its arm: `7e7f`, `eb`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FramedBoard {
+    /// The line that the controller is on.
     pub line: SerialLine,
     /// Machine number or address, 0 to 255.
     pub address: u8,
@@ -100,6 +122,7 @@ pub trait Settings: Clone + fmt::Debug + PartialEq + Send + Sync + Sized + 'stat
     /// refused, and the message names the drivers that have it.
     const KEYS: &'static [&'static str];
 
+    /// Reads the driver's keys. An absent key has its default. Returns the first wrong key.
     fn read(keys: &Keys<'_>) -> Checked<Self>;
 
     /// Returns the controller's serial line and its address there.
@@ -115,12 +138,16 @@ pub const OF_THE_LANE: [&str; 2] = ["entry_side", "fire_input"];
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {message}")]
 pub struct Wrong {
+    /// The key below `[lane.turnstile]`; dots separate the parts of a nested key.
     pub key: String,
+    /// What is wrong with the key, for a person.
     pub message: String,
 }
 
+/// A value, or the key that is wrong.
 pub type Checked<T> = Result<T, Wrong>;
 
+/// Returns the error for this key.
 pub fn wrong<T>(key: impl Into<String>, message: impl Into<String>) -> Checked<T> {
     Err(Wrong { key: key.into(), message: message.into() })
 }
@@ -146,6 +173,7 @@ where
 
 /// The keys of one lane's turnstile, as the file has them.
 pub struct Keys<'a> {
+    /// The keys and their values, with `driver` and the keys of the lane.
     pub table: toml::Table,
     /// The folder that relative paths begin at.
     pub base: &'a Path,

@@ -32,7 +32,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-pub(super) use self::state::Lane;
+pub(super) use self::state::TaskLane;
 use self::state::{TaskState, Turn};
 use super::{
     error::TurnstileError,
@@ -41,6 +41,7 @@ use super::{
     simulation::DeviceFrame,
 };
 use crate::{
+    clock::Monotonic,
     failpoint,
     supervision::{Backoff, caught},
 };
@@ -67,7 +68,7 @@ const WITHDRAW_WITHIN: Duration = Duration::from_millis(1500);
 
 pub(super) fn spawn<T: Turnstile>(
     make: impl Fn() -> T + Send + Sync + 'static,
-    lane: Lane,
+    lane: TaskLane,
     port: String,
     tap: Option<broadcast::Sender<DeviceFrame>>,
 ) -> (TurnstileHandle, JoinHandle<()>) {
@@ -124,11 +125,12 @@ impl<T: Turnstile> Driven<'_, T> {
         // A new driver does not know the releases of the driver before it.
         let mut orphaned = self.state.may_be_open();
         while self.state.refuse_for(pause).await.is_continue() {
+            let asked = self.state.clock.monotonic();
             let Some(connected) = self.connect().await else { break };
             let settled = match connected {
                 Ok(met) => {
                     orphaned |= !met.released.is_empty();
-                    self.settle(met).await
+                    self.settle(met, asked).await
                 }
                 Err(error) => Err(error),
             };
@@ -186,25 +188,27 @@ impl<T: Turnstile> Driven<'_, T> {
 
     /// Completes a connection: opens the arm if it is to stand open, or withdraws active releases.
     /// The first poll sets the sensors' initial state. Then the turnstile counts as connected.
-    async fn settle(&mut self, met: ConnectReport) -> Result<(), TurnstileError> {
+    async fn settle(&mut self, met: ConnectReport, asked: Monotonic) -> Result<(), TurnstileError> {
         let Self { driver, state } = self;
         // An alarm that is on is reported again at each connection.
         state.fire_said &= met.fire != Some(true);
-        let fire = state.notices(met.fire);
+        let fire = state.notices(met.fire, asked);
         state.held = None;
         let open = state.is_to_be_open();
-        let settled = async {
+        let polls = async {
             driver.hold(open).await?;
-            driver.poll().await
+            let asked = state.clock.monotonic();
+            driver.poll().await.map(|seen| (seen, asked))
         };
-        let settled = settled.await;
+        let settled = polls.await;
         if settled.is_ok() {
             state.holds(open);
             state.up(if open { Vec::new() } else { met.released });
         }
         // The alarm is reported even if the line is not up yet.
         state.says_fire(fire);
-        self.apply_polled(settled?).await
+        let (seen, asked) = settled?;
+        self.apply_polled(seen, asked).await
     }
 
     /// Serves while the line is up. Returns `None` when it is time to stop.
@@ -215,7 +219,7 @@ impl<T: Turnstile> Driven<'_, T> {
     async fn serve(&mut self) -> Option<(TurnstileError, bool)> {
         let (mut was_good, mut pause) = (false, POLL);
         loop {
-            let turn = self.state.wait(pause).await;
+            let turn = self.state.wait(self.state.pause(pause)).await;
             if matches!(turn, Turn::Stop) {
                 return None;
             }
@@ -242,9 +246,10 @@ impl<T: Turnstile> Driven<'_, T> {
         } else {
             converged?;
         }
+        let asked = self.state.clock.monotonic();
         let seen = self.driver.poll().await?;
         let pause = if seen.foreign.is_some() { AFTER_READ_BACK } else { POLL };
-        self.apply_polled(seen).await?;
+        self.apply_polled(seen, asked).await?;
         Ok(pause)
     }
 
@@ -260,9 +265,10 @@ impl<T: Turnstile> Driven<'_, T> {
         Ok(())
     }
 
-    /// Handles the result of a poll. A fire alarm opens the arm first, and is reported then.
-    async fn apply_polled(&mut self, seen: Polled) -> Result<(), TurnstileError> {
-        let fire = self.state.notices(seen.fire);
+    /// Handles the result of a poll that began at `asked`. A fire alarm opens the arm first, and is
+    /// reported then.
+    async fn apply_polled(&mut self, seen: Polled, asked: Monotonic) -> Result<(), TurnstileError> {
+        let fire = self.state.notices(seen.fire, asked);
         let opened = if fire == Some(true) { self.converge().await } else { Ok(()) };
         self.state.says_fire(fire);
         if let Some(remark) = seen.remark {

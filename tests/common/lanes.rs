@@ -50,7 +50,7 @@ pub struct Lanes {
 impl Lanes {
     /// Starts a gateway with one serial line for each of `lines`, and that number of lanes on it.
     /// The first lane is `lane-0`. `more` holds further keys for each lane.
-    pub fn start(lines: &[(Protocol, u8)], more: &[(&str, i64)]) -> Lanes {
+    pub fn start(lines: &[(Protocol, u8)], more: &[(&str, toml::Value)]) -> Lanes {
         let mut runtime = tokio::runtime::Builder::new_multi_thread();
         let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
         let within = runtime.enter();
@@ -124,13 +124,13 @@ fn described(
     port: &Path,
     address: u8,
     pipe: &str,
-    more: &[(&str, i64)],
+    more: &[(&str, toml::Value)],
 ) -> Configured {
     let lane = Configured::driven(name, driver.word())
         .turnstile("port", port.to_str().unwrap())
         .turnstile("address", i64::from(address))
         .camera("entry", &format!("replay:{pipe}"));
-    let lane = more.iter().fold(lane, |lane, (key, value)| lane.set(key, *value));
+    let lane = more.iter().fold(lane, |lane, (key, value)| lane.set(key, value.clone()));
     match driver {
         TurnstileDriver::ModbusRtu(_) => lane.set("fire_input", i64::from(FIRE_INPUT)),
         _ => lane,

@@ -109,6 +109,49 @@ fn a_worker_passes_a_stranger_does_not_and_the_platform_has_the_record() {
 }
 
 #[test]
+fn i8_pictures_shown_in_turn_are_recorded_within_a_budget_and_a_denied_worker_once_among_them() {
+    let mut gate = Gate::start(&[]);
+    enroll_a(&gate.site);
+    let mode = ["lane", "mode", "north", "closed", "--reason", "a drill"];
+    assert_eq!(gate.site.gatehouse(&mode).code, 0);
+    let shown = |gate: &Gate| {
+        gate.camera.show(photo("person_a_1.jpg"));
+        let seen = |s: &Value| s["lanes"][0]["cameras"][0]["faces"].as_u64().unwrap();
+        let before = seen(&gate.site.status());
+        gate.site.status_when("looks at the worker", |s| seen(s) > before + 4);
+    };
+    let number = |s: &Value, key: &str| s["lanes"][0][key].as_u64().unwrap();
+    let pictures = ["impostor_1.jpg", "impostor_2.jpg"];
+    shown(&gate);
+    for picture in pictures.iter().cycle().take(30) {
+        let before = number(&gate.site.status(), "unknown_faces");
+        gate.camera.show(photo(picture));
+        gate.site.status_when("an unknown face", |s| number(s, "unknown_faces") > before);
+    }
+    shown(&gate);
+    gate.camera.show_empty();
+    let status = gate.site.status_when("the records", |s| Site::outbox(s) == 0);
+    gate.site.broker.flush(&mut gate.platform);
+    let denials = gate.platform.records.iter().filter(|m| m.json["kind"] == "denial");
+    let (workers, strangers): (Vec<_>, Vec<_>) =
+        denials.map(|m| &m.json).partition(|denial| denial["worker"].is_string());
+    assert_eq!(workers.len(), 1, "{workers:#?}");
+    assert_eq!(workers[0]["reason"], "lane_closed");
+    let unrecorded = number(&status, "denials_unrecorded");
+    let all = strangers.len() as u64 + unrecorded;
+    assert!(all >= 30 && all >= number(&status, "unknown_faces"), "{status:#}");
+    // On a slow machine the pictures take longer than a minute.
+    let at = |denial: &Value| denial["clock"]["uptime_ms"].as_u64().unwrap();
+    for first in &strangers {
+        let a_minute = at(first)..at(first) + 60_000;
+        let within = strangers.iter().filter(|other| a_minute.contains(&at(other))).count();
+        assert!(within <= 20, "{within} from {first:#}");
+    }
+    assert!(unrecorded > 0 || at(strangers.last().unwrap()) > at(strangers[0]) + 60_000);
+    assert_eq!(number(&status, "denials_dropped"), 0);
+}
+
+#[test]
 fn i3_records_made_without_the_broker_arrive_later_once_and_in_order() {
     let mut gate = Gate::start(&[]);
     enroll_a(&gate.site);

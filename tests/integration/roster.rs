@@ -89,6 +89,9 @@ fn standing_decides_at_the_gate_and_each_change_names_its_author() {
     assert_eq!((&removal[erased.0], &removal[erased.1]), (&json!(1), &json!(1)), "{removal}");
     assert_eq!(removal[erased.2], "left");
     gate.site.gatehouse(&["worker", "suspend", "W001", "--reason", "x"]).refused("no worker W001");
+    gate.site.gatehouse(&["worker", "resume", "W001"]).refused("the worker was removed");
+    let vouched = [&release[..], &["exit"]].concat();
+    gate.site.gatehouse(&vouched).refused("the worker was removed");
     let history = gate.site.gatehouse(&["--json", "worker", "history", "W001"]).json_lines();
     let kinds: Vec<_> = history.iter().map(|e| e["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["enrolment", "amendment", "state", "state", "state", "removal"]);

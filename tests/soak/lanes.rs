@@ -252,7 +252,7 @@ fn every_passage_of_four_lanes_is_in_the_ledger_despite_random_faults() {
     let seed = set("GATEHOUSE_SOAK_SEED").unwrap_or(clock.as_secs());
     eprintln!("a soak of {length:?}: GATEHOUSE_SOAK_SEED={seed}");
     let lines = [(Protocol::ModbusRtu, 2), (Protocol::Counting, 2)];
-    let lanes = Lanes::start(&lines, &[("cool_down_s", 1), ("pass_within_s", 3)]);
+    let lanes = Lanes::start(&lines, &[("cool_down_s", 1.into()), ("pass_within_s", 3.into())]);
     let begun = Instant::now();
     let desk = |lane: usize| Desk {
         visitor: None,

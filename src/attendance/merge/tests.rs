@@ -144,7 +144,7 @@ fn records_that_cannot_be_read_are_noted_on_the_sheet() {
     ending.unread = 2;
     *lines.last_mut().unwrap() = serde_json::to_string(&ending).unwrap();
     gathered.export("b.jsonl", &joined(&lines)[..], "P-1").unwrap();
-    let notes: Vec<_> = gathered.notes.iter().map(|note| note.english.as_str()).collect();
+    let notes: Vec<_> = gathered.notes.iter().map(|note| note.english()).collect();
     assert_eq!(notes, ["gate-2: 2 records cannot be read and are not on this sheet"]);
 }
 
@@ -277,13 +277,15 @@ fn an_export_of_a_part_of_the_month_adds_a_note() {
     gathered.export("b.jsonl", &joined(&all)[..], "P-1").unwrap();
     let expected =
         "gate-2 (b.jsonl): holds 2026-09-30 to 2026-10-31; export 2026-09-30 to 2026-11-01";
-    assert!(gathered.notes[0].english.starts_with(expected), "{:?}", gathered.notes);
+    assert!(gathered.notes[0].english().starts_with(expected), "{:?}", gathered.notes);
     let mut gathered = Gathered::new(&days);
     let mut all = lines(&[record(1)]);
     all[0] = all[0].replace("2026-11-05", "2026-10-20");
     gathered.export("b.jsonl", &joined(&all)[..], "P-1").unwrap();
     assert!(
-        gathered.notes[0].english.contains("exported on 2026-10-20 08:00, before all of the month")
+        gathered.notes[0]
+            .english()
+            .contains("exported on 2026-10-20 08:00, before all of the month")
     );
 }
 
@@ -313,7 +315,7 @@ fn a_ledger_that_begins_within_the_month_adds_a_note() {
     gathered.own(&Extent { begins: at("2026-10-15T04:00:00Z"), set_aside, ..extent() });
     let note = &gathered.notes[before];
     assert!(
-        note.english.contains("its ledger begins on 2026-10-15 12:00, in place of a damaged"),
+        note.english().contains("its ledger begins on 2026-10-15 12:00, in place of a damaged"),
         "{note:?}"
     );
 }

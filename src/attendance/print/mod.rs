@@ -45,35 +45,19 @@ pub fn hours(minutes: u64) -> String {
     format!("{}:{:02}", minutes / 60, minutes % 60)
 }
 
-/// Returns the sign of a flag, and its Chinese text.
-fn mark(flag: Flag) -> (&'static str, &'static str) {
-    match flag {
-        Flag::MissingIn => ("入", "缺进场记录"),
-        Flag::MissingOut => ("出", "缺出场记录"),
-        Flag::Across => ("夜", "夜班，跨日"),
-        Flag::Unconfirmed => ("疑", "通过未经闸机确认，工时另计"),
-        Flag::Clock => ("钟", "时钟未同步"),
-        Flag::Supplement => ("补", "有补记，未计入"),
-    }
-}
-
 fn marks(day: &Day) -> String {
-    day.flags.iter().map(|flag| mark(*flag).0).collect()
+    day.flags.iter().map(|flag| flag.sign()).collect()
 }
 
 fn legend() -> String {
-    let sign = |flag: Flag| {
-        let (sign, chinese) = mark(flag);
-        format!("{sign} {chinese} {}", flag.english())
-    };
-    Flag::ALL.map(sign).join("；")
+    let explained = |flag: Flag| format!("{} {} {}", flag.sign(), flag.chinese(), flag.english());
+    Flag::ALL.map(explained).join("；")
 }
 
 /// Returns a note as one line, with the mark that it replaces.
 fn note(note: &Note) -> String {
-    let Note { chinese, english, .. } = note;
-    let sign = note.mark.map(|flag| mark(flag).0);
-    format!("注意 Note: {}{chinese}。{english}.", sign.map(|s| format!("{s} ")).unwrap_or_default())
+    let sign = note.mark().map(|flag| format!("{} ", flag.sign())).unwrap_or_default();
+    format!("注意 Note: {sign}{}。{}.", note.chinese(), note.english())
 }
 
 /// Returns the rules by which the hours are computed.

@@ -116,7 +116,7 @@ fn sheet(sheet: &mut Worksheet, document: &Document, looks: &Looks) -> Result<()
     let about = format!("项目 Project {project}　制表 Made {}", made_at.minute());
     let mut above = vec![(about, &looks.plain), (rules(document), &looks.plain)];
     above.extend(document.sources.iter().map(|from| (source(from), &looks.plain)));
-    above.extend(document.notes.iter().map(|said| match said.mark {
+    above.extend(document.notes.iter().map(|said| match said.mark() {
         Some(_) => (note(said), &looks.red),
         None => (note(said), &looks.plain),
     }));

@@ -26,24 +26,33 @@ pub enum Flag {
     Supplement,
 }
 
-/// A note to the reader of a sheet, in both languages of the sheet. JSON has the English one.
+/// A note to the reader of a sheet. Its sentences are in `words`. Times and days are as the sheet
+/// shows them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Note {
-    /// The flag that the note replaces: the note is about a whole gateway, so no cell has the mark.
-    pub mark: Option<Flag>,
-    pub chinese: String,
-    pub english: String,
+pub enum Note {
+    /// A gateway's ledger begins within the month. `set_aside`: the place of the damaged one before.
+    LedgerBegins { gateway: String, begins: String, set_aside: Option<String> },
+    /// The gateway's records were read before the end of the month.
+    ReadEarly { gateway: String, at: String },
+    /// An export has only a part of the days that the sheet needs.
+    ExportedPart { gateway: String, file: String, has: (Date, Date), needs: (Date, Date) },
+    /// An export was made before the end of the month.
+    ExportedEarly { gateway: String, file: String, at: String },
+    /// The shifts of these workers may still run.
+    StillInside { workers: usize },
+    /// Records of a gateway cannot be read.
+    Unread { gateway: String, records: u64 },
+    /// A gateway's clock was never synchronised.
+    Unsynchronised { gateway: Text },
+    /// A gateway confirmed no passage.
+    Unconfirming { gateway: Text },
 }
 
 impl Note {
-    pub fn new(chinese: String, english: String) -> Note {
-        Note { mark: None, chinese, english }
-    }
-}
-
-impl Serialize for Note {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&self.english)
+    /// Returns the flag that the note replaces: the note is about a whole gateway, so no cell has
+    /// the mark.
+    pub fn mark(&self) -> Option<Flag> {
+        matches!(self, Note::Unsynchronised { .. }).then_some(Flag::Clock)
     }
 }
 
@@ -56,18 +65,6 @@ impl Flag {
         Flag::Clock,
         Flag::Supplement,
     ];
-
-    /// Returns the flag's English text.
-    pub fn english(self) -> &'static str {
-        match self {
-            Flag::MissingIn => "no entry recorded",
-            Flag::MissingOut => "no exit recorded",
-            Flag::Across => "night shift over the day's start",
-            Flag::Unconfirmed => "passage not confirmed by the gate, hours apart",
-            Flag::Clock => "clock not synchronised",
-            Flag::Supplement => "passages added later, not counted in",
-        }
-    }
 }
 
 /// An entry and its exit, or one of them without the other.
@@ -236,18 +233,9 @@ pub struct Timesheet {
 impl Timesheet {
     /// Returns the notes about the sheet's records.
     pub fn notes(&self) -> impl Iterator<Item = Note> {
-        let clocks = self.unsynchronised.iter().map(|gateway| Note {
-            mark: Some(Flag::Clock),
-            chinese: format!("闸机 {gateway} 的时钟未同步，其全部时刻可能有偏差"),
-            english: format!("{gateway}: its clock was not synchronised at any of its times"),
-        });
-        clocks.chain(self.unconfirming.iter().map(|gateway| {
-            Note::new(
-                format!("闸机 {gateway} 未确认任何进出，其天数和工时均列为“未确认”"),
-                format!(
-                    "{gateway}: it confirmed no passage, so its days and hours are unconfirmed"
-                ),
-            )
-        }))
+        let clocks = self.unsynchronised.iter().cloned();
+        let clocks = clocks.map(|gateway| Note::Unsynchronised { gateway });
+        let unconfirming = self.unconfirming.iter().cloned();
+        clocks.chain(unconfirming.map(|gateway| Note::Unconfirming { gateway }))
     }
 }

@@ -205,7 +205,7 @@ fn a_broken_sensor_makes_no_day_and_takes_none() {
     assert_eq!(sheet.notes().count(), 0);
     // A turnstile without a sensor confirms nothing, and a note says so.
     let sheet = made(vec![unconfirmed(entry("10-10T08:00")), unconfirmed(exit("10-10T16:00"))]);
-    let notes: Vec<_> = sheet.notes().map(|note| note.english).collect();
+    let notes: Vec<_> = sheet.notes().map(|note| note.english()).collect();
     assert_eq!(notes, ["gate-1: it confirmed no passage, so its days and hours are unconfirmed"]);
     assert_eq!((sheet.total.minutes, sheet.total.unconfirmed.minutes), (0, 480));
 }

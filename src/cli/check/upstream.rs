@@ -84,7 +84,7 @@ fn ends_soon(certificate: &Certificate, now: &Stamp) -> Option<String> {
         ..0 => format!("{what} ended on {until}: {remedy}"),
         0 => format!("{what} ends today, on {until}: {remedy}"),
         _ => {
-            let days = crate::timing::counted(left_days, "day");
+            let days = crate::words::counted(left_days, "day");
             format!("{what} ends in {days}, on {until}: {remedy}")
         }
     })

@@ -15,7 +15,7 @@ use crate::{
     services::{
         Enroll, EnrollResult, Enrolled, Hint, Live, PHOTOS_MAX, Photo, Update, UpdateFaces,
     },
-    timing::counted,
+    words::counted,
 };
 
 #[derive(Args)]

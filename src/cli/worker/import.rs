@@ -26,7 +26,7 @@ use crate::{
     control::{Client, ClientError, Request},
     roster::import::{self, Candidate},
     services::{Code, Enroll, EnrollResult, Enrolled, Failure, IfKnown},
-    timing::counted,
+    words::counted,
 };
 
 /// Exit code after Ctrl-C, as shells report it (128 + SIGINT).

@@ -7,7 +7,7 @@ use jiff::{
 
 use super::*;
 use crate::{
-    clock::{ManualClock, SystemClock},
+    clock::{ManualClock, Stamp, SystemClock},
     config::{Direction, Secret, Storage},
     ledger::{Actor, Evidence, Fire, Grant, Outcome, Removal, Score, Via},
     roster::enrolment_of as carried,
@@ -27,7 +27,7 @@ async fn maintenance(dir: &std::path::Path, clock: Arc<ManualClock>) -> Maintena
         ledger,
         watch: ClockWatch::new(stamp, stamp.synced),
         disk: DiskWatch::new(dir.into()),
-        pending: VecDeque::new(),
+        pending: Pending::new(PENDING),
         audit_from: Some(0),
         unread: 0,
         singly_before: 0,
@@ -281,7 +281,7 @@ async fn i8_when_too_many_entries_wait_for_the_disk_the_first_ones_are_kept() {
         clock,
         watch: ClockWatch::new(stamp, stamp.synced),
         disk: DiskWatch::new(dir.path().into()),
-        pending: VecDeque::new(),
+        pending: Pending::new(PENDING),
         audit_from: None,
         unread: 0,
         singly_before: 0,

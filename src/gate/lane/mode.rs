@@ -3,20 +3,26 @@
 //! An admin's change is recorded first and then takes effect (I1). A fire alarm first opens every
 //! lane of the gateway and is recorded after. The record follows as soon as the disk can take it,
 //! at most once a second. Free mode lasts until an admin ends it, also across a restart. While an
-//! alarm is on, it cannot be ended.
+//! alarm is on, it cannot be ended. Only after a glitch of an alarm's input ([`super::fire`]) the
+//! lane goes back to the mode before, which is recorded first.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::time::Duration;
 
 use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{oneshot, watch};
 
-use super::{Done, LaneState, LaneTask, RETRY, Shell};
+use super::{
+    Done, LaneState, LaneTask, RETRY, Shell,
+    fire::{FireAlarms, GLITCH_WINDOW},
+};
 use crate::{
-    clock::Monotonic,
+    clock::{Monotonic, Stamp},
+    config::FireSignal,
     gate::passage::Event,
     ledger::{Actor, Detail, Fire, LaneMode, ModeChange},
     store::{self, Priority, StoreError},
+    turnstile::{SHORT_SIGN, TurnstileEvent},
 };
 
 /// A lane's mode and its reason. The database keeps it as JSON.
@@ -32,6 +38,9 @@ pub struct ModeState {
     /// State of the alarm's input at this lane's controller, as last recorded.
     #[serde(default)]
     pub fire: bool,
+    /// Time of the latest short sign of this lane's alarm input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub short_sign: Option<Stamp>,
 }
 
 /// An admin's request for a mode, with the channel for its answer.
@@ -43,21 +52,16 @@ pub struct ModeRequest {
     pub reply: oneshot::Sender<Result<ModeState, String>>,
 }
 
-/// The fire alarms of all lanes of a gateway.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FireAlarms {
-    /// Lanes whose controller has the alarm's input on.
-    on: BTreeSet<String>,
-    /// Number of times that an input went on.
-    rung: u64,
-    /// The lane whose input went on last.
-    by: String,
-}
-
 /// A lane's mode and its pending changes. It outlives a fault of the lane.
 #[derive(Debug)]
 pub struct ModeHolder {
+    lane: String,
+    signal: FireSignal,
     now: ModeState,
+    /// The mode before the alarm of this number, until a further alarm or an admin's change.
+    before: Option<(u64, ModeState)>,
+    /// Number of short signs of this lane's alarm input.
+    short_signs: u64,
     /// The mode and the state of this lane's alarm input, as last recorded.
     recorded: (LaneMode, bool),
     fire: bool,
@@ -73,6 +77,10 @@ pub struct ModeHolder {
 
 /// Interval between two records of alarms, so that an input that chatters does not fill the disk.
 const RECORD_GAP: Duration = Duration::from_secs(1);
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
 
 fn key(lane: &str) -> String {
     format!("mode/{lane}")
@@ -96,8 +104,24 @@ pub fn keep(tx: &Transaction<'_>, lane: &str, state: &ModeState) -> Result<(), S
 
 impl ModeHolder {
     /// Starts with the stored mode.
-    pub fn new(kept: ModeState, wake: &watch::Sender<FireAlarms>) -> ModeHolder {
+    pub fn new(
+        lane: &str,
+        signal: FireSignal,
+        kept: ModeState,
+        wake: &watch::Sender<FireAlarms>,
+        now: Stamp,
+    ) -> ModeHolder {
+        if let Some(ago) =
+            kept.short_sign.map(|at| now.since(at)).filter(|ago| *ago < GLITCH_WINDOW)
+        {
+            let at = Monotonic::from_millis(now.uptime_ms.saturating_sub(millis(ago)));
+            wake.send_modify(|alarms| alarms.recall(lane, at));
+        }
         ModeHolder {
+            lane: lane.to_owned(),
+            signal,
+            before: None,
+            short_signs: 0,
             recorded: (kept.mode, kept.fire),
             fire: kept.fire,
             now: kept,
@@ -120,23 +144,40 @@ impl ModeHolder {
         let _ = self.alarms.changed().await;
     }
 
-    /// Applies the state of the alarm's input at this lane's controller. The turnstile's task has
-    /// already opened the arm.
-    pub(super) fn input(&mut self, lane: &str, on: bool) {
-        if std::mem::replace(&mut self.fire, on) != on {
-            tracing::error!(%lane, on, "fire alarm");
+    /// Applies an event of the alarm's input at this lane's controller. Returns whether it is one.
+    /// The turnstile's task has already opened the arm.
+    pub(super) fn hears(&mut self, event: &TurnstileEvent, now: Stamp) -> bool {
+        let lane = &self.lane;
+        match *event {
+            TurnstileEvent::Fire { on, lasted, .. } => self.input(on, lasted, now),
+            TurnstileEvent::FireQuiet => {
+                if self.wake.send_if_modified(|alarms| alarms.quiet(lane)) {
+                    tracing::warn!(%lane, "the fire sign was a glitch of its input");
+                }
+            }
+            _ => return false,
         }
+        true
+    }
+
+    /// Applies the state of the alarm's input. `lasted` is the maximum length of a sign that is
+    /// over, where it is known.
+    pub(super) fn input(&mut self, on: bool, lasted: Option<Duration>, now: Stamp) {
+        let (lane, at) = (&self.lane, Monotonic::from_millis(now.uptime_ms));
+        // A panel that speaks by pulses means each of them.
+        let lasted = lasted.filter(|_| self.signal == FireSignal::Level);
+        if std::mem::replace(&mut self.fire, on) != on {
+            tracing::error!(%lane, on, ?lasted, "fire alarm");
+        }
+        let mut ended = false;
         self.wake.send_if_modified(|alarms| {
-            if !on {
-                return alarms.on.remove(lane);
-            }
-            let rings = alarms.on.insert(lane.to_owned());
-            if rings {
-                alarms.rung += 1;
-                alarms.by = lane.to_owned();
-            }
-            rings
+            ended = !on && alarms.end(lane, at, lasted);
+            ended || on && alarms.ring(lane)
         });
+        if ended && lasted.is_some_and(|lasted| lasted < SHORT_SIGN) {
+            self.short_signs += 1;
+            self.now.short_sign = Some(now);
+        }
     }
 
     /// Applies the alarms since the last call. Returns whether there was one: then the lane is
@@ -144,24 +185,57 @@ impl ModeHolder {
     pub(super) fn apply_fire(&mut self, at_ms: i64) -> bool {
         let (rung, by) = {
             let alarms = self.alarms.borrow_and_update();
-            (alarms.rung, alarms.by.clone())
+            let (rung, by) = alarms.last();
+            (rung, by.to_owned())
         };
-        if std::mem::replace(&mut self.heard, rung) == rung {
+        let heard = std::mem::replace(&mut self.heard, rung);
+        if heard == rung {
             return false;
         }
+        self.before = None;
         if self.now.mode != LaneMode::Free {
             let reason = format!("fire alarm at lane {by}");
             tracing::warn!(%reason, "lane mode: free");
-            let (mode, at_ms, fire) = (LaneMode::Free, Some(at_ms), self.now.fire);
-            self.now = ModeState { mode, reason, by: None, at_ms, fire };
+            let (mode, at_ms) = (LaneMode::Free, Some(at_ms));
+            let free = ModeState { mode, reason, by: None, at_ms, ..self.now };
+            let before = std::mem::replace(&mut self.now, free);
+            // Of several alarms at once, the lane cannot say which one opened it.
+            self.before = (rung == heard + 1).then_some((rung, before));
         }
         true
+    }
+
+    /// Returns the mode before the alarm, and the reason to go back to it, if the alarm was a
+    /// glitch. The alarm's effect is recorded first, and an admin's change goes before.
+    pub(super) fn goes_back(&mut self) -> Option<(ModeState, Detail)> {
+        let (number, _) = self.before.as_ref()?;
+        let detail = {
+            let alarms = self.alarms.borrow();
+            let (sign, lane) = alarms.glitch().filter(|_| alarms.last().0 == *number)?;
+            Detail::new("fire_glitch").with("lane", lane).with("ms", millis(sign.lasted))
+        };
+        if self.changing || self.recorded.0 != LaneMode::Free {
+            return None;
+        }
+        let (_, before) = self.before.take()?;
+        let (fire, short_sign) = (self.recorded.1, self.now.short_sign);
+        Some((ModeState { fire, short_sign, ..before }, detail))
     }
 
     /// Publishes the mode: to the turnstile, whether to hold the arm open; to `status`, the state.
     pub(super) fn show(&self, hold_open: &watch::Sender<bool>, state: &watch::Sender<LaneState>) {
         hold_open.send_replace(self.now.mode == LaneMode::Free);
         state.send_modify(|s| s.mode = self.now.clone());
+    }
+
+    /// Publishes the short signs of this lane's alarm input in `status`.
+    pub(super) fn show_short_signs(&self, state: &watch::Sender<LaneState>) {
+        let sign = self.alarms.borrow().short_sign(&self.lane).cloned();
+        state.send_if_modified(|s| {
+            let before = std::mem::replace(&mut s.short_sign, sign.clone());
+            s.short_fire_signs = self.short_signs;
+            before != sign
+        });
     }
 
     /// Returns the time from which an unrecorded change may be recorded.
@@ -188,11 +262,11 @@ impl ModeHolder {
                     Ok(()) => Ok(state),
                 };
                 if let Ok(state) = &answer {
-                    self.now = state.clone();
+                    self.now = ModeState { short_sign: self.now.short_sign, ..state.clone() };
                 }
                 let changed = answer.is_ok();
                 // The client may have closed the connection; the change holds anyway.
-                let _ = reply.send(answer);
+                let _ = reply.map(|reply| reply.send(answer));
                 changed
             }
             Written::Record { mode, fire, result, at } => {
@@ -210,13 +284,13 @@ impl ModeHolder {
 
 /// An answer of the store.
 pub(super) enum Written {
-    /// Answer to an admin's change.
+    /// Answer to an admin's change, or to the end of a glitch.
     Change {
         state: ModeState,
         result: Result<(), String>,
         /// [`ModeHolder::heard`] at the time of the request.
         heard: u64,
-        reply: oneshot::Sender<Result<ModeState, String>>,
+        reply: Option<oneshot::Sender<Result<ModeState, String>>>,
     },
     /// Answer to the record of an alarm.
     Record { mode: LaneMode, fire: bool, result: Result<(), String>, at: Monotonic },
@@ -229,14 +303,9 @@ impl LaneTask {
 }
 
 impl Shell<'_> {
-    /// Handles a change of the alarm's input at this lane's controller.
-    pub(super) fn fire(&mut self, on: bool) {
-        self.lane.holding.input(&self.lane.name, on);
-        self.alarm();
-    }
-
     /// Opens the lane if an alarm's input went on since the last call.
     pub(super) fn alarm(&mut self) {
+        self.lane.holding.show_short_signs(&self.lane.state);
         if self.lane.holding.apply_fire(self.lane.clock.stamp().wall_ms) {
             self.take_effect();
         }
@@ -252,6 +321,9 @@ impl Shell<'_> {
 
     /// Records an alarm's effect, if that is due.
     pub(super) fn record(&mut self) {
+        if let Some((state, detail)) = self.lane.holding.goes_back() {
+            self.change(state, None, Some(detail), None);
+        }
         let now = self.lane.clock.monotonic();
         if self.lane.holding.due().is_none_or(|at| at > now) {
             return;
@@ -259,7 +331,7 @@ impl Shell<'_> {
         let holding = &mut self.lane.holding;
         holding.recording = true;
         let (mut state, fire, recorded) = (holding.now.clone(), holding.fire, holding.recorded);
-        let rung_by = holding.alarms.borrow().by.clone();
+        let rung_by = holding.alarms.borrow().last().1.to_owned();
         let (mode, lane, clock) = (state.mode, self.lane.name.clone(), self.lane.clock.clone());
         self.commit(
             Priority::Attendance,
@@ -288,9 +360,8 @@ impl Shell<'_> {
     pub(super) fn change_mode(&mut self, request: ModeRequest) {
         let holding = &mut self.lane.holding;
         let ModeRequest { mode, reason, by, reply } = request;
-        let alarms = holding.alarms.borrow().on.clone();
-        let refusal = if mode != LaneMode::Free && !alarms.is_empty() {
-            let lanes = Vec::from_iter(alarms).join(", ");
+        let lanes = holding.alarms.borrow().on().join(", ");
+        let refusal = if mode != LaneMode::Free && !lanes.is_empty() {
             Some(format!("the fire alarm at lane {lanes} is on: end the alarm first"))
         } else if holding.changing {
             Some("another change of this lane's mode is under way; ask again".to_owned())
@@ -301,21 +372,32 @@ impl Shell<'_> {
             let _ = reply.send(Err(refusal));
             return;
         }
-        holding.changing = true;
-        let (heard, lane) = (holding.heard, self.lane.name.clone());
         let at_ms = Some(self.lane.clock.stamp().wall_ms);
-        let (who, why) = (Some(by.user.clone()), reason.clone());
-        let fire = holding.recorded.1;
-        let state = ModeState { mode, reason: why, by: who, at_ms, fire };
-        let kept = state.clone();
+        let (fire, short_sign) = (holding.recorded.1, holding.now.short_sign);
+        let state = ModeState { mode, reason, by: Some(by.user.clone()), at_ms, fire, short_sign };
+        self.change(state, Some(by), None, Some(reply));
+    }
+
+    /// Records a change by an admin, or at the end of a glitch. It takes effect after the commit.
+    fn change(
+        &mut self,
+        state: ModeState,
+        by: Option<Actor>,
+        detail: Option<Detail>,
+        reply: Option<oneshot::Sender<Result<ModeState, String>>>,
+    ) {
+        let holding = &mut self.lane.holding;
+        (holding.changing, holding.before) = (true, None);
+        let (heard, lane) = (holding.heard, self.lane.name.clone());
+        let (kept, mode) = (state.clone(), state.mode);
+        let reason = by.is_some().then(|| state.reason.clone());
         self.commit(
             Priority::Attendance,
             "mode",
             move |result| Some(Done::Mode(Written::Change { state, result, heard, reply })),
             move |ledger, tx, stamp| {
                 keep(tx, &lane, &kept)?;
-                let (reason, by) = (Some(reason), Some(by));
-                ledger.append(tx, stamp, ModeChange { lane, mode, reason, by, detail: None })?;
+                ledger.append(tx, stamp, ModeChange { lane, mode, reason, by, detail })?;
                 Ok(())
             },
         );

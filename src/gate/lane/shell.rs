@@ -11,7 +11,6 @@ use crate::{
     gate::{
         claim::Presented,
         passage::{Action, Answered, Event, Machine},
-        policy::Reason,
     },
     ledger::{Body, Denial, Evidence, Grant, Ledger, LedgerError},
     store::{Priority, photo_store::Taken},
@@ -149,12 +148,8 @@ impl Shell<'_> {
                     let score = score(evidence);
                     let worker = person.as_ref().map(|p| p.id.as_str());
                     tracing::info!(%lane, %direction, %reason, worker, score, "denial");
-                    if *reason == Reason::UnknownFace.to_string() {
-                        self.lane.state.send_modify(|s| s.unknown_faces += 1);
-                    }
                 }
-                self.note(body);
-                None
+                self.note(body)
             }
             Action::Release(release) => self.release(release),
             Action::Close { passage, outcome, detail } => {
@@ -188,28 +183,37 @@ impl Shell<'_> {
             }
             Action::Tailgate { body } => {
                 tracing::warn!(%lane, ?body, "a person passed without a grant or a release");
-                self.note(body);
-                None
+                self.note(body)
             }
         }
     }
 
-    /// Records a denial or a tailgate, if there is a permit left.
-    fn note(&self, body: Body) {
-        let Ok(place) = self.lane.denials.clone().try_acquire_owned() else {
+    /// Records a denial or a tailgate, if there is a permit left. Returns an event if a worker's
+    /// denial is lost at once.
+    fn note(&self, body: Body) -> Option<Event> {
+        let permits = &self.lane.denials;
+        let (permits, lost) = match &body {
+            Body::Denial(Denial { person: Some(person), direction, .. }) => {
+                let (worker, direction) = (person.id.clone(), *direction);
+                (&permits.workers, Some(Event::DenialLost { worker, direction }))
+            }
+            _ => (&permits.others, None),
+        };
+        let Ok(place) = permits.clone().try_acquire_owned() else {
             self.lane.state.send_modify(|s| s.denials_dropped += 1);
             tracing::error!(lane = %self.lane.name, kind = body.kind(), "not recorded: the disk stalls");
-            return;
+            return lost;
         };
         self.commit(
             Priority::Event,
             body.kind(),
-            move |_| {
+            move |result| {
                 drop(place);
-                None
+                lost.filter(|_| result.is_err()).map(Done::Passage)
             },
             move |ledger, tx, stamp| ledger.append(tx, stamp, body).map(drop),
         );
+        None
     }
 
     fn release(&self, release: Release) -> Option<Event> {

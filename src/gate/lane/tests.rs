@@ -12,14 +12,15 @@ use super::{
 };
 use crate::{
     clock::{SystemClock, Tripwire},
-    config::{Direction, MatchThreshold, Secret, Storage},
+    config::{Direction, FireSignal, MatchThreshold, Secret, Storage},
     ledger::{
         self, Actor, Body, Closing, Evidence, Fire, Grant, GuardRelease, LaneMode, ModeChange,
         Outcome, Stored, Via,
     },
+    roster::{Match, Worker},
     store::{self, StoreError, photo_store},
     supervision::Heartbeats,
-    turnstile::{NotReleased, Release, TurnstileState},
+    turnstile::{NotReleased, Release, TurnstileEvent, TurnstileState},
 };
 
 const SOON: Duration = Duration::from_secs(120);
@@ -114,8 +115,14 @@ impl Bench {
             state,
             name: name.into(),
             beat: Heartbeats::new(time, Duration::from_millis(400)).part("lane north"),
-            denials: denials(),
-            holding: ModeHolder::new(ModeState::default(), alarms),
+            denials: Permits::default(),
+            holding: ModeHolder::new(
+                name,
+                FireSignal::Level,
+                ModeState::default(),
+                alarms,
+                clock.stamp(),
+            ),
             photo_store: photo_store.clone(),
         };
         tokio::spawn(run(lane, CancellationToken::new()));
@@ -176,7 +183,10 @@ impl Bench {
     }
 
     async fn fire(&self, on: bool) {
-        let event = TurnstileEvent::Fire { on, at: self.now() };
+        self.hears(TurnstileEvent::Fire { on, at: self.now(), lasted: None }).await;
+    }
+
+    async fn hears(&self, event: TurnstileEvent) {
         self.events.send(event).await.unwrap();
     }
 
@@ -317,7 +327,7 @@ async fn i8_with_a_stalled_disk_denials_are_dropped_and_attendance_does_not_wait
         }
     }
     soon(bench.state.wait_for(|s| s.denials_dropped == 5)).await.unwrap();
-    assert_eq!(bench.state.borrow().unknown_faces, strangers, "each of them is counted");
+    assert_eq!(bench.state.borrow().counters.unknown_faces, strangers, "each of them is counted");
     let _answer = bench.ask().await;
     soon(bench.state.wait_for(|s| s.busy)).await.unwrap();
     // The task that commits the manual release is spawned; now its write enters the store's queue.
@@ -328,6 +338,44 @@ async fn i8_with_a_stalled_disk_denials_are_dropped_and_attendance_does_not_wait
     let entries = bench.entries().await;
     assert!(matches!(entries.first(), Some(Body::GuardRelease(_))), "{entries:?}");
     assert_eq!(entries.len(), DENIALS + 1);
+}
+
+#[tokio::test]
+async fn a_workers_denial_is_recorded_behind_strangers_for_whom_the_disk_was_too_slow() {
+    let bench = Bench::start().await;
+    let resume = bench.stall().await;
+    let frames = |visit: u64, sighted: Sighted| {
+        let captured = bench.now();
+        let sighting = move |frame: u64| Sighting {
+            visit,
+            direction: Direction::Entry,
+            captured: captured + Duration::from_millis(visit * 2_000 + frame * 10),
+            sighted: sighted.clone(),
+            roster_version: 1,
+            photo: None,
+            today: Some(jiff::civil::date(2026, 11, 22)),
+        };
+        (0..4).map(sighting)
+    };
+    let strangers = DENIALS as u64 + 3;
+    for visit in 0..strangers {
+        for sighting in frames(visit, Sighted::Stranger { score: 0.1 }) {
+            bench.presents.send(Presented::Look(sighting)).await.unwrap();
+        }
+    }
+    soon(bench.state.clone().wait_for(|s| s.denials_dropped == 3)).await.unwrap();
+    let enrolment = crate::roster::enrolment_of(1);
+    let mut worker = Worker::new(enrolment.worker.person);
+    worker.terms.valid_until = Some(jiff::civil::date(2026, 11, 21));
+    let found = Match { worker: Arc::new(worker), score: 0.9, margin: None };
+    for sighting in frames(strangers, Sighted::Worker(found)) {
+        bench.presents.send(Presented::Look(sighting)).await.unwrap();
+    }
+    resume.send(()).unwrap();
+    let entries = bench.first(DENIALS + 1).await;
+    let expired = |body: &&Body| matches!(body, Body::Denial(d) if d.reason == "expired");
+    assert_eq!(entries.iter().filter(expired).count(), 1, "{entries:?}");
+    assert_eq!(bench.state.borrow().denials_dropped, 3);
 }
 
 #[tokio::test]
@@ -509,6 +557,134 @@ async fn i1_a_fire_alarm_opens_every_lane_first_and_is_recorded_after() {
     assert!(*north.hold_open.borrow() && !*south.hold_open.borrow());
 }
 
+/// A sign of 60 ms at this lane's input.
+async fn short_sign(lane: &Bench) {
+    lane.fire(true).await;
+    let (on, at, lasted) = (false, lane.now(), Some(Duration::from_millis(60)));
+    lane.hears(TurnstileEvent::Fire { on, at, lasted }).await;
+}
+
+fn details(entries: &[Body]) -> Vec<(LaneMode, Option<&str>)> {
+    entries
+        .iter()
+        .filter_map(|body| match body {
+            Body::ModeChange(change) => {
+                Some((change.mode, change.detail.as_ref().map(|detail| &*detail.code)))
+            }
+            _ => None,
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn after_a_glitch_of_the_fire_input_each_lane_goes_back_to_its_mode() {
+    let alarms = watch::Sender::default();
+    let mut north = Bench::of("north", &alarms).await;
+    let (mut south, west) = (Bench::of("south", &alarms).await, Bench::of("west", &alarms).await);
+    south.set(LaneMode::Closed).await.unwrap();
+    west.set(LaneMode::Free).await.unwrap();
+    // The lane opens, and the record of the alarm comes before the end of the glitch.
+    let resume = north.stall().await;
+    short_sign(&north).await;
+    north.stands_open(true).await;
+    south.stands_open(true).await;
+    north.hears(TurnstileEvent::FireQuiet).await;
+    south.stands_open(false).await;
+    assert!(*north.hold_open.borrow(), "the alarm is not recorded yet");
+    resume.send(()).unwrap();
+    north.stands_open(false).await;
+    let modes = [(LaneMode::Free, Some("fire_alarm")), (LaneMode::Normal, Some("fire_glitch"))];
+    soon(north.state.wait_for(|s| s.mode.mode == LaneMode::Normal)).await.unwrap();
+    assert_eq!(details(&north.entries().await), modes);
+    let state = south.state.borrow().mode.clone();
+    assert_eq!((state.mode, &*state.reason), (LaneMode::Closed, "drill"));
+    let kept = south.store.read(|tx| load_mode(tx, "south")).await.unwrap();
+    assert_eq!((kept.mode, kept.by.as_deref()), (LaneMode::Closed, Some("root")));
+    // A lane that stood open before goes on standing open.
+    assert_eq!(west.state.borrow().mode.by.as_deref(), Some("root"));
+    assert!(*west.hold_open.borrow());
+    let sign = north.state.borrow().short_sign.clone().unwrap();
+    assert_eq!((sign.healed, sign.times), (true, 1));
+    assert_eq!(north.state.borrow().short_fire_signs, 1);
+
+    // The second glitch within ten minutes is none.
+    short_sign(&north).await;
+    north.hears(TurnstileEvent::FireQuiet).await;
+    soon(north.state.wait_for(|s| s.short_fire_signs == 2)).await.unwrap();
+    north.stands_open(true).await;
+    south.stands_open(true).await;
+    // Its effect is recorded within a second.
+    let recorded = async {
+        for count in 1.. {
+            if details(&north.first(count).await).len() == 3 {
+                break;
+            }
+        }
+    };
+    soon(recorded).await;
+    north.set(LaneMode::Normal).await.unwrap();
+    let entries = north.entries().await;
+    assert_eq!(
+        details(&entries)[2..],
+        [(LaneMode::Free, Some("fire_alarm")), (LaneMode::Normal, None)]
+    );
+    assert!(*south.hold_open.borrow());
+    let sign = north.state.borrow().short_sign.clone().unwrap();
+    assert_eq!((sign.healed, sign.times), (false, 2));
+}
+
+#[test]
+fn a_glitch_ends_no_mode_that_an_admin_or_another_alarm_has_set_and_pulses_are_alarms() {
+    let now = SystemClock::new().unwrap().stamp();
+    let short = Some(Duration::from_millis(60));
+    let quiet = |holder: &mut ModeHolder| assert!(holder.hears(&TurnstileEvent::FireQuiet, now));
+    let recorded = |holder: &mut ModeHolder| {
+        let (mode, fire) = (holder.mode(), false);
+        let at = Monotonic::default();
+        holder.apply_written(mode::Written::Record { mode, fire, result: Ok(()), at });
+    };
+    let alarms = watch::Sender::new(FireAlarms::default());
+    let kept = ModeState::default();
+    let mut north = ModeHolder::new("north", FireSignal::Level, kept.clone(), &alarms, now);
+    let mut south = ModeHolder::new("south", FireSignal::Pulse, kept, &alarms, now);
+    // A long alarm freed the lanes before; with a glitch after it they stay free.
+    south.input(true, None, now);
+    assert!(north.apply_fire(0));
+    south.input(false, Some(Duration::from_secs(2)), now);
+    north.input(true, None, now);
+    assert!(north.apply_fire(0));
+    north.input(false, short, now);
+    recorded(&mut north);
+    quiet(&mut north);
+    assert_eq!(north.goes_back(), None);
+
+    // A pulse of a panel that speaks by pulses.
+    let alarms = watch::Sender::new(FireAlarms::default());
+    let mut pulse = ModeHolder::new("north", FireSignal::Pulse, ModeState::default(), &alarms, now);
+    pulse.input(true, None, now);
+    assert!(pulse.apply_fire(0));
+    pulse.input(false, short, now);
+    recorded(&mut pulse);
+    quiet(&mut pulse);
+    assert_eq!((pulse.goes_back(), pulse.mode()), (None, LaneMode::Free));
+
+    // A restart before the end of the glitch, and a second glitch soon after the restart.
+    let alarms = watch::Sender::new(FireAlarms::default());
+    let holder = |kept| ModeHolder::new("north", FireSignal::Level, kept, &alarms, now);
+    let free = ModeState { mode: LaneMode::Free, short_sign: Some(now), ..ModeState::default() };
+    let mut restarted = holder(free.clone());
+    recorded(&mut restarted);
+    quiet(&mut restarted);
+    assert_eq!(restarted.goes_back(), None);
+    let mut normal = holder(ModeState { mode: LaneMode::Normal, ..free });
+    normal.input(true, None, now);
+    assert!(normal.apply_fire(0));
+    normal.input(false, short, now);
+    recorded(&mut normal);
+    quiet(&mut normal);
+    assert_eq!((normal.goes_back(), normal.mode()), (None, LaneMode::Free));
+}
+
 #[tokio::test]
 async fn i1_an_alarm_during_the_commit_of_a_mode_keeps_the_lane_open() {
     let mut bench = Bench::start().await;
@@ -560,12 +736,14 @@ async fn i1_an_alarm_opens_a_lane_that_recovers_from_a_fault_and_all_other_lanes
 async fn a_lane_that_starts_after_an_alarm_opens_too_and_the_end_of_an_alarm_is_recorded() {
     let alarms = watch::Sender::new(FireAlarms::default());
     let kept = ModeState { mode: LaneMode::Free, fire: true, ..ModeState::default() };
-    let mut first = ModeHolder::new(kept, &alarms);
+    let now = SystemClock::new().unwrap().stamp();
+    let holder = |lane, kept| ModeHolder::new(lane, FireSignal::Level, kept, &alarms, now);
+    let mut first = holder("north", kept);
     assert_eq!(first.due(), None);
-    first.input("north", false);
+    first.input(false, None, now);
     assert!(first.due().is_some(), "the alarm was over at the restart");
-    first.input("north", true);
-    let mut later = ModeHolder::new(ModeState::default(), &alarms);
+    first.input(true, None, now);
+    let mut later = holder("south", ModeState::default());
     assert!(later.apply_fire(0));
     assert_eq!(later.mode(), LaneMode::Free);
     assert!(!later.apply_fire(0), "the same alarm applies once");

@@ -61,7 +61,7 @@ impl Machine {
         match decision {
             Ok(worker) => self.grant(claim, &worker, fresh),
             Err(_) if mode == LaneMode::Free => nothing(Taken::Free),
-            Err(reason) => self.deny(claim, reason),
+            Err(reason) => self.deny(now, claim, reason),
         }
     }
 
@@ -91,10 +91,16 @@ impl Machine {
         (Taken::Granted, vec![Action::Commit { passage, body, photo }])
     }
 
-    /// Denies a claim. A repeated denial is recorded once.
-    pub(super) fn deny(&mut self, claim: Claim, reason: Reason) -> Decided {
+    /// Denies a claim. A repeated denial is recorded once. Denials without a worker have a budget;
+    /// a worker's denial is that worker's proof, and has none.
+    pub(super) fn deny(&mut self, now: Monotonic, claim: Claim, reason: Reason) -> Decided {
         if self.denied.repeats(&claim, reason) {
             return nothing(Taken::DeniedBefore(reason));
+        }
+        self.counters.unknown_faces += u64::from(reason == Reason::UnknownFace);
+        if claim.who.is_err() && !self.strangers.spend(now) {
+            self.counters.denials_unrecorded += 1;
+            return nothing(Taken::Denied(reason));
         }
         let denial = Denial {
             lane: self.rules.lane.clone(),

@@ -1,6 +1,8 @@
 //! Recent denials: a repeated denial is recorded once.
+//!
+//! The denials of workers are kept apart, so that strangers' pictures never displace them.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     clock::Monotonic,
@@ -14,17 +16,21 @@ use crate::{
     roster::WorkerId,
 };
 
-/// Maximum number of recent denials; the oldest is dropped.
+/// Maximum number of recent denials without a worker; the oldest is dropped.
 pub(super) const MOST: usize = 16;
+/// Maximum number of recent denials of workers; the oldest is dropped. More workers than this do
+/// not come to one lane within [`WORKER_AGAIN`].
+pub(super) const WORKERS: usize = 1024;
+/// Interval between two recorded denials of a worker for one reason.
+pub(super) const WORKER_AGAIN: Duration = Duration::from_secs(10 * 60);
+/// Interval before a worker's denial that could not be recorded is tried again.
+const LOST_AGAIN: Duration = Duration::from_secs(10);
 
-/// The key of a repeated denial.
+/// The key of a repeated denial without a worker.
 #[derive(Debug, PartialEq)]
 enum Denied {
-    /// A worker, by face or by card.
-    Worker(WorkerId),
-    /// A visit without a worker.
     Visit(u64),
-    /// A card without a worker.
+    /// A card.
     Shown(Vec<Evidence>),
 }
 
@@ -42,42 +48,85 @@ impl Denial {
     }
 }
 
+/// A denial of a worker, by face or by card.
+#[derive(Debug)]
+struct WorkerDenial {
+    worker: WorkerId,
+    direction: Direction,
+    reason: Reason,
+    until: Monotonic,
+}
+
+impl WorkerDenial {
+    fn is_of(&self, worker: &WorkerId, direction: Direction) -> bool {
+        self.direction == direction && self.worker == *worker
+    }
+}
+
 #[derive(Debug, Default)]
-pub(super) struct Denials(VecDeque<Denial>);
+pub(super) struct Denials {
+    others: VecDeque<Denial>,
+    workers: VecDeque<WorkerDenial>,
+}
 
 impl Denials {
     /// Remembers a denial. Returns whether it repeats a recent one.
     pub(super) fn repeats(&mut self, claim: &Claim, reason: Reason) -> bool {
         let denied = match (&claim.who, claim.visit) {
-            (Ok(worker), _) => Denied::Worker(worker.person.id.clone()),
+            (Ok(worker), _) => return self.repeats_worker(&worker.person.id, claim, reason),
             (Err(_), Some(visit)) => Denied::Visit(visit),
             (Err(_), None) => Denied::Shown(claim.evidence.clone()),
         };
         let denied = (claim.direction, reason, denied);
-        let before = self.0.iter().position(|before| before.denied == denied);
-        let known_until = before.and_then(|at| self.0.remove(at)).map(|before| before.until);
-        if self.0.len() >= MOST {
-            self.0.pop_front();
+        let before = self.others.iter().position(|before| before.denied == denied);
+        let known_until = before.and_then(|at| self.others.remove(at)).map(|before| before.until);
+        if self.others.len() >= MOST {
+            self.others.pop_front();
         }
         let until = known_until.max(Some(claim.captured + GAP_UNSEARCHED)).unwrap_or_default();
-        self.0.push_back(Denial { denied, visit: claim.visit, until });
+        self.others.push_back(Denial { denied, visit: claim.visit, until });
         known_until.is_some_and(|until| claim.captured <= until)
+    }
+
+    fn repeats_worker(&mut self, worker: &WorkerId, claim: &Claim, reason: Reason) -> bool {
+        let (direction, at) = (claim.direction, claim.captured);
+        self.workers.retain(|denial| at <= denial.until);
+        let same = |d: &WorkerDenial| d.reason == reason && d.is_of(worker, direction);
+        if self.workers.iter().any(same) {
+            return true;
+        }
+        if self.workers.len() >= WORKERS {
+            self.workers.pop_front();
+        }
+        let (worker, until) = (worker.clone(), at + WORKER_AGAIN);
+        self.workers.push_back(WorkerDenial { worker, direction, reason, until });
+        false
+    }
+
+    /// A worker's denial was not recorded: the next one is recorded sooner.
+    pub(super) fn lost(&mut self, now: Monotonic, worker: &WorkerId, direction: Direction) {
+        for denial in self.workers.iter_mut().filter(|denial| denial.is_of(worker, direction)) {
+            denial.until = denial.until.min(now + LOST_AGAIN);
+        }
     }
 
     /// Extends the denials of this visit: the person is still before the camera.
     pub(super) fn extend(&mut self, sighting: &Sighting) {
         let (place, at) = ((sighting.direction, Some(sighting.visit)), sighting.captured);
         for denial in
-            self.0.iter_mut().filter(|denial| denial.place() == place && at <= denial.until)
+            self.others.iter_mut().filter(|denial| denial.place() == place && at <= denial.until)
         {
             denial.until = denial.until.max(at + GAP_UNSEARCHED);
         }
     }
 
-    /// Forgets the denials of a granted claim's visit: the next denial of the visit is a new one. A
-    /// card belongs to no visit, and its grant says nothing of other cards.
+    /// Forgets the denials of a granted worker, and of the claim's visit: the next denial is a new
+    /// one. A card belongs to no visit, and its grant says nothing of other cards.
     pub(super) fn granted(&mut self, claim: &Claim) {
         let granted = (claim.direction, claim.visit);
-        self.0.retain(|denial| denial.visit.is_none() || denial.place() != granted);
+        self.others.retain(|denial| denial.visit.is_none() || denial.place() != granted);
+        if let Ok(worker) = &claim.who {
+            self.workers.retain(|denial| !denial.is_of(&worker.person.id, claim.direction));
+        }
     }
 }

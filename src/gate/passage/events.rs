@@ -5,11 +5,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::Direction,
     gate::{
         claim::{ManualRelease, PassagePhoto, Presented},
         visit::FaceRules,
     },
     ledger::{Body, Detail, LaneMode, Outcome},
+    roster::WorkerId,
     turnstile::{PassageId, Release, TurnstileEvent},
 };
 
@@ -44,6 +46,11 @@ pub enum Event {
     Closed {
         passage: PassageId,
         result: Result<(), String>,
+    },
+    /// A denial of this worker was not recorded.
+    DenialLost {
+        worker: WorkerId,
+        direction: Direction,
     },
     Turnstile(TurnstileEvent),
     /// The lane's mode changed.
@@ -102,6 +109,10 @@ pub struct Counters {
     pub tailgates: u64,
     /// Tailgates that came too fast to be recorded one by one.
     pub tailgates_unrecorded: u64,
+    /// Visits of unknown faces, also if their denial is not recorded.
+    pub unknown_faces: u64,
+    /// Denials without a worker that came too fast to be recorded one by one.
+    pub denials_unrecorded: u64,
     /// Decisions that became void before they could be carried out.
     pub void: u64,
 }

@@ -52,8 +52,8 @@ impl Machine {
         if self.undecided[side].look(at, named.is_some(), decided.0) {
             let reason = sighting.sighted.reason();
             let claim = self.visits[side].claim(sighting, &self.rules.faces);
-            if let (Taken::Denied(_), deny) = self.deny(Claim { who: Err(reason), ..claim }, reason)
-            {
+            let claim = Claim { who: Err(reason), ..claim };
+            if let (Taken::Denied(_), deny) = self.deny(now, claim, reason) {
                 return (Taken::Wavers(reason), deny);
             }
         }

@@ -380,10 +380,10 @@ fn i8_a_chattering_sensor_is_counted_and_recorded_at_most_twenty_times_a_minute(
     let recorded = |machine: &mut Machine, from: u64| -> usize {
         (0..500).map(|n| passes(machine, from + n * 100).len()).sum()
     };
-    assert_eq!(recorded(&mut machine, 100_000), TAILGATES as usize);
+    assert_eq!(recorded(&mut machine, 100_000), TAILGATES);
     assert_eq!(machine.counters.tailgates, 500);
-    assert_eq!(machine.counters.tailgates_unrecorded, 500 - u64::from(TAILGATES));
-    assert_eq!(recorded(&mut machine, 200_000), TAILGATES as usize);
+    assert_eq!(machine.counters.tailgates_unrecorded, 500 - TAILGATES as u64);
+    assert_eq!(recorded(&mut machine, 200_000), TAILGATES);
 }
 
 #[test]

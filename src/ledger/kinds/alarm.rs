@@ -27,6 +27,10 @@ words! {
         Undecided = "undecided",
         /// Another hand keeps an arm released.
         ForeignRelease = "foreign_release",
+        /// A glitch of the fire alarm's input opened the lanes for a moment.
+        FireGlitch = "fire_glitch",
+        /// The fire alarm's input has glitches again and again.
+        FireInput = "fire_input",
     }
 }
 

@@ -12,7 +12,7 @@ pub struct ModeChange {
     /// In the words of the person who asked for it.
     pub reason: Option<String>,
     pub by: Option<Actor>,
-    /// Present if a fire alarm opened the lane.
+    /// Present if a fire alarm opened the lane, or if that alarm was a glitch and is over.
     pub detail: Option<Detail>,
 }
 

@@ -126,3 +126,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn all_faults_of_an_identity_are_reported_at_once() {
+    let given = Particulars {
+        phone: Some("12".into()),
+        bank_tail: Some("12345".into()),
+        ..Particulars::default()
+    };
+    let of = |number| Identity::checked(IdType::Resident, number, given.clone(), None).unwrap_err();
+    let RosterError::Several(faults) = of("110105194912310021") else { panic!() };
+    let said: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let fields = ["id-number: does not fit", "phone: must be", "bank-tail: must be"];
+    assert_eq!(said.len(), fields.len(), "{said:?}");
+    assert!(said.iter().zip(fields).all(|(said, field)| said.starts_with(field)), "{said:?}");
+}

@@ -12,7 +12,7 @@ use std::{
 use encoding_rs::GB18030;
 
 use super::{Row, compact, folded, masked};
-use crate::roster::identity::starred;
+use crate::roster::identity::{is_blank, starred};
 
 /// Maximum number of photos of one worker.
 const MOST: usize = 5;
@@ -148,7 +148,7 @@ impl Keys {
 }
 
 fn key_of(text: &str) -> String {
-    folded(text).trim().to_owned()
+    folded(text).trim_matches(is_blank).to_owned()
 }
 
 /// Returns a file's name as text: from UTF-8, else from GB18030 as a Chinese Windows writes it.

@@ -14,7 +14,7 @@ use super::{
     headings::{Field, every_spelling},
     *,
 };
-use crate::roster::{Gender, IdType, identity::tests::with_check};
+use crate::roster::{Gender, IdType, checked_text, identity::tests::with_check};
 
 const HEAD: &str = "id,name,id number,team,contractor,trade";
 
@@ -569,6 +569,15 @@ fn photos_are_found_by_id_number_id_or_name() {
     assert!(!stranger.contains("5222"), "{stranger}");
     left.sort_unstable();
     assert_eq!(left, [stranger.as_str(), "W001.heic", "unknown.jpg", "李四.jpg"]);
+}
+
+#[test]
+fn blanks_and_invisible_marks_around_a_name_do_not_hide_its_photos() {
+    let rows = [("W1", "\u{3000}刘峰\u{200b} ", "E12345678")];
+    let assigned = assign_photos(&rows, &["\u{feff}刘峰.jpg", "刘峰\u{a0}_2.jpg", " 刘峰/a.jpg"]);
+    assert_eq!(assigned.of_rows[0].as_ref().unwrap().len(), 3, "{:?}", assigned.left_over);
+    let typed = checked_text("name", "\u{3000}刘峰\u{200b} ", 64).unwrap();
+    assert_eq!(typed, "刘峰");
 }
 
 #[test]

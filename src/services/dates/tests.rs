@@ -1,5 +1,7 @@
-use super::*;
 use jiff::civil::date;
+
+use super::*;
+use crate::services::Code;
 
 #[test]
 fn papers_of_tomorrow_are_refused_or_need_confirmation_where_the_clock_is_not_trusted() {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::roster::Gender;
+use crate::{roster::Gender, services::Code};
 use jiff::civil::date;
 
 const ID_A: &str = "522201199003074411";
@@ -83,4 +83,23 @@ fn another_name_with_another_number_is_another_person() {
     };
     assert!(plan(&before, &both(None), None).is_err());
     assert!(planned(&before, both(Some("two typing mistakes"))).other_document);
+}
+
+#[test]
+fn all_faults_of_a_request_are_reported_at_once_with_the_fields_of_the_client() {
+    let before = known(IdType::Resident, ID_A, Particulars::default());
+    let mut update = Update { name: Some(" ".into()), team: Some(String::new()), ..nothing() };
+    update.id_number = Some("1".into());
+    update.particulars.phone = Some("12".into());
+    update.terms.valid_until = Some(date(2020, 1, 1));
+    update.terms.valid_from = Some(date(2021, 1, 1));
+    let Err(failure) = plan(&before, &update, None) else { panic!() };
+    assert_eq!(failure.code, Code::Invalid);
+    let said = failure.in_words_of(|field| format!("args.{}", field.replace('-', "_")));
+    let mut rest = &*said;
+    for field in ["name", "team", "valid_until", "id_number", "phone"] {
+        rest = rest.split_once(&format!("args.{field}: ")).unwrap_or_else(|| panic!("{said}")).1;
+    }
+    let fields = ["name: ", "; team: ", "; valid-until: ", "; id-number: ", "; phone: "];
+    assert!(fields.iter().all(|field| failure.to_string().contains(field)), "{failure}");
 }

@@ -25,7 +25,8 @@ fn status() -> Status {
         "mode_since": null, "ready": false, "turnstile": turnstile,
         "cameras": [camera("entry"), camera("exit")], "busy": true, "stale": 0,
         "tailgates": 0, "tailgates_unrecorded": 0, "void": 0, "grants": 3, "denials": 0, "manual_releases": 0,
-        "unknown_faces": 4, "denials_dropped": 0, "commit_errors": 0, "last_error": "of W001", "restarts": 0,
+        "unknown_faces": 4, "denials_unrecorded": 0,
+        "short_fire_signs": 0, "denials_dropped": 0, "commit_errors": 0, "last_error": "of W001", "restarts": 0,
     });
     let upstream = json!({
         "name": "up", "broker": "x", "connected": false, "last_error": null, "published": 9,

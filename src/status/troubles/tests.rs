@@ -176,3 +176,11 @@ fn a_release_that_another_hand_keeps_on_is_a_trouble_of_its_direction() {
     let well = foreign("north", &TurnstileState::default());
     assert!(well.iter().all(|look| look.verdict == Verdict::Well));
 }
+
+#[test]
+fn a_replay_that_is_over_says_so_and_is_no_alarm() {
+    let state = |finished| CameraState { finished, ..CameraState::default() };
+    assert!(replay_over("replay:people", &state(false)).is_none());
+    let said = replay_over("replay:people", &state(true)).unwrap().detail.to_string();
+    assert!(said.starts_with("replay:people is over") && said.contains("loop = true"), "{said}");
+}

@@ -237,7 +237,7 @@ impl Master {
             (Err(_), Some(other)) => Err(TurnstileError::OtherAddress { port, address, other }),
             (Err(_), None) if noise > 0 => {
                 let what =
-                    format!("{} came, but no whole answer", crate::timing::counted(noise, "byte"));
+                    format!("{} came, but no whole answer", crate::words::counted(noise, "byte"));
                 Err(TurnstileError::Garbled { port, address, what })
             }
             (Err(_), None) => {

@@ -1,7 +1,5 @@
 //! The trait that each driver implements, and what a driver is created from.
 
-#![warn(missing_docs)]
-
 use tokio::sync::broadcast;
 
 #[cfg(any(test, feature = "failpoints"))]

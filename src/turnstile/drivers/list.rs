@@ -40,7 +40,7 @@ macro_rules! drivers {
 
             pub(super) fn spawn(
                 &self,
-                lane: Lane,
+                lane: TaskLane,
                 buses: &Buses,
             ) -> (TurnstileHandle, JoinHandle<()>) {
                 match self {
@@ -65,7 +65,7 @@ macro_rules! drivers {
         #[cfg(any(test, feature = "failpoints"))]
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Protocol {
-            $($name,)+
+            $($(#[$doc])* $name,)+
         }
 
         #[cfg(any(test, feature = "failpoints"))]

@@ -5,6 +5,8 @@
 //! From the list follow the words of `driver = "…"`, the known keys, the lane's task, the probe of
 //! `gatehouse check`, the simulated lines that the tests of all drivers run on, and fuzzing.
 
+#![warn(missing_docs)]
+
 mod kind;
 #[macro_use]
 mod list;
@@ -24,15 +26,17 @@ use super::{
     error::TurnstileError,
     handle::TurnstileHandle,
     settings::{Checked, Keys, OF_THE_LANE, SerialLine, Settings, wrong},
-    task::{self, Lane},
+    task::{self, TaskLane},
 };
 
 drivers! {
+    /// A relay board with inputs, over Modbus RTU.
     ModbusRtu: modbus_rtu::ModbusTurnstile,
     /// A controller that counts passages.
     Counting: d7e7f::CountingTurnstile,
     /// A controller that takes commands and never answers.
     OneWay: eb::OneWayTurnstile,
+    /// A driver without hardware.
     Simulated: simulated::Simulated,
 }
 
@@ -95,7 +99,7 @@ pub fn keys() -> Vec<&'static str> {
 
 fn spawn<D: Driver>(
     config: &D::Config,
-    lane: Lane,
+    lane: TaskLane,
     buses: &Buses,
 ) -> (TurnstileHandle, JoinHandle<()>) {
     let (config, means) = (config.clone(), Means::new(buses));
@@ -118,18 +122,20 @@ async fn probe<D: Driver>(config: &D::Config, buses: &Buses) -> Result<String, T
 
 #[cfg(any(test, feature = "failpoints"))]
 impl TurnstileDriver {
-    /// Returns the driver for a simulated controller, with default settings.
+    /// Returns the driver for a simulated controller, with default settings. A driver without a
+    /// port or an address gets none.
     pub fn of(device: &SimulatedDevice) -> Checked<TurnstileDriver> {
         let word = device.speaks().driver;
-        let mut table = toml::Table::new();
-        table.insert("driver".to_owned(), word.into());
-        table.insert("port".to_owned(), device.line().name().into());
-        table.insert("address".to_owned(), i64::from(device.address()).into());
-        let known = KINDS.iter().find(|(other, _)| *other == word);
-        let fire = known.is_some_and(|(_, keys)| keys.contains(&"fire_input"));
-        if let Some(input) = device.fire_input().filter(|_| fire) {
-            table.insert("fire_input".to_owned(), i64::from(input).into());
-        }
+        let keys = KINDS.iter().find(|(other, _)| *other == word).map_or(&[][..], |kind| kind.1);
+        let fire_input = device.fire_input().map(|input| i64::from(input).into());
+        let given: [(&str, Option<toml::Value>); 3] = [
+            ("port", Some(device.line().name().into())),
+            ("address", Some(i64::from(device.address()).into())),
+            ("fire_input", fire_input),
+        ];
+        let own = given.into_iter().filter(|(key, _)| keys.contains(key));
+        let mut table = toml::Table::from_iter([("driver".to_owned(), word.into())]);
+        table.extend(own.filter_map(|(key, value)| Some((key.to_owned(), value?))));
         let (base, pass_within) = (std::path::Path::new("/"), std::time::Duration::MAX);
         TurnstileDriver::read(&Keys { table, base, pass_within, bench: true })
     }

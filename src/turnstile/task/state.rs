@@ -23,6 +23,7 @@ use crate::{
     failpoint,
     turnstile::{
         error::TurnstileError,
+        fire::FireSign,
         handle::TurnstileState,
         passage_id::PassageId,
         port::{ForeignRelease, NotReleased, Release, TurnstileEvent},
@@ -42,7 +43,7 @@ pub(super) enum Turn {
 }
 
 /// The parameters of a turnstile's task.
-pub struct Lane {
+pub struct TaskLane {
     pub name: String,
     pub clock: Arc<dyn Clock>,
     pub cancel: CancellationToken,
@@ -59,6 +60,7 @@ pub(super) struct TaskState {
     /// A fire alarm keeps the arm open. It ends when the lane has received it and sets `hold_open`.
     alarm: bool,
     alarm_said: bool,
+    sign: FireSign,
     /// The value of the last `Fire` event.
     pub fire_said: bool,
     pub clock: Arc<dyn Clock>,
@@ -77,7 +79,7 @@ pub(super) struct TaskState {
 
 impl TaskState {
     pub fn new(
-        lane: Lane,
+        lane: TaskLane,
         hold_open: watch::Receiver<bool>,
         releases: mpsc::Receiver<Release>,
         events: mpsc::Sender<TurnstileEvent>,
@@ -89,6 +91,7 @@ impl TaskState {
             held: None,
             alarm: false,
             alarm_said: false,
+            sign: FireSign::default(),
             // A lane that stood open may still assume an alarm that is over. So the first `false`
             // of the input is reported too.
             fire_said: lane.hold_open,
@@ -209,10 +212,13 @@ impl TaskState {
         withdrawn
     }
 
-    /// Takes the fire alarm's input, and returns the value to report if it changed. The caller
-    /// reports an alarm after the arm is open.
-    pub fn notices(&mut self, fire: Option<bool>) -> Option<bool> {
+    /// Takes the fire alarm's input as read since `asked`, and returns the value to report if it
+    /// changed. The caller reports an alarm after the arm is open.
+    pub fn notices(&mut self, fire: Option<bool>, asked: Monotonic) -> Option<bool> {
         let on = fire?;
+        if self.sign.read(asked, self.clock.monotonic(), on) {
+            self.say(TurnstileEvent::FireQuiet);
+        }
         self.state.send_if_modified(|s| std::mem::replace(&mut s.fire, fire) != fire);
         let changed = self.fire_said != on;
         if changed && on {
@@ -224,10 +230,18 @@ impl TaskState {
     pub fn says_fire(&mut self, fire: Option<bool>) {
         if let Some(on) = fire {
             warn!(lane = self.lane, on, "the fire alarm's input changed");
-            self.say(TurnstileEvent::Fire { on, at: self.clock.monotonic() });
+            let (at, lasted) = (self.clock.monotonic(), self.sign.lasted());
+            self.say(TurnstileEvent::Fire { on, at, lasted });
             self.alarm_said |= on;
             self.fire_said = on;
         }
+    }
+
+    /// Returns the pause before the next poll. A fire sign that may be short is read again at once,
+    /// so that its length is known well enough.
+    pub fn pause(&self, usual: Duration) -> Duration {
+        let at_once = self.sign.may_be_short(self.clock.monotonic());
+        if at_once { Duration::ZERO } else { usual }
     }
 
     pub fn released(&mut self, passage: PassageId) {
@@ -294,6 +308,7 @@ impl TaskState {
     pub fn down(&mut self, error: &TurnstileError) {
         let (now, error) = (self.clock.monotonic(), error.to_string());
         let mut is_news = false;
+        self.sign.lost();
         self.state.send_modify(|s| {
             // Reported once, and not at each attempt.
             is_news = s.connected || s.errors == 0;

@@ -27,7 +27,7 @@ fn north<T: Turnstile>(
     cancel: &CancellationToken,
 ) -> (TurnstileHandle, JoinHandle<()>) {
     let (clock, cancel) = (clock.clone(), cancel.clone());
-    let lane = Lane { name: "north".into(), clock, cancel, hold_open: false };
+    let lane = TaskLane { name: "north".into(), clock, cancel, hold_open: false };
     spawn(make, lane, "broken".into(), None)
 }
 

@@ -1,6 +1,7 @@
 use serde::Deserialize;
 
 use super::*;
+use crate::config::Secret;
 
 /// A made-up platform: it takes attendance only, and neither acknowledges nor commands.
 struct Terminal {
@@ -11,6 +12,7 @@ struct Terminal {
 #[serde(deny_unknown_fields)]
 struct TerminalKeys {
     facility: u16,
+    token: Option<Secret>,
 }
 
 impl Dialect for Terminal {
@@ -20,6 +22,12 @@ impl Dialect for Terminal {
     fn new(keys: TerminalKeys, _: &Upstream, _: &Origin) -> Checked<Terminal> {
         if keys.facility == 0 {
             return wrong("facility", "must be from 1 to 65535");
+        }
+        if let Some(token) = keys.token {
+            let read = token.read().map_err(|e| e.to_string());
+            if *read.or_else(|problem| wrong("token", problem))? != *"ABC-42" {
+                return wrong("token", format!("{token:?} is not the right one"));
+            }
         }
         Ok(Terminal { topics: format!("terminal/{}/", keys.facility) })
     }
@@ -102,6 +110,30 @@ fn keys_of_another_profile_are_refused() {
     refused(&[&format!("{HERE}facility = 7")], expected);
     let expected = "g.toml:6: upstream[0].encoding: must be \"json\" or \"cbor\"";
     refused(&[&format!("{HERE}encoding = \"xml\"")], expected);
+}
+
+#[test]
+fn a_secret_among_a_profiles_own_keys_is_read_where_it_is_kept_and_never_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let checked_token = |token: &str| {
+        let path = dir.path().join("g.toml");
+        let own = format!("profile = \"terminal\"\nfacility = 7\ntoken = {token}\n");
+        let text = format!("[site]\nproject_code = \"P\"\n[[upstream]]\n{HERE}{own}");
+        let config = Config::parse(&path, &text).map_err(|e| e.to_string())?;
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("ABC-42") && !shown.contains("12345"), "{shown}");
+        checked(BOTH, &config).map_err(|e| e.to_string())
+    };
+    std::fs::write(dir.path().join("token"), "ABC-42\n").unwrap();
+    assert_eq!(checked_token("\"ABC-42\""), Ok(()));
+    // A relative path begins at the configuration's folder, as for a password.
+    assert_eq!(checked_token("\"file:token\""), Ok(()));
+    let missing = checked_token("\"file:none\"").unwrap_err();
+    assert!(missing.contains(&dir.path().join("none").display().to_string()), "{missing}");
+    for (wrong, expected) in [("12345", "must be text in quotes"), ("\"12345\"", "Secret(***)")] {
+        let refused = checked_token(wrong).unwrap_err();
+        assert!(refused.contains(expected) && !refused.contains("12345"), "{refused}");
+    }
 }
 
 #[test]

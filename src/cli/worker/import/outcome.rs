@@ -9,8 +9,7 @@ use super::super::super::{Context, WholeFile, print_json, print_line, table};
 use crate::{
     roster::import::{Row, masked, neutral},
     services::EnrollResult,
-    timing::counted,
-    words::words,
+    words::{counted, words},
 };
 
 /// Minimum number of rows with the same reason that are printed as one line. For a missing consent

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use super::outcome::Done;
 use crate::{
     clock::{Clock as _, Monotonic, SystemClock},
-    timing::counted,
+    words::counted,
 };
 
 /// Maximum number of progress lines without a bar.

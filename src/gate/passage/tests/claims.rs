@@ -133,10 +133,80 @@ fn a_repeated_denial_is_recorded_once_for_card_and_face_together() {
         assert_eq!(machine.handle(now, presented(sighting, passage_id(n))), []);
     }
     assert_eq!(machine.taken, Some(Taken::DeniedBefore(Reason::Expired)));
-    assert_eq!(held(&mut machine, 20_000), 1, "later it is a new denial");
+    assert_eq!(held(&mut machine, 20_000), 0, "within ten minutes");
+    assert_eq!(held(&mut machine, 602_000), 1, "later it is a new denial");
     // Without a worker, each card is denied once.
-    let cards = ["X", "Y", "X", "Y"].map(|card| unknown(card, 31_000));
+    let cards = ["X", "Y", "X", "Y"].map(|card| unknown(card, 631_000));
     assert_eq!(cards.map(|card| denials(&lay(&mut machine, card, 1))), [1, 1, 0, 0]);
+}
+
+/// Shows a stranger in a visit of its own, and returns the recorded denials.
+fn stranger(machine: &mut Machine, visit: u64, at: u64) -> usize {
+    let looks = (0..4).map(|n| {
+        let now = Monotonic::from_millis(at + n * 100);
+        let seen = sighting(now, Sighted::Stranger { score: 0.3 });
+        denials(&machine.handle(now, presented(Sighting { visit, ..seen }, passage_id(visit))))
+    });
+    looks.sum()
+}
+
+#[test]
+fn i8_pictures_shown_in_turn_are_recorded_at_most_twenty_times_a_minute_and_counted_beyond() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    // 95 visits within a minute, and an unknown card after each of them.
+    let recorded: usize = (0..95)
+        .map(|visit| {
+            let at = 100_000 + visit * 630;
+            stranger(&mut machine, visit, at)
+                + denials(&lay(&mut machine, unknown(&visit.to_string(), at + 500), visit))
+        })
+        .sum();
+    assert_eq!(recorded, STRANGERS);
+    assert_eq!(machine.counters.unknown_faces, 95);
+    assert!(machine.counters.denials_unrecorded >= 75, "{:?}", machine.counters);
+    // A worker's denial is recorded all the same.
+    assert_eq!(denials(&lay(&mut machine, expired("A", 159_900), 1)), 1);
+    assert_eq!(stranger(&mut machine, 200, 161_000), 1, "a minute after the first one");
+}
+
+#[test]
+fn a_workers_denial_is_recorded_once_in_ten_minutes_behind_any_number_of_strangers() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    // The certificates of 300 workers have expired, and strangers come between them.
+    let mut morning = |from: u64| -> usize {
+        (0..300)
+            .map(|n| {
+                let at = from + n * 1_500;
+                stranger(&mut machine, from + n, at);
+                denials(&lay(&mut machine, expired(&format!("W{n}"), at + 500), n))
+            })
+            .sum()
+    };
+    assert_eq!(morning(1_000_000), 300);
+    assert_eq!(morning(1_000_500), 0);
+    assert_eq!(morning(1_602_000), 300, "ten minutes later");
+    // Another reason is a denial of its own.
+    let mut machine = Machine::new(rules(), true, LaneMode::Closed);
+    assert_eq!(denials(&lay(&mut machine, card_of("A", 1_000), 1)), 1);
+    machine.handle(Monotonic::from_millis(1_500), Event::Mode(LaneMode::Normal));
+    assert_eq!(denials(&lay(&mut machine, expired("A", 2_000), 2)), 1);
+    assert_eq!(denials(&lay(&mut machine, expired("A", 3_000), 3)), 0);
+    // A grant between two denials makes the second one news.
+    assert!(matches!(&lay(&mut machine, card_of("A", 4_000), 4)[..], [Action::Commit { .. }]));
+    pass(&mut machine, passage_id(4), 4_100, true);
+    assert_eq!(denials(&lay(&mut machine, expired("A", 20_000), 5)), 1);
+}
+
+#[test]
+fn a_workers_denial_that_was_not_recorded_is_tried_again_after_ten_seconds() {
+    let mut machine = Machine::new(rules(), true, LaneMode::Normal);
+    assert_eq!(denials(&lay(&mut machine, expired("A", 1_000), 1)), 1);
+    let (worker, direction) = ("A".parse().unwrap(), Direction::Entry);
+    let lost = Event::DenialLost { worker, direction };
+    assert_eq!(machine.handle(Monotonic::from_millis(2_000), lost), []);
+    assert_eq!(denials(&lay(&mut machine, expired("A", 11_000), 2)), 0);
+    assert_eq!(denials(&lay(&mut machine, expired("A", 12_001), 3)), 1);
+    assert_eq!(denials(&lay(&mut machine, expired("A", 30_000), 4)), 0);
 }
 
 #[test]

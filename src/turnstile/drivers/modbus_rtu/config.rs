@@ -7,14 +7,17 @@ use crate::turnstile::settings::{Checked, Keys, SerialLine, Settings, wrong};
 /// A Modbus RTU relay board.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ModbusRtu {
+    /// The line that the board is on.
     pub line: SerialLine,
     /// Slave address, 1 to 247.
     pub address: u8,
     /// In the order of [`Direction::BOTH`](crate::turnstile::Direction::BOTH), like the inputs.
     pub release_coil: [u16; 2],
+    /// The discrete inputs of the passage sensors, 0 to 65535.
     pub passage_input: [u16; 2],
     /// A discrete input that is on while there is a fire alarm.
     pub fire_input: Option<u16>,
+    /// Time for which a release holds its coil on: 50 ms to 10 s, and at most `pass_within`.
     pub pulse: Duration,
 }
 

@@ -78,7 +78,7 @@ fn document(encoding: Encoding, payload: &[u8]) -> Result<Map<String, Value>, No
             if !rest.is_empty() {
                 return Err(malformed(format!(
                     "trailing data after the command: {}",
-                    crate::timing::counted(rest.len(), "byte")
+                    crate::words::counted(rest.len(), "byte")
                 )));
             }
             read

@@ -1,0 +1,164 @@
+//! What the status says of a part that needs attention, and what to do. The sentences of troubles
+//! that may become alarms are in [`Detail`](crate::ledger::Detail).
+
+use std::{fmt, path::Path};
+
+use crate::{store::Room, words::counted};
+
+/// What is wrong with a part.
+pub(super) enum Remedy<'a> {
+    ClockNotSynchronised,
+    /// A part's heartbeat is late.
+    NoProgress,
+    LedgerUnread {
+        error: String,
+    },
+    LedgerDamaged {
+        entries: u64,
+        first: u64,
+    },
+    RosterDamaged {
+        values: u64,
+    },
+    EventsLost {
+        events: u64,
+    },
+    /// A lane's entries cannot be committed.
+    NotRecorded {
+        error: &'a str,
+    },
+    LaneRestarted {
+        restarts: u64,
+        fault: &'a dyn fmt::Display,
+    },
+    /// The lane is free, and the turnstile is not open.
+    NotOpen,
+    /// The turnstile is open, and the lane is not free.
+    StandsOpen,
+    FireAlarm,
+    ModelFailed {
+        frames: u64,
+    },
+    NotSubscribed {
+        reason: &'a str,
+    },
+    FolderUnread {
+        dir: &'a Path,
+        error: String,
+    },
+    DiskLow {
+        dir: &'a Path,
+        free_mib: u64,
+    },
+    /// The room on the disk is not ample.
+    Room {
+        dir: &'a Path,
+        free_mib: u64,
+        room: Room,
+    },
+    DiskFails {
+        dir: &'a Path,
+        error: &'a str,
+    },
+    SlowCommit {
+        dir: &'a Path,
+        ms: u64,
+    },
+    SetAside {
+        place: &'a Path,
+        why: String,
+    },
+}
+
+impl fmt::Display for Remedy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Remedy::ClockNotSynchronised => f.write_str(
+                "the kernel reports that the clock is not synchronised: start chrony or \
+                 systemd-timesyncd; until then no worker is denied because of validity dates",
+            ),
+            Remedy::NoProgress => {
+                f.write_str("makes no progress; if this continues, systemd restarts the daemon")
+            }
+            Remedy::LedgerUnread { error } => {
+                write!(f, "it cannot be read, check the disk: {error}")
+            }
+            Remedy::LedgerDamaged { entries, first } => write!(
+                f,
+                "{} unreadable or altered, the first is number {first}: first copy the database to \
+                 a safe place; the gate continues to work",
+                counted(*entries, "entry")
+            ),
+            Remedy::RosterDamaged { values } => write!(
+                f,
+                "{} of workers or photos damaged and not used: see the log for these workers, \
+                 remove them and enrol them again",
+                counted(*values, "sealed value")
+            ),
+            Remedy::EventsLost { events } => write!(
+                f,
+                "{} came faster than the lane could record, and lost: see the log",
+                counted(*events, "event")
+            ),
+            Remedy::NotRecorded { error } => write!(
+                f,
+                "no entry can be recorded, so no worker can pass; check the disk: {error}"
+            ),
+            Remedy::LaneRestarted { restarts, fault } => {
+                write!(f, "restarted {}: {fault}", counted(*restarts, "time"))
+            }
+            Remedy::NotOpen => f.write_str(
+                "the lane is free, but the turnstile is not open: open it by hand and check it",
+            ),
+            Remedy::StandsOpen => {
+                f.write_str("the turnstile is open, but the lane is not free: check the turnstile")
+            }
+            Remedy::FireAlarm => f.write_str("the fire alarm's input is on"),
+            Remedy::ModelFailed { frames } => {
+                write!(f, "a model failed on {}: see the log", counted(*frames, "frame"))
+            }
+            Remedy::NotSubscribed { reason } => write!(
+                f,
+                "the broker refuses our subscription ({reason}), so no commands and no \
+                 acknowledgements of the platform arrive: its operator must allow `command` and \
+                 `ack`"
+            ),
+            Remedy::FolderUnread { dir, error } => write!(f, "{}: {error}", dir.display()),
+            Remedy::DiskLow { dir, free_mib } => {
+                write!(f, "{free_mib} MiB are left in {}: make room", dir.display())
+            }
+            Remedy::Room { dir, free_mib, room } => {
+                let given_up = match room {
+                    Room::Ample | Room::Low => "denials are not recorded",
+                    Room::Scarce => {
+                        "denials are not recorded, photos of passages are not kept, and no worker \
+                         can be enrolled"
+                    }
+                    Room::Full => {
+                        "only attendance is recorded, and only until the reserve is used up"
+                    }
+                };
+                write!(f, "{free_mib} MiB are left in {}: {given_up}; make room", dir.display())
+            }
+            Remedy::DiskFails { dir, error } => write!(
+                f,
+                "{} cannot be written ({error}), so no worker can pass: make room, or check the \
+                 disk; Gatehouse tries again every second",
+                dir.display()
+            ),
+            Remedy::SlowCommit { dir, ms } => write!(
+                f,
+                "a commit to {} took {ms} ms: workers wait at the gate, and after more than 3 s \
+                 the gate does not open; replace the card or disk",
+                dir.display()
+            ),
+            Remedy::SetAside { place, why } => write!(
+                f,
+                "{} holds a database that was damaged ({why}) and set aside. Only it has the \
+                 earlier records that were not sent upstream: copy it to a safe place, then remove \
+                 it here",
+                place.display()
+            ),
+        }
+    }
+}
