@@ -94,7 +94,10 @@ pub struct Storage {
 
 impl Default for Storage {
     fn default() -> Storage {
-        Storage::usual("/var/lib/gatehouse".into(), Secret::File("key".into()))
+        // The paths of both keys are completed with the folder that the configuration names.
+        let signing_key = Secret::File("signing.key".into());
+        let usual = Storage::usual("/var/lib/gatehouse".into(), Secret::File("key".into()));
+        Storage { signing_key, ..usual }
     }
 }
 
