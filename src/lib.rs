@@ -36,6 +36,7 @@
 //! | [`words`] | declares enums whose variants are words; counts with their nouns |
 //! | [`failpoint`] | steps at which tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether the wall clock is synchronised |
+//! | [`memory`] | one bound on the large data in flight; the allocator |
 //! | [`timing`] | durations of the stages of a passage |
 //! | [`supervision`] | heartbeats of the parts; caught panics, and the pause before a restart |
 //! | [`turnstile`] | the serial lines and their settings; a folder a driver: its frames, a simulated controller |
@@ -45,7 +46,7 @@
 //! | [`vision`] | decode, at the scale needed; motion, detect, quality, align, embed |
 //! | [`roster`] | workers, real-name rules, templates, the matcher |
 //! | [`ledger`] | entries and their bytes, a file a kind ([`ledger::kinds`]); outbox rows |
-//! | [`gate`] | claim, visit, policy and passage (pure), vision pool and lane (their shells) |
+//! | [`gate`] | claim, visit, pace, policy and passage (pure), vision pool and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`evidence`] | packages that prove a worker's attendance to others; their verification |
 //! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; a folder a profile |
@@ -142,6 +143,7 @@ pub(crate) mod failpoint;
 pub mod fuzz;
 pub mod gate;
 pub mod ledger;
+pub mod memory;
 pub mod roster;
 pub mod services;
 pub(crate) mod status;

@@ -163,6 +163,9 @@ pub struct Record {
     pub score: Option<f64>,
     pub threshold: Option<f64>,
     pub model: Option<String>,
+    /// The kind of the camera that saw the face: the word before the colon of its source.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub camera: Option<String>,
     /// Liveness is not examined: always `null`.
     pub liveness: Option<f64>,
     pub outcome: RecordOutcome,
@@ -283,6 +286,7 @@ impl Record {
             score: face.map(|face| face.score.value()),
             threshold: face.map(|face| face.threshold.value()),
             model: face.map(|face| face.model.clone()),
+            camera: face.map(|face| face.camera.clone()).filter(|kind| !kind.is_empty()),
             liveness: None,
             outcome: result,
             corrects,

@@ -130,6 +130,16 @@ fn an_outcome_of_a_later_version_is_listed_with_its_word() {
 }
 
 #[test]
+fn a_record_names_the_kind_of_the_camera_that_saw_the_face() {
+    let mut face = Evidence::of_face(Score(7123), Score(5000), "sface");
+    assert_eq!(sent(vec![face.clone()], false).get("camera"), None, "it was not noted");
+    if let Evidence::Face(face) = &mut face {
+        face.camera = "replay".into();
+    }
+    assert_eq!(sent(vec![face], false)["camera"], json!("replay"));
+}
+
+#[test]
 fn a_record_with_an_unknown_means_can_be_read() {
     let mut record = sent(vec![Evidence::of_face(Score(7123), Score(5000), "sface")], false);
     record["means"] = "palm".into();

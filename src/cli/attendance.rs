@@ -185,6 +185,7 @@ async fn listed(context: &Context, query: AttendanceQuery) -> anyhow::Result<()>
         "DISPUTED",
     ];
     let row = |r: Record| {
+        let flags: String = r.flags.iter().map(|flag| format!(", {}", flag.word())).collect();
         vec![
             r.seq.to_string(),
             r.at,
@@ -196,8 +197,8 @@ async fn listed(context: &Context, query: AttendanceQuery) -> anyhow::Result<()>
             r.means.to_string(),
             r.score.map_or_else(|| "-".to_owned(), |score| score.to_string()),
             match r.unknown.get("outcome").and_then(|word| word.as_str()) {
-                Some(word) if r.outcome == RecordOutcome::Other => word.to_owned(),
-                _ => r.outcome.to_string(),
+                Some(word) if r.outcome == RecordOutcome::Other => format!("{word}{flags}"),
+                _ => format!("{}{flags}", r.outcome),
             },
             r.corrects.map_or_else(String::new, |seq| seq.to_string()),
             r.disputed.map_or_else(String::new, |seq| format!("by {seq}")),

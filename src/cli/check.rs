@@ -17,7 +17,13 @@ use super::Context;
 use crate::{
     camera::{self, Picture, Slot, TIMEOUT, Wakeup},
     clock::{Clock, Stamp, SystemClock},
-    config::{self, CameraSource, Config, Mode, Secret, Storage, TurnstileDriver},
+    config::{self, CameraSource, Config, Mode, Recognition, Secret, Storage, TurnstileDriver},
+    control::Request,
+    gate::{
+        pace::Capacity,
+        vision_pool::{self, probe},
+    },
+    status::Status,
     store::{self, Room},
     turnstile::{self, Buses},
     vision::{self, Vision},
@@ -57,6 +63,8 @@ impl Lines {
 
 pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let config = context.config()?;
+    #[cfg(feature = "failpoints")]
+    let _failpoints = fail::FailScenario::setup();
     let mut lines = Lines::default();
     lines.add("configuration", Ok(config.path.display().to_string()));
     let connected = UnixStream::connect(&config.control.socket).await;
@@ -67,13 +75,18 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
     lines.add("daemon", Ok(daemon.to_owned()));
     let models = config.models.clone();
     let loaded = tokio::task::spawn_blocking(move || Vision::load(&models));
-    lines.add(
-        "models",
-        match loaded.await? {
-            Ok(vision) => Ok(format!("{} can be loaded", vision.embedder_name())),
-            Err(e) => Err(e.to_string()),
-        },
-    );
+    match loaded.await? {
+        Ok(vision) => {
+            lines.add("models", Ok(format!("{} can be loaded", vision.embedder_name())));
+            let known = if running { of_the_daemon(context).await } else { None };
+            let rules = config.recognition;
+            let cameras = config.lanes.iter().map(|lane| lane.cameras.len()).sum();
+            let measured = move || speed(&rules, cameras, &vision, known);
+            let (capacity, look) = tokio::task::spawn_blocking(measured).await??;
+            add_speed(&mut lines, &capacity, look);
+        }
+        Err(e) => lines.add("models", Err(e.to_string())),
+    }
     lines.add("storage", storage(&config, running));
     if let Some(warning) = key_beside_the_data(&config.storage) {
         lines.warn("key", warning);
@@ -116,6 +129,38 @@ pub(super) async fn run(context: &Context) -> anyhow::Result<ExitCode> {
         })?;
     }
     Ok(if all_ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Returns the time of a look that a running daemon measured.
+async fn of_the_daemon(context: &Context) -> Option<Duration> {
+    let status: Status = context.ask(&Request::Status).await.ok()?;
+    status.vision.look_ms.map(Duration::from_millis)
+}
+
+/// Returns whether the box carries these cameras, and the time of a look. Measures it if it is not
+/// known.
+fn speed(
+    rules: &Recognition,
+    cameras: usize,
+    vision: &Vision,
+    known: Option<Duration>,
+) -> anyhow::Result<(Capacity, Duration)> {
+    let clock = SystemClock::new()?;
+    let look = match known {
+        Some(look) => look,
+        None => probe::best_look(vision, &clock)?,
+    };
+    let capacity = Capacity::new(vision_pool::workers(), cameras, rules.frames_to_agree);
+    capacity.observe(clock.monotonic(), look);
+    Ok((capacity, look))
+}
+
+fn add_speed(lines: &mut Lines, capacity: &Capacity, look: Duration) {
+    match capacity.too_slow() {
+        Some(problem) if capacity.misses_decisions() => lines.add("speed", Err(problem)),
+        Some(problem) => lines.warn("speed", problem),
+        None => lines.add("speed", Ok(format!("fast enough for {}", capacity.load(look)))),
+    }
 }
 
 fn storage(config: &Config, running: bool) -> Result<String, String> {

@@ -1,4 +1,6 @@
-//! `gatehouse lane …`: a release by hand, and the mode of a lane.
+//! `gatehouse lane …`: a release by hand, the mode of a lane, and a live view of it.
+
+mod watch;
 
 use std::process::ExitCode;
 
@@ -8,7 +10,7 @@ use super::Context;
 use crate::{
     control::Request,
     ledger::Outcome,
-    services::{ModeChange, Release, Released},
+    services::{ModeChange, Release, Released, Watch},
 };
 
 #[derive(Subcommand)]
@@ -24,11 +26,19 @@ pub(super) enum Command {
   gatehouse lane mode north free --reason \"fire drill\"
   gatehouse lane mode north normal --reason \"fire drill is over\"")]
     Mode(ModeChange),
+    /// Show live what happens at a lane: inputs and counters of its controller, the frames of its
+    /// cameras, each look at a face, and each decision. For the person who wires the lane and aims
+    /// its cameras. It shows neither photos nor names. Ctrl-C ends it
+    #[command(after_help = "Examples:
+  gatehouse lane watch north
+  gatehouse --json lane watch north")]
+    Watch(Watch),
 }
 
 pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
     let release = match command {
         Command::Release(release) => release,
+        Command::Watch(watch) => return watch::run(context, watch).await,
         Command::Mode(change) => {
             let set: ModeChange = context.ask(&Request::Mode(change)).await?;
             context.print(&set, |set| format!("lane {}: {}", set.lane, set.mode))?;

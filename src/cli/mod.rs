@@ -35,6 +35,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::{
     config::{Config, ConfigError},
     control::{Client, ClientError, Request},
+    memory,
 };
 
 /// Maximum number of concurrent blocking calls (the store's readers, an enrolment's photo). Further
@@ -259,6 +260,7 @@ pub fn main() -> ExitCode {
     let config =
         arguments.config.or_else(|| std::env::var_os("GATEHOUSE_CONFIG").map(PathBuf::from));
     let context = Context { config, json: arguments.json };
+    memory::set_up();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = match runtime.max_blocking_threads(BLOCKING).enable_all().build() {
         Ok(runtime) => runtime,

@@ -62,14 +62,16 @@ fn human(status: &Status) -> String {
     for lane in &status.lanes {
         let _ = writeln!(
             out,
-            "lane      {}: {}, turnstile {} ({}), {}, {}, {} by hand",
+            "lane      {}: {}, turnstile {} ({}), {}, {}, {} by hand, {} void, {} stale",
             lane.name,
             lane.mode,
             up(lane.turnstile.connected),
             lane.turnstile.port,
             counted(lane.gate.grants, "grant"),
             counted(lane.gate.denials, "denial"),
-            lane.gate.manual_releases
+            lane.gate.manual_releases,
+            lane.gate.counters.void,
+            lane.gate.counters.stale
         );
         for camera in &lane.cameras {
             let (state, seen) = (&camera.state, &camera.seen);
@@ -149,6 +151,16 @@ fn human(status: &Status) -> String {
         .collect();
     if !stages.is_empty() {
         let _ = writeln!(out, "stages    {} (ms, p50/p99)", stages.join(", "));
+    }
+    let vision = &status.vision;
+    if let Some((look_ms, carries)) = vision.look_ms.zip(vision.carries) {
+        let look_s = look_ms as f64 / 1000.0;
+        let _ = writeln!(
+            out,
+            "vision    {look_s:.1} s a face, fast enough for {} of {}",
+            carries.min(vision.cameras),
+            counted(vision.cameras as u64, "camera")
+        );
     }
     let alarms = &status.alarms;
     if alarms.raised > 0 || !alarms.standing.is_empty() {

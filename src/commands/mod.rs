@@ -45,6 +45,7 @@ use crate::{
     clock::{Monotonic, Stamp},
     failpoint,
     ledger::{Actor, Via},
+    memory::{Held, SMALL},
     services::{Code, Failure, Services},
     store::{Priority, Sealer},
     supervision::caught,
@@ -67,8 +68,6 @@ const COPIES: usize = 4;
 /// Maximum number of times that the daemon may end during one command. Then the command is not
 /// tried again.
 const ATTEMPTS: u32 = 3;
-/// Maximum size of a payload, in bytes, that is read on the async threads.
-const SMALL: usize = 64 * 1024;
 
 /// A command that was read, with its issuer.
 struct Asked {
@@ -76,6 +75,8 @@ struct Asked {
     verb: Verb,
     times: Times,
     known: CommandKey,
+    /// Kept until the command is answered.
+    held: Held,
 }
 
 /// The platform that issued a command; the reply goes to it.
@@ -156,7 +157,7 @@ struct Runner<'a> {
 impl Runner<'_> {
     /// Reads a payload. Answers it where it is no valid command.
     async fn read(&self, came: Incoming) -> Option<Asked> {
-        let Incoming { upstream, profile, payload, received, answer } = came;
+        let Incoming { upstream, profile, payload, held, received, answer } = came;
         let (speaks, upstream_name) = (profile.clone(), upstream.clone());
         let from = Issuer { upstream, profile, answer };
         let (sealer, stamp) = (self.services.store.sealer().clone(), self.services.clock.stamp());
@@ -171,7 +172,7 @@ impl Runner<'_> {
                 .unwrap_or_else(|fault| Err(refusal(None, &Failure::internal(fault))))
         };
         match read {
-            Ok((verb, times, known)) => Some(Asked { from, verb, times, known }),
+            Ok((verb, times, known)) => Some(Asked { from, verb, times, known, held }),
             Err(no) => {
                 self.services.commands.count(&from.upstream, |c| c.commands_failed += 1);
                 from.refuse(&no);
@@ -181,7 +182,7 @@ impl Runner<'_> {
     }
 
     async fn carry_out(&self, asked: Asked) {
-        let Asked { from, verb, times, known } = asked;
+        let Asked { from, verb, times, known, held: _held } = asked;
         let id = &known.id;
         let name = (from.upstream.clone(), id.clone());
         match self.lock().entry(name.clone()) {
@@ -346,6 +347,7 @@ fn read(
     // commands look old.
     let issued_ms = issued_at.as_millisecond().min(stamp.wall_ms.saturating_add(times::AHEAD_MS));
     let known = CommandKey::new(sealer, upstream, &id, &contents, issued_ms, stamp.synced);
+    drop(contents);
     match Verb::read(&verb, args) {
         Ok(verb) => Ok((verb, Times { issued_at, expires_at, received }, known)),
         Err(failure) => Err(refusal(Some(&id), &failure)),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use zeroize::Zeroizing;
 
 use super::{
-    address,
+    Mode, address,
     value::{self, Checked, hint, within, wrong},
     written::Written,
 };
@@ -51,7 +51,7 @@ fn size<'de, D: Deserializer<'de>>(from: D) -> Result<(u32, u32), D::Error> {
 
 impl Camera {
     /// Fills in and checks values that depend on several keys. `at` is the camera's table.
-    pub(super) fn complete(&mut self, written: &Written<'_>, at: &str) -> Checked<()> {
+    pub(super) fn complete(&mut self, written: &Written<'_>, at: &str, mode: Mode) -> Checked<()> {
         let replay = matches!(self.source, CameraSource::Replay(_));
         let v4l2 = matches!(self.source, CameraSource::V4l2(_));
         for (key, takes, whose) in [
@@ -76,6 +76,12 @@ impl Camera {
         within(self.fps, 0.1..=60.0).or_else(|message| wrong(key, message + " frames a second"))?;
         if let CameraSource::Replay(path) | CameraSource::V4l2(path) = &mut self.source {
             written.absolute(path);
+        }
+        if replay && mode != Mode::Bench {
+            let message = "\"replay:\" needs mode = \"bench\" at the top of the file: at a real gate, \
+                           recorded pictures would let people in who are not there; use a v4l2:, \
+                           http: or rtsp: camera";
+            return wrong(format!("{at}.source"), message);
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ pub(super) fn lanes(
         }
         let mut sides = Vec::new();
         for (j, camera) in table.camera.iter_mut().enumerate() {
-            camera.complete(written, &at(&format!("camera[{j}]")))?;
+            camera.complete(written, &at(&format!("camera[{j}]")), mode)?;
             if sides.contains(&camera.direction) {
                 let message = format!("a second {} camera: a side has only one", camera.direction);
                 return wrong(at(&format!("camera[{j}].direction")), message);

@@ -78,7 +78,7 @@ pub struct Config {
     pub alarms: AlarmLimits,
 }
 
-/// `Bench` admits simulated devices; `Field` refuses them.
+/// `Bench` admits simulated turnstiles and replayed pictures; `Field` refuses them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {

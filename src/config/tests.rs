@@ -52,6 +52,21 @@ fn alarms_take_limits_within_reason_only() {
     }
 }
 
+#[test]
+fn a_field_gate_refuses_recorded_pictures_and_names_the_remedy() {
+    let lane = "[[lane]]\nname = \"north\"\n[lane.turnstile]\ndriver = \"eb\"\nport = \"/dev/ttyS0\"\n\
+                [[lane.camera]]\ndirection = \"entry\"\nsource = \"replay:frames\"\n";
+    for mode in ["", "mode = \"field\"\n"] {
+        let refused = refusal(&format!("{mode}{SITE}{lane}"));
+        for words in ["lane[0].camera[0].source: ", "needs mode = \"bench\" at the top of the file"]
+        {
+            assert!(refused.contains(words), "{refused}");
+        }
+    }
+    let bench = format!("mode = \"bench\"\n{SITE}{lane}");
+    Config::parse(Path::new("/etc/g.toml"), &bench).unwrap();
+}
+
 fn lanes(boards: [(&str, u8, u32); 2]) -> String {
     let lane = |(n, (driver, address, baud)): (usize, (&str, u8, u32))| {
         format!(

@@ -159,6 +159,23 @@ impl Connection<'_> {
                 }
                 self.done(&audit.done).await
             }
+            Request::Watch(watch) => {
+                let mut watching = services.watch(&watch)?;
+                loop {
+                    let next = tokio::select! {
+                        next = watching.next() => next,
+                        // A client sends nothing more, so this is its end.
+                        said = self.wire.receive_json::<serde_json::Value>() => {
+                            said?;
+                            return Err(WireError::Malformed("a request while it watches".to_owned()).into());
+                        }
+                    };
+                    match next {
+                        Some(watched) => self.send(&Reply::Item(watched)).await?,
+                        None => return self.done(serde_json::Value::Null).await,
+                    }
+                }
+            }
         }
     }
 

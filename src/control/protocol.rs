@@ -11,7 +11,7 @@ use crate::{
     roster::WorkerId,
     services::{
         Addition, AttendanceQuery, Dispute, Enroll, EvidenceQuery, Failure, ModeChange,
-        PassageAsked, Release, Remove, SetState, Update, WorkerQuery,
+        PassageAsked, Release, Remove, SetState, Update, Watch, WorkerQuery,
     },
 };
 
@@ -52,11 +52,13 @@ pub enum Request {
     Evidence(EvidenceQuery),
     /// An audit of the whole ledger: items say how far it is.
     Audit,
+    /// What happens at a lane, until the client disconnects.
+    Watch(Watch),
 }
 
 impl Request {
     /// Returns whether the request needs the right to change things. The other requests only read,
-    /// and return no pictures of people.
+    /// and return no pictures of people. Watching a lane is for the person who sets it up.
     pub fn changes(&self) -> bool {
         !matches!(
             self,

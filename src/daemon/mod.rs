@@ -39,11 +39,13 @@ use crate::{
     control, failpoint,
     gate::{
         lane::{self, FireAlarms, ModeHolder, ModeState, PRESENTED, REQUESTS},
+        pace::Capacity,
         passage::Rules,
         vision_pool::{self, CameraFeed, FrameCounts, VisionPool},
         visit::FaceRules,
     },
     ledger::{LaneMode, Ledger, Retention},
+    memory::{self, Memory},
     services::{CameraPanel, LanePanel, Services},
     status,
     store::{
@@ -110,22 +112,12 @@ fn links(
     config.upstreams.iter().map(spawn).collect()
 }
 
-/// Loads the models, off the async threads.
+/// Loads the models, off the async threads. Unpacking them takes twice their final size.
 async fn load_vision(files: &ModelFiles) -> anyhow::Result<Arc<Vision>> {
     let files = files.clone();
     let vision = tokio::task::spawn_blocking(move || Vision::load(&files)).await??;
-    give_back_memory();
+    memory::give_back();
     Ok(Arc::new(vision))
-}
-
-/// Returns free memory to the kernel. Unpacking the models takes twice their final size, and glibc
-/// keeps the freed half.
-fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: malloc_trim may be called at any time; it only returns free pages to the kernel.
-    unsafe {
-        libc::malloc_trim(0);
-    }
 }
 
 /// Empties the write-ahead log: after a crash it may hold sealed copies of a removed worker's data
@@ -209,6 +201,9 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     }
 
     let (commands, incoming) = mpsc::channel(uplink::COMMANDS);
+    let memory = Arc::new(Memory::default());
+    let returning = memory.clone();
+    keep("the return of memory", &ended, async move { returning.give_back().await });
     let (online, online_watch) = watch::channel(uplink::Online::default());
     let heads = watch::Sender::default();
     let context = uplink::Context {
@@ -220,10 +215,14 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         sent_before: 0,
         ledger: opened.ledger.id,
         commands,
+        memory: memory.clone(),
         cancel: cancel_links.clone(),
     };
     let (upstreams, links) = links(config, &context, &opened.ledger, &ended)?;
 
+    let frames_to_agree = config.recognition.frames_to_agree;
+    let cameras = parts.feeds.len();
+    let capacity = Arc::new(Capacity::new(vision_pool::workers(), cameras, frames_to_agree));
     let (exporter_down, exporter) = watch::channel(None);
     let services = Arc::new(Services {
         heads,
@@ -239,6 +238,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         lanes: parts.panels,
         upstreams,
         stages: stages.clone(),
+        capacity: capacity.clone(),
         exporter,
         face_limits: config.enrolment,
         threshold: config.recognition.threshold,
@@ -249,7 +249,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             timezone: config.site.timezone.clone(),
         },
         commands: Default::default(),
-        examining: Default::default(),
+        memory: memory.clone(),
         changing: Default::default(),
         audit: watch::Sender::default(),
         alarm_limits: config.alarms,
@@ -293,13 +293,13 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         roster: services.roster.subscribe(),
         clock: clock.clone(),
         stages,
+        capacity,
         rules: config.recognition,
         timezone: config.site.timezone.clone(),
         photos: services.photo_store.keeps(),
         cancel: cancel.clone(),
     };
-    let workers = thread::available_parallelism().map_or(1, |n| n.get()).min(4);
-    let mut threads = vision_pool::spawn(vision_pool, workers, &beats, &ended)
+    let mut threads = vision_pool::spawn(vision_pool, &beats, &ended)
         .context("cannot start the vision workers")?;
     threads.extend(parts.captures);
     Ok(Running {

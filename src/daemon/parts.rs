@@ -63,6 +63,8 @@ impl Parts {
         let (presents, presented) = mpsc::channel(PRESENTED);
         let (requests, asked) = mpsc::channel(REQUESTS);
         let (state, watched) = watch::channel(lane::LaneState::default());
+        let watchers = lane::Watchers::default();
+        let passing = watch::Sender::default();
         let mut cameras = Vec::new();
         for side in &lane.cameras {
             let slot = Arc::new(Slot::new(wakeup.clone()));
@@ -76,6 +78,7 @@ impl Parts {
                 direction: side.direction,
                 slot: slot.clone(),
                 lane: presents.clone(),
+                passing: passing.subscribe(),
                 seen: seen.clone(),
                 turn: Default::default(),
             });
@@ -99,6 +102,7 @@ impl Parts {
             clock: built.clock.clone(),
             stages: built.stages.clone(),
             state,
+            passing,
             name: lane.name.clone(),
             beat: built.beats.part(format!("lane {}", lane.name)),
             denials: lane::Permits::default(),
@@ -110,6 +114,7 @@ impl Parts {
                 built.clock.stamp(),
             ),
             photo_store: built.photo_store.clone(),
+            watchers: watchers.clone(),
         };
         let stop = cancel.clone();
         tasks.spawn(async move {
@@ -123,6 +128,7 @@ impl Parts {
             turnstile: turnstile_state,
             fire_input: lane.fire_input,
             cameras,
+            watchers,
         });
         Ok(())
     }

@@ -5,12 +5,15 @@ use std::sync::Arc;
 use jiff::civil::Date;
 use sha2::{Digest, Sha256};
 
-use super::policy::{Reason, Sighted};
+use super::{
+    pace::Pace,
+    policy::{Reason, Sighted},
+};
 use crate::{
     clock::Monotonic,
     config::Direction,
     ledger::{Actor, Evidence},
-    roster::{Person, Worker},
+    roster::{Person, Worker, WorkerId},
 };
 
 /// A face in one frame of one of the lane's cameras.
@@ -20,13 +23,30 @@ pub struct Sighting {
     /// The number of the visit; it rises when another person stands before this camera.
     pub visit: u64,
     pub captured: Monotonic,
+    /// The pace of the looks at this camera.
+    pub pace: Pace,
     pub sighted: Sighted,
     pub roster_version: u64,
     /// The date at the site; `None` if the clock is not synchronised.
     pub today: Option<Date>,
     /// Photo of the face; it is stored only if this sighting leads to a grant.
     pub photo: Option<PassagePhoto>,
+    pub face: FaceSeen,
 }
+
+/// The face of a sighting, as evidence that another person stands there.
+#[derive(Clone, Debug, Default)]
+pub struct FaceSeen {
+    /// In pixels of the camera's frame.
+    pub width_px: f32,
+    /// The worker whose passage is under way on this side, if the look is good and is clearly not a
+    /// look at this worker.
+    pub unlike: Option<WorkerId>,
+}
+
+/// For each direction, the worker whose passage is under way. The vision pool compares faces with
+/// this worker.
+pub type Passing = [Option<WorkerId>; 2];
 
 /// A claim of identity with its evidence: the sightings of a visit, or a card.
 #[derive(Clone, Debug)]
@@ -49,6 +69,11 @@ pub struct Claim {
 pub enum Presented {
     Look(Sighting),
     Claim(Claim),
+    /// A frame without a face, while a passage in this direction is under way.
+    NoFace {
+        direction: Direction,
+        captured: Monotonic,
+    },
 }
 
 impl Presented {
@@ -56,6 +81,7 @@ impl Presented {
         match self {
             Presented::Look(sighting) => sighting.direction,
             Presented::Claim(claim) => claim.direction,
+            Presented::NoFace { direction, .. } => *direction,
         }
     }
 
@@ -63,6 +89,7 @@ impl Presented {
         match self {
             Presented::Look(sighting) => sighting.captured,
             Presented::Claim(claim) => claim.captured,
+            Presented::NoFace { captured, .. } => *captured,
         }
     }
 }

@@ -11,6 +11,7 @@
 mod fire;
 mod mode;
 mod shell;
+mod watched;
 
 use std::{collections::HashMap, convert::Infallible, sync::Arc, time::Duration};
 
@@ -22,9 +23,10 @@ use self::shell::Shell;
 pub use self::{
     fire::{FireAlarms, GLITCH_WINDOW, ShortSign},
     mode::{ModeHolder, ModeRequest, ModeState, keep as keep_mode, load as load_mode},
+    watched::{Happening, Watched, Watchers},
 };
 use super::{
-    claim::{ManualRelease, Presented},
+    claim::{ManualRelease, Passing, Presented},
     passage::{Answered, Counters, DECISION_LIFE, Event, Machine, RETRY, Rules},
 };
 use crate::{
@@ -44,7 +46,7 @@ pub const REQUESTS: usize = 4;
 /// Maximum number of the store's answers in a lane's queue: a cause, an outcome, and some denials.
 const RESULTS: usize = 8;
 
-/// Maximum number of denials and tailgates that wait for their commit. When the disk stalls, the
+/// Maximum number of denials, tailgates and other faces that wait for their commit. When the disk stalls, the
 /// next one is dropped and counted, so that attendance does not wait behind denials.
 const DENIALS: usize = 8;
 /// Maximum number of denials of workers that wait for their commit, besides [`DENIALS`]. Strangers
@@ -120,7 +122,7 @@ impl LaneState {
                 self.commit_errors += 1;
                 self.last_error = Some(error.clone());
                 // On a full disk a denial may fail while attendance can still be committed.
-                if !matches!(kind, "denial" | "tailgate") {
+                if !matches!(kind, "denial" | "tailgate" | "other_face") {
                     self.failing.get_or_insert((now, now)).1 = now;
                 }
             }
@@ -141,12 +143,14 @@ pub struct LaneTask {
     pub clock: Arc<dyn Clock>,
     pub stages: Arc<Stages>,
     pub state: watch::Sender<LaneState>,
+    pub passing: watch::Sender<Passing>,
     pub name: String,
     pub beat: Heartbeat,
     pub denials: Permits,
     pub holding: ModeHolder,
     /// Stores the photos of passages.
     pub photo_store: PhotoStore,
+    pub watchers: Watchers,
 }
 
 /// The permits for denials and tailgates that wait for their commit.

@@ -2,11 +2,12 @@
 //!
 //! In: frames from the cameras' slots, requests for a manual release, the turnstile's events.
 //! Out: ledger entries, and releases in answer to their commits. `visit` (agreement of sightings),
-//! `policy` and `passage` decide and touch nothing. `vision_pool` (the vision workers) and `lane`
+//! `policy` and `passage` decide and touch nothing; `pace` has their timeouts. `vision_pool` (the vision workers) and `lane`
 //! (one task for each lane) carry out the decisions.
 
 pub mod claim;
 pub mod lane;
+pub mod pace;
 pub mod passage;
 pub mod policy;
 pub mod vision_pool;

@@ -9,6 +9,10 @@
 //!   +------------------------------------+---- Closing <----------+------ outcome ------+
 //! ```
 //!
+//! After a passage with another face before it, the machine waits in Leaving until it is known
+//! whether that face is still there ([`others`]). An open arm through which no one walks yields to
+//! the other side ([`yielding`]). Only then a lane has two passages, one in each direction.
+//!
 //! A lane that stands open (free mode) releases nothing: a recognised worker's passage goes from
 //! Committing to Closing. There, a person who passes without a release is not recorded. In the
 //! other modes it is a tailgate.
@@ -22,15 +26,19 @@ mod cooling;
 mod denied;
 mod events;
 mod looks;
+mod others;
 mod taken;
+mod yielding;
 
 use std::time::Duration;
 
 use self::{
     budget::Budget,
-    cooling::{CoolDown, Cooling},
+    cooling::CoolDown,
     denied::Denials,
     looks::Undecided,
+    others::{OTHER_FACES, Others},
+    yielding::Aside,
 };
 pub use self::{
     events::{Action, Answered, Counters, Event, Rules},
@@ -44,7 +52,7 @@ use super::{
 use crate::{
     clock::Monotonic,
     config::Direction,
-    ledger::{Detail, Evidence, GuardRelease, LaneMode, Outcome, Tailgate},
+    ledger::{Detail, Evidence, Flag, GuardRelease, LaneMode, Outcome, Tailgate},
     roster::WorkerId,
     turnstile::{NotReleased, PassageId, Release, TurnstileEvent},
 };
@@ -71,6 +79,10 @@ struct Passage {
     manual: bool,
     /// The turnstile acknowledged the release.
     released: bool,
+    /// The faces before the passage; `None` without a recognised face.
+    others: Option<Others>,
+    /// The flags of the outcome.
+    flags: Vec<Flag>,
 }
 
 #[derive(Debug)]
@@ -90,6 +102,10 @@ enum State {
         until: Monotonic,
         lost_sight: bool,
     },
+    /// A person went through, and another face was there before: is it still there?
+    Leaving {
+        passage: Passage,
+    },
     Closing {
         passage: Passage,
         outcome: Outcome,
@@ -105,6 +121,7 @@ pub struct Machine {
     confirms: bool,
     mode: LaneMode,
     state: State,
+    aside: Option<Aside>,
     visits: [Visit; 2],
     undecided: [Undecided; 2],
     /// The result for the latest sighting or claim.
@@ -117,6 +134,8 @@ pub struct Machine {
     tailgates: Budget<TAILGATES>,
     /// The recorded denials without a worker.
     strangers: Budget<STRANGERS>,
+    /// The recorded events of other faces.
+    other_faces: Budget<OTHER_FACES>,
     cooling: CoolDown,
     denied: Denials,
     pub counters: Counters,
@@ -130,6 +149,7 @@ impl Machine {
             confirms,
             mode,
             state: State::Idle,
+            aside: None,
             visits: Default::default(),
             undecided: Default::default(),
             taken: None,
@@ -137,6 +157,7 @@ impl Machine {
             next: Default::default(),
             tailgates: Budget::default(),
             strangers: Budget::default(),
+            other_faces: Budget::default(),
             cooling: CoolDown::default(),
             denied: Denials::default(),
             counters: Counters::default(),
@@ -146,11 +167,16 @@ impl Machine {
     /// Returns the time at which [`Event::Tick`] is due, and the reason.
     pub fn timeout(&self) -> Option<(Monotonic, &'static str)> {
         match &self.state {
-            State::Idle | State::Committing { .. } => None,
+            State::Idle => self.aside_due(),
+            State::Committing { .. } => None,
             State::Releasing { deadline, .. } => {
                 Some((*deadline + ANSWER_GRACE, "waits for the turnstile's answer"))
             }
             State::Open { until, .. } => Some((*until, "waits for a person to walk through")),
+            State::Leaving { passage } => {
+                let due = passage.others.as_ref().and_then(Others::due);
+                due.map(|at| (at, "waits for another face to be seen again"))
+            }
             State::Closing { retry_at, .. } => {
                 retry_at.map(|at| (at, "waits to record the outcome again"))
             }
@@ -159,7 +185,7 @@ impl Machine {
 
     /// Returns whether a passage is under way.
     pub fn busy(&self) -> bool {
-        !matches!(self.state, State::Idle)
+        !matches!(self.state, State::Idle) || self.aside.is_some()
     }
 
     pub fn handle(&mut self, now: Monotonic, event: Event) -> Vec<Action> {
@@ -182,6 +208,9 @@ impl Machine {
     /// wait for a person.
     fn mode(&mut self, now: Monotonic, mode: LaneMode) -> Vec<Action> {
         self.mode = mode;
+        if mode == LaneMode::Free {
+            self.aside_stands_open(now);
+        }
         match std::mem::replace(&mut self.state, State::Idle) {
             State::Open { passage, .. } if mode == LaneMode::Free => {
                 self.close(now, passage, Outcome::Unconfirmed, STANDS_OPEN)
@@ -208,7 +237,7 @@ impl Machine {
             State::Idle if closed => {
                 Some("the lane is closed for entry; `gatehouse lane mode` opens it")
             }
-            State::Idle => None,
+            State::Idle if !self.aside_blocks(now, request.direction) => None,
             _ => Some("another passage through this lane is under way; ask again"),
         };
         if let Some(problem) = problem {
@@ -221,6 +250,8 @@ impl Machine {
             visit: None,
             manual: true,
             released: false,
+            others: None,
+            flags: Vec::new(),
         };
         self.state = State::Committing { passage, deadline };
         let release = GuardRelease {
@@ -282,10 +313,13 @@ impl Machine {
                     outcome: *outcome,
                     detail: detail.take().map(|d| d.to_string()).unwrap_or_default(),
                 };
-                let manual = passage.manual;
+                let (manual, direction) = (passage.manual, passage.direction);
+                let other = passage.other_face();
                 self.state = State::Idle;
                 let answer = Action::Answer { passage: id, answer: Ok(answered) };
                 let mut actions = Vec::from_iter(manual.then_some(answer));
+                actions
+                    .extend(other.and_then(|other| self.other_face(now, (id, direction), &other)));
                 actions.extend(self.next(now));
                 actions
             }
@@ -294,6 +328,9 @@ impl Machine {
     }
 
     fn turnstile(&mut self, now: Monotonic, event: TurnstileEvent) -> Vec<Action> {
+        if matches!(event, TurnstileEvent::Down { .. }) {
+            self.aside_lost_sight();
+        }
         let state = std::mem::replace(&mut self.state, State::Idle);
         match (state, event) {
             (
@@ -326,17 +363,20 @@ impl Machine {
                     if may_have_released { Outcome::Unconfirmed } else { Outcome::NotPassed };
                 self.close(now, passage, outcome, detail)
             }
-            (State::Open { passage, .. }, TurnstileEvent::Passed { direction, .. })
+            (State::Open { passage, .. }, TurnstileEvent::Passed { direction, at })
                 if passage.direction == direction =>
             {
-                self.close(now, passage, Outcome::Passed, None)
+                self.went(now, at, passage)
             }
             (State::Open { passage, until, .. }, TurnstileEvent::Down { .. }) => {
                 self.state = State::Open { passage, until, lost_sight: true };
                 Vec::new()
             }
-            (state, TurnstileEvent::Passed { direction, .. }) => {
+            (state, TurnstileEvent::Passed { direction, at }) => {
                 self.state = state;
+                if self.aside_passed(at, direction) {
+                    return Vec::new();
+                }
                 self.tailgate(now, direction)
             }
             (state, _) => {
@@ -378,12 +418,14 @@ impl Machine {
                 let detail = Detail::new("controller_away");
                 self.close(now, passage, Outcome::Unconfirmed, detail)
             }
+            State::Leaving { passage } => self.close(now, passage, Outcome::Passed, None),
             State::Closing { passage, outcome, detail, .. } => {
-                let close = Action::Close { passage: passage.id, outcome, detail: detail.clone() };
+                let close = passage.close(outcome, detail.clone());
                 self.state = State::Closing { passage, outcome, detail, retry_at: None };
                 vec![close]
             }
-            state @ (State::Idle | State::Committing { .. }) => {
+            State::Idle => self.close_aside(now),
+            state @ State::Committing { .. } => {
                 self.state = state;
                 Vec::new()
             }
@@ -393,27 +435,28 @@ impl Machine {
     fn close(
         &mut self,
         now: Monotonic,
-        passage: Passage,
+        mut passage: Passage,
         outcome: Outcome,
         detail: impl Into<Option<Detail>>,
     ) -> Vec<Action> {
-        if let Some(worker) = &passage.worker {
-            let until = now + self.rules.cool_down;
-            self.cooling.begin(Cooling {
-                worker: worker.clone(),
-                direction: passage.direction,
-                visit: passage.visit,
-                until,
-                went: outcome != Outcome::NotPassed,
-            });
-        }
+        let went = outcome != Outcome::NotPassed;
+        self.cooling.begin(now, &passage, went, self.rules.cool_down);
         if passage.released {
             self.released[passage.direction as usize] = Some((passage.id, now));
         }
+        if passage.other_face().is_some() {
+            passage.flags.push(Flag::OTHER_FACE);
+        }
         let detail = detail.into();
-        let close = Action::Close { passage: passage.id, outcome, detail: detail.clone() };
+        let close = passage.close(outcome, detail.clone());
         self.state = State::Closing { passage, outcome, detail, retry_at: None };
         vec![close]
+    }
+}
+
+impl Passage {
+    fn close(&self, outcome: Outcome, detail: Option<Detail>) -> Action {
+        Action::Close { passage: self.id, outcome, detail, flags: self.flags.clone() }
     }
 }
 

@@ -6,22 +6,29 @@
 //! sighting leads to a grant.
 //!
 //! The work has two parts. A glance at a frame takes one or two milliseconds and decides whether to
-//! search the frame for a face. A search and its following steps take about a hundred milliseconds.
-//! A worker glances at all cameras with a frame that is due. Then it searches a frame of the camera
-//! that was served longest ago, and glances again. So a camera without a face waits behind crowded
-//! ones no longer than one face takes. No crowded camera is served twice before another is served.
+//! search the frame for a face. A search and its following steps take about a hundred milliseconds,
+//! and 2 s on a small board. A worker glances at all cameras with a frame that is due. Then it
+//! searches the newest frame of one camera, and glances again.
+//!
+//! A visit is finished before the next camera is served, because a decision needs several looks in
+//! a row. If several visits go on, the widest face is the nearest one and comes first. A turn of a
+//! camera has at most the looks that a denial needs. Then the camera that was served longest ago
+//! has its turn. So no crowded camera has two turns before another one is served.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | `watch` | decides whether to search a camera's frame (pure) |
 //! | `visit` | follows a face, chooses frames to embed, begins the next visit (pure) |
 //! | `counts` | counts the frames by their result |
+//! | `probe` | measures a look at a face, without a camera |
 
 mod counts;
+pub mod probe;
 mod visit;
 mod watch;
 
 use std::{
+    cmp::Reverse,
     io,
     sync::{Arc, Mutex, MutexGuard},
     thread::JoinHandle,
@@ -37,16 +44,18 @@ pub use self::{
     watch::Watch,
 };
 use self::{
-    visit::{Look, Use},
+    visit::{Look, UNLIKE, Use},
     watch::Glance,
 };
 use super::{
-    claim::{PassagePhoto, Presented, Sighting},
+    claim::{FaceSeen, PassagePhoto, Passing, Presented, Sighting},
+    pace::{Capacity, Pace},
     policy,
+    visit::Agreement,
 };
 use crate::{
     camera::{Frame, Slot, Wakeup},
-    clock::Clock,
+    clock::{Clock, Monotonic},
     config::{Direction, FaceLimits, Recognition},
     failpoint,
     roster::Roster,
@@ -61,6 +70,14 @@ pub const GATE_LONGEST_SIDE: u32 = 320;
 /// Timeout after which a worker without a frame checks whether the daemon is stopping.
 const TIMEOUT: Duration = Duration::from_millis(200);
 
+/// Maximum number of vision workers.
+const WORKERS: usize = 4;
+
+/// Returns the number of vision workers on this box.
+pub fn workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get()).min(WORKERS)
+}
+
 /// One camera as the vision workers see it.
 pub struct CameraFeed {
     /// Lane and direction, for the log.
@@ -68,6 +85,7 @@ pub struct CameraFeed {
     pub direction: Direction,
     pub slot: Arc<Slot>,
     pub lane: mpsc::Sender<Presented>,
+    pub passing: channel::Receiver<Passing>,
     pub seen: Arc<FrameCounts>,
     /// Locked by the worker that handles this camera's frame, so that its frames stay in order.
     pub turn: Mutex<Watch>,
@@ -82,6 +100,14 @@ impl CameraFeed {
             tracing::debug!(camera = %self.name, "face: dropped, the lane's queue is full");
         }
     }
+
+    /// Reports a frame without a face to a lane with a passage under way. A full queue takes none.
+    fn no_face(&self, captured: Monotonic) {
+        let direction = self.direction;
+        if self.passing.borrow()[direction as usize].is_some() {
+            let _ = self.lane.try_send(Presented::NoFace { direction, captured });
+        }
+    }
 }
 
 /// The state that all workers share.
@@ -92,6 +118,7 @@ pub struct VisionPool {
     pub roster: channel::Receiver<Arc<Roster>>,
     pub clock: Arc<dyn Clock>,
     pub stages: Arc<Stages>,
+    pub capacity: Arc<Capacity>,
     pub rules: Recognition,
     pub timezone: TimeZone,
     /// Whether photos of passages are kept; if not, none is made.
@@ -103,7 +130,6 @@ pub struct VisionPool {
 /// its end to `ended`, also after a panic.
 pub fn spawn(
     vision_pool: VisionPool,
-    workers: usize,
     beats: &Heartbeats,
     ended: &mpsc::Sender<&'static str>,
 ) -> io::Result<Vec<JoinHandle<()>>> {
@@ -115,13 +141,16 @@ pub fn spawn(
     }
 
     let vision_pool = Arc::new(vision_pool);
-    (0..workers.max(1))
+    (0..vision_pool.capacity.workers.max(1))
         .map(|n| {
             let (vision_pool, reports_end) = (vision_pool.clone(), ReportsEnd(ended.clone()));
             let name = format!("vision {n}");
             let beat = beats.part(&name);
             std::thread::Builder::new().name(name).spawn(move || {
                 let _reports_end = reports_end;
+                if n == 0 {
+                    vision_pool.measure();
+                }
                 vision_pool.work(&beat);
             })
         })
@@ -130,7 +159,7 @@ pub fn spawn(
 
 /// The search of a frame failed.
 #[derive(Debug, thiserror::Error)]
-enum Lost {
+pub enum Lost {
     #[error(transparent)]
     Decoding(#[from] DecodeError),
     #[error(transparent)]
@@ -138,6 +167,20 @@ enum Lost {
 }
 
 impl VisionPool {
+    /// Measures a look without a person, so that `status` is right also before the first person
+    /// comes.
+    fn measure(&self) {
+        match probe::best_look(&self.vision, &*self.clock) {
+            Ok(look) => self.capacity.observe(self.clock.monotonic(), look),
+            Err(error) => tracing::error!(%error, "the time of a look cannot be measured"),
+        }
+    }
+
+    /// Returns the pace of the looks at one camera.
+    fn pace(&self) -> Pace {
+        self.capacity.pace(Agreement::default().needed(self.rules.frames_to_agree))
+    }
+
     fn work(&self, beat: &Heartbeat) {
         let (mut heard, mut timeout) = (0, TIMEOUT);
         while !self.cancel.is_cancelled() {
@@ -148,6 +191,9 @@ impl VisionPool {
                     break timeout;
                 }
             };
+            if self.capacity.is_due(self.clock.monotonic()) {
+                self.measure();
+            }
         }
     }
 
@@ -155,12 +201,12 @@ impl VisionPool {
     /// the time until the next frame may be due.
     fn round(&self, beat: &Heartbeat) -> Option<Duration> {
         let timeout = self.glance_at_all(beat);
-        let Some((feed, mut watch)) = self.served_longest_ago() else { return Some(timeout) };
+        let Some((feed, mut watch)) = self.next_camera() else { return Some(timeout) };
         if self.cancel.is_cancelled() {
             return Some(timeout);
         }
         if let Some(frame) = watch.waiting.take() {
-            self.serve(feed, &mut watch, &frame);
+            self.serve(feed, &mut watch, frame);
         }
         beat.beat();
         None
@@ -210,14 +256,18 @@ impl VisionPool {
         }
     }
 
-    /// Returns the camera that was served longest ago, of those with a frame to search.
-    fn served_longest_ago(&self) -> Option<(&CameraFeed, MutexGuard<'_, Watch>)> {
+    /// Returns the camera to serve, of those with a frame to search: the one with the nearest face
+    /// whose visit goes on; if there is none, the one that was served longest ago.
+    fn next_camera(&self) -> Option<(&CameraFeed, MutexGuard<'_, Watch>)> {
         let free = self.feeds.iter().filter_map(|feed| Some((feed, feed.turn.try_lock().ok()?)));
         let mut waiting = 0;
         let first = free
             .filter(|(_, watch)| watch.waiting.is_some())
             .inspect(|_| waiting += 1)
-            .min_by_key(|(_, watch)| watch.served);
+            .min_by_key(|(_, watch)| {
+                let width = watch.goes_on(self.rules.frames_to_agree).unwrap_or_default();
+                (Reverse(width as u32), watch.served)
+            });
         // Another worker may have skipped these cameras while this one held their locks.
         if waiting > 1 {
             self.wakeup.wake();
@@ -225,9 +275,18 @@ impl VisionPool {
         first
     }
 
-    fn serve(&self, feed: &CameraFeed, watch: &mut Watch, frame: &Frame) {
-        watch.served = self.clock.monotonic();
-        if let Err(error) = self.search(feed, watch, frame) {
+    fn serve(&self, feed: &CameraFeed, watch: &mut Watch, mut frame: Frame) {
+        let now = self.clock.monotonic();
+        watch.serves(now, self.rules.frames_to_agree);
+        // The glances at other cameras took time, and the life of a decision begins with its frame.
+        if let Some(newest) = feed.slot.take() {
+            watch.looked(now);
+            watch.visits.sent(newest.pause);
+            feed.seen.count(|seen| &mut seen.analysed);
+            feed.seen.count(|seen| &mut seen.overtaken);
+            frame = newest;
+        }
+        if let Err(error) = self.search(feed, watch, &frame) {
             watch.searched(frame.captured, false);
             self.lost(feed, error);
         }
@@ -236,6 +295,8 @@ impl VisionPool {
     fn search(&self, feed: &CameraFeed, watch: &mut Watch, frame: &Frame) -> Result<(), Lost> {
         let (stages, clock, seen) = (&self.stages, &*self.clock, &feed.seen);
         let (at, frames_to_agree) = (frame.captured, self.rules.frames_to_agree);
+        let (begun, pace) = (clock.monotonic(), self.pace());
+        watch.visits.paced(pace);
         let view = View::new(&frame.picture)?;
         let small = stages.decode.time(clock, || view.for_detection(GATE_LONGEST_SIDE))?;
         let faces = stages
@@ -254,6 +315,7 @@ impl VisionPool {
                     "face: too small"
                 );
             }
+            feed.no_face(at);
             return Ok(());
         };
         seen.face(at);
@@ -282,7 +344,7 @@ impl VisionPool {
         let good = look.quality.flaw.is_none();
         // A look that was set aside has only its cut-out; its frame is gone.
         let waited = (self.photos && look.at != at).then(|| look.face.clone());
-        let template = stages.embed.time(clock, || self.vision.embed_aligned(look.face))?;
+        let template = stages.embed.time(clock, || probe::embed(&self.vision, look.face))?;
         let roster = self.roster.borrow().clone();
         let best = stages.matching.time(clock, || roster.best(&template));
         let sighted = policy::judge(best, &self.rules);
@@ -291,16 +353,26 @@ impl VisionPool {
             None => near.portrait(&face),
             Some(cut_out) => cut_out.portrait(),
         });
+        // The worker whose passage is under way may have stepped aside for another person.
+        let passing = feed.passing.borrow()[feed.direction as usize].clone();
+        let unlike = passing.filter(|worker| {
+            let likeness = || roster.likeness(worker, &template);
+            good && sighted.named() != Some(worker) && likeness().is_some_and(|l| l < UNLIKE)
+        });
         let visit = watch.visits.embedded(look.at, good, template, sighted.named());
         feed.hand_over(Sighting {
             direction: feed.direction,
             visit,
             captured: look.at,
+            pace,
             sighted,
             roster_version: roster.version(),
             today: self.today(),
             photo: photo.map(PassagePhoto::new),
+            face: FaceSeen { width_px: face.bbox.w, unlike },
         });
+        let now = clock.monotonic();
+        self.capacity.observe(now, now.since(begun));
         failpoint::at("sight.handed");
         Ok(())
     }

@@ -17,11 +17,6 @@ use crate::{
     roster::WorkerId,
 };
 
-/// Timeout after which a visit ends without its face.
-pub const GAP: Duration = Duration::from_millis(1500);
-/// Timeout after which a visit ends if no frame was searched in between. With many busy lanes the
-/// vision workers may have no time for a camera.
-pub const GAP_UNSEARCHED: Duration = Duration::from_secs(4);
 /// Maximum time after a recognition in which a sighting without a match is not counted: a worker
 /// who turns to walk shows a face that matches no one.
 const TURNING_AWAY: Duration = Duration::from_millis(1000);
@@ -59,7 +54,7 @@ impl Agreement {
     }
 
     /// Returns the number of looks needed for a decision: more for a denial than for a grant.
-    fn needed(&self, frames_to_agree: u32) -> u32 {
+    pub fn needed(&self, frames_to_agree: u32) -> u32 {
         match self.named {
             Some(_) => frames_to_agree,
             None => frames_to_agree.saturating_mul(2).max(3),
@@ -110,7 +105,7 @@ impl Visit {
     /// Counts a sighting. `counts`: a face that matches no one is counted, too.
     pub(super) fn look(&mut self, sighting: &Sighting, rules: &FaceRules, counts: bool) -> Verdict {
         let at = sighting.captured;
-        if self.id != sighting.visit || at.since(self.last_face) > GAP_UNSEARCHED {
+        if self.id != sighting.visit || at.since(self.last_face) > sighting.pace.gap_unsearched() {
             // The face of a worker who turns to walk may begin a new visit. The time of the
             // recognition stays.
             let last_named = self.last_named;

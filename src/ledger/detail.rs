@@ -205,6 +205,7 @@ const ENGLISH: &[(&str, &str)] = &[
          the new router is known now",
     ),
     ("turnstile_down", "{problem}"),
+    ("yielded", "no one walked through in time, and the arm was released for the other side"),
 ];
 
 impl fmt::Display for Detail {

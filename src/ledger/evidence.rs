@@ -139,7 +139,7 @@ pub struct Flag(Cow<'static, str>);
 impl Flag {
     /// The decision was carried out late.
     pub const LATE: Flag = Flag(Cow::Borrowed("late"));
-    /// Another face was before the camera when the passage was reported.
+    /// Another face was before the camera until the passage, and vanished with it.
     pub const OTHER_FACE: Flag = Flag(Cow::Borrowed("other_face"));
     /// The sensor that reports passages had shown no sign of life.
     pub const SENSOR_SUSPECT: Flag = Flag(Cow::Borrowed("sensor_suspect"));

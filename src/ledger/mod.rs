@@ -193,6 +193,17 @@ impl Ledger {
         outcome: Outcome,
         detail: Option<Detail>,
     ) -> Result<Stored, LedgerError> {
+        self.close_flagged(tx, stamp, passage, (outcome, detail, Vec::new()))
+    }
+
+    /// Closes as [`close`](Self::close), and marks the outcome with flags.
+    pub fn close_flagged(
+        &self,
+        tx: &Transaction<'_>,
+        stamp: Stamp,
+        passage: PassageId,
+        (outcome, detail, flags): (Outcome, Option<Detail>, Vec<Flag>),
+    ) -> Result<Stored, LedgerError> {
         let (index, hash) = tx
             .prepare_cached(
                 "SELECT idx, leaf FROM open_passage o JOIN entry ON idx = o.cause WHERE passage = ?1",
@@ -200,7 +211,7 @@ impl Ledger {
             .query_row([passage.0], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?
             .ok_or(LedgerError::NoCause(passage))?;
-        let (cause, flags) = (EntryRef { index, hash }, Vec::new());
+        let cause = EntryRef { index, hash };
         self.append(tx, stamp, Closing { passage, cause, outcome, detail, flags })
     }
 

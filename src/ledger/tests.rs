@@ -181,6 +181,13 @@ fn one_of_each_kind() -> Vec<Entry> {
         detail,
     };
     let tailgate = |direction, after| Tailgate { lane: lane(), direction, after };
+    let other_face = |person, evidence| OtherFace {
+        passage: PASSAGE,
+        lane: lane(),
+        direction: Direction::Entry,
+        person,
+        evidence,
+    };
     let alarm = |what, subject: &str, raised, detail| Alarm {
         what,
         subject: subject.to_owned(),
@@ -310,6 +317,8 @@ fn one_of_each_kind() -> Vec<Entry> {
                 .with("direction", "entry"),
         )
         .into(),
+        other_face(None, stranger()).into(),
+        other_face(Some(person()), vec![Evidence::Face(face())]).into(),
         SigningKeyChange {
             key: PublicKey([0x6e; 32]),
             predecessor: None,

@@ -71,6 +71,7 @@ impl Services {
         }
         let mut faces = Vec::new();
         for (number, photo) in photos.iter().enumerate() {
+            let _held = self.memory.hold(source.announced(photo)).await;
             let bytes = source.photo(number, photo).await?;
             failpoint::at("enrolment.received");
             let face = self.face(&photo.name, bytes).await?;
@@ -83,7 +84,7 @@ impl Services {
 
     /// Finds and checks the face of one photo, off the async threads.
     async fn face(&self, name: &str, bytes: Vec<u8>) -> Result<FaceOnFile, Failure> {
-        let _one_at_a_time = self.examining.lock().await;
+        let _turn = self.memory.turn().await;
         let (vision, limits) = (self.vision.clone(), self.face_limits);
         let found = tokio::task::spawn_blocking(move || {
             let (image, face, template, _) = vision.face_for_enrolment(&bytes, &limits)?;
@@ -97,6 +98,15 @@ impl Services {
 }
 
 impl Source {
+    /// Returns the bytes for which there must be room before the photo comes. The photos of a
+    /// command are here already, and the command has its room.
+    fn announced(&self, photo: &Photo) -> usize {
+        match self {
+            Source::Client(_) => usize::try_from(photo.bytes).unwrap_or(usize::MAX).min(PHOTO_MAX),
+            Source::Here(_) => 0,
+        }
+    }
+
     /// Returns one announced photo. The photos are taken in the order of the announcement.
     async fn photo(&mut self, number: usize, photo: &Photo) -> Result<Vec<u8>, Failure> {
         let missing = || Refusal::PhotoNotSent { name: photo.name.clone() };

@@ -12,6 +12,7 @@ use crate::{
     camera::{Frame, Loan},
     clock::{Clock, Monotonic},
     config::FaceLimits,
+    memory::Memory,
     roster::FaceOnFile,
     vision::{PhotoError, View, Vision, portrait},
 };
@@ -50,10 +51,11 @@ impl Services {
             return Err(Refusal::CameraLent { source_name }.into());
         };
         let (vision, limits, clock) = (self.vision.clone(), self.face_limits, self.clock.clone());
+        let memory = self.memory.clone();
         let one_person = self.threshold.cosine();
         // The capture ends when the client disconnects, because its next hint cannot be sent.
         let captures = tokio::task::spawn_blocking(move || {
-            LiveCapture { loan, vision, limits, one_person, clock, client }.run()
+            LiveCapture { loan, vision, memory, limits, one_person, clock, client }.run()
         });
         let captures = captures.await.map_err(Failure::internal)?;
         let captures = captures.map_err(|hint| Refusal::NoGoodLook { hint })?;
@@ -72,6 +74,7 @@ struct CapturedFace {
 struct LiveCapture {
     loan: Loan,
     vision: Arc<Vision>,
+    memory: Arc<Memory>,
     limits: FaceLimits,
     /// Minimum score between the faces of one capture. The face of another person is not kept.
     one_person: f32,
@@ -124,6 +127,7 @@ impl LiveCapture {
     }
 
     fn capture(&self, frame: &Frame) -> Result<CapturedFace, String> {
+        let _turn = self.memory.blocking_turn();
         let examine = || {
             let view = View::new(&frame.picture)?;
             let (width, height) = view.size();

@@ -20,6 +20,7 @@
 //! | `attendance` | lists attendance and the workers on site; adds and disputes passages |
 //! | `photo` | the photo of a passage |
 //! | `lanes` | releases by hand, and the lanes' modes |
+//! | `watching` | shows a lane live |
 //! | `refusal` | the sentences, with their codes, for refused requests |
 //! | `failure` | the reason for which a request is not carried out |
 //! | `command_counts` | counts the outcomes of the platforms' commands |
@@ -43,6 +44,7 @@ mod photo;
 mod refusal;
 mod roster;
 mod update;
+mod watching;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -62,6 +64,7 @@ pub use self::{
     lanes::{ModeChange, Release, Released},
     photo::{PassageAsked, PassagePhoto},
     roster::{Remove, Removed, SetState, WorkerPage, WorkerQuery, WorkerShown},
+    watching::{Watch, Watching},
 };
 use crate::{
     alarms::AlarmState,
@@ -71,9 +74,11 @@ use crate::{
     config::{AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules},
     gate::{
         lane::{self, LaneState},
+        pace::Capacity,
         vision_pool::FrameCounts,
     },
     ledger::{Actor, HeadState, Ledger, Retention, Via, audit::Finding},
+    memory::Memory,
     roster::Roster,
     store::{SigningKey, Store, photo_store::PhotoStore},
     supervision::Heartbeats,
@@ -116,6 +121,8 @@ pub struct LanePanel {
     pub fire_input: Option<u16>,
     /// The lane's cameras, at most one a direction.
     pub cameras: Vec<CameraPanel>,
+    /// The persons who watch the lane.
+    pub watchers: lane::Watchers,
 }
 
 /// Entries of the ledger that are damaged or were altered.
@@ -173,6 +180,8 @@ pub struct Services {
     pub upstreams: Vec<uplink::Link>,
     /// The durations of the stages of a passage.
     pub stages: Arc<Stages>,
+    /// The time of a look, and the load of the vision workers.
+    pub capacity: Arc<Capacity>,
     /// The reason for which the metrics cannot be fetched; `None` where they can be or are not
     /// configured.
     pub exporter: watch::Receiver<Option<ExporterDown>>,
@@ -196,9 +205,8 @@ pub struct Services {
     pub alarms: watch::Sender<AlarmState>,
     /// Counts of the platforms' commands by outcome.
     pub commands: Commands,
-    /// Held while an enrolment photo is examined. The largest photo takes 150 MB when decoded, so
-    /// only one is examined at a time.
-    pub examining: tokio::sync::Mutex<()>,
+    /// The bound on photos in memory. One is examined at a time.
+    pub memory: Arc<Memory>,
     /// Held during a change of the roster, from the search for a similar face to the new snapshot.
     pub changing: tokio::sync::Mutex<()>,
 }

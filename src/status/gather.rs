@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 use super::{
     AlarmStatus, AlarmsStatus, CameraStatus, ClockStatus, Degraded, LaneStatus, LedgerStatus,
-    ProcessStatus, RosterStatus, StageStatus, Status, UpstreamStatus,
+    ProcessStatus, RosterStatus, StageStatus, Status, UpstreamStatus, VisionStatus,
     attention::Attention,
     disk::disk,
     part::Part,
@@ -48,6 +48,7 @@ pub async fn gather(services: &Services) -> Status {
     for late in services.beats.late() {
         attention.add(Part::Named(late.part), late.since, Remedy::NoProgress);
     }
+    let vision = vision(services, &mut attention);
     let disk = disk(services, &mut attention);
     if let Some(down) = &*services.exporter.borrow() {
         attention.add(Part::Metrics, down.since, down.error.clone());
@@ -85,6 +86,7 @@ pub async fn gather(services: &Services) -> Status {
         disk,
         alarms,
         stages: stages(services),
+        vision,
         process: process(),
         degraded: attention.found,
     }
@@ -160,13 +162,14 @@ fn lane(lane: &LanePanel, attention: &mut Attention<'_>) -> LaneStatus {
         attention.look(Part::FireInput(lane.name.clone()), &look);
     }
     let seeing = cameras.iter().all(|camera| camera.state.connected && !camera.stalled);
+    let in_time = cameras.is_empty() || !attention.services.capacity.misses_decisions();
     LaneStatus {
         name: lane.name.clone(),
         mode: gate.mode.mode,
         mode_reason: gate.mode.at_ms.map(|_| gate.mode.reason.clone()),
         mode_by: gate.mode.by.clone(),
         mode_since: mode_since(gate.mode.at_ms),
-        ready: turnstile.connected && seeing && failing.is_none() && !fails,
+        ready: turnstile.connected && seeing && in_time && failing.is_none() && !fails,
         cameras,
         turnstile,
         gate,
@@ -267,6 +270,20 @@ fn alarms(services: &Services, attention: &mut Attention<'_>) -> AlarmsStatus {
         detail: alarm.detail.to_string(),
     });
     AlarmsStatus { raised: state.raised, standing: standing.collect() }
+}
+
+fn vision(services: &Services, attention: &mut Attention<'_>) -> VisionStatus {
+    let capacity = &services.capacity;
+    if let Some((since, remedy)) = capacity.slow_since().zip(capacity.too_slow()) {
+        attention.add(Part::Named("vision".to_owned()), since, remedy);
+    }
+    let look = capacity.look();
+    VisionStatus {
+        look_ms: look.and_then(|look| u64::try_from(look.as_millis()).ok()),
+        workers: capacity.workers,
+        cameras: capacity.cameras,
+        carries: look.map(|look| capacity.carries(look)),
+    }
 }
 
 fn stages(services: &Services) -> Vec<StageStatus> {

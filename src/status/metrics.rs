@@ -36,7 +36,7 @@ type Labels<'a> = Vec<(&'static str, &'a str)>;
 /// A counter of each `T`: its name, its help text, and the function that reads it.
 type Number<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const LANE: [Number<LaneStatus>; 13] = [
+const LANE: [Number<LaneStatus>; 15] = [
     ("grants", "Grants recorded", |l| l.gate.grants),
     ("denials", "Visits that ended in a denial", |l| l.gate.denials),
     ("manual_releases", "Releases by hand", |l| l.gate.manual_releases),
@@ -49,6 +49,12 @@ const LANE: [Number<LaneStatus>; 13] = [
     }),
     ("denials_unrecorded", "Denials of strangers that came too fast to be recorded", |l| {
         l.gate.counters.denials_unrecorded
+    }),
+    ("other_faces", "Passages with which another face than the worker's vanished", |l| {
+        l.gate.counters.other_faces
+    }),
+    ("other_faces_unrecorded", "Events of other faces that came too fast to be recorded", |l| {
+        l.gate.counters.other_faces_unrecorded
     }),
     ("denials_dropped", "Denials dropped while the disk stalled", |l| l.gate.denials_dropped),
     ("short_fire_signs", "Fire signs that were shorter than 200 ms", |l| l.gate.short_fire_signs),
@@ -115,7 +121,9 @@ impl Collector for Shown {
         let started = status.started_at.parse::<Timestamp>().ok();
         let started = started.map(|at| at.as_millisecond() as f64 / 1000.0);
         page.gauge("start_time_seconds", "When the daemon started, Unix time", started)?;
-        let Status { roster, ledger, disk, photos, alarms, process, .. } = status;
+        let Status { roster, ledger, disk, photos, alarms, vision, process, .. } = status;
+        let look_s = vision.look_ms.map(|ms| ms as f64 / 1000.0);
+        page.gauge("vision_look_seconds", "Time of a look at a face", look_s)?;
         let count = |count: usize| u64::try_from(count).ok();
         let is = |is: bool| Some(u64::from(is));
         for (name, help, number) in [
@@ -135,6 +143,12 @@ impl Collector for Shown {
             ("disk_free_bytes", "Free for the storage folder", disk.free_bytes),
             ("disk_total_bytes", "Size of its file system", disk.total_bytes),
             ("alarms_standing", "Active alarms", count(alarms.standing.len())),
+            ("vision_cameras", "Cameras that are configured", count(vision.cameras)),
+            (
+                "vision_carries",
+                "Cameras for which this box is fast enough",
+                vision.carries.and_then(count),
+            ),
             ("process_resident_memory_bytes", "Memory in use", process.resident_bytes),
             ("process_open_fds", "Open file descriptors", process.open_fds),
         ] {
@@ -231,7 +245,11 @@ impl Page<'_> {
     fn lanes(&mut self, lanes: &[LaneStatus]) -> fmt::Result {
         let each = lanes.iter().map(|lane| (vec![("lane", &*lane.name)], lane));
         let ready = each.clone().map(|(labels, lane)| (labels, yes(lane.ready)));
-        self.each("lane_ready", "Its devices work, and records can be stored", ready)?;
+        self.each(
+            "lane_ready",
+            "Its devices work, the box is fast enough, records can be stored",
+            ready,
+        )?;
         let busy = each.clone().map(|(labels, lane)| (labels, yes(lane.gate.busy)));
         self.each("lane_busy", "A passage is under way", busy)?;
         self.counters("lane", &LANE, each.clone())?;

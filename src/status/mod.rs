@@ -64,6 +64,7 @@ pub struct Status {
     pub disk: DiskStatus,
     pub alarms: AlarmsStatus,
     pub stages: Vec<StageStatus>,
+    pub vision: VisionStatus,
     pub process: ProcessStatus,
     pub degraded: Vec<Degraded>,
 }
@@ -77,8 +78,8 @@ pub struct LaneStatus {
     pub mode_reason: Option<String>,
     pub mode_by: Option<String>,
     pub mode_since: Option<String>,
-    /// A worker could pass now: the turnstile answers, each camera sends frames, and records can be
-    /// stored.
+    /// A worker could pass now: the turnstile answers, each camera sends frames, faces are recognised
+    /// in time, and records can be stored.
     pub ready: bool,
     pub cameras: Vec<CameraStatus>,
     pub turnstile: TurnstileState,
@@ -215,6 +216,17 @@ impl StageStatus {
             spread,
         }
     }
+}
+
+/// The looks at faces, of all cameras together.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct VisionStatus {
+    /// Time of a look at a face; null before the first one.
+    pub look_ms: Option<u64>,
+    pub workers: usize,
+    pub cameras: usize,
+    /// Number of cameras for which this box is fast enough.
+    pub carries: Option<usize>,
 }
 
 /// The daemon's process, from `/proc`.

@@ -14,6 +14,7 @@ use crate::{
     attendance::Origin,
     clock::{Clock, Monotonic},
     ledger::{HeadState, LedgerError, LedgerId},
+    memory::{Held, Memory},
     store::{Store, StoreError},
     supervision::Panicked,
 };
@@ -24,6 +25,8 @@ pub struct Incoming {
     pub upstream: String,
     pub profile: Arc<dyn Profile>,
     pub payload: Vec<u8>,
+    /// The room in memory of a command with photos, until it is answered.
+    pub held: Held,
     pub received: Monotonic,
     pub answer: oneshot::Sender<Vec<u8>>,
 }
@@ -56,6 +59,7 @@ pub struct Context {
     pub ledger: LedgerId,
     /// The queue of commands to run.
     pub commands: mpsc::Sender<Incoming>,
+    pub memory: Arc<Memory>,
     pub cancel: CancellationToken,
 }
 

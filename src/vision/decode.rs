@@ -36,6 +36,23 @@ pub fn decode_frame(bytes: &[u8]) -> Result<Image, DecodeError> {
     decode_within(bytes, MAX_FRAME_PIXELS)
 }
 
+/// Decodes a photo of at most [`MAX_PIXELS`] into at most some [`MAX_FRAME_PIXELS`], as [`decode`]
+/// does. Returns also the number of pixels of the photo, along a side, that one pixel stands for.
+///
+/// A larger JPEG is decoded at half its width and height. A larger PNG, and a larger JPEG of several
+/// scans, would need all pixels in memory at once: it is refused.
+pub(super) fn decode_photo(bytes: &[u8]) -> Result<(Image, u32), DecodeError> {
+    if !bytes.starts_with(JPEG_MAGIC) || jpeg::scans(bytes) > 1 {
+        return Ok((decode_frame(bytes)?, 1));
+    }
+    guarded("JPEG", || {
+        let header = jpeg::header(bytes, MAX_PIXELS)?;
+        let large = u64::from(header.width) * u64::from(header.height) > MAX_FRAME_PIXELS;
+        let scale = if large { Scale::Half } else { Scale::Full };
+        Ok((jpeg_pixels(bytes, MAX_PIXELS, scale)?, scale.step()))
+    })
+}
+
 fn decode_within(bytes: &[u8], most: u64) -> Result<Image, DecodeError> {
     if bytes.starts_with(JPEG_MAGIC) {
         jpeg::check_scans(bytes)?;

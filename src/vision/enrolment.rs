@@ -2,7 +2,7 @@
 
 use super::Vision;
 use super::align;
-use super::decode::decode;
+use super::decode::decode_photo;
 use super::error::VisionError;
 use super::face::Face;
 use super::image::{DecodeError, Image};
@@ -45,19 +45,30 @@ pub enum PhotoError {
 
 impl Vision {
     /// Returns the face in an enrolment photo. It must be the only face, and
-    /// of sufficient quality.
+    /// of sufficient quality. The picture of a large photo is half as large.
     pub fn face_for_enrolment(
         &self,
         photo: &[u8],
         limits: &FaceLimits,
     ) -> Result<(Image, Face, Template, Quality), PhotoError> {
-        self.face_alone(decode(photo)?, limits)
+        let (image, step) = decode_photo(photo)?;
+        self.face_in(image, step, limits)
     }
 
     /// Does the same for a decoded picture.
     pub fn face_alone(
         &self,
         image: Image,
+        limits: &FaceLimits,
+    ) -> Result<(Image, Face, Template, Quality), PhotoError> {
+        self.face_in(image, 1, limits)
+    }
+
+    /// `step`: pixels of the photo, along a side, that one pixel of the picture stands for.
+    fn face_in(
+        &self,
+        image: Image,
+        step: u32,
         limits: &FaceLimits,
     ) -> Result<(Image, Face, Template, Quality), PhotoError> {
         let mut faces = Vec::new();
@@ -75,8 +86,9 @@ impl Vision {
         };
         // A limit that is NaN refuses every face.
         let min_px = limits.min_face_px;
-        if min_px.is_nan() || face.bbox.w < min_px {
-            return Err(PhotoError::FaceTooSmall { width_px: face.bbox.w, min_px });
+        let width_px = face.bbox.w * step as f32;
+        if min_px.is_nan() || width_px < min_px {
+            return Err(PhotoError::FaceTooSmall { width_px, min_px });
         }
         let aligned = align::align(&image, &face.landmarks).ok_or(VisionError::Landmarks)?;
         let quality = assess(&face, &aligned, limits);

@@ -7,7 +7,8 @@ use image::RgbImage;
 /// Maximum length of a side in pixels.
 pub const MAX_SIDE: u32 = 16_384;
 /// Maximum number of pixels of a photo: 50 Mpx, as of the largest phone
-/// cameras. Decoded these are 150 MB, and twice that during an EXIF rotation.
+/// cameras. Such a photo is decoded at half its width and height: 38 MB, and
+/// twice that during an EXIF rotation.
 pub const MAX_PIXELS: u64 = 50_000_000;
 /// Maximum number of pixels of a camera's frame: 12 Mpx, more than a 4K
 /// camera's. Several frames are in memory at once. A decoded frame is 36 MB,

@@ -100,6 +100,21 @@ fn begin(bytes: &[u8], most: u64) -> Result<(Decompress<&[u8]>, Header), DecodeE
     Ok((source, Header { width, height, orientation }))
 }
 
+/// Returns the number of scans of the picture. Its thumbnail, and pictures after its end, do not
+/// count.
+pub(super) fn scans(bytes: &[u8]) -> usize {
+    const EOI: [u8; 2] = [0xff, 0xd9];
+    let mut rest = bytes.get(2..).unwrap_or_default();
+    // Before the first scan each segment has its marker and its length, so that it can be skipped.
+    while let [0xff, marker, high, low, ..] = rest
+        && *marker != SOS[1]
+    {
+        let length = usize::from(u16::from_be_bytes([*high, *low]));
+        rest = rest.get(2 + length..).unwrap_or_default();
+    }
+    rest.windows(2).take_while(|pair| **pair != EOI).filter(|pair| **pair == SOS).count()
+}
+
 /// Refuses a picture whose scans would keep a thread busy for minutes.
 pub(super) fn check_scans(bytes: &[u8]) -> Result<(), DecodeError> {
     let scans = bytes.windows(2).filter(|pair| **pair == SOS).count();

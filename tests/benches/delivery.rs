@@ -208,6 +208,7 @@ async fn drain(
     let (_said, online) = watch::channel(Online { state: "online", ..Online::default() });
     let (commands, _asked) = mpsc::channel(COMMANDS);
     let context = uplink::Context {
+        memory: Arc::default(),
         store: store.clone(),
         clock: clock.clone(),
         origin: origin.clone(),

@@ -113,8 +113,12 @@ impl Configuration {
         self
     }
 
+    /// Writes the file. A site with a replayed camera is in bench mode.
     pub fn write(&self, file: &Path) {
-        std::fs::write(file, toml::to_string(&self.0).unwrap()).unwrap();
+        let text = toml::to_string(&self.0).unwrap();
+        let bench = text.contains("source = \"replay:") && !self.0.contains_key("mode");
+        let mode = if bench { "mode = \"bench\"\n" } else { "" };
+        std::fs::write(file, format!("{mode}{text}")).unwrap();
     }
 }
 

@@ -15,6 +15,7 @@ use gatehouse::{
     commands,
     config::{Ack, Config},
     daemon::{self, Running},
+    memory::Held,
     uplink::{
         Incoming,
         profiles::native::{Encoding, Keys, Native},
@@ -110,7 +111,8 @@ impl Desk {
         let timezone = jiff::tz::TimeZone::UTC;
         let origin = Origin { gateway: "g".into(), project: "p".into(), timezone };
         let profile = Arc::new(Native::speaking(keys, Ack::Broker, &origin));
-        let incoming = Incoming { upstream, profile, payload, received, answer };
+        let incoming =
+            Incoming { upstream, profile, payload, held: Held::default(), received, answer };
         let (_, commands, _) = self.up.as_ref().unwrap();
         self.runtime.block_on(commands.send(incoming)).map_err(drop).unwrap();
         reply

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 /// Returns the text of the shipped configuration with changed paths. Its files are in `folder`,
-/// with the serial port at `tty` and the camera at `camera`. The models are those of the checkout,
+/// with the serial port at `tty` and a replayed camera at `camera`, which needs bench mode. The models are those of the checkout,
 /// and the broker is at this port of the loopback.
 pub fn gatehouse_toml(folder: &Path, broker: u16) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -14,7 +14,11 @@ pub fn gatehouse_toml(folder: &Path, broker: u16) -> String {
         ("#dir = \"/usr/share/gatehouse/models\"", format!("dir = {:?}", root.join("models"))),
         ("#socket = \"/run/gatehouse/control.sock\"", format!("socket = {:?}", at("control.sock"))),
         ("\nport = \"/dev/ttyUSB0\"", format!("\nport = {:?}", at("tty"))),
-        ("replay:/run/camera/north-entry.mjpeg", format!("replay:{}", at("camera"))),
+        ("#mode = \"field\"", "mode = \"bench\"".to_owned()),
+        (
+            "\nsource = \"http://10.0.0.21/video.mjpg\"",
+            format!("\nsource = \"replay:{}\"", at("camera")),
+        ),
         (
             "\nbroker = \"mqtt://127.0.0.1:1883\"",
             format!("\nbroker = \"mqtt://127.0.0.1:{broker}\""),

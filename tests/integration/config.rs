@@ -85,7 +85,7 @@ driver = "modbus-rtu"
 port = "/dev/ttyUSB0"
 [[lane.camera]]
 direction = "entry"
-source = "replay:frames"
+source = "http://10.0.0.21/video.mjpg"
 "#;
 
 /// Returns the keys that the table below `header` accepts. The parser lists them when it refuses an

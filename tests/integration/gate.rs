@@ -56,7 +56,7 @@ fn a_worker_passes_a_stranger_does_not_and_the_platform_has_the_record() {
     gate.pass("person_a_1.jpg");
     let record = gate.platform.next_on("attendance");
     let named = "v gateway project ledger seq passage worker name team contractor trade \
-                 direction lane at means score threshold model liveness outcome recorded_at \
+                 direction lane at means score threshold model camera liveness outcome recorded_at \
                  clock photo leaf";
     assert_eq!(keys(&record), named.split_whitespace().collect());
     assert_eq!(keys(&record["clock"]), BTreeSet::from(["boot", "synced", "uptime_ms"]));
@@ -74,6 +74,7 @@ fn a_worker_passes_a_stranger_does_not_and_the_platform_has_the_record() {
         ("lane", json!("north")),
         ("means", json!("face")),
         ("threshold", json!(0.5)),
+        ("camera", json!("replay")),
         ("liveness", Value::Null),
         ("outcome", json!("passed")),
     ] {

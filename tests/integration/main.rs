@@ -39,14 +39,18 @@ mod messages;
 mod metrics;
 mod modbus_peer;
 mod network_camera;
+mod others;
 mod program;
 mod roster;
 mod shipped;
+#[cfg(feature = "failpoints")]
+mod slow_box;
 mod structure;
 mod supervision;
 mod timesheet;
 mod tls;
 mod turnstile;
+mod watch;
 
 /// Fails where a feature is missing; otherwise the run would pass without the tests of that
 /// feature.
@@ -54,7 +58,7 @@ mod turnstile;
 #[test]
 fn all_features_are_tested() {
     panic!(
-        "tests are left out: crash and supervision::faults need the feature `failpoints`, demo needs \
-         `demo`. Use tests/run, or `cargo test --release --features failpoints,demo`"
+        "tests are left out: crash, slow_box and supervision::faults need the feature `failpoints`, demo \
+         needs `demo`. Use tests/run, or `cargo test --release --features failpoints,demo`"
     );
 }

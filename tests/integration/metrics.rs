@@ -111,7 +111,7 @@ fn the_metrics_equal_the_numbers_of_status_and_name_no_worker() {
     let north = "{lane=\"north\"}";
     let [a, b] = both(&|s| s["lanes"][0].clone());
     let names = "grants denials manual_releases unknown_faces stale void tailgates tailgates_unrecorded \
-         denials_unrecorded denials_dropped short_fire_signs commit_errors";
+         denials_unrecorded other_faces other_faces_unrecorded denials_dropped short_fire_signs commit_errors";
     assert_counted(&metrics, "lane", north, [&a, &b], names);
     let [a, b] = both(&lane("turnstile"));
     let names = "releases passages errors reconnects late lost_events";

@@ -13,6 +13,7 @@ mod common;
 
 mod gate;
 mod lanes;
+mod memory;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -33,6 +33,8 @@ fn record(seq: u64) -> Record {
         score: Some(0.7),
         threshold: Some(0.5),
         model: Some("m".into()),
+
+        camera: None,
         liveness: None,
         outcome: RecordOutcome::Passed,
         corrects: None,

@@ -25,7 +25,11 @@ use crate::{
     cli::rig::{self, Bench},
     clock::{Clock, SystemClock},
     config::{Config, FaceLimits, ModelFiles},
-    gate::{policy, vision_pool::GATE_LONGEST_SIDE},
+    gate::{
+        pace::Capacity,
+        policy,
+        vision_pool::{self, GATE_LONGEST_SIDE, probe},
+    },
     roster::Roster,
     vision::{self, Image, Vision},
 };
@@ -57,6 +61,10 @@ pub(super) struct Report {
     embed_ms: Times,
     match_ms: Times,
     frame_ms: Times,
+    /// A look at a face as the gate takes it, one thread.
+    look_ms: Times,
+    /// Number of cameras that this box carries; see [`Capacity::carries`].
+    cameras: usize,
     /// Commit of a grant or an outcome to the disk.
     commit_ms: Times,
     /// Time from a worker's first frame to the release bytes at the controller. Two frames must
@@ -94,6 +102,11 @@ pub(super) async fn measure(context: &Context, arguments: Arguments) -> anyhow::
         vision.face_for_enrolment(&photo, &limits).with_context(|| named.clone())?;
     let roster = made_up_roster(workers, std::slice::from_ref(&face))?;
     let stages = stages(&vision, &frame, &roster, &bench.config, rounds)?;
+    let looks = probe::looks(&vision, &*bench.clock, rounds)?;
+    let frames_to_agree = bench.config.recognition.frames_to_agree;
+    let capacity = Capacity::new(vision_pool::workers(), 1, frames_to_agree);
+    let look_ms = Times::of(looks);
+    let cameras = capacity.carries(Duration::from_secs_f64(look_ms.p50 / 1000.0));
     drop((vision, roster));
     fill(&bench.config, workers, &[face]).await?;
     let commits = passages(&bench.config.storage, 0, rounds).await?;
@@ -124,6 +137,8 @@ pub(super) async fn measure(context: &Context, arguments: Arguments) -> anyhow::
         embed_ms,
         match_ms,
         frame_ms,
+        look_ms,
+        cameras,
         commit_ms,
         step_up_to_release_ms: Times::of(step_up),
     })
@@ -212,12 +227,14 @@ pub(super) fn human(report: &Report) -> String {
         one("start to first decision", report.process.start_to_first_decision_ms, "ms"),
         one("resident memory", report.process.rss_mib, "MiB"),
         one("resident memory, peak", report.process.rss_peak_mib, "MiB"),
+        format!("{:<38}{:7}\n", "cameras that this box carries", report.cameras),
         table_head(),
         report.decode_ms.row("decode 1280x720 JPEG"),
         report.detect_ms.row("detect"),
         report.embed_ms.row("align and embed"),
         report.match_ms.row("match and judge"),
         report.frame_ms.row("whole frame, one thread"),
+        report.look_ms.row("look at a face"),
         report.commit_ms.row("commit a grant or an outcome"),
         report.step_up_to_release_ms.row("step up to release bytes"),
     ]

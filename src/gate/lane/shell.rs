@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Done, LaneTask, Request};
+use super::{Done, Happening, LaneTask, Request};
 use crate::{
     clock::{Monotonic, Stamp},
     failpoint,
@@ -44,7 +44,15 @@ impl Shell<'_> {
         }
     }
 
+    /// Tells the persons who watch the lane.
+    fn tell(&self, of: impl FnOnce() -> Option<Happening>) {
+        self.lane.watchers.tell(|| self.lane.clock.stamp().timestamp(), of);
+    }
+
     pub(super) fn handle(&mut self, event: Event) {
+        if let Event::Turnstile(event) = &event {
+            self.tell(|| Happening::of_turnstile(event));
+        }
         match &event {
             Event::Turnstile(TurnstileEvent::Up { withdrawn }) if !withdrawn.is_empty() => {
                 tracing::warn!(lane = %self.lane.name, ?withdrawn, "withdrew a release that was left");
@@ -81,14 +89,22 @@ impl Shell<'_> {
             (state.busy, state.counters) = (busy, counters);
             before != (busy, counters)
         });
+        let passing = self.machine.passing();
+        self.lane.passing.send_if_modified(|before| {
+            let changed = *before != passing;
+            *before = passing;
+            changed
+        });
     }
 
     /// Logs the machine's result for a sighting or a claim.
     fn took(&self, presented: &Presented) {
         let Some(taken) = self.machine.taken else { return };
+        self.tell(|| Happening::of_presented(presented, taken));
         let (lane, direction) = (&self.lane.name, presented.direction());
         let sighting = match presented {
             Presented::Look(sighting) => sighting,
+            Presented::NoFace { .. } => return,
             Presented::Claim(claim) => {
                 let worker = claim.who.as_ref().ok().map(|worker| worker.person.id.as_str());
                 tracing::debug!(%lane, %direction, worker, "claim: {taken}");
@@ -113,6 +129,7 @@ impl Shell<'_> {
 
     /// Carries out one action. Returns an event if the action fails at once.
     fn act(&mut self, action: Action) -> Option<Event> {
+        self.tell(|| Happening::of_action(&action));
         let lane = self.lane.name.clone();
         match action {
             Action::Commit { passage, body, photo } => {
@@ -152,7 +169,7 @@ impl Shell<'_> {
                 self.note(body)
             }
             Action::Release(release) => self.release(release),
-            Action::Close { passage, outcome, detail } => {
+            Action::Close { passage, outcome, detail, flags } => {
                 failpoint::at("outcome.decided");
                 let why = detail.as_ref().map(tracing::field::display);
                 tracing::info!(%lane, %passage, ?outcome, detail = why, "outcome");
@@ -161,7 +178,8 @@ impl Shell<'_> {
                     "outcome",
                     move |result| Some(Done::Passage(Event::Closed { passage, result })),
                     move |ledger, tx, stamp| {
-                        match ledger.close(tx, stamp, passage, outcome, detail) {
+                        let ended = (outcome, detail, flags);
+                        match ledger.close_flagged(tx, stamp, passage, ended) {
                             // The passage is closed already, or has no cause: another attempt
                             // would fail, too.
                             Err(error @ LedgerError::NoCause(_)) => {
@@ -185,10 +203,14 @@ impl Shell<'_> {
                 tracing::warn!(%lane, ?body, "a person passed without a grant or a release");
                 self.note(body)
             }
+            Action::OtherFace { body } => {
+                tracing::warn!(%lane, ?body, "another face vanished with a worker's passage");
+                self.note(body)
+            }
         }
     }
 
-    /// Records a denial or a tailgate, if there is a permit left. Returns an event if a worker's
+    /// Records a denial, a tailgate or another face, if there is a permit left. Returns an event if a worker's
     /// denial is lost at once.
     fn note(&self, body: Body) -> Option<Event> {
         let permits = &self.lane.denials;

@@ -113,6 +113,7 @@ impl Bench {
             ledger,
             clock: clock.clone(),
             state,
+            passing: watch::Sender::default(),
             name: name.into(),
             beat: Heartbeats::new(time, Duration::from_millis(400)).part("lane north"),
             denials: Permits::default(),
@@ -124,6 +125,7 @@ impl Bench {
                 clock.stamp(),
             ),
             photo_store: photo_store.clone(),
+            watchers: Watchers::default(),
         };
         tokio::spawn(run(lane, CancellationToken::new()));
         Bench {
@@ -318,10 +320,12 @@ async fn i8_with_a_stalled_disk_denials_are_dropped_and_attendance_does_not_wait
                 visit,
                 direction: Direction::Entry,
                 captured: bench.now() + after,
+                pace: Default::default(),
                 sighted: Sighted::Stranger { score: 0.1 },
                 roster_version: 1,
                 photo: None,
                 today: None,
+                face: Default::default(),
             };
             bench.presents.send(Presented::Look(sighting)).await.unwrap();
         }
@@ -350,6 +354,8 @@ async fn a_workers_denial_is_recorded_behind_strangers_for_whom_the_disk_was_too
             visit,
             direction: Direction::Entry,
             captured: captured + Duration::from_millis(visit * 2_000 + frame * 10),
+            pace: Default::default(),
+            face: Default::default(),
             sighted: sighted.clone(),
             roster_version: 1,
             photo: None,
@@ -397,10 +403,12 @@ async fn a_photo_is_stored_when_its_grant_is_committed_and_not_before() {
             visit: 1,
             direction: Direction::Entry,
             captured: bench.now(),
+            pace: Default::default(),
             sighted: Sighted::Worker(found),
             roster_version: 1,
             photo: Some(photo.clone()),
             today: None,
+            face: Default::default(),
         };
         bench.presents.send(Presented::Look(sighting)).await.unwrap();
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, DECISION_LIFE, Machine, Passage, State, Taken};
+use super::{Action, DECISION_LIFE, Machine, Others, Passage, State, Taken};
 use crate::{
     clock::Monotonic,
     gate::{
@@ -28,13 +28,26 @@ impl Machine {
         presented: Presented,
         fresh: PassageId,
     ) -> Vec<Action> {
+        if let Presented::NoFace { direction, captured } = presented {
+            return self.follow(now, direction, |others| others.no_face(captured));
+        }
         let (taken, actions) = if now.since(presented.captured()) > DECISION_LIFE {
             self.counters.stale += 1;
             nothing(Taken::Stale)
         } else {
             match presented {
-                Presented::Look(sighting) => self.look(now, &sighting, fresh),
+                Presented::Look(sighting) => {
+                    let look = |others: &mut Others| others.look(&sighting);
+                    let mut actions = self.follow(now, sighting.direction, look);
+                    let (taken, more) = self.look(now, &sighting, fresh);
+                    if taken == Taken::Granted {
+                        self.watches(&sighting);
+                    }
+                    actions.extend(more);
+                    (taken, actions)
+                }
                 Presented::Claim(claim) => self.decide(now, claim, fresh),
+                Presented::NoFace { .. } => nothing(Taken::Busy),
             }
         };
         self.taken = Some(taken);
@@ -44,11 +57,12 @@ impl Machine {
     pub(super) fn decide(&mut self, now: Monotonic, claim: Claim, fresh: PassageId) -> Decided {
         let (direction, captured) = (claim.direction, claim.captured);
         if let Ok(worker) = &claim.who
-            && self.cooling.holds(now, &worker.person.id, direction, captured)
+            && self.cooling.holds(now, &worker.person.id, (direction, claim.visit), captured)
         {
             return nothing(Taken::CoolingDown);
         }
-        if self.busy() {
+        let idle = matches!(self.state, State::Idle);
+        if self.aside_blocks(now, direction) || !(idle || self.yields(now, &claim)) {
             if self.mode == LaneMode::Free && claim.who.is_ok() {
                 self.next[direction as usize] = Some((claim, fresh));
             }
@@ -75,6 +89,8 @@ impl Machine {
             visit: claim.visit,
             manual: false,
             released: false,
+            others: None,
+            flags: Vec::new(),
         };
         self.state = State::Committing { passage, deadline: claim.captured + DECISION_LIFE };
         let grant = Grant {

@@ -9,8 +9,8 @@ use crate::{
     config::Direction,
     gate::{
         claim::{Claim, Sighting},
+        pace::GAP_UNSEARCHED,
         policy::Reason,
-        visit::GAP_UNSEARCHED,
     },
     ledger::Evidence,
     roster::WorkerId,
@@ -113,10 +113,11 @@ impl Denials {
     /// Extends the denials of this visit: the person is still before the camera.
     pub(super) fn extend(&mut self, sighting: &Sighting) {
         let (place, at) = ((sighting.direction, Some(sighting.visit)), sighting.captured);
-        for denial in
-            self.others.iter_mut().filter(|denial| denial.place() == place && at <= denial.until)
-        {
-            denial.until = denial.until.max(at + GAP_UNSEARCHED);
+        let gap = sighting.pace.gap_unsearched();
+        let later = gap.saturating_sub(GAP_UNSEARCHED);
+        let same = |denial: &&mut Denial| denial.place() == place && at <= denial.until + later;
+        for denial in self.others.iter_mut().filter(same) {
+            denial.until = denial.until.max(at + gap);
         }
     }
 

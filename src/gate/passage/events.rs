@@ -10,7 +10,7 @@ use crate::{
         claim::{ManualRelease, PassagePhoto, Presented},
         visit::FaceRules,
     },
-    ledger::{Body, Detail, LaneMode, Outcome},
+    ledger::{Body, Detail, Flag, LaneMode, Outcome},
     roster::WorkerId,
     turnstile::{PassageId, Release, TurnstileEvent},
 };
@@ -78,6 +78,7 @@ pub enum Action {
         passage: PassageId,
         outcome: Outcome,
         detail: Option<Detail>,
+        flags: Vec<Flag>,
     },
     /// Answer the request for this manual release.
     Answer {
@@ -86,6 +87,10 @@ pub enum Action {
     },
     /// Record a tailgate.
     Tailgate {
+        body: Body,
+    },
+    /// Record that another face vanished with a passage.
+    OtherFace {
         body: Body,
     },
 }
@@ -113,6 +118,10 @@ pub struct Counters {
     pub unknown_faces: u64,
     /// Denials without a worker that came too fast to be recorded one by one.
     pub denials_unrecorded: u64,
+    /// Passages with which another face vanished; see [`OtherFace`](crate::ledger::OtherFace).
+    pub other_faces: u64,
+    /// Those of them whose event came too fast to be recorded. Their records are flagged.
+    pub other_faces_unrecorded: u64,
     /// Decisions that became void before they could be carried out.
     pub void: u64,
 }

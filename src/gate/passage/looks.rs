@@ -22,8 +22,6 @@ const UNDECIDED_FOR: Duration = Duration::from_secs(5);
 const UNDECIDED_LOOKS: u32 = 8;
 /// Interval between two denials of this kind on one side.
 const DENIED_EVERY: Duration = Duration::from_secs(30);
-/// Maximum time between two looks that are counted together.
-const APART: Duration = Duration::from_secs(4);
 
 impl Machine {
     pub(super) fn look(
@@ -41,7 +39,8 @@ impl Machine {
         let ignores = self.busy() || self.mode == LaneMode::Free;
         let verdict = self.visits[side].look(sighting, &self.rules.faces, !ignores);
         let named = sighting.sighted.named();
-        let cools = named.is_some_and(|id| self.cooling.holds(now, id, sighting.direction, at));
+        let place = (sighting.direction, Some(sighting.visit));
+        let cools = named.is_some_and(|id| self.cooling.holds(now, id, place, at));
         let decided = match verdict {
             _ if cools => nothing(Taken::CoolingDown),
             Verdict::Agreed(claim) => self.decide(now, claim, fresh),
@@ -49,7 +48,7 @@ impl Machine {
             Verdict::TurningAway => nothing(Taken::TurningAway),
             Verdict::Ignored => nothing(if self.busy() { Taken::Busy } else { Taken::Free }),
         };
-        if self.undecided[side].look(at, named.is_some(), decided.0) {
+        if self.undecided[side].look(sighting, decided.0) {
             let reason = sighting.sighted.reason();
             let claim = self.visits[side].claim(sighting, &self.rules.faces);
             let claim = Claim { who: Err(reason), ..claim };
@@ -78,16 +77,18 @@ struct Looks {
 }
 
 impl Undecided {
-    /// Counts a look. `named`: it names a worker. Returns whether to deny the face now. The first
-    /// look that names a worker never leads to a denial, because the next one may agree with it.
-    pub(super) fn look(&mut self, at: Monotonic, named: bool, taken: Taken) -> bool {
+    /// Counts a look. Returns whether to deny the face now. The first look that names a worker never
+    /// leads to a denial, because the next one may agree with it.
+    pub(super) fn look(&mut self, sighting: &Sighting, taken: Taken) -> bool {
+        let (at, named) = (sighting.captured, sighting.sighted.named().is_some());
         if taken.settled() {
             self.looks = None;
         }
         if !matches!(taken, Taken::Agreeing { .. }) {
             return false;
         }
-        let together = self.looks.filter(|looks| at.since(looks.last) <= APART);
+        let together =
+            self.looks.filter(|looks| at.since(looks.last) <= sighting.pace.gap_unsearched());
         let mut looks = together.unwrap_or(Looks { first: at, last: at, number: 0, named: 0 });
         looks.last = at;
         looks.number = looks.number.saturating_add(1);

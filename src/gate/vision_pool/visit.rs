@@ -17,7 +17,10 @@ use std::time::Duration;
 
 use crate::{
     clock::Monotonic,
-    gate::visit::{Agreement, GAP, GAP_UNSEARCHED},
+    gate::{
+        pace::{GAP, Pace},
+        visit::Agreement,
+    },
     roster::WorkerId,
     vision::{Aligned, Face, Quality, Rect, Template},
 };
@@ -25,7 +28,8 @@ use crate::{
 /// Minimum factor between a camera's pause and the interval before it. A camera has paused if it
 /// sent no frame for [`GAP`] and for this factor. A camera with a frame every two seconds has not.
 const PAUSED: u32 = 2;
-/// Timeout after which a poor look is used if no better one has come.
+/// Timeout after which a poor look is used if no better one has come. On a slow box the next look
+/// is used: a look that waited there would be too old for a decision.
 const BETTER_WITHIN: Duration = Duration::from_millis(300);
 /// Interval between two embeddings of a settled visit, with and without a recognised worker.
 /// Without one it is shorter, because the next look may recognise the worker.
@@ -33,7 +37,7 @@ const AGAIN_NAMED: Duration = Duration::from_millis(500);
 const AGAIN_UNNAMED: Duration = Duration::from_millis(200);
 /// Minimum similarity (cosine) of two good looks at one person. The roster's threshold is never
 /// below 0.3 either.
-const UNLIKE: f32 = 0.3;
+pub(super) const UNLIKE: f32 = 0.3;
 /// Maximum number of a visit's templates that are kept for comparison: the first good one and the
 /// last ones.
 const KEPT: usize = 3;
@@ -59,6 +63,7 @@ pub(super) struct Visits {
     current: Option<Visit>,
     /// The camera's pause before its latest frame.
     pause: Duration,
+    pace: Pace,
 }
 
 #[derive(Debug)]
@@ -107,6 +112,11 @@ impl Visits {
         }
     }
 
+    /// Sets the pace of the looks at this camera.
+    pub(super) fn paced(&mut self, pace: Pace) {
+        self.pace = pace;
+    }
+
     /// Returns the face to follow of a frame's faces; `None` if the frame has no face.
     pub(super) fn follow(&mut self, at: Monotonic, faces: Vec<Face>) -> Option<Face> {
         self.over(at);
@@ -135,9 +145,10 @@ impl Visits {
     }
 
     fn over(&mut self, at: Monotonic) {
+        let pace = self.pace;
         self.current.take_if(|visit| {
-            let gap = if visit.missed || visit.paused { GAP } else { GAP_UNSEARCHED };
-            at.since(visit.last_face) > gap
+            let there = !visit.missed && !visit.paused;
+            at.since(visit.last_face) > if there { pace.gap_unsearched() } else { pace.gap() }
         });
     }
 
@@ -154,6 +165,18 @@ impl Visits {
             kept: Vec::new(),
             agreement: Agreement::default(),
         });
+    }
+
+    /// Returns the width of the followed face if the current visit is not settled.
+    pub(super) fn unsettled(&self, frames_to_agree: u32) -> Option<f32> {
+        let visit = self.current.as_ref().filter(|visit| !visit.settled(frames_to_agree))?;
+        Some(visit.bbox.w)
+    }
+
+    /// Returns the number of looks with which the current visit is settled, or the next one.
+    pub(super) fn needed(&self, frames_to_agree: u32) -> u32 {
+        let agreement = self.current.as_ref().map(|visit| &visit.agreement);
+        agreement.unwrap_or(&Agreement::default()).needed(frames_to_agree)
     }
 
     /// Returns whether enough looks of the current visit agree for a decision of the lane.
@@ -179,7 +202,12 @@ impl Visits {
             look
         } else {
             let best = match visit.best.take() {
-                Some(best) if best.quality.score >= look.quality.score => best,
+                Some(best)
+                    if best.quality.score >= look.quality.score
+                        && self.pace.in_time(at.since(best.at)) =>
+                {
+                    best
+                }
                 _ => look,
             };
             if at.since(visit.waits_from) < BETTER_WITHIN {

@@ -40,6 +40,8 @@ pub struct Watch {
     face_there: bool,
     /// Time of the camera's last search.
     pub(super) served: Monotonic,
+    /// Number of searches in the camera's current turn.
+    turn: u32,
 }
 
 /// Result of a glance at a frame.
@@ -68,6 +70,21 @@ impl Watch {
         } else {
             Glance::Unchanged
         }
+    }
+
+    /// Returns the width of the face whose visit goes on in this turn: the last search found the
+    /// face, and more looks are needed. A turn ends with the looks needed for a decision, so that
+    /// other cameras wait for a limited time.
+    pub(super) fn goes_on(&self, frames_to_agree: u32) -> Option<f32> {
+        let left = self.turn < self.visits.needed(frames_to_agree);
+        self.visits.unsettled(frames_to_agree).filter(|_| self.face_there && left)
+    }
+
+    /// Begins a search at `now`.
+    pub(super) fn serves(&mut self, now: Monotonic, frames_to_agree: u32) {
+        let goes_on = self.goes_on(frames_to_agree).is_some();
+        self.turn = if goes_on { self.turn.saturating_add(1) } else { 1 };
+        self.served = now;
     }
 
     /// Records a glance at `now`.

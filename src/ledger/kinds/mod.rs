@@ -146,6 +146,7 @@ kinds! {
     pruning::Pruning,
     alarm::Alarm,
     correction::Correction,
+    other_face::OtherFace,
 }
 
 /// The body of an entry of a later version: its kind and its data.

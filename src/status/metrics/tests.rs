@@ -24,7 +24,8 @@ fn status() -> Status {
         "name": "a\"\\\nb", "mode": "normal", "mode_reason": null, "mode_by": null,
         "mode_since": null, "ready": false, "turnstile": turnstile,
         "cameras": [camera("entry"), camera("exit")], "busy": true, "stale": 0,
-        "tailgates": 0, "tailgates_unrecorded": 0, "void": 0, "grants": 3, "denials": 0, "manual_releases": 0,
+        "tailgates": 0, "tailgates_unrecorded": 0, "other_faces": 0,
+        "other_faces_unrecorded": 0, "void": 0, "grants": 3, "denials": 0, "manual_releases": 0,
         "unknown_faces": 4, "denials_unrecorded": 0,
         "short_fire_signs": 0, "denials_dropped": 0, "commit_errors": 0, "last_error": "of W001", "restarts": 0,
     });
@@ -53,6 +54,7 @@ fn status() -> Status {
                   "database_bytes": 4096, "room": "low", "reserve_bytes": 7, "commits": 5,
                   "failures": 2, "failing": null, "last_error": null, "unrecorded": 4,
                   "photos_refused": 0, "slowest_commit_ms": 1, "set_aside": [] },
+        "vision": { "look_ms": 2100, "workers": 1, "cameras": 2, "carries": 1 },
         "alarms": { "raised": 3, "standing": [
             { "what": "link", "subject": "up", "since": "x", "detail": "of W001" },
         ] },

@@ -118,6 +118,39 @@ fn a_frame_of_a_size_that_is_allowed_for_photos_is_refused() {
     assert!(error.to_string().contains("12 million in all"), "{error}");
 }
 
+/// Returns the JPEG with a second scan, as a progressive one has.
+fn with_two_scans(jpeg: &[u8]) -> Vec<u8> {
+    let (picture, end) = jpeg.split_at(jpeg.len() - 2);
+    [picture, b"\xff\xda", end].concat()
+}
+
+#[test]
+fn i8_a_large_photo_is_decoded_at_half_its_size_or_refused() {
+    let size = |bytes: &[u8]| {
+        decode_photo(bytes).map(|(image, step)| ((image.width(), image.height()), step))
+    };
+    assert_eq!(size(&jpeg_claiming(4000, 3000)), Ok(((4000, 3000), 1)));
+    assert_eq!(size(&jpeg_claiming(4000, 3001)), Ok(((2000, 1501), 2)));
+    assert_eq!(size(&oriented(&jpeg_claiming(8000, 6000), 6)), Ok(((3000, 4000), 2)));
+    let too_large = |bytes: &[u8]| matches!(size(bytes), Err(DecodeError::TooLarge { .. }));
+    assert!(too_large(&jpeg_claiming(10_000, 6000)));
+    // These need all pixels in memory at once.
+    assert!(!too_large(&with_two_scans(&jpeg_claiming(4000, 3000))));
+    assert!(too_large(&with_two_scans(&jpeg_claiming(4000, 3001))));
+    assert!(too_large(&png_header(4000, 3001, 8)));
+}
+
+#[test]
+fn scans_of_a_thumbnail_and_after_the_end_do_not_count() {
+    let jpeg = jpeg();
+    assert_eq!(jpeg::scans(&jpeg), 1);
+    assert_eq!(jpeg::scans(&with_two_scans(&jpeg)), 2);
+    let thumbnail = [&b"\xff\xe1\x00\x06\xff\xda\xff\xd9"[..], &jpeg[2..]].concat();
+    assert_eq!(jpeg::scans(&[&jpeg[..2], &thumbnail].concat()), 1);
+    assert_eq!(jpeg::scans(&[&jpeg[..], &jpeg[..]].concat()), 1);
+    (0..jpeg.len()).for_each(|end| assert!(jpeg::scans(&jpeg[..end]) <= 1));
+}
+
 #[test]
 fn a_huge_size_in_the_header_is_refused_before_decoding() {
     for (width, height) in [(16_385u32, 1u32), (10_000, 10_000), (u32::MAX >> 1, 2)] {

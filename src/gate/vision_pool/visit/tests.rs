@@ -111,6 +111,33 @@ fn a_visit_ends_with_a_pause_of_the_camera_but_not_for_a_slow_one() {
     assert_eq!(follows(&mut visits, 16_200, 300.0, 100.0), 3);
 }
 
+/// The pace of a box with one worker and two cameras, with 2.1 s a look.
+const SLOW: Pace =
+    Pace { look: Duration::from_millis(2100), others: Duration::from_millis(4 * 2100) };
+
+#[test]
+fn on_a_slow_box_a_visit_lasts_for_two_looks_and_for_the_turns_of_other_cameras() {
+    let mut visits = Visits::default();
+    visits.paced(SLOW);
+    assert_eq!(follows(&mut visits, 0, 100.0, 100.0), 1);
+    assert_eq!(follows(&mut visits, 10_500, 100.0, 100.0), 1, "the other camera had its turn");
+    assert!(visits.follow(ms(12_600), vec![]).is_none());
+    assert_eq!(follows(&mut visits, 14_700, 100.0, 100.0), 1, "one look missed the face");
+    assert!(visits.follow(ms(16_800), vec![]).is_none());
+    assert_eq!(follows(&mut visits, 18_901, 100.0, 100.0), 2, "the person was away");
+    assert_eq!(follows(&mut visits, 31_502, 100.0, 100.0), 3, "longer than the other turns");
+}
+
+#[test]
+fn on_a_slow_box_a_poor_look_is_not_used_when_it_is_too_old_for_a_decision() {
+    let mut visits = Visits::default();
+    visits.paced(SLOW);
+    follows(&mut visits, 0, 100.0, 100.0);
+    assert!(matches!(visits.offer(blurred(0, 0.9)), Use::SetAside));
+    let Use::Embed(used) = visits.offer(blurred(1000, 0.1)) else { panic!() };
+    assert_eq!(used.at, ms(1000));
+}
+
 #[test]
 fn a_face_is_followed_until_another_person_stands_in_front() {
     let mut visits = Visits::default();

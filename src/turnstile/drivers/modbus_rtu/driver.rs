@@ -342,9 +342,12 @@ impl Turnstile for ModbusTurnstile {
             }
             self.coils[direction.index()].foreign = false;
         }
-        // While a pulse is on, the board would not see the next pulse begin.
-        if self.coils[direction.index()].maybe_on {
-            self.write(direction, false, Some(deadline)).await?;
+        // While a pulse is on, the board would not see the next pulse begin. Both coils on would hold
+        // the arm open.
+        for on in Direction::BOTH {
+            if self.coils[on.index()].maybe_on {
+                self.write(on, false, Some(deadline)).await?;
+            }
         }
         self.write(direction, true, Some(deadline)).await?;
         self.coils[direction.index()].off_at = Some(self.session.now() + self.config.pulse);

@@ -14,6 +14,8 @@ use crate::uplink::{
 const RECEIPTS: usize = 4096;
 /// Maximum number of waiting receipts and replies up to which a refused command is answered `busy`.
 const BUSY: usize = 64;
+/// Number of copies of a command's bytes that are in memory while it is read.
+const COPIES: usize = 2;
 
 impl Session<'_> {
     /// Handles a message on a subscribed topic.
@@ -86,19 +88,23 @@ impl Session<'_> {
     fn command(&mut self, mut message: Box<Message>) {
         let (answer, answered) = oneshot::channel();
         let payload = std::mem::take(&mut message.payload);
-        let incoming = Incoming {
-            upstream: self.to.upstream.name.clone(),
-            profile: self.to.profile.clone(),
-            payload: payload.to_vec(),
-            received: self.context.clock.monotonic(),
-            answer,
-        };
-        match self.context.commands.try_send(incoming) {
-            Ok(()) => {
+        let room = self.context.memory.try_hold(COPIES * payload.len());
+        let sent = room.zip(self.context.commands.try_reserve().ok()).map(|(held, place)| {
+            place.send(Incoming {
+                upstream: self.to.upstream.name.clone(),
+                profile: self.to.profile.clone(),
+                payload: payload.to_vec(),
+                held,
+                received: self.context.clock.monotonic(),
+                answer,
+            });
+        });
+        match sent {
+            Some(()) => {
                 self.state.send_modify(|s| s.commands += 1);
                 self.answers.push(Box::pin(async move { (message, answered.await.ok()) }));
             }
-            Err(_) => {
+            None => {
                 self.state.send_modify(|s| s.commands_refused += 1);
                 // In a burst of commands, `busy` replies would crowd out the other messages.
                 let few = self.later.len() < BUSY;

@@ -237,6 +237,7 @@ impl Link {
         let cancel = CancellationToken::new();
         let (commands, incoming) = mpsc::channel(1);
         let context = Context {
+            memory: Arc::default(),
             store: store.clone(),
             clock: clock.clone(),
             origin: Origin { gateway: "g".into(), project: "p".into(), timezone },
