@@ -9,6 +9,7 @@ pub mod bench;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod evidence;
 mod key;
 mod lane;
 mod log;
@@ -93,6 +94,9 @@ enum Command {
     /// Release a turnstile by hand, or set the mode of a lane: normal, free, closed
     #[command(subcommand)]
     Lane(lane::Command),
+    /// Prove attendance to others: packages with proofs, signed heads, an audit of the ledger
+    #[command(subcommand)]
+    Evidence(evidence::Command),
     /// Change the key that encrypts ID numbers, face templates and photos
     #[command(subcommand)]
     Key(key::Command),
@@ -276,6 +280,7 @@ pub fn main() -> ExitCode {
             Command::Attendance(command) => attendance::run(&context, command).await,
             Command::Timesheet(arguments) => timesheet::run(&context, arguments).await,
             Command::Lane(command) => lane::run(&context, command).await,
+            Command::Evidence(command) => evidence::run(&context, command).await,
             Command::Key(command) => key::run(&context, command).await,
             Command::Bench(arguments) => bench::run(&context, arguments).await,
         }

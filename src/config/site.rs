@@ -78,6 +78,9 @@ pub struct Storage {
     /// The place of the install's sealing key.
     #[serde(deserialize_with = "Secret::kept_apart")]
     pub key: Secret,
+    /// The place of the key that signs tree heads.
+    #[serde(deserialize_with = "Secret::kept_apart")]
+    pub signing_key: Secret,
     /// Years after `site.settled_on`; at least 3.
     #[serde(deserialize_with = "years")]
     pub attendance_keep_years: u8,
@@ -91,7 +94,10 @@ pub struct Storage {
 
 impl Default for Storage {
     fn default() -> Storage {
-        Storage::usual("/var/lib/gatehouse".into(), Secret::File("key".into()))
+        // The paths of both keys are completed with the folder that the configuration names.
+        let signing_key = Secret::File("signing.key".into());
+        let usual = Storage::usual("/var/lib/gatehouse".into(), Secret::File("key".into()));
+        Storage { signing_key, ..usual }
     }
 }
 
@@ -99,8 +105,9 @@ impl Storage {
     /// Returns the settings of a folder and a key, with the default of every other key.
     pub fn usual(dir: PathBuf, key: Secret) -> Storage {
         Storage {
-            dir,
             key,
+            signing_key: Secret::File(dir.join("signing.key")),
+            dir,
             attendance_keep_years: 3,
             photo_keep_days: 30,
             photo_max_bytes: 1 << 30,
@@ -113,8 +120,10 @@ impl Storage {
 
     pub(super) fn complete(&mut self, written: &Written<'_>) {
         written.absolute(&mut self.dir);
-        let with_the_data = !written.has("storage.key");
-        self.key.begin_at(if with_the_data { &self.dir } else { written.base });
+        let Storage { dir, key, signing_key, .. } = self;
+        for (name, key) in [("storage.key", key), ("storage.signing_key", signing_key)] {
+            key.begin_at(if written.has(name) { written.base } else { dir });
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::{
-    protocol::{PhotoPiece, PhotoShown, Reply, Request},
+    protocol::{AuditProgress, PackageSent, PhotoShown, Piece, Reply, Request},
     wire::{PIECE, Wire, WireError, within_timeout},
 };
 use crate::{
@@ -58,6 +58,14 @@ impl Connection<'_> {
     ) -> Result<(), WireError> {
         for item in items {
             self.send(&Reply::Item(item)).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends bytes in pieces. The frame has two hexadecimal digits for each byte.
+    async fn pieces(&mut self, bytes: &[u8]) -> Result<(), WireError> {
+        for piece in bytes.chunks(PIECE) {
+            self.send(&Reply::Item(Piece { hex: hex::encode(piece) })).await?;
         }
         Ok(())
     }
@@ -119,10 +127,7 @@ impl Connection<'_> {
             }
             Request::PassagePhoto { of } => {
                 let PassagePhoto { passage, jpeg } = services.passage_photo(of, &by).await?;
-                // The frame has two hexadecimal digits for each byte.
-                for piece in jpeg.chunks(PIECE) {
-                    self.send(&Reply::Item(PhotoPiece { hex: hex::encode(piece) })).await?;
-                }
+                self.pieces(&jpeg).await?;
                 let sha256 = hex::encode(Sha256::digest(&jpeg));
                 let (passage, bytes) = (passage.to_string(), jpeg.len());
                 self.done(PhotoShown { passage, bytes, sha256 }).await
@@ -140,6 +145,20 @@ impl Connection<'_> {
                 self.done(services.release(release, by, None).await?).await
             }
             Request::Mode(change) => self.done(services.mode(change, by).await?).await,
+            Request::Head => self.done(services.head().await?).await,
+            Request::Evidence(query) => {
+                let package = services.evidence(query, &by).await?;
+                self.pieces(&package).await?;
+                let sha256 = hex::encode(Sha256::digest(&package));
+                self.done(PackageSent { bytes: package.len(), sha256 }).await
+            }
+            Request::Audit => {
+                let mut audit = services.audit().await?;
+                while let Some(audited) = audit.next().await? {
+                    self.send(&Reply::Item(AuditProgress { audited })).await?;
+                }
+                self.done(&audit.done).await
+            }
             Request::Watch(watch) => {
                 let mut watching = services.watch(&watch)?;
                 loop {

@@ -14,6 +14,6 @@ mod wire;
 pub use self::wire::Wire;
 pub use self::{
     client::{Client, ClientError},
-    protocol::{PhotoPiece, PhotoShown, Request},
+    protocol::{AuditProgress, PackageSent, PhotoShown, Piece, Request},
     server::{listen, serve},
 };

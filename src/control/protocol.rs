@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     roster::WorkerId,
     services::{
-        Addition, AttendanceQuery, Dispute, Enroll, Failure, ModeChange, PassageAsked, Release,
-        Remove, SetState, Update, Watch, WorkerQuery,
+        Addition, AttendanceQuery, Dispute, Enroll, EvidenceQuery, Failure, ModeChange,
+        PassageAsked, Release, Remove, SetState, Update, Watch, WorkerQuery,
     },
 };
 
@@ -46,6 +46,12 @@ pub enum Request {
     Dispute(Dispute),
     Release(Release),
     Mode(ModeChange),
+    /// A signed tree head of the whole ledger.
+    Head,
+    /// A worker's evidence package, in pieces, as hexadecimal digits.
+    Evidence(EvidenceQuery),
+    /// An audit of the whole ledger: items say how far it is.
+    Audit,
     /// What happens at a lane, until the client disconnects.
     Watch(Watch),
 }
@@ -62,13 +68,15 @@ impl Request {
                 | Request::History { .. }
                 | Request::Attendance(_)
                 | Request::Onsite { .. }
+                | Request::Head
+                | Request::Audit
         )
     }
 }
 
-/// A piece of a passage's photo.
+/// A piece of a passage's photo, or of an evidence package.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct PhotoPiece {
+pub struct Piece {
     pub hex: String,
 }
 
@@ -78,6 +86,19 @@ pub struct PhotoShown {
     pub passage: String,
     pub bytes: usize,
     pub sha256: String,
+}
+
+/// The last reply to a request for an evidence package.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct PackageSent {
+    pub bytes: usize,
+    pub sha256: String,
+}
+
+/// How far an audit is.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AuditProgress {
+    pub audited: u64,
 }
 
 /// A reply's frame, with contents of the type `T`.

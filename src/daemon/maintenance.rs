@@ -13,7 +13,10 @@ use tokio_util::sync::CancellationToken;
 use super::{opening::CLOCK, pending::Pending};
 use crate::{
     clock::{Clock, ClockWatch, Monotonic},
-    ledger::{self, Body, Detail, DiskState, Ledger, LedgerError, Retention},
+    ledger::{
+        self, Body, Detail, DiskState, Ledger, LedgerError, Retention,
+        audit::{self, Fault, Finding},
+    },
     roster,
     services::{Audit, Failure, Services},
     store::{self, Priority, Store, StoreState},
@@ -100,7 +103,8 @@ impl Maintenance {
         let Some(from) = self.audit_from else { return };
         let singly = from < self.singly_before;
         let limit = if singly { 1 } else { AUDITED };
-        let audited = self.store.read(move |tx| ledger::audit(tx, from, limit)).await;
+        let id = self.ledger.id;
+        let audited = self.store.read(move |tx| audit::part(tx, id, from, limit)).await;
         let (damaged, next) = match audited {
             Ok(audited) => {
                 self.unread = 0;
@@ -121,11 +125,11 @@ impl Maintenance {
                     return;
                 }
                 tracing::error!(from, %error, "this ledger entry cannot be read");
-                (vec![from], Some(from + 1))
+                (vec![Finding { index: from, fault: Fault::Bytes }], Some(from + 1))
             }
         };
-        for index in &damaged {
-            tracing::error!(index, "this ledger entry is damaged or was altered");
+        for Finding { index, fault } in &damaged {
+            tracing::error!(index, %fault, "this ledger entry is damaged or was altered");
         }
         self.audit_from = next;
         self.audit.send_if_modified(|audit| audit.found(&damaged));

@@ -6,6 +6,7 @@
 //! the daemon again.
 
 mod alarms;
+mod heads;
 mod maintenance;
 mod online;
 mod opening;
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     alarms::AlarmKeeper,
+    heads::sign_heads,
     maintenance::Maintenance,
     online::keep_online,
     parts::{Built, Parts},
@@ -47,7 +49,7 @@ use crate::{
     services::{CameraPanel, LanePanel, Services},
     status,
     store::{
-        self, Store, StoreThread,
+        self, SigningKey, Store, StoreError, StoreThread,
         photo_store::{self, PhotoStore},
     },
     supervision::Heartbeats,
@@ -145,7 +147,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let started = clock.monotonic();
     failpoint::at("start.opened");
     let stamp = clock.stamp();
-    let opened = opening::open(&store, config, stamp, vision.embedder_name()).await?;
+    let key = Arc::new(SigningKey::load(&config.storage.signing_key).map_err(StoreError::from)?);
+    let opened = opening::open(&store, config, stamp, vision.embedder_name(), key.public()).await?;
     failpoint::at("start.committed");
     empty_log(&store).await;
     let origin = Origin {
@@ -203,8 +206,10 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let returning = memory.clone();
     keep("the return of memory", &ended, async move { returning.give_back().await });
     let (online, online_watch) = watch::channel(uplink::Online::default());
+    let heads = watch::Sender::default();
     let context = uplink::Context {
         store: store.clone(),
+        heads: heads.subscribe(),
         clock: clock.clone(),
         origin: origin.clone(),
         online: online_watch,
@@ -221,6 +226,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let capacity = Arc::new(Capacity::new(vision_pool::workers(), cameras, frames_to_agree));
     let (exporter_down, exporter) = watch::channel(None);
     let services = Arc::new(Services {
+        heads,
+        signing_key: key,
         storage_dir: config.storage.dir.clone(),
         ledger: opened.ledger,
         clock: clock.clone(),
@@ -274,6 +281,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     keep("the platforms' commands", &ended, platforms);
     let status = keep_online(services.clone(), online, cancel_links.clone());
     keep("the links' status", &ended, status);
+    keep("the tree heads", &ended, sign_heads(services.clone(), cancel.clone()));
     let maintenance = Maintenance::new(&services, opened.clock);
     keep("maintenance", &ended, maintenance.run(cancel.clone()));
     let keeper = AlarmKeeper::new(services.clone(), &opened.alarms);

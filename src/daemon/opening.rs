@@ -14,10 +14,10 @@ use crate::{
         lane::{self, ModeState},
         passage::Health,
     },
-    ledger::{self, Boot, ConfigChange, Detail, Ledger, LedgerId, Successor},
+    ledger::{self, Boot, ConfigChange, Detail, Ledger, LedgerId, SigningKeyChange, Successor},
     roster::{self, CarriedOver, Roster},
     services::Failure,
-    store::{self, Predecessor, Priority, Store, StoreError, photo_store},
+    store::{self, Predecessor, Priority, PublicKey, Store, StoreError, photo_store},
 };
 
 /// The ledger, the roster, the gateway's id and the stored states after the store is open.
@@ -40,6 +40,7 @@ pub(super) async fn open(
     config: &Config,
     stamp: Stamp,
     model: &str,
+    key: PublicKey,
 ) -> Result<Opened, Failure> {
     let upstreams = config.upstreams.iter().map(|u| u.name.clone()).collect();
     let (configured, sha256) = (config.site.gateway_id.clone(), config.sha256);
@@ -61,6 +62,10 @@ pub(super) async fn open(
             if store::meta(tx, "config_sha256")?.as_deref() != Some(&sha256[..]) {
                 ledger.append(tx, stamp, ConfigChange { config_sha256: sha256 })?;
                 store::set_meta(tx, "config_sha256", &sha256)?;
+            }
+            if let Some(change) = key_change(tx, key)? {
+                ledger.append(tx, stamp, change)?;
+                store::set_meta(tx, SIGNING_KEY, &key.0)?;
             }
             let gateway = match configured {
                 Some(gateway) => gateway,
@@ -86,6 +91,22 @@ pub(super) async fn open(
 /// Key of the recorded state of the clock in the database.
 pub(super) const CLOCK: &str = "clock";
 const GATEWAY: &str = "gateway_id";
+/// Key in `meta`: the public key that the ledger recorded last.
+const SIGNING_KEY: &str = "signing_key";
+
+/// Returns the entry for a signing key that the ledger does not know yet. A key that was lost cannot
+/// endorse the one after it.
+fn key_change(tx: &Transaction<'_>, key: PublicKey) -> Result<Option<SigningKeyChange>, Failure> {
+    let known = store::meta(tx, SIGNING_KEY)?.and_then(|known| known.try_into().ok());
+    let predecessor = known.map(PublicKey);
+    if predecessor == Some(key) {
+        return Ok(None);
+    }
+    if let Some(predecessor) = predecessor {
+        tracing::error!(%key, %predecessor, "the signing key is another one than before");
+    }
+    Ok(Some(SigningKeyChange { key, predecessor, endorsement: None, by: None }))
+}
 
 /// Makes the first entry of a ledger that succeeds a damaged one. Carries over the roster, the
 /// gateway's id and other states from the old database, as far as they can be read.

@@ -6,15 +6,19 @@
 //! Touches: the tables `entry`, `open_passage`, `upstream`, `outbox`.
 
 mod attended;
+pub mod audit;
 mod by_hand;
 pub mod cbor;
 mod corrections;
 mod detail;
 mod entry;
 mod evidence;
+pub mod growth;
+mod head;
 pub mod kinds;
 mod outbox;
 mod retention;
+pub mod tree;
 mod words;
 
 use rusqlite::{OptionalExtension, Transaction, params};
@@ -33,6 +37,7 @@ pub use cbor::CborError;
 pub use detail::{Detail, Param};
 pub use entry::{Entry, LedgerId, Unknown, commitment, leaf_hash};
 pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation};
+pub use head::{Head, HeadError, HeadState, SignedHead};
 pub use kinds::*;
 pub use outbox::{Requeued, Waiting, backlog, queue_again, strike_off, strike_off_upto, waiting};
 pub use retention::{Retention, prunable, pruned_before};
@@ -62,6 +67,8 @@ pub enum LedgerError {
     AlreadyDisputed { seq: u64, by_seq: u64 },
     #[error("the database has no ledger id; it is damaged")]
     NoLedgerId,
+    #[error("the tree head could not be signed: {0}; this is a fault in Gatehouse: report it")]
+    Unsigned(#[from] HeadError),
 }
 
 impl From<rusqlite::Error> for LedgerError {
@@ -301,6 +308,16 @@ pub fn read(tx: &Transaction<'_>, index: u64) -> Result<Stored, LedgerError> {
     checked(index, &bytes, leaf, Entry::decode)
 }
 
+const DIFFERS: &str = "its leaf hash or its index differs";
+
+/// Returns an entry's bytes as they are.
+pub fn bytes(tx: &Transaction<'_>, index: u64) -> Result<Vec<u8>, LedgerError> {
+    tx.prepare_cached("SELECT bytes FROM entry WHERE idx = ?1")?
+        .query_row([index], |row| row.get(0))
+        .optional()?
+        .ok_or(LedgerError::Missing { index })
+}
+
 /// Decodes an entry, and compares its index and its leaf hash.
 fn checked(
     index: u64,
@@ -308,7 +325,7 @@ fn checked(
     leaf: [u8; 32],
     decode: fn(&[u8]) -> Result<Entry, CborError>,
 ) -> Result<Stored, LedgerError> {
-    let other = || CborError::Content("its leaf hash or its index differs".to_owned());
+    let other = || CborError::Content(DIFFERS.to_owned());
     let is_it = |entry: &Entry| entry.index == index && leaf_hash(bytes) == leaf;
     let entry = decode(bytes).and_then(|entry| is_it(&entry).then_some(entry).ok_or_else(other));
     let entry = entry.map_err(|source| LedgerError::Damaged { index, source })?;
@@ -324,25 +341,6 @@ pub fn passage_of(tx: &Transaction<'_>, seq: u64) -> Result<Option<PassageId>, L
         Body::GuardRelease(GuardRelease { passage, .. }) => Some(passage),
         body => body.said().map(|said| said.passage),
     })
-}
-
-/// Reads entries from an index on, at most `limit`. Returns the damaged or altered ones, and the
-/// index at which the next call begins; `None` at the ledger's end.
-pub fn audit(
-    tx: &Transaction<'_>,
-    from: u64,
-    limit: u64,
-) -> Result<(Vec<u64>, Option<u64>), LedgerError> {
-    let until = size(tx)?.min(from.saturating_add(limit));
-    let mut damaged = Vec::new();
-    for index in from..until {
-        match read(tx, index) {
-            Err(LedgerError::Damaged { .. } | LedgerError::Missing { .. }) => damaged.push(index),
-            Err(LedgerError::Pruned { .. }) => {}
-            other => drop(other?),
-        }
-    }
-    Ok((damaged, (until == from.saturating_add(limit)).then_some(until)))
 }
 
 /// Returns the entry whose index, bytes and leaf are a row's columns from `at` on. The leaf hash

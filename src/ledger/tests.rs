@@ -10,7 +10,7 @@ use crate::{
     clock::{BootId, ClockChange, ClockWhat, SystemClock},
     config::{Direction, Secret, Storage},
     roster::{Erased, Person, State, Terms},
-    store::{Priority, Store, open},
+    store::{Priority, PublicKey, Store, open},
 };
 
 fn person() -> Person {
@@ -326,6 +326,20 @@ fn one_of_each_kind() -> Vec<Entry> {
             Detail::new("sensor_silent").with("sensor", "input 0"),
         )
         .into(),
+        SigningKeyChange {
+            key: PublicKey([0x6e; 32]),
+            predecessor: None,
+            endorsement: None,
+            by: None,
+        }
+        .into(),
+        SigningKeyChange {
+            key: PublicKey([0x6f; 32]),
+            predecessor: Some(PublicKey([0x6e; 32])),
+            endorsement: Some(vec![0xed; 64]),
+            by: Some(by(Via::Console)),
+        }
+        .into(),
     ];
     (0..)
         .zip(bodies)
@@ -639,8 +653,11 @@ async fn an_entry_altered_in_the_database_is_noticed_when_read() {
     append(&store, &ledger, grant(3)).await;
     raw.execute("DELETE FROM open_passage", []).unwrap();
     raw.execute("DELETE FROM entry WHERE idx = 1", []).unwrap();
-    let audited = |from, limit| store.read(move |tx| audit(tx, from, limit));
-    assert_eq!(audited(0, 2).await.unwrap(), (vec![0, 1], Some(2)));
+    let id = ledger.id;
+    let audited = |from, limit| store.read(move |tx| audit::part(tx, id, from, limit));
+    let found = |index, fault| audit::Finding { index, fault };
+    let (bytes, missing) = (found(0, audit::Fault::Bytes), found(1, audit::Fault::Missing));
+    assert_eq!(audited(0, 2).await.unwrap(), (vec![bytes, missing], Some(2)));
     assert_eq!(audited(2, 2).await.unwrap(), (vec![], None));
 }
 

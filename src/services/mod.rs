@@ -15,6 +15,7 @@
 //! | `dates` | refuses times and dates that are probably mistyped (pure) |
 //! | `faces`, `live` | an enrolment's faces, from photos or from a camera |
 //! | `likeness` | compares new faces with the enrolled ones |
+//! | `evidence` | signed tree heads, evidence packages, the audit of the ledger |
 //! | `dry_run` | the workers in the dry runs of one client |
 //! | `attendance` | lists attendance and the workers on site; adds and disputes passages |
 //! | `photo` | the photo of a passage |
@@ -32,6 +33,7 @@ mod command_counts;
 mod dates;
 mod dry_run;
 mod enrolment;
+mod evidence;
 mod faces;
 mod failure;
 mod history;
@@ -55,6 +57,7 @@ pub use self::{
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone},
     command_counts::{CommandCounts, Commands},
     dry_run::DryRuns,
+    evidence::{AuditRun, Audited, EvidenceQuery, HeadShown},
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},
     failure::{Code, Failure},
     history::{Change, RosterChange},
@@ -74,10 +77,10 @@ use crate::{
         pace::Capacity,
         vision_pool::FrameCounts,
     },
-    ledger::{Actor, Ledger, Retention, Via},
+    ledger::{Actor, HeadState, Ledger, Retention, Via, audit::Finding},
     memory::Memory,
     roster::Roster,
-    store::{Store, photo_store::PhotoStore},
+    store::{SigningKey, Store, photo_store::PhotoStore},
     supervision::Heartbeats,
     timing::Stages,
     turnstile::TurnstileState,
@@ -133,9 +136,9 @@ pub struct Audit {
 
 impl Audit {
     /// Adds damaged entries. Returns whether there are any.
-    pub fn found(&mut self, damaged: &[u64]) -> bool {
+    pub fn found(&mut self, damaged: &[Finding]) -> bool {
         self.entries += damaged.len() as u64;
-        self.first = self.first.or(damaged.first().copied());
+        self.first = self.first.or(damaged.first().map(|finding| finding.index));
         !damaged.is_empty()
     }
 }
@@ -192,6 +195,10 @@ pub struct Services {
     pub retention: Retention,
     /// The damaged entries found so far.
     pub audit: watch::Sender<Audit>,
+    /// The key that signs tree heads.
+    pub signing_key: Arc<SigningKey>,
+    /// The newest signed tree head.
+    pub heads: watch::Sender<HeadState>,
     /// The limits at which a trouble is an alarm.
     pub alarm_limits: AlarmLimits,
     /// The alarms under way.

@@ -137,6 +137,12 @@ pub(super) enum Refusal {
     Future { field: &'static str, at: String },
     #[error("{at} lies in the future of this gateway's clock ({now}), which is not synchronised")]
     FutureOfClock { field: &'static str, at: String, now: String },
+    #[error(
+        "an earlier head is no signed tree head; give files that `gatehouse evidence head` wrote"
+    )]
+    NoHead,
+    #[error("at most {most} earlier heads")]
+    TooManyHeads { most: usize },
     #[error("{at} is more than a year before the first entry of this gateway ({began})")]
     BeforeLedger { at: String, began: String },
 }
@@ -207,6 +213,8 @@ impl Refusal {
             | Refusal::AnotherPerson { .. }
             | Refusal::EndsBeforeBegin { .. }
             | Refusal::ConsentWithoutForm
+            | Refusal::NoHead
+            | Refusal::TooManyHeads { .. }
             | Refusal::RangeReversed { .. }
             | Refusal::SinceFuture { .. }
             | Refusal::OddYear { .. }
@@ -222,6 +230,7 @@ impl Refusal {
             Refusal::AnotherDocument { .. } => Some("id-number"),
             Refusal::EndsBeforeBegin { .. } => Some("valid-until"),
             Refusal::ConsentWithoutForm => Some("consent-on"),
+            Refusal::NoHead | Refusal::TooManyHeads { .. } => Some("head"),
             Refusal::SinceFuture { .. } => Some("since"),
             Refusal::BeforeLedger { .. } => Some("at"),
             Refusal::OddYear { field, .. }

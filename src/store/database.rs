@@ -21,12 +21,18 @@ use super::{
 use crate::{clock::Clock, config::Storage};
 
 /// The migrations. Each runs once, in order. `user_version` in the database counts those that ran.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql"),
+];
 /// All migrations together, for tests of single tables.
 #[cfg(test)]
-pub const SCHEMA: &str =
-    concat!(include_str!("migrations/0001.sql"), include_str!("migrations/0002.sql"));
+pub const SCHEMA: &str = concat!(
+    include_str!("migrations/0001.sql"),
+    include_str!("migrations/0002.sql"),
+    include_str!("migrations/0003.sql")
+);
 /// "GATE": tells our file from any other SQLite database.
 pub(super) const APPLICATION_ID: i32 = 0x4741_5445;
 /// Maximum size of the write-ahead log in bytes after a long reader has ended.

@@ -20,6 +20,7 @@ mod room;
 mod rotation;
 mod sealing;
 mod settling;
+mod signing;
 mod writer;
 
 use std::{
@@ -46,6 +47,7 @@ pub use self::{
     room::{Room, space},
     rotation::{NewKey, Rotated, rotate},
     sealing::{KeyError, SealError, Sealer},
+    signing::{PublicKey, SigningKey},
     writer::StoreState,
 };
 use crate::{clock::Clock, config::Storage, supervision::cause, timing::Histogram};

@@ -40,13 +40,13 @@ pub enum KeyError {
     )]
     Missing { path: PathBuf },
     /// The text is not 64 hexadecimal digits.
-    #[error("{} is not a sealing key: it must be 64 hexadecimal digits on one line", path.display())]
-    Malformed { path: PathBuf },
+    #[error("{} is not a {what}: it must be 64 hexadecimal digits on one line", path.display())]
+    Malformed { path: PathBuf, what: &'static str },
     /// Other users may read the key's file.
     #[error("{} may be read by other users (mode {mode:o}): chmod 600 it", path.display())]
     Exposed { path: PathBuf, mode: u32 },
     /// A new key's file cannot be written.
-    #[error("cannot make the sealing key {}: {source}", path.display())]
+    #[error("cannot make the key {}: {source}", path.display())]
     NotMade { path: PathBuf, source: std::io::Error },
     /// The kernel gives no random bytes.
     #[error("the kernel gives no random bytes: {0}")]
@@ -97,30 +97,7 @@ impl Sealer {
 
     /// Reads the key. A missing key is made if `may_make` says that nothing is sealed yet.
     pub fn load(key: &Secret, may_make: bool) -> Result<Self, KeyError> {
-        let Some(path) = key.path()? else {
-            return Err(KeyError::Malformed { path: "storage.key".into() });
-        };
-        if let Secret::File(_) = key {
-            match std::fs::metadata(&path) {
-                Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
-                    return Err(KeyError::Exposed {
-                        mode: meta.permissions().mode() & 0o777,
-                        path,
-                    });
-                }
-                Ok(_) => {}
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
-                    if !may_make {
-                        return Err(KeyError::Missing { path });
-                    }
-                    make_key(&path)?;
-                }
-                Err(source) => return Err(SecretError::Unreadable { path, source }.into()),
-            }
-        }
-        let text = key.read()?;
-        let master = parse_hex32(text.trim()).ok_or(KeyError::Malformed { path })?;
-        Ok(Self::from_master(&master))
+        Ok(Self::from_master(&*read_key(key, "sealing key", may_make)?))
     }
 
     /// Seals a value. `context` is its place in the database, such as `template/W001/0`.
@@ -154,6 +131,34 @@ impl Sealer {
     pub fn lookup(&self, id_number: &str) -> [u8; 32] {
         *hmac_sha256(&self.lookup, id_number.as_bytes())
     }
+}
+
+/// Reads a key of 32 bytes. `what` is its name in messages.
+pub(super) fn read_key(
+    key: &Secret,
+    what: &'static str,
+    may_make: bool,
+) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+    let Some(path) = key.path()? else {
+        return Err(KeyError::Malformed { path: "storage.key".into(), what });
+    };
+    if let Secret::File(_) = key {
+        match std::fs::metadata(&path) {
+            Ok(meta) if meta.permissions().mode() & 0o077 != 0 => {
+                return Err(KeyError::Exposed { mode: meta.permissions().mode() & 0o777, path });
+            }
+            Ok(_) => {}
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                if !may_make {
+                    return Err(KeyError::Missing { path });
+                }
+                make_key(&path)?;
+            }
+            Err(source) => return Err(SecretError::Unreadable { path, source }.into()),
+        }
+    }
+    let text = key.read()?;
+    parse_hex32(text.trim()).ok_or(KeyError::Malformed { path, what })
 }
 
 /// Returns the path of a new key, until everything is sealed with it and it replaces the present

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     attendance::Origin,
     clock::{Clock, Monotonic},
-    ledger::{LedgerError, LedgerId},
+    ledger::{HeadState, LedgerError, LedgerId},
     memory::{Held, Memory},
     store::{Store, StoreError},
     supervision::Panicked,
@@ -51,6 +51,8 @@ pub struct Context {
     pub origin: Origin,
     /// The content of the retained status. The task fills in its `outbox`.
     pub online: watch::Receiver<Online>,
+    /// The newest signed tree head.
+    pub heads: watch::Receiver<HeadState>,
     /// The highest seq that an earlier run may have sent.
     pub sent_before: u64,
     /// The ledger whose records go out.

@@ -213,6 +213,7 @@ async fn drain(
         clock: clock.clone(),
         origin: origin.clone(),
         online,
+        heads: watch::channel(Default::default()).1,
         sent_before: 0,
         ledger,
         commands,

@@ -29,6 +29,7 @@ mod demo;
 mod device;
 mod disk;
 mod docs;
+mod evidence;
 mod gate;
 mod hostile_camera;
 mod import;

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::super::Context;
 use crate::{
-    control::{PhotoPiece, PhotoShown, Request},
+    control::{PhotoShown, Piece, Request},
     services::PassageAsked,
     turnstile::PassageId,
 };
@@ -34,7 +34,7 @@ fn asked(text: &str) -> Result<PassageAsked, String> {
 pub(in crate::cli) async fn run(context: &Context, photo: Photo) -> anyhow::Result<ExitCode> {
     let (mut jpeg, mut broken) = (Vec::new(), false);
     let mut client = context.client().await?;
-    let each = |piece: PhotoPiece| match hex::decode(piece.hex) {
+    let each = |piece: Piece| match hex::decode(piece.hex) {
         Ok(bytes) => jpeg.extend(bytes),
         Err(_) => broken = true,
     };

@@ -31,4 +31,8 @@ impl Kind for Correction {
     fn cause(&self) -> Option<u64> {
         Some(self.cause.index)
     }
+
+    fn refers_to(&self) -> Vec<EntryRef> {
+        vec![self.cause, self.corrects]
+    }
 }

@@ -21,4 +21,8 @@ impl Kind for Dispute {
     fn cause(&self) -> Option<u64> {
         Some(self.disputes.index)
     }
+
+    fn refers_to(&self) -> Vec<EntryRef> {
+        vec![self.disputes]
+    }
 }

@@ -18,7 +18,6 @@
 //! | `card` | a card was given to a worker, taken back or lost: worker, commitment, what, actor |
 //! | `consent` | a consent was given or withdrawn: worker, purpose, form, day, actor |
 //! | `access` | personal data was shown or exported: worker, what, actor |
-//! | `signing_key` | the key that signs heads: public key, its predecessor, actor |
 //! | `planned_deletion` | entries will be deleted: before which index, on which day, detail |
 //! | `relocation` | the box was moved: the router before and after, detail |
 
@@ -26,7 +25,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::alarm::AlarmWhat;
 use super::{
-    CborError,
+    CborError, EntryRef,
     cbor::{Read, canonical},
 };
 use crate::{roster::WorkerId, turnstile::PassageId};
@@ -54,6 +53,11 @@ pub trait Kind: Serialize + for<'a> Deserialize<'a> {
     /// The index of the entry that this one is about.
     fn cause(&self) -> Option<u64> {
         None
+    }
+
+    /// The entries that this one is about, with their leaf hashes.
+    fn refers_to(&self) -> Vec<EntryRef> {
+        Vec::new()
     }
 
     /// When it happened, if not at the time of the entry; wall time in ms since 1970.
@@ -138,6 +142,7 @@ kinds! {
     supplement::Supplement,
     dispute::Dispute,
     key::KeyChange,
+    signing_key::SigningKeyChange,
     pruning::Pruning,
     alarm::Alarm,
     correction::Correction,
@@ -186,6 +191,10 @@ impl Body {
 
     pub fn cause(&self) -> Option<u64> {
         each!(self, it => it.cause(), None)
+    }
+
+    pub fn refers_to(&self) -> Vec<EntryRef> {
+        each!(self, it => it.refers_to(), Vec::new())
     }
 
     pub fn at_ms(&self) -> Option<i64> {

@@ -27,6 +27,10 @@ impl Kind for Closing {
         Some(self.cause.index)
     }
 
+    fn refers_to(&self) -> Vec<EntryRef> {
+        vec![self.cause]
+    }
+
     fn closes(&self) -> Option<PassageId> {
         Some(self.passage)
     }

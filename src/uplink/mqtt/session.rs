@@ -2,8 +2,10 @@
 //!
 //! In: events of the client, commits, requests and the platform's messages. Out: publishes, rows
 //! struck off, and commands. [`rows`] reads rows, makes them messages and strikes them off, while
-//! publishing goes on. [`inbound`] handles messages from the platform.
+//! publishing goes on. [`inbound`] handles messages from the platform. `heads` publishes
+//! signed tree heads.
 
+mod heads;
 mod inbound;
 mod rows;
 mod work;
@@ -65,6 +67,7 @@ struct Session<'a> {
     client: Client,
     connected: bool,
     status_due: bool,
+    head_due: bool,
     /// The platform's last acknowledgement for which rows were struck off.
     struck_upto: u64,
     /// The running transaction that strikes off rows.
@@ -104,6 +107,7 @@ pub(super) async fn session(
         client,
         connected: false,
         status_due: false,
+        head_due: false,
         struck_upto: 0,
         striking: None,
         unanswered: 0,
@@ -129,6 +133,7 @@ impl Session<'_> {
     async fn run(&mut self, asked: &mut mpsc::Receiver<Asked>) -> Result<(), LinkError> {
         let mut commits = self.context.store.commits();
         let mut online = self.context.online.clone();
+        let mut heads = self.context.heads.clone();
         let [mut renew, mut check, mut strike] =
             [STATUS_EVERY, CHECK_EVERY, STRIKE_EVERY].map(every);
         let mut page: Option<PageRead> = None;
@@ -144,6 +149,9 @@ impl Session<'_> {
                 }
                 if std::mem::take(&mut self.status_due) {
                     self.publish_status(&online).await?;
+                }
+                if std::mem::take(&mut self.head_due) {
+                    self.publish_head(&heads).await?;
                 }
             }
             let connected = self.connected;
@@ -183,6 +191,7 @@ impl Session<'_> {
                 _ = check.tick(), if connected => self.check_timeouts()?,
                 _ = renew.tick(), if connected => self.status_due = true,
                 Ok(()) = online.changed(), if connected => self.status_due = true,
+                Ok(()) = heads.changed(), if connected => self.head_due = true,
             }
             // Events that have happened by now are handled in batches, at most half a window at a
             // time.
@@ -276,6 +285,7 @@ impl Session<'_> {
         self.delivery.connected(head);
         self.connected = true;
         self.status_due = true;
+        self.head_due = true;
         for topic in self.to.profile.listens_on() {
             self.client.subscribe(topic).map_err(|e| self.failed(e.error))?;
             self.unanswered += 1;

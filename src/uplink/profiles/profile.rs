@@ -5,6 +5,8 @@
 //! them. In the other direction come acknowledgements and commands. A profile is pure: it touches
 //! nothing, and the transport of its messages owns delivery.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -12,7 +14,7 @@ use serde_json::{Map, Value};
 use crate::{
     attendance::{EventRecord, Origin, Record},
     config::Upstream,
-    ledger::LaneMode,
+    ledger::{LaneMode, SignedHead, tree::Hash},
     turnstile::settings::Checked,
 };
 
@@ -59,6 +61,11 @@ pub trait Profile: Send + Sync {
 
     /// Makes the message that the gateway is offline: the last will, also sent at a clean shutdown.
     fn offline(&self) -> Made;
+
+    /// Makes the message of a signed tree head.
+    fn head(&self, _head: &HeadNotice) -> Made {
+        Ok(None)
+    }
 
     /// Whether the platform can acknowledge, which `ack = "platform"` requires.
     fn acknowledges(&self) -> bool {
@@ -158,6 +165,17 @@ impl NoCommand {
     pub fn new(id: Option<&str>, code: &'static str, message: impl std::fmt::Display) -> NoCommand {
         NoCommand { id: id.map(str::to_owned), code, message: message.to_string() }
     }
+}
+
+/// A signed tree head, with the proof that the ledger only grew since the head sent before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeadNotice {
+    /// The head.
+    pub signed: Arc<SignedHead>,
+    /// The tree size of the head that was sent to this upstream before; `None` for the first one.
+    pub from: Option<u64>,
+    /// The consistency proof from that size (RFC 9162, 2.1.4.1), nearest hash first.
+    pub consistency: Vec<Hash>,
 }
 
 /// The content of the status while connected.

@@ -242,6 +242,7 @@ impl Link {
             clock: clock.clone(),
             origin: Origin { gateway: "g".into(), project: "p".into(), timezone },
             online,
+            heads: tokio::sync::watch::channel(Default::default()).1,
             sent_before: 0,
             ledger: ledger.id,
             commands,

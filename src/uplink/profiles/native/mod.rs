@@ -1,20 +1,22 @@
 //! The `native` profile: topics and payloads, in JSON or in CBOR with the same names.
 //!
 //! A topic is `gatehouse/v1/{project}/{gateway}/` and a word. The gateway publishes `attendance`,
-//! `event`, `status` and `reply`. The platform publishes `command` and `ack`.
+//! `event`, `status`, `head` and `reply`. The platform publishes `command` and `ack`.
 
 pub mod command;
 mod encoding;
 #[cfg(test)]
 mod tests;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 pub use self::encoding::Encoding;
 use self::encoding::{decode, encode};
 use super::profile::{
-    Acknowledgement, Dialect, Envelope, Heard, Made, Message, NoCommand, Online, Profile,
+    Acknowledgement, Dialect, Envelope, HeadNotice, Heard, Made, Message, NoCommand, Online,
+    Profile,
 };
 use crate::{
     attendance::{EventRecord, Origin, Record},
@@ -26,6 +28,7 @@ use crate::{
 pub struct Native {
     /// The prefix of all topics.
     prefix: String,
+    origin: Origin,
     keys: Keys,
     /// Whether the platform acknowledges, too.
     acknowledges: bool,
@@ -54,7 +57,7 @@ impl Native {
     /// Returns the profile of one gateway.
     pub fn speaking(keys: Keys, ack: Ack, origin: &Origin) -> Native {
         let prefix = format!("gatehouse/v1/{}/{}/", origin.project, origin.gateway);
-        Native { prefix, keys, acknowledges: ack == Ack::Platform }
+        Native { prefix, origin: origin.clone(), keys, acknowledges: ack == Ack::Platform }
     }
 
     fn topic(&self, leaf: &str) -> String {
@@ -86,6 +89,25 @@ impl Profile for Native {
 
     fn offline(&self) -> Made {
         self.message("status", &json!({ "state": "offline" }), true)
+    }
+
+    fn head(&self, HeadNotice { signed, from, consistency }: &HeadNotice) -> Made {
+        let head = &signed.head;
+        let at = Timestamp::from_millisecond(head.at_ms).map(|at| self.origin.time(at)).ok();
+        let value = json!({
+            "v": 1,
+            "gateway": head.gateway,
+            "project": self.origin.project,
+            "ledger": head.ledger.to_string(),
+            "tree_size": head.size,
+            "root": hex::encode(head.root),
+            "at": at,
+            "key": signed.key.to_string(),
+            "head": hex::encode(&signed.bytes),
+            "from": from,
+            "consistency": consistency.iter().map(hex::encode).collect::<Vec<_>>(),
+        });
+        self.message("head", &value, false)
     }
 
     fn acknowledges(&self) -> bool {

@@ -1,0 +1,50 @@
+//! Signs the ledger's tree heads.
+//!
+//! In: the ledger. Out: the newest head, for the links and for `status`. The tree grows here and not
+//! at a commit, some entries at each turn.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{clock::Monotonic, ledger::HeadState, services::Services};
+
+/// Interval between two turns while the tree grows.
+const EVERY: Duration = Duration::from_secs(1);
+/// Interval between two heads. Platforms get one at least every 10 minutes.
+const HEAD_EVERY: Duration = Duration::from_secs(300);
+/// Interval between two attempts after a failure.
+const AGAIN: Duration = Duration::from_secs(60);
+
+/// Signs a head at the start and at each [`HEAD_EVERY`], until cancelled.
+pub(super) async fn sign_heads(services: Arc<Services>, cancel: CancellationToken) {
+    let mut due = Monotonic::default();
+    let mut tick = tokio::time::interval(EVERY);
+    loop {
+        tokio::select! {
+            _ = cancel.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        let now = services.clock.monotonic();
+        if now < due {
+            continue;
+        }
+        match services.grow_tree().await {
+            // The tree has not reached the ledger's end yet.
+            Ok(None) => {}
+            Ok(Some(signed)) => {
+                due = now + HEAD_EVERY;
+                let newest = Some(Arc::new(signed));
+                services.heads.send_replace(HeadState { newest, problem: None });
+            }
+            Err(error) => {
+                due = now + AGAIN;
+                let problem = Some(error.to_string());
+                if services.heads.borrow().problem != problem {
+                    tracing::error!(%error, "the ledger cannot be signed");
+                }
+                services.heads.send_modify(|state| state.problem = problem);
+            }
+        }
+    }
+}

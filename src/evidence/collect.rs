@@ -1,0 +1,108 @@
+//! Collects the entries and proofs of a package from the ledger.
+
+use std::collections::BTreeSet;
+
+use jiff::civil::Date;
+use rusqlite::{Transaction, params};
+
+use super::package::{Earlier, Opened, Package, Proved, joined};
+use crate::{
+    attendance::Origin,
+    ledger::{self, Body, Head, LedgerError, SignedHead, commitment, growth::prover},
+    roster::{Identity, WorkerId},
+};
+
+/// The days of a package.
+#[derive(Clone, Copy, Debug)]
+pub struct Period {
+    pub from: Date,
+    /// The last day.
+    pub until: Date,
+    /// Start and end of these days, end exclusive; wall time in ms since 1970.
+    pub span_ms: (i64, i64),
+}
+
+/// Returns the package of a worker, not signed yet. `identity` opens the commitment to the ID number. `earlier` are
+/// signed heads that the reader has, of this ledger; others are left out.
+pub fn collect(
+    tx: &Transaction<'_>,
+    origin: &Origin,
+    worker: &WorkerId,
+    period: Period,
+    head: &SignedHead,
+    identity: Option<&Identity>,
+    earlier: &[Vec<u8>],
+) -> Result<Package, LedgerError> {
+    let timezone = origin.timezone.iana_name().unwrap_or("UTC");
+    let days = [period.from.to_string(), period.until.to_string()];
+    let of = [origin.gateway.as_str(), origin.project.as_str(), timezone];
+    let signed = (head.key, head.bytes.clone());
+    let mut package = Package::new(of, worker.as_str(), days, signed);
+    for index in indices(tx, worker, period.span_ms)? {
+        let stored = match ledger::read(tx, index) {
+            Err(LedgerError::Pruned { .. }) => continue,
+            stored => stored?,
+        };
+        if index >= head.head.size {
+            break;
+        }
+        if let Some(identity) = identity
+            && commits_to(&stored.entry.body, identity)
+        {
+            package.opened = Some(Opened {
+                index,
+                id_type: identity.id_type.word().to_owned(),
+                number: identity.number.to_string(),
+                salt: identity.salt,
+            });
+        }
+        let path = joined(prover(tx).inclusion(index, head.head.size)?);
+        package.entries.push(Proved { bytes: ledger::bytes(tx, index)?, path });
+    }
+    for bytes in earlier {
+        let Ok(old) = Head::verify(bytes, &head.key) else { continue };
+        if old.ledger == head.head.ledger && old.size <= head.head.size {
+            let path = joined(prover(tx).consistency(old.size, head.head.size)?);
+            package.earlier.push(Earlier { head: bytes.clone(), path });
+        }
+    }
+    Ok(package)
+}
+
+fn commits_to(body: &Body, identity: &Identity) -> bool {
+    let committed = match body {
+        Body::Enrolment(enrolment) => Some(enrolment.id_commitment),
+        Body::Amendment(amendment) => amendment.id_commitment,
+        _ => None,
+    };
+    let Identity { salt, id_type, number, .. } = identity;
+    committed == Some(commitment(salt, id_type.word(), number))
+}
+
+/// Returns the entries of a worker: what is on the roster's history, the passages of the period, and
+/// the entries that are about one of these.
+fn indices(
+    tx: &Transaction<'_>,
+    worker: &WorkerId,
+    (from, until): (i64, i64),
+) -> Result<BTreeSet<u64>, LedgerError> {
+    let mut found: BTreeSet<u64> = tx
+        .prepare_cached(
+            "SELECT idx FROM entry INDEXED BY entry_worker WHERE worker = ?1
+               AND (cause IS NULL AND kind NOT IN ('grant', 'release', 'supplement', 'denial')
+                    OR cause IS NULL AND at_ms >= ?2 AND at_ms < ?3)",
+        )?
+        .query_map(params![worker.as_str(), from, until], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
+    let mut about = tx.prepare_cached("SELECT idx FROM entry WHERE cause = ?1")?;
+    let mut causes: Vec<u64> = found.iter().copied().collect();
+    while let Some(cause) = causes.pop() {
+        for index in about.query_map([cause], |row| row.get::<_, u64>(0))? {
+            let index = index?;
+            if found.insert(index) {
+                causes.push(index);
+            }
+        }
+    }
+    Ok(found)
+}

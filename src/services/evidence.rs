@@ -1,0 +1,201 @@
+//! Signed tree heads, evidence packages and the audit of the whole ledger.
+
+use jiff::{ToSpan, civil::Date};
+use serde::{Deserialize, Serialize};
+
+use super::{Failure, Services, refusal::Refusal};
+use crate::{
+    evidence::{Period, collect},
+    ledger::{
+        self, Actor, CborError, Head, LedgerError, SignedHead,
+        audit::{Audit, Finding},
+        growth,
+    },
+    roster::{RosterError, WorkerId},
+    store::{Priority, meta, set_meta},
+};
+
+/// Maximum number of entries by which the tree grows in one transaction.
+const GROWN: u64 = 2000;
+/// Maximum number of entries that one page of an audit reads.
+const AUDITED: u64 = 2000;
+/// Maximum number of findings that an audit lists. Further ones are counted.
+const FINDINGS: usize = 100;
+/// Maximum number of earlier heads in a request for a package.
+const EARLIER: usize = 16;
+/// Key in `meta`: the newest head's COSE_Sign1 message.
+const HEAD: &str = "head";
+
+/// A signed head, as `evidence head` shows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HeadShown {
+    /// The gateway's id.
+    pub gateway: String,
+    /// The ledger's id, 32 hexadecimal digits.
+    pub ledger: String,
+    /// Number of entries.
+    pub tree_size: u64,
+    /// The tree's root, 64 hexadecimal digits.
+    pub root: String,
+    /// Time of the head, RFC 3339 with the site's offset.
+    pub at: String,
+    /// Whether the clock was synchronised.
+    pub synced: bool,
+    /// The public key, 64 hexadecimal digits.
+    pub key: String,
+    /// The key's SHA-256 hash, 64 hexadecimal digits.
+    pub fingerprint: String,
+    /// The COSE_Sign1 message, in hexadecimal digits.
+    pub head: String,
+}
+
+/// A request for a worker's package.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct EvidenceQuery {
+    /// The worker whose entries go into the package.
+    pub worker: WorkerId,
+    /// The first day.
+    pub from: Date,
+    /// The last day.
+    pub to: Date,
+    /// Signed heads that the reader of the package has, in hexadecimal digits.
+    #[serde(default)]
+    pub earlier: Vec<String>,
+}
+
+/// The result of an audit.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Audited {
+    /// Number of entries.
+    pub entries: u64,
+    /// Number of entries with a fault.
+    pub faults: u64,
+    /// The first of them.
+    pub findings: Vec<Finding>,
+    /// Sizes of signed trees that the ledger does not have any more.
+    pub other_roots: Vec<u64>,
+}
+
+impl Services {
+    /// Lets the tree grow by some entries. Returns a signed head when it has reached the ledger's
+    /// end.
+    pub async fn grow_tree(&self) -> Result<Option<SignedHead>, LedgerError> {
+        let (ledger, stamp, key) = (self.ledger.id, self.clock.stamp(), self.signing_key.clone());
+        let gateway = self.origin.gateway.clone();
+        let turn = move |tx: &rusqlite::Transaction<'_>| {
+            let edge = growth::grow(tx, GROWN)?;
+            if edge.size() < ledger::size(tx)? {
+                return Ok(None);
+            }
+            let signed = Head::new(ledger, (edge.size(), edge.root()), stamp, &gateway);
+            let signed = signed.sign(&key)?;
+            set_meta(tx, HEAD, &signed.bytes)?;
+            Ok(Some(signed))
+        };
+        self.store.write(Priority::Upkeep, turn).await
+    }
+
+    /// Signs a head of the whole ledger.
+    async fn sign_head(&self) -> Result<SignedHead, Failure> {
+        loop {
+            if let Some(signed) = self.grow_tree().await? {
+                return Ok(signed);
+            }
+        }
+    }
+
+    /// Signs a head of the whole ledger, for people.
+    pub async fn head(&self) -> Result<HeadShown, Failure> {
+        let SignedHead { head, bytes, key } = self.sign_head().await?;
+        let at = jiff::Timestamp::from_millisecond(head.at_ms).map_err(Failure::internal)?;
+        Ok(HeadShown {
+            gateway: head.gateway,
+            ledger: head.ledger.to_string(),
+            tree_size: head.size,
+            root: hex::encode(head.root),
+            at: self.origin.time(at),
+            synced: head.synced,
+            key: key.to_string(),
+            fingerprint: hex::encode(key.fingerprint()),
+            head: hex::encode(bytes),
+        })
+    }
+
+    /// Makes the package of a worker. The ID number is opened, so the log names who asked.
+    pub async fn evidence(&self, query: EvidenceQuery, by: &Actor) -> Result<Vec<u8>, Failure> {
+        let EvidenceQuery { worker, from, to, earlier } = query;
+        let span_ms = self.days(from, to)?;
+        if earlier.len() > EARLIER {
+            return Err(Refusal::TooManyHeads { most: EARLIER }.into());
+        }
+        let earlier = earlier.iter().map(hex::decode).collect::<Result<Vec<_>, _>>();
+        let earlier = earlier.map_err(|_| Refusal::NoHead)?;
+        let head = self.sign_head().await?;
+        let known = self.known(&worker).await?;
+        let (_, identity) = known.ok_or_else(|| RosterError::NoSuchWorker(worker.clone()))?;
+        let (origin, of) = (self.origin.clone(), worker.clone());
+        let period = Period { from, until: to, span_ms };
+        let package = self
+            .store
+            .read(move |tx| collect(tx, &origin, &of, period, &head, Some(&identity), &earlier));
+        let broken = |e: CborError| Failure::internal(e);
+        let package = package.await?.sign(&self.signing_key).map_err(broken)?;
+        tracing::info!(user = %by.user, uid = by.uid, %worker, "a user exports evidence");
+        package.encode().map_err(broken)
+    }
+
+    /// Returns the start and the end of these days, end exclusive; wall time in ms since 1970.
+    fn days(&self, from: Date, to: Date) -> Result<(i64, i64), Failure> {
+        let timezone = &self.origin.timezone;
+        let start = |day: Date| -> Result<i64, jiff::Error> {
+            Ok(day.to_zoned(timezone.clone())?.timestamp().as_millisecond())
+        };
+        let span = to.checked_add(1.day()).and_then(|after| Ok((start(from)?, start(after)?)));
+        match span {
+            Ok(span) if from <= to => Ok(span),
+            _ => Err(Refusal::RangeReversed { from, to }.into()),
+        }
+    }
+
+    /// Begins an audit of the whole ledger. The newest signed head must still be true.
+    pub async fn audit(&self) -> Result<AuditRun<'_>, Failure> {
+        let key = self.signing_key.public();
+        let head = self.store.read(|tx| Ok::<_, LedgerError>(meta(tx, HEAD)?)).await?;
+        let head = head.and_then(|bytes| Head::verify(&bytes, &key).ok());
+        let wanted = head.into_iter().map(|head| (head.size, head.root)).collect();
+        let (audit, done) = (Audit::new(self.ledger.id, wanted), Audited::default());
+        Ok(AuditRun { services: self, audit, done, more: true })
+    }
+}
+
+/// An audit under way.
+pub struct AuditRun<'a> {
+    services: &'a Services,
+    audit: Audit,
+    /// What was found so far.
+    pub done: Audited,
+    more: bool,
+}
+
+impl AuditRun<'_> {
+    /// Audits the next page. Returns the number of entries audited; `None` after the last page.
+    pub async fn next(&mut self) -> Result<Option<u64>, Failure> {
+        if !self.more {
+            return Ok(None);
+        }
+        let mut audit = self.audit.clone();
+        let page = self.services.store.read(move |tx| {
+            let page = audit.page(tx, AUDITED)?;
+            Ok::<_, LedgerError>((audit, page))
+        });
+        let (audit, (found, more)) = page.await?;
+        (self.audit, self.more) = (audit, more);
+        let done = &mut self.done;
+        done.entries = self.audit.next();
+        done.faults += found.len() as u64;
+        let room = FINDINGS - done.findings.len().min(FINDINGS);
+        done.findings.extend(found.into_iter().take(room));
+        done.other_roots.clone_from(&self.audit.other_roots);
+        Ok(Some(done.entries))
+    }
+}

@@ -1,0 +1,49 @@
+//! Publishes the ledger's signed tree heads: the newest one after each connection, and each new one.
+//!
+//! A head is an accessory: whatever fails here, records go out.
+
+use tokio::sync::watch;
+
+use super::Session;
+use crate::{
+    ledger::{HeadState, LedgerError, growth},
+    store::{Priority, meta, set_meta},
+    uplink::{link::LinkError, profiles::HeadNotice},
+};
+
+/// Key in `meta`, before the upstream's name: the tree size of the last head sent, 8 bytes.
+const SENT: &str = "head_sent/";
+
+impl Session<'_> {
+    pub(super) async fn publish_head(
+        &mut self,
+        heads: &watch::Receiver<HeadState>,
+    ) -> Result<(), LinkError> {
+        let Some(signed) = heads.borrow().newest.clone() else { return Ok(()) };
+        let (key, size) = (format!("{SENT}{}", self.to.upstream.name), signed.head.size);
+        let sent = key.clone();
+        let proof = self.context.store.read(move |tx| {
+            let from = meta(tx, &sent)?.and_then(|size| size.try_into().ok());
+            let from = from.map(u64::from_be_bytes).filter(|from| *from <= size);
+            let consistency = growth::prover(tx).consistency(from.unwrap_or(0), size)?;
+            Ok::<_, LedgerError>((from, consistency))
+        });
+        let (from, consistency) = match proof.await {
+            Ok(proof) => proof,
+            Err(error) => {
+                tracing::warn!(%error, "a tree head is not sent: there is no proof for it");
+                return Ok(());
+            }
+        };
+        let notice = HeadNotice { signed, from, consistency };
+        let Some(message) = self.to.profile.head(&notice)? else { return Ok(()) };
+        self.publish_other(message)?;
+        let wrote = self.context.store.write(Priority::Upkeep, move |tx| {
+            set_meta(tx, &key, &size.to_be_bytes()).map_err(LedgerError::from)
+        });
+        if let Err(error) = wrote.await {
+            tracing::warn!(%error, "the next tree head repeats a proof");
+        }
+        Ok(())
+    }
+}

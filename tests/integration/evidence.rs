@@ -1,0 +1,159 @@
+//! Evidence from outside: packages, heads and the audit, with the real daemon and broker. A verifier
+//! in another language, written from the documentation alone, agrees with ours.
+
+use std::process::Command;
+
+use crate::common::{
+    Gate, Said, Site,
+    past::{person, went, write},
+};
+use gatehouse::{
+    config::Direction::{Entry, Exit},
+    ledger::tree::is_consistent,
+};
+use rusqlite::Connection;
+use serde_json::Value;
+
+/// Returns a site with the attendance of two workers on two days, before its first start.
+fn site() -> Site {
+    let site = Site::without_lanes();
+    let people = [person("W001", "刘峰", "t"), person("W002", "王芳", "t")];
+    let days = ["2026-10-12", "2026-10-13"];
+    let passages = days.iter().flat_map(|day| {
+        people.iter().flat_map(move |person| {
+            [(Entry, "07:30"), (Exit, "17:30")]
+                .map(|(direction, at)| went(person, direction, &format!("{day}T{at}:00+08:00")))
+        })
+    });
+    write(&site, &people, passages);
+    site
+}
+
+fn export(site: &Site, more: &[&str]) -> std::path::PathBuf {
+    let out = site.path("W001.cbor");
+    let days = ["--from", "2026-10-01", "--to", "2026-10-31"];
+    let mut arguments = vec!["evidence", "export", "--worker", "W001", "--force"];
+    arguments.extend(days);
+    arguments.extend(["--out", out.to_str().unwrap()]);
+    arguments.extend(more);
+    let said = site.gatehouse(&arguments);
+    assert_eq!(said.code, 0, "{said:?}");
+    out
+}
+
+/// Returns what the verifier in Python says: its exit code, and its output as JSON.
+fn by_others(package: &std::path::Path, more: &[&str]) -> (i32, Value) {
+    let python = std::env::var_os("GATEHOUSE_TEST_PYTHON").expect("run tests/run");
+    let verifier = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/evidence.py");
+    let output = Command::new(python).arg(verifier).arg(package).args(more).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let json = serde_json::from_str(&text)
+        .unwrap_or_else(|e| panic!("{e}: {text} {}", String::from_utf8_lossy(&output.stderr)));
+    (output.status.code().unwrap(), json)
+}
+
+fn verify(site: &Site, package: &std::path::Path, more: &[&str]) -> Said {
+    let mut arguments = vec!["--json", "evidence", "verify", package.to_str().unwrap()];
+    arguments.extend(more);
+    site.gatehouse(&arguments)
+}
+
+#[test]
+fn a_package_is_verified_here_and_by_another_implementation() {
+    let mut site = site();
+    site.broker.start();
+    let daemon = site.start();
+    let head = site.path("october.head");
+    let said = site.gatehouse(&["--json", "evidence", "head", "--out", head.to_str().unwrap()]);
+    let shown = said.json_lines().remove(0);
+    let fingerprint = shown["fingerprint"].as_str().unwrap().to_owned();
+    let head = head.to_str().unwrap();
+    let package = export(&site, &["--head", head]);
+    daemon.stop();
+
+    let known = ["--fingerprint", &fingerprint, "--head", head];
+    let report = verify(&site, &package, &known).json_lines().remove(0);
+    assert_eq!(report["attendance"].as_array().unwrap().len(), 4);
+    assert_eq!(report["anchor"]["fingerprint"], true);
+    assert_eq!(report["anchor"]["earlier_head"], true);
+    let (code, theirs) = by_others(&package, &known);
+    assert_eq!((code, &theirs["ok"]), (0, &Value::Bool(true)), "{theirs}");
+    for field in ["worker", "ledger", "tree_size", "root", "entries", "fingerprint"] {
+        assert_eq!(theirs[field], report[field], "{field}: {theirs}");
+    }
+    let unanchored = site.gatehouse(&["evidence", "verify", package.to_str().unwrap()]);
+    assert!(unanchored.out.contains("unanchored"), "{unanchored:?}");
+
+    // A damaged package is refused by both.
+    let good = std::fs::read(&package).unwrap();
+    let damaged = site.path("damaged.cbor");
+    for (n, step) in (0..good.len()).step_by(97).enumerate() {
+        let mut bytes = good.clone();
+        if n % 3 == 0 {
+            bytes.truncate(step);
+        } else {
+            bytes[step] ^= 1 << (n % 8);
+        }
+        std::fs::write(&damaged, bytes).unwrap();
+        let ours = verify(&site, &damaged, &known);
+        let (code, theirs) = by_others(&damaged, &known);
+        assert_eq!((ours.code, code), (1, 1), "byte {step}: {ours:?}, {theirs}");
+    }
+}
+
+#[test]
+fn each_head_on_the_broker_is_consistent_with_the_one_before() {
+    let mut gate = Gate::at(Site::prepare(), &[]);
+    let first = gate.platform.next_on("head");
+    assert_eq!(first["from"], Value::Null);
+    gate.daemon.take().unwrap().stop();
+    gate.daemon = Some(gate.site.start());
+    let second = gate.platform.next_on("head");
+    let hash = |value: &Value| -> [u8; 32] {
+        hex::decode(value.as_str().unwrap()).unwrap().try_into().unwrap()
+    };
+    let size = |head: &Value| head["tree_size"].as_u64().unwrap();
+    assert_eq!(second["from"], first["tree_size"]);
+    assert_eq!(second["key"], first["key"], "the key stays");
+    assert!(size(&second) > size(&first));
+    let path: Vec<_> = second["consistency"].as_array().unwrap().iter().map(hash).collect();
+    let (old, new) = (hash(&first["root"]), hash(&second["root"]));
+    assert!(is_consistent((size(&first), &old), (size(&second), &new), &path));
+    let cose = hex::decode(second["head"].as_str().unwrap()).unwrap();
+    let key = gatehouse::store::PublicKey(hash(&second["key"]));
+    let head = gatehouse::ledger::Head::verify(&cose, &key).unwrap();
+    assert_eq!((head.size, head.root), (size(&second), new));
+}
+
+#[test]
+fn an_owner_who_alters_the_database_is_found_by_the_audit() {
+    for (fault, sql) in [
+        // The record of a day leaves the sheet.
+        ("columns", "UPDATE entry SET at_ms = at_ms - 2592000000 WHERE idx = 4"),
+        ("missing", "DELETE FROM entry WHERE idx IN (6, 7)"),
+        ("bytes", "UPDATE entry SET bytes = substr(bytes, 1, 40) WHERE idx = 4"),
+        // The last grant and its outcome, and all after them.
+        ("", "DELETE FROM entry WHERE idx >= (SELECT max(idx) - 1 FROM entry)"),
+    ] {
+        let mut site = site();
+        site.broker.start();
+        let daemon = site.start();
+        let head = site.gatehouse(&["evidence", "head"]);
+        assert_eq!(head.code, 0, "{head:?}");
+        let sound = site.gatehouse(&["evidence", "audit"]);
+        assert_eq!(sound.code, 0, "{sound:?}");
+        let database = Connection::open(site.path("data/gatehouse.db")).unwrap();
+        database.busy_timeout(std::time::Duration::from_secs(60)).unwrap();
+        database.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+        database.execute_batch(sql).unwrap();
+        let found = site.gatehouse(&["--json", "evidence", "audit"]);
+        assert_eq!(found.code, 1, "{sql}: {found:?}");
+        let report: Value = serde_json::from_str(&found.out).unwrap();
+        if fault.is_empty() {
+            assert_ne!(report["other_roots"], serde_json::json!([]), "{sql}: {report}");
+        } else {
+            assert_eq!(report["findings"][0]["fault"], fault, "{sql}: {report}");
+        }
+        daemon.stop();
+    }
+}
