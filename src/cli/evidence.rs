@@ -37,7 +37,7 @@ pub(super) enum Command {
     /// The exit code is 0 if all proofs hold, and 1 if the package is refused.
     #[command(after_help = "Examples:
   gatehouse evidence verify W001.cbor
-  gatehouse evidence verify W001.cbor --fingerprint 9c56…64 --head october.head")]
+  gatehouse evidence verify W001.cbor --head october.head")]
     Verify(Verify),
     /// Show the signed head of the whole ledger, or save it for a later comparison
     #[command(after_help = "Examples:
@@ -54,27 +54,30 @@ pub(super) enum Command {
 
 #[derive(Args)]
 pub(super) struct Export {
-    #[arg(long, value_name = "ID")]
+    /// The worker
+    #[arg(long, value_name = "ID", display_order = 1)]
     worker: WorkerId,
     /// First day, such as 2026-10-01
-    #[arg(long, value_name = "DATE", value_parser = day)]
+    #[arg(long, value_name = "DATE", value_parser = day, display_order = 2)]
     from: Date,
     /// Last day
-    #[arg(long, value_name = "DATE", value_parser = day)]
+    #[arg(long, value_name = "DATE", value_parser = day, display_order = 3)]
     to: Date,
-    /// A head that the reader of the package has: a file of `evidence head`. Repeat for more
-    #[arg(long = "head", value_name = "FILE")]
-    heads: Vec<PathBuf>,
     /// The file to write
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", display_order = 4)]
     out: PathBuf,
+    /// A head that the reader of the package has: a file of `evidence head`. Repeat for more
+    #[arg(long = "head", value_name = "FILE", display_order = 5)]
+    heads: Vec<PathBuf>,
     /// Replace the file if it exists
-    #[arg(long)]
+    #[arg(long, display_order = 6)]
     force: bool,
 }
 
 #[derive(Args)]
 pub(super) struct Verify {
+    /// The package's file
+    #[arg(value_name = "FILE")]
     package: PathBuf,
     /// The fingerprint of the gateway's key, from elsewhere: 64 hexadecimal digits
     #[arg(long, value_name = "HEX", value_parser = fingerprint)]
