@@ -152,6 +152,7 @@ impl Debouncer {
             | AlarmWhat::Neighbourhood
             | AlarmWhat::Undecided
             | AlarmWhat::ForeignRelease
+            | AlarmWhat::Ledger
             | AlarmWhat::PassageSensor
             | AlarmWhat::FireGlitch
             | AlarmWhat::FireInput => Duration::ZERO,

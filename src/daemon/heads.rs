@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{clock::Monotonic, ledger::HeadState, services::Services};
+use crate::{clock::Monotonic, services::Services};
 
 /// Interval between two turns while the tree grows.
 const EVERY: Duration = Duration::from_secs(1);
@@ -18,6 +18,14 @@ const AGAIN: Duration = Duration::from_secs(60);
 
 /// Signs a head at the start and at each [`HEAD_EVERY`], until cancelled.
 pub(super) async fn sign_heads(services: Arc<Services>, cancel: CancellationToken) {
+    match services.check_head().await {
+        Ok(None) => {}
+        Ok(Some(size)) => {
+            tracing::error!(size, "the ledger is not the one that this gateway signed");
+            services.heads.send_modify(|state| state.broken = Some(size));
+        }
+        Err(error) => tracing::warn!(%error, "the newest tree head is not compared"),
+    }
     let mut due = Monotonic::default();
     let mut tick = tokio::time::interval(EVERY);
     loop {
@@ -34,8 +42,9 @@ pub(super) async fn sign_heads(services: Arc<Services>, cancel: CancellationToke
             Ok(None) => {}
             Ok(Some(signed)) => {
                 due = now + HEAD_EVERY;
-                let newest = Some(Arc::new(signed));
-                services.heads.send_replace(HeadState { newest, problem: None });
+                services.heads.send_modify(|state| {
+                    (state.newest, state.problem) = (Some(Arc::new(signed)), None);
+                });
             }
             Err(error) => {
                 due = now + AGAIN;

@@ -164,6 +164,16 @@ const ENGLISH: &[(&str, &str)] = &[
     ("lane_restarted", "the lane restarted before the outcome was known"),
     ("lane_stands_open", "the lane stands open"),
     (
+        "ledger_altered",
+        "{entries:entry} of the ledger unreadable or altered, the first is number {first}: copy the storage \
+         folder to a safe place, run `gatehouse evidence audit`, and ask who had access",
+    ),
+    (
+        "ledger_broken",
+        "the ledger is not the one of {size:entry} that this gateway signed: the database was altered, or an \
+         older copy was put in its place",
+    ),
+    (
         "link_down",
         "{problem}; check the link and the broker. Gatehouse tries again at least every 30 s, and then \
          sends what waits ({records:record})",

@@ -7,7 +7,7 @@
 use rusqlite::{Transaction, params};
 
 use super::{
-    CborError, DIFFERS, LedgerError, leaf_hash,
+    CborError, DIFFERS, LedgerError, leaf_hash, size,
     tree::{Frontier, Hash, Prover},
 };
 use crate::store::{meta, set_meta};
@@ -24,6 +24,10 @@ const EDGE: &str = "tree_edge";
 /// An entry that is missing, or whose bytes do not have its leaf hash: the tree ends before it.
 pub fn grow(tx: &Transaction<'_>, most: u64) -> Result<Frontier, LedgerError> {
     let mut edge = edge(tx)?;
+    // The end of the ledger was removed: its tree is another one.
+    if edge.size() > size(tx)? {
+        edge = Frontier::default();
+    }
     let from = edge.size();
     let mut entries = tx.prepare_cached(
         "SELECT idx, leaf, bytes FROM entry WHERE idx >= ?1 ORDER BY idx LIMIT ?2",
@@ -49,7 +53,7 @@ pub fn grow(tx: &Transaction<'_>, most: u64) -> Result<Frontier, LedgerError> {
         });
     }
     kept?;
-    if edge.size() > from {
+    if edge.size() != from || from == 0 {
         let bytes = [&edge.size().to_be_bytes()[..], edge.subtrees().as_flattened()].concat();
         set_meta(tx, EDGE, &bytes)?;
     }

@@ -65,6 +65,8 @@ pub struct HeadState {
     pub newest: Option<Arc<SignedHead>>,
     /// Why the ledger cannot be signed now.
     pub problem: Option<String>,
+    /// The number of entries of a signed head that the ledger is not true to any more.
+    pub broken: Option<u64>,
 }
 
 /// The map of the table above.

@@ -26,6 +26,9 @@ const EARLIER: usize = 16;
 /// Key in `meta`: the newest head's COSE_Sign1 message.
 const HEAD: &str = "head";
 
+/// Key in `meta`: the size of a signed head that the ledger was not true to at a start, 8 bytes.
+const BROKEN: &str = "head_broken";
+
 /// A signed head, as `evidence head` shows it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct HeadShown {
@@ -93,6 +96,27 @@ impl Services {
             Ok(Some(signed))
         };
         self.store.write(Priority::Upkeep, turn).await
+    }
+
+    /// Compares the ledger with the newest head that was signed before. Returns the size of a head
+    /// to which the ledger is not true: now, or at an earlier start.
+    pub async fn check_head(&self) -> Result<Option<u64>, LedgerError> {
+        let key = self.signing_key.public();
+        let check = move |tx: &rusqlite::Transaction<'_>| {
+            let broken = meta(tx, BROKEN)?.and_then(|size| size.try_into().ok());
+            if let Some(size) = broken {
+                return Ok(Some(u64::from_be_bytes(size)));
+            }
+            let Some(head) = meta(tx, HEAD)? else { return Ok(None) };
+            // A head of the key before this one is passed over.
+            let Ok(head) = Head::verify(&head, &key) else { return Ok(None) };
+            if growth::root(tx, head.size).is_ok_and(|root| root == head.root) {
+                return Ok(None);
+            }
+            set_meta(tx, BROKEN, &head.size.to_be_bytes())?;
+            Ok(Some(head.size))
+        };
+        self.store.write(Priority::Upkeep, check).await
     }
 
     /// Signs a head of the whole ledger.

@@ -80,4 +80,11 @@ fn disk_troubles(disk: &DiskStatus, attention: &mut Attention<'_>) {
         let remedy = Remedy::LedgerDamaged { entries: audit.entries, first };
         attention.add(Part::Ledger, services.started, remedy);
     }
+    let heads = services.heads.borrow().clone();
+    if let Some(size) = heads.broken {
+        attention.add(Part::Ledger, services.started, Remedy::LedgerBroken { size });
+    }
+    if let Some(problem) = &heads.problem {
+        attention.add(Part::Ledger, services.started, Remedy::LedgerUnsigned { problem });
+    }
 }

@@ -17,6 +17,13 @@ pub(super) enum Remedy<'a> {
         entries: u64,
         first: u64,
     },
+    /// The ledger is not the one that the gateway signed.
+    LedgerBroken {
+        size: u64,
+    },
+    LedgerUnsigned {
+        problem: &'a str,
+    },
     RosterDamaged {
         values: u64,
     },
@@ -89,6 +96,16 @@ impl fmt::Display for Remedy<'_> {
                  a safe place; the gate continues to work",
                 counted(*entries, "entry")
             ),
+            Remedy::LedgerBroken { size } => write!(
+                f,
+                "the ledger is not the one of {} that this gateway signed: the database was altered, \
+                 or an older copy was put in its place. Copy the storage folder to a safe place, \
+                 run `gatehouse evidence audit`, and ask who had access; the gate continues to work",
+                counted(*size, "entry")
+            ),
+            Remedy::LedgerUnsigned { problem } => {
+                write!(f, "no head of it can be signed: {problem}")
+            }
             Remedy::RosterDamaged { values } => write!(
                 f,
                 "{} of workers or photos damaged and not used: see the log for these workers, \

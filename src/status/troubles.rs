@@ -57,6 +57,7 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
         looks.extend(foreign(&lane.name, &lane.turnstile.borrow()));
         looks.extend(fire_input(lane, now));
     }
+    looks.push(PartState::new(AlarmWhat::Ledger, services.ledger.id.to_string(), ledger(services)));
     let stamp = services.clock.stamp();
     for (n, upstream) in services.upstreams.iter().enumerate() {
         let state = upstream.state.borrow();
@@ -179,6 +180,17 @@ pub(super) fn passage_sensor(lane: &LanePanel, direction: Direction) -> Option<T
     let sensor = lane.turnstile.borrow().sensors.as_ref()?[direction.index()].clone();
     let detail = why.detail().with("sensor", sensor).with("direction", direction.word());
     Some(Trouble { since, detail: detail.with("lane", &*lane.name), count: None })
+}
+
+/// Returns whether the ledger was altered or is damaged.
+fn ledger(services: &Services) -> Option<Trouble> {
+    let (audit, broken) = (services.audit.borrow().clone(), services.heads.borrow().broken);
+    let altered = audit.first.map(|first| {
+        Detail::new("ledger_altered").with("entries", audit.entries).with("first", first)
+    });
+    let broken = broken.map(|size| Detail::new("ledger_broken").with("size", size));
+    let detail = altered.or(broken)?;
+    Some(Trouble { since: services.started, detail, count: None })
 }
 
 /// Returns for each direction of a lane whether another hand keeps it released.

@@ -157,3 +157,31 @@ fn an_owner_who_alters_the_database_is_found_by_the_audit() {
         daemon.stop();
     }
 }
+
+#[test]
+fn an_altered_ledger_is_reported_at_the_next_start_and_recording_goes_on() {
+    for sql in [
+        "DELETE FROM entry WHERE idx >= (SELECT max(idx) - 1 FROM entry)",
+        "UPDATE entry SET at_ms = at_ms - 2592000000 WHERE idx = 4",
+    ] {
+        let mut site = site();
+        site.broker.start();
+        let mut platform = site.broker.subscriber();
+        let daemon = site.start();
+        platform.next_on("head");
+        daemon.stop();
+        let database = Connection::open(site.path("data/gatehouse.db")).unwrap();
+        database.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
+        database.execute_batch(sql).unwrap();
+        drop(database);
+        let daemon = site.start();
+        site.status_when("the ledger to be named", |s| Site::degraded(s).contains(&"ledger"));
+        let alarm = platform.event("alarm");
+        assert_eq!((&alarm["what"], &alarm["raised"]), (&"ledger".into(), &true.into()), "{alarm}");
+        assert_eq!(site.gatehouse(&["evidence", "audit"]).code, 1, "{sql}");
+        let size = |s: &Value| s["ledger"]["size"].as_u64().unwrap();
+        let before = size(&site.status());
+        site.status_when("the alarm to be recorded", |s| size(s) >= before);
+        daemon.stop();
+    }
+}

@@ -107,3 +107,15 @@ fn an_edge_that_cannot_be_read_makes_the_tree_grow_from_the_first_entry() {
         assert_eq!(grow_all(&tx, 100), whole);
     }
 }
+
+#[test]
+fn a_ledger_whose_end_was_removed_has_the_tree_of_what_is_left() {
+    let mut connection = database(600);
+    let tx = connection.transaction().unwrap();
+    grow_all(&tx, 1_000);
+    tx.execute("DELETE FROM entry WHERE idx >= 500", []).unwrap();
+    let left = grow_all(&tx, 1_000);
+    let mut expected = Frontier::default();
+    (0..500).for_each(|index| expected.push(leaf_hash(&bytes(index)), |_, _, _| {}));
+    assert_eq!(left, expected);
+}

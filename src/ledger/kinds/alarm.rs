@@ -33,6 +33,8 @@ words! {
         FireGlitch = "fire_glitch",
         /// The fire alarm's input has glitches again and again.
         FireInput = "fire_input",
+        /// The ledger was altered or is damaged.
+        Ledger = "ledger",
     }
 }
 
