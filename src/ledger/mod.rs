@@ -178,7 +178,8 @@ impl Ledger {
                 .execute([passage.0])?;
         }
         for (upstream, _) in self.upstreams.iter().filter(|_| seq.is_some()) {
-            tx.prepare_cached("INSERT INTO outbox VALUES (?1, ?2)")?
+            // A ledger whose end was removed may still have the rows of that end.
+            tx.prepare_cached("INSERT OR IGNORE INTO outbox VALUES (?1, ?2)")?
                 .execute(params![upstream, seq])?;
         }
         Ok(Stored { entry, leaf })

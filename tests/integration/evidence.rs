@@ -161,7 +161,7 @@ fn an_owner_who_alters_the_database_is_found_by_the_audit() {
 #[test]
 fn an_altered_ledger_is_reported_at_the_next_start_and_recording_goes_on() {
     for sql in [
-        "DELETE FROM entry WHERE idx >= (SELECT max(idx) - 1 FROM entry)",
+        "DELETE FROM entry WHERE idx IN (6, 7)",
         "UPDATE entry SET at_ms = at_ms - 2592000000 WHERE idx = 4",
     ] {
         let mut site = site();

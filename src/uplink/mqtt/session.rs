@@ -151,7 +151,7 @@ impl Session<'_> {
                     self.publish_status(&online).await?;
                 }
                 if std::mem::take(&mut self.head_due) {
-                    self.publish_head(&heads).await?;
+                    self.publish_head(&mut heads).await?;
                 }
             }
             let connected = self.connected;

@@ -17,9 +17,9 @@ const SENT: &str = "head_sent/";
 impl Session<'_> {
     pub(super) async fn publish_head(
         &mut self,
-        heads: &watch::Receiver<HeadState>,
+        heads: &mut watch::Receiver<HeadState>,
     ) -> Result<(), LinkError> {
-        let Some(signed) = heads.borrow().newest.clone() else { return Ok(()) };
+        let Some(signed) = heads.borrow_and_update().newest.clone() else { return Ok(()) };
         let (key, size) = (format!("{SENT}{}", self.to.upstream.name), signed.head.size);
         let sent = key.clone();
         let proof = self.context.store.read(move |tx| {
