@@ -48,6 +48,12 @@ impl Open {
         Open { passage, until, late, lost_sight, restarted, stays_until }
     }
 
+    /// Returns whether the worker may have gone through without a sign of it. A worker who is still
+    /// before the camera has not.
+    pub(super) fn may_have_gone(&self, now: Monotonic, ended: &Ended) -> bool {
+        ended.outcome != Outcome::NotPassed && now > self.stays_until
+    }
+
     /// Takes a sighting: the worker of the release may still be before the camera.
     pub(super) fn look(&mut self, sighting: &Sighting) {
         let Passage { direction, visit, worker, .. } = &self.passage;
@@ -154,7 +160,7 @@ impl Machine {
     /// Ends a release without a passage. The worker's cool-down began with the grace. Where the
     /// worker may have gone through, it is that of a worker who did.
     pub(super) fn unseen(&mut self, now: Monotonic, open: Open, ended: Ended) -> Vec<Action> {
-        if ended.outcome != Outcome::NotPassed {
+        if open.may_have_gone(now, &ended) {
             self.cool(now, &open.passage, true);
         }
         self.end(now, open.passage, ended)

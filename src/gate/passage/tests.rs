@@ -21,8 +21,9 @@ use crate::{
         policy::{self, Sighted},
         visit::FaceRules,
     },
-    ledger::{Actor, Body, Denial, Evidence, Flag, Grant, GuardRelease, Score, Via},
+    ledger::{Actor, Body, Denial, Evidence, Flag, Grant, GuardRelease, Score, Tailgate, Via},
     roster::{Match, Person, Worker},
+    turnstile::{NotReleased, TurnstileEvent},
 };
 
 const FRAMES_TO_AGREE: u32 = 2;

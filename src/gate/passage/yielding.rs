@@ -111,15 +111,16 @@ impl Machine {
     pub(super) fn close_aside(&mut self, now: Monotonic) -> Vec<Action> {
         let Some(aside) = self.aside.take_if(|aside| aside.due() <= now) else { return Vec::new() };
         let Aside { open, ended, .. } = aside;
-        let ended = ended.unwrap_or_else(|| {
-            self.was_silent(now, &open);
-            let mut ended = self.not_seen(now, &open);
-            if ended.outcome == Outcome::NotPassed {
-                ended.detail = Some(Detail::new("yielded"));
-            }
-            ended
-        });
-        self.cool(now, &open.passage, ended.outcome != Outcome::NotPassed);
+        if let Some(ended) = ended {
+            self.cool(now, &open.passage, true);
+            return self.end(now, open.passage, ended);
+        }
+        self.was_silent(now, &open);
+        let mut ended = self.not_seen(now, &open);
+        if ended.outcome == Outcome::NotPassed {
+            ended.detail = Some(Detail::new("yielded"));
+        }
+        self.cool(now, &open.passage, open.may_have_gone(now, &ended));
         self.end(now, open.passage, ended)
     }
 }
