@@ -10,7 +10,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{Mutex, MutexGuard, Notify, OwnedSemaphorePermit, Semaphore};
 
 /// Maximum bytes of the large data that waits.
-pub const WAITING_BYTES: usize = 32 << 20;
+pub const WAITING_BYTES: usize = 24 << 20;
 /// Maximum size of data that does not count as large. Other bounds limit its number.
 pub const SMALL: usize = 64 * 1024;
 /// Interval between two returns of free memory to the kernel.
@@ -22,10 +22,9 @@ const FROM_KERNEL: i32 = 4 << 20;
 /// Free memory that a heap of glibc keeps for the next search or template.
 #[cfg(target_env = "gnu")]
 const HEAP_KEEPS: i32 = 16 << 20;
-/// Maximum number of glibc's heaps; each vision worker may have one. Without it there are eight for
-/// each core.
+/// Maximum number of glibc's heaps. Without it there are eight for each core.
 #[cfg(target_env = "gnu")]
-const HEAPS: i32 = 4;
+const HEAPS: i32 = 2;
 
 /// The large data in flight.
 #[derive(Debug)]
