@@ -42,11 +42,11 @@
 //! | [`supervision`] | heartbeats of the parts; caught panics, and the pause before a restart |
 //! | [`turnstile`] | the serial lines and their settings; a folder a driver: its frames, a simulated controller |
 //! | [`config`] | strict TOML to domain types |
-//! | [`store`] | the one database and its one writer thread; sealing; the photos of passages |
+//! | [`store`] | the one database and its one writer thread; sealing and signing keys; the photos of passages |
 //! | [`camera`] | frames in: V4L2, HTTP, RTSP, replay |
 //! | [`vision`] | decode, at the scale needed; motion, detect, quality, align, embed |
 //! | [`roster`] | workers, real-name rules, templates, the matcher |
-//! | [`ledger`] | entries and their bytes, a file a kind ([`ledger::kinds`]); outbox rows |
+//! | [`ledger`] | entries and their bytes, a file a kind ([`ledger::kinds`]); outbox rows; the Merkle tree and its heads |
 //! | [`gate`] | claim, visit, pace, policy and passage (pure), vision pool and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`evidence`] | packages that prove a worker's attendance to others; their verification |

@@ -223,7 +223,7 @@ fn in_words(report: &Report, known: &Known) -> String {
         }
         (true, false) => {
             "partly    the key is the one that you gave. Without an earlier head, the whole ledger may \
-             have been written anew before this head was signed"
+             have been rewritten before this head was signed"
                 .to_owned()
         }
         (false, _) => format!(

@@ -22,7 +22,8 @@ use crate::{
     store::{PublicKey, SigningKey},
 };
 
-/// Maximum size of a package in bytes. One worker's entries of three years take about 6 MB.
+/// Maximum size of a package in bytes. One worker's entries of three
+/// years take some 5 MB, by reckoning.
 pub const MOST_BYTES: usize = 64 << 20;
 const VERSION: u8 = 1;
 

@@ -1,7 +1,5 @@
 //! Tests of packages, made from a ledger in a real database.
 
-use std::os::unix::fs::PermissionsExt;
-
 use rusqlite::{Connection, Transaction};
 use zeroize::Zeroizing;
 
@@ -9,7 +7,7 @@ use super::{package::*, verify::*, *};
 use crate::{
     attendance::Origin,
     clock::{BootId, Stamp},
-    config::{Direction, Secret},
+    config::Direction,
     ledger::{
         self, Actor, Enrolment, Grant, Head, HeadError, Ledger, Outcome, SignedHead, Via,
         commitment, growth,
@@ -24,11 +22,7 @@ const DAY_MS: i64 = 24 * 3600 * 1000;
 const MORNING_MS: i64 = 1_793_577_600_000;
 
 fn key(byte: u8) -> SigningKey {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("key");
-    std::fs::write(&file, hex::encode([byte; 32])).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-    SigningKey::load(&Secret::File(file)).unwrap()
+    SigningKey::of_bytes(byte)
 }
 
 fn origin() -> Origin {

@@ -3,8 +3,8 @@
 //!
 //! A package proves that its entries stood in the ledger when its head was signed, unchanged and in
 //! this order, if the key is the gateway's. It does not prove that no entry of the worker is
-//! missing, nor that the gateway recorded the truth. Whoever controls the box can write a ledger
-//! anew from the last head that is known elsewhere.
+//! missing, nor that the gateway recorded the truth. A person who controls the box can write a ledger
+//! again from the last head that is known elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -28,8 +28,8 @@ pub enum Refused {
     Malformed(#[from] CborError),
     #[error("the package's tree head: {0}")]
     Head(HeadError),
-    #[error("the earlier tree head of {size} entries: {problem}")]
-    Earlier { size: u64, problem: HeadError },
+    #[error("an earlier tree head: {0}")]
+    Earlier(HeadError),
     #[error(
         "the package is signed with the key of fingerprint {found}, not with the key of the \
          fingerprint that you gave"
@@ -234,8 +234,7 @@ fn is_opened(opened: &Opened, entries: &Entries) -> Result<(), Refused> {
 fn earlier(package: &Package, head: &Head) -> Result<BTreeMap<u64, Hash>, Refused> {
     let mut begins_with = BTreeMap::new();
     for earlier in &package.earlier {
-        let old = Head::verify(&earlier.head, &package.key)
-            .map_err(|problem| Refused::Earlier { size: 0, problem })?;
+        let old = Head::verify(&earlier.head, &package.key).map_err(Refused::Earlier)?;
         let path = hashes(&earlier.path);
         let (old_tree, new_tree) = ((old.size, &old.root), (head.size, &head.root));
         let holds = old.ledger == head.ledger
@@ -256,8 +255,7 @@ fn anchored(
     head: &Head,
     begins_with: &BTreeMap<u64, Hash>,
 ) -> Result<bool, Refused> {
-    let anchor =
-        Head::verify(anchor, key).map_err(|problem| Refused::Earlier { size: 0, problem })?;
+    let anchor = Head::verify(anchor, key).map_err(Refused::Earlier)?;
     if anchor.ledger != head.ledger {
         return Err(Refused::OtherAnchor);
     }

@@ -306,10 +306,9 @@ impl Machine {
             State::Closing { passage, ended, retry_at } if passage.id == id => {
                 if result.is_err() {
                     *retry_at = Some(now + RETRY);
-                    let waited = self.waits.take().map(|(_, passage)| {
-                        let problem = "the last passage cannot be recorded, so the lane releases \
-                                       nothing; see `gatehouse status`";
-                        Action::Answer { passage, answer: Err(problem.to_owned()) }
+                    let waited = self.waits.take().map(|(_, passage)| Action::Answer {
+                        passage,
+                        answer: Err(requests::NOT_RECORDED.to_owned()),
                     });
                     return Vec::from_iter(waited);
                 }

@@ -22,7 +22,7 @@ const NOTHING_PASSED: [&str; 2] = ["nothing_passed", "yielded"];
 const PASSAGES: &str = "SELECT c.idx, c.bytes, c.leaf, o.idx, o.bytes, o.leaf
     FROM entry c INDEXED BY entry_lane JOIN entry o ON o.cause = c.idx AND o.kind = 'outcome'
     WHERE c.lane = ?1 AND c.kind IN ('grant', 'release') AND c.idx >= ?2
-      AND (?3 OR NOT EXISTS (SELECT 1 FROM entry WHERE cause = c.idx AND kind = 'correction'))
+      AND NOT EXISTS (SELECT 1 FROM entry WHERE cause = c.idx AND kind = 'correction')
     ORDER BY c.idx DESC";
 
 impl Ledger {
@@ -38,7 +38,7 @@ impl Ledger {
         detail: Detail,
         flag: Flag,
     ) -> Result<u64, LedgerError> {
-        let silent = silent(tx, lane, direction, CORRECTED, false)?;
+        let silent = silent(tx, lane, direction, CORRECTED)?;
         // The walk began with the latest one.
         for (stored, closing) in silent.iter().rev() {
             let index = stored.entry.index;
@@ -55,32 +55,19 @@ impl Ledger {
         }
         Ok(silent.len() as u64)
     }
-
-    /// Returns the number of releases after the latest `passed` of this lane and direction through
-    /// which no one walked in time, at most `most`. A corrected outcome counts too.
-    pub fn silent_releases(
-        tx: &Transaction<'_>,
-        lane: &str,
-        direction: Direction,
-        most: u64,
-    ) -> Result<u64, LedgerError> {
-        let most = usize::try_from(most).unwrap_or(usize::MAX);
-        Ok(silent(tx, lane, direction, most, true)?.len() as u64)
-    }
 }
 
-/// Returns the outcomes of silent releases, latest first. An entry that cannot be read is passed
+/// Returns the outcomes of silent releases that are not corrected yet, latest first. An entry that cannot be read is passed
 /// over.
 fn silent(
     tx: &Transaction<'_>,
     lane: &str,
     direction: Direction,
     most: usize,
-    with_corrected: bool,
 ) -> Result<Vec<(Stored, Closing)>, LedgerError> {
     let mut query = tx.prepare_cached(PASSAGES)?;
     let from = size(tx)?.saturating_sub(LOOK_BACK);
-    let (mut rows, mut silent) = (query.query(params![lane, from, with_corrected])?, Vec::new());
+    let (mut rows, mut silent) = (query.query(params![lane, from])?, Vec::new());
     while silent.len() < most
         && let Some(row) = rows.next()?
     {

@@ -70,6 +70,14 @@ impl SigningKey {
         Ok(SigningKey { pair, public: PublicKey(public) })
     }
 
+    /// Returns the key of 32 equal bytes.
+    #[cfg(test)]
+    pub fn of_bytes(byte: u8) -> SigningKey {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[byte; 32]).unwrap();
+        let public = PublicKey(pair.public_key().as_ref().try_into().unwrap());
+        SigningKey { pair, public }
+    }
+
     /// Returns its public half.
     pub fn public(&self) -> PublicKey {
         self.public

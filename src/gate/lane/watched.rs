@@ -124,7 +124,7 @@ impl Watchers {
 
 impl Happening {
     pub(super) fn of_turnstile(event: &TurnstileEvent) -> Option<Happening> {
-        use TurnstileEvent::{Down, NotReleased, Passed, Released, Up};
+        use TurnstileEvent::{CountersRestarted, Down, NotReleased, Passed, Released, Up};
         let event = match event {
             Up { withdrawn } if withdrawn.is_empty() => "connected".to_owned(),
             Up { withdrawn } => format!("connected; withdrew a release: {withdrawn:?}"),
@@ -132,6 +132,7 @@ impl Happening {
             Released { passage, .. } => format!("released for {passage}"),
             NotReleased { passage, why, .. } => format!("not released for {passage}: {why:?}"),
             Passed { direction, .. } => format!("a person passed: {direction}"),
+            CountersRestarted { .. } => "the passage counters started again".to_owned(),
             // The levels show the others.
             _ => return None,
         };

@@ -9,6 +9,9 @@ use crate::{
     turnstile::PassageId,
 };
 
+pub(super) const NOT_RECORDED: &str =
+    "the last passage cannot be recorded, so the lane releases nothing; see `gatehouse status`";
+
 impl Machine {
     pub(super) fn asked(
         &mut self,
@@ -24,9 +27,7 @@ impl Machine {
                 self.counters.void += 1;
                 Some("void: the request reached the lane after its deadline")
             }
-            State::Closing { retry_at: Some(_), .. } => Some(
-                "the last passage cannot be recorded, so the lane releases nothing; see `gatehouse status`",
-            ),
+            State::Closing { retry_at: Some(_), .. } => Some(NOT_RECORDED),
             _ if self.is_free() && closed => {
                 Some("the lane is closed for entry; `gatehouse lane mode` opens it")
             }

@@ -63,10 +63,6 @@ impl Gate<'_> {
         let Gate { tx, stamp, .. } = self;
         self.ledger.correct_not_passed(tx, *stamp, lane, direction, detail, flag).unwrap()
     }
-
-    fn silent(&self, lane: &str, direction: Direction, most: u64) -> u64 {
-        Ledger::silent_releases(self.tx, lane, direction, most).unwrap()
-    }
 }
 
 async fn at_a_gate(upstreams: &[&str], test: impl FnOnce(&mut Gate<'_>) + Send + 'static) {
@@ -111,11 +107,8 @@ async fn outcomes_after_the_last_sign_of_life_of_a_sensor_are_corrected_and_no_o
         };
         gate.ledger.append(gate.tx, gate.stamp, release).unwrap();
         gate.closes(passage, NotPassed, NOTHING_PASSED[0]);
-        assert_eq!((gate.silent("north", Entry, 10), gate.silent("north", Entry, 1)), (2, 1));
-        assert_eq!((gate.silent("north", Exit, 10), gate.silent("west", Exit, 10)), (1, 0));
         assert_eq!((gate.corrects("north", Entry), gate.corrects("north", Entry)), (2, 0));
         // A restart finds the releases silent, although their outcomes were corrected.
-        assert_eq!(gate.silent("north", Entry, 10), 2);
 
         let filter = AttendanceFilter { limit: 100, ..AttendanceFilter::default() };
         let listed = attendance(gate.tx, &filter).unwrap();
@@ -159,7 +152,6 @@ async fn a_call_corrects_a_bounded_number_and_the_next_call_continues() {
         assert_eq!((calls, gate.corrects("north", Exit)), ([CORRECTED as u64, 1], 0));
         // A sign of life ends the silence.
         gate.records("north", Exit, Passed, "");
-        assert_eq!(gate.silent("north", Exit, 10), 0);
     })
     .await;
 }
@@ -197,7 +189,7 @@ async fn the_search_for_silent_releases_reads_the_passages_of_one_lane_and_does_
     let (_dir, store) = stored();
     let plan = store.read(|tx| {
         let mut statement = tx.prepare(&format!("EXPLAIN QUERY PLAN {PASSAGES}"))?;
-        let steps = statement.query_map(params!["north", 7, false], |row| row.get(3))?;
+        let steps = statement.query_map(params!["north", 7], |row| row.get(3))?;
         Ok::<_, LedgerError>(steps.collect::<Result<Vec<String>, _>>()?)
     });
     let expected = [

@@ -1,16 +1,9 @@
 //! Tests of signed heads.
 
-use std::os::unix::fs::PermissionsExt;
-
 use super::*;
-use crate::config::Secret;
 
 fn key(byte: u8) -> SigningKey {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("key");
-    std::fs::write(&file, hex::encode([byte; 32])).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
-    SigningKey::load(&Secret::File(file)).unwrap()
+    SigningKey::of_bytes(byte)
 }
 
 fn head() -> Head {
