@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
-use super::{Means, Record, RecordOutcome};
+use super::{DisputeOf, Means, Record, RecordOutcome};
 use crate::config::Direction;
 
 /// A record reduced to the fields of the sheet.
@@ -31,6 +31,15 @@ pub struct Crossing {
     pub reason: Option<Text>,
     pub by: Option<Text>,
     pub disputed: Option<u64>,
+    pub dispute: Option<Dispute>,
+}
+
+/// Who disputes a record, when and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dispute {
+    pub by: Text,
+    pub at: Timestamp,
+    pub reason: Text,
 }
 
 /// A text that many records share.
@@ -87,6 +96,12 @@ impl Passes {
     /// # Errors
     /// A time of the record is not valid.
     pub fn of(&mut self, record: &Record) -> Result<Crossing, jiff::Error> {
+        let dispute = match &record.dispute {
+            Some(DisputeOf { by, at, reason }) => {
+                Some(Dispute { by: self.text(by), at: at.parse()?, reason: self.text(reason) })
+            }
+            None => None,
+        };
         Ok(Crossing {
             worker: self.text(&record.worker),
             name: self.text(&record.name),
@@ -106,6 +121,7 @@ impl Passes {
             reason: record.reason.as_deref().map(|text| self.text(text)),
             by: record.by.as_deref().map(|text| self.text(text)),
             disputed: record.disputed,
+            dispute,
         })
     }
 }

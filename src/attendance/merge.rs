@@ -48,9 +48,12 @@ pub struct Extent {
     /// Folder of the damaged database that this ledger replaced, if there is one.
     #[serde(default)]
     pub set_aside: Option<String>,
-    /// Number of attendances that cannot be read, and are left out.
+    /// Number of entries that cannot be read or were altered. What they say is left out.
     #[serde(default)]
     pub unread: u64,
+    /// The indices of the first of them.
+    #[serde(default)]
+    pub illegible: Vec<u64>,
 }
 
 impl Extent {
@@ -62,7 +65,7 @@ impl Extent {
 
     pub fn ending(&self) -> Ending {
         let Extent { count, first_seq, last_seq, unread, .. } = *self;
-        Ending { count, first_seq, last_seq, unread }
+        Ending { count, first_seq, last_seq, unread, illegible: self.illegible.clone() }
     }
 }
 
@@ -103,18 +106,21 @@ impl Heading {
 }
 
 /// An export's last line. It has other fields than a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ending {
     pub count: u64,
     pub first_seq: Option<u64>,
     pub last_seq: Option<u64>,
-    /// Number of attendances that could not be read, and were left out.
+    /// Number of entries that could not be read or were altered.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub unread: u64,
+    /// The indices of the first of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub illegible: Vec<u64>,
 }
 
-fn is_zero(number: &u64) -> bool {
+pub fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
@@ -182,8 +188,11 @@ impl<'a> Gathered<'a> {
         }
         let place = (new.ledger.clone(), record.corrects.unwrap_or(record.seq));
         if let Some(known) = self.places.get(&place).and_then(|at| self.passes.get_mut(*at)) {
-            let disputed = known.disputed.or(new.disputed);
-            let new = Crossing { disputed: known.disputed, ..new };
+            let (seq, dispute) = match known.disputed {
+                Some(_) => (known.disputed, known.dispute.clone()),
+                None => (new.disputed, new.dispute.clone()),
+            };
+            let new = Crossing { disputed: known.disputed, dispute: known.dispute.clone(), ..new };
             if known.seq == new.seq && *known != new {
                 return Err(format!(
                     "record {} of ledger {} was read before with other contents: export the records \
@@ -194,7 +203,7 @@ impl<'a> Gathered<'a> {
             if known.seq < new.seq {
                 *known = new;
             }
-            known.disputed = disputed;
+            (known.disputed, known.dispute) = (seq, dispute);
             return Ok(true);
         }
         if self.passes.len() >= self.most {
@@ -227,7 +236,8 @@ impl<'a> Gathered<'a> {
     fn source(&mut self, extent: &Extent, file: Option<&str>) {
         if extent.unread > 0 {
             let (gateway, records) = (extent.gateway.to_string(), extent.unread);
-            self.notes.push(Note::Unread { gateway, records });
+            let entries = extent.illegible.clone();
+            self.notes.push(Note::Unread { gateway, records, entries });
         }
         self.read_at = Some(self.read_at.map_or(extent.at, |first| first.min(extent.at)));
         self.sources.push(Source {
@@ -293,8 +303,9 @@ impl<'a> Gathered<'a> {
                 return Err(lines.wrong(problem));
             };
             if let Ok(ending) = serde_json::from_slice::<Ending>(&line) {
-                used.unread = ending.unread;
-                if ending != (Ending { unread: ending.unread, ..extent.ending() }) {
+                (used.unread, used.illegible) = (ending.unread, ending.illegible.clone());
+                (extent.unread, extent.illegible) = (ending.unread, ending.illegible.clone());
+                if ending != extent.ending() {
                     let problem = format!(
                         "the last line counts {}, and the file has {}: copy or export it again",
                         counted(ending.count, "record"),
@@ -313,7 +324,8 @@ impl<'a> Gathered<'a> {
             }
             let Record { worker, name, team, contractor, trade, lane, reason, by, .. } = &record;
             let typed = [worker, name, team, contractor, trade].into_iter();
-            for text in typed.chain(lane).chain(reason).chain(by) {
+            let dispute = record.dispute.iter().flat_map(|d| [&d.by, &d.at, &d.reason]);
+            for text in typed.chain(lane).chain(reason).chain(by).chain(dispute) {
                 checked(text).map_err(|problem| lines.wrong(problem))?;
             }
             extent.saw(record.seq);

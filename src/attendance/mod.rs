@@ -20,7 +20,7 @@ use serde_json::{Map, Value as Json};
 use crate::{
     clock::Stamp,
     config::Direction,
-    ledger::{Actor, Attended, Body, Evidence, Flag, Outcome, Said, Stored, Word},
+    ledger::{Actor, Attended, Body, Disputed, Evidence, Flag, Outcome, Said, Stored, Word},
     words::words,
 };
 pub use event::EventRecord;
@@ -201,13 +201,35 @@ pub struct Record {
     /// entry as an event of its own.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub disputed: Option<u64>,
+    /// The contents of that entry. Only in lists.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub dispute: Option<DisputeOf>,
+}
+
+/// Who disputes a record, when and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DisputeOf {
+    /// The user's name in the operating system.
+    pub by: String,
+    pub at: String,
+    pub reason: String,
 }
 
 impl Record {
-    /// Returns the record as lists show it, with `disputed`.
+    /// Returns the record as lists show it, with its dispute.
     pub fn listed(origin: &Origin, attended: &Attended) -> Option<Record> {
         let record = Record::of(origin, &attended.entry, attended.cause.clone())?;
-        Some(Record { disputed: attended.disputed, ..record })
+        Some(record.disputed_by(origin, attended.disputed.as_ref()))
+    }
+
+    /// Returns the record with the dispute that stands.
+    pub fn disputed_by(self, origin: &Origin, disputed: Option<&Disputed>) -> Record {
+        let dispute = disputed.map(|disputed| DisputeOf {
+            by: disputed.by.user.clone(),
+            at: origin.time(disputed.stamp.timestamp()),
+            reason: disputed.reason.clone(),
+        });
+        Record { disputed: disputed.map(|disputed| disputed.seq), dispute, ..self }
     }
 
     /// Returns `None` if the entry is neither a supplement nor, with its cause, the outcome of a
@@ -301,6 +323,7 @@ impl Record {
             unknown,
             resent: false,
             disputed: None,
+            dispute: None,
         })
     }
 }

@@ -20,7 +20,10 @@ use crate::{
         Record,
         merge::{Extent, Gathered},
         print::{self, Document, hours},
-        timesheet::{Days, Note, SheetFilter, Text, Timesheet, Totals, still_inside, timesheet},
+        timesheet::{
+            Days, ListedSeparately, Note, SheetFilter, Text, Timesheet, Totals, still_inside,
+            timesheet,
+        },
     },
     clock::{Clock, SystemClock},
     control::{Client, ClientError, Request},
@@ -115,12 +118,16 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
     let path = file.path.display().to_string();
     file.finish()?;
     eprintln!(
-        "gatehouse: {path}: {}, {} hours{}",
+        "gatehouse: {path}: {}, {} hours{}{}",
         counted(document.sheet.workers, "worker"),
         hours(document.sheet.total.minutes),
         match document.sheet.total.unconfirmed.minutes {
             0 => String::new(),
             unconfirmed => format!(", {} hours unconfirmed", hours(unconfirmed)),
+        },
+        match document.sheet.total.disputed.minutes {
+            0 => String::new(),
+            disputed => format!(", {} hours disputed", hours(disputed)),
         }
     );
     Ok(ExitCode::SUCCESS)
@@ -245,7 +252,8 @@ fn human(document: &Document, by_day: bool) -> String {
     let sheet = &document.sheet;
     let mut text = format!("{} ({}) {}\n\n", document.site, document.project, document.month);
     if by_day {
-        let columns = ["DATE", "FIRST IN", "LAST OUT", "HOURS", "UNCONFIRMED", "PASSAGES", ""];
+        let columns =
+            ["DATE", "FIRST IN", "LAST OUT", "HOURS", "UNCONFIRMED", "DISPUTED", "PASSAGES", ""];
         let days = sheet.rows.iter().flat_map(|row| &row.days).map(|day| {
             let at = |at: Option<crate::attendance::timesheet::At>| {
                 at.map_or_else(|| "-".to_owned(), |at| at.on(day.date))
@@ -257,6 +265,7 @@ fn human(document: &Document, by_day: bool) -> String {
                 at(day.last_out),
                 hours(day.minutes),
                 shown(day.minutes_unconfirmed, hours),
+                shown(day.minutes_disputed, hours),
                 print::stretches(day),
                 flags.join(", "),
             ]
@@ -272,6 +281,8 @@ fn human(document: &Document, by_day: bool) -> String {
         "HOURS",
         "DAYS UNCONFIRMED",
         "HOURS UNCONFIRMED",
+        "DAYS DISPUTED",
+        "HOURS DISPUTED",
         "NO ENTRY",
         "NO EXIT",
         "ADDED",
@@ -283,6 +294,8 @@ fn human(document: &Document, by_day: bool) -> String {
         cells.extend([totals.days_present.to_string(), hours(totals.minutes)]);
         cells.push(shown(totals.unconfirmed.days.into(), |days| days.to_string()));
         cells.push(shown(totals.unconfirmed.minutes, hours));
+        cells.push(shown(totals.disputed.days.into(), |days| days.to_string()));
+        cells.push(shown(totals.disputed.minutes, hours));
         let counts = [totals.missing_in, totals.missing_out, totals.supplements];
         cells.extend(counts.map(|n| shown(n.into(), |n| n.to_string())));
         cells.push(with);
@@ -301,10 +314,12 @@ fn human(document: &Document, by_day: bool) -> String {
     }));
     lines.push(line(["(all)", "", "", &counted(sheet.workers, "worker")], &sheet.total));
     let _ = writeln!(text, "{}\n", super::table(&columns, lines));
-    if !sheet.disputed.is_empty() {
-        let disputed = counted(sheet.disputed.len(), "disputed record");
-        let verb = if sheet.disputed.len() == 1 { "is" } else { "are" };
-        let _ = writeln!(text, "{disputed} {verb} not counted");
+    for disputed in &sheet.disputed {
+        let by = disputed.disputed_by().unwrap_or_default();
+        let ListedSeparately { seq, worker, name, direction, at, .. } = disputed;
+        let at = at.minute();
+        let _ =
+            writeln!(text, "disputed: record {seq}, {worker} {name}, {direction} {at}; by {by}");
     }
     for source in &document.sources {
         let seq = source.first_seq.zip(source.last_seq);

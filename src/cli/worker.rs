@@ -175,7 +175,8 @@ async fn history(context: &Context, id: WorkerId) -> anyhow::Result<()> {
                 }
             })
             .collect();
-        lines.extend(e["disputed"].as_u64().map(|seq| format!("record {seq}: disputed")));
+        let what = if e["kind"] == "withdrawal" { "counts again" } else { "disputed" };
+        lines.extend(e["disputed"].as_u64().map(|seq| format!("record {seq}: {what}")));
         let why = [&e["reason"], &e["alike_reason"]].into_iter().find(|why| !why.is_null());
         let why = text(why.unwrap_or(&Value::Null));
         vec![

@@ -11,7 +11,7 @@ use crate::{
     roster::WorkerId,
     services::{
         Addition, AttendanceQuery, Dispute, Enroll, EvidenceQuery, Failure, ModeChange,
-        PassageAsked, Release, Remove, SetState, Update, Watch, WorkerQuery,
+        PassageAsked, Release, Remove, SetState, Update, Watch, Withdraw, WorkerQuery,
     },
 };
 
@@ -44,6 +44,7 @@ pub enum Request {
     },
     Supplement(Addition),
     Dispute(Dispute),
+    Withdraw(Withdraw),
     Release(Release),
     Mode(ModeChange),
     /// A signed tree head of the whole ledger.

@@ -1,24 +1,19 @@
 //! Maintenance of the database: records changes of the clock and the disk, audits the ledger, and
 //! prunes old entries.
 //!
-//! In: the clock, the store's state, the retention. Out: ledger entries, and the audit's result for
-//! `status`.
+//! In: the clock, the store's state, the retention. Out: ledger entries.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use rusqlite::Transaction;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::{opening::CLOCK, pending::Pending};
 use crate::{
     clock::{Clock, ClockWatch, Monotonic},
-    ledger::{
-        self, Body, Detail, DiskState, Ledger, LedgerError, Retention,
-        audit::{self, Fault, Finding},
-    },
+    ledger::{self, Body, Detail, DiskState, Ledger, Retention},
     roster,
-    services::{Audit, Failure, Services},
+    services::{Checker, Failure, Services},
     store::{self, Priority, Store, StoreState},
 };
 
@@ -30,16 +25,13 @@ const QUIET: Duration = Duration::from_secs(60);
 /// dropped and logged; the first ones show how the failure began.
 const PENDING: usize = 16;
 
-/// Maximum number of failed reads of a batch in a row. After it, the batch's entries are read one
-/// at a time, and each that cannot be read counts as damaged.
-const UNREAD: u32 = 10;
 /// Interval between two searches for entries whose retention is over; the second one is for a
 /// failed search, and for a clock that is not synchronised.
 const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
 const PRUNE_AGAIN: Duration = Duration::from_secs(600);
-/// Maximum number of entries that one check audits. The audit of a ledger of three years takes
-/// hours without a visible load.
-const AUDITED: u64 = 200;
+/// Maximum number of entries that one check audits. The audit of a ledger of three years takes half
+/// an hour without a visible load.
+const AUDITED: u64 = 1000;
 
 pub(super) struct Maintenance {
     store: Store,
@@ -48,15 +40,9 @@ pub(super) struct Maintenance {
     watch: ClockWatch,
     disk: DiskWatch,
     pending: Pending<Body>,
-    /// The index of the next entry to audit; `None` after the whole ledger was audited once.
-    audit_from: Option<u64>,
-    /// Number of failed reads in a row.
-    unread: u32,
-    /// The index before which entries are audited one at a time.
-    singly_before: u64,
+    checker: Arc<Checker>,
     /// The store's number of commits, and the time of its last change.
     commits: (u64, Monotonic),
-    audit: watch::Sender<Audit>,
     retention: Retention,
     /// Time of the next search for old entries.
     prune_at: Monotonic,
@@ -71,11 +57,8 @@ impl Maintenance {
             watch,
             disk: DiskWatch::new(services.storage_dir.clone()),
             pending: Pending::new(PENDING),
-            audit_from: Some(0),
-            unread: 0,
-            singly_before: 0,
+            checker: services.checker.clone(),
             commits: (0, services.clock.monotonic()),
-            audit: services.audit.clone(),
             retention: services.retention.clone(),
             prune_at: services.clock.monotonic(),
         }
@@ -93,46 +76,9 @@ impl Maintenance {
                 return cancel.cancelled().await;
             }
             self.look().await;
-            self.audit().await;
+            self.checker.turn(AUDITED, self.clock.monotonic()).await;
             self.prune().await;
         }
-    }
-
-    /// Audits the next few entries in the database.
-    async fn audit(&mut self) {
-        let Some(from) = self.audit_from else { return };
-        let singly = from < self.singly_before;
-        let limit = if singly { 1 } else { AUDITED };
-        let id = self.ledger.id;
-        let audited = self.store.read(move |tx| audit::part(tx, id, from, limit)).await;
-        let (damaged, next) = match audited {
-            Ok(audited) => {
-                self.unread = 0;
-                audited
-            }
-            // A read that fails now may succeed later.
-            Err(_) if !singly && self.unread < UNREAD => {
-                self.unread += 1;
-                return;
-            }
-            Err(error) => {
-                // If the size cannot be read, the failure is not one of entries.
-                let size: Result<u64, LedgerError> = self.store.read(ledger::size).await;
-                let Ok(size) = size else { return };
-                self.unread = 0;
-                if !singly {
-                    self.singly_before = from.saturating_add(AUDITED).min(size);
-                    return;
-                }
-                tracing::error!(from, %error, "this ledger entry cannot be read");
-                (vec![Finding { index: from, fault: Fault::Bytes }], Some(from + 1))
-            }
-        };
-        for Finding { index, fault } in &damaged {
-            tracing::error!(index, %fault, "this ledger entry is damaged or was altered");
-        }
-        self.audit_from = next;
-        self.audit.send_if_modified(|audit| audit.found(&damaged));
     }
 
     /// Prunes entries whose retention is over: once a day, a few at each check, until none is left.

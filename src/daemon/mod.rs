@@ -46,7 +46,7 @@ use crate::{
     },
     ledger::{LaneMode, Ledger, Retention},
     memory::{self, Memory},
-    services::{CameraPanel, LanePanel, Services},
+    services::{CameraPanel, Checker, LanePanel, Services},
     status,
     store::{
         self, SigningKey, Store, StoreError, StoreThread,
@@ -225,7 +225,11 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let cameras = parts.feeds.len();
     let capacity = Arc::new(Capacity::new(vision_pool::workers(), cameras, frames_to_agree));
     let (exporter_down, exporter) = watch::channel(None);
+    let audit = watch::Sender::default();
+    let (checked, id) = (store.clone(), opened.ledger.id);
+    let checker = Checker::new(checked, id, key.public(), audit.clone(), heads.clone());
     let services = Arc::new(Services {
+        checker: Arc::new(checker),
         heads,
         signing_key: key,
         storage_dir: config.storage.dir.clone(),
@@ -252,7 +256,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         commands: Default::default(),
         memory: memory.clone(),
         changing: Default::default(),
-        audit: watch::Sender::default(),
+        audit,
         alarm_limits: config.alarms,
         alarms: watch::Sender::default(),
         photo_store,

@@ -8,7 +8,7 @@ use rusqlite::{Transaction, params};
 use super::package::{Earlier, Opened, Package, Proved, joined};
 use crate::{
     attendance::Origin,
-    ledger::{self, Body, Head, LedgerError, SignedHead, commitment, growth::prover},
+    ledger::{self, Altered, Body, Head, LedgerError, SignedHead, commitment, growth::prover},
     roster::{Identity, WorkerId},
 };
 
@@ -28,7 +28,7 @@ pub fn collect(
     tx: &Transaction<'_>,
     origin: &Origin,
     worker: &WorkerId,
-    period: Period,
+    (period, altered): (Period, &Altered),
     head: &SignedHead,
     identity: Option<&Identity>,
     earlier: &[Vec<u8>],
@@ -38,7 +38,7 @@ pub fn collect(
     let of = [origin.gateway.as_str(), origin.project.as_str(), timezone];
     let signed = (head.key, head.bytes.clone());
     let mut package = Package::new(of, worker.as_str(), days, signed);
-    for index in indices(tx, worker, period.span_ms)? {
+    for index in indices(tx, worker, period.span_ms, altered)? {
         let stored = match ledger::read(tx, index) {
             Err(LedgerError::Pruned { .. }) => continue,
             stored => stored?,
@@ -85,8 +85,9 @@ fn indices(
     tx: &Transaction<'_>,
     worker: &WorkerId,
     (from, until): (i64, i64),
+    altered: &Altered,
 ) -> Result<BTreeSet<u64>, LedgerError> {
-    let mut found: BTreeSet<u64> = tx
+    let found: BTreeSet<u64> = tx
         .prepare_cached(
             "SELECT idx FROM entry INDEXED BY entry_worker WHERE worker = ?1
                AND (cause IS NULL AND kind NOT IN ('grant', 'release', 'supplement', 'denial')
@@ -94,12 +95,32 @@ fn indices(
         )?
         .query_map(params![worker.as_str(), from, until], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
+    // The columns of a row only find it: its bytes say of which worker and time it is.
+    let mut kept = BTreeSet::new();
+    for index in found.into_iter().chain(altered.rows()) {
+        let stored = match ledger::read(tx, index) {
+            Err(LedgerError::Pruned { .. }) => continue,
+            stored => stored?,
+        };
+        let (body, at) = (&stored.entry.body, stored.entry.stamp.wall_ms);
+        let passes = matches!(
+            body,
+            Body::Grant(_) | Body::GuardRelease(_) | Body::Supplement(_) | Body::Denial(_)
+        );
+        let at = body.at_ms().unwrap_or(at);
+        if body.worker() == Some(worker) && (!passes || from <= at && at < until) {
+            kept.insert(index);
+        }
+    }
+    let mut found = kept;
     let mut about = tx.prepare_cached("SELECT idx FROM entry WHERE cause = ?1")?;
     let mut causes: Vec<u64> = found.iter().copied().collect();
     while let Some(cause) = causes.pop() {
-        for index in about.query_map([cause], |row| row.get::<_, u64>(0))? {
-            let index = index?;
-            if found.insert(index) {
+        let there: Vec<u64> =
+            about.query_map([cause], |row| row.get(0))?.collect::<Result<_, _>>()?;
+        for index in there.into_iter().chain(altered.about(cause).iter().copied()) {
+            let body = ledger::read(tx, index)?.entry.body;
+            if body.cause() == Some(cause) && found.insert(index) {
                 causes.push(index);
             }
         }

@@ -1,4 +1,6 @@
-//! Lists the attendance and the workers on site, and adds and disputes passages.
+//! Lists the attendance and the workers on site, adds and disputes passages, and withdraws disputes.
+
+use std::collections::BTreeSet;
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp, civil::Date};
@@ -8,7 +10,11 @@ use super::{
     Code, Failure, PAGE, Services, asked::checked_reason, dates, refusal::Refusal, roster::is,
 };
 use crate::{
-    attendance::{Record, merge::Extent, onsite::Present},
+    attendance::{
+        Record,
+        merge::{Extent, is_zero},
+        onsite::Present,
+    },
     config::Direction,
     ledger::{self, Actor, AttendanceFilter, Attended, Body, Supplement},
     roster::{self, WorkerId},
@@ -20,6 +26,8 @@ use crate::{
 /// Maximum time on site without an exit. A worker who entered earlier counts as gone, although no
 /// exit was recorded.
 const LOOK_BACK: SignedDuration = SignedDuration::from_hours(72);
+/// Maximum number of entries that cannot be read and are named in a list. Further ones are counted.
+const NAMED: usize = 20;
 
 /// The records that are asked for.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
@@ -76,6 +84,16 @@ pub struct Dispute {
     pub reason: String,
 }
 
+/// A request to take back a dispute.
+#[derive(Clone, Args, Serialize, Deserialize)]
+pub struct Withdraw {
+    /// The number of the disputed record, or of its dispute
+    pub seq: u64,
+    /// Why, in words
+    #[arg(long)]
+    pub reason: String,
+}
+
 /// A list of records, read page by page, with the extent of the records read so far.
 pub struct Listing<'a> {
     services: &'a Services,
@@ -83,6 +101,10 @@ pub struct Listing<'a> {
     contractor: Option<String>,
     /// The next page; `None` where all are read.
     filter: Option<AttendanceFilter>,
+    /// The entries that cannot be read, as far as they are known.
+    unread: BTreeSet<u64>,
+    /// Number of further records that cannot be read.
+    unlisted: u64,
     /// The range of the records read so far.
     pub extent: Extent,
 }
@@ -95,7 +117,10 @@ impl Listing<'_> {
         let page = self.services.store.read(move |tx| ledger::attendance(tx, &asked)).await?;
         let mut listed: Vec<Record> = Vec::with_capacity(page.rows.len());
         listed.extend(page.rows.iter().filter_map(|a| Record::listed(&self.services.origin, a)));
-        self.extent.unread += page.unread + (page.rows.len() - listed.len()) as u64;
+        self.unlisted += (page.rows.len() - listed.len()) as u64;
+        self.unread.extend(page.unread);
+        self.extent.unread = self.unread.len() as u64 + self.unlisted;
+        self.extent.illegible = self.unread.iter().copied().take(NAMED).collect();
         let records: Vec<Record> = listed
             .into_iter()
             .filter(|r| is(&self.team, &r.team) && is(&self.contractor, &r.contractor))
@@ -121,6 +146,9 @@ pub struct OnSite {
 pub struct OnsiteDone {
     /// The number of workers.
     pub count: u64,
+    /// Number of entries of that time that cannot be read.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unread: u64,
     /// Start of the time that was searched.
     pub since: String,
     /// The time of the request, in the site's time zone.
@@ -162,11 +190,10 @@ impl Services {
             .store
             .write(Priority::Upkeep, move |tx| ledger.supplement(tx, stamp, supplement))
             .await?;
-        let entry = Attended { entry: written, cause: None, disputed: None };
-        Ok(Record::listed(&self.origin, &entry))
+        Ok(Record::listed(&self.origin, &Attended::supplement(written)))
     }
 
-    /// Disputes the record with this seq, and returns it. Its hours no longer count.
+    /// Disputes the record with this seq, and returns it. Its hours then stand beside the others.
     pub async fn dispute(
         &self,
         Dispute { seq, reason }: Dispute,
@@ -177,6 +204,22 @@ impl Services {
         let written = self
             .store
             .write(Priority::Upkeep, move |tx| ledger.dispute(tx, stamp, seq, reason, by));
+        let (attended, _) = written.await?;
+        Ok(Record::listed(&self.origin, &attended))
+    }
+
+    /// Withdraws the dispute of the record with this seq, and returns the record. Its hours count
+    /// again.
+    pub async fn withdraw(
+        &self,
+        Withdraw { seq, reason }: Withdraw,
+        by: Actor,
+    ) -> Result<Option<Record>, Failure> {
+        let reason = checked_reason(&reason)?;
+        let (ledger, stamp) = (self.ledger.clone(), self.clock.stamp());
+        let written = self
+            .store
+            .write(Priority::Upkeep, move |tx| ledger.withdraw(tx, stamp, seq, reason, by));
         let (attended, _) = written.await?;
         Ok(Record::listed(&self.origin, &attended))
     }
@@ -201,11 +244,16 @@ impl Services {
         if let Some(lane) = &query.lane {
             self.lane_is_known(lane).await?;
         }
+        let altered = self.altered().await?;
+        let range = (from.map(Timestamp::as_millisecond), to.map(Timestamp::as_millisecond));
+        let unread = altered.illegible((range.0.unwrap_or(i64::MIN), range.1.unwrap_or(i64::MAX)));
+        let unlisted = altered.beyond();
         let filter = AttendanceFilter {
+            altered,
             worker: query.worker,
             lane: query.lane,
-            from_ms: from.map(Timestamp::as_millisecond),
-            to_ms: to.map(Timestamp::as_millisecond),
+            from_ms: range.0,
+            to_ms: range.1,
             after: None,
             limit: PAGE,
         };
@@ -219,14 +267,16 @@ impl Services {
             last_seq: None,
             at: self.clock.stamp().timestamp(),
             begins: first.as_ref().map(|first| first.stamp.timestamp()),
-            unread: 0,
+            unread: unread.len() as u64 + unlisted,
+            illegible: unread.iter().copied().take(NAMED).collect(),
             set_aside: first.and_then(|first| match first.body {
                 Body::Successor(successor) => Some(successor.set_aside),
                 _ => None,
             }),
         };
         let AttendanceQuery { team, contractor, .. } = query;
-        Ok(Listing { services: self, team, contractor, filter: Some(filter), extent })
+        let filter = Some(filter);
+        Ok(Listing { services: self, team, contractor, filter, unread, unlisted, extent })
     }
 
     fn midnight(&self, date: Date) -> Result<Timestamp, Failure> {
@@ -264,7 +314,12 @@ impl Services {
             return Err(Refusal::SinceFuture { at, synced: stamp.synced }.into());
         }
         let range = (since.as_millisecond(), now.as_millisecond().saturating_add(1));
-        let latest = self.store.read(move |tx| ledger::latest_of_each(tx, range)).await?;
+        let altered = self.altered().await?;
+        let unlisted = altered.beyond();
+        let mut illegible = altered.illegible(range);
+        let latest = self.store.read(move |tx| ledger::latest_of_each(tx, range, &altered));
+        let (latest, unread) = latest.await?;
+        illegible.extend(unread);
         let records = latest.iter().filter_map(|latest| Record::listed(&self.origin, latest));
         let mut present: Vec<Present> = records.filter_map(|r| Present::of(r, now)).collect();
         let roster = self.roster.borrow().clone();
@@ -277,6 +332,7 @@ impl Services {
         });
         let done = OnsiteDone {
             count: present.len() as u64,
+            unread: illegible.len() as u64 + unlisted,
             since: self.origin.time(since),
             at: self.origin.time(now),
         };

@@ -12,7 +12,7 @@ use crate::{
         growth,
     },
     roster::{RosterError, WorkerId},
-    store::{Priority, meta, set_meta},
+    store::{Priority, PublicKey, meta, set_meta},
 };
 
 /// Maximum number of entries by which the tree grows in one transaction.
@@ -158,10 +158,11 @@ impl Services {
         let known = self.known(&worker).await?;
         let (_, identity) = known.ok_or_else(|| RosterError::NoSuchWorker(worker.clone()))?;
         let (origin, of) = (self.origin.clone(), worker.clone());
+        let altered = self.altered().await?;
         let period = Period { from, until: to, span_ms };
-        let package = self
-            .store
-            .read(move |tx| collect(tx, &origin, &of, period, &head, Some(&identity), &earlier));
+        let package = self.store.read(move |tx| {
+            collect(tx, &origin, &of, (period, &altered), &head, Some(&identity), &earlier)
+        });
         let broken = |e: CborError| Failure::internal(e);
         let package = package.await?.sign(&self.signing_key).map_err(broken)?;
         tracing::info!(user = %by.user, uid = by.uid, %worker, "a user exports evidence");
@@ -184,12 +185,19 @@ impl Services {
     /// Begins an audit of the whole ledger. The newest signed head must still be true.
     pub async fn audit(&self) -> Result<AuditRun<'_>, Failure> {
         let key = self.signing_key.public();
-        let head = self.store.read(|tx| Ok::<_, LedgerError>(meta(tx, HEAD)?)).await?;
-        let head = head.and_then(|bytes| Head::verify(&bytes, &key).ok());
+        let head = self.store.read(move |tx| newest_head(tx, &key)).await?;
         let wanted = head.into_iter().map(|head| (head.size, head.root)).collect();
         let (audit, done) = (Audit::new(self.ledger.id, wanted), Audited::default());
         Ok(AuditRun { services: self, audit, done, more: true })
     }
+}
+
+/// Returns the newest head that this key signed.
+pub(super) fn newest_head(
+    tx: &rusqlite::Transaction<'_>,
+    key: &PublicKey,
+) -> Result<Option<Head>, LedgerError> {
+    Ok(meta(tx, HEAD)?.and_then(|bytes| Head::verify(&bytes, key).ok()))
 }
 
 /// An audit under way.

@@ -318,7 +318,8 @@ impl Services {
         self.store.read(move |tx| roster::must_exist(tx, &asked)).await?;
         // A removed worker may have no identity, and a damaged one cannot be opened.
         let identity = self.known(&id).await.ok().flatten().map(|(_, identity)| identity);
-        let entries = self.store.read(move |tx| ledger::history(tx, &id, PAGE)).await?;
+        let altered = self.altered().await?;
+        let entries = self.store.read(move |tx| ledger::history(tx, &id, PAGE, &altered)).await?;
         let changes = Past::new(identity).all(entries.iter().map(|(stored, _)| stored));
         let happened = entries.iter().zip(changes).filter_map(|((stored, disputed), changes)| {
             let event = EventRecord::of(&self.origin, stored)?;

@@ -204,6 +204,7 @@ pub fn open(config: &Storage, clock: Arc<dyn Clock>) -> Result<(Store, StoreThre
         clock,
         shared: shared.clone(),
         sent: (0, 0),
+        version: None,
         _lock: lock,
     };
     let no_thread = |source| StoreError::Folder { path: config.dir.clone(), source };
@@ -271,6 +272,7 @@ impl Store {
     pub async fn beat(&self) -> Result<(), StoreError> {
         let beat = |writer: &mut Writer| {
             writer.look();
+            writer.look_for_others();
             writer.write_sent();
         };
         self.turn(&self.attendance, beat).await

@@ -53,6 +53,8 @@ pub struct StoreState {
     pub damaged: Option<String>,
     /// The slowest commit of the last minute or two.
     pub slowest: Slowest,
+    /// Number of times that another program was seen to have written to the database.
+    pub foreign_writes: u64,
 }
 
 /// The slowest commit of this minute and of the one before.
@@ -129,6 +131,8 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     /// The highest seq sent in this run, and the last seq written to the file `sent`.
     pub(super) sent: (u64, u64),
+    /// SQLite's number of the database's version. Only another program changes it.
+    pub(super) version: Option<i64>,
     /// The folder's lock, held until the thread ends.
     pub(super) _lock: File,
 }
@@ -220,6 +224,16 @@ impl Writer {
         let Disk { room, free_bytes, reserve_bytes, .. } = self.disk;
         let mut state = self.shared.state();
         (state.room, state.free_bytes, state.reserve_bytes) = (room, free_bytes, reserve_bytes);
+    }
+
+    /// Notes whether another program has written to the database, whose only writer this is.
+    pub(super) fn look_for_others(&mut self) {
+        let version = "PRAGMA data_version";
+        let Ok(version) = self.connection.query_row(version, [], |row| row.get(0)) else { return };
+        if self.version.replace(version).is_some_and(|before| before != version) {
+            tracing::error!("another program has written to the database: the ledger is audited");
+            self.shared.state().foreign_writes += 1;
+        }
     }
 
     fn attempt<T, E: From<StoreError>>(

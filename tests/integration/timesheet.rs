@@ -283,9 +283,11 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
     let mut expected = wrong.clone();
     expected.as_object_mut().unwrap().remove("resent");
     expected["disputed"] = event["seq"].clone();
+    expected["dispute"] = json!({"by": me, "at": event["at"], "reason": "it was his brother"});
     assert_eq!((listed.len(), &listed[0]), (3, &expected));
     let table = site.gatehouse(&["attendance", "list"]).out;
-    assert!(table.contains(&format!("by {}", event["seq"])), "{table}");
+    let by = format!("by {me} ({}): it was his brother", event["seq"]);
+    assert!(table.contains(&by), "{table}");
     assert!(table.contains("supplement") && table.contains("claimed"), "{table}");
     dispute(&wrong["seq"], "x").refused("is already disputed, by record");
     dispute(&event["seq"], "x").refused("is not a worker's attendance");
@@ -300,6 +302,25 @@ fn a_supplement_and_a_dispute_are_new_records_and_reach_the_platform() {
     };
     assert_eq!(seqs("disputed"), [wrong["seq"].clone(), same["seq"].clone()]);
     assert_eq!(seqs("supplements"), [added["seq"].clone()]);
+    // The hours that the dispute takes from the day stand beside, with who and why.
+    assert_eq!(made["disputed"][0]["dispute"]["by"], json!(me));
+    assert_eq!(made["disputed"][0]["dispute"]["reason"], "it was his brother");
+    assert_eq!(made["rows"][0]["days"][0]["flags"], json!(["supplement", "disputed"]));
+
+    // A withdrawal is a new entry, and the record counts again.
+    let withdraw = |seq: &Value| {
+        let seq = seq.to_string();
+        site.gatehouse(&["--json", "attendance", "withdraw", &seq, "--reason", "it was he"])
+    };
+    let counts = one(&withdraw(&wrong["seq"]));
+    assert_eq!((&counts["seq"], &counts["disputed"]), (&wrong["seq"], &Value::Null));
+    let withdrawal = platform.event("withdrawal");
+    assert_eq!((&withdrawal["reason"], &withdrawal["by"]), (&json!("it was he"), &json!(me)));
+    assert_eq!(withdrawal["withdraws"], event["leaf"]);
+    withdraw(&wrong["seq"]).refused("is not disputed");
+    let made = one(&sheet(&site, &[]));
+    assert_eq!(made["disputed"].as_array().unwrap().len(), 1);
+    assert_eq!(dispute(&wrong["seq"], "still not he").code, 0);
     platform.assert_whole();
 }
 
@@ -828,7 +849,7 @@ fn the_csv_has_the_expected_cells_and_no_formula() {
     assert_eq!(unconfirmed, [("0", "4:30", "270")]);
     assert_eq!(of("worker").len() + of("team").len() + of("contractor").len(), 3 + 3 + 2);
     assert_eq!(of("supplement")[0][17], "2026-10-13 09:00 admin: -forgot, \"really\"");
-    assert_eq!(of("disputed")[0][17], "异议见 disputed by seq 60");
+    assert_eq!(of("disputed")[0][17], "异议见 disputed by (seq 60)");
     let who: Vec<_> = of("worker").iter().map(|r| (r[3], r[18], r[19])).collect();
     let trade = "steel fixer";
     assert_eq!(who, [("W003", trade, ""), ("W002", trade, ""), ("W001", trade, "441X")]);

@@ -23,7 +23,7 @@ MAX_DEPTH = 64
 NAMES = {kind: "person" for kind in ("grant", "release", "denial", "enrolment", "amendment", "supplement")}
 NAMES |= {"removal": "worker", "state": "worker"}
 # Fields of an entry's `data` that name another entry.
-ABOUT = {"outcome": "cause", "dispute": "disputes", "correction": "corrects"}
+ABOUT = {"outcome": "cause", "dispute": "disputes", "correction": "corrects", "withdrawal": "withdraws"}
 
 
 class Refused(Exception):

@@ -49,6 +49,7 @@ fn record(seq: u64) -> Record {
         unknown: Default::default(),
         resent: false,
         disputed: None,
+        dispute: None,
     }
 }
 
@@ -64,6 +65,7 @@ fn extent() -> Extent {
         begins: None,
         set_aside: None,
         unread: 0,
+        illegible: Vec::new(),
     }
 }
 
@@ -143,11 +145,16 @@ fn records_that_cannot_be_read_are_noted_on_the_sheet() {
     let mut gathered = Gathered::new(&days);
     let mut lines = lines(&[record(1)]);
     let mut ending: Ending = serde_json::from_str(lines.last().unwrap()).unwrap();
-    ending.unread = 2;
+    (ending.unread, ending.illegible) = (3, vec![17, 40]);
     *lines.last_mut().unwrap() = serde_json::to_string(&ending).unwrap();
     gathered.export("b.jsonl", &joined(&lines)[..], "P-1").unwrap();
     let notes: Vec<_> = gathered.notes.iter().map(|note| note.english()).collect();
-    assert_eq!(notes, ["gate-2: 2 records cannot be read and are not on this sheet"]);
+    assert_eq!(
+        notes,
+        [
+            "gate-2: 3 ledger entries cannot be read or were altered, and are not on this sheet (17, 40, …)"
+        ]
+    );
 }
 
 #[test]

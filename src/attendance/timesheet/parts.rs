@@ -24,6 +24,8 @@ pub enum Flag {
     Clock,
     /// A passage was added later. It is not in the day's hours.
     Supplement,
+    /// A passage is disputed. Its hours are summed separately.
+    Disputed,
 }
 
 /// A note to the reader of a sheet. Its sentences are in `words`. Times and days are as the sheet
@@ -40,8 +42,8 @@ pub enum Note {
     ExportedEarly { gateway: String, file: String, at: String },
     /// The shifts of these workers may still run.
     StillInside { workers: usize },
-    /// Records of a gateway cannot be read.
-    Unread { gateway: String, records: u64 },
+    /// Entries of a gateway cannot be read or were altered. `entries`: the first of them.
+    Unread { gateway: String, records: u64, entries: Vec<u64> },
     /// A gateway's clock was never synchronised.
     Unsynchronised { gateway: Text },
     /// A gateway confirmed no passage.
@@ -57,13 +59,14 @@ impl Note {
 }
 
 impl Flag {
-    pub const ALL: [Flag; 6] = [
+    pub const ALL: [Flag; 7] = [
         Flag::MissingIn,
         Flag::MissingOut,
         Flag::Across,
         Flag::Unconfirmed,
         Flag::Clock,
         Flag::Supplement,
+        Flag::Disputed,
     ];
 }
 
@@ -91,6 +94,8 @@ pub struct Day {
     pub minutes: u64,
     /// Minutes that rest on a passage that the gate did not confirm.
     pub minutes_unconfirmed: u64,
+    /// Minutes that the day has less because of disputes.
+    pub minutes_disputed: u64,
     /// Whether the gate confirmed a passage of this day.
     pub confirmed: bool,
     pub stretches: Vec<Stretch>,
@@ -99,6 +104,13 @@ pub struct Day {
     pub supplements: u32,
     /// `minutes` with the added passages; `null` if the worker has none in the month.
     pub minutes_with_supplements: Option<u64>,
+}
+
+impl Day {
+    /// Whether all passages of the day are disputed.
+    pub fn is_only_disputed(&self) -> bool {
+        self.stretches.is_empty() && self.supplements == 0 && self.flags.contains(&Flag::Disputed)
+    }
 }
 
 /// Sums of days, workers or teams.
@@ -110,6 +122,9 @@ pub struct Totals {
     pub minutes: u64,
     /// Days on which the gate confirmed no passage, and minutes that rest on such passages.
     pub unconfirmed: Sum,
+    /// Days that have only disputed passages, and minutes that the days have less because of
+    /// disputes.
+    pub disputed: Sum,
     pub missing_in: u32,
     pub missing_out: u32,
     pub supplements: u32,
@@ -137,6 +152,8 @@ impl Totals {
         self.minutes += other.minutes;
         self.unconfirmed.days += other.unconfirmed.days;
         self.unconfirmed.minutes += other.unconfirmed.minutes;
+        self.disputed.days += other.disputed.days;
+        self.disputed.minutes += other.disputed.minutes;
         self.missing_in += other.missing_in;
         self.missing_out += other.missing_out;
         self.supplements += other.supplements;
@@ -191,6 +208,28 @@ pub struct ListedSeparately {
     pub recorded_at: At,
     /// The seq of the entry that disputes it.
     pub disputed: Option<u64>,
+    /// Who disputes it, when and why.
+    pub dispute: Option<DisputeShown>,
+}
+
+/// A dispute, as a sheet shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DisputeShown {
+    pub by: Text,
+    pub at: At,
+    pub reason: Text,
+}
+
+impl ListedSeparately {
+    /// Returns who disputes it, when and why, as one line; `None` if it is not disputed.
+    pub fn disputed_by(&self) -> Option<String> {
+        let seq = self.disputed?;
+        let who = self
+            .dispute
+            .as_ref()
+            .map(|DisputeShown { by, at, reason }| format!("{} {by}: {reason} ", at.minute()));
+        Some(format!("{}(seq {seq})", who.unwrap_or_default()))
+    }
 }
 
 /// Selects the workers of the sheet.

@@ -15,6 +15,7 @@ impl Flag {
             Flag::Unconfirmed => "疑",
             Flag::Clock => "钟",
             Flag::Supplement => "补",
+            Flag::Disputed => "议",
         }
     }
 
@@ -27,6 +28,7 @@ impl Flag {
             Flag::Unconfirmed => "通过未经闸机确认，工时另计",
             Flag::Clock => "时钟未同步",
             Flag::Supplement => "有补记，未计入",
+            Flag::Disputed => "有异议，工时另计",
         }
     }
 
@@ -39,6 +41,7 @@ impl Flag {
             Flag::Unconfirmed => "passage not confirmed by the gate, hours apart",
             Flag::Clock => "clock not synchronised",
             Flag::Supplement => "passages added later, not counted in",
+            Flag::Disputed => "disputed passages, hours apart",
         }
     }
 }
@@ -67,8 +70,11 @@ impl Note {
             Note::StillInside { workers } => format!(
                 "读取记录时尚有 {workers} 人在场内，其班次可能未结束，所缺工时不在本表；离场后请重新制表"
             ),
-            Note::Unread { gateway, records } => {
-                format!("{gateway} 有 {records} 条记录无法读取，不在本表")
+            Note::Unread { gateway, records, entries } => {
+                format!(
+                    "{gateway} 有 {records} 条账目无法读取或被改动，不在本表{}",
+                    listed(entries, *records)
+                )
             }
             Note::Unsynchronised { gateway } => {
                 format!("闸机 {gateway} 的时钟未同步，其全部时刻可能有偏差")
@@ -112,10 +118,14 @@ impl Note {
                      still run, and adds no hours yet; make the sheet again afterwards"
                 )
             }
-            Note::Unread { gateway, records } => {
-                let are = if *records == 1 { "is" } else { "are" };
-                let count = counted(*records, "record");
-                format!("{gateway}: {count} cannot be read and {are} not on this sheet")
+            Note::Unread { gateway, records, entries } => {
+                let (was, are) = if *records == 1 { ("was", "is") } else { ("were", "are") };
+                let count = counted(*records, "ledger entry");
+                format!(
+                    "{gateway}: {count} cannot be read or {was} altered, and {are} not on this \
+                     sheet{}",
+                    listed(entries, *records)
+                )
             }
             Note::Unsynchronised { gateway } => {
                 format!("{gateway}: its clock was not synchronised at any of its times")
@@ -125,6 +135,16 @@ impl Note {
             }
         }
     }
+}
+
+/// Returns the indices of entries as the end of a sentence. `all`: the number of entries.
+fn listed(entries: &[u64], all: u64) -> String {
+    if entries.is_empty() {
+        return String::new();
+    }
+    let more = if all > entries.len() as u64 { ", …" } else { "" };
+    let entries: Vec<_> = entries.iter().map(ToString::to_string).collect();
+    format!(" ({}{more})", entries.join(", "))
 }
 
 /// JSON has the English sentence.

@@ -9,7 +9,6 @@
 //!
 //! | kind | will hold |
 //! |---|---|
-//! | `withdrawal` | a dispute that is taken back: the dispute's entry, reason, actor |
 //! | `lost` | a range of seqs that can never be sent: first, last, detail |
 //! | `shutdown` | the daemon ended normally: detail, accumulated running time |
 //! | `device` | a camera, controller or reader was replaced or came back: lane, part, detail |
@@ -147,6 +146,7 @@ kinds! {
     alarm::Alarm,
     correction::Correction,
     other_face::OtherFace,
+    withdrawal::Withdrawal,
 }
 
 /// The body of an entry of a later version: its kind and its data.
@@ -154,6 +154,18 @@ kinds! {
 pub struct Other {
     pub kind: String,
     pub data: ciborium::Value,
+}
+
+impl Other {
+    /// Returns the index in its field `cause`, as the known kinds have it.
+    fn cause(&self) -> Option<u64> {
+        let field = |value: &ciborium::Value, name: &str| {
+            let (_, value) = value.as_map()?.iter().find(|(key, _)| key.as_text() == Some(name))?;
+            Some(value.clone())
+        };
+        let index = field(&field(&self.data, "cause")?, "index")?;
+        index.as_integer()?.try_into().ok()
+    }
 }
 
 impl Body {
@@ -190,7 +202,10 @@ impl Body {
     }
 
     pub fn cause(&self) -> Option<u64> {
-        each!(self, it => it.cause(), None)
+        match self {
+            Body::Other(other) => other.cause(),
+            known => each!(known, it => it.cause(), None),
+        }
     }
 
     pub fn refers_to(&self) -> Vec<EntryRef> {
