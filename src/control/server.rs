@@ -105,6 +105,28 @@ pub async fn serve(
     std::fs::remove_file(path)
 }
 
+/// Answers each request with this problem, for as long as it is polled.
+pub async fn refuse(listener: &UnixListener, problem: &str) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let accept = async || {
+        let place = places.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+        Ok::<_, std::io::Error>((place, listener.accept().await?.0))
+    };
+    loop {
+        let Ok((place, stream)) = accept().await else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let failure = Failure::new(Code::Storage, problem);
+        tokio::spawn(async move {
+            let (_place, mut wire) = (place, Wire::new(stream));
+            if within_timeout(wire.receive_json::<serde_json::Value>()).await.is_ok() {
+                let _ = within_timeout(wire.send_json(&Reply::<()>::Error(failure))).await;
+            }
+        });
+    }
+}
+
 /// Answers the requests of one client, one after the other, until the client disconnects.
 async fn connection(services: &Services, stream: UnixStream) -> Result<(), WireError> {
     // The kernel gives the credentials, so a client cannot forge them.

@@ -12,12 +12,14 @@ mod online;
 mod opening;
 mod parts;
 mod pending;
+mod waiting;
 mod watchdog;
 
 use std::{collections::HashMap, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
+    net::UnixListener,
     sync::{broadcast, mpsc, watch},
     task::{JoinHandle, JoinSet},
 };
@@ -33,7 +35,7 @@ use self::{
 use crate::{
     attendance::Origin,
     camera::{self, Slot, Wakeup},
-    clock::Clock,
+    clock::{Clock, Monotonic},
     commands,
     config::{Config, Direction, Lane, ModelFiles, Upstream},
     control, failpoint,
@@ -131,24 +133,91 @@ async fn empty_log(store: &Store) {
     tracing::warn!(kept, "the write-ahead log is not emptied; the next start tries again");
 }
 
-/// Starts a gate. The cameras open after the passages that a crash left open are closed.
-pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
-    let vision = load_vision(&config.models).await?;
-    let (store, mut store_thread) = store::open(&config.storage, clock.clone())?;
+/// A start up to its first transaction.
+struct Begun {
+    store: Store,
+    store_thread: StoreThread,
+    metrics: Option<(std::net::SocketAddr, std::io::Result<tokio::net::TcpListener>)>,
+    started: Monotonic,
+    key: Arc<SigningKey>,
+    opened: opening::Opened,
+}
+
+/// Why a start did not come so far.
+enum NotBegun {
+    /// The disk is full, read-only or failing: a later attempt may succeed.
+    Disk(String),
+    Other(anyhow::Error),
+}
+
+impl<E: Into<anyhow::Error>> From<E> for NotBegun {
+    fn from(error: E) -> NotBegun {
+        NotBegun::Other(error.into())
+    }
+}
+
+/// Opens the store and the control socket, and records the start.
+async fn begin(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    vision: &Vision,
+    listener: &mut Option<UnixListener>,
+) -> Result<Begun, NotBegun> {
+    let of_disk = |error: StoreError| match error.is_of_the_disk() {
+        true => NotBegun::Disk(error.to_string()),
+        false => NotBegun::Other(error.into()),
+    };
+    let (store, store_thread) = store::open(&config.storage, clock.clone()).map_err(of_disk)?;
     // These come before the ledger records the start, so that a start that fails here again and
     // again leaves no entries.
     let metrics = match config.metrics.listen {
         Some(address) => Some((address, status::listen_for_metrics(address).await)),
         None => None,
     };
-    let socket = config.control.socket.clone();
-    let listener = control::listen(config)
-        .with_context(|| format!("cannot listen on the control socket {}", socket.display()))?;
+    if listener.is_none() {
+        *listener = Some(listen(config)?);
+    }
     let started = clock.monotonic();
     failpoint::at("start.opened");
     let stamp = clock.stamp();
-    let key = Arc::new(SigningKey::load(&config.storage.signing_key).map_err(StoreError::from)?);
-    let opened = opening::open(&store, config, stamp, vision.embedder_name(), key.public()).await?;
+    let key = SigningKey::load(&config.storage.signing_key).map_err(StoreError::from);
+    let key = Arc::new(key.map_err(of_disk)?);
+    let opened = opening::open(&store, config, stamp, vision.embedder_name(), key.public()).await;
+    let state = store.state();
+    match opened {
+        Ok(opened) => Ok(Begun { store, store_thread, metrics, started, key, opened }),
+        Err(error) if state.failing.is_some() && state.damaged.is_none() => {
+            drop(store);
+            tokio::task::spawn_blocking(move || store_thread.join()).await??;
+            Err(NotBegun::Disk(error.to_string()))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes the control socket.
+fn listen(config: &Config) -> anyhow::Result<UnixListener> {
+    let socket = config.control.socket.display();
+    control::listen(config).with_context(|| format!("cannot listen on the control socket {socket}"))
+}
+
+/// Starts a gate. The cameras open after the passages that a crash left open are closed.
+pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Running> {
+    let vision = load_vision(&config.models).await?;
+    let mut listener = None;
+    let begun = loop {
+        let problem = match begin(config, &clock, &vision, &mut listener).await {
+            Ok(begun) => break begun,
+            Err(NotBegun::Other(error)) => return Err(error),
+            Err(NotBegun::Disk(problem)) => problem,
+        };
+        // Without its database the gate cannot work, and no one would know why. Clients get the
+        // reason until the disk is well.
+        waiting::wait(config, &problem, &mut listener).await?;
+    };
+    let Begun { store, mut store_thread, metrics, started, key, opened } = begun;
+    let socket = config.control.socket.clone();
+    let listener = listener.context("the control socket is closed")?;
     failpoint::at("start.committed");
     empty_log(&store).await;
     let origin = Origin {

@@ -38,13 +38,13 @@ pub use self::database::SCHEMA;
 use self::{
     database::is_damage,
     room::Disk,
-    writer::{Job, Queues, Shared, Writer},
+    writer::{Job, Queues, Shared, Writer, is_disk_error},
 };
 pub use self::{
     database::{Predecessor, examine, predecessor, succeeded},
     folder::{all_set_aside, why_set_aside},
     meta::{meta, set_meta},
-    room::{Room, space},
+    room::{RESERVE, Room, space},
     rotation::{NewKey, Rotated, rotate},
     sealing::{KeyError, SealError, Sealer},
     signing::{PublicKey, SigningKey},
@@ -141,6 +141,23 @@ pub enum StoreError {
     /// The kernel gives no random bytes.
     #[error("the kernel gives no random bytes: {0}")]
     Random(#[from] getrandom::Error),
+}
+
+impl StoreError {
+    /// Returns whether the disk is full, read-only or failing. A later attempt may succeed.
+    pub fn is_of_the_disk(&self) -> bool {
+        use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let io = |e: &std::io::Error| {
+            matches!(e.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+                || e.raw_os_error() == Some(libc::EIO)
+        };
+        match self {
+            StoreError::Folder { source, .. } => io(source),
+            StoreError::Key(KeyError::NotMade { source, .. }) => io(source),
+            StoreError::Sqlite(e) => is_disk_error(e) && !is_damage(e),
+            _ => false,
+        }
+    }
 }
 
 /// The priority of a write: its order in the writer's queue, and whether it is refused when the

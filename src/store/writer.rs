@@ -103,7 +103,7 @@ impl Shared {
 }
 
 /// Returns whether the disk, and not the statement, caused the error.
-fn is_disk_error(error: &rusqlite::Error) -> bool {
+pub(super) fn is_disk_error(error: &rusqlite::Error) -> bool {
     use ErrorCode::*;
     matches!(
         error.sqlite_error_code(),
