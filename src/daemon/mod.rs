@@ -51,7 +51,7 @@ use crate::{
     services::{CameraPanel, Checker, LanePanel, Services},
     status,
     store::{
-        self, SigningKey, Store, StoreError, StoreThread,
+        self, Room, SigningKey, Store, StoreError, StoreThread,
         photo_store::{self, PhotoStore},
     },
     supervision::Heartbeats,
@@ -183,15 +183,19 @@ async fn begin(
     let key = SigningKey::load(&config.storage.signing_key).map_err(StoreError::from);
     let key = Arc::new(key.map_err(of_disk)?);
     let opened = opening::open(&store, config, stamp, vision.embedder_name(), key.public()).await;
-    let state = store.state();
-    match opened {
-        Ok(opened) => Ok(Begun { store, store_thread, metrics, started, key, opened }),
-        Err(error) if state.failing.is_some() && state.damaged.is_none() => {
-            drop(store);
-            tokio::task::spawn_blocking(move || store_thread.join()).await??;
-            Err(NotBegun::Disk(error.to_string()))
-        }
-        Err(error) => Err(error.into()),
+    let error = match opened {
+        Ok(opened) => return Ok(Begun { store, store_thread, metrics, started, key, opened }),
+        Err(error) => error,
+    };
+    // A failure has no cause, so a small write finds out whether the disk is the reason.
+    let probed = store.probe().await.map_err(of_disk);
+    let no_room = store.state().room == Room::Full;
+    drop(store);
+    tokio::task::spawn_blocking(move || store_thread.join()).await??;
+    match probed {
+        Err(NotBegun::Disk(problem)) => Err(NotBegun::Disk(problem)),
+        _ if no_room => Err(NotBegun::Disk(error.to_string())),
+        _ => Err(error.into()),
     }
 }
 

@@ -310,6 +310,7 @@ fn a_start_on_a_bad_disk_waits_says_so_and_goes_on_when_the_disk_is_well() {
             "failing" => disk.failing(),
             _ => disk.failing_to_read(),
         }
+        eprintln!("{how}");
         let daemon = gate.site.spawn(&disk.environment());
         // The control socket answers, and says what is wrong.
         let said = until("an answer of the waiting daemon", || {
