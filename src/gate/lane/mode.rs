@@ -2,7 +2,7 @@
 //!
 //! An admin's change is recorded first and then takes effect (I1). A fire alarm first opens every
 //! lane of the gateway and is recorded after. The record follows as soon as the disk can take it,
-//! at most once a second. Free mode lasts until an admin ends it, also across a restart. While an
+//! at most once a second, and more rarely while the input chatters. Free mode lasts until an admin ends it, also across a restart. While an
 //! alarm is on, it cannot be ended. Only after a glitch of an alarm's input ([`super::fire`]) the
 //! lane goes back to the mode before, which is recorded first.
 
@@ -67,7 +67,11 @@ pub struct ModeHolder {
     fire: bool,
     /// A commit of an alarm's effect is under way.
     recording: bool,
+    /// Times from which a change of the mode, and of the input alone, may be recorded.
     record_from: Monotonic,
+    input_from: Monotonic,
+    /// Interval between two records of the input alone.
+    gap: Duration,
     /// An admin's change is under way.
     changing: bool,
     alarms: watch::Receiver<FireAlarms>,
@@ -77,6 +81,9 @@ pub struct ModeHolder {
 
 /// Interval between two records of alarms, so that an input that chatters does not fill the disk.
 const RECORD_GAP: Duration = Duration::from_secs(1);
+/// Maximum interval between two records of an input that chatters. The interval doubles with each
+/// record that soon follows another.
+const CHATTER_GAP: Duration = Duration::from_secs(10 * 60);
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
@@ -127,6 +134,8 @@ impl ModeHolder {
             now: kept,
             recording: false,
             record_from: Monotonic::default(),
+            input_from: Monotonic::default(),
+            gap: RECORD_GAP,
             changing: false,
             alarms: wake.subscribe(),
             wake: wake.clone(),
@@ -240,8 +249,12 @@ impl ModeHolder {
 
     /// Returns the time from which an unrecorded change may be recorded.
     pub(super) fn due(&self) -> Option<Monotonic> {
-        let behind = self.recorded != (self.now.mode, self.fire);
-        (behind && !self.recording).then_some(self.record_from)
+        let from = match self.recorded {
+            _ if self.recording => return None,
+            (mode, _) if mode != self.now.mode => self.record_from,
+            _ => self.input_from,
+        };
+        (self.recorded != (self.now.mode, self.fire)).then_some(from)
     }
 
     /// Applies the result of a write. Returns whether the mode has changed.
@@ -271,10 +284,13 @@ impl ModeHolder {
             }
             Written::Record { mode, fire, result, at } => {
                 self.recording = false;
-                let gap = if result.is_ok() { RECORD_GAP } else { RETRY };
-                self.record_from = at + gap;
                 if result.is_ok() {
+                    let chatters = at < self.input_from + self.gap;
+                    self.gap = if chatters { CHATTER_GAP.min(self.gap * 2) } else { RECORD_GAP };
+                    (self.record_from, self.input_from) = (at + RECORD_GAP, at + self.gap);
                     self.recorded = (mode, fire);
+                } else {
+                    (self.record_from, self.input_from) = (at + RETRY, at + RETRY);
                 }
                 false
             }

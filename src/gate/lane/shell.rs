@@ -212,8 +212,8 @@ impl Shell<'_> {
         }
     }
 
-    /// Records a denial, a tailgate or another face, if there is a permit left. Returns an event if a worker's
-    /// denial is lost at once.
+    /// Records a denial, a tailgate or another face, if there is a permit left. Returns an event if
+    /// a worker's denial is lost at once.
     fn note(&self, body: Body) -> Option<Event> {
         let permits = &self.lane.denials;
         let (permits, lost) = match &body {
@@ -228,8 +228,10 @@ impl Shell<'_> {
             tracing::error!(lane = %self.lane.name, kind = body.kind(), "not recorded: the disk stalls");
             return lost;
         };
+        // A worker's denial is that worker's proof, as an attendance record is.
+        let priority = if lost.is_some() { Priority::Attendance } else { Priority::Event };
         self.commit(
-            Priority::Event,
+            priority,
             body.kind(),
             move |result| {
                 drop(place);

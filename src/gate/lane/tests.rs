@@ -694,6 +694,34 @@ fn a_glitch_ends_no_mode_that_an_admin_or_another_alarm_has_set_and_pulses_are_a
     assert_eq!((normal.goes_back(), normal.mode()), (None, LaneMode::Free));
 }
 
+#[test]
+fn a_fire_input_that_chatters_for_an_hour_makes_few_records() {
+    let now = SystemClock::new().unwrap().stamp();
+    let alarms = watch::Sender::new(FireAlarms::default());
+    let mut lane = ModeHolder::new("north", FireSignal::Level, ModeState::default(), &alarms, now);
+    let (mut records, mut first) = (0, None);
+    for tick in 0..3600 * 4_u64 {
+        let at = Monotonic::from_millis(1000 + tick * 250);
+        lane.input(tick % 2 == 0, None, now);
+        lane.apply_fire(0);
+        if lane.due().is_some_and(|due| due <= at) {
+            let (mode, fire) = (lane.mode(), tick % 2 == 0);
+            lane.apply_written(mode::Written::Record { mode, fire, result: Ok(()), at });
+            first.get_or_insert((mode, tick));
+            records += 1;
+        }
+    }
+    assert_eq!(first, Some((LaneMode::Free, 0)));
+    assert!((10..=20).contains(&records), "{records}");
+    // After a long pause a sign is recorded at once.
+    let later = Monotonic::from_millis(3600 * 3 * 1000);
+    let mode = LaneMode::Free;
+    let at = Monotonic::from_millis(3600 * 2 * 1000);
+    lane.apply_written(mode::Written::Record { mode, fire: false, result: Ok(()), at });
+    lane.input(true, None, now);
+    assert!(lane.due().is_some_and(|due| due <= later));
+}
+
 #[tokio::test]
 async fn i1_an_alarm_during_the_commit_of_a_mode_keeps_the_lane_open() {
     let mut bench = Bench::start().await;
