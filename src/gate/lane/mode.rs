@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock::{Monotonic, Stamp},
     config::FireSignal,
-    gate::passage::Event,
+    gate::{Refusal, passage::Event},
     ledger::{Actor, Detail, Fire, LaneMode, ModeChange},
     store::{self, Priority, StoreError},
     turnstile::{SHORT_SIGN, TurnstileEvent},
@@ -49,7 +49,7 @@ pub struct ModeRequest {
     pub mode: LaneMode,
     pub reason: String,
     pub by: Actor,
-    pub reply: oneshot::Sender<Result<ModeState, String>>,
+    pub reply: oneshot::Sender<Result<ModeState, Refusal>>,
 }
 
 /// A lane's mode and its pending changes. It outlives a fault of the lane.
@@ -266,11 +266,9 @@ impl ModeHolder {
                     self.recorded.0 = state.mode;
                 }
                 let answer = match result {
-                    Err(error) => {
-                        Err(format!("not changed: the change cannot be recorded: {error}"))
-                    }
+                    Err(error) => Err(Refusal::ChangeNotRecorded { error }),
                     Ok(()) if state.mode != LaneMode::Free && heard != self.heard => {
-                        Err("a fire alarm came in between: the lane stands open".to_owned())
+                        Err(Refusal::FireAlarmBetween)
                     }
                     Ok(()) => Ok(state),
                 };
@@ -306,7 +304,7 @@ pub(super) enum Written {
         result: Result<(), String>,
         /// [`ModeHolder::heard`] at the time of the request.
         heard: u64,
-        reply: Option<oneshot::Sender<Result<ModeState, String>>>,
+        reply: Option<oneshot::Sender<Result<ModeState, Refusal>>>,
     },
     /// Answer to the record of an alarm.
     Record { mode: LaneMode, fire: bool, result: Result<(), String>, at: Monotonic },
@@ -376,11 +374,11 @@ impl Shell<'_> {
     pub(super) fn change_mode(&mut self, request: ModeRequest) {
         let holding = &mut self.lane.holding;
         let ModeRequest { mode, reason, by, reply } = request;
-        let lanes = holding.alarms.borrow().on().join(", ");
+        let lanes: Vec<_> = holding.alarms.borrow().on().into_iter().map(String::from).collect();
         let refusal = if mode != LaneMode::Free && !lanes.is_empty() {
-            Some(format!("the fire alarm at lane {lanes} is on: end the alarm first"))
+            Some(Refusal::FireAlarm { lanes })
         } else if holding.changing {
-            Some("another change of this lane's mode is under way; ask again".to_owned())
+            Some(Refusal::ChangeUnderWay)
         } else {
             None
         };
@@ -400,7 +398,7 @@ impl Shell<'_> {
         state: ModeState,
         by: Option<Actor>,
         detail: Option<Detail>,
-        reply: Option<oneshot::Sender<Result<ModeState, String>>>,
+        reply: Option<oneshot::Sender<Result<ModeState, Refusal>>>,
     ) {
         let holding = &mut self.lane.holding;
         (holding.changing, holding.before) = (true, None);

@@ -9,6 +9,7 @@ use crate::{
     clock::{Monotonic, Stamp},
     failpoint,
     gate::{
+        Refusal,
         claim::Presented,
         passage::{Action, Answered, Event, Machine},
     },
@@ -21,7 +22,7 @@ pub(super) struct Shell<'a> {
     pub(super) lane: &'a mut LaneTask,
     pub(super) machine: Machine,
     pub(super) results: mpsc::Sender<Done>,
-    pub(super) asked: HashMap<PassageId, oneshot::Sender<Result<Answered, String>>>,
+    pub(super) asked: HashMap<PassageId, oneshot::Sender<Result<Answered, Refusal>>>,
     /// The last passage granted, and the capture time of the deciding frame.
     pub(super) granted: Option<(PassageId, Monotonic)>,
 }
@@ -38,7 +39,7 @@ impl Shell<'_> {
                 Some(Event::Asked { request: release, fresh })
             }
             (request, Err(error)) => {
-                request.refuse(&error.to_string());
+                request.refuse(Refusal::NoPassageId { error: error.to_string() });
                 None
             }
         }
