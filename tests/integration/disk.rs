@@ -320,6 +320,7 @@ fn a_start_on_a_bad_disk_waits_says_so_and_goes_on_when_the_disk_is_well() {
         assert_eq!(said.code, 1, "{how}: {said:?}");
         assert!(said.err.contains("no worker can pass"), "{how}: {said:?}");
         disk.well();
+        until("a gate that works", || (gate.site.gatehouse(&["status"]).code == 0).then_some(()));
         let status = gate.site.status_when("a healthy disk", is_well);
         assert_eq!(status["disk"]["set_aside"], json!([]), "{how}: {}", gate.site.log());
         assert_eq!(status["ledger"]["id"], ledger, "{how}");
