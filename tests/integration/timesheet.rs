@@ -629,8 +629,9 @@ fn pages_are_full_and_a_teams_last_workers_stay_with_its_sum() {
             let above = if at == 0 { 0.0 } else { headings };
             let used = above + heights[start..end].iter().sum::<f64>();
             assert!(used <= page, "{sizes:?}: page {at} has {used} points of {page}");
-            // Otherwise the page would have room for two more workers and all sums.
-            let most = page * 0.95 - 4.0 * 35.0;
+            // Otherwise the page would have room for two more workers, all sums, the legend and the
+            // signatures.
+            let most = page * 0.95 - 6.0 * 35.0;
             assert!(end == heights.len() || used > most, "{sizes:?}: {used} of {page} are used");
             if at == 0 {
                 continue;
@@ -834,6 +835,7 @@ fn the_csv_has_the_expected_cells_and_no_formula() {
     let ma = "马强 \"老马\"\n二";
     let expected = [
         ("W003", ma, "2026-10-09", "08:00–18:15", "10:15", ""),
+        ("W003", ma, "2026-10-31", "", "0:00", "议"),
         ("W002", "'=1+1", "2026-10-09", "?–17:00", "0:00", "入"),
         ("W002", "'=1+1", "2026-10-10", "08:00–16:30", "8:30", ""),
         ("W001", "刘峰", "2026-10-09", "07:58–12:01, 13:00–17:30", "4:03", "疑"),
@@ -847,6 +849,8 @@ fn the_csv_has_the_expected_cells_and_no_formula() {
     assert_eq!(sums, [("6", "32:48", "1968", "1", "1", "41:48")]);
     let unconfirmed: Vec<_> = of("total").iter().map(|r| (r[20], r[21], r[22])).collect();
     assert_eq!(unconfirmed, [("0", "4:30", "270")]);
+    let disputed: Vec<_> = of("total").iter().map(|r| (r[23], r[24], r[25])).collect();
+    assert_eq!(disputed, [("1", "0:00", "0")]);
     assert_eq!(of("worker").len() + of("team").len() + of("contractor").len(), 3 + 3 + 2);
     assert_eq!(of("supplement")[0][17], "2026-10-13 09:00 admin: -forgot, \"really\"");
     assert_eq!(of("disputed")[0][17], "异议见 disputed by (seq 60)");

@@ -91,13 +91,12 @@ const WHO: [(&str, f64); 5] = [
     ("证件号\n后四位\nID no.", 6.5),
 ];
 const DAY: f64 = 4.0;
-const SUMS: [(&str, f64); 9] = [
+const SUMS: [(&str, f64); 8] = [
     ("出勤天数\nDays", 7.0),
     ("工时\nHours", 7.5),
     ("未确认\n天数\nDays", 6.0),
     ("未确认\n工时\nHours", 7.0),
-    ("异议\n天数\nDays", 6.0),
-    ("异议\n工时\nHours", 7.0),
+    ("异议\n工时\nHours", 6.0),
     ("缺进/出\nMissing", 7.5),
     ("含补记\n+ added", 8.0),
     ("签名\nSignature", 13.0),
@@ -267,18 +266,19 @@ fn totals(
     let at = columns.sums;
     sheet.write_number_with_format(row, at, totals.days_present, look)?;
     put_hours(sheet, row, at + 1, totals.minutes, hours)?;
-    for (column, apart) in [(at + 2, totals.unconfirmed), (at + 4, totals.disputed)] {
-        if apart != Sum::default() {
-            sheet.write_number_with_format(row, column, apart.days, look)?;
-            put_hours(sheet, row, column + 1, apart.minutes, hours)?;
-        }
+    if totals.unconfirmed != Sum::default() {
+        sheet.write_number_with_format(row, at + 2, totals.unconfirmed.days, look)?;
+        put_hours(sheet, row, at + 3, totals.unconfirmed.minutes, hours)?;
+    }
+    if totals.disputed != Sum::default() {
+        put_hours(sheet, row, at + 4, totals.disputed.minutes, hours)?;
     }
     if totals.missing_in + totals.missing_out > 0 {
         let missing = format!("{}/{}", totals.missing_in, totals.missing_out);
-        put(sheet, row, at + 6, &missing, look)?;
+        put(sheet, row, at + 5, &missing, look)?;
     }
     if let Some(with) = totals.with_supplements {
-        put_hours(sheet, row, at + 7, with.minutes, hours)?;
+        put_hours(sheet, row, at + 6, with.minutes, hours)?;
     }
     Ok(())
 }
