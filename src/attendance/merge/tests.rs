@@ -29,6 +29,8 @@ fn record(seq: u64) -> Record {
         direction: if seq % 2 == 1 { Direction::Entry } else { Direction::Exit },
         lane: Some("north".into()),
         at: format!("2026-10-09T{:02}:00:00.000+08:00", 8 + seq % 12),
+        corrected_at: None,
+        undated: None,
         means: Means::Face,
         score: Some(0.7),
         threshold: Some(0.5),

@@ -19,6 +19,8 @@ fn crossing(worker: &str, direction: Direction, time: &str) -> Crossing {
         trade: "steel fixer".into(),
         direction,
         at: moment,
+        clock_showed: None,
+        undated: None,
         recorded_at: moment,
         means: Means::Face,
         outcome: RecordOutcome::Passed,
