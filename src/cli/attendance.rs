@@ -161,7 +161,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         Command::Dispute(dispute) => {
             let disputed: Record = context.ask(&Request::Dispute(dispute)).await?;
             context.print(&disputed, |r| {
-                let Record { seq, worker, name, direction, at, .. } = r;
+                let (Record { seq, worker, name, direction, .. }, at) = (r, r.effective());
                 format!("record {seq} is disputed: worker {worker} {name}, {direction} at {at}")
             })?;
         }

@@ -1,6 +1,8 @@
 //! The records that no clock dates. Their day is not known, but the hours of a pair are: both times
 //! are of one boot's monotonic clock.
 
+use std::collections::HashMap;
+
 use super::{Crossing, Days, SheetFilter, Text, WithoutDate};
 use crate::config::Direction;
 
@@ -11,7 +13,17 @@ pub(super) fn listed(
     only: &SheetFilter,
 ) -> Vec<WithoutDate> {
     crossings.retain(Crossing::is_capture);
-    crossings.sort_by(|a, b| key(a).cmp(&key(b)));
+    // Boots are in the order of their first passage. Within a boot, the uptime orders the passages.
+    crossings.sort_by_key(|crossing| (crossing.at, crossing.seq));
+    let mut boots: HashMap<(Text, Text), usize> = HashMap::new();
+    for (n, crossing) in crossings.iter().enumerate() {
+        boots.entry(boot(crossing)).or_insert(n);
+    }
+    crossings.sort_by_cached_key(|crossing| {
+        let order = boots.get(&boot(crossing)).copied();
+        let up = crossing.undated.as_ref().map(|between| between.uptime_ms);
+        (crossing.worker.clone(), order, up, crossing.seq)
+    });
     let mut listed = Vec::new();
     let mut entry: Option<&Crossing> = None;
     for crossing in &crossings {
@@ -47,21 +59,15 @@ pub(super) fn listed(
     listed
 }
 
-/// Of one boot, the uptime orders the crossings. Boots are in the order of the ledger.
-fn key(crossing: &Crossing) -> (&Text, &Text, Option<(jiff::Timestamp, &Text, u64)>, u64) {
-    let order = crossing.undated.as_ref().map(|between| {
-        let began = between.after.unwrap_or(jiff::Timestamp::MIN);
-        let up =
-            jiff::SignedDuration::try_from(std::time::Duration::from_millis(between.uptime_ms));
-        let began = up.ok().and_then(|up| began.checked_sub(up).ok()).unwrap_or(began);
-        (began, &between.boot, between.uptime_ms)
-    });
-    (&crossing.worker, &crossing.ledger, order, crossing.seq)
+/// Returns the ledger and the boot of a crossing.
+fn boot(crossing: &Crossing) -> (Text, Text) {
+    let boot = crossing.undated.as_ref().map_or_else(|| Text::from(""), |of| of.boot.clone());
+    (crossing.ledger.clone(), boot)
 }
 
 /// Returns the minutes of a pair: of one worker, in one boot.
 fn minutes(entry: &Crossing, exit: &Crossing) -> Option<u64> {
     let (from, to) = (entry.undated.as_ref()?, exit.undated.as_ref()?);
-    let same = (&entry.worker, &entry.ledger, &from.boot) == (&exit.worker, &exit.ledger, &to.boot);
+    let same = entry.worker == exit.worker && boot(entry) == boot(exit);
     same.then(|| to.uptime_ms.saturating_sub(from.uptime_ms) / 60_000)
 }
