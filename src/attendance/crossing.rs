@@ -3,11 +3,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, Serializer};
 
 use super::{Means, Record, RecordOutcome, Undated};
 use crate::config::Direction;
+
+/// Minimum correction of a time that a sheet marks. Sheets reckon in minutes.
+const MARKED_FROM: SignedDuration = SignedDuration::from_mins(1);
 
 /// A record reduced to the fields of the sheet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,9 +183,10 @@ impl Crossing {
         self.is_capture() && self.outcome == RecordOutcome::Passed
     }
 
-    /// Whether a clock that was right at another time corrects the recorded time.
+    /// Whether a sheet marks that the recorded time was wrong.
     pub(super) fn is_corrected(&self) -> bool {
-        self.clock_showed.is_some() && self.undated.is_none()
+        let off_by = self.at.duration_since(self.recorded()).abs();
+        self.undated.is_none() && off_by >= MARKED_FROM
     }
 
     pub(super) fn is_supplement(&self) -> bool {
