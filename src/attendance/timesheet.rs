@@ -11,8 +11,12 @@
 //! listed separately, and the sums with it stand beside the others. A disputed record is
 //! listed separately with the person who disputes it, and the hours that a day has less because of
 //! disputes stand beside the others.
+//!
+//! A record that no clock dates is listed apart, with the hours of its pair, and is on no day. It is
+//! on a day, marked, only if its bounds are of that one working day.
 
 mod parts;
+mod undated;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -21,10 +25,10 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 
 pub use self::parts::{
     Day, DisputeShown, Flag, Group, ListedSeparately, Note, Row, SheetFilter, Stretch, Sum,
-    Timesheet, Totals,
+    Timesheet, Totals, WithoutDate,
 };
 pub use super::{
-    crossing::{Crossing, Dispute, Passes, Text},
+    crossing::{Between, Crossing, Dispute, Passes, Text},
     days::{At, Days},
 };
 use crate::config::Direction;
@@ -43,7 +47,8 @@ pub fn still_inside(
     let mut latest: HashMap<&str, &Crossing> = HashMap::new();
     let counts = |crossing: &&Crossing| {
         let counted = crossing.is_capture() || crossing.is_supplement();
-        counted && crossing.disputed.is_none() && crossing.at <= read_at
+        let is_dated = crossing.undated.is_none();
+        counted && is_dated && crossing.disputed.is_none() && crossing.at <= read_at
     };
     for crossing in passes.iter().filter(counts) {
         let known = latest.entry(&crossing.worker).or_insert(crossing);
@@ -73,6 +78,8 @@ fn never(passes: &[Crossing], holds: fn(&Crossing) -> bool) -> Vec<Text> {
 /// changed teams has a row in each team with the days there, and no day is summed twice.
 pub fn timesheet(mut passes: Vec<Crossing>, days: &Days, only: &SheetFilter) -> Timesheet {
     let mut sheet = Timesheet::default();
+    let apart = passes.extract_if(.., |crossing| !has_day(crossing, days));
+    sheet.undated = undated::listed(apart.collect(), days, only);
     passes.retain(|crossing| days.need(crossing.at));
     passes.sort_by(|a, b| (a.at, &a.ledger, a.seq).cmp(&(b.at, &b.ledger, b.seq)));
     sheet.unsynchronised = never(&passes, |crossing| crossing.synced);
@@ -92,6 +99,13 @@ pub fn timesheet(mut passes: Vec<Crossing>, days: &Days, only: &SheetFilter) -> 
         }
         if crossing.is_capture() || crossing.is_supplement() {
             workers.entry(crossing.worker.clone()).or_default().push(crossing);
+        }
+        if crossing.is_corrected() {
+            let date = days.of(crossing.at).filter(|date| days.show(*date));
+            let admitted = only.admits(&crossing.contractor, &crossing.team, &crossing.worker);
+            sheet.corrected.extend(
+                date.filter(|_| admitted).map(|date| listed_separately(crossing, date, days)),
+            );
         }
     }
     let mut rows = Vec::new();
@@ -113,6 +127,13 @@ pub fn timesheet(mut passes: Vec<Crossing>, days: &Days, only: &SheetFilter) -> 
     }
     sheet.rows = rows;
     sheet
+}
+
+/// Returns whether the working day of a crossing is known.
+fn has_day(crossing: &Crossing, days: &Days) -> bool {
+    let Some(between) = &crossing.undated else { return true };
+    let [after, before] = [between.after, between.before].map(|at| days.of(at?));
+    after.is_some() && after == before
 }
 
 fn distinct(rows: &[Row]) -> u32 {
@@ -145,6 +166,7 @@ fn listed_separately(crossing: &Crossing, date: Date, days: &Days) -> ListedSepa
         reason: crossing.reason.clone(),
         by: crossing.by.clone(),
         recorded_at: days.at(crossing.recorded_at),
+        clock_showed: crossing.clock_showed.map(|at| days.at(at)),
         disputed: crossing.disputed,
         dispute: crossing.dispute.as_ref().map(|Dispute { by, at, reason }| DisputeShown {
             by: by.clone(),
@@ -312,6 +334,7 @@ fn day(
         for crossing in pair.passes() {
             flags.extend((!crossing.is_confirmed()).then_some(Flag::Unconfirmed));
             flags.extend((!crossing.synced).then_some(Flag::Clock));
+            flags.extend(crossing.is_corrected().then_some(Flag::Corrected));
         }
     }
     flags.extend((added > 0).then_some(Flag::Supplement));

@@ -8,7 +8,10 @@ use rusqlite::{Transaction, params};
 use super::package::{Earlier, Opened, Package, Proved, joined};
 use crate::{
     attendance::Origin,
-    ledger::{self, Altered, Body, Head, LedgerError, SignedHead, commitment, growth::prover},
+    ledger::{
+        self, Altered, Body, Dated, Dates, Head, LedgerError, SignedHead, commitment,
+        growth::prover,
+    },
     roster::{Identity, WorkerId},
 };
 
@@ -18,7 +21,7 @@ pub struct Period {
     pub from: Date,
     /// The last day.
     pub until: Date,
-    /// Start and end of these days, end exclusive; wall time in ms since 1970.
+    /// Start and end of these days, end exclusive; effective time in ms since 1970.
     pub span_ms: (i64, i64),
 }
 
@@ -80,39 +83,46 @@ fn commits_to(body: &Body, identity: &Identity) -> bool {
 }
 
 /// Returns the entries of a worker: what is on the roster's history, the passages of the period, and
-/// the entries that are about one of these.
+/// the entries that are about one of these. The effective time counts. A passage without a date is
+/// returned if it may be of the period.
 fn indices(
     tx: &Transaction<'_>,
     worker: &WorkerId,
     (from, until): (i64, i64),
     altered: &Altered,
 ) -> Result<BTreeSet<u64>, LedgerError> {
-    let found: BTreeSet<u64> = tx
-        .prepare_cached(
-            "SELECT idx FROM entry INDEXED BY entry_worker WHERE worker = ?1
-               AND (cause IS NULL AND kind NOT IN ('grant', 'release', 'supplement', 'denial')
-                    OR cause IS NULL AND at_ms >= ?2 AND at_ms < ?3)",
-        )?
-        .query_map(params![worker.as_str(), from, until], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    let dates = Dates::read(tx)?;
+    let mut query = tx.prepare_cached(
+        "SELECT idx FROM entry INDEXED BY entry_worker
+         WHERE worker = ?1
+           AND (cause IS NULL AND kind NOT IN ('grant', 'release', 'supplement', 'denial')
+                OR cause IS NULL AND at_ms >= ?2 AND at_ms < ?3)",
+    )?;
+    let rows = query.query_map(params![worker.as_str(), from, until], |row| row.get(0))?;
+    let mut indices: BTreeSet<u64> = rows.collect::<Result<_, _>>()?;
+    let moved = dates.moved(tx, (Some(worker), None), (from, until))?;
+    indices.extend(moved.into_iter().map(|(_, index)| index));
+    indices.extend(altered.rows());
     // The columns of a row only find it: its bytes say of which worker and time it is.
-    let mut kept = BTreeSet::new();
-    for index in found.into_iter().chain(altered.rows()) {
-        let stored = match ledger::read(tx, index) {
+    let mut found = BTreeSet::new();
+    for index in indices {
+        let entry = match ledger::read(tx, index) {
             Err(LedgerError::Pruned { .. }) => continue,
-            stored => stored?,
+            stored => stored?.entry,
         };
-        let (body, at) = (&stored.entry.body, stored.entry.stamp.wall_ms);
         let passes = matches!(
-            body,
+            entry.body,
             Body::Grant(_) | Body::GuardRelease(_) | Body::Supplement(_) | Body::Denial(_)
         );
-        let at = body.at_ms().unwrap_or(at);
-        if body.worker() == Some(worker) && (!passes || from <= at && at < until) {
-            kept.insert(index);
+        let recorded = entry.body.at_ms().unwrap_or(entry.stamp.wall_ms);
+        let is_in = match dates.of(&entry) {
+            Dated::Undated(bounds) => bounds.meets((from, until)),
+            dated => (from..until).contains(&dated.ms(recorded)),
+        };
+        if entry.body.worker() == Some(worker) && (!passes || is_in) {
+            found.insert(index);
         }
     }
-    let mut found = kept;
     let mut about = tx.prepare_cached("SELECT idx FROM entry WHERE cause = ?1")?;
     let mut causes: Vec<u64> = found.iter().copied().collect();
     while let Some(cause) = causes.pop() {

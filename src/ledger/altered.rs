@@ -5,12 +5,10 @@
 //! that it selects, and the entries that no list can read. Pure: the database is not touched, and
 //! nothing is repaired.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::RangeInclusive,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Body, Entry};
+use super::{Body, Dates, Entry};
+use crate::clock::Stamp;
 
 /// Maximum number of entries with other columns. Further ones count as entries that cannot be read.
 const ROWS: usize = 100_000;
@@ -22,16 +20,16 @@ const ILLEGIBLE: usize = 10_000;
 pub struct Altered {
     /// The entries whose columns differ from their bytes.
     rows: BTreeSet<u64>,
-    /// The causes of a worker's passage among them, by the time in their bytes.
-    causes: BTreeSet<(i64, u64)>,
+    /// The causes of a worker's passage among them.
+    causes: BTreeSet<u64>,
     /// The others among them, by the entry that they are about.
     about: BTreeMap<u64, Vec<u64>>,
-    /// Entries that are missing, damaged or altered, with the times between which each was recorded.
-    illegible: BTreeMap<u64, (i64, i64)>,
+    /// Entries that are missing, damaged or altered, with the stamps of the entries before and after.
+    illegible: BTreeMap<u64, (Option<Stamp>, Option<Stamp>)>,
     /// Number of entries beyond the bounds.
     beyond: u64,
-    /// Time of the last entry that was read.
-    last_ms: Option<i64>,
+    /// The stamp of the last entry that was read.
+    last: Option<Stamp>,
     /// Entries that cannot be read since then.
     undated: Vec<u64>,
 }
@@ -39,12 +37,10 @@ pub struct Altered {
 impl Altered {
     /// Adds an entry whose bytes can be read, and whether its columns agree with them.
     pub(super) fn read(&mut self, entry: &Entry, agrees: bool) {
-        let ms = entry.stamp.wall_ms;
         for index in self.undated.drain(..) {
-            let before = self.last_ms.unwrap_or(ms);
-            self.illegible.insert(index, (before.min(ms), before.max(ms)));
+            self.illegible.insert(index, (self.last, Some(entry.stamp)));
         }
-        self.last_ms = Some(ms);
+        self.last = Some(entry.stamp);
         if agrees {
             return;
         }
@@ -54,7 +50,7 @@ impl Altered {
         }
         self.rows.insert(entry.index);
         if begins(&entry.body) {
-            self.causes.insert((at_ms(entry), entry.index));
+            self.causes.insert(entry.index);
         }
         if let Some(cause) = entry.body.cause() {
             self.about.entry(cause).or_default().push(entry.index);
@@ -67,15 +63,14 @@ impl Altered {
             self.beyond += 1;
             return;
         }
-        self.illegible.insert(index, (self.last_ms.unwrap_or(i64::MIN), i64::MAX));
+        self.illegible.insert(index, (self.last, None));
         self.undated.push(index);
     }
 
     /// Adds an entry that can be read, and is about another one that was altered after it.
     pub(super) fn broken(&mut self, entry: &Entry) {
-        let ms = entry.stamp.wall_ms;
         if self.illegible.len() < ILLEGIBLE {
-            self.illegible.insert(entry.index, (ms, ms));
+            self.illegible.insert(entry.index, (Some(entry.stamp), Some(entry.stamp)));
         } else {
             self.beyond += 1;
         }
@@ -91,13 +86,9 @@ impl Altered {
         self.rows.iter().copied()
     }
 
-    /// Returns the causes of passages among them, with their times.
-    pub(super) fn causes(
-        &self,
-        range: RangeInclusive<(i64, u64)>,
-    ) -> impl DoubleEndedIterator<Item = (i64, u64)> {
-        let range = if range.is_empty() { (0, 1)..=(0, 1) } else { range };
-        self.causes.range(range).copied()
+    /// Returns the causes of passages among them.
+    pub(super) fn causes(&self) -> impl Iterator<Item = u64> {
+        self.causes.iter().copied()
     }
 
     /// Returns those that are about this entry.
@@ -105,10 +96,14 @@ impl Altered {
         self.about.get(&cause).map_or(&[], Vec::as_slice)
     }
 
-    /// Returns the entries that cannot be read and were recorded in this range of wall time, start
-    /// inclusive, end exclusive.
-    pub fn illegible(&self, (from_ms, to_ms): (i64, i64)) -> BTreeSet<u64> {
-        let within = |(from, until): &(i64, i64)| *from < to_ms && *until >= from_ms;
+    /// Returns the entries that cannot be read and may have been recorded in this range of effective
+    /// time, start inclusive, end exclusive.
+    pub fn illegible(&self, dates: &Dates, (from_ms, to_ms): (i64, i64)) -> BTreeSet<u64> {
+        let within = |(before, after): &(Option<Stamp>, Option<Stamp>)| {
+            let from = before.map_or(i64::MIN, |stamp| dates.ms(stamp));
+            let until = after.map_or(i64::MAX, |stamp| dates.ms(stamp));
+            from.min(until) < to_ms && until.max(from) >= from_ms
+        };
         let there = self.illegible.iter().filter(|(_, between)| within(between));
         there.map(|(index, _)| *index).collect()
     }

@@ -1,7 +1,7 @@
-//! Queries for attendance, ordered by the time of the passage, with the outcome.
+//! Queries for attendance, ordered by the effective time of the passage, with the outcome.
 //!
 //! In: a filter, and the rows that were [`Altered`]. Out: pages of [`Attended`]. The columns of a row
-//! only find it. What it says is read from its bytes, which are compared with their hash. An entry
+//! only find it: those of passages that [`Dates`] may move to another time are found apart. What it says is read from its bytes, which are compared with their hash. An entry
 //! that cannot be read is left out and named, because wages depend on the rest.
 
 use std::{
@@ -13,8 +13,8 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::Deserialize;
 
 use super::{
-    Actor, Altered, Body, CborError, Closing, Correction, DIFFERS, Dispute, EntryRef, Flag, Kind,
-    LedgerError, Outcome, Stored,
+    Actor, Altered, Body, CborError, Closing, Correction, DIFFERS, Dated, Dates, Dispute, EntryRef,
+    Flag, Kind, LedgerError, Outcome, Stored,
     altered::{at_ms, begins},
     known,
 };
@@ -25,12 +25,11 @@ use crate::{clock::Stamp, roster::WorkerId, turnstile::PassageId};
 pub struct AttendanceFilter {
     pub worker: Option<WorkerId>,
     pub lane: Option<String>,
-    /// Start of the range of passage times, inclusive; wall time in ms since 1970.
+    /// Start of the range of effective passage times, inclusive; ms since 1970.
     pub from_ms: Option<i64>,
     /// End of the range, exclusive.
     pub to_ms: Option<i64>,
-    /// Where the last page ended.
-    pub after: Option<(i64, u64)>,
+    /// Maximum number of passages on a page; passages that are read apart count separately.
     pub limit: usize,
     /// The rows that the columns do not find.
     pub altered: Arc<Altered>,
@@ -56,13 +55,15 @@ pub struct Attended {
     pub first: EntryRef,
     /// The dispute, if one stands.
     pub disputed: Option<Disputed>,
+    /// How the time of the passage is known.
+    pub dated: Dated,
 }
 
 impl Attended {
     /// Returns a supplement that is not disputed.
     pub fn supplement(entry: Stored) -> Attended {
         let first = EntryRef { index: entry.entry.index, hash: entry.leaf };
-        Attended { entry, cause: None, first, disputed: None }
+        Attended { entry, cause: None, first, disputed: None, dated: Dated::Recorded }
     }
 
     /// Returns the grant, the release or the supplement.
@@ -75,22 +76,21 @@ impl Attended {
     }
 
     fn is_for(&self, filter: &AttendanceFilter) -> bool {
-        let begun = &self.begun().entry;
-        let at = at_ms(begun);
-        filter.worker.as_ref().is_none_or(|worker| begun.body.worker() == Some(worker))
-            && filter.lane.as_deref().is_none_or(|lane| begun.body.lane() == Some(lane))
-            && filter.from_ms.is_none_or(|from| at >= from)
-            && filter.to_ms.is_none_or(|to| at < to)
+        let body = &self.begun().entry.body;
+        filter.worker.as_ref().is_none_or(|worker| body.worker() == Some(worker))
+            && filter.lane.as_deref().is_none_or(|lane| body.lane() == Some(lane))
+    }
+
+    pub(super) fn dated_by(self, dates: &Dates) -> Attended {
+        Attended { dated: dates.of(&self.begun().entry), ..self }
     }
 }
 
 /// A page of attendance.
 #[derive(Debug)]
 pub struct AttendancePage {
-    /// Completed attendance and supplements, ordered by the time of the passage.
+    /// Completed attendance and supplements, ordered by the effective time of the passage.
     pub rows: Vec<Attended>,
-    /// Where the next page begins; `None` on the last page.
-    pub next: Option<(i64, u64)>,
     /// The entries for which attendances are left out, because these cannot be read.
     pub unread: BTreeSet<u64>,
 }
@@ -100,7 +100,7 @@ pub struct AttendancePage {
 /// read the whole ledger.
 fn select(index: &str) -> String {
     format!(
-        "SELECT at_ms, idx, worker FROM entry INDEXED BY {index}
+        "SELECT at_ms, idx, worker, kind = 'supplement' FROM entry INDEXED BY {index}
          WHERE worker IS NOT NULL AND kind IN ('grant', 'release', 'supplement')"
     )
 }
@@ -118,45 +118,135 @@ fn page(of_one_worker: bool) -> String {
     )
 }
 
-/// Returns the attendance that the filter selects, oldest first.
+/// A passage that a query found: its time, its cause and its worker, as the columns have them.
+type Found = (i64, u64, String);
+
+/// Returns a passage whose columns count, if its time is the recorded one.
+fn stays(
+    row: &Row<'_>,
+    dates: &Dates,
+    altered: &Altered,
+) -> rusqlite::Result<((i64, u64), Option<Found>)> {
+    let key: (i64, u64) = (row.get(0)?, row.get(1)?);
+    let is_supplement: bool = row.get(3)?;
+    let stays = !altered.has(key.1) && (is_supplement || !dates.may_move(key.1));
+    Ok((key, if stays { Some((key.0, key.1, row.get(2)?)) } else { None }))
+}
+
+/// Returns the passages that are read apart, because the clock was wrong or their rows were
+/// altered, in order of their effective time.
+fn apart(
+    tx: &Transaction<'_>,
+    dates: &Dates,
+    of: (Option<&WorkerId>, Option<&str>),
+    range: (i64, i64),
+    altered: &Altered,
+) -> Result<Vec<(i64, u64)>, LedgerError> {
+    let mut apart = dates.moved(tx, of, range)?;
+    apart.retain(|(_, index)| !altered.has(*index));
+    for index in altered.causes() {
+        let Ok(Stored { entry, .. }) = entry_at(tx, index) else { continue };
+        let (dated, at) = (dates.of(&entry), at_ms(&entry));
+        let is_in = match dated {
+            Dated::Undated(bounds) => bounds.meets(range),
+            dated => (range.0..range.1).contains(&dated.ms(at)),
+        };
+        apart.extend(is_in.then_some((dated.ms(at), index)));
+    }
+    apart.sort_unstable();
+    Ok(apart)
+}
+
+/// A search for attendance, to be read page by page.
+#[derive(Clone, Debug)]
+pub struct Search {
+    filter: AttendanceFilter,
+    dates: Arc<Dates>,
+    /// The passages that are read apart and come on a later page, latest first.
+    apart: Vec<(i64, u64)>,
+    /// Where the last page ended; `None` after the last page.
+    after: Option<(i64, u64)>,
+}
+
+impl Search {
+    /// Begins to search for the attendance that the filter selects.
+    pub fn begin(tx: &Transaction<'_>, filter: AttendanceFilter) -> Result<Search, LedgerError> {
+        let dates = Arc::new(Dates::read(tx)?);
+        let range = (filter.from_ms.unwrap_or(i64::MIN), filter.to_ms.unwrap_or(i64::MAX));
+        let of = (filter.worker.as_ref(), filter.lane.as_deref());
+        let mut apart = apart(tx, &dates, of, range, &filter.altered)?;
+        apart.reverse();
+        Ok(Search { filter, dates, apart, after: Some((i64::MIN, 0)) })
+    }
+
+    /// Returns the effective times by which it selects.
+    pub fn dates(&self) -> &Dates {
+        &self.dates
+    }
+
+    /// Returns whether there are more pages.
+    pub fn has_more(&self) -> bool {
+        self.after.is_some()
+    }
+
+    /// Returns the next page, oldest first.
+    pub fn page(&mut self, tx: &Transaction<'_>) -> Result<AttendancePage, LedgerError> {
+        let (mut rows, mut unread) = (Vec::new(), BTreeSet::new());
+        let Some(after) = self.after else { return Ok(AttendancePage { rows, unread }) };
+        let (filter, limit) = (&self.filter, self.filter.limit.max(1));
+        // The page ends before the first of the others that does not fit.
+        let stop = self.apart.len().checked_sub(limit + 1).and_then(|n| self.apart.get(n)).copied();
+        let to = filter.to_ms.unwrap_or(i64::MAX);
+        let to = stop.map_or(to, |(at_ms, _)| to.min(at_ms.saturating_add(1)));
+        let found: Vec<((i64, u64), Option<Found>)> = tx
+            .prepare_cached(&page(filter.worker.is_some()))?
+            .query_map(
+                params![
+                    filter.worker.as_ref().map(|w| w.as_str()),
+                    filter.lane,
+                    filter.from_ms.unwrap_or(i64::MIN).max(after.0),
+                    to,
+                    after.0,
+                    after.1,
+                    i64::try_from(limit).unwrap_or(i64::MAX)
+                ],
+                |row| stays(row, &self.dates, &filter.altered),
+            )?
+            .collect::<Result<_, _>>()?;
+        let full = found.last().filter(|_| found.len() >= limit).map(|(key, _)| *key);
+        let before = stop.map(|(at_ms, index)| (at_ms, index.saturating_sub(1)));
+        let end = full.into_iter().chain(before).min();
+        let found = found.into_iter().filter_map(|(key, found)| found.map(|_| key));
+        let mut found: Vec<_> = found.filter(|key| end.is_none_or(|end| *key <= end)).collect();
+        while let Some(key) = self.apart.pop_if(|key| end.is_none_or(|end| *key <= end)) {
+            found.push(key);
+        }
+        found.sort_unstable();
+        self.after = end;
+        rows.reserve(found.len());
+        for (_, cause) in found {
+            match attended_of(tx, &filter.altered, cause) {
+                Ok(attended) => {
+                    let attended = attended.filter(|attended| attended.is_for(filter));
+                    rows.extend(attended.map(|attended| attended.dated_by(&self.dates)));
+                }
+                Err(LedgerError::Damaged { index, .. } | LedgerError::Missing { index }) => {
+                    unread.insert(index);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(AttendancePage { rows, unread })
+    }
+}
+
+/// Returns the first page of the attendance that the filter selects.
+#[cfg(test)]
 pub fn attendance(
     tx: &Transaction<'_>,
     filter: &AttendanceFilter,
 ) -> Result<AttendancePage, LedgerError> {
-    let (from, to) = (filter.from_ms.unwrap_or(i64::MIN), filter.to_ms.unwrap_or(i64::MAX));
-    let after = filter.after.unwrap_or((i64::MIN, 0));
-    let mut found: Vec<(i64, u64)> = tx
-        .prepare_cached(&page(filter.worker.is_some()))?
-        .query_map(
-            params![
-                filter.worker.as_ref().map(|w| w.as_str()),
-                filter.lane,
-                from.max(after.0),
-                to,
-                after.0,
-                after.1,
-                i64::try_from(filter.limit).unwrap_or(i64::MAX)
-            ],
-            |row| Ok((row.get(0)?, row.get(1)?)),
-        )?
-        .collect::<Result<_, _>>()?;
-    let next = found.last().copied().filter(|_| found.len() >= filter.limit);
-    let begin = (after.0, after.1.saturating_add(1)).max((from, 0));
-    let end = next.unwrap_or((to, 0));
-    found.retain(|(_, index)| !filter.altered.has(*index));
-    found.extend(filter.altered.causes(begin..=end));
-    found.sort_unstable();
-    let (mut rows, mut unread) = (Vec::with_capacity(found.len()), BTreeSet::new());
-    for (_, cause) in found {
-        match attended_of(tx, &filter.altered, cause) {
-            Ok(attended) => rows.extend(attended.filter(|attended| attended.is_for(filter))),
-            Err(LedgerError::Damaged { index, .. } | LedgerError::Missing { index }) => {
-                unread.insert(index);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(AttendancePage { rows, next, unread })
+    Search::begin(tx, filter.clone())?.page(tx)
 }
 
 /// Returns the entries that are about this one, in their order.
@@ -225,7 +315,8 @@ pub(super) fn attended_of(
     let disputed = disputed(tx, altered, outcome)?;
     let first = EntryRef { index: outcome.entry.index, hash: outcome.leaf };
     let entry = about.iter().rev().find(|stored| is(stored, Correction::NAME)).unwrap_or(outcome);
-    Ok(Some(Attended { entry: entry.clone(), first, cause: Some(begun), disputed }))
+    let (entry, dated) = (entry.clone(), Dated::Recorded);
+    Ok(Some(Attended { entry, first, cause: Some(begun), disputed, dated }))
 }
 
 /// Returns the dispute of an outcome or a supplement, if one stands that was not withdrawn.
@@ -253,21 +344,25 @@ fn latest() -> String {
     )
 }
 
-/// Returns each worker's latest attendance in a range of wall time, start inclusive, end exclusive.
-/// Disputed attendance, and attendance whose outcome is `not_passed`, does not count. An attendance
-/// that cannot be read is passed over, and is in `unread`.
+/// Returns each worker's latest attendance in a range of effective time, start inclusive, end
+/// exclusive. Disputed attendance, and attendance whose outcome is `not_passed`, does not count.
+/// Returns the entries for which attendances are left out, too, because these cannot be read.
 pub fn latest_of_each(
     tx: &Transaction<'_>,
-    (from_ms, to_ms): (i64, i64),
+    dates: &Dates,
+    range: (i64, i64),
     altered: &Altered,
 ) -> Result<(Vec<Attended>, BTreeSet<u64>), LedgerError> {
     let mut statement = tx.prepare_cached(&latest())?;
-    let row = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-    let found = statement.query_map(params![from_ms, to_ms], row)?;
-    let mut found: Vec<(i64, u64, Option<String>)> = found.collect::<Result<_, _>>()?;
-    found.retain(|(_, index, _)| !altered.has(*index));
-    let changed = altered.causes((from_ms, 0)..=(to_ms, 0));
-    found.extend(changed.map(|(at, index)| (at, index, None)));
+    let found = statement.query_map([range.0, range.1], |row| stays(row, dates, altered))?;
+    let mut found: Vec<(i64, u64, Option<String>)> = found
+        .filter_map(|found| match found {
+            Ok((_, found)) => found.map(|(at, index, worker)| Ok((at, index, Some(worker)))),
+            Err(error) => Some(Err(error)),
+        })
+        .collect::<Result<_, _>>()?;
+    let apart = apart(tx, dates, (None, None), range, altered)?;
+    found.extend(apart.into_iter().map(|(at, index)| (at, index, None)));
     found.sort_unstable_by(|a, b| b.cmp(a));
     let (mut settled, mut latest) = (HashSet::<String>::new(), Vec::new());
     let mut unread = BTreeSet::new();
@@ -290,7 +385,7 @@ pub fn latest_of_each(
             && said.is_none_or(|said| said.outcome != Word::Known(Outcome::NotPassed))
             && settled.insert(worker)
         {
-            latest.push(attended);
+            latest.push(attended.dated_by(dates));
         }
     }
     Ok((latest, unread))

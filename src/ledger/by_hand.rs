@@ -6,8 +6,8 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{
-    Actor, Altered, Attended, Body, Dispute, EntryRef, Ledger, LedgerError, Stored, Supplement,
-    Withdrawal, attended::attended_of, read,
+    Actor, Altered, Attended, Body, Dates, Dispute, EntryRef, Ledger, LedgerError, Stored,
+    Supplement, Withdrawal, attended::attended_of, read,
 };
 use crate::clock::Stamp;
 
@@ -24,7 +24,7 @@ fn attendance_of(tx: &Transaction<'_>, seq: u64) -> Result<(Stored, Attended), L
         body => body.said().and(body.cause()),
     };
     let attended = attended_of(tx, &Altered::default(), of.ok_or_else(none)?)?;
-    Ok((named, attended.ok_or_else(none)?))
+    Ok((named, attended.ok_or_else(none)?.dated_by(&Dates::read(tx)?)))
 }
 
 impl Ledger {

@@ -11,6 +11,7 @@ pub mod audit;
 mod by_hand;
 pub mod cbor;
 mod corrections;
+mod dates;
 mod detail;
 mod entry;
 mod evidence;
@@ -31,11 +32,14 @@ use crate::{
     turnstile::PassageId,
 };
 pub use altered::Altered;
+#[cfg(test)]
+pub use attended::attendance;
 pub use attended::{
-    AttendanceFilter, AttendancePage, Attended, Disputed, Said, Word, attendance, attended_lanes,
+    AttendanceFilter, AttendancePage, Attended, Disputed, Said, Search, Word, attended_lanes,
     latest_of_each,
 };
 pub use cbor::CborError;
+pub use dates::{Bounds, Dated, Dates};
 pub use detail::{Detail, Param};
 pub use entry::{Entry, LedgerId, Unknown, commitment, leaf_hash};
 pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation};

@@ -16,7 +16,9 @@ use crate::{
         onsite::Present,
     },
     config::Direction,
-    ledger::{self, Actor, AttendanceFilter, Attended, Body, Supplement},
+    ledger::{
+        self, Actor, AttendanceFilter, Attended, Body, Dates, LedgerError, Search, Supplement,
+    },
     roster::{self, WorkerId},
     store::{Priority, StoreError},
     turnstile::PassageId,
@@ -99,8 +101,8 @@ pub struct Listing<'a> {
     services: &'a Services,
     team: Option<String>,
     contractor: Option<String>,
-    /// The next page; `None` where all are read.
-    filter: Option<AttendanceFilter>,
+    /// The search; `None` where all are read.
+    search: Option<Search>,
     /// The entries that cannot be read, as far as they are known.
     unread: BTreeSet<u64>,
     /// Number of further records that cannot be read.
@@ -112,9 +114,12 @@ pub struct Listing<'a> {
 impl Listing<'_> {
     /// Returns the next records; `None` where there are no more.
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Failure> {
-        let Some(filter) = self.filter.take() else { return Ok(None) };
-        let asked = filter.clone();
-        let page = self.services.store.read(move |tx| ledger::attendance(tx, &asked)).await?;
+        let Some(mut search) = self.search.take() else { return Ok(None) };
+        let read = self.services.store.read(move |tx| {
+            let page = search.page(tx)?;
+            Ok::<_, LedgerError>((search, page))
+        });
+        let (search, page) = read.await?;
         let mut listed: Vec<Record> = Vec::with_capacity(page.rows.len());
         listed.extend(page.rows.iter().filter_map(|a| Record::listed(&self.services.origin, a)));
         self.unlisted += (page.rows.len() - listed.len()) as u64;
@@ -126,9 +131,7 @@ impl Listing<'_> {
             .filter(|r| is(&self.team, &r.team) && is(&self.contractor, &r.contractor))
             .collect();
         records.iter().for_each(|record| self.extent.saw(record.seq));
-        if page.next.is_some() {
-            self.filter = Some(AttendanceFilter { after: page.next, ..filter });
-        }
+        self.search = Some(search).filter(Search::has_more);
         Ok(Some(records))
     }
 }
@@ -246,18 +249,26 @@ impl Services {
         }
         let altered = self.altered().await?;
         let range = (from.map(Timestamp::as_millisecond), to.map(Timestamp::as_millisecond));
-        let unread = altered.illegible((range.0.unwrap_or(i64::MIN), range.1.unwrap_or(i64::MAX)));
-        let unlisted = altered.beyond();
         let filter = AttendanceFilter {
-            altered,
+            altered: altered.clone(),
             worker: query.worker,
             lane: query.lane,
             from_ms: range.0,
             to_ms: range.1,
-            after: None,
             limit: PAGE,
         };
-        let first = self.store.read(|tx| ledger::read(tx, 0)).await.ok().map(|first| first.entry);
+        let stamp = self.clock.stamp();
+        let begun = self.store.read(move |tx| {
+            Ok::<_, LedgerError>((Search::begin(tx, filter)?, ledger::read(tx, 0).ok()))
+        });
+        let (search, first) = begun.await?;
+        let first = first.map(|first| first.entry);
+        let within = (range.0.unwrap_or(i64::MIN), range.1.unwrap_or(i64::MAX));
+        let (unread, unlisted) = (altered.illegible(search.dates(), within), altered.beyond());
+        let effective = |stamp| {
+            let at = Timestamp::from_millisecond(search.dates().ms(stamp));
+            at.unwrap_or(stamp.timestamp())
+        };
         let extent = Extent {
             project: self.origin.project.clone(),
             gateway: self.origin.gateway.clone(),
@@ -265,8 +276,8 @@ impl Services {
             count: 0,
             first_seq: None,
             last_seq: None,
-            at: self.clock.stamp().timestamp(),
-            begins: first.as_ref().map(|first| first.stamp.timestamp()),
+            at: effective(stamp),
+            begins: first.as_ref().map(|first| effective(first.stamp)),
             unread: unread.len() as u64 + unlisted,
             illegible: unread.iter().copied().take(NAMED).collect(),
             set_aside: first.and_then(|first| match first.body {
@@ -275,8 +286,8 @@ impl Services {
             }),
         };
         let AttendanceQuery { team, contractor, .. } = query;
-        let filter = Some(filter);
-        Ok(Listing { services: self, team, contractor, filter, unread, unlisted, extent })
+        let search = Some(search);
+        Ok(Listing { services: self, team, contractor, search, unread, unlisted, extent })
     }
 
     fn midnight(&self, date: Date) -> Result<Timestamp, Failure> {
@@ -304,7 +315,8 @@ impl Services {
     /// 72 hours are searched.
     pub async fn onsite(&self, since: Option<Date>) -> Result<OnSite, Failure> {
         let stamp = self.clock.stamp();
-        let now = stamp.timestamp();
+        let dates = self.store.read(Dates::read).await?;
+        let now = Timestamp::from_millisecond(dates.ms(stamp)).unwrap_or(stamp.timestamp());
         let since = match since {
             Some(day) => self.midnight(day)?,
             None => now - LOOK_BACK,
@@ -316,8 +328,8 @@ impl Services {
         let range = (since.as_millisecond(), now.as_millisecond().saturating_add(1));
         let altered = self.altered().await?;
         let unlisted = altered.beyond();
-        let mut illegible = altered.illegible(range);
-        let latest = self.store.read(move |tx| ledger::latest_of_each(tx, range, &altered));
+        let mut illegible = altered.illegible(&dates, range);
+        let latest = self.store.read(move |tx| ledger::latest_of_each(tx, &dates, range, &altered));
         let (latest, unread) = latest.await?;
         illegible.extend(unread);
         let records = latest.iter().filter_map(|latest| Record::listed(&self.origin, latest));

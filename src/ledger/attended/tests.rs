@@ -82,8 +82,9 @@ async fn the_latest_attendance_of_each_worker_is_the_latest_that_counts() {
         Ok::<_, LedgerError>(())
     });
     written.await.unwrap();
-    let (latest, _) =
-        store.read(|tx| latest_of_each(tx, (10, 30), &Altered::default())).await.unwrap();
+    let latest =
+        store.read(|tx| latest_of_each(tx, &Dates::default(), (10, 30), &Altered::default()));
+    let (latest, _) = latest.await.unwrap();
     let cause = |attended: &Attended| attended.cause.clone().unwrap().entry;
     let mut latest: Vec<_> = latest
         .iter()
@@ -129,9 +130,10 @@ async fn a_corrected_outcome_counts_everywhere_and_either_seq_can_be_disputed() 
             ledger.close(tx, stamp, PassageId([n; 16]), Outcome::NotPassed, detail)?;
         }
         let (range, none) = ((i64::MIN, i64::MAX), Altered::default());
-        assert_eq!(latest_of_each(tx, range, &none)?.0.len(), 0);
+        let latest = || latest_of_each(tx, &Dates::default(), range, &none).map(|l| l.0.len());
+        assert_eq!(latest()?, 0);
         assert_eq!(corrected(tx, &ledger, stamp), 2);
-        assert_eq!(latest_of_each(tx, range, &none)?.0.len(), 2);
+        assert_eq!(latest()?, 2);
 
         // The outcomes have the seqs 1 and 2, and their corrections 3 and 4.
         let by = || Actor { uid: 0, user: "root".into(), via: Via::Socket };
@@ -149,7 +151,7 @@ async fn a_corrected_outcome_counts_everywhere_and_either_seq_can_be_disputed() 
                 "{again:?}"
             );
         }
-        assert_eq!(latest_of_each(tx, range, &none)?.0.len(), 0);
+        assert_eq!(latest()?, 0);
         let filter = AttendanceFilter { limit: 10, ..AttendanceFilter::default() };
         let listed = attendance(tx, &filter)?.rows;
         let listed: Vec<_> = listed.iter().map(|a| (seq(&a.entry), by_seq(a))).collect();
@@ -199,7 +201,9 @@ async fn an_outcome_of_a_later_version_is_listed_and_sent_with_its_grant() {
         let said = listed.rows[0].entry.entry.body.said().unwrap();
         assert_eq!(said.outcome, Word::Later("carried".to_owned()));
         assert_eq!((said.passage, said.corrects_seq), (PassageId([1; 16]), None));
-        assert_eq!(latest_of_each(tx, (i64::MIN, i64::MAX), &Altered::default())?.0.len(), 1);
+        let all = (i64::MIN, i64::MAX);
+        let latest = latest_of_each(tx, &Dates::default(), all, &Altered::default())?;
+        assert_eq!(latest.0.len(), 1);
         let sent = waiting(tx, "a", 0, u64::MAX, 10, |_, cause| cause.map(|c| c.entry.index))?;
         assert_eq!(sent.rows, [Some(0)]);
         Ok::<_, LedgerError>(())
@@ -276,30 +280,27 @@ async fn a_row_whose_columns_were_changed_is_listed_by_its_bytes() {
             let lists = |altered: Arc<Altered>| {
                 let list = |worker: Option<&str>, limit| {
                     let worker = worker.map(|worker| worker.parse().unwrap());
-                    let (from, to) = (Some(900), Some(1_100));
-                    let mut filter = AttendanceFilter {
+                    let filter = AttendanceFilter {
                         worker,
                         altered: altered.clone(),
                         lane: Some("north".into()),
-                        from_ms: from,
-                        to_ms: to,
-                        after: None,
+                        from_ms: Some(900),
+                        to_ms: Some(1_100),
                         limit,
                     };
+                    let mut search = Search::begin(tx, filter).unwrap();
                     let mut listed = Vec::new();
-                    loop {
-                        let page = attendance(tx, &filter).unwrap();
+                    while search.has_more() {
+                        let page = search.page(tx).unwrap();
                         let seqs =
                             |a: &Attended| (a.entry.entry.seq, a.disputed.as_ref().map(|d| d.seq));
                         listed.extend(page.rows.iter().map(seqs));
                         assert!(page.unread.is_empty(), "{sql}: {:?}", page.unread);
-                        filter.after = page.next;
-                        if page.next.is_none() {
-                            return listed;
-                        }
                     }
+                    listed
                 };
-                let latest = latest_of_each(tx, (900, 1_100), &altered).unwrap().0;
+                let latest =
+                    latest_of_each(tx, &Dates::default(), (900, 1_100), &altered).unwrap().0;
                 let told = history(tx, &"W1".parse().unwrap(), 9, &altered).unwrap();
                 let told: Vec<_> = told.iter().map(|(s, of)| (s.entry.index, *of)).collect();
                 let of = |worker| list(Some(worker), 500);
@@ -353,7 +354,9 @@ async fn an_entry_that_cannot_be_read_is_named_for_the_time_in_which_it_was_reco
             tx.execute_batch("PRAGMA defer_foreign_keys = ON")?;
             alter(tx);
             let altered = audited(tx, &ledger);
-            let day = |n: i64| altered.illegible((n * 86_400_000, (n + 1) * 86_400_000));
+            let day = |n: i64| {
+                altered.illegible(&Dates::default(), (n * 86_400_000, (n + 1) * 86_400_000))
+            };
             let expected: BTreeSet<u64> = expected.iter().copied().collect();
             assert_eq!(day(1), expected, "{harm}");
             assert_eq!(day(3), BTreeSet::new(), "{harm}");
