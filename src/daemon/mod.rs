@@ -7,6 +7,7 @@
 
 mod alarms;
 mod heads;
+mod journal;
 mod maintenance;
 mod online;
 mod opening;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     alarms::AlarmKeeper,
     heads::sign_heads,
+    journal::{keep_journal, record_shutdown},
     maintenance::Maintenance,
     online::keep_online,
     parts::{Built, Parts},
@@ -75,6 +77,8 @@ pub struct Running {
     links: Vec<JoinHandle<()>>,
     threads: Vec<thread::JoinHandle<()>>,
     store: Option<StoreThread>,
+    /// The failure of a vital part.
+    failed: Option<String>,
 }
 
 /// Channel for the name of a vital part that has ended.
@@ -282,6 +286,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let status = keep_online(services.clone(), online, cancel_links.clone());
     keep("the links' status", &ended, status);
     keep("the tree heads", &ended, sign_heads(services.clone(), cancel.clone()));
+    keep("the health journal", &ended, keep_journal(services.clone(), cancel.clone()));
     let maintenance = Maintenance::new(&services, opened.clock);
     keep("maintenance", &ended, maintenance.run(cancel.clone()));
     let keeper = AlarmKeeper::new(services.clone(), &opened.alarms);
@@ -313,18 +318,21 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         links,
         threads,
         store: Some(store_thread),
+        failed: None,
     })
 }
 
 impl Running {
     /// Waits until a vital part has ended. Returns its name and the reason.
     pub async fn failure(&mut self) -> anyhow::Error {
-        match self.tasks.join_next().await {
+        let failure = match self.tasks.join_next().await {
             Some(Ok((what, Err(error)))) => error.context(format!("{what} ended early")),
             Some(Ok((what, Ok(())))) => anyhow::anyhow!("{what} ended early"),
             Some(Err(panic)) => anyhow::anyhow!(panic).context("a task ended early"),
             None => anyhow::anyhow!("all tasks ended"),
-        }
+        };
+        self.failed = Some(failure.to_string());
+        failure
     }
 
     /// Stops all parts in order: first the sources, then the turnstiles (they withdraw their
@@ -339,6 +347,7 @@ impl Running {
             links,
             threads,
             store,
+            failed,
             ..
         } = self;
         let ordered = async move {
@@ -356,6 +365,7 @@ impl Running {
             let joined = joined.await?;
             tasks.abort_all();
             while tasks.join_next().await.is_some() {}
+            record_shutdown(&services, failed).await;
             drop(services);
             if let Some(store) = store {
                 tokio::task::spawn_blocking(move || store.join()).await??;

@@ -14,7 +14,9 @@ use crate::{
         lane::{self, ModeState},
         passage::Health,
     },
-    ledger::{self, Boot, ConfigChange, Detail, Ledger, LedgerId, SigningKeyChange, Successor},
+    ledger::{
+        self, Boot, ConfigChange, Detail, Gap, Ledger, LedgerId, SigningKeyChange, Successor,
+    },
     roster::{self, CarriedOver, Roster},
     services::Failure,
     store::{self, Predecessor, Priority, PublicKey, Store, StoreError, photo_store},
@@ -50,8 +52,11 @@ pub(super) async fn open(
     store
         .write(Priority::Attendance, move |tx| {
             let ledger = Ledger::open(tx, upstreams)?;
+            let mut gap = ledger::gap_at_start(tx, stamp)?;
             if let Some(old) = store::predecessor(tx, &dir)? {
                 succeed(tx, &ledger, stamp, &sealer, &lanes, &old)?;
+                let last = old.database.and_then(|old| ledger::last_stamp(&old).ok().flatten());
+                gap = last.and_then(|last| Gap::at_start(last, false, stamp));
             }
             let interrupted = ledger.close_interrupted(tx, stamp, None)?;
             if interrupted > 0 {
@@ -59,6 +64,10 @@ pub(super) async fn open(
             }
             let version = env!("CARGO_PKG_VERSION").to_owned();
             ledger.append(tx, stamp, Boot { version })?;
+            if let Some(gap) = gap {
+                tracing::warn!(?gap, "nothing was recorded before this start");
+                ledger.append(tx, stamp, gap)?;
+            }
             if store::meta(tx, "config_sha256")?.as_deref() != Some(&sha256[..]) {
                 ledger.append(tx, stamp, ConfigChange { config_sha256: sha256 })?;
                 store::set_meta(tx, "config_sha256", &sha256)?;

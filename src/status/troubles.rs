@@ -76,6 +76,19 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
     looks
 }
 
+/// Returns the number of lanes, and of those whose controller answers and whose cameras send frames.
+pub fn working(services: &Services) -> (u32, u32) {
+    let now = services.clock.monotonic();
+    let works = |lane: &&LanePanel| {
+        let mut cameras = lane.cameras.iter();
+        lane.turnstile.borrow().connected
+            && cameras.all(|panel| camera(panel, &panel.state.borrow(), now).is_none())
+    };
+    let working = services.lanes.iter().filter(works).count();
+    // A site has few lanes.
+    [services.lanes.len(), working].map(|n| u32::try_from(n).unwrap_or(u32::MAX)).into()
+}
+
 /// Returns the name of a camera in `status`: `north/entry`.
 pub(super) fn camera_name(lane: &LanePanel, camera: &CameraPanel) -> String {
     format!("{}/{}", lane.name, camera.direction)
