@@ -152,6 +152,12 @@ impl Connection<'_> {
                 let sha256 = hex::encode(Sha256::digest(&package));
                 self.done(PackageSent { bytes: package.len(), sha256 }).await
             }
+            Request::Health(query) => {
+                let outages = services.health(query).await?;
+                let count = outages.len();
+                self.items(outages).await?;
+                self.done(Counted { count }).await
+            }
             Request::Audit => {
                 let mut audit = services.audit().await?;
                 while let Some(audited) = audit.next().await? {

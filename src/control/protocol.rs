@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     roster::WorkerId,
     services::{
-        Addition, AttendanceQuery, Dispute, Enroll, EvidenceQuery, Failure, ModeChange,
-        PassageAsked, Release, Remove, SetState, Update, Watch, WorkerQuery,
+        Addition, AttendanceQuery, Dispute, Enroll, EvidenceQuery, Failure, HealthQuery,
+        ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch, WorkerQuery,
     },
 };
 
@@ -50,6 +50,8 @@ pub enum Request {
     Head,
     /// A worker's evidence package, in pieces, as hexadecimal digits.
     Evidence(EvidenceQuery),
+    /// The times in which the gate was down or blind.
+    Health(HealthQuery),
     /// An audit of the whole ledger: items say how far it is.
     Audit,
     /// What happens at a lane, until the client disconnects.
@@ -69,6 +71,7 @@ impl Request {
                 | Request::Attendance(_)
                 | Request::Onsite { .. }
                 | Request::Head
+                | Request::Health(_)
                 | Request::Audit
         )
     }

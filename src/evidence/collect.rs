@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use jiff::civil::Date;
 use rusqlite::{Transaction, params};
 
-use super::package::{Earlier, Opened, Package, Proved, joined};
+use super::{
+    health::{Journal, Outage},
+    package::{Earlier, Opened, Package, Proved, joined},
+};
 use crate::{
     attendance::Origin,
     ledger::{self, Body, Head, LedgerError, SignedHead, commitment, growth::prover},
@@ -38,7 +41,9 @@ pub fn collect(
     let of = [origin.gateway.as_str(), origin.project.as_str(), timezone];
     let signed = (head.key, head.bytes.clone());
     let mut package = Package::new(of, worker.as_str(), days, signed);
-    for index in indices(tx, worker, period.span_ms)? {
+    let mut wanted = indices(tx, worker, period.span_ms)?;
+    wanted.extend(outages(tx, period.span_ms)?.into_iter().flat_map(|outage| outage.entries));
+    for index in wanted {
         let stored = match ledger::read(tx, index) {
             Err(LedgerError::Pruned { .. }) => continue,
             stored => stored?,
@@ -77,6 +82,20 @@ fn commits_to(body: &Body, identity: &Identity) -> bool {
     };
     let Identity { salt, id_type, number, .. } = identity;
     committed == Some(commitment(salt, id_type.word(), number))
+}
+
+/// Returns the times in which the gate was down or blind.
+pub fn outages(tx: &Transaction<'_>, span_ms: (i64, i64)) -> Result<Vec<Outage>, LedgerError> {
+    let mut journal = Journal::new(Some(span_ms));
+    for pass in [Journal::learn, Journal::add] {
+        let mut from = Some(0);
+        while let Some(first) = from {
+            let (entries, next) = ledger::health(tx, first)?;
+            entries.iter().for_each(|stored| pass(&mut journal, stored));
+            from = next;
+        }
+    }
+    Ok(journal.finish())
 }
 
 /// Returns the entries of a worker: what is on the roster's history, the passages of the period, and

@@ -11,7 +11,10 @@ use std::collections::BTreeMap;
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
-use super::package::{Opened, Package, hashes};
+use super::{
+    health::{Journal, OutageShown},
+    package::{Opened, Package, hashes},
+};
 use crate::{
     attendance::{Origin, Record},
     ledger::{
@@ -109,6 +112,8 @@ pub struct Report {
     pub entries: usize,
     /// The attendance, as records are listed.
     pub attendance: Vec<Record>,
+    /// Times in which the gate was down or blind: no record of these times is no absence.
+    pub outages: Vec<OutageShown>,
 }
 
 /// Verifies a package. `known` is what the reader has from elsewhere.
@@ -158,6 +163,7 @@ pub fn verify(bytes: &[u8], known: &Known) -> Result<Report, Refused> {
         id_number,
         entries: entries.len(),
         attendance: attendance(&origin, &entries),
+        outages: outages(&origin, &entries),
         gateway: origin.gateway,
         project: origin.project,
     })
@@ -188,6 +194,7 @@ fn entries(package: &Package, head: &Head) -> Result<Entries, Refused> {
 }
 
 /// Checks that each entry is about the worker: it names the worker, or it is about such an entry.
+/// Entries of the health journal are about everyone.
 fn related(package: &Package, entries: &Entries) -> Result<(), Refused> {
     for (index, stored) in entries {
         let (index, body) = (*index, &stored.entry.body);
@@ -198,7 +205,7 @@ fn related(package: &Package, entries: &Entries) -> Result<(), Refused> {
             return Err(other());
         }
         let about = body.refers_to();
-        if about.is_empty() {
+        if about.is_empty() && !is_of_journal(body) {
             body.worker().ok_or_else(other)?;
         }
         // An entry is about earlier ones, which have been checked already.
@@ -214,6 +221,17 @@ fn related(package: &Package, entries: &Entries) -> Result<(), Refused> {
         }
     }
     Ok(())
+}
+
+fn is_of_journal(body: &Body) -> bool {
+    matches!(body, Body::Gap(_) | Body::Alarm(_) | Body::DiskState(_) | Body::ClockChange(_))
+}
+
+fn outages(origin: &Origin, entries: &Entries) -> Vec<OutageShown> {
+    let mut journal = Journal::new(None);
+    entries.values().for_each(|stored| journal.learn(stored));
+    entries.values().for_each(|stored| journal.add(stored));
+    journal.finish().iter().map(|outage| outage.shown(origin)).collect()
 }
 
 fn is_opened(opened: &Opened, entries: &Entries) -> Result<(), Refused> {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Failure, Services, refusal::Refusal};
 use crate::{
-    evidence::{Period, collect},
+    evidence::{OutageShown, Period, collect, outages},
     ledger::{
         self, Actor, CborError, Head, LedgerError, SignedHead,
         audit::{Audit, Finding},
@@ -64,6 +64,15 @@ pub struct EvidenceQuery {
     /// Signed heads that the reader of the package has, in hexadecimal digits.
     #[serde(default)]
     pub earlier: Vec<String>,
+}
+
+/// A request for the times in which the gate was down or blind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HealthQuery {
+    /// The first day.
+    pub from: Date,
+    /// The last day.
+    pub to: Date,
 }
 
 /// The result of an audit.
@@ -166,6 +175,16 @@ impl Services {
         let package = package.await?.sign(&self.signing_key).map_err(broken)?;
         tracing::info!(user = %by.user, uid = by.uid, %worker, "a user exports evidence");
         package.encode().map_err(broken)
+    }
+
+    /// Returns the times in which the gate was down or blind.
+    pub async fn health(
+        &self,
+        HealthQuery { from, to }: HealthQuery,
+    ) -> Result<Vec<OutageShown>, Failure> {
+        let span_ms = self.days(from, to)?;
+        let found = self.store.read(move |tx| outages(tx, span_ms)).await?;
+        Ok(found.iter().map(|outage| outage.shown(&self.origin)).collect())
     }
 
     /// Returns the start and the end of these days, end exclusive; wall time in ms since 1970.
