@@ -23,6 +23,8 @@ MAX_DEPTH = 64
 NAMES = {kind: "person" for kind in ("grant", "release", "denial", "enrolment", "amendment", "supplement")}
 NAMES |= {"removal": "worker", "state": "worker"}
 # Fields of an entry's `data` that name another entry.
+# Kinds of the health journal. They are about everyone.
+JOURNAL = ("gap", "alarm", "storage", "clock")
 ABOUT = {"outcome": "cause", "dispute": "disputes", "correction": "corrects"}
 
 
@@ -268,10 +270,10 @@ class Verifier:
         """Step 5: each entry names the worker, or is about an earlier entry. An unknown kind may use each field."""
         for entry in self.entries:
             what, kind, data = f"entry {entry['index']}", entry["kind"], entry.get("data", {})
-            known = kind in NAMES or kind in ABOUT
+            known = kind in NAMES or kind in ABOUT or kind in JOURNAL
             names = [NAMES[kind]] if kind in NAMES else [] if known else ["person", "worker"]
             about = [ABOUT[kind]] if kind in ABOUT else [] if known else list(ABOUT.values())
-            tied = False
+            tied = kind in JOURNAL
             for field in filter(data.__contains__, names):
                 person = data[field]
                 if field == "person":
@@ -286,6 +288,41 @@ class Verifier:
                 require(data[field]["hash"] == self.leaves[other], f"{what}: {field} has another hash")
                 tied = True
             require(tied, f"{what} is not about the worker")
+
+    def outages(self):
+        """Returns the times in which the gate was down or blind: what, subject, why, from, until, certain."""
+        booted, begun, found = {}, {}, []
+        for entry in self.entries:
+            if entry["kind"] == "clock" and "booted_at_ms" in entry["data"]:
+                booted[entry["time"]["boot"]] = entry["data"]["booted_at_ms"]
+        for entry in self.entries:
+            data, time = entry.get("data", {}), entry["time"]
+            now, sure = time["wall_ms"], time["synced"]
+            if not sure and time["boot"] in booted:
+                now, sure = booted[time["boot"]] + time["uptime_ms"], True
+            if entry["kind"] == "gap":
+                lasted = data.get("lasted_ms")
+                start = data["last_at_ms"] if lasted is None else now - lasted
+                certain = sure and (lasted is not None or data["last_synced"]) and start <= now
+                found.append(["gate", None, data["why"], start, now, certain])
+                continue
+            if entry["kind"] == "alarm" and data["what"] in ("camera", "turnstile"):
+                key, begins, why = (data["what"], data["subject"]), data["raised"], data["detail"]["code"]
+                lasted = data["detail"].get("params", {}).get("lasted_s")
+            elif entry["kind"] == "storage":
+                key, begins, why, lasted = ("disk", None), data["state"] in ("failing", "full"), data["state"], None
+            else:
+                continue
+            if begins:
+                begun.setdefault(key, [*key, why, now, None, sure])
+                continue
+            outage = begun.pop(key, None)
+            if outage is None and lasted is not None:
+                outage = [*key, "over", now - 1000 * lasted, None, True]
+            if outage is not None:
+                outage[4], outage[5] = now, outage[5] and sure and outage[3] <= now
+                found.append(outage)
+        return sorted(found + list(begun.values()), key=lambda outage: outage[3])
 
     def check_opened(self):
         """Step 6: the opened identity number is the one of the commitment."""
@@ -341,7 +378,7 @@ class Verifier:
                 return {"ok": False, "step": step, "why": str(why)}
         package, head = self.package, self.head
         return {"ok": True, "worker": package["worker"], "gateway": package["gateway"], "ledger": head["ledger"].hex(),
-                "tree_size": head["tree_size"], "root": head["root"].hex(), "entries": len(self.entries),
+                "tree_size": head["tree_size"], "root": head["root"].hex(), "entries": len(self.entries), "outages": self.outages(),
                 "fingerprint": sha256(self.key).hex(), "anchored": self.anchored}
 
 
