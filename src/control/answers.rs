@@ -145,6 +145,7 @@ impl Connection<'_> {
                 self.done(services.release(release, by, None).await?).await
             }
             Request::Mode(change) => self.done(services.mode(change, by).await?).await,
+            Request::SigningKey => self.done(services.key().await?).await,
             Request::Head => self.done(services.head().await?).await,
             Request::Evidence(query) => {
                 let package = services.evidence(query, &by).await?;

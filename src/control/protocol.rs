@@ -46,6 +46,8 @@ pub enum Request {
     Dispute(Dispute),
     Release(Release),
     Mode(ModeChange),
+    /// The public half of the signing key.
+    SigningKey,
     /// A signed tree head of the whole ledger.
     Head,
     /// A worker's evidence package, in pieces, as hexadecimal digits.
@@ -70,6 +72,7 @@ impl Request {
                 | Request::History { .. }
                 | Request::Attendance(_)
                 | Request::Onsite { .. }
+                | Request::SigningKey
                 | Request::Head
                 | Request::Health(_)
                 | Request::Audit

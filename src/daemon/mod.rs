@@ -46,7 +46,7 @@ use crate::{
         vision_pool::{self, CameraFeed, FrameCounts, VisionPool},
         visit::FaceRules,
     },
-    ledger::{LaneMode, Ledger, Retention},
+    ledger::{HeadState, LaneMode, Ledger, Retention},
     memory::{self, Memory},
     services::{CameraPanel, LanePanel, Services},
     status,
@@ -151,7 +151,9 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let started = clock.monotonic();
     failpoint::at("start.opened");
     let stamp = clock.stamp();
-    let key = Arc::new(SigningKey::load(&config.storage.signing_key).map_err(StoreError::from)?);
+    let recorded = store.read(|tx| Ok::<_, StoreError>(store::recorded_key(tx)?)).await?;
+    let key = SigningKey::settled(&config.storage, recorded).map_err(StoreError::from)?;
+    let key = Arc::new(key);
     let opened = opening::open(&store, config, stamp, vision.embedder_name(), key.public()).await?;
     failpoint::at("start.committed");
     empty_log(&store).await;
@@ -210,7 +212,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let returning = memory.clone();
     keep("the return of memory", &ended, async move { returning.give_back().await });
     let (online, online_watch) = watch::channel(uplink::Online::default());
-    let heads = watch::Sender::default();
+    let replaced = opened.replaced_key;
+    let heads = watch::Sender::new(HeadState { replaced, ..HeadState::default() });
     let context = uplink::Context {
         store: store.clone(),
         heads: heads.subscribe(),

@@ -33,6 +33,8 @@ pub(super) struct Opened {
     /// The stored health of each lane's passage sensors.
     pub(super) sensors: HashMap<String, [Health; 2]>,
     pub(super) alarms: alarms::Kept,
+    /// The signing key in whose place the present one came, without its endorsement.
+    pub(super) replaced_key: Option<PublicKey>,
 }
 
 /// Runs one transaction: succeeds a damaged ledger, closes the passages that a crash left open, and
@@ -74,8 +76,9 @@ pub(super) async fn open(
             }
             if let Some(change) = key_change(tx, key)? {
                 ledger.append(tx, stamp, change)?;
-                store::set_meta(tx, SIGNING_KEY, &key.0)?;
+                store::record_key(tx, key, None)?;
             }
+            let replaced_key = store::replaced_key(tx)?;
             let gateway = match configured {
                 Some(gateway) => gateway,
                 None => made_gateway_id(tx)?,
@@ -92,7 +95,7 @@ pub(super) async fn open(
                 relocation: store::meta(tx, alarms::NEIGHBOURHOOD)?,
             };
             failpoint::at("start.written");
-            Ok(Opened { ledger, gateway, roster, clock, modes, sensors, alarms })
+            Ok(Opened { ledger, gateway, roster, clock, modes, sensors, alarms, replaced_key })
         })
         .await
 }
@@ -100,14 +103,11 @@ pub(super) async fn open(
 /// Key of the recorded state of the clock in the database.
 pub(super) const CLOCK: &str = "clock";
 const GATEWAY: &str = "gateway_id";
-/// Key in `meta`: the public key that the ledger recorded last.
-const SIGNING_KEY: &str = "signing_key";
 
 /// Returns the entry for a signing key that the ledger does not know yet. A key that was lost cannot
 /// endorse the one after it.
 fn key_change(tx: &Transaction<'_>, key: PublicKey) -> Result<Option<SigningKeyChange>, Failure> {
-    let known = store::meta(tx, SIGNING_KEY)?.and_then(|known| known.try_into().ok());
-    let predecessor = known.map(PublicKey);
+    let predecessor = store::recorded_key(tx)?;
     if predecessor == Some(key) {
         return Ok(None);
     }
@@ -137,6 +137,7 @@ fn succeed(
         if let Some(gateway) = kept(GATEWAY) {
             store::set_meta(tx, GATEWAY, &gateway)?;
         }
+        store::carry_keys_over(tx, old)?;
         // The known router is carried over, so that a box that was moved still raises the alarm.
         if let Some(router) = kept(alarms::NEIGHBOURHOOD) {
             store::set_meta(tx, alarms::NEIGHBOURHOOD, &router)?;

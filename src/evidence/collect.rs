@@ -13,6 +13,7 @@ use crate::{
     attendance::Origin,
     ledger::{self, Body, Head, LedgerError, SignedHead, commitment, growth::prover},
     roster::{Identity, WorkerId},
+    store::links_to,
 };
 
 /// The days of a package.
@@ -64,8 +65,11 @@ pub fn collect(
         let path = joined(prover(tx).inclusion(index, head.head.size)?);
         package.entries.push(Proved { bytes: ledger::bytes(tx, index)?, path });
     }
+    package.keys = links_to(tx, &head.key)?;
+    let mut keys = vec![head.key];
+    keys.extend(package.keys.iter().map(|link| link.key));
     for bytes in earlier {
-        let Ok(old) = Head::verify(bytes, &head.key) else { continue };
+        let Ok((old, _)) = Head::verify_with(bytes, &keys) else { continue };
         if old.ledger == head.head.ledger && old.size <= head.head.size {
             let path = joined(prover(tx).consistency(old.size, head.head.size)?);
             package.earlier.push(Earlier { head: bytes.clone(), path });

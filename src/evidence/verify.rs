@@ -38,6 +38,8 @@ pub enum Refused {
          fingerprint that you gave"
     )]
     OtherFingerprint { found: String },
+    #[error("the gateway's keys have not endorsed each other in the order of the package")]
+    NotEndorsed,
     #[error("the tree head is of gateway {head}, and the package says {package}")]
     OtherGateway { head: String, package: String },
     #[error("entry {place} of the package is no ledger entry: {problem}")]
@@ -96,6 +98,8 @@ pub struct Report {
     pub until: String,
     /// The fingerprint of the key that signed the head.
     pub fingerprint: String,
+    /// The fingerprints of the keys before it, oldest first. Each has endorsed the next.
+    pub earlier_keys: Vec<String>,
     /// Number of entries in the tree.
     pub tree_size: u64,
     pub root: String,
@@ -124,24 +128,28 @@ pub fn verify(bytes: &[u8], known: &Known) -> Result<Report, Refused> {
         let (head, package) = (head.gateway, package.gateway);
         return Err(Refused::OtherGateway { head, package });
     }
-    let fingerprint = package.key.fingerprint();
-    if known.fingerprint.is_some_and(|known| known != fingerprint) {
-        return Err(Refused::OtherFingerprint { found: hex::encode(fingerprint) });
+    let keys = package.all_keys().ok_or(Refused::NotEndorsed)?;
+    let is_known = |known| keys.iter().any(|key| key.fingerprint() == known);
+    if !known.fingerprint.is_none_or(is_known) {
+        let found = hex::encode(package.key.fingerprint());
+        return Err(Refused::OtherFingerprint { found });
     }
     let entries = entries(&package, &head)?;
     related(&package, &entries)?;
     if let Some(opened) = &package.opened {
         is_opened(opened, &entries)?;
     }
-    let begins_with = earlier(&package, &head)?;
+    let begins_with = earlier(&package, &keys, &head)?;
     // Last, so that a wrong part is named first.
     if !package.is_signed() {
         return Err(Refused::Altered);
     }
     let earlier_head = match &known.head {
-        Some(anchor) => anchored(anchor, &package.key, &head, &begins_with)?,
+        Some(anchor) => anchored(anchor, &keys, &head, &begins_with)?,
         None => false,
     };
+    let mut fingerprints: Vec<_> = keys.iter().map(|key| hex::encode(key.fingerprint())).collect();
+    let fingerprint = fingerprints.pop().unwrap_or_default();
     let timezone = TimeZone::get(&package.timezone).unwrap_or(TimeZone::UTC);
     let Package { gateway, project, worker, from, until, opened, .. } = package;
     let origin = Origin { gateway, project, timezone };
@@ -152,7 +160,8 @@ pub fn verify(bytes: &[u8], known: &Known) -> Result<Report, Refused> {
         ledger: head.ledger.to_string(),
         from,
         until,
-        fingerprint: hex::encode(fingerprint),
+        fingerprint,
+        earlier_keys: fingerprints,
         tree_size: head.size,
         root: hex::encode(head.root),
         signed_at: origin.time(signed_at),
@@ -249,10 +258,14 @@ fn is_opened(opened: &Opened, entries: &Entries) -> Result<(), Refused> {
 }
 
 /// Checks the earlier heads of the package. Returns their sizes and roots.
-fn earlier(package: &Package, head: &Head) -> Result<BTreeMap<u64, Hash>, Refused> {
+fn earlier(
+    package: &Package,
+    keys: &[PublicKey],
+    head: &Head,
+) -> Result<BTreeMap<u64, Hash>, Refused> {
     let mut begins_with = BTreeMap::new();
     for earlier in &package.earlier {
-        let old = Head::verify(&earlier.head, &package.key).map_err(Refused::Earlier)?;
+        let (old, _) = Head::verify_with(&earlier.head, keys).map_err(Refused::Earlier)?;
         let path = hashes(&earlier.path);
         let (old_tree, new_tree) = ((old.size, &old.root), (head.size, &head.root));
         let holds = old.ledger == head.ledger
@@ -269,11 +282,11 @@ fn earlier(package: &Package, head: &Head) -> Result<BTreeMap<u64, Hash>, Refuse
 /// proof for that size.
 fn anchored(
     anchor: &[u8],
-    key: &PublicKey,
+    keys: &[PublicKey],
     head: &Head,
     begins_with: &BTreeMap<u64, Hash>,
 ) -> Result<bool, Refused> {
-    let anchor = Head::verify(anchor, key).map_err(Refused::Earlier)?;
+    let (anchor, _) = Head::verify_with(anchor, keys).map_err(Refused::Earlier)?;
     if anchor.ledger != head.ledger {
         return Err(Refused::OtherAnchor);
     }

@@ -24,6 +24,10 @@ pub(super) enum Remedy<'a> {
     LedgerUnsigned {
         problem: &'a str,
     },
+    /// Another signing key took the place of the known one.
+    SigningKeyReplaced {
+        before: String,
+    },
     RosterDamaged {
         values: u64,
     },
@@ -106,6 +110,12 @@ impl fmt::Display for Remedy<'_> {
             Remedy::LedgerUnsigned { problem } => {
                 write!(f, "no head of it can be signed: {problem}")
             }
+            Remedy::SigningKeyReplaced { before } => write!(
+                f,
+                "the signing key is not the one of fingerprint {before}, which has not endorsed it: \
+                 put that key back and restart the daemon. If it is lost, find out who replaced it, \
+                 then stop the daemon and run `gatehouse key rotate-signing`",
+            ),
             Remedy::RosterDamaged { values } => write!(
                 f,
                 "{} of workers or photos damaged and not used: see the log for these workers, \

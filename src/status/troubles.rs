@@ -197,12 +197,19 @@ pub(super) fn passage_sensor(lane: &LanePanel, direction: Direction) -> Option<T
 
 /// Returns whether the ledger was altered or is damaged.
 fn ledger(services: &Services) -> Option<Trouble> {
-    let (audit, broken) = (services.audit.borrow().clone(), services.heads.borrow().broken);
+    let audit = services.audit.borrow().clone();
+    let (broken, replaced) = {
+        let heads = services.heads.borrow();
+        (heads.broken, heads.replaced)
+    };
     let altered = audit.first.map(|first| {
         Detail::new("ledger_altered").with("entries", audit.entries).with("first", first)
     });
     let broken = broken.map(|size| Detail::new("ledger_broken").with("size", size));
-    let detail = altered.or(broken)?;
+    let replaced = replaced.map(|before| {
+        Detail::new("signing_key_replaced").with("before", hex::encode(before.fingerprint()))
+    });
+    let detail = altered.or(broken).or(replaced)?;
     Some(Trouble { since: services.started, detail, count: None })
 }
 

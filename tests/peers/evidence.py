@@ -129,7 +129,9 @@ TIME = {"wall_ms": unsigned, "synced": boolean, "boot": octets(16), "uptime_ms":
 PACKAGE = {"v": one, "gateway": text, "project": text, "timezone": text, "worker": text, "from": text, "until": text,
            "key": octets(32), "head": blob, "signature": octets(64)}
 NOT_EMPTY = lambda value: value and tables(value)
-PACKAGE_OPTIONAL = {"entries": NOT_EMPTY, "earlier": NOT_EMPTY, "opened": table}
+PACKAGE_OPTIONAL = {"entries": NOT_EMPTY, "earlier": NOT_EMPTY, "keys": NOT_EMPTY, "opened": table}
+# Maximum number of earlier keys.
+MAX_KEYS = 64
 OPENED = {"index": unsigned, "id_type": text, "number": text, "salt": octets(32)}
 
 
@@ -199,14 +201,15 @@ def verify_signature(key, signature, message, what):
         raise Refused(f"the signature of {what} is wrong") from error
 
 
-def read_head(message, key, what):
-    """Returns the payload of a head that the key has signed (COSE_Sign1, RFC 9052, 4.4)."""
+def read_head(message, keys, what):
+    """Returns the payload of a head that one of the keys has signed (COSE_Sign1, RFC 9052, 4.4)."""
     require(message[:1] == b"\xd2", f"{what} is not a COSE_Sign1 message")
     parts = decode(message[1:], what)
     require(type(parts) is list and len(parts) == 4, f"{what} is not a COSE_Sign1 message")
     protected, unprotected, payload, signature = parts
     # The map {1: -8, 4: kid} has one deterministic form.
-    require(protected == bytes.fromhex("a20127045820") + sha256(key), f"{what} has another key or algorithm")
+    key = next((key for key in keys if protected == bytes.fromhex("a20127045820") + sha256(key)), None)
+    require(key, f"{what} has another key or algorithm")
     require(unprotected == {}, f"{what} has an unprotected header")
     require(blob(payload) and octets(64)(signature), f"{what} has no payload or no signature")
     head = decode(payload, f"the payload of {what}")
@@ -233,20 +236,26 @@ class Verifier:
             shape(member, "a member of entries", {"bytes": blob, "path": blob})
         for member in package.get("earlier", []):
             shape(member, "a member of earlier", {"head": blob, "path": blob})
+        for member in package.get("keys", []):
+            shape(member, "a member of keys", {"key": octets(32), "endorsement": octets(64)})
         if "opened" in package:
             shape(package["opened"], "opened", OPENED)
 
     def check_head(self):
-        """Step 2: the head is signed with the key and is of the package's gateway."""
-        self.key = self.package["key"]
-        self.head = read_head(self.package["head"], self.key, "the head")
+        """Step 2: the head is signed with the key and is of the package's gateway. The keys endorse each other."""
+        self.key, links = self.package["key"], self.package.get("keys", [])
+        self.head = read_head(self.package["head"], [self.key], "the head")
+        self.keys = [link["key"] for link in links] + [self.key]
+        require(len(links) <= MAX_KEYS, "there are too many keys")
+        for link, following in zip(links, self.keys[1:]):
+            verify_signature(link["key"], link["endorsement"], b"gatehouse signing key 1" + following, "a key")
         require(self.head["gateway"] == self.package["gateway"], "the head is of another gateway")
 
     def check_fingerprint(self):
         """Step 3: the fingerprint is the one that the caller knows."""
         if self.options.fingerprint is not None:
             known = self.options.fingerprint.strip().lower()
-            require(known == sha256(self.key).hex(), "the key has another fingerprint")
+            require(known in [sha256(key).hex() for key in self.keys], "the keys have other fingerprints")
             self.anchored["fingerprint"] = True
 
     def check_entries(self):
@@ -341,7 +350,7 @@ class Verifier:
         """Step 7: the tree of each earlier head is the beginning of the head's."""
         self.earlier = []
         for member in self.package.get("earlier", []):
-            old = read_head(member["head"], self.key, "an earlier head")
+            old = read_head(member["head"], self.keys, "an earlier head")
             require(old["ledger"] == self.head["ledger"], "an earlier head is of another ledger")
             require(is_beginning(old["tree_size"], old["root"], self.head["tree_size"], self.head["root"],
                                  hashes(member["path"])), "an earlier head is not the beginning of the head's tree")
@@ -360,7 +369,7 @@ class Verifier:
         data = Path(self.options.head).read_bytes()
         if re.fullmatch(rb"([0-9a-fA-F]{2})+\r?\n?", data):
             data = bytes.fromhex(data.decode())
-        mine = read_head(data, self.key, "your head")
+        mine = read_head(data, self.keys, "your head")
         require(mine["ledger"] == self.head["ledger"], "your head is of another ledger")
         for other in [self.head, *self.earlier]:
             if other["tree_size"] == mine["tree_size"]:
