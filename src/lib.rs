@@ -127,6 +127,7 @@
 //! - Tailgate: a person goes through without a grant or a release.
 //! - Mode: normal, free (the lane stands open) or closed (no entry).
 //! - Ledger: all entries, in order, under one ledger id.
+//! - Health journal: the entries that say when the gate was down or blind.
 //! - Outbox: entries that an upstream has not acknowledged. Upstream: one connection to a platform.
 
 #![allow(rustdoc::private_intra_doc_links, reason = "these pages are for developers of the rooms")]

@@ -1,7 +1,7 @@
 //! Evidence from outside: packages, heads and the audit, with the real daemon and broker. A verifier
 //! in another language, written from the documentation alone, agrees with ours.
 
-use std::process::Command;
+use std::{os::unix::fs::PermissionsExt, process::Command};
 
 use crate::common::{
     Gate, Said, Site,
@@ -358,7 +358,9 @@ fn a_signing_key_that_was_swapped_by_hand_stays_a_trouble_until_it_is_settled() 
     // The old key comes back, in a credential.
     let credentials = site.path("credentials");
     std::fs::create_dir(&credentials).unwrap();
-    std::fs::write(credentials.join("sign"), kept).unwrap();
+    let from = credentials.join("sign");
+    std::fs::write(&from, kept).unwrap();
+    std::fs::set_permissions(&from, std::fs::Permissions::from_mode(0o600)).unwrap();
     site.configure(|c| c.set("storage", "signing_key", "credential:sign"));
     let environment = [("CREDENTIALS_DIRECTORY", credentials.to_str().unwrap())];
     let daemon = site.start_with(&environment);
@@ -367,7 +369,6 @@ fn a_signing_key_that_was_swapped_by_hand_stays_a_trouble_until_it_is_settled() 
     assert!(!Site::degraded(&site.status()).contains(&"ledger"));
     daemon.stop();
     let to = site.path("next");
-    let from = credentials.join("sign");
     let rotate =
         ["key", "rotate-signing", "--to", to.to_str().unwrap(), "--from", from.to_str().unwrap()];
     let said = site.gatehouse(&rotate);
