@@ -49,7 +49,7 @@
 //! | [`ledger`] | entries and their bytes, a file a kind ([`ledger::kinds`]); outbox rows; the Merkle tree and its heads |
 //! | [`gate`] | claim, visit, pace, policy and passage (pure), vision pool and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
-//! | [`evidence`] | packages that prove a worker's attendance to others; their verification |
+//! | [`evidence`] | packages that prove a worker's attendance to others; their verification; when the gate was down |
 //! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; a folder a profile |
 //! | [`alarms`] | troubles that become alarms: debouncing and bursts (pure); the default router |
 //! | [`services`] | typed requests to the daemon: from the socket, from platforms, from itself |
