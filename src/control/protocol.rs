@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     roster::WorkerId,
     services::{
-        Addition, AttendanceQuery, Dispute, Enroll, EvidenceQuery, Failure, ModeChange,
-        PassageAsked, Release, Remove, SetState, Update, Watch, WorkerQuery,
+        Addition, AttendanceQuery, Dispute, Enroll, EvidenceQuery, Failure, HealthQuery,
+        ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch, WorkerQuery,
     },
 };
 
@@ -46,10 +46,14 @@ pub enum Request {
     Dispute(Dispute),
     Release(Release),
     Mode(ModeChange),
+    /// The public half of the signing key.
+    SigningKey,
     /// A signed tree head of the whole ledger.
     Head,
     /// A worker's evidence package, in pieces, as hexadecimal digits.
     Evidence(EvidenceQuery),
+    /// The times in which the gate was down or blind.
+    Health(HealthQuery),
     /// An audit of the whole ledger: items say how far it is.
     Audit,
     /// What happens at a lane, until the client disconnects.
@@ -68,7 +72,9 @@ impl Request {
                 | Request::History { .. }
                 | Request::Attendance(_)
                 | Request::Onsite { .. }
+                | Request::SigningKey
                 | Request::Head
+                | Request::Health(_)
                 | Request::Audit
         )
     }
