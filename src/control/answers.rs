@@ -5,8 +5,9 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::{
+    pace::Pace,
     protocol::{AuditProgress, PackageSent, PhotoShown, Piece, Reply, Request},
-    wire::{PIECE, Wire, WireError, within_timeout},
+    wire::{PIECE, Wire, WireError},
 };
 use crate::{
     ledger::Actor,
@@ -34,6 +35,7 @@ struct Counted {
 pub(super) struct Connection<'a> {
     pub(super) services: &'a Services,
     pub(super) wire: Wire,
+    pub(super) pace: Pace<'a>,
     pub(super) by: Actor,
     pub(super) dry: DryRuns,
 }
@@ -49,7 +51,9 @@ impl Connection<'_> {
     }
 
     pub(super) async fn send(&mut self, reply: &Reply<impl Serialize>) -> Result<(), WireError> {
-        within_timeout(self.wire.send_json(reply)).await
+        let bytes = self.pace.within(self.wire.send_json(reply)).await?;
+        self.pace.moved(bytes);
+        Ok(())
     }
 
     async fn items(
@@ -208,7 +212,8 @@ impl Connection<'_> {
         self.send(&Reply::<()>::Send(number)).await?;
         let mut bytes = Vec::with_capacity(size);
         while bytes.len() < size {
-            let piece = within_timeout(self.wire.receive_piece()).await?;
+            let piece = self.pace.within(self.wire.receive_piece()).await?;
+            self.pace.moved(piece.len());
             if piece.is_empty() || piece.len() > size - bytes.len() {
                 return Err(WireError::Malformed("a photo's piece".to_owned()));
             }

@@ -24,6 +24,7 @@ use crate::{
     ledger::{self, Actor, Body, Removal, StateChange, commitment},
     roster::{self, IdType, Identity, Particulars, RosterError, State, Terms, Worker, WorkerId},
     store::Priority,
+    words,
 };
 
 /// A worker on the roster and the identity, before a change.
@@ -56,7 +57,7 @@ impl WorkerQuery {
 
 /// Returns whether a text is the one asked for. `None` asks for any text.
 pub(super) fn is(wanted: &Option<String>, there: &str) -> bool {
-    wanted.as_deref().is_none_or(|wanted| wanted == there)
+    wanted.as_deref().is_none_or(|wanted| words::composed(wanted) == there)
 }
 
 /// One page of workers, and the id after which the next page begins.
