@@ -11,8 +11,8 @@ use serde::{
 };
 
 use super::{address::quoted, lookalike};
-use crate::words;
 pub(super) use crate::turnstile::settings::{Checked, Wrong, whole, within, wrong};
+use crate::words;
 
 /// Reads a number with decimals. The bounds are in hundredths.
 pub(super) fn decimal<'de, D, const LEAST: u32, const MOST: u32>(from: D) -> Result<f32, D::Error>

@@ -85,8 +85,7 @@ mod tests {
         let places = Places::default();
         let mut held = Vec::new();
         for user in 1000..1100 {
-            let got: Vec<_> =
-                std::iter::from_fn(|| places.take(user, Rank::Reader).ok()).collect();
+            let got: Vec<_> = std::iter::from_fn(|| places.take(user, Rank::Reader).ok()).collect();
             assert!(got.len() <= OF_USER);
             held.extend(got);
         }

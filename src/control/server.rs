@@ -93,7 +93,8 @@ pub async fn serve(
                 tracing::debug!(user = %by.user, full, "a client is refused");
                 let busy = Reply::<()>::Error(Failure::new(Code::Busy, full));
                 // The socket of a client that has just connected has room for this.
-                let _ = tokio::time::timeout(ACCEPT_PAUSE, Wire::new(stream).send_json(&busy)).await;
+                let _ =
+                    tokio::time::timeout(ACCEPT_PAUSE, Wire::new(stream).send_json(&busy)).await;
                 continue;
             }
         };

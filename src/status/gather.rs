@@ -228,7 +228,8 @@ fn upstreams(
         let what = Part::Upstream(link.name.clone());
         // A link that is down already says that records wait.
         let old = |backlog| troubles::outbox(&link, backlog, now, &services.alarm_limits);
-        let trouble = troubles::link(&link, backlog).or_else(|| backlog.and_then(old));
+        let trouble =
+            troubles::link(&link, backlog, attention.now).or_else(|| backlog.and_then(old));
         if let Some(trouble) = trouble {
             attention.trouble(what.clone(), trouble);
         }

@@ -111,11 +111,13 @@ pub(super) struct ClientError {
     pub error: Arc<dyn std::error::Error + Send + Sync>,
     /// The broker may not know this version of MQTT.
     pub version_in_doubt: bool,
+    /// The broker refused the user or the password.
+    pub login_refused: bool,
 }
 
 impl ClientError {
     fn of(error: impl std::error::Error + Send + Sync + 'static) -> ClientError {
-        ClientError { error: Arc::new(error), version_in_doubt: false }
+        ClientError { error: Arc::new(error), version_in_doubt: false, login_refused: false }
     }
 }
 
@@ -350,7 +352,7 @@ impl Polled {
         let connected = self.connected;
         match &mut self.eventloop {
             EventLoop::V4(eventloop) => {
-                eventloop.poll().await.map(event_of_v4).map_err(ClientError::of)
+                eventloop.poll().await.map(event_of_v4).map_err(error_of_v4)
             }
             EventLoop::V5(eventloop) => {
                 let polled = eventloop.poll().await;
@@ -428,6 +430,13 @@ fn event_of_v5(event: v5::Event) -> ClientEvent {
     }
 }
 
+fn error_of_v4(error: v4::ConnectionError) -> ClientError {
+    use v4::{ConnectReturnCode as Code, ConnectionError::ConnectionRefused};
+    let login_refused =
+        matches!(error, ConnectionRefused(Code::BadUserNamePassword | Code::NotAuthorized));
+    ClientError { login_refused, ..ClientError::of(error) }
+}
+
 fn error_of_v5(error: v5::ConnectionError, connected: bool) -> ClientError {
     use std::io::ErrorKind as Io;
     use v5::{ConnectionError, mqttbytes::v5::ConnectReturnCode as Code};
@@ -446,5 +455,11 @@ fn error_of_v5(error: v5::ConnectionError, connected: bool) -> ClientError {
             ),
             _ => false,
         };
-    ClientError { error: Arc::new(error), version_in_doubt }
+    let login_refused = matches!(
+        error,
+        ConnectionError::ConnectionRefused(
+            Code::BadUserNamePassword | Code::NotAuthorized | Code::Banned
+        )
+    );
+    ClientError { error: Arc::new(error), version_in_doubt, login_refused }
 }

@@ -68,7 +68,7 @@ pub struct Context {
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     #[error("{broker}: {problem}")]
-    Connection { broker: String, problem: String, version_in_doubt: bool },
+    Connection { broker: String, problem: String, version_in_doubt: bool, login_refused: bool },
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error("a record cannot be written as JSON: {0}")]
