@@ -10,7 +10,7 @@ use super::{
     wire::{PIECE, Wire, WireError},
 };
 use crate::{
-    ledger::Actor,
+    ledger::{AccessWhat, Actor},
     services::{Ask, DryRuns, Failure, HINTS, PAGE, PassagePhoto, Services, Source},
     status,
 };
@@ -85,6 +85,7 @@ impl Connection<'_> {
         }
         match request {
             Request::Status => self.done(status::gather(services).await).await,
+            Request::Site => self.done(&services.site).await,
             Request::Enroll(enroll) => {
                 let (client, asked) = mpsc::channel(HINTS);
                 let mut dry = std::mem::take(&mut self.dry);
@@ -123,6 +124,9 @@ impl Connection<'_> {
                 self.done(Counted { count }).await
             }
             Request::Attendance(query) => {
+                if query.export {
+                    services.record_reading(AccessWhat::Attendance, &by).await;
+                }
                 let mut listing = services.attendance(query).await?;
                 while let Some(records) = listing.next().await? {
                     self.items(records).await?;

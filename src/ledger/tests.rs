@@ -340,6 +340,7 @@ fn one_of_each_kind() -> Vec<Entry> {
             by: Some(by(Via::Console)),
         }
         .into(),
+        Access { what: AccessWhat::Photo, by: socket() }.into(),
     ];
     (0..)
         .zip(bodies)

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     attendance::EventRecord,
     failpoint,
-    ledger::{self, Actor, Body, Removal, StateChange, commitment},
+    ledger::{self, AccessWhat, Actor, Body, Removal, StateChange, commitment},
     roster::{self, IdType, Identity, Particulars, RosterError, State, Terms, Worker, WorkerId},
     store::Priority,
     words,
@@ -310,6 +310,9 @@ impl Services {
         let (id_type, id_number) = (identity.id_type, identity.masked());
         let in_full = self.may_change(by).is_ok();
         let particulars = if in_full { identity.particulars } else { Particulars::default() };
+        if particulars != Particulars::default() {
+            self.record_reading(AccessWhat::Particulars, by).await;
+        }
         Ok(WorkerShown { worker, id_type, id_number, particulars })
     }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::sealing::{KeyError, read_key};
-use crate::config::Secret;
+use crate::{config::Secret, memory::locked::pin};
 
 /// The public half of a signing key, 32 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ fn endorsed(next: &PublicKey) -> Vec<u8> {
 
 /// A gateway's signing key.
 pub struct SigningKey {
-    pair: Ed25519KeyPair,
+    pair: Box<Ed25519KeyPair>,
     public: PublicKey,
 }
 
@@ -67,6 +67,8 @@ impl SigningKey {
             .map_err(|_| malformed("storage.signing_key".into()))?;
         let public = pair.public_key().as_ref().try_into();
         let public = public.map_err(|_| malformed("storage.signing_key".into()))?;
+        let pair = Box::new(pair);
+        pin(&*pair);
         Ok(SigningKey { pair, public: PublicKey(public) })
     }
 
@@ -75,7 +77,7 @@ impl SigningKey {
     pub fn of_bytes(byte: u8) -> SigningKey {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[byte; 32]).unwrap();
         let public = PublicKey(pair.public_key().as_ref().try_into().unwrap());
-        SigningKey { pair, public }
+        SigningKey { pair: Box::new(pair), public }
     }
 
     /// Returns its public half.

@@ -17,13 +17,12 @@
 //! | `confirmation` | a person confirms a worker who was enrolled remotely: worker, actor |
 //! | `card` | a card was given to a worker, taken back or lost: worker, commitment, what, actor |
 //! | `consent` | a consent was given or withdrawn: worker, purpose, form, day, actor |
-//! | `access` | personal data was shown or exported: worker, what, actor |
 //! | `planned_deletion` | entries will be deleted: before which index, on which day, detail |
 //! | `relocation` | the box was moved: the router before and after, detail |
 
 use serde::{Deserialize, Serialize, Serializer};
 
-pub use self::alarm::AlarmWhat;
+pub use self::{access::AccessWhat, alarm::AlarmWhat};
 use super::{
     CborError, EntryRef,
     cbor::{Read, canonical},
@@ -147,6 +146,7 @@ kinds! {
     alarm::Alarm,
     correction::Correction,
     other_face::OtherFace,
+    access::Access,
 }
 
 /// The body of an entry of a later version: its kind and its data.
