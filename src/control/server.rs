@@ -24,8 +24,10 @@ use crate::{
     supervision::Heartbeat,
 };
 
-/// Interval between a failed accept and the next one.
+/// Interval between a failed accept and the next one, and between attempts to get a place.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Maximum number of attempts to get a place for a client of root.
+const ROOT_ATTEMPTS: u32 = 25;
 
 /// Makes the socket, for its group only. Removes a socket that a crash left.
 pub fn listen(config: &Config) -> std::io::Result<UnixListener> {
@@ -87,21 +89,11 @@ pub async fn serve(
         // The kernel gives the credentials, so a client cannot forge them.
         let Ok(credentials) = stream.peer_cred() else { continue };
         let by = actor(credentials.uid(), Via::Socket);
-        let place = match places.take(by.uid, rank(&services, &by)) {
-            Ok(place) => place,
-            Err(full) => {
-                tracing::debug!(user = %by.user, full, "a client is refused");
-                let busy = Reply::<()>::Error(Failure::new(Code::Busy, full));
-                // The socket of a client that has just connected has room for this.
-                let _ =
-                    tokio::time::timeout(ACCEPT_PAUSE, Wire::new(stream).send_json(&busy)).await;
-                continue;
-            }
-        };
+        let places = places.clone();
         tokio::spawn(async move {
             tokio::select! {
                 _ = cancel.cancelled() => {}
-                served = connection(&services, stream, by, place) => if let Err(error) = served {
+                served = admitted(&services, stream, by, &places) => if let Err(error) = served {
                     tracing::debug!(%error, "a client disconnected");
                 },
             }
@@ -118,6 +110,32 @@ fn rank(services: &Services, by: &Actor) -> Rank {
         Rank::Admin
     } else {
         Rank::Reader
+    }
+}
+
+/// Serves a client that gets a place. Tells a client without a place so, and disconnects it.
+async fn admitted(
+    services: &Services,
+    stream: UnixStream,
+    by: Actor,
+    places: &Places,
+) -> Result<(), WireError> {
+    let rank = rank(services, &by);
+    // Only root's own clients can be in root's way, and they may end just now.
+    let mut attempts = if rank == Rank::Root { ROOT_ATTEMPTS } else { 1 };
+    loop {
+        attempts -= 1;
+        match places.take(by.uid, rank) {
+            Ok(place) => return connection(services, stream, by, place).await,
+            Err(_) if attempts > 0 => tokio::time::sleep(ACCEPT_PAUSE).await,
+            Err(full) => {
+                tracing::debug!(user = %by.user, full, "a client is refused");
+                let busy = Reply::<()>::Error(Failure::new(Code::Busy, full));
+                // The socket of a client that has just connected has room for this.
+                let sent = tokio::time::timeout(ACCEPT_PAUSE, Wire::new(stream).send_json(&busy));
+                return sent.await.unwrap_or(Err(WireError::HungUp)).map(drop);
+            }
+        }
     }
 }
 
