@@ -132,7 +132,8 @@ async fn admitted(
                 tracing::debug!(user = %by.user, full, "a client is refused");
                 let busy = Reply::<()>::Error(Failure::new(Code::Busy, full));
                 // The socket of a client that has just connected has room for this.
-                let sent = tokio::time::timeout(ACCEPT_PAUSE, Wire::new(stream).send_json(&busy));
+                let mut wire = Wire::new(stream);
+                let sent = tokio::time::timeout(ACCEPT_PAUSE, wire.send_json(&busy));
                 return sent.await.unwrap_or(Err(WireError::HungUp)).map(drop);
             }
         }
