@@ -34,10 +34,10 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | [`words`] | declares enums whose variants are words; counts with their nouns |
+//! | [`words`] | declares enums whose variants are words; counts with their nouns; the one form of a text |
 //! | [`failpoint`] | steps at which tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether the wall clock is synchronised |
-//! | [`memory`] | one bound on the large data in flight; the allocator |
+//! | [`memory`] | one bound on the large data in flight; locked memory; the allocator |
 //! | [`timing`] | durations of the stages of a passage |
 //! | [`supervision`] | heartbeats of the parts; caught panics, and the pause before a restart |
 //! | [`turnstile`] | the serial lines and their settings; a folder a driver: its frames, a simulated controller |
@@ -70,7 +70,8 @@
 //! A camera, a turnstile's driver or serial line, a lane or a link may fail, also by a panic. The
 //! failure stops only that part. Its own room restarts the part, with a pause that doubles up to a
 //! cap. The room counts the restart and shows it in `gatehouse status`. A restarted lane first
-//! closes its lost passage as `unconfirmed`.
+//! closes its lost passage as `unconfirmed`. A login that a camera or broker refuses waits for
+//! minutes ([`supervision::Refusals`]), so that it locks no account.
 //!
 //! The store, a vision worker, the control socket and the supervising tasks are vital. If one of
 //! them ends, the daemon ends with a non-zero exit code, and systemd starts it again. The watchdog

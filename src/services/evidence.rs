@@ -8,7 +8,7 @@ use crate::{
     evidence::{OutageShown, Period, collect, outages},
     failpoint,
     ledger::{
-        self, Actor, CborError, Head, LedgerError, SignedHead,
+        self, AccessWhat, Actor, CborError, Head, LedgerError, SignedHead,
         audit::{Audit, Finding},
         growth,
     },
@@ -187,7 +187,8 @@ impl Services {
         })
     }
 
-    /// Makes the package of a worker. The ID number is opened, so the log names who asked.
+    /// Makes the package of a worker. The ID number is opened, so the ledger names
+    /// who asked.
     pub async fn evidence(&self, query: EvidenceQuery, by: &Actor) -> Result<Vec<u8>, Failure> {
         let EvidenceQuery { worker, from, to, earlier } = query;
         let span_ms = self.days(from, to)?;
@@ -206,7 +207,7 @@ impl Services {
             .read(move |tx| collect(tx, &origin, &of, period, &head, Some(&identity), &earlier));
         let broken = |e: CborError| Failure::internal(e);
         let package = package.await?.sign(&self.signing_key).map_err(broken)?;
-        tracing::info!(user = %by.user, uid = by.uid, %worker, "a user exports evidence");
+        self.record_reading(AccessWhat::Evidence, by).await;
         package.encode().map_err(broken)
     }
 

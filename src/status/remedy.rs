@@ -79,6 +79,10 @@ pub(super) enum Remedy<'a> {
         dir: &'a Path,
         ms: u64,
     },
+    /// The kernel does not lock the memory of keys and templates.
+    Unlocked {
+        kib: u64,
+    },
     SetAside {
         place: &'a Path,
         why: String,
@@ -187,6 +191,12 @@ impl fmt::Display for Remedy<'_> {
                 "a commit to {} took {ms} ms: workers wait at the gate, and after more than 3 s \
                  the gate does not open; replace the card or disk",
                 dir.display()
+            ),
+            Remedy::Unlocked { kib } => write!(
+                f,
+                "{kib} KiB of keys and face templates cannot be locked in memory, and may be written to \
+                 the swap device: set MemorySwapMax=0 or a larger LimitMEMLOCK= in the unit, or switch the \
+                 swap off"
             ),
             Remedy::SetAside { place, why } => write!(
                 f,

@@ -29,6 +29,7 @@ mod demo;
 mod device;
 mod disk;
 mod docs;
+mod doors;
 mod evidence;
 #[cfg(feature = "failpoints")]
 mod evidence_cuts;
@@ -36,6 +37,7 @@ mod gate;
 mod hostile_camera;
 mod import;
 mod lanes;
+mod logins;
 mod man;
 mod messages;
 mod metrics;

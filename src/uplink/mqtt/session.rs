@@ -209,7 +209,8 @@ impl Session<'_> {
 
     fn failed(&self, problem: impl std::fmt::Display) -> LinkError {
         let (broker, problem) = (self.to.broker.to_string(), problem.to_string());
-        LinkError::Connection { broker, problem, version_in_doubt: false }
+        let (version_in_doubt, login_refused) = (false, false);
+        LinkError::Connection { broker, problem, version_in_doubt, login_refused }
     }
 
     fn explained(&self, ended: &ClientError) -> String {
@@ -280,6 +281,7 @@ impl Session<'_> {
                     broker: self.to.broker.to_string(),
                     problem: self.explained(&ended),
                     version_in_doubt: ended.version_in_doubt,
+                    login_refused: ended.login_refused,
                 });
             }
         }
