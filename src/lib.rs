@@ -34,10 +34,10 @@
 //!
 //! | room | what it does |
 //! |---|---|
-//! | [`words`] | declares enums whose variants are words; counts with their nouns |
+//! | [`words`] | declares enums whose variants are words; counts with their nouns; the one form of a text |
 //! | [`failpoint`] | steps at which tests kill the daemon; empty without the feature `failpoints` |
 //! | [`clock`] | wall and monotonic time, and whether the wall clock is synchronised |
-//! | [`memory`] | one bound on the large data in flight; the allocator |
+//! | [`memory`] | one bound on the large data in flight; locked memory; the allocator |
 //! | [`timing`] | durations of the stages of a passage |
 //! | [`supervision`] | heartbeats of the parts; caught panics, and the pause before a restart |
 //! | [`turnstile`] | the serial lines and their settings; a folder a driver: its frames, a simulated controller |
@@ -49,7 +49,7 @@
 //! | [`ledger`] | entries and their bytes, a file a kind ([`ledger::kinds`]); outbox rows; the Merkle tree and its heads |
 //! | [`gate`] | claim, visit, pace, policy and passage (pure), vision pool and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
-//! | [`evidence`] | packages that prove a worker's attendance to others; their verification |
+//! | [`evidence`] | packages that prove a worker's attendance to others; their verification; when the gate was down |
 //! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; a folder a profile |
 //! | [`alarms`] | troubles that become alarms: debouncing and bursts (pure); the default router |
 //! | [`services`] | typed requests to the daemon: from the socket, from platforms, from itself |
@@ -70,7 +70,8 @@
 //! A camera, a turnstile's driver or serial line, a lane or a link may fail, also by a panic. The
 //! failure stops only that part. Its own room restarts the part, with a pause that doubles up to a
 //! cap. The room counts the restart and shows it in `gatehouse status`. A restarted lane first
-//! closes its lost passage as `unconfirmed`.
+//! closes its lost passage as `unconfirmed`. A login that a camera or broker refuses waits for
+//! minutes ([`supervision::Refusals`]), so that it locks no account.
 //!
 //! The store, a vision worker, the control socket and the supervising tasks are vital. If one of
 //! them ends, the daemon ends with a non-zero exit code, and systemd starts it again. The watchdog
@@ -128,6 +129,7 @@
 //! - Mode: normal, free (the lane stands open) or closed (no entry).
 //! - Ledger: all entries, in order, under one ledger id.
 //! - Effective time: the recorded time, or the one by which a synchronised clock corrects it.
+//! - Health journal: the entries that say when the gate was down or blind.
 //! - Outbox: entries that an upstream has not acknowledged. Upstream: one connection to a platform.
 
 #![allow(rustdoc::private_intra_doc_links, reason = "these pages are for developers of the rooms")]

@@ -152,7 +152,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         Command::Onsite { since } => onsite(context, since).await?,
         Command::Export(arguments) => export(context, arguments).await?,
         Command::Supplement(Supplement { worker, at, direction, reason, yes }) => {
-            let at = at.within(&context.config()?.site.timezone)?;
+            let at = at.within(&context.site().await?.1)?;
             let added = super::confirmed(yes, "Is the time right?", async |confirmed| {
                 let (worker, reason) = (worker.clone(), reason.clone());
                 let added = Addition { worker, at, direction, reason, confirmed };
@@ -289,7 +289,7 @@ async fn onsite(context: &Context, since: Option<Date>) -> anyhow::Result<()> {
 
 async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {
     let Export { from, to, month, out, force } = arguments;
-    let zone = context.config()?.site.timezone;
+    let (_, zone) = context.site().await?;
     let (from, to) = match (from, to, month) {
         (Some(from), Some(to), _) => (from, to),
         // A working day may begin late in the day, and a night shift may end after that.
@@ -301,7 +301,14 @@ async fn export(context: &Context, arguments: Export) -> anyhow::Result<()> {
     let mut file = WholeFile::begin(&out, force)?;
     let mut client = context.client().await?;
     let query = |from_at, to_at, from, to| {
-        let query = AttendanceQuery { from_at, to_at, from, to, ..AttendanceQuery::default() };
+        let query = AttendanceQuery {
+            from_at,
+            to_at,
+            from,
+            to,
+            export: true,
+            ..AttendanceQuery::default()
+        };
         Request::Attendance(query)
     };
     // The file begins with the gateway and its ledger. An empty query returns them.

@@ -30,12 +30,14 @@ use std::{
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use jiff::tz::TimeZone;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Control},
     control::{Client, ClientError, Request},
     memory,
+    services::SiteShown,
 };
 
 /// Maximum number of concurrent blocking calls (the store's readers, an enrolment's photo). Further
@@ -118,8 +120,27 @@ impl Context {
         Ok(config)
     }
 
+    /// Connects to the daemon. A user who may not read the configuration uses the default socket.
     async fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::connect(&self.config()?.control.socket).await?)
+        let socket = match self.config() {
+            Err(ConfigError::Unreadable { source, .. }) if is_denied(&source) => {
+                Control::default().socket
+            }
+            config => config?.control.socket,
+        };
+        Ok(Client::connect(&socket).await?)
+    }
+
+    /// Returns the site. A user who may not read the configuration asks the daemon.
+    async fn site(&self) -> anyhow::Result<(SiteShown, TimeZone)> {
+        let site: SiteShown = match self.config() {
+            Err(ConfigError::Unreadable { source, .. }) if is_denied(&source) => {
+                self.ask(&Request::Site).await?
+            }
+            config => (&config?.site).into(),
+        };
+        let timezone = TimeZone::get(&site.timezone)?;
+        Ok((site, timezone))
     }
 
     /// Sends one request to the daemon and returns its answer.
@@ -159,6 +180,10 @@ impl Context {
         let text = if self.json { serde_json::to_string(value)? } else { human(value) };
         print_line(&text)
     }
+}
+
+fn is_denied(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::PermissionDenied
 }
 
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {

@@ -134,10 +134,10 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> anyhow::Resu
 }
 
 async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Document> {
-    let site = context.config()?.site;
+    let (site, timezone) = context.site().await?;
     let first = arguments.month;
-    let days = Days::new(first, first.last_of_month(), site.timezone.clone(), site.day_starts_at)
-        .context("--month")?;
+    let days =
+        Days::new(first, first.last_of_month(), timezone, site.day_starts_at).context("--month")?;
     let mut gathered = Gathered::new(&days);
     let (from, to) = days.range();
     // With exports, the query names no worker: the worker may be known only to another gateway.
@@ -146,6 +146,7 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
         worker,
         from_at: Some(from),
         to_at: Some(to),
+        export: true,
         ..AttendanceQuery::default()
     };
     let mut taken = Ok(());
@@ -200,7 +201,7 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
         project: own.project,
         site: site.name,
         month: first.strftime("%Y-%m").to_string(),
-        timezone: site.timezone.iana_name().unwrap_or("UTC").to_owned(),
+        timezone: site.timezone,
         day_starts_at: site.day_starts_at.strftime("%H:%M").to_string(),
         made_at: days.at(now),
         sources,

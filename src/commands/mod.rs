@@ -59,9 +59,10 @@ use crate::{
     },
 };
 
-/// Maximum number of commands that wait for the one before. The next command is answered `busy`.
+/// Maximum number of commands of a link that wait for the one before. The next command is answered
+/// `busy`.
 const WAITING: usize = 2;
-/// Maximum number of releases at once. The next release is answered `busy`.
+/// Maximum number of releases of a link at once. The next release is answered `busy`.
 const RELEASES: usize = 4;
 /// Maximum number of copies of a command that wait for its reply. The next copy is answered `busy`.
 const COPIES: usize = 4;
@@ -106,16 +107,31 @@ fn refusal(id: Option<&str>, failure: &Failure) -> NoCommand {
     NoCommand { id: id.map(str::to_owned), code: failure.code.word(), message }
 }
 
-/// Carries out the commands of all links, until cancelled.
+/// Carries out the commands of all links, until cancelled. Each link has its own queue, and the
+/// queues take turns: a flood over one link delays a command of another link by one command.
 pub async fn run(
     services: Arc<Services>,
-    mut incoming: mpsc::Receiver<Incoming>,
+    incoming: Vec<mpsc::Receiver<Incoming>>,
     cancel: CancellationToken,
 ) {
+    let under_way = Mutex::default();
+    let runner = Runner { services: &services, under_way, turn: tokio::sync::Mutex::default() };
+    let links = incoming.into_iter().map(|incoming| of_link(&runner, incoming));
+    let all = async {
+        futures_util::future::join_all(links).await;
+        // The links end before the daemon does.
+        std::future::pending::<()>().await;
+    };
+    cancel.run_until_cancelled(all).await;
+}
+
+/// Carries out the commands of one link.
+async fn of_link(runner: &Runner<'_>, mut incoming: mpsc::Receiver<Incoming>) {
     let (queue, mut waiting) = mpsc::channel::<Asked>(WAITING);
-    let runner = Runner { services: &services, under_way: Mutex::default() };
     let one_by_one = async {
         while let Some(asked) = waiting.recv().await {
+            // The lock is fair, so the other links have their turn first.
+            let _turn = runner.turn.lock().await;
             runner.carry_out(asked).await;
         }
     };
@@ -126,7 +142,7 @@ pub async fn run(
                 came = incoming.recv() => came,
                 Some(()) = releases.next() => continue,
             };
-            // All links have ended.
+            // The link has ended.
             let Some(came) = came else { break };
             let Some(asked) = runner.read(came).await else { continue };
             let full = match asked.verb {
@@ -143,8 +159,9 @@ pub async fn run(
             }
         }
         while releases.next().await.is_some() {}
+        drop(queue);
     };
-    cancel.run_until_cancelled(async { tokio::join!(hand_out, one_by_one) }).await;
+    tokio::join!(hand_out, one_by_one);
 }
 
 /// Reads commands and carries them out.
@@ -152,6 +169,8 @@ struct Runner<'a> {
     services: &'a Services,
     /// Commands that are being carried out, by upstream and id, with the copies received meanwhile.
     under_way: Mutex<HashMap<(String, String), Vec<Issuer>>>,
+    /// Held while a command other than a release is carried out.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Runner<'_> {

@@ -31,7 +31,7 @@ use serde::Deserialize;
 use self::tables::LaneTable;
 pub(crate) use self::value::keys;
 pub use self::{
-    camera::{Camera, CameraSource, CameraUrl, Login},
+    camera::{Camera, CameraSource, CameraUrl, Login, LoginScheme},
     lane::Lane,
     limits::{AlarmLimits, FaceLimits, Liveness, MatchThreshold, Recognition},
     secret::{Secret, SecretError},

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     roster::WorkerId,
     services::{
-        Addition, AttendanceQuery, Dispute, Enroll, EvidenceQuery, Failure, ModeChange,
-        PassageAsked, Release, Remove, SetState, Update, Watch, Withdraw, WorkerQuery,
+        Addition, AttendanceQuery, Dispute, Enroll, EvidenceQuery, Failure, HealthQuery,
+        ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch, Withdraw, WorkerQuery,
     },
 };
 
@@ -20,6 +20,8 @@ use crate::{
 #[serde(tag = "verb", rename_all = "snake_case")]
 pub enum Request {
     Status,
+    /// The site's time zone and working day.
+    Site,
     Enroll(Box<Enroll>),
     Update(Box<Update>),
     SetState(SetState),
@@ -47,10 +49,14 @@ pub enum Request {
     Withdraw(Withdraw),
     Release(Release),
     Mode(ModeChange),
+    /// The public half of the signing key.
+    SigningKey,
     /// A signed tree head of the whole ledger.
     Head,
     /// A worker's evidence package, in pieces, as hexadecimal digits.
     Evidence(EvidenceQuery),
+    /// The times in which the gate was down or blind.
+    Health(HealthQuery),
     /// An audit of the whole ledger: items say how far it is.
     Audit,
     /// What happens at a lane, until the client disconnects.
@@ -64,12 +70,15 @@ impl Request {
         !matches!(
             self,
             Request::Status
+                | Request::Site
                 | Request::Workers(_)
                 | Request::Worker { .. }
                 | Request::History { .. }
                 | Request::Attendance(_)
                 | Request::Onsite { .. }
+                | Request::SigningKey
                 | Request::Head
+                | Request::Health(_)
                 | Request::Audit
         )
     }

@@ -6,7 +6,9 @@
 //! the daemon again.
 
 mod alarms;
+mod beginning;
 mod heads;
+mod journal;
 mod maintenance;
 mod online;
 mod opening;
@@ -19,7 +21,6 @@ use std::{collections::HashMap, sync::Arc, thread, time::Duration};
 
 use anyhow::Context as _;
 use tokio::{
-    net::UnixListener,
     sync::{broadcast, mpsc, watch},
     task::{JoinHandle, JoinSet},
 };
@@ -27,7 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     alarms::AlarmKeeper,
+    beginning::{Begun, NotBegun, begin},
     heads::sign_heads,
+    journal::{keep_journal, record_shutdown},
     maintenance::Maintenance,
     online::keep_online,
     parts::{Built, Parts},
@@ -35,7 +38,7 @@ use self::{
 use crate::{
     attendance::Origin,
     camera::{self, Slot, Wakeup},
-    clock::{Clock, Monotonic},
+    clock::Clock,
     commands,
     config::{Config, Direction, Lane, ModelFiles, Upstream},
     control, failpoint,
@@ -46,12 +49,12 @@ use crate::{
         vision_pool::{self, CameraFeed, FrameCounts, VisionPool},
         visit::FaceRules,
     },
-    ledger::{LaneMode, Ledger, Retention},
+    ledger::{HeadState, LaneMode, Ledger, Retention},
     memory::{self, Memory},
     services::{CameraPanel, Checker, LanePanel, Services},
     status,
     store::{
-        self, Room, SigningKey, Store, StoreError, StoreThread,
+        Store, StoreThread,
         photo_store::{self, PhotoStore},
     },
     supervision::Heartbeats,
@@ -77,6 +80,8 @@ pub struct Running {
     links: Vec<JoinHandle<()>>,
     threads: Vec<thread::JoinHandle<()>>,
     store: Option<StoreThread>,
+    /// The failure of a vital part.
+    failed: Option<String>,
 }
 
 /// Channel for the name of a vital part that has ended.
@@ -102,16 +107,30 @@ fn keep(what: &'static str, ended: &Fatal, work: impl Future<Output = ()> + Send
 fn links(
     config: &Config,
     context: &uplink::Context,
+    memory: &Arc<Memory>,
     ledger: &Ledger,
     ended: &Fatal,
-) -> anyhow::Result<(Vec<uplink::Link>, Vec<JoinHandle<()>>)> {
-    let spawn = |upstream: &Upstream| {
+) -> anyhow::Result<(Vec<uplink::Link>, Links)> {
+    let mut links = Links::default();
+    let mut spawn = |upstream: &Upstream| {
         let sent_before = ledger.sent_before(&upstream.name);
-        let context = uplink::Context { sent_before, ..context.clone() };
+        let (commands, incoming) = mpsc::channel(uplink::COMMANDS);
+        let memory = memory.share();
+        let context = uplink::Context { sent_before, commands, memory, ..context.clone() };
         let (link, task) = uplink::spawn(upstream.clone(), context)?;
-        Ok((link, watch_over(task, "a link's task", ended)))
+        links.tasks.push(watch_over(task, "a link's task", ended));
+        links.commands.push(incoming);
+        Ok(link)
     };
-    config.upstreams.iter().map(spawn).collect()
+    let upstreams = config.upstreams.iter().map(&mut spawn).collect::<anyhow::Result<_>>()?;
+    Ok((upstreams, links))
+}
+
+/// The tasks of all links, and the queues of their commands.
+#[derive(Default)]
+struct Links {
+    tasks: Vec<JoinHandle<()>>,
+    commands: Vec<mpsc::Receiver<uplink::Incoming>>,
 }
 
 /// Loads the models, off the async threads. Unpacking them takes twice their final size.
@@ -131,78 +150,6 @@ async fn empty_log(store: &Store) {
         Err(error) => error.to_string(),
     };
     tracing::warn!(kept, "the write-ahead log is not emptied; the next start tries again");
-}
-
-/// A start up to its first transaction.
-struct Begun {
-    store: Store,
-    store_thread: StoreThread,
-    metrics: Option<(std::net::SocketAddr, std::io::Result<tokio::net::TcpListener>)>,
-    started: Monotonic,
-    key: Arc<SigningKey>,
-    opened: opening::Opened,
-}
-
-/// Why a start did not come so far.
-enum NotBegun {
-    /// The disk is full, read-only or failing: a later attempt may succeed.
-    Disk(String),
-    Other(anyhow::Error),
-}
-
-impl<E: Into<anyhow::Error>> From<E> for NotBegun {
-    fn from(error: E) -> NotBegun {
-        NotBegun::Other(error.into())
-    }
-}
-
-/// Opens the store and the control socket, and records the start.
-async fn begin(
-    config: &Config,
-    clock: &Arc<dyn Clock>,
-    vision: &Vision,
-    listener: &mut Option<UnixListener>,
-) -> Result<Begun, NotBegun> {
-    let of_disk = |error: StoreError| match error.is_of_the_disk() {
-        true => NotBegun::Disk(error.to_string()),
-        false => NotBegun::Other(error.into()),
-    };
-    let (store, store_thread) = store::open(&config.storage, clock.clone()).map_err(of_disk)?;
-    // These come before the ledger records the start, so that a start that fails here again and
-    // again leaves no entries.
-    let metrics = match config.metrics.listen {
-        Some(address) => Some((address, status::listen_for_metrics(address).await)),
-        None => None,
-    };
-    if listener.is_none() {
-        *listener = Some(listen(config)?);
-    }
-    let started = clock.monotonic();
-    failpoint::at("start.opened");
-    let stamp = clock.stamp();
-    let key = SigningKey::load(&config.storage.signing_key).map_err(StoreError::from);
-    let key = Arc::new(key.map_err(of_disk)?);
-    let opened = opening::open(&store, config, stamp, vision.embedder_name(), key.public()).await;
-    let error = match opened {
-        Ok(opened) => return Ok(Begun { store, store_thread, metrics, started, key, opened }),
-        Err(error) => error,
-    };
-    // A failure has no cause, so a small write finds out whether the disk is the reason.
-    let probed = store.probe().await.map_err(of_disk);
-    let no_room = store.state().room == Room::Full;
-    drop(store);
-    tokio::task::spawn_blocking(move || store_thread.join()).await??;
-    match probed {
-        Err(NotBegun::Disk(problem)) => Err(NotBegun::Disk(problem)),
-        _ if no_room => Err(NotBegun::Disk(error.to_string())),
-        _ => Err(error.into()),
-    }
-}
-
-/// Makes the control socket.
-fn listen(config: &Config) -> anyhow::Result<UnixListener> {
-    let socket = config.control.socket.display();
-    control::listen(config).with_context(|| format!("cannot listen on the control socket {socket}"))
 }
 
 /// Starts a gate. The cameras open after the passages that a crash left open are closed.
@@ -274,12 +221,12 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         parts.lane(lane, &built, &vision, &wakeup, &mut tasks, &cancel)?;
     }
 
-    let (commands, incoming) = mpsc::channel(uplink::COMMANDS);
     let memory = Arc::new(Memory::default());
     let returning = memory.clone();
     keep("the return of memory", &ended, async move { returning.give_back().await });
     let (online, online_watch) = watch::channel(uplink::Online::default());
-    let heads = watch::Sender::default();
+    let replaced = opened.replaced_key;
+    let heads = watch::Sender::new(HeadState { replaced, ..HeadState::default() });
     let context = uplink::Context {
         store: store.clone(),
         heads: heads.subscribe(),
@@ -288,11 +235,12 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         online: online_watch,
         sent_before: 0,
         ledger: opened.ledger.id,
-        commands,
-        memory: memory.clone(),
+        // Each link has its own queue and share.
+        commands: mpsc::channel(uplink::COMMANDS).0,
+        memory: memory.share(),
         cancel: cancel_links.clone(),
     };
-    let (upstreams, links) = links(config, &context, &opened.ledger, &ended)?;
+    let (upstreams, links) = links(config, &context, &memory, &opened.ledger, &ended)?;
 
     let frames_to_agree = config.recognition.frames_to_agree;
     let cameras = parts.feeds.len();
@@ -311,6 +259,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         clock: clock.clone(),
         started,
         beats: beats.clone(),
+        site: (&config.site).into(),
         origin,
         vision: vision.clone(),
         roster,
@@ -327,6 +276,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             keep_years: config.storage.attendance_keep_years,
             timezone: config.site.timezone.clone(),
         },
+        readings: Default::default(),
         commands: Default::default(),
         memory: memory.clone(),
         changing: Default::default(),
@@ -355,11 +305,12 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         watchdog::watch(watched, watched_store, stop).await;
         ("the watchdog", Err(anyhow::anyhow!("its task ended")))
     });
-    let platforms = commands::run(services.clone(), incoming, cancel.clone());
+    let platforms = commands::run(services.clone(), links.commands, cancel.clone());
     keep("the platforms' commands", &ended, platforms);
     let status = keep_online(services.clone(), online, cancel_links.clone());
     keep("the links' status", &ended, status);
     keep("the tree heads", &ended, sign_heads(services.clone(), cancel.clone()));
+    keep("the health journal", &ended, keep_journal(services.clone(), cancel.clone()));
     let maintenance = Maintenance::new(&services, opened.clock);
     keep("maintenance", &ended, maintenance.run(cancel.clone()));
     let keeper = AlarmKeeper::new(services.clone(), &opened.alarms);
@@ -388,21 +339,24 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         cancel_links,
         tasks,
         turnstiles: parts.turnstiles,
-        links,
+        links: links.tasks,
         threads,
         store: Some(store_thread),
+        failed: None,
     })
 }
 
 impl Running {
     /// Waits until a vital part has ended. Returns its name and the reason.
     pub async fn failure(&mut self) -> anyhow::Error {
-        match self.tasks.join_next().await {
+        let failure = match self.tasks.join_next().await {
             Some(Ok((what, Err(error)))) => error.context(format!("{what} ended early")),
             Some(Ok((what, Ok(())))) => anyhow::anyhow!("{what} ended early"),
             Some(Err(panic)) => anyhow::anyhow!(panic).context("a task ended early"),
             None => anyhow::anyhow!("all tasks ended"),
-        }
+        };
+        self.failed = Some(failure.to_string());
+        failure
     }
 
     /// Stops all parts in order: first the sources, then the turnstiles (they withdraw their
@@ -417,6 +371,7 @@ impl Running {
             links,
             threads,
             store,
+            failed,
             ..
         } = self;
         let ordered = async move {
@@ -434,6 +389,7 @@ impl Running {
             let joined = joined.await?;
             tasks.abort_all();
             while tasks.join_next().await.is_some() {}
+            record_shutdown(&services, failed).await;
             drop(services);
             if let Some(store) = store {
                 tokio::task::spawn_blocking(move || store.join()).await??;

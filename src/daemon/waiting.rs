@@ -8,7 +8,7 @@ use std::time::Duration;
 use sd_notify::NotifyState;
 use tokio::net::UnixListener;
 
-use super::listen;
+use super::beginning::listen;
 use crate::{config::Config, control};
 
 /// Interval between two attempts to open the database.

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use jiff::civil::Date;
 use rusqlite::{Transaction, params};
 
-use super::package::{Earlier, Opened, Package, Proved, joined};
+use super::{
+    health::{Journal, Outage},
+    package::{Earlier, Opened, Package, Proved, joined},
+};
 use crate::{
     attendance::Origin,
     ledger::{
@@ -13,6 +16,7 @@ use crate::{
         growth::prover,
     },
     roster::{Identity, WorkerId},
+    store::links_to,
 };
 
 /// The days of a package.
@@ -41,7 +45,9 @@ pub fn collect(
     let of = [origin.gateway.as_str(), origin.project.as_str(), timezone];
     let signed = (head.key, head.bytes.clone());
     let mut package = Package::new(of, worker.as_str(), days, signed);
-    for index in indices(tx, worker, period.span_ms, altered)? {
+    let mut wanted = indices(tx, worker, period.span_ms, altered)?;
+    wanted.extend(outages(tx, period.span_ms)?.into_iter().flat_map(|outage| outage.entries));
+    for index in wanted {
         let stored = match ledger::read(tx, index) {
             Err(LedgerError::Pruned { .. }) => continue,
             stored => stored?,
@@ -62,8 +68,11 @@ pub fn collect(
         let path = joined(prover(tx).inclusion(index, head.head.size)?);
         package.entries.push(Proved { bytes: ledger::bytes(tx, index)?, path });
     }
+    package.keys = links_to(tx, &head.key)?;
+    let mut keys = vec![head.key];
+    keys.extend(package.keys.iter().map(|link| link.key));
     for bytes in earlier {
-        let Ok(old) = Head::verify(bytes, &head.key) else { continue };
+        let Ok((old, _)) = Head::verify_with(bytes, &keys) else { continue };
         if old.ledger == head.head.ledger && old.size <= head.head.size {
             let path = joined(prover(tx).consistency(old.size, head.head.size)?);
             package.earlier.push(Earlier { head: bytes.clone(), path });
@@ -80,6 +89,20 @@ fn commits_to(body: &Body, identity: &Identity) -> bool {
     };
     let Identity { salt, id_type, number, .. } = identity;
     committed == Some(commitment(salt, id_type.word(), number))
+}
+
+/// Returns the times in which the gate was down or blind.
+pub fn outages(tx: &Transaction<'_>, span_ms: (i64, i64)) -> Result<Vec<Outage>, LedgerError> {
+    let mut journal = Journal::new(Some(span_ms));
+    for pass in [Journal::learn, Journal::add] {
+        let mut from = Some(0);
+        while let Some(first) = from {
+            let (entries, next) = ledger::health(tx, first)?;
+            entries.iter().for_each(|stored| pass(&mut journal, stored));
+            from = next;
+        }
+    }
+    Ok(journal.finish())
 }
 
 /// Returns the entries of a worker: what is on the roster's history, the passages of the period, and

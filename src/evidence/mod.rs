@@ -4,11 +4,13 @@
 //! [`verify`] needs nothing but the package. `collect` reads the ledger; everything else is pure.
 
 mod collect;
+mod health;
 mod package;
 mod verify;
 
 pub use self::{
-    collect::{Period, collect},
+    collect::{Period, collect, outages},
+    health::{Journal, Lost, Outage, OutageShown},
     package::{MOST_BYTES, Opened, Package, Proved},
     verify::{Anchor, Known, Refused, Report, verify},
 };

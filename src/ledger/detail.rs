@@ -91,6 +91,11 @@ const ENGLISH: &[(&str, &str)] = &[
          down: its operator must renew it",
     ),
     ("camera_error", "{problem}"),
+    (
+        "camera_login_refused",
+        "{problem}. The next try is in {wait_s:seconds}, because many cameras lock a user after a few \
+         wrong passwords. A changed password, or a restart of the daemon, is tried at once",
+    ),
     ("camera_silent", "{source} is open but sends no frames: check the camera"),
     ("commit_late", "void: recorded only after its time was over"),
     ("configuration_gone", "over after {lasted_s:seconds}: it is not configured any more"),
@@ -178,6 +183,12 @@ const ENGLISH: &[(&str, &str)] = &[
         "{problem}; check the link and the broker. Gatehouse tries again at least every 30 s, and then \
          sends what waits ({records:record})",
     ),
+    (
+        "link_login_refused",
+        "{problem}; check username and password. The next try is in {wait_s:seconds}, because many \
+         brokers lock a user after a few wrong passwords. A changed password, or a restart of the daemon, \
+         is tried at once ({records:record})",
+    ),
     ("next_came", "the next person was let through before it was known whether this one walked"),
     ("no_answer", "the turnstile gave no answer"),
     ("no_passage_reports", "this controller does not report passages"),
@@ -235,6 +246,11 @@ const ENGLISH: &[(&str, &str)] = &[
         "sensor_silent",
         "the passage sensor saw no one at several releases[: {sensor}, for {direction} at lane {lane}. \
          Look for a torn or loose wire, at the sensor's power and alignment, and for dirt on it]",
+    ),
+    (
+        "signing_key_replaced",
+        "the signing key is not the one of fingerprint {before}, which has not endorsed it: put that key back and \
+         restart the daemon, or find out who replaced it",
     ),
     ("sensor_unproven", "the passage sensor saw no one, and has not shown lately that it works"),
     ("turnstile_down", "{problem}"),

@@ -16,7 +16,7 @@ use std::{str::FromStr, sync::Arc};
 
 use crate::store::{SealError, StoreError};
 use crate::vision::Template;
-use crate::words::{day, words};
+use crate::words::{self, day, words};
 #[cfg(test)]
 pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};
@@ -264,22 +264,20 @@ pub struct Enrolment {
     pub faces: Vec<FaceOnFile>,
 }
 
-/// Returns a typed text, without the blanks and invisible marks around it. Refuses a text that is
-/// empty, too long or not on one line.
+/// Returns a typed text in its one form. Refuses a text that is empty, too long, or not one line of
+/// visible characters.
 pub fn checked_text(
     field: &'static str,
     text: &str,
     max_chars: usize,
 ) -> Result<String, RosterError> {
-    let text = text.trim_matches(identity::is_blank);
-    let problem = if text.is_empty() {
-        "must not be empty".to_owned()
-    } else if text.chars().count() > max_chars {
-        format!("must have at most {max_chars} characters")
-    } else if text.chars().any(char::is_control) {
-        "must be one line without control characters".to_owned()
-    } else {
-        return Ok(text.to_owned());
+    let problem = match words::one_line(text) {
+        Ok(text) if text.is_empty() => "must not be empty".to_owned(),
+        Ok(text) if text.chars().count() > max_chars => {
+            format!("must have at most {max_chars} characters")
+        }
+        Ok(text) => return Ok(text),
+        Err(problem) => problem,
     };
     Err(RosterError::Invalid { field, problem })
 }

@@ -121,7 +121,7 @@ impl Checker {
 
     async fn begin(&self, state: &mut State, foreign: u64) -> Result<(), LedgerError> {
         let key = self.key;
-        let head = self.store.read(move |tx| newest_head(tx, &key)).await?;
+        let head = self.store.read(move |tx| newest_head(tx, key)).await?;
         let wanted = head.into_iter().map(|head| (head.size, head.root)).collect();
         (state.run, state.foreign) = (Some(audit::Audit::of_rows(self.ledger, wanted)), foreign);
         (state.singly_before, state.found) = (0, Audit::default());

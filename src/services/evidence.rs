@@ -5,14 +5,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{Failure, Services, refusal::Refusal};
 use crate::{
-    evidence::{Period, collect},
+    evidence::{OutageShown, Period, collect, outages},
+    failpoint,
     ledger::{
-        self, Actor, CborError, Head, LedgerError, SignedHead,
+        self, AccessWhat, Actor, CborError, Head, LedgerError, SignedHead,
         audit::{Audit, Finding},
         growth,
     },
     roster::{RosterError, WorkerId},
-    store::{Priority, PublicKey, meta, set_meta},
+    store::{Priority, PublicKey, links_to, meta, replaced_key, set_meta},
 };
 
 /// Maximum number of entries by which the tree grows in one transaction.
@@ -52,6 +53,19 @@ pub struct HeadShown {
     pub head: String,
 }
 
+/// The signing key's public half, as `key show` shows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeyShown {
+    /// The public key, 64 hexadecimal digits.
+    pub key: String,
+    /// The key's SHA-256 hash, 64 hexadecimal digits.
+    pub fingerprint: String,
+    /// The fingerprints of the keys before it, oldest first. Each has endorsed the next.
+    pub earlier: Vec<String>,
+    /// The fingerprint of the key that it took the place of without its endorsement.
+    pub replaced: Option<String>,
+}
+
 /// A request for a worker's package.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EvidenceQuery {
@@ -64,6 +78,15 @@ pub struct EvidenceQuery {
     /// Signed heads that the reader of the package has, in hexadecimal digits.
     #[serde(default)]
     pub earlier: Vec<String>,
+}
+
+/// A request for the times in which the gate was down or blind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HealthQuery {
+    /// The first day.
+    pub from: Date,
+    /// The last day.
+    pub to: Date,
 }
 
 /// The result of an audit.
@@ -87,15 +110,19 @@ impl Services {
         let gateway = self.origin.gateway.clone();
         let turn = move |tx: &rusqlite::Transaction<'_>| {
             let edge = growth::grow(tx, GROWN)?;
+            failpoint::at("tree.grown");
             if edge.size() < ledger::size(tx)? {
-                return Ok(None);
+                return Ok::<_, LedgerError>(None);
             }
             let signed = Head::new(ledger, (edge.size(), edge.root()), stamp, &gateway);
             let signed = signed.sign(&key)?;
             set_meta(tx, HEAD, &signed.bytes)?;
+            failpoint::at("head.written");
             Ok(Some(signed))
         };
-        self.store.write(Priority::Upkeep, turn).await
+        let signed = self.store.write(Priority::Upkeep, turn).await?;
+        failpoint::at("head.committed");
+        Ok(signed)
     }
 
     /// Compares the ledger with the newest head that was signed before. Returns the size of a head
@@ -108,8 +135,10 @@ impl Services {
                 return Ok(Some(u64::from_be_bytes(size)));
             }
             let Some(head) = meta(tx, HEAD)? else { return Ok(None) };
-            // A head of the key before this one is passed over.
-            let Ok(head) = Head::verify(&head, &key) else { return Ok(None) };
+            // A head of a key that nothing ties to this one is passed over.
+            let Ok((head, _)) = Head::verify_with(&head, &known_keys(tx, key)?) else {
+                return Ok(None);
+            };
             if growth::root(tx, head.size).is_ok_and(|root| root == head.root) {
                 return Ok(None);
             }
@@ -126,6 +155,19 @@ impl Services {
                 return Ok(signed);
             }
         }
+    }
+
+    /// Returns the public half of the signing key, for people.
+    pub async fn key(&self) -> Result<KeyShown, Failure> {
+        let key = self.signing_key.public();
+        let links = self.store.read(move |tx| Ok::<_, LedgerError>(links_to(tx, &key)?)).await?;
+        let fingerprint = |key: &PublicKey| hex::encode(key.fingerprint());
+        Ok(KeyShown {
+            key: key.to_string(),
+            fingerprint: fingerprint(&key),
+            earlier: links.iter().map(|link| fingerprint(&link.key)).collect(),
+            replaced: self.heads.borrow().replaced.as_ref().map(fingerprint),
+        })
     }
 
     /// Signs a head of the whole ledger, for people.
@@ -145,7 +187,8 @@ impl Services {
         })
     }
 
-    /// Makes the package of a worker. The ID number is opened, so the log names who asked.
+    /// Makes the package of a worker. The ID number is opened, so the ledger names
+    /// who asked.
     pub async fn evidence(&self, query: EvidenceQuery, by: &Actor) -> Result<Vec<u8>, Failure> {
         let EvidenceQuery { worker, from, to, earlier } = query;
         let span_ms = self.days(from, to)?;
@@ -165,8 +208,18 @@ impl Services {
         });
         let broken = |e: CborError| Failure::internal(e);
         let package = package.await?.sign(&self.signing_key).map_err(broken)?;
-        tracing::info!(user = %by.user, uid = by.uid, %worker, "a user exports evidence");
+        self.record_reading(AccessWhat::Evidence, by).await;
         package.encode().map_err(broken)
+    }
+
+    /// Returns the times in which the gate was down or blind.
+    pub async fn health(
+        &self,
+        HealthQuery { from, to }: HealthQuery,
+    ) -> Result<Vec<OutageShown>, Failure> {
+        let span_ms = self.days(from, to)?;
+        let found = self.store.read(move |tx| outages(tx, span_ms)).await?;
+        Ok(found.iter().map(|outage| outage.shown(&self.origin)).collect())
     }
 
     /// Returns the start and the end of these days, end exclusive; wall time in ms since 1970.
@@ -185,19 +238,37 @@ impl Services {
     /// Begins an audit of the whole ledger. The newest signed head must still be true.
     pub async fn audit(&self) -> Result<AuditRun<'_>, Failure> {
         let key = self.signing_key.public();
-        let head = self.store.read(move |tx| newest_head(tx, &key)).await?;
+        let head = self.store.read(move |tx| newest_head(tx, key)).await?;
         let wanted = head.into_iter().map(|head| (head.size, head.root)).collect();
         let (audit, done) = (Audit::new(self.ledger.id, wanted), Audited::default());
         Ok(AuditRun { services: self, audit, done, more: true })
     }
 }
 
-/// Returns the newest head that this key signed.
+/// Returns the newest head that binds the ledger of this key.
 pub(super) fn newest_head(
     tx: &rusqlite::Transaction<'_>,
-    key: &PublicKey,
+    key: PublicKey,
 ) -> Result<Option<Head>, LedgerError> {
-    Ok(meta(tx, HEAD)?.and_then(|bytes| Head::verify(&bytes, key).ok()))
+    let keys = known_keys(tx, key)?;
+    let head = meta(tx, HEAD)?.and_then(|head| Head::verify_with(&head, &keys).ok());
+    Ok(head.map(|(head, _)| head))
+}
+
+/// Returns this key, the keys before it, and the key that it took the place of without its
+/// endorsement: heads of all of these bind the ledger.
+fn known_keys(
+    tx: &rusqlite::Transaction<'_>,
+    key: PublicKey,
+) -> Result<Vec<PublicKey>, LedgerError> {
+    let mut keys = vec![key];
+    let mut after = Some(key);
+    while let Some(key) = after {
+        keys.extend(links_to(tx, &key)?.iter().map(|link| link.key));
+        after = replaced_key(tx)?.filter(|replaced| !keys.contains(replaced));
+        keys.extend(after);
+    }
+    Ok(keys)
 }
 
 /// An audit under way.

@@ -21,9 +21,10 @@ use super::{
 use crate::{
     attendance::EventRecord,
     failpoint,
-    ledger::{self, Actor, Body, Dates, LedgerError, Removal, StateChange, commitment},
+    ledger::{self, AccessWhat, Actor, Body, Dates, LedgerError, Removal, StateChange, commitment},
     roster::{self, IdType, Identity, Particulars, RosterError, State, Terms, Worker, WorkerId},
     store::Priority,
+    words,
 };
 
 /// A worker on the roster and the identity, before a change.
@@ -56,7 +57,7 @@ impl WorkerQuery {
 
 /// Returns whether a text is the one asked for. `None` asks for any text.
 pub(super) fn is(wanted: &Option<String>, there: &str) -> bool {
-    wanted.as_deref().is_none_or(|wanted| wanted == there)
+    wanted.as_deref().is_none_or(|wanted| words::composed(wanted) == there)
 }
 
 /// One page of workers, and the id after which the next page begins.
@@ -309,6 +310,9 @@ impl Services {
         let (id_type, id_number) = (identity.id_type, identity.masked());
         let in_full = self.may_change(by).is_ok();
         let particulars = if in_full { identity.particulars } else { Particulars::default() };
+        if particulars != Particulars::default() {
+            self.record_reading(AccessWhat::Particulars, by).await;
+        }
         Ok(WorkerShown { worker, id_type, id_number, particulars })
     }
 

@@ -31,6 +31,10 @@ pub(super) enum Remedy<'a> {
     Undated {
         records: u64,
     },
+    /// Another signing key took the place of the known one.
+    SigningKeyReplaced {
+        before: String,
+    },
     RosterDamaged {
         values: u64,
     },
@@ -83,6 +87,10 @@ pub(super) enum Remedy<'a> {
         dir: &'a Path,
         ms: u64,
     },
+    /// The kernel does not lock the memory of keys and templates.
+    Unlocked {
+        kib: u64,
+    },
     SetAside {
         place: &'a Path,
         why: String,
@@ -122,6 +130,12 @@ impl fmt::Display for Remedy<'_> {
                 f,
                 "{} of the last two months without a date, because the clock was never synchronised                  between two starts of the machine: the sheet lists them apart. Add these passages                  on the right day with `gatehouse attendance supplement`, and give the machine a                  time server and a battery for its clock",
                 counted(*records, "record")
+            ),
+            Remedy::SigningKeyReplaced { before } => write!(
+                f,
+                "the signing key is not the one of fingerprint {before}, which has not endorsed it: \
+                 put that key back and restart the daemon. If it is lost, find out who replaced it, \
+                 then stop the daemon and run `gatehouse key rotate-signing`",
             ),
             Remedy::RosterDamaged { values } => write!(
                 f,
@@ -198,6 +212,12 @@ impl fmt::Display for Remedy<'_> {
                 "a commit to {} took {ms} ms: workers wait at the gate, and after more than 3 s \
                  the gate does not open; replace the card or disk",
                 dir.display()
+            ),
+            Remedy::Unlocked { kib } => write!(
+                f,
+                "{kib} KiB of keys and face templates cannot be locked in memory, and may be written to \
+                 the swap device: set MemorySwapMax=0 or a larger LimitMEMLOCK= in the unit, or switch the \
+                 swap off"
             ),
             Remedy::SetAside { place, why } => write!(
                 f,

@@ -62,7 +62,7 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
     for (n, upstream) in services.upstreams.iter().enumerate() {
         let state = upstream.state.borrow();
         let backlog = backlogs.and_then(|all| all.get(n)).copied();
-        looks.push(PartState::new(AlarmWhat::Link, &state.name, link(&state, backlog)));
+        looks.push(PartState::new(AlarmWhat::Link, &state.name, link(&state, backlog, now)));
         looks.push(match backlog {
             Some(backlog) => {
                 let found = outbox(&state, backlog, stamp, &services.alarm_limits);
@@ -74,6 +74,19 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
         looks.extend(certificates.into_iter().map(|(_, look)| look));
     }
     looks
+}
+
+/// Returns the number of lanes, and of those whose controller answers and whose cameras send frames.
+pub fn working(services: &Services) -> (u32, u32) {
+    let now = services.clock.monotonic();
+    let works = |lane: &&LanePanel| {
+        let mut cameras = lane.cameras.iter();
+        lane.turnstile.borrow().connected
+            && cameras.all(|panel| camera(panel, &panel.state.borrow(), now).is_none())
+    };
+    let working = services.lanes.iter().filter(works).count();
+    // A site has few lanes.
+    [services.lanes.len(), working].map(|n| u32::try_from(n).unwrap_or(u32::MAX)).into()
 }
 
 /// Returns the name of a camera in `status`: `north/entry`.
@@ -95,7 +108,11 @@ pub(super) fn stalled(panel: &CameraPanel, state: &CameraState, now: Monotonic) 
 pub(super) fn camera(panel: &CameraPanel, state: &CameraState, now: Monotonic) -> Option<Trouble> {
     if !state.connected && !state.finished {
         let problem = of_source(&panel.source, state.last_error.as_deref().unwrap_or("opening"));
-        let detail = Detail::new("camera_error").with("problem", problem);
+        let detail = match state.next_try {
+            Some(at) => Detail::new("camera_login_refused").with("wait_s", at.since(now).as_secs()),
+            None => Detail::new("camera_error"),
+        };
+        let detail = detail.with("problem", problem);
         return Some(Trouble { since: state.since, detail, count: None });
     }
     stalled(panel, state, now).then(|| Trouble {
@@ -184,12 +201,19 @@ pub(super) fn passage_sensor(lane: &LanePanel, direction: Direction) -> Option<T
 
 /// Returns whether the ledger was altered or is damaged.
 fn ledger(services: &Services) -> Option<Trouble> {
-    let (audit, broken) = (services.audit.borrow().clone(), services.heads.borrow().broken);
+    let audit = services.audit.borrow().clone();
+    let (broken, replaced) = {
+        let heads = services.heads.borrow();
+        (heads.broken, heads.replaced)
+    };
     let altered = audit.first.map(|first| {
         Detail::new("ledger_altered").with("entries", audit.entries).with("first", first)
     });
     let broken = broken.map(|size| Detail::new("ledger_broken").with("size", size));
-    let detail = altered.or(broken)?;
+    let replaced = replaced.map(|before| {
+        Detail::new("signing_key_replaced").with("before", hex::encode(before.fingerprint()))
+    });
+    let detail = altered.or(broken).or(replaced)?;
     Some(Trouble { since: services.started, detail, count: None })
 }
 
@@ -226,12 +250,20 @@ pub(super) fn fire_input(lane: &LanePanel, now: Monotonic) -> [PartState; 2] {
     })
 }
 
-pub(super) fn link(state: &UpstreamState, backlog: Option<Backlog>) -> Option<Trouble> {
+pub(super) fn link(
+    state: &UpstreamState,
+    backlog: Option<Backlog>,
+    now: Monotonic,
+) -> Option<Trouble> {
     if state.connected {
         return None;
     }
     let count = backlog.map(|(rows, _)| rows);
-    let down = Detail::new("link_down").with("problem", problem(&state.last_error));
+    let down = match state.next_try {
+        Some(at) => Detail::new("link_login_refused").with("wait_s", at.since(now).as_secs()),
+        None => Detail::new("link_down"),
+    };
+    let down = down.with("problem", problem(&state.last_error));
     let detail = match count {
         Some(rows) => down.with("records", rows),
         None => down,

@@ -14,7 +14,7 @@ use crate::{
     attendance::Origin,
     clock::{Clock, Monotonic},
     ledger::{HeadState, LedgerError, LedgerId},
-    memory::{Held, Memory},
+    memory::{Held, Share},
     store::{Store, StoreError},
     supervision::Panicked,
 };
@@ -38,7 +38,7 @@ pub enum Asked {
     Again { from: u64, to: u64 },
 }
 
-/// Maximum number of waiting commands, of all upstreams. A further command is answered with `busy`.
+/// Maximum number of waiting commands of an upstream. A further command is answered with `busy`.
 pub const COMMANDS: usize = 2;
 /// Maximum number of waiting requests to an upstream's task. A further sender waits.
 pub const ASKED: usize = 4;
@@ -59,7 +59,8 @@ pub struct Context {
     pub ledger: LedgerId,
     /// The queue of commands to run.
     pub commands: mpsc::Sender<Incoming>,
-    pub memory: Arc<Memory>,
+    /// The room for this link's large commands.
+    pub memory: Share,
     pub cancel: CancellationToken,
 }
 
@@ -67,7 +68,7 @@ pub struct Context {
 #[derive(Debug, thiserror::Error)]
 pub enum LinkError {
     #[error("{broker}: {problem}")]
-    Connection { broker: String, problem: String, version_in_doubt: bool },
+    Connection { broker: String, problem: String, version_in_doubt: bool, login_refused: bool },
     #[error(transparent)]
     Ledger(#[from] LedgerError),
     #[error("a record cannot be written as JSON: {0}")]

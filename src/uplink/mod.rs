@@ -7,6 +7,7 @@
 mod client;
 pub mod delivery;
 mod link;
+mod logins;
 mod mqtt;
 mod probe;
 pub mod profiles;

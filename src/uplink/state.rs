@@ -20,6 +20,9 @@ pub struct UpstreamState {
     #[serde(skip)]
     pub since: Monotonic,
     pub last_error: Option<String>,
+    /// When the login is tried again that every broker refused; milliseconds since boot.
+    #[serde(rename = "next_try_uptime_ms", default)]
+    pub next_try: Option<Monotonic>,
     pub published: u64,
     pub acknowledged: u64,
     pub connects: u64,

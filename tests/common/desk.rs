@@ -82,7 +82,7 @@ impl Desk {
             let (commands, incoming) = mpsc::channel(gatehouse::uplink::COMMANDS);
             let cancel = CancellationToken::new();
             let services = running.services.clone();
-            tokio::spawn(commands::run(services, incoming, cancel.clone()));
+            tokio::spawn(commands::run(services, vec![incoming], cancel.clone()));
             (running, commands, cancel)
         }));
     }

@@ -29,11 +29,15 @@ mod demo;
 mod device;
 mod disk;
 mod docs;
+mod doors;
 mod evidence;
+#[cfg(feature = "failpoints")]
+mod evidence_cuts;
 mod gate;
 mod hostile_camera;
 mod import;
 mod lanes;
+mod logins;
 mod man;
 mod messages;
 mod metrics;

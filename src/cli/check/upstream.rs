@@ -1,14 +1,14 @@
-//! Checks of the upstreams: each broker accepts this gateway, the certificates are valid for long
-//! enough, and other users cannot read the secrets.
+//! Checks of the upstreams: each broker accepts this gateway, and the certificates are valid for long
+//! enough.
 
-use std::{os::unix::fs::MetadataExt, path::Path};
+use std::path::Path;
 
 use jiff::{Timestamp, tz::TimeZone};
 
 use super::Lines;
 use crate::{
     clock::{Clock, Stamp},
-    config::{Config, Secret, Upstream},
+    config::{Config, Upstream},
     uplink::{self, Certificate, CertificateOf},
 };
 
@@ -49,14 +49,6 @@ pub(super) async fn check(
             lines.warn(format!("certificates of {}", upstream.name), warning);
         }
     }
-    for (of, secret) in [("password", &upstream.password), ("key", &upstream.key)] {
-        let Some(secret) = secret else { continue };
-        match readable(secret, &config.path) {
-            Ok(None) => {}
-            Ok(Some(warning)) => lines.warn(format!("{of} of {}", upstream.name), warning),
-            Err(problem) => lines.add(format!("{of} of {}", upstream.name), Err(problem)),
-        }
-    }
 }
 
 fn ends_soon(certificate: &Certificate, now: &Stamp) -> Option<String> {
@@ -88,22 +80,6 @@ fn ends_soon(certificate: &Certificate, now: &Stamp) -> Option<String> {
             format!("{what} ends in {days}, on {until}: {remedy}")
         }
     })
-}
-
-/// Returns a warning if all users may read a secret. Returns an error if the secret cannot be read.
-fn readable(secret: &Secret, config: &Path) -> Result<Option<String>, String> {
-    secret.read().map_err(|e| e.to_string())?;
-    let (path, what) = match secret {
-        Secret::File(path) => (path.as_path(), "the file"),
-        Secret::Plain(_) => (config, "the file holds a secret and"),
-        // systemd protects credentials.
-        Secret::Credential(_) => return Ok(None),
-    };
-    let mode = std::fs::metadata(path).map_err(|e| format!("{}: {e}", path.display()))?.mode();
-    let path = path.display();
-    Ok((mode & 0o007 != 0).then(|| {
-        format!("{path}: {what} can be read by every user of this machine: run chmod o= {path}")
-    }))
 }
 
 fn day(time: Timestamp) -> jiff::civil::Date {
