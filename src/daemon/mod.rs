@@ -225,12 +225,14 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let cameras = parts.feeds.len();
     let capacity = Arc::new(Capacity::new(vision_pool::workers(), cameras, frames_to_agree));
     let (exporter_down, exporter) = watch::channel(None);
+    let last_trusted = Arc::new(opened.last_trusted);
     let services = Arc::new(Services {
         heads,
         signing_key: key,
         storage_dir: config.storage.dir.clone(),
         ledger: opened.ledger,
         clock: clock.clone(),
+        last_trusted: last_trusted.clone(),
         started,
         beats: beats.clone(),
         origin,
@@ -295,6 +297,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         clock: clock.clone(),
         stages,
         capacity,
+        last_trusted,
         rules: config.recognition,
         timezone: config.site.timezone.clone(),
         photos: services.photo_store.keeps(),

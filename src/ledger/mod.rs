@@ -18,6 +18,7 @@ mod head;
 pub mod kinds;
 mod outbox;
 mod retention;
+mod signed_ack;
 pub mod tree;
 mod words;
 
@@ -41,6 +42,7 @@ pub use head::{Head, HeadError, HeadState, SignedHead};
 pub use kinds::*;
 pub use outbox::{Requeued, Waiting, backlog, queue_again, strike_off, strike_off_upto, waiting};
 pub use retention::{Retention, prunable, pruned_before};
+pub use signed_ack::{SignedAck, keep_signed_ack, signed_ack};
 pub use words::{Actor, Alike, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Score, Via};
 
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::Lines;
 use crate::{
     clock::{Clock, Stamp},
-    config::{Config, Secret, Upstream},
+    config::{Ack, CommandLevel, Config, Secret, SignerKey, Upstream},
     uplink::{self, Certificate, CertificateOf},
 };
 
@@ -49,13 +49,47 @@ pub(super) async fn check(
             lines.warn(format!("certificates of {}", upstream.name), warning);
         }
     }
-    for (of, secret) in [("password", &upstream.password), ("key", &upstream.key)] {
+    authority(lines, upstream);
+    let command_key = match &upstream.command_key {
+        Some(SignerKey::Hmac(secret)) => Some(secret.clone()),
+        Some(SignerKey::Ed25519(_)) | None => None,
+    };
+    let secrets =
+        [("password", &upstream.password), ("key", &upstream.key), ("command_key", &command_key)];
+    for (of, secret) in secrets {
         let Some(secret) = secret else { continue };
         match readable(secret, &config.path) {
             Ok(None) => {}
             Ok(Some(warning)) => lines.warn(format!("{of} of {}", upstream.name), warning),
             Err(problem) => lines.add(format!("{of} of {}", upstream.name), Err(problem)),
         }
+    }
+}
+
+/// Says whose commands and acknowledgements count.
+fn authority(lines: &mut Lines, upstream: &Upstream) {
+    let (name, level) = (format!("commands of {}", upstream.name), upstream.commands);
+    if let Some(key) = &upstream.command_key {
+        let usable = uplink::authority::check(key).map_err(|e| format!("command_key: {e}"));
+        let kind = match key {
+            SignerKey::Hmac(_) => uplink::authority::HMAC_SHA256,
+            SignerKey::Ed25519(_) => uplink::authority::ED25519,
+        };
+        lines.add(name, usable.map(|()| format!("\"{level}\", only signed ones ({kind})")));
+        return;
+    }
+    if level > CommandLevel::Status {
+        let problem =
+            "a client that may publish at the broker can enroll itself and read all names";
+        lines.warn(
+            name,
+            format!("commands = \"{level}\" without a command_key: {problem}; set command_key"),
+        );
+    }
+    if upstream.ack == Ack::Platform {
+        let warning = "not signed: they count only up to what the broker has acknowledged, and prove \
+                       nothing about the platform; set command_key";
+        lines.warn(format!("acknowledgements of {}", upstream.name), warning.to_owned());
     }
 }
 
