@@ -215,7 +215,7 @@ fn every_block_of_commands_is_run_or_says_why_not() {
             }
             ("sh", None) => &["run", "stays", "wait", "expect"],
             ("json", _) => &["printed above"],
-            ("toml" | "yaml" | "csv", _) => &[],
+            ("toml" | "yaml" | "csv" | "python", _) => &[],
             ("", _) => {
                 let types =
                     |line: &str| line.starts_with(['$', '#']) || line.starts_with("gatehouse");
