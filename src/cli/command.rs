@@ -17,12 +17,10 @@ use crate::{
 pub(super) enum Command {
     /// Print a signed command, or a signed acknowledgement, for the topic `command` or `ack`
     ///
-    /// It needs neither the daemon nor a configuration. See docs/integrate/commands.md.
+    /// It needs neither the daemon nor a configuration. See docs/integrate/signatures.md.
     #[command(after_help = "Examples:
-  gatehouse command sign worker.suspend '{\"id\":\"W001\",\"reason\":\"left\"}' --key key \\
-      --project P-1 --gateway gate-1
-  gatehouse command sign ack '{\"ledger\":\"fdfd…\",\"upto\":4711}' --key key --project P-1 \\
-      --gateway gate-1")]
+  gatehouse command sign roster.digest --key key --project P-1 --gateway gate-1
+  gatehouse command sign roster.page \"{}\" --key key --ed25519 --project P-1 --gateway gate-1")]
     Sign(Sign),
     /// Print the command_key of an Ed25519 private key, for the gateway's configuration
     #[command(after_help = "Examples:
@@ -45,15 +43,15 @@ pub(super) struct Sign {
     /// The file with the key: 64 hexadecimal digits (openssl rand -hex 32)
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
-    /// The key is an Ed25519 private key; without this, a secret that both sides have
-    #[arg(long)]
-    ed25519: bool,
     /// The project_code of the gateway's configuration
     #[arg(long, value_name = "CODE")]
     project: String,
     /// The gateway's id
     #[arg(long, value_name = "ID")]
     gateway: String,
+    /// The key is an Ed25519 private key; without this, a secret that both sides have
+    #[arg(long)]
+    ed25519: bool,
     /// The command's id; without it a random one
     #[arg(long)]
     id: Option<String>,

@@ -25,7 +25,7 @@ mod times;
 mod verbs;
 mod waiting;
 
-pub use self::earlier::forget;
+pub use self::{earlier::forget, waiting::REMOVAL_WAITS};
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -269,7 +269,7 @@ impl Runner<'_> {
     ) -> Result<Done, Failure> {
         let (store, id) = (&self.services.store, &known.id);
         if verb.only_reads() {
-            self.in_time(times, &verb)?;
+            self.in_time(self.services.clock.stamp(), times, &verb)?;
             let read = self.tried(from, verb, None, false).await;
             return Ok(Done::Now(reply(id, read)));
         }
@@ -283,9 +283,11 @@ impl Runner<'_> {
                 if release && !(signed && from.profile.remote_release()) {
                     return Err(Refusal::NoReleases.into());
                 }
-                let void_after = self.in_time(times, &verb)?;
-                waits = (!known.trusted).then_some(times);
-                let begun = known.clone();
+                let stamp = self.services.clock.stamp();
+                let void_after = self.in_time(stamp, times, &verb)?;
+                let mut begun = known.clone();
+                begun.trusted &= stamp.synced;
+                waits = (!begun.trusted).then_some(times);
                 let alone = matches!(verb, Verb::Release { .. });
                 let begun = store.write(Priority::Upkeep, move |tx| match alone {
                     // One command may come over two links, where their brokers are bridged.
@@ -305,9 +307,10 @@ impl Runner<'_> {
                 return Ok(Done::Before(reply));
             }
             Earlier::Begun { trusted } => {
-                // The clock may be trusted by now, and show that the command was old.
-                let late = !trusted && self.in_time(times, &verb).is_err();
-                waits = (!trusted && (late || !known.trusted)).then_some(times);
+                // The clock may be trusted by now, and show whether the command is in its time.
+                let stamp = self.services.clock.stamp();
+                let sure = trusted || stamp.synced && self.in_time(stamp, times, &verb).is_ok();
+                waits = (!sure).then_some(times);
                 let begun = known.clone();
                 let attempt = store.write(Priority::Upkeep, move |tx| earlier::attempt(tx, &begun));
                 attempts = attempt.await?;
@@ -355,8 +358,8 @@ impl Runner<'_> {
         Actor { uid, user: from.upstream.clone(), via: Via::Upstream }
     }
 
-    fn in_time(&self, times: Times, verb: &Verb) -> Result<Option<Monotonic>, Failure> {
-        times.checked(self.services.clock.stamp(), self.services.last_trusted.ms(), verb)
+    fn in_time(&self, now: Stamp, times: Times, verb: &Verb) -> Result<Option<Monotonic>, Failure> {
+        times.checked(now, self.services.last_trusted.ms(), verb)
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Vec<Issuer>>> {

@@ -19,8 +19,8 @@ use crate::{
     store::{self, Priority, StoreError},
 };
 
-/// Key in `meta`, before the worker's id.
-const KEY: &str = "removal_waits/";
+/// Key in `meta`, before the worker's id: a removal that waits for a trusted clock.
+pub const REMOVAL_WAITS: &str = "removal_waits/";
 /// Interval between two looks whether the clock is trusted again.
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -69,7 +69,7 @@ pub(super) async fn bar(
     let why = reason.unwrap_or_else(|| "to be removed".to_owned());
     services.set_state(SetState { id: id.clone(), state: State::Barred, reason: why }, by).await?;
     let (key, kept) =
-        (format!("{KEY}{id}"), serde_json::to_vec(&waits).map_err(Failure::internal)?);
+        (format!("{REMOVAL_WAITS}{id}"), serde_json::to_vec(&waits).map_err(Failure::internal)?);
     let kept = services
         .store
         .write(Priority::Upkeep, move |tx| Ok::<_, StoreError>(store::set_meta(tx, &key, &kept)?));
@@ -87,7 +87,8 @@ pub(super) async fn settle(services: &Services) {
         if !now.synced {
             continue;
         }
-        let waiting = services.store.read(|tx| Ok::<_, StoreError>(store::metas(tx, KEY)?)).await;
+        let waiting =
+            services.store.read(|tx| Ok::<_, StoreError>(store::metas(tx, REMOVAL_WAITS)?)).await;
         for (key, waits) in waiting.unwrap_or_default() {
             if let Err(error) = complete(services, &key, &waits, now).await {
                 tracing::warn!(key, %error, "a removal waits still");
@@ -97,7 +98,7 @@ pub(super) async fn settle(services: &Services) {
 }
 
 async fn complete(services: &Services, key: &str, waits: &[u8], now: Stamp) -> Result<(), Failure> {
-    let id = key.strip_prefix(KEY).and_then(|id| id.parse::<WorkerId>().ok());
+    let id = key.strip_prefix(REMOVAL_WAITS).and_then(|id| id.parse::<WorkerId>().ok());
     if let (Some(id), Ok(waits)) = (id, serde_json::from_slice::<Waits>(waits)) {
         let worker = services.roster.borrow().worker(&id).cloned();
         // A person may have readmitted or removed the worker meanwhile.
@@ -117,3 +118,6 @@ async fn complete(services: &Services, key: &str, waits: &[u8], now: Stamp) -> R
         .write(Priority::Upkeep, move |tx| Ok::<_, StoreError>(store::clear_meta(tx, &key)?));
     Ok(done.await?)
 }
+
+#[cfg(test)]
+mod tests;

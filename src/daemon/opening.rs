@@ -140,6 +140,9 @@ fn succeed(
         if let Some(trusted) = kept(LAST_TRUSTED) {
             store::set_meta(tx, LAST_TRUSTED, &trusted)?;
         }
+        for (key, waits) in store::metas(old, commands::REMOVAL_WAITS).unwrap_or_default() {
+            store::set_meta(tx, &key, &waits)?;
+        }
         for name in lanes {
             // A mode that cannot be read becomes normal.
             let mode = lane::load_mode(old, name).unwrap_or_default();

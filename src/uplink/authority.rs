@@ -29,7 +29,7 @@ pub const ED25519: &str = "ed25519";
 pub enum NotAuthorised {
     #[error(
         "only a signed message counts here: {{\"body\", \"alg\", \"sig\"}} (command_key); see \
-         docs/integrate/commands.md"
+         docs/integrate/signatures.md"
     )]
     Unsigned,
     #[error(

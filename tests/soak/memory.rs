@@ -20,7 +20,7 @@ use image::{RgbImage, imageops};
 use serde_json::json;
 
 use crate::common::{
-    Daemon, Site, broker,
+    Daemon, Site, WallClock, broker,
     camera::{self, photo},
     desk::command,
     lanes::{Lanes, SEEN},
