@@ -23,11 +23,10 @@ pub(super) enum Command {
   gatehouse command sign roster.page \"{}\" --key key --ed25519 --project P-1 --gateway gate-1")]
     Sign(Sign),
     /// Print the command_key of an Ed25519 private key, for the gateway's configuration
-    #[command(after_help = "Examples:
-  openssl rand -hex 32 >private-key
+    #[command(after_help = "Example:
   gatehouse command public --key private-key")]
     Public {
-        /// The file with the private key: 64 hexadecimal digits
+        /// The file with the private key: 64 hexadecimal digits (openssl rand -hex 32)
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
     },
