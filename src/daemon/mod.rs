@@ -246,6 +246,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let cameras = parts.feeds.len();
     let capacity = Arc::new(Capacity::new(vision_pool::workers(), cameras, frames_to_agree));
     let (exporter_down, exporter) = watch::channel(None);
+    let last_trusted = Arc::new(opened.last_trusted);
     let services = Arc::new(Services {
         heads,
         signing_key: key,
@@ -253,6 +254,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         ledger: opened.ledger,
         undated: opened.undated,
         clock: clock.clone(),
+        last_trusted: last_trusted.clone(),
         started,
         beats: beats.clone(),
         site: (&config.site).into(),
@@ -320,6 +322,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         clock: clock.clone(),
         stages,
         capacity,
+        last_trusted,
         rules: config.recognition,
         timezone: config.site.timezone.clone(),
         photos: services.photo_store.keeps(),
