@@ -50,11 +50,11 @@
 //! | [`gate`] | claim, visit, pace, policy and passage (pure), vision pool and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
 //! | [`evidence`] | packages that prove a worker's attendance to others; their verification; when the gate was down |
-//! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; a folder a profile |
+//! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; the authority of what comes; a folder a profile |
 //! | [`alarms`] | troubles that become alarms: debouncing and bursts (pure); the default router |
 //! | [`services`] | typed requests to the daemon: from the socket, from platforms, from itself |
 //! | [`status`] | the document, its gathering, troubles; the metrics and their exporter |
-//! | [`commands`] | a platform's commands: envelope, history, verbs |
+//! | [`commands`] | a platform's commands: level, history, times, verbs |
 //! | [`control`] | the Unix socket: protocol, server, client |
 //! | [`daemon`] | the composition root, supervision, shutdown |
 //! | [`cli`] | one file a command family |
@@ -108,6 +108,9 @@
 //!   without a person.
 //! - **I12** An outcome claims only what parts can support that were lately seen to work. A passage
 //!   sensor without a sign of life makes it `unconfirmed`, and is told.
+//! - **I13** To be able to publish at the broker gives no authority. By default no command changes
+//!   the roster or shows a worker. With `command_key` a command or an acknowledgement counts only
+//!   with the platform's signature; a release always needs one ([`uplink::authority`]).
 //!
 //! # Bounds
 //!

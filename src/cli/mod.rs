@@ -7,6 +7,7 @@
 mod attendance;
 pub mod bench;
 mod check;
+mod command;
 #[cfg(feature = "demo")]
 mod demo;
 mod evidence;
@@ -99,6 +100,9 @@ enum Command {
     /// Prove attendance to others: packages with proofs, signed heads, an audit of the ledger
     #[command(subcommand)]
     Evidence(evidence::Command),
+    /// Sign a platform's commands, to try them
+    #[command(subcommand)]
+    Command(command::Command),
     /// Change the key that encrypts ID numbers, face templates and photos
     #[command(subcommand)]
     Key(key::Command),
@@ -306,6 +310,7 @@ pub fn main() -> ExitCode {
             Command::Timesheet(arguments) => timesheet::run(&context, arguments).await,
             Command::Lane(command) => lane::run(&context, command).await,
             Command::Evidence(command) => evidence::run(&context, command).await,
+            Command::Command(command) => command::run(&context, command),
             Command::Key(command) => key::run(&context, command).await,
             Command::Bench(arguments) => bench::run(&context, arguments).await,
         }

@@ -249,6 +249,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let audit = watch::Sender::default();
     let (checked, id) = (store.clone(), opened.ledger.id);
     let checker = Checker::new(checked, id, key.public(), audit.clone(), heads.clone());
+    let last_trusted = Arc::new(opened.last_trusted);
     let services = Arc::new(Services {
         checker: Arc::new(checker),
         heads,
@@ -257,6 +258,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         ledger: opened.ledger,
         undated: opened.undated,
         clock: clock.clone(),
+        last_trusted: last_trusted.clone(),
         started,
         beats: beats.clone(),
         site: (&config.site).into(),
@@ -324,6 +326,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         clock: clock.clone(),
         stages,
         capacity,
+        last_trusted,
         rules: config.recognition,
         timezone: config.site.timezone.clone(),
         photos: services.photo_store.keeps(),

@@ -6,6 +6,7 @@
 //! Templates, photos, ID numbers and other particulars are sealed before they reach the database (I5).
 
 mod carry_over;
+mod day;
 mod identity;
 pub mod import;
 mod matcher;
@@ -21,6 +22,7 @@ use crate::words::{self, day, words};
 pub use carry_over::tests::enrolment as enrolment_of;
 pub use carry_over::{CarriedOver, carry_over};
 use clap::Args;
+pub use day::Day;
 pub use identity::{Gender, IdType, Identity, Particulars, is_document, starred};
 use jiff::civil::Date;
 pub use matcher::{Match, Roster};
@@ -225,9 +227,10 @@ impl Worker {
         Worker { person, terms, state, state_reason: None, templates: 0 }
     }
 
-    /// Returns the worker's standing. `today` is `None` while the clock is not trusted; then no
-    /// date denies a worker the entry.
-    pub fn standing(&self, today: Option<Date>, require_training: bool) -> Standing {
+    /// Returns the worker's standing. While the clock is not trusted, only an admission that had
+    /// ended on the last trusted day denies a worker the entry.
+    pub fn standing(&self, day: Day, require_training: bool) -> Standing {
+        let today = day.today();
         let Terms { valid_from, valid_until, trained_on, .. } = self.terms;
         match self.state {
             State::Suspended => return Standing::Suspended,
@@ -237,7 +240,7 @@ impl Worker {
         let before = |day: Option<Date>| today.zip(day).is_some_and(|(today, day)| today < day);
         if before(valid_from) {
             Standing::NotYet
-        } else if today.zip(valid_until).is_some_and(|(today, until)| today > until) {
+        } else if day.earliest().zip(valid_until).is_some_and(|(day, until)| day > until) {
             Standing::Expired
         } else if require_training && (trained_on.is_none() || before(trained_on)) {
             Standing::TrainingMissing

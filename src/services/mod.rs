@@ -77,7 +77,7 @@ use crate::{
     alarms::AlarmState,
     attendance::Origin,
     camera::{CameraState, Slot},
-    clock::{Clock, Monotonic},
+    clock::{Clock, LastTrusted, Monotonic},
     config::{AlarmLimits, Direction, FaceLimits, MatchThreshold, RosterRules, Site},
     gate::{
         lane::{self, LaneState},
@@ -200,6 +200,8 @@ pub struct Services {
     pub ledger: Ledger,
     /// The wall and monotonic clock.
     pub clock: Arc<dyn Clock>,
+    /// The last time at which the wall clock was trusted.
+    pub last_trusted: Arc<LastTrusted>,
     /// When the daemon started.
     pub started: Monotonic,
     /// Heartbeats of the parts that must make progress for the gate to work.

@@ -22,7 +22,9 @@ use crate::{
     attendance::EventRecord,
     failpoint,
     ledger::{self, AccessWhat, Actor, Body, Dates, LedgerError, Removal, StateChange, commitment},
-    roster::{self, IdType, Identity, Particulars, RosterError, State, Terms, Worker, WorkerId},
+    roster::{
+        self, Day, IdType, Identity, Particulars, RosterError, State, Terms, Worker, WorkerId,
+    },
     store::Priority,
     words,
 };
@@ -258,11 +260,14 @@ impl Services {
         }
     }
 
+    /// Returns the site's date, as far as it is known.
+    pub(super) fn day(&self) -> Day {
+        Day::at(self.clock.stamp(), &self.last_trusted, &self.origin.timezone)
+    }
+
     /// Returns the site's date; `None` while the clock is not trusted.
     pub(super) fn today(&self) -> Option<Date> {
-        let stamp = self.clock.stamp();
-        let zone = self.origin.timezone.clone();
-        stamp.synced.then(|| stamp.timestamp().to_zoned(zone).date())
+        self.day().today()
     }
 
     /// Refuses dates that are probably mistyped: papers signed in the future, and days of another

@@ -46,7 +46,16 @@ pub async fn gather(services: &Services) -> Status {
     let alarms = alarms(services, &mut attention);
     let stamp = services.clock.stamp();
     if !stamp.synced {
-        attention.add(Part::Clock, services.started, Remedy::ClockNotSynchronised);
+        attention.add(
+            Part::Clock,
+            services.started,
+            Remedy::ClockNotSynchronised {
+                last: services
+                    .last_trusted
+                    .ms()
+                    .and_then(|ms| Timestamp::from_millisecond(ms).ok()),
+            },
+        );
     }
     if services.undated > 0 {
         let remedy = Remedy::Undated { records: services.undated };
@@ -244,6 +253,16 @@ fn upstreams(
         if let Some(reason) = &link.not_subscribed {
             attention.add(what.clone(), link.since, Remedy::NotSubscribed { reason });
         }
+        if let Some(problem) = &link.command_key_error {
+            attention.add(what.clone(), link.since, Remedy::NoCommandKey { problem });
+        }
+        let carried_out = services.commands.of(&link.name);
+        if let Some((at, code)) = carried_out.last_unauthorised
+            && attention.now.since(at) < FAULT_SHOWN
+        {
+            let count = carried_out.commands_unauthorised;
+            attention.add(what.clone(), at, Remedy::Unauthorised { count, code });
+        }
         if let Some(trouble) = &link.last_trouble
             && attention.now.since(link.troubled_at) < FAULT_SHOWN
         {
@@ -258,7 +277,6 @@ fn upstreams(
                 attention.look(Part::Certificate { upstream, whose }, look);
             }
         }
-        let carried_out = services.commands.of(&link.name);
         upstreams.push(UpstreamStatus {
             link,
             outbox: backlog.map(|(rows, _)| rows),

@@ -6,6 +6,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    authority::Authority,
     profiles::{Online, Profile},
     state::UpstreamState,
     tls,
@@ -24,6 +25,7 @@ use crate::{
 pub struct Incoming {
     pub upstream: String,
     pub profile: Arc<dyn Profile>,
+    pub authority: Arc<Authority>,
     pub payload: Vec<u8>,
     /// The room in memory of a command with photos, until it is answered.
     pub held: Held,

@@ -18,6 +18,7 @@ use tokio::{
 
 use self::session::{To, session};
 use super::{
+    authority::Authority,
     delivery::Delivery,
     link::{Asked, Context, LinkError},
     logins::Logins,
@@ -61,8 +62,12 @@ pub(super) async fn run(
             tried = password();
             state.send_modify(|s| s.broker = broker.to_string());
             let acknowledged = state.borrow().acknowledged;
-            let to =
-                To { upstream: &upstream, profile: &profile, broker, version, safety: &safety };
+            // The key is read for each connection, as the password is.
+            let (authority, problem) = Authority::load(&upstream, &context.origin);
+            state.send_modify(|s| s.command_key_error = problem);
+            let authority = &Arc::new(authority);
+            let (upstream, profile, safety) = (&upstream, &profile, &safety);
+            let to = To { upstream, profile, authority, broker, version, safety };
             let session = session(to, &context, &state, &mut delivery, &mut asked);
             let ended = caught(session).await.unwrap_or_else(|fault| {
                 state.send_modify(|s| s.restarts += 1);

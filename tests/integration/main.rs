@@ -16,6 +16,7 @@ mod common;
 
 mod alarms;
 mod at_rest;
+mod authority;
 mod bounds;
 mod camera;
 mod clock;

@@ -3,7 +3,7 @@
 use std::{os::unix::fs::MetadataExt, path::Path};
 
 use super::Lines;
-use crate::config::{Config, Mode, Secret};
+use crate::config::{Config, Mode, Secret, SignerKey};
 
 /// Who besides root and the daemon may read a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +35,13 @@ fn secrets(config: &Config) -> Vec<(String, &Secret)> {
         }
     }
     for upstream in &config.upstreams {
-        for (of, secret) in [("password", &upstream.password), ("key", &upstream.key)] {
-            all.extend(
-                secret.as_ref().map(|secret| (format!("{of} of {}", upstream.name), secret)),
-            );
+        let command_key = match &upstream.command_key {
+            Some(SignerKey::Hmac(secret)) => Some(secret),
+            Some(SignerKey::Ed25519(_)) | None => None,
+        };
+        let (password, key) = (upstream.password.as_ref(), upstream.key.as_ref());
+        for (of, secret) in [("password", password), ("key", key), ("command_key", command_key)] {
+            all.extend(secret.map(|secret| (format!("{of} of {}", upstream.name), secret)));
         }
     }
     all

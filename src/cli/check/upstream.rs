@@ -8,7 +8,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use super::Lines;
 use crate::{
     clock::{Clock, Stamp},
-    config::{Config, Upstream},
+    config::{Ack, CommandLevel, Config, SignerKey, Upstream},
     uplink::{self, Certificate, CertificateOf},
 };
 
@@ -48,6 +48,34 @@ pub(super) async fn check(
         if let Some(warning) = ends_soon(certificate, &clock.stamp()) {
             lines.warn(format!("certificates of {}", upstream.name), warning);
         }
+    }
+    authority(lines, upstream);
+}
+
+/// Says whose commands and acknowledgements count.
+fn authority(lines: &mut Lines, upstream: &Upstream) {
+    let (name, level) = (format!("commands of {}", upstream.name), upstream.commands);
+    if let Some(key) = &upstream.command_key {
+        let usable = uplink::authority::check(key).map_err(|e| format!("command_key: {e}"));
+        let kind = match key {
+            SignerKey::Hmac(_) => uplink::authority::HMAC_SHA256,
+            SignerKey::Ed25519(_) => uplink::authority::ED25519,
+        };
+        lines.add(name, usable.map(|()| format!("\"{level}\", only signed ones ({kind})")));
+        return;
+    }
+    if level > CommandLevel::Status {
+        let problem =
+            "a client that may publish at the broker can enroll itself and read all names";
+        lines.warn(
+            name,
+            format!("commands = \"{level}\" without a command_key: {problem}; set command_key"),
+        );
+    }
+    if upstream.ack == Ack::Platform {
+        let warning = "not signed: they count only up to what the broker has acknowledged, and prove \
+                       nothing about the platform; set command_key";
+        lines.warn(format!("acknowledgements of {}", upstream.name), warning.to_owned());
     }
 }
 
