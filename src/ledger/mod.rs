@@ -17,6 +17,7 @@ pub mod growth;
 mod head;
 pub mod kinds;
 mod outbox;
+mod planned;
 mod retention;
 pub mod tree;
 mod words;
@@ -40,8 +41,11 @@ pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation};
 pub use head::{Head, HeadError, HeadState, SignedHead};
 pub use kinds::*;
 pub use outbox::{Requeued, Waiting, backlog, queue_again, strike_off, strike_off_upto, waiting};
-pub use retention::{Retention, prunable, pruned_before};
-pub use words::{Actor, Alike, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Score, Via};
+pub use planned::{MOST_NAMED, NOTICE_DAYS, planned, settle};
+pub use retention::{Retention, passages_before, prunable, pruned_before};
+pub use words::{
+    Actor, Alike, DeletedWhat, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Score, Via,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {

@@ -15,3 +15,8 @@ pub fn set_meta(connection: &Connection, key: &str, value: &[u8]) -> rusqlite::R
     connection.execute("INSERT OR REPLACE INTO meta VALUES (?1, ?2)", params![key, value])?;
     Ok(())
 }
+
+/// Deletes a value of the table `meta`.
+pub fn delete_meta(connection: &Connection, key: &str) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM meta WHERE key = ?1", [key]).map(drop)
+}

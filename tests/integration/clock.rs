@@ -1,7 +1,8 @@
 //! The real daemon with a wall clock that is wrong, is set, and becomes synchronised.
 
 use crate::common::{Gate, Lane, Site, WallClock, photo, photo_path, walk};
-use serde_json::json;
+use rusqlite::Connection;
+use serde_json::{Value, json};
 
 const ID_A: &str = "522201199003074411";
 const HOUR: i64 = 3600;
@@ -54,5 +55,64 @@ fn i9_no_step_of_the_wall_clock_disturbs_a_passage_and_each_becomes_an_event() {
     gate.platform.event("boot");
     clock.synchronised(false);
     assert_eq!(gate.platform.event("clock")["change"], "unsynchronised");
+    gate.platform.assert_whole();
+}
+
+/// Returns the number of entries with their content, of templates and of photos of passages.
+fn kept(site: &Site) -> [u64; 3] {
+    let database = Connection::open(site.path("data/gatehouse.db")).unwrap();
+    let count = |sql| database.query_row(sql, [], |row| row.get(0)).unwrap();
+    [
+        count("SELECT count(*) FROM entry WHERE kind = 'grant' AND length(bytes) > 0"),
+        count("SELECT count(*) FROM template"),
+        count("SELECT count(*) FROM passage_photo WHERE length(key) > 0"),
+    ]
+}
+
+#[test]
+fn i11_a_wrong_year_deletes_no_record_no_photo_and_no_template_and_status_says_so() {
+    let site = Site::of(Lane::north());
+    site.configure(|c| c.set("site", "settled_on", "2026-01-31"));
+    let clock = WallClock::new(&site.path(""));
+    clock.synchronised(true);
+    let mut gate = Gate::at(site, &clock.environment());
+    let enrolled = gate.site.enroll("W001", "刘峰", ID_A, &photo_path("person_a_2.jpg"));
+    assert_eq!(enrolled.code, 0, "{enrolled:?}");
+    let until = gate.site.gatehouse(&["worker", "update", "W001", "--valid-until", "2099-12-31"]);
+    assert_eq!(until.code, 0, "{until:?}");
+    gate.pass("person_a_1.jpg");
+    gate.site.settled(&mut gate.platform);
+    let photographed = |status: &Value| status["photos"]["kept"] == 1;
+    gate.site.status_when("a photo of the passage", photographed);
+    let before = kept(&gate.site);
+    assert_eq!(before, [1, 1, 1]);
+
+    // The clock is a hundred years ahead, and says that it is synchronised.
+    clock.ahead(100 * 365 * 24 * HOUR);
+    let all = json!(["attendance", "photos", "faces"]);
+    let wrong = gate.site.status_when("all is over by the clock, and kept", |status| {
+        status["deletions"]["held_back"] == all
+    });
+    assert_eq!(wrong["deletions"]["planned"], json!([]));
+    let told = Site::degraded(&wrong).iter().filter(|what| **what == "deletion").count();
+    assert_eq!(told, 2, "{wrong}");
+    let text = gate.site.gatehouse(&["status"]);
+    for said in
+        ["date      supported by 0 of 336 h", "by this clock the time of attendance is over"]
+    {
+        assert!(text.stdout.contains(said), "{said}: {}", text.stdout);
+    }
+    assert_eq!(gate.platform.event("clock")["change"], "stepped");
+    // The daemon restarts with the wrong clock, and then the clock is right again.
+    gate.daemon.take().unwrap().stop();
+    gate.daemon = Some(gate.site.start_with(&clock.environment()));
+    gate.site.status_when("after a restart", |status| status["deletions"]["held_back"] == all);
+    assert_eq!(kept(&gate.site), before);
+    clock.ahead(0);
+    let right = gate.site.status_when("nothing is over by the right clock", |status| {
+        status["deletions"]["held_back"] == json!([])
+    });
+    assert_eq!(right["deletions"]["date"]["ran_s"], 0, "{right}");
+    assert_eq!(kept(&gate.site), before);
     gate.platform.assert_whole();
 }

@@ -18,7 +18,6 @@
 //! | `card` | a card was given to a worker, taken back or lost: worker, commitment, what, actor |
 //! | `consent` | a consent was given or withdrawn: worker, purpose, form, day, actor |
 //! | `access` | personal data was shown or exported: worker, what, actor |
-//! | `planned_deletion` | entries will be deleted: before which index, on which day, detail |
 //! | `relocation` | the box was moved: the router before and after, detail |
 
 use serde::{Deserialize, Serialize, Serializer};
@@ -147,6 +146,9 @@ kinds! {
     alarm::Alarm,
     correction::Correction,
     other_face::OtherFace,
+    planned_deletion::PlannedDeletion,
+    photo_pruning::PhotoPruning,
+    erasure::Erasure,
 }
 
 /// The body of an entry of a later version: its kind and its data.
