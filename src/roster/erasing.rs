@@ -9,7 +9,7 @@
 use std::{collections::HashSet, path::Path};
 
 use jiff::{Span, Timestamp, civil::Date, tz::TimeZone};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, config::DbConfig, params};
 
 use super::{Erased, RosterError, WorkerId, rows};
 use crate::{clock::Corroborated, store::photo_store};
@@ -205,7 +205,9 @@ pub fn erase_set_aside(place: &Path, workers: &HashSet<String>) -> Result<usize,
     }
     let (mut failed, mut erased) = (None, 0);
     let mut held = HashSet::new();
+    // Where nothing is to be erased, the database and its log stay unchanged.
     let reader = Connection::open_with_flags(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    reader.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     for (table, there, _) in FACES {
         // Damage ends a scan. A scan from each end finds the rows on both sides of the damage.
         for order in ["ASC", "DESC"] {
