@@ -368,7 +368,7 @@ async fn i2_all_of_a_removed_worker_is_forgotten_except_the_id() {
         erased,
         by: by(),
     };
-    let remove = removal.clone();
+    let remove = removal;
     bench
         .writes(move |tx, ledger, stamp| {
             for n in [0, 1] {

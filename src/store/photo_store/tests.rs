@@ -169,7 +169,7 @@ async fn i8_the_oldest_photos_make_room_for_new_ones() {
     }
     assert_eq!(bench.photos().await, [3, 4, 5]);
     assert_eq!(bench.photo_store.state().crowded_out, 2);
-    let told = bench.store.write(Priority::Upkeep, |tx| tell_untold(tx)).await.unwrap();
+    let told = bench.store.write(Priority::Upkeep, tell_untold).await.unwrap();
     assert_eq!(told, Untold { pruned: 0, crowded_out: 2 });
 }
 
