@@ -28,6 +28,8 @@ const EVERY: Duration = Duration::from_secs(1);
 /// a date that is not corroborated.
 const LOOK_EVERY: Duration = Duration::from_secs(24 * 3600);
 const LOOK_AGAIN: Duration = Duration::from_secs(600);
+/// Pause between two batches of pruned entries, for the passages.
+const BETWEEN_BATCHES: Duration = Duration::from_millis(100);
 /// Maximum number of days by which the day before which photos are pruned may move without a new
 /// announcement. A longer move is no passing of days: the clock, or the configuration, changed.
 const ROLLS_DAYS: i32 = 5;
@@ -40,8 +42,15 @@ const PHOTOS_BEFORE: &str = "photos_pruned_before";
 /// Workers whose faces are to be erased now, with the date that says so.
 type Over = Option<(Corroborated, Vec<WorkerId>)>;
 
-/// Runs until cancelled.
+/// Runs until cancelled, also in the middle of a deletion: the next start goes on with it.
 pub(super) async fn delete(services: Arc<Services>, cancel: CancellationToken) {
+    tokio::select! {
+        _ = cancel.cancelled() => {}
+        () = work(services) => {}
+    }
+}
+
+async fn work(services: Arc<Services>) {
     let kept = services.store.read(|tx| Ok::<_, LedgerError>(store::meta(tx, RECKONING)?));
     let reckoning = Reckoning::resumed(kept.await.ok().flatten().as_deref());
     services.erase_set_aside().await;
@@ -60,10 +69,7 @@ pub(super) async fn delete(services: Arc<Services>, cancel: CancellationToken) {
     };
     let mut tick = tokio::time::interval(EVERY);
     loop {
-        tokio::select! {
-            _ = cancel.cancelled() => return,
-            _ = tick.tick() => {}
-        }
+        tick.tick().await;
         let Some((date, over)) = deletion.turn().await else { continue };
         for id in &over {
             if let Err(error) = services.erase_faces(id, date).await {
@@ -230,7 +236,9 @@ impl Deletion {
             Ok(Some(plan(DeletedWhat::Attendance, on, count, Some(before))))
         };
         if let Some(plan) = self.due(DeletedWhat::Attendance, today, stamp, over).await? {
-            while self.prune_some(plan.on, date).await? {}
+            while self.prune_some(plan.on, date).await? {
+                tokio::time::sleep(BETWEEN_BATCHES).await;
+            }
             let settled =
                 self.store.write(Priority::Upkeep, |tx| settle(tx, DeletedWhat::Attendance));
             settled.await?;
