@@ -10,7 +10,10 @@ use super::{
 use crate::{
     attendance::{Record, merge::Extent, onsite::Present},
     config::Direction,
-    ledger::{self, Actor, AttendanceFilter, Attended, Body, Supplement},
+    ledger::{
+        self, Actor, AttendanceFilter, Attended, Body, Dated, Dates, LedgerError, Search,
+        Supplement,
+    },
     roster::{self, WorkerId},
     store::{Priority, StoreError},
     turnstile::PassageId,
@@ -81,8 +84,8 @@ pub struct Listing<'a> {
     services: &'a Services,
     team: Option<String>,
     contractor: Option<String>,
-    /// The next page; `None` where all are read.
-    filter: Option<AttendanceFilter>,
+    /// The search; `None` where all are read.
+    search: Option<Search>,
     /// The range of the records read so far.
     pub extent: Extent,
 }
@@ -90,9 +93,12 @@ pub struct Listing<'a> {
 impl Listing<'_> {
     /// Returns the next records; `None` where there are no more.
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Failure> {
-        let Some(filter) = self.filter.take() else { return Ok(None) };
-        let asked = filter.clone();
-        let page = self.services.store.read(move |tx| ledger::attendance(tx, &asked)).await?;
+        let Some(mut search) = self.search.take() else { return Ok(None) };
+        let read = self.services.store.read(move |tx| {
+            let page = search.page(tx)?;
+            Ok::<_, LedgerError>((search, page))
+        });
+        let (search, page) = read.await?;
         let mut listed: Vec<Record> = Vec::with_capacity(page.rows.len());
         listed.extend(page.rows.iter().filter_map(|a| Record::listed(&self.services.origin, a)));
         self.extent.unread += page.unread + (page.rows.len() - listed.len()) as u64;
@@ -101,9 +107,7 @@ impl Listing<'_> {
             .filter(|r| is(&self.team, &r.team) && is(&self.contractor, &r.contractor))
             .collect();
         records.iter().for_each(|record| self.extent.saw(record.seq));
-        if page.next.is_some() {
-            self.filter = Some(AttendanceFilter { after: page.next, ..filter });
-        }
+        self.search = Some(search).filter(Search::has_more);
         Ok(Some(records))
     }
 }
@@ -162,7 +166,8 @@ impl Services {
             .store
             .write(Priority::Upkeep, move |tx| ledger.supplement(tx, stamp, supplement))
             .await?;
-        let entry = Attended { entry: written, cause: None, disputed: None };
+        let dated = Dated::Recorded;
+        let entry = Attended { entry: written, cause: None, disputed: None, dated };
         Ok(Record::listed(&self.origin, &entry))
     }
 
@@ -206,10 +211,18 @@ impl Services {
             lane: query.lane,
             from_ms: from.map(Timestamp::as_millisecond),
             to_ms: to.map(Timestamp::as_millisecond),
-            after: None,
             limit: PAGE,
         };
-        let first = self.store.read(|tx| ledger::read(tx, 0)).await.ok().map(|first| first.entry);
+        let stamp = self.clock.stamp();
+        let begun = self.store.read(move |tx| {
+            Ok::<_, LedgerError>((Search::begin(tx, filter)?, ledger::read(tx, 0).ok()))
+        });
+        let (search, first) = begun.await?;
+        let first = first.map(|first| first.entry);
+        let effective = |stamp| {
+            let at = Timestamp::from_millisecond(search.dates().ms(stamp));
+            at.unwrap_or(stamp.timestamp())
+        };
         let extent = Extent {
             project: self.origin.project.clone(),
             gateway: self.origin.gateway.clone(),
@@ -217,8 +230,8 @@ impl Services {
             count: 0,
             first_seq: None,
             last_seq: None,
-            at: self.clock.stamp().timestamp(),
-            begins: first.as_ref().map(|first| first.stamp.timestamp()),
+            at: effective(stamp),
+            begins: first.as_ref().map(|first| effective(first.stamp)),
             unread: 0,
             set_aside: first.and_then(|first| match first.body {
                 Body::Successor(successor) => Some(successor.set_aside),
@@ -226,7 +239,7 @@ impl Services {
             }),
         };
         let AttendanceQuery { team, contractor, .. } = query;
-        Ok(Listing { services: self, team, contractor, filter: Some(filter), extent })
+        Ok(Listing { services: self, team, contractor, search: Some(search), extent })
     }
 
     fn midnight(&self, date: Date) -> Result<Timestamp, Failure> {
@@ -254,7 +267,8 @@ impl Services {
     /// 72 hours are searched.
     pub async fn onsite(&self, since: Option<Date>) -> Result<OnSite, Failure> {
         let stamp = self.clock.stamp();
-        let now = stamp.timestamp();
+        let dates = self.store.read(Dates::read).await?;
+        let now = Timestamp::from_millisecond(dates.ms(stamp)).unwrap_or(stamp.timestamp());
         let since = match since {
             Some(day) => self.midnight(day)?,
             None => now - LOOK_BACK,
@@ -264,7 +278,7 @@ impl Services {
             return Err(Refusal::SinceFuture { at, synced: stamp.synced }.into());
         }
         let range = (since.as_millisecond(), now.as_millisecond().saturating_add(1));
-        let latest = self.store.read(move |tx| ledger::latest_of_each(tx, range)).await?;
+        let latest = self.store.read(move |tx| ledger::latest_of_each(tx, &dates, range)).await?;
         let records = latest.iter().filter_map(|latest| Record::listed(&self.origin, latest));
         let mut present: Vec<Present> = records.filter_map(|r| Present::of(r, now)).collect();
         let roster = self.roster.borrow().clone();

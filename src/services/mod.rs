@@ -200,6 +200,8 @@ pub struct Services {
     pub photo_keep_days: u16,
     /// What is deleted by date.
     pub deletions: watch::Sender<Deletions>,
+    /// The number of records without a date, at the daemon's start.
+    pub undated: u64,
     /// The damaged entries found so far.
     pub audit: watch::Sender<Audit>,
     /// The key that signs tree heads.

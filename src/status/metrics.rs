@@ -138,6 +138,7 @@ impl Collector for Shown {
             ("date_support_seconds", "Running time behind the date", Some(date.date.ran_s)),
             ("deletions_planned", "Announced deletions", count(date.planned.len())),
             ("workers_absent", "Workers without a sign for 180 days", Some(date.absent)),
+            ("records_undated", "Records of two months without a date", Some(ledger.undated)),
             ("photos", "Photos of passages that are kept", Some(photos.kept)),
             ("photos_bytes", "Size of these photos", Some(photos.bytes)),
             ("disk_failing", "The disk accepts no writes", is(disk.failing.is_some())),
