@@ -6,6 +6,7 @@
 //! the daemon again.
 
 mod alarms;
+mod deletion;
 mod heads;
 mod journal;
 mod maintenance;
@@ -275,6 +276,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
             timezone: config.site.timezone.clone(),
         },
         readings: Default::default(),
+        photo_keep_days: config.storage.photo_keep_days,
+        deletions: watch::Sender::default(),
         commands: Default::default(),
         memory: memory.clone(),
         changing: Default::default(),
@@ -311,6 +314,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     keep("the health journal", &ended, keep_journal(services.clone(), cancel.clone()));
     let maintenance = Maintenance::new(&services, opened.clock);
     keep("maintenance", &ended, maintenance.run(cancel.clone()));
+    let deleting = deletion::delete(services.clone(), cancel.clone());
+    keep("deletion", &ended, deleting);
     let keeper = AlarmKeeper::new(services.clone(), &opened.alarms);
     keep("the alarms' task", &ended, keeper.run(cancel.clone()));
 

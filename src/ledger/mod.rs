@@ -19,6 +19,7 @@ mod head;
 mod health;
 pub mod kinds;
 mod outbox;
+mod planned;
 mod retention;
 mod signed_ack;
 pub mod tree;
@@ -46,9 +47,12 @@ pub use head::{Head, HeadError, HeadState, SignedHead};
 pub use health::{HEALTH_PAGE, gap_at_start, health, last_stamp};
 pub use kinds::*;
 pub use outbox::{Requeued, Waiting, backlog, queue_again, strike_off, strike_off_upto, waiting};
-pub use retention::{Retention, prunable, pruned_before};
+pub use planned::{MOST_NAMED, NOTICE_DAYS, planned, settle};
+pub use retention::{Retention, passages_before, prunable, pruned_before};
 pub use signed_ack::{SignedAck, keep_signed_ack, signed_ack};
-pub use words::{Actor, Alike, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Score, Via};
+pub use words::{
+    Actor, Alike, DeletedWhat, EntryRef, FacesChanged, FacesWhat, LaneMode, Outcome, Score, Via,
+};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {

@@ -358,6 +358,35 @@ fn one_of_each_kind() -> Vec<Entry> {
         }
         .into(),
         Access { what: AccessWhat::Photo, by: socket() }.into(),
+        PlannedDeletion {
+            what: DeletedWhat::Attendance,
+            on: jiff::civil::date(2030, 2, 14),
+            count: 41_000,
+            of_days_before: Some(jiff::civil::date(2027, 2, 14)),
+            workers: Vec::new(),
+        }
+        .into(),
+        PlannedDeletion {
+            what: DeletedWhat::Faces,
+            on: jiff::civil::date(2027, 5, 14),
+            count: 1,
+            of_days_before: None,
+            workers: vec![person().id],
+        }
+        .into(),
+        PhotoPruning {
+            pruned: 812,
+            of_days_before: Some(jiff::civil::date(2026, 10, 31)),
+            crowded_out: 3,
+        }
+        .into(),
+        Erasure {
+            worker: person().id,
+            erased: Erased { templates: 3, photos: 3 },
+            valid_until: jiff::civil::date(2026, 10, 31),
+            kept_days: 90,
+        }
+        .into(),
     ];
     (0..)
         .zip(bodies)

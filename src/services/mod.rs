@@ -13,6 +13,7 @@
 //! | `roster` | suspends, removes and lists workers; the one transaction of roster and ledger |
 //! | `history` | the changes in each entry on a worker (pure) |
 //! | `dates` | refuses times and dates that are probably mistyped (pure) |
+//! | `deletion` | erases faces that are over, also in databases that were set aside |
 //! | `faces`, `live` | an enrolment's faces, from photos or from a camera |
 //! | `likeness` | compares new faces with the enrolled ones |
 //! | `evidence` | signed tree heads, evidence packages, the audit of the ledger |
@@ -32,6 +33,7 @@ mod asked;
 mod attendance;
 mod command_counts;
 mod dates;
+mod deletion;
 mod dry_run;
 mod enrolment;
 mod evidence;
@@ -59,6 +61,7 @@ pub use self::{
     asked::{Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Update, UpdateFaces},
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone},
     command_counts::{CommandCounts, Commands},
+    deletion::{Deletions, NotErased},
     dry_run::DryRuns,
     evidence::{AuditRun, Audited, EvidenceQuery, HeadShown, HealthQuery, KeyShown},
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},
@@ -220,6 +223,10 @@ pub struct Services {
     pub roster_rules: RosterRules,
     /// How long entries are kept.
     pub retention: Retention,
+    /// Number of days for which the photos of passages are kept.
+    pub photo_keep_days: u16,
+    /// What is deleted by date.
+    pub deletions: watch::Sender<Deletions>,
     /// The number of records without a date, at the daemon's start.
     pub undated: u64,
     /// The damaged entries found so far.

@@ -11,6 +11,7 @@ use super::{
     AlarmStatus, AlarmsStatus, CameraStatus, ClockStatus, Degraded, LaneStatus, LedgerStatus,
     ProcessStatus, RosterStatus, StageStatus, Status, UpstreamStatus, VisionStatus,
     attention::Attention,
+    deletion::deletions,
     disk::disk,
     part::Part,
     remedy::Remedy,
@@ -66,6 +67,7 @@ pub async fn gather(services: &Services) -> Status {
     }
     let vision = vision(services, &mut attention);
     let disk = disk(services, &mut attention);
+    let deletions = deletions(&mut attention);
     if let Some(down) = &*services.exporter.borrow() {
         attention.add(Part::Metrics, down.since, down.error.clone());
     }
@@ -101,6 +103,7 @@ pub async fn gather(services: &Services) -> Status {
             boot: stamp.boot.to_string(),
             uptime_ms: stamp.uptime_ms,
         },
+        deletions,
         disk,
         alarms,
         stages: stages(services),

@@ -3,9 +3,9 @@
 
 use std::{fmt, path::Path};
 
-use jiff::Timestamp;
+use jiff::{Timestamp, civil::Date};
 
-use crate::{store::Room, words::counted};
+use crate::{clock::Support, ledger::DeletedWhat, store::Room, words::counted};
 
 /// What is wrong with a part.
 pub(super) enum Remedy<'a> {
@@ -98,6 +98,20 @@ pub(super) enum Remedy<'a> {
     SetAside {
         place: &'a Path,
         why: String,
+    },
+    /// By the clock the time of this is over, and the date is not corroborated.
+    HeldBack {
+        what: DeletedWhat,
+        support: Support,
+    },
+    /// No one has passed for 180 days, and `settled_on` is not set.
+    NoPassage {
+        last: Date,
+    },
+    /// A database that was set aside may hold erased faces.
+    NotErased {
+        place: &'a Path,
+        error: &'a str,
     },
 }
 
@@ -236,6 +250,25 @@ impl fmt::Display for Remedy<'_> {
                 "{} holds a database that was damaged ({why}) and set aside. Only it has the \
                  earlier records that were not sent upstream: copy it to a safe place, then remove \
                  it here",
+                place.display()
+            ),
+            Remedy::HeldBack { what, support } => write!(
+                f,
+                "by this clock the time of {what} is over, and nothing of it is deleted: {} of the {} \
+                 hours of running time support this date. If the date is wrong, correct the clock and \
+                 look for the reason",
+                support.ran_s / 3600,
+                support.needed_s / 3600
+            ),
+            Remedy::NoPassage { last } => write!(
+                f,
+                "no one has passed since {last}, and site.settled_on is not set, so attendance is \
+                 never deleted: when all wages are settled, set it; remove the workers who have left"
+            ),
+            Remedy::NotErased { place, error } => write!(
+                f,
+                "{} may still hold templates and photos that were erased ({error}): copy what you \
+                 need to a safe place, then remove it here",
                 place.display()
             ),
         }

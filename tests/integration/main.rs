@@ -24,6 +24,7 @@ mod commands;
 mod config;
 #[cfg(feature = "failpoints")]
 mod crash;
+mod deletion;
 mod delivery;
 #[cfg(feature = "demo")]
 mod demo;

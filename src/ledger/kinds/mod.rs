@@ -15,7 +15,6 @@
 //! | `confirmation` | a person confirms a worker who was enrolled remotely: worker, actor |
 //! | `card` | a card was given to a worker, taken back or lost: worker, commitment, what, actor |
 //! | `consent` | a consent was given or withdrawn: worker, purpose, form, day, actor |
-//! | `planned_deletion` | entries will be deleted: before which index, on which day, detail |
 
 use serde::{Deserialize, Serialize, Serializer};
 
@@ -152,6 +151,9 @@ kinds! {
     gap::Gap,
     heartbeat::Heartbeat,
     access::Access,
+    planned_deletion::PlannedDeletion,
+    photo_pruning::PhotoPruning,
+    erasure::Erasure,
 }
 
 /// The body of an entry of a later version: its kind and its data.
