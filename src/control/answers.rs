@@ -118,6 +118,9 @@ impl Connection<'_> {
                 self.items(happened).await?;
                 self.done(Counted { count }).await
             }
+            Request::ConfirmRoster(confirm) => {
+                self.done(services.confirm_roster(confirm, by).await?).await
+            }
             Request::Attendance(query) => {
                 let mut listing = services.attendance(query).await?;
                 while let Some(records) = listing.next().await? {

@@ -215,6 +215,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         online: online_watch,
         sent_before: 0,
         ledger: opened.ledger.id,
+        storage_dir: config.storage.dir.clone(),
         commands,
         memory: memory.clone(),
         cancel: cancel_links.clone(),
@@ -227,6 +228,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let (exporter_down, exporter) = watch::channel(None);
     let services = Arc::new(Services {
         heads,
+        roster_stale: watch::Sender::new(opened.roster_stale),
         signing_key: key,
         storage_dir: config.storage.dir.clone(),
         ledger: opened.ledger,

@@ -1,6 +1,6 @@
 //! The first transaction of a start: opens the ledger and loads the roster and the stored states.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use rusqlite::Transaction;
 
@@ -31,9 +31,11 @@ pub(super) struct Opened {
     /// The stored health of each lane's passage sensors.
     pub(super) sensors: HashMap<String, [Health; 2]>,
     pub(super) alarms: alarms::Kept,
+    /// Whether the roster is in doubt.
+    pub(super) roster_stale: bool,
 }
 
-/// Runs one transaction: succeeds a damaged ledger, closes the passages that a crash left open, and
+/// Runs one transaction: succeeds a ledger that was set aside, goes on after a lost end, closes the passages that a crash left open, and
 /// records this start and a changed configuration.
 pub(super) async fn open(
     store: &Store,
@@ -51,8 +53,14 @@ pub(super) async fn open(
         .write(Priority::Attendance, move |tx| {
             let ledger = Ledger::open(tx, upstreams)?;
             if let Some(old) = store::predecessor(tx, &dir)? {
-                succeed(tx, &ledger, stamp, &sealer, &lanes, &old)?;
+                succeed(tx, &ledger, stamp, &sealer, &lanes, &old, &dir)?;
             }
+            if let Some(mark) = store::lost_end(tx, &dir)? {
+                let lost = ledger.lose(tx, stamp, mark)?;
+                tracing::error!(lost = ?lost.entry.body, "the database has lost its end: the ledger goes on with a later seq");
+                roster::doubt(tx, lost.entry.index)?;
+            }
+            store::count_start(tx)?;
             let interrupted = ledger.close_interrupted(tx, stamp, None)?;
             if interrupted > 0 {
                 tracing::warn!(interrupted, "closed passages without an outcome as unconfirmed");
@@ -72,6 +80,7 @@ pub(super) async fn open(
                 None => made_gateway_id(tx)?,
             };
             let roster = roster::load(tx, &sealer, &model)?;
+            let roster_stale = roster::stale_since(tx)?.is_some();
             let clock = ClockWatch::resumed(stamp, store::meta(tx, CLOCK)?.as_deref());
             let (mut modes, mut sensors) = (HashMap::new(), HashMap::new());
             for name in lanes {
@@ -83,7 +92,7 @@ pub(super) async fn open(
                 relocation: store::meta(tx, alarms::NEIGHBOURHOOD)?,
             };
             failpoint::at("start.written");
-            Ok(Opened { ledger, gateway, roster, clock, modes, sensors, alarms })
+            Ok(Opened { ledger, gateway, roster, clock, modes, sensors, alarms, roster_stale })
         })
         .await
 }
@@ -108,7 +117,7 @@ fn key_change(tx: &Transaction<'_>, key: PublicKey) -> Result<Option<SigningKeyC
     Ok(Some(SigningKeyChange { key, predecessor, endorsement: None, by: None }))
 }
 
-/// Makes the first entry of a ledger that succeeds a damaged one. Carries over the roster, the
+/// Makes the first entry of a ledger that succeeds a damaged one, or an older copy. Carries over the roster, the
 /// gateway's id and other states from the old database, as far as they can be read.
 fn succeed(
     tx: &Transaction<'_>,
@@ -117,6 +126,7 @@ fn succeed(
     sealer: &store::Sealer,
     lanes: &[String],
     old: &Predecessor,
+    dir: &Path,
 ) -> Result<(), Failure> {
     let found = store::why_set_aside(&old.place);
     let mut detail = Detail::new("damaged").with("problem", found);
@@ -146,8 +156,10 @@ fn succeed(
                 commands::forget(tx, upstream, stamp.wall_ms)?;
             }
         }
+        let is_copy = store::older_copy(old, dir).is_ok_and(|mark| mark.is_some());
         let waiting = old.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, u64>(0));
         detail.code = match waiting {
+            _ if is_copy => "older_copy",
             Ok(0) => "damaged",
             Ok(_) => "damaged_unacknowledged",
             Err(_) => "damaged_acknowledgements_unknown",
@@ -159,10 +171,13 @@ fn succeed(
     }
     let CarriedOver { workers, lost: workers_lost } = carried;
     let set_aside = old.place.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    tracing::error!(%set_aside, found = %detail, workers, lost = workers_lost, "the ledger was damaged: a new one succeeds it");
+    tracing::error!(%set_aside, found = %detail, workers, lost = workers_lost, "a new ledger succeeds the one that was set aside");
     let set_aside = format!("set-aside/{set_aside}");
     let successor = Successor { predecessor, head, set_aside, detail, workers, workers_lost };
-    ledger.append(tx, stamp, successor)?;
+    let first = ledger.append(tx, stamp, successor)?;
+    if workers > 0 {
+        roster::doubt(tx, first.entry.index)?;
+    }
     Ok(store::succeeded(tx)?)
 }
 

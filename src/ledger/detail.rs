@@ -106,6 +106,11 @@ const ENGLISH: &[(&str, &str)] = &[
         "{problem}; the number of its acknowledged records is not known",
     ),
     ("damaged_unacknowledged", "{problem}; {records} of its records were not yet acknowledged"),
+    (
+        "database_shortened",
+        "the database ended with record {last}, and more had been committed: the disk lost data that it \
+         had confirmed",
+    ),
     ("disk_error", "{problem}"),
     ("disk_free", "{mib} MiB free in {folder}"),
     ("faces_over", "over after {lasted_s:seconds}; {most} in all"),
@@ -192,6 +197,7 @@ const ENGLISH: &[(&str, &str)] = &[
         "one_record_waits_link_down",
         "1 record has waited for {age_s:seconds}, and the link is down: check the link",
     ),
+    ("older_copy", "{problem}"),
     ("over", "over after {lasted_s:seconds}"),
     ("records_over", "over after {lasted_s:seconds}; {records:record} waited at most"),
     (
@@ -208,6 +214,13 @@ const ENGLISH: &[(&str, &str)] = &[
         "replay_over",
         "{source} is over, so the lane sees no one on this side: to play it again and again, set \
          loop = true in the camera's settings",
+    ),
+    (
+        "roster_stale",
+        "the database lost entries, so the roster may be older than it should be: a worker who was \
+         suspended, barred or removed may pass, and each record is flagged. Check the roster \
+         (`gatehouse worker list`), bar or remove these workers again, then run `gatehouse roster \
+         confirm`. Replace the card or disk if no copy was put back",
     ),
     (
         "router_changed",

@@ -11,12 +11,15 @@ mod by_hand;
 pub mod cbor;
 mod corrections;
 mod detail;
+mod drain;
 mod entry;
 mod evidence;
 pub mod growth;
 mod head;
 pub mod kinds;
+mod lost;
 mod outbox;
+pub mod rescue;
 mod retention;
 pub mod tree;
 mod words;
@@ -31,10 +34,11 @@ use crate::{
 };
 pub use attended::{
     AttendanceFilter, AttendancePage, Attended, Said, Word, attendance, attended_lanes,
-    latest_of_each,
+    latest_of_all, latest_of_each,
 };
 pub use cbor::CborError;
 pub use detail::{Detail, Param};
+pub use drain::{Drained, drained, next_to_drain, still_drains};
 pub use entry::{Entry, LedgerId, Unknown, commitment, leaf_hash};
 pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation};
 pub use head::{Head, HeadError, HeadState, SignedHead};
@@ -152,7 +156,11 @@ impl Ledger {
         let mut salt = [0; 16];
         getrandom::fill(&mut salt).map_err(StoreError::from)?;
         let (index, last_seq) = next(tx)?;
-        let seq = body.goes_upstream().then_some(last_seq + 1);
+        let seq = match &body {
+            // It has the seq after the lost ones.
+            Body::Lost(lost) => Some(lost.last + 1),
+            body => body.goes_upstream().then_some(last_seq + 1),
+        };
         let (ledger, ran_s, unknown) = (self.id, ran_s(tx, stamp)?, Vec::new());
         let entry = Entry { salt, ledger, index, seq, stamp, ran_s, body, unknown };
         let bytes = entry.encode().map_err(|source| LedgerError::Unwritten { source })?;
@@ -310,6 +318,14 @@ pub fn read(tx: &Transaction<'_>, index: u64) -> Result<Stored, LedgerError> {
 }
 
 const DIFFERS: &str = "its leaf hash or its index differs";
+
+/// Returns an entry's place and leaf hash, also of an entry whose retention is over.
+pub fn reference(tx: &Transaction<'_>, index: u64) -> Result<EntryRef, LedgerError> {
+    tx.prepare_cached("SELECT leaf FROM entry WHERE idx = ?1")?
+        .query_row([index], |row| Ok(EntryRef { index, hash: row.get(0)? }))
+        .optional()?
+        .ok_or(LedgerError::Missing { index })
+}
 
 /// Returns an entry's bytes as they are.
 pub fn bytes(tx: &Transaction<'_>, index: u64) -> Result<Vec<u8>, LedgerError> {

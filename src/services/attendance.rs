@@ -1,18 +1,22 @@
 //! Lists the attendance and the workers on site, and adds and disputes passages.
 
+use std::{collections::BTreeMap, path::PathBuf};
+
 use clap::Args;
 use jiff::{SignedDuration, Timestamp, civil::Date};
+use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Code, Failure, PAGE, Services, asked::checked_reason, dates, refusal::Refusal, roster::is,
+    set_aside,
 };
 use crate::{
     attendance::{Record, merge::Extent, onsite::Present},
     config::Direction,
-    ledger::{self, Actor, AttendanceFilter, Attended, Body, Supplement},
+    ledger::{self, Actor, AttendanceFilter, AttendancePage, Attended, Body, Supplement},
     roster::{self, WorkerId},
-    store::{Priority, StoreError},
+    store::{self, Priority, StoreError},
     turnstile::PassageId,
     words::day,
 };
@@ -81,6 +85,10 @@ pub struct Listing<'a> {
     services: &'a Services,
     team: Option<String>,
     contractor: Option<String>,
+    /// Databases that were set aside and are still to be read, the oldest last. They come first.
+    set_aside: Vec<PathBuf>,
+    /// The first page of each database.
+    first: AttendanceFilter,
     /// The next page; `None` where all are read.
     filter: Option<AttendanceFilter>,
     /// The range of the records read so far.
@@ -92,7 +100,17 @@ impl Listing<'_> {
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Failure> {
         let Some(filter) = self.filter.take() else { return Ok(None) };
         let asked = filter.clone();
-        let page = self.services.store.read(move |tx| ledger::attendance(tx, &asked)).await?;
+        let work = move |tx: &Transaction<'_>| ledger::attendance(tx, &asked);
+        let page = match self.set_aside.last() {
+            None => self.services.store.read(work).await?,
+            Some(place) => match set_aside::read(place.clone(), work).await? {
+                Some(page) => page,
+                None => {
+                    self.extent.illegible.push(set_aside::name(place));
+                    AttendancePage::default()
+                }
+            },
+        };
         let mut listed: Vec<Record> = Vec::with_capacity(page.rows.len());
         listed.extend(page.rows.iter().filter_map(|a| Record::listed(&self.services.origin, a)));
         self.extent.unread += page.unread + (page.rows.len() - listed.len()) as u64;
@@ -100,9 +118,11 @@ impl Listing<'_> {
             .into_iter()
             .filter(|r| is(&self.team, &r.team) && is(&self.contractor, &r.contractor))
             .collect();
-        records.iter().for_each(|record| self.extent.saw(record.seq));
+        records.iter().for_each(|record| self.extent.saw(record));
         if page.next.is_some() {
             self.filter = Some(AttendanceFilter { after: page.next, ..filter });
+        } else if self.set_aside.pop().is_some() {
+            self.filter = Some(self.first.clone());
         }
         Ok(Some(records))
     }
@@ -210,6 +230,21 @@ impl Services {
             limit: PAGE,
         };
         let first = self.store.read(|tx| ledger::read(tx, 0)).await.ok().map(|first| first.entry);
+        let set_aside: Vec<PathBuf> =
+            store::all_set_aside(&self.storage_dir).into_iter().rev().collect();
+        // The list begins with the oldest database that is still there.
+        let oldest = match set_aside.last() {
+            Some(place) => {
+                set_aside::read(place.clone(), |tx| {
+                    let first = "SELECT min(idx) FROM entry";
+                    ledger::read(tx, tx.query_row(first, [], |row| row.get(0))?)
+                })
+                .await?
+            }
+            None => None,
+        };
+        let oldest = oldest.map(|first| first.entry);
+        let earliest = oldest.as_ref().or(first.as_ref());
         let extent = Extent {
             project: self.origin.project.clone(),
             gateway: self.origin.gateway.clone(),
@@ -218,15 +253,18 @@ impl Services {
             first_seq: None,
             last_seq: None,
             at: self.clock.stamp().timestamp(),
-            begins: first.as_ref().map(|first| first.stamp.timestamp()),
+            begins: earliest.map(|first| first.stamp.timestamp()),
             unread: 0,
-            set_aside: first.and_then(|first| match first.body {
-                Body::Successor(successor) => Some(successor.set_aside),
+            earlier: BTreeMap::new(),
+            illegible: Vec::new(),
+            set_aside: earliest.and_then(|first| match &first.body {
+                Body::Successor(successor) => Some(successor.set_aside.clone()),
                 _ => None,
             }),
         };
         let AttendanceQuery { team, contractor, .. } = query;
-        Ok(Listing { services: self, team, contractor, filter: Some(filter), extent })
+        let (first, filter) = (filter.clone(), Some(filter));
+        Ok(Listing { services: self, team, contractor, set_aside, first, filter, extent })
     }
 
     fn midnight(&self, date: Date) -> Result<Timestamp, Failure> {
@@ -264,7 +302,12 @@ impl Services {
             return Err(Refusal::SinceFuture { at, synced: stamp.synced }.into());
         }
         let range = (since.as_millisecond(), now.as_millisecond().saturating_add(1));
-        let latest = self.store.read(move |tx| ledger::latest_of_each(tx, range)).await?;
+        let work = move |tx: &Transaction<'_>| ledger::latest_of_each(tx, range);
+        let mut all = self.store.read(work).await?;
+        for place in store::all_set_aside(&self.storage_dir) {
+            all.extend(set_aside::read(place, work).await?.unwrap_or_default());
+        }
+        let latest = ledger::latest_of_all(all);
         let records = latest.iter().filter_map(|latest| Record::listed(&self.origin, latest));
         let mut present: Vec<Present> = records.filter_map(|r| Present::of(r, now)).collect();
         let roster = self.roster.borrow().clone();

@@ -30,6 +30,7 @@
 mod asked;
 mod attendance;
 mod command_counts;
+mod confirmation;
 mod dates;
 mod dry_run;
 mod enrolment;
@@ -43,6 +44,7 @@ mod live;
 mod photo;
 mod refusal;
 mod roster;
+mod set_aside;
 mod update;
 mod watching;
 
@@ -56,6 +58,7 @@ pub use self::{
     asked::{Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Update, UpdateFaces},
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone},
     command_counts::{CommandCounts, Commands},
+    confirmation::{ConfirmRoster, RosterConfirmed},
     dry_run::DryRuns,
     evidence::{AuditRun, Audited, EvidenceQuery, HeadShown},
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},
@@ -174,6 +177,8 @@ pub struct Services {
     pub vision: Arc<Vision>,
     /// The gates' snapshot of the roster.
     pub roster: watch::Sender<Arc<Roster>>,
+    /// Whether the roster is in doubt, because entries were lost.
+    pub roster_stale: watch::Sender<bool>,
     /// The lanes, in the order of the configuration.
     pub lanes: Vec<LanePanel>,
     /// The links to platforms, in the order of the configuration.

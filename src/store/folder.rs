@@ -1,4 +1,4 @@
-//! The storage folder: its lock, and the folder for damaged databases.
+//! The storage folder: its lock, and the folder for databases that were set aside.
 
 use std::{
     fs::File,
@@ -55,27 +55,6 @@ pub(super) fn mark_made(dir: &Path, made: bool) -> std::io::Result<()> {
     let text = if made { "a database was made here\n" } else { "" };
     std::fs::write(dir.join("lock"), text)?;
     File::open(dir.join("lock"))?.sync_all()
-}
-
-/// Name of the file with the highest seq sent of a ledger. A database that ends before this seq has
-/// lost records: the disk lost a commit that it had confirmed, or an old copy was put back.
-const SENT: &str = "sent";
-
-/// Writes the file `sent` without waiting for the disk. An older seq in it does no harm.
-pub(super) fn write_sent(dir: &Path, ledger: &[u8], seq: u64) -> std::io::Result<()> {
-    let fresh = dir.join("sent.new");
-    // The seq stands twice, so that a damaged digit is noticed.
-    std::fs::write(&fresh, format!("{} {seq} {seq}\n", hex::encode(ledger)))?;
-    std::fs::rename(fresh, dir.join(SENT))
-}
-
-/// Returns the highest seq of this ledger that is known to have been sent.
-pub(super) fn read_sent(dir: &Path, ledger: &[u8]) -> Option<u64> {
-    let text = std::fs::read_to_string(dir.join(SENT)).ok()?;
-    let mut words = text.split_whitespace();
-    let ours = words.next()? == hex::encode(ledger);
-    let (seq, again): (u64, u64) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    (ours && seq == again).then_some(seq)
 }
 
 const FOLDER: &str = "set-aside";

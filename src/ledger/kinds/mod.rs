@@ -10,7 +10,6 @@
 //! | kind | will hold |
 //! |---|---|
 //! | `withdrawal` | a dispute that is taken back: the dispute's entry, reason, actor |
-//! | `lost` | a range of seqs that can never be sent: first, last, detail |
 //! | `shutdown` | the daemon ended normally: detail, accumulated running time |
 //! | `device` | a camera, controller or reader was replaced or came back: lane, part, detail |
 //! | `gap` | a time in which a lane recorded nothing: lane, from, to, detail |
@@ -25,7 +24,7 @@ use serde::{Deserialize, Serialize, Serializer};
 
 pub use self::alarm::AlarmWhat;
 use super::{
-    CborError, EntryRef,
+    CborError, EntryRef, Flag,
     cbor::{Read, canonical},
 };
 use crate::{roster::WorkerId, turnstile::PassageId};
@@ -147,6 +146,8 @@ kinds! {
     alarm::Alarm,
     correction::Correction,
     other_face::OtherFace,
+    lost::Lost,
+    roster_confirmation::RosterConfirmation,
 }
 
 /// The body of an entry of a later version: its kind and its data.
@@ -207,6 +208,16 @@ impl Body {
 
     pub(super) fn closes(&self) -> Option<PassageId> {
         each!(self, it => it.closes(), None)
+    }
+
+    /// Marks a grant, a release or a denial. Other kinds have no flags of the decision.
+    pub fn flag(&mut self, flag: Flag) {
+        match self {
+            Body::Grant(Grant { flags, .. })
+            | Body::GuardRelease(GuardRelease { flags, .. })
+            | Body::Denial(Denial { flags, .. }) => flags.push(flag),
+            _ => {}
+        }
     }
 
     /// Returns its fields, in the order in which the kind declares them; absent fields are null.
