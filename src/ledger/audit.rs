@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Body, Entry, LedgerError, LedgerId, leaf_hash, pruned_before, size,
+    Body, Entry, Kind as _, LedgerError, LedgerId, Lost, leaf_hash, pruned_before, size,
     tree::{Frontier, Hash},
 };
 use crate::words::words;
@@ -127,7 +127,8 @@ impl Audit {
         let follows = seq.is_none_or(|seq| seq == before + 1);
         self.last_seq = seq.unwrap_or(before);
         if pruned && bytes.is_empty() {
-            return Ok((!follows).then_some(Fault::Sequence));
+            let lost = row.get::<_, String>(4)? == Lost::NAME;
+            return Ok((!follows && !lost).then_some(Fault::Sequence));
         }
         let entry = match Entry::decode(bytes) {
             Ok(entry) if entry.index == index && leaf_hash(bytes) == leaf => entry,

@@ -188,6 +188,7 @@ const ENGLISH: &[(&str, &str)] = &[
     ("no_passage_reports", "this controller does not report passages"),
     ("not_released", "not released: {problem}"),
     ("nothing_passed", "no one walked through in time"),
+    ("older_copy", "{problem}"),
     (
         "one_record_waits",
         "1 record has waited for {age_s:seconds}, though the broker is connected; if the number does \
@@ -197,7 +198,6 @@ const ENGLISH: &[(&str, &str)] = &[
         "one_record_waits_link_down",
         "1 record has waited for {age_s:seconds}, and the link is down: check the link",
     ),
-    ("older_copy", "{problem}"),
     ("over", "over after {lasted_s:seconds}"),
     ("records_over", "over after {lasted_s:seconds}; {records:record} waited at most"),
     (

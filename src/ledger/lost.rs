@@ -28,3 +28,6 @@ impl Ledger {
         self.append(tx, stamp, lost)
     }
 }
+
+#[cfg(test)]
+mod tests;

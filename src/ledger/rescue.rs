@@ -217,3 +217,6 @@ fn copy_outbox(old: &Connection, tx: &Connection) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
