@@ -1,4 +1,5 @@
-//! `gatehouse ledger …`: reads what is legible of a damaged database. It needs no daemon.
+//! `gatehouse ledger …`: reads what is legible of a damaged database, and begins a new ledger. It needs
+//! no daemon.
 
 use std::process::ExitCode;
 
@@ -8,7 +9,11 @@ use serde::Serialize;
 
 use super::Context;
 use crate::{
+    clock::{Clock as _, SystemClock},
+    ledger::Via,
     ledger::rescue::{Rescued, rescue},
+    roster::checked_text,
+    services::actor,
     store,
     words::counted,
 };
@@ -27,6 +32,22 @@ pub(super) enum Command {
   gatehouse ledger rescue
   gatehouse ledger rescue 1-20261122T033855Z")]
     Rescue(Rescue),
+    /// Begin a new ledger after a copy was put back that the gateway cannot notice; stop the daemon
+    /// first
+    ///
+    /// The database is set aside: lists, sheets and exports still include it, and its unsent records go
+    /// upstream under their own ledger id. The first event of the new ledger names the old one, and
+    /// gives the reason and your name. Roster, photos and lane modes are carried over.
+    #[command(after_help = "Example:
+  gatehouse ledger renew --reason \"card replaced, copy of 12 October put back\"")]
+    Renew(Renew),
+}
+
+#[derive(Args)]
+pub(super) struct Renew {
+    /// The reason, in your own words
+    #[arg(long)]
+    reason: String,
 }
 
 #[derive(Args)]
@@ -44,8 +65,20 @@ struct Report {
 }
 
 pub(super) fn run(context: &Context, command: Command) -> anyhow::Result<ExitCode> {
-    let Command::Rescue(Rescue { folder }) = command;
     let config = context.config()?;
+    let folder = match command {
+        Command::Rescue(Rescue { folder }) => folder,
+        Command::Renew(Renew { reason }) => {
+            let by = actor(nix::unistd::getuid().as_raw(), Via::Console);
+            let reason = checked_text("reason", &reason, 200)?;
+            let stamp = SystemClock::new()?.stamp();
+            let place = store::renew(&config.storage, stamp, &by.user, &reason)?;
+            context.print(&serde_json::json!({ "set_aside": place }), |_| {
+                format!("the old ledger is in {}; now start the daemon", place.display())
+            })?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     let all = store::all_set_aside(&config.storage.dir);
     let named = |place: &std::path::PathBuf| match &folder {
         Some(folder) => place.file_name().is_some_and(|name| *name == **folder),

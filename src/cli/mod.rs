@@ -102,7 +102,7 @@ enum Command {
     /// Prove attendance to others: packages with proofs, signed heads, an audit of the ledger
     #[command(subcommand)]
     Evidence(evidence::Command),
-    /// Read what is legible of a damaged database
+    /// Read what is legible of a damaged database, or begin a new ledger
     #[command(subcommand)]
     Ledger(ledger::Command),
     /// Change the key that encrypts ID numbers, face templates and photos

@@ -131,6 +131,7 @@ fn succeed(
     let found = store::why_set_aside(&old.place);
     let mut detail = Detail::new("damaged").with("problem", found);
     let (mut predecessor, mut head, mut carried) = (None, None, CarriedOver::default());
+    let place = &old.place;
     if let Some(old) = &old.database {
         let kept = |key: &str| store::meta(old, key).ok().flatten();
         predecessor = kept("ledger").and_then(|id| id.try_into().ok()).map(LedgerId);
@@ -156,10 +157,12 @@ fn succeed(
                 commands::forget(tx, upstream, stamp.wall_ms)?;
             }
         }
+        let renewed = store::was_renewed(place);
         let is_copy = store::older_copy(old, dir).is_ok_and(|mark| mark.is_some());
         let waiting = old.query_row("SELECT count(*) FROM outbox", [], |row| row.get::<_, u64>(0));
         detail.code = match waiting {
             _ if is_copy => "older_copy",
+            _ if renewed => "ledger_renewed",
             Ok(0) => "damaged",
             Ok(_) => "damaged_unacknowledged",
             Err(_) => "damaged_acknowledgements_unknown",

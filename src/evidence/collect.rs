@@ -8,7 +8,7 @@ use rusqlite::{Transaction, params};
 use super::package::{Earlier, Opened, Package, Proved, joined};
 use crate::{
     attendance::Origin,
-    ledger::{self, Body, Head, LedgerError, SignedHead, commitment, growth::prover},
+    ledger::{self, Body, Head, LedgerError, SignedHead, commitment, growth, growth::prover},
     roster::{Identity, WorkerId},
 };
 
@@ -23,7 +23,8 @@ pub struct Period {
 }
 
 /// Returns the package of a worker, not signed yet. `identity` opens the commitment to the ID number. `earlier` are
-/// signed heads that the reader has, of this ledger; others are left out.
+/// signed heads that the reader has, of this ledger; others are left out. The entries `lost` are in
+/// each package.
 pub fn collect(
     tx: &Transaction<'_>,
     origin: &Origin,
@@ -38,7 +39,10 @@ pub fn collect(
     let of = [origin.gateway.as_str(), origin.project.as_str(), timezone];
     let signed = (head.key, head.bytes.clone());
     let mut package = Package::new(of, worker.as_str(), days, signed);
-    for index in indices(tx, worker, period.span_ms)? {
+    let lost = ledger::lost_at(tx)?;
+    let mut chosen = indices(tx, worker, period.span_ms)?;
+    chosen.extend(&lost);
+    for index in chosen {
         let stored = match ledger::read(tx, index) {
             Err(LedgerError::Pruned { .. }) => continue,
             stored => stored?,
@@ -61,7 +65,10 @@ pub fn collect(
     }
     for bytes in earlier {
         let Ok(old) = Head::verify(bytes, &head.key) else { continue };
-        if old.ledger == head.head.ledger && old.size <= head.head.size {
+        // A head over entries that the gateway has lost cannot be proven any more.
+        let gone = lost.iter().any(|at| *at < old.size)
+            && growth::root(tx, old.size).is_ok_and(|root| root != old.root);
+        if old.ledger == head.head.ledger && old.size <= head.head.size && !gone {
             let path = joined(prover(tx).consistency(old.size, head.head.size)?);
             package.earlier.push(Earlier { head: bytes.clone(), path });
         }

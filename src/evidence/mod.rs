@@ -10,7 +10,7 @@ mod verify;
 pub use self::{
     collect::{Period, collect},
     package::{MOST_BYTES, Opened, Package, Proved},
-    verify::{Anchor, Known, Refused, Report, verify},
+    verify::{Anchor, Gap, Known, Refused, Report, verify},
 };
 
 #[cfg(test)]

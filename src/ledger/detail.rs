@@ -178,6 +178,7 @@ const ENGLISH: &[(&str, &str)] = &[
         "the ledger is not the one of {size:entry} that this gateway signed: the database was altered, or an \
          older copy was put in its place",
     ),
+    ("ledger_renewed", "{problem}"),
     (
         "link_down",
         "{problem}; check the link and the broker. Gatehouse tries again at least every 30 s, and then \

@@ -3,7 +3,13 @@
 use rusqlite::Transaction;
 
 use super::{Detail, Ledger, LedgerError, Lost, Stored, last_seq, size};
-use crate::{clock::Stamp, store::Mark};
+use crate::{
+    clock::Stamp,
+    store::{Mark, meta, set_meta},
+};
+
+/// Key in `meta`: the indices of the entries `lost`, 8 bytes each.
+const LOST_AT: &str = "lost_at";
 
 /// Number of seqs that are passed over after the last one in the mark. The mark is written about each
 /// second, and fewer records are given in the time until it is on the disk.
@@ -25,8 +31,19 @@ impl Ledger {
             entries: mark.entries.saturating_sub(size(tx)?),
             detail: Detail::new("database_shortened").with("last", last),
         };
-        self.append(tx, stamp, lost)
+        let lost = self.append(tx, stamp, lost)?;
+        let known = meta(tx, LOST_AT)?.unwrap_or_default();
+        set_meta(tx, LOST_AT, &[&known[..], &lost.entry.index.to_be_bytes()].concat())?;
+        Ok(lost)
     }
+}
+
+/// Returns the indices of the entries `lost`. A head that was signed before such an entry, and has it
+/// in its tree, is of entries that are lost.
+pub fn lost_at(tx: &Transaction<'_>) -> Result<Vec<u64>, LedgerError> {
+    let known = meta(tx, LOST_AT)?.unwrap_or_default();
+    let (indices, _) = known.as_chunks();
+    Ok(indices.iter().map(|index| u64::from_be_bytes(*index)).collect())
 }
 
 #[cfg(test)]

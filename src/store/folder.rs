@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::Write as _,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown},
     path::{Path, PathBuf},
 };
 
@@ -82,6 +82,13 @@ pub(super) fn set_aside(config: &Storage, now: Stamp, found: &str) -> Result<Pat
     make.recursive(false).create(&place).map_err(folder)?;
     let mut why = File::create(place.join(WHY)).map_err(folder)?;
     why.write_all(found.as_bytes()).and_then(|()| why.sync_all()).map_err(folder)?;
+    // Root may run `ledger renew`, and the daemon must read the folder.
+    let owner = std::fs::metadata(dir).map_err(folder)?;
+    for made in [&all, &place, &place.join(WHY)] {
+        if std::fs::metadata(made).map_err(folder)?.uid() != owner.uid() {
+            chown(made, Some(owner.uid()), Some(owner.gid())).map_err(folder)?;
+        }
+    }
     sync(&all).map_err(folder)?;
     // From here on an empty database is a new one.
     mark_made(dir, false).map_err(folder)?;
@@ -107,6 +114,30 @@ pub(super) fn finish_setting_aside(config: &Storage, now: Stamp) -> Result<(), S
             .map_err(|source| StoreError::Folder { path: place.clone(), source }),
         None => set_aside(config, now, "the file is missing, and only its log was found").map(drop),
     }
+}
+
+/// How the text of a database begins that a person set aside.
+const RENEWED: &str = "a new ledger was begun by ";
+
+/// Sets a sound database aside, so that the next start begins a new ledger. No daemon may run. Returns
+/// the database's folder.
+pub fn renew(
+    config: &Storage,
+    now: Stamp,
+    user: &str,
+    reason: &str,
+) -> Result<PathBuf, StoreError> {
+    let path = config.database();
+    if !path.exists() {
+        return Err(StoreError::NothingSealed { path });
+    }
+    let _lock = lock_folder(config)?;
+    set_aside(config, now, &format!("{RENEWED}{user}: {reason}"))
+}
+
+/// Returns whether a person set this database aside.
+pub fn was_renewed(place: &Path) -> bool {
+    why_set_aside(place).starts_with(RENEWED)
 }
 
 fn take_log(dir: &Path, place: &Path) -> std::io::Result<()> {

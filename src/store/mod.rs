@@ -41,7 +41,7 @@ pub use self::database::SCHEMA;
 pub use self::{
     aside::{Rescue, files_of, open_damaged, open_set_aside, read_from},
     database::{Predecessor, examine, predecessor, succeeded},
-    folder::{all_set_aside, why_set_aside},
+    folder::{all_set_aside, renew, was_renewed, why_set_aside},
     mark::{Mark, count_start, lost_end, older_copy},
     meta::{meta, set_meta},
     room::{Room, space},

@@ -5,7 +5,16 @@ use std::{fs, path::PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::common::{Gate, Said, Site, photo_path, until};
+use crate::{
+    common::{
+        Gate, Said, Site,
+        consumer::Consumer,
+        past::{person, went, write},
+        photo_path, until,
+    },
+    evidence::by_others,
+};
+use gatehouse::config::Direction;
 
 const ID_A: &str = "522201199003074411";
 const ID_B: &str = "522201198805112024";
@@ -99,6 +108,13 @@ fn i3_a_database_that_lost_its_end_is_kept_and_every_record_is_flagged_until_a_p
     let ledger = all_sent(&gate.site)["ledger"]["id"].clone();
     let kept = gate.platform.records.last().unwrap().json["seq"].as_u64().unwrap();
     // The card confirms what follows and does not keep it.
+    let head = |name: &str| {
+        let file = gate.site.path(name).to_str().unwrap().to_owned();
+        let said = gate.site.gatehouse(&["evidence", "head", "--out", &file]);
+        assert_eq!(said.code, 0, "{said:?}");
+        file
+    };
+    let head_kept = head("kept.head");
     let copy = Copy::of(&gate.site);
     let barred = gate.site.gatehouse(&["worker", "bar", "W001", "--reason", "stole copper"]);
     assert_eq!(barred.code, 0, "{barred:?}");
@@ -106,6 +122,7 @@ fn i3_a_database_that_lost_its_end_is_kept_and_every_record_is_flagged_until_a_p
     let sent = gate.platform.next_on("attendance");
     let sent = sent["seq"].as_u64().unwrap();
     marked(&gate.site, sent);
+    let head_lost = head("lost.head");
     gate.daemon.take().unwrap().kill();
     copy.put_back(&gate.site);
 
@@ -139,8 +156,8 @@ fn i3_a_database_that_lost_its_end_is_kept_and_every_record_is_flagged_until_a_p
     gate.daemon = Some(gate.site.start());
     ready(&gate);
     gate.pass_again("person_b_1.jpg");
-    let record = gate.platform.next_on("attendance");
-    assert_eq!(record["flags"], json!(["roster_stale"]), "a restart ends no doubt");
+    let flagged = gate.platform.next_on("attendance");
+    assert_eq!(flagged["flags"], json!(["roster_stale"]), "a restart ends no doubt");
 
     let confirm = ["--json", "roster", "confirm", "--reason", "compared with the list"];
     let said = gate.site.gatehouse(&confirm);
@@ -155,6 +172,23 @@ fn i3_a_database_that_lost_its_end_is_kept_and_every_record_is_flagged_until_a_p
     assert!(!Site::degraded(&status).contains(&"roster"), "{status:#}");
     gate.site.gatehouse(&["roster", "confirm"]).refused("not in doubt");
     gate.platform.assert_whole();
+    // A package says what was lost. It has a proof for a head before the loss, and none for a lost one.
+    let package = gate.site.path("W001.cbor");
+    let out = package.to_str().unwrap();
+    let day = &record["at"].as_str().unwrap()[..10];
+    let export =
+        ["evidence", "export", "--worker", "W001", "--from", day, "--to", day, "--out", out];
+    let heads = ["--head", &head_kept, "--head", &head_lost];
+    let said = gate.site.gatehouse(&[&export[..], &heads].concat());
+    assert_eq!(said.code, 0, "{said:?}");
+    for (head, anchors) in [(&head_kept, true), (&head_lost, false)] {
+        let said = gate.site.gatehouse(&["--json", "evidence", "verify", out, "--head", head]);
+        let report = said.json_lines().remove(0);
+        assert_eq!(report["anchor"]["earlier_head"], anchors, "{report}");
+        assert_eq!(report["lost"][0]["first"], lost["first"], "{report}");
+        let (code, theirs) = by_others(&package, &["--head", head]);
+        assert_eq!((code, &theirs["anchored"]["earlier_head"]), (0, &json!(anchors)), "{theirs}");
+    }
     let audited = gate.site.gatehouse(&["evidence", "audit"]);
     assert_eq!(audited.code, 0, "{audited:?}");
 }
@@ -267,4 +301,58 @@ fn an_older_copy_that_was_put_back_begins_a_ledger_that_names_the_old_head() {
     assert!(remedy(&status, "database").contains("older copy"), "{status:#}");
     assert!(remedy(&status, "roster").contains("roster confirm"), "{status:#}");
     assert_eq!(attendance(&gate.site), [record], "the copy's records are listed");
+}
+
+#[test]
+fn a_person_begins_a_new_ledger_after_a_copy_that_no_gateway_can_notice() {
+    let mut gate = Gate::start(&[]);
+    enroll_both(&gate.site);
+    gate.pass_again("person_a_1.jpg");
+    let record = gate.platform.next_on("attendance");
+    all_sent(&gate.site);
+    let renew = ["ledger", "renew", "--reason", "copy put back"];
+    gate.site.gatehouse(&renew).refused("stop it first");
+    gate.daemon.take().unwrap().stop();
+    let said = gate.site.gatehouse(&renew);
+    assert!(said.code == 0 && said.out.contains("set-aside"), "{said:?}");
+    gate.daemon = Some(gate.site.start());
+    let first = gate.platform.event("successor");
+    assert_eq!(
+        (&first["code"], &first["workers"]),
+        (&json!("ledger_renewed"), &json!(2)),
+        "{first}"
+    );
+    assert!(first["detail"].as_str().unwrap().ends_with(": copy put back"), "{first}");
+    assert_eq!(first["predecessor"], record["ledger"]);
+    assert_eq!(attendance(&gate.site), [record]);
+}
+
+#[test]
+fn a_platform_that_acknowledges_steps_over_what_is_lost() {
+    let mut site = Site::without_lanes();
+    let people = [person("W001", "刘峰", "t")];
+    let passage = went(&people[0], Direction::Entry, "2026-10-12T07:30:00+08:00");
+    write(&site, &people, std::iter::once(passage));
+    site.configure(|configuration| configuration.its("ack", "platform"));
+    site.broker.start();
+    let root = "gatehouse/v1/P-1/gate-1";
+    let mut platform = Consumer::start(&site.path(""), &[site.broker.port], root, "platform");
+    let daemon = site.start();
+    all_sent(&site);
+    let copy = Copy::of(&site);
+    let suspend = ["worker", "suspend", "W001", "--reason", "no helmet"];
+    assert_eq!(site.gatehouse(&suspend).code, 0);
+    all_sent(&site);
+    let highest = platform.report().highest;
+    marked(&site, highest);
+    daemon.kill();
+    copy.put_back(&site);
+
+    let _daemon = site.start();
+    assert_eq!(site.gatehouse(&suspend).code, 0, "the first suspension is lost");
+    // The outbox is empty only when the platform has acknowledged what came after the gap.
+    all_sent(&site);
+    let report = platform.report();
+    assert!(report.highest > highest + 10_000, "{report:?}");
+    assert_eq!((report.missing, report.differing), (0, 0), "{report:?}");
 }
