@@ -7,8 +7,9 @@ use rusqlite::Connection;
 
 use super::{
     StoreError,
-    database::{APPLICATION_ID, MIGRATIONS, open_reader},
+    database::{APPLICATION_ID, MIGRATIONS, TAKES_PLACE_OF, open_reader},
     folder::own_file,
+    meta::meta,
 };
 
 const DATABASE: &str = "gatehouse.db";
@@ -44,6 +45,27 @@ pub fn open_damaged(place: &Path) -> Option<Connection> {
 /// Returns the files that hold the data of a database that was set aside.
 pub fn files_of(place: &Path) -> [PathBuf; 2] {
     [place.join(DATABASE), place.join("gatehouse.db-wal")]
+}
+
+/// The database that was set aside for this one.
+pub struct Predecessor {
+    /// The folder in which it was set aside.
+    pub place: PathBuf,
+    /// The damaged database, read only. Any query may fail because of the damage.
+    pub database: Option<Connection>,
+}
+
+/// Returns the database that was set aside before this one was made; `None` after [`succeeded`].
+pub fn predecessor(connection: &Connection, dir: &Path) -> rusqlite::Result<Option<Predecessor>> {
+    let Some(name) = meta(connection, TAKES_PLACE_OF)? else { return Ok(None) };
+    let place = dir.join("set-aside").join(String::from_utf8_lossy(&name).as_ref());
+    let database = open_damaged(&place);
+    Ok(Some(Predecessor { place, database }))
+}
+
+/// Notes that the ledger has recorded its predecessor.
+pub fn succeeded(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM meta WHERE key = ?1", [TAKES_PLACE_OF]).map(drop)
 }
 
 /// A file for rescued entries, under way.

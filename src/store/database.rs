@@ -1,18 +1,11 @@
 //! The database's file: it is opened, migrated, checked, and set aside if it is damaged.
 
-use std::{
-    fs::File,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs::File, os::unix::fs::FileExt, path::Path, sync::Arc, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{
     Sealer, StoreError,
-    aside::open_damaged,
     folder::{finish_setting_aside, locked, mark_made, newest, own_file, set_aside, was_made},
     mark::older_copy,
     meta::{KEY_PROOF, meta, set_meta},
@@ -52,7 +45,7 @@ const SUSPECT: &str = "gatehouse.db.suspect";
 
 /// Key in `meta` of a database that takes a damaged one's place: the damaged one's folder. It stays
 /// until the ledger has recorded the succession.
-const TAKES_PLACE_OF: &str = "takes_place_of";
+pub(super) const TAKES_PLACE_OF: &str = "takes_place_of";
 
 /// Opens (or makes) the database. A damaged one, or an older copy, is set aside and a new one made in
 /// its place.
@@ -282,25 +275,4 @@ fn prove_key(connection: &Connection, path: &Path, sealer: &Sealer) -> Result<bo
 pub(super) fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     Ok(Connection::open_with_flags(path, flags)?)
-}
-
-/// The damaged database that was set aside for this one.
-pub struct Predecessor {
-    /// The folder in which it was set aside.
-    pub place: PathBuf,
-    /// The damaged database, read only. Any query may fail because of the damage.
-    pub database: Option<Connection>,
-}
-
-/// Returns the database that was set aside before this one was made; `None` after [`succeeded`].
-pub fn predecessor(connection: &Connection, dir: &Path) -> rusqlite::Result<Option<Predecessor>> {
-    let Some(name) = meta(connection, TAKES_PLACE_OF)? else { return Ok(None) };
-    let place = dir.join("set-aside").join(String::from_utf8_lossy(&name).as_ref());
-    let database = open_damaged(&place);
-    Ok(Some(Predecessor { place, database }))
-}
-
-/// Notes that the ledger has recorded its predecessor.
-pub fn succeeded(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute("DELETE FROM meta WHERE key = ?1", [TAKES_PLACE_OF]).map(drop)
 }

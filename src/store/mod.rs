@@ -39,8 +39,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 #[cfg(test)]
 pub use self::database::SCHEMA;
 pub use self::{
-    aside::{Rescue, files_of, open_damaged, open_set_aside, read_from},
-    database::{Predecessor, examine, predecessor, succeeded},
+    aside::{
+        Predecessor, Rescue, files_of, open_damaged, open_set_aside, predecessor, read_from,
+        succeeded,
+    },
+    database::examine,
     folder::{all_set_aside, renew, was_renewed, why_set_aside},
     mark::{Mark, count_start, lost_end, older_copy},
     meta::{meta, set_meta},

@@ -69,6 +69,14 @@ fn remedy(status: &Value, what: &str) -> String {
     found.unwrap_or_else(|| panic!("{what} is not in {status:#}"))["remedy"].to_string()
 }
 
+/// Saves a signed head, and returns the path of its file.
+fn head(site: &Site, name: &str) -> String {
+    let file = site.path(name).to_str().unwrap().to_owned();
+    let said = site.gatehouse(&["evidence", "head", "--out", &file]);
+    assert_eq!(said.code, 0, "{said:?}");
+    file
+}
+
 fn ready(gate: &Gate) {
     gate.site.status_when("the turnstile", |s| s["lanes"][0]["turnstile"]["connected"] == true);
 }
@@ -108,13 +116,7 @@ fn i3_a_database_that_lost_its_end_is_kept_and_every_record_is_flagged_until_a_p
     let ledger = all_sent(&gate.site)["ledger"]["id"].clone();
     let kept = gate.platform.records.last().unwrap().json["seq"].as_u64().unwrap();
     // The card confirms what follows and does not keep it.
-    let head = |name: &str| {
-        let file = gate.site.path(name).to_str().unwrap().to_owned();
-        let said = gate.site.gatehouse(&["evidence", "head", "--out", &file]);
-        assert_eq!(said.code, 0, "{said:?}");
-        file
-    };
-    let head_kept = head("kept.head");
+    let head_kept = head(&gate.site, "kept.head");
     let copy = Copy::of(&gate.site);
     let barred = gate.site.gatehouse(&["worker", "bar", "W001", "--reason", "stole copper"]);
     assert_eq!(barred.code, 0, "{barred:?}");
@@ -122,7 +124,7 @@ fn i3_a_database_that_lost_its_end_is_kept_and_every_record_is_flagged_until_a_p
     let sent = gate.platform.next_on("attendance");
     let sent = sent["seq"].as_u64().unwrap();
     marked(&gate.site, sent);
-    let head_lost = head("lost.head");
+    let head_lost = head(&gate.site, "lost.head");
     gate.daemon.take().unwrap().kill();
     copy.put_back(&gate.site);
 
