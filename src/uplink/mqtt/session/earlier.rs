@@ -86,7 +86,7 @@ impl Session<'_> {
                 let messages = messages.collect::<Result<Vec<_>, _>>()?;
                 Ok::<_, LinkError>(Some((messages, progress)))
             });
-            Ok(read.await?)
+            read.await
         }))
     }
 
