@@ -14,7 +14,10 @@ use super::{
 use crate::{
     attendance::{Record, merge::Extent, onsite::Present},
     config::Direction,
-    ledger::{self, Actor, AttendanceFilter, AttendancePage, Attended, Body, Supplement},
+    ledger::{
+        self, Actor, AttendanceFilter, AttendancePage, Attended, Body, Dated, Dates, Entry,
+        LedgerError, Search, Supplement,
+    },
     roster::{self, WorkerId},
     store::{self, Priority, StoreError},
     turnstile::PassageId,
@@ -87,10 +90,12 @@ pub struct Listing<'a> {
     contractor: Option<String>,
     /// Databases that were set aside and are still to be read, the oldest last. They come first.
     set_aside: Vec<PathBuf>,
-    /// The first page of each database.
-    first: AttendanceFilter,
-    /// The next page; `None` where all are read.
-    filter: Option<AttendanceFilter>,
+    /// What is searched for in each database.
+    filter: AttendanceFilter,
+    /// The search in the present database; `None` before its first page.
+    search: Option<Search>,
+    /// All databases are read.
+    done: bool,
     /// The range of the records read so far.
     pub extent: Extent,
 }
@@ -98,16 +103,23 @@ pub struct Listing<'a> {
 impl Listing<'_> {
     /// Returns the next records; `None` where there are no more.
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Failure> {
-        let Some(filter) = self.filter.take() else { return Ok(None) };
-        let asked = filter.clone();
-        let work = move |tx: &Transaction<'_>| ledger::attendance(tx, &asked);
-        let page = match self.set_aside.last() {
+        if self.done {
+            return Ok(None);
+        }
+        let (search, filter) = (self.search.take(), self.filter.clone());
+        let work = move |tx: &Transaction<'_>| {
+            let begun = search.map_or_else(|| Search::begin(tx, filter), Ok);
+            let mut search = begun?;
+            let page = search.page(tx)?;
+            Ok::<_, LedgerError>((Some(search), page))
+        };
+        let (search, page) = match self.set_aside.last() {
             None => self.services.store.read(work).await?,
             Some(place) => match set_aside::read(place.clone(), work).await? {
-                Some(page) => page,
+                Some(read) => read,
                 None => {
                     self.extent.illegible.push(set_aside::name(place));
-                    AttendancePage::default()
+                    (None, AttendancePage::default())
                 }
             },
         };
@@ -119,10 +131,9 @@ impl Listing<'_> {
             .filter(|r| is(&self.team, &r.team) && is(&self.contractor, &r.contractor))
             .collect();
         records.iter().for_each(|record| self.extent.saw(record));
-        if page.next.is_some() {
-            self.filter = Some(AttendanceFilter { after: page.next, ..filter });
-        } else if self.set_aside.pop().is_some() {
-            self.filter = Some(self.first.clone());
+        self.search = search.filter(Search::has_more);
+        if self.search.is_none() {
+            self.done = self.set_aside.pop().is_none();
         }
         Ok(Some(records))
     }
@@ -182,7 +193,8 @@ impl Services {
             .store
             .write(Priority::Upkeep, move |tx| ledger.supplement(tx, stamp, supplement))
             .await?;
-        let entry = Attended { entry: written, cause: None, disputed: None };
+        let dated = Dated::Recorded;
+        let entry = Attended { entry: written, cause: None, disputed: None, dated };
         Ok(Record::listed(&self.origin, &entry))
     }
 
@@ -226,25 +238,35 @@ impl Services {
             lane: query.lane,
             from_ms: from.map(Timestamp::as_millisecond),
             to_ms: to.map(Timestamp::as_millisecond),
-            after: None,
             limit: PAGE,
         };
-        let first = self.store.read(|tx| ledger::read(tx, 0)).await.ok().map(|first| first.entry);
+        let stamp = self.clock.stamp();
+        let begun = |first: &Entry, dates: &Dates| {
+            let at = Timestamp::from_millisecond(dates.ms(first.stamp));
+            at.unwrap_or(first.stamp.timestamp())
+        };
+        let first = self.store.read(move |tx| {
+            let dates = Dates::read(tx)?;
+            let now = Timestamp::from_millisecond(dates.ms(stamp)).unwrap_or(stamp.timestamp());
+            let first = ledger::read(tx, 0).ok().map(|first| first.entry);
+            Ok::<_, LedgerError>((now, first.map(|first| (begun(&first, &dates), first.body))))
+        });
+        let (now, first) = first.await?;
         let set_aside: Vec<PathBuf> =
             store::all_set_aside(&self.storage_dir).into_iter().rev().collect();
         // The list begins with the oldest database that is still there.
         let oldest = match set_aside.last() {
             Some(place) => {
-                set_aside::read(place.clone(), |tx| {
-                    let first = "SELECT min(idx) FROM entry";
-                    ledger::read(tx, tx.query_row(first, [], |row| row.get(0))?)
+                set_aside::read(place.clone(), move |tx| {
+                    let index = tx.query_row("SELECT min(idx) FROM entry", [], |row| row.get(0))?;
+                    let (dates, first) = (Dates::read(tx)?, ledger::read(tx, index)?.entry);
+                    Ok((begun(&first, &dates), first.body))
                 })
                 .await?
             }
             None => None,
         };
-        let oldest = oldest.map(|first| first.entry);
-        let earliest = oldest.as_ref().or(first.as_ref());
+        let earliest = oldest.or(first);
         let extent = Extent {
             project: self.origin.project.clone(),
             gateway: self.origin.gateway.clone(),
@@ -252,19 +274,27 @@ impl Services {
             count: 0,
             first_seq: None,
             last_seq: None,
-            at: self.clock.stamp().timestamp(),
-            begins: earliest.map(|first| first.stamp.timestamp()),
+            at: now,
+            begins: earliest.as_ref().map(|(begins, _)| *begins),
             unread: 0,
             earlier: BTreeMap::new(),
             illegible: Vec::new(),
-            set_aside: earliest.and_then(|first| match &first.body {
-                Body::Successor(successor) => Some(successor.set_aside.clone()),
+            set_aside: earliest.and_then(|(_, body)| match body {
+                Body::Successor(successor) => Some(successor.set_aside),
                 _ => None,
             }),
         };
         let AttendanceQuery { team, contractor, .. } = query;
-        let (first, filter) = (filter.clone(), Some(filter));
-        Ok(Listing { services: self, team, contractor, set_aside, first, filter, extent })
+        Ok(Listing {
+            services: self,
+            team,
+            contractor,
+            set_aside,
+            filter,
+            search: None,
+            done: false,
+            extent,
+        })
     }
 
     fn midnight(&self, date: Date) -> Result<Timestamp, Failure> {
@@ -292,7 +322,8 @@ impl Services {
     /// 72 hours are searched.
     pub async fn onsite(&self, since: Option<Date>) -> Result<OnSite, Failure> {
         let stamp = self.clock.stamp();
-        let now = stamp.timestamp();
+        let dates = self.store.read(Dates::read).await?;
+        let now = Timestamp::from_millisecond(dates.ms(stamp)).unwrap_or(stamp.timestamp());
         let since = match since {
             Some(day) => self.midnight(day)?,
             None => now - LOOK_BACK,
@@ -302,10 +333,11 @@ impl Services {
             return Err(Refusal::SinceFuture { at, synced: stamp.synced }.into());
         }
         let range = (since.as_millisecond(), now.as_millisecond().saturating_add(1));
-        let work = move |tx: &Transaction<'_>| ledger::latest_of_each(tx, range);
-        let mut all = self.store.read(work).await?;
+        let mut all = self.store.read(move |tx| ledger::latest_of_each(tx, &dates, range)).await?;
         for place in store::all_set_aside(&self.storage_dir) {
-            all.extend(set_aside::read(place, work).await?.unwrap_or_default());
+            let latest =
+                move |tx: &Transaction<'_>| ledger::latest_of_each(tx, &Dates::read(tx)?, range);
+            all.extend(set_aside::read(place, latest).await?.unwrap_or_default());
         }
         let latest = ledger::latest_of_all(all);
         let records = latest.iter().filter_map(|latest| Record::listed(&self.origin, latest));
