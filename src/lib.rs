@@ -92,7 +92,8 @@
 //!   `ack = "platform"` it is deleted on the consumer's own acknowledgement, up to a seq. A row for
 //!   which its profile has no message is deleted unsent, and is counted. First deliveries rise in
 //!   seq, except that new records overtake records that waited. A possible repeat is marked outside
-//!   the hashed bytes. (ledger, seq) makes repeats harmless and gaps visible.
+//!   the hashed bytes. (ledger, seq) makes repeats harmless and gaps visible. No seq is given twice: a database that lost its
+//!   end goes on after all seqs that it may have given, and an entry `lost` names the gap.
 //! - **I4** A late, replayed or forged message never releases a gate.
 //! - **I5** ID numbers, templates and photos are sealed before they touch the disk. Templates never
 //!   leave the gateway. Frames of people are neither stored nor sent. A grant keeps a small sealed

@@ -51,17 +51,41 @@ pub struct Extent {
     /// Number of attendances that cannot be read, and are left out.
     #[serde(default)]
     pub unread: u64,
+    /// Records of this gateway's earlier ledgers, whose databases were set aside.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub earlier: BTreeMap<String, Span>,
+    /// Databases that were set aside and cannot be read, wholly or in part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub illegible: Vec<String>,
+}
+
+/// The records of an earlier ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    pub count: u64,
+    /// The lowest and the highest seq.
+    pub first_seq: u64,
+    pub last_seq: u64,
 }
 
 impl Extent {
-    pub fn saw(&mut self, seq: u64) {
+    pub fn saw(&mut self, record: &Record) {
+        let seq = record.seq;
+        if record.ledger != self.ledger {
+            let whole = Span { count: 0, first_seq: seq, last_seq: seq };
+            let span = self.earlier.entry(record.ledger.clone()).or_insert(whole);
+            let (first, last) = (span.first_seq.min(seq), span.last_seq.max(seq));
+            *span = Span { count: span.count + 1, first_seq: first, last_seq: last };
+            return;
+        }
         self.count += 1;
         self.first_seq = Some(self.first_seq.map_or(seq, |first| first.min(seq)));
         self.last_seq = Some(self.last_seq.map_or(seq, |last| last.max(seq)));
     }
 
     pub fn ending(&self) -> Ending {
-        let Extent { count, first_seq, last_seq, unread, .. } = *self;
+        let Extent { first_seq, last_seq, unread, .. } = *self;
+        let count = self.count + self.earlier.values().map(|span| span.count).sum::<u64>();
         Ending { count, first_seq, last_seq, unread }
     }
 }
@@ -251,6 +275,21 @@ impl<'a> Gathered<'a> {
             read_at: self.days.at(extent.at),
             file: file.map(str::to_owned),
         });
+        for (ledger, Span { count, first_seq, last_seq }) in &extent.earlier {
+            self.sources.push(Source {
+                gateway: extent.gateway.clone(),
+                ledger: ledger.clone(),
+                records: *count,
+                first_seq: Some(*first_seq),
+                last_seq: Some(*last_seq),
+                read_at: self.days.at(extent.at),
+                file: file.map(str::to_owned),
+            });
+        }
+        for place in &extent.illegible {
+            let (gateway, place) = (extent.gateway.to_string(), place.clone());
+            self.notes.push(Note::Illegible { gateway, place });
+        }
     }
 
     /// Adds the records of an export that another gateway of this project wrote.
@@ -310,27 +349,26 @@ impl<'a> Gathered<'a> {
                     let problem = format!(
                         "the last line counts {}, and the file has {}: copy or export it again",
                         counted(ending.count, "record"),
-                        extent.count
+                        extent.ending().count
                     );
                     return Err(lines.wrong(problem));
                 }
                 break;
             }
             let record: Record = lines.parse(&line)?;
-            let whose = (&record.project, &record.gateway, &record.ledger);
-            if whose != (&extent.project, &extent.gateway, &extent.ledger) {
-                return Err(
-                    lines.wrong("the record is of another gateway or ledger than the heading")
-                );
+            // A gateway whose database was set aside has records of several ledgers.
+            if (&record.project, &record.gateway) != (&extent.project, &extent.gateway) {
+                return Err(lines.wrong("the record is of another gateway than the heading"));
             }
+            checked(&record.ledger).map_err(|problem| lines.wrong(problem))?;
             let Record { worker, name, team, contractor, trade, lane, reason, by, .. } = &record;
             let typed = [worker, name, team, contractor, trade].into_iter();
             for text in typed.chain(lane).chain(reason).chain(by) {
                 checked(text).map_err(|problem| lines.wrong(problem))?;
             }
-            extent.saw(record.seq);
+            extent.saw(&record);
             if self.take(&record).map_err(|problem| lines.wrong(problem))? {
-                used.saw(record.seq);
+                used.saw(&record);
             }
         }
         if lines.next()?.is_some() {

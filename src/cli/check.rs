@@ -195,7 +195,7 @@ fn storage(config: &Config, running: bool) -> Result<String, String> {
     if let Some(place) = store::all_set_aside(dir).last() {
         let place = place.display();
         return Err(format!(
-            "{found}; a damaged database was moved to {place}: see the manual, docs/operate/disk.md"
+            "{found}; a database was set aside in {place}: see the manual, docs/operate/disk.md"
         ));
     }
     match Room::with(free) {

@@ -239,6 +239,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         // Each link has its own queue and share.
         commands: mpsc::channel(uplink::COMMANDS).0,
         memory: memory.share(),
+        storage_dir: config.storage.dir.clone(),
         cancel: cancel_links.clone(),
     };
     let (upstreams, links) = links(config, &context, &memory, &opened.ledger, &ended)?;
@@ -250,6 +251,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let last_trusted = Arc::new(opened.last_trusted);
     let services = Arc::new(Services {
         heads,
+        roster_stale: watch::Sender::new(opened.roster_stale),
         signing_key: key,
         storage_dir: config.storage.dir.clone(),
         ledger: opened.ledger,

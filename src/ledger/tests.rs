@@ -146,6 +146,19 @@ fn one_of_each_kind() -> Vec<Entry> {
     let clock = |what, moved_ms, booted_at_ms| ClockChange { what, moved_ms, booted_at_ms };
     let storage =
         |state: &str, detail, unrecorded| DiskState { state: state.into(), detail, unrecorded };
+    let lost = Lost {
+        first: 4712,
+        last: 14_720,
+        entries: 9,
+        detail: Detail::new("database_shortened").with("last", 4711u64),
+    };
+    let confirmation = |reason: Option<&str>| RosterConfirmation {
+        since: CAUSE,
+        workers: 287,
+        roster: 41,
+        reason: reason.map(Into::into),
+        by: by(Via::Console),
+    };
     let successor = |predecessor, head| Successor {
         predecessor,
         head,
@@ -387,6 +400,9 @@ fn one_of_each_kind() -> Vec<Entry> {
             kept_days: 90,
         }
         .into(),
+        lost.into(),
+        confirmation(None).into(),
+        confirmation(Some("compared with the list of October")).into(),
     ];
     (0..)
         .zip(bodies)

@@ -13,6 +13,7 @@ pub mod import;
 mod matcher;
 mod reseal;
 mod rows;
+mod stale;
 
 use std::{str::FromStr, sync::Arc};
 
@@ -36,6 +37,7 @@ pub use rows::{
     must_exist, remove, set_state, update, version,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
+pub use stale::{confirmed, doubt, stale_since};
 
 #[derive(Debug, thiserror::Error)]
 pub enum RosterError {

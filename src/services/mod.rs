@@ -32,6 +32,7 @@
 mod asked;
 mod attendance;
 mod command_counts;
+mod confirmation;
 mod dates;
 mod deletion;
 mod dry_run;
@@ -47,6 +48,7 @@ mod photo;
 mod reading;
 mod refusal;
 mod roster;
+mod set_aside;
 mod update;
 mod watching;
 
@@ -61,6 +63,7 @@ pub use self::{
     asked::{Clear, Enroll, EnrollResult, Enrolled, IfKnown, Live, Photo, Update, UpdateFaces},
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone},
     command_counts::{CommandCounts, Commands},
+    confirmation::{ConfirmRoster, RosterConfirmed},
     deletion::{Deletions, NotErased},
     dry_run::DryRuns,
     evidence::{AuditRun, Audited, EvidenceQuery, HeadShown, HealthQuery, KeyShown},
@@ -204,6 +207,8 @@ pub struct Services {
     pub vision: Arc<Vision>,
     /// The gates' snapshot of the roster.
     pub roster: watch::Sender<Arc<Roster>>,
+    /// Whether the roster is in doubt, because entries were lost.
+    pub roster_stale: watch::Sender<bool>,
     /// The lanes, in the order of the configuration.
     pub lanes: Vec<LanePanel>,
     /// The links to platforms, in the order of the configuration.

@@ -98,6 +98,8 @@ pub(super) enum Remedy<'a> {
     SetAside {
         place: &'a Path,
         why: String,
+        /// Records of it, or of one before it, still wait for an upstream.
+        drains: bool,
     },
     /// By the clock the time of this is over, and the date is not corroborated.
     HeldBack {
@@ -245,12 +247,17 @@ impl fmt::Display for Remedy<'_> {
                  the swap device: set MemorySwapMax=0 or a larger LimitMEMLOCK= in the unit, or switch the \
                  swap off"
             ),
-            Remedy::SetAside { place, why } => write!(
+            Remedy::SetAside { place, why, drains } => write!(
                 f,
-                "{} holds a database that was damaged ({why}) and set aside. Only it has the \
-                 earlier records that were not sent upstream: copy it to a safe place, then remove \
-                 it here",
-                place.display()
+                "{} holds a database that was set aside ({why}). Lists, sheets and exports include what \
+                 is legible of it; {}. `gatehouse ledger rescue` reads damaged parts. Copy the folder to \
+                 a safe place; when it is removed here, its records are in no list any more",
+                place.display(),
+                if *drains {
+                    "its records that were not sent go upstream, and some still wait"
+                } else {
+                    "its records that were not sent have gone upstream"
+                }
             ),
             Remedy::HeldBack { what, support } => write!(
                 f,

@@ -49,6 +49,7 @@ mod others;
 mod program;
 mod roster;
 mod sensors;
+mod set_aside;
 mod shipped;
 #[cfg(feature = "failpoints")]
 mod slow_box;
