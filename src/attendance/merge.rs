@@ -53,19 +53,44 @@ pub struct Extent {
     pub unread: u64,
     /// The indices of the first of them.
     #[serde(default)]
-    pub illegible: Vec<u64>,
+    pub unread_entries: Vec<u64>,
+    /// Records of this gateway's earlier ledgers, whose databases were set aside.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub earlier: BTreeMap<String, Span>,
+    /// Databases that were set aside and cannot be read, wholly or in part.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub illegible: Vec<String>,
+}
+
+/// The records of an earlier ledger.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    pub count: u64,
+    /// The lowest and the highest seq.
+    pub first_seq: u64,
+    pub last_seq: u64,
 }
 
 impl Extent {
-    pub fn saw(&mut self, seq: u64) {
+    pub fn saw(&mut self, record: &Record) {
+        let seq = record.seq;
+        if record.ledger != self.ledger {
+            let whole = Span { count: 0, first_seq: seq, last_seq: seq };
+            let span = self.earlier.entry(record.ledger.clone()).or_insert(whole);
+            let (first, last) = (span.first_seq.min(seq), span.last_seq.max(seq));
+            *span = Span { count: span.count + 1, first_seq: first, last_seq: last };
+            return;
+        }
         self.count += 1;
         self.first_seq = Some(self.first_seq.map_or(seq, |first| first.min(seq)));
         self.last_seq = Some(self.last_seq.map_or(seq, |last| last.max(seq)));
     }
 
     pub fn ending(&self) -> Ending {
-        let Extent { count, first_seq, last_seq, unread, .. } = *self;
-        Ending { count, first_seq, last_seq, unread, illegible: self.illegible.clone() }
+        let Extent { first_seq, last_seq, unread, .. } = *self;
+        let count = self.count + self.earlier.values().map(|span| span.count).sum::<u64>();
+        let unread_entries = self.unread_entries.clone();
+        Ending { count, first_seq, last_seq, unread, unread_entries }
     }
 }
 
@@ -117,7 +142,7 @@ pub struct Ending {
     pub unread: u64,
     /// The indices of the first of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub illegible: Vec<u64>,
+    pub unread_entries: Vec<u64>,
 }
 
 pub fn is_zero(number: &u64) -> bool {
@@ -249,7 +274,7 @@ impl<'a> Gathered<'a> {
     fn source(&mut self, extent: &Extent, file: Option<&str>) {
         if extent.unread > 0 {
             let (gateway, records) = (extent.gateway.to_string(), extent.unread);
-            let entries = extent.illegible.clone();
+            let entries = extent.unread_entries.clone();
             self.notes.push(Note::Unread { gateway, records, entries });
         }
         self.read_at = Some(self.read_at.map_or(extent.at, |first| first.min(extent.at)));
@@ -262,6 +287,21 @@ impl<'a> Gathered<'a> {
             read_at: self.days.at(extent.at),
             file: file.map(str::to_owned),
         });
+        for (ledger, Span { count, first_seq, last_seq }) in &extent.earlier {
+            self.sources.push(Source {
+                gateway: extent.gateway.clone(),
+                ledger: ledger.clone(),
+                records: *count,
+                first_seq: Some(*first_seq),
+                last_seq: Some(*last_seq),
+                read_at: self.days.at(extent.at),
+                file: file.map(str::to_owned),
+            });
+        }
+        for place in &extent.illegible {
+            let (gateway, place) = (extent.gateway.to_string(), place.clone());
+            self.notes.push(Note::Illegible { gateway, place });
+        }
     }
 
     /// Adds the records of an export that another gateway of this project wrote.
@@ -316,34 +356,34 @@ impl<'a> Gathered<'a> {
                 return Err(lines.wrong(problem));
             };
             if let Ok(ending) = serde_json::from_slice::<Ending>(&line) {
-                (used.unread, used.illegible) = (ending.unread, ending.illegible.clone());
-                (extent.unread, extent.illegible) = (ending.unread, ending.illegible.clone());
+                (used.unread, used.unread_entries) = (ending.unread, ending.unread_entries.clone());
+                (extent.unread, extent.unread_entries) =
+                    (ending.unread, ending.unread_entries.clone());
                 if ending != extent.ending() {
                     let problem = format!(
                         "the last line counts {}, and the file has {}: copy or export it again",
                         counted(ending.count, "record"),
-                        extent.count
+                        extent.ending().count
                     );
                     return Err(lines.wrong(problem));
                 }
                 break;
             }
             let record: Record = lines.parse(&line)?;
-            let whose = (&record.project, &record.gateway, &record.ledger);
-            if whose != (&extent.project, &extent.gateway, &extent.ledger) {
-                return Err(
-                    lines.wrong("the record is of another gateway or ledger than the heading")
-                );
+            // A gateway whose database was set aside has records of several ledgers.
+            if (&record.project, &record.gateway) != (&extent.project, &extent.gateway) {
+                return Err(lines.wrong("the record is of another gateway than the heading"));
             }
+            checked(&record.ledger).map_err(|problem| lines.wrong(problem))?;
             let Record { worker, name, team, contractor, trade, lane, reason, by, .. } = &record;
             let typed = [worker, name, team, contractor, trade].into_iter();
             let dispute = record.dispute.iter().flat_map(|d| [&d.by, &d.at, &d.reason]);
             for text in typed.chain(lane).chain(reason).chain(by).chain(dispute) {
                 checked(text).map_err(|problem| lines.wrong(problem))?;
             }
-            extent.saw(record.seq);
+            extent.saw(&record);
             if self.take(&record).map_err(|problem| lines.wrong(problem))? {
-                used.saw(record.seq);
+                used.saw(&record);
             }
         }
         if lines.next()?.is_some() {

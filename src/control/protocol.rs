@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     roster::WorkerId,
     services::{
-        Addition, AttendanceQuery, Dispute, Enroll, EvidenceQuery, Failure, HealthQuery,
-        ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch, Withdraw, WorkerQuery,
+        Addition, AttendanceQuery, ConfirmRoster, Dispute, Enroll, EvidenceQuery, Failure,
+        HealthQuery, ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch, Withdraw,
+        WorkerQuery,
     },
 };
 
@@ -34,6 +35,7 @@ pub enum Request {
     History {
         id: WorkerId,
     },
+    ConfirmRoster(ConfirmRoster),
     Attendance(AttendanceQuery),
     /// The photo of a passage, in pieces, as hexadecimal digits.
     PassagePhoto {

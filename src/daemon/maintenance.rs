@@ -1,10 +1,10 @@
-//! Maintenance of the database: records changes of the clock and the disk, audits the ledger, and
-//! prunes old entries.
+//! Maintenance of the database: records changes of the clock and the disk, and audits the ledger.
 //!
-//! In: the clock, the store's state, the retention. Out: ledger entries.
+//! In: the clock, the store's state. Out: ledger entries.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use jiff::tz::TimeZone;
 use rusqlite::Transaction;
 use tokio_util::sync::CancellationToken;
 
@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     clock::{Clock, ClockWatch, LastTrusted, Monotonic},
-    ledger::{self, Body, Detail, DiskState, Ledger, Retention},
-    roster::{self, Day},
-    services::{Checker, Failure, Services},
+    ledger::{Body, Detail, DiskState, Ledger},
+    roster::Day,
+    services::{Checker, Services},
     store::{self, Priority, Store, StoreError, StoreState},
 };
 
@@ -28,10 +28,6 @@ const QUIET: Duration = Duration::from_secs(60);
 /// dropped and logged; the first ones show how the failure began.
 const PENDING: usize = 16;
 
-/// Interval between two searches for entries whose retention is over; the second one is for a
-/// failed search, and for a clock that is not synchronised.
-const PRUNE_EVERY: Duration = Duration::from_secs(24 * 3600);
-const PRUNE_AGAIN: Duration = Duration::from_secs(600);
 /// Interval between writes of the last time at which the clock was trusted. A new day is written at
 /// once.
 const TRUSTED_EVERY: Duration = Duration::from_secs(3600);
@@ -47,6 +43,7 @@ pub(super) struct Maintenance {
     clock: Arc<dyn Clock>,
     watch: ClockWatch,
     last_trusted: Arc<LastTrusted>,
+    timezone: TimeZone,
     /// The day that was written, and the time of the next write.
     trusted: (Option<Day>, Monotonic),
     disk: DiskWatch,
@@ -54,9 +51,6 @@ pub(super) struct Maintenance {
     checker: Arc<Checker>,
     /// The store's number of commits, and the time of its last change.
     commits: (u64, Monotonic),
-    retention: Retention,
-    /// Time of the next search for old entries.
-    prune_at: Monotonic,
 }
 
 impl Maintenance {
@@ -67,13 +61,12 @@ impl Maintenance {
             clock: services.clock.clone(),
             watch,
             last_trusted: services.last_trusted.clone(),
+            timezone: services.retention.timezone.clone(),
             trusted: (None, services.clock.monotonic()),
             disk: DiskWatch::new(services.storage_dir.clone()),
             pending: Pending::new(PENDING),
             checker: services.checker.clone(),
             commits: (0, services.clock.monotonic()),
-            retention: services.retention.clone(),
-            prune_at: services.clock.monotonic(),
         }
     }
 
@@ -91,7 +84,6 @@ impl Maintenance {
             self.keep_trusted().await;
             self.look().await;
             self.checker.turn(AUDITED, self.clock.monotonic()).await;
-            self.prune().await;
         }
     }
 
@@ -103,7 +95,7 @@ impl Maintenance {
             return;
         }
         self.last_trusted.observe(stamp);
-        let day = Day::at(stamp, &self.last_trusted, &self.retention.timezone);
+        let day = Day::at(stamp, &self.last_trusted, &self.timezone);
         let (kept, next) = self.trusted;
         let is_new = kept.is_some_and(|kept| kept != day);
         if now < next && !is_new {
@@ -118,53 +110,6 @@ impl Maintenance {
             // The store says by itself that the disk fails.
             Err(_) => (None, now + TRUSTED_AGAIN),
         };
-    }
-
-    /// Prunes entries whose retention is over: once a day, a few at each check, until none is left.
-    async fn prune(&mut self) {
-        let now = self.clock.monotonic();
-        if now < self.prune_at {
-            return;
-        }
-        match self.prune_some().await {
-            Ok(true) => {}
-            // A box that starts each morning has a synchronised clock only later.
-            Ok(false) if !self.clock.stamp().synced => self.prune_at = now + PRUNE_AGAIN,
-            Ok(false) => self.prune_at = now + PRUNE_EVERY,
-            Err(error) => {
-                tracing::warn!(%error, "old entries are not deleted yet");
-                self.prune_at = now + PRUNE_AGAIN;
-            }
-        }
-    }
-
-    /// Prunes one batch. Returns whether there may be more.
-    async fn prune_some(&mut self) -> Result<bool, Failure> {
-        let (ledger, retention, stamp) =
-            (self.ledger.clone(), self.retention.clone(), self.clock.stamp());
-        let rules = retention.clone();
-        let before = self.store.read(move |tx| ledger::prunable(tx, stamp, &rules)).await?;
-        if let Some(before) = before {
-            let prune = self.store.write(Priority::Upkeep, move |tx| ledger.prune(tx, before));
-            prune.await?;
-            return Ok(true);
-        }
-        let told = self.store.write(Priority::Upkeep, move |tx| {
-            let entries = ledger.tell_pruned(tx, stamp, &retention)?;
-            // While no entry may be pruned, no removed worker is forgotten either.
-            let over = stamp.synced && retention.kept_until().is_some();
-            let forgotten = match ledger::pruned_before(tx)? {
-                before if over && before > 0 => roster::forget_removed(tx)?,
-                _ => 0,
-            };
-            Ok::<_, Failure>((entries, forgotten))
-        });
-        let (entries, forgotten) = told.await?;
-        if entries > 0 || forgotten > 0 {
-            tracing::info!(entries, forgotten, "deleted old entries and removed workers");
-            self.store.checkpoint().await?;
-        }
-        Ok(false)
     }
 
     async fn look(&mut self) {

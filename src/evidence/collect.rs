@@ -12,7 +12,7 @@ use super::{
 use crate::{
     attendance::Origin,
     ledger::{
-        self, Altered, Body, Dated, Dates, Head, LedgerError, SignedHead, commitment,
+        self, Altered, Body, Dated, Dates, Head, LedgerError, SignedHead, commitment, growth,
         growth::prover,
     },
     roster::{Identity, WorkerId},
@@ -30,7 +30,8 @@ pub struct Period {
 }
 
 /// Returns the package of a worker, not signed yet. `identity` opens the commitment to the ID number. `earlier` are
-/// signed heads that the reader has, of this ledger; others are left out.
+/// signed heads that the reader has, of this ledger; others are left out. The entries `lost` are in
+/// each package.
 pub fn collect(
     tx: &Transaction<'_>,
     origin: &Origin,
@@ -45,8 +46,10 @@ pub fn collect(
     let of = [origin.gateway.as_str(), origin.project.as_str(), timezone];
     let signed = (head.key, head.bytes.clone());
     let mut package = Package::new(of, worker.as_str(), days, signed);
+    let lost = ledger::lost_at(tx)?;
     let mut wanted = indices(tx, worker, period.span_ms, altered)?;
     wanted.extend(outages(tx, period.span_ms)?.into_iter().flat_map(|outage| outage.entries));
+    wanted.extend(&lost);
     for index in wanted {
         let stored = match ledger::read(tx, index) {
             Err(LedgerError::Pruned { .. }) => continue,
@@ -73,7 +76,10 @@ pub fn collect(
     keys.extend(package.keys.iter().map(|link| link.key));
     for bytes in earlier {
         let Ok((old, _)) = Head::verify_with(bytes, &keys) else { continue };
-        if old.ledger == head.head.ledger && old.size <= head.head.size {
+        // A head over entries that the gateway has lost cannot be proven any more.
+        let gone = lost.iter().any(|at| *at < old.size)
+            && growth::root(tx, old.size).is_ok_and(|root| root != old.root);
+        if old.ledger == head.head.ledger && old.size <= head.head.size && !gone {
             let path = joined(prover(tx).consistency(old.size, head.head.size)?);
             package.earlier.push(Earlier { head: bytes.clone(), path });
         }

@@ -12,7 +12,7 @@ pub use self::{
     collect::{Period, collect, outages},
     health::{Journal, Lost, Outage, OutageShown},
     package::{MOST_BYTES, Opened, Package, Proved},
-    verify::{Anchor, Known, Refused, Report, verify},
+    verify::{Anchor, Gap, Known, Refused, Report, verify},
 };
 
 #[cfg(test)]

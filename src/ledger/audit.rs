@@ -7,7 +7,7 @@ use rusqlite::{OptionalExtension, Row, Transaction, params};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Altered, Body, Entry, LedgerError, LedgerId,
+    Altered, Body, Entry, Kind as _, LedgerError, LedgerId, Lost,
     altered::at_ms,
     leaf_hash, pruned_before, size,
     tree::{Frontier, Hash},
@@ -164,12 +164,12 @@ impl Audit {
         let (index, leaf): (u64, Hash) = (row.get(0)?, row.get(1)?);
         let seq: Option<u64> = row.get(3)?;
         let bytes = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
-        let last = self.last_seq;
-        let follows = seq.is_none_or(|seq| last.is_none_or(|last| seq == last + 1));
-        self.last_seq = seq.or(last);
-        let sequence = (!follows).then_some(Fault::Sequence);
+        let before = self.last_seq;
+        let follows = seq.is_none_or(|seq| before.is_none_or(|before| seq == before + 1));
+        self.last_seq = seq.or(before);
         if pruned && bytes.is_empty() {
-            return Ok((None, sequence));
+            let lost = row.get::<_, String>(4)? == Lost::NAME;
+            return Ok((None, (!follows && !lost).then_some(Fault::Sequence)));
         }
         // A run for lists has no time to encode each entry again.
         let decode = if self.altered.is_some() { Entry::decode_known } else { Entry::decode };
@@ -192,6 +192,14 @@ impl Audit {
                 return Ok((Some(entry), Some(Fault::Cause)));
             }
         }
+        // The seqs that an entry `lost` names are passed over.
+        let lost = match &entry.body {
+            Body::Lost(lost) => {
+                before == lost.first.checked_sub(1) && seq == lost.last.checked_add(1)
+            }
+            _ => false,
+        };
+        let sequence = (!follows && !lost).then_some(Fault::Sequence);
         Ok((Some(entry), sequence))
     }
 }

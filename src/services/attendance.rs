@@ -1,13 +1,19 @@
 //! Lists the attendance and the workers on site, adds and disputes passages, and withdraws disputes.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp, civil::Date};
+use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Code, Failure, PAGE, Services, asked::checked_reason, dates, refusal::Refusal, roster::is,
+    set_aside,
 };
 use crate::{
     attendance::{
@@ -17,10 +23,11 @@ use crate::{
     },
     config::Direction,
     ledger::{
-        self, Actor, AttendanceFilter, Attended, Body, Dates, LedgerError, Search, Supplement,
+        self, Actor, Altered, AttendanceFilter, AttendancePage, Attended, Body, Dates, Entry,
+        LedgerError, Search, Supplement,
     },
     roster::{self, WorkerId},
-    store::{Priority, StoreError},
+    store::{self, Priority, StoreError},
     turnstile::PassageId,
     words::day,
 };
@@ -105,12 +112,18 @@ pub struct Listing<'a> {
     services: &'a Services,
     team: Option<String>,
     contractor: Option<String>,
-    /// The search; `None` where all are read.
+    /// Databases that were set aside and are still to be read, the oldest last. They come first.
+    set_aside: Vec<PathBuf>,
+    /// What is searched for in each database.
+    filter: AttendanceFilter,
+    /// The search in the present database; `None` before its first page.
     search: Option<Search>,
     /// The entries that cannot be read, as far as they are known.
     unread: BTreeSet<u64>,
     /// Number of further records that cannot be read.
     unlisted: u64,
+    /// All databases are read.
+    done: bool,
     /// The range of the records read so far.
     pub extent: Extent,
 }
@@ -118,24 +131,49 @@ pub struct Listing<'a> {
 impl Listing<'_> {
     /// Returns the next records; `None` where there are no more.
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Failure> {
-        let Some(mut search) = self.search.take() else { return Ok(None) };
-        let read = self.services.store.read(move |tx| {
+        if self.done {
+            return Ok(None);
+        }
+        let (search, mut filter) = (self.search.take(), self.filter.clone());
+        if !self.set_aside.is_empty() {
+            // What is known of the rows is of the present ledger.
+            filter.altered = Arc::default();
+        }
+        let work = move |tx: &Transaction<'_>| {
+            let begun = search.map_or_else(|| Search::begin(tx, filter), Ok);
+            let mut search = begun?;
             let page = search.page(tx)?;
-            Ok::<_, LedgerError>((search, page))
-        });
-        let (search, page) = read.await?;
+            Ok::<_, LedgerError>((Some(search), page))
+        };
+        let (search, page) = match self.set_aside.last() {
+            None => self.services.store.read(work).await?,
+            Some(place) => match set_aside::read(place.clone(), work).await? {
+                Some(read) => read,
+                None => {
+                    self.extent.illegible.push(set_aside::name(place));
+                    (None, AttendancePage::default())
+                }
+            },
+        };
         let mut listed: Vec<Record> = Vec::with_capacity(page.rows.len());
         listed.extend(page.rows.iter().filter_map(|a| Record::listed(&self.services.origin, a)));
         self.unlisted += (page.rows.len() - listed.len()) as u64;
-        self.unread.extend(page.unread);
+        match self.set_aside.last() {
+            None => self.unread.extend(page.unread),
+            // These are indices of another ledger.
+            Some(_) => self.unlisted += page.unread.len() as u64,
+        }
         self.extent.unread = self.unread.len() as u64 + self.unlisted;
-        self.extent.illegible = self.unread.iter().copied().take(NAMED).collect();
+        self.extent.unread_entries = self.unread.iter().copied().take(NAMED).collect();
         let records: Vec<Record> = listed
             .into_iter()
             .filter(|r| is(&self.team, &r.team) && is(&self.contractor, &r.contractor))
             .collect();
-        records.iter().for_each(|record| self.extent.saw(record.seq));
-        self.search = Some(search).filter(Search::has_more);
+        records.iter().for_each(|record| self.extent.saw(record));
+        self.search = search.filter(Search::has_more);
+        if self.search.is_none() {
+            self.done = self.set_aside.pop().is_none();
+        }
         Ok(Some(records))
     }
 }
@@ -262,17 +300,36 @@ impl Services {
             limit: PAGE,
         };
         let stamp = self.clock.stamp();
-        let begun = self.store.read(move |tx| {
-            Ok::<_, LedgerError>((Search::begin(tx, filter)?, ledger::read(tx, 0).ok()))
-        });
-        let (search, first) = begun.await?;
-        let first = first.map(|first| first.entry);
+        let checked = altered;
         let within = (range.0.unwrap_or(i64::MIN), range.1.unwrap_or(i64::MAX));
-        let (unread, unlisted) = (altered.illegible(search.dates(), within), altered.beyond());
-        let effective = |stamp| {
-            let at = Timestamp::from_millisecond(search.dates().ms(stamp));
-            at.unwrap_or(stamp.timestamp())
+        let begun = |first: &Entry, dates: &Dates| {
+            let at = Timestamp::from_millisecond(dates.ms(first.stamp));
+            at.unwrap_or(first.stamp.timestamp())
         };
+        let first = self.store.read(move |tx| {
+            let dates = Dates::read(tx)?;
+            let now = Timestamp::from_millisecond(dates.ms(stamp)).unwrap_or(stamp.timestamp());
+            let first = ledger::read(tx, 0).ok().map(|first| first.entry);
+            let (unread, unlisted) = (checked.illegible(&dates, within), checked.beyond());
+            let first = first.map(|first| (begun(&first, &dates), first.body));
+            Ok::<_, LedgerError>((now, first, unread, unlisted))
+        });
+        let (now, first, unread, unlisted) = first.await?;
+        let set_aside: Vec<PathBuf> =
+            store::all_set_aside(&self.storage_dir).into_iter().rev().collect();
+        // The list begins with the oldest database that is still there.
+        let oldest = match set_aside.last() {
+            Some(place) => {
+                set_aside::read(place.clone(), move |tx| {
+                    let index = tx.query_row("SELECT min(idx) FROM entry", [], |row| row.get(0))?;
+                    let (dates, first) = (Dates::read(tx)?, ledger::read(tx, index)?.entry);
+                    Ok((begun(&first, &dates), first.body))
+                })
+                .await?
+            }
+            None => None,
+        };
+        let earliest = oldest.or(first);
         let extent = Extent {
             project: self.origin.project.clone(),
             gateway: self.origin.gateway.clone(),
@@ -280,18 +337,30 @@ impl Services {
             count: 0,
             first_seq: None,
             last_seq: None,
-            at: effective(stamp),
-            begins: first.as_ref().map(|first| effective(first.stamp)),
+            at: now,
+            begins: earliest.as_ref().map(|(begins, _)| *begins),
             unread: unread.len() as u64 + unlisted,
-            illegible: unread.iter().copied().take(NAMED).collect(),
-            set_aside: first.and_then(|first| match first.body {
+            unread_entries: unread.iter().copied().take(NAMED).collect(),
+            earlier: BTreeMap::new(),
+            illegible: Vec::new(),
+            set_aside: earliest.and_then(|(_, body)| match body {
                 Body::Successor(successor) => Some(successor.set_aside),
                 _ => None,
             }),
         };
         let AttendanceQuery { team, contractor, .. } = query;
-        let search = Some(search);
-        Ok(Listing { services: self, team, contractor, search, unread, unlisted, extent })
+        Ok(Listing {
+            services: self,
+            team,
+            contractor,
+            set_aside,
+            filter,
+            search: None,
+            unread,
+            unlisted,
+            done: false,
+            extent,
+        })
     }
 
     fn midnight(&self, date: Date) -> Result<Timestamp, Failure> {
@@ -331,11 +400,20 @@ impl Services {
         }
         let range = (since.as_millisecond(), now.as_millisecond().saturating_add(1));
         let altered = self.altered().await?;
-        let unlisted = altered.beyond();
+        let mut unread = altered.beyond();
         let mut illegible = altered.illegible(&dates, range);
         let latest = self.store.read(move |tx| ledger::latest_of_each(tx, &dates, range, &altered));
-        let (latest, unread) = latest.await?;
-        illegible.extend(unread);
+        let (mut all, left_out) = latest.await?;
+        illegible.extend(left_out);
+        for place in store::all_set_aside(&self.storage_dir) {
+            let latest = move |tx: &Transaction<'_>| {
+                ledger::latest_of_each(tx, &Dates::read(tx)?, range, &Altered::default())
+            };
+            let (latest, left_out) = set_aside::read(place, latest).await?.unwrap_or_default();
+            all.extend(latest);
+            unread += left_out.len() as u64;
+        }
+        let latest = ledger::latest_of_all(all);
         let records = latest.iter().filter_map(|latest| Record::listed(&self.origin, latest));
         let mut present: Vec<Present> = records.filter_map(|r| Present::of(r, now)).collect();
         let roster = self.roster.borrow().clone();
@@ -348,7 +426,7 @@ impl Services {
         });
         let done = OnsiteDone {
             count: present.len() as u64,
-            unread: illegible.len() as u64 + unlisted,
+            unread: illegible.len() as u64 + unread,
             since: self.origin.time(since),
             at: self.origin.time(now),
         };

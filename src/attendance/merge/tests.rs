@@ -66,6 +66,8 @@ fn extent() -> Extent {
         at: "2026-11-05T00:00:00Z".parse().unwrap(),
         begins: None,
         set_aside: None,
+        earlier: BTreeMap::new(),
+        unread_entries: Vec::new(),
         unread: 0,
         illegible: Vec::new(),
     }
@@ -78,7 +80,7 @@ fn lines(records: &[Record]) -> Vec<String> {
     let heading = Heading::new(&extent, month, extent.at.to_string(), Some("Asia/Shanghai"));
     let mut lines = vec![serde_json::to_string(&heading).unwrap()];
     for record in records {
-        extent.saw(record.seq);
+        extent.saw(record);
         lines.push(serde_json::to_string(record).unwrap());
     }
     lines.push(serde_json::to_string(&extent.ending()).unwrap());
@@ -116,6 +118,20 @@ fn an_overlapping_export_adds_only_new_records_and_disputes() {
 }
 
 #[test]
+fn an_export_with_records_of_an_earlier_ledger_has_a_source_for_each_ledger() {
+    let days = days();
+    let mut gathered = Gathered::new(&days);
+    let before = |seq| Record { ledger: "a1".into(), ..record(seq) };
+    let all = [before(1), before(4), record(1), record(2)];
+    gathered.export("b.jsonl", &joined(&lines(&all))[..], "P-1").unwrap();
+    let sources = gathered.sources.iter();
+    let sources: Vec<_> =
+        sources.map(|s| (&*s.ledger, s.records, s.first_seq, s.last_seq)).collect();
+    assert_eq!(sources, [("b2", 2, Some(1), Some(2)), ("a1", 2, Some(1), Some(4))]);
+    assert_eq!(gathered.passes.len(), 4);
+}
+
+#[test]
 fn a_correction_takes_the_place_of_its_record_in_any_order() {
     let corrected = |seq, of| Record {
         outcome: RecordOutcome::Unconfirmed,
@@ -147,7 +163,7 @@ fn records_that_cannot_be_read_are_noted_on_the_sheet() {
     let mut gathered = Gathered::new(&days);
     let mut lines = lines(&[record(1)]);
     let mut ending: Ending = serde_json::from_str(lines.last().unwrap()).unwrap();
-    (ending.unread, ending.illegible) = (3, vec![17, 40]);
+    (ending.unread, ending.unread_entries) = (3, vec![17, 40]);
     *lines.last_mut().unwrap() = serde_json::to_string(&ending).unwrap();
     gathered.export("b.jsonl", &joined(&lines)[..], "P-1").unwrap();
     let notes: Vec<_> = gathered.notes.iter().map(|note| note.english()).collect();
@@ -216,7 +232,7 @@ fn a_file_that_is_no_export_of_this_project_is_refused_with_its_line() {
     assert!(with("gateway", "\"gate\\u001b[2J\"").contains("control characters"));
     let of = |record: Record| refused(&joined(&lines(&[record])));
     assert!(
-        of(Record { ledger: "c3".into(), ..record(1) })
+        of(Record { gateway: "gate-3".into(), ..record(1) })
             .contains("line 2: the record is of another")
     );
     assert!(of(Record { name: "a\nb".into(), ..record(1) }).contains("has control characters"));

@@ -63,6 +63,9 @@ impl Note {
                 let damaged = damaged.unwrap_or_default();
                 format!("{gateway} 的账本自 {begins} 起{damaged}，此前的记录不在本表")
             }
+            Note::Illegible { gateway, place } => {
+                format!("{gateway} 有一旧账本（{place}）不能全部读取，其记录可能不在本表")
+            }
             Note::ReadEarly { gateway, at } => {
                 format!("{gateway} 的记录读取于 {at}，当时本月尚未结束")
             }
@@ -112,6 +115,10 @@ impl Note {
                      this sheet"
                 )
             }
+            Note::Illegible { gateway, place } => format!(
+                "{gateway}: an earlier ledger in {place} cannot be read in full, and records of it may be \
+                 missing on this sheet; run `gatehouse ledger rescue` and make the sheet again"
+            ),
             Note::ReadEarly { gateway, at } => {
                 format!("{gateway}: read on {at}, before all of the month was past")
             }
