@@ -99,9 +99,9 @@ pub(super) struct Head {
 
 /// The SHA-256 hash of a public key.
 #[derive(Clone, Copy)]
-struct Fingerprint([u8; 32]);
+pub(super) struct Fingerprint(pub [u8; 32]);
 
-fn fingerprint(text: &str) -> Result<Fingerprint, String> {
+pub(super) fn fingerprint(text: &str) -> Result<Fingerprint, String> {
     let mut hash = [0; 32];
     let digits = text.replace([' ', ':'], "");
     hex::decode_to_slice(digits, &mut hash)

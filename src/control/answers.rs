@@ -125,6 +125,13 @@ impl Connection<'_> {
                 }
                 self.done(&listing.extent).await
             }
+            Request::Export(query) => {
+                let mut export = services.export(query).await?;
+                while let Some(lines) = export.next().await? {
+                    self.pieces(&lines).await?;
+                }
+                self.done(&export.listing.extent).await
+            }
             Request::PassagePhoto { of } => {
                 let PassagePhoto { passage, jpeg } = services.passage_photo(of, &by).await?;
                 self.pieces(&jpeg).await?;

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     roster::WorkerId,
     services::{
-        Addition, AttendanceQuery, Dispute, Enroll, EvidenceQuery, Failure, ModeChange,
-        PassageAsked, Release, Remove, SetState, Update, Watch, WorkerQuery,
+        Addition, AttendanceQuery, Dispute, Enroll, EvidenceQuery, ExportQuery, Failure,
+        ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch, WorkerQuery,
     },
 };
 
@@ -33,6 +33,8 @@ pub enum Request {
         id: WorkerId,
     },
     Attendance(AttendanceQuery),
+    /// Records with their proofs, as the lines of a file; in pieces, as hexadecimal digits.
+    Export(ExportQuery),
     /// The photo of a passage, in pieces, as hexadecimal digits.
     PassagePhoto {
         of: PassageAsked,
@@ -67,6 +69,7 @@ impl Request {
                 | Request::Worker { .. }
                 | Request::History { .. }
                 | Request::Attendance(_)
+                | Request::Export(_)
                 | Request::Onsite { .. }
                 | Request::Head
                 | Request::Audit
@@ -74,7 +77,7 @@ impl Request {
     }
 }
 
-/// A piece of a passage's photo, or of an evidence package.
+/// A piece of a passage's photo, of an evidence package or of an export.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Piece {
     pub hex: String,

@@ -2,15 +2,18 @@
 
 use clap::Args;
 use jiff::{SignedDuration, Timestamp, civil::Date};
+use rusqlite::Transaction;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Code, Failure, PAGE, Services, asked::checked_reason, dates, refusal::Refusal, roster::is,
 };
 use crate::{
-    attendance::{Record, merge::Extent, onsite::Present},
+    attendance::{Record, export::Extent, onsite::Present},
     config::Direction,
-    ledger::{self, Actor, AttendanceFilter, Attended, Body, Supplement},
+    ledger::{
+        self, Actor, AttendanceFilter, AttendancePage, Attended, Body, LedgerError, Supplement,
+    },
     roster::{self, WorkerId},
     store::{Priority, StoreError},
     turnstile::PassageId,
@@ -90,21 +93,39 @@ pub struct Listing<'a> {
 impl Listing<'_> {
     /// Returns the next records; `None` where there are no more.
     pub async fn next(&mut self) -> Result<Option<Vec<Record>>, Failure> {
+        let page = self.page(|_, _| Ok(())).await?;
+        Ok(page.map(|page| page.into_iter().map(|(record, ..)| record).collect()))
+    }
+
+    /// Returns the next records with their entries and with what `also` reads about these.
+    pub(super) async fn page<T: Send + 'static>(
+        &mut self,
+        also: fn(&Transaction<'_>, &Attended) -> Result<T, LedgerError>,
+    ) -> Result<Option<Vec<(Record, Attended, T)>>, Failure> {
         let Some(filter) = self.filter.take() else { return Ok(None) };
         let asked = filter.clone();
-        let page = self.services.store.read(move |tx| ledger::attendance(tx, &asked)).await?;
-        let mut listed: Vec<Record> = Vec::with_capacity(page.rows.len());
-        listed.extend(page.rows.iter().filter_map(|a| Record::listed(&self.services.origin, a)));
-        self.extent.unread += page.unread + (page.rows.len() - listed.len()) as u64;
-        let records: Vec<Record> = listed
-            .into_iter()
-            .filter(|r| is(&self.team, &r.team) && is(&self.contractor, &r.contractor))
-            .collect();
-        records.iter().for_each(|record| self.extent.saw(record.seq));
-        if page.next.is_some() {
-            self.filter = Some(AttendanceFilter { after: page.next, ..filter });
+        let page = self.services.store.read(move |tx| {
+            let page = ledger::attendance(tx, &asked)?;
+            let more = page.rows.iter().map(|row| also(tx, row)).collect::<Result<Vec<T>, _>>()?;
+            Ok::<_, LedgerError>((page, more))
+        });
+        let (AttendancePage { rows, next, unread }, more) = page.await?;
+        self.extent.unread += unread;
+        let mut listed = Vec::with_capacity(rows.len());
+        for (attended, more) in rows.into_iter().zip(more) {
+            match Record::listed(&self.services.origin, &attended) {
+                None => self.extent.unread += 1,
+                Some(r) if is(&self.team, &r.team) && is(&self.contractor, &r.contractor) => {
+                    self.extent.saw(r.seq);
+                    listed.push((r, attended, more));
+                }
+                Some(_) => {}
+            }
         }
-        Ok(Some(records))
+        if next.is_some() {
+            self.filter = Some(AttendanceFilter { after: next, ..filter });
+        }
+        Ok(Some(listed))
     }
 }
 

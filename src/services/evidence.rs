@@ -120,7 +120,7 @@ impl Services {
     }
 
     /// Signs a head of the whole ledger.
-    async fn sign_head(&self) -> Result<SignedHead, Failure> {
+    pub(super) async fn sign_head(&self) -> Result<SignedHead, Failure> {
         loop {
             if let Some(signed) = self.grow_tree().await? {
                 return Ok(signed);

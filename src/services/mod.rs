@@ -16,6 +16,7 @@
 //! | `faces`, `live` | an enrolment's faces, from photos or from a camera |
 //! | `likeness` | compares new faces with the enrolled ones |
 //! | `evidence` | signed tree heads, evidence packages, the audit of the ledger |
+//! | `export` | records with their proofs, for the sheet of another gateway |
 //! | `dry_run` | the workers in the dry runs of one client |
 //! | `attendance` | lists attendance and the workers on site; adds and disputes passages |
 //! | `photo` | the photo of a passage |
@@ -34,6 +35,7 @@ mod dates;
 mod dry_run;
 mod enrolment;
 mod evidence;
+mod export;
 mod faces;
 mod failure;
 mod history;
@@ -58,6 +60,7 @@ pub use self::{
     command_counts::{CommandCounts, Commands},
     dry_run::DryRuns,
     evidence::{AuditRun, Audited, EvidenceQuery, HeadShown},
+    export::{ExportQuery, ExportRun},
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},
     failure::{Code, Failure},
     history::{Change, RosterChange},

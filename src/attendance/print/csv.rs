@@ -1,7 +1,7 @@
 //! The sheet as CSV: a line for each worker and day, the sums, the records that are listed
 //! separately, the sources and the notes.
 
-use super::{Document, direction, hours, legend, marks, note, on, rules, source, stretches};
+use super::{Document, direction, hours, legend, marks, note, on, rules, sources, stretches};
 use crate::{
     attendance::timesheet::{ListedSeparately, Sum, Totals},
     roster::import::neutral,
@@ -82,8 +82,8 @@ pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
         let by = disputed.disputed.map(|seq| format!("seq {seq}")).unwrap_or_default();
         write(separate_line("disputed", disputed, format!("异议见 disputed by {by}")))?;
     }
-    for from in &document.sources {
-        write(Line::of("source", &[]).with(17, source(from)))?;
+    for from in sources(document) {
+        write(Line::of("source", &[]).with(17, from))?;
     }
     let Document { site, month, project, made_at, .. } = document;
     let title = format!("{site} ({project}) {month}，制表 made {made_at}");

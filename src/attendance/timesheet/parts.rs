@@ -4,7 +4,7 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::{
-    attendance::{Means, crossing::Text, days::At},
+    attendance::{Means, crossing::Text, days::At, export::Doubt},
     config::Direction,
 };
 
@@ -40,6 +40,8 @@ pub enum Note {
     ExportedEarly { gateway: String, file: String, at: String },
     /// The shifts of these workers may still run.
     StillInside { workers: usize },
+    /// The records of a gateway, or of an export, are not verified.
+    Unverified { gateway: String, file: Option<String>, doubt: Doubt },
     /// Records of a gateway cannot be read.
     Unread { gateway: String, records: u64 },
     /// A gateway's clock was never synchronised.
@@ -53,6 +55,11 @@ impl Note {
     /// the mark.
     pub fn mark(&self) -> Option<Flag> {
         matches!(self, Note::Unsynchronised { .. }).then_some(Flag::Clock)
+    }
+
+    /// Returns whether the note is a warning, which stands in red.
+    pub fn warns(&self) -> bool {
+        matches!(self, Note::Unsynchronised { .. } | Note::Unverified { .. })
     }
 }
 

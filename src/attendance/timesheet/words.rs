@@ -3,7 +3,31 @@
 use serde::{Serialize, Serializer};
 
 use super::{Flag, Note};
-use crate::words::counted;
+use crate::{attendance::export::Doubt, words::counted};
+
+impl Doubt {
+    fn chinese(&self) -> String {
+        match self {
+            Doubt::NoProof => "文件不含证明".to_owned(),
+            Doubt::Unsigned => "该闸机无法签署其账本".to_owned(),
+            Doubt::UnknownKey { fingerprint } => format!("公钥指纹 {fingerprint} 未经核对"),
+            Doubt::Fails => "证明不成立：文件曾被改动或出自他处".to_owned(),
+        }
+    }
+
+    fn english(&self) -> String {
+        match self {
+            Doubt::NoProof => "the file has no proofs".to_owned(),
+            Doubt::Unsigned => "the gateway could not sign its ledger".to_owned(),
+            Doubt::UnknownKey { fingerprint } => {
+                format!("the key's fingerprint {fingerprint} was not compared")
+            }
+            Doubt::Fails => {
+                "its proofs do not hold: it was altered, or made by someone else".to_owned()
+            }
+        }
+    }
+}
 
 impl Flag {
     /// Returns the sign in a cell.
@@ -67,6 +91,10 @@ impl Note {
             Note::StillInside { workers } => format!(
                 "读取记录时尚有 {workers} 人在场内，其班次可能未结束，所缺工时不在本表；离场后请重新制表"
             ),
+            Note::Unverified { gateway, file, doubt } => {
+                let file = file.as_ref().map(|file| format!("（{file}）")).unwrap_or_default();
+                format!("{gateway}{file} 的记录未经验证：{}", doubt.chinese())
+            }
             Note::Unread { gateway, records } => {
                 format!("{gateway} 有 {records} 条记录无法读取，不在本表")
             }
@@ -111,6 +139,10 @@ impl Note {
                     "{who} {has} come in and not left when the records were read: {their} shift may \
                      still run, and adds no hours yet; make the sheet again afterwards"
                 )
+            }
+            Note::Unverified { gateway, file, doubt } => {
+                let file = file.as_ref().map(|file| format!(" ({file})")).unwrap_or_default();
+                format!("{gateway}{file}: its records are NOT VERIFIED: {}", doubt.english())
             }
             Note::Unread { gateway, records } => {
                 let are = if *records == 1 { "is" } else { "are" };
