@@ -185,8 +185,8 @@ impl<'a> Gathered<'a> {
         let Some(first) = lines.next()? else {
             return Err(lines.wrong(format!("{not_one}: it is empty")));
         };
-        let heading: Heading = serde_json::from_slice(&first)
-            .map_err(|e| lines.wrong(format!("{not_one}: {e}")))?;
+        let heading: Heading =
+            serde_json::from_slice(&first).map_err(|e| lines.wrong(format!("{not_one}: {e}")))?;
         let Heading { version, from, to, .. } = heading;
         if heading.format != FORMAT {
             return Err(lines.wrong(not_one));

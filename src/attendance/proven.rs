@@ -270,3 +270,6 @@ impl Proof {
         (Some(shown), (!known).then_some(Doubt::UnknownKey { fingerprint }))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,10 +19,7 @@ use jiff::{
 
 use super::{Context, WholeFile, timesheet::month};
 use crate::{
-    attendance::{
-        Means, Record, RecordOutcome, export::Extent,
-        onsite::Present,
-    },
+    attendance::{Means, Record, RecordOutcome, export::Extent, onsite::Present},
     config::Direction,
     control::{Piece, Request},
     roster::WorkerId,

@@ -73,7 +73,10 @@ impl Indices {
 
 impl Services {
     /// Begins an export.
-    pub async fn export(&self, ExportQuery { from, to }: ExportQuery) -> Result<ExportRun<'_>, Failure> {
+    pub async fn export(
+        &self,
+        ExportQuery { from, to }: ExportQuery,
+    ) -> Result<ExportRun<'_>, Failure> {
         let (from_day, to_day) = (Some(from), Some(to));
         let query = AttendanceQuery { from: from_day, to: to_day, ..AttendanceQuery::default() };
         let listing = self.attendance(query).await?;

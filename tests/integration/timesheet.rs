@@ -11,6 +11,7 @@ use crate::common::{
 };
 use gatehouse::{
     attendance::{
+        export::{HeadOf, Trust},
         merge::Gathered,
         print::{self, Document},
         timesheet::{Days, SheetFilter, timesheet},
@@ -468,12 +469,12 @@ fn document(rows: &[Went26], clock: impl Fn(u64) -> (&'static str, bool)) -> Doc
     let zone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();
     let (first, last) = ("2026-10-01".parse().unwrap(), "2026-10-31".parse().unwrap());
     let days = Days::new(first, last, zone, "04:00".parse().unwrap()).unwrap();
-    let mut gathered = Gathered::new(&days);
+    let mut gathered = Gathered::new(&days, Trust::default());
     let mut extent = serde_json::from_value(json!({
         "project": "P-1", "gateway": "gate-1", "ledger": "1e".repeat(16), "count": 0,
         "first_seq": null, "last_seq": null, "at": "2026-11-05T01:02:03Z",
     }));
-    let extent: &mut gatehouse::attendance::merge::Extent = extent.as_mut().unwrap();
+    let extent: &mut gatehouse::attendance::export::Extent = extent.as_mut().unwrap();
     for (seq, ([worker, name, team, contractor], direction, at, means, outcome)) in (41..).zip(rows)
     {
         let by_hand = *means == "supplement";
@@ -498,7 +499,13 @@ fn document(rows: &[Went26], clock: impl Fn(u64) -> (&'static str, bool)) -> Doc
         gathered.take(&serde_json::from_value(record).unwrap()).unwrap();
         extent.saw(seq);
     }
-    gathered.own(extent);
+    let head = HeadOf {
+        tree_size: 5120,
+        root: "a5".repeat(32),
+        signed_at: "2026-11-05T09:02:04.000+08:00".into(),
+        fingerprint: "5c".repeat(32),
+    };
+    gathered.own(extent, Some(head));
     let Gathered { passes, sources, mut notes, .. } = gathered;
     let mut sheet = timesheet(passes, &days, &SheetFilter::default());
     notes.extend(sheet.notes());
