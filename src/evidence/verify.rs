@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use super::package::{Opened, Package, hashes};
 use crate::{
@@ -85,9 +86,17 @@ pub struct Known {
 /// What a package proves.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// The SHA-256 hash of the file, and the gateway's signature in it, in hexadecimal digits. The
+    /// package's sheet has both in its QR code.
+    pub sha256: String,
+    pub signature: String,
     pub worker: String,
+    /// The worker's name in the newest entry that has one.
+    pub name: Option<String>,
     pub gateway: String,
     pub project: String,
+    /// The site's time zone.
+    pub timezone: String,
     pub ledger: String,
     pub from: String,
     pub until: String,
@@ -138,11 +147,16 @@ pub fn verify(bytes: &[u8], known: &Known) -> Result<Report, Refused> {
         None => false,
     };
     let timezone = TimeZone::get(&package.timezone).unwrap_or(TimeZone::UTC);
-    let Package { gateway, project, worker, from, until, opened, .. } = package;
+    let Package { gateway, project, timezone: zone, worker, from, until, opened, .. } = package;
     let origin = Origin { gateway, project, timezone };
     let (id_type, id_number) = opened.map(|opened| (opened.id_type, opened.number)).unzip();
     let signed_at = Timestamp::from_millisecond(head.at_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+    let attendance = attendance(&origin, &entries);
     Ok(Report {
+        sha256: hex::encode(Sha256::digest(bytes)),
+        signature: hex::encode(package.signature.unwrap_or_default()),
+        name: name(&attendance, &entries),
+        timezone: zone,
         worker,
         ledger: head.ledger.to_string(),
         from,
@@ -157,7 +171,7 @@ pub fn verify(bytes: &[u8], known: &Known) -> Result<Report, Refused> {
         id_type,
         id_number,
         entries: entries.len(),
-        attendance: attendance(&origin, &entries),
+        attendance,
         gateway: origin.gateway,
         project: origin.project,
     })
@@ -270,9 +284,26 @@ fn anchored(
 
 /// Returns the records of the entries, in the order of the ledger.
 fn attendance(origin: &Origin, entries: &Entries) -> Vec<Record> {
+    let disputes = entries.values().filter_map(|stored| match &stored.entry.body {
+        Body::Dispute(dispute) => Some((dispute.disputes.index, stored.entry.seq?)),
+        _ => None,
+    });
+    let disputes: BTreeMap<u64, u64> = disputes.collect();
     let records = entries.values().filter_map(|stored| {
         let cause = stored.entry.body.cause().and_then(|cause| entries.get(&cause)).cloned();
-        Record::of(origin, stored, cause)
+        let record = Record::of(origin, stored, cause)?;
+        Some(Record { disputed: disputes.get(&stored.entry.index).copied(), ..record })
     });
     records.collect()
+}
+
+fn name(attendance: &[Record], entries: &Entries) -> Option<String> {
+    let recorded = attendance.last().map(|record| record.name.clone());
+    recorded.or_else(|| {
+        entries.values().rev().find_map(|stored| match &stored.entry.body {
+            Body::Enrolment(enrolment) => Some(enrolment.person.name.clone()),
+            Body::Amendment(amendment) => Some(amendment.person.name.clone()),
+            _ => None,
+        })
+    })
 }

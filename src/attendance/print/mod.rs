@@ -46,7 +46,8 @@ pub fn hours(minutes: u64) -> String {
     format!("{}:{:02}", minutes / 60, minutes % 60)
 }
 
-fn marks(day: &Day) -> String {
+/// Returns the signs of a day's flags.
+pub fn marks(day: &Day) -> String {
     day.flags.iter().map(|flag| flag.sign()).collect()
 }
 
