@@ -87,31 +87,31 @@ pub fn sheet(report: &Report, file: &str, day_starts_at: Time) -> Result<String,
 const HEAD: &str = "<!doctype html>
 <html lang=\"zh-CN\"><meta charset=\"utf-8\"><title>考勤证据单</title>
 <style>
-@page { size: A4; margin: 11mm 13mm }
+@page { size: A4; margin: 10mm 13mm }
 * { box-sizing: border-box }
 body { font: 9.5pt/1.35 \"Noto Sans CJK SC\", \"Source Han Sans SC\", \"Microsoft YaHei\", \"WenQuanYi Zen Hei\",
   sans-serif; color: #000; margin: 0 auto; max-width: 184mm }
-h1 { font-size: 17pt; text-align: center; margin: 0 0 3mm; letter-spacing: .3em }
-table { width: 100%; border-collapse: collapse; margin: 0 0 2.5mm }
-th, td { border: .3mm solid #555; padding: .4mm 1.2mm; text-align: center }
+h1 { font-size: 16pt; line-height: 1.2; text-align: center; margin: 0 0 2mm; letter-spacing: .3em }
+table { width: 100%; border-collapse: collapse; margin: 0 0 2mm }
+th, td { border: .3mm solid #555; padding: .25mm 1.2mm; text-align: center }
 th { background: #eee; font-weight: bold }
 thead { display: table-header-group }
 tr { break-inside: avoid }
 .who th { width: 20mm }
 .who td { text-align: left; width: 72mm }
-.days { font-size: 9pt; line-height: 1.25 }
+.days { font-size: 8.5pt; line-height: 1.15 }
 .days td.long { text-align: left }
 .days tfoot { display: table-row-group; font-weight: bold }
 .proof { display: flex; gap: 4mm; break-inside: avoid; align-items: center; border: .3mm solid #555;
-  padding: 1.5mm; margin-bottom: 2mm }
-.proof svg { width: 42mm; height: 42mm; flex: none }
+  padding: 0 1mm; margin-bottom: 1.5mm }
+.proof svg { width: 37mm; height: 37mm; flex: none }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .5mm 2.5mm; margin: 0; font-size: 8.5pt }
 dt { font-weight: bold }
 dd { margin: 0; overflow-wrap: anywhere }
 code, .hex { font-family: \"DejaVu Sans Mono\", \"Liberation Mono\", Consolas, monospace; font-size: 7.6pt }
-.notes { font-size: 8pt; margin: 0 0 3mm; padding-left: 5mm; break-inside: avoid }
-.legend { font-size: 8pt; margin: -1.5mm 0 2mm }
-.sign { display: flex; gap: 6mm; margin: 5mm 0 0; break-inside: avoid }
+.notes { font-size: 7.5pt; line-height: 1.25; margin: 0; padding-left: 5mm; break-inside: avoid }
+.legend { font-size: 7.5pt; margin: -1.2mm 0 1.5mm }
+.sign { display: flex; gap: 6mm; margin: 2mm 0 0; break-inside: avoid }
 .sign span { flex: 1; border-bottom: .3mm solid #000; height: 7mm; line-height: 7mm }
 </style>
 <h1>考勤证据单</h1>
