@@ -155,9 +155,9 @@ impl Connection<'_> {
             Request::Head => self.done(services.head().await?).await,
             Request::Evidence(query) => {
                 let package = services.evidence(query, &by).await?;
-                self.pieces(&package).await?;
-                let sha256 = hex::encode(Sha256::digest(&package));
-                self.done(PackageSent { bytes: package.len(), sha256 }).await
+                self.pieces(&package.bytes).await?;
+                let sha256 = hex::encode(Sha256::digest(&package.bytes));
+                self.done(PackageSent { bytes: package.bytes.len(), sha256 }).await
             }
             Request::Audit => {
                 let mut audit = services.audit().await?;

@@ -8,9 +8,13 @@ use rusqlite::{Transaction, params};
 use super::package::{Earlier, Opened, Package, Proved, joined};
 use crate::{
     attendance::Origin,
-    ledger::{self, Body, Head, LedgerError, SignedHead, commitment, growth::prover},
+    ledger::{self, Body, Head, LedgerError, SignedHead, commitment, growth::prover, tree::Hash},
     roster::{Identity, WorkerId},
 };
+
+/// Bytes of a package without its entries, and of an entry's map without its contents, at most.
+const FRAME: usize = 4096;
+const FRAME_ENTRY: usize = 32;
 
 /// The days of a package.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +71,25 @@ pub fn collect(
         }
     }
     Ok(package)
+}
+
+/// Returns the size in bytes that the worker's package has, at most.
+pub fn size(
+    tx: &Transaction<'_>,
+    worker: &WorkerId,
+    period: Period,
+    head: &SignedHead,
+    earlier: &[Vec<u8>],
+) -> Result<usize, LedgerError> {
+    // The path to the root of a tree, or the proof for an earlier tree.
+    let path = size_of::<Hash>() * (2 + head.head.size.checked_ilog2().unwrap_or(0) as usize);
+    let heads: usize = earlier.iter().map(|head| head.len() + path).sum();
+    let mut total = FRAME + heads;
+    let mut length = tx.prepare_cached("SELECT length(bytes) FROM entry WHERE idx = ?1")?;
+    for index in indices(tx, worker, period.span_ms)? {
+        total += length.query_row([index], |row| row.get::<_, usize>(0))? + path + FRAME_ENTRY;
+    }
+    Ok(total)
 }
 
 fn commits_to(body: &Body, identity: &Identity) -> bool {

@@ -9,8 +9,8 @@ mod sheet;
 mod verify;
 
 pub use self::{
-    collect::{Period, collect},
-    package::{MOST_BYTES, Opened, Package, Proved},
+    collect::{Period, collect, size},
+    package::{MADE_BYTES, MOST_BYTES, Opened, Package, Proved},
     sheet::{NoSheet, code, sheet},
     verify::{Anchor, Known, Refused, Report, verify},
 };

@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{Failure, Services, refusal::Refusal};
 use crate::{
-    evidence::{Period, collect},
+    evidence::{self, MADE_BYTES, Period, collect},
     ledger::{
         self, Actor, CborError, Head, LedgerError, SignedHead,
         audit::{Audit, Finding},
         growth,
     },
+    memory::Held,
     roster::{RosterError, WorkerId},
     store::{Priority, meta, set_meta},
 };
@@ -23,6 +24,8 @@ const AUDITED: u64 = 2000;
 const FINDINGS: usize = 100;
 /// Maximum number of earlier heads in a request for a package.
 const EARLIER: usize = 16;
+/// Copies of a package in memory while it is signed.
+const COPIES: usize = 3;
 /// Key in `meta`: the newest head's COSE_Sign1 message.
 const HEAD: &str = "head";
 
@@ -64,6 +67,13 @@ pub struct EvidenceQuery {
     /// Signed heads that the reader of the package has, in hexadecimal digits.
     #[serde(default)]
     pub earlier: Vec<String>,
+}
+
+/// A worker's package, with its room in memory.
+pub struct PackageMade {
+    /// The file.
+    pub bytes: Vec<u8>,
+    _held: Held,
 }
 
 /// The result of an audit.
@@ -146,7 +156,8 @@ impl Services {
     }
 
     /// Makes the package of a worker. The ID number is opened, so the log names who asked.
-    pub async fn evidence(&self, query: EvidenceQuery, by: &Actor) -> Result<Vec<u8>, Failure> {
+    /// It waits for room in memory.
+    pub async fn evidence(&self, query: EvidenceQuery, by: &Actor) -> Result<PackageMade, Failure> {
         let EvidenceQuery { worker, from, to, earlier } = query;
         let span_ms = self.days(from, to)?;
         if earlier.len() > EARLIER {
@@ -159,13 +170,21 @@ impl Services {
         let (_, identity) = known.ok_or_else(|| RosterError::NoSuchWorker(worker.clone()))?;
         let (origin, of) = (self.origin.clone(), worker.clone());
         let period = Period { from, until: to, span_ms };
+        let size = {
+            let (of, head, earlier) = (worker.clone(), head.clone(), earlier.clone());
+            self.store.read(move |tx| evidence::size(tx, &of, period, &head, &earlier)).await?
+        };
+        if size > MADE_BYTES {
+            return Err(Refusal::LargePackage { mib: MADE_BYTES >> 20 }.into());
+        }
+        let held = self.memory.hold(COPIES * size).await;
         let package = self
             .store
             .read(move |tx| collect(tx, &origin, &of, period, &head, Some(&identity), &earlier));
         let broken = |e: CborError| Failure::internal(e);
         let package = package.await?.sign(&self.signing_key).map_err(broken)?;
         tracing::info!(user = %by.user, uid = by.uid, %worker, "a user exports evidence");
-        package.encode().map_err(broken)
+        Ok(PackageMade { bytes: package.encode().map_err(broken)?, _held: held })
     }
 
     /// Returns the start and the end of these days, end exclusive; wall time in ms since 1970.

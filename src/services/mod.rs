@@ -59,7 +59,7 @@ pub use self::{
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone},
     command_counts::{CommandCounts, Commands},
     dry_run::DryRuns,
-    evidence::{AuditRun, Audited, EvidenceQuery, HeadShown},
+    evidence::{AuditRun, Audited, EvidenceQuery, HeadShown, PackageMade},
     export::{ExportQuery, ExportRun},
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},
     failure::{Code, Failure},
@@ -208,7 +208,7 @@ pub struct Services {
     pub alarms: watch::Sender<AlarmState>,
     /// Counts of the platforms' commands by outcome.
     pub commands: Commands,
-    /// The bound on photos in memory. One is examined at a time.
+    /// The bound on large data in memory: photos, evidence packages. One photo is examined at a time.
     pub memory: Arc<Memory>,
     /// Held during a change of the roster, from the search for a similar face to the new snapshot.
     pub changing: tokio::sync::Mutex<()>,

@@ -280,3 +280,20 @@ fn the_sheet_of_a_month_is_one_page_and_its_code_names_the_file() {
     let expected = ["sha256", "signature"].map(|field| report[field].as_str().unwrap());
     assert_eq!(words, ["gatehouse-evidence", "1", expected[0], expected[1]]);
 }
+
+#[test]
+fn the_bench_of_a_ledger_makes_and_verifies_its_proofs() {
+    let site = Site::without_lanes();
+    let small = ["--entries", "4000", "--runs", "1", "--passages", "120"];
+    let dir = site.path(".");
+    let bench = ["--json", "bench", "ledger", "--dir", dir.to_str().unwrap()];
+    let said = site.gatehouse(&[&bench[..], &small].concat());
+    let report = said.json_lines().remove(0);
+    assert_eq!(report["entries"], 4000, "{report}");
+    let [month, all] = [0, 1].map(|n| report["packages"][n]["records"].as_u64().unwrap());
+    // One worker, four passages a day.
+    assert_eq!((month, all), (30 * 4, 2000), "{report}");
+    assert!(
+        report["ratio"].as_f64().unwrap() > 0.0 && report["tree_bytes"].as_u64().unwrap() < 4096
+    );
+}
