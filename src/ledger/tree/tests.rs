@@ -198,3 +198,27 @@ fn some_leaves_and_the_subtrees_between_them_have_the_root_of_the_whole_tree() {
     assert_eq!(root_of_some(1, [(1, [1; 32])], &[[0; 32]]), None);
     assert_eq!(root_of_some(0, [], &[]), Some(empty_root()));
 }
+
+#[test]
+fn a_proof_from_the_entries_of_three_years_is_made_and_verified() {
+    let (size, mut frontier) = (1_300_000_u64, Frontier::default());
+    // The complete subtrees of each level; the leaves are level 0.
+    let mut levels = vec![Vec::new(); 21];
+    for leaf in (0..size).map(|n| leaf_hash(&n.to_be_bytes())) {
+        levels[0].push(leaf);
+        frontier.push(leaf, |level, _, hash| levels[level as usize].push(*hash));
+    }
+    let root = frontier.root();
+    let subtree =
+        |level: u32, number: u64| Ok::<_, Infallible>(levels[level as usize][number as usize]);
+    for index in [0, size / 3, size - 1] {
+        let path = Prover(subtree).inclusion(index, size).unwrap();
+        assert!(
+            path.len() <= 21 && includes(&levels[0][index as usize], index, size, &path, &root)
+        );
+        assert!(!includes(&levels[0][index as usize ^ 1], index, size, &path, &root));
+        let old = Prover(subtree).root(index + 1).unwrap();
+        let path = Prover(subtree).consistency(index + 1, size).unwrap();
+        assert!(is_consistent((index + 1, &old), (size, &root), &path));
+    }
+}
