@@ -102,7 +102,7 @@
 //! - **I8** Every queue, file, table and message has a bound ([Bounds](#bounds)). A full disk never
 //!   corrupts the database and never loses what the gateway has acknowledged.
 //! - **I9** The wall clock is not trusted: each entry carries the boot id, the monotonic time and
-//!   whether the clock was synchronised.
+//!   whether the clock was synchronised. Views reckon by the effective time ([`ledger::Dates`]).
 //! - **I10** A broken camera, controller or link leaves the other lanes working. It recovers
 //!   without a person.
 //! - **I12** An outcome claims only what parts can support that were lately seen to work. A passage
@@ -127,6 +127,7 @@
 //! - Tailgate: a person goes through without a grant or a release.
 //! - Mode: normal, free (the lane stands open) or closed (no entry).
 //! - Ledger: all entries, in order, under one ledger id.
+//! - Effective time: the recorded time, or the one by which a synchronised clock corrects it.
 //! - Outbox: entries that an upstream has not acknowledged. Upstream: one connection to a platform.
 
 #![allow(rustdoc::private_intra_doc_links, reason = "these pages are for developers of the rooms")]

@@ -55,6 +55,12 @@ impl Days {
         end.map_or(self.range().1, |(start, _)| *start)
     }
 
+    /// Returns the start of the first shown day.
+    pub fn begin(&self) -> Timestamp {
+        let begin = self.starts.iter().find(|(_, day)| *day == self.first);
+        begin.map_or(self.range().0, |(start, _)| *start)
+    }
+
     pub fn need(&self, at: Timestamp) -> bool {
         let (from, to) = self.range();
         from <= at && at < to
@@ -78,6 +84,11 @@ impl Days {
     pub fn shown(&self) -> impl Iterator<Item = Date> {
         self.starts.iter().map(|(_, day)| *day).filter(|day| self.show(*day))
     }
+}
+
+/// Returns hours and minutes, such as `176:30`.
+pub fn hours(minutes: u64) -> String {
+    format!("{}:{:02}", minutes / 60, minutes % 60)
 }
 
 /// A time with the offset of the site's time zone.

@@ -93,16 +93,28 @@ impl<'a> Gathered<'a> {
     }
 
     /// Adds a record. Returns whether it is within the days that are needed. From a record that is
-    /// there already, only `disputed` is taken. The last correction of a record takes its place.
+    /// there already, only `disputed` is taken, and a date that it had not. The last correction of a
+    /// record takes its place.
     pub fn take(&mut self, record: &Record) -> Result<bool, String> {
         let new = self.texts.of(record).map_err(|e| format!("a record has no valid time: {e}"))?;
-        if !self.days.need(new.at) {
+        let is_needed = match &new.undated {
+            Some(between) => between.meets(self.days.range()),
+            None => self.days.need(new.at),
+        };
+        if !is_needed {
             return Ok(false);
         }
         let place = (new.ledger.clone(), record.corrects.unwrap_or(record.seq));
         if let Some(known) = self.places.get(&place).and_then(|at| self.passes.get_mut(*at)) {
             let disputed = known.disputed.or(new.disputed);
-            let new = Crossing { disputed: known.disputed, ..new };
+            let mut new = Crossing { disputed: known.disputed, ..new };
+            // One of the two may have been read before the clock was synchronised.
+            if known.recorded() == new.recorded() {
+                match known.synced {
+                    true => new.date_as(known),
+                    false => known.date_as(&new),
+                }
+            }
             if known.seq == new.seq && *known != new {
                 return Err(format!(
                     "record {} of ledger {} was read before with other contents: export the records \

@@ -22,7 +22,7 @@ use serde_json::{Map, Value as Json};
 use crate::{
     clock::Stamp,
     config::Direction,
-    ledger::{Actor, Attended, Body, Evidence, Flag, Outcome, Said, Stored, Word},
+    ledger::{Actor, Attended, Body, Dated, Evidence, Flag, Outcome, Said, Stored, Word},
     words::words,
 };
 pub use event::EventRecord;
@@ -41,6 +41,43 @@ impl Origin {
         const MILLISECONDS: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
         MILLISECONDS.timestamp_with_offset_to_string(&at, self.timezone.to_offset(at))
     }
+
+    fn time_ms(&self, ms: i64) -> Option<String> {
+        Some(self.time(Timestamp::from_millisecond(ms).ok()?))
+    }
+
+    /// Returns how the time of an entry is known, for a view.
+    pub fn reckoned(&self, dated: Dated) -> Reckoned {
+        match dated {
+            Dated::Recorded => Reckoned::default(),
+            Dated::Corrected(ms) => Reckoned { corrected_at: self.time_ms(ms), undated: None },
+            Dated::Undated(bounds) => {
+                let after = bounds.after_ms.and_then(|ms| self.time_ms(ms));
+                let before = bounds.before_ms.and_then(|ms| self.time_ms(ms));
+                Reckoned { corrected_at: None, undated: Some(Undated { after, before }) }
+            }
+        }
+    }
+}
+
+/// How the time of an entry is known; empty if its recorded time counts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reckoned {
+    /// The effective time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub corrected_at: Option<String>,
+    /// The entry has no date.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undated: Option<Undated>,
+}
+
+/// The times between which an entry without a date was made, as far as they are known.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Undated {
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub after: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub before: Option<String>,
 }
 
 /// Returns the bytes in hexadecimal, with one allocation.
@@ -159,8 +196,15 @@ pub struct Record {
     pub direction: Direction,
     /// `null` for a supplement, which no lane recorded.
     pub lane: Option<String>,
-    /// Time of the grant or release; of a supplement, the time that the user stated.
+    /// Recorded time of the grant or release; of a supplement, the time that the user stated.
     pub at: String,
+    /// The effective time, if the clock was not synchronised or was wrong at `at`, and this boot's
+    /// clock was synchronised at another time. Only in lists, as `undated`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub corrected_at: Option<String>,
+    /// No clock dates the record.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub undated: Option<Undated>,
     pub means: Means,
     pub score: Option<f64>,
     pub threshold: Option<f64>,
@@ -206,10 +250,21 @@ pub struct Record {
 }
 
 impl Record {
-    /// Returns the record as lists show it, with `disputed`.
+    /// Returns the record as lists show it, with its effective time and `disputed`.
     pub fn listed(origin: &Origin, attended: &Attended) -> Option<Record> {
         let record = Record::of(origin, &attended.entry, attended.cause.clone())?;
-        Some(Record { disputed: attended.disputed, ..record })
+        let Reckoned { corrected_at, undated } = origin.reckoned(attended.dated);
+        Some(Record { disputed: attended.disputed, corrected_at, undated, ..record })
+    }
+
+    /// Returns the effective time; the recorded one if the record has no date.
+    pub fn effective(&self) -> &str {
+        self.corrected_at.as_deref().unwrap_or(&self.at)
+    }
+
+    /// Returns whether the effective time differs from the recorded one.
+    pub fn is_corrected(&self) -> bool {
+        self.corrected_at.as_ref().is_some_and(|corrected| *corrected != self.at)
     }
 
     /// Returns `None` if the entry is neither a supplement nor, with its cause, the outcome of a
@@ -284,6 +339,8 @@ impl Record {
             direction,
             lane,
             at: origin.time(at),
+            corrected_at: None,
+            undated: None,
             means,
             score: face.map(|face| face.score.value()),
             threshold: face.map(|face| face.threshold.value()),

@@ -16,7 +16,11 @@ pub struct Present {
     pub worker: String,
     pub name: String,
     pub trade: String,
+    /// The effective time of the entry.
     pub since: String,
+    /// No clock dates the entry: `since` is the recorded time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undated: bool,
     /// The lane of the entry; `null` for a supplement.
     pub lane: Option<String>,
     pub means: Means,
@@ -35,16 +39,17 @@ impl Present {
         if latest.direction == Direction::Exit {
             return None;
         }
-        let since: Timestamp = latest.at.parse().ok()?;
+        let at: Timestamp = latest.effective().parse().ok()?;
         Some(Present {
+            since: latest.effective().to_owned(),
+            undated: latest.undated.is_some(),
             contractor: latest.contractor,
             team: latest.team,
             worker: latest.worker,
             name: latest.name,
             trade: latest.trade,
-            overdue: now.duration_since(since) > NIGHT_SHIFT,
+            overdue: now.duration_since(at) > NIGHT_SHIFT,
             removed: false,
-            since: latest.at,
             lane: latest.lane,
             means: latest.means,
             outcome: latest.outcome,

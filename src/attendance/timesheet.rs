@@ -10,8 +10,12 @@
 //! sensor neither takes a day nor makes one. A supplement (a passage that was added later) is
 //! listed separately, and the sums with it stand beside the others. A disputed record is not
 //! counted.
+//!
+//! A record that no clock dates is listed apart, with the hours of its pair, and is on no day. It is
+//! on a day, marked, only if its bounds are of that one working day.
 
 mod parts;
+mod undated;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -20,9 +24,10 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 
 pub use self::parts::{
     Day, Flag, Group, ListedSeparately, Note, Row, SheetFilter, Stretch, Sum, Timesheet, Totals,
+    WithoutDate,
 };
 pub use super::{
-    crossing::{Crossing, Passes, Text},
+    crossing::{Between, Crossing, Passes, Text},
     days::{At, Days},
 };
 use crate::config::Direction;
@@ -41,7 +46,8 @@ pub fn still_inside(
     let mut latest: HashMap<&str, &Crossing> = HashMap::new();
     let counts = |crossing: &&Crossing| {
         let counted = crossing.is_capture() || crossing.is_supplement();
-        counted && crossing.disputed.is_none() && crossing.at <= read_at
+        let is_dated = crossing.undated.is_none();
+        counted && is_dated && crossing.disputed.is_none() && crossing.at <= read_at
     };
     for crossing in passes.iter().filter(counts) {
         let known = latest.entry(&crossing.worker).or_insert(crossing);
@@ -71,6 +77,8 @@ fn never(passes: &[Crossing], holds: fn(&Crossing) -> bool) -> Vec<Text> {
 /// changed teams has a row in each team with the days there, and no day is summed twice.
 pub fn timesheet(mut passes: Vec<Crossing>, days: &Days, only: &SheetFilter) -> Timesheet {
     let mut sheet = Timesheet::default();
+    let apart = passes.extract_if(.., |crossing| !has_day(crossing, days));
+    sheet.undated = undated::listed(apart.collect(), days, only);
     passes.retain(|crossing| days.need(crossing.at));
     passes.sort_by(|a, b| (a.at, &a.ledger, a.seq).cmp(&(b.at, &b.ledger, b.seq)));
     sheet.unsynchronised = never(&passes, |crossing| crossing.synced);
@@ -89,6 +97,13 @@ pub fn timesheet(mut passes: Vec<Crossing>, days: &Days, only: &SheetFilter) -> 
             );
         } else if crossing.is_capture() || crossing.is_supplement() {
             workers.entry(crossing.worker.clone()).or_default().push(crossing);
+        }
+        if crossing.is_corrected() {
+            let date = days.of(crossing.at).filter(|date| days.show(*date));
+            let admitted = only.admits(&crossing.contractor, &crossing.team, &crossing.worker);
+            sheet.corrected.extend(
+                date.filter(|_| admitted).map(|date| listed_separately(crossing, date, days)),
+            );
         }
     }
     let mut rows = Vec::new();
@@ -110,6 +125,13 @@ pub fn timesheet(mut passes: Vec<Crossing>, days: &Days, only: &SheetFilter) -> 
     }
     sheet.rows = rows;
     sheet
+}
+
+/// Returns whether the working day of a crossing is known.
+fn has_day(crossing: &Crossing, days: &Days) -> bool {
+    let Some(between) = &crossing.undated else { return true };
+    let [after, before] = [between.after, between.before].map(|at| days.of(at?));
+    after.is_some() && after == before
 }
 
 fn distinct(rows: &[Row]) -> u32 {
@@ -142,6 +164,7 @@ fn listed_separately(crossing: &Crossing, date: Date, days: &Days) -> ListedSepa
         reason: crossing.reason.clone(),
         by: crossing.by.clone(),
         recorded_at: days.at(crossing.recorded_at),
+        clock_showed: crossing.clock_showed.map(|at| days.at(at)),
         disputed: crossing.disputed,
     }
 }
@@ -288,6 +311,7 @@ fn day(date: Date, of_gate: &[Pair], of_all: &[Pair], added: usize, days: &Days)
         for crossing in pair.passes() {
             flags.extend((!crossing.is_confirmed()).then_some(Flag::Unconfirmed));
             flags.extend((!crossing.synced).then_some(Flag::Clock));
+            flags.extend(crossing.is_corrected().then_some(Flag::Corrected));
         }
     }
     flags.extend((added > 0).then_some(Flag::Supplement));

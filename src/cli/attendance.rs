@@ -19,7 +19,7 @@ use jiff::{
 
 use super::{Context, WholeFile, timesheet::month};
 use crate::{
-    attendance::{Means, Record, RecordOutcome, export::Extent, onsite::Present},
+    attendance::{Means, Record, RecordOutcome, Undated, export::Extent, onsite::Present},
     config::Direction,
     control::{Piece, Request},
     roster::WorkerId,
@@ -156,7 +156,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
         Command::Dispute(dispute) => {
             let disputed: Record = context.ask(&Request::Dispute(dispute)).await?;
             context.print(&disputed, |r| {
-                let Record { seq, worker, name, direction, at, .. } = r;
+                let (Record { seq, worker, name, direction, .. }, at) = (r, r.effective());
                 format!("record {seq} is disputed: worker {worker} {name}, {direction} at {at}")
             })?;
         }
@@ -178,12 +178,18 @@ async fn listed(context: &Context, query: AttendanceQuery) -> anyhow::Result<()>
         "OUTCOME",
         "CORRECTS",
         "DISPUTED",
+        "CLOCK",
     ];
     let row = |r: Record| {
         let flags: String = r.flags.iter().map(|flag| format!(", {}", flag.word())).collect();
+        let clock = match &r.undated {
+            Some(undated) => no_date(undated),
+            None if r.is_corrected() => format!("showed {}", r.at),
+            None => String::new(),
+        };
         vec![
             r.seq.to_string(),
-            r.at,
+            r.effective().to_owned(),
             r.worker,
             r.name,
             r.team,
@@ -197,11 +203,19 @@ async fn listed(context: &Context, query: AttendanceQuery) -> anyhow::Result<()>
             },
             r.corrects.map_or_else(String::new, |seq| seq.to_string()),
             r.disputed.map_or_else(String::new, |seq| format!("by {seq}")),
+            clock,
         ]
     };
     let read: Extent = context.list(&Request::Attendance(query), &columns, row).await?;
     left_out(&read);
     Ok(())
+}
+
+/// Says between which times a record without a date was made.
+fn no_date(Undated { after, before }: &Undated) -> String {
+    let bounds = [("after", after), ("before", before)];
+    let bounds = bounds.iter().filter_map(|(word, at)| Some(format!("; {word} {}", at.as_ref()?)));
+    format!("no date{}", bounds.collect::<String>())
 }
 
 /// Says how many records a list lacks.
@@ -221,6 +235,7 @@ async fn onsite(context: &Context, since: Option<Date>) -> anyhow::Result<()> {
     let row = |p: Present| {
         let remarks = [
             (p.means == Means::Supplement, "added by hand"),
+            (p.undated, "the time has no date"),
             (p.overdue, "no exit recorded since"),
             (p.removed, "removed from the roster"),
         ];

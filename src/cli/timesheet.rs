@@ -24,7 +24,9 @@ use crate::{
         export::{Extent, HeadOf, Trust},
         merge::Gathered,
         print::{self, Document, hours},
-        timesheet::{Days, Note, SheetFilter, Text, Timesheet, Totals, still_inside, timesheet},
+        timesheet::{
+            At, Days, Note, SheetFilter, Text, Timesheet, Totals, still_inside, timesheet,
+        },
     },
     clock::{Clock, SystemClock},
     control::{Client, ClientError, Request},
@@ -199,7 +201,8 @@ async fn document(context: &Context, arguments: &Arguments) -> anyhow::Result<Do
     let mut sheet = timesheet(passes, &days, &only);
     notes.extend(sheet.notes());
     id_tails(&mut client, &ours, &mut sheet).await?;
-    if sheet.rows.is_empty() && sheet.disputed.is_empty() && !only.is_all() {
+    let is_empty = sheet.rows.is_empty() && sheet.disputed.is_empty() && sheet.undated.is_empty();
+    if is_empty && !only.is_all() {
         let teams: Vec<_> = known.iter().map(|(c, t)| format!("{c} / {t}")).collect();
         bail!(
             "no record in {} matches --worker, --team and --contractor. Contractors and teams with \
@@ -268,9 +271,7 @@ fn human(document: &Document, by_day: bool) -> String {
     if by_day {
         let columns = ["DATE", "FIRST IN", "LAST OUT", "HOURS", "UNCONFIRMED", "PASSAGES", ""];
         let days = sheet.rows.iter().flat_map(|row| &row.days).map(|day| {
-            let at = |at: Option<crate::attendance::timesheet::At>| {
-                at.map_or_else(|| "-".to_owned(), |at| at.on(day.date))
-            };
+            let at = |at: Option<At>| at.map_or_else(|| "-".to_owned(), |at| at.on(day.date));
             let flags: Vec<_> = day.flags.iter().map(|flag| flag.english()).collect();
             vec![
                 day.date.to_string(),
@@ -326,6 +327,24 @@ fn human(document: &Document, by_day: bool) -> String {
         let disputed = counted(sheet.disputed.len(), "disputed record");
         let verb = if sheet.disputed.len() == 1 { "is" } else { "are" };
         let _ = writeln!(text, "{disputed} {verb} not counted");
+    }
+    if !sheet.undated.is_empty() {
+        let columns =
+            ["NO DATE: SEQ", "WORKER", "NAME", "DIRECTION", "AFTER", "BEFORE", "CLOCK", "HOURS"];
+        let at = |at: Option<At>| at.map_or_else(|| "?".to_owned(), |at| at.minute());
+        let records = sheet.undated.iter().map(|record| {
+            vec![
+                record.seq.to_string(),
+                record.worker.to_string(),
+                record.name.to_string(),
+                record.direction.to_string(),
+                at(record.after),
+                at(record.before),
+                record.clock_showed.minute(),
+                record.minutes.map(hours).unwrap_or_default(),
+            ]
+        });
+        let _ = writeln!(text, "{}\n", super::table(&columns, records));
     }
     for source in &document.sources {
         let seq = source.first_seq.zip(source.last_seq);

@@ -175,12 +175,15 @@ async fn history(context: &Context, id: WorkerId) -> anyhow::Result<()> {
                 }
             })
             .collect();
+        let is_corrected = !e["corrected_at"].is_null() && e["corrected_at"] != e["at"];
+        lines.extend(is_corrected.then(|| format!("the clock showed {}", text(&e["at"]))));
+        lines.extend((!e["undated"].is_null()).then(|| "the time has no date".to_owned()));
         lines.extend(e["disputed"].as_u64().map(|seq| format!("record {seq}: disputed")));
         let why = [&e["reason"], &e["alike_reason"]].into_iter().find(|why| !why.is_null());
         let why = text(why.unwrap_or(&Value::Null));
         vec![
             text(&e["seq"]),
-            text(&e["at"]),
+            text(if is_corrected { &e["corrected_at"] } else { &e["at"] }),
             text(&e["kind"]),
             lines.join(
                 "

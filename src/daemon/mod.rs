@@ -230,6 +230,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         signing_key: key,
         storage_dir: config.storage.dir.clone(),
         ledger: opened.ledger,
+        undated: opened.undated,
         clock: clock.clone(),
         started,
         beats: beats.clone(),

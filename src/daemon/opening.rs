@@ -14,7 +14,9 @@ use crate::{
         lane::{self, ModeState},
         passage::Health,
     },
-    ledger::{self, Boot, ConfigChange, Detail, Ledger, LedgerId, SigningKeyChange, Successor},
+    ledger::{
+        self, Boot, ConfigChange, Dates, Detail, Ledger, LedgerId, SigningKeyChange, Successor,
+    },
     roster::{self, CarriedOver, Roster},
     services::Failure,
     store::{self, Predecessor, Priority, PublicKey, Store, StoreError, photo_store},
@@ -31,6 +33,8 @@ pub(super) struct Opened {
     /// The stored health of each lane's passage sensors.
     pub(super) sensors: HashMap<String, [Health; 2]>,
     pub(super) alarms: alarms::Kept,
+    /// The number of records without a date.
+    pub(super) undated: u64,
 }
 
 /// Runs one transaction: succeeds a damaged ledger, closes the passages that a crash left open, and
@@ -82,12 +86,19 @@ pub(super) async fn open(
                 standing: store::meta(tx, alarms::STANDING)?,
                 relocation: store::meta(tx, alarms::NEIGHBOURHOOD)?,
             };
+            let dates = Dates::read(tx)?;
+            let undated = dates.undated(tx, stamp.boot, dates.ms(stamp) - UNDATED_SHOWN_MS)?;
+            if undated > 0 {
+                tracing::warn!(undated, "records have no date");
+            }
             failpoint::at("start.written");
-            Ok(Opened { ledger, gateway, roster, clock, modes, sensors, alarms })
+            Ok(Opened { ledger, gateway, roster, clock, modes, sensors, alarms, undated })
         })
         .await
 }
 
+/// Time for which records without a date are a trouble: two months, in which wages are paid.
+const UNDATED_SHOWN_MS: i64 = 62 * 24 * 3_600_000;
 /// Key of the recorded state of the clock in the database.
 pub(super) const CLOCK: &str = "clock";
 const GATEWAY: &str = "gateway_id";

@@ -8,7 +8,9 @@ use rusqlite::{Transaction, params};
 use super::package::{Earlier, Opened, Package, Proved, joined};
 use crate::{
     attendance::Origin,
-    ledger::{self, Body, Head, LedgerError, SignedHead, commitment, growth::prover, tree::Hash},
+    ledger::{
+        self, Body, Dates, Head, LedgerError, SignedHead, commitment, growth::prover, tree::Hash,
+    },
     roster::{Identity, WorkerId},
 };
 
@@ -22,7 +24,7 @@ pub struct Period {
     pub from: Date,
     /// The last day.
     pub until: Date,
-    /// Start and end of these days, end exclusive; wall time in ms since 1970.
+    /// Start and end of these days, end exclusive; effective time in ms since 1970.
     pub span_ms: (i64, i64),
 }
 
@@ -103,20 +105,30 @@ fn commits_to(body: &Body, identity: &Identity) -> bool {
 }
 
 /// Returns the entries of a worker: what is on the roster's history, the passages of the period, and
-/// the entries that are about one of these.
+/// the entries that are about one of these. The effective time counts. A passage without a date is
+/// returned if it may be of the period.
 fn indices(
     tx: &Transaction<'_>,
     worker: &WorkerId,
     (from, until): (i64, i64),
 ) -> Result<BTreeSet<u64>, LedgerError> {
-    let mut found: BTreeSet<u64> = tx
-        .prepare_cached(
-            "SELECT idx FROM entry INDEXED BY entry_worker WHERE worker = ?1
-               AND (cause IS NULL AND kind NOT IN ('grant', 'release', 'supplement', 'denial')
-                    OR cause IS NULL AND at_ms >= ?2 AND at_ms < ?3)",
-        )?
-        .query_map(params![worker.as_str(), from, until], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    let dates = Dates::read(tx)?;
+    let mut found: BTreeSet<u64> = BTreeSet::new();
+    let mut query = tx.prepare_cached(
+        "SELECT idx, kind IN ('grant', 'release', 'denial') FROM entry INDEXED BY entry_worker
+         WHERE worker = ?1
+           AND (cause IS NULL AND kind NOT IN ('grant', 'release', 'supplement', 'denial')
+                OR cause IS NULL AND at_ms >= ?2 AND at_ms < ?3)",
+    )?;
+    let mut rows = query.query(params![worker.as_str(), from, until])?;
+    while let Some(row) = rows.next()? {
+        let (index, is_passage): (u64, bool) = (row.get(0)?, row.get(1)?);
+        if !(is_passage && dates.may_move(index)) {
+            found.insert(index);
+        }
+    }
+    let moved = dates.moved(tx, (Some(worker), None), (from, until))?;
+    found.extend(moved.into_iter().map(|(_, index)| index));
     let mut about = tx.prepare_cached("SELECT idx FROM entry WHERE cause = ?1")?;
     let mut causes: Vec<u64> = found.iter().copied().collect();
     while let Some(cause) = causes.pop() {

@@ -28,6 +28,7 @@ pub use self::{
     watched::{Happening, Watched, Watchers},
 };
 use super::{
+    Refusal,
     claim::{ManualRelease, Passing, Presented},
     passage::{
         Answered, Counters, DECISION_LIFE, Event, GRACE, Health, Machine, RETRY, Rules, Suspicion,
@@ -50,8 +51,8 @@ pub const REQUESTS: usize = 4;
 /// Maximum number of the store's answers in a lane's queue: a cause, an outcome, and some denials.
 const RESULTS: usize = 8;
 
-/// Maximum number of denials, tailgates and other faces that wait for their commit. When the disk stalls, the
-/// next one is dropped and counted, so that attendance does not wait behind denials.
+/// Maximum number of denials, tailgates and other faces that wait for their commit. When the disk
+/// stalls, the next one is dropped and counted, so that attendance does not wait behind denials.
 const DENIALS: usize = 8;
 /// Maximum number of denials of workers that wait for their commit, besides [`DENIALS`]. Strangers
 /// take none of these places.
@@ -60,7 +61,7 @@ const WORKER_DENIALS: usize = 256;
 /// A request to a lane, with the channel for its answer.
 #[derive(Debug)]
 pub enum Request {
-    Release { release: ManualRelease, reply: oneshot::Sender<Result<Answered, String>> },
+    Release { release: ManualRelease, reply: oneshot::Sender<Result<Answered, Refusal>> },
     Mode(ModeRequest),
 }
 
@@ -248,8 +249,7 @@ async fn recover(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>, pause: Du
         loop {
             tokio::select! {
                 Some(request) = requests.recv() => {
-                    let problem = "the lane restarts after a fault; ask again in a moment";
-                    request.refuse(problem);
+                    request.refuse(Refusal::Restarts);
                 }
                 Some(event) = turnstile.events.recv() => {
                     if !holding.hears(&event, clock.stamp()) {
@@ -276,12 +276,11 @@ async fn recover(lane: &mut LaneTask, done: &mut mpsc::Receiver<Done>, pause: Du
 }
 
 impl Request {
-    fn refuse(self, problem: &str) {
-        let problem = problem.to_owned();
+    fn refuse(self, refusal: Refusal) {
         // The client may have closed the connection.
         let _ = match self {
-            Request::Release { reply, .. } => reply.send(Err(problem)).is_ok(),
-            Request::Mode(request) => request.reply.send(Err(problem)).is_ok(),
+            Request::Release { reply, .. } => reply.send(Err(refusal)).is_ok(),
+            Request::Mode(request) => request.reply.send(Err(refusal)).is_ok(),
         };
     }
 }

@@ -57,6 +57,7 @@ pub use self::{
     taken::Taken,
 };
 use super::{
+    Refusal,
     claim::{Claim, ManualRelease},
     policy::Reason,
     visit::Visit,
@@ -276,8 +277,7 @@ impl Machine {
             State::Committing { mut passage, deadline } if passage.id == id => match result {
                 Err(_) if !passage.manual => Vec::new(),
                 Err(error) => {
-                    let answer =
-                        Err(format!("not released: the release cannot be recorded: {error}"));
+                    let answer = Err(Refusal::ReleaseNotRecorded { error });
                     vec![Action::Answer { passage: id, answer }]
                 }
                 Ok(()) if self.mode == LaneMode::Free => {
@@ -308,7 +308,7 @@ impl Machine {
                     *retry_at = Some(now + RETRY);
                     let waited = self.waits.take().map(|(_, passage)| Action::Answer {
                         passage,
-                        answer: Err(requests::NOT_RECORDED.to_owned()),
+                        answer: Err(Refusal::PassageNotRecorded),
                     });
                     return Vec::from_iter(waited);
                 }

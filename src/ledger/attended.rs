@@ -1,14 +1,17 @@
-//! Queries for attendance, ordered by the time of the passage, with the outcome.
+//! Queries for attendance, ordered by the effective time of the passage, with the outcome.
 //!
 //! In: a filter. Out: pages of [`Attended`]. Each entry is read whole and compared with its hash.
-//! An entry that cannot be read is left out, because wages depend on the rest.
+//! An entry that cannot be read is left out, because wages depend on the rest. The column `at_ms`
+//! selects most passages. Those that [`Dates`] may move to another time are read apart.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
 use rusqlite::{OptionalExtension, Transaction, params};
 use serde::Deserialize;
 
-use super::{Body, Closing, Correction, Flag, Kind, LedgerError, Outcome, Stored, read};
+use super::{
+    Body, Closing, Correction, Dated, Dates, Flag, Kind, LedgerError, Outcome, Stored, read,
+};
 use crate::{roster::WorkerId, turnstile::PassageId};
 
 /// Which attendance to list.
@@ -16,12 +19,11 @@ use crate::{roster::WorkerId, turnstile::PassageId};
 pub struct AttendanceFilter {
     pub worker: Option<WorkerId>,
     pub lane: Option<String>,
-    /// Start of the range of passage times, inclusive; wall time in ms since 1970.
+    /// Start of the range of effective passage times, inclusive; ms since 1970.
     pub from_ms: Option<i64>,
     /// End of the range, exclusive.
     pub to_ms: Option<i64>,
-    /// Where the last page ended.
-    pub after: Option<(i64, u64)>,
+    /// Maximum number of passages on a page; passages that are read apart count separately.
     pub limit: usize,
 }
 
@@ -34,15 +36,15 @@ pub struct Attended {
     pub cause: Option<Stored>,
     /// The seq of the dispute, if there is one.
     pub disputed: Option<u64>,
+    /// How the time of the passage is known.
+    pub dated: Dated,
 }
 
 /// A page of attendance.
 #[derive(Debug)]
 pub struct AttendancePage {
-    /// Completed attendance and supplements, ordered by the time of the passage.
+    /// Completed attendance and supplements, ordered by the effective time of the passage.
     pub rows: Vec<Attended>,
-    /// Where the next page begins; `None` on the last page.
-    pub next: Option<(i64, u64)>,
     /// Number of attendances that are left out, because an entry cannot be read.
     pub unread: u64,
 }
@@ -70,8 +72,8 @@ pub(super) fn outcomes(
 /// years, or for one worker of hundreds, must not read the whole ledger.
 fn select(index: &str) -> String {
     format!(
-        "SELECT c.at_ms, c.idx, {COUNTS}, d.seq, c.worker
-         FROM entry c INDEXED BY {index}
+        "SELECT c.at_ms, c.idx, {COUNTS}, d.seq, c.worker, c.kind = 'supplement'
+         FROM entry c {index}
               LEFT JOIN entry o ON o.cause = c.idx AND o.kind = 'outcome'
               LEFT JOIN entry d ON d.cause = coalesce(o.idx, c.idx) AND d.kind = 'dispute'
          WHERE c.worker IS NOT NULL AND c.kind IN ('grant', 'release', 'supplement')
@@ -81,8 +83,8 @@ fn select(index: &str) -> String {
 
 fn page(of_one_worker: bool) -> String {
     let (index, worker) = match of_one_worker {
-        true => ("entry_worker", "c.worker = ?1"),
-        false => ("entry_attended", "?1 IS NULL"),
+        true => ("INDEXED BY entry_worker", "c.worker = ?1"),
+        false => ("INDEXED BY entry_attended", "?1 IS NULL"),
     };
     format!(
         "{} AND {worker} AND (?2 IS NULL OR c.lane = ?2)
@@ -92,48 +94,144 @@ fn page(of_one_worker: bool) -> String {
     )
 }
 
-/// Returns the attendance that the filter selects, oldest first.
+fn single() -> String {
+    format!("{} AND c.idx = ?1", select("NOT INDEXED"))
+}
+
+/// A passage, as the columns have it.
+struct Found {
+    at_ms: i64,
+    cause: u64,
+    outcome: Option<u64>,
+    disputed: Option<u64>,
+    worker: String,
+    is_supplement: bool,
+}
+
+impl Found {
+    fn of(row: &rusqlite::Row<'_>) -> rusqlite::Result<Found> {
+        Ok(Found {
+            at_ms: row.get(0)?,
+            cause: row.get(1)?,
+            outcome: row.get(2)?,
+            disputed: row.get(3)?,
+            worker: row.get(4)?,
+            is_supplement: row.get(5)?,
+        })
+    }
+
+    /// Returns the passage with its effective time, if it has an outcome.
+    fn moved(tx: &Transaction<'_>, (ms, index): (i64, u64)) -> Result<Option<Found>, LedgerError> {
+        let found = tx.prepare_cached(&single())?.query_row([index], Found::of).optional()?;
+        Ok(found.map(|found| Found { at_ms: ms, ..found }))
+    }
+
+    /// Returns whether its time is the recorded one.
+    fn stays(&self, dates: &Dates) -> bool {
+        self.is_supplement || !dates.may_move(self.cause)
+    }
+
+    fn key(&self) -> (i64, u64) {
+        (self.at_ms, self.cause)
+    }
+}
+
+/// A search for attendance, to be read page by page.
+#[derive(Clone, Debug)]
+pub struct Search {
+    filter: AttendanceFilter,
+    dates: Arc<Dates>,
+    /// The passages that are read apart and come on a later page, latest first.
+    moved: Vec<(i64, u64)>,
+    /// Where the last page ended; `None` after the last page.
+    after: Option<(i64, u64)>,
+}
+
+impl Search {
+    /// Begins to search for the attendance that the filter selects.
+    pub fn begin(tx: &Transaction<'_>, filter: AttendanceFilter) -> Result<Search, LedgerError> {
+        let dates = Arc::new(Dates::read(tx)?);
+        let range = (filter.from_ms.unwrap_or(i64::MIN), filter.to_ms.unwrap_or(i64::MAX));
+        let of = (filter.worker.as_ref(), filter.lane.as_deref());
+        let mut moved = dates.moved(tx, of, range)?;
+        moved.reverse();
+        Ok(Search { filter, dates, moved, after: Some((i64::MIN, 0)) })
+    }
+
+    /// Returns the effective times by which it selects.
+    pub fn dates(&self) -> &Dates {
+        &self.dates
+    }
+
+    /// Returns whether there are more pages.
+    pub fn has_more(&self) -> bool {
+        self.after.is_some()
+    }
+
+    /// Returns the next page, oldest first.
+    pub fn page(&mut self, tx: &Transaction<'_>) -> Result<AttendancePage, LedgerError> {
+        let nothing = AttendancePage { rows: Vec::new(), unread: 0 };
+        let Some(after) = self.after else { return Ok(nothing) };
+        let (filter, limit) = (&self.filter, self.filter.limit.max(1));
+        // The page ends before the first of the others that does not fit.
+        let stop = self.moved.len().checked_sub(limit + 1).and_then(|n| self.moved.get(n)).copied();
+        let to = filter.to_ms.unwrap_or(i64::MAX);
+        let to = stop.map_or(to, |(at_ms, _)| to.min(at_ms.saturating_add(1)));
+        let mut found: Vec<Found> = tx
+            .prepare_cached(&page(filter.worker.is_some()))?
+            .query_map(
+                params![
+                    filter.worker.as_ref().map(|w| w.as_str()),
+                    filter.lane,
+                    filter.from_ms.unwrap_or(i64::MIN).max(after.0),
+                    to,
+                    after.0,
+                    after.1,
+                    i64::try_from(limit).unwrap_or(i64::MAX)
+                ],
+                Found::of,
+            )?
+            .collect::<Result<_, _>>()?;
+        let full = found.last().filter(|_| found.len() >= limit).map(Found::key);
+        let before = stop.map(|(at_ms, index)| (at_ms, index.saturating_sub(1)));
+        let end = full.into_iter().chain(before).min();
+        found.retain(|one| one.stays(&self.dates) && end.is_none_or(|end| one.key() <= end));
+        while let Some(key) = self.moved.pop_if(|key| end.is_none_or(|end| *key <= end)) {
+            found.extend(Found::moved(tx, key)?);
+        }
+        found.sort_unstable_by_key(Found::key);
+        self.after = end;
+        let mut rows = Vec::with_capacity(found.len());
+        for one in &found {
+            rows.extend(attended(tx, one, &self.dates)?);
+        }
+        let unread = (found.len() - rows.len()) as u64;
+        Ok(AttendancePage { rows, unread })
+    }
+}
+
+/// Returns the first page of the attendance that the filter selects.
+#[cfg(test)]
 pub fn attendance(
     tx: &Transaction<'_>,
     filter: &AttendanceFilter,
 ) -> Result<AttendancePage, LedgerError> {
-    type Row = (i64, u64, Option<u64>, Option<u64>);
-    let (from, to) = (filter.from_ms.unwrap_or(i64::MIN), filter.to_ms.unwrap_or(i64::MAX));
-    let after = filter.after.unwrap_or((i64::MIN, 0));
-    let found: Vec<Row> = tx
-        .prepare_cached(&page(filter.worker.is_some()))?
-        .query_map(
-            params![
-                filter.worker.as_ref().map(|w| w.as_str()),
-                filter.lane,
-                from.max(after.0),
-                to,
-                after.0,
-                after.1,
-                i64::try_from(filter.limit).unwrap_or(i64::MAX)
-            ],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-        )?
-        .collect::<Result<_, _>>()?;
-    let last = found.last().filter(|_| found.len() >= filter.limit);
-    let next = last.map(|(at_ms, cause, ..)| (*at_ms, *cause));
-    let mut rows = Vec::with_capacity(found.len());
-    for &(_, cause, outcome, disputed) in &found {
-        rows.extend(attended(tx, cause, outcome, disputed)?);
-    }
-    let unread = (found.len() - rows.len()) as u64;
-    Ok(AttendancePage { rows, next, unread })
+    Search::begin(tx, filter.clone())?.page(tx)
 }
 
 fn attended(
     tx: &Transaction<'_>,
-    cause: u64,
-    outcome: Option<u64>,
-    disputed: Option<u64>,
+    found: &Found,
+    dates: &Dates,
 ) -> Result<Option<Attended>, LedgerError> {
-    let attended = read(tx, cause).and_then(|cause| match outcome {
-        None => Ok(Attended { entry: cause, cause: None, disputed }),
-        Some(outcome) => Ok(Attended { entry: read(tx, outcome)?, cause: Some(cause), disputed }),
+    let disputed = found.disputed;
+    let attended = read(tx, found.cause).and_then(|cause| {
+        let dated = dates.of(&cause.entry);
+        let (entry, cause) = match found.outcome {
+            None => (cause, None),
+            Some(outcome) => (read(tx, outcome)?, Some(cause)),
+        };
+        Ok(Attended { entry, cause, disputed, dated })
     });
     match attended {
         Err(error @ (LedgerError::Damaged { .. } | LedgerError::Missing { .. })) => {
@@ -147,28 +245,38 @@ fn attended(
 fn latest() -> String {
     format!(
         "{} AND d.seq IS NULL AND c.at_ms >= ?1 AND c.at_ms < ?2 ORDER BY c.at_ms DESC, c.idx DESC",
-        select("entry_attended")
+        select("INDEXED BY entry_attended")
     )
 }
 
-/// Returns each worker's latest attendance in a range of wall time, start inclusive, end exclusive.
-/// Disputed attendance, and attendance whose outcome is `not_passed`, does not count.
+/// Returns each worker's latest attendance in a range of effective time, start inclusive, end
+/// exclusive. Disputed attendance, and attendance whose outcome is `not_passed`, does not count.
 pub fn latest_of_each(
     tx: &Transaction<'_>,
+    dates: &Dates,
     (from_ms, to_ms): (i64, i64),
 ) -> Result<Vec<Attended>, LedgerError> {
+    let mut moved = dates.moved(tx, (None, None), (from_ms, to_ms))?;
     let mut statement = tx.prepare_cached(&latest())?;
-    let mut found = statement.query(params![from_ms, to_ms])?;
+    let mut found = statement.query_map(params![from_ms, to_ms], Found::of)?.peekable();
     let (mut settled, mut latest) = (HashSet::<String>::new(), Vec::new());
-    while let Some(row) = found.next()? {
-        let worker: String = row.get(4)?;
-        if settled.contains(&worker) {
-            continue;
-        }
-        let Some(attended) = attended(tx, row.get(1)?, row.get(2)?, None)? else { continue };
+    loop {
+        let next = found.next_if(|next| match (next, moved.last()) {
+            (Ok(next), Some(last)) => next.key() >= *last,
+            _ => true,
+        });
+        let found = match next {
+            Some(next) => Some(next?).filter(|next| next.stays(dates)),
+            None => match moved.pop() {
+                Some(key) => Found::moved(tx, key)?.filter(|found| found.disputed.is_none()),
+                None => break,
+            },
+        };
+        let Some(found) = found.filter(|found| !settled.contains(&found.worker)) else { continue };
+        let Some(attended) = attended(tx, &found, dates)? else { continue };
         let said = attended.entry.entry.body.said();
         if said.is_none_or(|said| said.outcome != Word::Known(Outcome::NotPassed)) {
-            settled.insert(worker);
+            settled.insert(found.worker);
             latest.push(attended);
         }
     }

@@ -6,7 +6,7 @@
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{
-    Actor, Attended, Body, Dispute, EntryRef, Ledger, LedgerError, Stored, Supplement,
+    Actor, Attended, Body, Dates, Dispute, EntryRef, Ledger, LedgerError, Stored, Supplement,
     attended::outcomes, read,
 };
 use crate::clock::Stamp;
@@ -78,6 +78,8 @@ impl Ledger {
         let disputes = EntryRef { index: first, hash: read(tx, first)?.leaf };
         let dispute = self.append(tx, stamp, Dispute { disputes, reason, by })?;
         let disputed = dispute.entry.seq;
-        Ok((Attended { entry: read(tx, counts)?, cause, disputed }, dispute))
+        let entry = read(tx, counts)?;
+        let dated = Dates::read(tx)?.of(&cause.as_ref().unwrap_or(&entry).entry);
+        Ok((Attended { entry, cause, disputed, dated }, dispute))
     }
 }

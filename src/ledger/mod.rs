@@ -10,6 +10,7 @@ pub mod audit;
 mod by_hand;
 pub mod cbor;
 mod corrections;
+mod dates;
 mod detail;
 mod entry;
 mod evidence;
@@ -29,11 +30,13 @@ use crate::{
     store::{self, StoreError},
     turnstile::PassageId,
 };
+#[cfg(test)]
+pub use attended::attendance;
 pub use attended::{
-    AttendanceFilter, AttendancePage, Attended, Said, Word, attendance, attended_lanes,
-    latest_of_each,
+    AttendanceFilter, AttendancePage, Attended, Said, Search, Word, attended_lanes, latest_of_each,
 };
 pub use cbor::CborError;
+pub use dates::{Bounds, Dated, Dates};
 pub use detail::{Detail, Param};
 pub use entry::{Entry, LedgerId, Unknown, commitment, leaf_hash};
 pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation};

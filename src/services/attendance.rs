@@ -12,7 +12,8 @@ use crate::{
     attendance::{Record, export::Extent, onsite::Present},
     config::Direction,
     ledger::{
-        self, Actor, AttendanceFilter, AttendancePage, Attended, Body, LedgerError, Supplement,
+        self, Actor, AttendanceFilter, AttendancePage, Attended, Body, Dated, Dates, LedgerError,
+        Search, Supplement,
     },
     roster::{self, WorkerId},
     store::{Priority, StoreError},
@@ -84,8 +85,8 @@ pub struct Listing<'a> {
     services: &'a Services,
     team: Option<String>,
     contractor: Option<String>,
-    /// The next page; `None` where all are read.
-    filter: Option<AttendanceFilter>,
+    /// The search; `None` where all are read.
+    search: Option<Search>,
     /// The range of the records read so far.
     pub extent: Extent,
 }
@@ -102,14 +103,13 @@ impl Listing<'_> {
         &mut self,
         also: fn(&Transaction<'_>, &Attended) -> Result<T, LedgerError>,
     ) -> Result<Option<Vec<(Record, Attended, T)>>, Failure> {
-        let Some(filter) = self.filter.take() else { return Ok(None) };
-        let asked = filter.clone();
+        let Some(mut search) = self.search.take() else { return Ok(None) };
         let page = self.services.store.read(move |tx| {
-            let page = ledger::attendance(tx, &asked)?;
+            let page = search.page(tx)?;
             let more = page.rows.iter().map(|row| also(tx, row)).collect::<Result<Vec<T>, _>>()?;
-            Ok::<_, LedgerError>((page, more))
+            Ok::<_, LedgerError>((search, page, more))
         });
-        let (AttendancePage { rows, next, unread }, more) = page.await?;
+        let (search, AttendancePage { rows, unread }, more) = page.await?;
         self.extent.unread += unread;
         let mut listed = Vec::with_capacity(rows.len());
         for (attended, more) in rows.into_iter().zip(more) {
@@ -122,9 +122,7 @@ impl Listing<'_> {
                 Some(_) => {}
             }
         }
-        if next.is_some() {
-            self.filter = Some(AttendanceFilter { after: next, ..filter });
-        }
+        self.search = Some(search).filter(Search::has_more);
         Ok(Some(listed))
     }
 }
@@ -183,7 +181,8 @@ impl Services {
             .store
             .write(Priority::Upkeep, move |tx| ledger.supplement(tx, stamp, supplement))
             .await?;
-        let entry = Attended { entry: written, cause: None, disputed: None };
+        let dated = Dated::Recorded;
+        let entry = Attended { entry: written, cause: None, disputed: None, dated };
         Ok(Record::listed(&self.origin, &entry))
     }
 
@@ -227,10 +226,18 @@ impl Services {
             lane: query.lane,
             from_ms: from.map(Timestamp::as_millisecond),
             to_ms: to.map(Timestamp::as_millisecond),
-            after: None,
             limit: PAGE,
         };
-        let first = self.store.read(|tx| ledger::read(tx, 0)).await.ok().map(|first| first.entry);
+        let stamp = self.clock.stamp();
+        let begun = self.store.read(move |tx| {
+            Ok::<_, LedgerError>((Search::begin(tx, filter)?, ledger::read(tx, 0).ok()))
+        });
+        let (search, first) = begun.await?;
+        let first = first.map(|first| first.entry);
+        let effective = |stamp| {
+            let at = Timestamp::from_millisecond(search.dates().ms(stamp));
+            at.unwrap_or(stamp.timestamp())
+        };
         let extent = Extent {
             project: self.origin.project.clone(),
             gateway: self.origin.gateway.clone(),
@@ -238,8 +245,8 @@ impl Services {
             count: 0,
             first_seq: None,
             last_seq: None,
-            at: self.clock.stamp().timestamp(),
-            begins: first.as_ref().map(|first| first.stamp.timestamp()),
+            at: effective(stamp),
+            begins: first.as_ref().map(|first| effective(first.stamp)),
             unread: 0,
             set_aside: first.and_then(|first| match first.body {
                 Body::Successor(successor) => Some(successor.set_aside),
@@ -247,7 +254,7 @@ impl Services {
             }),
         };
         let AttendanceQuery { team, contractor, .. } = query;
-        Ok(Listing { services: self, team, contractor, filter: Some(filter), extent })
+        Ok(Listing { services: self, team, contractor, search: Some(search), extent })
     }
 
     fn midnight(&self, date: Date) -> Result<Timestamp, Failure> {
@@ -275,7 +282,8 @@ impl Services {
     /// 72 hours are searched.
     pub async fn onsite(&self, since: Option<Date>) -> Result<OnSite, Failure> {
         let stamp = self.clock.stamp();
-        let now = stamp.timestamp();
+        let dates = self.store.read(Dates::read).await?;
+        let now = Timestamp::from_millisecond(dates.ms(stamp)).unwrap_or(stamp.timestamp());
         let since = match since {
             Some(day) => self.midnight(day)?,
             None => now - LOOK_BACK,
@@ -285,7 +293,7 @@ impl Services {
             return Err(Refusal::SinceFuture { at, synced: stamp.synced }.into());
         }
         let range = (since.as_millisecond(), now.as_millisecond().saturating_add(1));
-        let latest = self.store.read(move |tx| ledger::latest_of_each(tx, range)).await?;
+        let latest = self.store.read(move |tx| ledger::latest_of_each(tx, &dates, range)).await?;
         let records = latest.iter().filter_map(|latest| Record::listed(&self.origin, latest));
         let mut present: Vec<Present> = records.filter_map(|r| Present::of(r, now)).collect();
         let roster = self.roster.borrow().clone();

@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use crate::{
-    attendance::EventRecord,
+    attendance::{EventRecord, Reckoned},
     ledger::{Amendment, Body, Enrolment, Removal, StateChange, Stored, commitment},
     roster::{Identity, Person, State, Terms, starred},
 };
@@ -25,6 +25,9 @@ pub struct RosterChange {
     pub event: EventRecord,
     /// The changed fields.
     pub changes: Vec<Change>,
+    /// How the time of the entry is known.
+    #[serde(flatten)]
+    pub reckoned: Reckoned,
     /// The seq of the dispute of a supplement; the supplement then does not count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disputed: Option<u64>,

@@ -88,7 +88,7 @@ impl Services {
         let (reply, answer) = oneshot::channel();
         let request = lane::Request::Mode(ModeRequest { mode, reason, by, reply });
         let answered = self.answer(&lane, request, answer, || Refusal::LaneStopped).await?;
-        let refused = |problem| Refusal::ModeNotChanged { lane: lane.clone(), problem };
+        let refused = |refusal| Refusal::ModeNotChanged { lane: lane.clone(), refusal };
         let set = answered.map_err(refused)?;
         Ok(ModeChange { lane, mode: set.mode, reason: set.reason })
     }
@@ -121,7 +121,7 @@ impl Services {
         let request = lane::Request::Release { release, reply };
         let stopped = || Refusal::LaneStoppedInRelease;
         let answered = self.answer(&lane, request, answer, stopped).await?;
-        let refused = |problem| Refusal::NotReleased { lane: lane.clone(), problem };
+        let refused = |refusal| Refusal::NotReleased { lane: lane.clone(), refusal };
         let answered = answered.map_err(refused)?;
         Ok(Released { lane, direction, answered })
     }

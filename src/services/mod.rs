@@ -196,6 +196,8 @@ pub struct Services {
     pub roster_rules: RosterRules,
     /// How long entries are kept.
     pub retention: Retention,
+    /// The number of records without a date, at the daemon's start.
+    pub undated: u64,
     /// The damaged entries found so far.
     pub audit: watch::Sender<Audit>,
     /// The key that signs tree heads.

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     config::Direction,
+    gate,
     roster::{Standing, Worker, WorkerId},
 };
 
@@ -27,10 +28,10 @@ pub(super) enum Refusal {
     NoSuchLane { name: String, lanes: Vec<String> },
     #[error("{0}")]
     NotInForce(String),
-    #[error("lane {lane}: {problem}")]
-    ModeNotChanged { lane: String, problem: String },
-    #[error("lane {lane}: {problem}")]
-    NotReleased { lane: String, problem: String },
+    #[error("lane {lane}: {refusal}")]
+    ModeNotChanged { lane: String, refusal: gate::Refusal },
+    #[error("lane {lane}: {refusal}")]
+    NotReleased { lane: String, refusal: gate::Refusal },
     #[error("the lane has stopped, or restarts after a fault; see `gatehouse status`")]
     LaneStopped,
     #[error(

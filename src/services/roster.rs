@@ -21,7 +21,7 @@ use super::{
 use crate::{
     attendance::EventRecord,
     failpoint,
-    ledger::{self, Actor, Body, Removal, StateChange, commitment},
+    ledger::{self, Actor, Body, Dates, LedgerError, Removal, StateChange, commitment},
     roster::{self, IdType, Identity, Particulars, RosterError, State, Terms, Worker, WorkerId},
     store::Priority,
 };
@@ -318,11 +318,15 @@ impl Services {
         self.store.read(move |tx| roster::must_exist(tx, &asked)).await?;
         // A removed worker may have no identity, and a damaged one cannot be opened.
         let identity = self.known(&id).await.ok().flatten().map(|(_, identity)| identity);
-        let entries = self.store.read(move |tx| ledger::history(tx, &id, PAGE)).await?;
+        let read = self.store.read(move |tx| {
+            Ok::<_, LedgerError>((ledger::history(tx, &id, PAGE)?, Dates::read(tx)?))
+        });
+        let (entries, dates) = read.await?;
         let changes = Past::new(identity).all(entries.iter().map(|(stored, _)| stored));
         let happened = entries.iter().zip(changes).filter_map(|((stored, disputed), changes)| {
             let event = EventRecord::of(&self.origin, stored)?;
-            Some(RosterChange { event, changes, disputed: *disputed })
+            let reckoned = self.origin.reckoned(dates.of_stamp(stored.entry.stamp));
+            Some(RosterChange { event, changes, reckoned, disputed: *disputed })
         });
         Ok(happened.collect())
     }

@@ -46,6 +46,10 @@ pub async fn gather(services: &Services) -> Status {
     if !stamp.synced {
         attention.add(Part::Clock, services.started, Remedy::ClockNotSynchronised);
     }
+    if services.undated > 0 {
+        let remedy = Remedy::Undated { records: services.undated };
+        attention.add(Part::Ledger, services.started, remedy);
+    }
     for late in services.beats.late() {
         attention.add(Part::Named(late.part), late.since, Remedy::NoProgress);
     }
@@ -75,6 +79,7 @@ pub async fn gather(services: &Services) -> Status {
             size,
             pruned_before,
             kept_until: services.retention.kept_until(),
+            undated: services.undated,
         },
         upstreams,
         photos: services.photo_store.state(),

@@ -133,6 +133,7 @@ impl Collector for Shown {
             ("roster_version", "Changes of the roster", Some(roster.version)),
             ("ledger_entries", "Entries in the ledger", ledger.size),
             ("ledger_entries_pruned", "Entries whose retention was over", ledger.pruned_before),
+            ("records_undated", "Records of two months without a date", Some(ledger.undated)),
             ("photos", "Photos of passages that are kept", Some(photos.kept)),
             ("photos_bytes", "Size of these photos", Some(photos.bytes)),
             ("disk_failing", "The disk accepts no writes", is(disk.failing.is_some())),

@@ -117,6 +117,9 @@ pub struct LedgerStatus {
     pub pruned_before: Option<u64>,
     /// The last day on which all attendance is kept; null if it is kept permanently.
     pub kept_until: Option<Date>,
+    /// Number of records of the last two months without a date, at the daemon's start.
+    #[serde(default)]
+    pub undated: u64,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -24,6 +24,10 @@ pub(super) enum Remedy<'a> {
     LedgerUnsigned {
         problem: &'a str,
     },
+    /// Records have no date.
+    Undated {
+        records: u64,
+    },
     RosterDamaged {
         values: u64,
     },
@@ -106,6 +110,11 @@ impl fmt::Display for Remedy<'_> {
             Remedy::LedgerUnsigned { problem } => {
                 write!(f, "no head of it can be signed: {problem}")
             }
+            Remedy::Undated { records } => write!(
+                f,
+                "{} of the last two months without a date, because the clock was never synchronised                  between two starts of the machine: the sheet lists them apart. Add these passages                  on the right day with `gatehouse attendance supplement`, and give the machine a                  time server and a battery for its clock",
+                counted(*records, "record")
+            ),
             Remedy::RosterDamaged { values } => write!(
                 f,
                 "{} of workers or photos damaged and not used: see the log for these workers, \

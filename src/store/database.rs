@@ -25,13 +25,15 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql"),
 ];
 /// All migrations together, for tests of single tables.
 #[cfg(test)]
 pub const SCHEMA: &str = concat!(
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
-    include_str!("migrations/0003.sql")
+    include_str!("migrations/0003.sql"),
+    include_str!("migrations/0004.sql")
 );
 /// "GATE": tells our file from any other SQLite database.
 pub(super) const APPLICATION_ID: i32 = 0x4741_5445;

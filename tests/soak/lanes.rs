@@ -1,8 +1,9 @@
-//! Runs four lanes on two lines with 40 visits a minute each. Controllers, lines, cameras and the
-//! daemon fail at random. At the end each release must have a grant in the ledger, and each walk an
-//! outcome.
+//! Runs four lanes on two lines with 40 visits a minute each. Controllers, passage sensors, lines,
+//! cameras and the daemon fail at random, and people walk late, walk for another, or do not walk. At
+//! the end each release must have a grant in the ledger, and each walk an outcome.
 //!
-//! GATEHOUSE_SOAK_S sets the length in seconds. The default is 60, and a full soak has 600.
+//! GATEHOUSE_SOAK_S sets the length in seconds. The default is 60, and a full soak has 600. A soak
+//! lasts until each fault has happened.
 //! GATEHOUSE_SOAK_SEED repeats the random faults of a run that printed this seed.
 
 use std::{
@@ -15,10 +16,15 @@ use crate::common::{
     lanes::{Lanes, SEEN, WORKERS},
     photo,
 };
-use gatehouse::turnstile::{Fault, Protocol};
+use gatehouse::{
+    config::Direction::Entry,
+    turnstile::{Fault, Protocol},
+};
 use serde_json::Value;
 
+/// The first two lanes have relay boards, the others counting controllers.
 const LANES: usize = 4;
+const BOARDS: usize = 2;
 /// Interval between two visits: 40 visits a minute.
 const EVERY: Duration = Duration::from_millis(1500);
 /// Timeout after which a worker without a release leaves.
@@ -28,6 +34,14 @@ const GIVES_A_MACHINE_UP: Duration = Duration::from_secs(20);
 /// Minimum interval between two visits.
 const PAUSE: Duration = Duration::from_millis(300);
 const RECOVERED_WITHIN: Duration = Duration::from_secs(180);
+/// Time from a release to its passage.
+const WALKS: Duration = Duration::from_millis(300);
+/// The same for a late worker: after the lane's `pass_within_s`, within the grace.
+const WALKS_LATE: Duration = Duration::from_millis(3600);
+/// Duration of a glitch of the fire input.
+const GLITCH: Duration = Duration::from_millis(60);
+/// Time in which the lanes end the free mode after a glitch, if they do so by themselves.
+const HEALS_WITHIN: Duration = Duration::from_secs(10);
 /// Minimum share of the visits without a fault that must succeed.
 const SERVED: f64 = 0.9;
 /// Maximum growth of the daemon's memory between the two halves of its last life, in KiB.
@@ -45,12 +59,43 @@ enum Trouble {
     Unplugged,
     CameraGone,
     Killed,
+    Busy,
+    Torn,
+    Welded,
+    Chatters,
+    CountersRestart,
+    NoOneWalks,
+    WalksLate,
+    OtherFace,
+    FireGlitch,
+    ForeignCoil,
 }
 
 use Trouble::*;
 
-const TROUBLES: [Trouble; 10] =
-    [Deaf, Mute, Late, WrongChecksum, FromAddress, Noise, Half, Unplugged, CameraGone, Killed];
+/// The first one is the first to begin: the daemon is killed only in the first half of a soak.
+const TROUBLES: [Trouble; 20] = [
+    Killed,
+    Deaf,
+    Mute,
+    Late,
+    WrongChecksum,
+    FromAddress,
+    Noise,
+    Half,
+    Unplugged,
+    CameraGone,
+    Busy,
+    Torn,
+    Welded,
+    Chatters,
+    CountersRestart,
+    NoOneWalks,
+    WalksLate,
+    OtherFace,
+    FireGlitch,
+    ForeignCoil,
+];
 
 impl Trouble {
     fn of_a_device(self) -> Option<Fault> {
@@ -62,8 +107,28 @@ impl Trouble {
             FromAddress => Fault::FromAddress(9),
             Noise => Fault::Noise(vec![0x7F, 0x00, 0xFF, 0x01, 0x7E]),
             Half => Fault::Half,
-            Unplugged | CameraGone | Killed => return None,
+            Busy => Fault::Refuses { function: 5, code: 6 },
+            _ => return None,
         })
+    }
+
+    /// Returns the lanes that can have this trouble.
+    fn lanes(self) -> std::ops::Range<usize> {
+        match self {
+            Busy | Welded | Chatters | FireGlitch | ForeignCoil => 0..BOARDS,
+            CountersRestart => BOARDS..LANES,
+            _ => 0..LANES,
+        }
+    }
+
+    /// Returns whether this trouble on lane `at` affects the lane.
+    fn affects(self, at: usize, lane: usize) -> bool {
+        match self {
+            Killed | FireGlitch => true,
+            // Affects all lanes on the same line.
+            Unplugged => lane / BOARDS == at / BOARDS,
+            _ => lane == at,
+        }
     }
 }
 
@@ -94,10 +159,16 @@ struct Books {
     /// Number of visits without a fault, and of those let through.
     due: u64,
     served: u64,
+    /// Number of times that the coils went on while a fire sign freed the lane.
+    held: u64,
+    /// The count of releases when the current fire sign came.
+    before_fire: u64,
 }
 
 struct Desk {
     visitor: Option<Visitor>,
+    /// Another face is before the camera until this time, or until the count of passages rises.
+    other: Option<(Instant, u64)>,
     next: Instant,
     person: usize,
     books: Books,
@@ -112,6 +183,8 @@ struct Soak {
     trouble: Option<(Trouble, usize, Instant, bool)>,
     calm_until: Instant,
     began: BTreeMap<Trouble, u32>,
+    /// The level of the chattering input.
+    chattered: bool,
     slowest: BTreeMap<Trouble, Duration>,
     resident: Vec<f64>,
 }
@@ -124,12 +197,19 @@ impl Soak {
         match self.trouble {
             None if troubles && now >= self.calm_until => self.begin(now, kills),
             Some((trouble, lane, until, false)) if now >= until => {
-                self.end(trouble, lane);
-                self.trouble = Some((trouble, lane, now, true));
+                if self.has_shown(trouble, lane, now - until) {
+                    self.end(trouble, lane);
+                    self.trouble = Some((trouble, lane, now, true));
+                } else {
+                    let waited = now - until;
+                    assert!(waited < RECOVERED_WITHIN, "{trouble:?} of lane-{lane} is not shown");
+                }
             }
             Some((trouble, _, since, true)) => {
                 let status = self.lanes.site.status();
-                let missing = Site::degraded(&status);
+                let mut missing = Site::degraded(&status);
+                // A glitch stays a trouble of its input for ten minutes.
+                missing.retain(|what| !what.starts_with("fire input"));
                 if missing.is_empty() {
                     let slowest = self.slowest.entry(trouble).or_default();
                     *slowest = (*slowest).max(since.elapsed());
@@ -144,14 +224,35 @@ impl Soak {
         let touched = self.trouble.map(|(trouble, lane, ..)| (trouble, lane));
         for (lane, desk) in self.desks.iter_mut().enumerate() {
             if let (Some(visitor), Some((trouble, at))) = (&mut desk.visitor, touched) {
-                let its_own = match trouble {
-                    Killed => true,
-                    // Affects all lanes on the same line.
-                    Unplugged => lane / 2 == at / 2,
-                    _ => lane == at,
-                };
-                visitor.served &= !its_own;
+                visitor.served &= !trouble.affects(at, lane);
             }
+        }
+        if let Some((Chatters, lane, _, false)) = self.trouble {
+            self.chattered = !self.chattered;
+            self.lanes.lanes[lane].device.set_stuck(Entry, Some(self.chattered));
+        }
+    }
+
+    /// Returns whether the gate has done what it must do before the trouble may end.
+    fn has_shown(&self, trouble: Trouble, lane: usize, waited: Duration) -> bool {
+        match trouble {
+            Torn | Welded | Chatters => {
+                let sensor = format!("passage sensor lane-{lane}/entry");
+                Site::degraded(&self.lanes.site.status()).contains(&sensor.as_str())
+            }
+            FireGlitch => {
+                let status = self.lanes.site.status();
+                let free: Vec<_> =
+                    (0..LANES).filter(|n| status["lanes"][n]["mode"] == "free").collect();
+                if waited > HEALS_WITHIN {
+                    // Only the first glitch in ten minutes heals by itself.
+                    free.iter()
+                        .for_each(|lane| assert_eq!(self.lanes.mode(*lane, "normal").code, 0));
+                }
+                free.is_empty()
+            }
+            ForeignCoil => !self.lanes.lanes[lane].device.released(Entry),
+            _ => true,
         }
     }
 
@@ -164,6 +265,13 @@ impl Soak {
                 camera.show_empty();
             }
         };
+        if let Some((until, passages)) = desk.other {
+            if now < until && end.device.passages() == passages {
+                return;
+            }
+            leave(&end.camera);
+            desk.other = None;
+        }
         match &desk.visitor {
             Some(visitor) => {
                 let released = releases > visitor.releases_before;
@@ -171,7 +279,13 @@ impl Soak {
                 if !released && now < visitor.since + timeout {
                     return;
                 }
-                leave(&end.camera);
+                match (&end.camera, self.trouble) {
+                    (Some(camera), Some((OtherFace, at, _, false))) if released && at == lane => {
+                        camera.show(photo(SEEN[(desk.person + 1) % SEEN.len()]));
+                        desk.other = Some((now + GIVES_UP, end.device.passages()));
+                    }
+                    _ => leave(&end.camera),
+                }
                 desk.books.let_through += u64::from(released);
                 if visitor.served {
                     desk.books.due += 1;
@@ -197,11 +311,13 @@ impl Soak {
         if self.deck.is_empty() {
             self.deck = TROUBLES.to_vec();
         }
-        let trouble = self.deck.swap_remove(self.chance.below(self.deck.len()));
+        let next = if self.began.is_empty() { 0 } else { self.chance.below(self.deck.len()) };
+        let trouble = self.deck.swap_remove(next);
         if trouble == Killed && !kills {
             return;
         }
-        let lane = self.chance.below(LANES);
+        let among = trouble.lanes();
+        let lane = among.start + self.chance.below(among.len());
         *self.began.entry(trouble).or_default() += 1;
         let lasts = Duration::from_millis(1000 + self.chance.below(4000) as u64);
         match trouble {
@@ -211,6 +327,23 @@ impl Soak {
                 std::fs::remove_file(self.lanes.site.path(&format!("camera-{lane}"))).unwrap();
             }
             Killed => self.lanes.kill(),
+            Torn => self.lanes.lanes[lane].device.set_stuck(Entry, Some(false)),
+            Welded => self.lanes.lanes[lane].device.set_stuck(Entry, Some(true)),
+            CountersRestart => self.lanes.lanes[lane].device.set_counted(Entry, 0),
+            NoOneWalks => self.lanes.lanes[lane].device.set_pass_after(None),
+            WalksLate => self.lanes.lanes[lane].device.set_pass_after(Some(WALKS_LATE)),
+            ForeignCoil => self.lanes.lanes[lane].device.set_released(Entry, true),
+            FireGlitch => {
+                // A board's coils go on while the lane is free, and a walk after that has no grant.
+                for (lane, desk) in self.lanes.lanes.iter().zip(&mut self.desks) {
+                    lane.device.set_pass_after(None);
+                    desk.books.before_fire = lane.device.releases();
+                }
+                self.lanes.lanes[lane].device.set_fire(true);
+                std::thread::sleep(GLITCH);
+                self.lanes.lanes[lane].device.set_fire(false);
+            }
+            Chatters | OtherFace => {}
             of_a_device => self.lanes.lanes[lane].device.set_fault(of_a_device.of_a_device()),
         }
         self.trouble = Some((trouble, lane, now + lasts, false));
@@ -227,6 +360,15 @@ impl Soak {
                 self.lanes.restart();
                 self.resident.clear();
             }
+            Torn | Welded | Chatters => self.lanes.lanes[lane].device.set_stuck(Entry, None),
+            NoOneWalks | WalksLate => self.lanes.lanes[lane].device.set_pass_after(Some(WALKS)),
+            FireGlitch => {
+                for (lane, desk) in self.lanes.lanes.iter().zip(&mut self.desks) {
+                    lane.device.set_pass_after(Some(WALKS));
+                    desk.books.held += lane.device.releases() - desk.books.before_fire;
+                }
+            }
+            CountersRestart | OtherFace | ForeignCoil => {}
             _ => self.lanes.lanes[lane].device.set_fault(None),
         }
     }
@@ -256,6 +398,7 @@ fn every_passage_of_four_lanes_is_in_the_ledger_despite_random_faults() {
     let begun = Instant::now();
     let desk = |lane: usize| Desk {
         visitor: None,
+        other: None,
         // The lanes begin one after the other.
         next: begun + EVERY * lane as u32 / LANES as u32,
         person: lane,
@@ -269,13 +412,14 @@ fn every_passage_of_four_lanes_is_in_the_ledger_despite_random_faults() {
         trouble: None,
         calm_until: begun + Duration::from_secs(2),
         began: BTreeMap::new(),
+        chattered: false,
         slowest: BTreeMap::new(),
         resident: Vec::new(),
     };
     let mut sample_at = begun;
     loop {
         let now = Instant::now();
-        let over = now.duration_since(begun) >= length;
+        let over = now.duration_since(begun) >= length && soak.began.len() == TROUBLES.len();
         if over && soak.trouble.is_none() {
             break;
         }
@@ -305,7 +449,7 @@ impl Soak {
         let at_rest = |s: &Value| s["lanes"].as_array().unwrap().iter().all(|l| l["busy"] == false);
         // The releases are counted after a wait too, because a last visitor may get a grant
         // meanwhile.
-        std::thread::sleep(GIVES_UP);
+        std::thread::sleep(GIVES_UP.max(WALKS_LATE));
         self.lanes.site.status_when("the lanes to come to rest", at_rest);
         for (desk, lane) in self.desks.iter_mut().zip(&self.lanes.lanes) {
             desk.books.let_through = desk.books.let_through.max(lane.device.releases());
@@ -355,10 +499,11 @@ impl Soak {
             let of = |what: &str| outcomes.get(what).copied().unwrap_or_default();
             let recorded: u64 = outcomes.values().sum();
             // Each release has one cause, which is always a worker's grant here.
-            assert!(releases <= recorded, "lane-{n}: a release without an entry");
-            // A worker walks after each release. Where the controller was away then, the outcome is
-            // unconfirmed. A passage is never invented and never lost.
-            assert_eq!(passages, releases, "lane-{n}: each release has one passage");
+            assert!(releases - desk.books.held <= recorded, "lane-{n}: a release without an entry");
+            // A person walks after a release, or no one does. Where the controller was away then,
+            // or its sensor was suspect, the outcome is unconfirmed. A passage is never invented
+            // and never lost.
+            assert!(passages <= releases, "lane-{n}: only a released arm has a passage");
             assert!(of("passed") <= passages, "lane-{n}: a passage is invented");
             assert!(passages <= of("passed") + of("unconfirmed"), "lane-{n}: a passage is lost");
             let (served, due) = (desk.books.served as f64, desk.books.due as f64);

@@ -32,6 +32,8 @@ fn record(seq: u64) -> Record {
         direction: if seq % 2 == 1 { Direction::Entry } else { Direction::Exit },
         lane: Some("north".into()),
         at: format!("2026-10-09T{:02}:00:00.000+08:00", 8 + seq % 12),
+        corrected_at: None,
+        undated: None,
         means: Means::Face,
         score: Some(0.7),
         threshold: Some(0.5),
@@ -346,4 +348,28 @@ fn a_ledger_that_begins_within_the_month_adds_a_note() {
         note.english().contains("its ledger begins on 2026-10-15 12:00, in place of a damaged"),
         "{note:?}"
     );
+}
+
+#[test]
+fn a_record_that_was_exported_before_its_clock_was_right_is_the_same_record() {
+    let days = days();
+    let sent = record(1);
+    let undated = Some(super::super::Undated { after: None, before: None });
+    let early =
+        Record { undated, clock: ClockState { synced: false, ..sent.clock.clone() }, ..sent };
+    let at = Some("2026-10-12T09:00:00.000+08:00".to_owned());
+    let later = Record { undated: None, corrected_at: at, ..early.clone() };
+    for (first, second) in [(&early, &later), (&later, &early)] {
+        let mut gathered = Gathered::new(&days);
+        assert_eq!(gathered.take(first), Ok(true));
+        assert_eq!(gathered.take(second), Ok(true));
+        let [one] = &gathered.passes[..] else { panic!("{:?}", gathered.passes) };
+        assert_eq!(one.at.to_string(), "2026-10-12T01:00:00Z");
+        assert_eq!(one.recorded().to_string(), "2026-10-09T01:00:00Z");
+    }
+    // Another recorded time is another record.
+    let other = Record { at: "2026-10-09T09:00:01.000+08:00".into(), ..later.clone() };
+    let mut gathered = Gathered::new(&days);
+    gathered.take(&later).unwrap();
+    assert!(gathered.take(&other).unwrap_err().contains("was read before with other contents"));
 }

@@ -1,14 +1,17 @@
 //! The sheet as CSV: a line for each worker and day, the sums, the records that are listed
 //! separately, the sources and the notes.
 
-use super::{Document, direction, hours, legend, marks, note, on, rules, sources, stretches};
+use super::{
+    Document, direction, hours, legend, marks, note, on, place, remark, rules, showed, sources,
+    stretches,
+};
 use crate::{
     attendance::timesheet::{ListedSeparately, Sum, Totals},
     roster::import::neutral,
 };
 
 /// Column headings. The column `row` holds the kind of the line: `day`, `worker`, `team`,
-/// `contractor`, `total`, `supplement`, `disputed`, `source` or `note`.
+/// `contractor`, `total`, `supplement`, `disputed`, `corrected`, `undated`, `source` or `note`.
 const HEADINGS: [&str; 23] = [
     "行 row",
     "分包单位 contractor",
@@ -82,6 +85,22 @@ pub fn csv(document: &Document) -> Result<Vec<u8>, csv::Error> {
         let by = disputed.disputed.map(|seq| format!("seq {seq}")).unwrap_or_default();
         write(separate_line("disputed", disputed, format!("异议见 disputed by {by}")))?;
     }
+    for corrected in &sheet.corrected {
+        let remark = corrected.clock_showed.map(showed).unwrap_or_default();
+        write(separate_line("corrected", corrected, remark))?;
+    }
+    for undated in &sheet.undated {
+        let who = [&undated.contractor, &undated.team, &undated.worker, &undated.name];
+        let (direction, place) =
+            (direction(undated.direction), place(&undated.gateway, undated.lane.as_ref()));
+        let line = Line::of("undated", &who.map(|text| text.to_string()))
+            .with(8, format!("{direction} seq {} {place}", undated.seq))
+            .with(17, remark(undated));
+        write(match undated.minutes {
+            Some(minutes) => line.with(10, hours(minutes)).with(11, minutes),
+            None => line,
+        })?;
+    }
     for from in sources(document) {
         write(Line::of("source", &[]).with(17, from))?;
     }
@@ -102,7 +121,7 @@ fn separate_line(kind: &str, record: &ListedSeparately, remark: String) -> Line 
         record.at.minute(),
         direction(record.direction),
         record.seq,
-        super::place(record)
+        place(&record.gateway, record.lane.as_ref())
     );
     Line::of(kind, &who).with(5, record.date).with(8, passage).with(17, remark)
 }

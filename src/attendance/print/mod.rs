@@ -12,13 +12,15 @@ use jiff::civil::Date;
 use serde::Serialize;
 
 use super::{
+    RecordOutcome,
     export::HeadOf,
     merge::Source,
-    timesheet::{At, Day, Flag, ListedSeparately, Note, Stretch, Timesheet},
+    timesheet::{At, Day, Flag, Note, Stretch, Text, Timesheet, WithoutDate},
 };
 use crate::config::Direction;
 
 pub use self::{csv::csv, xlsx::xlsx};
+pub use super::days::hours;
 
 /// A sheet with its title, sources and notes.
 #[derive(Debug, Serialize)]
@@ -39,11 +41,6 @@ pub struct Document {
     pub dates: Vec<Date>,
     #[serde(flatten)]
     pub sheet: Timesheet,
-}
-
-/// Returns hours and minutes, such as `176:30`.
-pub fn hours(minutes: u64) -> String {
-    format!("{}:{:02}", minutes / 60, minutes % 60)
 }
 
 /// Returns the signs of a day's flags.
@@ -128,7 +125,28 @@ fn direction(direction: Direction) -> &'static str {
     }
 }
 
-fn place(record: &ListedSeparately) -> String {
-    let lane = record.lane.as_deref().unwrap_or("—");
-    format!("{} / {lane}", record.gateway)
+fn place(gateway: &Text, lane: Option<&Text>) -> String {
+    format!("{gateway} / {}", lane.map_or("—", |lane| &**lane))
+}
+
+/// Returns the time that a wrong clock had recorded.
+fn showed(at: At) -> String {
+    format!("时钟示 clock showed {}", at.minute())
+}
+
+/// Returns what is known of the time of a record without a date.
+fn remark(record: &WithoutDate) -> String {
+    let at = |at: Option<At>| at.map_or_else(|| "?".to_owned(), |at| at.minute());
+    let outcome = match record.outcome {
+        RecordOutcome::Passed => "",
+        _ => "；未确认 unconfirmed",
+    };
+    let disputed = record.disputed.map(|seq| format!("；异议 disputed by seq {seq}"));
+    format!(
+        "日期不明 no date；{} … {}；{}{outcome}{}",
+        at(record.after),
+        at(record.before),
+        showed(record.clock_showed),
+        disputed.unwrap_or_default()
+    )
 }

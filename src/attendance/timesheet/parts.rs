@@ -1,10 +1,12 @@
 //! The parts of a monthly sheet: days, rows, sums, notes and flags.
 
+use std::collections::BTreeMap;
+
 use jiff::civil::Date;
 use serde::Serialize;
 
 use crate::{
-    attendance::{Means, crossing::Text, days::At, export::Doubt},
+    attendance::{Means, RecordOutcome, crossing::Text, days::At, export::Doubt},
     config::Direction,
 };
 
@@ -22,6 +24,8 @@ pub enum Flag {
     Unconfirmed,
     /// The clock was not synchronised.
     Clock,
+    /// The clock was wrong, and a time is corrected.
+    Corrected,
     /// A passage was added later. It is not in the day's hours.
     Supplement,
 }
@@ -42,6 +46,10 @@ pub enum Note {
     StillInside { workers: usize },
     /// The records of a gateway, or of an export, are not verified.
     Unverified { gateway: String, file: Option<String>, doubt: Doubt },
+    /// Recorded times of a gateway were wrong and are corrected.
+    Corrected { gateway: Text, records: usize },
+    /// Records of a gateway have no date. They are listed apart, and their hours are in no sum.
+    WithoutDate { gateway: Text, records: usize, minutes: u64 },
     /// Records of a gateway cannot be read.
     Unread { gateway: String, records: u64 },
     /// A gateway's clock was never synchronised.
@@ -51,10 +59,13 @@ pub enum Note {
 }
 
 impl Note {
-    /// Returns the flag that the note replaces: the note is about a whole gateway, so no cell has
-    /// the mark.
+    /// Returns the flag that the note explains.
     pub fn mark(&self) -> Option<Flag> {
-        matches!(self, Note::Unsynchronised { .. }).then_some(Flag::Clock)
+        match self {
+            Note::Unsynchronised { .. } => Some(Flag::Clock),
+            Note::Corrected { .. } => Some(Flag::Corrected),
+            _ => None,
+        }
     }
 
     /// Returns whether the note is a warning, which stands in red.
@@ -64,12 +75,13 @@ impl Note {
 }
 
 impl Flag {
-    pub const ALL: [Flag; 6] = [
+    pub const ALL: [Flag; 7] = [
         Flag::MissingIn,
         Flag::MissingOut,
         Flag::Across,
         Flag::Unconfirmed,
         Flag::Clock,
+        Flag::Corrected,
         Flag::Supplement,
     ];
 }
@@ -177,7 +189,7 @@ pub struct Group {
     pub totals: Totals,
 }
 
-/// A record that is listed separately: added later, or disputed.
+/// A record that is listed separately: added later, disputed, or with a corrected time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ListedSeparately {
     pub contractor: Text,
@@ -196,6 +208,33 @@ pub struct ListedSeparately {
     pub reason: Option<Text>,
     pub by: Option<Text>,
     pub recorded_at: At,
+    /// The recorded time of the passage, if `at` is a corrected one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_showed: Option<At>,
+    /// The seq of the entry that disputes it.
+    pub disputed: Option<u64>,
+}
+
+/// A record of a gate that no clock dates.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct WithoutDate {
+    pub contractor: Text,
+    pub team: Text,
+    pub worker: Text,
+    pub name: Text,
+    pub direction: Direction,
+    /// The recorded time.
+    pub clock_showed: At,
+    /// The times between which the passage was, as far as they are known.
+    pub after: Option<At>,
+    pub before: Option<At>,
+    /// Of an exit that directly follows an entry in the same boot: the minutes between them.
+    pub minutes: Option<u64>,
+    pub outcome: RecordOutcome,
+    pub gateway: Text,
+    pub ledger: Text,
+    pub seq: u64,
+    pub lane: Option<Text>,
     /// The seq of the entry that disputes it.
     pub disputed: Option<u64>,
 }
@@ -230,6 +269,10 @@ pub struct Timesheet {
     pub total: Totals,
     pub supplements: Vec<ListedSeparately>,
     pub disputed: Vec<ListedSeparately>,
+    /// Records whose recorded time was wrong. They are counted at their corrected time.
+    pub corrected: Vec<ListedSeparately>,
+    /// Records that no clock dates. They are on no day and in no sum.
+    pub undated: Vec<WithoutDate>,
     /// Gateways whose clock was never synchronised. Each gets one note, and no day is flagged for
     /// it.
     pub unsynchronised: Vec<Text>,
@@ -242,6 +285,25 @@ impl Timesheet {
     pub fn notes(&self) -> impl Iterator<Item = Note> {
         let clocks = self.unsynchronised.iter().cloned();
         let clocks = clocks.map(|gateway| Note::Unsynchronised { gateway });
+        let mut corrected: BTreeMap<&Text, usize> = BTreeMap::new();
+        for record in &self.corrected {
+            *corrected.entry(&record.gateway).or_default() += 1;
+        }
+        let corrected = corrected.into_iter().map(|(gateway, records)| {
+            let gateway = gateway.clone();
+            Note::Corrected { gateway, records }
+        });
+        let mut undated: BTreeMap<&Text, (usize, u64)> = BTreeMap::new();
+        for record in &self.undated {
+            let (records, minutes) = undated.entry(&record.gateway).or_default();
+            *records += 1;
+            *minutes += record.minutes.unwrap_or_default();
+        }
+        let undated = undated.into_iter().map(|(gateway, (records, minutes))| {
+            let gateway = gateway.clone();
+            Note::WithoutDate { gateway, records, minutes }
+        });
+        let clocks = clocks.chain(corrected).chain(undated);
         let unconfirming = self.unconfirming.iter().cloned();
         clocks.chain(unconfirming.map(|gateway| Note::Unconfirming { gateway }))
     }

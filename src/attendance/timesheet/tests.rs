@@ -19,6 +19,8 @@ fn crossing(worker: &str, direction: Direction, time: &str) -> Crossing {
         trade: "steel fixer".into(),
         direction,
         at: moment,
+        clock_showed: None,
+        undated: None,
         recorded_at: moment,
         means: Means::Face,
         outcome: RecordOutcome::Passed,
@@ -256,6 +258,67 @@ fn a_supplement_is_never_mixed_with_gate_captures() {
     let with: Vec<_> = sheet.rows.iter().map(|row| row.totals.with_supplements).collect();
     assert_eq!(with, [Some(Sum { days: 1, minutes: 60 }), None]);
     assert_eq!(sheet.total.with_supplements, Some(Sum { days: 2, minutes: 120 }));
+}
+
+/// Returns a crossing that no clock dates, made this number of minutes after a boot.
+fn undated(crossing: Crossing, (after, before): (&str, &str), minutes: u64) -> Crossing {
+    let bound = |time: &str| (!time.is_empty()).then(|| at(&format!("2026-{time}:00+08:00")));
+    let (after, before) = (bound(after), bound(before));
+    let between = Between { after, before, boot: "b0".into(), uptime_ms: minutes * 60_000 };
+    Crossing { undated: Some(Box::new(between)), synced: false, ..crossing }
+}
+
+#[test]
+fn a_corrected_time_counts_and_the_time_that_the_clock_showed_stands_beside_it() {
+    let showed = Some(at("2026-10-06T17:32:00+08:00"));
+    let corrected = Crossing { clock_showed: showed, ..entry("10-09T07:00") };
+    let sheet = made(vec![corrected, exit("10-09T17:00")]);
+    assert_eq!(days(&sheet), [of(9, 600, "07:00", "17:00", &[Flag::Corrected])]);
+    let [listed] = &sheet.corrected[..] else { panic!("{:?}", sheet.corrected) };
+    assert_eq!(listed.clock_showed.map(|at| at.at), showed);
+    let notes: Vec<Note> = sheet.notes().collect();
+    assert_eq!(notes, [Note::Corrected { gateway: "gate-1".into(), records: 1 }]);
+}
+
+#[test]
+fn passages_without_a_date_are_on_no_day_and_keep_the_hours_of_their_boot() {
+    let bounds = ("10-09T17:31", "10-12T20:00");
+    let made_of = |more: &[Crossing]| {
+        let dated = [entry("10-09T07:00"), exit("10-09T17:00")];
+        made([&dated[..], more].concat())
+    };
+    // The clock of 1970 would put them on no sheet, and a stale one on Friday's.
+    let of_1970 = Crossing { at: at("1970-01-01T00:10:00Z"), ..entry("10-09T17:32") };
+    let sheet = made_of(&[
+        undated(of_1970, bounds, 10),
+        undated(exit("10-10T03:32"), bounds, 610),
+        undated(entry("10-10T04:32"), bounds, 670),
+    ]);
+    assert_eq!(sheet.total.minutes, 600);
+    let listed: Vec<_> = sheet.undated.iter().map(|one| (one.direction, one.minutes)).collect();
+    let (entry_word, exit_word) = (Direction::Entry, Direction::Exit);
+    assert_eq!(listed, [(entry_word, None), (exit_word, Some(600)), (entry_word, None)]);
+    let note = Note::WithoutDate { gateway: "gate-1".into(), records: 3, minutes: 600 };
+    assert_eq!(sheet.notes().collect::<Vec<_>>(), [note]);
+    // They are on the sheet of each month that they may be of.
+    for (bounds, listed) in [(("", ""), 1), (("10-31T23:00", ""), 1), (("11-01T04:00", ""), 0)] {
+        let sheet = made_of(&[undated(entry("10-10T08:00"), bounds, 1)]);
+        assert_eq!(sheet.undated.len(), listed, "{bounds:?}");
+    }
+    // A disputed one is listed, and its hours are not.
+    let disputed = Crossing { disputed: Some(9), ..exit("10-10T03:32") };
+    let sheet =
+        made_of(&[undated(entry("10-09T17:32"), bounds, 10), undated(disputed, bounds, 610)]);
+    let listed: Vec<_> = sheet.undated.iter().map(|one| (one.minutes, one.disputed)).collect();
+    assert_eq!(listed, [(None, None), (None, Some(9))]);
+}
+
+#[test]
+fn a_passage_whose_bounds_are_of_one_working_day_is_on_that_day_and_marked() {
+    let bounds = ("10-09T11:50", "10-09T12:20");
+    let sheet = made(vec![entry("10-09T07:00"), undated(exit("10-09T12:00"), bounds, 5)]);
+    assert_eq!(days(&sheet), [of(9, 300, "07:00", "12:00", &[Flag::Clock])]);
+    assert_eq!(sheet.undated, []);
 }
 
 #[test]

@@ -3,7 +3,10 @@
 use serde::{Serialize, Serializer};
 
 use super::{Flag, Note};
-use crate::{attendance::export::Doubt, words::counted};
+use crate::{
+    attendance::{days::hours, export::Doubt},
+    words::counted,
+};
 
 impl Doubt {
     fn chinese(&self) -> String {
@@ -38,6 +41,7 @@ impl Flag {
             Flag::Across => "夜",
             Flag::Unconfirmed => "疑",
             Flag::Clock => "钟",
+            Flag::Corrected => "正",
             Flag::Supplement => "补",
         }
     }
@@ -50,6 +54,7 @@ impl Flag {
             Flag::Across => "夜班，跨日",
             Flag::Unconfirmed => "通过未经闸机确认，工时另计",
             Flag::Clock => "时钟未同步",
+            Flag::Corrected => "时钟有误，时刻已更正",
             Flag::Supplement => "有补记，未计入",
         }
     }
@@ -62,9 +67,14 @@ impl Flag {
             Flag::Across => "night shift over the day's start",
             Flag::Unconfirmed => "passage not confirmed by the gate, hours apart",
             Flag::Clock => "clock not synchronised",
+            Flag::Corrected => "clock was wrong, time corrected",
             Flag::Supplement => "passages added later, not counted in",
         }
     }
+}
+
+fn was(count: usize) -> &'static str {
+    if count == 1 { "was" } else { "were" }
 }
 
 impl Note {
@@ -95,6 +105,13 @@ impl Note {
                 let file = file.as_ref().map(|file| format!("（{file}）")).unwrap_or_default();
                 format!("{gateway}{file} 的记录未经验证：{}", doubt.chinese())
             }
+            Note::Corrected { gateway, records } => format!(
+                "{gateway} 有 {records} 条记录产生时时钟有误，已按同次开机后来同步的时钟更正；原时刻另列"
+            ),
+            Note::WithoutDate { gateway, records, minutes } => format!(
+                "{gateway} 有 {records} 条记录无法确定日期（该次开机时钟始终未同步），单独列出，其 {} 工时不在任何合计内；请按实际日期补记",
+                hours(*minutes)
+            ),
             Note::Unread { gateway, records } => {
                 format!("{gateway} 有 {records} 条记录无法读取，不在本表")
             }
@@ -143,6 +160,20 @@ impl Note {
             Note::Unverified { gateway, file, doubt } => {
                 let file = file.as_ref().map(|file| format!(" ({file})")).unwrap_or_default();
                 format!("{gateway}{file}: its records are NOT VERIFIED: {}", doubt.english())
+            }
+            Note::Corrected { gateway, records } => {
+                let (count, were) = (counted(*records, "time"), was(*records));
+                format!(
+                    "{gateway}: {count} {were} recorded by a wrong clock and {were} corrected by the                      clock that was synchronised later; the recorded times are listed apart"
+                )
+            }
+            Note::WithoutDate { gateway, records, minutes } => {
+                let have = if *records == 1 { "has" } else { "have" };
+                format!(
+                    "{gateway}: {} {have} no date, because the clock was never synchronised between                      two starts of the machine; listed apart, with {} hours that are in no sum: add                      these passages by hand on the right day",
+                    counted(*records, "record"),
+                    hours(*minutes)
+                )
             }
             Note::Unread { gateway, records } => {
                 let are = if *records == 1 { "is" } else { "are" };

@@ -2,7 +2,7 @@
 //!
 //! An admin's change is recorded first and then takes effect (I1). A fire alarm first opens every
 //! lane of the gateway and is recorded after. The record follows as soon as the disk can take it,
-//! at most once a second. Free mode lasts until an admin ends it, also across a restart. While an
+//! at most once a second, and more rarely while the input chatters. Free mode lasts until an admin ends it, also across a restart. While an
 //! alarm is on, it cannot be ended. Only after a glitch of an alarm's input ([`super::fire`]) the
 //! lane goes back to the mode before, which is recorded first.
 
@@ -19,7 +19,7 @@ use super::{
 use crate::{
     clock::{Monotonic, Stamp},
     config::FireSignal,
-    gate::passage::Event,
+    gate::{Refusal, passage::Event},
     ledger::{Actor, Detail, Fire, LaneMode, ModeChange},
     store::{self, Priority, StoreError},
     turnstile::{SHORT_SIGN, TurnstileEvent},
@@ -49,7 +49,7 @@ pub struct ModeRequest {
     pub mode: LaneMode,
     pub reason: String,
     pub by: Actor,
-    pub reply: oneshot::Sender<Result<ModeState, String>>,
+    pub reply: oneshot::Sender<Result<ModeState, Refusal>>,
 }
 
 /// A lane's mode and its pending changes. It outlives a fault of the lane.
@@ -67,7 +67,11 @@ pub struct ModeHolder {
     fire: bool,
     /// A commit of an alarm's effect is under way.
     recording: bool,
+    /// Times from which a change of the mode, and of the input alone, may be recorded.
     record_from: Monotonic,
+    input_from: Monotonic,
+    /// Interval between two records of the input alone.
+    gap: Duration,
     /// An admin's change is under way.
     changing: bool,
     alarms: watch::Receiver<FireAlarms>,
@@ -77,6 +81,9 @@ pub struct ModeHolder {
 
 /// Interval between two records of alarms, so that an input that chatters does not fill the disk.
 const RECORD_GAP: Duration = Duration::from_secs(1);
+/// Maximum interval between two records of an input that chatters. The interval doubles with each
+/// record that soon follows another.
+const CHATTER_GAP: Duration = Duration::from_secs(10 * 60);
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
@@ -127,6 +134,8 @@ impl ModeHolder {
             now: kept,
             recording: false,
             record_from: Monotonic::default(),
+            input_from: Monotonic::default(),
+            gap: RECORD_GAP,
             changing: false,
             alarms: wake.subscribe(),
             wake: wake.clone(),
@@ -240,8 +249,12 @@ impl ModeHolder {
 
     /// Returns the time from which an unrecorded change may be recorded.
     pub(super) fn due(&self) -> Option<Monotonic> {
-        let behind = self.recorded != (self.now.mode, self.fire);
-        (behind && !self.recording).then_some(self.record_from)
+        let from = match self.recorded {
+            _ if self.recording => return None,
+            (mode, _) if mode != self.now.mode => self.record_from,
+            _ => self.input_from,
+        };
+        (self.recorded != (self.now.mode, self.fire)).then_some(from)
     }
 
     /// Applies the result of a write. Returns whether the mode has changed.
@@ -253,11 +266,9 @@ impl ModeHolder {
                     self.recorded.0 = state.mode;
                 }
                 let answer = match result {
-                    Err(error) => {
-                        Err(format!("not changed: the change cannot be recorded: {error}"))
-                    }
+                    Err(error) => Err(Refusal::ChangeNotRecorded { error }),
                     Ok(()) if state.mode != LaneMode::Free && heard != self.heard => {
-                        Err("a fire alarm came in between: the lane stands open".to_owned())
+                        Err(Refusal::FireAlarmBetween)
                     }
                     Ok(()) => Ok(state),
                 };
@@ -271,10 +282,13 @@ impl ModeHolder {
             }
             Written::Record { mode, fire, result, at } => {
                 self.recording = false;
-                let gap = if result.is_ok() { RECORD_GAP } else { RETRY };
-                self.record_from = at + gap;
                 if result.is_ok() {
+                    let chatters = at < self.input_from + self.gap;
+                    self.gap = if chatters { CHATTER_GAP.min(self.gap * 2) } else { RECORD_GAP };
+                    (self.record_from, self.input_from) = (at + RECORD_GAP, at + self.gap);
                     self.recorded = (mode, fire);
+                } else {
+                    (self.record_from, self.input_from) = (at + RETRY, at + RETRY);
                 }
                 false
             }
@@ -290,7 +304,7 @@ pub(super) enum Written {
         result: Result<(), String>,
         /// [`ModeHolder::heard`] at the time of the request.
         heard: u64,
-        reply: Option<oneshot::Sender<Result<ModeState, String>>>,
+        reply: Option<oneshot::Sender<Result<ModeState, Refusal>>>,
     },
     /// Answer to the record of an alarm.
     Record { mode: LaneMode, fire: bool, result: Result<(), String>, at: Monotonic },
@@ -360,11 +374,11 @@ impl Shell<'_> {
     pub(super) fn change_mode(&mut self, request: ModeRequest) {
         let holding = &mut self.lane.holding;
         let ModeRequest { mode, reason, by, reply } = request;
-        let lanes = holding.alarms.borrow().on().join(", ");
+        let lanes: Vec<_> = holding.alarms.borrow().on().into_iter().map(String::from).collect();
         let refusal = if mode != LaneMode::Free && !lanes.is_empty() {
-            Some(format!("the fire alarm at lane {lanes} is on: end the alarm first"))
+            Some(Refusal::FireAlarm { lanes })
         } else if holding.changing {
-            Some("another change of this lane's mode is under way; ask again".to_owned())
+            Some(Refusal::ChangeUnderWay)
         } else {
             None
         };
@@ -384,7 +398,7 @@ impl Shell<'_> {
         state: ModeState,
         by: Option<Actor>,
         detail: Option<Detail>,
-        reply: Option<oneshot::Sender<Result<ModeState, String>>>,
+        reply: Option<oneshot::Sender<Result<ModeState, Refusal>>>,
     ) {
         let holding = &mut self.lane.holding;
         (holding.changing, holding.before) = (true, None);

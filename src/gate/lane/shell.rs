@@ -9,6 +9,7 @@ use crate::{
     clock::{Monotonic, Stamp},
     failpoint,
     gate::{
+        Refusal,
         claim::Presented,
         passage::{Action, Answered, Event, Machine},
     },
@@ -21,7 +22,7 @@ pub(super) struct Shell<'a> {
     pub(super) lane: &'a mut LaneTask,
     pub(super) machine: Machine,
     pub(super) results: mpsc::Sender<Done>,
-    pub(super) asked: HashMap<PassageId, oneshot::Sender<Result<Answered, String>>>,
+    pub(super) asked: HashMap<PassageId, oneshot::Sender<Result<Answered, Refusal>>>,
     /// The last passage granted, and the capture time of the deciding frame.
     pub(super) granted: Option<(PassageId, Monotonic)>,
 }
@@ -38,7 +39,7 @@ impl Shell<'_> {
                 Some(Event::Asked { request: release, fresh })
             }
             (request, Err(error)) => {
-                request.refuse(&error.to_string());
+                request.refuse(Refusal::NoPassageId { error: error.to_string() });
                 None
             }
         }
@@ -212,8 +213,8 @@ impl Shell<'_> {
         }
     }
 
-    /// Records a denial, a tailgate or another face, if there is a permit left. Returns an event if a worker's
-    /// denial is lost at once.
+    /// Records a denial, a tailgate or another face, if there is a permit left. Returns an event if
+    /// a worker's denial is lost at once.
     fn note(&self, body: Body) -> Option<Event> {
         let permits = &self.lane.denials;
         let (permits, lost) = match &body {
@@ -228,8 +229,10 @@ impl Shell<'_> {
             tracing::error!(lane = %self.lane.name, kind = body.kind(), "not recorded: the disk stalls");
             return lost;
         };
+        // A worker's denial is that worker's proof, as an attendance record is.
+        let priority = if lost.is_some() { Priority::Attendance } else { Priority::Event };
         self.commit(
-            Priority::Event,
+            priority,
             body.kind(),
             move |result| {
                 drop(place);

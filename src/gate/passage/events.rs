@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::Direction,
     gate::{
+        Refusal,
         claim::{ManualRelease, PassagePhoto, Presented},
         visit::FaceRules,
     },
@@ -83,7 +84,7 @@ pub enum Action {
     /// Answer the request for this manual release.
     Answer {
         passage: PassageId,
-        answer: Result<Answered, String>,
+        answer: Result<Answered, Refusal>,
     },
     /// Record a tailgate.
     Tailgate {

@@ -4,13 +4,10 @@ use super::{Action, DECISION_LIFE, Machine, Passage, State};
 use crate::{
     clock::Monotonic,
     config::Direction,
-    gate::claim::ManualRelease,
+    gate::{Refusal, claim::ManualRelease},
     ledger::{Evidence, GuardRelease, LaneMode},
     turnstile::PassageId,
 };
-
-pub(super) const NOT_RECORDED: &str =
-    "the last passage cannot be recorded, so the lane releases nothing; see `gatehouse status`";
 
 impl Machine {
     pub(super) fn asked(
@@ -22,20 +19,18 @@ impl Machine {
         let life = now + DECISION_LIFE;
         let deadline = request.void_after.map_or(life, |void_after| life.min(void_after));
         let closed = self.mode == LaneMode::Closed && request.direction == Direction::Entry;
-        let problem = match &self.state {
+        let refusal = match &self.state {
             _ if now > deadline => {
                 self.counters.void += 1;
-                Some("void: the request reached the lane after its deadline")
+                Some(Refusal::Void)
             }
-            State::Closing { retry_at: Some(_), .. } => Some(NOT_RECORDED),
-            _ if self.is_free() && closed => {
-                Some("the lane is closed for entry; `gatehouse lane mode` opens it")
-            }
+            State::Closing { retry_at: Some(_), .. } => Some(Refusal::PassageNotRecorded),
+            _ if self.is_free() && closed => Some(Refusal::ClosedForEntry),
             _ if self.is_free() && !self.aside_blocks(now, request.direction) => None,
-            _ => Some("another passage through this lane is under way; ask again"),
+            _ => Some(Refusal::PassageUnderWay),
         };
-        if let Some(problem) = problem {
-            return vec![Action::Answer { passage: fresh, answer: Err(problem.to_owned()) }];
+        if let Some(refusal) = refusal {
+            return vec![Action::Answer { passage: fresh, answer: Err(refusal) }];
         }
         if self.in_grace() {
             self.waits = Some((request, fresh));

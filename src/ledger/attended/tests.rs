@@ -89,7 +89,7 @@ async fn the_latest_attendance_of_each_worker_is_the_latest_that_counts() {
         Ok::<_, LedgerError>(())
     });
     written.await.unwrap();
-    let latest = store.read(|tx| latest_of_each(tx, (10, 30))).await.unwrap();
+    let latest = store.read(|tx| latest_of_each(tx, &Dates::default(), (10, 30))).await.unwrap();
     let cause = |attended: &Attended| attended.cause.clone().unwrap().entry;
     let mut latest: Vec<_> = latest
         .iter()
@@ -135,9 +135,9 @@ async fn a_corrected_outcome_counts_everywhere_and_either_seq_can_be_disputed() 
             ledger.close(tx, stamp, PassageId([n; 16]), Outcome::NotPassed, detail)?;
         }
         let range = (i64::MIN, i64::MAX);
-        assert_eq!(latest_of_each(tx, range)?.len(), 0);
+        assert_eq!(latest_of_each(tx, &Dates::default(), range)?.len(), 0);
         assert_eq!(corrected(tx, &ledger, stamp), 2);
-        assert_eq!(latest_of_each(tx, range)?.len(), 2);
+        assert_eq!(latest_of_each(tx, &Dates::default(), range)?.len(), 2);
 
         // The outcomes have the seqs 1 and 2, and their corrections 3 and 4.
         let by = || Actor { uid: 0, user: "root".into(), via: Via::Socket };
@@ -154,7 +154,7 @@ async fn a_corrected_outcome_counts_everywhere_and_either_seq_can_be_disputed() 
                 "{again:?}"
             );
         }
-        assert_eq!(latest_of_each(tx, range)?.len(), 0);
+        assert_eq!(latest_of_each(tx, &Dates::default(), range)?.len(), 0);
         let filter = AttendanceFilter { limit: 10, ..AttendanceFilter::default() };
         let listed = attendance(tx, &filter)?.rows;
         let listed: Vec<_> = listed.iter().map(|a| (seq(&a.entry), a.disputed)).collect();
@@ -204,7 +204,7 @@ async fn an_outcome_of_a_later_version_is_listed_and_sent_with_its_grant() {
         let said = listed.rows[0].entry.entry.body.said().unwrap();
         assert_eq!(said.outcome, Word::Later("carried".to_owned()));
         assert_eq!((said.passage, said.corrects_seq), (PassageId([1; 16]), None));
-        assert_eq!(latest_of_each(tx, (i64::MIN, i64::MAX))?.len(), 1);
+        assert_eq!(latest_of_each(tx, &Dates::default(), (i64::MIN, i64::MAX))?.len(), 1);
         let sent = waiting(tx, "a", 0, u64::MAX, 10, |_, cause| cause.map(|c| c.entry.index))?;
         assert_eq!(sent.rows, [Some(0)]);
         Ok::<_, LedgerError>(())

@@ -139,6 +139,21 @@ impl SimulatedDevice {
         self.device.state().board.step(direction, on);
     }
 
+    /// Sets the time from a release to its passage. `None`: no person passes.
+    pub fn set_pass_after(&self, after: Option<Duration>) {
+        self.device.state().pass_after = after;
+    }
+
+    /// Keeps a direction's passage sensor at this level: `false` is a torn wire, `true` a welded
+    /// contact. `None` ends the fault, and the passage is empty.
+    pub fn set_stuck(&self, direction: Direction, level: Option<bool>) {
+        let mut state = self.device.state();
+        state.stuck = level;
+        if state.board.has_sensor() {
+            state.board.step(direction, level.unwrap_or(false));
+        }
+    }
+
     /// Sets the fire alarm's input.
     pub fn set_fire(&self, on: bool) {
         if let Some(input) = self.bus.shared.line.fire_input {

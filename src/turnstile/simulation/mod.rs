@@ -111,6 +111,10 @@ struct DeviceState {
     board: Box<dyn Board>,
     #[cfg(any(test, feature = "failpoints"))]
     fault: Option<Fault>,
+    /// The level at which the passage sensors stay although people walk. `None`: they work.
+    #[cfg(any(test, feature = "failpoints"))]
+    stuck: Option<bool>,
+    pass_after: Option<Duration>,
     releases: u64,
     passages: u64,
     /// Number of frames that asked for the state that shows a passage.
@@ -133,6 +137,9 @@ impl SimulatedBus {
                 board: (line.speaks.board)(*address),
                 #[cfg(any(test, feature = "failpoints"))]
                 fault: None,
+                #[cfg(any(test, feature = "failpoints"))]
+                stuck: None,
+                pass_after: line.pass_after,
                 releases: 0,
                 passages: 0,
                 looks: 0,

@@ -65,12 +65,12 @@ impl Shared {
             let waits = {
                 let mut state = device.state();
                 state.passages += 1;
-                state.board.step(direction, true);
+                state.step(direction, true);
                 state.board.has_sensor()
             };
             if waits {
                 device.looked(LOOKS, IN_SENSOR).await;
-                device.state().board.step(direction, false);
+                device.state().step(direction, false);
                 device.looked(LOOKS_BETWEEN, Duration::ZERO).await;
             }
         }));
@@ -107,6 +107,15 @@ impl DeviceState {
         self.looks += u64::from(heard.looked);
         self.releases += heard.released.len() as u64;
         (heard, late)
+    }
+
+    /// Shows a person to the passage sensor, or an empty passage, if the sensor works.
+    fn step(&mut self, direction: Direction, inside: bool) {
+        #[cfg(any(test, feature = "failpoints"))]
+        if self.stuck.is_some() {
+            return;
+        }
+        self.board.step(direction, inside);
     }
 }
 
@@ -192,8 +201,12 @@ impl Shared {
     ) -> std::io::Result<()> {
         let (mut answered, mut delay) = (Vec::new(), Duration::ZERO);
         for device in self.devices.values() {
-            let (heard, late) = device.state().hear(received);
-            if let Some(after) = self.line.pass_after {
+            let (heard, late, pass_after) = {
+                let mut state = device.state();
+                let (heard, late) = state.hear(received);
+                (heard, late, state.pass_after)
+            };
+            if let Some(after) = pass_after {
                 for direction in heard.released {
                     self.walk_through(device, direction, after);
                 }

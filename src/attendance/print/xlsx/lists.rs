@@ -9,8 +9,8 @@ use super::{
     pages::page,
 };
 use crate::attendance::{
-    print::{Document, direction, each_stretch, marks, on, place},
-    timesheet::ListedSeparately,
+    print::{Document, direction, each_stretch, hours, marks, on, place, remark, showed},
+    timesheet::{ListedSeparately, WithoutDate},
 };
 
 /// Height of a line of a list, and the maximum height of a row in Excel, in points.
@@ -111,24 +111,45 @@ pub(super) fn listed_separately(
     list(sheet, "补记与异议 Apart", &headings, looks)?;
     let added = document.sheet.supplements.iter().map(|record| ("补记 added", record));
     let disputed = document.sheet.disputed.iter().map(|record| ("异议 disputed", record));
-    for (at, (kind, record)) in (1..).zip(added.chain(disputed)) {
-        let ListedSeparately { contractor, team, worker, name, .. } = record;
+    let corrected = document.sheet.corrected.iter().map(|record| ("更正 corrected", record));
+    let mut next = 1;
+    for (at, (kind, record)) in (1..).zip(added.chain(disputed).chain(corrected)) {
+        next = at + 1;
+        let ListedSeparately { contractor, team, worker, name, gateway, lane, .. } = record;
         put(sheet, at, 0, kind, &looks.text)?;
         for (column, text) in (1..).zip([contractor, team, worker, name]) {
             put(sheet, at, column, text, &looks.text)?;
         }
         put(sheet, at, 5, &record.at.minute(), &looks.cell)?;
         put(sheet, at, 6, direction(record.direction), &looks.cell)?;
-        put(sheet, at, 7, &place(record), &looks.text)?;
+        put(sheet, at, 7, &place(gateway, lane.as_ref()), &looks.text)?;
         sheet.write_number_with_format(at, 8, record.seq as f64, &looks.cell)?;
         put(sheet, at, 9, record.by.as_deref().unwrap_or_default(), &looks.text)?;
         let recorded = record.by.as_ref().map(|_| record.recorded_at.minute()).unwrap_or_default();
         put(sheet, at, 10, &recorded, &looks.cell)?;
         let by = record.disputed.map(|seq| format!("异议 disputed by seq {seq}"));
-        let reason = record.reason.iter().map(|reason| reason.to_string()).chain(by);
+        let showed = record.clock_showed.map(showed);
+        let reason = record.reason.iter().map(|reason| reason.to_string()).chain(by).chain(showed);
         let reason = reason.collect::<Vec<_>>().join("; ");
         put(sheet, at, 11, &reason, &looks.wrapped)?;
         high(sheet, at, lines(&reason, half_widths(REASON)))?;
+    }
+    for (at, record) in (next..).zip(&document.sheet.undated) {
+        let WithoutDate { contractor, team, worker, name, gateway, lane, .. } = record;
+        put(sheet, at, 0, "无日期 undated", &looks.text)?;
+        for (column, text) in (1..).zip([contractor, team, worker, name]) {
+            put(sheet, at, column, text, &looks.text)?;
+        }
+        put(sheet, at, 5, "?", &looks.cell)?;
+        put(sheet, at, 6, direction(record.direction), &looks.cell)?;
+        put(sheet, at, 7, &place(gateway, lane.as_ref()), &looks.text)?;
+        sheet.write_number_with_format(at, 8, record.seq as f64, &looks.cell)?;
+        put(sheet, at, 9, "", &looks.text)?;
+        let hours = record.minutes.map(|minutes| format!("{} h", hours(minutes)));
+        put(sheet, at, 10, &hours.unwrap_or_default(), &looks.cell)?;
+        let known = remark(record);
+        put(sheet, at, 11, &known, &looks.wrapped)?;
+        high(sheet, at, lines(&known, half_widths(REASON)))?;
     }
     Ok(())
 }
