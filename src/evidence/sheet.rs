@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 
 use jiff::{
+    Timestamp,
     civil::{Date, Time, Weekday},
     tz::TimeZone,
 };
@@ -52,10 +53,14 @@ pub fn sheet(report: &Report, file: &str, day_starts_at: Time) -> Result<String,
     let zone = TimeZone::get(&report.timezone).unwrap_or(TimeZone::UTC);
     let (from, until): (Date, Date) = (report.from.parse()?, report.until.parse()?);
     // A passage of the first night belongs to the working day before.
-    let days = Days::new(from.yesterday()?, until, zone, day_starts_at)?;
+    let days = Days::new(from.yesterday()?, until, zone.clone(), day_starts_at)?;
+    let begin = from.yesterday()?.to_datetime(day_starts_at).to_zoned(zone)?.timestamp();
     let mut gathered = Gathered::new(&days, Trust::default());
+    let mut elsewhere = 0;
     for record in &report.attendance {
         gathered.take(record).map_err(NoSheet::Record)?;
+        let at: Timestamp = record.at.parse()?;
+        elsewhere += u32::from(at < begin || at >= days.end());
     }
     let table = timesheet(gathered.passes, &days, &SheetFilter::default());
     let code = QrCode::with_error_correction_level(code(report), EcLevel::M)?;
@@ -67,6 +72,7 @@ pub fn sheet(report: &Report, file: &str, day_starts_at: Time) -> Result<String,
         HEAD.to_owned(),
         worker(report, &table),
         rows(&table),
+        outside(elsewhere),
         listed(&table),
         proof(report, file, code),
         format!(
@@ -74,7 +80,7 @@ pub fn sheet(report: &Report, file: &str, day_starts_at: Time) -> Result<String,
              evidence verify {}</code>，所显示的摘要须与本单相同。<li>请将公钥指纹与另行取得的指纹（平台、\
              工会、本人签过的月度考勤表）核对；未经核对，不能确定签名出自本闸机。<li>本单表明：所列记录在签名\
              时原样存于账本。本单不表明：记录没有遗漏，或闸机识别无误。最后一次向外发出的账本签名之后的内容，\
-             掌握设备的人仍可能改写。<li>工时为时:分，按进出场时刻（到分）相减；工作日自 {starts} \
+             掌握设备的人仍可能改写。<li>时刻为闸机当时所记；工时为时:分，按进出场时刻（到分）相减；工作日自 {starts} \
              起至次日 {starts}。期间首尾的夜班可能缺一端，标为“入”或“出”。</ol>\
              <p class=sign><span>工人签名</span><span>用人单位签章</span><span>日期</span></p>\n",
             escaped(file),
@@ -229,6 +235,16 @@ fn rows(table: &Timesheet) -> String {
         let _ = writeln!(out, "<p class=legend>标记：{}</p>", escaped(&notes.join("；")));
     }
     out
+}
+
+/// Returns a line about records whose recorded time is not of these days: the clock was wrong.
+fn outside(records: u32) -> String {
+    match records {
+        0 => String::new(),
+        _ => format!(
+            "<p class=legend>另有 {records} 条记录，其原记时刻不在本期间（当时时钟有误），未列于上表，见证据文件。</p>\n"
+        ),
+    }
 }
 
 /// Returns the passages that were added later or are disputed.

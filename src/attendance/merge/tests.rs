@@ -360,7 +360,7 @@ fn a_record_that_was_exported_before_its_clock_was_right_is_the_same_record() {
     let at = Some("2026-10-12T09:00:00.000+08:00".to_owned());
     let later = Record { undated: None, corrected_at: at, ..early.clone() };
     for (first, second) in [(&early, &later), (&later, &early)] {
-        let mut gathered = Gathered::new(&days);
+        let mut gathered = gathered_of(&days);
         assert_eq!(gathered.take(first), Ok(true));
         assert_eq!(gathered.take(second), Ok(true));
         let [one] = &gathered.passes[..] else { panic!("{:?}", gathered.passes) };
@@ -369,7 +369,7 @@ fn a_record_that_was_exported_before_its_clock_was_right_is_the_same_record() {
     }
     // Another recorded time is another record.
     let other = Record { at: "2026-10-09T09:00:01.000+08:00".into(), ..later.clone() };
-    let mut gathered = Gathered::new(&days);
+    let mut gathered = gathered_of(&days);
     gathered.take(&later).unwrap();
     assert!(gathered.take(&other).unwrap_err().contains("was read before with other contents"));
 }
