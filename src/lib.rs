@@ -49,7 +49,7 @@
 //! | [`ledger`] | entries and their bytes, a file a kind ([`ledger::kinds`]); outbox rows; the Merkle tree and its heads |
 //! | [`gate`] | claim, visit, pace, policy and passage (pure), vision pool and lane (their shells) |
 //! | [`attendance`] | records as people and platforms read them; who is on site, timesheets |
-//! | [`evidence`] | packages that prove a worker's attendance to others; their verification |
+//! | [`evidence`] | packages that prove a worker's attendance to others; their verification; when the gate was down |
 //! | [`uplink`] | delivery and route (pure), MQTT 5 and 3.1.1, TLS; a folder a profile |
 //! | [`alarms`] | troubles that become alarms: debouncing and bursts (pure); the default router |
 //! | [`services`] | typed requests to the daemon: from the socket, from platforms, from itself |
@@ -128,6 +128,7 @@
 //! - Mode: normal, free (the lane stands open) or closed (no entry).
 //! - Ledger: all entries, in order, under one ledger id.
 //! - Effective time: the recorded time, or the one by which a synchronised clock corrects it.
+//! - Health journal: the entries that say when the gate was down or blind.
 //! - Outbox: entries that an upstream has not acknowledged. Upstream: one connection to a platform.
 
 #![allow(rustdoc::private_intra_doc_links, reason = "these pages are for developers of the rooms")]

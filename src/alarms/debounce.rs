@@ -16,8 +16,16 @@ use crate::{
     ledger::{Alarm, AlarmWhat, Detail, Param},
 };
 
-/// Minimum time that a part must be well before its alarm is over.
+/// Minimum time that a part must be well before its alarm is over, if it does not flap.
 const WELL_FOR: Duration = Duration::from_secs(10);
+/// Number of raises of the same alarm from which on the part must be well for longer, twice as long
+/// with each raise, so that a flapping part does not fill the ledger: at the maximum of 640 s it
+/// has 12 entries an hour.
+const FLAPS: u32 = 3;
+/// Maximum number of times that the time is doubled.
+const DOUBLED: u32 = 6;
+/// Time after the end of an alarm after which its raises are counted from 1 again.
+const CALM_FOR: Duration = Duration::from_secs(3600);
 /// Timeout after which old records in the outbox are an alarm. Records that a platform asked for
 /// again are old when they enter the outbox, and leave it sooner than this.
 const OLD_FOR: Duration = Duration::from_secs(10);
@@ -42,6 +50,9 @@ struct Reported {
     standing: Option<Standing>,
     /// Time of its last raise.
     raised_at: Option<Monotonic>,
+    /// Number of its raises, and the time of its last end.
+    raises: u32,
+    ended: Option<Monotonic>,
     /// Time since which the state differs from the reported one.
     turned: Option<Monotonic>,
     /// The highest count while the alarm stands.
@@ -98,6 +109,7 @@ impl Debouncer {
             let lately = |at: Monotonic| now.since(at) < AGAIN_AFTER;
             reported.standing.is_some()
                 || reported.raised_at.is_some_and(lately)
+                || reported.ended.is_some_and(|at| now.since(at) < CALM_FOR)
                 || reported.turned.is_some() && seen.contains_key(which)
         });
         let mut due: Vec<(Monotonic, Which)> = Vec::new();
@@ -134,7 +146,10 @@ impl Debouncer {
             return reported.standing.as_ref().map(|_| Monotonic::default());
         }
         let turned = reported.turned?;
-        let timeout = if reported.standing.is_some() { WELL_FOR } else { self.timeout(what) };
+        let timeout = match reported.standing {
+            Some(_) => reported.well_for(),
+            None => self.timeout(what),
+        };
         let again = reported.raised_at.is_none_or(|at| now.since(at) >= AGAIN_AFTER);
         let may = reported.standing.is_some() || again;
         (may && now.since(turned) >= timeout).then_some(turned)
@@ -163,8 +178,10 @@ impl Debouncer {
         let standing = self.standing().count();
         let reported = self.reported.get_mut(which)?;
         reported.turned = None;
+        let now = Monotonic::from_millis(stamp.uptime_ms);
         let (what, subject) = (which.0, which.1.clone());
         if let Some(over) = reported.standing.take() {
+            reported.ended = Some(now);
             let detail = why_over(&over, stamp, reported.most, verdict.is_none());
             return Some(Alarm { what, subject, raised: false, detail });
         }
@@ -184,7 +201,9 @@ impl Debouncer {
             detail: detail.clone(),
             raised: stamp,
         });
-        reported.raised_at = Some(Monotonic::from_millis(stamp.uptime_ms));
+        let calm = reported.ended.is_none_or(|at| now.since(at) >= CALM_FOR);
+        reported.raises = if calm { 1 } else { reported.raises.saturating_add(1) };
+        reported.raised_at = Some(now);
         reported.most = trouble.count.unwrap_or(0);
         self.raised += 1;
         Some(Alarm { what, subject, raised: true, detail })
@@ -192,6 +211,11 @@ impl Debouncer {
 }
 
 impl Reported {
+    /// Returns the time that the part must be well before its alarm is over.
+    fn well_for(&self) -> Duration {
+        WELL_FOR * (1 << self.raises.saturating_sub(FLAPS).min(DOUBLED))
+    }
+
     fn turn(&mut self, now: Monotonic, what: AlarmWhat, verdict: &Verdict) {
         match (verdict, &self.standing) {
             (Verdict::Trouble(trouble), Some(_)) => {

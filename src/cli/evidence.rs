@@ -16,9 +16,9 @@ use jiff::civil::Date;
 use super::{Context, WholeFile, table};
 use crate::{
     control::{AuditProgress, PackageSent, Piece, Request},
-    evidence::{self, Known, Report},
+    evidence::{self, Known, OutageShown, Report},
     roster::WorkerId,
-    services::{Audited, EvidenceQuery, HeadShown},
+    services::{Audited, EvidenceQuery, HeadShown, HealthQuery},
     status::Status,
     words::{counted, day},
 };
@@ -45,6 +45,12 @@ pub(super) enum Command {
   gatehouse evidence head
   gatehouse evidence head --out october.head")]
     Head(Head),
+    /// Show when the gate was down, or a camera, a controller or the disk was lost
+    ///
+    /// No record of such a time does not mean that a worker was absent.
+    #[command(after_help = "Example:
+  gatehouse evidence health --from 2026-10-01 --to 2026-10-31")]
+    Health(Health),
     /// Check the whole ledger of this gateway
     ///
     /// Each entry is compared with its row and with the entry that it is about, and the tree with
@@ -89,6 +95,16 @@ pub(super) struct Verify {
 }
 
 #[derive(Args)]
+pub(super) struct Health {
+    /// First day, such as 2026-10-01
+    #[arg(long, value_name = "DATE", value_parser = day, display_order = 1)]
+    from: Date,
+    /// Last day
+    #[arg(long, value_name = "DATE", value_parser = day, display_order = 2)]
+    to: Date,
+}
+
+#[derive(Args)]
 pub(super) struct Head {
     /// The file to write
     #[arg(long, value_name = "FILE")]
@@ -114,6 +130,7 @@ pub(super) async fn run(context: &Context, command: Command) -> anyhow::Result<E
     match command {
         Command::Export(export) => self::export(context, export).await,
         Command::Verify(verify) => self::verify(context, verify),
+        Command::Health(health) => self::health(context, health).await,
         Command::Head(head) => self::head(context, head).await,
         Command::Audit => audit(context).await,
     }
@@ -217,6 +234,13 @@ fn in_words(report: &Report, known: &Known) -> String {
         report.gateway, report.project, report.ledger
     );
     let _ = writeln!(out, "days      {} to {}\n{records}", report.from, report.until);
+    if !report.outages.is_empty() {
+        let _ = writeln!(
+            out,
+            "\nnot recorded: in these times no record does not mean that the worker was absent\n{}\n",
+            in_table(&report.outages)
+        );
+    }
     let _ = writeln!(
         out,
         "ok        {} stood unchanged in the ledger of {} when the gateway signed it, at {}{}",
@@ -250,6 +274,36 @@ fn in_words(report: &Report, known: &Known) -> String {
          saw right"
     );
     out
+}
+
+async fn health(context: &Context, Health { from, to }: Health) -> anyhow::Result<ExitCode> {
+    let mut outages = Vec::new();
+    let each = |outage: OutageShown| outages.push(outage);
+    let query = HealthQuery { from, to };
+    let _: serde_json::Value = context.client().await?.list(&Request::Health(query), each).await?;
+    context.print(&outages, |outages| match outages[..] {
+        [] => format!("ok: from {from} to {to} the gate was neither down nor blind"),
+        _ => in_table(outages),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn in_table(outages: &[OutageShown]) -> String {
+    let rows = outages.iter().map(|outage| {
+        let part = outage.subject.as_ref().map(|subject| format!(" {subject}")).unwrap_or_default();
+        let lasted = match outage.lasted_s {
+            Some(s) if outage.certain => format!("{}:{:02} h", s / 3600, s / 60 % 60),
+            _ => "unknown".to_owned(),
+        };
+        vec![
+            outage.from.clone(),
+            outage.until.clone().unwrap_or_else(|| "-".to_owned()),
+            lasted,
+            format!("{}{part}", outage.what),
+            outage.why.clone(),
+        ]
+    });
+    table(&["FROM", "UNTIL", "LASTED", "LOST", "WHY"], rows)
 }
 
 async fn head(context: &Context, head: Head) -> anyhow::Result<ExitCode> {

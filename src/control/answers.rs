@@ -152,12 +152,19 @@ impl Connection<'_> {
                 self.done(services.release(release, by, None).await?).await
             }
             Request::Mode(change) => self.done(services.mode(change, by).await?).await,
+            Request::SigningKey => self.done(services.key().await?).await,
             Request::Head => self.done(services.head().await?).await,
             Request::Evidence(query) => {
                 let package = services.evidence(query, &by).await?;
                 self.pieces(&package.bytes).await?;
                 let sha256 = hex::encode(Sha256::digest(&package.bytes));
                 self.done(PackageSent { bytes: package.bytes.len(), sha256 }).await
+            }
+            Request::Health(query) => {
+                let outages = services.health(query).await?;
+                let count = outages.len();
+                self.items(outages).await?;
+                self.done(Counted { count }).await
             }
             Request::Audit => {
                 let mut audit = services.audit().await?;

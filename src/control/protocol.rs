@@ -11,7 +11,8 @@ use crate::{
     roster::WorkerId,
     services::{
         Addition, AttendanceQuery, Dispute, Enroll, EvidenceQuery, ExportQuery, Failure,
-        ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch, WorkerQuery,
+        HealthQuery, ModeChange, PassageAsked, Release, Remove, SetState, Update, Watch,
+        WorkerQuery,
     },
 };
 
@@ -48,10 +49,14 @@ pub enum Request {
     Dispute(Dispute),
     Release(Release),
     Mode(ModeChange),
+    /// The public half of the signing key.
+    SigningKey,
     /// A signed tree head of the whole ledger.
     Head,
     /// A worker's evidence package, in pieces, as hexadecimal digits.
     Evidence(EvidenceQuery),
+    /// The times in which the gate was down or blind.
+    Health(HealthQuery),
     /// An audit of the whole ledger: items say how far it is.
     Audit,
     /// What happens at a lane, until the client disconnects.
@@ -71,7 +76,9 @@ impl Request {
                 | Request::Attendance(_)
                 | Request::Export(_)
                 | Request::Onsite { .. }
+                | Request::SigningKey
                 | Request::Head
+                | Request::Health(_)
                 | Request::Audit
         )
     }

@@ -7,6 +7,7 @@
 
 mod alarms;
 mod heads;
+mod journal;
 mod maintenance;
 mod online;
 mod opening;
@@ -26,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     alarms::AlarmKeeper,
     heads::sign_heads,
+    journal::{keep_journal, record_shutdown},
     maintenance::Maintenance,
     online::keep_online,
     parts::{Built, Parts},
@@ -44,7 +46,7 @@ use crate::{
         vision_pool::{self, CameraFeed, FrameCounts, VisionPool},
         visit::FaceRules,
     },
-    ledger::{LaneMode, Ledger, Retention},
+    ledger::{HeadState, LaneMode, Ledger, Retention},
     memory::{self, Memory},
     services::{CameraPanel, LanePanel, Services},
     status,
@@ -75,6 +77,8 @@ pub struct Running {
     links: Vec<JoinHandle<()>>,
     threads: Vec<thread::JoinHandle<()>>,
     store: Option<StoreThread>,
+    /// The failure of a vital part.
+    failed: Option<String>,
 }
 
 /// Channel for the name of a vital part that has ended.
@@ -147,7 +151,9 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let started = clock.monotonic();
     failpoint::at("start.opened");
     let stamp = clock.stamp();
-    let key = Arc::new(SigningKey::load(&config.storage.signing_key).map_err(StoreError::from)?);
+    let recorded = store.read(|tx| Ok::<_, StoreError>(store::recorded_key(tx)?)).await?;
+    let key = SigningKey::settled(&config.storage, recorded).map_err(StoreError::from)?;
+    let key = Arc::new(key);
     let opened = opening::open(&store, config, stamp, vision.embedder_name(), key.public()).await?;
     failpoint::at("start.committed");
     empty_log(&store).await;
@@ -206,7 +212,8 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let returning = memory.clone();
     keep("the return of memory", &ended, async move { returning.give_back().await });
     let (online, online_watch) = watch::channel(uplink::Online::default());
-    let heads = watch::Sender::default();
+    let replaced = opened.replaced_key;
+    let heads = watch::Sender::new(HeadState { replaced, ..HeadState::default() });
     let context = uplink::Context {
         store: store.clone(),
         heads: heads.subscribe(),
@@ -283,6 +290,7 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
     let status = keep_online(services.clone(), online, cancel_links.clone());
     keep("the links' status", &ended, status);
     keep("the tree heads", &ended, sign_heads(services.clone(), cancel.clone()));
+    keep("the health journal", &ended, keep_journal(services.clone(), cancel.clone()));
     let maintenance = Maintenance::new(&services, opened.clock);
     keep("maintenance", &ended, maintenance.run(cancel.clone()));
     let keeper = AlarmKeeper::new(services.clone(), &opened.alarms);
@@ -314,18 +322,21 @@ pub async fn start(config: &Config, clock: Arc<dyn Clock>) -> anyhow::Result<Run
         links,
         threads,
         store: Some(store_thread),
+        failed: None,
     })
 }
 
 impl Running {
     /// Waits until a vital part has ended. Returns its name and the reason.
     pub async fn failure(&mut self) -> anyhow::Error {
-        match self.tasks.join_next().await {
+        let failure = match self.tasks.join_next().await {
             Some(Ok((what, Err(error)))) => error.context(format!("{what} ended early")),
             Some(Ok((what, Ok(())))) => anyhow::anyhow!("{what} ended early"),
             Some(Err(panic)) => anyhow::anyhow!(panic).context("a task ended early"),
             None => anyhow::anyhow!("all tasks ended"),
-        }
+        };
+        self.failed = Some(failure.to_string());
+        failure
     }
 
     /// Stops all parts in order: first the sources, then the turnstiles (they withdraw their
@@ -340,6 +351,7 @@ impl Running {
             links,
             threads,
             store,
+            failed,
             ..
         } = self;
         let ordered = async move {
@@ -357,6 +369,7 @@ impl Running {
             let joined = joined.await?;
             tasks.abort_all();
             while tasks.join_next().await.is_some() {}
+            record_shutdown(&services, failed).await;
             drop(services);
             if let Some(store) = store {
                 tokio::task::spawn_blocking(move || store.join()).await??;

@@ -15,7 +15,7 @@ use crate::{
         passage::Health,
     },
     ledger::{
-        self, Boot, ConfigChange, Dates, Detail, Ledger, LedgerId, SigningKeyChange, Successor,
+        self, Boot, ConfigChange, Dates, Detail, Gap, Ledger, LedgerId, SigningKeyChange, Successor,
     },
     roster::{self, CarriedOver, Roster},
     services::Failure,
@@ -35,6 +35,8 @@ pub(super) struct Opened {
     pub(super) alarms: alarms::Kept,
     /// The number of records without a date.
     pub(super) undated: u64,
+    /// The signing key in whose place the present one came, without its endorsement.
+    pub(super) replaced_key: Option<PublicKey>,
 }
 
 /// Runs one transaction: succeeds a damaged ledger, closes the passages that a crash left open, and
@@ -54,8 +56,11 @@ pub(super) async fn open(
     store
         .write(Priority::Attendance, move |tx| {
             let ledger = Ledger::open(tx, upstreams)?;
+            let mut gap = ledger::gap_at_start(tx, stamp)?;
             if let Some(old) = store::predecessor(tx, &dir)? {
                 succeed(tx, &ledger, stamp, &sealer, &lanes, &old)?;
+                let last = old.database.and_then(|old| ledger::last_stamp(&old).ok().flatten());
+                gap = last.and_then(|last| Gap::at_start(last, false, stamp));
             }
             let interrupted = ledger.close_interrupted(tx, stamp, None)?;
             if interrupted > 0 {
@@ -63,14 +68,19 @@ pub(super) async fn open(
             }
             let version = env!("CARGO_PKG_VERSION").to_owned();
             ledger.append(tx, stamp, Boot { version })?;
+            if let Some(gap) = gap {
+                tracing::warn!(?gap, "nothing was recorded before this start");
+                ledger.append(tx, stamp, gap)?;
+            }
             if store::meta(tx, "config_sha256")?.as_deref() != Some(&sha256[..]) {
                 ledger.append(tx, stamp, ConfigChange { config_sha256: sha256 })?;
                 store::set_meta(tx, "config_sha256", &sha256)?;
             }
             if let Some(change) = key_change(tx, key)? {
                 ledger.append(tx, stamp, change)?;
-                store::set_meta(tx, SIGNING_KEY, &key.0)?;
+                store::record_key(tx, key, None)?;
             }
+            let replaced_key = store::replaced_key(tx)?;
             let gateway = match configured {
                 Some(gateway) => gateway,
                 None => made_gateway_id(tx)?,
@@ -92,7 +102,17 @@ pub(super) async fn open(
                 tracing::warn!(undated, "records have no date");
             }
             failpoint::at("start.written");
-            Ok(Opened { ledger, gateway, roster, clock, modes, sensors, alarms, undated })
+            Ok(Opened {
+                ledger,
+                gateway,
+                roster,
+                clock,
+                modes,
+                sensors,
+                alarms,
+                undated,
+                replaced_key,
+            })
         })
         .await
 }
@@ -102,14 +122,11 @@ const UNDATED_SHOWN_MS: i64 = 62 * 24 * 3_600_000;
 /// Key of the recorded state of the clock in the database.
 pub(super) const CLOCK: &str = "clock";
 const GATEWAY: &str = "gateway_id";
-/// Key in `meta`: the public key that the ledger recorded last.
-const SIGNING_KEY: &str = "signing_key";
 
 /// Returns the entry for a signing key that the ledger does not know yet. A key that was lost cannot
 /// endorse the one after it.
 fn key_change(tx: &Transaction<'_>, key: PublicKey) -> Result<Option<SigningKeyChange>, Failure> {
-    let known = store::meta(tx, SIGNING_KEY)?.and_then(|known| known.try_into().ok());
-    let predecessor = known.map(PublicKey);
+    let predecessor = store::recorded_key(tx)?;
     if predecessor == Some(key) {
         return Ok(None);
     }
@@ -139,6 +156,7 @@ fn succeed(
         if let Some(gateway) = kept(GATEWAY) {
             store::set_meta(tx, GATEWAY, &gateway)?;
         }
+        store::carry_keys_over(tx, old)?;
         // The known router is carried over, so that a box that was moved still raises the alarm.
         if let Some(router) = kept(alarms::NEIGHBOURHOOD) {
             store::set_meta(tx, alarms::NEIGHBOURHOOD, &router)?;

@@ -5,17 +5,21 @@ use std::collections::BTreeSet;
 use jiff::civil::Date;
 use rusqlite::{Transaction, params};
 
-use super::package::{Earlier, Opened, Package, Proved, joined};
+use super::{
+    health::{Journal, Outage},
+    package::{Earlier, Opened, Package, Proved, joined},
+};
 use crate::{
     attendance::Origin,
     ledger::{
         self, Body, Dates, Head, LedgerError, SignedHead, commitment, growth::prover, tree::Hash,
     },
     roster::{Identity, WorkerId},
+    store::links_to,
 };
 
 /// Bytes of a package without its entries, and of an entry's map without its contents, at most.
-const FRAME: usize = 4096;
+const FRAME: usize = 16 * 1024;
 const FRAME_ENTRY: usize = 32;
 
 /// The days of a package.
@@ -44,7 +48,7 @@ pub fn collect(
     let of = [origin.gateway.as_str(), origin.project.as_str(), timezone];
     let signed = (head.key, head.bytes.clone());
     let mut package = Package::new(of, worker.as_str(), days, signed);
-    for index in indices(tx, worker, period.span_ms)? {
+    for index in wanted(tx, worker, period)? {
         let stored = match ledger::read(tx, index) {
             Err(LedgerError::Pruned { .. }) => continue,
             stored => stored?,
@@ -65,8 +69,11 @@ pub fn collect(
         let path = joined(prover(tx).inclusion(index, head.head.size)?);
         package.entries.push(Proved { bytes: ledger::bytes(tx, index)?, path });
     }
+    package.keys = links_to(tx, &head.key)?;
+    let mut keys = vec![head.key];
+    keys.extend(package.keys.iter().map(|link| link.key));
     for bytes in earlier {
-        let Ok(old) = Head::verify(bytes, &head.key) else { continue };
+        let Ok((old, _)) = Head::verify_with(bytes, &keys) else { continue };
         if old.ledger == head.head.ledger && old.size <= head.head.size {
             let path = joined(prover(tx).consistency(old.size, head.head.size)?);
             package.earlier.push(Earlier { head: bytes.clone(), path });
@@ -88,10 +95,21 @@ pub fn size(
     let heads: usize = earlier.iter().map(|head| head.len() + path).sum();
     let mut total = FRAME + heads;
     let mut length = tx.prepare_cached("SELECT length(bytes) FROM entry WHERE idx = ?1")?;
-    for index in indices(tx, worker, period.span_ms)? {
+    for index in wanted(tx, worker, period)? {
         total += length.query_row([index], |row| row.get::<_, usize>(0))? + path + FRAME_ENTRY;
     }
     Ok(total)
+}
+
+/// Returns the entries of a package: the worker's, and those about the gate's outages.
+fn wanted(
+    tx: &Transaction<'_>,
+    worker: &WorkerId,
+    period: Period,
+) -> Result<BTreeSet<u64>, LedgerError> {
+    let mut wanted = indices(tx, worker, period.span_ms)?;
+    wanted.extend(outages(tx, period.span_ms)?.into_iter().flat_map(|outage| outage.entries));
+    Ok(wanted)
 }
 
 fn commits_to(body: &Body, identity: &Identity) -> bool {
@@ -102,6 +120,20 @@ fn commits_to(body: &Body, identity: &Identity) -> bool {
     };
     let Identity { salt, id_type, number, .. } = identity;
     committed == Some(commitment(salt, id_type.word(), number))
+}
+
+/// Returns the times in which the gate was down or blind.
+pub fn outages(tx: &Transaction<'_>, span_ms: (i64, i64)) -> Result<Vec<Outage>, LedgerError> {
+    let mut journal = Journal::new(Some(span_ms));
+    for pass in [Journal::learn, Journal::add] {
+        let mut from = Some(0);
+        while let Some(first) = from {
+            let (entries, next) = ledger::health(tx, first)?;
+            entries.iter().for_each(|stored| pass(&mut journal, stored));
+            from = next;
+        }
+    }
+    Ok(journal.finish())
 }
 
 /// Returns the entries of a worker: what is on the roster's history, the passages of the period, and

@@ -4,12 +4,14 @@
 //! a sheet of paper about it. [`verify`] needs nothing but the package. `collect` reads the ledger; everything else is pure.
 
 mod collect;
+mod health;
 mod package;
 mod sheet;
 mod verify;
 
 pub use self::{
-    collect::{Period, collect, size},
+    collect::{Period, collect, outages, size},
+    health::{Journal, Lost, Outage, OutageShown},
     package::{MADE_BYTES, MOST_BYTES, Opened, Package, Proved},
     sheet::{NoSheet, code, sheet},
     verify::{Anchor, Known, Refused, Report, verify},

@@ -7,6 +7,7 @@
 //! | `worker` | the worker's id |
 //! | `from`, `until` | the first and the last day, ISO 8601 |
 //! | `key` | the gateway's public key, 32 bytes |
+//! | `keys` | the keys before it, oldest first: `key`, and its `endorsement` of the next one |
 //! | `head` | a signed head: a COSE_Sign1 message ([`Head`](crate::ledger::Head)) |
 //! | `entries` | a list, by rising index: `bytes` of the entry, `path` of its inclusion proof |
 //! | `earlier` | a list: an earlier signed `head`, and the `path` of the consistency proof |
@@ -19,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     ledger::{CborError, cbor, tree::Hash},
-    store::{PublicKey, SigningKey},
+    store::{Link, MOST_LINKS, PublicKey, SigningKey},
 };
 
 /// Maximum size in bytes of a package that is verified.
@@ -41,6 +42,8 @@ pub struct Package {
     pub from: String,
     pub until: String,
     pub key: PublicKey,
+    #[serde(default)]
+    pub keys: Vec<Link>,
     #[serde(with = "serde_bytes")]
     pub head: Vec<u8>,
     #[serde(default)]
@@ -108,6 +111,7 @@ impl Package {
             from,
             until,
             key,
+            keys: Vec::new(),
             head,
             entries: Vec::new(),
             earlier: Vec::new(),
@@ -127,6 +131,16 @@ impl Package {
     pub fn is_signed(&self) -> bool {
         let signature = self.signature.as_deref().unwrap_or_default();
         self.signed().is_ok_and(|signed| self.key.has_signed(&signed, signature))
+    }
+
+    /// Returns all keys, the present one last; `None` unless each has endorsed the next.
+    pub fn all_keys(&self) -> Option<Vec<PublicKey>> {
+        let mut all: Vec<PublicKey> = self.keys.iter().map(|link| link.key).collect();
+        all.push(self.key);
+        let holds =
+            |(link, next): (&Link, &PublicKey)| link.key.has_endorsed(next, &link.endorsement);
+        let few = self.keys.len() <= MOST_LINKS;
+        (few && self.keys.iter().zip(all.iter().skip(1)).all(holds)).then_some(all)
     }
 
     fn signed(&self) -> Result<Vec<u8>, CborError> {

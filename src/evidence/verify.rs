@@ -12,7 +12,10 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::package::{Opened, Package, hashes};
+use super::{
+    health::{Journal, OutageShown},
+    package::{Opened, Package, hashes},
+};
 use crate::{
     attendance::{Origin, Record},
     ledger::{
@@ -36,6 +39,8 @@ pub enum Refused {
          fingerprint that you gave"
     )]
     OtherFingerprint { found: String },
+    #[error("the gateway's keys have not endorsed each other in the order of the package")]
+    NotEndorsed,
     #[error("the tree head is of gateway {head}, and the package says {package}")]
     OtherGateway { head: String, package: String },
     #[error("entry {place} of the package is no ledger entry: {problem}")]
@@ -102,6 +107,8 @@ pub struct Report {
     pub until: String,
     /// The fingerprint of the key that signed the head.
     pub fingerprint: String,
+    /// The fingerprints of the keys before it, oldest first. Each has endorsed the next.
+    pub earlier_keys: Vec<String>,
     /// Number of entries in the tree.
     pub tree_size: u64,
     pub root: String,
@@ -118,6 +125,8 @@ pub struct Report {
     pub entries: usize,
     /// The attendance, as records are listed.
     pub attendance: Vec<Record>,
+    /// Times in which the gate was down or blind: no record of these times is no absence.
+    pub outages: Vec<OutageShown>,
 }
 
 /// Verifies a package. `known` is what the reader has from elsewhere.
@@ -128,24 +137,28 @@ pub fn verify(bytes: &[u8], known: &Known) -> Result<Report, Refused> {
         let (head, package) = (head.gateway, package.gateway);
         return Err(Refused::OtherGateway { head, package });
     }
-    let fingerprint = package.key.fingerprint();
-    if known.fingerprint.is_some_and(|known| known != fingerprint) {
-        return Err(Refused::OtherFingerprint { found: hex::encode(fingerprint) });
+    let keys = package.all_keys().ok_or(Refused::NotEndorsed)?;
+    let is_known = |known| keys.iter().any(|key| key.fingerprint() == known);
+    if !known.fingerprint.is_none_or(is_known) {
+        let found = hex::encode(package.key.fingerprint());
+        return Err(Refused::OtherFingerprint { found });
     }
     let entries = entries(&package, &head)?;
     related(&package, &entries)?;
     if let Some(opened) = &package.opened {
         is_opened(opened, &entries)?;
     }
-    let begins_with = earlier(&package, &head)?;
+    let begins_with = earlier(&package, &keys, &head)?;
     // Last, so that a wrong part is named first.
     if !package.is_signed() {
         return Err(Refused::Altered);
     }
     let earlier_head = match &known.head {
-        Some(anchor) => anchored(anchor, &package.key, &head, &begins_with)?,
+        Some(anchor) => anchored(anchor, &keys, &head, &begins_with)?,
         None => false,
     };
+    let mut fingerprints: Vec<_> = keys.iter().map(|key| hex::encode(key.fingerprint())).collect();
+    let fingerprint = fingerprints.pop().unwrap_or_default();
     let timezone = TimeZone::get(&package.timezone).unwrap_or(TimeZone::UTC);
     let Package { gateway, project, timezone: zone, worker, from, until, opened, .. } = package;
     let origin = Origin { gateway, project, timezone };
@@ -161,7 +174,8 @@ pub fn verify(bytes: &[u8], known: &Known) -> Result<Report, Refused> {
         ledger: head.ledger.to_string(),
         from,
         until,
-        fingerprint: hex::encode(fingerprint),
+        fingerprint,
+        earlier_keys: fingerprints,
         tree_size: head.size,
         root: hex::encode(head.root),
         signed_at: origin.time(signed_at),
@@ -172,6 +186,7 @@ pub fn verify(bytes: &[u8], known: &Known) -> Result<Report, Refused> {
         id_number,
         entries: entries.len(),
         attendance,
+        outages: outages(&origin, &entries),
         gateway: origin.gateway,
         project: origin.project,
     })
@@ -202,6 +217,7 @@ fn entries(package: &Package, head: &Head) -> Result<Entries, Refused> {
 }
 
 /// Checks that each entry is about the worker: it names the worker, or it is about such an entry.
+/// Entries of the health journal are about everyone.
 fn related(package: &Package, entries: &Entries) -> Result<(), Refused> {
     for (index, stored) in entries {
         let (index, body) = (*index, &stored.entry.body);
@@ -212,7 +228,7 @@ fn related(package: &Package, entries: &Entries) -> Result<(), Refused> {
             return Err(other());
         }
         let about = body.refers_to();
-        if about.is_empty() {
+        if about.is_empty() && !is_of_journal(body) {
             body.worker().ok_or_else(other)?;
         }
         // An entry is about earlier ones, which have been checked already.
@@ -230,6 +246,17 @@ fn related(package: &Package, entries: &Entries) -> Result<(), Refused> {
     Ok(())
 }
 
+fn is_of_journal(body: &Body) -> bool {
+    matches!(body, Body::Gap(_) | Body::Alarm(_) | Body::DiskState(_) | Body::ClockChange(_))
+}
+
+fn outages(origin: &Origin, entries: &Entries) -> Vec<OutageShown> {
+    let mut journal = Journal::new(None);
+    entries.values().for_each(|stored| journal.learn(stored));
+    entries.values().for_each(|stored| journal.add(stored));
+    journal.finish().iter().map(|outage| outage.shown(origin)).collect()
+}
+
 fn is_opened(opened: &Opened, entries: &Entries) -> Result<(), Refused> {
     let Opened { index, id_type, number, salt } = opened;
     let (committed, known_type) = match entries.get(index).map(|stored| &stored.entry.body) {
@@ -245,10 +272,14 @@ fn is_opened(opened: &Opened, entries: &Entries) -> Result<(), Refused> {
 }
 
 /// Checks the earlier heads of the package. Returns their sizes and roots.
-fn earlier(package: &Package, head: &Head) -> Result<BTreeMap<u64, Hash>, Refused> {
+fn earlier(
+    package: &Package,
+    keys: &[PublicKey],
+    head: &Head,
+) -> Result<BTreeMap<u64, Hash>, Refused> {
     let mut begins_with = BTreeMap::new();
     for earlier in &package.earlier {
-        let old = Head::verify(&earlier.head, &package.key).map_err(Refused::Earlier)?;
+        let (old, _) = Head::verify_with(&earlier.head, keys).map_err(Refused::Earlier)?;
         let path = hashes(&earlier.path);
         let (old_tree, new_tree) = ((old.size, &old.root), (head.size, &head.root));
         let holds = old.ledger == head.ledger
@@ -265,11 +296,11 @@ fn earlier(package: &Package, head: &Head) -> Result<BTreeMap<u64, Hash>, Refuse
 /// proof for that size.
 fn anchored(
     anchor: &[u8],
-    key: &PublicKey,
+    keys: &[PublicKey],
     head: &Head,
     begins_with: &BTreeMap<u64, Hash>,
 ) -> Result<bool, Refused> {
-    let anchor = Head::verify(anchor, key).map_err(Refused::Earlier)?;
+    let (anchor, _) = Head::verify_with(anchor, keys).map_err(Refused::Earlier)?;
     if anchor.ledger != head.ledger {
         return Err(Refused::OtherAnchor);
     }

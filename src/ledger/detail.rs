@@ -236,6 +236,11 @@ const ENGLISH: &[(&str, &str)] = &[
         "the passage sensor saw no one at several releases[: {sensor}, for {direction} at lane {lane}. \
          Look for a torn or loose wire, at the sensor's power and alignment, and for dirt on it]",
     ),
+    (
+        "signing_key_replaced",
+        "the signing key is not the one of fingerprint {before}, which has not endorsed it: put that key back and \
+         restart the daemon, or find out who replaced it",
+    ),
     ("sensor_unproven", "the passage sensor saw no one, and has not shown lately that it works"),
     ("turnstile_down", "{problem}"),
     ("yielded", "no one walked through in time, and the arm was released for the other side"),

@@ -67,6 +67,8 @@ pub struct HeadState {
     pub problem: Option<String>,
     /// The number of entries of a signed head that the ledger is not true to any more.
     pub broken: Option<u64>,
+    /// The key in whose place the present one came, without its endorsement.
+    pub replaced: Option<PublicKey>,
 }
 
 /// The map of the table above.
@@ -169,6 +171,20 @@ impl Head {
             synced: payload.synced,
             gateway: payload.gateway,
         })
+    }
+}
+
+impl Head {
+    /// Reads a signed head, which one of these keys has signed. Returns that key, too.
+    pub fn verify_with(bytes: &[u8], keys: &[PublicKey]) -> Result<(Head, PublicKey), HeadError> {
+        let mut other = HeadError::OtherKey(Vec::new());
+        for key in keys {
+            match Head::verify(bytes, key) {
+                Err(error @ HeadError::OtherKey(_)) => other = error,
+                found => return found.map(|head| (head, *key)),
+            }
+        }
+        Err(other)
     }
 }
 

@@ -16,6 +16,7 @@ mod entry;
 mod evidence;
 pub mod growth;
 mod head;
+mod health;
 pub mod kinds;
 mod outbox;
 mod retention;
@@ -41,6 +42,7 @@ pub use detail::{Detail, Param};
 pub use entry::{Entry, LedgerId, Unknown, commitment, leaf_hash};
 pub use evidence::{CardEvidence, Evidence, FaceEvidence, Flag, Presentation};
 pub use head::{Head, HeadError, HeadState, SignedHead};
+pub use health::{HEALTH_PAGE, gap_at_start, health, last_stamp};
 pub use kinds::*;
 pub use outbox::{Requeued, Waiting, backlog, queue_again, strike_off, strike_off_upto, waiting};
 pub use retention::{Retention, prunable, pruned_before};
@@ -267,19 +269,11 @@ fn next(tx: &Transaction<'_>) -> Result<(u64, u64), LedgerError> {
 /// Returns the seconds that this box has run in all, at least: the sum in the last readable entry,
 /// and the time since that entry. The time between a boot's last entry and its end is not counted.
 fn ran_s(tx: &Transaction<'_>, now: Stamp) -> Result<u64, LedgerError> {
-    let mut query =
-        tx.prepare_cached("SELECT bytes FROM entry WHERE bytes <> x'' ORDER BY idx DESC")?;
-    let mut rows = query.query([])?;
-    while let Some(row) = rows.next()? {
-        // A damaged entry gives no time: the entry before it is read.
-        let bytes = row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?;
-        let Ok(Entry { stamp: last, ran_s, .. }) = Entry::decode_known(bytes) else { continue };
-        let began = if last.boot == now.boot { last.uptime_ms } else { 0 };
-        return Ok(
-            ran_s.saturating_add(now.uptime_ms / 1000 - (began / 1000).min(now.uptime_ms / 1000))
-        );
-    }
-    Ok(now.uptime_ms / 1000)
+    let Some(Entry { stamp: last, ran_s, .. }) = health::last_entry(tx)? else {
+        return Ok(now.uptime_ms / 1000);
+    };
+    let began = if last.boot == now.boot { last.uptime_ms } else { 0 };
+    Ok(ran_s.saturating_add(now.uptime_ms / 1000 - (began / 1000).min(now.uptime_ms / 1000)))
 }
 
 /// Returns the last entry of a damaged ledger whose row can be read.

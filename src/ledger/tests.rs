@@ -340,6 +340,23 @@ fn one_of_each_kind() -> Vec<Entry> {
             by: Some(by(Via::Console)),
         }
         .into(),
+        Shutdown { why: ShutdownWhy::Asked, problem: None }.into(),
+        Shutdown { why: ShutdownWhy::Failed, problem: Some("a lane ended early".into()) }.into(),
+        Heartbeat { lanes: 2, working: 1 }.into(),
+        Gap {
+            why: GapWhy::PowerCut,
+            last_at_ms: 1_793_577_000_000,
+            last_synced: true,
+            lasted_ms: Some(600_000),
+        }
+        .into(),
+        Gap {
+            why: GapWhy::Killed,
+            last_at_ms: 1_793_577_000_000,
+            last_synced: false,
+            lasted_ms: None,
+        }
+        .into(),
     ];
     (0..)
         .zip(bodies)

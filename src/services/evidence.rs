@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Failure, Services, refusal::Refusal};
 use crate::{
-    evidence::{self, MADE_BYTES, Period, collect},
+    evidence::{self, MADE_BYTES, OutageShown, Period, collect, outages},
+    failpoint,
     ledger::{
         self, Actor, CborError, Head, LedgerError, SignedHead,
         audit::{Audit, Finding},
@@ -13,7 +14,7 @@ use crate::{
     },
     memory::Held,
     roster::{RosterError, WorkerId},
-    store::{Priority, meta, set_meta},
+    store::{Priority, PublicKey, links_to, meta, replaced_key, set_meta},
 };
 
 /// Maximum number of entries by which the tree grows in one transaction.
@@ -55,6 +56,19 @@ pub struct HeadShown {
     pub head: String,
 }
 
+/// The signing key's public half, as `key show` shows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct KeyShown {
+    /// The public key, 64 hexadecimal digits.
+    pub key: String,
+    /// The key's SHA-256 hash, 64 hexadecimal digits.
+    pub fingerprint: String,
+    /// The fingerprints of the keys before it, oldest first. Each has endorsed the next.
+    pub earlier: Vec<String>,
+    /// The fingerprint of the key that it took the place of without its endorsement.
+    pub replaced: Option<String>,
+}
+
 /// A request for a worker's package.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct EvidenceQuery {
@@ -74,6 +88,15 @@ pub struct PackageMade {
     /// The file.
     pub bytes: Vec<u8>,
     _held: Held,
+}
+
+/// A request for the times in which the gate was down or blind.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HealthQuery {
+    /// The first day.
+    pub from: Date,
+    /// The last day.
+    pub to: Date,
 }
 
 /// The result of an audit.
@@ -97,15 +120,19 @@ impl Services {
         let gateway = self.origin.gateway.clone();
         let turn = move |tx: &rusqlite::Transaction<'_>| {
             let edge = growth::grow(tx, GROWN)?;
+            failpoint::at("tree.grown");
             if edge.size() < ledger::size(tx)? {
-                return Ok(None);
+                return Ok::<_, LedgerError>(None);
             }
             let signed = Head::new(ledger, (edge.size(), edge.root()), stamp, &gateway);
             let signed = signed.sign(&key)?;
             set_meta(tx, HEAD, &signed.bytes)?;
+            failpoint::at("head.written");
             Ok(Some(signed))
         };
-        self.store.write(Priority::Upkeep, turn).await
+        let signed = self.store.write(Priority::Upkeep, turn).await?;
+        failpoint::at("head.committed");
+        Ok(signed)
     }
 
     /// Compares the ledger with the newest head that was signed before. Returns the size of a head
@@ -118,8 +145,10 @@ impl Services {
                 return Ok(Some(u64::from_be_bytes(size)));
             }
             let Some(head) = meta(tx, HEAD)? else { return Ok(None) };
-            // A head of the key before this one is passed over.
-            let Ok(head) = Head::verify(&head, &key) else { return Ok(None) };
+            // A head of a key that nothing ties to this one is passed over.
+            let Ok((head, _)) = Head::verify_with(&head, &known_keys(tx, key)?) else {
+                return Ok(None);
+            };
             if growth::root(tx, head.size).is_ok_and(|root| root == head.root) {
                 return Ok(None);
             }
@@ -136,6 +165,19 @@ impl Services {
                 return Ok(signed);
             }
         }
+    }
+
+    /// Returns the public half of the signing key, for people.
+    pub async fn key(&self) -> Result<KeyShown, Failure> {
+        let key = self.signing_key.public();
+        let links = self.store.read(move |tx| Ok::<_, LedgerError>(links_to(tx, &key)?)).await?;
+        let fingerprint = |key: &PublicKey| hex::encode(key.fingerprint());
+        Ok(KeyShown {
+            key: key.to_string(),
+            fingerprint: fingerprint(&key),
+            earlier: links.iter().map(|link| fingerprint(&link.key)).collect(),
+            replaced: self.heads.borrow().replaced.as_ref().map(fingerprint),
+        })
     }
 
     /// Signs a head of the whole ledger, for people.
@@ -187,6 +229,16 @@ impl Services {
         Ok(PackageMade { bytes: package.encode().map_err(broken)?, _held: held })
     }
 
+    /// Returns the times in which the gate was down or blind.
+    pub async fn health(
+        &self,
+        HealthQuery { from, to }: HealthQuery,
+    ) -> Result<Vec<OutageShown>, Failure> {
+        let span_ms = self.days(from, to)?;
+        let found = self.store.read(move |tx| outages(tx, span_ms)).await?;
+        Ok(found.iter().map(|outage| outage.shown(&self.origin)).collect())
+    }
+
     /// Returns the start and the end of these days, end exclusive; wall time in ms since 1970.
     fn days(&self, from: Date, to: Date) -> Result<(i64, i64), Failure> {
         let timezone = &self.origin.timezone;
@@ -203,12 +255,31 @@ impl Services {
     /// Begins an audit of the whole ledger. The newest signed head must still be true.
     pub async fn audit(&self) -> Result<AuditRun<'_>, Failure> {
         let key = self.signing_key.public();
-        let head = self.store.read(|tx| Ok::<_, LedgerError>(meta(tx, HEAD)?)).await?;
-        let head = head.and_then(|bytes| Head::verify(&bytes, &key).ok());
-        let wanted = head.into_iter().map(|head| (head.size, head.root)).collect();
+        let head = self.store.read(move |tx| {
+            let keys = known_keys(tx, key)?;
+            let head = meta(tx, HEAD)?.and_then(|head| Head::verify_with(&head, &keys).ok());
+            Ok::<_, LedgerError>(head)
+        });
+        let wanted = head.await?.into_iter().map(|(head, _)| (head.size, head.root)).collect();
         let (audit, done) = (Audit::new(self.ledger.id, wanted), Audited::default());
         Ok(AuditRun { services: self, audit, done, more: true })
     }
+}
+
+/// Returns this key, the keys before it, and the key that it took the place of without its
+/// endorsement: heads of all of these bind the ledger.
+fn known_keys(
+    tx: &rusqlite::Transaction<'_>,
+    key: PublicKey,
+) -> Result<Vec<PublicKey>, LedgerError> {
+    let mut keys = vec![key];
+    let mut after = Some(key);
+    while let Some(key) = after {
+        keys.extend(links_to(tx, &key)?.iter().map(|link| link.key));
+        after = replaced_key(tx)?.filter(|replaced| !keys.contains(replaced));
+        keys.extend(after);
+    }
+    Ok(keys)
 }
 
 /// An audit under way.

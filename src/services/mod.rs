@@ -59,7 +59,7 @@ pub use self::{
     attendance::{Addition, AttendanceQuery, Dispute, Listing, OnSite, OnsiteDone},
     command_counts::{CommandCounts, Commands},
     dry_run::DryRuns,
-    evidence::{AuditRun, Audited, EvidenceQuery, HeadShown, PackageMade},
+    evidence::{AuditRun, Audited, EvidenceQuery, HeadShown, HealthQuery, KeyShown, PackageMade},
     export::{ExportQuery, ExportRun},
     faces::{Ask, HINTS, Hint, PHOTO_MAX, PHOTOS_MAX, Source},
     failure::{Code, Failure},

@@ -84,6 +84,10 @@ fn disk_troubles(disk: &DiskStatus, attention: &mut Attention<'_>) {
     if let Some(size) = heads.broken {
         attention.add(Part::Ledger, services.started, Remedy::LedgerBroken { size });
     }
+    if let Some(before) = &heads.replaced {
+        let remedy = Remedy::SigningKeyReplaced { before: hex::encode(before.fingerprint()) };
+        attention.add(Part::Ledger, services.started, remedy);
+    }
     if let Some(problem) = &heads.problem {
         attention.add(Part::Ledger, services.started, Remedy::LedgerUnsigned { problem });
     }

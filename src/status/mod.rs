@@ -32,7 +32,7 @@ pub use self::{
     exporter::{export, listen as listen_for_metrics},
     gather::gather,
     part::Part,
-    troubles::{Backlog, backlogs, looks},
+    troubles::{Backlog, backlogs, looks, working},
 };
 use crate::{
     camera::CameraState,

@@ -28,6 +28,10 @@ pub(super) enum Remedy<'a> {
     Undated {
         records: u64,
     },
+    /// Another signing key took the place of the known one.
+    SigningKeyReplaced {
+        before: String,
+    },
     RosterDamaged {
         values: u64,
     },
@@ -114,6 +118,12 @@ impl fmt::Display for Remedy<'_> {
                 f,
                 "{} of the last two months without a date, because the clock was never synchronised                  between two starts of the machine: the sheet lists them apart. Add these passages                  on the right day with `gatehouse attendance supplement`, and give the machine a                  time server and a battery for its clock",
                 counted(*records, "record")
+            ),
+            Remedy::SigningKeyReplaced { before } => write!(
+                f,
+                "the signing key is not the one of fingerprint {before}, which has not endorsed it: \
+                 put that key back and restart the daemon. If it is lost, find out who replaced it, \
+                 then stop the daemon and run `gatehouse key rotate-signing`",
             ),
             Remedy::RosterDamaged { values } => write!(
                 f,

@@ -76,6 +76,19 @@ pub fn looks(services: &Services, backlogs: Option<&[Backlog]>) -> Vec<PartState
     looks
 }
 
+/// Returns the number of lanes, and of those whose controller answers and whose cameras send frames.
+pub fn working(services: &Services) -> (u32, u32) {
+    let now = services.clock.monotonic();
+    let works = |lane: &&LanePanel| {
+        let mut cameras = lane.cameras.iter();
+        lane.turnstile.borrow().connected
+            && cameras.all(|panel| camera(panel, &panel.state.borrow(), now).is_none())
+    };
+    let working = services.lanes.iter().filter(works).count();
+    // A site has few lanes.
+    [services.lanes.len(), working].map(|n| u32::try_from(n).unwrap_or(u32::MAX)).into()
+}
+
 /// Returns the name of a camera in `status`: `north/entry`.
 pub(super) fn camera_name(lane: &LanePanel, camera: &CameraPanel) -> String {
     format!("{}/{}", lane.name, camera.direction)
@@ -184,12 +197,19 @@ pub(super) fn passage_sensor(lane: &LanePanel, direction: Direction) -> Option<T
 
 /// Returns whether the ledger was altered or is damaged.
 fn ledger(services: &Services) -> Option<Trouble> {
-    let (audit, broken) = (services.audit.borrow().clone(), services.heads.borrow().broken);
+    let audit = services.audit.borrow().clone();
+    let (broken, replaced) = {
+        let heads = services.heads.borrow();
+        (heads.broken, heads.replaced)
+    };
     let altered = audit.first.map(|first| {
         Detail::new("ledger_altered").with("entries", audit.entries).with("first", first)
     });
     let broken = broken.map(|size| Detail::new("ledger_broken").with("size", size));
-    let detail = altered.or(broken)?;
+    let replaced = replaced.map(|before| {
+        Detail::new("signing_key_replaced").with("before", hex::encode(before.fingerprint()))
+    });
+    let detail = altered.or(broken).or(replaced)?;
     Some(Trouble { since: services.started, detail, count: None })
 }
 

@@ -18,7 +18,7 @@ use super::{
     meta::{KEY_PROOF, meta, set_meta},
     settling,
 };
-use crate::{clock::Clock, config::Storage};
+use crate::{clock::Clock, config::Storage, failpoint};
 
 /// The migrations. Each runs once, in order. `user_version` in the database counts those that ran.
 pub(super) const MIGRATIONS: &[&str] = &[
@@ -26,6 +26,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
     include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql"),
 ];
 /// All migrations together, for tests of single tables.
 #[cfg(test)]
@@ -33,7 +34,8 @@ pub const SCHEMA: &str = concat!(
     include_str!("migrations/0001.sql"),
     include_str!("migrations/0002.sql"),
     include_str!("migrations/0003.sql"),
-    include_str!("migrations/0004.sql")
+    include_str!("migrations/0004.sql"),
+    include_str!("migrations/0005.sql")
 );
 /// "GATE": tells our file from any other SQLite database.
 pub(super) const APPLICATION_ID: i32 = 0x4741_5445;
@@ -90,6 +92,25 @@ pub(super) fn try_open(
     config: &Storage,
     clock: &Arc<dyn Clock>,
 ) -> Result<(Connection, Sealer), StoreError> {
+    let connection = open_unsealed(config, clock)?;
+    let new = meta(&connection, "key_proof")?.is_none();
+    let path = config.database();
+    let key = settling::settle(&connection, config)?;
+    let sealer = Sealer::load(&key, new && newest(&config.dir).is_none())?;
+    if !prove_key(&connection, &path, &sealer)? {
+        set_meta(&connection, "key_proof", &sealer.seal(KEY_PROOF, b"gatehouse")?)?;
+    }
+    if let Err(error) = mark_made(&config.dir, true) {
+        tracing::warn!(%error, "the lock file cannot be written");
+    }
+    Ok((connection, sealer))
+}
+
+/// Opens (or makes) the database without the sealing key.
+pub(super) fn open_unsealed(
+    config: &Storage,
+    clock: &Arc<dyn Clock>,
+) -> Result<Connection, StoreError> {
     let path = config.database();
     if std::fs::metadata(&path).is_ok_and(|m| m.len() == 0) && was_made(&config.dir) {
         return Err(StoreError::Damaged { path, found: "the file is empty".to_owned() });
@@ -114,16 +135,8 @@ pub(super) fn try_open(
         look_through(&mut connection, config, clock)?;
         check_last_seq(&connection, config)?;
     }
-    let new = migrate(&mut connection, config)?;
-    let key = settling::settle(&connection, config)?;
-    let sealer = Sealer::load(&key, new && newest(&config.dir).is_none())?;
-    if !prove_key(&connection, &path, &sealer)? {
-        set_meta(&connection, "key_proof", &sealer.seal(KEY_PROOF, b"gatehouse")?)?;
-    }
-    if let Err(error) = mark_made(&config.dir, true) {
-        tracing::warn!(%error, "the lock file cannot be written");
-    }
-    Ok((connection, sealer))
+    migrate(&mut connection, config)?;
+    Ok(connection)
 }
 
 /// Returns [`StoreError::Damaged`] if the database ends before the highest seq sent. New records
@@ -253,8 +266,8 @@ fn schema(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     Ok(found)
 }
 
-/// Brings the schema up to date. Returns whether the database holds nothing sealed yet.
-fn migrate(connection: &mut Connection, config: &Storage) -> Result<bool, StoreError> {
+/// Brings the schema up to date.
+fn migrate(connection: &mut Connection, config: &Storage) -> Result<(), StoreError> {
     let found = schema(connection, &config.database())?;
     for (done, sql) in MIGRATIONS.iter().enumerate().skip(found) {
         let transaction = connection.transaction()?;
@@ -270,9 +283,11 @@ fn migrate(connection: &mut Connection, config: &Storage) -> Result<bool, StoreE
             }
         }
         transaction.execute_batch(&format!("PRAGMA user_version = {}", done + 1))?;
+        failpoint::at(format_args!("migration.{}.written", done + 1));
         transaction.commit()?;
+        failpoint::at(format_args!("migration.{}.committed", done + 1));
     }
-    Ok(meta(connection, "key_proof")?.is_none())
+    Ok(())
 }
 
 /// Checks the key: it must open the sealed word in the database. Returns false if the database has

@@ -47,7 +47,10 @@ pub use self::{
     room::{Room, space},
     rotation::{NewKey, Rotated, rotate},
     sealing::{KeyError, SealError, Sealer},
-    signing::{PublicKey, SigningKey},
+    signing::{
+        Link, MOST_LINKS, PublicKey, SigningKey, SigningRotated, carry_keys_over, links_to,
+        record_key, recorded_key, replaced_key, rotate_signing,
+    },
     writer::StoreState,
 };
 use crate::{clock::Clock, config::Storage, supervision::cause, timing::Histogram};
@@ -117,6 +120,11 @@ pub enum StoreError {
     /// The key cannot be changed, because there is no database.
     #[error("there is no database at {} yet, so nothing is sealed", path.display())]
     NothingSealed { path: PathBuf },
+    /// The signing key is not the one that the ledger recorded, or it has recorded none.
+    #[error(
+        "the ledger has not recorded this signing key: start the daemon once, which records it, then stop it and try again"
+    )]
+    NothingSigned,
     /// The key cannot be changed, because a database that was set aside needs the present one.
     #[error(
         "{} is sealed with the present key and could not be opened after the change: copy it and the \
@@ -125,12 +133,12 @@ pub enum StoreError {
     SetAsideSealed { place: PathBuf },
     /// The present key is a systemd credential, and no file was named for the new one.
     #[error(
-        "storage.key is a systemd credential, which this command cannot write: name a file for the \
+        "the key is a systemd credential, which this command cannot write: name a file for the \
          new key with --to FILE, and make it the credential afterwards"
     )]
     KeyNotWritable,
     /// A file was named for the new key, and the present key's file takes it.
-    #[error("storage.key is the file {}, which is replaced in its place: omit --to", path.display())]
+    #[error("the key is the file {}, which is replaced in its place: omit --to", path.display())]
     KeyInPlace { path: PathBuf },
     /// SQLite's error, of the disk or of a statement.
     #[error("database: {0}")]

@@ -112,7 +112,7 @@ pub fn rotate<E: From<StoreError>>(
 }
 
 /// Gives the key's file the database's owner. A key made by root must be readable by the daemon.
-fn belongs_to_owner(key: &Path, database: &Path) -> Result<(), StoreError> {
+pub(super) fn belongs_to_owner(key: &Path, database: &Path) -> Result<(), StoreError> {
     let folder = |source| StoreError::Folder { path: key.to_owned(), source };
     let owner = std::fs::metadata(database).map_err(folder)?;
     let made = std::fs::metadata(key).map_err(folder)?;

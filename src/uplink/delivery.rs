@@ -278,6 +278,12 @@ impl<T> Delivery<T> {
         self.unnumbered.push_back((None, now));
     }
 
+    /// Returns whether a message that is no row is not acknowledged yet.
+    pub fn has_others(&self) -> bool {
+        let mut on_their_way = self.unnumbered.iter().chain(self.in_flight.values());
+        on_their_way.any(|(row, _)| row.is_none())
+    }
+
     /// Limits the window to the broker's receive maximum less one, so that packet ids do not
     /// collide.
     pub fn narrow(&mut self, at_once: Option<u16>) {

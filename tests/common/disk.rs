@@ -64,6 +64,12 @@ impl Disk {
         self.set(MODE, 4);
     }
 
+    /// Cuts the power within the `nth` write from now on, after its first half.
+    pub fn torn(&self, nth: i64) {
+        self.set(ROOM, nth);
+        self.set(MODE, 5);
+    }
+
     /// Makes each sync take longer by this time.
     pub fn slow(&self, by: Duration) {
         self.set(SYNC_MS, by.as_millis() as i64);

@@ -112,6 +112,23 @@ pub fn correct(site: &Site, lane: &'static str, direction: Direction) -> u64 {
     corrected.unwrap()
 }
 
+/// Writes entries with these times, as the last ones before the daemon starts.
+pub fn journal(site: &Site, entries: Vec<(Stamp, Body)>) {
+    let dir = site.path("data");
+    let config = Storage::usual(dir.clone(), Secret::File(dir.join("key")));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new().unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (store, thread) = store::open(&config, clock).unwrap();
+    let written = store.write(Priority::Attendance, move |tx| {
+        let ledger = Ledger::open(tx, vec!["platform".to_owned()])?;
+        entries.into_iter().try_for_each(|(at, body)| ledger.append(tx, at, body).map(drop))
+    });
+    let written: Result<(), LedgerError> = runtime.block_on(written);
+    written.unwrap();
+    drop(store);
+    thread.join().unwrap();
+}
+
 fn record(
     tx: &Transaction<'_>,
     upstreams: Vec<String>,

@@ -1,22 +1,24 @@
 //! Evidence from outside: packages, heads and the audit, with the real daemon and broker. A verifier
 //! in another language, written from the documentation alone, agrees with ours.
 
-use std::{path::Path, process::Command};
+use std::{os::unix::fs::PermissionsExt, path::Path, process::Command};
 
 use crate::common::{
     Gate, Said, Site,
-    past::{Went, person, went, write},
+    past::{Went, journal, person, went, write},
     slave::python,
+    wall::WallClock,
 };
 use gatehouse::{
+    clock::{BootId, Stamp},
     config::Direction::{Entry, Exit},
-    ledger::{Outcome, tree::is_consistent},
+    ledger::{Alarm, AlarmWhat, Detail, Heartbeat, Outcome, tree::is_consistent},
 };
 use rusqlite::Connection;
 use serde_json::Value;
 
 /// Returns a site with the attendance of two workers on two days, before its first start.
-fn site() -> Site {
+pub(super) fn site() -> Site {
     let site = Site::without_lanes();
     let people = [person("W001", "刘峰", "t"), person("W002", "王芳", "t")];
     let days = ["2026-10-12", "2026-10-13"];
@@ -30,7 +32,7 @@ fn site() -> Site {
     site
 }
 
-fn export(site: &Site, more: &[&str]) -> std::path::PathBuf {
+pub(super) fn export(site: &Site, more: &[&str]) -> std::path::PathBuf {
     let out = site.path("W001.cbor");
     let days = ["--from", "2026-10-01", "--to", "2026-10-31"];
     let mut arguments = vec!["evidence", "export", "--worker", "W001", "--force"];
@@ -43,7 +45,7 @@ fn export(site: &Site, more: &[&str]) -> std::path::PathBuf {
 }
 
 /// Returns what the verifier in Python says: its exit code, and its output as JSON.
-fn by_others(package: &std::path::Path, more: &[&str]) -> (i32, Value) {
+pub(super) fn by_others(package: &std::path::Path, more: &[&str]) -> (i32, Value) {
     let python = std::env::var_os("GATEHOUSE_TEST_PYTHON").expect("run tests/run");
     let verifier = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/evidence.py");
     let output = Command::new(python).arg(verifier).arg(package).args(more).output().unwrap();
@@ -53,7 +55,7 @@ fn by_others(package: &std::path::Path, more: &[&str]) -> (i32, Value) {
     (output.status.code().unwrap(), json)
 }
 
-fn verify(site: &Site, package: &std::path::Path, more: &[&str]) -> Said {
+pub(super) fn verify(site: &Site, package: &std::path::Path, more: &[&str]) -> Said {
     let mut arguments = vec!["--json", "evidence", "verify", package.to_str().unwrap()];
     arguments.extend(more);
     site.gatehouse(&arguments)
@@ -296,4 +298,196 @@ fn the_bench_of_a_ledger_makes_and_verifies_its_proofs() {
     assert!(
         report["ratio"].as_f64().unwrap() > 0.0 && report["tree_bytes"].as_u64().unwrap() < 4096
     );
+}
+
+#[test]
+fn no_record_is_told_from_a_gate_that_was_down_or_blind() {
+    let mut site = site();
+    site.broker.start();
+    // The power goes in the evening of the second day, and comes back today.
+    let at = |time: &str| Stamp {
+        wall_ms: format!("2026-10-13T{time}:00+08:00")
+            .parse::<jiff::Timestamp>()
+            .unwrap()
+            .as_millisecond(),
+        synced: true,
+        boot: BootId([9; 16]),
+        uptime_ms: 1_000_000,
+    };
+    let camera = |raised| {
+        let (what, subject) = (AlarmWhat::Camera, "north/entry".to_owned());
+        let code = if raised { "camera_silent" } else { "over" };
+        Alarm { what, subject, raised, detail: Detail::new(code) }.into()
+    };
+    let life = Heartbeat { lanes: 1, working: 1 }.into();
+    let entries =
+        vec![(at("09:00"), camera(true)), (at("09:20"), camera(false)), (at("18:00"), life)];
+    journal(&site, entries);
+    let clock = WallClock::new(&site.path(""));
+    clock.synchronised(true);
+    let mut platform = site.broker.subscriber();
+    let daemon = site.start_with(&clock.environment());
+    let gap = platform.event("gap");
+    assert_eq!(
+        (&gap["why"], &gap["last_at"]),
+        (&"power_cut".into(), &"2026-10-13T18:00:00.000+08:00".into())
+    );
+    assert!(gap["lasted_ms"].as_u64().unwrap() > 24 * 3600 * 1000, "{gap}");
+
+    let health = |from: &str, to: &str| {
+        let said = site.gatehouse(&["--json", "evidence", "health", "--from", from, "--to", to]);
+        assert_eq!(said.code, 0, "{said:?}");
+        serde_json::from_str::<Value>(&said.out).unwrap()
+    };
+    let down = health("2026-10-01", "2026-10-31");
+    let lost: Vec<_> = down.as_array().unwrap().iter().map(|o| (&o["what"], &o["why"])).collect();
+    let words = |what: &str, why: &str| (Value::from(what), Value::from(why));
+    let expected = [words("camera", "camera_silent"), words("gate", "power_cut")];
+    assert_eq!(lost, expected.each_ref().map(|(what, why)| (what, why)));
+    assert_eq!((&down[0]["lasted_s"], &down[0]["certain"]), (&1200.into(), &true.into()));
+    assert_eq!(down[1]["from"], "2026-10-13T18:00:00.000+08:00");
+    assert_eq!(health("2026-10-01", "2026-10-12"), Value::Array(Vec::new()));
+    let said =
+        site.gatehouse(&["evidence", "health", "--from", "2026-10-14", "--to", "2026-10-14"]);
+    assert!(said.out.contains("power_cut") && !said.out.contains("camera"), "{said:?}");
+
+    // A worker's package says so, too, and holds no other worker's entries.
+    let package = export(&site, &[]);
+    daemon.stop();
+    let report = verify(&site, &package, &[]).json_lines().remove(0);
+    assert_eq!(report["outages"], down);
+    assert_eq!(report["attendance"].as_array().unwrap().len(), 4);
+    let (code, theirs) = by_others(&package, &[]);
+    assert_eq!((code, &theirs["entries"]), (0, &report["entries"]), "{theirs}");
+    let ms =
+        |time: &Value| time.as_str().unwrap().parse::<jiff::Timestamp>().unwrap().as_millisecond();
+    let ours: Vec<_> = down
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|o| {
+            serde_json::json!([
+                o["what"],
+                o["subject"],
+                o["why"],
+                ms(&o["from"]),
+                ms(&o["until"]),
+                o["certain"]
+            ])
+        })
+        .collect();
+    assert_eq!(theirs["outages"], Value::Array(ours));
+    let said = site.gatehouse(&["evidence", "verify", package.to_str().unwrap()]);
+    assert!(said.out.contains("not recorded") && said.out.contains("power_cut"), "{said:?}");
+    // The orderly end is the ledger's last entry.
+    let database = Connection::open(site.path("data/gatehouse.db")).unwrap();
+    let last = "SELECT kind FROM entry ORDER BY idx DESC LIMIT 1";
+    assert_eq!(database.query_row(last, [], |row| row.get::<_, String>(0)).unwrap(), "shutdown");
+}
+
+fn key_shown(site: &Site) -> Value {
+    let said = site.gatehouse(&["--json", "key", "show"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    said.json_lines().remove(0)
+}
+
+#[test]
+fn what_was_noted_of_an_old_key_stays_good_after_its_rotation() {
+    let mut site = site();
+    site.broker.start();
+    let mut platform = site.broker.subscriber();
+    site.gatehouse(&["key", "rotate-signing"])
+        .refused("the ledger has not recorded this signing key");
+    let daemon = site.start();
+    let head = site.path("old.head");
+    let said = site.gatehouse(&["evidence", "head", "--out", head.to_str().unwrap()]);
+    assert_eq!(said.code, 0, "{said:?}");
+    let old = key_shown(&site);
+    site.gatehouse(&["key", "rotate-signing"]).refused("is used by another gatehouse process");
+    daemon.stop();
+    for _ in 0..2 {
+        let said = site.gatehouse(&["key", "rotate-signing"]);
+        assert_eq!(said.code, 0, "{said:?}");
+    }
+    let daemon = site.start();
+    let new = key_shown(&site);
+    assert_ne!(new["fingerprint"], old["fingerprint"]);
+    assert_eq!(new["earlier"].as_array().unwrap().len(), 2);
+    assert_eq!(new["earlier"][0], old["fingerprint"]);
+    platform.event("signing_key");
+    let change = platform.event("signing_key");
+    assert_eq!(change["predecessor"], old["key"]);
+    assert_eq!(change["endorsement"].as_str().unwrap().len(), 128);
+    assert!(!Site::degraded(&site.status()).contains(&"ledger"));
+    let package = export(&site, &["--head", head.to_str().unwrap()]);
+    daemon.stop();
+    let known =
+        ["--fingerprint", old["fingerprint"].as_str().unwrap(), "--head", head.to_str().unwrap()];
+    let report = verify(&site, &package, &known).json_lines().remove(0);
+    assert_eq!(report["anchor"], serde_json::json!({"fingerprint": true, "earlier_head": true}));
+    assert_eq!(report["earlier_keys"], new["earlier"]);
+    let (code, theirs) = by_others(&package, &known);
+    assert_eq!((code, &theirs["anchored"]), (0, &report["anchor"]), "{theirs}");
+
+    // A package whose endorsement is another one is refused by both.
+    let mut bytes = std::fs::read(&package).unwrap();
+    let name = b"endorsement";
+    let place = bytes.windows(name.len()).position(|window| window == name).unwrap();
+    bytes[place + name.len() + 2] ^= 1;
+    std::fs::write(&package, bytes).unwrap();
+    let refused = verify(&site, &package, &known);
+    assert!(refused.err.contains("have not endorsed each other"), "{refused:?}");
+    let (code, theirs) = by_others(&package, &known);
+    assert_eq!((code, &theirs["step"]), (1, &2.into()), "{theirs}");
+}
+
+#[test]
+fn a_signing_key_that_was_swapped_by_hand_stays_a_trouble_until_it_is_settled() {
+    let mut site = site();
+    site.broker.start();
+    let mut platform = site.broker.subscriber();
+    let daemon = site.start();
+    let old = key_shown(&site);
+    daemon.stop();
+    let file = site.path("data/signing.key");
+    let kept = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    for _ in 0..2 {
+        let daemon = site.start();
+        let status = site.status();
+        let degraded = status["degraded"].as_array().unwrap();
+        let ledger = degraded.iter().find(|part| part["what"] == "ledger").expect("a trouble");
+        let remedy = ledger["remedy"].as_str().unwrap();
+        assert!(remedy.contains(old["fingerprint"].as_str().unwrap()), "{remedy}");
+        assert_eq!(key_shown(&site)["replaced"], old["fingerprint"]);
+        daemon.stop();
+    }
+    platform.event("signing_key");
+    let swapped = platform.event("signing_key");
+    assert_eq!((&swapped["predecessor"], &swapped["endorsement"]), (&old["key"], &Value::Null));
+    assert_eq!(platform.event("alarm")["code"], "signing_key_replaced");
+
+    // The old key comes back, in a credential.
+    let credentials = site.path("credentials");
+    std::fs::create_dir(&credentials).unwrap();
+    let from = credentials.join("sign");
+    std::fs::write(&from, kept).unwrap();
+    std::fs::set_permissions(&from, std::fs::Permissions::from_mode(0o600)).unwrap();
+    site.configure(|c| c.set("storage", "signing_key", "credential:sign"));
+    let environment = [("CREDENTIALS_DIRECTORY", credentials.to_str().unwrap())];
+    let daemon = site.start_with(&environment);
+    assert_eq!(key_shown(&site)["key"], old["key"]);
+    assert_eq!(key_shown(&site)["replaced"], Value::Null);
+    assert!(!Site::degraded(&site.status()).contains(&"ledger"));
+    daemon.stop();
+    let to = site.path("next");
+    let rotate =
+        ["key", "rotate-signing", "--to", to.to_str().unwrap(), "--from", from.to_str().unwrap()];
+    let said = site.gatehouse(&rotate);
+    assert!(said.out.contains("in the credential's place"), "{said:?}");
+    std::fs::rename(&to, &from).unwrap();
+    let daemon = site.start_with(&environment);
+    assert_eq!(key_shown(&site)["earlier"], serde_json::json!([old["fingerprint"]]));
+    assert_eq!(key_shown(&site)["replaced"], Value::Null);
+    daemon.stop();
 }

@@ -30,6 +30,8 @@ mod device;
 mod disk;
 mod docs;
 mod evidence;
+#[cfg(feature = "failpoints")]
+mod evidence_cuts;
 mod gate;
 mod hostile_camera;
 mod import;

@@ -23,6 +23,8 @@ MAX_DEPTH = 64
 NAMES = {kind: "person" for kind in ("grant", "release", "denial", "enrolment", "amendment", "supplement")}
 NAMES |= {"removal": "worker", "state": "worker"}
 # Fields of an entry's `data` that name another entry.
+# Kinds of the health journal. They are about everyone.
+JOURNAL = ("gap", "alarm", "storage", "clock")
 ABOUT = {"outcome": "cause", "dispute": "disputes", "correction": "corrects"}
 
 
@@ -127,7 +129,9 @@ TIME = {"wall_ms": unsigned, "synced": boolean, "boot": octets(16), "uptime_ms":
 PACKAGE = {"v": one, "gateway": text, "project": text, "timezone": text, "worker": text, "from": text, "until": text,
            "key": octets(32), "head": blob, "signature": octets(64)}
 NOT_EMPTY = lambda value: value and tables(value)
-PACKAGE_OPTIONAL = {"entries": NOT_EMPTY, "earlier": NOT_EMPTY, "opened": table}
+PACKAGE_OPTIONAL = {"entries": NOT_EMPTY, "earlier": NOT_EMPTY, "keys": NOT_EMPTY, "opened": table}
+# Maximum number of earlier keys.
+MAX_KEYS = 64
 OPENED = {"index": unsigned, "id_type": text, "number": text, "salt": octets(32)}
 
 
@@ -197,14 +201,15 @@ def verify_signature(key, signature, message, what):
         raise Refused(f"the signature of {what} is wrong") from error
 
 
-def read_head(message, key, what):
-    """Returns the payload of a head that the key has signed (COSE_Sign1, RFC 9052, 4.4)."""
+def read_head(message, keys, what):
+    """Returns the payload of a head that one of the keys has signed (COSE_Sign1, RFC 9052, 4.4)."""
     require(message[:1] == b"\xd2", f"{what} is not a COSE_Sign1 message")
     parts = decode(message[1:], what)
     require(type(parts) is list and len(parts) == 4, f"{what} is not a COSE_Sign1 message")
     protected, unprotected, payload, signature = parts
     # The map {1: -8, 4: kid} has one deterministic form.
-    require(protected == bytes.fromhex("a20127045820") + sha256(key), f"{what} has another key or algorithm")
+    key = next((key for key in keys if protected == bytes.fromhex("a20127045820") + sha256(key)), None)
+    require(key, f"{what} has another key or algorithm")
     require(unprotected == {}, f"{what} has an unprotected header")
     require(blob(payload) and octets(64)(signature), f"{what} has no payload or no signature")
     head = decode(payload, f"the payload of {what}")
@@ -231,20 +236,26 @@ class Verifier:
             shape(member, "a member of entries", {"bytes": blob, "path": blob})
         for member in package.get("earlier", []):
             shape(member, "a member of earlier", {"head": blob, "path": blob})
+        for member in package.get("keys", []):
+            shape(member, "a member of keys", {"key": octets(32), "endorsement": octets(64)})
         if "opened" in package:
             shape(package["opened"], "opened", OPENED)
 
     def check_head(self):
-        """Step 2: the head is signed with the key and is of the package's gateway."""
-        self.key = self.package["key"]
-        self.head = read_head(self.package["head"], self.key, "the head")
+        """Step 2: the head is signed with the key and is of the package's gateway. The keys endorse each other."""
+        self.key, links = self.package["key"], self.package.get("keys", [])
+        self.head = read_head(self.package["head"], [self.key], "the head")
+        self.keys = [link["key"] for link in links] + [self.key]
+        require(len(links) <= MAX_KEYS, "there are too many keys")
+        for link, following in zip(links, self.keys[1:]):
+            verify_signature(link["key"], link["endorsement"], b"gatehouse signing key 1" + following, "a key")
         require(self.head["gateway"] == self.package["gateway"], "the head is of another gateway")
 
     def check_fingerprint(self):
         """Step 3: the fingerprint is the one that the caller knows."""
         if self.options.fingerprint is not None:
             known = self.options.fingerprint.strip().lower()
-            require(known == sha256(self.key).hex(), "the key has another fingerprint")
+            require(known in [sha256(key).hex() for key in self.keys], "the keys have other fingerprints")
             self.anchored["fingerprint"] = True
 
     def check_entries(self):
@@ -268,10 +279,10 @@ class Verifier:
         """Step 5: each entry names the worker, or is about an earlier entry. An unknown kind may use each field."""
         for entry in self.entries:
             what, kind, data = f"entry {entry['index']}", entry["kind"], entry.get("data", {})
-            known = kind in NAMES or kind in ABOUT
+            known = kind in NAMES or kind in ABOUT or kind in JOURNAL
             names = [NAMES[kind]] if kind in NAMES else [] if known else ["person", "worker"]
             about = [ABOUT[kind]] if kind in ABOUT else [] if known else list(ABOUT.values())
-            tied = False
+            tied = kind in JOURNAL
             for field in filter(data.__contains__, names):
                 person = data[field]
                 if field == "person":
@@ -286,6 +297,41 @@ class Verifier:
                 require(data[field]["hash"] == self.leaves[other], f"{what}: {field} has another hash")
                 tied = True
             require(tied, f"{what} is not about the worker")
+
+    def outages(self):
+        """Returns the times in which the gate was down or blind: what, subject, why, from, until, certain."""
+        booted, begun, found = {}, {}, []
+        for entry in self.entries:
+            if entry["kind"] == "clock" and "booted_at_ms" in entry["data"]:
+                booted[entry["time"]["boot"]] = entry["data"]["booted_at_ms"]
+        for entry in self.entries:
+            data, time = entry.get("data", {}), entry["time"]
+            now, sure = time["wall_ms"], time["synced"]
+            if not sure and time["boot"] in booted:
+                now, sure = booted[time["boot"]] + time["uptime_ms"], True
+            if entry["kind"] == "gap":
+                lasted = data.get("lasted_ms")
+                start = data["last_at_ms"] if lasted is None else now - lasted
+                certain = sure and (lasted is not None or data["last_synced"]) and start <= now
+                found.append(["gate", None, data["why"], start, now, certain])
+                continue
+            if entry["kind"] == "alarm" and data["what"] in ("camera", "turnstile"):
+                key, begins, why = (data["what"], data["subject"]), data["raised"], data["detail"]["code"]
+                lasted = data["detail"].get("params", {}).get("lasted_s")
+            elif entry["kind"] == "storage":
+                key, begins, why, lasted = ("disk", None), data["state"] in ("failing", "full"), data["state"], None
+            else:
+                continue
+            if begins:
+                begun.setdefault(key, [*key, why, now, None, sure])
+                continue
+            outage = begun.pop(key, None)
+            if outage is None and lasted is not None:
+                outage = [*key, "over", now - 1000 * lasted, None, True]
+            if outage is not None:
+                outage[4], outage[5] = now, outage[5] and sure and outage[3] <= now
+                found.append(outage)
+        return sorted(found + list(begun.values()), key=lambda outage: outage[3])
 
     def check_opened(self):
         """Step 6: the opened identity number is the one of the commitment."""
@@ -304,7 +350,7 @@ class Verifier:
         """Step 7: the tree of each earlier head is the beginning of the head's."""
         self.earlier = []
         for member in self.package.get("earlier", []):
-            old = read_head(member["head"], self.key, "an earlier head")
+            old = read_head(member["head"], self.keys, "an earlier head")
             require(old["ledger"] == self.head["ledger"], "an earlier head is of another ledger")
             require(is_beginning(old["tree_size"], old["root"], self.head["tree_size"], self.head["root"],
                                  hashes(member["path"])), "an earlier head is not the beginning of the head's tree")
@@ -323,7 +369,7 @@ class Verifier:
         data = Path(self.options.head).read_bytes()
         if re.fullmatch(rb"([0-9a-fA-F]{2})+\r?\n?", data):
             data = bytes.fromhex(data.decode())
-        mine = read_head(data, self.key, "your head")
+        mine = read_head(data, self.keys, "your head")
         require(mine["ledger"] == self.head["ledger"], "your head is of another ledger")
         for other in [self.head, *self.earlier]:
             if other["tree_size"] == mine["tree_size"]:
@@ -341,7 +387,7 @@ class Verifier:
                 return {"ok": False, "step": step, "why": str(why)}
         package, head = self.package, self.head
         return {"ok": True, "worker": package["worker"], "gateway": package["gateway"], "ledger": head["ledger"].hex(),
-                "tree_size": head["tree_size"], "root": head["root"].hex(), "entries": len(self.entries),
+                "tree_size": head["tree_size"], "root": head["root"].hex(), "entries": len(self.entries), "outages": self.outages(),
                 "fingerprint": sha256(self.key).hex(), "anchored": self.anchored}
 
 

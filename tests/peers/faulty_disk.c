@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -28,11 +29,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum mode { WELL, FULL, READ_ONLY, IO_ERROR, IO_ERROR_READING };
+enum mode { WELL, FULL, READ_ONLY, IO_ERROR, IO_ERROR_READING, TORN };
 
 struct state {
     _Atomic int64_t mode;
-    _Atomic int64_t room;    /* FULL: free bytes */
+    _Atomic int64_t room;    /* FULL: free bytes; TORN: number of the write that is cut in half */
     _Atomic int64_t sync_ms; /* additional time of each sync, in every mode */
     _Atomic int64_t faults;  /* number of failed calls */
 };
@@ -125,12 +126,19 @@ static int64_t take(int fd, int64_t end) {
 /* Returns how many bytes may be written at `from`, or -1 with errno. */
 static ssize_t allowed(int fd, int64_t from, size_t count) {
     int64_t mode = state->mode;
-    if (mode == WELL || mode == IO_ERROR_READING || !count || !is_ours(fd)) return count;
+    if (mode == WELL || mode == IO_ERROR_READING || mode == TORN || !count || !is_ours(fd)) return count;
     if (mode == READ_ONLY) return failed(EROFS);
     if (mode == IO_ERROR) return failed(EIO);
     int64_t may = take(fd, from + (int64_t)count) - from;
     return may > 0 ? may : failed(ENOSPC);
 }
+
+/* The power goes within this write: the process ends after the first half of it. */
+static int is_cut(int fd) {
+    return state->mode == TORN && is_ours(fd) && atomic_fetch_sub(&state->room, 1) == 1;
+}
+
+static ssize_t cut(void) { return raise(SIGKILL); }
 
 static int64_t position(int fd) {
     int64_t at = fcntl(fd, F_GETFL) & O_APPEND ? size_of(fd) : lseek(fd, 0, SEEK_CUR);
@@ -140,6 +148,7 @@ static int64_t position(int fd) {
 ssize_t write(int fd, const void *bytes, size_t count) {
     REAL(write);
     if (state->mode == WELL) return real(fd, bytes, count);
+    if (is_cut(fd)) return real(fd, bytes, count / 2), cut();
     int before = errno;
     ssize_t may = allowed(fd, position(fd), count);
     if (may < 0) return -1;
@@ -156,6 +165,7 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
 #define PWRITE(name) \
     ssize_t name(int fd, const void *bytes, size_t count, off_t at) { \
         REAL(name); \
+        if (is_cut(fd)) return real(fd, bytes, count / 2, at), cut(); \
         ssize_t may = allowed(fd, at, count); \
         return may < 0 ? -1 : real(fd, bytes, may, at); \
     }

@@ -124,6 +124,40 @@ fn an_alarm_is_not_over_while_the_part_is_well_for_moments_only() {
 }
 
 #[test]
+fn a_flapping_camera_does_not_fill_the_ledger() {
+    let mut camera = One::new(AlarmWhat::Camera);
+    let mut entries = 0;
+    // It fails for a minute and works for a minute, for two days.
+    let day = 24 * 3600;
+    for second in 0..2 * day {
+        let since = second - second % 120;
+        entries += match second % 120 < 60 {
+            true => camera.wrong(second, since, None).len(),
+            false => camera.well(second).len(),
+        };
+    }
+    assert!(entries < 20, "{entries} entries");
+    assert_eq!(camera.debounce.standing().count(), 1, "it is lost all the time");
+    // It works for 12 minutes and fails for one.
+    let before = entries;
+    for second in 2 * day..3 * day {
+        let since = second - second % 780;
+        entries += match second % 780 < 60 {
+            true => camera.wrong(second, since, None).len(),
+            false => camera.well(second).len(),
+        };
+    }
+    assert!(entries - before < 12 * 24, "{} entries a day", entries - before);
+    // After a calm hour, ten seconds are enough again.
+    camera.well(4 * day);
+    assert_eq!(camera.debounce.standing().count(), 0);
+    let start = 4 * day + CALM_FOR.as_secs();
+    assert_eq!(camera.wrong(start, start - 30, None), raised());
+    assert!(camera.well(start + 1).is_empty());
+    assert_eq!(camera.well(start + 11), over("over after 11 s"));
+}
+
+#[test]
 fn an_unknown_state_changes_nothing() {
     let mut own = One::new(AlarmWhat::Certificate);
     assert_eq!(own.wrong(5, 5, None), raised());
@@ -223,7 +257,7 @@ proptest! {
         let mut standing = [false; SUBJECTS];
         let mut raised_at = [None::<u64>; SUBJECTS];
         let mut lately: Vec<u64> = Vec::new();
-        let ending = [Step::Disk(true), Step::PartState(60 * (2 + SUBJECTS as u64))];
+        let ending = [Step::Disk(true), Step::PartState(2 * CALM_FOR.as_secs())];
         for step in steps.into_iter().chain(ending) {
             match step {
                 Step::Turns(n) => subjects[n] = match subjects[n] {

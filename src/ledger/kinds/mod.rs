@@ -11,19 +11,20 @@
 //! |---|---|
 //! | `withdrawal` | a dispute that is taken back: the dispute's entry, reason, actor |
 //! | `lost` | a range of seqs that can never be sent: first, last, detail |
-//! | `shutdown` | the daemon ended normally: detail, accumulated running time |
-//! | `device` | a camera, controller or reader was replaced or came back: lane, part, detail |
-//! | `gap` | a time in which a lane recorded nothing: lane, from, to, detail |
+//! | `device` | a camera, controller or reader was replaced: lane, part, detail |
 //! | `confirmation` | a person confirms a worker who was enrolled remotely: worker, actor |
 //! | `card` | a card was given to a worker, taken back or lost: worker, commitment, what, actor |
 //! | `consent` | a consent was given or withdrawn: worker, purpose, form, day, actor |
 //! | `access` | personal data was shown or exported: worker, what, actor |
 //! | `planned_deletion` | entries will be deleted: before which index, on which day, detail |
-//! | `relocation` | the box was moved: the router before and after, detail |
 
 use serde::{Deserialize, Serialize, Serializer};
 
-pub use self::alarm::AlarmWhat;
+pub use self::{
+    alarm::AlarmWhat,
+    gap::{GapWhy, SHORTEST_GAP},
+    shutdown::ShutdownWhy,
+};
 use super::{
     CborError, EntryRef,
     cbor::{Read, canonical},
@@ -147,6 +148,9 @@ kinds! {
     alarm::Alarm,
     correction::Correction,
     other_face::OtherFace,
+    shutdown::Shutdown,
+    gap::Gap,
+    heartbeat::Heartbeat,
 }
 
 /// The body of an entry of a later version: its kind and its data.

@@ -68,6 +68,8 @@ struct Session<'a> {
     connected: bool,
     status_due: bool,
     head_due: bool,
+    /// The size of a head that the broker has not acknowledged yet.
+    head_sent: Option<u64>,
     /// The platform's last acknowledgement for which rows were struck off.
     struck_upto: u64,
     /// The running transaction that strikes off rows.
@@ -108,6 +110,7 @@ pub(super) async fn session(
         connected: false,
         status_due: false,
         head_due: false,
+        head_sent: None,
         struck_upto: 0,
         striking: None,
         unanswered: 0,
@@ -153,6 +156,7 @@ impl Session<'_> {
                 if std::mem::take(&mut self.head_due) {
                     self.publish_head(&mut heads).await?;
                 }
+                self.note_head().await;
             }
             let connected = self.connected;
             let unstruck = self.striking.is_none() && self.has_to_strike();
@@ -249,7 +253,10 @@ impl Session<'_> {
                 }
             }
             Ok(ClientEvent::Refused { packet, reason }) => {
-                if self.delivery.refused(packet, now) {
+                if !self.delivery.refused(packet, now) {
+                    // It may be the head.
+                    self.head_sent = None;
+                } else {
                     self.state.send_modify(|s| {
                         s.refused += 1;
                         let what = format!(

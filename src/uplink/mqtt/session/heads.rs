@@ -6,12 +6,14 @@ use tokio::sync::watch;
 
 use super::Session;
 use crate::{
+    failpoint,
     ledger::{HeadState, LedgerError, growth},
     store::{Priority, meta, set_meta},
     uplink::{link::LinkError, profiles::HeadNotice},
 };
 
-/// Key in `meta`, before the upstream's name: the tree size of the last head sent, 8 bytes.
+/// Key in `meta`, before the upstream's name: the tree size of the last head that the
+/// broker acknowledged, 8 bytes.
 const SENT: &str = "head_sent/";
 
 impl Session<'_> {
@@ -20,8 +22,7 @@ impl Session<'_> {
         heads: &mut watch::Receiver<HeadState>,
     ) -> Result<(), LinkError> {
         let Some(signed) = heads.borrow_and_update().newest.clone() else { return Ok(()) };
-        let (key, size) = (format!("{SENT}{}", self.to.upstream.name), signed.head.size);
-        let sent = key.clone();
+        let (sent, size) = (format!("{SENT}{}", self.to.upstream.name), signed.head.size);
         let proof = self.context.store.read(move |tx| {
             let from = meta(tx, &sent)?.and_then(|size| size.try_into().ok());
             let from = from.map(u64::from_be_bytes).filter(|from| *from <= size);
@@ -38,12 +39,25 @@ impl Session<'_> {
         let notice = HeadNotice { signed, from, consistency };
         let Some(message) = self.to.profile.head(&notice)? else { return Ok(()) };
         self.publish_other(message)?;
+        self.head_sent = Some(size);
+        failpoint::at("head.published");
+        Ok(())
+    }
+
+    /// Notes the head that the broker has acknowledged. The next head's proof begins with it.
+    pub(super) async fn note_head(&mut self) {
+        if self.delivery.has_others() {
+            return;
+        }
+        let Some(size) = self.head_sent.take() else { return };
+        failpoint::at("head.acknowledged");
+        let key = format!("{SENT}{}", self.to.upstream.name);
         let wrote = self.context.store.write(Priority::Upkeep, move |tx| {
             set_meta(tx, &key, &size.to_be_bytes()).map_err(LedgerError::from)
         });
         if let Err(error) = wrote.await {
             tracing::warn!(%error, "the next tree head repeats a proof");
         }
-        Ok(())
+        failpoint::at("head.noted");
     }
 }
